@@ -1,0 +1,192 @@
+"""The table of subcommands, and how an error becomes an exit status; nothing else.
+
+A subcommand's module is imported when it is called, so `llmkit --help` costs what Python and typer cost.
+"""
+
+import errno
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from llmkit.commands.base import HELP_NAMES, build_command, close_stdout
+from llmkit.errors import LlmkitError, nearest
+from llmkit.version import __version__
+
+COMMANDS = {
+    "train-tokenizer": "byte-level BPE or unigram, from text or documents",
+    "tokenize": "count, ids, pieces, decode, chunk, compare, budget",
+    "pack": "token documents into rows of one length, in zstd shards",
+    "pretrain": "train a model from scratch or on; resumable",
+    "generate": "text from a model: one prompt, a file or a jsonl stream",
+    "kv-estimate": "memory of weights and KV cache from a config alone",
+    "bench": "measure speed beside a peer: tokenize",
+    "show": "any artefact as a table or JSON",
+    "doctor": "check the machine, the artefacts, the data",
+    "completion": "shell completion for bash, zsh or fish",
+    "man": "manual pages as roff",
+}
+
+
+class Cli(TyperGroup):
+    """The `llmkit` command: a table of names, each loaded from `llmkit/commands/` when asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order data travels."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import the module of one subcommand; None where there is no such name."""
+        if cmd_name not in COMMANDS:
+            return None
+        word = cmd_name.replace("-", "_")
+        module = import_module(f"llmkit.commands.{word}")
+        return module.group() if hasattr(module, "group") else build_command(cmd_name, getattr(module, word))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list in --help, straight from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def build_cli() -> Cli:
+    """The whole command line; also read for the man pages and the completions."""
+    app = typer.Typer(
+        cls=Cli,
+        add_completion=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings=HELP_NAMES,
+    )
+    app.callback(invoke_without_command=True)(_llmkit)
+    cli = typer.main.get_command(app)
+    assert isinstance(cli, Cli)
+    cli.params = [
+        param for param in cli.params if param.name not in ("install_completion", "show_completion")
+    ]
+    return cli
+
+
+def _llmkit(
+    ctx: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True),
+) -> None:
+    """The whole life of a large language model, in commands that pipe.
+
+    \b
+    Examples:
+      llmkit train-tokenizer corpus.txt --vocab-size 2048 -o tok
+      llmkit pack -t tok corpus.txt -o shards
+      llmkit pretrain --data shards -t tok -o run
+      llmkit generate -m run "def main"
+    """
+    if version:
+        print(f"llmkit {__version__}")
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help(), file=sys.stderr)
+        raise typer.Exit(2)
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit status."""
+    signal.signal(signal.SIGTERM, _terminate)
+    status = run(sys.argv[1:])
+    if status == 0:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            status = _report_os_error(error)
+    if status:
+        close_stdout()
+    sys.exit(status)
+
+
+def run(args: list[str]) -> int:
+    """Run one command line in this process.
+
+    Returns:
+        The exit status: the table of `errors.py`, plus 70 for a bug, 130 and 143 for SIGINT and SIGTERM.
+    """
+    cli = build_cli()
+    if "_LLMKIT_COMPLETE" in os.environ:
+        cli.main(args, prog_name="llmkit", complete_var="_LLMKIT_COMPLETE")
+    try:
+        with cli.make_context("llmkit", args) as ctx:
+            cli.invoke(ctx)
+        sys.stdout.flush()
+        return 0
+    except typer.Exit as stop:
+        return stop.exit_code
+    except LlmkitError as error:
+        return _report(error.problem, error.hint, error.status)
+    except typer.TyperException as error:
+        return _report_usage(error)
+    except KeyboardInterrupt:
+        print("llmkit: interrupted", file=sys.stderr)
+        return 130
+    except OSError as error:
+        return _report_os_error(error)
+    except MemoryError:
+        return _report(
+            "out of memory", "give it smaller pieces: fewer rows, a shorter context, a smaller batch", 5
+        )
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        return _report("this is a bug in llmkit", "report the traceback above with the command line", 70)
+
+
+def _report(problem: str, hint: str, status: int) -> int:
+    """The two lines of every error, on stderr."""
+    print(f"llmkit: error: {problem}\n  hint: {hint}", file=sys.stderr, flush=True)
+    return status
+
+
+def _report_usage(error: typer.TyperException) -> int:
+    """typer's own complaint in the same two lines, with the nearest word that exists."""
+    ctx = getattr(error, "ctx", None)
+    path = ctx.command_path if ctx else "llmkit"
+    problem = (
+        error.format_message().split("\n")[0].split(" (Possible")[0].split(" Did you mean")[0].rstrip(".?")
+    )
+    hint = f"{path} --help"
+    option = getattr(error, "option_name", None)
+    if option and ctx and type(error).__name__ == "NoSuchOption":
+        guess = nearest(option, [name for param in ctx.command.get_params(ctx) for name in param.opts])
+        hint = f"did you mean {guess}? ({hint})" if guess else hint
+    elif problem.startswith("No such command"):
+        commands = list(COMMANDS) if path == "llmkit" else ctx.command.list_commands(ctx)  # type: ignore[union-attr]
+        guess = nearest(problem.split("'")[1], commands)
+        hint = f"did you mean {path} {guess}?" if guess else hint
+    return _report(
+        f"{path.removeprefix('llmkit ')}: {problem[0].lower()}{problem[1:]}", hint, error.exit_code
+    )
+
+
+def _report_os_error(error: OSError) -> int:
+    """An error of the system: a reader that left is a success, the rest is named and classed."""
+    if isinstance(error, BrokenPipeError):
+        close_stdout()
+        return 0
+    where = f"{error.filename}: " if error.filename else ""
+    what = (error.strerror or str(error)).lower()
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return _report(f"{where}{what}", "free some space; the previous output is untouched", 5)
+    if error.errno == errno.ENOMEM:
+        return _report(f"{where}{what}", "give it smaller pieces, or a machine with more memory", 5)
+    if isinstance(error, FileNotFoundError):
+        return _report(f"{where}{what}", "check the path", 4)
+    if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError):
+        return _report(f"{where}{what}", "check the path and its permissions", 2)
+    return _report(f"{where}{what}", "the system refused; check the disk and the path", 5)
+
+
+def _terminate(signum: int, frame: object) -> NoReturn:
+    """SIGTERM unwinds the stack, so that temporary files go, and ends with 143."""
+    raise SystemExit(128 + signum)

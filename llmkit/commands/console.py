@@ -1,0 +1,116 @@
+"""stderr, for people: notes, progress and warnings. stdout belongs to the result and is never touched.
+
+A bar is drawn only when stderr is a terminal; a file or a CI log gets a plain line each `log_every` seconds.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, TextIO
+
+from llmkit.progress import SILENT, Progress
+
+ColorChoice = Literal["auto", "always", "never"]
+
+
+@dataclass(frozen=True)
+class Console:
+    """How much to say on stderr, and whether in colour."""
+
+    quiet: bool = False
+    verbose: bool = False
+    color: ColorChoice = "auto"
+
+    def note(self, message: str) -> None:
+        """One line on stderr, unless --quiet."""
+        if not self.quiet:
+            print(message, file=sys.stderr, flush=True)
+
+    def detail(self, message: str) -> None:
+        """One line on stderr that only --verbose shows."""
+        if self.verbose and not self.quiet:
+            print(message, file=sys.stderr, flush=True)
+
+    def uses_color(self, stream: TextIO) -> bool:
+        """Whether escape codes may go to this stream: flag first, then the environment, then the terminal."""
+        if self.color != "auto":
+            return self.color == "always"
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            return False
+        if os.environ.get("FORCE_COLOR") and os.environ.get("GITHUB_ACTIONS") is None:
+            return True
+        return stream.isatty()
+
+    @contextmanager
+    def progress(self, task: str, *, log_every: float = 10.0) -> Iterator[Progress]:
+        """A listener for one task: a bar on a terminal, seldom lines elsewhere, nothing under --quiet."""
+        if self.quiet:
+            yield SILENT
+        elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            with _Bar(task, color=self.uses_color(sys.stderr)) as bar:
+                yield bar
+        else:
+            yield _Lines(task, log_every)
+
+
+def format_fields(fields: dict[str, float | str]) -> str:
+    """`loss 2.31  tokens_per_second 41200`, short enough for one line."""
+    return "  ".join(
+        f"{name} {value if isinstance(value, str) else f'{value:.4g}'}" for name, value in fields.items()
+    )
+
+
+class _Lines:
+    """Progress as plain lines, at most one each `log_every` seconds."""
+
+    def __init__(self, task: str, log_every: float) -> None:
+        self._task = task
+        self._log_every = log_every
+        self._last = time.monotonic()
+
+    def update(self, done: float, total: float | None = None, **fields: float | str) -> None:
+        now = time.monotonic()
+        if now - self._last < self._log_every:
+            return
+        self._last = now
+        share = f"{done / total:.0%}" if total else f"{done:,.0f}"
+        print(f"{self._task} {share}  {format_fields(fields)}".rstrip(), file=sys.stderr, flush=True)
+
+    def note(self, message: str) -> None:
+        print(message, file=sys.stderr, flush=True)
+
+
+class _Bar:
+    """Progress as a live bar, drawn by rich, at most ten times a second."""
+
+    def __init__(self, task: str, *, color: bool) -> None:
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=RichConsole(stderr=True, no_color=not color, highlight=False, markup=False),
+            transient=True,
+        )
+        self._task = self._bar.add_task(task, total=None, figures="")
+
+    def __enter__(self) -> "_Bar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def update(self, done: float, total: float | None = None, **fields: float | str) -> None:
+        self._bar.update(self._task, completed=done, total=total, figures=format_fields(fields))
+
+    def note(self, message: str) -> None:
+        self._bar.console.print(message)

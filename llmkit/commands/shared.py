@@ -1,0 +1,66 @@
+"""Options and reports that several subcommands share."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from typer import Option
+
+from llmkit.errors import UsageError
+from llmkit.formats.streams import STDIO
+
+JsonReport = Annotated[bool, Option("--json", help="The report as one JSON object.")]
+Force = Annotated[bool, Option("--force", help="Replace an existing output.")]
+DryRun = Annotated[bool, Option("--dry-run", "-n", help="Print the plan and write nothing.")]
+Seed = Annotated[int, Option("--seed", help="Seed of everything random.")]
+LogEvery = Annotated[
+    float, Option("--log-every", metavar="SECONDS", help="Between progress lines, off a terminal.")
+]
+SkipBad = Annotated[bool, Option("--skip-bad", help="Count malformed lines and go on.")]
+Rejects = Annotated[
+    Path | None, Option("--rejects", metavar="FILE", help="Keep malformed lines here, with the reason.")
+]
+
+
+def inputs_or_stdin(inputs: list[Path] | None, usage: str) -> list[Path]:
+    """The given paths; stdin when none was given and something is piped in.
+
+    Raises:
+        UsageError: nothing given and stdin is a terminal. `usage` is a line that works.
+    """
+    if inputs:
+        return inputs
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("no input: name a file, or pipe something in", hint=usage)
+    return [STDIO]
+
+
+def print_report(report: Any, as_json: bool, to_text: Callable[[Any], str]) -> None:
+    """A report on stdout: one JSON object with its schema, or text for people.
+
+    Args:
+        report: a dataclass or msgspec struct with a `schema` field such as "llmkit.pack/1".
+        as_json: the JSON form.
+        to_text: makes the text form, without a trailing newline.
+    """
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+        sys.stdout.buffer.flush()
+    else:
+        sys.stdout.write(to_text(report) + "\n")
+        sys.stdout.flush()
+
+
+def align(rows: list[tuple[str, ...]], *, right: tuple[int, ...] = ()) -> str:
+    """Rows as columns two spaces apart; the columns numbered in `right` are flush right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = (
+        "  ".join(
+            cell.rjust(widths[column]) if column in right else cell.ljust(widths[column])
+            for column, cell in enumerate(row)
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,59 @@
+"""Values as people type them: counts and sizes with a suffix."""
+
+import re
+
+from typer import BadParameter
+
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "b": 3, "t": 4}
+_NUMBER = re.compile(
+    r"(?P<number>[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(?P<suffix>[kmgbt]?)(?P<binary>i?)(?P<unit>b?)", re.I
+)
+
+
+def parse_count(text: str | int) -> int:
+    """A whole number: `512`, `64k` = 64,000, `64Ki` = 65,536, `2M`, `1.5G`, `24GiB`, `1e9`.
+
+    k, M, G and T are powers of 1000, Ki, Mi, Gi and Ti powers of 1024; a trailing B (bytes) is allowed.
+
+    Raises:
+        BadParameter: not a number, an unknown suffix, or not whole.
+    """
+    if isinstance(text, int):
+        return text
+    match = _NUMBER.fullmatch(text.strip().replace("_", "").replace(",", ""))
+    if match is None or (match["binary"] and not match["suffix"]):
+        raise BadParameter(f"{text!r} is not a number such as 512, 64k, 64Ki, 2M, 24GiB or 1e9")
+    suffix, unit = match["suffix"].lower(), match["unit"]
+    if suffix == "b" and not unit:  # 512B is bytes, 7b is billions in no file size: B alone means bytes
+        suffix = ""
+    value = float(match["number"]) * (1024 if match["binary"] else 1000) ** _POWERS[suffix]
+    if value != int(value):
+        raise BadParameter(f"{text!r} is not a whole number")
+    return int(value)
+
+
+def format_bytes(count: float) -> str:
+    """`1.5 GiB`: for people; reports carry whole bytes."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def format_count(count: float) -> str:
+    """`1.23M`: for people; reports carry whole counts."""
+    for suffix in ("", "k", "M", "G"):
+        if abs(count) < 1000:
+            return f"{count:.0f}" if not suffix else f"{count:.3g}{suffix}"
+        count /= 1000
+    return f"{count:.3g}T"
+
+
+def format_seconds(seconds: float) -> str:
+    """`2 h 05 m`, `3 m 20 s`, `1.4 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} m" if hours else f"{minutes} m {rest:02d} s"

@@ -1,0 +1,81 @@
+"""Every error a user can act on: where and what, what was found, and the command that fixes it.
+
+    LlmkitError              status
+      GateFailed             1    ran well, and the answer is no
+      UsageError             2    wrong usage or configuration
+        ConfigError          2
+      DataError              3    bad input data, or artefacts that do not belong together
+      MissingError           4    a file, model or optional package is not there
+      ResourceError          5    memory, disk, port
+      RemoteError            6    a remote refused or is unreachable
+      StoppedResumable       75   a checkpoint is saved, run the same line again
+
+Anything else that escapes is a bug (status 70) and keeps its traceback.
+"""
+
+from collections.abc import Iterable
+
+
+class LlmkitError(Exception):
+    """A problem in the user's terms, and a hint: the command or flag that fixes it."""
+
+    status = 1
+
+    def __init__(self, problem: str, *, hint: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+
+
+class GateFailed(LlmkitError):  # noqa: N818 (an answer, not a fault)
+    """The command ran well and the answer is no: over budget, does not fit, files differ, nothing found."""
+
+    status = 1
+
+
+class UsageError(LlmkitError):
+    """The command line does not make sense as given."""
+
+    status = 2
+
+
+class ConfigError(UsageError):
+    """A configuration (ours or a foreign config.json) has a wrong, unknown or unsupported value."""
+
+
+class DataError(LlmkitError):
+    """Input data is malformed, or two artefacts do not belong together (digest, dtype, checksum)."""
+
+    status = 3
+
+
+class MissingError(LlmkitError):
+    """A file, a model or an optional package is missing."""
+
+    status = 4
+
+
+class ResourceError(LlmkitError):
+    """Not enough memory, disk or another resource."""
+
+    status = 5
+
+
+class RemoteError(LlmkitError):
+    """A remote refused or cannot be reached."""
+
+    status = 6
+
+
+class StoppedResumable(LlmkitError):  # noqa: N818 (a pause, not a fault)
+    """Stopped on request with a checkpoint saved: the same command line continues."""
+
+    status = 75
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that `word` was probably meant to be, or None."""
+    from difflib import get_close_matches  # only when something already went wrong
+
+    matches = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None

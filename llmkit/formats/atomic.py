@@ -1,0 +1,133 @@
+"""Outputs that are whole or absent: a temporary name beside the target, fsync, rename.
+
+A crash, a full disk or Ctrl-C leaves the previous output untouched and at most a `.NAME.tmp-PID` sibling,
+which the next run removes.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from llmkit.errors import UsageError
+
+
+def refuse_existing(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
+    """Check an output path before any work.
+
+    Raises:
+        UsageError: the output exists and `force` is off, or it is one of the inputs (refused always).
+    """
+    resolved = path.resolve()
+    for source in inputs:
+        if str(source) != "-" and source.resolve() == resolved:
+            raise UsageError(f"{path}: the output is also an input", hint="choose another name with -o")
+    if path.exists() and not force and not _is_stream(path):
+        raise UsageError(
+            f"{path}: already exists", hint="choose another name with -o, or replace it with --force"
+        )
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open `path` for writing; it appears, complete and synced, only when the block ends without an error."""
+    if _is_stream(path):  # /dev/stdout, a named pipe: nothing to rename
+        with path.open("wb") as stream:
+            yield stream
+        return
+    temporary = _temporary_name(path)
+    try:
+        with temporary.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder that becomes `path` when the block ends without an error.
+
+    An existing folder at `path` is replaced as a whole, and only then.
+    """
+    temporary = _temporary_name(path)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                sync_file(file)
+        sync_folder(temporary)
+        replace_folder(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write one small file whole or not at all."""
+    with atomic_file(path) as stream:
+        stream.write(content)
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Rename folder `source` to `target`; a previous `target` is moved aside first and removed last."""
+    if target.exists():
+        aside = _temporary_name(target, mark="old")
+        target.rename(aside)
+        try:
+            source.rename(target)
+        except BaseException:
+            aside.rename(target)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        source.rename(target)
+    sync_folder(target.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Force a file's bytes to the disk."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Force a folder's names to the disk, where the file system allows it."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _temporary_name(path: Path, mark: str = "tmp") -> Path:
+    """A sibling's name for this process, after clearing what dead processes left behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{path.name}.tmp-*"):
+        process = leftover.name.rpartition("-")[2]
+        if process.isdigit() and not _is_alive(int(process)):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    return path.parent / f".{path.name}.{mark}-{os.getpid()}"
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether the path is a pipe or a device, which is written in place."""
+    return path.exists() and not path.is_file() and not path.is_dir()

@@ -1,0 +1,30 @@
+"""SHA-256 digests: of bytes, of text, of files and of whole folders."""
+
+import hashlib
+from pathlib import Path
+
+
+def digest_bytes(content: bytes) -> str:
+    """Hexadecimal SHA-256 of some bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes, read a block at a time."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_path(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's relative names and file digests in sorted order."""
+    if path.is_file():
+        return digest_file(path)
+    names = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        names.update(f"{file.relative_to(path).as_posix()}\0{digest_file(file)}\n".encode())
+    return names.hexdigest()
+
+
+def content_id(text: str) -> str:
+    """The id of a document that came without one: the first 16 hex digits of its text's SHA-256."""
+    return digest_bytes(text.encode())[:16]

@@ -1,0 +1,157 @@
+"""Documents: jsonl records with a `text`, or plain files, one document each.
+
+{"id"?: str, "text": str, ...}      .jsonl, .jsonl.zst, .jsonl.gz; every other key passes through
+anything else                        .txt, .md, source code: the file is one document, its path the id
+a folder                             its files, in the sorted order of their relative paths
+-                                    stdin: jsonl when it starts with {, one plain document otherwise
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import msgspec
+
+from llmkit.errors import DataError, MissingError
+from llmkit.formats.digest import content_id
+from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, parse_records
+from llmkit.formats.streams import STDIO, open_input
+
+InputFormat = Literal["auto", "jsonl", "text"]
+COMPRESSIONS = {".zst", ".gz"}
+JSON_LINES = {".jsonl", ".ndjson"}
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text with its name. `record` is the jsonl object it came from, empty for plain files."""
+
+    id: str
+    text: str
+    file: str
+    line: int
+    record: Record = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """`file:line` for a jsonl record, the file for a plain one."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+def list_files(paths: Iterable[Path]) -> list[Path]:
+    """Expand folders into their files, hidden ones left out, sorted; `-` and files stand for themselves.
+
+    Raises:
+        MissingError: a path does not exist, or a folder holds no file.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(path)))
+            if not inside:
+                raise MissingError(
+                    f"{path}: no files in this folder", hint="name a folder or file with text in it"
+                )
+            files.extend(inside)
+        elif path == STDIO or path.exists():
+            files.append(path)
+        else:
+            raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin")
+    return files
+
+
+def read_documents(
+    paths: Iterable[Path],
+    *,
+    text_field: str = "text",
+    input_format: InputFormat = "auto",
+    on_bad: Callable[[BadLine], None] | None = None,
+) -> Iterator[Document]:
+    """Read documents from files, folders and stdin, in order, one at a time.
+
+    Args:
+        paths: what to read; see the module's table.
+        text_field: the key that holds the text in jsonl records.
+        input_format: `auto` goes by suffix (by content on stdin); `jsonl` or `text` decide for all.
+        on_bad: called with each malformed jsonl line, which is then skipped; None makes it an error.
+
+    Raises:
+        MissingError: a path does not exist.
+        DataError: a malformed line, a record without text, or bytes that are not UTF-8.
+    """
+    for path in list_files(paths):
+        name = "stdin" if path == STDIO else str(path)
+        with open_input(path) as stream:
+            if _holds_json_lines(path, stream, input_format):
+                yield from _from_records(stream, name, text_field, on_bad)
+            else:
+                text = _decode(stream.read(), name)
+                yield Document(id=name if path != STDIO else content_id(text), text=text, file=name, line=0)
+
+
+def is_json_lines(path: Path) -> bool:
+    """Whether a path's name says jsonl, compressed or not."""
+    suffixes = [suffix for suffix in path.suffixes if suffix not in COMPRESSIONS]
+    return bool(suffixes) and suffixes[-1] in JSON_LINES
+
+
+def document_of(line: Line, text_field: str = "text") -> Document:
+    """The document in a jsonl record.
+
+    Raises:
+        DataError: no `text_field`, or it is not a string.
+    """
+    text = decode_field(line, text_field, str)
+    identity = line.record.get("id")
+    return Document(
+        id=_as_id(bytes(identity)) if identity is not None else content_id(text),
+        text=text,
+        file=line.file,
+        line=line.number,
+        record=line.record,
+    )
+
+
+def _from_records(
+    stream: BinaryIO, name: str, text_field: str, on_bad: Callable[[BadLine], None] | None
+) -> Iterator[Document]:
+    for line in parse_records(stream, name, on_bad=on_bad):
+        try:
+            document = document_of(line, text_field)
+        except DataError as error:
+            if on_bad is None:
+                raise
+            content = msgspec.json.encode(line.record)
+            on_bad(BadLine(content, line.file, line.number, error.problem))
+        else:
+            yield document
+
+
+def _holds_json_lines(path: Path, stream: BinaryIO, input_format: InputFormat) -> bool:
+    if input_format != "auto":
+        return input_format == "jsonl"
+    if path != STDIO:
+        return is_json_lines(path)
+    peek = getattr(stream, "peek", None)
+    return peek is not None and peek(64)[:64].lstrip().startswith(b"{")
+
+
+def _decode(content: bytes, name: str) -> str:
+    try:
+        return content.decode("utf-8-sig" if content.startswith(b"\xef\xbb\xbf") else "utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{name}:{line}: not UTF-8 (found byte 0x{content[error.start]:02x} at offset {error.start})",
+            hint=f"iconv -f latin1 -t utf-8 {name}",
+        ) from None
+
+
+def _as_id(value: bytes) -> str:
+    """An id as text: a JSON string decoded, a number as it is written."""
+    return msgspec.json.decode(value, type=str) if value.startswith(b'"') else value.decode()
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

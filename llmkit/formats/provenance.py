@@ -1,0 +1,93 @@
+"""llmkit.json: what made an artefact folder. Nothing in it depends on where, when or how fast it was made."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmkit.version import __version__
+
+FILE_NAME = "llmkit.json"
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """A command and the settings that decide its output's bytes (not where it goes, nor how many workers)."""
+
+    command: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def command_line(self) -> str:
+        """The command as a person would type it, paths reduced to their names."""
+        words = ["llmkit", self.command]
+        for name, value in self.settings.items():
+            words += _flag(name, value)
+        return " ".join(words)
+
+
+def write_provenance(
+    folder: Path,
+    invocation: Invocation,
+    *,
+    inputs: dict[str, str] | None = None,
+    tokenizer_sha256: str | None = None,
+    packages: tuple[str, ...] = (),
+) -> None:
+    """Write `folder/llmkit.json`.
+
+    Args:
+        folder: an artefact folder, usually still under its temporary name.
+        invocation: the command that makes it.
+        inputs: each input's name and SHA-256.
+        tokenizer_sha256: digest of the tokenizer.json that the artefact belongs to.
+        packages: distributions whose versions bear on the bytes.
+    """
+    record = {
+        "schema": "llmkit.provenance/1",
+        "llmkit": __version__,
+        "command_line": invocation.command_line,
+        "settings": {name: _portable(value) for name, value in invocation.settings.items()},
+        "seed": invocation.settings.get("seed"),
+        "inputs": inputs or {},
+        "tokenizer_sha256": tokenizer_sha256,
+        "versions": {name: _version(name) for name in packages},
+    }
+    content = msgspec.json.format(msgspec.json.encode(record), indent=2)
+    (folder / FILE_NAME).write_bytes(content + b"\n")
+
+
+def read_provenance(folder: Path) -> dict[str, Any] | None:
+    """What `write_provenance` wrote, or None where a folder has none."""
+    path = folder / FILE_NAME
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, Any]) if path.exists() else None
+
+
+def _portable(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value.name or str(value)
+    if isinstance(value, list | tuple):
+        return [_portable(item) for item in value]
+    return value
+
+
+def _flag(name: str, value: Any) -> list[str]:
+    value = _portable(value)
+    if name == "inputs":
+        return [str(item) for item in value or ()]
+    flag = "--" + name.replace("_", "-")
+    if isinstance(value, list):
+        return [word for item in value for word in (flag, str(item))]
+    if value is None or value is False:
+        return []
+    return [flag] if value is True else [flag, str(value)]
+
+
+def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # 15 ms that --help need not wait for
+
+    try:
+        return version(package).partition("+")[0]
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,128 @@
+"""Byte streams in and out: `-` is stdin or stdout, zstd and gzip are known by their magic bytes.
+
+Reading never looks at the suffix, so a compressed stream on stdin is read like a file. Writing follows the
+suffix: `.zst` and `.gz` compress, anything else is written as it is.
+"""
+
+import gzip
+import io
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import zstandard
+
+from llmkit.errors import DataError, MissingError
+from llmkit.formats.atomic import atomic_file, refuse_existing
+
+STDIO = Path("-")
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # bytes 1 to 3 of the magics 0x184D2A50 to 0x184D2A5F
+GZIP_MAGIC = b"\x1f\x8b"
+READ_BYTES = 1 << 17  # compressed bytes at a time: bounds what one read can expand to
+
+
+@contextmanager
+def open_input(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, or stdin for `-`, decompressed and buffered.
+
+    Raises:
+        MissingError: no such file.
+        DataError: the path is a folder, or the compressed stream is cut short or damaged.
+    """
+    if path == STDIO:
+        yield from _decoded(sys.stdin.buffer, "stdin")
+        return
+    try:
+        raw = path.open("rb")
+    except FileNotFoundError:
+        raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: is a folder, a file was expected", hint=f"ls {path}") from None
+    with raw:
+        yield from _decoded(raw, str(path))
+
+
+@contextmanager
+def open_output(path: Path | None, *, force: bool = False, inputs: Iterable[Path] = ()) -> Iterator[BinaryIO]:
+    """Open an output: stdout for None or `-`, else an atomic file, compressed as its suffix says.
+
+    Raises:
+        UsageError: the file exists and `force` is off, or it is one of `inputs`.
+    """
+    if path is None or path == STDIO:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    refuse_existing(path, force=force, inputs=inputs)
+    with atomic_file(path) as raw:
+        if path.suffix == ".zst":
+            with zstandard.ZstdCompressor(level=3).stream_writer(raw, closefd=False) as stream:
+                yield cast(BinaryIO, stream)
+        elif path.suffix == ".gz":
+            with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as stream:  # no name, no date:
+                yield cast(BinaryIO, stream)  # the same content gives the same bytes
+        else:
+            yield raw
+
+
+def is_terminal(path: Path | None) -> bool:
+    """Whether writing to `path` (None or `-` for stdout) shows on a terminal: then flush every record."""
+    return (path is None or path == STDIO) and sys.stdout.isatty()
+
+
+def _decoded(raw: io.BufferedReader, name: str) -> Iterator[BinaryIO]:
+    """Yield one decompressed reader over `raw`, and turn damage in the compression into a DataError."""
+    head = raw.peek(4)[:4]
+    try:
+        if head == ZSTD_MAGIC or (head[1:4] == ZSTD_SKIPPABLE and head[0] >> 4 == 5):
+            yield cast(BinaryIO, io.BufferedReader(_ZstdFrames(raw), READ_BYTES))
+        elif head[:2] == GZIP_MAGIC:
+            yield cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw), READ_BYTES))
+        else:
+            yield cast(BinaryIO, raw)
+    except (zstandard.ZstdError, gzip.BadGzipFile, EOFError) as error:
+        raise DataError(
+            f"{name}: damaged or truncated compressed data ({error})", hint="fetch or write the file again"
+        ) from error
+
+
+class _ZstdFrames(io.RawIOBase):
+    """Frame after frame of a zstd stream, skippable frames passed over; a missing end is an EOFError.
+
+    python-zstandard's own `stream_reader` ends a cut stream in silence, which would pass for a short file.
+    """
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._compressed = b""
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Always: this is an input."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Fill `buffer` with decompressed bytes; 0 at the end of the last whole frame."""
+        while not self._ready:
+            if not self._compressed:
+                self._compressed = self._raw.read(READ_BYTES)
+                if not self._compressed:
+                    if self._frame is not None:
+                        raise EOFError("the last zstd frame is cut short")
+                    return 0
+            if self._frame is None:
+                self._frame = zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
+            self._ready = memoryview(self._frame.decompress(self._compressed))
+            if self._frame.eof:
+                self._compressed = self._frame.unused_data
+                self._frame = None
+            else:
+                self._compressed = b""
+        count = min(len(buffer), len(self._ready))
+        buffer[:count] = self._ready[:count]
+        self._ready = self._ready[count:]
+        return count

@@ -1,0 +1,76 @@
+"""Token documents: `{"id", "tokens": [int, …], "mask"?: [[start, length], …]}` a line; other keys pass through."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from llmkit.errors import DataError
+from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, encode_line, raw, read_records
+
+TokenIds = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class TokenDocument:
+    """The ids of one document. `mask` lists the runs (start, length) that carry loss; None: all of them."""
+
+    id: str
+    tokens: TokenIds
+    mask: list[tuple[int, int]] | None = None
+    where: str = ""
+    record: Record = field(default_factory=dict)
+
+
+def read_token_documents(
+    paths: Iterable[Path], *, on_bad: Callable[[BadLine], None] | None = None
+) -> Iterator[TokenDocument]:
+    """Read token documents from .jsonl(.zst, .gz) files or stdin (`-`).
+
+    Raises:
+        DataError: a malformed line, no `tokens`, a negative id, or a mask run outside the document.
+    """
+    for path in paths:
+        for line in read_records(path, on_bad=on_bad):
+            try:
+                document = _token_document(line)
+            except DataError as error:
+                if on_bad is None:
+                    raise
+                on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, error.problem))
+            else:
+                yield document
+
+
+def encode_token_document(document: TokenDocument) -> bytes:
+    """One line of the wire format: the record's other keys first, then `id`, `tokens` and `mask`."""
+    record = {**document.record, "id": raw(document.id), "tokens": raw(document.tokens.tolist())}
+    if document.mask is not None:
+        record["mask"] = raw(document.mask)
+    return encode_line(record)
+
+
+def _token_document(line: Line) -> TokenDocument:
+    if "tokens" not in line.record and "text" in line.record:
+        raise DataError(
+            f'{line.where}: no "tokens" field (found: {", ".join(line.record)})',
+            hint=f"llmkit tokenize -t TOKENIZER --jsonl {line.file} | llmkit pack -o shards",
+        )
+    ids = decode_field(line, "tokens", list[int])
+    if ids and not 0 <= min(ids) <= max(ids) < 1 << 32:
+        raise DataError(
+            f"{line.where}: a token id outside 0 … 2^32-1", hint="ids are what llmkit tokenize writes"
+        )
+    tokens = np.array(ids, dtype=np.uint32)
+    mask = decode_field(line, "mask", list[tuple[int, int]]) if "mask" in line.record else None
+    if mask and not all(start >= 0 and length >= 0 and start + length <= len(ids) for start, length in mask):
+        raise DataError(
+            f"{line.where}: a mask run lies outside its {len(ids)} tokens", hint="runs are [start, length]"
+        )
+    identity = line.record.get("id")
+    name = bytes(identity).decode().strip('"') if identity is not None else line.where
+    record = {key: value for key, value in line.record.items() if key not in ("id", "tokens", "mask")}
+    return TokenDocument(name, tokens, mask, line.where, record)
