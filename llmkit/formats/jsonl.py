@@ -46,7 +46,7 @@ class BadLine:
 
 
 def read_records(path: Path, *, on_bad: Callable[[BadLine], None] | None = None) -> Iterator[Line]:
-    """Read a .jsonl file (plain, zstd or gzip), or stdin for `-`, a record at a time; blank lines are skipped.
+    """Read a .jsonl file (plain, zstd or gzip) or stdin (`-`), a record at a time; blank lines are skipped.
 
     Args:
         path: the file, or `-`.
@@ -79,7 +79,7 @@ def parse_records(
 
 
 def encode_line(record: Any) -> bytes:
-    """A record (or any JSON-able value) as one line of JSON, newline included; NaN and infinity become null."""
+    """A record (or any JSON-able value) as a line of JSON, newline included; NaN and infinity become null."""
     return _encode(record) + b"\n"
 
 

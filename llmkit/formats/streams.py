@@ -33,7 +33,7 @@ def open_input(path: Path) -> Iterator[BinaryIO]:
         DataError: the path is a folder, or the compressed stream is cut short or damaged.
     """
     if path == STDIO:
-        yield from _decoded(sys.stdin.buffer, "stdin")
+        yield from _decoded(cast(io.BufferedReader, sys.stdin.buffer), "stdin")
         return
     try:
         raw = path.open("rb")

@@ -1,4 +1,4 @@
-"""Token documents: `{"id", "tokens": [int, …], "mask"?: [[start, length], …]}` a line; other keys pass through."""
+"""Token documents: `{"id", "tokens": [int, …], "mask"?: [[start, length], …]}` ; other keys pass on."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
