@@ -1,0 +1,66 @@
+"""Where a token stands: fixed sinusoids, and positions that start again with every document of a row."""
+
+import torch
+from torch import Tensor, nn
+
+from llmkit.errors import UsageError
+from llmkit.model.config import ModelConfig
+
+
+def sinusoid_table(length: int, width: int) -> Tensor:
+    """Sine in the even columns and cosine in the odd ones, wavelengths 2 pi to 20,000 pi (1706.03762).
+
+    Returns:
+        (length, width) float32.
+    """
+    frequency = 10_000.0 ** (-torch.arange(0, width, 2, device="cpu", dtype=torch.float32) / width)
+    angle = torch.outer(torch.arange(length, device="cpu", dtype=torch.float32), frequency)
+    table = torch.empty(length, width, device="cpu")
+    table[:, 0::2] = angle.sin()
+    table[:, 1::2] = angle.cos()[:, : width // 2]
+    return table
+
+
+class SinusoidalPositions(nn.Module):
+    """The sinusoid table looked up like an embedding; nothing in it is learnt or saved.
+
+    It is written to disk all the same, as GPT-2's wpe.weight, so that other programs need not know.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.table = sinusoid_table(config.max_position_embeddings, config.hidden_size)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """positions: any shape. Returns that shape with (D,) added, float32."""
+        self.table = self.table.to(positions.device)  # a plain attribute: model.to(bfloat16) leaves it exact
+        return self.table[positions]
+
+
+def segment_positions(segments: Tensor) -> Tensor:
+    """Positions that restart where the segment changes, as each document would have them alone.
+
+    Args:
+        segments: (B, T) document numbers; a document's tokens stand together.
+
+    Returns:
+        (B, T) int64.
+    """
+    T = segments.shape[1]
+    index = torch.arange(T, device=segments.device).expand_as(segments)
+    changed = torch.zeros_like(index)
+    changed[:, 1:] = torch.where(segments[:, 1:] != segments[:, :-1], index[:, 1:], 0)
+    return index - changed.cummax(dim=1).values
+
+
+def check_room(config: ModelConfig, end: int) -> None:
+    """Refuse positions that a table of positions does not hold; rotary positions have no such end.
+
+    Raises:
+        UsageError: `end` is beyond max_position_embeddings.
+    """
+    if end > config.max_position_embeddings:
+        raise UsageError(
+            f"{end} positions asked of a model that has {config.max_position_embeddings}",
+            hint="use a shorter text, or a model with a longer context",
+        )

@@ -1,0 +1,216 @@
+"""Model shapes by name: a ladder of our own from 1M to 1B, and well-known ones of others.
+
+The ladder is qwen3-shaped: grouped queries, RMSNorm on query and key heads, SwiGLU, tied embeddings. Its
+vocabularies fit its sizes; `pretrain` takes the tokenizer's instead.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from llmkit.errors import ConfigError, nearest
+from llmkit.model.config import ModelConfig
+
+
+def _ladder(
+    hidden_size: int, layers: int, heads: int, kv_heads: int, vocab: int, context: int
+) -> ModelConfig:
+    """One rung: SwiGLU of 8/3 the width, rounded up to a multiple of 32, and head_dim 32 to 128."""
+    return ModelConfig(
+        model_type="qwen3",
+        vocab_size=vocab,
+        hidden_size=hidden_size,
+        intermediate_size=-(-hidden_size * 8 // (3 * 32)) * 32,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=context,
+        norm_eps=1e-6,
+        qk_norm=True,
+        tie_word_embeddings=True,
+    )
+
+
+def _llama(**fields: Any) -> ModelConfig:
+    return ModelConfig(model_type="llama", **fields)
+
+
+def _gpt2(hidden_size: int, layers: int, heads: int) -> ModelConfig:
+    return ModelConfig(
+        model_type="gpt2",
+        vocab_size=50257,
+        hidden_size=hidden_size,
+        intermediate_size=4 * hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        max_position_embeddings=1024,
+        hidden_act="gelu_new",
+        norm="layer",
+        position="learned",
+        attention_bias=True,
+        output_bias=True,
+        mlp_bias=True,
+        gated_mlp=False,
+        tie_word_embeddings=True,
+        bos_token_id=50256,
+        eos_token_id=50256,
+    )
+
+
+PRESETS: dict[str, ModelConfig] = {
+    "tiny": _ladder(128, 4, 4, 2, vocab=4096, context=512),
+    "small": _ladder(256, 6, 8, 4, vocab=8192, context=1024),
+    "medium": _ladder(512, 8, 8, 4, vocab=16384, context=2048),
+    "base": _ladder(768, 12, 12, 4, vocab=32768, context=2048),
+    "large": _ladder(1024, 24, 16, 8, vocab=32768, context=4096),
+    "xl": _ladder(1792, 28, 14, 7, vocab=65536, context=4096),
+    "nanogpt-cpu": ModelConfig(
+        model_type="gpt2",
+        vocab_size=65,
+        hidden_size=128,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        hidden_act="gelu",
+        norm="layer",
+        position="learned",
+        attention_bias=True,
+        output_bias=True,
+        mlp_bias=True,
+        gated_mlp=False,
+        tie_word_embeddings=True,
+    ),
+    "stories15m": _llama(
+        vocab_size=32000,
+        hidden_size=288,
+        intermediate_size=768,
+        num_hidden_layers=6,
+        num_attention_heads=6,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
+    ),
+    "gpt2": _gpt2(768, 12, 12),
+    "gpt2-medium": _gpt2(1024, 24, 16),
+    "gpt2-large": _gpt2(1280, 36, 20),
+    "gpt2-xl": _gpt2(1600, 48, 25),
+    "smollm2-135m": _llama(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        max_position_embeddings=8192,
+        rope_theta=100_000.0,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+        dtype="bfloat16",
+    ),
+    "qwen3-0.6b": ModelConfig(
+        model_type="qwen3",
+        vocab_size=151_936,
+        hidden_size=1024,
+        intermediate_size=3072,
+        num_hidden_layers=28,
+        num_attention_heads=16,
+        num_key_value_heads=8,
+        head_dim=128,
+        max_position_embeddings=40_960,
+        norm_eps=1e-6,
+        rope_theta=1_000_000.0,
+        qk_norm=True,
+        tie_word_embeddings=True,
+        bos_token_id=151_643,
+        eos_token_id=151_645,
+        dtype="bfloat16",
+    ),
+    "tinyllama-1.1b": _llama(
+        vocab_size=32000,
+        hidden_size=2048,
+        intermediate_size=5632,
+        num_hidden_layers=22,
+        num_attention_heads=32,
+        num_key_value_heads=4,
+        max_position_embeddings=2048,
+        bos_token_id=1,
+        eos_token_id=2,
+        dtype="bfloat16",
+    ),
+    "llama-3.2-1b": _llama(
+        vocab_size=128_256,
+        hidden_size=2048,
+        intermediate_size=8192,
+        num_hidden_layers=16,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        head_dim=64,
+        max_position_embeddings=131_072,
+        rope_theta=500_000.0,
+        rope_scaling={
+            "rope_type": "llama3",
+            "factor": 32.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192,
+        },
+        tie_word_embeddings=True,
+        bos_token_id=128_000,
+        eos_token_id=128_001,
+        dtype="bfloat16",
+    ),
+    "llama-2-7b": _llama(
+        vocab_size=32000,
+        hidden_size=4096,
+        intermediate_size=11_008,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        max_position_embeddings=4096,
+        bos_token_id=1,
+        eos_token_id=2,
+        dtype="bfloat16",
+    ),
+}
+
+
+def preset(name: str, **overrides: Any) -> ModelConfig:
+    """A preset, with some fields changed.
+
+    What the preset derives from its sizes follows them: head_dim from hidden_size and num_attention_heads,
+    num_key_value_heads where there are no groups, and intermediate_size in proportion to hidden_size.
+
+    Args:
+        name: a key of PRESETS.
+        overrides: fields of ModelConfig.
+
+    Raises:
+        ConfigError: no such preset or field, or the result is no possible model.
+    """
+    if name not in PRESETS:
+        guess = nearest(name, PRESETS)
+        raise ConfigError(
+            f"no preset named {name!r}",
+            hint=f"did you mean {guess}?" if guess else f"presets: {', '.join(PRESETS)}",
+        )
+    base = PRESETS[name]
+    fields = asdict(base)
+    for key in overrides:
+        if key not in fields:
+            guess = nearest(key, fields)
+            raise ConfigError(
+                f"a model has no field {key!r}", hint=f"did you mean {guess}?" if guess else ", ".join(fields)
+            )
+    hidden_size = overrides.get("hidden_size", base.hidden_size)
+    if "num_attention_heads" in overrides and base.num_key_value_heads == base.num_attention_heads:
+        fields["num_key_value_heads"] = 0
+    if {"num_attention_heads", "hidden_size"} & overrides.keys() and _is_plain_head(base):
+        fields["head_dim"] = 0
+    if base.intermediate_size * hidden_size % base.hidden_size == 0:
+        fields["intermediate_size"] = base.intermediate_size * hidden_size // base.hidden_size
+    return ModelConfig(**{**fields, **overrides})
+
+
+def _is_plain_head(config: ModelConfig) -> bool:
+    return config.head_dim * config.num_attention_heads == config.hidden_size
