@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.model.config import ModelConfig
+from llmkit.model.positions import sinusoid_table
 
+_EMBEDDING, _POSITIONS = "model.embed_tokens.weight", "model.embed_positions.weight"
 _TOP = {
-    "model.embed_tokens.weight": "transformer.wte.weight",
-    "model.embed_positions.weight": "transformer.wpe.weight",
+    _EMBEDDING: "transformer.wte.weight",
+    _POSITIONS: "transformer.wpe.weight",
     "model.norm.weight": "transformer.ln_f.weight",
     "model.norm.bias": "transformer.ln_f.bias",
     "lm_head.weight": "lm_head.weight",
@@ -34,9 +36,8 @@ def use_gpt2_names(model: nn.Module, config: ModelConfig) -> None:
     def leave(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata: dict[str, Any]) -> None:
         ours = {name: state.pop(name) for name in list(state) if name.startswith(prefix)}
         if config.position == "sinusoidal":
-            ours[f"{prefix}model.embed_positions.weight"] = module.get_submodule(
-                "model.embed_positions"
-            ).table
+            table = sinusoid_table(config.max_position_embeddings, config.hidden_size)
+            ours[prefix + _POSITIONS] = table.to(ours[prefix + _EMBEDDING].dtype)
         theirs = to_gpt2({name[len(prefix) :]: tensor for name, tensor in ours.items()})
         state.update({prefix + name: tensor for name, tensor in theirs.items()})
 
@@ -46,11 +47,11 @@ def use_gpt2_names(model: nn.Module, config: ModelConfig) -> None:
         theirs = {name: state.pop(name) for name in list(state) if name.startswith(prefix)}
         ours = from_gpt2({name[len(prefix) :]: tensor for name, tensor in theirs.items()})
         if config.position == "sinusoidal":
-            ours.pop("model.embed_positions.weight", None)
+            ours.pop(_POSITIONS, None)
         state.update({prefix + name: tensor for name, tensor in ours.items()})
 
-    model.register_state_dict_post_hook(leave)
-    model.register_load_state_dict_pre_hook(enter)
+    model.register_state_dict_post_hook(leave)  # type: ignore[no-untyped-call]
+    model.register_load_state_dict_pre_hook(enter)  # type: ignore[no-untyped-call]
 
 
 def to_gpt2(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
