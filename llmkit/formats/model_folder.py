@@ -44,6 +44,8 @@ class TensorInfo:
     shape: tuple[int, ...]
     nbytes: int
     file: Path
+    offset: int = 0
+    """Where its bytes begin in the file."""
 
     @property
     def numel(self) -> int:
@@ -158,7 +160,7 @@ def read_header(path: Path) -> Header:
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file", hint="check the path") from None
     metadata = header.pop("__metadata__", {})
-    tensors = {name: _tensor(path, name, entry) for name, entry in header.items()}
+    tensors = {name: _tensor(path, name, entry, 8 + header_bytes) for name, entry in header.items()}
     _check_offsets(path, header, total_bytes - 8 - header_bytes)
     return Header(tensors, metadata)
 
@@ -172,10 +174,11 @@ def _decode_header(path: Path, content: bytes) -> dict[str, Any]:
         ) from None
 
 
-def _tensor(path: Path, name: str, entry: Any) -> TensorInfo:
+def _tensor(path: Path, name: str, entry: Any, data_start: int) -> TensorInfo:
     try:
         begin, end = entry["data_offsets"]
-        tensor = TensorInfo(name, entry["dtype"], tuple(entry["shape"]), end - begin, path)
+        shape = tuple(entry["shape"])
+        tensor = TensorInfo(name, entry["dtype"], shape, end - begin, path, data_start + begin)
         expected = tensor.numel * DTYPE_BITS.get(tensor.dtype, 0) // 8
     except (TypeError, KeyError, ValueError):
         raise DataError(
