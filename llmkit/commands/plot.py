@@ -1,0 +1,168 @@
+"""Curves in a terminal, drawn with Unicode braille: eight dots to a character, no dependency.
+
+5 ┤⢣
+  │ ⢣
+4 ┤  ⠱⡀
+  │   ⠑o⢄
+3 ┤     ⠈⠉⠒o⠤⠤⣀⣀o
+  └────────────────
+   0             400
+   ⠤⠤ train   o valid
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+_DOTS = (
+    (0x01, 0x08),
+    (0x02, 0x10),
+    (0x04, 0x20),
+    (0x40, 0x80),
+)  # bit of each dot, by row and column of a cell
+_BLANK = 0x2800
+_CYAN, _YELLOW, _RESET = "\x1b[36m", "\x1b[33m", "\x1b[0m"
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points (x, y) in rising order of x. With `marker`, one character a point; else a line of dots."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    marker: str = ""
+
+
+def draw_curves(
+    series: Sequence[Series], *, width: int = 80, height: int = 12, color: bool = False
+) -> list[str]:
+    """The lines of a plot that is at most `width` columns wide.
+
+    Points that are not finite are left out. A line shows the mean of the points that share a column of dots.
+
+    Args:
+        series: what to draw; the last one lies on top.
+        width: columns, labels included.
+        height: rows of the plot itself, without the axis and the legend.
+        color: with escape codes, one colour for lines and one for markers.
+    """
+    drawn = [Series(one.name, _finite(one.points), one.marker) for one in series]
+    drawn = [one for one in drawn if one.points]
+    if not drawn:
+        return ["(no finite points to draw)"]
+    low, high = _range([y for one in drawn for _, y in one.points])
+    ticks = _ticks(low, high, most=max(2, height // 2))
+    left, right = _range([x for one in drawn for x, _ in one.points], margin=0.5)
+    margin = max(len(label) for label in _labels(ticks))
+    columns = max(8, width - margin - 2)
+
+    cells = [[" "] * columns for _ in range(height)]
+    inks = [[""] * columns for _ in range(height)]
+    for one in drawn:
+        places = [
+            ((x - left) / (right - left) * (2 * columns - 1), (high - y) / (high - low) * (4 * height - 1))
+            for x, y in one.points
+        ]
+        draw = _marked(places, one.marker) if one.marker else _lined(places)
+        for row, column, character in draw:
+            cells[row][column] = character
+            inks[row][column] = _YELLOW if one.marker else _CYAN
+
+    at_row = {round((high - tick) / (high - low) * (height - 1)): tick for tick in ticks}
+    labels = dict(zip(at_row, _labels(list(at_row.values())), strict=True))
+    lines = [
+        f"{labels.get(row, ''):>{margin}} {'┤' if row in labels else '│'}"
+        + _paint(cells[row], inks[row], color)
+        for row in range(height)
+    ]
+    lines.append(f"{'':>{margin}} └{'─' * columns}")
+    lines.append(f"{'':>{margin}}  {_x_labels(left, right, columns - 1)}")
+    keys = [(one.marker or "⠤⠤", one.name, _YELLOW if one.marker else _CYAN) for one in drawn]
+    legend = "   ".join(f"{ink if color else ''}{mark}{_RESET if color else ''} {n}" for mark, n, ink in keys)
+    lines.append(f"{'':>{margin}}  {legend}")
+    return lines
+
+
+def _finite(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+
+
+def _range(values: list[float], margin: float = 0.05) -> tuple[float, float]:
+    """Lowest and highest, apart even where all values are one."""
+    low, high = min(values), max(values)
+    return (low, high) if high > low else (low - margin, high + margin)
+
+
+def _ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers from `low` to `high`, about `most` of them."""
+    rough = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [number * step for number in range(first, last + 1)]
+
+
+def _labels(ticks: Sequence[float]) -> list[str]:
+    """The numbers with as many decimals as tell them apart."""
+    gap = min((b - a for a, b in pairwise(sorted(ticks))), default=abs(ticks[0]) or 1.0)
+    for decimals in range(13):
+        labels = [f"{tick:.{decimals}f}" for tick in ticks]
+        if all(abs(float(label) - tick) < gap / 100 for label, tick in zip(labels, ticks, strict=True)):
+            return labels
+    return [f"{tick:.3g}" for tick in ticks]
+
+
+def _lined(places: list[tuple[float, float]]) -> Iterator[tuple[int, int, str]]:
+    """(row, column, braille character) of a line through places in units of dots."""
+    columns: dict[int, list[float]] = {}
+    for x, y in places:
+        columns.setdefault(round(x), []).append(y)
+    means = [(x, sum(ys) / len(ys)) for x, ys in sorted(columns.items())]
+    cells: dict[tuple[int, int], int] = {}
+    for x, y in _joined(means):
+        cells[y // 4, x // 2] = cells.get((y // 4, x // 2), 0) | _DOTS[y % 4][x % 2]
+    for (row, column), dots in cells.items():
+        yield row, column, chr(_BLANK + dots)
+
+
+def _joined(points: list[tuple[int, float]]) -> Iterator[tuple[int, int]]:
+    """The dots of the straight lines from point to point."""
+    x, y = points[0]
+    yield x, round(y)
+    for next_x, next_y in points[1:]:
+        steps = max(next_x - x, round(abs(next_y - y)), 1)
+        for step in range(1, steps + 1):
+            share = step / steps
+            yield round(x + (next_x - x) * share), round(y + (next_y - y) * share)
+        x, y = next_x, next_y
+
+
+def _marked(places: list[tuple[float, float]], marker: str) -> Iterator[tuple[int, int, str]]:
+    for x, y in places:
+        yield round(y) // 4, round(x) // 2, marker
+
+
+def _paint(cells: list[str], inks: list[str], color: bool) -> str:
+    """One row as text, with an escape code only where the colour changes."""
+    if not color:
+        return "".join(cells).rstrip()
+    painted, ink = "", ""
+    for cell, wanted in zip(cells, inks, strict=True):
+        if wanted != ink:
+            painted += wanted or _RESET
+            ink = wanted
+        painted += cell
+    return painted + (_RESET if ink else "")
+
+
+def _x_labels(left: float, right: float, columns: int) -> str:
+    """The ends of the x axis, and its middle where there is room."""
+    first, middle, last = (f"{value:,.0f}" for value in (left, (left + right) / 2, right))
+    if right - left == 1 and left % 1:  # one point, which stands in the middle
+        return f"{middle:^{columns}}".rstrip()
+    if right - left < 4 or columns < len(first) + len(middle) + len(last) + 8:
+        return f"{first}{last:>{max(0, columns - len(first)) + 1}}"
+    start = columns // 2 - len(middle) // 2
+    line = f"{first}{middle:>{start + len(middle) - len(first)}}"
+    return f"{line}{last:>{columns + 1 - len(line)}}"
