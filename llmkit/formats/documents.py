@@ -15,7 +15,7 @@ import msgspec
 
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.digest import content_id
-from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, parse_records
+from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, parse_records, record_id
 from llmkit.formats.streams import STDIO, open_input
 
 InputFormat = Literal["auto", "jsonl", "text"]
@@ -67,6 +67,7 @@ def read_documents(
     text_field: str = "text",
     input_format: InputFormat = "auto",
     on_bad: Callable[[BadLine], None] | None = None,
+    document_from: Callable[[Line, str], Document] | None = None,
 ) -> Iterator[Document]:
     """Read documents from files, folders and stdin, in order, one at a time.
 
@@ -75,6 +76,7 @@ def read_documents(
         text_field: the key that holds the text in jsonl records.
         input_format: `auto` goes by suffix (by content on stdin); `jsonl` or `text` decide for all.
         on_bad: called with each malformed jsonl line, which is then skipped; None makes it an error.
+        document_from: makes the document of a jsonl record; `document_of` unless given.
 
     Raises:
         MissingError: a path does not exist.
@@ -84,7 +86,8 @@ def read_documents(
         name = "stdin" if path == STDIO else str(path)
         with open_input(path) as stream:
             if _holds_json_lines(path, stream, input_format):
-                yield from _from_records(stream, name, text_field, on_bad)
+                lines = parse_records(stream, name, on_bad=on_bad)
+                yield from _from_records(lines, text_field, on_bad, document_from or document_of)
             else:
                 text = _decode(stream.read(), name)
                 yield Document(id=name if path != STDIO else content_id(text), text=text, file=name, line=0)
@@ -103,9 +106,9 @@ def document_of(line: Line, text_field: str = "text") -> Document:
         DataError: no `text_field`, or it is not a string.
     """
     text = decode_field(line, text_field, str)
-    identity = line.record.get("id")
+    identity = record_id(line)
     return Document(
-        id=_as_id(bytes(identity)) if identity is not None else content_id(text),
+        id=content_id(text) if identity is None else identity,
         text=text,
         file=line.file,
         line=line.number,
@@ -114,11 +117,14 @@ def document_of(line: Line, text_field: str = "text") -> Document:
 
 
 def _from_records(
-    stream: BinaryIO, name: str, text_field: str, on_bad: Callable[[BadLine], None] | None
+    lines: Iterable[Line],
+    text_field: str,
+    on_bad: Callable[[BadLine], None] | None,
+    document_from: Callable[[Line, str], Document],
 ) -> Iterator[Document]:
-    for line in parse_records(stream, name, on_bad=on_bad):
+    for line in lines:
         try:
-            document = document_of(line, text_field)
+            document = document_from(line, text_field)
         except DataError as error:
             if on_bad is None:
                 raise
@@ -146,11 +152,6 @@ def _decode(content: bytes, name: str) -> str:
             f"{name}:{line}: not UTF-8 (found byte 0x{content[error.start]:02x} at offset {error.start})",
             hint=f"iconv -f latin1 -t utf-8 {name}",
         ) from None
-
-
-def _as_id(value: bytes) -> str:
-    """An id as text: a JSON string decoded, a number as it is written."""
-    return msgspec.json.decode(value, type=str) if value.startswith(b'"') else value.decode()
 
 
 def _is_hidden(path: Path) -> bool:

@@ -16,6 +16,7 @@ from llmkit.errors import DataError
 from llmkit.formats.streams import STDIO, open_input
 
 Record = dict[str, Raw]
+MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError)  # the second: bytes that are not UTF-8 inside a string
 
 _decode_record = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -68,7 +69,7 @@ def parse_records(
             continue
         try:
             yield Line(_decode_record(content), name, number)
-        except msgspec.MsgspecError as error:
+        except MALFORMED as error:
             bad = BadLine(content, name, number, _describe(content, error))
             if on_bad is None:
                 raise DataError(
@@ -95,10 +96,18 @@ def decode_field(line: Line, key: str, kind: Any) -> Any:
         raise DataError(f'{line.where}: no "{key}" field (found: {found})', hint=f"every line needs {key!r}")
     try:
         return msgspec.json.decode(raw, type=kind)
-    except msgspec.MsgspecError as error:
+    except MALFORMED as error:
         raise DataError(
             f'{line.where}: "{key}": {error}', hint=f"found {bytes(raw)[:60].decode(errors='replace')}"
         ) from None
+
+
+def record_id(line: Line) -> str | None:
+    """The record's `id` as text, a number as it is written; None where it has none."""
+    value = line.record.get("id")
+    if value is None:
+        return None
+    return decode_field(line, "id", str) if bytes(value).startswith(b'"') else bytes(value).decode()
 
 
 def raw(value: Any) -> Raw:
@@ -106,6 +115,6 @@ def raw(value: Any) -> Raw:
     return Raw(_encode(value))
 
 
-def _describe(content: bytes, error: msgspec.MsgspecError) -> str:
+def _describe(content: bytes, error: Exception) -> str:
     start = content.strip()[:40].decode(errors="replace")
     return f"not a JSON object: {error} (found: {start})"

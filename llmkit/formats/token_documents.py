@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import DataError
-from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, encode_line, raw, read_records
+from llmkit.formats.jsonl import (
+    BadLine,
+    Line,
+    Record,
+    decode_field,
+    encode_line,
+    raw,
+    read_records,
+    record_id,
+)
 
 TokenIds = NDArray[np.uint32]
 
@@ -46,8 +55,8 @@ def read_token_documents(
 
 
 def encode_token_document(document: TokenDocument) -> bytes:
-    """One line of the wire format: the record's other keys first, then `id`, `tokens` and `mask`."""
-    record = {**document.record, "id": raw(document.id), "tokens": raw(document.tokens.tolist())}
+    """One line of the wire format: `id` as the record wrote it, the other keys, `tokens` and `mask`."""
+    record = {"id": raw(document.id), **document.record, "tokens": raw(document.tokens.tolist())}
     if document.mask is not None:
         record["mask"] = raw(document.mask)
     return encode_line(record)
@@ -70,7 +79,5 @@ def _token_document(line: Line) -> TokenDocument:
         raise DataError(
             f"{line.where}: a mask run lies outside its {len(ids)} tokens", hint="runs are [start, length]"
         )
-    identity = line.record.get("id")
-    name = bytes(identity).decode().strip('"') if identity is not None else line.where
-    record = {key: value for key, value in line.record.items() if key not in ("id", "tokens", "mask")}
-    return TokenDocument(name, tokens, mask, line.where, record)
+    record = {key: value for key, value in line.record.items() if key not in ("tokens", "mask")}
+    return TokenDocument(record_id(line) or line.where, tokens, mask, line.where, record)

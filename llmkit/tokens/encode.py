@@ -1,8 +1,8 @@
 """Documents in, token documents out: all cores, order kept, memory bounded.
 
 The main thread reads the next batch and turns the last one's ids into arrays while a background thread is in
-`tokenizers`, which lets go of the interpreter and uses every core. Measured: many small batches beat one large
-`encode_batch`, because the encodings (about 100 bytes a token) are freed while they are still in the cache.
+`tokenizers`, which lets go of the interpreter and uses every core. Many small batches beat one large call to
+`encode_batch`: the encodings (about 100 bytes a token) are freed while they are still in the cache.
 """
 
 import queue
@@ -55,7 +55,7 @@ def encode_documents(
         bos, eos: put the tokenizer's begin or end token around each document.
         allow_special: whether text that looks like a special token becomes that token.
         batch_bytes: text encoded at a time, about; bounds memory and how long Ctrl-C waits.
-        threads: cores to use; None uses what `tokenizers` uses, all of them unless RAYON_NUM_THREADS says less.
+        threads: cores to use; None: what `tokenizers` uses, all of them unless RAYON_NUM_THREADS says less.
 
     Raises:
         ConfigError: bos or eos is asked for and the tokenizer has none.
@@ -180,7 +180,7 @@ class _Workers:
     def _encode(self, texts: list[str]) -> list[Any]:
         if self._together:  # one call, spread over all cores
             return self._backend.encode_batch_fast(texts, add_special_tokens=False)
-        encode = self._backend.encode_batch_fast  # one text at a time keeps to this thread's share of the cores
+        encode = self._backend.encode_batch_fast  # one text at a time keeps to this thread's one core
         return [encoding for text in texts for encoding in encode([text], add_special_tokens=False)]
 
 

@@ -1,8 +1,8 @@
-"""Text as text: what looks like a special token in a document is encoded letter by letter, not as the token.
+"""Text as text: what looks like a special token in a document is encoded as letters, not as the token.
 
-`tokenizers` matches added special tokens anywhere in its input, so a web page that mentions `<|endoftext|>` would end
-a document in training, and a user's message could close its own turn. llmkit lets only its own templates and
-its bos/eos flags write special tokens, as tiktoken's `encode_ordinary` does.
+`tokenizers` matches added special tokens anywhere in its input, so a web page that mentions `<|endoftext|>`
+would end a document in training. llmkit lets only chat templates and its bos/eos flags write special tokens,
+as tiktoken's `encode_ordinary` does.
 """
 
 import copy
@@ -15,8 +15,8 @@ from llmkit.tokens.tokenizer import Tokenizer
 def ordinary_backend(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
     """A backend that gives `tokenizer`'s ids but never matches a special token in the text.
 
-    Vocabulary, normaliser and pre-tokenizer are shared, not copied. Added tokens that are not marked special
-    are ordinary vocabulary and stay. A unigram model that lists `</s>` among its own pieces can still choose it.
+    Vocabulary, normaliser and pre-tokenizer are shared, not copied. Added tokens that are not marked special are
+    ordinary vocabulary and stay. A unigram model with `</s>` among its own pieces can still choose it.
     """
     backend = tokenizer.backend
     added = backend.get_added_tokens_decoder()

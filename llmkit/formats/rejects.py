@@ -1,0 +1,80 @@
+"""Malformed lines under --skip-bad and --rejects: counted, and kept with the reason.
+
+A rejected record is written as it came plus `_reject`, so that `jq 'del(._reject)'` gives the input back. A
+line that is no JSON object, or not UTF-8, is kept as text under `_line`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from llmkit.formats.jsonl import MALFORMED, BadLine, Record, encode_line, raw
+from llmkit.formats.streams import open_output
+
+
+class BadLines:
+    """Counts bad lines; writes them to `stream` when there is one. Its `on_bad` goes to the readers."""
+
+    def __init__(self, stage: str, *, skip: bool, stream: BinaryIO | None) -> None:
+        self.count = 0
+        self._stage = stage
+        self._skip = skip
+        self._stream = stream
+
+    @property
+    def on_bad(self) -> Callable[[BadLine], None] | None:
+        """What the readers call; None where a bad line is an error."""
+        return self._take if self._skip or self._stream is not None else None
+
+    def _take(self, bad: BadLine) -> None:
+        self.count += 1
+        if self._stream is not None:
+            self._stream.write(encode_line(reject_record(bad, self._stage)))
+
+
+@contextmanager
+def bad_lines(
+    stage: str,
+    *,
+    skip: bool = False,
+    rejects: Path | None = None,
+    force: bool = False,
+    inputs: Iterable[Path] = (),
+) -> Iterator[BadLines]:
+    """The bad lines of one run.
+
+    Args:
+        stage: the command, recorded with each reject.
+        skip: pass over bad lines instead of failing at the first.
+        rejects: keep them in this file; implies `skip`.
+        force, inputs: as for `open_output`.
+
+    Raises:
+        UsageError: `rejects` exists and `force` is off, or it is one of `inputs`.
+    """
+    if rejects is None:
+        yield BadLines(stage, skip=skip, stream=None)
+        return
+    with open_output(rejects, force=force, inputs=inputs) as stream:
+        yield BadLines(stage, skip=skip, stream=stream)
+
+
+def reject_record(bad: BadLine, stage: str) -> Record:
+    """A bad line as a record of the rejects format."""
+    try:
+        record = msgspec.json.decode(bad.content.decode(), type=Record)
+    except MALFORMED:
+        record = {"_line": raw(bad.content.rstrip(b"\r\n").decode(errors="backslashreplace"))}
+    why = {
+        "stage": stage,
+        "rule": "malformed",
+        "value": None,
+        "threshold": None,
+        "error": bad.problem,
+        "file": bad.file,
+        "line": bad.number,
+    }
+    return {**record, "_reject": raw(why)}

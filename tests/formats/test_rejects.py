@@ -1,0 +1,60 @@
+"""Bad lines are counted and kept."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from llmkit.errors import DataError
+from llmkit.formats.documents import read_documents
+from llmkit.formats.rejects import bad_lines
+from llmkit.formats.token_documents import encode_token_document, read_token_documents
+
+LINES = [
+    b'{"id": 7, "text": "good", "n": 1.50}',
+    b"not json",
+    b'{"id": 8, "n": 2.0}',
+    b'{"text": "\xff"}',
+    b'{"te\xffxt": "a"}',
+]
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    path = tmp_path / "docs.jsonl"
+    path.write_bytes(b"\n".join(LINES) + b"\n")
+    return path
+
+
+def test_every_kind_of_bad_line_is_kept_with_its_reason(docs: Path, tmp_path: Path) -> None:
+    rejects = tmp_path / "rejects.jsonl"
+    with bad_lines("tokenize", rejects=rejects, inputs=[docs]) as bad:
+        good = list(read_documents([docs], on_bad=bad.on_bad))
+    assert [document.text for document in good] == ["good"]
+    kept = [msgspec.json.decode(line) for line in rejects.read_bytes().splitlines()]
+    assert bad.count == len(kept) == 4
+    assert [record["_reject"]["line"] for record in kept] == [2, 3, 4, 5]
+    assert kept[0]["_line"] == "not json"
+    assert {key: value for key, value in kept[1].items() if key != "_reject"} == {"id": 8, "n": 2.0}
+    assert 'no "text" field' in kept[1]["_reject"]["error"]
+
+
+def test_without_skip_the_first_bad_line_is_an_error(docs: Path) -> None:
+    with bad_lines("tokenize") as bad, pytest.raises(DataError, match=r"docs.jsonl:2: not a JSON object"):
+        list(read_documents([docs], on_bad=bad.on_bad))
+
+
+@pytest.mark.parametrize("line", LINES[3:])
+def test_bytes_that_are_not_utf8_inside_a_record_are_a_data_error(line: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "docs.jsonl"
+    path.write_bytes(line + b"\n")
+    with pytest.raises(DataError, match=r"docs.jsonl:1: .*utf-8"):
+        list(read_documents([path]))
+
+
+def test_a_numeric_id_stays_a_number_through_a_token_document(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.jsonl"
+    path.write_bytes(b'{"id":7,"n":1.50,"tokens":[1,2]}\n')
+    (document,) = read_token_documents([path])
+    assert document.id == "7"
+    assert encode_token_document(document) == b'{"id":7,"n":1.50,"tokens":[1,2]}\n'
