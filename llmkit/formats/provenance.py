@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from llmkit.errors import DataError
 from llmkit.version import __version__
 
 FILE_NAME = "llmkit.json"
@@ -59,9 +60,18 @@ def write_provenance(
 
 
 def read_provenance(folder: Path) -> dict[str, Any] | None:
-    """What `write_provenance` wrote, or None where a folder has none."""
+    """What `write_provenance` wrote, or None where a folder has none.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     path = folder / FILE_NAME
-    return msgspec.json.decode(path.read_bytes(), type=dict[str, Any]) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a JSON object ({error})", hint=f"python -m json.tool {path}") from None
 
 
 def _portable(value: Any) -> Any:
