@@ -1,0 +1,209 @@
+"""How a model is trained: what is asked for (PretrainConfig) and what that comes to (Recipe). No torch."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from llmkit.errors import ConfigError
+
+ScheduleName = Literal["cosine", "wsd"]
+Reaction = Literal["ignore", "skip", "stop"]
+Resume = Literal["auto", "never", "must"]
+DtypeName = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """The settings of a run as asked for; None is worked out from the model and the data.
+
+    Raises:
+        ConfigError: a value is out of range, or two settings exclude each other.
+    """
+
+    steps: int | None = None
+    """Updates to make. One of steps, epochs and tokens is the budget; none of them means one epoch."""
+    epochs: float | None = None
+    tokens: int | None = None
+    """Targets to learn from, repeats included."""
+    batch_rows: int | None = None
+    """Rows of one update; None takes as many as make 8192 tokens."""
+    batch_tokens: int | None = None
+    """The same in tokens, rounded down to whole rows."""
+    micro_batch_rows: int | None = None
+    """Rows of one forward pass; gradients are accumulated over a batch. None: as many as fit 16k tokens."""
+    lr: float | None = None
+    """Peak learning rate; None is 3e-3 at a width of 128, falling with the root of hidden_size."""
+    min_lr_ratio: float = 0.0
+    """What remains of it at the end."""
+    schedule: ScheduleName = "cosine"
+    warmup_steps: int | None = None
+    """None is a twentieth of the steps, at most 2000."""
+    decay_ratio: float = 0.4
+    """The last part of the steps over which wsd decays."""
+    beta1: float = 0.9
+    beta2: float = 0.95
+    weight_decay: float = 0.1
+    """On matrices only, never on norms and biases."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 leaves it as it is."""
+    seed: int = 0
+    dtype: DtypeName = "auto"
+    """Of the arithmetic; weights and optimiser state are float32 always."""
+    document_mask: bool = True
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    on_spike: Reaction = "ignore"
+    eval_every: int | None = None
+    """Steps; None is ten times a run. The end of a run is always evaluated."""
+    eval_rows: int | None = None
+    """Validation rows to use, the first ones; None: all."""
+    sample_every: int = 0
+    sample_tokens: int = 64
+    sample_temperature: float = 0.8
+    checkpoint_every: int | None = None
+    """Steps; None is ten times a run. The end of a run is always saved."""
+    keep: int = 2
+    """Checkpoints to keep, the last ones."""
+    max_seconds: float | None = None
+    compile: bool = False
+    device: str = "auto"
+    threads: int | None = None
+    """None: one for a model too small to share, else one a core."""
+
+    def __post_init__(self) -> None:
+        budgets = [name for name in ("steps", "epochs", "tokens") if getattr(self, name) is not None]
+        if len(budgets) > 1:
+            raise ConfigError(f"two budgets: --{budgets[0]} and --{budgets[1]}", hint="give one of them")
+        if self.batch_rows is not None and self.batch_tokens is not None:
+            raise ConfigError("both --batch-rows and --batch-tokens", hint="give one of them")
+        at_least_one = ("steps", "tokens", "batch_rows", "batch_tokens", "micro_batch_rows", "keep")
+        for name in (*at_least_one, "eval_every", "eval_rows", "checkpoint_every", "threads"):
+            _check(name, getattr(self, name), low=1)
+        for name in ("warmup_steps", "weight_decay", "clip", "sample_every", "sample_temperature"):
+            _check(name, getattr(self, name), low=0)
+        for name in ("beta1", "beta2"):
+            _check(name, getattr(self, name), low=0, below=1)
+        for name in ("min_lr_ratio", "decay_ratio"):
+            _check(name, getattr(self, name), low=0, high=1)
+        for name in ("lr", "epochs", "max_seconds"):
+            _check(name, getattr(self, name), above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides the weights of a run: stored in each checkpoint, compared on resume."""
+
+    model: dict[str, Any]
+    """config.json's keys."""
+    initial_sha256: str | None
+    """Digest of the weights a run continues from; None: drawn from the seed."""
+    data_sha256: str
+    tokenizer_sha256: str | None
+    seed: int
+    rows: int
+    seq_len: int
+    steps: int
+    batch_rows: int
+    lr: float
+    min_lr_ratio: float
+    schedule: ScheduleName
+    warmup_steps: int
+    decay_ratio: float
+    beta1: float
+    beta2: float
+    weight_decay: float
+    clip: float
+    dtype: str
+    document_mask: bool
+
+    @property
+    def batch_tokens(self) -> int:
+        """Targets of one update, padding counted."""
+        return self.batch_rows * self.seq_len
+
+    @property
+    def tokens(self) -> int:
+        """Targets of the whole run, padding counted."""
+        return self.steps * self.batch_tokens
+
+    @property
+    def epochs(self) -> float:
+        """Times that each row is seen."""
+        return self.steps * self.batch_rows / self.rows
+
+    def differences(self, other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """The settings in which a stored recipe is another, keys of the model too: name to (stored, ours)."""
+        ours, theirs = asdict(self), dict(other)
+        ours |= ours.pop("model")
+        theirs |= theirs.pop("model", {})
+        names = [*ours, *(name for name in theirs if name not in ours)]
+        return {
+            name: (theirs.get(name), ours.get(name)) for name in names if ours.get(name) != theirs.get(name)
+        }
+
+
+def default_lr(hidden_size: int) -> float:
+    """Peak learning rate of AdamW for a width: 3e-3 at 128, 1.2e-3 at 768, 7.5e-4 at 2048."""
+    return float(f"{3e-3 * math.sqrt(128 / hidden_size):.3g}")
+
+
+def resolve_batch_rows(config: PretrainConfig, seq_len: int) -> int:
+    """Rows of one update.
+
+    Raises:
+        ConfigError: --batch-tokens is less than one row.
+    """
+    if config.batch_rows is not None:
+        return config.batch_rows
+    rows = (config.batch_tokens or 8192) // seq_len
+    if config.batch_tokens is not None and rows == 0:
+        raise ConfigError(
+            f"--batch-tokens {config.batch_tokens} is less than one row of {seq_len} tokens",
+            hint=f"--batch-tokens {seq_len}, or shorter rows: llmkit pack --seq-len {config.batch_tokens}",
+        )
+    return max(1, rows)
+
+
+def resolve_steps(config: PretrainConfig, *, rows: int, seq_len: int, batch_rows: int) -> int:
+    """Updates that the budget comes to, rounded up."""
+    if config.steps is not None:
+        return config.steps
+    if config.tokens is not None:
+        return -(-config.tokens // (batch_rows * seq_len))
+    return max(1, math.ceil((config.epochs or 1.0) * rows / batch_rows - 1e-9))
+
+
+def resolve_micro_batch_rows(config: PretrainConfig, *, batch_rows: int, seq_len: int) -> int:
+    """Rows of one forward pass, at most the batch."""
+    if config.micro_batch_rows is not None:
+        return min(config.micro_batch_rows, batch_rows)
+    return min(batch_rows, max(1, 16_384 // seq_len))
+
+
+def resolve_warmup_steps(config: PretrainConfig, steps: int) -> int:
+    """Updates over which the learning rate rises."""
+    return config.warmup_steps if config.warmup_steps is not None else min(2000, steps // 20)
+
+
+def _check(
+    name: str,
+    value: float | None,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+) -> None:
+    if value is None:
+        return
+    wanted = []
+    if low is not None and not value >= low:
+        wanted.append(f"at least {low}")
+    if above is not None and not value > above:
+        wanted.append(f"above {above}")
+    if high is not None and not value <= high:
+        wanted.append(f"at most {high}")
+    if below is not None and not value < below:
+        wanted.append(f"below {below}")
+    if wanted:
+        flag = "--max-time" if name == "max_seconds" else f"--{name.replace('_', '-')}"
+        raise ConfigError(f"{flag} must be {' and '.join(wanted)} (found {value})", hint=f"change {flag}")

@@ -1,0 +1,74 @@
+"""Rows of one or several shard folders as one numbered sequence, read ahead in a thread of its own."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmkit.formats.shards import Rows
+from llmkit.train.order import RowOrder
+
+
+class RowSource(Protocol):
+    """Numbered rows, read in any order: a ShardFolder, or several as one."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    def read(self, rows: NDArray[np.int64]) -> Rows:
+        """Some rows, in the order asked for."""
+
+
+class JoinedRows:
+    """Several sources, numbered one after the other."""
+
+    def __init__(self, sources: Sequence[RowSource]) -> None:
+        self._sources = sources
+        self._starts = np.cumsum([0, *(len(source) for source in sources)])
+
+    def __len__(self) -> int:
+        """Number of rows of all sources."""
+        return int(self._starts[-1])
+
+    def read(self, rows: NDArray[np.int64]) -> Rows:
+        """Some rows, in the order asked for."""
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        parts, places = [], []
+        for number, source in enumerate(self._sources):
+            places.append(np.flatnonzero(owner == number))
+            if len(places[-1]):
+                parts.append(source.read(rows[places[-1]] - self._starts[number]))
+        back = np.argsort(np.concatenate(places), kind="stable")
+        return Rows(
+            np.concatenate([part.tokens for part in parts])[back],
+            np.concatenate([part.segments for part in parts])[back],
+            np.concatenate([part.loss for part in parts])[back],
+        )
+
+
+class BatchReader:
+    """The rows of each update in order, the next batch read while the present one is learnt."""
+
+    def __init__(self, source: RowSource, order: RowOrder, batch_rows: int) -> None:
+        self._source = source
+        self._order = order
+        self._batch_rows = batch_rows
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="rows")
+        self._ahead: tuple[int, Future[Rows]] | None = None
+
+    def read(self, step: int) -> Rows:
+        """The rows of update `step`, the first being 0; asks for those of the next."""
+        if self._ahead is None or self._ahead[0] != step:
+            self._ahead = (step, self._pool.submit(self._load, step))
+        rows = self._ahead[1].result()
+        self._ahead = (step + 1, self._pool.submit(self._load, step + 1))
+        return rows
+
+    def close(self) -> None:
+        """Let the thread go."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _load(self, step: int) -> Rows:
+        return self._source.read(self._order.take(step * self._batch_rows, self._batch_rows))

@@ -1,0 +1,59 @@
+"""Losses and gradients that should not be learnt from: not finite, or far out of line."""
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+WINDOW = 128
+MIN_HISTORY = 32
+"""Before so many steps nothing counts as a spike: there is no line yet to be out of."""
+SIGMAS = 6.0
+
+
+class Guard:
+    """Remembers the last losses and gradient norms and judges the next ones.
+
+    A spike is a loss or a norm above mean + 6 standard deviations of the last 128 (OLMo-core's rule). Every
+    finite value joins the history, spikes too, so a lasting change of level is accepted after a while.
+    """
+
+    def __init__(self) -> None:
+        self._losses: deque[float] = deque(maxlen=WINDOW)
+        self._norms: deque[float] = deque(maxlen=WINDOW)
+
+    def judge(self, loss: float, grad_norm: float) -> str | None:
+        """`nonfinite`, `spike`, or None when the step is as it should be."""
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            return "nonfinite"
+        spike = _is_above(loss, self._losses) or _is_above(grad_norm, self._norms)
+        self._losses.append(loss)
+        self._norms.append(grad_norm)
+        return "spike" if spike else None
+
+    def limits(self) -> tuple[float | None, float | None]:
+        """The loss and the gradient norm above which the next step is a spike; None: not known yet."""
+        return _limit(self._losses), _limit(self._norms)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps, as JSON."""
+        return {"losses": list(self._losses), "grad_norms": list(self._norms)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a kept state."""
+        self._losses = deque(state["losses"], maxlen=WINDOW)
+        self._norms = deque(state["grad_norms"], maxlen=WINDOW)
+
+
+def _is_above(value: float, history: Iterable[float]) -> bool:
+    limit = _limit(history)
+    return limit is not None and value > limit
+
+
+def _limit(history: Iterable[float]) -> float | None:
+    values = list(history)
+    if len(values) < MIN_HISTORY:
+        return None
+    mean = math.fsum(values) / len(values)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return mean + SIGMAS * math.sqrt(variance)

@@ -1,0 +1,132 @@
+"""What the machine can do: the device, the arithmetic that is faster on it, its peak, its memory."""
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from llmkit.errors import ConfigError, MissingError
+from llmkit.train.config import DtypeName
+
+GPU_PEAK_FLOPS = {  # dense bfloat16 with float32 sums, from the vendors' data sheets
+    "B200": 2250e12,
+    "GH200": 989e12,
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "A10": 125e12,
+    "RTX 4090": 165e12,
+    "RTX 3090": 71e12,
+}
+_AMX_MIN_WIDTH = 512
+_MATRIX = 768
+_TRIALS = 5
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The floating-point operations a second that MFU is a share of."""
+
+    flops_per_second: float
+    source: str
+    """Where the figure comes from: `measured matmul float32`, or the data sheet of a GPU."""
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is a CUDA GPU where there is one, else the CPU.
+
+    Raises:
+        ConfigError: no such device type.
+        MissingError: the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise ConfigError(
+            f"--device {name}: no such device (known: auto, cpu, cuda, cuda:N)", hint="--device auto"
+        )
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise MissingError(
+            f"--device {name}: not there (found {torch.cuda.device_count()} GPUs)", hint="--device cpu"
+        )
+    return torch.device(name)
+
+
+def choose_dtype(name: DtypeName, device: torch.device, hidden_size: int) -> str:
+    """Of the arithmetic. `auto` is bfloat16 where that is faster.
+
+    That is a rule, not a measurement, so that a run gets the same arithmetic every time: a GPU that has
+    bfloat16, or a CPU with AMX tiles and matrices wide enough to fill them.
+    """
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if hidden_size >= _AMX_MIN_WIDTH and _has_amx() else "float32"
+
+
+def choose_threads(asked: int | None, available: int, flops_per_pass: float) -> int:
+    """CPU threads: one where a forward and backward pass is too little work to share, else all cores."""
+    if asked is not None:
+        return asked
+    return 1 if flops_per_pass < 2e8 else available
+
+
+def measure_peak(device: torch.device, dtype: str) -> Peak:
+    """The data sheet's peak of a known GPU, else the best of a few matrix products (some milliseconds)."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        for model, flops in GPU_PEAK_FLOPS.items():
+            if model in name and dtype == "bfloat16":
+                return Peak(flops, f"data sheet of {model}, dense bfloat16")
+    kind = torch.bfloat16 if dtype == "bfloat16" else torch.float32
+    n = _MATRIX if device.type == "cpu" else 8192
+    a = torch.ones(n, n, dtype=kind, device=device)
+    best = min(_seconds_of(a) for _ in range(_TRIALS))
+    return Peak(2 * n**3 / best, f"measured matmul {dtype}, {n} x {n}")
+
+
+def used_memory_bytes(device: torch.device) -> int:
+    """The most memory this process has held: on the GPU it trains on, else in RAM."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def available_memory_bytes(device: torch.device) -> int | None:
+    """Memory that can still be had; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def _seconds_of(a: torch.Tensor) -> float:
+    if a.device.type == "cuda":
+        torch.cuda.synchronize(a.device)
+    start = time.perf_counter()
+    a @ a
+    if a.device.type == "cuda":
+        torch.cuda.synchronize(a.device)
+    return time.perf_counter() - start
+
+
+def _has_amx() -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "amx_bf16" in flags

@@ -1,0 +1,94 @@
+"""The loop of a run: updates, and what falls due between them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmkit.train.evaluate import Evaluation
+from llmkit.train.metrics import RunLog
+from llmkit.train.stop import Reason, StopRequest
+from llmkit.train.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Duties:
+    """What is done every so many steps; a count of 0 or a missing function: never."""
+
+    eval_every: int = 0
+    evaluate: Callable[[Callable[[], None]], Evaluation] | None = None
+    """Scores the model; calls its argument now and then, which may raise."""
+    sample_every: int = 0
+    sample: Callable[[int], list[tuple[str, str]]] | None = None
+    """Prompts and what the model makes of them at a step."""
+    checkpoint_every: int = 0
+    save: Callable[[], None] = lambda: None
+    can_save_at_once: Callable[[], bool] = lambda: True
+    """Whether saving takes less than half a second, so that Ctrl-C can wait for it."""
+
+
+class _StopNow(Exception):  # noqa: N818 (control flow inside this file)
+    """Leaves an evaluation when the run is asked to stop."""
+
+
+def train(
+    trainer: Trainer, duties: Duties, log: RunLog, stop: StopRequest, *, owed: bool = False
+) -> Reason | None:
+    """Train to the last step of the recipe, or until asked to stop.
+
+    Args:
+        trainer: fresh or restored.
+        duties: evaluation, samples, checkpoints.
+        log: told of everything.
+        stop: asked after each step.
+        owed: the restored step was to be evaluated, and was not.
+
+    Returns:
+        None when the run is complete, else why it stopped. It has been saved at its last step, unless the
+        reason is `sigint` and saving would have taken too long.
+    """
+    if owed and not _report(trainer, duties, log, stop):
+        return stop.reason
+    log.resume_clock()
+    while trainer.step < trainer.recipe.steps:
+        log.step(trainer.train_step(), trainer.tokens)
+        reported = _report(trainer, duties, log, stop)
+        done = trainer.step == trainer.recipe.steps
+        reason = None if done and reported else stop.reason
+        if reason == "sigint":
+            stop.hold()
+            if duties.can_save_at_once():
+                duties.save()
+            return reason
+        if done or reason or _due(trainer.step, duties.checkpoint_every):
+            duties.save()
+        if reason:
+            return reason
+        log.resume_clock()
+    return None
+
+
+def is_due(step: int, duties: Duties, last_step: int) -> bool:
+    """Whether a step is evaluated."""
+    return duties.evaluate is not None and (step == last_step or _due(step, duties.eval_every))
+
+
+def _report(trainer: Trainer, duties: Duties, log: RunLog, stop: StopRequest) -> bool:
+    """Evaluate and sample where that is due; False when a request to stop cut it short."""
+    step = trainer.step
+
+    def leave_if_asked() -> None:
+        if stop.reason is not None:
+            raise _StopNow
+
+    try:
+        if duties.evaluate is not None and is_due(step, duties, trainer.recipe.steps):
+            log.evaluated(step, duties.evaluate(leave_if_asked))
+        if duties.sample is not None and _due(step, duties.sample_every):
+            for prompt, text in duties.sample(step):
+                log.sampled(step, prompt, text)
+    except _StopNow:
+        return False
+    return True
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

@@ -1,0 +1,74 @@
+"""The next-token loss as a sum over targets, so that parts of a batch add up to the batch.
+
+Shapes: B rows, T seq_len, V vocab_size.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from llmkit.formats.shards import Rows
+
+IGNORED = -100
+"""The target that carries no loss: PyTorch's default ignore_index."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows as the model takes them."""
+
+    ids: Tensor
+    """(B, T) int64."""
+    targets: Tensor
+    """(B, T) int64: the id after each one, or IGNORED."""
+    segments: Tensor | None
+    """(B, T) which document each token belongs to; None where every row is one document."""
+    count: int
+    """Targets that carry loss."""
+
+    def split(self, rows: int) -> list["Batch"]:
+        """Parts of at most `rows` rows."""
+        if rows >= len(self.ids):
+            return [self]
+        return [
+            Batch(
+                self.ids[start : start + rows],
+                targets := self.targets[start : start + rows],
+                None if self.segments is None else self.segments[start : start + rows],
+                int((targets != IGNORED).sum()),
+            )
+            for start in range(0, len(self.ids), rows)
+        ]
+
+
+def build_batch(rows: Rows, *, document_mask: bool, device: torch.device) -> Batch:
+    """Inputs and targets of some rows.
+
+    A target carries loss where the row says so. With `document_mask`, the first token of a document is no
+    target of the document before it, and segments are given so that attention keeps to a document.
+    """
+    tokens = torch.from_numpy(rows.tokens.astype("int64"))
+    learnt = rows.loss[:, 1:]
+    segments = None
+    if document_mask:
+        learnt = learnt & (rows.segments[:, 1:] == rows.segments[:, :-1])
+        if (rows.segments[:, :-1] > 0).any():  # padding (-1) comes last, where causal attention never looks
+            segments = torch.from_numpy(rows.segments[:, :-1].astype("int64")).to(device)
+    targets = tokens[:, 1:]
+    count = int(learnt.sum())
+    if count < learnt.size:
+        targets = torch.where(torch.from_numpy(learnt), targets, IGNORED)
+    return Batch(tokens[:, :-1].to(device), targets.to(device), segments, count)
+
+
+def loss_sum(model: nn.Module, batch: Batch) -> Tensor:
+    """Cross-entropy in nats, summed over the targets that carry loss; float32, no shape."""
+    logits = model(batch.ids, segments=batch.segments)  # (B, T, V)
+    return F.cross_entropy(
+        logits.view(-1, logits.shape[-1]).float(),
+        batch.targets.reshape(-1),
+        ignore_index=IGNORED,
+        reduction="sum",
+    )

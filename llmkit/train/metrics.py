@@ -1,0 +1,147 @@
+"""What a run says while it goes on: one record a step, one each event, and a line of progress for people."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from llmkit.progress import Progress
+from llmkit.train.evaluate import Evaluation
+from llmkit.train.trainer import StepResult
+
+Record = dict[str, Any]
+_SMOOTHING = 0.95
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What turns a speed into a share of the machine."""
+
+    flops_per_token: float
+    """Of a forward and backward pass."""
+    peak_flops_per_second: float
+
+
+class RunLog:
+    """Writes records and shows progress.
+
+    Args:
+        writers: each takes every record.
+        progress: what a person sees.
+        cost: for MFU.
+        steps: of the whole run.
+        seconds_before: time the run took before it was resumed.
+        memory_bytes: the most memory held so far.
+    """
+
+    def __init__(
+        self,
+        writers: Iterable[Callable[[Record], None]],
+        progress: Progress,
+        cost: Cost,
+        *,
+        steps: int,
+        seconds_before: float,
+        memory_bytes: Callable[[], int],
+    ) -> None:
+        self._writers = list(writers)
+        self._progress = progress
+        self._cost = cost
+        self._steps = steps
+        self._begin = time.monotonic() - seconds_before
+        self._memory_bytes = memory_bytes
+        self._step_began = time.monotonic()
+        self._seconds_per_token: float | None = None
+        self._valid: dict[str, str] = {}
+        self.last: StepResult | None = None
+        self.last_evaluation: Evaluation | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Since the run began, stretches in which it stood still left out."""
+        return time.monotonic() - self._begin
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Smoothed over the last steps; evaluation and checkpoints not counted."""
+        return 1.0 / self._seconds_per_token if self._seconds_per_token else None
+
+    @property
+    def mfu(self) -> float | None:
+        """Model FLOPs utilisation (2204.02311), from 0 to 1."""
+        speed = self.tokens_per_second
+        return None if speed is None else self._mfu(speed)
+
+    def step(self, result: StepResult, tokens: int) -> None:
+        """An update was made; `tokens` is the targets of the run so far."""
+        now = time.monotonic()
+        elapsed, self._step_began = now - self._step_began, now
+        speed = result.tokens / elapsed if elapsed > 0 else 0.0
+        self._smooth(elapsed / max(1, result.tokens))
+        memory = self._memory_bytes()
+        record: Record = {
+            "time_seconds": round(self.seconds, 3),
+            "step": result.step,
+            "tokens": tokens,
+            "loss": result.loss,
+            "lr": result.lr,
+            "grad_norm": result.grad_norm,
+            "tokens_per_second": round(speed, 1),
+            "mfu": round(self._mfu(speed), 5),
+            "memory_bytes": memory,
+        }
+        if result.skipped:
+            record["skipped"] = result.skipped
+            self._progress.note(
+                f"step {result.step}: update left out ({result.skipped}: loss {result.loss:.4g}, "
+                f"gradient norm {result.grad_norm:.4g})"
+            )
+        self.last = result
+        self._write(record)
+        self._progress.update(result.step, self._steps, **self._figures(result, memory))
+
+    def event(self, name: str, step: int, **fields: Any) -> None:
+        """Something else happened."""
+        self._write({"event": name, "time_seconds": round(self.seconds, 3), "step": step, **fields})
+
+    def evaluated(self, step: int, evaluation: Evaluation) -> None:
+        """The model was scored on held-out rows."""
+        self.last_evaluation = evaluation
+        fields = {"valid_loss": evaluation.loss, "tokens": evaluation.tokens}
+        text = f"step {step}: validation loss {evaluation.loss:.4f}"
+        if evaluation.bits_per_byte is not None:
+            fields["bits_per_byte"] = evaluation.bits_per_byte
+            text += f", {evaluation.bits_per_byte:.4f} bits per byte"
+        self._valid = {"valid": f"{evaluation.loss:.4f}"}
+        self.event("eval", step, **fields)
+        self._progress.note(text)
+
+    def sampled(self, step: int, prompt: str, text: str) -> None:
+        """The model wrote something."""
+        self.event("sample", step, prompt=prompt, text=text)
+        self._progress.note(f"step {step}: {prompt}{text}")
+
+    def resume_clock(self) -> None:
+        """The next step begins now: what came between is not training time."""
+        self._step_began = time.monotonic()
+
+    def _write(self, record: Record) -> None:
+        for write in self._writers:
+            write(record)
+
+    def _smooth(self, seconds_per_token: float) -> None:
+        old = self._seconds_per_token
+        share = _SMOOTHING if old is not None else 0.0
+        self._seconds_per_token = share * (old or 0.0) + (1.0 - share) * seconds_per_token
+
+    def _mfu(self, tokens_per_second: float) -> float:
+        return tokens_per_second * self._cost.flops_per_token / self._cost.peak_flops_per_second
+
+    def _figures(self, result: StepResult, memory: int) -> dict[str, float | str]:
+        return {
+            "loss": f"{result.loss:.4f}",
+            **self._valid,
+            "tok/s": f"{self.tokens_per_second or 0:,.0f}",
+            "MFU": f"{self.mfu or 0:.1%}",
+            "memory": f"{memory / (1 << 20):,.0f} MiB",
+        }

@@ -1,0 +1,164 @@
+"""A model in training: one update at a time, and everything that a checkpoint keeps of it."""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from llmkit.errors import LlmkitError
+from llmkit.model.transformer import Transformer
+from llmkit.train.config import PretrainConfig, Reaction, Recipe
+from llmkit.train.data import BatchReader, RowSource
+from llmkit.train.guard import Guard
+from llmkit.train.loss import Batch, build_batch, loss_sum
+from llmkit.train.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors
+from llmkit.train.order import RowOrder
+from llmkit.train.schedule import learning_rate
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one update did."""
+
+    step: int
+    """Updates done, this one included."""
+    loss: float
+    """Mean over the targets, in nats."""
+    grad_norm: float
+    """Before clipping."""
+    lr: float
+    tokens: int
+    """Targets of this update that carried loss."""
+    skipped: Literal["nonfinite", "spike"] | None = None
+
+
+class Trainer:
+    """Model, optimiser, data order and guard. `step` counts updates done or skipped.
+
+    Args:
+        model: float32 weights, on its device.
+        rows: what to learn from.
+        recipe: what decides the weights.
+        micro_batch_rows: rows of one forward pass.
+        on_nonfinite: a loss or gradient that is not finite ends the run, or only its update is left out.
+        on_spike: the same for one far above the last ones; `ignore` learns from it.
+        compile_model: compile the forward pass; the first step then takes long.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        rows: RowSource,
+        recipe: Recipe,
+        *,
+        micro_batch_rows: int,
+        on_nonfinite: Literal["stop", "skip"] = PretrainConfig.on_nonfinite,
+        on_spike: Reaction = PretrainConfig.on_spike,
+        compile_model: bool = False,
+    ) -> None:
+        self.model = model.train()
+        self.recipe = recipe
+        self.optimizer = build_optimizer(model, recipe)
+        self.guard = Guard()
+        self.step = 0
+        self.tokens = 0
+        self.skipped = 0
+        self.device = next(model.parameters()).device
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._micro_batch_rows = micro_batch_rows
+        self._reactions: dict[str, Reaction] = {"nonfinite": on_nonfinite, "spike": on_spike}
+        self._reader = BatchReader(rows, RowOrder(len(rows), recipe.seed), recipe.batch_rows)
+        if compile_model:
+            model.compile()
+
+    def train_step(self) -> StepResult:
+        """Learn from the next batch.
+
+        Raises:
+            LlmkitError: the loss or the gradient is not finite, or is a spike, and the run is to stop then.
+                The weights are those before the batch.
+        """
+        rows = self._reader.read(self.step)
+        batch = build_batch(rows, document_mask=self.recipe.document_mask, device=self.device)
+        loss = self._accumulate(batch)
+        norm = self._clip()
+        lr = learning_rate(self.recipe, self.step)
+        verdict = self.guard.judge(loss, norm)
+        skip = self._react(verdict, loss, norm)
+        if not skip:
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.tokens += batch.count
+        self.skipped += skip
+        return StepResult(self.step, loss, norm, lr, batch.count, verdict if skip else None)  # type: ignore[arg-type]
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The arithmetic of the forward pass."""
+        if self.recipe.dtype == "bfloat16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Everything beside the weights that is a tensor."""
+        return optimizer_tensors(self.optimizer, self.model)
+
+    def state(self) -> dict[str, Any]:
+        """Everything beside the weights that is not: for JSON."""
+        return {
+            "step": self.step,
+            "tokens": self.tokens,
+            "skipped": self.skipped,
+            "row_cursor": self.step * self.recipe.batch_rows,
+            "learning_rate": learning_rate(self.recipe, self.step),
+            "guard": self.guard.state(),
+        }
+
+    def restore(self, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Go on from a checkpoint, whose weights the model already has."""
+        load_optimizer_tensors(self.optimizer, self.model, tensors)
+        self.step, self.tokens, self.skipped = state["step"], state["tokens"], state["skipped"]
+        self.guard.restore(state["guard"])
+
+    def close(self) -> None:
+        """Let the reading thread go."""
+        self._reader.close()
+
+    def _accumulate(self, batch: Batch) -> float:
+        """Forward and backward over the parts of a batch; the loss is over all its targets, not per part."""
+        total = 0.0
+        scale = 1.0 / max(1, batch.count)
+        for part in batch.split(self._micro_batch_rows):
+            with self.autocast():
+                loss = loss_sum(self.model, part) * scale
+            loss.backward()
+            total += loss.item()
+        return total
+
+    def _clip(self) -> float:
+        """The norm of the whole gradient, which is scaled down to recipe.clip where it is above."""
+        grads = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(grads, foreach=True))
+        if 0 < self.recipe.clip < norm < math.inf:
+            torch._foreach_mul_(grads, self.recipe.clip / (norm + 1e-6))
+        return norm
+
+    def _react(self, verdict: str | None, loss: float, norm: float) -> bool:
+        """Whether to leave this update out."""
+        reaction = self._reactions[verdict] if verdict else "ignore"
+        if reaction == "stop":
+            loss_limit, norm_limit = self.guard.limits()
+            limit = f"; usual: loss below {loss_limit:.4g}, norm below {norm_limit:.4g}" if loss_limit else ""
+            what = "is not finite" if verdict == "nonfinite" else "is a spike"
+            raise LlmkitError(
+                f"step {self.step + 1}: the loss or its gradient {what} "
+                f"(found loss {loss:.4g}, gradient norm {norm:.4g}{limit})",
+                hint=f"pass over such batches with --on-{verdict} skip, or start again with --lr "
+                f"{self.recipe.lr / 2:.3g} or a longer --warmup-steps",
+            )
+        return reaction == "skip"

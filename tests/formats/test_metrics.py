@@ -1,0 +1,49 @@
+"""Metrics files: appended line by line, cut back to a step when a run goes on from there."""
+
+import json
+import math
+import os
+from pathlib import Path
+
+from llmkit.formats.metrics import MetricsWriter, cut_metrics
+
+
+def read(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_each_line_is_in_the_file_as_soon_as_it_is_written(tmp_path: Path) -> None:
+    with MetricsWriter(tmp_path / "m.jsonl") as metrics:
+        metrics.write({"step": 1, "loss": 2.5})
+        assert read(tmp_path / "m.jsonl") == [{"step": 1, "loss": 2.5}]
+
+
+def test_a_loss_that_is_not_finite_is_null(tmp_path: Path) -> None:
+    with MetricsWriter(tmp_path / "m.jsonl") as metrics:
+        metrics.write({"step": 1, "loss": math.nan})
+    assert read(tmp_path / "m.jsonl") == [{"step": 1, "loss": None}]
+
+
+def test_cutting_drops_later_steps_the_stop_and_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    kept = [{"event": "start", "step": 0}, {"step": 1, "loss": 3.0}, {"event": "eval", "step": 1}]
+    gone = [{"event": "stop", "step": 1}, {"step": 2, "loss": 2.0}, {"event": "checkpoint", "step": 2}]
+    path.write_text("".join(json.dumps(record) + "\n" for record in kept + gone) + '{"step": 3, "lo')
+    assert cut_metrics(path, 1) == kept
+    assert read(path) == kept
+
+
+def test_there_may_be_nothing_to_cut(tmp_path: Path) -> None:
+    assert cut_metrics(tmp_path / "absent.jsonl", 3) == []
+
+
+def test_a_reader_that_leaves_a_pipe_does_not_end_the_writing(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with MetricsWriter(pipe) as metrics:
+        metrics.write({"step": 1})
+        os.close(reader)
+        metrics.write({"step": 2})
+        metrics.write({"step": 3})
+        metrics.sync()

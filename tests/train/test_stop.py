@@ -1,0 +1,51 @@
+"""Requests to stop, by signal and by the clock."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from llmkit.train.stop import StopRequest
+
+
+def test_sigterm_is_a_request_and_interrupts_nothing() -> None:
+    with StopRequest() as stop:
+        assert stop.reason is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.reason == "sigterm"
+
+
+def test_time_over_is_a_request() -> None:
+    with StopRequest(max_seconds=0.01) as stop:
+        time.sleep(0.02)
+        assert stop.reason == "max_time"
+
+
+def test_ctrl_c_waits_for_the_end_of_a_step_but_not_for_long() -> None:
+    with StopRequest() as stop, pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.reason == "sigint"
+        time.sleep(5)
+
+
+def test_at_the_end_of_a_step_ctrl_c_waits_for_what_follows() -> None:
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        stop.hold()
+        time.sleep(0.7)
+        assert stop.reason == "sigint"
+
+
+def test_a_second_ctrl_c_interrupts_at_once() -> None:
+    with StopRequest(), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+
+
+def test_the_handlers_from_before_come_back() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with StopRequest():
+        assert signal.getsignal(signal.SIGINT) != before[0]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
