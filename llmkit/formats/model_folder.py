@@ -33,6 +33,9 @@ DTYPE_BITS = {
     **{"I64": 64, "U64": 64, "F64": 64, "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6},
 }
 
+CONFIG_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+"""What config.json calls the dtypes that weights are kept in."""
+
 
 @dataclass(frozen=True)
 class TensorInfo:
