@@ -1,0 +1,151 @@
+"""What a path holds, told by its content: the first question of `show` and `doctor`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from llmkit.errors import DataError, MissingError
+from llmkit.formats.checkpoint import CHECKPOINTS, STATE
+from llmkit.formats.documents import is_json_lines
+from llmkit.formats.metrics import METRICS
+from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS
+from llmkit.formats.streams import STDIO, open_input
+
+Kind = Literal[
+    "model", "run", "checkpoint", "config", "safetensors", "adapter", "tokenizer", "shards", "shard",
+    "metrics", "records", "text",
+]  # fmt: skip
+ADAPTER_CONFIG = "adapter_config.json"
+SHARD_INDEX = "index.json"
+KNOWN = "a model, tokenizer, run, adapter or shard folder, or a file of one"
+
+_SHARD_MAGIC = b"\x50\x2a\x4d\x18"  # the skippable zstd frame 0x184D2A50 that holds a shard's header
+_FOREIGN = {
+    b"GGUF": "a GGUF file, which is not read yet",
+    b"PK\x03\x04": "a zip or pickle checkpoint, which is never read: it can run code",
+    b"\x80\x02": "a pickle, which is never read: it can run code",
+}
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "*.tiktoken")
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A path and what it holds. `path` is the folder where a file speaks for its folder (an index)."""
+
+    kind: Kind
+    path: Path
+
+
+def recognise(path: Path) -> Artefact:
+    """What `path` (or stdin, for `-`) holds.
+
+    Raises:
+        MissingError: there is nothing at the path.
+        DataError: it holds nothing that llmkit knows.
+    """
+    if path != STDIO and not path.exists():
+        raise MissingError(f"{path}: no such file or folder", hint=f"give {KNOWN}")
+    return _folder(path) if path != STDIO and path.is_dir() else _file(path)
+
+
+def _folder(path: Path) -> Artefact:
+    if (path / ADAPTER_CONFIG).is_file():
+        return Artefact("adapter", path)
+    if (path / METRICS).is_file():
+        return Artefact("run", path)
+    if (path / WEIGHTS).is_file() or (path / INDEX).is_file():
+        return Artefact("checkpoint" if (path / STATE).is_file() else "model", path)
+    if (path / SHARD_INDEX).is_file() or any(path.glob("*.tok.zst")):
+        return Artefact("shards", path)
+    if holds_tokenizer(path):
+        return Artefact("tokenizer", path)
+    if (path / CONFIG).is_file():
+        return Artefact("config", path / CONFIG)
+    if (path / CHECKPOINTS).is_dir():
+        return Artefact("run", path)
+    names = sorted(entry.name for entry in path.iterdir())
+    found = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    raise DataError(
+        f"{path}: no artefact that llmkit knows (found: {found or 'nothing'})", hint=f"give {KNOWN}"
+    )
+
+
+def holds_tokenizer(folder: Path) -> bool:
+    """Whether there is a tokenizer's file in a folder."""
+    return any(any(folder.glob(pattern)) for pattern in _TOKENIZER_FILES)
+
+
+def _file(path: Path) -> Artefact:
+    if path == STDIO or is_json_lines(path):
+        return _json_lines(path)
+    with path.open("rb") as stream:
+        head = stream.read(64)
+    for magic, what in _FOREIGN.items():
+        if head.startswith(magic):
+            raise DataError(f"{path}: {what}", hint=f"give {KNOWN}")
+    if head.startswith(_SHARD_MAGIC) or path.name.endswith(".tok.zst"):
+        return Artefact("shard", path)
+    if path.suffix == ".safetensors" or (head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27):
+        return Artefact("safetensors", path)
+    if path.suffix in (".tiktoken", ".model"):
+        return Artefact("tokenizer", path)
+    return _content(path)
+
+
+def _json_lines(path: Path) -> Artefact:
+    """JSON lines; stdin is not looked at, so that all of it can still be read."""
+    if path == STDIO:
+        return Artefact("records", path)
+    with open_input(path) as stream:
+        first = _object(stream.readline())
+    return Artefact("metrics" if first is not None and is_metrics(first) else "records", path)
+
+
+def _content(path: Path) -> Artefact:
+    """A JSON object, JSON lines under another name, or text with a suffix that says so."""
+    with open_input(path) as stream:
+        head = stream.readline(1 << 20)
+        if head.lstrip().startswith(b"{"):
+            rest = stream.read(1)
+            if rest and _object(head) is not None:
+                return _json_lines(path)
+            return _json_object(path, _object(head + rest + stream.read()))
+    if {suffix.lower() for suffix in path.suffixes} & {".txt", ".md"}:
+        return Artefact("text", path)
+    found = head[:40].strip().decode(errors="replace").replace("\n", " ") if head else "nothing"
+    raise DataError(f"{path}: no artefact that llmkit knows (found: {found})", hint=f"give {KNOWN}")
+
+
+def is_metrics(record: dict[str, Any]) -> bool:
+    """Whether a record is a line of a metrics file: a step with its loss, or an event of the run."""
+    return isinstance(record.get("step"), int) and ("loss" in record or "event" in record)
+
+
+def _json_object(path: Path, content: dict[str, Any] | None) -> Artefact:
+    if content is None:
+        raise DataError(f"{path}: not JSON, or cut short", hint=f"python -m json.tool {path}")
+    if "added_tokens" in content or isinstance(content.get("model"), dict):
+        return Artefact("tokenizer", path)
+    if "peft_type" in content:
+        return Artefact("adapter", path.parent)
+    if "weight_map" in content:
+        return Artefact("model", path.parent)
+    if str(content.get("schema", "")).startswith("llmkit.shard"):
+        return Artefact("shards", path.parent)
+    if "model_type" in content or "architectures" in content:
+        return Artefact("config", path)
+    if path.name == "vocab.json" and all(isinstance(token, int) for token in content.values()):
+        return Artefact("tokenizer", path)
+    if is_metrics(content):
+        return Artefact("metrics", path)
+    found = ", ".join(list(content)[:5]) or "no keys"
+    raise DataError(f"{path}: JSON that llmkit does not know (found: {found})", hint=f"give {KNOWN}")
+
+
+def _object(content: bytes) -> dict[str, Any] | None:
+    try:
+        return msgspec.json.decode(content, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

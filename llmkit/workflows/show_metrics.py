@@ -1,0 +1,173 @@
+"""A metrics file read once, a line at a time: the loss curve, the last figures, the events.
+
+Steps that were done again after a resume count once: the later line holds.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmkit.errors import DataError
+from llmkit.formats.jsonl import BadLine, Line, read_records
+
+CURVE_POINTS = 200
+"""At most so many points of a curve in a report; each is the mean of a stretch of steps."""
+_VALID_LOSS = ("valid_loss", "val_loss", "loss")
+
+
+class Point(msgspec.Struct, frozen=True):
+    """A loss, and the step it was measured at."""
+
+    step: float
+    loss: float
+
+
+class MetricsSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a metrics file says about a run."""
+
+    steps: int
+    """Steps that have a line."""
+    first_loss: float | None = None
+    last_loss: float | None = None
+    lowest_loss: float | None = None
+    lowest_loss_step: int | None = None
+    lowest_valid_loss: float | None = None
+    lowest_valid_loss_step: int | None = None
+    tokens_per_second: float | None = None
+    """Mean over the last tenth of the steps."""
+    last: dict[str, Any] = {}
+    """The last step's line as it stands."""
+    last_eval: dict[str, Any] = {}
+    events: dict[str, int] = {}
+    """How often each event happened."""
+    stop: dict[str, Any] = {}
+    """The `stop` event that ends the file; empty while a run goes on, or after a kill."""
+    not_finite: int = 0
+    """Steps without a finite loss."""
+    train: list[Point] = []
+    valid: list[Point] = []
+
+
+def read_metrics(path: Path) -> Iterator[Line]:
+    """The lines of a metrics file; a last line cut short, as kill -9 leaves it, is passed over.
+
+    Raises:
+        DataError: another line is malformed.
+    """
+    bad: list[BadLine] = []
+    for line in read_records(path, on_bad=bad.append):
+        if bad:
+            break
+        yield line
+    else:
+        return
+    where = f"{bad[0].file}:{bad[0].number}"
+    raise DataError(f"{where}: {bad[0].problem}", hint="mend the line, or remove it")
+
+
+def summarise_metrics(lines: Iterable[Line]) -> MetricsSummary:
+    """Read a metrics file.
+
+    Raises:
+        DataError: a line is not a JSON object, or has neither a step nor an event.
+    """
+    reading = _Reading()
+    for line in lines:
+        record = {key: msgspec.json.decode(value) for key, value in line.record.items()}
+        step = record.get("step")
+        if record.get("event") is not None:
+            reading.event(record, step if isinstance(step, int) else None)
+        elif isinstance(step, int):
+            reading.step(record, step)
+        else:
+            raise DataError(
+                f"{line.where}: neither a step nor an event (found: {', '.join(record) or 'no keys'})",
+                hint="each line of a metrics file has a step with its loss, or an event",
+            )
+    return reading.summary()
+
+
+def eval_loss(record: dict[str, Any]) -> float | None:
+    """The validation loss in an `eval` event."""
+    return next((float(record[key]) for key in _VALID_LOSS if _is_number(record.get(key))), None)
+
+
+@dataclass
+class _Reading:
+    """What has been seen so far."""
+
+    losses: dict[int, float] = field(default_factory=dict)
+    valid: dict[int, float] = field(default_factory=dict)
+    speeds: dict[int, float] = field(default_factory=dict)
+    events: dict[str, int] = field(default_factory=dict)
+    last: dict[str, Any] = field(default_factory=dict)
+    last_eval: dict[str, Any] = field(default_factory=dict)
+    stop: dict[str, Any] = field(default_factory=dict)
+
+    def step(self, record: dict[str, Any], step: int) -> None:
+        """A step's line; one from before the last line means that the run went back to a checkpoint."""
+        if self.last and step <= self.last["step"]:
+            for seen in (self.losses, self.valid, self.speeds):
+                for later in [done for done in seen if done >= step]:
+                    del seen[later]
+        self.last, self.stop = record, {}
+        self.losses[step] = float(record["loss"]) if _is_number(record.get("loss")) else math.nan
+        if _is_number(record.get("tokens_per_second")):
+            self.speeds[step] = float(record["tokens_per_second"])
+
+    def event(self, record: dict[str, Any], step: int | None) -> None:
+        """A start, eval, checkpoint or stop."""
+        name = str(record["event"])
+        self.events[name] = self.events.get(name, 0) + 1
+        self.stop = record if name == "stop" else {}
+        if name == "eval":
+            self.last_eval = record
+            loss = eval_loss(record)
+            if loss is not None and step is not None:
+                self.valid[step] = loss
+
+    def summary(self) -> MetricsSummary:
+        """Everything so far, curves thinned."""
+        finite = {step: loss for step, loss in self.losses.items() if math.isfinite(loss)}
+        losses, speeds = list(finite.values()), list(self.speeds.values())
+        recent = speeds[-max(1, len(speeds) // 10) :]
+        lowest = min(finite, key=finite.__getitem__, default=None)
+        lowest_valid = min(self.valid, key=self.valid.__getitem__, default=None)
+        return MetricsSummary(
+            steps=len(self.losses),
+            first_loss=losses[0] if losses else None,
+            last_loss=losses[-1] if losses else None,
+            lowest_loss=None if lowest is None else finite[lowest],
+            lowest_loss_step=lowest,
+            lowest_valid_loss=None if lowest_valid is None else self.valid[lowest_valid],
+            lowest_valid_loss_step=lowest_valid,
+            tokens_per_second=sum(recent) / len(recent) if recent else None,
+            last=self.last,
+            last_eval=self.last_eval,
+            events=self.events,
+            stop=self.stop,
+            not_finite=len(self.losses) - len(finite),
+            train=_thinned(finite),
+            valid=_thinned(self.valid),
+        )
+
+
+def _thinned(losses: dict[int, float]) -> list[Point]:
+    """At most CURVE_POINTS means over equal stretches, in order of steps."""
+    points = sorted(losses.items())
+    stretch = -(-len(points) // CURVE_POINTS) or 1
+    thin = []
+    for start in range(0, len(points), stretch):
+        part = points[start : start + stretch]
+        thin.append(
+            Point(sum(step for step, _ in part) / len(part), sum(loss for _, loss in part) / len(part))
+        )
+    return thin
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
