@@ -75,7 +75,7 @@ def read_documents(
         paths: what to read; see the module's table.
         text_field: the key that holds the text in jsonl records.
         input_format: `auto` goes by suffix (by content on stdin); `jsonl` or `text` decide for all.
-        on_bad: called with each malformed jsonl line, which is then skipped; None makes it an error.
+        on_bad: called with each malformed jsonl line or plain file, which is then skipped; None makes it an error.
         document_from: makes the document of a jsonl record; `document_of` unless given.
 
     Raises:
@@ -89,8 +89,9 @@ def read_documents(
                 lines = parse_records(stream, name, on_bad=on_bad)
                 yield from _from_records(lines, text_field, on_bad, document_from or document_of)
             else:
-                text = _decode(stream.read(), name)
-                yield Document(id=name if path != STDIO else content_id(text), text=text, file=name, line=0)
+                text = _decode(stream.read(), name, on_bad)
+                if text is not None:
+                    yield Document(name if path != STDIO else content_id(text), text, file=name, line=0)
 
 
 def is_json_lines(path: Path) -> bool:
@@ -143,15 +144,17 @@ def _holds_json_lines(path: Path, stream: BinaryIO, input_format: InputFormat) -
     return peek is not None and peek(64)[:64].lstrip().startswith(b"{")
 
 
-def _decode(content: bytes, name: str) -> str:
+def _decode(content: bytes, name: str, on_bad: Callable[[BadLine], None] | None) -> str | None:
+    """A plain file's text; None where it is not UTF-8 and bad input is passed over."""
     try:
         return content.decode("utf-8-sig" if content.startswith(b"\xef\xbb\xbf") else "utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{name}:{line}: not UTF-8 (found byte 0x{content[error.start]:02x} at offset {error.start})",
-            hint=f"iconv -f latin1 -t utf-8 {name}",
-        ) from None
+        problem = f"not UTF-8 (found byte 0x{content[error.start]:02x} at offset {error.start})"
+        if on_bad is None:
+            raise DataError(f"{name}:{line}: {problem}", hint=f"iconv -f latin1 -t utf-8 {name}") from None
+        on_bad(BadLine(content, name, line, problem))
+        return None
 
 
 def _is_hidden(path: Path) -> bool:

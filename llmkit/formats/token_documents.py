@@ -45,7 +45,7 @@ def read_token_documents(
     for path in paths:
         for line in read_records(path, on_bad=on_bad):
             try:
-                document = _token_document(line)
+                document = token_document(line)
             except DataError as error:
                 if on_bad is None:
                     raise
@@ -62,7 +62,12 @@ def encode_token_document(document: TokenDocument) -> bytes:
     return encode_line(record)
 
 
-def _token_document(line: Line) -> TokenDocument:
+def token_document(line: Line) -> TokenDocument:
+    """The token document in a jsonl record.
+
+    Raises:
+        DataError: no `tokens`, a negative id, or a mask run outside the document.
+    """
     if "tokens" not in line.record and "text" in line.record:
         raise DataError(
             f'{line.where}: no "tokens" field (found: {", ".join(line.record)})',

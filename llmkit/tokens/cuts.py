@@ -86,7 +86,12 @@ def _pattern(backend: tokenizers.Tokenizer) -> set[str]:
         case {
             "type": "Sequence",
             "pretokenizers": [
-                {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Isolated"},
+                {
+                    "type": "Split",
+                    "pattern": {"Regex": str(pattern)},
+                    "behavior": "Isolated",
+                    "invert": False,
+                },
                 {"type": "ByteLevel", "use_regex": False, "add_prefix_space": False},
             ],
         }:

@@ -15,8 +15,8 @@ from llmkit.tokens.tokenizer import Tokenizer
 def ordinary_backend(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
     """A backend that gives `tokenizer`'s ids but never matches a special token in the text.
 
-    Vocabulary, normaliser and pre-tokenizer are shared, not copied. Added tokens that are not marked special are
-    ordinary vocabulary and stay. A unigram model with `</s>` among its own pieces can still choose it.
+    Vocabulary, normaliser and pre-tokenizer are shared, not copied. Added tokens that are not marked special
+    are ordinary vocabulary and stay. A unigram model with `</s>` among its own pieces can still choose it.
     """
     backend = tokenizer.backend
     added = backend.get_added_tokens_decoder()

@@ -1,0 +1,101 @@
+"""Settings of the tokenizing commands: torch- and numpy-free, so that flags can show their defaults."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from llmkit.errors import UsageError
+
+TokenizeMode = Literal[
+    *("count", "ids", "pieces", "offsets", "view", "raw", "jsonl"),
+    *("decode", "truncate", "chunk", "check", "compare"),
+]
+Keep = Literal["head", "tail", "middle", "ends"]
+RawType = Literal["u2", "u4"]
+RowFormat = Literal["text", "tsv", "jsonl", "json"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizeConfig:
+    """What `llmkit tokenize` does with each document."""
+
+    mode: TokenizeMode = "count"
+    row_format: RowFormat | None = None
+    """None: text, except that jsonl records stay jsonl where documents come out (truncate, decode)."""
+    field: str = "text"
+    """Key of a jsonl record that holds the text. A record without it that has `messages` is a chat."""
+    generation_prompt: bool = False
+    """Whether a chat ends with the opening of the assistant's turn."""
+    bos: bool = False
+    eos: bool = False
+    allow_special: bool = False
+    """Whether text that looks like a special token becomes it. Rendered chats always may."""
+    limit: int = 0
+    """Tokens to truncate to, or of a chunk; bos and eos count."""
+    keep: Keep = "head"
+    overlap: int = 0
+    """Tokens that a chunk repeats from the one before."""
+    max_tokens: int | None = None
+    """Documents above this fail the gate."""
+    prices: tuple[float, ...] = ()
+    """Per million tokens: one for all tokenizers, or one each."""
+    raw_type: RawType = "u2"
+    keep_text: bool = False
+    by: str = "file"
+    """What --compare groups by: `file`, or a key of the records such as `source` or `metadata.lang`."""
+    per_record: bool = False
+    """One row for each jsonl record, not for each file."""
+    unbuffered: bool = False
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, modes in _BELONGS_TO.items():
+            if self.mode not in modes and getattr(self, name) != getattr(TokenizeConfig, name):
+                wanted = " or ".join(f"--{mode}" for mode in modes)
+                flag = _FLAGS.get(name, name.replace("_", "-"))
+                raise UsageError(
+                    f"--{flag} does nothing with --{self.mode}", hint=f"--{flag} goes with {wanted}"
+                )
+        if self.row_format is not None and self.row_format not in _FORMATS[self.mode]:
+            known = ", ".join(_FORMATS[self.mode]) or "none: bytes come out"
+            raise UsageError(f"--{self.mode} has no format {self.row_format}", hint=f"formats: {known}")
+        room = self.limit - self.bos - self.eos
+        if self.mode in ("truncate", "chunk") and room < 1:
+            raise UsageError(
+                f"--{self.mode} {self.limit} leaves no room for text", hint="use a larger number"
+            )
+        if self.mode == "chunk" and not 0 <= self.overlap < room:
+            raise UsageError(
+                f"--overlap {self.overlap} must be below the {room} tokens of text in a chunk",
+                hint=f"--overlap {room // 8}",
+            )
+        if any(price < 0 for price in self.prices):
+            raise UsageError("--price is negative", hint="--price 0.15: for a million tokens")
+
+
+_ALL: tuple[RowFormat, ...] = ("text", "tsv", "jsonl", "json")
+_FORMATS: dict[TokenizeMode, tuple[RowFormat, ...]] = {
+    "count": _ALL,
+    "ids": ("text", "tsv", "jsonl"),
+    "pieces": ("text", "tsv", "jsonl"),
+    "offsets": ("text", "tsv", "jsonl"),
+    "view": ("text",),
+    "raw": (),
+    "jsonl": ("jsonl",),
+    "decode": ("text", "jsonl"),
+    "truncate": ("text", "jsonl"),
+    "chunk": ("jsonl",),
+    "check": _ALL,
+    "compare": _ALL,
+}
+_BELONGS_TO: dict[str, tuple[TokenizeMode, ...]] = {
+    "keep": ("truncate",),
+    "overlap": ("chunk",),
+    "max_tokens": ("count",),
+    "prices": ("count", "compare"),
+    "keep_text": ("jsonl",),
+    "by": ("compare",),
+    "per_record": ("count",),
+    "bos": ("count", "ids", "pieces", "offsets", "view", "raw", "jsonl", "truncate", "chunk"),
+    "eos": ("count", "ids", "pieces", "offsets", "view", "raw", "jsonl", "truncate", "chunk"),
+}
+_FLAGS = {"max_tokens": "max", "prices": "price"}

@@ -1,0 +1,50 @@
+"""The token view: a text with its tokens told apart, by background colour or by a mark between them."""
+
+from llmkit.formats.token_documents import TokenIds
+from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.workflows.tokenize_run import Run
+
+BACKGROUNDS = ("\x1b[30;48;5;153m", "\x1b[30;48;5;223m", "\x1b[30;48;5;157m", "\x1b[30;48;5;219m")
+RESET = "\x1b[0m"
+MARK = "|"
+
+
+def write_view(run: Run) -> None:
+    """Each document's tokens in order; a line feed is shown as ↵, other control characters as \\xNN."""
+    many = False
+    for _, ids in run.pairs():
+        if many:
+            run.emit(b"\n")
+        many = True
+        shown = [_visible(part) for part in token_texts(run.tokenizer, ids)]
+        end = "" if shown and shown[-1].endswith("\n") else "\n"
+        run.emit((_colored(shown) if run.color else MARK.join(shown)).encode() + end.encode())
+
+
+def token_texts(tokenizer: Tokenizer, ids: TokenIds) -> list[str]:
+    """The text of each token; bytes that are only part of a character as <NN>, special tokens by name."""
+    return [_token_text(tokenizer, token) for token in ids.tolist()]
+
+
+def _token_text(tokenizer: Tokenizer, token: int) -> str:
+    content = tokenizer.token_bytes(token)
+    try:
+        return content.decode() or tokenizer.token_text(token)
+    except UnicodeDecodeError:
+        return "".join(f"<{byte:02x}>" for byte in content)
+
+
+def _visible(text: str) -> str:
+    """No escape of the text's own reaches the terminal."""
+    return "".join(
+        "↵\n" if letter == "\n" else letter if letter.isprintable() else f"\\x{ord(letter):02x}"
+        for letter in text
+    )
+
+
+def _colored(parts: list[str]) -> str:
+    """Alternating backgrounds; the colour ends before a line does, or it would run to the edge."""
+    return "".join(
+        BACKGROUNDS[number % len(BACKGROUNDS)] + part.replace("\n", f"{RESET}\n") + RESET
+        for number, part in enumerate(parts)
+    )
