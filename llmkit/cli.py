@@ -126,8 +126,8 @@ def run(args: list[str]) -> int:
         return _report(error.problem, error.hint, error.status)
     except typer.TyperException as error:
         return _report_usage(error)
-    except KeyboardInterrupt:
-        print("llmkit: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # its text, if any, says what is kept
+        print(f"llmkit: interrupted {stop}".rstrip(), file=sys.stderr)
         return 130
     except OSError as error:
         return _report_os_error(error)

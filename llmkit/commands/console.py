@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
+from llmkit.commands.values import format_seconds
 from llmkit.progress import SILENT, Progress
 
 ColorChoice = Literal["auto", "always", "never"]
@@ -70,17 +71,27 @@ class _Lines:
         self._task = task
         self._log_every = log_every
         self._last = time.monotonic()
+        self._first: tuple[float, float] | None = None
 
     def update(self, done: float, total: float | None = None, **fields: float | str) -> None:
         now = time.monotonic()
+        self._first = self._first or (now, done)
         if now - self._last < self._log_every:
             return
         self._last = now
         share = f"{done / total:.0%}" if total else f"{done:,.0f}"
-        print(f"{self._task} {share}  {format_fields(fields)}".rstrip(), file=sys.stderr, flush=True)
+        left = self._left(now, done, total)
+        print(f"{self._task} {share}  {format_fields(fields)}{left}".rstrip(), file=sys.stderr, flush=True)
 
     def note(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
+
+    def _left(self, now: float, done: float, total: float | None) -> str:
+        """The time that the rest takes at the pace so far."""
+        if not total or self._first is None or done <= self._first[1]:
+            return ""
+        pace = (now - self._first[0]) / (done - self._first[1])
+        return f"  {format_seconds(pace * (total - done))} left"
 
 
 class _Bar:

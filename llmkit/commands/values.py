@@ -8,6 +8,8 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "b": 3, "t": 4}
 _NUMBER = re.compile(
     r"(?P<number>[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(?P<suffix>[kmgbt]?)(?P<binary>i?)(?P<unit>b?)", re.I
 )
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_TIME = re.compile(r"(?P<number>[0-9]*\.?[0-9]+)\s*(?P<unit>[smhd]?)", re.I)
 
 
 def parse_count(text: str | int) -> int:
@@ -30,6 +32,20 @@ def parse_count(text: str | int) -> int:
     if value != int(value):
         raise BadParameter(f"{text!r} is not a whole number")
     return int(value)
+
+
+def parse_seconds(text: str | float) -> float:
+    """A length of time in seconds: `90`, `90s`, `30m`, `8h`, `2d`.
+
+    Raises:
+        BadParameter: not a number with one of these units.
+    """
+    if isinstance(text, int | float):
+        return float(text)
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        raise BadParameter(f"{text!r} is not a time such as 90s, 30m, 8h or 2d")
+    return float(match["number"]) * _SECONDS[match["unit"].lower()]
 
 
 def format_bytes(count: float) -> str:

@@ -1,0 +1,27 @@
+"""Joined sources and batches read ahead."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from llmkit.train.data import BatchReader, JoinedRows
+from llmkit.train.order import RowOrder
+
+
+def test_joined_sources_read_as_one(make_rows: Callable[..., Any]) -> None:
+    parts = [make_rows(5), make_rows(1), make_rows(7)]
+    joined = JoinedRows(parts)
+    tokens = np.concatenate([part.rows.tokens for part in parts])
+    wanted = np.array([12, 0, 5, 4, 6, 0])
+    assert len(joined) == 13
+    assert np.array_equal(joined.read(wanted).tokens, tokens[wanted])
+
+
+def test_batches_read_ahead_are_those_of_their_step(make_rows: Callable[..., Any]) -> None:
+    rows, order = make_rows(10), RowOrder(10, seed=2)
+    reader = BatchReader(rows, order, 3)
+    for step in (0, 1, 2, 7, 8, 3):
+        expected = rows.rows.tokens[RowOrder(10, seed=2).take(step * 3, 3)]
+        assert np.array_equal(reader.read(step).tokens, expected)
+    reader.close()

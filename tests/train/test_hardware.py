@@ -1,0 +1,48 @@
+"""What is chosen for a machine, and what is measured on it."""
+
+import pytest
+import torch
+
+from llmkit.errors import ConfigError, MissingError
+from llmkit.train import hardware
+
+CPU = torch.device("cpu")
+
+
+def test_a_device_that_is_not_there_or_not_known_is_refused() -> None:
+    assert hardware.choose_device("cpu") == CPU
+    with pytest.raises(ConfigError, match="no such device"):
+        hardware.choose_device("gpu")
+    with pytest.raises(MissingError, match="not there"):
+        hardware.choose_device(f"cuda:{torch.cuda.device_count()}")
+
+
+@pytest.mark.parametrize(
+    ("has_amx", "width", "dtype"),
+    [(True, 1024, "bfloat16"), (True, 128, "float32"), (False, 1024, "float32")],
+)
+def test_bfloat16_on_a_cpu_needs_tiles_and_width(
+    monkeypatch: pytest.MonkeyPatch, has_amx: bool, width: int, dtype: str
+) -> None:
+    monkeypatch.setattr(hardware, "_has_amx", lambda: has_amx)
+    assert hardware.choose_dtype("auto", CPU, width) == dtype
+    assert hardware.choose_dtype("bfloat16", CPU, width) == "bfloat16"
+
+
+def test_threads_are_as_asked_and_one_for_a_model_too_small_to_share() -> None:
+    assert hardware.choose_threads(3, 8, 1.0) == 3
+    assert hardware.choose_threads(None, 8, 1e6) == 1
+    assert hardware.choose_threads(None, 8, 1e10) == 8
+
+
+def test_the_peak_says_where_it_comes_from_and_is_no_less_than_a_matrix_product_reaches() -> None:
+    peak = hardware.measure_peak(CPU, "float32")
+    assert "measured" in peak.source
+    assert peak.flops_per_second > 1e8
+
+
+def test_memory_is_in_bytes() -> None:
+    held = hardware.used_memory_bytes(CPU)
+    assert 50e6 < held < 1e12  # torch alone takes more than 50 MB
+    available = hardware.available_memory_bytes(CPU)
+    assert available is None or 1e6 < available < 1e14

@@ -1,0 +1,118 @@
+"""What falls due when, and what happens when the run is asked to stop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llmkit.train.evaluate import Evaluation
+from llmkit.train.loop import Duties, train
+from llmkit.train.stop import StopRequest
+
+
+@dataclass
+class Diary:
+    """Stands in for trainer, log and duties, and writes down what was called."""
+
+    steps: int = 10
+    step: int = 0
+    tokens: int = 0
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def recipe(self) -> Any:
+        return SimpleNamespace(steps=self.steps)
+
+    def train_step(self) -> int:
+        self.step += 1
+        return self.step
+
+    def log(self) -> Any:
+        return SimpleNamespace(
+            step=lambda result, tokens: self.lines.append(f"step {result}"),
+            evaluated=lambda step, result: self.lines.append(f"evaluated {step}"),
+            sampled=lambda step, prompt, text: self.lines.append(f"sampled {step} {text}"),
+            resume_clock=lambda: None,
+        )
+
+    def duties(self, **fields: Any) -> Duties:
+        return Duties(save=lambda: self.lines.append(f"saved {self.step}"), **fields)
+
+
+@dataclass
+class Stop:
+    """Asks to stop once `when` is true."""
+
+    when: Callable[[], bool] = lambda: False
+    what: Any = "sigterm"
+    held: bool = False
+
+    @property
+    def reason(self) -> Any:
+        return self.what if self.when() else None
+
+    def hold(self) -> None:
+        self.held = True
+
+
+def run(diary: Diary, duties: Duties, stop: Any = None, **settings: Any) -> Any:
+    return train(diary, duties, diary.log(), stop or Stop(), **settings)  # type: ignore[arg-type]
+
+
+def test_everything_is_done_when_it_is_due_and_at_the_end() -> None:
+    diary = Diary(steps=5)
+    duties = diary.duties(
+        eval_every=2,
+        evaluate=lambda between: Evaluation(1.0, None, 1),
+        sample_every=3,
+        sample=lambda step: [("p", "text")],
+        checkpoint_every=4,
+    )
+    assert run(diary, duties) is None
+    assert diary.lines == [
+        *("step 1", "step 2", "evaluated 2", "step 3", "sampled 3 text"),
+        *("step 4", "evaluated 4", "saved 4", "step 5", "evaluated 5", "saved 5"),
+    ]
+
+
+def test_a_request_saves_at_the_end_of_the_step_and_says_why() -> None:
+    diary = Diary()
+    assert run(diary, diary.duties(checkpoint_every=100), Stop(lambda: diary.step == 3)) == "sigterm"
+    assert diary.lines[-2:] == ["step 3", "saved 3"]
+
+
+def test_a_request_at_the_last_step_comes_too_late() -> None:
+    diary = Diary(steps=3)
+    assert run(diary, diary.duties(), Stop(lambda: diary.step == 3)) is None
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_ctrl_c_saves_only_what_is_saved_at_once(quick: bool) -> None:
+    diary = Diary()
+    stop = Stop(lambda: diary.step == 3, what="sigint")
+    assert run(diary, diary.duties(can_save_at_once=lambda: quick), stop) == "sigint"
+    assert diary.lines[-1] == ("saved 3" if quick else "step 3")
+    assert stop.held
+
+
+def test_a_request_cuts_an_evaluation_short_which_is_then_owed() -> None:
+    diary, asked = Diary(steps=4), [False]
+
+    def score(between: Callable[[], None]) -> Evaluation:
+        asked[0] = not asked[0]  # the request comes during the first evaluation
+        between()
+        return Evaluation(1.0, None, 1)
+
+    duties = diary.duties(eval_every=4, evaluate=score)
+    assert run(diary, duties, Stop(lambda: asked[0])) == "sigterm"
+    assert diary.lines[-2:] == ["step 4", "saved 4"]
+    assert run(diary, duties, Stop(lambda: asked[0]), owed=True) is None
+    assert diary.lines[-1] == "evaluated 4"
+
+
+def test_a_complete_run_has_nothing_to_do() -> None:
+    diary = Diary(steps=4, step=4)
+    assert run(diary, diary.duties(), StopRequest()) is None
+    assert diary.lines == []

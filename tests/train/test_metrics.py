@@ -1,0 +1,97 @@
+"""Records and figures of a run."""
+
+from typing import Any
+
+import pytest
+
+from llmkit.progress import SILENT
+from llmkit.train import metrics
+from llmkit.train.evaluate import Evaluation
+from llmkit.train.metrics import Cost, RunLog
+from llmkit.train.trainer import StepResult
+
+
+class Notes:
+    """A Progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.fields: dict[str, Any] = {}
+
+    def update(self, done: float, total: float | None = None, **fields: float | str) -> None:
+        self.fields = {"done": done, "total": total, **fields}
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that RunLog sees; change it to let time pass."""
+    now = [100.0]
+    monkeypatch.setattr(metrics.time, "monotonic", lambda: now[0])
+    return now
+
+
+def build(records: list[dict[str, Any]], progress: Any = SILENT, before: float = 0.0) -> RunLog:
+    cost = Cost(flops_per_token=1e6, peak_flops_per_second=1e9)
+    return RunLog(
+        [records.append], progress, cost, steps=10, seconds_before=before, memory_bytes=lambda: 1 << 20
+    )
+
+
+def test_a_step_has_the_fields_of_the_contract_and_their_values(clock: list[float]) -> None:
+    records: list[dict[str, Any]] = []
+    log = build(records, before=5.0)
+    clock[0] += 2.0
+    log.step(StepResult(1, 2.5, 0.7, 1e-3, 400), tokens=400)
+    assert records == [
+        {
+            **{"time_seconds": 7.0, "step": 1, "tokens": 400, "loss": 2.5, "lr": 1e-3, "grad_norm": 0.7},
+            **{"tokens_per_second": 200.0, "mfu": 0.2, "memory_bytes": 1 << 20},
+        }
+    ]
+
+
+def test_time_between_steps_is_no_training_time(clock: list[float]) -> None:
+    records: list[dict[str, Any]] = []
+    log = build(records)
+    clock[0] += 50.0
+    log.resume_clock()
+    clock[0] += 2.0
+    log.step(StepResult(1, 2.5, 0.7, 1e-3, 400), tokens=400)
+    assert records[0]["tokens_per_second"] == 200.0
+    assert records[0]["time_seconds"] == 52.0
+
+
+def test_an_evaluation_is_an_event_and_a_note(clock: list[float]) -> None:
+    records: list[dict[str, Any]] = []
+    notes = Notes()
+    log = build(records, notes)
+    log.evaluated(3, Evaluation(1.5, 2.25, 99))
+    log.evaluated(4, Evaluation(1.5, None, 99))
+    assert records[0] == {
+        **{"event": "eval", "time_seconds": 0.0, "step": 3, "valid_loss": 1.5, "tokens": 99},
+        "bits_per_byte": 2.25,
+    }
+    assert "bits_per_byte" not in records[1]
+    assert notes.notes[0] == "step 3: validation loss 1.5000, 2.2500 bits per byte"
+
+
+def test_a_skipped_update_is_recorded_and_said(clock: list[float]) -> None:
+    records: list[dict[str, Any]] = []
+    notes = Notes()
+    clock[0] += 1.0
+    build(records, notes).step(StepResult(1, float("inf"), 0.7, 1e-3, 400, "nonfinite"), tokens=400)
+    assert records[0]["skipped"] == "nonfinite"
+    assert "update left out (nonfinite: loss inf" in notes.notes[0]
+
+
+def test_progress_shows_loss_speed_share_and_memory(clock: list[float]) -> None:
+    notes = Notes()
+    log = build([], notes)
+    clock[0] += 2.0
+    log.step(StepResult(1, 2.5, 0.7, 1e-3, 400), tokens=400)
+    assert notes.fields == {
+        **{"done": 1, "total": 10, "loss": "2.5000", "tok/s": "200", "MFU": "20.0%", "memory": "1 MiB"}
+    }
