@@ -64,7 +64,11 @@ def write_checkpoint(run: Path, step: int, fill: Callable[[Path], None]) -> Path
     with atomic_folder(target) as folder:
         fill(folder)
         sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
-        (folder / COMPLETE).write_bytes(_pretty(sizes))
+        marker = folder / COMPLETE
+        marker.write_bytes(_pretty(sizes))
+        for file in folder.iterdir():
+            if file.stat().st_nlink == 1:  # safetensors writes for the owner's eyes only
+                file.chmod(marker.stat().st_mode)
     return target
 
 

@@ -1,23 +1,25 @@
 """The metrics of a run, a JSON object a line: `{"step", "loss", …}` for a step, `{"event", …}` for others."""
 
+import io
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
 from llmkit.formats.atomic import atomic_file
 from llmkit.formats.jsonl import encode_line
+from llmkit.formats.streams import STDIO
 
 METRICS = "metrics.jsonl"
 
 
 class MetricsWriter:
-    """Appends records to a metrics file; each line reaches the file at once."""
+    """Appends records to a metrics file, or to stdout for `-`; each line reaches it at once."""
 
     def __init__(self, path: Path) -> None:
-        self._stream: BinaryIO = path.open("ab", buffering=0)
+        self._stream = io.FileIO(1, "a", closefd=False) if path == STDIO else io.FileIO(path, "a")
         self._has_reader = True
 
     def write(self, record: dict[str, Any]) -> None:

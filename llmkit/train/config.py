@@ -26,7 +26,7 @@ class PretrainConfig:
     tokens: int | None = None
     """Targets to learn from, repeats included."""
     batch_rows: int | None = None
-    """Rows of one update; None takes as many as make 8192 tokens."""
+    """Rows of one update; None takes as many as make 2048 tokens."""
     batch_tokens: int | None = None
     """The same in tokens, rounded down to whole rows."""
     micro_batch_rows: int | None = None
@@ -146,6 +146,11 @@ def default_lr(hidden_size: int) -> float:
     return float(f"{3e-3 * math.sqrt(128 / hidden_size):.3g}")
 
 
+def default_initializer_range(hidden_size: int) -> float:
+    """Standard deviation of fresh weights for a width: 0.062 at 128, 0.025 at 768, 0.015 at 2048."""
+    return float(f"{0.7 / math.sqrt(hidden_size):.3g}")
+
+
 def resolve_batch_rows(config: PretrainConfig, seq_len: int) -> int:
     """Rows of one update.
 
@@ -154,7 +159,7 @@ def resolve_batch_rows(config: PretrainConfig, seq_len: int) -> int:
     """
     if config.batch_rows is not None:
         return config.batch_rows
-    rows = (config.batch_tokens or 8192) // seq_len
+    rows = (config.batch_tokens or 2048) // seq_len
     if config.batch_tokens is not None and rows == 0:
         raise ConfigError(
             f"--batch-tokens {config.batch_tokens} is less than one row of {seq_len} tokens",

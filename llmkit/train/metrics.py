@@ -10,7 +10,7 @@ from llmkit.train.evaluate import Evaluation
 from llmkit.train.trainer import StepResult
 
 Record = dict[str, Any]
-_SMOOTHING = 0.95
+_MEMORY = 0.9  # of the speed that progress shows: about the last ten steps
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,24 @@ class Cost:
     flops_per_token: float
     """Of a forward and backward pass."""
     peak_flops_per_second: float
+
+
+@dataclass
+class _Pace:
+    """Tokens and seconds added up."""
+
+    tokens: float = 0.0
+    seconds: float = 0.0
+
+    def add(self, tokens: float, seconds: float, memory: float = 1.0) -> None:
+        """Count some more; what was there before weighs `memory` of what it did."""
+        self.tokens = memory * self.tokens + tokens
+        self.seconds = memory * self.seconds + seconds
+
+    @property
+    def speed(self) -> float:
+        """Tokens a second; 0 before anything was counted."""
+        return self.tokens / self.seconds if self.seconds > 0 else 0.0
 
 
 class RunLog:
@@ -51,7 +69,8 @@ class RunLog:
         self._begin = time.monotonic() - seconds_before
         self._memory_bytes = memory_bytes
         self._step_began = time.monotonic()
-        self._seconds_per_token: float | None = None
+        self._recent = _Pace()
+        self._total = _Pace()
         self._valid: dict[str, str] = {}
         self.last: StepResult | None = None
         self.last_evaluation: Evaluation | None = None
@@ -63,12 +82,12 @@ class RunLog:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Smoothed over the last steps; evaluation and checkpoints not counted."""
-        return 1.0 / self._seconds_per_token if self._seconds_per_token else None
+        """Since this call began; evaluation and checkpoints not counted. None before the first step."""
+        return self._total.speed or None
 
     @property
     def mfu(self) -> float | None:
-        """Model FLOPs utilisation (2204.02311), from 0 to 1."""
+        """Model FLOPs utilisation (2204.02311), from 0 to 1, at that speed."""
         speed = self.tokens_per_second
         return None if speed is None else self._mfu(speed)
 
@@ -77,7 +96,8 @@ class RunLog:
         now = time.monotonic()
         elapsed, self._step_began = now - self._step_began, now
         speed = result.tokens / elapsed if elapsed > 0 else 0.0
-        self._smooth(elapsed / max(1, result.tokens))
+        self._recent.add(result.tokens, elapsed, _MEMORY)
+        self._total.add(result.tokens, elapsed)
         memory = self._memory_bytes()
         record: Record = {
             "time_seconds": round(self.seconds, 3),
@@ -129,11 +149,6 @@ class RunLog:
         for write in self._writers:
             write(record)
 
-    def _smooth(self, seconds_per_token: float) -> None:
-        old = self._seconds_per_token
-        share = _SMOOTHING if old is not None else 0.0
-        self._seconds_per_token = share * (old or 0.0) + (1.0 - share) * seconds_per_token
-
     def _mfu(self, tokens_per_second: float) -> float:
         return tokens_per_second * self._cost.flops_per_token / self._cost.peak_flops_per_second
 
@@ -141,7 +156,7 @@ class RunLog:
         return {
             "loss": f"{result.loss:.4f}",
             **self._valid,
-            "tok/s": f"{self.tokens_per_second or 0:,.0f}",
-            "MFU": f"{self.mfu or 0:.1%}",
+            "tok/s": f"{self._recent.speed:,.0f}",
+            "MFU": f"{self._mfu(self._recent.speed):.1%}",
             "memory": f"{memory / (1 << 20):,.0f} MiB",
         }

@@ -44,7 +44,7 @@ class MemoryRows:
 
 @pytest.fixture
 def make_rows() -> Callable[..., MemoryRows]:
-    """`count` rows of `seq_len` + 1 random ids; `documents` in each, `padding` at the end, `masked` at random."""
+    """`count` rows of `seq_len` + 1 random ids: `documents` in each, `padding` last, `masked` at random."""
 
     def make(
         count: int = 20,
