@@ -140,7 +140,7 @@ def tokenize(
     }  # fmt: skip
     config = TokenizeConfig(
         mode=_mode(given),
-        row_format="json" if as_json else row_format,
+        row_format="json" if as_json and not dry_run else row_format,
         field=field,
         generation_prompt=generation_prompt,
         bos=bos,

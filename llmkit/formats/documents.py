@@ -75,7 +75,7 @@ def read_documents(
         paths: what to read; see the module's table.
         text_field: the key that holds the text in jsonl records.
         input_format: `auto` goes by suffix (by content on stdin); `jsonl` or `text` decide for all.
-        on_bad: called with each malformed jsonl line or plain file, which is then skipped; None makes it an error.
+        on_bad: called with each malformed line or plain file, which is then skipped; None: it is an error.
         document_from: makes the document of a jsonl record; `document_of` unless given.
 
     Raises:

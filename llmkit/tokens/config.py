@@ -5,10 +5,10 @@ from typing import Literal
 
 from llmkit.errors import UsageError
 
-TokenizeMode = Literal[
-    *("count", "ids", "pieces", "offsets", "view", "raw", "jsonl"),
-    *("decode", "truncate", "chunk", "check", "compare"),
-]
+TokenizeMode = (
+    Literal["count", "ids", "pieces", "offsets", "view", "raw", "jsonl"]
+    | Literal["decode", "truncate", "chunk", "check", "compare"]
+)
 Keep = Literal["head", "tail", "middle", "ends"]
 RawType = Literal["u2", "u4"]
 RowFormat = Literal["text", "tsv", "jsonl", "json"]

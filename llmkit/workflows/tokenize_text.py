@@ -27,7 +27,7 @@ def write_truncated(run: Run) -> None:
 
 
 def write_chunks(run: Run) -> None:
-    """Documents of at most `limit` tokens: the record's fields, its id as PARENT#N, and where the chunk was."""
+    """Documents of at most `limit` tokens: the record's fields, an id PARENT#N, and where the chunk was."""
     config = run.config
     room = config.limit - config.bos - config.eos
     for document, ids in run.pairs():

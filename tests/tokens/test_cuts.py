@@ -1,0 +1,72 @@
+"""Cutting a text never changes its ids."""
+
+import random
+from pathlib import Path
+
+import pytest
+from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
+
+from llmkit.tokens.cuts import PROVEN_PATTERNS, can_cut, cut
+
+LETTERS = "ab Zé日 \n\r\t'sdmlLvre.!12ⅷ²\u0301\u00a0ー_-ßᏀ\u200d<|>🙂"
+
+
+@pytest.fixture
+def backend(byte_level_dir: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(byte_level_dir / "tokenizer.json"))
+
+
+def with_pattern(backend: Tokenizer, pattern: str) -> Tokenizer:
+    split = pre_tokenizers.Split(Regex(pattern), "isolated")
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    return backend
+
+
+@pytest.mark.parametrize("pattern", sorted(PROVEN_PATTERNS))
+@pytest.mark.parametrize("nfc", [False, True])
+def test_parts_of_random_texts_have_the_ids_of_the_whole(backend: Tokenizer, pattern: str, nfc: bool) -> None:
+    backend = with_pattern(backend, pattern)
+    if nfc:
+        backend.normalizer = normalizers.NFC()
+    assert can_cut(backend)
+    chance = random.Random(0)
+    cuts = 0
+    for _ in range(1500):
+        text = "".join(chance.choice(LETTERS) for _ in range(chance.randrange(1, 60)))
+        parts = list(cut(text, chance.randrange(8)))
+        assert "".join(parts) == text
+        cuts += len(parts) - 1
+        ids = [token for part in parts for token in backend.encode(part).ids]
+        assert ids == backend.encode(text).ids, (text, parts)
+    assert cuts > 500
+
+
+def test_a_book_in_pieces_has_the_ids_of_the_whole(backend: Tokenizer) -> None:
+    text = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")
+    parts = list(cut(text, 100))
+    assert len(parts) > 50
+    assert max(map(len, parts)) < 200
+    assert [token for part in parts for token in backend.encode(part).ids] == backend.encode(text).ids
+
+
+def test_a_text_without_a_safe_place_stays_whole() -> None:
+    assert list(cut("." * 1000, 10)) == ["." * 1000]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda backend: setattr(backend, "pre_tokenizer", pre_tokenizers.ByteLevel(add_prefix_space=True)),
+        lambda backend: setattr(backend, "pre_tokenizer", pre_tokenizers.Metaspace()),
+        lambda backend: setattr(backend, "normalizer", normalizers.Lowercase()),
+        lambda backend: backend.add_tokens([AddedToken("a b")]),
+        lambda backend: backend.add_tokens([AddedToken("<x>", single_word=True)]),
+        lambda backend: backend.add_tokens([AddedToken("<x>", rstrip=True)]),
+        lambda backend: backend.enable_truncation(10),
+    ],
+)
+def test_a_tokenizer_that_could_tell_is_not_cut(backend: Tokenizer, change) -> None:  # type: ignore[no-untyped-def]
+    assert can_cut(backend)
+    change(backend)
+    assert not can_cut(backend)
