@@ -15,7 +15,7 @@ from llmkit.train.trainer import Trainer
 MODEL_FILES = ("config.json", "generation_config.json", "model.safetensors")
 """The files of a checkpoint that make the run folder a model folder."""
 _ONE_FILE = 1 << 62  # bytes: weights in one file can be replaced in one rename
-_ALIGN = 1024  # JSON headers and small files of a checkpoint, generously
+_OVERHEAD = 32 << 10  # bytes of JSON headers and small files
 
 
 def save_trainer(trainer: Trainer, folder: Path, *, threads: int) -> None:
@@ -49,4 +49,4 @@ def restore_trainer(trainer: Trainer, folder: Path, state: CheckpointState) -> N
 
 def checkpoint_bytes(parameters: int) -> int:
     """Predicted size of one checkpoint: float32 weights and AdamW's two moments."""
-    return 12 * parameters + 64 * _ALIGN
+    return 12 * parameters + _OVERHEAD

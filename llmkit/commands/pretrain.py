@@ -1,0 +1,200 @@
+"""llmkit pretrain: shards or documents in, a model folder out; stopped and resumed at will."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from typer import Option
+
+from llmkit.commands.pretrain_text import describe_plan, describe_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, inputs_or_stdin, print_report
+from llmkit.commands.values import parse_count, parse_seconds
+from llmkit.tokens.config import PackConfig
+from llmkit.train.config import PretrainConfig, Reaction, Resume, ScheduleName
+
+STDIO = Path("-")
+MODEL_FLAGS = (
+    *("model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
+    *("num_key_value_heads", "head_dim", "max_position_embeddings", "rope_theta", "tie_word_embeddings"),
+    *("initializer_range", "vocab_size"),
+)
+"""Flags with the names of config.json's keys: they change the preset."""
+
+
+def pretrain(
+    ctx: typer.Context,
+    out: Annotated[Path, Option("--out", "-o", metavar="RUN", help="Folder of the run.")],
+    data: Annotated[
+        list[Path] | None,
+        Option("--data", metavar="PATH", help="Shard folder, or documents; - is stdin. Repeatable."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        Option("--tokenizer", "-t", metavar="PATH", help="For documents, samples, the model folder."),
+    ] = None,
+    valid: Annotated[
+        list[Path] | None, Option("--valid", metavar="PATH", help="Held-out shards or documents. Repeatable.")
+    ] = None,
+    preset: Annotated[str, Option("--preset", metavar="NAME", help="Shape of a fresh model.")] = "tiny",
+    model: Annotated[
+        Path | None,
+        Option("--model", "-m", metavar="PATH", help="Model folder to train on, or a config.json's shape."),
+    ] = None,
+    model_type: Annotated[
+        str | None, Option(metavar="NAME", help="llama, qwen3, mistral, qwen2, gpt2.")
+    ] = None,
+    hidden_size: Annotated[int | None, Option(metavar="N")] = None,
+    intermediate_size: Annotated[int | None, Option(metavar="N")] = None,
+    num_hidden_layers: Annotated[int | None, Option(metavar="N")] = None,
+    num_attention_heads: Annotated[int | None, Option(metavar="N")] = None,
+    num_key_value_heads: Annotated[int | None, Option(metavar="N")] = None,
+    head_dim: Annotated[int | None, Option(metavar="N")] = None,
+    max_position_embeddings: Annotated[
+        int | None, Option(metavar="N", parser=parse_count, help="Default: the row length.")
+    ] = None,
+    rope_theta: Annotated[float | None, Option(metavar="X")] = None,
+    tie_word_embeddings: Annotated[bool | None, Option()] = None,
+    initializer_range: Annotated[
+        float | None, Option(metavar="X", help="Spread of fresh weights; default 0.7 / sqrt(hidden_size).")
+    ] = None,
+    vocab_size: Annotated[
+        int | None,
+        Option(metavar="N", parser=parse_count, help="At least the tokenizer's, which is the default."),
+    ] = None,
+    seq_len: Annotated[
+        int | None, Option(metavar="N", parser=parse_count, help="Row length for documents.")
+    ] = None,
+    steps: Annotated[
+        int | None, Option(metavar="N", parser=parse_count, help="Updates: the budget. Or:")
+    ] = PretrainConfig.steps,
+    epochs: Annotated[float | None, Option(metavar="X", help="passes over the rows (default 1), or:")] = None,
+    tokens: Annotated[
+        int | None, Option(metavar="N", parser=parse_count, help="tokens, repeats counted.")
+    ] = None,
+    batch_rows: Annotated[
+        int | None,
+        Option(metavar="N", parser=parse_count, help="Rows of an update; default 2048 tokens' worth."),
+    ] = None,
+    batch_tokens: Annotated[
+        int | None, Option(metavar="N", parser=parse_count, help="The same in tokens, whole rows.")
+    ] = None,
+    micro_batch_rows: Annotated[
+        int | None, Option(metavar="N", help="Rows of one pass; gradients add up over a batch.")
+    ] = None,
+    lr: Annotated[
+        float | None, Option(metavar="X", help="Peak learning rate; default 3e-3 * sqrt(128 / hidden_size).")
+    ] = None,
+    min_lr_ratio: Annotated[
+        float, Option(metavar="X", help="Its share at the end.")
+    ] = PretrainConfig.min_lr_ratio,
+    schedule: Annotated[ScheduleName, Option(help="After the warm-up.")] = PretrainConfig.schedule,
+    warmup_steps: Annotated[
+        int | None, Option(metavar="N", help="Default: a twentieth of the steps, at most 2000.")
+    ] = None,
+    decay_ratio: Annotated[
+        float, Option(metavar="X", help="Last part over which wsd decays.")
+    ] = PretrainConfig.decay_ratio,
+    beta1: Annotated[float, Option(metavar="X", help="Of AdamW.")] = PretrainConfig.beta1,
+    beta2: Annotated[float, Option(metavar="X", help="Of AdamW.")] = PretrainConfig.beta2,
+    weight_decay: Annotated[float, Option(metavar="X", help="On matrices.")] = PretrainConfig.weight_decay,
+    clip: Annotated[float, Option(metavar="X", help="Largest gradient norm; 0: any.")] = PretrainConfig.clip,
+    seed: Seed = PretrainConfig.seed,
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Option(help="Of the arithmetic; auto: bfloat16 on GPUs and CPUs with AMX."),
+    ] = PretrainConfig.dtype,
+    document_mask: Annotated[
+        bool, Option(help="Keep attention within a document.")
+    ] = PretrainConfig.document_mask,
+    on_nonfinite: Annotated[
+        Literal["stop", "skip"], Option(help="At a loss or gradient that is not finite.")
+    ] = PretrainConfig.on_nonfinite,
+    on_spike: Annotated[
+        Reaction, Option(help="At one above mean + 6 sigma of the last 128.")
+    ] = PretrainConfig.on_spike,
+    eval_every: Annotated[int | None, Option(metavar="STEPS", help="Default: ten times a run.")] = None,
+    eval_rows: Annotated[int | None, Option(metavar="N", help="Only the first rows of --valid.")] = None,
+    sample_every: Annotated[
+        int, Option(metavar="STEPS", help="0: no samples.")
+    ] = PretrainConfig.sample_every,
+    sample_prompt: Annotated[
+        list[str] | None, Option(metavar="TEXT", help="What samples go on from. Repeatable.")
+    ] = None,
+    sample_tokens: Annotated[int, Option(metavar="N", help="Of each sample.")] = PretrainConfig.sample_tokens,
+    sample_temperature: Annotated[
+        float, Option(metavar="X", help="0: greedy.")
+    ] = PretrainConfig.sample_temperature,
+    checkpoint_every: Annotated[int | None, Option(metavar="STEPS", help="Default: ten times a run.")] = None,
+    keep: Annotated[int, Option(metavar="N", help="Checkpoints to keep.")] = PretrainConfig.keep,
+    resume: Annotated[
+        Resume, Option(help="auto: go on where RUN has a checkpoint; must: or fail; never: start over.")
+    ] = "auto",
+    max_time: Annotated[
+        float | None, Option(metavar="TIME", parser=parse_seconds, help="30m, 8h: save, exit 75, resumable.")
+    ] = None,
+    fail_above: Annotated[
+        float | None, Option(metavar="LOSS", help="Exit 1 when the (validation) loss ends above.")
+    ] = None,
+    metrics: Annotated[
+        Path | None, Option(metavar="FILE", help="Metrics here too, beside RUN/metrics.jsonl; - is stdout.")
+    ] = None,
+    compile_model: Annotated[
+        bool, Option("--compile", help="Compile the model: slow start, faster steps.")
+    ] = False,
+    device: Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")] = PretrainConfig.device,
+    threads: Annotated[int | None, Option(metavar="N", help="CPU threads.")] = PretrainConfig.threads,
+    dry_run: DryRun = False,
+    force: Force = False,
+    as_json: JsonReport = False,
+    log_every: LogEvery = 10.0,
+) -> None:
+    """Train a language model from scratch, or train one on.
+
+    RUN is a model folder that transformers opens, with its checkpoints and
+    metrics. The same line run again goes on where it stopped, bit for bit.
+
+    \b
+    Examples:
+      llmkit pretrain --data shards -t tok -o run2 --steps 20
+      llmkit pretrain --data corpus.txt --valid valid.txt -t tok -o run3 --steps 5
+      llmkit pretrain --data shards --preset small -o run4 --dry-run
+    """
+    from llmkit.workflows.pretrain import PretrainFiles, plan_pretrain
+    from llmkit.workflows.pretrain import pretrain as run
+
+    session = ctx.obj
+    given = {**ctx.params, "compile": compile_model, "max_seconds": max_time}
+    config = PretrainConfig(**{one.name: given[one.name] for one in fields(PretrainConfig)})
+    files = PretrainFiles(
+        data=tuple(inputs_or_stdin(data, "llmkit pretrain --data shards -o run")),
+        valid=tuple(valid or ()),
+        tokenizer=tokenizer,
+        preset=preset,
+        model=model,
+        overrides={name: given[name] for name in MODEL_FLAGS if given[name] is not None},
+        out=out,
+        packing=PackConfig() if seq_len is None else PackConfig(seq_len=seq_len),
+        seq_len=seq_len,
+        metrics=metrics,
+        prompts=tuple(sample_prompt or ("",)),
+    )
+    with session.console.progress("pretraining", log_every=log_every) as progress:
+        if dry_run:
+            plan = plan_pretrain(
+                files, config, resume=resume, invocation=session.invocation, progress=progress
+            )
+        else:
+            report = run(
+                files,
+                config,
+                resume=resume,
+                force=force,
+                fail_above=fail_above,
+                invocation=session.invocation,
+                progress=progress,
+            )
+    if dry_run:
+        print_report(plan, as_json, describe_plan)
+    elif metrics != STDIO:
+        print_report(report, as_json, describe_report)

@@ -1,0 +1,94 @@
+"""A run's inputs, opened and checked: everything that can be known to be wrong before training begins."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import UsageError
+from llmkit.formats.provenance import Invocation
+from llmkit.formats.streams import STDIO
+from llmkit.progress import Progress
+from llmkit.tokens.config import PackConfig
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.train.config import PretrainConfig
+from llmkit.workflows.pretrain_data import Packing, PretrainData, check_tokenizer, open_data, require
+from llmkit.workflows.pretrain_model import ModelSource, choose_model
+from llmkit.workflows.pretrain_plan import Setup, set_up
+
+_TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainFiles:
+    """What a run reads and where it writes."""
+
+    data: tuple[Path, ...]
+    """Shard folders, or documents."""
+    out: Path
+    valid: tuple[Path, ...] = ()
+    tokenizer: Path | None = None
+    """None: the one in `model`, where that is a folder with one."""
+    preset: str = "tiny"
+    model: Path | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Fields of ModelConfig."""
+    packing: PackConfig = field(default_factory=PackConfig)
+    """For documents."""
+    seq_len: int | None = None
+    """Of the rows; None takes what the shards have."""
+    metrics: Path | None = None
+    """A second place for the metrics; `-` is stdout."""
+    prompts: tuple[str, ...] = ("",)
+    """What samples go on from."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything opened and checked, nothing written yet but the cache of packed documents."""
+
+    files: PretrainFiles
+    config: PretrainConfig
+    tokenizer: Tokenizer | None
+    data: PretrainData
+    valid: PretrainData | None
+    source: ModelSource
+    setup: Setup
+
+
+def open_job(
+    files: PretrainFiles, config: PretrainConfig, cache: Path, invocation: Invocation, progress: Progress
+) -> Job:
+    """Open the data, choose the model, resolve the recipe.
+
+    Raises:
+        UsageError, ConfigError, DataError, MissingError: something is not there or does not fit.
+    """
+    for path in (*files.data, *files.valid):
+        if path != STDIO:
+            require(path)
+    tokenizer_path = files.tokenizer
+    own = files.model if files.model is not None and (files.model / _TOKENIZER).is_file() else None
+    tokenizer_path = tokenizer_path or own
+    tokenizer = load_tokenizer(tokenizer_path) if tokenizer_path is not None else None
+    if config.sample_every and tokenizer is None:
+        raise UsageError("--sample-every needs a tokenizer to write text with", hint="add -t TOKENIZER")
+
+    packing = Packing(files.packing, tokenizer_path, tokenizer, cache)
+    data = open_data(files.data, packing, seq_len=files.seq_len, invocation=invocation, progress=progress)
+    valid = None
+    if files.valid:
+        valid = open_data(
+            files.valid, packing, seq_len=data.seq_len, invocation=invocation, progress=progress
+        )
+        if valid.tokenizer_sha256 is not None:
+            check_tokenizer(files.valid[0], valid.tokenizer_sha256, data)
+    if own is not None:
+        check_tokenizer(own, load_tokenizer(own).sha256, data)
+
+    ids = data.special_ids
+    if tokenizer is not None:
+        ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_id") for name in ("bos", "eos", "pad")}
+    source = choose_model(files.preset, files.model, files.overrides, data, ids)
+    setup = set_up(config, source.config, data, source.weights_sha256)
+    return Job(files, config, tokenizer, data, valid, source, setup)

@@ -1,0 +1,120 @@
+"""Which model a run trains: a preset, a config.json, or a model folder whose weights it continues from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llmkit.errors import DataError, UsageError
+from llmkit.formats.digest import digest_bytes, digest_file
+from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, read_config, weight_files
+from llmkit.model.config import ModelConfig
+from llmkit.model.init import initialise
+from llmkit.model.presets import preset
+from llmkit.model.transformer import Transformer
+from llmkit.train.config import default_initializer_range
+from llmkit.train.state import load_weights
+from llmkit.workflows.pretrain_data import PretrainData
+
+_FREE_WITH_WEIGHTS = ("max_position_embeddings", "rope_theta")
+"""What may be changed in a model that keeps its weights, where its positions are rotary."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """The shape to train, and the folder its weights come from; None: they are drawn."""
+
+    config: ModelConfig
+    weights: Path | None
+    weights_sha256: str | None
+
+
+def choose_model(
+    name: str,
+    folder: Path | None,
+    overrides: Mapping[str, Any],
+    data: PretrainData,
+    ids: Mapping[str, int | None],
+) -> ModelSource:
+    """The model for some data.
+
+    Args:
+        name: a preset, used where there is no folder.
+        folder: a model folder, or a config.json (or a folder with nothing else) for its shape alone.
+        overrides: fields of ModelConfig that were given as flags.
+        data: its vocabulary is the model's, and its row length the default of max_position_embeddings.
+        ids: special ids of the tokenizer.
+
+    Raises:
+        ConfigError: no such preset, or the result is no possible model.
+        UsageError: a flag would change the shape of weights that are to be kept.
+        DataError: the data has ids that the model has no embedding for.
+    """
+    if folder is not None and _has_weights(folder):
+        return _continued(folder, overrides, data)
+    fitted = {
+        "vocab_size": data.vocab_size,
+        "max_position_embeddings": data.seq_len,
+        "dtype": "float32",
+        **ids,
+    }
+    if folder is None:
+        config = preset(name, **{**fitted, **overrides})
+    else:
+        base = ModelConfig.from_hf(read_config(folder), source=str(folder))
+        config = replace(base, **{**fitted, **_shape_overrides(base, overrides)})
+    if "initializer_range" not in overrides:
+        config = replace(config, initializer_range=default_initializer_range(config.hidden_size))
+    _check_vocabulary(config, data, "the model")
+    return ModelSource(config, None, None)
+
+
+def build_model(source: ModelSource, seed: int, device: torch.device) -> Transformer:
+    """The model at the beginning of a run, float32."""
+    if source.weights is not None:
+        model = load_weights(source.weights, device)
+        model.config = source.config
+        return model
+    model = Transformer(source.config)
+    initialise(model, torch.Generator().manual_seed(seed))
+    return model.to(device)
+
+
+def _continued(folder: Path, overrides: Mapping[str, Any], data: PretrainData) -> ModelSource:
+    config = ModelConfig.from_hf(read_config(folder), source=str(folder / CONFIG))
+    for key, value in overrides.items():
+        free = key in _FREE_WITH_WEIGHTS and config.position == "rope"
+        if not free and value != getattr(config, key):
+            raise UsageError(
+                f"--{key.replace('_', '-')} {value} would change the weights of {folder} "
+                f"(found {getattr(config, key)})",
+                hint=f"leave it out, or train a fresh model of that shape: --model {folder / CONFIG}",
+            )
+    _check_vocabulary(config, data, str(folder))
+    digest = digest_bytes("".join(map(digest_file, weight_files(folder))).encode())
+    return ModelSource(replace(config, dtype="float32", **overrides), folder, digest)
+
+
+def _shape_overrides(base: ModelConfig, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides of a config.json, with what it derives from them left open."""
+    fields = dict(overrides)
+    if {"hidden_size", "num_attention_heads"} & fields.keys():
+        if base.head_dim * base.num_attention_heads == base.hidden_size:
+            fields.setdefault("head_dim", 0)
+        if base.num_key_value_heads == base.num_attention_heads:
+            fields.setdefault("num_key_value_heads", 0)
+    return fields
+
+
+def _check_vocabulary(config: ModelConfig, data: PretrainData, where: str) -> None:
+    if config.vocab_size < data.vocab_size:
+        raise DataError(
+            f"{where}: a vocabulary of {config.vocab_size}, but the data has {data.vocab_size} ids",
+            hint="use the tokenizer that the model was trained with, or a model of the data's vocabulary",
+        )
+
+
+def _has_weights(folder: Path) -> bool:
+    return (folder / WEIGHTS).is_file() or (folder / INDEX).is_file()

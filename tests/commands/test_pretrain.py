@@ -1,0 +1,449 @@
+"""The command line of pretrain: what it reads, refuses and writes; each flag changes something."""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tokenizers
+import torch
+
+from llmkit.formats.checkpoint import list_checkpoints
+
+TEXT = "the cat sat on the mat; the dog ran to the cat and sat on the dog. " * 60
+SMALL = [
+    *("--hidden-size", 16, "--num-hidden-layers", 1, "--num-attention-heads", 2, "--num-key-value-heads", 1),
+    *("--batch-rows", 4, "--threads", 1, "-q"),
+]
+
+
+@pytest.fixture(autouse=True)
+def in_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a tokenizer of characters and some text."""
+    letters = sorted(set(TEXT + "xyz"))
+    model = tokenizers.models.WordLevel({letter: i for i, letter in enumerate(letters)}, unk_token="x")
+    backend = tokenizers.Tokenizer(model)
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
+    backend.decoder = tokenizers.decoders.Fuse()
+    (tmp_path / "tok").mkdir()
+    backend.save(str(tmp_path / "tok" / "tokenizer.json"))
+    (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "valid.txt").write_text(TEXT[:500])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def pretrain(llmkit_run: Callable[..., Any]) -> Callable[..., Any]:
+    """Run `llmkit pretrain` on text.txt with a small model, 6 steps, and more flags."""
+
+    def call(
+        *flags: Any, stdin: bytes = b"", data: tuple[str, ...] = ("text.txt",), steps: int | None = 6
+    ) -> Any:
+        inputs = [word for path in data for word in ("--data", path)]
+        budget = [] if steps is None else ["--steps", steps]
+        base = ["pretrain", *inputs, "-t", "tok", "--seq-len", 16, *SMALL, *budget]
+        if "-o" not in flags:
+            base += ["-o", "run"]
+        return llmkit_run(*base, *flags, stdin=stdin)
+
+    return call
+
+
+def records(run: str = "run") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(run, "metrics.jsonl").read_text().splitlines()]
+
+
+def steps_of(run: str = "run") -> list[dict[str, Any]]:
+    return [record for record in records(run) if "event" not in record]
+
+
+def test_the_run_is_a_model_folder_that_transformers_opens_with_our_logits(
+    pretrain: Callable[..., Any],
+) -> None:
+    import transformers
+
+    from llmkit.model.load import load_model
+
+    assert pretrain().status == 0
+    ids = torch.arange(12)[None]
+    theirs = transformers.AutoModelForCausalLM.from_pretrained("run")
+    ours = load_model(Path("run"))
+    assert (theirs(ids).logits - ours(ids)).abs().max() < 1e-4
+    assert transformers.AutoTokenizer.from_pretrained("run").encode("the cat") == [*_ids("the cat")]
+    assert json.loads(Path("run/llmkit.json").read_text())["seed"] == 0
+
+
+def _ids(text: str) -> list[int]:
+    return tokenizers.Tokenizer.from_file("tok/tokenizer.json").encode(text).ids
+
+
+def test_the_report_is_one_json_object_and_the_loss_falls(pretrain: Callable[..., Any]) -> None:
+    done = pretrain("--json", "--valid", "valid.txt", steps=40)
+    report = json.loads(done.out)
+    assert report["schema"] == "llmkit.pretrain/1"
+    assert report["steps"] == 40
+    assert report["valid_loss"] < records()[1]["loss"] - 0.3
+    # one character is one byte, and each is a target: bits per byte are the nats of a token in bits
+    assert report["bits_per_byte"] == pytest.approx(report["valid_loss"] / math.log(2))
+    assert report["checkpoint"] == "checkpoints/step-00000040"
+
+
+def test_metrics_have_a_line_a_step_with_the_fields_of_the_contract(pretrain: Callable[..., Any]) -> None:
+    pretrain("--valid", "valid.txt", "--eval-every", 3, "--checkpoint-every", 2)
+    fields = {
+        "time_seconds",
+        "step",
+        "tokens",
+        "loss",
+        "lr",
+        "grad_norm",
+        "tokens_per_second",
+        "mfu",
+        "memory_bytes",
+    }
+    assert [line["step"] for line in steps_of()] == [1, 2, 3, 4, 5, 6]
+    assert all(set(line) == fields for line in steps_of())
+    assert steps_of()[-1]["tokens"] == 6 * 4 * 16
+    events = [(line["event"], line["step"]) for line in records() if "event" in line]
+    assert events == [
+        *(("start", 0), ("checkpoint", 2), ("eval", 3), ("checkpoint", 4)),
+        *(("eval", 6), ("checkpoint", 6), ("stop", 6)),
+    ]
+    assert "measured" in records()[0]["peak_source"]
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(pretrain: Callable[..., Any]) -> None:
+    for out, seed in (("a", 0), ("b", 0), ("c", 1)):
+        assert pretrain("-o", out, "--seed", seed).status == 0
+    for name in ("model.safetensors", "optimizer.safetensors", "state.json"):
+        a, b, c = (Path(out, "checkpoints/step-00000006", name).read_bytes() for out in "abc")
+        assert a == b != c
+
+
+def test_shards_give_what_the_documents_give_that_they_were_packed_from(
+    pretrain: Callable[..., Any], llmkit_run: Callable[..., Any]
+) -> None:
+    assert llmkit_run("pack", "-t", "tok", "text.txt", "--seq-len", 16, "-o", "shards").status == 0
+    assert pretrain("-o", "from-text").status == 0
+    assert pretrain("-o", "from-shards", data=("shards",)).status == 0
+    assert (
+        Path("from-text/model.safetensors").read_bytes() == Path("from-shards/model.safetensors").read_bytes()
+    )
+
+
+def test_packed_documents_are_found_again_inside_the_run(pretrain: Callable[..., Any]) -> None:
+    pretrain("--steps", 2, steps=None)
+    (cache,) = Path("run/cache").iterdir()
+    before = {file.name: file.stat().st_mtime_ns for file in cache.iterdir()}
+    assert pretrain("--steps", 2, steps=None).status == 0
+    assert {file.name: file.stat().st_mtime_ns for file in cache.iterdir()} == before
+    Path("text.txt").write_text(TEXT + "xyz")
+    assert pretrain("--steps", 2, steps=None).status == 2  # other text is another run
+    assert len(list(Path("run/cache").iterdir())) == 2
+
+
+def test_documents_come_from_stdin_too(pretrain: Callable[..., Any]) -> None:
+    lines = json.dumps({"text": TEXT}).encode() + b"\n"
+    assert pretrain("-o", "a", data=("-",), stdin=lines).status == 0
+    assert pretrain("-o", "b", data=(), stdin=TEXT.encode()).status == 0
+    assert pretrain("-o", "c").status == 0
+    assert len({Path(run, "model.safetensors").read_bytes() for run in "abc"}) == 1
+    assert not any(path.name.startswith(".") for path in Path("a/cache").iterdir())
+
+
+def test_the_same_line_again_has_nothing_to_do(pretrain: Callable[..., Any]) -> None:
+    pretrain("--valid", "valid.txt")
+    before = Path("run/model.safetensors").read_bytes(), steps_of()
+    done = pretrain("--valid", "valid.txt", "--json")
+    assert done.status == 0
+    assert json.loads(done.out)["resumed_step"] == 6
+    assert json.loads(done.out)["valid_loss"] is not None
+    assert (Path("run/model.safetensors").read_bytes(), steps_of()) == before
+
+
+def test_other_settings_do_not_resume_and_are_named(pretrain: Callable[..., Any]) -> None:
+    pretrain()
+    done = pretrain("--lr", 0.5, "--num-hidden-layers", 2)
+    assert done.status == 2
+    assert "num_hidden_layers 1 there, 2 here" in done.err
+    assert "lr 0.00849 there, 0.5 here" in done.err
+    assert "--resume never --force" in done.err
+
+
+@pytest.mark.parametrize(
+    "flag", [("--eval-every", 2), ("--keep", 1), ("--on-spike", "skip"), ("--micro-batch-rows", 2)]
+)
+def test_settings_that_do_not_decide_the_weights_may_change(
+    pretrain: Callable[..., Any], flag: tuple[Any]
+) -> None:
+    pretrain()
+    assert pretrain(*flag).status == 0
+
+
+def test_starting_over_needs_never_and_force(pretrain: Callable[..., Any]) -> None:
+    pretrain()
+    old = Path("run/model.safetensors").read_bytes()
+    refused = pretrain("--resume", "never", "--lr", 0.1)
+    assert (refused.status, "--force" in refused.err) == (2, True)
+    assert Path("run/model.safetensors").read_bytes() == old
+    assert pretrain("--resume", "never", "--force", "--lr", 0.1).status == 0
+    assert Path("run/model.safetensors").read_bytes() != old
+    assert not Path("run/.replaced").exists()
+    assert [line["step"] for line in steps_of()] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_that_fails_before_its_first_checkpoint_leaves_the_one_it_was_to_replace(
+    pretrain: Callable[..., Any],
+) -> None:
+    pretrain()
+    old, metrics = Path("run/model.safetensors").read_bytes(), records()
+    failing = ("--resume", "never", "--force", "--lr", 1e38, "--warmup-steps", 0, "--checkpoint-every", 6)
+    assert pretrain(*failing).status == 1
+    assert Path("run/model.safetensors").read_bytes() == old
+    assert records() == metrics
+    assert pretrain("--resume", "must").status == 0
+
+
+def test_must_needs_a_checkpoint(pretrain: Callable[..., Any]) -> None:
+    done = pretrain("--resume", "must")
+    assert (done.status, "no checkpoint to resume from" in done.err) == (4, True)
+
+
+def test_a_folder_that_is_no_run_is_refused(pretrain: Callable[..., Any]) -> None:
+    done = pretrain("-o", "tok")
+    assert (done.status, "not a run" in done.err) == (2, True)
+    assert [entry.name for entry in Path("tok").iterdir()] == ["tokenizer.json"]
+
+
+def test_old_checkpoints_go_and_the_last_ones_stay(pretrain: Callable[..., Any]) -> None:
+    pretrain("--checkpoint-every", 1, "--keep", 3)
+    assert [folder.name[-1] for folder in list_checkpoints(Path("run"))[0]] == ["4", "5", "6"]
+    assert Path("run/model.safetensors").samefile("run/checkpoints/step-00000006/model.safetensors")
+
+
+def test_a_damaged_checkpoint_is_passed_over(pretrain: Callable[..., Any]) -> None:
+    pretrain("--checkpoint-every", 2)
+    expected = Path("run/model.safetensors").read_bytes()
+    os.truncate("run/checkpoints/step-00000006/optimizer.safetensors", 100)
+    done = pretrain("--json")
+    assert json.loads(done.out)["resumed_step"] == 4
+    assert Path("run/model.safetensors").read_bytes() == expected
+
+
+def test_a_dry_run_writes_nothing_and_tells_everything(pretrain: Callable[..., Any]) -> None:
+    done = pretrain("--dry-run", "--json")
+    plan = json.loads(done.out)
+    assert done.status == 0
+    assert not Path("run").exists()
+    assert plan["schema"] == "llmkit.pretrain-plan/1"
+    assert plan["total_tokens"] == 6 * 4 * 16
+    assert plan["disk_bytes"] == 3 * plan["checkpoint_bytes"]
+    assert plan["time_source"] == "measured step"
+    assert plan["total_seconds"] == pytest.approx(6 * plan["step_seconds"])
+    pretrain()
+    size = sum(file.stat().st_size for file in Path("run/checkpoints/step-00000006").iterdir())
+    assert size < plan["checkpoint_bytes"] < 3 * size
+    assert json.loads(pretrain("--dry-run", "--json").out)["resume_step"] == 6
+
+
+def test_a_plan_for_people_has_the_same_figures(pretrain: Callable[..., Any]) -> None:
+    text = pretrain("--dry-run").text
+    for word in ("parameters", "FLOPs", "memory", "disk", "measured step"):
+        assert word in text
+
+
+def test_metrics_go_to_a_second_file_or_to_stdout(pretrain: Callable[..., Any]) -> None:
+    assert pretrain("--metrics", "more.jsonl").status == 0
+    assert Path("more.jsonl").read_text() == Path("run/metrics.jsonl").read_text()
+    done = pretrain("-o", "run2", "--metrics", "-")
+    assert done.text == Path("run2/metrics.jsonl").read_text()
+    refused = pretrain("-o", "run3", "--metrics", "more.jsonl")
+    assert (refused.status, "already exists" in refused.err) == (2, True)
+
+
+def test_a_loss_above_the_gate_is_status_1(pretrain: Callable[..., Any]) -> None:
+    assert pretrain("--fail-above", 100.0).status == 0
+    done = pretrain("--fail-above", 0.01)
+    assert (done.status, "the loss is above 0.01" in done.err) == (1, True)
+
+
+def test_a_loss_that_is_not_finite_stops_or_is_skipped(pretrain: Callable[..., Any]) -> None:
+    flags = ("--lr", 1e38, "--warmup-steps", 0, "--clip", 0, "--batch-rows", 4)
+    done = pretrain(*flags)
+    assert done.status == 1
+    assert "not finite" in done.err
+    assert "--on-nonfinite skip" in done.err
+    assert records()[-1]["reason"] == "LlmkitError"
+    done = pretrain(*flags, "--on-nonfinite", "skip", "--json")
+    assert done.status == 0
+    assert json.loads(done.out)["skipped_steps"] > 0
+
+
+def test_samples_are_written_on_time_and_change_nothing(pretrain: Callable[..., Any]) -> None:
+    pretrain()
+    expected = Path("run/model.safetensors").read_bytes()
+    flags = ("--sample-every", 3, "--sample-prompt", "the ", "--sample-prompt", "cat", "--sample-tokens", 5)
+    assert pretrain("-o", "run2", *flags).status == 0
+    samples = [(line["step"], line["prompt"]) for line in records("run2") if line.get("event") == "sample"]
+    assert samples == [(3, "the "), (3, "cat"), (6, "the "), (6, "cat")]
+    assert all(len(line["text"]) == 5 for line in records("run2") if line.get("event") == "sample")
+    assert Path("run2/model.safetensors").read_bytes() == expected
+    greedy = [
+        [line["text"] for line in records(out) if line.get("event") == "sample"]
+        for out in ("run3", "run4")
+        if pretrain("-o", out, *flags, "--sample-temperature", 0).status == 0
+    ]
+    assert greedy[0] == greedy[1]
+
+
+def test_a_model_is_trained_on_from_its_weights(pretrain: Callable[..., Any]) -> None:
+    pretrain(steps=30)
+    before = steps_of()[0]["loss"]
+    assert pretrain("-o", "run2", "--model", "run").status == 0
+    assert steps_of("run2")[0]["loss"] < before - 0.3
+    assert json.loads(Path("run2/config.json").read_text()) == json.loads(Path("run/config.json").read_text())
+    refused = pretrain("-o", "run3", "--model", "run", "--num-hidden-layers", 2)
+    assert (refused.status, "would change the weights of run" in refused.err) == (2, True)
+    assert pretrain("-o", "run3", "--model", "run/config.json").status == 0
+    assert steps_of("run3")[0]["loss"] == before  # the shape alone: weights from the seed
+
+
+@pytest.mark.parametrize(
+    ("flags", "changes"),
+    [
+        (("--lr", 0.1), "lr"),
+        (("--schedule", "wsd"), "lr"),
+        (("--schedule", "wsd", "--decay-ratio", 0.9), "lr"),
+        (("--min-lr-ratio", 0.5), "lr"),
+        (("--warmup-steps", 5), "lr"),
+        (("--beta1", 0.5), "loss"),
+        (("--beta2", 0.5), "loss"),
+        (("--weight-decay", 0.9), "loss"),
+        (("--clip", 0.01), "loss"),
+        (("--dtype", "bfloat16"), "loss"),
+        (("--batch-tokens", 32, "--batch-rows", 2), None),
+        (("--initializer-range", 0.5), "loss"),
+        (("--rope-theta", 10.0), "loss"),
+        (("--intermediate-size", 8), "loss"),
+        (("--head-dim", 4), "loss"),
+        (("--no-tie-word-embeddings",), "loss"),
+        (("--vocab-size", 64), "loss"),
+        (("--model-type", "mistral"), None),
+        (("--preset", "stories15m"), "loss"),
+    ],
+)
+def test_settings_of_the_model_and_the_optimiser_change_the_run(
+    pretrain: Callable[..., Any], flags: tuple[Any, ...], changes: str | None
+) -> None:
+    pretrain()
+    done = pretrain("-o", "run2", *flags)
+    if changes is None:
+        assert done.status == 2
+    else:
+        assert done.status == 0, done.err
+        assert [line[changes] for line in steps_of()] != [line[changes] for line in steps_of("run2")]
+
+
+@pytest.mark.parametrize(
+    ("flags", "steps"), [(("--epochs", 0.5), None), (("--tokens", 640), 10), (("--steps", 3), 3)]
+)
+def test_the_budget_is_steps_epochs_or_tokens(
+    pretrain: Callable[..., Any], flags: tuple[Any, ...], steps: int | None
+) -> None:
+    pretrain(*flags, steps=None)
+    rows = records()[0]["rows"]
+    assert len(steps_of()) == (steps if steps is not None else math.ceil(rows / 2 / 4))
+
+
+def test_evaluation_of_the_first_rows_is_another_figure(pretrain: Callable[..., Any]) -> None:
+    pretrain("--valid", "valid.txt", "--eval-rows", 2)
+    assert [line["tokens"] for line in records() if line.get("event") == "eval"][-1] == 32
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "message"),
+    [
+        (("--data", "absent.txt"), 4, "absent.txt: no such file"),
+        (("--preset", "tinny"), 2, "did you mean tiny?"),
+        (("--steps", 3, "--epochs", 1.0), 2, "two budgets"),
+        (("--max-position-embeddings", 8), 2, "rows of 16 tokens, but the model has 8 positions"),
+        (("--vocab-size", 5), 3, "a vocabulary of 5"),
+        (("--device", "tpu"), 2, "no such device"),
+        (("--hidden-size", 15), 2, "hidden_size"),
+        (("--valid", "absent"), 4, "absent: no such file"),
+        (("--max-time", "soon"), 2, "is not a time"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    pretrain: Callable[..., Any], flags: tuple[Any, ...], status: int, message: str
+) -> None:
+    done = pretrain(*flags)
+    assert done.status == status
+    assert message in done.err
+    assert not Path("run/metrics.jsonl").exists()
+
+
+def test_artefacts_of_another_tokenizer_are_refused(
+    pretrain: Callable[..., Any], llmkit_run: Callable[..., Any]
+) -> None:
+    llmkit_run("pack", "-t", "tok", "text.txt", "--seq-len", 16, "-o", "shards")
+    shutil.copytree("tok", "tok2")
+    content = json.loads(Path("tok/tokenizer.json").read_text())
+    content["model"]["vocab"]["!"] = 99
+    Path("tok2/tokenizer.json").write_text(json.dumps(content))
+    done = pretrain("-t", "tok2", data=("shards",))
+    assert done.status == 3
+    assert "packed with another tokenizer" in done.err
+
+
+def test_documents_need_a_tokenizer_and_shards_do_not(llmkit_run: Callable[..., Any]) -> None:
+    base = ["pretrain", *SMALL, "--steps", 2, "-o", "run"]
+    done = llmkit_run(*base, "--data", "text.txt")
+    assert (done.status, "need a tokenizer" in done.err) == (2, True)
+    llmkit_run("pack", "-t", "tok", "text.txt", "--seq-len", 16, "-o", "shards")
+    assert llmkit_run(*base, "--data", "shards").status == 0
+    assert not Path("run/tokenizer.json").exists()
+
+
+def test_too_little_disk_or_memory_is_found_before_the_start(
+    pretrain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmkit.workflows import pretrain_plan
+
+    for name, message in (("_free_bytes", "checkpoints"), ("available_memory_bytes", "memory")):
+        with monkeypatch.context() as patch:
+            patch.setattr(pretrain_plan, name, lambda place: 1000)
+            done = pretrain()
+        assert (done.status, message in done.err) == (5, True)
+    assert not Path("run/metrics.jsonl").exists()
+
+
+def test_time_over_is_resumable(pretrain: Callable[..., Any]) -> None:
+    done = pretrain("--max-time", "0.001s")
+    assert done.status == 75
+    assert "run the same line again" in done.err
+    assert records()[-1]["reason"] == "max_time"
+    assert pretrain().status == 0
+    assert [line["step"] for line in steps_of()] == [1, 2, 3, 4, 5, 6]
+
+
+def test_attention_across_documents_is_another_run(pretrain: Callable[..., Any]) -> None:
+    lines = [json.dumps({"text": TEXT[start : start + 7]}) for start in range(0, 2000, 7)]
+    Path("short.jsonl").write_text("\n".join(lines) + "\n")
+    for out, flag in (("a", "--document-mask"), ("b", "--no-document-mask")):
+        assert pretrain("-o", out, flag, data=("short.jsonl",)).status == 0
+    a, b = steps_of("a"), steps_of("b")
+    assert a[0]["tokens"] < b[0]["tokens"]  # the first token of a document is no target within its own
+    assert a[0]["loss"] != b[0]["loss"]
+
+
+def test_a_micro_batch_changes_nothing_but_the_last_bits(pretrain: Callable[..., Any]) -> None:
+    pretrain()
+    pretrain("-o", "run2", "--micro-batch-rows", 1)
+    for one, other in zip(steps_of(), steps_of("run2"), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)

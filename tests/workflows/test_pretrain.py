@@ -1,0 +1,151 @@
+"""A run that is killed, stopped or interrupted goes on as if nothing had happened, to the last bit."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tokenizers
+
+TEXT = "she sells sea shells by the sea shore, and the shells she sells are sea shells. " * 40
+TIMES = ("time_seconds", "tokens_per_second", "mfu", "memory_bytes", "write_seconds", "peak_flops_per_second")
+
+KILL_BEFORE_STEP = """
+import os, signal
+from llmkit.train.trainer import Trainer
+original = Trainer.train_step
+def train_step(self):
+    if self.step == {step}:
+        os.kill(os.getpid(), signal.{signal})
+    return original(self)
+Trainer.train_step = train_step
+"""
+KILL_IN_CHECKPOINT = """
+import os, signal
+from llmkit.workflows import pretrain_duties
+original = pretrain_duties.save_trainer
+def save_trainer(trainer, folder, **settings):
+    original(trainer, folder, **settings)
+    if trainer.step == {step}:
+        (folder / "optimizer.safetensors").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+pretrain_duties.save_trainer = save_trainer
+"""
+RUN = "import sys\nfrom llmkit.cli import main\nmain()\n"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Path:
+    """A folder with a tokenizer of characters and text to learn and to score."""
+    vocabulary = {letter: i for i, letter in enumerate(sorted(set(TEXT)))}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="s"))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
+    (tmp_path / "tok").mkdir()
+    backend.save(str(tmp_path / "tok" / "tokenizer.json"))
+    (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "valid.txt").write_text(TEXT[:300])
+    return tmp_path
+
+
+@pytest.fixture
+def pretrain(bench: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ten steps of `llmkit pretrain` in a process of its own, after some lines of Python."""
+
+    def call(out: str, before: str = "", *flags: str) -> subprocess.CompletedProcess[str]:
+        words = ["pretrain", "--data", "text.txt", "--valid", "valid.txt", "-t", "tok", "--seq-len", "16"]
+        words += ["--hidden-size", "16", "--num-hidden-layers", "1", "--num-attention-heads", "2"]
+        words += ["--num-key-value-heads", "1", "--batch-rows", "4", "--threads", "1", "--steps", "10"]
+        words += ["--checkpoint-every", "5", "--eval-every", "5", "-o", out, "-q", *flags]
+        return subprocess.run(
+            [sys.executable, "-c", before + RUN, *words],
+            cwd=bench,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return call
+
+
+def state(run: Path) -> dict[str, bytes]:
+    """Everything in a run that has to be equal: weights, optimiser state, counters."""
+    last = run / "checkpoints" / "step-00000010"
+    return {
+        "run": (run / "model.safetensors").read_bytes(),
+        **{file.name: file.read_bytes() for file in last.iterdir() if file.name != "llmkit.json"},
+    }
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    """All records but those that say when and how the run was started, without the times."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [
+        {key: value for key, value in line.items() if key not in TIMES}
+        for line in lines
+        if line.get("event") != "start"
+    ]
+
+
+def test_ten_steps_equal_five_a_kill_a_resume_and_five(bench: Path, pretrain: Callable[..., Any]) -> None:
+    assert pretrain("straight").returncode == 0
+    killed = pretrain("killed", KILL_BEFORE_STEP.format(step=8, signal="SIGKILL"))
+    assert killed.returncode == -signal.SIGKILL
+    assert [line["step"] for line in metrics(bench / "killed")][-1] == 8  # past the checkpoint at 5
+    assert pretrain("killed").returncode == 0
+    assert state(bench / "killed") == state(bench / "straight")
+    assert metrics(bench / "killed") == metrics(bench / "straight")
+
+
+def test_a_kill_while_a_checkpoint_is_written_costs_only_the_steps_since_the_one_before(
+    bench: Path, pretrain: Callable[..., Any]
+) -> None:
+    assert pretrain("straight").returncode == 0
+    killed = pretrain("killed", KILL_IN_CHECKPOINT.format(step=10))
+    assert killed.returncode == -signal.SIGKILL
+    left = sorted(entry.name for entry in (bench / "killed/checkpoints").iterdir())
+    assert left[-1] == "step-00000005"
+    assert left[0].startswith(".step-00000010.tmp-")
+    assert pretrain("killed").returncode == 0
+    assert state(bench / "killed") == state(bench / "straight")
+    assert metrics(bench / "killed") == metrics(bench / "straight")
+    assert not list((bench / "killed/checkpoints").glob(".*"))
+
+
+def test_sigterm_saves_at_once_and_the_same_line_goes_on(bench: Path, pretrain: Callable[..., Any]) -> None:
+    assert pretrain("straight").returncode == 0
+    stopped = pretrain("stopped", KILL_BEFORE_STEP.format(step=6, signal="SIGTERM"))
+    assert stopped.returncode == 75
+    assert "stopped at step 7 of 10 (SIGTERM); a checkpoint is saved" in stopped.stderr
+    assert (bench / "stopped/checkpoints/step-00000007/COMPLETE").exists()
+    assert pretrain("stopped").returncode == 0
+    assert state(bench / "stopped") == state(bench / "straight")
+    steps = [
+        line for line in metrics(bench / "stopped") if line != {**line, "step": 7} or "event" not in line
+    ]
+    assert steps == metrics(bench / "straight")
+
+
+def test_ctrl_c_saves_what_is_saved_at_once_and_says_so_in_one_line(
+    bench: Path, pretrain: Callable[..., Any]
+) -> None:
+    stopped = pretrain("stopped", KILL_BEFORE_STEP.format(step=6, signal="SIGINT"))
+    assert stopped.returncode == 130
+    assert stopped.stderr == "llmkit: interrupted at step 7 of 10: step 7 is saved, the same line goes on\n"
+    assert pretrain("stopped", "", "--resume", "must").returncode == 0
+
+
+def test_ctrl_c_in_a_long_step_stops_within_a_second(bench: Path, pretrain: Callable[..., Any]) -> None:
+    slow = KILL_BEFORE_STEP.format(step=6, signal="SIGINT").replace(
+        "    return", "        time.sleep(30)\n    return"
+    )
+    begin = time.monotonic()
+    stopped = pretrain("stopped", "import time\n" + slow)
+    assert time.monotonic() - begin < 25
+    assert stopped.returncode == 130
+    assert stopped.stderr == "llmkit: interrupted at step 6 of 10: step 5 is saved, the same line goes on\n"
