@@ -1,6 +1,7 @@
 """How the figures of `llmkit bench` are shown."""
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from llmkit.commands.values import format_bytes, format_count
@@ -50,7 +51,7 @@ def _markdown(report: "BenchReport") -> str:
     )
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table that is also aligned for the eye: names to the left, figures to the right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     rule = ("-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:]))

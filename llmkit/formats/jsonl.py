@@ -68,15 +68,28 @@ def parse_records(
         if not content.strip():
             continue
         try:
-            yield Line(_decode_record(content), name, number)
-        except MALFORMED as error:
-            bad = BadLine(content, name, number, _describe(content, error))
+            line = parse_line(content, name, number)
+        except DataError as error:
             if on_bad is None:
-                raise DataError(
-                    f"{name}:{number}: {bad.problem}",
-                    hint="mend the line, or pass over bad lines with --skip-bad",
-                ) from None
-            on_bad(bad)
+                raise
+            on_bad(BadLine(content, name, number, error.problem.removeprefix(f"{name}:{number}: ")))
+        else:
+            yield line
+
+
+def parse_line(content: bytes, name: str, number: int) -> Line:
+    """One record, from line `number` of the input called `name`.
+
+    Raises:
+        DataError: the line is not a JSON object.
+    """
+    try:
+        return Line(_decode_record(content), name, number)
+    except MALFORMED as error:
+        raise DataError(
+            f"{name}:{number}: {_describe(content, error)}",
+            hint="mend the line, or pass over bad lines with --skip-bad",
+        ) from None
 
 
 def encode_line(record: Any) -> bytes:

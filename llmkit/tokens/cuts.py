@@ -16,6 +16,7 @@ A tokenizer is cut only when it is one of these; otherwise the text stays whole.
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import tokenizers
 
@@ -99,6 +100,6 @@ def _pattern(backend: tokenizers.Tokenizer) -> set[str]:
     return set()
 
 
-def _state(part: object) -> object:
+def _state(part: Any) -> object:
     """One part of a tokenizer as its JSON says."""
-    return json.loads(part.__getstate__())  # type: ignore[attr-defined]
+    return json.loads(part.__getstate__())

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from llmkit.errors import DataError
-from llmkit.formats.jsonl import BadLine, Line, Record, encode_line, parse_records, raw
+from llmkit.formats.jsonl import BadLine, Record, encode_line, parse_line, raw
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.formats.token_documents import token_document
 from llmkit.tokens.config import TokenizeConfig
@@ -96,15 +96,14 @@ def _lines(stream: BinaryIO, name: str, on_bad: OnBad) -> Iterator[Ids]:
         except DataError as error:
             if on_bad is None:
                 raise
-            on_bad(BadLine(content, name, number, error.problem.partition(": ")[2]))
+            on_bad(BadLine(content, name, number, error.problem.removeprefix(f"{name}:{number}: ")))
 
 
 def _parse(content: bytes, name: str, number: int) -> Ids:
     """Ids as a JSON object with `tokens`, a JSON list, or numbers between spaces or commas."""
     where = f"{name}:{number}"
     if content.lstrip().startswith(b"{"):
-        (line,) = parse_records([content], name)
-        document = token_document(Line(line.record, name, number))
+        document = token_document(parse_line(content, name, number))
         return Ids(document.tokens.tolist(), where, document.record)
     try:
         text = content.strip()

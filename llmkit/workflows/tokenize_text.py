@@ -1,5 +1,6 @@
 """Texts as a result: truncated, in chunks, or checked against their own decoding."""
 
+from functools import partial
 from typing import Any
 
 from llmkit.formats.documents import Document
@@ -19,7 +20,7 @@ def write_truncated(run: Run) -> None:
         if len(ids) > config.limit:
             spans = run.spans(document, ids)
             room = config.limit - config.bos - config.eos
-            text = truncate(text, spans, room, config.keep, lambda part, of=document: _inner(run, of, part))
+            text = truncate(text, spans, room, config.keep, partial(_inner, run, document))
         if config.row_format == "jsonl" or (config.row_format is None and document.record):
             run.emit(encode_line(_with_text(run, document, text)))
         else:
@@ -32,9 +33,7 @@ def write_chunks(run: Run) -> None:
     room = config.limit - config.bos - config.eos
     for document, ids in run.pairs():
         spans = run.spans(document, ids)
-        pieces = chunks(
-            document.text, spans, room, config.overlap, lambda part, of=document: _inner(run, of, part)
-        )
+        pieces = chunks(document.text, spans, room, config.overlap, partial(_inner, run, document))
         for number, chunk in enumerate(pieces):
             text = document.text[chunk.start : chunk.end]
             record = {
