@@ -8,6 +8,8 @@ from llmkit.errors import ConfigError
 
 ScheduleName = Literal["cosine", "wsd"]
 Reaction = Literal["ignore", "skip", "stop"]
+PASS_TOKENS = {"cpu": 2048, "cuda": 16_384}
+"""Tokens of a forward pass: on a CPU, more would leave its caches (2048 was the fastest of 512 to 8192)."""
 Resume = Literal["auto", "never", "must"]
 DtypeName = Literal["auto", "float32", "bfloat16"]
 
@@ -30,7 +32,7 @@ class PretrainConfig:
     batch_tokens: int | None = None
     """The same in tokens, rounded down to whole rows."""
     micro_batch_rows: int | None = None
-    """Rows of one forward pass; gradients are accumulated over a batch. None: as many as fit 16k tokens."""
+    """Rows of one forward pass; gradients are accumulated over a batch. None: see PASS_TOKENS."""
     lr: float | None = None
     """Peak learning rate; None is 3e-3 at a width of 128, falling with the root of hidden_size."""
     min_lr_ratio: float = 0.0
@@ -177,11 +179,13 @@ def resolve_steps(config: PretrainConfig, *, rows: int, seq_len: int, batch_rows
     return max(1, math.ceil((config.epochs or 1.0) * rows / batch_rows - 1e-9))
 
 
-def resolve_micro_batch_rows(config: PretrainConfig, *, batch_rows: int, seq_len: int) -> int:
+def resolve_micro_batch_rows(
+    config: PretrainConfig, *, batch_rows: int, seq_len: int, device_type: str
+) -> int:
     """Rows of one forward pass, at most the batch."""
     if config.micro_batch_rows is not None:
         return min(config.micro_batch_rows, batch_rows)
-    return min(batch_rows, max(1, 16_384 // seq_len))
+    return min(batch_rows, max(1, PASS_TOKENS[device_type] // seq_len))
 
 
 def resolve_warmup_steps(config: PretrainConfig, steps: int) -> int:

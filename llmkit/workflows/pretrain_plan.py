@@ -37,6 +37,8 @@ from llmkit.workflows.pretrain_data import PretrainData
 
 _MEASURE_BELOW_SECONDS = 2.0
 _ASSUMED_MFU = 0.4
+_RUNTIME_BYTES = {"cpu": 300 << 20, "cuda": 0}
+"""Python and PyTorch themselves, where their memory is the model's."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def set_up(
         )
     device = choose_device(config.device)
     batch_rows = resolve_batch_rows(config, seq_len)
-    micro = resolve_micro_batch_rows(config, batch_rows=batch_rows, seq_len=seq_len)
+    micro = resolve_micro_batch_rows(config, batch_rows=batch_rows, seq_len=seq_len, device_type=device.type)
     steps = resolve_steps(config, rows=rows, seq_len=seq_len, batch_rows=batch_rows)
     flops = train_flops_per_token(model, seq_len)
     recipe = Recipe(
@@ -211,19 +213,22 @@ def check_resources(setup: Setup, config: PretrainConfig, model: ModelConfig, ou
 
 
 def memory_bytes(setup: Setup, model: ModelConfig) -> int:
-    """Predicted memory of training: 16 bytes a parameter, and what a forward pass keeps for the backward one.
+    """Predicted memory of the process: within 10 % for models of 1M to 100M parameters on a CPU.
 
-    Per token and layer, in values: the residual stream and what norms, projections and attention keep (about
-    10 D + 2 K E) and the MLP (3 F, or 2 F where it is not gated); the logits and their gradient are 3 V.
+    Weights and AdamW's moments take 12 bytes a parameter, gradients 4; but gradients come while what the
+    forward pass kept goes, so the larger of the two counts. What it keeps for each token, in values: in a
+    layer 20 D with RMSNorm (which PyTorch makes of many operations) or 8 D with LayerNorm, keys and values,
+    and 4 F or 3 F of the MLP; at the end 3 V for logits, probabilities and their gradient. D, F and V are
+    hidden_size, intermediate_size and vocab_size; the factors are measured.
     """
     tokens = setup.micro_batch_rows * setup.recipe.seq_len
+    parameters = count_parameters(model).total
     width = 2 if setup.recipe.dtype == "bfloat16" else 4
+    stream = (20 if model.norm == "rms" else 8) * model.hidden_size
     kv = 2 * model.num_key_value_heads * model.head_dim
     mlp = (4 if model.gated_mlp else 3) * model.intermediate_size
-    layer = (10 * model.hidden_size + kv + mlp) * width
-    return 16 * count_parameters(model).total + tokens * (
-        model.num_hidden_layers * layer + 3 * 4 * model.vocab_size
-    )
+    kept = tokens * (model.num_hidden_layers * (stream + kv + mlp) * width + 3 * 4 * model.vocab_size)
+    return _RUNTIME_BYTES[setup.device.type] + 12 * parameters + max(4 * parameters, kept)
 
 
 def _step_seconds(setup: Setup, model: ModelConfig, data: PretrainData, peak: Peak) -> tuple[float, str]:

@@ -33,8 +33,13 @@ def test_a_batch_in_tokens_is_whole_rows() -> None:
 
 
 def test_a_micro_batch_is_no_larger_than_the_batch() -> None:
-    assert resolve_micro_batch_rows(PretrainConfig(micro_batch_rows=100), batch_rows=8, seq_len=64) == 8
-    assert resolve_micro_batch_rows(PretrainConfig(), batch_rows=1000, seq_len=64) == 256
+    assert (
+        resolve_micro_batch_rows(
+            PretrainConfig(micro_batch_rows=100), batch_rows=8, seq_len=64, device_type="cpu"
+        )
+        == 8
+    )
+    assert resolve_micro_batch_rows(PretrainConfig(), batch_rows=1000, seq_len=64, device_type="cpu") == 32
 
 
 def test_warm_up_is_a_twentieth_of_the_run() -> None:

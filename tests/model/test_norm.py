@@ -1,0 +1,47 @@
+"""RMSNorm and its written-out gradient against PyTorch's own."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from llmkit.model.norm import RMSNorm
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("shape", [(3, 8), (2, 5, 16), (2, 3, 4, 6)])
+def test_the_value_and_both_gradients_are_those_of_pytorch(shape: tuple[int, ...], transposed: bool) -> None:
+    torch.manual_seed(0)
+    norm = RMSNorm(shape[-1], 1e-5)
+    torch.nn.init.normal_(norm.weight)
+    x = torch.randn(shape, requires_grad=True)
+    weight = norm.weight.detach().clone().requires_grad_()
+    other = x.detach().clone().requires_grad_()
+    grad = torch.randn(shape)
+    if transposed:  # attention hands in views
+        grad = grad.transpose(0, 1).contiguous().transpose(0, 1)
+    y, expected = norm(x), F.rms_norm(other, shape[-1:], weight, 1e-5)
+    torch.testing.assert_close(y, expected)
+    y.backward(grad)
+    expected.backward(grad)
+    torch.testing.assert_close(x.grad, other.grad)
+    torch.testing.assert_close(norm.weight.grad, weight.grad)
+
+
+def test_the_gradient_agrees_with_finite_differences_on_the_smallest_case() -> None:
+    norm = RMSNorm(2, 0.0)
+    x = torch.tensor([[3.0, 4.0]], requires_grad=True)
+    norm(x)[0, 0].backward()
+    # y0 = x0 / sqrt((x0^2 + x1^2) / 2), so dy0/dx0 = sqrt(2) x1^2 / |x|^3 and dy0/dx1 = -sqrt(2) x0 x1 / |x|^3
+    expected = torch.tensor([[2**0.5 * 16 / 125, -(2**0.5) * 12 / 125]])
+    torch.testing.assert_close(x.grad, expected)
+
+
+def test_scoring_gives_what_training_gives() -> None:
+    norm, x = RMSNorm(16, 1e-6), torch.randn(4, 16)
+    with torch.no_grad():
+        scored = norm(x)
+    torch.testing.assert_close(norm(x), scored)
+
+
+def test_bfloat16_stays_bfloat16() -> None:
+    assert RMSNorm(8, 1e-6)(torch.randn(2, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
