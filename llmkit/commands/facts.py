@@ -1,13 +1,16 @@
 """A report as text for people: a line that names the thing, then its facts, wrapped to the width."""
 
 import textwrap
+from collections.abc import Sequence
 
-Facts = list[tuple[str, str | None]]
+Facts = list[tuple[str, str | Sequence[str] | None]]
+"""A name and what is to be said; a list of items is broken between items only. None is left out."""
+UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def facts_lines(facts: Facts, width: int) -> list[str]:
-    """`name  what`, indented, wrapped to the width; facts that are None are left out."""
-    known = [(name, what) for name, what in facts if what is not None]
+    """`name  what`, indented, wrapped to the width; facts that are None or empty are left out."""
+    known = [(name, _joined(what)) for name, what in facts if what]
     column = max((len(name) for name, _ in known), default=0)
     lines = []
     for name, what in known:
@@ -18,8 +21,8 @@ def facts_lines(facts: Facts, width: int) -> list[str]:
             subsequent_indent=" " * (column + 4),
             break_long_words=False,
             break_on_hyphens=False,
-        ) or [f"  {name}"]
-    return lines
+        )
+    return [line.replace(UNBROKEN, " ") for line in lines]
 
 
 def title_line(path: str, kind: str, detail: str | None = None) -> str:
@@ -35,3 +38,7 @@ def indented(text: str) -> list[str]:
 def plural(count: int | None, noun: str) -> str:
     """`1 layer`, `2 layers`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _joined(what: str | Sequence[str]) -> str:
+    return what if isinstance(what, str) else ", ".join(item.replace(" ", UNBROKEN) for item in what)

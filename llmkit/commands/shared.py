@@ -1,7 +1,7 @@
 """Options and reports that several subcommands share."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +9,7 @@ import msgspec
 from typer import Option
 
 from llmkit.errors import UsageError
+from llmkit.formats.jsonl import encode_line
 from llmkit.formats.streams import STDIO
 
 JsonReport = Annotated[bool, Option("--json", help="The report as one JSON object.")]
@@ -51,6 +52,16 @@ def print_report(report: Any, as_json: bool, to_text: Callable[[Any], str]) -> N
     else:
         sys.stdout.write(to_text(report) + "\n")
         sys.stdout.flush()
+
+
+def print_lines(records: Iterable[Any]) -> None:
+    """Records on stdout as JSON lines, each flushed where a person is watching."""
+    watched = sys.stdout.isatty()
+    for record in records:
+        sys.stdout.buffer.write(encode_line(record))
+        if watched:
+            sys.stdout.buffer.flush()
+    sys.stdout.buffer.flush()
 
 
 def align(rows: list[tuple[str, ...]], *, right: tuple[int, ...] = ()) -> str:

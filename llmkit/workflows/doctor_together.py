@@ -11,6 +11,8 @@ class Identity:
     """What an artefact says about the tokenizer behind it."""
 
     where: str
+    kind: str
+    """model, tokenizer, shards or tokens. Two models, or two tokenizers, need not have anything in common."""
     tokenizer_sha256: str | None = None
     """Of the tokenizer it holds, or was made with."""
     ids: int | None = None
@@ -20,13 +22,13 @@ class Identity:
 
 
 def check_together(identities: Sequence[Identity]) -> list[Finding]:
-    """Each artefact against the first that says something on the matter."""
+    """Each artefact against those before it."""
     findings = []
     known = [one for one in identities if one.tokenizer_sha256 is not None]
-    for other in known[1:]:
-        if other.tokenizer_sha256 != known[0].tokenizer_sha256:
-            digests = f"{_short(other)} here, {_short(known[0])} in {known[0].where}"
-            what = f"belongs to another tokenizer (sha256 {digests})"
+    for number, other in enumerate(known):
+        first = next((one for one in known[:number] if _disagree(one, other)), None)
+        if first is not None:
+            what = f"belongs to another tokenizer than {first.where} (sha256 {_short(other)}, not {_short(first)})"
             hint = "make both with one tokenizer: -t TOKENIZER"
             findings.append(finding("error", "together.tokenizer", other.where, what, hint))
     rooms = [one for one in identities if one.rows is not None]
@@ -42,6 +44,11 @@ def check_together(identities: Sequence[Identity]) -> list[Finding]:
                 hint = "use the tokenizer of that model, or train with a larger vocab_size"
                 findings.append(finding("error", "together.vocabulary", other.where, what, hint))
     return findings
+
+
+def _disagree(one: Identity, other: Identity) -> bool:
+    independent = one.kind == other.kind and one.kind in ("model", "tokenizer")
+    return not independent and one.tokenizer_sha256 != other.tokenizer_sha256
 
 
 def _short(one: Identity) -> str:

@@ -34,8 +34,10 @@ def as_finding(findings: list[Finding], check: str, where: object) -> Iterator[N
     try:
         yield
     except LlmkitError as error:
-        what = error.problem.removeprefix(f"{where}: ")
-        findings.append(finding("error", check, where, what, error.hint))
+        place, separator, what = error.problem.partition(": ")
+        if not separator or not place.startswith(str(where)):  # `where` or `where:line`, as a rule
+            place, what = str(where), error.problem
+        findings.append(finding("error", check, place, what, error.hint))
 
 
 def worst(findings: list[Finding]) -> Level | None:

@@ -29,7 +29,7 @@ def test_a_field_of_another_type_is_found(tmp_path: Path) -> None:
     path.write_text('{"text": "a"}\n{"text": 7}\n')
     findings, _ = check_records(path)
     assert [(one.level, one.check) for one in findings] == [("error", "data.fields")]
-    assert findings[0].what.startswith(f"{path}:2")
+    assert findings[0].where == f"{path}:2"
 
 
 def test_text_that_is_empty_or_not_utf8_is_found(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""llmkit show: what any artefact is, as text for people or as JSON."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from llmkit.commands.shared import JsonReport, inputs_or_stdin, print_lines, print_report
+from llmkit.errors import UsageError
+
+USAGE = "llmkit show run"
+
+
+def show(
+    ctx: typer.Context,
+    paths: Annotated[
+        list[Path] | None, Argument(metavar="PATH...", help="Artefacts of any kind; - reads JSON lines.")
+    ] = None,
+    tensors: Annotated[bool, Option("--tensors", help="List every tensor; with --json one a line.")] = False,
+    vocab: Annotated[bool, Option("--vocab", help="Dump a vocabulary: id, piece, text and bytes.")] = False,
+    row: Annotated[
+        int | None, Option("--row", metavar="N", help="One row of a shard folder, from 0.")
+    ] = None,
+    decode: Annotated[bool, Option("--decode", help="With --row: as text too, by the -t tokenizer.")] = False,
+    tokenizer: Annotated[
+        Path | None, Option("--tokenizer", "-t", help="Tokenizer for --decode; shards must be of it.")
+    ] = None,
+    trace: Annotated[
+        str | None, Option("--trace", metavar="ID", help="Where a document went in a shard folder.")
+    ] = None,
+    verify: Annotated[bool, Option("--verify", help="Read all of a shard folder and check it.")] = False,
+    as_json: JsonReport = False,
+) -> None:
+    """Say what an artefact is: model, tokenizer, shards, run, adapter, data file.
+
+    What a path holds is told by its content. A run is shown with its loss curve.
+
+    \b
+    Examples:
+      llmkit show run
+      llmkit show run --tensors
+      llmkit show tok --json
+      llmkit show shards --row 0 --decode -t tok
+    """
+    given = inputs_or_stdin(paths, USAGE)
+    _check_flags(
+        given, tensors=tensors, vocab=vocab, row=row is not None, trace=trace is not None, verify=verify
+    )
+    if (decode or tokenizer) and row is None:
+        raise UsageError("--decode and -t need --row", hint="llmkit show shards --row 0 --decode -t tok")
+    if decode and tokenizer is None:
+        raise UsageError("--decode needs a tokenizer", hint="llmkit show shards --row 0 --decode -t tok")
+    from llmkit.commands.show_model_text import tensors_text
+    from llmkit.commands.show_text import report_text
+    from llmkit.commands.terminal import text_width
+    from llmkit.workflows import show as workflow
+
+    def to_text(report: Any) -> str:
+        return report_text(report, width=text_width(), color=ctx.obj.console.uses_color(sys.stdout))
+
+    path = given[0]
+    if tensors:
+        listed = workflow.tensors_of(path)
+        print_lines(listed) if as_json else print(tensors_text(list(listed)))
+    elif vocab:
+        print_lines(workflow.pieces_of(path))
+    else:
+        for number, one in enumerate(given):
+            if number and not as_json:
+                print()
+            print_report(workflow.show_artefact(one), as_json, to_text)
+
+
+def _check_flags(given: list[Path], **modes: bool) -> None:
+    """At most one of the flags that show a part, and then one path."""
+    chosen = [f"--{name}" for name, on in modes.items() if on]
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} exclude each other", hint="give one of them")
+    if chosen and len(given) > 1:
+        raise UsageError(f"{chosen[0]} takes one path (found {len(given)})", hint="give one path")

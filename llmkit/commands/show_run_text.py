@@ -1,0 +1,58 @@
+"""A training run as text: how its loss went, drawn, and what is left of it on disk."""
+
+from llmkit.commands.facts import Facts, facts_lines, indented, title_line
+from llmkit.commands.plot import Series, draw_curves
+from llmkit.commands.show_model_text import context_words, shape_words
+from llmkit.commands.values import format_bytes, format_count, format_seconds
+from llmkit.workflows.show_metrics import MetricsSummary
+from llmkit.workflows.show_run import RunReport
+
+
+def run_text(report: RunReport, *, width: int, color: bool) -> str:
+    """A run folder or a metrics file."""
+    metrics, model = report.metrics, report.model
+    lines = [title_line(report.path, report.kind, model.model_type if model else None)]
+    facts: Facts = []
+    if model is not None and model.weights is not None:
+        size = f"{model.weights.parameters:,} parameters, {format_bytes(model.weights.size_bytes)}"
+        facts += [("model", f"{size}; {shape_words(model.shape)}"), ("context", context_words(model.shape))]
+    if metrics is not None:
+        facts += _metrics_facts(metrics)
+    if report.checkpoints:
+        names = [f"{one.name} ({format_bytes(one.size_bytes)})" for one in report.checkpoints[-4:]]
+        more = len(report.checkpoints) - len(names)
+        facts.append(("checkpoints", [f"{more} older"] * bool(more) + names))
+    facts.append(("incomplete", [problem.rpartition("/")[2] for problem in report.incomplete]))
+    facts.append(("made by", report.made_by))
+    lines += facts_lines(facts, width)
+    if metrics is not None and (metrics.train or metrics.valid):
+        train = Series("train loss", [(point.step, point.loss) for point in metrics.train])
+        valid = Series("valid loss", [(point.step, point.loss) for point in metrics.valid], "o")
+        lines += ["", *indented("\n".join(draw_curves([train, valid], width=width - 2, color=color)))]
+    return "\n".join(lines)
+
+
+def _metrics_facts(metrics: MetricsSummary) -> Facts:
+    last, stop = metrics.last, metrics.stop
+    loss = valid = None
+    if metrics.first_loss is not None:
+        loss = f"first {metrics.first_loss:.4f}, last {metrics.last_loss:.4f}, "
+        loss += f"lowest {metrics.lowest_loss:.4f} at step {metrics.lowest_loss_step:,}"
+    if metrics.lowest_valid_loss is not None:
+        valid = f"lowest {metrics.lowest_valid_loss:.4f} at step {metrics.lowest_valid_loss_step:,}"
+        if isinstance(bits := metrics.last_eval.get("bits_per_byte"), float):
+            valid += f"; last {bits:.4f} bits per byte"
+    tokens, seconds = last.get("tokens"), last.get("time_seconds")
+    speed = metrics.tokens_per_second
+    done = [f"{last.get('step', 0):,}"]
+    done += [f"{format_count(tokens)} tokens"] if tokens else []
+    done += [format_seconds(seconds)] if seconds else []
+    done += [f"{format_count(speed)} tokens/s"] if speed else []
+    reason = stop.get("reason") or ("ended" if stop else None)
+    return [
+        ("steps", ", ".join(done)),
+        ("train loss", loss),
+        ("valid loss", valid),
+        ("not finite", f"the loss of {metrics.not_finite:,} steps" if metrics.not_finite else None),
+        ("stopped", str(reason) if reason else "not yet, or killed"),
+    ]

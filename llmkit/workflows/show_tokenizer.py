@@ -1,0 +1,157 @@
+"""What a tokenizer is: its model, its vocabulary, its special tokens, how it cuts text before it merges."""
+
+import heapq
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmkit.formats.provenance import read_provenance
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.tokenizer import Tokenizer
+
+LONGEST = 8
+_ROLES = ("bos", "eos", "pad")
+_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+PATTERNS = {
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": "gpt2",
+    rf"{_WORDS}|\p{{N}}{{1,3}}{_REST}": "llama3",
+    rf"{_WORDS}|\p{{N}}{_REST}": "qwen2",
+}
+"""Patterns by the names that llama.cpp gives them."""
+
+
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
+    """One token of a vocabulary."""
+
+    id: int
+    piece: str
+    """As the vocabulary stores it: byte-level tokenizers write a space as Ġ."""
+    text: str | None
+    """The text it stands for; None where its bytes are part of a character."""
+    hex: str
+    """Its bytes."""
+    special: bool = False
+
+
+class SpecialToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token that text never turns into by itself, and what it is used as."""
+
+    id: int
+    piece: str
+    roles: list[str]
+
+
+class TokenizerReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A tokenizer folder or file."""
+
+    schema: str = "llmkit.show/1"
+    kind: str = "tokenizer"
+    path: str
+    model: str
+    """BPE, Unigram, WordPiece or WordLevel."""
+    bytes_as: str | None
+    """`byte-level` or `byte fallback`; None where some text has no ids."""
+    vocab_size: int
+    merges: int | None
+    special_tokens: list[SpecialToken]
+    pre_tokenizer: str
+    """gpt2, gpt4, llama3, …; `none`, or `other` for a pattern without a name."""
+    pattern: str | None
+    """The pattern that cuts text into words before merging."""
+    normalizer: list[str]
+    added_to_text: list[str]
+    """The special tokens that the tokenizer puts around a text when asked to."""
+    chat_template: str | None
+    longest: list[Piece]
+    sha256: str
+    made_by: str | None
+
+
+def show_tokenizer(path: Path) -> TokenizerReport:
+    """A tokenizer folder or file.
+
+    Raises:
+        MissingError: a file is not there.
+        DataError: it is damaged.
+    """
+    tokenizer = load_tokenizer(path)
+    content: dict[str, Any] = msgspec.json.decode(tokenizer.backend.to_str())
+    model = content["model"]
+    pieces = list(list_pieces(tokenizer))
+    name, pattern = _pre_tokenizer(content.get("pre_tokenizer"))
+    provenance = read_provenance(path) if path.is_dir() else None
+    return TokenizerReport(
+        path=str(path),
+        model=model.get("type") or "Unigram",
+        bytes_as=_bytes_as(content),
+        vocab_size=tokenizer.vocab_size,
+        merges=len(model["merges"]) if "merges" in model else None,
+        special_tokens=[
+            SpecialToken(id=one.id, piece=one.piece, roles=_roles(tokenizer, one.id))
+            for one in pieces
+            if one.special
+        ],
+        pre_tokenizer=name,
+        pattern=pattern,
+        normalizer=[one["type"] for one in _steps(content.get("normalizer"), "normalizers")],
+        added_to_text=[tokenizer.token_text(one) for one in tokenizer.encode("", special_tokens=True)],
+        chat_template=tokenizer.chat_template,
+        longest=heapq.nlargest(LONGEST, (one for one in pieces if not one.special), key=_length),
+        sha256=tokenizer.sha256,
+        made_by=(provenance or {}).get("command_line"),
+    )
+
+
+def list_pieces(tokenizer: Tokenizer) -> Iterator[Piece]:
+    """Every token in the order of ids; ids that no token has are left out."""
+    added = tokenizer.backend.get_added_tokens_decoder()
+    for token_id in range(tokenizer.vocab_size):
+        piece = tokenizer.backend.id_to_token(token_id)
+        if piece is None:
+            continue
+        content = tokenizer.token_bytes(token_id)
+        special = token_id in added and added[token_id].special
+        yield Piece(id=token_id, piece=piece, text=_text(content), hex=content.hex(), special=special)
+
+
+def _length(piece: Piece) -> tuple[int, int]:
+    return len(piece.hex), -piece.id
+
+
+def _text(content: bytes) -> str | None:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _roles(tokenizer: Tokenizer, token_id: int) -> list[str]:
+    return [role for role in _ROLES if getattr(tokenizer, f"{role}_id") == token_id]
+
+
+def _steps(part: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
+    """The steps of a sequence, or the one step there is."""
+    if part is None:
+        return []
+    return [step for one in part[key] for step in _steps(one, key)] if part["type"] == "Sequence" else [part]
+
+
+def _bytes_as(content: dict[str, Any]) -> str | None:
+    steps = _steps(content.get("pre_tokenizer"), "pretokenizers")
+    if any(step["type"] == "ByteLevel" for step in steps):
+        return "byte-level"
+    return "byte fallback" if content["model"].get("byte_fallback") else None
+
+
+def _pre_tokenizer(part: dict[str, Any] | None) -> tuple[str, str | None]:
+    """The name of the way text is cut into words, and the pattern where there is one."""
+    steps = _steps(part, "pretokenizers")
+    patterns = [step["pattern"]["Regex"] for step in steps if "Regex" in step.get("pattern", {})]
+    if patterns:
+        return next((PATTERNS[one] for one in patterns if one in PATTERNS), "other"), " then ".join(patterns)
+    if any(step["type"] == "ByteLevel" and step.get("use_regex", True) for step in steps):
+        return "gpt2", None  # the pattern that the library has built in
+    return ", ".join(step["type"] for step in steps) or "none", None
