@@ -1,0 +1,47 @@
+import inspect
+
+import pytest
+
+from llmkit import errors
+from llmkit.cli import COMMANDS, build_cli
+from llmkit.commands.documentation import EXIT_STATUSES, CommandPage, read_pages
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, CommandPage]:
+    return {page.title: page for page in read_pages(build_cli())}
+
+
+def test_every_command_of_the_table_has_a_page(pages: dict[str, CommandPage]) -> None:
+    assert {"llmkit", *(f"llmkit-{name}" for name in COMMANDS)} <= set(pages)
+
+
+def test_a_command_in_a_group_has_a_page_of_its_own(pages: dict[str, CommandPage]) -> None:
+    assert pages["llmkit-bench-tokenize"].command == "llmkit bench tokenize"
+    assert [name for name, _ in pages["llmkit-bench"].subcommands] == ["tokenize"]
+
+
+def test_flags_tell_their_names_values_choices_and_defaults(pages: dict[str, CommandPage]) -> None:
+    flags = {flag.name: flag for flag in pages["llmkit-tokenize"].options}
+    assert flags["tokenizer"].names == ("-t", "--tokenizer")
+    assert flags["tokenizer"].is_path and flags["tokenizer"].metavar == "PATH"
+    assert flags["keep"].choices == ("head", "tail", "middle", "ends")
+    assert flags["keep"].help.endswith("[default: head]")
+    assert "default" not in flags["keep"].summary
+    assert flags["compare"].repeatable and not flags["keep"].repeatable
+    assert flags["ids"].metavar == ""
+    assert flags["help"].names == ("-h", "--help")
+
+
+def test_help_is_taken_apart_into_sentence_blocks_and_examples(pages: dict[str, CommandPage]) -> None:
+    page = pages["llmkit-completion"]
+    assert page.blocks[0].text == "Print the completion script of a shell."
+    assert page.examples[0] == "llmkit completion bash > llmkit.bash"
+    assert any(block.verbatim for block in pages["llmkit-tokenize"].blocks)
+
+
+def test_the_exit_statuses_are_those_of_the_errors() -> None:
+    classes = [one for _, one in inspect.getmembers(errors, inspect.isclass)]
+    raised = {one.status for one in classes if issubclass(one, errors.LlmkitError)}
+    assert raised <= {code for code, _ in EXIT_STATUSES}
+    assert {0, 70, 130, 143} <= {code for code, _ in EXIT_STATUSES}
