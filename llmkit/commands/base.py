@@ -84,6 +84,29 @@ class Command(TyperCommand):
         ctx.obj = Session(console, Invocation(ctx.command_path.removeprefix("llmkit "), settings))
         return super().invoke(ctx)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """`[OPTIONS] FILE [OTHER]...`: square brackets around what may be left out."""
+        names = [
+            (_argument_name(param), param) for param in self.params if param.param_type_name == "argument"
+        ]
+        return ["[OPTIONS]"] + [
+            (name if param.required else f"[{name}]") + ("..." if param.nargs != 1 else "")
+            for name, param in names
+        ]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments and options as two lists; an argument by its name, without the Python type behind it."""
+        params = [param for param in self.get_params(ctx) if not param.hidden]
+        records = [(param.param_type_name, param, param.get_help_record(ctx)) for param in params]
+        arguments = [
+            (_argument_name(param), text) for kind, param, (_, text) in records if kind == "argument"
+        ]
+        options = [record for kind, _, record in records if kind == "option"]
+        for title, rows in (("Arguments", arguments), ("Options", options)):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
     def _read_settings(self, path: Path) -> dict[str, Any]:
         try:
             settings = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -147,6 +170,12 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(_toml_value(item) for item in value)}]"
     return json.dumps(str(value), ensure_ascii=False)
+
+
+def _argument_name(param: Any) -> str:
+    """`FILE`, whether its metavar was written FILE, FILE... or [FILE]..."""
+    name = param.metavar or param.name.upper().replace("_", "-")
+    return str(name).strip("[].")
 
 
 def _value_of(flag: str, args: list[str]) -> str | None:

@@ -115,7 +115,7 @@ def _flag(param: Any, ctx: Any) -> Flag:
         return Flag(
             name=param.name,
             names=(),
-            metavar=(param.metavar or param.name.upper()).strip("[].").removesuffix("..."),
+            metavar=(param.metavar or param.name.upper()).strip("[]."),
             help=text,
             choices=_choices(param),
             is_path=_is_path(param),
