@@ -96,16 +96,16 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments and options as two lists; an argument by its name, without the Python type behind it."""
-        params = [param for param in self.get_params(ctx) if not param.hidden]
-        records = [(param.param_type_name, param, param.get_help_record(ctx)) for param in params]
-        arguments = [
-            (_argument_name(param), text) for kind, param, (_, text) in records if kind == "argument"
-        ]
-        options = [record for kind, _, record in records if kind == "option"]
-        for title, rows in (("Arguments", arguments), ("Options", options)):
-            if rows:
+        rows: dict[str, list[tuple[str, str]]] = {"argument": [], "option": []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                kind = param.param_type_name
+                rows[kind].append((_argument_name(param), record[1]) if kind == "argument" else record)
+        for title, kind in (("Arguments", "argument"), ("Options", "option")):
+            if rows[kind]:
                 with formatter.section(title):
-                    formatter.write_dl(rows)
+                    formatter.write_dl(rows[kind])
 
     def _read_settings(self, path: Path) -> dict[str, Any]:
         try:
