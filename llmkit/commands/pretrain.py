@@ -160,8 +160,9 @@ def pretrain(
       llmkit pretrain --data corpus.txt --valid valid.txt -t tok -o run3 --steps 5
       llmkit pretrain --data shards --preset small -o run4 --dry-run
     """
-    from llmkit.workflows.pretrain import PretrainFiles, plan_pretrain
+    from llmkit.workflows.pretrain import plan_pretrain
     from llmkit.workflows.pretrain import pretrain as run
+    from llmkit.workflows.pretrain_job import PretrainFiles
 
     session = ctx.obj
     given = {**ctx.params, "compile": compile_model, "max_seconds": max_time}

@@ -8,7 +8,7 @@ from llmkit.commands.values import format_bytes, format_count, format_seconds
 
 def describe_plan(plan: Any) -> str:
     """A PretrainPlan as a table."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("model", f"{format_count(plan.parameters)} parameters"),
         ("data", f"{plan.rows:,} rows of {plan.seq_len} tokens"),
         ("run", f"{plan.steps:,} steps of {plan.batch_rows} rows ({plan.batch_tokens:,} tokens)"),
@@ -33,7 +33,7 @@ def describe_plan(plan: Any) -> str:
 
 def describe_report(report: Any) -> str:
     """A PretrainReport as a table."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("model", f"{report.out}  ({format_count(report.parameters)} parameters)"),
         ("steps", f"{report.steps:,}  ({format_count(report.tokens)} tokens)"),
         ("loss", _number(report.loss)),

@@ -21,8 +21,7 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., width). Returns the same shape and dtype."""
         if self.weight.requires_grad and torch.is_grad_enabled() and _is_plain_cpu(x):
-            y: Tensor = _RMSNormOnCPU.apply(x, self.weight, self.eps)
-            return y
+            return _RMSNormOnCPU.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
         return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
 
 

@@ -136,7 +136,7 @@ class Trainer:
         for part in batch.split(self._micro_batch_rows):
             with self.autocast():
                 loss = loss_sum(self.model, part) * scale
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         return total
 

@@ -32,6 +32,7 @@ from llmkit.workflows.pretrain_run import (
     check_folder,
     check_metrics_file,
     find_start,
+    locked,
     metrics_paths,
     prepare_folder,
     restore_aside,
@@ -111,12 +112,13 @@ def pretrain(
     """
     stop = StopRequest(config.max_seconds)
     check_folder(files.out, [*files.data, *files.valid])
-    restore_aside(files.out)
-    job = open_job(files, config, files.out / CACHE, invocation, progress)
-    start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
-    check_metrics_file(files.out, files.metrics, force=force or start.step > 0)
-    check_resources(job.setup, config, job.source.config, files.out)
-    report = _run(job, start, stop, invocation, progress)
+    with locked(files.out):
+        restore_aside(files.out)
+        job = open_job(files, config, files.out / CACHE, invocation, progress)
+        start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
+        check_metrics_file(files.out, files.metrics, force=force or start.step > 0)
+        check_resources(job.setup, config, job.source.config, files.out)
+        report = _run(job, start, stop, invocation, progress)
     judged = report.valid_loss if report.valid_loss is not None else report.loss
     if fail_above is not None and judged is not None and judged > fail_above:
         raise GateFailed(

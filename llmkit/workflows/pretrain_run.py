@@ -8,8 +8,10 @@ RUN/cache/              documents packed for this run
 RUN/.replaced/          the run that stood here, until the first checkpoint of the new one
 """
 
+import fcntl
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from llmkit.workflows.pretrain_job import Job
 
 CACHE = "cache"
 REPLACED = ".replaced"
+LOCK = ".lock"
 PACKAGES = ("torch", "numpy", "tokenizers", "safetensors")
 CARRIED = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", FILE_NAME)
 """Files of the run folder that each checkpoint has too, so that it is whole by itself."""
@@ -59,11 +62,38 @@ def check_folder(out: Path, inputs: Sequence[Path]) -> None:
     if not out.exists():
         return
     names = {entry.name for entry in out.iterdir()} if out.is_dir() else {out.name}
-    if names - {CACHE, REPLACED} and not names & {METRICS, CHECKPOINTS}:
+    if names - {CACHE, REPLACED, LOCK} and not names & {METRICS, CHECKPOINTS}:
         raise UsageError(
             f"{out}: exists and is not a run (found {', '.join(sorted(names)[:4])})",
             hint="choose another name with -o",
         )
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other processes out of a run folder. A folder that stays empty is removed again.
+
+    Raises:
+        UsageError: another process is at work in it.
+    """
+    existed = out.is_dir()
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / LOCK
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however that ends
+        except BlockingIOError:
+            raise UsageError(
+                f"{out}: another process is training in it",
+                hint="wait for it, or choose another name with -o",
+            ) from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            if not existed:
+                with suppress(OSError):
+                    out.rmdir()
 
 
 def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progress: Progress) -> Start:
@@ -105,7 +135,7 @@ def set_aside(out: Path) -> None:
     restore_aside(out)
     aside = out / REPLACED
     for entry in sorted(out.iterdir()):
-        if entry.name not in (CACHE, REPLACED):
+        if entry.name not in (CACHE, REPLACED, LOCK):
             aside.mkdir(exist_ok=True)
             entry.rename(aside / entry.name)
 

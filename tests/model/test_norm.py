@@ -31,7 +31,7 @@ def test_the_gradient_agrees_with_finite_differences_on_the_smallest_case() -> N
     norm = RMSNorm(2, 0.0)
     x = torch.tensor([[3.0, 4.0]], requires_grad=True)
     norm(x)[0, 0].backward()
-    # y0 = x0 / sqrt((x0^2 + x1^2) / 2), so dy0/dx0 = sqrt(2) x1^2 / |x|^3 and dy0/dx1 = -sqrt(2) x0 x1 / |x|^3
+    # y0 = sqrt(2) x0 / |x|, so dy0/dx0 = sqrt(2) x1^2 / |x|^3 and dy0/dx1 = -sqrt(2) x0 x1 / |x|^3
     expected = torch.tensor([[2**0.5 * 16 / 125, -(2**0.5) * 12 / 125]])
     torch.testing.assert_close(x.grad, expected)
 

@@ -36,12 +36,19 @@ def save_trainer(trainer, folder, **settings):
         os.kill(os.getpid(), signal.SIGKILL)
 pretrain_duties.save_trainer = save_trainer
 """
+LINE = [
+    *("pretrain", "--data", "text.txt", "--valid", "valid.txt", "-t", "tok", "--seq-len", "16", "-q"),
+    *("--hidden-size", "16", "--num-hidden-layers", "1", "--num-attention-heads", "2", "--steps", "10"),
+    *("--num-key-value-heads", "1", "--batch-rows", "4", "--threads", "1", "--checkpoint-every", "5"),
+    *("--eval-every", "5"),
+]
 RUN = "import sys\nfrom llmkit.cli import main\nmain()\n"
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tokenizer of characters and text to learn and to score."""
+    tmp_path = tmp_path_factory.mktemp("bench")
     vocabulary = {letter: i for i, letter in enumerate(sorted(set(TEXT)))}
     backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="s"))
     backend.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
@@ -52,17 +59,13 @@ def bench(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pretrain(bench: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ten steps of `llmkit pretrain` in a process of its own, after some lines of Python."""
 
     def call(out: str, before: str = "", *flags: str) -> subprocess.CompletedProcess[str]:
-        words = ["pretrain", "--data", "text.txt", "--valid", "valid.txt", "-t", "tok", "--seq-len", "16"]
-        words += ["--hidden-size", "16", "--num-hidden-layers", "1", "--num-attention-heads", "2"]
-        words += ["--num-key-value-heads", "1", "--batch-rows", "4", "--threads", "1", "--steps", "10"]
-        words += ["--checkpoint-every", "5", "--eval-every", "5", "-o", out, "-q", *flags]
         return subprocess.run(
-            [sys.executable, "-c", before + RUN, *words],
+            [sys.executable, "-c", before + RUN, *LINE, "-o", out, *flags],
             cwd=bench,
             capture_output=True,
             text=True,
@@ -71,6 +74,13 @@ def pretrain(bench: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return call
+
+
+@pytest.fixture(scope="module")
+def straight(bench: Path, pretrain: Callable[..., Any]) -> Path:
+    """A run of ten steps that nothing disturbs."""
+    assert pretrain("straight").returncode == 0
+    return bench / "straight"
 
 
 def state(run: Path) -> dict[str, bytes]:
@@ -92,60 +102,77 @@ def metrics(run: Path) -> list[dict[str, Any]]:
     ]
 
 
-def test_ten_steps_equal_five_a_kill_a_resume_and_five(bench: Path, pretrain: Callable[..., Any]) -> None:
-    assert pretrain("straight").returncode == 0
-    killed = pretrain("killed", KILL_BEFORE_STEP.format(step=8, signal="SIGKILL"))
+def test_ten_steps_equal_five_a_kill_a_resume_and_five(
+    bench: Path, straight: Path, pretrain: Callable[..., Any]
+) -> None:
+    out = "killed"
+    killed = pretrain(out, KILL_BEFORE_STEP.format(step=8, signal="SIGKILL"))
     assert killed.returncode == -signal.SIGKILL
-    assert [line["step"] for line in metrics(bench / "killed")][-1] == 8  # past the checkpoint at 5
-    assert pretrain("killed").returncode == 0
-    assert state(bench / "killed") == state(bench / "straight")
-    assert metrics(bench / "killed") == metrics(bench / "straight")
+    assert [line["step"] for line in metrics(bench / out)][-1] == 8  # past the checkpoint at 5
+    assert pretrain(out).returncode == 0
+    assert state(bench / out) == state(straight)
+    assert metrics(bench / out) == metrics(straight)
 
 
 def test_a_kill_while_a_checkpoint_is_written_costs_only_the_steps_since_the_one_before(
-    bench: Path, pretrain: Callable[..., Any]
+    bench: Path, straight: Path, pretrain: Callable[..., Any]
 ) -> None:
-    assert pretrain("straight").returncode == 0
-    killed = pretrain("killed", KILL_IN_CHECKPOINT.format(step=10))
+    out = "killed-saving"
+    killed = pretrain(out, KILL_IN_CHECKPOINT.format(step=10))
     assert killed.returncode == -signal.SIGKILL
-    left = sorted(entry.name for entry in (bench / "killed/checkpoints").iterdir())
+    left = sorted(entry.name for entry in (bench / out / "checkpoints").iterdir())
     assert left[-1] == "step-00000005"
     assert left[0].startswith(".step-00000010.tmp-")
-    assert pretrain("killed").returncode == 0
-    assert state(bench / "killed") == state(bench / "straight")
-    assert metrics(bench / "killed") == metrics(bench / "straight")
-    assert not list((bench / "killed/checkpoints").glob(".*"))
+    assert pretrain(out).returncode == 0
+    assert state(bench / out) == state(straight)
+    assert metrics(bench / out) == metrics(straight)
+    assert not list((bench / out / "checkpoints").glob(".*"))
 
 
-def test_sigterm_saves_at_once_and_the_same_line_goes_on(bench: Path, pretrain: Callable[..., Any]) -> None:
-    assert pretrain("straight").returncode == 0
-    stopped = pretrain("stopped", KILL_BEFORE_STEP.format(step=6, signal="SIGTERM"))
+def test_sigterm_saves_at_once_and_the_same_line_goes_on(
+    bench: Path, straight: Path, pretrain: Callable[..., Any]
+) -> None:
+    out = "sigterm"
+    stopped = pretrain(out, KILL_BEFORE_STEP.format(step=6, signal="SIGTERM"))
     assert stopped.returncode == 75
     assert "stopped at step 7 of 10 (SIGTERM); a checkpoint is saved" in stopped.stderr
-    assert (bench / "stopped/checkpoints/step-00000007/COMPLETE").exists()
-    assert pretrain("stopped").returncode == 0
-    assert state(bench / "stopped") == state(bench / "straight")
-    steps = [
-        line for line in metrics(bench / "stopped") if line != {**line, "step": 7} or "event" not in line
-    ]
-    assert steps == metrics(bench / "straight")
+    assert (bench / out / "checkpoints/step-00000007/COMPLETE").exists()
+    assert pretrain(out).returncode == 0
+    assert state(bench / out) == state(straight)
+    extra = {"event": "checkpoint", "step": 7, "path": "checkpoints/step-00000007"}
+    assert [line for line in metrics(bench / out) if line != extra] == metrics(straight)
 
 
-def test_ctrl_c_saves_what_is_saved_at_once_and_says_so_in_one_line(
-    bench: Path, pretrain: Callable[..., Any]
-) -> None:
-    stopped = pretrain("stopped", KILL_BEFORE_STEP.format(step=6, signal="SIGINT"))
+def test_ctrl_c_saves_what_is_saved_at_once_and_says_so_in_one_line(pretrain: Callable[..., Any]) -> None:
+    out = "sigint"
+    stopped = pretrain(out, KILL_BEFORE_STEP.format(step=6, signal="SIGINT"))
     assert stopped.returncode == 130
     assert stopped.stderr == "llmkit: interrupted at step 7 of 10: step 7 is saved, the same line goes on\n"
-    assert pretrain("stopped", "", "--resume", "must").returncode == 0
 
 
-def test_ctrl_c_in_a_long_step_stops_within_a_second(bench: Path, pretrain: Callable[..., Any]) -> None:
+def test_ctrl_c_in_a_long_step_stops_within_a_second(pretrain: Callable[..., Any]) -> None:
     slow = KILL_BEFORE_STEP.format(step=6, signal="SIGINT").replace(
         "    return", "        time.sleep(30)\n    return"
     )
     begin = time.monotonic()
-    stopped = pretrain("stopped", "import time\n" + slow)
+    out = "sigint-slow"
+    stopped = pretrain(out, "import time\n" + slow)
     assert time.monotonic() - begin < 25
     assert stopped.returncode == 130
     assert stopped.stderr == "llmkit: interrupted at step 6 of 10: step 5 is saved, the same line goes on\n"
+
+
+def test_two_processes_do_not_train_in_one_folder(bench: Path, pretrain: Callable[..., Any]) -> None:
+    slow = KILL_BEFORE_STEP.format(step=1, signal="SIGSTOP")
+    words = [sys.executable, "-c", slow + RUN, *LINE, "-o", "both"]
+    first = subprocess.Popen(words, cwd=bench, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (bench / "both" / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    try:
+        second = pretrain("both")
+        assert second.returncode == 2
+        assert "another process is training in it" in second.stderr
+    finally:
+        first.kill()
+        first.communicate()
