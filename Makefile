@@ -1,0 +1,49 @@
+# make quickstart   set everything up, and go from text to a model that writes, in under 5 minutes
+# make test         set everything up, and run the tests
+# make check        ruff, mypy, manual pages and completions up to date: what CI runs beside the tests
+# make docs         write man/ and completions/ again from the flags
+# make clean        remove the virtual environment and what quickstart made
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PYTEST_ARGS ?= -n 2
+
+.PHONY: quickstart test check docs clean
+
+quickstart: $(VENV)/.run
+	rm -rf quickstart
+	PATH="$(abspath $(BIN)):$$PATH" bash examples/quickstart.sh quickstart
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_layers.py
+
+docs: $(VENV)/.run
+	$(BIN)/llmkit man --all -o man --force
+	$(BIN)/llmkit completion bash > completions/llmkit.bash
+	$(BIN)/llmkit completion zsh > completions/_llmkit
+	$(BIN)/llmkit completion fish > completions/llmkit.fish
+
+clean:
+	rm -rf $(VENV) quickstart
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llmkit needs Python 3.11 or newer: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(PIP) --editable '.[test]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(PIP) --editable '.[dev]'
+	touch $@

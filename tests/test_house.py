@@ -1,0 +1,60 @@
+"""The house as a reader finds it: everything public typed and documented, and a test beside every module."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+PACKAGE = TESTS.parent / "llmkit"
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name not in ("__init__.py", "__main__.py"))
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_module_has_its_namesake_test(path: Path) -> None:
+    inside = path.relative_to(PACKAGE)
+    assert (TESTS / inside.parent / f"test_{inside.name}").is_file()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_is_public_is_typed_and_documented(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    missing = [] if ast.get_docstring(tree) else ["the module has no docstring"]
+    for node, owner in _public(tree):
+        where = f"{path.name}:{node.lineno}: {node.name}"
+        if ast.get_docstring(node) is None and not (owner is not None and owner.bases):  # a base documents it
+            missing.append(f"{where} has no docstring")
+        if not isinstance(node, ast.ClassDef):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            bare = [one.arg for one in arguments if one.annotation is None and one.arg not in ("self", "cls")]
+            if bare or node.returns is None:
+                missing.append(f"{where} is not typed ({', '.join(bare) or 'what it returns'})")
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_holds_one_idea(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_the_tests_have_no_module_that_the_package_lacks() -> None:
+    mirrored = {path.parent for path in FILES if path.parent != PACKAGE}
+    strays = [
+        str(test.relative_to(TESTS))
+        for folder in mirrored
+        for test in sorted((TESTS / folder.relative_to(PACKAGE)).glob("test_*.py"))
+        if not (folder / test.name.removeprefix("test_")).is_file()
+    ]
+    assert strays == []
+
+
+def _public(
+    tree: ast.AST, owner: ast.ClassDef | None = None
+) -> Iterator[tuple[Definition, ast.ClassDef | None]]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, Definition) and not node.name.startswith("_"):
+            yield node, owner
+            if isinstance(node, ast.ClassDef):
+                yield from _public(node, node)
