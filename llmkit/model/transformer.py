@@ -24,10 +24,10 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = _embedding(config.vocab_size, config.hidden_size)
         self.embed_positions: nn.Module | None = None
         if config.position == "learned":
-            self.embed_positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+            self.embed_positions = _embedding(config.max_position_embeddings, config.hidden_size)
         elif config.position == "sinusoidal":
             self.embed_positions = SinusoidalPositions(config)
         self.layers = nn.ModuleList([Block(config) for _ in range(config.num_hidden_layers)])
@@ -122,3 +122,11 @@ class Transformer(nn.Module):
         if cache is not None and segments is not None:
             raise UsageError("a cache and segments exclude each other", hint="decode one document a row")
         return self.model(ids, cache, segments)
+
+
+def _embedding(rows: int, width: int) -> nn.Embedding:
+    """nn.Embedding, without drawing on the meta device: `normal_` there imports torch._dynamo, for a second."""
+    weight = torch.empty(rows, width)
+    if not weight.is_meta:
+        nn.init.normal_(weight)
+    return nn.Embedding(rows, width, _weight=weight)

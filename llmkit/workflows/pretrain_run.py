@@ -163,7 +163,7 @@ def prepare_folder(job: Job, start: Start, invocation: Invocation) -> list[dict[
         records = [cut_metrics(path, start.step) for path in paths]
         return records[0]
     set_aside(out)
-    out.mkdir(parents=True, exist_ok=True)
+    (out / METRICS).touch()  # first: it marks the folder as a run's
     if metrics is not None and metrics.is_file():
         metrics.unlink()
     if job.tokenizer is not None:
