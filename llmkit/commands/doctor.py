@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer import Argument
 
-from llmkit.commands.shared import JsonReport, print_report
+from llmkit.commands.shared import JsonReport, LogEvery, print_report
 from llmkit.errors import GateFailed
 
 
@@ -15,6 +15,7 @@ def doctor(
     paths: Annotated[
         list[Path] | None, Argument(metavar="[PATHS]...", help="Artefacts of any kind; none: the machine.")
     ] = None,
+    log_every: LogEvery = 10.0,
     as_json: JsonReport = False,
 ) -> None:
     """Check the machine, or artefacts and whether they belong together.
@@ -31,7 +32,8 @@ def doctor(
     from llmkit.commands.terminal import text_width
     from llmkit.workflows.doctor import diagnose
 
-    report = diagnose(paths or [])
+    with ctx.obj.console.progress("checking", log_every=log_every) as progress:
+        report = diagnose(paths or [], progress=progress)
     print_report(report, as_json, lambda one: doctor_text(one, width=text_width()))
     if not report.passed:
         raise GateFailed(verdict(report), hint="each finding above names what to do")

@@ -16,6 +16,7 @@ from llmkit.formats.model_folder import (
 )
 from llmkit.formats.provenance import FILE_NAME, read_provenance
 from llmkit.model.config import ModelConfig
+from llmkit.progress import SILENT, Progress
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.artefact import ADAPTER_CONFIG, Artefact, holds_tokenizer, recognise
@@ -25,7 +26,7 @@ from llmkit.workflows.doctor_machine import Machine, check_machine, read_machine
 from llmkit.workflows.doctor_run import check_checkpoint, check_metrics, check_run
 from llmkit.workflows.doctor_shards import check_shards
 from llmkit.workflows.doctor_together import Identity, check_together
-from llmkit.workflows.doctor_tokens import check_special_tokens, check_tokenizer, check_vocabulary
+from llmkit.workflows.doctor_tokens import check_special_tokens, check_tokenizer, check_vocabulary, stop_ids
 from llmkit.workflows.doctor_weights import check_finite, check_weights
 from llmkit.workflows.findings import Finding, as_finding, finding, worst
 from llmkit.workflows.show_metrics import read_metrics
@@ -56,7 +57,7 @@ class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
         return worst(self.findings) in (None, "info")
 
 
-def diagnose(paths: Sequence[Path]) -> DoctorReport:
+def diagnose(paths: Sequence[Path], *, progress: Progress = SILENT) -> DoctorReport:
     """Check the machine when no path is given, else each artefact and whether all belong together.
 
     Raises:
@@ -65,7 +66,7 @@ def diagnose(paths: Sequence[Path]) -> DoctorReport:
     if not paths:
         machine = read_machine()
         return DoctorReport(machine=machine, findings=check_machine(machine))
-    examination = _Examination()
+    examination = _Examination(progress)
     patients = [examination.recognise(path) for path in paths]
     examination.remember_models(patients)
     for patient in patients:
@@ -83,7 +84,8 @@ def diagnose(paths: Sequence[Path]) -> DoctorReport:
 class _Examination:
     """The findings so far, and what each artefact says about its tokenizer."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self.findings: list[Finding] = []
         self.identities: list[Identity] = []
         self._bases: list[Mapping[str, TensorInfo]] = []
@@ -120,16 +122,16 @@ class _Examination:
         checks[patient.kind](path)
 
     def _run(self, folder: Path) -> None:
-        self.findings += check_run(folder)
+        self.findings += check_run(folder, progress=self._progress)
         if (folder / CONFIG).is_file():
             self._model(folder)
 
     def _checkpoint(self, folder: Path) -> None:
-        self.findings += check_checkpoint(folder)
+        self.findings += check_checkpoint(folder, progress=self._progress)
         self._vocabulary(folder)
 
     def _model(self, folder: Path) -> None:
-        self.findings += check_weights(folder)
+        self.findings += check_weights(folder, progress=self._progress)
         self._vocabulary(folder)
 
     def _vocabulary(self, folder: Path) -> None:
@@ -148,7 +150,7 @@ class _Examination:
         self._claims(folder, "model", tokenizer, rows)
         if tokenizer is None:
             return
-        self.findings += check_tokenizer(folder, tokenizer)
+        self.findings += check_tokenizer(folder, tokenizer, stop_ids(folder, tokenizer))
         self.findings += check_special_tokens(folder, tokenizer)
         config = _config(folder / CONFIG)
         if config is not None:
@@ -179,7 +181,7 @@ class _Examination:
 
     def _safetensors(self, path: Path) -> None:
         with as_finding(self.findings, "weights.header", path):
-            self.findings += check_finite(read_header(path).tensors)
+            self.findings += check_finite(read_header(path).tensors, progress=self._progress)
 
     def _adapter(self, folder: Path) -> None:
         base = self._bases[0] if self._bases else None

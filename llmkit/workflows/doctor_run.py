@@ -11,12 +11,13 @@ from llmkit.formats.checkpoint import CHECKPOINTS, list_checkpoints, read_state
 from llmkit.formats.jsonl import Line
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import read_header
+from llmkit.progress import SILENT, Progress
 from llmkit.workflows.doctor_weights import check_weights
 from llmkit.workflows.findings import Finding, as_finding, finding
 from llmkit.workflows.show_metrics import read_metrics
 
 
-def check_run(folder: Path) -> list[Finding]:
+def check_run(folder: Path, *, progress: Progress = SILENT) -> list[Finding]:
     """The metrics file and every checkpoint of a run; the run's own weights are a model folder's matter."""
     findings: list[Finding] = []
     path = folder / METRICS
@@ -29,7 +30,7 @@ def check_run(folder: Path) -> list[Finding]:
         )
     complete, problems = list_checkpoints(folder)
     for checkpoint in complete:
-        findings += check_checkpoint(checkpoint)
+        findings += check_checkpoint(checkpoint, progress=progress)
     for problem in problems:
         where, _, what = problem.partition(": ")
         hint = f"rm -r {where}; llmkit pretrain --resume goes on from an older one"
@@ -42,9 +43,9 @@ def check_run(folder: Path) -> list[Finding]:
     return findings
 
 
-def check_checkpoint(folder: Path) -> list[Finding]:
+def check_checkpoint(folder: Path, *, progress: Progress = SILENT) -> list[Finding]:
     """A checkpoint's weights, and every safetensors file of the state that resumes the run."""
-    findings = check_weights(folder)
+    findings = check_weights(folder, progress=progress)
     for file in sorted(folder.glob("*.safetensors")):
         if not file.name.startswith("model"):
             with as_finding(findings, "run.checkpoint", file):

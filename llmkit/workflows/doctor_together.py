@@ -28,7 +28,8 @@ def check_together(identities: Sequence[Identity]) -> list[Finding]:
     for number, other in enumerate(known):
         first = next((one for one in known[:number] if _disagree(one, other)), None)
         if first is not None:
-            what = f"belongs to another tokenizer than {first.where} (sha256 {_short(other)}, not {_short(first)})"
+            digests = f"sha256 {_short(other)}, not {_short(first)}"
+            what = f"belongs to another tokenizer than {first.where} ({digests})"
             hint = "make both with one tokenizer: -t TOKENIZER"
             findings.append(finding("error", "together.tokenizer", other.where, what, hint))
     rooms = [one for one in identities if one.rows is not None]

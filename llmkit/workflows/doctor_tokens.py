@@ -2,7 +2,7 @@
 template writes what the model was trained on: one bos, an eos after the answer, tokens that exist."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,19 @@ _CHAT = [{"role": "user", "content": "What is two and two?"}, {"role": "assistan
 _MARK = re.compile(r"<\|[^|<>\s]+\|>")  # how a template's own tokens are commonly written
 
 
-def check_tokenizer(where: Path, tokenizer: Tokenizer) -> list[Finding]:
-    """A tokenizer by itself: its special tokens and its chat template."""
+def check_tokenizer(where: Path, tokenizer: Tokenizer, stops: Sequence[int] = ()) -> list[Finding]:
+    """A tokenizer's pad token and its chat template; `stops` are the ids that end a text of its model."""
     findings = []
     if tokenizer.pad_id is not None and tokenizer.pad_id == tokenizer.eos_id:
         what = f"pad and eos are one token ({tokenizer.token_text(tokenizer.pad_id)})"
         hint = "training that ignores padding then never learns to stop: give pad a token of its own"
         findings.append(finding("warning", "special.pad", where, what, hint))
     if tokenizer.chat_template is not None:
-        findings += check_template(where, tokenizer)
+        findings += check_template(where, tokenizer, stops)
     return findings
 
 
-def check_template(where: Path, tokenizer: Tokenizer) -> list[Finding]:
+def check_template(where: Path, tokenizer: Tokenizer, stops: Sequence[int] = ()) -> list[Finding]:
     """The chat template, tried on a question and its answer."""
     findings: list[Finding] = []
 
@@ -45,31 +45,21 @@ def check_template(where: Path, tokenizer: Tokenizer) -> list[Finding]:
         found("error", "template.content", "the template leaves out what was said", "mend chat_template")
     if not rendered.startswith(prompt):
         what = "a prompt with add_generation_prompt is not the beginning of the whole conversation"
-        found(
-            "info",
-            "template.prompt",
-            what,
-            "training would see other text before an answer than generate gives",
-        )
+        hint = "training would see other text before an answer than generate gives"
+        found("info", "template.prompt", what, hint)
     ids = tokenizer.encode(rendered)
-    bos, eos = tokenizer.bos_id, tokenizer.eos_id
+    bos = tokenizer.bos_id
     if bos is not None and ids[:2] == [bos, bos]:
         found("error", "template.bos", "the template writes bos twice", "mend chat_template")
-    elif bos is not None and ids[:1] == [bos]:
-        if tokenizer.encode(rendered, special_tokens=True)[:2] == [bos, bos]:
-            what = "the template writes bos, and the tokenizer adds another to plain text"
-            found(
-                "info", "template.bos", what, "encode rendered chats without special tokens, as llmkit does"
-            )
-    answer = ids[len(tokenizer.encode(prompt)) :]
-    if eos is not None and eos not in answer:
-        what = f"no eos ({tokenizer.token_text(eos)}) after the assistant's answer: it would never stop"
-        found(
-            "warning",
-            "template.eos",
-            what,
-            "end the assistant's turn with eos in chat_template, or set eos to its end",
-        )
+    elif bos is not None and tokenizer.encode(rendered, special_tokens=True)[:2] == [bos, bos]:
+        what = "the template writes bos, and the tokenizer adds another to plain text"
+        found("info", "template.bos", what, "encode rendered chats without special tokens, as llmkit does")
+    ends = [tokenizer.token_text(one) for one in (*stops, tokenizer.eos_id) if one is not None]
+    after = rendered.rpartition(_CHAT[-1]["content"])[2]
+    if ends and not any(end in after for end in ends):
+        what = f"no eos ({' or '.join(sorted(set(ends)))}) after the assistant's answer: it would never stop"
+        hint = "end the assistant's turn with eos in chat_template, or set eos to its end"
+        found("warning", "template.eos", what, hint)
     unknown = sorted({mark for mark in _MARK.findall(rendered) if tokenizer.id_of(mark) is None})
     if unknown:
         what = f"writes {', '.join(unknown)}, which the vocabulary does not have"
@@ -106,6 +96,16 @@ def check_special_tokens(folder: Path, tokenizer: Tokenizer) -> list[Finding]:
         what = f"eos_token_id is {_list(stops[1])}, {CONFIG} says {_list(stops[0])}"
         findings.append(finding("warning", "special.eos", folder / GENERATION_CONFIG, what, "make them one"))
     return findings
+
+
+def stop_ids(folder: Path, tokenizer: Tokenizer) -> list[int]:
+    """The ids that generation_config.json or config.json say end a text, as far as the tokenizer has them."""
+    try:
+        contents = (read_generation_config(folder) or {}, read_config(folder))
+    except LlmkitError:
+        return []
+    ids = [one for content in contents for one in _ids(content.get("eos_token_id"))]
+    return [one for one in ids if 0 <= one < tokenizer.vocab_size]
 
 
 def check_vocabulary(where: Path, tokenizer: Tokenizer, vocab_size: int, rows: int | None) -> list[Finding]:

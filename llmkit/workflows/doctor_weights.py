@@ -21,6 +21,7 @@ from llmkit.formats.model_folder import (
 )
 from llmkit.model.config import ModelConfig
 from llmkit.model.shapes import tensor_shapes
+from llmkit.progress import SILENT, Progress
 from llmkit.workflows.findings import Finding, Level, as_finding, finding
 
 BLOCK_VALUES = 1 << 22
@@ -29,7 +30,7 @@ _EXPONENTS = {"F32": ("<u4", 0x7F800000), "BF16": ("<u2", 0x7F80), "F16": ("<u2"
 _IGNORED = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")  # tables that old releases stored
 
 
-def check_weights(folder: Path) -> list[Finding]:
+def check_weights(folder: Path, *, progress: Progress = SILENT) -> list[Finding]:
     """What is wrong with config.json and the safetensors of a model folder."""
     findings: list[Finding] = []
     config = _config(folder, findings)
@@ -39,14 +40,17 @@ def check_weights(folder: Path) -> list[Finding]:
     if config is not None:
         findings += _compare(folder, config, tensors)
     findings += _stale_index(folder)
-    findings += check_finite(tensors)
+    findings += check_finite(tensors, progress=progress)
     return findings
 
 
-def check_finite(tensors: Mapping[str, TensorInfo]) -> list[Finding]:
+def check_finite(tensors: Mapping[str, TensorInfo], *, progress: Progress = SILENT) -> list[Finding]:
     """One finding for each file with values that are NaN or infinite."""
     bad: dict[Path, list[str]] = {}
+    done, total = 0, sum(tensor.nbytes for tensor in tensors.values())
     for name, tensor in tensors.items():
+        progress.update(done, total)
+        done += tensor.nbytes
         if tensor.dtype in _EXPONENTS and not _is_finite(tensor):
             bad.setdefault(tensor.file, []).append(name)
     hint = "go back to an earlier checkpoint, and train on with a lower --lr or --grad-clip"

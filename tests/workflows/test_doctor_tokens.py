@@ -9,7 +9,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from llmkit.tokens.load import load_tokenizer
-from llmkit.workflows.doctor_tokens import check_special_tokens, check_tokenizer, check_vocabulary
+from llmkit.workflows.doctor_tokens import check_special_tokens, check_tokenizer, check_vocabulary, stop_ids
 from llmkit.workflows.findings import Finding
 
 CHAT = (
@@ -136,3 +136,14 @@ def test_ids_without_a_row_are_found(chat_tokenizer: Callable[..., Path]) -> Non
 def test_published_templates_render_and_end_their_answers(shared_data: Path) -> None:
     tokenizer = load_tokenizer(shared_data / "tokenizers" / "qwen2")
     assert [one for one in check_tokenizer(Path("qwen2"), tokenizer) if one.level == "error"] == []
+
+
+def test_an_end_that_only_the_generation_config_names_counts(chat_tokenizer: Callable[..., Path]) -> None:
+    folder = chat_tokenizer(chat_template=CHAT.replace("{{ eos_token }}", "<pad>"))
+    tokenizer = load_tokenizer(folder)
+    (folder / "config.json").write_text('{"vocab_size": 261}')
+    (folder / "generation_config.json").write_text('{"eos_token_id": [257, 258]}')
+    stops = stop_ids(folder, tokenizer)
+    assert stops == [257, 258]
+    assert _checks(check_tokenizer(folder, tokenizer)) == [("warning", "template.eos")]
+    assert check_tokenizer(folder, tokenizer, stops) == []
