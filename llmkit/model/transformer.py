@@ -125,7 +125,7 @@ class Transformer(nn.Module):
 
 
 def _embedding(rows: int, width: int) -> nn.Embedding:
-    """nn.Embedding that draws nothing on the meta device: `normal_` there imports torch._dynamo (a second)."""
+    """nn.Embedding that draws nothing on the meta device: `normal_` there imports torch._dynamo (1 s)."""
     weight = torch.empty(rows, width)
     if not weight.is_meta:
         nn.init.normal_(weight)
