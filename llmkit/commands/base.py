@@ -6,7 +6,6 @@ the common options, keeps them out of the function's signature, and hands it `ct
 
 import os
 import sys
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from llmkit.commands.console import ColorChoice, Console
-from llmkit.errors import ConfigError, DataError, MissingError, nearest
-from llmkit.formats.provenance import Invocation
+from llmkit.commands.settings import read_settings, setting_name, to_toml, words_of
+from llmkit.formats.provenance import Invocation, portable
 
 HELP_NAMES = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 HOW_NOT_WHAT = frozenset(  # settings that say where, how loud and how fast: no part of an artefact's record
@@ -70,18 +69,28 @@ class Command(TyperCommand):
         """Read --config before anything else, so that its values stand in for defaults."""
         path = _value_of("--config", args)
         if path is not None and not ctx.resilient_parsing:
-            ctx.default_map = self._read_settings(Path(path))
+            params = [param for param in self.params if param.name not in ("config", "print_config")]
+            ctx.default_map = read_settings(Path(path), params, f"llmkit {self.name}")
+        if "--print-config" in args:  # what is required may come later
+            for param in self.params:
+                param.required = False
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the function; a reader that left early (`| head`) is a success."""
+        """Run the function with a Session; under --print-config only say what it would be given."""
         common = {name: ctx.params.pop(name) for name in self._common}
+        given = [(param, ctx.params[param.name]) for param in self.params if param.name in ctx.params]
         if common["print_config"]:
-            sys.stdout.write(to_toml(ctx.params))
+            sys.stdout.write(to_toml({setting_name(param): value for param, value in given}))
             return None
         console = Console(quiet=common["quiet"], verbose=common["verbose"], color=common["color"])
-        settings = {name: value for name, value in ctx.params.items() if name not in HOW_NOT_WHAT}
-        ctx.obj = Session(console, Invocation(ctx.command_path.removeprefix("llmkit "), settings))
+        given = [(param, portable(value)) for param, value in given if param.name not in HOW_NOT_WHAT]
+        invocation = Invocation(
+            command=ctx.command_path.removeprefix("llmkit "),
+            settings={setting_name(param): value for param, value in given},
+            words=tuple(word for param, value in given for word in words_of(param, value)),
+        )
+        ctx.obj = Session(console, invocation)
         return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -107,23 +116,6 @@ class Command(TyperCommand):
                 with formatter.section(title):
                     formatter.write_dl(rows[kind])
 
-    def _read_settings(self, path: Path) -> dict[str, Any]:
-        try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise MissingError(
-                f"{path}: no such file", hint="--print-config > FILE.toml writes one"
-            ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: not TOML: {error}", hint="key = value, strings in quotes") from None
-        known = {param.name for param in self.params} - {"config", "print_config"}
-        for key in settings:
-            if key.replace("-", "_") not in known:
-                guess = nearest(key.replace("-", "_"), known)
-                hint = f"did you mean {guess}?" if guess else f"known keys: {', '.join(sorted(known))}"
-                raise ConfigError(f"{path}: unknown key {key!r} for llmkit {self.name}", hint=hint)
-        return {key.replace("-", "_"): value for key, value in settings.items()}
-
 
 class Group(TyperGroup):
     """A subcommand that has subcommands of its own, such as `bench tokenize`."""
@@ -146,30 +138,11 @@ def build_group(name: str, help_text: str, functions: dict[str, Callable[..., No
     )
 
 
-def to_toml(settings: dict[str, Any]) -> str:
-    """Flat settings as TOML that --config reads back; unset ones are left out."""
-    return "".join(
-        f"{name} = {_toml_value(value)}\n" for name, value in settings.items() if value is not None
-    )
-
-
 def close_stdout() -> None:
     """Point fd 1 at the null device, so that nothing is flushed into a closed pipe or a full disk at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)
-
-
-def _toml_value(value: Any) -> str:
-    import json  # a JSON string is a TOML string
-
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_toml_value(item) for item in value)}]"
-    return json.dumps(str(value), ensure_ascii=False)
 
 
 def _argument_name(param: Any) -> str:

@@ -47,11 +47,14 @@ class Console:
 
     @contextmanager
     def progress(self, task: str, *, log_every: float = 10.0) -> Iterator[Progress]:
-        """A listener for one task: a bar on a terminal, seldom lines elsewhere, nothing under --quiet."""
+        """A listener for one task: a bar on a terminal, seldom lines elsewhere, nothing under --quiet.
+
+        Where escape codes are not wanted (NO_COLOR, --color never) a terminal gets lines too.
+        """
         if self.quiet:
             yield SILENT
-        elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-            with _Bar(task, color=self.uses_color(sys.stderr)) as bar:
+        elif sys.stderr.isatty() and self.uses_color(sys.stderr):  # a bar is drawn with escape codes
+            with _Bar(task) as bar:
                 yield bar
         else:
             yield _Lines(task, log_every)
@@ -97,7 +100,7 @@ class _Lines:
 class _Bar:
     """Progress as a live bar, drawn by rich, at most ten times a second."""
 
-    def __init__(self, task: str, *, color: bool) -> None:
+    def __init__(self, task: str) -> None:
         from rich.console import Console as RichConsole
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
@@ -108,7 +111,7 @@ class _Bar:
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
-            console=RichConsole(stderr=True, no_color=not color, highlight=False, markup=False),
+            console=RichConsole(stderr=True, highlight=False, markup=False),
             transient=True,
         )
         self._task = self._bar.add_task(task, total=None, figures="")

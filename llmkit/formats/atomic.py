@@ -1,9 +1,10 @@
 """Outputs that are whole or absent: a temporary name beside the target, fsync, rename.
 
-A crash, a full disk or Ctrl-C leaves the previous output untouched and at most a `.NAME.tmp-PID` sibling,
-which the next run removes.
+A crash, a full disk or Ctrl-C leaves the previous output untouched and at most a `.NAME.tmp-PID` or
+`.NAME.old-PID` sibling, which the next run clears away (or moves back, where a folder was between two names).
 """
 
+import glob
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -18,12 +19,16 @@ def refuse_existing(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> 
     """Check an output path before any work.
 
     Raises:
-        UsageError: the output exists and `force` is off, or it is one of the inputs (refused always).
+        UsageError: the output exists and `force` is off, or it is or holds an input (refused always).
     """
     resolved = path.resolve()
     for source in inputs:
-        if str(source) != "-" and source.resolve() == resolved:
+        if _is_same(source, path):
             raise UsageError(f"{path}: the output is also an input", hint="choose another name with -o")
+        if resolved in source.resolve().parents and str(source) != "-":
+            raise UsageError(
+                f"{path}: the output folder holds the input {source}", hint="choose another name with -o"
+            )
     if path.exists() and not force and not _is_stream(path):
         raise UsageError(
             f"{path}: already exists", hint="choose another name with -o, or replace it with --force"
@@ -111,11 +116,29 @@ def sync_folder(path: Path) -> None:
 def _temporary_name(path: Path, mark: str = "tmp") -> Path:
     """A sibling's name for this process, after clearing what dead processes left behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}.tmp-*"):
-        process = leftover.name.rpartition("-")[2]
-        if process.isdigit() and not _is_alive(int(process)):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
+        kind, _, process = leftover.name.removeprefix(f".{path.name}.").partition("-")
+        if kind not in ("tmp", "old") or not process.isdigit() or _is_alive(int(process)):
+            continue
+        if kind == "old" and not path.exists():
+            leftover.rename(path)  # the process died between the two renames of `replace_folder`
+        elif leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
     return path.parent / f".{path.name}.{mark}-{os.getpid()}"
+
+
+def _is_same(source: Path, path: Path) -> bool:
+    """Whether an input, stdin included, is the file at `path`."""
+    if str(source) != "-":
+        return source.resolve() == path.resolve() or (
+            source.is_file() and path.exists() and source.samefile(path)
+        )
+    try:
+        return path.is_file() and os.path.samestat(os.fstat(0), path.stat())
+    except OSError:  # no stdin
+        return False
 
 
 def _is_alive(process: int) -> bool:

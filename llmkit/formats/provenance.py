@@ -1,5 +1,6 @@
 """llmkit.json: what made an artefact folder. Nothing in it depends on where, when or how fast it was made."""
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,14 @@ class Invocation:
 
     command: str
     settings: dict[str, Any] = field(default_factory=dict)
+    """Every setting as resolved, defaults included, by the name of its flag."""
+    words: tuple[str, ...] = ()
+    """What was not left to its default, as it would be typed."""
 
     @property
     def command_line(self) -> str:
         """The command as a person would type it, paths reduced to their names."""
-        words = ["llmkit", self.command]
-        for name, value in self.settings.items():
-            words += _flag(name, value)
-        return " ".join(words)
+        return shlex.join(("llmkit", *self.command.split(), *self.words))
 
 
 def write_provenance(
@@ -49,7 +50,7 @@ def write_provenance(
         "schema": "llmkit.provenance/1",
         "llmkit": __version__,
         "command_line": invocation.command_line,
-        "settings": {name: _portable(value) for name, value in invocation.settings.items()},
+        "settings": {name: portable(value) for name, value in invocation.settings.items()},
         "seed": invocation.settings.get("seed"),
         "inputs": inputs or {},
         "tokenizer_sha256": tokenizer_sha256,
@@ -74,24 +75,13 @@ def read_provenance(folder: Path) -> dict[str, Any] | None:
         raise DataError(f"{path}: not a JSON object ({error})", hint=f"python -m json.tool {path}") from None
 
 
-def _portable(value: Any) -> Any:
+def portable(value: Any) -> Any:
+    """A setting without the place it was made in: paths become their names."""
     if isinstance(value, Path):
         return value.name or str(value)
     if isinstance(value, list | tuple):
-        return [_portable(item) for item in value]
+        return [portable(item) for item in value]
     return value
-
-
-def _flag(name: str, value: Any) -> list[str]:
-    value = _portable(value)
-    if name == "inputs":
-        return [str(item) for item in value or ()]
-    flag = "--" + name.replace("_", "-")
-    if isinstance(value, list):
-        return [word for item in value for word in (flag, str(item))]
-    if value is None or value is False:
-        return []
-    return [flag] if value is True else [flag, str(value)]
 
 
 def _version(package: str) -> str | None:

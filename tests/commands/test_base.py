@@ -1,0 +1,92 @@
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import typer
+
+from llmkit.commands.base import Session, build_command, build_group
+from llmkit.commands.values import parse_count
+from llmkit.errors import ConfigError
+
+
+def _try(
+    ctx: typer.Context,
+    inputs: Annotated[list[Path], typer.Argument(metavar="FILE")],
+    size: Annotated[int, typer.Option("--size", parser=parse_count, metavar="N")] = 1000,
+    out: Annotated[Path | None, typer.Option("--out", "-o")] = None,
+    loud: Annotated[bool, typer.Option("--loud")] = False,
+) -> None:
+    """Try.
+
+    \b
+    Examples:
+      llmkit try x
+    """
+    session: Session = ctx.obj
+    seen.append((inputs, size, session))
+
+
+seen: list[tuple[list[Path], int, Session]] = []
+
+
+def _run(*args: str) -> tuple[list[Path], int, Session]:
+    command = build_command("try", _try)
+    with command.make_context("llmkit try", list(args)) as ctx:
+        command.invoke(ctx)
+    return seen[-1]
+
+
+def test_the_function_never_sees_the_common_options_but_the_session_does() -> None:
+    _, _, session = _run("x", "-q", "-v", "--color", "never")
+    assert (session.console.quiet, session.console.verbose, session.console.color) == (True, True, "never")
+
+
+def test_the_invocation_is_what_decides_the_bytes_under_the_names_of_the_flags() -> None:
+    _, _, session = _run("/somewhere/x.txt", "--size", "64k", "-o", "/elsewhere/out", "-q")
+    assert session.invocation.command_line == "llmkit try x.txt --size 64000"
+    assert session.invocation.settings == {"inputs": ["x.txt"], "size": 64000, "loud": False}
+
+
+def test_a_file_of_settings_stands_below_the_flags_and_above_the_defaults(tmp_path: Path) -> None:
+    settings = tmp_path / "s.toml"
+    settings.write_text('size = "2Ki"\nloud = true\ninputs = ["a", "b"]\nquiet = true\n')
+    inputs, size, session = _run("--config", str(settings))
+    assert (inputs, size, session.console.quiet) == ([Path("a"), Path("b")], 2048, True)
+    assert session.invocation.settings["loud"] is True
+    assert _run(f"--config={settings}", "--size", "7", "c")[:2] == ([Path("c")], 7)
+
+
+def test_an_unknown_key_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    settings = tmp_path / "s.toml"
+    settings.write_text("sise = 4\n")
+    with pytest.raises(ConfigError, match="unknown key 'sise' for llmkit try") as caught:
+        _run("x", "--config", str(settings))
+    assert caught.value.hint == "did you mean size?"
+
+
+def test_print_config_prints_what_config_reads_and_runs_nothing(tmp_path: Path, capsys: Any) -> None:
+    before = len(seen)
+    command = build_command("try", _try)
+    with command.make_context("llmkit try", ["--size", "5k", "--print-config"]) as ctx:
+        command.invoke(ctx)  # the required FILE may come later
+    printed = capsys.readouterr().out
+    assert printed == "size = 5000\nloud = false\n" and len(seen) == before
+    settings = tmp_path / "s.toml"
+    settings.write_text(printed)
+    assert _run("x", "--config", str(settings))[1] == 5000
+
+
+def test_help_names_arguments_plainly_within_80_columns() -> None:
+    with build_command("try", _try).make_context("llmkit try", [], resilient_parsing=True) as ctx:
+        text = ctx.get_help()
+    assert text.startswith("Usage: llmkit try [OPTIONS] FILE...\n")
+    assert "\n  FILE" in text and "list[Path]" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_group_lists_its_commands() -> None:
+    group = build_group("things", "Do things.", {"try": _try})
+    with group.make_context("llmkit things", ["try", "x"]) as ctx:
+        group.invoke(ctx)
+    assert seen[-1][0] == [Path("x")]
+    assert group.list_commands(ctx) == ["try"]

@@ -1,0 +1,44 @@
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from llmkit.commands.shared import align, inputs_or_stdin, print_report
+from llmkit.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Report:
+    rows: int
+    loss: float
+    schema: str = "llmkit.test/1"
+
+
+def test_named_inputs_come_before_stdin_and_a_terminal_is_no_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert inputs_or_stdin([Path("a")], "usage") == [Path("a")]
+    read, write = os.pipe()
+    with os.fdopen(read) as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        assert inputs_or_stdin(None, "usage") == inputs_or_stdin([], "usage") == [Path("-")]
+    os.close(write)
+    main, terminal = os.openpty()
+    with os.fdopen(terminal) as tty:
+        monkeypatch.setattr(sys, "stdin", tty)
+        with pytest.raises(UsageError) as caught:
+            inputs_or_stdin(None, "llmkit show run")
+    os.close(main)
+    assert caught.value.hint == "llmkit show run"
+
+
+def test_a_report_is_one_json_object_without_nan_or_text_for_people(capfdbinary) -> None:
+    print_report(Report(3, float("nan")), True, str)
+    assert json.loads(capfdbinary.readouterr().out) == {"schema": "llmkit.test/1", "rows": 3, "loss": None}
+    print_report(Report(3, 0.5), False, lambda report: f"{report.rows} rows")
+    assert capfdbinary.readouterr().out == b"3 rows\n"
+
+
+def test_columns_line_up_and_end_without_blanks() -> None:
+    assert align([("a", "1", "x"), ("bbb", "22", "")], right=(1,)) == "a     1  x\nbbb  22"

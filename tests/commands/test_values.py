@@ -1,0 +1,51 @@
+import pytest
+from typer import BadParameter
+
+from llmkit.commands.values import format_bytes, format_count, format_seconds, parse_count, parse_seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("512", 512), ("64k", 64_000), ("64K", 64_000), ("64Ki", 65_536), ("2M", 2_000_000)),
+        *(("1.5G", 1_500_000_000), ("24GiB", 24 << 30), ("24GB", 24_000_000_000), ("1e9", 10**9)),
+        *(
+            ("1_000", 1000),
+            ("1,000", 1000),
+            (" 7 ", 7),
+            ("512B", 512),
+            ("2T", 2 * 10**12),
+            (".5k", 500),
+            (9, 9),
+        ),
+    ],
+)
+def test_counts_read_as_people_type_them(text: str, value: int) -> None:
+    assert parse_count(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "k", "1.5", "-3", "12q", "5i", "1e", "0x10", "64 000 k b"])
+def test_what_is_no_whole_number_is_refused(text: str) -> None:
+    with pytest.raises(BadParameter):
+        parse_count(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2d", 172_800), (3, 3.0)]
+)
+def test_times_read_with_their_units(text: str, value: float) -> None:
+    assert parse_seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "soon", "5w", "-1s"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(BadParameter):
+        parse_seconds(text)
+
+
+def test_figures_are_short_for_people() -> None:
+    assert [format_bytes(n) for n in (0, 1023, 1024, 1.5 * 2**30, 2**50)] == [
+        *("0 B", "1023 B", "1.0 KiB", "1.5 GiB", "1024.0 TiB")
+    ]
+    assert [format_count(n) for n in (999, 1000, 1_230_000, 2e12)] == ["999", "1k", "1.23M", "2T"]
+    assert [format_seconds(n) for n in (1.44, 200, 7500)] == ["1.4 s", "3 m 20 s", "2 h 05 m"]

@@ -1,0 +1,121 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmkit.errors import UsageError
+from llmkit.formats.atomic import (
+    atomic_file,
+    atomic_folder,
+    refuse_existing,
+    replace_folder,
+    write_atomic,
+)
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    with atomic_file(path) as stream:
+        stream.write(b"half")
+        assert not path.exists()
+    assert path.read_bytes() == b"half"
+    assert [file.name for file in tmp_path.iterdir()] == ["out.txt"]
+
+
+@pytest.mark.parametrize("stop", [ValueError, KeyboardInterrupt, SystemExit])
+def test_an_interrupted_file_leaves_the_old_one_and_nothing_else(
+    tmp_path: Path, stop: type[BaseException]
+) -> None:
+    path = tmp_path / "out.txt"
+    path.write_bytes(b"old")
+    with pytest.raises(stop), atomic_file(path) as stream:
+        stream.write(b"new")
+        raise stop
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_a_folder_replaces_the_old_one_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "out"
+    with atomic_folder(path) as folder:
+        (folder / "a").write_text("1")
+    with atomic_folder(path) as folder:
+        (folder / "b").write_text("2")
+        assert [file.name for file in path.iterdir()] == ["a"]
+    assert [file.name for file in path.iterdir()] == ["b"]
+    assert [file.name for file in path.parent.iterdir()] == ["out"]
+
+
+def test_an_interrupted_folder_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    write_atomic(path / "a", b"old")
+    with pytest.raises(KeyboardInterrupt), atomic_folder(path) as folder:
+        (folder / "a").write_text("new")
+        raise KeyboardInterrupt
+    assert (path / "a").read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_killed_process_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "out[1].txt"  # a name that means something to glob
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True).stdout
+    leftover = tmp_path / f".out[1].txt.tmp-{int(dead)}"
+    leftover.touch()
+    ours = tmp_path / f".out[1].txt.tmp-{os.getppid()}"  # a process that lives
+    ours.touch()
+    write_atomic(path, b"x")
+    assert not leftover.exists() and ours.exists()
+
+
+def test_a_folder_whose_replacement_was_killed_between_two_renames_comes_back(tmp_path: Path) -> None:
+    dead = int(
+        subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True).stdout
+    )
+    write_atomic(tmp_path / f".out.old-{dead}" / "a", b"old")
+    with pytest.raises(ValueError), atomic_folder(tmp_path / "out"):
+        raise ValueError
+    assert (tmp_path / "out" / "a").read_bytes() == b"old"
+
+
+def test_replacing_a_folder_by_one_that_is_not_there_keeps_the_old(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "out" / "a", b"old")
+    with pytest.raises(FileNotFoundError):
+        replace_folder(tmp_path / "nowhere", tmp_path / "out")
+    assert (tmp_path / "out" / "a").read_bytes() == b"old"
+
+
+def test_an_existing_output_is_refused_unless_forced(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    refuse_existing(path, force=False)
+    path.touch()
+    with pytest.raises(UsageError, match="already exists"):
+        refuse_existing(path, force=False)
+    refuse_existing(path, force=True)
+    refuse_existing(Path("/dev/null"), force=False)  # a device is written in place
+
+
+def test_an_output_that_is_an_input_is_refused_even_when_forced(tmp_path: Path) -> None:
+    path, link, hard = tmp_path / "a", tmp_path / "link", tmp_path / "hard"
+    path.touch()
+    link.symlink_to(path)
+    hard.hardlink_to(path)
+    for same in (path, link, hard):
+        with pytest.raises(UsageError, match="also an input"):
+            refuse_existing(path, force=True, inputs=[Path("-"), same])
+
+
+def test_an_output_folder_that_holds_an_input_is_refused(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "text" / "a.txt", b"precious")
+    with pytest.raises(UsageError, match="holds the input"):
+        refuse_existing(tmp_path / "text", force=True, inputs=[tmp_path / "text" / "a.txt"])
+
+
+def test_a_named_pipe_is_written_in_place(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE)
+    write_atomic(pipe, b"through")
+    assert reader.communicate()[0] == b"through"
+    assert pipe.is_fifo()

@@ -1,0 +1,29 @@
+import subprocess
+from pathlib import Path
+
+from llmkit.formats.digest import content_id, digest_bytes, digest_file, digest_path
+
+
+def _sha256sum(path: Path) -> str:
+    return subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
+
+
+def test_digests_equal_sha256sum(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"abc" * 1000)
+    assert digest_file(path) == digest_path(path) == digest_bytes(b"abc" * 1000) == _sha256sum(path)
+
+
+def test_a_folder_is_its_names_and_contents_not_its_place(tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        (tmp_path / place / "sub").mkdir(parents=True)
+        (tmp_path / place / "sub" / "a").write_text("a")
+        (tmp_path / place / "b").write_text("b")
+    first = digest_path(tmp_path / "one")
+    assert first == digest_path(tmp_path / "two")
+    (tmp_path / "two" / "b").rename(tmp_path / "two" / "c")
+    assert digest_path(tmp_path / "two") != first
+
+
+def test_a_content_id_is_the_start_of_the_texts_digest() -> None:
+    assert content_id("é") == digest_bytes("é".encode())[:16]

@@ -1,0 +1,96 @@
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from llmkit.errors import DataError, MissingError
+from llmkit.formats.documents import Document, is_json_lines, list_files, read_documents
+from llmkit.formats.jsonl import BadLine
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "two.txt").write_text("two")
+    (tmp_path / "a.md").write_text("one\r\n")
+    (tmp_path / ".hidden").write_text("no")
+    (tmp_path / "c.jsonl").write_text('{"id": 3, "text": "three", "lang": "en"}\n{"text": "four"}\n')
+    return tmp_path
+
+
+def test_a_folder_is_its_files_in_sorted_order_without_hidden_ones(folder: Path) -> None:
+    assert [str(file.relative_to(folder)) for file in list_files([folder])] == [
+        "a.md",
+        "b/two.txt",
+        "c.jsonl",
+    ]
+
+
+def test_plain_files_are_a_document_each_and_json_lines_one_a_line(folder: Path) -> None:
+    documents = list(read_documents([folder]))
+    assert [document.text for document in documents] == ["one\r\n", "two", "three", "four"]
+    assert documents[0].id == documents[0].where == str(folder / "a.md")
+    assert documents[2].id == "3" and documents[2].where == f"{folder}/c.jsonl:1"
+    assert set(documents[2].record) == {"id", "text", "lang"}
+
+
+def test_a_document_without_an_id_is_called_by_its_content(folder: Path) -> None:
+    last = list(read_documents([folder]))[-1]
+    assert last.id == hashlib.sha256(b"four").hexdigest()[:16]
+
+
+def test_a_missing_path_and_an_empty_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="nowhere: no such file"):
+        list(read_documents([tmp_path / "nowhere"]))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingError, match="no files in this folder"):
+        list(read_documents([tmp_path / "empty"]))
+
+
+def test_the_field_and_the_format_can_be_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "x.data"
+    path.write_text('{"body": "hello"}\n')
+    assert [d.text for d in read_documents([path], text_field="body", input_format="jsonl")] == ["hello"]
+    assert [d.text for d in read_documents([path])] == ['{"body": "hello"}\n']
+
+
+def test_bytes_that_are_no_utf_8_are_reported_by_line_and_offset_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "latin1.txt"
+    path.write_bytes("gut\nschön".encode("latin1"))
+    with pytest.raises(DataError, match=r"latin1\.txt:2: not UTF-8 \(found byte 0xf6 at offset 7\)"):
+        list(read_documents([path]))
+    seen: list[BadLine] = []
+    assert list(read_documents([path], on_bad=seen.append)) == []
+    assert seen[0].content == path.read_bytes()
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "bom.txt"
+    path.write_bytes(b"\xef\xbb\xbfhello")
+    assert [document.text for document in read_documents([path])] == ["hello"]
+
+
+def test_a_record_without_text_can_be_passed_over(folder: Path) -> None:
+    path = folder / "c.jsonl"
+    path.write_text('{"text": "good"}\n{"no": 1}\n{"text": 5}\n{"text": "too"}\n')
+    with pytest.raises(DataError, match=r"c\.jsonl:2"):
+        list(read_documents([path]))
+    seen: list[BadLine] = []
+    assert [d.text for d in read_documents([path], on_bad=seen.append)] == ["good", "too"]
+    assert [bad.number for bad in seen] == [2, 3]
+    assert json.loads(seen[0].content) == {"no": 1}
+
+
+def test_the_name_says_json_lines_under_any_compression() -> None:
+    for name in ("a.jsonl", "a.jsonl.zst", "a.ndjson.gz", "a.b.jsonl"):
+        assert is_json_lines(Path(name))
+    for name in ("a.json", "a.txt", "a.zst", "jsonl", "a.jsonl.txt"):
+        assert not is_json_lines(Path(name))
+
+
+def test_one_document_at_a_time_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "many.jsonl"
+    path.write_text('{"text": "x"}\n' * 3 + "broken\n")
+    stream = read_documents([path])
+    assert isinstance(next(stream), Document)  # the broken line is not read yet

@@ -1,0 +1,77 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from llmkit.errors import DataError
+from llmkit.formats.jsonl import BadLine, Line, decode_field, encode_line, raw, read_records, record_id
+
+ODD = (
+    '{"z": 1.50, "a": "\\u00e9\\/", "n": 12345678901234567890123, "e": 1E+2, "deep": {"b":[1 ,2]}, "text":""}'
+)
+
+
+def _write(folder: Path, *lines: str) -> Path:
+    path = folder / "in.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_values_that_nobody_asked_for_pass_through_byte_for_byte(tmp_path: Path) -> None:
+    (line,) = read_records(_write(tmp_path, ODD))
+    line.record["text"] = raw("y")
+    out = encode_line(line.record).decode()
+    for piece in (
+        '"z":1.50',
+        '"\\u00e9\\/"',
+        "12345678901234567890123",
+        "1E+2",
+        '{"b":[1 ,2]}',
+        '"text":"y"',
+    ):
+        assert piece in out
+    assert list(json.loads(out)) == list(json.loads(ODD))
+
+
+def test_blank_lines_are_passed_over_and_numbers_still_count_them(tmp_path: Path) -> None:
+    lines = list(read_records(_write(tmp_path, '{"a":1}', "", "  ", '{"a":2}')))
+    assert [line.number for line in lines] == [1, 4]
+    assert lines[1].where == f"{tmp_path}/in.jsonl:4"
+
+
+@pytest.mark.parametrize("bad", ['{"a":', "[1]", "3", "null", '{"a":1}{"b":2}', "{'a':1}", '{"a":NaN}'])
+def test_a_line_that_is_no_object_is_named_by_file_and_line(tmp_path: Path, bad: str) -> None:
+    path = _write(tmp_path, '{"a":1}', bad)
+    with pytest.raises(DataError, match=r"in\.jsonl:2: not a JSON object") as caught:
+        list(read_records(path))
+    assert "--skip-bad" in caught.value.hint
+    seen: list[BadLine] = []
+    assert len(list(read_records(path, on_bad=seen.append))) == 1
+    assert seen[0].content.decode().strip() == bad and seen[0].number == 2
+
+
+def test_bytes_that_are_no_utf_8_are_a_bad_line(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b'{"a": "\xff"}\n')
+    (line,) = read_records(path)  # values are decoded when they are asked for
+    with pytest.raises(DataError, match=r"in\.jsonl:1"):
+        decode_field(line, "a", str)
+
+
+def test_a_missing_or_wrong_field_says_what_was_found(tmp_path: Path) -> None:
+    (line,) = read_records(_write(tmp_path, '{"id": 7, "body": [1, 2]}'))
+    with pytest.raises(DataError, match=r'no "text" field \(found: id, body\)'):
+        decode_field(line, "text", str)
+    with pytest.raises(DataError, match='"body"'):
+        decode_field(line, "body", str)
+    assert decode_field(line, "body", list[int]) == [1, 2]
+
+
+def test_an_id_may_be_text_or_a_number() -> None:
+    assert record_id(Line({"id": raw("é")}, "f", 1)) == "é"
+    assert record_id(Line({"id": raw(7)}, "f", 1)) == "7"
+    assert record_id(Line({}, "f", 1)) is None
+
+
+def test_nan_is_written_as_null() -> None:
+    assert encode_line({"loss": float("nan"), "x": 1.5}) == b'{"loss":null,"x":1.5}\n'

@@ -1,0 +1,92 @@
+import gzip
+import subprocess
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.formats.streams import open_input, open_output
+
+TEXT = "Straße, 東京, 🌍\n".encode() * 50_000
+
+
+@pytest.mark.parametrize("tool", ["zstd -q", "gzip", "cat"])
+def test_what_the_tools_compress_is_read_whatever_its_name(tmp_path: Path, tool: str) -> None:
+    path = tmp_path / "no-suffix"
+    path.write_bytes(subprocess.run(tool.split(), input=TEXT, capture_output=True, check=True).stdout)
+    with open_input(path) as stream:
+        assert stream.read() == TEXT
+
+
+@pytest.mark.parametrize(("suffix", "tool"), [(".zst", "zstd -dc"), (".gz", "gzip -dc"), (".txt", "cat")])
+def test_the_suffix_decides_how_a_file_is_written(tmp_path: Path, suffix: str, tool: str) -> None:
+    path = tmp_path / f"out{suffix}"
+    with open_output(path) as stream:
+        stream.write(TEXT)
+    assert subprocess.run([*tool.split(), path], capture_output=True, check=True).stdout == TEXT
+
+
+@pytest.mark.parametrize("suffix", [".zst", ".gz"])
+def test_the_same_content_gives_the_same_bytes(tmp_path: Path, suffix: str) -> None:
+    for name in ("a", "b"):
+        with open_output(tmp_path / f"{name}{suffix}") as stream:
+            stream.write(TEXT)
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
+def test_concatenated_and_skippable_frames_are_read_through(tmp_path: Path) -> None:
+    frame = zstandard.ZstdCompressor().compress(b"one ")
+    skippable = (0x184D2A50).to_bytes(4, "little") + (5).to_bytes(4, "little") + b"JSON!"
+    path = tmp_path / "frames.zst"
+    path.write_bytes(skippable + frame + skippable + zstandard.ZstdCompressor().compress(b"two"))
+    with open_input(path) as stream:
+        assert stream.read() == b"one two"
+
+
+@pytest.mark.parametrize("cut", [1, 100, 5000])
+@pytest.mark.parametrize("suffix", [".zst", ".gz"])
+def test_a_cut_stream_is_bad_data_not_a_short_file(tmp_path: Path, suffix: str, cut: int) -> None:
+    import random
+
+    path = tmp_path / f"x{suffix}"
+    with open_output(path) as stream:
+        stream.write(random.Random(0).randbytes(20_000))
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(DataError, match=rf"x{suffix}: damaged or truncated"), open_input(path) as stream:
+        stream.read()
+
+
+def test_damage_inside_is_bad_data(tmp_path: Path) -> None:
+    path = tmp_path / "x.gz"
+    content = bytearray(gzip.compress(TEXT))
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(DataError), open_input(path) as stream:
+        stream.read()
+
+
+def test_an_absent_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no such file"), open_input(tmp_path / "none"):
+        pass
+    with pytest.raises(DataError, match="is a folder"), open_input(tmp_path):
+        pass
+
+
+def test_an_output_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"old")
+    with pytest.raises(UsageError), open_output(path):
+        pass
+    with pytest.raises(UsageError), open_output(path, force=True, inputs=[path]):
+        pass
+    assert path.read_bytes() == b"old"
+
+
+def test_a_bomb_is_read_a_piece_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "zeros.zst"
+    with open_output(path) as stream:
+        for _ in range(64):
+            stream.write(bytes(1 << 20))
+    with open_input(path) as stream:
+        assert stream.read(10) == bytes(10)

@@ -1,0 +1,115 @@
+"""How errors become exit statuses. What every command keeps is in tests/cli/."""
+
+import errno
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from llmkit import cli
+from llmkit.errors import DataError, GateFailed
+
+
+@pytest.fixture
+def raising(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Run `llmkit completion bash` with a body that raises; its status and stderr."""
+
+    def call(error: BaseException) -> tuple[int, str]:
+        def body(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr("llmkit.commands.documentation.read_pages", body)
+        status = cli.run(["completion", "bash"])
+        return status, capfd.readouterr().err
+
+    return call
+
+
+def test_an_error_is_two_lines_and_its_own_status(raising) -> None:
+    assert raising(DataError("a.jsonl:3: bad (found x)", hint="mend it")) == (
+        3,
+        "llmkit: error: a.jsonl:3: bad (found x)\n  hint: mend it\n",
+    )
+    assert raising(GateFailed("over", hint="shorten"))[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (FileNotFoundError(errno.ENOENT, "No such file", "x"), 4),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), 2),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "x"), 2),
+        (OSError(errno.ENOSPC, "No space left on device", "x"), 5),
+        (OSError(errno.EFBIG, "File too large", "x"), 5),
+        (OSError(errno.EIO, "Input/output error", "x"), 5),
+        (MemoryError(), 5),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_what_the_system_refuses_has_its_status_and_no_traceback(
+    raising, error: BaseException, status: int
+) -> None:
+    found, text = raising(error)
+    assert found == status
+    assert "Traceback" not in text
+    assert text.startswith("llmkit: ") and text.count("\n") == (1 if status == 130 else 2)
+
+
+def test_a_bug_keeps_its_traceback_and_is_70(raising) -> None:
+    status, text = raising(ZeroDivisionError("no"))
+    assert status == 70 and "ZeroDivisionError: no" in text and "bug" in text
+
+
+def test_a_reader_that_left_is_a_success_with_nothing_said() -> None:
+    line = f"{sys.executable} -m llmkit tokenize --help | true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_disk_behind_stdout_is_5() -> None:
+    line = f"{sys.executable} -m llmkit tokenize --help > /dev/full"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert done.returncode == 5
+    assert done.stderr.startswith("llmkit: error: no space left on device\n  hint: ")
+
+
+def test_no_arguments_is_help_on_stderr_and_2(llmkit_run) -> None:
+    done = llmkit_run()
+    assert (done.status, done.out) == (2, b"") and done.err.startswith("Usage: llmkit ")
+
+
+@pytest.mark.parametrize(
+    ("line", "guess"),
+    [
+        ("tokenise x", "did you mean llmkit tokenize?"),
+        ("bench tokenise x", "did you mean llmkit bench tokenize?"),
+        ("completion bash --colour never", "did you mean --color?"),
+        ("tokenize -t x --trunkate 5", "did you mean --truncate?"),
+    ],
+)
+def test_an_unknown_word_names_the_nearest(llmkit_run, line: str, guess: str) -> None:
+    done = llmkit_run(*line.split())
+    assert done.status == 2 and done.out == b""
+    assert done.err.startswith("llmkit: error: ") and guess in done.err and done.err.count("\n") == 2
+
+
+def test_sigterm_ends_with_143() -> None:
+    program = (
+        "import llmkit.cli as c, time; c.run = lambda _: print('up', flush=True) or time.sleep(30); c.main()"
+    )
+    running = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert running.stdout is not None and running.stdout.readline() == b"up\n"
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(10) == 143
+    running.stdout.close()
+
+
+def test_the_help_of_llmkit_is_the_table(llmkit_run) -> None:
+    done = llmkit_run("--help")
+    assert done.status == 0 and done.err == ""
+    for name, line in cli.COMMANDS.items():
+        assert f"  {name} " in done.text and line in done.text
