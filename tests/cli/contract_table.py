@@ -1,0 +1,99 @@
+"""One row a command: lines that show the contract of ../shared/cli.md, run in the workbench."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Lines:
+    """How to make one command do each thing that the contract speaks of; empty where it has no such thing."""
+
+    result: str
+    """Prints its result on stdout and leaves nothing behind (out.* excepted)."""
+    stdin: tuple[str, str] = ("", "")
+    """A line that names its input, and the same with the input piped in: equal stdout."""
+    malformed: str = ""
+    """Reads bad.jsonl, whose second line is no JSON."""
+    skip_bad: str = ""
+    """The same, passing over bad lines."""
+    missing: str = ""
+    """Names an input called nowhere."""
+    writes: str = ""
+    """Writes the output called out, ready for --force behind it."""
+    is_input: str = ""
+    """An output that is, or holds, an input."""
+    long: str = ""
+    """Works for many seconds on big.txt or big.jsonl and shows progress on stderr each tenth of a second."""
+
+
+TABLE = {
+    "train-tokenizer": Lines(
+        result="llmkit train-tokenizer corpus.txt --vocab-size 300 -o out.{n}",
+        malformed="llmkit train-tokenizer bad.jsonl --vocab-size 300 -o out",
+        missing="llmkit train-tokenizer nowhere -o out",
+        writes="llmkit train-tokenizer corpus.txt --vocab-size 300 -o out",
+        is_input="llmkit train-tokenizer docs --vocab-size 300 -o docs --force",
+        long="llmkit train-tokenizer big.txt --vocab-size 30000 -o out --force --log-every 0.1",
+    ),
+    "tokenize": Lines(
+        result="llmkit tokenize -t tok --offsets docs.jsonl",
+        stdin=(
+            "llmkit tokenize -t tok --ids docs.jsonl.zst",
+            "cat docs.jsonl.zst | llmkit tokenize -t tok --ids",
+        ),
+        malformed="llmkit tokenize -t tok --jsonl bad.jsonl",
+        skip_bad="llmkit tokenize -t tok --jsonl bad.jsonl --skip-bad -q",
+        missing="llmkit tokenize -t tok nowhere",
+        writes="llmkit tokenize -t tok --jsonl docs.jsonl -o out",
+        is_input="llmkit tokenize -t tok --jsonl docs.jsonl -o docs.jsonl --force",
+        long="llmkit tokenize -t tok --jsonl big.jsonl -o out --force --log-every 0.1",
+    ),
+    "pack": Lines(
+        result="llmkit pack tokens.jsonl -t tok --seq-len 64 -o out.{n}",
+        stdin=(
+            "llmkit pack tokens.jsonl -t tok --seq-len 64 -o out.a >&2; cat out.a/*.zst",
+            "cat tokens.jsonl | llmkit pack -t tok --seq-len 64 -o out.b >&2; cat out.b/*.zst",
+        ),
+        malformed="llmkit pack bad.jsonl -t tok -o out",
+        skip_bad="llmkit pack bad.jsonl -t tok -o out --skip-bad -q",
+        missing="llmkit pack nowhere -t tok -o out",
+        writes="llmkit pack tokens.jsonl -t tok --seq-len 64 -o out",
+        is_input="llmkit pack docs/tokens.jsonl -t tok -o docs --force",
+        long="llmkit pack big.jsonl -t tok -o out --force --log-every 0.1",
+    ),
+    "pretrain": Lines(
+        result="llmkit pretrain --data shards -t tok -o out.{n} --steps 2 --hidden-size 32 --metrics - -q",
+        malformed="llmkit pretrain --data bad.jsonl -t tok -o out",
+        missing="llmkit pretrain --data nowhere -t tok -o out",
+        long="llmkit pretrain --data shards -t tok -o out --steps 100000 --log-every 0.1",
+    ),
+    "generate": Lines(
+        result="llmkit generate -m run 'def main' --max-tokens 20 --seed 1",
+        stdin=(
+            "llmkit generate -m run --jsonl prompts.jsonl --max-tokens 5",
+            "cat prompts.jsonl | llmkit generate -m run --jsonl - --max-tokens 5",
+        ),
+        malformed="llmkit generate -m run --jsonl bad.jsonl --max-tokens 2",
+        missing="llmkit generate -m nowhere 'def main'",
+        writes="llmkit generate -m run --jsonl prompts.jsonl --max-tokens 5 -o out",
+        is_input="llmkit generate -m run --jsonl prompts.jsonl -o prompts.jsonl --force",
+    ),
+    "kv-estimate": Lines(
+        result="llmkit kv-estimate config.json --context 4k --batch 8",
+        stdin=("llmkit kv-estimate config.json --json", "cat config.json | llmkit kv-estimate - --json"),
+        missing="llmkit kv-estimate nowhere",
+    ),
+    "bench": Lines(
+        result="llmkit bench tokenize -t tok docs.jsonl --rounds 1",
+        missing="llmkit bench tokenize -t tok nowhere",
+        long="llmkit bench tokenize -t tok big.jsonl --rounds 1000 --log-every 0.1",
+    ),
+    "show": Lines(
+        result="llmkit show run --tensors",
+        stdin=("llmkit show docs.jsonl --json", "cat docs.jsonl | llmkit show - --json"),
+        malformed="llmkit show bad.jsonl",
+        missing="llmkit show nowhere",
+    ),
+    "doctor": Lines(result="llmkit doctor tok shards run", missing="llmkit doctor nowhere"),
+    "completion": Lines(result="llmkit completion bash"),
+    "man": Lines(result="llmkit man pack", writes="llmkit man --all -o out"),
+}

@@ -1,0 +1,83 @@
+"""--help of every command: narrow, quick, with examples that run as they are written."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from workbench import Workbench
+
+from llmkit.cli import build_cli
+from llmkit.commands.documentation import CommandPage, read_pages
+
+PAGES = [page for page in read_pages(build_cli()) if page.path]
+LEAVES = [page for page in PAGES if not page.subcommands]
+ids = pytest.mark.parametrize("page", LEAVES, ids=lambda page: "-".join(page.path))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: "-".join(page.path))
+def test_help_fits_80_columns_under_both_names(llmkit_run, page: CommandPage) -> None:
+    long, short = llmkit_run(*page.path, "--help"), llmkit_run(*page.path, "-h")
+    assert (long.status, long.err, long.out) == (0, "", short.out)
+    assert [line for line in long.text.splitlines() if len(line) > 80] == []
+
+
+@ids
+def test_help_starts_with_a_sentence_and_two_examples_or_more(page: CommandPage) -> None:
+    assert page.blocks[0].text.endswith(".") and len(page.examples) >= 2
+    for example in page.examples:
+        assert f"{page.command} " in f"{example} " and len(example) <= 76
+
+
+@ids
+def test_every_flag_says_what_it_does(page: CommandPage) -> None:
+    obvious = re.compile(r"hidden_size|intermediate_size|num_.*|head_dim|rope_theta|tie_word_embeddings")
+    silent = [flag.name for flag in page.options if not flag.summary and not obvious.fullmatch(flag.name)]
+    assert silent == []
+
+
+@ids
+def test_the_examples_run_as_they_are_written(copy: Workbench, page: CommandPage) -> None:
+    for example in page.examples:
+        missing = [tool for tool in ("jq", "zstd") if tool in example.split() and shutil.which(tool) is None]
+        if missing:
+            pytest.skip(f"no {missing[0]} on this machine")
+        done = copy.run(example)
+        assert done.status == 0, f"{example}\n{done.err}"
+
+
+def test_the_example_of_llmkit_itself_is_the_whole_road(copy: Workbench) -> None:
+    page = read_pages(build_cli())[0]
+    shutil.rmtree(copy.folder / "tok")
+    shutil.rmtree(copy.folder / "shards")
+    shutil.rmtree(copy.folder / "run")
+    for example in page.examples:
+        done = copy.run(example if "pretrain" not in example else f"{example} --steps 1")
+        assert done.status == 0, f"{example}\n{done.err}"
+
+
+def _loaded(script: str, bench: Workbench) -> set[str]:
+    """The packages that a Python script has imported when it ends."""
+    report = "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules}, file=sys.__stderr__)"
+    done = subprocess.run(
+        [sys.executable, "-c", script + report],
+        cwd=bench.folder, env=bench.variables(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_help_of_every_command_loads_nothing_heavy(bench: Workbench) -> None:
+    lines = [["--help"], ["--version"], *([*page.path, "--help"] for page in PAGES)]
+    loaded = _loaded(f"from llmkit.cli import run\nassert not any(run(line) for line in {lines!r})", bench)
+    assert not loaded & {"torch", "numpy", "tokenizers", "rich", "transformers", "safetensors", "jinja2"}
+
+
+def test_what_needs_no_tensors_loads_no_torch(bench: Workbench) -> None:
+    lines = [
+        *("tokenize -t tok docs.jsonl", "tokenize -t tok --jsonl docs.jsonl", "tokenize -t tok chat.jsonl"),
+        *("show run", "show tok", "show shards", "show docs.jsonl", "show shards --verify"),
+        *("kv-estimate config.json", "kv-estimate run", "man pack", "completion zsh"),
+    ]
+    script = f"from llmkit.cli import run\nassert not any(run(line.split()) for line in {lines!r})"
+    assert not _loaded(script, bench) & {"torch", "transformers"}

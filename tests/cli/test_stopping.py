@@ -1,0 +1,67 @@
+"""Ctrl-C and SIGTERM while a command works: quickly, in one line, with nothing half-written."""
+
+import os
+import signal
+import time
+
+import pytest
+from contract_table import TABLE
+from workbench import Workbench
+
+LONG = [name for name, lines in TABLE.items() if lines.long]
+PATIENCE = 3.0  # seconds; the promise is one, the machine may be busy
+
+
+@pytest.fixture
+def big(copy: Workbench) -> Workbench:
+    """A copy with inputs that take many seconds."""
+    text = (copy.folder / "corpus.txt").read_bytes()
+    (copy.folder / "big.txt").write_bytes(text * 2000)
+    (copy.folder / "big.jsonl").write_bytes((copy.folder / "docs.jsonl").read_bytes() * 2000)
+    return copy
+
+
+def _stop(bench: Workbench, line: str, number: int) -> tuple[int, str, float]:
+    """Start a line, wait until it reports progress, send a signal to its group; status, stderr, seconds."""
+    running = bench.start(f"exec {line}")
+    assert running.stderr is not None
+    first = running.stderr.readline()  # a line of progress: it is at work
+    assert first, "ended before it said anything"
+    sent = time.monotonic()
+    os.killpg(running.pid, number)
+    _, rest = running.communicate(timeout=60)
+    return running.returncode, rest.decode(), time.monotonic() - sent
+
+
+@pytest.mark.parametrize("command", LONG)
+def test_ctrl_c_is_one_line_130_and_leaves_nothing_behind(big: Workbench, command: str) -> None:
+    before = sorted(path.name for path in big.folder.iterdir())
+    status, err, seconds = _stop(big, TABLE[command].long, signal.SIGINT)
+    said = [line for line in err.splitlines() if not line.startswith(_task(err))]
+    assert status == 130, err
+    assert [line for line in said if line.startswith("llmkit: interrupted")] == said[-1:], err
+    assert "Traceback" not in err
+    assert seconds < PATIENCE
+    if command != "pretrain":  # its run folder is there to be resumed
+        assert sorted(path.name for path in big.folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", [name for name in LONG if name != "pretrain"])
+def test_sigterm_is_143_and_leaves_the_old_output(big: Workbench, command: str) -> None:
+    (big.folder / "out").mkdir()
+    (big.folder / "out" / "old").write_text("old")
+    before = sorted(path.name for path in big.folder.rglob("*"))
+    status, err, _ = _stop(big, TABLE[command].long, signal.SIGTERM)
+    assert status == 143 and "Traceback" not in err
+    assert sorted(path.name for path in big.folder.rglob("*")) == before
+
+
+def test_sigterm_saves_a_run_and_the_same_line_goes_on(big: Workbench) -> None:
+    status, err, _ = _stop(big, TABLE["pretrain"].long, signal.SIGTERM)
+    assert status == 75 and "Traceback" not in err
+    assert (big.folder / "out" / "config.json").exists() or (big.folder / "out" / "checkpoints").exists()
+
+
+def _task(err: str) -> str:
+    """The word that progress lines begin with."""
+    return err.split(" ", 1)[0] if err and not err.startswith("llmkit") else "\0"
