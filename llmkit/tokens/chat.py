@@ -1,0 +1,87 @@
+"""A conversation as the text a model was trained on, by its chat template."""
+
+from typing import Any
+
+import jinja2
+
+from llmkit.errors import ConfigError, DataError
+from llmkit.tokens.templates import compile_template
+from llmkit.tokens.tokenizer import Tokenizer, token_content
+
+_NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_REASONING = ("reasoning_content", "thinking", "reasoning")
+
+SPECIAL_KEYS = ("bos_token", "eos_token", "pad_token", "unk_token")
+
+
+def render_chat(
+    tokenizer: Tokenizer,
+    messages: list[dict[str, Any]],
+    *,
+    tools: list[dict[str, Any]] | None = None,
+    add_generation_prompt: bool = False,
+) -> str:
+    """The text of a conversation, equal to transformers' `apply_chat_template(tokenize=False)`.
+
+    Encode it without adding special tokens: the template writes them itself.
+
+    Args:
+        tokenizer: whose template.
+        messages: {"role", "content", "tool_calls"?, …}, handed to the template as they are.
+        tools: JSON schemas of the functions that the model may call.
+        add_generation_prompt: end with the opening of the assistant's turn.
+
+    Raises:
+        ConfigError: the tokenizer has no chat template, or one that does not parse.
+        DataError: the template refuses these messages.
+    """
+    if tokenizer.chat_template is None:
+        raise ConfigError(
+            "the tokenizer has no chat template",
+            hint="put chat_template.jinja beside its tokenizer.json, or use the tokenizer of a chat model",
+        )
+    try:
+        template = compile_template(tokenizer.chat_template)
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError(
+            f"chat template, line {error.lineno}: {error.message}", hint="mend chat_template.jinja"
+        ) from None
+    given = {"documents": None, "add_generation_prompt": add_generation_prompt, **_special_tokens(tokenizer)}
+    given["messages"] = [_plain(message) for message in messages]
+    try:
+        try:
+            return template.render(tools=tools, **given)
+        except TypeError:
+            if tools is not None:
+                raise
+            return template.render(tools=[], **given)  # a tool-use template that goes through tools unasked
+    except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        found = ", ".join(str(message.get("role")) for message in messages) or "no messages"
+        raise DataError(
+            f"the chat template refuses these messages: {error} (found roles: {found})",
+            hint="llmkit show TOKENIZER prints the template; every message needs a role and content",
+        ) from None
+
+
+def _plain(message: dict[str, Any]) -> dict[str, Any]:
+    """A message without its empty keys, its reasoning under the names that templates look for."""
+    message = {key: value for key, value in message.items() if value is not None}
+    reasoning = next((message[name] for name in _REASONING if name in message), None)
+    return (
+        message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}
+    )
+
+
+def _special_tokens(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The special tokens by the names that templates know them by; one that is not set is undefined."""
+    tokens: dict[str, Any] = {}
+    for name in _NAMED_TOKENS:
+        content = token_content(tokenizer.config.get(name))
+        if content is not None:
+            tokens[name] = content
+    more = tokenizer.config.get("extra_special_tokens") or tokenizer.config.get("additional_special_tokens")
+    if isinstance(more, list) and more:
+        tokens["additional_special_tokens"] = [token_content(one) for one in more]
+    elif isinstance(more, dict):
+        tokens |= {name: token_content(one) for name, one in more.items()}
+    return tokens

@@ -1,0 +1,230 @@
+"""Open a tokenizer, in whichever of the common forms it is kept.
+
+a folder                       the first of these that it holds
+tokenizer.json                 the `tokenizers` library's own form
+NAME.tiktoken                  a rank table
+vocab.json + merges.txt        GPT-2's and Qwen 2's older form
+tokenizer.model                SentencePiece
+
+Beside each, tokenizer_config.json (special tokens, template) and chat_template.jinja are read if there.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import tokenizers
+from tokenizers import AddedToken
+
+from llmkit.errors import DataError, LlmkitError, MissingError
+from llmkit.formats.streams import open_input
+from llmkit.tokens.tokenizer import CHAT_TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, Tokenizer, token_content
+
+VOCABULARY, MERGES, SENTENCEPIECE = "vocab.json", "merges.txt", "tokenizer.model"
+SPECIAL_TOKENS_MAP = "special_tokens_map.json"
+FORMS = f"{TOKENIZER}, *.tiktoken, {VOCABULARY} with {MERGES}, or {SENTENCEPIECE}"
+
+Config = dict[str, Any]
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Open a tokenizer folder or file; see the module's table.
+
+    Raises:
+        MissingError: nothing at the path, or no tokenizer in the folder.
+        DataError: a damaged or unknown file.
+    """
+    file = find_tokenizer(path)
+    config = read_config(file.parent)
+    template = read_template(file.parent, config)
+    content = None
+    if file.suffix == ".tiktoken":
+        backend, config = _from_tiktoken(file, config)
+    elif file.name == VOCABULARY:
+        backend, config = _from_vocabulary(file, config)
+    elif file.suffix == ".model":
+        backend, config = _from_sentencepiece(file, config)
+    else:
+        content = _read(file)
+        backend = _from_json(content, file)
+    backend = _add_missing(backend, config, file)
+    backend.no_truncation()
+    backend.no_padding()
+    return Tokenizer(backend, config, chat_template=template, content=content)
+
+
+def find_tokenizer(path: Path) -> Path:
+    """The file to read: the path itself, or what the folder holds.
+
+    Raises:
+        MissingError: there is none, or half of it.
+    """
+    if not path.exists():
+        raise MissingError(f"{path}: no such tokenizer", hint=f"give a folder or file: {FORMS}")
+    if path.is_dir():
+        ranks = sorted(path.glob("*.tiktoken"))
+        names = [path / TOKENIZER, *ranks, path / VOCABULARY, path / SENTENCEPIECE]
+        found = next((file for file in names if file.is_file()), None)
+        if found is None:
+            names_there = ", ".join(sorted(file.name for file in path.iterdir())[:5]) or "nothing"
+            raise MissingError(
+                f"{path}: no tokenizer in this folder (found: {names_there})", hint=f"it holds {FORMS}"
+            )
+        path = found
+    if path.name == MERGES:
+        path = path.with_name(VOCABULARY)
+    if path.name == VOCABULARY:
+        for half in (path, path.with_name(MERGES)):
+            if not half.is_file():
+                raise MissingError(f"{half}: no such file", hint=f"{VOCABULARY} and {MERGES} go together")
+    return path
+
+
+def read_config(folder: Path) -> Config:
+    """tokenizer_config.json; special tokens that only special_tokens_map.json names are taken from there.
+
+    Raises:
+        DataError: one of them is not a JSON object.
+    """
+    config: Config = {}
+    for name in (SPECIAL_TOKENS_MAP, TOKENIZER_CONFIG):
+        file = folder / name
+        if file.is_file():
+            try:
+                config |= msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise DataError(
+                    f"{file}: not a JSON object ({error})", hint=f"python -m json.tool {file}"
+                ) from None
+    return config
+
+
+def read_template(folder: Path, config: Config) -> str | None:
+    """The chat template: chat_template.jinja, else the config's; of several the one named "default".
+
+    Raises:
+        DataError: not text, or not UTF-8.
+    """
+    file = folder / CHAT_TEMPLATE
+    if file.is_file():
+        try:
+            return file.read_bytes().decode()  # as it is: newlines are part of the prompt
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{file}: not UTF-8 ({error.reason})", hint="save the template as UTF-8"
+            ) from None
+    value = config.get("chat_template")
+    if isinstance(value, list):
+        named = {one.get("name"): one.get("template") for one in value if isinstance(one, dict)}
+        value = named.get("default") or next(iter(named.values()), None)
+    if value is not None and not isinstance(value, str):
+        raise DataError(
+            f"{folder / TOKENIZER_CONFIG}: chat_template is not text (found {type(value).__name__})",
+            hint=f"put the template into {CHAT_TEMPLATE}",
+        )
+    return value
+
+
+def _read(file: Path) -> bytes:
+    with open_input(file) as stream:
+        return stream.read()
+
+
+def _from_json(content: bytes, file: Path) -> tokenizers.Tokenizer:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not UTF-8 ({error.reason})", hint="fetch the file again") from None
+    return _guard(lambda: tokenizers.Tokenizer.from_str(text), file)
+
+
+def _guard(build: Callable[[], tokenizers.Tokenizer], file: Path) -> tokenizers.Tokenizer:
+    """Build a tokenizer; what the library throws at damaged files becomes a DataError.
+
+    It throws bare `Exception`s, and a panic in Rust arrives as a BaseException.
+    """
+    try:
+        return build()
+    except (LlmkitError, KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:
+        raise DataError(
+            f"{file}: the tokenizers library refuses this tokenizer ({error})",
+            hint="the file is damaged: fetch it again from where it was published",
+        ) from None
+
+
+def _from_tiktoken(file: Path, config: Config) -> tuple[tokenizers.Tokenizer, Config]:
+    from llmkit.tokens.tiktoken import END, read_tiktoken
+
+    backend = _guard(lambda: read_tiktoken(_read(file), str(file)), file)
+    return backend, _own_form({"bos_token": END, "eos_token": END} | config)
+
+
+def _from_vocabulary(file: Path, config: Config) -> tuple[tokenizers.Tokenizer, Config]:
+    from llmkit.tokens.vocabulary import read_vocabulary
+
+    merges = file.with_name(MERGES)
+    backend = _guard(lambda: read_vocabulary(file, merges, config), file)
+    return backend, _own_form(config)
+
+
+def _from_sentencepiece(file: Path, config: Config) -> tuple[tokenizers.Tokenizer, Config]:
+    from llmkit.tokens.post import add_around
+    from llmkit.tokens.sentencepiece import read_sentencepiece
+
+    content = _read(file)
+    built = []
+
+    def build() -> tokenizers.Tokenizer:
+        backend, model = read_sentencepiece(content, str(file))
+        built.append(model)
+        return backend
+
+    backend = _guard(build, file)
+    names = {f"{name}_token": built[0].special(name) for name in ("bos", "eos", "unk", "pad")}
+    config = {name: piece for name, piece in names.items() if piece is not None} | config
+    bos = token_content(config.get("bos_token")) if config.get("add_bos_token", False) else None
+    eos = token_content(config.get("eos_token")) if config.get("add_eos_token", False) else None
+    add_around(backend, bos, eos)
+    return backend, _own_form(config)
+
+
+def _own_form(config: Config) -> Config:
+    """The config of a tokenizer that `save` writes as tokenizer.json: no class that reads the older form."""
+    return config | {"tokenizer_class": "PreTrainedTokenizerFast"}
+
+
+def _add_missing(backend: tokenizers.Tokenizer, config: Config, file: Path) -> tokenizers.Tokenizer:
+    """Add the tokens that only tokenizer_config.json has, at the ids it gives, as transformers does.
+
+    Raises:
+        DataError: an id that the vocabulary gives to another token.
+    """
+    listed = config.get("added_tokens_decoder") or {}
+    tokens = {int(index): _added_token(value) for index, value in listed.items()}
+    gaps = {}
+    for index, token in sorted(tokens.items()):
+        here = backend.token_to_id(token.content)
+        if here is None:
+            backend.add_tokens([token])
+            here = backend.token_to_id(token.content)
+        if here != index:
+            gaps[token.content] = (index, here)
+    if gaps:
+        content, (index, here) = next(iter(gaps.items()))
+        raise DataError(
+            f"{file.parent / TOKENIZER_CONFIG}: {content} has id {index}, but {here} in {file.name}",
+            hint="these files belong to different tokenizers",
+        )
+    names = ("bos_token", "eos_token", "unk_token", "pad_token")
+    for token_text in (token_content(config.get(name)) for name in names):
+        if token_text is not None and backend.token_to_id(token_text) is None:
+            backend.add_special_tokens([AddedToken(token_text, special=True, normalized=False)])
+    return backend
+
+
+def _added_token(value: dict[str, Any]) -> AddedToken:
+    known = ("single_word", "lstrip", "rstrip", "normalized", "special")
+    return AddedToken(value["content"], **{name: bool(value[name]) for name in known if name in value})

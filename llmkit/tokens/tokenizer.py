@@ -1,0 +1,122 @@
+"""A tokenizer: text to ids and back, on the `tokenizers` library, with what tokenizer_config.json adds."""
+
+import functools
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import tokenizers
+
+from llmkit.formats.digest import digest_bytes
+from llmkit.tokens.pieces import piece_reader
+
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+CHAT_TEMPLATE = "chat_template.jinja"
+
+
+class Tokenizer:
+    """A vocabulary and how text is cut into it.
+
+    Built by `load.load_tokenizer` or `train.train_tokenizer`; nothing changes after that.
+
+    Attributes:
+        backend: does the work; its truncation and padding are off.
+        config: tokenizer_config.json.
+        bos_id, eos_id, pad_id: ids of the special tokens that the config names, None where it names none.
+        chat_template: jinja text that turns messages into a prompt, or None.
+        sha256: digest of tokenizer.json, byte for byte as `save` writes it.
+    """
+
+    def __init__(
+        self,
+        backend: tokenizers.Tokenizer,
+        config: dict[str, Any],
+        *,
+        chat_template: str | None = None,
+        content: bytes | None = None,
+    ) -> None:
+        """`content` is the tokenizer.json that the backend was read from; without it, the backend's own."""
+        self.backend = backend
+        self.config = config
+        self.chat_template = chat_template
+        self._content = canonical_json(backend) if content is None else content
+        self.sha256 = digest_bytes(self._content)
+        self.bos_id = self._special("bos_token")
+        self.eos_id = self._special("eos_token")
+        self.pad_id = self._special("pad_token")
+
+    @functools.cached_property
+    def vocab_size(self) -> int:
+        """The highest id plus one, added tokens included."""
+        return max(self.backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+    def encode(self, text: str, *, special_tokens: bool = False) -> list[int]:
+        """The ids of a text.
+
+        Args:
+            text: special tokens written in it become those tokens; `ordinary_backend` takes them as text.
+            special_tokens: also put bos and eos around it, as the tokenizer's post-processor says.
+        """
+        return self.backend.encode(text, add_special_tokens=special_tokens).ids
+
+    def decode(self, ids: Iterable[int], *, skip_special: bool = False) -> str:
+        """The text of some ids; bytes that are not UTF-8 become U+FFFD, ids of no token are left out."""
+        return self.backend.decode([int(one) for one in ids], skip_special_tokens=skip_special)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The exact bytes that an id stands for; none where no token has this id.
+
+        A SentencePiece token keeps its leading space, which decoding leaves out at the start of a text.
+        """
+        added = self._added.get(token_id)
+        return added.encode() if added is not None else self._read(self.token_text(token_id))
+
+    def token_text(self, token_id: int) -> str:
+        """The piece as the vocabulary stores it; empty where no token has this id."""
+        return self.backend.id_to_token(token_id) or ""
+
+    def id_of(self, piece: str) -> int | None:
+        """The id of a piece or special token, as the vocabulary stores it."""
+        return self.backend.token_to_id(piece)
+
+    def save(self, folder: Path) -> None:
+        """Write a folder's tokenizer files; transformers.AutoTokenizer opens them.
+
+        The chat template stands in its own file, which current readers take, and in tokenizer_config.json
+        for older ones.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {key: value for key, value in self.config.items() if key != "chat_template"}
+        if self.chat_template is not None:
+            config["chat_template"] = self.chat_template
+            (folder / CHAT_TEMPLATE).write_text(self.chat_template, encoding="utf-8", newline="")
+        (folder / TOKENIZER).write_bytes(self._content)
+        text = json.dumps(config, indent=2, ensure_ascii=False)
+        (folder / TOKENIZER_CONFIG).write_text(text + "\n", encoding="utf-8")
+
+    def _special(self, name: str) -> int | None:
+        content = token_content(self.config.get(name))
+        return None if content is None else self.backend.token_to_id(content)
+
+    @functools.cached_property
+    def _added(self) -> dict[int, str]:
+        return {index: token.content for index, token in self.backend.get_added_tokens_decoder().items()}
+
+    @functools.cached_property
+    def _read(self) -> Callable[[str], bytes]:
+        return piece_reader(msgspec.json.decode(self._content))
+
+
+def token_content(value: Any) -> str | None:
+    """A special token of tokenizer_config.json, given as text or as {"content": text}; None if not set."""
+    if isinstance(value, dict):
+        value = value.get("content")
+    return value if isinstance(value, str) else None
+
+
+def canonical_json(backend: tokenizers.Tokenizer) -> bytes:
+    """A backend as the bytes of tokenizer.json, the same for the same tokenizer."""
+    return backend.to_str(pretty=True).encode() + b"\n"
