@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class BenchTokenizeConfig:
     """How much to measure."""
 
-    rounds: int = 5
-    max_bytes: int = 8_000_000
+    rounds: int = 9
+    max_bytes: int = 4_000_000
     """Text to encode in each round, about: documents from the start of the input."""
     fail_slower: float = 0.1
     """Share of the baseline's speed that may be lost."""
