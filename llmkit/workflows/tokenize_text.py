@@ -76,8 +76,8 @@ def write_check(run: Run) -> None:
 
 
 def _sentence(name: str, row: dict[str, Any]) -> str:
-    found = row["found"] or "the end"
-    return f"{name}: byte {row['byte']} (line {row['line']}): expected {row['expected']!r}, found {found!r}"
+    expected, found = (f'"{row[side]}"' if row[side] else "the end" for side in ("expected", "found"))
+    return f"{name}: byte {row['byte']} (line {row['line']}): expected {expected}, found {found}"
 
 
 def _with_text(run: Run, document: Document, text: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from llmkit.workflows.tokenize_run import Run
 
 BACKGROUNDS = ("\x1b[30;48;5;153m", "\x1b[30;48;5;223m", "\x1b[30;48;5;157m", "\x1b[30;48;5;219m")
 RESET = "\x1b[0m"
-MARK = "|"
+MARK = "│"  # not the | of <|im_end|>
 
 
 def write_view(run: Run) -> None:

@@ -94,7 +94,7 @@ def test_the_view_has_no_escapes_where_there_is_no_terminal(
     monkeypatch.setenv(variable, "1")
     done = llmkit_run(*tok, "--view", "--text", "the License")
     assert b"\x1b" not in done.out
-    assert done.text.count("|") == 2
+    assert done.text.count("│") == 2
     assert b"\x1b[" in llmkit_run(*tok, "--view", "--color", "always", "--text", "the License").out
 
 

@@ -288,8 +288,8 @@ def test_the_view_marks_tokens_and_lets_no_escape_through(bench: Bench) -> None:
     (bench.folder / "esc.txt").write_text("a\x1b[31m b\n")
     shown = bench.run("esc.txt", mode="view").decode()
     assert "\x1b" not in shown
-    assert shown.replace("|", "") == "a\\x1b[31m b↵\n"
-    assert shown.count("|") == len(bench.plain.encode("a\x1b[31m b\n")) - 1
+    assert shown.replace("│", "") == "a\\x1b[31m b↵\n"
+    assert shown.count("│") == len(bench.plain.encode("a\x1b[31m b\n")) - 1
 
 
 def test_a_plan_reads_sizes_and_writes_nothing(bench: Bench) -> None:
@@ -299,3 +299,12 @@ def test_a_plan_reads_sizes_and_writes_nothing(bench: Bench) -> None:
     plan = plan_tokenize(sources, TokenizeConfig())
     assert plan.input_bytes == len(TEXT.encode())
     assert not (bench.folder / "new").exists()
+
+
+def test_the_check_says_where_a_text_ends_early(bench: Bench, shared_data: Path) -> None:
+    bench.tokenizer = shared_data / "tokenizers" / "t5-small"
+    (bench.folder / "end.txt").write_text("a b ")
+    with pytest.raises(GateFailed):
+        bench.run("end.txt", mode="check")
+    shown = (bench.folder / "out.bin").read_text()
+    assert shown.endswith('end.txt: byte 3 (line 1): expected " ", found the end\n')
