@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from llmkit.tokens.load import load_tokenizer
 from tokenizers import AddedToken
 
+from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.ordinary import ordinary_backend, parsing_backend
 
 
@@ -41,3 +41,15 @@ def test_added_tokens_that_are_not_special_keep_their_ids(byte_level_dir: Path, 
     assert wanted in ids
     assert tokenizer.id_of("<|im_end|>") not in ids
     assert tokenizer.backend.token_to_id("<|late|>") not in ids
+
+
+@pytest.mark.parametrize("name", ["t5-small", "sentencepiece-unigram-1k"])
+def test_a_unigram_model_does_not_choose_special_pieces_either(shared_data: Path, name: str) -> None:
+    tokenizer = load_tokenizer(shared_data / "tokenizers" / name)
+    text = "one </s> two <unk> </s>"
+    special = {tokenizer.id_of("</s>")}
+    assert special & set(tokenizer.backend.encode(text, add_special_tokens=False).ids)
+    assert not special & set(ordinary_backend(tokenizer).encode(text).ids)
+    plain = "Two words, three: x7 überall.\n\nEnd"
+    wanted = tokenizer.backend.encode(plain, add_special_tokens=False).ids
+    assert ordinary_backend(tokenizer).encode(plain).ids == wanted
