@@ -4,7 +4,7 @@ from typing import Any
 
 import jinja2
 
-from llmkit.errors import ConfigError, DataError
+from llmkit.errors import ConfigError, DataError, MissingError
 from llmkit.tokens.templates import compile_template
 from llmkit.tokens.tokenizer import Tokenizer, token_content
 
@@ -32,11 +32,12 @@ def render_chat(
         add_generation_prompt: end with the opening of the assistant's turn.
 
     Raises:
-        ConfigError: the tokenizer has no chat template, or one that does not parse.
+        MissingError: the tokenizer has no chat template.
+        ConfigError: it does not parse.
         DataError: the template refuses these messages.
     """
     if tokenizer.chat_template is None:
-        raise ConfigError(
+        raise MissingError(
             "the tokenizer has no chat template",
             hint="put chat_template.jinja beside its tokenizer.json, or use the tokenizer of a chat model",
         )

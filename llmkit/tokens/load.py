@@ -51,7 +51,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     backend = _add_missing(backend, config, file)
     backend.no_truncation()
     backend.no_padding()
-    return Tokenizer(backend, config, chat_template=template, content=content)
+    return Tokenizer(backend, config, template, content=content)
 
 
 def find_tokenizer(path: Path) -> Path:
@@ -202,26 +202,22 @@ def _add_missing(backend: tokenizers.Tokenizer, config: Config, file: Path) -> t
     Raises:
         DataError: an id that the vocabulary gives to another token.
     """
-    listed = config.get("added_tokens_decoder") or {}
-    tokens = {int(index): _added_token(value) for index, value in listed.items()}
-    gaps = {}
-    for index, token in sorted(tokens.items()):
-        here = backend.token_to_id(token.content)
-        if here is None:
+    there = {token.content for token in backend.get_added_tokens_decoder().values()}
+    listed = {int(index): value for index, value in (config.get("added_tokens_decoder") or {}).items()}
+    for index, value in sorted(listed.items()):
+        token = _added_token(value)
+        if token.content not in there:
             backend.add_tokens([token])
-            here = backend.token_to_id(token.content)
+        here = backend.token_to_id(token.content)
         if here != index:
-            gaps[token.content] = (index, here)
-    if gaps:
-        content, (index, here) = next(iter(gaps.items()))
-        raise DataError(
-            f"{file.parent / TOKENIZER_CONFIG}: {content} has id {index}, but {here} in {file.name}",
-            hint="these files belong to different tokenizers",
-        )
-    names = ("bos_token", "eos_token", "unk_token", "pad_token")
-    for token_text in (token_content(config.get(name)) for name in names):
-        if token_text is not None and backend.token_to_id(token_text) is None:
-            backend.add_special_tokens([AddedToken(token_text, special=True, normalized=False)])
+            raise DataError(
+                f"{file.parent / TOKENIZER_CONFIG}: {token.content} has id {index}, but {here} in {file.name}",
+                hint="these files belong to different tokenizers",
+            )
+    there |= {value["content"] for value in listed.values()}
+    named = (token_content(config.get(name)) for name in ("bos_token", "eos_token", "unk_token", "pad_token"))
+    new = dict.fromkeys(content for content in named if content is not None and content not in there)
+    backend.add_special_tokens([AddedToken(content, special=True, normalized=False) for content in new])
     return backend
 
 

@@ -33,14 +33,14 @@ class Tokenizer:
     def __init__(
         self,
         backend: tokenizers.Tokenizer,
-        config: dict[str, Any],
-        *,
+        config: dict[str, Any] | None = None,
         chat_template: str | None = None,
+        *,
         content: bytes | None = None,
     ) -> None:
         """`content` is the tokenizer.json that the backend was read from; without it, the backend's own."""
         self.backend = backend
-        self.config = config
+        self.config = config or {}
         self.chat_template = chat_template
         self._content = canonical_json(backend) if content is None else content
         self.sha256 = digest_bytes(self._content)

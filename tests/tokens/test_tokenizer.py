@@ -1,0 +1,64 @@
+"""The tokenizer's own promises; its ids are compared with other libraries in test_load.py."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tokenizers
+
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.tokenizer import Tokenizer, token_content
+
+
+@pytest.fixture(scope="module")
+def tokenizer(byte_level_dir: Path) -> Tokenizer:
+    return load_tokenizer(byte_level_dir)
+
+
+def test_bytes_of_the_tokens_are_the_bytes_of_the_text(tokenizer: Tokenizer) -> None:
+    text = "Licence — Ünï\r\n\t日本 🤖 \x00\x7f"
+    ids = tokenizer.encode(text)
+    assert b"".join(tokenizer.token_bytes(one) for one in ids) == text.encode()
+    assert tokenizer.decode(np.array(ids)) == text
+
+
+def test_special_tokens_stand_for_their_own_text(tokenizer: Tokenizer) -> None:
+    end = tokenizer.eos_id
+    assert end is not None and tokenizer.token_bytes(end) == b"<|endoftext|>"
+    assert tokenizer.decode([end]) == "<|endoftext|>"
+    assert tokenizer.decode([end], skip_special=True) == ""
+
+
+def test_an_id_that_no_token_has_is_nothing(tokenizer: Tokenizer) -> None:
+    beyond = tokenizer.vocab_size + 5
+    assert tokenizer.token_bytes(beyond) == b"" and tokenizer.token_text(beyond) == ""
+    assert tokenizer.decode([beyond]) == ""
+
+
+def test_vocab_size_counts_gaps(tmp_path: Path) -> None:
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "b": 9}, unk_token="a"))
+    assert Tokenizer(backend).vocab_size == 10
+    assert Tokenizer(tokenizers.Tokenizer(tokenizers.models.BPE())).vocab_size == 0
+
+
+def test_the_digest_is_of_the_file_that_save_writes(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    tokenizer.save(tmp_path)
+    content = (tmp_path / "tokenizer.json").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == tokenizer.sha256
+    made = Tokenizer(tokenizer.backend)
+    made.save(tmp_path / "made")
+    content = (tmp_path / "made" / "tokenizer.json").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == made.sha256
+
+
+def test_a_saved_template_stands_in_both_places(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    Tokenizer(tokenizer.backend, {"eos_token": "<|endoftext|>"}, "a\r\nb\n").save(tmp_path)
+    assert (tmp_path / "chat_template.jinja").read_bytes() == b"a\r\nb\n"
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["chat_template"] == "a\r\nb\n"
+
+
+def test_special_tokens_of_a_config_are_text_or_objects() -> None:
+    assert token_content("<s>") == token_content({"content": "<s>"}) == "<s>"
+    assert token_content(None) is None and token_content({}) is None
