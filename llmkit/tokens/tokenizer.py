@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 
 from llmkit.formats.digest import digest_bytes
 from llmkit.tokens.pieces import piece_reader
@@ -73,6 +75,14 @@ class Tokenizer:
         """
         added = self._added.get(token_id)
         return added.encode() if added is not None else self._read(self.token_text(token_id))
+
+    @functools.cached_property
+    def byte_lengths(self) -> NDArray[np.int64]:
+        """(vocab_size,) UTF-8 bytes of text behind each id; special tokens stand for no text."""
+        added = self.backend.get_added_tokens_decoder()
+        special = {number for number, token in added.items() if token.special}
+        sizes = (0 if one in special else len(self.token_bytes(one)) for one in range(self.vocab_size))
+        return np.fromiter(sizes, np.int64, count=self.vocab_size)
 
     def token_text(self, token_id: int) -> str:
         """The piece as the vocabulary stores it; empty where no token has this id."""

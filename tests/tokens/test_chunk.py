@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from llmkit.tokens.load import load_tokenizer
 
 from llmkit.errors import UsageError
 from llmkit.tokens.chunk import chunks, truncate
+from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.spans import Spans, token_spans
 
 LICENSE = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")[:3000]

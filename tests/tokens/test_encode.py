@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from llmkit.tokens.load import load_tokenizer
-from llmkit.tokens.tokenizer import Tokenizer
 
 from llmkit.errors import ConfigError
 from llmkit.formats.documents import Document
 from llmkit.tokens.encode import PIECE_CHARS, EncodeOptions, encode_documents, encode_pairs
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.tokenizer import Tokenizer
 
 LICENSE = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")
 

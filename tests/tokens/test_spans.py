@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from llmkit.tokens.load import load_tokenizer
 
+from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.ordinary import ordinary_backend
 from llmkit.tokens.spans import Spans, pad_spans, token_spans
 

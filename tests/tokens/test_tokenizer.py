@@ -62,3 +62,10 @@ def test_a_saved_template_stands_in_both_places(tokenizer: Tokenizer, tmp_path: 
 def test_special_tokens_of_a_config_are_text_or_objects() -> None:
     assert token_content("<s>") == token_content({"content": "<s>"}) == "<s>"
     assert token_content(None) is None and token_content({}) is None
+
+
+def test_byte_lengths_are_those_of_the_text_and_none_for_special_tokens(tokenizer: Tokenizer) -> None:
+    text = "Licence — 日本 🤖"
+    assert tokenizer.byte_lengths[tokenizer.encode(text)].sum() == len(text.encode())
+    assert tokenizer.byte_lengths[tokenizer.eos_id] == 0
+    assert len(tokenizer.byte_lengths) == tokenizer.vocab_size

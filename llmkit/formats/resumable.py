@@ -1,0 +1,64 @@
+"""A folder made in parts: whole or absent under its name, and its parts found again when interrupted.
+
+`.OUT.partial/` stands beside OUT while it is made, with the key of the job in it. A job with the same key
+goes on in it; another job starts afresh.
+"""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from llmkit.errors import UsageError
+from llmkit.formats.atomic import replace_folder, sync_file, sync_folder, write_atomic
+
+_KEY, _LOCK = ".key", ".lock"
+
+
+def partial_path(path: Path) -> Path:
+    """Where the parts of `path` are kept."""
+    return path.parent / f".{path.name}.partial"
+
+
+@contextmanager
+def resumable_folder(path: Path, key: str) -> Iterator[Path]:
+    """Yield a folder, empty or as an interrupted job with the same key left it; it becomes `path` at the end.
+
+    An existing folder at `path` is replaced as a whole, and only then. An error leaves the parts.
+
+    Raises:
+        UsageError: another process is at work on it.
+    """
+    partial = partial_path(path)
+    partial.mkdir(parents=True, exist_ok=True)
+    with (partial / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however that ends
+        except BlockingIOError:
+            raise UsageError(
+                f"{path}: another process is making it", hint="wait for it, or choose another name with -o"
+            ) from None
+        if not (partial / _KEY).exists() or (partial / _KEY).read_text() != key:
+            _empty(partial)
+            write_atomic(partial / _KEY, key.encode())
+        yield partial
+        for name in (_KEY, _LOCK):
+            (partial / name).unlink()
+        for file in partial.rglob("*"):
+            if file.is_file():
+                sync_file(file)
+        sync_folder(partial)
+        replace_folder(partial, path)
+
+
+def forget_partial(path: Path) -> None:
+    """Remove what an interrupted job left of `path`."""
+    shutil.rmtree(partial_path(path), ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.name == _LOCK:
+            continue
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
