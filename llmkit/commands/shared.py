@@ -1,7 +1,7 @@
 """Options and reports that several subcommands share."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,7 +64,7 @@ def print_lines(records: Iterable[Any]) -> None:
     sys.stdout.buffer.flush()
 
 
-def align(rows: list[tuple[str, ...]], *, right: tuple[int, ...] = ()) -> str:
+def align(rows: Sequence[tuple[str, ...]], *, right: tuple[int, ...] = ()) -> str:
     """Rows as columns two spaces apart; the columns numbered in `right` are flush right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = (

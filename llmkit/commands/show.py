@@ -21,7 +21,7 @@ def show(
     tensors: Annotated[bool, Option("--tensors", help="List every tensor; with --json one a line.")] = False,
     vocab: Annotated[bool, Option("--vocab", help="Dump a vocabulary: id, piece, text and bytes.")] = False,
     row: Annotated[
-        int | None, Option("--row", metavar="N", help="One row of a shard folder, from 0.")
+        int | None, Option("--row", metavar="N", help="One row of a shard folder, from 0; -1: the last.")
     ] = None,
     decode: Annotated[bool, Option("--decode", help="With --row: as text too, by the -t tokenizer.")] = False,
     tokenizer: Annotated[
@@ -53,9 +53,12 @@ def show(
     if decode and tokenizer is None:
         raise UsageError("--decode needs a tokenizer", hint="llmkit show shards --row 0 --decode -t tok")
     from llmkit.commands.show_model_text import tensors_text
+    from llmkit.commands.show_shards_text import row_text, trace_text, verified_text
     from llmkit.commands.show_text import report_text
     from llmkit.commands.terminal import text_width
     from llmkit.workflows import show as workflow
+    from llmkit.workflows.show_rows import show_row, trace_document
+    from llmkit.workflows.show_shards import verify_shards
 
     def to_text(report: Any) -> str:
         return report_text(report, width=text_width(), color=ctx.obj.console.uses_color(sys.stdout))
@@ -66,6 +69,13 @@ def show(
         print_lines(listed) if as_json else print(tensors_text(list(listed)))
     elif vocab:
         print_lines(workflow.pieces_of(path))
+    elif row is not None:
+        print_report(show_row(path, row, tokenizer, decode=decode), as_json, row_text)
+    elif trace is not None:
+        found = trace_document(path, trace)
+        print_lines(found) if as_json else print(trace_text(found))
+    elif verify:
+        print_report(verify_shards(path), as_json, verified_text)
     else:
         for number, one in enumerate(given):
             if number and not as_json:

@@ -1,15 +1,17 @@
 """The reports of `llmkit show` as text for people: a line that names the artefact, facts, tables, curves."""
 
-from llmkit.commands.facts import Facts, facts_lines, indented, title_line
+from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_line, visible
 from llmkit.commands.shared import align
 from llmkit.commands.show_model_text import model_text
 from llmkit.commands.show_run_text import run_text
+from llmkit.commands.show_shards_text import shards_text
 from llmkit.commands.values import format_bytes
 from llmkit.workflows.show import Report
 from llmkit.workflows.show_adapter import AdapterReport
 from llmkit.workflows.show_model import ModelReport
 from llmkit.workflows.show_records import Lengths, RecordsReport
 from llmkit.workflows.show_run import RunReport
+from llmkit.workflows.show_shards import ShardsReport
 from llmkit.workflows.show_tokenizer import TokenizerReport
 
 
@@ -26,6 +28,8 @@ def report_text(report: Report, *, width: int, color: bool) -> str:
             return tokenizer_text(report, width=width)
         case RecordsReport():
             return records_text(report, width=width)
+        case ShardsReport():
+            return shards_text(report, width=width)
 
 
 def tokenizer_text(report: TokenizerReport, *, width: int) -> str:
@@ -34,7 +38,7 @@ def tokenizer_text(report: TokenizerReport, *, width: int) -> str:
         f"{one.piece} {one.id:,}" + (f" ({', '.join(one.roles)})" if one.roles else "")
         for one in report.special_tokens
     ]
-    shown = special[:12] + ([f"and {len(special) - 12} more"] if len(special) > 12 else [])
+    shown = special[:12] + ([f"and {len(special) - 12:,} more"] if len(special) > 12 else [])
     merges = "" if report.merges is None else f", {report.merges:,} merges"
     template = report.chat_template
     facts: Facts = [
@@ -69,7 +73,7 @@ def adapter_text(report: AdapterReport, *, width: int) -> str:
         *report.refused_by.items(),
     ]
     rows = [
-        (one.name, str(one.modules), ", ".join(map(str, one.ranks)) or "-", f"{one.parameters:,}")
+        (visible(one.name), str(one.modules), ", ".join(map(str, one.ranks)) or "-", f"{one.parameters:,}")
         for one in report.modules
     ]
     table = align([("module", "count", "rank", "parameters"), *rows], right=(1, 2, 3))
@@ -85,11 +89,11 @@ def records_text(report: RecordsReport, *, width: int) -> str:
     facts: Facts = [
         ("records", f"{report.records:,}"),
         ("lines", None if report.lines is None else f"{report.lines:,}"),
-        ("text", _lengths(report.text_bytes, "bytes")),
-        ("tokens", _lengths(report.tokens, "tokens")),
+        ("text", _lengths(report.text_bytes, "byte")),
+        ("tokens", _lengths(report.tokens, "token")),
         ("highest id", None if report.highest_token_id is None else f"{report.highest_token_id:,}"),
-        ("masked", f"{report.masked_records:,} records" if report.masked_records else None),
-        ("messages", _lengths(report.messages, "messages")),
+        ("masked", plural(report.masked_records, "record") if report.masked_records else None),
+        ("messages", _lengths(report.messages, "message")),
         ("roles", ", ".join(f"{role} {count:,}" for role, count in report.roles.items()) or None),
         ("fields", fields),
     ]
@@ -105,12 +109,12 @@ def _rank(report: AdapterReport) -> str | None:
 def _lengths(lengths: Lengths | None, unit: str) -> str | None:
     if lengths is None:
         return None
-    total = f"{lengths.total:,} {unit}"
+    total = plural(lengths.total, unit)
     if lengths.total == lengths.longest:
         return total
     if lengths.shortest == lengths.longest:
         return f"{total}; {lengths.longest:,} a record"
-    return f"{total}; {lengths.shortest:,} to {lengths.longest:,} a record, mean {lengths.mean:,.0f}"
+    return f"{total}; {lengths.shortest:,} to {lengths.longest:,} a record, mean {lengths.mean:,.1f}"
 
 
 def _quoted(text: str) -> str:

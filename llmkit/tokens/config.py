@@ -12,6 +12,9 @@ TokenizeMode = (
 Keep = Literal["head", "tail", "middle", "ends"]
 RawType = Literal["u2", "u4"]
 RowFormat = Literal["text", "tsv", "jsonl", "json"]
+Strategy = Literal["best-fit", "greedy", "concat"]
+LongDocuments = Literal["split", "truncate", "drop"]
+Boundary = Literal["auto", "none", "bos", "eos", "both"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,3 +102,36 @@ _BELONGS_TO: dict[str, tuple[TokenizeMode, ...]] = {
     "eos": ("count", "ids", "pieces", "offsets", "view", "raw", "jsonl", "truncate", "chunk"),
 }
 _FLAGS = {"max_tokens": "max", "prices": "price"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackConfig:
+    """How `llmkit pack` makes rows of documents."""
+
+    seq_len: int = 1024
+    """Targets of a row: it stores seq_len + 1 ids, which are seq_len inputs and seq_len targets."""
+    strategy: Strategy = "best-fit"
+    """best-fit: the fullest row with room, over all documents; greedy: the present row or a new one, in order;
+    concat: end to end, cut where a row ends."""
+    long: LongDocuments = "split"
+    """What becomes of a document longer than a row."""
+    boundary: Boundary = "auto"
+    """Tokens put around each document, where it has not got them; auto: those that the tokenizer has."""
+    shuffle: bool = True
+    """Whether rows are put into a random order; otherwise into that of their first documents."""
+    seed: int = 0
+    shard_tokens: int = 100_000_000
+    """Ids of a shard, about."""
+
+    def __post_init__(self) -> None:
+        for name in ("seq_len", "shard_tokens"):
+            if getattr(self, name) < 1:
+                flag = name.replace("_", "-")
+                raise UsageError(
+                    f"--{flag} must be at least 1 (found {getattr(self, name)})", hint=f"--{flag} 1024"
+                )
+
+    @property
+    def row_length(self) -> int:
+        """Ids stored in a row."""
+        return self.seq_len + 1

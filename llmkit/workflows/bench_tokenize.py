@@ -20,7 +20,7 @@ from llmkit.tokens.config import PackConfig
 from llmkit.tokens.encode import encode_documents
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.workflows.pack import pack_files
+from llmkit.workflows.pack import PackSources, pack_files
 
 PEER = "tokenizers encode_batch"
 PACKAGES = ("tokenizers", "numpy", "zstandard", "msgspec")
@@ -139,12 +139,5 @@ def _to_arrays_of(documents: list[Document], tokenizer: Tokenizer) -> int:
 
 
 def _to_shards(corpus: Path, tokenizer_path: Path, out: Path) -> object:
-    return pack_files(
-        [corpus],
-        out,
-        PackConfig(),
-        tokenizer_path=tokenizer_path,
-        force=True,
-        invocation=Invocation("bench tokenize"),
-        progress=SILENT,
-    )
+    sources = PackSources(inputs=[corpus], out=out, tokenizer=tokenizer_path, force=True)
+    return pack_files(sources, PackConfig(), invocation=Invocation("bench tokenize"), progress=SILENT)

@@ -21,14 +21,12 @@ from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file
 from llmkit.formats.documents import list_files
 from llmkit.formats.provenance import Invocation
-from llmkit.formats.shards import ShardFolder
+from llmkit.formats.shards import INDEX, ShardFolder, ShardIndex
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.progress import Progress
 from llmkit.tokens.config import PackConfig
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.train.data import JoinedRows, RowSource
-
-SHARD_INDEX = "index.json"
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def open_data(
             f"{other}: documents beside shards ({folders[0]})",
             hint=f"llmkit pack -t TOKENIZER {other} -o shards2",
         )
-    inputs = {path.name: digest_file(path / SHARD_INDEX) for path in folders}
+    inputs = {path.name: digest_file(path / INDEX) for path in folders}
     if not folders:
         folders = [_pack(paths, packing, invocation, progress)]
         inputs = {folders[0].name: folders[0].name}
@@ -97,7 +95,7 @@ def open_data(
 
 def is_shard_folder(path: Path) -> bool:
     """Whether a path is a folder that `llmkit pack` wrote."""
-    return (path / SHARD_INDEX).is_file()
+    return (path / INDEX).is_file()
 
 
 def bytes_of_tokens(tokenizer: Tokenizer | None, data: PretrainData, vocab_size: int) -> NDArray[Any] | None:
@@ -106,12 +104,8 @@ def bytes_of_tokens(tokenizer: Tokenizer | None, data: PretrainData, vocab_size:
     None where neither is known. Special tokens stand for no text.
     """
     if tokenizer is not None:
-        special = {i for i in (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) if i is not None}
-        sizes = [
-            0 if i in special or i >= tokenizer.vocab_size else len(tokenizer.token_bytes(i))
-            for i in range(vocab_size)
-        ]
-        return np.array(sizes, dtype=np.int64)
+        known = tokenizer.byte_lengths[:vocab_size]
+        return np.pad(known, (0, vocab_size - len(known)))
     if data.bytes_per_token is not None:
         return np.full(vocab_size, data.bytes_per_token)
     return None
@@ -151,7 +145,7 @@ def _check(
     folder: Path,
     shards: ShardFolder,
     first_folder: Path,
-    first: Any,
+    first: ShardIndex,
     tokenizer: Tokenizer | None,
     seq_len: int | None,
 ) -> None:
@@ -179,7 +173,7 @@ def _check(
 
 def _pack(paths: Sequence[Path], packing: Packing, invocation: Invocation, progress: Progress) -> Path:
     """The packed rows of some documents, from the cache where they are there already."""
-    from llmkit.workflows.pack import pack_files
+    from llmkit.workflows.pack import PackSources, pack_files
 
     if packing.tokenizer is None or packing.tokenizer_path is None:
         raise UsageError(
@@ -191,14 +185,8 @@ def _pack(paths: Sequence[Path], packing: Packing, invocation: Invocation, progr
         target = packing.cache / digest_bytes(msgspec.json.encode(key, order="sorted"))[:16]
         if not is_shard_folder(target):
             progress.note(f"packing {len(files)} file{'s' * (len(files) != 1)} into {target}")
-            pack_files(
-                files,
-                target,
-                packing.config,
-                tokenizer_path=packing.tokenizer_path,
-                invocation=invocation,
-                progress=progress,
-            )
+            sources = PackSources(inputs=files, out=target, tokenizer=packing.tokenizer_path)
+            pack_files(sources, packing.config, invocation=invocation, progress=progress)
     return target
 
 

@@ -1,6 +1,5 @@
 """What a run will do and take, worked out before any of it: the recipe, memory, disk and time."""
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from llmkit.errors import ResourceError, UsageError
 from llmkit.estimate.flops import train_flops_per_token
 from llmkit.estimate.parameters import count_parameters
+from llmkit.formats.disk import free_bytes
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
@@ -184,7 +184,7 @@ def plan_run(
         memory_available_bytes=available_memory_bytes(setup.device),
         checkpoint_bytes=size,
         disk_bytes=size * (config.keep + 1),
-        disk_free_bytes=_free_bytes(out),
+        disk_free_bytes=free_bytes(out),
         step_seconds=step_seconds,
         total_seconds=step_seconds * recipe.steps,
         time_source=source,
@@ -203,7 +203,7 @@ def check_resources(setup: Setup, config: PretrainConfig, model: ModelConfig, ou
             f"training takes about {needed:,} bytes of memory (found {available:,} available)",
             hint="--micro-batch-rows 1, shorter rows, or a smaller --preset",
         )
-    disk, free = checkpoint_bytes(count_parameters(model).total) * (config.keep + 1), _free_bytes(out)
+    disk, free = checkpoint_bytes(count_parameters(model).total) * (config.keep + 1), free_bytes(out)
     if disk > free:
         raise ResourceError(
             f"{out}: {config.keep} checkpoints and one being written take about {disk:,} bytes "
@@ -253,10 +253,3 @@ def _step_seconds(setup: Setup, model: ModelConfig, data: PretrainData, peak: Pe
         seconds.append(time.perf_counter() - begin)
     trainer.close()
     return min(seconds), "measured step"
-
-
-def _free_bytes(out: Path) -> int:
-    folder = out.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

@@ -9,18 +9,13 @@ import msgspec
 
 from llmkit.formats.provenance import read_provenance
 from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.patterns import GPT2, GPT4, QWEN2
 from llmkit.tokens.tokenizer import Tokenizer
 
 LONGEST = 8
+PATTERNS = {"gpt2": GPT2, "gpt4": GPT4, "qwen2": QWEN2}
+"""The patterns with a name; Llama 3 cuts as GPT-4 does."""
 _ROLES = ("bos", "eos", "pad")
-_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
-_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-PATTERNS = {
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": "gpt2",
-    rf"{_WORDS}|\p{{N}}{{1,3}}{_REST}": "llama3",
-    rf"{_WORDS}|\p{{N}}{_REST}": "qwen2",
-}
-"""Patterns by the names that llama.cpp gives them."""
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +53,7 @@ class TokenizerReport(msgspec.Struct, frozen=True, kw_only=True):
     merges: int | None
     special_tokens: list[SpecialToken]
     pre_tokenizer: str
-    """gpt2, gpt4, llama3, …; `none`, or `other` for a pattern without a name."""
+    """gpt2, gpt4 or qwen2; `other` for a pattern without a name; the steps' types, or `none`, without one."""
     pattern: str | None
     """The pattern that cuts text into words before merging."""
     normalizer: list[str]
@@ -151,7 +146,8 @@ def _pre_tokenizer(part: dict[str, Any] | None) -> tuple[str, str | None]:
     steps = _steps(part, "pretokenizers")
     patterns = [step["pattern"]["Regex"] for step in steps if "Regex" in step.get("pattern", {})]
     if patterns:
-        return next((PATTERNS[one] for one in patterns if one in PATTERNS), "other"), " then ".join(patterns)
+        names = [name for name, pattern in PATTERNS.items() if pattern in patterns]
+        return names[0] if names else "other", " then ".join(patterns)
     if any(step["type"] == "ByteLevel" and step.get("use_regex", True) for step in steps):
         return "gpt2", None  # the pattern that the library has built in
     return ", ".join(step["type"] for step in steps) or "none", None

@@ -48,6 +48,12 @@ def read_texts(
     Raises:
         MissingError, DataError: as `read_documents`; also a chat that the template cannot render.
     """
+    document_from = text_reader(tokenizer, generation_prompt=generation_prompt)
+    yield from read_documents(inputs, text_field=field, on_bad=on_bad, document_from=document_from)
+
+
+def text_reader(tokenizer: Tokenizer, *, generation_prompt: bool = False) -> Callable[[Line, str], Document]:
+    """What makes a document of a jsonl record and the key of its text: see `read_texts`."""
 
     def document_from(line: Line, field: str) -> Document:
         if not _is_chat(line.record, field):
@@ -61,7 +67,7 @@ def read_texts(
         identity = record_id(line)
         return Document(identity or content_id(text), text, line.file, line.number, line.record)
 
-    yield from read_documents(inputs, text_field=field, on_bad=on_bad, document_from=document_from)
+    return document_from
 
 
 def is_chat(document: Document, field: str) -> bool:
