@@ -14,10 +14,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from llmkit.commands.coercion import use_plain_coercion
 from llmkit.commands.console import ColorChoice, Console
 from llmkit.commands.settings import read_settings, setting_name, to_toml, words_of
 from llmkit.formats.provenance import Invocation, portable
 
+use_plain_coercion()  # before any command is built: half of what a short one takes
 HELP_NAMES = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 HOW_NOT_WHAT = frozenset(  # settings that say where, how loud and how fast: no part of an artefact's record
     {
@@ -70,7 +72,7 @@ class Command(TyperCommand):
         path = _value_of("--config", args)
         if path is not None and not ctx.resilient_parsing:
             params = [param for param in self.params if param.name not in ("config", "print_config")]
-            ctx.default_map = read_settings(Path(path), params, f"llmkit {self.name}")
+            ctx.default_map = read_settings(Path(path), params, ctx.command_path)
         if "--print-config" in args:  # what is required may come later
             for param in self.params:
                 param.required = False

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 Facts = list[tuple[str, str | Sequence[str] | None]]
 """A name and what is to be said; a list of items is broken between items only. None is left out."""
 UNBROKEN = "\N{NO-BREAK SPACE}"
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 def facts_lines(facts: Facts, width: int) -> list[str]:
     """`name  what`, indented, wrapped to the width; facts that are None or empty are left out."""
-    known = [(name, _joined(what)) for name, what in facts if what]
+    known = [(name, visible(_joined(what))) for name, what in facts if what]
     column = max((len(name) for name, _ in known), default=0)
     lines = []
     for name, what in known:
@@ -27,7 +28,12 @@ def facts_lines(facts: Facts, width: int) -> list[str]:
 
 def title_line(path: str, kind: str, detail: str | None = None) -> str:
     """`PATH: kind, detail`: the first line of a report."""
-    return f"{path}: {kind}" + (f", {detail}" if detail else "")
+    return visible(f"{path}: {kind}" + (f", {detail}" if detail else ""))
+
+
+def visible(text: str) -> str:
+    """Control characters as \\xNN: a file's own words cannot steer the terminal."""
+    return text.translate(_CONTROL)
 
 
 def indented(text: str) -> list[str]:
@@ -35,9 +41,9 @@ def indented(text: str) -> list[str]:
     return [f"  {line}".rstrip() for line in text.split("\n")]
 
 
-def plural(count: int | None, noun: str) -> str:
-    """`1 layer`, `2 layers`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def plural(count: int, noun: str) -> str:
+    """`1 layer`, `2 layers`, `1,000 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _joined(what: str | Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Values as people type them: counts and sizes with a suffix."""
 
 import re
+from decimal import Decimal
 
 from typer import BadParameter
 
@@ -8,6 +9,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "b": 3, "t": 4}
 _NUMBER = re.compile(
     r"(?P<number>[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(?P<suffix>[kmgbt]?)(?P<binary>i?)(?P<unit>b?)", re.I
 )
+_MOST_DIGITS = 30
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TIME = re.compile(r"(?P<number>[0-9]*\.?[0-9]+)\s*(?P<unit>[smhd]?)", re.I)
 
@@ -28,7 +30,10 @@ def parse_count(text: str | int) -> int:
     suffix, unit = match["suffix"].lower(), match["unit"]
     if suffix == "b" and not unit:  # 512B is bytes, 7b is billions in no file size: B alone means bytes
         suffix = ""
-    value = float(match["number"]) * (1024 if match["binary"] else 1000) ** _POWERS[suffix]
+    number = Decimal(match["number"])  # exact, where a float is not
+    if number.adjusted() > _MOST_DIGITS:
+        raise BadParameter(f"{text!r} is beyond all counting")
+    value = number * (1024 if match["binary"] else 1000) ** _POWERS[suffix]
     if value != int(value):
         raise BadParameter(f"{text!r} is not a whole number")
     return int(value)

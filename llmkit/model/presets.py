@@ -4,11 +4,11 @@ The ladder is qwen3-shaped: grouped queries, RMSNorm on query and key heads, Swi
 vocabularies fit its sizes; `pretrain` takes the tokenizer's instead.
 """
 
-from dataclasses import asdict
 from typing import Any
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.model.config import ModelConfig
+from llmkit.model.reshape import reshape
 
 
 def _ladder(
@@ -195,22 +195,6 @@ def preset(name: str, **overrides: Any) -> ModelConfig:
             hint=f"did you mean {guess}?" if guess else f"presets: {', '.join(PRESETS)}",
         )
     base = PRESETS[name]
-    fields = asdict(base)
-    for key in overrides:
-        if key not in fields:
-            guess = nearest(key, fields)
-            raise ConfigError(
-                f"a model has no field {key!r}", hint=f"did you mean {guess}?" if guess else ", ".join(fields)
-            )
     hidden_size = overrides.get("hidden_size", base.hidden_size)
-    if "num_attention_heads" in overrides and base.num_key_value_heads == base.num_attention_heads:
-        fields["num_key_value_heads"] = 0
-    if {"num_attention_heads", "hidden_size"} & overrides.keys() and _is_plain_head(base):
-        fields["head_dim"] = 0
-    if base.intermediate_size * hidden_size % base.hidden_size == 0:
-        fields["intermediate_size"] = base.intermediate_size * hidden_size // base.hidden_size
-    return ModelConfig(**{**fields, **overrides})
-
-
-def _is_plain_head(config: ModelConfig) -> bool:
-    return config.head_dim * config.num_attention_heads == config.hidden_size
+    intermediate_size = -(-base.intermediate_size * hidden_size // base.hidden_size)  # rounded up
+    return reshape(base, {"intermediate_size": intermediate_size, **overrides})

@@ -96,10 +96,12 @@ class Tokenizer:
         """Write a folder's tokenizer files; transformers.AutoTokenizer opens them.
 
         The chat template stands in its own file, which current readers take, and in tokenizer_config.json
-        for older ones.
+        for older ones. A config without a class gets the one that takes tokenizer.json as it is: left to
+        choose by a model's type, transformers builds another tokenizer around the vocabulary.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        config = {key: value for key, value in self.config.items() if key != "chat_template"}
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", **self.config}
+        config.pop("chat_template", None)
         if self.chat_template is not None:
             config["chat_template"] = self.chat_template
             (folder / CHAT_TEMPLATE).write_text(self.chat_template, encoding="utf-8", newline="")

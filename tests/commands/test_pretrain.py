@@ -415,7 +415,7 @@ def test_too_little_disk_or_memory_is_found_before_the_start(
 ) -> None:
     from llmkit.workflows import pretrain_plan
 
-    for name, message in (("_free_bytes", "checkpoints"), ("available_memory_bytes", "memory")):
+    for name, message in (("free_bytes", "checkpoints"), ("available_memory_bytes", "memory")):
         with monkeypatch.context() as patch:
             patch.setattr(pretrain_plan, name, lambda place: 1000)
             done = pretrain()

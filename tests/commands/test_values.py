@@ -17,6 +17,7 @@ from llmkit.commands.values import format_bytes, format_count, format_seconds, p
             ("2T", 2 * 10**12),
             (".5k", 500),
             (9, 9),
+            ("9007199254740993", (1 << 53) + 1),  # no float has it
         ),
     ],
 )
@@ -24,7 +25,7 @@ def test_counts_read_as_people_type_them(text: str, value: int) -> None:
     assert parse_count(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "k", "1.5", "-3", "12q", "5i", "1e", "0x10", "64 000 k b"])
+@pytest.mark.parametrize("text", ["", "k", "1.5", "-3", "12q", "5i", "1e", "0x10", "64 000 k b", "1e999"])
 def test_what_is_no_whole_number_is_refused(text: str) -> None:
     with pytest.raises(BadParameter):
         parse_count(text)

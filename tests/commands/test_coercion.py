@@ -1,0 +1,151 @@
+"""Words become the values that typer's own pydantic makes of them, and what it refuses is refused better."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+import typer.core
+from typer import Argument, BadParameter, Option
+
+from llmkit.commands.base import Command, build_command
+from llmkit.commands.coercion import plain_param, use_plain_coercion
+from llmkit.commands.values import parse_count
+
+Seen = dict[str, Any]
+Call = Callable[..., Seen]
+
+
+def _job(
+    ctx: typer.Context,
+    paths: Annotated[list[Path] | None, Argument(metavar="PATH...")] = None,
+    word: Annotated[Literal["first", "last"], Option()] = "first",
+    count: Annotated[int, Option(min=1)] = 3,
+    rate: Annotated[float | None, Option()] = None,
+    rates: Annotated[list[float] | None, Option("--rates")] = None,
+    name: Annotated[str | None, Option()] = None,
+    out: Annotated[Path | None, Option("--out", "-o")] = None,
+    size: Annotated[int | None, Option(parser=parse_count)] = None,
+    mask: Annotated[bool, Option()] = True,
+    tie: Annotated[bool | None, Option()] = None,
+) -> None:
+    """A command with a flag of every type."""
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> Call:
+    """What the command is given for some words, by this module."""
+    monkeypatch.setattr(typer.core, "build_runtime_param", plain_param)
+    return _caller(build_command("job", _job))
+
+
+@pytest.fixture
+def typers_own() -> Call:
+    """The same by typer, with pydantic."""
+    return _caller(build_command("job", _job))
+
+
+def _caller(command: Command) -> Call:
+    def call(*words: str, settings: Seen | None = None) -> Seen:
+        with command.make_context("job", list(words), default_map=settings) as ctx:
+            return dict(ctx.params)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("a", "-", "b/c"),
+        ("--word", "last", "--count", "7", "--rate", "1e-3", "--name", "7", "--out", "x/y"),
+        ("--rates", "1", "--rates", "2.5", "--size", "64Ki", "--no-mask", "--tie"),
+        ("--count", " 5 ", "--rate", "3", "--no-tie", "-o", "-"),
+    ],
+)
+def test_words_are_the_values_that_typer_makes_of_them(
+    plain: Call, typers_own: Call, words: tuple[str, ...]
+) -> None:
+    assert plain(*words) == typers_own(*words)
+
+
+def test_settings_of_a_file_are_as_well(plain: Call, typers_own: Call) -> None:
+    settings = {
+        **{"paths": ["a", "b"], "word": "last", "count": 9, "rate": 2, "rates": [1, 2.5], "name": "n"},
+        **{"out": "x", "size": 64, "mask": False, "tie": True},
+    }
+    assert plain(settings=settings) == typers_own(settings=settings)
+    assert {type(value) for value in plain(settings=settings)["rates"]} == {float}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--word", "lust"), "'lust' is not one of first, last; did you mean last?"),
+        (("--count", "many"), "'many' is not a whole number"),
+        (("--count", "1.5"), "'1.5' is not a whole number"),
+        (("--count", "0"), "'0' is below 1"),
+        (("--rates", "1", "--rates", "x"), "'x' is not a number"),
+        (("--size", "much"), "'much' is not a number such as 512"),
+    ],
+)
+def test_wrong_words_are_refused_by_both_and_the_flag_is_named(
+    plain: Call, typers_own: Call, words: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(BadParameter):
+        typers_own(*words)
+    with pytest.raises(BadParameter) as caught:
+        plain(*words)
+    message = caught.value.format_message()
+    assert says in message and f"'{words[-2]}'" in message
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"count": True}, {"count": 1.5}, {"rate": "fast"}, {"rate": [1]}, {"mask": "perhaps"}),
+        *({"paths": "one"}, {"out": 3}, {"out": ["x"]}, {"word": 1}, {"tie": 2}),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_refused(plain: Call, settings: Seen) -> None:
+    with pytest.raises(BadParameter):
+        plain(settings=settings)
+
+
+def test_types_that_it_does_not_know_are_left_to_typer(plain: Call) -> None:
+    def rare(
+        pair: Annotated[tuple[int, str], Option()] = (1, "a"),
+        share: Annotated[float, Option(max=1.0)] = 0.5,
+        there: Annotated[Path | None, Option(exists=True)] = None,
+    ) -> None:
+        """A command of rare types."""
+
+    call = _caller(build_command("rare", rare))
+    assert call("--pair", "2", "b")["pair"] == (2, "b")
+    for words in (("--share", "2"), ("--there", "/no/such/file")):
+        with pytest.raises(BadParameter):
+            call(*words)
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """typer as it was before."""
+    before = typer.core.build_runtime_param  # type: ignore[attr-defined]
+    yield
+    typer.core.build_runtime_param = before  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("restored")
+def test_it_is_switched_on_for_the_whole_process() -> None:
+    use_plain_coercion()
+    with pytest.raises(BadParameter, match="below 1"):
+        _caller(build_command("job", _job))("--count", "0")
+
+
+def test_a_command_then_runs_without_pydantic(shell: Callable[..., Any]) -> None:
+    line = (
+        'python -c "import sys; from llmkit.commands.coercion import use_plain_coercion as use; use();'
+        " from llmkit.cli import run; status = run(['kv-estimate', '--preset', 'tiny', '--batch', '2']);"
+        " print('pydantic' in sys.modules, status, file=sys.stderr)\""
+    )
+    assert shell(line).err.strip() == "False 0"

@@ -1,0 +1,158 @@
+"""llmkit kv-estimate on the command line: text, JSON, flags, the gate, and what it loads."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+
+def test_a_config_is_text_for_people_and_json_for_programs(
+    llmkit_run: Run, tiny_model: Callable[..., Path]
+) -> None:
+    folder = tiny_model("model")
+    text = llmkit_run("kv-estimate", folder, "--context", "4k", "--batch", "8")
+    assert (text.status, text.err) == (0, "")
+    assert "8 sequences of 4,000 tokens in float32" in text.text
+    report = json.loads(llmkit_run("kv-estimate", folder, "-c", "4Ki", "-b", 8, "--json").out)
+    assert report["schema"] == "llmkit.kv-estimate/1"
+    # 2 layers, 1 key/value head of 4, float32
+    assert (report["kv_bytes_per_token"], report["kv_bytes"]) == (64, 64 * 4096 * 8)
+    assert report["total_bytes"] == report["kv_bytes"] + report["weights_bytes"]
+    assert (report["context"], report["batch"], report["fits"]) == (4096, 8, None)
+
+
+def test_stdin_gives_what_config_json_gives(
+    llmkit_run: Run, tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_model("model")
+    monkeypatch.chdir(folder)
+    named = llmkit_run("kv-estimate", "config.json", "--json")
+    content = (folder / "config.json").read_bytes()
+    assert named.status == 0
+    assert llmkit_run("kv-estimate", "-", "--json", stdin=content).out == named.out
+    assert llmkit_run("kv-estimate", "--json", stdin=content).out == named.out
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--layers", 32, "--kv-heads", 8, "--head-dim", 128),
+        ("--num-hidden-layers", 32, "--num-key-value-heads", 8, "--head-dim", 128),
+        ("--layers", 32, "--heads", 32, "--kv-heads", 8, "--hidden-size", 4096),
+    ],
+)
+def test_flags_alone_are_a_cache_and_stdin_is_left_alone(llmkit_run: Run, flags: tuple[object, ...]) -> None:
+    done = llmkit_run("kv-estimate", *flags, "--json", stdin=b"no config at all")
+    assert done.status == 0, done.err
+    report = json.loads(done.out)
+    assert report["kv_bytes_per_token"] == 131_072
+    assert report["weights_bytes"] is report["total_bytes"] is report["parameters"] is None
+
+
+def test_every_size_by_flag_is_a_model(llmkit_run: Run) -> None:
+    shape = ("--layers", 32, "--heads", 32, "--kv-heads", 8, "--hidden-size", 4096)
+    rest = ("--intermediate-size", 14336, "--vocab-size", 128256)
+    report = json.loads(llmkit_run("kv-estimate", *shape, *rest, "--json").out)
+    assert (report["parameters"], report["model_type"]) == (8_030_261_248, "llama")
+    tied = json.loads(llmkit_run("kv-estimate", *shape, *rest, "--tie-word-embeddings", "--json").out)
+    assert tied["parameters"] == 8_030_261_248 - 128_256 * 4096
+
+
+def test_flags_change_a_preset(llmkit_run: Run) -> None:
+    def layers(*flags: object) -> int:
+        return json.loads(llmkit_run("kv-estimate", "--preset", "tiny", *flags, "--json").out)[
+            "kv_bytes_per_token"
+        ]
+
+    assert layers("--layers", 8) == 2 * layers() and layers("--kv-heads", 4) == 2 * layers()
+    assert layers("--head-dim", 64) == 2 * layers() and layers("--kv-dtype", "bfloat16") == layers() // 2
+
+
+def test_too_little_memory_is_exit_1_after_the_report(llmkit_run: Run) -> None:
+    line = ("kv-estimate", "--preset", "llama-2-7b", "--context", "4k", "--batch", 32, "--memory", "24GiB")
+    done = llmkit_run(*line)
+    assert done.status == 1 and "51.1 GiB more than 24.0 GiB" in done.text
+    first, second = done.err.splitlines()
+    assert first == ("llmkit: error: llama-2-7b: does not fit 25,769,803,776 bytes (found 80,585,695,232)")
+    assert second == "  hint: --batch 5 fits, or --context 732 fits"
+    assert json.loads(llmkit_run(*line, "--json").out)["fits"] is False
+    for words in (("--batch", 5), ("--context", 732)):  # the last of a flag counts
+        assert llmkit_run(*line, *words).status == 0
+
+
+def test_several_models_are_a_table_or_json_lines(llmkit_run: Run, tiny_model: Callable[..., Path]) -> None:
+    line = ("kv-estimate", tiny_model("a"), tiny_model("b"), "--preset", "tiny", "--preset", "gpt2")
+    table = llmkit_run(*line).text.splitlines()
+    assert table[2].split()[0] == "model" and len(table[3:7]) == 4
+    reports = [json.loads(row) for row in llmkit_run(*line, "--json").out.splitlines()]
+    assert [Path(one["model"]).name for one in reports] == ["a", "b", "tiny", "gpt2"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "says"),
+    [
+        (["nowhere"], 4, "nowhere: no such file"),
+        (["--preset", "lama-2-7b"], 2, "no preset named 'lama-2-7b'"),
+        (["--preset", "tiny", "--batch", "0"], 2, "batch is not at least 1"),
+        (["--preset", "tiny", "--layers", "0"], 2, "--layers"),
+        (["--layers", "3"], 2, "--num-key-value-heads, --head-dim"),
+        (["--preset", "tiny", "--dtype", "int3"], 2, "--dtype"),
+        (["--preset", "tiny", "--memory", "much"], 2, "'much' is not a number"),
+        (["--preset", "gpt2", "--kv-heads", "4"], 2, "found 4 of 12 heads"),
+        (["--preset", "tiny", "nowhere"], 4, "nowhere"),
+    ],
+)
+def test_wrong_use_has_its_status_and_two_lines(
+    llmkit_run: Run, flags: list[str], status: int, says: str
+) -> None:
+    done = llmkit_run("kv-estimate", *flags)
+    assert (done.status, done.out) == (status, b"")
+    first, second = done.err.splitlines()
+    assert first.startswith("llmkit: error: ") and says in first and second.startswith("  hint: ")
+
+
+@pytest.mark.parametrize(("content", "status"), [(b"{", 3), (b"[]", 3), (b"{}", 2), (b"", 3)])
+def test_stdin_that_is_no_config_is_said_so(llmkit_run: Run, content: bytes, status: int) -> None:
+    done = llmkit_run("kv-estimate", "-", stdin=content)
+    assert done.status == status and done.err.startswith("llmkit: error: stdin: ")
+
+
+def test_real_configs_that_are_not_covered_are_refused_by_their_key(
+    llmkit_run: Run, shared_data: Path
+) -> None:
+    for name, key in {
+        "DeepSeek-V3": "quantization_config",
+        "Mixtral-8x7B-v0.1": "num_local_experts",
+        "Qwen3-30B-A3B": "num_experts",
+        "gemma-2-9b-it": "attn_logit_softcapping",
+        "gpt2-gptq-4bit": "quantization_config",
+    }.items():
+        done = llmkit_run("kv-estimate", shared_data / "configs" / name)
+        assert done.status == 2 and key in done.err and done.out == b""
+
+
+def test_nothing_is_wider_than_80_columns_off_a_terminal(llmkit_run: Run, shared_data: Path) -> None:
+    models = sorted((shared_data / "models").iterdir())
+    lines = llmkit_run("kv-estimate", *models, "--memory", "1MiB", "-c", "128k").text.splitlines()
+    assert len(lines) > len(models) and max(map(len, lines)) <= 80
+
+
+def test_neither_torch_nor_numpy_is_imported(
+    shell: Callable[..., Any], tiny_model: Callable[..., Path]
+) -> None:
+    line = (
+        "python -c \"import sys; from llmkit.cli import run; status = run(['kv-estimate', sys.argv[1]]);"
+        " heavy = {'torch', 'numpy', 'tokenizers', 'rich', 'transformers', 'safetensors'} & {*sys.modules};"
+        ' print(heavy, status, file=sys.stderr)"'
+    )
+    assert shell(f"{line} {tiny_model()}").err.strip() == "set() 0"
+
+
+def test_the_report_is_whole_before_the_gate_speaks(shell: Callable[..., Any]) -> None:
+    done = shell("llmkit kv-estimate --preset llama-2-7b --memory 1GiB --json | cat")
+    assert done.status == 1 and json.loads(done.out)["fits"] is False
+    assert len(done.err.splitlines()) == 2
