@@ -1,4 +1,4 @@
-"""What is written about llmkit holds: README's commands and the examples run, generated files are up to date."""
+"""What is written about llmkit holds: README and examples run, generated files are up to date."""
 
 import os
 import re

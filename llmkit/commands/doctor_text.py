@@ -3,7 +3,7 @@
 import textwrap
 from collections import Counter
 
-from llmkit.commands.facts import UNBROKEN, Facts, facts_lines, plural
+from llmkit.commands.facts import UNBROKEN, Facts, facts_lines, plural, visible
 from llmkit.commands.values import format_bytes
 from llmkit.workflows.doctor import DoctorReport
 from llmkit.workflows.doctor_machine import Machine
@@ -43,7 +43,7 @@ def _looked_at(report: DoctorReport) -> str:
 
 def _wrapped(text: str, width: int, *, after: str = "") -> list[str]:
     lines = textwrap.wrap(
-        text, width, subsequent_indent=after, break_long_words=False, break_on_hyphens=False
+        visible(text), width, subsequent_indent=after, break_long_words=False, break_on_hyphens=False
     )
     return [line.replace(UNBROKEN, " ") for line in lines]
 

@@ -2,20 +2,23 @@
 
 from typing import Any
 
+from llmkit.commands.facts import plural
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes, format_count, format_seconds
 
 
 def describe_plan(plan: Any) -> str:
     """A PretrainPlan as a table."""
+    batch = plural(plan.batch_rows, "row")
+    epochs = f"{plan.epochs:g} epoch{'s' * (plan.epochs != 1)}"
     rows: list[tuple[str, ...]] = [
         ("model", f"{format_count(plan.parameters)} parameters"),
-        ("data", f"{plan.rows:,} rows of {plan.seq_len} tokens"),
-        ("run", f"{plan.steps:,} steps of {plan.batch_rows} rows ({plan.batch_tokens:,} tokens)"),
-        ("", f"{format_count(plan.total_tokens)} tokens, {plan.epochs:g} epochs"),
-        ("rate", f"{plan.schedule}, peak {plan.lr:g}, warm-up {plan.warmup_steps:,} steps"),
-        ("device", f"{plan.device}, {plan.dtype}, {plan.threads} threads"),
-        ("passes", f"{plan.micro_batch_rows} rows each"),
+        ("data", f"{plural(plan.rows, 'row')} of {plural(plan.seq_len, 'token')}"),
+        ("run", f"{plural(plan.steps, 'step')} of {batch} ({plan.batch_tokens:,} tokens)"),
+        ("", f"{format_count(plan.total_tokens)} tokens, {epochs}"),
+        ("rate", f"{plan.schedule}, peak {plan.lr:g}, warm-up {plural(plan.warmup_steps, 'step')}"),
+        ("device", f"{plan.device}, {plan.dtype}, {plural(plan.threads, 'thread')}"),
+        ("passes", f"{plural(plan.micro_batch_rows, 'row')} each"),
         ("compute", f"{plan.total_flops:.3g} FLOPs, {format_count(plan.flops_per_token)} a token"),
         ("peak", f"{plan.peak_flops_per_second:.3g} FLOPs/s ({plan.peak_source})"),
         ("memory", _of(plan.memory_bytes, plan.memory_available_bytes, "available")),
@@ -32,31 +35,24 @@ def describe_plan(plan: Any) -> str:
 
 
 def describe_report(report: Any) -> str:
-    """A PretrainReport as a table."""
+    """A PretrainReport as a table; what the run has no figure for is left out."""
     rows: list[tuple[str, ...]] = [
         ("model", f"{report.out}  ({format_count(report.parameters)} parameters)"),
         ("steps", f"{report.steps:,}  ({format_count(report.tokens)} tokens)"),
-        ("loss", _number(report.loss)),
-        ("validation", f"{_number(report.valid_loss)}  ({_number(report.bits_per_byte)} bits per byte)"),
-        ("time", format_seconds(report.seconds)),
-        ("speed", _speed(report)),
-        ("memory", format_bytes(report.memory_bytes)),
-        ("left out", f"{report.skipped_steps} updates"),
     ]
-    unknown = {"validation": report.valid_loss is None, "speed": report.tokens_per_second is None}
-    unknown["left out"] = report.skipped_steps == 0
-    return align([row for row in rows if not unknown.get(row[0])])
+    if report.loss is not None:
+        rows.append(("loss", f"{report.loss:.4f}"))
+    if report.valid_loss is not None:
+        bits = "" if report.bits_per_byte is None else f"  ({report.bits_per_byte:.4f} bits per byte)"
+        rows.append(("validation", f"{report.valid_loss:.4f}{bits}"))
+    rows.append(("time", format_seconds(report.seconds)))
+    if report.tokens_per_second is not None:
+        rows.append(("speed", f"{report.tokens_per_second:,.0f} tokens/s, {report.mfu:.1%} MFU"))
+    rows.append(("memory", format_bytes(report.memory_bytes)))
+    if report.skipped_steps:
+        rows.append(("left out", plural(report.skipped_steps, "update")))
+    return align(rows)
 
 
 def _of(needed: int, there: int | None, word: str) -> str:
     return format_bytes(needed) + (f" of {format_bytes(there)} {word}" if there is not None else "")
-
-
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4f}"
-
-
-def _speed(report: Any) -> str:
-    if report.tokens_per_second is None:
-        return ""
-    return f"{report.tokens_per_second:,.0f} tokens/s, {report.mfu:.1%} MFU"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_line
+from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_line, visible
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes
 from llmkit.workflows.show_model import ModelReport, Tensor, Weights
@@ -40,7 +40,7 @@ def tensors_text(tensors: list[Tensor]) -> str:
     """Every tensor, one a line."""
     rows = [
         (
-            tensor.name,
+            visible(tensor.name),
             tensor.dtype,
             " x ".join(map(str, tensor.shape)) or "scalar",
             format_bytes(tensor.size_bytes),
@@ -55,30 +55,43 @@ def _share_of(name: str, count: int, weights: Weights) -> str:
 
 
 def shape_words(shape: dict[str, Any]) -> str | None:
-    if "num_hidden_layers" not in shape:
+    """`4 layers, hidden 128, mlp 352 silu, 4 heads, 2 key/value heads of 32`, as far as config.json tells."""
+    layers, heads, groups = (
+        shape.get(f"num_{name}") for name in ("hidden_layers", "attention_heads", "key_value_heads")
+    )
+    if not isinstance(layers, int):
         return None
-    heads, groups = shape.get("num_attention_heads"), shape.get("num_key_value_heads")
-    words = [plural(shape["num_hidden_layers"], "layer"), f"hidden {shape.get('hidden_size')}"]
+    words = [plural(layers, "layer")]
+    if "hidden_size" in shape:
+        words.append(f"hidden {shape['hidden_size']}")
     if "intermediate_size" in shape:
         words.append(f"mlp {shape['intermediate_size']} {shape.get('hidden_act', '')}".rstrip())
-    each = f" of {shape['head_dim']}" if "head_dim" in shape else ""
-    few = f", {plural(groups, 'key/value head')}" if groups is not None and groups != heads else ""
-    return ", ".join([*words, f"{plural(heads, 'head')}{few}{each}"])
+    if isinstance(heads, int):  # a model without attention has none
+        few = f", {plural(groups, 'key/value head')}" if isinstance(groups, int) and groups != heads else ""
+        each = f" of {shape['head_dim']}" if "head_dim" in shape else ""
+        words.append(f"{plural(heads, 'head')}{few}{each}")
+    return ", ".join(words)
 
 
 def context_words(shape: dict[str, Any]) -> str | None:
+    """`2,048 tokens, rope_theta 10,000, linear scaling`, as far as config.json tells."""
     if "max_position_embeddings" not in shape:
         return None
-    rope = f", rope_theta {shape['rope_theta']:,.0f}" if "rope_theta" in shape else ""
+    rope = f", rope_theta {_figure(shape['rope_theta'])}" if "rope_theta" in shape else ""
     scaling = shape.get("rope_scaling")
     scaled = f", {scaling.get('rope_type', scaling.get('type'))} scaling" if isinstance(scaling, dict) else ""
-    return f"{shape['max_position_embeddings']:,} tokens{rope}{scaled}"
+    return f"{_figure(shape['max_position_embeddings'])} tokens{rope}{scaled}"
+
+
+def _figure(value: Any) -> str:
+    """A number with its thousands apart; what else a foreign config.json may hold there, as it is."""
+    return f"{value:,.0f}" if isinstance(value, int | float) else str(value)
 
 
 def _vocabulary(report: ModelReport) -> str | None:
     size = report.shape.get("vocab_size")
     tied = {True: "embedding and head are one", False: "head of its own", None: None}[report.tied]
-    return ", ".join(word for word in (None if size is None else f"{size:,}", tied) if word) or None
+    return ", ".join(word for word in (None if size is None else _figure(size), tied) if word) or None
 
 
 def _tokenizer(report: ModelReport) -> str | None:

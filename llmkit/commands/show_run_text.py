@@ -1,6 +1,6 @@
 """A training run as text: how its loss went, drawn, and what is left of it on disk."""
 
-from llmkit.commands.facts import Facts, facts_lines, indented, title_line
+from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_line
 from llmkit.commands.plot import Series, draw_curves
 from llmkit.commands.show_model_text import context_words, shape_words
 from llmkit.commands.values import format_bytes, format_count, format_seconds
@@ -15,7 +15,9 @@ def run_text(report: RunReport, *, width: int, color: bool) -> str:
     facts: Facts = []
     if model is not None and model.weights is not None:
         size = f"{model.weights.parameters:,} parameters, {format_bytes(model.weights.size_bytes)}"
-        facts += [("model", f"{size}; {shape_words(model.shape)}"), ("context", context_words(model.shape))]
+        shape = shape_words(model.shape)
+        facts.append(("model", size + (f"; {shape}" if shape else "")))
+        facts.append(("context", context_words(model.shape)))
     if metrics is not None:
         facts += _metrics_facts(metrics)
     if report.checkpoints:
@@ -53,6 +55,6 @@ def _metrics_facts(metrics: MetricsSummary) -> Facts:
         ("steps", ", ".join(done)),
         ("train loss", loss),
         ("valid loss", valid),
-        ("not finite", f"the loss of {metrics.not_finite:,} steps" if metrics.not_finite else None),
+        ("not finite", f"the loss of {plural(metrics.not_finite, 'step')}" if metrics.not_finite else None),
         ("stopped", str(reason) if reason else "not yet, or killed"),
     ]

@@ -91,7 +91,14 @@ def read_documents(
             else:
                 text = _decode(stream.read(), name, on_bad)
                 if text is not None:
-                    yield Document(name if path != STDIO else content_id(text), text, file=name, line=0)
+                    yield Document(
+                        printable(name) if path != STDIO else content_id(text), text, file=name, line=0
+                    )
+
+
+def printable(name: str) -> str:
+    """A file name for JSON, which has no place for bytes that are not UTF-8."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def is_json_lines(path: Path) -> bool:

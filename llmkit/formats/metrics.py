@@ -44,6 +44,17 @@ class MetricsWriter:
         self._stream.close()
 
 
+def holds_metrics(path: Path) -> bool:
+    """Whether a file has nothing in it that `cut_metrics` would drop as no metrics; empty is as good."""
+    try:
+        for line in path.read_bytes().splitlines()[:-1]:  # the last may be cut short
+            if "step" not in msgspec.json.decode(line, type=dict[str, Any]):
+                return False
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
+
+
 def cut_metrics(path: Path, step: int) -> list[dict[str, Any]]:
     """Drop the records after `step` from a metrics file, and a last line cut short; no file is no work.
 

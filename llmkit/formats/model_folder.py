@@ -13,9 +13,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.streams import STDIO, open_input
@@ -62,6 +63,14 @@ class Header:
 
     tensors: dict[str, TensorInfo]
     metadata: dict[str, str] = field(default_factory=dict)
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    """One tensor in a header, as JSON has it."""
+
+    dtype: str
+    shape: tuple[Annotated[int, Meta(ge=0)], ...]
+    data_offsets: tuple[int, int]
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -162,9 +171,12 @@ def read_header(path: Path) -> Header:
             header = _decode_header(path, stream.read(header_bytes))
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file", hint="check the path") from None
-    metadata = header.pop("__metadata__", {})
-    tensors = {name: _tensor(path, name, entry, 8 + header_bytes) for name, entry in header.items()}
-    _check_offsets(path, header, total_bytes - 8 - header_bytes)
+    metadata = _converted(path, header.pop("__metadata__", {}), dict[str, str], "the header's __metadata__")
+    entries = {
+        name: _converted(path, entry, _Entry, f"the header entry of {name}") for name, entry in header.items()
+    }
+    tensors = {name: _tensor(path, name, entry, 8 + header_bytes) for name, entry in entries.items()}
+    _check_offsets(path, entries, total_bytes - 8 - header_bytes)
     return Header(tensors, metadata)
 
 
@@ -177,16 +189,19 @@ def _decode_header(path: Path, content: bytes) -> dict[str, Any]:
         ) from None
 
 
-def _tensor(path: Path, name: str, entry: Any, data_start: int) -> TensorInfo:
+def _converted(path: Path, found: Any, wanted: Any, what: str) -> Any:
     try:
-        begin, end = entry["data_offsets"]
-        shape = tuple(entry["shape"])
-        tensor = TensorInfo(name, entry["dtype"], shape, end - begin, path, data_start + begin)
-        expected = tensor.numel * DTYPE_BITS.get(tensor.dtype, 0) // 8
-    except (TypeError, KeyError, ValueError):
+        return msgspec.convert(found, wanted)
+    except msgspec.ValidationError as error:
         raise DataError(
-            f"{path}: the header entry of {name} is damaged", hint="fetch or write the file again"
+            f"{path}: {what} is damaged ({error})", hint="fetch or write the file again"
         ) from None
+
+
+def _tensor(path: Path, name: str, entry: _Entry, data_start: int) -> TensorInfo:
+    begin, end = entry.data_offsets
+    tensor = TensorInfo(name, entry.dtype, entry.shape, end - begin, path, data_start + begin)
+    expected = tensor.numel * DTYPE_BITS.get(tensor.dtype, 0) // 8
     if tensor.dtype in DTYPE_BITS and tensor.nbytes != expected:
         raise DataError(
             f"{path}: {name} takes {tensor.nbytes} bytes, "
@@ -196,10 +211,10 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> TensorInfo:
     return tensor
 
 
-def _check_offsets(path: Path, header: dict[str, Any], data_bytes: int) -> None:
+def _check_offsets(path: Path, entries: dict[str, _Entry], data_bytes: int) -> None:
     """Tensors lie end to end and fill the file, as the format asks: a truncated file is found here."""
     position = 0
-    for begin, end in sorted(entry["data_offsets"] for entry in header.values()):
+    for begin, end in sorted(entry.data_offsets for entry in entries.values()):
         if begin != position or end < begin:
             raise DataError(f"{path}: the header has a gap at byte {position}", hint="fetch the file again")
         position = end

@@ -111,8 +111,8 @@ class PackConfig:
     seq_len: int = 1024
     """Targets of a row: it stores seq_len + 1 ids, which are seq_len inputs and seq_len targets."""
     strategy: Strategy = "best-fit"
-    """best-fit: the fullest row with room, over all documents; greedy: the present row or a new one, in order;
-    concat: end to end, cut where a row ends."""
+    """best-fit: the fullest row with room, over all documents; greedy: the present row or a new one, in
+    order; concat: end to end, cut where a row ends."""
     long: LongDocuments = "split"
     """What becomes of a document longer than a row."""
     boundary: Boundary = "auto"
@@ -127,11 +127,88 @@ class PackConfig:
         for name in ("seq_len", "shard_tokens"):
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")
+                default = getattr(PackConfig, name)
                 raise UsageError(
-                    f"--{flag} must be at least 1 (found {getattr(self, name)})", hint=f"--{flag} 1024"
+                    f"--{flag} must be at least 1 (found {getattr(self, name)})", hint=f"--{flag} {default}"
                 )
 
     @property
     def row_length(self) -> int:
         """Ids stored in a row."""
         return self.seq_len + 1
+
+
+TokenizerType = Literal["bpe", "unigram"]
+PatternName = Literal["gpt2", "gpt4", "llama3", "qwen2"]
+Normalization = Literal["none", "nfc", "nfkc"]
+NO_TOKEN = "none"
+BYTES = 256
+CHAT_TOKENS = ("<|im_start|>", "<|im_end|>")
+UNKNOWN = "<unk>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTokenizerConfig:
+    """What `llmkit train-tokenizer` makes of text."""
+
+    type: TokenizerType = "bpe"
+    vocab_size: int = 32_768
+    """Ids in all: special tokens, 256 bytes, and the pieces that are learnt."""
+    pattern: PatternName = "gpt4"
+    """How text is cut into words that no piece crosses; llama3 is another name of gpt4."""
+    normalize: Normalization = "none"
+    """Anything but none loses what it changes: decoding gives back the normalised text."""
+    bos: str = "<|startoftext|>"
+    eos: str = "<|endoftext|>"
+    pad: str = "<|pad|>"
+    """Three tokens, not one for all: a model that reads one mark cannot tell an end from a start, and where
+    padding is left out of the loss, an end that is also padding is never learnt. `none`: no such token."""
+    chat: bool = True
+    """Whether the tokens and the template of ChatML are there, for fine-tuning to use."""
+    special: tuple[str, ...] = ()
+    """More special tokens."""
+    character_coverage: float = 0.9995
+    """Unigram: of all characters of the text, the share that are pieces; the rarest are spelt as bytes."""
+    max_bytes: int = 1_000_000_000
+    """Text to train on, about; of more, a sample is taken."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.vocab_size < self.smallest_vocab:
+            raise UsageError(
+                f"--vocab-size {self.vocab_size} is too small: {BYTES} bytes and {len(self.special_tokens)} "
+                f"special tokens are {self.smallest_vocab}",
+                hint=f"--vocab-size {self.smallest_vocab + BYTES}",
+            )
+        if not 0 < self.character_coverage <= 1:
+            raise UsageError(
+                f"--character-coverage {self.character_coverage} is not a share above 0, up to 1",
+                hint=f"--character-coverage {TrainTokenizerConfig.character_coverage}",
+            )
+        if self.type == "bpe" and self.character_coverage != TrainTokenizerConfig.character_coverage:
+            raise UsageError(
+                "--character-coverage does nothing with --type bpe", hint="it goes with --type unigram"
+            )
+        if self.max_bytes < 1:
+            raise UsageError(f"--max-bytes {self.max_bytes} is no text", hint="--max-bytes 100M")
+        if self.type == "bpe" and self.max_bytes > LARGEST_SAMPLE:
+            raise UsageError(
+                f"--max-bytes {self.max_bytes} is more than the {LARGEST_SAMPLE} that pairs are counted to",
+                hint="--max-bytes 2G",
+            )
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """All special tokens in the order of their ids, each once."""
+        named = (token for token in (self.bos, self.eos, self.pad) if token != NO_TOKEN)
+        unknown = (UNKNOWN,) if self.type == "unigram" else ()
+        return tuple(dict.fromkeys((*named, *unknown, *(CHAT_TOKENS if self.chat else ()), *self.special)))
+
+    @property
+    def smallest_vocab(self) -> int:
+        """Ids that are always there."""
+        return BYTES + len(self.special_tokens)
+
+
+LARGEST_SAMPLE = 2**31 - 1
+"""The trainer of `tokenizers` counts pairs in 32 bits with a sign: fewer bytes cannot overflow them."""

@@ -14,7 +14,8 @@ _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 GPT4 = _WORDS + r"|\p{N}{1,3}" + _REST
-"""cl100k_base as published in 2022; Llama 3's is the same."""
+"""cl100k_base as published in 2022; Llama 3's is the same. tiktoken now cuts white space at the end of a text
+otherwise, to the same ids: no token ends in spaces after a line end."""
 QWEN2 = _WORDS + r"|\p{N}" + _REST
 
 

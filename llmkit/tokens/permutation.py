@@ -1,4 +1,4 @@
-"""A seeded order of whole numbers that depends on nothing else: no library's generator, no number of threads."""
+"""A seeded order of whole numbers that depends on nothing else: no library's generator, no threads."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -116,7 +116,7 @@ def pretrain(
         restore_aside(files.out)
         job = open_job(files, config, files.out / CACHE, invocation, progress)
         start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
-        check_metrics_file(files.out, files.metrics, force=force or start.step > 0)
+        check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
         check_resources(job.setup, config, job.source.config, files.out)
         report = _run(job, start, stop, invocation, progress)
     judged = report.valid_loss if report.valid_loss is not None else report.loss

@@ -7,6 +7,7 @@ RUN/cache/0123456789abcdef/     shards of some documents; the name is a digest o
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file
-from llmkit.formats.documents import list_files
+from llmkit.formats.documents import is_json_lines, list_files
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.shards import INDEX, ShardFolder, ShardIndex
 from llmkit.formats.streams import STDIO, open_input
@@ -84,7 +85,7 @@ def open_data(
             f"{other}: documents beside shards ({folders[0]})",
             hint=f"llmkit pack -t TOKENIZER {other} -o shards2",
         )
-    inputs = {path.name: digest_file(path / INDEX) for path in folders}
+    inputs = _digests(folders)
     if not folders:
         folders = [_pack(paths, packing, invocation, progress)]
         inputs = {folders[0].name: folders[0].name}
@@ -96,6 +97,17 @@ def open_data(
 def is_shard_folder(path: Path) -> bool:
     """Whether a path is a folder that `llmkit pack` wrote."""
     return (path / INDEX).is_file()
+
+
+def _digests(folders: Sequence[Path]) -> dict[str, str]:
+    """Each shard folder's name and the digest of its index; a name that comes again is numbered."""
+    digests: dict[str, str] = {}
+    times: Counter[str] = Counter()
+    for folder in folders:
+        times[folder.name] += 1
+        again = f" ({times[folder.name]})" if times[folder.name] > 1 else ""
+        digests[folder.name + again] = digest_file(folder / INDEX)
+    return digests
 
 
 def bytes_of_tokens(tokenizer: Tokenizer | None, data: PretrainData, vocab_size: int) -> NDArray[Any] | None:
@@ -202,8 +214,9 @@ def _spooled(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Path], s
                 cache.mkdir(parents=True, exist_ok=True)
                 with open_input(path) as source, spool.open("wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
-                path = spool if _is_json_lines(spool) else spool.rename(spool.with_suffix(".txt"))
-            digest.update(digest_file(path).encode())
+                path = spool if _starts_as_json(spool) else spool.rename(spool.with_suffix(".txt"))
+            how = "records" if is_json_lines(path) else "text"  # the same bytes can be read as either
+            digest.update(f"{how} {digest_file(path)}\n".encode())
             files.append(path)
         yield files, digest.hexdigest()
     finally:
@@ -211,7 +224,7 @@ def _spooled(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Path], s
             leftover.unlink(missing_ok=True)
 
 
-def _is_json_lines(path: Path) -> bool:
+def _starts_as_json(path: Path) -> bool:
     with path.open("rb") as stream:
         return stream.read(64).lstrip().startswith(b"{")
 

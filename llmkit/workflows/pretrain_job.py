@@ -1,6 +1,6 @@
 """A run's inputs, opened and checked: everything that can be known to be wrong before training begins."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,9 @@ def open_job(
     data = open_data(files.data, packing, seq_len=files.seq_len, invocation=invocation, progress=progress)
     valid = None
     if files.valid:
-        valid = open_data(
-            files.valid, packing, seq_len=data.seq_len, invocation=invocation, progress=progress
-        )
+        alike = replace(packing, config=replace(files.packing, seq_len=data.seq_len))
+        valid = open_data(files.valid, alike, seq_len=data.seq_len, invocation=invocation, progress=progress)
+        data = replace(data, vocab_size=max(data.vocab_size, valid.vocab_size))
         if valid.tokenizer_sha256 is not None:
             check_tokenizer(files.valid[0], valid.tokenizer_sha256, data)
     if own is not None:

@@ -74,8 +74,10 @@ def choose_model(
 def build_model(source: ModelSource, seed: int, device: torch.device) -> Transformer:
     """The model at the beginning of a run, float32."""
     if source.weights is not None:
-        model = load_weights(source.weights, device)
-        model.config = source.config
+        kept = load_weights(source.weights, device)
+        with torch.device("meta"):
+            model = Transformer(source.config)  # its positions may be others than those of the folder
+        model.load_state_dict(kept.state_dict(), assign=True)
         return model
     model = Transformer(source.config)
     initialise(model, torch.Generator().manual_seed(seed))

@@ -1,6 +1,8 @@
 """What a run will do and take, worked out before any of it: the recipe, memory, disk and time."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,8 +158,9 @@ def plan_run(
     """Everything a person wants to know before a run; measures one update where that is quick."""
     recipe = setup.recipe
     parameters = count_parameters(model).total
-    peak = measure_peak(setup.device, recipe.dtype)
-    step_seconds, source = _step_seconds(setup, model, data, peak)
+    with _threads(setup.threads):
+        peak = measure_peak(setup.device, recipe.dtype)
+        step_seconds, source = _step_seconds(setup, model, data, peak)
     size = checkpoint_bytes(parameters)
     return PretrainPlan(
         out=str(out),
@@ -236,7 +239,6 @@ def _step_seconds(setup: Setup, model: ModelConfig, data: PretrainData, peak: Pe
     assumed = setup.flops_per_token * setup.recipe.batch_tokens / peak.flops_per_second / _ASSUMED_MFU
     if assumed > _MEASURE_BELOW_SECONDS:
         return assumed, f"estimated at {_ASSUMED_MFU:.0%} of the peak"
-    torch.set_num_threads(setup.threads)
     fresh = Transformer(model)
     initialise(fresh, torch.Generator().manual_seed(0))
     trainer = Trainer(
@@ -253,3 +255,14 @@ def _step_seconds(setup: Setup, model: ModelConfig, data: PretrainData, peak: Pe
         seconds.append(time.perf_counter() - begin)
     trainer.close()
     return min(seconds), "measured step"
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """As many as the run will have: a peak of more would be no peak of its."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

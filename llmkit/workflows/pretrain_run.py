@@ -21,7 +21,7 @@ import msgspec
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.atomic import write_atomic
 from llmkit.formats.checkpoint import CHECKPOINTS, CheckpointState, list_checkpoints, publish, read_state
-from llmkit.formats.metrics import METRICS, cut_metrics
+from llmkit.formats.metrics import METRICS, cut_metrics, holds_metrics
 from llmkit.formats.model_folder import CONFIG
 from llmkit.formats.provenance import FILE_NAME, Invocation, write_provenance
 from llmkit.formats.streams import STDIO
@@ -173,11 +173,19 @@ def prepare_folder(job: Job, start: Start, invocation: Invocation) -> list[dict[
     write_provenance(
         out,
         invocation,
-        inputs=job.data.inputs | (job.valid.inputs if job.valid else {}),
+        inputs=_inputs(job),
         tokenizer_sha256=job.data.tokenizer_sha256,
         packages=PACKAGES,
     )
     return []
+
+
+def _inputs(job: Job) -> dict[str, str]:
+    """All that was read, by name; validation data that is called as training data is says what it is."""
+    found = dict(job.data.inputs)
+    for name, digest in (job.valid.inputs if job.valid else {}).items():
+        found[f"{name} (validation)" if name in job.data.inputs else name] = digest
+    return found
 
 
 def metrics_paths(out: Path, other: Path | None) -> list[Path]:
@@ -188,13 +196,18 @@ def metrics_paths(out: Path, other: Path | None) -> list[Path]:
     return [own, other]
 
 
-def check_metrics_file(out: Path, other: Path | None, *, force: bool) -> None:
-    """Refuse to write a new run's metrics over an existing file.
+def check_metrics_file(out: Path, other: Path | None, *, resumes: bool, force: bool) -> None:
+    """Refuse to write metrics over an existing file that is not this run's.
+
+    Args:
+        resumes: the run goes on: metrics that are there are gone on with, as any of this run's would be.
+        force: whatever is there is replaced.
 
     Raises:
-        UsageError: it exists and `force` is off.
+        UsageError: it exists and holds something else.
     """
-    if not force and any(path.is_file() for path in metrics_paths(out, other)[1:]):
+    there = [path for path in metrics_paths(out, other)[1:] if path.is_file()]
+    if not force and there and not (resumes and holds_metrics(there[0])):
         raise UsageError(
             f"{other}: already exists", hint="choose another file with --metrics, or replace it with --force"
         )

@@ -13,7 +13,7 @@ from llmkit.progress import SILENT, Progress
 from llmkit.tokens.config import TokenizeConfig
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.workflows.tokenize_compare import name_of, write_comparison
+from llmkit.workflows.tokenize_compare import names_of, write_comparison
 from llmkit.workflows.tokenize_count import write_counts
 from llmkit.workflows.tokenize_decode import decode_lines
 from llmkit.workflows.tokenize_input import literal, read_file_list, read_texts
@@ -120,8 +120,9 @@ def tokenize_files(
         elif config.mode == "count":
             write_counts(run, ["stdin" if path == STDIO else str(path) for path in inputs])
         elif config.mode == "compare":
-            others = [(name_of(path), load_tokenizer(path)) for path in sources.compare]
-            write_comparison(run, others, name_of(sources.tokenizer))
+            first, *names = names_of([sources.tokenizer, *sources.compare])
+            others = [load_tokenizer(path) for path in sources.compare]
+            write_comparison(run, list(zip(names, others, strict=True)), first)
         else:
             WRITERS[config.mode](run)
     report = TokenizeReport(run.totals.documents, run.totals.tokens, run.totals.bytes, bad.count)

@@ -1,17 +1,17 @@
 """Several tokenizers on the same texts: tokens, bytes per token, fertility and cost of each group."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from llmkit.formats.documents import Document
+from llmkit.formats.documents import Document, printable
 from llmkit.formats.jsonl import MALFORMED, encode_line
 from llmkit.tokens.compare import Tally, cost
 from llmkit.tokens.encode import EncodeOptions, encode_pairs
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.workflows.tokenize_count import escape_tsv
+from llmkit.workflows.tokenize_count import as_bytes, escape_tsv
 from llmkit.workflows.tokenize_run import Run
 
 BATCH_DOCUMENTS_BYTES = 4 << 20
@@ -39,17 +39,18 @@ def write_comparison(run: Run, others: list[tuple[str, Tokenizer]], first_name: 
                     run.show_progress()
     rows = [row for name, group in tallies.items() for row in _rows(run, name, group, tokenizers)]
     total = _rows(run, "total", _sum(tallies, len(tokenizers)), tokenizers)
+    as_json = [{**row, "group": printable(row["group"])} for row in rows]
     match run.config.row_format:
         case "json":
-            run.emit(encode_line({"schema": "llmkit.tokenize/1", "rows": rows, "total": total}))
+            run.emit(encode_line({"schema": "llmkit.tokenize/1", "rows": as_json, "total": total}))
         case "jsonl":
-            for row in rows:
+            for row in as_json:
                 run.emit(encode_line(row))
         case "tsv":
             for row in rows:
-                run.emit(b"\t".join(escape_tsv(_cell(value).encode()) for value in row.values()) + b"\n")
+                run.emit(b"\t".join(escape_tsv(as_bytes(_cell(value))) for value in row.values()) + b"\n")
         case _:
-            run.emit(_table([*rows, *total] if len(tallies) > 1 else rows).encode())
+            run.emit(as_bytes(_table([*rows, *total] if len(tallies) > 1 else rows)))
 
 
 def group_of(document: Document, by: str) -> str:
@@ -125,7 +126,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
     header = [*HEADER, "cost"][: len(rows[0])]
-    cells = [header, *([_shown(value) for value in row.values()] for row in rows)]
+    cells = [header, *([_shown(key, value) for key, value in row.items()] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     return "".join(
         "  ".join(
@@ -137,12 +138,19 @@ def _table(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def _shown(value: Any) -> str:
+def _shown(key: str, value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return f"{value:.6f}" if key == "cost" else f"{value:.3f}"
     return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """What to call some tokenizers in a table: their names, or their paths where two have one name."""
+    names = [name_of(path) for path in paths]
+    return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
 
 
 def name_of(path: Path) -> str:
     """What to call a tokenizer in a table: its folder's or file's name."""
-    return path.parent.name if path.name == "tokenizer.json" and path.parent.name else path.name
+    folder = path.parent if path.name == "tokenizer.json" else path
+    return folder.name if folder.name not in ("", "..") else folder.resolve().name

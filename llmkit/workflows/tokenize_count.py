@@ -1,11 +1,10 @@
 """Counts, as wc gives them: tokens, bytes and name of each file (or record), totals, the gate, the price."""
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmkit.formats.documents import Document
+from llmkit.formats.documents import Document, printable
 from llmkit.formats.jsonl import encode_line
 from llmkit.tokens.compare import Tally, cost
 from llmkit.workflows.tokenize_run import Run
@@ -96,9 +95,9 @@ def _as_object(run: Run, count: Count, *, named: bool = True) -> dict[str, Any]:
     tally, config = count.tally, run.config
     row: dict[str, Any] = {}
     if count.document is not None:
-        row |= {"id": count.document.id, "file": count.document.file, "line": count.document.line}
+        row |= {"id": count.document.id, "file": printable(count.document.file), "line": count.document.line}
     elif named:
-        row |= {"file": _printable(count.name)}
+        row |= {"file": printable(count.name)}
     row |= {"documents": tally.documents, "tokens": tally.tokens, "bytes": tally.bytes}
     if config.prices:
         row["cost"] = cost(tally.tokens, config.prices[0])
@@ -117,9 +116,9 @@ def _as_columns(run: Run, count: Count, row_format: str) -> bytes:
     if row_format == "tsv":
         if config.max_tokens is not None:
             cells.append(str(_over(run, count)))
-        return "\t".join(cells).encode() + b"\t" + escape_tsv(os.fsencode(count.name)) + b"\n"
+        return "\t".join(cells).encode() + b"\t" + escape_tsv(as_bytes(count.name)) + b"\n"
     columns = " ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-    name = b" " + os.fsencode(count.name) if count.name else b""
+    name = b" " + as_bytes(count.name) if count.name else b""
     over = _over(run, count) if config.max_tokens is not None else 0
     mark = f"  over by {over:,}".encode() if over else b""
     return columns.encode() + name + mark + b"\n"
@@ -130,6 +129,6 @@ def escape_tsv(cell: bytes) -> bytes:
     return cell.replace(b"\\", b"\\\\").replace(b"\t", b"\\t").replace(b"\n", b"\\n")
 
 
-def _printable(name: str) -> str:
-    """A file name for JSON, which has no place for bytes that are not UTF-8."""
-    return os.fsencode(name).decode(errors="backslashreplace")
+def as_bytes(text: str) -> bytes:
+    """UTF-8, in which a file name has the bytes that it has on the disk."""
+    return text.encode(errors="surrogateescape")

@@ -21,11 +21,11 @@ OnBad = Callable[[BadLine], None] | None
 
 @dataclass(frozen=True)
 class Ids:
-    """One line of ids, and the record it came from."""
+    """One line of ids, and the other fields of the record it came from; None: it was no record."""
 
     ids: list[int]
     where: str
-    record: Record
+    record: Record | None
 
 
 def decode_lines(run: Run, inputs: Iterable[Path], *, raw_input: bool, on_bad: OnBad) -> None:
@@ -43,9 +43,9 @@ def decode_lines(run: Run, inputs: Iterable[Path], *, raw_input: bool, on_bad: O
         run.totals.tokens += len(item.ids)
         run.totals.bytes += len(content)
         run.show_progress()
-        if config.row_format == "jsonl" or (config.row_format is None and item.record):
-            record = {key: value for key, value in item.record.items() if key not in ("tokens", "mask")}
-            run.emit(encode_line({**record, config.field: raw(_as_text(content, item.where))}))
+        if config.row_format == "jsonl" or (config.row_format is None and item.record is not None):
+            text = raw(_as_text(content, item.where))
+            run.emit(encode_line({**(item.record or {}), config.field: text}))
         else:
             run.emit(content)
 
@@ -53,7 +53,16 @@ def decode_lines(run: Run, inputs: Iterable[Path], *, raw_input: bool, on_bad: O
 def exact_bytes(tokenizer: Tokenizer, ids: list[int]) -> bytes:
     """The text of some ids in UTF-8; where they end inside a character, the bytes as they are."""
     text = tokenizer.decode(ids)
-    return b"".join(map(tokenizer.token_bytes, ids)) if "\ufffd" in text else text.encode()
+    if "\ufffd" not in text:
+        return text.encode()
+    content = b"".join(map(tokenizer.token_bytes, ids))
+    surplus = _spaces(content) - _spaces(text.encode())  # SentencePiece's own, which decoding leaves out
+    return content[max(0, surplus) :]
+
+
+def _spaces(content: bytes) -> int:
+    """How many spaces it begins with."""
+    return len(content) - len(content.lstrip(b" "))
 
 
 def _as_text(content: bytes, where: str) -> str:
@@ -71,7 +80,7 @@ def _read(inputs: Iterable[Path], config: TokenizeConfig, *, raw_input: bool, on
         name = "stdin" if path == STDIO else str(path)
         with open_input(path) as stream:
             if raw_input:
-                yield Ids(_raw_ids(stream, name, config.raw_type), name, {})
+                yield Ids(_raw_ids(stream, name, config.raw_type), name, None)
             else:
                 yield from _lines(stream, name, on_bad)
 
@@ -108,7 +117,7 @@ def _parse(content: bytes, name: str, number: int) -> Ids:
     try:
         text = content.strip()
         ids = msgspec.json.decode(text, type=list[int]) if text.startswith(b"[") else None
-        return Ids(list(map(int, text.replace(b",", b" ").split())) if ids is None else ids, where, {})
+        return Ids(list(map(int, text.replace(b",", b" ").split())) if ids is None else ids, where, None)
     except ValueError:  # msgspec's errors are of this kind too
         shown = content.strip()[:40].decode(errors="replace")
         raise DataError(

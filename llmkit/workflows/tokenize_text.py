@@ -3,11 +3,11 @@
 from functools import partial
 from typing import Any
 
-from llmkit.formats.documents import Document
+from llmkit.formats.documents import Document, printable
 from llmkit.formats.jsonl import encode_line
 from llmkit.tokens.chunk import chunks, truncate
 from llmkit.tokens.roundtrip import first_difference
-from llmkit.workflows.tokenize_count import escape_tsv
+from llmkit.workflows.tokenize_count import as_bytes, escape_tsv
 from llmkit.workflows.tokenize_input import MESSAGES, is_chat
 from llmkit.workflows.tokenize_run import Run
 
@@ -51,33 +51,38 @@ def write_check(run: Run) -> None:
     """A line for each document that decoding does not give back: where it first differs, and how."""
     rows = []
     for document, ids in run.pairs():
-        config = run.config
-        inner = ids[int(config.bos) : len(ids) - int(config.eos)]
-        difference = first_difference(document.text, run.tokenizer.decode(inner.tolist()))
+        difference = first_difference(document.text, run.tokenizer.decode(ids.tolist()))
         if difference is None:
             continue
         name = document.where or "--text"
         run.failures.append(f"{name} (byte {difference.byte:,})")
-        row = {"id": document.id, "where": name, "byte": difference.byte, "line": difference.line}
+        row = {"id": document.id, "where": printable(name), "byte": difference.byte, "line": difference.line}
         row |= {"expected": difference.expected, "found": difference.found}
-        match config.row_format:
+        match run.config.row_format:
             case "json":
                 rows.append(row)
             case "jsonl":
                 run.emit(encode_line(row))
             case "tsv":
                 cells = [name, str(difference.byte), difference.expected, difference.found]
-                run.emit(b"\t".join(escape_tsv(cell.encode()) for cell in cells) + b"\n")
+                run.emit(b"\t".join(escape_tsv(as_bytes(cell)) for cell in cells) + b"\n")
             case _:
-                run.emit(_sentence(name, row).encode() + b"\n")
+                run.emit(as_bytes(_sentence(name, row)) + b"\n")
     if run.config.row_format == "json":
         totals = {"documents": run.totals.documents, "tokens": run.totals.tokens, "bytes": run.totals.bytes}
         run.emit(encode_line({"schema": "llmkit.tokenize/1", "differences": rows, "total": totals}))
 
 
 def _sentence(name: str, row: dict[str, Any]) -> str:
-    expected, found = (f'"{row[side]}"' if row[side] else "the end" for side in ("expected", "found"))
+    expected, found = (
+        f'"{_on_a_line(row[side])}"' if row[side] else "the end" for side in ("expected", "found")
+    )
     return f"{name}: byte {row['byte']} (line {row['line']}): expected {expected}, found {found}"
+
+
+def _on_a_line(text: str) -> str:
+    """Line feeds and escapes of the text's own as they are written in code."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _with_text(run: Run, document: Document, text: str) -> dict[str, Any]:

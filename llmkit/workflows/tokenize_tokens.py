@@ -10,6 +10,7 @@ from llmkit.errors import UsageError
 from llmkit.formats.documents import Document
 from llmkit.formats.jsonl import encode_line, raw
 from llmkit.formats.token_documents import TokenDocument, TokenIds, encode_token_document
+from llmkit.workflows.tokenize_count import as_bytes, escape_tsv
 from llmkit.workflows.tokenize_input import is_chat
 from llmkit.workflows.tokenize_run import Run
 
@@ -35,7 +36,7 @@ def write_pieces(run: Run) -> None:
             run.emit(encode_line({"id": document.id, "pieces": pieces}))
         elif run.config.row_format == "tsv":
             rows = zip(ids.tolist(), map(_quoted, pieces), strict=True)
-            run.emit(_table((document.id, number, *row) for number, row in enumerate(rows)))
+            run.emit(_table(((number, *row) for number, row in enumerate(rows)), document.id))
         else:
             run.emit(" ".join(pieces).encode() + b"\n")
 
@@ -56,12 +57,15 @@ def write_offsets(run: Run) -> None:
             }
             run.emit(encode_line(record))
             continue
-        first = (document.id,) if run.config.row_format == "tsv" else ()
+        name = document.id if run.config.row_format == "tsv" else None
         rows = zip(ids.tolist(), spans.bytes.tolist(), spans.chars.tolist(), strict=True)
         run.emit(
             _table(
-                (*first, token, *byte_range, *char_range, _quoted(document.text[slice(*char_range)]))
-                for token, byte_range, char_range in rows
+                (
+                    (token, *byte_range, *char_range, _quoted(document.text[slice(*char_range)]))
+                    for token, byte_range, char_range in rows
+                ),
+                name,
             )
         )
 
@@ -102,5 +106,7 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _table(rows: Iterator[tuple[Any, ...]]) -> bytes:
-    return "".join("\t".join(map(str, row)) + "\n" for row in rows).encode()
+def _table(rows: Iterator[tuple[Any, ...]], name: str | None) -> bytes:
+    """Rows of cells, each after the name of its document where there is one."""
+    first = b"" if name is None else escape_tsv(as_bytes(name)) + b"\t"
+    return b"".join(first + "\t".join(map(str, row)).encode() + b"\n" for row in rows)

@@ -10,7 +10,7 @@ MARK = "│"  # not the | of <|im_end|>
 
 
 def write_view(run: Run) -> None:
-    """Each document's tokens in order; a line feed is shown as ↵, other control characters as \\xNN."""
+    """Each document's tokens in order; a line feed is shown as ↵, what is not printable as its escape."""
     many = False
     for _, ids in run.pairs():
         if many:
@@ -37,7 +37,7 @@ def _token_text(tokenizer: Tokenizer, token: int) -> str:
 def _visible(text: str) -> str:
     """No escape of the text's own reaches the terminal."""
     return "".join(
-        "↵\n" if letter == "\n" else letter if letter.isprintable() else f"\\x{ord(letter):02x}"
+        "↵\n" if letter == "\n" else letter if letter.isprintable() else ascii(letter)[1:-1]
         for letter in text
     )
 
@@ -45,6 +45,6 @@ def _visible(text: str) -> str:
 def _colored(parts: list[str]) -> str:
     """Alternating backgrounds; the colour ends before a line does, or it would run to the edge."""
     return "".join(
-        BACKGROUNDS[number % len(BACKGROUNDS)] + part.replace("\n", f"{RESET}\n") + RESET
-        for number, part in enumerate(parts)
+        "\n".join(f"{BACKGROUNDS[number % len(BACKGROUNDS)]}{line}{RESET}" if line else "" for line in lines)
+        for number, lines in enumerate(part.split("\n") for part in parts)
     )

@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def prepare(text: Path, nanogpt: Path, scratch: Path) -> None:
-    """The same characters for both: train.bin and meta.pkl for one, a text and its tokenizer for the other."""
+    """The same characters for both: train.bin and meta.pkl for one, text and a tokenizer for the other."""
     with open_input(text) as stream:
         content = stream.read().decode()
     letters = sorted(set(content))

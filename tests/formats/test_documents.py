@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,10 @@ def test_one_document_at_a_time_is_held(tmp_path: Path) -> None:
     path.write_text('{"text": "x"}\n' * 3 + "broken\n")
     stream = read_documents([path])
     assert isinstance(next(stream), Document)  # the broken line is not read yet
+
+
+def test_a_file_name_that_is_not_utf8_gives_an_id_that_is(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))
+    path.write_text("x")
+    (document,) = read_documents([path])
+    assert document.id == f"{tmp_path}/caf\\xe9.txt" and document.id.encode()

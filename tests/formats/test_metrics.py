@@ -5,7 +5,7 @@ import math
 import os
 from pathlib import Path
 
-from llmkit.formats.metrics import MetricsWriter, cut_metrics
+from llmkit.formats.metrics import MetricsWriter, cut_metrics, holds_metrics
 
 
 def read(path: Path) -> list[dict[str, object]]:
@@ -47,3 +47,16 @@ def test_a_reader_that_leaves_a_pipe_does_not_end_the_writing(tmp_path: Path) ->
         metrics.write({"step": 2})
         metrics.write({"step": 3})
         metrics.sync()
+
+
+def test_a_file_holds_metrics_when_every_whole_line_has_a_step(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    for content, expected in (
+        ("", True),
+        ('{"step": 1, "loss": 3.0}\n{"event": "stop", "step": 1}\n{"step": 2, "lo', True),
+        ("notes\nmore notes\n", False),
+        ('{"step": 1}\n{"text": "a document"}\n{"step": 2}\n', False),
+        ("[1]\n[2]\n", False),
+    ):
+        path.write_text(content)
+        assert holds_metrics(path) is expected, content

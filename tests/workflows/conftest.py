@@ -6,18 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tokenizers.models import BPE
 
 from llmkit.formats.documents import Document
 from llmkit.formats.jsonl import encode_line
 from llmkit.formats.provenance import Invocation
+from llmkit.formats.shards import Rows
 from llmkit.progress import SILENT
 from llmkit.tokens.config import PackConfig, TokenizeConfig
 from llmkit.tokens.patterns import GPT2, byte_level, special_token
 from llmkit.tokens.pieces import spell
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.pack import PackSources, pack_files
+from llmkit.workflows.pretrain_data import PretrainData
 from llmkit.workflows.tokenize_run import Run
 
 CHATML = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -83,3 +86,30 @@ def make_run(byte_tokenizer: Tokenizer) -> Callable[..., Run]:
 def _documents(given: Iterable[str | Document]) -> Iterator[Document]:
     for number, one in enumerate(given):
         yield one if isinstance(one, Document) else Document(f"{number}.txt", one, f"{number}.txt", 0)
+
+
+class MemoryRows:
+    """A RowSource over `count` rows of random ids, each one document."""
+
+    def __init__(self, count: int, seq_len: int, vocab: int) -> None:
+        self.tokens = np.random.default_rng(1).integers(0, vocab, (count, seq_len + 1), dtype=np.uint32)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def read(self, rows: Any) -> Rows:
+        tokens = self.tokens[rows]
+        return Rows(tokens, np.zeros(tokens.shape, np.int32), np.ones(tokens.shape, np.bool_))
+
+
+@pytest.fixture
+def make_data() -> Callable[..., PretrainData]:
+    """Data to train on, held in memory."""
+
+    def make(count: int = 20, seq_len: int = 8, vocab: int = 48, **fields: Any) -> PretrainData:
+        known = {"sha256": "d", "tokenizer_sha256": None, "bytes_per_token": None}
+        settings = known | {"special_ids": {}, "inputs": {"shards": "d"}} | fields
+        rows = MemoryRows(count, seq_len, vocab)
+        return PretrainData(rows=rows, seq_len=seq_len, vocab_size=vocab, **settings)
+
+    return make

@@ -1,11 +1,11 @@
-"""Flags of tokenize that would do nothing, or contradict each other, are refused."""
+"""Flags that would do nothing, contradict each other or leave nothing are refused."""
 
 from typing import Any
 
 import pytest
 
 from llmkit.errors import UsageError
-from llmkit.tokens.config import TokenizeConfig
+from llmkit.tokens.config import PackConfig, TokenizeConfig
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,18 @@ def test_contradictions_are_usage_errors(settings: dict[str, Any], problem: str)
 def test_what_makes_sense_is_taken() -> None:
     TokenizeConfig(mode="chunk", limit=9, overlap=7, bos=True)
     TokenizeConfig(mode="compare", prices=(1.0, 2.0), by="lang", row_format="json")
+
+
+def test_a_row_stores_one_id_more_than_it_has_targets() -> None:
+    # inputs are ids 0 to 1023, targets ids 1 to 1024
+    assert PackConfig().row_length == 1025
+    assert PackConfig(seq_len=1).row_length == 2
+
+
+@pytest.mark.parametrize("name", ["seq_len", "shard_tokens"])
+@pytest.mark.parametrize("value", [0, -3])
+def test_rows_and_shards_of_nothing_are_refused_by_the_name_of_their_flag(name: str, value: int) -> None:
+    flag = name.replace("_", "-")
+    with pytest.raises(UsageError, match=rf"--{flag} must be at least 1 \(found {value}\)") as caught:
+        PackConfig(**{name: value})
+    assert caught.value.hint.startswith(f"--{flag} ")
