@@ -84,7 +84,11 @@ class ModelConfig:
         Raises:
             ConfigError: a key is missing, or changes the arithmetic and is not supported: it is named.
         """
-        return cls(**fields_from_hf(config, source))
+        fields = fields_from_hf(config, source)
+        try:
+            return cls(**fields)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error.problem}", hint=error.hint) from None
 
     def to_hf(self) -> dict[str, Any]:
         """The config.json that transformers, vLLM and llama.cpp read, every architectural key written out."""
@@ -104,9 +108,15 @@ class ModelConfig:
                 raise ConfigError(
                     f"{name} is not a whole number of at least 1 (found {value!r})", hint=f"change {name}"
                 )
+        for name in ("norm_eps", "initializer_range"):
+            if not _is_number(getattr(self, name)):
+                raise ConfigError(
+                    f"{name} is not a number of at least 0 (found {getattr(self, name)!r})",
+                    hint=f"change {name}",
+                )
         self._check_multiple("num_attention_heads", "num_key_value_heads")
         if self.hidden_act not in ACTIVATIONS:
-            guess = nearest(self.hidden_act, ACTIVATIONS)
+            guess = nearest(str(self.hidden_act), ACTIVATIONS)
             raise ConfigError(
                 f"hidden_act {self.hidden_act!r} is not supported (known: {', '.join(ACTIVATIONS)})",
                 hint=f"did you mean {guess}?" if guess else "use one of these",
@@ -156,10 +166,23 @@ class ModelConfig:
                 f"rotary positions need an even head_dim (found {self.head_dim})",
                 hint="change hidden_size or num_attention_heads",
             )
-        if self.rope_scaling is not None:
-            needed = ROPE_KEYS.get(self.rope_scaling.get("rope_type", ""))
-            if needed is None or any(name not in self.rope_scaling for name in needed):
-                raise ConfigError(
-                    f"rope_scaling {self.rope_scaling} is not usable",
-                    hint="give rope_type linear with factor, or llama3 with its four numbers",
-                )
+        if not _is_number(self.rope_theta) or not self.rope_theta:
+            raise ConfigError(
+                f"rope_theta is not a number above 0 (found {self.rope_theta!r})", hint="change rope_theta"
+            )
+        if self.rope_scaling is not None and not self._is_usable(self.rope_scaling):
+            raise ConfigError(
+                f"rope_scaling {self.rope_scaling} is not usable",
+                hint="give rope_type linear with factor, or llama3 with its four numbers, low below high",
+            )
+
+    def _is_usable(self, scaling: Mapping[str, Any]) -> bool:
+        needed = ROPE_KEYS.get(scaling.get("rope_type", ""), ("",))
+        if not all(_is_number(scaling.get(name)) and scaling[name] for name in needed):
+            return False
+        return "low_freq_factor" not in needed or scaling["low_freq_factor"] < scaling["high_freq_factor"]
+
+
+def _is_number(value: object) -> bool:
+    """Finite, and 0 or more."""
+    return isinstance(value, int | float) and 0 <= value < float("inf")

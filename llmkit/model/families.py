@@ -11,8 +11,12 @@ class Family:
 
     architecture: str
     switches: Mapping[str, tuple[Any, ...]]
+    max_position_embeddings: int = 32_768
+    """What the class in transformers assumes where config.json lacks the key; the next two as well."""
+    num_key_value_heads: int | None = None
+    """None: as many as heads."""
     head_dim: int | None = None
-    """The class's own default, where it is not hidden_size / num_attention_heads."""
+    """None: hidden_size / num_attention_heads."""
 
 
 _LLAMA = {
@@ -29,12 +33,14 @@ FAMILIES: dict[str, Family] = {
     "llama": Family(
         "LlamaForCausalLM",
         {**_LLAMA, "attention_bias": _EITHER, "output_bias": _EITHER, "mlp_bias": _EITHER},
+        max_position_embeddings=2048,
     ),
-    "mistral": Family("MistralForCausalLM", _LLAMA),
-    "qwen2": Family("Qwen2ForCausalLM", {**_LLAMA, "attention_bias": (True,)}),
+    "mistral": Family("MistralForCausalLM", _LLAMA, max_position_embeddings=131_072, num_key_value_heads=8),
+    "qwen2": Family("Qwen2ForCausalLM", {**_LLAMA, "attention_bias": (True,)}, num_key_value_heads=32),
     "qwen3": Family(
         "Qwen3ForCausalLM",
         {**_LLAMA, "qk_norm": (True,), "attention_bias": _EITHER, "output_bias": _EITHER},
+        num_key_value_heads=32,
         head_dim=128,
     ),
     "gpt2": Family(
@@ -48,6 +54,7 @@ FAMILIES: dict[str, Family] = {
             "output_bias": (True,),
             "mlp_bias": (True,),
         },
+        max_position_embeddings=1024,
     ),
 }
 

@@ -56,10 +56,11 @@ def refuse_foreign(config: Mapping[str, Any], source: str) -> None:
             f"{source}: scale_attn_weights false is not supported",
             hint="use a model whose attention scores are divided by sqrt(head_dim)",
         )
-    kinds = set(config.get("layer_types") or ()) - {"full_attention"}
+    layers = config.get("layer_types") or []
+    kinds = {str(kind) for kind in (layers if isinstance(layers, list) else [layers])} - {"full_attention"}
     if kinds:
         raise ConfigError(
-            f"{source}: layer_types with {', '.join(sorted(map(str, kinds)))} is not supported yet",
+            f"{source}: layer_types with {', '.join(sorted(kinds))} is not supported yet",
             hint="use a model whose layers are all full_attention",
         )
     _refuse_window(config, source)
@@ -69,16 +70,21 @@ def _refuse_window(config: Mapping[str, Any], source: str) -> None:
     """A sliding window is harmless where it is off, or no shorter than the context."""
     name = config.get("model_type")
     if name in ("qwen2", "qwen3"):
-        layers = config.get("num_hidden_layers") or 0
-        if not config.get("use_sliding_window") or (config.get("max_window_layers") or 28) >= layers:
+        full = config.get("max_window_layers", 28)  # so many layers, from the first on, see everything
+        if not config.get("use_sliding_window") or _reaches(full, config.get("num_hidden_layers")):
             return
     elif name != "mistral":
         return
     window = config.get("sliding_window", 4096)  # absent means 4096 to the three classes
-    context = config.get("max_position_embeddings") or 131_072
-    if window is not None and window < context:
+    context = config.get("max_position_embeddings") or FAMILIES[name].max_position_embeddings
+    if window is not None and not _reaches(window, context):
         raise ConfigError(
             f"{source}: sliding_window {window} is shorter than max_position_embeddings {context}, "
             "which is not supported yet",
             hint=f"to stay within the window, set max_position_embeddings to {window}",
         )
+
+
+def _reaches(value: Any, end: Any) -> bool:
+    """A foreign file may hold anything: what is no whole number reaches nothing."""
+    return isinstance(value, int) and isinstance(end, int) and value >= end

@@ -55,15 +55,15 @@ def use_gpt2_names(model: nn.Module, config: ModelConfig) -> None:
 
 
 def to_gpt2(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict under the llama family's names as GPT-2 stores it."""
+    """A state dict under the llama family's names as GPT-2 stores it; an unknown name is kept as it is."""
     result: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if name in _TOP:
             result[_TOP[name]] = tensor
             continue
-        _, _, layer, rest = name.split(".", 3)
-        part, kind = rest.rsplit(".", 1)
-        block = f"transformer.h.{layer}"
+        words = name.split(".", 3)
+        part, _, kind = words[-1].rpartition(".")
+        block = f"transformer.h.{words[2]}" if len(words) == 4 else ""
         if part in _NORMS:
             result[f"{block}.{_NORMS[part]}.{kind}"] = tensor
         elif part in _PROJECTIONS:
@@ -74,6 +74,8 @@ def to_gpt2(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             three = [tensors[name.replace("q_proj", other)] for other in _QKV]
             fused = torch.cat(three)
             result[f"{block}.attn.c_attn.{kind}"] = fused.t().contiguous() if kind == "weight" else fused
+        elif part not in ("self_attn.k_proj", "self_attn.v_proj"):  # these two went with q_proj
+            result[name] = tensor
     return result
 
 

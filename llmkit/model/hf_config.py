@@ -7,7 +7,7 @@ gives every key that decides the arithmetic, in both forms: no reader falls back
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.model.families import FAMILIES, ROPE_KEYS
@@ -15,6 +15,14 @@ from llmkit.model.foreign_keys import refuse_foreign
 
 FORMAT_VERSION = "5.0.0"
 """The transformers release whose folder format is written, recorded as `transformers_version`."""
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    dict: "an object",
+}
+_T = TypeVar("_T", bound=bool | int | float | str | dict[str, Any])
 
 
 def fields_from_hf(config: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -29,7 +37,7 @@ def fields_from_hf(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     """
     refuse_foreign(config, source)
     name = config.get("model_type")
-    if name not in FAMILIES:
+    if not isinstance(name, str) or name not in FAMILIES:
         guess = nearest(str(name), FAMILIES)
         raise ConfigError(
             f"{source}: model_type {name!r} is not supported (known: {', '.join(FAMILIES)})",
@@ -41,8 +49,8 @@ def fields_from_hf(config: Mapping[str, Any], source: str) -> dict[str, Any]:
         "model_type": name,
         "vocab_size": keys.whole("vocab_size"),
         "initializer_range": keys.get("initializer_range", 0.02),
-        "pad_token_id": config.get("pad_token_id"),
-        "dtype": str(config.get("dtype") or config.get("torch_dtype") or "float32"),
+        "pad_token_id": keys.token("pad_token_id", None),
+        "dtype": keys.get("dtype", keys.get("torch_dtype", "float32")),
     }
 
 
@@ -76,44 +84,55 @@ class _Keys:
     def whole(self, *names: str) -> int:
         """The whole number under the first of `names` that is there."""
         for name in names:
-            value = self.config.get(name)
-            if value is not None:
-                if isinstance(value, bool) or not isinstance(value, int):
-                    raise ConfigError(
-                        f"{self.source}: {name} is not a whole number (found {value!r})",
-                        hint=f'write it as "{name}": 1',
-                    )
-                return value
+            if self.config.get(name) is not None:
+                return self.get(name, 0)
         raise ConfigError(
             f"{self.source}: no {names[0]!r} (found: {', '.join(sorted(self.config)) or 'no keys'})",
             hint="give the config.json of a model folder",
         )
 
-    def get(self, name: str, default: Any) -> Any:
-        """The value under `name`; the default where it is absent or null."""
+    def get(self, name: str, default: _T) -> _T:
+        """The value under `name`, of the default's kind; the default where it is absent or null."""
         value = self.config.get(name)
-        return default if value is None else value
+        return default if value is None else self._checked(name, value, type(default))
+
+    def token(self, name: str, default: int | None) -> int | None:
+        """A special id, where null means that there is none; the default where it is absent."""
+        value = self.config.get(name, default)
+        return None if value is None else self._checked(name, value, int)
 
     def eos(self, default: int | None) -> int | tuple[int, ...] | None:
         """eos_token_id, which may be a list."""
         value = self.config.get("eos_token_id", default)
-        return tuple(value) if isinstance(value, list) else value
+        if isinstance(value, list):
+            return tuple(self._checked("eos_token_id", one, int) for one in value)
+        return self.token("eos_token_id", default)
+
+    def _checked(self, name: str, value: Any, kind: type[_T]) -> _T:
+        allowed = (int, float) if kind is float else kind
+        if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+            raise ConfigError(
+                f"{self.source}: {name} is not {_KINDS[kind]} (found {value!r})",
+                hint="copy it from the model's original config.json",
+            )
+        return value  # type: ignore[return-value]  # an int for a float is as good
 
 
 def _read_llama_like(name: str, keys: _Keys) -> dict[str, Any]:
     """llama, mistral, qwen2 and qwen3."""
-    hidden, heads = keys.whole("hidden_size"), keys.whole("num_attention_heads")
-    max_positions = keys.get("max_position_embeddings", 2048 if name == "llama" else 32_768)
+    family, heads = FAMILIES[name], keys.whole("num_attention_heads")
+    shared = None if "num_key_value_heads" in keys.config else family.num_key_value_heads
+    max_positions = keys.get("max_position_embeddings", family.max_position_embeddings)
     theta, scaling = _read_rope(keys, max_positions)
-    bias = name == "qwen2" or (name != "mistral" and bool(keys.get("attention_bias", False)))
+    bias = name == "qwen2" or (name != "mistral" and keys.get("attention_bias", False))
     numbered = name in ("llama", "mistral")  # these classes have ids of their own where the key is absent
     return {
-        "hidden_size": hidden,
+        "hidden_size": keys.whole("hidden_size"),
         "intermediate_size": keys.whole("intermediate_size"),
         "num_hidden_layers": keys.whole("num_hidden_layers"),
         "num_attention_heads": heads,
-        "num_key_value_heads": keys.get("num_key_value_heads", heads),
-        "head_dim": keys.get("head_dim", FAMILIES[name].head_dim or 0),
+        "num_key_value_heads": keys.get("num_key_value_heads", shared or heads),
+        "head_dim": keys.get("head_dim", family.head_dim or 0),
         "max_position_embeddings": max_positions,
         "hidden_act": keys.get("hidden_act", "silu"),
         "norm": "rms",
@@ -124,10 +143,10 @@ def _read_llama_like(name: str, keys: _Keys) -> dict[str, Any]:
         "qk_norm": name == "qwen3",
         "attention_bias": bias,
         "output_bias": bias and name != "qwen2",
-        "mlp_bias": name == "llama" and bool(keys.get("mlp_bias", False)),
+        "mlp_bias": name == "llama" and keys.get("mlp_bias", False),
         "gated_mlp": True,
         "tie_word_embeddings": keys.get("tie_word_embeddings", False),
-        "bos_token_id": keys.config.get("bos_token_id", 1 if numbered else None),
+        "bos_token_id": keys.token("bos_token_id", 1 if numbered else None),
         "eos_token_id": keys.eos(2 if numbered else None),
     }
 
@@ -175,7 +194,7 @@ def _read_gpt2(keys: _Keys) -> dict[str, Any]:
         "mlp_bias": True,
         "gated_mlp": False,
         "tie_word_embeddings": keys.get("tie_word_embeddings", True),
-        "bos_token_id": keys.config.get("bos_token_id", 50256),
+        "bos_token_id": keys.token("bos_token_id", 50256),
         "eos_token_id": keys.eos(50256),
     }
 
@@ -205,11 +224,11 @@ def _write_gpt2(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_rope(keys: _Keys, max_positions: int) -> tuple[float, dict[str, Any] | None]:
     """rope_theta and the scaling, from the keys of transformers 4 or 5; scaling None for plain RoPE."""
-    key = "rope_parameters" if keys.get("rope_parameters", {}) else "rope_scaling"
-    settings = keys.get(key, {})
-    theta = float(settings.get("rope_theta") or keys.get("rope_theta", 10_000.0))
-    kind = settings.get("rope_type") or settings.get("type") or "default"
-    partial = settings.get("partial_rotary_factor") or keys.get("partial_rotary_factor", 1.0)
+    key = "rope_scaling" if keys.get("rope_scaling", {}) else "rope_parameters"  # as transformers prefers
+    settings = _Keys(keys.get(key, {}), f"{keys.source}: {key}")
+    theta = float(settings.get("rope_theta", keys.get("rope_theta", 10_000.0)))
+    kind = settings.get("rope_type", settings.get("type", "default"))
+    partial = settings.get("partial_rotary_factor", keys.get("partial_rotary_factor", 1.0))
     if partial != 1.0:
         raise ConfigError(
             f"{keys.source}: partial_rotary_factor {partial} is not supported yet",
@@ -223,12 +242,14 @@ def _read_rope(keys: _Keys, max_positions: int) -> tuple[float, dict[str, Any] |
             f"(known: default, {', '.join(ROPE_KEYS)})",
             hint=f"set {key} to null to use the model within its original context only",
         )
-    if kind == "llama3":
-        settings = {"original_max_position_embeddings": max_positions, **settings}
-    missing = [name for name in ROPE_KEYS[kind] if settings.get(name) is None]
+    defaults = {"original_max_position_embeddings": max_positions}
+    missing = [name for name in ROPE_KEYS[kind] if settings.config.get(name, defaults.get(name)) is None]
     if missing:
         raise ConfigError(
             f"{keys.source}: {key} of type {kind!r} lacks {', '.join(missing)}",
             hint="copy it from the model's original config.json",
         )
-    return theta, {"rope_type": kind, **{name: settings[name] for name in ROPE_KEYS[kind]}}
+    return theta, {
+        "rope_type": kind,
+        **{name: settings.get(name, defaults.get(name, 0.0)) for name in ROPE_KEYS[kind]},
+    }

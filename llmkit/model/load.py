@@ -17,6 +17,7 @@ from torch import Tensor
 from llmkit.errors import ConfigError, DataError
 from llmkit.formats.model_folder import (
     CONFIG,
+    CONFIG_DTYPES,
     GENERATION_CONFIG,
     INDEX,
     WEIGHTS,
@@ -27,6 +28,7 @@ from llmkit.formats.model_folder import (
 from llmkit.model.config import ModelConfig
 from llmkit.model.hf_config import FORMAT_VERSION
 from llmkit.model.positions import sinusoid_table
+from llmkit.model.shapes import Shape, tensor_shapes
 from llmkit.model.transformer import Transformer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -56,8 +58,7 @@ def load_model(
         model = Transformer(config)
     stored = {_full_name(name, config): tensor for name, tensor in read_tensors(folder).items()}
     stored = {name: tensor for name, tensor in stored.items() if not name.endswith(_IGNORED)}
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    _check_names(folder, stored, expected, tied=config.tie_word_embeddings)
+    _check_names(folder, stored, tensor_shapes(config))
     tensors = {name: tensor.to(dtype=dtype, device=device) for name, tensor in _read(stored)}
     _check_shared(folder, tensors, config)
     model.load_state_dict(tensors, assign=True)
@@ -160,11 +161,9 @@ def _full_name(name: str, config: ModelConfig) -> str:
     return name
 
 
-def _check_names(
-    folder: Path, stored: Mapping[str, TensorInfo], expected: Mapping[str, tuple[int, ...]], *, tied: bool
-) -> None:
+def _check_names(folder: Path, stored: Mapping[str, TensorInfo], expected: Mapping[str, Shape]) -> None:
     missing = sorted(expected.keys() - stored.keys())
-    surplus = sorted(stored.keys() - expected.keys() - ({_HEAD} if tied else set()))
+    surplus = sorted(stored.keys() - expected.keys() - {_HEAD})  # a tied head may be stored all the same
     if missing or surplus:
         what = f"lack {_some(missing)}" if missing else f"have {_some(surplus)}"
         raise DataError(
@@ -176,6 +175,11 @@ def _check_names(
             raise DataError(
                 f"{folder}: {name} is {list(stored[name].shape)}, config.json asks for {list(shape)}",
                 hint="the config.json and the safetensors of one model belong together",
+            )
+        if stored[name].dtype not in CONFIG_DTYPES:
+            raise DataError(
+                f"{folder}: {name} is stored as {stored[name].dtype}, which is not supported yet",
+                hint=f"ask for the model's {', '.join(DTYPES)} weights",
             )
 
 

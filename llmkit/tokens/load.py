@@ -211,7 +211,8 @@ def _add_missing(backend: tokenizers.Tokenizer, config: Config, file: Path) -> t
         here = backend.token_to_id(token.content)
         if here != index:
             raise DataError(
-                f"{file.parent / TOKENIZER_CONFIG}: {token.content} has id {index}, but {here} in {file.name}",
+                f"{file.parent / TOKENIZER_CONFIG}: {token.content} has id {index}, "
+                f"but {here} in {file.name}",
                 hint="these files belong to different tokenizers",
             )
     there |= {value["content"] for value in listed.values()}

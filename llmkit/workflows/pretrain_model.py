@@ -13,6 +13,7 @@ from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, read_config, wei
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.presets import preset
+from llmkit.model.reshape import reshape
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import default_initializer_range
 from llmkit.train.state import load_weights
@@ -64,7 +65,7 @@ def choose_model(
         config = preset(name, **{**fitted, **overrides})
     else:
         base = ModelConfig.from_hf(read_config(folder), source=str(folder))
-        config = replace(base, **{**fitted, **_shape_overrides(base, overrides)})
+        config = reshape(base, {**fitted, **overrides})
     if "initializer_range" not in overrides:
         config = replace(config, initializer_range=default_initializer_range(config.hidden_size))
     _check_vocabulary(config, data, "the model")
@@ -97,17 +98,6 @@ def _continued(folder: Path, overrides: Mapping[str, Any], data: PretrainData) -
     _check_vocabulary(config, data, str(folder))
     digest = digest_bytes("".join(map(digest_file, weight_files(folder))).encode())
     return ModelSource(replace(config, dtype="float32", **overrides), folder, digest)
-
-
-def _shape_overrides(base: ModelConfig, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Overrides of a config.json, with what it derives from them left open."""
-    fields = dict(overrides)
-    if {"hidden_size", "num_attention_heads"} & fields.keys():
-        if base.head_dim * base.num_attention_heads == base.hidden_size:
-            fields.setdefault("head_dim", 0)
-        if base.num_key_value_heads == base.num_attention_heads:
-            fields.setdefault("num_key_value_heads", 0)
-    return fields
 
 
 def _check_vocabulary(config: ModelConfig, data: PretrainData, where: str) -> None:

@@ -1,0 +1,104 @@
+"""Attention against a twin that takes one query, one head and one key at a time."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from llmkit.model.attention import Attention, Layout, chunk_mask, document_mask
+from llmkit.model.cache import LayerCache
+from llmkit.model.config import ModelConfig
+
+Make = Callable[..., ModelConfig]
+
+
+def _attention(config: ModelConfig) -> Attention:
+    torch.manual_seed(0)
+    module = Attention(config)
+    for name, parameter in module.named_parameters():
+        torch.nn.init.normal_(parameter, 1.0 if "norm" in name else 0.0, 0.3)
+    return module
+
+
+def _slow(module: Attention, x: Tensor, heads: int, groups: int, allowed: Tensor) -> Tensor:
+    """x: (T, D); allowed: (T, T) bool. Query head h reads key/value head h // (heads / groups)."""
+    E = module.head_dim
+    q = module.q_proj(x).view(len(x), heads, E)
+    k = module.k_proj(x).view(len(x), groups, E)
+    v = module.v_proj(x).view(len(x), groups, E)
+    rows = []
+    for place in range(len(x)):
+        mixed = []
+        for head in range(heads):
+            group = head // (heads // groups)
+            seen = [other for other in range(len(x)) if allowed[place, other]]
+            scores = [(q[place, head] * k[other, group]).sum() / math.sqrt(E) for other in seen]
+            shares = torch.stack(scores).softmax(0)
+            mixed.append(sum(share * v[other, group] for share, other in zip(shares, seen, strict=True)))
+        rows.append(torch.cat(mixed))
+    return module.o_proj(torch.stack(rows))
+
+
+@pytest.mark.parametrize("groups", [4, 2, 1])
+@pytest.mark.parametrize("biased", [False, True])
+@torch.no_grad()
+def test_multi_grouped_and_multi_query_heads_are_the_textbooks(
+    groups: int, biased: bool, make_config: Make
+) -> None:
+    config = make_config(num_key_value_heads=groups, attention_bias=biased, output_bias=biased, head_dim=6)
+    module, x = _attention(config), torch.randn(2, 7, 32)
+    causal = torch.tensor([[other <= place for other in range(7)] for place in range(7)])
+    expected = torch.stack([_slow(module, row, 4, groups, causal) for row in x])
+    torch.testing.assert_close(module(x, Layout()), expected, rtol=1e-4, atol=1e-5)
+    documents = torch.tensor([[0, 0, 0, 1, 1, 2, 2], [5, 5, 5, 5, 5, 5, 3]])
+    for row, numbers in enumerate(documents):
+        apart = causal & (numbers[:, None] == numbers[None])
+        expected = _slow(module, x[row], 4, groups, apart)
+        found = module(x, Layout(mask=document_mask(documents)))[row]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_heads_are_normalised_before_they_are_turned(make_config: Make) -> None:
+    config = make_config("qwen3", norm_eps=0.1)
+    module, x = _attention(config), torch.randn(1, 1, 32)
+    assert module.q_norm is not None
+    assert module.k_norm is not None
+    cache = LayerCache(torch.zeros(1, 4, 1, 8), torch.zeros(1, 4, 1, 8))
+    angle = torch.full((1, 4), 0.5)
+    module(x, Layout(angle.cos(), angle.sin()), cache)
+    k = module.k_proj(x).view(4, 8)
+    k = k / (k.square().mean(-1, keepdim=True) + 0.1).sqrt() * module.k_norm.weight
+    first, second = k[:, :4], k[:, 4:]
+    cos, sin = math.cos(0.5), math.sin(0.5)
+    turned = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=1)
+    torch.testing.assert_close(cache.keys[0, :, 0], turned)
+    torch.testing.assert_close(cache.values[0, :, 0], module.v_proj(x).view(4, 8))  # values are not
+
+
+@torch.no_grad()
+def test_a_cache_of_another_dtype_is_read_in_the_models(make_config: Make) -> None:
+    module, x = _attention(make_config(num_key_value_heads=2)), torch.randn(1, 3, 32)
+    held = torch.zeros(1, 2, 3, 8, dtype=torch.bfloat16)
+    found = module(x, Layout(), LayerCache(held, held.clone()))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, module(x, Layout()), rtol=0, atol=0.05)
+
+
+def test_a_document_mask_lets_a_token_see_the_earlier_ones_of_its_own_document() -> None:
+    mask = document_mask(torch.tensor([[3, 3, 8, 8, 8]]))
+    assert mask.shape == (1, 1, 5, 5)
+    assert mask[0, 0].int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [0, 0, 1, 0, 0],
+        [0, 0, 1, 1, 0],
+        [0, 0, 1, 1, 1],
+    ]
+
+
+def test_a_chunk_sees_all_that_is_cached_and_itself_up_to_each_position() -> None:
+    mask = chunk_mask(2, 3, torch.device("cpu"))
+    assert mask.int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]

@@ -1,0 +1,151 @@
+"""Presets: transformers opens each with our logits, and they have their published sizes."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.errors import ConfigError
+from llmkit.model.config import ModelConfig
+from llmkit.model.load import load_model, save_model
+from llmkit.model.presets import PRESETS, preset
+from llmkit.model.shapes import tensor_shapes
+
+LADDER = ("tiny", "small", "medium", "base", "large", "xl")
+PUBLISHED = {
+    "stories15m": 15_191_712,
+    "gpt2": 124_439_808,
+    "gpt2-medium": 354_823_168,
+    "gpt2-large": 774_030_080,
+    "gpt2-xl": 1_557_611_200,
+    "smollm2-135m": 134_515_008,
+    "qwen3-0.6b": 596_049_920,
+    "tinyllama-1.1b": 1_100_048_384,
+    "llama-3.2-1b": 1_235_814_400,
+    "llama-2-7b": 6_738_415_616,
+}
+PUBLISHED_BESIDE_SIZES = {  # heads, key/value heads, context, rope_theta, eps
+    "stories15m": (6, 6, 256, 1e4, 1e-5),
+    "gpt2": (12, 12, 1024, None, 1e-5),
+    "gpt2-medium": (16, 16, 1024, None, 1e-5),
+    "gpt2-large": (20, 20, 1024, None, 1e-5),
+    "gpt2-xl": (25, 25, 1024, None, 1e-5),
+    "smollm2-135m": (9, 3, 8192, 1e5, 1e-5),
+    "qwen3-0.6b": (16, 8, 40_960, 1e6, 1e-6),
+    "tinyllama-1.1b": (32, 4, 2048, 1e4, 1e-5),
+    "llama-3.2-1b": (32, 8, 131_072, 5e5, 1e-5),
+    "llama-2-7b": (32, 32, 4096, 1e4, 1e-5),
+}
+
+
+def _parameters(config: ModelConfig) -> int:
+    return sum(math.prod(shape) for shape in tensor_shapes(config).values())
+
+
+def _affordable(config: ModelConfig) -> ModelConfig:
+    """A preset beyond 20M with heads of 8 and its widths in proportion, two layers and few words."""
+    if _parameters(config) < 20e6:
+        return config
+    part = config.head_dim // 8
+    return replace(
+        config,
+        head_dim=8,
+        hidden_size=config.hidden_size // part,
+        intermediate_size=config.intermediate_size // part,
+        num_hidden_layers=2,
+        vocab_size=512,
+    )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_transformers_has_the_logits_of_every_preset_and_reads_and_writes_its_folder(
+    name: str,
+    tmp_path: Path,
+    make_model: Callable[..., Any],
+    open_theirs: Callable[..., Any],
+    logit_gap: Callable[..., float],
+) -> None:
+    config = _affordable(PRESETS[name])
+    assert config.num_attention_heads == PRESETS[name].num_attention_heads
+    ours = make_model(config, std=0.05)
+    save_model(ours, tmp_path)
+    theirs = open_theirs(tmp_path)
+    assert logit_gap(ours, theirs) <= 1e-4
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert logit_gap(load_model(tmp_path / "theirs"), theirs) <= 1e-4
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_well_known_preset_has_its_published_number_of_parameters(name: str) -> None:
+    assert _parameters(PRESETS[name]) == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", PUBLISHED_BESIDE_SIZES)
+def test_a_well_known_preset_has_its_published_heads_context_and_constants(name: str) -> None:
+    heads, shared, context, theta, eps = PUBLISHED_BESIDE_SIZES[name]
+    config = PRESETS[name]
+    assert (config.num_attention_heads, config.num_key_value_heads) == (heads, shared)
+    assert (config.max_position_embeddings, config.norm_eps) == (context, eps)
+    assert (config.rope_theta if config.position == "rope" else None) == theta
+
+
+def test_the_ladder_climbs_from_a_million_to_a_billion() -> None:
+    counts = [_parameters(PRESETS[name]) for name in LADDER]
+    assert counts == sorted(counts)
+    assert 1e6 < counts[0] < 2e6
+    assert 0.9e9 < counts[-1] < 1.2e9
+    # tiny: embedding, then 4 layers of q, k and v, o, gate and up and down, two norms and two head norms
+    layer = 128 * 128 + 2 * 128 * 64 + 128 * 128 + 3 * 128 * 352 + 2 * 128 + 2 * 32
+    assert counts[0] == 4096 * 128 + 4 * layer + 128
+
+
+@pytest.mark.parametrize("name", LADDER)
+def test_a_rung_has_an_mlp_of_eight_thirds_and_heads_of_common_sizes(name: str) -> None:
+    config = PRESETS[name]
+    assert 0 <= config.intermediate_size - config.hidden_size * 8 / 3 < 32
+    assert config.intermediate_size % 32 == 0
+    assert config.head_dim in (32, 64, 128)
+    assert config.num_key_value_heads < config.num_attention_heads
+
+
+@pytest.mark.parametrize(
+    ("name", "released", "differing"),
+    [
+        ("qwen3-0.6b", "Qwen3-0.6B", set()),
+        ("llama-3.2-1b", "Llama-3.2-1B-Instruct", {"eos_token_id"}),  # an Instruct model ends in more ways
+        ("llama-2-7b", "Llama-2-7B", {"max_position_embeddings", "pad_token_id"}),  # its training copy
+    ],
+)
+def test_a_preset_is_the_config_that_was_released(
+    shared_data: Path, name: str, released: str, differing: set[str]
+) -> None:
+    raw = json.loads((shared_data / "configs" / released / "config.json").read_text())
+    expected, ours = vars(ModelConfig.from_hf(raw)), vars(PRESETS[name])
+    assert {key for key in ours if ours[key] != expected[key]} == differing
+
+
+def test_what_a_preset_derives_follows_the_sizes_that_are_given() -> None:
+    changed = preset("stories15m", hidden_size=32, num_attention_heads=4)  # 288 wide, 768 inside, 6 heads
+    assert (changed.head_dim, changed.num_key_value_heads) == (8, 4)
+    assert changed.intermediate_size == 86  # 768 * 32 / 288 = 85.3
+    assert changed.tie_word_embeddings
+
+
+def test_groups_and_wide_heads_stay_and_what_is_given_wins() -> None:
+    changed = preset("qwen3-0.6b", hidden_size=512, num_attention_heads=32, intermediate_size=1000)
+    assert (changed.head_dim, changed.num_key_value_heads) == (128, 8)  # heads wider than their share
+    assert changed.intermediate_size == 1000
+    assert preset("tiny") == PRESETS["tiny"]
+
+
+def test_an_unknown_preset_or_field_is_an_error_with_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match="no preset named 'tinny'") as caught:
+        preset("tinny")
+    assert caught.value.hint == "did you mean tiny?"
+    with pytest.raises(ConfigError, match="no field 'hiden_size'") as caught:
+        preset("tiny", hiden_size=64)
+    assert caught.value.hint == "did you mean hidden_size?"
