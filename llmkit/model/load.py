@@ -28,13 +28,12 @@ from llmkit.formats.model_folder import (
 from llmkit.model.config import ModelConfig
 from llmkit.model.hf_config import FORMAT_VERSION
 from llmkit.model.positions import sinusoid_table
-from llmkit.model.shapes import Shape, tensor_shapes
+from llmkit.model.shapes import Shape, stored_weights, tensor_shapes
 from llmkit.model.transformer import Transformer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MAX_SHARD_BYTES = 5_000_000_000
 _HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
-_IGNORED = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")  # tables that old releases stored
 
 
 def load_model(
@@ -56,8 +55,7 @@ def load_model(
     dtype = dtype or dtype_of(config)
     with torch.device("meta"):
         model = Transformer(config)
-    stored = {_full_name(name, config): tensor for name, tensor in read_tensors(folder).items()}
-    stored = {name: tensor for name, tensor in stored.items() if not name.endswith(_IGNORED)}
+    stored = stored_weights(read_tensors(folder), config)
     _check_names(folder, stored, tensor_shapes(config))
     tensors = {name: tensor.to(dtype=dtype, device=device) for name, tensor in _read(stored)}
     _check_shared(folder, tensors, config)
@@ -152,13 +150,6 @@ def _read(stored: Mapping[str, TensorInfo]) -> Iterator[tuple[str, Tensor]]:
         with safe_open(file, framework="pt") as stream:
             for name, stored_name in names:
                 yield name, stream.get_tensor(stored_name)
-
-
-def _full_name(name: str, config: ModelConfig) -> str:
-    """GPT-2 files exist with and without the prefix `transformer.`."""
-    if config.model_type == "gpt2" and not name.startswith(("transformer.", "lm_head.")):
-        return f"transformer.{name}"
-    return name
 
 
 def _check_names(folder: Path, stored: Mapping[str, TensorInfo], expected: Mapping[str, Shape]) -> None:

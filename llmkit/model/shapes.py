@@ -3,16 +3,32 @@
 `Transformer(config).state_dict()` gives the same; a test compares them for every preset.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 from llmkit.model.config import ModelConfig
 
 Shape = tuple[int, ...]
+_T = TypeVar("_T")
+_TABLES = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")  # that old releases stored too
 
 
 def tensor_shapes(config: ModelConfig) -> dict[str, Shape]:
     """Every tensor that the safetensors of this config hold; a tied head is none."""
     return dict(_gpt2(config) if config.model_type == "gpt2" else _llama(config))
+
+
+def stored_weights(stored: Mapping[str, _T], config: ModelConfig) -> dict[str, _T]:
+    """What a model's files hold, under the names of `tensor_shapes`; tables that are no weights are left out.
+
+    GPT-2 files exist with and without the prefix `transformer.`.
+    """
+    bare = config.model_type == "gpt2"
+    return {
+        f"transformer.{name}" if bare and not name.startswith(("transformer.", "lm_head.")) else name: one
+        for name, one in stored.items()
+        if not name.endswith(_TABLES)
+    }
 
 
 def _llama(config: ModelConfig) -> Iterator[tuple[str, Shape]]:

@@ -20,14 +20,13 @@ from llmkit.formats.model_folder import (
     weight_files,
 )
 from llmkit.model.config import ModelConfig
-from llmkit.model.shapes import tensor_shapes
+from llmkit.model.shapes import stored_weights, tensor_shapes
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.findings import Finding, Level, as_finding, finding
 
 BLOCK_VALUES = 1 << 22
 _EXPONENTS = {"F32": ("<u4", 0x7F800000), "BF16": ("<u2", 0x7F80), "F16": ("<u2", 0x7C00)}
 """How a value is stored, and the bits that are all set in NaN and infinity."""
-_IGNORED = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")  # tables that old releases stored
 
 
 def check_weights(folder: Path, *, progress: Progress = SILENT) -> list[Finding]:
@@ -93,9 +92,7 @@ def _compare(folder: Path, config: ModelConfig, tensors: Mapping[str, TensorInfo
 
     together = "the config.json and the safetensors of one model belong together"
     expected = tensor_shapes(config)
-    stored = {
-        _full_name(name, config): tensor for name, tensor in tensors.items() if not name.endswith(_IGNORED)
-    }
+    stored = stored_weights(tensors, config)
     if config.tie_word_embeddings and stored.pop("lm_head.weight", None) is not None:
         found(
             "warning",
@@ -137,13 +134,6 @@ def _stale_index(folder: Path) -> list[Finding]:
             what = f"left over from other files: {WEIGHTS} holds other tensors"
             findings.append(finding("warning", "weights.index", index, what, f"rm {index}"))
     return findings
-
-
-def _full_name(name: str, config: ModelConfig) -> str:
-    """GPT-2 files exist with and without the prefix `transformer.`."""
-    if config.model_type == "gpt2" and not name.startswith(("transformer.", "lm_head.")):
-        return f"transformer.{name}"
-    return name
 
 
 def _is_finite(tensor: TensorInfo) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.presets import PRESETS
-from llmkit.model.shapes import tensor_shapes
+from llmkit.model.shapes import stored_weights, tensor_shapes
 
 
 def _of_the_network(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -33,3 +33,12 @@ def test_shapes_follow_biases_query_norms_and_an_untied_head() -> None:
         ModelConfig(**sizes, **heads, model_type="qwen3", qk_norm=True, head_dim=8),
     ):
         assert tensor_shapes(config) == _of_the_network(config)
+
+
+def test_names_without_their_prefix_and_tables_of_old_releases_are_understood() -> None:
+    stored = dict.fromkeys(("wte.weight", "h.0.attn.bias", "h.0.attn.c_attn.bias", "lm_head.weight"), 1)
+    assert list(stored_weights(stored, PRESETS["gpt2"])) == [
+        *("transformer.wte.weight", "transformer.h.0.attn.c_attn.bias", "lm_head.weight")
+    ]
+    old = dict.fromkeys(("model.norm.weight", "model.layers.0.self_attn.rotary_emb.inv_freq"), 1)
+    assert list(stored_weights(old, PRESETS["tiny"])) == ["model.norm.weight"]
