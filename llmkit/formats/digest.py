@@ -1,6 +1,8 @@
 """SHA-256 digests: of bytes, of text, of files and of whole folders."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -23,6 +25,18 @@ def digest_path(path: Path) -> str:
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         names.update(f"{file.relative_to(path).as_posix()}\0{digest_file(file)}\n".encode())
     return names.hexdigest()
+
+
+def digest_inputs(paths: Iterable[Path], digest: Callable[[Path], str] = digest_path) -> dict[str, str]:
+    """The digest of each input by its bare name, for `llmkit.json`; a name that comes again is numbered."""
+    digests: dict[str, str] = {}
+    times: Counter[str] = Counter()
+    for path in paths:
+        name = path.name or path.resolve().name
+        times[name] += 1
+        again = f" ({times[name]})" if times[name] > 1 else ""
+        digests[name + again] = digest(path)
+    return digests
 
 
 def content_id(text: str) -> str:

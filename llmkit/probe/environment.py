@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from llmkit.machine import cores
 from llmkit.version import __version__
 
 QUIET_LOAD_PER_CORE = 0.5
@@ -39,7 +40,7 @@ def read_environment(*packages: str) -> Environment:
             continue
     return Environment(
         cpu=_cpu_name(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores(),
         python=platform.python_version(),
         versions=versions,
         load_average=os.getloadavg()[0],

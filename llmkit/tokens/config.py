@@ -143,7 +143,7 @@ PatternName = Literal["gpt2", "gpt4", "llama3", "qwen2"]
 Normalization = Literal["none", "nfc", "nfkc"]
 NO_TOKEN = "none"
 BYTES = 256
-CHAT_TOKENS = ("<|im_start|>", "<|im_end|>")
+TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
 UNKNOWN = "<unk>"
 
 
@@ -159,10 +159,14 @@ class TrainTokenizerConfig:
     normalize: Normalization = "none"
     """Anything but none loses what it changes: decoding gives back the normalised text."""
     bos: str = "<|startoftext|>"
-    eos: str = "<|endoftext|>"
+    """Begins a document; `none`: there is no such token. Another than eos, so that a model can tell an end
+    from a start."""
+    eos: str | None = None
+    """Ends a document, and a turn of a chat: one token, which pretraining has taught to every model made
+    with it, and at which every program stops. None: <|im_end|>, or without chat <|endoftext|>."""
     pad: str = "<|pad|>"
-    """Three tokens, not one for all: a model that reads one mark cannot tell an end from a start, and where
-    padding is left out of the loss, an end that is also padding is never learnt. `none`: no such token."""
+    """Fills up batches. Another than eos: where padding is left out of the loss, an eos that is also padding
+    is never learnt."""
     chat: bool = True
     """Whether the tokens and the template of ChatML are there, for fine-tuning to use."""
     special: tuple[str, ...] = ()
@@ -200,9 +204,20 @@ class TrainTokenizerConfig:
     @property
     def special_tokens(self) -> tuple[str, ...]:
         """All special tokens in the order of their ids, each once."""
-        named = (token for token in (self.bos, self.eos, self.pad) if token != NO_TOKEN)
+        named = (token for token in (self.bos, self.eos_token, self.pad) if token != NO_TOKEN)
         unknown = (UNKNOWN,) if self.type == "unigram" else ()
-        return tuple(dict.fromkeys((*named, *unknown, *(CHAT_TOKENS if self.chat else ()), *self.special)))
+        chat = (TURN_START, self.turn_end) if self.chat else ()
+        return tuple(dict.fromkeys((*named, *unknown, *chat, *self.special)))
+
+    @property
+    def eos_token(self) -> str:
+        """eos as it is, where it was left open."""
+        return self.eos or (TURN_END if self.chat else "<|endoftext|>")
+
+    @property
+    def turn_end(self) -> str:
+        """What ends a turn of a chat."""
+        return TURN_END if self.eos_token == NO_TOKEN else self.eos_token
 
     @property
     def smallest_vocab(self) -> int:

@@ -1,13 +1,12 @@
 """What the machine can do: the device, the arithmetic that is faster on it, its peak, its memory."""
 
-import resource
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from llmkit import machine
 from llmkit.errors import ConfigError, MissingError
 from llmkit.train.config import DtypeName
 
@@ -97,21 +96,14 @@ def used_memory_bytes(device: torch.device) -> int:
     """The most memory this process has held: on the GPU it trains on, else in RAM."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return machine.peak_memory_bytes()
 
 
 def available_memory_bytes(device: torch.device) -> int | None:
     """Memory that can still be had; None where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None
+    return machine.available_memory_bytes()
 
 
 def _seconds_of(a: torch.Tensor) -> float:

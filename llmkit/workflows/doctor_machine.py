@@ -5,7 +5,6 @@ Nothing here imports torch: versions come from the installed metadata, the rest 
 
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from llmkit.machine import available_memory_bytes, cores, free_bytes, total_memory_bytes
 from llmkit.workflows.findings import Finding, Level, finding
 
 PACKAGES = (
@@ -67,12 +67,12 @@ def read_machine() -> Machine:
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
         packages={name: _version(name) for name in (*PACKAGES, *OPTIONAL_PACKAGES)},
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=cores(),
         cpu_quota=_cpu_quota(),
         instruction_sets=_instruction_sets(),
-        memory_bytes=_memory("MemTotal"),
-        memory_available_bytes=_memory("MemAvailable"),
-        disk_free_bytes=shutil.disk_usage(".").free,
+        memory_bytes=total_memory_bytes(),
+        memory_available_bytes=available_memory_bytes(),
+        disk_free_bytes=free_bytes(Path()),
         threads={
             name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ
         },
@@ -157,27 +157,6 @@ def _instruction_sets() -> list[str]:
             flags = set(value.split())
             return [flag for flag in _INSTRUCTION_SETS if flag in flags]
     return []
-
-
-def _memory(field: str) -> int | None:
-    """A field of /proc/meminfo in bytes, lowered to the container's limit."""
-    lines = dict(line.split(":", 1) for line in _read("/proc/meminfo").splitlines() if ":" in line)
-    if field not in lines:
-        return None
-    amount = int(lines[field].split()[0]) * 1024
-    limit = _read("/sys/fs/cgroup/memory.max").strip()
-    if not limit.isdigit():
-        return amount
-    return min(amount, max(0, int(limit) - (_cgroup_used() if field == "MemAvailable" else 0)))
-
-
-def _cgroup_used() -> int:
-    """What the container holds, without the file pages that it would give up."""
-    used = _read("/sys/fs/cgroup/memory.current").strip()
-    stat = dict(
-        line.split(" ", 1) for line in _read("/sys/fs/cgroup/memory.stat").splitlines() if " " in line
-    )
-    return int(used or 0) - int(stat.get("inactive_file", 0))
 
 
 def _cpu_quota() -> float | None:

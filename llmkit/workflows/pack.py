@@ -11,7 +11,7 @@ import zstandard
 
 from llmkit.errors import DataError, StoppedResumable, UsageError
 from llmkit.formats.atomic import atomic_folder, refuse_existing
-from llmkit.formats.digest import digest_bytes, digest_file, digest_path
+from llmkit.formats.digest import digest_bytes, digest_file, digest_inputs
 from llmkit.formats.documents import list_files
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.formats.rejects import bad_lines
@@ -88,7 +88,7 @@ def pack_files(
     """
     begin = time.monotonic()
     job = open_job(sources, config)
-    inputs = _digests(sources)
+    inputs = digest_inputs(path for path in sources.inputs if path != STDIO)
     key = _key(sources, job, inputs) if sources.resume else None
     with _workplace(sources.out, key) as folder:
         spool_folder = folder / SPOOL
@@ -157,10 +157,6 @@ def open_job(sources: PackSources, config: PackConfig) -> PackJob:
         field=sources.field,
         workers=sources.workers,
     )
-
-
-def _digests(sources: PackSources) -> dict[str, str]:
-    return {path.name: digest_path(path) for path in sources.inputs if path != STDIO}
 
 
 def _key(sources: PackSources, job: PackJob, inputs: dict[str, str]) -> str:

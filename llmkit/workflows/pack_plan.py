@@ -6,10 +6,10 @@ from itertools import takewhile
 import msgspec
 import zstandard
 
-from llmkit.formats.disk import free_bytes
 from llmkit.formats.documents import COMPRESSIONS, Document
 from llmkit.formats.jsonl import encode_line
 from llmkit.formats.streams import STDIO
+from llmkit.machine import free_bytes
 from llmkit.tokens.config import PackConfig
 from llmkit.workflows.pack import PackSources, open_job
 from llmkit.workflows.pack_input import Encoded, PackJob, encode_packable, read_packable

@@ -1,6 +1,5 @@
 """The second half of packing: rows laid out over all documents, and written as shards."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from llmkit.formats.atomic import write_atomic
 from llmkit.formats.shard_writer import write_shard
 from llmkit.formats.shards import INDEX, ShardEntry, ShardIndex
 from llmkit.formats.token_spool import TokenSpool
+from llmkit.machine import cores
 from llmkit.progress import Progress
 from llmkit.tokens.pack import RowPlan, copy_rows, notes_of, plan_rows
 from llmkit.tokens.tokenizer import Tokenizer
@@ -45,7 +45,7 @@ def write_shards(
     finished = folder / SPOOL / _FINISHED
     entries = msgspec.json.decode(finished.read_bytes(), type=list[ShardEntry]) if finished.exists() else []
     step = max(1, job.config.shard_tokens // index.row_length)
-    workers = job.workers or _cores()
+    workers = job.workers or cores()
     with ThreadPoolExecutor(workers, thread_name_prefix="frames") as pool:
         for begin in range(step * len(entries), plan.rows, step):
             part = plan.take(begin, min(begin + step, plan.rows))
@@ -68,11 +68,6 @@ def write_shards(
     index = msgspec.structs.replace(index, shards=tuple(entries))
     (folder / INDEX).write_bytes(msgspec.json.format(msgspec.json.encode(index), indent=2) + b"\n")
     return index, plan.cut_documents
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _index(spool: TokenSpool, plan: RowPlan, job: PackJob) -> ShardIndex:

@@ -7,7 +7,6 @@ RUN/cache/0123456789abcdef/     shards of some documents; the name is a digest o
 import hashlib
 import os
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import DataError, MissingError, UsageError
-from llmkit.formats.digest import digest_bytes, digest_file
+from llmkit.formats.digest import digest_bytes, digest_file, digest_inputs
 from llmkit.formats.documents import is_json_lines, list_files
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.shards import INDEX, ShardFolder, ShardIndex
@@ -85,7 +84,7 @@ def open_data(
             f"{other}: documents beside shards ({folders[0]})",
             hint=f"llmkit pack -t TOKENIZER {other} -o shards2",
         )
-    inputs = _digests(folders)
+    inputs = digest_inputs(folders, lambda folder: digest_file(folder / INDEX))
     if not folders:
         folders = [_pack(paths, packing, invocation, progress)]
         inputs = {folders[0].name: folders[0].name}
@@ -97,17 +96,6 @@ def open_data(
 def is_shard_folder(path: Path) -> bool:
     """Whether a path is a folder that `llmkit pack` wrote."""
     return (path / INDEX).is_file()
-
-
-def _digests(folders: Sequence[Path]) -> dict[str, str]:
-    """Each shard folder's name and the digest of its index; a name that comes again is numbered."""
-    digests: dict[str, str] = {}
-    times: Counter[str] = Counter()
-    for folder in folders:
-        times[folder.name] += 1
-        again = f" ({times[folder.name]})" if times[folder.name] > 1 else ""
-        digests[folder.name + again] = digest_file(folder / INDEX)
-    return digests
 
 
 def bytes_of_tokens(tokenizer: Tokenizer | None, data: PretrainData, vocab_size: int) -> NDArray[Any] | None:

@@ -12,7 +12,7 @@ import torch
 from llmkit.errors import ResourceError, UsageError
 from llmkit.estimate.flops import train_flops_per_token
 from llmkit.estimate.parameters import count_parameters
-from llmkit.formats.disk import free_bytes
+from llmkit.machine import free_bytes
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer

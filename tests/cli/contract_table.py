@@ -9,7 +9,7 @@ class Lines:
 
     result: str
     """Prints its result on stdout and leaves nothing behind (out.* excepted)."""
-    stdin: tuple[str, str] = ("", "")
+    stdin: tuple[str, ...] = ()
     """A line that names its input, and the same with the input piped in: equal stdout."""
     malformed: str = ""
     """Reads bad.jsonl, whose second line is no JSON."""
@@ -28,7 +28,12 @@ class Lines:
 TABLE = {
     "train-tokenizer": Lines(
         result="llmkit train-tokenizer corpus.txt --vocab-size 300 -o out.{n}",
+        stdin=(
+            "llmkit train-tokenizer docs.jsonl.zst --vocab 400 -o out.a >&2; cat out.a/tokenizer.json",
+            "cat docs.jsonl.zst | llmkit train-tokenizer --vocab 400 -o out.b >&2; cat out.b/tokenizer.json",
+        ),
         malformed="llmkit train-tokenizer bad.jsonl --vocab-size 300 -o out",
+        skip_bad="llmkit train-tokenizer bad.jsonl --vocab-size 300 -o out --skip-bad -q",
         missing="llmkit train-tokenizer nowhere -o out",
         writes="llmkit train-tokenizer corpus.txt --vocab-size 300 -o out",
         is_input="llmkit train-tokenizer docs --vocab-size 300 -o docs --force",

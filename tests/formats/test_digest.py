@@ -1,7 +1,8 @@
+import hashlib
 import subprocess
 from pathlib import Path
 
-from llmkit.formats.digest import content_id, digest_bytes, digest_file, digest_path
+from llmkit.formats.digest import content_id, digest_bytes, digest_file, digest_inputs, digest_path
 
 
 def _sha256sum(path: Path) -> str:
@@ -27,3 +28,16 @@ def test_a_folder_is_its_names_and_contents_not_its_place(tmp_path: Path) -> Non
 
 def test_a_content_id_is_the_start_of_the_texts_digest() -> None:
     assert content_id("é") == digest_bytes("é".encode())[:16]
+
+
+def test_inputs_are_called_by_their_bare_names_and_none_is_lost(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x").write_text(folder)
+    paths = [tmp_path / "a" / "x", tmp_path / "b" / "x", tmp_path / "a"]
+    digests = digest_inputs(paths)
+    assert digests == {
+        "x": hashlib.sha256(b"a").hexdigest(),
+        "x (2)": hashlib.sha256(b"b").hexdigest(),
+        "a": digest_path(tmp_path / "a"),
+    }

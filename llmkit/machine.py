@@ -1,0 +1,75 @@
+"""What this machine, or the container it is, still has: cores, memory, disk. GPUs are asked elsewhere."""
+
+import os
+import resource
+import shutil
+import sys
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def total_memory_bytes() -> int | None:
+    """Memory in all; None where the system does not tell."""
+    total, limit = _meminfo("MemTotal"), _limit()
+    return total if total is None or limit is None else min(total, limit)
+
+
+def available_memory_bytes() -> int | None:
+    """Memory that this process can still get without swapping; None where the system does not tell."""
+    available, limit = _meminfo("MemAvailable"), _limit()
+    return available if available is None or limit is None else min(available, max(0, limit - _held()))
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held so far.
+
+    Linux's own figure in /proc begins with the program; `getrusage` begins with the one that started it.
+    """
+    for line in _read(Path("/proc/self/status")).splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that can be written where `path` is, or will be once its folders are made."""
+    folder = path.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _meminfo(field: str) -> int | None:
+    """A field of /proc/meminfo in bytes."""
+    for line in _read(Path("/proc/meminfo")).splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0]) * 1024
+    return None
+
+
+def _limit() -> int | None:
+    """What a container may hold."""
+    limit = _read(_CGROUP / "memory.max").strip()
+    return int(limit) if limit.isdigit() else None
+
+
+def _held() -> int:
+    """What the container holds, without the file pages that it would give up."""
+    used = _read(_CGROUP / "memory.current").strip()
+    stat = dict(line.split(" ", 1) for line in _read(_CGROUP / "memory.stat").splitlines() if " " in line)
+    return int(used or 0) - int(stat.get("inactive_file", 0))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

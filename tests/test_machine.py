@@ -1,0 +1,82 @@
+"""What the machine has, against the kernel's own words and a container's limit."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmkit import machine
+from llmkit.machine import available_memory_bytes, cores, free_bytes, peak_memory_bytes, total_memory_bytes
+
+MEMINFO = "MemTotal:       16000000 kB\nMemAvailable:    8000000 kB\n"
+
+
+def _files(monkeypatch: pytest.MonkeyPatch, **files: str) -> None:
+    contents = {"/proc/meminfo": MEMINFO, **{f"/sys/fs/cgroup/{name}": text for name, text in files.items()}}
+    monkeypatch.setattr(machine, "_read", lambda path: contents.get(str(path), ""))
+
+
+def test_it_is_what_the_kernel_calls_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    _files(monkeypatch)
+    assert available_memory_bytes() == 8_000_000 * 1024
+    _files(monkeypatch, **{"memory.max": "max\n"})
+    assert available_memory_bytes() == 8_000_000 * 1024
+
+
+def test_a_container_grants_its_limit_less_what_it_cannot_give_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = {
+        "memory.max": "1000000\n",
+        "memory.current": "700000\n",
+        "memory.stat": "anon 1\ninactive_file 300000\n",
+    }
+    _files(monkeypatch, **limit)
+    assert available_memory_bytes() == 600_000
+    assert total_memory_bytes() == 1_000_000
+
+
+def test_it_is_unknown_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_read", lambda path: "")
+    assert available_memory_bytes() is None and total_memory_bytes() is None
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="no /proc here")
+def test_this_machine_has_some_and_no_more_than_all_of_it() -> None:
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    available = available_memory_bytes()
+    assert available is not None
+    assert 0 < available <= int(lines["MemTotal"].split()[0]) * 1024
+
+
+def test_the_peak_is_what_a_program_has_held_whatever_started_it() -> None:
+    script = (
+        "from llmkit.machine import peak_memory_bytes as peak\n"
+        "before = peak(); held = bytearray(b'x') * (200 << 20); del held; print(before, peak())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert before < 100 << 20
+    assert 190 << 20 < after - before < 260 << 20
+
+
+def test_without_proc_the_systems_own_figure_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_read", lambda path: "")
+    assert peak_memory_bytes() >= 10 << 20
+
+
+def test_a_path_that_is_not_there_yet_has_the_room_of_the_folder_it_will_be_in(tmp_path: Path) -> None:
+    disk = os.statvfs(tmp_path)
+    found = free_bytes(tmp_path / "a" / "b" / "out")
+    assert abs(found - disk.f_bavail * disk.f_frsize) < 1 << 30  # others write too
+
+
+def test_cores_are_those_that_this_process_may_use() -> None:
+    script = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "import llmkit.machine as machine; print(machine.cores())"
+    )
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system does not bind processes to cores")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n" and cores() >= 1
