@@ -1,0 +1,275 @@
+# bash completion of llmkit, made by: llmkit completion bash
+_llmkit() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
+    local command="" flags="" words="" position word
+    if [[ $current == "=" ]]; then
+        current=""
+    elif [[ $previous == "=" ]]; then
+        previous=${COMP_WORDS[COMP_CWORD-2]}
+    fi
+    for ((position = 1; position < COMP_CWORD; position++)); do
+        word=${COMP_WORDS[position]}
+        [[ $word == -* ]] && continue
+        if _llmkit_is_command "${command:+$command }$word"; then
+            command="${command:+$command }$word"
+        else
+            break
+        fi
+    done
+    case "$command" in
+        "")
+            flags="--version -h --help" words="train-tokenizer tokenize pack pretrain generate kv-estimate bench show doctor completion man"
+            case "$previous" in
+            esac
+            ;;
+        "train-tokenizer")
+            flags="-o --out --vocab --vocab-size --type --pattern --normalize --bos --eos --pad --chat --no-chat --special --character-coverage --max-bytes --seed --valid --min-bytes-per-token --field --force --skip-bad --rejects -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                -o|--out) flags="" words="@files" ;;
+                --vocab|--vocab-size) flags="" words="" ;;
+                --type) flags="" words="bpe unigram" ;;
+                --pattern) flags="" words="gpt2 gpt4 llama3 qwen2" ;;
+                --normalize) flags="" words="none nfc nfkc" ;;
+                --bos) flags="" words="" ;;
+                --eos) flags="" words="" ;;
+                --pad) flags="" words="" ;;
+                --special) flags="" words="" ;;
+                --character-coverage) flags="" words="" ;;
+                --max-bytes) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --valid) flags="" words="@files" ;;
+                --min-bytes-per-token) flags="" words="" ;;
+                --field) flags="" words="" ;;
+                --rejects) flags="" words="@files" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "tokenize")
+            flags="-t --tokenizer --text --files-from --files0-from --count --ids --pieces --offsets --view --jsonl --raw --decode --truncate --keep --chunk --overlap --check --compare --by --max --price --per-record --format --json --bos --eos --allow-special --generation-prompt --field --keep-text -o --out --force --skip-bad --rejects --unbuffered --threads -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                -t|--tokenizer) flags="" words="@files" ;;
+                --text) flags="" words="" ;;
+                --files-from) flags="" words="@files" ;;
+                --files0-from) flags="" words="@files" ;;
+                --raw) flags="" words="u2 u4" ;;
+                --truncate) flags="" words="" ;;
+                --keep) flags="" words="head tail middle ends" ;;
+                --chunk) flags="" words="" ;;
+                --overlap) flags="" words="" ;;
+                --compare) flags="" words="@files" ;;
+                --by) flags="" words="" ;;
+                --max) flags="" words="" ;;
+                --price) flags="" words="" ;;
+                --format) flags="" words="text tsv jsonl json" ;;
+                --field) flags="" words="" ;;
+                -o|--out) flags="" words="@files" ;;
+                --rejects) flags="" words="@files" ;;
+                --threads) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "pack")
+            flags="-o --out -t --tokenizer --seq-len --strategy --long --boundary --shuffle --no-shuffle --seed --shard-tokens --field --workers --resume --force --skip-bad --rejects -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                -o|--out) flags="" words="@files" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --seq-len) flags="" words="" ;;
+                --strategy) flags="" words="best-fit greedy concat" ;;
+                --long) flags="" words="split truncate drop" ;;
+                --boundary) flags="" words="auto none bos eos both" ;;
+                --seed) flags="" words="" ;;
+                --shard-tokens) flags="" words="" ;;
+                --field) flags="" words="" ;;
+                --workers) flags="" words="" ;;
+                --rejects) flags="" words="@files" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "pretrain")
+            flags="-o --out --data -t --tokenizer --valid --preset -m --model --model-type --hidden-size --intermediate-size --num-hidden-layers --num-attention-heads --num-key-value-heads --head-dim --max-position-embeddings --rope-theta --tie-word-embeddings --no-tie-word-embeddings --initializer-range --vocab-size --seq-len --steps --epochs --tokens --batch-rows --batch-tokens --micro-batch-rows --lr --min-lr-ratio --schedule --warmup-steps --decay-ratio --beta1 --beta2 --weight-decay --clip --seed --dtype --document-mask --no-document-mask --on-nonfinite --on-spike --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --resume --max-time --fail-above --metrics --compile --device --threads -n --dry-run --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            case "$previous" in
+                -o|--out) flags="" words="@files" ;;
+                --data) flags="" words="@files" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --valid) flags="" words="@files" ;;
+                --preset) flags="" words="tiny small medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                -m|--model) flags="" words="@files" ;;
+                --model-type) flags="" words="" ;;
+                --hidden-size) flags="" words="" ;;
+                --intermediate-size) flags="" words="" ;;
+                --num-hidden-layers) flags="" words="" ;;
+                --num-attention-heads) flags="" words="" ;;
+                --num-key-value-heads) flags="" words="" ;;
+                --head-dim) flags="" words="" ;;
+                --max-position-embeddings) flags="" words="" ;;
+                --rope-theta) flags="" words="" ;;
+                --initializer-range) flags="" words="" ;;
+                --vocab-size) flags="" words="" ;;
+                --seq-len) flags="" words="" ;;
+                --steps) flags="" words="" ;;
+                --epochs) flags="" words="" ;;
+                --tokens) flags="" words="" ;;
+                --batch-rows) flags="" words="" ;;
+                --batch-tokens) flags="" words="" ;;
+                --micro-batch-rows) flags="" words="" ;;
+                --lr) flags="" words="" ;;
+                --min-lr-ratio) flags="" words="" ;;
+                --schedule) flags="" words="cosine wsd" ;;
+                --warmup-steps) flags="" words="" ;;
+                --decay-ratio) flags="" words="" ;;
+                --beta1) flags="" words="" ;;
+                --beta2) flags="" words="" ;;
+                --weight-decay) flags="" words="" ;;
+                --clip) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --dtype) flags="" words="auto float32 bfloat16" ;;
+                --on-nonfinite) flags="" words="stop skip" ;;
+                --on-spike) flags="" words="ignore skip stop" ;;
+                --eval-every) flags="" words="" ;;
+                --eval-rows) flags="" words="" ;;
+                --sample-every) flags="" words="" ;;
+                --sample-prompt) flags="" words="" ;;
+                --sample-tokens) flags="" words="" ;;
+                --sample-temperature) flags="" words="" ;;
+                --checkpoint-every) flags="" words="" ;;
+                --keep) flags="" words="" ;;
+                --resume) flags="" words="auto never must" ;;
+                --max-time) flags="" words="" ;;
+                --fail-above) flags="" words="" ;;
+                --metrics) flags="" words="@files" ;;
+                --device) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "generate")
+            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --repetition-penalty --presence-penalty --frequency-penalty --stop --ignore-eos --seed --n --samples --logprobs --json --echo --require --dtype --device --threads -o --out --force --skip-bad --rejects --unbuffered -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            case "$previous" in
+                -m|--model) flags="" words="@files" ;;
+                -p|--prompt) flags="" words="" ;;
+                -f|--file) flags="" words="@files" ;;
+                --jsonl) flags="" words="@files" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --system) flags="" words="" ;;
+                --max-tokens) flags="" words="" ;;
+                --temperature) flags="" words="" ;;
+                --top-k) flags="" words="" ;;
+                --top-p) flags="" words="" ;;
+                --min-p) flags="" words="" ;;
+                --repetition-penalty) flags="" words="" ;;
+                --presence-penalty) flags="" words="" ;;
+                --frequency-penalty) flags="" words="" ;;
+                --stop) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --n|--samples) flags="" words="" ;;
+                --logprobs) flags="" words="" ;;
+                --require) flags="" words="" ;;
+                --dtype) flags="" words="auto float32 bfloat16 float16" ;;
+                --device) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                -o|--out) flags="" words="@files" ;;
+                --rejects) flags="" words="@files" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "kv-estimate")
+            flags="--preset -c --context -b --batch --memory --dtype --kv-dtype --layers --num-hidden-layers --heads --num-attention-heads --kv-heads --num-key-value-heads --head-dim --hidden-size --intermediate-size --vocab-size --tie-word-embeddings --no-tie-word-embeddings --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --preset) flags="" words="tiny small medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                -c|--context) flags="" words="" ;;
+                -b|--batch) flags="" words="" ;;
+                --memory) flags="" words="" ;;
+                --dtype) flags="" words="float32 bfloat16 float16 fp8 int8 int4" ;;
+                --kv-dtype) flags="" words="float32 bfloat16 float16 fp8 int8 int4 q8_0 q5_1 q5_0 q4_1 q4_0 iq4_nl" ;;
+                --layers|--num-hidden-layers) flags="" words="" ;;
+                --heads|--num-attention-heads) flags="" words="" ;;
+                --kv-heads|--num-key-value-heads) flags="" words="" ;;
+                --head-dim) flags="" words="" ;;
+                --hidden-size) flags="" words="" ;;
+                --intermediate-size) flags="" words="" ;;
+                --vocab-size) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "bench")
+            flags="-h --help" words="tokenize"
+            case "$previous" in
+            esac
+            ;;
+        "bench tokenize")
+            flags="-t --tokenizer --rounds --max-bytes --format --baseline --fail-slower --require-quiet --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                -t|--tokenizer) flags="" words="@files" ;;
+                --rounds) flags="" words="" ;;
+                --max-bytes) flags="" words="" ;;
+                --format) flags="" words="md jsonl json" ;;
+                --baseline) flags="" words="@files" ;;
+                --fail-slower) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "show")
+            flags="--tensors --vocab --row --decode -t --tokenizer --trace --verify --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --row) flags="" words="" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --trace) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "doctor")
+            flags="--log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "completion")
+            flags="--config --print-config -q --quiet -v --verbose --color -h --help" words="bash zsh fish"
+            case "$previous" in
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "man")
+            flags="--all -o --out --force --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            case "$previous" in
+                -o|--out) flags="" words="@files" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+    esac
+    if [[ $current == -* && -n $flags ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$current")
+    elif [[ $words == "@files" ]]; then
+        compopt -o filenames
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    else
+        mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+    fi
+}
+
+_llmkit_is_command() {
+    case "$1" in
+        "train-tokenizer"|"tokenize"|"pack"|"pretrain"|"generate"|"kv-estimate"|"bench"|"bench tokenize"|"show"|"doctor"|"completion"|"man") return 0 ;;
+    esac
+    return 1
+}
+
+complete -F _llmkit llmkit

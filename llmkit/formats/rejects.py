@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from llmkit.errors import UsageError
 from llmkit.formats.jsonl import MALFORMED, BadLine, Record, encode_line, raw
 from llmkit.formats.streams import open_output
 
@@ -43,6 +44,7 @@ def bad_lines(
     rejects: Path | None = None,
     force: bool = False,
     inputs: Iterable[Path] = (),
+    out: Path | None = None,
 ) -> Iterator[BadLines]:
     """The bad lines of one run.
 
@@ -51,13 +53,18 @@ def bad_lines(
         skip: pass over bad lines instead of failing at the first.
         rejects: keep them in this file; implies `skip`.
         force, inputs: as for `open_output`.
+        out: where the results go, a file or a folder.
 
     Raises:
-        UsageError: `rejects` exists and `force` is off, or it is one of `inputs`.
+        UsageError: `rejects` exists and `force` is off, or it is one of `inputs`, or it is or lies in `out`.
     """
     if rejects is None:
         yield BadLines(stage, skip=skip, stream=None)
         return
+    if out is not None and out.resolve() in (rejects.resolve(), *rejects.resolve().parents):
+        raise UsageError(
+            f"{rejects}: rejects and results in one place", hint="choose another name with --rejects"
+        )
     with open_output(rejects, force=force, inputs=inputs) as stream:
         yield BadLines(stage, skip=skip, stream=stream)
 

@@ -20,8 +20,10 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., width). Returns the same shape and dtype."""
-        if self.weight.requires_grad and torch.is_grad_enabled() and _is_plain_cpu(x):
-            return _RMSNormOnCPU.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
+        if _is_plain_cpu(x):
+            if self.weight.requires_grad and torch.is_grad_enabled():
+                return _RMSNormOnCPU.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
+            return (x * _scale(x, self.eps)).mul_(self.weight)
         return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
 
 
@@ -35,13 +37,13 @@ def build_norm(config: ModelConfig) -> nn.Module:
 class _RMSNormOnCPU(torch.autograd.Function):
     """RMSNorm with its gradient written out: twice as fast in training as F.rms_norm and half its memory.
 
-    PyTorch has no kernel of its own for it on a CPU, and differentiates through a chain of small operations.
+    PyTorch has no kernel of its own for it on a CPU: it goes through a chain of small operations, which takes
+    five times as long without gradients too, and differentiates each of them.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)  # (..., 1)
-        scale = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        scale = _scale(x, eps)
         unit = x * scale
         ctx.save_for_backward(unit, weight, scale)
         return unit * weight
@@ -55,6 +57,12 @@ class _RMSNormOnCPU(torch.autograd.Function):
         mean = torch.mv(product, weight).view_as(scale) / width  # of grad * weight * unit, over the width
         grad_x = torch.addcmul(grad * weight, unit, mean, value=-1.0).mul_(scale)
         return grad_x, product.sum(0), None
+
+
+def _scale(x: Tensor, eps: float) -> Tensor:
+    """(..., 1) one over the root of the mean square."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
 def _is_plain_cpu(x: Tensor) -> bool:

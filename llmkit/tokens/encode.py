@@ -11,13 +11,14 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tokenizers
 
-from llmkit.errors import ConfigError
+from llmkit.errors import ConfigError, DataError
 from llmkit.formats.documents import Document
 from llmkit.formats.token_documents import TokenDocument, TokenIds
 from llmkit.tokens.cuts import can_cut, cut
@@ -208,9 +209,25 @@ class _Encoder:
                 future.set_exception(error)
 
     def _encode(self, batch: list[Piece]) -> list[Any]:
-        encode = self._backends[batch[0].special].encode_batch_fast
-        texts = [piece.text for piece in batch]
+        backend = self._backends[batch[0].special]
         if self._together:  # one call, spread over all cores
-            return encode(texts, add_special_tokens=False)
+            with suppress(Exception):  # the library throws no narrower kind, and does not say at which text
+                return backend.encode_batch_fast([piece.text for piece in batch], add_special_tokens=False)
         # one text at a time keeps to this thread's one core
-        return [encoding for text in texts for encoding in encode([text], add_special_tokens=False)]
+        return [_encode_piece(backend, piece) for piece in batch]
+
+
+def _encode_piece(backend: tokenizers.Tokenizer, piece: Piece) -> Any:
+    """One piece's encoding.
+
+    Raises:
+        DataError: the tokenizer has no token for a part of it.
+    """
+    try:
+        (encoding,) = backend.encode_batch_fast([piece.text], add_special_tokens=False)
+    except Exception as error:
+        raise DataError(
+            f"{piece.document.where or 'the text'}: the tokenizer cannot encode this ({error})",
+            hint="leave out the characters that its vocabulary lacks: llmkit show TOKENIZER --vocab",
+        ) from None
+    return encoding

@@ -99,6 +99,7 @@ def pack_files(
                 rejects=sources.rejects,
                 force=sources.force,
                 inputs=job.inputs,
+                out=sources.out,
             ) as bad,
             spool_documents(
                 spool_folder, job, on_bad=bad.on_bad, is_kept=key is not None, progress=progress

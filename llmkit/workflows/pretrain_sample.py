@@ -1,38 +1,29 @@
 """A few lines from a model in training."""
 
-import torch
-
-from llmkit.model.cache import KVCache
+from llmkit.engine.completion import complete
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.decode import Engine
+from llmkit.engine.request import Request
 from llmkit.model.transformer import Transformer
+from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 
 
-@torch.no_grad()
 def sample(
     model: Transformer, tokenizer: Tokenizer, prompt: str, *, tokens: int, temperature: float, seed: int
 ) -> str:
-    """Text after a prompt; greedy at temperature 0. Draws nothing from the global random generator."""
-    config = model.config
-    ids = tokenizer.encode(prompt, special_tokens=True) or [tokenizer.bos_id or tokenizer.eos_id or 0]
-    room = config.max_position_embeddings - len(ids)
-    device = next(model.parameters()).device
-    cache = KVCache(config, 1, len(ids) + max(0, min(tokens, room)), device=device)
-    generator = torch.Generator().manual_seed(seed)
-    new = torch.tensor([ids[: config.max_position_embeddings]], device=device)
-    written: list[int] = []
+    """Text after a prompt, as `llmkit generate` writes it; greedy at temperature 0.
+
+    Draws nothing from the global random generator. A prompt that leaves no room in the context loses its
+    beginning; an empty one starts from id 0 where the tokenizer has neither bos nor eos.
+    """
+    ids = PromptEncoder(tokenizer).encode(prompt) or [0]
+    context = model.config.max_position_embeddings
+    if len(ids) >= context:
+        ids = ids[-max(1, context - tokens) :]
+    sampling = SamplingConfig(max_tokens=tokens, temperature=temperature, seed=seed)
     model.eval()
-    for _ in range(min(tokens, room)):
-        logits = model(new, cache=cache)[0, -1].float().cpu()
-        token = _draw(logits, temperature, generator)
-        if token in config.eos_token_ids:
-            break
-        written.append(token)
-        new = torch.tensor([[token]], device=device)
-    model.train()
-    return tokenizer.decode(written)
-
-
-def _draw(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> int:
-    if temperature == 0:
-        return int(logits.argmax())
-    return int(torch.multinomial(torch.softmax(logits / temperature, dim=-1), 1, generator=generator))
+    try:
+        return complete(Engine(model), Request(tuple(ids), sampling), tokenizer).text or ""
+    finally:
+        model.train()

@@ -102,7 +102,12 @@ def tokenize_files(
     tokenizer = load_tokenizer(sources.tokenizer)
     with (
         bad_lines(
-            "tokenize", skip=sources.skip_bad, rejects=sources.rejects, force=sources.force, inputs=inputs
+            "tokenize",
+            skip=sources.skip_bad,
+            rejects=sources.rejects,
+            force=sources.force,
+            inputs=inputs,
+            out=sources.out,
         ) as bad,
         open_output(sources.out, force=sources.force, inputs=inputs) as stream,
     ):

@@ -66,6 +66,7 @@ def train_tokenizer_files(
         rejects=sources.rejects,
         force=sources.force,
         inputs=[*sources.inputs, *sources.valid],
+        out=sources.out,
     ) as bad:
         parts = read_parts(sources.inputs, reading, text_field=sources.field, on_bad=bad.on_bad)
         feed = open_feed(parts, config, room, progress)

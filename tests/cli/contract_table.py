@@ -79,7 +79,7 @@ TABLE = {
         ),
         malformed="llmkit generate -m run --jsonl bad.jsonl --max-tokens 2",
         missing="llmkit generate -m nowhere 'def main'",
-        writes="llmkit generate -m run --jsonl prompts.jsonl --max-tokens 5 -o out",
+        writes="llmkit generate -m run --jsonl prompts.jsonl --max-tokens 20 --logprobs 5 -o out",
         is_input="llmkit generate -m run --jsonl prompts.jsonl -o prompts.jsonl --force",
     ),
     "kv-estimate": Lines(

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmkit.errors import DataError
+from llmkit.errors import DataError, UsageError
 from llmkit.formats.documents import read_documents
 from llmkit.formats.rejects import bad_lines
 from llmkit.formats.token_documents import encode_token_document, read_token_documents
@@ -58,3 +58,14 @@ def test_a_numeric_id_stays_a_number_through_a_token_document(tmp_path: Path) ->
     (document,) = read_token_documents([path])
     assert document.id == "7"
     assert encode_token_document(document) == b'{"id":7,"n":1.50,"tokens":[1,2]}\n'
+
+
+def test_rejects_and_results_do_not_go_to_one_place(tmp_path: Path) -> None:
+    for out, rejects in (("out", "out"), ("out", "./x/../out"), ("folder", "folder/rejects.jsonl")):
+        with (
+            pytest.raises(UsageError, match="rejects and results in one place"),
+            bad_lines("x", rejects=tmp_path / rejects, out=tmp_path / out),
+        ):
+            pass
+    with bad_lines("x", rejects=tmp_path / "rejects.jsonl", out=tmp_path / "out"):
+        pass

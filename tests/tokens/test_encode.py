@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 
-from llmkit.errors import ConfigError
+from llmkit.errors import ConfigError, DataError
 from llmkit.formats.documents import Document
 from llmkit.tokens.encode import PIECE_CHARS, EncodeOptions, encode_documents, encode_pairs
 from llmkit.tokens.load import load_tokenizer
@@ -114,3 +115,15 @@ def test_published_tokenizers_agree_with_a_bare_encode(shared_data: Path, name: 
     texts = [LICENSE * 4, "Grüße, 世界!\n\n  x", " leading", ""]
     for document, text in zip(encode_documents(tokenizer, documents(texts)), texts, strict=True):
         assert document.tokens.tolist() == tokenizer.backend.encode(text, add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize("threads", [None, 2])
+def test_a_text_that_the_vocabulary_has_no_token_for_is_named(threads: int | None) -> None:
+    model = tokenizers.models.WordLevel({"a": 0}, unk_token="[UNK]")
+    backend = tokenizers.Tokenizer(model)
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
+    documents = [
+        Document(str(number), "aa" if number != 5 else "ab", "docs.jsonl", number) for number in range(9)
+    ]
+    with pytest.raises(DataError, match=r"docs\.jsonl:5: the tokenizer cannot encode this"):
+        list(encode_documents(Tokenizer(backend), documents, threads=threads))

@@ -1,0 +1,166 @@
+"""How a text is drawn from a model: torch-free, so that flags can show their defaults."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from llmkit.errors import ConfigError, UsageError
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+GREEDY_BELOW = 1e-5
+"""Temperatures below this are 0: dividing by them would overflow."""
+MAX_LOGPROBS = 1000
+MAX_SEED = (1 << 63) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """One request's settings. Steps apply in the order of the fields that name them, as in transformers:
+    penalties, temperature, top-k, top-p, min-p.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    max_tokens: int = 256
+    """Tokens to draw at most; a text also ends where the model's context does."""
+    repetition_penalty: float = 1.0
+    """Scores of tokens seen in prompt or text are divided by it if positive, else multiplied; 1 is off."""
+    presence_penalty: float = 0.0
+    """Taken off the scores of tokens that the text has."""
+    frequency_penalty: float = 0.0
+    """The same for each time the text has it."""
+    temperature: float = 0.8
+    """Scores are divided by it; 0 takes the best token always."""
+    top_k: int = 0
+    """Only the k best tokens; 0 is off."""
+    top_p: float = 1.0
+    """Only the best tokens that have this much probability together; 1 is off."""
+    min_p: float = 0.0
+    """Only tokens at least this share as likely as the best; 0 is off."""
+    stop: tuple[str, ...] = ()
+    """The text ends before the first of these."""
+    ignore_eos: bool = False
+    """Whether to go on after a token that ends a text."""
+    seed: int = 0
+    samples: int = 1
+    """Texts of one prompt."""
+    logprobs: int | None = None
+    """Alternatives to report for each token with the log probabilities of the model itself; None: nothing."""
+
+    def __post_init__(self) -> None:
+        self._require("max_tokens", self.max_tokens >= 1, "at least 1")
+        self._require("repetition_penalty", 0 < self.repetition_penalty < 1e6, "above 0")
+        self._require("presence_penalty", abs(self.presence_penalty) < 1e6, "a number")
+        self._require("frequency_penalty", abs(self.frequency_penalty) < 1e6, "a number")
+        self._require("temperature", 0 <= self.temperature < 1e6, "0 or above")
+        self._require("top_k", self.top_k >= 0, "0 (off) or above")
+        self._require("top_p", 0 < self.top_p <= 1, "above 0 and at most 1")
+        self._require("min_p", 0 <= self.min_p <= 1, "between 0 and 1")
+        self._require("stop", all(self.stop), "not empty")
+        self._require("seed", 0 <= self.seed <= MAX_SEED, "from 0 to 2^63 - 1")
+        self._require("samples", self.samples >= 1, "at least 1")
+        self._require("logprobs", 0 <= (self.logprobs or 0) <= MAX_LOGPROBS, f"between 0 and {MAX_LOGPROBS}")
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether chance has no part in it."""
+        return self.temperature < GREEDY_BELOW
+
+    @property
+    def has_penalties(self) -> bool:
+        """Whether what was written changes the scores."""
+        return self.repetition_penalty != 1 or self.presence_penalty != 0 or self.frequency_penalty != 0
+
+    def _require(self, name: str, holds: bool, wanted: str) -> None:
+        if not holds:
+            example = _EXAMPLES.get(name, SamplingConfig.__dataclass_fields__[name].default)
+            raise ConfigError(
+                f"{name} must be {wanted} (found {getattr(self, name)!r})",
+                hint=f"--{name.replace('_', '-')} {example}",
+            )
+
+
+_EXAMPLES = {"stop": "TEXT", "logprobs": "5"}
+"""For hints, where the default is no example."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig:
+    """What `llmkit generate` does beside drawing tokens."""
+
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of SamplingConfig that were given; the others come from the model's generation_config.json."""
+    chat: bool = False
+    """Whether a prompt is a user's message, to be put into the chat template."""
+    system: str | None = None
+    """A system message for chats that have none."""
+    allow_special: bool = False
+    """Whether what looks like a special token in a plain prompt becomes it, as it does in a rendered chat."""
+    echo: bool = False
+    """Whether the prompt comes out too, before the text."""
+    require: str | None = None
+    """A regular expression that every text must match somewhere."""
+    as_json: bool = False
+    dtype: Dtype = "auto"
+    """Of weights, arithmetic and cache; auto: as the model is stored."""
+    device: str = "auto"
+    threads: int | None = None
+    """None: what the size of the model asks for."""
+    unbuffered: bool = False
+
+    def __post_init__(self) -> None:
+        if self.require is not None:
+            try:
+                re.compile(self.require)
+            except re.error as error:
+                raise UsageError(
+                    f"--require {self.require!r} is no regular expression: {error}",
+                    hint="escape what is meant literally: --require 'f\\(x\\)'",
+                ) from None
+
+
+def model_defaults(settings: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The fields of SamplingConfig that a generation_config.json sets.
+
+    `do_sample: false` is temperature 0. What it does not name keeps our default, not transformers'.
+
+    Raises:
+        ConfigError: a value has the wrong type.
+    """
+    kinds: dict[str, Any] = {
+        **{"temperature": float, "top_k": int, "top_p": float, "min_p": float, "repetition_penalty": float},
+        "stop_strings": str | list[str],
+    }
+    found: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        if settings.get(name) is None:
+            continue
+        try:
+            found[name] = msgspec.convert(settings[name], kind)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{source}: {name}: {error}", hint=f"mend {source}") from None
+    if "stop_strings" in found:
+        stops = found.pop("stop_strings")
+        found["stop"] = (stops,) if isinstance(stops, str) else tuple(stops)
+    if settings.get("do_sample") is False:
+        found["temperature"] = 0.0
+    return found
+
+
+def unfollowed(settings: Mapping[str, Any]) -> list[str]:
+    """Keys of a generation_config.json that change what transformers writes, and nothing here."""
+    return [name for name, neutral in _NEUTRAL.items() if settings.get(name) not in (None, neutral)]
+
+
+_NEUTRAL: dict[str, Any] = {
+    **{"num_beams": 1, "penalty_alpha": 0, "typical_p": 1, "top_h": None, "epsilon_cutoff": 0},
+    **{"eta_cutoff": 0, "no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0},
+    **{"bad_words_ids": [], "suppress_tokens": [], "begin_suppress_tokens": [], "sequence_bias": {}},
+    **{"forced_bos_token_id": None, "forced_eos_token_id": None, "guidance_scale": 1},
+    **{"exponential_decay_length_penalty": None, "encoder_repetition_penalty": 1},
+}
+"""The value of each that changes nothing."""

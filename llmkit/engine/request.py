@@ -1,0 +1,74 @@
+"""What is asked of the engine, and what it gives back token by token. No torch: checks come first."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.errors import DataError, UsageError
+from llmkit.model.config import ModelConfig
+
+FinishReason = Literal["stop", "length"]
+"""stop: the model ended the text, or a stop string came; length: max_tokens, or the end of the context."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One text to write."""
+
+    prompt: tuple[int, ...]
+    sampling: SamplingConfig
+    stop_ids: frozenset[int] = frozenset()
+    """Ids that end this text, beside those that end every text of the model."""
+
+    def check(self, config: ModelConfig) -> None:
+        """Refuse what the model cannot do.
+
+        Raises:
+            UsageError: the prompt is empty, or leaves no room in the context.
+            DataError: an id that the model's vocabulary does not have.
+        """
+        if not self.prompt:
+            raise UsageError("the prompt has no token", hint="give it some text, or a bos token")
+        context = config.max_position_embeddings
+        if len(self.prompt) >= context:
+            raise UsageError(
+                f"the prompt has {len(self.prompt):,} tokens, "
+                f"which leaves no room in the model's context of {context:,}",
+                hint=f"llmkit tokenize --truncate {max(context - self.sampling.max_tokens, context // 2)} "
+                "shortens texts",
+            )
+        wrong = next((one for one in self.prompt if not 0 <= one < config.vocab_size), None)
+        if wrong is not None:
+            raise DataError(
+                f"token id {wrong} of the prompt is not in the model's vocabulary of {config.vocab_size:,}",
+                hint="the ids come from another tokenizer: encode the text with the model's own",
+            )
+
+    def room(self, config: ModelConfig) -> int:
+        """Tokens that can be drawn: max_tokens, or what the prompt leaves of the context."""
+        return min(self.sampling.max_tokens, config.max_position_embeddings - len(self.prompt))
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A token and the logarithm of the probability that the model gives it, before any sampling setting."""
+
+    id: int
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One token as it was drawn."""
+
+    id: int
+    finish: FinishReason | None = None
+    """Why nothing comes after it, where it is the last. A token that ends a text is no part of it."""
+    score: Scored | None = None
+    top: tuple[Scored, ...] = ()
+    """The best tokens at this place, best first, as many as the request's logprobs."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the token belongs to the text."""
+        return self.finish != "stop"

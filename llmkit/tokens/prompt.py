@@ -1,0 +1,86 @@
+"""Prompts as the ids that a model goes on from: plain text, or a conversation in the tokenizer's template."""
+
+from typing import Any
+
+import tokenizers
+
+from llmkit.errors import DataError, LlmkitError
+from llmkit.tokens.chat import render_chat
+from llmkit.tokens.ordinary import ordinary_backend
+from llmkit.tokens.tokenizer import Tokenizer
+
+_TRIAL = [{"role": "user", "content": "Two and two?"}, {"role": "assistant", "content": "Four."}]
+
+
+class PromptEncoder:
+    """Encodes prompts for one model.
+
+    What the tokenizer puts before a text (bos) is put before a plain prompt; what it puts after one (eos) is
+    not, since the text goes on. A template writes its special tokens itself.
+
+    Attributes:
+        turn_end: id of the special token that the template writes right after an answer, or None. A chat
+            model ends its turn with it, whether or not the model's config counts it among its eos ids.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, allow_special: bool = False) -> None:
+        """
+        Args:
+            tokenizer: the model's.
+            allow_special: text of a plain prompt that looks like a special token becomes that token.
+        """
+        self._tokenizer = tokenizer
+        self._plain = tokenizer.backend if allow_special else ordinary_backend(tokenizer)
+        self.turn_end = _turn_end(tokenizer)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a plain prompt. Of an empty one: bos, or eos, where the tokenizer has one of them.
+
+        Raises:
+            DataError: the tokenizer has no token for a part of it.
+        """
+        encoding = self._tokenizer.backend.post_process(_encode(self._plain, text))
+        marks = encoding.special_tokens_mask  # 1 for what was put around the text
+        if 0 in marks:
+            return encoding.ids[: len(marks) - marks[::-1].index(0)]
+        starts = (self._tokenizer.bos_id, self._tokenizer.eos_id)
+        return [one for one in starts if one is not None][:1]
+
+    def render(self, messages: list[dict[str, Any]], tools: list[Any] | None = None) -> str:
+        """The text of a conversation, ending with the opening of the assistant's turn.
+
+        Raises:
+            MissingError, ConfigError, DataError: see `render_chat`.
+        """
+        return render_chat(self._tokenizer, messages, tools=tools, add_generation_prompt=True)
+
+    def encode_rendered(self, text: str) -> list[int]:
+        """The ids of a rendered conversation: what looks like a special token is one.
+
+        Raises:
+            DataError: the tokenizer has no token for a part of it.
+        """
+        return _encode(self._tokenizer.backend, text).ids
+
+
+def _encode(backend: tokenizers.Tokenizer, text: str) -> tokenizers.Encoding:
+    try:
+        return backend.encode(text, add_special_tokens=False)
+    except Exception as error:  # the library throws no narrower kind
+        raise DataError(
+            f"the tokenizer cannot encode the prompt: {error}",
+            hint="leave out the characters that its vocabulary lacks (llmkit show TOKENIZER)",
+        ) from None
+
+
+def _turn_end(tokenizer: Tokenizer) -> int | None:
+    if tokenizer.chat_template is None:
+        return None
+    try:
+        rendered = render_chat(tokenizer, _TRIAL)
+    except LlmkitError:  # a template for other conversations: its own rendering will say what is wrong
+        return None
+    after = rendered.rpartition(_TRIAL[-1]["content"])[2].lstrip()
+    added = tokenizer.backend.get_added_tokens_decoder()
+    ends = [index for index, token in added.items() if token.special and after.startswith(token.content)]
+    return max(ends, key=lambda index: len(added[index].content), default=None)

@@ -1,0 +1,179 @@
+"""What `llmkit generate` needs before any weight is read: opened, resolved, checked. No torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmkit.engine.config import GenerateConfig, SamplingConfig, model_defaults, unfollowed
+from llmkit.errors import ConfigError, DataError, MissingError, UsageError
+from llmkit.formats.atomic import refuse_existing
+from llmkit.formats.model_folder import (
+    CONFIG,
+    GENERATION_CONFIG,
+    read_config,
+    read_generation_config,
+    read_tensors,
+)
+from llmkit.formats.provenance import read_provenance
+from llmkit.formats.streams import STDIO
+from llmkit.model.config import ModelConfig
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.prompt import PromptEncoder
+from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.workflows.artefact import holds_tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateFiles:
+    """What to read and where to write. One of `prompt`, `file` and `jsonl` is given."""
+
+    model: Path
+    tokenizer: Path | None = None
+    """None: the one in the model's folder."""
+    prompt: str | None = None
+    file: Path | None = None
+    """A file that is the prompt; `-` is stdin."""
+    jsonl: Path | None = None
+    """Rows with prompts; `-` is stdin."""
+    out: Path | None = None
+    force: bool = False
+    skip_bad: bool = False
+    rejects: Path | None = None
+
+    @property
+    def inputs(self) -> list[Path]:
+        """Files with prompts."""
+        return [path for path in (self.file, self.jsonl) if path is not None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request to write texts, with everything known that can be known without the weights."""
+
+    files: GenerateFiles
+    config: GenerateConfig
+    model: ModelConfig
+    tokenizer: Tokenizer | None
+    encoder: PromptEncoder | None
+    sampling: SamplingConfig
+    """What holds where a row says nothing else: flags, then generation_config.json, then our defaults."""
+    stop_ids: frozenset[int]
+    """Ids that end every text."""
+    notes: tuple[str, ...]
+    """What a person should know."""
+
+    @property
+    def writes_json(self) -> bool:
+        """Whether records come out, not bare text."""
+        return self.config.as_json or self.files.jsonl is not None
+
+
+def open_job(files: GenerateFiles, config: GenerateConfig) -> Job:
+    """Read everything but weights and prompts.
+
+    Raises:
+        UsageError: options that do not go together, or an output that is there already or is an input.
+        ConfigError: config.json or generation_config.json asks for something impossible.
+        DataError: a damaged file, or a tokenizer that is not the model's.
+        MissingError: a file is not there, or a tokenizer is needed and there is none.
+    """
+    _check_options(files, config)
+    for path in (files.out, files.rejects):
+        if path is not None and path != STDIO:
+            refuse_existing(path, force=files.force, inputs=files.inputs)
+    for path in files.inputs:
+        if path != STDIO and not path.exists():
+            raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin")
+    if not files.model.is_dir():
+        raise MissingError(
+            f"{files.model}: no such model folder", hint="give the folder of a model: config.json and weights"
+        )
+    model = ModelConfig.from_hf(read_config(files.model), source=str(files.model / CONFIG))
+    read_tensors(files.model)  # their headers: a missing or truncated file is found now
+    generation = read_generation_config(files.model) or {}
+    source = str(files.model / GENERATION_CONFIG)
+    tokenizer = _open_tokenizer(files, needs_text=config.require is not None)
+    return Job(
+        files=files,
+        config=config,
+        model=model,
+        tokenizer=tokenizer,
+        encoder=None if tokenizer is None else PromptEncoder(tokenizer, allow_special=config.allow_special),
+        sampling=_resolve(config.sampling, model_defaults(generation, source), source),
+        stop_ids=_stop_ids(generation, model, tokenizer),
+        notes=tuple(f"{source}: {name} is not followed" for name in unfollowed(generation)),
+    )
+
+
+def _check_options(files: GenerateFiles, config: GenerateConfig) -> None:
+    wrong = {
+        "--json": (config.as_json and files.jsonl is not None, "with --jsonl, whose rows are JSON already"),
+        "--echo": (
+            config.echo and (config.as_json or files.jsonl is not None),
+            "in JSON, which has the prompt",
+        ),
+        "--system": (
+            config.system is not None and not config.chat and files.jsonl is None,
+            "without --chat, or --jsonl with messages",
+        ),
+        "--skip-bad": (files.skip_bad and files.jsonl is None, "without --jsonl"),
+        "--rejects": (files.rejects is not None and files.jsonl is None, "without --jsonl"),
+        "--logprobs": (
+            "logprobs" in config.sampling and not config.as_json and files.jsonl is None,
+            "in plain text: add --json",
+        ),
+    }
+    for flag, (is_wrong, why) in wrong.items():
+        if is_wrong:
+            raise UsageError(f"{flag} does nothing {why}", hint="llmkit generate --help")
+
+
+def _open_tokenizer(files: GenerateFiles, *, needs_text: bool) -> Tokenizer | None:
+    """The tokenizer named, or the model's own; None where rows of tokens may need none.
+
+    Raises:
+        MissingError: there is none, and a prompt is text.
+        DataError: it is not the one that the model was trained with.
+    """
+    if files.tokenizer is None:
+        if holds_tokenizer(files.model):
+            return load_tokenizer(files.model)
+        if files.jsonl is None or needs_text:
+            raise no_tokenizer(files.model)
+        return None
+    tokenizer = load_tokenizer(files.tokenizer)
+    trained_with = (read_provenance(files.model) or {}).get("tokenizer_sha256")
+    if trained_with is not None and tokenizer.sha256 != trained_with:
+        raise DataError(
+            f"{files.tokenizer}: not the tokenizer that {files.model} was trained with "
+            f"(found sha256 {tokenizer.sha256[:12]}, {trained_with[:12]} in its llmkit.json)",
+            hint="leave -t out to use the model's own",
+        )
+    return tokenizer
+
+
+def no_tokenizer(model: Path) -> MissingError:
+    """There is a text to encode or to write, and nothing to do it with."""
+    return MissingError(
+        f"{model}: no tokenizer in this folder, and text needs one",
+        hint="name it with -t TOKENIZER, or give rows of tokens with --jsonl",
+    )
+
+
+def _resolve(given: Mapping[str, Any], defaults: Mapping[str, Any], source: str) -> SamplingConfig:
+    try:
+        SamplingConfig(**defaults)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error.problem}", hint=f"mend {source}") from None
+    return SamplingConfig(**{**defaults, **given})
+
+
+def _stop_ids(
+    generation: Mapping[str, Any], model: ModelConfig, tokenizer: Tokenizer | None
+) -> frozenset[int]:
+    """Every id that ends a text: by generation_config.json, by config.json, by the tokenizer."""
+    listed = generation.get("eos_token_id")
+    ids = [*(listed if isinstance(listed, list) else [listed]), *model.eos_token_ids]
+    ids.append(None if tokenizer is None else tokenizer.eos_id)
+    return frozenset(one for one in ids if isinstance(one, int) and 0 <= one < model.vocab_size)

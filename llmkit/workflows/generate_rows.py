@@ -1,0 +1,189 @@
+"""Prompts as requests: one from an argument or a file, or jsonl rows with settings of their own."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.request import Request
+from llmkit.engine.seeds import derive_seed
+from llmkit.errors import DataError, UsageError
+from llmkit.formats.digest import content_id
+from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, raw, read_records, record_id
+from llmkit.formats.streams import STDIO, open_input
+from llmkit.tokens.prompt import PromptEncoder
+from llmkit.workflows.generate_job import Job, no_tokenizer
+
+OVERRIDES: dict[str, Any] = {
+    **{"max_tokens": int, "temperature": float, "top_k": int, "top_p": float, "min_p": float},
+    **{"repetition_penalty": float, "presence_penalty": float, "frequency_penalty": float},
+    **{"stop": str | list[str], "ignore_eos": bool, "seed": int, "samples": int, "logprobs": int},
+}
+"""Fields of SamplingConfig that a row may set, and their types in JSON."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A prompt, and what comes out with its texts."""
+
+    request: Request
+    """Its seed is the row's own."""
+    record: Record
+    """The object that comes out, with the results put into it."""
+    text: str | None = None
+    """What was encoded; None for a row of tokens."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much a job asks for at most."""
+
+    rows: int
+    prompt_tokens: int
+    """Of the longest prompt."""
+    positions: int
+    """That the cache must hold: of the longest text with its prompt, without its last token."""
+
+
+def read_prompt(job: Job) -> Row:
+    """The one prompt of a job without rows: from the command line, a file or stdin.
+
+    Raises:
+        UsageError: it does not fit the model, or is empty where the tokenizer has no token to begin with.
+        DataError: it is not UTF-8, or the tokenizer or the template refuses it.
+    """
+    text = job.files.prompt
+    if text is None:
+        assert job.files.file is not None
+        text = _read_text(job.files.file)
+    elif any("\ud800" <= letter <= "\udfff" for letter in text):  # how Python keeps bytes that are no UTF-8
+        raise UsageError("the prompt is not UTF-8", hint="iconv -f latin1 -t utf-8 FILE | llmkit generate …")
+    return _from_text(job, text, {"prompt": raw(text)}, job.sampling)
+
+
+def read_rows(job: Job, path: Path, on_bad: Callable[[BadLine], None] | None = None) -> Iterator[Row]:
+    """The rows of a jsonl file or of stdin (`-`), in order, one at a time.
+
+    Args:
+        job: what holds where a row says nothing else.
+        path: the file.
+        on_bad: called with each row that cannot be used, which is then skipped; None: it is an error.
+
+    Raises:
+        DataError: a row that cannot be used.
+        MissingError: a row needs a tokenizer or a chat template, and there is none.
+    """
+    for line in read_records(path, on_bad=on_bad):
+        try:
+            row = _row(job, line)
+        except (UsageError, DataError) as error:
+            problem = error.problem.removeprefix(f"{line.where}: ")
+            if on_bad is None:
+                raise DataError(f"{line.where}: {problem}", hint=error.hint) from None
+            on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, problem))
+        else:
+            yield row
+
+
+def extent_of(job: Job, rows: Iterable[Row]) -> Extent:
+    """The extent of some rows, which are used up."""
+    count = prompt_tokens = positions = 0
+    for row in rows:
+        count += 1
+        length = len(row.request.prompt)
+        prompt_tokens = max(prompt_tokens, length)
+        positions = max(positions, length + row.request.room(job.model) - 1)
+    return Extent(count, prompt_tokens, positions)
+
+
+def _read_text(path: Path) -> str:
+    """A file as a prompt: all of it but one line feed at its end, which editors and echo put there."""
+    with open_input(path) as stream:
+        content = stream.read().removesuffix(b"\n")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        name = "stdin" if path == STDIO else path
+        raise DataError(
+            f"{name}: the prompt is not UTF-8 (found byte 0x{content[error.start]:02x} at {error.start})",
+            hint="iconv -f latin1 -t utf-8 FILE | llmkit generate …",
+        ) from None
+
+
+def _row(job: Job, line: Line) -> Row:
+    """The row of a record. Of `tokens`, `messages` and `prompt`, the first that it has counts."""
+    record = line.record
+    if _has(record, "adapter"):
+        raise DataError("a row that asks for an adapter, which is not supported", hint='leave out "adapter"')
+    given = {name: decode_field(line, name, kind) for name, kind in OVERRIDES.items() if _has(record, name)}
+    if "stop" in given:
+        given["stop"] = (given["stop"],) if isinstance(given["stop"], str) else tuple(given["stop"])
+    sampling = replace(job.sampling, **given)
+    if _has(record, "tokens"):
+        row = _checked(job, Row(Request(tuple(decode_field(line, "tokens", list[int])), sampling), record))
+    elif _has(record, "messages"):
+        tools = decode_field(line, "tools", list | None) if "tools" in record else None
+        row = _from_chat(job, decode_field(line, "messages", list[dict]), tools, record, sampling)  # type: ignore[type-arg]
+    elif _has(record, "prompt"):
+        row = _from_text(job, decode_field(line, "prompt", str), record, sampling)
+    else:
+        hint = 'a row is {"prompt": TEXT}, {"messages": [{"role", "content"}, …]} or {"tokens": [ID, …]}'
+        if "body" in record:  # a row of OpenAI's batch files
+            hint = "jq -c '{id: .custom_id} + .body' makes rows of OpenAI's batch rows"
+        raise DataError(
+            f"no prompt, messages or tokens (found: {', '.join(record) or 'no keys at all'})", hint=hint
+        )
+    if "seed" in given:
+        return row
+    key = record_id(line) or content_id(" ".join(map(str, row.request.prompt)))
+    seeded = replace(sampling, seed=derive_seed(sampling.seed, key))
+    return replace(row, request=replace(row.request, sampling=seeded))
+
+
+def _from_text(job: Job, text: str, record: Record, sampling: SamplingConfig) -> Row:
+    if job.config.chat:
+        return _from_chat(job, [{"role": "user", "content": text}], None, record, sampling)
+    encoder = _encoder(job)
+    ids = encoder.encode(text)
+    if not ids:
+        raise UsageError(
+            "the prompt is empty, and the tokenizer has neither bos nor eos to begin with",
+            hint="give it some text",
+        )
+    return _checked(job, Row(Request(tuple(ids), sampling), record, text))
+
+
+def _from_chat(
+    job: Job,
+    messages: list[dict[str, Any]],
+    tools: list[Any] | None,
+    record: Record,
+    sampling: SamplingConfig,
+) -> Row:
+    encoder = _encoder(job)
+    if job.config.system is not None and (not messages or messages[0].get("role") != "system"):
+        messages = [{"role": "system", "content": job.config.system}, *messages]
+    text = encoder.render(messages, tools)
+    stop_ids = frozenset(() if encoder.turn_end is None else (encoder.turn_end,))
+    return _checked(job, Row(Request(tuple(encoder.encode_rendered(text)), sampling, stop_ids), record, text))
+
+
+def _checked(job: Job, row: Row) -> Row:
+    row.request.check(job.model)
+    if row.request.sampling.stop and job.tokenizer is None:
+        raise no_tokenizer(job.files.model)
+    return row
+
+
+def _encoder(job: Job) -> PromptEncoder:
+    if job.encoder is None:
+        raise no_tokenizer(job.files.model)
+    return job.encoder
+
+
+def _has(record: Record, key: str) -> bool:
+    """Whether a record says something at a key: null says nothing."""
+    return key in record and bytes(record[key]) != b"null"

@@ -1,0 +1,244 @@
+"""llmkit generate on the command line: prompts in, streams out, exit statuses, closed pipes, Ctrl-C."""
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def model(tiny_model: Callable[..., Path], byte_level_dir: Path) -> Path:
+    folder = tiny_model(vocab_size=600, max_position_embeddings=64)
+    for file in byte_level_dir.iterdir():
+        shutil.copy(file, folder)
+    return folder
+
+
+@pytest.fixture
+def gen(model: Path) -> list[object]:
+    return ["generate", "-m", model, "--max-tokens", "6", "--ignore-eos"]
+
+
+def test_stdout_is_the_text_and_one_line_feed_and_stderr_is_silent(
+    llmkit_run: Run, gen: list[object]
+) -> None:
+    done = llmkit_run(*gen, "the License")
+    record = json.loads(llmkit_run(*gen, "the License", "--json").out)
+    assert (done.status, done.err) == (0, "")
+    assert done.text == record["completion"] + "\n"
+
+
+def test_every_way_to_give_a_prompt_is_the_same(llmkit_run: Run, gen: list[object], tmp_path: Path) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_text("the License\n")
+    expected = llmkit_run(*gen, "the License").out
+    assert expected
+    for words, stdin in (
+        (("-p", "the License"), b""), (("--prompt", "the License"), b""), (("--file", file), b""),
+        ((), b"the License\n"), (("-",), b"the License"), (("-p", "-"), b"the License"),
+        (("-f", "-"), b"the License\n"),
+    ):  # fmt: skip
+        assert llmkit_run(*gen, *words, stdin=stdin).out == expected
+
+
+def test_rows_from_stdin_are_rows_from_a_file(llmkit_run: Run, gen: list[object], tmp_path: Path) -> None:
+    rows = b'{"id": 1, "prompt": "a", "x": 1.50}\n{"prompt": "b", "max_tokens": 2}\n'
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(rows)
+    done = llmkit_run(*gen, "--jsonl", file)
+    assert done.out == llmkit_run(*gen, "--jsonl", "-", stdin=rows).out
+    assert [json.loads(line)["usage"]["completion_tokens"] for line in done.out.splitlines()] == [6, 2]
+    assert b'"x":1.50' in done.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "changes"),
+    [
+        (["--seed", "1"], True), (["--temperature", "0.1"], True), (["--top-k", "1"], True),
+        (["--top-p", "0.01"], True), (["--min-p", "1"], True), (["--repetition-penalty", "50"], True),
+        (["--presence-penalty", "100"], True), (["--frequency-penalty", "100"], True),
+        (["--greedy"], True), (["--max-tokens", "5"], True), (["--samples", "2"], True), (["--n", "2"], True),
+        (["--echo"], True), (["--chat"], True), (["--chat", "--system", "x"], True), (["--json"], True),
+        (["--dtype", "bfloat16"], True), (["--stop", ";"], False), (["--device", "cpu"], False),
+        (["--threads", "2"], False), (["--unbuffered"], False), (["--require", "(?s)."], False),
+    ],
+)  # fmt: skip
+def test_every_flag_that_bears_on_the_text_changes_it_and_no_other_does(
+    llmkit_run: Run, gen: list[object], flags: list[str], changes: bool
+) -> None:
+    plain = llmkit_run(*gen, "--max-tokens", "16", "the License the")
+    done = llmkit_run(*gen, "--max-tokens", "16", "the License the", *flags)
+    assert done.status == 0, done.err
+    assert (done.out != plain.out) == changes
+
+
+def test_greedy_is_temperature_0_and_a_stop_string_ends_the_text(llmkit_run: Run, gen: list[object]) -> None:
+    greedy = llmkit_run(*gen, "--greedy", "the License").text
+    assert llmkit_run(*gen, "--temperature", "0", "--seed", "9", "the License").text == greedy
+    stop = greedy[2]
+    assert (
+        llmkit_run(*gen, "--greedy", "--stop", stop, "the License").text
+        == greedy[: greedy.index(stop)] + "\n"
+    )
+
+
+def test_special_tokens_in_a_prompt_are_text_unless_allowed(llmkit_run: Run, gen: list[object]) -> None:
+    def tokens(*flags: str) -> int:
+        record = json.loads(llmkit_run(*gen, "--json", "a<|im_end|>", *flags).out)
+        return int(record["usage"]["prompt_tokens"])
+
+    assert tokens("--allow-special") == 2 < tokens()
+
+
+def test_logprobs_come_with_json(llmkit_run: Run, gen: list[object]) -> None:
+    record = json.loads(llmkit_run(*gen, "a", "--json", "--logprobs", "3").out)
+    assert [len(one["top"]) for one in record["logprobs"]] == [3] * 6
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "problem"),
+    [
+        (["a", "-p", "b"], 2, "PROMPT and --prompt are two prompts"),
+        (["-p", "a", "--jsonl", "-"], 2, "--prompt and --jsonl are two prompts"),
+        (["a", "--greedy", "--temperature", "1"], 2, "exclude each other"),
+        (["a", "--top-p", "0"], 2, "top_p must be above 0"),
+        (["a", "--logprobs", "2"], 2, "--logprobs does nothing in plain text"),
+        (["a", "--require", "("], 2, "no regular expression"),
+        (["a", "--device", "abacus"], 2, "no such device"),
+        (["a", "--max-tokens", "many"], 2, "'many' is not a number"),
+        (["license " * 100], 2, "leaves no room in the model's context of 64"),
+        (["--file", "nowhere"], 4, "nowhere: no such file"),
+        (["a", "-m", "nowhere"], 4, "nowhere: no such model folder"),
+        (["a", "-t", "nowhere"], 4, "nowhere: no such tokenizer"),
+        (["a", "--require", "no such text"], 1, "1 of 1 texts do not match 'no such text'"),
+    ],
+)
+def test_wrong_use_has_its_status_and_two_lines(
+    llmkit_run: Run, gen: list[object], flags: list[str], status: int, problem: str
+) -> None:
+    done = llmkit_run(*gen, *flags)
+    assert done.status == status and problem in done.err, done.err
+    assert len(done.err.splitlines()) == 2
+    assert (done.out == b"") == (status != 1)
+
+
+def test_no_prompt_on_a_terminal_is_usage_at_once(
+    llmkit_run: Run, gen: list[object], monkeypatch: Any
+) -> None:
+    import llmkit.commands.shared as shared
+
+    class Terminal:
+        stdin = type("stdin", (), {"isatty": staticmethod(lambda: True)})
+
+    monkeypatch.setattr(shared, "sys", Terminal)
+    done = llmkit_run(*gen)
+    assert done.status == 2 and "no input" in done.err and "llmkit generate -m MODEL" in done.err
+
+
+def test_an_existing_output_is_refused_and_a_bad_row_leaves_it(
+    llmkit_run: Run, gen: list[object], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.txt"
+    out.write_text("old")
+    assert llmkit_run(*gen, "a", "-o", out).status == 2
+    rows = b'{"prompt": "a"}\nbroken\n'
+    done = llmkit_run(*gen, "--jsonl", "-", "-o", out, "--force", stdin=rows)
+    assert done.status == 3 and "stdin:2: " in done.err and out.read_text() == "old"
+    assert llmkit_run(*gen, "a", "-o", out, "--force").status == 0
+    assert out.read_bytes() == llmkit_run(*gen, "a").out
+
+
+def test_rows_done_before_a_bad_one_in_a_pipe_are_not_lost(llmkit_run: Run, gen: list[object]) -> None:
+    done = llmkit_run(*gen, "--jsonl", "-", stdin=b'{"prompt": "a"}\nbroken\n')
+    assert done.status == 3 and json.loads(done.out)["prompt"] == "a"
+    done = llmkit_run(*gen, "--jsonl", "-", "--skip-bad", stdin=b'{"prompt": "a"}\nbroken\n{"prompt": "b"}\n')
+    assert done.status == 0 and len(done.out.splitlines()) == 2 and done.err == "1 bad lines passed over\n"
+
+
+def test_the_plan_is_a_table_or_json_and_nothing_is_written(
+    llmkit_run: Run, gen: list[object], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    plan = json.loads(llmkit_run(*gen, "a", "--dry-run", "--json", "-o", out).out)
+    assert plan["schema"] == "llmkit.generate-plan/1" and plan["rows"] == 1
+    text = llmkit_run(*gen, "a", "-n", "-o", out).text
+    assert "sampling  max-tokens 6, temperature 0.8, ignore-eos, seed 0" in text
+    assert not out.exists()
+
+
+def test_notes_go_to_stderr_and_quiet_drops_them(llmkit_run: Run, gen: list[object]) -> None:
+    note = "the text ends where the model's context of 64 does\n"
+    assert llmkit_run(*gen, "a", "--max-tokens", "1k").err == note
+    assert llmkit_run(*gen, "a", "--max-tokens", "1k", "-q").err == ""
+    assert llmkit_run(*gen, "a", "-v").err.startswith("6 tokens after 1 of prompts, ")
+
+
+def _start(model: Path, *words: str, stdout: int) -> subprocess.Popen[bytes]:
+    line = [str(Path(sys.executable).parent / "llmkit"), "generate", "-m", str(model), "--ignore-eos", *words]
+    return subprocess.Popen(
+        line,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.fixture
+def long_model(tiny_model: Callable[..., Path], byte_level_dir: Path) -> Path:
+    """A model that can write for minutes."""
+    folder = tiny_model("long", vocab_size=600, max_position_embeddings=1_000_000)
+    for file in byte_level_dir.iterdir():
+        shutil.copy(file, folder)
+    return folder
+
+
+ENDLESS = ("a", "--max-tokens", "900000", "--unbuffered", "--seed", "2")
+
+
+def test_text_comes_while_it_is_written_and_a_reader_that_leaves_is_a_success(long_model: Path) -> None:
+    running = _start(long_model, *ENDLESS, stdout=subprocess.PIPE)
+    assert running.stdout is not None and running.stderr is not None
+    assert len(running.stdout.read(20)) == 20  # long before the text is complete
+    running.stdout.close()
+    assert running.wait(timeout=60) == 0
+    assert running.stderr.read() == b""
+    running.stderr.close()
+
+
+def test_ctrl_c_is_one_line_and_130_and_what_was_written_ends_its_line(long_model: Path) -> None:
+    running = _start(long_model, *ENDLESS, "-q", stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    begin = running.stdout.read(20)
+    os.killpg(running.pid, signal.SIGINT)
+    sent = time.monotonic()
+    rest, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (130, b"llmkit: interrupted\n")
+    assert time.monotonic() - sent < 10  # the promise is a second, the machine may be busy
+    assert (begin + rest).endswith(b"\n")
+    (begin + rest).decode()  # whole characters to the end
+
+
+def test_on_a_terminal_each_piece_is_shown_at_once(long_model: Path) -> None:
+    ours, theirs = pty.openpty()
+    running = _start(long_model, *(word for word in ENDLESS if word != "--unbuffered"), stdout=theirs)
+    os.close(theirs)
+    shown = b""
+    while len(shown) < 20:
+        shown += os.read(ours, 20)
+    os.killpg(running.pid, signal.SIGTERM)
+    running.communicate(timeout=60)
+    os.close(ours)
+    assert running.returncode == 143

@@ -1,0 +1,49 @@
+"""Requests: what is refused before a model runs, and how many tokens there can be."""
+
+import pytest
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.request import Drawn, Request
+from llmkit.errors import DataError, UsageError
+from llmkit.model.config import ModelConfig
+
+CONFIG = ModelConfig(
+    vocab_size=10,
+    hidden_size=8,
+    intermediate_size=8,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    max_position_embeddings=6,
+)
+
+
+def _request(*prompt: int, max_tokens: int = 4) -> Request:
+    return Request(prompt, SamplingConfig(max_tokens=max_tokens))
+
+
+@pytest.mark.parametrize(("length", "room"), [(1, 4), (2, 4), (3, 3), (5, 1)])
+def test_there_is_room_for_max_tokens_or_for_the_rest_of_the_context(length: int, room: int) -> None:
+    request = _request(*range(length))
+    request.check(CONFIG)
+    assert request.room(CONFIG) == room
+
+
+def test_a_prompt_that_fills_the_context_is_refused_with_both_sizes() -> None:
+    with pytest.raises(UsageError, match=r"has 6 tokens, .* context of 6") as caught:
+        _request(*range(6)).check(CONFIG)
+    assert "--truncate 3" in caught.value.hint
+
+
+def test_a_prompt_without_tokens_is_refused() -> None:
+    with pytest.raises(UsageError, match="no token"):
+        _request().check(CONFIG)
+
+
+@pytest.mark.parametrize("wrong", [-1, 10])
+def test_an_id_that_the_model_does_not_have_is_bad_data(wrong: int) -> None:
+    with pytest.raises(DataError, match=f"token id {wrong} .* vocabulary of 10"):
+        _request(9, wrong).check(CONFIG)
+
+
+def test_only_a_token_that_stops_a_text_is_no_part_of_it() -> None:
+    assert [Drawn(1, finish).is_text for finish in (None, "length", "stop")] == [True, True, False]

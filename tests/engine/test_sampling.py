@@ -1,0 +1,138 @@
+"""Sampling: every step beside transformers' own on random scores, and the draw beside its probabilities."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.sampling import Sampler, keep_min_p, keep_top_k, keep_top_p, shape
+from llmkit.errors import DataError
+
+
+def _logits(seed: int, size: int = 3000, spread: float = 3.0) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed)) * spread
+
+
+def _kept(logits: Tensor) -> Tensor:
+    return logits > -math.inf
+
+
+@pytest.mark.parametrize("k", [1, 2, 50, 2999, 3000, 10_000])
+def test_top_k_is_transformers(k: int) -> None:
+    from transformers import TopKLogitsWarper
+
+    logits = _logits(k)
+    assert torch.equal(keep_top_k(logits, k), TopKLogitsWarper(k)(None, logits[None].clone())[0])
+
+
+@pytest.mark.parametrize("p", [1e-6, 0.1, 0.5, 0.9, 0.999, 0.99999])
+@pytest.mark.parametrize("spread", [0.01, 1.0, 5.0])
+def test_top_p_is_transformers_whether_few_or_nearly_all_are_kept(p: float, spread: float) -> None:
+    from transformers import TopPLogitsWarper
+
+    logits = _logits(1, spread=spread)
+    theirs = TopPLogitsWarper(p)(None, logits[None].double())[0]  # float32 sums would be off by some
+    assert torch.equal(_kept(keep_top_p(logits, p)), _kept(theirs))
+
+
+@pytest.mark.parametrize("p", [0.001, 0.05, 0.5, 1.0])
+def test_min_p_is_transformers(p: float) -> None:
+    from transformers import MinPLogitsWarper
+
+    logits = _logits(2)
+    theirs = MinPLogitsWarper(p)(None, logits[None].double())[0]
+    assert torch.equal(_kept(keep_min_p(logits, p)), _kept(theirs))
+
+
+def test_a_step_that_is_off_changes_nothing() -> None:
+    logits = _logits(3)
+    for same in (keep_top_k(logits, 0), keep_top_p(logits, 1.0), keep_min_p(logits, 0.0)):
+        assert torch.equal(same, logits)
+
+
+def test_tokens_as_good_as_the_last_one_kept_are_kept() -> None:
+    logits = torch.tensor([1.0, 3.0, 2.0, 2.0, 0.0])
+    assert _kept(keep_top_k(logits, 2)).tolist() == [False, True, True, True, False]
+    assert _kept(keep_top_p(logits, 0.7)).tolist() == [False, True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": 0.5, "top_k": 20},
+        {"temperature": 2.0, "top_p": 0.8},
+        {"temperature": 1.3, "top_k": 30, "top_p": 0.9},
+        {"temperature": 1.3, "top_k": 200, "top_p": 0.9, "min_p": 0.02},
+        {"temperature": 0.7, "min_p": 0.1},
+    ],
+)
+def test_the_steps_together_are_what_transformers_generate_applies_in_its_order(
+    settings: dict[str, Any],
+) -> None:
+    from transformers import GenerationConfig
+    from transformers.generation.utils import GenerationMixin
+
+    config = GenerationConfig(do_sample=True, **settings)
+    steps = GenerationMixin()._get_logits_processor(config)
+    logits = _logits(4)
+    theirs = steps(torch.tensor([[0]]), logits[None].double())[0].softmax(0)
+    ours = shape(logits, SamplingConfig(**settings)).double().softmax(0)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-12)
+
+
+def test_tokens_are_drawn_as_often_as_their_probabilities_say() -> None:
+    config = SamplingConfig(temperature=0.9, top_k=12, top_p=0.95, min_p=0.01, seed=11)
+    logits = _logits(5, size=30, spread=1.5)
+    expected = shape(logits, config).softmax(0)
+    sampler = Sampler(config, [0], len(logits))
+    draws = 20_000
+    counts = torch.bincount(torch.tensor([sampler.draw(logits) for _ in range(draws)]), minlength=30)
+    possible = expected > 0
+    assert counts[~possible].sum() == 0 and 3 < possible.sum() < 13
+    chi_square = ((counts - draws * expected).square() / (draws * expected))[possible].sum()
+    freedom = int(possible.sum()) - 1
+    assert chi_square < freedom + 4 * math.sqrt(2 * freedom)  # four standard deviations above the mean
+
+
+def test_greedy_takes_the_best_and_of_equals_the_first() -> None:
+    sampler = Sampler(SamplingConfig(temperature=0.0), [0], 4)
+    assert sampler.draw(torch.tensor([0.0, 2.0, 1.0, 2.0])) == 1
+
+
+@pytest.mark.parametrize(("chance", "token"), [(0.0, 400), (0.4999, 400), (0.5, 401), (1 - 2**-53, 401)])
+def test_a_token_without_probability_is_never_drawn_even_at_the_edges(
+    chance: float, token: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = torch.full((1000,), -math.inf)
+    logits[[400, 401]] = 0.0
+    sampler = Sampler(SamplingConfig(temperature=1.0), [0], 1000)
+    monkeypatch.setattr(torch, "rand", lambda *size, **rest: torch.tensor([chance], dtype=torch.float64))
+    assert sampler.draw(logits) == token
+
+
+def test_penalties_count_what_this_sampler_drew() -> None:
+    sampler = Sampler(SamplingConfig(temperature=0.0, frequency_penalty=1.0), [1], 3)
+    logits = torch.tensor([3.0, 2.5, 1.4])
+    assert [sampler.draw(logits) for _ in range(6)] == [0, 1, 0, 1, 2, 0]  # 3 2 1, 2.5 1.5 0.5, 1.4 0.4
+
+
+def test_the_same_seed_draws_the_same_and_another_does_not() -> None:
+    logits = _logits(6)
+
+    def drawn(seed: int) -> list[int]:
+        sampler = Sampler(SamplingConfig(seed=seed), [0], len(logits))
+        torch.rand(7)  # the global generator has no part in it
+        return [sampler.draw(logits) for _ in range(20)]
+
+    assert drawn(1) == drawn(1) != drawn(2)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_scores_that_are_no_numbers_are_bad_data(temperature: float, wrong: float) -> None:
+    sampler = Sampler(SamplingConfig(temperature=temperature), [0], 3)
+    with pytest.raises(DataError, match="not finite"):
+        sampler.draw(torch.tensor([0.0, wrong, 1.0]))
