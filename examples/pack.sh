@@ -9,4 +9,4 @@ llmkit show shards
 llmkit show shards --verify
 llmkit show shards --row 0 --decode -t tok | head -n 20
 llmkit show shards --trace assert
-zstd -dc shards/shard-00000.tok.zst | od -An -tu2 | head -n 2
+zstd -dc shards/shard-00000.tok.zst | od -An -tu2 | sed -n 1,2p

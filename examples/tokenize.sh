@@ -12,4 +12,4 @@ llmkit tokenize -t tok --truncate 16 --keep ends --text "$(head -n 20 valid.txt)
 llmkit tokenize -t tok --chunk 256 --overlap 32 docs.jsonl | wc -l
 llmkit tokenize -t tok --max 64 --format tsv valid.txt || test $? = 1     # over the budget: exit 1
 llmkit tokenize -t tok --jsonl docs.jsonl -o tokens.jsonl.zst
-llmkit tokenize -t tok --raw u2 valid.txt | od -An -tu2 | head -n 2
+llmkit tokenize -t tok --raw u2 valid.txt | od -An -tu2 | sed -n 1,2p

@@ -48,3 +48,10 @@ def plural(count: int, noun: str) -> str:
 
 def _joined(what: str | Sequence[str]) -> str:
     return what if isinstance(what, str) else ", ".join(item.replace(" ", UNBROKEN) for item in what)
+
+
+def quoted(text: str) -> str:
+    """A token so that its spaces show: a long run of one character as `'-' x 64`."""
+    if len(text) > 8 and len(set(text)) == 1:
+        return f"{text[0]!r} x {len(text)}"
+    return repr(text if len(text) <= 32 else text[:31] + "…")

@@ -56,5 +56,5 @@ def _documents(report: Any) -> str:
     if report.dropped_documents:
         parts.append(f"{report.dropped_documents:,} dropped as too long")
     if report.empty_documents:
-        parts.append(f"{report.empty_documents:,} empty ones left out")
+        parts.append(f"{report.empty_documents:,} empty")
     return ", ".join(parts)

@@ -1,6 +1,6 @@
 """The reports of `llmkit show` as text for people: a line that names the artefact, facts, tables, curves."""
 
-from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_line, visible
+from llmkit.commands.facts import Facts, facts_lines, indented, plural, quoted, title_line, visible
 from llmkit.commands.shared import align
 from llmkit.commands.show_model_text import model_text
 from llmkit.commands.show_run_text import run_text
@@ -53,7 +53,7 @@ def tokenizer_text(report: TokenizerReport, *, width: int) -> str:
         ("template", "none" if template is None else f"{len(template):,} characters"),
         (
             "longest",
-            [_quoted(one.text if one.text is not None else one.piece) for one in report.longest],
+            [quoted(one.text if one.text is not None else one.piece) for one in report.longest],
         ),
         ("sha256", report.sha256[:12]),
         ("made by", report.made_by),
@@ -115,10 +115,3 @@ def _lengths(lengths: Lengths | None, unit: str) -> str | None:
     if lengths.shortest == lengths.longest:
         return f"{total}; {lengths.longest:,} a record"
     return f"{total}; {lengths.shortest:,} to {lengths.longest:,} a record, mean {lengths.mean:,.1f}"
-
-
-def _quoted(text: str) -> str:
-    """A token so that its spaces show: a long run of one character as `'-' x 64`."""
-    if len(text) > 8 and len(set(text)) == 1:
-        return f"{text[0]!r} x {len(text)}"
-    return repr(text if len(text) <= 32 else text[:31] + "…")

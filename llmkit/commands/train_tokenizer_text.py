@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from llmkit.commands.facts import plural, visible
+from llmkit.commands.facts import plural, quoted, visible
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes, format_seconds
 
 SOURCES_SHOWN = 20
-PIECE_CHARS = 24
 
 
 def describe_report(report: Any) -> str:
@@ -66,13 +65,5 @@ def _row(source: Any, name: str) -> tuple[str, ...]:
 
 
 def _piece(piece: Any) -> str:
-    """`" the"`; a long one by its beginning and its length; bytes of no text as they are."""
-    if piece.text is None:
-        return f"0x{piece.hex}"
-    if len(piece.text) <= PIECE_CHARS:
-        return _quoted(piece.text)
-    return f"{_quoted(piece.text[:PIECE_CHARS] + '…')} of {len(piece.hex) // 2} bytes"
-
-
-def _quoted(text: str) -> str:
-    return '"' + visible(text.replace("\n", "\\n").replace("\t", "\\t")) + '"'
+    """A piece as it is quoted; bytes of no text as they are."""
+    return f"0x{piece.hex}" if piece.text is None else quoted(piece.text)

@@ -89,10 +89,9 @@ class Trainer:
         verdict = self.guard.judge(loss, norm)
         skip = self._react(verdict, loss, norm)
         if not skip:
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
+            self.optimizer.lr = lr
             self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         self.step += 1
         self.tokens += batch.count
         self.skipped += skip

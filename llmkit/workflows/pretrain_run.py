@@ -92,8 +92,9 @@ def locked(out: Path) -> Iterator[None]:
         finally:
             path.unlink(missing_ok=True)
             if not existed:
-                with suppress(OSError):
-                    out.rmdir()
+                for folder in (out / CACHE, out):
+                    with suppress(OSError):  # there is something in it
+                        folder.rmdir()
 
 
 def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progress: Progress) -> Start:

@@ -67,7 +67,7 @@ TABLE = {
     ),
     "pretrain": Lines(
         result="llmkit pretrain --data shards -t tok -o out.{n} --steps 2 --hidden-size 32 --metrics - -q",
-        malformed="llmkit pretrain --data bad.jsonl -t tok -o out",
+        malformed="llmkit pretrain --data bad.jsonl -t tok -o out -q",
         missing="llmkit pretrain --data nowhere -t tok -o out",
         long="llmkit pretrain --data shards -t tok -o out --steps 100000 --log-every 0.1",
     ),
@@ -94,7 +94,10 @@ TABLE = {
     ),
     "show": Lines(
         result="llmkit show run --tensors",
-        stdin=("llmkit show docs.jsonl --json", "cat docs.jsonl | llmkit show - --json"),
+        stdin=(
+            "llmkit show docs.jsonl --json | sed s/docs.jsonl/stdin/",
+            "cat docs.jsonl | llmkit show - --json",
+        ),
         malformed="llmkit show bad.jsonl",
         missing="llmkit show nowhere",
     ),

@@ -28,7 +28,7 @@ def test_what_was_lost_or_left_out_is_said() -> None:
     report = REPORT | {"lost_tokens": 5000, "dropped_documents": 7, "empty_documents": 1, "bad_lines": 1}
     text = describe_report(SimpleNamespace(**report))
     assert "lost       5,000 tokens of long documents, as --long asked" in text
-    assert "7 dropped as too long, 1 empty ones left out" in text
+    assert "7 dropped as too long, 1 empty" in text
     assert "bad        1 line passed over" in text
 
 

@@ -37,7 +37,7 @@ def test_a_report_of_one_source_is_one_table() -> None:
         "text         1 document, 2.0 KiB",
         "bytes/token  3.142",
         "unused       1 piece that the text never turns into",
-        f'longest      " the"  "{"-" * 24}…" of 80 bytes  0xe69d  "a\\n\\x1b"',
+        "longest      ' the'  '-' x 80  0xe69d  'a\\n\\x1b'",
         "took         1.2 s, 3.0 MiB of memory",
     ]
 

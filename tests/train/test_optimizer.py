@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
-from llmkit.train.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors
+from llmkit.train.optimizer import AdamW, build_optimizer, load_optimizer_tensors, optimizer_tensors
 
 LR, BETA1, BETA2, DECAY = 0.05, 0.8, 0.9, 0.3
 
@@ -21,7 +21,7 @@ def _gradient(shape: tuple[int, ...], step: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(step))
 
 
-def _update(model: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:
+def _update(model: nn.Module, optimizer: AdamW | torch.optim.Optimizer, steps: range) -> None:
     """Updates by gradients that depend on the step alone."""
     for step in steps:
         for number, parameter in enumerate(model.parameters()):
@@ -54,21 +54,47 @@ def test_updates_are_the_papers_with_decay_on_matrices_and_none_on_norms_and_bia
         np.testing.assert_allclose(parameter.detach().numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_updates_are_pytorchs_own_to_the_last_bit(
+    make_recipe: Callable[..., Any], tiny_model: Transformer
+) -> None:
+    theirs = copy.deepcopy(tiny_model)
+    parameters = list(theirs.parameters())
+    peer = torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": DECAY},
+            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        ],
+        lr=LR,
+        betas=(BETA1, BETA2),
+        fused=True,
+    )
+    ours = build_optimizer(tiny_model, make_recipe(lr=LR, beta1=BETA1, beta2=BETA2, weight_decay=DECAY))
+    for steps in (range(3), range(3, 6)):  # at two learning rates
+        _update(tiny_model, ours, steps)
+        _update(theirs, peer, steps)
+        ours.lr = LR / 3
+        for group in peer.param_groups:
+            group["lr"] = LR / 3
+    for name, weight in theirs.named_parameters():
+        assert torch.equal(tiny_model.get_parameter(name), weight), name
+
+
 def test_every_weight_is_in_one_group_and_a_frozen_one_in_none(
     make_recipe: Callable[..., Any], tiny_model: Transformer
 ) -> None:
     frozen = tiny_model.model.layers[0].mlp.gate_proj.weight
     frozen.requires_grad_(False)
-    groups = build_optimizer(tiny_model, make_recipe(weight_decay=DECAY)).param_groups
-    decays = {id(weight): group["weight_decay"] for group in groups for weight in group["params"]}
-    assert len(decays) == sum(len(group["params"]) for group in groups)
+    optimizer = build_optimizer(tiny_model, make_recipe(weight_decay=DECAY))
+    groups = optimizer.groups
+    decays = {id(weight): group.weight_decay for group in groups for weight in group.parameters}
+    assert len(decays) == sum(len(group.parameters) for group in groups)
     expected = {
         id(weight): 0.0 if "norm" in name else DECAY
         for name, weight in tiny_model.named_parameters()
         if weight is not frozen
     }
     assert decays == expected and {0.0, DECAY} == set(expected.values())
-    assert {group["betas"] for group in groups} == {(0.9, 0.95)}
+    assert optimizer.betas == (0.9, 0.95)
 
 
 def test_a_tied_embedding_is_one_weight_and_a_model_of_matrices_has_one_group(
@@ -76,10 +102,10 @@ def test_a_tied_embedding_is_one_weight_and_a_model_of_matrices_has_one_group(
 ) -> None:
     shape = {"vocab_size": 16, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
     config = ModelConfig(**shape, num_attention_heads=2, tie_word_embeddings=True)  # type: ignore[arg-type]
-    groups = build_optimizer(Transformer(config), make_recipe()).param_groups
-    assert sum(weight.shape == (16, 8) for group in groups for weight in group["params"]) == 1
-    (only,) = build_optimizer(nn.Linear(2, 2, bias=False), make_recipe()).param_groups
-    assert len(only["params"]) == 1
+    groups = build_optimizer(Transformer(config), make_recipe()).groups
+    assert sum(weight.shape == (16, 8) for group in groups for weight in group.parameters) == 1
+    (only,) = build_optimizer(nn.Linear(2, 2, bias=False), make_recipe()).groups
+    assert len(only.parameters) == 1
 
 
 def test_the_state_has_two_moments_and_a_step_for_each_weight_by_its_name(

@@ -208,9 +208,9 @@ def test_clipping_bounds_the_update_and_zero_leaves_it(make_trainer: Callable[..
 
 
 def test_weight_decay_is_on_matrices_alone(make_trainer: Callable[..., Trainer]) -> None:
-    groups = make_trainer(weight_decay=0.3).optimizer.param_groups
+    groups = make_trainer(weight_decay=0.3).optimizer.groups
     assert {
-        (parameter.dim() >= 2, group["weight_decay"]) for group in groups for parameter in group["params"]
+        (parameter.dim() >= 2, group.weight_decay) for group in groups for parameter in group.parameters
     } == {
         (True, 0.3),
         (False, 0.0),
