@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: workers of a test run share the cores
 TINY: dict[str, Any] = {
     **{"vocab_size": 48, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2},
     **{"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 32},

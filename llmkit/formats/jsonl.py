@@ -65,7 +65,7 @@ def parse_records(
 ) -> Iterator[Line]:
     """The records of an open stream called `name`; see `read_records`."""
     for number, content in enumerate(stream, 1):
-        if not content.strip():
+        if content.isspace():
             continue
         try:
             line = parse_line(content, name, number)

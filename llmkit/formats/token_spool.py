@@ -11,6 +11,7 @@ A spool that was cut short is opened again at its last commit.
 """
 
 import os
+from array import array
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -24,7 +25,9 @@ from llmkit.formats.token_documents import TokenIds
 Int64s = NDArray[np.int64]
 IdType = Literal["u2", "u4"]
 DOCUMENTS = "documents"
-_FILES = ("tokens", "lengths", "runs", "run_counts", DOCUMENTS)
+_NUMBERS = ("lengths", "runs", "run_counts")
+_FILES = ("tokens", *_NUMBERS, DOCUMENTS)
+_NUMBERS_HELD = 1 << 14  # documents whose numbers are written together
 _STATE = "state.json"
 
 
@@ -34,8 +37,6 @@ class SpoolState(msgspec.Struct, kw_only=True):
     id_type: IdType
     documents: int = 0
     tokens: int = 0
-    highest: int = -1
-    """The largest id."""
     sizes: dict[str, int] = {}
     notes: dict[str, Any] = {}
     """Whatever the writer wants to find again."""
@@ -55,7 +56,9 @@ class TokenSpool:
         self.state = SpoolState(id_type=id_type, sizes=dict.fromkeys(_FILES, 0))
         if state.exists():
             self.state = msgspec.json.decode(state.read_bytes(), type=SpoolState)
+        self._id_type = np.dtype(f"<{self.state.id_type}")
         self._files = {name: _open_at(folder / name, self.state.sizes[name]) for name in _FILES}
+        self._numbers = {name: array("q") for name in _NUMBERS}
 
     def add(self, tokens: TokenIds, runs: Int64s, line: bytes) -> None:
         """Append a document.
@@ -65,17 +68,20 @@ class TokenSpool:
             runs: (n, 2) start and length of each run without loss, in order.
             line: what `documents` says of it, newline included.
         """
-        self._files["tokens"].write(tokens.astype(f"<{self.state.id_type}").tobytes())
-        self._files["lengths"].write(len(tokens).to_bytes(8, "little"))
-        self._files["runs"].write(runs.astype("<i8").tobytes())
-        self._files["run_counts"].write(len(runs).to_bytes(8, "little"))
+        self._files["tokens"].write(tokens.astype(self._id_type).data)
         self._files[DOCUMENTS].write(line)
+        self._numbers["lengths"].append(len(tokens))
+        self._numbers["run_counts"].append(len(runs))
+        if len(runs):
+            self._numbers["runs"].extend(runs.ravel().tolist())
+        if len(self._numbers["lengths"]) >= _NUMBERS_HELD:
+            self._write_numbers()
         self.state.documents += 1
         self.state.tokens += len(tokens)
-        self.state.highest = max(self.state.highest, int(tokens.max(initial=0)))
 
     def flush(self) -> None:
         """Write everything out, so that it can be read back."""
+        self._write_numbers()
         for file in self._files.values():
             file.flush()
 
@@ -89,10 +95,9 @@ class TokenSpool:
 
     def tokens(self) -> NDArray[Any]:
         """All ids, mapped from the disk; `flush` comes first."""
-        kind = np.dtype(f"<{self.state.id_type}")
         if not self.state.tokens:
-            return np.empty(0, kind)
-        return np.memmap(self._folder / "tokens", kind, mode="r", shape=(self.state.tokens,))
+            return np.empty(0, self._id_type)
+        return np.memmap(self._folder / "tokens", self._id_type, mode="r", shape=(self.state.tokens,))
 
     def lengths(self) -> Int64s:
         """(documents,) ids of each."""
@@ -109,6 +114,11 @@ class TokenSpool:
         for file in self._files.values():
             file.close()
 
+    def _write_numbers(self) -> None:
+        for name, numbers in self._numbers.items():
+            self._files[name].write(np.array(numbers, "<i8").data)
+            del numbers[:]
+
     def _read(self, name: str) -> Int64s:
         return np.fromfile(self._folder / name, "<i8").astype(np.int64, copy=False)
 
@@ -116,7 +126,5 @@ class TokenSpool:
 def _open_at(path: Path, size: int) -> BinaryIO:
     """Open a file to go on at `size`; what was written after that is dropped."""
     path.touch()
-    file = path.open("r+b")
-    file.truncate(size)
-    file.seek(size)
-    return file
+    os.truncate(path, size)
+    return path.open("ab")

@@ -42,7 +42,10 @@ class Markers:
         before = [] if self.bos is None or tokens[0] == self.bos else [self.bos]
         after = [] if self.eos is None or tokens[-1] == self.eos else [self.eos]
         if before or after:
-            tokens = np.concatenate([before, tokens, after]).astype(np.uint32)
+            end = len(before) + len(tokens)
+            whole = np.empty(end + len(after), np.uint32)
+            whole[: len(before)], whole[len(before) : end], whole[end:] = before, tokens, after
+            tokens = whole
         return tokens, _silent_runs(document, len(before), len(after))
 
 

@@ -76,7 +76,7 @@ def _safe_cut(text: str, position: int) -> int | None:
 
 
 def _pattern(backend: tokenizers.Tokenizer) -> set[str]:
-    """The splitting expression of a byte-level pre-tokenizer, as a set of none or one."""
+    """The splitting expression of a pre-tokenizer that does no more than split, as a set of none or one."""
     if backend.pre_tokenizer is None:
         return set()
     match _state(backend.pre_tokenizer):
@@ -84,15 +84,20 @@ def _pattern(backend: tokenizers.Tokenizer) -> set[str]:
             return {GPT2}
         case {
             "type": "Sequence",
-            "pretokenizers": [
-                {
-                    "type": "Split",
-                    "pattern": {"Regex": str(pattern)},
-                    "behavior": "Isolated",
-                    "invert": False,
-                },
-                {"type": "ByteLevel", "use_regex": False, "add_prefix_space": False},
-            ],
+            "pretokenizers": [split, {"type": "ByteLevel", "use_regex": False, "add_prefix_space": False}],
+        }:
+            return _split_pattern(split)
+        case split:
+            return _split_pattern(split)
+
+
+def _split_pattern(step: object) -> set[str]:
+    match step:
+        case {
+            "type": "Split",
+            "pattern": {"Regex": str(pattern)},
+            "behavior": "Isolated",
+            "invert": False,
         }:
             return {pattern}
     return set()

@@ -53,7 +53,7 @@ class Tokenizer:
     @functools.cached_property
     def vocab_size(self) -> int:
         """The highest id plus one, added tokens included."""
-        return max(self.backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        return max(self._vocabulary.values(), default=-1) + 1
 
     def encode(self, text: str, *, special_tokens: bool = False) -> list[int]:
         """The ids of a text.
@@ -79,10 +79,12 @@ class Tokenizer:
     @functools.cached_property
     def byte_lengths(self) -> NDArray[np.int64]:
         """(vocab_size,) UTF-8 bytes of text behind each id; special tokens stand for no text."""
-        added = self.backend.get_added_tokens_decoder()
-        special = {number for number, token in added.items() if token.special}
-        sizes = (0 if one in special else len(self.token_bytes(one)) for one in range(self.vocab_size))
-        return np.fromiter(sizes, np.int64, count=self.vocab_size)
+        sizes = np.zeros(self.vocab_size, np.int64)
+        for piece, token_id in self._vocabulary.items():
+            sizes[token_id] = len(self._read(piece))
+        for token_id, token in self.backend.get_added_tokens_decoder().items():
+            sizes[token_id] = 0 if token.special else len(token.content.encode())
+        return sizes
 
     def token_text(self, token_id: int) -> str:
         """The piece as the vocabulary stores it; empty where no token has this id."""
@@ -112,6 +114,11 @@ class Tokenizer:
     def _special(self, name: str) -> int | None:
         content = token_content(self.config.get(name))
         return None if content is None else self.backend.token_to_id(content)
+
+    @functools.cached_property
+    def _vocabulary(self) -> dict[str, int]:
+        """Every piece and added token with its id."""
+        return self.backend.get_vocab(with_added_tokens=True)
 
     @functools.cached_property
     def _added(self) -> dict[int, str]:

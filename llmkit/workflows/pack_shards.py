@@ -72,7 +72,7 @@ def write_shards(
 
 def _index(spool: TokenSpool, plan: RowPlan, job: PackJob) -> ShardIndex:
     tokenizer, config = job.tokenizer, job.config
-    vocab_size = spool.state.highest + 1 if tokenizer is None else tokenizer.vocab_size
+    vocab_size = _highest(spool.tokens()) + 1 if tokenizer is None else tokenizer.vocab_size
     return ShardIndex(
         dtype="u2" if vocab_size <= 1 << 16 else "u4",
         seq_len=config.seq_len,
@@ -90,6 +90,11 @@ def _index(spool: TokenSpool, plan: RowPlan, job: PackJob) -> ShardIndex:
         seed=config.seed if config.shuffle else None,
         bytes=None if tokenizer is None else _text_bytes(spool.tokens(), tokenizer),
     )
+
+
+def _highest(tokens: NDArray[Any]) -> int:
+    """The largest id."""
+    return max(int(tokens[start : start + _CHUNK].max()) for start in range(0, len(tokens), _CHUNK))
 
 
 def _text_bytes(tokens: NDArray[Any], tokenizer: Tokenizer) -> int:

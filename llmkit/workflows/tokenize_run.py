@@ -11,7 +11,7 @@ from llmkit.formats.token_documents import TokenIds
 from llmkit.progress import SILENT, Progress
 from llmkit.tokens.compare import Tally
 from llmkit.tokens.config import TokenizeConfig
-from llmkit.tokens.encode import BATCH_BYTES, BATCHES_AHEAD, EncodeOptions, encode_pairs
+from llmkit.tokens.encode import BATCH_BYTES, EncodeOptions, encode_pairs
 from llmkit.tokens.ordinary import ordinary_backend, parsing_backend
 from llmkit.tokens.spans import Spans, pad_spans, token_spans
 from llmkit.tokens.tokenizer import Tokenizer
@@ -51,7 +51,7 @@ class Run:
             eos=config.eos,
             special=self.reads_special,
             batch_bytes=1 if config.unbuffered else BATCH_BYTES,
-            ahead=0 if config.unbuffered else BATCHES_AHEAD,
+            read_ahead=not config.unbuffered,
             threads=config.threads,
         )
         for document, ids in encode_pairs(self.tokenizer, self.documents, options):

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
 
+from llmkit.tokens.config import TrainTokenizerConfig
 from llmkit.tokens.cuts import PROVEN_PATTERNS, can_cut, cut
+from llmkit.tokens.train import train_tokenizer
 
 LETTERS = "ab Zé日 \n\r\t'sdmlLvre.!12ⅷ²\u0301\u00a0ー_-ßᏀ\u200d<|>🙂"
 
@@ -40,6 +42,16 @@ def test_parts_of_random_texts_have_the_ids_of_the_whole(backend: Tokenizer, pat
         ids = [token for part in parts for token in backend.encode(part).ids]
         assert ids == backend.encode(text).ids, (text, parts)
     assert cuts > 500
+
+
+def test_a_unigram_tokenizer_of_llmkits_own_making_is_cut_too() -> None:
+    text = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")
+    config = TrainTokenizerConfig(type="unigram", vocab_size=700)
+    backend = train_tokenizer(iter([text]), config).tokenizer.backend
+    assert can_cut(backend)
+    parts = list(cut(text, 100))
+    ids = [token for part in parts for token in backend.encode(part, add_special_tokens=False).ids]
+    assert ids == backend.encode(text, add_special_tokens=False).ids
 
 
 def test_a_book_in_pieces_has_the_ids_of_the_whole(backend: Tokenizer) -> None:

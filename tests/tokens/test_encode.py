@@ -64,7 +64,7 @@ def test_no_more_is_read_than_a_few_batches(tokenizer: Tokenizer) -> None:
             read += 1
             yield document
 
-    done = encode_documents(tokenizer, reading(), batch_bytes=40)
+    done = encode_documents(tokenizer, reading(), batch_bytes=40, threads=1)
     next(done)
     assert read <= 40  # 10 documents a batch: one done, two ahead, one begun
 
@@ -77,7 +77,7 @@ def test_without_look_ahead_a_result_comes_before_the_next_document_is_read(toke
             read.append(document.text)
             yield document
 
-    options = EncodeOptions(batch_bytes=1, ahead=0)
+    options = EncodeOptions(batch_bytes=1, read_ahead=False)
     seen = []
     for document, _ in encode_pairs(tokenizer, reading(), options):
         seen.append(document.text)
