@@ -2,7 +2,8 @@
 
 Each background thread has one text at a time in `tokenizers`, which lets go of the interpreter meanwhile, and
 keeps only its ids; the main thread reads ahead. The library's own threads would share out each call: waking
-them, and the memory that one allocates and another frees, cost a fifth to a third more processor time.
+them, and the memory that one allocates and another frees, cost a fifth to a third more processor time. Words
+met before are not encoded again (`memo.py`).
 """
 
 import queue
@@ -20,7 +21,8 @@ from llmkit.errors import ConfigError, DataError
 from llmkit.formats.documents import Document
 from llmkit.formats.token_documents import TokenDocument, TokenIds
 from llmkit.machine import cores
-from llmkit.tokens.cuts import can_cut, cut
+from llmkit.tokens.cuts import Places, cut, safe_places
+from llmkit.tokens.memo import UnitMemo
 from llmkit.tokens.ordinary import ordinary_backend, parsing_backend
 from llmkit.tokens.tokenizer import Tokenizer
 
@@ -96,11 +98,11 @@ def encode_pairs(
     """Each document beside its ids, in order; see `encode_documents`."""
     before = [_marker(required_id(tokenizer.bos_id, "bos"))] if options.bos else []
     after = [_marker(required_id(tokenizer.eos_id, "eos"))] if options.eos else []
-    backends = {False: ordinary_backend(tokenizer), True: parsing_backend(tokenizer)}
-    pieces = _pieces(documents, options.special, cuttable=can_cut(tokenizer.backend))
+    roads = {False: _Road(ordinary_backend(tokenizer)), True: _Road(parsing_backend(tokenizer))}
+    pieces = _pieces(documents, options.special, {policy: road.places for policy, road in roads.items()})
     threads = (options.threads or cores()) if options.read_ahead else 1
     ahead = _AHEAD * threads if options.read_ahead else 0
-    encoder = _Encoder(backends, threads)
+    encoder = _Encoder(roads, threads)
     try:
         parts = [*before]
         for piece, ids in _encoded(encoder, _batches(pieces, options.batch_bytes), ahead):
@@ -132,15 +134,16 @@ def required_id(token_id: int | None, name: str) -> int:
 
 
 def _pieces(
-    documents: Iterable[Document], special: Callable[[Document], bool], *, cuttable: bool
+    documents: Iterable[Document], special: Callable[[Document], bool], places: dict[bool, Places | None]
 ) -> Iterator[Piece]:
     """Documents as pieces: one each, several for a long one that may be cut."""
     for document in documents:
         policy = special(document)
-        if not cuttable or len(document.text) <= PIECE_CHARS:
+        safe = places[policy]
+        if safe is None or len(document.text) <= PIECE_CHARS:
             yield Piece(document, document.text, True, policy)
             continue
-        parts = cut(document.text, PIECE_CHARS)
+        parts = cut(document.text, PIECE_CHARS, safe)
         part = next(parts)
         for following in parts:
             yield Piece(document, part, False, policy)
@@ -185,8 +188,8 @@ def _results(batch: list[Piece], future: Future[list[TokenIds]]) -> Iterator[tup
 class _Encoder:
     """Background threads inside `tokenizers`. They are daemons: Ctrl-C does not wait for a call into Rust."""
 
-    def __init__(self, backends: dict[bool, tokenizers.Tokenizer], threads: int) -> None:
-        self._backends = backends
+    def __init__(self, roads: "dict[bool, _Road]", threads: int) -> None:
+        self._roads = roads
         self._jobs: queue.SimpleQueue[tuple[Future[list[TokenIds]], list[Piece]] | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(threads)]
         for thread in self._threads:
@@ -212,21 +215,34 @@ class _Encoder:
                 future.set_exception(error)
 
     def _encode(self, batch: list[Piece]) -> list[TokenIds]:
-        backend = self._backends[batch[0].special]
-        return [_encode_piece(backend, piece) for piece in batch]
+        return self._roads[batch[0].special].encode(batch)
 
 
-def _encode_piece(backend: tokenizers.Tokenizer, piece: Piece) -> TokenIds:
-    """One piece's ids, on this thread's core alone: a call with several would be shared out.
+class _Road:
+    """A backend and, where its texts can be cut, a memory before it."""
 
-    Raises:
-        DataError: the tokenizer has no token for a part of it.
-    """
-    try:
-        (encoding,) = backend.encode_batch_fast([piece.text], add_special_tokens=False)
-    except Exception as error:  # the library throws no narrower kind
-        raise DataError(
-            f"{piece.document.where or 'the text'}: the tokenizer cannot encode this ({error})",
-            hint="leave out the characters that its vocabulary lacks: llmkit show TOKENIZER --vocab",
-        ) from None
-    return np.asarray(array("I", encoding.ids))  # twice as quick as from the list itself
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        self.places = safe_places(backend)
+        self._backend = backend
+        self._memo = None if self.places is None else UnitMemo(backend, self.places)
+
+    def encode(self, batch: list[Piece]) -> list[TokenIds]:
+        return [self._piece(piece) for piece in batch]
+
+    def _piece(self, piece: Piece) -> TokenIds:
+        """One piece's ids, on this thread's core alone: a call with several would be shared out.
+
+        Raises:
+            DataError: the tokenizer has no token for a part of it.
+        """
+        try:
+            ids = self._memo.encode(piece.text) if self._memo is not None else None
+            if ids is not None:
+                return ids
+            (encoding,) = self._backend.encode_batch_fast([piece.text], add_special_tokens=False)
+        except Exception as error:  # the library throws no narrower kind
+            raise DataError(
+                f"{piece.document.where or 'the text'}: the tokenizer cannot encode this ({error})",
+                hint="leave out the characters that its vocabulary lacks: llmkit show TOKENIZER --vocab",
+            ) from None
+        return np.asarray(array("I", encoding.ids))  # twice as quick as from the list itself
