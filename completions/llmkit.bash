@@ -183,14 +183,18 @@ _llmkit() {
             esac
             ;;
         "kv-estimate")
-            flags="--preset -c --context -b --batch --memory --dtype --kv-dtype --layers --num-hidden-layers --heads --num-attention-heads --kv-heads --num-key-value-heads --head-dim --hidden-size --intermediate-size --vocab-size --tie-word-embeddings --no-tie-word-embeddings --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--preset -c --context -b --batch --fit --memory --dtype --kv-dtype --tp --tensor-parallel --block-size --shared-prefix --window --no-window --prefill-chunk --layers --num-hidden-layers --heads --num-attention-heads --kv-heads --num-key-value-heads --head-dim --hidden-size --intermediate-size --vocab-size --tie-word-embeddings --no-tie-word-embeddings --solve --device --devices --measure --prompt --mfu --mbu --calibrate --price-per-hour --prices --utilisation --users --rate --concurrency --train --optimizer --precision --zero --dp --data-parallel --pp --pipeline-parallel --micro-batches --recompute --sequence-parallel --no-sequence-parallel --lora-rank --qlora --explain --plot --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --preset) flags="" words="tiny small medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
                 -c|--context) flags="" words="" ;;
                 -b|--batch) flags="" words="" ;;
-                --memory) flags="" words="" ;;
-                --dtype) flags="" words="float32 bfloat16 float16 fp8 int8 int4" ;;
-                --kv-dtype) flags="" words="float32 bfloat16 float16 fp8 int8 int4 q8_0 q5_1 q5_0 q4_1 q4_0 iq4_nl" ;;
+                --fit|--memory) flags="" words="" ;;
+                --dtype) flags="" words="" ;;
+                --kv-dtype) flags="" words="" ;;
+                --tp|--tensor-parallel) flags="" words="" ;;
+                --block-size) flags="" words="" ;;
+                --shared-prefix) flags="" words="" ;;
+                --prefill-chunk) flags="" words="" ;;
                 --layers|--num-hidden-layers) flags="" words="" ;;
                 --heads|--num-attention-heads) flags="" words="" ;;
                 --kv-heads|--num-key-value-heads) flags="" words="" ;;
@@ -198,13 +202,91 @@ _llmkit() {
                 --hidden-size) flags="" words="" ;;
                 --intermediate-size) flags="" words="" ;;
                 --vocab-size) flags="" words="" ;;
+                --solve) flags="" words="context batch quant parameters" ;;
+                --device) flags="" words="" ;;
+                --devices) flags="" words="@files" ;;
+                --prompt) flags="" words="" ;;
+                --mfu) flags="" words="" ;;
+                --mbu) flags="" words="" ;;
+                --calibrate) flags="" words="@files" ;;
+                --price-per-hour) flags="" words="" ;;
+                --prices) flags="" words="@files" ;;
+                --utilisation) flags="" words="" ;;
+                --users) flags="" words="" ;;
+                --rate) flags="" words="" ;;
+                --concurrency) flags="" words="" ;;
+                --optimizer) flags="" words="adamw adamw-8bit muon sgd-momentum" ;;
+                --precision) flags="" words="bf16-master mixed16 fp32 bf16" ;;
+                --zero) flags="" words="" ;;
+                --dp|--data-parallel) flags="" words="" ;;
+                --pp|--pipeline-parallel) flags="" words="" ;;
+                --micro-batches) flags="" words="" ;;
+                --recompute) flags="" words="none selective full" ;;
+                --lora-rank) flags="" words="" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;
             esac
             ;;
         "bench")
-            flags="-h --help" words="tokenize"
+            flags="-h --help" words="prefill decode train tokenize"
             case "$previous" in
+            esac
+            ;;
+        "bench prefill")
+            flags="--preset --prompt --depth --threads --dtype --rounds --seed --against --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --preset) flags="" words="tiny small medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --prompt) flags="" words="" ;;
+                --depth) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --dtype) flags="" words="" ;;
+                --rounds) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --against) flags="" words="transformers" ;;
+                --format) flags="" words="md jsonl csv json" ;;
+                --baseline) flags="" words="@files" ;;
+                --fail-slower) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "bench decode")
+            flags="--preset --tokens --depth --threads --dtype --rounds --seed --against --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --preset) flags="" words="tiny small medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --tokens) flags="" words="" ;;
+                --depth) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --dtype) flags="" words="" ;;
+                --rounds) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --against) flags="" words="transformers" ;;
+                --format) flags="" words="md jsonl csv json" ;;
+                --baseline) flags="" words="@files" ;;
+                --fail-slower) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "bench train")
+            flags="--preset --batch-rows --seq-len --threads --dtype --rounds --seed --against --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --preset) flags="" words="tiny small medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --batch-rows) flags="" words="" ;;
+                --seq-len) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --dtype) flags="" words="" ;;
+                --rounds) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --against) flags="" words="transformers" ;;
+                --format) flags="" words="md jsonl csv json" ;;
+                --baseline) flags="" words="@files" ;;
+                --fail-slower) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
             esac
             ;;
         "bench tokenize")
@@ -213,7 +295,7 @@ _llmkit() {
                 -t|--tokenizer) flags="" words="@files" ;;
                 --rounds) flags="" words="" ;;
                 --max-bytes) flags="" words="" ;;
-                --format) flags="" words="md jsonl json" ;;
+                --format) flags="" words="md jsonl csv json" ;;
                 --baseline) flags="" words="@files" ;;
                 --fail-slower) flags="" words="" ;;
                 --log-every) flags="" words="" ;;
@@ -267,7 +349,7 @@ _llmkit() {
 
 _llmkit_is_command() {
     case "$1" in
-        "train-tokenizer"|"tokenize"|"pack"|"pretrain"|"generate"|"kv-estimate"|"bench"|"bench tokenize"|"show"|"doctor"|"completion"|"man") return 0 ;;
+        "train-tokenizer"|"tokenize"|"pack"|"pretrain"|"generate"|"kv-estimate"|"bench"|"bench prefill"|"bench decode"|"bench train"|"bench tokenize"|"show"|"doctor"|"completion"|"man") return 0 ;;
     esac
     return 1
 }

@@ -1,5 +1,6 @@
 """llmkit bench: speed beside a peer, measured in turns."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,8 @@ import typer
 from typer import Argument, BadParameter, Option
 
 from llmkit.commands.base import Group, Session, build_group
-from llmkit.commands.bench_text import BenchFormat, print_bench
+from llmkit.commands.bench_flags import Baseline, FailSlower, Format, RequireQuiet, Rounds, finish
+from llmkit.commands.bench_model import decode, prefill, train
 from llmkit.commands.shared import LogEvery
 from llmkit.commands.values import parse_count
 from llmkit.formats.streams import STDIO
@@ -18,22 +20,13 @@ Default = BenchTokenizeConfig
 
 def group() -> Group:
     """The subcommands of `llmkit bench`."""
-    return build_group("bench", "Measure speed beside a peer, in turns.", {"tokenize": tokenize})
-
-
-def parse_share(text: str | float) -> float:
-    """`10%` or `0.1`.
-
-    Raises:
-        BadParameter: not a share between 0 and 1.
-    """
-    try:
-        value = float(text.removesuffix("%")) / 100 if isinstance(text, str) and "%" in text else float(text)
-    except ValueError:
-        raise BadParameter(f"{text!r} is not a share such as 10% or 0.1") from None
-    if not 0 <= value < 1:
-        raise BadParameter(f"{text!r} is not between 0 and 100%")
-    return value
+    benches: dict[str, Callable[..., None]] = {
+        "prefill": prefill,
+        "decode": decode,
+        "train": train,
+        "tokenize": tokenize,
+    }
+    return build_group("bench", "Measure speed, alone or beside a peer, in turns.", benches)
 
 
 def tokenize(
@@ -42,20 +35,14 @@ def tokenize(
     tokenizer: Annotated[
         Path, Option("--tokenizer", "-t", metavar="PATH", help="Folder or file of the tokenizer.")
     ],
-    rounds: Annotated[int, Option(min=1, metavar="N", help="Times that each case runs.")] = Default.rounds,
+    rounds: Rounds = Default.rounds,
     max_bytes: Annotated[
         int, Option(parser=parse_count, metavar="N", help="Text in a round, from the start.")
     ] = Default.max_bytes,
-    bench_format: Annotated[BenchFormat, Option("--format", help="Of the result.")] = "md",
-    baseline: Annotated[
-        Path | None, Option(metavar="FILE", help="Compare with this earlier --format json.")
-    ] = None,
-    fail_slower: Annotated[
-        float, Option(parser=parse_share, metavar="SHARE", help="Exit 1 when slower than that by more.")
-    ] = Default.fail_slower,
-    require_quiet: Annotated[
-        bool, Option("--require-quiet", help="Exit 5 when the machine is busy.")
-    ] = Default.require_quiet,
+    bench_format: Format = "md",
+    baseline: Baseline = None,
+    fail_slower: FailSlower = Default.fail_slower,
+    require_quiet: RequireQuiet = Default.require_quiet,
     log_every: LogEvery = 10.0,
 ) -> None:
     """Time tokenizing beside a bare encode_batch of the tokenizers library.
@@ -70,7 +57,7 @@ def tokenize(
       llmkit bench tokenize -t tok docs.jsonl.zst --rounds 2
       llmkit bench tokenize -t tok corpus.txt --rounds 2 --format json > b.json
     """
-    from llmkit.workflows.bench_tokenize import bench_tokenize, check_baseline
+    from llmkit.workflows.bench_tokenize import bench_tokenize
 
     if STDIO in inputs:
         raise BadParameter("the text is read several times: name a file, not -")
@@ -80,8 +67,4 @@ def tokenize(
     session: Session = ctx.obj
     with session.console.progress("measuring", log_every=log_every) as progress:
         report = bench_tokenize(inputs, tokenizer, config, baseline=baseline, progress=progress)
-    print_bench(report, bench_format)
-    if report.noisy:
-        session.console.note(f"noisy: {report.noisy}; read the ratios, not the seconds")
-    if baseline is not None:
-        check_baseline(report, baseline, fail_slower)
+    finish(session, report, bench_format, baseline, fail_slower)

@@ -1,54 +1,148 @@
 """How the figures of `llmkit bench` are shown."""
 
+import csv
+import io
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmkit.commands.values import format_bytes, format_count
 
 if TYPE_CHECKING:
-    from llmkit.probe.bench import BenchReport
+    from llmkit.probe.bench import BenchReport, BenchRow
+    from llmkit.workflows.bench_plan import PlanReport
 
-BenchFormat = Literal["md", "jsonl", "json"]
+BenchFormat = Literal["md", "jsonl", "csv", "json"]
+Column = tuple[str, "Callable[[BenchRow], str]"]
+
+_SHARED: tuple[Column, ...] = (("spread", lambda row: f"±{row.spread:.1%}"),)
+_TOKENS: Column = ("tokens/s", lambda row: _digits(row.tokens_per_second))
+_MFU: Column = ("MFU", lambda row: _share(row.mfu))
+_COLUMNS: Mapping[str, tuple[Column, ...]] = {
+    "tokenize": (
+        _TOKENS,
+        ("MB/s", lambda row: f"{(row.bytes_per_second or 0) / 1e6:.2f}"),
+        ("seconds", lambda row: f"{row.median_seconds:.3f}"),
+        *_SHARED,
+        ("of the peer", lambda row: _share(row.ratio)),
+        ("of its CPU time", lambda row: _share(row.cpu_ratio)),
+    ),
+    "prefill": (
+        _TOKENS,
+        ("TTFT ms", lambda row: _milliseconds(row.first_token_seconds)),
+        *_SHARED,
+        _MFU,
+    ),
+    "decode": (
+        _TOKENS,
+        ("ms/token", lambda row: _milliseconds(row.seconds_per_token)),
+        *_SHARED,
+        ("GB/s", lambda row: f"{(row.bytes_per_second or 0) / 1e9:.2f}"),
+        ("MBU", lambda row: _share(row.mbu)),
+    ),
+    "train": (
+        _TOKENS,
+        ("ms/update", lambda row: _milliseconds(row.median_seconds)),
+        *_SHARED,
+        _MFU,
+    ),
+}
+"""What each bench shows of a row, after its name or its point of the sweep."""
+_MEMORY: Column = ("peak memory", lambda row: format_bytes(row.memory_bytes or 0))
+_RATIO: Column = ("× peer", lambda row: "" if row.ratio is None else f"{row.ratio:.2f}")
 
 
 def print_bench(report: "BenchReport", bench_format: BenchFormat) -> None:
-    """The report on stdout: a Markdown table, a JSON object a row, or all of it as one object."""
+    """The report on stdout: a Markdown table, all of it as one JSON object, or a row a line.
+
+    A line of jsonl stands by itself: it says what was measured and on which machine.
+    """
     import msgspec
 
     if bench_format == "md":
         sys.stdout.write(_markdown(report))
     elif bench_format == "json":
         sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+    elif bench_format == "jsonl":
+        whole = msgspec.to_builtins(report)
+        rows = whole.pop("rows")
+        for row in rows:
+            sys.stdout.buffer.write(msgspec.json.encode({**whole, **row}) + b"\n")
     else:
-        shared = {"schema": report.schema, "bench": report.bench, "noisy": report.noisy}
-        for row in report.rows:
-            sys.stdout.buffer.write(msgspec.json.encode({**shared, **msgspec.to_builtins(row)}) + b"\n")
+        machine = report.environment
+        shared = {
+            "schema": report.schema,
+            "bench": report.bench,
+            "model": report.work.get("model", ""),
+            "cpu": machine.cpu,
+            "load_average": machine.load_average,
+            "noisy": report.noisy,
+        }
+        _write_csv([{**shared, **_flat(msgspec.to_builtins(row))} for row in report.rows])
+    sys.stdout.flush()
+
+
+def print_plan(plan: "PlanReport", bench_format: BenchFormat) -> None:
+    """What a bench would measure, on stdout, in the formats that its result would have."""
+    import msgspec
+
+    if bench_format == "md":
+        header = ("engine", *plan.cases[0].case)
+        rows = [(one.engine, *map(str, one.case.values())) for one in plan.cases]
+        sys.stdout.write(
+            f"{_table(header, rows)}\nbench {plan.bench} of {plan.model}, "
+            f"{format_count(plan.parameters)} parameters; {_many(plan.rounds, 'round')} and one to warm up, "
+            f"about {format_bytes(plan.memory_bytes)} of memory\n"
+        )
+    elif bench_format == "json":
+        sys.stdout.buffer.write(msgspec.json.encode(plan) + b"\n")
+    else:
+        whole = msgspec.to_builtins(plan)
+        lines = [{**whole, **one} for one in whole.pop("cases")]
+        if bench_format == "jsonl":
+            sys.stdout.buffer.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+        else:
+            _write_csv([_flat(line) for line in lines])
     sys.stdout.flush()
 
 
 def _markdown(report: "BenchReport") -> str:
-    header = ("case", "tokens/s", "MB/s", "seconds", "spread", "of the peer", "of its CPU time")
-    rows = [
-        (
-            row.name,
-            f"{row.tokens_per_second:,.0f}",
-            f"{row.bytes_per_second / 1e6:.2f}",
-            f"{row.median_seconds:.3f}",
-            f"±{row.spread:.1%}",
-            f"{row.ratio:.1%}",
-            f"{row.cpu_ratio:.1%}",
-        )
-        for row in report.rows
+    columns = _COLUMNS[report.bench]
+    rows = report.rows
+    if rows[0].case:
+        lead = ("engine", *rows[0].case)
+        names = [(row.engine, *map(str, row.case.values())) for row in rows]
+        columns += (_MEMORY, *([_RATIO] if any(row.ratio is not None for row in rows) else []))
+    else:
+        lead, names = ("case",), [(row.name,) for row in rows]
+    header = (*lead, *(title for title, _ in columns))
+    cells = [(*name, *(show(row) for _, show in columns)) for name, row in zip(names, rows, strict=True)]
+    return f"{_table(header, cells)}\n{_footer(report)}"
+
+
+def _footer(report: "BenchReport") -> str:
+    """What was measured, against which ceilings, and on which machine: a line each."""
+    work, machine = report.work, report.environment
+    rounds = f"{_many(work['rounds'], 'round')} in turns"
+    if "documents" in work:
+        size = f"{work['documents']:,} documents, {format_bytes(work['bytes'])}"
+        lines = [f"{size}, {format_count(work['tokens'])} tokens, {rounds}"]
+    else:
+        digest = f", sha256 {work['model_sha256'][:12]}" if work["model_sha256"] else ""
+        lines = [
+            f"{work['model']}, {format_count(work['parameters'])} parameters, weights {work['weights']}"
+            f"{digest}; {rounds}"
+        ]
+    lines += [
+        f"{_many(one.threads, 'thread')}, {one.dtype}: measured {one.bytes_per_second / 1e9:.1f} GB/s "
+        f"({one.bytes_source}), {one.flops_per_second / 1e9:,.0f} GFLOP/s ({one.flops_source})"
+        for one in report.ceilings
     ]
-    machine = report.environment
     versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
-    work = f"{report.work['documents']:,} documents, {format_bytes(report.work['bytes'])}"
-    return _table(header, rows) + (
-        f"\n{work}, {format_count(report.work['tokens'])} tokens, {report.work['rounds']} rounds in turns\n"
-        f"{machine.cpu}, {machine.cores} cores, load {machine.load_average:.1f}; "
-        f"Python {machine.python}, {versions}\n"
-    )
+    cores = f"{machine.cores} cores, load {machine.load_average:.1f}"
+    features = f" ({' '.join(machine.features)})" if machine.features and report.ceilings else ""
+    lines.append(f"{machine.cpu}{features}, {cores}; Python {machine.python}, {versions}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
@@ -61,3 +155,40 @@ def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
         cells = [name.ljust(widths[0]), *map(str.rjust, figures, widths[1:])]
         lines.append(f"| {' | '.join(cells)} |\n")
     return "".join(lines)
+
+
+def _write_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Lines of RFC 4180 under one header; a value that is not there is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    sys.stdout.write(text.getvalue())
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose `case` is columns of its own, and whose list of rounds is one column."""
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if isinstance(value, dict):
+            flat |= value
+        else:
+            flat[key] = " ".join(map(str, value)) if isinstance(value, list) else value
+    return flat
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _digits(number: float) -> str:
+    """Whole from 100 on, three digits below: a large model may take seconds for a token."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else _digits(seconds * 1e3)

@@ -1,20 +1,36 @@
-"""llmkit kv-estimate: memory of weights and KV cache from a config alone; exit 1 when it does not fit."""
+"""llmkit kv-estimate: memory, speed and cost of a model from its shape alone; exit 1 when it does not fit."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from llmkit.commands.shared import inputs_or_stdin, print_lines
+from llmkit.commands import kv_estimate_flags as flags
+from llmkit.commands.shared import inputs_or_stdin
 from llmkit.commands.values import parse_count
-from llmkit.estimate.config import UNKNOWN_CONTEXT, EstimateConfig
-from llmkit.estimate.dtypes import CACHE_ONLY, WEIGHT_DTYPES, KVDtype, WeightDtype
+from llmkit.errors import UsageError
+from llmkit.estimate.config import EstimateConfig, Unknown
 
 Default = EstimateConfig
 SHAPE_FLAGS = (
     *("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "hidden_size"),
     *("intermediate_size", "vocab_size", "tie_word_embeddings"),
+)
+TRAINING_FLAGS = (
+    *("optimizer", "precision", "zero", "data_parallel", "pipeline_parallel", "micro_batches"),
+    *("recompute", "sequence_parallel", "lora_rank"),
+)
+SPEED_FLAGS = (
+    "prompt",
+    "mfu",
+    "mbu",
+    "calibrate",
+    "price_per_hour",
+    "prices",
+    "utilisation",
+    "users",
+    "rate",
 )
 USAGE = "llmkit kv-estimate config.json"
 
@@ -23,92 +39,152 @@ def kv_estimate(
     ctx: typer.Context,
     inputs: Annotated[
         list[Path] | None,
-        Argument(metavar="PATH...", help="config.json, or a folder that has one; - is stdin."),
+        Argument(metavar="PATH...", help="config.json, its folder, or a GGUF file; - is stdin."),
     ] = None,
-    preset: Annotated[
-        list[str] | None, Option("--preset", metavar="NAME", help="A shape by name. Repeatable.")
+    preset: flags.Preset = None,
+    context: flags.Context = Default.context,
+    batch: flags.Batch = Default.batch,
+    memory: flags.Memory = Default.memory_bytes,
+    dtype: flags.Weights = Default.dtype,
+    kv_dtype: flags.KVCache = Default.kv_dtype,
+    tensor_parallel: flags.TensorParallel = Default.tensor_parallel,
+    block_size: flags.BlockSize = Default.block_size,
+    shared_prefix: flags.SharedPrefix = Default.shared_prefix,
+    window: flags.Window = Default.window,
+    prefill_chunk: flags.PrefillChunk = Default.prefill_chunk,
+    num_hidden_layers: flags.Layers = None,
+    num_attention_heads: flags.Heads = None,
+    num_key_value_heads: flags.KVHeads = None,
+    head_dim: flags.HeadDim = None,
+    hidden_size: flags.HiddenSize = None,
+    intermediate_size: flags.IntermediateSize = None,
+    vocab_size: flags.VocabSize = None,
+    tie_word_embeddings: flags.Tied = None,
+    solve: Annotated[
+        Unknown | None,
+        Option(metavar="UNKNOWN", help="What --memory allows: context, batch, quant or parameters."),
+    ] = Default.solve,
+    device: flags.DeviceName = None,
+    devices: flags.DeviceTable = None,
+    measure: flags.Measure = False,
+    prompt: Annotated[
+        int | None, Option(metavar="N", parser=parse_count, help="Tokens of a prompt; default: --context.")
     ] = None,
-    context: Annotated[
-        int | None,
-        Option(
-            "--context",
-            "-c",
-            metavar="N",
-            parser=parse_count,
-            help=f"Tokens a sequence, prompt and output; default: all the model has, or {UNKNOWN_CONTEXT}.",
-        ),
-    ] = Default.context,
-    batch: Annotated[
-        int, Option("--batch", "-b", metavar="N", parser=parse_count, help="Sequences held at once.")
-    ] = Default.batch,
-    memory: Annotated[
-        int | None,
-        Option("--memory", metavar="SIZE", parser=parse_count, help="24GiB: exit 1 when it does not fit."),
-    ] = Default.memory_bytes,
-    dtype: Annotated[
-        WeightDtype | None,
-        Option(metavar="DTYPE", help=f"Of all weights: {', '.join(WEIGHT_DTYPES)}; default: as stored."),
-    ] = Default.dtype,
-    kv_dtype: Annotated[
-        KVDtype | None,
-        Option(
-            metavar="DTYPE",
-            help=f"Of the cache: the same, or llama.cpp's {', '.join(CACHE_ONLY)}; default: the model's own.",
-        ),
-    ] = Default.kv_dtype,
-    num_hidden_layers: Annotated[
-        int | None, Option("--num-hidden-layers", "--layers", metavar="N", min=1, help="Blocks.")
-    ] = None,
-    num_attention_heads: Annotated[
-        int | None, Option("--num-attention-heads", "--heads", metavar="N", min=1, help="Query heads.")
-    ] = None,
-    num_key_value_heads: Annotated[
-        int | None,
-        Option("--num-key-value-heads", "--kv-heads", metavar="N", min=1, help="Default: as many as heads."),
-    ] = None,
-    head_dim: Annotated[int | None, Option(metavar="N", min=1, help="Default: hidden size / heads.")] = None,
-    hidden_size: Annotated[int | None, Option(metavar="N", min=1, help="Width of the model.")] = None,
-    intermediate_size: Annotated[int | None, Option(metavar="N", min=1, help="Width of the MLP.")] = None,
-    vocab_size: Annotated[
-        int | None, Option(metavar="N", parser=parse_count, help="Rows of the embedding.")
-    ] = None,
-    tie_word_embeddings: Annotated[
-        bool | None, Option(help="Whether the head is the embedding itself.")
-    ] = None,
+    mfu: flags.Mfu = None,
+    mbu: flags.Mbu = None,
+    calibrate: flags.Calibrate = None,
+    price_per_hour: flags.PricePerHour = None,
+    prices: flags.PriceTable = None,
+    utilisation: flags.Utilisation = None,
+    users: flags.Users = None,
+    rate: flags.Rate = None,
+    concurrency: flags.Concurrency = None,
+    train: Annotated[
+        bool, Option("--train", help="Memory of training: --context a row, --batch rows at a time.")
+    ] = False,
+    optimizer: flags.OptimizerName = None,
+    precision: flags.PrecisionName = None,
+    zero: flags.Zero = None,
+    data_parallel: flags.DataParallel = None,
+    pipeline_parallel: flags.PipelineParallel = None,
+    micro_batches: flags.MicroBatches = None,
+    recompute: flags.RecomputeName = None,
+    sequence_parallel: flags.SequenceParallel = None,
+    lora_rank: flags.LoraRank = None,
+    qlora: flags.QLora = False,
+    explain: Annotated[bool, Option("--explain", help="Every formula with its numbers and source.")] = False,
+    plot: Annotated[bool, Option("--plot", help="Memory against context, drawn.")] = False,
     as_json: Annotated[bool, Option("--json", help="A JSON object a model.")] = False,
 ) -> None:
-    """Say what memory a model's weights and KV cache take, from its shape alone.
+    """Say what memory, time and money a model takes, from its shape alone.
 
     Several models make a table. Flags of a shape change a model that is named,
     and need none: --layers, --kv-heads and --head-dim make a KV cache; with
     --heads, --hidden-size, --intermediate-size and --vocab-size, a Llama-shaped
-    model. Not counted: activations, workspace, the program itself; the scales
-    of fp8, int8 and int4.
+    model. Bytes are those of one device. Weights and cache are exact;
+    activations, and times at less than the bound, are estimates. Not counted:
+    the program itself, CUDA's context, fragmentation.
 
     \b
     Examples:
       llmkit kv-estimate config.json --context 8k --batch 16 --memory 24GiB
       llmkit kv-estimate run --json
       llmkit kv-estimate --preset llama-3.2-1b --preset qwen3-0.6b -c 32k
-      llmkit kv-estimate --preset llama-2-7b --dtype int4 --kv-dtype q8_0
+      llmkit kv-estimate --preset llama-2-7b --dtype q4_k_m --kv-dtype q8_0
       llmkit kv-estimate --layers 32 --kv-heads 8 --head-dim 128 -c 128k
+      llmkit kv-estimate --preset llama-2-7b --memory 24GiB --solve context
+      llmkit kv-estimate --preset llama-2-7b --memory 6GiB -c 4k --solve quant
+      llmkit kv-estimate --preset llama-2-7b --device h100 --price-per-hour 2.5
+      llmkit kv-estimate --preset llama-2-7b --train --zero 3 --data-parallel 8
+      llmkit kv-estimate --preset llama-3.2-1b -c 8k --explain
     """
     overrides = {name: ctx.params[name] for name in SHAPE_FLAGS if ctx.params[name] is not None}
+    training = {name: ctx.params[name] for name in TRAINING_FLAGS if ctx.params[name] is not None}
+    one_mode(ctx.params)
     paths = inputs or []
     if not paths and not preset and not overrides:
         paths = inputs_or_stdin(inputs, USAGE)
-    from llmkit.commands.kv_estimate_text import estimates_text
-    from llmkit.commands.terminal import text_width
-    from llmkit.workflows.kv_estimate import check_fit, estimate_models
+    from llmkit.commands.kv_estimate_modes import (
+        print_estimates,
+        print_explanations,
+        print_plots,
+        print_solutions,
+        print_speeds,
+        print_training,
+    )
     from llmkit.workflows.kv_estimate_models import ModelSources
 
     settings = EstimateConfig(
-        context=context, batch=batch, dtype=dtype, kv_dtype=kv_dtype, memory_bytes=memory
+        context=context,
+        batch=batch,
+        dtype=dtype,
+        kv_dtype=kv_dtype,
+        memory_bytes=memory,
+        tensor_parallel=tensor_parallel,
+        block_size=block_size,
+        shared_prefix=shared_prefix,
+        window=window,
+        prefill_chunk=prefill_chunk,
+        solve=solve,
     )
     sources = ModelSources(paths=tuple(paths), presets=tuple(preset or ()), overrides=overrides)
-    estimates = estimate_models(sources, settings)
-    if as_json:
-        print_lines(estimates)
+    if solve is not None:
+        print_solutions(sources, settings, as_json=as_json)
+    elif train:
+        print_training(sources, settings, training, qlora=qlora, as_json=as_json)
+    elif explain:
+        print_explanations(sources, settings, as_json=as_json)
+    elif plot:
+        print_plots(sources, settings)
+    elif device is not None or measure:
+        print_speeds(sources, settings, ctx.params, as_json=as_json)
     else:
-        print(estimates_text(estimates, width=text_width()), flush=True)
-    check_fit(estimates)  # after the report, which says how far off it is
+        print_estimates(sources, settings, as_json=as_json)
+
+
+def one_mode(params: dict[str, Any]) -> None:
+    """Refuse flags that ask for two answers, or that the one asked for does not read.
+
+    Raises:
+        UsageError: names them.
+    """
+    chosen = [
+        f"--{name}" for name in ("solve", "train", "explain", "plot", "device", "measure") if params[name]
+    ]
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} are two questions", hint="ask one at a time")
+    if params["plot"] and params["as_json"]:
+        raise UsageError("a plot is no JSON", hint="llmkit kv-estimate … -c 8k --json, for one context")
+    _needs(params, (*TRAINING_FLAGS, "qlora"), ("train",))
+    _needs(params, SPEED_FLAGS, ("device", "measure"))
+    if params["rate"] is not None and params["users"] is None:
+        raise UsageError("--rate is each user's, and --users is not given", hint="--users 1000 --rate 20")
+
+
+def _needs(params: dict[str, Any], names: tuple[str, ...], modes: tuple[str, ...]) -> None:
+    if any(params[mode] for mode in modes):
+        return
+    for name in names:
+        if params[name] not in (None, False):
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} says nothing without --{modes[0]}", hint=f"add --{modes[0]}")

@@ -4,15 +4,16 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from llmkit.commands.facts import Facts, facts_lines, plural, visible
+from llmkit.commands.kv_estimate_speed_text import speed_lines
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes
 from llmkit.estimate.dtypes import STORAGE, WITHOUT_SCALES
 
 if TYPE_CHECKING:
-    from llmkit.workflows.kv_estimate import KVEstimate
+    from llmkit.workflows.kv_estimate_report import KVEstimate
 
 NARROWEST_NAME, LONGEST_NAME = 10, 32
-NOT_COUNTED = ("activations", "workspace", "the program itself")
+NOT_COUNTED = ("workspace", "the program itself")
 
 
 def estimates_text(estimates: "list[KVEstimate]", *, width: int) -> str:
@@ -22,21 +23,22 @@ def estimates_text(estimates: "list[KVEstimate]", *, width: int) -> str:
 
 
 def _one(one: "KVEstimate", width: int) -> list[str]:
-    each = STORAGE[one.kv_dtype].bytes_per_value
-    layers, heads = plural(one.num_hidden_layers, "layer"), plural(one.num_key_value_heads, "head")
     tokens = plural(one.context, "token")
     rows = [
         ("weights", one.weights_bytes, _weights(one)),
         ("KV cache", one.kv_bytes, f"{plural(one.batch, 'sequence')} of {tokens} in {one.kv_dtype}"),
+        ("activations", one.activations_bytes, "an estimate"),
         ("total", one.total_bytes, _verdict(one)),
         ("sequence", one.kv_bytes_per_sequence, f"{tokens} in the KV cache"),
-        ("token", one.kv_bytes_per_token, f"2 x {layers} x {heads} x {one.head_dim} x {each:g} bytes"),
+        ("token", one.kv_bytes_per_token, _token(one)),
     ]
     known = [(name, size, remark) for name, size, remark in rows if size is not None]
     figures = align([(name, format_bytes(size), f"{size:,}") for name, size, _ in known], right=(1, 2))
-    lines = [_title(one), ""]
+    lines = [*textwrap.wrap(_title(one), width, break_long_words=False), ""]
     for figure, (_, _, remark) in zip(figures.split("\n"), known, strict=True):
         lines += _hanging(f"  {figure}  ", remark, width)
+    if one.speed is not None:
+        lines += ["", *speed_lines(one, width)]
     return lines
 
 
@@ -44,16 +46,31 @@ def _title(one: "KVEstimate") -> str:
     heads = [] if one.num_attention_heads is None else [plural(one.num_attention_heads, "head")]
     if one.num_key_value_heads != one.num_attention_heads:
         heads.append(plural(one.num_key_value_heads, "key/value head"))
-    words = [one.model_type or "KV cache", plural(one.num_hidden_layers, "layer"), *heads]
+    if heads:
+        heads[-1] += f" of {one.head_dim}"
+    kinds = [f"{count} {kind}" for kind, count in one.layers_by_cache.items()]
+    layers = plural(one.num_hidden_layers, "layer") + (f" ({', '.join(kinds)})" if kinds[1:] else "")
+    words = [one.model_type or "KV cache", layers, *heads]
     name = f"{one.model}: " if one.model else ""
-    return visible(f"{name}{', '.join(words)} of {one.head_dim}")
+    return visible(f"{name}{', '.join(words)}")
+
+
+def _token(one: "KVEstimate") -> str:
+    """The arithmetic of a token where it is one product; --explain has the others."""
+    if set(one.layers_by_cache) != {"full"} or one.kv_dtype not in STORAGE or one.tensor_parallel > 1:
+        return "in all layers, before a window is full" if "sliding" in one.layers_by_cache else ""
+    layers, heads = plural(one.num_hidden_layers, "layer"), plural(one.num_key_value_heads, "head")
+    each = STORAGE[one.kv_dtype].bytes_per_value
+    return f"2 x {layers} x {heads} x {one.head_dim} x {each:g} bytes"
 
 
 def _weights(one: "KVEstimate") -> str:
     if one.parameters is None:
         return ""
     stored = ", as stored" if one.weights_source == "files" else ""
-    return f"{plural(one.parameters, 'parameter')} in {one.dtype}{stored}"
+    active = f", {one.active_parameters:,} active" if one.active_parameters != one.parameters else ""
+    split = f", on each of {one.tensor_parallel} devices" if one.tensor_parallel > 1 else ""
+    return f"{plural(one.parameters, 'parameter')}{active} in {one.dtype}{stored}{split}"
 
 
 def _verdict(one: "KVEstimate") -> str:
@@ -83,6 +100,11 @@ def _table(estimates: "list[KVEstimate]", width: int) -> list[str]:
     if first.memory_bytes is not None:
         shared.append(f"memory {format_bytes(first.memory_bytes)}")
         columns["fits"] = ["yes" if one.fits else "no" for one in estimates]
+    if first.speed is not None:
+        shared.append(f"device {first.speed.device}")
+        columns["tokens/s"] = [
+            f"{one.speed.tokens_per_second:,.1f}" if one.speed else "" for one in estimates
+        ]
     taken = sum(2 + max(map(len, (name, *values))) for name, values in columns.items())
     room = max(width - taken, NARROWEST_NAME)
     names = [_end(visible(one.model or one.model_type or ""), room) for one in estimates]
@@ -94,7 +116,8 @@ def _remarks(estimates: "list[KVEstimate]") -> Facts:
     """What a reader should know before trusting the figures."""
     dtypes = {one.dtype for one in estimates} | {one.kv_dtype for one in estimates}
     bare = [f"scales of {dtype}" for dtype in WITHOUT_SCALES if dtype in dtypes]
-    facts: Facts = [("not counted", [*NOT_COUNTED, *bare])]
+    activations = ["activations"] if any(one.activations_bytes is None for one in estimates) else []
+    facts: Facts = [("not counted", [*activations, *NOT_COUNTED, *bare])]
     if any(one.weights_bytes is None for one in estimates):
         needed = "--heads, --hidden-size, --intermediate-size and --vocab-size"
         facts.append(("weights", f"not known: give {needed} too"))

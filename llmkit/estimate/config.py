@@ -1,12 +1,18 @@
 """What an estimate assumes beside the model itself."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from llmkit.errors import ConfigError
-from llmkit.estimate.dtypes import KVDtype, WeightDtype
 
 UNKNOWN_CONTEXT = 4096
 """Tokens to assume for a shape that names no context of its own."""
+Unknown = Literal["context", "batch", "quant", "parameters"]
+"""What an estimate can be solved for."""
+Optimizer = Literal["adamw", "adamw-8bit", "muon", "sgd-momentum"]
+Precision = Literal["bf16-master", "mixed16", "fp32", "bf16"]
+Recompute = Literal["none", "selective", "full"]
+"""What of a forward pass is worked out again in the backward pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,23 +20,39 @@ class EstimateConfig:
     """How a model is to be used.
 
     Raises:
-        ConfigError: a number is below 1.
+        ConfigError: a number is below 1, or what to solve for needs a memory that is not given.
     """
 
     context: int | None = None
     """Tokens kept per sequence, prompt and generated together; None: as many as the model has positions."""
     batch: int = 1
     """Sequences held at once."""
-    dtype: WeightDtype | None = None
-    """Of the weights; None: as they are stored, or as the config says, or bfloat16."""
-    kv_dtype: KVDtype | None = None
-    """Of the cache; None: what the model computes in."""
+    dtype: str | None = None
+    """Of the weights, one of `scheme_names.SCHEMES`; None: as stored, or as the config says, or bfloat16."""
+    kv_dtype: str | None = None
+    """Of the cache, one of `cache_dtypes.CACHE_DTYPES`; None: what the model computes in."""
     memory_bytes: int | None = None
-    """What there is for weights and cache together; None: no such limit."""
+    """What there is, on each device, for all that is counted; None: no such limit."""
+    tensor_parallel: int = 1
+    """Devices that share each layer; bytes are those of one."""
+    block_size: int | None = None
+    """Tokens of a page of the cache."""
+    shared_prefix: int = 0
+    """Tokens that all sequences begin with and keep once."""
+    window: bool = True
+    """Whether layers with a sliding window let go of what is outside it."""
+    prefill_chunk: int | None = None
+    """Tokens of a prompt that go through the model together: counts activations. None: they are left out."""
+    solve: Unknown | None = None
+    """What to answer for memory_bytes."""
 
     def __post_init__(self) -> None:
-        for name in ("context", "batch", "memory_bytes"):
+        for name in ("context", "batch", "memory_bytes", "tensor_parallel", "block_size", "prefill_chunk"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                flag = name.removesuffix("_bytes")
+                flag = name.removesuffix("_bytes").replace("_", "-")
                 raise ConfigError(f"{flag} is not at least 1 (found {value})", hint=f"change --{flag}")
+        if self.solve is not None and self.memory_bytes is None:
+            raise ConfigError(
+                f"solving for {self.solve} needs to know the memory", hint="--memory 24GiB, or --device h100"
+            )

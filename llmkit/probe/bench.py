@@ -1,28 +1,73 @@
 """Rows of a measurement beside a peer, and whether they are slower than an earlier report."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
+from llmkit.errors import DataError
 from llmkit.probe.environment import QUIET_SPREAD, Environment
 from llmkit.probe.timing import Timing, median_ratio
+
+OURS = "llmkit"
 
 
 @dataclass(frozen=True)
 class BenchRow:
-    """One case: its speed, its spread, and its speed as a share of the peer's."""
+    """One case: its speed, its spread, and its speed as a share of the peer's.
+
+    None stands for what has no meaning for the bench, or where no peer ran.
+    """
 
     name: str
     tokens_per_second: float
-    bytes_per_second: float
+    bytes_per_second: float | None
+    """Of text that is encoded, or of weights and cache that a step must read."""
     median_seconds: float
     spread: float
     """Half the interquartile range over the median."""
     cpu_seconds: float
     """Median processor time of a round, all threads."""
-    ratio: float
+    ratio: float | None
     """Peer's wall time over this case's, median over rounds: 1 is the peer, above is faster."""
-    cpu_ratio: float
+    cpu_ratio: float | None
     seconds: list[float] = field(default_factory=list)
+    engine: str = OURS
+    """Whose speed it is: llmkit's, or a peer's by its name."""
+    case: dict[str, int | str] = field(default_factory=dict)
+    """The point of the sweep: prompt, tokens, depth, batch_rows, seq_len, threads, dtype."""
+    first_token_seconds: float | None = None
+    """Until a prompt's first token is known (prefill)."""
+    seconds_per_token: float | None = None
+    """Between two tokens of one text (decode)."""
+    flops: int | None = None
+    """Floating-point operations of a round."""
+    flops_per_second: float | None = None
+    bytes_moved: int | None = None
+    """Bytes of weights and cache that a round must read."""
+    mbu: float | None = None
+    """bytes_per_second over the measured bandwidth; above 1, what is read stays in the processor's cache."""
+    mfu: float | None = None
+    """flops_per_second over the measured peak."""
+    memory_bytes: int | None = None
+    """The most that the process held while this case ran, everything loaded for other cases included."""
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether it is another program's."""
+        return self.engine != OURS
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """What the machine was measured to do with some threads and a dtype, beside the cases."""
+
+    threads: int
+    dtype: str
+    bytes_per_second: float
+    bytes_source: str
+    flops_per_second: float
+    flops_source: str
 
 
 @dataclass(frozen=True)
@@ -36,27 +81,39 @@ class BenchReport:
     """Why the figures should not be trusted, or None."""
     rows: list[BenchRow]
     schema: str = "llmkit.bench/1"
+    ceilings: list[Ceiling] = field(default_factory=list)
+    """What MBU and MFU are shares of."""
+
+    @property
+    def own_names(self) -> list[str]:
+        """Of llmkit's rows."""
+        return [row.name for row in self.rows if not row.is_peer]
 
 
 def bench_rows(timings: dict[str, Timing], *, peer: str, tokens: int, num_bytes: int) -> list[BenchRow]:
     """A row for each case, all of which did the same work."""
-    from statistics import median
-
-    reference = timings[peer]
     return [
         BenchRow(
             name=name,
             tokens_per_second=tokens / timing.median_seconds,
             bytes_per_second=num_bytes / timing.median_seconds,
-            median_seconds=timing.median_seconds,
-            spread=timing.spread,
-            cpu_seconds=median(timing.cpu_seconds),
-            ratio=median_ratio(reference.seconds, timing.seconds),
-            cpu_ratio=median_ratio(reference.cpu_seconds, timing.cpu_seconds),
-            seconds=timing.seconds,
+            engine=peer if name == peer else OURS,
+            **measured(timing, timings[peer]),
         )
         for name, timing in timings.items()
     ]
+
+
+def measured(timing: Timing, peer: Timing | None) -> dict[str, Any]:
+    """The fields of a row that come from timings alone."""
+    return {
+        "median_seconds": timing.median_seconds,
+        "spread": timing.spread,
+        "cpu_seconds": median(timing.cpu_seconds),
+        "ratio": None if peer is None else median_ratio(peer.seconds, timing.seconds),
+        "cpu_ratio": None if peer is None else _cpu_ratio(peer, timing),
+        "seconds": timing.seconds,
+    }
 
 
 def noise(environment: Environment, rows: list[BenchRow]) -> str | None:
@@ -70,19 +127,65 @@ def noise(environment: Environment, rows: list[BenchRow]) -> str | None:
 
 
 def slower_rows(report: BenchReport, baseline: BenchReport, tolerance: float) -> list[str]:
-    """Rows slower than the baseline by more than `tolerance` and their own spread, each as a sentence.
+    """llmkit's rows that are slower than the baseline, each as a sentence.
 
-    Tokens per second are compared on the same processor; on another one, ratios to the peer.
+    Slower is a loss above `tolerance` that is also more than the two spreads together. Tokens per second are
+    compared on the same processor; on another one, ratios to the peer.
+
+    Raises:
+        DataError: the reports are of different benches or models, or have no case in common.
     """
+    require_comparable(report.bench, report.work.get("shape_sha256"), report.own_names, baseline)
     same_machine = report.environment.cpu == baseline.environment.cpu
     before = {row.name: row for row in baseline.rows}
     sentences = []
     for row in report.rows:
-        if row.name not in before:
+        if row.is_peer or row.name not in before:
             continue
         old = before[row.name]
         now, then = (row.tokens_per_second, old.tokens_per_second) if same_machine else (row.ratio, old.ratio)
-        if now * (1 + row.spread) < then * (1 - tolerance):
+        if now is None or then is None:
+            raise DataError(
+                f"the baseline is of another processor ({baseline.environment.cpu}), where only ratios to a "
+                f"peer compare, and {row.name} has none",
+                hint="measure both with --against, or the baseline on this machine",
+            )
+        if then - now > tolerance * then and then - now > now * row.spread + then * old.spread:
             what = "tokens/s" if same_machine else "of the peer"
             sentences.append(f"{row.name}: {now:,.4g} {what}, was {then:,.4g} ({now / then - 1:+.0%})")
     return sentences
+
+
+def missing_rows(names: Iterable[str], baseline: BenchReport) -> list[str]:
+    """Names that no row of the baseline has, of which it says nothing."""
+    known = {row.name for row in baseline.rows}
+    return [name for name in names if name not in known]
+
+
+def require_comparable(
+    bench: str, shape_sha256: str | None, names: Sequence[str], baseline: BenchReport
+) -> None:
+    """Refuse a baseline that says nothing of some cases.
+
+    Args:
+        bench: of the cases.
+        shape_sha256: of the model, where the bench has one.
+        names: of llmkit's rows.
+
+    Raises:
+        DataError: another bench or model, or no case in common.
+    """
+    hint = "compare with a report of the same command line"
+    if bench != baseline.bench:
+        raise DataError(f"this is a report of bench {baseline.bench}, not of bench {bench}", hint=hint)
+    if shape_sha256 != baseline.work.get("shape_sha256"):
+        raise DataError("this report is of a model of another shape", hint=hint)
+    if len(missing_rows(names, baseline)) == len(names):
+        raise DataError(f"this report has no case such as {names[0]}", hint=hint)
+
+
+def _cpu_ratio(peer: Timing, timing: Timing) -> float | None:
+    """None where a clock that ticks too seldom has seen no time pass."""
+    if not all(timing.cpu_seconds):
+        return None
+    return median_ratio(peer.cpu_seconds, timing.cpu_seconds)

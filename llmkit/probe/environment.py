@@ -2,15 +2,21 @@
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from llmkit.machine import cores
+from llmkit.machine import cores, total_memory_bytes
 from llmkit.version import __version__
 
 QUIET_LOAD_PER_CORE = 0.5
 QUIET_SPREAD = 0.05
+FEATURES = (
+    *("avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+    *("avx_vnni", "amx_tile", "amx_int8", "amx_bf16", "amx_fp16"),
+    *("asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve", "sve2"),
+)
+"""Instruction sets that matrix products are written for, as Linux names them."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,12 @@ class Environment:
     versions: dict[str, str]
     load_average: float
     """Of the minute before: processes that wanted to run."""
+    features: list[str] = field(default_factory=list)
+    """Those of `FEATURES` that the processor has; empty where the system does not tell."""
+    platform: str = ""
+    """System and instruction set: `Linux x86_64`."""
+    memory_bytes: int | None = None
+    """Of the machine, or what a container grants; None where the system does not tell."""
 
     @property
     def quiet(self) -> bool:
@@ -38,20 +50,26 @@ def read_environment(*packages: str) -> Environment:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
+    flags = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
     return Environment(
-        cpu=_cpu_name(),
+        cpu=_cpuinfo("model name") or platform.processor() or platform.machine(),
         cores=cores(),
         python=platform.python_version(),
         versions=versions,
         load_average=os.getloadavg()[0],
+        features=[feature for feature in FEATURES if feature in flags],
+        platform=f"{platform.system()} {platform.machine()}",
+        memory_bytes=total_memory_bytes(),
     )
 
 
-def _cpu_name() -> str:
+def _cpuinfo(key: str) -> str:
+    """What Linux says of the first core; empty where it says nothing."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+            name, _, value = line.partition(":")
+            if name.strip() == key:
+                return value.strip()
     except OSError:
         pass
-    return platform.processor() or platform.machine()
+    return ""

@@ -31,24 +31,42 @@ class Timing:
         return (high - low) / 2 / self.median_seconds
 
 
+@dataclass(frozen=True)
+class Clocked:
+    """What a case gives back that has a clock of its own: another program, whose start is no part of it."""
+
+    seconds: float
+    cpu_seconds: float
+
+
 def take_turns(
-    cases: dict[str, Callable[[], object]], rounds: int, *, after_round: Callable[[int], None] | None = None
+    cases: dict[str, Callable[[], object]],
+    rounds: int,
+    *,
+    before: Callable[[str], None] | None = None,
+    after: Callable[[str], None] | None = None,
+    after_round: Callable[[int], None] | None = None,
 ) -> dict[str, Timing]:
     """Run every case once a round, in an order that alternates, after one round that is not counted.
 
     A case's result is dropped outside its time.
+
+    Args:
+        before, after: called with a case's name around each of its runs, outside its time.
+        after_round: called with the number of rounds that were counted.
     """
     timings = {name: Timing() for name in cases}
     order = list(cases)
     for number in range(rounds + 1):
         for name in order:
-            wall, cpu = time.perf_counter(), time.process_time()
-            result = cases[name]()
-            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            del result
+            if before is not None:
+                before(name)
+            clocked = _run(cases[name])
             if number:
-                timings[name].seconds.append(wall)
-                timings[name].cpu_seconds.append(cpu)
+                timings[name].seconds.append(clocked.seconds)
+                timings[name].cpu_seconds.append(clocked.cpu_seconds)
+            if after is not None:
+                after(name)
         order.reverse()
         if after_round is not None:
             after_round(number)
@@ -58,3 +76,10 @@ def take_turns(
 def median_ratio(numerator: list[float], denominator: list[float]) -> float:
     """The median over rounds of one case's time over another's in the same round."""
     return median(a / b for a, b in zip(numerator, denominator, strict=True))
+
+
+def _run(case: Callable[[], object]) -> Clocked:
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = case()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return result if isinstance(result, Clocked) else Clocked(wall, cpu)

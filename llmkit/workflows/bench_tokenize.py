@@ -4,14 +4,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import zstandard
 
-from llmkit.errors import DataError, GateFailed, MissingError, ResourceError
+from llmkit.errors import DataError
 from llmkit.formats.documents import Document, read_documents
 from llmkit.formats.jsonl import encode_line
 from llmkit.formats.provenance import Invocation
-from llmkit.probe.bench import BenchReport, bench_rows, noise, slower_rows
+from llmkit.probe.bench import BenchReport, bench_rows, noise
 from llmkit.probe.config import BenchTokenizeConfig
 from llmkit.probe.environment import read_environment
 from llmkit.probe.timing import take_turns
@@ -20,6 +19,7 @@ from llmkit.tokens.config import PackConfig
 from llmkit.tokens.encode import encode_documents
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.workflows.bench_report import read_report, refuse_busy
 from llmkit.workflows.pack import PackSources, pack_files
 
 PEER = "tokenizers encode_batch"
@@ -51,11 +51,7 @@ def bench_tokenize(
     documents = _sample(inputs, config.max_bytes)
     texts = [document.text for document in documents]
     environment = read_environment(*PACKAGES)
-    if config.require_quiet and not environment.quiet:
-        raise ResourceError(
-            f"the machine is busy (load average {environment.load_average:.1f})",
-            hint="wait until it is quiet, or leave out --require-quiet",
-        )
+    refuse_busy(environment, config.require_quiet)
     with tempfile.TemporaryDirectory(prefix="llmkit-bench-") as name:
         corpus = Path(name) / "docs.jsonl.zst"
         _write(corpus, documents)
@@ -78,38 +74,6 @@ def bench_tokenize(
         "rounds": config.rounds,
     }
     return BenchReport("tokenize", work, environment, noise(environment, rows), rows)
-
-
-def check_baseline(report: BenchReport, baseline: Path, tolerance: float) -> None:
-    """Compare with an earlier report.
-
-    Raises:
-        GateFailed: a row is slower than the baseline by more than `tolerance`.
-        MissingError, DataError: no such report, or not one.
-    """
-    earlier = read_report(baseline)
-    slower = slower_rows(report, earlier, tolerance)
-    if slower:
-        raise GateFailed("; ".join(slower), hint=f"the baseline is {baseline}; --fail-slower allows more")
-
-
-def read_report(path: Path) -> BenchReport:
-    """A report as `--format json` wrote it.
-
-    Raises:
-        MissingError: no such file.
-        DataError: it is something else.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=BenchReport)
-    except FileNotFoundError:
-        raise MissingError(
-            f"{path}: no such file", hint=f"llmkit bench tokenize … --format json > {path}"
-        ) from None
-    except msgspec.MsgspecError as error:
-        raise DataError(
-            f"{path}: not a report of llmkit bench ({error})", hint="--format json writes one"
-        ) from None
 
 
 def _sample(inputs: Sequence[Path], max_bytes: int) -> list[Document]:

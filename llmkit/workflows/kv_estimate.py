@@ -1,70 +1,29 @@
-"""Memory of models in use: weights, KV cache, and whether both fit."""
+"""Memory of models in use: weights, KV cache, activations, and whether they fit."""
 
-from dataclasses import asdict
-from functools import partial
-from pathlib import Path
-from typing import Literal
+import math
+from collections import Counter
 
-import msgspec
 from msgspec.structs import replace
 
 from llmkit.errors import ConfigError, GateFailed, UsageError
+from llmkit.estimate.cache import cache_bytes, largest_batch, largest_context
+from llmkit.estimate.cache_settings import CacheSettings
 from llmkit.estimate.config import UNKNOWN_CONTEXT, EstimateConfig
 from llmkit.estimate.dtypes import FLOATS, WEIGHT_DTYPES
-from llmkit.estimate.fit import largest
-from llmkit.estimate.kv import kv_bytes_per_value, kv_cache_bytes
-from llmkit.estimate.parameters import count_parameters
-from llmkit.estimate.weights import predict_weights, stored_weights
+from llmkit.estimate.stored import NumbersAlone, Scheme
+from llmkit.estimate.weight_bytes import WeightBytes, weight_bytes
+from llmkit.estimate.weights import stored_weights
 from llmkit.formats.model_folder import read_tensors
-from llmkit.model.config import ModelConfig
 from llmkit.workflows.kv_estimate_models import ModelSources, SizedModel, read_models
+from llmkit.workflows.kv_estimate_report import Attention, KVEstimate
 
-
-class KVEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """The memory of one model in use. Null is what is not known, or was not asked for."""
-
-    schema: str = "llmkit.kv-estimate/1"
-    model: str | None
-    """The folder, file or preset; null for flags, stdin, and a config.json named without a folder."""
-    model_type: str | None = None
-    attention: Literal["multi-head", "grouped-query", "multi-query"] | None = None
-    num_hidden_layers: int
-    num_attention_heads: int | None = None
-    num_key_value_heads: int
-    head_dim: int
-    max_position_embeddings: int | None = None
-    parameters: int | None = None
-    parameters_by_part: dict[str, int] | None = None
-    dtype: str | None = None
-    """Of the weights."""
-    weights_bytes: int | None = None
-    weights_source: Literal["config", "files"] | None = None
-    """Predicted from the shape, or read off the headers of the safetensors files."""
-    context: int
-    batch: int
-    kv_dtype: str
-    kv_bytes_per_token: int
-    kv_bytes_per_sequence: int
-    kv_bytes: int
-    total_bytes: int | None = None
-    memory_bytes: int | None = None
-    fits: bool | None = None
-    largest_batch: int | None = None
-    """Sequences of this context that memory_bytes holds."""
-    largest_context: int | None = None
-    """Tokens of each of this many sequences that memory_bytes holds; the model may have fewer positions."""
+COPIED_PARTS = ("norms", "router", "positions")
+"""Parts that every tensor-parallel device has whole; the others are split."""
 
 
 def estimate_models(sources: ModelSources, settings: EstimateConfig) -> list[KVEstimate]:
-    """The memory of each model.
-
-    Raises:
-        MissingError: a path does not exist.
-        DataError: a config.json is no JSON object, or a safetensors header is damaged.
-        ConfigError: a shape or a dtype is not supported or not possible: it is named.
-        UsageError: flags that say too little, of a model or of weights that are to fit.
-    """
-    return [_estimate(model, settings) for model in read_models(sources)]
+    """The memory of each model; see `estimate` and `read_models` for what is raised."""
+    return [estimate(model, settings) for model in read_models(sources)]
 
 
 def check_fit(estimates: list[KVEstimate]) -> None:
@@ -83,99 +42,183 @@ def check_fit(estimates: list[KVEstimate]) -> None:
         )
 
 
-def _estimate(model: SizedModel, settings: EstimateConfig) -> KVEstimate:
-    config, shape, batch = model.config, model.kv_shape, settings.batch
-    context = settings.context or model.max_positions or UNKNOWN_CONTEXT
-    kv_dtype = settings.kv_dtype or _compute_dtype(config, settings)
-    kv_bytes = partial(kv_cache_bytes, shape, bytes_per_value=kv_bytes_per_value(kv_dtype, shape.head_dim))
-    estimate = KVEstimate(
+def estimate(model: SizedModel, settings: EstimateConfig) -> KVEstimate:
+    """The memory of one model.
+
+    Raises:
+        DataError: the header of a file of weights is damaged.
+        ConfigError: a dtype cannot hold this model, or heads cannot be split as asked.
+        UsageError: memory is given, and weights that are to fit are not known.
+    """
+    shape, batch = model.architecture, settings.batch
+    context = context_of(model, settings)
+    cache = cache_settings(model, settings)
+    held = cache_bytes(shape, cache, context=context, batch=batch)
+    result = KVEstimate(
         model=model.name,
+        model_type=shape.model_type or None,
         attention=_attention(model),
         num_hidden_layers=shape.num_hidden_layers,
-        num_attention_heads=model.num_attention_heads,
+        layers_by_cache=dict(Counter(layer.kind for layer in shape.caches)),
+        num_attention_heads=shape.num_attention_heads if model.heads_known else None,
         num_key_value_heads=shape.num_key_value_heads,
         head_dim=shape.head_dim,
         max_position_embeddings=model.max_positions,
         context=context,
         batch=batch,
-        kv_dtype=kv_dtype,
-        kv_bytes_per_token=kv_bytes(batch=1, context=1),
-        kv_bytes_per_sequence=kv_bytes(batch=1, context=context),
-        kv_bytes=kv_bytes(batch=batch, context=context),
+        tensor_parallel=settings.tensor_parallel,
+        kv_dtype=cache.kv_dtype,
+        kv_bytes_per_token=held.per_token,
+        kv_bytes_per_sequence=held.per_sequence,
+        kv_state_bytes_per_sequence=held.state,
+        kv_bytes=held.total,
     )
-    if config is not None:
-        estimate = _with_weights(estimate, config, model.weights_dir, settings.dtype)
-    if settings.memory_bytes is None:
-        return estimate
-    if estimate.weights_bytes is None:
+    if model.whole:
+        result = _with_weights(result, model, settings)
+    elif settings.memory_bytes is not None:
         raise UsageError(
             "--memory needs the weights too, which these flags leave open",
             hint="add --hidden-size, --intermediate-size, --heads and --vocab-size, or name a config.json",
         )
-    room = settings.memory_bytes - estimate.weights_bytes
+    if settings.memory_bytes is None:
+        return result
+    result = replace(result, memory_bytes=settings.memory_bytes)
+    room = result.room_bytes
     return replace(
-        estimate,
-        memory_bytes=settings.memory_bytes,
-        fits=estimate.kv_bytes <= room,
-        largest_batch=largest(lambda many: kv_bytes(batch=many, context=context) <= room),
-        largest_context=largest(lambda long: kv_bytes(batch=batch, context=long) <= room),
+        result,
+        fits=result.kv_bytes <= room,
+        largest_batch=largest_batch(shape, cache, room, context=context),
+        largest_context=largest_context(shape, cache, room, batch=batch),
     )
 
 
-def _with_weights(
-    estimate: KVEstimate, config: ModelConfig, weights_dir: Path | None, dtype: str | None
-) -> KVEstimate:
-    """The estimate with the model's weights: the files' own, unless another dtype is asked for."""
-    if weights_dir is not None and dtype is None:
-        weights, source = stored_weights(read_tensors(weights_dir).values()), "files"
-    else:
-        weights, source = predict_weights(config, dtype or _own_dtype(config)), "config"
-    parameters = count_parameters(config)
-    return replace(
-        estimate,
-        model_type=config.model_type,
-        parameters=parameters.total,
-        parameters_by_part=asdict(parameters),
-        dtype=weights.dtype,
-        weights_bytes=weights.nbytes,
-        weights_source=source,
-        total_bytes=weights.nbytes + estimate.kv_bytes,
+def context_of(model: SizedModel, settings: EstimateConfig) -> int:
+    """Tokens of a sequence: as asked for, as the model has, or a common number."""
+    return settings.context or model.max_positions or UNKNOWN_CONTEXT
+
+
+def cache_settings(model: SizedModel, settings: EstimateConfig) -> CacheSettings:
+    """How the cache is kept: in what is asked for, or else in the floats that the model computes in."""
+    own = model.architecture.dtype.removeprefix("torch.")
+    computed_in = next((dtype for dtype in (settings.dtype, own) if dtype in FLOATS), "bfloat16")
+    return CacheSettings(
+        kv_dtype=settings.kv_dtype or computed_in,
+        block_size=settings.block_size,
+        tensor_parallel=settings.tensor_parallel,
+        shared_prefix=settings.shared_prefix,
+        window_is_full=not settings.window,
     )
 
 
-def _own_dtype(config: ModelConfig) -> str:
-    """The dtype that a config names for its weights."""
-    name = config.dtype.removeprefix("torch.")
+def scheme_of(model: SizedModel, settings: EstimateConfig) -> Scheme:
+    """How the weights are stored: as asked for, as the config says, or in the dtype that it names.
+
+    Raises:
+        ConfigError: the config names a dtype that is not known.
+    """
+    if settings.dtype is not None:
+        return _named(settings.dtype)
+    if model.quantised is not None:
+        from llmkit.estimate.quantised import scheme_of_config  # what a plain config need not wait for
+
+        scheme = scheme_of_config(model.quantised)
+        if scheme is not None:
+            return scheme
+    name = model.architecture.dtype.removeprefix("torch.")
     if name not in WEIGHT_DTYPES:
         raise ConfigError(
-            f"dtype {config.dtype!r} of the config is not known (known: {', '.join(WEIGHT_DTYPES)})",
+            f"dtype {model.architecture.dtype!r} of the config is not known "
+            f"(known: {', '.join(WEIGHT_DTYPES)})",
             hint="say how the weights are stored: --dtype bfloat16",
         )
-    return name
+    return NumbersAlone(name)
 
 
-def _compute_dtype(config: ModelConfig | None, settings: EstimateConfig) -> str:
-    """What the cache is kept in where nothing else is said: the floats that the model computes in."""
-    own = config.dtype.removeprefix("torch.") if config else None
-    return next((dtype for dtype in (settings.dtype, own) if dtype in FLOATS), "bfloat16")
+def _named(name: str) -> Scheme:
+    if name in WEIGHT_DTYPES:
+        return NumbersAlone(name)
+    from llmkit.estimate.scheme_names import (
+        parse_scheme,  # all that is known of formats: loaded when asked for
+    )
+
+    return parse_scheme(name)
 
 
-def _attention(model: SizedModel) -> Literal["multi-head", "grouped-query", "multi-query"] | None:
-    heads, groups = model.num_attention_heads, model.kv_shape.num_key_value_heads
-    if heads is None:
+def bytes_on_a_device(weights: WeightBytes, devices: int) -> int:
+    """What one of some tensor-parallel devices holds of the weights."""
+    copied = sum(nbytes for part, nbytes in weights.by_part.items() if part in COPIED_PARTS)
+    return copied + math.ceil((weights.nbytes - copied) / devices)
+
+
+def _with_weights(result: KVEstimate, model: SizedModel, settings: EstimateConfig) -> KVEstimate:
+    """The estimate with the model's weights: the files' own, unless another dtype is asked for."""
+    shape = model.architecture
+    activations = None
+    if settings.prefill_chunk is not None:
+        from llmkit.estimate.activations import prefill_activation_bytes
+
+        activations = prefill_activation_bytes(
+            shape, chunk_tokens=min(settings.prefill_chunk, result.context), sampled_rows=settings.batch
+        )
+    result = replace(
+        result,
+        parameters=shape.parameters,
+        active_parameters=shape.active_parameters,
+        parameters_by_part={str(part): count for part, count in shape.by_part.items()},
+        activations_bytes=activations,
+    )
+    as_stored = settings.dtype is None and settings.tensor_parallel == 1
+    if model.gguf is not None and as_stored:
+        formats = Counter[str]()
+        for tensor in model.gguf.tensors:
+            formats[tensor.type] += tensor.nbytes
+        nbytes, dtype, source = (
+            formats.total(),
+            "+".join(sorted(formats, key=lambda kind: -formats[kind])),
+            "files",
+        )
+        by_format: dict[str, int] | None = dict(formats.most_common())
+    elif model.weights_dir is not None and as_stored:
+        stored = stored_weights(read_tensors(model.weights_dir).values())
+        nbytes, dtype, by_format, source = stored.nbytes, stored.dtype, None, "files"
+    else:
+        scheme = scheme_of(model, settings)
+        predicted = weight_bytes(shape, scheme)
+        nbytes, dtype = bytes_on_a_device(predicted, settings.tensor_parallel), scheme.name
+        by_format, source = predicted.formats, "config"
+    return replace(
+        result,
+        dtype=dtype,
+        weights_bytes=nbytes,
+        weights_bytes_by_format=by_format if settings.tensor_parallel == 1 else None,
+        bits_per_weight=8 * nbytes * settings.tensor_parallel / shape.parameters,
+        weights_source=source,
+        total_bytes=nbytes + result.kv_bytes + (activations or 0),
+    )
+
+
+def _attention(model: SizedModel) -> Attention | None:
+    shape = model.architecture
+    if not model.heads_known:
         return None
+    kinds = {layer.kind for layer in shape.caches}
+    if "latent" in kinds:
+        return "latent"
+    if not kinds - {"state"}:
+        return "none"
+    heads, groups = shape.num_attention_heads, shape.num_key_value_heads
     return "multi-head" if groups == heads else "multi-query" if groups == 1 else "grouped-query"
 
 
-def _what_fits(estimate: KVEstimate) -> str:
+def _what_fits(result: KVEstimate) -> str:
     """The flags that would make a model fit."""
     ways = [
         f"--{name} {value} fits"
-        for name, value in (("batch", estimate.largest_batch), ("context", estimate.largest_context))
+        for name, value in (("batch", result.largest_batch), ("context", result.largest_context))
         if value
     ]
     if ways:
         return ", or ".join(ways)
-    if (estimate.memory_bytes or 0) >= (estimate.weights_bytes or 0) + estimate.kv_bytes_per_token:
+    if result.room_bytes >= result.kv_bytes_per_token + result.kv_state_bytes_per_sequence:
         return "both a smaller --batch and a shorter --context"
     return "its weights leave no room: a narrower --dtype, a smaller model, or more memory"

@@ -1,17 +1,21 @@
-"""The models that an estimate is asked for: from config.json, a folder, a preset, or flags alone."""
+"""The models that an estimate is asked for: config.json, a folder, a GGUF file, a preset, or flags alone."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import UsageError
-from llmkit.estimate.kv import KVShape
+from llmkit.errors import MissingError, UsageError
+from llmkit.estimate.architecture import Architecture, LayerCache
+from llmkit.estimate.read_architecture import read_architecture
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, read_config
 from llmkit.formats.streams import STDIO
 from llmkit.model.config import ModelConfig
 from llmkit.model.presets import preset
 from llmkit.model.reshape import reshape
+
+if TYPE_CHECKING:
+    from llmkit.formats.gguf_header import GgufHeader
 
 _WHOLE_MODEL = (
     *("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size", "vocab_size"),
@@ -24,7 +28,7 @@ class ModelSources:
     """Which models; with neither paths nor presets, the one whose shape the overrides are."""
 
     paths: tuple[Path, ...] = ()
-    """config.json files, folders that hold one, or stdin."""
+    """config.json files, folders that hold one, safetensors files beside one, GGUF files, or stdin."""
     presets: tuple[str, ...] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Fields of ModelConfig, for every model."""
@@ -35,13 +39,19 @@ class SizedModel:
     """A model to estimate: all of its shape, or as much of it as its cache needs."""
 
     name: str | None
-    config: ModelConfig | None
-    kv_shape: ModelConfig | KVShape
-    num_attention_heads: int | None
-    max_positions: int | None
+    architecture: Architecture
+    whole: bool = True
+    """Whether its tensors are known, or its cache alone."""
+    heads_known: bool = True
+    """Whether the number of query heads is."""
+    max_positions: int | None = None
     """Where a config or a preset says so."""
+    quantised: Mapping[str, Any] | None = None
+    """The config.json that says how the weights are quantised, where one does."""
     weights_dir: Path | None = None
     """The folder that holds the weights of just this shape."""
+    gguf: "GgufHeader | None" = None
+    """The file that holds them, read as far as its header."""
 
 
 def read_models(sources: ModelSources) -> Iterator[SizedModel]:
@@ -49,29 +59,74 @@ def read_models(sources: ModelSources) -> Iterator[SizedModel]:
 
     Raises:
         MissingError: a path does not exist.
-        DataError: a config.json is no JSON object.
+        DataError: a config.json is no JSON object, or the header of a file is damaged.
         ConfigError: a shape is not supported or not possible: the key is named.
         UsageError: flags that say too little of a model.
     """
     for path in sources.paths:
-        where = "stdin" if path == STDIO else str(path / CONFIG if path.is_dir() else path)
-        config = ModelConfig.from_hf(read_config(path), source=where)
-        own = not sources.overrides and _has_weights(path)
-        yield _whole(_name(path), reshape(config, sources.overrides), path if own else None)
+        if path.suffix == ".gguf":
+            yield _of_gguf(path, sources.overrides)
+        else:
+            yield _of_config(path, sources.overrides)
     for name in sources.presets:
-        yield _whole(name, preset(name, **sources.overrides))
+        yield _of_ours(name, preset(name, **sources.overrides))
     if not sources.paths and not sources.presets:
         yield _of_flags(sources.overrides)
 
 
-def _whole(name: str | None, config: ModelConfig, weights_dir: Path | None = None) -> SizedModel:
+def _of_config(path: Path, overrides: Mapping[str, Any]) -> SizedModel:
+    if path.suffix == ".safetensors":
+        path = path.parent
+        if not (path / CONFIG).is_file():
+            raise MissingError(
+                f"{path / CONFIG}: no such file; a safetensors file does not say what its tensors are for",
+                hint="llmkit show FILE.safetensors lists them",
+            )
+    where = "stdin" if path == STDIO else str(path / CONFIG if path.is_dir() else path)
+    config = read_config(path)
+    if overrides:
+        return _of_ours(_name(path), reshape(ModelConfig.from_hf(config, source=where), overrides))
+    architecture = read_architecture(config, where)
+    return SizedModel(
+        name=_name(path),
+        architecture=architecture,
+        max_positions=architecture.max_position_embeddings,
+        quantised=config if _is_quantised(config) else None,
+        weights_dir=path if (path / WEIGHTS).is_file() or (path / INDEX).is_file() else None,
+    )
+
+
+def _is_quantised(config: Mapping[str, Any]) -> bool:
+    inner = config.get("text_config")
+    places = [config, inner] if isinstance(inner, dict) else [config]
+    return any(place.get(key) for place in places for key in ("quantization_config", "quantization"))
+
+
+def _of_gguf(path: Path, overrides: Mapping[str, Any]) -> SizedModel:
+    if overrides:
+        raise UsageError(
+            f"{path}: flags of a shape do not change a file that has one",
+            hint="name the model's config.json instead",
+        )
+    from llmkit.estimate.gguf_config import gguf_config
+    from llmkit.formats.gguf_header import read_gguf_header
+
+    header = read_gguf_header(path)
+    architecture = read_architecture(gguf_config(header, str(path)), str(path))
+    return SizedModel(
+        name=str(path),
+        architecture=architecture,
+        max_positions=architecture.max_position_embeddings,
+        gguf=header,
+    )
+
+
+def _of_ours(name: str | None, config: ModelConfig) -> SizedModel:
+    """A model whose shape llmkit made, or changed."""
     return SizedModel(
         name=name,
-        config=config,
-        kv_shape=config,
-        num_attention_heads=config.num_attention_heads,
+        architecture=read_architecture(config.to_hf()),
         max_positions=config.max_position_embeddings,
-        weights_dir=weights_dir,
     )
 
 
@@ -81,14 +136,11 @@ def _name(path: Path) -> str | None:
     return None if place in (STDIO, Path()) else str(place)
 
 
-def _has_weights(path: Path) -> bool:
-    return (path / WEIGHTS).is_file() or (path / INDEX).is_file()
-
-
 def _of_flags(sizes: Mapping[str, Any]) -> SizedModel:
     """A Llama-shaped model where flags give all of it, else the shape of its cache."""
     if all(name in sizes for name in _WHOLE_MODEL):
-        return replace(_whole(None, ModelConfig(dtype="bfloat16", **sizes)), max_positions=None)
+        architecture = read_architecture(ModelConfig(dtype="bfloat16", **sizes).to_hf())
+        return SizedModel(name=None, architecture=architecture)
     heads = sizes.get("num_attention_heads", sizes.get("num_key_value_heads"))
     width = sizes.get("head_dim") or sizes.get("hidden_size")
     derived = {"num_attention_heads", "hidden_size"} <= sizes.keys()
@@ -109,15 +161,37 @@ def _of_flags(sizes: Mapping[str, Any]) -> SizedModel:
         "intermediate_size": 1,
         "vocab_size": 1,
     }
-    config = ModelConfig(**{**rest, **sizes})
     return SizedModel(
         name=None,
-        config=None,
-        kv_shape=KVShape(
-            num_hidden_layers=config.num_hidden_layers,
-            num_key_value_heads=config.num_key_value_heads,
-            head_dim=config.head_dim,
-        ),
-        num_attention_heads=sizes.get("num_attention_heads"),
-        max_positions=None,
+        architecture=_cache_alone(ModelConfig(**{**rest, **sizes})),
+        whole=False,
+        heads_known="num_attention_heads" in sizes,
+    )
+
+
+def _cache_alone(config: ModelConfig) -> Architecture:
+    """Layers of full attention, and no tensors."""
+    layer = LayerCache(
+        kind="full",
+        kv_heads=config.num_key_value_heads,
+        key_dim=config.head_dim,
+        value_dim=config.head_dim,
+        query_heads=config.num_attention_heads,
+        score_dim=config.head_dim,
+        mixed_dim=config.head_dim,
+    )
+    return Architecture(
+        model_type="",
+        hidden_size=config.hidden_size,
+        vocab_size=config.vocab_size,
+        num_hidden_layers=config.num_hidden_layers,
+        num_attention_heads=config.num_attention_heads,
+        num_key_value_heads=config.num_key_value_heads,
+        head_dim=config.head_dim,
+        max_position_embeddings=None,
+        tied_head=False,
+        dtype="bfloat16",
+        tensors=(),
+        caches=(layer,) * config.num_hidden_layers,
+        mlp_width=0,
     )

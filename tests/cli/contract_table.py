@@ -1,4 +1,4 @@
-"""One row a command: lines that show the contract of ../shared/cli.md, run in the workbench."""
+"""One row a command or subcommand: lines that show the contract, run in the workbench."""
 
 from dataclasses import dataclass
 
@@ -87,7 +87,22 @@ TABLE = {
         stdin=("llmkit kv-estimate config.json --json", "cat config.json | llmkit kv-estimate - --json"),
         missing="llmkit kv-estimate nowhere",
     ),
-    "bench": Lines(
+    "bench prefill": Lines(
+        result="llmkit bench prefill run --prompt 8 --rounds 1",
+        missing="llmkit bench prefill nowhere",
+        long="llmkit bench prefill --preset tiny --prompt 512 --rounds 100000 --log-every 0.1",
+    ),
+    "bench decode": Lines(
+        result="llmkit bench decode run --tokens 4 --rounds 1",
+        missing="llmkit bench decode nowhere",
+        long="llmkit bench decode --preset tiny --tokens 100 --rounds 100000 --log-every 0.1",
+    ),
+    "bench train": Lines(
+        result="llmkit bench train run --seq-len 16 --batch-rows 2 --rounds 1",
+        missing="llmkit bench train nowhere",
+        long="llmkit bench train --preset tiny --rounds 100000 --log-every 0.1",
+    ),
+    "bench tokenize": Lines(
         result="llmkit bench tokenize -t tok docs.jsonl --rounds 1",
         missing="llmkit bench tokenize -t tok nowhere",
         long="llmkit bench tokenize -t tok big.jsonl --rounds 1000 --log-every 0.1",

@@ -15,7 +15,7 @@ ids = pytest.mark.parametrize("page", LEAVES, ids=lambda page: "-".join(page.pat
 
 @ids
 def test_what_is_printed_is_read_back_the_same(llmkit_run, page: CommandPage, tmp_path: Path) -> None:
-    line = shlex.split(TABLE[page.path[0]].result.format(n=1))[1:]
+    line = shlex.split(TABLE[" ".join(page.path)].result.format(n=1))[1:]
     printed = llmkit_run(*line, "--print-config")
     assert printed.status == 0, printed.err
     path = tmp_path / "settings.toml"

@@ -1,14 +1,14 @@
 """llmkit bench on the command line."""
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import typer
 
-from llmkit.commands.bench import parse_share
+from llmkit.commands.bench import group
 
 Run = Callable[..., Any]
 
@@ -49,8 +49,11 @@ def test_stdin_cannot_be_read_several_times(llmkit_run: Run, byte_level_dir: Pat
     assert (done.status, len(done.err.splitlines())) == (2, 2)
 
 
-def test_shares_are_percent_or_plain() -> None:
-    assert parse_share("10%") == parse_share("0.1") == parse_share(0.1) == 0.1
-    for wrong in ("ten", "200%", "-1%"):
-        with pytest.raises(typer.BadParameter):
-            parse_share(wrong)
+def test_csv_has_a_header_and_a_row_a_case(llmkit_run: Run, line: list[object]) -> None:
+    rows = list(csv.DictReader(llmkit_run(*line, "--format", "csv").text.splitlines()))
+    assert [row["engine"] for row in rows] == ["tokenizers encode_batch", "llmkit", "llmkit"]
+    assert all(float(row["tokens_per_second"]) > 0 for row in rows)
+
+
+def test_the_group_has_a_bench_for_each_stage() -> None:
+    assert list(group().commands) == ["prefill", "decode", "train", "tokenize"]

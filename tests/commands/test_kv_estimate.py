@@ -121,18 +121,28 @@ def test_stdin_that_is_no_config_is_said_so(llmkit_run: Run, content: bytes, sta
     assert done.status == status and done.err.startswith("llmkit: error: stdin: ")
 
 
-def test_real_configs_that_are_not_covered_are_refused_by_their_key(
-    llmkit_run: Run, shared_data: Path
+def test_real_configs_have_their_published_counts(llmkit_run: Run, shared_data: Path) -> None:
+    expected = json.loads((shared_data / "configs" / "expected.json").read_text())
+    assert len(expected) > 10
+    for name, row in expected.items():
+        report = json.loads(llmkit_run("kv-estimate", shared_data / "configs" / name, "--json").out)
+        assert report["parameters"] == row["parameters"], name
+        assert report["kv_bytes_per_token"] == row["kv_bytes_per_token_16bit"], name
+        assert sum(report["parameters_by_part"].values()) == row["parameters"], name
+
+
+def test_an_unknown_architecture_or_key_is_an_error_that_names_it(
+    llmkit_run: Run, tiny_model: Callable[..., Path]
 ) -> None:
-    for name, key in {
-        "DeepSeek-V3": "quantization_config",
-        "Mixtral-8x7B-v0.1": "num_local_experts",
-        "Qwen3-30B-A3B": "num_experts",
-        "gemma-2-9b-it": "attn_logit_softcapping",
-        "gpt2-gptq-4bit": "quantization_config",
-    }.items():
-        done = llmkit_run("kv-estimate", shared_data / "configs" / name)
-        assert done.status == 2 and key in done.err and done.out == b""
+    config = json.loads((tiny_model() / "config.json").read_text())
+    for change, says in (
+        ({"model_type": "qwen9"}, "'qwen9'"),
+        ({"num_shared_layers": 3}, "num_shared_layers"),
+        ({"state_dim": 3}, "state_dim"),
+    ):
+        done = llmkit_run("kv-estimate", stdin=json.dumps(config | change).encode())
+        assert (done.status, done.out) == (2, b"")
+        assert says in done.err.splitlines()[0] and len(done.err.splitlines()) == 2
 
 
 def test_nothing_is_wider_than_80_columns_off_a_terminal(llmkit_run: Run, shared_data: Path) -> None:

@@ -61,7 +61,22 @@ def test_the_processor_is_named_by_the_system_or_by_its_kind(
     if content is not None:
         path.write_text(content)
     monkeypatch.setattr(environment, "Path", lambda _: path)
-    assert read_environment().cpu == name != ""
+    found = read_environment()
+    assert found.cpu == name != ""
+    assert found.features == (["avx2"] if name.startswith("Fast") else [])
+
+
+def test_arm_calls_its_instruction_sets_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text("processor\t: 0\nFeatures\t: fp asimd sve bf16\n")
+    monkeypatch.setattr(environment, "Path", lambda _: path)
+    assert read_environment().features == ["asimd", "bf16", "sve"]
+
+
+def test_system_and_memory_are_told() -> None:
+    found = read_environment()
+    assert found.platform == f"{platform.system()} {platform.machine()}"
+    assert found.memory_bytes is None or found.memory_bytes > 1 << 20
 
 
 def test_nothing_names_a_place_on_the_machine() -> None:

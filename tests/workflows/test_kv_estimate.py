@@ -1,6 +1,7 @@
 """Memory of models in use: what torch really allocates, and answers worked out by hand."""
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,36 @@ def test_the_total_is_what_a_loaded_model_and_its_cache_take(tiny_model: Callabl
         assert estimate.kv_bytes == KVCache(model.config, batch=3, capacity=20).nbytes
         assert estimate.total_bytes == weights + estimate.kv_bytes
         assert (estimate.weights_source, estimate.dtype) == ("files", "float32")
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "grouped": {},
+    "untied and wide": {"tie_word_embeddings": False, "hidden_size": 24, "head_dim": 12},
+    "gpt2": {
+        **{"model_type": "gpt2", "norm": "layer", "position": "learned", "gated_mlp": False},
+        **{"attention_bias": True, "output_bias": True, "mlp_bias": True, "hidden_act": "gelu_new"},
+        **{"num_key_value_heads": 2, "qk_norm": False},
+    },
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_a_config_predicts_is_the_file_and_what_the_engine_holds(
+    tiny_model: Callable[..., Path], shape: str
+) -> None:
+    from llmkit.model.cache import KVCache
+    from llmkit.model.load import load_model
+
+    folder = tiny_model("model", **SHAPES[shape])
+    predicted = _estimate(EstimateConfig(batch=2, context=30), paths=(folder / "config.json",))
+    assert predicted.weights_source == "config" and predicted.weights_bytes is not None
+    content = (folder / "model.safetensors").read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    assert header + predicted.weights_bytes == len(content)
+    model = load_model(folder)
+    held = sum(one.nbytes for one in (*model.parameters(), *model.buffers()))
+    real = held + KVCache(model.config, batch=2, capacity=30).nbytes
+    assert predicted.total_bytes == pytest.approx(real, rel=0.02)
 
 
 def test_a_token_a_sequence_and_a_batch_follow_from_each_other() -> None:
@@ -168,3 +199,44 @@ def test_room_for_neither_so_many_nor_so_long_is_said_so() -> None:
     with pytest.raises(GateFailed) as caught:
         check_fit([_estimate(settings, presets=("llama-3.2-1b",))])
     assert caught.value.hint == "both a smaller --batch and a shorter --context"
+
+
+def test_each_of_several_devices_holds_its_part_and_a_copy_of_the_norms() -> None:
+    whole, half = (
+        _estimate(EstimateConfig(context=8192, tensor_parallel=ranks), overrides=LLAMA_3_8B)
+        for ranks in (1, 2)
+    )
+    norms = 2 * 65 * 4096
+    assert half.weights_bytes == norms + (WEIGHTS - norms) // 2
+    assert half.kv_bytes == whole.kv_bytes // 2
+    assert half.weights_bytes_by_format is None
+
+
+def test_a_gguf_file_is_what_its_header_says(tmp_path: Path) -> None:
+    def text(word: str) -> bytes:
+        return struct.pack("<Q", len(word)) + word.encode()
+
+    sizes = {
+        **{"block_count": 1, "embedding_length": 32, "feed_forward_length": 64, "context_length": 128},
+        **{"attention.head_count": 4, "attention.head_count_kv": 2},
+    }
+    keys = [text("general.architecture") + struct.pack("<I", 8) + text("llama")]
+    keys += [text(f"llama.{name}") + struct.pack("<II", 4, size) for name, size in sizes.items()]
+    f16, f32 = 1, 0
+    shapes = {"token_embd": (32, 50), "blk.0.ffn_up": (32, 64), "output_norm": (32,)}
+    tensors, offset = [], 0
+    for name, dims in shapes.items():
+        kind = f32 if len(dims) == 1 else f16
+        tensors.append(
+            text(f"{name}.weight") + struct.pack(f"<I{len(dims)}QIQ", len(dims), *dims, kind, offset)
+        )
+        offset += 4 * 32 if kind == f32 else 2 * dims[0] * dims[1]
+    path = tmp_path / "model.gguf"
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys)) + b"".join([*keys, *tensors])
+    path.write_bytes(head + b"\0" * (-len(head) % 32 + offset))
+    one = _estimate(EstimateConfig(context=8), paths=(path,))
+    assert (one.model, one.weights_source, one.dtype) == (str(path), "files", "F16+F32")
+    assert one.weights_bytes == 2 * 32 * (50 + 64) + 4 * 32
+    assert one.kv_bytes == 8 * 2 * 2 * 8 * 2
+    with pytest.raises(UsageError, match="do not change a file"):
+        _estimate(paths=(path,), overrides={"num_hidden_layers": 2})

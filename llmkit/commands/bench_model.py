@@ -1,0 +1,194 @@
+"""llmkit bench prefill, decode and train: the speed of a model, alone or beside a peer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Option
+
+from llmkit.commands.base import Session
+from llmkit.commands.bench_flags import (
+    Against,
+    Baseline,
+    Depth,
+    Dtypes,
+    FailSlower,
+    Format,
+    Model,
+    Preset,
+    RequireQuiet,
+    Rounds,
+    Threads,
+    expand_dtypes,
+    expand_sizes,
+    expand_threads,
+    finish,
+    join,
+    list_of,
+)
+from llmkit.commands.bench_text import BenchFormat, print_plan
+from llmkit.commands.shared import DryRun, LogEvery, Seed
+from llmkit.probe.config import BenchDecodeConfig, BenchModelConfig, BenchPrefillConfig, BenchTrainConfig
+
+if TYPE_CHECKING:
+    from llmkit.workflows.bench_plan import BenchPlan
+
+Common = BenchModelConfig
+SIZES = list_of(expand_sizes)
+PROMPT, TOKENS = join(BenchPrefillConfig.prompt), join(BenchDecodeConfig.tokens)
+BATCH_ROWS, SEQ_LEN = join(BenchTrainConfig.batch_rows), join(BenchTrainConfig.seq_len)
+DEPTH, THREADS, DTYPE = join(BenchPrefillConfig.depth), join(Common.threads), join(Common.dtype)
+
+
+def prefill(
+    ctx: typer.Context,
+    model: Model = None,
+    preset: Preset = None,
+    prompt: Annotated[str, Option(metavar="LIST", parser=SIZES, help="Tokens of a prompt.")] = PROMPT,
+    depth: Depth = DEPTH,
+    threads: Threads = THREADS,
+    dtype: Dtypes = DTYPE,
+    rounds: Rounds = Common.rounds,
+    seed: Seed = Common.seed,
+    against: Against = None,
+    bench_format: Format = "md",
+    baseline: Baseline = None,
+    fail_slower: FailSlower = Common.fail_slower,
+    require_quiet: RequireQuiet = Common.require_quiet,
+    dry_run: DryRun = False,
+    log_every: LogEvery = 10.0,
+) -> None:
+    """Time how long a prompt takes until its first token is known.
+
+    \b
+    A LIST is 128,512 or a range: 1-4, 512-2048+512, 128-4k*2. Every
+    combination is a case; all cases take turns, figures are medians.
+
+    \b
+    Examples:
+      llmkit bench prefill --preset tiny --prompt 128 --rounds 2
+      llmkit bench prefill run --prompt 16,32 --depth 0,16 --rounds 2
+    """
+    config = BenchPrefillConfig(
+        prompt=expand_sizes(prompt),
+        depth=expand_sizes(depth),
+        threads=expand_threads(threads),
+        dtype=expand_dtypes(dtype),
+        rounds=rounds,
+        seed=seed,
+        against=against,
+        fail_slower=fail_slower,
+        require_quiet=require_quiet,
+    )
+    _run(ctx.obj, model, preset, config, bench_format, baseline, dry_run, log_every)
+
+
+def decode(
+    ctx: typer.Context,
+    model: Model = None,
+    preset: Preset = None,
+    tokens: Annotated[str, Option(metavar="LIST", parser=SIZES, help="Tokens of a text.")] = TOKENS,
+    depth: Depth = DEPTH,
+    threads: Threads = THREADS,
+    dtype: Dtypes = DTYPE,
+    rounds: Rounds = Common.rounds,
+    seed: Seed = Common.seed,
+    against: Against = None,
+    bench_format: Format = "md",
+    baseline: Baseline = None,
+    fail_slower: FailSlower = Common.fail_slower,
+    require_quiet: RequireQuiet = Common.require_quiet,
+    dry_run: DryRun = False,
+    log_every: LogEvery = 10.0,
+) -> None:
+    """Time the tokens of one text, drawn one by one on the cache.
+
+    \b
+    A LIST is 32,64 or a range: 1-4, 512-2048+512, 128-4k*2. Every
+    combination is a case; all cases take turns, figures are medians.
+    MBU: bytes that must be read, a second, over the measured bandwidth.
+
+    \b
+    Examples:
+      llmkit bench decode run --tokens 32 --depth 0,16 --rounds 2
+      llmkit bench decode --preset tiny --tokens 16 --threads 1-2 --rounds 2
+    """
+    config = BenchDecodeConfig(
+        tokens=expand_sizes(tokens),
+        depth=expand_sizes(depth),
+        threads=expand_threads(threads),
+        dtype=expand_dtypes(dtype),
+        rounds=rounds,
+        seed=seed,
+        against=against,
+        fail_slower=fail_slower,
+        require_quiet=require_quiet,
+    )
+    _run(ctx.obj, model, preset, config, bench_format, baseline, dry_run, log_every)
+
+
+def train(
+    ctx: typer.Context,
+    model: Model = None,
+    preset: Preset = None,
+    batch_rows: Annotated[str, Option(metavar="LIST", parser=SIZES, help="Rows of one update.")] = BATCH_ROWS,
+    seq_len: Annotated[str, Option(metavar="LIST", parser=SIZES, help="Tokens of a row.")] = SEQ_LEN,
+    threads: Threads = THREADS,
+    dtype: Dtypes = DTYPE,
+    rounds: Rounds = Common.rounds,
+    seed: Seed = Common.seed,
+    against: Against = None,
+    bench_format: Format = "md",
+    baseline: Baseline = None,
+    fail_slower: FailSlower = Common.fail_slower,
+    require_quiet: RequireQuiet = Common.require_quiet,
+    dry_run: DryRun = False,
+    log_every: LogEvery = 10.0,
+) -> None:
+    """Time an update: forward, backward, clipping and AdamW on random rows.
+
+    \b
+    A LIST is 2,8 or a range: 1-4, 512-2048+512, 128-4k*2. Every
+    combination is a case; all cases take turns, figures are medians.
+    MFU: operations (6 N + 12 L H E T a token) over the measured peak.
+
+    \b
+    Examples:
+      llmkit bench train --preset tiny --batch-rows 2 --seq-len 64 --rounds 2
+      llmkit bench train run --batch-rows 1-4*2 --seq-len 32 --rounds 2
+    """
+    config = BenchTrainConfig(
+        batch_rows=expand_sizes(batch_rows),
+        seq_len=expand_sizes(seq_len),
+        threads=expand_threads(threads),
+        dtype=expand_dtypes(dtype),
+        rounds=rounds,
+        seed=seed,
+        against=against,
+        fail_slower=fail_slower,
+        require_quiet=require_quiet,
+    )
+    _run(ctx.obj, model, preset, config, bench_format, baseline, dry_run, log_every)
+
+
+def _run(
+    session: Session,
+    model: Path | None,
+    preset: str | None,
+    config: BenchModelConfig,
+    bench_format: BenchFormat,
+    baseline: Path | None,
+    dry_run: bool,
+    log_every: float,
+) -> None:
+    """Plan and measure; print the one or the other."""
+    from llmkit.workflows.bench_model import bench_model
+    from llmkit.workflows.bench_plan import plan_bench
+
+    plan: BenchPlan = plan_bench(model, preset, config, baseline=baseline)
+    if dry_run:
+        print_plan(plan.report(), bench_format)
+        return
+    with session.console.progress("measuring", log_every=log_every) as progress:
+        report = bench_model(plan, config, progress=progress)
+    finish(session, report, bench_format, baseline, config.fail_slower)

@@ -1,0 +1,171 @@
+"""The flags of `llmkit kv-estimate`, one by one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from llmkit.commands.values import parse_count
+from llmkit.errors import ConfigError
+from llmkit.estimate.config import UNKNOWN_CONTEXT, Optimizer, Precision, Recompute
+
+
+def parse_weights(name: str) -> str:
+    """The name of a way to store weights.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    from llmkit.estimate.scheme_names import parse_scheme  # where it is asked for: a tenth of a short command
+
+    return _known("--dtype", name.lower(), parse_scheme)
+
+
+def parse_cache(name: str) -> str:
+    """The name of a way to store a cache.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    from llmkit.estimate.cache_dtypes import cache_format
+
+    return _known("--kv-dtype", name.lower(), cache_format)
+
+
+def _known(flag: str, name: str, read: Callable[[str], object]) -> str:
+    try:
+        read(name)
+    except ConfigError as error:
+        raise ConfigError(f"{flag}: {error.problem}", hint=error.hint) from None
+    return name
+
+
+# Which model
+
+Preset = Annotated[list[str] | None, Option("--preset", metavar="NAME", help="A shape by name. Repeatable.")]
+Layers = Annotated[int | None, Option("--num-hidden-layers", "--layers", metavar="N", min=1, help="Blocks.")]
+Heads = Annotated[
+    int | None, Option("--num-attention-heads", "--heads", metavar="N", min=1, help="Query heads.")
+]
+KVHeads = Annotated[
+    int | None,
+    Option("--num-key-value-heads", "--kv-heads", metavar="N", min=1, help="Default: as many as heads."),
+]
+HeadDim = Annotated[int | None, Option(metavar="N", min=1, help="Default: hidden size / heads.")]
+HiddenSize = Annotated[int | None, Option(metavar="N", min=1, help="Width of the model.")]
+IntermediateSize = Annotated[int | None, Option(metavar="N", min=1, help="Width of the MLP.")]
+VocabSize = Annotated[int | None, Option(metavar="N", parser=parse_count, help="Rows of the embedding.")]
+Tied = Annotated[bool | None, Option(help="Whether the head is the embedding itself.")]
+
+# How it is used
+
+Context = Annotated[
+    int | None,
+    Option(
+        "--context",
+        "-c",
+        metavar="N",
+        parser=parse_count,
+        help=f"Tokens a sequence, prompt and output; default: all the model has, or {UNKNOWN_CONTEXT}.",
+    ),
+]
+Batch = Annotated[int, Option("--batch", "-b", metavar="N", parser=parse_count, help="Sequences at once.")]
+Memory = Annotated[
+    int | None,
+    Option(
+        "--memory",
+        "--fit",
+        metavar="SIZE",
+        parser=parse_count,
+        help="24GiB: exit 1 when a device with this much does not hold it.",
+    ),
+]
+Weights = Annotated[
+    str | None,
+    Option(
+        "--dtype",
+        metavar="FORMAT",
+        parser=parse_weights,
+        help="Of all weights: bfloat16, q4_k_m, gptq-4bit-g128, nf4, mlx-4bit-g64 …; default: as stored.",
+    ),
+]
+KVCache = Annotated[
+    str | None,
+    Option(
+        "--kv-dtype",
+        metavar="FORMAT",
+        parser=parse_cache,
+        help="Of the cache: bfloat16, fp8, q8_0, q4_0, int8-token …; default: the model's own.",
+    ),
+]
+TensorParallel = Annotated[
+    int, Option("--tensor-parallel", "--tp", metavar="N", min=1, help="Devices that share each layer.")
+]
+BlockSize = Annotated[
+    int | None, Option(metavar="N", min=1, help="Tokens of a page of the cache; vLLM's is 16.")
+]
+SharedPrefix = Annotated[
+    int, Option(metavar="N", parser=parse_count, help="Tokens all sequences share and keep once.")
+]
+Window = Annotated[bool, Option(help="Whether sliding windows let go of what is outside them.")]
+PrefillChunk = Annotated[
+    int | None,
+    Option(metavar="N", parser=parse_count, help="Count activations of so many prompt tokens at a time."),
+]
+
+# Speed and cost
+
+DeviceName = Annotated[
+    str | None, Option("--device", metavar="NAME", help="Speed on h100, a100-80, l4, rtx4090, m3-max …")
+]
+DeviceTable = Annotated[
+    Path | None, Option("--devices", metavar="FILE", help="TOML: further devices, or other figures.")
+]
+Measure = Annotated[bool, Option("--measure", help="Speed on this machine, measured now.")]
+Mfu = Annotated[float | None, Option(metavar="PART", help="Of the arithmetic that is reached; default: 1.")]
+Mbu = Annotated[float | None, Option(metavar="PART", help="Of the bandwidth that is reached; default: 1.")]
+Calibrate = Annotated[
+    Path | None, Option(metavar="FILE", help="Take both from a report of llmkit bench --format json.")
+]
+PricePerHour = Annotated[float | None, Option(metavar="PRICE", help="Of one device: price of tokens.")]
+PriceTable = Annotated[
+    Path | None, Option("--prices", metavar="FILE", help="TOML: DEVICE = PRICE an hour, a line each.")
+]
+Utilisation = Annotated[float | None, Option(metavar="PART", help="Of an hour that is used; default: 1.")]
+Users = Annotated[int | None, Option(metavar="N", parser=parse_count, help="Fleet for so many users.")]
+Rate = Annotated[float | None, Option(metavar="N", help="Tokens a second that each of them is to get.")]
+Concurrency = Annotated[
+    float | None, Option(metavar="PART", help="Of the users that wait at the same time; default: 1.")
+]
+
+# Training
+
+OptimizerName = Annotated[
+    Optimizer | None, Option("--optimizer", metavar="NAME", help="adamw, adamw-8bit, muon, sgd-momentum.")
+]
+PrecisionName = Annotated[
+    Precision | None,
+    Option(
+        "--precision",
+        metavar="NAME",
+        help="bf16-master (18 bytes a parameter with AdamW), mixed16 (16), fp32 (16), bf16 (8).",
+    ),
+]
+Zero = Annotated[
+    int | None, Option(metavar="STAGE", min=0, help="ZeRO: 1 optimiser, 2 and gradients, 3 (FSDP) weights.")
+]
+DataParallel = Annotated[
+    int | None, Option("--data-parallel", "--dp", metavar="N", min=1, help="Devices that ZeRO splits over.")
+]
+PipelineParallel = Annotated[
+    int | None, Option("--pipeline-parallel", "--pp", metavar="N", min=1, help="Stages, one after the other.")
+]
+MicroBatches = Annotated[int | None, Option(metavar="N", min=1, help="Of a step, for the pipeline.")]
+RecomputeName = Annotated[
+    Recompute | None,
+    Option("--recompute", metavar="WHAT", help="none, selective (flash attention) or full layers."),
+]
+SequenceParallel = Annotated[bool | None, Option(help="Split what is between the matrices too.")]
+LoraRank = Annotated[int | None, Option(metavar="R", min=1, help="Train adapters of this rank.")]
+QLora = Annotated[bool, Option("--qlora", help="Keep the frozen weights in NF4.")]

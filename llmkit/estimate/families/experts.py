@@ -1,0 +1,184 @@
+"""The MLP of a layer as a mixture of experts: a router, experts that a token uses some of, shared ones.
+
+D hidden_size, F intermediate_size. Experts are named one by one where published files have them so, though
+transformers 5 stacks them in memory.
+"""
+
+from dataclasses import dataclass
+
+from llmkit.estimate.families.keys import Keys
+from llmkit.estimate.families.mlp import Mlp, MlpRule, write_gated
+from llmkit.estimate.families.sheet import Sheet
+from llmkit.estimate.families.sizes import Sizes
+
+
+@dataclass(frozen=True)
+class Experts:
+    """The routed experts of a layer."""
+
+    hidden: int
+    width: int
+    """An expert's intermediate size."""
+    count: int
+    used: int
+    """By one token."""
+
+    @property
+    def active(self) -> float:
+        """The part of them that a token uses."""
+        return self.used / self.count
+
+    def write_one_by_one(
+        self, sheet: Sheet, names: tuple[str, str, str] = ("gate_proj", "up_proj", "down_proj")
+    ) -> None:
+        """Tensors of each expert, gate, up and down under `names`."""
+        shapes = ((self.width, self.hidden), (self.width, self.hidden), (self.hidden, self.width))
+        modules = ("gate_proj", "up_proj", "down_proj")
+        for name, (out, into), module in zip(names, shapes, modules, strict=True):
+            sheet.linear(
+                f"experts.*.{name}", out, into, module, "experts", copies=self.count, active=self.active
+            )
+
+    def write_stacked(self, sheet: Sheet, *, bias: bool = False) -> None:
+        """Two tensors for all experts, (experts, in, out)."""
+        sizes = {
+            "gate_up_proj": (self.hidden, 2 * self.width),
+            "down_proj": (self.width, self.hidden),
+        }
+        for name, (into, out) in sizes.items():
+            shape = (self.count, into, out)
+            sheet.tensor(f"experts.{name}", shape, name, "experts", linear=True, active=self.active)
+            if bias:
+                shape_of_bias = (self.count, out)
+                sheet.tensor(f"experts.{name}_bias", shape_of_bias, "bias", "experts", active=self.active)
+
+
+def mixtral(keys: Keys, sizes: Sizes) -> Mlp:
+    """w1 is the gate, w3 up, w2 down."""
+    experts = _experts(keys, sizes, keys.whole("intermediate_size"))
+
+    def write(layer: Sheet, number: int) -> None:
+        sheet = layer.within("block_sparse_moe.")
+        _write_router(sheet, "gate", experts)
+        experts.write_one_by_one(sheet, ("w1", "w3", "w2"))
+
+    return Mlp(experts.used * experts.width, write)
+
+
+def olmoe(keys: Keys, sizes: Sizes) -> Mlp:
+    """Experts of intermediate_size in every layer."""
+    experts = _experts(keys, sizes, keys.whole("intermediate_size"))
+
+    def write(layer: Sheet, number: int) -> None:
+        sheet = layer.within("mlp.")
+        _write_router(sheet, "gate", experts)
+        experts.write_one_by_one(sheet)
+
+    return Mlp(experts.used * experts.width, write)
+
+
+def qwen_moe(*, shared: bool) -> MlpRule:
+    """Qwen's experts in most layers; `shared`: one more that each token uses, behind a gate of its own."""
+
+    def rule(keys: Keys, sizes: Sizes) -> Mlp:
+        D, F = sizes.hidden_size, keys.whole("intermediate_size")
+        experts = _experts(keys, sizes, keys.whole("moe_intermediate_size"))
+        own = keys.whole("shared_expert_intermediate_size") if shared else 0
+        step, dense = keys.whole("decoder_sparse_step", default=1), keys.numbers("mlp_only_layers") or ()
+        sparse = {n for n in range(sizes.layers) if n not in dense and (n + 1) % step == 0}
+
+        def write(layer: Sheet, number: int) -> None:
+            if number not in sparse:
+                write_gated(layer, "mlp", D, F)
+                return
+            sheet = layer.within("mlp.")
+            _write_router(sheet, "gate", experts)
+            experts.write_one_by_one(sheet)
+            write_gated(sheet, "shared_expert", D, own)
+            if shared:
+                sheet.linear("shared_expert_gate", 1, D, "router", "router")
+
+        return Mlp(_width(sizes, sparse, F, experts, own), write)
+
+    return rule
+
+
+def deepseek(*, first_dense: int, shared: int) -> MlpRule:
+    """DeepSeek's experts after some dense layers; how many, and how many experts are shared, by default.
+
+    The router's correction bias is a buffer and no parameter, and the layers for multi-token prediction are
+    not part of the language model: neither is counted.
+    """
+
+    def rule(keys: Keys, sizes: Sizes) -> Mlp:
+        keys.known("num_nextn_predict_layers", "num_mtp_layers")
+        if keys.whole("moe_layer_freq", default=1) != 1:
+            keys.wrong("moe_layer_freq", "1")
+        D, F = sizes.hidden_size, keys.whole("intermediate_size")
+        experts = _experts(keys, sizes, keys.whole("moe_intermediate_size"), "n_routed_experts")
+        own = experts.width * keys.count("n_shared_experts", shared)
+        sparse = set(range(keys.count("first_k_dense_replace", first_dense), sizes.layers))
+
+        def write(layer: Sheet, number: int) -> None:
+            if number not in sparse:
+                write_gated(layer, "mlp", D, F)
+                return
+            sheet = layer.within("mlp.")
+            _write_router(sheet, "gate", experts)
+            experts.write_one_by_one(sheet)
+            write_gated(sheet, "shared_experts", D, own)
+
+        return Mlp(_width(sizes, sparse, F, experts, own), write)
+
+    return rule
+
+
+def gpt_oss(keys: Keys, sizes: Sizes) -> Mlp:
+    """All experts in one tensor, with biases; gate and up are interleaved."""
+    experts = _experts(keys, sizes, keys.whole("intermediate_size"))
+    keys.known("experts_per_token")  # num_experts_per_tok once more
+
+    def write(layer: Sheet, number: int) -> None:
+        sheet = layer.within("mlp.")
+        _write_router(sheet, "router", experts, bias=True)
+        experts.write_stacked(sheet, bias=True)
+
+    return Mlp(experts.used * experts.width, write)
+
+
+def llama4(keys: Keys, sizes: Sizes) -> Mlp:
+    """Experts in one tensor and a shared one, in every interleave_moe_layer_step-th layer."""
+    D, F = sizes.hidden_size, keys.whole("intermediate_size_mlp")
+    experts = _experts(keys, sizes, keys.whole("intermediate_size"))
+    step, given = keys.whole("interleave_moe_layer_step", default=1), keys.numbers("moe_layers")
+    sparse = set(range(step - 1, sizes.layers, step) if given is None else given)
+
+    def write(layer: Sheet, number: int) -> None:
+        if number not in sparse:
+            write_gated(layer, "feed_forward", D, F)
+            return
+        sheet = layer.within("feed_forward.")
+        _write_router(sheet, "router", experts)
+        experts.write_stacked(sheet)
+        write_gated(sheet, "shared_expert", D, experts.width)
+
+    return Mlp(_width(sizes, sparse, F, experts, experts.width), write)
+
+
+def _experts(keys: Keys, sizes: Sizes, width: int, first: str = "num_experts") -> Experts:
+    """The routed experts; transformers reads either name, and adds the other."""
+    count = keys.whole(first, "num_local_experts", "num_experts")
+    used = keys.whole("num_experts_per_tok")
+    if used > count:
+        keys.wrong("num_experts_per_tok", f"at most the number of experts, {count}")
+    return Experts(sizes.hidden_size, width, count, used)
+
+
+def _write_router(sheet: Sheet, name: str, experts: Experts, *, bias: bool = False) -> None:
+    sheet.linear(name, experts.count, experts.hidden, "router", "router", bias=bias)
+
+
+def _width(sizes: Sizes, sparse: set[int], dense_width: int, experts: Experts, shared: int) -> int:
+    """The widest activation of a token in a dense layer, in the experts it uses, or in the shared one."""
+    routed = max(experts.used * experts.width, shared) if sparse else 0
+    return max(routed, dense_width if len(sparse) < sizes.layers else 0)

@@ -1,0 +1,213 @@
+"""Families of Llama's shape, dense and with experts: what each does otherwise.
+
+Defaults are those of the classes in transformers 5.24.
+"""
+
+from dataclasses import replace
+
+from llmkit.estimate.families import experts
+from llmkit.estimate.families.attention import fused, separate
+from llmkit.estimate.families.form import Form
+from llmkit.estimate.families.gated_delta import gated_delta
+from llmkit.estimate.families.latent import latent, latent_sizes
+from llmkit.estimate.families.layer_kinds import (
+    after_max_window_layers,
+    every,
+    llama4,
+    odd_before_max_window_layers,
+    one_window,
+    smollm3,
+)
+from llmkit.estimate.families.mlp import gated, gated_fused, two_matrices
+from llmkit.estimate.families.sizes import Defaults
+
+_FOUR_NORMS = (
+    *("input_layernorm", "post_attention_layernorm"),
+    *("pre_feedforward_layernorm", "post_feedforward_layernorm"),
+)
+_AFTER = ("post_attention_layernorm", "post_feedforward_layernorm")  # OLMo 2 normalises what a branch gives
+_BIASED = "attention_bias"
+_GEMMA = Defaults(max_positions=8192, kv_heads=16, head_dim=256, tied=True)
+_GEMMA_2 = Defaults(max_positions=8192, heads=8, kv_heads=4, head_dim=256, vocab_size=256_000, tied=True)
+_GEMMA_3 = replace(_GEMMA_2, max_positions=131_072, vocab_size=262_208)
+_COHERE_KEYS = ("use_embedding_sharing", "order_of_interleaved_layers")  # of the published files only
+_COHERE = Defaults(max_positions=8192, tied=True)
+_DEEPSEEK = Form(sizes=latent_sizes, attention=latent, defaults=Defaults(max_positions=2048))
+
+FORMS: dict[str, Form] = {
+    "llama": Form(
+        defaults=Defaults(max_positions=2048),
+        attention=separate(qkv_bias=_BIASED, output_bias=_BIASED),
+        mlp=gated(bias="mlp_bias"),
+    ),
+    "mistral": Form(
+        defaults=Defaults(max_positions=131_072, kv_heads=8),
+        attention=separate(kinds=one_window(4096)),
+    ),
+    "qwen2": Form(
+        defaults=Defaults(max_positions=32_768, kv_heads=32),
+        attention=separate(kinds=after_max_window_layers, qkv_bias=True),
+        other_keys=("attention_bias",),
+    ),
+    "qwen3": Form(
+        defaults=Defaults(max_positions=32_768, kv_heads=32, head_dim=128),
+        attention=separate(
+            kinds=after_max_window_layers, qkv_bias=_BIASED, output_bias=_BIASED, head_norm="head"
+        ),
+    ),
+    "mixtral": Form(
+        defaults=Defaults(max_positions=131_072, kv_heads=8),
+        attention=separate(kinds=one_window(None)),
+        mlp=experts.mixtral,
+    ),
+    "qwen2_moe": Form(
+        defaults=Defaults(max_positions=32_768, kv_heads=16),
+        attention=separate(kinds=odd_before_max_window_layers, qkv_bias=("qkv_bias", True)),
+        mlp=experts.qwen_moe(shared=True),
+    ),
+    "qwen3_moe": Form(
+        defaults=Defaults(max_positions=32_768, kv_heads=4),
+        attention=separate(
+            kinds=one_window(4096, used=False),
+            qkv_bias=_BIASED,
+            output_bias=_BIASED,
+            head_norm="head",
+        ),
+        mlp=experts.qwen_moe(shared=False),
+        other_keys=("max_window_layers",),
+    ),
+    "qwen3_next": Form(
+        defaults=Defaults(max_positions=32_768, kv_heads=2, head_dim=256),
+        attention=gated_delta,
+        mlp=experts.qwen_moe(shared=True),
+    ),
+    "olmoe": Form(
+        defaults=Defaults(max_positions=4096),
+        attention=separate(qkv_bias=_BIASED, output_bias=_BIASED, head_norm="width"),
+        mlp=experts.olmoe,
+    ),
+    "gemma": Form(
+        defaults=_GEMMA,
+        attention=separate(qkv_bias=_BIASED, output_bias=_BIASED),
+    ),
+    "gemma2": Form(
+        defaults=_GEMMA_2,
+        attention=separate(kinds=every(2, 4096), qkv_bias=_BIASED, output_bias=_BIASED),
+        norms=_FOUR_NORMS,
+    ),
+    "gemma3_text": Form(
+        defaults=_GEMMA_3,
+        attention=separate(
+            kinds=every(6, 4096, "sliding_window_pattern"),
+            qkv_bias=_BIASED,
+            output_bias=_BIASED,
+            head_norm="head",
+        ),
+        norms=_FOUR_NORMS,
+    ),
+    "deepseek_v2": replace(_DEEPSEEK, mlp=experts.deepseek(first_dense=0, shared=2)),
+    "deepseek_v3": replace(
+        _DEEPSEEK, mlp=experts.deepseek(first_dense=3, shared=1), defaults=Defaults(max_positions=4096)
+    ),
+    "gpt_oss": Form(
+        defaults=Defaults(max_positions=131_072, kv_heads=8, head_dim=64),
+        attention=separate(
+            kinds=every(2, 128),
+            qkv_bias=(_BIASED, True),
+            output_bias=(_BIASED, True),
+            sinks=True,
+        ),
+        mlp=experts.gpt_oss,
+    ),
+    "phi3": Form(
+        defaults=Defaults(max_positions=4096),
+        attention=fused(one_window(None)),
+        mlp=gated_fused,
+        other_keys=("attention_bias",),  # in the published files, read by no class
+    ),
+    "phi": Form(
+        defaults=Defaults(max_positions=2048),
+        attention=separate(
+            qkv_bias=True,
+            output_bias=True,
+            head_norm="head",
+            head_norm_switch="qk_layernorm",
+            head_norm_name="layernorm",
+            head_norm_bias=True,
+            output="dense",
+        ),
+        mlp=two_matrices("fc1", "fc2", True),
+        norms=("input_layernorm",),
+        last_norm="final_layernorm",
+        norm_bias=True,
+        head_bias=True,
+    ),
+    "stablelm": Form(
+        defaults=Defaults(max_positions=4096, kv_heads=32),
+        attention=separate(
+            qkv_bias="use_qkv_bias",
+            head_norm="each",
+            head_norm_switch="qk_layernorm",
+            head_norm_name="layernorm",
+        ),
+        norm_bias=True,
+        no_second_norm="use_parallel_residual",
+    ),
+    "olmo": Form(
+        defaults=Defaults(max_positions=2048),
+        attention=separate(qkv_bias=_BIASED, output_bias=_BIASED),
+        norms=(),  # they have no weights
+        last_norm=None,
+    ),
+    "olmo2": Form(
+        defaults=Defaults(max_positions=2048),
+        attention=separate(qkv_bias=_BIASED, output_bias=_BIASED, head_norm="width"),
+        norms=_AFTER,
+    ),
+    "olmo3": Form(
+        defaults=Defaults(max_positions=2048),
+        attention=separate(kinds=every(4, 4096), qkv_bias=_BIASED, output_bias=_BIASED, head_norm="width"),
+        norms=_AFTER,
+    ),
+    "smollm3": Form(
+        defaults=Defaults(max_positions=32_768, kv_heads=4, tied=True),
+        attention=separate(kinds=smollm3, qkv_bias=_BIASED, output_bias=_BIASED),
+        mlp=gated(bias="mlp_bias"),
+        other_keys=("max_window_layers",),
+    ),
+    "granite": Form(
+        defaults=Defaults(max_positions=2048),
+        attention=separate(qkv_bias=_BIASED, output_bias=_BIASED),
+        mlp=gated(bias="mlp_bias"),
+    ),
+    "cohere": Form(
+        defaults=_COHERE,
+        attention=separate(
+            qkv_bias=_BIASED, output_bias=_BIASED, head_norm="stack", head_norm_switch="use_qk_norm"
+        ),
+        norms=("input_layernorm",),
+        other_keys=_COHERE_KEYS,
+    ),
+    "cohere2": Form(
+        defaults=_COHERE,
+        attention=separate(
+            kinds=every(4, 4096, "sliding_window_pattern"), qkv_bias=_BIASED, output_bias=_BIASED
+        ),
+        norms=("input_layernorm",),
+        other_keys=_COHERE_KEYS,
+    ),
+    "starcoder2": Form(
+        defaults=Defaults(max_positions=4096, kv_heads=2, tied=True),
+        attention=separate(
+            kinds=one_window(None), qkv_bias=("use_bias", True), output_bias=("use_bias", True)
+        ),
+        mlp=two_matrices("c_fc", "c_proj", ("use_bias", True)),
+        norm_bias=True,
+    ),
+    "llama4_text": Form(
+        defaults=Defaults(max_positions=131_072, kv_heads=8, head_dim=128),
+        attention=separate(kinds=llama4, qkv_bias=_BIASED, output_bias=_BIASED),
+        mlp=experts.llama4,
+        other_keys=("use_qk_norm",),  # it has no weights
+    ),
+}

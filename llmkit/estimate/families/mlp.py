@@ -1,0 +1,68 @@
+"""The MLP of a layer where it is dense.
+
+D hidden_size, F intermediate_size.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmkit.estimate.families.keys import Keys, Switch
+from llmkit.estimate.families.sheet import Sheet
+from llmkit.estimate.families.sizes import Sizes
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """The MLP of all layers."""
+
+    width: int
+    """The widest intermediate activation of a token."""
+    write: Callable[[Sheet, int], None]
+    """Writes the tensors of a layer, given its sheet and number."""
+
+
+MlpRule = Callable[[Keys, Sizes], Mlp]
+
+
+def gated(bias: Switch = False) -> MlpRule:
+    """Gate, up and down matrices (SwiGLU and its like)."""
+
+    def rule(keys: Keys, sizes: Sizes) -> Mlp:
+        width, biased = keys.whole("intermediate_size"), keys.switch(bias)
+        return Mlp(width, lambda layer, _: write_gated(layer, "mlp", sizes.hidden_size, width, bias=biased))
+
+    return rule
+
+
+def gated_fused(keys: Keys, sizes: Sizes) -> Mlp:
+    """Gate and up in one matrix (Phi-3)."""
+    D, F = sizes.hidden_size, keys.whole("intermediate_size")
+
+    def write(layer: Sheet, number: int) -> None:
+        layer.linear("mlp.gate_up_proj", 2 * F, D, "gate_up_proj", "mlp")
+        layer.linear("mlp.down_proj", D, F, "down_proj", "mlp")
+
+    return Mlp(F, write)
+
+
+def two_matrices(up: str, down: str, bias: Switch) -> MlpRule:
+    """Up and down with an activation between."""
+
+    def rule(keys: Keys, sizes: Sizes) -> Mlp:
+        D, F = sizes.hidden_size, keys.whole("intermediate_size")
+        biased = keys.switch(bias)
+
+        def write(layer: Sheet, number: int) -> None:
+            layer.linear(f"mlp.{up}", F, D, "up_proj", "mlp", bias=biased)
+            layer.linear(f"mlp.{down}", D, F, "down_proj", "mlp", bias=biased)
+
+        return Mlp(F, write)
+
+    return rule
+
+
+def write_gated(layer: Sheet, name: str, hidden: int, width: int, *, bias: bool = False) -> None:
+    """The tensors of a gated MLP."""
+    for matrix in ("gate_proj", "up_proj"):
+        layer.linear(f"{name}.{matrix}", width, hidden, matrix, "mlp", bias=bias)
+    layer.linear(f"{name}.down_proj", hidden, width, "down_proj", "mlp", bias=bias)

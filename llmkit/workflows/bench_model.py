@@ -1,0 +1,160 @@
+"""llmkit bench prefill, decode and train: a sweep over one model, its cases in turns with a peer's."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from typing import Any
+
+import torch
+
+from llmkit.model.transformer import Transformer
+from llmkit.probe.bench import OURS, BenchReport, BenchRow, Ceiling, measured, noise
+from llmkit.probe.config import BenchDecodeConfig, BenchModelConfig, BenchPrefillConfig, BenchTrainConfig
+from llmkit.probe.environment import read_environment
+from llmkit.probe.machine_speed import SpeedProbe
+from llmkit.probe.memory import PeakMemory
+from llmkit.probe.timing import Timing, take_turns
+from llmkit.progress import SILENT, Progress
+from llmkit.workflows import bench_decode, bench_prefill
+from llmkit.workflows.bench_case import BenchCase, case_name
+from llmkit.workflows.bench_peer import TRANSFORMERS, as_transformers
+from llmkit.workflows.bench_plan import BenchPlan
+from llmkit.workflows.bench_report import refuse_busy
+from llmkit.workflows.bench_train import TrainCases
+
+PACKAGES = ("torch", "numpy", "safetensors")
+
+
+def bench_model(
+    plan: BenchPlan,
+    config: BenchModelConfig,
+    *,
+    progress: Progress = SILENT,
+    probe: SpeedProbe | None = None,
+) -> BenchReport:
+    """Measure every case of a plan, all of them in turns, the machine's own speed between the rounds.
+
+    Args:
+        plan: what to measure.
+        config: that the plan was made for.
+        probe: of the machine's speed; None: one of the usual size.
+
+    Raises:
+        ResourceError: the machine is busy and `config.require_quiet` is on.
+    """
+    environment = read_environment(*PACKAGES, *(engine for engine in plan.engines if engine != OURS))
+    refuse_busy(environment, config.require_quiet)
+    with _threads_kept(), ExitStack() as stack:
+        torch.set_num_threads(max(int(point["threads"]) for point in plan.points))
+        cases = {case.name: case for case in _build(plan, config, stack)}
+        timings, peaks, ceilings = _measure(cases, config.rounds, probe or SpeedProbe(), progress)
+        rows = [_row(plan, case, timings, peaks, ceilings) for case in cases.values()]
+    work = {
+        "model": plan.source.name,
+        "model_sha256": plan.source.sha256,
+        "shape_sha256": plan.source.shape_sha256,
+        "weights": "stored" if plan.source.folder is not None else f"random, seed {config.seed}",
+        "parameters": plan.parameters,
+        "rounds": config.rounds,
+        "seed": config.seed,
+    }
+    listed = list(ceilings.values())
+    return BenchReport(plan.kind, work, environment, noise(environment, rows), rows, ceilings=listed)
+
+
+def _build(plan: BenchPlan, config: BenchModelConfig, stack: ExitStack) -> list[BenchCase]:
+    """Read or draw the weights, and make every case."""
+    has_peer = TRANSFORMERS in plan.engines
+    if isinstance(config, BenchTrainConfig):
+        model = plan.source.load_to_train(config.seed)
+        cases = TrainCases(model, as_transformers(model) if has_peer else None, config, stack)
+        return [case for point in plan.points for case in cases.build(point)]
+    models: dict[str, tuple[Transformer, Any]] = {}
+    for dtype in dict.fromkeys(str(point["dtype"]) for point in plan.points):
+        model = plan.source.load(dtype, config.seed)
+        models[dtype] = model, as_transformers(model) if has_peer else None
+    made: list[BenchCase] = []
+    for point in plan.points:
+        model, peer = models[str(point["dtype"])]
+        if isinstance(config, BenchPrefillConfig):
+            made += bench_prefill.build(model, peer, point, config)
+        else:
+            assert isinstance(config, BenchDecodeConfig)
+            made += bench_decode.build(model, peer, point, config)
+    return made
+
+
+def _measure(
+    cases: dict[str, BenchCase], rounds: int, probe: SpeedProbe, progress: Progress
+) -> tuple[dict[str, Timing], PeakMemory, dict[tuple[int, str], Ceiling]]:
+    """Timings and peaks by case, and the machine's speed by threads and dtype."""
+    keys = list(dict.fromkeys(_key(case) for case in cases.values()))
+    peaks, runs = PeakMemory(), len(cases) * (rounds + 1)
+    done = count(1)
+
+    def before(name: str) -> None:
+        torch.set_num_threads(_key(cases[name])[0])
+        prepare = cases[name].prepare
+        if prepare is not None:
+            prepare()
+        peaks.begin()
+
+    def after(name: str) -> None:
+        peaks.end(name)
+        progress.update(next(done), runs)
+
+    def after_round(_: int) -> None:
+        probe.measure(keys)
+
+    timings = take_turns(
+        {name: case.run for name, case in cases.items()},
+        rounds,
+        before=before,
+        after=after,
+        after_round=after_round,
+    )
+    return timings, peaks, {key: probe.best(*key) for key in keys}
+
+
+def _row(
+    plan: BenchPlan,
+    case: BenchCase,
+    timings: Mapping[str, Timing],
+    peaks: PeakMemory,
+    ceilings: Mapping[tuple[int, str], Ceiling],
+) -> BenchRow:
+    work, timing, ceiling = case.work, timings[case.name], ceilings[_key(case)]
+    seconds = timing.median_seconds
+    peers = [case_name(engine, case.point) for engine in plan.engines if engine != OURS]
+    moved = None if work.bytes_moved is None else work.bytes_moved / seconds
+    return BenchRow(
+        name=case.name,
+        engine=case.engine,
+        case=case.point,
+        tokens_per_second=work.tokens / seconds,
+        **measured(timing, timings[peers[0]] if peers else None),
+        first_token_seconds=seconds if plan.kind == "prefill" else None,
+        seconds_per_token=seconds / work.tokens if plan.kind == "decode" else None,
+        flops=work.flops,
+        flops_per_second=work.flops / seconds,
+        mfu=work.flops / seconds / ceiling.flops_per_second,
+        bytes_moved=work.bytes_moved,
+        bytes_per_second=moved,
+        mbu=None if moved is None else moved / ceiling.bytes_per_second,
+        memory_bytes=peaks.peaks[case.name],
+    )
+
+
+def _key(case: BenchCase) -> tuple[int, str]:
+    """What the machine's speed depends on."""
+    return int(case.point["threads"]), str(case.point["dtype"])
+
+
+@contextmanager
+def _threads_kept() -> Iterator[None]:
+    """Give the process back the number of threads that it had."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,188 @@
+"""What a bench will measure and take, worked out before any weight is read: the sweep, memory, the peer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import torch
+
+from llmkit.errors import ConfigError, ResourceError
+from llmkit.estimate.kv import kv_cache_bytes
+from llmkit.estimate.parameters import count_parameters
+from llmkit.estimate.weights import predict_weights
+from llmkit.machine import available_memory_bytes
+from llmkit.model.config import ModelConfig
+from llmkit.model.load import DTYPES, dtype_of
+from llmkit.probe.bench import OURS
+from llmkit.probe.config import (
+    AUTO,
+    BenchDecodeConfig,
+    BenchKind,
+    BenchModelConfig,
+    BenchPrefillConfig,
+    BenchTrainConfig,
+)
+from llmkit.probe.machine_speed import STREAM_BYTES
+from llmkit.workflows import bench_decode, bench_prefill, bench_train
+from llmkit.workflows.bench_case import Point, case_name, sweep
+from llmkit.workflows.bench_peer import check_peer
+from llmkit.workflows.bench_report import check_comparable
+from llmkit.workflows.bench_source import BenchSource, open_source
+from llmkit.workflows.generate_model import ONE_THREAD_BYTES
+
+_RUNTIME_BYTES = 300_000_000
+"""Memory of a process that has loaded torch and no model."""
+_WEIGHT_BYTES, _MOMENT_BYTES = 8, 8
+"""Of a parameter in training: weight and gradient, and the optimiser's two moments for each engine."""
+
+
+@dataclass(frozen=True)
+class BenchPlan:
+    """What will be measured, and what it takes."""
+
+    kind: BenchKind
+    source: BenchSource
+    points: list[Point]
+    engines: tuple[str, ...]
+    memory_bytes: int
+    """Predicted: weights, caches and optimiser state, without activations."""
+
+    rounds: int
+
+    @property
+    def parameters(self) -> int:
+        """Of the model."""
+        return count_parameters(self.source.config).total
+
+    def report(self) -> "PlanReport":
+        """For `--dry-run`."""
+        return PlanReport(
+            bench=self.kind,
+            model=self.source.name,
+            parameters=self.parameters,
+            rounds=self.rounds,
+            memory_bytes=self.memory_bytes,
+            cases=[
+                PlannedCase(name=case_name(engine, point), engine=engine, case=point)
+                for point in self.points
+                for engine in self.engines
+            ],
+        )
+
+
+class PlannedCase(msgspec.Struct, frozen=True, kw_only=True):
+    """One case to come, named as its row will be."""
+
+    name: str
+    engine: str
+    case: Point
+
+
+class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The report of `--dry-run`."""
+
+    schema: str = "llmkit.bench-plan/1"
+    bench: BenchKind
+    model: str
+    parameters: int
+    rounds: int
+    memory_bytes: int
+    cases: list[PlannedCase]
+
+
+def plan_bench(
+    model: Path | None, preset: str | None, config: BenchModelConfig, *, baseline: Path | None = None
+) -> BenchPlan:
+    """Resolve the sweep and check everything that can be checked without the weights.
+
+    Args:
+        model: a folder, or a config.json for a shape with random weights.
+        preset: a shape by name, with random weights. One of the two is given.
+        config: a BenchPrefillConfig, BenchDecodeConfig or BenchTrainConfig: which bench it is.
+        baseline: an earlier report to compare with afterwards; read now, so that a wrong one costs no time.
+
+    Raises:
+        UsageError, ConfigError: no model or two, or a case that the model cannot have.
+        MissingError, DataError: no such model or baseline, or a damaged one or another's; no such peer.
+        ResourceError: not enough memory.
+    """
+    check_peer(config.against)
+    source = open_source(model, preset)
+    points = _points(source.config, config)
+    check = {"prefill": bench_prefill, "decode": bench_decode, "train": bench_train}[kind_of(config)].check
+    for point in points:
+        check(source.config, point)
+    if baseline is not None:
+        names = [case_name(OURS, point) for point in points]
+        check_comparable(baseline, kind_of(config), source.shape_sha256, names)
+    engines = (OURS,) if config.against is None else (OURS, config.against)
+    memory = _RUNTIME_BYTES + STREAM_BYTES * 2 + _model_bytes(source.config, config, points, len(engines))
+    available = available_memory_bytes()
+    if available is not None and memory > available:
+        raise ResourceError(
+            f"the sweep takes about {memory:,} bytes of memory (found {available:,} available)",
+            hint="one --dtype at a time, a smaller --depth, or a smaller model",
+        )
+    return BenchPlan(kind_of(config), source, points, engines, memory, config.rounds)
+
+
+def kind_of(config: BenchModelConfig) -> BenchKind:
+    """Which bench a configuration is of."""
+    kinds: dict[type, BenchKind] = {
+        BenchPrefillConfig: "prefill",
+        BenchDecodeConfig: "decode",
+        BenchTrainConfig: "train",
+    }
+    return kinds[type(config)]
+
+
+def _points(model: ModelConfig, config: BenchModelConfig) -> list[Point]:
+    """The sweep, with what was left open resolved as the command itself would; each point once."""
+    sizes: dict[str, tuple[int, ...]]
+    if isinstance(config, BenchPrefillConfig):
+        sizes = {"prompt": config.prompt, "depth": config.depth}
+    elif isinstance(config, BenchDecodeConfig):
+        sizes = {"tokens": config.tokens, "depth": config.depth}
+    else:
+        assert isinstance(config, BenchTrainConfig)
+        sizes = {"batch_rows": config.batch_rows, "seq_len": config.seq_len}
+    points: list[Point] = []
+    for point in sweep({**sizes, "threads": config.threads or (AUTO,), "dtype": config.dtype}):
+        resolved = _resolve(model, kind_of(config), point)
+        if resolved not in points:
+            points.append(resolved)
+    return points
+
+
+def _resolve(model: ModelConfig, kind: BenchKind, point: Point) -> Point:
+    dtype, threads = str(point["dtype"]), point["threads"]
+    if dtype not in (AUTO, *DTYPES):
+        raise ConfigError(f"--dtype {dtype}: no such dtype", hint=f"--dtype {','.join(DTYPES)}")
+    if kind == "train":
+        dtype = bench_train.resolve_dtype(model, dtype)
+        if threads == AUTO:
+            threads = bench_train.resolve_threads(model, int(point["batch_rows"]), int(point["seq_len"]))
+    else:
+        dtype = str(dtype_of(model)).removeprefix("torch.") if dtype == AUTO else dtype
+        if threads == AUTO:
+            small = predict_weights(model, dtype).nbytes < ONE_THREAD_BYTES
+            threads = 1 if small else torch.get_num_threads()
+    return {**point, "threads": threads, "dtype": dtype}
+
+
+def _model_bytes(model: ModelConfig, config: BenchModelConfig, points: list[Point], engines: int) -> int:
+    """Weights once for each dtype, which a peer shares, and what each case keeps."""
+    if isinstance(config, BenchTrainConfig):
+        return count_parameters(model).total * (_WEIGHT_BYTES + _MOMENT_BYTES * engines)
+    positions = bench_prefill if isinstance(config, BenchPrefillConfig) else bench_decode
+    caches = (
+        kv_cache_bytes(
+            model,
+            batch=engines,
+            context=positions.cache_positions(point),
+            bytes_per_value=DTYPES[str(point["dtype"])].itemsize,
+        )
+        for point in points
+    )
+    dtypes = {str(point["dtype"]) for point in points}
+    return sum(predict_weights(model, dtype).nbytes for dtype in dtypes) + sum(caches)

@@ -1,0 +1,79 @@
+"""What every bench does around its measurement: refuse a busy machine, read and compare with a baseline."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from llmkit.errors import DataError, GateFailed, MissingError, ResourceError
+from llmkit.probe.bench import BenchReport, missing_rows, require_comparable, slower_rows
+from llmkit.probe.environment import Environment
+
+
+def refuse_busy(environment: Environment, require_quiet: bool) -> None:
+    """Measure nothing where figures would mean little and quiet is asked for.
+
+    Raises:
+        ResourceError: the machine is busy.
+    """
+    if require_quiet and not environment.quiet:
+        raise ResourceError(
+            f"the machine is busy (load average {environment.load_average:.1f})",
+            hint="wait until it is quiet, or leave out --require-quiet",
+        )
+
+
+def check_comparable(baseline: Path, bench: str, shape_sha256: str, names: Sequence[str]) -> None:
+    """Read a baseline before anything is measured.
+
+    Raises:
+        MissingError, DataError: no such report, or not one that says something of these cases.
+    """
+    earlier = read_report(baseline)
+    with _named(baseline):
+        require_comparable(bench, shape_sha256, names, earlier)
+
+
+def check_baseline(report: BenchReport, baseline: Path, tolerance: float) -> list[str]:
+    """Compare with an earlier report.
+
+    Returns:
+        Names of rows that the baseline does not have, and that were compared with nothing.
+
+    Raises:
+        GateFailed: a row is slower than the baseline by more than `tolerance`, and beyond noise.
+        MissingError, DataError: no such report, or not one that can be compared.
+    """
+    earlier = read_report(baseline)
+    with _named(baseline):
+        slower = slower_rows(report, earlier, tolerance)
+    if slower:
+        raise GateFailed("; ".join(slower), hint=f"the baseline is {baseline}; --fail-slower allows more")
+    return missing_rows(report.own_names, earlier)
+
+
+def read_report(path: Path) -> BenchReport:
+    """A report as `--format json` wrote it.
+
+    Raises:
+        MissingError: no such file.
+        DataError: it is something else.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=BenchReport)
+    except FileNotFoundError:
+        raise MissingError(f"{path}: no such file", hint=f"llmkit bench … --format json > {path}") from None
+    except msgspec.MsgspecError as error:
+        raise DataError(
+            f"{path}: not a report of llmkit bench ({error})", hint="--format json writes one"
+        ) from None
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put a file's name before what is wrong with it."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error.problem}", hint=error.hint) from None

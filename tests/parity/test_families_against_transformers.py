@@ -1,0 +1,148 @@
+"""Names and shapes of every family's tensors, against the model that transformers builds without memory."""
+
+from collections import Counter
+from math import prod
+from typing import Any
+
+import pytest
+import torch
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+from llmkit.estimate.architecture import Architecture
+from llmkit.estimate.read_architecture import FAMILIES, read_architecture
+
+SIZES = {
+    **{"vocab_size": 50, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 6},
+    **{"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6, "max_position_embeddings": 64},
+    **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
+}
+EXPERTS = {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 5}
+LOCAL = {"num_local_experts": 3, "num_experts_per_tok": 2}
+SHARED = {**EXPERTS, "shared_expert_intermediate_size": 7, "mlp_only_layers": [1], "decoder_sparse_step": 2}
+LATENT = {
+    **{"kv_lora_rank": 9, "qk_nope_head_dim": 4, "qk_rope_head_dim": 2, "v_head_dim": 5},
+    **{"n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 5},
+}
+SLIDING = {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 2}
+BIAS = {"attention_bias": True}
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("llama", {}),
+    ("llama", {**BIAS, "mlp_bias": True, "tie_word_embeddings": True}),
+    ("llama", {"head_dim": None, "num_key_value_heads": None}),
+    ("mistral", {}),
+    ("mistral", {"sliding_window": None}),
+    ("qwen2", {"head_dim": 8}),
+    ("qwen2", SLIDING),
+    ("qwen3", {**BIAS, **SLIDING}),
+    ("gpt2", {"n_inner": 20}),
+    ("gpt2", {"tie_word_embeddings": False}),
+    ("mixtral", LOCAL),
+    ("qwen2_moe", {**SHARED, **SLIDING}),
+    ("qwen2_moe", {**EXPERTS, "shared_expert_intermediate_size": 7, "qkv_bias": False}),
+    ("qwen3_moe", {**EXPERTS, **BIAS, "mlp_only_layers": [0, 3]}),
+    ("olmoe", {"num_experts": 3, "num_experts_per_tok": 2}),
+    ("gemma", BIAS),
+    ("gemma2", {}),
+    ("gemma3_text", {"sliding_window_pattern": 3}),
+    ("deepseek_v2", {**LATENT, "q_lora_rank": None, "first_k_dense_replace": 1, "n_shared_experts": 2}),
+    ("deepseek_v2", {**LATENT, **BIAS, "q_lora_rank": 8, "first_k_dense_replace": 0}),
+    ("deepseek_v3", {**LATENT, **BIAS, "q_lora_rank": 8, "n_shared_experts": 1}),
+    ("gpt_oss", LOCAL),
+    ("gpt_oss", {**LOCAL, "attention_bias": False}),
+    (
+        "qwen3_next",
+        {
+            **{"linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 3},
+            **{"linear_value_head_dim": 5, "linear_conv_kernel_dim": 3, **SHARED, **BIAS},
+        },
+    ),
+    ("phi3", {"sliding_window": 16}),
+    ("phi", {"head_dim": 8, "qk_layernorm": True}),
+    ("gpt_neox", {}),
+    ("gpt_neox", {"attention_bias": False, "tie_word_embeddings": True}),
+    ("stablelm", {"use_qkv_bias": True, "qk_layernorm": True}),
+    ("stablelm", {"use_parallel_residual": True}),
+    ("olmo", BIAS),
+    ("olmo2", {}),
+    ("olmo3", BIAS),
+    ("smollm3", {**BIAS, "mlp_bias": True}),
+    ("smollm3", {"use_sliding_window": True, "sliding_window": 16, "no_rope_layer_interval": 2}),
+    ("granite", {**BIAS, "mlp_bias": True}),
+    ("cohere", {"use_qk_norm": True}),
+    ("cohere2", BIAS),
+    ("starcoder2", {"sliding_window": 16}),
+    ("starcoder2", {"use_bias": False, "tie_word_embeddings": False}),
+    ("falcon", {}),
+    ("falcon", {"bias": True, "multi_query": False, "parallel_attn": False, "ffn_hidden_size": 20}),
+    ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1}),
+    (
+        "gemma3n_text",
+        {
+            **{"vocab_size_per_layer_input": 20, "hidden_size_per_layer_input": 3, "num_kv_shared_layers": 1},
+            **{"intermediate_size": [40, 41, 42, 43, 44, 45], "altup_num_inputs": 3, "laurel_rank": 2},
+        },
+    ),
+    ("gemma3n_text", {"altup_correct_scale": False, "num_kv_shared_layers": 0, "altup_num_inputs": 1}),
+    ("mamba", {"state_size": 3, "conv_kernel": 3, "time_step_rank": 4}),
+    ("mamba", {"expand": 3, "use_bias": True, "use_conv_bias": False, "tie_word_embeddings": False}),
+    ("mamba2", {"num_heads": 8, "head_dim": 8, "state_size": 3, "n_groups": 2, "conv_kernel": 3}),
+    ("llama4_text", {**LOCAL, "intermediate_size_mlp": 11, "interleave_moe_layer_step": 2}),
+    ("llama4_text", {**LOCAL, **BIAS, "attention_chunk_size": None, "intermediate_size_mlp": 11}),
+]
+RENAMED = {"block_sparse_moe.": "mlp.", "embed_out.": "lm_head."}
+"""Names of published files, and those that transformers 5 gives them in memory."""
+KINDS = {
+    **{"full": "full_attention", "sliding": "sliding_attention", "chunked": "chunked_attention"},
+    "state": "linear_attention",
+}
+
+
+def expanded(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Every tensor but those of routed experts, by the name it has in memory."""
+    found = {}
+    for tensor in architecture.tensors:
+        name = tensor.name
+        for stored, loaded in RENAMED.items():
+            name = name.replace(stored, loaded)
+        if tensor.part != "experts":
+            for number in range(tensor.copies):
+                found[name.replace("*", str(number))] = tensor.shape
+    return found
+
+
+@pytest.mark.parametrize(("family", "changes"), CASES, ids=[f"{n}-{c[0]}" for n, c in enumerate(CASES)])
+def test_a_family_has_the_tensors_that_transformers_builds(family: str, changes: dict[str, Any]) -> None:
+    known = CONFIG_MAPPING[family]()
+    asked = {name: value for name, value in SIZES.items() if hasattr(known, name)} | changes
+    if family == "falcon":
+        del asked["head_dim"]  # a property there
+    config = CONFIG_MAPPING[family](**asked)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    built = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    routed: Counter[int] = Counter()
+    for name in [name for name in built if ".experts." in name]:
+        routed[int(name.split(".")[2])] += prod(built.pop(name))
+
+    written = config.to_dict()
+    found = read_architecture(written)
+    assert expanded(found) == built
+    assert found.by_part.get("experts", 0) == sum(routed.values())
+    for tensor in found.tensors:
+        if tensor.part == "experts" and tensor.layer is not None:
+            routed[tensor.layer] -= tensor.numel
+    assert not any(routed.values())
+    assert read_architecture(config.to_diff_dict() | {"model_type": family}) == found
+    # older files do not say what each layer is
+    assert (
+        read_architecture({k: v for k, v in written.items() if k not in ("layer_types", "moe_layers")})
+        == found
+    )
+    if kinds := getattr(config, "layer_types", None):
+        own = [KINDS.get(cache.kind, kind) for cache, kind in zip(found.caches, kinds, strict=True)]
+        assert own == list(kinds)
+
+
+def test_every_family_is_compared() -> None:
+    assert {family for family, _ in CASES} == set(FAMILIES)

@@ -1,0 +1,63 @@
+"""The machine's own speed: bytes and operations over seconds of a clock that the test winds."""
+
+from itertools import count
+
+import pytest
+import torch
+
+from llmkit.probe import machine_speed
+from llmkit.probe.machine_speed import SpeedProbe
+
+STREAM = 1 << 16
+
+
+@pytest.fixture
+def threads_kept() -> object:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_figures_are_bytes_and_operations_over_seconds(
+    monkeypatch: pytest.MonkeyPatch, threads_kept: object
+) -> None:
+    # copy 0.5 s, matrix-vector product 0.125 s, then two tries each of two products
+    times = iter([0.5, 0.125, 0.25, 0.0625, 1.0, 2.0])
+    monkeypatch.setattr(machine_speed, "_LONG_SECONDS", 10.0)
+    monkeypatch.setattr(machine_speed, "_seconds", lambda work: next(times))
+    probe = SpeedProbe(stream_bytes=STREAM, sides=(4, 8))
+    probe.measure([(1, "float32")])
+    best = probe.best(1, "float32")
+    assert best.bytes_per_second == max(2 * STREAM / 0.5, STREAM / 0.125)
+    assert best.bytes_source.startswith("matrix-vector product")
+    assert best.flops_per_second == max(2 * 4**3 / 0.0625, 2 * 8**3 / 1.0)
+    assert best.flops_source == "product of 4 x 4"
+
+
+def test_the_best_of_all_times_is_kept(monkeypatch: pytest.MonkeyPatch, threads_kept: object) -> None:
+    pace = count(1)
+    monkeypatch.setattr(machine_speed, "_seconds", lambda work: float(next(pace)))  # ever slower
+    probe = SpeedProbe(stream_bytes=STREAM, sides=(4,))
+    probe.measure([(1, "float32")])
+    first = probe.best(1, "float32")
+    probe.measure([(1, "float32")])
+    assert probe.best(1, "float32") == first
+
+
+def test_no_larger_product_follows_one_that_took_long(
+    monkeypatch: pytest.MonkeyPatch, threads_kept: object
+) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(machine_speed, "_seconds", lambda work: calls.append(work) or 1.0)
+    SpeedProbe(stream_bytes=STREAM, sides=(4, 8, 16)).measure([(1, "float16")])
+    assert len(calls) == 2 + 2
+
+
+def test_every_pair_is_measured_and_threads_are_those_asked_for(threads_kept: object) -> None:
+    probe = SpeedProbe(stream_bytes=STREAM, sides=(8,))
+    pairs = [(1, "float32"), (1, "bfloat16"), (2, "float32")]
+    probe.measure(pairs)
+    found = [probe.best(*pair) for pair in pairs]
+    assert [(one.threads, one.dtype) for one in found] == pairs
+    assert all(one.bytes_per_second > 0 and one.flops_per_second > 0 for one in found)
+    assert found[0].bytes_per_second == found[1].bytes_per_second  # bandwidth knows no dtype

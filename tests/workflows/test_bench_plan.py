@@ -1,0 +1,87 @@
+"""The plan of a bench: what is left open resolved, what cannot be refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+
+from llmkit.errors import ConfigError, DataError, MissingError, ResourceError
+from llmkit.probe.bench import BenchReport, BenchRow
+from llmkit.probe.config import BenchDecodeConfig, BenchPrefillConfig, BenchTrainConfig
+from llmkit.probe.environment import Environment
+from llmkit.workflows import bench_peer, bench_plan
+from llmkit.workflows.bench_plan import kind_of, plan_bench
+
+Build = Callable[..., Path]
+
+
+def test_every_engine_has_every_point() -> None:
+    config = BenchPrefillConfig(prompt=(4, 8), depth=(0, 2), threads=(1,), against="transformers")
+    cases = plan_bench(None, "tiny", config).report().cases
+    assert len(cases) == 8 and len({one.name for one in cases}) == 8
+    assert [one.engine for one in cases[:2]] == ["llmkit", "transformers"]
+
+
+def test_what_is_left_open_is_what_generate_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    points = {
+        name: plan_bench(None, name, BenchDecodeConfig(tokens=(4,))).points[0]
+        for name in ("tiny", "smollm2-135m")
+    }
+    assert (points["tiny"]["threads"], points["tiny"]["dtype"]) == (1, "float32")
+    assert (points["smollm2-135m"]["threads"], points["smollm2-135m"]["dtype"]) == (7, "bfloat16")
+
+
+def test_a_point_that_two_words_mean_is_measured_once() -> None:
+    config = BenchDecodeConfig(tokens=(4,), threads=(1,), dtype=("auto", "float32"))
+    assert len(plan_bench(None, "tiny", config).points) == 1
+
+
+def test_the_kind_is_that_of_the_settings() -> None:
+    kinds = [kind_of(one()) for one in (BenchPrefillConfig, BenchDecodeConfig, BenchTrainConfig)]
+    assert kinds == ["prefill", "decode", "train"]
+
+
+def test_memory_is_weights_once_a_dtype_and_a_cache_a_case(tiny_model: Build) -> None:
+    def memory(**given: object) -> int:
+        return plan_bench(tiny_model_dir, None, BenchPrefillConfig(threads=(1,), **given)).memory_bytes  # type: ignore[arg-type]
+
+    tiny_model_dir = tiny_model()
+    one = memory(prompt=(8,))
+    per_position = 2 * 2 * 1 * 4 * 4  # K and V, 2 layers, 1 head of 4, float32
+    assert memory(prompt=(8,), depth=(0, 2)) - one == 10 * per_position
+    weights = (tiny_model_dir / "model.safetensors").stat().st_size
+    both = memory(prompt=(8,), dtype=("float32", "bfloat16")) - one
+    assert both == pytest.approx(weights / 2, rel=0.5) and both < weights
+
+
+def test_a_sweep_beyond_the_machines_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_plan, "available_memory_bytes", lambda: 1 << 20)
+    with pytest.raises(ResourceError, match="bytes of memory"):
+        plan_bench(None, "tiny", BenchTrainConfig(seq_len=(8,)))
+
+
+def test_an_unknown_dtype_or_a_missing_peer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="int8"):
+        plan_bench(None, "tiny", BenchDecodeConfig(dtype=("int8",)))
+    monkeypatch.setattr(bench_peer, "find_spec", lambda name: None)
+    with pytest.raises(MissingError, match="not installed"):
+        plan_bench(None, "tiny", BenchDecodeConfig(against="transformers"))
+
+
+def test_a_baseline_is_looked_at_before_anything_is_measured(tmp_path: Path) -> None:
+    plan = plan_bench(None, "tiny", BenchDecodeConfig(tokens=(4,), threads=(1,)))
+    row = BenchRow(plan.report().cases[0].name, 1.0, None, 1.0, 0.0, 1.0, None, None)
+    machine = Environment("c", 1, "3", {}, 0.0)
+    report = BenchReport("decode", {"shape_sha256": plan.source.shape_sha256}, machine, None, [row])
+    path = tmp_path / "base.json"
+    path.write_bytes(msgspec.json.encode(report))
+    plan_bench(None, "tiny", BenchDecodeConfig(tokens=(4,), threads=(1,)), baseline=path)
+    with pytest.raises(DataError, match="another shape"):
+        plan_bench(None, "nanogpt-cpu", BenchDecodeConfig(tokens=(4,), threads=(1,)), baseline=path)
+    with pytest.raises(DataError, match="no case such as"):
+        plan_bench(None, "tiny", BenchDecodeConfig(tokens=(5,), threads=(1,)), baseline=path)
+    with pytest.raises(MissingError):
+        plan_bench(None, "tiny", BenchDecodeConfig(tokens=(4,)), baseline=tmp_path / "none")
