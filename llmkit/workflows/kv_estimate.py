@@ -12,8 +12,6 @@ from llmkit.estimate.config import UNKNOWN_CONTEXT, EstimateConfig
 from llmkit.estimate.dtypes import FLOATS, WEIGHT_DTYPES
 from llmkit.estimate.stored import NumbersAlone, Scheme
 from llmkit.estimate.weight_bytes import WeightBytes, weight_bytes
-from llmkit.estimate.weights import stored_weights
-from llmkit.formats.model_folder import read_tensors
 from llmkit.workflows.kv_estimate_models import ModelSources, SizedModel, read_models
 from llmkit.workflows.kv_estimate_report import Attention, KVEstimate
 
@@ -179,6 +177,9 @@ def _with_weights(result: KVEstimate, model: SizedModel, settings: EstimateConfi
         )
         by_format: dict[str, int] | None = dict(formats.most_common())
     elif model.weights_dir is not None and as_stored:
+        from llmkit.estimate.weights import stored_weights
+        from llmkit.formats.model_folder import read_tensors
+
         stored = stored_weights(read_tensors(model.weights_dir).values())
         nbytes, dtype, by_format, source = stored.nbytes, stored.dtype, None, "files"
     else:

@@ -1,4 +1,7 @@
-"""The models that an estimate is asked for: config.json, a folder, a GGUF file, a preset, or flags alone."""
+"""The models that an estimate is asked for: config.json, a folder, a GGUF file, a preset, or flags alone.
+
+Imports stand where they are needed: a plain config.json waits for none of the others.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,12 +13,10 @@ from llmkit.estimate.architecture import Architecture, LayerCache
 from llmkit.estimate.read_architecture import read_architecture
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, read_config
 from llmkit.formats.streams import STDIO
-from llmkit.model.config import ModelConfig
-from llmkit.model.presets import preset
-from llmkit.model.reshape import reshape
 
 if TYPE_CHECKING:
     from llmkit.formats.gguf_header import GgufHeader
+    from llmkit.model.config import ModelConfig
 
 _WHOLE_MODEL = (
     *("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size", "vocab_size"),
@@ -69,6 +70,8 @@ def read_models(sources: ModelSources) -> Iterator[SizedModel]:
         else:
             yield _of_config(path, sources.overrides)
     for name in sources.presets:
+        from llmkit.model.presets import preset
+
         yield _of_ours(name, preset(name, **sources.overrides))
     if not sources.paths and not sources.presets:
         yield _of_flags(sources.overrides)
@@ -85,6 +88,9 @@ def _of_config(path: Path, overrides: Mapping[str, Any]) -> SizedModel:
     where = "stdin" if path == STDIO else str(path / CONFIG if path.is_dir() else path)
     config = read_config(path)
     if overrides:
+        from llmkit.model.config import ModelConfig
+        from llmkit.model.reshape import reshape
+
         return _of_ours(_name(path), reshape(ModelConfig.from_hf(config, source=where), overrides))
     architecture = read_architecture(config, where)
     return SizedModel(
@@ -121,7 +127,7 @@ def _of_gguf(path: Path, overrides: Mapping[str, Any]) -> SizedModel:
     )
 
 
-def _of_ours(name: str | None, config: ModelConfig) -> SizedModel:
+def _of_ours(name: str | None, config: "ModelConfig") -> SizedModel:
     """A model whose shape llmkit made, or changed."""
     return SizedModel(
         name=name,
@@ -138,6 +144,8 @@ def _name(path: Path) -> str | None:
 
 def _of_flags(sizes: Mapping[str, Any]) -> SizedModel:
     """A Llama-shaped model where flags give all of it, else the shape of its cache."""
+    from llmkit.model.config import ModelConfig
+
     if all(name in sizes for name in _WHOLE_MODEL):
         architecture = read_architecture(ModelConfig(dtype="bfloat16", **sizes).to_hf())
         return SizedModel(name=None, architecture=architecture)
@@ -169,7 +177,7 @@ def _of_flags(sizes: Mapping[str, Any]) -> SizedModel:
     )
 
 
-def _cache_alone(config: ModelConfig) -> Architecture:
+def _cache_alone(config: "ModelConfig") -> Architecture:
     """Layers of full attention, and no tensors."""
     layer = LayerCache(
         kind="full",
