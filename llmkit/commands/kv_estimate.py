@@ -32,6 +32,20 @@ SPEED_FLAGS = (
     "users",
     "rate",
 )
+UNREAD = {
+    "train": ("dtype", "kv_dtype", "block_size", "shared_prefix", "window", "prefill_chunk"),
+    "explain": ("prefill_chunk",),
+}
+"""Flags of memory in use that other questions do not read."""
+COMPANIONS = {
+    "qlora": ("lora_rank",),
+    "sequence_parallel": ("tensor_parallel",),
+    "micro_batches": ("pipeline_parallel",),
+    "zero": ("data_parallel",),
+    "utilisation": ("price_per_hour", "prices", "users"),
+    "concurrency": ("users",),
+}
+"""Flags that change nothing without another: one of these."""
 USAGE = "llmkit kv-estimate config.json"
 
 
@@ -177,6 +191,17 @@ def one_mode(params: dict[str, Any]) -> None:
         raise UsageError("a plot is no JSON", hint="llmkit kv-estimate … -c 8k --json, for one context")
     _needs(params, (*TRAINING_FLAGS, "qlora"), ("train",))
     _needs(params, SPEED_FLAGS, ("device", "measure"))
+    _needs(params, ("devices",), ("device",))
+    for mode, names in UNREAD.items():
+        for name in names if params[mode] else ():
+            if params[name] != getattr(Default, name):
+                raise UsageError(f"{_flag(name)} says nothing to --{mode}", hint=f"leave out {_flag(name)}")
+    for name, others in COMPANIONS.items():
+        if params[name] and all(params[other] in (None, 1) for other in others):
+            wanted = " or ".join(map(_flag, others))
+            raise UsageError(f"{_flag(name)} says nothing without {wanted}", hint=f"add {wanted}")
+    if params["price_per_hour"] is not None and params["prices"] is not None:
+        raise UsageError("--price-per-hour and --prices both say a price", hint="leave out one of them")
     if params["rate"] is not None and params["users"] is None:
         raise UsageError("--rate is each user's, and --users is not given", hint="--users 1000 --rate 20")
 
@@ -186,5 +211,9 @@ def _needs(params: dict[str, Any], names: tuple[str, ...], modes: tuple[str, ...
         return
     for name in names:
         if params[name] not in (None, False):
-            flag = name.replace("_", "-")
-            raise UsageError(f"--{flag} says nothing without --{modes[0]}", hint=f"add --{modes[0]}")
+            raise UsageError(f"{_flag(name)} says nothing without --{modes[0]}", hint=f"add --{modes[0]}")
+
+
+def _flag(name: str) -> str:
+    """--no-window is the only one whose default is to be on."""
+    return "--no-window" if name == "window" else f"--{name.replace('_', '-')}"

@@ -10,6 +10,9 @@ from llmkit.commands.values import parse_count
 from llmkit.errors import ConfigError
 from llmkit.estimate.config import UNKNOWN_CONTEXT, Optimizer, Precision, Recompute
 
+_CACHE_ALIASES = {"q8": "q8_0", "q4": "q4_0", "f16": "float16", "bf16": "bfloat16", "f32": "float32"}
+"""What llama.cpp and vLLM call them, or people for short."""
+
 
 def parse_weights(name: str) -> str:
     """The name of a way to store weights.
@@ -30,7 +33,7 @@ def parse_cache(name: str) -> str:
     """
     from llmkit.estimate.cache_dtypes import cache_format
 
-    return _known("--kv-dtype", name.lower(), cache_format)
+    return _known("--kv-dtype", _CACHE_ALIASES.get(name.lower(), name.lower()), cache_format)
 
 
 def _known(flag: str, name: str, read: Callable[[str], object]) -> str:

@@ -42,13 +42,15 @@ def print_speeds(
         this_machine,
     )
 
-    device = this_machine() if flags["measure"] else choose_device(flags["device"], flags["devices"])
+    models = list(read_models(sources))  # before anything is measured
     mfu, mbu, source = flags["mfu"], flags["mbu"], "bound"
     if flags["calibrate"] is not None:
         measured = calibrated(flags["calibrate"])
-        mfu, mbu, source = mfu or measured[0], mbu or measured[1], "calibrated"
+        mfu = measured[0] if mfu is None else mfu
+        mbu, source = measured[1] if mbu is None else mbu, "calibrated"
     elif mfu is not None or mbu is not None:
         source = "given"
+    device = this_machine() if flags["measure"] else choose_device(flags["device"], flags["devices"])
     request = SpeedRequest(
         device=device,
         prompt_tokens=flags["prompt"],
@@ -61,7 +63,7 @@ def print_speeds(
         concurrency=_whole(flags["concurrency"]),
         tokens_per_second_per_user=flags["rate"],
     )
-    estimates = estimate_speeds(sources, settings, request)
+    estimates = estimate_speeds(models, settings, request)
     if as_json:
         print_lines(estimates)
     else:
@@ -105,20 +107,28 @@ def print_training(
 
 
 def print_explanations(sources: ModelSources, settings: EstimateConfig, *, as_json: bool) -> None:
-    """Every formula with its numbers."""
+    """Every formula with its numbers; then GateFailed where they come to more than the memory."""
     from llmkit.commands.kv_estimate_answers import explanation_text
-    from llmkit.workflows.kv_estimate_explain import explain_models
+    from llmkit.workflows.kv_estimate_explain import explain
 
-    explanations = explain_models(sources, settings)
+    models = list(read_models(sources))
+    explanations = [explain(model, settings) for model in models]
     if as_json:
         print_lines(explanations)
     else:
         print("\n\n".join(explanation_text(one, width=text_width()) for one in explanations), flush=True)
+    if settings.memory_bytes is not None:
+        check_fit([estimate(model, settings) for model in models])
 
 
 def print_plots(sources: ModelSources, settings: EstimateConfig) -> None:
-    """A chart for each model, from no text to the context asked for."""
-    print("\n\n".join(_plot(model, settings) for model in read_models(sources)), flush=True)
+    """A chart for each model up to the context asked for; then GateFailed where that does not fit."""
+    charts, longest = [], []
+    for model in read_models(sources):
+        charts.append(_plot(model, settings))
+        longest.append(estimate(model, settings))
+    print("\n\n".join(charts), flush=True)
+    check_fit(longest)
 
 
 def _whole(part: float | None) -> float:
@@ -134,9 +144,12 @@ def _plot(model: SizedModel, settings: EstimateConfig) -> str:
     contexts = sorted({max(1, longest * step // PLOT_POINTS) for step in range(1, PLOT_POINTS + 1)})
     points = []
     for context in contexts:
-        one = estimate(model, replace(settings, context=context))
+        shared = min(settings.shared_prefix, context)
+        one = estimate(model, replace(settings, context=context, shared_prefix=shared))
         points.append((context, one.total_bytes if one.total_bytes is not None else one.kv_bytes))
     what = "weights and KV cache" if model.whole else "KV cache"
+    if settings.prefill_chunk is not None:
+        what = "weights, KV cache and activations"
     title = f"{model.name or model.architecture.model_type or 'KV cache'}: {what} against context"
     chart = memory_chart(points, width=text_width(), height=PLOT_HEIGHT, limit=settings.memory_bytes)
     return f"{title}\n\n{chart}"

@@ -7,6 +7,8 @@ from llmkit.errors import ConfigError
 
 UNKNOWN_CONTEXT = 4096
 """Tokens to assume for a shape that names no context of its own."""
+MOST = 10**18
+"""No memory, text or batch is larger; a number beyond it is a slip."""
 Unknown = Literal["context", "batch", "quant", "parameters"]
 """What an estimate can be solved for."""
 Optimizer = Literal["adamw", "adamw-8bit", "muon", "sgd-momentum"]
@@ -20,7 +22,7 @@ class EstimateConfig:
     """How a model is to be used.
 
     Raises:
-        ConfigError: a number is below 1, or what to solve for needs a memory that is not given.
+        ConfigError: a number is below 1 or beyond reason, or solving lacks the memory to solve for.
     """
 
     context: int | None = None
@@ -47,12 +49,15 @@ class EstimateConfig:
     """What to answer for memory_bytes."""
 
     def __post_init__(self) -> None:
-        for name in ("context", "batch", "memory_bytes", "tensor_parallel", "block_size", "prefill_chunk"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                flag = name.removesuffix("_bytes").replace("_", "-")
-                raise ConfigError(f"{flag} is not at least 1 (found {value})", hint=f"change --{flag}")
+        for name in (
+            *("context", "batch", "memory_bytes", "tensor_parallel", "block_size", "prefill_chunk"),
+            "shared_prefix",
+        ):
+            value, least = getattr(self, name), int(name != "shared_prefix")
+            flag = name.removesuffix("_bytes").replace("_", "-")
+            if value is not None and value < least:
+                raise ConfigError(f"{flag} is not at least {least} (found {value})", hint=f"change --{flag}")
+            if value is not None and value > MOST:
+                raise ConfigError(f"{flag} is more than {MOST:,} (found {value:,})", hint=f"change --{flag}")
         if self.solve is not None and self.memory_bytes is None:
-            raise ConfigError(
-                f"solving for {self.solve} needs to know the memory", hint="--memory 24GiB, or --device h100"
-            )
+            raise ConfigError(f"solving for {self.solve} needs to know the memory", hint="--memory 24GiB")

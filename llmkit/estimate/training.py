@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 
-from llmkit.errors import ConfigError
 from llmkit.estimate.activations import (
     ActivationSettings,
     embedding_activation_bytes,
@@ -22,6 +21,7 @@ from llmkit.estimate.activations import (
 )
 from llmkit.estimate.adapters import adapted_tensors, adapter_values, is_layer_matrix, lora_parameters
 from llmkit.estimate.architecture import Architecture, TensorSpec
+from llmkit.estimate.rank_share import rank_share, require_split
 from llmkit.estimate.training_settings import TrainingSettings
 
 
@@ -79,9 +79,14 @@ def training_memory(architecture: Architecture, settings: TrainingSettings) -> T
     Raises:
         ConfigError: heads or layers cannot be split as asked, or no module is called what lora_modules say.
     """
-    _require_split("num_attention_heads", architecture.num_attention_heads, settings.tensor_parallel)
+    require_split(
+        "num_attention_heads",
+        architecture.num_attention_heads,
+        settings.tensor_parallel,
+        flag="tensor_parallel",
+    )
     pieces = settings.pipeline_parallel * settings.virtual_stages
-    _require_split("num_hidden_layers", architecture.num_hidden_layers, pieces)
+    require_split("num_hidden_layers", architecture.num_hidden_layers, pieces, flag="pipeline_parallel")
     trained = (
         adapted_tensors(architecture, settings.lora_modules)
         if settings.lora_rank
@@ -194,14 +199,14 @@ def _trained_values(architecture: Architecture, settings: TrainingSettings, tens
     """Numbers that one tensor-parallel device trains for a tensor: its share, or that of its adapter."""
     if settings.lora_rank:
         return adapter_values(architecture, tensor, settings.lora_rank, ranks=settings.tensor_parallel)
-    return tensor.numel * _share(architecture, settings, tensor)
+    return tensor.numel * rank_share(architecture, tensor, settings.tensor_parallel)
 
 
 def _frozen_bytes(architecture: Architecture, settings: TrainingSettings, tensor: TensorSpec) -> Fraction:
     held = Fraction(_BYTES[settings.precision].weight)
     if settings.frozen_bits is not None and is_layer_matrix(tensor):
         held = Fraction(settings.frozen_bits) / 8
-    return tensor.numel * _share(architecture, settings, tensor) * held
+    return tensor.numel * rank_share(architecture, tensor, settings.tensor_parallel) * held
 
 
 def _moment_bytes(settings: TrainingSettings, tensor: TensorSpec, moment: int) -> Fraction:
@@ -210,21 +215,6 @@ def _moment_bytes(settings: TrainingSettings, tensor: TensorSpec, moment: int) -
     if settings.optimizer == "adamw" or (settings.optimizer == "muon" and not is_layer_matrix(tensor)):
         return Fraction(2 * moment)
     return Fraction(moment)
-
-
-def _share(architecture: Architecture, settings: TrainingSettings, tensor: TensorSpec) -> Fraction:
-    """The part of a tensor that one tensor-parallel device has, Megatron's way."""
-    ranks = settings.tensor_parallel
-    if tensor.module in ("router", "q_a_proj", "kv_a_proj") or not (
-        tensor.linear or tensor.module == "embed_tokens"
-    ):
-        return Fraction(1)
-    queries, keys = architecture.num_attention_heads, architecture.num_key_value_heads
-    if tensor.module in ("k_proj", "v_proj"):  # a head is never cut: where ranks are more, it is copied
-        return Fraction(1, min(ranks, keys))
-    if tensor.module == "qkv_proj":
-        return (Fraction(queries, ranks) + Fraction(2 * keys, min(ranks, keys))) / (queries + 2 * keys)
-    return Fraction(1, ranks)
 
 
 def _stage_of(architecture: Architecture, settings: TrainingSettings, tensor: TensorSpec) -> int:
@@ -240,11 +230,3 @@ def _stage_of_layer(architecture: Architecture, settings: TrainingSettings, laye
 
 def _summed(tensors: Iterable[TensorSpec], value: Callable[[TensorSpec], Fraction]) -> Fraction:
     return sum(map(value, tensors), Fraction(0))
-
-
-def _require_split(name: str, count: int, parts: int) -> None:
-    if count % parts:
-        raise ConfigError(
-            f"{name} ({count}) is not a multiple of what it is split into ({parts})",
-            hint="change tensor_parallel" if "heads" in name else "change pipeline_parallel",
-        )

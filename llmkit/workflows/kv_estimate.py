@@ -1,11 +1,11 @@
 """Memory of models in use: weights, KV cache, activations, and whether they fit."""
 
-import math
 from collections import Counter
 
 from msgspec.structs import replace
 
 from llmkit.errors import ConfigError, GateFailed, UsageError
+from llmkit.estimate.architecture import Architecture
 from llmkit.estimate.cache import cache_bytes, largest_batch, largest_context
 from llmkit.estimate.cache_settings import CacheSettings
 from llmkit.estimate.config import UNKNOWN_CONTEXT, EstimateConfig
@@ -14,9 +14,6 @@ from llmkit.estimate.stored import NumbersAlone, Scheme
 from llmkit.estimate.weight_bytes import WeightBytes, weight_bytes
 from llmkit.workflows.kv_estimate_models import ModelSources, SizedModel, read_models
 from llmkit.workflows.kv_estimate_report import Attention, KVEstimate
-
-COPIED_PARTS = ("norms", "router", "positions")
-"""Parts that every tensor-parallel device has whole; the others are split."""
 
 
 def estimate_models(sources: ModelSources, settings: EstimateConfig) -> list[KVEstimate]:
@@ -45,11 +42,13 @@ def estimate(model: SizedModel, settings: EstimateConfig) -> KVEstimate:
 
     Raises:
         DataError: the header of a file of weights is damaged.
-        ConfigError: a dtype cannot hold this model, or heads cannot be split as asked.
-        UsageError: memory is given, and weights that are to fit are not known.
+        ConfigError: a dtype cannot hold this model, heads cannot be split as asked, or a shared prefix is
+            longer than the text.
+        UsageError: memory or activations are asked for, and the weights are not known.
     """
     shape, batch = model.architecture, settings.batch
     context = context_of(model, settings)
+    _require_possible(model, settings, context)
     cache = cache_settings(model, settings)
     held = cache_bytes(shape, cache, context=context, batch=batch)
     result = KVEstimate(
@@ -73,9 +72,10 @@ def estimate(model: SizedModel, settings: EstimateConfig) -> KVEstimate:
     )
     if model.whole:
         result = _with_weights(result, model, settings)
-    elif settings.memory_bytes is not None:
+    elif settings.memory_bytes is not None or settings.prefill_chunk is not None:
+        flag = "--memory" if settings.memory_bytes is not None else "--prefill-chunk"
         raise UsageError(
-            "--memory needs the weights too, which these flags leave open",
+            f"{flag} needs the weights too, which these flags leave open",
             hint="add --hidden-size, --intermediate-size, --heads and --vocab-size, or name a config.json",
         )
     if settings.memory_bytes is None:
@@ -142,10 +142,34 @@ def _named(name: str) -> Scheme:
     return parse_scheme(name)
 
 
-def bytes_on_a_device(weights: WeightBytes, devices: int) -> int:
-    """What one of some tensor-parallel devices holds of the weights."""
-    copied = sum(nbytes for part, nbytes in weights.by_part.items() if part in COPIED_PARTS)
-    return copied + math.ceil((weights.nbytes - copied) / devices)
+def _require_possible(model: SizedModel, settings: EstimateConfig, context: int) -> None:
+    """Refuse what no engine does: heads cut unequally, or a prefix beyond the text."""
+    shape, ranks = model.architecture, settings.tensor_parallel
+    if ranks > 1:
+        from llmkit.estimate.rank_share import require_split
+
+        few, many = sorted((shape.num_key_value_heads, ranks))
+        if model.heads_known:
+            require_split("num_attention_heads", shape.num_attention_heads, ranks, flag="--tensor-parallel")
+        if few and many % few:
+            raise ConfigError(
+                f"{shape.num_key_value_heads} key/value heads cannot be split over {ranks} devices, "
+                "nor copied to as many each",
+                hint="change --tensor-parallel",
+            )
+    if settings.shared_prefix > context:
+        raise ConfigError(
+            f"a shared prefix of {settings.shared_prefix:,} tokens is longer than the context of {context:,}",
+            hint="change --shared-prefix or --context",
+        )
+
+
+def _on_a_device(shape: Architecture, weights: WeightBytes, ranks: int) -> int:
+    if ranks == 1:
+        return weights.nbytes
+    from llmkit.estimate.rank_share import rank_weight_bytes
+
+    return rank_weight_bytes(shape, weights, ranks)
 
 
 def _with_weights(result: KVEstimate, model: SizedModel, settings: EstimateConfig) -> KVEstimate:
@@ -185,14 +209,15 @@ def _with_weights(result: KVEstimate, model: SizedModel, settings: EstimateConfi
     else:
         scheme = scheme_of(model, settings)
         predicted = weight_bytes(shape, scheme)
-        nbytes, dtype = bytes_on_a_device(predicted, settings.tensor_parallel), scheme.name
+        nbytes, dtype = _on_a_device(shape, predicted, settings.tensor_parallel), scheme.name
         by_format, source = predicted.formats, "config"
+    whole_bytes = nbytes if source == "files" else predicted.nbytes
     return replace(
         result,
         dtype=dtype,
         weights_bytes=nbytes,
         weights_bytes_by_format=by_format if settings.tensor_parallel == 1 else None,
-        bits_per_weight=8 * nbytes * settings.tensor_parallel / shape.parameters,
+        bits_per_weight=8 * whole_bytes / shape.parameters,
         weights_source=source,
         total_bytes=nbytes + result.kv_bytes + (activations or 0),
     )

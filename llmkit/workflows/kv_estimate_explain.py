@@ -37,10 +37,11 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 def explain_models(sources: ModelSources, settings: EstimateConfig) -> list[Explanation]:
     """The estimate of each model, taken apart; raises what `estimate` does."""
-    return [_explain(model, settings) for model in read_models(sources)]
+    return [explain(model, settings) for model in read_models(sources)]
 
 
-def _explain(model: SizedModel, settings: EstimateConfig) -> Explanation:
+def explain(model: SizedModel, settings: EstimateConfig) -> Explanation:
+    """The estimate of one model, taken apart; raises what `estimate` does."""
     one = estimate(model, settings)
     weights: list[ExplainedLine] = []
     if one.weights_bytes is not None and one.parameters is not None:

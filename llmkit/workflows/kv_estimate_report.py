@@ -36,7 +36,7 @@ class SpeedEstimate(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_second: float
     """Of the whole batch."""
     sessions: int | None
-    """Sequences of this context that fit 90 % of the device's memory."""
+    """Sequences of this context that fit memory_bytes: 90 % of the device's, unless another is asked for."""
 
 
 class CostEstimate(msgspec.Struct, frozen=True, kw_only=True):

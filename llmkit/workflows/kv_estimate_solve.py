@@ -1,6 +1,5 @@
 """The unknown of an estimate: how long, how many, how narrow, or how large a model the memory allows."""
 
-import math
 from dataclasses import replace as with_settings
 
 import msgspec
@@ -13,6 +12,9 @@ from llmkit.workflows.kv_estimate_report import KVEstimate
 
 LADDER = ("float32", "bfloat16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m", "q2_k")
 """Ways to store weights, wide to narrow: the floats, and the GGUF files that llama.cpp users choose among."""
+
+
+_WORDS = {"context": "context", "batch": "batch", "quant": "format", "parameters": "number of parameters"}
 
 
 class Rung(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +70,7 @@ def check_solved(solutions: list[Solution]) -> None:
     for one in solutions:
         if one.answer is None and not one.unbounded:
             raise GateFailed(
-                f"{one.model or 'the model'}: no {one.unknown} fits {one.memory_bytes:,} bytes",
+                f"{one.model or 'the model'}: no {_WORDS[one.unknown]} fits {one.memory_bytes:,} bytes",
                 hint="more memory, or less of what is given: --context, --batch, --dtype, --kv-dtype",
             )
 
@@ -83,7 +85,8 @@ def solve(model: SizedModel, settings: EstimateConfig) -> Solution:
     unknown, memory = settings.solve, settings.memory_bytes
     if unknown is None or memory is None:
         raise UsageError("nothing to solve for", hint="--memory 24GiB --solve context")
-    given = {"context": settings.context, "quant": settings.dtype}.get(unknown)
+    batch = settings.batch if settings.batch > 1 else None
+    given = {"context": settings.context, "batch": batch, "quant": settings.dtype}.get(unknown)
     if given is not None:
         flag = "dtype" if unknown == "quant" else unknown
         raise UsageError(f"--{flag} is given, and --solve asks for it", hint=f"leave out --{flag}")
@@ -95,9 +98,8 @@ def solve(model: SizedModel, settings: EstimateConfig) -> Solution:
         return _bounded(answers, "context", one.largest_context)
     if unknown == "batch":
         return _bounded(answers, "batch", one.largest_batch)
-    bits = one.bits_per_weight or 0.0
     room = memory - one.kv_bytes - (one.activations_bytes or 0)
-    most = math.floor(room * 8 * settings.tensor_parallel / bits) if room > 0 else None
+    most = room * (one.parameters or 0) // (one.weights_bytes or 1) if room > 0 else None
     return msgspec.structs.replace(answers, parameters=most)
 
 

@@ -1,5 +1,6 @@
 """Speed, cost and fleet: what a model does on a device, and what its tokens cost there."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -8,7 +9,7 @@ from typing import Literal
 from msgspec.structs import replace as with_fields
 
 from llmkit.errors import ConfigError, UsageError
-from llmkit.estimate.config import EstimateConfig
+from llmkit.estimate.config import MOST, EstimateConfig
 from llmkit.estimate.cost import (
     FleetSettings,
     cost_per_million_tokens,
@@ -22,7 +23,7 @@ from llmkit.estimate.weight_bytes import weight_bytes
 from llmkit.machine import available_memory_bytes
 from llmkit.workflows.bench_report import read_report
 from llmkit.workflows.kv_estimate import cache_settings, estimate, scheme_of
-from llmkit.workflows.kv_estimate_models import ModelSources, SizedModel, read_models
+from llmkit.workflows.kv_estimate_models import SizedModel
 from llmkit.workflows.kv_estimate_report import CostEstimate, FleetEstimate, KVEstimate, SpeedEstimate
 
 MEMORY_FRACTION = 0.9
@@ -32,7 +33,12 @@ _MEASUREMENTS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedRequest:
-    """A device, how much of it is reached, and what an hour of it costs."""
+    """A device, how much of it is reached, and what an hour of it costs.
+
+    Raises:
+        ConfigError: a number is out of range.
+        UsageError: users without a rate, or a rate without users.
+    """
 
     device: Device
     prompt_tokens: int | None = None
@@ -47,6 +53,24 @@ class SpeedRequest:
     tokens_per_second_per_user: float | None = None
 
     def __post_init__(self) -> None:
+        for name, flag in (
+            *(("mfu", "--mfu"), ("mbu", "--mbu"), ("utilisation", "--utilisation")),
+            ("concurrency", "--concurrency"),
+        ):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(
+                    f"{flag} is not above 0 and at most 1 (found {getattr(self, name):g})",
+                    hint=f"change {flag}: 0.5 is half",
+                )
+        for name, flag in (
+            *(("prompt_tokens", "--prompt"), ("price_per_hour", "--price-per-hour"), ("users", "--users")),
+            ("tokens_per_second_per_user", "--rate"),
+        ):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < MOST:
+                raise ConfigError(
+                    f"{flag} is not above 0 and below {MOST:g} (found {value:g})", hint=f"change {flag}"
+                )
         if (self.users is None) != (self.tokens_per_second_per_user is None):
             raise UsageError(
                 "a fleet needs both users and the tokens a second that each is to get",
@@ -84,11 +108,11 @@ def memory_of(device: Device, settings: EstimateConfig) -> EstimateConfig:
 
 
 def estimate_speeds(
-    sources: ModelSources, settings: EstimateConfig, request: SpeedRequest
+    models: Iterable[SizedModel], settings: EstimateConfig, request: SpeedRequest
 ) -> list[KVEstimate]:
     """The memory of each model with its speed and cost; raises what `estimate` and `roofline` do."""
     settings = memory_of(request.device, settings)
-    return [_estimate(model, settings, request) for model in read_models(sources)]
+    return [_estimate(model, settings, request) for model in models]
 
 
 def _estimate(model: SizedModel, settings: EstimateConfig, request: SpeedRequest) -> KVEstimate:
@@ -98,6 +122,11 @@ def _estimate(model: SizedModel, settings: EstimateConfig, request: SpeedRequest
             hint="add --hidden-size, --intermediate-size, --heads and --vocab-size, or name a config.json",
         )
     one = estimate(model, settings)
+    if request.prompt_tokens is not None and request.prompt_tokens > one.context:
+        raise ConfigError(
+            f"a prompt of {request.prompt_tokens:,} tokens is longer than the context of {one.context:,}",
+            hint=f"--context {request.prompt_tokens} or more: it counts prompt and output",
+        )
     asked = _settings(model, one, settings, request)
     found = roofline(model.architecture, request.device, asked)
     return with_fields(
@@ -120,6 +149,7 @@ def _settings(
         cache=cache_settings(model, settings),
         part_bytes=as_predicted.by_part,
         weight_bytes=(one.weights_bytes or 0) * settings.tensor_parallel,
+        compute_dtype=_compute_dtype(model, settings, request.device),
         mfu=request.mfu,
         mbu=request.mbu,
         memory_fraction=1.0,  # memory_bytes is what may be filled
@@ -128,9 +158,15 @@ def _settings(
     )
 
 
+def _compute_dtype(model: SizedModel, settings: EstimateConfig, device: Device) -> str | None:
+    """A float32 model is computed in float32 where the device's rate for it is known; else None: 16 bits."""
+    dtype = settings.dtype or model.architecture.dtype.removeprefix("torch.")
+    return "fp32" if dtype == "float32" and "fp32" in device.flops else None
+
+
 def _speed(one: KVEstimate, request: SpeedRequest, asked: RooflineSettings, found: Roofline) -> SpeedEstimate:
     device = request.device
-    peak = device.peak()
+    peak = device.peak(asked.compute_dtype)
     return SpeedEstimate(
         device=device.name,
         device_memory_bytes=device.memory_bytes,

@@ -18,7 +18,12 @@ def test_every_command_of_the_table_has_a_page(pages: dict[str, CommandPage]) ->
 
 def test_a_command_in_a_group_has_a_page_of_its_own(pages: dict[str, CommandPage]) -> None:
     assert pages["llmkit-bench-tokenize"].command == "llmkit bench tokenize"
-    assert [name for name, _ in pages["llmkit-bench"].subcommands] == ["prefill", "decode", "train", "tokenize"]
+    assert [name for name, _ in pages["llmkit-bench"].subcommands] == [
+        "prefill",
+        "decode",
+        "train",
+        "tokenize",
+    ]
 
 
 def test_flags_tell_their_names_values_choices_and_defaults(pages: dict[str, CommandPage]) -> None:

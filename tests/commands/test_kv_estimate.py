@@ -166,3 +166,28 @@ def test_the_report_is_whole_before_the_gate_speaks(shell: Callable[..., Any]) -
     done = shell("llmkit kv-estimate --preset llama-2-7b --memory 1GiB --json | cat")
     assert done.status == 1 and json.loads(done.out)["fits"] is False
     assert len(done.err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--train", "--dtype", "nf4"), "--dtype says nothing to --train"),
+        (("--train", "--no-window"), "--no-window says nothing to --train"),
+        (("--train", "--kv-dtype", "fp8"), "--kv-dtype says nothing to --train"),
+        (("--explain", "--prefill-chunk", 64), "--prefill-chunk says nothing to --explain"),
+        (("--train", "--qlora"), "--qlora says nothing without --lora-rank"),
+        (("--train", "--zero", 3), "--zero says nothing without --data-parallel"),
+        (("--train", "--micro-batches", 3), "--micro-batches says nothing without --pipeline-parallel"),
+        (("--train", "--sequence-parallel"), "--sequence-parallel says nothing without --tensor-parallel"),
+        (("--devices", "none.toml"), "--devices says nothing without --device"),
+        (("--device", "h100", "--utilisation", 2), "--utilisation says nothing without"),
+        (("--device", "h100", "--concurrency", 0.5), "--concurrency says nothing without --users"),
+        (("--device", "h100", "--price-per-hour", 2, "--prices", "x"), "both say a price"),
+    ],
+)
+def test_a_flag_that_would_change_nothing_is_refused(
+    llmkit_run: Run, flags: tuple[object, ...], says: str
+) -> None:
+    done = llmkit_run("kv-estimate", "--preset", "llama-2-7b", *flags)
+    assert (done.status, done.out, len(done.err.splitlines())) == (2, b"", 2)
+    assert says in done.err

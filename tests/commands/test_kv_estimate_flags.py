@@ -11,6 +11,7 @@ from llmkit.errors import ConfigError
 
 def test_a_name_that_is_not_known_is_refused_with_the_hint() -> None:
     assert (parse_weights("Q4_K_M"), parse_cache("Q8_0")) == ("q4_k_m", "q8_0")
+    assert [parse_cache(name) for name in ("q8", "bf16", "F16")] == ["q8_0", "bfloat16", "float16"]
     with pytest.raises(ConfigError, match=r"--dtype: no way .* 'q4_k_n'") as weights:
         parse_weights("q4_k_n")
     assert "did you mean q4_k_" in weights.value.hint

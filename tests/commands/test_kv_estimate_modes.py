@@ -115,3 +115,14 @@ def test_flags_that_ask_for_nothing_are_refused(llmkit_run: Run, flags: list[str
     done = llmkit_run(*LLAMA, *flags)
     assert (done.status, done.out) == (2, b"")
     assert says in done.err and len(done.err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("question", ["--explain", "--plot"])
+def test_formulas_and_charts_have_the_gate_too(llmkit_run: Run, question: str) -> None:
+    done = llmkit_run(*LLAMA, question, "--memory", "1GiB")
+    assert done.status == 1 and done.out and "does not fit 1,073,741,824 bytes" in done.err
+    assert llmkit_run(*LLAMA, question, "--memory", "24GiB").status == 0
+
+
+def test_a_chart_starts_inside_a_shared_prefix(llmkit_run: Run) -> None:
+    assert llmkit_run(*LLAMA, "--plot", "-c", "4k", "--shared-prefix", "3k").status == 0

@@ -6,7 +6,7 @@ from typing import Any
 from llmkit.commands.kv_estimate_speed_text import speed_lines
 from llmkit.estimate.config import EstimateConfig
 from llmkit.workflows.kv_estimate import estimate_models
-from llmkit.workflows.kv_estimate_models import ModelSources
+from llmkit.workflows.kv_estimate_models import ModelSources, read_models
 from llmkit.workflows.kv_estimate_speed import SpeedRequest, choose_device, estimate_speeds
 
 MODEL = ModelSources(presets=("llama-2-7b",))
@@ -16,7 +16,7 @@ def _text(
     device: str, table: Path | None = None, settings: EstimateConfig | None = None, **request: Any
 ) -> str:
     asked = SpeedRequest(device=choose_device(device, table), **request)
-    (one,) = estimate_speeds(MODEL, settings or EstimateConfig(), asked)
+    (one,) = estimate_speeds(read_models(MODEL), settings or EstimateConfig(), asked)
     lines = speed_lines(one, 80)
     assert max(map(len, lines)) <= 80
     return " ".join(" ".join(lines).split())

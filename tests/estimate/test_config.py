@@ -19,3 +19,10 @@ def test_a_number_below_1_names_its_flag(wrong: dict[str, int], flag: str) -> No
     with pytest.raises(ConfigError, match=f"^{flag} is not at least 1") as caught:
         EstimateConfig(**wrong)
     assert caught.value.hint == f"change --{flag}"
+
+
+@pytest.mark.parametrize("name", ["context", "batch", "tensor_parallel", "shared_prefix"])
+def test_a_number_beyond_reason_names_its_flag(name: str) -> None:
+    flag = name.replace("_", "-")
+    with pytest.raises(ConfigError, match=f"^{flag} is more than"):
+        EstimateConfig(**{name: 10**30})  # type: ignore[arg-type]

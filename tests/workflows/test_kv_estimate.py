@@ -240,3 +240,26 @@ def test_a_gguf_file_is_what_its_header_says(tmp_path: Path) -> None:
     assert one.kv_bytes == 8 * 2 * 2 * 8 * 2
     with pytest.raises(UsageError, match="do not change a file"):
         _estimate(paths=(path,), overrides={"num_hidden_layers": 2})
+
+
+@pytest.mark.parametrize("ranks", [3, 12, 64, 1_000_000])
+def test_heads_that_devices_cannot_share_equally_are_refused(ranks: int) -> None:
+    with pytest.raises(ConfigError, match=r"num_attention_heads \(32\)"):
+        _estimate(EstimateConfig(tensor_parallel=ranks), overrides=LLAMA_3_8B)
+    cache = {"num_hidden_layers": 2, "num_key_value_heads": 8, "head_dim": 4}
+    if ranks % 8:
+        with pytest.raises(ConfigError, match="8 key/value heads cannot be split"):
+            _estimate(EstimateConfig(tensor_parallel=ranks), overrides=cache)
+
+
+def test_copies_on_several_devices_are_no_wider_weights() -> None:
+    one = _estimate(EstimateConfig(tensor_parallel=16), overrides=LLAMA_3_8B)
+    assert one.bits_per_weight == 16.0
+
+
+def test_a_prefix_longer_than_the_text_and_activations_of_no_model_are_refused() -> None:
+    with pytest.raises(ConfigError, match="shared prefix of 9,000 tokens is longer"):
+        _estimate(EstimateConfig(context=8192, shared_prefix=9000), overrides=LLAMA_3_8B)
+    cache = {"num_hidden_layers": 2, "num_key_value_heads": 1, "head_dim": 4}
+    with pytest.raises(UsageError, match="--prefill-chunk needs the weights"):
+        _estimate(EstimateConfig(prefill_chunk=64), overrides=cache)

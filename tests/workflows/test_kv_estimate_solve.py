@@ -58,10 +58,11 @@ def test_parameters_fill_what_the_cache_leaves() -> None:
 
 
 def test_nothing_that_fits_is_a_gate_and_no_answer() -> None:
-    for unknown in ("context", "batch", "quant", "parameters"):
+    words = {"context": "context", "batch": "batch", "quant": "format", "parameters": "number of parameters"}
+    for unknown, word in words.items():
         one = _solve(solve=unknown, memory_bytes=1 << 20)
         assert one.answer is None and not one.unbounded
-        with pytest.raises(GateFailed, match=f"llama-2-7b: no {unknown} fits 1,048,576 bytes"):
+        with pytest.raises(GateFailed, match=f"llama-2-7b: no {word} fits 1,048,576 bytes"):
             check_solved([one])
     check_solved([_solve(solve="batch")])
 
@@ -91,3 +92,8 @@ def test_a_cache_that_does_not_grow_is_unbounded(tmp_path: Path) -> None:
     settings = EstimateConfig(memory_bytes=MEMORY, solve="context", window=False)
     (bounded,) = solve_models(ModelSources(paths=(path,)), settings)
     assert not bounded.unbounded and bounded.context
+
+
+def test_a_batch_that_is_given_is_not_solved_for() -> None:
+    with pytest.raises(UsageError, match="--batch is given"):
+        _solve(solve="batch", batch=5)

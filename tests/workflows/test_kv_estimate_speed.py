@@ -10,7 +10,7 @@ import pytest
 from llmkit.errors import ConfigError, MissingError, UsageError
 from llmkit.estimate.config import EstimateConfig
 from llmkit.probe.environment import read_environment
-from llmkit.workflows.kv_estimate_models import ModelSources
+from llmkit.workflows.kv_estimate_models import ModelSources, read_models
 from llmkit.workflows.kv_estimate_report import KVEstimate
 from llmkit.workflows.kv_estimate_speed import (
     SpeedRequest,
@@ -29,7 +29,7 @@ LLAMA_3_8B = {
 
 def _speed(device: str = "h100", settings: EstimateConfig | None = None, **request: Any) -> KVEstimate:
     (one,) = estimate_speeds(
-        ModelSources(overrides=LLAMA_3_8B),
+        read_models(ModelSources(overrides=LLAMA_3_8B)),
         settings or EstimateConfig(context=8192),
         SpeedRequest(device=choose_device(device, None), **request),
     )
@@ -132,3 +132,34 @@ def test_a_bench_calibrates_by_the_medians_of_its_own_rows(tmp_path: Path) -> No
     write({})
     with pytest.raises(ConfigError, match="no row says MFU or MBU"):
         calibrated(path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "flag"),
+    [
+        *(({"utilisation": 2.0}, "--utilisation"), ({"mfu": 0.0}, "--mfu"), ({"mbu": -1.0}, "--mbu")),
+        *(({"price_per_hour": float("inf")}, "--price-per-hour"), ({"prompt_tokens": 0}, "--prompt")),
+        ({"users": 3, "tokens_per_second_per_user": float("nan")}, "--rate"),
+    ],
+)
+def test_a_number_out_of_range_names_its_flag(wrong: dict[str, Any], flag: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{flag} is not above 0"):
+        _speed(**wrong)
+
+
+def test_a_prompt_is_part_of_the_context() -> None:
+    with pytest.raises(ConfigError, match="prompt of 8,193 tokens is longer than the context of 8,192"):
+        _speed(prompt_tokens=8193)
+
+
+def test_a_float32_model_is_computed_in_float32_where_the_rate_is_known(tmp_path: Path) -> None:
+    table = tmp_path / "devices.toml"
+    table.write_text("[both]\nbandwidth_gb_s = 10\ntflops = { bf16 = 4, fp32 = 1 }\n")
+    request = SpeedRequest(device=choose_device("both", table))
+    rates = []
+    for dtype in ("float32", "bfloat16"):
+        models = read_models(ModelSources(overrides=LLAMA_3_8B))
+        (one,) = estimate_speeds(models, EstimateConfig(context=128, dtype=dtype), request)
+        assert one.speed is not None
+        rates.append((one.speed.compute_dtype, one.speed.flops_per_second))
+    assert rates == [("fp32", 1e12), ("bf16", 4e12)]

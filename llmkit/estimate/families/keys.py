@@ -40,6 +40,8 @@ FOREIGN = {
 """Refused when set, whatever the family."""
 MOST = 10_000
 """Beyond this a number of layers is a damaged file."""
+LARGEST = 2**31 - 1
+"""Beyond this any size is."""
 
 Switch = bool | str | tuple[str, bool]
 """Yes, no, or the key that says so: false where absent, or what stands beside it."""
@@ -170,4 +172,6 @@ class Keys:
             self.wrong(name, f"a whole number from {least}")
         if value > MOST and name in ("num_hidden_layers", "n_layer"):
             self.wrong(name, f"a possible number, which ends at {MOST}")
+        if value > LARGEST:
+            self.wrong(name, f"a possible number, which ends at {LARGEST}")
         return value

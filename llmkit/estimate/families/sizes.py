@@ -42,8 +42,9 @@ def read_sizes(keys: Keys, defaults: Defaults) -> Sizes:
     """
     hidden_size = keys.whole("hidden_size")
     heads = keys.whole("num_attention_heads", default=defaults.heads)
-    kv_heads = keys.optional("num_key_value_heads", defaults.kv_heads) or heads
-    if heads % kv_heads:
+    stated = keys.count("num_key_value_heads", defaults.kv_heads or heads)
+    kv_heads = heads if keys.config.get("num_key_value_heads", 0) is None else stated
+    if not kv_heads or heads % kv_heads:
         keys.wrong("num_key_value_heads", f"a divisor of num_attention_heads, {heads}")
     return Sizes(
         hidden_size=hidden_size,

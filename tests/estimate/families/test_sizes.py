@@ -71,3 +71,14 @@ def test_weights_are_of_the_dtype_that_the_file_says_or_float32(written: dict[st
     found = assemble(keys, read({}), sheet, (), tied=True, mlp_width=9)
     assert found.dtype == dtype
     assert (found.model_type, found.parameters, found.tied_head, found.mlp_width) == ("llama", 32, True, 9)
+
+
+def test_no_key_heads_at_all_are_refused_and_null_is_one_for_each_head() -> None:
+    assert read({"num_key_value_heads": None}, Defaults(max_positions=8, kv_heads=4)).kv_heads == 8
+    with pytest.raises(ConfigError, match=r"num_key_value_heads is not a divisor .*found 0"):
+        read({"num_key_value_heads": 0})
+
+
+def test_a_size_beyond_reason_is_refused() -> None:
+    with pytest.raises(ConfigError, match="hidden_size is not a possible number"):
+        read({"hidden_size": 8 * 10**29})
