@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BenchFormat = Literal["md", "jsonl", "csv", "json"]
 Column = tuple[str, "Callable[[BenchRow], str]"]
 
-_SHARED: tuple[Column, ...] = (("spread", lambda row: f"±{row.spread:.1%}"),)
+_SHARED: tuple[Column, ...] = (("spread", lambda row: "" if len(row.seconds) == 1 else f"±{row.spread:.1%}"),)
 _TOKENS: Column = ("tokens/s", lambda row: _digits(row.tokens_per_second))
 _MFU: Column = ("MFU", lambda row: _share(row.mfu))
 _COLUMNS: Mapping[str, tuple[Column, ...]] = {

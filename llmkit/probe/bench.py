@@ -1,6 +1,6 @@
 """Rows of a measurement beside a peer, and whether they are slower than an earlier report."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -10,6 +10,13 @@ from llmkit.probe.environment import QUIET_SPREAD, Environment
 from llmkit.probe.timing import Timing, median_ratio
 
 OURS = "llmkit"
+_SAME_WORK = {
+    "shape_sha256": "a model of another shape",
+    "tokenizer_sha256": "another tokenizer",
+    "documents": "other text",
+    "bytes": "other text",
+}
+"""What two reports must have in common, or lack both, and what is said where they do not."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,8 @@ def noise(environment: Environment, rows: list[BenchRow]) -> str | None:
     """Why these figures should not be trusted, or None where the machine was quiet and the rounds agree."""
     if not environment.quiet:
         return f"load average {environment.load_average:.1f} on {environment.cores} cores before the start"
+    if any(len(row.seconds) == 1 for row in rows):
+        return "a single round has no spread"
     worst = max(rows, key=lambda row: row.spread)
     if worst.spread > QUIET_SPREAD:
         return f"{worst.name} spreads by {worst.spread:.0%} from round to round"
@@ -130,13 +139,14 @@ def slower_rows(report: BenchReport, baseline: BenchReport, tolerance: float) ->
     """llmkit's rows that are slower than the baseline, each as a sentence.
 
     Slower is a loss above `tolerance` that is also more than the two spreads together. Tokens per second are
-    compared on the same processor; on another one, ratios to the peer.
+    compared on the same processor with as many cores; on another one, ratios to the peer.
 
     Raises:
-        DataError: the reports are of different benches or models, or have no case in common.
+        DataError: the reports are of different benches or work, or have no case in common.
     """
-    require_comparable(report.bench, report.work.get("shape_sha256"), report.own_names, baseline)
-    same_machine = report.environment.cpu == baseline.environment.cpu
+    require_comparable(report.bench, report.work, report.own_names, baseline)
+    there = baseline.environment
+    same_machine = (report.environment.cpu, report.environment.cores) == (there.cpu, there.cores)
     before = {row.name: row for row in baseline.rows}
     sentences = []
     for row in report.rows:
@@ -146,8 +156,8 @@ def slower_rows(report: BenchReport, baseline: BenchReport, tolerance: float) ->
         now, then = (row.tokens_per_second, old.tokens_per_second) if same_machine else (row.ratio, old.ratio)
         if now is None or then is None:
             raise DataError(
-                f"the baseline is of another processor ({baseline.environment.cpu}), where only ratios to a "
-                f"peer compare, and {row.name} has none",
+                f"the baseline is of another processor ({there.cpu}, {there.cores} cores), where only ratios "
+                f"to a peer compare, and {row.name} has none",
                 hint="measure both with --against, or the baseline on this machine",
             )
         if then - now > tolerance * then and then - now > now * row.spread + then * old.spread:
@@ -163,23 +173,24 @@ def missing_rows(names: Iterable[str], baseline: BenchReport) -> list[str]:
 
 
 def require_comparable(
-    bench: str, shape_sha256: str | None, names: Sequence[str], baseline: BenchReport
+    bench: str, work: Mapping[str, Any], names: Sequence[str], baseline: BenchReport
 ) -> None:
     """Refuse a baseline that says nothing of some cases.
 
     Args:
         bench: of the cases.
-        shape_sha256: of the model, where the bench has one.
+        work: of the cases, as the report will have it; of it, what `_SAME_WORK` names must be equal.
         names: of llmkit's rows.
 
     Raises:
-        DataError: another bench or model, or no case in common.
+        DataError: another bench, model, tokenizer or text, or no case in common.
     """
     hint = "compare with a report of the same command line"
     if bench != baseline.bench:
         raise DataError(f"this is a report of bench {baseline.bench}, not of bench {bench}", hint=hint)
-    if shape_sha256 != baseline.work.get("shape_sha256"):
-        raise DataError("this report is of a model of another shape", hint=hint)
+    for key, what in _SAME_WORK.items():
+        if work.get(key) != baseline.work.get(key):
+            raise DataError(f"this report is of {what}", hint=hint)
     if len(missing_rows(names, baseline)) == len(names):
         raise DataError(f"this report has no case such as {names[0]}", hint=hint)
 

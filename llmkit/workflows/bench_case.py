@@ -3,12 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 from llmkit.errors import ConfigError, UsageError
 from llmkit.model.config import ModelConfig
 from llmkit.probe.bench import OURS
 from llmkit.probe.work import Work
 
+_MOST_CASES = 1000
+_MOST_THREADS = 1024
+"""Far more than that, and the system refuses one: the process ends without a word of ours."""
 Point = dict[str, int | str]
 """A value for each dimension of a sweep: `{"prompt": 512, "depth": 0, "threads": 2, "dtype": "float32"}`."""
 
@@ -39,7 +43,7 @@ def sweep(dimensions: dict[str, Sequence[int | str]]) -> list[Point]:
     """The Cartesian product, the last dimension running fastest.
 
     Raises:
-        ConfigError: a size below 1, or 0 where that means nothing.
+        ConfigError: a size below 1, or 0 where that means nothing; too many threads or cases.
     """
     for name, values in dimensions.items():
         least = 0 if name == "depth" else 1
@@ -47,6 +51,16 @@ def sweep(dimensions: dict[str, Sequence[int | str]]) -> list[Point]:
             if isinstance(value, int) and value < least:
                 flag = name.replace("_", "-")
                 raise ConfigError(f"--{flag} must be at least {least} (found {value})", hint=f"--{flag} 64")
+    threads = [value for value in dimensions.get("threads", ()) if isinstance(value, int)]
+    if max(threads, default=1) > _MOST_THREADS:
+        raise ConfigError(
+            f"--threads must be at most {_MOST_THREADS:,} (found {max(threads)})", hint="--threads auto"
+        )
+    if (cases := prod(map(len, dimensions.values()))) > _MOST_CASES:
+        raise ConfigError(
+            f"the sweep has {cases:,} cases, the most is {_MOST_CASES:,}",
+            hint="a range with steps: 128-4k*2 or 512-2048+512",
+        )
     return [dict(zip(dimensions, values, strict=True)) for values in product(*dimensions.values())]
 
 

@@ -32,6 +32,8 @@ from llmkit.workflows.generate_model import ONE_THREAD_BYTES
 
 _RUNTIME_BYTES = 300_000_000
 """Memory of a process that has loaded torch and no model."""
+_SEEDS = 1 << 63
+"""That torch and NumPy both take."""
 _WEIGHT_BYTES, _MOMENT_BYTES = 8, 8
 """Of a parameter in training: weight and gradient, and the optimiser's two moments for each engine."""
 
@@ -45,7 +47,7 @@ class BenchPlan:
     points: list[Point]
     engines: tuple[str, ...]
     memory_bytes: int
-    """Predicted: weights, caches and optimiser state, without activations."""
+    """Predicted: weights, caches, optimiser state and rows to train on, without activations."""
 
     rounds: int
 
@@ -107,6 +109,8 @@ def plan_bench(
         ResourceError: not enough memory.
     """
     check_peer(config.against)
+    if not 0 <= config.seed < _SEEDS:
+        raise ConfigError(f"--seed must be from 0 to 2^63 - 1 (found {config.seed})", hint="--seed 0")
     source = open_source(model, preset)
     points = _points(source.config, config)
     check = {"prefill": bench_prefill, "decode": bench_decode, "train": bench_train}[kind_of(config)].check
@@ -114,14 +118,14 @@ def plan_bench(
         check(source.config, point)
     if baseline is not None:
         names = [case_name(OURS, point) for point in points]
-        check_comparable(baseline, kind_of(config), source.shape_sha256, names)
+        check_comparable(baseline, kind_of(config), {"shape_sha256": source.shape_sha256}, names)
     engines = (OURS,) if config.against is None else (OURS, config.against)
     memory = _RUNTIME_BYTES + STREAM_BYTES * 2 + _model_bytes(source.config, config, points, len(engines))
     available = available_memory_bytes()
     if available is not None and memory > available:
         raise ResourceError(
             f"the sweep takes about {memory:,} bytes of memory (found {available:,} available)",
-            hint="one --dtype at a time, a smaller --depth, or a smaller model",
+            hint="fewer or smaller cases, one --dtype at a time, or a smaller model",
         )
     return BenchPlan(kind_of(config), source, points, engines, memory, config.rounds)
 
@@ -173,7 +177,8 @@ def _resolve(model: ModelConfig, kind: BenchKind, point: Point) -> Point:
 def _model_bytes(model: ModelConfig, config: BenchModelConfig, points: list[Point], engines: int) -> int:
     """Weights once for each dtype, which a peer shares, and what each case keeps."""
     if isinstance(config, BenchTrainConfig):
-        return count_parameters(model).total * (_WEIGHT_BYTES + _MOMENT_BYTES * engines)
+        rows = sum(bench_train.row_bytes(point, engines) for point in points)
+        return count_parameters(model).total * (_WEIGHT_BYTES + _MOMENT_BYTES * engines) + rows
     positions = bench_prefill if isinstance(config, BenchPrefillConfig) else bench_decode
     caches = (
         kv_cache_bytes(

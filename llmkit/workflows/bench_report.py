@@ -1,8 +1,9 @@
 """What every bench does around its measurement: refuse a busy machine, read and compare with a baseline."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -24,7 +25,7 @@ def refuse_busy(environment: Environment, require_quiet: bool) -> None:
         )
 
 
-def check_comparable(baseline: Path, bench: str, shape_sha256: str, names: Sequence[str]) -> None:
+def check_comparable(baseline: Path, bench: str, work: Mapping[str, Any], names: Sequence[str]) -> None:
     """Read a baseline before anything is measured.
 
     Raises:
@@ -32,7 +33,7 @@ def check_comparable(baseline: Path, bench: str, shape_sha256: str, names: Seque
     """
     earlier = read_report(baseline)
     with _named(baseline):
-        require_comparable(bench, shape_sha256, names, earlier)
+        require_comparable(bench, work, names, earlier)
 
 
 def check_baseline(report: BenchReport, baseline: Path, tolerance: float) -> list[str]:

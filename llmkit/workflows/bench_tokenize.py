@@ -19,10 +19,11 @@ from llmkit.tokens.config import PackConfig
 from llmkit.tokens.encode import encode_documents
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.workflows.bench_report import read_report, refuse_busy
+from llmkit.workflows.bench_report import check_comparable, read_report, refuse_busy
 from llmkit.workflows.pack import PackSources, pack_files
 
 PEER = "tokenizers encode_batch"
+OWN = ("llmkit to arrays", "llmkit to shards")
 PACKAGES = ("tokenizers", "numpy", "zstandard", "msgspec")
 
 
@@ -40,16 +41,21 @@ def bench_tokenize(
     in, token arrays or finished shards out.
 
     Args:
-        baseline: an earlier report to compare with afterwards; read now, so that a wrong path costs no time.
+        baseline: an earlier report to compare with afterwards; read now, so that a wrong one costs no time.
 
     Raises:
         ResourceError: the machine is busy and `config.require_quiet` is on.
+        MissingError, DataError: no such baseline, or one of another bench, tokenizer or text.
     """
     if baseline is not None:
         read_report(baseline)
     tokenizer = load_tokenizer(tokenizer_path)
     documents = _sample(inputs, config.max_bytes)
     texts = [document.text for document in documents]
+    num_bytes = sum(len(text.encode()) for text in texts)
+    work = {"documents": len(documents), "bytes": num_bytes, "tokenizer_sha256": tokenizer.sha256}
+    if baseline is not None:
+        check_comparable(baseline, "tokenize", work, OWN)
     environment = read_environment(*PACKAGES)
     refuse_busy(environment, config.require_quiet)
     with tempfile.TemporaryDirectory(prefix="llmkit-bench-") as name:
@@ -57,22 +63,15 @@ def bench_tokenize(
         _write(corpus, documents)
         cases = {
             PEER: lambda: tokenizer.backend.encode_batch(texts, add_special_tokens=False),
-            "llmkit to arrays": lambda: _to_arrays(corpus, tokenizer),
-            "llmkit to shards": lambda: _to_shards(corpus, tokenizer_path, Path(name) / "shards"),
+            OWN[0]: lambda: _to_arrays(corpus, tokenizer),
+            OWN[1]: lambda: _to_shards(corpus, tokenizer_path, Path(name) / "shards"),
         }
         timings = take_turns(
             cases, config.rounds, after_round=lambda number: progress.update(number, config.rounds)
         )
     tokens = _to_arrays_of(documents, tokenizer)
-    num_bytes = sum(len(text.encode()) for text in texts)
     rows = bench_rows(timings, peer=PEER, tokens=tokens, num_bytes=num_bytes)
-    work = {
-        "documents": len(documents),
-        "bytes": num_bytes,
-        "tokens": tokens,
-        "tokenizer_sha256": tokenizer.sha256,
-        "rounds": config.rounds,
-    }
+    work |= {"tokens": tokens, "rounds": config.rounds}
     return BenchReport("tokenize", work, environment, noise(environment, rows), rows)
 
 
@@ -81,7 +80,7 @@ def _sample(inputs: Sequence[Path], max_bytes: int) -> list[Document]:
     size = 0
     for document in read_documents(inputs):
         documents.append(document)
-        size += len(document.text)
+        size += len(document.text.encode())
         if size >= max_bytes:
             break
     if not size:

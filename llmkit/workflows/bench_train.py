@@ -27,6 +27,12 @@ _BATCHES = 8
 """Batches of random rows to go round in."""
 
 
+def row_bytes(point: Point, engines: int) -> int:
+    """Of a case's batches: uint32 for llmkit, int64 beside them for a peer."""
+    tokens = _BATCHES * int(point["batch_rows"]) * (int(point["seq_len"]) + 1)
+    return tokens * (4 + 8 * (engines - 1))
+
+
 class RandomRows:
     """Rows of random ids, each one document: a RowSource without a file."""
 

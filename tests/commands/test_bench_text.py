@@ -96,6 +96,11 @@ def test_a_sweep_has_a_column_for_each_dimension_and_says_what_shares_are_of(
     assert capfdbinary.readouterr().out.decode() == DECODE_TABLE
 
 
+def test_a_single_round_shows_no_spread(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    print_bench(replace(DECODE, rows=[replace(DECODE.rows[0], seconds=[0.1], spread=0.0)]), "md")
+    assert "±" not in capfdbinary.readouterr().out.decode()
+
+
 def test_csv_has_columns_for_the_point_of_the_sweep_and_one_for_the_rounds(
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:

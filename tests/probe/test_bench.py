@@ -37,6 +37,8 @@ def test_a_busy_machine_and_rounds_that_disagree_are_noise() -> None:
     assert "load average" in str(noise(replace(QUIET, load_average=1.5), report(1.0).rows))
     rows = bench_rows({"peer": Timing([1.0, 1.2, 1.4, 1.6], [1.0] * 4)}, peer="peer", tokens=1, num_bytes=1)
     assert "from round to round" in str(noise(QUIET, rows))
+    once = bench_rows({"peer": Timing([1.0], [1.0])}, peer="peer", tokens=1, num_bytes=1)
+    assert noise(QUIET, once) == "a single round has no spread"
 
 
 def test_only_what_is_slower_beyond_the_tolerance_is_named() -> None:
@@ -75,10 +77,17 @@ def test_a_baseline_of_another_bench_model_or_sweep_says_nothing() -> None:
         slower_rows(now, replace(now, bench="decode"), 0.1)
     with pytest.raises(DataError, match="another shape"):
         slower_rows(replace(now, work={"shape_sha256": "a"}), replace(now, work={"shape_sha256": "b"}), 0.1)
+    for key, what in {
+        "tokenizer_sha256": "another tokenizer",
+        "documents": "other text",
+        "bytes": "other",
+    }.items():
+        with pytest.raises(DataError, match=what):
+            slower_rows(replace(now, work={key: 1}), replace(now, work={key: 2}), 0.1)
     with pytest.raises(DataError, match="no case such as ours"):
         slower_rows(now, replace(now, rows=now.rows[:1]), 0.1)
     with pytest.raises(DataError, match="no case such as ours"):
-        require_comparable("tokenize", None, ["ours"], replace(now, rows=now.rows[:1]))
+        require_comparable("tokenize", {}, ["ours"], replace(now, rows=now.rows[:1]))
 
 
 def test_without_a_peer_another_processor_cannot_be_compared() -> None:
@@ -87,6 +96,8 @@ def test_without_a_peer_another_processor_cannot_be_compared() -> None:
     assert slower_rows(alone, alone, 0.1) == []
     with pytest.raises(DataError, match="another processor"):
         slower_rows(replace(alone, environment=replace(QUIET, cpu="cpu B")), alone, 0.1)
+    with pytest.raises(DataError, match="another processor"):
+        slower_rows(replace(alone, environment=replace(QUIET, cores=64)), alone, 0.1)
 
 
 def test_a_row_alone_has_no_ratio_and_one_beside_a_peer_the_peers_time_over_its_own() -> None:

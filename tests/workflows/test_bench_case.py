@@ -28,6 +28,15 @@ def test_only_a_depth_may_be_nothing() -> None:
             sweep({name: (0,)})
 
 
+def test_more_threads_or_cases_than_can_be_run_are_refused() -> None:
+    assert len(sweep({"threads": (1, 1024, "auto")})) == 3
+    with pytest.raises(ConfigError, match="--threads must be at most 1,024"):
+        sweep({"threads": (1, 1025)})
+    assert len(sweep({"tokens": range(1, 101), "depth": range(10)})) == 1000
+    with pytest.raises(ConfigError, match="has 1,100 cases"):
+        sweep({"tokens": range(1, 101), "depth": range(11)})
+
+
 def test_a_name_tells_engine_and_point() -> None:
     case = BenchCase("llmkit", {"prompt": 4, "dtype": "float32"}, Work(4, 1), lambda: None)
     assert case.name == "llmkit prompt=4 dtype=float32"

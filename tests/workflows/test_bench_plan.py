@@ -57,6 +57,23 @@ def test_memory_is_weights_once_a_dtype_and_a_cache_a_case(tiny_model: Build) ->
     assert both == pytest.approx(weights / 2, rel=0.5) and both < weights
 
 
+def test_rows_to_train_on_count_as_memory() -> None:
+    def memory(rows: int, against: str | None) -> int:
+        config = BenchTrainConfig(batch_rows=(rows,), seq_len=(9,), threads=(1,), against=against)
+        return plan_bench(None, "tiny", config).memory_bytes
+
+    assert memory(3, None) - memory(2, None) == 8 * 10 * 4
+    assert memory(3, "transformers") - memory(2, "transformers") == 8 * 10 * 12
+    with pytest.raises(ResourceError, match="bytes of memory"):
+        memory(10**9, None)
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 63])
+def test_a_seed_that_some_generator_does_not_take_is_refused(seed: int) -> None:
+    with pytest.raises(ConfigError, match="--seed must be"):
+        plan_bench(None, "tiny", BenchTrainConfig(seed=seed))
+
+
 def test_a_sweep_beyond_the_machines_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_plan, "available_memory_bytes", lambda: 1 << 20)
     with pytest.raises(ResourceError, match="bytes of memory"):

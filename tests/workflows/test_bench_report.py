@@ -64,9 +64,9 @@ def test_another_bench_model_or_sweep_is_refused_before_any_work(
     tmp_path: Path, bench: str, shape: str, name: str
 ) -> None:
     path = _written(tmp_path / "b.json", REPORT)
-    check_comparable(path, "decode", "a", [ROW.name])
+    check_comparable(path, "decode", {"shape_sha256": "a"}, [ROW.name])
     with pytest.raises(DataError, match=r"b\.json: this "):
-        check_comparable(path, bench, shape, [name])
+        check_comparable(path, bench, {"shape_sha256": shape}, [name])
 
 
 def test_what_is_no_report_is_named(tmp_path: Path) -> None:

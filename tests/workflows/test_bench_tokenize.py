@@ -55,6 +55,34 @@ def test_a_wrong_baseline_is_found_before_any_work(
         bench_tokenize([corpus], byte_level_dir, QUICK, baseline=tmp_path / "other.json")
 
 
+def test_a_baseline_of_another_bench_tokenizer_or_text_is_found_before_any_work(
+    report: BenchReport, corpus: Path, byte_level_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: object, **__: object) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr("llmkit.workflows.bench_tokenize.take_turns", measure)
+    path = tmp_path / "b.json"
+    others = {
+        "bench decode": replace(report, bench="decode"),
+        "another tokenizer": replace(report, work={**report.work, "tokenizer_sha256": "0"}),
+        "other text": replace(report, work={**report.work, "bytes": 1}),
+    }
+    for what, other in others.items():
+        path.write_bytes(msgspec.json.encode(other))
+        with pytest.raises(DataError, match=what):
+            bench_tokenize([corpus], byte_level_dir, QUICK, baseline=path)
+
+
+def test_the_limit_of_text_counts_bytes(byte_level_dir: Path, tmp_path: Path) -> None:
+    path = tmp_path / "docs.jsonl"
+    path.write_bytes(
+        b"".join(msgspec.json.encode({"id": str(n), "text": "\u4e00" * 10}) + b"\n" for n in range(9))
+    )
+    quick = BenchTokenizeConfig(rounds=1, max_bytes=50)
+    assert bench_tokenize([path], byte_level_dir, quick).work["bytes"] == 60
+
+
 def test_a_busy_machine_is_refused_when_quiet_is_required(
     corpus: Path, byte_level_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
