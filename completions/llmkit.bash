@@ -228,7 +228,7 @@ _llmkit() {
             esac
             ;;
         "bench")
-            flags="-h --help" words="prefill decode train tokenize"
+            flags="-h --help" words="prefill decode train load tokenize"
             case "$previous" in
             esac
             ;;
@@ -280,6 +280,21 @@ _llmkit() {
                 --dtype) flags="" words="" ;;
                 --rounds) flags="" words="" ;;
                 --seed) flags="" words="" ;;
+                --against) flags="" words="transformers" ;;
+                --format) flags="" words="md jsonl csv json" ;;
+                --baseline) flags="" words="@files" ;;
+                --fail-slower) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "bench load")
+            flags="--threads --dtype --rounds --against --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --threads) flags="" words="" ;;
+                --dtype) flags="" words="" ;;
+                --rounds) flags="" words="" ;;
                 --against) flags="" words="transformers" ;;
                 --format) flags="" words="md jsonl csv json" ;;
                 --baseline) flags="" words="@files" ;;
@@ -349,7 +364,7 @@ _llmkit() {
 
 _llmkit_is_command() {
     case "$1" in
-        "train-tokenizer"|"tokenize"|"pack"|"pretrain"|"generate"|"kv-estimate"|"bench"|"bench prefill"|"bench decode"|"bench train"|"bench tokenize"|"show"|"doctor"|"completion"|"man") return 0 ;;
+        "train-tokenizer"|"tokenize"|"pack"|"pretrain"|"generate"|"kv-estimate"|"bench"|"bench prefill"|"bench decode"|"bench train"|"bench load"|"bench tokenize"|"show"|"doctor"|"completion"|"man") return 0 ;;
     esac
     return 1
 }

@@ -24,7 +24,7 @@ COMMANDS = {
     "pretrain": "train a model from scratch or on; resumable",
     "generate": "text from a model: one prompt, a file or a jsonl stream",
     "kv-estimate": "memory, speed and cost from a config alone",
-    "bench": "time prefill, decode, training, tokenizing; beside a peer",
+    "bench": "time prefill, decode, train, load, tokenize; beside a peer",
     "show": "any artefact as a table or JSON",
     "doctor": "check the machine, the artefacts, the data",
     "completion": "shell completion for bash, zsh or fish",

@@ -1,10 +1,10 @@
-"""llmkit bench prefill, decode and train: the speed of a model, alone or beside a peer."""
+"""llmkit bench prefill, decode, train and load: the speed of a model, alone or beside a peer."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer import Option
+from typer import Argument, Option
 
 from llmkit.commands.base import Session
 from llmkit.commands.bench_flags import (
@@ -28,7 +28,13 @@ from llmkit.commands.bench_flags import (
 )
 from llmkit.commands.bench_text import BenchFormat, print_plan
 from llmkit.commands.shared import DryRun, LogEvery, Seed
-from llmkit.probe.config import BenchDecodeConfig, BenchModelConfig, BenchPrefillConfig, BenchTrainConfig
+from llmkit.probe.config import (
+    BenchDecodeConfig,
+    BenchLoadConfig,
+    BenchModelConfig,
+    BenchPrefillConfig,
+    BenchTrainConfig,
+)
 
 if TYPE_CHECKING:
     from llmkit.workflows.bench_plan import BenchPlan
@@ -169,6 +175,42 @@ def train(
         require_quiet=require_quiet,
     )
     _run(ctx.obj, model, preset, config, bench_format, baseline, dry_run, log_every)
+
+
+def load(
+    ctx: typer.Context,
+    model: Annotated[Path, Argument(metavar="MODEL", help="Model folder.")],
+    threads: Threads = THREADS,
+    dtype: Dtypes = DTYPE,
+    rounds: Rounds = Common.rounds,
+    against: Against = None,
+    bench_format: Format = "md",
+    baseline: Baseline = None,
+    fail_slower: FailSlower = Common.fail_slower,
+    require_quiet: RequireQuiet = Common.require_quiet,
+    dry_run: DryRun = False,
+    log_every: LogEvery = 10.0,
+) -> None:
+    """Time opening a model folder, as far as the first token.
+
+    \b
+    The files are in the system's memory already, from the warm-up round:
+    what is measured is the program, not the disk.
+
+    \b
+    Examples:
+      llmkit bench load run --rounds 2
+      llmkit bench load run --dtype float32,bfloat16 --rounds 2
+    """
+    config = BenchLoadConfig(
+        threads=expand_threads(threads),
+        dtype=expand_dtypes(dtype),
+        rounds=rounds,
+        against=against,
+        fail_slower=fail_slower,
+        require_quiet=require_quiet,
+    )
+    _run(ctx.obj, model, None, config, bench_format, baseline, dry_run, log_every)
 
 
 def _run(

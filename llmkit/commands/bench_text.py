@@ -40,6 +40,11 @@ _COLUMNS: Mapping[str, tuple[Column, ...]] = {
         ("GB/s", lambda row: f"{(row.bytes_per_second or 0) / 1e9:.2f}"),
         ("MBU", lambda row: _share(row.mbu)),
     ),
+    "load": (
+        ("first token ms", lambda row: _milliseconds(row.first_token_seconds)),
+        *_SHARED,
+        ("GB/s", lambda row: f"{(row.bytes_per_second or 0) / 1e9:.2f}"),
+    ),
     "train": (
         _TOKENS,
         ("ms/update", lambda row: _milliseconds(row.median_seconds)),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-BenchKind = Literal["prefill", "decode", "train"]
+BenchKind = Literal["prefill", "decode", "train", "load"]
 Sizes = tuple[int, ...]
 AUTO = "auto"
 
@@ -22,7 +22,7 @@ class BenchTokenizeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchModelConfig:
-    """What `llmkit bench prefill`, `decode` and `train` have in common."""
+    """What `llmkit bench prefill`, `decode`, `train` and `load` have in common."""
 
     threads: Sizes = ()
     """Of the processor; empty: as many as the command itself would use."""
@@ -65,3 +65,8 @@ class BenchTrainConfig(BenchModelConfig):
     """Rows of one update."""
     seq_len: Sizes = (512,)
     """Tokens of a row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchLoadConfig(BenchModelConfig):
+    """A folder to open, once for each dtype."""

@@ -1,4 +1,4 @@
-"""llmkit bench prefill, decode and train: a sweep over one model, its cases in turns with a peer's."""
+"""llmkit bench prefill, decode, train and load: a sweep over one model, its cases in turns with a peer's."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -9,13 +9,19 @@ import torch
 
 from llmkit.model.transformer import Transformer
 from llmkit.probe.bench import OURS, BenchReport, BenchRow, Ceiling, measured, noise
-from llmkit.probe.config import BenchDecodeConfig, BenchModelConfig, BenchPrefillConfig, BenchTrainConfig
+from llmkit.probe.config import (
+    BenchDecodeConfig,
+    BenchLoadConfig,
+    BenchModelConfig,
+    BenchPrefillConfig,
+    BenchTrainConfig,
+)
 from llmkit.probe.environment import read_environment
 from llmkit.probe.machine_speed import SpeedProbe
 from llmkit.probe.memory import PeakMemory
 from llmkit.probe.timing import Timing, take_turns
 from llmkit.progress import SILENT, Progress
-from llmkit.workflows import bench_decode, bench_prefill
+from llmkit.workflows import bench_decode, bench_load, bench_prefill
 from llmkit.workflows.bench_case import BenchCase, case_name
 from llmkit.workflows.bench_peer import TRANSFORMERS, as_transformers
 from llmkit.workflows.bench_plan import BenchPlan
@@ -69,6 +75,8 @@ def _build(plan: BenchPlan, config: BenchModelConfig, stack: ExitStack) -> list[
         model = plan.source.load_to_train(config.seed)
         cases = TrainCases(model, as_transformers(model) if has_peer else None, config, stack)
         return [case for point in plan.points for case in cases.build(point)]
+    if isinstance(config, BenchLoadConfig):
+        return [case for point in plan.points for case in bench_load.build(plan.source, has_peer, point)]
     models: dict[str, tuple[Transformer, Any]] = {}
     for dtype in dict.fromkeys(str(point["dtype"]) for point in plan.points):
         model = plan.source.load(dtype, config.seed)
@@ -133,7 +141,7 @@ def _row(
         case=case.point,
         tokens_per_second=work.tokens / seconds,
         **measured(timing, timings[peers[0]] if peers else None),
-        first_token_seconds=seconds if plan.kind == "prefill" else None,
+        first_token_seconds=seconds if plan.kind in ("prefill", "load") else None,
         seconds_per_token=seconds / work.tokens if plan.kind == "decode" else None,
         flops=work.flops,
         flops_per_second=work.flops / seconds,

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +38,11 @@ def as_transformers(model: Transformer) -> Any:
     weights = model.state_dict()
     dtype = model.model.embed_tokens.weight.dtype
     return kind.from_pretrained(None, config=config, state_dict=weights, dtype=dtype).eval()
+
+
+def open_transformers(folder: Path, dtype: torch.dtype) -> Any:
+    """transformers' own class for a model, read from its folder."""
+    return _import().AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
 
 
 class PeerText:

@@ -18,12 +18,13 @@ from llmkit.probe.config import (
     AUTO,
     BenchDecodeConfig,
     BenchKind,
+    BenchLoadConfig,
     BenchModelConfig,
     BenchPrefillConfig,
     BenchTrainConfig,
 )
 from llmkit.probe.machine_speed import STREAM_BYTES
-from llmkit.workflows import bench_decode, bench_prefill, bench_train
+from llmkit.workflows import bench_decode, bench_load, bench_prefill, bench_train
 from llmkit.workflows.bench_case import Point, case_name, sweep
 from llmkit.workflows.bench_peer import check_peer
 from llmkit.workflows.bench_report import check_comparable
@@ -100,7 +101,7 @@ def plan_bench(
     Args:
         model: a folder, or a config.json for a shape with random weights.
         preset: a shape by name, with random weights. One of the two is given.
-        config: a BenchPrefillConfig, BenchDecodeConfig or BenchTrainConfig: which bench it is.
+        config: BenchPrefillConfig, BenchDecodeConfig, BenchTrainConfig or BenchLoadConfig: which bench it is.
         baseline: an earlier report to compare with afterwards; read now, so that a wrong one costs no time.
 
     Raises:
@@ -113,9 +114,12 @@ def plan_bench(
         raise ConfigError(f"--seed must be from 0 to 2^63 - 1 (found {config.seed})", hint="--seed 0")
     source = open_source(model, preset)
     points = _points(source.config, config)
-    check = {"prefill": bench_prefill, "decode": bench_decode, "train": bench_train}[kind_of(config)].check
-    for point in points:
-        check(source.config, point)
+    if isinstance(config, BenchLoadConfig):
+        bench_load.check(source)
+    else:
+        kinds = {"prefill": bench_prefill, "decode": bench_decode, "train": bench_train}
+        for point in points:
+            kinds[kind_of(config)].check(source.config, point)
     if baseline is not None:
         names = [case_name(OURS, point) for point in points]
         check_comparable(baseline, kind_of(config), {"shape_sha256": source.shape_sha256}, names)
@@ -136,6 +140,7 @@ def kind_of(config: BenchModelConfig) -> BenchKind:
         BenchPrefillConfig: "prefill",
         BenchDecodeConfig: "decode",
         BenchTrainConfig: "train",
+        BenchLoadConfig: "load",
     }
     return kinds[type(config)]
 
@@ -147,6 +152,8 @@ def _points(model: ModelConfig, config: BenchModelConfig) -> list[Point]:
         sizes = {"prompt": config.prompt, "depth": config.depth}
     elif isinstance(config, BenchDecodeConfig):
         sizes = {"tokens": config.tokens, "depth": config.depth}
+    elif isinstance(config, BenchLoadConfig):
+        sizes = {}
     else:
         assert isinstance(config, BenchTrainConfig)
         sizes = {"batch_rows": config.batch_rows, "seq_len": config.seq_len}
@@ -179,6 +186,8 @@ def _model_bytes(model: ModelConfig, config: BenchModelConfig, points: list[Poin
     if isinstance(config, BenchTrainConfig):
         rows = sum(bench_train.row_bytes(point, engines) for point in points)
         return count_parameters(model).total * (_WEIGHT_BYTES + _MOMENT_BYTES * engines) + rows
+    if isinstance(config, BenchLoadConfig):
+        return max(predict_weights(model, str(point["dtype"])).nbytes for point in points)  # one at a time
     positions = bench_prefill if isinstance(config, BenchPrefillConfig) else bench_decode
     caches = (
         kv_cache_bytes(

@@ -102,6 +102,11 @@ TABLE = {
         missing="llmkit bench train nowhere",
         long="llmkit bench train --preset tiny --rounds 100000 --log-every 0.1",
     ),
+    "bench load": Lines(
+        result="llmkit bench load run --rounds 1",
+        missing="llmkit bench load nowhere",
+        long="llmkit bench load run --rounds 100000 --log-every 0.1",
+    ),
     "bench tokenize": Lines(
         result="llmkit bench tokenize -t tok docs.jsonl --rounds 1",
         missing="llmkit bench tokenize -t tok nowhere",

@@ -22,8 +22,10 @@ SIZES = {
     "prefill": ["--prompt", "4,8", "--depth", "0,3"],
     "decode": ["--tokens", "3-4", "--depth", "0,5"],
     "train": ["--batch-rows", "1-2", "--seq-len", "4,8"],
+    "load": ["--dtype", "float32,bfloat16"],
 }
-SHOWN = {"prefill": "TTFT ms", "decode": "MBU", "train": "MFU"}
+ROWS = {"load": 2}
+SHOWN = {"prefill": "TTFT ms", "decode": "MBU", "train": "MFU", "load": "first token ms"}
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +42,7 @@ def test_the_table_has_a_row_for_each_combination(
     done = llmkit_run("bench", kind, tiny_model(), *SIZES[kind], "--threads", "1", "--rounds", "1")
     assert done.status == 0, done.err
     table = [line for line in done.text.splitlines() if line.startswith("|")]
-    assert len(table) == 2 + 4 and SHOWN[kind] in table[0] and "× peer" not in table[0]
+    assert len(table) == 2 + ROWS.get(kind, 4) and SHOWN[kind] in table[0] and "× peer" not in table[0]
     assert len({line.count("|") for line in table}) == 1
     assert "1 thread, float32: measured " in done.text and "sha256" in done.text
 

@@ -22,6 +22,7 @@ def test_a_command_in_a_group_has_a_page_of_its_own(pages: dict[str, CommandPage
         "prefill",
         "decode",
         "train",
+        "load",
         "tokenize",
     ]
 

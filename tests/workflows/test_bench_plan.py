@@ -9,7 +9,7 @@ import torch
 
 from llmkit.errors import ConfigError, DataError, MissingError, ResourceError
 from llmkit.probe.bench import BenchReport, BenchRow
-from llmkit.probe.config import BenchDecodeConfig, BenchPrefillConfig, BenchTrainConfig
+from llmkit.probe.config import BenchDecodeConfig, BenchLoadConfig, BenchPrefillConfig, BenchTrainConfig
 from llmkit.probe.environment import Environment
 from llmkit.workflows import bench_peer, bench_plan
 from llmkit.workflows.bench_plan import kind_of, plan_bench
@@ -40,8 +40,8 @@ def test_a_point_that_two_words_mean_is_measured_once() -> None:
 
 
 def test_the_kind_is_that_of_the_settings() -> None:
-    kinds = [kind_of(one()) for one in (BenchPrefillConfig, BenchDecodeConfig, BenchTrainConfig)]
-    assert kinds == ["prefill", "decode", "train"]
+    settings = (BenchPrefillConfig, BenchDecodeConfig, BenchTrainConfig, BenchLoadConfig)
+    assert [kind_of(one()) for one in settings] == ["prefill", "decode", "train", "load"]
 
 
 def test_memory_is_weights_once_a_dtype_and_a_cache_a_case(tiny_model: Build) -> None:
