@@ -1,7 +1,7 @@
 """llmkit bench prefill, decode, train and load: the speed of a model, alone or beside a peer."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -26,7 +26,7 @@ from llmkit.commands.bench_flags import (
     join,
     list_of,
 )
-from llmkit.commands.bench_text import BenchFormat, print_plan
+from llmkit.commands.bench_text import print_plan
 from llmkit.commands.shared import DryRun, LogEvery, Seed
 from llmkit.probe.config import (
     BenchDecodeConfig,
@@ -35,9 +35,6 @@ from llmkit.probe.config import (
     BenchPrefillConfig,
     BenchTrainConfig,
 )
-
-if TYPE_CHECKING:
-    from llmkit.workflows.bench_plan import BenchPlan
 
 Common = BenchModelConfig
 SIZES = list_of(expand_sizes)
@@ -78,15 +75,9 @@ def prefill(
     config = BenchPrefillConfig(
         prompt=expand_sizes(prompt),
         depth=expand_sizes(depth),
-        threads=expand_threads(threads),
-        dtype=expand_dtypes(dtype),
-        rounds=rounds,
-        seed=seed,
-        against=against,
-        fail_slower=fail_slower,
-        require_quiet=require_quiet,
+        **_shared(ctx.params),
     )
-    _run(ctx.obj, model, preset, config, bench_format, baseline, dry_run, log_every)
+    _run(ctx, config)
 
 
 def decode(
@@ -122,15 +113,9 @@ def decode(
     config = BenchDecodeConfig(
         tokens=expand_sizes(tokens),
         depth=expand_sizes(depth),
-        threads=expand_threads(threads),
-        dtype=expand_dtypes(dtype),
-        rounds=rounds,
-        seed=seed,
-        against=against,
-        fail_slower=fail_slower,
-        require_quiet=require_quiet,
+        **_shared(ctx.params),
     )
-    _run(ctx.obj, model, preset, config, bench_format, baseline, dry_run, log_every)
+    _run(ctx, config)
 
 
 def train(
@@ -166,15 +151,9 @@ def train(
     config = BenchTrainConfig(
         batch_rows=expand_sizes(batch_rows),
         seq_len=expand_sizes(seq_len),
-        threads=expand_threads(threads),
-        dtype=expand_dtypes(dtype),
-        rounds=rounds,
-        seed=seed,
-        against=against,
-        fail_slower=fail_slower,
-        require_quiet=require_quiet,
+        **_shared(ctx.params),
     )
-    _run(ctx.obj, model, preset, config, bench_format, baseline, dry_run, log_every)
+    _run(ctx, config)
 
 
 def load(
@@ -202,35 +181,32 @@ def load(
       llmkit bench load run --rounds 2
       llmkit bench load run --dtype float32,bfloat16 --rounds 2
     """
-    config = BenchLoadConfig(
-        threads=expand_threads(threads),
-        dtype=expand_dtypes(dtype),
-        rounds=rounds,
-        against=against,
-        fail_slower=fail_slower,
-        require_quiet=require_quiet,
-    )
-    _run(ctx.obj, model, None, config, bench_format, baseline, dry_run, log_every)
+    config = BenchLoadConfig(**_shared(ctx.params))
+    _run(ctx, config)
 
 
-def _run(
-    session: Session,
-    model: Path | None,
-    preset: str | None,
-    config: BenchModelConfig,
-    bench_format: BenchFormat,
-    baseline: Path | None,
-    dry_run: bool,
-    log_every: float,
-) -> None:
+def _shared(flags: dict[str, Any]) -> dict[str, Any]:
+    """The settings that every one of these benches has, from its flags."""
+    as_given = ("rounds", "seed", "against", "fail_slower", "require_quiet")
+    return {
+        "threads": expand_threads(flags["threads"]),
+        "dtype": expand_dtypes(flags["dtype"]),
+        **{name: flags[name] for name in as_given if name in flags},
+    }
+
+
+def _run(ctx: typer.Context, config: BenchModelConfig) -> None:
     """Plan and measure; print the one or the other."""
     from llmkit.workflows.bench_model import bench_model
     from llmkit.workflows.bench_plan import plan_bench
 
-    plan: BenchPlan = plan_bench(model, preset, config, baseline=baseline)
-    if dry_run:
+    session: Session = ctx.obj
+    flags = ctx.params
+    bench_format, baseline = flags["bench_format"], flags["baseline"]
+    plan = plan_bench(flags["model"], flags.get("preset"), config, baseline=baseline)
+    if flags["dry_run"]:
         print_plan(plan.report(), bench_format)
         return
-    with session.console.progress("measuring", log_every=log_every) as progress:
+    with session.console.progress("measuring", log_every=flags["log_every"]) as progress:
         report = bench_model(plan, config, progress=progress)
     finish(session, report, bench_format, baseline, config.fail_slower)

@@ -3,7 +3,7 @@
 Each imports what it needs when it is asked: the plain answer is to come in a quarter of a second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,17 @@ from llmkit.commands.kv_estimate_text import estimates_text
 from llmkit.commands.shared import print_lines
 from llmkit.commands.terminal import text_width
 from llmkit.errors import ConfigError
+from llmkit.estimate.cache import cache_bytes
 from llmkit.estimate.config import EstimateConfig
-from llmkit.workflows.kv_estimate import check_fit, context_of, estimate, estimate_models
+from llmkit.workflows.kv_estimate import (
+    activation_bytes,
+    cache_settings,
+    check_fit,
+    estimate,
+    estimate_models,
+)
 from llmkit.workflows.kv_estimate_models import ModelSources, SizedModel, read_models
+from llmkit.workflows.kv_estimate_report import KVEstimate
 
 PLOT_POINTS = 64
 PLOT_HEIGHT = 12
@@ -22,10 +30,7 @@ PLOT_HEIGHT = 12
 def print_estimates(sources: ModelSources, settings: EstimateConfig, *, as_json: bool) -> None:
     """Memory; then GateFailed where it does not fit."""
     estimates = estimate_models(sources, settings)
-    if as_json:
-        print_lines(estimates)
-    else:
-        print(estimates_text(estimates, width=text_width()), flush=True)
+    _show(estimates, as_json, estimates_text)
     check_fit(estimates)  # after the report, which says how far off it is
 
 
@@ -64,10 +69,7 @@ def print_speeds(
         tokens_per_second_per_user=flags["rate"],
     )
     estimates = estimate_speeds(models, settings, request)
-    if as_json:
-        print_lines(estimates)
-    else:
-        print(estimates_text(estimates, width=text_width()), flush=True)
+    _show(estimates, as_json, estimates_text)
     check_fit(estimates)
 
 
@@ -77,10 +79,7 @@ def print_solutions(sources: ModelSources, settings: EstimateConfig, *, as_json:
     from llmkit.workflows.kv_estimate_solve import check_solved, solve_models
 
     solutions = solve_models(sources, settings)
-    if as_json:
-        print_lines(solutions)
-    else:
-        print("\n\n".join(solution_text(one, width=text_width()) for one in solutions), flush=True)
+    _show(solutions, as_json, _each(solution_text))
     check_solved(solutions)
 
 
@@ -99,10 +98,7 @@ def print_training(
 
     frozen = {"frozen_bits": QLORA_BITS} if qlora else {}
     estimates = estimate_training(sources, settings, {**training, **frozen})
-    if as_json:
-        print_lines(estimates)
-    else:
-        print("\n\n".join(training_text(one, width=text_width()) for one in estimates), flush=True)
+    _show(estimates, as_json, _each(training_text))
     check_training_fits(estimates)
 
 
@@ -112,41 +108,53 @@ def print_explanations(sources: ModelSources, settings: EstimateConfig, *, as_js
     from llmkit.workflows.kv_estimate_explain import explain
 
     models = list(read_models(sources))
-    explanations = [explain(model, settings) for model in models]
-    if as_json:
-        print_lines(explanations)
-    else:
-        print("\n\n".join(explanation_text(one, width=text_width()) for one in explanations), flush=True)
-    if settings.memory_bytes is not None:
-        check_fit([estimate(model, settings) for model in models])
+    estimates = [estimate(model, settings) for model in models]
+    explanations = [explain(model, one, settings) for model, one in zip(models, estimates, strict=True)]
+    _show(explanations, as_json, _each(explanation_text))
+    check_fit(estimates)
 
 
 def print_plots(sources: ModelSources, settings: EstimateConfig) -> None:
     """A chart for each model up to the context asked for; then GateFailed where that does not fit."""
-    charts, longest = [], []
-    for model in read_models(sources):
-        charts.append(_plot(model, settings))
-        longest.append(estimate(model, settings))
+    models = list(read_models(sources))
+    estimates = [estimate(model, settings) for model in models]
+    charts = [_plot(model, one, settings) for model, one in zip(models, estimates, strict=True)]
     print("\n\n".join(charts), flush=True)
-    check_fit(longest)
+    check_fit(estimates)
+
+
+def _show(reports: Sequence[Any], as_json: bool, to_text: Callable[..., str]) -> None:
+    """Reports as JSON lines, or all of them as one text of the terminal's width."""
+    if as_json:
+        print_lines(reports)
+    else:
+        print(to_text(reports, width=text_width()), flush=True)
+
+
+def _each(to_text: Callable[..., str]) -> Callable[..., str]:
+    """Texts of single reports, an empty line between two."""
+    return lambda reports, width: "\n\n".join(to_text(one, width=width) for one in reports)
 
 
 def _whole(part: float | None) -> float:
     return 1.0 if part is None else part
 
 
-def _plot(model: SizedModel, settings: EstimateConfig) -> str:
+def _plot(model: SizedModel, one: KVEstimate, settings: EstimateConfig) -> str:
+    """A chart up to the context of the estimate `one`; the weights are the same all along."""
     from llmkit.estimate.chart import memory_chart
 
-    longest = context_of(model, settings)
+    longest = one.context
     if longest < 2:
         raise ConfigError(f"nothing to draw up to {longest} token", hint="--context 8k")
     contexts = sorted({max(1, longest * step // PLOT_POINTS) for step in range(1, PLOT_POINTS + 1)})
     points = []
     for context in contexts:
         shared = min(settings.shared_prefix, context)
-        one = estimate(model, replace(settings, context=context, shared_prefix=shared))
-        points.append((context, one.total_bytes if one.total_bytes is not None else one.kv_bytes))
+        cache = cache_settings(model, replace(settings, shared_prefix=shared))
+        held = cache_bytes(model.architecture, cache, context=context, batch=one.batch).total
+        activations = activation_bytes(model, settings, context) or 0
+        points.append((context, held + (one.weights_bytes or 0) + activations))
     what = "weights and KV cache" if model.whole else "KV cache"
     if settings.prefill_chunk is not None:
         what = "weights, KV cache and activations"

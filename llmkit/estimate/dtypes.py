@@ -2,11 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-WeightDtype = Literal["float32", "bfloat16", "float16", "fp8", "int8", "int4"]
-CacheOnlyDtype = Literal["q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
-KVDtype = Literal[WeightDtype, CacheOnlyDtype]
 
 
 @dataclass(frozen=True)
@@ -44,6 +39,6 @@ STORAGE: Mapping[str, Storage] = {
 WITHOUT_SCALES = ("fp8", "int8", "int4")
 FLOATS = ("float32", "bfloat16", "float16")
 """What a model computes in, so that its cache can be kept in it."""
-WEIGHT_DTYPES: tuple[str, ...] = get_args(WeightDtype)
-CACHE_ONLY: tuple[str, ...] = get_args(CacheOnlyDtype)
+WEIGHT_DTYPES = ("float32", "bfloat16", "float16", "fp8", "int8", "int4")
+CACHE_ONLY = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 KV_DTYPES = (*WEIGHT_DTYPES, *CACHE_ONLY)

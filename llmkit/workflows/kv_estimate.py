@@ -1,18 +1,18 @@
 """Memory of models in use: weights, KV cache, activations, and whether they fit."""
 
 from collections import Counter
+from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from llmkit.errors import ConfigError, GateFailed, UsageError
-from llmkit.estimate.architecture import Architecture
+from llmkit.errors import ConfigError, GateFailed
 from llmkit.estimate.cache import cache_bytes, largest_batch, largest_context
 from llmkit.estimate.cache_settings import CacheSettings
 from llmkit.estimate.config import UNKNOWN_CONTEXT, EstimateConfig
 from llmkit.estimate.dtypes import FLOATS, WEIGHT_DTYPES
 from llmkit.estimate.stored import NumbersAlone, Scheme
-from llmkit.estimate.weight_bytes import WeightBytes, weight_bytes
-from llmkit.workflows.kv_estimate_models import ModelSources, SizedModel, read_models
+from llmkit.estimate.weight_bytes import weight_bytes
+from llmkit.workflows.kv_estimate_models import ModelSources, SizedModel, read_models, require_whole
 from llmkit.workflows.kv_estimate_report import Attention, KVEstimate
 
 
@@ -70,14 +70,12 @@ def estimate(model: SizedModel, settings: EstimateConfig) -> KVEstimate:
         kv_state_bytes_per_sequence=held.state,
         kv_bytes=held.total,
     )
+    if settings.memory_bytes is not None:
+        require_whole(model, "--memory")
+    if settings.prefill_chunk is not None:
+        require_whole(model, "--prefill-chunk")
     if model.whole:
         result = _with_weights(result, model, settings)
-    elif settings.memory_bytes is not None or settings.prefill_chunk is not None:
-        flag = "--memory" if settings.memory_bytes is not None else "--prefill-chunk"
-        raise UsageError(
-            f"{flag} needs the weights too, which these flags leave open",
-            hint="add --hidden-size, --intermediate-size, --heads and --vocab-size, or name a config.json",
-        )
     if settings.memory_bytes is None:
         return result
     result = replace(result, memory_bytes=settings.memory_bytes)
@@ -135,9 +133,7 @@ def scheme_of(model: SizedModel, settings: EstimateConfig) -> Scheme:
 def _named(name: str) -> Scheme:
     if name in WEIGHT_DTYPES:
         return NumbersAlone(name)
-    from llmkit.estimate.scheme_names import (
-        parse_scheme,  # all that is known of formats: loaded when asked for
-    )
+    from llmkit.estimate.scheme_names import parse_scheme  # all formats: loaded when one is asked for
 
     return parse_scheme(name)
 
@@ -164,63 +160,69 @@ def _require_possible(model: SizedModel, settings: EstimateConfig, context: int)
         )
 
 
-def _on_a_device(shape: Architecture, weights: WeightBytes, ranks: int) -> int:
-    if ranks == 1:
-        return weights.nbytes
-    from llmkit.estimate.rank_share import rank_weight_bytes
+def activation_bytes(model: SizedModel, settings: EstimateConfig, context: int) -> int | None:
+    """What a chunk of a prompt needs beside weights and cache; None where it is not asked for."""
+    if settings.prefill_chunk is None:
+        return None
+    from llmkit.estimate.activations import prefill_activation_bytes
 
-    return rank_weight_bytes(shape, weights, ranks)
+    chunk = min(settings.prefill_chunk, context)
+    return prefill_activation_bytes(model.architecture, chunk_tokens=chunk, sampled_rows=settings.batch)
 
 
 def _with_weights(result: KVEstimate, model: SizedModel, settings: EstimateConfig) -> KVEstimate:
-    """The estimate with the model's weights: the files' own, unless another dtype is asked for."""
-    shape = model.architecture
-    activations = None
-    if settings.prefill_chunk is not None:
-        from llmkit.estimate.activations import prefill_activation_bytes
-
-        activations = prefill_activation_bytes(
-            shape, chunk_tokens=min(settings.prefill_chunk, result.context), sampled_rows=settings.batch
-        )
-    result = replace(
+    shape, weights = model.architecture, _weights(model, settings)
+    activations = activation_bytes(model, settings, result.context)
+    return replace(
         result,
         parameters=shape.parameters,
         active_parameters=shape.active_parameters,
         parameters_by_part={str(part): count for part, count in shape.by_part.items()},
+        dtype=weights.dtype,
+        weights_bytes=weights.on_a_device,
+        weights_bytes_by_format=weights.by_format,
+        bits_per_weight=8 * weights.nbytes / shape.parameters,
+        weights_source=weights.source,
         activations_bytes=activations,
+        total_bytes=weights.on_a_device + result.kv_bytes + (activations or 0),
     )
-    as_stored = settings.dtype is None and settings.tensor_parallel == 1
+
+
+class _Weights(NamedTuple):
+    """A model's weights, read off its files or predicted."""
+
+    nbytes: int
+    """Of the whole model."""
+    on_a_device: int
+    dtype: str
+    by_format: dict[str, int] | None
+    source: Literal["config", "files"]
+
+
+def _weights(model: SizedModel, settings: EstimateConfig) -> _Weights:
+    """The files' own, unless another dtype is asked for or devices share them."""
+    shape, ranks = model.architecture, settings.tensor_parallel
+    as_stored = settings.dtype is None and ranks == 1
     if model.gguf is not None and as_stored:
         formats = Counter[str]()
         for tensor in model.gguf.tensors:
             formats[tensor.type] += tensor.nbytes
-        nbytes, dtype, source = (
-            formats.total(),
-            "+".join(sorted(formats, key=lambda kind: -formats[kind])),
-            "files",
-        )
-        by_format: dict[str, int] | None = dict(formats.most_common())
-    elif model.weights_dir is not None and as_stored:
+        by_format = dict(formats.most_common())
+        return _Weights(formats.total(), formats.total(), "+".join(by_format), by_format, "files")
+    if model.weights_dir is not None and as_stored:
         from llmkit.estimate.weights import stored_weights
         from llmkit.formats.model_folder import read_tensors
 
         stored = stored_weights(read_tensors(model.weights_dir).values())
-        nbytes, dtype, by_format, source = stored.nbytes, stored.dtype, None, "files"
-    else:
-        scheme = scheme_of(model, settings)
-        predicted = weight_bytes(shape, scheme)
-        nbytes, dtype = _on_a_device(shape, predicted, settings.tensor_parallel), scheme.name
-        by_format, source = predicted.formats, "config"
-    whole_bytes = nbytes if source == "files" else predicted.nbytes
-    return replace(
-        result,
-        dtype=dtype,
-        weights_bytes=nbytes,
-        weights_bytes_by_format=by_format if settings.tensor_parallel == 1 else None,
-        bits_per_weight=8 * whole_bytes / shape.parameters,
-        weights_source=source,
-        total_bytes=nbytes + result.kv_bytes + (activations or 0),
-    )
+        return _Weights(stored.nbytes, stored.nbytes, stored.dtype, None, "files")
+    scheme = scheme_of(model, settings)
+    predicted = weight_bytes(shape, scheme)
+    if ranks == 1:
+        return _Weights(predicted.nbytes, predicted.nbytes, scheme.name, predicted.formats, "config")
+    from llmkit.estimate.rank_share import rank_weight_bytes
+
+    held = rank_weight_bytes(shape, predicted, ranks)
+    return _Weights(predicted.nbytes, held, scheme.name, None, "config")
 
 
 def _attention(model: SizedModel) -> Attention | None:

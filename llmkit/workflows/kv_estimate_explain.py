@@ -7,8 +7,9 @@ import msgspec
 from llmkit.estimate.config import EstimateConfig
 from llmkit.estimate.dtypes import STORAGE
 from llmkit.estimate.explain import layers_formula
-from llmkit.workflows.kv_estimate import cache_settings, context_of, estimate
-from llmkit.workflows.kv_estimate_models import ModelSources, SizedModel, read_models
+from llmkit.workflows.kv_estimate import cache_settings
+from llmkit.workflows.kv_estimate_models import SizedModel
+from llmkit.workflows.kv_estimate_report import KVEstimate
 
 _HEADER = "safetensors or GGUF header"
 _LAYOUT = "Hugging Face file layout of this model_type"
@@ -35,14 +36,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     kv_cache: list[ExplainedLine]
 
 
-def explain_models(sources: ModelSources, settings: EstimateConfig) -> list[Explanation]:
-    """The estimate of each model, taken apart; raises what `estimate` does."""
-    return [explain(model, settings) for model in read_models(sources)]
-
-
-def explain(model: SizedModel, settings: EstimateConfig) -> Explanation:
-    """The estimate of one model, taken apart; raises what `estimate` does."""
-    one = estimate(model, settings)
+def explain(model: SizedModel, one: KVEstimate, settings: EstimateConfig) -> Explanation:
+    """The estimate `one` of a model, taken apart."""
     weights: list[ExplainedLine] = []
     if one.weights_bytes is not None and one.parameters is not None:
         split = f" / {settings.tensor_parallel} devices" if settings.tensor_parallel > 1 else ""
@@ -60,9 +55,7 @@ def explain(model: SizedModel, settings: EstimateConfig) -> Explanation:
             )
             for name, nbytes in formats.items()
         ]
-    lines = layers_formula(
-        model.architecture, cache_settings(model, settings), context_of(model, settings), settings.batch
-    )
+    lines = layers_formula(model.architecture, cache_settings(model, settings), one.context, one.batch)
     return Explanation(
         model=model.name,
         parameters=_parameters(model),

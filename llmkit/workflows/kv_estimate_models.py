@@ -55,6 +55,19 @@ class SizedModel:
     """The file that holds them, read as far as its header."""
 
 
+def require_whole(model: SizedModel, flag: str) -> None:
+    """Refuse to answer what needs the weights for flags that describe a cache alone.
+
+    Raises:
+        UsageError: they do; names the flag that asked.
+    """
+    if not model.whole:
+        raise UsageError(
+            f"{flag} needs the weights too, which these flags leave open",
+            hint="add --hidden-size, --intermediate-size, --heads and --vocab-size, or name a config.json",
+        )
+
+
 def read_models(sources: ModelSources) -> Iterator[SizedModel]:
     """Each model in turn: paths, then presets; or the one that the overrides describe.
 

@@ -6,14 +6,13 @@ import msgspec
 
 from llmkit.errors import ConfigError, GateFailed, UsageError
 from llmkit.estimate.config import EstimateConfig, Unknown
+from llmkit.estimate.dtypes import FLOATS
 from llmkit.workflows.kv_estimate import estimate
 from llmkit.workflows.kv_estimate_models import ModelSources, SizedModel, read_models
 from llmkit.workflows.kv_estimate_report import KVEstimate
 
 LADDER = ("float32", "bfloat16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m", "q2_k")
 """Ways to store weights, wide to narrow: the floats, and the GGUF files that llama.cpp users choose among."""
-
-
 _WORDS = {"context": "context", "batch": "batch", "quant": "format", "parameters": "number of parameters"}
 
 
@@ -91,7 +90,7 @@ def solve(model: SizedModel, settings: EstimateConfig) -> Solution:
         flag = "dtype" if unknown == "quant" else unknown
         raise UsageError(f"--{flag} is given, and --solve asks for it", hint=f"leave out --{flag}")
     if unknown == "quant":
-        return _narrowest(model, settings, memory)
+        return _widest(model, settings, memory)
     one = estimate(model, settings)
     answers = _solution(one, unknown, memory)
     if unknown == "context":
@@ -103,15 +102,16 @@ def solve(model: SizedModel, settings: EstimateConfig) -> Solution:
     return msgspec.structs.replace(answers, parameters=most)
 
 
-def _narrowest(model: SizedModel, settings: EstimateConfig, memory: int) -> Solution:
+def _widest(model: SizedModel, settings: EstimateConfig, memory: int) -> Solution:
     """The widest format of the ladder in which the model fits."""
     settings = with_settings(settings, kv_dtype=settings.kv_dtype or "bfloat16")  # the same for every rung
-    one = estimate(model, with_settings(settings, dtype="bfloat16"))
     rungs: list[Rung] = []
     for dtype in LADDER:
         try:
             one = estimate(model, with_settings(settings, dtype=dtype))
         except ConfigError:
+            if dtype in FLOATS:
+                raise  # not the format's fault
             continue  # llama.cpp has no such model, or no such format for one of its matrices
         rungs.append(
             Rung(

@@ -23,7 +23,7 @@ from llmkit.estimate.weight_bytes import weight_bytes
 from llmkit.machine import available_memory_bytes
 from llmkit.workflows.bench_report import read_report
 from llmkit.workflows.kv_estimate import cache_settings, estimate, scheme_of
-from llmkit.workflows.kv_estimate_models import SizedModel
+from llmkit.workflows.kv_estimate_models import SizedModel, require_whole
 from llmkit.workflows.kv_estimate_report import CostEstimate, FleetEstimate, KVEstimate, SpeedEstimate
 
 MEMORY_FRACTION = 0.9
@@ -116,11 +116,7 @@ def estimate_speeds(
 
 
 def _estimate(model: SizedModel, settings: EstimateConfig, request: SpeedRequest) -> KVEstimate:
-    if not model.whole:
-        raise UsageError(
-            "--device needs the weights too, which these flags leave open",
-            hint="add --hidden-size, --intermediate-size, --heads and --vocab-size, or name a config.json",
-        )
+    require_whole(model, "--device")
     one = estimate(model, settings)
     if request.prompt_tokens is not None and request.prompt_tokens > one.context:
         raise ConfigError(

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from llmkit.errors import GateFailed, UsageError
+from llmkit.errors import GateFailed
 from llmkit.estimate.config import EstimateConfig
 from llmkit.estimate.training import training_memory
 from llmkit.estimate.training_settings import TrainingSettings
 from llmkit.workflows.kv_estimate import context_of
-from llmkit.workflows.kv_estimate_models import ModelSources, SizedModel, read_models
+from llmkit.workflows.kv_estimate_models import ModelSources, SizedModel, read_models, require_whole
 
 
 class TrainingEstimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,11 +70,7 @@ def check_training_fits(estimates: list[TrainingEstimate]) -> None:
 
 
 def _estimate(model: SizedModel, settings: EstimateConfig, training: Mapping[str, Any]) -> TrainingEstimate:
-    if not model.whole:
-        raise UsageError(
-            "--train needs the weights too, which these flags leave open",
-            hint="add --hidden-size, --intermediate-size, --heads and --vocab-size, or name a config.json",
-        )
+    require_whole(model, "--train")
     chosen = TrainingSettings(
         seq_len=context_of(model, settings),
         micro_batch=settings.batch,

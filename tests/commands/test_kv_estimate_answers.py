@@ -6,12 +6,17 @@ import pytest
 
 from llmkit.commands.kv_estimate_answers import explanation_text, solution_text, training_text
 from llmkit.estimate.config import EstimateConfig
-from llmkit.workflows.kv_estimate_explain import explain_models
-from llmkit.workflows.kv_estimate_models import ModelSources
+from llmkit.workflows.kv_estimate import estimate
+from llmkit.workflows.kv_estimate_explain import Explanation, explain
+from llmkit.workflows.kv_estimate_models import ModelSources, read_models
 from llmkit.workflows.kv_estimate_solve import Solution, solve_models
 from llmkit.workflows.kv_estimate_training import estimate_training
 
 MODEL = ModelSources(presets=("llama-3.2-1b",))
+
+
+def explain_models(sources: ModelSources, settings: EstimateConfig) -> list[Explanation]:
+    return [explain(model, estimate(model, settings), settings) for model in read_models(sources)]
 
 
 def _solution(**settings: Any) -> Solution:

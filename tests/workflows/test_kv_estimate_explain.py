@@ -5,9 +5,13 @@ from pathlib import Path
 import pytest
 
 from llmkit.estimate.config import EstimateConfig
-from llmkit.workflows.kv_estimate import estimate_models
-from llmkit.workflows.kv_estimate_explain import explain_models
-from llmkit.workflows.kv_estimate_models import ModelSources
+from llmkit.workflows.kv_estimate import estimate, estimate_models
+from llmkit.workflows.kv_estimate_explain import Explanation, explain
+from llmkit.workflows.kv_estimate_models import ModelSources, read_models
+
+
+def explain_models(sources: ModelSources, settings: EstimateConfig) -> list[Explanation]:
+    return [explain(model, estimate(model, settings), settings) for model in read_models(sources)]
 
 
 @pytest.mark.parametrize(
