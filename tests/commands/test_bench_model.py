@@ -3,6 +3,7 @@
 import csv
 import inspect
 import json
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -160,3 +161,15 @@ def test_every_setting_has_a_flag_with_the_same_default(command: Any, config: ty
     for one in fields(config):
         shown = join(one.default) if isinstance(one.default, tuple) else one.default
         assert flags[one.name].default == shown, one.name
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_a_busy_machine_is_refused_where_quiet_is_required(
+    llmkit_run: Run, tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 99.0, 99.0))
+    line = ["bench", kind, tiny_model(), *SIZES[kind], "--threads", "1", "--rounds", "1"]
+    busy = llmkit_run(*line, "--require-quiet")
+    assert (busy.status, busy.out) == (5, b"") and "the machine is busy (load average 99.0)" in busy.err
+    done = llmkit_run(*line)
+    assert done.status == 0 and "noisy" in done.text + done.err

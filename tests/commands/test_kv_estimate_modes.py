@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from llmkit.probe import machine_speed
+
 Run = Callable[..., Any]
 LLAMA = ("kv-estimate", "--preset", "llama-2-7b")
 
@@ -37,6 +39,42 @@ def test_training_says_each_part(llmkit_run: Run) -> None:
     assert llmkit_run(*line, "--memory", "1GiB").status == 1
     adapters = json.loads(llmkit_run(*LLAMA, "--train", "--lora-rank", 8, "--qlora", "--json").out)
     assert adapters["weights_bytes"] < 6_738_415_616 and adapters["trained_parameters"] < 30_000_000
+
+
+def test_flags_of_training_change_what_they_name(llmkit_run: Run) -> None:
+    def memory(*flags: object) -> dict[str, int]:
+        report: dict[str, int] = json.loads(llmkit_run(*LLAMA, "--train", "-c", 256, *flags, "--json").out)
+        return report
+
+    plain = memory()
+    assert memory("--optimizer", "sgd-momentum")["optimizer_bytes"] == plain["optimizer_bytes"] // 2
+    assert memory("--recompute", "full")["activations_bytes"] < plain["activations_bytes"]
+    assert memory("--recompute", "none")["activations_bytes"] > plain["activations_bytes"]
+    staged = memory("--pipeline-parallel", 4, "--micro-batches", 8)
+    assert staged["weights_bytes"] < plain["weights_bytes"] // 3
+    assert staged == memory("--pp", 4, "--micro-batches", 8)
+    assert memory("--data-parallel", 2, "--zero", 3)["weights_bytes"] == plain["weights_bytes"] // 2
+
+
+def test_this_machine_is_measured_and_a_bench_says_how_much_of_it_is_reached(
+    llmkit_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = machine_speed.SpeedProbe
+    monkeypatch.setattr(machine_speed, "SpeedProbe", lambda: probe(stream_bytes=1 << 16, sides=(8,)))
+    line = ("kv-estimate", "--preset", "tiny", "--measure", "--json")
+    bound = json.loads(llmkit_run(*line).out)["speed"]
+    assert (bound["device"], bound["mbu"], bound["efficiency_source"]) == ("this machine", 1.0, "bound")
+    bench = llmkit_run(
+        "bench", "decode", "--preset", "tiny", "--tokens", 2, "--rounds", 1, "--format", "json"
+    )
+    report = json.loads(bench.out)
+    report["rows"][0] |= {"mbu": 0.25, "mfu": 0.5}
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(report))
+    reached = json.loads(llmkit_run(*line, "--calibrate", path).out)["speed"]
+    assert (reached["mfu"], reached["mbu"], reached["efficiency_source"]) == (0.5, 0.25, "calibrated")
+    own = json.loads(llmkit_run(*line, "--calibrate", path, "--mbu", 0.75).out)["speed"]
+    assert (own["mfu"], own["mbu"]) == (0.5, 0.75)
 
 
 def test_a_device_gives_speed_cost_and_fleet(llmkit_run: Run) -> None:
