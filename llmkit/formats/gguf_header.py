@@ -11,20 +11,20 @@ Versions 2 and 3, little-endian or big-endian. Source: ggml's docs/gguf.md.
 import math
 import mmap
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.gguf_types import GGML_TYPES_BY_NUMBER
+from llmkit.formats.gguf_values import ARRAY, KIND_NAMES, SCALAR_CODES, STRING, Typed
 
 MAX_LISTED = 1024
-"""Longest array whose values are kept; of a longer one (a tokenizer's) the length alone."""
+"""Longest array whose values are kept; of a longer one (a tokenizer's) the length alone, unless asked for."""
 
 _MAGIC = b"GGUF"
 _ALIGNMENT = "general.alignment"
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_STRING, _ARRAY = 8, 9
+_DEFAULT_ALIGNMENT = 32
 _MAX_DIMENSIONS = 4
 _MAX_NESTING = 4
 
@@ -67,15 +67,47 @@ class GgufHeader:
     tensors: tuple[GgufTensorInfo, ...]
     data_offset: int
     """Where tensors begin: the bytes of the header."""
+    kinds: dict[str, str] = field(default_factory=dict)
+    """Types of the metadata: u32, str, …, and of arrays the type of their values: str[]."""
+    big_endian: bool = False
 
     @property
     def nbytes(self) -> int:
         """Of all tensors."""
         return sum(tensor.nbytes for tensor in self.tensors)
 
+    @property
+    def alignment(self) -> int:
+        """Tensors begin at multiples of it, counted from `data_offset`."""
+        return cast(int, self.metadata.get(_ALIGNMENT, _DEFAULT_ALIGNMENT))
 
-def read_gguf_header(path: Path) -> GgufHeader:
+    def typed(self) -> dict[str, Typed]:
+        """The metadata as `write_gguf` takes it, types kept.
+
+        Raises:
+            DataError: an array was not kept, or holds arrays.
+        """
+        typed = {}
+        for key, value in self.metadata.items():
+            kind = self.kinds[key].removesuffix("[]")
+            if isinstance(value, SkippedArray):
+                raise DataError(
+                    f"{key}: {value.length} values were not kept",
+                    hint="read the header with keep_arrays=True",
+                )
+            if kind == KIND_NAMES[ARRAY]:
+                raise DataError(f"{key}: an array of arrays is not written", hint="leave this key out")
+            typed[key] = Typed(kind, cast(Any, value))
+        return typed
+
+
+def read_gguf_header(path: Path, *, keep_arrays: bool = False) -> GgufHeader:
     """Read the header of a GGUF file.
+
+    Args:
+        path: of the file.
+        keep_arrays: keep arrays of every length (tokens, scores, merges), and text without loss: a byte that
+            is no UTF-8 becomes a lone surrogate (`surrogateescape`); otherwise it is spelled out as \\xNN.
 
     Raises:
         MissingError: no such file.
@@ -83,7 +115,7 @@ def read_gguf_header(path: Path) -> GgufHeader:
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return _Reader(path, content).header()
+            return _Reader(path, content, keep_arrays).header()
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file", hint=f"ls {path.parent}") from None
     except (OSError, ValueError) as error:  # a folder, or an empty file
@@ -97,9 +129,11 @@ def _damaged(path: Path, problem: str) -> DataError:
 class _Reader:
     """Walks a header; every length is checked against the file before it is used."""
 
-    def __init__(self, path: Path, content: mmap.mmap) -> None:
+    def __init__(self, path: Path, content: mmap.mmap, keep_arrays: bool) -> None:
         self.path = path
         self.content = content
+        self.longest = len(content) if keep_arrays else MAX_LISTED
+        self.strange_bytes = "surrogateescape" if keep_arrays else "backslashreplace"
         self.place = 0
         self.order = "<"
 
@@ -109,14 +143,18 @@ class _Reader:
         self.check_count(num_tensors, 8 + 4 + 4 + 8, "tensors")
         self.check_count(num_keys, 8 + 4 + 1, "keys")
         metadata: dict[str, Value] = {}
+        kinds: dict[str, str] = {}
         for _ in range(num_keys):
             key = self.string()
             if key in metadata:
                 self.fail(f"the key {key} is there twice")
-            metadata[key] = self.value(self.scalar("I"))
+            kind = self.scalar("I")
+            kinds[key] = self.kind_name(kind)
+            metadata[key] = self.value(kind)
         found = [self.tensor() for _ in range(num_tensors)]
         data_offset = self.aligned(metadata)
-        return GgufHeader(version, metadata, self.placed(found, data_offset), data_offset)
+        tensors = self.placed(found, data_offset)
+        return GgufHeader(version, metadata, tensors, data_offset, kinds, self.order == ">")
 
     def version(self) -> int:
         if self.take(4) != _MAGIC:
@@ -129,25 +167,38 @@ class _Reader:
             self.fail(f"GGUF version {version}, and versions 2 and 3 are known")
         return version
 
+    def kind_name(self, kind: int) -> str:
+        """The word for a type, a look ahead for that of an array's values."""
+        if kind == ARRAY and self.place + 4 <= len(self.content):
+            (inner,) = struct.unpack_from(f"{self.order}I", self.content, self.place)
+            return f"{KIND_NAMES.get(inner, inner)}[]"
+        return KIND_NAMES.get(kind, str(kind))  # a type that is not known is refused with its value
+
     def value(self, kind: int, nesting: int = 0) -> Value:
-        if kind in _SCALARS:
-            return self.scalar(_SCALARS[kind])
-        if kind == _STRING:
+        if kind in SCALAR_CODES:
+            return self.scalar(SCALAR_CODES[kind])
+        if kind == STRING:
             return self.string()
-        if kind != _ARRAY or nesting == _MAX_NESTING:
+        if kind != ARRAY or nesting == _MAX_NESTING:
             self.fail(f"a value of unknown type {kind}")
         inner, length = self.scalar("I"), self.scalar("Q")
-        smallest = struct.calcsize(_SCALARS[inner]) if inner in _SCALARS else 8
+        smallest = struct.calcsize(SCALAR_CODES[inner]) if inner in SCALAR_CODES else 8
         self.check_count(length, smallest, "values of an array")
-        if length <= MAX_LISTED:
-            return [self.value(inner, nesting + 1) for _ in range(length)]
-        self.skip(inner, length, smallest, nesting)
-        return SkippedArray(length)
+        if length > self.longest:
+            self.skip(inner, length, smallest, nesting)
+            return SkippedArray(length)
+        if inner in SCALAR_CODES:
+            return list(
+                struct.unpack(f"{self.order}{length}{SCALAR_CODES[inner]}", self.take(length * smallest))
+            )
+        if inner == STRING:
+            return self.strings(length)
+        return [self.value(inner, nesting + 1) for _ in range(length)]
 
     def skip(self, kind: int, length: int, size: int, nesting: int) -> None:
-        if kind in _SCALARS:
+        if kind in SCALAR_CODES:
             self.advance(length * size)
-        elif kind == _STRING:
+        elif kind == STRING:
             self.skip_strings(length)
         else:
             for _ in range(length):
@@ -164,6 +215,20 @@ class _Reader:
             self.advance(place - self.place)
             return
         self.advance(place + 8 - self.place)  # beyond the end: says so
+
+    def strings(self, count: int) -> list[Value]:
+        """The same, kept."""
+        length_at, content, end = struct.Struct(f"{self.order}Q").unpack_from, self.content, len(self.content)
+        place = self.place
+        found: list[Value] = []
+        for _ in range(count):
+            begin = place + 8
+            place = begin + (length_at(content, place)[0] if begin <= end else 0)
+            if place > end:
+                break
+            found.append(content[begin:place].decode("utf-8", self.strange_bytes))
+        self.advance(place - self.place)  # beyond the end: says so
+        return found
 
     def tensor(self) -> GgufTensorInfo:
         """One entry; its offset still counted from the data."""
@@ -182,7 +247,7 @@ class _Reader:
         return GgufTensorInfo(name, dims, ggml_type.name, row * math.prod(dims[1:]), offset)
 
     def aligned(self, metadata: dict[str, Value]) -> int:
-        alignment = metadata.get(_ALIGNMENT, 32)
+        alignment = metadata.get(_ALIGNMENT, _DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
             self.fail(f"{_ALIGNMENT} is {alignment!r}, and it must be a power of two")
         return -(-self.place // alignment) * alignment
@@ -201,11 +266,9 @@ class _Reader:
         return tuple(tensors)
 
     def string(self) -> str:
-        content = self.take(self.scalar("Q"))
-        try:
-            return content.decode()
-        except UnicodeDecodeError:
-            return content.decode("utf-8", "backslashreplace")  # a token may be part of a character
+        return self.take(self.scalar("Q")).decode(
+            "utf-8", self.strange_bytes
+        )  # a token may be part of a character
 
     def scalar(self, code: str) -> int:
         (value,) = struct.unpack(f"{self.order}{code}", self.take(struct.calcsize(f"={code}")))

@@ -5,7 +5,6 @@ decoded, so numbers, escapes and key order of everything else come out as they w
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,8 +21,7 @@ _decode_record = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(msgspec.Struct, frozen=True):
     """One record and where it stood, for error messages and rejects."""
 
     record: Record
@@ -36,8 +34,7 @@ class Line:
         return f"{self.file}:{self.number}"
 
 
-@dataclass(frozen=True)
-class BadLine:
+class BadLine(msgspec.Struct, frozen=True):
     """A line that is not a JSON object: the bytes as they stood, and what is wrong with them."""
 
     content: bytes

@@ -11,7 +11,6 @@ here maps or reads the tensors themselves.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,8 +37,7 @@ CONFIG_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 """What config.json calls the dtypes that weights are kept in."""
 
 
-@dataclass(frozen=True)
-class TensorInfo:
+class TensorInfo(msgspec.Struct, frozen=True):
     """One tensor as its file's header describes it."""
 
     name: str
@@ -57,12 +55,11 @@ class TensorInfo:
         return math.prod(self.shape)
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(msgspec.Struct, frozen=True):
     """The header of one safetensors file."""
 
     tensors: dict[str, TensorInfo]
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class _Entry(msgspec.Struct, frozen=True):

@@ -1,7 +1,5 @@
 """llmkit.json: what made an artefact folder. Nothing in it depends on where, when or how fast it was made."""
 
-import shlex
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,11 @@ from llmkit.version import __version__
 FILE_NAME = "llmkit.json"
 
 
-@dataclass(frozen=True)
-class Invocation:
+class Invocation(msgspec.Struct, frozen=True):
     """A command and the settings that decide its output's bytes (not where it goes, nor how many workers)."""
 
     command: str
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = msgspec.field(default_factory=dict)
     """Every setting as resolved, defaults included, by the name of its flag."""
     words: tuple[str, ...] = ()
     """What was not left to its default, as it would be typed."""
@@ -26,6 +23,8 @@ class Invocation:
     @property
     def command_line(self) -> str:
         """The command as a person would type it, paths reduced to their names."""
+        import shlex  # for a record alone
+
         return shlex.join(("llmkit", *self.command.split(), *self.words))
 
 

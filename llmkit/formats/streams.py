@@ -6,6 +6,7 @@ suffix: `.zst` and `.gz` compress, anything else is written as it is.
 
 import gzip
 import io
+import select
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,20 @@ def open_input(path: Path) -> Iterator[BinaryIO]:
         raise DataError(f"{path}: is a folder, a file was expected", hint=f"ls {path}") from None
     with raw:
         yield from _decoded(raw, str(path))
+
+
+def would_wait(path: Path) -> bool:
+    """Whether more of an input may have to be waited for: it is stdin, and nothing new has come.
+
+    What has been read ahead counts as nothing: a caller who asks before each record is at worst too patient.
+    """
+    if path != STDIO:
+        return False
+    try:
+        readable, _, _ = select.select([sys.stdin.fileno()], [], [], 0)
+    except io.UnsupportedOperation:  # what stands for stdin is in memory, all of it
+        return False
+    return not readable
 
 
 @contextmanager

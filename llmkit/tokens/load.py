@@ -5,6 +5,7 @@ tokenizer.json                 the `tokenizers` library's own form
 NAME.tiktoken                  a rank table
 vocab.json + merges.txt        GPT-2's and Qwen 2's older form
 tokenizer.model                SentencePiece
+NAME.gguf                      a model with its tokenizer
 
 Beside each, tokenizer_config.json (special tokens, template) and chat_template.jinja are read if there.
 """
@@ -18,7 +19,10 @@ import tokenizers
 from tokenizers import AddedToken
 
 from llmkit.errors import DataError, LlmkitError, MissingError
+from llmkit.formats.gguf_header import read_gguf_header
+from llmkit.formats.gguf_magic import is_gguf
 from llmkit.formats.streams import open_input
+from llmkit.tokens.gguf_read import gguf_tokenizer
 from llmkit.tokens.tokenizer import CHAT_TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, Tokenizer, token_content
 
 VOCABULARY, MERGES, SENTENCEPIECE = "vocab.json", "merges.txt", "tokenizer.model"
@@ -35,6 +39,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
         MissingError: nothing at the path, or no tokenizer in the folder.
         DataError: a damaged or unknown file.
     """
+    if is_gguf(path):
+        return gguf_tokenizer(read_gguf_header(path, keep_arrays=True).metadata, str(path))
     file = find_tokenizer(path)
     config = read_config(file.parent)
     template = read_template(file.parent, config)

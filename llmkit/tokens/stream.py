@@ -38,7 +38,7 @@ class StreamDecoder:
         self._hidden = frozenset(index for index, token in added.items() if token.special)
         before = [one for one in after if one not in self._hidden]
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._is_plain = _joins_plainly(tokenizer.backend.decoder)
+        self._is_plain = joins_plainly(tokenizer.backend.decoder)
         self._at_start = not before
         self._ids = [] if self._is_plain else before
         self._said = "" if self._is_plain else tokenizer.decode(before)
@@ -76,7 +76,7 @@ class StreamDecoder:
         return piece
 
 
-def _joins_plainly(decoder: Any) -> bool:
+def joins_plainly(decoder: Any) -> bool:
     """Whether the decoder only puts the bytes of pieces end to end, without one space at the start."""
     return decoder is not None and all(_is_plain(step) for step in _steps(json.loads(decoder.__getstate__())))
 

@@ -1,12 +1,15 @@
 import gzip
+import io
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from llmkit.errors import DataError, MissingError, UsageError
-from llmkit.formats.streams import open_input, open_output
+from llmkit.formats.streams import STDIO, open_input, open_output, would_wait
 
 TEXT = "Straße, 東京, 🌍\n".encode() * 50_000
 
@@ -90,3 +93,18 @@ def test_a_bomb_is_read_a_piece_at_a_time(tmp_path: Path) -> None:
             stream.write(bytes(1 << 20))
     with open_input(path) as stream:
         assert stream.read(10) == bytes(10)
+
+
+def test_stdin_would_wait_until_something_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver, sender = os.pipe()
+    with os.fdopen(receiver) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert would_wait(STDIO) and not would_wait(Path("rows.jsonl"))
+        os.write(sender, b"x")
+        assert not would_wait(STDIO)
+        os.read(receiver, 1)
+        assert would_wait(STDIO)
+        os.close(sender)
+        assert not would_wait(STDIO)  # its end has come
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
+    assert not would_wait(STDIO)
