@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +132,11 @@ def tiny_model(tmp_path: Path) -> Callable[..., Path]:
     import numpy as np
     from safetensors.numpy import save_file
 
+    from llmkit.estimate.file_tensors import tensor_shapes
     from llmkit.model.config import ModelConfig
-    from llmkit.model.shapes import tensor_shapes
 
     def build(name: str = "model", **overrides: Any) -> Path:
-        config = replace(ModelConfig(**TINY), **overrides)
+        config = ModelConfig(**{**TINY, **overrides})
         folder = tmp_path / name
         folder.mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps(config.to_hf()))

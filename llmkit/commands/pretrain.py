@@ -16,8 +16,8 @@ from llmkit.train.config import PretrainConfig, Reaction, Resume, ScheduleName
 STDIO = Path("-")
 MODEL_FLAGS = (
     *("model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
-    *("num_key_value_heads", "head_dim", "max_position_embeddings", "rope_theta", "tie_word_embeddings"),
-    *("initializer_range", "vocab_size"),
+    *("num_key_value_heads", "head_dim", "num_experts", "num_experts_per_tok", "moe_intermediate_size"),
+    *("max_position_embeddings", "rope_theta", "tie_word_embeddings", "initializer_range", "vocab_size"),
 )
 """Flags with the names of config.json's keys: they change the preset."""
 
@@ -39,10 +39,10 @@ def pretrain(
     preset: Annotated[str, Option("--preset", metavar="NAME", help="Shape of a fresh model.")] = "tiny",
     model: Annotated[
         Path | None,
-        Option("--model", "-m", metavar="PATH", help="Model folder to train on, or a config.json's shape."),
+        Option("--model", "-m", metavar="PATH", help="Model folder or GGUF file, or a config.json."),
     ] = None,
     model_type: Annotated[
-        str | None, Option(metavar="NAME", help="llama, qwen3, mistral, qwen2, gpt2.")
+        str | None, Option(metavar="NAME", help="The family: llama, qwen3, mistral, ...")
     ] = None,
     hidden_size: Annotated[int | None, Option(metavar="N")] = None,
     intermediate_size: Annotated[int | None, Option(metavar="N")] = None,
@@ -50,6 +50,9 @@ def pretrain(
     num_attention_heads: Annotated[int | None, Option(metavar="N")] = None,
     num_key_value_heads: Annotated[int | None, Option(metavar="N")] = None,
     head_dim: Annotated[int | None, Option(metavar="N")] = None,
+    num_experts: Annotated[int | None, Option(metavar="N", help="Of a mixture, in each layer.")] = None,
+    num_experts_per_tok: Annotated[int | None, Option(metavar="N")] = None,
+    moe_intermediate_size: Annotated[int | None, Option(metavar="N", help="Of one expert.")] = None,
     max_position_embeddings: Annotated[
         int | None, Option(metavar="N", parser=parse_count, help="Default: the row length.")
     ] = None,
@@ -99,6 +102,15 @@ def pretrain(
     beta2: Annotated[float, Option(metavar="X", help="Of AdamW.")] = PretrainConfig.beta2,
     weight_decay: Annotated[float, Option(metavar="X", help="On matrices.")] = PretrainConfig.weight_decay,
     clip: Annotated[float, Option(metavar="X", help="Largest gradient norm; 0: any.")] = PretrainConfig.clip,
+    router_aux_loss_coef: Annotated[
+        float | None, Option(metavar="X", help="Of experts evenly used; default: the model's.")
+    ] = None,
+    router_z_loss_coef: Annotated[
+        float | None, Option(metavar="X", help="Of small router logits; default: the model's.")
+    ] = None,
+    router_bias_update: Annotated[
+        float | None, Option(metavar="X", help="Step of experts' selection bias; default 0.001.")
+    ] = None,
     seed: Seed = PretrainConfig.seed,
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16"],

@@ -1,25 +1,87 @@
-"""One layer: attention and MLP, each normalised before and added to the residual stream after."""
+"""One layer: attention and MLP, each added to the residual stream, with norms where the family has them."""
 
 from torch import Tensor, nn
 
-from llmkit.model.attention import Attention, Layout
-from llmkit.model.cache import LayerCache
+from llmkit.model.attention import Attention
+from llmkit.model.cache import HeldLayer
 from llmkit.model.config import ModelConfig
+from llmkit.model.latent_attention import LatentAttention
+from llmkit.model.layout import Layout
 from llmkit.model.mlp import build_mlp
-from llmkit.model.norm import build_norm
+from llmkit.model.moe import MixtureOfExperts
+from llmkit.model.norm import norm_of_width
+from llmkit.model.routing import RoutingTape
 
 
 class Block(nn.Module):
-    """A pre-norm transformer layer; attribute names are the tensor names of the llama family."""
+    """A transformer layer; attribute names are the tensor names of the llama, gemma2 and olmo2 families.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Norms before: input_layernorm, post_attention_layernorm. After: post_attention_layernorm,
+    post_feedforward_layernorm. Both: these three and pre_feedforward_layernorm.
+    """
+
+    input_layernorm: nn.Module
+    post_attention_layernorm: nn.Module
+    pre_feedforward_layernorm: nn.Module
+    post_feedforward_layernorm: nn.Module
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        """
+        Args:
+            config: of the model.
+            layer: its number, from 0.
+        """
         super().__init__()
-        self.input_layernorm = build_norm(config)
-        self.self_attn = Attention(config)
-        self.post_attention_layernorm = build_norm(config)
-        self.mlp = build_mlp(config)
+        sparse = config.experts is not None and layer in config.experts.layers
+        self.self_attn = Attention(config) if config.latent is None else LatentAttention(config)
+        self.mlp = MixtureOfExperts(config) if sparse else build_mlp(config)
+        self.residual, self.residual_scale = config.residual, config.residual_scale
+        self.placement = config.norm_placement
+        for name in _NORMS[config.norm_placement][: 1 if config.residual == "parallel_one_norm" else None]:
+            setattr(self, name, norm_of_width(config, config.hidden_size))
 
-    def forward(self, x: Tensor, layout: Layout, cache: LayerCache | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        layout: Layout,
+        cache: HeldLayer | None = None,
+        routing: RoutingTape | None = None,
+    ) -> Tensor:
         """x: (B, T, D). Returns (B, T, D)."""
-        x = x + self.self_attn(self.input_layernorm(x), layout, cache)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        if self.residual != "serial":
+            return self._parallel(x, layout, cache, routing)
+        if self.placement == "before":
+            x = x + self._scaled(self.self_attn(self.input_layernorm(x), layout, cache))
+            return x + self._scaled(self._feed(self.post_attention_layernorm(x), routing))
+        if self.placement == "after":
+            x = x + self._scaled(self.post_attention_layernorm(self.self_attn(x, layout, cache)))
+            return x + self._scaled(self.post_feedforward_layernorm(self._feed(x, routing)))
+        attended = self.self_attn(self.input_layernorm(x), layout, cache)
+        x = x + self._scaled(self.post_attention_layernorm(attended))
+        fed = self._feed(self.pre_feedforward_layernorm(x), routing)
+        return x + self._scaled(self.post_feedforward_layernorm(fed))
+
+    def _parallel(
+        self, x: Tensor, layout: Layout, cache: HeldLayer | None, routing: RoutingTape | None
+    ) -> Tensor:
+        """Both branches read the same stream (GPT-J)."""
+        normed = self.input_layernorm(x)
+        other = normed if self.residual == "parallel_one_norm" else self.post_attention_layernorm(x)
+        x = x + self._scaled(self.self_attn(normed, layout, cache))
+        return x + self._scaled(self._feed(other, routing))
+
+    def _feed(self, x: Tensor, routing: RoutingTape | None) -> Tensor:
+        return self.mlp(x, routing) if isinstance(self.mlp, MixtureOfExperts) else self.mlp(x)
+
+    def _scaled(self, branch: Tensor) -> Tensor:
+        return branch if self.residual_scale == 1.0 else branch * self.residual_scale
+
+
+_NORMS = {
+    "before": ("input_layernorm", "post_attention_layernorm"),
+    "after": ("post_attention_layernorm", "post_feedforward_layernorm"),
+    "both": (
+        *("input_layernorm", "post_attention_layernorm"),
+        *("pre_feedforward_layernorm", "post_feedforward_layernorm"),
+    ),
+}

@@ -3,11 +3,48 @@
 Shapes: B batch, T new positions, S all positions so far, K key/value heads, E head_dim.
 """
 
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
 from llmkit.errors import UsageError
 from llmkit.model.config import ModelConfig
+from llmkit.model.latent_cache import LatentCache
+from llmkit.model.layout import Layout, Span
+
+
+class HeldLayer(Protocol):
+    """What one layer keeps of the positions already seen."""
+
+    def extend(
+        self, new: Sequence[Tensor], layout: Layout
+    ) -> Iterator[tuple[slice, list[Tensor], Tensor | None]]:
+        """Keep new positions, and give back text by text all that there are.
+
+        Args:
+            new: keys and values, each (B, K, T, E); or the rows of latent attention, (B, T, W).
+            layout: of the layer.
+
+        Yields:
+            Which of the new positions belong to a text; each kept tensor with all of the text's positions, in
+            the shape of the new ones with S for T; and which of these its new positions see.
+        """
+
+
+class Cache(Protocol):
+    """What all layers keep, for one pass of the model."""
+
+    @property
+    def layers(self) -> Sequence[HeldLayer]:
+        """First to last."""
+
+    def spans(self, count: int) -> Sequence[Span]:
+        """Where the `count` new positions of a pass stand, text after text."""
+
+    def advance(self, count: int) -> None:
+        """Every layer has the new positions now."""
 
 
 class KVCache:
@@ -24,14 +61,13 @@ class KVCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        shape = (batch, config.num_key_value_heads, capacity, config.head_dim)
         self.layers = [
-            LayerCache(
-                torch.empty(shape, dtype=dtype, device=device), torch.empty(shape, dtype=dtype, device=device)
-            )
-            for _ in range(config.num_hidden_layers)
+            _layer_cache(config, batch, capacity, dtype, device) for _ in range(config.num_hidden_layers)
         ]
         self.capacity = capacity
+        self.reach = 0
+        """Positions of the whole text, where more than those read so far are known: rotations that depend on
+        a text's length have this one, so that a prompt read in parts is rotated as if read at once."""
 
     @property
     def length(self) -> int:
@@ -41,7 +77,11 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         """Bytes reserved."""
-        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.layers)
+        return sum(layer.nbytes for layer in self.layers)
+
+    def spans(self, count: int) -> list[Span]:
+        """All texts of a batch stand at the same places."""
+        return [Span(self.length, count, self.reach)]
 
     def advance(self, count: int) -> None:
         """Count the positions that every layer has appended in this pass."""
@@ -70,6 +110,18 @@ class LayerCache:
         self.values = values
         self.length = 0
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes reserved."""
+        return self.keys.nbytes + self.values.nbytes
+
+    def extend(
+        self, new: Sequence[Tensor], layout: Layout
+    ) -> Iterator[tuple[slice, list[Tensor], Tensor | None]]:
+        """See `HeldLayer`: the texts of a batch are given back together."""
+        keys, values = new
+        yield slice(None), [one.to(keys.dtype) for one in self.append(keys, values)], layout.mask
+
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store T new positions after those held.
 
@@ -92,3 +144,18 @@ class LayerCache:
         self.keys[:, :, self.length : end] = keys
         self.values[:, :, self.length : end] = values
         return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+AnyLayerCache = LayerCache | LatentCache
+"""What a layer keeps of the positions seen."""
+
+
+def _layer_cache(
+    config: ModelConfig, batch: int, capacity: int, dtype: torch.dtype, device: torch.device | str
+) -> AnyLayerCache:
+    if config.latent is not None:
+        width = config.latent.kv_lora_rank + config.latent.qk_rope_head_dim
+        return LatentCache(torch.empty(batch, capacity, width, dtype=dtype, device=device))
+    shape = (batch, config.num_key_value_heads, capacity, config.head_dim)
+    keys, values = (torch.empty(shape, dtype=dtype, device=device) for _ in range(2))
+    return LayerCache(keys, values)

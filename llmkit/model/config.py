@@ -1,12 +1,14 @@
 """A model's shape, in the words of Hugging Face config.json. No torch: estimates and `show` read it too."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from llmkit.errors import ConfigError, nearest
-from llmkit.model.families import FAMILIES, ROPE_KEYS
-from llmkit.model.hf_config import fields_from_hf, fields_to_hf
+from llmkit.model.config_parts import ExpertsConfig, LatentConfig
+from llmkit.model.families.read import fields_from_hf, fields_to_hf
+from llmkit.model.families.table import FAMILIES
+from llmkit.model.rope_scaling import check_rope_scaling
 
 ACTIVATIONS = ("silu", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "relu2")
 """Values of hidden_act; gelu_new and gelu_pytorch_tanh are the same function."""
@@ -20,12 +22,15 @@ _SIZES = (
 class ModelConfig:
     """A decoder-only transformer.
 
+    Which combinations there are is the model_type's to say: a config is possible when its family's
+    config.json can tell it, that is, when written and read again it is the same.
+
     Raises:
         ConfigError: a size is impossible, or model_type has no such combination of switches.
     """
 
     model_type: str = "llama"
-    """The family whose names and config keys the folder has: llama, mistral, qwen2, qwen3 or gpt2."""
+    """The family whose names and config keys the folder has."""
     vocab_size: int
     hidden_size: int
     intermediate_size: int
@@ -38,22 +43,64 @@ class ModelConfig:
     """0 means hidden_size / num_attention_heads."""
     max_position_embeddings: int = 2048
     hidden_act: str = "silu"
+
     norm: Literal["rms", "layer"] = "rms"
     norm_eps: float = 1e-5
+    norm_bias: bool = True
+    """LayerNorm's; RMSNorm has none."""
+    norm_plus_one: bool = False
+    """Norms multiply with 1 + weight, as in Gemma."""
+    norm_placement: Literal["before", "after", "both"] = "before"
+    """Of a branch's norms: x + f(norm(x)), x + norm(f(x)), or x + norm(f(norm(x)))."""
+    residual: Literal["serial", "parallel", "parallel_one_norm"] = "serial"
+    """Whether the MLP reads what attention has added, or the same stream as attention does, through a norm of
+    its own or through attention's."""
+
     position: Literal["rope", "learned", "sinusoidal"] = "rope"
     rope_theta: float = 10_000.0
     rope_scaling: dict[str, Any] | None = None
-    """None, or `rope_type` (linear, llama3) with its numbers under Hugging Face's names."""
-    qk_norm: bool = False
-    """RMSNorm over each query and key head before the rotation."""
+    """None, or `rope_type` with its numbers under Hugging Face's names (model/rope_scaling.py)."""
+    rotary_dim: int = 0
+    """How many numbers of a head are rotated, the first ones; 0 means all."""
+    rope_interleaved: bool = False
+    """Pairs stand side by side in a head, not in its two halves."""
+    no_rope_layers: tuple[int, ...] = ()
+    """Layers without positions."""
+    sliding_window: int | None = None
+    """How many tokens a sliding layer sees, its own included."""
+    sliding_layers: tuple[int, ...] = ()
+    """Layers that see no more than the window."""
+    sliding_rope_theta: float | None = None
+    """The base of sliding layers, whose positions are then not scaled; None: as in the other layers."""
+
+    qk_norm: Literal["none", "head", "projection"] = "none"
+    """A norm over each query and key head, or over all heads at once, before the rotation."""
     attention_bias: bool = False
     """Biases on q_proj, k_proj and v_proj."""
     output_bias: bool = False
     """A bias on o_proj."""
+    attention_scale: float = 0.0
+    """What scores are multiplied with; 0 means head_dim ** -0.5."""
+    attn_logit_softcapping: float | None = None
+    """Scores s become c tanh(s / c)."""
+    attention_sinks: bool = False
+    """A learnt score for each head that takes its share of the softmax and gives nothing."""
+    latent: LatentConfig | None = None
+
     mlp_bias: bool = False
     gated_mlp: bool = True
     """down(act(gate(x)) * up(x)), as in SwiGLU; otherwise down(act(up(x)))."""
+    experts: ExpertsConfig | None = None
+
+    embedding_scale: float = 1.0
+    residual_scale: float = 1.0
+    """What each branch is multiplied with before it is added."""
+    logit_scale: float = 1.0
+    final_logit_softcapping: float | None = None
+    """Logits z become c tanh(z / c)."""
+    head_bias: bool = False
     tie_word_embeddings: bool = False
+
     bos_token_id: int | None = None
     eos_token_id: int | tuple[int, ...] | None = None
     pad_token_id: int | None = None
@@ -68,10 +115,12 @@ class ModelConfig:
         if not self.head_dim and self.num_attention_heads:
             self._check_multiple("hidden_size", "num_attention_heads")
             object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
+        if not self.rotary_dim and self.position == "rope":
+            object.__setattr__(self, "rotary_dim", self.head_dim)
         self._check_sizes()
-        self._check_family()
         if self.position == "rope":
             self._check_rope()
+        self._check_family()
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any], source: str = "config.json") -> "ModelConfig":
@@ -92,7 +141,7 @@ class ModelConfig:
 
     def to_hf(self) -> dict[str, Any]:
         """The config.json that transformers, vLLM and llama.cpp read, every architectural key written out."""
-        return fields_to_hf(asdict(self))
+        return fields_to_hf(vars(self))
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
@@ -137,50 +186,28 @@ class ModelConfig:
                 f"unknown model_type {self.model_type!r}",
                 hint=f"did you mean {guess}?" if guess else f"use one of {', '.join(FAMILIES)}",
             )
-        for name, allowed in family.switches.items():
-            if getattr(self, name) not in allowed:
+        written = fields_from_hf(fields_to_hf(vars(self)), "config.json")
+        for one in fields(self):
+            value, again = getattr(self, one.name), written.get(one.name, one.default)
+            if value != again:
                 raise ConfigError(
-                    f"a {self.model_type} model has {name} {' or '.join(map(str, allowed))} "
-                    f"(found {getattr(self, name)})",
+                    f"a {self.model_type} model has {one.name} {again} (found {value})",
                     hint="choose another model_type, or a preset of the shape you want",
                 )
-        if self.model_type in ("llama", "qwen3") and self.attention_bias != self.output_bias:
-            raise ConfigError(
-                f"a {self.model_type} model has attention_bias and output_bias both or neither",
-                hint="set output_bias to the value of attention_bias",
-            )
-        if self.model_type == "gpt2" and (
-            self.num_key_value_heads != self.num_attention_heads
-            or self.head_dim * self.num_attention_heads != self.hidden_size
-        ):
-            raise ConfigError(
-                "a gpt2 model has key/value heads as many as heads, and heads that share hidden_size "
-                f"(found {self.num_key_value_heads} of {self.num_attention_heads} heads, "
-                f"head_dim {self.head_dim}, hidden_size {self.hidden_size})",
-                hint="choose a llama or qwen3 shape for grouped queries",
-            )
 
     def _check_rope(self) -> None:
-        if self.head_dim % 2:
+        if self.rotary_dim % 2 or self.rotary_dim > self.head_dim:
             raise ConfigError(
-                f"rotary positions need an even head_dim (found {self.head_dim})",
-                hint="change hidden_size or num_attention_heads",
+                f"rotary positions need an even number of a head's {self.head_dim} numbers "
+                f"(found {self.rotary_dim})",
+                hint="change hidden_size, num_attention_heads or rotary_dim",
             )
         if not _is_number(self.rope_theta) or not self.rope_theta:
             raise ConfigError(
                 f"rope_theta is not a number above 0 (found {self.rope_theta!r})", hint="change rope_theta"
             )
-        if self.rope_scaling is not None and not self._is_usable(self.rope_scaling):
-            raise ConfigError(
-                f"rope_scaling {self.rope_scaling} is not usable",
-                hint="give rope_type linear with factor, or llama3 with its four numbers, low below high",
-            )
-
-    def _is_usable(self, scaling: Mapping[str, Any]) -> bool:
-        needed = ROPE_KEYS.get(scaling.get("rope_type", ""), ("",))
-        if not all(_is_number(scaling.get(name)) and scaling[name] for name in needed):
-            return False
-        return "low_freq_factor" not in needed or scaling["low_freq_factor"] < scaling["high_freq_factor"]
+        if self.rope_scaling is not None:
+            check_rope_scaling(self.rope_scaling, rotary_dim=self.rotary_dim)
 
 
 def _is_number(value: object) -> bool:

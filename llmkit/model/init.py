@@ -4,6 +4,8 @@ import torch
 
 from llmkit.model.transformer import Transformer
 
+_INTO_STREAM = ("o_proj.weight", "down_proj.weight", "experts.down_proj")
+
 
 @torch.no_grad()
 def initialise(model: Transformer, generator: torch.Generator) -> None:
@@ -11,7 +13,9 @@ def initialise(model: Transformer, generator: torch.Generator) -> None:
 
     Matrices are normal with standard deviation `initializer_range`; those that write into the residual stream
     (o_proj, down_proj) are scaled by 1 / sqrt(2 * num_hidden_layers), so that its variance does not grow with
-    depth (GPT-2, section 2.3). Norm weights are 1 and biases 0.
+    depth (GPT-2, section 2.3). Stacked matrices of experts are drawn one by one, the router like any matrix.
+    Norms begin as they find things (a weight of 1, or 0 where 1 is added to it); biases and sinks are 0.
+    Buffers are left alone.
 
     Args:
         model: on any device.
@@ -20,10 +24,12 @@ def initialise(model: Transformer, generator: torch.Generator) -> None:
     config = model.config
     residual = config.initializer_range / (2 * config.num_hidden_layers) ** 0.5
     for name, parameter in model.named_parameters():
-        if parameter.dim() == 1:
-            parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+        if name.endswith("bias") or parameter.dim() == 1:
+            is_norm = name.endswith("weight")
+            parameter.fill_(1.0 if is_norm and not config.norm_plus_one else 0.0)
             continue
-        into_stream = name.endswith(("o_proj.weight", "down_proj.weight"))
+        into_stream = name.endswith(_INTO_STREAM)
         std = residual if into_stream else config.initializer_range
-        fresh = torch.empty(parameter.shape, dtype=torch.float32, device="cpu")
-        parameter.copy_(fresh.normal_(0.0, std, generator=generator))
+        for matrix in parameter if parameter.dim() == 3 else [parameter]:
+            fresh = torch.empty(matrix.shape, dtype=torch.float32, device="cpu")
+            matrix.copy_(fresh.normal_(0.0, std, generator=generator))

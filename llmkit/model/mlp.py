@@ -29,9 +29,14 @@ ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class GatedMLP(nn.Module):
     """down(act(gate(x)) * up(x)): SwiGLU when act is silu (2002.05202)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, intermediate_size: int | None = None) -> None:
+        """
+        Args:
+            config: of the model.
+            intermediate_size: F, where it is not the config's.
+        """
         super().__init__()
-        D, F_, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
+        D, F_, bias = config.hidden_size, intermediate_size or config.intermediate_size, config.mlp_bias
         self.gate_proj = nn.Linear(D, F_, bias=bias)
         self.up_proj = nn.Linear(D, F_, bias=bias)
         self.down_proj = nn.Linear(F_, D, bias=bias)

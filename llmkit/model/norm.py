@@ -13,25 +13,40 @@ from llmkit.model.config import ModelConfig
 class RMSNorm(nn.Module):
     """x / rms(x) * weight (1910.07467): no mean is subtracted and there is no bias."""
 
-    def __init__(self, width: int, eps: float) -> None:
+    def __init__(self, width: int, eps: float, *, plus_one: bool = False) -> None:
+        """
+        Args:
+            width: of the last dimension.
+            eps: added to the mean square.
+            plus_one: what is multiplied with is 1 + weight, as in Gemma.
+        """
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
+        self.weight = nn.Parameter(torch.zeros(width) if plus_one else torch.ones(width))
         self.eps = eps
+        self.plus_one = plus_one
+
+    @property
+    def factor(self) -> Tensor:
+        """(width,) what the normalised x is multiplied with."""
+        return self.weight.float() + 1.0 if self.plus_one else self.weight
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., width). Returns the same shape and dtype."""
-        if _is_plain_cpu(x):
-            if self.weight.requires_grad and torch.is_grad_enabled():
-                return _RMSNormOnCPU.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
-            return (x * _scale(x, self.eps)).mul_(self.weight)
-        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
+        factor = self.factor
+        if _is_plain_cpu(x) and factor.dtype == x.dtype:
+            if factor.requires_grad and torch.is_grad_enabled():
+                return _RMSNormOnCPU.apply(x, factor, self.eps)  # type: ignore[no-untyped-call]
+            return (x * _scale(x, self.eps)).mul_(factor)
+        if self.plus_one and x.dtype != torch.float32:  # Gemma rounds once, after the product
+            return F.rms_norm(x.float(), (x.shape[-1],), factor, self.eps).to(x.dtype)
+        return F.rms_norm(x, (x.shape[-1],), factor.to(x.dtype), self.eps)
 
 
-def build_norm(config: ModelConfig) -> nn.Module:
-    """The norm of a block and of the output, as the config says."""
+def norm_of_width(config: ModelConfig, width: int) -> nn.Module:
+    """A norm of the kind that the config says, over `width` numbers."""
     if config.norm == "layer":
-        return nn.LayerNorm(config.hidden_size, eps=config.norm_eps)
-    return RMSNorm(config.hidden_size, config.norm_eps)
+        return nn.LayerNorm(width, eps=config.norm_eps, bias=config.norm_bias)
+    return RMSNorm(width, config.norm_eps, plus_one=config.norm_plus_one)
 
 
 class _RMSNormOnCPU(torch.autograd.Function):

@@ -6,32 +6,102 @@ from typing import Any
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import ExpertsConfig
+
+EXPERT_FIELDS = {
+    "num_experts": "num_experts",
+    "num_experts_per_tok": "num_experts_per_tok",
+    "moe_intermediate_size": "intermediate_size",
+}
+"""Keys of config.json that are fields of ExpertsConfig."""
 
 
 def reshape(config: ModelConfig, overrides: Mapping[str, Any]) -> ModelConfig:
     """A config with some fields changed.
 
     head_dim follows hidden_size and num_attention_heads where the heads share hidden_size among them, and
-    num_key_value_heads follows num_attention_heads where there are no groups, unless they are given too.
+    num_key_value_heads follows num_attention_heads where there are no groups, unless they are given too. With
+    more or fewer layers, sliding ones, ones without positions and ones with experts go on as they did. Shared
+    experts stay as many times as wide as the others.
 
     Args:
         config: the shape to begin with.
-        overrides: fields of ModelConfig.
+        overrides: fields of ModelConfig, or keys of EXPERT_FIELDS.
 
     Raises:
-        ConfigError: no such field, or the result is no possible model.
+        ConfigError: no such field, the model has no experts, or the result is no possible model.
     """
-    names = [one.name for one in fields(config)]
+    names = [*(one.name for one in fields(config)), *EXPERT_FIELDS]
     for key in overrides:
         if key not in names:
             guess = nearest(key, names)
             raise ConfigError(
                 f"a model has no field {key!r}", hint=f"did you mean {guess}?" if guess else ", ".join(names)
             )
-    derived = {}
+    derived: dict[str, Any] = {}
     if {"hidden_size", "num_attention_heads"} & overrides.keys():
         if config.head_dim * config.num_attention_heads == config.hidden_size:
             derived["head_dim"] = 0  # ModelConfig works it out again
         if config.num_key_value_heads == config.num_attention_heads:
             derived["num_key_value_heads"] = 0
-    return replace(config, **{**derived, **overrides})
+    if {"hidden_size", "num_attention_heads", "head_dim"} & overrides.keys() and config.position == "rope":
+        derived["rotary_dim"] = _rotary_dim(config, {**derived, **overrides})
+    if (layers := overrides.get("num_hidden_layers", config.num_hidden_layers)) != config.num_hidden_layers:
+        derived |= _with_layers(config, layers)
+    if experts := {key: value for key, value in overrides.items() if key in EXPERT_FIELDS}:
+        derived["experts"] = _with_experts(derived.get("experts", config.experts), experts)
+    others = {key: value for key, value in overrides.items() if key not in EXPERT_FIELDS}
+    return replace(config, **{**derived, **others})
+
+
+def field_of(config: ModelConfig, key: str) -> Any:
+    """What a config has under a name that `reshape` takes; None for one of experts where it has none."""
+    if key not in EXPERT_FIELDS:
+        return getattr(config, key)
+    return None if config.experts is None else getattr(config.experts, EXPERT_FIELDS[key])
+
+
+def _with_experts(experts: ExpertsConfig | None, changes: Mapping[str, Any]) -> ExpertsConfig:
+    if experts is None:
+        key, value = next(iter(changes.items()))
+        raise ConfigError(
+            f"{key} {value}: the model has no experts", hint="begin with a mixture, as --preset tiny-moe"
+        )
+    new = {EXPERT_FIELDS[key]: value for key, value in changes.items()}
+    width = new.get("intermediate_size", experts.intermediate_size)
+    shared = experts.shared_intermediate_size * width // experts.intermediate_size
+    return replace(experts, shared_intermediate_size=shared, **new)
+
+
+def _rotary_dim(config: ModelConfig, changes: Mapping[str, Any]) -> int:
+    """The same share of the new heads; 0 for all."""
+    if config.rotary_dim == config.head_dim:
+        return 0
+    width = changes.get("hidden_size", config.hidden_size)
+    shared = width // changes.get("num_attention_heads", config.num_attention_heads)
+    return config.rotary_dim * (changes.get("head_dim", config.head_dim) or shared) // config.head_dim
+
+
+def _with_layers(config: ModelConfig, count: int) -> dict[str, Any]:
+    """Fields that say which layers are of a kind, for another number of layers."""
+    fields: dict[str, Any] = {
+        name: _continued(getattr(config, name), config.num_hidden_layers, count)
+        for name in ("sliding_layers", "no_rope_layers")
+    }
+    if config.experts is not None:
+        layers = _continued(config.experts.layers, config.num_hidden_layers, count)
+        fields["experts"] = replace(config.experts, layers=layers)
+    return fields
+
+
+def _continued(layers: tuple[int, ...], count: int, wanted: int) -> tuple[int, ...]:
+    """Layers of a kind, cut off or gone on with by the shortest period that the second half of them has."""
+    kinds = [layer in layers for layer in range(count)]
+    period = next(
+        period
+        for period in range(1, count + 1)
+        if all(kinds[layer] == kinds[layer - period] for layer in range(max(period, count // 2), count))
+    )
+    while len(kinds) < wanted:
+        kinds.append(kinds[-period])
+    return tuple(layer for layer in range(wanted) if kinds[layer])

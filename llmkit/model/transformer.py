@@ -3,19 +3,21 @@
 Shapes: B batch, T new positions, S all positions (cached and new), D hidden_size, V vocab_size.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmkit.errors import UsageError
-from llmkit.model.attention import Layout, chunk_mask, document_mask
 from llmkit.model.block import Block
-from llmkit.model.cache import KVCache
+from llmkit.model.cache import Cache
 from llmkit.model.config import ModelConfig
-from llmkit.model.gpt2_names import use_gpt2_names
-from llmkit.model.norm import build_norm
+from llmkit.model.layout import Layout, Span, layout_mask
+from llmkit.model.norm import norm_of_width
 from llmkit.model.positions import SinusoidalPositions, check_room, segment_positions
 from llmkit.model.rope import Rope
+from llmkit.model.routing import RoutingTape
 
 
 class Decoder(nn.Module):
@@ -30,46 +32,78 @@ class Decoder(nn.Module):
             self.embed_positions = _embedding(config.max_position_embeddings, config.hidden_size)
         elif config.position == "sinusoidal":
             self.embed_positions = SinusoidalPositions(config)
-        self.layers = nn.ModuleList([Block(config) for _ in range(config.num_hidden_layers)])
-        self.norm = build_norm(config)
+        self.layers = nn.ModuleList([Block(config, layer) for layer in range(config.num_hidden_layers)])
+        self.norm = norm_of_width(config, config.hidden_size)
         self.rope = Rope(config) if config.position == "rope" else None
+        self._kinds = [
+            (layer in set(config.sliding_layers), layer not in set(config.no_rope_layers))
+            for layer in range(config.num_hidden_layers)
+        ]
 
-    def forward(self, ids: Tensor, cache: KVCache | None = None, segments: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        ids: Tensor,
+        cache: Cache | None = None,
+        segments: Tensor | None = None,
+        routing: RoutingTape | None = None,
+    ) -> Tensor:
         """ids: (B, T). Returns (B, T, D)."""
-        start = 0 if cache is None else cache.length
         T = ids.shape[1]
-        positions = torch.arange(start, start + T, device=ids.device)  # (T,)
-        mask = chunk_mask(start, T, ids.device) if start > 0 and T > 1 else None
+        spans = [Span(0, T)] if cache is None else cache.spans(T)
+        positions = torch.cat(
+            [torch.arange(span.start, span.end, device=ids.device) for span in spans]
+        )  # (T,)
         if segments is not None:
-            positions, mask = segment_positions(segments), document_mask(segments)  # (B, T), (B, 1, T, T)
+            positions = segment_positions(segments)  # (B, T)
 
         x = self.embed_tokens(ids)
+        if self.config.embedding_scale != 1.0:  # rounded to the dtype of the embeddings, as in Gemma
+            x = x * torch.tensor(self.config.embedding_scale, dtype=x.dtype, device=x.device)
         if self.embed_positions is not None:
-            check_room(self.config, start + T)
+            check_room(self.config, max(span.end for span in spans))
             x = x + self.embed_positions(positions).to(x.dtype)
-        layout = self._layout(positions, start + T, mask)
+        layouts = {
+            kind: self._layout(positions, spans, *kind, segments) for kind in dict.fromkeys(self._kinds)
+        }
         for index, layer in enumerate(self.layers):
-            x = layer(x, layout, None if cache is None else cache.layers[index])
+            held = None if cache is None else cache.layers[index]
+            x = layer(x, layouts[self._kinds[index]], held, routing)
         if cache is not None:
             cache.advance(T)
         return self.norm(x)
 
-    def _layout(self, positions: Tensor, end: int, mask: Tensor | None) -> Layout:
-        if self.rope is None:
-            return Layout(mask=mask)
-        cos, sin = self.rope.table(end, positions.device)
-        if positions.dim() == 1:
-            start = end - len(positions)
-            return Layout(cos[start:end], sin[start:end], mask)
-        return Layout(cos[positions].unsqueeze(1), sin[positions].unsqueeze(1), mask)
+    def _layout(
+        self, positions: Tensor, spans: Sequence[Span], sliding: bool, rotates: bool, segments: Tensor | None
+    ) -> Layout:
+        """What layers that slide, or not, and that rotate, or not, need to know."""
+        window = self.config.sliding_window if sliding else None
+        first, device = spans[0], positions.device
+        mask = None  # of several texts each has its own, which the cache knows
+        if len(spans) == 1:
+            mask = layout_mask(first.start, first.count, device, window=window, segments=segments)
+        if self.rope is None or not rotates:
+            return Layout(mask=mask, window=window)
+        tables = [self.rope.table(max(span.end, span.reach), device, sliding=sliding) for span in spans]
+        if segments is not None:
+            cos, sin = (table[positions].unsqueeze(1) for table in tables[0])
+            return Layout(cos, sin, mask, window)
+        halves = [
+            (cos[span.start : span.end], sin[span.start : span.end])
+            for (cos, sin), span in zip(tables, spans, strict=True)
+        ]
+        if len(halves) == 1:
+            return Layout(*halves[0], mask=mask, window=window)
+        cos, sin = (torch.cat(parts) for parts in zip(*halves, strict=True))
+        return Layout(cos, sin, mask, window)
 
 
 class TiedHead(nn.Module):
     """A head that is the embedding matrix itself: no parameter of its own, no tensor on disk."""
 
-    def __init__(self, embedding: nn.Embedding) -> None:
+    def __init__(self, embedding: nn.Embedding, config: ModelConfig) -> None:
         super().__init__()
         self._embedding = (embedding,)  # in a tuple, so that its weight is registered once
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size)) if config.head_bias else None
 
     @property
     def weight(self) -> Tensor:
@@ -78,14 +112,14 @@ class TiedHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., D). Returns (..., V)."""
-        return F.linear(x, self.weight)
+        return F.linear(x, self.weight, self.bias)
 
 
 class Transformer(nn.Module):
     """A decoder-only language model.
 
-    `state_dict()` has the names and layouts of Hugging Face's files for the model_type. For the llama family
-    they are the attribute names; for GPT-2 they are translated as they go in and out (`gpt2_names.py`).
+    `state_dict()` has the names of the llama family's files, and experts in stacks; files of families with
+    other names and layouts are translated as they are read and written (`names.py`).
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -93,21 +127,28 @@ class Transformer(nn.Module):
         self.config = config
         self.model = Decoder(config)
         self.lm_head: TiedHead | nn.Linear = (
-            TiedHead(self.model.embed_tokens)
+            TiedHead(self.model.embed_tokens, config)
             if config.tie_word_embeddings
-            else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+            else nn.Linear(config.hidden_size, config.vocab_size, bias=config.head_bias)
         )
-        if config.model_type == "gpt2":
-            use_gpt2_names(self, config)
 
-    def forward(self, ids: Tensor, *, cache: KVCache | None = None, segments: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        ids: Tensor,
+        *,
+        cache: Cache | None = None,
+        segments: Tensor | None = None,
+        routing: RoutingTape | None = None,
+    ) -> Tensor:
         """Scores of the next token at every position.
 
         Args:
             ids: (B, T) int64.
-            cache: positions already seen; the new ones are appended to it.
+            cache: positions already seen; the new ones are added to it. With several texts in it (their new
+                positions end to end), B is 1.
             segments: (B, T) which document of the row each token belongs to. A token sees its own document
                 only and counts positions from that document's start, as if it stood alone.
+            routing: told, of each layer with experts, which were chosen.
 
         Returns:
             (B, T, V) logits.
@@ -115,13 +156,28 @@ class Transformer(nn.Module):
         Raises:
             UsageError: more positions than the model or the cache has, or both cache and segments.
         """
-        return self.lm_head(self.hidden(ids, cache=cache, segments=segments))
+        return self.logits(self.hidden(ids, cache=cache, segments=segments, routing=routing))
 
-    def hidden(self, ids: Tensor, *, cache: KVCache | None = None, segments: Tensor | None = None) -> Tensor:
+    def hidden(
+        self,
+        ids: Tensor,
+        *,
+        cache: Cache | None = None,
+        segments: Tensor | None = None,
+        routing: RoutingTape | None = None,
+    ) -> Tensor:
         """What the head reads: (B, T, D), after the last norm. Arguments as for `forward`."""
         if cache is not None and segments is not None:
             raise UsageError("a cache and segments exclude each other", hint="decode one document a row")
-        return self.model(ids, cache, segments)
+        return self.model(ids, cache, segments, routing)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """hidden: (..., D), after the last norm. Returns (..., V)."""
+        scores = self.lm_head(hidden)
+        if self.config.logit_scale != 1.0:
+            scores = scores * self.config.logit_scale
+        cap = self.config.final_logit_softcapping
+        return scores if cap is None else torch.tanh(scores / cap) * cap
 
 
 def _embedding(rows: int, width: int) -> nn.Embedding:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from llmkit.errors import ConfigError
+from llmkit.model.config_parts import ExpertsConfig
 
 ScheduleName = Literal["cosine", "wsd"]
 Reaction = Literal["ignore", "skip", "stop"]
@@ -12,6 +13,9 @@ PASS_TOKENS = {"cpu": 2048, "cuda": 16_384}
 """Tokens of a forward pass: on a CPU, more would leave its caches (2048 was the fastest of 512 to 8192)."""
 Resume = Literal["auto", "never", "must"]
 DtypeName = Literal["auto", "float32", "bfloat16"]
+ROUTER_BIAS_UPDATE = 0.001
+"""What a selection bias moves by after each update: 2408.15664, section 4.1."""
+ROUTER_SETTINGS = ("router_aux_loss_coef", "router_z_loss_coef", "router_bias_update")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,12 @@ class PretrainConfig:
     """On matrices only, never on norms and biases."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 leaves it as it is."""
+    router_aux_loss_coef: float | None = None
+    """Weight of the loss that keeps experts evenly used; None: the model's."""
+    router_z_loss_coef: float | None = None
+    """Weight of the loss that keeps the logits of routers small; None: the model's."""
+    router_bias_update: float | None = None
+    """What the selection bias of an expert moves by after each update; None: ROUTER_BIAS_UPDATE."""
     seed: int = 0
     dtype: DtypeName = "auto"
     """Of the arithmetic; weights and optimiser state are float32 always."""
@@ -80,7 +90,8 @@ class PretrainConfig:
         at_least_one = ("steps", "tokens", "batch_rows", "batch_tokens", "micro_batch_rows", "keep")
         for name in (*at_least_one, "eval_every", "eval_rows", "checkpoint_every", "threads"):
             _check(name, getattr(self, name), low=1)
-        for name in ("warmup_steps", "weight_decay", "clip", "sample_every", "sample_temperature"):
+        at_least_zero = ("warmup_steps", "weight_decay", "clip", "sample_every", "sample_temperature")
+        for name in (*at_least_zero, *ROUTER_SETTINGS):
             _check(name, getattr(self, name), low=0)
         for name in ("beta1", "beta2"):
             _check(name, getattr(self, name), low=0, below=1)
@@ -116,6 +127,10 @@ class Recipe:
     clip: float
     dtype: str
     document_mask: bool
+    router_aux_loss_coef: float | None = None
+    """These three: None where the model has no experts, or no selection bias."""
+    router_z_loss_coef: float | None = None
+    router_bias_update: float | None = None
 
     @property
     def batch_tokens(self) -> int:
@@ -191,6 +206,34 @@ def resolve_micro_batch_rows(
 def resolve_warmup_steps(config: PretrainConfig, steps: int) -> int:
     """Updates over which the learning rate rises."""
     return config.warmup_steps if config.warmup_steps is not None else min(2000, steps // 20)
+
+
+def resolve_router(config: PretrainConfig, experts: ExpertsConfig | None) -> dict[str, float | None]:
+    """The three settings of routers, as a Recipe has them.
+
+    Raises:
+        ConfigError: one is given that the model has no use for.
+    """
+    if experts is None:
+        _refuse_router(config, ROUTER_SETTINGS, "the model has no experts", "--preset tiny-moe has experts")
+        return {}
+    aux, z, update = (getattr(config, name) for name in ROUTER_SETTINGS)
+    if not experts.selection_bias:
+        what = "the model's routers have no selection bias"
+        _refuse_router(config, ROUTER_SETTINGS[2:], what, "--preset tiny-moe-free has one; or use a loss")
+    elif update is None:
+        update = ROUTER_BIAS_UPDATE
+    return {
+        "router_aux_loss_coef": experts.router_aux_loss_coef if aux is None else aux,
+        "router_z_loss_coef": experts.router_z_loss_coef if z is None else z,
+        "router_bias_update": update,
+    }
+
+
+def _refuse_router(config: PretrainConfig, names: tuple[str, ...], what: str, hint: str) -> None:
+    for name in names:
+        if (value := getattr(config, name)) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} {value:g}: {what}", hint=hint)
 
 
 def _check(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmkit.formats.shards import Rows
+from llmkit.model.routing import RoutingTape
 
 IGNORED = -100
 """The target that carries no loss: PyTorch's default ignore_index."""
@@ -27,6 +28,13 @@ class Batch:
     """(B, T) which document each token belongs to; None where every row is one document."""
     count: int
     """Targets that carry loss."""
+    real: Tensor | None = None
+    """(B, T) bool: ids that are no padding; None: all."""
+
+    @property
+    def num_real(self) -> int:
+        """Ids that are no padding."""
+        return self.ids.numel() if self.real is None else int(self.real.sum())
 
     def split(self, rows: int) -> list["Batch"]:
         """Parts of at most `rows` rows."""
@@ -38,6 +46,7 @@ class Batch:
                 targets := self.targets[start : start + rows],
                 None if self.segments is None else self.segments[start : start + rows],
                 int((targets != IGNORED).sum()),
+                None if self.real is None else self.real[start : start + rows],
             )
             for start in range(0, len(self.ids), rows)
         ]
@@ -57,15 +66,23 @@ def build_batch(rows: Rows, *, document_mask: bool, device: torch.device) -> Bat
         if (rows.segments[:, :-1] > 0).any():  # padding (-1) comes last, where causal attention never looks
             segments = torch.from_numpy(rows.segments[:, :-1].astype("int64")).to(device)
     targets = tokens[:, 1:]
+    padding = rows.segments[:, :-1] < 0
+    real = torch.from_numpy(~padding).to(device) if padding.any() else None
     count = int(learnt.sum())
     if count < learnt.size:
         targets = torch.where(torch.from_numpy(learnt), targets, IGNORED)
-    return Batch(tokens[:, :-1].to(device), targets.to(device), segments, count)
+    return Batch(tokens[:, :-1].to(device), targets.to(device), segments, count, real)
 
 
-def loss_sum(model: nn.Module, batch: Batch) -> Tensor:
-    """Cross-entropy in nats, summed over the targets that carry loss; float32, no shape."""
-    logits = model(batch.ids, segments=batch.segments)  # (B, T, V)
+def loss_sum(model: nn.Module, batch: Batch, routing: RoutingTape | None = None) -> Tensor:
+    """Cross-entropy in nats, summed over the targets that carry loss; float32, no shape.
+
+    Args:
+        model: a Transformer.
+        batch: what it is to predict.
+        routing: told which experts were chosen.
+    """
+    logits = model(batch.ids, segments=batch.segments, routing=routing)  # (B, T, V)
     return F.cross_entropy(
         logits.view(-1, logits.shape[-1]).float(),
         batch.targets.reshape(-1),

@@ -110,6 +110,10 @@ class RunLog:
             "mfu": round(self._mfu(speed), 5),
             "memory_bytes": memory,
         }
+        if result.experts is not None:
+            record["balance_loss"] = result.experts.balance_loss
+            record["expert_load_max"] = round(result.experts.max_load, 4)
+            record["expert_loads"] = [[round(load, 2) for load in layer] for layer in result.experts.loads]
         if result.skipped:
             record["skipped"] = result.skipped
             self._progress.note(
@@ -156,6 +160,7 @@ class RunLog:
         return {
             "loss": f"{result.loss:.4f}",
             **self._valid,
+            **({} if result.experts is None else {"busiest expert": f"{result.experts.max_load:.2f}x"}),
             "tok/s": f"{self._recent.speed:,.0f}",
             "MFU": f"{self._mfu(self._recent.speed):.1%}",
             "memory": f"{memory / (1 << 20):,.0f} MiB",

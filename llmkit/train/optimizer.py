@@ -80,11 +80,12 @@ class AdamW:
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> AdamW:
-    """AdamW over every parameter; weight decay on matrices, none on norms and biases."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """AdamW over every parameter; weight decay on matrices, none on norms and biases, stacked ones too."""
+    learnt = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+    decays = [one.dim() >= 2 and not name.endswith("bias") for name, one in learnt]
     groups = [
-        Group([p for p in parameters if p.dim() >= 2], recipe.weight_decay),
-        Group([p for p in parameters if p.dim() < 2], 0.0),
+        Group([one for (_, one), decay in zip(learnt, decays, strict=True) if decay], recipe.weight_decay),
+        Group([one for (_, one), decay in zip(learnt, decays, strict=True) if not decay], 0.0),
     ]
     return AdamW(
         [group for group in groups if group.parameters],

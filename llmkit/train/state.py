@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from llmkit.formats.checkpoint import OPTIMIZER, CheckpointState, write_state
-from llmkit.model.load import load_model, save_model
+from llmkit.model.load import load_model
+from llmkit.model.save import save_model
 from llmkit.model.transformer import Transformer
 from llmkit.train.trainer import Trainer
 
@@ -36,8 +37,8 @@ def save_trainer(trainer: Trainer, folder: Path, *, threads: int) -> None:
 def load_weights(folder: Path, device: torch.device) -> Transformer:
     """The model of a checkpoint, float32, in memory of its own: a file that is replaced cannot change it."""
     model = load_model(folder, dtype=torch.float32, device=device)
-    for parameter in model.parameters():
-        parameter.data = parameter.data.clone()
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
     return model
 
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import LlmkitError
+from llmkit.model.routing import RoutingTape
 from llmkit.model.transformer import Transformer
+from llmkit.train.balance import Balancer, ExpertUse
 from llmkit.train.config import PretrainConfig, Reaction, Recipe
 from llmkit.train.data import BatchReader, RowSource
 from llmkit.train.guard import Guard
@@ -33,6 +35,8 @@ class StepResult:
     tokens: int
     """Targets of this update that carried loss."""
     skipped: Literal["nonfinite", "spike"] | None = None
+    experts: ExpertUse | None = None
+    """None where the model has none."""
 
 
 class Trainer:
@@ -70,6 +74,7 @@ class Trainer:
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._micro_batch_rows = micro_batch_rows
         self._reactions: dict[str, Reaction] = {"nonfinite": on_nonfinite, "spike": on_spike}
+        self._balancer = Balancer(recipe) if model.config.experts is not None else None
         self._reader = BatchReader(rows, RowOrder(len(rows), recipe.seed), recipe.batch_rows)
         if compile_model:
             model.compile()
@@ -91,11 +96,15 @@ class Trainer:
         if not skip:
             self.optimizer.lr = lr
             self.optimizer.step()
+            if self._balancer is not None:
+                self._balancer.update_bias()
         self.optimizer.zero_grad()
         self.step += 1
         self.tokens += batch.count
         self.skipped += skip
-        return StepResult(self.step, loss, norm, lr, batch.count, verdict if skip else None)  # type: ignore[arg-type]
+        skipped = verdict if skip else None
+        experts = None if self._balancer is None else self._balancer.use()
+        return StepResult(self.step, loss, norm, lr, batch.count, skipped, experts)  # type: ignore[arg-type]
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The arithmetic of the forward pass."""
@@ -129,13 +138,22 @@ class Trainer:
         self._reader.close()
 
     def _accumulate(self, batch: Batch) -> float:
-        """Forward and backward over the parts of a batch; the loss is over all its targets, not per part."""
+        """Forward and backward over the parts of a batch; the loss is over all its targets, not per part.
+
+        Losses of routers are learnt from and are no part of what is returned.
+        """
         total = 0.0
         scale = 1.0 / max(1, batch.count)
+        if self._balancer is not None:
+            self._balancer.begin()
         for part in batch.split(self._micro_batch_rows):
+            tape = None if self._balancer is None else RoutingTape(part.real)
             with self.autocast():
-                loss = loss_sum(self.model, part) * scale
-            loss.backward()  # type: ignore[no-untyped-call]
+                loss = loss_sum(self.model, part, tape) * scale
+            learnt = loss
+            if self._balancer is not None and tape is not None:
+                learnt = loss + self._balancer.add(tape, part, batch)
+            learnt.backward()
             total += loss.item()
         return total
 

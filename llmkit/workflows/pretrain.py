@@ -10,7 +10,7 @@ import msgspec
 import torch
 
 from llmkit.errors import GateFailed, StoppedResumable
-from llmkit.estimate.parameters import count_parameters
+from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.checkpoint import list_checkpoints
 from llmkit.formats.metrics import MetricsWriter
 from llmkit.formats.provenance import Invocation
@@ -207,7 +207,7 @@ def _announce(
     log.event(
         "start",
         start.step,
-        parameters=count_parameters(job.source.config).total,
+        parameters=architecture_of(job.source.config).parameters,
         steps=recipe.steps,
         rows=recipe.rows,
         batch_tokens=recipe.batch_tokens,
@@ -262,7 +262,7 @@ def _report(job: Job, trainer: Trainer, log: RunLog, past: Records, start: Start
     newest = list_checkpoints(job.files.out)[0][-1]
     return PretrainReport(
         out=str(job.files.out),
-        parameters=count_parameters(job.source.config).total,
+        parameters=architecture_of(job.source.config).parameters,
         steps=trainer.step,
         tokens=trainer.tokens,
         loss=log.last.loss if log.last else next(reversed(losses), None),

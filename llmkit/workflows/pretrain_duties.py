@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from llmkit.estimate.parameters import count_parameters
+from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.checkpoint import prune, publish, write_checkpoint
 from llmkit.formats.metrics import MetricsWriter
 from llmkit.train.evaluate import Evaluation, evaluate
@@ -49,7 +49,7 @@ class Saver:
         self._log = log
         self._writers = writers
         self._threads = threads
-        self._is_quick = checkpoint_bytes(count_parameters(job.source.config).total) < _QUICK_BYTES
+        self._is_quick = checkpoint_bytes(architecture_of(job.source.config).parameters) < _QUICK_BYTES
 
     def is_quick(self) -> bool:
         """Whether a checkpoint takes less than half a second."""

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import UsageError
+from llmkit.formats.gguf_magic import is_gguf
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.streams import STDIO
+from llmkit.model.source import carries_tokenizer
 from llmkit.progress import Progress
 from llmkit.tokens.config import PackConfig
 from llmkit.tokens.load import load_tokenizer
@@ -68,7 +70,7 @@ def open_job(
         if path != STDIO:
             require(path)
     tokenizer_path = files.tokenizer
-    own = files.model if files.model is not None and (files.model / _TOKENIZER).is_file() else None
+    own = files.model if files.model is not None and _has_tokenizer(files.model) else None
     tokenizer_path = tokenizer_path or own
     tokenizer = load_tokenizer(tokenizer_path) if tokenizer_path is not None else None
     if config.sample_every and tokenizer is None:
@@ -83,7 +85,7 @@ def open_job(
         data = replace(data, vocab_size=max(data.vocab_size, valid.vocab_size))
         if valid.tokenizer_sha256 is not None:
             check_tokenizer(files.valid[0], valid.tokenizer_sha256, data)
-    if own is not None:
+    if own is not None and own.is_dir():  # a GGUF file's is put together anew: its digest is another
         check_tokenizer(own, load_tokenizer(own).sha256, data)
 
     ids = data.special_ids
@@ -92,3 +94,7 @@ def open_job(
     source = choose_model(files.preset, files.model, files.overrides, data, ids)
     setup = set_up(config, source.config, data, source.weights_sha256)
     return Job(files, config, tokenizer, data, valid, source, setup)
+
+
+def _has_tokenizer(model: Path) -> bool:
+    return carries_tokenizer(model) if is_gguf(model) else (model / _TOKENIZER).is_file()

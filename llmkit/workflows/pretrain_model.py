@@ -1,4 +1,4 @@
-"""Which model a run trains: a preset, a config.json, or a model folder whose weights it continues from."""
+"""Which model a run trains: a preset, a config.json, or a model whose weights it continues from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,11 +9,13 @@ import torch
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file
-from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, read_config, weight_files
+from llmkit.formats.gguf_magic import is_gguf
+from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, read_config
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.presets import preset
-from llmkit.model.reshape import reshape
+from llmkit.model.reshape import field_of, reshape
+from llmkit.model.source import config_source, model_files, read_model_config
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import default_initializer_range
 from llmkit.train.state import load_weights
@@ -25,7 +27,7 @@ _FREE_WITH_WEIGHTS = ("max_position_embeddings", "rope_theta")
 
 @dataclass(frozen=True)
 class ModelSource:
-    """The shape to train, and the folder its weights come from; None: they are drawn."""
+    """The shape to train, and the folder or GGUF file its weights come from; None: they are drawn."""
 
     config: ModelConfig
     weights: Path | None
@@ -43,8 +45,8 @@ def choose_model(
 
     Args:
         name: a preset, used where there is no folder.
-        folder: a model folder, or a config.json (or a folder with nothing else) for its shape alone.
-        overrides: fields of ModelConfig that were given as flags.
+        folder: a model folder, a GGUF file, or a config.json (or its folder, without weights) for a shape.
+        overrides: fields of ModelConfig, or of its experts, that were given as flags.
         data: its vocabulary is the model's, and its row length the default of max_position_embeddings.
         ids: special ids of the tokenizer.
 
@@ -86,18 +88,25 @@ def build_model(source: ModelSource, seed: int, device: torch.device) -> Transfo
 
 
 def _continued(folder: Path, overrides: Mapping[str, Any], data: PretrainData) -> ModelSource:
-    config = ModelConfig.from_hf(read_config(folder), source=str(folder / CONFIG))
+    config = ModelConfig.from_hf(read_model_config(folder), source=config_source(folder))
     for key, value in overrides.items():
         free = key in _FREE_WITH_WEIGHTS and config.position == "rope"
-        if not free and value != getattr(config, key):
+        if not free and value != field_of(config, key):
             raise UsageError(
                 f"--{key.replace('_', '-')} {value} would change the weights of {folder} "
-                f"(found {getattr(config, key)})",
-                hint=f"leave it out, or train a fresh model of that shape: --model {folder / CONFIG}",
+                f"(found {field_of(config, key)})",
+                hint=f"leave it out, or train a fresh model of that shape: --model {_config_file(folder)}",
             )
     _check_vocabulary(config, data, str(folder))
-    digest = digest_bytes("".join(map(digest_file, weight_files(folder))).encode())
-    return ModelSource(replace(config, dtype="float32", **overrides), folder, digest)
+    files = [file for file in model_files(folder) if file.name != CONFIG]
+    digest = digest_bytes("".join(map(digest_file, files)).encode())
+    kept = {key: value for key, value in overrides.items() if key in _FREE_WITH_WEIGHTS}
+    return ModelSource(replace(config, dtype="float32", **kept), folder, digest)
+
+
+def _config_file(model: Path) -> Path:
+    """Where the shape stands alone; a GGUF file has no such place."""
+    return model / CONFIG if model.is_dir() else Path(CONFIG)
 
 
 def _check_vocabulary(config: ModelConfig, data: PretrainData, where: str) -> None:
@@ -109,4 +118,4 @@ def _check_vocabulary(config: ModelConfig, data: PretrainData, where: str) -> No
 
 
 def _has_weights(folder: Path) -> bool:
-    return (folder / WEIGHTS).is_file() or (folder / INDEX).is_file()
+    return is_gguf(folder) or (folder / WEIGHTS).is_file() or (folder / INDEX).is_file()

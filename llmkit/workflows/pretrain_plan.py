@@ -10,8 +10,8 @@ import msgspec
 import torch
 
 from llmkit.errors import ResourceError, UsageError
-from llmkit.estimate.flops import train_flops_per_token
-from llmkit.estimate.parameters import count_parameters
+from llmkit.estimate.architecture_flops import train_flops_per_token
+from llmkit.estimate.architecture_of import architecture_of
 from llmkit.machine import free_bytes
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
@@ -22,6 +22,7 @@ from llmkit.train.config import (
     default_lr,
     resolve_batch_rows,
     resolve_micro_batch_rows,
+    resolve_router,
     resolve_steps,
     resolve_warmup_steps,
 )
@@ -39,6 +40,8 @@ from llmkit.workflows.pretrain_data import PretrainData
 
 _MEASURE_BELOW_SECONDS = 2.0
 _ASSUMED_MFU = 0.4
+_EXPERT_STREAM = 2
+"""Rows of hidden_size that are kept for each expert of a token: what goes in and what comes out."""
 _RUNTIME_BYTES = {"cpu": 300 << 20, "cuda": 0}
 """Python and PyTorch themselves, where their memory is the model's."""
 
@@ -117,7 +120,7 @@ def set_up(
     batch_rows = resolve_batch_rows(config, seq_len)
     micro = resolve_micro_batch_rows(config, batch_rows=batch_rows, seq_len=seq_len, device_type=device.type)
     steps = resolve_steps(config, rows=rows, seq_len=seq_len, batch_rows=batch_rows)
-    flops = train_flops_per_token(model, seq_len)
+    flops = train_flops_per_token(architecture_of(model), seq_len)
     recipe = Recipe(
         model=model.to_hf(),
         initial_sha256=initial_sha256,
@@ -139,6 +142,7 @@ def set_up(
         clip=config.clip,
         dtype=choose_dtype(config.dtype, device, model.hidden_size),
         document_mask=config.document_mask,
+        **resolve_router(config, model.experts),
     )
     return Setup(
         recipe=recipe,
@@ -157,7 +161,7 @@ def plan_run(
 ) -> PretrainPlan:
     """Everything a person wants to know before a run; measures one update where that is quick."""
     recipe = setup.recipe
-    parameters = count_parameters(model).total
+    parameters = architecture_of(model).parameters
     with _threads(setup.threads):
         peak = measure_peak(setup.device, recipe.dtype)
         step_seconds, source = _step_seconds(setup, model, data, peak)
@@ -206,7 +210,7 @@ def check_resources(setup: Setup, config: PretrainConfig, model: ModelConfig, ou
             f"training takes about {needed:,} bytes of memory (found {available:,} available)",
             hint="--micro-batch-rows 1, shorter rows, or a smaller --preset",
         )
-    disk, free = checkpoint_bytes(count_parameters(model).total) * (config.keep + 1), free_bytes(out)
+    disk, free = checkpoint_bytes(architecture_of(model).parameters) * (config.keep + 1), free_bytes(out)
     if disk > free:
         raise ResourceError(
             f"{out}: {config.keep} checkpoints and one being written take about {disk:,} bytes "
@@ -222,16 +226,28 @@ def memory_bytes(setup: Setup, model: ModelConfig) -> int:
     forward pass kept goes, so the larger of the two counts. What it keeps for each token, in values: in a
     layer 20 D with RMSNorm (which PyTorch makes of many operations) or 8 D with LayerNorm, keys and values,
     and 4 F or 3 F of the MLP; at the end 3 V for logits, probabilities and their gradient. D, F and V are
-    hidden_size, intermediate_size and vocab_size; the factors are measured.
+    hidden_size, intermediate_size and vocab_size; the factors are measured. With experts, F is that of all
+    that a token uses, and their inputs and outputs are kept k times beside.
     """
     tokens = setup.micro_batch_rows * setup.recipe.seq_len
-    parameters = count_parameters(model).total
+    parameters = architecture_of(model).parameters
     width = 2 if setup.recipe.dtype == "bfloat16" else 4
     stream = (20 if model.norm == "rms" else 8) * model.hidden_size
     kv = 2 * model.num_key_value_heads * model.head_dim
-    mlp = (4 if model.gated_mlp else 3) * model.intermediate_size
-    kept = tokens * (model.num_hidden_layers * (stream + kv + mlp) * width + 3 * 4 * model.vocab_size)
+    layers = model.num_hidden_layers * (stream + kv) + _mlp_values(model)
+    kept = tokens * (layers * width + 3 * 4 * model.vocab_size)
     return _RUNTIME_BYTES[setup.device.type] + 12 * parameters + max(4 * parameters, kept)
+
+
+def _mlp_values(model: ModelConfig) -> int:
+    """What the MLPs of all layers keep for each token."""
+    dense, experts = (4 if model.gated_mlp else 3) * model.intermediate_size, model.experts
+    if experts is None:
+        return model.num_hidden_layers * dense
+    k = experts.num_experts_per_tok
+    inside = k * experts.intermediate_size + experts.shared_intermediate_size
+    sparse = 4 * inside + _EXPERT_STREAM * k * model.hidden_size
+    return (model.num_hidden_layers - len(experts.layers)) * dense + len(experts.layers) * sparse
 
 
 def _step_seconds(setup: Setup, model: ModelConfig, data: PretrainData, peak: Peak) -> tuple[float, str]:

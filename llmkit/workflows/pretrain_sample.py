@@ -2,7 +2,7 @@
 
 from llmkit.engine.completion import complete
 from llmkit.engine.config import SamplingConfig
-from llmkit.engine.decode import Engine
+from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.request import Request
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.prompt import PromptEncoder
@@ -24,6 +24,7 @@ def sample(
     sampling = SamplingConfig(max_tokens=tokens, temperature=temperature, seed=seed)
     model.eval()
     try:
-        return complete(Engine(model), Request(tuple(ids), sampling), tokenizer).text or ""
+        engine = Engine(model, EngineConfig(positions=len(ids) + tokens, max_texts=1))
+        return complete(engine, Request(tuple(ids), sampling), tokenizer).text or ""
     finally:
         model.train()

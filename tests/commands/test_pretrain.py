@@ -447,3 +447,69 @@ def test_a_micro_batch_changes_nothing_but_the_last_bits(pretrain: Callable[...,
     pretrain("-o", "run2", "--micro-batch-rows", 1)
     for one, other in zip(steps_of(), steps_of("run2"), strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("preset", "flag", "value"),
+    [
+        ("tiny-moe", "--router-aux-loss-coef", 1.0),
+        ("tiny-moe", "--router-z-loss-coef", 1.0),
+        ("tiny-moe-free", "--router-bias-update", 0.5),
+    ],
+)
+def test_each_setting_of_routers_changes_a_mixture_and_nothing_else_has_it(
+    pretrain: Callable[..., Any], preset: str, flag: str, value: float
+) -> None:
+    mixture = ("--preset", preset, "--num-hidden-layers", 2)
+    assert pretrain(*mixture).status == 0
+    assert pretrain("-o", "run2", *mixture, flag, value).status == 0
+    assert [line["loss"] for line in steps_of()] != [line["loss"] for line in steps_of("run2")]
+    done = pretrain("-o", "run3", flag, value)
+    assert (done.status, "the model has no experts" in done.err) == (2, True)
+    assert (pretrain("-o", "run4", *mixture, flag, -1).status, Path("run4").exists()) == (2, False)
+
+
+def test_the_experts_of_a_mixture_can_be_more_fewer_or_narrower(pretrain: Callable[..., Any]) -> None:
+    flags = ("--num-experts", 5, "--num-experts-per-tok", 3, "--moe-intermediate-size", 8)
+    assert pretrain("--preset", "tiny-moe", *flags).status == 0
+    config = json.loads(Path("run/config.json").read_text())
+    assert (config["num_experts"], config["num_experts_per_tok"]) == (5, 3)
+    assert config["moe_intermediate_size"] == 8
+    assert len(steps_of()[0]["expert_loads"][0]) == 5
+    done = pretrain("-o", "run2", *flags)
+    assert (done.status, "the model has no experts" in done.err) == (2, True)
+    done = pretrain("-o", "run3", "--model", "run", "--num-experts", 6)
+    assert (done.status, "would change the weights of run (found 5)" in done.err) == (2, True)
+    assert pretrain("-o", "run3", "--model", "run", *flags).status == 0
+
+
+def test_the_bias_is_refused_where_no_router_has_one(pretrain: Callable[..., Any]) -> None:
+    done = pretrain("--preset", "tiny-moe", "--router-bias-update", 0.1)
+    assert (done.status, "have no selection bias" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize("preset", ["tiny-moe", "tiny-moe-free"])
+def test_a_mixture_is_a_model_that_transformers_opens_and_says_how_its_experts_are_used(
+    pretrain: Callable[..., Any], llmkit_run: Callable[..., Any], preset: str
+) -> None:
+    import transformers
+
+    from llmkit.model.load import load_model
+
+    mixture = ("--preset", preset, "--num-hidden-layers", 2, "--router-aux-loss-coef", 0.01)
+    assert pretrain(*mixture, steps=3).status == 0
+    done = pretrain(*mixture, "--max-time", "0.000001s", "-o", "part", steps=3)  # stops after a step
+    assert done.status == 75
+    assert pretrain(*mixture, "-o", "part", steps=3).status == 0
+    assert Path("part/model.safetensors").read_bytes() == Path("run/model.safetensors").read_bytes()
+    last = steps_of()[-1]
+    layers, k = (2, 2) if preset == "tiny-moe" else (1, 2)  # the first of the other is dense
+    assert [len(layer) for layer in last["expert_loads"]] == [8] * layers
+    assert last["expert_load_max"] == pytest.approx(max(map(max, last["expert_loads"])), abs=0.01)
+    assert all(sum(layer) == pytest.approx(8, abs=0.05) for layer in last["expert_loads"])
+    assert k * 0.9 < last["balance_loss"] < 8
+    ids = torch.arange(12)[None]
+    theirs = transformers.AutoModelForCausalLM.from_pretrained("run")
+    assert (theirs(ids).logits - load_model(Path("run"))(ids)).abs().max() < 1e-4
+    shown = llmkit_run("show", "run")
+    assert (shown.status, "train loss" in shown.text) == (0, True)

@@ -10,20 +10,47 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import ExpertsConfig
 from llmkit.model.transformer import Transformer
 
 SIZES: dict[str, Any] = {
     **{"vocab_size": 80, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2},
     **{"num_attention_heads": 4, "max_position_embeddings": 64},
 }
+EXPERTS: dict[str, Any] = {
+    **{"num_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 48},
+    "layers": (0, 1),
+}
 SWITCHES: dict[str, dict[str, Any]] = {
     "llama": {},
     "mistral": {},
     "qwen2": {"attention_bias": True},
-    "qwen3": {"qk_norm": True},
+    "qwen3": {"qk_norm": "head"},
     "gpt2": {
         **{"norm": "layer", "position": "learned", "gated_mlp": False, "hidden_act": "gelu_new"},
         **{"attention_bias": True, "output_bias": True, "mlp_bias": True},
+    },
+    "gemma2": {
+        **{"norm_plus_one": True, "norm_placement": "both", "embedding_scale": 32**0.5},
+        **{"attention_scale": 0.25, "hidden_act": "gelu_pytorch_tanh"},
+    },
+    "phi3": {},
+    "dots1": {},
+    "olmo2": {"qk_norm": "projection", "norm_placement": "after"},
+    "gpt_neox": {"norm": "layer", "gated_mlp": False, "mlp_bias": True, "residual": "parallel"},
+    "cohere": {
+        **{"norm": "layer", "norm_bias": False, "residual": "parallel_one_norm"},
+        "rope_interleaved": True,
+    },
+    "granite": {"attention_scale": 0.25},
+    "mixtral": {"experts": ExpertsConfig(norm_topk_prob=True, **EXPERTS)},
+    "qwen3_moe": {"qk_norm": "head", "experts": ExpertsConfig(**EXPERTS)},
+    "gpt_oss": {
+        **{"attention_sinks": True, "attention_bias": True, "output_bias": True},
+        "experts": ExpertsConfig(
+            **{"norm_topk_prob": True, "router_bias": True, "expert_bias": True, "swiglu_limit": 7.0},
+            **EXPERTS,
+        ),
     },
 }
 

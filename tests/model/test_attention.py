@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from llmkit.model.attention import Attention, Layout, chunk_mask, document_mask
+from llmkit.model.attention import Attention
 from llmkit.model.cache import LayerCache
 from llmkit.model.config import ModelConfig
+from llmkit.model.layout import Layout, layout_mask
+from llmkit.model.norm import RMSNorm
 
 Make = Callable[..., ModelConfig]
 
@@ -56,7 +58,7 @@ def test_multi_grouped_and_multi_query_heads_are_the_textbooks(
     for row, numbers in enumerate(documents):
         apart = causal & (numbers[:, None] == numbers[None])
         expected = _slow(module, x[row], 4, groups, apart)
-        found = module(x, Layout(mask=document_mask(documents)))[row]
+        found = module(x, Layout(mask=layout_mask(0, 7, x.device, segments=documents)))[row]
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -87,18 +89,58 @@ def test_a_cache_of_another_dtype_is_read_in_the_models(make_config: Make) -> No
     torch.testing.assert_close(found, module(x, Layout()), rtol=0, atol=0.05)
 
 
-def test_a_document_mask_lets_a_token_see_the_earlier_ones_of_its_own_document() -> None:
-    mask = document_mask(torch.tensor([[3, 3, 8, 8, 8]]))
-    assert mask.shape == (1, 1, 5, 5)
-    assert mask[0, 0].int().tolist() == [
-        [1, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0],
-        [0, 0, 1, 0, 0],
-        [0, 0, 1, 1, 0],
-        [0, 0, 1, 1, 1],
-    ]
+@pytest.mark.parametrize("capped", [False, True])
+@torch.no_grad()
+def test_scores_are_scaled_and_capped_as_the_config_says(capped: bool, make_config: Make) -> None:
+    caps = {"attn_logit_softcapping": 2.0 if capped else None, "attention_scale": 0.8}
+    config = make_config("gemma2", **caps, num_key_value_heads=2)
+    module, x = _attention(config), torch.randn(1, 5, 32)
+    q = module.q_proj(x).view(5, 4, 8)
+    k = module.k_proj(x).view(5, 2, 8).repeat_interleave(2, dim=1)
+    v = module.v_proj(x).view(5, 2, 8).repeat_interleave(2, dim=1)
+    scores = torch.einsum("the,she->hts", q, k) * 0.8
+    scores = 2 * torch.tanh(scores / 2) if capped else scores
+    scores = scores.masked_fill(torch.ones(5, 5).triu(1).bool(), float("-inf"))
+    expected = module.o_proj(torch.einsum("hts,she->the", scores.softmax(-1), v).reshape(1, 5, 32))
+    torch.testing.assert_close(module(x, Layout()), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_chunk_sees_all_that_is_cached_and_itself_up_to_each_position() -> None:
-    mask = chunk_mask(2, 3, torch.device("cpu"))
-    assert mask.int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
+@torch.no_grad()
+def test_a_norm_over_all_heads_at_once_comes_before_they_are_taken_apart(make_config: Make) -> None:
+    config = make_config("olmo2", norm_eps=0.1, num_key_value_heads=2)
+    module, x = _attention(config), torch.randn(1, 1, 32)
+    assert isinstance(module.q_norm, RMSNorm)
+    assert isinstance(module.k_norm, RMSNorm)
+    assert (module.q_norm.weight.shape, module.k_norm.weight.shape) == ((32,), (16,))
+    cache = LayerCache(torch.zeros(1, 2, 1, 8), torch.zeros(1, 2, 1, 8))
+    module(x, Layout(), cache)
+    k = module.k_proj(x)[0, 0]
+    k = k / (k.square().mean() + 0.1).sqrt() * module.k_norm.weight
+    torch.testing.assert_close(cache.keys[0, :, 0].flatten(), k)
+
+
+@torch.no_grad()
+def test_pairs_side_by_side_are_turned_as_pairs_in_two_halves_are(make_config: Make) -> None:
+    halves, pairs = _attention(make_config()), _attention(make_config("cohere"))
+    order = torch.arange(8).view(2, 4).T.flatten()  # 0 4 1 5 2 6 3 7
+    for name, one in pairs.named_parameters():
+        other = dict(halves.named_parameters())[name].detach().clone()
+        if name.startswith(("q_proj", "k_proj")):
+            other = other.view(4, 8, 32)[:, order].flatten(0, 1)
+        one.copy_(other)
+    x, angle = torch.randn(1, 3, 32), torch.rand(3, 4)
+    layout = Layout(angle.cos(), angle.sin())
+    torch.testing.assert_close(pairs(x, layout), halves(x, layout))
+
+
+@torch.no_grad()
+def test_each_head_has_a_sink_and_other_families_none(make_config: Make) -> None:
+    assert make_config("gpt_oss").attention_sinks
+    module = Attention(make_config("gpt_oss"))
+    assert module.sinks is not None
+    assert module.sinks.shape == (4,)
+    assert Attention(make_config()).sinks is None
+    x = torch.randn(1, 4, 32)
+    module.o_proj.bias.zero_()
+    module.sinks.fill_(60.0)
+    assert module(x, Layout()).abs().max() < 1e-12

@@ -5,17 +5,20 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from llmkit.model.attention import Layout
 from llmkit.model.block import Block
 from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.layout import Layout
+from llmkit.model.moe import MixtureOfExperts
 from llmkit.model.norm import RMSNorm
 
 Make = Callable[..., ModelConfig]
+EXPERTS = ExpertsConfig(num_experts=4, num_experts_per_tok=2, intermediate_size=6, layers=(1,))
 
 
-def _block(config: ModelConfig) -> Block:
+def _block(config: ModelConfig, layer: int = 0) -> Block:
     torch.manual_seed(0)
-    block = Block(config)
+    block = Block(config, layer)
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter, 0.0, 0.3)
     return block
@@ -54,3 +57,46 @@ def test_the_parts_have_the_llama_familys_names(make_config: Make) -> None:
         *(f"mlp.{name}_proj.weight" for name in ("gate", "up", "down")),
         *("input_layernorm.weight", "post_attention_layernorm.weight"),
     }
+
+
+@torch.no_grad()
+def test_norms_stand_after_the_branches_or_on_both_sides_of_them(make_config: Make) -> None:
+    x = torch.randn(1, 5, 32)
+    after = _block(make_config("olmo2"))
+    middle = x + after.post_attention_layernorm(after.self_attn(x, Layout()))
+    expected = middle + after.post_feedforward_layernorm(after.mlp(middle))
+    torch.testing.assert_close(after(x, Layout()), expected)
+    assert not hasattr(after, "input_layernorm")
+
+    both = _block(make_config("gemma2"))
+    attended = both.self_attn(both.input_layernorm(x), Layout())
+    middle = x + both.post_attention_layernorm(attended)
+    expected = middle + both.post_feedforward_layernorm(both.mlp(both.pre_feedforward_layernorm(middle)))
+    torch.testing.assert_close(both(x, Layout()), expected)
+
+
+@pytest.mark.parametrize("family", ["gpt_neox", "cohere"])
+@torch.no_grad()
+def test_parallel_branches_read_the_same_stream(family: str, make_config: Make) -> None:
+    block, x = _block(make_config(family)), torch.randn(1, 5, 32)
+    one = family == "cohere"
+    other = block.input_layernorm if one else block.post_attention_layernorm
+    expected = x + block.self_attn(block.input_layernorm(x), Layout()) + block.mlp(other(x))
+    torch.testing.assert_close(block(x, Layout()), expected)
+    assert hasattr(block, "post_attention_layernorm") is not one
+
+
+@torch.no_grad()
+def test_a_branch_is_scaled_before_it_is_added(make_config: Make) -> None:
+    x = torch.randn(1, 5, 32)
+    whole = _block(make_config("granite", attention_scale=0.4))
+    scaled = _block(make_config("granite", attention_scale=0.4, residual_scale=0.25))
+    attended = whole.self_attn(whole.input_layernorm(x), Layout())
+    middle = x + 0.25 * attended
+    expected = middle + 0.25 * whole.mlp(whole.post_attention_layernorm(middle))
+    torch.testing.assert_close(scaled(x, Layout()), expected)
+
+
+def test_layers_named_by_the_config_have_experts_and_the_others_an_mlp(make_config: Make) -> None:
+    config = make_config("qwen3_moe", experts=EXPERTS)
+    assert [isinstance(Block(config, layer).mlp, MixtureOfExperts) for layer in range(2)] == [False, True]

@@ -7,6 +7,7 @@ import torch
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
+from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
 
 Make = Callable[..., ModelConfig]
@@ -84,3 +85,55 @@ def test_a_fresh_model_knows_nothing_yet(make_config: Make) -> None:
         logits = _fresh(config)(ids)
     loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
     assert loss.item() == pytest.approx(torch.tensor(500.0).log().item(), rel=0.02)  # ln V: a uniform guess
+
+
+@pytest.mark.parametrize("name", ["tiny-moe", "tiny-moe-free"])
+def test_experts_are_drawn_one_by_one_as_wide_as_other_matrices(name: str) -> None:
+    config = preset(name, initializer_range=0.05)  # 4 layers: sqrt(2 * 4)
+    model = _fresh(config)
+    for key, parameter in model.named_parameters():
+        if parameter.dim() < 3:
+            continue
+        expected = 0.05 / 8**0.5 if key.endswith("down_proj") else 0.05
+        stds = parameter.std((1, 2))
+        torch.testing.assert_close(stds, torch.full_like(stds, expected), rtol=0.05, atol=0)
+        assert not torch.equal(parameter[0], parameter[1])
+    gate = model.get_parameter("model.layers.1.mlp.gate.weight")
+    assert gate.std().item() == pytest.approx(0.05, rel=0.1)
+    biases = [one for key, one in model.named_buffers() if key.endswith("e_score_correction_bias")]
+    assert len(biases) == (3 if name == "tiny-moe-free" else 0)
+    assert not any(one.any() for one in biases)
+
+
+def test_biases_in_stacks_and_sinks_are_nought_and_norms_change_nothing() -> None:
+    sizes = {
+        "vocab_size": 32,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "head_dim": 8,
+    }
+    keys = {
+        "model_type": "gpt_oss",
+        **sizes,
+        "num_key_value_heads": 1,
+        "num_local_experts": 4,
+        "intermediate_size": 8,
+    }
+    model = _fresh(
+        ModelConfig.from_hf(
+            {**keys, "num_experts_per_tok": 2, "rope_theta": 1e4, "max_position_embeddings": 64}
+        )
+    )
+    for key, parameter in model.named_parameters():
+        if key.endswith(("bias", "sinks")):
+            assert not parameter.any(), key
+        elif "norm" in key:
+            assert (parameter == 1).all(), key
+        else:
+            assert parameter.std() > 0, key
+    keys = {"model_type": "gemma2", **sizes, "num_key_value_heads": 1, "intermediate_size": 8}
+    for key, parameter in _fresh(
+        ModelConfig.from_hf({**keys, "max_position_embeddings": 64})
+    ).named_parameters():
+        assert bool(parameter.any()) != ("norm" in key), key  # multiplied with 1 + weight

@@ -1,10 +1,13 @@
 """RMSNorm and its written-out gradient against PyTorch's own."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch.nn import functional as F
 
-from llmkit.model.norm import RMSNorm
+from llmkit.model.config import ModelConfig
+from llmkit.model.norm import RMSNorm, norm_of_width
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -34,6 +37,33 @@ def test_the_gradient_agrees_with_finite_differences_on_the_smallest_case() -> N
     # y0 = sqrt(2) x0 / |x|, so dy0/dx0 = sqrt(2) x1^2 / |x|^3 and dy0/dx1 = -sqrt(2) x0 x1 / |x|^3
     expected = torch.tensor([[2**0.5 * 16 / 125, -(2**0.5) * 12 / 125]])
     torch.testing.assert_close(x.grad, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gemmas_norm_multiplies_with_one_more_than_its_weight(dtype: torch.dtype) -> None:
+    norm, x = RMSNorm(16, 1e-6, plus_one=True).to(dtype), torch.randn(4, 16, dtype=dtype)
+    assert not norm.weight.any()  # fresh, it multiplies with 1
+    torch.nn.init.normal_(norm.weight)
+    unit = x.float() / (x.float().square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    expected = (unit * (1.0 + norm.weight.float())).to(dtype)  # rounded once, as transformers does
+    torch.testing.assert_close(norm(x), expected, rtol=1e-5 if dtype == torch.float32 else 0, atol=1e-6)
+    with torch.no_grad():
+        torch.testing.assert_close(norm(x), expected, rtol=1e-5 if dtype == torch.float32 else 0, atol=1e-6)
+    norm(x.requires_grad_()).sum().backward()
+    torch.testing.assert_close(norm.weight.grad, unit.sum(0).to(dtype), rtol=2e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "biased"),
+    [("llama", RMSNorm, False), ("gpt2", torch.nn.LayerNorm, True), ("cohere", torch.nn.LayerNorm, False)],
+)
+def test_a_norm_is_of_the_kind_that_the_config_says(
+    family: str, kind: type, biased: bool, make_config: Callable[..., ModelConfig]
+) -> None:
+    norm = norm_of_width(make_config(family, norm_eps=0.1), 6)
+    assert isinstance(norm, kind)
+    assert (norm.weight.shape, norm.eps) == ((6,), 0.1)
+    assert (getattr(norm, "bias", None) is not None) == biased
 
 
 def test_scoring_gives_what_training_gives() -> None:

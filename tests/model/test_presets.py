@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from llmkit.errors import ConfigError
+from llmkit.estimate.file_tensors import tensor_shapes
 from llmkit.model.config import ModelConfig
-from llmkit.model.load import load_model, save_model
+from llmkit.model.load import load_model
 from llmkit.model.presets import PRESETS, preset
-from llmkit.model.shapes import tensor_shapes
+from llmkit.model.save import save_model
 
 LADDER = ("tiny", "small", "medium", "base", "large", "xl")
 PUBLISHED = {
@@ -54,6 +55,7 @@ def _affordable(config: ModelConfig) -> ModelConfig:
     return replace(
         config,
         head_dim=8,
+        rotary_dim=0,  # all of a head
         hidden_size=config.hidden_size // part,
         intermediate_size=config.intermediate_size // part,
         num_hidden_layers=2,
@@ -149,3 +151,26 @@ def test_an_unknown_preset_or_field_is_an_error_with_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match="no field 'hiden_size'") as caught:
         preset("tiny", hiden_size=64)
     assert caught.value.hint == "did you mean hidden_size?"
+
+
+def test_a_token_uses_of_a_mixture_what_it_uses_of_the_rung_without() -> None:
+    for name, k in (("tiny", 2), ("small", 4)):
+        experts, dense = PRESETS[f"{name}-moe"].experts, PRESETS[name]
+        assert experts is not None
+        assert experts.num_experts_per_tok == k
+        assert k * experts.intermediate_size == dense.intermediate_size
+        assert experts.router_aux_loss_coef == 0.001
+    free = PRESETS["tiny-moe-free"].experts
+    assert free is not None
+    assert free.selection_bias and not free.router_aux_loss_coef
+    used = 2 * free.intermediate_size + free.shared_intermediate_size
+    assert 0.9 < used / PRESETS["tiny"].intermediate_size <= 1
+
+
+def test_experts_are_as_much_narrower_as_the_model() -> None:
+    for name, width, shared in (("tiny-moe", 88, 0), ("tiny-moe-free", 56, 56)):
+        experts = preset(name, hidden_size=64, num_hidden_layers=2).experts  # half of 176 and of 112
+        assert experts is not None
+        assert (experts.intermediate_size, experts.shared_intermediate_size) == (width, shared)
+    odd = preset("tiny-moe", hidden_size=48, num_hidden_layers=2).experts  # 66: no rows of 16 bytes
+    assert odd is not None and odd.intermediate_size == 72

@@ -5,7 +5,7 @@ import pytest
 from llmkit.errors import ConfigError
 from llmkit.model.config import ModelConfig
 from llmkit.model.presets import PRESETS, preset
-from llmkit.model.reshape import reshape
+from llmkit.model.reshape import EXPERT_FIELDS, _continued, field_of, reshape
 
 MULTI_HEAD = ModelConfig(
     vocab_size=10, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4
@@ -52,3 +52,62 @@ def test_an_unknown_field_is_named_with_the_nearest() -> None:
 def test_an_impossible_shape_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"num_attention_heads \(4\) is not a multiple"):
         reshape(MULTI_HEAD, {"num_key_value_heads": 3})
+
+
+@pytest.mark.parametrize(
+    ("layers", "count", "wanted", "expected"),
+    [
+        ((), 4, 6, ()),
+        ((0, 1, 2), 3, 5, (0, 1, 2, 3, 4)),
+        ((1, 2, 3), 4, 6, (1, 2, 3, 4, 5)),  # dense layers come first
+        ((1, 2, 3), 4, 1, ()),
+        ((0, 2), 4, 7, (0, 2, 4, 6)),
+        ((0, 1, 3, 4), 6, 9, (0, 1, 3, 4, 6, 7)),  # every third is another
+        ((0, 1, 2, 3, 4, 6, 7, 8, 9, 10), 12, 8, (0, 1, 2, 3, 4, 6, 7)),
+    ],
+)
+def test_kinds_of_layers_are_cut_off_or_go_on(
+    layers: tuple[int, ...], count: int, wanted: int, expected: tuple[int, ...]
+) -> None:
+    assert _continued(layers, count, wanted) == expected
+
+
+def test_a_mixture_of_more_layers_has_experts_in_them() -> None:
+    for name, first in (("tiny-moe", 0), ("tiny-moe-free", 1)):
+        experts = reshape(PRESETS[name], {"num_hidden_layers": 7}).experts
+        assert experts is not None and experts.layers == tuple(range(first, 7))
+
+
+def test_rotary_numbers_are_the_same_share_of_other_heads() -> None:
+    half = ModelConfig.from_hf(
+        {"model_type": "gpt_neox", "vocab_size": 10, "hidden_size": 64, "intermediate_size": 96}
+        | {"num_hidden_layers": 2, "num_attention_heads": 4, "rotary_pct": 0.5, "max_position_embeddings": 64}
+    )
+    assert (half.rotary_dim, half.head_dim) == (8, 16)
+    assert reshape(half, {"hidden_size": 128}).rotary_dim == 16
+    assert reshape(MULTI_HEAD, {"num_attention_heads": 8}).rotary_dim == 8
+    assert reshape(GROUPED, {"head_dim": 64}).rotary_dim == 64
+
+
+def test_experts_change_by_the_names_of_config_json_and_shared_ones_with_them() -> None:
+    base = PRESETS["tiny-moe-free"].experts  # 8 of 112, 2 used, one more of 112 that is shared
+    changes = {
+        "num_experts": 6,
+        "num_experts_per_tok": 3,
+        "moe_intermediate_size": 40,
+        "num_hidden_layers": 6,
+    }
+    experts = reshape(PRESETS["tiny-moe-free"], changes).experts
+    assert base is not None and experts is not None
+    assert (experts.num_experts, experts.num_experts_per_tok) == (6, 3)
+    assert (experts.intermediate_size, experts.shared_intermediate_size) == (40, 40)
+    assert experts.layers == (1, 2, 3, 4, 5)
+    fewer = reshape(PRESETS["tiny-moe-free"], {"num_experts": 6})
+    assert fewer.experts is not None and fewer.experts.intermediate_size == base.intermediate_size
+    assert [field_of(fewer, key) for key in EXPERT_FIELDS] == [6, 2, 112]
+    assert field_of(fewer, "hidden_size") == 128 and field_of(MULTI_HEAD, "num_experts") is None
+
+
+def test_a_dense_model_gets_no_experts_by_their_number() -> None:
+    with pytest.raises(ConfigError, match="num_experts 4: the model has no experts"):
+        reshape(MULTI_HEAD, {"num_experts": 4})

@@ -1,62 +1,224 @@
-"""Rotary positions: published frequencies, transformers' tables, and rotation in the complex plane."""
+"""Rotary positions: the reference's frequencies, transformers' to the bit, rotation in the complex plane."""
 
 import math
 from collections.abc import Callable
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.rope import Rope, inverse_frequencies, rotate
-from llmkit.model.transformer import Transformer
 
 Make = Callable[..., ModelConfig]
 LLAMA31: dict[str, Any] = {
     **{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
     "original_max_position_embeddings": 8192,
 }
+YARN: dict[str, Any] = {
+    **{"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768},
+    **{"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True},
+}
+DYNAMIC: dict[str, Any] = {"rope_type": "dynamic", "factor": 2.0, "original_max_position_embeddings": 4096}
 HEAD: dict[str, Any] = {"hidden_size": 512, "head_dim": 128}
 CPU = torch.device("cpu")
 
 
-def test_llama_31_has_the_frequencies_worked_out_for_it(make_config: Make) -> None:
-    found = inverse_frequencies(make_config(**HEAD, rope_theta=500_000.0, rope_scaling=LLAMA31)).tolist()
-    assert len(found) == 64
-    for index, expected in ((24, 7.292665076e-3), (32, 5.248460220e-4), (63, 3.068925878e-7)):
-        assert found[index] == pytest.approx(expected, rel=2e-6)  # theta ** (i / 64) in float32
+def _longrope(pairs: int, original: int, **others: Any) -> dict[str, Any]:
+    return {
+        **{"rope_type": "longrope", "original_max_position_embeddings": original, "factor": 32.0},
+        "short_factor": [1.0 + pair / 50 for pair in range(pairs)],
+        "long_factor": [1.0 + pair / 3 for pair in range(pairs)],
+        **others,
+    }
 
 
-def test_plain_and_linear_frequencies_are_the_formula(make_config: Make) -> None:
-    plain = inverse_frequencies(make_config(**HEAD))
-    assert plain.tolist() == pytest.approx([10_000 ** (-2 * i / 128) for i in range(64)], rel=2e-6)
-    linear = inverse_frequencies(make_config(**HEAD, rope_scaling={"rope_type": "linear", "factor": 2.5}))
-    assert linear.tolist() == pytest.approx([10_000 ** (-2 * i / 128) / 2.5 for i in range(64)], rel=2e-6)
+SCALINGS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "linear": {"rope_scaling": {"rope_type": "linear", "factor": 2.5}},
+    "llama3": {"rope_theta": 5e5, "rope_scaling": LLAMA31, "max_position_embeddings": 131_072},
+    "llama3.2": {"rope_theta": 5e5, "rope_scaling": {**LLAMA31, "factor": 32.0}},
+    "dynamic": {"rope_scaling": DYNAMIC, "max_position_embeddings": 4096},
+    "dynamic of 2.7": {"rope_scaling": {**DYNAMIC, "factor": 2.7}, "max_position_embeddings": 4096},
+    "yarn": {"rope_theta": 1e6, "rope_scaling": YARN, "max_position_embeddings": 131_072},
+    "yarn of gpt-oss": {
+        "rope_theta": 150_000.0,
+        "rope_scaling": {**YARN, "factor": 32.0, "original_max_position_embeddings": 4096, "truncate": False},
+    },
+    "yarn of deepseek": {
+        "rope_scaling": {**YARN, "factor": 40.0, "beta_fast": 16.0, "mscale": 1.0, "mscale_all_dim": 0.7}
+    },
+    "yarn with its factor": {"rope_scaling": {**YARN, "attention_factor": 1.25}},
+    "longrope": {"rope_scaling": _longrope, "max_position_embeddings": 131_072},
+}
+"""Fields of a config; longrope's scaling is made for the number of pairs."""
+
+
+def _fields(kind: str, rotary_dim: int, original: int = 4096) -> dict[str, Any]:
+    fields = dict(SCALINGS[kind])
+    if kind == "longrope":
+        fields["rope_scaling"] = _longrope(rotary_dim // 2, original)
+    return fields
+
+
+def _positions(**fields: Any) -> Any:
+    """What Rope reads of a model, of any family: parts of heads and two bases are not for every one."""
+    plain = {"rope_theta": 10_000.0, "rope_scaling": None, "max_position_embeddings": 64}
+    return SimpleNamespace(**{**plain, "sliding_rope_theta": None, **fields})
+
+
+def _theirs(config: ModelConfig) -> Any:
+    """The config of a transformers model with the same positions."""
+    from transformers import GPTNeoXConfig
+
+    dynamic = (config.rope_scaling or {}).get("rope_type") == "dynamic"
+    scaling = {key: value for key, value in (config.rope_scaling or {"rope_type": "default"}).items()}
+    if dynamic:
+        del scaling["original_max_position_embeddings"]  # theirs are the model's
+    return GPTNeoXConfig(
+        hidden_size=4 * config.head_dim,
+        num_attention_heads=4,
+        max_position_embeddings=config.max_position_embeddings,
+        rope_parameters={
+            **scaling,
+            "rope_theta": config.rope_theta,
+            "partial_rotary_factor": config.rotary_dim / config.head_dim,
+        },
+    )
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "length", "expected"),
     [
-        {},
-        {"rope_theta": 1e6, "head_dim": 12},
-        {"rope_scaling": {"rope_type": "linear", "factor": 4.0}},
-        {**HEAD, "rope_theta": 5e5, "rope_scaling": LLAMA31, "max_position_embeddings": 131_072},
-        {**HEAD, "rope_scaling": {**LLAMA31, "factor": 32.0}, "max_position_embeddings": 131_072},
+        (SCALINGS["llama3"], 0, {24: 7.292665076e-3, 32: 5.248460220e-4, 63: 3.068925878e-7}),
+        (SCALINGS["yarn"], 0, {24: 5.375321489e-3, 32: 6.029411452e-4, 63: 3.102344408e-7}),
+        (SCALINGS["dynamic"], 8192, {32: 5.723381881e-3}),
     ],
 )
-def test_cosines_and_sines_are_transformers(
-    fields: dict[str, Any], make_config: Make, transformers: ModuleType
+def test_the_check_values_of_the_reference_are_met_to_a_billionth(
+    fields: dict[str, Any], length: int, expected: dict[int, float], make_config: Make
 ) -> None:
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+    found = inverse_frequencies(make_config(**HEAD, **fields), length).tolist()
+    assert len(found) == 64
+    for index, value in expected.items():
+        assert found[index] == pytest.approx(value, rel=1e-9)
 
-    config = make_config(**fields)
-    theirs = LlamaRotaryEmbedding(transformers.LlamaConfig(**config.to_hf()))
-    cos, sin = theirs(torch.zeros(1), torch.arange(300)[None])
-    ours = Rope(config).table(300, CPU)
-    half = config.head_dim // 2
-    torch.testing.assert_close(ours[0][:300], cos[0, :, :half], rtol=0, atol=1e-6)
-    torch.testing.assert_close(ours[1][:300], sin[0, :, :half], rtol=0, atol=1e-6)
+
+def _exact(scaling: dict[str, Any], theta: float, width: int, length: int) -> list[float]:
+    """The published formulas in double precision."""
+    plain = [theta ** (-2 * i / width) for i in range(width // 2)]
+    factor, original = scaling.get("factor", 1.0), scaling.get("original_max_position_embeddings", 0)
+    match scaling.get("rope_type"):
+        case "linear":
+            return [value / factor for value in plain]
+        case "dynamic":
+            base = theta * (factor * max(length, original) / original - (factor - 1)) ** (width / (width - 2))
+            return [base ** (-2 * i / width) for i in range(width // 2)]
+        case "longrope":
+            factors = scaling["long_factor" if length > original else "short_factor"]
+            return [value / by for value, by in zip(plain, factors, strict=True)]
+        case "llama3":
+            turns = [original * value / (2 * math.pi) for value in plain]
+            keep = [min(max((turn - 1.0) / 3.0, 0.0), 1.0) for turn in turns]
+        case "yarn":
+            ends = [
+                width * math.log(original / (2 * math.pi * scaling[beta])) / (2 * math.log(theta))
+                for beta in ("beta_fast", "beta_slow")
+            ]
+            low, high = (math.floor(ends[0]), math.ceil(ends[1])) if scaling["truncate"] else ends
+            low, high = max(low, 0), min(high, width - 1)
+            keep = [1 - min(max((i - low) / (high - low), 0.0), 1.0) for i in range(width // 2)]
+        case _:
+            return plain
+    return [value * share + value / factor * (1 - share) for value, share in zip(plain, keep, strict=True)]
+
+
+@pytest.mark.parametrize("length", [0, 9000])
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_frequencies_are_the_published_formulas(kind: str, length: int, make_config: Make) -> None:
+    config = make_config(**HEAD, **_fields(kind, 128))
+    exact = _exact(config.rope_scaling or {}, config.rope_theta, 128, length)
+    assert inverse_frequencies(config, length).tolist() == pytest.approx(exact, rel=2e-6)
+
+
+@pytest.mark.parametrize(("head_dim", "rotary_dim"), [(128, 128), (64, 16), (80, 40), (12, 12)])
+@pytest.mark.parametrize("kind", [kind for kind in SCALINGS if kind != "default"])
+def test_frequencies_are_transformers_to_the_bit(
+    kind: str, head_dim: int, rotary_dim: int, transformers: ModuleType
+) -> None:
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    config = _positions(head_dim=head_dim, rotary_dim=rotary_dim, **_fields(kind, rotary_dim))
+    assert config.rope_scaling is not None
+    initialise = ROPE_INIT_FUNCTIONS[config.rope_scaling["rope_type"]]
+    for length in (0, 300, 4096, 4097, 50_000):
+        # a tensor, as their forward pass gives it beyond the context
+        theirs, factor = initialise(_theirs(config), seq_len=torch.tensor(length) if length > 4096 else None)
+        assert torch.equal(inverse_frequencies(config, length), theirs)
+        rope = Rope(config)
+        assert rope.table(5, CPU)[0][0, 0].item() == pytest.approx(factor, rel=1e-7)  # cos 0
+
+
+@pytest.mark.parametrize("rotary_dim", [64, 16])
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_cosines_and_sines_are_transformers_as_far_as_position_100_000(
+    kind: str, rotary_dim: int, transformers: ModuleType
+) -> None:
+    from transformers.models.gpt_neox.modeling_gpt_neox import GPTNeoXRotaryEmbedding
+
+    config = _positions(head_dim=64, rotary_dim=rotary_dim, **_fields(kind, rotary_dim))
+    theirs, ours = GPTNeoXRotaryEmbedding(_theirs(config)), Rope(config)
+    for end in (1, 40, 300, 4096, 5000, 100_000, 100_001, 200):  # a new, short text at last
+        at = torch.tensor([0, end // 2, end - 1])
+        cos, sin = theirs(torch.zeros(1), at[None])
+        mine = ours.table(end, CPU)
+        torch.testing.assert_close(mine[0][at], cos[0, :, : rotary_dim // 2], rtol=0, atol=3e-7)
+        torch.testing.assert_close(mine[1][at], sin[0, :, : rotary_dim // 2], rtol=0, atol=3e-7)
+    assert ours.depends_on_length == (kind in ("longrope", "dynamic", "dynamic of 2.7"))
+
+
+def test_sliding_layers_have_their_own_base_without_scaling() -> None:
+    scaled = {"rotary_dim": 8, "rope_theta": 1e6, "rope_scaling": {"rope_type": "linear", "factor": 8.0}}
+    two, one = Rope(_positions(**scaled, sliding_rope_theta=1e4)), Rope(_positions(**scaled))
+    plain = Rope(_positions(rotary_dim=8)).table(50, CPU)
+    torch.testing.assert_close(two.table(50, CPU, sliding=True), plain, rtol=0, atol=0)
+    torch.testing.assert_close(two.table(50, CPU), one.table(50, CPU), rtol=0, atol=0)
+    torch.testing.assert_close(one.table(50, CPU, sliding=True), one.table(50, CPU), rtol=0, atol=0)
+    assert not torch.equal(plain[0], one.table(50, CPU)[0])
+
+
+def _random(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_rotation_of_a_whole_and_of_a_part_of_a_head_is_transformers(
+    make_config: Make, transformers: ModuleType
+) -> None:
+    from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb
+
+    q, k = _random(2, 3, 5, 16), _random(2, 1, 5, 16)
+    for width in (16, 4):
+        cos, sin = (part[:5] for part in Rope(make_config(head_dim=width)).table(5, CPU))
+        wide = torch.cat((cos, cos), 1)[None], torch.cat((sin, sin), 1)[None]
+        theirs = apply_rotary_pos_emb(q, k, *wide)
+        torch.testing.assert_close((rotate(q, cos, sin), rotate(k, cos, sin)), theirs, rtol=0, atol=1e-6)
+        assert torch.equal(rotate(q, cos, sin)[..., width:], q[..., width:])
+
+
+def test_rotation_of_pairs_side_by_side_is_deepseeks(make_config: Make, transformers: ModuleType) -> None:
+    from transformers.models.deepseek_v3.modeling_deepseek_v3 import apply_rotary_pos_emb_interleave
+
+    q, k = _random(2, 3, 5, 16), _random(2, 1, 5, 16)
+    cos, sin = (part[:5] for part in Rope(make_config(head_dim=16)).table(5, CPU))
+    wide = torch.cat((cos, cos), 1)[None], torch.cat((sin, sin), 1)[None]
+    ours = rotate(q, cos, sin, interleaved=True), rotate(k, cos, sin, interleaved=True)
+    torch.testing.assert_close(ours, apply_rotary_pos_emb_interleave(q, k, *wide), rtol=0, atol=1e-6)
+    # the same scores as of pairs in halves, with heads reordered before
+    order = torch.cat((torch.arange(0, 16, 2), torch.arange(1, 16, 2)))
+    halves = rotate(q[..., order], cos, sin) @ rotate(k[..., order], cos, sin).mT
+    torch.testing.assert_close(ours[0] @ ours[1].mT, halves)
 
 
 def test_a_pair_turns_as_a_complex_number_does(make_config: Make) -> None:
@@ -92,7 +254,7 @@ def test_a_table_grows_for_a_longer_text_and_keeps_what_it_had(make_config: Make
 
 
 def test_a_model_in_bfloat16_keeps_its_angles_exact(
-    make_config: Make, make_model: Callable[..., Transformer]
+    make_config: Make, make_model: Callable[..., Any]
 ) -> None:
     model = make_model(make_config()).to(torch.bfloat16)
     assert model.model.rope is not None

@@ -15,7 +15,8 @@ from llmkit.errors import UsageError
 from llmkit.formats.streams import open_input
 from llmkit.model.cache import KVCache
 from llmkit.model.config import ModelConfig
-from llmkit.model.load import load_model, save_model
+from llmkit.model.load import load_model
+from llmkit.model.save import save_model
 from llmkit.model.transformer import TiedHead, Transformer
 
 LINEAR = {"rope_type": "linear", "factor": 4.0}

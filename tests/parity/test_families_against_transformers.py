@@ -23,6 +23,7 @@ LATENT = {
     **{"kv_lora_rank": 9, "qk_nope_head_dim": 4, "qk_rope_head_dim": 2, "v_head_dim": 5},
     **{"n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 5},
 }
+ROUTED = {"n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 5}
 SLIDING = {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 2}
 BIAS = {"attention_bias": True}
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -47,6 +48,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("deepseek_v2", {**LATENT, "q_lora_rank": None, "first_k_dense_replace": 1, "n_shared_experts": 2}),
     ("deepseek_v2", {**LATENT, **BIAS, "q_lora_rank": 8, "first_k_dense_replace": 0}),
     ("deepseek_v3", {**LATENT, **BIAS, "q_lora_rank": 8, "n_shared_experts": 1}),
+    ("dots1", {**ROUTED, "n_shared_experts": 2, "first_k_dense_replace": 1}),
+    ("glm4_moe", {**ROUTED, **BIAS, "n_shared_experts": 1, "use_qk_norm": True}),
     ("gpt_oss", LOCAL),
     ("gpt_oss", {**LOCAL, "attention_bias": False}),
     (

@@ -78,7 +78,7 @@ def tiny_model() -> Transformer:
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=16,
-        qk_norm=True,
+        qk_norm="head",
         initializer_range=0.2,
     )
     model = Transformer(config)

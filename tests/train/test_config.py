@@ -1,17 +1,20 @@
 """Settings, and what they come to."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from llmkit.errors import ConfigError
+from llmkit.model.config_parts import ExpertsConfig
 from llmkit.train.config import (
+    ROUTER_SETTINGS,
     PretrainConfig,
     Recipe,
     default_lr,
     resolve_batch_rows,
     resolve_micro_batch_rows,
+    resolve_router,
     resolve_steps,
     resolve_warmup_steps,
 )
@@ -75,3 +78,39 @@ def test_a_recipe_tells_in_which_settings_another_differs(make_recipe: Callable[
     stored = asdict(make_recipe(model={"hidden_size": 32, "num_hidden_layers": 2}, lr=0.5))
     assert ours.differences(stored) == {"hidden_size": (32, 64), "lr": (0.5, 1.0)}
     assert ours.differences(asdict(ours)) == {}
+
+
+EXPERTS = ExpertsConfig(
+    num_experts=4, num_experts_per_tok=2, intermediate_size=8, layers=(0,), router_aux_loss_coef=0.01
+)
+
+
+def test_settings_of_routers_are_the_models_unless_given() -> None:
+    resolved = resolve_router(PretrainConfig(), EXPERTS)
+    assert resolved == {
+        **{"router_aux_loss_coef": 0.01, "router_z_loss_coef": 0.0, "router_bias_update": None},
+    }
+    given = resolve_router(PretrainConfig(router_aux_loss_coef=0.0, router_z_loss_coef=0.5), EXPERTS)
+    assert (given["router_aux_loss_coef"], given["router_z_loss_coef"]) == (0.0, 0.5)
+    biased = replace(EXPERTS, selection_bias=True)
+    assert resolve_router(PretrainConfig(), biased)["router_bias_update"] == 0.001
+    assert resolve_router(PretrainConfig(router_bias_update=0.0), biased)["router_bias_update"] == 0.0
+
+
+def test_settings_of_routers_are_refused_where_nothing_would_come_of_them() -> None:
+    assert resolve_router(PretrainConfig(), None) == {}
+    for name in ROUTER_SETTINGS:
+        with pytest.raises(ConfigError, match=rf"--{name.replace('_', '-')} 0.5: the model has no experts"):
+            resolve_router(PretrainConfig(**{name: 0.5}), None)
+        with pytest.raises(ConfigError, match=rf"--{name.replace('_', '-')} must be at least 0"):
+            PretrainConfig(**{name: -0.5})
+    with pytest.raises(ConfigError, match="no selection bias"):
+        resolve_router(PretrainConfig(router_bias_update=0.5), EXPERTS)
+
+
+def test_a_recipe_from_before_there_were_experts_is_the_same(make_recipe: Callable[..., Recipe]) -> None:
+    old = asdict(make_recipe())
+    for name in ROUTER_SETTINGS:
+        del old[name]
+    assert make_recipe().differences(old) == {}
+    assert make_recipe(router_bias_update=0.1).differences(old) == {"router_bias_update": (None, 0.1)}

@@ -71,3 +71,12 @@ def test_the_parts_of_a_batch_add_up_to_it(make_rows: Callable[..., Any], tiny_m
     assert sum(part.count for part in parts) == batch.count
     total = sum(loss_sum(tiny_model, part).item() for part in parts)
     assert total == pytest.approx(loss_sum(tiny_model, batch).item(), rel=1e-5)
+
+
+def test_padding_is_no_real_id_and_parts_keep_count(make_rows: Callable[..., Any]) -> None:
+    assert build_batch(make_rows(3).rows, document_mask=True, device=CPU).real is None
+    assert build_batch(make_rows(3).rows, document_mask=True, device=CPU).num_real == 3 * 8
+    for masked in (True, False):
+        batch = build_batch(make_rows(5, padding=3).rows, document_mask=masked, device=CPU)
+        assert batch.num_real == 5 * 6  # of 8 inputs; the third padding id is a target only
+        assert [part.num_real for part in batch.split(2)] == [12, 12, 6]

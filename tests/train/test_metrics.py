@@ -6,6 +6,7 @@ import pytest
 
 from llmkit.progress import SILENT
 from llmkit.train import metrics
+from llmkit.train.balance import ExpertUse
 from llmkit.train.evaluate import Evaluation
 from llmkit.train.metrics import Cost, RunLog
 from llmkit.train.trainer import StepResult
@@ -95,3 +96,16 @@ def test_progress_shows_loss_speed_share_and_memory(clock: list[float]) -> None:
     assert notes.fields == {
         **{"done": 1, "total": 10, "loss": "2.5000", "tok/s": "200", "MFU": "20.0%", "memory": "1 MiB"}
     }
+
+
+def test_a_step_of_a_mixture_says_how_its_experts_were_used(clock: list[float]) -> None:
+    records: list[dict[str, Any]] = []
+    notes = Notes()
+    log = build(records, notes)
+    use = ExpertUse(2.125, ((5, 1, 1, 1), (2, 2, 2, 2)))
+    log.step(StepResult(1, 2.5, 0.7, 1e-3, 400, experts=use), tokens=400)
+    assert {name: records[0][name] for name in ("balance_loss", "expert_load_max", "expert_loads")} == {
+        **{"balance_loss": 2.125, "expert_load_max": 2.5},
+        "expert_loads": [[2.5, 0.5, 0.5, 0.5], [1.0, 1.0, 1.0, 1.0]],
+    }
+    assert notes.fields["busiest expert"] == "2.50x"

@@ -173,3 +173,16 @@ def test_a_weight_that_never_had_a_gradient_begins_afresh(
     _update(other, resumed, range(2, 3))
     assert optimizer_tensors(resumed, other)[f"{unused}.step"] == 1
     assert optimizer_tensors(resumed, other)["lm_head.weight.step"] == 3
+
+
+def test_stacks_of_matrices_decay_and_stacks_of_biases_do_not(make_recipe: Callable[..., Any]) -> None:
+    model = nn.ParameterDict({"gate_up_proj": torch.ones(2, 3, 4), "gate_up_proj_bias": torch.ones(2, 3)})
+    decay = {
+        id(one): group.weight_decay
+        for group in build_optimizer(model, make_recipe()).groups
+        for one in group.parameters
+    }
+    assert {name: decay[id(one)] for name, one in model.items()} == {
+        "gate_up_proj": 0.1,
+        "gate_up_proj_bias": 0.0,
+    }

@@ -35,7 +35,7 @@ GPT2 = {
 }
 KINDS: dict[str, dict[str, Any]] = {
     "llama, grouped": {"num_key_value_heads": 1},
-    "qwen3, tied": {"model_type": "qwen3", "qk_norm": True, "tie_word_embeddings": True},
+    "qwen3, tied": {"model_type": "qwen3", "qk_norm": "head", "tie_word_embeddings": True},
     "gpt2, learned": {**GPT2, "position": "learned"},
     "gpt2, sinusoidal": {**GPT2, "position": "sinusoidal"},
 }
@@ -131,7 +131,7 @@ def test_loaded_weights_do_not_change_with_their_file(
 def test_weights_in_bfloat16_are_trained_in_float32(
     make_trainer: Callable[..., Trainer], tmp_path: Path
 ) -> None:
-    from llmkit.model.load import save_model
+    from llmkit.model.save import save_model
 
     model = make_trainer().model
     save_model(model, tmp_path, dtype=torch.bfloat16)

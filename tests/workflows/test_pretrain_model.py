@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from llmkit.errors import ConfigError, DataError, UsageError
 from llmkit.model.config import ModelConfig
-from llmkit.model.load import save_model
 from llmkit.model.presets import PRESETS
+from llmkit.model.save import file_tensors, save_model
 from llmkit.model.transformer import Transformer
 from llmkit.workflows.pretrain_data import PretrainData
 from llmkit.workflows.pretrain_model import ModelSource, build_model, choose_model
@@ -137,7 +137,7 @@ def test_fresh_weights_are_those_of_the_seed() -> None:
 def test_gpt2s_weights_come_back_under_their_own_names(tiny_model: Callable[..., Path]) -> None:
     folder = tiny_model(**GPT2)
     stored = load_file(folder / "model.safetensors")
-    found = build_model(_choose(folder), 0, CPU).state_dict()
+    found = dict(file_tensors(build_model(_choose(folder), 0, CPU)))
     assert found.keys() == stored.keys()
     assert all(torch.equal(found[name], stored[name]) for name in stored)
 

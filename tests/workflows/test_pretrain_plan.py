@@ -10,6 +10,7 @@ import torch
 
 from llmkit.errors import ResourceError, UsageError
 from llmkit.model.config import ModelConfig
+from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import PretrainConfig
 from llmkit.train.hardware import Peak
@@ -52,6 +53,34 @@ def test_open_settings_are_worked_out_from_the_data_and_the_model(make_data: Mak
     # 12 multiplications and additions of training for each weight and position attended to
     products = 2 * (8 * 8 * 2 + 8 * 4 * 2 + 3 * 8 * 12) + 48 * 8
     assert setup.flops_per_token == 6 * products + 12 * 2 * 8 * 16
+
+
+def test_of_a_mixture_a_token_is_charged_for_the_experts_it_uses(make_data: MakeData) -> None:
+    # a dense layer and one of 5 experts of 4, 2 of them used, and a shared one; the router scores all 5
+    config = {"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1, "num_hidden_layers": 2}
+    experts = {"num_experts": 5, "moe_intermediate_size": 4, "intermediate_size": 12}
+    mixture = preset("tiny-moe-free", vocab_size=48, max_position_embeddings=32, **config, **experts)
+    setup = _set_up(make_data(1000, 16), mixture)
+    attention = 8 * 8 * 2 + 8 * 4 * 2
+    products = 2 * attention + 3 * 8 * 12 + 5 * 8 + 3 * 3 * 8 * 4 + 48 * 8
+    assert setup.flops_per_token == 6 * products + 12 * 2 * 8 * 16
+    # 20 D, keys and values, 4 F (here of three experts), two experts' input and output, in 4 bytes
+    tokens = setup.micro_batch_rows * 16
+    kept = tokens * ((2 * (20 * 8 + 2 * 4) + 4 * 12 + 4 * 3 * 4 + 2 * 2 * 8) * 4 + 3 * 4 * 48)
+    weights = sum(weight.numel() for weight in Transformer(mixture).parameters())
+    assert memory_bytes(setup, mixture) == (300 << 20) + 12 * weights + max(4 * weights, kept)
+
+
+def test_settings_of_routers_are_in_the_recipe_of_a_mixture_alone(make_data: MakeData) -> None:
+    dense = _set_up(make_data()).recipe
+    assert (dense.router_aux_loss_coef, dense.router_bias_update) == (None, None)
+    sizes = {"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1}
+    lossy, biased = (preset(name, **sizes) for name in ("tiny-moe", "tiny-moe-free"))
+    recipe = _set_up(make_data(), lossy, router_z_loss_coef=0.25).recipe
+    assert (recipe.router_aux_loss_coef, recipe.router_z_loss_coef) == (0.001, 0.25)
+    assert recipe.router_bias_update is None
+    recipe = _set_up(make_data(), biased).recipe
+    assert (recipe.router_aux_loss_coef, recipe.router_bias_update) == (0.0, 0.001)
 
 
 def test_a_tenth_of_a_run_lies_between_checkpoints_and_evaluations(make_data: MakeData) -> None:

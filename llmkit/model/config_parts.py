@@ -1,0 +1,101 @@
+"""Parts of a model's shape that only some families have: a mixture of experts, latent attention. No torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from llmkit.errors import ConfigError
+
+Scoring = Literal["softmax", "sigmoid"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertsConfig:
+    """A mixture of experts in place of the MLP (1701.06538): a router sends each token to some of them.
+
+    Raises:
+        ConfigError: a size is impossible, or the parts do not go together.
+    """
+
+    num_experts: int
+    num_experts_per_tok: int
+    intermediate_size: int
+    """Of one routed expert."""
+    layers: tuple[int, ...]
+    """Which layers have experts; the others have the MLP of the model's own intermediate_size."""
+    scoring: Scoring = "softmax"
+    norm_topk_prob: bool = False
+    """Weights of the chosen experts add up to 1."""
+    routed_scaling_factor: float = 1.0
+    """What those weights are multiplied with."""
+    num_groups: int = 1
+    """Experts in groups, of which a token may use `topk_groups`: n_group and topk_group."""
+    topk_groups: int = 1
+    group_score: Literal["best", "best_two"] = "best"
+    """What a group is worth: its best score, or the sum of its two best."""
+    selection_bias: bool = False
+    """A number added to each expert's score for choosing, never for weighing (2408.15664):
+    e_score_correction_bias."""
+    shared_intermediate_size: int = 0
+    """Of the expert that every token uses; 0 for none."""
+    shared_gate: bool = False
+    """Its output is multiplied with a sigmoid of the token's own."""
+    router_bias: bool = False
+    expert_bias: bool = False
+    swiglu_limit: float = 0.0
+    """gpt-oss: gate and up end here, and give gate sigmoid(1.702 gate) (up + 1); 0 for the MLP's own."""
+    router_aux_loss_coef: float = 0.0
+    """Weight of the load-balancing loss in training (2101.03961); 0 for none."""
+    router_z_loss_coef: float = 0.0
+    """Weight of the mean squared log-sum-exp of router logits in training (2202.08906)."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_experts", "num_experts_per_tok", "intermediate_size", "num_groups", "topk_groups"):
+            _check_whole(name, getattr(self, name))
+        if self.num_experts_per_tok > self.num_experts:
+            raise ConfigError(
+                f"num_experts_per_tok ({self.num_experts_per_tok}) is more than "
+                f"num_experts ({self.num_experts})",
+                hint="let a token use at most as many experts as there are",
+            )
+        if self.num_experts % self.num_groups:
+            raise ConfigError(
+                f"num_experts ({self.num_experts}) is not a multiple of the groups ({self.num_groups})",
+                hint="set n_group to a divisor of the number of experts",
+            )
+        room = self.topk_groups * (self.num_experts // self.num_groups)
+        if self.topk_groups > self.num_groups or room < self.num_experts_per_tok:
+            raise ConfigError(
+                f"{self.topk_groups} of {self.num_groups} groups hold {room} experts, "
+                f"and a token uses {self.num_experts_per_tok}",
+                hint="raise topk_group or lower num_experts_per_tok",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentConfig:
+    """Multi-head latent attention (2405.04434): keys and values of all heads out of one vector a token.
+
+    Raises:
+        ConfigError: a size is impossible.
+    """
+
+    kv_lora_rank: int
+    """Numbers of the vector."""
+    q_lora_rank: int = 0
+    """Width that queries go through; 0: straight from hidden_size."""
+    qk_nope_head_dim: int
+    """Numbers of a head's query and key without a position."""
+    qk_rope_head_dim: int
+    """Those with one; the key's are shared by the heads."""
+    v_head_dim: int
+
+    def __post_init__(self) -> None:
+        for name in ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"):
+            _check_whole(name, getattr(self, name))
+
+
+def _check_whole(name: str, value: object) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise ConfigError(
+            f"{name} is not a whole number of at least 1 (found {value!r})", hint=f"change {name}"
+        )

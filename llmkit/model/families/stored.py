@@ -1,0 +1,107 @@
+"""How files keep a family's tensors, where they do not keep them as the model has them. No torch.
+
+Names of modules; `*` stands for the number of the layer, `#` for that of an expert. The tensors `.weight` and
+`.bias` of a module are kept in the same way, but that a bias is never turned.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+How = Literal[
+    "same", "turned", "joined", "joined_turned", "joined_by_head", "experts", "stack_turned", "stack_in_turns"
+]
+"""
+same: under another name.
+turned: as (in, out), GPT-2's way.
+joined: our matrices below each other; joined_turned: and then turned.
+joined_by_head: the first head's rows of each of ours, then the second's, and so on (GPT-NeoX).
+experts: one matrix for each expert and each of ours; gate and up are one of ours, the gate's rows first.
+stack_turned: a stack of all experts as (experts, in, out); stack_in_turns: and a row of the gate and one
+of up in turns (gpt-oss).
+"""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Some of the model's modules, and those of the file that hold them."""
+
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+    how: How = "same"
+
+
+def renamed(ours: str, theirs: str, how: How = "same") -> Stored:
+    """One module under another name."""
+    return Stored((ours,), (theirs,), how)
+
+
+_LAYER = "model.layers.*"
+_QKV = tuple(f"{_LAYER}.self_attn.{name}" for name in ("q_proj", "k_proj", "v_proj"))
+_GATE_UP = (f"{_LAYER}.mlp.gate_proj", f"{_LAYER}.mlp.up_proj")
+
+GPT2 = (
+    renamed("model.embed_tokens", "transformer.wte"),
+    renamed("model.embed_positions", "transformer.wpe"),
+    renamed("model.norm", "transformer.ln_f"),
+    renamed(f"{_LAYER}.input_layernorm", "transformer.h.*.ln_1"),
+    renamed(f"{_LAYER}.post_attention_layernorm", "transformer.h.*.ln_2"),
+    Stored(_QKV, ("transformer.h.*.attn.c_attn",), "joined_turned"),
+    renamed(f"{_LAYER}.self_attn.o_proj", "transformer.h.*.attn.c_proj", "turned"),
+    renamed(f"{_LAYER}.mlp.up_proj", "transformer.h.*.mlp.c_fc", "turned"),
+    renamed(f"{_LAYER}.mlp.down_proj", "transformer.h.*.mlp.c_proj", "turned"),
+)
+GPT_NEOX = (
+    renamed("model.embed_tokens", "gpt_neox.embed_in"),
+    renamed("model.norm", "gpt_neox.final_layer_norm"),
+    renamed("lm_head", "embed_out"),
+    renamed(f"{_LAYER}.input_layernorm", "gpt_neox.layers.*.input_layernorm"),
+    renamed(f"{_LAYER}.post_attention_layernorm", "gpt_neox.layers.*.post_attention_layernorm"),
+    Stored(_QKV, ("gpt_neox.layers.*.attention.query_key_value",), "joined_by_head"),
+    renamed(f"{_LAYER}.self_attn.o_proj", "gpt_neox.layers.*.attention.dense"),
+    renamed(f"{_LAYER}.mlp.up_proj", "gpt_neox.layers.*.mlp.dense_h_to_4h"),
+    renamed(f"{_LAYER}.mlp.down_proj", "gpt_neox.layers.*.mlp.dense_4h_to_h"),
+)
+PHI3 = (
+    Stored(_QKV, (f"{_LAYER}.self_attn.qkv_proj",), "joined"),
+    Stored(_GATE_UP, (f"{_LAYER}.mlp.gate_up_proj",), "joined"),
+)
+PHI = (
+    renamed("model.norm", "model.final_layernorm"),
+    renamed(f"{_LAYER}.self_attn.o_proj", f"{_LAYER}.self_attn.dense"),
+    renamed(f"{_LAYER}.mlp.up_proj", f"{_LAYER}.mlp.fc1"),
+    renamed(f"{_LAYER}.mlp.down_proj", f"{_LAYER}.mlp.fc2"),
+)
+STARCODER2 = (
+    renamed(f"{_LAYER}.mlp.up_proj", f"{_LAYER}.mlp.c_fc"),
+    renamed(f"{_LAYER}.mlp.down_proj", f"{_LAYER}.mlp.c_proj"),
+)
+EXPERTS = (
+    Stored(
+        (f"{_LAYER}.mlp.experts.gate_up_proj",),
+        (f"{_LAYER}.mlp.experts.#.gate_proj", f"{_LAYER}.mlp.experts.#.up_proj"),
+        "experts",
+    ),
+    renamed(f"{_LAYER}.mlp.experts.down_proj", f"{_LAYER}.mlp.experts.#.down_proj", "experts"),
+)
+DEEPSEEK = (
+    *EXPERTS,
+    *(
+        renamed(f"{_LAYER}.mlp.shared_expert.{name}", f"{_LAYER}.mlp.shared_experts.{name}")
+        for name in ("gate_proj", "up_proj", "down_proj")
+    ),
+)
+_MIXTRAL = f"{_LAYER}.block_sparse_moe"
+MIXTRAL = (
+    renamed(f"{_LAYER}.mlp.gate", f"{_MIXTRAL}.gate"),
+    Stored(
+        (f"{_LAYER}.mlp.experts.gate_up_proj",),
+        (f"{_MIXTRAL}.experts.#.w1", f"{_MIXTRAL}.experts.#.w3"),
+        "experts",
+    ),
+    renamed(f"{_LAYER}.mlp.experts.down_proj", f"{_MIXTRAL}.experts.#.w2", "experts"),
+)
+GPT_OSS = (
+    renamed(f"{_LAYER}.mlp.gate", f"{_LAYER}.mlp.router"),
+    renamed(f"{_LAYER}.mlp.experts.gate_up_proj", f"{_LAYER}.mlp.experts.gate_up_proj", "stack_in_turns"),
+    renamed(f"{_LAYER}.mlp.experts.down_proj", f"{_LAYER}.mlp.experts.down_proj", "stack_turned"),
+)

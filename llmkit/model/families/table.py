@@ -1,0 +1,8 @@
+"""The model families by model_type: how each one's config.json is read and written, its tensors kept."""
+
+from llmkit.model.families.dense import DENSE
+from llmkit.model.families.family import Family
+from llmkit.model.families.sparse import SPARSE
+
+FAMILIES: dict[str, Family] = DENSE | SPARSE
+"""A family is added to dense.py or sparse.py, out of parts."""

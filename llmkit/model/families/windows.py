@@ -1,0 +1,62 @@
+"""Which layers look how far back, in config.json: `layer_types`, `sliding_window` and their switches."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from llmkit.model.families.parts import Fields
+from llmkit.model.keys import Keys
+from llmkit.model.layer_kinds import KindsRule
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Full and sliding layers."""
+
+    rule: KindsRule
+    """The family's own, where a file has no layer_types."""
+    has_layer_types: bool = True
+    """Whether the class reads layer_types."""
+    has_switch: bool = False
+    """Whether it reads use_sliding_window; and the next, max_window_layers."""
+    has_max_window_layers: bool = False
+
+    def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
+        """Fields out of keys."""
+        kinds, window = self.rule(keys, found["num_hidden_layers"])
+        sliding = tuple(layer for layer, kind in enumerate(kinds) if kind == "sliding")
+        return {"sliding_layers": sliding, "sliding_window": window if sliding else None}
+
+    def write(self, fields: Fields) -> dict[str, Any]:
+        """Keys out of fields."""
+        layers, sliding = fields["num_hidden_layers"], set(fields["sliding_layers"])
+        window = fields["sliding_window"]
+        if self.has_layer_types and not self.has_switch:  # classes that make the mask even if no layer asks
+            window = window or fields["max_position_embeddings"]
+        keys: dict[str, Any] = {"sliding_window": window}
+        if self.has_switch:
+            keys["use_sliding_window"] = bool(sliding)
+        if self.has_max_window_layers:
+            keys["max_window_layers"] = min(sliding, default=layers)
+        if self.has_layer_types:
+            kinds = ("sliding_attention" if layer in sliding else "full_attention" for layer in range(layers))
+            keys["layer_types"] = list(kinds)
+        return keys
+
+
+@dataclass(frozen=True)
+class NoRopeLayers:
+    """Layers without positions: no_rope_layers has 1 for a layer that rotates, 0 for one that does not."""
+
+    def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
+        """Fields out of keys."""
+        layers = found["num_hidden_layers"]
+        period, given = keys.whole("no_rope_layer_interval", default=4), keys.numbers("no_rope_layers")
+        rotates = given or tuple((layer + 1) % period for layer in range(layers))
+        if len(rotates) != layers:
+            keys.wrong("no_rope_layers", f"{layers} numbers, one for each layer")
+        return {"no_rope_layers": tuple(layer for layer in range(layers) if not rotates[layer])}
+
+    def write(self, fields: Fields) -> dict[str, Any]:
+        """Keys out of fields."""
+        without = set(fields["no_rope_layers"])
+        return {"no_rope_layers": [int(layer not in without) for layer in range(fields["num_hidden_layers"])]}

@@ -1,0 +1,43 @@
+"""What a model's files hold, under the names that its family's class writes. No torch.
+
+Old releases stored tables that are no weights, left out a prefix, or put the language model inside another.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import TypeVar
+
+from llmkit.model.config import ModelConfig
+
+_T = TypeVar("_T")
+_TABLES = re.compile(r"\.rotary_emb\.inv_freq$|\.attn\.(bias|masked_bias)$|\.attention\.(bias|masked_bias)$")
+_INSIDE = re.compile(r"^(model\.)?language_model\.(model\.)?")
+_OTHER_SENSES = re.compile(r"^(model\.)?(vision_tower|vision_model|multi_modal_projector|audio_tower)\.")
+_LAYER = re.compile(r"^model\.layers\.(\d+)\.")
+
+
+def stored_weights(stored: Mapping[str, _T], config: ModelConfig) -> dict[str, _T]:
+    """The weights among what a model's files hold, by the names of its family.
+
+    Left out are tables, the parts of a model for images, and DeepSeek's layers after the last, which predict
+    further tokens.
+    """
+    bare = config.model_type == "gpt2"
+    named: dict[str, _T] = {}
+    for name, one in stored.items():
+        if _TABLES.search(name) or _OTHER_SENSES.match(name) or _is_beyond(name, config):
+            continue
+        inside = _INSIDE.match(name)
+        if inside:
+            rest = name[inside.end() :]
+            name = rest if rest.startswith("lm_head.") else f"model.{rest}"
+        if bare and not name.startswith(("transformer.", "lm_head.")):
+            name = f"transformer.{name}"
+        named[name] = one
+    return named
+
+
+def _is_beyond(name: str, config: ModelConfig) -> bool:
+    predicts = config.experts is not None and config.experts.selection_bias
+    layer = _LAYER.match(name) if predicts else None
+    return layer is not None and int(layer[1]) >= config.num_hidden_layers

@@ -1,0 +1,144 @@
+"""llama.cpp's architectures that our families are: which tensors and built-in numbers each has. No torch.
+
+A GGUF file says less than a config.json: what it leaves out is in llama.cpp's graph for the architecture, and
+so in this table. Names: gguf-py's constants; what is built in: ggml-org/llama.cpp `src/models`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Windows = Literal["none", "periodic", "listed"]
+"""
+none: no layer slides.
+periodic: all layers but each n-th slide; `attention.sliding_window_pattern` is n.
+listed: the pattern says it of each layer, and without one all slide.
+"""
+
+
+@dataclass(frozen=True)
+class GgufArchitecture:
+    """One general.architecture, as a model_type uses it."""
+
+    name: str
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of ModelConfig that llama.cpp's graph has built in, beside those that the family has anyway."""
+    activations: tuple[str, ...] = ("silu",)
+    """What files of it may have been; the first is what one is read as."""
+    experts: Mapping[str, Any] | None = None
+    """Fields of ExpertsConfig that are built in; None: it has no experts."""
+    permuted: bool = False
+    """Rows of q and k are in turns: pair by pair, where the model's files have two halves."""
+    joined_qkv: bool = False
+    """Queries, keys and values are one tensor."""
+    joined_gate_up: bool = False
+    feed_norm: str = "ffn_norm"
+    """The norm before the MLP."""
+    windows: Windows = "none"
+    window_period: int = 0
+    """Of periodic windows, where the file does not say it."""
+    seen_windows: bool = True
+    """Whether llama.cpp looks at the window; where not, it reads everything."""
+    factor_tensors: bool = False
+    """Whether llama.cpp reads the factors of rotary frequencies from tensors."""
+    needs: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of ModelConfig without which llama.cpp does not load a file."""
+    needs_head: bool = False
+    """Whether it asks for a head of its own, which a tied model then has twice."""
+    needs_every_key: bool = False
+    """Whether there must be as many key/value heads as query heads."""
+
+
+_TANH = ("gelu_pytorch_tanh", "gelu_new")
+_GELU = ("gelu_new", "gelu_pytorch_tanh")
+_ROUTED = {"scoring": "sigmoid", "selection_bias": True, "group_score": "best_two"}
+_NO_BIAS = {"output_bias": False}
+_TIED = {"tie_word_embeddings": True, **_NO_BIAS}
+_BIASED = {"attention_bias": True, "output_bias": True}
+_BARE = {"attention_bias": False, "output_bias": False, "mlp_bias": False}
+_LATENT = {"rope_interleaved": True}
+
+ARCHITECTURES: dict[str, GgufArchitecture] = {
+    "llama": GgufArchitecture("llama", permuted=True, factor_tensors=True),
+    "mistral": GgufArchitecture(
+        "llama", permuted=True, windows="listed", seen_windows=False, factor_tensors=True
+    ),
+    "mixtral": GgufArchitecture(
+        "llama",
+        experts={"norm_topk_prob": True},
+        permuted=True,
+        windows="listed",
+        seen_windows=False,
+        factor_tensors=True,
+    ),
+    "qwen2": GgufArchitecture("qwen2", windows="listed", seen_windows=False),
+    "qwen3": GgufArchitecture("qwen3", windows="listed", seen_windows=False, needs=_NO_BIAS),
+    "qwen2_moe": GgufArchitecture(
+        "qwen2moe",
+        experts={"norm_topk_prob": False, "shared_gate": True},
+        needs_head=True,
+        windows="listed",
+        seen_windows=False,
+    ),
+    "qwen3_moe": GgufArchitecture(
+        "qwen3moe",
+        experts={"norm_topk_prob": True},
+        windows="listed",
+        seen_windows=False,
+        needs=_NO_BIAS,
+    ),
+    "olmoe": GgufArchitecture(
+        "olmoe", experts={"norm_topk_prob": False}, needs_every_key=True, needs=_NO_BIAS
+    ),
+    "gemma": GgufArchitecture("gemma", activations=_TANH, needs=_TIED),
+    "gemma2": GgufArchitecture("gemma2", activations=_TANH, windows="periodic", window_period=2, needs=_TIED),
+    "gemma3_text": GgufArchitecture(
+        "gemma3", activations=_TANH, windows="periodic", window_period=6, needs=_NO_BIAS
+    ),
+    "phi3": GgufArchitecture(
+        "phi3",
+        joined_qkv=True,
+        joined_gate_up=True,
+        windows="listed",
+        seen_windows=False,
+        factor_tensors=True,
+    ),
+    "phi": GgufArchitecture("phi2", activations=_GELU, needs_head=True),
+    "olmo2": GgufArchitecture("olmo2", needs_head=True, needs=_NO_BIAS),
+    "olmo3": GgufArchitecture("olmo2", windows="listed", needs_head=True, needs=_NO_BIAS),
+    "smollm3": GgufArchitecture(
+        "smollm3", permuted=True, windows="listed", seen_windows=False, needs={**_NO_BIAS, "mlp_bias": False}
+    ),
+    "granite": GgufArchitecture("granite", permuted=True, factor_tensors=True),
+    "gpt2": GgufArchitecture("gpt2", {"position": "learned"}, _GELU, joined_qkv=True),
+    "gpt_neox": GgufArchitecture(
+        "gptneox", activations=("gelu", *_GELU), joined_qkv=True, needs=_BIASED, needs_head=True
+    ),
+    "stablelm": GgufArchitecture("stablelm"),
+    "starcoder2": GgufArchitecture("starcoder2", activations=_TANH, windows="listed", seen_windows=False),
+    "cohere": GgufArchitecture("command-r", needs=_TIED),
+    "deepseek_v2": GgufArchitecture("deepseek2", _LATENT, experts={"scoring": "softmax"}, needs=_BARE),
+    "deepseek_v3": GgufArchitecture("deepseek2", _LATENT, experts=_ROUTED, needs=_BARE),
+    "dots1": GgufArchitecture(
+        "dots1",
+        experts=_ROUTED,
+        windows="listed",
+        seen_windows=False,
+        needs_every_key=True,
+        needs=_NO_BIAS,
+    ),
+    "glm4_moe": GgufArchitecture("glm4moe", experts=_ROUTED, feed_norm="post_attention_norm"),
+    "gpt_oss": GgufArchitecture(
+        "gpt-oss",
+        experts={"norm_topk_prob": True, "router_bias": True, "expert_bias": True, "swiglu_limit": 7.0},
+        feed_norm="post_attention_norm",
+        windows="periodic",
+        window_period=2,
+        needs=_BIASED,
+        needs_head=True,
+    ),
+}
+"""By model_type; all else being equal, files are read as the first of those with their architecture."""
+
+KNOWN = tuple(dict.fromkeys(one.name for one in ARCHITECTURES.values()))
+"""Every general.architecture that is read and written."""

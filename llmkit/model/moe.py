@@ -1,0 +1,190 @@
+"""A mixture of experts in place of a block's MLP: every token through some of many, and none is left out.
+
+Shapes: B batch, T positions, M = B * T tokens, k experts a token, R = M * k rows to compute, D hidden_size,
+N experts, F intermediate_size of one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from llmkit.model.config import ModelConfig
+from llmkit.model.mlp import ACTIVATION_FUNCTIONS, GatedMLP
+from llmkit.model.router import Router, fresh
+from llmkit.model.routing import RoutingTape
+
+Gate = Callable[[Tensor, Tensor], Tensor]
+_ALPHA = 1.702  # of gpt-oss's gate: x * sigmoid(1.702 x) is close to GELU
+
+
+class MixtureOfExperts(nn.Module):
+    """The k experts of each token, weighed (1701.06538), and one that all tokens use, where there is one.
+
+    Args:
+        config: of a model with experts.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        experts = config.experts
+        assert experts is not None
+        self.gate = Router(config)
+        self.experts = Experts(config)
+        shared = experts.shared_intermediate_size
+        self.shared_expert = GatedMLP(config, shared) if shared else None
+        self.shared_expert_gate = (
+            nn.Linear(config.hidden_size, 1, bias=False) if experts.shared_gate else None
+        )
+
+    def forward(self, x: Tensor, routing: RoutingTape | None = None) -> Tensor:
+        """x: (B, T, D); routing: is told which experts were chosen. Returns (B, T, D)."""
+        tokens = x.flatten(0, 1)  # (M, D)
+        routes = self.gate(tokens)
+        if routing is not None:
+            routing.record(self.gate, routes)
+        y = self.experts(tokens, routes.chosen, routes.weights).view_as(x)
+        if self.shared_expert is None:
+            return y
+        shared = self.shared_expert(x)
+        if self.shared_expert_gate is not None:
+            shared = self.shared_expert_gate(x).sigmoid() * shared
+        return y + shared
+
+
+class Experts(nn.Module):
+    """Gated MLPs side by side, their matrices stacked.
+
+    Rows are put in order of their expert, so that each expert is two matrix products over the rows it got. A
+    token's result is the sum of its own rows in the order of its choice, whatever else is in the batch.
+
+    Args:
+        config: of a model with experts.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        experts = config.experts
+        assert experts is not None
+        N, D, F_ = experts.num_experts, config.hidden_size, experts.intermediate_size
+        self.gate_up_proj = nn.Parameter(fresh(N, 2 * F_, D, fan_in=D))  # the rows of the gate first
+        self.down_proj = nn.Parameter(fresh(N, D, F_, fan_in=F_))
+        self.gate_up_proj_bias = nn.Parameter(torch.zeros(N, 2 * F_)) if experts.expert_bias else None
+        self.down_proj_bias = nn.Parameter(torch.zeros(N, D)) if experts.expert_bias else None
+        self._is_aligned = D % 8 == 0 and F_ % 8 == 0  # rows of 16 bytes: what grouped_mm takes
+        self._act = _clamped(experts.swiglu_limit) if experts.swiglu_limit else _gated(config.hidden_act)
+
+    def forward(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """x: (M, D); chosen: (M, k) int64; weights: (M, k). Returns (M, D)."""
+        if len(x) == 1 and not torch.is_grad_enabled():
+            return self._one_token(x, chosen, weights)
+        k = chosen.shape[1]
+        owner, order = chosen.flatten().sort(stable=True)  # (R,) the expert of each row, and where it was
+        back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+        counts = torch.bincount(owner, minlength=len(self.gate_up_proj))  # (N,)
+        rows = _take(x, order // k, back, k)  # (R, D)
+        if x.is_cuda and _arithmetic(x) == torch.bfloat16 and self._is_aligned:
+            y = self._grouped(rows.bfloat16(), owner, counts)
+        else:
+            y = self._one_by_one(rows, counts)
+        y = _take(y, back, order, 1).unflatten(0, (-1, k))  # (M, k, D)
+        return (y * weights.unsqueeze(-1)).sum(1).to(x.dtype)
+
+    def _one_by_one(self, rows: Tensor, counts: Tensor) -> Tensor:
+        """A pair of products for each expert that has rows: (R, D) to (R, D).
+
+        The stacks are taken apart once: a gradient of `stack[expert]` is as large as the whole stack.
+        """
+        gate_up, down = self.gate_up_proj.unbind(), self.down_proj.unbind()
+        gate_up_bias, down_bias = _unbind(self.gate_up_proj_bias), _unbind(self.down_proj_bias)
+        sizes = counts.tolist()
+        done = []
+        for expert, part in enumerate(rows.split(sizes)):
+            if len(part):
+                inner = F.linear(part, gate_up[expert], _at(gate_up_bias, expert))
+                inner = self._act(*inner.chunk(2, -1))
+                done.append(F.linear(inner, down[expert], _at(down_bias, expert)))
+        return torch.cat(done) if done else rows
+
+    def _grouped(self, rows: Tensor, owner: Tensor, counts: Tensor) -> Tensor:
+        """The same in two kernels, without telling the CPU how many rows each expert has."""
+        ends = counts.cumsum(0).to(torch.int32)
+        inner = _grouped_linear(rows, self.gate_up_proj, self.gate_up_proj_bias, owner, ends)
+        inner = self._act(*inner.chunk(2, -1))
+        return _grouped_linear(inner, self.down_proj, self.down_proj_bias, owner, ends)
+
+    def _one_token(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """Decoding: k experts of one row each; nothing to put in order."""
+        y = torch.zeros_like(x, dtype=weights.dtype)
+        for expert, weight in zip(chosen[0].tolist(), weights[0], strict=True):
+            inner = F.linear(x, self.gate_up_proj[expert], _at(self.gate_up_proj_bias, expert))
+            inner = self._act(*inner.chunk(2, -1))
+            y += F.linear(inner, self.down_proj[expert], _at(self.down_proj_bias, expert)) * weight
+        return y.to(x.dtype)
+
+
+class _Take(torch.autograd.Function):
+    """x[source], where every row of x is taken k times.
+
+    PyTorch's own gradient adds rows to each other in whatever order threads come by; this one knows where the
+    k rows went, and adds them up in their order.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, source: Tensor, back: Tensor, k: int) -> Tensor:
+        """x: (R / k, D); source: (R,); back: (R,) where the k rows of x[0], x[1], ... went. Gives (R, D)."""
+        ctx.save_for_backward(back)
+        ctx.k = k
+        return x.index_select(0, source)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        """gradients: one of (R, D)."""
+        (back,) = ctx.saved_tensors
+        rows = gradients[0].index_select(0, back)
+        return (rows.unflatten(0, (-1, ctx.k)).sum(1) if ctx.k > 1 else rows), None, None, None
+
+
+def _take(x: Tensor, source: Tensor, back: Tensor, k: int) -> Tensor:
+    taken: Tensor = _Take.apply(x, source, back, k)  # type: ignore[no-untyped-call]
+    return taken
+
+
+def _grouped_linear(rows: Tensor, weight: Tensor, bias: Tensor | None, owner: Tensor, ends: Tensor) -> Tensor:
+    """Each row times the matrix of its owner; rows of expert e end at ends[e]."""
+    y = F.grouped_mm(rows, weight.to(rows.dtype).mT, offs=ends)
+    if bias is None:
+        return y
+    own = F.one_hot(owner, len(bias)).to(y.dtype)  # a product, whose gradient is added up in one order
+    return y + own @ bias.to(y.dtype)
+
+
+def _arithmetic(x: Tensor) -> torch.dtype:
+    """What matrix products are done in: autocast does not know grouped_mm."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+def _gated(hidden_act: str) -> Gate:
+    act = ACTIVATION_FUNCTIONS[hidden_act]
+    return lambda gate, up: act(gate) * up
+
+
+def _clamped(limit: float) -> Gate:
+    """gpt-oss's: no gate above the limit, no up beyond it, and up counts from -1."""
+
+    def act(gate: Tensor, up: Tensor) -> Tensor:
+        gate, up = gate.clamp(max=limit), up.clamp(-limit, limit)
+        return gate * torch.sigmoid(_ALPHA * gate) * (up + 1)
+
+    return act
+
+
+def _unbind(bias: Tensor | None) -> tuple[Tensor, ...] | None:
+    return None if bias is None else bias.unbind()
+
+
+def _at(bias: Tensor | tuple[Tensor, ...] | None, expert: int) -> Tensor | None:
+    return None if bias is None else bias[expert]

@@ -1,0 +1,78 @@
+"""What the routers of a model decided, pass by pass: the losses that even it out, and the loads of experts.
+
+Shapes: M tokens of a pass, N experts, k experts a token.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from llmkit.model.router import Router, Routes
+
+
+@dataclass
+class RoutingTape:
+    """Collects what each layer's router decided, as the layers meet it.
+
+    One tape may go through several passes; each layer's passes are then kept one after the other.
+
+    """
+
+    counted: Tensor | None = None
+    """(M,) or (B, T) bool: the tokens of each pass that count, padding being none; None: all."""
+    routes: dict[Router, list[Routes]] = field(default_factory=dict)
+    """Of each layer that has experts, in the order of the layers."""
+
+    def record(self, router: Router, routes: Routes) -> None:
+        """A router has decided."""
+        if self.counted is not None:
+            counted = self.counted.flatten()
+            routes = Routes(*(part[counted] for part in routes))
+        self.routes.setdefault(router, []).append(routes)
+
+    def balance_loss(self) -> Tensor:
+        """N * sum over experts of f * P: k where all experts are used alike, up to N where they are not.
+
+        f is how often an expert is chosen by a token, P its mean probability, both over all layers and passes
+        at once, as transformers' load_balancing_loss_func has it. (Switch Transformer, 2101.03961, equations
+        4 to 6; k = 1 and one layer there.) The probabilities are a softmax whatever the scoring is.
+
+        Raises:
+            ValueError: no pass was recorded, or none of its tokens counts.
+        """
+        routes = self._all()
+        total = sum(len(one.logits) for one in routes)
+        N = routes[0].logits.shape[1]
+        chosen = torch.stack([_counts(one, N) for one in routes]).sum(0) / total  # (N,): f
+        probability = torch.stack([one.logits.softmax(-1).sum(0) for one in routes]).sum(0) / total  # (N,): P
+        return N * (chosen * probability).sum()
+
+    def z_loss(self) -> Tensor:
+        """Mean square of log sum exp of the logits, over tokens and layers (ST-MoE, 2202.08906, equation 5).
+
+        Raises:
+            ValueError: as for `balance_loss`.
+        """
+        routes = self._all()
+        total = sum(len(one.logits) for one in routes)
+        squares = [one.logits.logsumexp(-1).square().sum() for one in routes]
+        return torch.stack(squares).sum() / total
+
+    def expert_counts(self) -> dict[Router, Tensor]:
+        """How many tokens chose each expert: (N,) int64 for every router, in the order of the layers."""
+        return {
+            router: torch.stack([_counts(one, one.logits.shape[1]) for one in passes]).sum(0)
+            for router, passes in self.routes.items()
+        }
+
+    def _all(self) -> list[Routes]:
+        routes = [one for passes in self.routes.values() for one in passes if len(one.logits)]
+        if not routes:
+            raise ValueError("no token was routed: give the tape to a model with experts, as `routing`")
+        return routes
+
+
+def _counts(routes: Routes, num_experts: int) -> Tensor:
+    """(N,) int64."""
+    return torch.bincount(routes.chosen.flatten(), minlength=num_experts)

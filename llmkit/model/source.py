@@ -1,0 +1,112 @@
+"""A model on disk, in whichever of two forms: a Hugging Face folder, or one GGUF file. No torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import MissingError
+from llmkit.formats.gguf_header import read_gguf_header
+from llmkit.formats.gguf_magic import is_gguf
+from llmkit.formats.model_folder import (
+    CONFIG,
+    GENERATION_CONFIG,
+    TensorInfo,
+    read_config,
+    read_generation_config,
+    read_tensors,
+    weight_files,
+)
+from llmkit.model.gguf_file import read_gguf_config, read_gguf_tensors
+
+NO_TOKENIZER = (None, "none", "no_vocab")
+"""Values of tokenizer.ggml.model in a file without one."""
+_SAMPLING = {
+    "temperature": "general.sampling.temp",
+    "top_k": "general.sampling.top_k",
+    "top_p": "general.sampling.top_p",
+    "min_p": "general.sampling.min_p",
+}
+"""Keys of generation_config.json, and those of GGUF files."""
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path is a folder or a GGUF file."""
+    return path.is_dir() or is_gguf(path)
+
+
+def check_model(path: Path) -> None:
+    """Refuse what is neither.
+
+    Raises:
+        MissingError: the path is no folder and no GGUF file.
+    """
+    if not is_model(path):
+        what = "no model folder and no GGUF file" if path.exists() else "no such model folder or GGUF file"
+        raise MissingError(
+            f"{path}: {what}", hint="give a model: a folder with config.json and weights, or a .gguf file"
+        )
+
+
+def read_model_config(path: Path) -> dict[str, Any]:
+    """The model's config.json, or what a GGUF file has in its place.
+
+    Raises:
+        MissingError: no such file.
+        ConfigError, DataError: it is damaged, or a GGUF file of an architecture that is not supported.
+    """
+    return read_gguf_config(path) if is_gguf(path) else read_config(path)
+
+
+def config_source(path: Path) -> str:
+    """Where the config stands, for messages."""
+    return str(path / CONFIG) if path.is_dir() else str(path)
+
+
+def read_model_tensors(path: Path) -> dict[str, TensorInfo]:
+    """Every tensor from the headers, by its name in the files.
+
+    Raises:
+        MissingError: a file is not there.
+        DataError: a header is damaged.
+    """
+    return read_gguf_tensors(path) if is_gguf(path) else read_tensors(path)
+
+
+def read_model_generation(path: Path) -> tuple[dict[str, Any], str]:
+    """generation_config.json, or what a GGUF file has in its place (empty for none), and where it stands.
+
+    Raises:
+        ConfigError, DataError: it is damaged, or a GGUF file's tokenizer is of a kind that is not known.
+    """
+    if not is_gguf(path):
+        return read_generation_config(path) or {}, str(path / GENERATION_CONFIG)
+    metadata = read_gguf_header(path, keep_arrays=True).metadata
+    settings = {name: metadata[key] for name, key in _SAMPLING.items() if key in metadata}
+    if _names_tokenizer(metadata):
+        from llmkit.tokens.gguf_read import gguf_stop_ids  # tokenizers: `show` need not wait
+
+        stops = gguf_stop_ids(metadata, str(path))
+        settings["eos_token_id"] = stops[0] if len(stops) == 1 else list(stops)
+    return settings, str(path)
+
+
+def carries_tokenizer(path: Path) -> bool:
+    """Whether a GGUF file has a tokenizer.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    return _names_tokenizer(read_gguf_header(path).metadata)
+
+
+def _names_tokenizer(metadata: Mapping[str, Any]) -> bool:
+    return metadata.get("tokenizer.ggml.model") not in NO_TOKENIZER
+
+
+def model_files(path: Path) -> list[Path]:
+    """The files that a model is: those of a folder are its config.json and its weights.
+
+    Raises:
+        MissingError: a file is not there.
+    """
+    return [path] if is_gguf(path) else [path / CONFIG, *weight_files(path)]

@@ -1,0 +1,82 @@
+"""Experts evenly used: two losses beside the model's own, or a bias after each update; and how even they are.
+
+Shapes: N experts of a layer.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from llmkit.model.router import Router
+from llmkit.model.routing import RoutingTape
+from llmkit.train.config import Recipe
+from llmkit.train.loss import Batch
+
+
+@dataclass(frozen=True)
+class ExpertUse:
+    """How evenly the experts were used in one update."""
+
+    balance_loss: float
+    """Unweighted: k experts a token where they are used alike; the mean over the passes."""
+    counts: tuple[tuple[int, ...], ...]
+    """Tokens of each expert, layer by layer."""
+
+    @property
+    def loads(self) -> list[list[float]]:
+        """Each expert's tokens over the mean of its layer."""
+        return [[count * len(layer) / max(1, sum(layer)) for count in layer] for layer in self.counts]
+
+    @property
+    def max_load(self) -> float:
+        """The load of the expert that is used most, of all layers; 1 where all are used alike."""
+        return max((load for layer in self.loads for load in layer), default=1.0)
+
+
+class Balancer:
+    """Collects how a batch was routed, part by part, and acts on it.
+
+    The balance loss is that of each part, weighed with its share of the batch: it is no sum over tokens, so
+    that it depends a little on how a batch is parted. The z-loss is one and does not.
+
+    Args:
+        recipe: with the coefficients.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._aux = recipe.router_aux_loss_coef or 0.0
+        self._z = recipe.router_z_loss_coef or 0.0
+        self._step = recipe.router_bias_update or 0.0
+        self._loss = 0.0
+        self._counts: dict[Router, Tensor] = {}
+
+    def begin(self) -> None:
+        """Another batch."""
+        self._loss = 0.0
+        self._counts = {}
+
+    def add(self, tape: RoutingTape, part: Batch, batch: Batch) -> Tensor | float:
+        """What a part of the batch adds to the loss; 0 where it is nothing but padding."""
+        if not (real := part.num_real):
+            return 0.0
+        share = real / batch.num_real
+        balance = tape.balance_loss() * share
+        self._loss += balance.item()
+        for router, counts in tape.expert_counts().items():
+            self._counts[router] = self._counts[router] + counts if router in self._counts else counts
+        loss = self._aux * balance
+        return loss + self._z * share * tape.z_loss() if self._z else loss
+
+    def use(self) -> ExpertUse:
+        """Of the batch so far."""
+        counts = tuple(tuple(one.tolist()) for one in self._counts.values())
+        return ExpertUse(self._loss, counts)
+
+    @torch.no_grad()
+    def update_bias(self) -> None:
+        """Make experts below their share easier to choose and others harder (2408.15664, algorithm 1)."""
+        for router, counts in self._counts.items():
+            if self._step and router.e_score_correction_bias is not None:
+                load = counts.float()
+                router.e_score_correction_bias += self._step * (load.mean() - load).sign()

@@ -1,0 +1,41 @@
+"""What readers of a family's keys are given: the keys of a file, and the smallest file of each family."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from llmkit.model.keys import Keys
+
+
+@pytest.fixture(scope="session")
+def keys() -> Callable[..., Keys]:
+    """The keys of a config.json: `keys(hidden_size=8)`."""
+    return lambda **config: Keys(config, "there")
+
+
+@pytest.fixture(scope="session")
+def minimal() -> Callable[[str], dict[str, Any]]:
+    """A config.json of a family with sizes alone."""
+
+    def make(family: str) -> dict[str, Any]:
+        if family == "gpt2":
+            return {
+                **{"model_type": family, "vocab_size": 64, "n_embd": 128},
+                **{"n_layer": 4, "n_head": 32},
+            } | {"n_positions": 1024}
+        sizes = {"vocab_size": 64, "hidden_size": 1024, "intermediate_size": 96, "num_hidden_layers": 4}
+        counts = {"num_experts_per_tok": 2, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8}
+        number = {
+            **dict.fromkeys(("mixtral", "gpt_oss"), "num_local_experts"),
+            **dict.fromkeys(("qwen2_moe", "qwen3_moe", "olmoe"), "num_experts"),
+            **dict.fromkeys(("deepseek_v2", "deepseek_v3", "dots1", "glm4_moe"), "n_routed_experts"),
+        }
+        experts = {number[family]: 8, **counts} if family in number else {}
+        if family != "qwen2_moe":
+            experts.pop("shared_expert_intermediate_size", None)
+        if family in ("mixtral", "gpt_oss", "olmoe"):
+            experts.pop("moe_intermediate_size")
+        return {"model_type": family, **sizes, "num_attention_heads": 32, **experts}
+
+    return make

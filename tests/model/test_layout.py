@@ -1,0 +1,56 @@
+"""Which positions a new one sees: key j by query i iff i - W < j <= i, and of one document."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from llmkit.model.layout import layout_mask
+
+CPU = torch.device("cpu")
+
+
+def _by_definition(
+    start: int, length: int, window: int | None, segments: Tensor | None = None
+) -> list[list[bool]]:
+    rows = []
+    for i in range(start, start + length):
+        seen = [j <= i and (window is None or i - window < j) for j in range(start + length)]
+        if segments is not None:
+            seen = [one and bool(segments[i] == segments[j]) for j, one in enumerate(seen)]
+        rows.append(seen)
+    return rows
+
+
+@pytest.mark.parametrize("window", [None, 1, 2, 3, 5, 6, 7, 8, 100])
+@pytest.mark.parametrize(("start", "length"), [(0, 1), (0, 6), (2, 5), (6, 1), (6, 2), (1, 6)])
+def test_a_mask_is_the_definition_or_none_where_plain_causal_attention_is(
+    start: int, length: int, window: int | None
+) -> None:
+    mask, expected = layout_mask(start, length, CPU, window=window), _by_definition(start, length, window)
+    if mask is None:  # all queries of the first pass, or one that sees all that is cached
+        assert expected == _by_definition(start, length, None)
+        assert start == 0 or length == 1
+    else:
+        assert mask.tolist() == expected
+
+
+@pytest.mark.parametrize("window", [None, 2, 4, 20])
+def test_documents_see_themselves_alone_within_the_window(window: int | None) -> None:
+    segments = torch.tensor([[3, 3, 8, 8, 8, 8, 8], [5, 5, 5, 5, 5, 5, 0]])
+    mask = layout_mask(0, 7, CPU, window=window, segments=segments)
+    assert mask is not None
+    assert mask.shape == (2, 1, 7, 7)
+    for row, numbers in enumerate(segments):
+        assert mask[row, 0].tolist() == _by_definition(0, 7, window, numbers)
+
+
+def test_a_window_of_one_is_a_position_alone() -> None:
+    mask = layout_mask(0, 4, CPU, window=1)
+    assert mask is not None
+    assert torch.equal(mask, torch.eye(4, dtype=torch.bool))
+
+
+def test_the_mask_lies_where_it_is_asked_for() -> None:
+    mask = layout_mask(3, 2, torch.device("meta"))
+    assert mask is not None
+    assert (mask.device.type, tuple(mask.shape)) == ("meta", (2, 5))

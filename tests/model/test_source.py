@@ -1,0 +1,68 @@
+"""A folder and a GGUF file of one model answer alike."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmkit.errors import MissingError
+from llmkit.formats.gguf_values import MetadataValue, Typed
+from llmkit.formats.gguf_write import write_gguf
+from llmkit.model.gguf_save import gguf_model
+from llmkit.model.load import load_model
+from llmkit.model.source import (
+    carries_tokenizer,
+    check_model,
+    config_source,
+    is_model,
+    model_files,
+    read_model_config,
+    read_model_generation,
+    read_model_tensors,
+)
+from llmkit.tokens.gguf_write import gguf_tokenizer_metadata
+from llmkit.tokens.load import load_tokenizer
+
+
+def _gguf(folder: Path, path: Path, more: dict[str, MetadataValue]) -> Path:
+    made = gguf_model(load_model(folder), "float32")
+    with path.open("wb") as stream:
+        write_gguf(stream, {**made.metadata, **more}, made.tensors)
+    return path
+
+
+def test_both_forms_have_one_config(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    folder = tiny_model()
+    path = _gguf(folder, tmp_path / "a.gguf", {})
+    ours, theirs = read_model_config(folder), read_model_config(path)
+    assert {key: one for key, one in ours.items() if theirs[key] != one} == {}
+    assert config_source(folder) == f"{folder}/config.json" and config_source(path) == str(path)
+    assert sum(one.numel for one in read_model_tensors(path).values()) == sum(
+        one.numel for one in read_model_tensors(folder).values()
+    )
+    assert model_files(path) == [path]
+    assert [file.name for file in model_files(folder)] == ["config.json", "model.safetensors"]
+
+
+def test_a_file_without_a_tokenizer_says_so(
+    tiny_model: Callable[..., Path], byte_level_dir: Path, tmp_path: Path
+) -> None:
+    folder = tiny_model(vocab_size=600)
+    bare = _gguf(folder, tmp_path / "bare.gguf", {"tokenizer.ggml.model": "none"})
+    assert not carries_tokenizer(bare) and read_model_generation(bare) == ({}, str(bare))
+    tokenizer = gguf_tokenizer_metadata(load_tokenizer(byte_level_dir))
+    full = _gguf(folder, tmp_path / "full.gguf", {**tokenizer, "general.sampling.top_k": Typed("i32", 20)})
+    assert carries_tokenizer(full)
+    ids = {text: load_tokenizer(byte_level_dir).id_of(text) for text in ("<|endoftext|>", "<|im_end|>")}
+    assert read_model_generation(full)[0] == {"top_k": 20, "eos_token_id": list(ids.values())}
+    assert load_tokenizer(full).encode("The licence") == load_tokenizer(byte_level_dir).encode("The licence")
+
+
+def test_what_is_no_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    assert is_model(tmp_path) and not is_model(tmp_path / "a.txt")
+    with pytest.raises(MissingError, match="no model folder and no GGUF file"):
+        check_model(tmp_path / "a.txt")
+    with pytest.raises(MissingError, match="no such model folder"):
+        check_model(tmp_path / "none")
+    check_model(tmp_path)

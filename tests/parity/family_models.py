@@ -1,0 +1,235 @@
+"""Small models of every family as transformers makes and saves them, and how far ours is from theirs."""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.engine import Engine
+from llmkit.engine.request import Request
+from llmkit.model.load import load_model
+from llmkit.model.transformer import Transformer
+
+SIZES: dict[str, Any] = {
+    **{"vocab_size": 96, "hidden_size": 64, "intermediate_size": 80, "num_hidden_layers": 4},
+    **{"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256},
+    **{"pad_token_id": None, "bos_token_id": None, "eos_token_id": None},
+}
+WINDOW = {"sliding_window": 16}
+MHA = {"num_key_value_heads": 4}
+TIED, UNTIED, BIAS = {"tie_word_embeddings": True}, {"tie_word_embeddings": False}, {"attention_bias": True}
+LOCAL = {"num_local_experts": 8, "num_experts_per_tok": 2}
+QWEN = {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 24}
+SHARED = {**QWEN, "shared_expert_intermediate_size": 40}
+LATENT = {
+    **{"kv_lora_rank": 24, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 12},
+    **{
+        "n_routed_experts": 8,
+        "num_experts_per_tok": 3,
+        "moe_intermediate_size": 24,
+        "num_key_value_heads": 4,
+    },
+    **{"first_k_dense_replace": 1, "n_shared_experts": 2, "head_dim": 8},  # there, what is rotated
+}
+ROUTED = {"n_routed_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 24}
+GROUPS = {"n_group": 4, "topk_group": 2}
+ONE_GROUP = {"n_group": 1, "topk_group": 1}
+
+
+def rope(rope_type: str, **numbers: Any) -> dict[str, Any]:
+    """rope_parameters of one type."""
+    return {"rope_parameters": {"rope_type": rope_type, "rope_theta": 10_000.0, **numbers}}
+
+
+LINEAR, DYNAMIC = rope("linear", factor=4.0), {**rope("dynamic", factor=4.0), "max_position_embeddings": 48}
+YARN = rope("yarn", factor=4.0, original_max_position_embeddings=64)
+LLAMA3 = rope(
+    "llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32
+)
+LONG = {
+    **rope("longrope", short_factor=[1.0 + n / 9 for n in range(8)], long_factor=[2.0 + n for n in range(8)]),
+    "original_max_position_embeddings": 80,
+}
+MSCALE = {
+    "rope_parameters": {
+        **{"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, "mscale": 0.7, "mscale_all_dim": 0.9},
+        **{"original_max_position_embeddings": 64, "beta_fast": 32, "beta_slow": 1},
+    }
+}
+SCALED_FULL = {
+    "rope_parameters": {
+        "full_attention": {**YARN["rope_parameters"], "rope_theta": 500_000.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 500_000.0},
+    }
+}
+NARROW = {
+    **{"hidden_size": 48, "num_attention_heads": 6, "num_key_value_heads": 1, "head_dim": 12},
+    **{"num_hidden_layers": 3, "intermediate_size": 36},
+}
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("llama", {}),
+    ("llama", {**MHA, **TIED, **BIAS, "mlp_bias": True}),
+    *(("llama", scaling) for scaling in (LINEAR, DYNAMIC, YARN, LLAMA3)),
+    ("llama", {**NARROW, **TIED}),
+    ("mistral", {"sliding_window": None}),
+    ("mistral", WINDOW),
+    ("mistral", {**WINDOW, **MHA, **TIED, **YARN}),
+    ("mixtral", LOCAL),
+    ("mixtral", {**LOCAL, **WINDOW, **MHA}),
+    ("mixtral", {**LOCAL, **TIED, **LLAMA3}),
+    ("qwen2", TIED),
+    ("qwen2", {**MHA, **DYNAMIC}),
+    ("qwen2", {"use_sliding_window": True, **WINDOW, "max_window_layers": 2, **YARN}),
+    ("qwen3", {}),
+    ("qwen3", {**MHA, **LINEAR}),
+    ("qwen3", {**TIED, **BIAS, "use_sliding_window": True, **WINDOW, "max_window_layers": 1}),
+    ("qwen2_moe", {**SHARED, "mlp_only_layers": [1], "norm_topk_prob": True}),
+    ("qwen2_moe", {**SHARED, "decoder_sparse_step": 2, "qkv_bias": False}),
+    ("qwen2_moe", {**SHARED, **MHA, **TIED, **YARN}),
+    ("qwen3_moe", {**QWEN, "norm_topk_prob": True}),
+    ("qwen3_moe", {**QWEN, "mlp_only_layers": [0, 2], **TIED, **YARN}),
+    ("olmoe", {"num_experts": 8, "num_experts_per_tok": 2}),
+    ("olmoe", {"num_experts": 8, "num_experts_per_tok": 2, "norm_topk_prob": True, **MHA, **TIED, **YARN}),
+    ("gemma", {}),
+    ("gemma", {**MHA, **UNTIED}),
+    ("gemma2", WINDOW),
+    ("gemma2", {**WINDOW, **MHA, **UNTIED, "attn_logit_softcapping": None, "final_logit_softcapping": None}),
+    (
+        "gemma2",
+        {**WINDOW, "query_pre_attn_scalar": 9, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0},
+    ),
+    ("gemma3_text", {**WINDOW, "sliding_window_pattern": 2}),
+    ("gemma3_text", {**WINDOW, **MHA, **UNTIED, **SCALED_FULL, "query_pre_attn_scalar": 20}),
+    (
+        "gemma3_text",
+        {
+            **WINDOW,
+            "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1_000_000.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+            },
+        },
+    ),
+    ("phi3", {}),
+    ("phi3", {**LONG, **MHA}),
+    ("phi3", {**WINDOW, "partial_rotary_factor": 0.75}),
+    ("phi3", {**MHA, **TIED, "partial_rotary_factor": 0.5}),
+    ("phi", {}),
+    ("phi", {**MHA, "partial_rotary_factor": 0.25}),
+    ("phi", {**TIED, **LINEAR}),
+    ("olmo2", {}),
+    ("olmo2", {**MHA, **TIED}),
+    ("olmo2", LLAMA3),
+    ("olmo3", {**WINDOW, **MHA}),
+    ("olmo3", {**WINDOW, **TIED, **SCALED_FULL}),
+    ("smollm3", {}),
+    ("smollm3", {**UNTIED, "no_rope_layers": [1, 0, 0, 1]}),
+    ("smollm3", {"use_sliding_window": True, **WINDOW, **MHA, **YARN, "no_rope_layer_interval": 2}),
+    (
+        "granite",
+        {
+            "embedding_multiplier": 3.0,
+            "logits_scaling": 2.0,
+            "residual_multiplier": 0.5,
+            "attention_multiplier": 0.2,
+        },
+    ),
+    ("gpt2", {}),
+    ("gpt2", {"n_head": 8, "n_embd": 48, "activation_function": "relu"}),
+    ("gpt2", {**UNTIED, "n_inner": 100}),
+    ("gpt_neox", {}),
+    ("gpt_neox", {**TIED, **LINEAR}),
+    ("gpt_neox", {"use_parallel_residual": False, "rotary_pct": 0.5, "attention_bias": False}),
+    ("stablelm", {"use_qkv_bias": True}),
+    ("stablelm", {**TIED, **DYNAMIC}),
+    ("stablelm", {"use_parallel_residual": True, **MHA, "partial_rotary_factor": 0.5}),
+    ("starcoder2", {}),
+    ("starcoder2", {**MHA, **YARN}),
+    ("starcoder2", {**WINDOW, "use_bias": False, **UNTIED}),
+    ("cohere", {}),
+    ("cohere", {**UNTIED, **LINEAR}),
+    ("cohere", {**MHA, "logit_scale": 2.0}),
+    ("granite", {**MHA, **TIED, **BIAS, "mlp_bias": True, "attention_multiplier": 0.25, **LLAMA3}),
+    ("deepseek_v2", {**LATENT, "q_lora_rank": None}),
+    (
+        "deepseek_v2",
+        {**LATENT, **TIED, **BIAS, "q_lora_rank": 20, "n_shared_experts": 1, "first_k_dense_replace": 0},
+    ),
+    ("deepseek_v2", {**LATENT, **GROUPS, "q_lora_rank": 20, "topk_method": "group_limited_greedy", **MSCALE}),
+    ("deepseek_v3", {**LATENT, **GROUPS, "q_lora_rank": 20}),
+    ("deepseek_v3", {**LATENT, **GROUPS, **TIED, "q_lora_rank": 20, "rope_interleave": False}),
+    ("deepseek_v3", {**LATENT, **ONE_GROUP, "q_lora_rank": None, **BIAS, **MSCALE}),
+    (
+        "dots1",
+        {**ROUTED, **GROUPS, "n_shared_experts": 2, "first_k_dense_replace": 1, "norm_topk_prob": True},
+    ),
+    ("dots1", {**ROUTED, "n_shared_experts": 1, "routed_scaling_factor": 1.5}),
+    ("dots1", {**ROUTED, **MHA, **TIED, **WINDOW, **YARN, "max_window_layers": 2, "n_shared_experts": 1}),
+    ("glm4_moe", {**ROUTED, **GROUPS, **BIAS, "n_shared_experts": 1}),
+    ("glm4_moe", {**ROUTED, "use_qk_norm": True, "first_k_dense_replace": 2}),
+    ("glm4_moe", {**ROUTED, **MHA, **TIED, **LINEAR}),
+    ("gpt_oss", {**LOCAL, **WINDOW}),
+    ("gpt_oss", {**LOCAL, **WINDOW, **MHA, **TIED, **LINEAR}),
+    ("gpt_oss", {**LOCAL, **WINDOW, "attention_bias": False, **YARN}),
+]
+"""A family, and how its model differs from SIZES."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One model opened by both."""
+
+    ours: Transformer
+    theirs: nn.Module
+
+
+def make_pair(family: str, changes: dict[str, Any], folder: Path, seed: int = 0) -> Pair:
+    """A model with every number at random, made and saved by transformers, and opened by llmkit."""
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+    known = CONFIG_MAPPING[family]()
+    asked = {name: value for name, value in SIZES.items() if hasattr(known, name)} | changes
+    config = CONFIG_MAPPING[family](**deepcopy(asked))  # which writes into the objects it is given
+    theirs = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in (*theirs.named_parameters(), *theirs.named_buffers()):
+            if name.endswith("e_score_correction_bias"):
+                tensor.normal_(0.0, 0.05, generator=generator)
+            elif "inv_freq" not in name and name in theirs.state_dict():
+                tensor.normal_(0.0, 0.2, generator=generator)
+                if tensor.dim() == 1 and "norm" in name and name.endswith("weight"):
+                    tensor.add_(0.0 if family.startswith("gemma") else 1.0)
+    theirs.save_pretrained(folder)
+    return Pair(load_model(folder), theirs)
+
+
+@torch.no_grad()
+def logit_gap(pair: Pair, tokens: int = 64) -> float:
+    """The largest difference of logits over two texts of so many tokens."""
+    ids = _ids(pair, 2, tokens)
+    theirs: Tensor = pair.theirs(ids).logits
+    assert theirs.std() > 0.05
+    return (pair.ours(ids) - theirs).abs().max().item()
+
+
+@torch.no_grad()
+def greedy_texts(pair: Pair, prompt_tokens: int = 40, new_tokens: int = 64) -> tuple[list[int], list[int]]:
+    """What each writes after one prompt, through its cache: ours, theirs."""
+    new_tokens = min(new_tokens, pair.ours.config.max_position_embeddings - prompt_tokens)
+    prompt = _ids(pair, 1, prompt_tokens)
+    written = pair.theirs.generate(  # type: ignore[operator]
+        prompt, max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False, pad_token_id=0
+    )
+    sampling = SamplingConfig(temperature=0.0, max_tokens=new_tokens, ignore_eos=True)
+    drawn = Engine(pair.ours).run(Request(tuple(prompt[0].tolist()), sampling))
+    return [one.id for one in drawn], written[0, prompt_tokens:].tolist()
+
+
+def _ids(pair: Pair, texts: int, tokens: int) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(3, pair.ours.config.vocab_size, (texts, tokens), generator=generator)

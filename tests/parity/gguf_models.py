@@ -1,0 +1,121 @@
+"""Small models of every family that llama.cpp has, every weight at random."""
+
+from typing import Any
+
+import torch
+
+from llmkit.model.config import ModelConfig
+from llmkit.model.transformer import Transformer
+
+SIZES: dict[str, Any] = {
+    **{"vocab_size": 96, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4},
+    **{"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256},
+}
+GPT2_SIZES = {"vocab_size": 96, "n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 256}
+MHA, TIED, UNTIED = {"num_key_value_heads": 4}, {"tie_word_embeddings": True}, {"tie_word_embeddings": False}
+BIAS, WINDOW, WIDE = {"attention_bias": True}, {"sliding_window": 16}, {"head_dim": 32}
+LOCAL = {"num_local_experts": 8, "num_experts_per_tok": 2}
+QWEN = {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 32}
+SHARED = {**QWEN, "shared_expert_intermediate_size": 40}
+ROUTED = {
+    **{"n_routed_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 32},
+    **{"first_k_dense_replace": 1, "n_shared_experts": 2},
+}
+LATENT = {
+    **ROUTED,
+    **{
+        "kv_lora_rank": 32,
+        "q_lora_rank": 24,
+        "qk_nope_head_dim": 16,
+        "qk_rope_head_dim": 8,
+        "v_head_dim": 12,
+    },
+}
+GROUPS, ONE_GROUP = {"n_group": 4, "topk_group": 2}, {"n_group": 1, "topk_group": 1}
+
+
+def rope(rope_type: str, **numbers: Any) -> dict[str, Any]:
+    """rope_parameters of one type."""
+    return {"rope_parameters": {"rope_type": rope_type, "rope_theta": 10_000.0, **numbers}}
+
+
+YARN = rope("yarn", factor=4.0, original_max_position_embeddings=64)
+LLAMA3 = rope(
+    "llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32
+)
+LONG = {
+    **rope("longrope", short_factor=[1.0 + n / 9 for n in range(8)], long_factor=[2.0 + n for n in range(8)]),
+    **{"original_max_position_embeddings": 1000, "max_position_embeddings": 2000},
+}
+LATENT_YARN = {
+    "rope_parameters": {
+        **{"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, "mscale": 0.7, "mscale_all_dim": 0.7},
+        "original_max_position_embeddings": 64,
+    }
+}
+GELU_TABLE = ("gpt2", "phi", "gpt_neox", "starcoder2", "gemma", "gemma2", "gemma3_text")
+"""Families whose GELU llama.cpp looks up in a table of float16."""
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("llama", {}),
+    ("llama", {**MHA, **TIED, **BIAS, "mlp_bias": True}),
+    ("llama", rope("linear", factor=4.0)),
+    ("llama", {**YARN, **WIDE}),
+    ("llama", LLAMA3),
+    ("mistral", {"sliding_window": None}),
+    ("mixtral", LOCAL),
+    ("qwen2", TIED),
+    ("qwen3", {**WIDE, **YARN}),
+    ("qwen2_moe", {**SHARED, **TIED}),
+    ("qwen2_moe", {**SHARED, "qkv_bias": False}),
+    ("qwen3_moe", {**QWEN, "norm_topk_prob": True}),
+    ("olmoe", {"num_experts": 8, "num_experts_per_tok": 2, **MHA}),
+    ("gemma", {}),
+    ("gemma2", {**WINDOW, "head_dim": 16, "query_pre_attn_scalar": 16, "attn_logit_softcapping": 5.0}),
+    ("gemma3_text", {**WINDOW, "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window_pattern": 2}),
+    ("phi3", {}),
+    ("phi3", LONG),
+    ("phi3", {"partial_rotary_factor": 0.75, "sliding_window": 200}),
+    ("phi", {**MHA, "partial_rotary_factor": 0.25}),
+    ("phi", {**MHA, **TIED}),
+    ("olmo2", {}),
+    ("olmo3", {**WINDOW, **MHA, **TIED}),
+    ("smollm3", {}),
+    ("granite", {"embedding_multiplier": 3.0, "logits_scaling": 2.0, "residual_multiplier": 0.5}),
+    ("granite", {**BIAS, "mlp_bias": True, "attention_multiplier": 0.2}),
+    ("gpt2", {}),
+    ("gpt2", {**UNTIED, "n_inner": 100}),
+    ("gpt2", {"position_embedding_type": "sinusoidal"}),
+    ("gpt_neox", {}),
+    ("gpt_neox", {"use_parallel_residual": False, "rotary_pct": 0.5, **TIED}),
+    ("stablelm", {"use_qkv_bias": True}),
+    ("stablelm", {"use_parallel_residual": True, **MHA, "partial_rotary_factor": 0.5}),
+    ("starcoder2", {}),
+    ("cohere", {"logit_scale": 2.0}),
+    ("deepseek_v2", {**LATENT, **LATENT_YARN}),
+    ("deepseek_v3", {**LATENT, **GROUPS}),
+    ("deepseek_v3", {**LATENT, **ONE_GROUP, **LATENT_YARN}),
+    ("dots1", {**ROUTED, **MHA, **GROUPS, "norm_topk_prob": True}),
+    ("glm4_moe", {**ROUTED, **BIAS, "use_qk_norm": True}),
+    ("gpt_oss", {**LOCAL, **WINDOW, "head_dim": 16, **rope("default")}),
+]
+"""A family, and how its config.json differs from SIZES; llama.cpp computes all of these."""
+
+
+def case_config(family: str, changes: dict[str, Any]) -> ModelConfig:
+    """The config of a case."""
+    sizes = GPT2_SIZES if family == "gpt2" else SIZES
+    if family == "gpt_neox":
+        sizes = {name: value for name, value in SIZES.items() if name != "num_key_value_heads"}
+    return ModelConfig.from_hf({"model_type": family, **sizes, **changes})
+
+
+def random_model(config: ModelConfig, seed: int = 0) -> Transformer:
+    """Its model, norms and biases at random too."""
+    model = Transformer(config).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            tensor.normal_(0.0, 0.2, generator=generator)
+            if tensor.dim() == 1 and "norm" in name and name.endswith("weight") and not config.norm_plus_one:
+                tensor.add_(1.0)
+    return model

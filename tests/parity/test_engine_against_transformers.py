@@ -1,0 +1,157 @@
+"""The engine beside transformers' generate: the same greedy text, whatever goes on around it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.drafts import PromptLookup
+from llmkit.engine.engine import Counts, Engine, EngineConfig
+from llmkit.engine.request import Request
+
+from .family_models import CASES, DYNAMIC, Pair, make_pair
+
+FAMILIES = {
+    **{"llama": 0, "gpt2": CASES.index(("gpt2", {}))},
+    **{
+        name: next(number for number, (family, _) in enumerate(CASES) if family == name)
+        for name in ("mixtral", "qwen3", "gemma2", "gemma3_text", "deepseek_v3", "gpt_oss")
+    },
+    "llama, dynamic": CASES.index(("llama", DYNAMIC)),
+    "phi3, longrope": next(n for n, (family, changes) in enumerate(CASES) if "longrope" in str(changes)),
+}
+NEW = 40
+TEXTS = 32
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model opened by both, prompts, and what is written after each: the first test holds it true."""
+
+    pair: Pair
+    prompts: list[list[int]]
+    written: list[list[int]]
+
+    @property
+    def depends_on_length(self) -> bool:
+        """Whether a text that has grown turns its first positions otherwise."""
+        scaling = self.pair.ours.config.rope_scaling
+        return scaling is not None and scaling["rope_type"] in ("dynamic", "longrope")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Models this small gain nothing from threads, and lose tenfold where other work holds the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", params=FAMILIES.values(), ids=FAMILIES)
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    family, changes = CASES[request.param]
+    pair = make_pair(family, changes, tmp_path_factory.mktemp(family))
+    # transformers goes on beyond the context that it calls the original one of dynamic scaling
+    pair.ours.config = replace(pair.ours.config, max_position_embeddings=256)
+    unknown = Case(pair, ragged(pair.ours.config.vocab_size), [])
+    texts, _ = _ours(unknown, reuse=False, max_texts=TEXTS)
+    return replace(unknown, written=texts)
+
+
+def ragged(vocab_size: int) -> list[list[int]]:
+    """Prompts of 1 to 60 tokens; each second one begins as those before it do."""
+    random = torch.Generator().manual_seed(7)
+    common = torch.randint(3, vocab_size, (60,), generator=random).tolist()
+    lengths = [1, 60, *torch.randint(2, 60, (TEXTS - 2,), generator=random).tolist()]
+    return [
+        common[:length] if number % 2 else torch.randint(3, vocab_size, (length,), generator=random).tolist()
+        for number, length in enumerate(lengths)
+    ]
+
+
+@torch.no_grad()
+def _theirs(pair: Pair, prompt: list[int]) -> list[int]:
+    pair.theirs(
+        torch.tensor([[3]])
+    )  # its dynamic scaling remembers the longest text, up to the next short one
+    written = pair.theirs.generate(  # type: ignore[operator]
+        torch.tensor([prompt]), max_new_tokens=NEW, min_new_tokens=NEW, do_sample=False, pad_token_id=0
+    )
+    text: list[int] = written[0, len(prompt) :].tolist()
+    return text
+
+
+def _ours(
+    case: Case, texts: range = range(TEXTS), *, lookup: bool = False, **sizes: Any
+) -> tuple[list[list[int]], Counts]:
+    """What the engine writes after some of the prompts, all asked for at once, and its counts."""
+    proposer = PromptLookup(shortest=1) if lookup else None
+    engine = Engine(case.pair.ours, EngineConfig(**{"positions": 3200, **sizes}), proposer=proposer)
+    greedy = SamplingConfig(temperature=0.0, max_tokens=NEW, ignore_eos=True)
+    numbers = [engine.submit(Request(tuple(case.prompts[text]), greedy)) for text in texts]
+    found: dict[int, list[int]] = {number: [] for number in numbers}
+    while not engine.is_idle:
+        for event in engine.step():
+            assert event.drawn is not None, event.error
+            found[event.number].append(event.drawn.id)
+        engine.pool.check()
+    assert engine.pool.num_free == engine.pool.num_blocks
+    return [found[number] for number in numbers], engine.counts
+
+
+@torch.no_grad()
+def test_a_ragged_batch_writes_what_transformers_writes_after_each_prompt_alone(case: Case) -> None:
+    for number, (prompt, text) in enumerate(zip(case.prompts, case.written, strict=True)):
+        if number < 3 or case.depends_on_length:
+            assert text == _theirs(case.pair, prompt)
+        else:  # one pass over the text tells what each step of theirs would take
+            ids = torch.tensor([prompt + text])
+            assert text == case.pair.theirs(ids).logits[0, len(prompt) - 1 : -1].argmax(-1).tolist()
+
+
+def test_what_texts_have_in_common_is_computed_once_and_the_texts_are_the_same(case: Case) -> None:
+    texts, counts = _ours(case, max_texts=TEXTS)
+    assert texts == case.written
+    assert (counts.cached_tokens > 0) != case.depends_on_length
+
+
+def test_a_text_alone_is_the_same(case: Case) -> None:
+    greedy = SamplingConfig(temperature=0.0, max_tokens=NEW, ignore_eos=True)
+    for number in (0, 1, 2):
+        drawn = Engine(case.pair.ours).run(Request(tuple(case.prompts[number]), greedy))
+        assert [one.id for one in drawn] == case.written[number]
+
+
+@pytest.mark.parametrize(("pass_tokens", "max_texts"), [(1, 1), (7, 1), (7, 7), (64, 32)])
+def test_a_pass_of_any_size_gives_the_same_text(case: Case, pass_tokens: int, max_texts: int) -> None:
+    some = range(0, 9, 3 if max_texts == 1 else 1)
+    texts, counts = _ours(case, some, pass_tokens=pass_tokens, max_texts=max_texts)
+    assert texts == case.written[some.start : some.stop : some.step]
+    computed = sum(len(case.prompts[text]) + NEW - 1 for text in some) - counts.cached_tokens
+    assert counts.computed_tokens >= computed
+    assert counts.passes >= -(-computed // max(pass_tokens, max_texts))
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_texts_that_lose_their_memory_and_start_again_are_the_same(case: Case, reuse: bool) -> None:
+    texts, counts = _ours(case, range(12), positions=160, block_tokens=4, max_texts=12, reuse=reuse)
+    assert texts == case.written[:12]
+    scaling = case.pair.ours.config.rope_scaling or {"rope_type": ""}
+    assert (counts.restarts > 0) == (scaling["rope_type"] != "dynamic")  # which takes its memory whole
+
+
+@pytest.mark.parametrize("positions", [3200, 160])
+def test_guesses_ahead_leave_the_text_as_it_is(case: Case, positions: int) -> None:
+    texts, counts = _ours(
+        case, range(12), lookup=True, positions=positions, block_tokens=4, max_texts=12, pass_tokens=40
+    )
+    assert texts == case.written[:12]
+    assert counts.proposed_drafts >= counts.accepted_drafts > 0
+    assert counts.drawn_tokens == 12 * NEW
