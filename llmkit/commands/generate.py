@@ -1,14 +1,38 @@
 """llmkit generate: prompts in, text out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
 from llmkit.commands.base import Session
+from llmkit.commands.explain_text import describe_step
 from llmkit.commands.facts import plural
 from llmkit.commands.generate_text import describe_plan
+from llmkit.commands.sampling_flags import (
+    Choice,
+    Default,
+    Device,
+    DtypeName,
+    FrequencyPenalty,
+    Greedy,
+    JsonSchema,
+    LogitBias,
+    MaxTokens,
+    MinP,
+    PresencePenalty,
+    Regex,
+    RepetitionPenalty,
+    RopeScaling,
+    Stop,
+    Temperature,
+    Threads,
+    TopK,
+    TopP,
+    TypicalP,
+    sampling_fields,
+)
 from llmkit.commands.shared import (
     DryRun,
     Force,
@@ -19,13 +43,14 @@ from llmkit.commands.shared import (
     inputs_or_stdin,
     print_report,
 )
-from llmkit.commands.values import parse_count
-from llmkit.engine.config import Dtype, GenerateConfig, SamplingConfig
+from llmkit.engine.config import GenerateConfig
 from llmkit.errors import UsageError
 from llmkit.formats.streams import STDIO, is_terminal
 from llmkit.progress import SILENT
 
-Default = SamplingConfig
+if TYPE_CHECKING:
+    from llmkit.workflows.generate_job import GenerateFiles
+
 USAGE = "llmkit generate -m MODEL 'PROMPT', or … | llmkit generate -m MODEL"
 
 
@@ -34,7 +59,7 @@ def generate(
     text: Annotated[
         str | None, Argument(metavar="PROMPT", help="What the text goes on from; - is stdin.")
     ] = None,
-    model: Annotated[Path, Option("--model", "-m", metavar="PATH", help="Folder of the model.")] = ...,  # type: ignore[assignment]
+    model: Annotated[Path, Option("--model", "-m", metavar="PATH", help="Model folder or GGUF file.")] = ...,  # type: ignore[assignment]
     prompt: Annotated[
         str | None, Option("--prompt", "-p", metavar="TEXT", help="The prompt, as an option.")
     ] = None,
@@ -56,38 +81,21 @@ def generate(
     allow_special: Annotated[
         bool, Option("--allow-special", help="Text like <|endoftext|> in a prompt is the token.")
     ] = GenerateConfig.allow_special,
-    max_tokens: Annotated[
-        int, Option(parser=parse_count, metavar="N", help="Tokens at most.")
-    ] = Default.max_tokens,
-    greedy: Annotated[bool, Option("--greedy", help="The best token always: temperature 0.")] = False,
-    temperature: Annotated[
-        float | None,
-        Option(metavar="X", help="0 is greedy.", show_default=f"the model's, else {Default.temperature}"),
-    ] = None,
-    top_k: Annotated[
-        int | None, Option(metavar="N", help="Only the N best.", show_default="the model's, else 0: off")
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        Option(metavar="X", help="The best that sum to X.", show_default="the model's, else 1: off"),
-    ] = None,
-    min_p: Annotated[
-        float | None,
-        Option(metavar="X", help="At least X times the best.", show_default="the model's, else 0: off"),
-    ] = None,
-    repetition_penalty: Annotated[
-        float | None,
-        Option(metavar="X", help="On tokens of prompt and text.", show_default="the model's, else 1: off"),
-    ] = None,
-    presence_penalty: Annotated[
-        float, Option(metavar="X", help="Off the score of tokens in the text.")
-    ] = Default.presence_penalty,
-    frequency_penalty: Annotated[
-        float, Option(metavar="X", help="The same, each time one is there.")
-    ] = Default.frequency_penalty,
-    stop: Annotated[
-        list[str] | None, Option(metavar="TEXT", help="End before this text; repeatable.")
-    ] = None,
+    max_tokens: MaxTokens = Default.max_tokens,
+    greedy: Greedy = False,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    typical_p: TypicalP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    presence_penalty: PresencePenalty = Default.presence_penalty,
+    frequency_penalty: FrequencyPenalty = Default.frequency_penalty,
+    logit_bias: LogitBias = None,
+    json_schema: JsonSchema = None,
+    regex: Regex = None,
+    choice: Choice = None,
+    stop: Stop = None,
     ignore_eos: Annotated[
         bool, Option("--ignore-eos", help="Go on after tokens that end a text.")
     ] = Default.ignore_eos,
@@ -99,17 +107,24 @@ def generate(
         int | None, Option(metavar="N", help="With --json: log probabilities, N alternatives.")
     ] = None,
     as_json: Annotated[bool, Option("--json", help="A JSON object for each text.")] = GenerateConfig.as_json,
+    explain: Annotated[
+        bool, Option("--explain-step", help="Show how the next token is drawn, step by step.")
+    ] = False,
     echo: Annotated[bool, Option("--echo", help="Write the prompt before the text.")] = GenerateConfig.echo,
     require: Annotated[
         str | None, Option(metavar="REGEX", help="Exit 1 where a text does not match.")
     ] = GenerateConfig.require,
-    dtype: Annotated[
-        Dtype, Option(help="Of weights and arithmetic; auto: as stored.")
-    ] = GenerateConfig.dtype,
-    device: Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")] = GenerateConfig.device,
-    threads: Annotated[
-        int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="by the model's size")
-    ] = GenerateConfig.threads,
+    dtype: DtypeName = GenerateConfig.dtype,
+    rope_scaling: RopeScaling = GenerateConfig.rope_scaling,
+    device: Device = GenerateConfig.device,
+    threads: Threads = GenerateConfig.threads,
+    batch: Annotated[
+        int | None,
+        Option(min=1, metavar="N", help="Texts at work at once.", show_default="16, or what memory allows"),
+    ] = GenerateConfig.batch,
+    unordered: Annotated[
+        bool, Option("--unordered", help="With --jsonl: each record as soon as it is complete.")
+    ] = GenerateConfig.unordered,
     out: Annotated[
         Path | None, Option("--out", "-o", metavar="FILE", help="Write here, not to stdout.")
     ] = None,
@@ -128,7 +143,8 @@ def generate(
     Reads   a prompt: PROMPT, a file, stdin (one line feed at its end is left
             out); or rows {"prompt"} {"messages"} {"tokens"}, whose other keys
             pass through and whose max_tokens, temperature, top_k, top_p, min_p,
-            *_penalty, stop, ignore_eos, seed, samples, logprobs win over flags
+            typical_p, *_penalty, logit_bias, json_schema, regex, choice, stop,
+            ignore_eos, seed, samples, logprobs win over flags
     Writes  the text and a line feed; or each row with completion,
             finish_reason (stop, length), usage, seed, (sample,) (logprobs)
 
@@ -136,6 +152,11 @@ def generate(
     or where the model's context ends. What looks like a special token in a
     prompt is ordinary text, except in a chat or with --allow-special. A row's
     seed comes from --seed and its id, or from its prompt if it has no id.
+    --rope-scaling yarn:4 makes the context of the model four times as long.
+
+    With --json-schema, --regex or --choice no other token can be drawn than one
+    that goes on as asked: a text whose finish_reason is stop is valid, one that
+    --max-tokens cuts may be incomplete. Needs pip install 'llmkit[grammar]'.
 
     \b
     Examples:
@@ -143,20 +164,17 @@ def generate(
       llmkit generate -m run --chat 'Hi' --greedy --stop $'\\n'
       llmkit generate -m run --jsonl prompts.jsonl --samples 2 -o texts.jsonl
       llmkit generate -m run 'class Test' --logprobs 3 --json
+      llmkit generate -m run 'year = ' --regex '[12][0-9]{3}' --explain-step
       echo 'import' | llmkit generate -m run --temperature 0.5 --top-p 0.9
     """
-    given = {
-        "max_tokens": max_tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
-        "repetition_penalty": repetition_penalty, "presence_penalty": presence_penalty,
-        "frequency_penalty": frequency_penalty, "stop": tuple(stop or ()) or None,
-        "ignore_eos": ignore_eos, "seed": seed, "samples": samples, "logprobs": logprobs,
-    }  # fmt: skip
-    if greedy and temperature:
-        raise UsageError(f"--greedy and --temperature {temperature} exclude each other", hint="give one")
-    if greedy:
-        given["temperature"] = 0.0
+    given = sampling_fields(
+        max_tokens=max_tokens, greedy=greedy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+        typical_p=typical_p, repetition_penalty=repetition_penalty, presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty, logit_bias=logit_bias, json_schema=json_schema, regex=regex,
+        choice=choice, stop=stop, ignore_eos=ignore_eos, seed=seed, samples=samples, logprobs=logprobs,
+    )  # fmt: skip
     config = GenerateConfig(
-        sampling={name: value for name, value in given.items() if value is not None},
+        sampling=given,
         chat=chat,
         system=system,
         allow_special=allow_special,
@@ -164,9 +182,12 @@ def generate(
         require=require,
         as_json=as_json,
         dtype=dtype,
+        rope_scaling=rope_scaling,
         device=device,
         threads=threads,
         unbuffered=unbuffered,
+        unordered=unordered,
+        batch=batch,
     )
     sources = {"PROMPT": text, "--prompt": prompt, "--file": file, "--jsonl": jsonl}
     named = [name for name, value in sources.items() if value is not None]
@@ -192,6 +213,9 @@ def generate(
         rejects=rejects,
     )
     session: Session = ctx.obj
+    if explain:
+        _explain(files, config)
+        return
     if dry_run:
         print_report(plan_generate(files, config), as_json, describe_plan)
         return
@@ -206,3 +230,17 @@ def generate(
         f"{plural(report.completion_tokens, 'token')} after {report.prompt_tokens:,} of prompts, "
         f"{speed:,.0f} a second"
     )
+
+
+def _explain(files: "GenerateFiles", config: GenerateConfig) -> None:
+    """The next token of the one prompt, as a table or as JSON."""
+    for flag, is_given in {"--jsonl": files.jsonl, "--out": files.out, "--echo": config.echo}.items():
+        if is_given:
+            raise UsageError(
+                f"--explain-step and {flag} exclude each other",
+                hint="it takes one prompt, and prints a table",
+            )
+
+    from llmkit.workflows.explain_step import explain_step
+
+    print_report(explain_step(files, config), config.as_json, describe_step)

@@ -24,7 +24,7 @@ def describe_plan(plan: Any) -> str:
         ("runs on", f"{plan.device}, {plan.dtype}, {plural(plan.threads, 'thread')}"),
         ("prompts", prompts),
         ("context", plural(plan.context, "token")),
-        ("sampling", ", ".join(_settings(plan.sampling))),
+        ("sampling", ", ".join(sampling_words(plan.sampling))),
         ("weights", format_bytes(plan.weight_bytes)),
         ("cache", format_bytes(plan.kv_bytes)),
         ("memory", memory),
@@ -33,12 +33,14 @@ def describe_plan(plan: Any) -> str:
     return align(rows)
 
 
-def _settings(sampling: dict[str, Any]) -> Iterator[str]:
+def sampling_words(sampling: dict[str, Any]) -> Iterator[str]:
     """What bears on the text, as it would be typed."""
     for name, value in sampling.items():
         if name not in _ALWAYS and value == getattr(SamplingConfig, name):
             continue
         flag = name.replace("_", "-")
-        if name == "stop":
+        if name in ("stop", "choice"):
             value = " ".join(map(repr, value))
+        elif name == "logit_bias":
+            value = " ".join(f"{token}={added:g}" for token, added in value)
         yield flag if value is True else f"{flag} {value}"

@@ -1,9 +1,9 @@
 """A text as it is written: pieces of text that come with the tokens, cut at stop strings, and the whole."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from llmkit.engine.decode import Engine
+from llmkit.engine.engine import Engine
 from llmkit.engine.request import Drawn, FinishReason, Request
 from llmkit.engine.stopping import StopStrings
 from llmkit.errors import MissingError
@@ -22,61 +22,162 @@ class Completion:
     finish: FinishReason
 
 
-def complete(
-    engine: Engine,
-    request: Request,
-    tokenizer: Tokenizer | None,
-    on_text: Callable[[str], None] = lambda text: None,
-) -> Completion:
+@dataclass(frozen=True)
+class Piece:
+    """Some of a text: what is certain now, often nothing at all."""
+
+    index: int
+    """Of the request."""
+    text: str
+    """Whole characters, nothing of a stop string."""
+    completion: Completion | None
+    """The whole, with the last piece."""
+
+
+def complete(engine: Engine, request: Request, tokenizer: Tokenizer | None) -> Completion:
     """Write one text.
 
     Args:
         engine: writes the tokens.
         request: what to write.
         tokenizer: turns them into text; None: there is none, and ids are all that is asked for.
-        on_text: called after each token with the piece of the text that is now certain: whole characters,
-            nothing of a stop string, often nothing at all.
 
     Raises:
         MissingError: stop strings without a tokenizer.
-        UsageError, DataError: see `Engine.run`.
+        UsageError, DataError, ResourceError: see `Engine.submit`; also scores that are not numbers, and
+            whatever the model's pass raises.
     """
-    if tokenizer is None and request.sampling.stop:
-        raise MissingError("stop strings need a tokenizer", hint="name one with -t TOKENIZER")
-    writer = _Writer(tokenizer, request)
-    drawn: list[Drawn] = []
-    pieces: list[str] = []
-    for token in engine.run(request):
-        drawn.append(token)
-        pieces.append(writer.push(token))
-        on_text(pieces[-1])
-        if writer.finish is not None:
-            break
-    assert writer.finish is not None  # the engine's last token has one
-    return Completion(None if tokenizer is None else "".join(pieces), tuple(drawn), writer.finish)
+    *_, last = complete_all(engine, [request], tokenizer)
+    assert last.completion is not None
+    return last.completion
+
+
+def complete_all(
+    engine: Engine, requests: Iterable[Request | None], tokenizer: Tokenizer | None, *, ordered: bool = True
+) -> Iterator[Piece]:
+    """Write many texts, as many at once as the engine takes, and give out each as it comes.
+
+    Args:
+        engine: writes the tokens; has no other text meanwhile.
+        requests: what to write, read as there is room for more; None where nothing has come yet, which is for
+            while the engine has work.
+        tokenizer: as for `complete`.
+        ordered: whether each text comes out whole before the next, in the order of the requests; else pieces
+            of several come in turns.
+
+    Raises:
+        MissingError, UsageError, DataError, ResourceError: see `complete`. What was wrong with a request, or
+            raised by `requests`, comes after the texts before it.
+    """
+    jobs = _Jobs(engine, requests, tokenizer)
+    held: dict[int, list[Piece]] = {}
+    turn = 0
+    try:
+        while jobs.fill() or not engine.is_idle:
+            for piece in jobs.step():
+                if not ordered:
+                    yield piece
+                    continue
+                held.setdefault(piece.index, []).append(piece)
+            while ordered and turn in held:
+                pieces = held.pop(turn)
+                yield from pieces
+                if pieces[-1].completion is None:
+                    break
+                turn += 1
+        if jobs.error is not None:
+            raise jobs.error
+    finally:
+        jobs.abort()
+
+
+class _Jobs:
+    """Requests on their way through the engine."""
+
+    def __init__(
+        self, engine: Engine, requests: Iterable[Request | None], tokenizer: Tokenizer | None
+    ) -> None:
+        self.error: Exception | None = None
+        self._engine = engine
+        self._requests = iter(requests)
+        self._tokenizer = tokenizer
+        self._writers: dict[int, _Writer] = {}
+        self._count = 0
+
+    def fill(self) -> bool:
+        """Take in requests while there is room; whether one was taken."""
+        before = self._count
+        while self.error is None and len(self._writers) < self._engine.max_texts:
+            try:
+                request = next(self._requests, None)
+                if request is None:
+                    break
+                if self._tokenizer is None and request.sampling.stop:
+                    raise MissingError("stop strings need a tokenizer", hint="name one with -t TOKENIZER")
+                number = self._engine.submit(request)
+            except Exception as error:  # texts before it are written first
+                self.error = error
+                break
+            self._writers[number] = _Writer(self._count, self._tokenizer, request)
+            self._count += 1
+        return self._count > before
+
+    def step(self) -> Iterator[Piece]:
+        """The pieces of one step of the engine."""
+        for event in self._engine.step():
+            writer = self._writers.get(event.number)
+            if writer is None:
+                continue  # the text ended with a stop string, in the middle of its right guesses
+            if event.drawn is None:
+                self.error = event.error
+                del self._writers[event.number]
+                self._give_up(writer.index)
+                continue
+            piece = writer.push(event.drawn)
+            if piece.completion is not None:
+                del self._writers[event.number]
+                self._engine.abort(event.number)
+            yield piece
+
+    def abort(self) -> None:
+        """Give up what is not complete."""
+        self._give_up(-1)
+
+    def _give_up(self, index: int) -> None:
+        """Those after one of the requests."""
+        for number in [number for number, writer in self._writers.items() if writer.index > index]:
+            del self._writers[number]
+            self._engine.abort(number)
 
 
 class _Writer:
-    """Text out of tokens, up to the first stop string; `finish` says why it is complete."""
+    """Text out of tokens, up to the first stop string."""
 
-    def __init__(self, tokenizer: Tokenizer | None, request: Request) -> None:
-        self.finish: FinishReason | None = None
+    def __init__(self, index: int, tokenizer: Tokenizer | None, request: Request) -> None:
+        self.index = index
         self._decoder = None
         if tokenizer is not None:
             self._decoder = StreamDecoder(tokenizer, after=request.prompt, skip_special=True)
         self._stops = StopStrings(request.sampling.stop)
+        self._drawn: list[Drawn] = []
+        self._pieces: list[str] = []
 
-    def push(self, token: Drawn) -> str:
-        """The text that is certain with this token."""
-        self.finish = token.finish
-        if self._decoder is None:
-            return ""
-        text = self._decoder.push(token.id) if token.is_text else ""
-        if token.finish is not None:
-            text += self._decoder.flush()
-        text = self._stops.push(text)
-        if self._stops.hit is not None:
-            self.finish = "stop"
-        elif token.finish is not None:
-            text += self._stops.flush()
-        return text
+    def push(self, token: Drawn) -> Piece:
+        """What is certain with this token."""
+        self._drawn.append(token)
+        finish = token.finish
+        if self._decoder is not None:
+            text = self._decoder.push(token.id) if token.is_text else ""
+            if finish is not None:
+                text += self._decoder.flush()
+            text = self._stops.push(text)
+            if self._stops.hit is not None:
+                finish = "stop"
+            elif finish is not None:
+                text += self._stops.flush()
+            self._pieces.append(text)
+        piece = self._pieces[-1] if self._pieces else ""
+        if finish is None:
+            return Piece(self.index, piece, None)
+        whole = None if self._decoder is None else "".join(self._pieces)
+        return Piece(self.index, piece, Completion(whole, tuple(self._drawn), finish))

@@ -19,7 +19,7 @@ MAX_SEED = (1 << 63) - 1
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
     """One request's settings. Steps apply in the order of the fields that name them, as in transformers:
-    penalties, temperature, top-k, top-p, min-p.
+    bias, penalties, grammar, temperature, top-k, top-p, min-p, typical-p.
 
     Raises:
         ConfigError: a value is out of range.
@@ -27,12 +27,20 @@ class SamplingConfig:
 
     max_tokens: int = 256
     """Tokens to draw at most; a text also ends where the model's context does."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Token ids, and what is added to their scores."""
     repetition_penalty: float = 1.0
     """Scores of tokens seen in prompt or text are divided by it if positive, else multiplied; 1 is off."""
     presence_penalty: float = 0.0
     """Taken off the scores of tokens that the text has."""
     frequency_penalty: float = 0.0
     """The same for each time the text has it."""
+    json_schema: str | None = None
+    """A schema as JSON, under which the text is valid."""
+    regex: str | None = None
+    """A regular expression that the whole text matches."""
+    choice: tuple[str, ...] = ()
+    """Texts, of which it is one."""
     temperature: float = 0.8
     """Scores are divided by it; 0 takes the best token always."""
     top_k: int = 0
@@ -41,6 +49,8 @@ class SamplingConfig:
     """Only the best tokens that have this much probability together; 1 is off."""
     min_p: float = 0.0
     """Only tokens at least this share as likely as the best; 0 is off."""
+    typical_p: float = 1.0
+    """Only the tokens that surprise as much as the model expects to be, up to this probability; 1 is off."""
     stop: tuple[str, ...] = ()
     """The text ends before the first of these."""
     ignore_eos: bool = False
@@ -53,6 +63,7 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         self._require("max_tokens", self.max_tokens >= 1, "at least 1")
+        self._require("logit_bias", all(abs(x) < 1e6 for _, x in self.logit_bias), "numbers below 1e6")
         self._require("repetition_penalty", 0 < self.repetition_penalty < 1e6, "above 0")
         self._require("presence_penalty", abs(self.presence_penalty) < 1e6, "a number")
         self._require("frequency_penalty", abs(self.frequency_penalty) < 1e6, "a number")
@@ -60,10 +71,26 @@ class SamplingConfig:
         self._require("top_k", self.top_k >= 0, "0 (off) or above")
         self._require("top_p", 0 < self.top_p <= 1, "above 0 and at most 1")
         self._require("min_p", 0 <= self.min_p <= 1, "between 0 and 1")
+        self._require("typical_p", 0 < self.typical_p <= 1, "above 0 and at most 1")
+        self._require("choice", all(self.choice), "not empty")
         self._require("stop", all(self.stop), "not empty")
         self._require("seed", 0 <= self.seed <= MAX_SEED, "from 0 to 2^63 - 1")
         self._require("samples", self.samples >= 1, "at least 1")
         self._require("logprobs", 0 <= (self.logprobs or 0) <= MAX_LOGPROBS, f"between 0 and {MAX_LOGPROBS}")
+
+        if len(rules := self._rules) > 1:
+            flags = [f"--{name.replace('_', '-')}" for name, _ in rules]
+            raise ConfigError(f"{flags[0]} and {flags[1]} exclude each other", hint="give one of them")
+
+    @property
+    def rule(self) -> tuple[str, str | tuple[str, ...]] | None:
+        """What the text must be: the one of json_schema, regex and choice that is set, and its value."""
+        return next(iter(self._rules), None)
+
+    @property
+    def _rules(self) -> list[tuple[str, str | tuple[str, ...]]]:
+        rules = {"json_schema": self.json_schema, "regex": self.regex, "choice": self.choice}
+        return [(name, value) for name, value in rules.items() if value is not None and value != ()]
 
     @property
     def is_greedy(self) -> bool:
@@ -84,7 +111,7 @@ class SamplingConfig:
             )
 
 
-_EXAMPLES = {"stop": "TEXT", "logprobs": "5"}
+_EXAMPLES = {"stop": "TEXT", "choice": "TEXT", "logprobs": "5", "logit_bias": "ID=-100"}
 """For hints, where the default is no example."""
 
 
@@ -107,10 +134,16 @@ class GenerateConfig:
     as_json: bool = False
     dtype: Dtype = "auto"
     """Of weights, arithmetic and cache; auto: as the model is stored."""
+    rope_scaling: str | None = None
+    """In place of the model's own, as `model/extend_context.py` reads it: `yarn:4`; None: the model's own."""
     device: str = "auto"
     threads: int | None = None
     """None: what the size of the model asks for."""
     unbuffered: bool = False
+    unordered: bool = False
+    """Whether records come out as they are complete, not in the order of their rows."""
+    batch: int | None = None
+    """Texts at work at once; None: as many as are worth it and fit into memory."""
 
     def __post_init__(self) -> None:
         if self.require is not None:
@@ -133,6 +166,7 @@ def model_defaults(settings: Mapping[str, Any], source: str) -> dict[str, Any]:
     """
     kinds: dict[str, Any] = {
         **{"temperature": float, "top_k": int, "top_p": float, "min_p": float, "repetition_penalty": float},
+        **{"typical_p": float},
         "stop_strings": str | list[str],
     }
     found: dict[str, Any] = {}
@@ -157,7 +191,7 @@ def unfollowed(settings: Mapping[str, Any]) -> list[str]:
 
 
 _NEUTRAL: dict[str, Any] = {
-    **{"num_beams": 1, "penalty_alpha": 0, "typical_p": 1, "top_h": None, "epsilon_cutoff": 0},
+    **{"num_beams": 1, "penalty_alpha": 0, "top_h": None, "epsilon_cutoff": 0},
     **{"eta_cutoff": 0, "no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0},
     **{"bad_words_ids": [], "suppress_tokens": [], "begin_suppress_tokens": [], "sequence_bias": {}},
     **{"forced_bos_token_id": None, "forced_eos_token_id": None, "guidance_scale": 1},

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llmkit.engine.config import SamplingConfig
-from llmkit.errors import DataError, UsageError
+from llmkit.engine.grammar import Grammar
+from llmkit.errors import ConfigError, DataError, UsageError
 from llmkit.model.config import ModelConfig
 
 FinishReason = Literal["stop", "length"]
@@ -19,6 +20,12 @@ class Request:
     sampling: SamplingConfig
     stop_ids: frozenset[int] = frozenset()
     """Ids that end this text, beside those that end every text of the model."""
+    priority: int = 0
+    """Lower ones go first."""
+    key: str = ""
+    """Whose it is: each has its turn, and what one wrote into the cache no other can find."""
+    grammar: Grammar | None = None
+    """What the text must be: `Grammars.compile` of the sampling's rule."""
 
     def check(self, config: ModelConfig) -> None:
         """Refuse what the model cannot do.
@@ -26,6 +33,7 @@ class Request:
         Raises:
             UsageError: the prompt is empty, or leaves no room in the context.
             DataError: an id that the model's vocabulary does not have.
+            ConfigError: a bias for such an id.
         """
         if not self.prompt:
             raise UsageError("the prompt has no token", hint="give it some text, or a bos token")
@@ -42,6 +50,14 @@ class Request:
             raise DataError(
                 f"token id {wrong} of the prompt is not in the model's vocabulary of {config.vocab_size:,}",
                 hint="the ids come from another tokenizer: encode the text with the model's own",
+            )
+
+        biased = (one for one, _ in self.sampling.logit_bias)
+        wrong = next((one for one in biased if not 0 <= one < config.vocab_size), None)
+        if wrong is not None:
+            raise ConfigError(
+                f"logit_bias: token id {wrong} is not in the model's vocabulary of {config.vocab_size:,}",
+                hint="llmkit tokenize -t TOKENIZER --ids gives the ids of a text",
             )
 
     def room(self, config: ModelConfig) -> int:
@@ -67,8 +83,14 @@ class Drawn:
     score: Scored | None = None
     top: tuple[Scored, ...] = ()
     """The best tokens at this place, best first, as many as the request's logprobs."""
+    entropy_bits: float | None = None
+    """Of the model's distribution at this place."""
+    rank: int | None = None
+    """Of this token among all, the best being 1."""
+    completes: bool = False
+    """Whether the text is complete with it, by its grammar: it ends the text and belongs to it."""
 
     @property
     def is_text(self) -> bool:
         """Whether the token belongs to the text."""
-        return self.finish != "stop"
+        return self.finish != "stop" or self.completes

@@ -1,4 +1,5 @@
-"""From scores to a token: temperature, top-k, top-p, min-p, and one random number.
+"""From scores to a token: bias, penalties, grammar, temperature, top-k, top-p, min-p, typical-p, and one
+random number.
 
 Each step takes and gives (V,) float32 logits; what it rules out becomes -inf. Tokens with equal scores are
 kept or ruled out together, so that nothing hangs on the order in which a sort leaves them.
@@ -6,13 +7,17 @@ Shapes: V vocab_size.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from llmkit.engine.bias import Bias
 from llmkit.engine.config import SamplingConfig
+from llmkit.engine.grammar import Matcher
 from llmkit.engine.penalties import Penalties
+from llmkit.engine.request import Scored
 from llmkit.errors import DataError
 
 _NUCLEUS_GUESS = 256
@@ -22,34 +27,71 @@ _NUCLEUS_GUESS = 256
 class Sampler:
     """Draws the tokens of one text."""
 
-    def __init__(self, config: SamplingConfig, prompt: Sequence[int], vocab_size: int) -> None:
+    def __init__(
+        self, config: SamplingConfig, prompt: Sequence[int], vocab_size: int, matcher: Matcher | None = None
+    ) -> None:
         self._config = config
+        self._bias = Bias(config.logit_bias) if config.logit_bias else None
         self._penalties = Penalties(config, prompt, vocab_size) if config.has_penalties else None
+        self._matcher = matcher
         self._generator = torch.Generator().manual_seed(config.seed)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the text can only end here, by its grammar."""
+        return self._matcher is not None and self._matcher.is_complete
 
     def draw(self, logits: Tensor) -> int:
         """The next token of a text whose model scores it (V,).
 
         Raises:
-            DataError: a score is not a number.
+            DataError: a score is not a number, or no token goes on as the grammar asks.
         """
-        if self._penalties is not None:
-            logits = self._penalties.apply(logits)
-        if self._config.is_greedy:
-            token = _best(logits)
-        else:
-            token = _draw(shape(logits, self._config), self._generator)
+        for _, stepped in self.steps(logits):
+            logits = stepped
+        token = _best(logits) if self._config.is_greedy else _draw(logits, self._generator)
         if self._penalties is not None:
             self._penalties.add(token)
+        if self._matcher is not None:
+            self._matcher.consume(token)
         return token
+
+    def steps(self, logits: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Scores (V,) after each step that is on, and its name; of those after the last a token is drawn."""
+        if self._bias is not None:
+            logits = self._bias.apply(logits)
+            yield "bias", logits
+        if self._penalties is not None:
+            logits = self._penalties.apply(logits)
+            yield "penalties", logits
+        if self._matcher is not None:
+            logits = logits.masked_fill(~torch.tensor(self._matcher.allowed()), -math.inf)
+            yield "grammar", logits
+        if not self._config.is_greedy:
+            yield from shapes(logits, self._config)
 
 
 def shape(logits: Tensor, config: SamplingConfig) -> Tensor:
-    """The scores after temperature, top-k, top-p and min-p."""
+    """The scores after temperature, top-k, top-p, min-p and typical-p."""
+    for _, shaped in shapes(logits, config):
+        logits = shaped
+    return logits
+
+
+def shapes(logits: Tensor, config: SamplingConfig) -> Iterator[tuple[str, Tensor]]:
+    """The scores after each of these steps that is on, and its name."""
     logits = (logits - logits.max()) / config.temperature  # the best is 0: nothing overflows
-    logits = keep_top_k(logits, config.top_k)
-    logits = keep_top_p(logits, config.top_p)
-    return keep_min_p(logits, config.min_p)
+    yield "temperature", logits
+    keep: tuple[tuple[str, Callable[[Tensor, Any], Tensor], float, float], ...] = (
+        ("top_k", keep_top_k, config.top_k, 0),
+        ("top_p", keep_top_p, config.top_p, 1),
+        ("min_p", keep_min_p, config.min_p, 0),
+        ("typical_p", keep_typical_p, config.typical_p, 1),
+    )
+    for name, step, value, off in keep:
+        if value != off:
+            logits = step(logits, value)
+            yield name, logits
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -81,6 +123,20 @@ def keep_min_p(logits: Tensor, p: float) -> Tensor:
     return _keep_from(logits, logits.max() + math.log(p))
 
 
+def keep_typical_p(logits: Tensor, p: float) -> Tensor:
+    """Only those that together have probability p, nearest first to the entropy in their surprise
+    (2202.00666), at least one; 1 keeps all."""
+    if p >= 1:
+        return logits
+    alive = (logits > -math.inf).nonzero()[:, 0]
+    logprobs = logits[alive].double().log_softmax(0)
+    distance = (logprobs + torch.special.entr(logprobs.exp()).sum()).abs()
+    nearest, order = distance.sort()
+    reached = logprobs[order].exp().cumsum(0)
+    last = min(int((reached < p).sum()), len(reached) - 1)
+    return logits.index_fill(0, alive[distance > nearest[last]], -math.inf)
+
+
 def _keep_from(logits: Tensor, least: Tensor) -> Tensor:
     return logits.masked_fill(logits < least, -math.inf)
 
@@ -109,3 +165,23 @@ def _check(value: Tensor) -> None:
             f"the model's scores are not finite (found {float(value)})",
             hint="the weights are damaged, or overflow in float16: llmkit doctor MODEL, --dtype float32",
         )
+
+
+def score(logits: Tensor, token: int, count: int) -> tuple[Scored, tuple[Scored, ...]]:
+    """The log probability that the model itself gives a token, and the `count` best.
+
+    logits: (V,) as the model scored them.
+    """
+    logprobs = logits.log_softmax(0)
+    best = logprobs.topk(min(count, len(logprobs)))
+    top = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return Scored(token, float(logprobs[token])), tuple(Scored(*one) for one in top)
+
+
+def uncertainty(logits: Tensor, token: int) -> tuple[float, int]:
+    """How open the choice was to the model itself: the entropy in bits, and the place of a token, best is 1.
+
+    logits: (V,) as the model scored them.
+    """
+    entropy = torch.special.entr(logits.double().softmax(0)).sum() / math.log(2)
+    return float(entropy), 1 + int((logits > logits[token]).sum())

@@ -1,11 +1,12 @@
 """One more token through the model: the arithmetic of `model/transformer.py` for one position, laid out flat.
 
 Most of a small model's time goes to calling modules and making views, so the weights of each layer are taken
-out once and the operations called directly. A test holds every step against the modules.
+out once and the operations called directly. A test holds every step against the modules. Models
+with parts that are not laid out here go through their modules.
 Shapes: D hidden_size, H query heads, K key/value heads, E head_dim, S positions so far, V vocab_size.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,13 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llmkit.model.cache import KVCache, LayerCache
+from llmkit.model.config import ModelConfig
 from llmkit.model.mlp import ACTIVATION_FUNCTIONS
 from llmkit.model.norm import RMSNorm
 from llmkit.model.positions import SinusoidalPositions
 from llmkit.model.transformer import Transformer
 
 Function = Callable[[Tensor], Tensor]
+Memory = Sequence[tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +42,27 @@ class _Layer:
     down: Function
 
 
-class DecodeStep:
-    """Takes in one token and scores the next. Its weights are the model's own, not copies.
+def is_flat(config: ModelConfig) -> bool:
+    """Whether a model has no part but those that `FlatStep` lays out."""
+    scaled = config.rope_scaling is not None and config.rope_scaling["rope_type"] in ("dynamic", "longrope")
+    parts = (config.latent, config.experts, config.attn_logit_softcapping, config.final_logit_softcapping)
+    scales = (config.embedding_scale, config.residual_scale, config.logit_scale)
+    return (
+        all(part is None for part in parts)
+        and all(scale == 1.0 for scale in scales)
+        and config.residual == "serial"
+        and config.norm_placement == "before"
+        and config.qk_norm != "projection"
+        and not (config.sliding_layers or config.no_rope_layers or config.attention_sinks or config.head_bias)
+        and not (config.norm_plus_one or config.attention_scale or config.rope_interleaved or scaled)
+        and config.rotary_dim in (0, config.head_dim)
+    )
 
-    Args:
-        model: whose weights.
-        positions: how many places a text may have.
-    """
 
-    def __init__(self, model: Transformer, positions: int) -> None:
+class FlatStep:
+    """Takes in one token and scores the next. Its weights are the model's own, not copies."""
+
+    def __init__(self, model: Transformer) -> None:
         config, decoder = model.config, model.model
         self._query_heads = config.num_attention_heads
         self._query_groups = (1, config.num_key_value_heads, -1, config.head_dim)  # (1, K, H / K, E)
@@ -59,38 +73,53 @@ class DecodeStep:
         self._embedding = decoder.embed_tokens.weight
         self._head: Any = model.lm_head.weight
         self._added = _added_positions(decoder.embed_positions, self._embedding.dtype)
-        self._rotation: tuple[Tensor, Tensor] | None = None
-        if decoder.rope is not None:
-            cos, sin = decoder.rope.table(positions, self._embedding.device)
-            both = torch.cat((cos, cos), 1), torch.cat((-sin, sin), 1)  # (S, E), the signs of `rope.rotate`
-            self._rotation = both[0].to(self._embedding.dtype), both[1].to(self._embedding.dtype)
+        self._rope = decoder.rope
+        self._cos = self._sin = torch.empty(0, config.head_dim, dtype=self._embedding.dtype)
 
-    def __call__(self, token: int, cache: KVCache) -> Tensor:
-        """The scores (V,) of what follows `token`, which is added to the cache's one sequence."""
-        at = cache.length
+    def __call__(self, token: int, at: int, first: int, memory: Memory) -> Tensor:
+        """The scores (V,) of what follows a token of one text.
+
+        Args:
+            token: the text's last.
+            at: its position.
+            first: where in memory the text's positions begin; they lie side by side.
+            memory: each layer's keys and values, (positions of all texts, K, E). The token's are added.
+        """
         x = self._embedding[token : token + 1]  # (1, D)
         if self._added is not None:
             x = x + self._added[at : at + 1]
-        for layer, held in zip(self._layers, cache.layers, strict=True):
-            x = x + self._attend(layer, layer.norm(x), held, at)
+        if self._rope is not None and at >= len(self._cos):
+            self._grow(at + 1)
+        place = first + at
+        for layer, held in zip(self._layers, memory, strict=True):
+            x = x + self._attend(layer, layer.norm(x), held[0], held[1], at, first, place)
             x = x + self._feed(layer, layer.mlp_norm(x))
-        cache.advance(1)
         return F.linear(self._norm(x), self._head)[0]
 
-    def _attend(self, layer: _Layer, x: Tensor, held: LayerCache, at: int) -> Tensor:
+    def _grow(self, positions: int) -> None:
+        assert self._rope is not None
+        cos, sin = self._rope.table(positions, self._embedding.device)
+        both = torch.cat((cos, cos), 1), torch.cat((-sin, sin), 1)  # (S, E), the signs of `rope.rotate`
+        self._cos, self._sin = both[0].to(self._embedding.dtype), both[1].to(self._embedding.dtype)
+
+    def _attend(
+        self, layer: _Layer, x: Tensor, keys: Tensor, values: Tensor, at: int, first: int, place: int
+    ) -> Tensor:
         """x: (1, D), which stands at position `at`. Returns (1, D)."""
         q, k = layer.q(x).view(-1, self._head_dim), layer.k(x).view(-1, self._head_dim)  # (H, E), (K, E)
         if layer.q_norm is not None and layer.k_norm is not None:
             q, k = layer.q_norm(q), layer.k_norm(k)
-        if self._rotation is not None:
-            cos, sin = self._rotation
+        if self._rope is not None:
             heads = torch.cat((q, k))
-            heads = torch.addcmul(heads * cos[at], heads.roll(self._head_dim // 2, 1), sin[at])
+            heads = torch.addcmul(heads * self._cos[at], heads.roll(self._head_dim // 2, 1), self._sin[at])
             q, k = heads[: self._query_heads], heads[self._query_heads :]
-        held.keys[0, :, at] = k
-        held.values[0, :, at] = layer.v(x).view(-1, self._head_dim)
+        keys[place] = k
+        values[place] = layer.v(x).view(-1, self._head_dim)
         q = q.view(self._query_groups)  # a group's heads as rows: the same for one position, no key is copied
-        y = F.scaled_dot_product_attention(q, held.keys[:, :, : at + 1], held.values[:, :, : at + 1])
+        seen = slice(first, place + 1)
+        y = F.scaled_dot_product_attention(
+            q, keys[seen].transpose(0, 1)[None], values[seen].transpose(0, 1)[None]
+        )
         return layer.o(y.reshape(1, -1))
 
     def _feed(self, layer: _Layer, x: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """llmkit bench decode: how long each further token of one text takes."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from llmkit.engine.config import SamplingConfig
-from llmkit.engine.decode import Engine
-from llmkit.engine.request import Request
+from llmkit.engine.engine import Engine, EngineConfig
+from llmkit.engine.request import Drawn, Request
+from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
 from llmkit.probe.bench import OURS
@@ -31,36 +33,55 @@ def build(
 ) -> list[BenchCase]:
     """llmkit's case at a point, and the peer's where there is one. Both make the same steps.
 
-    llmkit draws one token more than it makes steps: the first one follows from what the cache holds, which is
-    read in the round that does not count.
+    llmkit draws one token more than it makes steps: the first one follows from what the cache holds, and is
+    drawn, with the cache filled, before the clock starts.
     """
     tokens, held = int(point["tokens"]), _held(point)
     random = torch.Generator().manual_seed(settings.seed)
     ids = torch.randint(model.config.vocab_size, (1, held), generator=random)
-    weight = model.model.embed_tokens.weight
+    dtype = model.model.embed_tokens.weight.dtype
     work = decode_work(
         model.config,
         tokens=tokens,
         depth=held,
         weight_bytes=streamed_bytes(model),
-        itemsize=weight.dtype.itemsize,
+        dtype=str(dtype).removeprefix("torch."),
     )
-    engine = Engine(model)
-    greedy = SamplingConfig(max_tokens=tokens + 1, temperature=0.0, ignore_eos=True)
-    request = Request(tuple(ids[0].tolist()), greedy)
-    cases = [BenchCase(OURS, point, work, lambda: [drawn.id for drawn in engine.run(request)][1:])]
+    text = _Text(model, ids[0].tolist(), tokens)
+    cases = [BenchCase(OURS, point, work, text.write, prepare=text.prepare)]
     if peer is not None:
         cases.append(_peer_case(peer, ids, point, cases[0]))
     return cases
 
 
+class _Text:
+    """Llmkit's text: its first token, then the others."""
+
+    def __init__(self, model: Transformer, prompt: list[int], tokens: int) -> None:
+        config = EngineConfig(positions=len(prompt) + tokens, max_texts=1, reuse=False)
+        if (most := len(prompt) - 1) > tokens + 1:  # one block of it is read once, and no other is ever full
+            config = EngineConfig(positions=2 * most, block_tokens=most, max_texts=1)
+        greedy = SamplingConfig(max_tokens=tokens + 1, temperature=0.0, ignore_eos=True)
+        self._engine = Engine(model, config)
+        self._request = Request(tuple(prompt), greedy)
+        self._rest: Iterator[Drawn] = iter(())
+
+    def prepare(self) -> None:
+        """Read what the cache holds, and draw the token after it."""
+        self._rest = self._engine.run(self._request)
+        next(self._rest)
+
+    def write(self) -> list[int]:
+        """The tokens after that."""
+        return [drawn.id for drawn in self._rest]
+
+
 def streamed_bytes(model: Transformer) -> int:
-    """Bytes of weights that one step reads: all but the tables of which it looks up one row."""
-    tables = [model.model.embed_positions]
-    if not model.config.tie_word_embeddings:
-        tables.append(model.model.embed_tokens)
-    looked_up = sum(weight.nbytes for table in tables if table is not None for weight in table.parameters())
-    return sum(weight.nbytes for weight in model.parameters()) - looked_up
+    """Bytes of weights that one step reads: experts that it uses, no tables of which it looks up one row."""
+    architecture = architecture_of(model.config)
+    parts = architecture.by_part
+    looked_up = parts.get("positions", 0) + (0 if architecture.tied_head else parts["embeddings"])
+    return (architecture.active_parameters - looked_up) * model.model.embed_tokens.weight.itemsize
 
 
 def _peer_case(peer: Any, ids: torch.Tensor, point: Point, ours: BenchCase) -> BenchCase:

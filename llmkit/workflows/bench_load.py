@@ -5,10 +5,11 @@ from pathlib import Path
 import torch
 
 from llmkit.errors import UsageError
-from llmkit.estimate.weights import stored_weights
-from llmkit.formats.model_folder import read_tensors
+from llmkit.estimate.file_weights import file_weights
 from llmkit.model.config import ModelConfig
-from llmkit.model.load import DTYPES, load_model
+from llmkit.model.dtypes import DTYPES
+from llmkit.model.load import load_model
+from llmkit.model.source import read_model_tensors
 from llmkit.probe.bench import OURS
 from llmkit.probe.work import Work, prefill_work
 from llmkit.workflows.bench_case import BenchCase, Point
@@ -49,7 +50,7 @@ def build(source: BenchSource, has_peer: bool, point: Point) -> list[BenchCase]:
 def load_work(config: ModelConfig, folder: Path) -> Work:
     """A token read, and every byte of the files."""
     one = prefill_work(config, prompt=1, depth=0)
-    return Work(one.tokens, one.flops, stored_weights(read_tensors(folder).values()).nbytes)
+    return Work(one.tokens, one.flops, file_weights(read_model_tensors(folder).values()).nbytes)
 
 
 def first_token(folder: Path, dtype: torch.dtype) -> int:

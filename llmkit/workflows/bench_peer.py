@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import MissingError
+from llmkit.model.save import file_tensors
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import Recipe
 
@@ -31,11 +32,12 @@ def check_peer(name: str | None) -> None:
 
 
 def as_transformers(model: Transformer) -> Any:
-    """transformers' own class for a model, over the same tensors: nothing is copied, nothing drawn."""
+    """transformers' own class for a model, over the same tensors, copied only where its files have
+    another layout; nothing is drawn."""
     transformers = _import()
     config: Any = transformers.AutoConfig.for_model(**model.config.to_hf())
     kind = getattr(transformers, config.architectures[0])
-    weights = model.state_dict()
+    weights = dict(file_tensors(model))
     dtype = model.model.embed_tokens.weight.dtype
     return kind.from_pretrained(None, config=config, state_dict=weights, dtype=dtype).eval()
 

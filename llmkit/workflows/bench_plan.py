@@ -7,12 +7,13 @@ import msgspec
 import torch
 
 from llmkit.errors import ConfigError, ResourceError
-from llmkit.estimate.kv import kv_cache_bytes
-from llmkit.estimate.parameters import count_parameters
-from llmkit.estimate.weights import predict_weights
+from llmkit.estimate.architecture_of import architecture_of
+from llmkit.estimate.cache import contiguous_cache_bytes
+from llmkit.estimate.stored import NumbersAlone
+from llmkit.estimate.weight_bytes import weight_bytes
 from llmkit.machine import available_memory_bytes
 from llmkit.model.config import ModelConfig
-from llmkit.model.load import DTYPES, dtype_of
+from llmkit.model.dtypes import DTYPES, dtype_of
 from llmkit.probe.bench import OURS
 from llmkit.probe.config import (
     AUTO,
@@ -55,7 +56,7 @@ class BenchPlan:
     @property
     def parameters(self) -> int:
         """Of the model."""
-        return count_parameters(self.source.config).total
+        return architecture_of(self.source.config).parameters
 
     def report(self) -> "PlanReport":
         """For `--dry-run`."""
@@ -176,7 +177,7 @@ def _resolve(model: ModelConfig, kind: BenchKind, point: Point) -> Point:
     else:
         dtype = str(dtype_of(model)).removeprefix("torch.") if dtype == AUTO else dtype
         if threads == AUTO:
-            small = predict_weights(model, dtype).nbytes < ONE_THREAD_BYTES
+            small = _weight_bytes(model, dtype) < ONE_THREAD_BYTES
             threads = 1 if small else torch.get_num_threads()
     return {**point, "threads": threads, "dtype": dtype}
 
@@ -185,18 +186,20 @@ def _model_bytes(model: ModelConfig, config: BenchModelConfig, points: list[Poin
     """Weights once for each dtype, which a peer shares, and what each case keeps."""
     if isinstance(config, BenchTrainConfig):
         rows = sum(bench_train.row_bytes(point, engines) for point in points)
-        return count_parameters(model).total * (_WEIGHT_BYTES + _MOMENT_BYTES * engines) + rows
+        return architecture_of(model).parameters * (_WEIGHT_BYTES + _MOMENT_BYTES * engines) + rows
     if isinstance(config, BenchLoadConfig):
-        return max(predict_weights(model, str(point["dtype"])).nbytes for point in points)  # one at a time
+        return max(_weight_bytes(model, str(point["dtype"])) for point in points)  # one at a time
     positions = bench_prefill if isinstance(config, BenchPrefillConfig) else bench_decode
+    architecture = architecture_of(model)
     caches = (
-        kv_cache_bytes(
-            model,
-            batch=engines,
-            context=positions.cache_positions(point),
-            bytes_per_value=DTYPES[str(point["dtype"])].itemsize,
+        contiguous_cache_bytes(
+            architecture, str(point["dtype"]), context=positions.cache_positions(point), batch=engines
         )
         for point in points
     )
     dtypes = {str(point["dtype"]) for point in points}
-    return sum(predict_weights(model, dtype).nbytes for dtype in dtypes) + sum(caches)
+    return sum(_weight_bytes(model, dtype) for dtype in dtypes) + sum(caches)
+
+
+def _weight_bytes(model: ModelConfig, dtype: str) -> int:
+    return weight_bytes(architecture_of(model), NumbersAlone(dtype)).nbytes

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from llmkit.engine.decode import PREFILL_TOKENS
+from llmkit.engine.engine import EngineConfig
 from llmkit.model.cache import KVCache
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
@@ -42,6 +42,9 @@ def build(
     return cases
 
 
+PREFILL_TOKENS = EngineConfig.pass_tokens
+
+
 class Prefill:
     """Reads a prompt as `Engine` does: in passes of PREFILL_TOKENS, the last position scored.
 
@@ -68,4 +71,4 @@ class Prefill:
     def _read(self, ids: Tensor) -> Tensor:
         for part in torch.split(ids, PREFILL_TOKENS, dim=1):
             hidden = self._model.hidden(part, cache=self._cache)
-        return self._model.lm_head(hidden[0, -1]).argmax()
+        return self._model.logits(hidden[0, -1]).argmax()

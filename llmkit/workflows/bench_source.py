@@ -1,4 +1,4 @@
-"""The model of a bench: a folder's, or one of a preset or a config.json with random weights."""
+"""The model of a bench: a folder's or GGUF file's, or a preset's or config.json's with random weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +8,19 @@ import torch
 
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file
-from llmkit.formats.model_folder import CONFIG, read_config, read_tensors, weight_files
+from llmkit.formats.model_folder import read_config
 from llmkit.model.config import ModelConfig
+from llmkit.model.dtypes import DTYPES
 from llmkit.model.init import initialise
-from llmkit.model.load import DTYPES, load_model
+from llmkit.model.load import load_model
 from llmkit.model.presets import preset
+from llmkit.model.source import (
+    config_source,
+    is_model,
+    model_files,
+    read_model_config,
+    read_model_tensors,
+)
 from llmkit.model.transformer import Transformer
 from llmkit.train.state import load_weights
 
@@ -25,7 +33,7 @@ class BenchSource:
     """A folder's own name, or a preset's: no path."""
     config: ModelConfig
     folder: Path | None
-    """Of the weights; None: they are drawn."""
+    """Of the weights, or a GGUF file; None: they are drawn."""
     sha256: str | None
     """Of config.json and the weights; None: they are drawn."""
 
@@ -59,7 +67,7 @@ def open_source(model: Path | None, preset_name: str | None) -> BenchSource:
     """The model that was asked for.
 
     Args:
-        model: a folder with weights, or a config.json whose shape gets random ones.
+        model: a folder with weights, a GGUF file, or a config.json whose shape gets random ones.
         preset_name: a shape by name, which gets random weights.
 
     Raises:
@@ -76,10 +84,10 @@ def open_source(model: Path | None, preset_name: str | None) -> BenchSource:
     assert model is not None
     if not model.exists():
         raise MissingError(f"{model}: no such model", hint="name a model folder, or --preset tiny")
-    if model.is_file():
+    if not is_model(model):
         config = ModelConfig.from_hf(read_config(model), source=str(model))
         return BenchSource(model.name, config, None, None)
-    config = ModelConfig.from_hf(read_config(model), source=str(model / CONFIG))
-    read_tensors(model)  # their headers: a missing or truncated file is found now
-    digests = [digest_file(path) for path in (model / CONFIG, *weight_files(model))]
+    config = ModelConfig.from_hf(read_model_config(model), source=config_source(model))
+    read_model_tensors(model)  # their headers: a missing or truncated file is found now
+    digests = [digest_file(path) for path in model_files(model)]
     return BenchSource(model.resolve().name, config, model, digest_bytes("".join(digests).encode()))

@@ -43,6 +43,7 @@ class GeneratePlan:
     rows: int | None
     prompt_tokens: int | None
     """Of the longest prompt."""
+    texts_at_once: int
     sampling: dict[str, Any]
     out: str | None
     notes: tuple[str, ...]
@@ -67,7 +68,7 @@ def generate_files(
     from llmkit.workflows.generate_output import JsonOutput, Output, TextOutput
     from llmkit.workflows.generate_write import Writing
 
-    engine = start_engine(job, place(job, _positions(job, extent)))
+    engine = start_engine(job, place(job, extent))
     flush = config.unbuffered or is_terminal(files.out)
     with (
         bad_lines(
@@ -112,14 +113,14 @@ def plan_generate(files: GenerateFiles, config: GenerateConfig) -> GeneratePlan:
     job = open_job(files, config)
     _, extent = _prompts(job)
 
-    from llmkit.estimate.parameters import count_parameters
+    from llmkit.estimate.architecture_of import architecture_of
     from llmkit.train.hardware import available_memory_bytes
     from llmkit.workflows.generate_model import place
 
-    placement = place(job, _positions(job, extent))
+    placement = place(job, extent)
     return GeneratePlan(
         model=str(files.model),
-        parameters=count_parameters(job.model).total,
+        parameters=architecture_of(job.model).parameters,
         dtype=str(placement.dtype).removeprefix("torch."),
         device=str(placement.device),
         threads=placement.threads,
@@ -131,6 +132,7 @@ def plan_generate(files: GenerateFiles, config: GenerateConfig) -> GeneratePlan:
         memory_available_bytes=available_memory_bytes(placement.device),
         rows=None if extent is None else extent.rows,
         prompt_tokens=None if extent is None else extent.prompt_tokens,
+        texts_at_once=placement.texts,
         sampling=asdict(job.sampling),
         out=None if files.out is None else str(files.out),
         notes=job.notes,
@@ -150,9 +152,3 @@ def _prompts(job: Job) -> tuple[Row | None, Extent | None]:
         return None, None
     skip = job.files.skip_bad or job.files.rejects is not None
     return None, extent_of(job, read_rows(job, path, (lambda bad: None) if skip else None))
-
-
-def _positions(job: Job, extent: Extent | None) -> int:
-    """Places that the cache must have; of a pipe's rows no more is known than max_tokens."""
-    known = job.sampling.max_tokens if extent is None else extent.positions
-    return max(1, min(known, job.model.max_position_embeddings))

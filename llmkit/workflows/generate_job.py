@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.engine.config import GenerateConfig, SamplingConfig, model_defaults, unfollowed
+from llmkit.engine.grammar import Grammars
 from llmkit.errors import ConfigError, DataError, MissingError, UsageError
 from llmkit.formats.atomic import refuse_existing
-from llmkit.formats.model_folder import (
-    CONFIG,
-    GENERATION_CONFIG,
-    read_config,
-    read_generation_config,
-    read_tensors,
-)
 from llmkit.formats.provenance import read_provenance
 from llmkit.formats.streams import STDIO
 from llmkit.model.config import ModelConfig
+from llmkit.model.extend_context import extend_context, original_positions, parse_rope_scaling
+from llmkit.model.source import (
+    check_model,
+    config_source,
+    read_model_config,
+    read_model_generation,
+    read_model_tensors,
+)
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
@@ -62,6 +64,10 @@ class Job:
     """Ids that end every text."""
     notes: tuple[str, ...]
     """What a person should know."""
+    rope_scaling: Mapping[str, Any] | None = None
+    """In place of the one in config.json; None: that one. `model` has it already."""
+    grammars: Grammars | None = None
+    """None where there is no tokenizer."""
 
     @property
     def writes_json(self) -> bool:
@@ -85,25 +91,38 @@ def open_job(files: GenerateFiles, config: GenerateConfig) -> Job:
     for path in files.inputs:
         if path != STDIO and not path.exists():
             raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin")
-    if not files.model.is_dir():
-        raise MissingError(
-            f"{files.model}: no such model folder", hint="give the folder of a model: config.json and weights"
-        )
-    model = ModelConfig.from_hf(read_config(files.model), source=str(files.model / CONFIG))
-    read_tensors(files.model)  # their headers: a missing or truncated file is found now
-    generation = read_generation_config(files.model) or {}
-    source = str(files.model / GENERATION_CONFIG)
-    tokenizer = _open_tokenizer(files, needs_text=config.require is not None)
+    check_model(files.model)
+    model, scaling = _open_config(files.model, config.rope_scaling)
+    read_model_tensors(files.model)  # their headers: a missing or truncated file is found now
+    generation, source = read_model_generation(files.model)
+    sampling = _resolve(config.sampling, model_defaults(generation, source), source)
+    needs_text = config.require is not None or sampling.rule is not None
+    tokenizer = _open_tokenizer(files, needs_text=needs_text)
+    grammars = None if tokenizer is None else Grammars(tokenizer, model.vocab_size)
+    if grammars is not None:
+        grammars.compile(sampling)  # a wrong schema is found now
     return Job(
         files=files,
         config=config,
         model=model,
         tokenizer=tokenizer,
         encoder=None if tokenizer is None else PromptEncoder(tokenizer, allow_special=config.allow_special),
-        sampling=_resolve(config.sampling, model_defaults(generation, source), source),
+        sampling=sampling,
         stop_ids=_stop_ids(generation, model, tokenizer),
         notes=tuple(f"{source}: {name} is not followed" for name in unfollowed(generation)),
+        rope_scaling=scaling,
+        grammars=grammars,
     )
+
+
+def _open_config(folder: Path, scaling: str | None) -> tuple[ModelConfig, dict[str, Any] | None]:
+    """The model's shape, and the scaling that was put into it."""
+    content, source = read_model_config(folder), config_source(folder)
+    model = ModelConfig.from_hf(content, source)
+    if scaling is None:
+        return model, None
+    parsed = parse_rope_scaling(scaling, max_positions=original_positions(model))
+    return ModelConfig.from_hf(extend_context(content, parsed, source), source), parsed
 
 
 def _check_options(files: GenerateFiles, config: GenerateConfig) -> None:
@@ -118,6 +137,7 @@ def _check_options(files: GenerateFiles, config: GenerateConfig) -> None:
             "without --chat, or --jsonl with messages",
         ),
         "--skip-bad": (files.skip_bad and files.jsonl is None, "without --jsonl"),
+        "--unordered": (config.unordered and files.jsonl is None, "without --jsonl"),
         "--rejects": (files.rejects is not None and files.jsonl is None, "without --jsonl"),
         "--logprobs": (
             "logprobs" in config.sampling and not config.as_json and files.jsonl is None,
@@ -143,7 +163,7 @@ def _open_tokenizer(files: GenerateFiles, *, needs_text: bool) -> Tokenizer | No
             raise no_tokenizer(files.model)
         return None
     tokenizer = load_tokenizer(files.tokenizer)
-    trained_with = (read_provenance(files.model) or {}).get("tokenizer_sha256")
+    trained_with = (_provenance(files.model)).get("tokenizer_sha256")
     if trained_with is not None and tokenizer.sha256 != trained_with:
         raise DataError(
             f"{files.tokenizer}: not the tokenizer that {files.model} was trained with "
@@ -151,6 +171,11 @@ def _open_tokenizer(files: GenerateFiles, *, needs_text: bool) -> Tokenizer | No
             hint="leave -t out to use the model's own",
         )
     return tokenizer
+
+
+def _provenance(model: Path) -> dict[str, Any]:
+    """What llmkit.json says; a GGUF file has none."""
+    return (read_provenance(model) if model.is_dir() else None) or {}
 
 
 def no_tokenizer(model: Path) -> MissingError:

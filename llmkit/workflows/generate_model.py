@@ -4,16 +4,26 @@ from dataclasses import dataclass
 
 import torch
 
-from llmkit.engine.decode import Engine
+from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.errors import ResourceError
-from llmkit.estimate.kv import kv_cache_bytes
-from llmkit.estimate.weights import predict_weights
-from llmkit.model.load import DTYPES, dtype_of, load_model
+from llmkit.estimate.architecture_of import architecture_of
+from llmkit.estimate.cache import contiguous_cache_bytes
+from llmkit.estimate.stored import NumbersAlone
+from llmkit.estimate.weight_bytes import weight_bytes
+from llmkit.model.dtypes import DTYPES, dtype_of
+from llmkit.model.load import load_model
 from llmkit.train.hardware import available_memory_bytes, choose_device
 from llmkit.workflows.generate_job import Job
+from llmkit.workflows.generate_rows import Extent
 
 ONE_THREAD_BYTES = 16_000_000
 """Weights below this are read by one thread quicker than two threads meet."""
+AT_ONCE = 16
+"""Texts at once where nobody says how many: a pass reads every weight once, for all of them."""
+BLOCK_TOKENS = EngineConfig.block_tokens
+_INFINITE = 1 << 62
+_CACHE_SHARE = 0.5
+"""Of the memory that is left, for the cache."""
 _RUNTIME_BYTES = {"cpu": 280_000_000, "cuda": 500_000_000}
 """Memory of a process that has loaded torch and no model."""
 
@@ -27,7 +37,11 @@ class Placement:
     threads: int
     weight_bytes: int
     kv_bytes: int
-    """Of the cache for the longest text asked for."""
+    """Of the cache for the longest texts, as many as are at work at once."""
+    positions: int
+    """That the cache holds, of all texts together."""
+    texts: int
+    """At work at once."""
 
     @property
     def memory_bytes(self) -> int:
@@ -35,36 +49,57 @@ class Placement:
         return _RUNTIME_BYTES[self.device.type] + self.weight_bytes + self.kv_bytes
 
 
-def place(job: Job, positions: int) -> Placement:
+def place(job: Job, extent: Extent | None) -> Placement:
     """Decide how the model runs.
 
     Args:
         job: which model, and what was asked for.
-        positions: that the cache must hold.
+        extent: how much there is to write; None where only a pipe knows. The cache then takes what it may:
+            rows are as long as they are, and memory that is not used is not taken.
 
     Raises:
         ConfigError, MissingError: no such device.
         ResourceError: not enough memory.
     """
     device = choose_device(job.config.device)
-    stored = dtype_of(job.model)
-    dtype = stored if job.config.dtype == "auto" else DTYPES[job.config.dtype]
-    weight_bytes = predict_weights(job.model, str(dtype).removeprefix("torch.")).nbytes
+    dtype = dtype_of(job.model) if job.config.dtype == "auto" else DTYPES[job.config.dtype]
+    architecture, name = architecture_of(job.model), str(dtype).removeprefix("torch.")
+    nbytes = weight_bytes(architecture, NumbersAlone(name)).nbytes
+    context = job.model.max_position_embeddings
+    longest = _whole_blocks(
+        max(1, min(job.sampling.max_tokens, context) if extent is None else extent.positions)
+    )
+    block_bytes = contiguous_cache_bytes(architecture, name, context=BLOCK_TOKENS)
+    texts = job.config.batch or AT_ONCE
+    if extent is not None:
+        texts = max(1, min(texts, extent.texts))
+    available = available_memory_bytes(device)
+    room = _INFINITE if available is None else available - nbytes - _RUNTIME_BYTES[device.type]
+    if job.config.batch is None:  # fewer at once where memory is short
+        texts = max(1, min(texts, int(room * _CACHE_SHARE) // (longest * block_bytes)))
+    blocks = texts * longest
+    if extent is None:
+        blocks = max(blocks, min(texts * _whole_blocks(context), int(room * _CACHE_SHARE) // block_bytes))
     placement = Placement(
         device=device,
         dtype=dtype,
-        threads=job.config.threads or (1 if weight_bytes < ONE_THREAD_BYTES else torch.get_num_threads()),
-        weight_bytes=weight_bytes,
-        kv_bytes=kv_cache_bytes(job.model, batch=1, context=positions, bytes_per_value=dtype.itemsize),
+        threads=job.config.threads or (1 if nbytes < ONE_THREAD_BYTES else torch.get_num_threads()),
+        weight_bytes=nbytes,
+        kv_bytes=texts * longest * block_bytes,
+        positions=blocks * BLOCK_TOKENS,
+        texts=texts,
     )
-    available = available_memory_bytes(device)
     if available is not None and placement.memory_bytes > available:
         raise ResourceError(
             f"{job.files.model}: takes about {placement.memory_bytes:,} bytes of memory, "
             f"{placement.kv_bytes:,} of them for the cache (found {available:,} available)",
-            hint="--dtype bfloat16, fewer --max-tokens, or a smaller model",
+            hint="--dtype bfloat16, fewer --max-tokens, a smaller --batch, or a smaller model",
         )
     return placement
+
+
+def _whole_blocks(positions: int) -> int:
+    return -(-positions // BLOCK_TOKENS)
 
 
 def start_engine(job: Job, placement: Placement) -> Engine:
@@ -74,5 +109,8 @@ def start_engine(job: Job, placement: Placement) -> Engine:
         DataError, MissingError, ConfigError: see `load_model`.
     """
     torch.set_num_threads(placement.threads)
-    model = load_model(job.files.model, dtype=placement.dtype, device=placement.device)
-    return Engine(model, stop_ids=job.stop_ids)
+    model = load_model(
+        job.files.model, dtype=placement.dtype, device=placement.device, rope_scaling=job.rope_scaling
+    )
+    config = EngineConfig(positions=placement.positions, block_tokens=BLOCK_TOKENS, max_texts=placement.texts)
+    return Engine(model, config, stop_ids=job.stop_ids)

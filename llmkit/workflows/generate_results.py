@@ -47,6 +47,8 @@ def _logprobs(token: Drawn, tokenizer: Tokenizer | None) -> dict[str, Any]:
     assert token.score is not None
     return {
         **_spelled(token.score, tokenizer),
+        "entropy_bits": token.entropy_bits,
+        "rank": token.rank,
         "top": [_spelled(one, tokenizer) for one in token.top],
     }
 

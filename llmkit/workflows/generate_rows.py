@@ -21,8 +21,12 @@ OVERRIDES: dict[str, Any] = {
     **{"max_tokens": int, "temperature": float, "top_k": int, "top_p": float, "min_p": float},
     **{"repetition_penalty": float, "presence_penalty": float, "frequency_penalty": float},
     **{"stop": str | list[str], "ignore_eos": bool, "seed": int, "samples": int, "logprobs": int},
+    **{"typical_p": float, "logit_bias": dict[int, float]},
+    **{"json_schema": dict[str, Any] | bool, "regex": str, "choice": list[str]},
 }
 """Fields of SamplingConfig that a row may set, and their types in JSON."""
+RULES: dict[str, Any] = {"json_schema": None, "regex": None, "choice": ()}
+"""Those that say what a text must be, each with the value that says nothing."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,9 @@ class Extent:
     prompt_tokens: int
     """Of the longest prompt."""
     positions: int
-    """That the cache must hold: of the longest text with its prompt, without its last token."""
+    """Of the longest text with its prompt, without its last token, which is never read."""
+    texts: int
+    """Of all rows' samples."""
 
 
 def read_prompt(job: Job) -> Row:
@@ -90,13 +96,14 @@ def read_rows(job: Job, path: Path, on_bad: Callable[[BadLine], None] | None = N
 
 def extent_of(job: Job, rows: Iterable[Row]) -> Extent:
     """The extent of some rows, which are used up."""
-    count = prompt_tokens = positions = 0
+    count = prompt_tokens = positions = texts = 0
     for row in rows:
         count += 1
+        texts += row.request.sampling.samples
         length = len(row.request.prompt)
         prompt_tokens = max(prompt_tokens, length)
         positions = max(positions, length + row.request.room(job.model) - 1)
-    return Extent(count, prompt_tokens, positions)
+    return Extent(count, prompt_tokens, positions, texts)
 
 
 def _read_text(path: Path) -> str:
@@ -119,9 +126,7 @@ def _row(job: Job, line: Line) -> Row:
     if _has(record, "adapter"):
         raise DataError("a row that asks for an adapter, which is not supported", hint='leave out "adapter"')
     given = {name: decode_field(line, name, kind) for name, kind in OVERRIDES.items() if _has(record, name)}
-    if "stop" in given:
-        given["stop"] = (given["stop"],) if isinstance(given["stop"], str) else tuple(given["stop"])
-    sampling = replace(job.sampling, **given)
+    sampling = replace(job.sampling, **_as_fields(given))
     if _has(record, "tokens"):
         row = _checked(job, Row(Request(tuple(decode_field(line, "tokens", list[int])), sampling), record))
     elif _has(record, "messages"):
@@ -141,6 +146,22 @@ def _row(job: Job, line: Line) -> Row:
     key = record_id(line) or content_id(" ".join(map(str, row.request.prompt)))
     seeded = replace(sampling, seed=derive_seed(sampling.seed, key))
     return replace(row, request=replace(row.request, sampling=seeded))
+
+
+def _as_fields(given: dict[str, Any]) -> dict[str, Any]:
+    """What a row says as fields of SamplingConfig."""
+    rules = [name for name in RULES if name in given]
+    fields = {**(RULES if rules else {}), **given}  # the row's own rule, in place of the flags'
+    for name, value in given.items():
+        if name == "stop" and isinstance(value, str):
+            fields[name] = (value,)
+        elif name == "json_schema":
+            fields[name] = msgspec.json.encode(value).decode()
+        elif isinstance(value, dict):
+            fields[name] = tuple(value.items())
+        elif isinstance(value, list):
+            fields[name] = tuple(value)
+    return fields
 
 
 def _from_text(job: Job, text: str, record: Record, sampling: SamplingConfig) -> Row:
@@ -173,9 +194,11 @@ def _from_chat(
 
 def _checked(job: Job, row: Row) -> Row:
     row.request.check(job.model)
-    if row.request.sampling.stop and job.tokenizer is None:
+    sampling = row.request.sampling
+    if job.tokenizer is None and (sampling.stop or sampling.rule is not None):
         raise no_tokenizer(job.files.model)
-    return row
+    grammar = None if job.grammars is None else job.grammars.compile(sampling)
+    return row if grammar is None else replace(row, request=replace(row.request, grammar=grammar))
 
 
 def _encoder(job: Job) -> PromptEncoder:

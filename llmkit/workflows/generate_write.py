@@ -1,13 +1,15 @@
-"""The loop of `llmkit generate`: the texts of each row, one after the other, counted as they are written."""
+"""The loop of `llmkit generate`: the texts of each row, as many at once as the engine takes, counted."""
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from llmkit.engine.completion import Completion, complete
-from llmkit.engine.decode import Engine
+from llmkit.engine.completion import Completion, complete_all
+from llmkit.engine.engine import Engine
+from llmkit.engine.request import Request
 from llmkit.engine.seeds import derive_seed
+from llmkit.formats.streams import would_wait
 from llmkit.progress import Progress
 from llmkit.workflows.generate_job import Job
 from llmkit.workflows.generate_output import Output
@@ -43,43 +45,70 @@ class Writing:
 
     def write(self, rows: Iterable[Row], total: int | None) -> None:
         """Write the texts of all rows; progress is in rows, of `total` where that is known."""
+        source = self._job.files.jsonl
+        texts = _Texts(rows, lambda: source is not None and not self._engine.is_idle and would_wait(source))
+        begin, done, drawn = time.perf_counter(), 0.0, 0
+        opened = -1
         try:
-            for number, row in enumerate(rows):
-                samples = row.request.sampling.samples
-                for sample in range(samples):
-                    self._write(_seeded(row, sample), sample, number + sample / samples, 1 / samples, total)
+            pieces = complete_all(
+                self._engine, texts, self._job.tokenizer, ordered=not self._job.config.unordered
+            )
+            for piece in pieces:
+                row, sample = texts.pending[piece.index]
+                if piece.index > opened and not self._job.config.unordered:
+                    opened = piece.index
+                    self._output.begin(row)
+                self._output.write(piece.text)
+                drawn += 1
+                if piece.completion is not None:
+                    del texts.pending[piece.index]
+                    self._output.end(row, piece.completion, sample)
+                    done += 1 / row.request.sampling.samples
+                    self._count(row, piece.completion)
+                self.written.seconds = time.perf_counter() - begin
+                self._progress.update(done, total, **{"tok/s": f"{drawn / self.written.seconds:,.0f}"})
         except BaseException:
             self._output.abandon()
             raise
 
-    def _write(self, row: Row, sample: int, done: float, share: float, total: int | None) -> None:
-        """One text, which is `share` of a row and comes after `done` rows."""
-        begin = time.perf_counter()
-        room = row.request.room(self._job.model)
-        count = 0
-
-        def on_text(piece: str) -> None:
-            nonlocal count
-            count += 1
-            self._output.write(piece)
-            speed = f"{count / (time.perf_counter() - begin):,.0f}"
-            self._progress.update(done + share * count / room, total, **{"tok/s": speed})
-
-        self._output.begin(row)
-        completion = complete(self._engine, row.request, self._job.tokenizer, on_text)
-        self._output.end(row, completion, sample)
-        self._count(row, completion, time.perf_counter() - begin)
-
-    def _count(self, row: Row, completion: Completion, seconds: float) -> None:
+    def _count(self, row: Row, completion: Completion) -> None:
         written, sampling = self.written, row.request.sampling
         written.texts += 1
         written.prompt_tokens += len(row.request.prompt)
         written.completion_tokens += len(completion.drawn)
-        written.seconds += seconds
         if self._pattern is not None and not self._pattern.search(completion.text or ""):
             written.unmet += 1
         if completion.finish == "length" and len(completion.drawn) < sampling.max_tokens:
             written.cut_by_context += 1
+
+
+class _Texts:
+    """The requests of all texts, a row's samples one after the other; and which row each one is of."""
+
+    def __init__(self, rows: Iterable[Row], must_not_wait: Callable[[], bool]) -> None:
+        """
+        Args:
+            rows: read one by one.
+            must_not_wait: whether the next row would keep texts waiting that are at work.
+        """
+        self.pending: dict[int, tuple[Row, int]] = {}
+        """Row and sample of the texts that are not complete."""
+        self._rows = iter(rows)
+        self._must_not_wait = must_not_wait
+
+    def __iter__(self) -> Iterator[Request | None]:
+        index = 0
+        while True:
+            while self._must_not_wait():
+                yield None
+            row = next(self._rows, None)
+            if row is None:
+                return
+            for sample in range(row.request.sampling.samples):
+                seeded = _seeded(row, sample)
+                self.pending[index] = seeded, sample
+                yield seeded.request
+                index += 1
 
 
 def _seeded(row: Row, sample: int) -> Row:

@@ -67,11 +67,16 @@ def test_rows_from_stdin_are_rows_from_a_file(llmkit_run: Run, gen: list[object]
     [
         (["--seed", "1"], True), (["--temperature", "0.1"], True), (["--top-k", "1"], True),
         (["--top-p", "0.01"], True), (["--min-p", "1"], True), (["--repetition-penalty", "50"], True),
-        (["--presence-penalty", "100"], True), (["--frequency-penalty", "100"], True),
+        (["--typical-p", "0.01"], True), (["--logit-bias", "70=100"], True), (["--regex", "[0-9]{9}"], True),
+        (["--choice", "a", "--choice", "b"], True), (["--json-schema", '{"type": "null"}'], True),
+        (["--explain-step"], True), (["--presence-penalty", "100"], True),
+        (["--frequency-penalty", "100"], True),
         (["--greedy"], True), (["--max-tokens", "5"], True), (["--samples", "2"], True), (["--n", "2"], True),
         (["--echo"], True), (["--chat"], True), (["--chat", "--system", "x"], True), (["--json"], True),
         (["--dtype", "bfloat16"], True), (["--stop", ";"], False), (["--device", "cpu"], False),
-        (["--threads", "2"], False), (["--unbuffered"], False), (["--require", "(?s)."], False),
+        (["--rope-scaling", "yarn:4"], True), (["--rope-scaling", "none"], False),
+        (["--threads", "2"], False), (["--unbuffered"], False), (["--batch", "2"], False),
+        (["--require", "(?s)."], False),
     ],
 )  # fmt: skip
 def test_every_flag_that_bears_on_the_text_changes_it_and_no_other_does(
@@ -81,6 +86,23 @@ def test_every_flag_that_bears_on_the_text_changes_it_and_no_other_does(
     done = llmkit_run(*gen, "--max-tokens", "16", "the License the", *flags)
     assert done.status == 0, done.err
     assert (done.out != plain.out) == changes
+
+
+def test_unordered_rows_come_as_they_are_complete_and_batch_says_how_many_are_at_work(
+    llmkit_run: Run, gen: list[object]
+) -> None:
+    rows = b"".join(b'{"id": %d, "prompt": "a", "max_tokens": %d}\n' % (n, 12 - 3 * n) for n in range(4))
+
+    def ids(*flags: str) -> list[int]:
+        done = llmkit_run(*gen, "--jsonl", "-", *flags, stdin=rows)
+        return [json.loads(line)["id"] for line in done.out.splitlines()]
+
+    assert ids() == ids("--batch", "2") == ids("--unordered", "--batch", "1") == [0, 1, 2, 3]
+    assert ids("--unordered") == [3, 2, 1, 0]
+    assert ids("--unordered", "--batch", "2") == [1, 0, 2, 3]
+    plan = json.loads(llmkit_run(*gen, "a", "-n", "--json", "--samples", "50", "--batch", "40").out)
+    assert plan["texts_at_once"] == 40
+    assert llmkit_run(*gen, "a", "--unordered").status == 2
 
 
 def test_greedy_is_temperature_0_and_a_stop_string_ends_the_text(llmkit_run: Run, gen: list[object]) -> None:
@@ -104,6 +126,37 @@ def test_special_tokens_in_a_prompt_are_text_unless_allowed(llmkit_run: Run, gen
 def test_logprobs_come_with_json(llmkit_run: Run, gen: list[object]) -> None:
     record = json.loads(llmkit_run(*gen, "a", "--json", "--logprobs", "3").out)
     assert [len(one["top"]) for one in record["logprobs"]] == [3] * 6
+    assert all(one["entropy_bits"] > 0 and one["rank"] >= 1 for one in record["logprobs"])
+
+
+def test_a_text_is_held_to_a_schema_of_a_file_and_rows_have_rules_of_their_own(
+    llmkit_run: Run, gen: list[object], tmp_path: Path
+) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "array", "items": {"enum": ["é", 1]}, "minItems": 1, "maxItems": 2}')
+    held = [*gen, "--max-tokens", "40", "--json-schema", schema, "--seed", "3"]
+    found = json.loads(llmkit_run(*held, "a").text)
+    assert 1 <= len(found) <= 2 and set(found) <= {"é", 1}
+    rows = (
+        b'{"prompt": "a"}\n{"prompt": "a", "choice": ["x y"]}\n{"prompt": "a", "json_schema": {"const": 7}}\n'
+    )
+    lines = llmkit_run(*held, "--jsonl", "-", stdin=rows).text.splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [one["finish_reason"] for one in records] == ["stop"] * 3
+    assert set(json.loads(records[0]["completion"])) <= {"é", 1}
+    assert [one["completion"] for one in records[1:]] == ["x y", "7"]
+
+
+def test_a_step_is_explained_as_a_table_or_as_json(llmkit_run: Run, gen: list[object]) -> None:
+    line = [*gen, "the License", "--explain-step", "--top-k", "3", "--seed", "4"]
+    told = json.loads(llmkit_run(*line, "--json").out)
+    first = json.loads(
+        llmkit_run(*gen, "the License", "--top-k", "3", "--seed", "4", "--json", "--logprobs", "1").out
+    )
+    assert told["drawn_id"] == first["logprobs"][0]["id"]
+    assert [stage["step"] for stage in told["stages"]] == ["model", "temperature", "top_k"]
+    text = llmkit_run(*line).text
+    assert f"drawn: {told['drawn_id']} {told['drawn_text']!r} (by chance, seed 4)" in text
 
 
 @pytest.mark.parametrize(
@@ -115,6 +168,12 @@ def test_logprobs_come_with_json(llmkit_run: Run, gen: list[object]) -> None:
         (["a", "--top-p", "0"], 2, "top_p must be above 0"),
         (["a", "--logprobs", "2"], 2, "--logprobs does nothing in plain text"),
         (["a", "--require", "("], 2, "no regular expression"),
+        (["a", "--regex", "("], 2, "regex: unclosed group"),
+        (["a", "--regex", "a", "--choice", "b"], 2, "--regex and --choice exclude each other"),
+        (["a", "--json-schema", "nowhere"], 4, "--json-schema nowhere: no such file"),
+        (["a", "--logit-bias", "600=1"], 2, "logit_bias: token id 600"),
+        (["a", "--explain-step", "--echo"], 2, "--explain-step and --echo exclude"),
+        (["--jsonl", "-", "--explain-step"], 2, "--explain-step and --jsonl exclude"),
         (["a", "--device", "abacus"], 2, "no such device"),
         (["a", "--max-tokens", "many"], 2, "'many' is not a number"),
         (["license " * 100], 2, "leaves no room in the model's context of 64"),
@@ -242,3 +301,15 @@ def test_on_a_terminal_each_piece_is_shown_at_once(long_model: Path) -> None:
     running.communicate(timeout=60)
     os.close(ours)
     assert running.returncode == 143
+
+
+def test_a_sender_who_waits_for_each_answer_gets_it(gen: list[object]) -> None:
+    command = [sys.executable, "-m", "llmkit", *map(str, gen), "--jsonl", "-", "--unbuffered"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for number in range(3):
+            process.stdin.write(json.dumps({"id": number, "prompt": "a"}).encode() + b"\n")
+            answer = json.loads(process.stdout.readline())
+            assert answer["id"] == number and answer["usage"]["completion_tokens"] == 6
+        process.stdin.close()
+        assert process.wait(60) == 0

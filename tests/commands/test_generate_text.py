@@ -20,6 +20,7 @@ PLAN = GeneratePlan(
     memory_available_bytes=8 << 30,
     rows=1,
     prompt_tokens=5,
+    texts_at_once=1,
     sampling=asdict(SamplingConfig()),
     out=None,
     notes=(),

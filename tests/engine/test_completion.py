@@ -1,15 +1,17 @@
 """Texts as they are written: pieces that add up, stop strings that never show, characters that are whole."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
-from llmkit.engine.completion import Completion, complete
+from llmkit.engine.completion import Completion, Piece, complete, complete_all
 from llmkit.engine.config import SamplingConfig
-from llmkit.engine.decode import Engine
+from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.request import Request
-from llmkit.errors import MissingError
+from llmkit.engine.text import Text
+from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.model.load import load_model
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.load import load_tokenizer
@@ -28,8 +30,11 @@ def _write(
     model: Transformer, tokenizer: Tokenizer | None, pieces: list[str] | None = None, **settings: object
 ) -> Completion:
     sampling = SamplingConfig(**({"temperature": 0.0, "max_tokens": 50} | settings))  # type: ignore[arg-type]
-    on_text = pieces.append if pieces is not None else lambda text: None
-    return complete(Engine(model), Request(PROMPT, sampling), tokenizer, on_text)
+    *found, last = complete_all(Engine(model), [Request(PROMPT, sampling)], tokenizer)
+    assert last.completion is not None and all(one.completion is None for one in found)
+    if pieces is not None:
+        pieces += [one.text for one in (*found, last)]
+    return last.completion
 
 
 def test_the_pieces_are_the_text_and_the_text_is_what_the_ids_decode_to(
@@ -94,7 +99,10 @@ def test_a_character_cut_off_by_the_end_becomes_one_mark_and_is_never_half_writt
     def draw(length: int) -> tuple[list[str], Completion]:
         pieces: list[str] = []
         request = Request((third,), SamplingConfig(temperature=0.0, max_tokens=length))
-        return pieces, complete(engine, request, tokenizer, pieces.append)
+        for piece in complete_all(engine, [request], tokenizer):
+            pieces.append(piece.text)
+        assert piece.completion is not None
+        return pieces, piece.completion
 
     _always(engine, model, following)
     pieces, whole = draw(5)
@@ -104,8 +112,6 @@ def test_a_character_cut_off_by_the_end_becomes_one_mark_and_is_never_half_writt
 
 def _always(engine: Engine, model: Transformer, following: dict[int, int]) -> None:
     """Make a model write certain ids after one another, through its embedding and its head alone."""
-    import torch
-
     with torch.no_grad():
         for layer in model.model.layers:
             layer.self_attn.o_proj.weight.zero_()
@@ -132,3 +138,121 @@ def test_the_end_token_leaves_no_mark_even_where_the_text_goes_on(shared_data: P
     sampling = SamplingConfig(max_tokens=500, seed=5, ignore_eos=True, temperature=0.0)
     whole = complete(Engine(model), Request((1, 2, 1), sampling), tokenizer)
     assert whole.text == tokenizer.decode([token.id for token in whole.drawn], skip_special=True)
+
+
+def _requests(count: int, **settings: object) -> list[Request]:
+    """Texts of 2, 9, 16, 4, ... tokens."""
+    sampling = {"temperature": 1.0, "ignore_eos": True} | settings
+    return [
+        Request(PROMPT[: 1 + n % 5], SamplingConfig(**sampling, seed=n, max_tokens=2 + 7 * n % 19))  # type: ignore[arg-type]
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_many_texts_at_once_are_each_what_they_are_alone(
+    ordered: bool, stories: Transformer, spell: Tokenizer
+) -> None:
+    requests = _requests(12)
+    alone = [complete(Engine(stories), request, spell) for request in requests]
+    engine = Engine(stories, EngineConfig(positions=500, max_texts=5))
+    pieces: dict[int, list[Piece]] = {}
+    order, ends = [], []
+    for piece in complete_all(engine, iter(requests), spell, ordered=ordered):
+        pieces.setdefault(piece.index, []).append(piece)
+        order.append(piece.index)
+        if piece.completion is not None:
+            ends.append(piece.index)
+    for index, expected in enumerate(alone):
+        assert pieces[index][-1].completion == expected
+        assert "".join(piece.text for piece in pieces[index]) == expected.text
+    assert sorted(ends) == list(range(12))
+    assert (order == sorted(order)) == ordered == (ends == sorted(ends))
+    assert engine.is_idle and engine.pool.num_free == engine.pool.num_blocks
+
+
+def test_requests_are_read_as_there_is_room_for_them(stories: Transformer, spell: Tokenizer) -> None:
+    read: list[int] = []
+
+    def reading() -> Iterator[Request]:
+        for number, request in enumerate(_requests(9)):
+            read.append(number)
+            yield request
+
+    pieces = complete_all(Engine(stories, EngineConfig(max_texts=3)), reading(), spell)
+    next(pieces)
+    assert read == [0, 1, 2]
+    assert sum(piece.completion is not None for piece in pieces) == 9
+    assert read == list(range(9))
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("fault", ["request", "reading", "scores"])
+def test_what_is_wrong_with_the_fifth_comes_after_the_four_before_it(
+    fault: str, ordered: bool, stories: Transformer, spell: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = _requests(9)
+    if fault == "request":
+        requests[4] = Request((), SamplingConfig())
+    if fault == "scores":
+        hidden = stories.hidden
+
+        def spoilt(ids: torch.Tensor, **rest: object) -> torch.Tensor:
+            found = hidden(ids, **rest)  # type: ignore[arg-type]
+            found[ids == 500] = torch.nan
+            return found
+
+        monkeypatch.setattr(stories, "hidden", spoilt)
+        requests = [  # greedy, for no other text to come upon that token
+            Request((500,) if n == 4 else PROMPT, SamplingConfig(temperature=0.0, max_tokens=3 * n + 3))
+            for n in range(9)
+        ]
+
+    def reading() -> Iterator[Request]:
+        for number, request in enumerate(requests):
+            if fault == "reading" and number == 4:
+                raise OSError("the pipe broke")
+            yield request
+
+    kind = {"request": UsageError, "reading": OSError, "scores": DataError}[fault]
+    engine = Engine(stories, EngineConfig(positions=500, max_texts=6))
+    ended = []
+    with pytest.raises(kind):
+        for piece in complete_all(engine, reading(), spell, ordered=ordered):
+            if piece.completion is not None:
+                ended.append(piece.index)
+    assert sorted(ended) == [0, 1, 2, 3]
+    assert engine.is_idle and engine.pool.num_free == engine.pool.num_blocks
+
+
+def test_who_stops_listening_leaves_an_idle_engine(stories: Transformer, spell: Tokenizer) -> None:
+    engine = Engine(stories, EngineConfig(positions=500, max_texts=4))
+    pieces = complete_all(engine, _requests(9), spell)
+    next(pieces)
+    assert not engine.is_idle
+    pieces.close()  # type: ignore[attr-defined]
+    assert engine.is_idle and engine.pool.num_free == engine.pool.num_blocks
+
+
+@pytest.mark.parametrize("stop", ["Lily", "e g", " play"])
+def test_a_stop_string_among_right_guesses_ends_the_text_before_it(
+    stop: str, stories: Transformer, spell: Tokenizer
+) -> None:
+    free = _write(stories, spell)
+    ids = [token.id for token in free.drawn]
+
+    class Known:
+        def propose(self, text: Text, most: int) -> list[int]:
+            return ids[text.drawn :][: min(most, 12)]
+
+        def learn(self, text: Text, proposed: int, right: int) -> None:
+            assert proposed
+
+        def forget(self, text: Text) -> None:
+            pass
+
+    plain = _write(stories, spell, stop=(stop,))
+    engine = Engine(stories, proposer=Known())
+    sampling = SamplingConfig(temperature=0.0, max_tokens=50, stop=(stop,))
+    assert complete(engine, Request(PROMPT, sampling), spell) == plain
+    assert engine.counts.accepted_drafts > 0 and engine.is_idle

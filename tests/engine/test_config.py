@@ -16,7 +16,7 @@ from llmkit.errors import ConfigError, UsageError
         *(("presence_penalty", float("nan")), ("frequency_penalty", -1e7), ("temperature", -0.1)),
         *(("temperature", float("nan")), ("top_k", -1), ("top_p", 0.0), ("top_p", 1.1), ("min_p", -0.1)),
         *(("min_p", 1.5), ("stop", ("",)), ("seed", -1), ("seed", 1 << 63), ("samples", 0)),
-        *(("logprobs", -1), ("logprobs", 1001)),
+        *(("logprobs", -1), ("logprobs", 1001), ("typical_p", 0.0), ("typical_p", 1.1), ("choice", ("",))),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name_with_a_flag(name: str, value: Any) -> None:
@@ -24,8 +24,28 @@ def test_a_value_out_of_range_is_refused_by_name_with_a_flag(name: str, value: A
         SamplingConfig(**{name: value})
     flag, example = caught.value.hint.split(" ", 1)
     assert flag == f"--{name.replace('_', '-')}"
-    kind = {"stop": lambda text: (text,), "logprobs": int, "top_p": float}.get(name, float)
+    kind = {
+        "stop": lambda text: (text,),
+        "choice": lambda text: (text,),
+        "logprobs": int,
+        "top_p": float,
+    }.get(name, float)
     SamplingConfig(**{name: int(kind(example)) if isinstance(value, int) else kind(example)})  # it helps
+
+
+def test_of_the_rules_for_a_text_there_is_one_at_most() -> None:
+    assert SamplingConfig().rule is None
+    assert SamplingConfig(json_schema="{}").rule == ("json_schema", "{}")
+    assert SamplingConfig(regex="").rule == ("regex", "")
+    assert SamplingConfig(choice=("a", "b")).rule == ("choice", ("a", "b"))
+    with pytest.raises(ConfigError, match="--regex and --choice exclude each other"):
+        SamplingConfig(regex="a", choice=("a",))
+
+
+@pytest.mark.parametrize("added", [float("nan"), float("inf"), 1e6])
+def test_a_bias_is_a_number(added: float) -> None:
+    with pytest.raises(ConfigError, match="logit_bias"):
+        SamplingConfig(logit_bias=((3, 1.0), (4, added)))
 
 
 @pytest.mark.parametrize(("temperature", "is_greedy"), [(0, True), (1e-6, True), (1e-4, False), (0.8, False)])
@@ -43,12 +63,19 @@ def test_generation_config_gives_defaults_under_their_names_in_transformers() ->
     from transformers import GenerationConfig
 
     written = GenerationConfig(
-        do_sample=True, temperature=0.6, top_k=40, top_p=0.95, min_p=0.05, repetition_penalty=1.1
+        do_sample=True,
+        temperature=0.6,
+        top_k=40,
+        top_p=0.95,
+        min_p=0.05,
+        repetition_penalty=1.1,
+        typical_p=0.9,
     )
     written.stop_strings = ["END"]
     found = model_defaults(written.to_dict(), "generation_config.json")
     assert found == {
         **{"temperature": 0.6, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "repetition_penalty": 1.1},
+        "typical_p": 0.9,
         "stop": ("END",),
     }
     assert set(found) <= {one.name for one in fields(SamplingConfig)}

@@ -4,7 +4,7 @@ import pytest
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Drawn, Request
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import ConfigError, DataError, UsageError
 from llmkit.model.config import ModelConfig
 
 CONFIG = ModelConfig(
@@ -45,5 +45,13 @@ def test_an_id_that_the_model_does_not_have_is_bad_data(wrong: int) -> None:
         _request(9, wrong).check(CONFIG)
 
 
+@pytest.mark.parametrize("wrong", [-1, 10])
+def test_a_bias_for_such_an_id_is_refused(wrong: int) -> None:
+    request = Request((1,), SamplingConfig(logit_bias=((9, 1.0), (wrong, 1.0))))
+    with pytest.raises(ConfigError, match=f"logit_bias: token id {wrong} .* vocabulary of 10"):
+        request.check(CONFIG)
+
+
 def test_only_a_token_that_stops_a_text_is_no_part_of_it() -> None:
     assert [Drawn(1, finish).is_text for finish in (None, "length", "stop")] == [True, True, False]
+    assert Drawn(1, "stop", completes=True).is_text  # the last token of a grammar belongs to the text

@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 
 from llmkit.engine.config import SamplingConfig
-from llmkit.engine.sampling import Sampler, keep_min_p, keep_top_k, keep_top_p, shape
+from llmkit.engine.sampling import (
+    Sampler,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    keep_typical_p,
+    shape,
+    shapes,
+    uncertainty,
+)
 from llmkit.errors import DataError
 
 
@@ -47,10 +56,40 @@ def test_min_p_is_transformers(p: float) -> None:
     assert torch.equal(_kept(keep_min_p(logits, p)), _kept(theirs))
 
 
+@pytest.mark.parametrize("p", [0.01, 0.2, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("spread", [0.3, 1.0, 5.0])
+def test_typical_p_is_transformers_also_of_what_top_k_left(p: float, spread: float) -> None:
+    from transformers import TypicalLogitsWarper
+
+    logits = _logits(7, spread=spread)
+    for left in (logits, keep_top_k(logits, 50)):
+        theirs = TypicalLogitsWarper(p)(None, left[None].double())[0]
+        assert torch.equal(_kept(keep_typical_p(left, p)), _kept(theirs))
+
+
 def test_a_step_that_is_off_changes_nothing() -> None:
     logits = _logits(3)
-    for same in (keep_top_k(logits, 0), keep_top_p(logits, 1.0), keep_min_p(logits, 0.0)):
+    off = (keep_top_k(logits, 0), keep_top_p(logits, 1.0), keep_min_p(logits, 0.0), keep_typical_p(logits, 1))
+    for same in off:
         assert torch.equal(same, logits)
+    assert [name for name, _ in shapes(logits, SamplingConfig())] == ["temperature"]
+
+
+def test_bias_is_added_before_penalties_which_come_before_the_rest() -> None:
+    config = SamplingConfig(temperature=0.5, logit_bias=((1, 3.0),), repetition_penalty=2.0, top_k=2)
+    steps = dict(Sampler(config, [1], 3).steps(torch.tensor([1.0, -1.0, 0.5])))
+    assert steps["bias"].tolist() == [1.0, 2.0, 0.5]
+    assert steps["penalties"].tolist() == [1.0, 1.0, 0.5]  # halved, and not doubled as -1 would be
+    assert steps["temperature"].tolist() == [0.0, 0.0, -1.0]
+    assert list(steps)[-1] == "top_k" and steps["top_k"].tolist() == [0.0, 0.0, -math.inf]
+
+
+def test_entropy_and_rank_are_those_of_the_models_own_distribution() -> None:
+    logits = torch.tensor([1.0, 3.0, 2.0, 2.0]).log()  # 1/8, 3/8, 2/8, 2/8
+    by_hand = 3 / 8 + 3 / 8 * math.log2(8 / 3) + 2 * 1 / 4 * 2
+    for token, rank in ((1, 1), (2, 2), (3, 2), (0, 4)):
+        assert uncertainty(logits, token) == (pytest.approx(by_hand, rel=1e-6), rank)
+    assert uncertainty(torch.tensor([0.0, -math.inf]), 1) == (0.0, 2)
 
 
 def test_tokens_as_good_as_the_last_one_kept_are_kept() -> None:
@@ -67,6 +106,7 @@ def test_tokens_as_good_as_the_last_one_kept_are_kept() -> None:
         {"temperature": 1.3, "top_k": 30, "top_p": 0.9},
         {"temperature": 1.3, "top_k": 200, "top_p": 0.9, "min_p": 0.02},
         {"temperature": 0.7, "min_p": 0.1},
+        {"temperature": 1.3, "top_k": 200, "top_p": 0.95, "min_p": 0.01, "typical_p": 0.7},
     ],
 )
 def test_the_steps_together_are_what_transformers_generate_applies_in_its_order(

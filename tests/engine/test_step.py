@@ -1,14 +1,14 @@
-"""One position laid out flat beside the modules it was taken from, for every family and every switch."""
+"""One position laid out flat beside the modules it was taken from, and the models that cannot be."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from llmkit.engine.step import DecodeStep
+from llmkit.engine.step import FlatStep, is_flat
 from llmkit.model.cache import KVCache
-from llmkit.model.families import FAMILIES
 from llmkit.model.transformer import Transformer
 
 Make = Callable[..., Transformer]
@@ -29,20 +29,46 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "mistral": {"model_type": "mistral", "num_key_value_heads": 2, "hidden_act": "gelu_pytorch_tanh"},
     "qwen2": {"model_type": "qwen2", "attention_bias": True, "num_key_value_heads": 2},
-    "qwen3": {"model_type": "qwen3", "qk_norm": True, "num_key_value_heads": 2},
+    "qwen3": {"model_type": "qwen3", "qk_norm": "head", "num_key_value_heads": 2},
     "gpt2": {**GPT2, "hidden_act": "gelu_new"},
     "gpt2, sinusoids, tied": {**GPT2, "position": "sinusoidal", "tie_word_embeddings": True},
 }
 each_model = pytest.mark.parametrize("settings", MODELS.values(), ids=MODELS)
 
 
-def test_no_family_and_no_switch_is_left_out(make_model: Make) -> None:
-    seen = [{"model_type": "llama"} | settings for settings in MODELS.values()]
-    assert {one["model_type"] for one in seen} == set(FAMILIES)
-    for name in ("position", "norm", "qk_norm", "attention_bias", "output_bias", "mlp_bias", "gated_mlp"):
-        possible = {value for family in FAMILIES.values() for value in family.switches[name]}
-        tried = {getattr(make_model(**settings).config, name) for settings in MODELS.values()}
-        assert possible == tried
+OTHERS: dict[str, dict[str, Any]] = {
+    **{name: {name: value} for name, value in (("no_rope_layers", (1,)), ("attention_sinks", True))},
+    **{name: {name: 0.5} for name in ("embedding_scale", "residual_scale", "logit_scale", "attention_scale")},
+    **{name: {name: 9.0} for name in ("attn_logit_softcapping", "final_logit_softcapping")},
+    **{name: {name: True} for name in ("norm_plus_one", "rope_interleaved", "head_bias")},
+    **{"residual": {"residual": "parallel"}, "norm_placement": {"norm_placement": "after"}},
+    **{
+        "qk_norm": {"qk_norm": "projection"},
+        "rotary_dim": {"rotary_dim": 2},
+        "sliding_layers": {"sliding_layers": (0,)},
+    },
+    "rope_scaling": {
+        "rope_scaling": {"rope_type": "dynamic", "factor": 2.0, "original_max_position_embeddings": 8}
+    },
+}
+"""Parts that are not laid out flat."""
+
+
+def _memory(model: Transformer, positions: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    config = model.config
+    shape = (positions, config.num_key_value_heads, config.head_dim)
+    dtype = model.model.embed_tokens.weight.dtype
+    return [
+        (torch.full(shape, torch.nan, dtype=dtype), torch.full(shape, torch.nan, dtype=dtype))
+        for _ in range(3)
+    ]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_model_with_another_part_is_not_flat(name: str, make_model: Make) -> None:
+    config = make_model().config
+    assert is_flat(config)
+    assert not is_flat(SimpleNamespace(**{**vars(config), **OTHERS[name]}))  # type: ignore[arg-type]
 
 
 @each_model
@@ -51,33 +77,32 @@ def test_every_step_scores_what_one_pass_over_the_whole_text_scores(
     settings: dict[str, Any], make_model: Make
 ) -> None:
     model = make_model(**settings)
+    assert is_flat(model.config)
     ids = torch.randint(0, 40, (1, 40), generator=torch.Generator().manual_seed(1))
     expected = model(ids)[0]
     assert expected.std() > 0.1
-    cache = KVCache(model.config, 1, 40)
-    model.hidden(ids[:, :3], cache=cache)
-    step = DecodeStep(model, 40)
-    for place in range(3, 40):
-        scores = step(int(ids[0, place]), cache)
+    step, memory = FlatStep(model), _memory(model, 60)
+    for place in range(40):  # the text's positions begin at the memory's fifth
+        scores = step(int(ids[0, place]), place, 5, memory)
         torch.testing.assert_close(scores, expected[place], rtol=2e-4, atol=2e-4)
-    assert cache.length == 40
 
 
 @each_model
 @torch.inference_mode()
-def test_a_step_leaves_in_the_cache_what_the_modules_leave(
+def test_a_step_leaves_in_the_memory_what_the_modules_leave_in_their_cache(
     settings: dict[str, Any], make_model: Make
 ) -> None:
     model = make_model(**settings)
     ids = torch.tensor([[5, 9, 2, 31]])
-    flat, whole = KVCache(model.config, 1, 4), KVCache(model.config, 1, 4)
+    memory, whole = _memory(model, 9), KVCache(model.config, 1, 4)
     model.hidden(ids, cache=whole)
-    step = DecodeStep(model, 4)
-    for token in ids[0].tolist():
-        step(token, flat)
-    for ours, theirs in zip(flat.layers, whole.layers, strict=True):
-        torch.testing.assert_close(ours.keys, theirs.keys, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(ours.values, theirs.values, rtol=1e-4, atol=1e-4)
+    step = FlatStep(model)
+    for place, token in enumerate(ids[0].tolist()):
+        step(token, place, 2, memory)
+    for (keys, values), theirs in zip(memory, whole.layers, strict=True):
+        torch.testing.assert_close(keys[2:6].transpose(0, 1), theirs.keys[0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(values[2:6].transpose(0, 1), theirs.values[0], rtol=1e-4, atol=1e-4)
+        assert keys[:2].isnan().all() and keys[6:].isnan().all()
 
 
 @each_model
@@ -87,10 +112,9 @@ def test_in_bfloat16_a_step_is_as_near_to_float32_as_the_modules_are(
 ) -> None:
     model = make_model(**settings).to(torch.bfloat16)
     ids = torch.randint(0, 40, (1, 30), generator=torch.Generator().manual_seed(2))
-    caches = [KVCache(model.config, 1, 30, torch.bfloat16) for _ in range(2)]
-    step = DecodeStep(model, 30)
-    flat = torch.stack([step(token, caches[0]) for token in ids[0].tolist()])
-    modules = torch.cat([model(ids[:, place : place + 1], cache=caches[1])[0] for place in range(30)])
+    cache, memory, step = KVCache(model.config, 1, 30, torch.bfloat16), _memory(model, 30), FlatStep(model)
+    flat = torch.stack([step(token, place, 0, memory) for place, token in enumerate(ids[0].tolist())])
+    modules = torch.cat([model(ids[:, place : place + 1], cache=cache)[0] for place in range(30)])
     exact = model.float()(ids)[0]
     assert flat.dtype == torch.bfloat16
     assert (flat - exact).square().mean().sqrt() < 1.2 * (modules - exact).square().mean().sqrt()
@@ -98,13 +122,13 @@ def test_in_bfloat16_a_step_is_as_near_to_float32_as_the_modules_are(
 
 def test_steps_read_the_weights_as_they_are_now(make_model: Make) -> None:
     model = make_model()
-    step = DecodeStep(model, 4)
+    step = FlatStep(model)
     with torch.inference_mode():
-        before = step(1, KVCache(model.config, 1, 4))
+        before = step(1, 0, 0, _memory(model, 4))
     with torch.no_grad():
         model.lm_head.weight.mul_(2)
         model.model.layers[0].mlp.down_proj.weight.zero_()
     with torch.inference_mode():
-        after = step(1, KVCache(model.config, 1, 4))
+        after = step(1, 0, 0, _memory(model, 4))
         torch.testing.assert_close(after, model(torch.tensor([[1]]))[0, 0], rtol=1e-4, atol=1e-4)
     assert not torch.allclose(before, after)

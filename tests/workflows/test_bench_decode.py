@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.engine.step import DecodeStep
+from llmkit.engine.step import FlatStep
 from llmkit.errors import UsageError
 from llmkit.probe.config import BenchDecodeConfig
 from llmkit.workflows.bench_decode import build, cache_positions, check, streamed_bytes
@@ -20,32 +20,52 @@ def point_of(depth: int, tokens: int = 6) -> dict[str, Any]:
     return {"tokens": tokens, "depth": depth, "threads": 1, "dtype": "float32"}
 
 
-@pytest.mark.parametrize("depth", [0, 1, 9])
-def test_a_run_makes_one_step_a_token_and_no_prefill_but_the_first(
+@pytest.mark.parametrize("depth", [0, 1, 9, 14])
+def test_a_run_makes_one_flat_step_a_token_and_what_is_held_is_read_outside_its_time(
     tiny_model: Build, monkeypatch: pytest.MonkeyPatch, depth: int
 ) -> None:
     model = open_source(tiny_model(), None).load("float32", 0)
     (case,) = build(model, None, point_of(depth), BenchDecodeConfig())
-    steps, passes, held = 0, 0, []
-    step, hidden = DecodeStep.__call__, model.hidden
+    steps: list[int] = []
+    passes: list[int] = []
+    step, hidden = FlatStep.__call__, model.hidden
 
-    def counted_step(self: Any, token: int, cache: Any) -> Any:
-        nonlocal steps
-        steps += 1
-        held.append(cache.length)
-        return step(self, token, cache)
+    def counted_step(self: Any, token: int, at: int, first: int, memory: Any) -> Any:
+        steps.append(at)
+        return step(self, token, at, first, memory)
 
-    def counted_pass(*args: Any, **given: Any) -> Any:
-        nonlocal passes
-        passes += 1
-        return hidden(*args, **given)
+    def counted_pass(ids: Any, **given: Any) -> Any:
+        passes.append(ids.shape[1])
+        return hidden(ids, **given)
 
-    monkeypatch.setattr(DecodeStep, "__call__", counted_step)
+    monkeypatch.setattr(FlatStep, "__call__", counted_step)
     monkeypatch.setattr(model, "hidden", counted_pass)
-    first, second = case.run(), case.run()
-    assert first == second and len(first) == 6  # type: ignore[arg-type]
-    assert (steps, passes) == (12, 1)
-    assert held[6:] == list(range(max(1, depth), max(1, depth) + 6))
+    texts, held = [], max(1, depth)
+    for _ in range(3):
+        assert case.prepare is not None
+        case.prepare()
+        passes.clear()
+        steps.clear()
+        texts.append(case.run())
+        assert passes == [] and steps == list(range(held, held + 6))
+    assert texts[0] == texts[1] == texts[2] and len(texts[0]) == 6  # type: ignore[arg-type]
+
+
+def test_what_is_held_is_read_once_where_it_is_longer_than_the_text(
+    tiny_model: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = open_source(tiny_model(), None).load("float32", 0)
+    (case,) = build(model, None, point_of(14), BenchDecodeConfig())
+    passes: list[int] = []
+    hidden = model.hidden
+    monkeypatch.setattr(
+        model, "hidden", lambda ids, **given: passes.append(ids.shape[1]) or hidden(ids, **given)
+    )
+    for _ in range(3):
+        assert case.prepare is not None
+        case.prepare()
+        case.run()
+    assert passes == [14]
 
 
 @pytest.mark.parametrize("depth", [0, 9])
@@ -56,6 +76,8 @@ def test_llmkit_and_the_peer_write_the_same_text(tiny_model: Build, depth: int) 
     assert peer.prepare is not None and peer.work == ours.work
     for _ in range(2):
         peer.prepare()
+        assert ours.prepare is not None
+        ours.prepare()
         assert peer.run() == ours.run()
 
 
@@ -70,6 +92,13 @@ def test_a_step_reads_every_weight_but_the_rows_it_looks_up(tiny_model: Build) -
     table = learned.model.embed_positions
     assert table is not None
     assert streamed_bytes(learned) == sum(one.nbytes for one in learned.parameters()) - 64 * 128 * 4
+    sparse = open_source(None, "tiny-moe").load("float32", 0)
+    experts = sparse.config.experts
+    assert experts is not None
+    idle = experts.num_experts - experts.num_experts_per_tok  # of three matrices each
+    idle *= 3 * sparse.config.hidden_size * experts.intermediate_size * len(experts.layers)
+    table = 0 if sparse.config.tie_word_embeddings else sparse.model.embed_tokens.weight.nbytes
+    assert streamed_bytes(sparse) == sum(one.nbytes for one in sparse.parameters()) - table - 4 * idle
 
 
 def test_a_text_must_fit(tiny_model: Build) -> None:

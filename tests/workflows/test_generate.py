@@ -12,8 +12,10 @@ import pytest
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import DataError, GateFailed, MissingError
+from llmkit.workflows import generate_output
 from llmkit.workflows.generate import GenerateReport, generate_files, plan_generate
 from llmkit.workflows.generate_job import GenerateFiles
+from llmkit.workflows.generate_rows import Row
 
 GREEDY = {"temperature": 0.0, "max_tokens": 11}
 
@@ -189,7 +191,8 @@ def test_the_plan_says_what_it_takes_and_reads_no_weight(
     assert (plan.rows, plan.context, plan.dtype, plan.device) == (1, 32, "float32", "cpu")
     assert plan.parameters == 600 * 8 + 2 * (2 * 8 + 2 * 8 * 8 + 2 * 8 * 4 + 3 * 8 * 12) + 8
     assert plan.weight_bytes == 4 * plan.parameters
-    assert plan.kv_bytes == 2 * 2 * 4 * (prompt + 8 - 1) * 4  # K and V, layers, head_dim, places, bytes
+    assert plan.kv_bytes == 2 * 2 * 4 * 16 * 4  # K and V, layers, head_dim, a block, bytes
+    assert prompt + 8 - 1 <= 16 and plan.texts_at_once == 1
     assert plan.sampling["max_tokens"] == 8 and plan.out is None
 
 
@@ -197,6 +200,42 @@ def test_the_plan_counts_the_rows_of_a_file_and_knows_max_tokens_of_a_pipe(tiny:
     rows = tiny.folder / "rows.jsonl"
     rows.write_text('{"tokens": [1, 2, 3]}\n{"tokens": [1], "max_tokens": 20}\n')
     plan = _plan(tiny, jsonl=rows)
-    assert (plan.rows, plan.prompt_tokens, plan.kv_bytes) == (2, 3, 2 * 2 * 4 * 20 * 4)
+    assert (plan.rows, plan.prompt_tokens, plan.texts_at_once) == (2, 3, 2)
+    assert plan.kv_bytes == 2 * 2 * 4 * 32 * 4 * 2  # 1 + 20 - 1 places are two blocks, for each of two texts
     piped = _plan(tiny, jsonl=Path("-"))
-    assert (piped.rows, piped.prompt_tokens, piped.kv_bytes) == (None, None, 2 * 2 * 4 * 8 * 4)
+    assert (piped.rows, piped.prompt_tokens, piped.texts_at_once) == (None, None, 16)
+    assert piped.kv_bytes == 2 * 2 * 4 * 16 * 4 * 16
+
+
+def test_rows_written_at_once_come_out_in_order_and_each_as_if_alone(tiny: Bench) -> None:
+    rows = [{"id": n, "prompt": "the License"[: 1 + n % 9], "max_tokens": 3 + 5 * n % 17} for n in range(25)]
+    sampling = {"ignore_eos": True, "temperature": 1.0}
+    together = tiny.rows(*rows, sampling=sampling)
+    assert [one["id"] for one in together] == list(range(25))
+    assert tiny.rows(*rows, sampling=sampling, config={"batch": 1}) == together
+    unordered = tiny.rows(*rows, sampling=sampling, config={"unordered": True, "batch": 4})
+    assert [one["id"] for one in unordered] != list(range(25))
+    assert sorted(unordered, key=lambda one: one["id"]) == together
+
+
+@pytest.mark.parametrize("unordered", [False, True])
+def test_rows_before_a_bad_one_of_a_pipe_are_written(
+    tiny: Bench, monkeypatch: pytest.MonkeyPatch, unordered: bool
+) -> None:
+    pipe = tiny.folder / "pipe"
+    os.mkfifo(pipe)
+    lines = "".join(f'{{"id": {n}, "prompt": "a", "max_tokens": {9 - n}}}\n' for n in range(4))
+    writer = threading.Thread(target=pipe.write_text, args=(lines + "broken\n",))
+    writer.start()
+    written: list[int] = []
+    record = generate_output.result_record
+
+    def kept(row: Row, *rest: Any) -> Any:
+        written.append(int(bytes(row.record["id"])))
+        return record(row, *rest)
+
+    monkeypatch.setattr(generate_output, "result_record", kept)
+    with pytest.raises(DataError, match=":5: "):
+        tiny.run({"ignore_eos": True}, {"unordered": unordered}, jsonl=pipe)
+    writer.join()
+    assert written == ([3, 2, 1, 0] if unordered else [0, 1, 2, 3])

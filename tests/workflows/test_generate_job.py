@@ -72,6 +72,7 @@ def test_an_impossible_generation_config_is_named(folder: Path, content: dict[st
         ({"system": "x"}, "--system"),
         ({"skip_bad": True}, "--skip-bad"),
         ({"rejects": Path("r")}, "--rejects"),
+        ({"unordered": True}, "--unordered"),
         ({"sampling": {"logprobs": 2}}, "--logprobs"),
     ],
 )
@@ -149,3 +150,20 @@ def test_a_tokenizer_that_the_model_was_not_trained_with_is_refused(
     assert _open(folder, tokenizer=byte_level_dir).tokenizer is not None
     with pytest.raises(DataError, match=r"not the tokenizer that .* was trained with"):
         _open(folder, tokenizer=shared_data / "models" / "stories260K")
+
+
+def test_a_scaling_asked_for_is_in_the_model_and_lengthens_its_context(folder: Path) -> None:
+    assert _open(folder).rope_scaling is None
+    job = _open(folder, rope_scaling="yarn:4")
+    assert job.rope_scaling == job.model.rope_scaling
+    assert (job.model.rope_scaling or {})["original_max_position_embeddings"] == 32
+    assert job.model.max_position_embeddings == 128
+    assert _open(folder, rope_scaling="none").model == _open(folder).model
+
+
+def test_a_scaling_that_the_model_cannot_have_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="--rope-scaling yarn: no factor"):
+        _open(folder, rope_scaling="yarn")
+    lists = '{"rope_type": "longrope", "short_factor": [1, 1, 1], "long_factor": [1, 1, 1]}'
+    with pytest.raises(ConfigError, match=r"config.json: short_factor has 3 numbers"):
+        _open(folder, rope_scaling=lists)

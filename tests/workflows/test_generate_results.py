@@ -72,10 +72,11 @@ def test_logprobs_spell_each_token_and_give_the_bytes_of_part_of_a_character(tok
 
 
 def test_without_a_tokenizer_logprobs_have_ids_alone() -> None:
-    drawn = Drawn(4, "length", Scored(4, -0.5), (Scored(4, -0.5),))
+    drawn = Drawn(4, "length", Scored(4, -0.5), (Scored(4, -0.5),), entropy_bits=1.25, rank=1)
     row = _row(b'{"tokens": [1]}', text=None, logprobs=1)
     found = _record(row, Completion(None, (drawn,), "length"))["logprobs"]
-    assert found == [{"id": 4, "logprob": -0.5, "top": [{"id": 4, "logprob": -0.5}]}]
+    top = [{"id": 4, "logprob": -0.5}]
+    assert found == [{"id": 4, "logprob": -0.5, "entropy_bits": 1.25, "rank": 1, "top": top}]
 
 
 def test_a_probability_of_zero_is_null_and_never_a_number_json_lacks() -> None:

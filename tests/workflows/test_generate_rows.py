@@ -100,7 +100,7 @@ def test_a_row_sets_what_it_names_and_the_flags_the_rest(folder: Path) -> None:
     row = {
         **{"prompt": "a", "max_tokens": 3, "temperature": 0, "top_k": 5, "top_p": 0.5, "min_p": 0.1},
         **{"repetition_penalty": 1.5, "presence_penalty": 0.2, "frequency_penalty": 0.3, "stop": "x"},
-        **{"ignore_eos": True, "seed": 9, "samples": 2, "logprobs": 4},
+        **{"ignore_eos": True, "seed": 9, "samples": 2, "logprobs": 4, "typical_p": 0.7},
     }
     given, bare, null = _rows(
         folder,
@@ -113,6 +113,25 @@ def test_a_row_sets_what_it_names_and_the_flags_the_rest(folder: Path) -> None:
     assert {name: getattr(given.request.sampling, name) for name in expected} == expected
     assert bare.request.sampling.stop == ("y", "z") and bare.request.sampling.top_k == 8
     assert null.request.sampling.top_k == 8
+
+
+def test_a_row_has_a_bias_and_a_rule_of_its_own_in_place_of_the_flags(folder: Path) -> None:
+    pytest.importorskip("llguidance")
+    bare, chosen, schema, regex = _rows(
+        folder,
+        {"prompt": "a"},
+        {"prompt": "a", "choice": ["x", "y"], "logit_bias": {"5": -1, "7": 2.5}},
+        {"prompt": "a", "json_schema": {"type": "null"}},
+        {"tokens": [1], "regex": "b"},
+        sampling={"regex": "a", "logit_bias": ((3, 1.0),)},
+    )
+    assert bare.request.sampling.rule == ("regex", "a") and bare.request.sampling.logit_bias == ((3, 1.0),)
+    assert chosen.request.sampling.rule == ("choice", ("x", "y"))
+    assert chosen.request.sampling.logit_bias == ((5, -1.0), (7, 2.5))
+    assert schema.request.sampling.rule == ("json_schema", '{"type":"null"}')
+    assert regex.request.sampling.rule == ("regex", "b")
+    grammars = [row.request.grammar for row in (bare, chosen, schema, regex)]
+    assert None not in grammars and len(set(grammars)) == 4
 
 
 def test_a_rows_seed_is_its_own_whatever_stands_around_it(folder: Path) -> None:
@@ -147,6 +166,11 @@ def test_single_prompts_have_the_seed_that_was_given(folder: Path) -> None:
         ({"prompt": "a", "adapter": "x"}, "adapter"),
         ({"tokens": []}, "no token"),
         ({"tokens": [600]}, "token id 600"),
+        ({"prompt": "a", "logit_bias": {"600": 1}}, "token id 600"),
+        ({"prompt": "a", "logit_bias": {"a": 1}}, '"logit_bias": Expected `int`'),
+        ({"prompt": "a", "regex": "("}, "regex: unclosed group"),
+        ({"prompt": "a", "regex": "a", "choice": ["b"]}, "exclude each other"),
+        ({"prompt": "a", "json_schema": "{}"}, '"json_schema": Expected'),
         ({"tokens": [1] * 64}, "context of 64"),
         ({"messages": "a"}, '"messages": Expected `array`'),
         ("not json\n", "not a JSON object"),

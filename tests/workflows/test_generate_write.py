@@ -16,7 +16,7 @@ from llmkit.progress import SILENT
 from llmkit.workflows.generate_job import GenerateFiles, Job, open_job
 from llmkit.workflows.generate_model import place, start_engine
 from llmkit.workflows.generate_output import JsonOutput, TextOutput
-from llmkit.workflows.generate_rows import Row, read_prompt
+from llmkit.workflows.generate_rows import Extent, Row, read_prompt
 from llmkit.workflows.generate_write import Writing, Written
 
 
@@ -40,7 +40,9 @@ def job(tiny_model: Callable[..., Path], byte_level_dir: Path) -> Callable[..., 
 def _write(job: Job, rows: int = 1, progress: Any = SILENT) -> tuple[list[dict[str, Any]], Written]:
     stream = io.BytesIO()
     output = JsonOutput(stream, job.tokenizer, with_schema=False, flush=False)
-    writing = Writing(job, start_engine(job, place(job, 31)), output, progress)
+    texts = rows * job.sampling.samples
+    engine = start_engine(job, place(job, Extent(rows, 31, 31, texts)))
+    writing = Writing(job, engine, output, progress)
     writing.write([read_prompt(job)] * rows, rows)
     return [msgspec.json.decode(line) for line in stream.getvalue().splitlines()], writing.written
 
@@ -90,7 +92,8 @@ def test_progress_counts_rows_and_moves_with_each_token(job: Callable[..., Job])
             raise AssertionError(message)
 
     _write(job({"samples": 2}), rows=2, progress=Listener())
-    assert [done for done, _ in seen] == pytest.approx([(count + 1) / 8 for count in range(16)])
+    done = [count for count, _ in seen]
+    assert len(done) == 16 and sorted(done) == done and set(done) == {0, 0.5, 1, 1.5, 2}
     assert {total for _, total in seen} == {2}
 
 
@@ -108,7 +111,7 @@ def test_where_reading_rows_breaks_off_what_was_written_is_let_out(job: Callable
             flushed.append(self.getvalue())
 
     output = TextOutput(Stream(), echo=False, flush=False)
-    writing = Writing(opened, start_engine(opened, place(opened, 31)), output, SILENT)
+    writing = Writing(opened, start_engine(opened, place(opened, Extent(2, 31, 31, 1))), output, SILENT)
     with pytest.raises(KeyboardInterrupt):
         writing.write(rows(), None)
     assert writing.written.texts == 1 and flushed[-1].endswith(b"\n")

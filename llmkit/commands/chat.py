@@ -1,0 +1,156 @@
+"""llmkit chat: a conversation, by hand or line by line from a pipe."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+from llmkit.commands.base import Session
+from llmkit.commands.chat_text import describe_plan
+from llmkit.commands.sampling_flags import (
+    Choice,
+    Default,
+    Device,
+    DtypeName,
+    FrequencyPenalty,
+    Greedy,
+    JsonSchema,
+    LogitBias,
+    MaxTokens,
+    MinP,
+    PresencePenalty,
+    Regex,
+    RepetitionPenalty,
+    RopeScaling,
+    Stop,
+    Temperature,
+    Threads,
+    TopK,
+    TopP,
+    TypicalP,
+    sampling_fields,
+)
+from llmkit.commands.shared import DryRun, Force, Seed, print_report
+from llmkit.commands.values import parse_count
+from llmkit.engine.config import GenerateConfig
+from llmkit.formats.streams import STDIO, is_terminal
+
+
+def chat(
+    ctx: typer.Context,
+    turns: Annotated[
+        Path | None, Argument(metavar="FILE", help="Whose lines you say, one a turn; - is stdin.")
+    ] = None,
+    model: Annotated[Path, Option("--model", "-m", metavar="PATH", help="Model folder or GGUF file.")] = ...,  # type: ignore[assignment]
+    tokenizer: Annotated[
+        Path | None, Option("--tokenizer", "-t", metavar="PATH", help="If the model's folder has none.")
+    ] = None,
+    system: Annotated[
+        str | None, Option(metavar="TEXT", help="A system message, unless the transcript has one.")
+    ] = GenerateConfig.system,
+    context: Annotated[
+        int | None,
+        Option(
+            "--context",
+            "-c",
+            parser=parse_count,
+            metavar="N",
+            help="Tokens a conversation may take.",
+            show_default="the model's",
+        ),
+    ] = None,
+    transcript: Annotated[
+        Path | None, Option(metavar="FILE", help="Keep the conversation here, as jsonl with messages.")
+    ] = None,
+    resume: Annotated[
+        bool, Option("--resume", help="Go on with the transcript's last conversation.")
+    ] = False,
+    max_tokens: MaxTokens = Default.max_tokens,
+    greedy: Greedy = False,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    typical_p: TypicalP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    presence_penalty: PresencePenalty = Default.presence_penalty,
+    frequency_penalty: FrequencyPenalty = Default.frequency_penalty,
+    logit_bias: LogitBias = None,
+    json_schema: JsonSchema = None,
+    regex: Regex = None,
+    choice: Choice = None,
+    stop: Stop = None,
+    seed: Seed = Default.seed,
+    as_json: Annotated[bool, Option("--json", help="A JSON object for each reply.")] = False,
+    dtype: DtypeName = GenerateConfig.dtype,
+    rope_scaling: RopeScaling = GenerateConfig.rope_scaling,
+    device: Device = GenerateConfig.device,
+    threads: Threads = GenerateConfig.threads,
+    force: Force = False,
+    unbuffered: Annotated[
+        bool, Option("--unbuffered", help="Write each piece at once, as on a terminal.")
+    ] = GenerateConfig.unbuffered,
+    dry_run: DryRun = False,
+) -> None:
+    """Talk with a model, by hand or line by line from a pipe.
+
+    \b
+    Reads   what you type; or each line of FILE or of a pipe as a turn (empty
+            lines are passed over, a line that begins with / is data too)
+    Writes  each reply and a line feed, or with --json each as a record; with
+            --transcript {"messages": [...]}, one line a conversation
+
+    By hand, /help lists what else you can do, and Ctrl-C stops a reply. What
+    was said is computed once: the cache is kept from turn to turn. Where the
+    context is full the oldest turns are dropped, never the system message; the
+    transcript keeps them.
+
+    \b
+    Examples:
+      echo 'Hi' | llmkit chat -m run --max-tokens 20
+      printf 'Hi\\nWhy?\\n' | llmkit chat -m run --greedy --transcript talk.jsonl
+      echo 'And now?' | llmkit chat -m run --transcript talk.jsonl --resume --json
+    """
+    given = sampling_fields(
+        max_tokens=max_tokens, greedy=greedy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+        typical_p=typical_p, repetition_penalty=repetition_penalty, presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty, logit_bias=logit_bias, json_schema=json_schema, regex=regex,
+        choice=choice, stop=stop, seed=seed,
+    )  # fmt: skip
+    config = GenerateConfig(
+        sampling=given,
+        chat=True,
+        system=system,
+        dtype=dtype,
+        rope_scaling=rope_scaling,
+        device=device,
+        threads=threads,
+    )
+    if turns is None and (sys.stdin is None or not sys.stdin.isatty()):
+        turns = STDIO
+
+    from llmkit.workflows.chat_job import ChatFiles, open_chat, plan_chat
+
+    files = ChatFiles(
+        model=model, tokenizer=tokenizer, turns=turns, transcript=transcript, resume=resume, force=force
+    )
+    job = open_chat(files, config, context)
+    session: Session = ctx.obj
+    if dry_run:
+        print_report(plan_chat(job), as_json, describe_plan)
+        return
+
+    from llmkit.commands.chat_by_hand import chat_by_hand
+    from llmkit.commands.chat_pipe import chat_lines
+    from llmkit.workflows.chat import start_chat
+
+    talk = start_chat(job)
+    for note in job.job.notes:
+        session.console.note(note)
+    if turns is None:
+        chat_by_hand(talk, session.console, as_json=as_json)
+    else:
+        flush = unbuffered or is_terminal(None)
+        chat_lines(talk, turns, session.console, as_json=as_json, flush=flush)

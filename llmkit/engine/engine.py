@@ -1,0 +1,276 @@
+"""Writes texts with one model: any number at a time, each as if it were alone.
+
+One step is plan, run, commit: the scheduler chooses tokens, the model computes them, and what is drawn from
+its scores goes back into the texts. Nothing here knows of files, strings or clients.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from llmkit.engine.blocks import BlockPool, root_key
+from llmkit.engine.drafts import Proposer
+from llmkit.engine.request import Drawn, FinishReason, Request
+from llmkit.engine.runner import Runner
+from llmkit.engine.sampling import Sampler, score, uncertainty
+from llmkit.engine.scheduler import Scheduler, Work
+from llmkit.engine.store import KVStore, block_bytes
+from llmkit.engine.text import Text
+from llmkit.model.rope_scaling import ORIGINAL
+from llmkit.model.transformer import Transformer
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """How much an engine does at once, and with how much memory."""
+
+    positions: int = 0
+    """Positions that the cache holds, of all texts together, in whole blocks; 0: the model's context."""
+    block_tokens: int = 16
+    max_texts: int = 32
+    """Texts at work at once."""
+    pass_tokens: int = 512
+    """Tokens of a pass: enough to fill the machine, few enough that no text waits long for its next token."""
+    reuse: bool = True
+    """Whether what texts have in common is computed once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a step did for one text: a token, or an end without one."""
+
+    number: int
+    """Of the text."""
+    drawn: Drawn | None
+    error: Exception | None = None
+    """Why the text cannot go on; then it is over."""
+
+
+@dataclass
+class Counts:
+    """What an engine has done."""
+
+    passes: int = 0
+    computed_tokens: int = 0
+    cached_tokens: int = 0
+    """Of prompts, found in the cache."""
+    drawn_tokens: int = 0
+    proposed_drafts: int = 0
+    accepted_drafts: int = 0
+    restarts: int = 0
+
+
+class Engine:
+    """The owner of a model's texts and memory. Not for several threads."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        config: EngineConfig = EngineConfig(),
+        *,
+        stop_ids: Iterable[int] = (),
+        proposer: Proposer | None = None,
+    ) -> None:
+        """
+        Args:
+            model: in evaluation mode.
+            config: sizes.
+            stop_ids: ids that end a text, beside those that the model's config names.
+            proposer: guesses at tokens ahead; they change the speed and never the text.
+        """
+        self.counts = Counts()
+        self.max_texts = config.max_texts
+        self._model = model
+        self._stop_ids = frozenset((*model.config.eos_token_ids, *stop_ids))
+        self._proposer = proposer
+        scaling = model.config.rope_scaling or {}
+        self._original = int(scaling.get(ORIGINAL) or 0)
+        self._length_matters = scaling["rope_type"] if _depends_on_length(model) else None
+        num_blocks = -(-(config.positions or model.config.max_position_embeddings) // config.block_tokens)
+        weight = model.model.embed_tokens.weight
+        self._store = KVStore(model.config, num_blocks, config.block_tokens, weight.dtype, weight.device)
+        self.pool = BlockPool(num_blocks)
+        self._scheduler = Scheduler(
+            self.pool,
+            config.block_tokens,
+            max_texts=config.max_texts,
+            pass_tokens=config.pass_tokens,
+            reuse=config.reuse and self._length_matters is None,
+            whole=self._length_matters == "dynamic",
+        )
+        self._runner = Runner(model, self._store)
+        self._texts: dict[int, Text] = {}
+        self._count = 0
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory that keys and values may take."""
+        return self._store.nbytes
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no text."""
+        return not self._texts
+
+    def submit(self, request: Request) -> int:
+        """Take in a request; its number names its text in events.
+
+        Raises:
+            UsageError, DataError: see `Request.check`.
+            ResourceError: it could come to need more memory than there is.
+        """
+        config = self._model.config
+        request.check(config)
+        ends = frozenset() if request.sampling.ignore_eos else self._stop_ids | request.stop_ids
+        matcher = None if request.grammar is None else request.grammar.start(ends)
+        text = Text(
+            number=self._count,
+            request=request,
+            sampler=Sampler(request.sampling, request.prompt, config.vocab_size, matcher),
+            room=request.room(config),
+            tokens=list(request.prompt),
+            root=root_key(request.key),
+        )
+        self._scheduler.submit(text)
+        self._texts[text.number] = text
+        self._count += 1
+        return text.number
+
+    def abort(self, number: int) -> None:
+        """Give up a text; its memory is free at once. Nothing happens if it is over."""
+        text = self._texts.pop(number, None)
+        if text is not None:
+            self._end(text)
+
+    def step(self) -> list[Event]:
+        """Draw the next token of each text that is so far; several of one text where drafts were right."""
+        works = self._scheduler.plan()
+        if not works:
+            return []
+        events: list[Event] = []
+        try:
+            scores = self._runner.run(works)
+        except Exception as error:  # such as memory that a pass needs for itself: the others go on
+            return [self._fail(work, error) for work in works]
+        self._count_pass(works)
+        for work, rows in zip(works, scores, strict=True):
+            if rows is None:
+                self._scheduler.commit(work, work.start + work.count)
+                continue
+            try:
+                for event in self._draw(work, rows):
+                    events.append(event)  # one by one: what came before an error stays
+            except Exception as error:
+                events.append(self._fail(work, error))
+        return events
+
+    def run(self, request: Request) -> Iterator[Drawn]:
+        """The tokens of one text as they are drawn; the last one says why it is the last.
+
+        Raises:
+            UsageError, DataError, ResourceError: see `submit`; also scores that are not numbers.
+        """
+        number = self.submit(request)
+        try:
+            while number in self._texts:
+                for event in self.step():
+                    if event.number != number:
+                        continue
+                    if event.error is not None:
+                        raise event.error
+                    assert event.drawn is not None
+                    yield event.drawn
+        finally:
+            self.abort(number)
+
+    def _fail(self, work: Work, error: Exception) -> Event:
+        self.abort(work.text.number)
+        return Event(work.text.number, None, error)
+
+    def _draw(self, work: Work, rows: torch.Tensor) -> Iterator[Event]:
+        """Tokens after the last known one: the drafts that are what is drawn anyway, and one more."""
+        text, sampling = work.text, work.text.request.sampling
+        drafts = text.drafts[: work.num_drafts]
+        text.drafts = []
+        known = len(text.tokens)
+        for place in range(len(drafts) + 1):
+            token = text.sampler.draw(rows[place])
+            text.tokens.append(token)
+            finish = self._finish(text, token)
+            if finish != "stop" and text.sampler.is_complete:
+                drawn = Drawn(token, finish := "stop", completes=True)
+            else:
+                drawn = Drawn(token, finish)
+            if sampling.logprobs is not None:
+                drawn = _scored(drawn, rows[place], sampling.logprobs)
+            yield Event(text.number, drawn)
+            if finish is not None or place == len(drafts) or token != drafts[place]:
+                break
+        right = place
+        self._scheduler.commit(work, known + right)
+        self.counts.drawn_tokens += right + 1
+        self.counts.accepted_drafts += right
+        if self._proposer is not None and drafts:
+            self._proposer.learn(text, len(drafts), right)
+        if finish is not None:
+            del self._texts[text.number]
+            self._end(text)
+        else:
+            self._prepare(text)
+
+    def _finish(self, text: Text, token: int) -> FinishReason | None:
+        sampling = text.request.sampling
+        if not sampling.ignore_eos and token in self._stop_ids | text.request.stop_ids:
+            return "stop"
+        return None if text.drawn < text.room else "length"
+
+    def _prepare(self, text: Text) -> None:
+        """For the next pass: start over where the rotation of all positions changes, or guess ahead."""
+        most = text.room - text.drawn - 1
+        if self._length_matters is not None:
+            beyond = len(text.tokens) - self._original
+            if self._length_matters == "longrope" and beyond == 1:
+                self._scheduler.restart(text)  # as in transformers: another list of factors from here on
+                return
+            if beyond <= 0:
+                most = min(most, -beyond)  # no pass goes over the border
+            elif self._length_matters == "dynamic":
+                most = 0  # each position beyond turns by the length of the text when it was read
+        if self._proposer is not None:
+            text.drafts = self._proposer.propose(text, most)
+
+    def _end(self, text: Text) -> None:
+        self._scheduler.finish(text)
+        if self._proposer is not None:
+            self._proposer.forget(text)
+
+    def _count_pass(self, works: list[Work]) -> None:
+        counts = self.counts
+        counts.passes += 1
+        counts.computed_tokens += sum(work.count for work in works)
+        counts.proposed_drafts += sum(work.num_drafts for work in works)
+        counts.cached_tokens += sum(
+            work.text.from_cache
+            for work in works
+            if work.start == work.text.from_cache and not work.text.drawn and not work.text.restarts
+        )
+        counts.restarts = self._scheduler.restarts
+
+
+def _scored(drawn: Drawn, row: torch.Tensor, count: int) -> Drawn:
+    """A token with what the model thinks of it, and of `count` others."""
+    token, top = score(row, drawn.id, count)
+    entropy, rank = uncertainty(row, drawn.id)
+    return replace(drawn, score=token, top=top, entropy_bits=entropy, rank=rank)
+
+
+def positions_within(nbytes: int, model: Transformer, block_tokens: int = EngineConfig.block_tokens) -> int:
+    """Positions that a cache of so many bytes holds."""
+    dtype = model.model.embed_tokens.weight.dtype
+    return nbytes // block_bytes(model.config, block_tokens, dtype) * block_tokens
+
+
+def _depends_on_length(model: Transformer) -> bool:
+    """Keys of a position are then not the same in every text that begins alike."""
+    return model.model.rope is not None and model.model.rope.depends_on_length

@@ -1,0 +1,108 @@
+"""One turn of the decode loop, made visible: the candidates for the next token before and after each step.
+
+Shapes: V vocab_size.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.sampling import Sampler
+
+STEPS = ("bias", "penalties", "grammar", "temperature", "top_k", "top_p", "min_p", "typical_p")
+"""In the order in which they apply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A token that can still be drawn."""
+
+    id: int
+    score: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What can be drawn after one step; before it, what the stage ahead of it says."""
+
+    step: str
+    """model: nothing has been done to the model's scores; else one of STEPS."""
+    setting: Any
+    """What the step was asked to do."""
+    left: int
+    """Tokens that can be drawn."""
+    entropy_bits: float
+    candidates: tuple[Candidate, ...]
+    """Of the tokens shown those that are left, best first. The same tokens are shown at every stage."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The stages in their order, and the token that is drawn after the last."""
+
+    stages: tuple[Stage, ...]
+    token: int
+
+
+def explain(logits: Tensor, sampler: Sampler, config: SamplingConfig, count: int) -> Explanation:
+    """Draw one token, and tell how.
+
+    Args:
+        logits: (V,) as the model scored them.
+        sampler: draws; the token counts as drawn.
+        config: the sampler's settings.
+        count: tokens to show: so many of the best to the model, so many of those that remain, and the one
+            that is drawn.
+
+    Raises:
+        DataError: see `Sampler.draw`.
+    """
+    scores = {"model": logits, **dict(sampler.steps(logits))}
+    token = sampler.draw(logits)
+    last = list(scores.values())[-1]
+    shown = torch.tensor(sorted({*_best(logits, count), *_best(last, count), token}))
+    stages = [
+        _stage(step, None if step == "model" else _setting(step, config), now, shown)
+        for step, now in scores.items()
+    ]
+    return Explanation(tuple(stages), token)
+
+
+def _stage(step: str, setting: Any, logits: Tensor, shown: Tensor) -> Stage:
+    probabilities = logits.double().softmax(0)
+    candidates = [
+        Candidate(token, float(logits[token]), float(probabilities[token]))
+        for token in shown.tolist()
+        if logits[token] > -math.inf
+    ]
+    return Stage(
+        step=step,
+        setting=setting,
+        left=int((logits > -math.inf).sum()),
+        entropy_bits=float(torch.special.entr(probabilities).sum()) / math.log(2),
+        candidates=tuple(sorted(candidates, key=lambda one: (-one.score, one.id))),
+    )
+
+
+def _best(logits: Tensor, count: int) -> list[int]:
+    best = logits.topk(min(count, len(logits)))
+    return best.indices[best.values > -math.inf].tolist()
+
+
+def _setting(step: str, config: SamplingConfig) -> Any:
+    match step:
+        case "bias":
+            return dict(config.logit_bias)
+        case "penalties":
+            names = ("repetition_penalty", "presence_penalty", "frequency_penalty")
+            return {name.removesuffix("_penalty"): getattr(config, name) for name in names}
+        case "grammar":
+            assert config.rule is not None
+            return config.rule[0]
+        case _:
+            return getattr(config, step)

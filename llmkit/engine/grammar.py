@@ -1,0 +1,237 @@
+"""What a text must be: valid under a JSON schema, matched by a regular expression, or one of several texts.
+
+A grammar says before each token which ones can come next; all others are ruled out before anything is drawn.
+The parsing is llguidance's: derivatives of regular expressions under an Earley parser, over the bytes of the
+vocabulary. It is imported when the first grammar is compiled. No torch.
+Shapes: V vocab_size of the model.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.errors import ConfigError, DataError, MissingError
+from llmkit.tokens.stream import joins_plainly
+from llmkit.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+_BLANKS = r"( |\n{1,2}[ \t]{0,20})"
+"""What may stand between the parts of JSON, as in llama.cpp: no model can fill its text with blanks."""
+_MOST_KEPT = 256
+"""Compiled grammars that are kept; of more than these the oldest is forgotten."""
+
+
+class Grammars:
+    """Compiles grammars for one model's vocabulary, each once."""
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int) -> None:
+        """
+        Args:
+            tokenizer: the model's.
+            vocab_size: scores of the model for each token; its ids that the tokenizer does not have are never
+                drawn.
+        """
+        self._tokenizer = tokenizer
+        self._vocab_size = vocab_size
+        self._vocabulary: LLTokenizer | None = None
+        self._known: dict[tuple[str, str | tuple[str, ...]], Grammar] = {}
+
+    def compile(self, sampling: SamplingConfig) -> "Grammar | None":
+        """The grammar that a request asks for; None where it asks for none.
+
+        Raises:
+            ConfigError: the schema or the expression is wrong, or asks for what is not supported.
+            DataError: texts of this tokenizer are not their tokens put end to end.
+            MissingError: llguidance is not installed.
+        """
+        rule = sampling.rule
+        if rule is None:
+            return None
+        if rule not in self._known:
+            if len(self._known) >= _MOST_KEPT:
+                self._known.pop(next(iter(self._known)))
+            self._known[rule] = self._compile(*rule)
+        return self._known[rule]
+
+    def _compile(self, kind: str, rule: str | tuple[str, ...]) -> "Grammar":
+        try:
+            from llguidance import LLMatcher
+        except ImportError:
+            raise MissingError(
+                f"{kind} needs the package llguidance", hint="pip install 'llmkit[grammar]'"
+            ) from None
+        if self._vocabulary is None:
+            self._vocabulary = _vocabulary(self._tokenizer, self._vocab_size)
+        if kind == "json_schema":
+            assert isinstance(rule, str)
+            source = LLMatcher.grammar_from_json_schema(
+                _parsed(rule), overrides={"whitespace_pattern": _BLANKS}
+            )
+        else:
+            source = LLMatcher.grammar_from_regex(rule if isinstance(rule, str) else _one_of(rule))
+        matcher = LLMatcher(self._vocabulary, source, log_level=0)
+        if matcher.is_error():
+            raise ConfigError(
+                f"{kind}: {_reason(matcher.get_error())}",
+                hint="see https://github.com/guidance-ai/llguidance/tree/main/docs for what is supported",
+            )
+        return Grammar(matcher, self._vocab_size)
+
+
+class Grammar:
+    """One grammar, compiled; any number of texts at once are written by it."""
+
+    def __init__(self, matcher: "LLMatcher", vocab_size: int) -> None:
+        self._matcher = matcher
+        self._vocab_size = vocab_size
+
+    def start(self, ends: Iterable[int] = ()) -> "Matcher":
+        """A text that has no token yet.
+
+        Args:
+            ends: tokens that may end it, where it could end and could go on.
+        """
+        return Matcher(self._matcher.deep_copy(), self._vocab_size, ends)
+
+
+class Matcher:
+    """Where in its grammar one text is."""
+
+    def __init__(self, matcher: "LLMatcher", vocab_size: int, ends: Iterable[int]) -> None:
+        self._matcher = matcher
+        self._vocab_size = vocab_size
+        self._ends = frozenset(ends)
+        self._allowed: NDArray[np.bool_] | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the text can only end here: no token can come after it."""
+        return self._matcher.is_accepting() and (self._matcher.is_stopped() or not self._next().any())
+
+    def allowed(self) -> NDArray[np.bool_]:
+        """(V,) True at the tokens that can come next. Not to be written to.
+
+        Raises:
+            DataError: there is none, though the text is not complete.
+        """
+        mask = self._next()
+        if self._ends and self._matcher.is_accepting():
+            mask = mask.copy()
+            mask[list(self._ends)] = True
+        if not mask.any():
+            reason = _reason(self._matcher.get_error()) or "no token of the vocabulary does"
+            raise DataError(
+                f"nothing goes on as the grammar asks: {reason}",
+                hint="a grammar of characters that the model can write, or a simpler one",
+            )
+        return mask
+
+    def consume(self, token: int) -> None:
+        """The text goes on with this token, which was allowed."""
+        self._allowed = None
+        if token not in self._ends:
+            self._matcher.consume_token(token)
+
+    def _next(self) -> NDArray[np.bool_]:
+        if self._allowed is None:
+            self._allowed = np.zeros(self._vocab_size, np.bool_)
+            if not self._matcher.is_stopped():
+                bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+                ones = np.unpackbits(bits, count=self._vocab_size, bitorder="little")
+                self._allowed = ones.view(np.bool_)
+        return self._allowed
+
+
+class _Wrapper:
+    """A vocabulary as llguidance takes it, with an end token of its own behind the model's ids."""
+
+    is_tokenizer_wrapper = True
+    bos_token_id = None
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int) -> None:
+        special = {
+            index for index, token in tokenizer.backend.get_added_tokens_decoder().items() if token.special
+        }
+        self._tokenizer = tokenizer
+        self.tokens = [
+            tokenizer.token_bytes(one) if one < tokenizer.vocab_size else b"" for one in range(vocab_size)
+        ]
+        self.tokens.append(b"<|end of the grammar|>")
+        self.eos_token_id = vocab_size
+        self.special_token_ids = [*sorted(one for one in special if one < vocab_size), vocab_size]
+        self._ids = {
+            token: one for one, token in enumerate(self.tokens[:vocab_size]) if token and one not in special
+        }
+        self._longest = max(map(len, self._ids), default=1)
+
+    def __call__(self, text: str | bytes) -> Sequence[int]:
+        """How the model would have read a text that can only go on like this."""
+        content = text.encode() if isinstance(text, str) else text
+        text = content.decode(errors="replace")
+        before, ids = self._tokenizer.encode("\n"), self._tokenizer.encode("\n" + text)
+        after = ids[len(before) :]
+        known = ids[: len(before)] == before and all(one < self.eos_token_id for one in after)
+        if known and b"".join(self.tokens[one] for one in after) == content:
+            return after
+        return self._greedy(content)  # a vocabulary without line feeds, or with other rules at a text's start
+
+    def _greedy(self, content: bytes) -> list[int]:
+        ids: list[int] = []
+        place = 0
+        while place < len(content):
+            for length in range(min(self._longest, len(content) - place), 0, -1):
+                token = self._ids.get(content[place : place + length])
+                if token is not None:
+                    ids.append(token)
+                    place += length
+                    break
+            else:
+                return ids
+        return ids
+
+    _encode_string = __call__
+
+
+def _vocabulary(tokenizer: Tokenizer, vocab_size: int) -> "LLTokenizer":
+    from llguidance import LLTokenizer
+
+    if not joins_plainly(tokenizer.backend.decoder):
+        raise DataError(
+            "the tokenizer's tokens, put end to end, are not the text: no grammar can be held to",
+            hint="use a model with a byte-level or a SentencePiece tokenizer",
+        )
+    return LLTokenizer(_Wrapper(tokenizer, vocab_size))  # type: ignore[arg-type]
+
+
+def _parsed(schema: str) -> str:
+    try:
+        content = json.loads(schema)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"json_schema: not JSON: {error}",
+            hint='--json-schema \'{"type": "object"}\', or the name of a file',
+        ) from None
+    if not isinstance(content, dict | bool):
+        raise ConfigError(
+            f"json_schema: a schema is an object (found {type(content).__name__})",
+            hint='--json-schema \'{"type": "array"}\'',
+        )
+    return json.dumps(content)
+
+
+def _one_of(choices: Iterable[str]) -> str:
+    """Several texts as one regular expression: every character by its number, so that none has a meaning."""
+    return "|".join("".join(rf"\x{{{ord(one):x}}}" for one in choice) for choice in choices)
+
+
+def _reason(error: str) -> str:
+    """The line of a parser's message that says what is wrong."""
+    lines = [line for line in error.splitlines() if line.strip()]
+    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (told or lines or [""])[0].strip()

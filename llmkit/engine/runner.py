@@ -1,0 +1,75 @@
+"""One pass of the model over the tokens that the scheduler planned.
+
+Shapes: R rows of scores, V vocab_size.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from llmkit.engine.scheduler import Work
+from llmkit.engine.step import FlatStep, is_flat
+from llmkit.engine.store import KVStore, PagedCache, PagedSpan
+from llmkit.model.transformer import Transformer
+
+
+class Runner:
+    """Holds the model and the memory of its keys and values."""
+
+    def __init__(self, model: Transformer, store: KVStore) -> None:
+        self._model = model
+        self._store = store
+        self._flat = FlatStep(model) if is_flat(model.config) else None
+
+    @torch.inference_mode()
+    def run(self, works: Sequence[Work]) -> list[Tensor | None]:
+        """Compute what is planned.
+
+        Returns:
+            For each text whose every token is computed now the scores (R, V) after its last known token and
+            after each draft, float32 on the CPU; None for the others.
+        """
+        spans = _spans(works)
+        if self._flat is not None and len(works) == 1 and works[0].count == 1 and works[0].completes:
+            rows = self._store.rows(spans[0])
+            if isinstance(rows, slice):
+                work = works[0]
+                scores = self._flat(work.text.tokens[work.start], work.start, rows.start, self._store.layers)
+                return [_on_cpu(scores)[None]]
+        device = self._store.layers[0][0].device
+        ids = torch.tensor([[one for work in works for one in _ids(work)]], device=device)
+        hidden = self._model.hidden(ids, cache=PagedCache(self._store, spans))[0]
+        wanted = [
+            range(span.first + span.count - 1 - work.num_drafts, span.first + span.count)
+            if work.completes
+            else range(0)
+            for work, span in zip(works, spans, strict=True)
+        ]
+        rows_of_all = [row for rows in wanted for row in rows]
+        if not rows_of_all:
+            return [None] * len(works)
+        scores = _on_cpu(self._model.logits(hidden[rows_of_all]))
+        parts = iter(scores.split([len(rows) for rows in wanted]))
+        return [part if len(part) else None for part in parts]
+
+
+def _ids(work: Work) -> list[int]:
+    """The tokens of a text that go through the model: known ones, then drafts."""
+    known = work.text.tokens[work.start : work.start + work.count - work.num_drafts]
+    return known + work.text.drafts[: work.num_drafts]
+
+
+def _spans(works: Sequence[Work]) -> list[PagedSpan]:
+    spans = []
+    first = 0
+    for work in works:
+        table = tuple(block.index for block in work.text.table)
+        spans.append(PagedSpan(work.start, work.count, len(work.text.tokens), first, table))
+        first += work.count
+    return spans
+
+
+def _on_cpu(scores: Tensor) -> Tensor:
+    """Scores where and as they are drawn from."""
+    return scores.float().cpu()

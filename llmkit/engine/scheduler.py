@@ -1,0 +1,241 @@
+"""Which texts go through the model in the next pass, and with how many tokens.
+
+One rule: each text's computed positions chase its tokens, as far as memory and the size of a pass allow.
+Texts at work come first, the oldest first; then new ones. Where memory runs out, the youngest text at work
+gives back all of its own and waits to start again: the oldest always has its way, so that every text ends.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from llmkit.engine.blocks import BlockPool, Key, chain_key
+from llmkit.engine.text import Text
+from llmkit.errors import ResourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Tokens of one text for a pass."""
+
+    text: Text
+    start: int
+    """Positions computed before."""
+    count: int
+    """Tokens to compute, drafts included."""
+    num_drafts: int
+    """The last of them."""
+
+    @property
+    def completes(self) -> bool:
+        """Whether every token is computed after the pass, so that the next can be drawn."""
+        return self.start + self.count == len(self.text.tokens) + self.num_drafts
+
+
+class Scheduler:
+    """Holds every text, and the memory."""
+
+    def __init__(
+        self,
+        pool: BlockPool,
+        block_tokens: int,
+        *,
+        max_texts: int,
+        pass_tokens: int,
+        reuse: bool = True,
+        whole: bool = False,
+    ) -> None:
+        """
+        Args:
+            pool: the memory.
+            block_tokens: positions of a block.
+            max_texts: at work at once.
+            pass_tokens: most tokens of a pass; at least max_texts, so that each can have one.
+            reuse: whether texts share what they have in common.
+            whole: whether a text has all the memory that it may come to need from its beginning, and never
+                starts again: for models in which it would not be the same text then.
+        """
+        self.pool = pool
+        self.waiting: list[Text] = []
+        self.working: list[Text] = []
+        self.restarts = 0
+        """How often a text lost its memory to an older one."""
+        self._block_tokens = block_tokens
+        self._max_texts = max_texts
+        self._pass_tokens = max(pass_tokens, max_texts)
+        self._reuse = reuse
+        self._whole = whole
+        self._served: dict[str, int] = defaultdict(int)
+
+    def submit(self, text: Text) -> None:
+        """Take in a text.
+
+        Raises:
+            ResourceError: it could come to need more memory than there is.
+        """
+        if self._blocks(text.most_positions) > self.pool.num_blocks:
+            raise ResourceError(
+                f"the text may come to {text.most_positions:,} positions, and the cache has "
+                f"{self.pool.num_blocks * self._block_tokens:,}",
+                hint="fewer --max-tokens, or more memory for the cache",
+            )
+        self._join(text.request.key)
+        self.waiting.append(text)
+
+    def finish(self, text: Text) -> None:
+        """A text is complete or given up: its memory is free at once."""
+        for texts in (self.working, self.waiting):
+            if text in texts:
+                texts.remove(text)
+        self.pool.give_back(text.table)
+        text.forget()
+
+    def restart(self, text: Text) -> None:
+        """A text must be computed again from its first token."""
+        self.pool.give_back(text.table)
+        text.forget()
+
+    def plan(self) -> list[Work]:
+        """The next pass; empty only where there is no text."""
+        works: list[Work] = []
+        left = self._pass_tokens
+        preempted = False
+        for text in sorted(self.working, key=_rank):
+            if text not in self.working:
+                continue  # it gave back its memory to an older one
+            work = self._fit(text, left)
+            while work.count and not self._hold(text, text.computed + work.count):
+                preempted = True
+                youngest = max(self.working, key=_rank)
+                self._preempt(youngest)
+                if youngest is text:
+                    work = Work(text, 0, 0, 0)
+            if work.count:
+                works.append(work)
+                left -= work.count
+        if not preempted:
+            works += self._begin(left)
+        for work in works:
+            self._served[work.text.request.key] += work.count
+        return works
+
+    def commit(self, work: Work, computed: int) -> None:
+        """A pass is over.
+
+        Args:
+            work: what was in it.
+            computed: positions of the text that are in memory and stay: without drafts that were refused.
+        """
+        text, size = work.text, self._block_tokens
+        text.computed = computed
+        if self._reuse:
+            for number in range(work.start // size, computed // size):
+                self.pool.remember(text.table[number], self._key(text, number))
+
+    def _fit(self, text: Text, left: int) -> Work:
+        """As many of a text's tokens as the pass has room for; drafts only behind all others."""
+        known = len(text.tokens) - text.computed
+        drafts = max(0, min(len(text.drafts), left - known))
+        return Work(text, text.computed, min(known, left) + drafts, drafts)
+
+    def _begin(self, left: int) -> list[Work]:
+        """Work of waiting texts, as many as there is room for."""
+        works: list[Work] = []
+        if not left or len(self.working) >= self._max_texts:
+            return works
+        for text in sorted(self.waiting, key=self._turn):
+            if not left or len(self.working) >= self._max_texts:
+                break
+            self._find(text)
+            if self._is_coming(text):
+                self.restart(text)
+                continue
+            if not self._admit(text):
+                self.restart(text)
+                break
+            works.append(self._fit(text, left))
+            self._hold(text, text.computed + works[-1].count)
+            left -= works[-1].count
+        return works
+
+    def _turn(self, text: Text) -> tuple[int, int, int]:
+        return text.request.priority, self._served[text.request.key], text.number
+
+    def _join(self, key: str) -> None:
+        """Whoever had no text here is served as far as the least served of the others: no credit grows."""
+        others = {text.request.key for text in (*self.waiting, *self.working)}
+        if not others:
+            self._served.clear()
+        elif key not in others:
+            self._served[key] = max(self._served[key], min(self._served[other] for other in others))
+
+    def _find(self, text: Text) -> None:
+        """Give a text what the cache has of it, but for its last token, which is computed always."""
+        if self._reuse:
+            for number in range((len(text.tokens) - 1) // self._block_tokens):
+                block = self.pool.find(self._key(text, number))
+                if block is None:
+                    break
+                text.table.append(block)
+        text.computed = len(text.table) * self._block_tokens
+
+    def _is_coming(self, text: Text) -> bool:
+        """Whether a text at work computes the block that this one needs next: waiting for it is cheaper."""
+        size, number = self._block_tokens, len(text.table)
+        if not self._reuse or (number + 1) * size >= len(text.tokens):
+            return False
+        return any(
+            other.computed < (number + 1) * size <= len(other.tokens)
+            and self._key(other, number) == self._key(text, number)
+            for other in self.working
+        )
+
+    def _admit(self, text: Text) -> bool:
+        """Put a text to work, if its tokens have room in memory beside what those at work need next."""
+        missing = self._blocks(text.most_positions if self._whole else len(text.tokens)) - len(text.table)
+        if missing + sum(map(self._owed, self.working)) > self.pool.num_free:
+            return False
+        if self._whole:
+            self._hold(text, text.most_positions)
+        if not text.drawn and not text.restarts:
+            text.from_cache = text.computed
+        self.waiting.remove(text)
+        self.working.append(text)
+        return True
+
+    def _owed(self, text: Text) -> int:
+        """Blocks that a text at work is about to take: for all its tokens, and one to grow into."""
+        needed = min(self._blocks(len(text.tokens)) + 1, self._blocks(text.most_positions))
+        return max(0, needed - len(text.table))
+
+    def _hold(self, text: Text, positions: int) -> bool:
+        """Give a text the memory for so many positions; False where there is not enough."""
+        needed = self._blocks(positions) - len(text.table)
+        if needed > self.pool.num_free:
+            return False
+        for _ in range(needed):
+            block = self.pool.take(text.table[-1] if text.table else None)
+            assert block is not None
+            text.table.append(block)
+        return True
+
+    def _preempt(self, text: Text) -> None:
+        self.restart(text)
+        text.restarts += 1
+        self.restarts += 1
+        self.working.remove(text)
+        self.waiting.append(text)
+
+    def _blocks(self, positions: int) -> int:
+        return -(-positions // self._block_tokens)
+
+    def _key(self, text: Text, number: int) -> Key:
+        """Of one of the text's blocks, all of whose tokens are known."""
+        size = self._block_tokens
+        for missing in range(len(text.keys), number + 1):
+            parent = text.keys[-1] if text.keys else text.root
+            text.keys.append(chain_key(parent, text.tokens[missing * size : (missing + 1) * size]))
+        return text.keys[number]
+
+
+def _rank(text: Text) -> tuple[int, int]:
+    return text.request.priority, text.number

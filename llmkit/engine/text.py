@@ -1,0 +1,56 @@
+"""A text in the engine: what it has, what of it has been computed, and the memory that it holds."""
+
+from dataclasses import dataclass, field
+
+from llmkit.engine.blocks import Block, Key
+from llmkit.engine.request import Request
+from llmkit.engine.sampling import Sampler
+
+
+@dataclass(eq=False)
+class Text:
+    """One request as it is worked on.
+
+    Computed positions chase known tokens: a prompt read in parts, a beginning found in the cache, the next
+    token, drafts to be verified, and a text that lost its memory and starts again are all the same to the
+    scheduler.
+    """
+
+    number: int
+    """In order of arrival."""
+    request: Request
+    sampler: Sampler
+    room: int
+    """Tokens that may be drawn."""
+    tokens: list[int]
+    """The prompt, and what has been drawn."""
+    computed: int = 0
+    """Tokens whose keys and values are in memory."""
+    drafts: list[int] = field(default_factory=list)
+    """Guesses at the next tokens, to be verified in the next pass."""
+    table: list[Block] = field(default_factory=list)
+    """Its memory, first to last."""
+    keys: list[Key] = field(default_factory=list)
+    """Of the blocks that its tokens fill, as far as they were asked for."""
+    root: Key = b""
+    """What else its keys and values depend on."""
+    from_cache: int = 0
+    """Tokens of the prompt that were found in the cache."""
+    restarts: int = 0
+    """How often its memory was taken from it."""
+
+    @property
+    def drawn(self) -> int:
+        """Tokens drawn so far."""
+        return len(self.tokens) - len(self.request.prompt)
+
+    @property
+    def most_positions(self) -> int:
+        """Positions that it may come to hold: the last token drawn is not read."""
+        return len(self.request.prompt) + self.room - 1
+
+    def forget(self) -> None:
+        """Nothing of it is in memory any more."""
+        self.computed = 0
+        self.drafts = []
+        self.table = []

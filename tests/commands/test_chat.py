@@ -1,0 +1,296 @@
+"""llmkit chat on the command line: turns from a pipe, by hand on a terminal, its statuses and streams."""
+
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def model(tiny_model: Callable[..., Path], byte_level_dir: Path) -> Path:
+    folder = tiny_model(vocab_size=600, max_position_embeddings=128)
+    for file in byte_level_dir.iterdir():
+        shutil.copy(file, folder)
+    return folder
+
+
+@pytest.fixture
+def talk(model: Path) -> list[object]:
+    return ["chat", "-m", model, "--max-tokens", "6", "--stop", "\n"]
+
+
+def test_each_line_of_a_pipe_is_a_turn_and_each_reply_a_line(llmkit_run: Run, talk: list[object]) -> None:
+    done = llmkit_run(*talk, stdin=b"the License\n\n  \nthe Work\r\n/quit")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.count(b"\n") == 3
+    records = llmkit_run(*talk, "--json", stdin=b"the License\nthe Work\n/quit").text.splitlines()
+    found = [json.loads(line) for line in records]
+    assert [one["prompt"] for one in found] == ["the License", "the Work", "/quit"]  # no command from a pipe
+    assert "".join(one["completion"] + "\n" for one in found) == done.text
+    assert [one["turn"] for one in found] == [1, 2, 3] and found[0]["schema"] == "llmkit.chat/1"
+    assert all(
+        one["usage"]["total_tokens"] == one["usage"]["prompt_tokens"] + one["usage"]["completion_tokens"]
+        for one in found
+    )
+
+
+def test_a_file_is_a_pipe_and_nothing_at_all_is_nothing(
+    llmkit_run: Run, talk: list[object], tmp_path: Path
+) -> None:
+    file = tmp_path / "turns.txt"
+    file.write_text("the License\nthe Work\n")
+    named = llmkit_run(*talk, file)
+    assert named.out == llmkit_run(*talk, stdin=file.read_bytes()).out
+    assert named.out == llmkit_run(*talk, "-", stdin=file.read_bytes()).out
+    empty = llmkit_run(*talk)
+    assert (empty.status, empty.out, empty.err) == (0, b"", "")
+
+
+def test_a_transcript_is_food_for_finetuning_and_is_resumed(
+    llmkit_run: Run, talk: list[object], tmp_path: Path
+) -> None:
+    path = tmp_path / "t.jsonl"
+    keep = [*talk, "--transcript", path]
+    first = llmkit_run(*keep, "--system", "Be brief.", stdin=b"the License\n")
+    second = llmkit_run(*keep, "--resume", stdin=b"the Work\n")
+    (line,) = path.read_text().splitlines()
+    assert json.loads(line) == {
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "the License"},
+            {"role": "assistant", "content": first.text.removesuffix("\n")},
+            {"role": "user", "content": "the Work"},
+            {"role": "assistant", "content": second.text.removesuffix("\n")},
+        ]
+    }
+    whole = llmkit_run(*talk, "--system", "Be brief.", stdin=b"the License\nthe Work\n")
+    assert first.out + second.out == whole.out
+    assert llmkit_run(*keep, stdin=b"a").status == 2  # exists
+
+
+def test_a_full_context_is_said_on_stderr_and_quiet_is_quiet(llmkit_run: Run, talk: list[object]) -> None:
+    turns = b"the License and the Work\n" * 5
+    done = llmkit_run(*talk, "--context", "64", stdin=turns)
+    assert done.status == 0 and "the context is full: 1 turn dropped, the oldest" in done.err
+    assert llmkit_run(*talk, "--context", "64", "-q", stdin=turns).err == ""
+
+
+@pytest.mark.parametrize(
+    ("flags", "changes"),
+    [
+        (["--seed", "1"], True), (["--temperature", "0.1"], True), (["--top-k", "1"], True),
+        (["--top-p", "0.01"], True), (["--min-p", "1"], True), (["--typical-p", "0.01"], True),
+        (["--repetition-penalty", "50"], True), (["--presence-penalty", "100"], True),
+        (["--frequency-penalty", "100"], True), (["--logit-bias", "70=100"], True), (["--greedy"], True),
+        (["--max-tokens", "5"], True), (["--system", "x"], True), (["--dtype", "bfloat16"], True),
+        (["--rope-scaling", "yarn:4"], True), (["--regex", "[0-9]{9}"], True), (["--choice", "a"], True),
+        (["--json-schema", '{"type": "null"}'], True), (["--json"], True), (["--context", "40"], True),
+        (["--device", "cpu"], False), (["--threads", "1"], False), (["--unbuffered"], False),
+    ],
+)  # fmt: skip
+def test_every_flag_that_bears_on_the_replies_changes_them_and_no_other_does(
+    llmkit_run: Run, model: Path, flags: list[str], changes: bool
+) -> None:
+    line = ["chat", "-m", model, "--max-tokens", "16"]
+    turns = b"the License the\nthe Work\n"
+    plain, done = llmkit_run(*line, stdin=turns), llmkit_run(*line, *flags, stdin=turns)
+    assert plain.status == done.status == 0, done.err
+    assert (done.out != plain.out) == changes
+
+
+@pytest.mark.parametrize(
+    ("flags", "stdin", "status", "problem"),
+    [
+        (["--resume"], b"a", 2, "--resume does nothing"),
+        (["--greedy", "--temperature", "1"], b"a", 2, "exclude each other"),
+        (["--context", "1M"], b"a", 2, "a context of 128"),
+        (["--logit-bias", "x"], b"a", 2, "not of the form ID=X"),
+        (["nowhere"], b"", 4, "nowhere: no such file"),
+        ([], b"a\ncaf\xe9\n", 3, "stdin:2: not UTF-8"),
+        ([], b"license " * 200, 2, "the message alone takes"),
+    ],
+)
+def test_wrong_use_has_its_status_and_two_lines(
+    llmkit_run: Run, talk: list[object], flags: list[str], stdin: bytes, status: int, problem: str
+) -> None:
+    done = llmkit_run(*talk, *flags, stdin=stdin)
+    assert done.status == status and problem in done.err, done.err
+    assert len(done.err.splitlines()) == 2
+
+
+def test_what_was_said_before_an_error_is_in_the_transcript(
+    llmkit_run: Run, talk: list[object], tmp_path: Path
+) -> None:
+    path = tmp_path / "t.jsonl"
+    assert llmkit_run(*talk, "--transcript", path, stdin=b"the License\n\xff\n").status == 3
+    assert len(json.loads(path.read_text())["messages"]) == 2
+
+
+def test_the_plan_is_a_table_or_json_and_nothing_is_written(
+    llmkit_run: Run, talk: list[object], tmp_path: Path
+) -> None:
+    path = tmp_path / "t.jsonl"
+    plan = json.loads(llmkit_run(*talk, "-n", "--json", "--transcript", path).out)
+    assert plan["schema"] == "llmkit.chat-plan/1" and plan["context"] == 128
+    assert "context     128 tokens\n" in llmkit_run(*talk, "-n", "--transcript", path).text
+    assert not path.exists()
+
+
+class Hand:
+    """Somebody at a terminal."""
+
+    def __init__(self, line: list[str], **streams: Any) -> None:
+        self.ours, theirs = pty.openpty()
+        self.seen = ""
+        self.running = subprocess.Popen(
+            line,
+            stdin=theirs,
+            stdout=streams.get("stdout", theirs),
+            stderr=theirs,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "TERM": "dumb"},
+        )
+        os.close(theirs)
+
+    def type(self, text: str) -> None:
+        os.write(self.ours, text.encode())
+
+    def until(self, text: str) -> str:
+        """What is shown up to `text`, since the last time."""
+        deadline = time.monotonic() + 120
+        while text not in self.seen:
+            assert time.monotonic() < deadline, self.seen
+            if select.select([self.ours], [], [], 1)[0]:
+                try:
+                    self.seen += os.read(self.ours, 4096).decode().replace("\r\n", "\n")
+                except OSError:  # the other side is closed
+                    assert text in self.seen, self.seen
+        shown, _, self.seen = self.seen.partition(text)
+        return shown
+
+    def interrupt(self) -> None:
+        os.killpg(self.running.pid, signal.SIGINT)
+
+    def ends(self) -> int:
+        return self.running.wait(timeout=60)
+
+
+@pytest.fixture
+def hand(
+    tiny_model: Callable[..., Path], byte_level_dir: Path, tmp_path: Path
+) -> Iterator[Callable[..., Hand]]:
+    folder = tiny_model("long", vocab_size=600, max_position_embeddings=100_000)
+    for file in byte_level_dir.iterdir():
+        shutil.copy(file, folder)
+    hands: list[Hand] = []
+
+    def start(*flags: str, **streams: Any) -> Hand:
+        llmkit = str(Path(sys.executable).parent / "llmkit")
+        hands.append(Hand([llmkit, "chat", "-m", str(folder), *flags], **streams))
+        return hands[-1]
+
+    yield start
+    for one in hands:
+        one.running.kill()
+        one.running.wait()
+        os.close(one.ours)
+
+
+def test_by_hand_there_are_commands_and_a_meter(hand: Callable[..., Hand], tmp_path: Path) -> None:
+    one = hand("--choice", "yes", "--choice", "no", "--transcript", str(tmp_path / "t.jsonl"))
+    one.until("[0 of 100,000] > ")
+    one.type("the License?\n")
+    first = one.until(" of 100,000] > ")
+    assert "yes\n" in first or "no\n" in first
+    file = tmp_path / "one.jsonl"
+    for line, shows in (
+        ("/help", "/regenerate"),
+        ("/stats", "conversation  1 turn"),
+        ("/regenerate", "["),
+        ("/system Be brief.", "the system message is set"),
+        (f"/save {file}", "written to"),
+        (f"/save {file}", "already exists"),
+        ("/reset", "a new conversation"),
+        (f"/load {file}", "goes on with 3 messages"),
+        ("/regenrate", "did you mean /regenerate?"),
+        ("/load", "needs the name of a file"),
+        ("//slash", "["),
+    ):
+        one.type(line + "\n")
+        assert shows in one.until("] > ") + "[", line
+    one.type("/quit\n")
+    assert one.ends() == 0
+    messages = json.loads((tmp_path / "t.jsonl").read_text().splitlines()[-1])["messages"]
+    assert [message["role"] for message in messages] == ["system", "user", "assistant", "user", "assistant"]
+    assert messages[3]["content"] == "/slash"
+    assert json.loads(file.read_text())["messages"] == messages[:3]
+
+
+def test_ctrl_c_stops_a_reply_and_the_session_goes_on_and_ctrl_d_ends_it(
+    hand: Callable[..., Hand], tmp_path: Path
+) -> None:
+    path = tmp_path / "t.jsonl"
+    one = hand("--max-tokens", "90000", "--logit-bias", "0=-1000", "--logit-bias", "2=-1000",
+               "--transcript", str(path))  # fmt: skip
+    one.until("] > ")
+    one.type("the License\n")
+    one.until("License\n")
+    one.until(" ")  # it writes
+    one.interrupt()
+    one.until("stopped\n")
+    one.until("] > ")
+    assert len(json.loads(path.read_text())["messages"]) == 2
+    one.interrupt()
+    one.until("Ctrl-D or /quit ends\n")
+    one.until("] > ")
+    one.type("\x04")
+    assert one.ends() == 0
+
+
+def test_the_prompt_is_not_in_what_is_piped_on(hand: Callable[..., Hand]) -> None:
+    read, write = os.pipe()
+    one = hand("--choice", "yes", stdout=write)
+    os.close(write)
+    one.until("[0 of 100,000] > ")
+    one.type("the License\n")
+    one.until("] > ")
+    one.type("/quit\n")
+    assert one.ends() == 0
+    with os.fdopen(read, "rb") as out:
+        assert out.read() == b"yes\n"
+
+
+def test_ctrl_c_in_a_pipe_ends_as_everywhere(
+    tiny_model: Callable[..., Path], byte_level_dir: Path, tmp_path: Path
+) -> None:
+    folder = tiny_model("long", vocab_size=600, max_position_embeddings=100_000)
+    for file in byte_level_dir.iterdir():
+        shutil.copy(file, folder)
+    words = ["--max-tokens", "90000", "--unbuffered", "--logit-bias", "0=-1000", "--logit-bias", "2=-1000"]
+    running = subprocess.Popen(
+        [str(Path(sys.executable).parent / "llmkit"), "chat", "-m", str(folder), *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert running.stdin is not None and running.stdout is not None
+    running.stdin.write(b"the License\n")
+    running.stdin.flush()
+    running.stdout.read(10)  # the reply begins while the pipe is open
+    os.killpg(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (130, b"llmkit: interrupted\n") and out.endswith(b"\n")
