@@ -12,7 +12,7 @@ from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
 from llmkit.estimate.config import EstimateConfig, Unknown
 
-Default = EstimateConfig
+Default = EstimateConfig()
 SHAPE_FLAGS = (
     *("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "hidden_size"),
     *("intermediate_size", "vocab_size", "tie_word_embeddings"),

@@ -4,8 +4,9 @@ Each imports what it needs when it is asked: the plain answer is to come in a qu
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from llmkit.commands.kv_estimate_text import estimates_text
 from llmkit.commands.shared import print_lines

@@ -4,7 +4,6 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from llmkit.commands.facts import Facts, facts_lines, plural, visible
-from llmkit.commands.kv_estimate_speed_text import speed_lines
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes
 from llmkit.estimate.dtypes import STORAGE, WITHOUT_SCALES
@@ -38,6 +37,8 @@ def _one(one: "KVEstimate", width: int) -> list[str]:
     for figure, (_, _, remark) in zip(figures.split("\n"), known, strict=True):
         lines += _hanging(f"  {figure}  ", remark, width)
     if one.speed is not None:
+        from llmkit.commands.kv_estimate_speed_text import speed_lines
+
         lines += ["", *speed_lines(one, width)]
     return lines
 

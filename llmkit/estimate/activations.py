@@ -11,10 +11,11 @@ Counted is what fused kernels keep: SiLU(gate) * up keeps gate, up and their pro
 operations keep SiLU(gate) as well.
 """
 
-from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from typing import get_args
+
+import msgspec
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.adapters import WRITES_HIDDEN
@@ -27,8 +28,7 @@ _INNER = ("q_b_proj", "kv_b_proj")
 """Matrices inside attention whose input is a norm's output, kept beside that norm's input."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ActivationSettings:
+class ActivationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a device sees of one micro-batch.
 
     Raises:

@@ -4,8 +4,9 @@
 """
 
 import math
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 Part = Literal["embeddings", "positions", "attention", "mlp", "experts", "router", "norms", "head"]
 PARTS: tuple[Part, ...] = (
@@ -13,8 +14,7 @@ PARTS: tuple[Part, ...] = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TensorSpec:
+class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A tensor of the model's files, or several alike."""
 
     name: str
@@ -42,8 +42,7 @@ class TensorSpec:
         return math.prod(self.shape) * self.copies
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LayerCache:
+class LayerCache(msgspec.Struct, frozen=True, kw_only=True):
     """What one layer keeps of a text, and how much of the text it reads for a token.
 
     full: keys and values of every token. sliding: of the last `window`. chunked: of the current chunk of
@@ -71,8 +70,7 @@ class LayerCache:
     """Numbers of a value that are mixed, per head: for FLOPs."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
+class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     """A decoder-only language model."""
 
     model_type: str

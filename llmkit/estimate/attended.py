@@ -1,6 +1,6 @@
 """Which keys queries look at: those of the cache that a layer reads, as far as it reaches."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture, LayerCache

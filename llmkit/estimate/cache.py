@@ -1,6 +1,6 @@
 """Bytes of the cache of any model, all its layers together; the longest text and largest batch that fit."""
 
-from dataclasses import dataclass
+import msgspec
 
 from llmkit.estimate.architecture import Architecture
 from llmkit.estimate.cache_layers import WINDOWED, grows, held_layers
@@ -8,8 +8,7 @@ from llmkit.estimate.cache_settings import CacheSettings, require_at_least
 from llmkit.estimate.fit import largest
 
 
-@dataclass(frozen=True, kw_only=True)
-class CacheBytes:
+class CacheBytes(msgspec.Struct, frozen=True, kw_only=True):
     """What a batch's cache takes on one rank, in bytes."""
 
     total: int
@@ -55,6 +54,19 @@ def cache_bytes(
         state=sum(one.nbytes(1) for one in held if one.cache.kind in ("state", "cross")),
         by_kind=by_kind,
     )
+
+
+def contiguous_cache_bytes(architecture: Architecture, dtype: str, *, context: int, batch: int = 1) -> int:
+    """What the cache of `llmkit.model.cache` reserves, in bytes: `cache_bytes` where no window lets go.
+
+    It holds every layer's whole text in one piece, that of sliding layers too. An engine that pages its cache
+    keeps a window's tokens only, which is what `cache_bytes` counts where nothing else is asked for.
+
+    Raises:
+        ConfigError: as `cache_bytes`.
+    """
+    settings = CacheSettings(kv_dtype=dtype, window_is_full=True)
+    return cache_bytes(architecture, settings, context=context, batch=batch).total
 
 
 def largest_context(

@@ -4,8 +4,9 @@ Weights' dtypes and llama.cpp's are in `dtypes`; here are those that hold scales
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.estimate.dtypes import CACHE_ONLY, FLOATS, KV_DTYPES, STORAGE
@@ -15,8 +16,7 @@ DS_MLA_LATENT = 576
 _VLLM = "vLLM, v1/kv_cache_interface.py"
 
 
-@dataclass(frozen=True, kw_only=True)
-class CacheFormat:
+class CacheFormat(msgspec.Struct, frozen=True, kw_only=True):
     """Vectors stored in whole blocks, so that a vector of any format is a whole number of bytes."""
 
     name: str

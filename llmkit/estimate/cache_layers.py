@@ -13,7 +13,8 @@ Everything is counted in whole numbers: a token of a layer is whole bytes in eve
 """
 
 from collections import Counter
-from dataclasses import dataclass
+
+import msgspec
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture, LayerCache
@@ -24,8 +25,7 @@ WINDOWED = ("sliding", "chunked")
 """Kinds of layers that look at a part of the text only."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeldLayers:
+class HeldLayers(msgspec.Struct, frozen=True, kw_only=True):
     """What layers that are all alike keep, each of them and on one rank."""
 
     cache: LayerCache

@@ -1,14 +1,13 @@
 """How an engine keeps its cache: the choices that decide its bytes beside the model itself."""
 
-from dataclasses import dataclass
+import msgspec
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.cache_dtypes import cache_format, float_bytes
 from llmkit.estimate.dtypes import FLOATS
 
 
-@dataclass(frozen=True, kw_only=True)
-class CacheSettings:
+class CacheSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How an engine keeps its cache.
 
     Raises:

@@ -14,8 +14,9 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+import msgspec
 
 from llmkit.errors import ConfigError
 
@@ -29,8 +30,7 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bit of each 
 _BLANK = 0x2800
 
 
-@dataclass(frozen=True)
-class _Ink:
+class _Ink(msgspec.Struct, frozen=True):
     """Characters of a chart, and the dots that one of them holds."""
 
     columns: int

@@ -1,7 +1,8 @@
 """What an estimate assumes beside the model itself."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from llmkit.errors import ConfigError
 
@@ -17,8 +18,7 @@ Recompute = Literal["none", "selective", "full"]
 """What of a forward pass is worked out again in the backward pass."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class EstimateConfig:
+class EstimateConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is to be used.
 
     Raises:

@@ -1,10 +1,11 @@
 """What tokens cost, and how many devices a crowd of users takes. Prices are the caller's: they age."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.estimate.devices import positive_number, read_toml
@@ -32,8 +33,7 @@ def cost_per_million_tokens(
     return price_per_hour * 1_000_000 / (3600 * tokens_per_second * utilisation)
 
 
-@dataclass(frozen=True, kw_only=True)
-class FleetSettings:
+class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A crowd of users, and what one replica of the model can do for them.
 
     Raises:
@@ -67,8 +67,7 @@ class FleetSettings:
             _require_positive("price_per_hour", self.price_per_hour)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fleet:
+class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     """What the crowd takes."""
 
     sessions: int

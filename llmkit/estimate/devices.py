@@ -2,10 +2,11 @@
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from llmkit.errors import ConfigError, DataError, MissingError, nearest
 
@@ -14,8 +15,7 @@ _FIELDS = ("name", "memory_gb", "bandwidth_gb_s", "tflops", "source", "note")
 _GIGA, _TERA = 10**9, 10**12
 
 
-@dataclass(frozen=True, kw_only=True)
-class Device:
+class Device(msgspec.Struct, frozen=True, kw_only=True):
     """One device, as its specification has it."""
 
     key: str

@@ -1,11 +1,11 @@
 """How numbers are stored, and the bytes they take."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True)
-class Storage:
+class Storage(msgspec.Struct, frozen=True):
     """Numbers stored in blocks of one size."""
 
     values: int

@@ -1,6 +1,6 @@
 """How a cache's bytes come about: for each sort of layer the formula, its numbers, and where it is from."""
 
-from dataclasses import dataclass
+import msgspec
 
 from llmkit.estimate.architecture import Architecture, LayerCache
 from llmkit.estimate.cache_dtypes import CacheFormat, cache_format, float_bytes
@@ -29,8 +29,7 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExplainLine:
+class ExplainLine(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the cache. The parts of a model add up to `cache_bytes(...).total`."""
 
     what: str

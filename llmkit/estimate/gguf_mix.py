@@ -7,7 +7,8 @@ layer, the head, models with 8 experts, Falcon. The rules are those of llama.cpp
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture
@@ -48,8 +49,7 @@ _MODELS_70B = {"qwen2": 80, "deci": 80, "nemotron-nas": 80, "olmo": 80, "jais2":
 _LLAMA_LIKE = ("llama", "mistral", "mixtral")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Mix:
+class _Mix(msgspec.Struct, frozen=True, kw_only=True):
     """A file type, and what its rules look at in a model."""
 
     file: str

@@ -6,7 +6,9 @@ Source: llama.cpp, conversion/base.py and conversion/deepseek.py.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture, Part, TensorSpec
@@ -27,8 +29,7 @@ _STATE_NAMES = {
 """GGUF names of Mamba's and Qwen3-Next's matrices, by the last word of their own."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class GgufTensor:
+class GgufTensor(msgspec.Struct, frozen=True, kw_only=True):
     """A tensor of a GGUF file, before a type is chosen for it."""
 
     name: str

@@ -5,8 +5,9 @@ Sources: compressed-tensors 0.20, AutoGPTQ and GPTQModel, AutoAWQ, mlx-lm 0.32, 
 transformers 5.
 """
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
+
+import msgspec
 
 from llmkit.errors import ConfigError
 
@@ -43,8 +44,7 @@ class MatrixFormat(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Packed:
+class Packed(msgspec.Struct, frozen=True):
     """compressed-tensors pack-quantized: codes in int32 words, dense along a row, and the matrix's shape."""
 
     bits: int
@@ -67,8 +67,7 @@ class Packed:
         return Pieces(rows * _words(columns * self.bits), rows * groups * HALF, zeros, index)
 
 
-@dataclass(frozen=True)
-class Bytewise:
+class Bytewise(msgspec.Struct, frozen=True):
     """compressed-tensors int-quantized and float-quantized: a byte a number."""
 
     codes_name: str
@@ -92,8 +91,7 @@ class Bytewise:
         return Pieces(rows * columns, (scales + self.input_scale) * HALF, 0 if self.symmetric else scales)
 
 
-@dataclass(frozen=True)
-class Gptq:
+class Gptq(msgspec.Struct, frozen=True):
     """GPTQ: codes in int32 words along the inputs, zero points in any case, the group of each input."""
 
     bits: int
@@ -117,8 +115,7 @@ class Gptq:
         )
 
 
-@dataclass(frozen=True)
-class Awq:
+class Awq(msgspec.Struct, frozen=True):
     """AWQ's gemm layout: 4-bit codes and zero points, eight outputs to an int32."""
 
     group: int | None = 128
@@ -132,8 +129,7 @@ class Awq:
         return Pieces(columns * rows // 2, groups * rows * HALF, groups * rows // 2)
 
 
-@dataclass(frozen=True)
-class Mlx:
+class Mlx(msgspec.Struct, frozen=True):
     """MLX: codes in uint32 words along a row; a scale and, in affine mode, a bias for each group.
 
     A matrix whose rows are no multiple of the group stays as it is.
@@ -159,8 +155,7 @@ class Mlx:
         return Pieces(codes, groups)
 
 
-@dataclass(frozen=True)
-class Nf4:
+class Nf4(msgspec.Struct, frozen=True):
     """bitsandbytes' NF4 (and FP4): two codes a byte, a scale for 64 numbers, in 8 bits itself if `double`.
 
     Not counted: a JSON text of about 200 bytes for each matrix, whose length depends on the numbers.
@@ -180,8 +175,7 @@ class Nf4:
         return Pieces(-(-rows * columns // 2), 4 * blocks, index_bytes=table)
 
 
-@dataclass(frozen=True)
-class BnbInt8:
+class BnbInt8(msgspec.Struct, frozen=True):
     """bitsandbytes' LLM.int8(): a byte a number, a float32 scale for each row, a byte that says so."""
 
     codes_name: str = "int8"
@@ -191,8 +185,7 @@ class BnbInt8:
         return Pieces(rows * columns, rows * 4, index_bytes=1)
 
 
-@dataclass(frozen=True)
-class Fp8:
+class Fp8(msgspec.Struct, frozen=True):
     """DeepSeek's and transformers' fp8: float32 scales for blocks of (rows, columns), or one for all."""
 
     block: tuple[int, int] | None = (128, 128)
@@ -206,8 +199,7 @@ class Fp8:
         return Pieces(rows * columns, (scales + self.input_scale) * 4)
 
 
-@dataclass(frozen=True)
-class MicroScaled:
+class MicroScaled(msgspec.Struct, frozen=True):
     """float4 numbers with a scale of one byte for a few: MXFP4 (32) and NVFP4 (16)."""
 
     codes_name: str

@@ -1,29 +1,30 @@
 """A config.json read as an Architecture: the family's reader is looked up by model_type."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from llmkit.errors import ConfigError, nearest
 from llmkit.estimate.architecture import Architecture
-from llmkit.estimate.families.form import read_form
-from llmkit.estimate.families.gemma3n import read_gemma3n
-from llmkit.estimate.families.gpt2 import read_gpt2
-from llmkit.estimate.families.keys import Keys
-from llmkit.estimate.families.llama_like import FORMS
-from llmkit.estimate.families.mamba import read_mamba, read_mamba2
-from llmkit.estimate.families.neox_like import read_falcon, read_gpt_neox
+from llmkit.estimate.families.sizes import Reader
+from llmkit.model.keys import Keys
 
-FAMILIES: dict[str, Callable[[Keys, str], Architecture]] = {
-    **{name: partial(read_form, form) for name, form in FORMS.items()},
-    "gpt2": read_gpt2,
-    "gpt_neox": read_gpt_neox,
-    "falcon": read_falcon,
-    "gemma3n_text": read_gemma3n,
-    "mamba": read_mamba,
-    "mamba2": read_mamba2,
+_MODULES = {
+    "llama_like": (
+        *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3", "phi", "stablelm"),
+        *("olmo", "olmo2", "olmo3", "smollm3", "granite", "cohere", "cohere2", "starcoder2"),
+    ),
+    "sparse": (
+        *("mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next", "olmoe", "deepseek_v2", "deepseek_v3", "dots1"),
+        *("glm4_moe", "gpt_oss", "llama4_text"),
+    ),
+    "gpt2": ("gpt2",),
+    "neox_like": ("gpt_neox", "falcon"),
+    "gemma3n": ("gemma3n_text",),
+    "mamba": ("mamba", "mamba2"),
 }
-"""How each model_type is read: from its keys, and what stands before its tensors' names."""
+FAMILIES = {name: module for module, names in _MODULES.items() for name in names}
+"""Every model_type, and the module of `families` that reads it: loaded by need, as all take long to load."""
 WRAPPERS = {
     "gemma3": ("gemma3_text", "language_model."),
     "gemma3n": ("gemma3n_text", "model.language_model."),
@@ -58,9 +59,15 @@ def read_architecture(config: Mapping[str, Any], source: str = "config.json") ->
             hint=f"did you mean {guess}?" if guess else "use a model of one of these families",
         )
     keys = Keys(config, source)
-    architecture = FAMILIES[name](keys, prefix)
+    architecture = readers_of(FAMILIES[name])[name](keys, prefix)
     keys.refuse_unknown(name)
     return architecture
+
+
+def readers_of(module: str) -> dict[str, Reader]:
+    """The readers of one module of `families`, by model_type."""
+    readers: dict[str, Reader] = import_module(f"llmkit.estimate.families.{module}").READERS
+    return readers
 
 
 def _language_model(config: Mapping[str, Any], source: str) -> tuple[Mapping[str, Any], str]:

@@ -6,10 +6,12 @@ weights are stored, so the caller gives it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture
@@ -22,8 +24,7 @@ from llmkit.estimate.fit import largest
 from llmkit.estimate.step_bytes import bytes_of_part, cache_bytes_read, weight_bytes_read
 
 
-@dataclass(frozen=True, kw_only=True)
-class RooflineSettings:
+class RooflineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is stored, asked and run.
 
     Raises:
@@ -38,7 +39,7 @@ class RooflineSettings:
     """Sequences decoded together."""
     gpus: int = 1
     """Devices that share each layer, in the best case: nothing is counted for what they tell each other."""
-    cache: CacheSettings = field(default_factory=CacheSettings)
+    cache: CacheSettings = msgspec.field(default_factory=CacheSettings)
     """How the cache is kept; it is split over `gpus`, whatever tensor_parallel says here."""
     weight_bytes_per_value: float = 2.0
     part_bytes: Mapping[str, float] | None = None
@@ -77,8 +78,7 @@ class RooflineSettings:
                 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Roofline:
+class Roofline(msgspec.Struct, frozen=True, kw_only=True):
     """Times and rates, and what they were worked out of. Bytes and operations are of all devices together."""
 
     prefill_flops: int

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture, TensorSpec
@@ -13,8 +14,7 @@ from llmkit.estimate.matrix_formats import HALF, MatrixFormat, Mlx
 from llmkit.estimate.stored import INDEX, Stored
 
 
-@dataclass(frozen=True)
-class GgufFile:
+class GgufFile(msgspec.Struct, frozen=True):
     """A GGUF file that llama-quantize makes of the model."""
 
     name: str
@@ -27,8 +27,7 @@ class GgufFile:
             yield Stored(tensor.part, kind.name, tensor.rows * tensor.columns // kind.values * kind.nbytes)
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """A format for the modules whose names a pattern matches from the start; None leaves them alone."""
 
     pattern: re.Pattern[str]
@@ -40,8 +39,7 @@ Scope = Literal["experts", "layers", "linears", "mlx"]
 linears: every matrix. mlx: embeddings too, and the router as mlx-lm's class for the family has it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Quantised:
+class Quantised(msgspec.Struct, frozen=True, kw_only=True):
     """Matrices in a format, all else in 16 bits."""
 
     name: str

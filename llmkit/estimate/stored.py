@@ -1,8 +1,9 @@
 """Bytes of a model's tensors, what decides them, and the plainest way: every number in one dtype."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from llmkit.estimate.architecture import Architecture, Part
 from llmkit.estimate.dtypes import STORAGE
@@ -31,8 +32,7 @@ class Scheme(Protocol):
         """The bytes of every tensor."""
 
 
-@dataclass(frozen=True)
-class NumbersAlone:
+class NumbersAlone(msgspec.Struct, frozen=True):
     """Every tensor in one dtype; for fp8, int8 and int4 the numbers without their scales."""
 
     name: str

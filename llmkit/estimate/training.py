@@ -9,9 +9,10 @@ Bytes a parameter by precision, with AdamW (weights + gradients + float32 master
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
+
+import msgspec
 
 from llmkit.estimate.activations import (
     ActivationSettings,
@@ -25,8 +26,7 @@ from llmkit.estimate.rank_share import rank_share, require_split
 from llmkit.estimate.training_settings import TrainingSettings
 
 
-@dataclass(frozen=True)
-class _Bytes:
+class _Bytes(msgspec.Struct, frozen=True):
     """Of one parameter."""
 
     weight: int
@@ -43,8 +43,7 @@ _BYTES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingMemory:
+class TrainingMemory(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes on one device of the stage that needs most."""
 
     stage: int

@@ -1,6 +1,5 @@
 """How a model is trained, and over how many devices: the choices that decide the memory it takes."""
 
-from dataclasses import dataclass
 from typing import get_args
 
 from llmkit.errors import ConfigError, nearest
@@ -13,8 +12,7 @@ QLORA_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 """A weight in NF4: an 8-bit scale for 64, and a float32 one for 256 of these (arXiv:2305.14314)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings(ActivationSettings):
+class TrainingSettings(ActivationSettings, frozen=True, kw_only=True):
     """How a model is trained, and split over devices.
 
     Raises:

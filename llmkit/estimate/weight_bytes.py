@@ -4,14 +4,14 @@ Tensor bytes: a file has a header besides (names, shapes, a GGUF's tokenizer), w
 """
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 from llmkit.estimate.architecture import PARTS, Architecture
 from llmkit.estimate.stored import INDEX, Scheme
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeightBytes:
+class WeightBytes(msgspec.Struct, frozen=True, kw_only=True):
     """The weights of a model as a scheme stores them."""
 
     nbytes: int

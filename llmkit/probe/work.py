@@ -1,12 +1,14 @@
 """What a case of a measurement has to do at the least: floating-point operations, and bytes from memory.
 
-Counted as `estimate/flops.py` does, summed over the positions that are computed. D hidden_size, V vocab_size.
+Counted as `estimate/architecture_flops.py` does, summed over the positions that are computed.
 """
 
 from dataclasses import dataclass
 
-from llmkit.estimate.flops import forward_flops_per_token, train_flops_per_token
-from llmkit.estimate.kv import kv_cache_bytes
+from llmkit.estimate.architecture_flops import decode_flops, prefill_flops, train_flops_per_token
+from llmkit.estimate.architecture_of import architecture_of
+from llmkit.estimate.cache_settings import CacheSettings
+from llmkit.estimate.step_bytes import cache_bytes_read
 from llmkit.model.config import ModelConfig
 
 
@@ -23,33 +25,25 @@ class Work:
 def prefill_work(config: ModelConfig, *, prompt: int, depth: int) -> Work:
     """A prompt after `depth` tokens that the cache holds; only its last position is scored."""
     head = 2 * config.vocab_size * config.hidden_size
-    return Work(prompt, _forward_flops(config, prompt, depth) - (prompt - 1) * head)
+    flops = prefill_flops(architecture_of(config), prompt, depth=depth)
+    return Work(prompt, flops - (prompt - 1) * head)
 
 
-def decode_work(config: ModelConfig, *, tokens: int, depth: int, weight_bytes: int, itemsize: int) -> Work:
+def decode_work(config: ModelConfig, *, tokens: int, depth: int, weight_bytes: int, dtype: str) -> Work:
     """`tokens` steps after `depth` tokens that the cache holds.
 
     Args:
         weight_bytes: that one step reads.
-        itemsize: bytes of one number of the cache.
+        dtype: of the cache. A sliding layer has to read no more than its window.
     """
-    seen = _positions_seen(tokens, depth)
-    cache = kv_cache_bytes(config, batch=1, context=seen, bytes_per_value=itemsize)
-    return Work(tokens, _forward_flops(config, tokens, depth), tokens * weight_bytes + cache)
+    architecture, cache = architecture_of(config), CacheSettings(kv_dtype=dtype)
+    contexts = range(depth + 1, depth + tokens + 1)
+    flops = sum(decode_flops(architecture, context) for context in contexts)
+    cache_bytes = sum(cache_bytes_read(architecture, cache, context) for context in contexts)
+    return Work(tokens, flops, tokens * weight_bytes + cache_bytes)
 
 
 def train_work(config: ModelConfig, *, batch_rows: int, seq_len: int) -> Work:
     """One update: forward and backward of every token, charged for the whole row as published MFU is."""
     tokens = batch_rows * seq_len
-    return Work(tokens, round(tokens * train_flops_per_token(config, seq_len)))
-
-
-def _positions_seen(tokens: int, depth: int) -> int:
-    """Positions that `tokens` tokens after `depth` others attend to, themselves included, in all."""
-    return tokens * depth + tokens * (tokens + 1) // 2
-
-
-def _forward_flops(config: ModelConfig, tokens: int, depth: int) -> int:
-    without_attention = forward_flops_per_token(config, 0)
-    of_a_position = forward_flops_per_token(config, 1) - without_attention
-    return round(tokens * without_attention + _positions_seen(tokens, depth) * of_a_position)
+    return Work(tokens, tokens * train_flops_per_token(architecture_of(config), seq_len))

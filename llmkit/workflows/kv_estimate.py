@@ -210,10 +210,10 @@ def _weights(model: SizedModel, settings: EstimateConfig) -> _Weights:
         by_format = dict(formats.most_common())
         return _Weights(formats.total(), formats.total(), "+".join(by_format), by_format, "files")
     if model.weights_dir is not None and as_stored:
-        from llmkit.estimate.weights import stored_weights
+        from llmkit.estimate.file_weights import file_weights
         from llmkit.formats.model_folder import read_tensors
 
-        stored = stored_weights(read_tensors(model.weights_dir).values())
+        stored = file_weights(read_tensors(model.weights_dir).values())
         return _Weights(stored.nbytes, stored.nbytes, stored.dtype, None, "files")
     scheme = scheme_of(model, settings)
     predicted = weight_bytes(shape, scheme)

@@ -4,9 +4,10 @@ Imports stand where they are needed: a plain config.json waits for none of the o
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from llmkit.errors import MissingError, UsageError
 from llmkit.estimate.architecture import Architecture, LayerCache
@@ -24,19 +25,17 @@ _WHOLE_MODEL = (
 """What flags must give of a model whose weights are to be counted."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelSources:
+class ModelSources(msgspec.Struct, frozen=True, kw_only=True):
     """Which models; with neither paths nor presets, the one whose shape the overrides are."""
 
     paths: tuple[Path, ...] = ()
     """config.json files, folders that hold one, safetensors files beside one, GGUF files, or stdin."""
     presets: tuple[str, ...] = ()
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Fields of ModelConfig, for every model."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SizedModel:
+class SizedModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model to estimate: all of its shape, or as much of it as its cache needs."""
 
     name: str | None

@@ -1,8 +1,7 @@
 """The unknown of an estimate: how long, how many, how narrow, or how large a model the memory allows."""
 
-from dataclasses import replace as with_settings
-
 import msgspec
+from msgspec.structs import replace
 
 from llmkit.errors import ConfigError, GateFailed, UsageError
 from llmkit.estimate.config import EstimateConfig, Unknown
@@ -99,16 +98,16 @@ def solve(model: SizedModel, settings: EstimateConfig) -> Solution:
         return _bounded(answers, "batch", one.largest_batch)
     room = memory - one.kv_bytes - (one.activations_bytes or 0)
     most = room * (one.parameters or 0) // (one.weights_bytes or 1) if room > 0 else None
-    return msgspec.structs.replace(answers, parameters=most)
+    return replace(answers, parameters=most)
 
 
 def _widest(model: SizedModel, settings: EstimateConfig, memory: int) -> Solution:
     """The widest format of the ladder in which the model fits."""
-    settings = with_settings(settings, kv_dtype=settings.kv_dtype or "bfloat16")  # the same for every rung
+    settings = replace(settings, kv_dtype=settings.kv_dtype or "bfloat16")  # the same for every rung
     rungs: list[Rung] = []
     for dtype in LADDER:
         try:
-            one = estimate(model, with_settings(settings, dtype=dtype))
+            one = estimate(model, replace(settings, dtype=dtype))
         except ConfigError:
             if dtype in FLOATS:
                 raise  # not the format's fault
@@ -123,7 +122,7 @@ def _widest(model: SizedModel, settings: EstimateConfig, memory: int) -> Solutio
         )
     best = next((rung.dtype for rung in rungs if rung.fits), None)
     answers = _solution(one, "quant", memory)
-    return msgspec.structs.replace(answers, dtype=best, bits_per_weight=None, rungs=rungs)
+    return replace(answers, dtype=best, bits_per_weight=None, rungs=rungs)
 
 
 def _solution(one: KVEstimate, unknown: Unknown, memory: int) -> Solution:
@@ -142,4 +141,4 @@ def _solution(one: KVEstimate, unknown: Unknown, memory: int) -> Solution:
 
 def _bounded(answers: Solution, name: str, found: int | None) -> Solution:
     """None is no bound, and 0 is nothing."""
-    return msgspec.structs.replace(answers, **{name: found or None}, unbounded=found is None)
+    return replace(answers, **{name: found or None}, unbounded=found is None)

@@ -1,12 +1,12 @@
 """Speed, cost and fleet: what a model does on a device, and what its tokens cost there."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from msgspec.structs import replace as with_fields
+import msgspec
+from msgspec.structs import replace
 
 from llmkit.errors import ConfigError, UsageError
 from llmkit.estimate.config import MOST, EstimateConfig
@@ -31,8 +31,7 @@ MEMORY_FRACTION = 0.9
 _MEASUREMENTS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class SpeedRequest:
+class SpeedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A device, how much of it is reached, and what an hour of it costs.
 
     Raises:
@@ -125,7 +124,7 @@ def _estimate(model: SizedModel, settings: EstimateConfig, request: SpeedRequest
         )
     asked = _settings(model, one, settings, request)
     found = roofline(model.architecture, request.device, asked)
-    return with_fields(
+    return replace(
         one,
         speed=_speed(one, request, asked, found),
         cost=_cost(request, asked, found),

@@ -1,10 +1,10 @@
 """Memory of training models, on the device that needs most."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict
 
 from llmkit.errors import GateFailed
 from llmkit.estimate.config import EstimateConfig
@@ -82,7 +82,7 @@ def _estimate(model: SizedModel, settings: EstimateConfig, training: Mapping[str
         model=model.name,
         parameters=model.architecture.parameters,
         trained_parameters=held.trained_parameters,
-        settings={one.name: getattr(chosen, one.name) for one in fields(chosen)},
+        settings=asdict(chosen),
         stage=held.stage,
         weights_bytes=held.weights,
         gradients_bytes=held.gradients,

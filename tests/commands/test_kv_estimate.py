@@ -102,7 +102,7 @@ def test_several_models_are_a_table_or_json_lines(llmkit_run: Run, tiny_model: C
         (["--layers", "3"], 2, "--num-key-value-heads, --head-dim"),
         (["--preset", "tiny", "--dtype", "int3"], 2, "--dtype"),
         (["--preset", "tiny", "--memory", "much"], 2, "'much' is not a number"),
-        (["--preset", "gpt2", "--kv-heads", "4"], 2, "found 4 of 12 heads"),
+        (["--preset", "gpt2", "--kv-heads", "4"], 2, "num_key_value_heads 12 (found 4)"),
         (["--preset", "tiny", "nowhere"], 4, "nowhere"),
     ],
 )

@@ -1,8 +1,7 @@
 """Well-known models, written down tensor by tensor from their papers: no config.json is read."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from llmkit.estimate.architecture import Architecture, LayerCache, Part, TensorSpec
 

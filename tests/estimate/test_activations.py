@@ -1,9 +1,9 @@
 """Activations: the rows of the paper for GPT-3, and what autograd really keeps of a Llama layer."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.activations import (

@@ -1,9 +1,9 @@
 """Adapters: numbers that PEFT and others print for models that many people have tuned."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.adapters import adapted_tensors, lora_parameters

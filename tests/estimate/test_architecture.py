@@ -1,8 +1,7 @@
 """Sums over a model of five tensors, worked by hand."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from llmkit.estimate.architecture import PARTS, Architecture, LayerCache, TensorSpec
 

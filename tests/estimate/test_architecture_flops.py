@@ -1,11 +1,13 @@
 """Operations of an architecture: Llama-3-8B's by hand, and a prompt as its tokens one after the other."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from llmkit.estimate.architecture import Architecture, LayerCache, TensorSpec
-from llmkit.estimate.architecture_flops import decode_flops, prefill_flops
+from llmkit.estimate.architecture_flops import decode_flops, prefill_flops, train_flops_per_token
+from llmkit.estimate.architecture_of import architecture_of
+from llmkit.model.config import ModelConfig
+from llmkit.model.presets import PRESETS
 
 FULL = LayerCache(
     kind="full", kv_heads=8, key_dim=128, value_dim=128, query_heads=32, score_dim=128, mixed_dim=128
@@ -65,3 +67,70 @@ def test_a_state_costs_the_same_at_any_length(llama_3_8b: Architecture) -> None:
     assert prefill_flops(with_caches(llama_3_8b, state), 10) == 10 * decode_flops(
         with_caches(llama_3_8b, state), 1
     )
+
+
+SMALL = ModelConfig(
+    vocab_size=10,
+    hidden_size=6,
+    intermediate_size=7,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=8,
+    attention_bias=True,
+    output_bias=True,
+    tie_word_embeddings=True,
+)
+MODELS = {"small": SMALL, **{name: PRESETS[name] for name in ("tiny", "nanogpt-cpu", "tiny-moe")}}
+
+
+def test_a_small_config_takes_what_was_worked_out_by_hand() -> None:
+    # q and o 6 x 32, k and v 6 x 16, gate, up and down 6 x 7, the tied head 10 x 6; no biases, no embedding
+    matmul = 3 * (2 * 6 * 32 + 2 * 6 * 16 + 3 * 6 * 7) + 60
+    small = architecture_of(SMALL)
+    assert small.matmul_parameters == matmul == 2166
+    # scores and values: each 2 operations x 4 heads x 8 x 5 positions, in 3 layers
+    assert decode_flops(small, 5) == 2 * 2166 + 3 * 2 * (2 * 4 * 8 * 5) == 6252
+    assert train_flops_per_token(small, 5) == 6 * 2166 + 12 * 3 * 4 * 8 * 5 == 3 * 6252
+
+
+def test_a_prompt_goes_on_where_the_one_before_it_ended(llama_3_8b: Architecture) -> None:
+    sliding = with_caches(llama_3_8b, FULL, replace(FULL, kind="sliding", window=7))
+    for model in (llama_3_8b, sliding):
+        for depth, tokens in ((0, 5), (3, 2), (6, 9), (100, 1)):
+            rest = prefill_flops(model, tokens, depth=depth)
+            assert prefill_flops(model, depth) + rest == prefill_flops(model, depth + tokens)
+
+
+def test_training_is_charged_for_a_row_as_far_as_a_layer_sees(llama_3_8b: Architecture) -> None:
+    windowed = with_caches(llama_3_8b, replace(FULL, kind="sliding", window=7))
+    assert train_flops_per_token(windowed, 5) == train_flops_per_token(with_caches(llama_3_8b, FULL), 5)
+    assert train_flops_per_token(windowed, 100) == train_flops_per_token(windowed, 7)
+
+
+def counted_by_torch(config: ModelConfig, *, backward: bool) -> int:
+    """What two rows of 64 tokens take; attention by plain matrix products, which torch can count."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from llmkit.model.transformer import Transformer
+
+    model = Transformer(config)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        scores = model(torch.zeros(2, 64, dtype=torch.long))
+        if backward:
+            scores.sum().backward()
+    return int(counter.get_total_flops())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_forward_pass_takes_what_torch_counts(name: str) -> None:
+    counted = counted_by_torch(MODELS[name], backward=False)
+    assert counted == 2 * 64 * decode_flops(architecture_of(MODELS[name]), 64)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_training_takes_what_torch_counts(name: str) -> None:
+    counted = counted_by_torch(MODELS[name], backward=True)
+    assert counted == 2 * 64 * train_flops_per_token(architecture_of(MODELS[name]), 64)

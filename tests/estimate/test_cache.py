@@ -4,18 +4,19 @@ The rows' numbers were worked out from each model's config outside this package.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture, LayerCache
-from llmkit.estimate.cache import cache_bytes, largest_batch, largest_context
+from llmkit.estimate.architecture_of import architecture_of
+from llmkit.estimate.cache import cache_bytes, contiguous_cache_bytes, largest_batch, largest_context
 from llmkit.estimate.cache_settings import CacheSettings
-from llmkit.estimate.dtypes import KV_DTYPES
-from llmkit.estimate.kv import KVShape, kv_bytes_per_value, kv_cache_bytes
+from llmkit.estimate.dtypes import KV_DTYPES, STORAGE
+from llmkit.model.presets import PRESETS
 
 PLAIN = CacheSettings()
 GIB = 2**30
@@ -96,14 +97,11 @@ def test_well_known_models_take_what_is_published(
 @pytest.mark.parametrize("caches", [GPT_2, LLAMA_3_8B])
 @pytest.mark.parametrize("dtype", KV_DTYPES)
 def test_the_textbook_formula_says_the_same_of_plain_models(caches: Architecture, dtype: str) -> None:
-    first = caches.caches[0]
-    shape = KVShape(
-        num_hidden_layers=len(caches.caches), num_key_value_heads=first.kv_heads, head_dim=first.key_dim
-    )
-    each = kv_bytes_per_value(dtype, first.key_dim)
-    for context, batch in ((1, 1), (37, 3), (32_768, 16), (10**15 + 1, 7)):
+    first, storage = caches.caches[0], STORAGE[dtype]
+    for context, batch in ((1, 1), (37, 3), (32_768, 16), (10**15 + 1, 7)):  # where floats would lose digits
+        values = 2 * len(caches.caches) * first.kv_heads * first.key_dim * batch * context
         held = cache_bytes(caches, CacheSettings(kv_dtype=dtype), context=context, batch=batch)
-        assert held.total == kv_cache_bytes(shape, batch=batch, context=context, bytes_per_value=each)
+        assert held.total * storage.values == values * storage.nbytes
 
 
 def test_a_gated_delta_net_keeps_a_state_of_one_size() -> None:
@@ -166,6 +164,24 @@ def test_mistral_is_held_with_its_window_and_without() -> None:
     assert cache_bytes(MISTRAL_7B, PLAIN, context=1).growth == 0
     assert cache_bytes(MISTRAL_7B, kept, context=1).growth == 131_072
     assert cache_bytes(GEMMA_2_2B, PLAIN, context=1).growth == 106_496 // 2
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-moe", "nanogpt-cpu", "stories15m", "gpt2"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_models_own_cache_reserves_just_that(name: str, dtype: str) -> None:
+    import torch
+
+    from llmkit.model.cache import KVCache
+
+    config = PRESETS[name]
+    cache = KVCache(config, batch=3, capacity=37, dtype=getattr(torch, dtype), device="meta")
+    assert cache.nbytes == contiguous_cache_bytes(architecture_of(config), dtype, context=37, batch=3)
+
+
+def test_a_cache_in_one_piece_keeps_what_windows_do_not_see() -> None:
+    assert contiguous_cache_bytes(MISTRAL_7B, "bfloat16", context=8192, batch=2) == 2 * 1_073_741_824
+    assert contiguous_cache_bytes(GEMMA_2_2B, "bfloat16", context=8192) == 8192 * 106_496
+    assert contiguous_cache_bytes(DEEPSEEK_V3, "float32", context=3) == 3 * 2 * 70_272
 
 
 def test_vllm_reserves_more_for_a_window_than_the_window() -> None:

@@ -6,14 +6,13 @@ import pytest
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.cache_dtypes import CACHE_DTYPES, CACHE_FORMATS, cache_format, float_bytes
-from llmkit.estimate.dtypes import KV_DTYPES
-from llmkit.estimate.kv import kv_bytes_per_value
+from llmkit.estimate.dtypes import KV_DTYPES, STORAGE
 
 
 @pytest.mark.parametrize("name", KV_DTYPES)
 @pytest.mark.parametrize("head_dim", [32, 64, 128, 576])
 def test_formats_without_scales_are_what_they_were(name: str, head_dim: int) -> None:
-    assert cache_format(name).vector_bytes(head_dim) == head_dim * kv_bytes_per_value(name, head_dim)
+    assert cache_format(name).vector_bytes(head_dim) == head_dim * STORAGE[name].bytes_per_value
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """Costs: the row worked out for an H100, and fleets counted by hand."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from llmkit.errors import ConfigError, DataError, MissingError
 from llmkit.estimate.architecture import Architecture

@@ -12,6 +12,7 @@ from llmkit.formats.gguf_header import GgufHeader, GgufTensorInfo, SkippedArray
 SIZES = {
     **{"block_count": 32, "context_length": 8192, "embedding_length": 4096, "feed_forward_length": 14_336},
     **{"attention.head_count": 32, "attention.head_count_kv": 8},
+    **{"attention.layer_norm_rms_epsilon": 1e-5, "attention.layer_norm_epsilon": 1e-5},
 }
 
 
@@ -46,7 +47,7 @@ def test_a_list_of_equal_numbers_is_that_number() -> None:
 
 
 def test_what_is_not_covered_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"general.architecture 'mamba' is not covered"):
+    with pytest.raises(ConfigError, match=r"general.architecture 'mamba' is not supported"):
         gguf_config(_header("mamba"), "x.gguf")
     split = GgufHeader(3, {"general.architecture": "llama"}, (), 0)
     with pytest.raises(ConfigError, match=r"no tensor token_embd.weight"):

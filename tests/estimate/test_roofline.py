@@ -1,8 +1,7 @@
 """The roofline: rows worked out for Llama-3-8B, and where each bound binds."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture, LayerCache

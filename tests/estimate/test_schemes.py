@@ -1,9 +1,9 @@
 """Which tensors take a scheme's format, and which stay in 16 bits."""
 
 import re
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from llmkit.estimate.matrix_formats import Mlx, Packed
 from llmkit.estimate.read_architecture import read_architecture

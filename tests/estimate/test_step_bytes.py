@@ -1,8 +1,7 @@
 """What a step reads: Llama-3-8B's weights by hand, experts by counting choices, caches as they reach."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture, LayerCache, TensorSpec

@@ -1,10 +1,10 @@
 """Memory of training: the rows of the ZeRO paper, published adapters, and what torch's optimisers hold."""
 
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.activations import (

@@ -42,11 +42,11 @@ def test_the_total_is_what_a_loaded_model_and_its_cache_take(tiny_model: Callabl
 
 SHAPES: dict[str, dict[str, Any]] = {
     "grouped": {},
-    "untied and wide": {"tie_word_embeddings": False, "hidden_size": 24, "head_dim": 12},
+    "untied and wide": {"tie_word_embeddings": False, "hidden_size": 24, "head_dim": 12, "rotary_dim": 12},
     "gpt2": {
         **{"model_type": "gpt2", "norm": "layer", "position": "learned", "gated_mlp": False},
         **{"attention_bias": True, "output_bias": True, "mlp_bias": True, "hidden_act": "gelu_new"},
-        **{"num_key_value_heads": 2, "qk_norm": False},
+        **{"num_key_value_heads": 2, "qk_norm": "none", "rotary_dim": 0},
     },
 }
 
@@ -222,6 +222,7 @@ def test_a_gguf_file_is_what_its_header_says(tmp_path: Path) -> None:
     }
     keys = [text("general.architecture") + struct.pack("<I", 8) + text("llama")]
     keys += [text(f"llama.{name}") + struct.pack("<II", 4, size) for name, size in sizes.items()]
+    keys += [text("llama.attention.layer_norm_rms_epsilon") + struct.pack("<If", 6, 1e-5)]
     f16, f32 = 1, 0
     shapes = {"token_embd": (32, 50), "blk.0.ffn_up": (32, 64), "output_norm": (32,)}
     tensors, offset = [], 0

@@ -4,21 +4,21 @@ D hidden_size, H query heads, K key/value heads, E head_dim.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from llmkit.estimate.architecture import LayerCache
-from llmkit.estimate.families.keys import Keys, Switch
-from llmkit.estimate.families.layer_kinds import KindsRule, no_window, plain_cache
 from llmkit.estimate.families.sheet import Sheet
-from llmkit.estimate.families.sizes import Sizes
+from llmkit.estimate.families.sizes import Sizes, plain_cache
+from llmkit.model.keys import Keys, Switch
+from llmkit.model.layer_kinds import KindsRule, no_window
 
 HeadNorm = Literal["head", "width", "stack", "each"]
 """A norm of q and k: one of E numbers for all heads, one of H * E, one of (H, E), or H of E each."""
 
 
-@dataclass(frozen=True)
-class Attention:
+class Attention(msgspec.Struct, frozen=True):
     """The attention of all layers."""
 
     caches: tuple[LayerCache, ...]

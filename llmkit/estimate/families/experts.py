@@ -4,16 +4,15 @@ D hidden_size, F intermediate_size. Experts are named one by one where published
 transformers 5 stacks them in memory.
 """
 
-from dataclasses import dataclass
+import msgspec
 
-from llmkit.estimate.families.keys import Keys
 from llmkit.estimate.families.mlp import Mlp, MlpRule, write_gated
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Sizes
+from llmkit.model.keys import Keys
 
 
-@dataclass(frozen=True)
-class Experts:
+class Experts(msgspec.Struct, frozen=True):
     """The routed experts of a layer."""
 
     hidden: int

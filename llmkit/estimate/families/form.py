@@ -1,23 +1,24 @@
 """A decoder of Llama's shape: embedding, layers of attention and MLP between norms, last norm, head."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import msgspec
 
 from llmkit.estimate.architecture import Architecture
 from llmkit.estimate.families.attention import AttentionRule, separate
-from llmkit.estimate.families.keys import Keys
 from llmkit.estimate.families.mlp import MlpRule, gated
 from llmkit.estimate.families.sheet import Sheet
-from llmkit.estimate.families.sizes import Defaults, Sizes, assemble, read_sizes
+from llmkit.estimate.families.sizes import Defaults, Reader, Sizes, assemble, read_sizes
+from llmkit.model.keys import Keys
 
 
-@dataclass(frozen=True, kw_only=True)
-class Form:
+class Form(msgspec.Struct, frozen=True, kw_only=True):
     """What tells one family from another."""
 
     defaults: Defaults
-    attention: AttentionRule = field(default_factory=separate)
-    mlp: MlpRule = field(default_factory=gated)
+    attention: AttentionRule = msgspec.field(default_factory=separate)
+    mlp: MlpRule = msgspec.field(default_factory=gated)
     sizes: Callable[[Keys, Defaults], Sizes] = read_sizes
     norms: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm")
     """Of a layer, by name; of hidden_size numbers each."""
@@ -28,6 +29,11 @@ class Form:
     head_bias: bool = False
     other_keys: tuple[str, ...] = ()
     """Keys that the family has, and that change no size."""
+
+
+def readers(forms: Mapping[str, Form]) -> dict[str, Reader]:
+    """A reader for each family."""
+    return {name: partial(read_form, form) for name, form in forms.items()}
 
 
 def read_form(form: Form, keys: Keys, prefix: str) -> Architecture:

@@ -8,10 +8,10 @@ Source: Gated Delta Networks, arXiv:2412.06464; the class in transformers 5.24.
 
 from llmkit.estimate.architecture import LayerCache
 from llmkit.estimate.families.attention import Attention
-from llmkit.estimate.families.keys import Keys
-from llmkit.estimate.families.layer_kinds import linear_but_every, plain_cache
 from llmkit.estimate.families.sheet import Sheet
-from llmkit.estimate.families.sizes import Sizes
+from llmkit.estimate.families.sizes import Sizes, plain_cache
+from llmkit.model.keys import Keys
+from llmkit.model.layer_kinds import linear_but_every
 
 
 def gated_delta(keys: Keys, sizes: Sizes) -> Attention:

@@ -9,14 +9,14 @@ A hidden states, R rank of the side branch.
 Source: the class in transformers 5.24; AltUp arXiv:2301.13310, LAuReL arXiv:2411.07501.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from llmkit.estimate.architecture import Architecture, LayerCache
-from llmkit.estimate.families.keys import Keys
-from llmkit.estimate.families.layer_kinds import every, plain_cache
 from llmkit.estimate.families.mlp import write_gated
 from llmkit.estimate.families.sheet import Sheet
-from llmkit.estimate.families.sizes import Defaults, Sizes, assemble, read_sizes
+from llmkit.estimate.families.sizes import Defaults, Reader, Sizes, assemble, plain_cache, read_sizes
+from llmkit.model.keys import Keys
+from llmkit.model.layer_kinds import every
 
 DEFAULTS = Defaults(max_positions=32_768, heads=8, kv_heads=2, head_dim=256, vocab_size=262_400, tied=True)
 
@@ -96,3 +96,6 @@ def _write_side_branches(keys: Keys, layer: Sheet, hidden: int) -> None:
     layer.linear("per_layer_input_gate", P, D, "other", "mlp")
     layer.linear("per_layer_projection", D, P, "other", "mlp")
     layer.norm("post_per_layer_input_norm", D)
+
+
+READERS: dict[str, Reader] = {"gemma3n_text": read_gemma3n}

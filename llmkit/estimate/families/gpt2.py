@@ -1,10 +1,10 @@
 """GPT-2: learned positions, q, k and v in one matrix stored as (in, out), biases everywhere."""
 
 from llmkit.estimate.architecture import Architecture
-from llmkit.estimate.families.keys import Keys
-from llmkit.estimate.families.layer_kinds import no_window, plain_cache
 from llmkit.estimate.families.sheet import Sheet
-from llmkit.estimate.families.sizes import Sizes, assemble, split_heads
+from llmkit.estimate.families.sizes import Reader, Sizes, assemble, plain_cache, split_heads
+from llmkit.model.keys import Keys
+from llmkit.model.layer_kinds import no_window
 
 POSITIONS = ("learned", "sinusoidal")
 """llmkit's own models may have sinusoidal positions: their table is in the file, and is no parameter."""
@@ -53,3 +53,6 @@ def _write_layer(layer: Sheet, hidden: int, width: int) -> None:
     layer.linear("attn.c_proj", hidden, hidden, "o_proj", "attention", bias=True, transposed=True)
     layer.linear("mlp.c_fc", width, hidden, "up_proj", "mlp", bias=True, transposed=True)
     layer.linear("mlp.c_proj", hidden, width, "down_proj", "mlp", bias=True, transposed=True)
+
+
+READERS: dict[str, Reader] = {"gpt2": read_gpt2}

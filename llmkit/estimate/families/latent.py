@@ -4,14 +4,14 @@ D hidden_size, H heads; a key has qk_nope_head_dim numbers out of the latent and
 position, shared by the heads.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from llmkit.estimate.architecture import LayerCache
 from llmkit.estimate.families.attention import Attention
-from llmkit.estimate.families.keys import Keys
-from llmkit.estimate.families.layer_kinds import no_window
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Defaults, Sizes, read_sizes
+from llmkit.model.keys import Keys
+from llmkit.model.layer_kinds import no_window
 
 
 def latent_sizes(keys: Keys, defaults: Defaults) -> Sizes:

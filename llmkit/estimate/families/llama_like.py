@@ -1,25 +1,15 @@
-"""Families of Llama's shape, dense and with experts: what each does otherwise.
+"""Families of Llama's shape, without experts: what each does otherwise.
 
 Defaults are those of the classes in transformers 5.24.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
-from llmkit.estimate.families import experts
 from llmkit.estimate.families.attention import fused, separate
-from llmkit.estimate.families.form import Form
-from llmkit.estimate.families.gated_delta import gated_delta
-from llmkit.estimate.families.latent import latent, latent_sizes
-from llmkit.estimate.families.layer_kinds import (
-    after_max_window_layers,
-    every,
-    llama4,
-    odd_before_max_window_layers,
-    one_window,
-    smollm3,
-)
+from llmkit.estimate.families.form import Form, readers
 from llmkit.estimate.families.mlp import gated, gated_fused, two_matrices
 from llmkit.estimate.families.sizes import Defaults
+from llmkit.model.layer_kinds import after_max_window_layers, every, one_window, smollm3
 
 _FOUR_NORMS = (
     *("input_layernorm", "post_attention_layernorm"),
@@ -32,7 +22,6 @@ _GEMMA_2 = Defaults(max_positions=8192, heads=8, kv_heads=4, head_dim=256, vocab
 _GEMMA_3 = replace(_GEMMA_2, max_positions=131_072, vocab_size=262_208)
 _COHERE_KEYS = ("use_embedding_sharing", "order_of_interleaved_layers")  # of the published files only
 _COHERE = Defaults(max_positions=8192, tied=True)
-_DEEPSEEK = Form(sizes=latent_sizes, attention=latent, defaults=Defaults(max_positions=2048))
 
 FORMS: dict[str, Form] = {
     "llama": Form(
@@ -55,37 +44,6 @@ FORMS: dict[str, Form] = {
             kinds=after_max_window_layers, qkv_bias=_BIASED, output_bias=_BIASED, head_norm="head"
         ),
     ),
-    "mixtral": Form(
-        defaults=Defaults(max_positions=131_072, kv_heads=8),
-        attention=separate(kinds=one_window(None)),
-        mlp=experts.mixtral,
-    ),
-    "qwen2_moe": Form(
-        defaults=Defaults(max_positions=32_768, kv_heads=16),
-        attention=separate(kinds=odd_before_max_window_layers, qkv_bias=("qkv_bias", True)),
-        mlp=experts.qwen_moe(shared=True),
-    ),
-    "qwen3_moe": Form(
-        defaults=Defaults(max_positions=32_768, kv_heads=4),
-        attention=separate(
-            kinds=one_window(4096, used=False),
-            qkv_bias=_BIASED,
-            output_bias=_BIASED,
-            head_norm="head",
-        ),
-        mlp=experts.qwen_moe(shared=False),
-        other_keys=("max_window_layers",),
-    ),
-    "qwen3_next": Form(
-        defaults=Defaults(max_positions=32_768, kv_heads=2, head_dim=256),
-        attention=gated_delta,
-        mlp=experts.qwen_moe(shared=True),
-    ),
-    "olmoe": Form(
-        defaults=Defaults(max_positions=4096),
-        attention=separate(qkv_bias=_BIASED, output_bias=_BIASED, head_norm="width"),
-        mlp=experts.olmoe,
-    ),
     "gemma": Form(
         defaults=_GEMMA,
         attention=separate(qkv_bias=_BIASED, output_bias=_BIASED),
@@ -104,20 +62,6 @@ FORMS: dict[str, Form] = {
             head_norm="head",
         ),
         norms=_FOUR_NORMS,
-    ),
-    "deepseek_v2": replace(_DEEPSEEK, mlp=experts.deepseek(first_dense=0, shared=2)),
-    "deepseek_v3": replace(
-        _DEEPSEEK, mlp=experts.deepseek(first_dense=3, shared=1), defaults=Defaults(max_positions=4096)
-    ),
-    "gpt_oss": Form(
-        defaults=Defaults(max_positions=131_072, kv_heads=8, head_dim=64),
-        attention=separate(
-            kinds=every(2, 128),
-            qkv_bias=(_BIASED, True),
-            output_bias=(_BIASED, True),
-            sinks=True,
-        ),
-        mlp=experts.gpt_oss,
     ),
     "phi3": Form(
         defaults=Defaults(max_positions=4096),
@@ -204,10 +148,5 @@ FORMS: dict[str, Form] = {
         mlp=two_matrices("c_fc", "c_proj", ("use_bias", True)),
         norm_bias=True,
     ),
-    "llama4_text": Form(
-        defaults=Defaults(max_positions=131_072, kv_heads=8, head_dim=128),
-        attention=separate(kinds=llama4, qkv_bias=_BIASED, output_bias=_BIASED),
-        mlp=experts.llama4,
-        other_keys=("use_qk_norm",),  # it has no weights
-    ),
 }
+READERS = readers(FORMS)

@@ -7,9 +7,9 @@ width * N numbers, and the last kernel - 1 inputs of the convolution.
 from collections.abc import Callable
 
 from llmkit.estimate.architecture import Architecture, LayerCache
-from llmkit.estimate.families.keys import Keys
 from llmkit.estimate.families.sheet import Sheet
-from llmkit.estimate.families.sizes import Sizes, assemble
+from llmkit.estimate.families.sizes import Reader, Sizes, assemble
+from llmkit.model.keys import Keys
 
 
 def read_mamba(keys: Keys, prefix: str) -> Architecture:
@@ -119,3 +119,6 @@ def _write_convolution(sheet: Sheet, channels: int, kernel: int, biased: bool) -
     sheet.tensor("conv1d.weight", (channels, 1, kernel), "conv1d", "attention")
     if biased:
         sheet.tensor("conv1d.bias", (channels,), "bias", "attention")
+
+
+READERS: dict[str, Reader] = {"mamba": read_mamba, "mamba2": read_mamba2}

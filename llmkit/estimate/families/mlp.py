@@ -4,15 +4,15 @@ D hidden_size, F intermediate_size.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from llmkit.estimate.families.keys import Keys, Switch
+import msgspec
+
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Sizes
+from llmkit.model.keys import Keys, Switch
 
 
-@dataclass(frozen=True)
-class Mlp:
+class Mlp(msgspec.Struct, frozen=True):
     """The MLP of all layers."""
 
     width: int

@@ -4,10 +4,10 @@ D hidden_size, F the MLP's width, H query heads, K key/value heads, E head_dim.
 """
 
 from llmkit.estimate.architecture import Architecture
-from llmkit.estimate.families.keys import Keys
-from llmkit.estimate.families.layer_kinds import no_window, plain_cache
 from llmkit.estimate.families.sheet import Sheet
-from llmkit.estimate.families.sizes import Sizes, assemble, split_heads
+from llmkit.estimate.families.sizes import Reader, Sizes, assemble, plain_cache, split_heads
+from llmkit.model.keys import Keys
+from llmkit.model.layer_kinds import no_window
 
 
 def read_gpt_neox(keys: Keys, prefix: str) -> Architecture:
@@ -16,7 +16,10 @@ def read_gpt_neox(keys: Keys, prefix: str) -> Architecture:
     Raises:
         ConfigError: a key is missing or has a wrong value.
     """
-    sizes = _sizes(keys, keys.whole("num_attention_heads"))
+    heads = keys.whole("num_attention_heads")
+    if keys.whole("num_key_value_heads", default=heads) != heads:  # a copy that some exporters add
+        keys.wrong("num_key_value_heads", f"num_attention_heads, {heads}: the class knows no groups")
+    sizes = _sizes(keys, heads)
     D, F = sizes.hidden_size, keys.whole("intermediate_size")
     biased, tied = keys.flag("attention_bias", True), keys.flag("tie_word_embeddings")
     sheet = Sheet(prefix)
@@ -96,3 +99,6 @@ def _write_matrices(
 def _assemble(keys: Keys, sizes: Sizes, sheet: Sheet, tied: bool, width: int) -> Architecture:
     caches = (plain_cache(sizes, "full", 0),) * sizes.layers
     return assemble(keys, sizes, sheet, caches, tied=tied, mlp_width=width)
+
+
+READERS: dict[str, Reader] = {"gpt_neox": read_gpt_neox, "falcon": read_falcon}

@@ -1,19 +1,19 @@
 """Writes down a model's tensors, one after the other, under the names of its files."""
 
 import math
-from dataclasses import dataclass, field
+
+import msgspec
 
 from llmkit.estimate.architecture import Part, TensorSpec
 
 
-@dataclass(frozen=True)
-class Sheet:
+class Sheet(msgspec.Struct, frozen=True):
     """A list of tensors, and where in the model the next one is."""
 
     prefix: str = ""
     """Put before each name."""
     layer: int | None = None
-    tensors: list[TensorSpec] = field(default_factory=list)
+    tensors: list[TensorSpec] = msgspec.field(default_factory=list)
 
     def within(self, prefix: str, layer: int | None = None) -> "Sheet":
         """The same list, inside a module; `layer` where that module is a layer."""

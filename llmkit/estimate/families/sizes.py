@@ -1,14 +1,20 @@
 """The sizes that every decoder has, under the keys most families share."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+
+import msgspec
 
 from llmkit.estimate.architecture import Architecture, LayerCache
-from llmkit.estimate.families.keys import Keys
 from llmkit.estimate.families.sheet import Sheet
+from llmkit.model.keys import Keys
+from llmkit.model.layer_kinds import Kind
+
+Reader = Callable[[Keys, str], Architecture]
+"""Reads a family's config.json, given what stands before the names of its tensors. A module of `families` has
+one for each model_type that it knows, in READERS."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
+class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """D hidden_size, V vocab_size, H heads, K kv_heads, E head_dim."""
 
     hidden_size: int
@@ -20,8 +26,7 @@ class Sizes:
     max_positions: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Defaults:
+class Defaults(msgspec.Struct, frozen=True, kw_only=True):
     """What a family's class in transformers takes where config.json lacks the key."""
 
     max_positions: int
@@ -62,6 +67,20 @@ def split_heads(keys: Keys, hidden_size: int, heads: int) -> int:
     if hidden_size % heads:
         keys.wrong("hidden_size", f"a multiple of the number of heads, {heads}")
     return hidden_size // heads
+
+
+def plain_cache(sizes: Sizes, kind: Kind, window: int) -> LayerCache:
+    """Keys and values of every kv head, all of head_dim numbers."""
+    return LayerCache(
+        kind=kind,
+        kv_heads=sizes.kv_heads,
+        key_dim=sizes.head_dim,
+        value_dim=sizes.head_dim,
+        window=0 if kind == "full" else window,
+        query_heads=sizes.heads,
+        score_dim=sizes.head_dim,
+        mixed_dim=sizes.head_dim,
+    )
 
 
 def assemble(

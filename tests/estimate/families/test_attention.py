@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from llmkit.estimate.families.attention import Attention, AttentionRule, HeadNorm, fused, separate
-from llmkit.estimate.families.keys import Keys
-from llmkit.estimate.families.layer_kinds import every, no_window
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Sizes
+from llmkit.model.keys import Keys
+from llmkit.model.layer_kinds import every, no_window
 
 SIZES = Sizes(hidden_size=8, vocab_size=50, layers=4, heads=4, kv_heads=2, head_dim=3, max_positions=64)
 

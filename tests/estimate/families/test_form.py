@@ -1,15 +1,15 @@
 """What a form changes in a decoder of hidden size 8, vocabulary 50 and two layers."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture
 from llmkit.estimate.families.form import Form, read_form
-from llmkit.estimate.families.keys import Keys
 from llmkit.estimate.families.sizes import Defaults
+from llmkit.model.keys import Keys
 
 FILE = {
     **{"model_type": "llama", "vocab_size": 50, "hidden_size": 8, "intermediate_size": 12},

@@ -2,9 +2,9 @@
 
 from llmkit.estimate.families.attention import Attention
 from llmkit.estimate.families.gated_delta import gated_delta
-from llmkit.estimate.families.keys import Keys
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Sizes
+from llmkit.model.keys import Keys
 
 SIZES = Sizes(hidden_size=8, vocab_size=50, layers=4, heads=4, kv_heads=2, head_dim=6, max_positions=64)
 FILE = {

@@ -7,7 +7,7 @@ import pytest
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture
 from llmkit.estimate.families.gpt2 import read_gpt2
-from llmkit.estimate.families.keys import Keys
+from llmkit.model.keys import Keys
 
 SMALL = {"model_type": "gpt2", "vocab_size": 50_257, "n_embd": 768, "n_layer": 12, "n_head": 12}
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from llmkit.estimate.families.attention import Attention
-from llmkit.estimate.families.keys import Keys
 from llmkit.estimate.families.latent import latent, latent_sizes
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Defaults
+from llmkit.model.keys import Keys
 
 V3 = {
     **{"hidden_size": 7168, "vocab_size": 129_280, "num_hidden_layers": 61, "num_attention_heads": 128},

@@ -6,8 +6,8 @@ import pytest
 
 from llmkit.estimate.architecture import Architecture
 from llmkit.estimate.families.form import read_form
-from llmkit.estimate.families.keys import Keys
 from llmkit.estimate.families.llama_like import FORMS
+from llmkit.model.keys import Keys
 
 FILE = {
     **{"vocab_size": 50, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 4},
@@ -80,12 +80,6 @@ def test_phi_has_biases_on_everything_even_on_its_head() -> None:
     layer = 8 + 4 + 4 + 8 + 12 + 8  # q, k, v, output, up, down
     assert sum(t.numel for t in found.tensors if t.module == "bias") == 4 * layer + 50
     assert found.by_part["norms"] == (4 + 1) * 2 * 8  # one a layer, and the last, each with its bias
-
-
-def test_a_sink_for_each_head_is_gpt_oss_alone() -> None:
-    sinks = read("gpt_oss", num_local_experts=2, num_experts_per_tok=1)
-    assert sum(tensor.numel for tensor in sinks.tensors if tensor.module == "sinks") == 4 * 2
-    assert not any(tensor.module == "sinks" for tensor in read("llama").tensors)
 
 
 def test_tinyllama_has_its_published_parameters() -> None:

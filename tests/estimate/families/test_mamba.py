@@ -6,8 +6,8 @@ import pytest
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture
-from llmkit.estimate.families.keys import Keys
 from llmkit.estimate.families.mamba import read_mamba, read_mamba2
+from llmkit.model.keys import Keys
 
 SIZES = {"vocab_size": 50, "hidden_size": 8, "num_hidden_layers": 2, "state_size": 3, "conv_kernel": 4}
 HEADS = {"num_heads": 4, "head_dim": 4, "n_groups": 2}

@@ -3,10 +3,10 @@
 import pytest
 
 from llmkit.errors import ConfigError
-from llmkit.estimate.families.keys import Keys
 from llmkit.estimate.families.mlp import MlpRule, gated, gated_fused, two_matrices, write_gated
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Sizes
+from llmkit.model.keys import Keys
 
 SIZES = Sizes(hidden_size=8, vocab_size=50, layers=1, heads=2, kv_heads=2, head_dim=4, max_positions=64)
 

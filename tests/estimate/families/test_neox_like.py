@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from llmkit.estimate.architecture import Architecture
-from llmkit.estimate.families.keys import Keys
 from llmkit.estimate.families.neox_like import read_falcon, read_gpt_neox
+from llmkit.model.keys import Keys
 
 PYTHIA_70M = {
     **{"vocab_size": 50_304, "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 6},

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from llmkit.errors import ConfigError
-from llmkit.estimate.families.keys import Keys
 from llmkit.estimate.families.sheet import Sheet
 from llmkit.estimate.families.sizes import Defaults, Sizes, assemble, read_sizes, split_heads
+from llmkit.model.keys import Keys
 
 FILE = {"hidden_size": 32, "vocab_size": 50, "num_hidden_layers": 2, "num_attention_heads": 8}
 DEFAULTS = Defaults(max_positions=2048)
