@@ -18,7 +18,7 @@ _llmkit() {
     done
     case "$command" in
         "")
-            flags="--version -h --help" words="train-tokenizer tokenize pack pretrain generate kv-estimate bench show doctor completion man"
+            flags="--version -h --help" words="train-tokenizer tokenize pack pretrain convert generate chat kv-estimate bench show diff doctor completion man"
             case "$previous" in
             esac
             ;;
@@ -92,13 +92,13 @@ _llmkit() {
             esac
             ;;
         "pretrain")
-            flags="-o --out --data -t --tokenizer --valid --preset -m --model --model-type --hidden-size --intermediate-size --num-hidden-layers --num-attention-heads --num-key-value-heads --head-dim --max-position-embeddings --rope-theta --tie-word-embeddings --no-tie-word-embeddings --initializer-range --vocab-size --seq-len --steps --epochs --tokens --batch-rows --batch-tokens --micro-batch-rows --lr --min-lr-ratio --schedule --warmup-steps --decay-ratio --beta1 --beta2 --weight-decay --clip --seed --dtype --document-mask --no-document-mask --on-nonfinite --on-spike --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --resume --max-time --fail-above --metrics --compile --device --threads -n --dry-run --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-o --out --data -t --tokenizer --valid --preset -m --model --model-type --hidden-size --intermediate-size --num-hidden-layers --num-attention-heads --num-key-value-heads --head-dim --num-experts --num-experts-per-tok --moe-intermediate-size --max-position-embeddings --rope-theta --tie-word-embeddings --no-tie-word-embeddings --initializer-range --vocab-size --seq-len --steps --epochs --tokens --batch-rows --batch-tokens --micro-batch-rows --lr --min-lr-ratio --schedule --warmup-steps --decay-ratio --beta1 --beta2 --weight-decay --clip --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --document-mask --no-document-mask --on-nonfinite --on-spike --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --resume --max-time --fail-above --metrics --compile --device --threads -n --dry-run --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 --data) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
                 --valid) flags="" words="@files" ;;
-                --preset) flags="" words="tiny small medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
                 -m|--model) flags="" words="@files" ;;
                 --model-type) flags="" words="" ;;
                 --hidden-size) flags="" words="" ;;
@@ -107,6 +107,9 @@ _llmkit() {
                 --num-attention-heads) flags="" words="" ;;
                 --num-key-value-heads) flags="" words="" ;;
                 --head-dim) flags="" words="" ;;
+                --num-experts) flags="" words="" ;;
+                --num-experts-per-tok) flags="" words="" ;;
+                --moe-intermediate-size) flags="" words="" ;;
                 --max-position-embeddings) flags="" words="" ;;
                 --rope-theta) flags="" words="" ;;
                 --initializer-range) flags="" words="" ;;
@@ -127,6 +130,9 @@ _llmkit() {
                 --beta2) flags="" words="" ;;
                 --weight-decay) flags="" words="" ;;
                 --clip) flags="" words="" ;;
+                --router-aux-loss-coef) flags="" words="" ;;
+                --router-z-loss-coef) flags="" words="" ;;
+                --router-bias-update) flags="" words="" ;;
                 --seed) flags="" words="" ;;
                 --dtype) flags="" words="auto float32 bfloat16" ;;
                 --on-nonfinite) flags="" words="stop skip" ;;
@@ -150,8 +156,21 @@ _llmkit() {
                 --color) flags="" words="auto always never" ;;
             esac
             ;;
+        "convert")
+            flags="--to --dtype --max-shard-size --tie --untie -t --tokenizer --no-tokenizer --check --tolerance -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --to) flags="" words="gguf safetensors" ;;
+                --dtype) flags="" words="float32 float16 bfloat16 q8_0" ;;
+                --max-shard-size) flags="" words="" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --tolerance) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
         "generate")
-            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --repetition-penalty --presence-penalty --frequency-penalty --stop --ignore-eos --seed --n --samples --logprobs --json --echo --require --dtype --device --threads -o --out --force --skip-bad --rejects --unbuffered -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo --require --dtype --rope-scaling --device --threads --batch --unordered -o --out --force --skip-bad --rejects --unbuffered -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -p|--prompt) flags="" words="" ;;
@@ -164,17 +183,24 @@ _llmkit() {
                 --top-k) flags="" words="" ;;
                 --top-p) flags="" words="" ;;
                 --min-p) flags="" words="" ;;
+                --typical-p) flags="" words="" ;;
                 --repetition-penalty) flags="" words="" ;;
                 --presence-penalty) flags="" words="" ;;
                 --frequency-penalty) flags="" words="" ;;
+                --logit-bias) flags="" words="" ;;
+                --json-schema) flags="" words="" ;;
+                --regex) flags="" words="" ;;
+                --choice) flags="" words="" ;;
                 --stop) flags="" words="" ;;
                 --seed) flags="" words="" ;;
                 --n|--samples) flags="" words="" ;;
                 --logprobs) flags="" words="" ;;
                 --require) flags="" words="" ;;
                 --dtype) flags="" words="auto float32 bfloat16 float16" ;;
+                --rope-scaling) flags="" words="" ;;
                 --device) flags="" words="" ;;
                 --threads) flags="" words="" ;;
+                --batch) flags="" words="" ;;
                 -o|--out) flags="" words="@files" ;;
                 --rejects) flags="" words="@files" ;;
                 --log-every) flags="" words="" ;;
@@ -182,10 +208,41 @@ _llmkit() {
                 --color) flags="" words="auto always never" ;;
             esac
             ;;
+        "chat")
+            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --seed --json --dtype --rope-scaling --device --threads --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                -m|--model) flags="" words="@files" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --system) flags="" words="" ;;
+                -c|--context) flags="" words="" ;;
+                --transcript) flags="" words="@files" ;;
+                --max-tokens) flags="" words="" ;;
+                --temperature) flags="" words="" ;;
+                --top-k) flags="" words="" ;;
+                --top-p) flags="" words="" ;;
+                --min-p) flags="" words="" ;;
+                --typical-p) flags="" words="" ;;
+                --repetition-penalty) flags="" words="" ;;
+                --presence-penalty) flags="" words="" ;;
+                --frequency-penalty) flags="" words="" ;;
+                --logit-bias) flags="" words="" ;;
+                --json-schema) flags="" words="" ;;
+                --regex) flags="" words="" ;;
+                --choice) flags="" words="" ;;
+                --stop) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --dtype) flags="" words="auto float32 bfloat16 float16" ;;
+                --rope-scaling) flags="" words="" ;;
+                --device) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
         "kv-estimate")
             flags="--preset -c --context -b --batch --fit --memory --dtype --kv-dtype --tp --tensor-parallel --block-size --shared-prefix --window --no-window --prefill-chunk --layers --num-hidden-layers --heads --num-attention-heads --kv-heads --num-key-value-heads --head-dim --hidden-size --intermediate-size --vocab-size --tie-word-embeddings --no-tie-word-embeddings --solve --device --devices --measure --prompt --mfu --mbu --calibrate --price-per-hour --prices --utilisation --users --rate --concurrency --train --optimizer --precision --zero --dp --data-parallel --pp --pipeline-parallel --micro-batches --recompute --sequence-parallel --no-sequence-parallel --lora-rank --qlora --explain --plot --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
-                --preset) flags="" words="tiny small medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
                 -c|--context) flags="" words="" ;;
                 -b|--batch) flags="" words="" ;;
                 --fit|--memory) flags="" words="" ;;
@@ -235,7 +292,7 @@ _llmkit() {
         "bench prefill")
             flags="--preset --prompt --depth --threads --dtype --rounds --seed --against --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
-                --preset) flags="" words="tiny small medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
                 --prompt) flags="" words="" ;;
                 --depth) flags="" words="" ;;
                 --threads) flags="" words="" ;;
@@ -254,7 +311,7 @@ _llmkit() {
         "bench decode")
             flags="--preset --tokens --depth --threads --dtype --rounds --seed --against --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
-                --preset) flags="" words="tiny small medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
                 --tokens) flags="" words="" ;;
                 --depth) flags="" words="" ;;
                 --threads) flags="" words="" ;;
@@ -273,7 +330,7 @@ _llmkit() {
         "bench train")
             flags="--preset --batch-rows --seq-len --threads --dtype --rounds --seed --against --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
-                --preset) flags="" words="tiny small medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
                 --batch-rows) flags="" words="" ;;
                 --seq-len) flags="" words="" ;;
                 --threads) flags="" words="" ;;
@@ -328,6 +385,19 @@ _llmkit() {
                 --color) flags="" words="auto always never" ;;
             esac
             ;;
+        "diff")
+            flags="--only --headers --tensors --atol --rtol --any-dtype --text --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --only) flags="" words="" ;;
+                --tensors) flags="" words="" ;;
+                --atol) flags="" words="" ;;
+                --rtol) flags="" words="" ;;
+                --text) flags="" words="@files" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
         "doctor")
             flags="--log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
@@ -364,7 +434,7 @@ _llmkit() {
 
 _llmkit_is_command() {
     case "$1" in
-        "train-tokenizer"|"tokenize"|"pack"|"pretrain"|"generate"|"kv-estimate"|"bench"|"bench prefill"|"bench decode"|"bench train"|"bench load"|"bench tokenize"|"show"|"doctor"|"completion"|"man") return 0 ;;
+        "train-tokenizer"|"tokenize"|"pack"|"pretrain"|"convert"|"generate"|"chat"|"kv-estimate"|"bench"|"bench prefill"|"bench decode"|"bench train"|"bench load"|"bench tokenize"|"show"|"diff"|"doctor"|"completion"|"man") return 0 ;;
     esac
     return 1
 }

@@ -7,10 +7,10 @@ the common options, keeps them out of the function's signature, and hands it `ct
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from typer.core import TyperCommand, TyperGroup
 
@@ -29,8 +29,7 @@ HOW_NOT_WHAT = frozenset(  # settings that say where, how loud and how fast: no 
 )
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(msgspec.Struct, frozen=True):
     """What a subcommand gets as `ctx.obj`: the console on stderr, and the record of how it was called."""
 
     console: Console

@@ -87,7 +87,7 @@ def join(values: tuple[object, ...]) -> str:
 
 Model = Annotated[
     Path | None,
-    Argument(metavar="MODEL", help="Model folder, or a config.json with random weights."),
+    Argument(metavar="MODEL", help="Model folder or GGUF file, or a config.json with random weights."),
 ]
 Preset = Annotated[str | None, Option("--preset", metavar="NAME", help="Instead: its shape, random weights.")]
 Depth = Annotated[

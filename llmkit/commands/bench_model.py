@@ -158,7 +158,7 @@ def train(
 
 def load(
     ctx: typer.Context,
-    model: Annotated[Path, Argument(metavar="MODEL", help="Model folder.")],
+    model: Annotated[Path, Argument(metavar="MODEL", help="Model folder or GGUF file.")],
     threads: Threads = THREADS,
     dtype: Dtypes = DTYPE,
     rounds: Rounds = Common.rounds,

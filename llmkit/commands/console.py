@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Literal, TextIO
+
+import msgspec
 
 from llmkit.commands.values import format_seconds
 from llmkit.progress import SILENT, Progress
@@ -17,8 +18,7 @@ from llmkit.progress import SILENT, Progress
 ColorChoice = Literal["auto", "always", "never"]
 
 
-@dataclass(frozen=True)
-class Console:
+class Console(msgspec.Struct, frozen=True):
     """How much to say on stderr, and whether in colour."""
 
     quiet: bool = False

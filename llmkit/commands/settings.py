@@ -1,7 +1,5 @@
 """Settings under the names of their flags: as TOML for --config, as words for the record in llmkit.json."""
 
-import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,8 @@ def read_settings(path: Path, params: Iterable[Any], command: str) -> dict[str, 
         DataError: not TOML.
         ConfigError: a key that the command does not know; the nearest known one is named.
     """
+    import tomllib  # what a command without --config need not wait for
+
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -75,4 +75,6 @@ def _toml_value(value: Any) -> str:
         return repr(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(_toml_value(item) for item in value)}]"
+    import json
+
     return json.dumps(str(value), ensure_ascii=False)  # a JSON string is a TOML string

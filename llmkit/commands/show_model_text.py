@@ -97,7 +97,7 @@ def _vocabulary(report: ModelReport) -> str | None:
 def _tokenizer(report: ModelReport) -> str | None:
     found = report.tokenizer
     if found is None:
-        return "none" if report.kind in ("model", "checkpoint") else None
+        return "none" if report.kind in ("model", "checkpoint", "gguf") else None
     agrees = "" if found.fits else ": more than the embedding has rows"
     return f"{found.vocab_size:,} tokens{agrees}, sha256 {found.sha256[:12]}"
 

@@ -9,21 +9,23 @@ import msgspec
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.checkpoint import CHECKPOINTS, STATE
 from llmkit.formats.documents import is_json_lines
+from llmkit.formats.gguf_magic import is_gguf
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS
 from llmkit.formats.streams import STDIO, open_input
+from llmkit.model.source import carries_tokenizer
 
 Kind = Literal[
-    "model", "run", "checkpoint", "config", "safetensors", "adapter", "tokenizer", "shards", "shard",
+    "model", "gguf", "run", "checkpoint", "config", "safetensors", "adapter", "tokenizer", "shards", "shard",
     "metrics", "records", "text",
 ]  # fmt: skip
 ADAPTER_CONFIG = "adapter_config.json"
 SHARD_INDEX = "index.json"
 KNOWN = "a model, tokenizer, run, adapter or shard folder, or a file of one"
+"""Of Artefact.kind, `gguf` is a model in one file."""
 
 _SHARD_MAGIC = b"\x50\x2a\x4d\x18"  # the skippable zstd frame 0x184D2A50 that holds a shard's header
 _FOREIGN = {
-    b"GGUF": "a GGUF file, which is not read yet",
     b"PK\x03\x04": "a zip or pickle checkpoint, which is never read: it can run code",
     b"\x80\x02": "a pickle, which is never read: it can run code",
 }
@@ -73,13 +75,17 @@ def _folder(path: Path) -> Artefact:
 
 
 def holds_tokenizer(folder: Path) -> bool:
-    """Whether there is a tokenizer's file in a folder."""
+    """Whether there is a tokenizer's file in a folder, or a tokenizer in a GGUF file."""
+    if is_gguf(folder):
+        return carries_tokenizer(folder)
     return any(any(folder.glob(pattern)) for pattern in _TOKENIZER_FILES)
 
 
 def _file(path: Path) -> Artefact:
     if path == STDIO or is_json_lines(path):
         return _json_lines(path)
+    if is_gguf(path):
+        return Artefact("gguf", path)
     with path.open("rb") as stream:
         head = stream.read(64)
     for magic, what in _FOREIGN.items():

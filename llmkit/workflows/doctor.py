@@ -12,10 +12,10 @@ from llmkit.formats.model_folder import (
     read_config,
     read_header,
     read_json_object,
-    read_tensors,
 )
 from llmkit.formats.provenance import FILE_NAME, read_provenance
 from llmkit.model.config import ModelConfig
+from llmkit.model.source import read_model_generation, read_model_tensors
 from llmkit.progress import SILENT, Progress
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
@@ -32,7 +32,7 @@ from llmkit.workflows.findings import Finding, as_finding, finding, worst
 from llmkit.workflows.show_metrics import read_metrics
 from llmkit.workflows.show_model import embedding_rows
 
-_MODELS = ("model", "run", "checkpoint")
+_MODELS = ("model", "run", "checkpoint", "gguf")
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +114,7 @@ class _Examination:
                 "run": self._run,
                 "checkpoint": self._checkpoint,
                 "config": self._config,
+                "gguf": self._gguf,
             },
             **{"safetensors": self._safetensors, "adapter": self._adapter, "tokenizer": self._tokenizer},
             **{"shards": self._shards, "shard": self._shards, "metrics": self._metrics},
@@ -133,6 +134,31 @@ class _Examination:
     def _model(self, folder: Path) -> None:
         self.findings += check_weights(folder, progress=self._progress)
         self._vocabulary(folder)
+
+    def _gguf(self, path: Path) -> None:
+        """One file that is a model and its tokenizer."""
+        from llmkit.model.gguf_load import check_gguf  # imports torch: other artefacts need none
+
+        with as_finding(self.findings, "weights.layout", path):
+            check_gguf(path)
+        tensors = _tensors(path)
+        if tensors is None:
+            return
+        self.findings += check_finite(tensors, progress=self._progress)
+        tokenizer = None
+        if holds_tokenizer(path):
+            with as_finding(self.findings, "tokenizer.opens", path):
+                tokenizer = load_tokenizer(path)
+                stops = read_model_generation(path)[0].get("eos_token_id", [])
+                stops = stops if isinstance(stops, list) else [stops]
+                self.findings += check_tokenizer(path, tokenizer, stops)
+        else:
+            hint = "convert the model again from a folder with its tokenizer, or give -t TOKENIZER"
+            self.findings.append(finding("info", "tokenizer.opens", path, "no tokenizer in the file", hint))
+        rows = embedding_rows(tensors)
+        self._claims(path, "model", tokenizer, rows)
+        if tokenizer is not None and rows is not None:
+            self.findings += check_vocabulary(path, tokenizer, rows, rows)
 
     def _vocabulary(self, folder: Path) -> None:
         """The tokenizer in a model folder, the model's own special tokens, and llmkit.json."""
@@ -161,7 +187,8 @@ class _Examination:
         own = None if tokenizer is None else tokenizer.sha256
         made_with = None
         with as_finding(self.findings, "provenance.readable", folder / FILE_NAME):
-            made_with = (read_provenance(folder) or {}).get("tokenizer_sha256")
+            provenance = read_provenance(folder) if folder.is_dir() else None
+            made_with = (provenance or {}).get("tokenizer_sha256")
         if own is not None and made_with is not None and own != made_with:
             what = f"was made with the tokenizer {made_with[:12]}, but {own[:12]} is in the folder"
             hint = "put the tokenizer back that it was trained with"
@@ -211,7 +238,7 @@ class _Examination:
 def _tensors(folder: Path) -> dict[str, TensorInfo] | None:
     """The tensors of a folder; None where there are none to read, which the weights' checks tell."""
     try:
-        return read_tensors(folder)
+        return read_model_tensors(folder)
     except LlmkitError:
         return None
 

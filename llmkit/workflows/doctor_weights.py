@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from llmkit.errors import LlmkitError
+from llmkit.estimate.file_tensors import tensor_shapes
 from llmkit.formats.model_folder import (
     CONFIG,
     CONFIG_DTYPES,
@@ -20,7 +21,7 @@ from llmkit.formats.model_folder import (
     weight_files,
 )
 from llmkit.model.config import ModelConfig
-from llmkit.model.shapes import stored_weights, tensor_shapes
+from llmkit.model.file_names import stored_weights
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.findings import Finding, Level, as_finding, finding
 

@@ -8,8 +8,9 @@ import msgspec
 
 from llmkit.errors import UsageError
 from llmkit.formats.jsonl import read_records
-from llmkit.formats.model_folder import TensorInfo, read_header, read_tensors
+from llmkit.formats.model_folder import TensorInfo, read_header
 from llmkit.formats.streams import STDIO
+from llmkit.model.source import read_model_tensors
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.artefact import Artefact, is_metrics, recognise
 from llmkit.workflows.show_adapter import ADAPTER_WEIGHTS, AdapterReport, show_adapter
@@ -39,7 +40,7 @@ def show_artefact(path: Path) -> Report:
     """
     artefact = recognise(path)
     match artefact.kind:
-        case "model" | "checkpoint":
+        case "model" | "checkpoint" | "gguf":
             return show_model(artefact.path, kind=artefact.kind)
         case "config":
             return show_config(artefact.path)
@@ -78,15 +79,15 @@ def pieces_of(path: Path) -> Iterator[Piece]:
         UsageError: the artefact has no vocabulary.
     """
     artefact = recognise(path)
-    if artefact.kind not in ("tokenizer", "model", "run", "checkpoint"):
+    if artefact.kind not in ("tokenizer", "model", "gguf", "run", "checkpoint"):
         raise _no_such(artefact, "vocabulary", "a tokenizer or a model folder")
     return list_pieces(load_tokenizer(artefact.path))
 
 
 def _tensors(artefact: Artefact) -> dict[str, TensorInfo]:
     match artefact.kind:
-        case "model" | "checkpoint" | "run":
-            return read_tensors(artefact.path)
+        case "model" | "checkpoint" | "run" | "gguf":
+            return read_model_tensors(artefact.path)
         case "safetensors":
             return read_header(artefact.path).tensors
         case "adapter":

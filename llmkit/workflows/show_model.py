@@ -1,4 +1,4 @@
-"""What a model is, from its folder, one safetensors file or a config.json: nothing but headers is read."""
+"""What a model is, from its folder, a GGUF or safetensors file, or a config.json: only headers are read."""
 
 import math
 import re
@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import ConfigError
+from llmkit.estimate.file_tensors import tensor_shapes
 from llmkit.formats.model_folder import (
     CONFIG,
     CONFIG_DTYPES,
@@ -17,11 +18,10 @@ from llmkit.formats.model_folder import (
     TensorInfo,
     read_config,
     read_header,
-    read_tensors,
 )
 from llmkit.formats.provenance import read_provenance
 from llmkit.model.config import ModelConfig
-from llmkit.model.shapes import tensor_shapes
+from llmkit.model.source import read_model_config, read_model_tensors
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.artefact import holds_tokenizer
 
@@ -35,12 +35,15 @@ SHAPE_KEYS = {
 
 PARTS = ("embedding", "positions", "attention", "mlp", "experts", "norm", "head", "other")
 _PATTERNS = (  # the first pattern that matches a tensor's name decides
-    ("embedding", re.compile(r"(embed_tokens|wte|word_embeddings|embed_in)\.|(^|\.)embeddings?\.")),
-    ("positions", re.compile(r"(wpe|embed_positions|position_embeddings)\.")),
-    ("head", re.compile(r"(lm_head|embed_out|output)\.(weight|bias)$")),
+    (
+        "embedding",
+        re.compile(r"(embed_tokens|wte|word_embeddings|embed_in|token_embd)\.|(^|\.)embeddings?\."),
+    ),
+    ("positions", re.compile(r"(wpe|embed_positions|position_embeddings|position_embd)\.|^rope_")),
+    ("head", re.compile(r"(^|\.)(lm_head|embed_out|output)\.(weight|bias)$")),
     ("norm", re.compile(r"norm|(^|\.)ln_\w+\.|layernorm", re.I)),
     ("attention", re.compile(r"attn|attention")),
-    ("experts", re.compile(r"experts?\.|\.gate\.weight|router")),
+    ("experts", re.compile(r"experts?\.|\.gate\.weight|router|_(sh)?exps?\.|ffn_gate_inp|exp_probs")),
     ("mlp", re.compile(r"mlp|feed_forward|ffn")),
 )
 
@@ -89,7 +92,7 @@ class TokenizerFit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A model folder; `kind` is also "safetensors" and "config", which hold less."""
+    """A model; `kind` is also "gguf", and "safetensors" and "config", which hold less."""
 
     schema: str = "llmkit.show/1"
     kind: str
@@ -109,15 +112,15 @@ class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def show_model(folder: Path, *, kind: str = "model") -> ModelReport:
-    """A model folder.
+    """A model folder, or a GGUF file.
 
     Raises:
         MissingError: the weights are not there.
         DataError: config.json, a header or the index is damaged.
     """
-    tensors = read_tensors(folder)
+    tensors = read_model_tensors(folder)
     weights = count_weights(tensors.values())
-    fields = _config_fields(read_config(folder), folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    fields = _fields(folder)
     tokenizer, rows = None, embedding_rows(tensors)
     if holds_tokenizer(folder):
         tokenizer = load_tokenizer(folder)
@@ -135,8 +138,19 @@ def show_model(folder: Path, *, kind: str = "model") -> ModelReport:
             fits=rows is None or tokenizer.vocab_size <= rows,
         ),
         chat_template=None if tokenizer is None else tokenizer.chat_template is not None,
-        made_by=(read_provenance(folder) or {}).get("command_line"),
+        made_by=(read_provenance(folder) or {}).get("command_line") if folder.is_dir() else None,
     )
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    """What the config says of a folder, which may have none, or of a GGUF file."""
+    if path.is_dir():
+        return _config_fields(read_config(path), path / CONFIG) if (path / CONFIG).is_file() else {}
+    try:
+        return _config_fields(read_model_config(path), path)
+    except ConfigError as error:
+        why = error.problem.removeprefix(f"{path}: ")
+        return {"model_type": None, "shape": {}, "supported": False, "why_not": why}
 
 
 def show_safetensors(path: Path) -> ModelReport:
@@ -191,7 +205,7 @@ def count_weights(tensors: Iterable[TensorInfo]) -> Weights:
         dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + tensor.numel
         if tensor.file.name:
             files.add(tensor.file.name)
-        if block := re.search(r"(?:layers|h|blocks)\.(\d+)\.", tensor.name):
+        if block := re.search(r"(?:layers|h|blocks|blk)\.(\d+)\.", tensor.name):
             layers.add(block[1])
     parts = [
         Part(name=name, tensors=counts[name][0], parameters=counts[name][1], size_bytes=counts[name][2])

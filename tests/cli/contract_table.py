@@ -71,6 +71,12 @@ TABLE = {
         missing="llmkit pretrain --data nowhere -t tok -o out",
         long="llmkit pretrain --data shards -t tok -o out --steps 100000 --log-every 0.1",
     ),
+    "convert": Lines(
+        result="llmkit convert run out.{n} --dtype bfloat16",
+        missing="llmkit convert nowhere out",
+        writes="llmkit convert run out",
+        is_input="llmkit convert run run --force",
+    ),
     "generate": Lines(
         result="llmkit generate -m run 'def main' --max-tokens 20 --seed 1",
         stdin=(
@@ -81,6 +87,15 @@ TABLE = {
         missing="llmkit generate -m nowhere 'def main'",
         writes="llmkit generate -m run --jsonl prompts.jsonl --max-tokens 20 --logprobs 5 -o out",
         is_input="llmkit generate -m run --jsonl prompts.jsonl -o prompts.jsonl --force",
+    ),
+    "chat": Lines(
+        result="llmkit chat -m run prompts.jsonl --max-tokens 8 --greedy",
+        stdin=(
+            "llmkit chat -m run prompts.jsonl --max-tokens 5",
+            "cat prompts.jsonl | llmkit chat -m run --max-tokens 5",
+        ),
+        missing="llmkit chat -m nowhere prompts.jsonl",
+        is_input="llmkit chat -m run docs/docs.jsonl --transcript docs/docs.jsonl --force",
     ),
     "kv-estimate": Lines(
         result="llmkit kv-estimate config.json --context 4k --batch 8",
@@ -120,6 +135,10 @@ TABLE = {
         ),
         malformed="llmkit show bad.jsonl",
         missing="llmkit show nowhere",
+    ),
+    "diff": Lines(
+        result="llmkit diff tok run --only tokenizer",
+        missing="llmkit diff tok nowhere",
     ),
     "doctor": Lines(result="llmkit doctor tok shards run", missing="llmkit doctor nowhere"),
     "completion": Lines(result="llmkit completion bash"),

@@ -66,7 +66,6 @@ def test_files_are_told_apart(
         ("cut.json", '{"model_type": "llama", "hid', "cut short"),
         ("other.json", '{"a": 1}', "found: a"),
         ("photo.bin", b"\x89PNG\r\n", "PNG"),
-        ("model.gguf", b"GGUF\x03\x00\x00\x00", "GGUF"),
         ("pytorch_model.bin", b"PK\x03\x04", "pickle"),
         ("empty.json", "", "found: nothing"),
     ],

@@ -1,0 +1,104 @@
+"""llmkit convert: its report, exit 1 where a check fails; GGUF files wherever a model is asked for."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def model(tiny_model: Callable[..., Path], byte_level_dir: Path) -> Path:
+    """A folder with a tokenizer."""
+    folder = tiny_model(vocab_size=600, hidden_size=32, intermediate_size=64)
+    for file in byte_level_dir.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "generation_config.json").write_text('{"eos_token_id": [0, 2]}')
+    return folder
+
+
+def test_a_report_is_facts_or_json(llmkit_run: Callable[..., Any], model: Path, tmp_path: Path) -> None:
+    text = llmkit_run("convert", model, tmp_path / "a.gguf", "--check")
+    assert text.status == 0 and text.err == ""
+    assert (
+        text.text.startswith(f"{tmp_path}/a.gguf: GGUF file\n") and "logits differ by up to 0 " in text.text
+    )
+    line = ("convert", model, tmp_path / "b", "--dtype", "bfloat16", "--json")
+    report = json.loads(llmkit_run(*line).out)
+    assert (report["schema"], report["form"], report["written"]) == ("llmkit.convert/1", "safetensors", True)
+
+
+def test_a_failed_check_exits_1_with_its_report(
+    llmkit_run: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    line = (
+        "convert",
+        model,
+        tmp_path / "a.gguf",
+        "--dtype",
+        "q8_0",
+        "--check",
+        "--tolerance",
+        "1e-9",
+        "--json",
+    )
+    ended = llmkit_run(*line, "--tolerance", "1e-9")
+    assert ended.status == 1 and not json.loads(ended.out)["check"]["passed"]
+    assert "nothing was written" in ended.err and not (tmp_path / "a.gguf").exists()
+
+
+def test_a_dry_run_writes_nothing(llmkit_run: Callable[..., Any], model: Path, tmp_path: Path) -> None:
+    report = json.loads(llmkit_run("convert", model, tmp_path / "a.gguf", "-n", "--json").out)
+    assert not report["written"] and report["size_bytes"] > 0 and not (tmp_path / "a.gguf").exists()
+    assert llmkit_run("convert", model, tmp_path / "a", "--dtype", "q8_0").status == 2
+
+
+def test_a_gguf_file_is_a_model_everywhere(
+    llmkit_run: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.gguf"
+    assert llmkit_run("convert", model, file).status == 0
+    line = ("generate", "The licence", "--max-tokens", "8", "--temperature", "0", "-m")
+    assert llmkit_run(*line, file).out == llmkit_run(*line, model).out
+    licence = tmp_path / "text.txt"
+    licence.write_text("Redistribution and use in source and binary forms\n" * 40)
+    ids = llmkit_run("tokenize", "-t", file, "--ids", licence)
+    assert ids.status == 0 and ids.out == llmkit_run("tokenize", "-t", model, "--ids", licence).out
+    shown = json.loads(llmkit_run("show", file, "--json").out)
+    assert (shown["kind"], shown["model_type"], shown["tied"]) == ("gguf", "llama", True)
+    parts = {part["name"]: part["parameters"] for part in shown["weights"]["parts"]}
+    folder = json.loads(llmkit_run("show", model, "--json").out)
+    assert parts == {part["name"]: part["parameters"] for part in folder["weights"]["parts"]}
+    assert len(llmkit_run("show", file, "--tensors").text.splitlines()) > 10
+    checked = json.loads(llmkit_run("doctor", file, "--json").out)
+    assert [one["check"] for one in checked["findings"] if one["level"] != "info"] == []
+    bench = llmkit_run("bench", "prefill", file, "--prompt", "8", "--rounds", "1", "--format", "json")
+    assert bench.status == 0, bench.err
+    estimate = json.loads(llmkit_run("kv-estimate", file, "--json").out)
+    assert estimate["weights_source"] == "files"
+
+
+def test_training_goes_on_from_a_gguf_file(
+    llmkit_run: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    file, text, run = tmp_path / "a.gguf", tmp_path / "text.txt", tmp_path / "run"
+    text.write_text("Redistribution and use in source and binary forms\n" * 40)
+    assert llmkit_run("convert", model, file).status == 0
+    line = ("pretrain", "--data", text, "-m", file, "-o", run, "--steps", "1", "--seq-len", "32", "-q")
+    ended = llmkit_run(*line)
+    assert ended.status == 0, ended.err
+    assert json.loads((run / "config.json").read_text())["model_type"] == "llama"
+    assert (run / "tokenizer.json").exists()
+
+
+def test_a_damaged_gguf_file_is_a_finding(
+    llmkit_run: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.gguf"
+    llmkit_run("convert", model, file)
+    file.write_bytes(file.read_bytes()[:-64])
+    ended = llmkit_run("doctor", file, "--json")
+    findings = {one["check"] for one in json.loads(ended.out)["findings"]}
+    assert ended.status == 1 and "weights.layout" in findings
+    assert llmkit_run("generate", "-m", file, "x").status == 3
