@@ -170,7 +170,7 @@ _llmkit() {
             esac
             ;;
         "generate")
-            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo --require --dtype --rope-scaling --device --threads --batch --unordered -o --out --force --skip-bad --rejects --unbuffered -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo --require --dtype --rope-scaling --kernels --weights --device --threads --batch --unordered -o --out --force --skip-bad --rejects --unbuffered -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -p|--prompt) flags="" words="" ;;
@@ -198,6 +198,8 @@ _llmkit() {
                 --require) flags="" words="" ;;
                 --dtype) flags="" words="auto float32 bfloat16 float16" ;;
                 --rope-scaling) flags="" words="" ;;
+                --kernels) flags="" words="auto native torch" ;;
+                --weights) flags="" words="stored int8 int4" ;;
                 --device) flags="" words="" ;;
                 --threads) flags="" words="" ;;
                 --batch) flags="" words="" ;;
@@ -209,7 +211,7 @@ _llmkit() {
             esac
             ;;
         "chat")
-            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --seed --json --dtype --rope-scaling --device --threads --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --seed --json --dtype --rope-scaling --kernels --weights --device --threads --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
@@ -233,6 +235,8 @@ _llmkit() {
                 --seed) flags="" words="" ;;
                 --dtype) flags="" words="auto float32 bfloat16 float16" ;;
                 --rope-scaling) flags="" words="" ;;
+                --kernels) flags="" words="auto native torch" ;;
+                --weights) flags="" words="stored int8 int4" ;;
                 --device) flags="" words="" ;;
                 --threads) flags="" words="" ;;
                 --config) flags="" words="@files" ;;

@@ -17,6 +17,7 @@ from llmkit.commands.sampling_flags import (
     FrequencyPenalty,
     Greedy,
     JsonSchema,
+    KernelsName,
     LogitBias,
     MaxTokens,
     MinP,
@@ -30,6 +31,7 @@ from llmkit.commands.sampling_flags import (
     TopK,
     TopP,
     TypicalP,
+    WeightsName,
     sampling_fields,
 )
 from llmkit.commands.shared import DryRun, Force, Seed, print_report
@@ -86,6 +88,8 @@ def chat(
     as_json: Annotated[bool, Option("--json", help="A JSON object for each reply.")] = False,
     dtype: DtypeName = GenerateConfig.dtype,
     rope_scaling: RopeScaling = GenerateConfig.rope_scaling,
+    kernels: KernelsName = GenerateConfig.kernels,
+    weights: WeightsName = GenerateConfig.weights,
     device: Device = GenerateConfig.device,
     threads: Threads = GenerateConfig.threads,
     force: Force = False,
@@ -125,6 +129,8 @@ def chat(
         system=system,
         dtype=dtype,
         rope_scaling=rope_scaling,
+        kernels=kernels,
+        weights=weights,
         device=device,
         threads=threads,
     )

@@ -71,6 +71,7 @@ def _machine(machine: Machine) -> Facts:
         ("memory", memory),
         ("disk", f"{format_bytes(machine.disk_free_bytes)} free here"),
         ("threads", ", ".join(f"{name}={value}" for name, value in machine.threads.items()) or "not limited"),
+        ("kernels", machine.kernels or f"none: the native library {machine.why_no_kernels}"),
         ("NVIDIA", f"driver {machine.nvidia_driver}" if machine.nvidia_driver else "none"),
         (
             "packages",

@@ -18,6 +18,7 @@ from llmkit.commands.sampling_flags import (
     FrequencyPenalty,
     Greedy,
     JsonSchema,
+    KernelsName,
     LogitBias,
     MaxTokens,
     MinP,
@@ -31,6 +32,7 @@ from llmkit.commands.sampling_flags import (
     TopK,
     TopP,
     TypicalP,
+    WeightsName,
     sampling_fields,
 )
 from llmkit.commands.shared import (
@@ -116,6 +118,8 @@ def generate(
     ] = GenerateConfig.require,
     dtype: DtypeName = GenerateConfig.dtype,
     rope_scaling: RopeScaling = GenerateConfig.rope_scaling,
+    kernels: KernelsName = GenerateConfig.kernels,
+    weights: WeightsName = GenerateConfig.weights,
     device: Device = GenerateConfig.device,
     threads: Threads = GenerateConfig.threads,
     batch: Annotated[
@@ -183,6 +187,8 @@ def generate(
         as_json=as_json,
         dtype=dtype,
         rope_scaling=rope_scaling,
+        kernels=kernels,
+        weights=weights,
         device=device,
         threads=threads,
         unbuffered=unbuffered,

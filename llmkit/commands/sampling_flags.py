@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from typer import Option
 
 from llmkit.commands.values import parse_count
-from llmkit.engine.config import Dtype, SamplingConfig
+from llmkit.engine.config import Dtype, Kernels, SamplingConfig, Weights
 from llmkit.errors import UsageError
 
 Default = SamplingConfig
@@ -74,6 +74,8 @@ RopeScaling = Annotated[
     str | None,
     Option(metavar="TYPE:X", help="yarn:4, linear, dynamic, llama3, none.", show_default="the model's"),
 ]
+KernelsName = Annotated[Kernels, Option("--kernels", help="What computes; auto: ours where they can.")]
+WeightsName = Annotated[Weights, Option("--weights", help="Round the weights to 8 or 4 bits.")]
 Device = Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")]
 Threads = Annotated[
     int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="by the model's size")

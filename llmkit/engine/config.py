@@ -10,6 +10,8 @@ import msgspec
 from llmkit.errors import ConfigError, UsageError
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Kernels = Literal["auto", "native", "torch"]
+Weights = Literal["stored", "int8", "int4"]
 GREEDY_BELOW = 1e-5
 """Temperatures below this are 0: dividing by them would overflow."""
 MAX_LOGPROBS = 1000
@@ -136,6 +138,11 @@ class GenerateConfig:
     """Of weights, arithmetic and cache; auto: as the model is stored."""
     rope_scaling: str | None = None
     """In place of the model's own, as `model/extend_context.py` reads it: `yarn:4`; None: the model's own."""
+    kernels: Kernels = "auto"
+    """What computes: our own kernels or torch; auto: ours where they are built and have every part of the
+    model."""
+    weights: Weights = "stored"
+    """Rounded as they are loaded, in groups of 32 with a float16 scale, by the native kernels."""
     device: str = "auto"
     threads: int | None = None
     """None: what the size of the model asks for."""

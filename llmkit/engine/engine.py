@@ -11,12 +11,14 @@ import torch
 
 from llmkit.engine.blocks import BlockPool, root_key
 from llmkit.engine.drafts import Proposer
+from llmkit.engine.native import NativeRunner
 from llmkit.engine.request import Drawn, FinishReason, Request
-from llmkit.engine.runner import Runner
+from llmkit.engine.runner import PassRunner, Runner
 from llmkit.engine.sampling import Sampler, score, uncertainty
 from llmkit.engine.scheduler import Scheduler, Work
 from llmkit.engine.store import KVStore, block_bytes
 from llmkit.engine.text import Text
+from llmkit.kernels.forward import NativeModel
 from llmkit.model.rope_scaling import ORIGINAL
 from llmkit.model.transformer import Transformer
 
@@ -71,6 +73,7 @@ class Engine:
         *,
         stop_ids: Iterable[int] = (),
         proposer: Proposer | None = None,
+        native: NativeModel | None = None,
     ) -> None:
         """
         Args:
@@ -78,6 +81,8 @@ class Engine:
             config: sizes.
             stop_ids: ids that end a text, beside those that the model's config names.
             proposer: guesses at tokens ahead; they change the speed and never the text.
+            native: the model's weights packed for the kernels, which then compute; the model gives its
+                embedding and its config.
         """
         self.counts = Counts()
         self.max_texts = config.max_texts
@@ -99,7 +104,9 @@ class Engine:
             reuse=config.reuse and self._length_matters is None,
             whole=self._length_matters == "dynamic",
         )
-        self._runner = Runner(model, self._store)
+        self._runner: PassRunner = Runner(model, self._store)
+        if native is not None:
+            self._runner = NativeRunner(model, self._store, native)
         self._texts: dict[int, Text] = {}
         self._count = 0
 

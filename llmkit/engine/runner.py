@@ -4,6 +4,7 @@ Shapes: R rows of scores, V vocab_size.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,8 +15,20 @@ from llmkit.engine.store import KVStore, PagedCache, PagedSpan
 from llmkit.model.transformer import Transformer
 
 
+class PassRunner(Protocol):
+    """Computes what is planned."""
+
+    def run(self, works: Sequence[Work]) -> list[Tensor | None]:
+        """Compute what is planned.
+
+        Returns:
+            For each text whose every token is computed now the scores (R, V) after its last known token and
+            after each draft, float32 on the CPU; None for the others.
+        """
+
+
 class Runner:
-    """Holds the model and the memory of its keys and values."""
+    """Runs a model's modules, and holds the memory of its keys and values."""
 
     def __init__(self, model: Transformer, store: KVStore) -> None:
         self._model = model
@@ -24,13 +37,8 @@ class Runner:
 
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> list[Tensor | None]:
-        """Compute what is planned.
-
-        Returns:
-            For each text whose every token is computed now the scores (R, V) after its last known token and
-            after each draft, float32 on the CPU; None for the others.
-        """
-        spans = _spans(works)
+        """See `PassRunner`."""
+        spans = paged_spans(works)
         if self._flat is not None and len(works) == 1 and works[0].count == 1 and works[0].completes:
             rows = self._store.rows(spans[0])
             if isinstance(rows, slice):
@@ -38,14 +46,9 @@ class Runner:
                 scores = self._flat(work.text.tokens[work.start], work.start, rows.start, self._store.layers)
                 return [_on_cpu(scores)[None]]
         device = self._store.layers[0][0].device
-        ids = torch.tensor([[one for work in works for one in _ids(work)]], device=device)
+        ids = torch.tensor([[one for work in works for one in known_ids(work)]], device=device)
         hidden = self._model.hidden(ids, cache=PagedCache(self._store, spans))[0]
-        wanted = [
-            range(span.first + span.count - 1 - work.num_drafts, span.first + span.count)
-            if work.completes
-            else range(0)
-            for work, span in zip(works, spans, strict=True)
-        ]
+        wanted = scored_rows(works, spans)
         rows_of_all = [row for rows in wanted for row in rows]
         if not rows_of_all:
             return [None] * len(works)
@@ -54,13 +57,14 @@ class Runner:
         return [part if len(part) else None for part in parts]
 
 
-def _ids(work: Work) -> list[int]:
+def known_ids(work: Work) -> list[int]:
     """The tokens of a text that go through the model: known ones, then drafts."""
     known = work.text.tokens[work.start : work.start + work.count - work.num_drafts]
     return known + work.text.drafts[: work.num_drafts]
 
 
-def _spans(works: Sequence[Work]) -> list[PagedSpan]:
+def paged_spans(works: Sequence[Work]) -> list[PagedSpan]:
+    """Where the new positions of a pass stand."""
     spans = []
     first = 0
     for work in works:
@@ -68,6 +72,16 @@ def _spans(works: Sequence[Work]) -> list[PagedSpan]:
         spans.append(PagedSpan(work.start, work.count, len(work.text.tokens), first, table))
         first += work.count
     return spans
+
+
+def scored_rows(works: Sequence[Work], spans: Sequence[PagedSpan]) -> list[range]:
+    """Which of all new positions are scored, text by text: the last known one and the drafts behind it."""
+    return [
+        range(span.first + span.count - 1 - work.num_drafts, span.first + span.count)
+        if work.completes
+        else range(0)
+        for work, span in zip(works, spans, strict=True)
+    ]
 
 
 def _on_cpu(scores: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from llmkit.kernels.library import HINT, available, level, why_not
 from llmkit.machine import available_memory_bytes, cores, free_bytes, total_memory_bytes
 from llmkit.workflows.findings import Finding, Level, finding
 
@@ -19,7 +20,7 @@ PACKAGES = (
     *("torch", "numpy", "tokenizers", "safetensors", "zstandard", "msgspec", "xxhash", "jinja2"),
     *("typer", "rich"),
 )
-OPTIONAL_PACKAGES = ("sentencepiece",)
+OPTIONAL_PACKAGES = ("sentencepiece", "llguidance")
 PYTHON_FROM, PYTHON_BELOW = (3, 11), (3, 14)
 LITTLE_MEMORY_BYTES = 2 << 30
 LITTLE_DISK_BYTES = 1 << 30
@@ -58,6 +59,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Environment variables that set how many threads are used."""
     encoding: str
     nvidia_driver: str | None
+    kernels: str | None = None
+    """The instruction-set level that the native kernels run at; None where they are not there."""
+    why_no_kernels: str | None = None
 
 
 def read_machine() -> Machine:
@@ -78,6 +82,8 @@ def read_machine() -> Machine:
         },
         encoding=sys.getfilesystemencoding(),
         nvidia_driver=_nvidia_driver(),
+        kernels=level() if available() else None,
+        why_no_kernels=why_not(),
     )
 
 
@@ -112,6 +118,10 @@ def check_machine(machine: Machine) -> list[Finding]:
         )
     if machine.platform.endswith("x86_64") and "avx2" not in machine.instruction_sets:
         found("warning", "instructions", "this CPU has no AVX2: training will be slow", "use another machine")
+    if machine.why_no_kernels is not None:
+        found(
+            "info", "kernels", f"generate runs slower here: the native library {machine.why_no_kernels}", HINT
+        )
     _check_threads(machine, found)
     if machine.nvidia_driver and "+cpu" in (machine.packages.get("torch") or ""):
         found(

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 import torch
 
 from llmkit.engine.engine import Engine, EngineConfig
-from llmkit.errors import ResourceError
+from llmkit.engine.native import pack_model, runs_natively
+from llmkit.errors import ResourceError, UsageError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.cache import contiguous_cache_bytes
 from llmkit.estimate.stored import NumbersAlone
 from llmkit.estimate.weight_bytes import weight_bytes
+from llmkit.kernels.library import set_threads, why_not
+from llmkit.kernels.packed import PackedFormat
 from llmkit.model.dtypes import DTYPES, dtype_of
 from llmkit.model.load import load_model
 from llmkit.train.hardware import available_memory_bytes, choose_device
@@ -24,6 +27,7 @@ BLOCK_TOKENS = EngineConfig.block_tokens
 _INFINITE = 1 << 62
 _CACHE_SHARE = 0.5
 """Of the memory that is left, for the cache."""
+_FORMATS = {"stored": None, "int8": PackedFormat.INT8, "int4": PackedFormat.INT4}
 _RUNTIME_BYTES = {"cpu": 280_000_000, "cuda": 500_000_000}
 """Memory of a process that has loaded torch and no model."""
 
@@ -109,8 +113,35 @@ def start_engine(job: Job, placement: Placement) -> Engine:
         DataError, MissingError, ConfigError: see `load_model`.
     """
     torch.set_num_threads(placement.threads)
+    native = _uses_kernels(job, placement)
     model = load_model(
         job.files.model, dtype=placement.dtype, device=placement.device, rope_scaling=job.rope_scaling
     )
     config = EngineConfig(positions=placement.positions, block_tokens=BLOCK_TOKENS, max_texts=placement.texts)
-    return Engine(model, config, stop_ids=job.stop_ids)
+    if not native:
+        return Engine(model, config, stop_ids=job.stop_ids)
+    set_threads(placement.threads)
+    packed = pack_model(model, _FORMATS[job.config.weights], release=True)
+    return Engine(model, config, stop_ids=job.stop_ids, native=packed)
+
+
+def _uses_kernels(job: Job, placement: Placement) -> bool:
+    """Whether the native kernels compute.
+
+    Raises:
+        UsageError: they were asked for, and cannot.
+    """
+    wanted = job.config.kernels
+    if wanted == "torch" and job.config.weights == "stored":
+        return False
+    possible = runs_natively(job.model, placement.dtype, placement.device)
+    asked = "--kernels native" if wanted == "native" else f"--weights {job.config.weights}"
+    if wanted == "torch":
+        raise UsageError(f"{asked} needs the native kernels", hint="leave out --kernels torch")
+    if not possible and asked != "--weights stored":
+        dtype = str(placement.dtype).removeprefix("torch.")
+        raise UsageError(
+            f"{asked}: the native library {why_not() or f'does not compute this model in {dtype}'}",
+            hint="leave it out: torch computes every model",
+        )
+    return possible

@@ -39,6 +39,7 @@ def test_a_good_machine_has_no_findings() -> None:
         ("memory", "warning", {"memory_available_bytes": 100 << 20}),
         ("disk", "warning", {"disk_free_bytes": 5 << 20}),
         ("instructions", "warning", {"instruction_sets": ["sse2"]}),
+        ("kernels", "info", {"why_no_kernels": "not built: no C++ compiler"}),
         ("threads", "info", {"threads": {"OMP_NUM_THREADS": "1"}}),
         ("threads", "info", {"cpu_quota": 1.5}),
         ("gpu", "warning", {"nvidia_driver": "550.1", "packages": {**GOOD.packages, "torch": "2.13.0+cpu"}}),

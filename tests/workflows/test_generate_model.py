@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from llmkit.engine.config import GenerateConfig, SamplingConfig
+from llmkit.engine.engine import Engine
 from llmkit.engine.request import Drawn, Request
-from llmkit.errors import ConfigError, ResourceError
+from llmkit.errors import ConfigError, ResourceError, UsageError
+from llmkit.kernels.library import available
 from llmkit.workflows import generate_model
 from llmkit.workflows.generate_job import GenerateFiles, Job, open_job
 from llmkit.workflows.generate_model import AT_ONCE, ONE_THREAD_BYTES, place, start_engine
@@ -172,3 +174,32 @@ def test_where_memory_is_short_fewer_texts_are_at_work(
     assert "a smaller --batch" in caught.value.hint
     _memory(monkeypatch, job, 32)
     assert place(asked, many).texts == 16
+
+
+def test_weights_are_rounded_by_the_kernels_and_by_nothing_else(tiny_model: Callable[..., Path]) -> None:
+    folder = tiny_model(vocab_size=64)
+    if not available():
+        with pytest.raises(UsageError, match="--weights int8: the native library"):
+            _started(folder, weights="int8")
+        return
+    texts = {name: _started(folder, weights=name) for name in ("stored", "int8", "int4")}
+    logprobs = {name: _first_logprob(engine) for name, engine in texts.items()}
+    assert len(set(logprobs.values())) == 3
+    assert _first_logprob(_started(folder, kernels="torch")) == pytest.approx(logprobs["stored"], abs=1e-4)
+    with pytest.raises(UsageError, match="--weights int8 needs the native kernels"):
+        _started(folder, kernels="torch", weights="int8")
+    with pytest.raises(UsageError, match="--kernels native: the native library does not compute"):
+        _started(folder, kernels="native", dtype="float16")
+
+
+def _started(folder: Path, **settings: Any) -> Engine:
+    job = open_job(
+        GenerateFiles(model=folder, jsonl=Path("-")), GenerateConfig(sampling={"max_tokens": 2}, **settings)
+    )
+    return start_engine(job, place(job, None))
+
+
+def _first_logprob(engine: Engine) -> float:
+    drawn, *_ = engine.run(Request((1, 2, 3), SamplingConfig(max_tokens=2, temperature=0.0, logprobs=1)))
+    assert drawn.score is not None
+    return drawn.score.logprob

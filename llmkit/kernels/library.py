@@ -1,0 +1,130 @@
+"""The native library, loaded once: whether it is there, what it runs on, and its functions with their types.
+
+The library itself picks the best instruction-set level that the processor has. For tests only, the
+environment variable LLMKIT_KERNELS names one (portable, avx2, avx512, avx512bf16, neon, or off); the library
+reads it once.
+"""
+
+from ctypes import CDLL, POINTER, Structure, c_bool, c_char_p, c_float, c_int32, c_int64, c_uint32, c_void_p
+from functools import cache
+
+from llmkit.errors import MissingError
+from llmkit.kernels.build import LIBRARY, read_note
+
+ABI_VERSION = 2
+HINT = "install a C++ compiler (g++ or clang++) and run: pip install --force-reinstall --no-deps llmkit"
+
+
+class WeightStruct(Structure):
+    """Weight of native/abi.h."""
+
+    _fields_ = [
+        ("format", c_int32),
+        ("unused", c_int32),
+        ("rows", c_int64),
+        ("cols", c_int64),
+        ("data", c_void_p),
+    ]
+
+
+class AttentionStruct(Structure):
+    """Attention of native/abi.h."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("q", "out", "k", "v", "k_scale", "v_scale")),
+        *((name, c_void_p) for name in ("block_table", "query_start", "lengths", "sinks")),
+        *((name, c_int64) for name in ("q_stride", "out_stride", "k_block", "k_token", "k_head")),
+        *((name, c_int64) for name in ("v_block", "v_token", "v_head")),
+        *((name, c_int64) for name in ("scale_block", "scale_token", "scale_head", "table_stride")),
+        *((name, c_int32) for name in ("kv_type", "block_size", "sequences", "heads", "kv_heads")),
+        *((name, c_int32) for name in ("key_dim", "value_dim", "window")),
+        ("scale", c_float),
+        ("softcap", c_float),
+    ]
+
+
+_i32, _i64, _f32, _at = c_int32, c_int64, c_float, c_void_p
+_SIGNATURES = {
+    "llmkit_abi_version": (_i32, ()),
+    "llmkit_level": (c_char_p, ()),
+    "llmkit_set_threads": (None, (_i32,)),
+    "llmkit_threads": (_i32, ()),
+    "llmkit_packed_bytes": (_i64, (_i32, _i64, _i64)),
+    "llmkit_pack": (c_bool, (_i32, _at, _i64, _at, _i64, POINTER(WeightStruct))),
+    "llmkit_matmul": (c_bool, (POINTER(WeightStruct), _i32, _at, _i64, _i64, _at, _i32, _at, _i64)),
+    "llmkit_rms_norm": (c_bool, (_at, _at, _at, _i64, _i64, _i64, _i64, _f32, _f32)),
+    "llmkit_rotary": (c_bool, (_at, _at, _at, _at, _i64, _i64, _i32, _i32, _i32)),
+    "llmkit_gated": (c_bool, (_i32, _at, _at, _at, _i64, _i64, _i64, _i64, _i64)),
+    "llmkit_attention": (c_bool, (POINTER(AttentionStruct),)),
+    "llmkit_forward": (c_bool, (_at, _at, _i32)),
+    "llmkit_top_k": (c_bool, (_at, _i64, _i64, _i64, _i64, _at, _at)),
+    "llmkit_read_memory": (c_uint32, (_at, _i64)),
+}
+
+
+@cache
+def _loaded() -> CDLL | str:
+    """The library, or why there is none."""
+    if not LIBRARY.is_file():
+        reason = read_note().get("reason")
+        return f"not built: {reason}" if reason else "not built"
+    try:
+        library = CDLL(str(LIBRARY))
+    except OSError as error:
+        return f"cannot be loaded: {error}"
+    for name, (result, arguments) in _SIGNATURES.items():
+        function = getattr(library, name, None)
+        if function is None:
+            return f"is of another version: it lacks {name}"
+        function.restype, function.argtypes = result, arguments
+    version = library.llmkit_abi_version()
+    if version != ABI_VERSION:
+        return f"is of another version ({version}, not {ABI_VERSION})"
+    if library.llmkit_level() is None:
+        return "is switched off by LLMKIT_KERNELS, or lacks the level it names"
+    return library
+
+
+def available() -> bool:
+    """Whether the native kernels can be used here."""
+    return isinstance(_loaded(), CDLL)
+
+
+def why_not() -> str | None:
+    """Why the native kernels cannot be used, to follow "the native library"; None where they can."""
+    loaded = _loaded()
+    return loaded if isinstance(loaded, str) else None
+
+
+def library() -> CDLL:
+    """The library's functions.
+
+    Raises:
+        MissingError: there is none that runs here.
+    """
+    loaded = _loaded()
+    if isinstance(loaded, str):
+        raise MissingError(f"the native library {loaded}", hint=HINT)
+    return loaded
+
+
+def level() -> str:
+    """The instruction-set level in use: portable, avx2, avx512, avx512bf16 or neon."""
+    name: bytes = library().llmkit_level()
+    return name.decode()
+
+
+def threads() -> int:
+    """How many threads the kernels run on: every processor this process may use, unless set."""
+    return int(library().llmkit_threads())
+
+
+def set_threads(count: int) -> None:
+    """Run the kernels on `count` threads from the next call on; 0 is every processor. Changes no result."""
+    library().llmkit_set_threads(count)
+
+
+def finished(done: bool) -> None:
+    """Raise MemoryError where a kernel could not get its memory or its threads."""
+    if not done:
+        raise MemoryError("a native kernel could not get memory or threads")

@@ -1,0 +1,63 @@
+// What crosses the border between Python (ctypes) and the library: plain numbers, addresses and these two structs.
+// llmkit/kernels/{library,packing,attention}.py mirror them; kAbiVersion changes with any of them.
+#pragma once
+#include <stdint.h>
+
+#define LLMKIT_API extern "C" __attribute__((visibility("default")))
+
+constexpr int32_t kAbiVersion = 2;
+
+// Values in memory: weights before packing, activations, cached keys and values.
+enum ValueType : int32_t {
+  kFloat32 = 0,
+  kBfloat16 = 1,
+  kFloat16 = 2,
+  kCodes8 = 3,    // int8 codes and, elsewhere, their scales
+  kBlocksQ8 = 4,  // GGUF Q8_0: 34 bytes for 32 weights
+  kBlocksQ4 = 5,  // GGUF Q4_0: 18 bytes for 32 weights
+};
+
+// Packed weights. All hold blocks of 16 output rows, so that one vector holds one column (or 2, or 4) of 16 rows.
+//   kPackedF32   [rows/16][cols][16] float32
+//   kPackedBf16  [rows/16][cols/2][16][2] bfloat16
+//   kPackedInt8  [rows/16][cols/64] { 2 groups x [8][16][4] uint8 = code + 128;  2 x [16] float16 scales }
+//   kPackedInt4  [rows/16][cols/64] { 2 groups x [4][16][4] bytes, low nibble column c, high nibble c + 4,
+//                                     nibble = code + 8;  2 x [16] float16 scales }
+// Rows are padded with zeros to 16, columns to 1, 2, 64, 64.
+enum PackedFormat : int32_t { kPackedF32 = 0, kPackedBf16 = 1, kPackedInt8 = 2, kPackedInt4 = 3 };
+
+// A packed matrix W of a product y = x W^T. `data` is aligned to 64 bytes.
+struct Weight {
+  int32_t format;
+  int32_t unused;
+  int64_t rows;  // outputs
+  int64_t cols;  // inputs
+  const void* data;
+};
+
+// Causal attention of new positions over a cache. B sequences, H query heads, K key/value heads, E head_dim.
+// Strides count elements (of the cache's type for k and v, float32 elsewhere). Sequence b owns the query rows
+// query_start[b] .. query_start[b+1]; its last one sees lengths[b] cached positions, the one before it one fewer, ...
+struct Attention {
+  const float* q;  // (rows, H, key_dim)
+  float* out;      // (rows, H, value_dim)
+  const void* k;
+  const void* v;
+  const float* k_scale;  // kCodes8 only: one scale for each cached position and key/value head
+  const float* v_scale;
+  const int32_t* block_table;  // (B, table_stride) numbers of blocks, or null: sequence b is block b
+  const int32_t* query_start;  // (B + 1), or null: one query row for each sequence
+  const int32_t* lengths;      // (B) cached positions, the new ones included
+  const float* sinks;          // (H) logits that take part in the softmax and carry no value, or null
+  int64_t q_stride, out_stride;
+  int64_t k_block, k_token, k_head;
+  int64_t v_block, v_token, v_head;
+  int64_t scale_block, scale_token, scale_head;
+  int64_t table_stride;
+  int32_t kv_type;  // kFloat32, kBfloat16 or kCodes8
+  int32_t block_size;
+  int32_t sequences, heads, kv_heads, key_dim, value_dim;
+  int32_t window;  // a query sees this many positions at most, itself included; 0: all
+  float scale;
+  float softcap;  // scores become softcap * tanh(score / softcap); 0: off
+};

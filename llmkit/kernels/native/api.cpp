@@ -1,0 +1,102 @@
+// The C functions that Python calls. Arguments are checked there; each call is one region of the pool.
+#include "kernels.h"
+
+namespace {
+
+constexpr int64_t kRowsAtOnce = 960;       // activation rows prepared together: bounds the scratch memory
+constexpr int64_t kWorthSharing = 16384;   // values below which waking threads costs more than it saves
+
+template <class Call>
+bool region(Call call, size_t scratch_bytes, bool wide) {
+  return run_region([](Worker& worker, char* scratch, void* raw) { (*static_cast<Call*>(raw))(worker, scratch); },
+                    &call, scratch_bytes, wide);
+}
+
+size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+}  // namespace
+
+LLMKIT_API int32_t llmkit_abi_version() { return kAbiVersion; }
+
+// The level in use, or null where LLMKIT_KERNELS names one that is absent ("off", say).
+LLMKIT_API const char* llmkit_level() { return kernels() ? kernels()->name : nullptr; }
+
+LLMKIT_API void llmkit_set_threads(int32_t count) { set_threads(count); }
+LLMKIT_API int32_t llmkit_threads() { return threads(); }
+
+LLMKIT_API int64_t llmkit_packed_bytes(int32_t format, int64_t rows, int64_t cols) {
+  return static_cast<int64_t>(kernels()->packed_bytes(format, rows, cols));
+}
+
+LLMKIT_API bool llmkit_pack(int32_t type, const void* data, int64_t stride, const uint16_t* scales,
+                            int64_t scale_stride, const Weight* to) {
+  Pack pack{data, scales, stride, scale_stride, type, *to};
+  return region([&](Worker& worker, char*) { kernels()->pack(worker, pack); }, 0, to->rows * to->cols >= kWorthSharing);
+}
+
+LLMKIT_API bool llmkit_matmul(const Weight* weight, int32_t x_type, const void* x, int64_t x_stride, int64_t batch,
+                              const float* bias, int32_t accumulate, float* y, int64_t y_stride) {
+  const Kernels& k = *kernels();
+  int64_t x_bytes = x_type == kFloat32 ? 4 : 2;
+  size_t own = k.multiply_bytes();
+  for (int64_t b = 0; b < batch; b += kRowsAtOnce) {
+    int64_t rows = batch - b < kRowsAtOnce ? batch - b : kRowsAtOnce;
+    const void* part = static_cast<const char*>(x) + b * x_stride * x_bytes;
+    Output output{y + b * y_stride, y_stride, bias, accumulate != 0};
+    size_t prepared = aligned(k.prepared_bytes(weight->format, rows, weight->cols));
+    auto body = [&](Worker& worker, char* memory) {
+      Prepared p = k.lay_out(weight->format, rows, weight->cols, memory);
+      k.prepare(worker, p, x_type, part, x_stride, weight->cols);
+      barrier(worker);
+      k.multiply(worker, *weight, p, output, memory + prepared + static_cast<size_t>(worker.index) * own);
+    };
+    size_t scratch = prepared + static_cast<size_t>(threads()) * own;
+    if (!region(body, scratch, rows * weight->rows * weight->cols >= kWorthSharing)) return false;
+  }
+  return true;
+}
+
+LLMKIT_API bool llmkit_rms_norm(const float* x, const float* weight, float* out, int64_t rows, int64_t cols,
+                                int64_t x_stride, int64_t out_stride, float epsilon, float offset) {
+  RmsNorm norm{x, weight, out, rows, cols, x_stride, out_stride, epsilon, offset};
+  return region([&](Worker& worker, char*) { kernels()->rms_norm(worker, norm); }, 0, rows * cols >= kWorthSharing);
+}
+
+LLMKIT_API bool llmkit_rotary(float* x, const float* cosine, const float* sine, const int32_t* positions, int64_t rows,
+                              int64_t x_stride, int32_t heads, int32_t head_dim, int32_t rotary_dim) {
+  Rotary rotary{x, cosine, sine, positions, rows, x_stride, heads, head_dim, rotary_dim};
+  return region([&](Worker& worker, char*) { kernels()->rotary(worker, rotary); }, 0,
+                rows * heads * rotary_dim >= kWorthSharing);
+}
+
+LLMKIT_API bool llmkit_gated(int32_t activation, const float* gate, const float* up, float* out, int64_t rows,
+                             int64_t cols, int64_t gate_stride, int64_t up_stride, int64_t out_stride) {
+  Gated gated{gate, up, out, rows, cols, gate_stride, up_stride, out_stride, activation};
+  return region([&](Worker& worker, char*) { kernels()->gated(worker, gated); }, 0, rows * cols >= kWorthSharing);
+}
+
+LLMKIT_API bool llmkit_attention(const Attention* attention) {
+  const Kernels& k = *kernels();
+  size_t shared = aligned(k.attention_partial_bytes(*attention)), own = aligned(k.attention_tile_bytes(*attention));
+  int64_t work = 0;
+  for (int32_t b = 0; b < attention->sequences; b++) work += attention->lengths[b];
+  work *= attention->kv_heads * static_cast<int64_t>(attention->key_dim + attention->value_dim);
+  auto body = [&](Worker& worker, char* memory) {
+    char* mine = memory + shared + static_cast<size_t>(worker.index) * own;
+    k.attend(worker, *attention, reinterpret_cast<float*>(memory), mine);
+  };
+  return region(body, shared + static_cast<size_t>(threads()) * own, work >= kWorthSharing);
+}
+
+LLMKIT_API bool llmkit_top_k(const float* logits, int64_t rows, int64_t cols, int64_t stride, int64_t k, float* values,
+                             int32_t* indices) {
+  TopK top{logits, values, indices, rows, cols, stride, k};
+  return region([&](Worker& worker, char*) { kernels()->top_k(worker, top); }, 0,
+                rows > 1 && rows * cols >= kWorthSharing);
+}
+
+LLMKIT_API uint32_t llmkit_read_memory(const void* data, int64_t bytes) {
+  ReadMemory read{static_cast<const char*>(data), bytes, 0};
+  region([&](Worker& worker, char*) { kernels()->read_memory(worker, read); }, 0, bytes >= kWorthSharing);
+  return read.sum;
+}

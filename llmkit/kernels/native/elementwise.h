@@ -1,0 +1,66 @@
+// RMSNorm, rotary positions and gated activations, on rows of float32.
+#pragma once
+#include "kernels.h"
+#include "lanes.h"
+
+namespace {
+
+
+// out = x / sqrt(mean(x^2) + epsilon) * (offset + weight). Zhang and Sennrich 2019, arXiv:1910.07467.
+static void rms_norm(Worker& worker, const RmsNorm& a) {
+  for (int64_t row; (row = claim(worker, 1)) < a.rows;) {
+    const float* x = a.x + row * a.x_stride;
+    float* out = a.out + row * a.out_stride;
+    F squares = zero();
+    for (int64_t c = 0; c < a.cols; c += kLanes) {
+      F v = load_first(x + c, a.cols - c);
+      squares = fma(v, v, squares);
+    }
+    F factor = set1(1.0f / __builtin_sqrtf(sum_lanes(squares) / (float)a.cols + a.epsilon));
+    for (int64_t c = 0; c < a.cols; c += kLanes) {
+      F v = mul(load_first(x + c, a.cols - c), factor);
+      if (a.weight) v = mul(v, add(set1(a.offset), load_first(a.weight + c, a.cols - c)));
+      store_first(out + c, v, a.cols - c);
+    }
+  }
+}
+
+
+// Turns pairs (x[i], x[i + rotary_dim / 2]) of the first rotary_dim values of each head. arXiv:2104.09864.
+static void rotary(Worker& worker, const Rotary& a) {
+  int64_t half = a.rotary_dim / 2;
+  for (int64_t row; (row = claim(worker, 1)) < a.rows;) {
+    const float* cosine = a.cosine + a.positions[row] * half;
+    const float* sine = a.sine + a.positions[row] * half;
+    for (int32_t head = 0; head < a.heads; head++) {
+      float* x = a.x + row * a.x_stride + (int64_t)head * a.head_dim;
+      for (int64_t i = 0; i < half; i += kLanes) {
+        F first = load_first(x + i, half - i), second = load_first(x + half + i, half - i);
+        F c = load_first(cosine + i, half - i), s = load_first(sine + i, half - i);
+        store_first(x + i, sub(mul(first, c), mul(second, s)), half - i);
+        store_first(x + half + i, add(mul(second, c), mul(first, s)), half - i);
+      }
+    }
+  }
+}
+
+
+
+// out = activation(gate) * up: SwiGLU or GeGLU (arXiv:2002.05202). 0.5 (1 + tanh u) is sigmoid(2u).
+static void gated(Worker& worker, const Gated& a) {
+  constexpr int64_t kPiece = 1024;
+  int64_t pieces = (a.cols + kPiece - 1) / kPiece;
+  for (int64_t task; (task = claim(worker, 1)) < a.rows * pieces;) {
+    int64_t row = task / pieces, from = task % pieces * kPiece, to = from + kPiece < a.cols ? from + kPiece : a.cols;
+    for (int64_t c = from; c < to; c += kLanes) {
+      F x = load_first(a.gate + row * a.gate_stride + c, to - c);
+      F inner = x;
+      if (a.activation == kGeluTanh)
+        inner = mul(mul(x, set1(1.5957691216057308f)), fma(mul(x, x), set1(0.044715f), set1(1.0f)));
+      F value = mul(mul(x, sigmoid(inner)), load_first(a.up + row * a.up_stride + c, to - c));
+      store_first(a.out + row * a.out_stride + c, value, to - c);
+    }
+  }
+}
+
+}  // namespace

@@ -1,0 +1,106 @@
+// What a level offers, and the arguments of each kernel.
+#pragma once
+#include "abi.h"
+#include "pool.h"
+
+struct Pack {
+  const void* data;
+  const uint16_t* scales;  // kCodes8: one float16 for each group of 32
+  int64_t stride;          // bytes from row to row
+  int64_t scale_stride;    // scales from row to row
+  int32_t type;            // ValueType
+  Weight to;
+};
+
+// Activations made ready for weights of one format: see matmul_prepare.h. Several products may share them.
+struct Prepared {
+  int32_t format;
+  int64_t batch;
+  int64_t cols;    // padded
+  int64_t width;   // rows of a full panel
+  float* values;   // F32 and Bf16 weights; pairs of bfloat16 where the machine multiplies those
+  int8_t* codes;   // Int8 and Int4 weights
+  float* scales;
+  int32_t* zeros;  // -zero point * sum of codes: where the integer accumulators start
+};
+
+// Where a product goes: y[b * stride + n], starting from bias[n] and, when accumulating, from what y holds.
+struct Output {
+  float* y;
+  int64_t stride;
+  const float* bias;  // or null
+  bool accumulate;
+};
+
+struct RmsNorm {
+  const float* x;
+  const float* weight;  // (cols), or null for ones
+  float* out;           // may be x
+  int64_t rows, cols, x_stride, out_stride;
+  float epsilon, offset;  // the factor is offset + weight: Gemma's 1, others' 0
+};
+
+struct Rotary {
+  float* x;             // (rows, heads, head_dim), rotated in place
+  const float* cosine;  // (positions, rotary_dim / 2)
+  const float* sine;
+  const int32_t* positions;  // (rows)
+  int64_t rows, x_stride;
+  int32_t heads, head_dim, rotary_dim;
+};
+
+enum Activation : int32_t { kSilu = 0, kGeluTanh = 1 };
+
+struct Gated {
+  const float* gate;
+  const float* up;
+  float* out;  // may be gate or up
+  int64_t rows, cols, gate_stride, up_stride, out_stride;
+  int32_t activation;
+};
+
+struct TopK {
+  const float* logits;
+  float* values;                  // (rows, k), largest first; of equal ones the lower index first
+  int32_t* indices;               // (rows, k)
+  int64_t rows, cols, stride, k;  // k <= cols
+};
+
+struct ReadMemory {
+  const char* data;  // aligned to 64 bytes
+  int64_t bytes;     // a multiple of 64
+  uint32_t sum;      // of all its words, so that the reads happen
+};
+
+// All functions run inside a region, by every worker of the team, and none ends with a barrier: that is for the caller,
+// who knows what comes next. So a step of a whole model is one region of such calls.
+struct Kernels {
+  const char* name;
+  size_t (*packed_bytes)(int32_t format, int64_t rows, int64_t cols);
+  void (*pack)(Worker&, const Pack&);
+  // prepare x (rows of stride x_stride), then after a barrier multiply; `memory`: multiply_bytes() for each worker.
+  size_t (*prepared_bytes)(int32_t format, int64_t batch, int64_t cols);
+  Prepared (*lay_out)(int32_t format, int64_t batch, int64_t cols, char* memory);
+  void (*prepare)(Worker&, const Prepared&, int32_t x_type, const void* x, int64_t x_stride, int64_t cols);
+  size_t (*multiply_bytes)();
+  void (*multiply)(Worker&, const Weight&, const Prepared&, const Output&, char* memory);
+  void (*rms_norm)(Worker&, const RmsNorm&);
+  void (*rotary)(Worker&, const Rotary&);
+  void (*gated)(Worker&, const Gated&);
+  size_t (*attention_partial_bytes)(const Attention&);
+  size_t (*attention_tile_bytes)(const Attention&);
+  // `partial` is the team's, `memory` the worker's own. Holds one barrier where a long context is shared out.
+  void (*attend)(Worker&, const Attention&, float* partial, char* memory);
+  void (*top_k)(Worker&, const TopK&);
+  void (*read_memory)(Worker&, ReadMemory&);
+};
+
+// Levels this library was built with; the others are null.
+extern const Kernels* (*const portable_level)();
+extern const Kernels* (*const avx2_level)();
+extern const Kernels* (*const avx512_level)();
+extern const Kernels* (*const avx512bf16_level)();
+extern const Kernels* (*const neon_level)();
+
+// The best level the machine runs (or the one LLMKIT_KERNELS names, for tests); null where it names none.
+const Kernels* kernels();

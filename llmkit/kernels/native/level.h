@@ -1,0 +1,32 @@
+// One instruction-set level: every kernel, instantiated in the including file, in a table that dispatch chooses from.
+#pragma once
+#include "attention.h"
+#include "elementwise.h"
+#include "pack.h"
+#include "top_k.h"
+
+namespace {
+
+Kernels level_table(const char* name) {
+  fill_tiles();
+  Kernels table;
+  table.name = name;
+  table.packed_bytes = packed_bytes;
+  table.pack = pack;
+  table.prepared_bytes = prepared_bytes;
+  table.lay_out = lay_out;
+  table.prepare = prepare;
+  table.multiply_bytes = multiply_bytes;
+  table.multiply = multiply;
+  table.rms_norm = rms_norm;
+  table.rotary = rotary;
+  table.gated = gated;
+  table.attention_partial_bytes = attention_partial_bytes;
+  table.attention_tile_bytes = attention_tile_bytes;
+  table.attend = attend;
+  table.top_k = top_k;
+  table.read_memory = read_memory;
+  return table;
+}
+
+}  // namespace

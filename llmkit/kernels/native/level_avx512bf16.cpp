@@ -1,0 +1,25 @@
+// AVX-512 with bfloat16 products: what multiplies; everything else is the AVX-512 level's.
+#include "simd_avx512.h"
+
+#include "lanes.h"
+
+#include "matmul.h"
+
+namespace {
+Kernels matmul_table() {
+  fill_tiles();
+  Kernels table = *avx512_level();
+  table.name = "avx512bf16";
+  table.prepared_bytes = prepared_bytes;
+  table.lay_out = lay_out;
+  table.prepare = prepare;
+  table.multiply = multiply;
+  return table;
+}
+const Kernels* table() {
+  static const Kernels kernels = matmul_table();
+  return &kernels;
+}
+}  // namespace
+
+extern const Kernels* (*const avx512bf16_level)() = table;

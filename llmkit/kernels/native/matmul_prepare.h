@@ -1,0 +1,135 @@
+// Activations made ready for the product: cut into panels of a few batch rows, column by column, so that the inner
+// loop reads them in order; for int8 and int4 weights also quantised, to int8 with one scale for each group of 32.
+//
+// A panel of w rows from row b lies at element b * padded_cols (codes), b * groups (scales, zero points) and holds
+// [column (or 2, or 4 of them)][row]. Panels' widths depend on the batch and never change a row's result.
+#pragma once
+#include "kernels.h"
+#include "lanes.h"
+
+namespace {
+
+constexpr int kGroup = 32;
+constexpr int kWideGroup = 64;  // columns in a unit of packed integers: two groups, then their scales
+
+LK bool is_integer(int32_t format) { return format == kPackedInt8 || format == kPackedInt4; }
+LK int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+LK int64_t padded_cols(int32_t format, int64_t cols) {
+  return is_integer(format) ? round_up(cols, kWideGroup) : format == kPackedBf16 ? round_up(cols, 2) : cols;
+}
+
+// Full panels as even as the batch allows, up to what the registers hold.
+LK int64_t panel_width(int32_t format, int64_t batch) {
+  int64_t most = is_integer(format) ? kIntBatch : kFloatBatch;
+  int64_t panels = (batch + most - 1) / most;
+  return panels <= 2 ? (batch + panels - 1) / panels : most;
+}
+
+static size_t prepared_bytes(int32_t format, int64_t batch, int64_t cols) {
+  size_t values = (size_t)batch * (size_t)padded_cols(format, cols);
+  if (!is_integer(format)) return values * 4 + 64;
+  return values + values / kGroup * 8 + 192;
+}
+
+static Prepared lay_out(int32_t format, int64_t batch, int64_t cols, char* memory) {
+  Prepared p = {};
+  p.format = format;
+  p.batch = batch;
+  p.cols = padded_cols(format, cols);
+  p.width = panel_width(format, batch);
+  if (!is_integer(format)) {
+    p.values = (float*)memory;
+    return p;
+  }
+  int64_t groups = batch * (p.cols / kGroup);
+  p.scales = (float*)memory;
+  p.zeros = (int32_t*)(memory + round_up(groups * 4, 64));
+  p.codes = (int8_t*)(memory + 2 * round_up(groups * 4, 64));
+  return p;
+}
+
+// Two bfloat16 in one word, each rounded to nearest, ties to even; NaN stays NaN.
+LK uint32_t bf16_bits(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, 4);
+  if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0;
+  return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+}
+
+// Columns c .. c + 16 of one row, zeros beyond the row's end.
+LK F load_columns(const void* x, int32_t type, int64_t at, int64_t c, int64_t cols) {
+  return c >= cols ? zero() : load_first_as(x, type, at + c, cols - c);
+}
+
+// Columns from .. to of a panel of `width` rows, 16 columns at a time through a transposed square.
+static void prepare_floats(const Prepared& p, int32_t type, const void* x, int64_t ldx, int64_t panel, int64_t width,
+                           int64_t from, int64_t to, int64_t cols) {
+  float* out = p.values + panel * p.cols;
+  if (width == 1) {
+    for (int64_t c = from; c < to; c += kLanes)
+      store_first(out + c, load_columns(x, type, panel * ldx, c, cols), to - c);
+    return;
+  }
+  alignas(64) float rows[kLanes * kLanes] = {0}, square[kLanes * kLanes];
+  float* end = out + to * width;
+  for (int64_t c = from; c < to; c += kLanes) {
+    for (int64_t r = 0; r < width; r++) store(rows + r * kLanes, load_columns(x, type, (panel + r) * ldx, c, cols));
+    transpose16(rows, kLanes, square, kLanes);
+    float* place = out + c * width;
+    for (int64_t i = 0; i < kLanes && c + i < to; i++, place += width)  // each store's excess is the next one's place
+      store_first(place, load(square + i * kLanes), place + kLanes <= end ? kLanes : width);
+  }
+}
+
+static void prepare_pairs(const Prepared& p, int32_t type, const void* x, int64_t ldx, int64_t panel, int64_t width,
+                          int64_t from, int64_t to, int64_t cols) {
+  uint32_t* out = (uint32_t*)p.values + panel * p.cols / 2;
+  for (int64_t r = 0; r < width; r++)
+    for (int64_t c = from; c < to; c += kLanes) {
+      float t[kLanes];
+      store(t, load_columns(x, type, (panel + r) * ldx, c, cols));
+      for (int i = 0; i < kLanes && c + i < to; i += 2)
+        out[(c + i) / 2 * width + r] = bf16_bits(t[i]) | bf16_bits(t[i + 1]) << 16;
+    }
+}
+
+static void prepare_codes(const Prepared& p, int32_t type, const void* x, int64_t ldx, int64_t panel, int64_t width,
+                          int64_t from, int64_t to, int64_t cols) {
+  int64_t groups = p.cols / kGroup;
+  int32_t zero_point = p.format == kPackedInt4 ? 8 : kSignedDot8 ? 0 : 128;
+  for (int64_t c = from; c < to; c += kGroup)
+    for (int64_t r = 0; r < width; r++) {
+      F a = load_columns(x, type, (panel + r) * ldx, c, cols);
+      F b = load_columns(x, type, (panel + r) * ldx, c + kLanes, cols);
+      float most = max_lanes(max(abs(a), abs(b)));
+      F inverse = set1(most > 0 ? 127.0f / most : 0.0f);
+      I ia = round_int(mul(a, inverse)), ib = round_int(mul(b, inverse));
+      alignas(64) int8_t t[kGroup];
+      store_i8(t, ia);
+      store_i8(t + kLanes, ib);
+      int64_t place = panel * groups + c / kGroup * width + r;
+      p.scales[place] = most / 127.0f;
+      p.zeros[place] = -zero_point * sum_lanes_int(add_int(ia, ib));
+      char* out = (char*)p.codes + panel * p.cols + c * width + r * 4;
+      LK_UNROLL for (int i = 0; i < kGroup / 4; i++) memcpy(out + i * width * 4, t + i * 4, 4);
+    }
+}
+
+// Prepare rows of x (stride `ldx` elements) for weights of `cols` columns. Ends without a barrier.
+static void prepare(Worker& worker, const Prepared& p, int32_t type, const void* x, int64_t ldx, int64_t cols) {
+  constexpr int64_t kPiece = 512;  // columns in one claimed piece, a multiple of every group
+  int64_t pieces = (p.cols + kPiece - 1) / kPiece, panels = (p.batch + p.width - 1) / p.width;
+  for (int64_t task; (task = claim(worker, 1)) < panels * pieces;) {
+    int64_t panel = task / pieces * p.width;
+    int64_t width = p.batch - panel < p.width ? p.batch - panel : p.width;
+    int64_t from = task % pieces * kPiece, to = from + kPiece < p.cols ? from + kPiece : p.cols;
+    if (is_integer(p.format))
+      prepare_codes(p, type, x, ldx, panel, width, from, to, cols);
+    else if (kBf16Dot && p.format == kPackedBf16)
+      prepare_pairs(p, type, x, ldx, panel, width, from, to, cols);
+    else
+      prepare_floats(p, type, x, ldx, panel, width, from, to, cols);
+  }
+}
+
+}  // namespace
