@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from llmkit.errors import DataError, MissingError
+from llmkit.formats.json_keys import refuse_twice
 from llmkit.formats.streams import STDIO, open_input
 
 CONFIG = "config.json"
@@ -95,11 +96,13 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """
     with open_input(path) as stream:
         content = stream.read()
+    name = "stdin" if path == STDIO else str(path)
     try:
-        return msgspec.json.decode(content, type=dict[str, Any])
+        decoded = msgspec.json.decode(content, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        name = "stdin" if path == STDIO else path
         raise DataError(f"{name}: not a JSON object ({error})", hint=f"python -m json.tool {path}") from None
+    refuse_twice(name, content, decoded)
+    return decoded
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -179,11 +182,13 @@ def read_header(path: Path) -> Header:
 
 def _decode_header(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(content, type=dict[str, Any])
+        decoded = msgspec.json.decode(content, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path}: not a safetensors header ({error})", hint="fetch or write the file again"
         ) from None
+    refuse_twice(str(path), content, decoded)
+    return decoded
 
 
 def _converted(path: Path, found: Any, wanted: Any, what: str) -> Any:

@@ -28,6 +28,8 @@ from llmkit.workflows.findings import Finding, Level, as_finding, finding
 BLOCK_VALUES = 1 << 22
 _EXPONENTS = {"F32": ("<u4", 0x7F800000), "BF16": ("<u2", 0x7F80), "F16": ("<u2", 0x7C00)}
 """How a value is stored, and the bits that are all set in NaN and infinity."""
+_BEYOND_FLOAT16 = {"F32": (127 + 16) << 23, "BF16": (127 + 16) << 7}
+"""Exponent bits from which a value is 65,536 or more."""
 
 
 def check_weights(folder: Path, *, progress: Progress = SILENT) -> list[Finding]:
@@ -45,19 +47,29 @@ def check_weights(folder: Path, *, progress: Progress = SILENT) -> list[Finding]
 
 
 def check_finite(tensors: Mapping[str, TensorInfo], *, progress: Progress = SILENT) -> list[Finding]:
-    """One finding for each file with values that are NaN or infinite."""
+    """One finding for each file with values that are NaN or infinite, or too large for float16."""
     bad: dict[Path, list[str]] = {}
+    wide: dict[Path, list[str]] = {}
     done, total = 0, sum(tensor.nbytes for tensor in tensors.values())
     for name, tensor in tensors.items():
         progress.update(done, total)
         done += tensor.nbytes
-        if tensor.dtype in _EXPONENTS and not _is_finite(tensor):
+        if tensor.dtype not in _EXPONENTS:
+            continue
+        largest = _largest_exponent(tensor)
+        if largest == _EXPONENTS[tensor.dtype][1]:
             bad.setdefault(tensor.file, []).append(name)
+        elif largest >= _BEYOND_FLOAT16.get(tensor.dtype, largest + 1):
+            wide.setdefault(tensor.file, []).append(name)
     hint = "go back to an earlier checkpoint, and train on with a lower --lr or --grad-clip"
-    return [
+    findings = [
         finding("error", "weights.finite", file, f"NaN or infinite values in {_some(names)}", hint)
         for file, names in bad.items()
     ]
+    for file, names in wide.items():
+        what = f"values in {_some(names)} that float16 has not"
+        findings.append(finding("info", "weights.range", file, what, "use bfloat16 or float32, not float16"))
+    return findings
 
 
 def _config(folder: Path, findings: list[Finding]) -> ModelConfig | None:
@@ -137,14 +149,14 @@ def _stale_index(folder: Path) -> list[Finding]:
     return findings
 
 
-def _is_finite(tensor: TensorInfo) -> bool:
-    """Whether the exponent bits of no value are all set, read a block at a time."""
+def _largest_exponent(tensor: TensorInfo) -> int:
+    """The exponent bits of the largest value, read a block at a time; all set in NaN and infinity."""
     kind, exponent = _EXPONENTS[tensor.dtype]
     if not tensor.numel:
-        return True
+        return 0
     values = np.memmap(tensor.file, kind, "r", offset=tensor.offset, shape=(tensor.numel,))
-    return all(
-        not np.any(values[start : start + BLOCK_VALUES] & exponent == exponent)
+    return max(
+        int((values[start : start + BLOCK_VALUES] & exponent).max())
         for start in range(0, tensor.numel, BLOCK_VALUES)
     )
 

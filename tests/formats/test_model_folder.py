@@ -200,3 +200,16 @@ def test_what_is_no_json_object_is_bad_data(tmp_path: Path, content: bytes) -> N
     (tmp_path / "c.json").write_bytes(content)
     with pytest.raises(DataError, match=r"c\.json: not a JSON object"):
         read_json_object(tmp_path / "c.json")
+
+
+def test_a_header_or_a_config_with_a_key_twice_is_damaged(tmp_path: Path) -> None:
+    entry = b'"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+    header = b"{%s,%s}" % (entry, entry)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(DataError, match="the key 'a' is there twice"):
+        read_header(file)
+    config = tmp_path / "config.json"
+    config.write_text('{"hidden_size": 8, "hidden_size": 16}')
+    with pytest.raises(DataError, match="the key 'hidden_size' is there twice"):
+        read_config(config)

@@ -9,10 +9,14 @@ import torch
 from gguf_models import CASES, GELU_TABLE, case_config, random_model
 from llama_cpp import llama_cpp_logits
 
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.engine import Engine
+from llmkit.engine.request import Request
 from llmkit.errors import ConfigError
 from llmkit.formats.gguf_data import GgufData
 from llmkit.formats.gguf_write import write_gguf
 from llmkit.model.gguf_save import gguf_model
+from llmkit.model.load import load_model
 
 IDS = torch.randint(3, 96, (40,), generator=torch.Generator().manual_seed(1)).tolist()
 
@@ -28,6 +32,18 @@ def test_llama_cpp_computes_the_same_logits(family: str, changes: dict[str, Any]
         ours = model(torch.tensor([IDS]))[0]
     assert ours.std() > 0.05
     assert (ours - theirs).abs().max() < (2e-2 if family in GELU_TABLE else 5e-4) * ours.std()
+
+
+def test_a_trained_models_greedy_text_is_llama_cpps(shared_data: Path, tmp_path: Path) -> None:
+    model = load_model(shared_data / "models" / "stories-292K-early")
+    made = gguf_model(model, "float32")
+    with (tmp_path / "a.gguf").open("wb") as stream:
+        write_gguf(stream, {**made.metadata, "tokenizer.ggml.model": "none"}, made.tensors)
+    sampling = SamplingConfig(max_tokens=60, temperature=0.0, ignore_eos=True)
+    prompt = (1, 100, 200)
+    text = [one.id for one in Engine(model).run(Request(prompt, sampling))]
+    scores = torch.tensor(llama_cpp_logits(tmp_path / "a.gguf", [*prompt, *text[:-1]]))
+    assert scores[len(prompt) - 1 :].argmax(1).tolist() == text  # each the best after those before it
 
 
 def test_norms_and_single_rows_and_routers_stay_float32(tmp_path: Path) -> None:

@@ -124,16 +124,22 @@ def test_values_that_are_not_finite_are_found(
     assert ("error", "weights.finite") in _checks(folder)
 
 
-def test_large_but_finite_values_are_not_found_and_bfloat16_is_read(tmp_path: Path) -> None:
+def test_bfloat16_is_read_and_what_float16_has_not_is_a_remark(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file as save_torch
 
-    for value, expected in ((3e38, 0), (-3e38, 0), (float("nan"), 1), (float("inf"), 1)):
-        path = tmp_path / "one.safetensors"
+    path = tmp_path / "one.safetensors"
+    for value, expected in (
+        *((3e38, "range"), (-3e38, "range"), (65536.0, "range"), (65000.0, None)),
+        *((float("nan"), "finite"), (float("inf"), "finite")),
+    ):
         save_torch({"a": torch.tensor([1.0, value], dtype=torch.bfloat16)}, path)
-        assert len(check_finite(read_header(path).tensors)) == expected
-    save_file({"a": np.array([65504, -65504], "f2"), "b": np.array([3.4e38], "f4")}, path)
+        found = [one.check for one in check_finite(read_header(path).tensors)]
+        assert found == ([] if expected is None else [f"weights.{expected}"])
+    save_file({"a": np.array([65504, -65504], "f2"), "b": np.array([6.55e4], "f4")}, path)
     assert check_finite(read_header(path).tensors) == []
+    save_file({"b": np.array([3.4e38], "f4")}, path)
+    assert [one.level for one in check_finite(read_header(path).tensors)] == ["info"]
 
 
 def test_another_dtype_than_the_config_says_is_a_remark(tiny_model: Callable[..., Path]) -> None:
