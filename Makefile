@@ -17,7 +17,7 @@ quickstart: $(VENV)/.run
 	PATH="$(abspath $(BIN)):$$PATH" bash examples/quickstart.sh quickstart
 
 test: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)  # two workers, a thread each
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
