@@ -13,7 +13,7 @@
 Anything else that escapes is a bug (status 70) and keeps its traceback.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class LlmkitError(Exception):
@@ -79,3 +79,9 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
     matches = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """The first of some names, and how many more there are: for messages."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

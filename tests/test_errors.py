@@ -1,7 +1,7 @@
 import pytest
 
 from llmkit import errors
-from llmkit.errors import LlmkitError, nearest
+from llmkit.errors import LlmkitError, nearest, some_of
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,10 @@ def test_the_nearest_word_is_the_one_that_was_meant() -> None:
     assert nearest("--sequence-len", known) == "--seq-len"
     assert nearest("--sede", known) == "--seed"
     assert nearest("--zzz", known) is None
+
+
+def test_some_names_are_told_and_the_others_counted() -> None:
+    assert some_of(["a"]) == "a" and some_of([]) == ""
+    assert some_of(["a", "b", "c"]) == "a, b, c"
+    assert some_of(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+    assert some_of(["a", "b", "c"], 2) == "a, b and 1 more"

@@ -16,10 +16,10 @@ from llmkit.engine.request import Drawn, FinishReason, Request
 from llmkit.engine.runner import PassRunner, Runner
 from llmkit.engine.sampling import Sampler, score, uncertainty
 from llmkit.engine.scheduler import Scheduler, Work
-from llmkit.engine.store import KVStore, block_bytes
+from llmkit.engine.store import KVStore
 from llmkit.engine.text import Text
 from llmkit.kernels.forward import NativeModel
-from llmkit.model.rope_scaling import ORIGINAL
+from llmkit.model.rope_scaling import ORIGINAL, depends_on_length
 from llmkit.model.transformer import Transformer
 
 
@@ -91,7 +91,7 @@ class Engine:
         self._proposer = proposer
         scaling = model.config.rope_scaling or {}
         self._original = int(scaling.get(ORIGINAL) or 0)
-        self._length_matters = scaling["rope_type"] if _depends_on_length(model) else None
+        self._length_matters = scaling["rope_type"] if depends_on_length(model.config.rope_scaling) else None
         num_blocks = -(-(config.positions or model.config.max_position_embeddings) // config.block_tokens)
         weight = model.model.embed_tokens.weight
         self._store = KVStore(model.config, num_blocks, config.block_tokens, weight.dtype, weight.device)
@@ -104,9 +104,9 @@ class Engine:
             reuse=config.reuse and self._length_matters is None,
             whole=self._length_matters == "dynamic",
         )
-        self._runner: PassRunner = Runner(model, self._store)
-        if native is not None:
-            self._runner = NativeRunner(model, self._store, native)
+        self._runner: PassRunner = (
+            Runner(model, self._store) if native is None else NativeRunner(model, self._store, native)
+        )
         self._texts: dict[int, Text] = {}
         self._count = 0
 
@@ -270,14 +270,3 @@ def _scored(drawn: Drawn, row: torch.Tensor, count: int) -> Drawn:
     token, top = score(row, drawn.id, count)
     entropy, rank = uncertainty(row, drawn.id)
     return replace(drawn, score=token, top=top, entropy_bits=entropy, rank=rank)
-
-
-def positions_within(nbytes: int, model: Transformer, block_tokens: int = EngineConfig.block_tokens) -> int:
-    """Positions that a cache of so many bytes holds."""
-    dtype = model.model.embed_tokens.weight.dtype
-    return nbytes // block_bytes(model.config, block_tokens, dtype) * block_tokens
-
-
-def _depends_on_length(model: Transformer) -> bool:
-    """Keys of a position are then not the same in every text that begins alike."""
-    return model.model.rope is not None and model.model.rope.depends_on_length

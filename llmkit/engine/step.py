@@ -19,6 +19,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.mlp import ACTIVATION_FUNCTIONS
 from llmkit.model.norm import RMSNorm
 from llmkit.model.positions import SinusoidalPositions
+from llmkit.model.rope_scaling import depends_on_length
 from llmkit.model.transformer import Transformer
 
 Function = Callable[[Tensor], Tensor]
@@ -44,7 +45,6 @@ class _Layer:
 
 def is_flat(config: ModelConfig) -> bool:
     """Whether a model has no part but those that `FlatStep` lays out."""
-    scaled = config.rope_scaling is not None and config.rope_scaling["rope_type"] in ("dynamic", "longrope")
     parts = (config.latent, config.experts, config.attn_logit_softcapping, config.final_logit_softcapping)
     scales = (config.embedding_scale, config.residual_scale, config.logit_scale)
     return (
@@ -54,7 +54,8 @@ def is_flat(config: ModelConfig) -> bool:
         and config.norm_placement == "before"
         and config.qk_norm != "projection"
         and not (config.sliding_layers or config.no_rope_layers or config.attention_sinks or config.head_bias)
-        and not (config.norm_plus_one or config.attention_scale or config.rope_interleaved or scaled)
+        and not (config.norm_plus_one or config.attention_scale or config.rope_interleaved)
+        and not depends_on_length(config.rope_scaling)
         and config.rotary_dim in (0, config.head_dim)
     )
 

@@ -63,12 +63,6 @@ class KVStore:
         return places.flatten()[: span.end]
 
 
-def block_bytes(config: ModelConfig, block_tokens: int, dtype: torch.dtype) -> int:
-    """Bytes of one block in all layers."""
-    values = sum(torch.Size(shape).numel() for shape in _row_shapes(config))
-    return values * config.num_hidden_layers * block_tokens * dtype.itemsize
-
-
 def _row_shapes(config: ModelConfig) -> tuple[tuple[int, ...], ...]:
     """Of one position in one layer: keys and values, or the row that both are made of."""
     if config.latent is not None:
@@ -120,7 +114,8 @@ class PagedCache:
                 everything.append(
                     (whole.transpose(0, 1) if tensor.dim() == 4 else whole)[None].to(tensor.dtype)
                 )
-            yield part, everything, self._mask(number, layout)
+            # the layout of a lone text has its mask already
+            yield part, everything, layout.mask if len(self._spans) == 1 else self._mask(number, layout)
 
     def _mask(self, number: int, layout: Layout) -> Tensor | None:
         key = number, layout.window

@@ -21,6 +21,7 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.atomic import atomic_folder, sync_folder
+from llmkit.formats.json_text import json_text
 
 CHECKPOINTS = "checkpoints"
 COMPLETE = "COMPLETE"
@@ -65,7 +66,7 @@ def write_checkpoint(run: Path, step: int, fill: Callable[[Path], None]) -> Path
         fill(folder)
         sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
         marker = folder / COMPLETE
-        marker.write_bytes(_pretty(sizes))
+        marker.write_bytes(json_text(sizes))
         for file in folder.iterdir():
             if file.stat().st_nlink == 1:  # safetensors writes for the owner's eyes only
                 file.chmod(marker.stat().st_mode)
@@ -74,7 +75,7 @@ def write_checkpoint(run: Path, step: int, fill: Callable[[Path], None]) -> Path
 
 def write_state(folder: Path, state: CheckpointState) -> None:
     """Write state.json."""
-    (folder / STATE).write_bytes(_pretty(state))
+    (folder / STATE).write_bytes(json_text(state))
 
 
 def read_state(folder: Path) -> CheckpointState:
@@ -134,7 +135,3 @@ def _problem(folder: Path) -> str | None:
         if found != expected:
             return f"{name} is {'missing' if found is None else f'{found} bytes long, not {expected}'}"
     return None
-
-
-def _pretty(value: Any) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import DataError
+from llmkit.formats.json_text import json_text
 from llmkit.version import __version__
 
 FILE_NAME = "llmkit.json"
@@ -55,8 +56,7 @@ def write_provenance(
         "tokenizer_sha256": tokenizer_sha256,
         "versions": {name: _version(name) for name in packages},
     }
-    content = msgspec.json.format(msgspec.json.encode(record), indent=2)
-    (folder / FILE_NAME).write_bytes(content + b"\n")
+    (folder / FILE_NAME).write_bytes(json_text(record))
 
 
 def read_provenance(folder: Path) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from llmkit.errors import UsageError
 from llmkit.model.config import ModelConfig
+from llmkit.model.held import Held
 from llmkit.model.latent_cache import LatentCache
 from llmkit.model.layout import Layout, Span
 
@@ -102,57 +103,23 @@ class KVCache:
         self.advance(length - self.length)
 
 
-class LayerCache:
+class LayerCache(Held):
     """One layer's keys and values, each (B, K, capacity, E), of which `length` positions are filled."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__(keys, values)
         self.keys = keys
         self.values = values
-        self.length = 0
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes reserved."""
-        return self.keys.nbytes + self.values.nbytes
-
-    def extend(
-        self, new: Sequence[Tensor], layout: Layout
-    ) -> Iterator[tuple[slice, list[Tensor], Tensor | None]]:
-        """See `HeldLayer`: the texts of a batch are given back together."""
-        keys, values = new
-        yield slice(None), [one.to(keys.dtype) for one in self.append(keys, values)], layout.mask
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store T new positions after those held.
-
-        Args:
-            keys: (B, K, T, E).
-            values: (B, K, T, E).
-
-        Returns:
-            All keys and all values, (B, K, S, E), in the cache's dtype.
-
-        Raises:
-            UsageError: the cache is full.
-        """
-        end = self.length + keys.shape[2]
-        if end > self.keys.shape[2]:
-            raise UsageError(
-                f"the cache holds {self.keys.shape[2]} positions and {end} are needed",
-                hint="reserve a larger capacity, or generate fewer tokens",
-            )
-        self.keys[:, :, self.length : end] = keys
-        self.values[:, :, self.length : end] = values
-        return self.keys[:, :, :end], self.values[:, :, :end]
-
-
-AnyLayerCache = LayerCache | LatentCache
-"""What a layer keeps of the positions seen."""
+        """All keys and values, (B, K, S, E), with T new positions after those held: see `Held.store`."""
+        keys, values = self.store((keys, values))
+        return keys, values
 
 
 def _layer_cache(
     config: ModelConfig, batch: int, capacity: int, dtype: torch.dtype, device: torch.device | str
-) -> AnyLayerCache:
+) -> LayerCache | LatentCache:
     if config.latent is not None:
         width = config.latent.kv_lora_rank + config.latent.qk_rope_head_dim
         return LatentCache(torch.empty(batch, capacity, width, dtype=dtype, device=device))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from llmkit.errors import ConfigError, nearest
-from llmkit.model.config_parts import ExpertsConfig, LatentConfig
+from llmkit.model.config_parts import ExpertsConfig, LatentConfig, check_whole
 from llmkit.model.families.read import fields_from_hf, fields_to_hf
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.rope_scaling import check_rope_scaling
@@ -152,11 +152,7 @@ class ModelConfig:
 
     def _check_sizes(self) -> None:
         for name in _SIZES:
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(
-                    f"{name} is not a whole number of at least 1 (found {value!r})", hint=f"change {name}"
-                )
+            check_whole(name, getattr(self, name))
         for name in ("norm_eps", "initializer_range"):
             if not _is_number(getattr(self, name)):
                 raise ConfigError(

@@ -50,7 +50,7 @@ class ExpertsConfig:
 
     def __post_init__(self) -> None:
         for name in ("num_experts", "num_experts_per_tok", "intermediate_size", "num_groups", "topk_groups"):
-            _check_whole(name, getattr(self, name))
+            check_whole(name, getattr(self, name))
         if self.num_experts_per_tok > self.num_experts:
             raise ConfigError(
                 f"num_experts_per_tok ({self.num_experts_per_tok}) is more than "
@@ -91,10 +91,15 @@ class LatentConfig:
 
     def __post_init__(self) -> None:
         for name in ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"):
-            _check_whole(name, getattr(self, name))
+            check_whole(name, getattr(self, name))
 
 
-def _check_whole(name: str, value: object) -> None:
+def check_whole(name: str, value: object) -> None:
+    """Refuse what is no possible size.
+
+    Raises:
+        ConfigError: names it.
+    """
     if not isinstance(value, int) or value < 1:
         raise ConfigError(
             f"{name} is not a whole number of at least 1 (found {value!r})", hint=f"change {name}"

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llmkit.errors import DataError
+from llmkit.errors import DataError, some_of
 from llmkit.formats.gguf_data import GgufData
 from llmkit.model.config import ModelConfig
-from llmkit.model.dtypes import ALWAYS_FLOAT32, dtype_of
+from llmkit.model.dtypes import dtype_of, kept_dtype
 from llmkit.model.extend_context import extend_context
 from llmkit.model.gguf_config import HEAD
 from llmkit.model.gguf_file import gguf_file_config
@@ -82,7 +82,7 @@ def _read_groups(
 ) -> Iterator[tuple[str, Tensor]]:
     mapped = _mapped(data)
     for group in kept:
-        wanted = torch.float32 if group.ours[0].endswith(ALWAYS_FLOAT32) else dtype
+        wanted = kept_dtype(group.ours[0], dtype)
         first = data.info(group.theirs[0])
         if group.how == "same" and first.type == _STORED.get(wanted):
             part = mapped[first.offset : first.offset + first.nbytes].view(wanted)
@@ -123,7 +123,7 @@ def _check_names(data: GgufData, expected: Mapping[str, tuple[int, ...]], config
     surplus = [name for name in data.tensors if name not in expected and not _is_extra(name, config)]
     missing = [name for name in expected if name not in data.tensors]
     if missing or surplus:
-        what = f"lacks {_some(missing)}" if missing else f"has {_some(surplus)}"
+        what = f"lacks {some_of(missing)}" if missing else f"has {some_of(surplus)}"
         raise DataError(
             f"{data.path}: it {what}, unlike {config.model_type} models of its keys",
             hint="convert the model again from where it was published",
@@ -149,7 +149,3 @@ def _is_extra(name: str, config: ModelConfig) -> bool:
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

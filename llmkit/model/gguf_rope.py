@@ -14,7 +14,13 @@ from typing import Any
 from llmkit.errors import ConfigError
 from llmkit.formats.gguf_values import MetadataValue, Typed
 from llmkit.model.gguf_keys import GgufKeys, as_float32, shortest
-from llmkit.model.rope_scaling import ORIGINAL, attention_factor, check_rope_scaling, yarn_softmax_factor
+from llmkit.model.rope_scaling import (
+    ORIGINAL,
+    attention_factor,
+    check_rope_scaling,
+    yarn_mscale,
+    yarn_softmax_factor,
+)
 
 ROPE_FREQS, LONG_FACTORS, SHORT_FACTORS = "rope_freqs", "rope_factors_long", "rope_factors_short"
 TABLES = tuple(f"{name}.weight" for name in (ROPE_FREQS, LONG_FACTORS, SHORT_FACTORS))
@@ -62,7 +68,7 @@ def rope_metadata(
     elif kind in ("yarn", "longrope"):
         # beside what llama.cpp multiplies with by itself
         factor = attention_factor(scaling, max_positions) / (
-            _grown(scaling["factor"]) if kind == "yarn" else 1
+            yarn_mscale(scaling["factor"]) if kind == "yarn" else 1
         )
         keys[f"{prefix}.attn_factor"] = Typed("f32", factor)
     return keys
@@ -153,7 +159,7 @@ def _yarn(keys: GgufKeys, factor: float) -> Scaling:
         weight = shortest(as_float32(weight * 10))
         return scaling | ({"mscale": weight, "mscale_all_dim": weight} if weight else {})
     extra = keys.number(f"{prefix}.attn_factor", 1.0)
-    grown = _grown(scaling["factor"]) / _grown(scaling["factor"], weight or 0.0)
+    grown = yarn_mscale(scaling["factor"]) / yarn_mscale(scaling["factor"], weight or 0.0)
     return scaling if extra == 1 and not weight else scaling | {"attention_factor": shortest(extra * grown)}
 
 
@@ -228,11 +234,6 @@ def _llama3_factors(scaling: Mapping[str, Any], theta: float, rotary_dim: int) -
         keep = min(1.0, max(0.0, (turns - low) / (high - low)))
         found.append(1 / ((1 - keep) / factor + keep))
     return found
-
-
-def _grown(factor: float, weight: float = 1.0) -> float:
-    """YaRN's growth of attention with the stretching."""
-    return 1.0 if factor <= 1 else 0.1 * weight * math.log(factor) + 1.0
 
 
 def _all_close(a: Sequence[float], b: Sequence[float]) -> bool:

@@ -75,14 +75,14 @@ def odd_before_max_window_layers(keys: Keys, layers: int) -> Kinds:
 
 def smollm3(keys: Keys, layers: int) -> Kinds:
     """With use_sliding_window, the layers without rotary positions slide."""
-    window, rotary = _window(keys, None), _rotary_layers(keys, layers)
+    window, rotary = _window(keys, None), rotary_layers(keys, layers)
     kinds: list[Kind] = ["sliding" if window and not rotates else "full" for rotates in rotary]
     return _sliding(keys, kinds, window)
 
 
 def llama4(keys: Keys, layers: int) -> Kinds:
     """The layers with rotary positions look back to the start of their chunk only."""
-    chunk, rotary = keys.optional("attention_chunk_size", 8192), _rotary_layers(keys, layers)
+    chunk, rotary = keys.optional("attention_chunk_size", 8192), rotary_layers(keys, layers)
     kinds: list[Kind] = ["chunked" if chunk and rotates else "full" for rotates in rotary]
     kinds = list(_given(keys, kinds, ("full", "chunked")))
     if "chunked" in kinds and not chunk:
@@ -103,7 +103,7 @@ def _window(keys: Keys, default: int | None, *, used: bool = False) -> int | Non
     return window if keys.flag("use_sliding_window", used) else None
 
 
-def _rotary_layers(keys: Keys, layers: int) -> Sequence[int]:
+def rotary_layers(keys: Keys, layers: int) -> Sequence[int]:
     """1 for a layer with rotary positions, 0 for one without."""
     period, given = keys.whole("no_rope_layer_interval", default=4), keys.numbers("no_rope_layers")
     if given and len(given) != layers:

@@ -13,11 +13,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from llmkit.errors import DataError
+from llmkit.errors import DataError, some_of
 from llmkit.formats.gguf_magic import is_gguf
 from llmkit.formats.model_folder import CONFIG, CONFIG_DTYPES, TensorInfo, read_config, read_tensors
 from llmkit.model.config import ModelConfig
-from llmkit.model.dtypes import ALWAYS_FLOAT32, DTYPES, dtype_of
+from llmkit.model.dtypes import DTYPES, dtype_of, kept_dtype
 from llmkit.model.extend_context import extend_context
 from llmkit.model.file_names import stored_weights
 from llmkit.model.gguf_load import load_gguf
@@ -66,7 +66,7 @@ def load_model(
     stored = stored_weights(read_tensors(folder), config)
     _check_names(folder, stored, _expected(kept, empty, config))
     tensors = {
-        name: tensor.to(dtype=torch.float32 if name.endswith(ALWAYS_FLOAT32) else dtype, device=device)
+        name: tensor.to(dtype=kept_dtype(name, dtype), device=device)
         for name, tensor in _read_groups(kept, empty, stored)
     }
     _check_shared(folder, stored, tensors, config)
@@ -122,7 +122,7 @@ def _check_names(
     missing = sorted(expected.keys() - stored.keys())
     surplus = sorted(stored.keys() - expected.keys() - set(_HEADS))  # a tied head may be stored all the same
     if missing or surplus:
-        what = f"lack {_some(missing)}" if missing else f"have {_some(surplus)}"
+        what = f"lack {some_of(missing)}" if missing else f"have {some_of(surplus)}"
         raise DataError(f"{folder}: the weights {what}, which config.json tells otherwise", hint=_TOGETHER)
     for name, shape in expected.items():
         if stored[name].shape != shape:
@@ -156,8 +156,3 @@ def _check_shared(
                 f"{folder}: {SINUSOIDS} is not the sinusoids that position_embedding_type names",
                 hint="remove position_embedding_type from config.json to load it as learned positions",
             )
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

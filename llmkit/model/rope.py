@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.rope_scaling import ORIGINAL, attention_factor
+from llmkit.model.rope_scaling import ORIGINAL, attention_factor, depends_on_length
 
 
 class Rope:
@@ -30,8 +30,7 @@ class Rope:
     @property
     def depends_on_length(self) -> bool:
         """Whether a position's angle changes with the length of the text: each pass asks for its table."""
-        scaling = self._config.rope_scaling
-        return scaling is not None and scaling["rope_type"] in ("dynamic", "longrope")
+        return depends_on_length(self._config.rope_scaling)
 
     def table(self, end: int, device: torch.device, *, sliding: bool = False) -> tuple[Tensor, Tensor]:
         """cos and sin of positions 0 to at least `end` - 1, each (>= end, R / 2) float32.
@@ -116,7 +115,7 @@ def _regime(scaling: Mapping[str, Any] | None, end: int) -> int:
     0 within the original context, or if length does not matter; beyond it, dynamic has a base for each
     length, and longrope one list for all.
     """
-    if scaling is None or scaling["rope_type"] not in ("dynamic", "longrope") or end <= scaling[ORIGINAL]:
+    if scaling is None or not depends_on_length(scaling) or end <= scaling[ORIGINAL]:
         return 0
     return end if scaling["rope_type"] == "dynamic" else -1
 

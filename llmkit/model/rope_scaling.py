@@ -112,14 +112,19 @@ def attention_factor(scaling: Mapping[str, Any] | None, max_positions: int) -> f
     if scaling["rope_type"] == "longrope":
         return 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(scaling[ORIGINAL]))
     over, under = scaling.get("mscale"), scaling.get("mscale_all_dim")
-    return _mscale(factor, over) / _mscale(factor, under) if over and under else _mscale(factor, 1.0)
+    return yarn_mscale(factor, over) / yarn_mscale(factor, under) if over and under else yarn_mscale(factor)
+
+
+def depends_on_length(scaling: Mapping[str, Any] | None) -> bool:
+    """Whether a position's angle changes with the length of its text."""
+    return scaling is not None and scaling["rope_type"] in ("dynamic", "longrope")
 
 
 def yarn_softmax_factor(scaling: Mapping[str, Any] | None) -> float:
     """What DeepSeek (2405.04434) multiplies scores with, beside head_dim ** -0.5."""
     if scaling is None or not scaling.get("mscale_all_dim"):
         return 1.0
-    return _mscale(scaling["factor"], scaling["mscale_all_dim"]) ** 2
+    return yarn_mscale(scaling["factor"], scaling["mscale_all_dim"]) ** 2
 
 
 def _normal_form(
@@ -226,6 +231,6 @@ _VALUES: dict[str, tuple[str, Callable[[object], bool]]] = {
 }
 
 
-def _mscale(factor: float, weight: float) -> float:
+def yarn_mscale(factor: float, weight: float = 1.0) -> float:
     """YaRN's growth of attention with the stretching."""
     return 1.0 if factor <= 1 else 0.1 * weight * math.log(factor) + 1.0

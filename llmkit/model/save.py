@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from llmkit.formats.json_text import json_text
 from llmkit.formats.model_folder import CONFIG, GENERATION_CONFIG, INDEX, WEIGHTS
-from llmkit.model.dtypes import ALWAYS_FLOAT32
+from llmkit.model.dtypes import kept_dtype
 from llmkit.model.families.read import FORMAT_VERSION
 from llmkit.model.names import groups
 from llmkit.model.positions import sinusoid_table
@@ -55,10 +55,10 @@ def save_config(
     """The same without the weights."""
     config = model.config.to_hf()
     name = str(next(model.parameters()).dtype if dtype is None else dtype).removeprefix("torch.")
-    _write_json(folder / CONFIG, config | {"dtype": name, "torch_dtype": name})
+    (folder / CONFIG).write_bytes(json_text(config | {"dtype": name, "torch_dtype": name}))
     ids = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     settings = {key: value for key, value in ids.items() if value is not None} | dict(generation or {})
-    _write_json(folder / GENERATION_CONFIG, settings | {"transformers_version": FORMAT_VERSION})
+    (folder / GENERATION_CONFIG).write_bytes(json_text(settings | {"transformers_version": FORMAT_VERSION}))
 
 
 def file_tensors(model: Transformer, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
@@ -72,7 +72,7 @@ def file_tensors(model: Transformer, dtype: torch.dtype | None = None) -> Iterat
     for group in groups(config, ours):
         packed = group.pack([ours[name] for name in group.ours])
         for name, tensor in zip(group.theirs, packed, strict=True):
-            yield name, tensor if name.endswith(ALWAYS_FLOAT32) else tensor.to(dtype=dtype)
+            yield name, tensor.to(dtype=kept_dtype(name, dtype))
     if config.position == "sinusoidal":
         table = sinusoid_table(config.max_position_embeddings, config.hidden_size)
         yield SINUSOIDS, table.to(dtype or next(model.parameters()).dtype)
@@ -104,7 +104,9 @@ def write_weights(
         file_name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         path.rename(folder / file_name)
         weight_map |= dict.fromkeys(names, file_name)
-    _write_json(folder / INDEX, {"metadata": sizes, "weight_map": dict(sorted(weight_map.items()))})
+    (folder / INDEX).write_bytes(
+        json_text({"metadata": sizes, "weight_map": dict(sorted(weight_map.items()))})
+    )
 
 
 def _split(tensors: Iterable[tuple[str, Tensor]], max_shard_bytes: int) -> Iterator[dict[str, Tensor]]:
@@ -130,7 +132,3 @@ def _own(shard: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _copy(tensor: Tensor) -> Tensor:
     return tensor.clone(memory_format=torch.contiguous_format)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")

@@ -36,7 +36,7 @@ class Decoder(nn.Module):
         self.norm = norm_of_width(config, config.hidden_size)
         self.rope = Rope(config) if config.position == "rope" else None
         self._kinds = [
-            (layer in set(config.sliding_layers), layer not in set(config.no_rope_layers))
+            (layer in config.sliding_layers, layer not in config.no_rope_layers)
             for layer in range(config.num_hidden_layers)
         ]
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from llmkit.errors import DataError, MissingError
+from llmkit.errors import DataError, MissingError, some_of
 from llmkit.formats.checkpoint import CHECKPOINTS, STATE
 from llmkit.formats.documents import is_json_lines
 from llmkit.formats.gguf_magic import is_gguf
@@ -68,9 +68,9 @@ def _folder(path: Path) -> Artefact:
     if (path / CHECKPOINTS).is_dir():
         return Artefact("run", path)
     names = sorted(entry.name for entry in path.iterdir())
-    found = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     raise DataError(
-        f"{path}: no artefact that llmkit knows (found: {found or 'nothing'})", hint=f"give {KNOWN}"
+        f"{path}: no artefact that llmkit knows (found: {some_of(names, 5) or 'nothing'})",
+        hint=f"give {KNOWN}",
     )
 
 

@@ -13,7 +13,7 @@ from llmkit.formats.atomic import atomic_file, atomic_folder, refuse_existing
 from llmkit.formats.digest import digest_file
 from llmkit.formats.gguf_write import Buffer, GgufTensor, write_gguf
 from llmkit.formats.provenance import Invocation, write_provenance
-from llmkit.model.dtypes import ALWAYS_FLOAT32, DTYPES
+from llmkit.model.dtypes import DTYPES, kept_dtype
 from llmkit.model.load import load_model
 from llmkit.model.save import file_tensors, save_config, write_weights
 from llmkit.model.transformer import Transformer
@@ -156,7 +156,7 @@ def _within_range(
                     f"{source.path}: {name} has {largest:.6g}, beyond float16's {_LARGEST_FLOAT16:g}",
                     hint="--dtype bfloat16 or float32",
                 )
-        yield name, tensor if name.endswith(ALWAYS_FLOAT32) else tensor.to(dtype)
+        yield name, tensor.to(kept_dtype(name, dtype))
 
 
 def _told(

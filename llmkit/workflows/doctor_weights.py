@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llmkit.errors import LlmkitError
+from llmkit.errors import LlmkitError, some_of
 from llmkit.estimate.file_tensors import tensor_shapes
 from llmkit.formats.model_folder import (
     CONFIG,
@@ -63,11 +63,11 @@ def check_finite(tensors: Mapping[str, TensorInfo], *, progress: Progress = SILE
             wide.setdefault(tensor.file, []).append(name)
     hint = "go back to an earlier checkpoint, and train on with a lower --lr or --grad-clip"
     findings = [
-        finding("error", "weights.finite", file, f"NaN or infinite values in {_some(names)}", hint)
+        finding("error", "weights.finite", file, f"NaN or infinite values in {some_of(names)}", hint)
         for file, names in bad.items()
     ]
     for file, names in wide.items():
-        what = f"values in {_some(names)} that float16 has not"
+        what = f"values in {some_of(names)} that float16 has not"
         findings.append(finding("info", "weights.range", file, what, "use bfloat16 or float32, not float16"))
     return findings
 
@@ -114,9 +114,9 @@ def _compare(folder: Path, config: ModelConfig, tensors: Mapping[str, TensorInfo
             'leave it out of the file, or set "tie_word_embeddings": false',
         )
     if missing := [name for name in expected if name not in stored]:
-        found("error", "weights.missing", f"no {_some(missing)}, which config.json asks for", together)
+        found("error", "weights.missing", f"no {some_of(missing)}, which config.json asks for", together)
     if surplus := [name for name in stored if name not in expected]:
-        found("error", "weights.surplus", f"{_some(surplus)}: config.json knows no such tensor", together)
+        found("error", "weights.surplus", f"{some_of(surplus)}: config.json knows no such tensor", together)
     wrong = [name for name in expected if name in stored and stored[name].shape != expected[name]]
     if wrong:
         first = wrong[0]
@@ -159,7 +159,3 @@ def _largest_exponent(tensor: TensorInfo) -> int:
         int((values[start : start + BLOCK_VALUES] & exponent).max())
         for start in range(0, tensor.numel, BLOCK_VALUES)
     )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -131,14 +131,16 @@ def _uses_kernels(job: Job, placement: Placement) -> bool:
     Raises:
         UsageError: they were asked for, and cannot.
     """
-    wanted = job.config.kernels
-    if wanted == "torch" and job.config.weights == "stored":
+    kernels, weights = job.config.kernels, job.config.weights
+    asked = (
+        "--kernels native" if kernels == "native" else None if weights == "stored" else f"--weights {weights}"
+    )
+    if kernels == "torch":
+        if asked is not None:
+            raise UsageError(f"{asked} needs the native kernels", hint="leave out --kernels torch")
         return False
     possible = runs_natively(job.model, placement.dtype, placement.device)
-    asked = "--kernels native" if wanted == "native" else f"--weights {job.config.weights}"
-    if wanted == "torch":
-        raise UsageError(f"{asked} needs the native kernels", hint="leave out --kernels torch")
-    if not possible and asked != "--weights stored":
+    if asked is not None and not possible:
         dtype = str(placement.dtype).removeprefix("torch.")
         raise UsageError(
             f"{asked}: the native library {why_not() or f'does not compute this model in {dtype}'}",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.formats.atomic import write_atomic
+from llmkit.formats.json_text import json_text
 from llmkit.formats.shard_writer import write_shard
 from llmkit.formats.shards import INDEX, ShardEntry, ShardIndex
 from llmkit.formats.token_spool import TokenSpool
@@ -66,7 +67,7 @@ def write_shards(
             write_atomic(finished, msgspec.json.encode(entries))
             progress.update(min(begin + step, plan.rows), plan.rows, shards=len(entries))
     index = msgspec.structs.replace(index, shards=tuple(entries))
-    (folder / INDEX).write_bytes(msgspec.json.format(msgspec.json.encode(index), indent=2) + b"\n")
+    (folder / INDEX).write_bytes(json_text(index))
     return index, plan.cut_documents
 
 

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.atomic import write_atomic
 from llmkit.formats.checkpoint import CHECKPOINTS, CheckpointState, list_checkpoints, publish, read_state
+from llmkit.formats.json_text import json_text
 from llmkit.formats.metrics import METRICS, cut_metrics, holds_metrics
 from llmkit.formats.model_folder import CONFIG
 from llmkit.formats.provenance import FILE_NAME, Invocation, write_provenance
@@ -169,8 +168,7 @@ def prepare_folder(job: Job, start: Start, invocation: Invocation) -> list[dict[
         metrics.unlink()
     if job.tokenizer is not None:
         job.tokenizer.save(out)
-    config = msgspec.json.format(msgspec.json.encode(job.source.config.to_hf()), indent=2)
-    write_atomic(out / CONFIG, config + b"\n")
+    write_atomic(out / CONFIG, json_text(job.source.config.to_hf()))
     write_provenance(
         out,
         invocation,

@@ -102,3 +102,18 @@ def test_a_damaged_gguf_file_is_a_finding(
     findings = {one["check"] for one in json.loads(ended.out)["findings"]}
     assert ended.status == 1 and "weights.layout" in findings
     assert llmkit_run("generate", "-m", file, "x").status == 3
+
+
+def test_shards_head_and_form_are_as_asked_for(
+    llmkit_run: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    assert llmkit_run("convert", model, tmp_path / "a", "--untie", "--max-shard-size", "50k").status == 0
+    untied = json.loads(llmkit_run("show", tmp_path / "a", "--json").out)
+    assert (untied["tied"], len(untied["weights"]["files"]) > 1) == (False, True)
+    line = ("convert", tmp_path / "a", tmp_path / "b", "--tie", "--to", "safetensors", "--no-tokenizer")
+    assert llmkit_run(*line).status == 0
+    assert json.loads(llmkit_run("show", tmp_path / "b", "--json").out)["tied"] is True
+    assert not (tmp_path / "b" / "tokenizer.json").exists()
+    assert llmkit_run("diff", model, tmp_path / "b", "--only", "tensors").status == 0
+    wrong = llmkit_run("convert", model, tmp_path / "c", "-t", tmp_path / "none")
+    assert wrong.status == 4 and not (tmp_path / "c").exists()

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from llmkit.kernels.library import available
+
 Run = Callable[..., Any]
 
 
@@ -313,3 +315,18 @@ def test_a_sender_who_waits_for_each_answer_gets_it(gen: list[object]) -> None:
             assert answer["id"] == number and answer["usage"]["completion_tokens"] == 6
         process.stdin.close()
         assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("command", ["generate", "chat"])
+def test_what_computes_and_how_weights_are_kept_can_be_asked_for(
+    llmkit_run: Run, model: Path, command: str
+) -> None:
+    line = [command, "-m", model, "--max-tokens", "6", "--greedy"]
+    (model / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    by_torch = llmkit_run(*line, "--kernels", "torch", stdin=b"the License\n")
+    assert by_torch.status == 0 and by_torch.out == llmkit_run(*line, stdin=b"the License\n").out
+    refused = llmkit_run(*line, "--kernels", "torch", "--weights", "int4", stdin=b"the License\n")
+    assert refused.status == 2 and "--weights int4 needs the native kernels" in refused.err
+    native = llmkit_run(*line, "--kernels", "native", "--weights", "int8", stdin=b"the License\n")
+    assert native.status == (0 if available() else 2)
+    assert native.out if available() else "the native library" in native.err

@@ -12,7 +12,7 @@ import torch
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.drafts import PromptLookup
-from llmkit.engine.engine import Engine, EngineConfig, Event, positions_within
+from llmkit.engine.engine import Engine, EngineConfig, Event
 from llmkit.engine.request import Drawn, Request
 from llmkit.engine.sampling import Sampler
 from llmkit.engine.text import Text
@@ -249,7 +249,6 @@ def test_the_cache_takes_the_bytes_of_its_positions_in_whole_blocks(
     engine = Engine(model, EngineConfig(positions=22, block_tokens=8))
     name = str(dtype).removeprefix("torch.")
     assert engine.cache_bytes == contiguous_cache_bytes(architecture_of(model.config), name, context=24)
-    assert positions_within(engine.cache_bytes + 100, model, 8) == 24
     assert len(_run(engine, [1, 2, 3], max_tokens=20, **GREEDY)) == 20  # in each dtype
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from llmkit.engine.store import KVStore, PagedCache, PagedSpan, block_bytes
+from llmkit.engine.store import KVStore, PagedCache, PagedSpan
 from llmkit.model.cache import KVCache
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import ExpertsConfig, LatentConfig
@@ -74,10 +74,9 @@ def test_texts_in_one_pass_do_not_see_each_other(model: Transformer) -> None:
 def test_a_block_takes_the_bytes_of_its_positions(model: Transformer, dtype: torch.dtype) -> None:
     config: ModelConfig = model.config
     store = KVStore(config, 6, 8, dtype)
-    assert store.nbytes == 6 * block_bytes(config, 8, dtype)
     assert store.nbytes == KVCache(config, 1, 48, dtype).nbytes
     numbers = 6 + 4 if config.latent is not None else 2 * config.num_key_value_heads * config.head_dim
-    assert block_bytes(config, 8, dtype) == 3 * 8 * numbers * dtype.itemsize
+    assert store.nbytes == 6 * 3 * 8 * numbers * dtype.itemsize
 
 
 def test_rows_are_a_slice_where_blocks_lie_side_by_side_and_else_a_list(make_model: Make) -> None:

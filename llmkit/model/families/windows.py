@@ -5,7 +5,7 @@ from typing import Any
 
 from llmkit.model.families.parts import Fields
 from llmkit.model.keys import Keys
-from llmkit.model.layer_kinds import KindsRule
+from llmkit.model.layer_kinds import KindsRule, rotary_layers
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,8 @@ class NoRopeLayers:
 
     def read(self, keys: Keys, found: Fields) -> dict[str, Any]:
         """Fields out of keys."""
-        layers = found["num_hidden_layers"]
-        period, given = keys.whole("no_rope_layer_interval", default=4), keys.numbers("no_rope_layers")
-        rotates = given or tuple((layer + 1) % period for layer in range(layers))
-        if len(rotates) != layers:
-            keys.wrong("no_rope_layers", f"{layers} numbers, one for each layer")
-        return {"no_rope_layers": tuple(layer for layer in range(layers) if not rotates[layer])}
+        rotates = rotary_layers(keys, found["num_hidden_layers"])
+        return {"no_rope_layers": tuple(layer for layer, turned in enumerate(rotates) if not turned)}
 
     def write(self, fields: Fields) -> dict[str, Any]:
         """Keys out of fields."""
