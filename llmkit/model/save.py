@@ -90,7 +90,7 @@ def write_weights(
     """
     shards: list[tuple[Path, list[str]]] = []
     sizes = {"total_size": 0, "total_parameters": 0}
-    for shard in _split(tensors, max_shard_bytes):
+    for shard in split_shards(tensors, max_shard_bytes):
         path = folder / f"model-{len(shards) + 1:05d}.safetensors"
         save_file(_own(shard), path, metadata={"format": "pt"})
         shards.append((path, list(shard)))
@@ -109,7 +109,7 @@ def write_weights(
     )
 
 
-def _split(tensors: Iterable[tuple[str, Tensor]], max_shard_bytes: int) -> Iterator[dict[str, Tensor]]:
+def split_shards(tensors: Iterable[tuple[str, Tensor]], max_shard_bytes: int) -> Iterator[dict[str, Tensor]]:
     """Runs of whole tensors of at most `max_shard_bytes`, or one tensor where it is larger by itself."""
     shard: dict[str, Tensor] = {}
     filled = 0

@@ -20,13 +20,13 @@ from llmkit.model.gguf_file import read_gguf_config, read_gguf_tensors
 
 NO_TOKENIZER = (None, "none", "no_vocab")
 """Values of tokenizer.ggml.model in a file without one."""
-_SAMPLING = {
-    "temperature": "general.sampling.temp",
-    "top_k": "general.sampling.top_k",
-    "top_p": "general.sampling.top_p",
-    "min_p": "general.sampling.min_p",
+SAMPLING_KEYS = {
+    "temperature": ("general.sampling.temp", "f32"),
+    "top_k": ("general.sampling.top_k", "i32"),
+    "top_p": ("general.sampling.top_p", "f32"),
+    "min_p": ("general.sampling.min_p", "f32"),
 }
-"""Keys of generation_config.json, and those of GGUF files."""
+"""Keys of generation_config.json, and those of GGUF files with their types."""
 
 
 def is_model(path: Path) -> bool:
@@ -81,7 +81,7 @@ def read_model_generation(path: Path) -> tuple[dict[str, Any], str]:
     if not is_gguf(path):
         return read_generation_config(path) or {}, str(path / GENERATION_CONFIG)
     metadata = read_gguf_header(path, keep_arrays=True).metadata
-    settings = {name: metadata[key] for name, key in _SAMPLING.items() if key in metadata}
+    settings = {name: metadata[key] for name, (key, _) in SAMPLING_KEYS.items() if key in metadata}
     if _names_tokenizer(metadata):
         from llmkit.tokens.gguf_read import gguf_stop_ids  # tokenizers: `show` need not wait
 

@@ -1,6 +1,6 @@
 """What a conversion will write, to the byte, before any weight is read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from llmkit.formats.provenance import Invocation
 from llmkit.machine import free_bytes
 from llmkit.model.dtypes import DTYPES, dtype_of
 from llmkit.model.gguf_save import gguf_model
-from llmkit.model.save import file_tensors
-from llmkit.model.source import NO_TOKENIZER
+from llmkit.model.save import file_tensors, split_shards
+from llmkit.model.source import NO_TOKENIZER, SAMPLING_KEYS
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.gguf_write import gguf_tokenizer_metadata, lost_in_gguf
 from llmkit.workflows.convert_check import CheckReport
@@ -26,10 +26,6 @@ from llmkit.workflows.convert_source import ConvertSource
 _WORDS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 """safetensors' words, the files' tensors in this order."""
 _OWN_LINE = "llmkit.command_line"
-_SAMPLING = {
-    **{"temperature": ("general.sampling.temp", "f32"), "top_k": ("general.sampling.top_k", "i32")},
-    **{"top_p": ("general.sampling.top_p", "f32"), "min_p": ("general.sampling.min_p", "f32")},
-}
 _GENERAL = ("general.architecture", "general.type", "general.file_type", "general.quantization_version")
 
 
@@ -113,7 +109,7 @@ class Written:
         given = self.source.generation
         return {
             key: Typed(kind, given[name])
-            for name, (key, kind) in _SAMPLING.items()
+            for name, (key, kind) in SAMPLING_KEYS.items()
             if isinstance(given.get(name), int | float) and not isinstance(given[name], bool)
         }
 
@@ -133,7 +129,7 @@ def decide(source: ConvertSource, out: Path, config: ConvertConfig, invocation: 
     return Written(source, out, form, dtype, config.max_shard_bytes, invocation)
 
 
-def plan(written: Written, *, check: CheckReport | None = None, done: bool = False) -> ConvertReport:
+def plan(written: Written) -> ConvertReport:
     """The report of a conversion, from names and shapes.
 
     Raises:
@@ -148,10 +144,10 @@ def plan(written: Written, *, check: CheckReport | None = None, done: bool = Fal
         metadata, tensors, notes = written.gguf(model)
         size, files, count = gguf_nbytes(metadata, tensors), 1, len(tensors)
     else:
-        shapes = [(name, one) for name, one in file_tensors(model, DTYPES[written.dtype])]
-        shards = list(_shards(shapes, written.max_shard_bytes))
+        shapes = list(file_tensors(model, DTYPES[written.dtype]))
+        shards = list(split_shards(shapes, written.max_shard_bytes))
         size, files, count = sum(map(safetensors_nbytes, shards)), len(shards), len(shapes)
-    if not done and size > free_bytes(written.out):
+    if size > free_bytes(written.out):
         raise ResourceError(
             f"{written.out}: takes {size:,} bytes (found {free_bytes(written.out):,} free)",
             hint="free some space, or a smaller --dtype",
@@ -170,8 +166,7 @@ def plan(written: Written, *, check: CheckReport | None = None, done: bool = Fal
         tokenizer_sha256=None if source.tokenizer is None else source.tokenizer.sha256,
         chat_template=source.tokenizer is not None and source.tokenizer.chat_template is not None,
         notes=notes,
-        check=check,
-        written=done,
+        written=False,
     )
 
 
@@ -187,18 +182,6 @@ def safetensors_nbytes(tensors: Mapping[str, torch.Tensor]) -> int:
         begin, end = end, end + one.numel() * one.element_size()
         header[name] = {"dtype": _WORDS[one.dtype], "shape": list(one.shape), "data_offsets": [begin, end]}
     return 8 + -(-len(msgspec.json.encode(header)) // 8) * 8 + end
-
-
-def _shards(tensors: Iterable[tuple[str, torch.Tensor]], most: int) -> Iterable[dict[str, torch.Tensor]]:
-    """As `write_weights` cuts them."""
-    shard: dict[str, torch.Tensor] = {}
-    for name, one in tensors:
-        held = sum(part.nbytes for part in shard.values())
-        if shard and held + one.nbytes > most:
-            yield shard
-            shard = {}
-        shard[name] = one
-    yield shard
 
 
 def _name(path: Path) -> str:
