@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,14 +70,23 @@ def llmkit_run(
     return call
 
 
+@pytest.fixture(scope="session")
+def forked_llmkit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the PATH whose `llmkit` is a process of its own without an import of torch of its own."""
+    from zygote import running_zygote
+
+    with running_zygote(tmp_path_factory.mktemp("zygote")) as folder:
+        yield folder
+
+
 @pytest.fixture
-def shell(tmp_path: Path) -> Callable[..., Finished]:
+def shell(tmp_path: Path, forked_llmkit: Path) -> Callable[..., Finished]:
     """Run a bash line with pipefail in `cwd` (the test's own folder), `llmkit` on the PATH."""
 
     def call(
         line: str, *, cwd: Path = tmp_path, env: dict[str, str] | None = None, timeout: float = 120
     ) -> Finished:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = os.pathsep.join([str(forked_llmkit), str(Path(sys.executable).parent), os.environ["PATH"]])
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", line],
             cwd=cwd,

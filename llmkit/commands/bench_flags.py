@@ -15,8 +15,10 @@ from llmkit.probe.config import AUTO
 if TYPE_CHECKING:
     from llmkit.probe.bench import BenchReport
 
-Peer = Literal["transformers"]
+Kernels = Literal["auto", "native", "torch"]
 _DTYPES = (AUTO, "float32", "bfloat16", "float16")
+_WEIGHTS = ("stored", "int8", "int4")
+_PEERS = ("transformers", "llama.cpp")
 _MOST_SIZES = 1000
 _RANGE = re.compile(r"(?P<first>[^-+*]+)-(?P<last>[^-+*]+)(?:(?P<sign>[+*])(?P<step>[^-+*]+))?")
 
@@ -46,11 +48,28 @@ def expand_dtypes(text: str) -> tuple[str, ...]:
     Raises:
         BadParameter: one is unknown.
     """
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
-    for name in names:
-        if name not in _DTYPES:
-            raise BadParameter(f"{name!r} is not one of {', '.join(_DTYPES)}")
-    return names
+    return _names(text, _DTYPES)
+
+
+def expand_weights(text: str) -> tuple[str, ...]:
+    """The kinds of weights of a comma list.
+
+    Raises:
+        BadParameter: one is unknown.
+    """
+    return _names(text, _WEIGHTS)
+
+
+def parse_peer(text: str) -> str:
+    """`transformers`, `llama.cpp` or `llama.cpp:PATH`.
+
+    Raises:
+        BadParameter: it is none of them.
+    """
+    name, separator, path = text.partition(":")
+    if name not in _PEERS or (separator and (name != _PEERS[1] or not path)):
+        raise BadParameter(f"{text!r} is not one of {', '.join(_PEERS)}, {_PEERS[1]}:PATH")
+    return text
 
 
 def list_of(expand: Callable[[str], object]) -> Callable[[object], str]:
@@ -105,7 +124,20 @@ Dtypes = Annotated[
     ),
 ]
 Rounds = Annotated[int, Option("--rounds", min=1, metavar="N", help="Times that each case runs.")]
-Against = Annotated[Peer | None, Option("--against", help="A peer to run in turns with llmkit.")]
+Weights = Annotated[
+    str,
+    Option("--weights", metavar="LIST", parser=list_of(expand_weights), help="stored, int8, int4."),
+]
+KernelsChoice = Annotated[Kernels, Option("--kernels", help="What computes llmkit's cases.")]
+Against = Annotated[
+    str | None,
+    Option(
+        "--against",
+        metavar="PEER",
+        parser=parse_peer,
+        help="Run in turns: transformers, llama.cpp, llama.cpp:PATH.",
+    ),
+]
 Format = Annotated[BenchFormat, Option("--format", help="Of the result.")]
 Baseline = Annotated[
     Path | None, Option("--baseline", metavar="FILE", help="Compare with this earlier --format json.")
@@ -144,6 +176,14 @@ def finish(
     if baseline is not None:
         for name in check_baseline(report, baseline, fail_slower):
             session.console.note(f"{baseline}: has no case {name}")
+
+
+def _names(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in names:
+        if name not in known:
+            raise BadParameter(f"{name!r} is not one of {', '.join(known)}")
+    return names
 
 
 def _range(part: str) -> range | list[int]:

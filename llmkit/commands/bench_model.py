@@ -14,14 +14,17 @@ from llmkit.commands.bench_flags import (
     Dtypes,
     FailSlower,
     Format,
+    KernelsChoice,
     Model,
     Preset,
     RequireQuiet,
     Rounds,
     Threads,
+    Weights,
     expand_dtypes,
     expand_sizes,
     expand_threads,
+    expand_weights,
     finish,
     join,
     list_of,
@@ -41,6 +44,7 @@ SIZES = list_of(expand_sizes)
 PROMPT, TOKENS = join(BenchPrefillConfig.prompt), join(BenchDecodeConfig.tokens)
 BATCH_ROWS, SEQ_LEN = join(BenchTrainConfig.batch_rows), join(BenchTrainConfig.seq_len)
 DEPTH, THREADS, DTYPE = join(BenchPrefillConfig.depth), join(Common.threads), join(Common.dtype)
+BATCH, WEIGHTS = join(BenchDecodeConfig.batch), join(BenchDecodeConfig.weights)
 
 
 def prefill(
@@ -51,6 +55,8 @@ def prefill(
     depth: Depth = DEPTH,
     threads: Threads = THREADS,
     dtype: Dtypes = DTYPE,
+    weights: Weights = WEIGHTS,
+    kernels: KernelsChoice = BenchDecodeConfig.kernels,  # type: ignore[assignment]
     rounds: Rounds = Common.rounds,
     seed: Seed = Common.seed,
     against: Against = None,
@@ -75,6 +81,8 @@ def prefill(
     config = BenchPrefillConfig(
         prompt=expand_sizes(prompt),
         depth=expand_sizes(depth),
+        weights=expand_weights(weights),
+        kernels=kernels,
         **_shared(ctx.params),
     )
     _run(ctx, config)
@@ -86,8 +94,11 @@ def decode(
     preset: Preset = None,
     tokens: Annotated[str, Option(metavar="LIST", parser=SIZES, help="Tokens of a text.")] = TOKENS,
     depth: Depth = DEPTH,
+    batch: Annotated[str, Option(metavar="LIST", parser=SIZES, help="Texts at once.")] = BATCH,
     threads: Threads = THREADS,
     dtype: Dtypes = DTYPE,
+    weights: Weights = WEIGHTS,
+    kernels: KernelsChoice = BenchDecodeConfig.kernels,  # type: ignore[assignment]
     rounds: Rounds = Common.rounds,
     seed: Seed = Common.seed,
     against: Against = None,
@@ -98,7 +109,7 @@ def decode(
     dry_run: DryRun = False,
     log_every: LogEvery = 10.0,
 ) -> None:
-    """Time the tokens of one text, drawn one by one on the cache.
+    """Time the tokens of a text, drawn one by one on the cache.
 
     \b
     A LIST is 32,64 or a range: 1-4, 512-2048+512, 128-4k*2. Every
@@ -112,7 +123,10 @@ def decode(
     """
     config = BenchDecodeConfig(
         tokens=expand_sizes(tokens),
+        batch=expand_sizes(batch),
         depth=expand_sizes(depth),
+        weights=expand_weights(weights),
+        kernels=kernels,
         **_shared(ctx.params),
     )
     _run(ctx, config)

@@ -10,21 +10,28 @@ from typer import Argument, Option
 from llmkit.commands.base import Session
 from llmkit.commands.chat_text import describe_plan
 from llmkit.commands.sampling_flags import (
+    CacheOffload,
     Choice,
     Default,
     Device,
+    Draft,
+    DraftTokens,
     DtypeName,
     FrequencyPenalty,
     Greedy,
     JsonSchema,
     KernelsName,
+    KVDtypeName,
     LogitBias,
     MaxTokens,
     MinP,
     PresencePenalty,
+    PromptCacheFile,
+    PromptCacheReadOnly,
     Regex,
     RepetitionPenalty,
     RopeScaling,
+    Samplers,
     Stop,
     Temperature,
     Threads,
@@ -76,6 +83,7 @@ def chat(
     top_p: TopP = None,
     min_p: MinP = None,
     typical_p: TypicalP = None,
+    samplers: Samplers = None,
     repetition_penalty: RepetitionPenalty = None,
     presence_penalty: PresencePenalty = Default.presence_penalty,
     frequency_penalty: FrequencyPenalty = Default.frequency_penalty,
@@ -87,11 +95,17 @@ def chat(
     seed: Seed = Default.seed,
     as_json: Annotated[bool, Option("--json", help="A JSON object for each reply.")] = False,
     dtype: DtypeName = GenerateConfig.dtype,
+    kv_dtype: KVDtypeName = GenerateConfig.kv_dtype,
     rope_scaling: RopeScaling = GenerateConfig.rope_scaling,
     kernels: KernelsName = GenerateConfig.kernels,
     weights: WeightsName = GenerateConfig.weights,
     device: Device = GenerateConfig.device,
     threads: Threads = GenerateConfig.threads,
+    draft: Draft = GenerateConfig.draft,
+    draft_tokens: DraftTokens = GenerateConfig.draft_tokens,
+    prompt_cache: PromptCacheFile = None,
+    prompt_cache_read_only: PromptCacheReadOnly = False,
+    cache_offload: CacheOffload = GenerateConfig.cache_offload,
     force: Force = False,
     unbuffered: Annotated[
         bool, Option("--unbuffered", help="Write each piece at once, as on a terminal.")
@@ -109,7 +123,8 @@ def chat(
     By hand, /help lists what else you can do, and Ctrl-C stops a reply. What
     was said is computed once: the cache is kept from turn to turn. Where the
     context is full the oldest turns are dropped, never the system message; the
-    transcript keeps them.
+    transcript keeps them. With --prompt-cache FILE the cache is kept for a later
+    session too; it is written at the end, Ctrl-C included.
 
     \b
     Examples:
@@ -119,7 +134,8 @@ def chat(
     """
     given = sampling_fields(
         max_tokens=max_tokens, greedy=greedy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
-        typical_p=typical_p, repetition_penalty=repetition_penalty, presence_penalty=presence_penalty,
+        typical_p=typical_p, samplers=samplers, repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
         frequency_penalty=frequency_penalty, logit_bias=logit_bias, json_schema=json_schema, regex=regex,
         choice=choice, stop=stop, seed=seed,
     )  # fmt: skip
@@ -128,11 +144,15 @@ def chat(
         chat=True,
         system=system,
         dtype=dtype,
+        kv_dtype=kv_dtype,
         rope_scaling=rope_scaling,
         kernels=kernels,
         weights=weights,
         device=device,
         threads=threads,
+        draft=draft,
+        draft_tokens=draft_tokens,
+        cache_offload=cache_offload,
     )
     if turns is None and (sys.stdin is None or not sys.stdin.isatty()):
         turns = STDIO
@@ -140,7 +160,14 @@ def chat(
     from llmkit.workflows.chat_job import ChatFiles, open_chat, plan_chat
 
     files = ChatFiles(
-        model=model, tokenizer=tokenizer, turns=turns, transcript=transcript, resume=resume, force=force
+        model=model,
+        tokenizer=tokenizer,
+        turns=turns,
+        transcript=transcript,
+        resume=resume,
+        force=force,
+        prompt_cache=prompt_cache,
+        prompt_cache_read_only=prompt_cache_read_only,
     )
     job = open_chat(files, config, context)
     session: Session = ctx.obj
@@ -155,8 +182,9 @@ def chat(
     talk = start_chat(job)
     for note in job.job.notes:
         session.console.note(note)
-    if turns is None:
-        chat_by_hand(talk, session.console, as_json=as_json)
-    else:
-        flush = unbuffered or is_terminal(None)
-        chat_lines(talk, turns, session.console, as_json=as_json, flush=flush)
+    with talk.keeping():
+        if turns is None:
+            chat_by_hand(talk, session.console, as_json=as_json)
+        else:
+            flush = unbuffered or is_terminal(None)
+            chat_lines(talk, turns, session.console, as_json=as_json, flush=flush)

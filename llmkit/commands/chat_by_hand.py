@@ -68,6 +68,18 @@ class _Hand:
         match word:
             case "/regenerate":
                 self._show(chat.again())
+            case "/edit" if rest:
+                self._show(chat.edit(rest))
+            case "/branch" if rest.isdecimal():
+                chat.branch(int(rest))
+                say(f"goes on after turn {rest}")
+            case "/set" if len(rest.split()) == 2:
+                name, value = rest.split()
+                chat.set(name.replace("-", "_"), value)
+                say(f"{name} is {value}")
+            case "/edit" | "/branch" | "/set":
+                line = next(line for line in COMMANDS if line.startswith(word))
+                raise UsageError(f"{word} needs more", hint=line)
             case "/system":
                 chat.conversation.set_system(rest)
                 say("the system message is set" if rest else "there is no system message")

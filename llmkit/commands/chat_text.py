@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "/regenerate": "another reply to your last message",
+    "/edit TEXT": "say this in place of your last message",
+    "/branch N": "go on after turn N in another way; the transcript keeps both",
+    "/set NAME X": "another temperature, top_k, top_p, max_tokens, seed, …",
     "/system TEXT": "a system message, in place of the one there is; none without TEXT",
     "/reset": "begin a new conversation; the system message stays",
     "/save FILE": "write the conversation to a file, as jsonl",
@@ -38,6 +41,7 @@ def describe_plan(plan: Any) -> str:
         ("sampling", ", ".join(sampling_words(plan.sampling))),
         ("weights", format_bytes(plan.weight_bytes)),
         ("cache", format_bytes(plan.kv_bytes)),
+        *([("draft model", format_bytes(plan.draft_bytes))] if plan.draft_bytes else []),
         ("memory", memory),
         ("transcript", plan.transcript or "none"),
     ]

@@ -1,31 +1,38 @@
 """llmkit generate: prompts in, text out."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import sys
+from typing import TYPE_CHECKING
 
 import typer
-from typer import Argument, Option
 
+from llmkit.commands import generate_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.explain_text import describe_step
 from llmkit.commands.facts import plural
-from llmkit.commands.generate_text import describe_plan
+from llmkit.commands.generate_text import describe_plan, print_stats
 from llmkit.commands.sampling_flags import (
+    CacheOffload,
     Choice,
     Default,
     Device,
+    Draft,
+    DraftTokens,
     DtypeName,
     FrequencyPenalty,
     Greedy,
     JsonSchema,
     KernelsName,
+    KVDtypeName,
     LogitBias,
     MaxTokens,
     MinP,
     PresencePenalty,
+    PromptCacheFile,
+    PromptCacheReadOnly,
     Regex,
     RepetitionPenalty,
     RopeScaling,
+    Samplers,
     Stop,
     Temperature,
     Threads,
@@ -51,38 +58,23 @@ from llmkit.formats.streams import STDIO, is_terminal
 from llmkit.progress import SILENT
 
 if TYPE_CHECKING:
-    from llmkit.workflows.generate_job import GenerateFiles
+    from llmkit.workflows.generate_files import GenerateFiles
 
 USAGE = "llmkit generate -m MODEL 'PROMPT', or … | llmkit generate -m MODEL"
 
 
 def generate(
     ctx: typer.Context,
-    text: Annotated[
-        str | None, Argument(metavar="PROMPT", help="What the text goes on from; - is stdin.")
-    ] = None,
-    model: Annotated[Path, Option("--model", "-m", metavar="PATH", help="Model folder or GGUF file.")] = ...,  # type: ignore[assignment]
-    prompt: Annotated[
-        str | None, Option("--prompt", "-p", metavar="TEXT", help="The prompt, as an option.")
-    ] = None,
-    file: Annotated[
-        Path | None, Option("--file", "-f", metavar="FILE", help="A file that is the prompt; - is stdin.")
-    ] = None,
-    jsonl: Annotated[
-        Path | None, Option("--jsonl", metavar="FILE", help="Rows with prompts; - is stdin.")
-    ] = None,
-    tokenizer: Annotated[
-        Path | None, Option("--tokenizer", "-t", metavar="PATH", help="If the model's folder has none.")
-    ] = None,
-    chat: Annotated[
-        bool, Option("--chat", help="The prompt is a user's message; use the chat template.")
-    ] = GenerateConfig.chat,
-    system: Annotated[
-        str | None, Option(metavar="TEXT", help="A system message for chats that have none.")
-    ] = GenerateConfig.system,
-    allow_special: Annotated[
-        bool, Option("--allow-special", help="Text like <|endoftext|> in a prompt is the token.")
-    ] = GenerateConfig.allow_special,
+    text: flags.Prompt = None,
+    model: flags.Model = ...,  # type: ignore[assignment]
+    prompt: flags.PromptOption = None,
+    file: flags.PromptFile = None,
+    jsonl: flags.Rows = None,
+    tokenizer: flags.TokenizerPath = None,
+    chat: flags.ChatPrompt = GenerateConfig.chat,
+    system: flags.System = GenerateConfig.system,
+    prefill: flags.Prefill = GenerateConfig.prefill,
+    allow_special: flags.AllowSpecial = GenerateConfig.allow_special,
     max_tokens: MaxTokens = Default.max_tokens,
     greedy: Greedy = False,
     temperature: Temperature = None,
@@ -90,6 +82,7 @@ def generate(
     top_p: TopP = None,
     min_p: MinP = None,
     typical_p: TypicalP = None,
+    samplers: Samplers = None,
     repetition_penalty: RepetitionPenalty = None,
     presence_penalty: PresencePenalty = Default.presence_penalty,
     frequency_penalty: FrequencyPenalty = Default.frequency_penalty,
@@ -98,47 +91,38 @@ def generate(
     regex: Regex = None,
     choice: Choice = None,
     stop: Stop = None,
-    ignore_eos: Annotated[
-        bool, Option("--ignore-eos", help="Go on after tokens that end a text.")
-    ] = Default.ignore_eos,
+    ignore_eos: flags.IgnoreEos = Default.ignore_eos,
     seed: Seed = Default.seed,
-    samples: Annotated[
-        int, Option("--samples", "--n", metavar="N", help="Texts of each prompt.")
-    ] = Default.samples,
-    logprobs: Annotated[
-        int | None, Option(metavar="N", help="With --json: log probabilities, N alternatives.")
-    ] = None,
-    as_json: Annotated[bool, Option("--json", help="A JSON object for each text.")] = GenerateConfig.as_json,
-    explain: Annotated[
-        bool, Option("--explain-step", help="Show how the next token is drawn, step by step.")
-    ] = False,
-    echo: Annotated[bool, Option("--echo", help="Write the prompt before the text.")] = GenerateConfig.echo,
-    require: Annotated[
-        str | None, Option(metavar="REGEX", help="Exit 1 where a text does not match.")
-    ] = GenerateConfig.require,
+    samples: flags.Samples = Default.samples,
+    logprobs: flags.Logprobs = None,
+    as_json: flags.AsJson = GenerateConfig.as_json,
+    explain: flags.ExplainStep = False,
+    echo: flags.Echo = GenerateConfig.echo,
+    extract_code: flags.ExtractCode = GenerateConfig.extract_code,
+    mark_below: flags.MarkBelow = GenerateConfig.mark_below,
+    require: flags.Require = GenerateConfig.require,
     dtype: DtypeName = GenerateConfig.dtype,
+    kv_dtype: KVDtypeName = GenerateConfig.kv_dtype,
     rope_scaling: RopeScaling = GenerateConfig.rope_scaling,
     kernels: KernelsName = GenerateConfig.kernels,
     weights: WeightsName = GenerateConfig.weights,
     device: Device = GenerateConfig.device,
     threads: Threads = GenerateConfig.threads,
-    batch: Annotated[
-        int | None,
-        Option(min=1, metavar="N", help="Texts at work at once.", show_default="16, or what memory allows"),
-    ] = GenerateConfig.batch,
-    unordered: Annotated[
-        bool, Option("--unordered", help="With --jsonl: each record as soon as it is complete.")
-    ] = GenerateConfig.unordered,
-    out: Annotated[
-        Path | None, Option("--out", "-o", metavar="FILE", help="Write here, not to stdout.")
-    ] = None,
+    draft: Draft = GenerateConfig.draft,
+    draft_tokens: DraftTokens = GenerateConfig.draft_tokens,
+    prompt_cache: PromptCacheFile = None,
+    prompt_cache_read_only: PromptCacheReadOnly = False,
+    cache_offload: CacheOffload = GenerateConfig.cache_offload,
+    batch: flags.Batch = GenerateConfig.batch,
+    unordered: flags.Unordered = GenerateConfig.unordered,
+    out: flags.Out = None,
+    resume: flags.Resume = False,
     force: Force = False,
     skip_bad: SkipBad = False,
     rejects: Rejects = None,
-    unbuffered: Annotated[
-        bool, Option("--unbuffered", help="Write each piece at once, as on a terminal.")
-    ] = GenerateConfig.unbuffered,
+    unbuffered: flags.Unbuffered = GenerateConfig.unbuffered,
     dry_run: DryRun = False,
+    stats: flags.Stats = False,
     log_every: LogEvery = 10.0,
 ) -> None:
     """Write text that goes on from a prompt.
@@ -148,15 +132,26 @@ def generate(
             out); or rows {"prompt"} {"messages"} {"tokens"}, whose other keys
             pass through and whose max_tokens, temperature, top_k, top_p, min_p,
             typical_p, *_penalty, logit_bias, json_schema, regex, choice, stop,
-            ignore_eos, seed, samples, logprobs win over flags
+            ignore_eos, seed, samples, logprobs, samplers, prefill win over flags;
+            or OpenAI's batch rows {"custom_id", "method", "url", "body"}
     Writes  the text and a line feed; or each row with completion,
-            finish_reason (stop, length), usage, seed, (sample,) (logprobs)
+            finish_reason (stop, length), usage, seed, (sample,) (logprobs,)
+            (code); a batch row's answer is OpenAI's, an error where a parameter
+            is not known or cannot be honoured
 
     A text ends with a token that ends texts, before --stop, after --max-tokens,
     or where the model's context ends. What looks like a special token in a
     prompt is ordinary text, except in a chat or with --allow-special. A row's
     seed comes from --seed and its id, or from its prompt if it has no id.
     --rope-scaling yarn:4 makes the context of the model four times as long.
+
+    --prompt-cache FILE keeps what was read: where a later prompt begins alike,
+    only what is new is computed. It is written at the end, Ctrl-C included,
+    with what this run used; one made with another model or dtype is refused.
+
+    With --resume records are in OUT.partial until OUT is whole: run the same
+    line again after a stop or a crash, and only what is missing is computed. A
+    half-written last record is written again.
 
     With --json-schema, --regex or --choice no other token can be drawn than one
     that goes on as asked: a text whose finish_reason is stop is valid, one that
@@ -167,13 +162,14 @@ def generate(
       llmkit generate -m run 'def main' --max-tokens 20
       llmkit generate -m run --chat 'Hi' --greedy --stop $'\\n'
       llmkit generate -m run --jsonl prompts.jsonl --samples 2 -o texts.jsonl
-      llmkit generate -m run 'class Test' --logprobs 3 --json
+      llmkit generate -m run 'class Test' --logprobs 3 --json --stats
       llmkit generate -m run 'year = ' --regex '[12][0-9]{3}' --explain-step
       echo 'import' | llmkit generate -m run --temperature 0.5 --top-p 0.9
     """
     given = sampling_fields(
         max_tokens=max_tokens, greedy=greedy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
-        typical_p=typical_p, repetition_penalty=repetition_penalty, presence_penalty=presence_penalty,
+        typical_p=typical_p, samplers=samplers, repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
         frequency_penalty=frequency_penalty, logit_bias=logit_bias, json_schema=json_schema, regex=regex,
         choice=choice, stop=stop, ignore_eos=ignore_eos, seed=seed, samples=samples, logprobs=logprobs,
     )  # fmt: skip
@@ -181,16 +177,23 @@ def generate(
         sampling=given,
         chat=chat,
         system=system,
+        prefill=prefill,
+        extract_code=extract_code,
+        mark_below=mark_below,
         allow_special=allow_special,
         echo=echo,
         require=require,
         as_json=as_json,
         dtype=dtype,
+        kv_dtype=kv_dtype,
         rope_scaling=rope_scaling,
         kernels=kernels,
         weights=weights,
         device=device,
         threads=threads,
+        draft=draft,
+        draft_tokens=draft_tokens,
+        cache_offload=cache_offload,
         unbuffered=unbuffered,
         unordered=unordered,
         batch=batch,
@@ -205,7 +208,7 @@ def generate(
         words = None
 
     from llmkit.workflows.generate import generate_files, plan_generate
-    from llmkit.workflows.generate_job import GenerateFiles
+    from llmkit.workflows.generate_files import GenerateFiles
 
     files = GenerateFiles(
         model=model,
@@ -217,8 +220,16 @@ def generate(
         force=force,
         skip_bad=skip_bad,
         rejects=rejects,
+        resume=resume,
+        prompt_cache=prompt_cache,
+        prompt_cache_read_only=prompt_cache_read_only,
     )
     session: Session = ctx.obj
+    if mark_below is not None and not session.console.uses_color(sys.stdout):
+        raise UsageError(
+            "--mark-below marks with colour, and stdout has none",
+            hint="--color always, or --json --logprobs 0 for figures",
+        )
     if explain:
         _explain(files, config)
         return
@@ -231,6 +242,10 @@ def generate(
         session.console.note(f"{report.bad_lines:,} bad lines passed over")
     for note in report.notes:
         session.console.note(note)
+    if report.refused_rows:
+        session.console.note(f"{plural(report.refused_rows, 'row')} refused: the answer says why")
+    if stats:
+        print_stats(report.stats, session.console, as_json=as_json or jsonl is not None)
     speed = report.completion_tokens / report.seconds if report.seconds else 0.0
     session.console.detail(
         f"{plural(report.completion_tokens, 'token')} after {report.prompt_tokens:,} of prompts, "
@@ -240,11 +255,14 @@ def generate(
 
 def _explain(files: "GenerateFiles", config: GenerateConfig) -> None:
     """The next token of the one prompt, as a table or as JSON."""
-    for flag, is_given in {"--jsonl": files.jsonl, "--out": files.out, "--echo": config.echo}.items():
+    guesses = config.draft != GenerateConfig.draft
+    excluded = {"--jsonl": files.jsonl, "--out": files.out, "--echo": config.echo, "--draft": guesses}
+    excluded |= {"--prompt-cache": files.prompt_cache, "--cache-offload": config.cache_offload > 0}
+    for flag, is_given in excluded.items():
         if is_given:
             raise UsageError(
                 f"--explain-step and {flag} exclude each other",
-                hint="it takes one prompt, and prints a table",
+                hint="it draws one token after one prompt, and prints a table",
             )
 
     from llmkit.workflows.explain_step import explain_step

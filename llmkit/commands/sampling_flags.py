@@ -1,12 +1,13 @@
 """The flags that say how texts are drawn and where the model runs: of every command that writes texts."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Option
 
 from llmkit.commands.values import parse_count
-from llmkit.engine.config import Dtype, Kernels, SamplingConfig, Weights
+from llmkit.engine.config import SAMPLERS, Dtype, Kernels, KVDtype, SamplingConfig, Weights
 from llmkit.errors import UsageError
 
 Default = SamplingConfig
@@ -59,6 +60,10 @@ TypicalP = Annotated[
     float | None,
     Option(metavar="X", help="The most typical that sum to X.", show_default="the model's, else 1: off"),
 ]
+Samplers = Annotated[
+    str | None,
+    Option(metavar="A,B,…", help="These steps, in this order.", show_default=",".join(SAMPLERS)),
+]
 RepetitionPenalty = Annotated[
     float | None,
     Option(metavar="X", help="On tokens of prompt and text.", show_default="the model's, else 1: off"),
@@ -70,6 +75,9 @@ LogitBias = Annotated[list[str] | None, Option(metavar="ID=X", help="Add X to a 
 # Where the model runs
 
 DtypeName = Annotated[Dtype, Option(help="Of weights and arithmetic; auto: as stored.")]
+KVDtypeName = Annotated[
+    KVDtype, Option("--kv-dtype", help="Of the cache; auto: as --dtype. int8 takes about half of bfloat16.")
+]
 RopeScaling = Annotated[
     str | None,
     Option(metavar="TYPE:X", help="yarn:4, linear, dynamic, llama3, none.", show_default="the model's"),
@@ -81,6 +89,27 @@ Threads = Annotated[
     int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="by the model's size")
 ]
 
+# What makes it faster
+
+Draft = Annotated[
+    str,
+    Option("--draft", metavar="lookup|PATH|off", help="Guess ahead: out of the text, or by a smaller model."),
+]
+DraftTokens = Annotated[
+    int | None,
+    Option("--draft-tokens", min=1, metavar="N", help="Guesses at once.", show_default="8; 4 by a model"),
+]
+PromptCacheFile = Annotated[
+    Path | None, Option("--prompt-cache", metavar="FILE", help="Keep what was read for the next run.")
+]
+PromptCacheReadOnly = Annotated[
+    bool, Option("--prompt-cache-read-only", help="Use that file, never write it.")
+]
+CacheOffload = Annotated[
+    int,
+    Option(parser=parse_count, metavar="BYTES", help="Host memory for what the cache has no room for."),
+]
+
 
 def sampling_fields(
     *,
@@ -89,12 +118,13 @@ def sampling_fields(
     json_schema: str | None,
     choice: Sequence[str] | None,
     logit_bias: Sequence[str] | None,
+    samplers: str | None = None,
     **values: Any,
 ) -> dict[str, Any]:
     """Fields of SamplingConfig that were given.
 
     Args:
-        greedy: temperature 0. stop, json_schema, choice, logit_bias: as they were typed.
+        greedy: temperature 0. stop, json_schema, choice, logit_bias, samplers: as they were typed.
         values: other fields; None was not given.
 
     Raises:
@@ -113,5 +143,7 @@ def sampling_fields(
         values["json_schema"] = read_schema(json_schema)
     values["stop"] = tuple(stop or ()) or None
     values["choice"] = tuple(choice or ()) or None
+    if samplers is not None:
+        values["samplers"] = tuple(name.strip().replace("-", "_") for name in samplers.split(","))
     values["logit_bias"] = tuple(map(parse_bias, logit_bias or ())) or None
     return {name: value for name, value in values.items() if value is not None}

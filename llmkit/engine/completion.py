@@ -2,13 +2,35 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-from llmkit.engine.engine import Engine
+from llmkit.engine.engine import Event
 from llmkit.engine.request import Drawn, FinishReason, Request
 from llmkit.engine.stopping import StopStrings
 from llmkit.errors import MissingError
 from llmkit.tokens.stream import StreamDecoder
 from llmkit.tokens.tokenizer import Tokenizer
+
+
+class TextEngine(Protocol):
+    """What writes tokens: an Engine, or a Meter before one."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no text."""
+
+    @property
+    def max_texts(self) -> int:
+        """Texts at work at once."""
+
+    def submit(self, request: Request) -> int:
+        """See `Engine.submit`."""
+
+    def abort(self, number: int) -> None:
+        """See `Engine.abort`."""
+
+    def step(self) -> list[Event]:
+        """See `Engine.step`."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +54,11 @@ class Piece:
     """Whole characters, nothing of a stop string."""
     completion: Completion | None
     """The whole, with the last piece."""
+    token: Drawn | None = None
+    """That it came with."""
 
 
-def complete(engine: Engine, request: Request, tokenizer: Tokenizer | None) -> Completion:
+def complete(engine: TextEngine, request: Request, tokenizer: Tokenizer | None) -> Completion:
     """Write one text.
 
     Args:
@@ -53,7 +77,11 @@ def complete(engine: Engine, request: Request, tokenizer: Tokenizer | None) -> C
 
 
 def complete_all(
-    engine: Engine, requests: Iterable[Request | None], tokenizer: Tokenizer | None, *, ordered: bool = True
+    engine: TextEngine,
+    requests: Iterable[Request | None],
+    tokenizer: Tokenizer | None,
+    *,
+    ordered: bool = True,
 ) -> Iterator[Piece]:
     """Write many texts, as many at once as the engine takes, and give out each as it comes.
 
@@ -95,7 +123,7 @@ class _Jobs:
     """Requests on their way through the engine."""
 
     def __init__(
-        self, engine: Engine, requests: Iterable[Request | None], tokenizer: Tokenizer | None
+        self, engine: TextEngine, requests: Iterable[Request | None], tokenizer: Tokenizer | None
     ) -> None:
         self.error: Exception | None = None
         self._engine = engine
@@ -178,6 +206,6 @@ class _Writer:
             self._pieces.append(text)
         piece = self._pieces[-1] if self._pieces else ""
         if finish is None:
-            return Piece(self.index, piece, None)
+            return Piece(self.index, piece, None, token)
         whole = None if self._decoder is None else "".join(self._pieces)
-        return Piece(self.index, piece, Completion(whole, tuple(self._drawn), finish))
+        return Piece(self.index, piece, Completion(whole, tuple(self._drawn), finish), token)

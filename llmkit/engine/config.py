@@ -10,18 +10,21 @@ import msgspec
 from llmkit.errors import ConfigError, UsageError
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+KVDtype = Literal["auto", "float32", "bfloat16", "int8"]
 Kernels = Literal["auto", "native", "torch"]
 Weights = Literal["stored", "int8", "int4"]
 GREEDY_BELOW = 1e-5
 """Temperatures below this are 0: dividing by them would overflow."""
 MAX_LOGPROBS = 1000
+SAMPLERS = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+"""Steps that shape the distribution, in transformers' order."""
 MAX_SEED = (1 << 63) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
     """One request's settings. Steps apply in the order of the fields that name them, as in transformers:
-    bias, penalties, grammar, temperature, top-k, top-p, min-p, typical-p.
+    bias, penalties, grammar, temperature, top-k, top-p, min-p, typical-p; `samplers` reorders the last five.
 
     Raises:
         ConfigError: a value is out of range.
@@ -53,6 +56,8 @@ class SamplingConfig:
     """Only tokens at least this share as likely as the best; 0 is off."""
     typical_p: float = 1.0
     """Only the tokens that surprise as much as the model expects to be, up to this probability; 1 is off."""
+    samplers: tuple[str, ...] = SAMPLERS
+    """The order of these steps; one that is off need not be there."""
     stop: tuple[str, ...] = ()
     """The text ends before the first of these."""
     ignore_eos: bool = False
@@ -79,6 +84,16 @@ class SamplingConfig:
         self._require("seed", 0 <= self.seed <= MAX_SEED, "from 0 to 2^63 - 1")
         self._require("samples", self.samples >= 1, "at least 1")
         self._require("logprobs", 0 <= (self.logprobs or 0) <= MAX_LOGPROBS, f"between 0 and {MAX_LOGPROBS}")
+
+        known = len(set(self.samplers)) == len(self.samplers) and set(self.samplers) <= set(SAMPLERS)
+        self._require("samplers", known, f"some of {', '.join(SAMPLERS)}, each once")
+        off = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0}
+        for name in set(off) - set(self.samplers):
+            if getattr(self, name) != off[name] and not self.is_greedy:
+                raise ConfigError(
+                    f"samplers leave out {name}, which is {getattr(self, name)}",
+                    hint=f"name it too, or --{name.replace('_', '-')} {off[name]:g} turns it off",
+                )
 
         if len(rules := self._rules) > 1:
             flags = [f"--{name.replace('_', '-')}" for name, _ in rules]
@@ -113,7 +128,13 @@ class SamplingConfig:
             )
 
 
-_EXAMPLES = {"stop": "TEXT", "choice": "TEXT", "logprobs": "5", "logit_bias": "ID=-100"}
+_EXAMPLES = {
+    "samplers": "top_k,top_p,temperature",
+    "stop": "TEXT",
+    "choice": "TEXT",
+    "logprobs": "5",
+    "logit_bias": "ID=-100",
+}
 """For hints, where the default is no example."""
 
 
@@ -131,11 +152,20 @@ class GenerateConfig:
     """Whether what looks like a special token in a plain prompt becomes it, as it does in a rendered chat."""
     echo: bool = False
     """Whether the prompt comes out too, before the text."""
+    prefill: str | None = None
+    """What the reply in a chat begins with."""
+    extract_code: bool = False
+    """Whether only the first code block of a text comes out; in records, beside the text."""
+    mark_below: float | None = None
+    """In bare text, tokens that the model gave a lower probability than this are coloured."""
     require: str | None = None
     """A regular expression that every text must match somewhere."""
     as_json: bool = False
     dtype: Dtype = "auto"
-    """Of weights, arithmetic and cache; auto: as the model is stored."""
+    """Of weights and arithmetic; auto: as the model is stored."""
+    kv_dtype: KVDtype = "auto"
+    """What keys and values are kept in; auto: the dtype of the arithmetic. int8: codes, and a float32 scale
+    for each position and head."""
     rope_scaling: str | None = None
     """In place of the model's own, as `model/extend_context.py` reads it: `yarn:4`; None: the model's own."""
     kernels: Kernels = "auto"
@@ -151,8 +181,20 @@ class GenerateConfig:
     """Whether records come out as they are complete, not in the order of their rows."""
     batch: int | None = None
     """Texts at work at once; None: as many as are worth it and fit into memory."""
+    draft: str = "off"
+    """What guesses at tokens ahead: `lookup`, which looks for the text's last tokens further up, or the path
+    of a smaller model; `off`: nothing does."""
+    draft_tokens: int | None = None
+    """Guesses at once; None: as many as are usual for what guesses."""
+    cache_offload: int = 0
+    """Bytes of host memory for keys and values that the cache has no room for; 0: they are forgotten."""
 
     def __post_init__(self) -> None:
+        if self.mark_below is not None and not 0 < self.mark_below <= 1:
+            raise UsageError(
+                f"--mark-below {self.mark_below}: a probability is above 0 and at most 1",
+                hint="--mark-below 0.1",
+            )
         if self.require is not None:
             try:
                 re.compile(self.require)

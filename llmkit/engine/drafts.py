@@ -13,8 +13,8 @@ from llmkit.engine.text import Text
 class Proposer(Protocol):
     """Where guesses come from."""
 
-    def propose(self, text: Text, most: int) -> list[int]:
-        """At most `most` tokens that may follow a text."""
+    def propose(self, texts: Sequence[Text], most: Sequence[int]) -> list[list[int]]:
+        """For each text at most so many tokens that may follow it."""
 
     def learn(self, text: Text, proposed: int, right: int) -> None:
         """How many of the last guesses were right."""
@@ -41,14 +41,9 @@ class PromptLookup:
         self._lengths = range(longest, shortest - 1, -1)
         self._places: dict[int, _Places] = {}
 
-    def propose(self, text: Text, most: int) -> list[int]:
-        """At most `most` tokens that may follow a text."""
-        places = self._places.setdefault(text.number, _Places(self._lengths))
-        places.read(text.tokens)
-        if most < 1 or places.is_resting():
-            return []
-        begin = places.find(text.tokens)
-        return [] if begin is None else text.tokens[begin : begin + min(self._count, most)]
+    def propose(self, texts: Sequence[Text], most: Sequence[int]) -> list[list[int]]:
+        """For each text at most so many tokens that may follow it."""
+        return [self._propose(text, room) for text, room in zip(texts, most, strict=True)]
 
     def learn(self, text: Text, proposed: int, right: int) -> None:
         """How many of the last guesses were right."""
@@ -59,6 +54,14 @@ class PromptLookup:
     def forget(self, text: Text) -> None:
         """A text is over."""
         self._places.pop(text.number, None)
+
+    def _propose(self, text: Text, most: int) -> list[int]:
+        places = self._places.setdefault(text.number, _Places(self._lengths))
+        places.read(text.tokens)
+        if most < 1 or places.is_resting():
+            return []
+        begin = places.find(text.tokens)
+        return [] if begin is None else text.tokens[begin : begin + min(self._count, most)]
 
 
 class _Places:

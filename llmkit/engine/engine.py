@@ -10,12 +10,16 @@ from dataclasses import dataclass, replace
 import torch
 
 from llmkit.engine.blocks import BlockPool, root_key
+from llmkit.engine.choose_runner import choose_runner
+from llmkit.engine.cuda.plan import plan_pages
 from llmkit.engine.drafts import Proposer
-from llmkit.engine.native import NativeRunner
+from llmkit.engine.gain import Gain
+from llmkit.engine.offload import HostMemory
 from llmkit.engine.request import Drawn, FinishReason, Request
-from llmkit.engine.runner import PassRunner, Runner
 from llmkit.engine.sampling import Sampler, score, uncertainty
 from llmkit.engine.scheduler import Scheduler, Work
+from llmkit.engine.speculation import Speculation
+from llmkit.engine.speculation_report import SpeculationReport
 from llmkit.engine.store import KVStore
 from llmkit.engine.text import Text
 from llmkit.kernels.forward import NativeModel
@@ -36,6 +40,10 @@ class EngineConfig:
     """Tokens of a pass: enough to fill the machine, few enough that no text waits long for its next token."""
     reuse: bool = True
     """Whether what texts have in common is computed once."""
+    kv_dtype: torch.dtype | None = None
+    """What keys and values are kept in; int8 is `kv_codes`; None: the model's."""
+    offload_bytes: int = 0
+    """Host memory for what the cache has no room for and may be asked for again; 0: it is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +63,18 @@ class Counts:
 
     passes: int = 0
     computed_tokens: int = 0
+    prefill_tokens: int = 0
+    """Of them, those of prompts."""
     cached_tokens: int = 0
     """Of prompts, found in the cache."""
     drawn_tokens: int = 0
     proposed_drafts: int = 0
     accepted_drafts: int = 0
     restarts: int = 0
+    offloaded_blocks: int = 0
+    """Copied to host memory when the cache had no room for them."""
+    restored_blocks: int = 0
+    """Copied back."""
 
 
 class Engine:
@@ -73,6 +87,7 @@ class Engine:
         *,
         stop_ids: Iterable[int] = (),
         proposer: Proposer | None = None,
+        gain: Gain | None = None,
         native: NativeModel | None = None,
     ) -> None:
         """
@@ -81,6 +96,7 @@ class Engine:
             config: sizes.
             stop_ids: ids that end a text, beside those that the model's config names.
             proposer: guesses at tokens ahead; they change the speed and never the text.
+            gain: turns guesses off while they lose; None: they are always made.
             native: the model's weights packed for the kernels, which then compute; the model gives its
                 embedding and its config.
         """
@@ -88,37 +104,43 @@ class Engine:
         self.max_texts = config.max_texts
         self._model = model
         self._stop_ids = frozenset((*model.config.eos_token_ids, *stop_ids))
-        self._proposer = proposer
+        self._speculation = None if proposer is None else Speculation(proposer, gain)
         scaling = model.config.rope_scaling or {}
         self._original = int(scaling.get(ORIGINAL) or 0)
         self._length_matters = scaling["rope_type"] if depends_on_length(model.config.rope_scaling) else None
-        num_blocks = -(-(config.positions or model.config.max_position_embeddings) // config.block_tokens)
-        weight = model.model.embed_tokens.weight
-        self._store = KVStore(model.config, num_blocks, config.block_tokens, weight.dtype, weight.device)
-        self.pool = BlockPool(num_blocks)
+        weight, kv = model.model.embed_tokens.weight, config.kv_dtype
+        self.pages = plan = plan_pages(model.config, weight.dtype, weight.device, config.block_tokens, kv)
+        """How passes run; its `describe` tells a user."""
+        num_blocks = -(-(config.positions or model.config.max_position_embeddings) // plan.block_tokens)
+        held = num_blocks + plan.spare_blocks
+        self.store = KVStore(model.config, held, plan.block_tokens, kv or weight.dtype, weight.device)
+        self.host = HostMemory(self.store, config.offload_bytes) if config.offload_bytes else None
+        self.pool = BlockPool(num_blocks, [] if self.host is None else [self.host])
         self._scheduler = Scheduler(
             self.pool,
-            config.block_tokens,
+            plan.block_tokens,
             max_texts=config.max_texts,
             pass_tokens=config.pass_tokens,
             reuse=config.reuse and self._length_matters is None,
             whole=self._length_matters == "dynamic",
         )
-        self._runner: PassRunner = (
-            Runner(model, self._store) if native is None else NativeRunner(model, self._store, native)
-        )
+        self._runner = choose_runner(model, self.store, plan, max_texts=config.max_texts, native=native)
         self._texts: dict[int, Text] = {}
         self._count = 0
 
     @property
     def cache_bytes(self) -> int:
         """Memory that keys and values may take."""
-        return self._store.nbytes
+        return self.store.nbytes
 
     @property
     def is_idle(self) -> bool:
         """Whether there is no text."""
         return not self._texts
+
+    def speculation(self) -> SpeculationReport | None:
+        """What came of guesses so far; None where none are made."""
+        return None if self._speculation is None else self._speculation.report()
 
     def submit(self, request: Request) -> int:
         """Take in a request; its number names its text in events.
@@ -152,6 +174,9 @@ class Engine:
 
     def step(self) -> list[Event]:
         """Draw the next token of each text that is so far; several of one text where drafts were right."""
+        if self._speculation is not None:
+            ready = [text for text in self._scheduler.working if text.is_ready]
+            self._speculation.begin(ready, [self._most_drafts(text) for text in ready])
         works = self._scheduler.plan()
         if not works:
             return []
@@ -170,6 +195,8 @@ class Engine:
                     events.append(event)  # one by one: what came before an error stays
             except Exception as error:
                 events.append(self._fail(work, error))
+        if self._speculation is not None:
+            self._speculation.end(works, sum(event.drawn is not None for event in events))
         return events
 
     def run(self, request: Request) -> Iterator[Drawn]:
@@ -218,13 +245,13 @@ class Engine:
         self._scheduler.commit(work, known + right)
         self.counts.drawn_tokens += right + 1
         self.counts.accepted_drafts += right
-        if self._proposer is not None and drafts:
-            self._proposer.learn(text, len(drafts), right)
+        if self._speculation is not None and drafts:
+            self._speculation.learn(text, len(drafts), right)
         if finish is not None:
             del self._texts[text.number]
             self._end(text)
-        else:
-            self._prepare(text)
+        elif self._length_matters == "longrope" and len(text.tokens) == self._original + 1:
+            self._scheduler.restart(text)  # as in transformers: another list of factors from here on
 
     def _finish(self, text: Text, token: int) -> FinishReason | None:
         sampling = text.request.sampling
@@ -232,30 +259,29 @@ class Engine:
             return "stop"
         return None if text.drawn < text.room else "length"
 
-    def _prepare(self, text: Text) -> None:
-        """For the next pass: start over where the rotation of all positions changes, or guess ahead."""
+    def _most_drafts(self, text: Text) -> int:
+        """Tokens after the next one that can be drawn in the same pass."""
         most = text.room - text.drawn - 1
-        if self._length_matters is not None:
-            beyond = len(text.tokens) - self._original
-            if self._length_matters == "longrope" and beyond == 1:
-                self._scheduler.restart(text)  # as in transformers: another list of factors from here on
-                return
-            if beyond <= 0:
-                most = min(most, -beyond)  # no pass goes over the border
-            elif self._length_matters == "dynamic":
-                most = 0  # each position beyond turns by the length of the text when it was read
-        if self._proposer is not None:
-            text.drafts = self._proposer.propose(text, most)
+        within = self._original - len(text.tokens)
+        if self._length_matters is None:
+            return most
+        if within >= 0:  # no pass goes over the border, where the rotation of all positions changes
+            return min(most, within)
+        # beyond it dynamic rope turns each position by the length of the text when it was read
+        return 0 if self._length_matters == "dynamic" else most
 
     def _end(self, text: Text) -> None:
         self._scheduler.finish(text)
-        if self._proposer is not None:
-            self._proposer.forget(text)
+        if self._speculation is not None:
+            self._speculation.forget(text)
 
     def _count_pass(self, works: list[Work]) -> None:
         counts = self.counts
         counts.passes += 1
         counts.computed_tokens += sum(work.count for work in works)
+        counts.prefill_tokens += sum(
+            min(work.count, max(0, len(work.text.request.prompt) - work.start)) for work in works
+        )
         counts.proposed_drafts += sum(work.num_drafts for work in works)
         counts.cached_tokens += sum(
             work.text.from_cache
@@ -263,6 +289,8 @@ class Engine:
             if work.start == work.text.from_cache and not work.text.drawn and not work.text.restarts
         )
         counts.restarts = self._scheduler.restarts
+        if self.host is not None:
+            counts.offloaded_blocks, counts.restored_blocks = self.host.kept, self.host.restored
 
 
 def _scored(drawn: Drawn, row: torch.Tensor, count: int) -> Drawn:

@@ -1,82 +1,30 @@
-"""Passes of a plain model through the native kernels: weights packed once, every layer in one call.
+"""Passes through the native kernels: every layer in one call.
 
-The slow twin is `Runner`. Weights are kept as they are (float32, bfloat16) or rounded to 8 or 4 bits in
-groups of 32, as GGUF's Q8_0 and Q4_0; activations stay float32 between products.
+The slow twin is `Runner`. Activations stay float32 between products. What Python does here it does for each
+token that is written: lists, few arrays, and nothing that grows with the length of a text.
+Shapes: N new positions of all texts, R rotary_dim.
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from llmkit.engine.runner import known_ids, paged_spans, scored_rows
+from llmkit.engine.runner import known_ids
 from llmkit.engine.scheduler import Work
-from llmkit.engine.step import is_flat
-from llmkit.engine.store import KVStore, PagedSpan
-from llmkit.errors import UsageError
-from llmkit.kernels.elementwise import Activation
-from llmkit.kernels.forward import KeptMemory, LayerWeights, NativeModel, Sizes
-from llmkit.kernels.library import available
-from llmkit.kernels.memory import Floats, Rows, ValueType
-from llmkit.kernels.packed import PackedFormat, PackedWeight, pack
-from llmkit.model.config import ModelConfig
+from llmkit.engine.store import KVStore
+from llmkit.kernels.forward import Angles, KeptMemory, NativeModel, NewPositions
+from llmkit.kernels.memory import Floats, ValueType
+from llmkit.model.positions import check_room
 from llmkit.model.transformer import Transformer
 
-_ACTIVATIONS = {
-    "silu": Activation.SILU,
-    **dict.fromkeys(("gelu_new", "gelu_pytorch_tanh"), Activation.GELU_TANH),
+_TYPES = {
+    **{torch.float32: ValueType.FLOAT32, torch.bfloat16: ValueType.BFLOAT16},
+    torch.int8: ValueType.CODES8,
 }
-_TYPES = {torch.float32: ValueType.FLOAT32, torch.bfloat16: ValueType.BFLOAT16}
-_FORMATS = {torch.float32: PackedFormat.FLOAT32, torch.bfloat16: PackedFormat.BFLOAT16}
-
-
-def runs_natively(config: ModelConfig, dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether the kernels are here and have every part of a model."""
-    return (
-        available()
-        and device.type == "cpu"
-        and dtype in _TYPES
-        and is_flat(config)
-        and (config.norm, config.position, config.gated_mlp) == ("rms", "rope", True)
-        and config.hidden_act in _ACTIVATIONS
-    )
-
-
-def pack_model(
-    model: Transformer, packed_format: PackedFormat | None = None, *, release: bool = False
-) -> NativeModel:
-    """A model's weights as the kernels read them.
-
-    Args:
-        model: one that `runs_natively`.
-        packed_format: INT8 or INT4 to round to; None keeps the weights as they are.
-        release: give up the model's own weights matrix by matrix, so that memory holds them once; the model
-            can compute nothing afterwards, but its embedding stays.
-    """
-    config, decoder = model.config, model.model
-    if packed_format is None:
-        packed_format = _FORMATS[decoder.embed_tokens.weight.dtype]
-    packer = _Packer(packed_format, release=release)
-    head = packer.pack(model.lm_head.weight)
-    if release and isinstance(model.lm_head, nn.Linear):
-        packer.give_up(model.lm_head)
-    sizes = Sizes(
-        hidden=config.hidden_size,
-        heads=config.num_attention_heads,
-        kv_heads=config.num_key_value_heads,
-        head_dim=config.head_dim,
-        rotary_dim=config.rotary_dim,
-        intermediate=config.intermediate_size,
-        vocabulary=config.vocab_size,
-        activation=_ACTIVATIONS[config.hidden_act],
-        epsilon=config.norm_eps,
-        scale=config.head_dim**-0.5,
-    )
-    layers = [packer.layer(block) for block in decoder.layers]
-    return NativeModel(sizes, layers, _vector(cast(Tensor, decoder.norm.weight)), head)
+_CPU = torch.device("cpu")
 
 
 class NativeRunner:
@@ -85,119 +33,103 @@ class NativeRunner:
     def __init__(self, model: Transformer, store: KVStore, native: NativeModel, *, wide: bool = True) -> None:
         """
         Args:
-            model: whose embedding and positions are used.
-            store: memory of keys and values, float32 or bfloat16.
+            model: whose config and rotary positions are used.
+            store: memory of keys and values, float32, bfloat16 or int8.
             native: its weights, packed.
             wide: use every thread of the kernels.
         """
-        if model.model.rope is None:
-            raise UsageError("the kernels have no positions but rotary ones", hint="use Runner")
-        self._embedding = model.model.embed_tokens.weight
+        self._config = config = model.config
         self._rope = model.model.rope
         self._native = native
-        self._store = store
+        self._store = store  # whose memory the kernels write to
+        self._block = store.block_tokens
         self._wide = wide
-        self._angles: tuple[Floats, Floats] = (np.empty((0, 0), np.float32),) * 2
+        self._kinds = [False] if config.sliding_rope_theta is None else [False, True]
+        self._angles, self._num_angles = Angles([]), 0
+        keys, values, *scales = ([one.data_ptr() for one in kind] for kind in zip(*store.layers, strict=True))
         self._memory = KeptMemory(
-            keys=tuple(layer[0].data_ptr() for layer in store.layers),
-            values=tuple(layer[1].data_ptr() for layer in store.layers),
-            value_type=_TYPES[store.layers[0][0].dtype],
-            block_size=store.block_tokens,
+            keys,
+            values,
+            _TYPES[store.dtype],
+            store.block_tokens,
+            (scales[0], scales[1]) if scales else None,
         )
 
-    @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> list[Tensor | None]:
         """See `Runner.run`."""
-        spans = paged_spans(works)
-        wanted = scored_rows(works, spans)
-        ids = torch.tensor([one for work in works for one in known_ids(work)])
-        x = self._embedding[ids].float().numpy()
-        table = _block_table(spans, self._store.block_tokens)
-        rows = [row for rows in wanted for row in rows]
-        logits = self._native.forward(
-            x,
-            np.concatenate([np.arange(span.start, span.end, dtype=np.int32) for span in spans]),
-            np.concatenate([_places(span, self._store.block_tokens) for span in spans]),
-            self._angles_to(max(span.end for span in spans)),
-            self._memory,
-            table,
-            np.array([0, *(span.first + span.count for span in spans)], np.int32),
-            np.array([span.end for span in spans], np.int32),
-            np.array(rows, np.int32),
-            wide=self._wide,
+        ids: list[int] = []
+        positions: list[int] = []
+        places: list[int] = []
+        query_start: list[int] = [0]
+        lengths: list[int] = []
+        wanted: list[int] = []
+        scored: list[int] = []
+        for work in works:
+            end = work.start + work.count
+            ids += known_ids(work)
+            positions += range(work.start, end)
+            self._add_places(places, work, end)
+            query_start.append(len(ids))
+            lengths.append(end)
+            scored.append(work.num_drafts + 1 if work.completes else 0)
+            wanted += range(len(ids) - scored[-1], len(ids))
+        rows, angles = self._angles_of(works, positions, max(lengths))
+        logits = torch.from_numpy(
+            self._native.forward(
+                NewPositions(ids, rows, places, query_start, lengths, wanted),
+                angles,
+                self._memory,
+                self._block_table(works, lengths),
+                wide=self._wide,
+            )
         )
-        parts = iter(torch.from_numpy(logits).split([len(rows) for rows in wanted]))
-        return [part if len(part) else None for part in parts]
+        if len(works) == 1:
+            return [logits if wanted else None]
+        return [part if len(part) else None for part in logits.split(scored)]
 
-    def _angles_to(self, positions: int) -> tuple[Floats, Floats]:
-        """Cosines and sines of so many positions or more."""
-        if len(self._angles[0]) < positions:
-            cos, sin = self._rope.table(positions, torch.device("cpu"))
-            self._angles = cos.contiguous().numpy(), sin.contiguous().numpy()
-        return self._angles
+    def _angles_of(self, works: Sequence[Work], positions: list[int], end: int) -> tuple[list[int], Angles]:
+        """Of each new position a row of the tables, and the tables; rows of positions that are added."""
+        if self._rope is None:
+            check_room(self._config, end)
+            return positions, self._angles
+        if self._rope.depends_on_length:  # tables of this pass alone: each text's own, as long as it is
+            texts = [(work.start, work.start + work.count, len(work.text.tokens)) for work in works]
+            tables = []
+            for kind in self._kinds:
+                parts = [
+                    [half[start:end] for half in self._table(max(end, reach), kind)]
+                    for start, end, reach in texts
+                ]
+                cosine, sine = (np.concatenate(halves) for halves in zip(*parts, strict=True))
+                tables.append((cosine, sine))
+            return list(range(len(positions))), Angles(tables)
+        if self._num_angles < end:
+            made = [self._table(end, kind) for kind in self._kinds]
+            self._angles, self._num_angles = Angles(made), min(len(cosine) for cosine, _ in made)
+        return positions, self._angles
 
+    def _table(self, end: int, sliding: bool) -> tuple[Floats, Floats]:
+        """Cosines and sines of so many positions or more, each (rows, R / 2)."""
+        assert self._rope is not None
+        cos, sin = self._rope.table(end, _CPU, sliding=sliding)
+        return cos.contiguous().numpy(), sin.contiguous().numpy()
 
-class _Packer:
-    """Packs the matrices of a model one after the other."""
+    def _add_places(self, places: list[int], work: Work, end: int) -> None:
+        """Rows of memory that a text's new positions go to, up to `end`: block by block."""
+        size, at = self._block, work.start
+        while at < end:
+            number, inner = divmod(at, size)
+            count = min(end - at, size - inner)
+            first = work.text.table[number].index * size + inner
+            places += range(first, first + count)
+            at += count
 
-    def __init__(self, packed_format: PackedFormat, *, release: bool) -> None:
-        self._format = packed_format
-        self._release = release
-
-    def layer(self, block: Any) -> LayerWeights:
-        """A layer's weights."""
-        attention, mlp = block.self_attn, block.mlp
-        gate, up = mlp.gate_proj, mlp.up_proj
-        linears = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
-        both = None if gate.bias is None else torch.cat((gate.bias, up.bias))
-        packed = LayerWeights(
-            _vector(block.input_layernorm.weight),
-            _vector(block.post_attention_layernorm.weight),
-            q=self.pack(attention.q_proj.weight),
-            k=self.pack(attention.k_proj.weight),
-            v=self.pack(attention.v_proj.weight),
-            o=self.pack(attention.o_proj.weight),
-            gate_up=self.pack(torch.cat((gate.weight, up.weight))),
-            down=self.pack(mlp.down_proj.weight),
-            q_norm=None if attention.q_norm is None else _vector(attention.q_norm.weight),
-            k_norm=None if attention.k_norm is None else _vector(attention.k_norm.weight),
-            biases=tuple(
-                None if bias is None else _vector(bias)
-                for bias in (*(linear.bias for linear in linears), both, mlp.down_proj.bias)
-            ),
-        )
-        if self._release:
-            for linear in (*linears, gate, up, mlp.down_proj):
-                self.give_up(linear)
-        return packed
-
-    def pack(self, weight: Tensor) -> PackedWeight:
-        """weight: (out, in)."""
-        weight = weight.detach()
-        rows, cols = weight.shape
-        source = Rows(weight.data_ptr(), rows, cols, weight.stride(0), _TYPES[weight.dtype], weight)
-        return pack(source, self._format)
-
-    def give_up(self, linear: nn.Linear) -> None:
-        """Free a matrix."""
-        linear.weight = nn.Parameter(torch.empty(0), requires_grad=False)
-
-
-def _vector(parameter: Tensor) -> Floats:
-    return parameter.detach().float().contiguous().numpy()
-
-
-def _block_table(spans: Sequence[PagedSpan], block_tokens: int) -> NDArray[np.int32]:
-    """(texts, blocks of the longest); what a text does not have is 0."""
-    needed = [-(-span.end // block_tokens) for span in spans]
-    table = np.zeros((len(spans), max(needed)), np.int32)
-    for row, (span, count) in enumerate(zip(spans, needed, strict=True)):
-        table[row, :count] = span.table[:count]
-    return table
-
-
-def _places(span: PagedSpan, block_tokens: int) -> NDArray[np.int64]:
-    """Rows of memory that a text's new positions go to."""
-    positions = np.arange(span.start, span.end)
-    blocks = np.array(span.table, np.int64)[positions // block_tokens]
-    return blocks * block_tokens + positions % block_tokens
+    def _block_table(self, works: Sequence[Work], lengths: list[int]) -> NDArray[np.int32]:
+        """(texts, blocks of the longest); what a text does not have is 0."""
+        needed = [-(-length // self._block) for length in lengths]
+        if len(works) == 1:
+            return works[0].text.block_numbers[None, : needed[0]]
+        table = np.zeros((len(works), max(needed)), np.int32)
+        for row, (work, count) in enumerate(zip(works, needed, strict=True)):
+            table[row, :count] = work.text.block_numbers[:count]
+        return table

@@ -33,7 +33,8 @@ class Runner:
     def __init__(self, model: Transformer, store: KVStore) -> None:
         self._model = model
         self._store = store
-        self._flat = FlatStep(model) if is_flat(model.config) else None
+        is_plain = is_flat(model.config) and store.dtype == model.model.embed_tokens.weight.dtype
+        self._flat = FlatStep(model) if is_plain else None
 
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> list[Tensor | None]:

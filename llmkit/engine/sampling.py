@@ -72,7 +72,7 @@ class Sampler:
 
 
 def shape(logits: Tensor, config: SamplingConfig) -> Tensor:
-    """The scores after temperature, top-k, top-p, min-p and typical-p."""
+    """The scores after the steps of `config.samplers`, in their order."""
     for _, shaped in shapes(logits, config):
         logits = shaped
     return logits
@@ -80,18 +80,22 @@ def shape(logits: Tensor, config: SamplingConfig) -> Tensor:
 
 def shapes(logits: Tensor, config: SamplingConfig) -> Iterator[tuple[str, Tensor]]:
     """The scores after each of these steps that is on, and its name."""
-    logits = (logits - logits.max()) / config.temperature  # the best is 0: nothing overflows
-    yield "temperature", logits
-    keep: tuple[tuple[str, Callable[[Tensor, Any], Tensor], float, float], ...] = (
-        ("top_k", keep_top_k, config.top_k, 0),
-        ("top_p", keep_top_p, config.top_p, 1),
-        ("min_p", keep_min_p, config.min_p, 0),
-        ("typical_p", keep_typical_p, config.typical_p, 1),
-    )
-    for name, step, value, off in keep:
+    steps: dict[str, tuple[Callable[[Tensor, Any], Tensor], float, float | None]] = {
+        "temperature": (_heat, config.temperature, None),
+        "top_k": (keep_top_k, config.top_k, 0),
+        "top_p": (keep_top_p, config.top_p, 1),
+        "min_p": (keep_min_p, config.min_p, 0),
+        "typical_p": (keep_typical_p, config.typical_p, 1),
+    }
+    for name in config.samplers:
+        step, value, off = steps[name]
         if value != off:
             logits = step(logits, value)
             yield name, logits
+
+
+def _heat(logits: Tensor, temperature: float) -> Tensor:
+    return (logits - logits.max()) / temperature  # the best is 0: nothing overflows
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:

@@ -8,7 +8,7 @@ gives back all of its own and waits to start again: the oldest always has its wa
 from collections import defaultdict
 from dataclasses import dataclass
 
-from llmkit.engine.blocks import BlockPool, Key, chain_key
+from llmkit.engine.blocks import BlockPool, Key, chain_content, chain_key
 from llmkit.engine.text import Text
 from llmkit.errors import ResourceError
 
@@ -129,7 +129,9 @@ class Scheduler:
         text.computed = computed
         if self._reuse:
             for number in range(work.start // size, computed // size):
-                self.pool.remember(text.table[number], self._key(text, number))
+                key, ids = self._key(text, number), text.tokens[number * size : (number + 1) * size]
+                parent = text.keys[number - 1] if number else text.root
+                self.pool.remember(text.table[number], key, chain_content(parent, ids))
 
     def _fit(self, text: Text, left: int) -> Work:
         """As many of a text's tokens as the pass has room for; drafts only behind all others."""
@@ -172,7 +174,7 @@ class Scheduler:
         """Give a text what the cache has of it, but for its last token, which is computed always."""
         if self._reuse:
             for number in range((len(text.tokens) - 1) // self._block_tokens):
-                block = self.pool.find(self._key(text, number))
+                block = self.pool.find(self._key(text, number), text.table[-1] if text.table else None)
                 if block is None:
                     break
                 text.table.append(block)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from llmkit.engine.kv_codes import decode, encode
+from llmkit.errors import ConfigError
 from llmkit.model.config import ModelConfig
 from llmkit.model.layout import Layout, Span, layout_mask
 
@@ -28,6 +30,11 @@ class KVStore:
     """Room for keys and values of so many blocks, in every layer.
 
     Memory that was never written is not taken: the tensors are as large as they may become.
+
+    Attributes:
+        layers: of each layer the tensors (P, ...): keys and values (K, E), and with int8 the scales (K) of
+            both after them; or the one row (W) that latent attention makes both of.
+        dtype: of keys and values; int8 is `kv_codes`.
     """
 
     def __init__(
@@ -38,12 +45,20 @@ class KVStore:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
+        """
+        Raises:
+            ConfigError: int8, where a model keeps other than keys and values of heads.
+        """
+        check_kv_dtype(config, dtype)
         self.config = config
         self.block_tokens = block_tokens
+        self.dtype = dtype
         rows = num_blocks * block_tokens
-        shapes = _row_shapes(config)
+        kinds = [(shape, dtype) for shape in _row_shapes(config)]
+        if dtype == torch.int8:
+            kinds += [(shape[:-1], torch.float32) for shape, _ in kinds]
         self.layers = [
-            tuple(torch.empty((rows, *shape), dtype=dtype, device=device) for shape in shapes)
+            tuple(torch.empty((rows, *shape), dtype=kind, device=device) for shape, kind in kinds)
             for _ in range(config.num_hidden_layers)
         ]
 
@@ -51,6 +66,11 @@ class KVStore:
     def nbytes(self) -> int:
         """Bytes that all blocks may take."""
         return sum(tensor.nbytes for layer in self.layers for tensor in layer)
+
+    @property
+    def by_block(self) -> list[Tensor]:
+        """Views of every tensor of every layer, with the block as their first dimension."""
+        return [tensor.unflatten(0, (-1, self.block_tokens)) for layer in self.layers for tensor in layer]
 
     def rows(self, span: PagedSpan) -> slice | Tensor:
         """Where the positions of a text are, first to last: a slice where its blocks lie side by side."""
@@ -61,6 +81,34 @@ class KVStore:
         blocks = torch.tensor(table[:needed], device=self.layers[0][0].device)
         places = blocks[:, None] * size + torch.arange(size, device=blocks.device)
         return places.flatten()[: span.end]
+
+    def keep(self, layer: int, number: int, rows: slice | Tensor, fresh: Tensor) -> None:
+        """Put numbers into a layer's tensor: keys are number 0, values 1. fresh: (rows, ...)."""
+        held = self.layers[layer]
+        if self.dtype == torch.int8:
+            held[number][rows], held[number + 2][rows] = encode(fresh)
+        else:
+            held[number][rows] = fresh.to(self.dtype)
+
+    def kept(self, layer: int, number: int, rows: slice | Tensor, dtype: torch.dtype) -> Tensor:
+        """What a layer's tensor holds: (rows, ...) of a dtype."""
+        held = self.layers[layer]
+        if self.dtype == torch.int8:
+            return decode(held[number][rows], held[number + 2][rows], dtype)
+        return held[number][rows].to(dtype)
+
+
+def check_kv_dtype(config: ModelConfig, dtype: torch.dtype) -> None:
+    """Refuse int8 where it has no meaning.
+
+    Raises:
+        ConfigError: the model keeps latents.
+    """
+    if dtype == torch.int8 and config.latent is not None:
+        raise ConfigError(
+            f"an int8 cache holds keys and values of heads, and {config.model_type} keeps latents (MLA)",
+            hint="--kv-dtype bfloat16",
+        )
 
 
 def _row_shapes(config: ModelConfig) -> tuple[tuple[int, ...], ...]:
@@ -102,18 +150,16 @@ class PagedCache:
             Which of the new positions are a text's; each kept tensor with all of its positions, in the
             shape of the new ones with S for T; and which of them each new position sees.
         """
-        held = self._store.layers[layer]
+        store = self._store
         for number, span in enumerate(self._spans):
             part = slice(span.first, span.first + span.count)
             rows = self._rows[number]
             everything = []
-            for kept, tensor in zip(held, new, strict=True):
+            for kind, tensor in enumerate(new):
                 fresh = tensor[0, :, part].transpose(0, 1) if tensor.dim() == 4 else tensor[0, part]
-                kept[_from(rows, span.start)] = fresh.to(kept.dtype)
-                whole = kept[rows]
-                everything.append(
-                    (whole.transpose(0, 1) if tensor.dim() == 4 else whole)[None].to(tensor.dtype)
-                )
+                store.keep(layer, kind, _from(rows, span.start), fresh)
+                whole = store.kept(layer, kind, rows, tensor.dtype)
+                everything.append((whole.transpose(0, 1) if tensor.dim() == 4 else whole)[None])
             # the layout of a lone text has its mask already
             yield part, everything, layout.mask if len(self._spans) == 1 else self._mask(number, layout)
 

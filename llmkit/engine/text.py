@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from llmkit.engine.blocks import Block, Key
 from llmkit.engine.request import Request
 from llmkit.engine.sampling import Sampler
@@ -29,7 +32,7 @@ class Text:
     drafts: list[int] = field(default_factory=list)
     """Guesses at the next tokens, to be verified in the next pass."""
     table: list[Block] = field(default_factory=list)
-    """Its memory, first to last."""
+    """Its memory, first to last; it only grows, until the text forgets all of it."""
     keys: list[Key] = field(default_factory=list)
     """Of the blocks that its tokens fill, as far as they were asked for."""
     root: Key = b""
@@ -39,18 +42,38 @@ class Text:
     restarts: int = 0
     """How often its memory was taken from it."""
 
+    _numbers: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32), repr=False)
+    _num_numbers: int = 0
+
     @property
     def drawn(self) -> int:
         """Tokens drawn so far."""
         return len(self.tokens) - len(self.request.prompt)
 
     @property
+    def is_ready(self) -> bool:
+        """Whether nothing but the last token drawn is to be read before the next is drawn."""
+        return self.drawn > 0 and self.computed == len(self.tokens) - 1
+
+    @property
     def most_positions(self) -> int:
         """Positions that it may come to hold: the last token drawn is not read."""
         return len(self.request.prompt) + self.room - 1
+
+    @property
+    def block_numbers(self) -> NDArray[np.int32]:
+        """Numbers of the blocks of its table, as the kernels read them; each is written down once."""
+        known, count = self._num_numbers, len(self.table)
+        if known < count:
+            if count > len(self._numbers):
+                self._numbers = np.concatenate((self._numbers[:known], np.empty(count + 32, np.int32)))
+            self._numbers[known:count] = [block.index for block in self.table[known:]]
+            self._num_numbers = count
+        return self._numbers[:count]
 
     def forget(self) -> None:
         """Nothing of it is in memory any more."""
         self.computed = 0
         self.drafts = []
         self.table = []
+        self._num_numbers = 0

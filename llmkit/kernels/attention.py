@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.kernels.library import AttentionStruct, finished, library
-from llmkit.kernels.memory import Floats, ValueType, rows_of
+from llmkit.kernels.memory import Floats, ValueType, check_floats, rows_of
 
 Ints = NDArray[np.int32]
 
@@ -93,6 +93,39 @@ def attention(
     )
     attention_of(struct)
     return out
+
+
+def keep(new: Floats, memory: NDArray[Any], places: Ints, scales: Floats | None = None) -> None:
+    """Put new keys or values into a cache of one layer, in its type.
+
+    bfloat16 is rounded to the nearest. int8 codes are multiples of a head's largest number's 127th part, ties
+    to even; below 2^-100 a head is 0, and one with a number that is not finite gets the scale NaN.
+
+    Args:
+        new: (N, K, E), contiguous.
+        memory: (P, K, E) float32, bfloat16 (as uint16) or int8, contiguous.
+        places: (N) positions of memory.
+        scales: (P, K) of int8 codes.
+
+    Raises:
+        ValueError: shapes or types that do not go together, or a place outside the memory.
+    """
+    kind = _value_type(memory)
+    check_floats("new", new, (len(places), *memory.shape[1:]))
+    if scales is not None:
+        check_floats("scales", scales, memory.shape[:2])
+    if (scales is not None) != (kind is ValueType.CODES8) or not memory.flags.c_contiguous:
+        raise ValueError("memory is contiguous, and has scales where it holds int8 codes")
+    if places.dtype != np.int32 or not places.flags.c_contiguous:
+        raise ValueError("places are contiguous int32")
+    if places.size and not 0 <= places.min() <= places.max() < len(memory):
+        raise ValueError(f"a place outside the {len(memory)} positions of the memory")
+    finished(
+        library().llmkit_keep(
+            *(new.ctypes.data, memory.ctypes.data, _address(scales), places.ctypes.data),
+            *(len(places), *memory.shape[1:], kind),
+        )
+    )
 
 
 def attention_of(struct: AttentionStruct) -> None:

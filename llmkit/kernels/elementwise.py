@@ -14,6 +14,11 @@ class Activation(IntEnum):
 
     SILU = 0
     GELU_TANH = 1
+    GELU = 2
+    RELU = 3
+    RELU_SQUARED = 4
+    CLAMPED_SWIGLU = 5
+    """gpt-oss's, whose limit only a whole pass knows."""
 
 
 def rms_norm(
@@ -78,6 +83,8 @@ def gate(
 ) -> Floats:
     """activation(gates) * up, value by value: SwiGLU or GeGLU (arXiv:2002.05202). `out` may be either
     operand."""
+    if activation is Activation.CLAMPED_SWIGLU:
+        raise ValueError("CLAMPED_SWIGLU has a limit, which only a whole pass is told")
     left, right = _float_rows("gates", gates), _float_rows("up", up)
     if (left.num_rows, left.num_cols) != (right.num_rows, right.num_cols):
         raise ValueError(

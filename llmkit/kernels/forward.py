@@ -1,80 +1,31 @@
-"""A whole model of the llama family in one call of the native library: layers, then the scores asked for.
+"""A whole model in one call of the native library: layers, then the scores asked for.
 
 Shapes: N new positions of all texts, D hidden, H heads, K kv_heads, E head_dim, R rotary_dim, F intermediate,
 V vocabulary, W scored positions.
 """
 
 from collections.abc import Sequence
-from ctypes import Structure, addressof, byref, c_float, c_int32, c_int64, c_void_p
+from ctypes import byref, c_void_p
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.kernels.elementwise import Activation
-from llmkit.kernels.library import WeightStruct, finished, library
-from llmkit.kernels.memory import Floats, ValueType
+from llmkit.kernels.forward_structs import ModelStruct, PassStruct
+from llmkit.kernels.forward_weights import (
+    LayerStructs,
+    LayerWeights,
+    NormKind,
+    NormWeights,
+    Residual,
+    address_of,
+    norm_struct,
+)
+from llmkit.kernels.library import finished, library
+from llmkit.kernels.memory import Floats, Rows, ValueType
 from llmkit.kernels.packed import PackedWeight
-
-_VECTORS = ("input_norm", "mlp_norm", "q_norm", "k_norm")
-_WEIGHTS = ("q", "k", "v", "o", "gate_up", "down")
-
-
-class LayerStruct(Structure):
-    """Layer of native/forward.h."""
-
-    _fields_ = [
-        *((name, c_void_p) for name in _VECTORS),
-        *((name, WeightStruct) for name in _WEIGHTS),
-        *((f"{name}_bias", c_void_p) for name in _WEIGHTS),
-    ]
-
-
-class ModelStruct(Structure):
-    """Model of native/forward.h."""
-
-    _fields_ = [
-        ("layers", c_void_p),
-        ("last_norm", c_void_p),
-        ("head", WeightStruct),
-        *(
-            (name, c_int32)
-            for name in ("num_layers", "hidden", "heads", "kv_heads", "head_dim", "rotary_dim")
-        ),
-        *((name, c_int32) for name in ("intermediate", "vocabulary", "activation")),
-        ("epsilon", c_float),
-        ("scale", c_float),
-    ]
-
-
-class PassStruct(Structure):
-    """Pass of native/forward.h."""
-
-    _fields_ = [
-        *((name, c_void_p) for name in ("x", "positions", "places", "cosine", "sine", "keys", "values")),
-        *((name, c_void_p) for name in ("block_table", "query_start", "lengths", "wanted", "logits")),
-        ("table_stride", c_int64),
-        *((name, c_int32) for name in ("tokens", "texts", "num_wanted", "kv_type", "block_size")),
-    ]
-
-
-@dataclass(frozen=True)
-class LayerWeights:
-    """One layer: norms before each branch, grouped queries, a gated MLP. Vectors are float32."""
-
-    input_norm: Floats
-    mlp_norm: Floats
-    q: PackedWeight
-    k: PackedWeight
-    v: PackedWeight
-    o: PackedWeight
-    gate_up: PackedWeight
-    """The gate's rows, then up's."""
-    down: PackedWeight
-    q_norm: Floats | None = None
-    k_norm: Floats | None = None
-    biases: tuple[Floats | None, ...] = (None,) * 6
-    """Of q, k, v, o, gate_up and down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,81 +40,140 @@ class Sizes:
     intermediate: int
     vocabulary: int
     activation: Activation
+    gated: bool = True
+    """The MLP is down(act(gate(x)) * up(x)); otherwise down(act(up(x)))."""
+    norm_kind: NormKind = NormKind.RMS
+    norm_all_heads: bool = False
+    """Norms of queries and keys are over all heads at once."""
+    residual: Residual = Residual.SERIAL
     epsilon: float
+    """Of norms."""
     scale: float
+    """What scores are multiplied with in attention."""
+    softcap: float = 0.0
+    """Scores s become c tanh(s / c); 0: off."""
+    embedding_scale: float = 1.0
+    residual_scale: float = 1.0
+    """What each branch is multiplied with before it is joined."""
+    logit_scale: float = 1.0
+    logit_cap: float = 0.0
 
 
 @dataclass(frozen=True)
-class KeptMemory:
-    """Keys and values of all texts: for each layer the address of (positions, K, E)."""
+class Embedding:
+    """What tokens are when they come in."""
 
-    keys: tuple[int, ...]
-    values: tuple[int, ...]
-    value_type: ValueType
-    """FLOAT32 or BFLOAT16."""
-    block_size: int
+    tokens: Rows
+    """(V, D) float32 or bfloat16, without gaps."""
+    added: Floats | None = None
+    """(positions, D) added to them."""
+
+
+class KeptMemory:
+    """Keys and values of all texts, layer by layer."""
+
+    def __init__(
+        self,
+        keys: Sequence[int],
+        values: Sequence[int],
+        value_type: ValueType,
+        block_size: int,
+        scales: tuple[Sequence[int], Sequence[int]] | None = None,
+    ) -> None:
+        """
+        Args:
+            keys: for each layer the address of (positions, K, E).
+            values: the same.
+            value_type: FLOAT32, BFLOAT16 or CODES8.
+            block_size: positions of a block.
+            scales: of CODES8, for each layer the address of (positions, K) float32, keys' and values'.
+        """
+        assert (scales is not None) == (value_type is ValueType.CODES8)
+        self._addresses = np.array([keys, values, *(scales or ())], np.uintp)
+        rows = [row.ctypes.data for row in self._addresses]
+        self.addresses: tuple[int | None, ...] = (*rows, None, None)[:4]
+        """Of the lists for keys, values, and their scales."""
+        self.num_layers, self.value_type, self.block_size = len(keys), value_type, block_size
+
+
+class Angles:
+    """Up to two tables of cosines and sines, each (rows, R / 2), that layers choose from."""
+
+    def __init__(self, tables: Sequence[tuple[Floats, Floats]]) -> None:
+        assert all(half.flags.c_contiguous for table in tables for half in table)
+        self._tables = tuple(tables)
+        self.cosine, self.sine = (
+            (c_void_p * 2)(*(table[half].ctypes.data for table in tables)) for half in (0, 1)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NewPositions:
+    """What a pass computes, text after text."""
+
+    ids: list[int]
+    """(N) tokens."""
+    rows: list[int]
+    """(N) of the tables of angles, or of what is added to embeddings."""
+    places: list[int]
+    """(N) rows of memory that their keys and values go to."""
+    query_start: list[int]
+    """(texts + 1) where each text's begin."""
+    lengths: list[int]
+    """(texts) positions of each, the new ones included."""
+    wanted: list[int]
+    """(W) which of them are scored."""
 
 
 class NativeModel:
     """Packed weights, and the call that runs them. Holds everything that the library reads."""
 
     def __init__(
-        self, sizes: Sizes, layers: Sequence[LayerWeights], last_norm: Floats, head: PackedWeight
+        self,
+        sizes: Sizes,
+        embedding: Embedding,
+        layers: Sequence[LayerWeights],
+        last_norm: NormWeights,
+        head: PackedWeight,
+        head_bias: Floats | None = None,
     ) -> None:
         self.sizes = sizes
-        self._kept = (tuple(layers), last_norm, head)
-        self._layers = (LayerStruct * len(layers))(*(_layer_struct(layer) for layer in layers))
+        self._weights = (*(weight for layer in layers for weight in layer.matrices), head)
+        self._kept = (LayerStructs(layers), embedding, last_norm, head_bias)
+        assert embedding.tokens.stride == sizes.hidden
         self._struct = ModelStruct(
-            layers=addressof(self._layers),
-            last_norm=last_norm.ctypes.data,
+            embedding=embedding.tokens.address,
+            embedding_type=embedding.tokens.value_type,
+            added=address_of(embedding.added),
+            layers=self._kept[0].address,
+            last_norm=norm_struct(last_norm),
             head=head.struct,
+            head_bias=address_of(head_bias),
             num_layers=len(layers),
-            hidden=sizes.hidden,
-            heads=sizes.heads,
-            kv_heads=sizes.kv_heads,
-            head_dim=sizes.head_dim,
-            rotary_dim=sizes.rotary_dim,
-            intermediate=sizes.intermediate,
-            vocabulary=sizes.vocabulary,
-            activation=sizes.activation,
-            epsilon=sizes.epsilon,
-            scale=sizes.scale,
+            **vars(sizes),
         )
 
     @property
     def nbytes(self) -> int:
         """Bytes of packed weights."""
-        layers, _, head = self._kept
-        return head.data.nbytes + sum(
-            getattr(layer, name).data.nbytes for layer in layers for name in _WEIGHTS
-        )
+        return sum(weight.data.nbytes for weight in self._weights)
 
     def forward(
         self,
-        x: Floats,
-        positions: NDArray[np.int32],
-        places: NDArray[np.int64],
-        angles: tuple[Floats, Floats],
+        new: NewPositions,
+        angles: Angles,
         memory: KeptMemory,
         block_table: NDArray[np.int32],
-        query_start: NDArray[np.int32],
-        lengths: NDArray[np.int32],
-        wanted: NDArray[np.int32],
         *,
         wide: bool = True,
     ) -> Floats:
         """Compute new positions, keep their keys and values, and score the wanted ones.
 
         Args:
-            x: (N, D) embeddings; overwritten.
-            positions: (N) in their texts.
-            places: (N) rows of memory that their keys and values go to.
-            angles: cosines and sines, each (more than any position, R / 2).
+            new: which.
+            angles: by which they are turned.
             memory: where keys and values are.
             block_table: (texts, blocks) of each text.
-            query_start: (texts + 1) where each text's new positions begin in x.
-            lengths: (texts) positions of each, the new ones included.
-            wanted: (W) rows of x.
             wide: use every thread; a tiny model is quicker on one.
 
         Returns:
@@ -172,41 +182,20 @@ class NativeModel:
         Raises:
             MemoryError: no memory for intermediate values.
         """
-        logits = np.empty((len(wanted), self.sizes.vocabulary), np.float32)
-        keys, values = (np.array(one, np.uintp) for one in (memory.keys, memory.values))
-        cosine, sine = angles
-        arrays = (
-            x,
-            positions,
-            places,
-            cosine,
-            sine,
-            keys,
-            values,
-            block_table,
-            query_start,
-            lengths,
-            wanted,
-            logits,
-        )
-        assert all(one.flags.c_contiguous for one in arrays)
+        logits = np.empty((len(new.wanted), self.sizes.vocabulary), np.float32)
+        lists = (new.ids, new.rows, new.places, new.query_start, new.lengths, new.wanted)
+        numbers = np.array(
+            [one for part in lists for one in part], np.int32
+        )  # one array: each costs microseconds
+        ends = accumulate((len(part) for part in lists), initial=numbers.ctypes.data // 4)
+        ids, rows, places, query_start, lengths, wanted, _ = (4 * end for end in ends)
+        assert block_table.flags.c_contiguous
         step = PassStruct(
-            *(one.ctypes.data for one in arrays),
-            table_stride=block_table.shape[1],
-            tokens=len(x),
-            texts=len(lengths),
-            num_wanted=len(wanted),
-            kv_type=memory.value_type,
-            block_size=memory.block_size,
+            *(ids, rows, places, angles.cosine, angles.sine),
+            *memory.addresses,
+            *(block_table.ctypes.data, query_start, lengths, wanted, logits.ctypes.data),
+            *(block_table.shape[1], len(new.ids), len(new.lengths), len(new.wanted)),
+            *(memory.value_type, memory.block_size),
         )
         finished(library().llmkit_forward(byref(self._struct), byref(step), wide))
         return logits
-
-
-def _layer_struct(layer: LayerWeights) -> LayerStruct:
-    vectors = (getattr(layer, name) for name in _VECTORS)
-    return LayerStruct(
-        *(None if one is None else one.ctypes.data for one in vectors),
-        *(getattr(layer, name).struct for name in _WEIGHTS),
-        *(None if one is None else one.ctypes.data for one in layer.biases),
-    )

@@ -39,7 +39,17 @@ class BenchModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchPrefillConfig(BenchModelConfig):
+class BenchEngineConfig(BenchModelConfig):
+    """What `llmkit bench prefill` and `decode` have in common beside."""
+
+    weights: tuple[str, ...] = ("stored",)
+    """stored, int8 or int4: rounded as they are loaded, as `llmkit generate --weights` does."""
+    kernels: str = AUTO
+    """auto, native or torch: what computes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchPrefillConfig(BenchEngineConfig):
     """Prompts to read in."""
 
     prompt: Sizes = (512,)
@@ -49,12 +59,14 @@ class BenchPrefillConfig(BenchModelConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchDecodeConfig(BenchModelConfig):
+class BenchDecodeConfig(BenchEngineConfig):
     """Texts to write, one token at a time."""
 
     tokens: Sizes = (64,)
     depth: Sizes = (0,)
     """Tokens that the cache holds before the first one; 0 is 1, as no text begins from nothing."""
+    batch: Sizes = (1,)
+    """Texts at once, a token of each in every step."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from llmkit.kernels.bandwidth import memory_bandwidth
+from llmkit.kernels.library import available, set_threads
 from llmkit.probe.bench import Ceiling
 
 STREAM_BYTES = 256 << 20
@@ -40,7 +42,7 @@ class SpeedProbe:
 
     @torch.inference_mode()
     def measure(self, pairs: Iterable[tuple[int, str]]) -> None:
-        """Try once for pairs of threads and dtype. Changes the process's number of threads."""
+        """Try once for pairs of threads and dtype. Changes torch's number of threads and the kernels'."""
         pairs = list(pairs)
         weights, target = torch.ones(self._rows, _WIDTH), torch.ones(self._rows, _WIDTH)
         for threads in {threads for threads, _ in pairs}:
@@ -55,12 +57,15 @@ class SpeedProbe:
         return Ceiling(threads, dtype, *self._bytes[threads], *self._flops[threads, dtype])
 
     def _stream(self, threads: int, weights: Tensor, target: Tensor) -> None:
-        """A copy reads and writes; a row times a matrix reads, as decoding does."""
+        """A copy reads and writes; a row times a matrix reads, as decoding does; our kernels only read."""
         row = torch.ones(1, _WIDTH)
         size = f"of {weights.nbytes >> 20} MiB"
         copied = 2 * weights.nbytes / _seconds(lambda: target.copy_(weights))
         read = weights.nbytes / _seconds(lambda: F.linear(row, weights))
         found = max((copied, f"copy {size}"), (read, f"matrix-vector product {size}"))
+        if available():
+            set_threads(threads)
+            found = max(found, (memory_bandwidth(weights.nbytes, repeats=2), f"kernels' read {size}"))
         self._bytes[threads] = max(self._bytes.get(threads, found), found)
 
     def _multiply(self, threads: int, dtype: str) -> None:

@@ -29,18 +29,20 @@ def prefill_work(config: ModelConfig, *, prompt: int, depth: int) -> Work:
     return Work(prompt, flops - (prompt - 1) * head)
 
 
-def decode_work(config: ModelConfig, *, tokens: int, depth: int, weight_bytes: int, dtype: str) -> Work:
-    """`tokens` steps after `depth` tokens that the cache holds.
+def decode_work(
+    config: ModelConfig, *, tokens: int, depth: int, weight_bytes: int, dtype: str, batch: int = 1
+) -> Work:
+    """`tokens` steps of `batch` texts together, each after `depth` tokens that the cache holds.
 
     Args:
-        weight_bytes: that one step reads.
+        weight_bytes: that one step reads, for all texts.
         dtype: of the cache. A sliding layer has to read no more than its window.
     """
     architecture, cache = architecture_of(config), CacheSettings(kv_dtype=dtype)
     contexts = range(depth + 1, depth + tokens + 1)
     flops = sum(decode_flops(architecture, context) for context in contexts)
     cache_bytes = sum(cache_bytes_read(architecture, cache, context) for context in contexts)
-    return Work(tokens, flops, tokens * weight_bytes + cache_bytes)
+    return Work(batch * tokens, batch * flops, tokens * weight_bytes + batch * cache_bytes)
 
 
 def train_work(config: ModelConfig, *, batch_rows: int, seq_len: int) -> Work:

@@ -13,6 +13,7 @@ from llmkit.probe.work import Work
 _MOST_CASES = 1000
 _MOST_THREADS = 1024
 """Far more than that, and the system refuses one: the process ends without a word of ours."""
+_NO_LENGTHS = ("threads", "dtype", "batch_rows", "batch", "weights")
 Point = dict[str, int | str]
 """A value for each dimension of a sweep: `{"prompt": 512, "depth": 0, "threads": 2, "dtype": "float32"}`."""
 
@@ -27,6 +28,10 @@ class BenchCase:
     run: Callable[[], object]
     prepare: Callable[[], object] | None = None
     """Called before each run, outside its time."""
+    on_kernels: bool = False
+    """Whether our kernels compute: torch, which then only samples, has one thread, as in `generate`."""
+    memory_bytes: Callable[[], int] | None = None
+    """The most that it has held so far, where it runs in another process."""
 
     @property
     def name(self) -> str:
@@ -72,7 +77,7 @@ def check_positions(config: ModelConfig, point: Point, needed: int) -> None:
     """
     room = config.max_position_embeddings
     if needed > room:
-        sizes = {key: value for key, value in point.items() if key not in ("threads", "dtype", "batch_rows")}
+        sizes = {key: value for key, value in point.items() if key not in _NO_LENGTHS}
         largest = max(sizes, key=lambda key: int(sizes[key]))
         fits = max(1, int(sizes[largest]) - (needed - room))
         raise UsageError(

@@ -1,20 +1,20 @@
-"""llmkit bench decode: how long each further token of one text takes."""
-
-from collections.abc import Iterator
-from typing import Any
+"""llmkit bench decode: how long each further token takes, of one text or of several at once."""
 
 import torch
+from torch import Tensor
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
-from llmkit.engine.request import Drawn, Request
-from llmkit.estimate.architecture_of import architecture_of
+from llmkit.engine.request import Request
+from llmkit.kernels.forward import NativeModel
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
 from llmkit.probe.bench import OURS
 from llmkit.probe.config import BenchDecodeConfig
 from llmkit.probe.work import decode_work
 from llmkit.workflows.bench_case import BenchCase, Point, check_positions
+from llmkit.workflows.bench_kernels import streamed_bytes
+from llmkit.workflows.bench_llama import LLAMA_CPP, LlamaPeer
 from llmkit.workflows.bench_peer import TRANSFORMERS, PeerText
 
 
@@ -24,73 +24,133 @@ def check(config: ModelConfig, point: Point) -> None:
 
 
 def cache_positions(point: Point) -> int:
-    """That a case keeps."""
+    """That a case keeps of each text."""
     return _held(point) + int(point["tokens"])
 
 
 def build(
-    model: Transformer, peer: object | None, point: Point, settings: BenchDecodeConfig
+    model: Transformer,
+    native: NativeModel | None,
+    peer: object | None,
+    point: Point,
+    settings: BenchDecodeConfig,
 ) -> list[BenchCase]:
-    """llmkit's case at a point, and the peer's where there is one. Both make the same steps.
+    """llmkit's case at a point, and the peer's where there is one. All make the same steps.
 
     llmkit draws one token more than it makes steps: the first one follows from what the cache holds, and is
     drawn, with the cache filled, before the clock starts.
+
+    Args:
+        model: in evaluation mode.
+        native: its weights, packed; None: torch computes.
+        peer: what `as_transformers` gives, or a LlamaPeer.
     """
-    tokens, held = int(point["tokens"]), _held(point)
+    tokens, batch, held = int(point["tokens"]), int(point["batch"]), _held(point)
     random = torch.Generator().manual_seed(settings.seed)
-    ids = torch.randint(model.config.vocab_size, (1, held), generator=random)
-    dtype = model.model.embed_tokens.weight.dtype
+    ids = torch.randint(model.config.vocab_size, (batch, held), generator=random)
+    dtype, weights = str(point["dtype"]), str(point["weights"])
     work = decode_work(
         model.config,
         tokens=tokens,
         depth=held,
-        weight_bytes=streamed_bytes(model),
-        dtype=str(dtype).removeprefix("torch."),
+        weight_bytes=streamed_bytes(model.config, dtype, weights, batch),
+        dtype=dtype,
+        batch=batch,
     )
-    text = _Text(model, ids[0].tolist(), tokens)
-    cases = [BenchCase(OURS, point, work, text.write, prepare=text.prepare)]
-    if peer is not None:
-        cases.append(_peer_case(peer, ids, point, cases[0]))
+    texts = Texts(model, native, ids.tolist(), tokens)
+    cases = [BenchCase(OURS, point, work, texts.write, prepare=texts.prepare, on_kernels=native is not None)]
+    if isinstance(peer, LlamaPeer):
+        cases.append(
+            _llama_case(
+                peer, ids, torch.randint(model.config.vocab_size, (tokens, batch), generator=random), cases[0]
+            )
+        )
+    elif peer is not None:
+        cases.append(_peer_case(peer, ids, cases[0]))
     return cases
 
 
-class _Text:
-    """Llmkit's text: its first token, then the others."""
+class Texts:
+    """llmkit's texts: the first token of each, then the others."""
 
-    def __init__(self, model: Transformer, prompt: list[int], tokens: int) -> None:
-        config = EngineConfig(positions=len(prompt) + tokens, max_texts=1, reuse=False)
-        if (most := len(prompt) - 1) > tokens + 1:  # one block of it is read once, and no other is ever full
-            config = EngineConfig(positions=2 * most, block_tokens=most, max_texts=1)
+    def __init__(
+        self, model: Transformer, native: NativeModel | None, prompts: list[list[int]], tokens: int
+    ) -> None:
+        """
+        Args:
+            model: in evaluation mode.
+            native: its weights, packed; None: torch computes.
+            prompts: what the cache holds of each text before.
+            tokens: further ones that `write` draws of each.
+        """
+        longest = max(map(len, prompts)) + tokens
+        blocks = 2 * -(-longest // EngineConfig.block_tokens)  # what a run wrote stays until it is in the way
+        self._engine = Engine(
+            model,
+            EngineConfig(
+                positions=len(prompts) * blocks * EngineConfig.block_tokens,
+                max_texts=len(prompts),
+                pass_tokens=max(EngineConfig.pass_tokens, len(prompts) * EngineConfig.block_tokens),
+            ),
+            native=native,
+        )
         greedy = SamplingConfig(max_tokens=tokens + 1, temperature=0.0, ignore_eos=True)
-        self._engine = Engine(model, config)
-        self._request = Request(tuple(prompt), greedy)
-        self._rest: Iterator[Drawn] = iter(())
+        self._requests = [Request(tuple(prompt), greedy) for prompt in prompts]
+        self._texts: dict[int, list[int]] = {}
 
     def prepare(self) -> None:
-        """Read what the cache holds, and draw the token after it."""
-        self._rest = self._engine.run(self._request)
-        next(self._rest)
+        """Read what the cache holds, and draw the token after it; the prompts of an earlier run are found.
 
-    def write(self) -> list[int]:
-        """The tokens after that."""
-        return [drawn.id for drawn in self._rest]
+        The first time, where they take several passes, some texts are further than others: they start again.
+        """
+        for _ in range(2):
+            for number in self._texts:
+                self._engine.abort(number)
+            self._texts = {self._engine.submit(request): [] for request in self._requests}
+            while not all(self._texts.values()):
+                self._step()
+            if all(len(text) == 1 for text in self._texts.values()):
+                break
+
+    def write(self) -> list[list[int]]:
+        """The tokens after that, of each text."""
+        while not self._engine.is_idle:
+            self._step()
+        return [text[1:] for text in self._texts.values()]
+
+    def _step(self) -> None:
+        for event in self._engine.step():
+            if event.error is not None:
+                raise event.error
+            assert event.drawn is not None
+            self._texts[event.number].append(event.drawn.id)
 
 
-def streamed_bytes(model: Transformer) -> int:
-    """Bytes of weights that one step reads: experts that it uses, no tables of which it looks up one row."""
-    architecture = architecture_of(model.config)
-    parts = architecture.by_part
-    looked_up = parts.get("positions", 0) + (0 if architecture.tied_head else parts["embeddings"])
-    return (architecture.active_parameters - looked_up) * model.model.embed_tokens.weight.itemsize
-
-
-def _peer_case(peer: Any, ids: torch.Tensor, point: Point, ours: BenchCase) -> BenchCase:
+def _peer_case(peer: object, ids: Tensor, ours: BenchCase) -> BenchCase:
     text = PeerText(peer, ids)
     assert text.next_token is not None
     start = torch.cat((ids, text.next_token), dim=1)
-    tokens = int(point["tokens"])
+    tokens = int(ours.point["tokens"])
     return BenchCase(
-        TRANSFORMERS, point, ours.work, lambda: text.write(start, tokens).tolist(), prepare=text.prepare
+        TRANSFORMERS,
+        ours.point,
+        ours.work,
+        lambda: text.write(start, tokens).tolist(),
+        prepare=text.prepare,
+    )
+
+
+def _llama_case(peer: LlamaPeer, ids: Tensor, steps: Tensor, ours: BenchCase) -> BenchCase:
+    """As llama-bench and llama-batched-bench do, it is given the ids, (tokens, batch), and draws none."""
+    positions, threads = cache_positions(ours.point), int(ours.point["threads"])
+    context = peer.context(ids.tolist(), positions, threads)
+    given = steps.tolist()
+    return BenchCase(
+        LLAMA_CPP,
+        ours.point,
+        ours.work,
+        lambda: peer.decode(context, given),
+        memory_bytes=lambda: peer.memory_bytes,
     )
 
 

@@ -1,8 +1,8 @@
-"""The peer of a bench: transformers, in this process, with the very same weights in memory."""
+"""The peers of a bench: which there are, and transformers, in this process, on the same weights in memory."""
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,24 +11,68 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llmkit.errors import MissingError
+from llmkit.errors import MissingError, UsageError
 from llmkit.model.save import file_tensors
 from llmkit.model.transformer import Transformer
+from llmkit.probe.config import BenchKind
 from llmkit.train.config import Recipe
+from llmkit.workflows.bench_kernels import STORED
+from llmkit.workflows.bench_llama import LLAMA_CPP, find_library
 
 TRANSFORMERS = "transformers"
 
 
-def check_peer(name: str | None) -> None:
-    """Find out before any work whether the peer is there.
+def peer_name(against: str | None) -> str | None:
+    """Whose the peer's rows are: `llama.cpp` for `llama.cpp:PATH`.
+
+    Raises:
+        UsageError: no such peer.
+    """
+    name, separator, path = (against or "").partition(":")
+    if against is None or (name == TRANSFORMERS and not separator):
+        return against
+    if name == LLAMA_CPP and (path or not separator):
+        return name
+    raise UsageError(
+        f"--against {against}: no such peer", hint=f"{TRANSFORMERS}, {LLAMA_CPP} or {LLAMA_CPP}:PATH"
+    )
+
+
+def peer_library(against: str | None) -> Path | None:
+    """llama.cpp's library, where it is the peer.
+
+    Raises:
+        UsageError, MissingError: as `check_peer`.
+    """
+    if peer_name(against) != LLAMA_CPP:
+        return None
+    return find_library((against or "").partition(":")[2] or None)
+
+
+def check_peer(against: str | None, kind: BenchKind, weights: Sequence[str]) -> None:
+    """Find out before any work whether the peer is there, and can do what is asked.
 
     Raises:
         MissingError: it is not installed.
+        UsageError: no such peer, or not for this bench or these weights.
     """
-    if name == TRANSFORMERS and find_spec(TRANSFORMERS) is None:
-        raise MissingError(
-            "--against transformers: the package is not installed", hint="pip install transformers"
-        )
+    name = peer_name(against)
+    if name == LLAMA_CPP:
+        if kind not in ("prefill", "decode"):
+            raise UsageError(
+                f"--against {LLAMA_CPP}: it has no bench {kind} here", hint=f"--against {TRANSFORMERS}"
+            )
+        peer_library(against)
+    elif name == TRANSFORMERS:
+        if find_spec(TRANSFORMERS) is None:
+            raise MissingError(
+                "--against transformers: the package is not installed", hint="pip install transformers"
+            )
+        if any(one != STORED for one in weights):
+            raise UsageError(
+                f"--against {TRANSFORMERS}: it has no {' and no '.join(weights)} weights here",
+                hint=f"--weights {STORED}, or --against {LLAMA_CPP}",
+            )
 
 
 def as_transformers(model: Transformer) -> Any:
@@ -48,7 +92,7 @@ def open_transformers(folder: Path, dtype: torch.dtype) -> Any:
 
 
 class PeerText:
-    """A text that transformers goes on from: its cache holds some tokens, and each run begins there.
+    """Texts that transformers goes on from: its cache holds some tokens, and each run begins there.
 
     `prepare` copies the cache, outside the time, since a run adds to it.
     """
@@ -57,7 +101,7 @@ class PeerText:
         """
         Args:
             model: as `as_transformers` gives it.
-            ids: (1, S) what the cache is to hold; S may be 0.
+            ids: (B, S) what the cache is to hold of each text; S may be 0.
         """
         self.model = model
         names = inspect.signature(type(model).forward).parameters
@@ -65,7 +109,7 @@ class PeerText:
         self._held: Any = _import().DynamicCache()
         self._cache: Any = None
         self.next_token: Tensor | None = None
-        """(1, 1) the best token after those held; None where none is held."""
+        """(B, 1) the best token after those held; None where none is held."""
         if ids.shape[1]:
             self.next_token = self._read(ids, self._held)
 
@@ -74,17 +118,17 @@ class PeerText:
         self._cache = copy.deepcopy(self._held)
 
     def read(self, ids: Tensor) -> Tensor:
-        """One forward pass over ids (1, T), the last position scored. Returns the best next token, (1, 1)."""
+        """One forward pass over ids (B, T), the last position scored. Returns the best next tokens (B, 1)."""
         return self._read(ids, self._cache)
 
     def write(self, ids: Tensor, tokens: int) -> Tensor:
         """`generate`, greedy, exactly `tokens` new ones.
 
         Args:
-            ids: (1, S + 1), of which the cache holds all but the last.
+            ids: (B, S + 1), of which the cache holds all but the last.
 
         Returns:
-            (tokens,) the new ids.
+            (B, tokens) the new ids.
         """
         settings = _import().GenerationConfig(
             do_sample=False, max_new_tokens=tokens, eos_token_id=None, pad_token_id=0, use_cache=True
@@ -95,8 +139,8 @@ class PeerText:
             generation_config=settings,
             **{self.cache_name: self._cache},
         )
-        new: Tensor = ids_out[0, ids.shape[1] :]
-        assert len(new) == tokens
+        new: Tensor = ids_out[:, ids.shape[1] :]
+        assert new.shape[1] == tokens
         return new
 
     @torch.inference_mode()

@@ -18,6 +18,7 @@ from llmkit.probe.bench import OURS
 from llmkit.probe.config import (
     AUTO,
     BenchDecodeConfig,
+    BenchEngineConfig,
     BenchKind,
     BenchLoadConfig,
     BenchModelConfig,
@@ -27,7 +28,9 @@ from llmkit.probe.config import (
 from llmkit.probe.machine_speed import STREAM_BYTES
 from llmkit.workflows import bench_decode, bench_load, bench_prefill, bench_train
 from llmkit.workflows.bench_case import Point, case_name, sweep
-from llmkit.workflows.bench_peer import check_peer
+from llmkit.workflows.bench_kernels import STORED, packed_bytes, runs_on_kernels
+from llmkit.workflows.bench_llama import LLAMA_CPP
+from llmkit.workflows.bench_peer import check_peer, peer_library, peer_name
 from llmkit.workflows.bench_report import check_comparable
 from llmkit.workflows.bench_source import BenchSource, open_source
 from llmkit.workflows.generate_model import ONE_THREAD_BYTES
@@ -48,6 +51,8 @@ class BenchPlan:
     source: BenchSource
     points: list[Point]
     engines: tuple[str, ...]
+    library: Path | None
+    """llama.cpp's, where it is the peer."""
     memory_bytes: int
     """Predicted: weights, caches, optimiser state and rows to train on, without activations."""
 
@@ -110,7 +115,8 @@ def plan_bench(
         MissingError, DataError: no such model or baseline, or a damaged one or another's; no such peer.
         ResourceError: not enough memory.
     """
-    check_peer(config.against)
+    rounded = config.weights if isinstance(config, BenchEngineConfig) else (STORED,)
+    check_peer(config.against, kind_of(config), rounded)
     if not 0 <= config.seed < _SEEDS:
         raise ConfigError(f"--seed must be from 0 to 2^63 - 1 (found {config.seed})", hint="--seed 0")
     source = open_source(model, preset)
@@ -121,18 +127,26 @@ def plan_bench(
         kinds = {"prefill": bench_prefill, "decode": bench_decode, "train": bench_train}
         for point in points:
             kinds[kind_of(config)].check(source.config, point)
+            if isinstance(config, BenchEngineConfig):
+                runs_on_kernels(source.config, str(point["dtype"]), str(point["weights"]), config.kernels)
     if baseline is not None:
         names = [case_name(OURS, point) for point in points]
         check_comparable(baseline, kind_of(config), {"shape_sha256": source.shape_sha256}, names)
-    engines = (OURS,) if config.against is None else (OURS, config.against)
-    memory = _RUNTIME_BYTES + STREAM_BYTES * 2 + _model_bytes(source.config, config, points, len(engines))
+    peer = peer_name(config.against)
+    engines = (OURS,) if peer is None else (OURS, peer)
+    memory = (
+        _RUNTIME_BYTES
+        + STREAM_BYTES * 2
+        + _model_bytes(source.config, config, points, len(engines), peer == LLAMA_CPP)
+    )
     available = available_memory_bytes()
     if available is not None and memory > available:
         raise ResourceError(
             f"the sweep takes about {memory:,} bytes of memory (found {available:,} available)",
             hint="fewer or smaller cases, one --dtype at a time, or a smaller model",
         )
-    return BenchPlan(kind_of(config), source, points, engines, memory, config.rounds)
+    library = peer_library(config.against)
+    return BenchPlan(kind_of(config), source, points, engines, library, memory, config.rounds)
 
 
 def kind_of(config: BenchModelConfig) -> BenchKind:
@@ -152,14 +166,15 @@ def _points(model: ModelConfig, config: BenchModelConfig) -> list[Point]:
     if isinstance(config, BenchPrefillConfig):
         sizes = {"prompt": config.prompt, "depth": config.depth}
     elif isinstance(config, BenchDecodeConfig):
-        sizes = {"tokens": config.tokens, "depth": config.depth}
+        sizes = {"tokens": config.tokens, "depth": config.depth, "batch": config.batch}
     elif isinstance(config, BenchLoadConfig):
         sizes = {}
     else:
         assert isinstance(config, BenchTrainConfig)
         sizes = {"batch_rows": config.batch_rows, "seq_len": config.seq_len}
+    weights = {"weights": config.weights} if isinstance(config, BenchEngineConfig) else {}
     points: list[Point] = []
-    for point in sweep({**sizes, "threads": config.threads or (AUTO,), "dtype": config.dtype}):
+    for point in sweep({**sizes, "threads": config.threads or (AUTO,), "dtype": config.dtype, **weights}):
         resolved = _resolve(model, kind_of(config), point)
         if resolved not in points:
             points.append(resolved)
@@ -182,23 +197,36 @@ def _resolve(model: ModelConfig, kind: BenchKind, point: Point) -> Point:
     return {**point, "threads": threads, "dtype": dtype}
 
 
-def _model_bytes(model: ModelConfig, config: BenchModelConfig, points: list[Point], engines: int) -> int:
-    """Weights once for each dtype, which a peer shares, and what each case keeps."""
+def _model_bytes(
+    model: ModelConfig, config: BenchModelConfig, points: list[Point], engines: int, has_llama: bool
+) -> int:
+    """Weights once for each dtype, which transformers shares, and what each case keeps; packed ones beside
+    them; llama.cpp maps a file and may lay it out anew."""
     if isinstance(config, BenchTrainConfig):
         rows = sum(bench_train.row_bytes(point, engines) for point in points)
         return architecture_of(model).parameters * (_WEIGHT_BYTES + _MOMENT_BYTES * engines) + rows
     if isinstance(config, BenchLoadConfig):
         return max(_weight_bytes(model, str(point["dtype"])) for point in points)  # one at a time
+    assert isinstance(config, BenchEngineConfig)
     positions = bench_prefill if isinstance(config, BenchPrefillConfig) else bench_decode
     architecture = architecture_of(model)
     caches = (
         contiguous_cache_bytes(
-            architecture, str(point["dtype"]), context=positions.cache_positions(point), batch=engines
+            architecture,
+            str(point["dtype"]),
+            context=positions.cache_positions(point),
+            batch=engines * int(point.get("batch", 1)),
         )
         for point in points
     )
     dtypes = {str(point["dtype"]) for point in points}
-    return sum(_weight_bytes(model, dtype) for dtype in dtypes) + sum(caches)
+    formats = {(str(point["dtype"]), str(point["weights"])) for point in points}
+    copies = sum(
+        packed_bytes(architecture.parameters, dtype, weights)
+        * (int(runs_on_kernels(model, dtype, weights, config.kernels)) + 2 * int(has_llama))
+        for dtype, weights in formats
+    )
+    return sum(_weight_bytes(model, dtype) for dtype in dtypes) + copies + sum(caches)
 
 
 def _weight_bytes(model: ModelConfig, dtype: str) -> int:

@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Generator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+import msgspec
 
 from llmkit.engine.completion import Piece, complete_all
 from llmkit.engine.engine import Engine
@@ -19,7 +22,16 @@ from llmkit.workflows.chat_history import (
     write_conversations,
 )
 from llmkit.workflows.chat_job import ChatJob
+from llmkit.workflows.generate_overrides import OVERRIDES
 
+if TYPE_CHECKING:
+    from llmkit.workflows.prompt_cache import PromptCache
+
+SETTABLE = (
+    *("max_tokens", "temperature", "top_k", "top_p", "min_p", "typical_p", "seed"),
+    *("repetition_penalty", "presence_penalty", "frequency_penalty"),
+)
+"""Settings that can change from reply to reply."""
 _REPLY_SHARE = 4
 """One part in so many of the context is kept free for a reply, where --max-tokens asks for more."""
 
@@ -61,12 +73,13 @@ class Chat:
         last: the last reply.
     """
 
-    def __init__(self, job: ChatJob, engine: Engine) -> None:
+    def __init__(self, job: ChatJob, engine: Engine, cache: "PromptCache | None" = None) -> None:
         self.limit = job.context
         self.used = 0
         self.last: Turn | None = None
         self._job = job.job
         self._engine = engine
+        self._cache = cache
         files = job.files
         self._transcript = None
         last = None
@@ -98,6 +111,44 @@ class Chat:
         self.conversation.take_back()
         yield from self._reply(before)
 
+    def edit(self, text: str) -> Generator[str]:
+        """The pieces of the reply to a message in the place of the last one.
+
+        Raises:
+            UsageError, DataError: see `say`; also, nothing has been said.
+        """
+        before = [*self.conversation.messages]
+        self.conversation.take_back()
+        del self.conversation.messages[-1]
+        self.conversation.say(text)
+        yield from self._reply(before)
+
+    def branch(self, turns: int) -> None:
+        """Go on after so many turns in another way; the transcript keeps the conversation as it was, too.
+
+        Raises:
+            UsageError: there are not so many.
+        """
+        self._replace(self.conversation.upto(turns))
+
+    def set(self, name: str, value: str) -> None:
+        """Change a setting of how replies are drawn, from the next one on.
+
+        Args:
+            name: one of SETTABLE.
+            value: as it would be typed behind the flag.
+
+        Raises:
+            UsageError: no such setting, or no such value.
+        """
+        if name not in SETTABLE:
+            raise UsageError(f"no setting {name}", hint=f"settings: {', '.join(SETTABLE)}")
+        try:
+            given = {name: msgspec.convert(value, OVERRIDES[name], strict=False)}
+        except msgspec.ValidationError as error:
+            raise UsageError(f"{name}: {error}", hint=f"/set {name} NUMBER") from None
+        self._job = replace(self._job, sampling=replace(self._job.sampling, **given))
+
     def reset(self) -> None:
         """Begin a new conversation, with the same system message."""
         system = self.conversation.system
@@ -125,6 +176,10 @@ class Chat:
         if path.exists():
             raise UsageError(f"{path}: already exists", hint="/save ANOTHER-NAME")
         write_conversations(path, [self.conversation])
+
+    def keeping(self) -> AbstractContextManager[None]:
+        """For the length of the session: what it has read is kept for another, where that was asked for."""
+        return nullcontext() if self._cache is None else self._cache.keeping(self._engine)
 
     def save(self) -> None:
         """Write the transcript, if one is kept."""
@@ -202,5 +257,8 @@ def start_chat(job: ChatJob) -> Chat:
         DataError, MissingError, ConfigError, ResourceError: see `place` and `start_engine`.
     """
     from llmkit.workflows.generate_model import place, start_engine
+    from llmkit.workflows.prompt_cache import open_prompt_cache
 
-    return Chat(job, start_engine(job.job, place(job.job, job.extent)))
+    placement = place(job.job, job.extent)
+    cache = open_prompt_cache(job.job, placement)
+    return Chat(job, start_engine(job.job, placement), cache)

@@ -79,6 +79,20 @@ class Conversation:
         self.tries += int(last < len(roles))
         del self.messages[last:]
 
+    def upto(self, turns: int) -> "Conversation":
+        """A conversation that begins with the first of these turns and their replies.
+
+        Raises:
+            UsageError: there are fewer.
+        """
+        users = [place for place, one in enumerate(self.messages) if one.get("role") == "user"]
+        if not 0 <= turns <= len(users):
+            raise UsageError(
+                f"there are {len(users)} turns (found {turns})", hint="/branch 1 keeps the first"
+            )
+        end = users[turns] if turns < len(users) else len(self.messages)
+        return Conversation(self.messages[:end], dict(self.record), min(self.first, end))
+
     def visible(self) -> list[Message]:
         """What the model sees."""
         if not self.first or self.system is None:

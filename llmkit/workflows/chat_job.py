@@ -9,7 +9,8 @@ from llmkit.errors import MissingError, UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.streams import STDIO
 from llmkit.workflows.chat_history import read_conversations
-from llmkit.workflows.generate_job import GenerateFiles, Job, open_job
+from llmkit.workflows.generate_files import GenerateFiles
+from llmkit.workflows.generate_job import Job, open_job
 from llmkit.workflows.generate_rows import Extent
 
 
@@ -25,6 +26,8 @@ class ChatFiles:
     resume: bool = False
     """Whether to go on with the transcript's last conversation."""
     force: bool = False
+    prompt_cache: Path | None = None
+    prompt_cache_read_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class ChatPlan:
     context: int
     weight_bytes: int
     kv_bytes: int
+    draft_bytes: int
+    """Of a model that guesses at tokens, its cache included."""
     memory_bytes: int
     memory_available_bytes: int | None
     sampling: dict[str, Any]
@@ -86,7 +91,14 @@ def open_chat(files: ChatFiles, config: GenerateConfig, context: int | None) -> 
         refuse_existing(files.transcript, force=files.force or files.resume, inputs=inputs)
         if files.resume and files.transcript.exists():
             read_conversations(files.transcript)
-    job = open_job(GenerateFiles(model=files.model, tokenizer=files.tokenizer, prompt=""), config)
+    given = GenerateFiles(
+        model=files.model,
+        tokenizer=files.tokenizer,
+        prompt="",
+        prompt_cache=files.prompt_cache,
+        prompt_cache_read_only=files.prompt_cache_read_only,
+    )
+    job = open_job(given, config)
     assert job.encoder is not None
     job.encoder.render([{"role": "user", "content": "Hello"}])  # a template is there, and takes a message
     most = job.model.max_position_embeddings
@@ -103,8 +115,10 @@ def plan_chat(chat: ChatJob) -> ChatPlan:
     from llmkit.estimate.architecture_of import architecture_of
     from llmkit.train.hardware import available_memory_bytes
     from llmkit.workflows.generate_model import place
+    from llmkit.workflows.prompt_cache import open_prompt_cache
 
     job, placement = chat.job, place(chat.job, chat.extent)
+    open_prompt_cache(job, placement)  # one of another model is found out now
     return ChatPlan(
         model=str(chat.files.model),
         parameters=architecture_of(job.model).parameters,
@@ -114,6 +128,7 @@ def plan_chat(chat: ChatJob) -> ChatPlan:
         context=chat.context,
         weight_bytes=placement.weight_bytes,
         kv_bytes=placement.kv_bytes,
+        draft_bytes=placement.draft_bytes,
         memory_bytes=placement.memory_bytes,
         memory_available_bytes=available_memory_bytes(placement.device),
         sampling=asdict(job.sampling),

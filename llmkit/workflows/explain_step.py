@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmkit.engine.config import GenerateConfig
-from llmkit.workflows.generate_job import GenerateFiles, open_job
+from llmkit.workflows.generate_files import GenerateFiles
+from llmkit.workflows.generate_job import open_job
 from llmkit.workflows.generate_rows import extent_of, read_prompt
 
 SHOWN = 10

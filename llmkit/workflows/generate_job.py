@@ -24,29 +24,9 @@ from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.artefact import holds_tokenizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerateFiles:
-    """What to read and where to write. One of `prompt`, `file` and `jsonl` is given."""
-
-    model: Path
-    tokenizer: Path | None = None
-    """None: the one in the model's folder."""
-    prompt: str | None = None
-    file: Path | None = None
-    """A file that is the prompt; `-` is stdin."""
-    jsonl: Path | None = None
-    """Rows with prompts; `-` is stdin."""
-    out: Path | None = None
-    force: bool = False
-    skip_bad: bool = False
-    rejects: Path | None = None
-
-    @property
-    def inputs(self) -> list[Path]:
-        """Files with prompts."""
-        return [path for path in (self.file, self.jsonl) if path is not None]
+from llmkit.workflows.generate_cache import check_cache_options
+from llmkit.workflows.generate_draft import Drafts, open_drafts
+from llmkit.workflows.generate_files import GenerateFiles
 
 
 @dataclass(frozen=True)
@@ -68,6 +48,8 @@ class Job:
     """In place of the one in config.json; None: that one. `model` has it already."""
     grammars: Grammars | None = None
     """None where there is no tokenizer."""
+    drafts: Drafts | None = None
+    """What guesses at tokens ahead."""
 
     @property
     def writes_json(self) -> bool:
@@ -93,10 +75,11 @@ def open_job(files: GenerateFiles, config: GenerateConfig) -> Job:
             raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin")
     check_model(files.model)
     model, scaling = _open_config(files.model, config.rope_scaling)
+    check_cache_options(files, config, model)
     read_model_tensors(files.model)  # their headers: a missing or truncated file is found now
     generation, source = read_model_generation(files.model)
     sampling = _resolve(config.sampling, model_defaults(generation, source), source)
-    needs_text = config.require is not None or sampling.rule is not None
+    needs_text = config.require is not None or sampling.rule is not None or config.extract_code
     tokenizer = _open_tokenizer(files, needs_text=needs_text)
     grammars = None if tokenizer is None else Grammars(tokenizer, model.vocab_size)
     if grammars is not None:
@@ -112,6 +95,7 @@ def open_job(files: GenerateFiles, config: GenerateConfig) -> Job:
         notes=tuple(f"{source}: {name} is not followed" for name in unfollowed(generation)),
         rope_scaling=scaling,
         grammars=grammars,
+        drafts=open_drafts(config, files.model, model, tokenizer),
     )
 
 
@@ -126,27 +110,40 @@ def _open_config(folder: Path, scaling: str | None) -> tuple[ModelConfig, dict[s
 
 
 def _check_options(files: GenerateFiles, config: GenerateConfig) -> None:
+    rows, text = files.jsonl is not None, not config.as_json and files.jsonl is None
     wrong = {
-        "--json": (config.as_json and files.jsonl is not None, "with --jsonl, whose rows are JSON already"),
-        "--echo": (
-            config.echo and (config.as_json or files.jsonl is not None),
-            "in JSON, which has the prompt",
-        ),
+        "--json": (config.as_json and rows, "with --jsonl, whose rows are JSON already"),
+        "--echo": (config.echo and not text, "in JSON, which has the prompt"),
         "--system": (
-            config.system is not None and not config.chat and files.jsonl is None,
+            config.system is not None and not config.chat and not rows,
             "without --chat, or --jsonl with messages",
         ),
-        "--skip-bad": (files.skip_bad and files.jsonl is None, "without --jsonl"),
-        "--unordered": (config.unordered and files.jsonl is None, "without --jsonl"),
-        "--rejects": (files.rejects is not None and files.jsonl is None, "without --jsonl"),
-        "--logprobs": (
-            "logprobs" in config.sampling and not config.as_json and files.jsonl is None,
-            "in plain text: add --json",
+        "--prefill": (
+            config.prefill is not None and not config.chat and not rows,
+            "without --chat, or --jsonl with messages: a prompt can end with it",
         ),
+        "--skip-bad": (files.skip_bad and not rows, "without --jsonl"),
+        "--unordered": (config.unordered and not rows, "without --jsonl"),
+        "--rejects": (files.rejects is not None and not rows, "without --jsonl"),
+        "--resume": (
+            files.resume and (not rows or files.out in (None, STDIO)),
+            "without --jsonl and -o FILE",
+        ),
+        "--logprobs": ("logprobs" in config.sampling and text, "in plain text: add --json"),
+        "--mark-below": (config.mark_below is not None and not text, "in JSON, which has --logprobs"),
     }
     for flag, (is_wrong, why) in wrong.items():
         if is_wrong:
             raise UsageError(f"{flag} does nothing {why}", hint="llmkit generate --help")
+    excluded = {
+        ("--resume", "--require"): files.resume and config.require is not None,
+        ("--resume", "--rejects"): files.resume and files.rejects is not None,
+        ("--extract-code", "--echo"): config.extract_code and config.echo,
+        ("--extract-code", "--mark-below"): config.extract_code and config.mark_below is not None,
+    }
+    for (one, other), is_wrong in excluded.items():
+        if is_wrong:
+            raise UsageError(f"{one} and {other} exclude each other", hint="give one of them")
 
 
 def _open_tokenizer(files: GenerateFiles, *, needs_text: bool) -> Tokenizer | None:

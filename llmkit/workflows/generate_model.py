@@ -4,14 +4,20 @@ from dataclasses import dataclass
 
 import torch
 
+from llmkit.engine.draft_model import DraftModel
+from llmkit.engine.drafts import PromptLookup, Proposer
 from llmkit.engine.engine import Engine, EngineConfig
-from llmkit.engine.native import pack_model, runs_natively
+from llmkit.engine.gain import Gain
+from llmkit.engine.kv_codes import ESTIMATED_AS
+from llmkit.engine.native_parts import runs_natively, why_not_natively
+from llmkit.engine.native_weights import pack_model
+from llmkit.engine.store import check_kv_dtype
 from llmkit.errors import ResourceError, UsageError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.cache import contiguous_cache_bytes
 from llmkit.estimate.stored import NumbersAlone
 from llmkit.estimate.weight_bytes import weight_bytes
-from llmkit.kernels.library import set_threads, why_not
+from llmkit.kernels.library import set_threads
 from llmkit.kernels.packed import PackedFormat
 from llmkit.model.dtypes import DTYPES, dtype_of
 from llmkit.model.load import load_model
@@ -24,6 +30,7 @@ ONE_THREAD_BYTES = 16_000_000
 AT_ONCE = 16
 """Texts at once where nobody says how many: a pass reads every weight once, for all of them."""
 BLOCK_TOKENS = EngineConfig.block_tokens
+_KV_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 _INFINITE = 1 << 62
 _CACHE_SHARE = 0.5
 """Of the memory that is left, for the cache."""
@@ -42,15 +49,26 @@ class Placement:
     weight_bytes: int
     kv_bytes: int
     """Of the cache for the longest texts, as many as are at work at once."""
+    kv_dtype: torch.dtype
     positions: int
     """That the cache holds, of all texts together."""
     texts: int
     """At work at once."""
+    draft_bytes: int = 0
+    """Of the weights of a model that guesses, and of its cache."""
+    offload_bytes: int = 0
+    """Of the device's memory, for what the cache has no room for."""
 
     @property
     def memory_bytes(self) -> int:
         """What the process takes, about."""
-        return _RUNTIME_BYTES[self.device.type] + self.weight_bytes + self.kv_bytes
+        return (
+            _RUNTIME_BYTES[self.device.type]
+            + self.weight_bytes
+            + self.kv_bytes
+            + self.draft_bytes
+            + self.offload_bytes
+        )
 
 
 def place(job: Job, extent: Extent | None) -> Placement:
@@ -62,7 +80,7 @@ def place(job: Job, extent: Extent | None) -> Placement:
             rows are as long as they are, and memory that is not used is not taken.
 
     Raises:
-        ConfigError, MissingError: no such device.
+        ConfigError, MissingError: no such device, or a cache that the model has no use for.
         ResourceError: not enough memory.
     """
     device = choose_device(job.config.device)
@@ -73,12 +91,22 @@ def place(job: Job, extent: Extent | None) -> Placement:
     longest = _whole_blocks(
         max(1, min(job.sampling.max_tokens, context) if extent is None else extent.positions)
     )
-    block_bytes = contiguous_cache_bytes(architecture, name, context=BLOCK_TOKENS)
+    kv_dtype = dtype if job.config.kv_dtype == "auto" else _KV_DTYPES[job.config.kv_dtype]
+    check_kv_dtype(job.model, kv_dtype)
+    kv_name = ESTIMATED_AS if kv_dtype == torch.int8 else str(kv_dtype).removeprefix("torch.")
+    own_bytes = block_bytes = contiguous_cache_bytes(architecture, kv_name, context=BLOCK_TOKENS)
+    draft_weight_bytes = 0
+    if job.drafts is not None and job.drafts.model is not None:  # it keeps keys and values of its own
+        draft = architecture_of(job.drafts.model)
+        draft_weight_bytes = weight_bytes(draft, NumbersAlone(name)).nbytes
+        block_bytes += contiguous_cache_bytes(draft, name, context=BLOCK_TOKENS)
     texts = job.config.batch or AT_ONCE
     if extent is not None:
         texts = max(1, min(texts, extent.texts))
     available = available_memory_bytes(device)
-    room = _INFINITE if available is None else available - nbytes - _RUNTIME_BYTES[device.type]
+    offload_bytes = job.config.cache_offload if device.type == "cpu" else 0
+    fixed_bytes = nbytes + draft_weight_bytes + offload_bytes + _RUNTIME_BYTES[device.type]
+    room = _INFINITE if available is None else available - fixed_bytes
     if job.config.batch is None:  # fewer at once where memory is short
         texts = max(1, min(texts, int(room * _CACHE_SHARE) // (longest * block_bytes)))
     blocks = texts * longest
@@ -89,15 +117,18 @@ def place(job: Job, extent: Extent | None) -> Placement:
         dtype=dtype,
         threads=job.config.threads or (1 if nbytes < ONE_THREAD_BYTES else torch.get_num_threads()),
         weight_bytes=nbytes,
-        kv_bytes=texts * longest * block_bytes,
+        kv_bytes=texts * longest * own_bytes,
+        kv_dtype=kv_dtype,
         positions=blocks * BLOCK_TOKENS,
         texts=texts,
+        draft_bytes=draft_weight_bytes + texts * longest * (block_bytes - own_bytes),
+        offload_bytes=offload_bytes,
     )
     if available is not None and placement.memory_bytes > available:
         raise ResourceError(
             f"{job.files.model}: takes about {placement.memory_bytes:,} bytes of memory, "
             f"{placement.kv_bytes:,} of them for the cache (found {available:,} available)",
-            hint="--dtype bfloat16, fewer --max-tokens, a smaller --batch, or a smaller model",
+            hint="--dtype bfloat16, --kv-dtype int8, fewer --max-tokens, a smaller --batch or model",
         )
     return placement
 
@@ -117,12 +148,44 @@ def start_engine(job: Job, placement: Placement) -> Engine:
     model = load_model(
         job.files.model, dtype=placement.dtype, device=placement.device, rope_scaling=job.rope_scaling
     )
-    config = EngineConfig(positions=placement.positions, block_tokens=BLOCK_TOKENS, max_texts=placement.texts)
-    if not native:
-        return Engine(model, config, stop_ids=job.stop_ids)
-    set_threads(placement.threads)
-    packed = pack_model(model, _FORMATS[job.config.weights], release=True)
-    return Engine(model, config, stop_ids=job.stop_ids, native=packed)
+    config = EngineConfig(
+        positions=placement.positions,
+        block_tokens=BLOCK_TOKENS,
+        max_texts=placement.texts,
+        kv_dtype=placement.kv_dtype,
+        offload_bytes=job.config.cache_offload,
+    )
+    packed = None
+    if native:
+        set_threads(placement.threads)
+        packed = pack_model(model, _FORMATS[job.config.weights], release=True)
+    proposer = _proposer(job, placement, native=native)
+    draft = None if job.drafts is None else job.drafts.model
+    if native and (draft is None or runs_natively(draft, placement.dtype, placement.device)):
+        torch.set_num_threads(1)  # torch only samples then, and its threads would spin in the kernels' turn
+    return Engine(model, config, stop_ids=job.stop_ids, proposer=proposer, gain=Gain(), native=packed)
+
+
+def _proposer(job: Job, placement: Placement, *, native: bool) -> Proposer | None:
+    """What guesses at tokens; a model for it runs where and as the job's own does."""
+    drafts = job.drafts
+    if drafts is None:
+        return None
+    if drafts.path is None or drafts.model is None:
+        return PromptLookup(drafts.tokens)
+    model = load_model(drafts.path, dtype=placement.dtype, device=placement.device)
+    packed = None
+    if native and runs_natively(drafts.model, placement.dtype, placement.device):
+        packed = pack_model(model, _FORMATS[job.config.weights], release=True)
+    return DraftModel(
+        model,
+        count=drafts.tokens,
+        positions=placement.positions,
+        vocab_size=job.model.vocab_size,
+        block_tokens=BLOCK_TOKENS,
+        native=packed,
+        wide=packed is not None and packed.nbytes >= ONE_THREAD_BYTES,
+    )
 
 
 def _uses_kernels(job: Job, placement: Placement) -> bool:
@@ -139,11 +202,10 @@ def _uses_kernels(job: Job, placement: Placement) -> bool:
         if asked is not None:
             raise UsageError(f"{asked} needs the native kernels", hint="leave out --kernels torch")
         return False
-    possible = runs_natively(job.model, placement.dtype, placement.device)
-    if asked is not None and not possible:
-        dtype = str(placement.dtype).removeprefix("torch.")
+    reason = why_not_natively(job.model, placement.dtype, placement.device)
+    if asked is not None and reason is not None:
         raise UsageError(
-            f"{asked}: the native library {why_not() or f'does not compute this model in {dtype}'}",
+            f"{asked}: the native library {reason}",
             hint="leave it out: torch computes every model",
         )
-    return possible
+    return reason is None

@@ -7,12 +7,15 @@ from llmkit.engine.completion import Completion
 from llmkit.engine.request import Drawn, Scored
 from llmkit.formats.jsonl import Record, raw
 from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.workflows.generate_code import first_code_block
 from llmkit.workflows.generate_rows import Row
 
 SCHEMA = "llmkit.generate/1"
 
 
-def result_record(row: Row, completion: Completion, sample: int, tokenizer: Tokenizer | None) -> Record:
+def result_record(
+    row: Row, completion: Completion, sample: int, tokenizer: Tokenizer | None, *, with_code: bool = False
+) -> Record:
     """What comes out for one text: the row's own fields, and over them the results.
 
     Args:
@@ -20,11 +23,14 @@ def result_record(row: Row, completion: Completion, sample: int, tokenizer: Toke
         completion: the text.
         sample: its number among the texts of the row.
         tokenizer: spells tokens; None where there is none.
+        with_code: also its first code block, or null.
     """
     sampling = row.request.sampling
     results: dict[str, Any] = {}
     if completion.text is not None:
-        results["completion"] = completion.text
+        results["completion"] = row.prefill + completion.text
+        if with_code:
+            results["code"] = first_code_block(row.prefill + completion.text)
     if row.text is None:  # tokens came in: tokens go out
         results["completion_ids"] = [token.id for token in completion.drawn]
     results["finish_reason"] = completion.finish

@@ -10,23 +10,14 @@ import msgspec
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Request
 from llmkit.engine.seeds import derive_seed
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError, LlmkitError, MissingError, UsageError
 from llmkit.formats.digest import content_id
 from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, raw, read_records, record_id
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.tokens.prompt import PromptEncoder
+from llmkit.workflows.generate_batch import Call, RefusedError, is_call, read_body, read_call
 from llmkit.workflows.generate_job import Job, no_tokenizer
-
-OVERRIDES: dict[str, Any] = {
-    **{"max_tokens": int, "temperature": float, "top_k": int, "top_p": float, "min_p": float},
-    **{"repetition_penalty": float, "presence_penalty": float, "frequency_penalty": float},
-    **{"stop": str | list[str], "ignore_eos": bool, "seed": int, "samples": int, "logprobs": int},
-    **{"typical_p": float, "logit_bias": dict[int, float]},
-    **{"json_schema": dict[str, Any] | bool, "regex": str, "choice": list[str]},
-}
-"""Fields of SamplingConfig that a row may set, and their types in JSON."""
-RULES: dict[str, Any] = {"json_schema": None, "regex": None, "choice": ()}
-"""Those that say what a text must be, each with the value that says nothing."""
+from llmkit.workflows.generate_overrides import OVERRIDES, as_fields
 
 
 @dataclass(frozen=True)
@@ -38,7 +29,22 @@ class Row:
     record: Record
     """The object that comes out, with the results put into it."""
     text: str | None = None
-    """What was encoded; None for a row of tokens."""
+    """What was encoded, but for the prefill; None for a row of tokens."""
+    prefill: str = ""
+    """What the text begins with: read by the model like the prompt, and written before what it draws."""
+    call: Call | None = None
+    """Of a row of OpenAI's batch files, which is answered in kind."""
+    skip: frozenset[int] = frozenset()
+    """Samples that are written already."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A row of OpenAI's batch files that gets an error for its answer."""
+
+    call: Call
+    error: RefusedError
+    record: Record
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,15 @@ def read_prompt(job: Job) -> Row:
         text = _read_text(job.files.file)
     elif any("\ud800" <= letter <= "\udfff" for letter in text):  # how Python keeps bytes that are no UTF-8
         raise UsageError("the prompt is not UTF-8", hint="iconv -f latin1 -t utf-8 FILE | llmkit generate …")
-    return _from_text(job, text, {"prompt": raw(text)}, job.sampling)
+    sampling = job.sampling
+    if job.config.mark_below is not None:
+        sampling = replace(sampling, logprobs=0)
+    return _from_text(job, text, {"prompt": raw(text)}, sampling)
 
 
-def read_rows(job: Job, path: Path, on_bad: Callable[[BadLine], None] | None = None) -> Iterator[Row]:
+def read_rows(
+    job: Job, path: Path, on_bad: Callable[[BadLine], None] | None = None
+) -> Iterator[Row | Refusal]:
     """The rows of a jsonl file or of stdin (`-`), in order, one at a time.
 
     Args:
@@ -84,7 +95,7 @@ def read_rows(job: Job, path: Path, on_bad: Callable[[BadLine], None] | None = N
     """
     for line in read_records(path, on_bad=on_bad):
         try:
-            row = _row(job, line)
+            row = _called(job, line) if is_call(line.record) else _row(job, line)
         except (UsageError, DataError) as error:
             problem = error.problem.removeprefix(f"{line.where}: ")
             if on_bad is None:
@@ -94,11 +105,13 @@ def read_rows(job: Job, path: Path, on_bad: Callable[[BadLine], None] | None = N
             yield row
 
 
-def extent_of(job: Job, rows: Iterable[Row]) -> Extent:
+def extent_of(job: Job, rows: Iterable[Row | Refusal]) -> Extent:
     """The extent of some rows, which are used up."""
     count = prompt_tokens = positions = texts = 0
     for row in rows:
         count += 1
+        if isinstance(row, Refusal):
+            continue
         texts += row.request.sampling.samples
         length = len(row.request.prompt)
         prompt_tokens = max(prompt_tokens, length)
@@ -126,7 +139,12 @@ def _row(job: Job, line: Line) -> Row:
     if _has(record, "adapter"):
         raise DataError("a row that asks for an adapter, which is not supported", hint='leave out "adapter"')
     given = {name: decode_field(line, name, kind) for name, kind in OVERRIDES.items() if _has(record, name)}
-    sampling = replace(job.sampling, **_as_fields(given))
+    sampling = replace(job.sampling, **as_fields(given))
+    is_chat = _has(record, "messages") or job.config.chat
+    if _has(record, "prefill") and (_has(record, "tokens") or not is_chat):
+        raise DataError(
+            "a prefill, and no chat to reply in", hint="put it at the end of the prompt, or add --chat"
+        )
     if _has(record, "tokens"):
         row = _checked(job, Row(Request(tuple(decode_field(line, "tokens", list[int])), sampling), record))
     elif _has(record, "messages"):
@@ -135,38 +153,64 @@ def _row(job: Job, line: Line) -> Row:
     elif _has(record, "prompt"):
         row = _from_text(job, decode_field(line, "prompt", str), record, sampling)
     else:
-        hint = 'a row is {"prompt": TEXT}, {"messages": [{"role", "content"}, …]} or {"tokens": [ID, …]}'
-        if "body" in record:  # a row of OpenAI's batch files
-            hint = "jq -c '{id: .custom_id} + .body' makes rows of OpenAI's batch rows"
         raise DataError(
-            f"no prompt, messages or tokens (found: {', '.join(record) or 'no keys at all'})", hint=hint
+            f"no prompt, messages or tokens (found: {', '.join(record) or 'no keys at all'})",
+            hint='a row is {"prompt": TEXT}, {"messages": [{"role", "content"}, …]} or {"tokens": [ID, …]}',
         )
-    if "seed" in given:
-        return row
-    key = record_id(line) or content_id(" ".join(map(str, row.request.prompt)))
+    return row if "seed" in given else _seeded(row, record_id(line))
+
+
+def _seeded(row: Row, name: str | None) -> Row:
+    """A row with a seed of its own: by its name, or by its prompt where it has none."""
+    sampling = row.request.sampling
+    key = name or content_id(" ".join(map(str, row.request.prompt)))
     seeded = replace(sampling, seed=derive_seed(sampling.seed, key))
     return replace(row, request=replace(row.request, sampling=seeded))
 
 
-def _as_fields(given: dict[str, Any]) -> dict[str, Any]:
-    """What a row says as fields of SamplingConfig."""
-    rules = [name for name in RULES if name in given]
-    fields = {**(RULES if rules else {}), **given}  # the row's own rule, in place of the flags'
-    for name, value in given.items():
-        if name == "stop" and isinstance(value, str):
-            fields[name] = (value,)
-        elif name == "json_schema":
-            fields[name] = msgspec.json.encode(value).decode()
-        elif isinstance(value, dict):
-            fields[name] = tuple(value.items())
-        elif isinstance(value, list):
-            fields[name] = tuple(value)
-    return fields
+def _called(job: Job, line: Line) -> Row | Refusal:
+    """A row of OpenAI's batch files; what is wrong with it is the answer, but for what no row can do without.
+
+    Raises:
+        DataError: it has no custom_id.
+        MissingError: there is no tokenizer, or no template.
+    """
+    path = job.files.model
+    name = path.name or path.resolve().name
+    call = read_call(line, name)
+    try:
+        body = read_body(line.record, (name, str(path)))
+        sampling = replace(job.sampling, **as_fields(body.given))
+        if job.config.extract_code:
+            raise RefusedError("--extract-code is not for rows of a batch file")
+        if call.is_chat:
+            row = _from_chat(job, body.messages, None, line.record, sampling)
+        elif isinstance(body.prompt, str):
+            row = _from_words(job, body.prompt, line.record, sampling)
+        else:
+            _encoder(job)  # the answer is text
+            row = _checked(job, Row(Request(tuple(body.prompt), sampling), line.record))
+        if "seed" not in body.given:
+            row = _seeded(row, call.custom_id)
+    except RefusedError as error:
+        return Refusal(call, error, line.record)
+    except MissingError:
+        raise
+    except LlmkitError as error:
+        about = error.problem.partition(" ")[0].strip(":")
+        return Refusal(
+            call, RefusedError(error.problem, param=about if about in OVERRIDES else None), line.record
+        )
+    return replace(row, call=replace(call, echo=body.echo), request=replace(row.request, key=body.owner))
 
 
 def _from_text(job: Job, text: str, record: Record, sampling: SamplingConfig) -> Row:
     if job.config.chat:
         return _from_chat(job, [{"role": "user", "content": text}], None, record, sampling)
+    return _from_words(job, text, record, sampling)
+
+
+def _from_words(job: Job, text: str, record: Record, sampling: SamplingConfig) -> Row:
     encoder = _encoder(job)
     ids = encoder.encode(text)
     if not ids:
@@ -187,9 +231,24 @@ def _from_chat(
     encoder = _encoder(job)
     if job.config.system is not None and (not messages or messages[0].get("role") != "system"):
         messages = [{"role": "system", "content": job.config.system}, *messages]
-    text = encoder.render(messages, tools)
+    text, prefill = encoder.render(messages, tools), _prefill(job, record)
+    if prefill and sampling.rule is not None:
+        raise UsageError(
+            f"a prefill and {sampling.rule[0]} exclude each other", hint="the rule is for the whole text"
+        )
     stop_ids = frozenset(() if encoder.turn_end is None else (encoder.turn_end,))
-    return _checked(job, Row(Request(tuple(encoder.encode_rendered(text)), sampling, stop_ids), record, text))
+    ids = tuple(encoder.encode_rendered(text + prefill))
+    return _checked(job, Row(Request(ids, sampling, stop_ids), record, text, prefill))
+
+
+def _prefill(job: Job, record: Record) -> str:
+    """What the reply begins with: the row's own words, or the flag's."""
+    if "prefill" not in record or is_call(record):
+        return job.config.prefill or ""
+    try:
+        return msgspec.json.decode(record["prefill"], type=str | None) or ""
+    except msgspec.MsgspecError as error:
+        raise DataError(f'"prefill": {error}', hint="the text that the reply begins with") from None
 
 
 def _checked(job: Job, row: Row) -> Row:

@@ -2,18 +2,21 @@
 
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from llmkit.engine.completion import Completion, complete_all
 from llmkit.engine.engine import Engine
+from llmkit.engine.meter import Meter
 from llmkit.engine.request import Request
 from llmkit.engine.seeds import derive_seed
 from llmkit.formats.streams import would_wait
 from llmkit.progress import Progress
+from llmkit.workflows.generate_code import first_code_block
 from llmkit.workflows.generate_job import Job
 from llmkit.workflows.generate_output import Output
-from llmkit.workflows.generate_rows import Row
+from llmkit.workflows.generate_rows import Refusal, Row
 
 
 @dataclass
@@ -30,35 +33,48 @@ class Written:
     """Texts in which --require finds nothing."""
     cut_by_context: int = 0
     """Texts that ended with the model's context, before max_tokens."""
+    refused: int = 0
+    """Rows whose answer is an error."""
+    without_code: int = 0
+    """Texts in which --extract-code finds no code block."""
 
 
 class Writing:
-    """Writes the texts of one job, and counts them in `written`."""
+    """Writes the texts of one job.
+
+    Attributes:
+        written: what has been written.
+        meter: how fast.
+    """
 
     def __init__(self, job: Job, engine: Engine, output: Output, progress: Progress) -> None:
         self.written = Written()
         self._job = job
-        self._engine = engine
+        self.meter = Meter(engine)
         self._output = output
         self._progress = progress
         self._pattern = None if job.config.require is None else re.compile(job.config.require)
 
-    def write(self, rows: Iterable[Row], total: int | None) -> None:
+    def write(self, rows: Iterable[Row | Refusal], total: int | None) -> None:
         """Write the texts of all rows; progress is in rows, of `total` where that is known."""
         source = self._job.files.jsonl
-        texts = _Texts(rows, lambda: source is not None and not self._engine.is_idle and would_wait(source))
+        ordered = not self._job.config.unordered
+        texts = _Texts(
+            rows,
+            lambda: source is not None and not self.meter.is_idle and would_wait(source),
+            self._refuse,
+            ordered=ordered,
+        )
         begin, done, drawn = time.perf_counter(), 0.0, 0
         opened = -1
         try:
-            pieces = complete_all(
-                self._engine, texts, self._job.tokenizer, ordered=not self._job.config.unordered
-            )
-            for piece in pieces:
+            for piece in complete_all(self.meter, texts, self._job.tokenizer, ordered=ordered):
                 row, sample = texts.pending[piece.index]
-                if piece.index > opened and not self._job.config.unordered:
+                if piece.index > opened and ordered:
                     opened = piece.index
+                    texts.refuse_before(opened)
                     self._output.begin(row)
-                self._output.write(piece.text)
+                self._output.write(piece.text, piece.token)
                 drawn += 1
                 if piece.completion is not None:
                     del texts.pending[piece.index]
@@ -66,7 +82,9 @@ class Writing:
                     done += 1 / row.request.sampling.samples
                     self._count(row, piece.completion)
                 self.written.seconds = time.perf_counter() - begin
-                self._progress.update(done, total, **{"tok/s": f"{drawn / self.written.seconds:,.0f}"})
+                shown = done + self.written.refused
+                self._progress.update(shown, total, **{"tok/s": f"{drawn / self.written.seconds:,.0f}"})
+            texts.refuse_before(None)
         except BaseException:
             self._output.abandon()
             raise
@@ -76,25 +94,49 @@ class Writing:
         written.texts += 1
         written.prompt_tokens += len(row.request.prompt)
         written.completion_tokens += len(completion.drawn)
-        if self._pattern is not None and not self._pattern.search(completion.text or ""):
+        text = row.prefill + (completion.text or "")
+        if self._pattern is not None and not self._pattern.search(text):
             written.unmet += 1
+        if self._job.config.extract_code and first_code_block(text) is None:
+            written.without_code += 1
         if completion.finish == "length" and len(completion.drawn) < sampling.max_tokens:
             written.cut_by_context += 1
+
+    def _refuse(self, row: Refusal) -> None:
+        self._output.refuse(row)
+        self.written.refused += 1
 
 
 class _Texts:
     """The requests of all texts, a row's samples one after the other; and which row each one is of."""
 
-    def __init__(self, rows: Iterable[Row], must_not_wait: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        rows: Iterable[Row | Refusal],
+        must_not_wait: Callable[[], bool],
+        refuse: Callable[[Refusal], None],
+        *,
+        ordered: bool,
+    ) -> None:
         """
         Args:
             rows: read one by one.
             must_not_wait: whether the next row would keep texts waiting that are at work.
+            refuse: takes the rows that have no text, in their turn.
+            ordered: whether that is after the texts before them.
         """
         self.pending: dict[int, tuple[Row, int]] = {}
         """Row and sample of the texts that are not complete."""
         self._rows = iter(rows)
         self._must_not_wait = must_not_wait
+        self._refuse = refuse
+        self._ordered = ordered
+        self._refused: deque[tuple[int, Refusal]] = deque()
+
+    def refuse_before(self, index: int | None) -> None:
+        """It is the turn of the refused rows before a text; None: of all."""
+        while self._refused and (index is None or self._refused[0][0] <= index):
+            self._refuse(self._refused.popleft()[1])
 
     def __iter__(self) -> Iterator[Request | None]:
         index = 0
@@ -104,7 +146,14 @@ class _Texts:
             row = next(self._rows, None)
             if row is None:
                 return
+            if isinstance(row, Refusal):
+                self._refused.append((index, row))
+                if not self._ordered or not self.pending:  # nothing comes before it any more
+                    self.refuse_before(None)
+                continue
             for sample in range(row.request.sampling.samples):
+                if sample in row.skip:
+                    continue
                 seeded = _seeded(row, sample)
                 self.pending[index] = seeded, sample
                 yield seeded.request

@@ -11,7 +11,7 @@ from workbench import STEPS, Workbench, write_texts
 
 
 @pytest.fixture(scope="session")
-def original(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def original(tmp_path_factory: pytest.TempPathFactory, worker_id: str, forked_llmkit: Path) -> Path:
     """The workbench itself: not to be written to. Workers of one test run share it."""
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "workbench"
@@ -23,23 +23,23 @@ def original(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
             folder.mkdir()
             write_texts(folder)
             for line in STEPS:
-                done = Workbench(folder).run(line)
+                done = Workbench(folder, forked_llmkit).run(line)
                 assert done.status == 0, f"{line}\n{done.err}"
             (folder / "ready").touch()
     return folder
 
 
 @pytest.fixture(scope="session")
-def bench(original: Path) -> Workbench:
+def bench(original: Path, forked_llmkit: Path) -> Workbench:
     """The workbench, for lines that write nothing."""
-    return Workbench(original)
+    return Workbench(original, forked_llmkit)
 
 
 @pytest.fixture
-def copy(original: Path, tmp_path: Path) -> Workbench:
+def copy(original: Path, tmp_path: Path, forked_llmkit: Path) -> Workbench:
     """A copy of the workbench, for lines that write."""
     shutil.copytree(original, tmp_path / "bench", ignore=shutil.ignore_patterns("ready"))
-    return Workbench(tmp_path / "bench")
+    return Workbench(tmp_path / "bench", forked_llmkit)
 
 
 @pytest.fixture

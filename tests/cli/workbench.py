@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -15,6 +15,7 @@ BIN = Path(sys.executable).parent
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 QUIET = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "true"}
 NOT_INHERITED = ("NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "CLICOLOR", "PY_COLORS", "COLUMNS")
+REAL = {"PYTHONHASHSEED": "1"}  # for a line whose processes are to start with nothing loaded
 CONFIG = {
     "model_type": "llama",
     "architectures": ["LlamaForCausalLM"],
@@ -59,7 +60,8 @@ class Workbench:
     """A folder to run lines in."""
 
     folder: Path
-    environment: dict[str, str] = field(default_factory=dict)
+    llmkit: Path = BIN
+    """The folder of the `llmkit` that the lines call."""
 
     def run(self, line: str, *, timeout: float = 180, stdin: bytes | None = None, **environment: str) -> Done:
         """Run a line as a user of bash with pipefail would."""
@@ -89,8 +91,8 @@ class Workbench:
     def variables(self, **environment: str) -> dict[str, str]:
         """The environment of a line."""
         kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-        path = f"{BIN}{os.pathsep}{kept['PATH']}"
-        return {**kept, **QUIET, "PATH": path, **self.environment, **environment}
+        path = os.pathsep.join([str(self.llmkit), str(BIN), kept["PATH"]])
+        return {**kept, **QUIET, "PATH": path, **environment}
 
 
 def write_texts(folder: Path) -> None:

@@ -64,7 +64,7 @@ def test_machines_read_the_same_cases_in_every_format(llmkit_run: Run, bench_for
     ]
     done = llmkit_run(*line, "--format", bench_format)
     assert done.status == 0, done.err
-    names = [f"llmkit prompt={prompt} depth=0 threads=1 dtype=float32" for prompt in (4, 8)]
+    names = [f"llmkit prompt={prompt} depth=0 threads=1 dtype=float32 weights=stored" for prompt in (4, 8)]
     if bench_format == "csv":
         rows = list(csv.DictReader(done.text.splitlines()))
         assert [row["prompt"] for row in rows] == ["4", "8"] and rows[0]["ratio"] == ""
@@ -130,13 +130,17 @@ def test_a_dry_run_names_the_cases_and_measures_nothing(
         (["decode", "nowhere", "--preset", "tiny"], 2, "--preset tiny"),
         (["decode", "--preset", "tinny"], 2, "tinny"),
         (["decode", "--preset", "tiny", "--tokens", "512"], 2, "514 positions"),
-        (["prefill", "--preset", "tiny", "--depth", "1"], 2, "513 positions"),
+        (["prefill", "--preset", "tiny", "--depth", "1"], 2, "514 positions"),
         (["prefill", "--preset", "tiny", "--prompt", "0"], 2, "--prompt"),
         (["train", "--preset", "tiny", "--dtype", "float16"], 2, "float16"),
         (["train", "--preset", "tiny", "--seq-len", "1k"], 2, "1,000 positions"),
         (["train", "--preset", "tiny", "--dtype", "int8"], 2, "int8"),
         (["decode", "--preset", "tiny", "--threads", "4-1"], 2, "4-1"),
         (["decode", "--preset", "tiny", "--against", "mlx"], 2, "mlx"),
+        (["decode", "--preset", "tiny", "--weights", "int3"], 2, "int3"),
+        (["decode", "--preset", "tiny", "--weights", "int4", "--kernels", "torch"], 2, "--kernels torch"),
+        (["prefill", "--preset", "tiny", "--prompt", "8", "--against", "llama.cpp:no"], 4, "no libllama"),
+        (["train", "--preset", "tiny", "--against", "llama.cpp"], 2, "no bench train"),
     ],
 )
 def test_a_wrong_line_is_two_lines_on_stderr(

@@ -145,6 +145,8 @@ def test_the_plan_is_a_table_or_json_and_nothing_is_written(
     plan = json.loads(llmkit_run(*talk, "-n", "--json", "--transcript", path).out)
     assert plan["schema"] == "llmkit.chat-plan/1" and plan["context"] == 128
     assert "context     128 tokens\n" in llmkit_run(*talk, "-n", "--transcript", path).text
+    halved = json.loads(llmkit_run(*talk, "-n", "--json", "--kv-dtype", "bfloat16").out)
+    assert halved["kv_bytes"] == plan["kv_bytes"] // 2
     assert not path.exists()
 
 

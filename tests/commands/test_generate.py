@@ -90,6 +90,22 @@ def test_every_flag_that_bears_on_the_text_changes_it_and_no_other_does(
     assert (done.out != plain.out) == changes
 
 
+def test_an_int8_cache_takes_what_kv_estimate_says_and_moves_the_scores_a_little(
+    llmkit_run: Run, gen: list[object]
+) -> None:
+    asked = [*gen, "the License", "--max-tokens", "4", "--json"]
+    plan = json.loads(llmkit_run(*asked, "-n", "--kv-dtype", "int8").out)
+    config = gen[gen.index("-m") + 1]
+    estimate = ["kv-estimate", config, "--kv-dtype", "int8-token", "--json", "--context"]
+    context = str((plan["prompt_tokens"] + 3 + 15) // 16 * 16)
+    assert plan["kv_bytes"] == json.loads(llmkit_run(*estimate, context).out)["kv_bytes"]
+    scored = [
+        json.loads(llmkit_run(*asked, "--greedy", "--logprobs", "0", "--kv-dtype", name).out)["logprobs"]
+        for name in ("auto", "float32", "int8")
+    ]
+    assert scored[0] == scored[1] != scored[2]
+
+
 def test_unordered_rows_come_as_they_are_complete_and_batch_says_how_many_are_at_work(
     llmkit_run: Run, gen: list[object]
 ) -> None:
@@ -115,6 +131,74 @@ def test_greedy_is_temperature_0_and_a_stop_string_ends_the_text(llmkit_run: Run
         llmkit_run(*gen, "--greedy", "--stop", stop, "the License").text
         == greedy[: greedy.index(stop)] + "\n"
     )
+
+
+def test_a_reply_begins_with_its_prefill_and_its_code_can_stand_alone(
+    llmkit_run: Run, gen: list[object]
+) -> None:
+    chat = [*gen, "--chat", "the License", "--prefill", "So: ```\n"]
+    whole, code = llmkit_run(*chat).text, llmkit_run(*chat, "-x").text
+    assert whole.startswith("So: ```\n") and len(whole) > 9
+    begun = [*gen, "--chat", "the License", "--prefill", "So:\n```py\n"]
+    whole, code = llmkit_run(*begun).text, llmkit_run(*begun, "-x").text
+    assert code and whole == f"So:\n```py\n{code}\n"
+    record = json.loads(llmkit_run(*begun, "-x", "--json").text)
+    assert (record["code"], record["completion"] + "\n") == (code, whole)
+    none = llmkit_run(*gen, "the License", "-x")
+    assert (none.status, none.out) == (1, b"") and "1 of 1 texts have no code block" in none.err
+
+
+def test_figures_are_on_stderr_and_beside_records_in_json(llmkit_run: Run, gen: list[object]) -> None:
+    plain = llmkit_run(*gen, "the License")
+    table = llmkit_run(*gen, "the License", "--stats")
+    assert table.out == plain.out and "decode       " in table.err
+    rows = llmkit_run(*gen, "--jsonl", "-", "--stats", stdin=b'{"prompt": "a"}\n' * 2)
+    told = json.loads(rows.err)
+    assert (told["texts"], told["completion_tokens"]) == (2, 12) and told["speculation"] is None
+
+
+def test_marks_need_colour(llmkit_run: Run, gen: list[object]) -> None:
+    line = [*gen, "the License", "--mark-below", "1"]
+    assert llmkit_run(*line).status == 2
+    colored = llmkit_run(*line, "--color", "always").text
+    assert "\x1b[33m" in colored
+    bare = colored.replace("\x1b[33m", "").replace("\x1b[0m", "")
+    assert bare == llmkit_run(*gen, "the License").text
+
+
+def test_samplers_apply_in_the_order_given(llmkit_run: Run, gen: list[object]) -> None:
+    line = [*gen, "a", "--explain-step", "--json", "--top-k", "5", "--samplers", "top-k,temperature"]
+    assert [one["step"] for one in json.loads(llmkit_run(*line).out)["stages"]] == [
+        *("model", "top_k", "temperature"),
+    ]
+    assert "samplers leave out top_p" in llmkit_run(*line, "--top-p", "0.5").err
+
+
+def test_a_batch_file_of_openais_is_answered_in_kind(
+    llmkit_run: Run, gen: list[object], model: Path, tmp_path: Path
+) -> None:
+    message = {"role": "user", "content": "the License"}
+    call = {"method": "POST", "url": "/v1/chat/completions"}
+    rows = [
+        call | {"custom_id": "a", "body": {"model": model.name, "messages": [message], "n": 2}},
+        call | {"custom_id": "b", "body": {"messages": [message], "stream": True}},
+        {"prompt": "the License"},
+        call
+        | {"custom_id": "c", "url": "/v1/completions", "body": {"prompt": "the License", "max_tokens": 2}},
+    ]
+    file, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = llmkit_run(*gen, "--jsonl", file, "-o", out, "--resume")
+    assert done.status == 0 and "1 row refused" in done.err
+    chat, refused, plain, text = map(json.loads, out.read_text().splitlines())
+    assert [one["custom_id"] for one in (chat, refused, text)] == ["a", "b", "c"]
+    body = chat["response"]["body"]
+    assert [one["index"] for one in body["choices"]] == [0, 1] and body["object"] == "chat.completion"
+    assert refused["response"]["status_code"] == 400 and "stream" in str(refused["response"]["body"])
+    assert plain["usage"]["completion_tokens"] == 6
+    assert text["response"]["body"]["usage"]["completion_tokens"] == 2
+    unordered = llmkit_run(*gen, "--jsonl", file, "--unordered").text.splitlines()
+    assert json.loads(unordered[0])["custom_id"] == "b" and len(unordered) == 4
 
 
 def test_special_tokens_in_a_prompt_are_text_unless_allowed(llmkit_run: Run, gen: list[object]) -> None:
@@ -174,6 +258,11 @@ def test_a_step_is_explained_as_a_table_or_as_json(llmkit_run: Run, gen: list[ob
         (["a", "--regex", "a", "--choice", "b"], 2, "--regex and --choice exclude each other"),
         (["a", "--json-schema", "nowhere"], 4, "--json-schema nowhere: no such file"),
         (["a", "--logit-bias", "600=1"], 2, "logit_bias: token id 600"),
+        (["a", "--prefill", "b"], 2, "--prefill does nothing without --chat"),
+        (["a", "--resume"], 2, "--resume does nothing without --jsonl"),
+        (["a", "-x", "--echo"], 2, "--extract-code and --echo exclude"),
+        (["a", "--mark-below", "2"], 2, "a probability is above 0"),
+        (["a", "--samplers", "top_x"], 2, "samplers must be some of"),
         (["a", "--explain-step", "--echo"], 2, "--explain-step and --echo exclude"),
         (["--jsonl", "-", "--explain-step"], 2, "--explain-step and --jsonl exclude"),
         (["a", "--device", "abacus"], 2, "no such device"),

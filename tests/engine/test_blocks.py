@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from llmkit.engine.blocks import Block, BlockPool, chain_key, root_key
+from llmkit.engine.blocks import Block, BlockPool, chain_content, chain_key, content_key, root_key
 
 
 def _take(pool: BlockPool, count: int) -> list[Block]:
@@ -99,6 +99,17 @@ def test_what_is_found_again_counts_as_used_now() -> None:
     assert [key in pool._cached for key in keys] == [True, False, False]
 
 
+def test_what_a_key_is_made_of_stays_as_long_as_its_block_can_be_found() -> None:
+    pool = BlockPool(2)
+    one, other = _take(pool, 2)
+    pool.remember(one, b"key", b"what it is made of")
+    pool.remember(other, b"key", b"something else")
+    assert [block.content for block in pool.findable()] == [b"what it is made of"] and other.content == b""
+    pool.give_back([one, other])
+    _take(pool, 2)
+    assert not [*pool.findable()] and one.content == b""
+
+
 def test_clear_forgets_what_is_free_and_keeps_what_is_held() -> None:
     pool = BlockPool(3)
     held, free = _take(pool, 2)
@@ -130,6 +141,8 @@ def test_keys_are_a_chain_of_digests_from_an_owners_root() -> None:
     root = root_key("tenant")
     first = chain_key(root, [1, 258])
     assert first == hashlib.blake2b(root + b"\1\0\0\0\2\1\0\0", digest_size=16).digest()
+    assert chain_content(root, [1, 258]) == root + b"\1\0\0\0\2\1\0\0"
+    assert content_key(chain_content(root, [1, 258])) == first
     assert chain_key(first, [3]) != chain_key(root, [3])
     assert chain_key(root, [1, 2]) != chain_key(root, [2, 1]) != chain_key(root_key("other"), [2, 1])
 

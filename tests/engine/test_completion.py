@@ -1,6 +1,6 @@
 """Texts as they are written: pieces that add up, stop strings that never show, characters that are whole."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -242,8 +242,8 @@ def test_a_stop_string_among_right_guesses_ends_the_text_before_it(
     ids = [token.id for token in free.drawn]
 
     class Known:
-        def propose(self, text: Text, most: int) -> list[int]:
-            return ids[text.drawn :][: min(most, 12)]
+        def propose(self, texts: Sequence[Text], most: Sequence[int]) -> list[list[int]]:
+            return [ids[text.drawn :][: min(room, 12)] for text, room in zip(texts, most, strict=True)]
 
         def learn(self, text: Text, proposed: int, right: int) -> None:
             assert proposed

@@ -17,6 +17,12 @@ def _text(tokens: list[int], number: int = 0) -> Text:
     return Text(number=number, request=request, sampler=sampler, room=1000, tokens=tokens)
 
 
+def _guess(lookup: PromptLookup, text: Text, most: int) -> list[int]:
+    """For one text."""
+    (guesses,) = lookup.propose([text], [most])
+    return guesses
+
+
 def _slow(tokens: list[int], count: int, longest: int, shortest: int) -> list[int]:
     """What followed the last place of the longest run, by looking everywhere."""
     for length in range(longest, shortest - 1, -1):
@@ -35,25 +41,28 @@ def test_guesses_are_what_followed_the_longest_run_when_it_came_last(vocab: int)
         text = _text([chance.randrange(vocab) for _ in range(5)])
         for _ in range(60):
             text.tokens += [chance.randrange(vocab) for _ in range(chance.randint(1, 3))]
-            assert lookup.propose(text, 99) == _slow(text.tokens, count, longest, shortest)
+            assert _guess(lookup, text, 99) == _slow(text.tokens, count, longest, shortest)
 
 
 def test_never_more_is_proposed_than_there_is_room_for() -> None:
     lookup, text = PromptLookup(), _text([1, 2, 3, 4, 5, 6, 7, 1, 2])
-    assert [lookup.propose(text, most) for most in (0, 1, 3)] == [[], [3], [3, 4, 5]]
+    assert [_guess(lookup, text, most) for most in (0, 1, 3)] == [[], [3], [3, 4, 5]]
 
 
 def test_each_text_has_its_own_runs() -> None:
     lookup = PromptLookup()
-    assert lookup.propose(_text([1, 2, 3, 1, 2], number=0), 9) == [3, 1, 2]
-    assert lookup.propose(_text([1, 2], number=1), 9) == []
+    texts = [_text([1, 2, 3, 1, 2], number=0), _text([1, 2], number=1), _text([7, 7, 7], number=2)]
+    assert lookup.propose(texts, [9, 9, 0]) == [[3, 1, 2], [], []]
+    lookup = PromptLookup()
+    assert _guess(lookup, _text([1, 2, 3, 1, 2], number=0), 9) == [3, 1, 2]
+    assert _guess(lookup, _text([1, 2], number=1), 9) == []
 
 
 def test_a_text_whose_guesses_are_wrong_is_left_alone_for_longer_and_longer() -> None:
     lookup, text = PromptLookup(), _text([1, 2, 3, 1, 2])
     rests, resting = [], 0
     for _ in range(400):
-        guesses = lookup.propose(text, 9)
+        guesses = _guess(lookup, text, 9)
         if guesses:
             if resting:
                 rests.append(resting)
@@ -67,14 +76,14 @@ def test_a_text_whose_guesses_are_wrong_is_left_alone_for_longer_and_longer() ->
 def test_a_text_whose_guesses_are_right_is_never_left_alone() -> None:
     lookup, text = PromptLookup(), _text([1, 2, 3, 1, 2])
     for _ in range(100):
-        guesses = lookup.propose(text, 9)
+        guesses = _guess(lookup, text, 9)
         assert guesses
         lookup.learn(text, len(guesses), 1)
 
 
 def test_what_is_over_is_forgotten() -> None:
     lookup, text = PromptLookup(), _text([1, 2, 3, 1, 2])
-    lookup.propose(text, 9)
+    _guess(lookup, text, 9)
     lookup.forget(text)
     lookup.forget(text)
     lookup.learn(text, 3, 0)

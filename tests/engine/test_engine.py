@@ -3,7 +3,7 @@
 import json
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,10 @@ class Oracle:
         self.count = count
         self.random = random.Random(0)
 
-    def propose(self, text: Text, most: int) -> list[int]:
+    def propose(self, texts: Sequence[Text], most: Sequence[int]) -> list[list[int]]:
+        return [self.guess(text, room) for text, room in zip(texts, most, strict=True)]
+
+    def guess(self, text: Text, most: int) -> list[int]:
         known = self.texts[text.request.prompt][text.drawn :]
         return [
             one if self.random.random() < self.share else (one + 1) % 40
@@ -375,7 +378,7 @@ def test_draws_behind_guesses_have_the_distribution_of_the_scores_too(make_model
     guess = int(first.argmax())
 
     class Always(Oracle):
-        def propose(self, text: Text, most: int) -> list[int]:
+        def guess(self, text: Text, most: int) -> list[int]:
             return [guess][:most]
 
     engine = Engine(model, EngineConfig(positions=8192, max_texts=512), proposer=Always({}))
@@ -405,11 +408,8 @@ def test_giving_up_a_text_frees_its_memory_before_the_next_pass(make_model: Make
 
 
 def test_two_thousand_texts_begun_and_given_up_leave_nothing_behind(make_model: Make) -> None:
-    engine = Engine(
-        make_model(),
-        EngineConfig(positions=120, block_tokens=4, max_texts=6),
-        proposer=PromptLookup(shortest=1),
-    )
+    lookup = PromptLookup(shortest=1)
+    engine = Engine(make_model(), EngineConfig(positions=120, block_tokens=4, max_texts=6), proposer=lookup)
     chance = random.Random(1)
     open_: list[int] = []
     for _ in range(2000):
@@ -426,7 +426,7 @@ def test_two_thousand_texts_begun_and_given_up_leave_nothing_behind(make_model: 
         engine.abort(number)
     assert engine.is_idle and engine.pool.num_free == engine.pool.num_blocks
     engine.pool.check()
-    assert engine._proposer is not None and engine._proposer._places == {}  # type: ignore[attr-defined]
+    assert lookup._places == {}
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no memory for this pass"), DataError("bad", hint="mend it")])

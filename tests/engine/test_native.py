@@ -2,16 +2,15 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
-from llmkit.engine.native import pack_model, runs_natively
+from llmkit.engine.native_parts import runs_natively
+from llmkit.engine.native_weights import pack_model
 from llmkit.engine.request import Drawn, Request
 from llmkit.kernels.library import available, why_not
-from llmkit.kernels.packed import PackedFormat
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
 
@@ -90,62 +89,3 @@ def test_a_text_is_bit_for_bit_the_same_alone_and_in_a_busy_batch() -> None:
     busy = write(Engine(model, EngineConfig(positions=2000, max_texts=9), native=native), asked)
     alone = [write(Engine(model, EngineConfig(positions=200), native=native), [one])[0] for one in asked]
     assert busy == alone
-
-
-@needs_kernels
-@pytest.mark.parametrize(
-    ("packed_format", "levels"), [(PackedFormat.INT8, 127), (PackedFormat.INT4, 8)], ids=["int8", "int4"]
-)
-def test_rounded_weights_compute_what_their_values_compute(packed_format: PackedFormat, levels: int) -> None:
-    model = make_model(hidden_size=64, intermediate_size=96)
-    rounded = make_model(hidden_size=64, intermediate_size=96)
-    with torch.no_grad():
-        for name, parameter in rounded.named_parameters():
-            if parameter.dim() == 2 and "embed" not in name:
-                parameter.copy_(rounded_to(parameter, levels))
-    config = EngineConfig(positions=300)
-    exact = write(Engine(rounded, config), requests(3))
-    found = write(Engine(model, config, native=pack_model(model, packed_format)), requests(3))
-    for ours, theirs in zip(found, exact, strict=True):
-        assert ours[0].score is not None and theirs[0].score is not None
-        assert ours[0].id == theirs[0].id  # activations are rounded to 8 bits as well: the first token only
-        assert ours[0].score.logprob == pytest.approx(theirs[0].score.logprob, abs=0.15)
-
-
-def rounded_to(weight: torch.Tensor, levels: int) -> torch.Tensor:
-    """In groups of 32 with a float16 scale, as ggml's Q8_0 and Q4_0."""
-    groups = weight.detach().view(-1, 32).numpy()
-    if levels == 127:
-        scale = np.abs(groups).max(1, keepdims=True) / 127
-    else:  # the value farthest from 0 becomes -8
-        scale = np.take_along_axis(groups, np.abs(groups).argmax(1)[:, None], 1) / -8
-    codes = np.round(groups / scale)
-    kept = np.clip(codes, -levels, levels if levels == 127 else 7) * scale.astype(np.float16)
-    return torch.from_numpy(kept.astype(np.float32)).view(weight.shape)
-
-
-@needs_kernels
-def test_bfloat16_weights_are_read_as_they_are_and_given_up_when_packed() -> None:
-    model = make_model(torch.bfloat16, **SHAPES["llama"])
-    config = EngineConfig(positions=300)
-    # the twin computes in float32 on the same values, which is what the kernels do
-    expected = write(Engine(make_model(torch.bfloat16).float(), config), requests(2))
-    native = pack_model(model, release=True)
-    found = write(Engine(model, config, native=native), requests(2))
-    assert [text[0].id for text in found] == [text[0].id for text in expected]
-    assert model.model.layers[0].mlp.up_proj.weight.numel() == 0  # type: ignore[union-attr]
-    assert native.nbytes >= sum(2 * n for n in (48 * 48 * 4 * 3, 48 * 72 * 3 * 3, 90 * 48))
-
-
-def test_other_models_do_not_run_natively() -> None:
-    plain = ModelConfig(**SIZES)
-    assert runs_natively(plain, torch.float32, CPU) == available()
-    assert not runs_natively(plain, torch.float16, CPU)
-    assert not runs_natively(plain, torch.float32, torch.device("meta"))
-    others: list[dict[str, Any]] = [
-        {"hidden_act": "gelu"},
-        {"model_type": "gemma", "norm_plus_one": True, "embedding_scale": 48**0.5},
-        {"model_type": "mistral", "sliding_window": 8, "sliding_layers": (0, 1, 2)},
-    ]
-    for fields in others:
-        assert not runs_natively(ModelConfig(**{**SIZES, **fields}), torch.float32, CPU)

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from llmkit.engine.blocks import BlockPool, chain_key, root_key
+from llmkit.engine.blocks import Block, BlockPool, Kept, chain_key, content_key, root_key
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Request
 from llmkit.engine.scheduler import Scheduler, Work
@@ -247,6 +247,71 @@ Slot = tuple[bytes, tuple[int, ...]]
 """What a place in memory holds: whose, and every token up to it."""
 
 
+class Shelf:
+    """A tier with room for some blocks, which keeps the slots of the machine's memory."""
+
+    def __init__(self, memory: dict[int, Slot], size: int, room: int) -> None:
+        self.memory, self.size, self.room = memory, size, room
+        self.held: dict[bytes, tuple[list[Slot], bytes]] = {}
+        self.restored = 0
+
+    def keep(self, block: Block) -> None:
+        assert block.key is not None and not block.holders and block.key not in self.held
+        places = range(block.index * self.size, (block.index + 1) * self.size)
+        self.held[block.key] = [self.memory[place] for place in places], block.content
+        if len(self.held) > self.room:
+            del self.held[next(iter(self.held))]
+
+    def find(self, key: bytes) -> Kept | None:
+        if key not in self.held:
+            return None
+        slots, content = self.held.pop(key)
+        return Kept(content, lambda block: self.write(slots, block))
+
+    def write(self, slots: list[Slot], block: int) -> None:
+        self.restored += 1
+        for place, slot in enumerate(slots):
+            self.memory[block * self.size + place] = slot
+
+    def forget(self, key: bytes) -> None:
+        self.held.pop(key, None)
+
+    def clear(self) -> None:
+        self.held.clear()
+
+    def check(self, pool: Container[bytes]) -> None:
+        assert not any(key in pool for key in self.held) and len(self.held) <= self.room
+
+
+def test_what_had_to_leave_the_pool_is_found_in_a_tier_and_not_computed_again() -> None:
+    desk = Desk(blocks=5)
+    memory = {place: (b"", ()) for place in range(20)}
+    shelf = Shelf(memory, 4, room=100)
+    desk.pool.tiers.append(shelf)
+    prompts = [[number] * 17 for number in range(3)]
+    texts = []
+    for prompt in prompts * 2:
+        texts.append(desk.submit(prompt, 1))
+        desk.finish()
+    assert [text.from_cache for text in texts] == [0, 0, 0, 16, 16, 16] and shelf.restored == 12
+    assert all(block.content[-16:] == bytes([2, 0, 0, 0]) * 4 for block in desk.pool.findable())
+
+
+def test_a_text_that_waits_for_memory_gives_back_what_a_tier_brought_it() -> None:
+    desk = Desk(blocks=6, max_texts=2)
+    shelf = Shelf({place: (b"", ()) for place in range(24)}, 4, room=100)
+    desk.pool.tiers.append(shelf)
+    for number in range(3):
+        desk.submit([number] * 17, 1)
+        desk.finish()
+    desk.submit([9] * 12, 8)
+    desk.step()  # has 3 blocks of 6 and wants 2 more
+    waits = desk.submit([0] * 17, 1)
+    assert desk.step() == {3: 1} and waits.table == []
+    desk.finish()
+    assert waits.from_cache == 16
+
+
 class AnyCourse(RuleBasedStateMachine):
     """Any order of submit, give up, pass and start again. Each place in memory knows what was put there."""
 
@@ -256,21 +321,23 @@ class AnyCourse(RuleBasedStateMachine):
         blocks=st.integers(3, 12),
         max_texts=st.integers(1, 4),
         pass_tokens=st.integers(1, 12),
-        kind=st.sampled_from(["reuse", "reuse", "alone", "whole"]),
+        kind=st.sampled_from(["reuse", "shelf", "alone", "whole"]),
+        room=st.integers(1, 20),
     )
-    def open(self, blocks: int, max_texts: int, pass_tokens: int, kind: str) -> None:
-        self.pool = BlockPool(blocks)
+    def open(self, blocks: int, max_texts: int, pass_tokens: int, kind: str, room: int) -> None:
+        self.memory: dict[int, Slot] = {}
+        self.shelf = Shelf(self.memory, self.size, room)
+        self.pool = BlockPool(blocks, [self.shelf] if kind == "shelf" else [])
         self.limit = max(max_texts, pass_tokens)
         self.scheduler = Scheduler(
             self.pool,
             self.size,
             max_texts=max_texts,
             pass_tokens=pass_tokens,
-            reuse=kind == "reuse",
+            reuse=kind in ("reuse", "shelf"),
             whole=kind == "whole",
         )
         self.kind = kind
-        self.memory: dict[int, Slot] = {}
         self.count = 0
 
     @property
@@ -385,10 +452,16 @@ class AnyCourse(RuleBasedStateMachine):
             expected = owner
             for begin in range(0, len(tokens), self.size):
                 expected = chain_key(expected, tokens[begin : begin + self.size])
-            assert key == expected and len(tokens) % self.size == 0
+            assert key == expected == content_key(block.content) and len(tokens) % self.size == 0
             for place in range(self.size):
                 begin = len(tokens) - self.size + place + 1
                 assert self.memory[block.index * self.size + place] == (owner, tokens[:begin])
+        for key, (slots, content) in self.shelf.held.items():
+            owner, tokens = slots[-1]
+            expected = owner
+            for begin in range(0, len(tokens), self.size):
+                expected = chain_key(expected, tokens[begin : begin + self.size])
+            assert key == expected == content_key(content)
 
     def teardown(self) -> None:
         if not hasattr(self, "pool"):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from llmkit.engine.store import KVStore, PagedCache, PagedSpan
+from llmkit.errors import ConfigError
 from llmkit.model.cache import KVCache
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import ExpertsConfig, LatentConfig
@@ -77,6 +78,34 @@ def test_a_block_takes_the_bytes_of_its_positions(model: Transformer, dtype: tor
     assert store.nbytes == KVCache(config, 1, 48, dtype).nbytes
     numbers = 6 + 4 if config.latent is not None else 2 * config.num_key_value_heads * config.head_dim
     assert store.nbytes == 6 * 3 * 8 * numbers * dtype.itemsize
+
+
+def test_int8_takes_a_byte_a_number_and_four_a_head_and_keeps_no_latents(model: Transformer) -> None:
+    config: ModelConfig = model.config
+    if config.latent is not None:
+        with pytest.raises(ConfigError, match="keeps latents"):
+            KVStore(config, 6, 8, torch.int8)
+        return
+    store = KVStore(config, 6, 8, torch.int8)
+    assert store.nbytes == 6 * 3 * 8 * 2 * config.num_key_value_heads * (config.head_dim + 4)
+    assert [len(one) for one in store.by_block] == [6] * 3 * 4
+
+
+@torch.inference_mode()
+def test_int8_is_the_same_however_a_text_is_fed_and_near_float32(make_model: Make) -> None:
+    model = make_model(num_key_value_heads=2)
+    ids = torch.randint(0, 40, (1, 14), generator=torch.Generator().manual_seed(1))
+    scores = []
+    for counts in ((14,), (1, 4, 2, 6, 1)):
+        store, parts, begin = KVStore(model.config, 8, 4, torch.int8), [], 0
+        for count in counts:
+            cache = PagedCache(store, [_span(begin, count, (6, 1, 0, 5))])
+            parts.append(model(ids[:, begin : begin + count], cache=cache)[0])
+            begin += count
+        scores.append(torch.cat(parts))
+    torch.testing.assert_close(scores[0], scores[1], rtol=1e-4, atol=1e-4)
+    difference = (scores[0] - model(ids)[0]).abs()
+    assert 0 < difference.max() < 0.2
 
 
 def test_rows_are_a_slice_where_blocks_lie_side_by_side_and_else_a_list(make_model: Make) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llmkit.kernels.attention import AttentionOptions, Cache, attention
+from llmkit.kernels.attention import AttentionOptions, Cache, attention, keep
 
 pytestmark = pytest.mark.usefixtures("native")
 Ints = NDArray[np.int32]
@@ -125,6 +125,93 @@ def test_blocks_in_any_order_hold_any_type(
         for i in range(new):
             expected = twin(q[starts[b] + i], flat_k, flat_v, length - new + i, options)
             assert np.abs(found[starts[b] + i] - expected).max() < 4e-6
+
+
+def stored_as(kind: str, cache: Cache, to_bf16: Callable[..., NDArray[np.uint16]]) -> Cache:
+    if kind == "float32":
+        return cache
+    if kind == "bfloat16":
+        return Cache(to_bf16(cache.k), to_bf16(cache.v))
+    coded = [in_codes(one) for one in (cache.k, cache.v)]
+    return Cache(coded[0][0], coded[1][0], coded[0][1], coded[1][1])
+
+
+def in_codes(x: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """The formula, in numpy; x is finite, and no head of it all but 0."""
+    most = np.abs(x).max(-1)
+    return np.rint(x * (np.float32(127) / most)[..., None]).astype(np.int8), most / np.float32(127)
+
+
+@pytest.mark.parametrize("dim", [24, 48, 64, 80, 128, 200])
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("heads", [2, 4, 6, 10, 16])
+def test_few_query_rows_have_the_bits_that_they_have_among_many(
+    dim: int,
+    kind: str,
+    heads: int,
+    random: np.random.Generator,
+    to_bf16: Callable[..., NDArray[np.uint16]],
+    same_on_any_threads: Callable[..., Any],
+) -> None:
+    q, cache = contiguous(random, 200, 12, heads, 2, dim, dim)
+    cache = stored_as(kind, cache, to_bf16)
+    options = AttentionOptions(scale=dim**-0.5, softcap=3.0, window=100, sinks=normal(random, heads))
+    many = same_on_any_threads(lambda: run(q, cache, options))  # heads / 2 rows of one key head times 12
+    for i in (0, 5, 11):
+        length = np.array([189 + i], np.int32)
+        one = same_on_any_threads(lambda i=i, length=length: attention(q[i : i + 1], cache, length, options))
+        assert np.array_equal(one[0], many[i])
+
+
+@pytest.mark.parametrize("heads_and_dim", [(1, 5), (3, 40), (2, 64), (8, 128)])
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "int8"])
+def test_what_is_kept_is_rounded_as_the_formula_says(
+    heads_and_dim: tuple[int, int],
+    kind: str,
+    random: np.random.Generator,
+    to_bf16: Callable[..., NDArray[np.uint16]],
+    same_on_any_threads: Callable[..., Any],
+) -> None:
+    new = normal(random, 30, *heads_and_dim) * np.float32(10) ** random.integers(-9, 9, (30, 1, 1))
+    new = new.astype(np.float32)
+    places = random.permutation(50)[:30].astype(np.int32)
+    kinds: dict[str, Any] = {"float32": np.float32, "bfloat16": np.uint16, "int8": np.int8}
+    memory = np.full((50, *heads_and_dim), 77, kinds[kind])
+    scales = np.full((50, heads_and_dim[0]), 7, np.float32) if kind == "int8" else None
+
+    def kept() -> NDArray[Any]:
+        keep(new, memory, places, scales)
+        return memory.copy()
+
+    found = same_on_any_threads(kept)
+    codes, expected_scales = in_codes(new)
+    expected = {"float32": lambda: new, "bfloat16": lambda: to_bf16(new), "int8": lambda: codes}[kind]()
+    assert np.array_equal(found[places], expected)
+    assert (np.delete(found, places, 0) == 77).all()
+    if scales is not None:
+        assert np.array_equal(scales[places], expected_scales)
+        assert (np.delete(scales, places, 0) == 7).all()
+
+
+def test_a_head_of_zeros_is_kept_as_zeros_and_one_that_is_not_finite_spoils_its_own_scores_only() -> None:
+    new = np.ones((5, 1, 20), np.float32)
+    new[0], new[1, 0, 3], new[2, 0, 19], new[3] = 0, np.nan, -np.inf, 1e-38
+    codes, scales = np.empty((5, 1, 20), np.int8), np.empty((5, 1), np.float32)
+    keep(new, codes, np.arange(5, dtype=np.int32), scales)
+    assert not codes[0].any() and scales[0, 0] == 0
+    assert np.isnan(scales[1:3]).all()
+    assert not codes[3].any() and scales[3, 0] == 0  # below 2^-100
+    assert (codes[4] == 127).all() and scales[4, 0] == np.float32(1) / np.float32(127)
+
+
+def test_what_cannot_be_kept_is_refused() -> None:
+    new, places = np.zeros((2, 1, 8), np.float32), np.array([0, 4], np.int32)
+    with pytest.raises(ValueError, match="outside the 4 positions"):
+        keep(new, np.zeros((4, 1, 8), np.float32), places)
+    with pytest.raises(ValueError, match="has scales where it holds int8"):
+        keep(new, np.zeros((5, 1, 8), np.int8), places)
+    with pytest.raises(ValueError, match="new is float32"):
+        keep(new, np.zeros((5, 2, 8), np.float32), places)
 
 
 def test_a_position_is_the_same_to_the_bit_alone_in_a_chunk_and_in_a_batch(

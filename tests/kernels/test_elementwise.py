@@ -69,7 +69,7 @@ def test_rotation_turns_the_halves_and_leaves_the_rest(
 
 
 @pytest.mark.parametrize("cols", WIDTHS)
-def test_gates_are_torch_s_silu_and_tanh_gelu(
+def test_gates_are_torch_s_activations(
     cols: int, random: np.random.Generator, same_on_any_threads: Callable[..., Any]
 ) -> None:
     import torch
@@ -79,15 +79,19 @@ def test_gates_are_torch_s_silu_and_tanh_gelu(
     expected = {
         Activation.SILU: torch.nn.functional.silu(wide),
         Activation.GELU_TANH: torch.nn.functional.gelu(wide, approximate="tanh"),
+        Activation.GELU: torch.nn.functional.gelu(wide),
+        Activation.RELU: wide.relu(),
     }
     for activation, value in expected.items():
         found = same_on_any_threads(lambda kind=activation: gate(gates, up, kind))
         assert (np.abs(found - value.numpy() * up) <= 4e-7 * np.abs(gates * up)).all()
+    squared = gate(gates, up, Activation.RELU_SQUARED)
+    assert (np.abs(squared - wide.relu().square().numpy() * up) <= 4e-7 * np.abs(gates**2 * up)).all()
 
 
 def test_gates_at_the_ends_of_the_range_and_nan() -> None:
     x = np.array([[-1e30, -200, -88, 0, 88, 200, 1e18, np.nan]], np.float32)
-    for activation in Activation:
+    for activation in (Activation.SILU, Activation.GELU_TANH, Activation.GELU, Activation.RELU):
         found = gate(x, np.ones_like(x), activation)[0]
         assert np.abs(found[:4]).max() < 1e-5
         assert np.array_equal(found[4:7], x[0, 4:7])
@@ -114,6 +118,8 @@ def test_what_does_not_fit_is_refused(random: np.random.Generator) -> None:
         rms_norm(x, np.ones(63, np.float32), epsilon=1e-6)
     with pytest.raises(ValueError, match="and up"):
         gate(x, x[:, :63], Activation.SILU)
+    with pytest.raises(ValueError, match="limit"):
+        gate(x, x, Activation.CLAMPED_SWIGLU)
     with pytest.raises(ValueError, match="out is"):
         gate(x, x, Activation.SILU, out=np.empty((2, 63), np.float32))
     with pytest.raises(ValueError, match="x is float32"):

@@ -1,127 +1,123 @@
 """A whole layer stack in one call, beside numpy written out."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from layers_by_hand import BLOCK, Array, ByHand, E, K, Shape, V, make
 from numpy.typing import NDArray
 
 from llmkit.kernels.elementwise import Activation
-from llmkit.kernels.forward import KeptMemory, LayerWeights, NativeModel, Sizes
-from llmkit.kernels.library import available, set_threads, why_not
+from llmkit.kernels.forward import KeptMemory, NewPositions
+from llmkit.kernels.forward_weights import NormKind, Residual, Scoring
 from llmkit.kernels.memory import ValueType
-from llmkit.kernels.packed import PackedFormat, pack
+from llmkit.kernels.packed import PackedFormat
 
-pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
-D, H, K, E, F, V, BLOCK = 24, 4, 2, 6, 20, 17, 4
-Array = NDArray[np.float32]
-
-
-def normal(random: np.random.Generator, *shape: int) -> Array:
-    return random.normal(0, 0.5, shape).astype(np.float32)
-
-
-def make(
-    random: np.random.Generator, layers: int
-) -> tuple[NativeModel, list[dict[str, Array]], Array, Array]:
-    shapes = {
-        **{"q": (H * E, D), "k": (K * E, D), "v": (K * E, D), "o": (D, H * E)},
-        **{"gate_up": (2 * F, D), "down": (D, F)},
-    }
-    made, plain = [], []
-    for _ in range(layers):
-        matrices = {name: normal(random, *shape) for name, shape in shapes.items()}
-        biases = {f"{name}_bias": normal(random, shape[0]) for name, shape in shapes.items()}
-        norms = {name: 1 + normal(random, width) for name, width in (("input_norm", D), ("mlp_norm", D))}
-        norms |= {"q_norm": 1 + normal(random, E), "k_norm": 1 + normal(random, E)}
-        packed = {name: pack(matrix, PackedFormat.FLOAT32) for name, matrix in matrices.items()}
-        made.append(LayerWeights(**norms, **packed, biases=tuple(biases.values())))
-        plain.append(matrices | biases | norms)
-    sizes = Sizes(
-        hidden=D, heads=H, kv_heads=K, head_dim=E, rotary_dim=E, intermediate=F, vocabulary=V,
-        activation=Activation.SILU, epsilon=1e-5, scale=E**-0.5,
-    )  # fmt: skip
-    last, head = 1 + normal(random, D), normal(random, V, D)
-    return NativeModel(sizes, made, last, pack(head, PackedFormat.FLOAT32)), plain, last, head
-
-
-def rms(x: Array, weight: Array) -> Array:
-    return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * weight
-
-
-def by_hand(
-    x: Array, plain: list[dict[str, Array]], last: Array, head: Array, cos: Array, sin: Array
-) -> Array:
-    """Scores after every position of one text. x: (T, D)."""
-    T = len(x)
-    causal = np.tril(np.ones((T, T), bool))
-
-    def turned(heads: Array) -> Array:
-        a, b = heads[..., : E // 2], heads[..., E // 2 :]
-        c, s = cos[:T, None], sin[:T, None]
-        return np.concatenate((a * c - b * s, b * c + a * s), -1)
-
-    for w in plain:
-        n = rms(x, w["input_norm"])
-        q, k, v = (n @ w[name].T + w[f"{name}_bias"] for name in ("q", "k", "v"))
-        q = turned(rms(q.reshape(T, H, E), w["q_norm"]))
-        k = turned(rms(k.reshape(T, K, E), w["k_norm"])).repeat(H // K, 1)
-        v = v.reshape(T, K, E).repeat(H // K, 1)
-        scores = np.where(causal, np.einsum("the,she->hts", q, k) * E**-0.5, -np.inf)
-        weights = np.exp(scores - scores.max(-1, keepdims=True))
-        weights /= weights.sum(-1, keepdims=True)
-        x = x + np.einsum("hts,she->the", weights, v).reshape(T, H * E) @ w["o"].T + w["o_bias"]
-        both = rms(x, w["mlp_norm"]) @ w["gate_up"].T + w["gate_up_bias"]
-        gate, up = both[:, :F], both[:, F:]
-        x = x + (gate / (1 + np.exp(-gate)) * up) @ w["down"].T + w["down_bias"]
-    return rms(x, last) @ head.T
+Ids = NDArray[np.int64]
+pytestmark = pytest.mark.usefixtures("native")
+SOFTMAX = {
+    **{"scoring": Scoring.SOFTMAX, "per_token": 2, "normalised": True, "scaling": 1.0, "shared_gate": True},
+    "activation": Activation.SILU,
+}
+SIGMOID = {
+    **{"scoring": Scoring.SIGMOID, "per_token": 3, "normalised": True, "scaling": 1.5, "shared_gate": False},
+    **{"selects": True, "num_groups": 3, "top_groups": 2, "group_scores": 2, "activation": Activation.GELU},
+}
+CLAMPED = {
+    **{"scoring": Scoring.SOFTMAX, "per_token": 6, "normalised": False, "scaling": 1.0, "shared_gate": False},
+    **{"activation": Activation.CLAMPED_SWIGLU, "limit": 0.7},
+}
+BOTH = ("before_attention", "after_attention", "before_mlp", "after_mlp")
+SHAPES = {
+    "llama": Shape(),
+    "windows, caps, norms on both sides": Shape(
+        BOTH, {"softcap": 2.0, "logit_cap": 3.0, "scale": 0.7}, windows=(3, 0), angles=(1, 0)
+    ),
+    "sinks, norms after, over all heads": Shape(
+        ("after_attention", "after_mlp"), {"norm_all_heads": True}, sinks=True, windows=(0, 5), angles=(0, -1)
+    ),
+    "scales": Shape(
+        sizes={"embedding_scale": 2.5, "residual_scale": 0.3, "logit_scale": 1.7, "rotary_dim": 4}
+    ),
+    "side by side, LayerNorm": Shape(
+        sizes={"norm_kind": NormKind.LAYER, "residual": Residual.PARALLEL, "activation": Activation.GELU_TANH}
+    ),
+    "side by side, one norm, plain": Shape(
+        ("before_attention",),
+        {"residual": Residual.PARALLEL_ONE_NORM, "gated": False, "activation": Activation.RELU_SQUARED},
+    ),
+    "plain, LayerNorm over all heads": Shape(
+        sizes={
+            **{"gated": False, "activation": Activation.RELU, "norm_kind": NormKind.LAYER},
+            "norm_all_heads": True,
+        },
+        angles=(-1, -1),
+        added=True,
+    ),
+    "experts by softmax, a gated shared one": Shape(experts=SOFTMAX, shared=10),
+    "experts by sigmoid, groups, one shared": Shape(experts=SIGMOID, shared=27),
+    "all experts, clamped, norms after": Shape(BOTH, experts=CLAMPED, windows=(2, 0)),
+}
+TABLES = np.array([[3, 0, 7], [5, 1, 0]], np.int32)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("wide", [False, True])
-def test_two_texts_in_two_passes_have_the_scores_of_the_formulas(threads: int, wide: bool) -> None:
+def passes(model: ByHand, texts: list[Ids], steps: list[tuple[int, int]], *, wide: bool = True) -> Array:
+    """Scores after every position of two texts, pass by pass, each pass text by text."""
+    layers = range(len(model.layers))
+    store = np.zeros((len(layers), 2, 12 * BLOCK, K, E), np.float32)  # layer, keys or values
+    keys, values = ([store[layer, half].ctypes.data for layer in layers] for half in (0, 1))
+    memory = KeptMemory(keys, values, ValueType.FLOAT32, BLOCK)
+    done, found = [0, 0], []
+    for counts in steps:
+        spans = [np.arange(at, at + count) for at, count in zip(done, counts, strict=True)]
+        places = [
+            table[span // BLOCK] * BLOCK + span % BLOCK for table, span in zip(TABLES, spans, strict=True)
+        ]
+        new = NewPositions(
+            ids=np.concatenate([ids[span] for ids, span in zip(texts, spans, strict=True)]).tolist(),
+            rows=np.concatenate(spans).tolist(),
+            places=np.concatenate(places).tolist(),
+            query_start=[0, counts[0], sum(counts)],
+            lengths=[int(span[-1]) + 1 for span in spans],
+            wanted=list(range(sum(counts))),
+        )
+        found.append(model.native.forward(new, model.angles, memory, TABLES, wide=wide))
+        done = [at + count for at, count in zip(done, counts, strict=True)]
+    return np.concatenate(found)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_two_texts_in_two_passes_have_the_scores_of_the_formulas(
+    name: str, same_on_any_threads: Callable[[Callable[[], Array]], Array]
+) -> None:
     random = np.random.default_rng(0)
-    native, plain, last, head = make(random, layers=2)
-    angle = np.outer(np.arange(32), 10.0 ** -np.arange(E // 2)).astype(np.float32)
-    cos, sin = np.cos(angle), np.sin(angle)
-    store = np.zeros((2, 2, 12 * BLOCK, K, E), np.float32)  # layer, keys or values
-    memory = KeptMemory(
-        tuple(layer[0].ctypes.data for layer in store), tuple(layer[1].ctypes.data for layer in store),
-        ValueType.FLOAT32, BLOCK,
-    )  # fmt: skip
-    texts = [normal(random, 9, D), normal(random, 5, D)]
-    tables = np.array([[3, 0, 7], [5, 1, 0]], np.int32)
-    expected = [by_hand(x, plain, last, head, cos, sin) for x in texts]
-    done = [0, 0]
-    set_threads(threads)
-    try:
-        for counts in ((6, 2), (3, 3)):
-            parts = [x[at : at + count] for x, at, count in zip(texts, done, counts, strict=True)]
-            spans = [np.arange(at, at + count) for at, count in zip(done, counts, strict=True)]
-            places = [
-                table[span // BLOCK] * BLOCK + span % BLOCK for table, span in zip(tables, spans, strict=True)
-            ]
-            found = native.forward(
-                np.concatenate(parts), np.concatenate(spans).astype(np.int32),
-                np.concatenate(places).astype(np.int64), (cos, sin), memory, tables,
-                np.array([0, counts[0], sum(counts)], np.int32),
-                np.array([span[-1] + 1 for span in spans], np.int32),
-                np.arange(sum(counts), dtype=np.int32), wide=wide,
-            )  # fmt: skip
-            wanted = [scores[span] for scores, span in zip(expected, spans, strict=True)]
-            np.testing.assert_allclose(found, np.concatenate(wanted), rtol=2e-4, atol=2e-4)
-            done = [at + count for at, count in zip(done, counts, strict=True)]
-    finally:
-        set_threads(0)
+    model = make(random, SHAPES[name])
+    texts = [random.integers(0, V, count) for count in (9, 5)]
+    first, second = (model.scores(x) for x in texts)
+    found = same_on_any_threads(lambda: passes(model, texts, [(6, 2), (3, 3)]))
+    wanted = np.concatenate((first[:6], second[:2], first[6:], second[2:]))
+    np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-4)
+    assert (passes(model, texts, [(6, 2), (3, 3)], wide=False) == found).all()
+
+
+@pytest.mark.parametrize("packed_format", PackedFormat)
+@pytest.mark.parametrize("name", [name for name in SHAPES if "expert" in name])
+def test_experts_give_a_row_the_same_bits_whoever_is_beside_it(
+    name: str, packed_format: PackedFormat, same_on_any_threads: Callable[[Callable[[], Array]], Array]
+) -> None:
+    random = np.random.default_rng(1)
+    model = make(random, SHAPES[name], packed_format)
+    texts = [random.integers(0, V, 6) for _ in range(2)]
+    together = same_on_any_threads(lambda: passes(model, texts, [(6, 6)]))
+    apart = passes(model, texts, [(1, 1)] * 6)
+    assert (together == np.concatenate((apart[::2], apart[1::2]))).all()
 
 
 def test_nothing_wanted_is_nothing_scored() -> None:
     random = np.random.default_rng(1)
-    native, _, _, _ = make(random, layers=1)
+    model = make(random, Shape(windows=(0,), angles=(0,)))
     store = np.zeros((2, BLOCK, K, E), np.float32)
-    memory = KeptMemory((store[0].ctypes.data,), (store[1].ctypes.data,), ValueType.FLOAT32, BLOCK)
-    flat = np.ones((4, E // 2), np.float32)
-    one = np.zeros(1, np.int32)
-    none = native.forward(
-        normal(random, 1, D), one, np.zeros(1, np.int64), (flat, flat), memory, np.zeros((1, 1), np.int32),
-        np.array([0, 1], np.int32), one + 1, np.zeros(0, np.int32),
-    )  # fmt: skip
+    memory = KeptMemory(*([half.ctypes.data] for half in store), ValueType.FLOAT32, BLOCK)
+    new = NewPositions([3], [0], [0], [0, 1], [1], [])
+    none = model.native.forward(new, model.angles, memory, np.zeros((1, 1), np.int32))
     assert none.shape == (0, V) and store[:, 0].any() and not store[:, 1:].any()

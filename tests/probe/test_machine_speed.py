@@ -25,6 +25,7 @@ def test_figures_are_bytes_and_operations_over_seconds(
     times = iter([0.5, 0.125, 0.25, 0.0625, 1.0, 2.0])
     monkeypatch.setattr(machine_speed, "_LONG_SECONDS", 10.0)
     monkeypatch.setattr(machine_speed, "_seconds", lambda work: next(times))
+    monkeypatch.setattr(machine_speed, "available", lambda: False)
     probe = SpeedProbe(stream_bytes=STREAM, sides=(4, 8))
     probe.measure([(1, "float32")])
     best = probe.best(1, "float32")
@@ -36,12 +37,29 @@ def test_figures_are_bytes_and_operations_over_seconds(
 
 def test_the_best_of_all_times_is_kept(monkeypatch: pytest.MonkeyPatch, threads_kept: object) -> None:
     pace = count(1)
+    monkeypatch.setattr(machine_speed, "available", lambda: False)
     monkeypatch.setattr(machine_speed, "_seconds", lambda work: float(next(pace)))  # ever slower
     probe = SpeedProbe(stream_bytes=STREAM, sides=(4,))
     probe.measure([(1, "float32")])
     first = probe.best(1, "float32")
     probe.measure([(1, "float32")])
     assert probe.best(1, "float32") == first
+
+
+def test_what_our_kernels_read_counts_where_it_is_more(
+    monkeypatch: pytest.MonkeyPatch, threads_kept: object
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(machine_speed, "_seconds", lambda work: 1.0)
+    monkeypatch.setattr(machine_speed, "available", lambda: True)
+    monkeypatch.setattr(machine_speed, "set_threads", lambda number: asked.append((number, 0)))
+    monkeypatch.setattr(
+        machine_speed, "memory_bandwidth", lambda size, repeats: asked.append((size, repeats)) or 7.0 * STREAM
+    )
+    probe = SpeedProbe(stream_bytes=STREAM, sides=(4,))
+    probe.measure([(3, "float32")])
+    assert asked == [(3, 0), (STREAM, 2)]
+    assert probe.best(3, "float32").bytes_per_second == 7 * STREAM
 
 
 def test_no_larger_product_follows_one_that_took_long(

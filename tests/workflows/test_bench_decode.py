@@ -1,4 +1,4 @@
-"""The decode case: as many steps as tokens, the same text as the peer's, the bytes that a step reads."""
+"""The decode case: as many steps as tokens, and the same texts as the peer's, one or several."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,18 +6,22 @@ from typing import Any
 
 import pytest
 
+from llmkit.engine.engine import EngineConfig
 from llmkit.engine.step import FlatStep
 from llmkit.errors import UsageError
+from llmkit.kernels.library import available
 from llmkit.probe.config import BenchDecodeConfig
-from llmkit.workflows.bench_decode import build, cache_positions, check, streamed_bytes
+from llmkit.workflows.bench_decode import build, cache_positions, check
+from llmkit.workflows.bench_kernels import pack
 from llmkit.workflows.bench_peer import as_transformers
 from llmkit.workflows.bench_source import open_source
 
 Build = Callable[..., Path]
 
 
-def point_of(depth: int, tokens: int = 6) -> dict[str, Any]:
-    return {"tokens": tokens, "depth": depth, "threads": 1, "dtype": "float32"}
+def point_of(depth: int, tokens: int = 6, batch: int = 1) -> dict[str, Any]:
+    sizes = {"tokens": tokens, "depth": depth, "batch": batch}
+    return {**sizes, "threads": 1, "dtype": "float32", "weights": "stored"}
 
 
 @pytest.mark.parametrize("depth", [0, 1, 9, 14])
@@ -25,7 +29,7 @@ def test_a_run_makes_one_flat_step_a_token_and_what_is_held_is_read_outside_its_
     tiny_model: Build, monkeypatch: pytest.MonkeyPatch, depth: int
 ) -> None:
     model = open_source(tiny_model(), None).load("float32", 0)
-    (case,) = build(model, None, point_of(depth), BenchDecodeConfig())
+    (case,) = build(model, None, None, point_of(depth), BenchDecodeConfig())
     steps: list[int] = []
     passes: list[int] = []
     step, hidden = FlatStep.__call__, model.hidden
@@ -48,14 +52,14 @@ def test_a_run_makes_one_flat_step_a_token_and_what_is_held_is_read_outside_its_
         steps.clear()
         texts.append(case.run())
         assert passes == [] and steps == list(range(held, held + 6))
-    assert texts[0] == texts[1] == texts[2] and len(texts[0]) == 6  # type: ignore[arg-type]
+    assert texts[0] == texts[1] == texts[2] and [len(one) for one in texts[0]] == [6]  # type: ignore[attr-defined]
 
 
-def test_what_is_held_is_read_once_where_it_is_longer_than_the_text(
+def test_of_what_is_held_the_whole_blocks_are_read_once(
     tiny_model: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = open_source(tiny_model(), None).load("float32", 0)
-    (case,) = build(model, None, point_of(14), BenchDecodeConfig())
+    (case,) = build(model, None, None, point_of(20), BenchDecodeConfig())
     passes: list[int] = []
     hidden = model.hidden
     monkeypatch.setattr(
@@ -65,15 +69,22 @@ def test_what_is_held_is_read_once_where_it_is_longer_than_the_text(
         assert case.prepare is not None
         case.prepare()
         case.run()
-    assert passes == [14]
+    assert passes == [20, 20 % 16, 20 % 16]
 
 
-@pytest.mark.parametrize("depth", [0, 9])
-def test_llmkit_and_the_peer_write_the_same_text(tiny_model: Build, depth: int) -> None:
+@pytest.mark.parametrize(
+    "native", [False, pytest.param(True, marks=pytest.mark.skipif(not available(), reason="no kernels"))]
+)
+@pytest.mark.parametrize(("depth", "batch"), [(0, 1), (9, 1), (20, 3)])
+def test_llmkit_and_the_peer_write_the_same_texts(
+    tiny_model: Build, depth: int, batch: int, native: bool
+) -> None:
     pytest.importorskip("transformers")
     model = open_source(tiny_model(), None).load("float32", 0)
-    ours, peer = build(model, as_transformers(model), point_of(depth), BenchDecodeConfig(seed=2))
-    assert peer.prepare is not None and peer.work == ours.work
+    packed = pack(model, "stored") if native else None
+    settings = BenchDecodeConfig(seed=2)
+    ours, peer = build(model, packed, as_transformers(model), point_of(depth, batch=batch), settings)
+    assert peer.prepare is not None and peer.work == ours.work and ours.work.tokens == 6 * batch
     for _ in range(2):
         peer.prepare()
         assert ours.prepare is not None
@@ -81,24 +92,16 @@ def test_llmkit_and_the_peer_write_the_same_text(tiny_model: Build, depth: int) 
         assert peer.run() == ours.run()
 
 
-def test_a_step_reads_every_weight_but_the_rows_it_looks_up(tiny_model: Build) -> None:
-    # 48 x 8 embedding; the rest of TINY: 2 layers of 8x8 q and o, 8x4 k and v, 3 of 8x12, 2 norms; a norm
-    rest = 2 * (2 * 64 + 2 * 32 + 3 * 96 + 16) + 8
-    tied = open_source(tiny_model("tied"), None).load("float32", 0)
-    assert streamed_bytes(tied) == 4 * (rest + 48 * 8)
-    untied = open_source(tiny_model("untied", tie_word_embeddings=False), None).load("bfloat16", 0)
-    assert streamed_bytes(untied) == 2 * (rest + 48 * 8)  # the head, not the embedding
-    learned = open_source(None, "nanogpt-cpu").load("float32", 0)
-    table = learned.model.embed_positions
-    assert table is not None
-    assert streamed_bytes(learned) == sum(one.nbytes for one in learned.parameters()) - 64 * 128 * 4
-    sparse = open_source(None, "tiny-moe").load("float32", 0)
-    experts = sparse.config.experts
-    assert experts is not None
-    idle = experts.num_experts - experts.num_experts_per_tok  # of three matrices each
-    idle *= 3 * sparse.config.hidden_size * experts.intermediate_size * len(experts.layers)
-    table = 0 if sparse.config.tie_word_embeddings else sparse.model.embed_tokens.weight.nbytes
-    assert streamed_bytes(sparse) == sum(one.nbytes for one in sparse.parameters()) - table - 4 * idle
+def test_texts_that_take_several_passes_to_read_all_begin_at_the_same_step(
+    tiny_model: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EngineConfig, "pass_tokens", 32)  # two of them in a pass, at most
+    model = open_source(tiny_model(), None).load("float32", 0)
+    (case,) = build(model, None, None, point_of(21, batch=3), BenchDecodeConfig())
+    for _ in range(2):
+        assert case.prepare is not None
+        case.prepare()
+        assert [len(text) for text in case.run()] == [6, 6, 6]  # type: ignore[attr-defined]
 
 
 def test_a_text_must_fit(tiny_model: Build) -> None:

@@ -1,6 +1,7 @@
 """A bench from plan to report: the figures follow from the seconds, the threads are those of the case."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 import torch
 
 from llmkit.errors import ResourceError
+from llmkit.kernels.library import available
+from llmkit.kernels.library import threads as kernel_threads
 from llmkit.probe import environment
 from llmkit.probe.bench import BenchReport
 from llmkit.probe.config import BenchDecodeConfig, BenchModelConfig, BenchPrefillConfig, BenchTrainConfig
@@ -95,7 +98,7 @@ def test_without_a_peer_there_is_no_ratio_and_a_folder_is_digested(tiny_model: C
 def test_each_case_runs_with_its_own_threads_and_the_process_gets_its_own_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen: dict[int, set[int]] = {}
+    seen: dict[int, set[tuple[int, int]]] = {}
     build = bench_decode.build
 
     def watched(*args: Any) -> list[BenchCase]:
@@ -103,16 +106,22 @@ def test_each_case_runs_with_its_own_threads_and_the_process_gets_its_own_back(
         threads = int(case.point["threads"])
 
         def run() -> object:
-            seen.setdefault(threads, set()).add(torch.get_num_threads())
+            kernels = kernel_threads() if available() else threads
+            seen.setdefault(threads, set()).add((torch.get_num_threads(), kernels))
             return case.run()
 
-        return [BenchCase(case.engine, case.point, case.work, run)]
+        return [replace(case, run=run)]
 
     monkeypatch.setattr(bench_decode, "build", watched)
     before = torch.get_num_threads()
     config = BenchDecodeConfig(tokens=(2,), threads=(1, 2), rounds=1)
     bench_model(plan_bench(None, "nanogpt-cpu", config), config, probe=small_probe())
-    assert seen == {1: {1}, 2: {2}}
+    assert seen == {1: {(1, 1)}, 2: {(2, 2)}}
+    if available():  # which torch would only be in the way of
+        seen.clear()
+        native = replace(config, kernels="native")
+        bench_model(plan_bench(None, "tiny", native), native, probe=small_probe())
+        assert seen == {1: {(1, 1)}, 2: {(1, 2)}}
     assert torch.get_num_threads() == before
 
 

@@ -1,14 +1,16 @@
 """transformers as the peer: the same weights in memory, the same text, the same kind of update."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from llmkit.errors import MissingError
+from llmkit.errors import MissingError, UsageError
 from llmkit.model.init import initialise
 from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
 from llmkit.workflows import bench_peer
-from llmkit.workflows.bench_peer import PeerText, as_transformers, check_peer
+from llmkit.workflows.bench_peer import PeerText, as_transformers, check_peer, peer_library, peer_name
 
 pytest.importorskip("transformers")
 
@@ -45,7 +47,7 @@ def test_a_text_goes_on_from_what_is_held_in_every_run() -> None:
             expected = torch.cat((expected, model(expected)[:, -1:].argmax(-1)), 1)
     for _ in range(2):
         text.prepare()
-        assert text.write(expected[:, :8], 4).tolist() == expected[0, 8:].tolist()
+        assert text.write(expected[:, :8], 4).tolist() == expected[:, 8:].tolist()
 
 
 def test_generate_makes_one_pass_for_each_new_token() -> None:
@@ -63,10 +65,24 @@ def test_generate_makes_one_pass_for_each_new_token() -> None:
 def test_a_peer_that_is_not_installed_is_missing_with_the_line_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    check_peer("transformers")
-    check_peer(None)
+    check_peer("transformers", "train", ["stored"])
     monkeypatch.setattr(bench_peer, "find_spec", lambda name: None)
-    check_peer(None)
+    check_peer(None, "decode", ["int4"])
     with pytest.raises(MissingError) as caught:
-        check_peer("transformers")
+        check_peer("transformers", "decode", ["stored"])
     assert caught.value.hint == "pip install transformers"
+
+
+def test_a_peer_that_cannot_do_what_is_asked_is_refused(tmp_path: Path) -> None:
+    library = tmp_path / "libllama.so"
+    library.touch()
+    check_peer(f"llama.cpp:{library}", "decode", ["stored", "int4"])
+    assert peer_name(f"llama.cpp:{library}") == "llama.cpp" and peer_name(None) is None
+    assert peer_library(f"llama.cpp:{library}") == library and peer_library("transformers") is None
+    with pytest.raises(UsageError, match="it has no bench train here"):
+        check_peer(f"llama.cpp:{library}", "train", ["stored"])
+    with pytest.raises(UsageError, match="it has no int4 weights here"):
+        check_peer("transformers", "decode", ["int4"])
+    for name in ("mlx", "transformers:5", "llama.cpp:"):
+        with pytest.raises(UsageError, match="no such peer"):
+            peer_name(name)

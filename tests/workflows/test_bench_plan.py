@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from llmkit.errors import ConfigError, DataError, MissingError, ResourceError
+from llmkit.estimate.architecture_of import architecture_of
+from llmkit.kernels.library import available
 from llmkit.probe.bench import BenchReport, BenchRow
 from llmkit.probe.config import BenchDecodeConfig, BenchLoadConfig, BenchPrefillConfig, BenchTrainConfig
 from llmkit.probe.environment import Environment
 from llmkit.workflows import bench_peer, bench_plan
 from llmkit.workflows.bench_plan import kind_of, plan_bench
+from llmkit.workflows.bench_source import open_source
 
 Build = Callable[..., Path]
 
@@ -46,7 +49,9 @@ def test_the_kind_is_that_of_the_settings() -> None:
 
 def test_memory_is_weights_once_a_dtype_and_a_cache_a_case(tiny_model: Build) -> None:
     def memory(**given: object) -> int:
-        return plan_bench(tiny_model_dir, None, BenchPrefillConfig(threads=(1,), **given)).memory_bytes  # type: ignore[arg-type]
+        return plan_bench(
+            tiny_model_dir, None, BenchPrefillConfig(threads=(1,), kernels="torch", **given)
+        ).memory_bytes  # type: ignore[arg-type]
 
     tiny_model_dir = tiny_model()
     one = memory(prompt=(8,))
@@ -55,6 +60,24 @@ def test_memory_is_weights_once_a_dtype_and_a_cache_a_case(tiny_model: Build) ->
     weights = (tiny_model_dir / "model.safetensors").stat().st_size
     both = memory(prompt=(8,), dtype=("float32", "bfloat16")) - one
     assert both == pytest.approx(weights / 2, rel=0.5) and both < weights
+
+
+@pytest.mark.skipif(not available(), reason="no kernels")
+def test_packed_weights_are_memory_beside_the_models_own_and_llama_cpps_a_file_and_its_layout(
+    tiny_model: Build, tmp_path: Path
+) -> None:
+    def memory(**given: object) -> int:
+        config = BenchDecodeConfig(tokens=(4,), threads=(1,), **given)  # type: ignore[arg-type]
+        return plan_bench(folder, None, config).memory_bytes
+
+    folder, library = tiny_model(), tmp_path / "libllama.so"
+    library.touch()
+    none = memory(kernels="torch")
+    four = int(architecture_of(open_source(folder, None).config).parameters * 4.5 / 8)
+    assert memory(weights=("int4",)) - none == four
+    assert memory(weights=("int4",), batch=(3,)) - none == four + 2 * 5 * 2 * 2 * 1 * 4 * 4  # two more texts
+    beside = memory(weights=("int4",), against=f"llama.cpp:{library}")
+    assert beside - none == 3 * four + 5 * 2 * 2 * 1 * 4 * 4
 
 
 def test_rows_to_train_on_count_as_memory() -> None:

@@ -15,6 +15,7 @@ from llmkit.engine.request import Request
 from llmkit.errors import UsageError
 from llmkit.model.load import load_model
 from llmkit.workflows.chat import Chat, start_chat
+from llmkit.workflows.chat_history import read_conversations
 from llmkit.workflows.chat_job import ChatFiles, open_chat
 
 Start = Callable[..., Chat]
@@ -164,3 +165,32 @@ def test_a_reply_can_be_held_to_a_grammar(start: Start) -> None:
     chat = start(choice=("yes", "no"))
     for _ in range(3):
         assert "".join(chat.say("the License?")) in ("yes", "no")
+
+
+def test_a_message_can_be_said_in_another_way_and_a_turn_branched_off(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    chat = start(seed=3, transcript=path)
+    for text in ("the License", "the Work"):
+        "".join(chat.say(text))
+    first = [*chat.conversation.messages]
+    reply = "".join(chat.edit("and so on"))
+    assert [one["content"] for one in chat.conversation.messages[2:]] == ["and so on", reply]
+    assert chat.conversation.messages[:2] == first[:2] and chat.conversation.turns == 2
+    chat.branch(1)
+    "".join(chat.say("the Work"))
+    chat.save()
+    kept, branch = (one.messages for one in read_conversations(path))
+    assert kept[2]["content"] == "and so on" and branch == first  # the same words with the same seed
+    with pytest.raises(UsageError, match="there is no reply"):
+        "".join(start().edit("x"))
+
+
+def test_settings_change_from_the_next_reply_on(start: Start) -> None:
+    chat = start(seed=3)
+    chat.set("max_tokens", "3")
+    "".join(chat.say("the License"))
+    assert chat.last is not None and chat.last.completion_tokens <= 3
+    for name, value in (("temperature", "hot"), ("top_p", "2"), ("stop", "x")):
+        with pytest.raises(UsageError, match=name):
+            chat.set(name, value)
+    assert chat._job.sampling.max_tokens == 3

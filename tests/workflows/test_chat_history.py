@@ -113,3 +113,17 @@ def test_a_transcript_keeps_every_conversation_and_goes_on_with_the_last(tmp_pat
     assert lines == [first.messages, [*second.messages, {"role": "user", "content": "q2"}]]
     Transcript(path, resume=False).save(first)
     assert len(path.read_text().splitlines()) == 1
+
+
+def test_a_branch_has_the_first_turns_and_leaves_the_conversation_as_it_was() -> None:
+    whole = Conversation([{"role": "system", "content": "s"}])
+    for number in range(3):
+        whole.say(f"q{number}")
+        whole.answer(f"a{number}")
+    assert [whole.upto(turns).turns for turns in range(4)] == [0, 1, 2, 3]
+    branch = whole.upto(2)
+    assert branch.messages == whole.messages[:5]
+    branch.say("other")
+    assert whole.turns == 3 and whole.messages[-2]["content"] == "q2"
+    with pytest.raises(UsageError, match="there are 3 turns"):
+        whole.upto(4)

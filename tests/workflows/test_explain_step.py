@@ -9,7 +9,7 @@ import pytest
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.workflows.explain_step import StepReport, explain_step
-from llmkit.workflows.generate_job import GenerateFiles
+from llmkit.workflows.generate_files import GenerateFiles
 
 
 @pytest.fixture

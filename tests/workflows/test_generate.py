@@ -14,7 +14,7 @@ from llmkit.engine.config import GenerateConfig
 from llmkit.errors import DataError, GateFailed, MissingError
 from llmkit.workflows import generate_output
 from llmkit.workflows.generate import GenerateReport, generate_files, plan_generate
-from llmkit.workflows.generate_job import GenerateFiles
+from llmkit.workflows.generate_files import GenerateFiles
 from llmkit.workflows.generate_rows import Row
 
 GREEDY = {"temperature": 0.0, "max_tokens": 11}
@@ -230,9 +230,9 @@ def test_rows_before_a_bad_one_of_a_pipe_are_written(
     written: list[int] = []
     record = generate_output.result_record
 
-    def kept(row: Row, *rest: Any) -> Any:
+    def kept(row: Row, *rest: Any, **settings: Any) -> Any:
         written.append(int(bytes(row.record["id"])))
-        return record(row, *rest)
+        return record(row, *rest, **settings)
 
     monkeypatch.setattr(generate_output, "result_record", kept)
     with pytest.raises(DataError, match=":5: "):

@@ -11,7 +11,8 @@ import pytest
 from llmkit.engine.config import GenerateConfig, SamplingConfig
 from llmkit.errors import ConfigError, DataError, LlmkitError, MissingError, UsageError
 from llmkit.formats.provenance import Invocation, write_provenance
-from llmkit.workflows.generate_job import GenerateFiles, Job, open_job
+from llmkit.workflows.generate_files import GenerateFiles
+from llmkit.workflows.generate_job import Job, open_job
 
 Tiny = Callable[..., Path]
 

@@ -16,7 +16,8 @@ from llmkit.engine.request import Drawn, Request
 from llmkit.errors import ConfigError, ResourceError, UsageError
 from llmkit.kernels.library import available
 from llmkit.workflows import generate_model
-from llmkit.workflows.generate_job import GenerateFiles, Job, open_job
+from llmkit.workflows.generate_files import GenerateFiles
+from llmkit.workflows.generate_job import Job, open_job
 from llmkit.workflows.generate_model import AT_ONCE, ONE_THREAD_BYTES, place, start_engine
 from llmkit.workflows.generate_rows import Extent
 
@@ -47,6 +48,21 @@ def test_weights_and_cache_take_what_is_predicted(tiny_model: Tiny, dtype: str, 
     file = (job.files.model / "model.safetensors").stat().st_size
     assert placement.weight_bytes == pytest.approx(file * width / 4, abs=2500)  # but for the header
     assert placement.memory_bytes > placement.weight_bytes + placement.kv_bytes
+
+
+@pytest.mark.parametrize(
+    ("kv_dtype", "head_bytes"), [("float32", 4 * 4), ("bfloat16", 4 * 2), ("int8", 4 * 1 + 4)]
+)
+def test_a_cache_in_another_dtype_takes_what_is_predicted(
+    tiny_model: Tiny, kv_dtype: str, head_bytes: int
+) -> None:
+    job = _job(tiny_model(), kv_dtype=kv_dtype)
+    placement = place(job, ONE)
+    engine = start_engine(job, placement)
+    list(engine.run(Request((1, 2, 3), SamplingConfig(max_tokens=7))))
+    assert placement.dtype == torch.float32
+    assert engine.store.dtype == getattr(torch, kv_dtype)
+    assert engine.cache_bytes == placement.kv_bytes == 2 * 2 * 1 * 16 * head_bytes
 
 
 def test_a_small_model_has_one_thread_and_a_larger_one_all(

@@ -1,9 +1,7 @@
 """Prompts and rows as requests: what each form encodes to, whose settings win, which seed it gets."""
 
 import json
-import shlex
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,9 @@ import pytest
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.jsonl import BadLine
-from llmkit.workflows.generate_job import GenerateFiles, Job, open_job
-from llmkit.workflows.generate_rows import Row, extent_of, read_prompt, read_rows
+from llmkit.workflows.generate_files import GenerateFiles
+from llmkit.workflows.generate_job import Job, open_job
+from llmkit.workflows.generate_rows import Refusal, Row, extent_of, read_prompt, read_rows
 
 CHAT = [{"role": "user", "content": "the License?"}]
 RENDERED = "<|im_start|>user\nthe License?<|im_end|>\n<|im_start|>assistant\n"
@@ -185,18 +184,58 @@ def test_a_row_that_cannot_be_used_is_named_or_passed_over(folder: Path, record:
     assert [(one.number, "rows.jsonl" in one.problem) for one in bad] == [(2, False)]
 
 
-def test_the_hint_for_a_row_of_openais_batch_files_makes_rows_of_them(folder: Path) -> None:
-    batch = {"custom_id": "q1", "method": "POST", "url": "/v1/chat/completions"}
-    batch |= {"body": {"model": "m", "messages": CHAT, "max_tokens": 3}}
-    with pytest.raises(DataError, match=r"found: custom_id, method, url, body") as caught:
-        _rows(folder, batch)
-    if shutil.which("jq") is None:
-        pytest.skip("no jq on this machine")
-    command = shlex.split(caught.value.hint.split(" makes ")[0])
-    made = subprocess.run(command, input=json.dumps(batch), capture_output=True, text=True, check=True)
-    (row,) = _rows(folder, made.stdout)
-    assert row.text == RENDERED and row.request.sampling.max_tokens == 3
-    assert bytes(row.record["id"]) == b'"q1"'
+def _call(body: Any, **changes: Any) -> dict[str, Any]:
+    return {"custom_id": "q1", "method": "POST", "url": "/v1/chat/completions", "body": body} | changes
+
+
+def test_a_row_of_openais_batch_files_is_the_chat_that_it_asks_for(folder: Path) -> None:
+    body = {"model": "model", "messages": CHAT, "max_completion_tokens": 3, "n": 2, "seed": 4, "user": "u"}
+    called, plain = _rows(folder, _call(body), {"messages": CHAT, "max_tokens": 3, "samples": 2, "seed": 4})
+    assert isinstance(called, Row) and isinstance(plain, Row) and called.call is not None
+    assert (called.text, called.request.prompt) == (plain.text, plain.request.prompt)
+    assert called.request.sampling == plain.request.sampling
+    assert (called.call.custom_id, called.call.model, called.request.key) == ("q1", "model", "u")
+    named, other = _rows(folder, _call({"messages": CHAT}), _call({"messages": CHAT}, custom_id="q2"))
+    assert named.request.sampling.seed != other.request.sampling.seed  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"messages": CHAT, "top_p": 3}, "top_p"),
+        ({"messages": CHAT, "logit_bias": {"600": 1}}, "logit_bias"),
+        ({"messages": CHAT * 50}, None),
+        ({"messages": CHAT, "reasoning_effort": "low"}, "reasoning_effort"),
+    ],
+)
+def test_what_a_batch_row_asks_for_and_cannot_have_is_its_answer(
+    folder: Path, body: Any, param: str | None
+) -> None:
+    refused, row = _rows(folder, _call(body), {"prompt": "a"})
+    assert isinstance(refused, Refusal) and refused.error.param == param and isinstance(row, Row)
+    assert extent_of(_job(folder, prompt="a"), [refused, refused]).rows == 2
+
+
+def test_a_batch_row_without_a_custom_id_is_a_bad_line(folder: Path) -> None:
+    with pytest.raises(DataError, match=r'rows.jsonl:1: no "custom_id" field'):
+        _rows(folder, {"url": "/v1/completions", "body": {"prompt": "a"}})
+
+
+def test_a_prefill_is_read_behind_the_opening_of_the_reply(folder: Path) -> None:
+    by_flag, own, none = _rows(
+        folder,
+        {"messages": CHAT},
+        {"messages": CHAT, "prefill": "Sure"},
+        {"messages": CHAT, "prefill": ""},
+        prefill="the",
+    )
+    assert [row.prefill for row in (by_flag, own, none)] == ["the", "Sure", ""]  # type: ignore[union-attr]
+    assert own.request.prompt == _ids(folder, RENDERED + "Sure") and own.text == RENDERED  # type: ignore[union-attr]
+    for wrong in ({"prompt": "a", "prefill": "b"}, {"tokens": [1], "prefill": "b"}):
+        with pytest.raises(DataError, match="a prefill, and no chat"):
+            _rows(folder, wrong)
+    with pytest.raises(DataError, match="a prefill and choice exclude"):
+        _rows(folder, {"messages": CHAT, "prefill": "b", "choice": ["a"]})
 
 
 def test_rows_of_tokens_need_no_tokenizer_and_all_others_do(tiny_model: Callable[..., Path]) -> None:

@@ -13,7 +13,8 @@ import pytest
 from llmkit.engine.config import GenerateConfig
 from llmkit.engine.seeds import derive_seed
 from llmkit.progress import SILENT
-from llmkit.workflows.generate_job import GenerateFiles, Job, open_job
+from llmkit.workflows.generate_files import GenerateFiles
+from llmkit.workflows.generate_job import Job, open_job
 from llmkit.workflows.generate_model import place, start_engine
 from llmkit.workflows.generate_output import JsonOutput, TextOutput
 from llmkit.workflows.generate_rows import Extent, Row, read_prompt

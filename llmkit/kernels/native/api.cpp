@@ -71,7 +71,7 @@ LLMKIT_API bool llmkit_rotary(float* x, const float* cosine, const float* sine, 
 
 LLMKIT_API bool llmkit_gated(int32_t activation, const float* gate, const float* up, float* out, int64_t rows,
                              int64_t cols, int64_t gate_stride, int64_t up_stride, int64_t out_stride) {
-  Gated gated{gate, up, out, rows, cols, gate_stride, up_stride, out_stride, activation};
+  Gated gated{gate, up, out, rows, cols, gate_stride, up_stride, out_stride, activation, 0.0f};
   return region([&](Worker& worker, char*) { kernels()->gated(worker, gated); }, 0, rows * cols >= kWorthSharing);
 }
 
@@ -86,6 +86,13 @@ LLMKIT_API bool llmkit_attention(const Attention* attention) {
     k.attend(worker, *attention, reinterpret_cast<float*>(memory), mine);
   };
   return region(body, shared + static_cast<size_t>(threads()) * own, work >= kWorthSharing);
+}
+
+LLMKIT_API bool llmkit_keep(const float* from, void* to, float* scales, const int32_t* places, int64_t rows,
+                            int32_t heads, int32_t head_dim, int32_t type) {
+  Keep keep{from, to, scales, places, rows, heads, head_dim, type};
+  return region([&](Worker& worker, char*) { kernels()->keep(worker, keep); }, 0,
+                rows * heads * head_dim >= kWorthSharing);
 }
 
 LLMKIT_API bool llmkit_top_k(const float* logits, int64_t rows, int64_t cols, int64_t stride, int64_t k, float* values,

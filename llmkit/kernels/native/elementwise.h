@@ -44,20 +44,50 @@ static void rotary(Worker& worker, const Rotary& a) {
   }
 }
 
+// 1 - erf(x) for x >= 0 within 1.5e-7. Abramowitz and Stegun, 7.1.26.
+LK F one_minus_erf(F x) {
+  F t = div(set1(1.0f), fma(x, set1(0.3275911f), set1(1.0f)));
+  F p = fma(t, set1(1.061405429f), set1(-1.453152027f));
+  p = fma(p, t, set1(1.421413741f));
+  p = fma(p, t, set1(-0.284496736f));
+  p = fma(p, t, set1(0.254829592f));
+  return mul(mul(p, t), exp(sub(zero(), mul(x, x))));
+}
 
+LK F activated(F x, int32_t activation) {
+  F positive = max(zero(), x);
+  switch (activation) {
+    case kGeluTanh:  // 0.5 (1 + tanh u) is sigmoid(2u)
+      return mul(x, sigmoid(mul(mul(x, set1(1.5957691216057308f)), fma(mul(x, x), set1(0.044715f), set1(1.0f)))));
+    case kGelu:
+      return sub(positive, mul(mul(set1(0.5f), abs(x)), one_minus_erf(mul(abs(x), set1(0.70710678118654752f)))));
+    case kRelu:
+      return positive;
+    case kReluSquared:
+      return mul(positive, positive);
+    case kClampedSwiglu:
+      return mul(x, sigmoid(mul(x, set1(1.702f))));
+    default:
+      return mul(x, sigmoid(x));
+  }
+}
 
-// out = activation(gate) * up: SwiGLU or GeGLU (arXiv:2002.05202). 0.5 (1 + tanh u) is sigmoid(2u).
+// out = activation(gate) * up: SwiGLU or GeGLU (arXiv:2002.05202), or gpt-oss's; activation(gate) without up.
 static void gated(Worker& worker, const Gated& a) {
   constexpr int64_t kPiece = 1024;
   int64_t pieces = (a.cols + kPiece - 1) / kPiece;
+  bool clamped = a.activation == kClampedSwiglu;
+  F limit = set1(a.limit);
   for (int64_t task; (task = claim(worker, 1)) < a.rows * pieces;) {
     int64_t row = task / pieces, from = task % pieces * kPiece, to = from + kPiece < a.cols ? from + kPiece : a.cols;
     for (int64_t c = from; c < to; c += kLanes) {
       F x = load_first(a.gate + row * a.gate_stride + c, to - c);
-      F inner = x;
-      if (a.activation == kGeluTanh)
-        inner = mul(mul(x, set1(1.5957691216057308f)), fma(mul(x, x), set1(0.044715f), set1(1.0f)));
-      F value = mul(mul(x, sigmoid(inner)), load_first(a.up + row * a.up_stride + c, to - c));
+      F value = activated(clamped ? min(limit, x) : x, a.activation);
+      if (a.up) {
+        F up = load_first(a.up + row * a.up_stride + c, to - c);
+        if (clamped) up = add(max(sub(zero(), limit), min(limit, up)), set1(1.0f));
+        value = mul(value, up);
+      }
       store_first(a.out + row * a.out_stride + c, value, to - c);
     }
   }

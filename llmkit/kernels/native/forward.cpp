@@ -1,60 +1,9 @@
 // A whole model in one region of the pool: every layer of every new position, and the scores of those that are wanted.
 //
 // Between Python calls, or kernels called one by one, a small model's token would spend longer than in the kernels.
-#include <string.h>
-
-#include "forward.h"
+#include "forward_experts.h"
 
 namespace {
-
-// Where things lie in the region's scratch memory; all aligned to 64 bytes.
-struct Plan {
-  size_t normed, q, k, v, attended, gate_up, last, prepared, partial, own, own_bytes, total;
-};
-
-size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
-size_t most(size_t a, size_t b) { return a > b ? a : b; }
-
-Attention attention_of(const Model& m, const Pass& p) {
-  Attention a;
-  memset(&a, 0, sizeof a);
-  int64_t row = static_cast<int64_t>(m.kv_heads) * m.head_dim;
-  a.block_table = p.block_table, a.query_start = p.query_start, a.lengths = p.lengths;
-  a.q_stride = a.out_stride = static_cast<int64_t>(m.heads) * m.head_dim;
-  a.k_block = a.v_block = p.block_size * row, a.k_token = a.v_token = row, a.k_head = a.v_head = m.head_dim;
-  a.table_stride = p.table_stride, a.kv_type = p.kv_type, a.block_size = p.block_size;
-  a.sequences = p.texts, a.heads = m.heads, a.kv_heads = m.kv_heads, a.key_dim = a.value_dim = m.head_dim;
-  a.scale = m.scale;
-  return a;
-}
-
-Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
-  int64_t n = p.tokens, heads = m.heads * m.head_dim, kv = m.kv_heads * m.head_dim;
-  const Layer& l = m.layers[0];
-  Attention a = attention_of(m, p);
-  Plan plan;
-  size_t at = 0;
-  auto take = [&](size_t bytes) { size_t here = at; at += aligned(bytes); return here; };
-  plan.normed = take(sizeof(float) * n * m.hidden);
-  plan.q = take(sizeof(float) * n * heads);
-  plan.k = take(sizeof(float) * n * kv);
-  plan.v = take(sizeof(float) * n * kv);
-  plan.attended = take(sizeof(float) * n * heads);
-  plan.gate_up = take(sizeof(float) * n * 2 * m.intermediate);
-  plan.last = take(sizeof(float) * p.num_wanted * m.hidden);
-  size_t prepared = kernel.prepared_bytes(l.q.format, n, m.hidden);
-  prepared = most(prepared, kernel.prepared_bytes(l.o.format, n, heads));
-  prepared = most(prepared, kernel.prepared_bytes(l.gate_up.format, n, m.hidden));
-  prepared = most(prepared, kernel.prepared_bytes(l.down.format, n, m.intermediate));
-  if (p.num_wanted) prepared = most(prepared, kernel.prepared_bytes(m.head.format, p.num_wanted, m.hidden));
-  plan.prepared = take(prepared);
-  plan.partial = take(kernel.attention_partial_bytes(a));
-  plan.own_bytes = aligned(most(kernel.multiply_bytes(), kernel.attention_tile_bytes(a)));
-  plan.own = take(plan.own_bytes * static_cast<size_t>(threads()));
-  plan.total = at;
-  return plan;
-}
 
 // What every worker runs, with barriers between what depends on what.
 struct Run {
@@ -66,7 +15,28 @@ struct Run {
   char* memory;
 
   float* at(size_t offset) const { return reinterpret_cast<float*>(memory + offset); }
+  float* stream() const { return at(plan.x); }
   char* own() const { return memory + plan.own + static_cast<size_t>(worker.index) * plan.own_bytes; }
+
+  // What the first layer reads: the tokens' rows, scaled, and what their positions add.
+  void embed() const {
+    for (int32_t n = worker.index; n < p.tokens; n += worker.size) {
+      float* out = stream() + static_cast<int64_t>(n) * m.hidden;
+      int64_t from = static_cast<int64_t>(p.ids[n]) * m.hidden;
+      const float* added = m.added ? m.added + static_cast<int64_t>(p.rows[n]) * m.hidden : nullptr;
+      for (int32_t i = 0; i < m.hidden; i++) {
+        float value;
+        if (m.embedding_type == kBfloat16) {
+          uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(m.embedding)[from + i]) << 16;
+          memcpy(&value, &bits, 4);
+        } else {
+          value = static_cast<const float*>(m.embedding)[from + i];
+        }
+        out[i] = value * m.embedding_scale + (added ? added[i] : 0.0f);
+      }
+    }
+    barrier(worker);
+  }
 
   Prepared prepare(int32_t format, const float* x, int64_t rows, int64_t cols) const {
     Prepared prepared = kernel.lay_out(format, rows, cols, memory + plan.prepared);
@@ -80,86 +50,127 @@ struct Run {
     barrier(worker);
   }
 
-  void norm(const float* x, const float* weight, float* out, int64_t rows, int64_t cols) const {
-    kernel.rms_norm(worker, RmsNorm{x, weight, out, rows, cols, cols, cols, m.epsilon, 0.0f});
+  // Rows through a norm, if there is one.
+  const float* norm(const float* x, const Norm& norm, float* out, int64_t rows, int64_t cols) const {
+    if (!norm.weight) return x;
+    if (m.norm_kind == kLayerNorm)
+      kernel.layer_norm(worker, LayerNorm{x, norm.weight, norm.bias, out, rows, cols, cols, m.epsilon});
+    else
+      kernel.rms_norm(worker, RmsNorm{x, norm.weight, out, rows, cols, cols, cols, m.epsilon, 0.0f});
+    barrier(worker);
+    return out;
+  }
+
+  // Queries or keys: their norm and their rotation.
+  void turn(float* x, const Norm& over, int32_t heads, int32_t angles) const {
+    int64_t width = static_cast<int64_t>(heads) * m.head_dim;
+    if (m.norm_all_heads)
+      norm(x, over, x, p.tokens, width);
+    else
+      norm(x, over, x, static_cast<int64_t>(p.tokens) * heads, m.head_dim);
+    if (angles < 0) return;
+    kernel.rotary(worker, Rotary{x, p.cosine[angles], p.sine[angles], p.rows, p.tokens, width, heads, m.head_dim,
+                                 m.rotary_dim});
     barrier(worker);
   }
 
-  void rotate(float* x, int32_t heads) const {
-    int64_t stride = static_cast<int64_t>(heads) * m.head_dim;
-    kernel.rotary(worker, Rotary{x, p.cosine, p.sine, p.positions, p.tokens, stride, heads, m.head_dim, m.rotary_dim});
-    barrier(worker);
+  // New keys and values into the memory that texts keep.
+  void keep(const float* from, void* to, float* scales) const {
+    kernel.keep(worker, Keep{from, to, scales, p.places, p.tokens, m.kv_heads, m.head_dim, p.kv_type});
   }
 
-  // New keys and values into the memory that texts keep. bfloat16 is rounded to the nearest, ties to even.
-  void keep(const float* from, void* to) const {
-    int64_t row = static_cast<int64_t>(m.kv_heads) * m.head_dim;
-    for (int32_t n = worker.index; n < p.tokens; n += worker.size) {
-      const float* source = from + n * row;
-      if (p.kv_type == kFloat32) {
-        memcpy(static_cast<float*>(to) + p.places[n] * row, source, static_cast<size_t>(row) * 4);
-        continue;
-      }
-      uint16_t* target = static_cast<uint16_t*>(to) + p.places[n] * row;
-      for (int64_t i = 0; i < row; i++) {
-        uint32_t bits;
-        memcpy(&bits, source + i, 4);
-        bool is_nan = (bits & 0x7fffffff) > 0x7f800000;
-        target[i] = static_cast<uint16_t>((is_nan ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-      }
-    }
-  }
-
-  void attend(int32_t layer) const {
+  void attend(int32_t number) const {
+    const Layer& l = m.layers[number];
     Attention a = attention_of(m, p);
-    a.q = at(plan.q), a.out = at(plan.attended), a.k = p.keys[layer], a.v = p.values[layer];
+    a.q = at(plan.q), a.out = at(plan.attended), a.k = p.keys[number], a.v = p.values[number];
+    if (p.key_scales) a.k_scale = p.key_scales[number], a.v_scale = p.value_scales[number];
+    a.window = l.window, a.sinks = l.sinks;
     kernel.attend(worker, a, at(plan.partial), own());
     barrier(worker);
   }
 
-  void run_layer(int32_t number) const {
-    const Layer& l = m.layers[number];
-    int64_t n = p.tokens;
-    norm(p.x, l.input_norm, at(plan.normed), n, m.hidden);
-    Prepared prepared = prepare(l.q.format, at(plan.normed), n, m.hidden);
+  bool joins_directly(const Norm& after) const { return !after.weight && m.residual_scale == 1.0f; }
+
+  // What a branch gave goes through its norm and onto the stream.
+  void join(const Norm& after) const {
+    const float* branch = norm(at(plan.branch), after, at(plan.branch), p.tokens, m.hidden);
+    Join join{};
+    join.extra = branch, join.out = stream(), join.rows = p.tokens, join.cols = m.hidden;
+    join.scale = m.residual_scale, join.accumulate = true;
+    kernel.join(worker, join);
+    barrier(worker);
+  }
+
+  // A branch's last product, onto the stream.
+  void close(const Weight& weight, const Prepared& prepared, const float* bias, const Norm& after) const {
+    if (joins_directly(after)) return multiply(weight, prepared, stream(), bias, true);
+    multiply(weight, prepared, at(plan.branch), bias, false);
+    join(after);
+  }
+
+  // Queries, keys and values of the new positions; the latter two are kept. What each position took home is left in
+  // plan.attended.
+  void look(const Layer& l, int32_t number, const float* x) const {
+    Prepared prepared = prepare(l.q.format, x, p.tokens, m.hidden);
     multiply(l.q, prepared, at(plan.q), l.q_bias, false);
     multiply(l.k, prepared, at(plan.k), l.k_bias, false);
     multiply(l.v, prepared, at(plan.v), l.v_bias, false);
-    if (l.q_norm) norm(at(plan.q), l.q_norm, at(plan.q), n * m.heads, m.head_dim);
-    if (l.k_norm) norm(at(plan.k), l.k_norm, at(plan.k), n * m.kv_heads, m.head_dim);
-    rotate(at(plan.q), m.heads);
-    rotate(at(plan.k), m.kv_heads);
-    keep(at(plan.k), p.keys[number]);
-    keep(at(plan.v), p.values[number]);
+    turn(at(plan.q), l.q_norm, m.heads, l.angles);
+    turn(at(plan.k), l.k_norm, m.kv_heads, l.angles);
+    keep(at(plan.k), p.keys[number], p.key_scales ? p.key_scales[number] : nullptr);
+    keep(at(plan.v), p.values[number], p.value_scales ? p.value_scales[number] : nullptr);
     barrier(worker);
     attend(number);
-    prepared = prepare(l.o.format, at(plan.attended), n, static_cast<int64_t>(m.heads) * m.head_dim);
-    multiply(l.o, prepared, p.x, l.o_bias, true);
-    norm(p.x, l.mlp_norm, at(plan.normed), n, m.hidden);
-    prepared = prepare(l.gate_up.format, at(plan.normed), n, m.hidden);
-    float* gate = at(plan.gate_up);
-    int64_t width = 2 * static_cast<int64_t>(m.intermediate);
+  }
+
+  void feed(const Layer& l, const float* x) const {
+    if (l.experts) {
+      ExpertsRun experts{kernel, m, *l.experts, plan, worker, memory, p.tokens};
+      bool direct = !l.after_mlp.weight;
+      experts.run(x, direct ? stream() : at(plan.branch), direct ? m.residual_scale : 1.0f, direct);
+      if (!direct) join(l.after_mlp);
+      return;
+    }
+    Prepared prepared = prepare(l.gate_up.format, x, p.tokens, m.hidden);
+    float* gate = at(plan.inner);
+    int64_t size = m.intermediate, width = l.gate_up.rows;
     multiply(l.gate_up, prepared, gate, l.gate_up_bias, false);
-    // into the queries' and keys' memory it might not fit: the gate's own half, row by row, then packed together
-    kernel.gated(worker, Gated{gate, gate + m.intermediate, gate, n, m.intermediate, width, width, width, m.activation});
+    const float* up = m.gated ? gate + size : nullptr;
+    // into the gate's own half, row by row, to be packed together by what prepares it
+    kernel.gated(worker, Gated{gate, up, gate, p.tokens, size, width, width, width, m.activation, 0.0f});
     barrier(worker);
-    prepared = kernel.lay_out(l.down.format, n, m.intermediate, memory + plan.prepared);
-    kernel.prepare(worker, prepared, kFloat32, gate, width, m.intermediate);
+    prepared = kernel.lay_out(l.down.format, p.tokens, size, memory + plan.prepared);
+    kernel.prepare(worker, prepared, kFloat32, gate, width, size);
     barrier(worker);
-    multiply(l.down, prepared, p.x, l.down_bias, true);
+    close(l.down, prepared, l.down_bias, l.after_mlp);
+  }
+
+  void run_layer(int32_t number) const {
+    const Layer& l = m.layers[number];
+    const float* x = norm(stream(), l.before_attention, at(plan.normed), p.tokens, m.hidden);
+    look(l, number, x);
+    if (m.residual == kParallel) x = norm(stream(), l.before_mlp, at(plan.fed), p.tokens, m.hidden);
+    Prepared prepared = prepare(l.o.format, at(plan.attended), p.tokens, static_cast<int64_t>(m.heads) * m.head_dim);
+    close(l.o, prepared, l.o_bias, l.after_attention);
+    if (m.residual == kSerial) x = norm(stream(), l.before_mlp, at(plan.normed), p.tokens, m.hidden);
+    feed(l, x);
   }
 
   void run() const {
+    embed();
     for (int32_t layer = 0; layer < m.num_layers; layer++) run_layer(layer);
     if (!p.num_wanted) return;
     float* last = at(plan.last);
     for (int32_t row = worker.index; row < p.num_wanted; row += worker.size)
-      memcpy(last + static_cast<int64_t>(row) * m.hidden, p.x + static_cast<int64_t>(p.wanted[row]) * m.hidden,
+      memcpy(last + static_cast<int64_t>(row) * m.hidden, stream() + static_cast<int64_t>(p.wanted[row]) * m.hidden,
              static_cast<size_t>(m.hidden) * 4);
     barrier(worker);
     norm(last, m.last_norm, last, p.num_wanted, m.hidden);
     Prepared prepared = prepare(m.head.format, last, p.num_wanted, m.hidden);
-    multiply(m.head, prepared, p.logits, nullptr, false);
+    multiply(m.head, prepared, p.logits, m.head_bias, false);
+    if (m.logit_scale == 1.0f && m.logit_cap == 0.0f) return;
+    kernel.cap(worker, Cap{p.logits, static_cast<int64_t>(p.num_wanted) * m.vocabulary, m.logit_scale, m.logit_cap});
+    barrier(worker);
   }
 };
 

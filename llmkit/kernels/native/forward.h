@@ -1,39 +1,84 @@
-// A whole model in one call: what crosses the border for it. llmkit/kernels/forward.py mirrors these structs.
+// A whole model in one call: what crosses the border for it. llmkit/kernels/forward_structs.py mirrors these structs.
 #pragma once
 #include "kernels.h"
 
-// One layer of the llama family: norms before, grouped queries, rotary positions, a gated MLP. Vectors are float32;
-// a null one is absent.
-struct Layer {
-  const float *input_norm, *mlp_norm;
-  const float *q_norm, *k_norm;  // (head_dim)
-  Weight q, k, v, o, gate_up, down;  // gate_up: the gate's rows, then up's
-  const float *q_bias, *k_bias, *v_bias, *o_bias, *gate_up_bias, *down_bias;
+// N new positions, D hidden, H heads, K kv_heads, E head_dim, F intermediate, X experts, V vocabulary.
+// Vectors are float32; a null one is absent.
+
+struct Norm {
+  const float* weight;  // null: no norm here
+  const float* bias;    // LayerNorm's, or null
 };
 
-// D hidden, H heads, K kv_heads, E head_dim, F intermediate, V vocabulary.
-struct Model {
-  const Layer* layers;
-  const float* last_norm;
-  Weight head;
-  int32_t num_layers, hidden, heads, kv_heads, head_dim, rotary_dim, intermediate, vocabulary;
+enum NormKind : int32_t { kRmsNorm = 0, kLayerNorm = 1 };
+
+// What the MLP reads: the stream with attention's branch joined; the stream before it, through a norm of its own; or
+// the same rows that attention reads.
+enum Residual : int32_t { kSerial = 0, kParallel = 1, kParallelOneNorm = 2 };
+
+enum Scoring : int32_t { kSoftmax = 0, kSigmoid = 1 };
+
+// A mixture of experts in place of the MLP: each token goes to per_token of num_experts, chosen in float32.
+struct Experts {
+  Weight router;                                  // (X, D); with a shared gate its row comes last
+  const float* router_bias;                       // as long as the router has rows
+  const float* selection_bias;                    // (X) counts for choosing, not for weighing
+  const Weight *gate_up, *down;                   // (X) of (2F, D) and (D, F)
+  const float *gate_up_bias, *down_bias;          // (X, 2F), (X, D)
+  Weight shared_gate_up, shared_down;             // of the expert that every token uses
+  const float *shared_gate_up_bias, *shared_down_bias;
+  int32_t num_experts, per_token, intermediate;
+  int32_t shared_intermediate;                    // 0: no shared expert
+  int32_t shared_gate;                            // the shared expert counts sigmoid of the router's last row
+  int32_t scoring, normalised, num_groups, top_groups, group_scores;  // group_scores: best ones that make a group's
   int32_t activation;
-  float epsilon, scale;
+  float scaling, limit;
+};
+
+struct Layer {
+  Norm before_attention, after_attention, before_mlp, after_mlp;
+  Norm q_norm, k_norm;  // over a head, or over all of them
+  Weight q, k, v, o, gate_up, down;  // gate_up: the gate's rows, then up's; without a gate up's alone
+  const float *q_bias, *k_bias, *v_bias, *o_bias, *gate_up_bias, *down_bias;
+  const float* sinks;      // (H)
+  const Experts* experts;  // in place of gate_up and down
+  int32_t window;          // positions that a query sees; 0: all before it
+  int32_t angles;          // which of the pass's tables rotates; -1: none
+};
+
+constexpr int kAngleTables = 2;
+
+struct Model {
+  const void* embedding;      // (V, D) rows of embedding_type
+  const float* added;         // (positions, D) what is added to them, or null
+  const Layer* layers;
+  Norm last_norm;
+  Weight head;
+  const float* head_bias;
+  int32_t num_layers, hidden, heads, kv_heads, head_dim, rotary_dim, intermediate, vocabulary;
+  int32_t activation, gated, norm_kind, norm_all_heads, residual, embedding_type;
+  float epsilon, scale, softcap;  // of scores in attention; softcap 0: off
+  float embedding_scale;
+  float residual_scale;           // of each branch
+  float logit_scale, logit_cap;   // cap 0: off
 };
 
 // New positions of some texts, text after text, and the memory of keys and values. Everything is N long unless said.
 struct Pass {
-  float* x;                    // (N, D) embeddings; overwritten
-  const int32_t* positions;    // in their texts
-  const int64_t* places;       // in memory, where their keys and values go
-  const float *cosine, *sine;  // (positions, rotary_dim / 2)
-  void* const* keys;           // one a layer: (positions of all texts, K, E) of kv_type
+  const int32_t* ids;
+  const int32_t* rows;               // in the tables of angles, or of what is added
+  const int32_t* places;             // in memory, where their keys and values go
+  const float* cosine[kAngleTables];  // (rows, rotary_dim / 2)
+  const float* sine[kAngleTables];
+  void* const* keys;                 // one a layer: (positions of all texts, K, E) of kv_type
   void* const* values;
-  const int32_t* block_table;  // (texts, table_stride)
-  const int32_t* query_start;  // (texts + 1)
-  const int32_t* lengths;      // (texts) positions with the new ones
-  const int32_t* wanted;       // (num_wanted) positions to be scored
-  float* logits;               // (num_wanted, V)
+  float* const* key_scales;          // kCodes8: one a layer, (positions of all texts, K); null otherwise
+  float* const* value_scales;
+  const int32_t* block_table;        // (texts, table_stride)
+  const int32_t* query_start;        // (texts + 1)
+  const int32_t* lengths;            // (texts) positions with the new ones
+  const int32_t* wanted;             // (num_wanted) positions to be scored
+  float* logits;                     // (num_wanted, V)
   int64_t table_stride;
   int32_t tokens, texts, num_wanted, kv_type, block_size;
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define LK static inline __attribute__((always_inline, unused))
+#define LK_LAMBDA __attribute__((always_inline))
 #define LK_SELDOM static __attribute__((noinline, cold, unused))
 
 #ifdef __clang__

@@ -2,6 +2,7 @@
 #pragma once
 #include "abi.h"
 #include "pool.h"
+#include "quantise.h"
 
 struct Pack {
   const void* data;
@@ -49,14 +50,55 @@ struct Rotary {
   int32_t heads, head_dim, rotary_dim;
 };
 
-enum Activation : int32_t { kSilu = 0, kGeluTanh = 1 };
+enum Activation : int32_t { kSilu = 0, kGeluTanh = 1, kGelu = 2, kRelu = 3, kReluSquared = 4, kClampedSwiglu = 5 };
 
 struct Gated {
   const float* gate;
-  const float* up;
-  float* out;  // may be gate or up
+  const float* up;  // null: no product, activation(gate) alone
+  float* out;       // may be gate or up
   int64_t rows, cols, gate_stride, up_stride, out_stride;
   int32_t activation;
+  float limit;  // kClampedSwiglu: no gate above it, and no up beyond it
+};
+
+struct LayerNorm {
+  const float* x;
+  const float* weight;  // (cols)
+  const float* bias;    // (cols), or null
+  float* out;           // may be x
+  int64_t rows, cols, stride;
+  float epsilon;
+};
+
+// out = scale * (sum of weighted rows + extra), onto what `out` holds where it accumulates.
+struct Join {
+  const float* values;    // (places, cols)
+  const int32_t* places;  // (rows, per_row) in values
+  const float* weights;   // (rows, per_row)
+  const float* extra;     // (rows, cols), or null
+  const float* gates;     // one for each row, extra counts sigmoid of it; or null
+  float* out;             // (rows, cols)
+  int64_t rows, cols, gate_stride;
+  int32_t per_row;
+  float scale;
+  bool accumulate;
+};
+
+// x = cap * tanh(scale * x / cap), or scale * x where cap is 0.
+struct Cap {
+  float* x;
+  int64_t count;
+  float scale, cap;
+};
+
+// Rows of new keys or values, (rows, heads, head_dim), into memory: (positions, heads, head_dim) of a type.
+struct Keep {
+  const float* from;
+  void* to;
+  float* scales;          // (positions, heads), kCodes8 only: codes times these are the numbers
+  const int32_t* places;  // (rows) positions that they go to
+  int64_t rows;
+  int32_t heads, head_dim, type;  // kFloat32, kBfloat16 or kCodes8
 };
 
 struct TopK {
@@ -87,12 +129,24 @@ struct Kernels {
   void (*rms_norm)(Worker&, const RmsNorm&);
   void (*rotary)(Worker&, const Rotary&);
   void (*gated)(Worker&, const Gated&);
+  void (*layer_norm)(Worker&, const LayerNorm&);
+  void (*join)(Worker&, const Join&);
+  void (*cap)(Worker&, const Cap&);
+  void (*keep)(Worker&, const Keep&);
   size_t (*attention_partial_bytes)(const Attention&);
   size_t (*attention_tile_bytes)(const Attention&);
   // `partial` is the team's, `memory` the worker's own. Holds one barrier where a long context is shared out.
   void (*attend)(Worker&, const Attention&, float* partial, char* memory);
   void (*top_k)(Worker&, const TopK&);
   void (*read_memory)(Worker&, ReadMemory&);
+  // `memory`: so many bytes for each worker.
+  size_t (*groups_bytes)(int64_t width);
+  void (*search)(Worker&, const Search&, char* memory);
+  void (*neighbours)(Worker&, const Neighbours&, char* memory);
+  void (*nearest_codes)(Worker&, const Coding&);  // values to codes
+  void (*code_values)(Worker&, const Coding&);    // and back
+  size_t (*feedback_bytes)(const Feedback&);
+  void (*feedback)(Worker&, const Feedback&, char* memory);
 };
 
 // Levels this library was built with; the others are null.

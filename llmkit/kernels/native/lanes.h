@@ -29,11 +29,15 @@ LK F min(F a, F b) { LK_EACH a.v[i] = n_min(a.v[i], b.v[i]); return a; }
 LK F max(F a, F b) { LK_EACH a.v[i] = n_max(a.v[i], b.v[i]); return a; }
 LK F abs(F a) { LK_EACH a.v[i] = n_abs(a.v[i]); return a; }
 LK F fma(F a, F b, F c) { LK_EACH c.v[i] = n_fma(a.v[i], b.v[i], c.v[i]); return c; }
+LK F pick(F a, F b, F x, F y) { LK_EACH x.v[i] = n_pick(a.v[i], b.v[i], x.v[i], y.v[i]); return x; }  // a > b ? x : y
 LK F load_bf16(const uint16_t* p) { F r; LK_EACH r.v[i] = n_load_bf16(p + i * kWidth); return r; }
 LK F load_f16(const uint16_t* p) { F r; LK_EACH r.v[i] = n_load_f16(p + i * kWidth); return r; }
 LK F load_i8(const int8_t* p) { F r; LK_EACH r.v[i] = n_load_i8(p + i * kWidth); return r; }
 LK F even_bf16(I a) { F r; LK_EACH r.v[i] = n_even_bf16(a.v[i]); return r; }
 LK F odd_bf16(I a) { F r; LK_EACH r.v[i] = n_odd_bf16(a.v[i]); return r; }
+LK I as_int(F a) { I r; LK_EACH r.v[i] = (i32)a.v[i]; return r; }  // the same bits
+template <int BYTE>
+LK F code_of(I a) { F r; LK_EACH r.v[i] = n_to_float(n_byte<BYTE>(a.v[i])); return r; }  // an int8 of each word
 LK bool any_greater(F a, F b) {
   bool any = false;
   LK_EACH any |= n_any_greater(a.v[i], b.v[i]);
@@ -135,6 +139,23 @@ LK F load_first_as(const void* p, int32_t type, int64_t at, int64_t count) {
   return count >= kLanes ? load_as(p, type, at) : load_tail_as(p, type, at, count);
 }
 
+LK void transpose_squares(const F rows[kLanes], F columns[kLanes]) {
+  LK_UNROLL for (int top = 0; top < kParts; top++)
+    LK_UNROLL for (int part = 0; part < kParts; part++) {
+      f32 square[kWidth];
+      LK_UNROLL for (int i = 0; i < kWidth; i++) square[i] = rows[top * kWidth + i].v[part];
+      n_transpose(square);
+      LK_UNROLL for (int i = 0; i < kWidth; i++) columns[part * kWidth + i].v[top] = square[i];
+    }
+}
+static __attribute__((noinline, unused)) void transpose_in_memory(const F rows[kLanes], F columns[kLanes]) {
+  transpose_squares(rows, columns);
+}
+// columns[c] lane r = rows[r] lane c; in registers, where they are that many and wide.
+LK void transpose16(const F rows[kLanes], F columns[kLanes]) {
+  if constexpr (kParts == 1) transpose_squares(rows, columns);
+  else transpose_in_memory(rows, columns);
+}
 // out[c * stride + r] = rows[r] lane c: a square of 16, by squares of one vector's width.
 LK void transpose16(const F rows[kLanes], float* out, long stride) {
   LK_UNROLL for (int top = 0; top < kParts; top++)

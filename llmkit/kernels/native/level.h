@@ -1,8 +1,13 @@
 // One instruction-set level: every kernel, instantiated in the including file, in a table that dispatch chooses from.
 #pragma once
 #include "attention.h"
+#include "coding.h"
 #include "elementwise.h"
+#include "keep.h"
+#include "neighbours.h"
 #include "pack.h"
+#include "residual.h"
+#include "search.h"
 #include "top_k.h"
 
 namespace {
@@ -21,11 +26,22 @@ Kernels level_table(const char* name) {
   table.rms_norm = rms_norm;
   table.rotary = rotary;
   table.gated = gated;
+  table.layer_norm = layer_norm;
+  table.join = join;
+  table.cap = cap;
+  table.keep = keep;
   table.attention_partial_bytes = attention_partial_bytes;
   table.attention_tile_bytes = attention_tile_bytes;
   table.attend = attend;
   table.top_k = top_k;
   table.read_memory = read_memory;
+  table.groups_bytes = groups_bytes;
+  table.search = search;
+  table.neighbours = neighbours;
+  table.nearest_codes = nearest_codes;
+  table.code_values = code_values;
+  table.feedback_bytes = feedback_bytes;
+  table.feedback = feedback;
   return table;
 }
 

@@ -13,6 +13,7 @@ constexpr int kFloatRows = 1, kFloatBatch = 6;  // 12 accumulators of 16 registe
 constexpr int kIntBatch = 3;
 constexpr bool kSignedDot8 = true;
 constexpr int kAttendRows = 2, kAttendCols = 2;  // attention's tile: rows by 16-lane columns
+constexpr int kDirectRows = 4;  // so many query rows read keys and values from the cache itself
 constexpr bool kBf16Dot = false;
 
 LK f32 n_load(const float* p) { return _mm256_loadu_ps(p); }
@@ -26,6 +27,7 @@ LK f32 n_min(f32 a, f32 b) { return _mm256_min_ps(a, b); }
 LK f32 n_max(f32 a, f32 b) { return _mm256_max_ps(a, b); }
 LK f32 n_abs(f32 a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 LK f32 n_fma(f32 a, f32 b, f32 c) { return _mm256_fmadd_ps(a, b, c); }
+LK f32 n_pick(f32 a, f32 b, f32 x, f32 y) { return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_GT_OQ)); }
 LK bool n_any_greater(f32 a, f32 b) { return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)) != 0; }
 LK f32 n_load_bf16(const uint16_t* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p)), 16));
@@ -63,6 +65,8 @@ LK int32_t n_sum_int(i32 a) {
   return _mm_cvtsi128_si32(_mm_add_epi32(b, _mm_shuffle_epi32(b, 1)));
 }
 LK void n_store_int(int32_t* p, i32 a) { _mm256_storeu_si256((__m256i*)p, a); }
+template <int BYTE>
+LK i32 n_byte(i32 a) { return _mm256_srai_epi32(_mm256_slli_epi32(a, 24 - 8 * BYTE), 24); }  // signed
 LK i32 n_low_nibbles(i32 a) { return _mm256_and_si256(a, _mm256_set1_epi8(15)); }
 LK i32 n_high_nibbles(i32 a) { return _mm256_and_si256(_mm256_srli_epi16(a, 4), _mm256_set1_epi8(15)); }
 LK i32 n_pairs(i32 c, i32 products) {

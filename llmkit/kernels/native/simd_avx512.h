@@ -13,6 +13,7 @@ constexpr int kFloatRows = 3, kFloatBatch = 8;  // a tile of 3 x 16 rows by 8: 2
 constexpr int kIntBatch = 12;                   // 12 integer and 12 float accumulators
 constexpr bool kSignedDot8 = false;
 constexpr int kAttendRows = 4, kAttendCols = 4;  // attention's tile: rows by 16-lane columns
+constexpr int kDirectRows = 8;  // so many query rows read keys and values from the cache itself
 
 LK f32 n_load(const float* p) { return _mm512_loadu_ps(p); }
 LK void n_store(float* p, f32 a) { _mm512_storeu_ps(p, a); }
@@ -25,6 +26,7 @@ LK f32 n_min(f32 a, f32 b) { return _mm512_min_ps(a, b); }  // min and max retur
 LK f32 n_max(f32 a, f32 b) { return _mm512_max_ps(a, b); }
 LK f32 n_abs(f32 a) { return _mm512_abs_ps(a); }
 LK f32 n_fma(f32 a, f32 b, f32 c) { return _mm512_fmadd_ps(a, b, c); }
+LK f32 n_pick(f32 a, f32 b, f32 x, f32 y) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x); }
 LK bool n_any_greater(f32 a, f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0; }
 LK f32 n_load_bf16(const uint16_t* p) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16));
@@ -47,6 +49,8 @@ LK float n_sum(f32 a) { return _mm512_reduce_add_ps(a); }  // by halves: 8 + 8, 
 LK float n_highest(f32 a) { return _mm512_reduce_max_ps(a); }
 LK int32_t n_sum_int(i32 a) { return _mm512_reduce_add_epi32(a); }
 LK void n_store_int(int32_t* p, i32 a) { _mm512_storeu_si512(p, a); }
+template <int BYTE>
+LK i32 n_byte(i32 a) { return _mm512_srai_epi32(_mm512_slli_epi32(a, 24 - 8 * BYTE), 24); }  // signed
 LK i32 n_low_nibbles(i32 a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
 LK i32 n_high_nibbles(i32 a) { return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15)); }
 LK i32 n_dot4(i32 c, i32 w, i32 x) { return _mm512_dpbusd_epi32(c, w, x); }  // w: 0..15

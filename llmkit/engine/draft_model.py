@@ -1,0 +1,174 @@
+"""Guesses by a smaller model with the same tokenizer (2211.17192): what it finds best, token after token.
+
+It reads texts as the engine's model does, all of them in one pass, and keeps its own keys and values of each.
+Where a guess was wrong the text is read again from there; what stands before it stays.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmkit.engine.blocks import BlockPool, Key, chain_key
+from llmkit.engine.native import NativeRunner
+from llmkit.engine.runner import PassRunner, Runner
+from llmkit.engine.scheduler import Work
+from llmkit.engine.store import KVStore
+from llmkit.engine.text import Text
+from llmkit.kernels.forward import NativeModel
+from llmkit.model.rope_scaling import ORIGINAL, depends_on_length
+from llmkit.model.transformer import Transformer
+
+
+@dataclass(eq=False)
+class _Reading(Text):
+    """A text as the smaller model has read it: its tokens may end with guesses."""
+
+    verified: int = 0
+    """Tokens that are the text's, not guesses."""
+    is_foreign: bool = False
+    """Whether it has a token that the smaller model does not have."""
+
+
+class DraftModel:
+    """Proposes the tokens that a smaller model finds best."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        *,
+        count: int = 4,
+        positions: int = 0,
+        vocab_size: int | None = None,
+        block_tokens: int = 16,
+        pass_tokens: int = 512,
+        native: NativeModel | None = None,
+        wide: bool = True,
+    ) -> None:
+        """
+        Args:
+            model: the smaller one, in evaluation mode.
+            count: guesses at once.
+            positions: that its cache holds, of all texts together; 0: its context. A text for which there is
+                no room gets no guesses.
+            vocab_size: of the model that verifies; None: the same.
+            block_tokens: positions of a block.
+            pass_tokens: most tokens read before a guess: a long prompt is read in parts, a part a pass.
+            native: the smaller model's weights packed for the kernels, which then compute.
+            wide: with them, whether to use every thread.
+        """
+        config, weight = model.config, model.model.embed_tokens.weight
+        self._count = count
+        self._vocab_size = min(config.vocab_size, vocab_size or config.vocab_size)
+        self._context = config.max_position_embeddings
+        if config.rope_scaling is not None and depends_on_length(config.rope_scaling):
+            # beyond it what was read would have to be read again, which no guess is worth
+            self._context = min(self._context, int(config.rope_scaling.get(ORIGINAL) or self._context))
+        self._block_tokens = block_tokens
+        self._pass_tokens = pass_tokens
+        num_blocks = -(-(positions or config.max_position_embeddings) // block_tokens)
+        self._store = KVStore(config, num_blocks, block_tokens, weight.dtype, weight.device)
+        self.pool = BlockPool(num_blocks)
+        self._runner: PassRunner = (
+            Runner(model, self._store)
+            if native is None
+            else NativeRunner(model, self._store, native, wide=wide)
+        )
+        self._readings: dict[int, _Reading] = {}
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory that its keys and values may take."""
+        return self._store.nbytes
+
+    def propose(self, texts: Sequence[Text], most: Sequence[int]) -> list[list[int]]:
+        """For each text at most so many tokens that may follow it."""
+        guesses: list[list[int]] = [[] for _ in texts]
+        works, wanted = self._reads(texts, most)
+        while works:
+            scores = self._runner.run(list(works.values()))
+            for (place, work), rows in zip(list(works.items()), scores, strict=True):
+                work.text.computed += work.count
+                del works[place]
+                if rows is None:
+                    continue  # more of it is read next time
+                token = int(rows[-1, : self._vocab_size].argmax())
+                guesses[place].append(token)
+                if len(guesses[place]) < wanted[place]:
+                    work.text.tokens.append(token)
+                    works[place] = Work(work.text, work.text.computed, 1, 0)
+        return guesses
+
+    def learn(self, text: Text, proposed: int, right: int) -> None:
+        """Nothing: what was right is seen in the text."""
+
+    def forget(self, text: Text) -> None:
+        """A text is over; what was read of it may be found by one that begins alike."""
+        reading = self._readings.pop(text.number, None)
+        if reading is not None:
+            self._follow(reading, text.tokens)
+            self.pool.give_back(reading.table)
+
+    def _reads(self, texts: Sequence[Text], most: Sequence[int]) -> tuple[dict[int, Work], dict[int, int]]:
+        """What is to be read before the first guesses, and how many guesses each text gets; by place."""
+        works: dict[int, Work] = {}
+        wanted: dict[int, int] = {}
+        left = self._pass_tokens
+        for place, (text, room) in enumerate(zip(texts, most, strict=True)):
+            count = min(self._count, room, self._context + 1 - len(text.tokens))
+            if count < 1 or left < 1:
+                continue
+            reading = self._reading(text)
+            self._follow(reading, text.tokens)
+            if reading.is_foreign or not self._hold(reading, len(text.tokens) + count - 1):
+                continue
+            unread = min(left, len(reading.tokens) - reading.computed)
+            works[place], wanted[place] = Work(reading, reading.computed, unread, 0), count
+            left -= unread
+        return works, wanted
+
+    def _reading(self, text: Text) -> _Reading:
+        reading = self._readings.get(text.number)
+        if reading is None:
+            reading = _Reading(text.number, text.request, text.sampler, text.room, [], root=text.root)
+            self._readings[text.number] = reading
+            for number in range((len(text.tokens) - 1) // self._block_tokens):
+                key = self._key(reading, text.tokens, number)
+                block = self.pool.find(key)
+                if block is None:
+                    break
+                reading.table.append(block)
+                reading.keys.append(key)
+            reading.computed = len(reading.table) * self._block_tokens
+            reading.tokens = text.tokens[: reading.computed]
+            reading.verified = reading.computed
+        return reading
+
+    def _follow(self, reading: _Reading, tokens: list[int]) -> None:
+        """Forget what was read after the first wrong guess; the last token is read again always, for its
+        scores."""
+        end = min(reading.computed, len(tokens) - 1)
+        kept = min(reading.verified, end)
+        while kept < end and reading.tokens[kept] == tokens[kept]:
+            kept += 1
+        reading.is_foreign = reading.is_foreign or max(tokens[kept:]) >= self._vocab_size
+        reading.tokens[kept:] = tokens[kept:]
+        reading.computed, reading.verified = kept, len(tokens)
+        for number in range(len(reading.keys), kept // self._block_tokens):
+            reading.keys.append(self._key(reading, tokens, number))
+            self.pool.remember(reading.table[number], reading.keys[number])
+
+    def _hold(self, reading: _Reading, positions: int) -> bool:
+        """Give a text the memory for so many positions; False where there is not enough."""
+        needed = -(-positions // self._block_tokens) - len(reading.table)
+        if needed > self.pool.num_free:
+            return False
+        for _ in range(needed):
+            block = self.pool.take(reading.table[-1] if reading.table else None)
+            assert block is not None
+            reading.table.append(block)
+        return True
+
+    def _key(self, reading: _Reading, tokens: list[int], number: int) -> Key:
+        """Of one of the blocks, all before it known."""
+        first = number * self._block_tokens
+        parent = reading.keys[number - 1] if number else reading.root
+        return chain_key(parent, tokens[first : first + self._block_tokens])

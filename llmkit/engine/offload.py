@@ -1,0 +1,116 @@
+"""Host memory behind the pool: what the pool has no room for is copied there, and back when it is asked for.
+
+Content is in the pool or here, never in both. Where room runs out, what came first goes first: of a text its
+end before its beginning, as the pool gives up its blocks. Worth it on the CPU too, where a small pool is what
+texts at work compete for.
+"""
+
+from collections.abc import Container, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from llmkit.engine.blocks import Block, Kept, Key
+from llmkit.engine.store import KVStore
+from llmkit.errors import ConfigError
+
+
+class HostMemory:
+    """A tier of blocks on the CPU, as many as a number of bytes has room for.
+
+    Attributes:
+        pages: for each tensor of the store one of (blocks, block_tokens, …), in the same order. Memory that
+            was never written is not taken.
+        kept, restored, dropped: blocks that came, that went back, and that were lost for want of room.
+    """
+
+    def __init__(self, store: KVStore, max_bytes: int) -> None:
+        """
+        Args:
+            store: the pool's memory.
+            max_bytes: of the tensors here, all together.
+
+        Raises:
+            ConfigError: not even one block has room.
+        """
+        self._theirs = store.by_block
+        block_bytes = store.nbytes // len(self._theirs[0])
+        if max_bytes < block_bytes:
+            raise ConfigError(
+                f"{max_bytes:,} bytes of host memory for the cache are less than one block "
+                f"(found {block_bytes:,} bytes a block)",
+                hint=f"--cache-offload {block_bytes * 1024}, or leave it out",
+            )
+        num_blocks = max_bytes // block_bytes
+        self.pages = [torch.empty((num_blocks, *one.shape[1:]), dtype=one.dtype) for one in self._theirs]
+        self.kept = self.restored = self.dropped = 0
+        self._places: dict[Key, tuple[int, bytes]] = {}  # the one that came first is first
+        self._empty = [*reversed(range(num_blocks))]
+
+    @property
+    def num_blocks(self) -> int:
+        """Full and empty."""
+        return len(self.pages[0])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all blocks may take."""
+        return sum(page.nbytes for page in self.pages)
+
+    def keep(self, block: Block) -> None:
+        """Copy a block of the pool."""
+        assert block.key is not None
+        place = self._room()
+        if place is None:
+            return
+        _copy(self._theirs, block.index, self.pages, place)
+        self._places[block.key] = place, block.content
+        self.kept += 1
+
+    def find(self, key: Key) -> Kept | None:
+        """What is here under a key; it leaves with this call."""
+        if key not in self._places:
+            return None
+        place, content = self._places.pop(key)
+        return Kept(content, partial(self._restore, place))
+
+    def forget(self, key: Key) -> None:
+        """See `Tier.forget`."""
+        if key in self._places:
+            self._empty.append(self._places.pop(key)[0])
+
+    def clear(self) -> None:
+        """See `Tier.clear`."""
+        for key in [*self._places]:
+            self.forget(key)
+
+    def contents(self) -> Iterator[tuple[Key, int, bytes]]:
+        """What is here: its key, its place in `pages`, and what the key is made of."""
+        for key, (place, content) in self._places.items():
+            yield key, place, content
+
+    def check(self, pool: Container[Key]) -> None:
+        """See `Tier.check`: content has one place, and a place one content or none."""
+        assert not any(key in pool for key in self._places)
+        places = [*self._empty, *(place for place, _ in self._places.values())]
+        assert sorted(places) == [*range(self.num_blocks)]
+        assert self.kept >= self.restored + self.dropped + len(self._places)
+
+    def _room(self) -> int | None:
+        """An empty place, made empty where that takes it; None while the only one is on its way out."""
+        if not self._empty and self._places:
+            self.forget(next(iter(self._places)))
+            self.dropped += 1
+        return self._empty.pop() if self._empty else None
+
+    def _restore(self, place: int, block: int) -> None:
+        self._empty.append(place)
+        _copy(self.pages, place, self._theirs, block)
+        self.restored += 1
+
+
+def _copy(source: list[Tensor], at: int, target: list[Tensor], to: int) -> None:
+    """One block, in every tensor of every layer."""
+    for one, other in zip(source, target, strict=True):
+        other[to].copy_(one[at])

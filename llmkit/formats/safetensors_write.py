@@ -1,0 +1,62 @@
+"""A safetensors file written tensor by tensor: no more than one has to be in memory. No torch.
+
+8 bytes of header length (little-endian), a JSON header padded with spaces, and the tensors' bytes. Those with
+wide numbers come first, so that each begins at a multiple of its numbers' width.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import BinaryIO
+
+import msgspec
+
+from llmkit.formats.model_folder import DTYPE_BITS
+
+_ALIGNMENT = 8
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """A tensor to write."""
+
+    name: str
+    dtype: str
+    """safetensors' word: F32, BF16, I8, ..."""
+    shape: tuple[int, ...]
+    parts: Callable[[], Iterable[bytes | memoryview]]
+    """Its bytes, in row-major order, made when their turn comes."""
+
+    @property
+    def nbytes(self) -> int:
+        """What the parts come to."""
+        return math.prod(self.shape) * DTYPE_BITS[self.dtype] // 8
+
+
+def write_safetensors(stream: BinaryIO, tensors: Iterable[Planned], metadata: Mapping[str, str]) -> None:
+    """Write a file; the same tensors and metadata give the same bytes.
+
+    Args:
+        stream: at its beginning.
+        tensors: in the order that their bytes are made in, among those with numbers of one width.
+        metadata: for the header.
+
+    Raises:
+        ValueError: a tensor's parts do not come to what its shape says.
+    """
+    ordered = sorted(tensors, key=lambda tensor: -DTYPE_BITS[tensor.dtype])
+    header: dict[str, object] = {"__metadata__": dict(metadata)}
+    end = 0
+    for tensor in ordered:
+        begin, end = end, end + tensor.nbytes
+        header[tensor.name] = {
+            **{"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [begin, end]},
+        }
+    content = json.dumps(header, separators=(",", ":")).encode()
+    content += b" " * (-len(content) % _ALIGNMENT)
+    stream.write(len(content).to_bytes(8, "little") + content)
+    for tensor in ordered:
+        written = 0
+        for part in tensor.parts():
+            written += stream.write(part)
+        if written != tensor.nbytes:
+            raise ValueError(f"{tensor.name}: {written} bytes written, {tensor.nbytes} planned")

@@ -1,0 +1,73 @@
+"""What native/forward.h declares, for ctypes."""
+
+from ctypes import Structure, c_float, c_int32, c_int64, c_void_p
+
+from llmkit.kernels.library import WeightStruct
+
+PROJECTIONS = ("q", "k", "v", "o", "gate_up", "down")
+"""A layer's matrices, in the order of their biases."""
+
+
+class NormStruct(Structure):
+    """Norm of native/forward.h."""
+
+    _fields_ = [("weight", c_void_p), ("bias", c_void_p)]
+
+
+class ExpertsStruct(Structure):
+    """Experts of native/forward.h."""
+
+    _fields_ = [
+        ("router", WeightStruct),
+        *((name, c_void_p) for name in ("router_bias", "selection_bias", "gate_up", "down")),
+        *((name, c_void_p) for name in ("gate_up_bias", "down_bias")),
+        *((name, WeightStruct) for name in ("shared_gate_up", "shared_down")),
+        *((name, c_void_p) for name in ("shared_gate_up_bias", "shared_down_bias")),
+        *((name, c_int32) for name in ("num_experts", "per_token", "intermediate")),
+        *((name, c_int32) for name in ("shared_intermediate", "shared_gate", "scoring", "normalised")),
+        *((name, c_int32) for name in ("num_groups", "top_groups", "group_scores", "activation")),
+        *((name, c_float) for name in ("scaling", "limit")),
+    ]
+
+
+class LayerStruct(Structure):
+    """Layer of native/forward.h."""
+
+    _fields_ = [
+        *((name, NormStruct) for name in ("before_attention", "after_attention", "before_mlp", "after_mlp")),
+        *((name, NormStruct) for name in ("q_norm", "k_norm")),
+        *((name, WeightStruct) for name in PROJECTIONS),
+        *((f"{name}_bias", c_void_p) for name in PROJECTIONS),
+        *((name, c_void_p) for name in ("sinks", "experts")),
+        *((name, c_int32) for name in ("window", "angles")),
+    ]
+
+
+class ModelStruct(Structure):
+    """Model of native/forward.h."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("embedding", "added", "layers")),
+        ("last_norm", NormStruct),
+        ("head", WeightStruct),
+        ("head_bias", c_void_p),
+        *((name, c_int32) for name in ("num_layers", "hidden", "heads", "kv_heads", "head_dim")),
+        *((name, c_int32) for name in ("rotary_dim", "intermediate", "vocabulary", "activation", "gated")),
+        *((name, c_int32) for name in ("norm_kind", "norm_all_heads", "residual", "embedding_type")),
+        *((name, c_float) for name in ("epsilon", "scale", "softcap", "embedding_scale", "residual_scale")),
+        *((name, c_float) for name in ("logit_scale", "logit_cap")),
+    ]
+
+
+class PassStruct(Structure):
+    """Pass of native/forward.h."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("ids", "rows", "places")),
+        *((name, c_void_p * 2) for name in ("cosine", "sine")),
+        *((name, c_void_p) for name in ("keys", "values", "key_scales", "value_scales")),
+        *((name, c_void_p) for name in ("block_table", "query_start", "lengths")),
+        *((name, c_void_p) for name in ("wanted", "logits")),
+        ("table_stride", c_int64),
+        *((name, c_int32) for name in ("tokens", "texts", "num_wanted", "kv_type", "block_size")),
+    ]

@@ -1,0 +1,201 @@
+"""Weights of a whole model, packed, and how the library is told of them.
+
+Shapes: D hidden, H heads, K kv_heads, E head_dim, F intermediate, X experts. Vectors are float32.
+"""
+
+from collections.abc import Iterator, Sequence
+from ctypes import addressof
+from dataclasses import dataclass
+from enum import IntEnum
+
+from llmkit.kernels.elementwise import Activation
+from llmkit.kernels.forward_structs import PROJECTIONS, ExpertsStruct, LayerStruct, NormStruct
+from llmkit.kernels.library import WeightStruct
+from llmkit.kernels.memory import Floats
+from llmkit.kernels.packed import PackedWeight
+
+
+class NormKind(IntEnum):
+    """Of every norm of a model; numbers as in native/forward.h."""
+
+    RMS = 0
+    LAYER = 1
+
+
+class Residual(IntEnum):
+    """What the MLP reads; numbers as in native/forward.h."""
+
+    SERIAL = 0
+    """The stream with attention's branch joined."""
+    PARALLEL = 1
+    """The stream before it, through a norm of its own."""
+    PARALLEL_ONE_NORM = 2
+    """What attention reads."""
+
+
+class Scoring(IntEnum):
+    """How a router's logits become scores; numbers as in native/forward.h."""
+
+    SOFTMAX = 0
+    SIGMOID = 1
+
+
+@dataclass(frozen=True)
+class NormWeights:
+    """One norm; the bias is LayerNorm's."""
+
+    weight: Floats
+    bias: Floats | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertWeights:
+    """A mixture of experts: gated MLPs of which each token uses `per_token`."""
+
+    router: PackedWeight
+    """(X, D); with `shared_gate` one row more, the gate of the shared expert."""
+    router_bias: Floats | None = None
+    """As long as the router has rows."""
+    selection_bias: Floats | None = None
+    """(X) added to scores for choosing, not for weighing."""
+    gate_up: tuple[PackedWeight, ...]
+    """X of (2F, D), the gate's rows first."""
+    down: tuple[PackedWeight, ...]
+    gate_up_bias: Floats | None = None
+    """(X, 2F)."""
+    down_bias: Floats | None = None
+    """(X, D)."""
+    shared_gate_up: PackedWeight | None = None
+    """Of the expert that every token uses."""
+    shared_down: PackedWeight | None = None
+    shared_gate_up_bias: Floats | None = None
+    shared_down_bias: Floats | None = None
+    shared_gate: bool = False
+    """The shared expert counts sigmoid of the router's last row."""
+    per_token: int
+    scoring: Scoring
+    normalised: bool
+    """Weights of a token's experts add up to 1, before `scaling`."""
+    scaling: float
+    num_groups: int = 1
+    top_groups: int = 1
+    """Groups of experts that a token may use."""
+    group_scores: int = 1
+    """How many of its best scores make a group's, 1 or 2."""
+    activation: Activation
+    limit: float = 0.0
+    """Of CLAMPED_SWIGLU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerWeights:
+    """One layer; a norm that is None is not there."""
+
+    before_attention: NormWeights | None = None
+    after_attention: NormWeights | None = None
+    before_mlp: NormWeights | None = None
+    after_mlp: NormWeights | None = None
+    q_norm: NormWeights | None = None
+    k_norm: NormWeights | None = None
+    q: PackedWeight
+    k: PackedWeight
+    v: PackedWeight
+    o: PackedWeight
+    gate_up: PackedWeight | None = None
+    """The gate's rows, then up's; without a gate up's alone."""
+    down: PackedWeight | None = None
+    experts: ExpertWeights | None = None
+    """In place of gate_up and down."""
+    biases: tuple[Floats | None, ...] = (None,) * 6
+    """Of q, k, v, o, gate_up and down."""
+    sinks: Floats | None = None
+    """(H) scores that take part in the softmax and carry no value."""
+    window: int = 0
+    """Positions that a query sees, its own included; 0: all before it."""
+    angles: int = 0
+    """Which table of angles turns queries and keys; -1: none."""
+
+    @property
+    def matrices(self) -> Iterator[PackedWeight]:
+        """Every packed weight."""
+        named = [getattr(self, name) for name in PROJECTIONS]
+        if self.experts is not None:
+            one = self.experts
+            named += [one.router, *one.gate_up, *one.down, one.shared_gate_up, one.shared_down]
+        return (weight for weight in named if weight is not None)
+
+
+class LayerStructs:
+    """Layers as the library reads them; holds all that their addresses point to."""
+
+    def __init__(self, layers: Sequence[LayerWeights]) -> None:
+        self._kept: list[object] = [tuple(layers)]
+        self._structs = (LayerStruct * len(layers))(*(self._layer(layer) for layer in layers))
+
+    @property
+    def address(self) -> int:
+        """Of the first."""
+        return addressof(self._structs)
+
+    def _layer(self, layer: LayerWeights) -> LayerStruct:
+        norms = ("before_attention", "after_attention", "before_mlp", "after_mlp", "q_norm", "k_norm")
+        return LayerStruct(
+            *(norm_struct(getattr(layer, name)) for name in norms),
+            *(_weight(getattr(layer, name)) for name in PROJECTIONS),
+            *map(address_of, layer.biases),
+            sinks=address_of(layer.sinks),
+            experts=None if layer.experts is None else self._experts(layer.experts),
+            window=layer.window,
+            angles=layer.angles,
+        )
+
+    def _experts(self, experts: ExpertWeights) -> int:
+        count = len(experts.gate_up)
+        gate_up, down = (
+            (WeightStruct * count)(*(one.struct for one in weights))
+            for weights in (experts.gate_up, experts.down)
+        )
+        shared = experts.shared_down
+        struct = ExpertsStruct(
+            router=experts.router.struct,
+            router_bias=address_of(experts.router_bias),
+            selection_bias=address_of(experts.selection_bias),
+            gate_up=addressof(gate_up),
+            down=addressof(down),
+            gate_up_bias=address_of(experts.gate_up_bias),
+            down_bias=address_of(experts.down_bias),
+            shared_gate_up=_weight(experts.shared_gate_up),
+            shared_down=_weight(shared),
+            shared_gate_up_bias=address_of(experts.shared_gate_up_bias),
+            shared_down_bias=address_of(experts.shared_down_bias),
+            num_experts=count,
+            per_token=experts.per_token,
+            intermediate=experts.down[0].num_cols,
+            shared_intermediate=0 if shared is None else shared.num_cols,
+            shared_gate=experts.shared_gate,
+            scoring=experts.scoring,
+            normalised=experts.normalised,
+            num_groups=experts.num_groups,
+            top_groups=experts.top_groups,
+            group_scores=experts.group_scores,
+            activation=experts.activation,
+            scaling=experts.scaling,
+            limit=experts.limit,
+        )
+        self._kept += [gate_up, down, struct]
+        return addressof(struct)
+
+
+def norm_struct(norm: NormWeights | None) -> NormStruct:
+    """How the library is told of a norm, or of none."""
+    return NormStruct() if norm is None else NormStruct(address_of(norm.weight), address_of(norm.bias))
+
+
+def address_of(vector: Floats | None) -> int | None:
+    """Where a vector is, which must be kept as long as the library may read it."""
+    assert vector is None or vector.flags.c_contiguous
+    return None if vector is None else vector.ctypes.data
+
+
+def _weight(weight: PackedWeight | None) -> WeightStruct:
+    return WeightStruct() if weight is None else weight.struct

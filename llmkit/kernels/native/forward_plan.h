@@ -1,0 +1,108 @@
+// Where the intermediate values of a pass lie in the region's scratch memory.
+#pragma once
+#include <string.h>
+
+#include <initializer_list>
+
+#include "forward.h"
+
+namespace {
+
+size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+size_t most(size_t a, size_t b) { return a > b ? a : b; }
+
+// Offsets; all aligned to 64 bytes.
+struct Plan {
+  size_t x, normed, fed, q, k, v, attended, branch, inner, last, prepared, partial, own, own_bytes, total;
+  // of experts
+  size_t scores, chosen, weights, places, starts, sources, cursors, rows, expert_inner, expert_prepared, shared;
+};
+
+// How much of it experts take, at most, whatever layer they are in.
+struct ExpertRoom {
+  int64_t num_experts = 0, per_token = 0, intermediate = 0, shared_intermediate = 0;
+};
+
+// The experts of a layer prepare their rows one after the other: prepared_bytes grows evenly with the rows, from what
+// no rows take. No more experts are in use than there are rows.
+size_t prepared_apart_bytes(const Kernels& kernel, int32_t format, int64_t rows, int64_t experts, int64_t cols) {
+  int64_t used = experts < rows ? experts : rows;
+  size_t each = kernel.prepared_bytes(format, 0, cols) + 64;
+  return kernel.prepared_bytes(format, rows, cols) + each * static_cast<size_t>(used);
+}
+
+Attention attention_of(const Model& m, const Pass& p) {
+  Attention a;
+  memset(&a, 0, sizeof a);
+  int64_t row = static_cast<int64_t>(m.kv_heads) * m.head_dim;
+  a.block_table = p.block_table, a.query_start = p.query_start, a.lengths = p.lengths;
+  a.q_stride = a.out_stride = static_cast<int64_t>(m.heads) * m.head_dim;
+  a.k_block = a.v_block = p.block_size * row, a.k_token = a.v_token = row, a.k_head = a.v_head = m.head_dim;
+  a.scale_block = static_cast<int64_t>(p.block_size) * m.kv_heads, a.scale_token = m.kv_heads, a.scale_head = 1;
+  a.table_stride = p.table_stride, a.kv_type = p.kv_type, a.block_size = p.block_size;
+  a.sequences = p.texts, a.heads = m.heads, a.kv_heads = m.kv_heads, a.key_dim = a.value_dim = m.head_dim;
+  a.scale = m.scale, a.softcap = m.softcap;
+  return a;
+}
+
+Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
+  int64_t n = p.tokens, heads = static_cast<int64_t>(m.heads) * m.head_dim;
+  int64_t kv = static_cast<int64_t>(m.kv_heads) * m.head_dim;
+  Attention a = attention_of(m, p);  // without a window, which only makes it smaller
+  Plan plan;
+  size_t at = 0, prepared = 0, apart = 0;
+  auto take = [&](size_t bytes) { size_t here = at; at += aligned(bytes); return here; };
+  auto floats = [&](int64_t count) { return take(sizeof(float) * static_cast<size_t>(count)); };
+  auto prepares = [&](const Weight& w) {
+    if (w.data) prepared = most(prepared, kernel.prepared_bytes(w.format, n, w.cols));
+  };
+
+  ExpertRoom room;
+  int64_t inner = (m.gated ? 2 : 1) * static_cast<int64_t>(m.intermediate);
+  for (int32_t number = 0; number < m.num_layers; number++) {
+    const Layer& l = m.layers[number];
+    for (const Weight* w : {&l.q, &l.o, &l.gate_up, &l.down}) prepares(*w);
+    if (!l.experts) continue;
+    const Experts& e = *l.experts;
+    for (const Weight* w : {&e.router, &e.shared_gate_up, &e.shared_down}) prepares(*w);
+    room = ExpertRoom{e.num_experts, e.per_token, e.intermediate, e.shared_intermediate};
+    int64_t rows = n * e.per_token;
+    for (const Weight* w : {&e.gate_up[0], &e.down[0]})
+      apart = most(apart, prepared_apart_bytes(kernel, w->format, rows, e.num_experts, w->cols));
+  }
+  if (2 * room.shared_intermediate > inner) inner = 2 * room.shared_intermediate;
+  if (p.num_wanted) prepared = most(prepared, kernel.prepared_bytes(m.head.format, p.num_wanted, m.hidden));
+
+  plan.x = floats(n * m.hidden);
+  plan.normed = floats(n * m.hidden);
+  plan.fed = m.residual == kParallel ? floats(n * m.hidden) : plan.normed;
+  plan.q = floats(n * heads);
+  plan.k = floats(n * kv);
+  plan.v = floats(n * kv);
+  plan.attended = floats(n * heads);
+  plan.branch = floats(n * m.hidden);
+  plan.inner = floats(n * inner);
+  plan.last = floats(static_cast<int64_t>(p.num_wanted) * m.hidden);
+  plan.prepared = take(prepared);
+  int64_t rows = n * room.per_token;
+  plan.scores = floats(n * (room.num_experts + 1));
+  plan.chosen = take(sizeof(int32_t) * rows);
+  plan.weights = floats(rows);
+  plan.places = take(sizeof(int32_t) * rows);
+  plan.sources = take(sizeof(int32_t) * rows);
+  plan.starts = take(sizeof(int32_t) * (room.num_experts + 1));
+  plan.cursors = take(sizeof(Team) * 4 * room.num_experts);
+  plan.rows = floats(rows * m.hidden);
+  plan.expert_inner = floats(rows * 2 * room.intermediate);
+  plan.expert_prepared = take(apart);
+  plan.shared = room.shared_intermediate ? floats(n * m.hidden) : 0;
+  plan.partial = take(kernel.attention_partial_bytes(a));
+  size_t choosing = sizeof(float) * 3 * static_cast<size_t>(room.num_experts);
+  plan.own_bytes = aligned(most(most(kernel.multiply_bytes(), kernel.attention_tile_bytes(a)), choosing));
+  plan.own = take(plan.own_bytes * static_cast<size_t>(threads()));
+  plan.total = at;
+  return plan;
+}
+
+}  // namespace

@@ -1,0 +1,33 @@
+"""What a row may set for itself: fields of SamplingConfig, by their names in JSON."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+OVERRIDES: dict[str, Any] = {
+    **{"max_tokens": int, "temperature": float, "top_k": int, "top_p": float, "min_p": float},
+    **{"repetition_penalty": float, "presence_penalty": float, "frequency_penalty": float},
+    **{"stop": str | list[str], "ignore_eos": bool, "seed": int, "samples": int, "logprobs": int},
+    **{"typical_p": float, "logit_bias": dict[int, float], "samplers": list[str]},
+    **{"json_schema": dict[str, Any] | bool, "regex": str, "choice": list[str]},
+}
+"""The fields, and their types in JSON."""
+RULES: dict[str, Any] = {"json_schema": None, "regex": None, "choice": ()}
+"""Those that say what a text must be, each with the value that says nothing."""
+
+
+def as_fields(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row says, decoded, as fields of SamplingConfig."""
+    rules = [name for name in RULES if name in given]
+    fields = {**(RULES if rules else {}), **given}  # the row's own rule, in place of the flags'
+    for name, value in given.items():
+        if name == "stop" and isinstance(value, str):
+            fields[name] = (value,)
+        elif name == "json_schema":
+            fields[name] = msgspec.json.encode(value).decode()
+        elif isinstance(value, dict):
+            fields[name] = tuple(value.items())
+        elif isinstance(value, list):
+            fields[name] = tuple(value)
+    return fields

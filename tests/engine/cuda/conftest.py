@@ -1,0 +1,136 @@
+"""What stands for a GPU in tests without one: texts with tables of their own, a tape for CUDA graphs, and
+attention over pages written as its definition says."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from llmkit.engine.blocks import Block
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.cuda.graphs import Recorded
+from llmkit.engine.request import Request
+from llmkit.engine.text import Text
+
+_ASK_THE_CPU = ("item", "_local_scalar_dense", "is_nonzero", "nonzero", "lift_fresh", "equal")
+
+
+class Tape(TorchDispatchMode):
+    """Keeps every operation with its tensors and its numbers, as a CUDA graph does.
+
+    A replay does the same operations on the same memory and runs no Python of the model: what is computed
+    from a tensor that is not there any more, or from a number of the time of recording, comes out wrong.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[tuple[Any, Any, Any, Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        assert name not in _ASK_THE_CPU, f"{name}: a value goes between the CPU and the device"
+        result = func(*args, **(kwargs or {}))
+        self.operations.append((func, args, kwargs or {}, result))
+        return result
+
+    def replay(self) -> None:
+        """Do it again, and leave each result where it was."""
+        for func, args, kwargs, result in self.operations:
+            kept, again = tree_flatten(result)[0], tree_flatten(func(*args, **kwargs))[0]
+            for old, new in zip(kept, again, strict=True):
+                if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+class TapeRecorder:
+    """A recorder that counts."""
+
+    def __init__(self) -> None:
+        self.recordings = 0
+        self.replays = 0
+
+    def record(self, call: Callable[[], Tensor]) -> Recorded:
+        """See `Recorder`."""
+        self.recordings += 1
+        tape = Tape()
+        with tape:
+            output = call()
+        output.fill_(float("nan"))  # as CUDA, which computes nothing while it records
+
+        def replay() -> None:
+            self.replays += 1
+            tape.replay()
+
+        return Recorded(replay, output)
+
+
+@pytest.fixture
+def tape_recorder() -> TapeRecorder:
+    """A new one."""
+    return TapeRecorder()
+
+
+@pytest.fixture
+def make_text() -> Callable[..., Text]:
+    """A text with so many tokens, and the blocks of these numbers."""
+
+    def make(tokens: list[int], table: list[int], drafts: tuple[int, ...] = (), number: int = 0) -> Text:
+        sampler: Any = None
+        request = Request(tuple(tokens), SamplingConfig(max_tokens=9))
+        text = Text(
+            number=number, request=request, sampler=sampler, room=9, tokens=list(tokens), drafts=list(drafts)
+        )
+        text.table = [Block(index) for index in table]
+        return text
+
+    return make
+
+
+@pytest.fixture
+def varlen_twin() -> Callable[..., Tensor]:
+    """What `varlen_attn` with a block table computes, query by query in float64."""
+
+    def call(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        cu_seq_q: Tensor,
+        cu_seq_k: Tensor,
+        max_q: int,
+        max_k: int,
+        *,
+        scale: float,
+        window_size: tuple[int, int],
+        enable_gqa: bool,
+        seqused_k: Tensor,
+        block_table: Tensor,
+    ) -> Tensor:
+        ints = (cu_seq_q, cu_seq_k, seqused_k, block_table)
+        assert all(tensor.dtype == torch.int32 for tensor in ints)
+        assert cu_seq_q.is_contiguous() and cu_seq_k.is_contiguous() and seqused_k.is_contiguous()
+        assert query.stride(-1) == key.stride(-1) == value.stride(-1) == block_table.stride(-1) == 1
+        assert len(cu_seq_k) == len(cu_seq_q) == len(seqused_k) + 1 == len(block_table) + 1
+        assert max_k == block_table.shape[1] * key.shape[1] and int(seqused_k.max()) <= max_k
+        group = query.shape[1] // key.shape[2]
+        assert enable_gqa == (group > 1)
+        result = torch.empty_like(query)
+        left, right = window_size
+        for text, length in enumerate(seqused_k.tolist()):
+            first, last = cu_seq_q[text : text + 2].tolist()
+            assert last - first <= max_q
+            k, v = (pages[block_table[text].long()].flatten(0, 1).double() for pages in (key, value))
+            for row in range(first, last):
+                at = length - (last - row)
+                begin = 0 if left < 0 else max(0, at - left)
+                end = length if right < 0 else min(length, at + right + 1)
+                for head in range(query.shape[1]):
+                    seen = slice(begin, end)
+                    scores = k[seen, head // group] @ query[row, head].double() * scale
+                    result[row, head] = (scores.softmax(0) @ v[seen, head // group]).to(query.dtype)
+        return result
+
+    return call
