@@ -21,6 +21,9 @@ def convert(
         Dtype | None,
         Option("--dtype", help="Of the weights; default: the model's. q8_0 is GGUF's, norms stay float32."),
     ] = ConvertConfig.dtype,
+    dequantize: Annotated[
+        bool, Option("--dequantize", help="Make quantised weights plain numbers of the model's dtype.")
+    ] = ConvertConfig.dequantize,
     max_shard_size: Annotated[
         int, Option("--max-shard-size", metavar="SIZE", parser=parse_count, help="Of a safetensors file.")
     ] = ConvertConfig.max_shard_bytes,
@@ -45,8 +48,10 @@ def convert(
 ) -> None:
     """Convert a model: Hugging Face folder to GGUF and back, dtype, shards.
 
-    The tokenizer and its chat template go with it. GGUF files of any type are
-    read and become plain numbers. --check allows four times the difference that
+    The tokenizer and its chat template go with it. Quantised weights become
+    plain numbers where --dequantize or --dtype says so: GGUF files of any type,
+    and folders of compressed-tensors, GPTQ, AWQ, MLX, fp8 and bitsandbytes' 4
+    bits. --check allows four times the difference that
     errors of the size of the dtype's rounding (2^-11 of a weight for float16,
     2^-8 for bfloat16 and q8_0, 2^-24 where nothing is rounded), drawn at random,
     make in the model's own logits.
@@ -55,12 +60,14 @@ def convert(
     Examples:
       llmkit convert run run.gguf --dtype q8_0 --check
       llmkit convert run.gguf back --dtype float16
+      llmkit convert awq-model plain --dequantize
       llmkit convert run half --dtype bfloat16 --max-shard-size 1GB --json
     """
     session = ctx.obj
     config = ConvertConfig(
         to=to,
         dtype=dtype,
+        dequantize=dequantize,
         max_shard_bytes=max_shard_size,
         tie=tie,
         tokenizer=tokenizer,

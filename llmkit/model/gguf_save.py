@@ -1,6 +1,6 @@
 """A model as the keys and tensors of a GGUF file, for `write_gguf`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +42,27 @@ class GgufModel:
     """What llama.cpp does otherwise, a sentence each."""
 
 
-def gguf_model(model: Transformer, dtype: str) -> GgufModel:
+@dataclass(frozen=True)
+class CodedMatrix:
+    """A matrix, or a stack of them, that has been rounded to a type already."""
+
+    type: str
+    """ggml's word."""
+    parts: Mapping[str, Tensor]
+    """What its bytes are made of, each with the rows of the matrix in its rows."""
+    encode: Callable[[Mapping[str, Tensor]], NDArray[np.uint8]]
+    """The bytes of parts whose rows are in the file's order."""
+
+
+def gguf_model(model: Transformer, dtype: str, coded: Mapping[str, CodedMatrix] | None = None) -> GgufModel:
     """A model as the content of a GGUF file, without its tokenizer.
 
     Args:
         model: whose; on the "meta" device to plan only.
         dtype: float32, float16, bfloat16 or q8_0. Matrices whose rows are no whole number of Q8_0's blocks
             of 32 are stored as float16, as llama.cpp does.
+        coded: matrices that are stored as they were rounded, by their names in `state_dict()`. Those that
+            the file joins have one type.
 
     Raises:
         ConfigError: llama.cpp has no such family, or computes it otherwise; or no such dtype.
@@ -57,19 +71,26 @@ def gguf_model(model: Transformer, dtype: str) -> GgufModel:
         raise ConfigError(f"no GGUF dtype {dtype!r}", hint=f"one of {', '.join(GGUF_TYPES)}")
     config, ours = model.config, model.state_dict()
     wanted = GGUF_TYPES[dtype]
+    coded = coded or {}
     tensors: list[GgufTensor] = []
+
+    def add(group: GgufGroup) -> None:
+        if group.ours[0] in coded:
+            tensors.extend(_coded_tensors(group, ours, [coded[name] for name in group.ours]))
+        else:
+            tensors.extend(_tensors(group, [ours[name] for name in group.ours], wanted))
+
     for group in gguf_groups(config, ours):
-        tensors += _tensors(group, [ours[name] for name in group.ours], wanted)
+        add(group)
     if config.position == "sinusoidal":
         table = sinusoid_table(config.max_position_embeddings, config.hidden_size)
         tensors.append(_plain(_POSITIONS, table))
     if config.tie_word_embeddings and gguf_architecture(config).needs_head:
-        head = GgufGroup((_EMBEDDING,), (HEAD,))
-        tensors += _tensors(head, [ours[_EMBEDDING]], wanted)
+        add(GgufGroup((_EMBEDDING,), (HEAD,)))
     shape = gguf_shape(config, [_info(tensor) for tensor in tensors])
     tensors[:0] = [_plain(name, torch.tensor(values)) for name, values in shape.tables.items()]
     metadata = {**shape.metadata, "general.file_type": Typed("u32", _FILE_TYPES[wanted])}
-    if wanted == "Q8_0":
+    if wanted == "Q8_0" or coded:
         metadata["general.quantization_version"] = Typed("u32", 2)
     return GgufModel(metadata, tensors, shape.lost)
 
@@ -80,6 +101,23 @@ def _tensors(group: GgufGroup, ours: list[Tensor], wanted: str) -> Iterator[Gguf
         yield GgufTensor(
             name, shape, _type_of(name, shape, wanted), _maker(group, ours, index, name, shape, wanted)
         )
+
+
+def _coded_tensors(
+    group: GgufGroup, ours: Mapping[str, Tensor], coded: list[CodedMatrix]
+) -> Iterator[GgufTensor]:
+    """Tensors whose rows go where the file has them, part by part."""
+    shapes = [tuple(one.shape) for one in group.pack([ours[name].to("meta") for name in group.ours])]
+
+    def maker(index: int) -> Callable[[], Iterator[NDArray[Any]]]:
+        def make() -> Iterator[NDArray[Any]]:
+            parts = {key: group.pack([one.parts[key] for one in coded])[index] for key in coded[0].parts}
+            yield coded[0].encode(parts)
+
+        return make
+
+    for index, (name, shape) in enumerate(zip(group.theirs, shapes, strict=True)):
+        yield GgufTensor(name, shape, coded[0].type, maker(index))
 
 
 def _maker(

@@ -23,7 +23,9 @@ from llmkit.model.file_names import stored_weights
 from llmkit.model.gguf_load import load_gguf
 from llmkit.model.names import Group, groups
 from llmkit.model.positions import sinusoid_table
+from llmkit.model.quantisation import quantisation
 from llmkit.model.save import SINUSOIDS
+from llmkit.model.stored_quantised import QuantisedInfo, plain_tensors
 from llmkit.model.transformer import Transformer
 
 _EMBEDDING = "model.embed_tokens.weight"
@@ -41,8 +43,8 @@ def load_model(
     """The model of a folder or a GGUF file, ready to use, in evaluation mode.
 
     Args:
-        folder: holds config.json and safetensors weights; or a GGUF file (gguf_load.py), whose quantised
-            weights become plain numbers.
+        folder: holds config.json and safetensors weights; or a GGUF file (gguf_load.py). Quantised weights
+            become plain numbers.
         dtype: of every weight; None keeps what config.json says.
         device: where to put it.
         rope_scaling: in place of what config.json says, for longer texts.
@@ -63,7 +65,9 @@ def load_model(
         model = Transformer(config)
     empty = model.state_dict()
     kept = groups(config, empty)
-    stored = stored_weights(read_tensors(folder), config)
+    told = quantisation(content, str(folder / CONFIG))
+    turned = {name for group in kept if group.how in ("turned", "joined_turned") for name in group.theirs}
+    stored = plain_tensors(stored_weights(read_tensors(folder), config), told, turned)
     _check_names(folder, stored, _expected(kept, empty, config))
     tensors = {
         name: tensor.to(dtype=kept_dtype(name, dtype), device=device)
@@ -81,7 +85,7 @@ def _read_groups(
     opened: dict[Path, Any] = {}
     for group in kept:
         found = [stored[name] for name in group.theirs]
-        if group.how == "same":
+        if group.how == "same" and not isinstance(found[0], QuantisedInfo):
             file = found[0].file
             if file not in opened:
                 opened[file] = safe_open(file, framework="pt")
@@ -93,6 +97,8 @@ def _read_groups(
 
 def _read(info: TensorInfo) -> Tensor:
     """One tensor, in memory of its own: it will be rearranged and forgotten."""
+    if isinstance(info, QuantisedInfo):
+        return torch.from_numpy(info.read())
     dtype = DTYPES[CONFIG_DTYPES[info.dtype]]
     if not info.numel:
         return torch.empty(info.shape, dtype=dtype)

@@ -51,11 +51,14 @@ def save_config(
     *,
     dtype: torch.dtype | None = None,
     generation: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """The same without the weights."""
+    """The same without the weights; `extra` are further keys of config.json."""
     config = model.config.to_hf()
     name = str(next(model.parameters()).dtype if dtype is None else dtype).removeprefix("torch.")
-    (folder / CONFIG).write_bytes(json_text(config | {"dtype": name, "torch_dtype": name}))
+    (folder / CONFIG).write_bytes(
+        json_text(config | {"dtype": name, "torch_dtype": name} | dict(extra or {}))
+    )
     ids = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     settings = {key: value for key, value in ids.items() if value is not None} | dict(generation or {})
     (folder / GENERATION_CONFIG).write_bytes(json_text(settings | {"transformers_version": FORMAT_VERSION}))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import MissingError
+from llmkit.errors import ConfigError, MissingError
 from llmkit.formats.gguf_header import read_gguf_header
 from llmkit.formats.gguf_magic import is_gguf
 from llmkit.formats.model_folder import (
@@ -17,6 +17,8 @@ from llmkit.formats.model_folder import (
     weight_files,
 )
 from llmkit.model.gguf_file import read_gguf_config, read_gguf_tensors
+from llmkit.model.quantisation import quantisation
+from llmkit.model.stored_quantised import plain_tensors
 
 NO_TOKENIZER = (None, "none", "no_vocab")
 """Values of tokenizer.ggml.model in a file without one."""
@@ -70,6 +72,24 @@ def read_model_tensors(path: Path) -> dict[str, TensorInfo]:
         DataError: a header is damaged.
     """
     return read_gguf_tensors(path) if is_gguf(path) else read_tensors(path)
+
+
+def read_plain_tensors(path: Path) -> dict[str, TensorInfo]:
+    """The same, with each quantised matrix of a folder as one tensor, a QuantisedInfo, under its plain name.
+
+    Tensors are as they are where config.json tells of a way that is not read.
+
+    Raises:
+        MissingError, DataError: as `read_model_tensors`; the tensors of a matrix do not fit each other.
+    """
+    tensors = read_model_tensors(path)
+    if is_gguf(path) or not (path / CONFIG).is_file():
+        return tensors
+    try:
+        told = quantisation(read_config(path), config_source(path))
+    except ConfigError:
+        return tensors
+    return plain_tensors(tensors, told)
 
 
 def read_model_generation(path: Path) -> tuple[dict[str, Any], str]:

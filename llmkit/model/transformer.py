@@ -56,12 +56,7 @@ class Decoder(nn.Module):
         if segments is not None:
             positions = segment_positions(segments)  # (B, T)
 
-        x = self.embed_tokens(ids)
-        if self.config.embedding_scale != 1.0:  # rounded to the dtype of the embeddings, as in Gemma
-            x = x * torch.tensor(self.config.embedding_scale, dtype=x.dtype, device=x.device)
-        if self.embed_positions is not None:
-            check_room(self.config, max(span.end for span in spans))
-            x = x + self.embed_positions(positions).to(x.dtype)
+        x = self.embed(ids, positions, max(span.end for span in spans))
         layouts = {
             kind: self._layout(positions, spans, *kind, segments) for kind in dict.fromkeys(self._kinds)
         }
@@ -71,6 +66,27 @@ class Decoder(nn.Module):
         if cache is not None:
             cache.advance(T)
         return self.norm(x)
+
+    def embed(self, ids: Tensor, positions: Tensor, most: int) -> Tensor:
+        """What the first layer reads.
+
+        Args:
+            ids: (B, T).
+            positions: (T,) or (B, T), of each.
+            most: positions in all, for families that have a row for each.
+        """
+        x = self.embed_tokens(ids)
+        if self.config.embedding_scale != 1.0:  # rounded to the dtype of the embeddings, as in Gemma
+            x = x * torch.tensor(self.config.embedding_scale, dtype=x.dtype, device=x.device)
+        if self.embed_positions is not None:
+            check_room(self.config, most)
+            x = x + self.embed_positions(positions).to(x.dtype)
+        return x
+
+    def layout_of(self, layer: int, count: int) -> Layout:
+        """What a layer needs to know of rows of `count` positions from the first on."""
+        positions = torch.arange(count, device=self.embed_tokens.weight.device)
+        return self._layout(positions, [Span(0, count)], *self._kinds[layer], None)
 
     def _layout(
         self, positions: Tensor, spans: Sequence[Span], sliding: bool, rotates: bool, segments: Tensor | None

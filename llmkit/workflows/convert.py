@@ -23,7 +23,7 @@ from llmkit.workflows.convert_options import ConvertConfig
 from llmkit.workflows.convert_plan import ConvertReport, Written, decide, plan
 from llmkit.workflows.convert_source import ConvertSource, open_convert_source
 
-_PACKAGES = ("torch", "numpy", "safetensors", "tokenizers")
+PACKAGES = ("torch", "numpy", "safetensors", "tokenizers")
 _LARGEST_FLOAT16 = 65504.0
 
 
@@ -77,7 +77,7 @@ def convert(
     """
     written = _decide(path, out, config, force, invocation)
     expected = plan(written)
-    model = written.source.load()
+    model = written.source.load(written.read_dtype)
     try:
         if written.form == "gguf":
             check = _write_gguf(written, model, config, expected.size_bytes, progress)
@@ -98,7 +98,7 @@ def _write_gguf(
 ) -> CheckReport | None:
     metadata, tensors, _ = written.gguf(model)
     with atomic_file(written.out) as stream:
-        write_gguf(stream, metadata, _counted(tensors, total, progress))
+        write_gguf(stream, metadata, counted(tensors, total, progress))
         stream.flush()
         return _checked(written, model, config, Path(stream.name))
 
@@ -118,7 +118,7 @@ def _write_folder(
             written.invocation,
             inputs={file.name: digest_file(file) for file in source.files},
             tokenizer_sha256=None if source.tokenizer is None else source.tokenizer.sha256,
-            packages=_PACKAGES,
+            packages=PACKAGES,
         )
         return _checked(written, model, config, folder)
 
@@ -169,7 +169,7 @@ def _told(
         progress.update(done, total)
 
 
-def _counted(tensors: list[GgufTensor], total: int, progress: Progress) -> list[GgufTensor]:
+def counted(tensors: list[GgufTensor], total: int, progress: Progress) -> list[GgufTensor]:
     """The same tensors, whose bytes are counted as they go by."""
     done = 0
 

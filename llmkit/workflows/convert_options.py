@@ -23,6 +23,8 @@ class ConvertConfig:
     """None: gguf where the output's name ends with it, else safetensors."""
     dtype: Dtype | None = None
     """Of the weights; None: the model's own."""
+    dequantize: bool = False
+    """Quantised weights become plain numbers of the model's own dtype."""
     max_shard_bytes: int = 5_000_000_000
     """Of a safetensors file."""
     tie: bool | None = None
@@ -39,6 +41,8 @@ class ConvertConfig:
             raise UsageError("--tolerance without --check does nothing", hint="add --check")
         if self.tokenizer is not None and not self.carry_tokenizer:
             raise UsageError("-t and --no-tokenizer", hint="give one of them")
+        if self.dequantize and self.dtype == "q8_0":
+            raise UsageError("--dequantize and --dtype q8_0, which quantises", hint="give one of them")
         if self.to == "safetensors" and self.dtype == "q8_0":
             raise UsageError("q8_0 is a type of GGUF files", hint="--to gguf, or another --dtype")
 

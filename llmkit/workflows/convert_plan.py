@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
@@ -12,9 +11,10 @@ from llmkit.errors import ConfigError, ResourceError, UsageError
 from llmkit.formats.gguf_values import MetadataValue, Typed
 from llmkit.formats.gguf_write import GgufTensor, gguf_nbytes
 from llmkit.formats.provenance import Invocation
+from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
 from llmkit.machine import free_bytes
 from llmkit.model.dtypes import DTYPES, dtype_of
-from llmkit.model.gguf_save import gguf_model
+from llmkit.model.gguf_save import CodedMatrix, gguf_model
 from llmkit.model.save import file_tensors, split_shards
 from llmkit.model.source import NO_TOKENIZER, SAMPLING_KEYS
 from llmkit.model.transformer import Transformer
@@ -24,7 +24,7 @@ from llmkit.workflows.convert_options import ConvertConfig, Form
 from llmkit.workflows.convert_source import ConvertSource
 
 _WORDS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
-"""safetensors' words, the files' tensors in this order."""
+"""safetensors' words."""
 _OWN_LINE = "llmkit.command_line"
 _GENERAL = ("general.architecture", "general.type", "general.file_type", "general.quantization_version")
 
@@ -65,13 +65,24 @@ class Written:
     max_shard_bytes: int
     invocation: Invocation
 
-    def gguf(self, model: Transformer) -> tuple[dict[str, MetadataValue], list[GgufTensor], list[str]]:
+    @property
+    def read_dtype(self) -> torch.dtype | None:
+        """What weights are read as: quantised ones are rounded once, to what is written."""
+        return DTYPES.get(self.dtype, torch.float32) if self.source.quantised else None
+
+    def gguf(
+        self, model: Transformer, coded: Mapping[str, CodedMatrix] | None = None
+    ) -> tuple[dict[str, MetadataValue], list[GgufTensor], list[str]]:
         """The content of a GGUF file, and what llama.cpp does otherwise.
+
+        Args:
+            model: whose.
+            coded: see `gguf_model`.
 
         Raises:
             ConfigError: llama.cpp has no such model or tokenizer.
         """
-        made = gguf_model(model, self.dtype)
+        made = gguf_model(model, self.dtype, coded)
         tokenizer, lost = self._tokenizer()
         first = {key: made.metadata[key] for key in _GENERAL if key in made.metadata}
         metadata: dict[str, MetadataValue] = {
@@ -118,12 +129,19 @@ def decide(source: ConvertSource, out: Path, config: ConvertConfig, invocation: 
     """Fill in what was not asked for.
 
     Raises:
-        UsageError: from GGUF to GGUF without a dtype nothing would change but what is rounded.
+        UsageError: weights are quantised, and nothing says that they are to become plain numbers; or they
+            are plain numbers, and something does.
     """
     form = config.form(out)
-    if config.dtype is None and source.quantised and form == "gguf":
+    if source.quantised and config.dtype is None and not config.dequantize:
         raise UsageError(
-            f"{source.path}: quantised weights, and no dtype to write them as", hint="--dtype float16 or q8_0"
+            f"{source.path}: quantised weights, and no dtype to write them as",
+            hint="--dequantize for plain numbers, or --dtype float16"
+            + (" or q8_0" if form == "gguf" else ""),
+        )
+    if config.dequantize and not source.quantised:
+        raise UsageError(
+            f"{source.path}: --dequantize, but the weights are plain numbers", hint="leave --dequantize out"
         )
     dtype = config.dtype or str(dtype_of(source.config)).removeprefix("torch.")
     return Written(source, out, form, dtype, config.max_shard_bytes, invocation)
@@ -146,7 +164,8 @@ def plan(written: Written) -> ConvertReport:
     else:
         shapes = list(file_tensors(model, DTYPES[written.dtype]))
         shards = list(split_shards(shapes, written.max_shard_bytes))
-        size, files, count = sum(map(safetensors_nbytes, shards)), len(shards), len(shapes)
+        size = sum(safetensors_nbytes(map(_shape_of, shard.items())) for shard in shards)
+        files, count = len(shards), len(shapes)
     if size > free_bytes(written.out):
         raise ResourceError(
             f"{written.out}: takes {size:,} bytes (found {free_bytes(written.out):,} free)",
@@ -170,18 +189,9 @@ def plan(written: Written) -> ConvertReport:
     )
 
 
-def safetensors_nbytes(tensors: Mapping[str, torch.Tensor]) -> int:
-    """Bytes of the file that `write_weights` makes of them: 8, a JSON header up to a multiple of 8, the data.
-
-    The library puts wide types first, and names in order.
-    """
-    order = list(_WORDS)
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, one in sorted(tensors.items(), key=lambda item: (order.index(item[1].dtype), item[0])):
-        begin, end = end, end + one.numel() * one.element_size()
-        header[name] = {"dtype": _WORDS[one.dtype], "shape": list(one.shape), "data_offsets": [begin, end]}
-    return 8 + -(-len(msgspec.json.encode(header)) // 8) * 8 + end
+def _shape_of(item: tuple[str, torch.Tensor]) -> TensorShape:
+    name, one = item
+    return TensorShape(name, _WORDS[one.dtype], tuple(one.shape))
 
 
 def _name(path: Path) -> str:

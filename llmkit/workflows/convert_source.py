@@ -13,6 +13,7 @@ from llmkit.formats.gguf_magic import is_gguf
 from llmkit.model.config import ModelConfig
 from llmkit.model.llama2c import is_llama2c, llama2c_config, load_llama2c
 from llmkit.model.load import load_model
+from llmkit.model.quantisation import quantised_section
 from llmkit.model.source import (
     check_model,
     config_source,
@@ -47,7 +48,7 @@ class ConvertSource:
     generation: Mapping[str, Any]
     """What generation_config.json says."""
     quantised: bool
-    """Whether most weights are of a type that only GGUF files have."""
+    """Whether most weights are kept in fewer bits than plain numbers have."""
 
     @property
     def files(self) -> list[Path]:
@@ -90,11 +91,15 @@ def open_convert_source(path: Path, config: ConvertConfig) -> ConvertSource:
         shape = llama2c_config(path)
     else:
         check_model(path)
-        shape = ModelConfig.from_hf(read_model_config(path), source=config_source(path))
+        content = read_model_config(path)
+        shape = ModelConfig.from_hf(content, source=config_source(path))
         tensors = read_model_tensors(path).values()  # a missing or truncated file is found now
         generation, _ = read_model_generation(path)
         plain = sum(one.numel for one in tensors if one.dtype in ("F32", "F16", "BF16"))
-        quantised = is_gguf(path) and 2 * plain < sum(one.numel for one in tensors)
+        if is_gguf(path):
+            quantised = 2 * plain < sum(one.numel for one in tensors)
+        else:
+            quantised = quantised_section(content) is not None
     if config.tie is not None:
         shape = replace(shape, tie_word_embeddings=config.tie)
     where = config.tokenizer or (path if holds_tokenizer(path) else None)

@@ -8,6 +8,8 @@ import msgspec
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.model_folder import CONFIG, TensorInfo, read_config, read_header, read_tensors
 from llmkit.formats.provenance import FILE_NAME, read_provenance
+from llmkit.model.quantisation import quantised_section
+from llmkit.model.source import read_plain_tensors
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.artefact import Artefact, Kind, holds_tokenizer, recognise
 from llmkit.workflows.diff_config import (
@@ -70,7 +72,10 @@ def diff_artefacts(a: Path, b: Path, config: DiffConfig, *, progress: Progress =
     missing: list[OneSided] = []
     tensors = configs = tokenizer = shards = None
     if "tensors" in parts:
-        tensors = diff_tensors(_weights(first), _weights(second), config, progress=progress)
+        as_numbers = _section(first) != _section(second)
+        tensors = diff_tensors(
+            _weights(first, as_numbers), _weights(second, as_numbers), config, progress=progress
+        )
     if "config" in parts:
         configs = _configs(first, second, config)
     if "tokenizer" in parts:
@@ -130,13 +135,21 @@ def _family(kind: Kind) -> tuple[Kind, ...]:
     return next((family for family in _FAMILIES if kind in family), (kind,))
 
 
-def _weights(artefact: Artefact) -> Weights:
+def _section(artefact: Artefact) -> Any:
+    """What its config.json says of quantised weights."""
+    if not (artefact.path / CONFIG).is_file():
+        return None
+    return quantised_section(read_config(artefact.path))
+
+
+def _weights(artefact: Artefact, as_numbers: bool) -> Weights:
+    """Its tensors; of two that are not quantised alike each matrix as the numbers that it stands for."""
     path = artefact.path
     if artefact.kind == "safetensors":
         return Weights(read_header(path).tensors)
     if artefact.kind == "adapter":
         return Weights(read_header(path / ADAPTER_WEIGHTS).tensors)
-    tensors: dict[str, TensorInfo] = read_tensors(path)
+    tensors: dict[str, TensorInfo] = read_plain_tensors(path) if as_numbers else read_tensors(path)
     tied: Any = read_config(path).get("tie_word_embeddings") if (path / CONFIG).is_file() else None
     return Weights(tensors, tied if isinstance(tied, bool) else None)
 

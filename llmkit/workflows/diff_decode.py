@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from llmkit.errors import DataError
 from llmkit.formats.model_folder import TensorInfo
+from llmkit.model.stored_quantised import QuantisedInfo
 
 BLOCK_VALUES = 1 << 17
 """Values at a time: as float64 they fit a core's own cache."""
@@ -79,6 +80,10 @@ def read_codes(tensor: TensorInfo) -> Iterator[Codes]:
     Raises:
         DataError: the file ends before the tensor does.
     """
+    if isinstance(tensor, QuantisedInfo):
+        whole = tensor.read().reshape(-1).view("<u4")
+        yield from (whole[start : start + BLOCK_VALUES] for start in range(0, whole.size, BLOCK_VALUES))
+        return
     packed = 2 if tensor.dtype == "F4" else 1
     width = packed * tensor.nbytes // max(1, tensor.numel)
     with tensor.file.open("rb") as stream:

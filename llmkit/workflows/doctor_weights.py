@@ -22,6 +22,8 @@ from llmkit.formats.model_folder import (
 )
 from llmkit.model.config import ModelConfig
 from llmkit.model.file_names import stored_weights
+from llmkit.model.quantisation import quantisation
+from llmkit.model.stored_quantised import QuantisedInfo, plain_tensors
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.findings import Finding, Level, as_finding, finding
 
@@ -106,6 +108,8 @@ def _compare(folder: Path, config: ModelConfig, tensors: Mapping[str, TensorInfo
     together = "the config.json and the safetensors of one model belong together"
     expected = tensor_shapes(config)
     stored = stored_weights(tensors, config)
+    with as_finding(findings, "weights.quantised", folder):
+        stored = plain_tensors(stored, quantisation(read_config(folder), str(folder / CONFIG)))
     if config.tie_word_embeddings and stored.pop("lm_head.weight", None) is not None:
         found(
             "warning",
@@ -117,13 +121,14 @@ def _compare(folder: Path, config: ModelConfig, tensors: Mapping[str, TensorInfo
         found("error", "weights.missing", f"no {some_of(missing)}, which config.json asks for", together)
     if surplus := [name for name in stored if name not in expected]:
         found("error", "weights.surplus", f"{some_of(surplus)}: config.json knows no such tensor", together)
-    wrong = [name for name in expected if name in stored and stored[name].shape != expected[name]]
+    wrong = [name for name in expected if name in stored and not _has_shape(stored[name], expected[name])]
     if wrong:
         first = wrong[0]
         shapes = f"is {list(stored[first].shape)}, config.json asks for {list(expected[first])}"
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         found("error", "weights.shape", f"{first} {shapes}{more}", together)
-    dtypes = {CONFIG_DTYPES.get(tensor.dtype, tensor.dtype) for tensor in stored.values()}
+    plain = [tensor for tensor in stored.values() if not isinstance(tensor, QuantisedInfo)]
+    dtypes = {CONFIG_DTYPES.get(tensor.dtype, tensor.dtype) for tensor in plain}
     if dtypes - {config.dtype.removeprefix("torch.")}:
         names = " and ".join(sorted(dtypes))
         found(
@@ -133,6 +138,11 @@ def _compare(folder: Path, config: ModelConfig, tensors: Mapping[str, TensorInfo
             'set "dtype" in config.json to what is stored',
         )
     return findings
+
+
+def _has_shape(tensor: TensorInfo, shape: tuple[int, ...]) -> bool:
+    """Quantised matrices are (outputs, inputs) whatever the family has."""
+    return tensor.shape == shape or (isinstance(tensor, QuantisedInfo) and tensor.shape == shape[::-1])
 
 
 def _stale_index(folder: Path) -> list[Finding]:

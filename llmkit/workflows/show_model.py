@@ -21,7 +21,9 @@ from llmkit.formats.model_folder import (
 )
 from llmkit.formats.provenance import read_provenance
 from llmkit.model.config import ModelConfig
-from llmkit.model.source import read_model_config, read_model_tensors
+from llmkit.model.quantisation import quantised_section
+from llmkit.model.source import read_model_config, read_plain_tensors
+from llmkit.model.stored_quantised import QuantisedInfo
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.artefact import holds_tokenizer
 
@@ -74,7 +76,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     size_bytes: int
     dtypes: dict[str, int]
-    """Parameters of each dtype, in safetensors' words."""
+    """Parameters of each dtype, in safetensors' words; of quantised matrices int4, fp8, …"""
     parts: list[Part]
     files: list[str]
     """Empty where there is a config only."""
@@ -118,7 +120,7 @@ def show_model(folder: Path, *, kind: str = "model") -> ModelReport:
         MissingError: the weights are not there.
         DataError: config.json, a header or the index is damaged.
     """
-    tensors = read_model_tensors(folder)
+    tensors = read_plain_tensors(folder)
     weights = count_weights(tensors.values())
     fields = _fields(folder)
     tokenizer, rows = None, embedding_rows(tensors)
@@ -174,7 +176,7 @@ def show_config(path: Path) -> ModelReport:
         **fields,
         tied=fields["shape"].get("tie_word_embeddings"),
         weights=_planned_weights(ModelConfig.from_hf(config, source=str(path)))
-        if fields["supported"]
+        if fields["supported"] and quantised_section(config) is None  # of those kv-estimate tells
         else None,
     )
 
@@ -202,7 +204,8 @@ def count_weights(tensors: Iterable[TensorInfo]) -> Weights:
         count = counts.setdefault(part_of(tensor.name), [0, 0, 0])
         for position, amount in enumerate((1, tensor.numel, tensor.nbytes)):
             count[position] += amount
-        dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + tensor.numel
+        dtype = tensor.layout.codes_name if isinstance(tensor, QuantisedInfo) else tensor.dtype
+        dtypes[dtype] = dtypes.get(dtype, 0) + tensor.numel
         if tensor.file.name:
             files.add(tensor.file.name)
         if block := re.search(r"(?:layers|h|blocks|blk)\.(\d+)\.", tensor.name):

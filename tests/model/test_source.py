@@ -19,9 +19,12 @@ from llmkit.model.source import (
     read_model_config,
     read_model_generation,
     read_model_tensors,
+    read_plain_tensors,
 )
+from llmkit.model.stored_quantised import QuantisedInfo
 from llmkit.tokens.gguf_write import gguf_tokenizer_metadata
 from llmkit.tokens.load import load_tokenizer
+from tests.quant.small_folders import write_folders
 
 
 def _gguf(folder: Path, path: Path, more: dict[str, MetadataValue]) -> Path:
@@ -66,3 +69,16 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such model folder"):
         check_model(tmp_path / "none")
     check_model(tmp_path)
+
+
+def test_a_quantised_matrix_is_one_tensor_unless_its_way_is_not_read(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    folder = tmp_path / "quantised"
+    plain, stored = read_plain_tensors(folder), read_model_tensors(folder)
+    assert plain.keys() == read_model_tensors(tmp_path / "plain").keys()
+    matrix = plain["model.layers.0.mlp.down_proj.weight"]
+    assert isinstance(matrix, QuantisedInfo) and matrix.shape == (64, 96)
+    assert sum(one.nbytes for one in plain.values()) == sum(one.nbytes for one in stored.values())
+    config = (folder / "config.json").read_text().replace('"compressed-tensors"', '"another"')
+    (folder / "config.json").write_text(config)
+    assert read_plain_tensors(folder) == stored

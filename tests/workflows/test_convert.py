@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_torch
 
 from llmkit.errors import ConfigError, DataError, UsageError
 from llmkit.formats.gguf_header import read_gguf_header
@@ -14,6 +16,7 @@ from llmkit.formats.provenance import Invocation, read_provenance
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.convert import convert
 from llmkit.workflows.convert_options import ConvertConfig
+from tests.quant.small_folders import write_folders
 
 INVOCATION = Invocation("convert", {"dtype": None}, ("in", "out"))
 
@@ -117,3 +120,18 @@ def test_a_model_without_a_tokenizer_says_so(model: Path, tmp_path: Path) -> Non
     assert report.tokenizer_sha256 is None  # type: ignore[attr-defined]
     assert "no tokenizer" in report.notes[-1]  # type: ignore[attr-defined]
     assert read_gguf_header(tmp_path / "a.gguf").metadata["tokenizer.ggml.model"] == "none"
+
+
+def test_a_quantised_folder_becomes_plain_numbers_when_asked(tmp_path: Path) -> None:
+    write_folders(tmp_path, "awq")
+    with pytest.raises(UsageError, match="quantised weights, and no dtype"):
+        _convert(tmp_path / "quantised", tmp_path / "a")
+    report = _convert(tmp_path / "quantised", tmp_path / "a", dequantize=True, check=True)
+    assert report.dtype == "bfloat16" and report.check is not None and report.check.passed
+    ours, theirs = (load_torch(tmp_path / name / "model.safetensors") for name in ("a", "plain"))
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    wide = _convert(tmp_path / "quantised", tmp_path / "b", dtype="float32")
+    assert wide.dtype == "float32"
+    exact = load_torch(tmp_path / "b" / "model.safetensors")  # not those of bfloat16
+    assert any(not torch.equal(exact[name], theirs[name].float()) for name in exact)
+    assert all(torch.equal(exact[name].bfloat16(), theirs[name]) for name in exact)

@@ -20,6 +20,8 @@ def test_what_does_not_go_together_is_refused() -> None:
         ConvertConfig(tolerance=0.1)
     with pytest.raises(UsageError, match="-t and --no-tokenizer"):
         ConvertConfig(tokenizer=Path("tok"), carry_tokenizer=False)
+    with pytest.raises(UsageError, match="--dequantize and --dtype q8_0"):
+        ConvertConfig(dequantize=True, dtype="q8_0")
     with pytest.raises(UsageError, match="q8_0 is a type of GGUF files"):
         ConvertConfig(to="safetensors", dtype="q8_0")
     with pytest.raises(UsageError, match="q8_0 is a type of GGUF files"):

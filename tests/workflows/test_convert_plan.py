@@ -5,14 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from llmkit.errors import UsageError
 from llmkit.formats.provenance import Invocation
-from llmkit.model.save import write_weights
 from llmkit.workflows.convert import convert, plan_convert
 from llmkit.workflows.convert_options import ConvertConfig
-from llmkit.workflows.convert_plan import safetensors_nbytes
 
 INVOCATION = Invocation("convert", {})
 
@@ -42,21 +39,19 @@ def test_a_plan_is_exact(
     assert report.written and (report.size_bytes, report.tensors) == (plan.size_bytes, plan.tensors)
 
 
-def test_a_file_of_several_dtypes_is_counted_to_the_byte(tmp_path: Path) -> None:
-    tensors = {
-        "b": torch.zeros(3, 5, dtype=torch.bfloat16),
-        "a": torch.zeros(7),
-        "c": torch.zeros(2, dtype=torch.float16),
-        "scalar": torch.zeros(()),
-    }
-    write_weights(tensors.items(), tmp_path)
-    assert safetensors_nbytes(tensors) == (tmp_path / "model.safetensors").stat().st_size
-
-
 def test_quantised_weights_to_gguf_ask_for_a_dtype(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
     folder, first = tiny_model(hidden_size=32, intermediate_size=64), tmp_path / "a.gguf"
     convert(folder, first, ConvertConfig(dtype="q8_0"), force=False, invocation=INVOCATION)
     with pytest.raises(UsageError, match="quantised weights, and no dtype"):
         plan_convert(first, tmp_path / "b.gguf", ConvertConfig(), force=False, invocation=INVOCATION)
-    report = convert(first, tmp_path / "b", ConvertConfig(), force=False, invocation=INVOCATION)
+    with pytest.raises(UsageError, match="quantised weights, and no dtype"):
+        plan_convert(first, tmp_path / "b", ConvertConfig(), force=False, invocation=INVOCATION)
+    plain = ConvertConfig(dequantize=True)
+    report = convert(first, tmp_path / "b", plain, force=False, invocation=INVOCATION)
     assert report.dtype == "float32"
+
+
+def test_plain_weights_are_not_to_be_dequantised(tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    config = ConvertConfig(dequantize=True)
+    with pytest.raises(UsageError, match="--dequantize, but the weights are plain numbers"):
+        plan_convert(tiny_model(), tmp_path / "a", config, force=False, invocation=INVOCATION)

@@ -15,6 +15,7 @@ from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.workflows.diff import DiffReport, diff_artefacts
 from llmkit.workflows.diff_config import OneSided
 from llmkit.workflows.diff_options import DiffConfig
+from tests.quant.small_folders import write_folders
 
 
 def compared(a: Path, b: Path, **config: Any) -> DiffReport:
@@ -168,3 +169,14 @@ def test_data_files_are_not_compared(tmp_path: Path) -> None:
         compared(tmp_path / "a.jsonl", tmp_path / "a.jsonl")
     with pytest.raises(MissingError):
         compared(tmp_path / "a.jsonl", tmp_path / "nowhere")
+
+
+def test_a_quantised_matrix_is_compared_as_the_numbers_it_stands_for(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    config = DiffConfig(only=("tensors",), any_dtype=True, atol=0.01, rtol=0.01)  # bfloat16's rounding
+    report = diff_artefacts(tmp_path / "quantised", tmp_path / "plain", config)
+    assert report.tensors is not None and report.tensors.same
+    assert report.tensors.in_both == 12
+    shutil.copytree(tmp_path / "quantised", tmp_path / "other")
+    same = diff_artefacts(tmp_path / "quantised", tmp_path / "other", DiffConfig())
+    assert same.same and same.tensors is not None and same.tensors.in_both == 12 + 2 * 7  # as they are stored

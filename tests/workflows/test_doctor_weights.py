@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from llmkit.formats.model_folder import read_header
 from llmkit.workflows.doctor_weights import check_finite, check_weights
+from tests.quant.small_folders import write_folders
 
 WEIGHTS = "model.safetensors"
 
@@ -154,3 +155,12 @@ def test_a_config_that_is_damaged_or_not_supported_is_found(tiny_model: Callable
     assert _checks(folder) == [("error", "config.supported")]
     (folder / "config.json").write_text('{"model_type": "lla')
     assert _checks(folder) == [("error", "config.supported")]
+
+
+def test_quantised_weights_are_what_config_json_asks_for(tmp_path: Path) -> None:
+    write_folders(tmp_path, "gptq")
+    folder = tmp_path / "quantised"
+    assert check_weights(folder) == []
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace('"group_size": 32', '"group_size": 64'))
+    assert next(one.check for one in check_weights(folder)) == "weights.quantised"

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.model_folder import read_tensors
 from llmkit.workflows.show_model import list_tensors, part_of, show_config, show_model, show_safetensors
+from tests.quant.small_folders import write_folders
 
 
 def test_parts_are_what_the_shapes_multiply_to(tiny_model: Callable[..., Path]) -> None:
@@ -76,10 +77,17 @@ def test_a_sharded_model_counts_all_its_files(tiny_model: Callable[..., Path]) -
         show_model(folder)
 
 
-def test_a_config_that_cannot_run_here_is_still_shown(shared_data: Path) -> None:
-    report = show_config(shared_data / "configs" / "Qwen3-30B-A3B-FP8" / "config.json")
+def test_a_config_that_cannot_run_here_is_still_shown(shared_data: Path, tmp_path: Path) -> None:
+    published = shared_data / "configs" / "Qwen3-30B-A3B-FP8" / "config.json"
+    (tmp_path / "config.json").write_text(published.read_text().replace('"fp8"', '"mxfp4"'))
+    report = show_config(tmp_path / "config.json")
     assert report.supported is False and "quantised weights" in (report.why_not or "")
     assert report.shape["num_hidden_layers"] == 48
+
+
+def test_a_quantised_config_alone_is_shown_without_the_bytes_of_plain_numbers(shared_data: Path) -> None:
+    report = show_config(shared_data / "configs" / "Qwen3-30B-A3B-FP8" / "config.json")
+    assert report.supported and report.weights is None
 
 
 def test_a_config_alone_has_the_parameters_of_the_published_model(shared_data: Path) -> None:
@@ -113,3 +121,12 @@ def test_names_of_several_families_fall_into_their_parts() -> None:
         "something.else": "other",
     }.items():
         assert part_of(name) == part, name
+
+
+def test_quantised_matrices_count_as_the_numbers_they_stand_for(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    quantised, plain = (show_model(tmp_path / name).weights for name in ("quantised", "plain"))
+    assert quantised is not None and plain is not None
+    assert quantised.parameters == plain.parameters and quantised.size_bytes < plain.size_bytes
+    matrices = 4 * 64 * 64 - 2 * 64 * 32 + 3 * 64 * 96
+    assert quantised.dtypes == {"BF16": plain.parameters - matrices, "int4": matrices}

@@ -8,6 +8,7 @@ from llmkit.errors import ConfigError, nearest
 from llmkit.model.families.parts import Fields
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.keys import Keys
+from llmkit.model.quantisation import quantisation
 
 FORMAT_VERSION = "5.0.0"
 """The transformers release whose folder format is written, recorded as `transformers_version`."""
@@ -30,7 +31,7 @@ def fields_from_hf(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     Raises:
         ConfigError: a key is missing, or asks for arithmetic that is not implemented.
     """
-    config = _language_model(config, source)
+    whole, config = config, _language_model(config, source)
     name = config.get("model_type")
     if not isinstance(name, str) or name not in FAMILIES:
         guess = nearest(str(name), FAMILIES)
@@ -38,11 +39,7 @@ def fields_from_hf(config: Mapping[str, Any], source: str) -> dict[str, Any]:
             f"{source}: model_type {name!r} is not supported (known: {', '.join(FAMILIES)})",
             hint=f"did you mean {guess}?" if guess else "use a model of one of these families",
         )
-    if config.get("quantization_config"):
-        raise ConfigError(
-            f"{source}: quantization_config (quantised weights) is not supported yet",
-            hint="ask for the model's float32, bfloat16 or float16 weights",
-        )
+    quantisation(whole, source)  # refuses what stored_quantised.py could not read
     keys = Keys(config, source)
     dtype = keys.word("dtype", "torch_dtype", default="float32")
     deviation = keys.number("initializer_range", default=0.02)

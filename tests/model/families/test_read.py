@@ -13,6 +13,7 @@ from llmkit.errors import ConfigError
 from llmkit.estimate.file_tensors import tensor_shapes
 from llmkit.model.config import ModelConfig
 from llmkit.model.families.read import FORMAT_VERSION, fields_from_hf, fields_to_hf
+from llmkit.model.quantisation import METHODS
 
 READ = (
     *("Llama-2-7B", "Llama-2-70B", "Llama-3-8B", "Llama-3-70B", "Llama-3.1-8B", "Llama-3.1-70B"),
@@ -100,13 +101,16 @@ def test_a_released_config_is_read_as_transformers_reads_it(
 
 
 @pytest.mark.parametrize("name", QUANTISED)
-def test_a_quantised_model_is_refused_for_that_alone(shared_data: Path, name: str) -> None:
+def test_a_quantised_model_is_the_same_model(shared_data: Path, name: str) -> None:
     raw, expected = _released(shared_data, name)
-    with pytest.raises(ConfigError, match=r"^there: quantization_config \(.+\) is not supported yet$"):
-        ModelConfig.from_hf(raw, source="there")
-    del raw["quantization_config"]
+    if raw["quantization_config"]["quant_method"] not in METHODS:
+        with pytest.raises(ConfigError, match=r"^there: quantised weights with quant_method .+ are not"):
+            ModelConfig.from_hf(raw, source="there")
+        return
     config = ModelConfig.from_hf(raw)
     assert config.max_position_embeddings == expected["context_length"]
+    del raw["quantization_config"]
+    assert ModelConfig.from_hf(raw) == config
 
 
 @pytest.mark.parametrize("scaling", [None, LINEAR, LLAMA3], ids=["plain", "linear", "llama3"])
