@@ -18,7 +18,7 @@ _llmkit() {
     done
     case "$command" in
         "")
-            flags="--version -h --help" words="train-tokenizer tokenize pack pretrain convert generate chat kv-estimate bench show diff doctor completion man"
+            flags="--version -h --help" words="train-tokenizer tokenize pack pretrain quantize convert generate chat kv-estimate bench show diff doctor completion man"
             case "$previous" in
             esac
             ;;
@@ -156,8 +156,36 @@ _llmkit() {
                 --color) flags="" words="auto always never" ;;
             esac
             ;;
+        "quantize")
+            flags="--type --bits --format --method -c --calibration --calibration-tokens --score --score-tokens --seq-len --embeddings --head --tensor --budget-bpw --fit --sensitivity --sweep --max-kl --max-ppl-increase -t --tokenizer --seed --threads -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --type) flags="" words="" ;;
+                --bits) flags="" words="" ;;
+                --format) flags="" words="gguf compressed-tensors gptq awq mlx" ;;
+                --method) flags="" words="nearest feedback" ;;
+                -c|--calibration) flags="" words="@files" ;;
+                --calibration-tokens) flags="" words="" ;;
+                --score) flags="" words="@files" ;;
+                --score-tokens) flags="" words="" ;;
+                --seq-len) flags="" words="" ;;
+                --embeddings) flags="" words="" ;;
+                --head) flags="" words="" ;;
+                --tensor) flags="" words="" ;;
+                --budget-bpw) flags="" words="" ;;
+                --fit) flags="" words="" ;;
+                --sweep) flags="" words="" ;;
+                --max-kl) flags="" words="" ;;
+                --max-ppl-increase) flags="" words="" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --seed) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
         "convert")
-            flags="--to --dtype --max-shard-size --tie --untie -t --tokenizer --no-tokenizer --check --tolerance -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--to --dtype --dequantize --max-shard-size --tie --untie -t --tokenizer --no-tokenizer --check --tolerance -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --to) flags="" words="gguf safetensors" ;;
                 --dtype) flags="" words="float32 float16 bfloat16 q8_0" ;;
@@ -170,7 +198,7 @@ _llmkit() {
             esac
             ;;
         "generate")
-            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo --require --dtype --rope-scaling --kernels --weights --device --threads --batch --unordered -o --out --force --skip-bad --rejects --unbuffered -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -p|--prompt) flags="" words="" ;;
@@ -178,12 +206,14 @@ _llmkit() {
                 --jsonl) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
                 --system) flags="" words="" ;;
+                --prefill) flags="" words="" ;;
                 --max-tokens) flags="" words="" ;;
                 --temperature) flags="" words="" ;;
                 --top-k) flags="" words="" ;;
                 --top-p) flags="" words="" ;;
                 --min-p) flags="" words="" ;;
                 --typical-p) flags="" words="" ;;
+                --samplers) flags="" words="" ;;
                 --repetition-penalty) flags="" words="" ;;
                 --presence-penalty) flags="" words="" ;;
                 --frequency-penalty) flags="" words="" ;;
@@ -195,13 +225,19 @@ _llmkit() {
                 --seed) flags="" words="" ;;
                 --n|--samples) flags="" words="" ;;
                 --logprobs) flags="" words="" ;;
+                --mark-below) flags="" words="" ;;
                 --require) flags="" words="" ;;
                 --dtype) flags="" words="auto float32 bfloat16 float16" ;;
+                --kv-dtype) flags="" words="auto float32 bfloat16 int8" ;;
                 --rope-scaling) flags="" words="" ;;
                 --kernels) flags="" words="auto native torch" ;;
                 --weights) flags="" words="stored int8 int4" ;;
                 --device) flags="" words="" ;;
                 --threads) flags="" words="" ;;
+                --draft) flags="" words="" ;;
+                --draft-tokens) flags="" words="" ;;
+                --prompt-cache) flags="" words="@files" ;;
+                --cache-offload) flags="" words="" ;;
                 --batch) flags="" words="" ;;
                 -o|--out) flags="" words="@files" ;;
                 --rejects) flags="" words="@files" ;;
@@ -211,7 +247,7 @@ _llmkit() {
             esac
             ;;
         "chat")
-            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --seed --json --dtype --rope-scaling --kernels --weights --device --threads --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --seed --json --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
@@ -224,6 +260,7 @@ _llmkit() {
                 --top-p) flags="" words="" ;;
                 --min-p) flags="" words="" ;;
                 --typical-p) flags="" words="" ;;
+                --samplers) flags="" words="" ;;
                 --repetition-penalty) flags="" words="" ;;
                 --presence-penalty) flags="" words="" ;;
                 --frequency-penalty) flags="" words="" ;;
@@ -234,11 +271,16 @@ _llmkit() {
                 --stop) flags="" words="" ;;
                 --seed) flags="" words="" ;;
                 --dtype) flags="" words="auto float32 bfloat16 float16" ;;
+                --kv-dtype) flags="" words="auto float32 bfloat16 int8" ;;
                 --rope-scaling) flags="" words="" ;;
                 --kernels) flags="" words="auto native torch" ;;
                 --weights) flags="" words="stored int8 int4" ;;
                 --device) flags="" words="" ;;
                 --threads) flags="" words="" ;;
+                --draft) flags="" words="" ;;
+                --draft-tokens) flags="" words="" ;;
+                --prompt-cache) flags="" words="@files" ;;
+                --cache-offload) flags="" words="" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;
             esac
@@ -294,16 +336,18 @@ _llmkit() {
             esac
             ;;
         "bench prefill")
-            flags="--preset --prompt --depth --threads --dtype --rounds --seed --against --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--preset --prompt --depth --threads --dtype --weights --kernels --rounds --seed --against --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
                 --prompt) flags="" words="" ;;
                 --depth) flags="" words="" ;;
                 --threads) flags="" words="" ;;
                 --dtype) flags="" words="" ;;
+                --weights) flags="" words="" ;;
+                --kernels) flags="" words="auto native torch" ;;
                 --rounds) flags="" words="" ;;
                 --seed) flags="" words="" ;;
-                --against) flags="" words="transformers" ;;
+                --against) flags="" words="" ;;
                 --format) flags="" words="md jsonl csv json" ;;
                 --baseline) flags="" words="@files" ;;
                 --fail-slower) flags="" words="" ;;
@@ -313,16 +357,19 @@ _llmkit() {
             esac
             ;;
         "bench decode")
-            flags="--preset --tokens --depth --threads --dtype --rounds --seed --against --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--preset --tokens --depth --batch --threads --dtype --weights --kernels --rounds --seed --against --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
                 --tokens) flags="" words="" ;;
                 --depth) flags="" words="" ;;
+                --batch) flags="" words="" ;;
                 --threads) flags="" words="" ;;
                 --dtype) flags="" words="" ;;
+                --weights) flags="" words="" ;;
+                --kernels) flags="" words="auto native torch" ;;
                 --rounds) flags="" words="" ;;
                 --seed) flags="" words="" ;;
-                --against) flags="" words="transformers" ;;
+                --against) flags="" words="" ;;
                 --format) flags="" words="md jsonl csv json" ;;
                 --baseline) flags="" words="@files" ;;
                 --fail-slower) flags="" words="" ;;
@@ -341,7 +388,7 @@ _llmkit() {
                 --dtype) flags="" words="" ;;
                 --rounds) flags="" words="" ;;
                 --seed) flags="" words="" ;;
-                --against) flags="" words="transformers" ;;
+                --against) flags="" words="" ;;
                 --format) flags="" words="md jsonl csv json" ;;
                 --baseline) flags="" words="@files" ;;
                 --fail-slower) flags="" words="" ;;
@@ -356,7 +403,7 @@ _llmkit() {
                 --threads) flags="" words="" ;;
                 --dtype) flags="" words="" ;;
                 --rounds) flags="" words="" ;;
-                --against) flags="" words="transformers" ;;
+                --against) flags="" words="" ;;
                 --format) flags="" words="md jsonl csv json" ;;
                 --baseline) flags="" words="@files" ;;
                 --fail-slower) flags="" words="" ;;
@@ -438,7 +485,7 @@ _llmkit() {
 
 _llmkit_is_command() {
     case "$1" in
-        "train-tokenizer"|"tokenize"|"pack"|"pretrain"|"convert"|"generate"|"chat"|"kv-estimate"|"bench"|"bench prefill"|"bench decode"|"bench train"|"bench load"|"bench tokenize"|"show"|"diff"|"doctor"|"completion"|"man") return 0 ;;
+        "train-tokenizer"|"tokenize"|"pack"|"pretrain"|"quantize"|"convert"|"generate"|"chat"|"kv-estimate"|"bench"|"bench prefill"|"bench decode"|"bench train"|"bench load"|"bench tokenize"|"show"|"diff"|"doctor"|"completion"|"man") return 0 ;;
     esac
     return 1
 }

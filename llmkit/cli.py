@@ -22,6 +22,7 @@ COMMANDS = {
     "tokenize": "count, ids, pieces, decode, chunk, compare, budget",
     "pack": "token documents into rows of one length, in zstd shards",
     "pretrain": "train a model from scratch or on; resumable",
+    "quantize": "round weights to few bits, and say what it cost",
     "convert": "HF folder to and from GGUF; dtype, shards, tied head",
     "generate": "text from a model: one prompt, a file or a jsonl stream",
     "chat": "a conversation, by hand or line by line from a pipe",

@@ -1,0 +1,219 @@
+"""llmkit quantize: a model with its weights rounded to few bits."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+from llmkit.commands.base import Session
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, print_lines, print_report
+from llmkit.commands.values import parse_count
+from llmkit.errors import GateFailed, UsageError
+from llmkit.workflows.quantize_options import Container, Method, QuantizeConfig
+
+
+def quantize(
+    ctx: typer.Context,
+    model: Annotated[Path, Argument(metavar="IN", help="Model folder or GGUF file of plain numbers.")],
+    out: Annotated[
+        Path | None, Argument(metavar="OUT", help="Folder, or NAME.gguf; without it nothing is written.")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        Option("--type", metavar="NAME", help="Q4_K_M, Q6_K, …; or int4-g128, …", show_default="by --bits"),
+    ] = QuantizeConfig.type,
+    bits: Annotated[
+        int | None, Option(metavar="N", help="The container's usual type of so many.", show_default="4")
+    ] = None,
+    container: Annotated[
+        Container | None, Option("--format", help="Default: gguf by OUT's suffix, else compressed-tensors.")
+    ] = QuantizeConfig.container,
+    method: Annotated[
+        Method, Option("--method", help="nearest; feedback makes up for each error (GPTQ).")
+    ] = QuantizeConfig.method,
+    calibration: Annotated[
+        list[Path] | None,
+        Option("--calibration", "-c", metavar="FILE", help="Text to weigh errors by; -: stdin. Repeatable."),
+    ] = None,
+    calibration_tokens: Annotated[
+        int, Option(parser=parse_count, metavar="N", help="Of it, drawn from all over.")
+    ] = QuantizeConfig.calibration_tokens,
+    score: Annotated[
+        list[Path] | None,
+        Option(metavar="FILE", help="Text to score; default: other rows of --calibration. Repeatable."),
+    ] = None,
+    score_tokens: Annotated[
+        int, Option(parser=parse_count, metavar="N", help="Of it.")
+    ] = QuantizeConfig.score_tokens,
+    seq_len: Annotated[
+        int, Option(min=8, parser=parse_count, metavar="N", help="Tokens of a row of text.")
+    ] = QuantizeConfig.seq_len,
+    embeddings: Annotated[
+        str | None, Option(metavar="NAME", help="Type of the embedding.", show_default="by the type's rule")
+    ] = QuantizeConfig.embeddings,
+    head: Annotated[
+        str | None, Option(metavar="NAME", help="Type of the head.", show_default="by the type's rule")
+    ] = QuantizeConfig.head,
+    tensor: Annotated[
+        list[str] | None, Option(metavar="REGEX=NAME", help="Type of matrices by name. Repeatable.")
+    ] = None,
+    budget_bpw: Annotated[
+        float | None, Option(metavar="X", min=0, help="Bits a weight: types by measured sensitivity.")
+    ] = QuantizeConfig.budget_bpw,
+    fit: Annotated[
+        int | None, Option(parser=parse_count, metavar="SIZE", help="The same, by the size of the files.")
+    ] = QuantizeConfig.fit_bytes,
+    sensitivity: Annotated[
+        bool, Option("--sensitivity", help="Show what rounding each part alone costs; write nothing.")
+    ] = False,
+    sweep: Annotated[
+        str | None, Option(metavar="LIST", help="A row (jsonl) for each of so many --bits: 8,6,5,4,3.")
+    ] = None,
+    max_kl: Annotated[
+        float | None, Option(metavar="X", min=0, help="Exit 1, nothing written, above this KL divergence.")
+    ] = QuantizeConfig.max_kl,
+    max_ppl_increase: Annotated[
+        float | None, Option(metavar="X", min=0, help="The same for perplexity: 0.01 is 1 % more.")
+    ] = QuantizeConfig.max_ppl_increase,
+    tokenizer: Annotated[
+        Path | None, Option("--tokenizer", "-t", metavar="PATH", help="In place of the model's own.")
+    ] = QuantizeConfig.tokenizer,
+    seed: Seed = QuantizeConfig.seed,
+    threads: Annotated[
+        int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="all")
+    ] = QuantizeConfig.threads,
+    dry_run: DryRun = False,
+    force: Force = False,
+    log_every: LogEvery = 10.0,
+    as_json: JsonReport = False,
+) -> None:
+    """Round a model's weights to few bits, and say what it cost.
+
+    With --calibration text each error is weighed by what the text puts into the
+    matrix, and made up for in the weights not yet rounded. Other rows of that
+    text, or --score text, go through both models: KL divergence and perplexity
+    as llama-perplexity defines them (rows of 512, second halves scored).
+
+    --budget-bpw and --fit try every part of the model on several types, and choose
+    those that lose least at that size; --sensitivity shows what was found.
+
+    \b
+    Reads   a model; documents: text, jsonl with text or messages
+    Writes  a GGUF file that llama.cpp opens, or a folder that transformers and
+            vLLM open (--format); nothing without OUT
+
+    \b
+    Examples:
+      llmkit quantize run run-q4.gguf -c corpus.txt --score valid.txt
+      llmkit quantize run run-q6.gguf --bits 6 -c corpus.txt --max-kl 0.01
+      llmkit quantize run int4 --type int4-g32 -c corpus.txt
+      llmkit quantize run run-fit.gguf --budget-bpw 5 -c corpus.txt
+      llmkit quantize run -c corpus.txt --sweep 8,6,4 --format gguf
+      llmkit quantize run run-q3.gguf --type Q3_K_M --tensor 'ffn_down=Q4_K' --dry-run
+    """
+    session: Session = ctx.obj
+    config = QuantizeConfig(
+        type=kind,
+        bits=bits,
+        container=container,
+        method=method,
+        calibration=tuple(calibration or ()),
+        calibration_tokens=calibration_tokens,
+        score=tuple(score or ()),
+        score_tokens=score_tokens,
+        seq_len=seq_len,
+        embeddings=embeddings,
+        head=head,
+        overrides=tuple(map(parse_override, tensor or ())),
+        budget_bpw=budget_bpw,
+        fit_bytes=fit,
+        max_kl=max_kl,
+        max_ppl_increase=max_ppl_increase,
+        tokenizer=tokenizer,
+        seed=seed,
+        threads=threads,
+    )
+    if sweep is not None or sensitivity:
+        _look(session, model, out, config, sweep, log_every, as_json=as_json)
+        return
+
+    from llmkit.commands.quantize_text import quantize_text
+    from llmkit.commands.terminal import text_width
+    from llmkit.workflows.quantize import missed_gate, plan_quantize
+    from llmkit.workflows.quantize import quantize as run
+    from llmkit.workflows.quantize_job import open_quantize
+
+    job = open_quantize(model, out, config, force=force, invocation=session.invocation)
+    with session.console.progress("quantizing", log_every=log_every) as progress:
+        report = (plan_quantize if dry_run else run)(job, progress=progress)
+    print_report(report, as_json, lambda one: quantize_text(one, width=text_width()))
+    missed = missed_gate(job, report.quality)
+    if missed is not None:
+        raise GateFailed(
+            f"{model}: {missed}; nothing was written", hint="more bits, or more calibration text"
+        )
+
+
+def _look(
+    session: Session,
+    model: Path,
+    out: Path | None,
+    config: QuantizeConfig,
+    sweep: str | None,
+    log_every: float,
+    *,
+    as_json: bool,
+) -> None:
+    """Rows that say what rounding costs; nothing is written."""
+    if out is not None:
+        flag = "--sensitivity" if sweep is None else "--sweep"
+        raise UsageError(
+            f"{flag} writes no model, and {out} is named", hint="leave OUT out; --format names its kind"
+        )
+    from llmkit.commands.quantize_text import sensitivity_text, sweep_plot
+    from llmkit.workflows.quantize import sweep as run
+    from llmkit.workflows.quantize_budget import sensitivity_rows
+    from llmkit.workflows.quantize_job import open_quantize
+
+    configs = [config] if sweep is None else [replace(config, bits=bits) for bits in parse_bits(sweep)]
+    jobs = [open_quantize(model, None, one, force=False, invocation=session.invocation) for one in configs]
+    with session.console.progress("quantizing", log_every=log_every) as progress:
+        if sweep is None:
+            found = sensitivity_rows(jobs[0], progress)
+            if as_json:
+                print_lines(found)
+            else:
+                print(sensitivity_text(list(found)))
+            return
+        rows = []
+        for row in run(jobs, progress=progress):
+            print_lines([row])
+            rows.append(row)
+    for line in sweep_plot(rows):
+        session.console.note(line)
+
+
+def parse_bits(text: str) -> list[int]:
+    """`8,6,4`.
+
+    Raises:
+        UsageError: not of this form.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--sweep {text!r} is no list of bits", hint="--sweep 8,6,5,4,3") from None
+
+
+def parse_override(text: str) -> tuple[str, str]:
+    """`ffn_down=Q6_K`: a pattern of names, and a type.
+
+    Raises:
+        UsageError: not of this form.
+    """
+    pattern, equals, name = text.rpartition("=")
+    if not equals or not pattern or not name:
+        raise UsageError(f"--tensor {text!r} is not of the form REGEX=NAME", hint="--tensor 'ffn_down=Q6_K'")
+    return pattern, name

@@ -1,0 +1,82 @@
+"""A run of `llmkit quantize` and its plan, for people."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from llmkit.commands.facts import Facts, facts_lines, plural, title_line
+from llmkit.commands.plot import Series, draw_curves
+from llmkit.commands.shared import align
+from llmkit.commands.values import format_bytes, format_count
+
+_FORMS = {"gguf": "GGUF file"}
+
+
+def quantize_text(report: Any, *, width: int) -> str:
+    """A QuantizeReport as facts; the units are in --json."""
+    quality = report.quality
+    types: Counter[str] = Counter()
+    total = report.parameters
+    for unit in report.units:
+        types[unit.stored_as] += unit.parameters
+    facts: Facts = [
+        ("from", f"{report.source}, {format_bytes(report.source_bytes)}"),
+        ("model", f"{report.model_type}, {format_count(report.parameters)} parameters"),
+        ("type", f"{report.type}, {report.bits_per_weight:.4g} bits a weight"),
+        ("size", f"{format_bytes(report.size_bytes)} ({report.size_bytes:,} bytes)"),
+        ("weights", ", ".join(f"{name} {count / total:.1%}" for name, count in types.most_common())),
+        ("method", _method(report)),
+        *(_quality(quality) if quality is not None else []),
+        ("took", f"{report.seconds:.1f} s" if report.seconds else None),
+        *(("fallback", f"{unit.name}: {unit.reason}") for unit in report.units if "fallback" in unit.reason),
+        *(("note", note) for note in report.notes),
+    ]
+    form = _FORMS.get(report.container, "model folder")
+    return "\n".join([title_line(report.out or "nothing written", form), *facts_lines(facts, width)])
+
+
+def _method(report: Any) -> str:
+    if not report.calibration_tokens:
+        return f"{report.method}, no calibration text"
+    return f"{report.method}, weighed over {plural(report.calibration_tokens, 'token')}"
+
+
+def _quality(quality: Any) -> Facts:
+    """What it cost, in llama-perplexity's terms."""
+    far = quality.kld_percentiles
+    return [
+        (
+            "KL divergence",
+            f"{quality.kld:.6f} ± {quality.kld_error:.6f} (median {far['50']:.2g}, 99 % {far['99']:.2g}, "
+            f"most {quality.kld_max:.2g}) over {plural(quality.positions, 'token')}",
+        ),
+        (
+            "perplexity",
+            f"{quality.perplexity_base:.4f} to {quality.perplexity:.4f}, "
+            f"times {quality.ratio:.6f} ± {quality.ratio_error:.6f}",
+        ),
+        ("same best token", f"{quality.same_top:.2%} ± {quality.same_top_error:.2%}"),
+        ("change of p", f"{quality.delta_p_rms:.3%} root mean square"),
+    ]
+
+
+def sensitivity_text(rows: Sequence[Any]) -> str:
+    """What rounding each unit alone costs: a row a unit, a column a type, KL divergences in thousandths."""
+    grids = list(dict.fromkeys(row.grid for row in rows))
+    table: dict[str, dict[str, str]] = {}
+    for row in rows:
+        table.setdefault(row.name, {})[row.grid] = f"{1000 * row.kld:.4g}"
+    lines = [("KL divergence / 1000", *grids)]
+    lines += [(name, *(found.get(grid, "-") for grid in grids)) for name, found in table.items()]
+    return align(lines, right=tuple(range(1, len(grids) + 1)))
+
+
+def sweep_plot(rows: Sequence[Any]) -> list[str]:
+    """KL divergence, as a power of ten, against bits a weight."""
+    points = [
+        (row.bits_per_weight, math.log10(row.quality.kld))
+        for row in sorted(rows, key=lambda row: row.bits_per_weight)
+        if row.quality is not None and row.quality.kld > 0
+    ]
+    return draw_curves([Series("log10 of the KL divergence, by bits a weight", points, "o")], width=70)

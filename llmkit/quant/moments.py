@@ -1,0 +1,103 @@
+"""What goes into every matrix of a layer: the sum of `x xᵀ` over its inputs, of all that a pass multiplies.
+
+Shapes: N inputs, C columns.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from llmkit.quant.workers import ALONE, Workers, pieces
+
+
+@dataclass
+class Moments:
+    """Of the inputs of one matrix."""
+
+    second: Tensor
+    """(C, C) float32, the sum of `x xᵀ`."""
+    absolute: Tensor
+    """(C,) float32, the sum of `|x|`."""
+    count: int = 0
+    """Inputs seen."""
+
+    @classmethod
+    def of_width(cls, columns: int) -> "Moments":
+        """Nothing seen yet."""
+        return cls(torch.zeros(columns, columns), torch.zeros(columns))
+
+    def add(self, inputs: Tensor, workers: Workers = ALONE) -> None:
+        """inputs: (N, C)."""
+        rows = inputs.float()
+
+        def columns(part: slice) -> None:
+            self.second[:, part].addmm_(rows.T, rows[:, part])
+
+        workers.map(columns, pieces(rows.shape[1]))
+        self.absolute += rows.abs().sum(0)
+        self.count += len(rows)
+
+
+class InputsOfPass(TorchFunctionMode):
+    """Inside `with`, keeps the inputs of every product with one of some weights, in this thread.
+
+    An expert sees the inputs that were routed to it.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        """
+        Args:
+            weights: matrices (R, C), or stacks (E, R, C), by name. A stack's inputs are under `name[e]`.
+        """
+        super().__init__()
+        self.inputs: dict[str, Tensor] = {}
+        """(N, C) by name; weights that were multiplied with one tensor have one and the same."""
+        self._names: dict[tuple[int, tuple[int, ...]], str] = {}
+        for name, weight in weights.items():
+            parts = weight.unbind() if weight.dim() == 3 else (weight,)
+            for index, part in enumerate(parts):
+                key = part.data_ptr(), tuple(part.shape)
+                self._names[key] = f"{name}[{index}]" if weight.dim() == 3 else name
+        self._last: tuple[Tensor, Tensor] | None = None
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Look at products; compute everything as it would be."""
+        if func is F.linear:
+            name = self._names.get((args[1].data_ptr(), tuple(args[1].shape)))
+            if name is not None:
+                self._keep(name, args[0])
+        return func(*args, **(kwargs or {}))
+
+    def _keep(self, name: str, inputs: Tensor) -> None:
+        if self._last is None or self._last[0] is not inputs:
+            self._last = inputs, inputs.detach().reshape(-1, inputs.shape[-1])
+        rows = self._last[1]
+        self.inputs[name] = torch.cat((self.inputs[name], rows)) if name in self.inputs else rows
+
+
+def add_inputs(found: dict[str, Moments], seen: Sequence[InputsOfPass], workers: Workers = ALONE) -> None:
+    """Add the inputs of several passes to moments, by name.
+
+    Weights with one and the same inputs (queries, keys and values; gate and up) share their moments, which
+    are then worked out once.
+    """
+    done: dict[int, Moments] = {}
+    for name in dict.fromkeys(name for one in seen for name in one.inputs):
+        rows = [one.inputs[name] for one in seen if name in one.inputs]
+        key = id(rows[0])
+        if key in done:
+            found.setdefault(name, done[key])
+            continue
+        done[key] = found.setdefault(name, Moments.of_width(rows[0].shape[1]))
+        done[key].add(torch.cat(rows), workers)

@@ -1,0 +1,80 @@
+"""One matrix rounded to a grid: to the nearest values, or with feedback of errors."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from llmkit.errors import DataError
+from llmkit.quant.feedback import feedback_codes, lost
+from llmkit.quant.grid import Fitted, Grid
+from llmkit.quant.moments import Moments
+from llmkit.quant.workers import ALONE, Workers
+
+
+@dataclass(frozen=True)
+class RoundedMatrix:
+    """A matrix on a grid.
+
+    Shapes: R rows, C columns.
+    """
+
+    grid: Grid
+    fitted: Fitted
+    codes: Tensor
+    """(R, C) uint8."""
+    noise: float
+    """Mean square of what was added over the mean square of the weights."""
+    output_noise: float | None
+    """The same of the matrix's outputs over the text seen; None without one."""
+
+    def values(self) -> Tensor:
+        """(R, C) float32: what readers of the file compute with."""
+        return self.fitted.lattice.values(self.codes)
+
+
+def round_matrix(
+    weight: Tensor,
+    grid: Grid,
+    moments: Moments | None,
+    *,
+    feedback: bool = True,
+    damping: float = 0.01,
+    workers: Workers = ALONE,
+) -> RoundedMatrix:
+    """Put a matrix on a grid.
+
+    Args:
+        weight: (R, C).
+        grid: which.
+        moments: of its inputs; None (nothing seen): every column counts alike, and there is no feedback.
+        feedback: make up for each error in the columns that follow; else round to the nearest.
+        damping: see `feedback_codes`.
+        workers: share out the work.
+
+    Raises:
+        DataError: see `Grid.fit` and `feedback_codes`; a weight is not finite.
+    """
+    weight = weight.float()
+    if not torch.stack(weight.aminmax()).isfinite().all():  # one pass, where isfinite of all is three
+        raise DataError("a weight is not a finite number", hint="llmkit doctor MODEL names the tensors")
+    seen = moments is not None and moments.count > 0 and bool(moments.absolute.any())
+    importance = moments.second.diagonal() if moments is not None and seen else None
+    fitted = grid.fit(weight, importance)
+    if moments is not None and seen and feedback:
+        codes = feedback_codes(weight, fitted.lattice, moments.second, damping=damping, workers=workers)
+    else:
+        codes = fitted.lattice.round(weight)
+    values = fitted.lattice.values(codes)
+    return RoundedMatrix(
+        grid,
+        fitted,
+        codes,
+        noise=_energy(values - weight) / max(_energy(weight), 1e-30),
+        output_noise=lost(weight, values, moments.second, workers) if moments is not None and seen else None,
+    )
+
+
+def _energy(matrix: Tensor) -> float:
+    """Sum of squares: of each row in float32, of the rows in float64."""
+    return float(torch.linalg.vector_norm(matrix, dim=1).square().sum(dtype=torch.float64))

@@ -1,0 +1,78 @@
+"""Texts on their way through a model, layer by layer, so that one layer's weights are at work at a time.
+
+Shapes: N rows of text, T positions, D hidden, V vocabulary.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from llmkit.model.transformer import Transformer
+from llmkit.quant.moments import InputsOfPass, Moments, add_inputs
+from llmkit.quant.workers import ALONE, Workers
+
+_TOKENS = 1024
+"""Of a pass: enough to fill a thread, few enough that what a pass needs for itself stays small."""
+_AT_ONCE = 8
+"""Passes whose inputs are in memory together."""
+
+
+class Stream:
+    """Hidden states of rows of text, before some layer of a model."""
+
+    def __init__(self, model: Transformer, ids: Tensor, workers: Workers = ALONE) -> None:
+        """
+        Args:
+            model: in evaluation mode, float32.
+            ids: (N, T) int64, rows of one length.
+            workers: share out the rows.
+        """
+        self._workers = workers
+        self.ids = ids
+        self._model = model
+        count = ids.shape[1]
+        self._step = max(1, _TOKENS // count)
+        positions = torch.arange(count)
+        with torch.inference_mode():
+            self._states = torch.cat(
+                [model.model.embed(part, positions, count) for part in ids.split(self._step)]
+            )  # (N, T, D)
+        self._states = self._states.clone()
+
+    @torch.inference_mode()
+    def moments(self, layer: int, weights: Mapping[str, Tensor]) -> dict[str, Moments]:
+        """Of the inputs of some matrices of a layer; the states stay before it.
+
+        Args:
+            layer: its number.
+            weights: the matrices by name, as the layer holds them.
+        """
+        found: dict[str, Moments] = {}
+
+        def watched(part: Tensor) -> InputsOfPass:
+            with InputsOfPass(weights) as watch:
+                self._through(layer, part)
+            return watch
+
+        parts = self._states.split(self._step)
+        for begin in range(0, len(parts), _AT_ONCE):
+            seen = self._workers.map(watched, parts[begin : begin + _AT_ONCE])
+            add_inputs(found, seen, self._workers)
+        return found
+
+    @torch.inference_mode()
+    def advance(self, layer: int) -> None:
+        """Go through a layer."""
+        self._workers.map(lambda part: part.copy_(self._through(layer, part)), self._states.split(self._step))
+
+    @torch.inference_mode()
+    def last(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Behind the last layer: ids (n, T), and what the head reads, (n, T, D), after the last norm."""
+        for ids, part in zip(self.ids.split(self._step), self._states.split(self._step), strict=True):
+            yield ids, self._model.model.norm(part)
+
+    def _through(self, layer: int, states: Tensor) -> Tensor:
+        decoder = self._model.model
+        out: Tensor = decoder.layers[layer](states, decoder.layout_of(layer, states.shape[1]))
+        return out

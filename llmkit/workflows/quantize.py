@@ -1,0 +1,174 @@
+"""A model with its weights rounded: planned, rounded layer by layer, scored against the original, written."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from llmkit.progress import SILENT, Progress
+from llmkit.quant.divergence import Divergence, QualityReport, scored_positions
+from llmkit.quant.grid import Grid
+from llmkit.quant.model import Quantiser
+from llmkit.quant.moments import Moments
+from llmkit.quant.rounding import RoundedMatrix, round_matrix
+from llmkit.quant.workers import Workers
+from llmkit.workflows.quantize_budget import within_budget
+from llmkit.workflows.quantize_container import write_files
+from llmkit.workflows.quantize_job import QuantizeJob
+from llmkit.workflows.quantize_report import QuantizeReport, SweepRow, unit_rows
+
+
+def plan_quantize(job: QuantizeJob, *, progress: Progress = SILENT) -> QuantizeReport:
+    """What `quantize` would write; weights are read only where a budget is to be spent.
+
+    Raises:
+        UsageError, DataError: see `within_budget`.
+    """
+    return _report(_planned(job, progress), {}, None, [], seconds=0.0, written=False)
+
+
+def quantize(
+    job: QuantizeJob, *, progress: Progress = SILENT, clock: Callable[[], float] = time.perf_counter
+) -> QuantizeReport:
+    """Round a model's weights, and write it unless a gate is missed.
+
+    Args:
+        job: see `open_quantize`.
+        progress: hears of parameters rounded, then of bytes written.
+        clock: in seconds.
+
+    Returns:
+        the report; not `written` where a gate was missed, or nothing was to be written.
+
+    Raises:
+        UsageError: a budget that cannot be kept.
+        DataError: a weight is not finite, or the files are damaged.
+    """
+    begun = clock()
+    job = _planned(job, progress)
+    rounded, quality = round_model(job, progress)
+    notes: list[str] = []
+    written = job.out is not None and missed_gate(job, quality) is None
+    if written:
+        assert job.out is not None
+        notes = write_files(
+            job.source, job.out, job.container, job.type, job.plan, rounded, job.invocation, progress
+        )
+    return _report(job, rounded, quality, notes, seconds=clock() - begun, written=written)
+
+
+def missed_gate(job: QuantizeJob, quality: QualityReport | None) -> str | None:
+    """Which limit the result is beyond, as a sentence; None where it may be written."""
+    if quality is None:
+        return None
+    kld, increase = job.config.max_kl, job.config.max_ppl_increase
+    if kld is not None and quality.kld > kld:
+        return f"KL divergence {quality.kld:.6f} ± {quality.kld_error:.6f}, more than --max-kl {kld:g}"
+    if increase is not None and quality.ratio - 1 > increase:
+        return (
+            f"perplexity grew by {quality.ratio - 1:.4%} ± {quality.ratio_error:.4%}, "
+            f"more than --max-ppl-increase {increase:g}"
+        )
+    return None
+
+
+def sweep(jobs: Iterable[QuantizeJob], *, progress: Progress = SILENT) -> Iterator[SweepRow]:
+    """Size and quality of each job, as each is done; nothing is written."""
+    for job in jobs:
+        report = quantize(replace(job, out=None), progress=progress)
+        yield SweepRow(
+            type=report.type,
+            container=report.container,
+            bits_per_weight=report.bits_per_weight,
+            size_bytes=report.size_bytes,
+            quality=report.quality,
+            seconds=report.seconds,
+        )
+
+
+def _planned(job: QuantizeJob, progress: Progress) -> QuantizeJob:
+    """The job with its budget spent."""
+    if not job.config.budgeted:
+        return job
+    budget = within_budget(job, progress)
+    notes = [f"{name}: more bits measured no better; levelled" for name in budget.repaired]
+    return replace(job, plan=budget.plan, notes=(*job.notes, *notes))
+
+
+def round_model(
+    job: QuantizeJob, progress: Progress
+) -> tuple[dict[str, RoundedMatrix], QualityReport | None]:
+    """Every matrix of the plan, rounded, and how far the model has moved by it."""
+    feedback = job.config.method == "feedback"
+    with job.workers() as workers:
+
+        def rounder(name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
+            return round_matrix(weight, grid, moments, feedback=feedback, workers=workers)
+
+        model = job.load()
+        quantiser = Quantiser(
+            model,
+            job.plan.grids,
+            calibration=job.calibration,
+            scored=job.scored,
+            rounder=rounder,
+            workers=workers,
+        )
+        total = sum(unit.parameters for unit in job.plan.open_units)
+        rounded: dict[str, RoundedMatrix] = {}
+        for part in quantiser.run():
+            rounded |= part.matrices
+            progress.update(sum(matrix.codes.numel() for matrix in rounded.values()), total)
+        return rounded, _score(quantiser, model.logits, workers)
+
+
+def _score(
+    quantiser: Quantiser, logits: Callable[[Tensor], Tensor], workers: Workers
+) -> QualityReport | None:
+    """Logits of both models, some rows at a time, so that a large vocabulary takes little memory."""
+    before, after, head = quantiser.reference, quantiser.rounded, quantiser.reference_head
+    if before is None or after is None or head is None:
+        return None
+
+    def both(row: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        ids, states, moved = row
+        place = scored_positions(len(ids))
+        return head(states[place]), logits(moved[place]), ids[place.start + 1 : place.stop + 1]
+
+    divergence = Divergence()
+    for (ids, states), (_, moved) in zip(before.last(), after.last(), strict=True):
+        for scores in workers.map(both, zip(ids, states, moved, strict=True)):
+            divergence.add(*scores)
+    return divergence.report()
+
+
+def _report(
+    job: QuantizeJob,
+    rounded: Mapping[str, RoundedMatrix],
+    quality: QualityReport | None,
+    notes: Sequence[str],
+    *,
+    seconds: float,
+    written: bool,
+) -> QuantizeReport:
+    plan, source = job.plan, job.source
+    return QuantizeReport(
+        source=str(source.path),
+        out=None if job.out is None else str(job.out),
+        model_type=source.config.model_type,
+        container=job.container,
+        type=job.type,
+        method=job.config.method if job.calibration is not None else "nearest",
+        parameters=plan.parameters,
+        bits_per_weight=plan.bits_per_weight,
+        size_bytes=plan.nbytes,
+        source_bytes=sum(file.stat().st_size for file in source.files),
+        calibration_tokens=0 if job.calibration is None else job.calibration.numel(),
+        scored_tokens=0 if job.scored is None else job.scored.numel(),
+        quality=quality,
+        units=unit_rows(plan, rounded),
+        notes=[*job.notes, *notes],
+        seconds=seconds,
+        written=written,
+    )

@@ -1,0 +1,91 @@
+"""How much each part of a model matters, and the grids that lose least at a given size."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from llmkit.errors import UsageError
+from llmkit.progress import Progress
+from llmkit.quant.budget import Choice, allot
+from llmkit.quant.grid import Grid
+from llmkit.quant.plan import PlanUnit, QuantPlan
+from llmkit.quant.sensitivity import Sensitivity, sensitivities
+from llmkit.workflows.quantize_container import grid_of, measured
+from llmkit.workflows.quantize_job import QuantizeJob
+
+_TRIED = {
+    "gguf": ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_0"),
+    "compressed-tensors": ("int3-g32", "int4-g128", "int4-g32", "int5-g32", "int6-g32", "int8-g128"),
+    "gptq": ("int2-g32", "int3-g32", "int4-g128", "int4-g32", "int8-g128"),
+    "mlx": ("mlx-2bit-g32", "mlx-3bit-g32", "mlx-4bit-g32", "mlx-5bit-g32", "mlx-6bit-g32", "mlx-8bit-g64"),
+}
+"""Grids that a budget chooses from."""
+_TOKENS = 2048
+"""Scored in each trial: the error of a mean over a thousand positions is a few percent."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a budget has bought."""
+
+    plan: QuantPlan
+    repaired: tuple[str, ...]
+    """Units that a trial found worse with more bits: told, and levelled."""
+
+
+def sensitivity_rows(job: QuantizeJob, progress: Progress) -> Iterator[Sensitivity]:
+    """The KL divergence that rounding each unit alone causes, grid by grid.
+
+    Raises:
+        UsageError: there is no text to score, or the container has one grid for all.
+        DataError: see `sensitivities`.
+    """
+    scored = job.calibration if job.scored is None else job.scored
+    if scored is None:
+        raise UsageError(
+            "sensitivity is measured over text, and there is none", hint="add --calibration FILE"
+        )
+    rows = max(1, _TOKENS // scored.shape[1])
+    work = [(unit, grids) for unit, grids in _work(job) if grids]
+    model = job.load()
+    seen = None if job.calibration is None else job.calibration[: 4 * rows]
+    with job.workers() as workers:
+        yield from sensitivities(
+            model, work, scored[:rows], calibration=seen, workers=workers, progress=progress
+        )
+
+
+def within_budget(job: QuantizeJob, progress: Progress) -> Budget:
+    """The plan whose grids lose least at the size that was asked for.
+
+    Raises:
+        UsageError: even the smallest grids are larger, or see `sensitivity_rows`.
+    """
+    config, plan = job.config, job.plan
+    if config.fit_bytes is not None:
+        spare = plan.spare_for_file(config.fit_bytes)
+    else:
+        assert config.budget_bpw is not None
+        spare = plan.spare_for_bits(config.budget_bpw)
+    losses: dict[str, dict[str, float]] = {}
+    for row in sensitivity_rows(job, progress):
+        losses.setdefault(row.name, {})[row.grid] = row.kld
+    grids = {unit.name: {grid.name: grid for grid in found} for unit, found in _work(job)}
+    choices: dict[str, list[Choice]] = {}
+    for unit in plan.open_units:
+        found = {grids[unit.name][name]: loss for name, loss in losses[unit.name].items()}
+        choices[unit.name] = plan.choices(unit, found)
+    bought = allot(choices, spare)
+    wanted = {name: grids[name][choice.grid] for name, choice in bought.chosen.items()}
+    told = plan.with_grids(wanted, "within the budget")
+    return Budget(measured(job.source, job.container, told), bought.repaired)
+
+
+def _work(job: QuantizeJob) -> list[tuple[PlanUnit, list[Grid]]]:
+    """Units of the plan, each with the grids to try."""
+    if job.container not in _TRIED:
+        raise UsageError(
+            f"{job.container} files have one grid for all matrices: there is nothing to choose",
+            hint="--format compressed-tensors, gptq, mlx, or a GGUF file",
+        )
+    grids = [grid_of(job.source, job.container, name) for name in _TRIED[job.container]]
+    return [(unit, job.plan.grids_for(unit, grids)) for unit in job.plan.open_units]

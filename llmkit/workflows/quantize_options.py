@@ -1,0 +1,103 @@
+"""What `llmkit quantize` makes of a model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from llmkit.errors import UsageError
+
+Container = Literal["gguf", "compressed-tensors", "gptq", "awq", "mlx"]
+Method = Literal["nearest", "feedback"]
+_BITS = {
+    "gguf": {8: "Q8_0", 6: "Q6_K", 5: "Q5_K_M", 4: "Q4_K_M", 3: "Q3_K_M", 2: "Q2_K"},
+    "compressed-tensors": {bits: f"int{bits}-g128" for bits in range(2, 9)},
+    "gptq": {bits: f"int{bits}-g128" for bits in (2, 3, 4, 8)},
+    "awq": {4: "int4-g128-asym"},
+    "mlx": {bits: f"mlx-{bits}bit-g64" for bits in (2, 3, 4, 5, 6, 8)},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeConfig:
+    """The choices of one run.
+
+    Raises:
+        UsageError: they do not go together.
+    """
+
+    type: str | None = None
+    """A GGUF file type (Q4_K_M) or a grid (int4-g128); None: 4 bits as the container has them."""
+    bits: int | None = None
+    """The container's usual type of so many, where none is named; None: 4."""
+    container: Container | None = None
+    """None: gguf where the output's name ends with it, else compressed-tensors."""
+    method: Method = "feedback"
+    calibration: tuple[Path, ...] = ()
+    """Text that errors are weighed by; none: every column counts alike, and rounding is to the nearest."""
+    calibration_tokens: int = 16_384
+    score: tuple[Path, ...] = ()
+    """Text that is scored before and after; none: other rows of the calibration text."""
+    score_tokens: int = 8_192
+    seq_len: int = 512
+    embeddings: str | None = None
+    """Grid of the embedding; None: by the type's rule."""
+    head: str | None = None
+    overrides: tuple[tuple[str, str], ...] = ()
+    """A pattern of tensor names, and a grid: the last that is found in a name decides."""
+    budget_bpw: float | None = None
+    """Bits a weight of the whole model, chosen by measured sensitivity."""
+    fit_bytes: int | None = None
+    """The same by the size of what is written."""
+    max_kl: float | None = None
+    max_ppl_increase: float | None = None
+    tokenizer: Path | None = None
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.calibration_tokens < 1 and self.calibration:
+            raise UsageError("--calibration with no token of it", hint="--calibration-tokens 16k")
+        if self.type is not None and self.bits is not None:
+            raise UsageError(
+                f"--bits {self.bits} and --type {self.type} are two types", hint="give one of them"
+            )
+        if self.budget_bpw is not None and self.fit_bytes is not None:
+            raise UsageError("--budget-bpw and --fit are two budgets", hint="give one of them")
+        if self.budgeted and not (self.score or self.calibration):
+            raise UsageError("a budget is spent by what text shows", hint="add --calibration FILE")
+        if self.gated and not (self.score or self.calibration):
+            raise UsageError("--max-kl and --max-ppl-increase need text to score", hint="add --score FILE")
+
+    @property
+    def budgeted(self) -> bool:
+        """Whether grids are chosen by what they cost."""
+        return self.budget_bpw is not None or self.fit_bytes is not None
+
+    @property
+    def gated(self) -> bool:
+        """Whether the result may be refused."""
+        return self.max_kl is not None or self.max_ppl_increase is not None
+
+    def container_of(self, out: Path) -> Container:
+        """What is written."""
+        return self.container or ("gguf" if out.suffix == ".gguf" else "compressed-tensors")
+
+    def type_of(self, out: Path) -> str:
+        """What most matrices become."""
+        container = self.container_of(out)
+        return self.type or type_of_bits(container, self.bits or 4)
+
+
+def type_of_bits(container: Container, bits: int) -> str:
+    """What so many bits are called in a container.
+
+    Raises:
+        UsageError: it has no such type.
+    """
+    types = _BITS[container]
+    if bits not in types:
+        raise UsageError(
+            f"{container} has no type of {bits} bits",
+            hint=f"{', '.join(map(str, types))}, or name one with --type",
+        )
+    return types[bits]

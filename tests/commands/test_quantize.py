@@ -1,0 +1,117 @@
+"""llmkit quantize: reports, gates, rows; what is wrong is two lines and nothing is written."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.commands.quantize import parse_bits, parse_override
+from llmkit.errors import UsageError
+
+
+@pytest.fixture
+def model(tiny_model: Callable[..., Path], byte_level_dir: Path) -> Path:
+    """A folder with a tokenizer."""
+    folder = tiny_model(vocab_size=600, hidden_size=64, intermediate_size=128)
+    for file in byte_level_dir.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> tuple[Any, ...]:
+    """Flags for a short text."""
+    (tmp_path / "text.txt").write_text("The quick brown fox jumps over it all. " * 300)
+    return (
+        "-c",
+        tmp_path / "text.txt",
+        "--calibration-tokens",
+        "512",
+        "--score-tokens",
+        "128",
+        "--seq-len",
+        "16",
+    )
+
+
+def test_a_report_is_facts_or_json(
+    llmkit_run: Callable[..., Any], model: Path, line: tuple[Any, ...], tmp_path: Path
+) -> None:
+    done = llmkit_run("quantize", model, tmp_path / "a.gguf", "--type", "Q8_0", *line)
+    assert done.status == 0, done.err
+    assert done.text.startswith(f"{tmp_path}/a.gguf: GGUF file\n") and "KL divergence" in done.text
+    report = json.loads(
+        llmkit_run("quantize", model, tmp_path / "b", "--type", "int4-g32", *line, "--json").out
+    )
+    assert (report["schema"], report["container"], report["written"]) == (
+        "llmkit.quantize/1",
+        "compressed-tensors",
+        True,
+    )
+    assert report["quality"]["kld"] > 0 and (tmp_path / "b" / "model.safetensors").exists()
+
+
+def test_a_plan_reads_no_text_twice_and_writes_nothing(
+    llmkit_run: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    done = llmkit_run("quantize", model, tmp_path / "a.gguf", "--type", "Q8_0", "--dry-run", "--json")
+    report = json.loads(done.out)
+    assert (report["written"], report["quality"]) == (False, None)
+    assert not (tmp_path / "a.gguf").exists()
+
+
+def test_a_missed_gate_is_status_1_with_its_report(
+    llmkit_run: Callable[..., Any], model: Path, line: tuple[Any, ...], tmp_path: Path
+) -> None:
+    words = ("quantize", model, tmp_path / "a.gguf", "--type", "Q4_0", *line, "--max-kl", "1e-9")
+    done = llmkit_run(*words)
+    assert done.status == 1 and "KL divergence" in done.text
+    assert "more than --max-kl 1e-09; nothing was written" in done.err
+    assert not (tmp_path / "a.gguf").exists()
+
+
+def test_a_sweep_writes_a_row_for_each_number_of_bits(
+    llmkit_run: Callable[..., Any], model: Path, line: tuple[Any, ...]
+) -> None:
+    done = llmkit_run("quantize", model, "--format", "compressed-tensors", "--sweep", "8,4", *line)
+    rows = [json.loads(row) for row in done.text.splitlines()]
+    assert [row["type"] for row in rows] == ["int8-g128", "int4-g128"], done.err
+    assert rows[0]["quality"]["kld"] <= rows[1]["quality"]["kld"]
+
+
+def test_sensitivity_is_a_table_or_rows(
+    llmkit_run: Callable[..., Any], model: Path, line: tuple[Any, ...]
+) -> None:
+    words = ("quantize", model, "--type", "int4-g32", *line, "--sensitivity")
+    table = llmkit_run(*words)
+    assert "int3-g32" in table.text.splitlines()[0] and "mlp.down_proj.weight" in table.text
+    rows = [json.loads(row) for row in llmkit_run(*words, "--json").text.splitlines()]
+    assert {row["grid"] for row in rows} >= {"int3-g32", "int6-g32"} and all("kld" in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--bits", "4", "--type", "Q4_0"), "two types"),
+        (("--sweep", "8,x"), "no list of bits"),
+        (("--tensor", "ffn_down"), "not of the form REGEX=NAME"),
+        (("out", "--sensitivity"), "writes no model"),
+        (("--type", "Q4_K_X", "--format", "gguf"), "no GGUF file type"),
+        (("--max-kl", "1"), "need text to score"),
+    ],
+)
+def test_what_does_not_go_together_is_status_2(
+    llmkit_run: Callable[..., Any], model: Path, words: tuple[str, ...], problem: str
+) -> None:
+    done = llmkit_run("quantize", model, *words)
+    assert done.status == 2 and problem in done.err and len(done.err.splitlines()) == 2
+
+
+def test_words_are_read() -> None:
+    assert parse_bits("8,6,4") == [8, 6, 4]
+    assert parse_override("a=b=Q4_K") == ("a=b", "Q4_K")
+    for wrong in ("=Q4_K", "x=", "x"):
+        with pytest.raises(UsageError):
+            parse_override(wrong)

@@ -1,0 +1,49 @@
+"""Models small enough for a test and wide enough for superblocks."""
+
+from typing import Any
+
+import torch
+
+from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.init import initialise
+from llmkit.model.transformer import Transformer
+
+
+def config(**changes: Any) -> ModelConfig:
+    """A llama with rows of 256 numbers."""
+    fields: dict[str, Any] = {
+        **{"model_type": "llama", "vocab_size": 96, "hidden_size": 256, "intermediate_size": 512},
+        **{"num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2},
+        **{"max_position_embeddings": 64, "tie_word_embeddings": False},
+    }
+    return ModelConfig(**(fields | changes))
+
+
+def model(**changes: Any) -> Transformer:
+    """Weights drawn so that every layer matters."""
+    made = Transformer(config(**changes))
+    generator = torch.Generator().manual_seed(5)
+    initialise(made, generator)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, 1.5 * parameter.shape[-1] ** -0.5, generator=generator)
+    return made.eval()
+
+
+def on_meta(**changes: Any) -> Transformer:
+    """Shapes without memory."""
+    with torch.device("meta"):
+        return Transformer(config(**changes))
+
+
+EXPERTS: dict[str, Any] = {
+    **{"num_experts": 4, "num_experts_per_tok": 2, "intermediate_size": 256, "layers": (0, 1, 2)},
+    "norm_topk_prob": True,
+}
+
+
+def experts() -> ExpertsConfig:
+    """Four, two of which a token uses."""
+    return ExpertsConfig(**EXPERTS)

@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from llmkit.model.transformer import Transformer
+from llmkit.quant.stream import Stream
+from tests.quant.small_models import model as small_model
+
+
+@pytest.fixture
+def model() -> Transformer:
+    return small_model()
+
+
+def test_a_stream_through_every_layer_is_the_model_itself(model: Transformer) -> None:
+    ids = torch.randint(model.config.vocab_size, (5, 12))
+    stream = Stream(model, ids)
+    for layer in range(model.config.num_hidden_layers):
+        stream.advance(layer)
+    with torch.inference_mode():
+        wanted = model.hidden(ids)
+    found = torch.cat([states for _, states in stream.last()])
+    assert torch.allclose(found, wanted, atol=1e-5)
+    assert torch.equal(torch.cat([part for part, _ in stream.last()]), ids)
+
+
+def test_moments_are_those_of_the_layer_and_leave_the_stream_before_it(model: Transformer) -> None:
+    ids = torch.randint(model.config.vocab_size, (3, 8))
+    stream = Stream(model, ids)
+    name, block = "model.layers.0.self_attn.q_proj.weight", model.model.layers[0]
+    first = stream.moments(0, {name: block.self_attn.q_proj.weight})[name]
+    with torch.inference_mode():
+        inputs = block.input_layernorm(model.model.embed(ids, torch.arange(8), 8)).flatten(0, 1)
+    assert torch.allclose(first.second, inputs.T @ inputs, atol=1e-4)
+    again = stream.moments(0, {name: block.self_attn.q_proj.weight})[name]
+    assert torch.equal(first.second, again.second)
+
+
+def test_a_stream_changes_neither_the_model_nor_another_stream(model: Transformer) -> None:
+    ids = torch.randint(model.config.vocab_size, (2, 8))
+    kept = {name: value.clone() for name, value in model.state_dict().items()}
+    one, other = Stream(model, ids), Stream(model, ids)
+    one.advance(0)
+    other.advance(0)
+    assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+    assert torch.equal(next(one.last())[1], next(other.last())[1])

@@ -1,0 +1,57 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmkit.errors import UsageError
+from llmkit.formats.provenance import Invocation
+from llmkit.progress import SILENT
+from llmkit.workflows.quantize_budget import sensitivity_rows, within_budget
+from llmkit.workflows.quantize_job import QuantizeJob, open_quantize
+from llmkit.workflows.quantize_options import QuantizeConfig
+
+
+@pytest.fixture
+def job(tiny_model: Callable[..., Path], byte_level_dir: Path, tmp_path: Path) -> Callable[..., QuantizeJob]:
+    folder = tiny_model(vocab_size=600, hidden_size=64, intermediate_size=64, num_hidden_layers=1)
+    for file in byte_level_dir.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "text.txt").write_text("The quick brown fox jumps over it all. " * 200)
+
+    def build(with_text: bool = True, **settings: object) -> QuantizeJob:
+        text = {"calibration": (tmp_path / "text.txt",), "calibration_tokens": 512, "seq_len": 16}
+        config = QuantizeConfig(
+            **(
+                {"container": "compressed-tensors", "type": "int4-g32"}
+                | (text if with_text else {})
+                | settings
+            )
+        )  # type: ignore[arg-type]
+        return open_quantize(folder, None, config, force=False, invocation=Invocation("quantize", {}, ()))
+
+    return build
+
+
+def test_every_unit_is_tried_on_every_grid_that_divides_its_rows(job: Callable[..., QuantizeJob]) -> None:
+    rows = list(sensitivity_rows(job(), SILENT))
+    units = {row.name for row in rows}
+    assert units == {unit.name for unit in job().plan.open_units}
+    grids = {row.grid for row in rows}
+    assert grids == {"int3-g32", "int4-g32", "int5-g32", "int6-g32"}  # no row has 128 columns
+    assert len(rows) == len(units) * len(grids)
+
+
+def test_a_budget_below_the_smallest_grids_is_refused(job: Callable[..., QuantizeJob]) -> None:
+    with pytest.raises(UsageError, match="too few"):
+        within_budget(job(budget_bpw=1.0), SILENT)
+
+
+def test_a_container_with_one_grid_for_all_has_no_budget(job: Callable[..., QuantizeJob]) -> None:
+    asked = job(container="awq", type="int4-g32-asym", budget_bpw=20.0)
+    with pytest.raises(UsageError, match="awq files have one grid"):
+        within_budget(asked, SILENT)
+
+
+def test_sensitivity_without_text_is_refused(job: Callable[..., QuantizeJob]) -> None:
+    with pytest.raises(UsageError, match="measured over text"):
+        list(sensitivity_rows(job(with_text=False), SILENT))
