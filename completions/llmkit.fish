@@ -209,6 +209,7 @@ complete -c llmkit -n '__llmkit_at quantize' -l tensor -x -d 'Type of matrices b
 complete -c llmkit -n '__llmkit_at quantize' -l budget-bpw -x -d 'Bits a weight: types by measured sensitivity.'
 complete -c llmkit -n '__llmkit_at quantize' -l fit -x -d 'The same, by the size of the files.'
 complete -c llmkit -n '__llmkit_at quantize' -l sensitivity -d 'Show what rounding each part alone costs; write nothing.'
+complete -c llmkit -n '__llmkit_at quantize' -l kv-report -d 'Show what 8 and 4 bits for keys and values cost; write nothing.'
 complete -c llmkit -n '__llmkit_at quantize' -l sweep -x -d 'A row (jsonl) for each of so many --bits: 8,6,5,4,3.'
 complete -c llmkit -n '__llmkit_at quantize' -l max-kl -x -d 'Exit 1, nothing written, above this KL divergence.'
 complete -c llmkit -n '__llmkit_at quantize' -l max-ppl-increase -x -d 'The same for perplexity: 0.01 is 1 % more.'

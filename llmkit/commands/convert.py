@@ -60,7 +60,7 @@ def convert(
     Examples:
       llmkit convert run run.gguf --dtype q8_0 --check
       llmkit convert run.gguf back --dtype float16
-      llmkit convert awq-model plain --dequantize
+      llmkit convert run.gguf plain --dequantize
       llmkit convert run half --dtype bfloat16 --max-shard-size 1GB --json
     """
     session = ctx.obj

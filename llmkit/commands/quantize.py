@@ -1,8 +1,9 @@
 """llmkit quantize: a model with its weights rounded to few bits."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -12,6 +13,9 @@ from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, pr
 from llmkit.commands.values import parse_count
 from llmkit.errors import GateFailed, UsageError
 from llmkit.workflows.quantize_options import Container, Method, QuantizeConfig
+
+KV_FORMS = ("int8-token", "q8_0", "q4_0")
+"""That --kv-report tries: ours, and llama.cpp's."""
 
 
 def quantize(
@@ -68,6 +72,9 @@ def quantize(
     sensitivity: Annotated[
         bool, Option("--sensitivity", help="Show what rounding each part alone costs; write nothing.")
     ] = False,
+    kv_report: Annotated[
+        bool, Option("--kv-report", help="Show what 8 and 4 bits for keys and values cost; write nothing.")
+    ] = False,
     sweep: Annotated[
         str | None, Option(metavar="LIST", help="A row (jsonl) for each of so many --bits: 8,6,5,4,3.")
     ] = None,
@@ -111,7 +118,7 @@ def quantize(
       llmkit quantize run int4 --type int4-g32 -c corpus.txt
       llmkit quantize run run-fit.gguf --budget-bpw 5 -c corpus.txt
       llmkit quantize run -c corpus.txt --sweep 8,6,4 --format gguf
-      llmkit quantize run run-q3.gguf --type Q3_K_M --tensor 'ffn_down=Q4_K' --dry-run
+      llmkit quantize run q3.gguf --type Q3_K_M --tensor 'ffn_down=Q4_K' --dry-run
     """
     session: Session = ctx.obj
     config = QuantizeConfig(
@@ -135,8 +142,17 @@ def quantize(
         seed=seed,
         threads=threads,
     )
-    if sweep is not None or sensitivity:
-        _look(session, model, out, config, sweep, log_every, as_json=as_json)
+    looks = {"--sensitivity": sensitivity, "--kv-report": kv_report, "--sweep": sweep is not None}
+    asked = [flag for flag, given in looks.items() if given]
+    if len(asked) > 1 or (asked and out is not None):
+        raise UsageError(
+            f"{asked[0]} writes no model"
+            if out is not None
+            else f"{asked[0]} and {asked[1]} are two questions",
+            hint="leave OUT out; --format names its kind" if out is not None else "ask one of them",
+        )
+    if asked:
+        _look(session, model, config, asked[0], sweep or "", log_every, as_json=as_json)
         return
 
     from llmkit.commands.quantize_text import quantize_text
@@ -159,40 +175,41 @@ def quantize(
 def _look(
     session: Session,
     model: Path,
-    out: Path | None,
     config: QuantizeConfig,
-    sweep: str | None,
+    question: str,
+    bits: str,
     log_every: float,
     *,
     as_json: bool,
 ) -> None:
     """Rows that say what rounding costs; nothing is written."""
-    if out is not None:
-        flag = "--sensitivity" if sweep is None else "--sweep"
-        raise UsageError(
-            f"{flag} writes no model, and {out} is named", hint="leave OUT out; --format names its kind"
-        )
-    from llmkit.commands.quantize_text import sensitivity_text, sweep_plot
-    from llmkit.workflows.quantize import sweep as run
-    from llmkit.workflows.quantize_budget import sensitivity_rows
+    from llmkit.commands.quantize_text import kv_text, sensitivity_text, sweep_plot
+    from llmkit.workflows.quantize import sweep
+    from llmkit.workflows.quantize_budget import kv_rows, sensitivity_rows
     from llmkit.workflows.quantize_job import open_quantize
 
-    configs = [config] if sweep is None else [replace(config, bits=bits) for bits in parse_bits(sweep)]
+    configs = [replace(config, bits=one) for one in parse_bits(bits)] if bits else [config]
     jobs = [open_quantize(model, None, one, force=False, invocation=session.invocation) for one in configs]
     with session.console.progress("quantizing", log_every=log_every) as progress:
-        if sweep is None:
-            found = sensitivity_rows(jobs[0], progress)
-            if as_json:
-                print_lines(found)
-            else:
-                print(sensitivity_text(list(found)))
-            return
-        rows = []
-        for row in run(jobs, progress=progress):
-            print_lines([row])
-            rows.append(row)
-    for line in sweep_plot(rows):
-        session.console.note(line)
+        if question == "--sweep":
+            rows = []
+            for row in sweep(jobs, progress=progress):
+                print_lines([row])
+                rows.append(row)
+        elif question == "--sensitivity":
+            _print(sensitivity_rows(jobs[0], progress), sensitivity_text, as_json)
+        else:
+            _print(kv_rows(jobs[0], KV_FORMS, progress), kv_text, as_json)
+    if question == "--sweep":
+        for line in sweep_plot(rows):
+            session.console.note(line)
+
+
+def _print(rows: Iterable[Any], to_text: Callable[[Sequence[Any]], str], as_json: bool) -> None:
+    if as_json:
+        print_lines(rows)
+    else:
+        print(to_text(list(rows)))
 
 
 def parse_bits(text: str) -> list[int]:

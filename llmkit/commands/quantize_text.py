@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from llmkit.commands.facts import Facts, facts_lines, plural, title_line
@@ -29,11 +29,21 @@ def quantize_text(report: Any, *, width: int) -> str:
         ("method", _method(report)),
         *(_quality(quality) if quality is not None else []),
         ("took", f"{report.seconds:.1f} s" if report.seconds else None),
-        *(("fallback", f"{unit.name}: {unit.reason}") for unit in report.units if "fallback" in unit.reason),
+        *_fallbacks(report),
         *(("note", note) for note in report.notes),
     ]
     form = _FORMS.get(report.container, "model folder")
     return "\n".join([title_line(report.out or "nothing written", form), *facts_lines(facts, width)])
+
+
+def _fallbacks(report: Any) -> Facts:
+    """The matrices that could not have the type asked for."""
+    start = "fallback: "
+    return [
+        ("fallback", f"{unit.name}: {unit.reason.removeprefix(start)}")
+        for unit in report.units
+        if unit.reason.startswith(start)
+    ]
 
 
 def _method(report: Any) -> str:
@@ -63,13 +73,27 @@ def _quality(quality: Any) -> Facts:
 
 def sensitivity_text(rows: Sequence[Any]) -> str:
     """What rounding each unit alone costs: a row a unit, a column a type, KL divergences in thousandths."""
-    grids = list(dict.fromkeys(row.grid for row in rows))
+    return _divergences((row.name, row.grid, row.kld) for row in rows)
+
+
+def kv_text(rows: Sequence[Any]) -> str:
+    """The same of keys and values: a row for each in a layer, a column a form."""
+    return _divergences(
+        (f"{'all layers' if row.layer is None else f'layer {row.layer}'}, {row.part}", row.form, row.kld)
+        for row in rows
+    )
+
+
+def _divergences(cells: Iterable[tuple[str, str, float]]) -> str:
+    """Rows and columns in the order in which they come; - where there is no cell."""
     table: dict[str, dict[str, str]] = {}
-    for row in rows:
-        table.setdefault(row.name, {})[row.grid] = f"{1000 * row.kld:.4g}"
-    lines = [("KL divergence / 1000", *grids)]
-    lines += [(name, *(found.get(grid, "-") for grid in grids)) for name, found in table.items()]
-    return align(lines, right=tuple(range(1, len(grids) + 1)))
+    columns: dict[str, None] = {}
+    for name, column, kld in cells:
+        table.setdefault(name, {})[column] = f"{1000 * kld:.4g}"
+        columns[column] = None
+    lines = [("KL divergence / 1000", *columns)]
+    lines += [(name, *(found.get(column, "-") for column in columns)) for name, found in table.items()]
+    return align(lines, right=tuple(range(1, len(columns) + 1)))
 
 
 def sweep_plot(rows: Sequence[Any]) -> list[str]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from llmkit.engine.cuda.plan import plan_pages
 from llmkit.engine.draft_model import DraftModel
 from llmkit.engine.drafts import PromptLookup, Proposer
 from llmkit.engine.engine import Engine, EngineConfig
@@ -52,6 +53,8 @@ class Placement:
     kv_dtype: torch.dtype
     positions: int
     """That the cache holds, of all texts together."""
+    block_tokens: int
+    """Positions of a block: what the device's attention reads."""
     texts: int
     """At work at once."""
     draft_bytes: int = 0
@@ -88,18 +91,19 @@ def place(job: Job, extent: Extent | None) -> Placement:
     architecture, name = architecture_of(job.model), str(dtype).removeprefix("torch.")
     nbytes = weight_bytes(architecture, NumbersAlone(name)).nbytes
     context = job.model.max_position_embeddings
-    longest = _whole_blocks(
-        max(1, min(job.sampling.max_tokens, context) if extent is None else extent.positions)
-    )
     kv_dtype = dtype if job.config.kv_dtype == "auto" else _KV_DTYPES[job.config.kv_dtype]
     check_kv_dtype(job.model, kv_dtype)
+    block_tokens = plan_pages(job.model, dtype, device, BLOCK_TOKENS, kv_dtype).block_tokens
+    longest = _whole_blocks(
+        max(1, min(job.sampling.max_tokens, context) if extent is None else extent.positions), block_tokens
+    )
     kv_name = ESTIMATED_AS if kv_dtype == torch.int8 else str(kv_dtype).removeprefix("torch.")
-    own_bytes = block_bytes = contiguous_cache_bytes(architecture, kv_name, context=BLOCK_TOKENS)
+    own_bytes = block_bytes = contiguous_cache_bytes(architecture, kv_name, context=block_tokens)
     draft_weight_bytes = 0
     if job.drafts is not None and job.drafts.model is not None:  # it keeps keys and values of its own
         draft = architecture_of(job.drafts.model)
         draft_weight_bytes = weight_bytes(draft, NumbersAlone(name)).nbytes
-        block_bytes += contiguous_cache_bytes(draft, name, context=BLOCK_TOKENS)
+        block_bytes += contiguous_cache_bytes(draft, name, context=block_tokens)
     texts = job.config.batch or AT_ONCE
     if extent is not None:
         texts = max(1, min(texts, extent.texts))
@@ -111,7 +115,8 @@ def place(job: Job, extent: Extent | None) -> Placement:
         texts = max(1, min(texts, int(room * _CACHE_SHARE) // (longest * block_bytes)))
     blocks = texts * longest
     if extent is None:
-        blocks = max(blocks, min(texts * _whole_blocks(context), int(room * _CACHE_SHARE) // block_bytes))
+        most = texts * _whole_blocks(context, block_tokens)
+        blocks = max(blocks, min(most, int(room * _CACHE_SHARE) // block_bytes))
     placement = Placement(
         device=device,
         dtype=dtype,
@@ -119,7 +124,8 @@ def place(job: Job, extent: Extent | None) -> Placement:
         weight_bytes=nbytes,
         kv_bytes=texts * longest * own_bytes,
         kv_dtype=kv_dtype,
-        positions=blocks * BLOCK_TOKENS,
+        positions=blocks * block_tokens,
+        block_tokens=block_tokens,
         texts=texts,
         draft_bytes=draft_weight_bytes + texts * longest * (block_bytes - own_bytes),
         offload_bytes=offload_bytes,
@@ -133,8 +139,8 @@ def place(job: Job, extent: Extent | None) -> Placement:
     return placement
 
 
-def _whole_blocks(positions: int) -> int:
-    return -(-positions // BLOCK_TOKENS)
+def _whole_blocks(positions: int, block_tokens: int) -> int:
+    return -(-positions // block_tokens)
 
 
 def start_engine(job: Job, placement: Placement) -> Engine:
@@ -150,7 +156,7 @@ def start_engine(job: Job, placement: Placement) -> Engine:
     )
     config = EngineConfig(
         positions=placement.positions,
-        block_tokens=BLOCK_TOKENS,
+        block_tokens=placement.block_tokens,
         max_texts=placement.texts,
         kv_dtype=placement.kv_dtype,
         offload_bytes=job.config.cache_offload,
@@ -182,7 +188,7 @@ def _proposer(job: Job, placement: Placement, *, native: bool) -> Proposer | Non
         count=drafts.tokens,
         positions=placement.positions,
         vocab_size=job.model.vocab_size,
-        block_tokens=BLOCK_TOKENS,
+        block_tokens=placement.block_tokens,
         native=packed,
         wide=packed is not None and packed.nbytes >= ONE_THREAD_BYTES,
     )

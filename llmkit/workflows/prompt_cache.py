@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmkit.engine.cuda.plan import plan_pages
 from llmkit.engine.engine import Engine
 from llmkit.engine.prompt_cache import MadeWith, SavedBlocks, save_blocks
 from llmkit.model.fingerprint import model_fingerprint
 from llmkit.workflows.generate_job import Job
-from llmkit.workflows.generate_model import BLOCK_TOKENS, Placement
+from llmkit.workflows.generate_model import Placement
 
 
 class PromptCache:
@@ -34,9 +33,7 @@ class PromptCache:
             dtype=str(placement.dtype).removeprefix("torch."),
             weights=job.config.weights,
             rope_scaling=json.dumps(job.model.rope_scaling, sort_keys=True, default=list),
-            block_tokens=plan_pages(
-                job.model, placement.dtype, placement.device, BLOCK_TOKENS, placement.kv_dtype
-            ).block_tokens,
+            block_tokens=placement.block_tokens,
         )
         if path.exists():
             self._made_with.check(path)

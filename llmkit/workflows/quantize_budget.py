@@ -1,12 +1,16 @@
 """How much each part of a model matters, and the grids that lose least at a given size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from llmkit.errors import UsageError
 from llmkit.progress import Progress
 from llmkit.quant.budget import Choice, allot
 from llmkit.quant.grid import Grid
+from llmkit.quant.kv_forms import kv_form
+from llmkit.quant.kv_noise import KVNoise, kv_noise
 from llmkit.quant.plan import PlanUnit, QuantPlan
 from llmkit.quant.sensitivity import Sensitivity, sensitivities
 from llmkit.workflows.quantize_container import grid_of, measured
@@ -19,6 +23,8 @@ _TRIED = {
     "mlx": ("mlx-2bit-g32", "mlx-3bit-g32", "mlx-4bit-g32", "mlx-5bit-g32", "mlx-6bit-g32", "mlx-8bit-g64"),
 }
 """Grids that a budget chooses from."""
+_NARROW = ("IQ4_NL", "Q5_0", "Q8_0")
+"""In GGUF files, for rows that are no whole number of superblocks."""
 _TOKENS = 2048
 """Scored in each trial: the error of a mean over a thousand positions is a few percent."""
 
@@ -39,11 +45,7 @@ def sensitivity_rows(job: QuantizeJob, progress: Progress) -> Iterator[Sensitivi
         UsageError: there is no text to score, or the container has one grid for all.
         DataError: see `sensitivities`.
     """
-    scored = job.calibration if job.scored is None else job.scored
-    if scored is None:
-        raise UsageError(
-            "sensitivity is measured over text, and there is none", hint="add --calibration FILE"
-        )
+    scored = _scored(job)
     rows = max(1, _TOKENS // scored.shape[1])
     work = [(unit, grids) for unit, grids in _work(job) if grids]
     model = job.load()
@@ -52,6 +54,18 @@ def sensitivity_rows(job: QuantizeJob, progress: Progress) -> Iterator[Sensitivi
         yield from sensitivities(
             model, work, scored[:rows], calibration=seen, workers=workers, progress=progress
         )
+
+
+def kv_rows(job: QuantizeJob, forms: Sequence[str], progress: Progress) -> Iterator[KVNoise]:
+    """What keeping keys and values in fewer bits costs, each alone, layer by layer, and all together.
+
+    Raises:
+        UsageError: there is no text to score.
+        ConfigError, DataError: see `kv_noise`.
+    """
+    scored = _scored(job)
+    rows = max(1, _TOKENS // scored.shape[1])
+    yield from kv_noise(job.load(), scored[:rows], [kv_form(name) for name in forms], progress=progress)
 
 
 def within_budget(job: QuantizeJob, progress: Progress) -> Budget:
@@ -80,6 +94,13 @@ def within_budget(job: QuantizeJob, progress: Progress) -> Budget:
     return Budget(measured(job.source, job.container, told), bought.repaired)
 
 
+def _scored(job: QuantizeJob) -> Tensor:
+    scored = job.calibration if job.scored is None else job.scored
+    if scored is None:
+        raise UsageError("what rounding costs is measured over text", hint="add --calibration FILE")
+    return scored
+
+
 def _work(job: QuantizeJob) -> list[tuple[PlanUnit, list[Grid]]]:
     """Units of the plan, each with the grids to try."""
     if job.container not in _TRIED:
@@ -87,5 +108,12 @@ def _work(job: QuantizeJob) -> list[tuple[PlanUnit, list[Grid]]]:
             f"{job.container} files have one grid for all matrices: there is nothing to choose",
             hint="--format compressed-tensors, gptq, mlx, or a GGUF file",
         )
-    grids = [grid_of(job.source, job.container, name) for name in _TRIED[job.container]]
-    return [(unit, job.plan.grids_for(unit, grids)) for unit in job.plan.open_units]
+    tried = [grid_of(job.source, job.container, name) for name in _TRIED[job.container]]
+    narrow = [grid_of(job.source, job.container, name) for name in _NARROW] if job.container == "gguf" else []
+    work = []
+    for unit in job.plan.open_units:
+        grids = job.plan.grids_for(unit, tried)
+        if len(grids) < 2:
+            grids = job.plan.grids_for(unit, narrow) or grids
+        work.append((unit, grids))
+    return work

@@ -91,6 +91,22 @@ def test_sensitivity_is_a_table_or_rows(
     assert {row["grid"] for row in rows} >= {"int3-g32", "int6-g32"} and all("kld" in row for row in rows)
 
 
+def test_keys_and_values_have_their_own_rows(
+    llmkit_run: Callable[..., Any],
+    tiny_model: Callable[..., Path],
+    byte_level_dir: Path,
+    line: tuple[Any, ...],
+) -> None:
+    folder = tiny_model(
+        "wide", vocab_size=600, hidden_size=64, num_attention_heads=2, num_key_value_heads=1, head_dim=32
+    )
+    for file in byte_level_dir.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    done = llmkit_run("quantize", folder, "--type", "int4-g32", *line, "--kv-report")
+    assert done.text.splitlines()[0].split()[-3:] == ["int8-token", "q8_0", "q4_0"], done.err
+    assert "layer 0, keys" in done.text and "all layers, both" in done.text
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
@@ -98,6 +114,7 @@ def test_sensitivity_is_a_table_or_rows(
         (("--sweep", "8,x"), "no list of bits"),
         (("--tensor", "ffn_down"), "not of the form REGEX=NAME"),
         (("out", "--sensitivity"), "writes no model"),
+        (("--kv-report", "--sensitivity"), "are two questions"),
         (("--type", "Q4_K_X", "--format", "gguf"), "no GGUF file type"),
         (("--max-kl", "1"), "need text to score"),
     ],

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from llmkit.engine.config import GenerateConfig, SamplingConfig
+from llmkit.engine.cuda.plan import PagePlan
 from llmkit.engine.engine import Engine
 from llmkit.engine.request import Drawn, Request
 from llmkit.errors import ConfigError, ResourceError, UsageError
@@ -219,3 +220,15 @@ def _first_logprob(engine: Engine) -> float:
     drawn, *_ = engine.run(Request((1, 2, 3), SamplingConfig(max_tokens=2, temperature=0.0, logprobs=1)))
     assert drawn.score is not None
     return drawn.score.logprob
+
+
+def test_the_cache_has_room_for_every_text_in_blocks_as_large_as_the_device_reads(
+    tiny_model: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def large_pages(*_: object) -> PagePlan:
+        return PagePlan(None, 256)
+
+    monkeypatch.setattr("llmkit.workflows.generate_model.plan_pages", large_pages)
+    placement = place(_job(tiny_model(), batch=5), Extent(rows=9, prompt_tokens=90, positions=20, texts=9))
+    assert placement.block_tokens == 256
+    assert placement.positions == 5 * 256  # each text needs a block of its own

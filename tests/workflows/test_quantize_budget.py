@@ -41,6 +41,11 @@ def test_every_unit_is_tried_on_every_grid_that_divides_its_rows(job: Callable[.
     assert len(rows) == len(units) * len(grids)
 
 
+def test_rows_that_fill_no_superblock_are_tried_on_smaller_blocks(job: Callable[..., QuantizeJob]) -> None:
+    rows = list(sensitivity_rows(job(container="gguf", type="Q4_K_M"), SILENT))
+    assert {row.grid for row in rows} == {"IQ4_NL", "Q5_0", "Q8_0"}
+
+
 def test_a_budget_below_the_smallest_grids_is_refused(job: Callable[..., QuantizeJob]) -> None:
     with pytest.raises(UsageError, match="too few"):
         within_budget(job(budget_bpw=1.0), SILENT)
