@@ -7,6 +7,7 @@ from typing import Any
 from llmkit.errors import ConfigError, nearest
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.families.table import FAMILIES
 
 EXPERT_FIELDS = {
     "num_experts": "num_experts",
@@ -22,7 +23,8 @@ def reshape(config: ModelConfig, overrides: Mapping[str, Any]) -> ModelConfig:
     head_dim follows hidden_size and num_attention_heads where the heads share hidden_size among them, and
     num_key_value_heads follows num_attention_heads where there are no groups, unless they are given too. With
     more or fewer layers, sliding ones, ones without positions and ones with experts go on as they did. Shared
-    experts stay as many times as wide as the others.
+    experts stay as many times as wide as the others. In another family what only the old one has is left, and
+    what all of the new one have is taken on.
 
     Args:
         config: the shape to begin with.
@@ -38,7 +40,7 @@ def reshape(config: ModelConfig, overrides: Mapping[str, Any]) -> ModelConfig:
             raise ConfigError(
                 f"a model has no field {key!r}", hint=f"did you mean {guess}?" if guess else ", ".join(names)
             )
-    derived: dict[str, Any] = {}
+    derived = _in_family(config.model_type, str(overrides.get("model_type", config.model_type)))
     if {"hidden_size", "num_attention_heads"} & overrides.keys():
         if config.head_dim * config.num_attention_heads == config.hidden_size:
             derived["head_dim"] = 0  # ModelConfig works it out again
@@ -59,6 +61,15 @@ def field_of(config: ModelConfig, key: str) -> Any:
     if key not in EXPERT_FIELDS:
         return getattr(config, key)
     return None if config.experts is None else getattr(config.experts, EXPERT_FIELDS[key])
+
+
+def _in_family(old: str, new: str) -> dict[str, Any]:
+    """Fields that a model gets by its family alone, where that is another one."""
+    if new == old or new not in FAMILIES:
+        return {}
+    usual = {one.name: one.default for one in fields(ModelConfig)}
+    left = {key: usual[key] for key in FAMILIES[old].fixed}
+    return left | FAMILIES[new].fixed
 
 
 def _with_experts(experts: ExpertsConfig | None, changes: Mapping[str, Any]) -> ExpertsConfig:

@@ -111,3 +111,11 @@ def test_experts_change_by_the_names_of_config_json_and_shared_ones_with_them() 
 def test_a_dense_model_gets_no_experts_by_their_number() -> None:
     with pytest.raises(ConfigError, match="num_experts 4: the model has no experts"):
         reshape(MULTI_HEAD, {"num_experts": 4})
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "olmo2", "smollm3"])
+def test_a_preset_becomes_a_model_of_another_family(family: str) -> None:
+    model = preset("tiny", model_type=family)
+    assert ModelConfig.from_hf(model.to_hf()) == model
+    back = reshape(model, {"model_type": "qwen3"})
+    assert back.qk_norm == "head" and back.norm_placement == "before"

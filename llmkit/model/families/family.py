@@ -33,6 +33,13 @@ class Family:
         keys.refuse_unknown(name, signs=(*STRUCTURAL, *ARITHMETIC), elsewhere=_OTHERS)
         return found
 
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """Fields that every model of the family has alike, and no key says."""
+        return {
+            key: value for part in self.parts if isinstance(part, Fixed) for key, value in part.fields.items()
+        }
+
     def write(self, fields: Fields) -> dict[str, Any]:
         """Keys out of fields of ModelConfig."""
         keys: dict[str, Any] = {}
