@@ -157,7 +157,7 @@ _llmkit() {
             esac
             ;;
         "quantize")
-            flags="--type --bits --format --method -c --calibration --calibration-tokens --score --score-tokens --seq-len --embeddings --head --tensor --budget-bpw --fit --sensitivity --kv-report --sweep --max-kl --max-ppl-increase -t --tokenizer --seed --threads -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--type --bits --format --method -c --calibration --calibration-tokens --score --score-tokens --seq-len --embeddings --head --tensor --budget-bpw --fit --sensitivity --kv-report --sweep --max-kl --max-ppl-increase -t --tokenizer --resume --seed --threads -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --type) flags="" words="" ;;
                 --bits) flags="" words="" ;;

@@ -214,6 +214,7 @@ complete -c llmkit -n '__llmkit_at quantize' -l sweep -x -d 'A row (jsonl) for e
 complete -c llmkit -n '__llmkit_at quantize' -l max-kl -x -d 'Exit 1, nothing written, above this KL divergence.'
 complete -c llmkit -n '__llmkit_at quantize' -l max-ppl-increase -x -d 'The same for perplexity: 0.01 is 1 % more.'
 complete -c llmkit -n '__llmkit_at quantize' -s t -l tokenizer -r -F -d 'In place of the model'"'"'s own.'
+complete -c llmkit -n '__llmkit_at quantize' -l resume -d 'Keep what is rounded when stopped, and go on from it.'
 complete -c llmkit -n '__llmkit_at quantize' -l seed -x -d 'Seed of everything random.'
 complete -c llmkit -n '__llmkit_at quantize' -l threads -x -d 'Cores to use.'
 complete -c llmkit -n '__llmkit_at quantize' -s n -l dry-run -d 'Print the plan and write nothing.'

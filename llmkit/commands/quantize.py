@@ -87,6 +87,9 @@ def quantize(
     tokenizer: Annotated[
         Path | None, Option("--tokenizer", "-t", metavar="PATH", help="In place of the model's own.")
     ] = QuantizeConfig.tokenizer,
+    resume: Annotated[
+        bool, Option("--resume", help="Keep what is rounded when stopped, and go on from it.")
+    ] = QuantizeConfig.resume,
     seed: Seed = QuantizeConfig.seed,
     threads: Annotated[
         int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="all")
@@ -139,6 +142,7 @@ def quantize(
         max_kl=max_kl,
         max_ppl_increase=max_ppl_increase,
         tokenizer=tokenizer,
+        resume=resume,
         seed=seed,
         threads=threads,
     )

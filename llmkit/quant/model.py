@@ -23,6 +23,8 @@ EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
 Rounder = Callable[[str, Tensor, Grid, Moments | None], RoundedMatrix]
 """How one matrix is rounded: its name, itself, its grid, and the moments of its inputs."""
+Known = Callable[[str], Mapping[str, RoundedMatrix] | None]
+"""The matrices of a part that are rounded already; None: it is still to be done."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,13 @@ class Rounded:
     """None: the embedding or the head."""
     matrices: Mapping[str, RoundedMatrix]
     """By their names in `state_dict()`; of stacked experts by `name[e]`."""
+
+    @property
+    def part(self) -> str:
+        """What `known` is asked for."""
+        if self.layer is not None:
+            return f"layer-{self.layer}"
+        return "embedding" if EMBEDDING in self.matrices else "head"
 
 
 def _as_it_is(name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
@@ -51,6 +60,7 @@ class Quantiser:
         scored: Tensor | None = None,
         rounder: Rounder = _as_it_is,
         workers: Workers = ALONE,
+        known: Known = lambda part: None,
     ) -> None:
         """
         Args:
@@ -60,6 +70,7 @@ class Quantiser:
             scored: (N, T) ids of other text, which goes through both models.
             rounder: rounds one matrix.
             workers: share out passes and sums; the rounder has its own.
+            known: what is rounded already, by part: "embedding", "layer-3", "head".
         """
         self._model = model
         self._grids = grids
@@ -67,6 +78,7 @@ class Quantiser:
         self._scored = scored
         self._rounder = rounder
         self._workers = workers
+        self._known = known
         self.reference: Stream | None = None
         """The scored text in the original model; behind the last layer once `run` is through."""
         self.rounded: Stream | None = None
@@ -89,8 +101,10 @@ class Quantiser:
             self.reference = Stream(model, self._scored, self._workers)
             self.reference_head = _head(model, original if kept_head is None else kept_head)
         if EMBEDDING in self._grids:
-            moments = self._tied_moments() if isinstance(model.lm_head, TiedHead) else None
-            rounded = self._round(EMBEDDING, original, self._grids[EMBEDDING], moments)
+            rounded = (self._known("embedding") or {}).get(EMBEDDING)
+            if rounded is None:
+                moments = self._tied_moments() if isinstance(model.lm_head, TiedHead) else None
+                rounded = self._round(EMBEDDING, original, self._grids[EMBEDDING], moments)
             decoder.embed_tokens = nn.Embedding.from_pretrained(rounded.values())
             if isinstance(model.lm_head, TiedHead):
                 model.lm_head = _tied_like(model.lm_head, decoder.embed_tokens, model)
@@ -116,20 +130,20 @@ class Quantiser:
             for name, parameter in block.named_parameters()
             if f"{prefix}{name}" in self._grids
         }
-        moments = {} if calibration is None else calibration.moments(layer, weights)
-        done: dict[str, RoundedMatrix] = {}
-        for name, weight in weights.items():
-            parts = {name: weight}
-            if weight.dim() == 3:
-                parts = {f"{name}[{index}]": part for index, part in enumerate(weight.unbind())}
-            for part_name, part in parts.items():
-                done[part_name] = self._round(part_name, part, self._grids[name], moments.get(part_name))
-        for name, weight in weights.items():  # all at once: none sees another one's error within the layer
-            parts = {name: weight}
-            if weight.dim() == 3:
-                parts = {f"{name}[{index}]": part for index, part in enumerate(weight.unbind())}
-            for part_name, part in parts.items():
-                part.copy_(done[part_name].values())
+        parts = {
+            f"{name}[{index}]" if weight.dim() == 3 else name: part
+            for name, weight in weights.items()
+            for index, part in enumerate(weight.unbind() if weight.dim() == 3 else (weight,))
+        }
+        done = self._known(f"layer-{layer}")
+        if done is None:
+            moments = {} if calibration is None else calibration.moments(layer, weights)
+            done = {
+                name: self._round(name, part, self._grids[name.partition("[")[0]], moments.get(name))
+                for name, part in parts.items()
+            }
+        for name, part in parts.items():  # all at once: none sees another one's error within the layer
+            part.copy_(done[name].values())
         for stream in (calibration, self.rounded):
             if stream is not None:
                 stream.advance(layer)
@@ -137,12 +151,14 @@ class Quantiser:
         return Rounded(layer, done)
 
     def _head_alone(self, head: nn.Linear, calibration: Stream | None) -> Rounded:
-        moments = None
-        if calibration is not None:
-            moments = Moments.of_width(head.in_features)
-            for _, states in calibration.last():
-                moments.add(states.flatten(0, 1), self._workers)
-        rounded = self._round(HEAD, head.weight.detach(), self._grids[HEAD], moments)
+        rounded = (self._known("head") or {}).get(HEAD)
+        if rounded is None:
+            moments = None
+            if calibration is not None:
+                moments = Moments.of_width(head.in_features)
+                for _, states in calibration.last():
+                    moments.add(states.flatten(0, 1), self._workers)
+            rounded = self._round(HEAD, head.weight.detach(), self._grids[HEAD], moments)
         self._model.lm_head = copy.deepcopy(head)
         self._model.lm_head.weight.data = rounded.values()
         return Rounded(None, {HEAD: rounded})

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from llmkit.errors import StoppedResumable
 from llmkit.progress import SILENT, Progress
 from llmkit.quant.divergence import Divergence, QualityReport, scored_positions
 from llmkit.quant.grid import Grid
@@ -16,6 +17,7 @@ from llmkit.quant.workers import Workers
 from llmkit.workflows.quantize_budget import within_budget
 from llmkit.workflows.quantize_container import write_files
 from llmkit.workflows.quantize_job import QuantizeJob
+from llmkit.workflows.quantize_parts import KeptParts
 from llmkit.workflows.quantize_report import QuantizeReport, SweepRow, unit_rows
 
 
@@ -44,10 +46,19 @@ def quantize(
     Raises:
         UsageError: a budget that cannot be kept.
         DataError: a weight is not finite, or the files are damaged.
+        StoppedResumable: by Ctrl-C, with what is done kept.
     """
     begun = clock()
     job = _planned(job, progress)
-    rounded, quality = round_model(job, progress)
+    kept = KeptParts(job, job.out) if job.config.resume and job.out is not None else None
+    try:
+        rounded, quality = round_model(job, progress, kept)
+    except KeyboardInterrupt:
+        if kept is None:
+            raise
+        raise StoppedResumable(
+            f"{job.out}: stopped; what is rounded is kept beside it", hint="run the same line again to go on"
+        ) from None
     notes: list[str] = []
     written = job.out is not None and missed_gate(job, quality) is None
     if written:
@@ -55,6 +66,8 @@ def quantize(
         notes = write_files(
             job.source, job.out, job.container, job.type, job.plan, rounded, job.invocation, progress
         )
+        if kept is not None:
+            kept.forget()
     return _report(job, rounded, quality, notes, seconds=clock() - begun, written=written)
 
 
@@ -97,7 +110,7 @@ def _planned(job: QuantizeJob, progress: Progress) -> QuantizeJob:
 
 
 def round_model(
-    job: QuantizeJob, progress: Progress
+    job: QuantizeJob, progress: Progress, kept: KeptParts | None = None
 ) -> tuple[dict[str, RoundedMatrix], QualityReport | None]:
     """Every matrix of the plan, rounded, and how far the model has moved by it."""
     feedback = job.config.method == "feedback"
@@ -114,11 +127,14 @@ def round_model(
             scored=job.scored,
             rounder=rounder,
             workers=workers,
+            known=(lambda part: None) if kept is None else kept.find,
         )
         total = sum(unit.parameters for unit in job.plan.open_units)
         rounded: dict[str, RoundedMatrix] = {}
         for part in quantiser.run():
             rounded |= part.matrices
+            if kept is not None and kept.find(part.part) is None:
+                kept.keep(part.part, part.matrices)
             progress.update(sum(matrix.codes.numel() for matrix in rounded.values()), total)
         return rounded, _score(quantiser, model.logits, workers)
 

@@ -51,6 +51,8 @@ class QuantizeConfig:
     max_kl: float | None = None
     max_ppl_increase: float | None = None
     tokenizer: Path | None = None
+    resume: bool = False
+    """Whether what is rounded is kept where a run is stopped, and a run goes on from it."""
     seed: int = 0
     threads: int | None = None
 

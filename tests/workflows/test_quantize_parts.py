@@ -1,0 +1,120 @@
+"""A run that is stopped and goes on writes what one that was never stopped does."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from llmkit.errors import StoppedResumable
+from llmkit.formats.provenance import Invocation
+from llmkit.formats.resumable import partial_path
+from llmkit.model.save import save_model
+from llmkit.workflows.quantize import quantize
+from llmkit.workflows.quantize_job import QuantizeJob, open_quantize
+from llmkit.workflows.quantize_options import QuantizeConfig
+from llmkit.workflows.quantize_parts import KeptParts, job_key
+from tests.quant.small_models import experts, model
+
+TEXT = (Path(__file__).parents[2] / "LICENSE").read_text()
+
+
+class Stopping:
+    """A listener that is interrupted when it has heard so often."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def update(self, done: float, total: float | None = None, **fields: float | str) -> None:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+    def note(self, message: str) -> None:
+        """Not interested."""
+
+
+@pytest.fixture
+def job(tmp_path: Path, byte_level_dir: Path) -> Callable[..., QuantizeJob]:
+    place = tmp_path / "in"
+    place.mkdir()
+    changes = {"num_hidden_layers": 3, "model_type": "qwen3_moe", "qk_norm": "head", "experts": experts()}
+    save_model(model(vocab_size=600, **changes), place)
+    for file in byte_level_dir.iterdir():
+        (place / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "text.txt").write_text(TEXT)
+
+    def build(out: str, **settings: object) -> QuantizeJob:
+        fields = {
+            "type": "Q4_K_M",
+            "seq_len": 32,
+            "calibration_tokens": 512,
+            "score_tokens": 128,
+            "resume": True,
+        }
+        config = QuantizeConfig(calibration=(tmp_path / "text.txt",), **(fields | settings))  # type: ignore[arg-type]
+        return open_quantize(
+            place, tmp_path / out, config, force=False, invocation=Invocation("quantize", {}, ("in",))
+        )
+
+    return build
+
+
+def test_a_stopped_run_goes_on_to_the_same_bytes(job: Callable[..., QuantizeJob], tmp_path: Path) -> None:
+    quantize(job("whole.gguf", resume=False))
+    for after in (1, 2, 3):
+        with pytest.raises(StoppedResumable):
+            quantize(job("parts.gguf"), progress=Stopping(after))
+    kept = partial_path(tmp_path / "parts.gguf")
+    assert {"embedding.safetensors", "layer-0.safetensors", "layer-1.safetensors"} <= {
+        file.name for file in kept.iterdir()
+    }
+    report = quantize(job("parts.gguf"))
+    assert (tmp_path / "parts.gguf").read_bytes() == (tmp_path / "whole.gguf").read_bytes()
+    assert report.quality is not None and not kept.exists()
+
+
+def test_without_resume_an_interrupt_keeps_nothing(job: Callable[..., QuantizeJob], tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        quantize(job("q.gguf", resume=False), progress=Stopping(2))
+    assert not partial_path(tmp_path / "q.gguf").exists()
+
+
+def test_parts_of_another_job_are_forgotten(job: Callable[..., QuantizeJob], tmp_path: Path) -> None:
+    with pytest.raises(StoppedResumable):
+        quantize(job("q.gguf"), progress=Stopping(2))
+    same, other = job("q.gguf"), job("q.gguf", method="nearest")
+    assert KeptParts(same, tmp_path / "q.gguf").find("embedding") is not None
+    assert KeptParts(other, tmp_path / "q.gguf").find("embedding") is None
+
+
+def test_whatever_decides_a_matrix_is_in_the_key(job: Callable[..., QuantizeJob]) -> None:
+    first = job("q.gguf")
+    assert first.calibration is not None
+    others = [
+        replace(first, config=replace(first.config, method="nearest")),
+        replace(first, calibration=first.calibration.flip(0)),
+        replace(first, calibration=None),
+        job("q.gguf", type="Q5_K_M"),
+    ]
+    keys = [job_key(one) for one in (first, *others)]
+    assert len(set(keys)) == len(keys)
+    assert job_key(replace(first, scored=None, out=None)) == keys[0]
+
+
+def test_a_part_comes_back_as_it_was(job: Callable[..., QuantizeJob], tmp_path: Path) -> None:
+    from llmkit.progress import SILENT
+    from llmkit.workflows.quantize import round_model
+
+    one = job("q.gguf")
+    kept = KeptParts(one, tmp_path / "q.gguf")
+    rounded, _ = round_model(one, SILENT, kept)
+    found = {
+        name: m for part in ("embedding", "layer-0", "layer-2") for name, m in (kept.find(part) or {}).items()
+    }
+    assert found and all(torch.equal(found[name].values(), rounded[name].values()) for name in found)
+    assert all(
+        (found[name].noise, found[name].output_noise) == (rounded[name].noise, rounded[name].output_noise)
+        for name in found
+    )
