@@ -77,6 +77,20 @@ TABLE = {
         writes="llmkit convert run out",
         is_input="llmkit convert run run --force",
     ),
+    "quantize": Lines(
+        result="llmkit quantize run out.{n} --type int4-g32",
+        stdin=(
+            "llmkit quantize run out.a --type int4-g32 -c docs.jsonl.zst >&2; cat out.a/model.safetensors",
+            "cat docs.jsonl.zst | llmkit quantize run out.b --type int4-g32 -c - >&2;"
+            " cat out.b/model.safetensors",
+        ),
+        malformed="llmkit quantize run out --type int4-g32 -c bad.jsonl",
+        missing="llmkit quantize nowhere out",
+        writes="llmkit quantize run out --type int4-g32",
+        is_input="llmkit quantize run run --type int4-g32 --force",
+        long="llmkit quantize run out --type int4-g32 -c corpus.txt -c docs.jsonl --calibration-tokens 1M"
+        " --log-every 0.1 --force",
+    ),
     "generate": Lines(
         result="llmkit generate -m run 'def main' --max-tokens 20 --seed 1",
         stdin=(
@@ -105,7 +119,7 @@ TABLE = {
     "bench prefill": Lines(
         result="llmkit bench prefill run --prompt 8 --rounds 1",
         missing="llmkit bench prefill nowhere",
-        long="llmkit bench prefill --preset tiny --prompt 512 --rounds 100000 --log-every 0.1",
+        long="llmkit bench prefill --preset tiny --prompt 500 --rounds 100000 --log-every 0.1",
     ),
     "bench decode": Lines(
         result="llmkit bench decode run --tokens 4 --rounds 1",

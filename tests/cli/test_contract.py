@@ -142,7 +142,7 @@ def test_a_tokenizer_that_does_not_belong_is_3(copy: Workbench, line: str) -> No
 def test_a_full_disk_is_5_and_the_old_output_stays(copy: Workbench, command: str, small_disk) -> None:
     disk = small_disk(64 * 1024)
     line = TABLE[command].writes.replace("-o out", f"-o {disk}/out")
-    line = line.replace("convert run out", f"convert run {disk}/out")
+    line = line.replace(" run out", f" run {disk}/out")
     line = line.replace("corpus.txt", "big.txt").replace("docs.jsonl", "big.jsonl")
     line = line.replace("tokens.jsonl", "big-tokens.jsonl").replace("prompts.jsonl", "big-prompts.jsonl")
     _write_big(copy.folder)

@@ -13,6 +13,10 @@ from llmkit.commands.documentation import CommandPage, read_pages
 
 PAGES = [page for page in read_pages(build_cli()) if page.path]
 LEAVES = [page for page in PAGES if not page.subcommands]
+WIDE = (  # rows that fill GGUF's blocks of 256
+    "llmkit pretrain --data shards -t tok --hidden-size 256 --intermediate-size 512 --num-hidden-layers 1"
+    " --steps 2 --batch-rows 4 -o run --resume never --force"
+)
 ids = pytest.mark.parametrize("page", LEAVES, ids=lambda page: "-".join(page.path))
 
 
@@ -39,6 +43,8 @@ def test_every_flag_says_what_it_does(page: CommandPage) -> None:
 
 @ids
 def test_the_examples_run_as_they_are_written(copy: Workbench, page: CommandPage) -> None:
+    if page.path == ("quantize",):
+        assert copy.run(WIDE).status == 0
     for example in page.examples:
         missing = [tool for tool in ("jq", "zstd") if tool in example.split() and shutil.which(tool) is None]
         if missing:

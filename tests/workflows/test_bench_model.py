@@ -114,7 +114,7 @@ def test_each_case_runs_with_its_own_threads_and_the_process_gets_its_own_back(
 
     monkeypatch.setattr(bench_decode, "build", watched)
     before = torch.get_num_threads()
-    config = BenchDecodeConfig(tokens=(2,), threads=(1, 2), rounds=1)
+    config = BenchDecodeConfig(tokens=(2,), threads=(1, 2), rounds=1, kernels="torch")
     bench_model(plan_bench(None, "nanogpt-cpu", config), config, probe=small_probe())
     assert seen == {1: {(1, 1)}, 2: {(2, 2)}}
     if available():  # which torch would only be in the way of
