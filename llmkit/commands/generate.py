@@ -132,8 +132,8 @@ def generate(
             out); or rows {"prompt"} {"messages"} {"tokens"}, whose other keys
             pass through and whose max_tokens, temperature, top_k, top_p, min_p,
             typical_p, *_penalty, logit_bias, json_schema, regex, choice, stop,
-            ignore_eos, seed, samples, logprobs, samplers, prefill win over flags;
-            or OpenAI's batch rows {"custom_id", "method", "url", "body"}
+            ignore_eos, seed, samples, logprobs, samplers, prefill win over
+            flags; or OpenAI's batch rows {"custom_id", "method", "url", "body"}
     Writes  the text and a line feed; or each row with completion,
             finish_reason (stop, length), usage, seed, (sample,) (logprobs,)
             (code); a batch row's answer is OpenAI's, an error where a parameter

@@ -24,14 +24,14 @@ def refuse_existing(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> 
     resolved = path.resolve()
     for source in inputs:
         if _is_same(source, path):
-            raise UsageError(f"{path}: the output is also an input", hint="choose another name with -o")
+            raise UsageError(f"{path}: the output is also an input", hint="choose another name")
         if resolved in source.resolve().parents and str(source) != "-":
             raise UsageError(
-                f"{path}: the output folder holds the input {source}", hint="choose another name with -o"
+                f"{path}: the output folder holds the input {source}", hint="choose another name"
             )
     if path.exists() and not force and not _is_stream(path):
         raise UsageError(
-            f"{path}: already exists", hint="choose another name with -o, or replace it with --force"
+            f"{path}: already exists", hint="choose another name, or replace it with --force"
         )
 
 
