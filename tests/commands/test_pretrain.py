@@ -333,7 +333,7 @@ def test_a_model_is_trained_on_from_its_weights(pretrain: Callable[..., Any]) ->
         (("--head-dim", 4), "loss"),
         (("--no-tie-word-embeddings",), "loss"),
         (("--vocab-size", 64), "loss"),
-        (("--model-type", "mistral"), None),
+        (("--model-type", "mistral"), "loss"),
         (("--preset", "stories15m"), "loss"),
     ],
 )
