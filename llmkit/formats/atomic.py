@@ -30,9 +30,7 @@ def refuse_existing(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> 
                 f"{path}: the output folder holds the input {source}", hint="choose another name"
             )
     if path.exists() and not force and not _is_stream(path):
-        raise UsageError(
-            f"{path}: already exists", hint="choose another name, or replace it with --force"
-        )
+        raise UsageError(f"{path}: already exists", hint="choose another name, or replace it with --force")
 
 
 @contextmanager

@@ -22,10 +22,10 @@ def partial_path(path: Path) -> Path:
 
 
 @contextmanager
-def resumable_folder(path: Path, key: str) -> Iterator[Path]:
-    """Yield a folder, empty or as an interrupted job with the same key left it; it becomes `path` at the end.
+def kept_parts(path: Path, key: str) -> Iterator[Path]:
+    """Yield the folder of the parts of `path`, empty or as an interrupted job with the same key left it.
 
-    An existing folder at `path` is replaced as a whole, and only then. An error leaves the parts.
+    It stays as it is behind the `with`: see `forget_partial`.
 
     Raises:
         UsageError: another process is at work on it.
@@ -42,6 +42,19 @@ def resumable_folder(path: Path, key: str) -> Iterator[Path]:
         if not (partial / _KEY).exists() or (partial / _KEY).read_text() != key:
             _empty(partial)
             write_atomic(partial / _KEY, key.encode())
+        yield partial
+
+
+@contextmanager
+def resumable_folder(path: Path, key: str) -> Iterator[Path]:
+    """The same, and the folder becomes `path` at the end.
+
+    An existing folder at `path` is replaced as a whole, and only then. An error leaves the parts.
+
+    Raises:
+        UsageError: another process is at work on it.
+    """
+    with kept_parts(path, key) as partial:
         yield partial
         for name in (_KEY, _LOCK):
             (partial / name).unlink()

@@ -21,6 +21,8 @@ from llmkit.quant.workers import ALONE, Workers
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
+_ALONE = {EMBEDDING: "embedding", HEAD: "head"}
+"""What their parts are called."""
 Rounder = Callable[[str, Tensor, Grid, Moments | None], RoundedMatrix]
 """How one matrix is rounded: its name, itself, its grid, and the moments of its inputs."""
 Known = Callable[[str], Mapping[str, RoundedMatrix] | None]
@@ -41,7 +43,7 @@ class Rounded:
         """What `known` is asked for."""
         if self.layer is not None:
             return f"layer-{self.layer}"
-        return "embedding" if EMBEDDING in self.matrices else "head"
+        return _ALONE[next(iter(self.matrices))]
 
 
 def _as_it_is(name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
@@ -101,10 +103,8 @@ class Quantiser:
             self.reference = Stream(model, self._scored, self._workers)
             self.reference_head = _head(model, original if kept_head is None else kept_head)
         if EMBEDDING in self._grids:
-            rounded = (self._known("embedding") or {}).get(EMBEDDING)
-            if rounded is None:
-                moments = self._tied_moments() if isinstance(model.lm_head, TiedHead) else None
-                rounded = self._round(EMBEDDING, original, self._grids[EMBEDDING], moments)
+            tied = isinstance(model.lm_head, TiedHead)
+            rounded = self._alone(EMBEDDING, original, self._tied_moments if tied else None)
             decoder.embed_tokens = nn.Embedding.from_pretrained(rounded.values())
             if isinstance(model.lm_head, TiedHead):
                 model.lm_head = _tied_like(model.lm_head, decoder.embed_tokens, model)
@@ -151,17 +151,20 @@ class Quantiser:
         return Rounded(layer, done)
 
     def _head_alone(self, head: nn.Linear, calibration: Stream | None) -> Rounded:
-        rounded = (self._known("head") or {}).get(HEAD)
-        if rounded is None:
-            moments = None
-            if calibration is not None:
-                moments = Moments.of_width(head.in_features)
-                for _, states in calibration.last():
-                    moments.add(states.flatten(0, 1), self._workers)
-            rounded = self._round(HEAD, head.weight.detach(), self._grids[HEAD], moments)
+        moments = None if calibration is None else calibration.head_moments
+        rounded = self._alone(HEAD, head.weight.detach(), moments)
         self._model.lm_head = copy.deepcopy(head)
         self._model.lm_head.weight.data = rounded.values()
         return Rounded(None, {HEAD: rounded})
+
+    def _alone(
+        self, name: str, weight: Tensor, moments: Callable[[], Moments | None] | None
+    ) -> RoundedMatrix:
+        """The embedding or the head; its moments are worked out where it is not known."""
+        known = self._known(_ALONE[name])
+        if known is not None:
+            return known[name]
+        return self._round(name, weight, self._grids[name], None if moments is None else moments())
 
     def _round(self, name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
         try:
@@ -181,10 +184,7 @@ class Quantiser:
             layers[layer] = copy.deepcopy(kept).float()
             stream.advance(layer)
             layers[layer] = kept
-        moments = Moments.of_width(self._model.config.hidden_size)
-        for _, states in stream.last():
-            moments.add(states.flatten(0, 1), self._workers)
-        return moments
+        return stream.head_moments()
 
 
 def _tied_like(head: TiedHead, embedding: nn.Embedding, model: Transformer) -> TiedHead:

@@ -72,6 +72,14 @@ class Stream:
         for ids, part in zip(self.ids.split(self._step), self._states.split(self._step), strict=True):
             yield ids, self._model.model.norm(part)
 
+    @torch.inference_mode()
+    def head_moments(self) -> Moments:
+        """Of what the head reads, behind the last layer."""
+        moments = Moments.of_width(self._states.shape[-1])
+        for _, states in self.last():
+            moments.add(states.flatten(0, 1), self._workers)
+        return moments
+
     def _through(self, layer: int, states: Tensor) -> Tensor:
         decoder = self._model.model
         out: Tensor = decoder.layers[layer](states, decoder.layout_of(layer, states.shape[1]))

@@ -23,7 +23,7 @@ from llmkit.workflows.convert_options import ConvertConfig
 from llmkit.workflows.convert_plan import ConvertReport, Written, decide, plan
 from llmkit.workflows.convert_source import ConvertSource, open_convert_source
 
-PACKAGES = ("torch", "numpy", "safetensors", "tokenizers")
+_PACKAGES = ("torch", "numpy", "safetensors", "tokenizers")
 _LARGEST_FLOAT16 = 65504.0
 
 
@@ -108,19 +108,23 @@ def _write_folder(
 ) -> CheckReport | None:
     source, dtype = written.source, DTYPES[written.dtype]
     with atomic_folder(written.out) as folder:
-        kept = {name: value for name, value in source.generation.items() if name != "transformers_version"}
-        save_config(model, folder, dtype=dtype, generation=kept)
+        save_config(model, folder, dtype=dtype, generation=source.own_generation)
         tensors = _within_range(file_tensors(model), dtype, source)
         write_weights(_told(tensors, total, progress), folder, written.max_shard_bytes)
-        source.copy_tokenizer(folder)
-        write_provenance(
-            folder,
-            written.invocation,
-            inputs={file.name: digest_file(file) for file in source.files},
-            tokenizer_sha256=None if source.tokenizer is None else source.tokenizer.sha256,
-            packages=PACKAGES,
-        )
+        write_companions(source, folder, written.invocation)
         return _checked(written, model, config, folder)
+
+
+def write_companions(source: ConvertSource, folder: Path, invocation: Invocation) -> None:
+    """What goes with a model's weights: the tokenizer, and what made the folder."""
+    source.copy_tokenizer(folder)
+    write_provenance(
+        folder,
+        invocation,
+        inputs={file.name: digest_file(file) for file in source.files},
+        tokenizer_sha256=None if source.tokenizer is None else source.tokenizer.sha256,
+        packages=_PACKAGES,
+    )
 
 
 def _checked(written: Written, model: Transformer, config: ConvertConfig, made: Path) -> CheckReport | None:

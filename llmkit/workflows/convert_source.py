@@ -55,6 +55,11 @@ class ConvertSource:
         """What it is read from."""
         return [self.path] if self.path.is_file() else model_files(self.path)
 
+    @property
+    def own_generation(self) -> dict[str, Any]:
+        """`generation` without the version of the program that wrote it."""
+        return {name: value for name, value in self.generation.items() if name != "transformers_version"}
+
     def load(self, dtype: torch.dtype | None = None) -> Transformer:
         """The model as it is, its weights mapped where that can be.
 

@@ -7,17 +7,18 @@ from dataclasses import replace
 from torch import Tensor
 
 from llmkit.errors import StoppedResumable
+from llmkit.formats.resumable import forget_partial
 from llmkit.progress import SILENT, Progress
 from llmkit.quant.divergence import Divergence, QualityReport, scored_positions
 from llmkit.quant.grid import Grid
-from llmkit.quant.model import Quantiser
+from llmkit.quant.model import Quantiser, Rounder
 from llmkit.quant.moments import Moments
 from llmkit.quant.rounding import RoundedMatrix, round_matrix
 from llmkit.quant.workers import Workers
 from llmkit.workflows.quantize_budget import within_budget
 from llmkit.workflows.quantize_container import write_files
 from llmkit.workflows.quantize_job import QuantizeJob
-from llmkit.workflows.quantize_parts import KeptParts
+from llmkit.workflows.quantize_parts import KeptParts, parts_of
 from llmkit.workflows.quantize_report import QuantizeReport, SweepRow, unit_rows
 
 
@@ -50,24 +51,25 @@ def quantize(
     """
     begun = clock()
     job = _planned(job, progress)
-    kept = KeptParts(job, job.out) if job.config.resume and job.out is not None else None
-    try:
-        rounded, quality = round_model(job, progress, kept)
-    except KeyboardInterrupt:
-        if kept is None:
-            raise
-        raise StoppedResumable(
-            f"{job.out}: stopped; what is rounded is kept beside it", hint="run the same line again to go on"
-        ) from None
-    notes: list[str] = []
-    written = job.out is not None and missed_gate(job, quality) is None
-    if written:
-        assert job.out is not None
-        notes = write_files(
-            job.source, job.out, job.container, job.type, job.plan, rounded, job.invocation, progress
-        )
-        if kept is not None:
-            kept.forget()
+    with parts_of(job) as kept:
+        try:
+            rounded, quality = round_model(job, progress, kept)
+        except KeyboardInterrupt:
+            if kept is None:
+                raise
+            raise StoppedResumable(
+                f"{job.out}: stopped; what is rounded is kept beside it",
+                hint="run the same line again to go on",
+            ) from None
+        notes: list[str] = []
+        written = job.out is not None and missed_gate(job, quality) is None
+        if written:
+            assert job.out is not None
+            notes = write_files(
+                job.source, job.out, job.container, job.type, job.plan, rounded, job.invocation, progress
+            )
+            if kept is not None:
+                forget_partial(job.out)
     return _report(job, rounded, quality, notes, seconds=clock() - begun, written=written)
 
 
@@ -110,22 +112,29 @@ def _planned(job: QuantizeJob, progress: Progress) -> QuantizeJob:
 
 
 def round_model(
-    job: QuantizeJob, progress: Progress, kept: KeptParts | None = None
+    job: QuantizeJob, progress: Progress, kept: KeptParts | None = None, rounder: Rounder | None = None
 ) -> tuple[dict[str, RoundedMatrix], QualityReport | None]:
-    """Every matrix of the plan, rounded, and how far the model has moved by it."""
+    """Every matrix of the plan, rounded, and how far the model has moved by it.
+
+    Args:
+        job: see `open_quantize`.
+        progress: hears of parameters rounded.
+        kept: the parts that are done, and where those of this run are kept.
+        rounder: rounds a matrix; None: as the job has it.
+    """
     feedback = job.config.method == "feedback"
     with job.workers() as workers:
 
-        def rounder(name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
+        def own(name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
             return round_matrix(weight, grid, moments, feedback=feedback, workers=workers)
 
-        model = job.load()
+        model = job.source.load()
         quantiser = Quantiser(
             model,
             job.plan.grids,
             calibration=job.calibration,
             scored=job.scored,
-            rounder=rounder,
+            rounder=rounder or own,
             workers=workers,
             known=(lambda part: None) if kept is None else kept.find,
         )
@@ -133,7 +142,7 @@ def round_model(
         rounded: dict[str, RoundedMatrix] = {}
         for part in quantiser.run():
             rounded |= part.matrices
-            if kept is not None and kept.find(part.part) is None:
+            if kept is not None:
                 kept.keep(part.part, part.matrices)
             progress.update(sum(matrix.codes.numel() for matrix in rounded.values()), total)
         return rounded, _score(quantiser, model.logits, workers)

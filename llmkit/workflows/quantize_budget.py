@@ -12,7 +12,7 @@ from llmkit.quant.grid import Grid
 from llmkit.quant.kv_forms import kv_form
 from llmkit.quant.kv_noise import KVNoise, kv_noise
 from llmkit.quant.plan import PlanUnit, QuantPlan
-from llmkit.quant.sensitivity import Sensitivity, sensitivities
+from llmkit.quant.sensitivity import Sensitivity, Work, sensitivities
 from llmkit.workflows.quantize_container import grid_of, measured
 from llmkit.workflows.quantize_job import QuantizeJob
 
@@ -45,14 +45,18 @@ def sensitivity_rows(job: QuantizeJob, progress: Progress) -> Iterator[Sensitivi
         UsageError: there is no text to score, or the container has one grid for all.
         DataError: see `sensitivities`.
     """
+    yield from _tried(job, _work(job), progress)
+
+
+def _tried(job: QuantizeJob, work: Work, progress: Progress) -> Iterator[Sensitivity]:
     scored = _scored(job)
     rows = max(1, _TOKENS // scored.shape[1])
-    work = [(unit, grids) for unit, grids in _work(job) if grids]
-    model = job.load()
+    model = job.source.load()
     seen = None if job.calibration is None else job.calibration[: 4 * rows]
     with job.workers() as workers:
+        todo = [(unit, grids) for unit, grids in work if grids]
         yield from sensitivities(
-            model, work, scored[:rows], calibration=seen, workers=workers, progress=progress
+            model, todo, scored[:rows], calibration=seen, workers=workers, progress=progress
         )
 
 
@@ -65,7 +69,9 @@ def kv_rows(job: QuantizeJob, forms: Sequence[str], progress: Progress) -> Itera
     """
     scored = _scored(job)
     rows = max(1, _TOKENS // scored.shape[1])
-    yield from kv_noise(job.load(), scored[:rows], [kv_form(name) for name in forms], progress=progress)
+    yield from kv_noise(
+        job.source.load(), scored[:rows], [kv_form(name) for name in forms], progress=progress
+    )
 
 
 def within_budget(job: QuantizeJob, progress: Progress) -> Budget:
@@ -80,14 +86,15 @@ def within_budget(job: QuantizeJob, progress: Progress) -> Budget:
     else:
         assert config.budget_bpw is not None
         spare = plan.spare_for_bits(config.budget_bpw)
+    work = _work(job)
     losses: dict[str, dict[str, float]] = {}
-    for row in sensitivity_rows(job, progress):
+    for row in _tried(job, work, progress):
         losses.setdefault(row.name, {})[row.grid] = row.kld
-    grids = {unit.name: {grid.name: grid for grid in found} for unit, found in _work(job)}
+    grids = {unit.name: {grid.name: grid for grid in found} for unit, found in work}
     choices: dict[str, list[Choice]] = {}
-    for unit in plan.open_units:
-        found = {grids[unit.name][name]: loss for name, loss in losses[unit.name].items()}
-        choices[unit.name] = plan.choices(unit, found)
+    for unit, found in work:
+        by_grid = {grid: losses[unit.name][grid.name] for grid in found}
+        choices[unit.name] = plan.choices(unit, by_grid)
     bought = allot(choices, spare)
     wanted = {name: grids[name][choice.grid] for name, choice in bought.chosen.items()}
     told = plan.with_grids(wanted, "within the budget")

@@ -1,6 +1,6 @@
 """The files that rounded weights go into: their plans, and they themselves."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +11,9 @@ from torch import Tensor
 
 from llmkit.errors import UsageError
 from llmkit.formats.atomic import atomic_file, atomic_folder
-from llmkit.formats.digest import digest_file
 from llmkit.formats.gguf_values import MetadataValue, Typed
 from llmkit.formats.gguf_write import write_gguf
-from llmkit.formats.provenance import Invocation, write_provenance
+from llmkit.formats.provenance import Invocation
 from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
 from llmkit.model.dtypes import dtype_of
 from llmkit.model.gguf_save import CodedMatrix
@@ -32,7 +31,7 @@ from llmkit.quant.plan import QuantPlan, Wishes
 from llmkit.quant.plan_folder import folder_plan
 from llmkit.quant.plan_gguf import FILE_TYPES, gguf_plan
 from llmkit.quant.rounding import RoundedMatrix
-from llmkit.workflows.convert import PACKAGES, counted
+from llmkit.workflows.convert import counted, write_companions
 from llmkit.workflows.convert_plan import Written
 from llmkit.workflows.convert_source import ConvertSource
 from llmkit.workflows.quantize_options import Container, QuantizeConfig
@@ -40,7 +39,6 @@ from llmkit.workflows.quantize_options import Container, QuantizeConfig
 _REST = "float16"
 """Of matrices that are not rounded in GGUF files, as llama-quantize has it."""
 Rounded = Mapping[str, RoundedMatrix]
-Make = Callable[[], Tensor]
 
 
 def plan_files(
@@ -150,18 +148,11 @@ def _write_folder(
     invocation: Invocation,
 ) -> None:
     files, model = _files(source, container, plan), source.load()
-    kept = {name: value for name, value in source.generation.items() if name != "transformers_version"}
     with atomic_folder(out) as folder:
-        save_config(model, folder, dtype=files.dtype, generation=kept, extra=files.config_keys())
+        generation, extra = source.own_generation, files.config_keys()
+        save_config(model, folder, dtype=files.dtype, generation=generation, extra=extra)
         write_weights(files.tensors(rounded, model.state_dict()), folder)
-        source.copy_tokenizer(folder)
-        write_provenance(
-            folder,
-            invocation,
-            inputs={file.name: digest_file(file) for file in source.files},
-            tokenizer_sha256=None if source.tokenizer is None else source.tokenizer.sha256,
-            packages=PACKAGES,
-        )
+        write_companions(source, folder, invocation)
 
 
 def coded_matrix(matrices: list[RoundedMatrix]) -> CodedMatrix:

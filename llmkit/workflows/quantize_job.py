@@ -10,7 +10,6 @@ from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.provenance import Invocation
 from llmkit.kernels.library import available, set_threads
 from llmkit.machine import cores, free_bytes
-from llmkit.model.transformer import Transformer
 from llmkit.quant.plan import QuantPlan
 from llmkit.quant.workers import Workers
 from llmkit.workflows.convert_options import ConvertConfig
@@ -36,10 +35,6 @@ class QuantizeJob:
     """(N, T) ids."""
     scored: Tensor | None
     notes: tuple[str, ...]
-
-    def load(self) -> Transformer:
-        """The model with its weights."""
-        return self.source.load()
 
     def workers(self) -> Workers:
         """Threads to work with; their number decides no bit of the result."""

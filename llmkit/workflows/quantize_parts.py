@@ -4,8 +4,8 @@
 A job with the same key finds them; another job starts afresh.
 """
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from llmkit.formats.atomic import write_atomic
 from llmkit.formats.digest import digest_bytes
-from llmkit.formats.resumable import partial_path
+from llmkit.formats.resumable import kept_parts
 from llmkit.model.fingerprint import model_fingerprint
 from llmkit.quant.grid import Fitted, Grid
 from llmkit.quant.lattice import Lattice
@@ -23,30 +23,24 @@ from llmkit.quant.rounding import RoundedMatrix
 from llmkit.version import __version__
 from llmkit.workflows.quantize_job import QuantizeJob
 
-_KEY = "key"
 _NOISE, _OUTPUT_NOISE = "noise", "output_noise"
 
 
 class KeptParts:
     """The parts of one job, in a folder beside its output."""
 
-    def __init__(self, job: QuantizeJob, out: Path) -> None:
+    def __init__(self, folder: Path, grids: Mapping[str, Grid]) -> None:
         """
         Args:
-            job: with its plan as it is carried out.
-            out: where it is to be written.
+            folder: of `kept_parts`, under the job's key.
+            grids: of the job's plan.
         """
-        self._grids = job.plan.grids
-        self.folder = partial_path(out)
-        key = job_key(job)
-        if not (self.folder / _KEY).exists() or (self.folder / _KEY).read_text() != key:
-            self.forget()
-            self.folder.mkdir(parents=True)
-            write_atomic(self.folder / _KEY, key.encode())
+        self._folder = folder
+        self._grids = grids
 
     def find(self, part: str) -> dict[str, RoundedMatrix] | None:
         """The matrices of a part; None where they are still to be rounded."""
-        path = self.folder / f"{part}.safetensors"
+        path = self._folder / f"{part}.safetensors"
         if not path.exists():
             return None
         with safe_open(path, framework="pt") as file:
@@ -58,7 +52,10 @@ class KeptParts:
         }
 
     def keep(self, part: str, matrices: Mapping[str, RoundedMatrix]) -> None:
-        """Write a part, whole or not at all."""
+        """Write a part that is not there yet, whole or not at all."""
+        path = self._folder / f"{part}.safetensors"
+        if path.exists():
+            return
         tensors: dict[str, Tensor] = {}
         noises: dict[str, dict[str, float | None]] = {}
         for name, one in matrices.items():
@@ -70,11 +67,21 @@ class KeptParts:
             tensors |= {f"{name}|{key}": value.clone().contiguous() for key, value in own.items()}
             noises[name] = {_NOISE: one.noise, _OUTPUT_NOISE: one.output_noise, "group": lattice.group}
         content = save(tensors, metadata={"noises": msgspec.json.encode(noises).decode()})
-        write_atomic(self.folder / f"{part}.safetensors", content)
+        write_atomic(path, content)
 
-    def forget(self) -> None:
-        """Remove them: the output is whole."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+@contextmanager
+def parts_of(job: QuantizeJob) -> Iterator[KeptParts | None]:
+    """The parts that a job keeps; None where it is not to be gone on with.
+
+    Raises:
+        UsageError: another process is at work on it.
+    """
+    if not job.config.resume or job.out is None:
+        yield None
+        return
+    with kept_parts(job.out, job_key(job)) as folder:
+        yield KeptParts(folder, job.plan.grids)
 
 
 def job_key(job: QuantizeJob) -> str:

@@ -8,7 +8,6 @@ ours are what `llmkit quantize` does. Both go through our float32 transformer: o
 """
 
 import argparse
-import copy
 import ctypes
 import importlib.util
 from dataclasses import dataclass
@@ -21,12 +20,14 @@ from torch import Tensor
 from llmkit.formats.ggml_blocks import dequantise
 from llmkit.formats.gguf_types import GGML_TYPES
 from llmkit.formats.provenance import Invocation
-from llmkit.quant.divergence import Divergence, QualityReport, scored_positions
+from llmkit.progress import SILENT
+from llmkit.quant.divergence import QualityReport
 from llmkit.quant.grid import Fitted, Grid
 from llmkit.quant.lattice import Lattice
-from llmkit.quant.model import Quantiser, Rounder
+from llmkit.quant.model import Rounder
 from llmkit.quant.moments import Moments
-from llmkit.quant.rounding import RoundedMatrix, round_matrix
+from llmkit.quant.rounding import RoundedMatrix
+from llmkit.workflows.quantize import round_model
 from llmkit.workflows.quantize_job import QuantizeJob, open_quantize
 from llmkit.workflows.quantize_options import QuantizeConfig
 
@@ -78,29 +79,11 @@ class Ggml:
         return TheirMatrix(grid, nothing, torch.empty(0, dtype=torch.uint8), 0.0, None, values)
 
 
-def ours(name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
-    """What `llmkit quantize` does."""
-    return round_matrix(weight, grid, moments)
-
-
-def quality(job: QuantizeJob, rounder: Rounder) -> QualityReport:
-    """The model rounded by a rounder, against the original."""
-    model = copy.deepcopy(job.load())
-    quantiser = Quantiser(
-        model, job.plan.grids, calibration=job.calibration, scored=job.scored, rounder=rounder
-    )
-    for _ in quantiser.run():
-        pass
-    assert quantiser.reference and quantiser.rounded and quantiser.reference_head
-    divergence = Divergence()
-    with torch.inference_mode():
-        pairs = zip(quantiser.reference.last(), quantiser.rounded.last(), strict=True)
-        for (ids, before), (_, after) in pairs:
-            place = scored_positions(ids.shape[1])
-            following = ids[:, place.start + 1 : place.stop + 1].flatten()
-            base = quantiser.reference_head(before[:, place]).flatten(0, 1)
-            divergence.add(base, model.logits(after[:, place]).flatten(0, 1), following)
-    return divergence.report()
+def quality(job: QuantizeJob, rounder: Rounder | None = None) -> QualityReport:
+    """The model rounded as the job has it, or by another rounder, against the original."""
+    _, report = round_model(job, SILENT, rounder=rounder)
+    assert report is not None
+    return report
 
 
 def main() -> None:
@@ -126,7 +109,7 @@ def main() -> None:
                 score_tokens=given.tokens,
             )
             job = open_quantize(path, None, config, force=False, invocation=Invocation("quantize", {}, ()))
-            theirs, mine = quality(job, ggml), quality(job, ours)
+            theirs, mine = quality(job, ggml), quality(job)
             cells = [path.name, kind, f"{job.plan.bits_per_weight:.3f}"]
             cells += [f"{one.kld:.6f} ± {one.kld_error:.6f}" for one in (theirs, mine)]
             cells += [f"{mine.kld / theirs.kld:.2f}", f"{TYPES.get(kind, 1.0):.2f}"]

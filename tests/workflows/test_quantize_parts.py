@@ -14,7 +14,7 @@ from llmkit.model.save import save_model
 from llmkit.workflows.quantize import quantize
 from llmkit.workflows.quantize_job import QuantizeJob, open_quantize
 from llmkit.workflows.quantize_options import QuantizeConfig
-from llmkit.workflows.quantize_parts import KeptParts, job_key
+from llmkit.workflows.quantize_parts import KeptParts, job_key, parts_of
 from tests.quant.small_models import experts, model
 
 TEXT = (Path(__file__).parents[2] / "LICENSE").read_text()
@@ -85,8 +85,10 @@ def test_parts_of_another_job_are_forgotten(job: Callable[..., QuantizeJob], tmp
     with pytest.raises(StoppedResumable):
         quantize(job("q.gguf"), progress=Stopping(2))
     same, other = job("q.gguf"), job("q.gguf", method="nearest")
-    assert KeptParts(same, tmp_path / "q.gguf").find("embedding") is not None
-    assert KeptParts(other, tmp_path / "q.gguf").find("embedding") is None
+    with parts_of(same) as kept:
+        assert kept is not None and kept.find("embedding") is not None
+    with parts_of(other) as kept:
+        assert kept is not None and kept.find("embedding") is None
 
 
 def test_whatever_decides_a_matrix_is_in_the_key(job: Callable[..., QuantizeJob]) -> None:
@@ -108,7 +110,7 @@ def test_a_part_comes_back_as_it_was(job: Callable[..., QuantizeJob], tmp_path: 
     from llmkit.workflows.quantize import round_model
 
     one = job("q.gguf")
-    kept = KeptParts(one, tmp_path / "q.gguf")
+    kept = KeptParts(tmp_path, one.plan.grids)
     rounded, _ = round_model(one, SILENT, kept)
     found = {
         name: m for part in ("embedding", "layer-0", "layer-2") for name, m in (kept.find(part) or {}).items()
