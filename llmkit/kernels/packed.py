@@ -29,6 +29,10 @@ class PackedFormat(IntEnum):
     INT4 = 3
 
 
+ROUNDED_FORMATS = {"int8": PackedFormat.INT8, "int4": PackedFormat.INT4}
+"""Those that weights are rounded to, as --weights calls them."""
+
+
 @dataclass(frozen=True)
 class PackedWeight:
     """A weight (num_rows outputs, num_cols inputs), ready to multiply."""

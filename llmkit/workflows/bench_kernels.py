@@ -2,20 +2,18 @@
 
 import torch
 
-from llmkit.engine.native_parts import runs_natively
+from llmkit.engine.native_parts import why_not_natively
 from llmkit.engine.native_weights import pack_model
 from llmkit.errors import ConfigError, UsageError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.step_bytes import weight_bytes_read
 from llmkit.kernels.forward import NativeModel
-from llmkit.kernels.library import why_not
-from llmkit.kernels.packed import PackedFormat
+from llmkit.kernels.packed import ROUNDED_FORMATS
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import DTYPES
 from llmkit.model.transformer import Transformer
 
 STORED = "stored"
-_FORMATS = {"int8": PackedFormat.INT8, "int4": PackedFormat.INT4}
 _BITS = {"int8": 8.5, "int4": 4.5}
 """Of a weight, its part of the scale of 32 included."""
 
@@ -32,26 +30,23 @@ def runs_on_kernels(config: ModelConfig, dtype: str, weights: str, kernels: str)
         ConfigError: no such weights.
         UsageError: the kernels are asked for, or needed, and cannot.
     """
-    if weights not in (STORED, *_FORMATS):
+    if weights not in (STORED, *ROUNDED_FORMATS):
         raise ConfigError(
-            f"--weights {weights}: no such kind", hint=f"--weights {STORED},{','.join(_FORMATS)}"
+            f"--weights {weights}: no such kind", hint=f"--weights {STORED},{','.join(ROUNDED_FORMATS)}"
         )
     asked = "--kernels native" if kernels == "native" else f"--weights {weights}"
     needed = kernels == "native" or weights != STORED
-    possible = kernels != "torch" and runs_natively(config, DTYPES[dtype], torch.device("cpu"))
-    if needed and not possible:
-        why = (
-            "--kernels torch"
-            if kernels == "torch"
-            else why_not() or f"it does not compute this model in {dtype}"
-        )
-        raise UsageError(f"{asked} needs the native kernels: {why}", hint="leave one of them out")
-    return possible
+    reason: str | None = "--kernels torch"
+    if kernels != "torch":
+        reason = why_not_natively(config, DTYPES[dtype], torch.device("cpu"))
+    if needed and reason is not None:
+        raise UsageError(f"{asked} needs the native kernels: {reason}", hint="leave one of them out")
+    return reason is None
 
 
 def pack(model: Transformer, weights: str) -> NativeModel:
     """A model's weights for the kernels. It keeps its own too: a peer may compute with them."""
-    return pack_model(model, _FORMATS.get(weights))
+    return pack_model(model, ROUNDED_FORMATS.get(weights))
 
 
 def streamed_bytes(config: ModelConfig, dtype: str, weights: str, batch: int = 1) -> int:

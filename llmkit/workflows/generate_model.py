@@ -19,7 +19,7 @@ from llmkit.estimate.cache import contiguous_cache_bytes
 from llmkit.estimate.stored import NumbersAlone
 from llmkit.estimate.weight_bytes import weight_bytes
 from llmkit.kernels.library import set_threads
-from llmkit.kernels.packed import PackedFormat
+from llmkit.kernels.packed import ROUNDED_FORMATS
 from llmkit.model.dtypes import DTYPES, dtype_of
 from llmkit.model.load import load_model
 from llmkit.train.hardware import available_memory_bytes, choose_device
@@ -35,7 +35,6 @@ _KV_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torc
 _INFINITE = 1 << 62
 _CACHE_SHARE = 0.5
 """Of the memory that is left, for the cache."""
-_FORMATS = {"stored": None, "int8": PackedFormat.INT8, "int4": PackedFormat.INT4}
 _RUNTIME_BYTES = {"cpu": 280_000_000, "cuda": 500_000_000}
 """Memory of a process that has loaded torch and no model."""
 
@@ -164,7 +163,7 @@ def start_engine(job: Job, placement: Placement) -> Engine:
     packed = None
     if native:
         set_threads(placement.threads)
-        packed = pack_model(model, _FORMATS[job.config.weights], release=True)
+        packed = pack_model(model, ROUNDED_FORMATS.get(job.config.weights), release=True)
     proposer = _proposer(job, placement, native=native)
     draft = None if job.drafts is None else job.drafts.model
     if native and (draft is None or runs_natively(draft, placement.dtype, placement.device)):
@@ -182,7 +181,7 @@ def _proposer(job: Job, placement: Placement, *, native: bool) -> Proposer | Non
     model = load_model(drafts.path, dtype=placement.dtype, device=placement.device)
     packed = None
     if native and runs_natively(drafts.model, placement.dtype, placement.device):
-        packed = pack_model(model, _FORMATS[job.config.weights], release=True)
+        packed = pack_model(model, ROUNDED_FORMATS.get(job.config.weights), release=True)
     return DraftModel(
         model,
         count=drafts.tokens,

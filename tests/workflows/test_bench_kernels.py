@@ -57,8 +57,7 @@ def test_torch_computes_where_it_is_asked_for_and_nothing_that_is_rounded(
         runs_on_kernels(config, "float32", "int8", "torch")
     with pytest.raises(ConfigError, match="int3"):
         runs_on_kernels(config, "float32", "int3", "auto")
-    monkeypatch.setattr(bench_kernels, "runs_natively", lambda *_: False)
-    monkeypatch.setattr(bench_kernels, "why_not", lambda: "not built")
+    monkeypatch.setattr(bench_kernels, "why_not_natively", lambda *_: "not built")
     assert not runs_on_kernels(config, "float32", "stored", "auto")
     with pytest.raises(UsageError, match="--kernels native needs the native kernels: not built"):
         runs_on_kernels(config, "float32", "stored", "native")
