@@ -132,3 +132,46 @@ def test_words_are_read() -> None:
     for wrong in ("=Q4_K", "x=", "x"):
         with pytest.raises(UsageError):
             parse_override(wrong)
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        (("--type", "Q6_K"), "type", "Q6_K"),
+        (("--bits", "6"), "bits", 6),
+        (("--format", "mlx"), "container", "mlx"),
+        (("--method", "nearest"), "method", "nearest"),
+        (("-c", "a", "-c", "b"), "calibration", (Path("a"), Path("b"))),
+        (("--calibration-tokens", "2k"), "calibration_tokens", 2000),
+        (("--score", "s"), "score", (Path("s"),)),
+        (("--score-tokens", "3k"), "score_tokens", 3000),
+        (("--seq-len", "64"), "seq_len", 64),
+        (("--embeddings", "Q8_0"), "embeddings", "Q8_0"),
+        (("--head", "Q5_K"), "head", "Q5_K"),
+        (("--tensor", "up=Q2_K"), "overrides", (("up", "Q2_K"),)),
+        (("--budget-bpw", "4.5", "-c", "a"), "budget_bpw", 4.5),
+        (("--fit", "1MiB", "-c", "a"), "fit_bytes", 1 << 20),
+        (("--max-kl", "0.1", "-c", "a"), "max_kl", 0.1),
+        (("--max-ppl-increase", "0.01", "-c", "a"), "max_ppl_increase", 0.01),
+        (("-t", "tok"), "tokenizer", Path("tok")),
+        (("--resume",), "resume", True),
+        (("--seed", "7"), "seed", 7),
+        (("--threads", "3"), "threads", 3),
+    ],
+)
+def test_every_flag_is_what_the_run_is_asked_for(
+    llmkit_run: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    field: str,
+    value: object,
+) -> None:
+    seen: list[Any] = []
+
+    def asked(model: Path, out: Path | None, config: Any, **rest: Any) -> None:
+        seen.append(config)
+        raise UsageError("seen", hint="enough")
+
+    monkeypatch.setattr("llmkit.workflows.quantize_job.open_quantize", asked)
+    assert llmkit_run("quantize", "in", "out", *words).status == 2
+    assert getattr(seen[0], field) == value
