@@ -2,16 +2,17 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from typer import Option
 
+from llmkit.commands import run_flags as flags
 from llmkit.commands.pretrain_text import describe_plan, describe_report
 from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, inputs_or_stdin, print_report
-from llmkit.commands.values import parse_count, parse_seconds
+from llmkit.commands.values import parse_count
 from llmkit.tokens.config import PackConfig
-from llmkit.train.config import PretrainConfig, Reaction, Resume, ScheduleName
+from llmkit.train.config import PretrainConfig
 
 STDIO = Path("-")
 MODEL_FLAGS = (
@@ -68,94 +69,48 @@ def pretrain(
     seq_len: Annotated[
         int | None, Option(metavar="N", parser=parse_count, help="Row length for documents.")
     ] = None,
-    steps: Annotated[
-        int | None, Option(metavar="N", parser=parse_count, help="Updates: the budget. Or:")
-    ] = PretrainConfig.steps,
-    epochs: Annotated[float | None, Option(metavar="X", help="passes over the rows (default 1), or:")] = None,
-    tokens: Annotated[
-        int | None, Option(metavar="N", parser=parse_count, help="tokens, repeats counted.")
-    ] = None,
-    batch_rows: Annotated[
-        int | None,
-        Option(metavar="N", parser=parse_count, help="Rows of an update; default 2048 tokens' worth."),
-    ] = None,
-    batch_tokens: Annotated[
-        int | None, Option(metavar="N", parser=parse_count, help="The same in tokens, whole rows.")
-    ] = None,
-    micro_batch_rows: Annotated[
-        int | None, Option(metavar="N", help="Rows of one pass; gradients add up over a batch.")
-    ] = None,
+    steps: flags.Steps = PretrainConfig.steps,
+    epochs: flags.Epochs = None,
+    tokens: flags.Tokens = None,
+    batch_rows: flags.BatchRows = None,
+    batch_tokens: flags.BatchTokens = None,
+    micro_batch_rows: flags.MicroBatchRows = None,
     lr: Annotated[
         float | None, Option(metavar="X", help="Peak learning rate; default 3e-3 * sqrt(128 / hidden_size).")
     ] = None,
-    min_lr_ratio: Annotated[
-        float, Option(metavar="X", help="Its share at the end.")
-    ] = PretrainConfig.min_lr_ratio,
-    schedule: Annotated[ScheduleName, Option(help="After the warm-up.")] = PretrainConfig.schedule,
-    warmup_steps: Annotated[
-        int | None, Option(metavar="N", help="Default: a twentieth of the steps, at most 2000.")
-    ] = None,
-    decay_ratio: Annotated[
-        float, Option(metavar="X", help="Last part over which wsd decays.")
-    ] = PretrainConfig.decay_ratio,
-    beta1: Annotated[float, Option(metavar="X", help="Of AdamW.")] = PretrainConfig.beta1,
-    beta2: Annotated[float, Option(metavar="X", help="Of AdamW.")] = PretrainConfig.beta2,
-    weight_decay: Annotated[float, Option(metavar="X", help="On matrices.")] = PretrainConfig.weight_decay,
-    clip: Annotated[float, Option(metavar="X", help="Largest gradient norm; 0: any.")] = PretrainConfig.clip,
-    router_aux_loss_coef: Annotated[
-        float | None, Option(metavar="X", help="Of experts evenly used; default: the model's.")
-    ] = None,
-    router_z_loss_coef: Annotated[
-        float | None, Option(metavar="X", help="Of small router logits; default: the model's.")
-    ] = None,
-    router_bias_update: Annotated[
-        float | None, Option(metavar="X", help="Step of experts' selection bias; default 0.001.")
-    ] = None,
+    min_lr_ratio: flags.MinLrRatio = PretrainConfig.min_lr_ratio,
+    schedule: flags.Schedule = PretrainConfig.schedule,
+    warmup_steps: flags.WarmupSteps = None,
+    decay_ratio: flags.DecayRatio = PretrainConfig.decay_ratio,
+    beta1: flags.Beta1 = PretrainConfig.beta1,
+    beta2: flags.Beta2 = PretrainConfig.beta2,
+    weight_decay: flags.WeightDecay = PretrainConfig.weight_decay,
+    clip: flags.Clip = PretrainConfig.clip,
+    router_aux_loss_coef: flags.RouterAuxLossCoef = None,
+    router_z_loss_coef: flags.RouterZLossCoef = None,
+    router_bias_update: flags.RouterBiasUpdate = None,
     seed: Seed = PretrainConfig.seed,
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        Option(help="Of the arithmetic; auto: bfloat16 on GPUs and CPUs with AMX."),
-    ] = PretrainConfig.dtype,
-    document_mask: Annotated[
-        bool, Option(help="Keep attention within a document.")
-    ] = PretrainConfig.document_mask,
-    on_nonfinite: Annotated[
-        Literal["stop", "skip"], Option(help="At a loss or gradient that is not finite.")
-    ] = PretrainConfig.on_nonfinite,
-    on_spike: Annotated[
-        Reaction, Option(help="At one above mean + 6 sigma of the last 128.")
-    ] = PretrainConfig.on_spike,
-    eval_every: Annotated[int | None, Option(metavar="STEPS", help="Default: ten times a run.")] = None,
-    eval_rows: Annotated[int | None, Option(metavar="N", help="Only the first rows of --valid.")] = None,
-    sample_every: Annotated[
-        int, Option(metavar="STEPS", help="0: no samples.")
-    ] = PretrainConfig.sample_every,
+    dtype: flags.Dtype = PretrainConfig.dtype,
+    document_mask: flags.DocumentMask = PretrainConfig.document_mask,
+    on_nonfinite: flags.OnNonfinite = PretrainConfig.on_nonfinite,
+    on_spike: flags.OnSpike = PretrainConfig.on_spike,
+    eval_every: flags.EvalEvery = None,
+    eval_rows: flags.EvalRows = None,
+    sample_every: flags.SampleEvery = PretrainConfig.sample_every,
     sample_prompt: Annotated[
         list[str] | None, Option(metavar="TEXT", help="What samples go on from. Repeatable.")
     ] = None,
-    sample_tokens: Annotated[int, Option(metavar="N", help="Of each sample.")] = PretrainConfig.sample_tokens,
-    sample_temperature: Annotated[
-        float, Option(metavar="X", help="0: greedy.")
-    ] = PretrainConfig.sample_temperature,
-    checkpoint_every: Annotated[int | None, Option(metavar="STEPS", help="Default: ten times a run.")] = None,
-    keep: Annotated[int, Option(metavar="N", help="Checkpoints to keep.")] = PretrainConfig.keep,
-    resume: Annotated[
-        Resume, Option(help="auto: go on where RUN has a checkpoint; must: or fail; never: start over.")
-    ] = "auto",
-    max_time: Annotated[
-        float | None, Option(metavar="TIME", parser=parse_seconds, help="30m, 8h: save, exit 75, resumable.")
-    ] = None,
-    fail_above: Annotated[
-        float | None, Option(metavar="LOSS", help="Exit 1 when the (validation) loss ends above.")
-    ] = None,
-    metrics: Annotated[
-        Path | None, Option(metavar="FILE", help="Metrics here too, beside RUN/metrics.jsonl; - is stdout.")
-    ] = None,
-    compile_model: Annotated[
-        bool, Option("--compile", help="Compile the model: slow start, faster steps.")
-    ] = False,
-    device: Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")] = PretrainConfig.device,
-    threads: Annotated[int | None, Option(metavar="N", help="CPU threads.")] = PretrainConfig.threads,
+    sample_tokens: flags.SampleTokens = PretrainConfig.sample_tokens,
+    sample_temperature: flags.SampleTemperature = PretrainConfig.sample_temperature,
+    checkpoint_every: flags.CheckpointEvery = None,
+    keep: flags.Keep = PretrainConfig.keep,
+    resume: flags.Resume = "auto",
+    max_time: flags.MaxTime = None,
+    fail_above: flags.FailAbove = None,
+    metrics: flags.Metrics = None,
+    compile_model: flags.CompileModel = False,
+    device: flags.Device = PretrainConfig.device,
+    threads: flags.Threads = PretrainConfig.threads,
     dry_run: DryRun = False,
     force: Force = False,
     as_json: JsonReport = False,

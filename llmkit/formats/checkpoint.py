@@ -108,10 +108,16 @@ def publish(checkpoint: Path, run: Path, names: Iterable[str]) -> None:
     sync_folder(run)
 
 
-def prune(run: Path, keep: int) -> list[Path]:
-    """Remove all but the last `keep` complete checkpoints, and what is incomplete. Returns what went."""
+def prune(run: Path, keep: int, spared: Iterable[Path] = ()) -> list[Path]:
+    """Remove all but the last `keep` complete checkpoints, and what is incomplete. Returns what went.
+
+    Args:
+        run: the folder of the run.
+        keep: at least 1.
+        spared: checkpoints that stay beside those.
+    """
     complete, _ = list_checkpoints(run)
-    kept = set(complete[-keep:])
+    kept = {*complete[-keep:], *(folder for folder in spared if folder in complete)}
     removed = [folder for folder in sorted((run / CHECKPOINTS).glob("step-*")) if folder not in kept]
     for folder in removed:
         with suppress(FileNotFoundError):

@@ -6,10 +6,15 @@ wide numbers come first, so that each begins at a multiple of its numbers' width
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+from safetensors import SafetensorError
 
 from llmkit.formats.model_folder import DTYPE_BITS
 
@@ -60,3 +65,19 @@ def write_safetensors(stream: BinaryIO, tensors: Iterable[Planned], metadata: Ma
             written += stream.write(part)
         if written != tensor.nbytes:
             raise ValueError(f"{tensor.name}: {written} bytes written, {tensor.nbytes} planned")
+
+
+@contextmanager
+def system_errors(path: Path) -> Iterator[None]:
+    """Around the library's own `save_file`: what it says of a full disk becomes the system's error again.
+
+    Raises:
+        OSError: the system refused, with its number and the path.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        match = re.search(r"\(os error (\d+)\)", str(error))
+        if match is None:
+            raise
+        raise OSError(int(match[1]), os.strerror(int(match[1])), str(path)) from None

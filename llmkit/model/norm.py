@@ -34,7 +34,7 @@ class RMSNorm(nn.Module):
         """x: (..., width). Returns the same shape and dtype."""
         factor = self.factor
         if _is_plain_cpu(x) and factor.dtype == x.dtype:
-            if factor.requires_grad and torch.is_grad_enabled():
+            if torch.is_grad_enabled() and (x.requires_grad or factor.requires_grad):
                 return _RMSNormOnCPU.apply(x, factor, self.eps)  # type: ignore[no-untyped-call]
             return (x * _scale(x, self.eps)).mul_(factor)
         if self.plus_one and x.dtype != torch.float32:  # Gemma rounds once, after the product
@@ -65,13 +65,13 @@ class _RMSNormOnCPU(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         unit, weight, scale = ctx.saved_tensors
         width = weight.shape[0]
         product = (grad * unit).reshape(-1, width)
         mean = torch.mv(product, weight).view_as(scale) / width  # of grad * weight * unit, over the width
         grad_x = torch.addcmul(grad * weight, unit, mean, value=-1.0).mul_(scale)
-        return grad_x, product.sum(0), None
+        return grad_x, product.sum(0) if ctx.needs_input_grad[1] else None, None
 
 
 def _scale(x: Tensor, eps: float) -> Tensor:

@@ -1,16 +1,18 @@
 """A conversation as the text a model was trained on, by its chat template."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import jinja2
 
 from llmkit.errors import ConfigError, DataError, MissingError
-from llmkit.tokens.templates import compile_template
+from llmkit.tokens.templates import compile_template, render_with_generations
 from llmkit.tokens.tokenizer import Tokenizer, token_content
 
 _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 
+Result = TypeVar("Result")
 SPECIAL_KEYS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -20,6 +22,7 @@ def render_chat(
     *,
     tools: list[dict[str, Any]] | None = None,
     add_generation_prompt: bool = False,
+    settings: Mapping[str, Any] | None = None,
 ) -> str:
     """The text of a conversation, equal to transformers' `apply_chat_template(tokenize=False)`.
 
@@ -30,12 +33,38 @@ def render_chat(
         messages: {"role", "content", "tool_calls"?, …}, handed to the template as they are.
         tools: JSON schemas of the functions that the model may call.
         add_generation_prompt: end with the opening of the assistant's turn.
+        settings: what a template asks for beside all that, such as enable_thinking.
 
     Raises:
         MissingError: the tokenizer has no chat template.
         ConfigError: it does not parse.
         DataError: the template refuses these messages.
     """
+
+    def render(template: jinja2.Template, given: dict[str, Any]) -> str:
+        return template.render({**(settings or {}), **given})
+
+    return _rendered(tokenizer, messages, tools, add_generation_prompt, render)
+
+
+def render_generations(
+    tokenizer: Tokenizer, messages: list[dict[str, Any]], *, tools: list[dict[str, Any]] | None = None
+) -> tuple[str, list[tuple[int, int]]]:
+    """`render_chat`, and the character ranges of what stands in the template's generation blocks.
+
+    Raises:
+        MissingError, ConfigError, DataError: see `render_chat`.
+    """
+    return _rendered(tokenizer, messages, tools, False, render_with_generations)
+
+
+def _rendered(
+    tokenizer: Tokenizer,
+    messages: list[dict[str, Any]],
+    tools: list[dict[str, Any]] | None,
+    add_generation_prompt: bool,
+    render: Callable[[jinja2.Template, dict[str, Any]], Result],
+) -> Result:
     if tokenizer.chat_template is None:
         raise MissingError(
             "the tokenizer has no chat template",
@@ -51,11 +80,12 @@ def render_chat(
     given["messages"] = [_plain(message) for message in messages]
     try:
         try:
-            return template.render(tools=tools, **given)
+            return render(template, given | {"tools": tools})
         except TypeError:
             if tools is not None:
                 raise
-            return template.render(tools=[], **given)  # a tool-use template that goes through tools unasked
+            # a tool-use template that goes through tools unasked
+            return render(template, given | {"tools": []})
     except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         found = ", ".join(str(message.get("role")) for message in messages) or "no messages"
         raise DataError(

@@ -27,15 +27,23 @@ class Spans:
         return len(self.chars)
 
 
-def token_spans(tokenizer: Tokenizer, backend: tokenizers.Tokenizer, text: str, ids: TokenIds) -> Spans:
+def token_spans(
+    tokenizer: Tokenizer,
+    backend: tokenizers.Tokenizer,
+    text: str,
+    ids: TokenIds,
+    known: dict[int, bytes] | None = None,
+) -> Spans:
     """The ranges of `ids`, which `backend` made of `text`; no bos or eos among them.
 
     The tokens' own bytes, put end to end, are the text where the vocabulary is byte-level; a leading space
     that the tokenizer adds (Llama 2) is left out of the first range. Where a normaliser changed the text, the
     offsets that `tokenizers` tracked are used.
+
+    `known` holds bytes of ids met before; those of this text are added to it.
     """
     content = text.encode()
-    known: dict[int, bytes] = {}
+    known = {} if known is None else known
     parts = [
         known[token] if token in known else known.setdefault(token, tokenizer.token_bytes(token))
         for token in ids.tolist()
@@ -45,6 +53,8 @@ def token_spans(tokenizer: Tokenizer, backend: tokenizers.Tokenizer, text: str, 
     if extra in (0, 1) and joined == b" " * extra + content:
         ends = np.cumsum([len(part) for part in parts], dtype=np.int64) - extra
         byte_ranges = _adjacent(np.maximum(ends, 0))
+        if len(content) == len(text):
+            return Spans(byte_ranges, byte_ranges)
         return Spans(byte_ranges, _chars_of_bytes(content, byte_ranges))
     offsets = backend.encode(text, add_special_tokens=False).offsets
     char_ranges = np.array(offsets, dtype=np.int64).reshape(-1, 2)

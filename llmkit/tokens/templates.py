@@ -5,7 +5,10 @@ Source: transformers `utils/chat_template_utils.py`; the results are compared wi
 
 import functools
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +17,20 @@ from jinja2.ext import Extension
 from jinja2.nodes import CallBlock, Node
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
+
+
+class _Written:
+    """How much of a text is out, and where its generation blocks stand."""
+
+    def __init__(self) -> None:
+        self.chars = 0
+        self.blocks: list[tuple[int, str]] = []
+
+
+_WRITTEN: ContextVar[_Written | None] = ContextVar("written", default=None)
+_MOMENT: ContextVar[datetime | None] = ContextVar("moment", default=None)
 
 
 class GenerationBlock(Extension):
@@ -28,7 +45,48 @@ class GenerationBlock(Extension):
         return CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
 
     def _body(self, caller: Callable[[], str]) -> str:
-        return caller()
+        body = caller()
+        written = _WRITTEN.get()
+        if written is not None:
+            written.blocks.append((written.chars, body))
+        return body
+
+
+def has_generation_markers(source: str) -> bool:
+    """Whether a template says itself what the assistant writes."""
+    return _MARKER.search(source) is not None
+
+
+def render_with_generations(
+    template: jinja2.Template, given: dict[str, Any]
+) -> tuple[str, list[tuple[int, int]]]:
+    """A text, and the character ranges of its generation blocks.
+
+    Raises:
+        jinja2.TemplateError: the template refuses, or a block is not written out where it stands.
+    """
+    written, parts = _Written(), []
+    token = _WRITTEN.set(written)
+    try:
+        for part in template.generate(given):
+            parts.append(part)
+            written.chars += len(part)
+    finally:
+        _WRITTEN.reset(token)
+    text = "".join(parts)
+    if not all(text.startswith(body, start) for start, body in written.blocks):
+        raise jinja2.TemplateError("a generation block stands inside a macro or a set, so its place is lost")
+    return text, [(start, start + len(body)) for start, body in written.blocks]
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """Templates that write the time write the same time throughout: two renderings can be compared."""
+    token = _MOMENT.set(_MOMENT.get() or datetime.now())
+    try:
+        yield
+    finally:
+        _MOMENT.reset(token)
 
 
 @functools.lru_cache(maxsize=16)
@@ -52,7 +110,7 @@ def _raise(message: str) -> None:
 
 
 def _now(pattern: str) -> str:
-    return datetime.now().strftime(pattern)
+    return (_MOMENT.get() or datetime.now()).strftime(pattern)
 
 
 def _to_json(

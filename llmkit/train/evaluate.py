@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from llmkit.model.transformer import Transformer
 from llmkit.train.data import RowSource
-from llmkit.train.loss import IGNORED, Batch, build_batch, loss_sum
+from llmkit.train.loss import IGNORED, Batch, build_batch
+from llmkit.train.objective import NextToken, Objective
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class Evaluation:
     bits_per_byte: float | None
     """Of UTF-8 text: comparable between tokenizers. None where the bytes behind the ids are not known."""
     tokens: int
+    units: int = 0
+    """What the mean is over where it is not over targets: pairs, completions."""
+    stats: dict[str, float] = field(default_factory=dict)
+    """Means over the units of what else the objective tells."""
 
 
 @torch.no_grad()
@@ -38,6 +43,7 @@ def evaluate(
     limit: int | None = None,
     token_bytes: NDArray[np.int64] | None = None,
     between: Callable[[], None] = lambda: None,
+    objective: Objective | None = None,
 ) -> Evaluation:
     """Score rows in their order.
 
@@ -50,16 +56,25 @@ def evaluate(
         limit: the first rows only.
         token_bytes: (V,) UTF-8 bytes that each id stands for; a float where it is a mean.
         between: called between batches; may raise to stop.
+        objective: what is scored; None: the next token.
     """
     device = next(model.parameters()).device
-    nats = count = 0.0
-    text_bytes = 0.0
+    objective = objective or NextToken(chunked=False)
+    nats = text_bytes = 0.0
+    count = units = 0
+    sums: dict[str, float] = {}
     was_training = model.training
     model.eval()
     try:
         for batch in _batches(rows, batch_rows, limit, document_mask, device):
             with autocast():
-                nats += loss_sum(model, batch).item()
+                now = objective.for_batch(model, batch, batch_rows)
+            with autocast():
+                loss, told = now.loss_sum(model, batch, None)
+            nats += loss.item()
+            for name, value in told.items():
+                sums[name] = sums.get(name, 0.0) + value
+            units += objective.units(batch)
             count += batch.count
             if token_bytes is not None:
                 text_bytes += _bytes_of(batch.targets, token_bytes)
@@ -67,7 +82,7 @@ def evaluate(
     finally:
         model.train(was_training)
     bits = nats / math.log(2) / text_bytes if text_bytes else None
-    return Evaluation(nats / max(1, count), bits, int(count))
+    return Evaluation(nats / max(1, units), bits, count, units, objective.report(sums, units))
 
 
 def _batches(

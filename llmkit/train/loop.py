@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llmkit.train.best import Best
 from llmkit.train.evaluate import Evaluation
 from llmkit.train.metrics import RunLog
 from llmkit.train.stop import Reason, StopRequest
@@ -23,6 +24,10 @@ class Duties:
     save: Callable[[], None] = lambda: None
     can_save_at_once: Callable[[], bool] = lambda: True
     """Whether saving takes less than half a second, so that Ctrl-C can wait for it."""
+    from_the_start: bool = False
+    """The model is evaluated and sampled before the first update too."""
+    best: Best | None = None
+    """Judges evaluations: a better one is saved at once, too many that are not end the run."""
 
 
 class _StopNow(Exception):  # noqa: N818 (control flow inside this file)
@@ -42,23 +47,27 @@ def train(
         owed: the restored step was to be evaluated, and was not.
 
     Returns:
-        None when the run is complete, else why it stopped. It has been saved at its last step, unless the
-        reason is `sigint` and saving would have taken too long.
+        None when the run is complete, or over early, else why it stopped. It has been saved at its last step,
+        unless the reason is `sigint` and saving would have taken too long.
     """
-    if owed and not _report(trainer, duties, log, stop):
-        return stop.reason
+    best = duties.best
+    if owed:
+        if not _report(trainer, duties, log, stop):
+            return stop.reason
+        if _is_best(best, trainer.step):
+            duties.save()
     log.resume_clock()
-    while trainer.step < trainer.recipe.steps:
+    while trainer.step < trainer.recipe.steps and not (best and best.is_over):
         log.step(trainer.train_step(), trainer.tokens)
         reported = _report(trainer, duties, log, stop)
-        done = trainer.step == trainer.recipe.steps
+        done = trainer.step == trainer.recipe.steps or bool(best and best.is_over)
         reason = None if done and reported else stop.reason
         if reason == "sigint":
             stop.hold()
             if duties.can_save_at_once():
                 duties.save()
             return reason
-        if done or reason or _due(trainer.step, duties.checkpoint_every):
+        if done or reason or _is_best(best, trainer.step) or _due(trainer.step, duties.checkpoint_every):
             duties.save()
         if reason:
             return reason
@@ -68,7 +77,9 @@ def train(
 
 def is_due(step: int, duties: Duties, last_step: int) -> bool:
     """Whether a step is evaluated."""
-    return duties.evaluate is not None and (step == last_step or _due(step, duties.eval_every))
+    first = step == 0 and duties.from_the_start
+    every = step > 0 and _due(step, duties.eval_every)
+    return duties.evaluate is not None and (first or step == last_step or every)
 
 
 def _report(trainer: Trainer, duties: Duties, log: RunLog, stop: StopRequest) -> bool:
@@ -81,13 +92,21 @@ def _report(trainer: Trainer, duties: Duties, log: RunLog, stop: StopRequest) ->
 
     try:
         if duties.evaluate is not None and is_due(step, duties, trainer.recipe.steps):
-            log.evaluated(step, duties.evaluate(leave_if_asked))
-        if duties.sample is not None and _due(step, duties.sample_every):
+            evaluation = duties.evaluate(leave_if_asked)
+            log.evaluated(step, evaluation)
+            if duties.best is not None:
+                duties.best.judge(step, evaluation.loss)
+        sampled = _due(step, duties.sample_every) if step else duties.from_the_start
+        if duties.sample is not None and sampled:
             for prompt, text in duties.sample(step):
                 log.sampled(step, prompt, text)
     except _StopNow:
         return False
     return True
+
+
+def _is_best(best: Best | None, step: int) -> bool:
+    return best is not None and best.step == step
 
 
 def _due(step: int, every: int) -> bool:

@@ -95,9 +95,10 @@ class RunLog:
         """An update was made; `tokens` is the targets of the run so far."""
         now = time.monotonic()
         elapsed, self._step_began = now - self._step_began, now
-        speed = result.tokens / elapsed if elapsed > 0 else 0.0
-        self._recent.add(result.tokens, elapsed, _MEMORY)
-        self._total.add(result.tokens, elapsed)
+        worked = result.tokens if result.worked is None else result.worked
+        speed = worked / elapsed if elapsed > 0 else 0.0
+        self._recent.add(worked, elapsed, _MEMORY)
+        self._total.add(worked, elapsed)
         memory = self._memory_bytes()
         record: Record = {
             "time_seconds": round(self.seconds, 3),
@@ -110,6 +111,7 @@ class RunLog:
             "mfu": round(self._mfu(speed), 5),
             "memory_bytes": memory,
         }
+        record |= {name: _rounded(value) for name, value in result.stats.items()}
         if result.experts is not None:
             record["balance_loss"] = result.experts.balance_loss
             record["expert_load_max"] = round(result.experts.max_load, 4)
@@ -131,8 +133,13 @@ class RunLog:
     def evaluated(self, step: int, evaluation: Evaluation) -> None:
         """The model was scored on held-out rows."""
         self.last_evaluation = evaluation
-        fields = {"valid_loss": evaluation.loss, "tokens": evaluation.tokens}
+        fields: Record = {"valid_loss": evaluation.loss, "tokens": evaluation.tokens}
         text = f"step {step}: validation loss {evaluation.loss:.4f}"
+        if evaluation.stats:
+            fields |= {"units": evaluation.units, **evaluation.stats}
+            text += "".join(
+                f", {name.replace('_', ' ')} {mean:.4g}" for name, mean in evaluation.stats.items()
+            )
         if evaluation.bits_per_byte is not None:
             fields["bits_per_byte"] = evaluation.bits_per_byte
             text += f", {evaluation.bits_per_byte:.4f} bits per byte"
@@ -165,3 +172,8 @@ class RunLog:
             "MFU": f"{self._mfu(self._recent.speed):.1%}",
             "memory": f"{memory / (1 << 20):,.0f} MiB",
         }
+
+
+def _rounded(value: float) -> float:
+    """Six digits: these are told, and nothing is worked out from them."""
+    return float(f"{value:.6g}")

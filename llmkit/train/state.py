@@ -1,29 +1,58 @@
 """A Trainer to and from a checkpoint folder, so that a resumed run goes on bit for bit."""
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from llmkit.errors import DataError, some_of
 from llmkit.formats.checkpoint import OPTIMIZER, CheckpointState, write_state
+from llmkit.formats.safetensors_write import system_errors
 from llmkit.model.load import load_model
+from llmkit.model.lora import adapter_parameters
 from llmkit.model.save import save_model
 from llmkit.model.transformer import Transformer
 from llmkit.train.trainer import Trainer
 
 MODEL_FILES = ("config.json", "generation_config.json", "model.safetensors")
 """The files of a checkpoint that make the run folder a model folder."""
+TRAINED = "trained.safetensors"
 _ONE_FILE = 1 << 62  # bytes: weights in one file can be replaced in one rename
 _OVERHEAD = 32 << 10  # bytes of JSON headers and small files
 
 
-def save_trainer(trainer: Trainer, folder: Path, *, threads: int) -> None:
-    """Write the model folder, optimizer.safetensors and state.json into an empty folder."""
-    save_model(trainer.model, folder, max_shard_bytes=_ONE_FILE)
+@dataclass(frozen=True)
+class Product:
+    """What a run makes of its model, in each checkpoint and in the run folder.
+
+    A whole model is read back to go on from. Where `adapter` writes files for others, the parameters that are
+    trained are kept beside them under the names they have here: those files may round or rearrange them.
+    """
+
+    files: tuple[str, ...]
+    """Those of the run folder."""
+    adapter: Callable[[Transformer, Path], None] | None = None
+    """Writes them; None: the whole model is written."""
+
+
+WHOLE_MODEL = Product(MODEL_FILES)
+
+
+def save_trainer(trainer: Trainer, folder: Path, *, threads: int, product: Product = WHOLE_MODEL) -> None:
+    """Write the product, optimizer.safetensors and state.json into an empty folder."""
+    if product.adapter is None:
+        save_model(trainer.model, folder, max_shard_bytes=_ONE_FILE)
+    else:
+        product.adapter(trainer.model, folder)
+        trained = {name: one.detach().contiguous() for name, one in adapter_parameters(trainer.model).items()}
+        with system_errors(folder / TRAINED):
+            save_file(trained, folder / TRAINED, metadata={"format": "pt"})
     tensors = {name: tensor.contiguous() for name, tensor in trainer.state_tensors().items()}
-    save_file(tensors, folder / OPTIMIZER, metadata={"format": "pt"})
+    with system_errors(folder / OPTIMIZER):
+        save_file(tensors, folder / OPTIMIZER, metadata={"format": "pt"})
     state = CheckpointState(
         recipe=asdict(trainer.recipe),
         trainer=trainer.state(),
@@ -42,12 +71,37 @@ def load_weights(folder: Path, device: torch.device) -> Transformer:
     return model
 
 
+def load_trained(model: Transformer, folder: Path) -> None:
+    """Put the trained parameters of a checkpoint into a model that has the rest.
+
+    Raises:
+        DataError: they are not this model's.
+    """
+    kept, ours = load_file(folder / TRAINED), adapter_parameters(model)
+    if kept.keys() != ours.keys():
+        odd = sorted(kept.keys() ^ ours.keys())
+        raise DataError(
+            f"{folder / TRAINED}: other parameters than those in training ({some_of(odd)})",
+            hint=f"remove {folder} to go on from an older one",
+        )
+    with torch.no_grad():
+        for name, parameter in ours.items():
+            parameter.copy_(kept[name])
+
+
 def restore_trainer(trainer: Trainer, folder: Path, state: CheckpointState) -> None:
     """Put a checkpoint's state into a Trainer that was made with its weights."""
     trainer.restore(state.trainer, load_file(folder / OPTIMIZER))
     torch.set_rng_state(torch.frombuffer(bytearray(state.random["torch"]), dtype=torch.uint8))
 
 
-def checkpoint_bytes(parameters: int) -> int:
-    """Predicted size of one checkpoint: float32 weights and AdamW's two moments."""
-    return 12 * parameters + _OVERHEAD
+def checkpoint_bytes(parameters: int, trained: int | None = None, *, adapter: bool = False) -> int:
+    """Predicted size of one checkpoint: float32 weights and AdamW's two moments.
+
+    Args:
+        parameters: of the model.
+        trained: those among them, or beside them, that have moments; None: all.
+        adapter: the trained ones alone are written, twice: for others, and to go on from.
+    """
+    trained = parameters if trained is None else trained
+    return 4 * (2 * trained if adapter else parameters) + 8 * trained + _OVERHEAD

@@ -2,7 +2,7 @@
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -15,7 +15,8 @@ from llmkit.train.balance import Balancer, ExpertUse
 from llmkit.train.config import PretrainConfig, Reaction, Recipe
 from llmkit.train.data import BatchReader, RowSource
 from llmkit.train.guard import Guard
-from llmkit.train.loss import Batch, build_batch, loss_sum
+from llmkit.train.loss import Batch, build_batch
+from llmkit.train.objective import BatchSource, NextToken, Objective
 from llmkit.train.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from llmkit.train.order import RowOrder
 from llmkit.train.schedule import learning_rate
@@ -28,7 +29,7 @@ class StepResult:
     step: int
     """Updates done, this one included."""
     loss: float
-    """Mean over the targets, in nats."""
+    """Mean over the targets, in nats; or over the units of another objective."""
     grad_norm: float
     """Before clipping."""
     lr: float
@@ -37,19 +38,25 @@ class StepResult:
     skipped: Literal["nonfinite", "spike"] | None = None
     experts: ExpertUse | None = None
     """None where the model has none."""
+    stats: dict[str, float] = field(default_factory=dict)
+    """What else the objective tells: means over its units."""
+    worked: int | None = None
+    """Tokens that were read, where speed is counted in these: of some, few are learnt. None: `tokens`."""
 
 
 class Trainer:
     """Model, optimiser, data order and guard. `step` counts updates done or skipped.
 
     Args:
-        model: float32 weights, on its device.
+        model: float32 weights, on its device; those that want no gradient stay as they are.
         rows: what to learn from.
         recipe: what decides the weights.
         micro_batch_rows: rows of one forward pass.
         on_nonfinite: a loss or gradient that is not finite ends the run, or only its update is left out.
         on_spike: the same for one far above the last ones; `ignore` learns from it.
         compile_model: compile the forward pass; the first step then takes long.
+        objective: what to make smaller; None: the loss of the next token.
+        source: makes the batch of each update; None: `rows`, in their order.
     """
 
     def __init__(
@@ -62,9 +69,13 @@ class Trainer:
         on_nonfinite: Literal["stop", "skip"] = PretrainConfig.on_nonfinite,
         on_spike: Reaction = PretrainConfig.on_spike,
         compile_model: bool = False,
+        objective: Objective | None = None,
+        source: BatchSource | None = None,
     ) -> None:
         self.model = model.train()
         self.recipe = recipe
+        self.objective = objective or NextToken(chunked=False)
+        self._counts_all = objective is not None
         self.optimizer = build_optimizer(model, recipe)
         self.guard = Guard()
         self.step = 0
@@ -75,7 +86,7 @@ class Trainer:
         self._micro_batch_rows = micro_batch_rows
         self._reactions: dict[str, Reaction] = {"nonfinite": on_nonfinite, "spike": on_spike}
         self._balancer = Balancer(recipe) if model.config.experts is not None else None
-        self._reader = BatchReader(rows, RowOrder(len(rows), recipe.seed), recipe.batch_rows)
+        self._source = source or _Rows(rows, recipe, self.device)
         if compile_model:
             model.compile()
 
@@ -86,9 +97,8 @@ class Trainer:
             LlmkitError: the loss or the gradient is not finite, or is a spike, and the run is to stop then.
                 The weights are those before the batch.
         """
-        rows = self._reader.read(self.step)
-        batch = build_batch(rows, document_mask=self.recipe.document_mask, device=self.device)
-        loss = self._accumulate(batch)
+        batch = self._source.batch(self.step)
+        loss, stats = self._accumulate(batch)
         norm = self._clip()
         lr = learning_rate(self.recipe, self.step)
         verdict = self.guard.judge(loss, norm)
@@ -104,7 +114,8 @@ class Trainer:
         self.skipped += skip
         skipped = verdict if skip else None
         experts = None if self._balancer is None else self._balancer.use()
-        return StepResult(self.step, loss, norm, lr, batch.count, skipped, experts)  # type: ignore[arg-type]
+        told = (skipped, experts, stats, self._worked(batch))
+        return StepResult(self.step, loss, norm, lr, batch.count, *told)  # type: ignore[arg-type]
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The arithmetic of the forward pass."""
@@ -135,27 +146,37 @@ class Trainer:
 
     def close(self) -> None:
         """Let the reading thread go."""
-        self._reader.close()
+        self._source.close()
 
-    def _accumulate(self, batch: Batch) -> float:
-        """Forward and backward over the parts of a batch; the loss is over all its targets, not per part.
+    def _accumulate(self, batch: Batch) -> tuple[float, dict[str, float]]:
+        """Forward and backward over the parts of a batch; the loss is over all its units, not per part.
 
         Losses of routers are learnt from and are no part of what is returned.
         """
         total = 0.0
-        scale = 1.0 / max(1, batch.count)
+        sums: dict[str, float] = {}
+        units = self.objective.units(batch)
+        with self.autocast():
+            objective = self.objective.for_batch(self.model, batch, self._micro_batch_rows)
+        scale = 1.0 / max(1, units)
         if self._balancer is not None:
             self._balancer.begin()
         for part in batch.split(self._micro_batch_rows):
             tape = None if self._balancer is None else RoutingTape(part.real)
             with self.autocast():
-                loss = loss_sum(self.model, part, tape) * scale
+                summed, told = objective.loss_sum(self.model, part, tape)
+                loss = summed * scale
+            for name, value in told.items():
+                sums[name] = sums.get(name, 0.0) + value
             learnt = loss
             if self._balancer is not None and tape is not None:
                 learnt = loss + self._balancer.add(tape, part, batch)
             learnt.backward()
             total += loss.item()
-        return total
+        return total, objective.report(sums, units) | self._source.stats()
+
+    def _worked(self, batch: Batch) -> int | None:
+        return batch.num_real if self._counts_all else None
 
     def _clip(self) -> float:
         """The norm of the whole gradient, which is scaled down to recipe.clip where it is above."""
@@ -179,3 +200,24 @@ class Trainer:
                 f"{self.recipe.lr / 2:.3g} or a longer --warmup-steps",
             )
         return reaction == "skip"
+
+
+class _Rows:
+    """Batches of rows in the order of the seed, read ahead."""
+
+    def __init__(self, rows: RowSource, recipe: Recipe, device: torch.device) -> None:
+        self._reader = BatchReader(rows, RowOrder(len(rows), recipe.seed), recipe.batch_rows)
+        self._document_mask = recipe.document_mask
+        self._device = device
+
+    def batch(self, step: int) -> Batch:
+        """That of update `step`, the first being 0."""
+        return build_batch(self._reader.read(step), document_mask=self._document_mask, device=self._device)
+
+    def stats(self) -> dict[str, float]:
+        """Rows that are read have nothing to tell."""
+        return {}
+
+    def close(self) -> None:
+        """Let the reading thread go."""
+        self._reader.close()

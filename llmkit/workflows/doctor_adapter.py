@@ -1,17 +1,13 @@
 """An adapter folder: low-rank pairs that are whole, of the rank that is written, and that fit their base."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from llmkit.formats.model_folder import TensorInfo, read_header, read_json_object
-from llmkit.workflows.artefact import ADAPTER_CONFIG
+from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, parse_tensor_name
 from llmkit.workflows.doctor_weights import check_finite
 from llmkit.workflows.findings import Finding, as_finding, finding
-from llmkit.workflows.show_adapter import ADAPTER_WEIGHTS
-
-_PAIR = re.compile(r"^(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])\.weight$")
 
 
 def check_adapter(folder: Path, base: Mapping[str, TensorInfo] | None = None) -> list[Finding]:
@@ -36,8 +32,9 @@ def _pairs(tensors: Mapping[str, TensorInfo]) -> dict[str, dict[str, TensorInfo]
     """{"model.layers.0.self_attn.q_proj": {"A": …, "B": …}, …}"""
     pairs: dict[str, dict[str, TensorInfo]] = {}
     for name, tensor in tensors.items():
-        if match := _PAIR.match(name):
-            pairs.setdefault(match["module"], {})[match["side"]] = tensor
+        module, part = parse_tensor_name(name)
+        if part in ("A", "B"):
+            pairs.setdefault(module, {})[part] = tensor
     return pairs
 
 

@@ -1,42 +1,35 @@
 """Train a model from scratch or on, resumably: open the data, resolve the recipe, leave a model folder."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
-import torch
 
-from llmkit.errors import GateFailed, StoppedResumable
+from llmkit.errors import GateFailed
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.checkpoint import list_checkpoints
-from llmkit.formats.metrics import MetricsWriter
 from llmkit.formats.provenance import Invocation
 from llmkit.progress import Progress
 from llmkit.train.config import PretrainConfig, Resume
-from llmkit.train.hardware import Peak, measure_peak, used_memory_bytes
-from llmkit.train.loop import is_due, train
-from llmkit.train.metrics import Cost, RunLog
+from llmkit.train.hardware import used_memory_bytes
 from llmkit.train.state import load_weights, restore_trainer
-from llmkit.train.stop import Reason, StopRequest
+from llmkit.train.stop import StopRequest
 from llmkit.train.trainer import Trainer
-from llmkit.workflows.pretrain_duties import Saver, build_duties, inside
 from llmkit.workflows.pretrain_job import Job, PretrainFiles, open_job
 from llmkit.workflows.pretrain_model import build_model
 from llmkit.workflows.pretrain_plan import PretrainPlan, check_resources, plan_run
-from llmkit.workflows.pretrain_run import (
+from llmkit.workflows.run_duties import build_duties, inside
+from llmkit.workflows.run_folder import (
     CACHE,
     Start,
     check_folder,
     check_metrics_file,
     find_start,
     locked,
-    metrics_paths,
-    prepare_folder,
     restore_aside,
 )
+from llmkit.workflows.run_training import Ended, run_training
 
 Records = list[dict[str, Any]]
 
@@ -118,7 +111,16 @@ def pretrain(
         start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
         check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
         check_resources(job.setup, config, job.source.config, files.out)
-        report = _run(job, start, stop, invocation, progress)
+        report = run_training(
+            job,
+            start,
+            stop,
+            invocation,
+            progress,
+            build_trainer=_build_trainer,
+            duties_of=build_duties,
+            finish=lambda ended: _report(job, ended),
+        )
     judged = report.valid_loss if report.valid_loss is not None else report.loss
     if fail_above is not None and judged is not None and judged > fail_above:
         raise GateFailed(
@@ -126,49 +128,6 @@ def pretrain(
             hint="train longer (--steps), on more text, or a larger --preset",
         )
     return report
-
-
-def _run(
-    job: Job, start: Start, stop: StopRequest, invocation: Invocation, progress: Progress
-) -> PretrainReport:
-    """Train from a start to the end, or to a request to stop."""
-    setup, out = job.setup, job.files.out
-    threads = job.config.threads or (start.state.threads if start.state else setup.threads)
-    with _torch_settings(threads, setup.recipe.seed), ExitStack() as stack:
-        trainer = _build_trainer(job, start)
-        stack.callback(trainer.close)
-        past = prepare_folder(job, start, invocation)
-        stack.callback(restore_aside, out)
-        paths = metrics_paths(out, job.files.metrics)
-        writers = [stack.enter_context(MetricsWriter(path)) for path in paths]
-        peak = measure_peak(setup.device, setup.recipe.dtype)
-        log = RunLog(
-            [writer.write for writer in writers],
-            progress,
-            Cost(setup.flops_per_token, peak.flops_per_second),
-            steps=setup.recipe.steps,
-            seconds_before=_last_time(past),
-            memory_bytes=lambda: used_memory_bytes(setup.device),
-        )
-        _announce(job, start, past, log, peak, threads, progress)
-        saver = Saver(job, trainer, log, writers, threads=threads, last_step=start.step)
-        duties = build_duties(job, trainer, saver)
-        owed = start.step > 0 and is_due(start.step, duties, setup.recipe.steps)
-        owed = owed and not _has(past, "eval", start.step)
-        if start.step == setup.recipe.steps and not owed:
-            progress.note(f"{out}: complete at step {start.step:,}, nothing to do")
-        with stop:
-            reason: Reason | None
-            try:
-                reason = train(trainer, duties, log, stop, owed=owed)
-            except KeyboardInterrupt:
-                reason = "sigint"
-            except BaseException as error:
-                log.event("stop", trainer.step, reason=type(error).__name__)
-                raise
-            log.event("stop", trainer.step, reason=reason or "done")
-        _raise_stop(reason, out, trainer, saver.last_step)
-        return _report(job, trainer, log, past, start)
 
 
 def _build_trainer(job: Job, start: Start) -> Trainer:
@@ -191,71 +150,9 @@ def _build_trainer(job: Job, start: Start) -> Trainer:
     return trainer
 
 
-def _announce(
-    job: Job, start: Start, past: Records, log: RunLog, peak: Peak, threads: int, progress: Progress
-) -> None:
-    """The `start` event, and for people where the run goes on from."""
-    recipe = job.setup.recipe
-    if start.checkpoint is not None:
-        progress.note(f"going on from {start.checkpoint}")
-        if not _has(past, "checkpoint", start.step):  # killed between the checkpoint and its record
-            log.event("checkpoint", start.step, path=inside(start.checkpoint, job.files.out))
-    if job.tokenizer is None:
-        progress.note(
-            f"{job.files.out} gets no tokenizer: give one with -t TOKENIZER to generate text from it"
-        )
-    log.event(
-        "start",
-        start.step,
-        parameters=architecture_of(job.source.config).parameters,
-        steps=recipe.steps,
-        rows=recipe.rows,
-        batch_tokens=recipe.batch_tokens,
-        device=str(job.setup.device),
-        dtype=recipe.dtype,
-        threads=threads,
-        flops_per_token=job.setup.flops_per_token,
-        peak_flops_per_second=peak.flops_per_second,
-        peak_source=peak.source,
-    )
-
-
-def _raise_stop(reason: Reason | None, out: Path, trainer: Trainer, last_step: int) -> None:
-    """Turn a stop into the exit that the command line promises."""
-    step, steps = trainer.step, trainer.recipe.steps
-    if reason == "sigint":
-        kept = f"step {last_step} is saved, the same line goes on" if last_step else "nothing is saved yet"
-        raise KeyboardInterrupt(f"at step {step} of {steps}: {kept}")
-    if reason is not None:
-        what = "the time is over" if reason == "max_time" else "SIGTERM"
-        raise StoppedResumable(
-            f"{out}: stopped at step {step} of {steps} ({what}); a checkpoint is saved",
-            hint="run the same line again to go on",
-        )
-
-
-def _has(records: Records, event: str, step: int) -> bool:
-    return any(record.get("event") == event and record.get("step") == step for record in records)
-
-
-def _last_time(records: Records) -> float:
-    return float(next((one["time_seconds"] for one in reversed(records) if "time_seconds" in one), 0.0))
-
-
-@contextmanager
-def _torch_settings(threads: int, seed: int) -> Iterator[None]:
-    """Threads and the global generator, for the length of a run."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _report(job: Job, trainer: Trainer, log: RunLog, past: Records, start: Start) -> PretrainReport:
+def _report(job: Job, ended: Ended) -> PretrainReport:
     """The figures of the whole run; those from before a resume come from its metrics."""
+    trainer, log, past = ended.trainer, ended.log, ended.past
     losses = [one["loss"] for one in past if one.get("loss") is not None]
     evaluations = [one for one in past if one.get("event") == "eval"]
     new, old = log.last_evaluation, evaluations[-1] if evaluations else {}
@@ -273,6 +170,6 @@ def _report(job: Job, trainer: Trainer, log: RunLog, past: Records, start: Start
         mfu=log.mfu,
         memory_bytes=used_memory_bytes(job.setup.device),
         skipped_steps=trainer.skipped,
-        resumed_step=start.step,
+        resumed_step=ended.start.step,
         checkpoint=inside(newest, job.files.out),
     )

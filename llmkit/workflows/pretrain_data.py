@@ -88,7 +88,7 @@ def open_data(
     if not folders:
         folders = [_pack(paths, packing, invocation, progress)]
         inputs = {folders[0].name: folders[0].name}
-    return _join(
+    return join_shards(
         [ShardFolder.open(folder) for folder in folders], folders, packing.tokenizer, seq_len, inputs
     )
 
@@ -111,7 +111,7 @@ def bytes_of_tokens(tokenizer: Tokenizer | None, data: PretrainData, vocab_size:
     return None
 
 
-def _join(
+def join_shards(
     shards: list[ShardFolder],
     folders: list[Path],
     tokenizer: Tokenizer | None,
@@ -180,7 +180,7 @@ def _pack(paths: Sequence[Path], packing: Packing, invocation: Invocation, progr
             f"{paths[0]}: documents need a tokenizer",
             hint="add -t TOKENIZER, or give a folder that llmkit pack wrote",
         )
-    with _spooled(paths, packing.cache) as (files, digest):
+    with spooled_files(paths, packing.cache) as (files, digest):
         key = {"documents": digest, "tokenizer": packing.tokenizer.sha256, "packing": asdict(packing.config)}
         target = packing.cache / digest_bytes(msgspec.json.encode(key, order="sorted"))[:16]
         if not is_shard_folder(target):
@@ -191,7 +191,7 @@ def _pack(paths: Sequence[Path], packing: Packing, invocation: Invocation, progr
 
 
 @contextmanager
-def _spooled(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Path], str]]:
+def spooled_files(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Path], str]]:
     """The files behind the paths and a digest of their bytes; stdin is kept in a file meanwhile."""
     digest = hashlib.sha256()
     files: list[Path] = []
@@ -208,8 +208,9 @@ def _spooled(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Path], s
             files.append(path)
         yield files, digest.hexdigest()
     finally:
-        for leftover in (spool, spool.with_suffix(".txt")):
-            leftover.unlink(missing_ok=True)
+        if STDIO in paths:  # a caller further out may hold a spool of its own
+            for leftover in (spool, spool.with_suffix(".txt")):
+                leftover.unlink(missing_ok=True)
 
 
 def _starts_as_json(path: Path) -> bool:

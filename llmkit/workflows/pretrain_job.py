@@ -14,6 +14,7 @@ from llmkit.tokens.config import PackConfig
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.train.config import PretrainConfig
+from llmkit.train.state import WHOLE_MODEL, Product
 from llmkit.workflows.pretrain_data import Packing, PretrainData, check_tokenizer, open_data, require
 from llmkit.workflows.pretrain_model import ModelSource, choose_model
 from llmkit.workflows.pretrain_plan import Setup, set_up
@@ -56,6 +57,7 @@ class Job:
     valid: PretrainData | None
     source: ModelSource
     setup: Setup
+    product: Product = WHOLE_MODEL
 
 
 def open_job(

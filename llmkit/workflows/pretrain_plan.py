@@ -1,7 +1,7 @@
 """What a run will do and take, worked out before any of it: the recipe, memory, disk and time."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +37,10 @@ from llmkit.train.hardware import (
 from llmkit.train.state import checkpoint_bytes
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain_data import PretrainData
+from llmkit.workflows.run_memory import RUNTIME_BYTES, activation_bytes
 
 _MEASURE_BELOW_SECONDS = 2.0
 _ASSUMED_MFU = 0.4
-_EXPERT_STREAM = 2
-"""Rows of hidden_size that are kept for each expert of a token: what goes in and what comes out."""
-_RUNTIME_BYTES = {"cpu": 300 << 20, "cuda": 0}
-"""Python and PyTorch themselves, where their memory is the model's."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +97,17 @@ class PretrainPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def set_up(
-    config: PretrainConfig, model: ModelConfig, data: PretrainData, initial_sha256: str | None
+    config: PretrainConfig,
+    model: ModelConfig,
+    data: PretrainData,
+    initial_sha256: str | None,
+    *,
+    longest: int | None = None,
 ) -> Setup:
     """Resolve every setting that was left open.
+
+    Args:
+        longest: text in a row, where positions begin again with each; None: as long as a row.
 
     Raises:
         ConfigError: settings that cannot be met.
@@ -110,7 +115,7 @@ def set_up(
         UsageError: rows longer than the model's positions.
     """
     seq_len, rows = data.seq_len, len(data.rows)
-    if seq_len > model.max_position_embeddings:
+    if (longest or seq_len) > model.max_position_embeddings:
         raise UsageError(
             f"rows of {seq_len} tokens, but the model has {model.max_position_embeddings} positions",
             hint=f"--max-position-embeddings {seq_len}, or shorter rows: "
@@ -162,9 +167,9 @@ def plan_run(
     """Everything a person wants to know before a run; measures one update where that is quick."""
     recipe = setup.recipe
     parameters = architecture_of(model).parameters
-    with _threads(setup.threads):
+    with threads_set(setup.threads):
         peak = measure_peak(setup.device, recipe.dtype)
-        step_seconds, source = _step_seconds(setup, model, data, peak)
+        step_seconds, source = time_step(setup, peak, lambda: _fresh_trainer(setup, model, data))
     size = checkpoint_bytes(parameters)
     return PretrainPlan(
         out=str(out),
@@ -204,16 +209,34 @@ def check_resources(setup: Setup, config: PretrainConfig, model: ModelConfig, ou
     Raises:
         ResourceError: too little memory, or too little disk for the checkpoints.
     """
-    needed, available = memory_bytes(setup, model), available_memory_bytes(setup.device)
+    check_memory(setup, memory_bytes(setup, model), "shorter rows, or a smaller --preset")
+    check_disk(out, config.keep, checkpoint_bytes(architecture_of(model).parameters))
+
+
+def check_memory(setup: Setup, needed: int, otherwise: str) -> None:
+    """Refuse a run that takes more bytes of memory than there are; `otherwise` is what else takes less.
+
+    Raises:
+        ResourceError: it does.
+    """
+    available = available_memory_bytes(setup.device)
     if available is not None and needed > available:
         raise ResourceError(
             f"training takes about {needed:,} bytes of memory (found {available:,} available)",
-            hint="--micro-batch-rows 1, shorter rows, or a smaller --preset",
+            hint=f"--micro-batch-rows 1, {otherwise}",
         )
-    disk, free = checkpoint_bytes(architecture_of(model).parameters) * (config.keep + 1), free_bytes(out)
+
+
+def check_disk(out: Path, checkpoints: int, size: int) -> None:
+    """Refuse a run whose checkpoints of `size` bytes, and one being written, have no room.
+
+    Raises:
+        ResourceError: they have not.
+    """
+    disk, free = size * (checkpoints + 1), free_bytes(out)
     if disk > free:
         raise ResourceError(
-            f"{out}: {config.keep} checkpoints and one being written take about {disk:,} bytes "
+            f"{out}: {checkpoints} checkpoints and one being written take about {disk:,} bytes "
             f"(found {free:,} free)",
             hint="free some space, or keep fewer with --keep 1",
         )
@@ -223,47 +246,25 @@ def memory_bytes(setup: Setup, model: ModelConfig) -> int:
     """Predicted memory of the process: within 10 % for models of 1M to 100M parameters on a CPU.
 
     Weights and AdamW's moments take 12 bytes a parameter, gradients 4; but gradients come while what the
-    forward pass kept goes, so the larger of the two counts. What it keeps for each token, in values: in a
-    layer 20 D with RMSNorm (which PyTorch makes of many operations) or 8 D with LayerNorm, keys and values,
-    and 4 F or 3 F of the MLP; at the end 3 V for logits, probabilities and their gradient. D, F and V are
-    hidden_size, intermediate_size and vocab_size; the factors are measured. With experts, F is that of all
-    that a token uses, and their inputs and outputs are kept k times beside.
+    forward pass kept goes, so the larger of the two counts.
     """
-    tokens = setup.micro_batch_rows * setup.recipe.seq_len
     parameters = architecture_of(model).parameters
-    width = 2 if setup.recipe.dtype == "bfloat16" else 4
-    stream = (20 if model.norm == "rms" else 8) * model.hidden_size
-    kv = 2 * model.num_key_value_heads * model.head_dim
-    layers = model.num_hidden_layers * (stream + kv) + _mlp_values(model)
-    kept = tokens * (layers * width + 3 * 4 * model.vocab_size)
-    return _RUNTIME_BYTES[setup.device.type] + 12 * parameters + max(4 * parameters, kept)
+    kept = activation_bytes(model, setup.micro_batch_rows * setup.recipe.seq_len, setup.recipe.dtype)
+    return RUNTIME_BYTES[setup.device.type] + 12 * parameters + max(4 * parameters, kept)
 
 
-def _mlp_values(model: ModelConfig) -> int:
-    """What the MLPs of all layers keep for each token."""
-    dense, experts = (4 if model.gated_mlp else 3) * model.intermediate_size, model.experts
-    if experts is None:
-        return model.num_hidden_layers * dense
-    k = experts.num_experts_per_tok
-    inside = k * experts.intermediate_size + experts.shared_intermediate_size
-    sparse = 4 * inside + _EXPERT_STREAM * k * model.hidden_size
-    return (model.num_hidden_layers - len(experts.layers)) * dense + len(experts.layers) * sparse
+def time_step(setup: Setup, peak: Peak, make: Callable[[], Trainer]) -> tuple[float, str]:
+    """Seconds of one update: measured where one takes about two seconds at most, else by the peak.
 
-
-def _step_seconds(setup: Setup, model: ModelConfig, data: PretrainData, peak: Peak) -> tuple[float, str]:
-    """Seconds of one update: measured where one takes about two seconds at most, else by the peak."""
-    assumed = setup.flops_per_token * setup.recipe.batch_tokens / peak.flops_per_second / _ASSUMED_MFU
+    Args:
+        setup: of the run.
+        peak: of the machine.
+        make: a trainer to measure with.
+    """
+    assumed, source = estimate_step(setup, peak)
     if assumed > _MEASURE_BELOW_SECONDS:
-        return assumed, f"estimated at {_ASSUMED_MFU:.0%} of the peak"
-    fresh = Transformer(model)
-    initialise(fresh, torch.Generator().manual_seed(0))
-    trainer = Trainer(
-        fresh.to(setup.device),
-        data.rows,
-        setup.recipe,
-        micro_batch_rows=setup.micro_batch_rows,
-        on_nonfinite="skip",
-    )
+        return assumed, source
+    trainer = make()
     seconds = []
     for _ in range(3):  # the first warms up
         begin = time.perf_counter()
@@ -273,8 +274,21 @@ def _step_seconds(setup: Setup, model: ModelConfig, data: PretrainData, peak: Pe
     return min(seconds), "measured step"
 
 
+def estimate_step(setup: Setup, peak: Peak) -> tuple[float, str]:
+    """Seconds of one update by the peak."""
+    assumed = setup.flops_per_token * setup.recipe.batch_tokens / peak.flops_per_second / _ASSUMED_MFU
+    return assumed, f"estimated at {_ASSUMED_MFU:.0%} of the peak"
+
+
+def _fresh_trainer(setup: Setup, model: ModelConfig, data: PretrainData) -> Trainer:
+    fresh = Transformer(model)
+    initialise(fresh, torch.Generator().manual_seed(0))
+    fresh, rows = fresh.to(setup.device), setup.micro_batch_rows
+    return Trainer(fresh, data.rows, setup.recipe, micro_batch_rows=rows, on_nonfinite="skip")
+
+
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads_set(count: int) -> Iterator[None]:
     """As many as the run will have: a peak of more would be no peak of its."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)

@@ -1,7 +1,6 @@
 """What a PEFT adapter folder changes in its base model: adapter_config.json and adapter_model.safetensors."""
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,7 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.model_folder import TensorInfo, read_header, read_json_object
-from llmkit.workflows.artefact import ADAPTER_CONFIG
-
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-_LOW_RANK = re.compile(
-    r"^(?:base_model\.model\.)?(?P<module>.+)\.(?P<what>lora_A|lora_B|lora_magnitude_vector"
-    r"|lora_embedding_A|lora_embedding_B)(?:\.weight)?$"
-)
+from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, parse_tensor_name, refused_by
 
 
 class AdaptedModule(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +79,7 @@ def show_adapter(folder: Path) -> AdapterReport:
         parameters=sum(tensor.numel for tensor in tensors),
         size_bytes=sum(tensor.nbytes for tensor in tensors),
         dtypes=dtypes,
-        refused_by=_refused_by(config, tensors),
+        refused_by=refused_by(config, [tensor.name for tensor in tensors]),
     )
 
 
@@ -105,15 +98,12 @@ def _modules(tensors: list[TensorInfo]) -> list[AdaptedModule]:
     """Grouped by the module's last name; tensors that are not low-rank stand under their own."""
     groups: dict[str, dict[str, list[TensorInfo]]] = {}
     for tensor in tensors:
-        match = _LOW_RANK.match(tensor.name)
-        module = match["module"] if match else tensor.name.removesuffix(".weight").removesuffix(".bias")
+        module = parse_tensor_name(tensor.name).module.removesuffix(".weight").removesuffix(".bias")
         groups.setdefault(module.rpartition(".")[2], {}).setdefault(module, []).append(tensor)
     modules = []
     for name, members in sorted(groups.items()):
         inside = [tensor for group in members.values() for tensor in group]
-        ranks = {
-            tensor.shape[0] for tensor in inside if ".lora_A" in tensor.name or "embedding_A" in tensor.name
-        }
+        ranks = {one.shape[0] for one in inside if parse_tensor_name(one.name).part in ("A", "embedding_A")}
         modules.append(
             AdaptedModule(
                 name=name,
@@ -123,17 +113,3 @@ def _modules(tensors: list[TensorInfo]) -> list[AdaptedModule]:
             )
         )
     return modules
-
-
-def _refused_by(config: dict[str, Any], tensors: list[TensorInfo]) -> dict[str, str]:
-    """Seen in vLLM's PEFTHelper and llama.cpp's convert_lora_to_gguf.py (2025-02)."""
-    refused = {}
-    if config.get("use_dora"):
-        refused["vLLM"] = "takes no DoRA"
-    elif config.get("modules_to_save"):
-        refused["vLLM"] = "takes no modules_to_save"
-    if any(not re.search(r"\.lora_[AB]\.", tensor.name) for tensor in tensors):
-        refused["llama.cpp"] = "takes lora_A and lora_B tensors only"
-    elif config.get("use_rslora"):
-        refused["llama.cpp"] = "ignores use_rslora and scales by alpha / rank"
-    return refused

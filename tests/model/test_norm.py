@@ -75,3 +75,15 @@ def test_scoring_gives_what_training_gives() -> None:
 
 def test_bfloat16_stays_bfloat16() -> None:
     assert RMSNorm(8, 1e-6)(torch.randn(2, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_a_frozen_weight_passes_the_gradient_of_its_input_on() -> None:
+    norm = RMSNorm(8, 1e-5)
+    norm.weight.requires_grad_(False)
+    torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+    x = torch.randn(3, 8, requires_grad=True)
+    y = torch.nn.functional.rms_norm(x, (8,), norm.weight, 1e-5)
+    expected = torch.autograd.grad(y.square().sum(), x)[0]
+    norm(x).square().sum().backward()
+    assert norm.weight.grad is None
+    torch.testing.assert_close(x.grad, expected)

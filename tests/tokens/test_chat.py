@@ -8,7 +8,7 @@ import pytest
 import tokenizers
 
 from llmkit.errors import ConfigError, DataError, MissingError
-from llmkit.tokens.chat import render_chat
+from llmkit.tokens.chat import render_chat, render_generations
 from llmkit.tokens.tokenizer import Tokenizer
 
 USER = [{"role": "user", "content": "What is <2 & 3>? Ünï"}]
@@ -96,3 +96,19 @@ def test_what_cannot_be_rendered_is_told_apart() -> None:
         render_chat(_tokenizer("{% for m in messages %}\n{% endif %}"), USER)
     with pytest.raises(DataError, match="roles must alternate"):
         render_chat(_tokenizer("{{ raise_exception('roles must alternate') }}"), USER)
+
+
+def test_generation_blocks_stand_where_transformers_finds_them() -> None:
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    template = (
+        "{{ tools | length }}{% for m in messages %}\n  {% if m.role == 'assistant' %}\n"
+        "{% generation %}{{ m.content }}!{% endgeneration %}{% else %}<{{ m.content }}>{% endif %}"
+        "{% endfor %}"
+    )
+    messages = [*USER, {"role": "assistant", "content": "4"}, *USER, {"role": "assistant", "content": "é"}]
+    texts, blocks = render_jinja_template(
+        [messages], chat_template=template, tools=[], return_assistant_tokens_mask=True
+    )
+    text, found = render_generations(_tokenizer(template), messages)  # without tools: gone through unasked
+    assert (text, found) == (texts[0], blocks[0])

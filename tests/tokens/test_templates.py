@@ -3,7 +3,12 @@
 import jinja2
 import pytest
 
-from llmkit.tokens.templates import compile_template
+from llmkit.tokens.templates import (
+    compile_template,
+    has_generation_markers,
+    one_moment,
+    render_with_generations,
+)
 
 
 def test_a_template_is_compiled_once() -> None:
@@ -21,3 +26,33 @@ def test_json_keeps_its_letters_and_signs() -> None:
 def test_a_block_must_end() -> None:
     with pytest.raises(jinja2.TemplateSyntaxError):
         compile_template("{% generation %}a")
+
+
+def test_generation_blocks_tell_where_they_stand() -> None:
+    template = compile_template("a{% for x in xs %}{% generation %}b{{ x }}{% endgeneration %}c{% endfor %}")
+    text, blocks = render_with_generations(template, {"xs": ["", "dd"]})
+    assert (text, blocks) == ("abcbddc", [(1, 2), (3, 6)])
+    assert template.render(xs=["", "dd"]) == text
+
+
+def test_a_generation_block_that_is_not_written_where_it_stands_is_refused() -> None:
+    block = "{% generation %}b{% endgeneration %}"
+    template = compile_template(f"{{% set x %}}{block}{{% endset %}}a{{{{ x }}}}")
+    with pytest.raises(jinja2.TemplateError, match="inside a macro or a set"):
+        render_with_generations(template, {})
+
+
+@pytest.mark.parametrize("marker", ["{% generation %}", "{%- generation -%}", "{%generation%}"])
+def test_markers_are_seen_however_they_are_written(marker: str) -> None:
+    assert has_generation_markers(f"a{marker}b")
+    assert not has_generation_markers("{% if add_generation_prompt %}{{ generation }}")
+
+
+def test_one_moment_lasts() -> None:
+    template = compile_template("{{ strftime_now('%M:%S.%f') }}")
+    with one_moment():
+        first = template.render()
+        with one_moment():
+            assert template.render() == first
+        assert template.render() == first
+    assert template.render() != first

@@ -1,16 +1,20 @@
 """A recipe whose every field can be changed, and rows held in memory."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from llmkit.formats.shards import Rows
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import Recipe
+from llmkit.train.pair_rows import PairRows, Tokens
 
 
 @pytest.fixture
@@ -84,3 +88,44 @@ def tiny_model() -> Transformer:
     model = Transformer(config)
     initialise(model, torch.Generator().manual_seed(0))
     return model
+
+
+@pytest.fixture
+def make_pairs() -> Callable[..., PairRows]:
+    """Random pairs: `kinds` of each, "both", "chosen" or "rejected"; ids below 32, answers of 1 to 4 ids."""
+
+    def make(*kinds: str, seed: int = 3) -> PairRows:
+        random = np.random.default_rng(seed)
+
+        def answer() -> Tokens:
+            prompt, length = random.integers(1, 4), random.integers(1, 5)
+            ids = random.integers(0, 32, prompt + length).tolist()
+            return Tokens(ids, [False] * prompt + [True] * length)
+
+        return PairRows(
+            (None if kind == "rejected" else answer(), None if kind == "chosen" else answer())
+            for kind in kinds
+        )
+
+    return make
+
+
+class Largest(TorchDispatchMode):
+    """Counts the values of the largest tensor that any operation makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for one in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(one, Tensor):
+                self.values = max(self.values, one.numel())
+        return result
+
+
+@pytest.fixture
+def make_largest() -> Callable[[], Largest]:
+    """A context that counts the values of the largest tensor made in it."""
+    return Largest

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from llmkit.train.best import Best
 from llmkit.train.evaluate import Evaluation
 from llmkit.train.loop import Duties, train
 from llmkit.train.stop import StopRequest
@@ -116,3 +117,31 @@ def test_a_complete_run_has_nothing_to_do() -> None:
     diary = Diary(steps=4, step=4)
     assert run(diary, diary.duties(), StopRequest()) is None
     assert diary.lines == []
+
+
+def test_the_model_is_scored_and_sampled_before_the_first_update_where_that_is_asked_for() -> None:
+    diary = Diary(steps=2)
+    duties = diary.duties(
+        from_the_start=True,
+        evaluate=lambda between: Evaluation(1.0, None, 1),
+        sample=lambda step: [("p", "text")],
+    )
+    assert run(diary, duties, owed=True) is None
+    assert diary.lines == [
+        *("evaluated 0", "sampled 0 text", "step 1", "step 2", "evaluated 2", "saved 2"),
+    ]
+
+
+def test_a_better_evaluation_is_saved_at_once_and_too_many_worse_ones_end_the_run() -> None:
+    diary = Diary(steps=10)
+    losses = {1: 3.0, 2: 2.0, 3: 2.5, 4: 2.6}
+    duties = diary.duties(
+        eval_every=1,
+        evaluate=lambda between: Evaluation(losses[diary.step], None, 1),
+        best=Best(patience=2),
+    )
+    assert run(diary, duties) is None
+    saved = [line for line in diary.lines if line.startswith("saved")]
+    assert saved == ["saved 1", "saved 2", "saved 4"]  # the last one because the run is over
+    assert diary.step == 4
+    assert run(diary, duties) is None and diary.step == 4  # over is over

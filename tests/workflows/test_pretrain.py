@@ -27,14 +27,14 @@ Trainer.train_step = train_step
 """
 KILL_IN_CHECKPOINT = """
 import os, signal
-from llmkit.workflows import pretrain_duties
-original = pretrain_duties.save_trainer
+from llmkit.workflows import run_duties
+original = run_duties.save_trainer
 def save_trainer(trainer, folder, **settings):
     original(trainer, folder, **settings)
     if trainer.step == {step}:
         (folder / "optimizer.safetensors").write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
-pretrain_duties.save_trainer = save_trainer
+run_duties.save_trainer = save_trainer
 """
 LINE = [
     *("pretrain", "--data", "text.txt", "--valid", "valid.txt", "-t", "tok", "--seq-len", "16", "-q"),

@@ -1,0 +1,91 @@
+"""A fine-tuning run and its plan, for people."""
+
+from typing import Any
+
+from llmkit.commands.facts import plural
+from llmkit.commands.shared import align
+from llmkit.commands.values import format_bytes, format_count, format_seconds
+
+_FIGURES = ("reward_accuracy", "reward_margin", "reward", "kl")
+
+
+def describe_plan(plan: Any) -> str:
+    """A FinetunePlan as a table."""
+    epochs = f"{plan.epochs:g} epoch{'s' * (plan.epochs != 1)}"
+    trained = f"{format_count(plan.trained_parameters)} of them trained"
+    if plan.kind.endswith("lora"):
+        trained = f"and {format_count(plan.trained_parameters)} in adapters, which are trained"
+    rows: list[tuple[str, ...]] = [
+        ("model", f"{format_count(plan.parameters)} parameters, {trained}"),
+        ("method", f"{plan.method}, {plan.kind.replace('_', ' ')}"),
+        *_audit(plan.audit),
+        ("rows", f"{plan.rows:,} of at most {plural(plan.seq_len, 'token')}; validation {plan.valid_rows:,}"),
+        ("run", f"{plural(plan.steps, 'step')} of {plural(plan.batch_rows, 'row')}, {epochs}"),
+        ("rate", f"{plan.schedule}, peak {plan.lr:g}, warm-up {plural(plan.warmup_steps, 'step')}"),
+        ("device", f"{plan.device}, {plan.dtype}, {plural(plan.threads, 'thread')}"),
+        ("passes", f"{plural(plan.micro_batch_rows, 'row')} each"),
+        ("memory", _of(plan.memory_bytes, plan.memory_available_bytes, "available")),
+        ("disk", _of(plan.disk_bytes, plan.disk_free_bytes, "free")),
+        ("", f"{format_bytes(plan.checkpoint_bytes)} a checkpoint"),
+        (
+            "time",
+            f"{format_seconds(plan.total_seconds)} ({plan.time_source}, {plan.step_seconds:.3g} s a step)",
+        ),
+        ("begins", f"at step {plan.resume_step:,}"),
+        ("writes", plan.out),
+    ]
+    return align(rows)
+
+
+def describe_report(report: Any) -> str:
+    """A FinetuneReport as a table, and what the model wrote before and after."""
+    early = f" of {report.planned_steps:,}, ended early" if report.steps < report.planned_steps else ""
+    rows: list[tuple[str, ...]] = [
+        (report.kind, f"{report.out}  ({format_count(report.trained_parameters)} parameters trained)"),
+        ("steps", f"{report.steps:,}{early}  ({format_count(report.tokens)} tokens learnt)"),
+        *_audit(report.audit),
+    ]
+    if report.loss is not None:
+        rows.append(("loss", f"{report.loss:.4f}"))
+    if report.valid_loss is not None:
+        base = "" if report.valid_loss_base is None else f"{report.valid_loss_base:.4f} before, "
+        rows.append(("validation", f"{base}{report.valid_loss:.4f} at step {report.best_step:,}"))
+    for name in _FIGURES:
+        if name in report.valid:
+            rows.append((name.replace("_", " "), f"{report.valid[name]:.4g}{_interval(report, name)}"))
+    if report.kl_to_base is not None:
+        rows.append(("KL to base", f"{report.kl_to_base:.4g} nats a token"))
+    rows.append(("time", format_seconds(report.seconds)))
+    if report.tokens_per_second is not None:
+        rows.append(("speed", f"{report.tokens_per_second:,.0f} tokens/s, {report.mfu:.1%} MFU"))
+    rows.append(("memory", format_bytes(report.memory_bytes)))
+    if report.skipped_steps:
+        rows.append(("left out", plural(report.skipped_steps, "update")))
+    return "\n".join([align(rows), *map(_sample, report.samples)])
+
+
+def _audit(audit: Any) -> list[tuple[str, ...]]:
+    learnt, tokens = audit.learnt_tokens, audit.tokens
+    share = f"{format_count(learnt)} of {format_count(tokens)} tokens learnt ({learnt / max(1, tokens):.0%})"
+    rows: list[tuple[str, ...]] = [
+        ("examples", f"{audit.examples:,} of {plural(audit.records, 'record')}; {share}")
+    ]
+    for rule, count in audit.faults.items():
+        rows.append(("fault", f"{rule}: {count:,} ({audit.first[rule]})"))
+    return rows
+
+
+def _interval(report: Any, name: str) -> str:
+    if name != "reward_accuracy" or report.reward_accuracy_interval is None:
+        return ""
+    low, high = report.reward_accuracy_interval
+    return f"  (95 %: {low:.4g} to {high:.4g})"
+
+
+def _sample(sample: Any) -> str:
+    before = "" if sample.before is None else f"\n  before: {sample.before}"
+    return f"\n> {sample.prompt}{before}\n  after:  {sample.after}"
+
+
+def _of(needed: int, there: int | None, word: str) -> str:
+    return format_bytes(needed) + (f" of {format_bytes(there)} {word}" if there is not None else "")

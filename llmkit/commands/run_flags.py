@@ -1,0 +1,95 @@
+"""The flags that every training run has: its budget, optimiser, evaluations, checkpoints and machine."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Option
+
+from llmkit.commands.values import parse_count, parse_seconds
+from llmkit.train.config import Reaction, ScheduleName
+from llmkit.train.config import Resume as ResumeChoice
+
+# How long
+
+Steps = Annotated[int | None, Option(metavar="N", parser=parse_count, help="Updates: the budget. Or:")]
+Epochs = Annotated[float | None, Option(metavar="X", help="passes over the rows (default 1), or:")]
+Tokens = Annotated[int | None, Option(metavar="N", parser=parse_count, help="tokens, repeats counted.")]
+
+# How much at once
+
+BatchRows = Annotated[
+    int | None,
+    Option(metavar="N", parser=parse_count, help="Rows of an update; default 2048 tokens' worth."),
+]
+BatchTokens = Annotated[
+    int | None, Option(metavar="N", parser=parse_count, help="The same in tokens, whole rows.")
+]
+MicroBatchRows = Annotated[
+    int | None, Option(metavar="N", help="Rows of one pass; gradients add up over a batch.")
+]
+
+# The optimiser
+
+MinLrRatio = Annotated[float, Option(metavar="X", help="Its share at the end.")]
+Schedule = Annotated[ScheduleName, Option(help="After the warm-up.")]
+WarmupSteps = Annotated[
+    int | None, Option(metavar="N", help="Default: a twentieth of the steps, at most 2000.")
+]
+DecayRatio = Annotated[float, Option(metavar="X", help="Last part over which wsd decays.")]
+Beta1 = Annotated[float, Option(metavar="X", help="Of AdamW.")]
+Beta2 = Annotated[float, Option(metavar="X", help="Of AdamW.")]
+WeightDecay = Annotated[float, Option(metavar="X", help="On matrices.")]
+Clip = Annotated[float, Option(metavar="X", help="Largest gradient norm; 0: any.")]
+
+# Experts
+
+RouterAuxLossCoef = Annotated[
+    float | None, Option(metavar="X", help="Of experts evenly used; default: the model's.")
+]
+RouterZLossCoef = Annotated[
+    float | None, Option(metavar="X", help="Of small router logits; default: the model's.")
+]
+RouterBiasUpdate = Annotated[
+    float | None, Option(metavar="X", help="Step of experts' selection bias; default 0.001.")
+]
+
+# Arithmetic and faults
+
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16"],
+    Option(help="Of the arithmetic; auto: bfloat16 on GPUs and CPUs with AMX."),
+]
+DocumentMask = Annotated[bool, Option(help="Keep attention within a document.")]
+OnNonfinite = Annotated[Literal["stop", "skip"], Option(help="At a loss or gradient that is not finite.")]
+OnSpike = Annotated[Reaction, Option(help="At one above mean + 6 sigma of the last 128.")]
+
+# What is done between updates
+
+EvalEvery = Annotated[int | None, Option(metavar="STEPS", help="Default: ten times a run.")]
+EvalRows = Annotated[int | None, Option(metavar="N", help="Only the first rows of --valid.")]
+SampleEvery = Annotated[int, Option(metavar="STEPS", help="0: no samples.")]
+SampleTokens = Annotated[int, Option(metavar="N", help="Of each sample.")]
+SampleTemperature = Annotated[float, Option(metavar="X", help="0: greedy.")]
+CheckpointEvery = Annotated[int | None, Option(metavar="STEPS", help="Default: ten times a run.")]
+Keep = Annotated[int, Option(metavar="N", help="Checkpoints to keep.")]
+
+# The run
+
+Resume = Annotated[
+    ResumeChoice, Option(help="auto: go on where RUN has a checkpoint; must: or fail; never: start over.")
+]
+MaxTime = Annotated[
+    float | None, Option(metavar="TIME", parser=parse_seconds, help="30m, 8h: save, exit 75, resumable.")
+]
+FailAbove = Annotated[
+    float | None, Option(metavar="LOSS", help="Exit 1 when the (validation) loss ends above.")
+]
+Metrics = Annotated[
+    Path | None, Option(metavar="FILE", help="Metrics here too, beside RUN/metrics.jsonl; - is stdout.")
+]
+
+# The machine
+
+CompileModel = Annotated[bool, Option("--compile", help="Compile the model: slow start, faster steps.")]
+Device = Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")]
+Threads = Annotated[int | None, Option(metavar="N", help="CPU threads.")]

@@ -1,0 +1,13 @@
+"""An adapter in figures. No torch: reports name it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterUse:
+    """One adapter in figures."""
+
+    name: str
+    nbytes: int
+    texts: int
+    """Begun with it so far."""

@@ -1,0 +1,129 @@
+"""Fine-tune a model, resumably: open model and examples, train, and leave a model or an adapter folder."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from llmkit.errors import GateFailed
+from llmkit.formats.provenance import Invocation
+from llmkit.progress import Progress
+from llmkit.train.best import Best
+from llmkit.train.config import Resume
+from llmkit.train.finetune_config import FinetuneConfig
+from llmkit.train.stop import StopRequest
+from llmkit.workflows.finetune_audit import check_strict
+from llmkit.workflows.finetune_job import FinetuneFiles, open_finetune
+from llmkit.workflows.finetune_plan import FinetunePlan, check_finetune_resources, plan_finetune_run
+from llmkit.workflows.finetune_report import FinetuneReport, build_report
+from llmkit.workflows.finetune_run import FinetuneRun
+from llmkit.workflows.finetune_samples import Sample
+from llmkit.workflows.reward_command import TIMEOUT_SECONDS, RewardCommand
+from llmkit.workflows.run_folder import (
+    CACHE,
+    check_folder,
+    check_metrics_file,
+    find_start,
+    locked,
+    restore_aside,
+)
+from llmkit.workflows.run_training import run_training
+
+Show = Callable[[list[Sample]], None]
+
+
+def plan_finetune(
+    files: FinetuneFiles,
+    config: FinetuneConfig,
+    *,
+    resume: Resume,
+    show: Show,
+    invocation: Invocation,
+    progress: Progress,
+) -> FinetunePlan:
+    """What `finetune` would do and take. Examples are packed into a folder that is removed again."""
+    check_folder(files.out, _inputs(files))
+    with TemporaryDirectory(prefix="llmkit-") as scratch:
+        job = open_finetune(
+            replace(files, rejects=None), config, Path(scratch), invocation, progress, force=True
+        )
+        show(job.samples)
+        check_strict(job.audit, files.strict)
+        start = find_start(files.out, job.setup.recipe, resume=resume, force=True, progress=progress)
+        plan = plan_finetune_run(job)
+    return msgspec.structs.replace(plan, resume_step=start.step)
+
+
+def finetune(
+    files: FinetuneFiles,
+    config: FinetuneConfig,
+    *,
+    resume: Resume = "auto",
+    force: bool = False,
+    fail_above: float | None = None,
+    show: Show = lambda samples: None,
+    invocation: Invocation,
+    progress: Progress,
+) -> FinetuneReport:
+    """Train, and leave a model folder, or PEFT's folder of an adapter, in files.out.
+
+    Args:
+        files: what to read and where to write.
+        config: how to train.
+        resume: `auto` goes on from the newest checkpoint of a run with the same settings; `never` starts
+            over; `must` starts nothing new.
+        force: with `never`, replace the run that is there.
+        fail_above: the loss (of validation, where there is one) above which the result is not good enough.
+        show: is given the examples that are to be shown, before training.
+        invocation: recorded in llmkit.json.
+        progress: shows the run.
+
+    Raises:
+        UsageError, DataError, MissingError, ResourceError: something does not fit; nothing was trained.
+        StoppedResumable: SIGTERM or the time limit; a checkpoint is saved.
+        KeyboardInterrupt: Ctrl-C; its text says where the run can be resumed.
+        GateFailed: the audit found fault with the data and files.strict is set; or see `fail_above`.
+        LlmkitError: the loss is not finite, or is a spike, and the run was to stop then, or the reward
+            program failed.
+    """
+    stop = StopRequest(config.max_seconds)
+    check_folder(files.out, _inputs(files))
+    with locked(files.out), ExitStack() as stack:
+        restore_aside(files.out)
+        job = open_finetune(files, config, files.out / CACHE, invocation, progress, force=force)
+        show(job.samples)
+        check_strict(job.audit, files.strict)
+        start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
+        check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
+        check_finetune_resources(job)
+        score = None
+        if files.reward is not None:
+            seconds = TIMEOUT_SECONDS if files.reward_seconds is None else files.reward_seconds
+            program = RewardCommand(files.reward, timeout_seconds=seconds)
+            score = stack.enter_context(program).score
+        run = FinetuneRun(job, score)
+        report = run_training(
+            job,
+            start,
+            stop,
+            invocation,
+            progress,
+            build_trainer=lambda _, begin: run.build_trainer(begin),
+            duties_of=lambda _, trainer, saver: run.build_duties(trainer, saver),
+            finish=lambda ended: build_report(job, run, ended),
+            best=Best(config.patience) if job.valid is not None else None,
+        )
+    judged = report.valid_loss if report.valid_loss is not None else report.loss
+    if fail_above is not None and judged is not None and judged > fail_above:
+        raise GateFailed(
+            f"{files.out}: the loss is above {fail_above:g} (found {judged:.4f})",
+            hint="train longer (--epochs), with another --lr, or on more examples",
+        )
+    return report
+
+
+def _inputs(files: FinetuneFiles) -> list[Path]:
+    return [*files.data, *files.valid, files.model, *([files.teacher] if files.teacher else [])]

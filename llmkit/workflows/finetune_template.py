@@ -1,0 +1,60 @@
+"""The chat template that fine-tuning renders with: the tokenizer's own, or the one of --template."""
+
+import copy
+from pathlib import Path
+
+import jinja2
+
+from llmkit.errors import ConfigError, DataError, UsageError
+from llmkit.formats.streams import open_input
+from llmkit.tokens.chatml import chatml_template
+from llmkit.tokens.config import TURN_END, TURN_START
+from llmkit.tokens.templates import compile_template
+from llmkit.tokens.tokenizer import Tokenizer
+
+CHATML = "chatml"
+
+
+def template_of(template: str | None, tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer with the chat template that --template asks for; None: as it is.
+
+    Raises:
+        MissingError: the template's file is not there.
+        DataError: it is not UTF-8.
+        ConfigError: it does not parse.
+        UsageError: `chatml` is asked for, and the tokenizer has not got its tokens.
+    """
+    if template is None:
+        return tokenizer
+    if template != CHATML:
+        text = _read_template(Path(template))
+    else:
+        added = tokenizer.backend.get_added_tokens_decoder().values()
+        missing = {TURN_START, TURN_END} - {token.content for token in added if token.special}
+        if missing:
+            raise UsageError(
+                f"--template chatml needs {' and '.join(sorted(missing))}, which the tokenizer has not got",
+                hint="--template FILE with a template that uses its tokens, or leave it out and train on "
+                "prompt and completion",
+            )
+        text = chatml_template(bos=tokenizer.bos_id is not None and tokenizer.bos_id != tokenizer.eos_id)
+    changed = copy.copy(tokenizer)
+    changed.chat_template = text
+    return changed
+
+
+def _read_template(path: Path) -> str:
+    with open_input(path) as stream:
+        content = stream.read()
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: not UTF-8 (found byte 0x{content[error.start]:02x} at {error.start})",
+            hint="give a chat template: text for jinja2",
+        ) from None
+    try:
+        compile_template(text)
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError(f"{path}: line {error.lineno}: {error.message}", hint=f"mend {path}") from None
+    return text

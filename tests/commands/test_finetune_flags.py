@@ -1,0 +1,57 @@
+"""What the flags of adapters come to."""
+
+from typing import Any
+
+import pytest
+
+from llmkit.commands.finetune_flags import lora_config
+from llmkit.errors import ConfigError, UsageError
+
+NONE: dict[str, Any] = {
+    **dict.fromkeys(("lora", "rslora", "dora", "qlora"), False),
+    **dict.fromkeys(("rank", "alpha", "dropout", "targets", "lora_layers", "save_modules")),
+}
+
+
+def test_without_a_word_of_adapters_there_are_none() -> None:
+    assert lora_config(**NONE) is None
+
+
+@pytest.mark.parametrize("kind", ["lora", "rslora", "dora", "qlora"])
+def test_each_kind_brings_adapters_with_it(kind: str) -> None:
+    config = lora_config(**{**NONE, kind: True})
+    assert config is not None
+    assert (config.r, config.alpha, config.targets) == (16, 32.0, "all-linear")
+    assert (config.use_rslora, config.use_dora) == (kind == "rslora", kind == "dora")
+
+
+def test_alpha_follows_the_rank_unless_it_is_given() -> None:
+    for alpha, expected in ((None, 8.0), (3.0, 3.0)):
+        config = lora_config(**{**NONE, "lora": True, "rank": 4, "alpha": alpha})
+        assert config is not None and (config.r, config.alpha) == (4, expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("q_proj, mlp.up_proj", ("q_proj", "mlp.up_proj")),
+        ("q_proj", ("q_proj",)),
+        ("all-linear", "all-linear"),
+        (r".*layers\.[01]\..*_proj", r".*layers\.[01]\..*_proj"),
+    ],
+)
+def test_targets_are_names_or_one_pattern(text: str, expected: Any) -> None:
+    config = lora_config(**{**NONE, "lora": True, "targets": text, "save_modules": "lm_head,norm"})
+    assert config is not None
+    assert config.targets == expected and config.modules_to_save == ("lm_head", "norm")
+
+
+@pytest.mark.parametrize("name", ["rank", "alpha", "dropout", "targets", "lora_layers", "save_modules"])
+def test_a_detail_without_adapters_is_refused_by_its_flag(name: str) -> None:
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} without adapters"):
+        lora_config(**{**NONE, name: "q_proj" if name in ("targets", "save_modules") else 1})
+
+
+def test_a_rank_of_zero_is_not_taken_for_the_default() -> None:
+    with pytest.raises(ConfigError, match="rank"):
+        lora_config(**{**NONE, "lora": True, "rank": 0})

@@ -1,0 +1,42 @@
+"""The flags that pretrain and finetune share: the same names, values and words in both."""
+
+from typing import Any
+
+import pytest
+import typer
+
+from llmkit.cli import build_cli
+from llmkit.commands import run_flags
+
+
+def _params(command: str) -> dict[str, Any]:
+    cli = build_cli()
+    found = cli.get_command(typer.Context(cli), command)  # type: ignore[arg-type]
+    return {param.name: param for param in found.params}
+
+
+def _name(alias: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in alias).lstrip("_")
+
+
+SHARED = [_name(alias) for alias, value in vars(run_flags).items() if hasattr(value, "__metadata__")]
+OWN = {"batch_rows"}
+"""finetune has a default of its own, and says so."""
+NOT_FOR_EXAMPLES = {"document_mask"}
+"""Examples in one row never see each other: that is no choice."""
+
+
+def test_there_are_flags_to_share() -> None:
+    assert {"steps", "clip", "keep", "resume", "threads"} <= set(SHARED)
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_a_shared_flag_is_the_same_in_both_commands(name: str) -> None:
+    ours, theirs = _params("finetune").get(name), _params("pretrain")[name]
+    if name in NOT_FOR_EXAMPLES:
+        assert ours is None
+        return
+    assert ours is not None
+    assert ours.opts == theirs.opts
+    assert ours.metavar == theirs.metavar
+    assert (ours.help == theirs.help) == (name not in OWN)

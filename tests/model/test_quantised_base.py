@@ -1,0 +1,138 @@
+"""Models over codes against the same files read into numbers; a QLoRA step against LoRA on those."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from llmkit.errors import ConfigError
+from llmkit.formats.gguf_write import write_gguf
+from llmkit.model.add_lora import add_lora
+from llmkit.model.config import ModelConfig
+from llmkit.model.gguf_save import gguf_model
+from llmkit.model.load import load_model
+from llmkit.model.lora import adapter_parameters
+from llmkit.model.lora_config import LoraConfig
+from llmkit.model.merge_adapter import merge_adapter
+from llmkit.model.nf4 import nf4
+from llmkit.model.quantised_base import load_quantised_base, quantise_base
+from llmkit.model.quantised_linear import QuantisedLinear
+from llmkit.model.save import save_model
+from llmkit.model.transformer import Transformer
+
+IDS = torch.arange(24).view(2, 12)
+
+
+@pytest.fixture
+def int8_folder(
+    make_config: Callable[..., ModelConfig], make_model: Callable[..., Transformer], tmp_path: Path
+) -> Callable[..., Path]:
+    """A family's matrices in compressed-tensors' int8, one step a row, written by hand."""
+
+    def make(family: str) -> Path:
+        folder = tmp_path / family
+        folder.mkdir()
+        save_model(make_model(make_config(family)), folder)
+        tensors = load_file(folder / "model.safetensors")
+        for name in [one for one in tensors if one.endswith("proj.weight")]:
+            weight = tensors.pop(name)
+            steps = weight.abs().amax(1, keepdim=True) / 127
+            module = name.removesuffix(".weight")
+            tensors[name] = (weight / steps).round().to(torch.int8)
+            tensors[f"{module}.weight_scale"] = steps
+        save_file(tensors, folder / "model.safetensors")
+        config = json.loads((folder / "config.json").read_text())
+        config["quantization_config"] = {
+            "quant_method": "compressed-tensors",
+            "format": "int-quantized",
+            "config_groups": {
+                "group_0": {
+                    "targets": ["Linear"],
+                    "weights": {"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": True},
+                }
+            },
+        }
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "phi3", "mixtral"])
+def test_a_folders_codes_compute_what_its_numbers_do(family: str, int8_folder: Callable[..., Path]) -> None:
+    folder = int8_folder(family)
+    ours, plain = load_quantised_base(folder), load_model(folder)
+    kept = [module for module in ours.modules() if isinstance(module, QuantisedLinear)]
+    attention_only = family == "mixtral"
+    assert len(kept) == 2 * (4 if attention_only else 7)
+    assert not any(one.requires_grad for one in ours.parameters())
+    torch.testing.assert_close(ours(IDS), plain(IDS), rtol=1e-5, atol=1e-5)
+    merge_adapter(ours)
+    assert all(torch.equal(one, plain.state_dict()[name]) for name, one in ours.state_dict().items())
+
+
+def test_a_model_of_plain_numbers_is_refused(
+    make_config: Callable[..., ModelConfig], make_model: Callable[..., Transformer], tmp_path: Path
+) -> None:
+    save_model(make_model(make_config()), tmp_path)
+    with pytest.raises(ConfigError, match="no matrix of it is quantised"):
+        load_quantised_base(tmp_path)
+
+
+@pytest.mark.parametrize(("family", "count"), [("llama", 15), ("phi3", 15)])
+def test_a_gguf_files_blocks_compute_what_its_numbers_do(
+    family: str,
+    count: int,
+    make_config: Callable[..., ModelConfig],
+    make_model: Callable[..., Transformer],
+    tmp_path: Path,
+) -> None:
+    """Llama's queries are in turns there, Phi-3's are one matrix with keys and values."""
+    model = make_model(make_config(family, intermediate_size=64))
+    made = gguf_model(model, "q8_0")
+    path = tmp_path / "model.gguf"
+    with path.open("wb") as stream:
+        write_gguf(stream, made.metadata, made.tensors)
+    ours, plain = load_quantised_base(path), load_model(path)
+    kept = [module for module in ours.modules() if isinstance(module, QuantisedLinear)]
+    assert len(kept) == count
+    torch.testing.assert_close(ours(IDS), plain(IDS), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "phi3"])
+def test_rounding_a_model_leaves_what_rounding_each_matrix_leaves(
+    family: str, make_config: Callable[..., ModelConfig], make_model: Callable[..., Transformer]
+) -> None:
+    ours, plain = make_model(make_config(family)), make_model(make_config(family))
+    quantise_base(ours)
+    with torch.no_grad():
+        for module in plain.model.layers.modules():
+            if isinstance(module, nn.Linear):
+                codes = nf4(module.weight)
+                module.weight.copy_(codes.dense(codes.tensors, torch.float32))
+    torch.testing.assert_close(ours(IDS), plain(IDS), rtol=1e-5, atol=1e-5)
+
+
+def test_adapters_on_codes_learn_what_they_learn_on_the_dequantised_numbers(
+    int8_folder: Callable[..., Path],
+) -> None:
+    folder = int8_folder("llama")
+    gradients = []
+    for load in (load_quantised_base, load_model):
+        model = load(folder)
+        add_lora(model, LoraConfig(r=4, use_dora=True), seed=0)
+        parameters = adapter_parameters(model)
+        with torch.no_grad():
+            for name, one in parameters.items():
+                if name.endswith("lora_B"):
+                    one.normal_(0, 0.1, generator=torch.Generator().manual_seed(len(name)))
+        nn.functional.cross_entropy(model(IDS)[:, :-1].flatten(0, 1), IDS[:, 1:].flatten()).backward()
+        gradients.append({name: one.grad for name, one in parameters.items()})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        assert gradient is not None and gradient.abs().max() > 0
+        torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-3, atol=1e-6)

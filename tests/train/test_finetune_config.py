@@ -1,0 +1,83 @@
+"""What may be asked for, and what is worked out where nothing was."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from llmkit.errors import ConfigError
+from llmkit.model.lora_config import LoraConfig
+from llmkit.train.finetune_config import (
+    METHODS,
+    OWN_SETTINGS,
+    FinetuneConfig,
+    FinetuneRecipe,
+    default_finetune_lr,
+    default_rows,
+)
+
+
+def test_published_learning_rates_stand_at_a_width_of_4096_and_rise_as_models_get_narrower() -> None:
+    def rate(method: str, adapter: bool, width: int = 4096) -> float:
+        return default_finetune_lr(method, adapter=adapter, hidden_size=width)
+
+    assert [rate("sft", False), rate("sft", True)] == pytest.approx([2e-5, 2e-4])
+    assert [rate("dpo", False), rate("dpo", True)] == pytest.approx([1e-6, 1e-5])
+    assert rate("sft", False, 1024) == pytest.approx(8e-5)  # a quarter of the width, four times the rate
+    assert rate("sft", False, 64) == pytest.approx(1.28e-3)
+
+
+def test_only_rows_that_are_pairs_answers_or_prompts_are_counted_one_by_one() -> None:
+    assert {method for method in METHODS if default_rows(method) is None} == {"sft", "kd"}
+
+
+@pytest.mark.parametrize("setting", OWN_SETTINGS)
+def test_a_setting_of_another_method_is_refused_by_its_flag(setting: str) -> None:
+    value: Any = {"direction": "forward"}.get(setting, 2)
+    mine = OWN_SETTINGS[setting][0]
+    config = FinetuneConfig(method=mine, **{setting: value})  # type: ignore[arg-type]
+    assert config.settings[setting] == value
+    other = next(method for method in METHODS if method not in OWN_SETTINGS[setting])
+    with pytest.raises(ConfigError) as caught:
+        FinetuneConfig(method=other, **{setting: value})  # type: ignore[arg-type]
+    assert f"--{setting.replace('_', '-')} with --method {other}" in caught.value.problem
+    assert mine in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"patience": 0}, "--patience must be at least 1"),
+        ({"method": "grpo", "group_size": 1}, "--group-size must be at least 2"),
+        ({"lora": LoraConfig(), "last_layers": 1}, "--last-layers trains the weights themselves"),
+        ({"qlora": True}, "weights in four bits cannot be trained"),
+        ({"lr": -1.0}, "--lr must be above 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        FinetuneConfig(**settings)
+
+
+def test_a_reference_is_used_by_the_methods_that_compare_and_by_grpo_unless_beta_is_0() -> None:
+    using = [method for method in METHODS if FinetuneConfig(method=method).uses_reference]  # type: ignore[arg-type]
+    assert using == ["dpo", "ipo", "hinge", "robust", "kto", "grpo"]
+    assert not FinetuneConfig(method="grpo", beta=0.0).uses_reference
+
+
+def test_what_is_trained_is_told_by_name_and_as_json_has_it() -> None:
+    assert FinetuneConfig().parameters == {"kind": "full"}
+    assert FinetuneConfig(last_layers=2).parameters == {"kind": "last_layers", "layers": 2}
+    lora = FinetuneConfig(lora=LoraConfig(r=4, targets=("q_proj", "v_proj")), qlora=True).parameters
+    assert (lora["kind"], lora["r"], lora["targets"]) == ("qlora", 4, ["q_proj", "v_proj"])
+
+
+def test_a_stored_recipe_differs_where_the_method_or_the_parameters_do(make_recipe: Any) -> None:
+    plain = asdict(make_recipe(rows=4))
+    recipe = FinetuneRecipe(**plain, method="dpo", settings={"beta": 0.1}, parameters={"kind": "full"})
+    assert recipe.differences(asdict(recipe)) == {}
+    stored = asdict(recipe) | {"method": "ipo", "settings": {"beta": 0.2}}
+    assert recipe.differences(stored) == {
+        "method": ("ipo", "dpo"),
+        "settings": ({"beta": 0.2}, {"beta": 0.1}),
+    }
