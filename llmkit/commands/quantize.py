@@ -37,6 +37,9 @@ def quantize(
     method: Annotated[
         Method, Option("--method", help="nearest; feedback makes up for each error (GPTQ).")
     ] = QuantizeConfig.method,
+    scale: Annotated[
+        bool, Option("--scale", help="Scale columns by what they read, norms take the inverse (AWQ).")
+    ] = QuantizeConfig.scale,
     calibration: Annotated[
         list[Path] | None,
         Option("--calibration", "-c", metavar="FILE", help="Text to weigh errors by; -: stdin. Repeatable."),
@@ -44,6 +47,9 @@ def quantize(
     calibration_tokens: Annotated[
         int, Option(parser=parse_count, metavar="N", help="Of it, drawn from all over.")
     ] = QuantizeConfig.calibration_tokens,
+    imatrix: Annotated[
+        Path | None, Option(metavar="FILE", help="llama.cpp's importance matrix in place of that text.")
+    ] = QuantizeConfig.imatrix,
     score: Annotated[
         list[Path] | None,
         Option(metavar="FILE", help="Text to score; default: other rows of --calibration. Repeatable."),
@@ -75,6 +81,10 @@ def quantize(
     kv_report: Annotated[
         bool, Option("--kv-report", help="Show what 8 and 4 bits for keys and values cost; write nothing.")
     ] = False,
+    save_imatrix: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="Write what --calibration puts in for llama-quantize; no model."),
+    ] = None,
     sweep: Annotated[
         str | None, Option(metavar="LIST", help="A row (jsonl) for each of so many --bits: 8,6,5,4,3.")
     ] = None,
@@ -107,7 +117,9 @@ def quantize(
     as llama-perplexity defines them (rows of 512, second halves scored).
 
     --budget-bpw and --fit try every part of the model on several types, and choose
-    those that lose least at that size; --sensitivity shows what was found.
+    those that lose least at that size; --sensitivity shows what was found. Where
+    all trials would be too much work, each part is tried on its middle type over
+    fewer tokens, and the others are told from how much noise they add.
 
     \b
     Reads   a model; documents: text, jsonl with text or messages
@@ -122,6 +134,7 @@ def quantize(
       llmkit quantize run run-fit.gguf --budget-bpw 5 -c corpus.txt
       llmkit quantize run -c corpus.txt --sweep 8,6,4 --format gguf
       llmkit quantize run q3.gguf --type Q3_K_M --tensor 'ffn_down=Q4_K' --dry-run
+      llmkit quantize run -c corpus.txt --save-imatrix imatrix.gguf
     """
     session: Session = ctx.obj
     config = QuantizeConfig(
@@ -129,6 +142,8 @@ def quantize(
         bits=bits,
         container=container,
         method=method,
+        scale=scale,
+        imatrix=imatrix,
         calibration=tuple(calibration or ()),
         calibration_tokens=calibration_tokens,
         score=tuple(score or ()),
@@ -147,6 +162,7 @@ def quantize(
         threads=threads,
     )
     looks = {"--sensitivity": sensitivity, "--kv-report": kv_report, "--sweep": sweep is not None}
+    looks["--save-imatrix"] = save_imatrix is not None
     asked = [flag for flag, given in looks.items() if given]
     if len(asked) > 1 or (asked and out is not None):
         raise UsageError(
@@ -156,7 +172,10 @@ def quantize(
             hint="leave OUT out; --format names its kind" if out is not None else "ask one of them",
         )
     if asked:
-        _look(session, model, config, asked[0], sweep or "", log_every, as_json=as_json)
+        if save_imatrix is not None:
+            _imatrix(session, model, config, save_imatrix, log_every, force=force, as_json=as_json)
+        else:
+            _look(session, model, config, asked[0], sweep or "", log_every, as_json=as_json)
         return
 
     from llmkit.commands.quantize_text import quantize_text
@@ -165,8 +184,9 @@ def quantize(
     from llmkit.workflows.quantize import quantize as run
     from llmkit.workflows.quantize_job import open_quantize
 
-    job = open_quantize(model, out, config, force=force, invocation=session.invocation)
     with session.console.progress("quantizing", log_every=log_every) as progress:
+        progress.update(0)  # a long text is read first
+        job = open_quantize(model, out, config, force=force, invocation=session.invocation)
         report = (plan_quantize if dry_run else run)(job, progress=progress)
     print_report(report, as_json, lambda one: quantize_text(one, width=text_width()))
     missed = missed_gate(job, report.quality)
@@ -207,6 +227,27 @@ def _look(
     if question == "--sweep":
         for line in sweep_plot(rows):
             session.console.note(line)
+
+
+def _imatrix(
+    session: Session,
+    model: Path,
+    config: QuantizeConfig,
+    out: Path,
+    log_every: float,
+    *,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """An importance matrix instead of a model."""
+    from llmkit.commands.quantize_text import imatrix_text
+    from llmkit.workflows.quantize_imatrix import save_imatrix
+    from llmkit.workflows.quantize_job import open_quantize
+
+    job = open_quantize(model, None, config, force=False, invocation=session.invocation)
+    with session.console.progress("reading", log_every=log_every) as progress:
+        report = save_imatrix(job, out, force=force, progress=progress)
+    print_report(report, as_json, imatrix_text)
 
 
 def _print(rows: Iterable[Any], to_text: Callable[[Sequence[Any]], str], as_json: bool) -> None:

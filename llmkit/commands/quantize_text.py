@@ -48,7 +48,11 @@ def _fallbacks(report: Any) -> Facts:
 
 def _method(report: Any) -> str:
     if not report.calibration_tokens:
-        return f"{report.method}, no calibration text"
+        return (
+            f"{report.method}, no calibration text"
+            if report.imatrix is None
+            else (f"{report.method}, weighed by {report.imatrix}")
+        )
     return f"{report.method}, weighed over {plural(report.calibration_tokens, 'token')}"
 
 
@@ -69,6 +73,14 @@ def _quality(quality: Any) -> Facts:
         ("same best token", f"{quality.same_top:.2%} ± {quality.same_top_error:.2%}"),
         ("change of p", f"{quality.delta_p_rms:.3%} root mean square"),
     ]
+
+
+def imatrix_text(report: Any) -> str:
+    """An ImatrixReport as a line."""
+    return (
+        f"{report.out}: importance of what {plural(report.matrices, 'tensor')} read, over "
+        f"{plural(report.calibration_tokens, 'token')}, {format_bytes(report.size_bytes)}"
+    )
 
 
 def sensitivity_text(rows: Sequence[Any]) -> str:

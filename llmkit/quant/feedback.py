@@ -89,11 +89,15 @@ def _block(now: Tensor, factor: Tensor, columns: Tensor, lattice: Lattice, codes
 
 def lost(weight: Tensor, rounded: Tensor, second_moments: Tensor, workers: Workers = ALONE) -> float:
     """What a rounded matrix loses over the inputs seen, as a share of its output: tr(D H Dᵀ) / tr(W H Wᵀ)."""
-    whole, change = (
-        row_products(workers, one, second_moments).sum(dtype=torch.float64)
-        for one in (weight, rounded - weight)
-    )
+    whole, change = (output_energy(one, second_moments, workers) for one in (weight, rounded - weight))
     return float(change / whole.clamp_min(1e-30))
+
+
+def output_energy(weight: Tensor, second_moments: Tensor, workers: Workers = ALONE) -> Tensor:
+    """tr(W H Wᵀ), in float64; of H its diagonal, (C,), may be all that is known."""
+    if second_moments.dim() == 1:
+        return (weight.square() @ second_moments).sum(dtype=torch.float64)
+    return row_products(workers, weight, second_moments).sum(dtype=torch.float64)
 
 
 def _inverse_factor(moments: Tensor, damping: float) -> Tensor:

@@ -4,6 +4,8 @@ Shapes: N rows of text, T positions, D hidden, E numbers of a head's key or valu
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from threading import get_ident
 from typing import Literal
 
 import msgspec
@@ -15,6 +17,7 @@ from llmkit.model.transformer import Transformer
 from llmkit.progress import SILENT, Progress
 from llmkit.quant.kv_forms import KVForm
 from llmkit.quant.trial import Trials
+from llmkit.quant.workers import ALONE, Workers
 
 Part = Literal["keys", "values", "both", "latents"]
 
@@ -62,11 +65,6 @@ class RoundedHeld:
             layout.mask,
         )
 
-    @property
-    def noise(self) -> float:
-        """Of everything so far."""
-        return self.added / max(self.whole, 1e-30)
-
     def _rounded(self, tensor: Tensor) -> Tensor:
         rounded = self._round(tensor.float())
         self.added += float((rounded - tensor).square().sum(dtype=torch.float64))
@@ -80,6 +78,7 @@ def kv_noise(
     forms: Sequence[KVForm],
     *,
     whole: bool = False,
+    workers: Workers = ALONE,
     progress: Progress = SILENT,
 ) -> Iterator[KVNoise]:
     """Round keys and values, after their rotation, as a cache would keep them, and see what it moves.
@@ -92,6 +91,7 @@ def kv_noise(
         ids: (N, T) of the scored text.
         forms: to try.
         whole: score every position; else the second half of each row.
+        workers: share out passes.
         progress: told how far it is.
 
     Raises:
@@ -104,7 +104,7 @@ def kv_noise(
     if latent is not None:
         width, parts = latent.kv_lora_rank + latent.qk_rope_head_dim, ("latents",)
     sizes = {form.name: form.bytes_per_value(width, latent=latent is not None) for form in forms}
-    trials = Trials(model, ids, whole=whole)
+    trials = Trials(model, ids, whole=whole, workers=workers)
     jobs = [(part, form) for part in parts for form in forms]
     every: tuple[Part, ...] = (*parts, "both") if latent is None else parts
     layers = trials.num_layers
@@ -113,27 +113,23 @@ def kv_noise(
     states = trials.embedded()
     for layer in range(layers):
         block = trials.block(layer)
-        exact = _Attended(block.self_attn)
-        behind = trials.through(layer, states, block)
-        exact.stop()
+        exact = _pass(trials, layer, states, block)
         for part, form in jobs:
-            held, attended = RoundedHeld(form, part), _Attended(block.self_attn)
-            moved = trials.through(layer, states, block, held)
-            attended.stop()
-            kld, error = trials.divergence(trials.rest(layer + 1, moved)).mean()
+            moved = _pass(trials, layer, states, block, form, part)
+            kld, error = trials.divergence(trials.rest(layer + 1, moved.states)).mean()
             yield KVNoise(
                 layer=layer,
                 part=part,
                 form=form.name,
                 bytes_per_value=sizes[form.name],
-                noise=held.noise,
-                attention_noise=attended.noise(exact),
+                noise=moved.added / max(moved.whole, 1e-30),
+                attention_noise=moved.attention_noise(exact),
                 kld=kld,
                 kld_error=error,
             )
             done += layers - layer
             progress.update(done, total, layer=layer)
-        states = behind
+        states = exact.states
     for part in every:
         for form in forms:
             yield _everywhere(trials, part, form, sizes[form.name])
@@ -142,35 +138,68 @@ def kv_noise(
 
 
 def _everywhere(trials: Trials, part: Part, form: KVForm, nbytes: float) -> KVNoise:
-    held, states = RoundedHeld(form, part), trials.embedded()
+    states, added, whole = trials.embedded(), 0.0, 0.0
     for layer in range(trials.num_layers):
-        states = trials.through(layer, states, held=held)
+        passed = _pass(trials, layer, states, trials.in_float32(layer), form, part)
+        states, added, whole = passed.states, added + passed.added, whole + passed.whole
     kld, error = trials.divergence(states).mean()
     return KVNoise(
         layer=None,
         part=part,
         form=form.name,
         bytes_per_value=nbytes,
-        noise=held.noise,
+        noise=added / max(whole, 1e-30),
         attention_noise=None,
         kld=kld,
         kld_error=error,
     )
 
 
-class _Attended:
-    """What an attention module gives out, until told to stop."""
+@dataclass(frozen=True)
+class _Passed:
+    """A text through a layer."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self._parts: list[Tensor] = []
-        self._hook = module.register_forward_hook(lambda _module, _inputs, out: self._parts.append(out))
+    states: Tensor
+    """(N, T, D) behind it."""
+    attended: Tensor
+    """(N, T, D) what its attention gave out."""
+    added: float
+    """Sum of squares of what rounding added."""
+    whole: float
+    """Sum of squares of what was rounded."""
 
-    def stop(self) -> None:
-        """Look no more."""
-        self._hook.remove()
-
-    def noise(self, exact: "_Attended") -> float:
+    def attention_noise(self, exact: "_Passed") -> float:
         """Mean square of the difference over that of the exact outputs."""
-        own, other = torch.cat(self._parts), torch.cat(exact._parts)
-        added = float((own - other).square().sum(dtype=torch.float64))
-        return added / max(float(other.square().sum(dtype=torch.float64)), 1e-30)
+        added = float((self.attended - exact.attended).square().sum(dtype=torch.float64))
+        return added / max(float(exact.attended.square().sum(dtype=torch.float64)), 1e-30)
+
+
+def _pass(
+    trials: Trials,
+    layer: int,
+    states: Tensor,
+    block: nn.Module,
+    form: KVForm | None = None,
+    part: Part = "both",
+) -> _Passed:
+    """States through a layer, with keys and values through a form."""
+    outputs: dict[int, Tensor] = {}  # of each thread, the last
+    hook = block.get_submodule("self_attn").register_forward_hook(
+        lambda _module, _inputs, out: outputs.__setitem__(get_ident(), out)
+    )
+
+    def run(rows: Tensor, layout: Layout) -> tuple[Tensor, Tensor, RoundedHeld | None]:
+        held = None if form is None else RoundedHeld(form, part)
+        return block(rows, layout, held), outputs.pop(get_ident()), held
+
+    try:
+        passed = trials.passes(layer, states, run)
+    finally:
+        hook.remove()
+    helds = [held for _, _, held in passed if held is not None]
+    return _Passed(
+        torch.cat([out for out, _, _ in passed]),
+        torch.cat([attended for _, attended, _ in passed]),
+        sum(held.added for held in helds),
+        sum(held.whole for held in helds),
+    )

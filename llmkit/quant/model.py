@@ -6,7 +6,7 @@ others there are their files and their codes.
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,8 @@ from llmkit.model.transformer import TiedHead, Transformer
 from llmkit.quant.grid import Grid
 from llmkit.quant.moments import Moments
 from llmkit.quant.rounding import RoundedMatrix, round_matrix
-from llmkit.quant.stream import Stream
+from llmkit.quant.scaling import scale_layer
+from llmkit.quant.stream import Stream, in_float32, with_float32_ends
 from llmkit.quant.workers import ALONE, Workers
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -25,8 +26,6 @@ _ALONE = {EMBEDDING: "embedding", HEAD: "head"}
 """What their parts are called."""
 Rounder = Callable[[str, Tensor, Grid, Moments | None], RoundedMatrix]
 """How one matrix is rounded: its name, itself, its grid, and the moments of its inputs."""
-Known = Callable[[str], Mapping[str, RoundedMatrix] | None]
-"""The matrices of a part that are rounded already; None: it is still to be done."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,10 @@ class Rounded:
     """None: the embedding or the head."""
     matrices: Mapping[str, RoundedMatrix]
     """By their names in `state_dict()`; of stacked experts by `name[e]`."""
+    plain: Mapping[str, Tensor] = field(default_factory=dict)
+    """Other tensors that are not what they were, in float32: they hold the inverses of scales."""
+    alphas: Mapping[str, float] = field(default_factory=dict)
+    """See `Scaled.alphas`; empty where nothing was to be scaled."""
 
     @property
     def part(self) -> str:
@@ -44,6 +47,10 @@ class Rounded:
         if self.layer is not None:
             return f"layer-{self.layer}"
         return _ALONE[next(iter(self.matrices))]
+
+
+Known = Callable[[str], Rounded | None]
+"""A part that is rounded already; None: it is still to be done."""
 
 
 def _as_it_is(name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
@@ -63,6 +70,8 @@ class Quantiser:
         rounder: Rounder = _as_it_is,
         workers: Workers = ALONE,
         known: Known = lambda part: None,
+        given: Mapping[str, Moments] | None = None,
+        scale_dtype: torch.dtype | None = None,
     ) -> None:
         """
         Args:
@@ -73,6 +82,9 @@ class Quantiser:
             rounder: rounds one matrix.
             workers: share out passes and sums; the rounder has its own.
             known: what is rounded already, by part: "embedding", "layer-3", "head".
+            given: moments of the inputs of matrices, by name, where there is no calibration text.
+            scale_dtype: columns are scaled first (`scaling.py`), and norms are stored in this; None: they
+                are not.
         """
         self._model = model
         self._grids = grids
@@ -81,6 +93,8 @@ class Quantiser:
         self._rounder = rounder
         self._workers = workers
         self._known = known
+        self._given = given or {}
+        self._scale_dtype = scale_dtype
         self.reference: Stream | None = None
         """The scored text in the original model; behind the last layer once `run` is through."""
         self.rounded: Stream | None = None
@@ -96,15 +110,21 @@ class Quantiser:
         """
         model, decoder = self._model, self._model.model
         kept_head = copy.deepcopy(model.lm_head).float() if isinstance(model.lm_head, nn.Linear) else None
-        decoder.embed_tokens = copy.deepcopy(decoder.embed_tokens).float()
-        decoder.norm = decoder.norm.float()
+        with_float32_ends(model)
+        for name, tensor in (
+            *((EMBEDDING, decoder.embed_tokens.weight), ("model.norm.weight", decoder.norm.weight)),
+            *(((HEAD, kept_head.weight),) if kept_head is not None else ()),
+        ):
+            if name not in self._grids:
+                _check(name, tensor.detach())
         original = decoder.embed_tokens.weight.detach()
         if self._scored is not None:
             self.reference = Stream(model, self._scored, self._workers)
             self.reference_head = _head(model, original if kept_head is None else kept_head)
         if EMBEDDING in self._grids:
             tied = isinstance(model.lm_head, TiedHead)
-            rounded = self._alone(EMBEDDING, original, self._tied_moments if tied else None)
+            head_moments = self._tied_moments if tied and self._calibration is not None else None
+            rounded = self._alone(EMBEDDING, original, head_moments)
             decoder.embed_tokens = nn.Embedding.from_pretrained(rounded.values())
             if isinstance(model.lm_head, TiedHead):
                 model.lm_head = _tied_like(model.lm_head, decoder.embed_tokens, model)
@@ -124,31 +144,53 @@ class Quantiser:
         layers[layer] = block
         if self.reference is not None:
             self.reference.advance(layer)
-        prefix = f"model.layers.{layer}."
         weights = {
-            f"{prefix}{name}": parameter.detach()
+            f"{_prefix(layer)}{name}": parameter.detach()
             for name, parameter in block.named_parameters()
-            if f"{prefix}{name}" in self._grids
+            if f"{_prefix(layer)}{name}" in self._grids
         }
-        parts = {
-            f"{name}[{index}]" if weight.dim() == 3 else name: part
-            for name, weight in weights.items()
-            for index, part in enumerate(weight.unbind() if weight.dim() == 3 else (weight,))
-        }
+        for name, parameter in block.named_parameters():
+            if f"{_prefix(layer)}{name}" not in weights:
+                _check(f"{_prefix(layer)}{name}", parameter.detach())
         done = self._known(f"layer-{layer}")
         if done is None:
-            moments = {} if calibration is None else calibration.moments(layer, weights)
-            done = {
-                name: self._round(name, part, self._grids[name.partition("[")[0]], moments.get(name))
-                for name, part in parts.items()
-            }
-        for name, part in parts.items():  # all at once: none sees another one's error within the layer
-            part.copy_(done[name].values())
+            moments = self._given if calibration is None else calibration.moments(layer, weights)
+            done = self._rounded_layer(layer, block, weights, moments)
+        for name, part in _parts(weights).items():  # all at once: none sees another one's error
+            part.copy_(done.matrices[name].values())
+        for name, tensor in done.plain.items():
+            block.get_parameter(name.removeprefix(_prefix(layer))).data.copy_(tensor)
         for stream in (calibration, self.rounded):
             if stream is not None:
                 stream.advance(layer)
         layers[layer] = nn.Identity()
-        return Rounded(layer, done)
+        return done
+
+    @torch.no_grad()
+    def _rounded_layer(
+        self, layer: int, block: nn.Module, weights: Mapping[str, Tensor], moments: Mapping[str, Moments]
+    ) -> Rounded:
+        """A layer's matrices rounded; where they are scaled, the block is the scaled one then."""
+        prefix, plain, alphas = _prefix(layer), {}, {}
+        done: dict[str, RoundedMatrix] = {}
+        if self._scale_dtype is not None:
+            others = {
+                f"{prefix}{name}": (parameter, parameter.detach().clone())
+                for name, parameter in block.named_parameters()
+                if f"{prefix}{name}" not in weights
+            }
+            config, dtype = self._model.config, self._scale_dtype
+            scaled = scale_layer(block, config, prefix, self._grids, moments, self._round, dtype)
+            done, alphas = scaled.matrices, scaled.alphas
+            plain = {
+                name: now.detach().clone()
+                for name, (now, before) in others.items()
+                if not torch.equal(now, before)
+            }
+        for name, part in _parts(weights).items():
+            if name not in done:
+                done[name] = self._round(name, part, self._grids[name.partition("[")[0]], moments.get(name))
+        return Rounded(layer, done, plain, alphas)
 
     def _head_alone(self, head: nn.Linear, calibration: Stream | None) -> Rounded:
         moments = None if calibration is None else calibration.head_moments
@@ -163,8 +205,9 @@ class Quantiser:
         """The embedding or the head; its moments are worked out where it is not known."""
         known = self._known(_ALONE[name])
         if known is not None:
-            return known[name]
-        return self._round(name, weight, self._grids[name], None if moments is None else moments())
+            return known.matrices[name]
+        found = self._given.get(name) if moments is None else moments()
+        return self._round(name, weight, self._grids[name], found)
 
     def _round(self, name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
         try:
@@ -173,18 +216,35 @@ class Quantiser:
             raise DataError(f"{name}: {error.problem}", hint=error.hint) from None
 
     @torch.inference_mode()
-    def _tied_moments(self) -> Moments | None:
+    def _tied_moments(self) -> Moments:
         """What the head of a model reads whose embedding it is: known only from a pass of the original."""
-        if self._calibration is None:
-            return None
+        assert self._calibration is not None
         stream = Stream(self._model, self._calibration, self._workers)
-        layers = self._model.model.layers
-        for layer in range(len(layers)):
-            kept = layers[layer]
-            layers[layer] = copy.deepcopy(kept).float()
-            stream.advance(layer)
-            layers[layer] = kept
+        for layer in range(self._model.config.num_hidden_layers):
+            with in_float32(self._model, layer):
+                stream.advance(layer)
         return stream.head_moments()
+
+
+def _check(name: str, tensor: Tensor) -> None:
+    """Tensors that stay plain are written as they are: as with those that are rounded, no NaN goes by."""
+    if tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():
+        raise DataError(
+            f"{name}: a weight is not a finite number", hint="llmkit doctor MODEL names the tensors"
+        )
+
+
+def _prefix(layer: int) -> str:
+    return f"model.layers.{layer}."
+
+
+def _parts(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Matrices, stacks of them taken apart."""
+    return {
+        f"{name}[{index}]" if weight.dim() == 3 else name: part
+        for name, weight in weights.items()
+        for index, part in enumerate(weight.unbind() if weight.dim() == 3 else (weight,))
+    }
 
 
 def _tied_like(head: TiedHead, embedding: nn.Embedding, model: Transformer) -> TiedHead:

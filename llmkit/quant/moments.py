@@ -20,16 +20,32 @@ class Moments:
     """Of the inputs of one matrix."""
 
     second: Tensor
-    """(C, C) float32, the sum of `x xᵀ`."""
+    """(C, C) float32, the sum of `x xᵀ`; or (C,), its diagonal, where no more is known."""
     absolute: Tensor
     """(C,) float32, the sum of `|x|`."""
     count: int = 0
     """Inputs seen."""
 
     @classmethod
-    def of_width(cls, columns: int) -> "Moments":
+    def of_width(cls, columns: int, *, squares_only: bool = False) -> "Moments":
         """Nothing seen yet."""
-        return cls(torch.zeros(columns, columns), torch.zeros(columns))
+        second = torch.zeros(columns) if squares_only else torch.zeros(columns, columns)
+        return cls(second, torch.zeros(columns))
+
+    @classmethod
+    def of_squares(cls, squares: Tensor, count: int) -> "Moments":
+        """From the sum of `x²`, (C,), alone: magnitudes are taken to be as the roots of the means."""
+        return cls(squares, (squares * count).sqrt(), count)
+
+    @property
+    def squares(self) -> Tensor:
+        """(C,) the sum of `x²`."""
+        return self.second.diagonal() if self.second.dim() == 2 else self.second
+
+    def divided(self, scale: Tensor) -> "Moments":
+        """Of the same inputs divided by numbers above 0, (C,)."""
+        by = scale[:, None] * scale if self.second.dim() == 2 else scale.square()
+        return Moments(self.second / by, self.absolute / scale, self.count)
 
     def add(self, inputs: Tensor, workers: Workers = ALONE) -> None:
         """inputs: (N, C)."""
@@ -38,7 +54,10 @@ class Moments:
         def columns(part: slice) -> None:
             self.second[:, part].addmm_(rows.T, rows[:, part])
 
-        workers.map(columns, pieces(rows.shape[1]))
+        if self.second.dim() == 1:
+            self.second += rows.square().sum(0)
+        else:
+            workers.map(columns, pieces(rows.shape[1]))
         self.absolute += rows.abs().sum(0)
         self.count += len(rows)
 
@@ -86,7 +105,13 @@ class InputsOfPass(TorchFunctionMode):
         self.inputs[name] = torch.cat((self.inputs[name], rows)) if name in self.inputs else rows
 
 
-def add_inputs(found: dict[str, Moments], seen: Sequence[InputsOfPass], workers: Workers = ALONE) -> None:
+def add_inputs(
+    found: dict[str, Moments],
+    seen: Sequence[InputsOfPass],
+    workers: Workers = ALONE,
+    *,
+    squares_only: bool = False,
+) -> None:
     """Add the inputs of several passes to moments, by name.
 
     Weights with one and the same inputs (queries, keys and values; gate and up) share their moments, which
@@ -99,5 +124,5 @@ def add_inputs(found: dict[str, Moments], seen: Sequence[InputsOfPass], workers:
         if key in done:
             found.setdefault(name, done[key])
             continue
-        done[key] = found.setdefault(name, Moments.of_width(rows[0].shape[1]))
+        done[key] = found.setdefault(name, Moments.of_width(rows[0].shape[1], squares_only=squares_only))
         done[key].add(torch.cat(rows), workers)

@@ -9,7 +9,10 @@ from llmkit.errors import DataError
 from llmkit.quant.feedback import feedback_codes, lost
 from llmkit.quant.grid import Fitted, Grid
 from llmkit.quant.moments import Moments
-from llmkit.quant.workers import ALONE, Workers
+from llmkit.quant.workers import ALONE, Workers, pieces
+
+_CACHED = 1 << 16
+"""Numbers that a thread's cache holds beside others."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ def round_matrix(
         weight: (R, C).
         grid: which.
         moments: of its inputs; None (nothing seen): every column counts alike, and there is no feedback.
-        feedback: make up for each error in the columns that follow; else round to the nearest.
+        feedback: make up for each error in the columns that follow, where the moments say how; else round to
+            the nearest.
         damping: see `feedback_codes`.
         workers: share out the work.
 
@@ -59,9 +63,9 @@ def round_matrix(
     if not torch.stack(weight.aminmax()).isfinite().all():  # one pass, where isfinite of all is three
         raise DataError("a weight is not a finite number", hint="llmkit doctor MODEL names the tensors")
     seen = moments is not None and moments.count > 0 and bool(moments.absolute.any())
-    importance = moments.second.diagonal() if moments is not None and seen else None
+    importance = moments.squares if moments is not None and seen else None
     fitted = grid.fit(weight, importance)
-    if moments is not None and seen and feedback:
+    if moments is not None and seen and feedback and moments.second.dim() == 2:
         codes = feedback_codes(weight, fitted.lattice, moments.second, damping=damping, workers=workers)
     else:
         codes = fitted.lattice.round(weight)
@@ -70,11 +74,21 @@ def round_matrix(
         grid,
         fitted,
         codes,
-        noise=_energy(values - weight) / max(_energy(weight), 1e-30),
+        noise=_noise(weight, values, workers),
         output_noise=lost(weight, values, moments.second, workers) if moments is not None and seen else None,
     )
 
 
-def _energy(matrix: Tensor) -> float:
-    """Sum of squares: of each row in float32, of the rows in float64."""
-    return float(torch.linalg.vector_norm(matrix, dim=1).square().sum(dtype=torch.float64))
+def _noise(weight: Tensor, values: Tensor, workers: Workers) -> float:
+    """Mean square of what was added over that of the weights: of rows in float32, of all in float64.
+
+    Some rows at a time: their differences stay in the cache.
+    """
+
+    def squares(rows: slice) -> Tensor:
+        change = values[rows] - weight[rows]
+        return torch.stack([torch.linalg.vector_norm(one, dim=1) for one in (change, weight[rows])]).square()
+
+    parts = pieces(len(weight), max(1, _CACHED // weight.shape[1]))
+    added, whole = torch.cat(workers.map(squares, parts), 1).sum(1, dtype=torch.float64).tolist()
+    return float(added / max(whole, 1e-30))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from llmkit.model.transformer import TiedHead, Transformer
 from llmkit.progress import SILENT, Progress
 from llmkit.quant.divergence import Divergence
+from llmkit.quant.feedback import output_energy
 from llmkit.quant.grid import Grid
 from llmkit.quant.model import EMBEDDING, HEAD, Rounder
 from llmkit.quant.moments import Moments
@@ -169,7 +170,7 @@ class _Matrices:
                 square = float(part.square().sum(dtype=torch.float64))
                 added, whole = added + rounded.noise * square, whole + square
                 if moments is not None and rounded.output_noise is not None:
-                    square = float(((part @ moments.second) * part).sum(dtype=torch.float64))
+                    square = float(output_energy(part, moments.second))
                     added_out, whole_out = added_out + rounded.output_noise * square, whole_out + square
             values[name] = torch.stack(done) if weight.dim() == 3 else done[0]
         return values, added / max(whole, 1e-30), added_out / whole_out if whole_out else None

@@ -3,10 +3,12 @@
 Shapes: N rows of text, T positions, D hidden, V vocabulary.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from llmkit.model.transformer import Transformer
 from llmkit.quant.moments import InputsOfPass, Moments, add_inputs
@@ -41,12 +43,15 @@ class Stream:
         self._states = self._states.clone()
 
     @torch.inference_mode()
-    def moments(self, layer: int, weights: Mapping[str, Tensor]) -> dict[str, Moments]:
+    def moments(
+        self, layer: int, weights: Mapping[str, Tensor], *, squares_only: bool = False
+    ) -> dict[str, Moments]:
         """Of the inputs of some matrices of a layer; the states stay before it.
 
         Args:
             layer: its number.
             weights: the matrices by name, as the layer holds them.
+            squares_only: the diagonals of the second moments, which are soon worked out.
         """
         found: dict[str, Moments] = {}
 
@@ -58,7 +63,7 @@ class Stream:
         parts = self._states.split(self._step)
         for begin in range(0, len(parts), _AT_ONCE):
             seen = self._workers.map(watched, parts[begin : begin + _AT_ONCE])
-            add_inputs(found, seen, self._workers)
+            add_inputs(found, seen, self._workers, squares_only=squares_only)
         return found
 
     @torch.inference_mode()
@@ -73,9 +78,9 @@ class Stream:
             yield ids, self._model.model.norm(part)
 
     @torch.inference_mode()
-    def head_moments(self) -> Moments:
+    def head_moments(self, *, squares_only: bool = False) -> Moments:
         """Of what the head reads, behind the last layer."""
-        moments = Moments.of_width(self._states.shape[-1])
+        moments = Moments.of_width(self._states.shape[-1], squares_only=squares_only)
         for _, states in self.last():
             moments.add(states.flatten(0, 1), self._workers)
         return moments
@@ -84,3 +89,22 @@ class Stream:
         decoder = self._model.model
         out: Tensor = decoder.layers[layer](states, decoder.layout_of(layer, states.shape[1]))
         return out
+
+
+def with_float32_ends(model: Transformer) -> None:
+    """Give a model an embedding and a last norm of its own in float32: what streams begin and end with."""
+    decoder = model.model
+    decoder.embed_tokens = copy.deepcopy(decoder.embed_tokens).float()
+    decoder.norm = copy.deepcopy(decoder.norm).float()
+
+
+@contextmanager
+def in_float32(model: Transformer, layer: int) -> Iterator[nn.Module]:
+    """A copy of a layer in float32 in its place, for a while."""
+    layers = model.model.layers
+    kept = layers[layer]
+    layers[layer] = copy.deepcopy(kept).float()
+    try:
+        yield layers[layer]
+    finally:
+        layers[layer] = kept

@@ -8,20 +8,22 @@ Shapes: N rows of text, T positions, D hidden, V vocabulary, M scored positions.
 
 import copy
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmkit.model.block import Block
-from llmkit.model.cache import HeldLayer
+from llmkit.model.layout import Layout
 from llmkit.model.transformer import Transformer
 from llmkit.quant.divergence import Divergence, scored_positions
 from llmkit.quant.moments import InputsOfPass, Moments, add_inputs
 from llmkit.quant.workers import ALONE, Workers
 
+Result = TypeVar("Result")
 _TOKENS = 1024
 """Of a pass at most."""
 _LOGITS = 1 << 24
@@ -99,36 +101,29 @@ class Trials:
         return block
 
     @torch.no_grad()
-    def through(
-        self, layer: int, states: Tensor, block: nn.Module | None = None, held: HeldLayer | None = None
-    ) -> Tensor:
-        """States behind a layer, (N, T, D) like those before it.
-
-        Args:
-            layer: its number.
-            states: before it.
-            block: in its place.
-            held: what keys and values go through.
-        """
-        block = self._in_float32(layer) if block is None else block
+    def passes(self, layer: int, states: Tensor, run: Callable[[Tensor, Layout], Result]) -> list[Result]:
+        """What a function gives for some rows at a time of the states before a layer, (n, T, D)."""
         layout = self.model.model.layout_of(layer, states.shape[1])
         parts = states.split(max(1, _TOKENS // states.shape[1]))
-        if held is not None:
-            return torch.cat([block(part, layout, held) for part in parts])
-        return torch.cat(self._workers.map(lambda part: block(part, layout), parts)).clone()
+        return self._workers.map(lambda part: run(part, layout), parts)
+
+    def through(self, layer: int, states: Tensor, block: nn.Module | None = None) -> Tensor:
+        """States behind a layer, (N, T, D) like those before it; `block`: in its place."""
+        block = self.in_float32(layer) if block is None else block
+        with torch.inference_mode():
+            return torch.cat(self.passes(layer, states, block))
 
     def watched(
         self, layer: int, states: Tensor, block: nn.Module, weights: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Moments]]:
         """States behind a layer, and the moments of the inputs of some of its matrices, by name."""
-        layout = self.model.model.layout_of(layer, states.shape[1])
 
-        def run(part: Tensor) -> tuple[Tensor, InputsOfPass]:
+        def run(part: Tensor, layout: Layout) -> tuple[Tensor, InputsOfPass]:
             with InputsOfPass(weights) as watch:
                 return block(part, layout), watch
 
         found: dict[str, Moments] = {}
-        done = self._workers.map(run, states.split(max(1, _TOKENS // states.shape[1])))
+        done = self.passes(layer, states, run)
         with torch.inference_mode():
             add_inputs(found, [watch for _, watch in done], self._workers)
             return torch.cat([part for part, _ in done]), found
@@ -158,7 +153,7 @@ class Trials:
             found.add(base, logits, ids)
         return found
 
-    def _in_float32(self, layer: int) -> nn.Module:
+    def in_float32(self, layer: int) -> nn.Module:
         """A layer to run: the model's own where it is in float32 already."""
         own = self.model.model.layers[layer]
         is_float32 = all(parameter.dtype == torch.float32 for parameter in own.parameters())

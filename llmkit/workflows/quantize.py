@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -53,7 +54,7 @@ def quantize(
     job = _planned(job, progress)
     with parts_of(job) as kept:
         try:
-            rounded, quality = round_model(job, progress, kept)
+            done = round_model(job, progress, kept)
         except KeyboardInterrupt:
             if kept is None:
                 raise
@@ -62,15 +63,19 @@ def quantize(
                 hint="run the same line again to go on",
             ) from None
         notes: list[str] = []
-        written = job.out is not None and missed_gate(job, quality) is None
+        written = job.out is not None and missed_gate(job, done.quality) is None
         if written:
             assert job.out is not None
             notes = write_files(
-                job.source, job.out, job.container, job.type, job.plan, rounded, job.invocation, progress
+                *(job.source, job.out, job.container, job.type, job.plan, done.matrices, done.plain),
+                *(job.invocation, progress),
             )
             if kept is not None:
                 forget_partial(job.out)
-    return _report(job, rounded, quality, notes, seconds=clock() - begun, written=written)
+    if done.alphas:
+        scaled = sum(alpha > 0 for alpha in done.alphas.values())
+        notes.append(f"scaled: {scaled} of {len(done.alphas)} sets of matrices with one input")
+    return _report(job, done.matrices, done.quality, notes, seconds=clock() - begun, written=written)
 
 
 def missed_gate(job: QuantizeJob, quality: QualityReport | None) -> str | None:
@@ -107,14 +112,28 @@ def _planned(job: QuantizeJob, progress: Progress) -> QuantizeJob:
     if not job.config.budgeted:
         return job
     budget = within_budget(job, progress)
-    notes = [f"{name}: more bits measured no better; levelled" for name in budget.repaired]
+    notes = [budget.effort.told]
+    notes += [f"{name}: more bits measured no better; levelled" for name in budget.repaired]
     return replace(job, plan=budget.plan, notes=(*job.notes, *notes))
+
+
+class RoundedModel(NamedTuple):
+    """What has become of a model."""
+
+    matrices: dict[str, RoundedMatrix]
+    """Those of the plan, by name; of stacked experts by `name[e]`."""
+    plain: dict[str, Tensor]
+    """Other tensors that are not what they were."""
+    alphas: dict[str, float]
+    """See `Rounded.alphas`."""
+    quality: QualityReport | None
+    """How far the model has moved by it."""
 
 
 def round_model(
     job: QuantizeJob, progress: Progress, kept: KeptParts | None = None, rounder: Rounder | None = None
-) -> tuple[dict[str, RoundedMatrix], QualityReport | None]:
-    """Every matrix of the plan, rounded, and how far the model has moved by it.
+) -> RoundedModel:
+    """Every matrix of the plan, rounded.
 
     Args:
         job: see `open_quantize`.
@@ -123,11 +142,21 @@ def round_model(
         rounder: rounds a matrix; None: as the job has it.
     """
     feedback = job.config.method == "feedback"
+    total = sum(unit.parameters for unit in job.plan.open_units)
+    heard: dict[str, int] = {}  # numbers of each matrix: some are rounded in two ways, and counted once
+
+    def hear(name: str, count: int) -> None:
+        heard[name] = count
+        progress.update(sum(heard.values()), total)
+
     with job.workers() as workers:
 
         def own(name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
-            return round_matrix(weight, grid, moments, feedback=feedback, workers=workers)
+            matrix = round_matrix(weight, grid, moments, feedback=feedback, workers=workers)
+            hear(name, weight.numel())
+            return matrix
 
+        progress.update(0, total)
         model = job.source.load()
         quantiser = Quantiser(
             model,
@@ -137,15 +166,19 @@ def round_model(
             rounder=rounder or own,
             workers=workers,
             known=(lambda part: None) if kept is None else kept.find,
+            given=job.given,
+            scale_dtype=job.scale_dtype,
         )
-        total = sum(unit.parameters for unit in job.plan.open_units)
-        rounded: dict[str, RoundedMatrix] = {}
+        done = RoundedModel({}, {}, {}, None)
         for part in quantiser.run():
-            rounded |= part.matrices
+            done.matrices.update(part.matrices)
+            done.plain.update(part.plain)
+            done.alphas.update(part.alphas)
             if kept is not None:
-                kept.keep(part.part, part.matrices)
-            progress.update(sum(matrix.codes.numel() for matrix in rounded.values()), total)
-        return rounded, _score(quantiser, model.logits, workers)
+                kept.keep(part)
+            for name, matrix in part.matrices.items():
+                hear(name, matrix.codes.numel())
+        return done._replace(quality=_score(quantiser, model.logits, workers))
 
 
 def _score(
@@ -168,6 +201,12 @@ def _score(
     return divergence.report()
 
 
+def method_of(job: QuantizeJob) -> str:
+    """How matrices are rounded in earnest: feedback needs more than an importance matrix tells."""
+    method = job.config.method if job.calibration is not None else "nearest"
+    return f"{method}, scaled" if job.config.scale else method
+
+
 def _report(
     job: QuantizeJob,
     rounded: Mapping[str, RoundedMatrix],
@@ -184,12 +223,13 @@ def _report(
         model_type=source.config.model_type,
         container=job.container,
         type=job.type,
-        method=job.config.method if job.calibration is not None else "nearest",
+        method=method_of(job),
         parameters=plan.parameters,
         bits_per_weight=plan.bits_per_weight,
         size_bytes=plan.nbytes,
         source_bytes=sum(file.stat().st_size for file in source.files),
         calibration_tokens=0 if job.calibration is None else job.calibration.numel(),
+        imatrix=None if job.config.imatrix is None else str(job.config.imatrix),
         scored_tokens=0 if job.scored is None else job.scored.numel(),
         quality=quality,
         units=unit_rows(plan, rounded),

@@ -29,6 +29,30 @@ _TOKENS = 2048
 """Scored in each trial: the error of a mean over a thousand positions is a few percent."""
 
 
+MOST_MULTIPLICATIONS = 2e14
+"""Of all trials: see `trial_effort`."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much of a model is tried before grids are chosen."""
+
+    every_grid: bool
+    rows: int
+    """Of scored text."""
+    tokens: int
+
+    @property
+    def told(self) -> str:
+        """A sentence for reports."""
+        if self.every_grid:
+            return f"each part tried on each type over {self.tokens:,} tokens"
+        return (
+            f"each part tried on its middle type over {self.tokens:,} tokens; the others told from the noise "
+            "they add"
+        )
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a budget has bought."""
@@ -36,6 +60,8 @@ class Budget:
     plan: QuantPlan
     repaired: tuple[str, ...]
     """Units that a trial found worse with more bits: told, and levelled."""
+    effort: Effort
+    """How it was found."""
 
 
 def sensitivity_rows(job: QuantizeJob, progress: Progress) -> Iterator[Sensitivity]:
@@ -49,15 +75,51 @@ def sensitivity_rows(job: QuantizeJob, progress: Progress) -> Iterator[Sensitivi
 
 
 def _tried(job: QuantizeJob, work: Work, progress: Progress) -> Iterator[Sensitivity]:
-    scored = _scored(job)
-    rows = max(1, _TOKENS // scored.shape[1])
-    model = job.source.load()
-    seen = None if job.calibration is None else job.calibration[: 4 * rows]
+    effort = trial_effort(job, work)
+    progress.note(effort.told)
+    scored = _scored(job)[: effort.rows]
+    seen = None if job.calibration is None else job.calibration[: 4 * effort.rows]
     with job.workers() as workers:
-        todo = [(unit, grids) for unit, grids in work if grids]
         yield from sensitivities(
-            model, todo, scored[:rows], calibration=seen, workers=workers, progress=progress
+            job.source.load(),
+            [(unit, grids) for unit, grids in work if grids],
+            scored,
+            calibration=seen,
+            every_grid=effort.every_grid,
+            workers=workers,
+            progress=progress,
         )
+
+
+def trial_effort(job: QuantizeJob, work: Work) -> Effort:
+    """How much is tried: a matter of the model and the text alone, so that all machines choose alike.
+
+    Each unit on each grid over 2048 tokens, where that takes no more than 2e14 multiplications: about an hour
+    on two cores. Else each on its middle grid only; and over half the tokens, and half again, while it takes
+    more.
+    """
+    scored = _scored(job)
+    layers = [0] * job.source.config.num_hidden_layers
+    outside = 0
+    for unit in job.plan.units:
+        if unit.layer is None:
+            outside += unit.parameters if unit.kind in ("lm_head", "embed_tokens") else 0
+        else:
+            layers[unit.layer] += unit.parameters
+    behind = [sum(layers[number:]) for number in range(len(layers))]  # as if every expert were used
+
+    def multiplications(rows: int, every_grid: bool) -> float:
+        passes = sum(
+            (len(grids) if every_grid else min(1, len(grids))) * (outside + behind[unit.layer or 0])
+            for unit, grids in work
+        )
+        return float(passes * rows * scored.shape[1])
+
+    rows = min(len(scored), max(1, _TOKENS // scored.shape[1]))
+    every_grid = multiplications(rows, True) <= MOST_MULTIPLICATIONS
+    while not every_grid and rows > 1 and multiplications(rows, False) > MOST_MULTIPLICATIONS:
+        rows //= 2
+    return Effort(every_grid, rows, rows * scored.shape[1])
 
 
 def kv_rows(job: QuantizeJob, forms: Sequence[str], progress: Progress) -> Iterator[KVNoise]:
@@ -69,9 +131,9 @@ def kv_rows(job: QuantizeJob, forms: Sequence[str], progress: Progress) -> Itera
     """
     scored = _scored(job)
     rows = max(1, _TOKENS // scored.shape[1])
-    yield from kv_noise(
-        job.source.load(), scored[:rows], [kv_form(name) for name in forms], progress=progress
-    )
+    tried = [kv_form(name) for name in forms]
+    with job.workers() as workers:
+        yield from kv_noise(job.source.load(), scored[:rows], tried, workers=workers, progress=progress)
 
 
 def within_budget(job: QuantizeJob, progress: Progress) -> Budget:
@@ -98,7 +160,7 @@ def within_budget(job: QuantizeJob, progress: Progress) -> Budget:
     bought = allot(choices, spare)
     wanted = {name: grids[name][choice.grid] for name, choice in bought.chosen.items()}
     told = plan.with_grids(wanted, "within the budget")
-    return Budget(measured(job.source, job.container, told), bought.repaired)
+    return Budget(measured(job.source, job.container, told), bought.repaired, trial_effort(job, work))
 
 
 def _scored(job: QuantizeJob) -> Tensor:

@@ -107,22 +107,37 @@ def write_files(
     kind: str,
     plan: QuantPlan,
     rounded: Rounded,
+    plain: Mapping[str, Tensor],
     invocation: Invocation,
     progress: Progress,
 ) -> list[str]:
     """Write a model, whole or not at all.
 
+    Args:
+        source: the original.
+        out: where.
+        container: the kind of files.
+        kind: the file type, told in a GGUF file.
+        plan: of the files.
+        rounded: the matrices of the plan.
+        plain: other tensors that are not the original's, by name.
+        invocation: told in the files.
+        progress: hears of bytes written.
+
     Returns:
         what other programs will do otherwise, a sentence each.
     """
+    model = source.load()
+    model.load_state_dict(plain, strict=False, assign=True)
     if container == "gguf":
-        return _write_gguf(source, out, kind, rounded, invocation, progress)
-    _write_folder(source, out, container, plan, rounded, invocation)
+        return _write_gguf(source, model, out, kind, rounded, invocation, progress)
+    _write_folder(source, model, out, container, plan, rounded, invocation)
     return []
 
 
 def _write_gguf(
     source: ConvertSource,
+    model: Transformer,
     out: Path,
     kind: str,
     rounded: Rounded,
@@ -130,7 +145,7 @@ def _write_gguf(
     progress: Progress,
 ) -> list[str]:
     coded = {name: coded_matrix(matrices) for name, matrices in _by_tensor(rounded).items()}
-    metadata, tensors, lost = _written(source, out, invocation).gguf(source.load(), coded)
+    metadata, tensors, lost = _written(source, out, invocation).gguf(model, coded)
     label = FILE_TYPES.get(kind.upper())
     named: dict[str, MetadataValue] = {} if label is None else {"general.file_type": Typed("u32", label)}
     total = sum(tensor.nbytes for tensor in tensors)
@@ -141,13 +156,14 @@ def _write_gguf(
 
 def _write_folder(
     source: ConvertSource,
+    model: Transformer,
     out: Path,
     container: FolderContainer,
     plan: QuantPlan,
     rounded: Rounded,
     invocation: Invocation,
 ) -> None:
-    files, model = _files(source, container, plan), source.load()
+    files = _files(source, container, plan)
     with atomic_folder(out) as folder:
         generation, extra = source.own_generation, files.config_keys()
         save_config(model, folder, dtype=files.dtype, generation=generation, extra=extra)

@@ -1,16 +1,24 @@
 """What `llmkit quantize` needs before any weight is read: opened, resolved, checked."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from llmkit.errors import MissingError, ResourceError, UsageError
 from llmkit.formats.atomic import refuse_existing
+from llmkit.formats.imatrix import read_imatrix
 from llmkit.formats.provenance import Invocation
 from llmkit.kernels.library import available, set_threads
 from llmkit.machine import cores, free_bytes
+from llmkit.model.dtypes import dtype_of
+from llmkit.model.transformer import Transformer
+from llmkit.quant.importance import moments_of
+from llmkit.quant.moments import Moments
 from llmkit.quant.plan import QuantPlan
+from llmkit.quant.scaling import unscaled
 from llmkit.quant.workers import Workers
 from llmkit.workflows.convert_options import ConvertConfig
 from llmkit.workflows.convert_source import ConvertSource, open_convert_source
@@ -35,6 +43,20 @@ class QuantizeJob:
     """(N, T) ids."""
     scored: Tensor | None
     notes: tuple[str, ...]
+    given: Mapping[str, Moments] = field(default_factory=dict)
+    """What an importance matrix says of the inputs of matrices, by name; empty without one."""
+
+    @property
+    def weighed(self) -> bool:
+        """Whether errors are weighed by what a text puts in."""
+        return self.calibration is not None or self.config.imatrix is not None
+
+    @property
+    def scale_dtype(self) -> torch.dtype | None:
+        """What norms are stored in, where columns are to be scaled."""
+        if not self.config.scale:
+            return None
+        return torch.float32 if self.container == "gguf" else dtype_of(self.source.config)
 
     def workers(self) -> Workers:
         """Threads to work with; their number decides no bit of the result."""
@@ -55,7 +77,11 @@ def open_quantize(
         ResourceError: the disk has too little room.
     """
     if out is not None:
-        refuse_existing(out, force=force, inputs=[path, *config.calibration, *config.score])
+        refuse_existing(
+            out,
+            force=force,
+            inputs=[path, *config.calibration, *config.score, *([config.imatrix] if config.imatrix else [])],
+        )
     source = open_convert_source(path, ConvertConfig(tokenizer=config.tokenizer))
     if source.quantised:
         raise UsageError(
@@ -65,22 +91,38 @@ def open_quantize(
     container = config.container_of(out or Path("out"))
     kind = config.type_of(out or Path("out"))
     calibration, scored, notes = _texts(source, config)
-    plan = plan_files(source, container, kind, config, invocation, weighed=calibration is not None)
+    weighed = calibration is not None or config.imatrix is not None
+    plan = plan_files(source, container, kind, config, invocation, weighed=weighed)
+    with torch.device("meta"):
+        shapes = Transformer(source.config)
+    given = {} if config.imatrix is None else moments_of(shapes, read_imatrix(config.imatrix), plan.grids)
+    notes += _container_notes(container, plan)
+    if config.scale and (left := unscaled(shapes, plan.grids)):
+        notes.append(f"not scaled, as nothing before takes the inverse: {', '.join(left)}")
     if out is not None and plan.nbytes > free_bytes(out):
         raise ResourceError(
             f"{out}: takes {plan.nbytes:,} bytes (found {free_bytes(out):,} free)",
             hint="free some space, or fewer bits",
         )
     return QuantizeJob(
-        source, config, container, kind, out, invocation, plan, calibration, scored, tuple(notes)
+        source, config, container, kind, out, invocation, plan, calibration, scored, tuple(notes), given
     )
+
+
+def _container_notes(container: Container, plan: QuantPlan) -> list[str]:
+    """What readers of the files ask for."""
+    grids = set(plan.grids.values())
+    if container == "compressed-tensors" and any(not getattr(grid, "symmetric", True) for grid in grids):
+        return ["with zero points: transformers opens it with CompressedTensorsConfig(dequantize=True) only"]
+    return []
 
 
 def _texts(source: ConvertSource, config: QuantizeConfig) -> tuple[Tensor | None, Tensor | None, list[str]]:
     """Rows that errors are weighed by, rows that are scored, and what there is to say of them."""
     paths = (*config.calibration, *config.score)
     if not paths:
-        return None, None, ["no --calibration text: every weight counts alike, and nothing is scored"]
+        alike = "" if config.imatrix else "no --calibration text: every weight counts alike, and "
+        return None, None, [f"{alike}nothing is scored: --score FILE"]
     if source.tokenizer is None:
         raise MissingError(
             f"{source.path}: no tokenizer, and calibration text needs one", hint="name it with -t TOKENIZER"

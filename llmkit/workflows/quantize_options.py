@@ -32,9 +32,13 @@ class QuantizeConfig:
     container: Container | None = None
     """None: gguf where the output's name ends with it, else compressed-tensors."""
     method: Method = "feedback"
+    scale: bool = False
+    """Whether columns are scaled by what they read, and norms and rows before them take the inverse (AWQ)."""
     calibration: tuple[Path, ...] = ()
     """Text that errors are weighed by; none: every column counts alike, and rounding is to the nearest."""
     calibration_tokens: int = 16_384
+    imatrix: Path | None = None
+    """An importance matrix of llama.cpp's in place of calibration text."""
     score: tuple[Path, ...] = ()
     """Text that is scored before and after; none: other rows of the calibration text."""
     score_tokens: int = 8_192
@@ -59,6 +63,15 @@ class QuantizeConfig:
     def __post_init__(self) -> None:
         if self.calibration_tokens < 1 and self.calibration:
             raise UsageError("--calibration with no token of it", hint="--calibration-tokens 16k")
+        if self.imatrix is not None and self.calibration:
+            raise UsageError(
+                "--imatrix and --calibration are two ways to weigh errors",
+                hint="give one of them; text to score: --score",
+            )
+        if self.scale and not (self.calibration or self.imatrix):
+            raise UsageError(
+                "--scale goes by what matrices read", hint="add --calibration FILE or --imatrix FILE"
+            )
         if self.type is not None and self.bits is not None:
             raise UsageError(
                 f"--bits {self.bits} and --type {self.type} are two types", hint="give one of them"

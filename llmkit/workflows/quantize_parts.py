@@ -19,11 +19,13 @@ from llmkit.formats.resumable import kept_parts
 from llmkit.model.fingerprint import model_fingerprint
 from llmkit.quant.grid import Fitted, Grid
 from llmkit.quant.lattice import Lattice
+from llmkit.quant.model import Rounded
 from llmkit.quant.rounding import RoundedMatrix
 from llmkit.version import __version__
 from llmkit.workflows.quantize_job import QuantizeJob
 
 _NOISE, _OUTPUT_NOISE = "noise", "output_noise"
+_PLAIN = "plain|"
 
 
 class KeptParts:
@@ -38,27 +40,32 @@ class KeptParts:
         self._folder = folder
         self._grids = grids
 
-    def find(self, part: str) -> dict[str, RoundedMatrix] | None:
-        """The matrices of a part; None where they are still to be rounded."""
+    def find(self, part: str) -> Rounded | None:
+        """What has become of a part; None where it is still to be rounded."""
         path = self._folder / f"{part}.safetensors"
         if not path.exists():
             return None
         with safe_open(path, framework="pt") as file:
-            noises = msgspec.json.decode(file.metadata()["noises"], type=dict[str, dict[str, float | None]])
+            told = file.metadata()
+            noises = msgspec.json.decode(told["noises"], type=dict[str, dict[str, float | None]])
+            alphas = msgspec.json.decode(told["alphas"], type=dict[str, float])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
-        return {
+        matrices = {
             name: _matrix(name, self._grids[name.partition("[")[0]], tensors, noise)
             for name, noise in noises.items()
         }
+        plain = {key.removeprefix(_PLAIN): value for key, value in tensors.items() if key.startswith(_PLAIN)}
+        layer = part.removeprefix("layer-")
+        return Rounded(int(layer) if layer != part else None, matrices, plain, alphas)
 
-    def keep(self, part: str, matrices: Mapping[str, RoundedMatrix]) -> None:
+    def keep(self, part: Rounded) -> None:
         """Write a part that is not there yet, whole or not at all."""
-        path = self._folder / f"{part}.safetensors"
+        path = self._folder / f"{part.part}.safetensors"
         if path.exists():
             return
-        tensors: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {_PLAIN + name: value for name, value in part.plain.items()}
         noises: dict[str, dict[str, float | None]] = {}
-        for name, one in matrices.items():
+        for name, one in part.matrices.items():
             lattice = one.fitted.lattice
             own = {"codes": one.codes, "step": lattice.step, "table": lattice.table}
             if lattice.base is not None:
@@ -66,7 +73,8 @@ class KeptParts:
             own |= {f"stored.{key}": value for key, value in one.fitted.stored.items()}
             tensors |= {f"{name}|{key}": value.clone().contiguous() for key, value in own.items()}
             noises[name] = {_NOISE: one.noise, _OUTPUT_NOISE: one.output_noise, "group": lattice.group}
-        content = save(tensors, metadata={"noises": msgspec.json.encode(noises).decode()})
+        told = {"noises": noises, "alphas": part.alphas}
+        content = save(tensors, {key: msgspec.json.encode(value).decode() for key, value in told.items()})
         write_atomic(path, content)
 
 
@@ -92,7 +100,9 @@ def job_key(job: QuantizeJob) -> str:
         "grids": {name: grid.name for name, grid in job.plan.grids.items()},
         "container": job.container,
         "method": job.config.method,
+        "scale": job.config.scale,
         "calibration": None if job.calibration is None else digest_bytes(job.calibration.numpy().tobytes()),
+        "imatrix": {name: digest_bytes(one.squares.numpy().tobytes()) for name, one in job.given.items()},
     }
     return digest_bytes(msgspec.json.encode(told, order="sorted"))
 

@@ -44,6 +44,8 @@ class QuantizeReport(msgspec.Struct, frozen=True, kw_only=True):
     """Of the file, or of all safetensors files."""
     source_bytes: int
     calibration_tokens: int
+    imatrix: str | None
+    """The importance matrix in place of calibration text."""
     scored_tokens: int
     quality: QualityReport | None
     """Against the original, over the scored text; None without one."""

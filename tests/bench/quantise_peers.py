@@ -10,11 +10,12 @@ ours are what `llmkit quantize` does. Both go through our float32 transformer: o
 import argparse
 import ctypes
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from llmkit.formats.ggml_blocks import dequantise
@@ -64,24 +65,29 @@ class Ggml:
 
     def __call__(self, name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
         """A `Rounder`."""
+        stored = self.encode(weight, grid, moments)
+        values = torch.from_numpy(dequantise(stored, grid.name, tuple(weight.shape)))
+        empty = torch.empty(0)
+        nothing = Fitted(Lattice(empty, empty), {})
+        return TheirMatrix(grid, nothing, torch.empty(0, dtype=torch.uint8), 0.0, None, values)
+
+    def encode(self, weight: Tensor, grid: Grid, moments: Moments | None) -> NDArray[np.uint8]:
+        """The bytes of a matrix."""
         rows, columns = weight.shape
         source = np.ascontiguousarray(weight.float().numpy())
         stored = np.zeros(rows * (GGML_TYPES[grid.name].row_nbytes(columns) or 0), np.uint8)
         weighed = None
         if moments is not None and moments.count:
-            weighed = np.ascontiguousarray((moments.second.diagonal() / moments.count).numpy())
+            weighed = np.ascontiguousarray((moments.squares / moments.count).numpy())
         where = None if weighed is None else weighed.ctypes.data
         kind = int(self._types[grid.name])
         self._encode(kind, source.ctypes.data, stored.ctypes.data, 0, rows, columns, where)
-        values = torch.from_numpy(dequantise(stored, grid.name, (rows, columns)))
-        empty = torch.empty(0)
-        nothing = Fitted(Lattice(empty, empty), {})
-        return TheirMatrix(grid, nothing, torch.empty(0, dtype=torch.uint8), 0.0, None, values)
+        return stored
 
 
 def quality(job: QuantizeJob, rounder: Rounder | None = None) -> QualityReport:
     """The model rounded as the job has it, or by another rounder, against the original."""
-    _, report = round_model(job, SILENT, rounder=rounder)
+    report = round_model(job, SILENT, rounder=rounder).quality
     assert report is not None
     return report
 
@@ -93,6 +99,7 @@ def main() -> None:
     parser.add_argument("--calibration", type=Path, required=True)
     parser.add_argument("--score", type=Path, required=True)
     parser.add_argument("--tokens", type=int, default=16_384)
+    parser.add_argument("--scale", action="store_true", help="columns scaled first, in our rows")
     parser.add_argument("--types", default=",".join(TYPES))
     given = parser.parse_args()
     ggml = Ggml()
@@ -109,7 +116,8 @@ def main() -> None:
                 score_tokens=given.tokens,
             )
             job = open_quantize(path, None, config, force=False, invocation=Invocation("quantize", {}, ()))
-            theirs, mine = quality(job, ggml), quality(job)
+            mine = quality(replace(job, config=replace(config, scale=given.scale)))
+            theirs = quality(job, ggml)
             cells = [path.name, kind, f"{job.plan.bits_per_weight:.3f}"]
             cells += [f"{one.kld:.6f} ± {one.kld_error:.6f}" for one in (theirs, mine)]
             cells += [f"{mine.kld / theirs.kld:.2f}", f"{TYPES.get(kind, 1.0):.2f}"]

@@ -1,15 +1,17 @@
 """safetensors files written tensor by tensor, read by the library of that name."""
 
+import errno
 import io
+import resource
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load, load_file
+from safetensors.torch import load, load_file, save_file
 
 from llmkit.formats.model_folder import read_header
-from llmkit.formats.safetensors_write import Planned, write_safetensors
+from llmkit.formats.safetensors_write import Planned, system_errors, write_safetensors
 
 TENSORS = {
     "bytes": ("U8", torch.arange(5, dtype=torch.uint8)),
@@ -54,3 +56,14 @@ def test_a_tensor_of_another_size_than_planned_is_an_error() -> None:
     short = Planned("x", "F32", (2,), lambda: [b"1234"])
     with pytest.raises(ValueError, match="x: 4 bytes written, 8 planned"):
         write_safetensors(io.BytesIO(), [short], {})
+
+
+def test_a_full_disk_is_the_systems_error_and_not_the_librarys(tmp_path: Path) -> None:
+    path, before = tmp_path / "big.safetensors", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    try:
+        with pytest.raises(OSError) as caught, system_errors(path):
+            save_file({"big": torch.zeros(1 << 16)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))

@@ -20,9 +20,11 @@ from llmkit.progress import SILENT
 from llmkit.quant.plan_gguf import FILE_TYPES
 from llmkit.workflows.quantize import missed_gate, plan_quantize, quantize, round_model, sweep
 from llmkit.workflows.quantize_container import measured
+from llmkit.workflows.quantize_imatrix import save_imatrix
 from llmkit.workflows.quantize_job import QuantizeJob, open_quantize
 from llmkit.workflows.quantize_options import QuantizeConfig
 from tests.quant.small_models import experts, model
+from tests.quant.test_scaling import planted
 
 INVOCATION = Invocation("quantize", {"seed": 0}, ("in", "out"))
 TEXT = (Path(__file__).parents[2] / "LICENSE").read_text()
@@ -68,16 +70,23 @@ def opened(place: Path, out: Path | None, text: Path, **settings: Any) -> Quanti
     return open_quantize(place, out, QuantizeConfig(**fields), force=False, invocation=INVOCATION)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "scale"), [(kind, kind == "llama") for kind in KINDS] + [("experts", True)])
 @pytest.mark.parametrize("out", ["q.gguf", "q"])
 def test_what_is_written_opens_as_the_model_that_was_scored(
-    folder: Callable[..., Path], text: Path, tmp_path: Path, kind: str, out: str
+    folder: Callable[..., Path], text: Path, tmp_path: Path, kind: str, scale: bool, out: str
 ) -> None:
     place = folder(kind)
-    job = opened(place, tmp_path / out, text, **({} if out == "q.gguf" else {"type": "int4-g32"}))
+    if scale:
+        save_model(planted(**KINDS[kind]), place)
+    job = opened(
+        place, tmp_path / out, text, scale=scale, **({} if out == "q.gguf" else {"type": "int4-g32"})
+    )
     report = quantize(job)
-    rounded, _ = round_model(job, SILENT)
+    done = round_model(job, SILENT)
+    rounded = done.matrices
+    assert bool(done.plain) == scale and report.method == ("feedback, scaled" if scale else "feedback")
     whole = load_model(place, dtype=torch.float32)
+    whole.load_state_dict(done.plain, strict=False)
     for name, matrix in rounded.items():
         stem, _, index = name.partition("[")
         parameter = whole.get_parameter(stem).data
@@ -199,6 +208,23 @@ def test_a_weight_that_is_no_number_is_refused_and_nothing_is_written(
     assert not (tmp_path / "q.gguf").exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["model.layers.0.input_layernorm.weight", "model.norm.weight", "model.embed_tokens.weight"]
+)
+def test_a_tensor_that_stays_plain_is_refused_too_where_it_has_no_number(
+    folder: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    place = folder(num_hidden_layers=1)
+    tensors = load_file(place / "model.safetensors")
+    tensors[name].view(-1)[3] = float("inf")
+    save_file(tensors, place / "model.safetensors", metadata={"format": "pt"})
+    config = QuantizeConfig(type="int4-g32")
+    job = open_quantize(place, tmp_path / "q", config, force=False, invocation=INVOCATION)
+    with pytest.raises(DataError, match=f"{name}: a weight is not a finite number"):
+        quantize(job)
+    assert not (tmp_path / "q").exists()
+
+
 def test_rows_that_are_no_whole_number_of_blocks_fall_back_and_the_report_says_so(
     folder: Callable[..., Path], text: Path, tmp_path: Path
 ) -> None:
@@ -208,6 +234,28 @@ def test_rows_that_are_no_whole_number_of_blocks_fall_back_and_the_report_says_s
     kind, reason = stored["model.layers.0.self_attn.q_proj.weight"]
     assert kind == "Q5_0" and "128 is no whole number of blocks of 256" in reason
     assert stored["model.layers.0.mlp.down_proj.weight"][0] in ("Q4_K", "Q6_K")
+
+
+@pytest.mark.parametrize("container", ["gguf", "compressed-tensors"])
+def test_an_importance_matrix_stands_for_the_text_that_it_was_made_of(
+    folder: Callable[..., Path], text: Path, tmp_path: Path, container: str
+) -> None:
+    place, saved = folder(num_hidden_layers=1), tmp_path / "imatrix.gguf"
+    kind = {"container": container, "type": "Q4_K_M" if container == "gguf" else "int4-g32", "score": (text,)}
+    report = save_imatrix(opened(place, None, text), saved, force=False)
+    assert (report.calibration_tokens, report.matrices) == (512, 8)
+    by_text = opened(place, None, text, method="nearest", **kind)
+    by_matrix = opened(place, None, text, calibration=(), imatrix=saved, **kind)
+    done, wanted = round_model(by_matrix, SILENT), round_model(by_text, SILENT)
+    first = "model.layers.0.self_attn.q_proj.weight"
+    # exact inputs there, those of the rounded embedding here: the same but for a few codes
+    same = (done.matrices[first].codes == wanted.matrices[first].codes).float().mean()
+    plain = round_model(opened(place, None, text, calibration=(), **kind), SILENT)
+    alike = (done.matrices[first].codes == plain.matrices[first].codes).float().mean()
+    assert same > 0.95 and same > alike
+    assert quantize(by_matrix).method == "nearest"
+    scaled = quantize(replace(by_matrix, config=replace(by_matrix.config, scale=True)))
+    assert scaled.quality is not None and any(note.startswith("scaled: ") for note in scaled.notes)
 
 
 def test_a_model_that_is_quantised_already_is_refused(

@@ -6,7 +6,7 @@ import pytest
 from llmkit.errors import UsageError
 from llmkit.formats.provenance import Invocation
 from llmkit.progress import SILENT
-from llmkit.workflows.quantize_budget import sensitivity_rows, within_budget
+from llmkit.workflows.quantize_budget import sensitivity_rows, trial_effort, within_budget
 from llmkit.workflows.quantize_job import QuantizeJob, open_quantize
 from llmkit.workflows.quantize_options import QuantizeConfig
 
@@ -55,6 +55,35 @@ def test_a_container_with_one_grid_for_all_has_no_budget(job: Callable[..., Quan
     asked = job(container="awq", type="int4-g32-asym", budget_bpw=20.0)
     with pytest.raises(UsageError, match="awq files have one grid"):
         within_budget(asked, SILENT)
+
+
+def test_a_large_model_is_tried_on_fewer_grids_and_then_over_fewer_tokens(
+    job: Callable[..., QuantizeJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = job(score_tokens=512)
+    work = [(unit, one.plan.grids_for(unit, [unit.grid])) for unit in one.plan.open_units if unit.grid]
+    work = [(unit, grids * 6) for unit, grids in work]
+    behind = sum(unit.parameters for unit in one.plan.units if unit.kind != "norm")
+    rows = 32
+    each = len(work) * behind * rows * 16  # one layer: every trial is of the whole model
+    found = {}
+    for limit in (6 * each, 6 * each - 1, each - 1, each // 5):
+        monkeypatch.setattr("llmkit.workflows.quantize_budget.MOST_MULTIPLICATIONS", limit)
+        found[limit] = trial_effort(one, work)
+    assert [(effort.every_grid, effort.rows) for effort in found.values()] == [
+        *((True, rows), (False, rows), (False, rows // 2), (False, rows // 8)),
+    ]
+    assert "middle type over 256 tokens" in found[each - 1].told
+
+
+def test_others_than_the_middle_grid_are_told_from_their_noise(
+    job: Callable[..., QuantizeJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmkit.workflows.quantize_budget.MOST_MULTIPLICATIONS", 1)
+    rows = list(sensitivity_rows(job(), SILENT))
+    assert {row.grid for row in rows if row.measured} == {"int5-g32"}
+    bought = within_budget(job(budget_bpw=30.0), SILENT)
+    assert not bought.effort.every_grid and bought.effort.rows == 1
 
 
 def test_sensitivity_without_text_is_refused(job: Callable[..., QuantizeJob]) -> None:

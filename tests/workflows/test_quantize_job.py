@@ -3,8 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from llmkit.errors import MissingError, ResourceError, UsageError
+from llmkit.errors import DataError, MissingError, ResourceError, UsageError
 from llmkit.formats.provenance import Invocation
 from llmkit.workflows import quantize_job
 from llmkit.workflows.quantize_job import QuantizeJob, open_quantize
@@ -73,3 +74,21 @@ def test_a_full_disk_is_found_before_the_work(
     monkeypatch.setattr(quantize_job, "free_bytes", lambda path: 10)
     with pytest.raises(ResourceError, match="found 10 free"):
         opened(place, tmp_path / "q.gguf")
+
+
+def test_zero_points_in_compressed_tensors_and_matrices_that_are_not_scaled_are_told(
+    place: Path, tmp_path: Path
+) -> None:
+    kind: dict[str, Any] = {"container": "compressed-tensors", "type": "int4-g32-asym"}
+    assert any("dequantize=True" in note for note in opened(place, **kind).notes)
+    assert not any("dequantize" in note for note in opened(place, **(kind | {"type": "int4-g32"})).notes)
+    job = opened(place, scale=True, calibration=(tmp_path / "text.txt",))
+    assert job.notes[-1].endswith("takes the inverse: embed_tokens")
+    assert job.scale_dtype == torch.float32
+
+
+def test_a_text_without_a_whole_row_is_refused(place: Path, tmp_path: Path) -> None:
+    for content in ("", "few words"):
+        (tmp_path / "short.txt").write_text(content)
+        with pytest.raises(DataError, match="too few"):
+            opened(place, calibration=(tmp_path / "short.txt",))

@@ -34,6 +34,8 @@ def test_container_and_type_come_from_what_was_given_and_the_name_of_the_output(
         ({"budget_bpw": 4.0}, "spent by what text shows"),
         ({"max_kl": 0.1}, "need text to score"),
         ({"calibration": TEXT, "calibration_tokens": 0}, "no token of it"),
+        ({"calibration": TEXT, "imatrix": Path("i.dat")}, "two ways to weigh"),
+        ({"scale": True}, "goes by what matrices read"),
     ],
 )
 def test_choices_that_do_not_go_together_are_refused(settings: dict[str, Any], problem: str) -> None:

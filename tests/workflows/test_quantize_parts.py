@@ -11,6 +11,7 @@ from llmkit.errors import StoppedResumable
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.resumable import partial_path
 from llmkit.model.save import save_model
+from llmkit.quant.moments import Moments
 from llmkit.workflows.quantize import quantize
 from llmkit.workflows.quantize_job import QuantizeJob, open_quantize
 from llmkit.workflows.quantize_options import QuantizeConfig
@@ -21,14 +22,14 @@ TEXT = (Path(__file__).parents[2] / "LICENSE").read_text()
 
 
 class Stopping:
-    """A listener that is interrupted when it has heard so often."""
+    """A listener that is interrupted when a share of all numbers is rounded."""
 
-    def __init__(self, after: int) -> None:
-        self.left = after
+    def __init__(self, share: float) -> None:
+        self.share = share
 
     def update(self, done: float, total: float | None = None, **fields: float | str) -> None:
-        self.left -= 1
-        if not self.left:
+        assert total is not None
+        if done > self.share * total:
             raise KeyboardInterrupt
 
     def note(self, message: str) -> None:
@@ -61,29 +62,32 @@ def job(tmp_path: Path, byte_level_dir: Path) -> Callable[..., QuantizeJob]:
     return build
 
 
-def test_a_stopped_run_goes_on_to_the_same_bytes(job: Callable[..., QuantizeJob], tmp_path: Path) -> None:
-    quantize(job("whole.gguf", resume=False))
-    for after in (1, 2, 3):
+@pytest.mark.parametrize("scale", [False, True])
+def test_a_stopped_run_goes_on_to_the_same_bytes(
+    job: Callable[..., QuantizeJob], tmp_path: Path, scale: bool
+) -> None:
+    quantize(job("whole.gguf", resume=False, scale=scale))
+    for share in (0.02, 0.4, 0.7):
         with pytest.raises(StoppedResumable):
-            quantize(job("parts.gguf"), progress=Stopping(after))
+            quantize(job("parts.gguf", scale=scale), progress=Stopping(share))
     kept = partial_path(tmp_path / "parts.gguf")
     assert {"embedding.safetensors", "layer-0.safetensors", "layer-1.safetensors"} <= {
         file.name for file in kept.iterdir()
     }
-    report = quantize(job("parts.gguf"))
+    report = quantize(job("parts.gguf", scale=scale))
     assert (tmp_path / "parts.gguf").read_bytes() == (tmp_path / "whole.gguf").read_bytes()
     assert report.quality is not None and not kept.exists()
 
 
 def test_without_resume_an_interrupt_keeps_nothing(job: Callable[..., QuantizeJob], tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        quantize(job("q.gguf", resume=False), progress=Stopping(2))
+        quantize(job("q.gguf", resume=False), progress=Stopping(0.2))
     assert not partial_path(tmp_path / "q.gguf").exists()
 
 
 def test_parts_of_another_job_are_forgotten(job: Callable[..., QuantizeJob], tmp_path: Path) -> None:
     with pytest.raises(StoppedResumable):
-        quantize(job("q.gguf"), progress=Stopping(2))
+        quantize(job("q.gguf"), progress=Stopping(0.2))
     same, other = job("q.gguf"), job("q.gguf", method="nearest")
     with parts_of(same) as kept:
         assert kept is not None and kept.find("embedding") is not None
@@ -96,6 +100,8 @@ def test_whatever_decides_a_matrix_is_in_the_key(job: Callable[..., QuantizeJob]
     assert first.calibration is not None
     others = [
         replace(first, config=replace(first.config, method="nearest")),
+        replace(first, config=replace(first.config, scale=True)),
+        replace(first, given={"lm_head.weight": Moments.of_squares(torch.ones(4), 1)}),
         replace(first, calibration=first.calibration.flip(0)),
         replace(first, calibration=None),
         job("q.gguf", type="Q5_K_M"),
@@ -111,10 +117,9 @@ def test_a_part_comes_back_as_it_was(job: Callable[..., QuantizeJob], tmp_path: 
 
     one = job("q.gguf")
     kept = KeptParts(tmp_path, one.plan.grids)
-    rounded, _ = round_model(one, SILENT, kept)
-    found = {
-        name: m for part in ("embedding", "layer-0", "layer-2") for name, m in (kept.find(part) or {}).items()
-    }
+    rounded = round_model(one, SILENT, kept).matrices
+    parts = [kept.find(part) for part in ("embedding", "layer-0", "layer-2")]
+    found = {name: matrix for part in parts if part is not None for name, matrix in part.matrices.items()}
     assert found and all(torch.equal(found[name].values(), rounded[name].values()) for name in found)
     assert all(
         (found[name].noise, found[name].output_noise) == (rounded[name].noise, rounded[name].output_noise)
