@@ -1,6 +1,6 @@
 """A text as it is written: pieces of text that come with the tokens, cut at stop strings, and the whole."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,6 +56,12 @@ class Piece:
     """The whole, with the last piece."""
     token: Drawn | None = None
     """That it came with."""
+    decoded: int = 0
+    """Characters that the tokens up to this one make, whether they may be shown yet or not."""
+    matched: str | None = None
+    """The stop string that ended the text."""
+    cached: int = 0
+    """Tokens of the prompt that were not computed; with the first piece."""
 
 
 def complete(engine: TextEngine, request: Request, tokenizer: Tokenizer | None) -> Completion:
@@ -129,7 +135,7 @@ class _Jobs:
         self._engine = engine
         self._requests = iter(requests)
         self._tokenizer = tokenizer
-        self._writers: dict[int, _Writer] = {}
+        self._writers: dict[int, TextWriter] = {}
         self._count = 0
 
     def fill(self) -> bool:
@@ -146,7 +152,7 @@ class _Jobs:
             except Exception as error:  # texts before it are written first
                 self.error = error
                 break
-            self._writers[number] = _Writer(self._count, self._tokenizer, request)
+            self._writers[number] = TextWriter(self._count, self._tokenizer, request)
             self._count += 1
         return self._count > before
 
@@ -178,14 +184,28 @@ class _Jobs:
             self._engine.abort(number)
 
 
-class _Writer:
-    """Text out of tokens, up to the first stop string."""
+class TextWriter:
+    """Text out of tokens, up to the first stop string.
 
-    def __init__(self, index: int, tokenizer: Tokenizer | None, request: Request) -> None:
+    Attributes:
+        decoded: characters that the tokens so far have made certain, stop strings or not.
+    """
+
+    def __init__(
+        self, index: int, tokenizer: Tokenizer | None, request: Request, *, shown: Collection[int] = ()
+    ) -> None:
+        """
+        Args:
+            index: of the request, as pieces tell it.
+            tokenizer: turns tokens into text; None: there is none.
+            request: what is written.
+            shown: special tokens that come out as text, which others do not.
+        """
+        self.decoded = 0
         self.index = index
         self._decoder = None
         if tokenizer is not None:
-            self._decoder = StreamDecoder(tokenizer, after=request.prompt, skip_special=True)
+            self._decoder = StreamDecoder(tokenizer, after=_before(request), skip_special=True, shown=shown)
         self._stops = StopStrings(request.sampling.stop)
         self._drawn: list[Drawn] = []
         self._pieces: list[str] = []
@@ -198,7 +218,9 @@ class _Writer:
             text = self._decoder.push(token.id) if token.is_text else ""
             if finish is not None:
                 text += self._decoder.flush()
-            text = self._stops.push(text)
+            self.decoded += len(text)
+            if not token.given:  # a prompt may have what ends a text
+                text = self._stops.push(text)
             if self._stops.hit is not None:
                 finish = "stop"
             elif finish is not None:
@@ -206,6 +228,12 @@ class _Writer:
             self._pieces.append(text)
         piece = self._pieces[-1] if self._pieces else ""
         if finish is None:
-            return Piece(self.index, piece, None, token)
+            return Piece(self.index, piece, None, token, self.decoded)
         whole = None if self._decoder is None else "".join(self._pieces)
-        return Piece(self.index, piece, Completion(whole, tuple(self._drawn), finish), token)
+        done = Completion(whole, tuple(self._drawn), finish)
+        return Piece(self.index, piece, done, token, self.decoded, self._stops.hit)
+
+
+def _before(request: Request) -> tuple[int, ...]:
+    """What stands before the first token that comes out."""
+    return request.prompt if request.scores_prompt is None else request.prompt[:1]

@@ -186,6 +186,8 @@ class GenerateConfig:
     of a smaller model; `off`: nothing does."""
     draft_tokens: int | None = None
     """Guesses at once; None: as many as are usual for what guesses."""
+    adapters: tuple[str, ...] = ()
+    """Each NAME=PATH or NAME=PATH:STRENGTH, beside the model; one alone is every text's."""
     cache_offload: int = 0
     """Bytes of host memory for keys and values that the cache has no room for; 0: they are forgotten."""
 

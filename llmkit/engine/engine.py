@@ -5,18 +5,20 @@ its scores goes back into the texts. Nothing here knows of files, strings or cli
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
+from llmkit.engine.adapters import AdapterBank
 from llmkit.engine.blocks import BlockPool, root_key
 from llmkit.engine.choose_runner import choose_runner
+from llmkit.engine.counts import Counts
 from llmkit.engine.cuda.plan import plan_pages
 from llmkit.engine.drafts import Proposer
 from llmkit.engine.gain import Gain
 from llmkit.engine.offload import HostMemory
 from llmkit.engine.request import Drawn, FinishReason, Request
-from llmkit.engine.sampling import Sampler, score, uncertainty
+from llmkit.engine.sampling import Sampler, scored
 from llmkit.engine.scheduler import Scheduler, Work
 from llmkit.engine.speculation import Speculation
 from llmkit.engine.speculation_report import SpeculationReport
@@ -55,26 +57,12 @@ class Event:
     drawn: Drawn | None
     error: Exception | None = None
     """Why the text cannot go on; then it is over."""
+    from_cache: int = 0
+    """Tokens of its prompt that were in the cache already."""
 
 
-@dataclass
-class Counts:
-    """What an engine has done."""
-
-    passes: int = 0
-    computed_tokens: int = 0
-    prefill_tokens: int = 0
-    """Of them, those of prompts."""
-    cached_tokens: int = 0
-    """Of prompts, found in the cache."""
-    drawn_tokens: int = 0
-    proposed_drafts: int = 0
-    accepted_drafts: int = 0
-    restarts: int = 0
-    offloaded_blocks: int = 0
-    """Copied to host memory when the cache had no room for them."""
-    restored_blocks: int = 0
-    """Copied back."""
+GIVEN_TOKENS = 128
+"""Of a prompt that is scored, in one pass: the scores of each are a row as long as the vocabulary."""
 
 
 class Engine:
@@ -125,13 +113,21 @@ class Engine:
             whole=self._length_matters == "dynamic",
         )
         self._runner = choose_runner(model, self.store, plan, max_texts=config.max_texts, native=native)
+        self.adapters = AdapterBank(model, self._runner)  # they come and go while it runs
         self._texts: dict[int, Text] = {}
+        self._scoring: list[Text] = []
+        """Those of which prompt tokens are still to be scored."""
         self._count = 0
 
     @property
     def cache_bytes(self) -> int:
         """Memory that keys and values may take."""
         return self.store.nbytes
+
+    @property
+    def num_working(self) -> int:
+        """Texts that have memory."""
+        return len(self._scheduler.working)
 
     @property
     def is_idle(self) -> bool:
@@ -146,23 +142,29 @@ class Engine:
         """Take in a request; its number names its text in events.
 
         Raises:
-            UsageError, DataError: see `Request.check`.
+            UsageError, DataError: see `Request.check`; also, no such adapter.
             ResourceError: it could come to need more memory than there is.
         """
         config = self._model.config
         request.check(config)
         ends = frozenset() if request.sampling.ignore_eos else self._stop_ids | request.stop_ids
+        adapter = self.adapters.find(request.adapter)
         matcher = None if request.grammar is None else request.grammar.start(ends)
         text = Text(
             number=self._count,
             request=request,
             sampler=Sampler(request.sampling, request.prompt, config.vocab_size, matcher),
             room=request.room(config),
-            tokens=list(request.prompt),
-            root=root_key(request.key),
+            tokens=list(request.prompt if request.scores_prompt is None else request.prompt[:1]),
+            given=[] if request.scores_prompt is None else list(request.prompt[1:]),
+            root=root_key(request.key) if adapter is None else root_key(request.key, adapter.digest),
+            adapter=adapter,
         )
         self._scheduler.submit(text)
+        self.adapters.hold(adapter)
         self._texts[text.number] = text
+        if text.given:
+            self._scoring.append(text)
         self._count += 1
         return text.number
 
@@ -177,15 +179,16 @@ class Engine:
         if self._speculation is not None:
             ready = [text for text in self._scheduler.working if text.is_ready]
             self._speculation.begin(ready, [self._most_drafts(text) for text in ready])
-        works = self._scheduler.plan()
-        if not works:
+        for text in self._scoring:  # tokens that are given are guesses that are right
+            text.drafts = [] if self._length_matters else text.given[:GIVEN_TOKENS]
+        if not (works := self._scheduler.plan()):
             return []
         events: list[Event] = []
         try:
             scores = self._runner.run(works)
         except Exception as error:  # such as memory that a pass needs for itself: the others go on
             return [self._fail(work, error) for work in works]
-        self._count_pass(works)
+        self.counts.add_pass(works, self._scheduler.restarts, self.host)
         for work, rows in zip(works, scores, strict=True):
             if rows is None:
                 self._scheduler.commit(work, work.start + work.count)
@@ -195,8 +198,9 @@ class Engine:
                     events.append(event)  # one by one: what came before an error stays
             except Exception as error:
                 events.append(self._fail(work, error))
-        if self._speculation is not None:
+        if self._speculation is not None and not self._scoring:
             self._speculation.end(works, sum(event.drawn is not None for event in events))
+        self._scoring = [text for text in self._scoring if text.given and text.number in self._texts]
         return events
 
     def run(self, request: Request) -> Iterator[Drawn]:
@@ -223,12 +227,17 @@ class Engine:
         return Event(work.text.number, None, error)
 
     def _draw(self, work: Work, rows: torch.Tensor) -> Iterator[Event]:
-        """Tokens after the last known one: the drafts that are what is drawn anyway, and one more."""
+        """Tokens after the last known one: those given, the drafts that are drawn anyway, and one more."""
         text, sampling = work.text, work.text.request.sampling
         drafts = text.drafts[: work.num_drafts]
         text.drafts = []
-        known = len(text.tokens)
+        known, num_given = len(text.tokens), min(len(text.given), len(drafts) + 1)
         for place in range(len(drafts) + 1):
+            if place < num_given:
+                yield Event(text.number, drawn := text.give(rows[place]), from_cache=text.from_cache)
+                if (finish := drawn.finish) is not None:
+                    break
+                continue
             token = text.sampler.draw(rows[place])
             text.tokens.append(token)
             finish = self._finish(text, token)
@@ -237,15 +246,15 @@ class Engine:
             else:
                 drawn = Drawn(token, finish)
             if sampling.logprobs is not None:
-                drawn = _scored(drawn, rows[place], sampling.logprobs)
-            yield Event(text.number, drawn)
+                drawn = scored(drawn, rows[place], sampling.logprobs)
+            yield Event(text.number, drawn, from_cache=text.from_cache)
             if finish is not None or place == len(drafts) or token != drafts[place]:
                 break
         right = place
         self._scheduler.commit(work, known + right)
-        self.counts.drawn_tokens += right + 1
-        self.counts.accepted_drafts += right
-        if self._speculation is not None and drafts:
+        self.counts.drawn_tokens += right + 1 - num_given
+        self.counts.accepted_drafts += right if not num_given else 0
+        if self._speculation is not None and drafts and not num_given:
             self._speculation.learn(text, len(drafts), right)
         if finish is not None:
             del self._texts[text.number]
@@ -272,29 +281,6 @@ class Engine:
 
     def _end(self, text: Text) -> None:
         self._scheduler.finish(text)
+        self.adapters.give_back(text.adapter)
         if self._speculation is not None:
             self._speculation.forget(text)
-
-    def _count_pass(self, works: list[Work]) -> None:
-        counts = self.counts
-        counts.passes += 1
-        counts.computed_tokens += sum(work.count for work in works)
-        counts.prefill_tokens += sum(
-            min(work.count, max(0, len(work.text.request.prompt) - work.start)) for work in works
-        )
-        counts.proposed_drafts += sum(work.num_drafts for work in works)
-        counts.cached_tokens += sum(
-            work.text.from_cache
-            for work in works
-            if work.start == work.text.from_cache and not work.text.drawn and not work.text.restarts
-        )
-        counts.restarts = self._scheduler.restarts
-        if self.host is not None:
-            counts.offloaded_blocks, counts.restored_blocks = self.host.kept, self.host.restored
-
-
-def _scored(drawn: Drawn, row: torch.Tensor, count: int) -> Drawn:
-    """A token with what the model thinks of it, and of `count` others."""
-    token, top = score(row, drawn.id, count)
-    entropy, rank = uncertainty(row, drawn.id)
-    return replace(drawn, score=token, top=top, entropy_bits=entropy, rank=rank)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _BLANKS = r"( |\n{1,2}[ \t]{0,20})"
 """What may stand between the parts of JSON, as in llama.cpp: no model can fill its text with blanks."""
+Rule = tuple[str, str | tuple[str, ...]]
+"""Its kind and its value."""
 _MOST_KEPT = 256
 """Compiled grammars that are kept; of more than these the oldest is forgotten."""
 
@@ -40,7 +42,7 @@ class Grammars:
         self._tokenizer = tokenizer
         self._vocab_size = vocab_size
         self._vocabulary: LLTokenizer | None = None
-        self._known: dict[tuple[str, str | tuple[str, ...]], Grammar] = {}
+        self._known: dict[Rule, Grammar] = {}
 
     def compile(self, sampling: SamplingConfig) -> "Grammar | None":
         """The grammar that a request asks for; None where it asks for none.
@@ -50,9 +52,14 @@ class Grammars:
             DataError: texts of this tokenizer are not their tokens put end to end.
             MissingError: llguidance is not installed.
         """
-        rule = sampling.rule
-        if rule is None:
-            return None
+        return None if sampling.rule is None else self.compile_rule(sampling.rule)
+
+    def compile_rule(self, rule: Rule) -> "Grammar":
+        """The grammar of a rule: one that a request can ask for, or `tools`, which is llguidance's Lark.
+
+        Raises:
+            ConfigError, DataError, MissingError: see `compile`.
+        """
         if rule not in self._known:
             if len(self._known) >= _MOST_KEPT:
                 self._known.pop(next(iter(self._known)))
@@ -73,6 +80,9 @@ class Grammars:
             source = LLMatcher.grammar_from_json_schema(
                 _parsed(rule), overrides={"whitespace_pattern": _BLANKS}
             )
+        elif kind == "tools":
+            assert isinstance(rule, str)
+            source = LLMatcher.grammar_from_lark(rule)
         else:
             source = LLMatcher.grammar_from_regex(rule if isinstance(rule, str) else _one_of(rule))
         matcher = LLMatcher(self._vocabulary, source, log_level=0)

@@ -12,10 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from llmkit.engine.adapter_native import native_adapter, why_not_added_natively
+from llmkit.engine.adapter_values import Adapter
 from llmkit.engine.runner import known_ids
 from llmkit.engine.scheduler import Work
 from llmkit.engine.store import KVStore
+from llmkit.errors import UsageError
 from llmkit.kernels.forward import Angles, KeptMemory, NativeModel, NewPositions
+from llmkit.kernels.forward_adapters import AdapterStructs, AdapterTable
 from llmkit.kernels.memory import Floats, ValueType
 from llmkit.model.positions import check_room
 from llmkit.model.transformer import Transformer
@@ -29,6 +33,8 @@ _CPU = torch.device("cpu")
 
 class NativeRunner:
     """Computes what is planned, in one call of the library a pass."""
+
+    kernels = "native"
 
     def __init__(self, model: Transformer, store: KVStore, native: NativeModel, *, wide: bool = True) -> None:
         """
@@ -46,6 +52,7 @@ class NativeRunner:
         self._wide = wide
         self._kinds = [False] if config.sliding_rope_theta is None else [False, True]
         self._angles, self._num_angles = Angles([]), 0
+        self._adapters: dict[Adapter, AdapterStructs] = {}
         keys, values, *scales = ([one.data_ptr() for one in kind] for kind in zip(*store.layers, strict=True))
         self._memory = KeptMemory(
             keys,
@@ -54,6 +61,24 @@ class NativeRunner:
             store.block_tokens,
             (scales[0], scales[1]) if scales else None,
         )
+
+    def add_adapter(self, adapter: Adapter) -> None:
+        """See `AdapterRunner`.
+
+        Raises:
+            UsageError: it changes what the kernels do not add to.
+        """
+        reason = why_not_added_natively(adapter.additions)
+        if reason is not None:
+            raise UsageError(
+                f"adapter {adapter.name!r}: the native library {reason}",
+                hint="--kernels torch computes it, or llmkit merge makes one model of both",
+            )
+        self._adapters[adapter] = native_adapter(adapter, self._config)
+
+    def remove_adapter(self, adapter: Adapter) -> None:
+        """See `AdapterRunner`."""
+        del self._adapters[adapter]
 
     def run(self, works: Sequence[Work]) -> list[Tensor | None]:
         """See `Runner.run`."""
@@ -80,12 +105,19 @@ class NativeRunner:
                 angles,
                 self._memory,
                 self._block_table(works, lengths),
+                adapters=self._adapters_of(works),
                 wide=self._wide,
             )
         )
         if len(works) == 1:
             return [logits if wanted else None]
         return [part if len(part) else None for part in logits.split(scored)]
+
+    def _adapters_of(self, works: Sequence[Work]) -> AdapterTable | None:
+        if not self._adapters:
+            return None
+        used = (work.text.adapter for work in works)
+        return AdapterTable([None if one is None else self._adapters[one] for one in used])
 
     def _angles_of(self, works: Sequence[Work], positions: list[int], end: int) -> tuple[list[int], Angles]:
         """Of each new position a row of the tables, and the tables; rows of positions that are added."""

@@ -1,11 +1,12 @@
 """What is asked of the engine, and what it gives back token by token. No torch: checks come first."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.grammar import Grammar
-from llmkit.errors import ConfigError, DataError, UsageError
+from llmkit.errors import ConfigError, DataError, UsageError, nearest
 from llmkit.model.config import ModelConfig
 
 FinishReason = Literal["stop", "length"]
@@ -24,8 +25,13 @@ class Request:
     """Lower ones go first."""
     key: str = ""
     """Whose it is: each has its turn, and what one wrote into the cache no other can find."""
+    adapter: str | None = None
+    """Which of the loaded ones changes the model for this text; None: the base alone."""
     grammar: Grammar | None = None
     """What the text must be: `Grammars.compile` of the sampling's rule."""
+    scores_prompt: Literal["too", "only"] | None = None
+    """Whether each token of the prompt but the first is scored, and comes out before what is drawn, or in its
+    place. Nothing of it is looked for in the cache."""
 
     def check(self, config: ModelConfig) -> None:
         """Refuse what the model cannot do.
@@ -89,8 +95,21 @@ class Drawn:
     """Of this token among all, the best being 1."""
     completes: bool = False
     """Whether the text is complete with it, by its grammar: it ends the text and belongs to it."""
+    given: bool = False
+    """Whether it is a token of the prompt, which was only scored."""
 
     @property
     def is_text(self) -> bool:
         """Whether the token belongs to the text."""
         return self.finish != "stop" or self.completes
+
+
+def no_adapter(name: str, loaded: Sequence[str]) -> UsageError:
+    """Nothing of this name is loaded."""
+    if not loaded:
+        return UsageError(f"no adapter {name!r}: none is loaded", hint="--adapter NAME=PATH loads one")
+    guess = nearest(name, list(loaded))
+    return UsageError(
+        f"no adapter {name!r} (loaded: {', '.join(loaded)})",
+        hint=f"did you mean {guess!r}?" if guess else "null, or nothing, is the base alone",
+    )

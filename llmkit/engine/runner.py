@@ -9,13 +9,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from llmkit.engine.adapter_torch import ModuleAdditions
+from llmkit.engine.adapter_values import Adapter, AdapterRunner
 from llmkit.engine.scheduler import Work
 from llmkit.engine.step import FlatStep, is_flat
 from llmkit.engine.store import KVStore, PagedCache, PagedSpan
 from llmkit.model.transformer import Transformer
 
 
-class PassRunner(Protocol):
+class PassRunner(AdapterRunner, Protocol):
     """Computes what is planned."""
 
     def run(self, works: Sequence[Work]) -> list[Tensor | None]:
@@ -30,17 +32,27 @@ class PassRunner(Protocol):
 class Runner:
     """Runs a model's modules, and holds the memory of its keys and values."""
 
+    kernels = "torch"
+
     def __init__(self, model: Transformer, store: KVStore) -> None:
         self._model = model
         self._store = store
         is_plain = is_flat(model.config) and store.dtype == model.model.embed_tokens.weight.dtype
         self._flat = FlatStep(model) if is_plain else None
+        self._additions = ModuleAdditions(model)
+
+    def add_adapter(self, adapter: Adapter) -> None:
+        """See `AdapterRunner`."""
+        self._additions.add_adapter(adapter)
+
+    def remove_adapter(self, adapter: Adapter) -> None:
+        """Nothing: no text names it."""
 
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> list[Tensor | None]:
         """See `PassRunner`."""
         spans = paged_spans(works)
-        if self._flat is not None and len(works) == 1 and works[0].count == 1 and works[0].completes:
+        if self._flat is not None and len(works) == 1 and _is_step(works[0]):
             rows = self._store.rows(spans[0])
             if isinstance(rows, slice):
                 work = works[0]
@@ -48,7 +60,8 @@ class Runner:
                 return [_on_cpu(scores)[None]]
         device = self._store.layers[0][0].device
         ids = torch.tensor([[one for work in works for one in known_ids(work)]], device=device)
-        hidden = self._model.hidden(ids, cache=PagedCache(self._store, spans))[0]
+        with self._additions.of([(work.text.adapter, work.count) for work in works]):
+            hidden = self._model.hidden(ids, cache=PagedCache(self._store, spans))[0]
         wanted = scored_rows(works, spans)
         rows_of_all = [row for rows in wanted for row in rows]
         if not rows_of_all:
@@ -83,6 +96,11 @@ def scored_rows(works: Sequence[Work], spans: Sequence[PagedSpan]) -> list[range
         else range(0)
         for work, span in zip(works, spans, strict=True)
     ]
+
+
+def _is_step(work: Work) -> bool:
+    """Whether one more token goes through the base alone."""
+    return work.count == 1 and work.completes and work.text.adapter is None
 
 
 def _on_cpu(scores: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ Shapes: V vocab_size.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from llmkit.engine.bias import Bias
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.grammar import Matcher
 from llmkit.engine.penalties import Penalties
-from llmkit.engine.request import Scored
+from llmkit.engine.request import Drawn, Scored
 from llmkit.errors import DataError
 
 _NUCLEUS_GUESS = 256
@@ -189,3 +190,10 @@ def uncertainty(logits: Tensor, token: int) -> tuple[float, int]:
     """
     entropy = torch.special.entr(logits.double().softmax(0)).sum() / math.log(2)
     return float(entropy), 1 + int((logits > logits[token]).sum())
+
+
+def scored(drawn: Drawn, logits: Tensor, count: int) -> Drawn:
+    """A token with what the model thinks of it, and of `count` others. logits: (V,)."""
+    token, top = score(logits, drawn.id, count)
+    entropy, rank = uncertainty(logits, drawn.id)
+    return replace(drawn, score=token, top=top, entropy_bits=entropy, rank=rank)

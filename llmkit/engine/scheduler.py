@@ -1,14 +1,16 @@
 """Which texts go through the model in the next pass, and with how many tokens.
 
 One rule: each text's computed positions chase its tokens, as far as memory and the size of a pass allow.
-Texts at work come first, the oldest first; then new ones. Where memory runs out, the youngest text at work
-gives back all of its own and waits to start again: the oldest always has its way, so that every text ends.
+Texts at work come first (share.py says how they share a pass), then new ones. Where memory runs out, the
+youngest text at work gives back all of its own and waits to start again: the oldest always has its way, so
+that every text ends.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass
 
 from llmkit.engine.blocks import BlockPool, Key, chain_content, chain_key
+from llmkit.engine.share import share_pass
 from llmkit.engine.text import Text
 from llmkit.errors import ResourceError
 
@@ -99,10 +101,17 @@ class Scheduler:
         works: list[Work] = []
         left = self._pass_tokens
         preempted = False
-        for text in sorted(self.working, key=_rank):
+        texts = sorted(self.working, key=_rank)
+        places = self._max_texts - len(texts)
+        newcomers = sum(len(text.tokens) for text in self.waiting) if places > 0 else 0
+        known = [len(text.tokens) - text.computed for text in texts]
+        shares = share_pass(known, newcomers, left)
+        spare = left - sum(shares)  # for drafts
+        for text, share in zip(texts, shares, strict=True):
             if text not in self.working:
                 continue  # it gave back its memory to an older one
-            work = self._fit(text, left)
+            work = self._fit(text, share, spare)
+            spare -= work.num_drafts
             while work.count and not self._hold(text, text.computed + work.count):
                 preempted = True
                 youngest = max(self.working, key=_rank)
@@ -133,11 +142,11 @@ class Scheduler:
                 parent = text.keys[number - 1] if number else text.root
                 self.pool.remember(text.table[number], key, chain_content(parent, ids))
 
-    def _fit(self, text: Text, left: int) -> Work:
-        """As many of a text's tokens as the pass has room for; drafts only behind all others."""
+    def _fit(self, text: Text, share: int, spare: int = 0) -> Work:
+        """As many of a text's tokens as it may have; drafts only behind all others, from what is spare."""
         known = len(text.tokens) - text.computed
-        drafts = max(0, min(len(text.drafts), left - known))
-        return Work(text, text.computed, min(known, left) + drafts, drafts)
+        drafts = min(len(text.drafts), spare) if known <= share else 0
+        return Work(text, text.computed, min(known, share) + drafts, drafts)
 
     def _begin(self, left: int) -> list[Work]:
         """Work of waiting texts, as many as there is room for."""

@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from llmkit.engine.adapter_values import Adapter
 from llmkit.engine.blocks import Block, Key
-from llmkit.engine.request import Request
-from llmkit.engine.sampling import Sampler
+from llmkit.engine.request import Drawn, Request
+from llmkit.engine.sampling import Sampler, scored
 
 
 @dataclass(eq=False)
@@ -26,7 +28,9 @@ class Text:
     room: int
     """Tokens that may be drawn."""
     tokens: list[int]
-    """The prompt, and what has been drawn."""
+    """The prompt, and what has been drawn. Of a prompt that is scored, what has been scored so far."""
+    given: list[int] = field(default_factory=list)
+    """Tokens of the prompt that are still to be scored, before anything is drawn."""
     computed: int = 0
     """Tokens whose keys and values are in memory."""
     drafts: list[int] = field(default_factory=list)
@@ -37,6 +41,8 @@ class Text:
     """Of the blocks that its tokens fill, as far as they were asked for."""
     root: Key = b""
     """What else its keys and values depend on."""
+    adapter: Adapter | None = None
+    """What changes the model for it."""
     from_cache: int = 0
     """Tokens of the prompt that were found in the cache."""
     restarts: int = 0
@@ -70,6 +76,16 @@ class Text:
             self._numbers[known:count] = [block.index for block in self.table[known:]]
             self._num_numbers = count
         return self._numbers[:count]
+
+    def give(self, logits: Tensor) -> Drawn:
+        """The next token of a prompt that is scored, with its score.
+
+        logits: (V,) as the model scored the token's place.
+        """
+        self.tokens.append(self.given.pop(0))
+        ends = not self.given and self.request.scores_prompt == "only"
+        drawn = Drawn(self.tokens[-1], "length" if ends else None, given=True)
+        return scored(drawn, logits, self.request.sampling.logprobs or 0)
 
     def forget(self) -> None:
         """Nothing of it is in memory any more."""

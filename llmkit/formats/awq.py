@@ -46,8 +46,8 @@ class Awq:
 
     def read(self, parts: Mapping[str, Array], rows: int, columns: int) -> Floats:
         """See `MatrixLayout`."""
-        codes = _unpack(parts[CODES], rows).T
-        return affine(np.ascontiguousarray(codes), parts[SCALE].T, _unpack(parts[ZEROS], rows).T)
+        codes = unpack(parts[CODES], rows).T
+        return affine(np.ascontiguousarray(codes), parts[SCALE].T, unpack(parts[ZEROS], rows).T)
 
     def parts(self, rows: int, columns: int, scale_dtype: str) -> list[Part]:
         """See `WrittenLayout`."""
@@ -79,8 +79,8 @@ def _pack(numbers: Codes) -> NDArray[np.int32]:
     return pack_rows(ordered, _BITS).view(np.int32)
 
 
-def _unpack(words: Words, rows: int) -> Codes:
-    """(n, R / 8) words to (n, R) numbers."""
+def unpack(words: Words, rows: int) -> Codes:
+    """(n, R / 8) words, as codes and zero points are kept, to (n, R) numbers."""
     ordered = unpack_rows(words, _BITS, rows).reshape(len(words), rows // 8, 8)
     numbers = np.empty_like(ordered)
     numbers[..., list(ORDER)] = ordered

@@ -58,7 +58,7 @@ class Bytewise:
     @property
     def suffixes(self) -> tuple[str, ...]:
         """See `MatrixLayout`."""
-        return (CODES, self._scale, ZEROS)
+        return (CODES, self.scale, ZEROS)
 
     @property
     def codes_name(self) -> str:
@@ -70,7 +70,7 @@ class Bytewise:
     ) -> tuple[int, int] | None:
         """See `MatrixLayout`."""
         rows, columns = parts[CODES]
-        scale = parts[self._scale]
+        scale = parts[self.scale]
         if self.block is None:
             return (rows, columns) if scale in ((), (1,), (1, 1), (rows,), (rows, 1)) else None
         high, wide = self.block
@@ -82,7 +82,7 @@ class Bytewise:
         values = E4M3[codes] if self.codes == "F8_E4M3" else codes.astype(np.float32)
         if ZEROS in parts:
             values -= self._spread(parts[ZEROS].astype(np.float32), rows, columns)
-        values *= self._spread(parts[self._scale], rows, columns)
+        values *= self._spread(parts[self.scale], rows, columns)
         return values
 
     def parts(self, rows: int, columns: int, scale_dtype: str) -> list[Part]:
@@ -96,7 +96,8 @@ class Bytewise:
         return {CODES: (codes.astype(np.int16) - 128).astype(np.int8)}
 
     @property
-    def _scale(self) -> str:
+    def scale(self) -> str:
+        """The suffix of the scales."""
         return SCALE_INV if self.inverse else SCALE
 
     def _spread(self, scale: Floats, rows: int, columns: int) -> Floats:

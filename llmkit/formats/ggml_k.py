@@ -41,13 +41,13 @@ def read_q3_k(stored: Stored) -> Floats:
 
 def read_q4_k(stored: Stored) -> Floats:
     """8 groups: a scale and a minimum of 6 bits each, codes from 0 to 15."""
-    scales, mins = _scales_and_minima(stored["scales"])
+    scales, mins = scales_and_minima(stored["scales"])
     return _scaled_less_minimum(stored, scales, mins, spread(stored["qs"], 4, 32))
 
 
 def read_q5_k(stored: Stored) -> Floats:
     """8 groups: a scale and a minimum of 6 bits each, codes from 0 to 31."""
-    scales, mins = _scales_and_minima(stored["scales"])
+    scales, mins = scales_and_minima(stored["scales"])
     codes = spread(stored["qs"], 4, 32) | spread(stored["qh"], 1, 32) << np.uint8(4)
     return _scaled_less_minimum(stored, scales, mins, codes)
 
@@ -80,7 +80,7 @@ def _scaled_less_minimum(
     return groups.reshape(-1, NUMBERS)
 
 
-def _scales_and_minima(packed: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def scales_and_minima(packed: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Eight of 6 bits each, from 12 bytes.
 
     Bytes 0 to 3: scales 0 to 3, and above them the upper 2 bits of scales 4 to 7; 4 to 7: minima likewise.

@@ -97,7 +97,7 @@ def _high(parts: NDArray[np.uint64], shift: int, mask: int) -> Planes:
 
 
 def _scales_and_minima(fields: Fields) -> NDArray[np.uint8]:
-    """Eight of 6 bits each in 12 bytes: see `ggml_k._scales_and_minima`."""
+    """Eight of 6 bits each in 12 bytes: see `ggml_k.scales_and_minima`."""
     scales, mins = _bytes(fields["scales"]), _bytes(fields["mins"])
     two, four, last = np.uint8(2), np.uint8(4), np.uint8(15)
     upper = np.uint8(0xC0)

@@ -60,12 +60,12 @@ def read_q4_1(stored: Stored) -> Floats:
 
 def read_q5_0(stored: Stored) -> Floats:
     """Scale times a code from -16 to 15."""
-    return column(stored["d"]) * (_five_bits(stored).astype(np.float32) - np.float32(16))
+    return column(stored["d"]) * (five_bits(stored).astype(np.float32) - np.float32(16))
 
 
 def read_q5_1(stored: Stored) -> Floats:
     """Scale times a code from 0 to 31, and a minimum."""
-    return column(stored["d"]) * _five_bits(stored).astype(np.float32) + column(stored["m"])
+    return column(stored["d"]) * five_bits(stored).astype(np.float32) + column(stored["m"])
 
 
 def read_q8_0(stored: Stored) -> Floats:
@@ -80,21 +80,30 @@ def read_iq4_nl(stored: Stored) -> Floats:
 
 def read_mxfp4(stored: Stored) -> Floats:
     """A power of two times a float of 4 bits (OCP MX); the table holds doubles, the scale is halved."""
-    exponent = stored["e"].astype(np.uint32)
-    normal = (exponent - np.uint32(1)) << np.uint32(23)  # below 2 wraps round, and is not taken
-    bits = np.where(exponent < 2, np.uint32(1 << 21) << exponent, normal)
-    return bits.view(np.float32)[:, None] * _E2M1_DOUBLED[spread(stored["qs"], 4, 16)]
+    return power_of_two(stored["e"])[:, None] * _E2M1_DOUBLED[spread(stored["qs"], 4, 16)]
 
 
 def read_nvfp4(stored: Stored) -> Floats:
     """Four scales, unsigned floats of 8 bits (4 of exponent, 3 of fraction), each for 16 floats of 4 bits."""
-    code = stored["d"].astype(np.int32)
+    values = _E2M1_DOUBLED[spread(stored["qs"], 4, 8)].reshape(-1, 4, 16)
+    return (e4m3_halves(stored["d"])[..., None] * values).reshape(-1, 64)
+
+
+def power_of_two(exponents: NDArray[np.uint8]) -> Floats:
+    """Half of what MXFP4's scales stand for: the table of its codes has doubles."""
+    exponent = exponents.astype(np.uint32)
+    normal = (exponent - np.uint32(1)) << np.uint32(23)  # below 2 wraps round, and is not taken
+    return np.where(exponent < 2, np.uint32(1 << 21) << exponent, normal).view(np.float32)
+
+
+def e4m3_halves(scales: NDArray[np.uint8]) -> Floats:
+    """Half of what NVFP4's scales stand for."""
+    code = scales.astype(np.int32)
     exponent, fraction = code >> 3 & 15, (code & 7).astype(np.float32)
     normal = np.ldexp(np.float32(1) + fraction / np.float32(8), exponent - 7)
     scale = np.where(exponent == 0, np.ldexp(fraction, -9), normal) * np.float32(0.5)
     scale[code == 0x7F] = 0  # not a number, says the format; ggml takes zero
-    values = _E2M1_DOUBLED[spread(stored["qs"], 4, 8)].reshape(-1, 4, 16)
-    return (scale.astype(np.float32)[..., None] * values).reshape(-1, 64)
+    return scale.astype(np.float32)
 
 
 def write_q8_0(values: Floats) -> Stored:
@@ -119,6 +128,7 @@ def write_q8_0(values: Floats) -> Stored:
     return stored
 
 
-def _five_bits(stored: Stored) -> NDArray[np.uint8]:
+def five_bits(stored: Stored) -> NDArray[np.uint8]:
+    """The codes of Q5_0 and Q5_1, from 0: (N, 32)."""
     high = np.unpackbits(stored["qh"], axis=1, bitorder="little")
     return spread(stored["qs"], 4, 16) | high << np.uint8(4)

@@ -5,14 +5,16 @@ V vocabulary, W scored positions.
 """
 
 from collections.abc import Sequence
-from ctypes import byref, c_void_p
+from ctypes import addressof, byref, c_void_p
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmkit.kernels.coded import Grouping
 from llmkit.kernels.elementwise import Activation
+from llmkit.kernels.forward_adapters import AdapterTable
 from llmkit.kernels.forward_structs import ModelStruct, PassStruct
 from llmkit.kernels.forward_weights import (
     LayerStructs,
@@ -26,6 +28,9 @@ from llmkit.kernels.forward_weights import (
 from llmkit.kernels.library import finished, library
 from llmkit.kernels.memory import Floats, Rows, ValueType
 from llmkit.kernels.packed import PackedWeight
+
+_CODED = 6
+"""Of native/abi.h: rows of embeddings that are packed codes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +68,8 @@ class Sizes:
 class Embedding:
     """What tokens are when they come in."""
 
-    tokens: Rows
-    """(V, D) float32 or bfloat16, without gaps."""
+    tokens: Rows | PackedWeight
+    """(V, D) float32 or bfloat16, without gaps; or packed codes."""
     added: Floats | None = None
     """(positions, D) added to them."""
 
@@ -140,10 +145,18 @@ class NativeModel:
         self.sizes = sizes
         self._weights = (*(weight for layer in layers for weight in layer.matrices), head)
         self._kept = (LayerStructs(layers), embedding, last_norm, head_bias)
-        assert embedding.tokens.stride == sizes.hidden
+        tokens = embedding.tokens
+        if isinstance(tokens, PackedWeight):
+            assert isinstance(tokens.packed_format, Grouping)
+            rows, kind = addressof(tokens.struct), _CODED
+            if tokens is not head:
+                self._weights = (*self._weights, tokens)
+        else:
+            assert tokens.stride == sizes.hidden
+            rows, kind = tokens.address, int(tokens.value_type)
         self._struct = ModelStruct(
-            embedding=embedding.tokens.address,
-            embedding_type=embedding.tokens.value_type,
+            embedding=rows,
+            embedding_type=kind,
             added=address_of(embedding.added),
             layers=self._kept[0].address,
             last_norm=norm_struct(last_norm),
@@ -165,6 +178,7 @@ class NativeModel:
         memory: KeptMemory,
         block_table: NDArray[np.int32],
         *,
+        adapters: AdapterTable | None = None,
         wide: bool = True,
     ) -> Floats:
         """Compute new positions, keep their keys and values, and score the wanted ones.
@@ -174,6 +188,7 @@ class NativeModel:
             angles: by which they are turned.
             memory: where keys and values are.
             block_table: (texts, blocks) of each text.
+            adapters: of each text; None: nothing is added to the weights' products.
             wide: use every thread; a tiny model is quicker on one.
 
         Returns:
@@ -196,6 +211,7 @@ class NativeModel:
             *(block_table.ctypes.data, query_start, lengths, wanted, logits.ctypes.data),
             *(block_table.shape[1], len(new.ids), len(new.lengths), len(new.wanted)),
             *(memory.value_type, memory.block_size),
+            *((0, 0, None) if adapters is None else adapters.fields),
         )
         finished(library().llmkit_forward(byref(self._struct), byref(step), wide))
         return logits

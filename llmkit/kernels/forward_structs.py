@@ -59,6 +59,12 @@ class ModelStruct(Structure):
     ]
 
 
+class LowRankStruct(Structure):
+    """LowRank of native/kernels.h."""
+
+    _fields_ = [*((name, c_void_p) for name in ("a", "b", "factors")), ("rank", c_int64)]
+
+
 class PassStruct(Structure):
     """Pass of native/forward.h."""
 
@@ -70,4 +76,6 @@ class PassStruct(Structure):
         *((name, c_void_p) for name in ("wanted", "logits")),
         ("table_stride", c_int64),
         *((name, c_int32) for name in ("tokens", "texts", "num_wanted", "kv_type", "block_size")),
+        *((name, c_int32) for name in ("most_rank", "has_factors")),
+        ("adapters", c_void_p),
     ]

@@ -11,7 +11,7 @@ from functools import cache
 from llmkit.errors import MissingError
 from llmkit.kernels.build import LIBRARY, read_note
 
-ABI_VERSION = 4
+ABI_VERSION = 6
 HINT = "install a C++ compiler (g++ or clang++) and run: pip install --force-reinstall --no-deps llmkit"
 
 
@@ -20,10 +20,21 @@ class WeightStruct(Structure):
 
     _fields_ = [
         ("format", c_int32),
-        ("unused", c_int32),
+        ("group", c_int32),
         ("rows", c_int64),
         ("cols", c_int64),
         ("data", c_void_p),
+        ("span", c_int32),
+        ("wide", c_int32),
+    ]
+
+
+class CodedRowsStruct(Structure):
+    """CodedRows of native/abi.h."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("codes", "scales", "bases", "factors", "base_factors")),
+        *((name, c_int64) for name in ("first", "rows")),
     ]
 
 
@@ -49,7 +60,9 @@ _SIGNATURES = {
     "llmkit_level": (c_char_p, ()),
     "llmkit_set_threads": (None, (_i32,)),
     "llmkit_threads": (_i32, ()),
-    "llmkit_packed_bytes": (_i64, (_i32, _i64, _i64)),
+    "llmkit_packed_bytes": (_i64, (POINTER(WeightStruct),)),
+    "llmkit_pack_coded": (c_bool, (POINTER(CodedRowsStruct), POINTER(WeightStruct))),
+    "llmkit_coded_row": (None, (POINTER(WeightStruct), _i64, _at)),
     "llmkit_pack": (c_bool, (_i32, _at, _i64, _at, _i64, POINTER(WeightStruct))),
     "llmkit_matmul": (c_bool, (POINTER(WeightStruct), _i32, _at, _i64, _i64, _at, _i32, _at, _i64)),
     "llmkit_rms_norm": (c_bool, (_at, _at, _at, _i64, _i64, _i64, _i64, _f32, _f32)),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llmkit.kernels.coded import Grouping
 from llmkit.kernels.library import WeightStruct, finished, library
 from llmkit.kernels.memory import Rows, ValueType, aligned_bytes, rows_of
 
@@ -37,7 +38,7 @@ ROUNDED_FORMATS = {"int8": PackedFormat.INT8, "int4": PackedFormat.INT4}
 class PackedWeight:
     """A weight (num_rows outputs, num_cols inputs), ready to multiply."""
 
-    packed_format: PackedFormat
+    packed_format: PackedFormat | Grouping
     num_rows: int
     num_cols: int
     data: NDArray[np.uint8]
@@ -50,15 +51,24 @@ class PackedWeight:
             raise ValueError(f"a packed weight of {wanted} bytes, not {self.data.dtype} {self.data.shape}")
         if not self.data.flags.c_contiguous or self.data.ctypes.data % 64:
             raise ValueError("packed bytes start at a multiple of 64 and have no gaps")
-        struct = WeightStruct(self.packed_format, 0, self.num_rows, self.num_cols, self.data.ctypes.data)
+        struct = _struct(self.packed_format, self.num_rows, self.num_cols)
+        struct.data = self.data.ctypes.data
         object.__setattr__(self, "struct", struct)
 
 
-def packed_bytes(packed_format: PackedFormat, num_rows: int, num_cols: int) -> int:
-    """Bytes of a packed weight: rows padded to 16, columns to 2 (bfloat16) or 64 (int8, int4)."""
+def packed_bytes(packed_format: PackedFormat | Grouping, num_rows: int, num_cols: int) -> int:
+    """Bytes of a packed weight: rows padded to 16, columns to 2 (bfloat16) or 64 (all of codes)."""
     if num_rows < 1 or num_cols < 1:
         raise ValueError(f"a weight has at least one row and one column, not {num_rows} by {num_cols}")
-    return int(library().llmkit_packed_bytes(packed_format, num_rows, num_cols))
+    return int(library().llmkit_packed_bytes(byref(_struct(packed_format, num_rows, num_cols))))
+
+
+def _struct(packed_format: PackedFormat | Grouping, num_rows: int, num_cols: int) -> WeightStruct:
+    """What the library is told, but for where it is."""
+    if isinstance(packed_format, PackedFormat):
+        return WeightStruct(packed_format, 0, num_rows, num_cols)
+    group, span, wide = packed_format.group, packed_format.span, packed_format.wide
+    return WeightStruct(packed_format.number, group, num_rows, num_cols, None, span, wide)
 
 
 def pack(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from llmkit.errors import DataError, some_of
 from llmkit.formats.gguf_data import GgufData
+from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import dtype_of, kept_dtype
 from llmkit.model.extend_context import extend_context
@@ -31,6 +32,7 @@ def load_gguf(
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
     rope_scaling: Mapping[str, Any] | None = None,
+    coded: CodedWeights | None = None,
 ) -> Transformer:
     """The model of a GGUF file, ready to use, in evaluation mode; quantised weights become plain numbers.
 
@@ -39,6 +41,7 @@ def load_gguf(
         dtype: of every weight; None: as most are stored, and float32 where they are quantised.
         device: where to put it.
         rope_scaling: in place of what the file says, for longer texts.
+        coded: takes the quantised matrices that the kernels read as they are stored; see `load_model`.
 
     Raises:
         MissingError: no such file.
@@ -56,7 +59,8 @@ def load_gguf(
     empty = model.state_dict()
     kept = gguf_groups(config, empty, data.tensors)
     _check_names(data, _expected(kept, empty), config)
-    model.load_state_dict(dict(_read_groups(data, kept, empty, dtype, torch.device(device))), assign=True)
+    tensors = dict(_read_groups(data, kept, empty, dtype, torch.device(device), coded))
+    model.load_state_dict(tensors, assign=True)
     return model.eval()
 
 
@@ -79,10 +83,14 @@ def _read_groups(
     empty: Mapping[str, Tensor],
     dtype: torch.dtype,
     device: torch.device,
+    coded: CodedWeights | None,
 ) -> Iterator[tuple[str, Tensor]]:
     mapped = _mapped(data)
     for group in kept:
         wanted = kept_dtype(group.ours[0], dtype)
+        if coded is not None and coded.take_gguf(group, data, [len(empty[name]) for name in group.ours]):
+            yield from ((name, empty[name].to(wanted)) for name in group.ours)
+            continue
         first = data.info(group.theirs[0])
         if group.how == "same" and first.type == _STORED.get(wanted):
             part = mapped[first.offset : first.offset + first.nbytes].view(wanted)

@@ -16,6 +16,7 @@ from torch import Tensor
 from llmkit.errors import DataError, some_of
 from llmkit.formats.gguf_magic import is_gguf
 from llmkit.formats.model_folder import CONFIG, CONFIG_DTYPES, TensorInfo, read_config, read_tensors
+from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import DTYPES, dtype_of, kept_dtype
 from llmkit.model.extend_context import extend_context
@@ -39,6 +40,7 @@ def load_model(
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
     rope_scaling: Mapping[str, Any] | None = None,
+    coded: CodedWeights | None = None,
 ) -> Transformer:
     """The model of a folder or a GGUF file, ready to use, in evaluation mode.
 
@@ -48,6 +50,8 @@ def load_model(
         dtype: of every weight; None keeps what config.json says.
         device: where to put it.
         rope_scaling: in place of what config.json says, for longer texts.
+        coded: takes the quantised matrices that the kernels read as they are stored; the model has tensors
+            without memory, on the device meta, in their place.
 
     Raises:
         MissingError: a file is not there.
@@ -55,7 +59,7 @@ def load_model(
         DataError: the weights are damaged or are not this config's.
     """
     if is_gguf(folder):
-        return load_gguf(folder, dtype=dtype, device=device, rope_scaling=rope_scaling)
+        return load_gguf(folder, dtype=dtype, device=device, rope_scaling=rope_scaling, coded=coded)
     content = read_config(folder)
     if rope_scaling is not None:
         content = extend_context(content, rope_scaling, str(folder / CONFIG))
@@ -70,8 +74,8 @@ def load_model(
     stored = plain_tensors(stored_weights(read_tensors(folder), config), told, turned)
     _check_names(folder, stored, _expected(kept, empty, config))
     tensors = {
-        name: tensor.to(dtype=kept_dtype(name, dtype), device=device)
-        for name, tensor in _read_groups(kept, empty, stored)
+        name: tensor.to(dtype=kept_dtype(name, dtype), device="meta" if tensor.is_meta else device)
+        for name, tensor in _read_groups(kept, empty, stored, coded)
     }
     _check_shared(folder, stored, tensors, config)
     model.load_state_dict(tensors, assign=True)
@@ -79,19 +83,24 @@ def load_model(
 
 
 def _read_groups(
-    kept: Iterable[Group], empty: Mapping[str, Tensor], stored: Mapping[str, TensorInfo]
+    kept: Iterable[Group],
+    empty: Mapping[str, Tensor],
+    stored: Mapping[str, TensorInfo],
+    coded: CodedWeights | None,
 ) -> Iterator[tuple[str, Tensor]]:
     """The model's tensors: mapped where a file has them as they are, else read and rearranged."""
     opened: dict[Path, Any] = {}
     for group in kept:
         found = [stored[name] for name in group.theirs]
-        if group.how == "same" and not isinstance(found[0], QuantisedInfo):
+        rows = [len(empty[name]) for name in group.ours]
+        if coded is not None and coded.take_stored(group, found, rows):
+            yield from ((name, empty[name]) for name in group.ours)
+        elif group.how == "same" and not isinstance(found[0], QuantisedInfo):
             file = found[0].file
             if file not in opened:
                 opened[file] = safe_open(file, framework="pt")
             yield group.ours[0], opened[file].get_tensor(found[0].name)
         else:
-            rows = [len(empty[name]) for name in group.ours]
             yield from zip(group.ours, group.unpack([_read(one) for one in found], rows), strict=True)
 
 
@@ -150,6 +159,7 @@ def _check_shared(
     head = next((name for name in _HEADS if name in stored), None)
     if config.tie_word_embeddings and head is not None:
         embedding = tensors[_EMBEDDING]
+        embedding = _read(stored[_EMBEDDING]) if embedding.is_meta else embedding
         if not torch.equal(_read(stored[head]).to(embedding), embedding):
             raise DataError(
                 f"{folder}: {head} differs from the embedding that tie_word_embeddings says it is",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from llmkit.formats.json_text import json_text
 from llmkit.formats.model_folder import CONFIG, GENERATION_CONFIG, INDEX, WEIGHTS
+from llmkit.formats.safetensors_write import system_errors
 from llmkit.model.dtypes import kept_dtype
 from llmkit.model.families.read import FORMAT_VERSION
 from llmkit.model.names import groups
@@ -95,7 +96,8 @@ def write_weights(
     sizes = {"total_size": 0, "total_parameters": 0}
     for shard in split_shards(tensors, max_shard_bytes):
         path = folder / f"model-{len(shards) + 1:05d}.safetensors"
-        save_file(_own(shard), path, metadata={"format": "pt"})
+        with system_errors(path):
+            save_file(_own(shard), path, metadata={"format": "pt"})
         shards.append((path, list(shard)))
         sizes["total_size"] += sum(tensor.nbytes for tensor in shard.values())
         sizes["total_parameters"] += sum(tensor.numel() for tensor in shard.values())

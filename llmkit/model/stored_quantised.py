@@ -39,7 +39,15 @@ class QuantisedInfo(TensorInfo, frozen=True, kw_only=True):
         Raises:
             DataError: the tensors are damaged.
         """
-        parts = {suffix: _read(info) for suffix, info in self.stored.items()}
+        return self.values(self.read_parts())
+
+    def read_parts(self, only: Container[str] | None = None) -> dict[str, Array]:
+        """Its tensors by suffix, or some of them, as `read_part` gives them."""
+        stored = self.stored.items()
+        return {suffix: read_part(info) for suffix, info in stored if only is None or suffix in only}
+
+    def values(self, parts: Mapping[str, Array]) -> Floats:
+        """The same out of its tensors by suffix, as `read_part` gives them."""
         try:
             first, second = self.shape
             if self.turned:
@@ -85,7 +93,7 @@ def _matrix(
 ) -> QuantisedInfo:
     layout = quantisation.layout(module)
     parts = {suffix: stored[module + suffix] for suffix in layout.suffixes if module + suffix in stored}
-    told = {suffix: _read(parts[suffix]) for suffix in layout.telling if suffix in parts}
+    told = {suffix: read_part(parts[suffix]) for suffix in layout.telling if suffix in parts}
     try:
         shape = layout.shape({suffix: info.shape for suffix, info in parts.items()}, told)
     except KeyError as missing:
@@ -117,8 +125,12 @@ def _matrix(
     )
 
 
-def _read(info: TensorInfo) -> Array:
-    """One tensor; floats as float32."""
+def read_part(info: TensorInfo) -> Array:
+    """One tensor of a matrix; floats as float32.
+
+    Raises:
+        DataError: it has a dtype that no part of a quantised matrix has.
+    """
     if info.dtype not in _NUMPY:
         raise DataError(f"{info.name} is stored as {info.dtype}, no dtype of quantised weights", hint=_AGAIN)
     with info.file.open("rb") as stream:

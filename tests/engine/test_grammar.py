@@ -255,3 +255,18 @@ def test_without_the_package_the_install_line_is_named(
 def test_an_engine_without_grammars_does_not_load_the_package() -> None:
     code = "import sys, llmkit.engine.completion; assert 'llguidance' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_rule_of_a_caller_is_one_that_no_setting_names(shared_data: Path) -> None:
+    tokenizer = load_tokenizer(shared_data / "tokenizers/gpt2")
+    grammars = Grammars(tokenizer, tokenizer.vocab_size)
+    grammar = grammars.compile_rule(("tools", 'start: "a" %json {"const": 1}'))
+    matcher = grammar.start()
+    for one in tokenizer.encode("a1"):
+        assert matcher.allowed()[one]
+        matcher.consume(one)
+    assert (
+        matcher.is_complete and grammars.compile_rule(("tools", 'start: "a" %json {"const": 1}')) is grammar
+    )
+    with pytest.raises(ConfigError, match="tools: "):
+        grammars.compile_rule(("tools", "start: nothing"))

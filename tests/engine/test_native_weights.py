@@ -1,11 +1,14 @@
 """Weights packed for the kernels: rounded as GGUF rounds them, read as they are, and given up."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from coded_models import coded_gguf
+from gguf_models import case_config, random_model
 
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
@@ -18,7 +21,9 @@ from llmkit.engine.text import Text
 from llmkit.kernels.forward import NativeModel
 from llmkit.kernels.library import available, why_not
 from llmkit.kernels.packed import PackedFormat
+from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.config_parts import ExpertsConfig
+from llmkit.model.load import load_model
 from llmkit.model.transformer import Transformer
 
 pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
@@ -113,3 +118,44 @@ def test_what_is_not_asked_for_stays_with_the_model(make_model: Make) -> None:
     before = model(torch.tensor([[1, 2, 3]]))
     pack_model(model)
     assert torch.equal(model(torch.tensor([[1, 2, 3]])), before)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "types"),
+    [
+        (
+            "llama",
+            {},
+            {"attn_v": "Q6_K", "attn": "Q4_K", "ffn": "Q4_K", "token_embd": "Q4_K", "output": "Q6_K"},
+        ),
+        ("llama", {"tie_word_embeddings": True}, {"attn": "Q3_K", "ffn": "Q2_K", "token_embd": "Q6_K"}),
+        ("llama", {}, {"ffn_gate": "Q5_K", "ffn_up": "IQ4_XS", "ffn_down": "Q5_0", "attn": "IQ4_NL"}),
+        ("qwen3", {}, {"ffn_gate": "Q8_0", "ffn_down": "Q5_1", "attn_q": "Q4_0", "attn_k": "Q4_1"}),
+        (
+            "qwen3_moe",
+            {
+                "num_experts": 6,
+                "num_experts_per_tok": 2,
+                "moe_intermediate_size": 256,
+                "norm_topk_prob": True,
+            },
+            {"ffn": "Q4_K", "attn": "Q8_0"},
+        ),
+    ],
+)
+def test_codes_of_a_file_compute_what_they_stand_for_and_no_plain_copy_is_made(
+    family: str, changes: dict[str, Any], types: dict[str, str], tmp_path: Path
+) -> None:
+    config = case_config(
+        family, {"hidden_size": 256, "intermediate_size": 512, "head_dim": 64, "vocab_size": 40} | changes
+    )
+    path = coded_gguf(tmp_path / "a.gguf", random_model(config), types)
+    coded = CodedWeights()
+    model = load_model(path, dtype=torch.float32, coded=coded)
+    assert coded.sources
+    assert all(one.is_meta == (name in coded.sources) for name, one in model.named_parameters())
+    native = pack_model(model, release=True, coded=coded)
+    assert not any(one.is_meta for name, one in model.named_parameters() if "embed" in name)
+    assert distance(logits(model, native), modules(load_model(path, dtype=torch.float32))) < 0.06
+    plain = pack_model(load_model(path, dtype=torch.float32))
+    assert native.nbytes < 0.8 * plain.nbytes

@@ -73,15 +73,15 @@ def test_a_prompt_is_read_in_parts_and_then_a_token_at_a_time() -> None:
     assert [step[0] for step in desk.finish()] == [5, 5, 2, 1, 1]
 
 
-def test_texts_at_work_come_first_the_oldest_before_all_and_new_ones_have_what_is_left() -> None:
+def test_texts_that_write_come_first_and_new_ones_find_room_beside_one_that_reads() -> None:
     desk = Desk(pass_tokens=8, max_texts=3)
     desk.submit([1, 2, 3], 4)
     desk.submit([*range(10, 30)], 2)
     assert desk.step() == {0: 3, 1: 5}
     desk.submit([7], 2)
-    assert desk.step() == {0: 1, 1: 7}
-    assert desk.step() == {0: 1, 1: 7}
-    assert desk.step() == {0: 1, 1: 1, 2: 1}
+    assert desk.step() == {0: 1, 1: 6, 2: 1}
+    assert desk.step() == {0: 1, 1: 6, 2: 1}
+    assert desk.step() == {0: 1, 1: 3}
 
 
 def test_no_more_texts_are_at_work_than_may_be() -> None:

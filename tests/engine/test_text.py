@@ -1,11 +1,20 @@
-"""A text's own arithmetic: what was drawn, how much memory it may come to need."""
+"""A text's own arithmetic, and prompts scored token by token: equal to one plain pass, whoever is at work."""
 
+from collections.abc import Callable
 from typing import Any
+
+import pytest
+import torch
 
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
+from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.request import Request
 from llmkit.engine.text import Text
+from llmkit.model.transformer import Transformer
+
+PROMPT = tuple(range(2, 36))
+SAMPLING = SamplingConfig(max_tokens=3, ignore_eos=True, temperature=0.0, logprobs=2)
 
 
 def _text(prompt: tuple[int, ...], room: int) -> Text:
@@ -56,3 +65,50 @@ def test_numbers_of_blocks_follow_the_table_as_it_grows_and_start_over_when_it_i
     text.forget()
     text.table = [Block(index) for index in (2, 9)]
     assert text.block_numbers.tolist() == [2, 9]
+
+
+def plain_scores(model: Transformer) -> list[float]:
+    """Of every token but the first, from one pass."""
+    ids = torch.tensor([PROMPT])
+    with torch.no_grad():
+        scores = model(ids).float().log_softmax(-1)[0, :-1]
+    return scores.gather(1, ids[0, 1:, None])[:, 0].tolist()
+
+
+@pytest.mark.parametrize("pass_tokens", [1, 7, 64])
+def test_scores_equal_a_plain_pass_in_parts_of_any_size(
+    pass_tokens: int, make_model: Callable[..., Transformer]
+) -> None:
+    model = make_model()
+    engine = Engine(model, EngineConfig(pass_tokens=pass_tokens, max_texts=1))
+    found = list(engine.run(Request(PROMPT, SAMPLING, scores_prompt="only")))
+    assert [one.id for one in found] == list(PROMPT[1:]) and found[-1].finish == "length"
+    scores = [one.score.logprob for one in found if one.score is not None]
+    assert scores == pytest.approx(plain_scores(model), abs=1e-5)
+    assert all(len(one.top) == 2 and one.top[0].logprob >= one.top[1].logprob for one in found)
+    assert engine.pool.num_free == engine.pool.num_blocks
+
+
+def test_what_is_drawn_after_a_scored_prompt_is_what_is_drawn_anyway(
+    make_model: Callable[..., Transformer],
+) -> None:
+    model = make_model()
+    plain = [one.id for one in Engine(model).run(Request(PROMPT, SAMPLING))]
+    found = list(Engine(model).run(Request(PROMPT, SAMPLING, scores_prompt="too")))
+    assert [one.id for one in found if not one.given] == plain
+
+
+def test_a_tiny_cache_that_makes_texts_start_again_changes_no_score(
+    make_model: Callable[..., Transformer],
+) -> None:
+    model = make_model()
+    engine = Engine(model, EngineConfig(positions=48, block_tokens=4, max_texts=3, pass_tokens=8))
+    numbers = [engine.submit(Request(PROMPT, SAMPLING, scores_prompt="too")) for _ in range(3)]
+    scores: dict[int, list[float]] = {number: [] for number in numbers}
+    while not engine.is_idle:
+        for event in engine.step():
+            assert event.drawn is not None and event.drawn.score is not None
+            if event.drawn.given:
+                scores[event.number].append(event.drawn.score.logprob)
+    for found in scores.values():
+        assert found == pytest.approx(plain_scores(model), abs=1e-5)

@@ -9,11 +9,18 @@ import pytest
 
 from llmkit.kernels import forward_structs
 from llmkit.kernels.build import COMPILERS, FOLDER
-from llmkit.kernels.forward_structs import ExpertsStruct, LayerStruct, ModelStruct, NormStruct, PassStruct
+from llmkit.kernels.forward_structs import (
+    ExpertsStruct,
+    LayerStruct,
+    LowRankStruct,
+    ModelStruct,
+    NormStruct,
+    PassStruct,
+)
 
 STRUCTS = {
     **{"Norm": NormStruct, "Experts": ExpertsStruct, "Layer": LayerStruct, "Model": ModelStruct},
-    "Pass": PassStruct,
+    **{"Pass": PassStruct, "LowRank": LowRankStruct},
 }
 
 

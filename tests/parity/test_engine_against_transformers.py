@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from llmkit.engine.config import SamplingConfig
+from llmkit.engine.counts import Counts
 from llmkit.engine.drafts import PromptLookup
-from llmkit.engine.engine import Counts, Engine, EngineConfig
+from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.request import Request
 
 from .family_models import CASES, DYNAMIC, Pair, make_pair

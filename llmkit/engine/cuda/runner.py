@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from llmkit.engine.adapter_torch import ModuleAdditions
+from llmkit.engine.adapter_values import Adapter
 from llmkit.engine.cuda.attention import GatheredAttention, PagedAttention, VarlenAttention
 from llmkit.engine.cuda.batch import BlockTables, decoding_batch, mixed_batch, upload
 from llmkit.engine.cuda.graphs import CudaRecorder, DecodeGraphs, Recorder
@@ -24,6 +26,8 @@ from llmkit.model.transformer import Transformer
 
 class CudaRunner:
     """Computes what is planned. The store's last block is its own: no text may have it."""
+
+    kernels = "torch"
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class CudaRunner:
         if attention is None:
             attention = VarlenAttention() if plan.attention == "varlen" else GatheredAttention()
         self._model = PagedModel(model, store, attention)
+        self._additions = ModuleAdditions(model)
         if recorder is None and plan.graphs:
             recorder = CudaRecorder(self._device)
         self._graphs = (
@@ -70,13 +75,22 @@ class CudaRunner:
         """What was chosen for this model and GPU, in one line."""
         return f"{self._device.type}: {self._plan.describe()}"
 
+    def add_adapter(self, adapter: Adapter) -> None:
+        """See `AdapterRunner`."""
+        self._additions.add_adapter(adapter)
+
+    def remove_adapter(self, adapter: Adapter) -> None:
+        """Nothing: no text names it."""
+
     @torch.inference_mode()
     def run(self, works: Sequence[Work]) -> list[Tensor | None]:
         """See `PassRunner`."""
         if self._has_added_positions:
             check_room(self._config, max(work.start + work.count for work in works))
         slots = self._tables.slots(works)
-        if self._graphs is not None and all(work.count == 1 for work in works):
+        # a graph has the base's products alone
+        plain = all(work.count == 1 and work.text.adapter is None for work in works)
+        if self._graphs is not None and plain:
             return self._replay(self._graphs, works, slots)
         return self._compute(works, slots)
 
@@ -114,7 +128,8 @@ class CudaRunner:
             self._tables.tensor,
             self._store.block_tokens,
         )
-        hidden = self._model.hidden(batch)
+        with self._additions.of([(work.text.adapter, work.count) for work in ordered]):
+            hidden = self._model.hidden(batch)
         wanted = scored_rows(ordered, spans)
         rows = [row for rows in wanted for row in rows]
         if not rows:

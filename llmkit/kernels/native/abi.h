@@ -5,7 +5,7 @@
 
 #define LLMKIT_API extern "C" __attribute__((visibility("default")))
 
-constexpr int32_t kAbiVersion = 4;
+constexpr int32_t kAbiVersion = 6;
 
 // Values in memory: weights before packing, activations, cached keys and values.
 enum ValueType : int32_t {
@@ -15,6 +15,7 @@ enum ValueType : int32_t {
   kCodes8 = 3,    // int8 codes and, elsewhere, their scales
   kBlocksQ8 = 4,  // GGUF Q8_0: 34 bytes for 32 weights
   kBlocksQ4 = 5,  // GGUF Q4_0: 18 bytes for 32 weights
+  kCoded = 6,     // a Weight in a grouped format: only the rows of embeddings
 };
 
 // Packed weights. All hold blocks of 16 output rows, so that one vector holds one column (or 2, or 4) of 16 rows.
@@ -24,15 +25,33 @@ enum ValueType : int32_t {
 //   kPackedInt4  [rows/16][cols/64] { 2 groups x [4][16][4] bytes, low nibble column c, high nibble c + 4,
 //                                     nibble = code + 8;  2 x [16] float16 scales }
 // Rows are padded with zeros to 16, columns to 1, 2, 64, 64.
-enum PackedFormat : int32_t { kPackedF32 = 0, kPackedBf16 = 1, kPackedInt8 = 2, kPackedInt4 = 3 };
+//   grouped      [rows/16] { codes [cols/32] lines as above;  scales [cols/group][16];  bases as the scales;
+//                            factors [cols/span][16];  base factors as the factors }, each part padded to 64 bytes
+// Rows are padded to 16 and columns to 64 in grouped ones too. Their format is kGrouped and these bits:
+//   what codes are: kFours (nibble = code + 8, or the code itself where there are bases), kEights (code + 128), or
+//   places in a table; kHalves: groups of 16 columns, otherwise of a multiple of 32; kBases: there are bases.
+// A weight is scale * code + base. Scales and bases are float16 (float32 where `wide`), or, where there is a span, int8
+// times a factor, which is then the float.
+enum PackedFormat : int32_t { kPackedF32 = 0, kPackedBf16 = 1, kPackedInt8 = 2, kPackedInt4 = 3, kGrouped = 16 };
+enum GroupedBits : int32_t { kFours = 0, kEights = 1, kTableIq4 = 2, kTableE2m1 = 3, kHalves = 4, kBases = 8 };
 
 // A packed matrix W of a product y = x W^T. `data` is aligned to 64 bytes.
 struct Weight {
   int32_t format;
-  int32_t unused;
-  int64_t rows;  // outputs
-  int64_t cols;  // inputs
+  int32_t group;  // grouped formats: columns that share a scale
+  int64_t rows;   // outputs
+  int64_t cols;   // inputs
   const void* data;
+  int32_t span;  // grouped formats: columns that share a factor; 0: none
+  int32_t wide;  // float32 rather than float16
+};
+
+// Rows of a grouped weight before they are packed: a byte for each code, parts in rows.
+struct CodedRows {
+  const uint8_t* codes;  // (rows, cols)
+  const void *scales, *bases;           // (rows, ceil(cols / group)); no bases: null
+  const void *factors, *base_factors;  // (rows, ceil(cols / span)); or null
+  int64_t first, rows;                  // where they go, a multiple of 16; how many
 };
 
 // Causal attention of new positions over a cache. B sequences, H query heads, K key/value heads, E head_dim.

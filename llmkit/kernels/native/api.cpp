@@ -24,8 +24,17 @@ LLMKIT_API const char* llmkit_level() { return kernels() ? kernels()->name : nul
 LLMKIT_API void llmkit_set_threads(int32_t count) { set_threads(count); }
 LLMKIT_API int32_t llmkit_threads() { return threads(); }
 
-LLMKIT_API int64_t llmkit_packed_bytes(int32_t format, int64_t rows, int64_t cols) {
-  return static_cast<int64_t>(kernels()->packed_bytes(format, rows, cols));
+LLMKIT_API int64_t llmkit_packed_bytes(const Weight* weight) {
+  return static_cast<int64_t>(kernels()->packed_bytes(*weight));
+}
+
+LLMKIT_API bool llmkit_pack_coded(const CodedRows* from, const Weight* to) {
+  return region([&](Worker& worker, char*) { kernels()->pack_coded(worker, *from, *to); }, 0,
+                from->rows * to->cols >= kWorthSharing);
+}
+
+LLMKIT_API void llmkit_coded_row(const Weight* weight, int64_t row, float* out) {
+  kernels()->coded_row(*weight, row, out);
 }
 
 LLMKIT_API bool llmkit_pack(int32_t type, const void* data, int64_t stride, const uint16_t* scales,

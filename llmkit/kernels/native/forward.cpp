@@ -22,11 +22,14 @@ struct Run {
   void embed() const {
     for (int32_t n = worker.index; n < p.tokens; n += worker.size) {
       float* out = stream() + static_cast<int64_t>(n) * m.hidden;
+      if (m.embedding_type == kCoded) kernel.coded_row(*static_cast<const Weight*>(m.embedding), p.ids[n], out);
       int64_t from = static_cast<int64_t>(p.ids[n]) * m.hidden;
       const float* added = m.added ? m.added + static_cast<int64_t>(p.rows[n]) * m.hidden : nullptr;
       for (int32_t i = 0; i < m.hidden; i++) {
         float value;
-        if (m.embedding_type == kBfloat16) {
+        if (m.embedding_type == kCoded) {
+          value = out[i];
+        } else if (m.embedding_type == kBfloat16) {
           uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(m.embedding)[from + i]) << 16;
           memcpy(&value, &bits, 4);
         } else {
@@ -101,11 +104,38 @@ struct Run {
     barrier(worker);
   }
 
-  // A branch's last product, onto the stream.
-  void close(const Weight& weight, const Prepared& prepared, const float* bias, const Norm& after) const {
-    if (joins_directly(after)) return multiply(weight, prepared, stream(), bias, true);
-    multiply(weight, prepared, at(plan.branch), bias, false);
-    join(after);
+  // What adapters add to products of the rows x, of which the first is `addition` of a layer.
+  void adapt(int32_t number, Addition addition, const float* x, int64_t stride, int64_t cols,
+             std::initializer_list<Product> products, const float* before = nullptr) const {
+    if (!p.adapters) return;
+    Adapted a{x, at(plan.narrow), p.adapters, p.query_start, before, p.tokens, cols, stride};
+    a.first = static_cast<int64_t>(number) * kAdditions + addition;
+    a.num_texts = p.texts, a.most_rank = p.most_rank;
+    for (const Product& product : products) a.products[a.num_products++] = product;
+    kernel.low_rank_in(worker, a);
+    barrier(worker);
+    kernel.low_rank_out(worker, a);
+    barrier(worker);
+  }
+
+  // The stream as it is, where the branch would go: an adapter that rescales a product must know what it was added to.
+  const float* copy_stream() const {
+    float* copy = at(plan.branch);
+    for (int64_t row = worker.index; row < p.tokens; row += worker.size)
+      memcpy(copy + row * m.hidden, stream() + row * m.hidden, static_cast<size_t>(m.hidden) * 4);
+    barrier(worker);
+    return copy;
+  }
+
+  // A branch's last product, of the rows x, onto the stream.
+  void close(const Weight& weight, const Prepared& prepared, const float* bias, const Norm& after, int32_t number,
+             Addition addition, const float* x, int64_t x_stride) const {
+    bool direct = joins_directly(after);
+    float* y = direct ? stream() : at(plan.branch);
+    const float* before = direct && p.adapters && p.has_factors ? copy_stream() : nullptr;
+    multiply(weight, prepared, y, bias, direct);
+    adapt(number, addition, x, x_stride, weight.cols, {{y, m.hidden, m.hidden, bias}}, before);
+    if (!direct) join(after);
   }
 
   // Queries, keys and values of the new positions; the latter two are kept. What each position took home is left in
@@ -113,8 +143,14 @@ struct Run {
   void look(const Layer& l, int32_t number, const float* x) const {
     Prepared prepared = prepare(l.q.format, x, p.tokens, m.hidden);
     multiply(l.q, prepared, at(plan.q), l.q_bias, false);
+    if (l.k.format != l.q.format) prepared = prepare(l.k.format, x, p.tokens, m.hidden);
     multiply(l.k, prepared, at(plan.k), l.k_bias, false);
+    if (l.v.format != l.k.format) prepared = prepare(l.v.format, x, p.tokens, m.hidden);
     multiply(l.v, prepared, at(plan.v), l.v_bias, false);
+    adapt(number, kAddQ, x, m.hidden, m.hidden,
+          {{at(plan.q), l.q.rows, l.q.rows, l.q_bias},
+           {at(plan.k), l.k.rows, l.k.rows, l.k_bias},
+           {at(plan.v), l.v.rows, l.v.rows, l.v_bias}});
     turn(at(plan.q), l.q_norm, m.heads, l.angles);
     turn(at(plan.k), l.k_norm, m.kv_heads, l.angles);
     keep(at(plan.k), p.keys[number], p.key_scales ? p.key_scales[number] : nullptr);
@@ -123,7 +159,7 @@ struct Run {
     attend(number);
   }
 
-  void feed(const Layer& l, const float* x) const {
+  void feed(const Layer& l, int32_t number, const float* x) const {
     if (l.experts) {
       ExpertsRun experts{kernel, m, *l.experts, plan, worker, memory, p.tokens};
       bool direct = !l.after_mlp.weight;
@@ -136,13 +172,19 @@ struct Run {
     int64_t size = m.intermediate, width = l.gate_up.rows;
     multiply(l.gate_up, prepared, gate, l.gate_up_bias, false);
     const float* up = m.gated ? gate + size : nullptr;
+    if (m.gated)
+      adapt(number, kAddGate, x, m.hidden, m.hidden,
+            {{gate, width, size, l.gate_up_bias},
+             {gate + size, width, size, l.gate_up_bias ? l.gate_up_bias + size : nullptr}});
+    else
+      adapt(number, kAddUp, x, m.hidden, m.hidden, {{gate, width, size, l.gate_up_bias}});
     // into the gate's own half, row by row, to be packed together by what prepares it
     kernel.gated(worker, Gated{gate, up, gate, p.tokens, size, width, width, width, m.activation, 0.0f});
     barrier(worker);
     prepared = kernel.lay_out(l.down.format, p.tokens, size, memory + plan.prepared);
     kernel.prepare(worker, prepared, kFloat32, gate, width, size);
     barrier(worker);
-    close(l.down, prepared, l.down_bias, l.after_mlp);
+    close(l.down, prepared, l.down_bias, l.after_mlp, number, kAddDown, gate, width);
   }
 
   void run_layer(int32_t number) const {
@@ -150,10 +192,11 @@ struct Run {
     const float* x = norm(stream(), l.before_attention, at(plan.normed), p.tokens, m.hidden);
     look(l, number, x);
     if (m.residual == kParallel) x = norm(stream(), l.before_mlp, at(plan.fed), p.tokens, m.hidden);
-    Prepared prepared = prepare(l.o.format, at(plan.attended), p.tokens, static_cast<int64_t>(m.heads) * m.head_dim);
-    close(l.o, prepared, l.o_bias, l.after_attention);
+    int64_t heads = static_cast<int64_t>(m.heads) * m.head_dim;
+    Prepared prepared = prepare(l.o.format, at(plan.attended), p.tokens, heads);
+    close(l.o, prepared, l.o_bias, l.after_attention, number, kAddO, at(plan.attended), heads);
     if (m.residual == kSerial) x = norm(stream(), l.before_mlp, at(plan.normed), p.tokens, m.hidden);
-    feed(l, x);
+    feed(l, number, x);
   }
 
   void run() const {

@@ -48,8 +48,11 @@ struct Layer {
 
 constexpr int kAngleTables = 2;
 
+// The products of a layer that an adapter may add to, in the order of its additions.
+enum Addition : int32_t { kAddQ, kAddK, kAddV, kAddO, kAddGate, kAddUp, kAddDown, kAdditions };
+
 struct Model {
-  const void* embedding;      // (V, D) rows of embedding_type
+  const void* embedding;      // (V, D) rows of embedding_type; kCoded: a Weight
   const float* added;         // (positions, D) what is added to them, or null
   const Layer* layers;
   Norm last_norm;
@@ -81,4 +84,7 @@ struct Pass {
   float* logits;                     // (num_wanted, V)
   int64_t table_stride;
   int32_t tokens, texts, num_wanted, kv_type, block_size;
+  int32_t most_rank;    // of the adapters
+  int32_t has_factors;  // whether any of their additions has
+  const LowRank* const* adapters;  // (texts) each (num_layers, kAdditions), or null; null where no text has one
 };

@@ -15,6 +15,7 @@ size_t most(size_t a, size_t b) { return a > b ? a : b; }
 // Offsets; all aligned to 64 bytes.
 struct Plan {
   size_t x, normed, fed, q, k, v, attended, branch, inner, last, prepared, partial, own, own_bytes, total;
+  size_t narrow;  // of adapters
   // of experts
   size_t scores, chosen, weights, places, starts, sources, cursors, rows, expert_inner, expert_prepared, shared;
 };
@@ -62,7 +63,7 @@ Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
   int64_t inner = (m.gated ? 2 : 1) * static_cast<int64_t>(m.intermediate);
   for (int32_t number = 0; number < m.num_layers; number++) {
     const Layer& l = m.layers[number];
-    for (const Weight* w : {&l.q, &l.o, &l.gate_up, &l.down}) prepares(*w);
+    for (const Weight* w : {&l.q, &l.k, &l.v, &l.o, &l.gate_up, &l.down}) prepares(*w);
     if (!l.experts) continue;
     const Experts& e = *l.experts;
     for (const Weight* w : {&e.router, &e.shared_gate_up, &e.shared_down}) prepares(*w);
@@ -84,6 +85,7 @@ Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
   plan.branch = floats(n * m.hidden);
   plan.inner = floats(n * inner);
   plan.last = floats(static_cast<int64_t>(p.num_wanted) * m.hidden);
+  plan.narrow = p.adapters ? floats(n * 3 * p.most_rank) : 0;
   plan.prepared = take(prepared);
   int64_t rows = n * room.per_token;
   plan.scores = floats(n * (room.num_experts + 1));

@@ -23,6 +23,7 @@ struct Prepared {
   int8_t* codes;   // Int8 and Int4 weights
   float* scales;
   int32_t* zeros;  // -zero point * sum of codes: where the integer accumulators start
+  float* sums;     // grouped weights: scale * sum of codes, what a base is multiplied with
 };
 
 // Where a product goes: y[b * stride + n], starting from bias[n] and, when accumulating, from what y holds.
@@ -101,6 +102,33 @@ struct Keep {
   int32_t heads, head_dim, type;  // kFloat32, kBfloat16 or kCodes8
 };
 
+// What an adapter adds to one product y = W x + bias: b (a x); with factors y is factors * W x + b (a x) + bias.
+struct LowRank {
+  const float* a;        // (rank, inputs); null: nothing is added here
+  const float* b;        // (rank, outputs), the adapter's scale counted in
+  const float* factors;  // (outputs) of DoRA, or null
+  int64_t rank;
+};
+
+struct Product {
+  float* y;  // (rows, width), `stride` from row to row
+  int64_t stride, width;
+  const float* bias;  // that it holds, or null
+};
+
+// Additions to up to three products of the same rows, each text's by its own adapter.
+struct Adapted {
+  const float* x;  // (rows, cols)
+  float* inner;    // (rows, num_products, most_rank)
+  const LowRank* const* adapters;  // (num_texts), each from its first addition on; null: the text has none
+  const int32_t* query_start;      // (num_texts + 1)
+  const float* before;             // what y of the one product held before the product was added to it, or null
+  int64_t rows, cols, x_stride;
+  int64_t first;  // which of an adapter's additions is the first product's
+  int32_t num_texts, most_rank, num_products;
+  Product products[3];
+};
+
 struct TopK {
   const float* logits;
   float* values;                  // (rows, k), largest first; of equal ones the lower index first
@@ -118,8 +146,10 @@ struct ReadMemory {
 // who knows what comes next. So a step of a whole model is one region of such calls.
 struct Kernels {
   const char* name;
-  size_t (*packed_bytes)(int32_t format, int64_t rows, int64_t cols);
+  size_t (*packed_bytes)(const Weight&);
   void (*pack)(Worker&, const Pack&);
+  void (*pack_coded)(Worker&, const CodedRows&, const Weight& to);
+  void (*coded_row)(const Weight&, int64_t row, float* out);  // of a grouped weight, as numbers
   // prepare x (rows of stride x_stride), then after a barrier multiply; `memory`: multiply_bytes() for each worker.
   size_t (*prepared_bytes)(int32_t format, int64_t batch, int64_t cols);
   Prepared (*lay_out)(int32_t format, int64_t batch, int64_t cols, char* memory);
@@ -133,6 +163,8 @@ struct Kernels {
   void (*join)(Worker&, const Join&);
   void (*cap)(Worker&, const Cap&);
   void (*keep)(Worker&, const Keep&);
+  void (*low_rank_in)(Worker&, const Adapted&);  // then, after a barrier, out
+  void (*low_rank_out)(Worker&, const Adapted&);
   size_t (*attention_partial_bytes)(const Attention&);
   size_t (*attention_tile_bytes)(const Attention&);
   // `partial` is the team's, `memory` the worker's own. Holds one barrier where a long context is shared out.

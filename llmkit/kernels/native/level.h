@@ -4,8 +4,10 @@
 #include "coding.h"
 #include "elementwise.h"
 #include "keep.h"
+#include "low_rank.h"
 #include "neighbours.h"
 #include "pack.h"
+#include "pack_grouped.h"
 #include "residual.h"
 #include "search.h"
 #include "top_k.h"
@@ -14,10 +16,13 @@ namespace {
 
 Kernels level_table(const char* name) {
   fill_tiles();
+  fill_grouped_tiles();
   Kernels table;
   table.name = name;
   table.packed_bytes = packed_bytes;
   table.pack = pack;
+  table.pack_coded = pack_coded;
+  table.coded_row = coded_row;
   table.prepared_bytes = prepared_bytes;
   table.lay_out = lay_out;
   table.prepare = prepare;
@@ -30,6 +35,8 @@ Kernels level_table(const char* name) {
   table.join = join;
   table.cap = cap;
   table.keep = keep;
+  table.low_rank_in = low_rank_in;
+  table.low_rank_out = low_rank_out;
   table.attention_partial_bytes = attention_partial_bytes;
   table.attention_tile_bytes = attention_tile_bytes;
   table.attend = attend;

@@ -10,9 +10,18 @@
 namespace {
 
 constexpr int kGroup = 32;
+constexpr int kGroupedBatch = kIntBatch < 8 ? kIntBatch : 8;  // fewer tiles to compile; more batch rows gain little
 constexpr int kWideGroup = 64;  // columns in a unit of packed integers: two groups, then their scales
 
-LK bool is_integer(int32_t format) { return format == kPackedInt8 || format == kPackedInt4; }
+LK bool is_integer(int32_t format) { return format >= kPackedInt8; }
+LK int pieces_of(int32_t format) { return format >= kGrouped && (format & kHalves) ? 2 : 1; }  // of a group of 32
+
+// What is added to codes so that none is negative, where the dot product wants it.
+LK int32_t zero_point(int32_t format) {
+  bool four = format == kPackedInt4 || (format >= kGrouped && (format & 3) == kFours);
+  if (four) return format >= kGrouped && (format & kBases) ? 0 : 8;
+  return kSignedDot8 ? 0 : 128;
+}
 LK int64_t round_up(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 LK int64_t padded_cols(int32_t format, int64_t cols) {
   return is_integer(format) ? round_up(cols, kWideGroup) : format == kPackedBf16 ? round_up(cols, 2) : cols;
@@ -20,7 +29,7 @@ LK int64_t padded_cols(int32_t format, int64_t cols) {
 
 // Full panels as even as the batch allows, up to what the registers hold.
 LK int64_t panel_width(int32_t format, int64_t batch) {
-  int64_t most = is_integer(format) ? kIntBatch : kFloatBatch;
+  int64_t most = format >= kGrouped ? kGroupedBatch : is_integer(format) ? kIntBatch : kFloatBatch;
   int64_t panels = (batch + most - 1) / most;
   return panels <= 2 ? (batch + panels - 1) / panels : most;
 }
@@ -28,7 +37,7 @@ LK int64_t panel_width(int32_t format, int64_t batch) {
 static size_t prepared_bytes(int32_t format, int64_t batch, int64_t cols) {
   size_t values = (size_t)batch * (size_t)padded_cols(format, cols);
   if (!is_integer(format)) return values * 4 + 64;
-  return values + values / kGroup * 8 + 192;
+  return values + values / kGroup * (4 + 8 * (size_t)pieces_of(format)) + 256;
 }
 
 static Prepared lay_out(int32_t format, int64_t batch, int64_t cols, char* memory) {
@@ -43,8 +52,10 @@ static Prepared lay_out(int32_t format, int64_t batch, int64_t cols, char* memor
   }
   int64_t groups = batch * (p.cols / kGroup);
   p.scales = (float*)memory;
-  p.zeros = (int32_t*)(memory + round_up(groups * 4, 64));
-  p.codes = (int8_t*)(memory + 2 * round_up(groups * 4, 64));
+  int64_t part = round_up(groups * 4, 64), sums = round_up(groups * 4 * pieces_of(format), 64);
+  p.zeros = (int32_t*)(memory + part);
+  p.sums = (float*)(memory + part + sums);
+  p.codes = (int8_t*)(memory + part + 2 * sums);
   return p;
 }
 
@@ -96,7 +107,8 @@ static void prepare_pairs(const Prepared& p, int32_t type, const void* x, int64_
 static void prepare_codes(const Prepared& p, int32_t type, const void* x, int64_t ldx, int64_t panel, int64_t width,
                           int64_t from, int64_t to, int64_t cols) {
   int64_t groups = p.cols / kGroup;
-  int32_t zero_point = p.format == kPackedInt4 ? 8 : kSignedDot8 ? 0 : 128;
+  int32_t zero = zero_point(p.format);
+  int pieces = pieces_of(p.format);
   for (int64_t c = from; c < to; c += kGroup)
     for (int64_t r = 0; r < width; r++) {
       F a = load_columns(x, type, (panel + r) * ldx, c, cols);
@@ -109,7 +121,16 @@ static void prepare_codes(const Prepared& p, int32_t type, const void* x, int64_
       store_i8(t + kLanes, ib);
       int64_t place = panel * groups + c / kGroup * width + r;
       p.scales[place] = most / 127.0f;
-      p.zeros[place] = -zero_point * sum_lanes_int(add_int(ia, ib));
+      if (pieces == 2) {
+        int64_t first = (panel * groups + c / kGroup * width) * 2 + r;
+        int32_t a_sum = sum_lanes_int(ia), b_sum = sum_lanes_int(ib);
+        p.zeros[first] = -zero * a_sum, p.zeros[first + width] = -zero * b_sum;
+        p.sums[first] = p.scales[place] * (float)a_sum, p.sums[first + width] = p.scales[place] * (float)b_sum;
+      } else {
+        int32_t sum = sum_lanes_int(add_int(ia, ib));
+        p.zeros[place] = -zero * sum;
+        p.sums[place] = p.scales[place] * (float)sum;
+      }
       char* out = (char*)p.codes + panel * p.cols + c * width + r * 4;
       LK_UNROLL for (int i = 0; i < kGroup / 4; i++) memcpy(out + i * width * 4, t + i * 4, 4);
     }

@@ -65,11 +65,29 @@ static void float_tile(const char* w, size_t stride, const float* x, int64_t ste
       store_first(out.y + (b + j) * out.stride + n + r * kLanes, acc[r][j], rows - n - r * kLanes);
 }
 
-// The same for int8 or int4 weights, blocks `stride` bytes apart: integers within a group, floats across groups.
+// Four columns of T blocks, in codes (or the low or high nibbles of them), times those of N batch rows, word by word.
+template <bool FOUR, int T, int N>
+LK void dot_row(I c[T][N], const I codes[T], bool high, const char* x) {
+  I w[T];
+  LK_UNROLL for (int t = 0; t < T; t++) w[t] = !FOUR ? codes[t] : high ? high_nibbles(codes[t]) : low_nibbles(codes[t]);
+  LK_UNROLL for (int j = 0; j < N; j++) {
+    int32_t word;
+    memcpy(&word, x + j * 4, 4);
+    LK_UNROLL for (int t = 0; t < T; t++) c[t][j] = FOUR ? dot4(c[t][j], w[t], word) : dot8(c[t][j], w[t], word);
+  }
+}
+
+// Blocks that one loop multiplies with several batch rows: what is loaded of a row serves all of them. (A product with an
+// operand from memory takes half as long again as one of registers, on Xeons with VNNI.)
+constexpr int kPair = kIntBatch < 8 ? 1 : 2;
+
+// The same for int8 or int4 weights, blocks `stride` bytes apart: integers within a group, floats across groups. Of a
+// lone block `stride` may be 0: what lies beyond the rows is not stored.
 template <bool FOUR, int R, int N>
 static void int_tile(const uint8_t* w, size_t stride, const Prepared& p, const Output& out, int64_t b, int64_t n,
                      int64_t rows) {
-  constexpr int kCodes = FOUR ? 256 : 512;  // bytes of a group
+  constexpr int kCodes = FOUR ? 256 : 512;       // bytes of a group
+  constexpr int kTogether = N > 1 ? R : 1;       // one row's blocks are streams of their own
   const char* x = (const char*)p.codes + b * p.cols;
   const float* scales = p.scales + b * (p.cols / kGroup);
   const int32_t* zeros = p.zeros + b * (p.cols / kGroup);
@@ -80,31 +98,29 @@ static void int_tile(const uint8_t* w, size_t stride, const Prepared& p, const O
   for (int64_t unit = 0; unit < p.cols / kWideGroup; unit++) {
     const uint8_t* halves = w + 2 * kCodes;
     for (int group = 0; group < 2; group++) {
-      LK_UNROLL for (int r = 0; r < R; r++) {
-        I c[N];
-        LK_UNROLL for (int j = 0; j < N; j++) c[j] = set1_int(zeros[j]);
+      LK_UNROLL for (int first = 0; first < R; first += kTogether) {
+        I c[kTogether][N];
+        LK_UNROLL for (int j = 0; j < N; j++)
+          LK_UNROLL for (int t = 0; t < kTogether; t++) c[t][j] = set1_int(zeros[j]);
         LK_UNROLL for (int line = 0; line < kCodes / 64; line++) {
-          __builtin_prefetch(w + r * stride + line * 64 + (FOUR ? 2304 : 4352), 0, 3);
-          I codes = load_int(w + r * stride + line * 64);
-          int32_t word;
+          I codes[kTogether];
+          LK_UNROLL for (int t = 0; t < kTogether; t++) {
+            const uint8_t* from = w + (first + t) * stride + line * 64;
+            __builtin_prefetch(from + (FOUR ? 2304 : 4352), 0, 3);
+            codes[t] = load_int(from);
+          }
           if (FOUR) {
-            I low = low_nibbles(codes), high = high_nibbles(codes);
-            LK_UNROLL for (int j = 0; j < N; j++) {
-              memcpy(&word, x + (line * 2 * N + j) * 4, 4);
-              c[j] = dot4(c[j], low, word);
-              memcpy(&word, x + ((line * 2 + 1) * N + j) * 4, 4);
-              c[j] = dot4(c[j], high, word);
-            }
+            dot_row<true, kTogether, N>(c, codes, false, x + line * 2 * N * 4);
+            dot_row<true, kTogether, N>(c, codes, true, x + (line * 2 + 1) * N * 4);
           } else {
-            LK_UNROLL for (int j = 0; j < N; j++) {
-              memcpy(&word, x + (line * N + j) * 4, 4);
-              c[j] = dot8(c[j], codes, word);
-            }
+            dot_row<false, kTogether, N>(c, codes, false, x + line * N * 4);
           }
         }
-        F scale = load_f16((const uint16_t*)(halves + r * stride) + group * kLanes);
-        LK_UNROLL for (int j = 0; j < N; j++)
-          acc[r][j] = fma(to_float(c[j]), mul(scale, set1(scales[j])), acc[r][j]);
+        LK_UNROLL for (int t = 0; t < kTogether; t++) {
+          F scale = load_f16((const uint16_t*)(halves + (first + t) * stride) + group * kLanes);
+          LK_UNROLL for (int j = 0; j < N; j++)
+            acc[first + t][j] = fma(to_float(c[t][j]), mul(scale, set1(scales[j])), acc[first + t][j]);
+        }
       }
       w += kCodes;
       x += kGroup * N;
@@ -136,7 +152,7 @@ struct FillFloat<KIND, 0, N> {
 template <bool FOUR, int N>
 struct FillInt {
   static void into(IntTile table[kIntBatch]) {
-    table[N - 1] = int_tile<FOUR, 1, N>;
+    table[N - 1] = int_tile<FOUR, N == 1 ? 1 : kPair, N>;
     FillInt<FOUR, N - 1>::into(table);
   }
 };

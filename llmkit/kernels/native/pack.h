@@ -125,13 +125,11 @@ static void pack_floats(const Pack& from, bool halves, int64_t rows, int64_t col
   }
 }
 
-static size_t packed_bytes(int32_t format, int64_t rows, int64_t cols) {
-  return block_bytes(format, cols) * (size_t)row_blocks(rows);
-}
+static size_t packed_bytes(const Weight& w) { return block_bytes(w) * (size_t)row_blocks(w.rows); }
 
 static void pack(Worker& worker, const Pack& from) {
   const Weight& to = from.to;
-  size_t bytes = block_bytes(to.format, to.cols);
+  size_t bytes = block_bytes(to);
   for (int64_t block; (block = claim(worker, 1)) < row_blocks(to.rows);) {
     char* out = (char*)to.data + block * bytes;
     if (is_integer(to.format))

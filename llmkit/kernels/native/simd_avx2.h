@@ -72,6 +72,7 @@ LK i32 n_high_nibbles(i32 a) { return _mm256_and_si256(_mm256_srli_epi16(a, 4), 
 LK i32 n_pairs(i32 c, i32 products) {
   return _mm256_add_epi32(c, _mm256_madd_epi16(products, _mm256_set1_epi16(1)));
 }
+LK i32 n_lookup(i32 table, i32 at) { return _mm256_shuffle_epi8(table, at); }  // bytes, 16 to choose from
 LK i32 n_dot4(i32 c, i32 w, i32 x) { return n_pairs(c, _mm256_maddubs_epi16(w, x)); }  // 15 * 127 * 2 fits 16 bits
 // 255 * 127 * 2 does not, |code| * 127 * 2 does: the sign moves to x. Signed codes need no zero point.
 LK i32 n_dot8(i32 c, i32 w, i32 x) {

@@ -53,6 +53,7 @@ template <int BYTE>
 LK i32 n_byte(i32 a) { return _mm512_srai_epi32(_mm512_slli_epi32(a, 24 - 8 * BYTE), 24); }  // signed
 LK i32 n_low_nibbles(i32 a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
 LK i32 n_high_nibbles(i32 a) { return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15)); }
+LK i32 n_lookup(i32 table, i32 at) { return _mm512_shuffle_epi8(table, at); }  // bytes, 16 to choose from
 LK i32 n_dot4(i32 c, i32 w, i32 x) { return _mm512_dpbusd_epi32(c, w, x); }  // w: 0..15
 LK i32 n_dot8(i32 c, i32 w, i32 x) { return _mm512_dpbusd_epi32(c, w, x); }  // w: code + 128
 

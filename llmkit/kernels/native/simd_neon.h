@@ -56,6 +56,9 @@ LK i32 n_low_nibbles(i32 a) { return vandq_s32(a, vdupq_n_s32(0x0f0f0f0f)); }
 LK i32 n_high_nibbles(i32 a) {
   return vreinterpretq_s32_u8(vshrq_n_u8(vreinterpretq_u8_s32(a), 4));
 }
+LK i32 n_lookup(i32 table, i32 at) {  // bytes, 16 to choose from
+  return vreinterpretq_s32_u8(vqtbl1q_u8(vreinterpretq_u8_s32(table), vreinterpretq_u8_s32(at)));
+}
 LK i32 n_dot4(i32 c, i32 w, i32 x) { return vdotq_s32(c, vreinterpretq_s8_s32(w), vreinterpretq_s8_s32(x)); }
 LK i32 n_dot8(i32 c, i32 w, i32 x) {
   return n_dot4(c, veorq_s32(w, vdupq_n_s32((int)0x80808080)), x);

@@ -69,6 +69,14 @@ template <int BYTE>
 LK i32 n_byte(i32 a) { return (i32)((u32)a << (24 - 8 * BYTE)) >> 24; }  // signed
 LK i32 n_low_nibbles(i32 a) { return a & 0x0f0f0f0f; }
 LK i32 n_high_nibbles(i32 a) { return (i32)((u32)a >> 4) & 0x0f0f0f0f; }
+LK i32 n_lookup(i32 table, i32 at) {  // bytes, 16 to choose from
+  uint8_t from[16], places[16];
+  memcpy(from, &table, 16);
+  memcpy(places, &at, 16);
+  for (int i = 0; i < 16; i++) places[i] = from[places[i]];
+  memcpy(&at, places, 16);
+  return at;
+}
 LK i32 n_dot8(i32 c, i32 w, i32 x) {
   LK_UNROLL for (int byte = 0; byte < 4; byte++)
     c += ((i32)((u32)w >> (8 * byte)) & 255) * ((i32)((u32)x << (24 - 8 * byte)) >> 24);

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from adapters_by_hand import adapter, merged
 
 from llmkit.engine import engine as engine_module
+from llmkit.engine.adapter_prepare import prepare_adapter
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.cuda import runner as runner_module
 from llmkit.engine.cuda.attention import GatheredAttention, PagedAttention, VarlenAttention
@@ -121,6 +123,33 @@ def test_scores_are_the_same_replayed_from_recordings(
     model = make_model(**fields)
     _compare(model, _paged(model, recorder=tape_recorder), make_text, rtol=1e-4, atol=1e-4)
     assert tape_recorder.replays == 3 and tape_recorder.recordings == 2  # three texts, then two, twice
+
+
+def test_texts_with_adapters_have_the_scores_of_merged_models(
+    make_model: Make, make_text: Make, tape_recorder: Any
+) -> None:
+    model = make_model(num_key_value_heads=2)
+    models = [model, *(merged(model, adapter(model, seed, dora=seed == 2)) for seed in (1, 2))]
+    made = [None, *(prepare_adapter(model, "x", adapter(model, seed, dora=seed == 2)) for seed in (1, 2))]
+    paged = _paged(model, recorder=tape_recorder)
+    slow = [Runner(one, KVStore(model.config, BLOCKS, PAGE)) for one in models]
+    for one in made[1:]:
+        assert one is not None
+        paged.add_adapter(one)
+    for works in _passes(make_text)[:2]:
+        known = [work.text.tokens for work in works]
+        for work in works:
+            work.text.tokens = work.text.tokens[: work.start + work.count - work.num_drafts]
+            work.text.adapter = made[work.text.number]
+        found = paged.run(works)
+        for work in works:
+            work.text.adapter = None
+        for work, ours in zip(works, found, strict=True):
+            (theirs,) = slow[work.text.number].run([work])
+            assert ours is not None and theirs is not None
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+        for work, tokens in zip(works, known, strict=True):
+            work.text.tokens = tokens
 
 
 @pytest.mark.parametrize("name", ["llama", "llama, one key head", "mistral with windows"])

@@ -1,0 +1,158 @@
+"""Products with codes as files keep them, against exact integer arithmetic on those codes; and rows back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from llmkit.kernels.coded import TABLES, Coded, CodedMatrix, Codes, Grouping
+from llmkit.kernels.grouped import coded_row, pack_coded
+from llmkit.kernels.matmul import matmul
+from llmkit.kernels.packed import packed_bytes
+
+pytestmark = pytest.mark.usefixtures("native")
+UNIT = 2.0**-24
+GROUPINGS = [
+    Grouping(Codes.FOURS, 32),
+    Grouping(Codes.FOURS, 128, based=True),
+    Grouping(Codes.FOURS, 32, 256, based=True),
+    Grouping(Codes.FOURS, 16, 256),
+    Grouping(Codes.FOURS, 16, 256, based=True),
+    Grouping(Codes.EIGHTS, 64, wide=True),
+    Grouping(Codes.EIGHTS, 32, 256, based=True),
+    Grouping(Codes.EIGHTS, 16, 256),
+    Grouping(Codes.EIGHTS, 352, based=True, wide=True),
+    Grouping(Codes.IQ4, 32, 256),
+    Grouping(Codes.E2M1, 16),
+]
+NAMES = [
+    f"{one.codes.name}-{one.group}-{one.span}{'-based' * one.based}{'-wide' * one.wide}" for one in GROUPINGS
+]
+SHAPES = [(1, 1), (17, 33), (50, 320), (130, 1100)]
+BATCHES = [1, 2, 8, 12, 13, 25]
+
+
+def drawn(grouping: Grouping, rows: int, cols: int, random: np.random.Generator) -> Coded:
+    """Codes of every kind, and scales of either sign."""
+    most = 256 if grouping.codes is Codes.EIGHTS else 16
+    groups, spans = -(-cols // grouping.group), -(-cols // grouping.span) if grouping.span else 0
+
+    def numbers(count: int) -> NDArray[Any]:
+        return random.normal(size=(rows, count)).astype(grouping.float_type)
+
+    def small() -> NDArray[Any]:
+        if not grouping.span:
+            return numbers(groups)
+        return random.integers(-128, 128, size=(rows, groups)).astype(np.int8)
+
+    codes = random.integers(0, most, size=(rows, cols)).astype(np.uint8)
+    codes[0] = most - 1  # where a product of two could leave 16 bits
+    scales, bases = small(), small() if grouping.based else None
+    factors = numbers(spans) if spans else None
+    return Coded(
+        grouping, codes, scales, bases, factors, numbers(spans) if spans and grouping.based else None
+    )
+
+
+def matrix(coded: Coded) -> CodedMatrix:
+    def read(rows: NDArray[np.intp]) -> Coded:
+        parts = (coded.codes, coded.scales, coded.bases, coded.factors, coded.base_factors)
+        return Coded(coded.grouping, *(None if one is None else one[rows] for one in parts))  # type: ignore[arg-type]
+
+    return CodedMatrix(coded.grouping, *coded.codes.shape, read)
+
+
+def exact(coded: Coded, x: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The product with rounded activations, and what its rounding errors are a share of: each (B, R)."""
+    (B, K), grouping = x.shape, coded.grouping
+    padded = -(-K // 32) * 32
+    groups = np.zeros((B, padded), np.float32)
+    groups[:, :K] = x
+    groups = groups.reshape(B, -1, 32)
+    most = np.abs(groups).max(-1)
+    inverse = np.divide(np.float32(127), most, out=np.zeros_like(most), where=most > 0)
+    steps = np.rint(groups * inverse[..., None]).astype("f8")
+    rounded = (steps * (most / np.float32(127)).astype("f8")[..., None]).reshape(B, -1)[:, :K]
+    middle = 128 if grouping.codes is Codes.EIGHTS else 0 if grouping.based else 8
+    table = TABLES.get(grouping.codes)
+    codes = coded.codes.astype("f8") - middle if table is None else table[coded.codes].astype("f8")
+
+    def spread(part: NDArray[Any], factors: NDArray[Any] | None) -> NDArray[np.float64]:
+        wide = part.astype("f8").repeat(grouping.group, 1)[:, :K]
+        return wide if factors is None else wide * factors.astype("f8").repeat(grouping.span, 1)[:, :K]
+
+    scales = spread(coded.scales, coded.factors)
+    bases = 0.0 if coded.bases is None else spread(coded.bases, coded.base_factors)
+    product = rounded @ (codes * scales + bases).T
+    pieces = np.arange(K) // (16 if grouping.group == 16 else 32)
+    size = np.zeros_like(product)
+    for piece in range(pieces[-1] + 1):  # within one the kernels add integers
+        part = pieces == piece
+        size += np.abs(rounded[:, part] @ (codes * scales)[:, part].T)
+        if coded.bases is not None:
+            size += np.abs(rounded[:, part] @ np.broadcast_to(bases, codes.shape)[:, part].T)
+    return product, size
+
+
+@pytest.mark.parametrize(("rows", "cols"), SHAPES)
+@pytest.mark.parametrize("grouping", GROUPINGS, ids=NAMES)
+def test_products_are_exact_within_a_group_and_rounded_between_groups(
+    grouping: Grouping, rows: int, cols: int, random: np.random.Generator
+) -> None:
+    coded = drawn(grouping, rows, cols, random)
+    packed = pack_coded(matrix(coded))
+    for batch in BATCHES:
+        x = random.normal(size=(batch, cols)).astype(np.float32)
+        product, size = exact(coded, x)
+        pieces = -(-cols // 16) * 2
+        assert (np.abs(matmul(packed, x) - product) <= (pieces + 5) * UNIT * size).all()
+
+
+@pytest.mark.parametrize("grouping", GROUPINGS, ids=NAMES)
+def test_a_row_is_the_same_to_the_bit_in_any_batch_and_on_any_threads(
+    grouping: Grouping, random: np.random.Generator, same_on_any_threads: Callable[..., Any]
+) -> None:
+    packed = pack_coded(matrix(drawn(grouping, 150, 608, random)))
+    x = random.normal(size=(40, 608)).astype(np.float32)
+    alone = np.concatenate([matmul(packed, x[row : row + 1]) for row in range(12)])
+    for batch in (2, 5, 8, 12):
+        assert np.array_equal(matmul(packed, x[:batch]), alone[:batch])
+    for batch in (1, 8, 40):
+        found = same_on_any_threads(lambda batch=batch: matmul(packed, x[:batch]))
+        assert np.array_equal(found[:12], alone[:batch])
+
+
+@pytest.mark.parametrize("grouping", GROUPINGS, ids=NAMES)
+def test_a_row_comes_back_as_its_numbers(grouping: Grouping, random: np.random.Generator) -> None:
+    coded = drawn(grouping, 37, 300, random)
+    packed = pack_coded(matrix(coded))
+    values = coded.values()
+    assert all(np.array_equal(coded_row(packed, row), values[row]) for row in range(37))
+    with pytest.raises(IndexError):
+        coded_row(packed, 37)
+
+
+def test_a_matrix_that_is_packed_in_pieces_is_the_same_bytes(
+    random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = matrix(drawn(GROUPINGS[2], 150, 256, random))
+    expected = pack_coded(whole)
+    monkeypatch.setattr("llmkit.kernels.grouped.PIECE_CODES", 256 * 40)
+    assert np.array_equal(pack_coded(whole).data, expected.data)
+
+
+@pytest.mark.parametrize(
+    ("grouping", "bits"),
+    [
+        (Grouping(Codes.FOURS, 32), 4.5),
+        (Grouping(Codes.FOURS, 128, based=True), 4.25),
+        (Grouping(Codes.FOURS, 32, 256, based=True), 4.625),
+        (Grouping(Codes.FOURS, 16, 256), 4.5625),
+        (Grouping(Codes.EIGHTS, 16, 256), 8.5625),
+        (Grouping(Codes.IQ4, 32, 256), 4.3125),
+    ],
+)
+def test_bits_of_a_weight_in_memory_are_those_that_are_told(grouping: Grouping, bits: float) -> None:
+    assert packed_bytes(grouping, 2048, 8192) * 8 == 2048 * 8192 * bits
