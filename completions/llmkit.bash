@@ -18,7 +18,7 @@ _llmkit() {
     done
     case "$command" in
         "")
-            flags="--version -h --help" words="train-tokenizer tokenize pack pretrain quantize convert generate chat kv-estimate bench show diff doctor completion man"
+            flags="--version -h --help" words="train-tokenizer tokenize pack pretrain merge finetune quantize convert generate chat serve kv-estimate bench show diff doctor completion man"
             case "$previous" in
             esac
             ;;
@@ -156,8 +156,110 @@ _llmkit() {
                 --color) flags="" words="auto always never" ;;
             esac
             ;;
+        "merge")
+            flags="-o --out --adapter --into --method --base --weight --density --normalize --no-normalize --scale --expr --extract --rank --energy --dtype --max-shard-size -t --tokenizer --no-tokenizer --check --tolerance --threads --seed -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            case "$previous" in
+                -o|--out) flags="" words="@files" ;;
+                --adapter) flags="" words="" ;;
+                --into) flags="" words="" ;;
+                --method) flags="" words="linear slerp task ties dare dare-ties" ;;
+                --base) flags="" words="@files" ;;
+                --weight) flags="" words="" ;;
+                --density) flags="" words="" ;;
+                --scale) flags="" words="" ;;
+                --expr) flags="" words="" ;;
+                --rank) flags="" words="" ;;
+                --energy) flags="" words="" ;;
+                --dtype) flags="" words="float32 float16 bfloat16" ;;
+                --max-shard-size) flags="" words="" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --tolerance) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "finetune")
+            flags="-o --out --data --valid --valid-fraction --method --lora --rank --alpha --dropout --targets --lora-layers --save-modules --rslora --dora --qlora --last-layers -t --tokenizer --template --max-tokens --long --seq-len --show-mask --strict --rejects --skip-bad --beta --gamma --label-smoothing --desirable-weight --undesirable-weight --teacher --temperature --direction --hard-weight --reward --reward-timeout --group-size --completion-tokens --steps --epochs --tokens --batch-rows --batch-tokens --micro-batch-rows --lr --min-lr-ratio --schedule --warmup-steps --decay-ratio --beta1 --beta2 --weight-decay --clip --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --on-nonfinite --on-spike --patience --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --resume --max-time --fail-above --metrics --compile --device --threads -n --dry-run --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                -o|--out) flags="" words="@files" ;;
+                --data) flags="" words="@files" ;;
+                --valid) flags="" words="@files" ;;
+                --valid-fraction) flags="" words="" ;;
+                --method) flags="" words="sft dpo ipo hinge robust orpo kto simpo grpo kd" ;;
+                --rank) flags="" words="" ;;
+                --alpha) flags="" words="" ;;
+                --dropout) flags="" words="" ;;
+                --targets) flags="" words="" ;;
+                --lora-layers) flags="" words="" ;;
+                --save-modules) flags="" words="" ;;
+                --last-layers) flags="" words="" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --template) flags="" words="" ;;
+                --max-tokens) flags="" words="" ;;
+                --long) flags="" words="cut drop error" ;;
+                --seq-len) flags="" words="" ;;
+                --show-mask) flags="" words="" ;;
+                --rejects) flags="" words="@files" ;;
+                --beta) flags="" words="" ;;
+                --gamma) flags="" words="" ;;
+                --label-smoothing) flags="" words="" ;;
+                --desirable-weight) flags="" words="" ;;
+                --undesirable-weight) flags="" words="" ;;
+                --teacher) flags="" words="@files" ;;
+                --temperature) flags="" words="" ;;
+                --direction) flags="" words="forward reverse" ;;
+                --hard-weight) flags="" words="" ;;
+                --reward) flags="" words="" ;;
+                --reward-timeout) flags="" words="" ;;
+                --group-size) flags="" words="" ;;
+                --completion-tokens) flags="" words="" ;;
+                --steps) flags="" words="" ;;
+                --epochs) flags="" words="" ;;
+                --tokens) flags="" words="" ;;
+                --batch-rows) flags="" words="" ;;
+                --batch-tokens) flags="" words="" ;;
+                --micro-batch-rows) flags="" words="" ;;
+                --lr) flags="" words="" ;;
+                --min-lr-ratio) flags="" words="" ;;
+                --schedule) flags="" words="cosine wsd" ;;
+                --warmup-steps) flags="" words="" ;;
+                --decay-ratio) flags="" words="" ;;
+                --beta1) flags="" words="" ;;
+                --beta2) flags="" words="" ;;
+                --weight-decay) flags="" words="" ;;
+                --clip) flags="" words="" ;;
+                --router-aux-loss-coef) flags="" words="" ;;
+                --router-z-loss-coef) flags="" words="" ;;
+                --router-bias-update) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --dtype) flags="" words="auto float32 bfloat16" ;;
+                --on-nonfinite) flags="" words="stop skip" ;;
+                --on-spike) flags="" words="ignore skip stop" ;;
+                --patience) flags="" words="" ;;
+                --eval-every) flags="" words="" ;;
+                --eval-rows) flags="" words="" ;;
+                --sample-every) flags="" words="" ;;
+                --sample-prompt) flags="" words="" ;;
+                --sample-tokens) flags="" words="" ;;
+                --sample-temperature) flags="" words="" ;;
+                --checkpoint-every) flags="" words="" ;;
+                --keep) flags="" words="" ;;
+                --resume) flags="" words="auto never must" ;;
+                --max-time) flags="" words="" ;;
+                --fail-above) flags="" words="" ;;
+                --metrics) flags="" words="@files" ;;
+                --device) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
         "quantize")
-            flags="--type --bits --format --method -c --calibration --calibration-tokens --score --score-tokens --seq-len --embeddings --head --tensor --budget-bpw --fit --sensitivity --kv-report --sweep --max-kl --max-ppl-increase -t --tokenizer --resume --seed --threads -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--type --bits --format --method --scale -c --calibration --calibration-tokens --imatrix --score --score-tokens --seq-len --embeddings --head --tensor --budget-bpw --fit --sensitivity --kv-report --save-imatrix --sweep --max-kl --max-ppl-increase -t --tokenizer --resume --seed --threads -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --type) flags="" words="" ;;
                 --bits) flags="" words="" ;;
@@ -165,6 +267,7 @@ _llmkit() {
                 --method) flags="" words="nearest feedback" ;;
                 -c|--calibration) flags="" words="@files" ;;
                 --calibration-tokens) flags="" words="" ;;
+                --imatrix) flags="" words="@files" ;;
                 --score) flags="" words="@files" ;;
                 --score-tokens) flags="" words="" ;;
                 --seq-len) flags="" words="" ;;
@@ -173,6 +276,7 @@ _llmkit() {
                 --tensor) flags="" words="" ;;
                 --budget-bpw) flags="" words="" ;;
                 --fit) flags="" words="" ;;
+                --save-imatrix) flags="" words="@files" ;;
                 --sweep) flags="" words="" ;;
                 --max-kl) flags="" words="" ;;
                 --max-ppl-increase) flags="" words="" ;;
@@ -198,7 +302,7 @@ _llmkit() {
             esac
             ;;
         "generate")
-            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -p|--prompt) flags="" words="" ;;
@@ -234,6 +338,7 @@ _llmkit() {
                 --weights) flags="" words="stored int8 int4" ;;
                 --device) flags="" words="" ;;
                 --threads) flags="" words="" ;;
+                --adapter) flags="" words="" ;;
                 --draft) flags="" words="" ;;
                 --draft-tokens) flags="" words="" ;;
                 --prompt-cache) flags="" words="@files" ;;
@@ -247,7 +352,7 @@ _llmkit() {
             esac
             ;;
         "chat")
-            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --seed --json --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --seed --json --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
@@ -277,9 +382,56 @@ _llmkit() {
                 --weights) flags="" words="stored int8 int4" ;;
                 --device) flags="" words="" ;;
                 --threads) flags="" words="" ;;
+                --adapter) flags="" words="" ;;
                 --draft) flags="" words="" ;;
                 --draft-tokens) flags="" words="" ;;
                 --prompt-cache) flags="" words="@files" ;;
+                --cache-offload) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "serve")
+            flags="-m --model --name -t --tokenizer --host --port --unix-socket --ready-fd --replicas --worker --worker-key --admin-port --admin-socket --rollback-margin --keys --usage --new-key --show-usage --cors --tls-cert --tls-key --log --log-prompts --queue-requests --queue-tokens --long-prompt-tokens --long-places --drain-seconds --prompt-seconds --prompt-workers --adapter --batch --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --cache-offload -n --dry-run --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            case "$previous" in
+                -m|--model) flags="" words="" ;;
+                --name) flags="" words="" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --host) flags="" words="" ;;
+                --port) flags="" words="" ;;
+                --unix-socket) flags="" words="@files" ;;
+                --ready-fd) flags="" words="" ;;
+                --replicas) flags="" words="" ;;
+                --worker) flags="" words="" ;;
+                --worker-key) flags="" words="@files" ;;
+                --admin-port) flags="" words="" ;;
+                --admin-socket) flags="" words="@files" ;;
+                --rollback-margin) flags="" words="" ;;
+                --keys) flags="" words="@files" ;;
+                --usage) flags="" words="@files" ;;
+                --new-key) flags="" words="" ;;
+                --cors) flags="" words="" ;;
+                --tls-cert) flags="" words="@files" ;;
+                --tls-key) flags="" words="@files" ;;
+                --log) flags="" words="@files" ;;
+                --queue-requests) flags="" words="" ;;
+                --queue-tokens) flags="" words="" ;;
+                --long-prompt-tokens) flags="" words="" ;;
+                --long-places) flags="" words="" ;;
+                --drain-seconds) flags="" words="" ;;
+                --prompt-seconds) flags="" words="" ;;
+                --prompt-workers) flags="" words="" ;;
+                --adapter) flags="" words="" ;;
+                --batch) flags="" words="" ;;
+                --dtype) flags="" words="auto float32 bfloat16 float16" ;;
+                --kv-dtype) flags="" words="auto float32 bfloat16 int8" ;;
+                --rope-scaling) flags="" words="" ;;
+                --kernels) flags="" words="auto native torch" ;;
+                --weights) flags="" words="stored int8 int4" ;;
+                --device) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --draft) flags="" words="" ;;
+                --draft-tokens) flags="" words="" ;;
                 --cache-offload) flags="" words="" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;
@@ -331,7 +483,7 @@ _llmkit() {
             esac
             ;;
         "bench")
-            flags="-h --help" words="prefill decode train load tokenize"
+            flags="-h --help" words="prefill decode train load tokenize serve"
             case "$previous" in
             esac
             ;;
@@ -426,6 +578,32 @@ _llmkit() {
                 --color) flags="" words="auto always never" ;;
             esac
             ;;
+        "bench serve")
+            flags="--url -m --model --api-key -c --concurrency --rate -n --requests --seconds --prompts --prompt-tokens --max-tokens --long-share --long-prompt-tokens --long-max-tokens --shared-tokens --chat --stream --no-stream --ignore-eos --no-ignore-eos --ttft-target --timeout --seed --format --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            case "$previous" in
+                --url) flags="" words="" ;;
+                -m|--model) flags="" words="" ;;
+                --api-key) flags="" words="" ;;
+                -c|--concurrency) flags="" words="" ;;
+                --rate) flags="" words="" ;;
+                -n|--requests) flags="" words="" ;;
+                --seconds) flags="" words="" ;;
+                --prompts) flags="" words="@files" ;;
+                --prompt-tokens) flags="" words="" ;;
+                --max-tokens) flags="" words="" ;;
+                --long-share) flags="" words="" ;;
+                --long-prompt-tokens) flags="" words="" ;;
+                --long-max-tokens) flags="" words="" ;;
+                --shared-tokens) flags="" words="" ;;
+                --ttft-target) flags="" words="" ;;
+                --timeout) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --format) flags="" words="md jsonl csv json" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
         "show")
             flags="--tensors --vocab --row --decode -t --tokenizer --trace --verify --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
@@ -485,7 +663,7 @@ _llmkit() {
 
 _llmkit_is_command() {
     case "$1" in
-        "train-tokenizer"|"tokenize"|"pack"|"pretrain"|"quantize"|"convert"|"generate"|"chat"|"kv-estimate"|"bench"|"bench prefill"|"bench decode"|"bench train"|"bench load"|"bench tokenize"|"show"|"diff"|"doctor"|"completion"|"man") return 0 ;;
+        "train-tokenizer"|"tokenize"|"pack"|"pretrain"|"merge"|"finetune"|"quantize"|"convert"|"generate"|"chat"|"serve"|"kv-estimate"|"bench"|"bench prefill"|"bench decode"|"bench train"|"bench load"|"bench tokenize"|"bench serve"|"show"|"diff"|"doctor"|"completion"|"man") return 0 ;;
     esac
     return 1
 }

@@ -22,7 +22,7 @@ COMPLETIONS = {"bash": "llmkit.bash", "zsh": "_llmkit", "fish": "llmkit.fish"}
 
 
 def _bash(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    for tool in ("jq", "zstd"):
+    for tool in ("jq", "zstd", "curl"):
         if re.search(rf"\b{tool} -", script) and shutil.which(tool) is None:
             pytest.skip(f"no {tool} on this machine")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -10,6 +10,7 @@ from typer import Argument, BadParameter, Option
 from llmkit.commands.base import Group, Session, build_group
 from llmkit.commands.bench_flags import Baseline, FailSlower, Format, RequireQuiet, Rounds, finish
 from llmkit.commands.bench_model import decode, load, prefill, train
+from llmkit.commands.bench_serve import serve
 from llmkit.commands.shared import LogEvery
 from llmkit.commands.values import parse_count
 from llmkit.formats.streams import STDIO
@@ -26,6 +27,7 @@ def group() -> Group:
         "train": train,
         "load": load,
         "tokenize": tokenize,
+        "serve": serve,
     }
     return build_group("bench", "Measure speed, alone or beside a peer, in turns.", benches)
 

@@ -83,7 +83,7 @@ def print_bench(report: "BenchReport", bench_format: BenchFormat) -> None:
             "load_average": machine.load_average,
             "noisy": report.noisy,
         }
-        _write_csv([{**shared, **_flat(msgspec.to_builtins(row))} for row in report.rows])
+        write_csv([{**shared, **_flat(msgspec.to_builtins(row))} for row in report.rows])
     sys.stdout.flush()
 
 
@@ -95,7 +95,7 @@ def print_plan(plan: "PlanReport", bench_format: BenchFormat) -> None:
         header = ("engine", *plan.cases[0].case)
         rows = [(one.engine, *map(str, one.case.values())) for one in plan.cases]
         sys.stdout.write(
-            f"{_table(header, rows)}\nbench {plan.bench} of {plan.model}, "
+            f"{markdown_table(header, rows)}\nbench {plan.bench} of {plan.model}, "
             f"{format_count(plan.parameters)} parameters; {_many(plan.rounds, 'round')} and one to warm up, "
             f"about {format_bytes(plan.memory_bytes)} of memory\n"
         )
@@ -107,7 +107,7 @@ def print_plan(plan: "PlanReport", bench_format: BenchFormat) -> None:
         if bench_format == "jsonl":
             sys.stdout.buffer.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
         else:
-            _write_csv([_flat(line) for line in lines])
+            write_csv([_flat(line) for line in lines])
     sys.stdout.flush()
 
 
@@ -122,7 +122,7 @@ def _markdown(report: "BenchReport") -> str:
         lead, names = ("case",), [(row.name,) for row in rows]
     header = (*lead, *(title for title, _ in columns))
     cells = [(*name, *(show(row) for _, show in columns)) for name, row in zip(names, rows, strict=True)]
-    return f"{_table(header, cells)}\n{_footer(report)}"
+    return f"{markdown_table(header, cells)}\n{_footer(report)}"
 
 
 def _footer(report: "BenchReport") -> str:
@@ -150,7 +150,7 @@ def _footer(report: "BenchReport") -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+def markdown_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table that is also aligned for the eye: names to the left, figures to the right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     rule = ("-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:]))
@@ -162,7 +162,7 @@ def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "".join(lines)
 
 
-def _write_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+def write_csv(rows: Sequence[Mapping[str, Any]]) -> None:
     """Lines of RFC 4180 under one header; a value that is not there is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")

@@ -10,6 +10,7 @@ from typer import Argument, Option
 from llmkit.commands.base import Session
 from llmkit.commands.chat_text import describe_plan
 from llmkit.commands.sampling_flags import (
+    Adapters,
     CacheOffload,
     Choice,
     Default,
@@ -101,6 +102,7 @@ def chat(
     weights: WeightsName = GenerateConfig.weights,
     device: Device = GenerateConfig.device,
     threads: Threads = GenerateConfig.threads,
+    adapter: Adapters = None,
     draft: Draft = GenerateConfig.draft,
     draft_tokens: DraftTokens = GenerateConfig.draft_tokens,
     prompt_cache: PromptCacheFile = None,
@@ -150,6 +152,7 @@ def chat(
         weights=weights,
         device=device,
         threads=threads,
+        adapters=tuple(adapter or ()),
         draft=draft,
         draft_tokens=draft_tokens,
         cache_offload=cache_offload,

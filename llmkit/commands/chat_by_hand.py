@@ -77,6 +77,14 @@ class _Hand:
                 name, value = rest.split()
                 chat.set(name.replace("-", "_"), value)
                 say(f"{name} is {value}")
+            case "/adapter" if rest:
+                chat.use(rest)
+                say(f"replies by {rest}" if chat.adapter else "replies by the model alone")
+            case "/adapter":
+                raise UsageError(
+                    f"/adapter needs a name (loaded: {', '.join(chat.adapters) or 'none'})",
+                    hint="/adapter NAME, or /adapter off",
+                )
             case "/edit" | "/branch" | "/set":
                 line = next(line for line in COMMANDS if line.startswith(word))
                 raise UsageError(f"{word} needs more", hint=line)

@@ -15,6 +15,7 @@ COMMANDS = {
     "/edit TEXT": "say this in place of your last message",
     "/branch N": "go on after turn N in another way; the transcript keeps both",
     "/set NAME X": "another temperature, top_k, top_p, max_tokens, seed, …",
+    "/adapter NAME": "replies by another adapter from now on; off is the model alone",
     "/system TEXT": "a system message, in place of the one there is; none without TEXT",
     "/reset": "begin a new conversation; the system message stays",
     "/save FILE": "write the conversation to a file, as jsonl",
@@ -42,6 +43,7 @@ def describe_plan(plan: Any) -> str:
         ("weights", format_bytes(plan.weight_bytes)),
         ("cache", format_bytes(plan.kv_bytes)),
         *([("draft model", format_bytes(plan.draft_bytes))] if plan.draft_bytes else []),
+        *([("adapters", format_bytes(plan.adapter_bytes))] if plan.adapter_bytes else []),
         ("memory", memory),
         ("transcript", plan.transcript or "none"),
     ]
@@ -61,6 +63,7 @@ def describe_stats(chat: "Chat") -> str:
             ("written", f"{plural(last.completion_tokens, 'token')}, {last.tokens_per_second:,.0f} a second"),
             ("first token", f"after {last.first_seconds:.2f} s"),
             ("seed", str(last.seed)),
+            *([("adapter", chat.adapter or "off")] if chat.adapters else []),
         ]
     return align(rows)
 
@@ -86,5 +89,6 @@ def reply_record(turn: "Turn", prompt: str) -> dict[str, Any]:
             "total_tokens": total,
         },
         "seed": turn.seed,
+        "adapter": turn.adapter,
         "dropped_turns": turn.dropped_turns,
     }

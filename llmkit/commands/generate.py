@@ -11,6 +11,7 @@ from llmkit.commands.explain_text import describe_step
 from llmkit.commands.facts import plural
 from llmkit.commands.generate_text import describe_plan, print_stats
 from llmkit.commands.sampling_flags import (
+    Adapters,
     CacheOffload,
     Choice,
     Default,
@@ -108,6 +109,7 @@ def generate(
     weights: WeightsName = GenerateConfig.weights,
     device: Device = GenerateConfig.device,
     threads: Threads = GenerateConfig.threads,
+    adapter: Adapters = None,
     draft: Draft = GenerateConfig.draft,
     draft_tokens: DraftTokens = GenerateConfig.draft_tokens,
     prompt_cache: PromptCacheFile = None,
@@ -132,8 +134,8 @@ def generate(
             out); or rows {"prompt"} {"messages"} {"tokens"}, whose other keys
             pass through and whose max_tokens, temperature, top_k, top_p, min_p,
             typical_p, *_penalty, logit_bias, json_schema, regex, choice, stop,
-            ignore_eos, seed, samples, logprobs, samplers, prefill win over
-            flags; or OpenAI's batch rows {"custom_id", "method", "url", "body"}
+            ignore_eos, seed, samples, logprobs, samplers, prefill, adapter
+            win over flags; or OpenAI's {"custom_id", "method", "url", "body"}
     Writes  the text and a line feed; or each row with completion,
             finish_reason (stop, length), usage, seed, (sample,) (logprobs,)
             (code); a batch row's answer is OpenAI's, an error where a parameter
@@ -144,6 +146,10 @@ def generate(
     prompt is ordinary text, except in a chat or with --allow-special. A row's
     seed comes from --seed and its id, or from its prompt if it has no id.
     --rope-scaling yarn:4 makes the context of the model four times as long.
+
+    --adapter NAME=PATH, repeated, puts PEFT adapters beside the model, unmerged
+    and batched together: a row's "adapter" names one (null: none); where there
+    is one alone every text has it. PATH:0.5 is half its strength.
 
     --prompt-cache FILE keeps what was read: where a later prompt begins alike,
     only what is new is computed. It is written at the end, Ctrl-C included,
@@ -191,6 +197,7 @@ def generate(
         weights=weights,
         device=device,
         threads=threads,
+        adapters=tuple(adapter or ()),
         draft=draft,
         draft_tokens=draft_tokens,
         cache_offload=cache_offload,

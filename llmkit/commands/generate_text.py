@@ -34,6 +34,7 @@ def describe_plan(plan: Any) -> str:
         ("weights", format_bytes(plan.weight_bytes)),
         ("cache", format_bytes(plan.kv_bytes)),
         *([("draft model", format_bytes(plan.draft_bytes))] if plan.draft_bytes else []),
+        *([("adapters", format_bytes(plan.adapter_bytes))] if plan.adapter_bytes else []),
         ("memory", memory),
         ("writes", plan.out or "stdout"),
     ]
@@ -87,6 +88,9 @@ def describe_stats(stats: "GenerateStats") -> str:
     ]
     if stats.restarts:
         rows.append(("started over", plural(stats.restarts, "time")))
+    for one in stats.adapters:
+        told = f"{format_bytes(one.nbytes)}, {plural(one.texts, 'text')}, {stats.kernels} kernels"
+        rows.append((f"adapter {one.name}", told))
     if stats.speculation is not None:
         rows.append(("guesses", ", ".join(_speculation_words(stats.speculation))))
     return align(rows)

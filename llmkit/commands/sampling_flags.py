@@ -95,6 +95,10 @@ Draft = Annotated[
     str,
     Option("--draft", metavar="lookup|PATH|off", help="Guess ahead: out of the text, or by a smaller model."),
 ]
+Adapters = Annotated[
+    list[str] | None,
+    Option("--adapter", metavar="NAME=PATH[:X]", help="A PEFT folder beside the model, X times as strong."),
+]
 DraftTokens = Annotated[
     int | None,
     Option("--draft-tokens", min=1, metavar="N", help="Guesses at once.", show_default="8; 4 by a model"),

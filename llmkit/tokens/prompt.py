@@ -33,12 +33,18 @@ class PromptEncoder:
         self._plain = tokenizer.backend if allow_special else ordinary_backend(tokenizer)
         self.turn_end = _turn_end(tokenizer)
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, special: bool = True) -> list[int]:
         """The ids of a plain prompt. Of an empty one: bos, or eos, where the tokenizer has one of them.
+
+        Args:
+            text: the prompt.
+            special: whether what belongs before a text is put there.
 
         Raises:
             DataError: the tokenizer has no token for a part of it.
         """
+        if not special:
+            return _encode(self._plain, text).ids
         encoding = self._tokenizer.backend.post_process(_encode(self._plain, text))
         marks = encoding.special_tokens_mask  # 1 for what was put around the text
         if 0 in marks:
@@ -46,13 +52,20 @@ class PromptEncoder:
         starts = (self._tokenizer.bos_id, self._tokenizer.eos_id)
         return [one for one in starts if one is not None][:1]
 
-    def render(self, messages: list[dict[str, Any]], tools: list[Any] | None = None) -> str:
+    def render(self, messages: list[dict[str, Any]], tools: list[Any] | None = None, **settings: Any) -> str:
         """The text of a conversation, ending with the opening of the assistant's turn.
+
+        Args:
+            messages: the conversation.
+            tools: JSON schemas of the functions that the model may call.
+            settings: what the template asks for beside these.
 
         Raises:
             MissingError, ConfigError, DataError: see `render_chat`.
         """
-        return render_chat(self._tokenizer, messages, tools=tools, add_generation_prompt=True)
+        return render_chat(
+            self._tokenizer, messages, tools=tools, add_generation_prompt=True, settings=settings
+        )
 
     def encode_rendered(self, text: str) -> list[int]:
         """The ids of a rendered conversation: what looks like a special token is one.

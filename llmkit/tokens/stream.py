@@ -7,7 +7,7 @@ of words, no decoder) the whole text is decoded again with each token, and what 
 
 import codecs
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from llmkit.tokens.tokenizer import Tokenizer
@@ -24,7 +24,12 @@ class StreamDecoder:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, *, after: Iterable[int] = (), skip_special: bool = False
+        self,
+        tokenizer: Tokenizer,
+        *,
+        after: Iterable[int] = (),
+        skip_special: bool = False,
+        shown: Collection[int] = (),
     ) -> None:
         """
         Args:
@@ -32,10 +37,11 @@ class StreamDecoder:
             after: ids that stand before the first one pushed, such as the prompt: their text does not come
                 out, but a leading space that belongs between is kept.
             skip_special: leave special tokens out of the text.
+            shown: of these, ids that stay in it, such as those that open a call.
         """
         added = tokenizer.backend.get_added_tokens_decoder() if skip_special else {}
         self._tokenizer = tokenizer
-        self._hidden = frozenset(index for index, token in added.items() if token.special)
+        self._hidden = frozenset(index for index, token in added.items() if token.special).difference(shown)
         before = [one for one in after if one not in self._hidden]
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._is_plain = joins_plainly(tokenizer.backend.decoder)

@@ -22,6 +22,7 @@ from llmkit.workflows.chat_history import (
     write_conversations,
 )
 from llmkit.workflows.chat_job import ChatJob
+from llmkit.workflows.generate_adapter import OFF
 from llmkit.workflows.generate_overrides import OVERRIDES
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Turn:
     seed: int
     dropped_turns: int
     """That the model stopped seeing to make room for this one."""
+    adapter: str | None = None
+    """None: the model alone."""
     text: str = ""
     completion_tokens: int = 0
     finish: FinishReason | None = None
@@ -71,12 +74,14 @@ class Chat:
         limit: tokens of the context.
         used: of them, by what the model saw last and wrote.
         last: the last reply.
+        adapter: what replies from now on are by; None: the model alone.
     """
 
     def __init__(self, job: ChatJob, engine: Engine, cache: "PromptCache | None" = None) -> None:
         self.limit = job.context
         self.used = 0
         self.last: Turn | None = None
+        self.adapter = job.job.adapters.default
         self._job = job.job
         self._engine = engine
         self._cache = cache
@@ -149,6 +154,19 @@ class Chat:
             raise UsageError(f"{name}: {error}", hint=f"/set {name} NUMBER") from None
         self._job = replace(self._job, sampling=replace(self._job.sampling, **given))
 
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Those that there are."""
+        return self._engine.adapters.names
+
+    def use(self, name: str) -> None:
+        """Reply by another adapter from now on; `off` is the model alone. What was said is read again by it.
+
+        Raises:
+            UsageError: there is none of this name.
+        """
+        self.adapter = None if name == OFF else self._engine.adapters.get(name).name
+
     def reset(self) -> None:
         """Begin a new conversation, with the same system message."""
         system = self.conversation.system
@@ -208,6 +226,7 @@ class Chat:
             cached_tokens=0,
             seed=request.sampling.seed,
             dropped_turns=conversation.dropped_turns - dropped,
+            adapter=request.adapter,
         )
         self.last = turn
         pieces = cast(Generator[Piece], complete_all(self._engine, [request], self._job.tokenizer))
@@ -247,7 +266,8 @@ class Chat:
         seed = derive_seed(sampling.seed, f"turn {conversation.turns} try {conversation.tries}")
         own = replace(sampling, seed=seed, max_tokens=min(sampling.max_tokens, self.limit - len(ids)))
         ends = frozenset(() if encoder.turn_end is None else (encoder.turn_end,))
-        return Request(tuple(ids), own, ends, grammar=self._job.grammars.compile(own))
+        grammar = self._job.grammars.compile(own)
+        return Request(tuple(ids), own, ends, adapter=self.adapter, grammar=grammar)
 
 
 def start_chat(job: ChatJob) -> Chat:

@@ -7,6 +7,7 @@ import msgspec
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.model_folder import CONFIG, TensorInfo, read_config, read_header, read_tensors
+from llmkit.formats.peft import ADAPTER_WEIGHTS
 from llmkit.formats.provenance import FILE_NAME, read_provenance
 from llmkit.model.quantisation import quantised_section
 from llmkit.model.source import read_plain_tensors
@@ -23,7 +24,6 @@ from llmkit.workflows.diff_options import DiffConfig, Part
 from llmkit.workflows.diff_shards import ShardsDiff, diff_shards
 from llmkit.workflows.diff_tensors import TensorsDiff, Weights, diff_tensors
 from llmkit.workflows.diff_tokenizer import TokenizerDiff, diff_tokenizers
-from llmkit.workflows.show_adapter import ADAPTER_WEIGHTS
 
 _MODEL: tuple[Part, ...] = ("tensors", "config", "tokenizer")
 _PARTS: dict[Kind, tuple[Part, ...]] = {

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmkit.engine.config import GenerateConfig
+from llmkit.workflows.generate_adapter import load_adapters
 from llmkit.workflows.generate_files import GenerateFiles
 from llmkit.workflows.generate_job import open_job
 from llmkit.workflows.generate_rows import extent_of, read_prompt
@@ -62,6 +63,7 @@ def explain_step(files: GenerateFiles, config: GenerateConfig) -> StepReport:
 
     import torch
 
+    from llmkit.engine.adapter_torch import ModuleAdditions
     from llmkit.engine.explain import STEPS, explain
     from llmkit.engine.sampling import Sampler
     from llmkit.model.load import load_model
@@ -73,7 +75,11 @@ def explain_step(files: GenerateFiles, config: GenerateConfig) -> StepReport:
         files.model, dtype=placement.dtype, device=placement.device, rope_scaling=job.rope_scaling
     )
     request, sampling = row.request, row.request.sampling
-    with torch.inference_mode():
+    additions, used = ModuleAdditions(model), None
+    for adapter in load_adapters(job.adapters, model, job.model):
+        additions.add_adapter(adapter)
+        used = adapter if adapter.name == request.adapter else used
+    with torch.inference_mode(), additions.of([(used, len(request.prompt))]):
         hidden = model.hidden(torch.tensor([request.prompt], device=placement.device))
         logits = model.logits(hidden[0, -1:])[0].float().cpu()
     ends = job.stop_ids | request.stop_ids

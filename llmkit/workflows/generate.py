@@ -50,6 +50,8 @@ class GeneratePlan:
     kv_bytes: int
     draft_bytes: int
     """Of a model that guesses at tokens, its cache included."""
+    adapter_bytes: int
+    """Of all adapters beside the base."""
     memory_bytes: int
     memory_available_bytes: int | None
     rows: int | None
@@ -171,6 +173,7 @@ def plan_generate(files: GenerateFiles, config: GenerateConfig) -> GeneratePlan:
         weight_bytes=placement.weight_bytes,
         kv_bytes=placement.kv_bytes,
         draft_bytes=placement.draft_bytes,
+        adapter_bytes=placement.adapter_bytes,
         memory_bytes=placement.memory_bytes,
         memory_available_bytes=available_memory_bytes(placement.device),
         rows=None if extent is None else extent.rows,

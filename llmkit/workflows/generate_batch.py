@@ -94,6 +94,8 @@ class Body:
     owner: str = ""
     """The user on whose behalf it is: each has a turn."""
     echo: bool = False
+    model: str | None = None
+    """As it names who is to answer: the model, or one of its adapters."""
 
 
 def is_call(record: Record) -> bool:
@@ -168,7 +170,8 @@ def _chat(told: dict[str, Any]) -> Body:
         given["logprobs"] = None
     if "response_format" in told:
         given |= _format(told["response_format"])
-    return Body(given=given, messages=[_message(one) for one in told["messages"]], owner=_owner(told))
+    messages = [_message(one) for one in told["messages"]]
+    return Body(given=given, messages=messages, owner=_owner(told), model=told.get("model"))
 
 
 def _text(told: dict[str, Any]) -> Body:
@@ -188,7 +191,7 @@ def _text(told: dict[str, Any]) -> Body:
         raise RefusedError("echo: not with logprobs: those of a prompt are not computed", param="echo")
     if echo and not isinstance(prompt, str):
         raise RefusedError("echo: not with a prompt of ids", param="echo")
-    return Body(given=given, prompt=prompt, owner=_owner(told), echo=echo)
+    return Body(given=given, prompt=prompt, owner=_owner(told), echo=echo, model=told.get("model"))
 
 
 def _given(told: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.artefact import holds_tokenizer
+from llmkit.workflows.generate_adapter import NO_ADAPTERS, AdapterSources, open_adapters
 from llmkit.workflows.generate_cache import check_cache_options
 from llmkit.workflows.generate_draft import Drafts, open_drafts
 from llmkit.workflows.generate_files import GenerateFiles
@@ -50,6 +51,8 @@ class Job:
     """None where there is no tokenizer."""
     drafts: Drafts | None = None
     """What guesses at tokens ahead."""
+    adapters: AdapterSources = NO_ADAPTERS
+    """What requests may name beside the base."""
 
     @property
     def writes_json(self) -> bool:
@@ -96,6 +99,7 @@ def open_job(files: GenerateFiles, config: GenerateConfig) -> Job:
         rope_scaling=scaling,
         grammars=grammars,
         drafts=open_drafts(config, files.model, model, tokenizer),
+        adapters=open_adapters(config.adapters),
     )
 
 

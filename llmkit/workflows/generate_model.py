@@ -1,9 +1,12 @@
 """The model of `llmkit generate`: where and how it runs, what that takes, and its weights, read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from llmkit.engine.adapter_native import why_not_added_natively
+from llmkit.engine.adapter_values import Adapter
 from llmkit.engine.cuda.plan import plan_pages
 from llmkit.engine.draft_model import DraftModel
 from llmkit.engine.drafts import PromptLookup, Proposer
@@ -20,9 +23,11 @@ from llmkit.estimate.stored import NumbersAlone
 from llmkit.estimate.weight_bytes import weight_bytes
 from llmkit.kernels.library import set_threads
 from llmkit.kernels.packed import ROUNDED_FORMATS
+from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.dtypes import DTYPES, dtype_of
 from llmkit.model.load import load_model
 from llmkit.train.hardware import available_memory_bytes, choose_device
+from llmkit.workflows.generate_adapter import load_adapters
 from llmkit.workflows.generate_job import Job
 from llmkit.workflows.generate_rows import Extent
 
@@ -60,6 +65,8 @@ class Placement:
     """Of the weights of a model that guesses, and of its cache."""
     offload_bytes: int = 0
     """Of the device's memory, for what the cache has no room for."""
+    adapter_bytes: int = 0
+    """Of all adapters beside the base."""
 
     @property
     def memory_bytes(self) -> int:
@@ -70,6 +77,7 @@ class Placement:
             + self.kv_bytes
             + self.draft_bytes
             + self.offload_bytes
+            + self.adapter_bytes
         )
 
 
@@ -108,7 +116,8 @@ def place(job: Job, extent: Extent | None) -> Placement:
         texts = max(1, min(texts, extent.texts))
     available = available_memory_bytes(device)
     offload_bytes = job.config.cache_offload if device.type == "cpu" else 0
-    fixed_bytes = nbytes + draft_weight_bytes + offload_bytes + _RUNTIME_BYTES[device.type]
+    adapter_bytes = job.adapters.nbytes
+    fixed_bytes = nbytes + draft_weight_bytes + offload_bytes + adapter_bytes + _RUNTIME_BYTES[device.type]
     room = _INFINITE if available is None else available - fixed_bytes
     if job.config.batch is None:  # fewer at once where memory is short
         texts = max(1, min(texts, int(room * _CACHE_SHARE) // (longest * block_bytes)))
@@ -128,6 +137,7 @@ def place(job: Job, extent: Extent | None) -> Placement:
         texts=texts,
         draft_bytes=draft_weight_bytes + texts * longest * (block_bytes - own_bytes),
         offload_bytes=offload_bytes,
+        adapter_bytes=adapter_bytes,
     )
     if available is not None and placement.memory_bytes > available:
         raise ResourceError(
@@ -150,8 +160,13 @@ def start_engine(job: Job, placement: Placement) -> Engine:
     """
     torch.set_num_threads(placement.threads)
     native = _uses_kernels(job, placement)
+    coded = _left_coded(job, native=native and not job.adapters.sources)  # whose making may read the base
     model = load_model(
-        job.files.model, dtype=placement.dtype, device=placement.device, rope_scaling=job.rope_scaling
+        job.files.model,
+        dtype=placement.dtype,
+        device=placement.device,
+        rope_scaling=job.rope_scaling,
+        coded=coded,
     )
     config = EngineConfig(
         positions=placement.positions,
@@ -160,15 +175,25 @@ def start_engine(job: Job, placement: Placement) -> Engine:
         kv_dtype=placement.kv_dtype,
         offload_bytes=job.config.cache_offload,
     )
+    adapters = load_adapters(job.adapters, model, job.model)
+    native = native and _adds_natively(job, adapters)
     packed = None
     if native:
         set_threads(placement.threads)
-        packed = pack_model(model, ROUNDED_FORMATS.get(job.config.weights), release=True)
+        packed = pack_model(model, ROUNDED_FORMATS.get(job.config.weights), release=True, coded=coded)
     proposer = _proposer(job, placement, native=native)
     draft = None if job.drafts is None else job.drafts.model
     if native and (draft is None or runs_natively(draft, placement.dtype, placement.device)):
         torch.set_num_threads(1)  # torch only samples then, and its threads would spin in the kernels' turn
-    return Engine(model, config, stop_ids=job.stop_ids, proposer=proposer, gain=Gain(), native=packed)
+    engine = Engine(model, config, stop_ids=job.stop_ids, proposer=proposer, gain=Gain(), native=packed)
+    for adapter in adapters:
+        engine.adapters.add(adapter)
+    return engine
+
+
+def _left_coded(job: Job, *, native: bool) -> CodedWeights | None:
+    """What takes a quantised file's matrices as they are; None where they are to become numbers first."""
+    return CodedWeights() if native and job.config.weights == "stored" else None
 
 
 def _proposer(job: Job, placement: Placement, *, native: bool) -> Proposer | None:
@@ -178,10 +203,12 @@ def _proposer(job: Job, placement: Placement, *, native: bool) -> Proposer | Non
         return None
     if drafts.path is None or drafts.model is None:
         return PromptLookup(drafts.tokens)
-    model = load_model(drafts.path, dtype=placement.dtype, device=placement.device)
+    native = native and runs_natively(drafts.model, placement.dtype, placement.device)
+    coded = _left_coded(job, native=native)
+    model = load_model(drafts.path, dtype=placement.dtype, device=placement.device, coded=coded)
     packed = None
-    if native and runs_natively(drafts.model, placement.dtype, placement.device):
-        packed = pack_model(model, ROUNDED_FORMATS.get(job.config.weights), release=True)
+    if native:
+        packed = pack_model(model, ROUNDED_FORMATS.get(job.config.weights), release=True, coded=coded)
     return DraftModel(
         model,
         count=drafts.tokens,
@@ -193,17 +220,40 @@ def _proposer(job: Job, placement: Placement, *, native: bool) -> Proposer | Non
     )
 
 
+def _adds_natively(job: Job, adapters: Sequence[Adapter]) -> bool:
+    """Whether the kernels add to every product that an adapter changes; else torch computes, as --stats says.
+
+    Raises:
+        UsageError: they were asked for, and cannot.
+    """
+    for adapter in adapters:
+        reason = why_not_added_natively(adapter.additions)
+        if reason is None:
+            continue
+        if (asked := _asked_for_kernels(job)) is not None:
+            raise UsageError(
+                f"{asked}: adapter {adapter.name!r}: the native library {reason}",
+                hint="leave it out: torch computes it",
+            )
+        return False
+    return True
+
+
+def _asked_for_kernels(job: Job) -> str | None:
+    """The flag that asks for the native kernels."""
+    if job.config.kernels == "native":
+        return "--kernels native"
+    return None if job.config.weights == "stored" else f"--weights {job.config.weights}"
+
+
 def _uses_kernels(job: Job, placement: Placement) -> bool:
     """Whether the native kernels compute.
 
     Raises:
         UsageError: they were asked for, and cannot.
     """
-    kernels, weights = job.config.kernels, job.config.weights
-    asked = (
-        "--kernels native" if kernels == "native" else None if weights == "stored" else f"--weights {weights}"
-    )
-    if kernels == "torch":
+    asked = _asked_for_kernels(job)
+    if job.config.kernels == "torch":
         if asked is not None:
             raise UsageError(f"{asked} needs the native kernels", hint="leave out --kernels torch")
         return False

@@ -20,6 +20,7 @@ import msgspec
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import Record, encode_line, parse_line
+from llmkit.formats.peft import ADAPTER_WEIGHTS
 from llmkit.formats.streams import open_output
 from llmkit.workflows.generate_job import Job
 from llmkit.workflows.generate_rows import Refusal, Row
@@ -175,6 +176,7 @@ def _settings_of(job: Job) -> str:
     config = {key: value for key, value in asdict(job.config).items() if key not in _HOW_NOT_WHAT}
     folder = job.files.model
     files = [folder] if folder.is_file() else sorted(file for file in folder.iterdir() if file.is_file())
+    files += [source.path / ADAPTER_WEIGHTS for source in job.adapters.sources]
     weights = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     tokenizer = None if job.tokenizer is None else job.tokenizer.sha256
     told = [config | {"sampling": asdict(job.sampling)}, weights, tokenizer]

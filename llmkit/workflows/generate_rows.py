@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from llmkit.engine.config import SamplingConfig
-from llmkit.engine.request import Request
+from llmkit.engine.request import Request, no_adapter
 from llmkit.engine.seeds import derive_seed
 from llmkit.errors import DataError, LlmkitError, MissingError, UsageError
 from llmkit.formats.digest import content_id
@@ -76,7 +76,12 @@ def read_prompt(job: Job) -> Row:
     sampling = job.sampling
     if job.config.mark_below is not None:
         sampling = replace(sampling, logprobs=0)
-    return _from_text(job, text, {"prompt": raw(text)}, sampling)
+    if len(names := job.adapters.names) > 1:
+        raise UsageError(
+            f"{len(names)} adapters and one prompt: nothing says which of {', '.join(names)} it is for",
+            hint='one --adapter, or --jsonl with rows {"prompt": TEXT, "adapter": NAME}',
+        )
+    return _adapted(_from_text(job, text, {"prompt": raw(text)}, sampling), job.adapters.default)
 
 
 def read_rows(
@@ -136,8 +141,6 @@ def _read_text(path: Path) -> str:
 def _row(job: Job, line: Line) -> Row:
     """The row of a record. Of `tokens`, `messages` and `prompt`, the first that it has counts."""
     record = line.record
-    if _has(record, "adapter"):
-        raise DataError("a row that asks for an adapter, which is not supported", hint='leave out "adapter"')
     given = {name: decode_field(line, name, kind) for name, kind in OVERRIDES.items() if _has(record, name)}
     sampling = replace(job.sampling, **as_fields(given))
     is_chat = _has(record, "messages") or job.config.chat
@@ -157,7 +160,22 @@ def _row(job: Job, line: Line) -> Row:
             f"no prompt, messages or tokens (found: {', '.join(record) or 'no keys at all'})",
             hint='a row is {"prompt": TEXT}, {"messages": [{"role", "content"}, …]} or {"tokens": [ID, …]}',
         )
+    row = _adapted(row, _adapter(job, line))
     return row if "seed" in given else _seeded(row, record_id(line))
+
+
+def _adapter(job: Job, line: Line) -> str | None:
+    """What a row names, null being the base alone; or the job's one adapter."""
+    if "adapter" not in line.record:
+        return job.adapters.default
+    name = decode_field(line, "adapter", str | None)
+    if name is not None and name not in job.adapters.names:
+        raise no_adapter(name, job.adapters.names)
+    return name
+
+
+def _adapted(row: Row, adapter: str | None) -> Row:
+    return replace(row, request=replace(row.request, adapter=adapter))
 
 
 def _seeded(row: Row, name: str | None) -> Row:
@@ -179,7 +197,7 @@ def _called(job: Job, line: Line) -> Row | Refusal:
     name = path.name or path.resolve().name
     call = read_call(line, name)
     try:
-        body = read_body(line.record, (name, str(path)))
+        body = read_body(line.record, (name, str(path), *job.adapters.names))
         sampling = replace(job.sampling, **as_fields(body.given))
         if job.config.extract_code:
             raise RefusedError("--extract-code is not for rows of a batch file")
@@ -201,7 +219,9 @@ def _called(job: Job, line: Line) -> Row | Refusal:
         return Refusal(
             call, RefusedError(error.problem, param=about if about in OVERRIDES else None), line.record
         )
-    return replace(row, call=replace(call, echo=body.echo), request=replace(row.request, key=body.owner))
+    adapter = body.model if body.model in job.adapters.names else job.adapters.default
+    request = replace(row.request, key=body.owner, adapter=adapter)
+    return replace(row, call=replace(call, echo=body.echo), request=request)
 
 
 def _from_text(job: Job, text: str, record: Record, sampling: SamplingConfig) -> Row:

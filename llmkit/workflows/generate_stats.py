@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmkit.engine.adapter_use import AdapterUse
 from llmkit.engine.speculation_report import SpeculationReport
 from llmkit.machine import peak_memory_bytes
 
@@ -36,6 +37,10 @@ class GenerateStats:
     """Of the process."""
     speculation: SpeculationReport | None
     """None where nothing guesses ahead."""
+    kernels: str
+    """What computed: native or torch."""
+    adapters: tuple[AdapterUse, ...]
+    """Those that were loaded, with their memory and the texts that had them."""
     schema: str = "llmkit.generate-stats/1"
 
 
@@ -64,4 +69,6 @@ def generate_stats(
         restarts=counts.restarts,
         peak_memory_bytes=peak_memory_bytes(),
         speculation=meter.engine.speculation(),
+        kernels=meter.engine.adapters.kernels,
+        adapters=meter.engine.adapters.uses(),
     )

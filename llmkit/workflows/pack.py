@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
-import zstandard
 
 from llmkit.errors import DataError, StoppedResumable, UsageError
 from llmkit.formats.atomic import atomic_folder, refuse_existing
@@ -16,9 +15,8 @@ from llmkit.formats.documents import list_files
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.formats.rejects import bad_lines
 from llmkit.formats.resumable import forget_partial, resumable_folder
-from llmkit.formats.shards import DOCUMENTS, ShardIndex
+from llmkit.formats.shards import ShardIndex
 from llmkit.formats.streams import STDIO
-from llmkit.formats.token_spool import DOCUMENTS as SPOOLED
 from llmkit.progress import Progress
 from llmkit.tokens.boundary import markers_of
 from llmkit.tokens.config import PackConfig
@@ -26,7 +24,7 @@ from llmkit.tokens.load import load_tokenizer
 from llmkit.version import __version__
 from llmkit.workflows.pack_input import PackJob
 from llmkit.workflows.pack_shards import write_shards
-from llmkit.workflows.pack_spool import SPOOL, Tally, spool_documents
+from llmkit.workflows.pack_spool import SPOOL, Tally, clear_spool, spool_documents
 
 PACKAGES = ("numpy", "tokenizers", "zstandard")
 
@@ -114,7 +112,7 @@ def pack_files(
             index, cut = write_shards(folder, spool, job, progress)
         if STDIO in sources.inputs:  # what came on it can only be known by what was made of it
             inputs["stdin"] = digest_file(spool_folder / "tokens")
-        _clear(spool_folder, folder)
+        clear_spool(spool_folder, folder)
         write_provenance(
             folder, invocation, inputs=inputs, tokenizer_sha256=index.tokenizer_sha256, packages=PACKAGES
         )
@@ -169,15 +167,6 @@ def _key(sources: PackSources, job: PackJob, inputs: dict[str, str]) -> str:
     tokenizer = None if job.tokenizer is None else job.tokenizer.sha256
     parts = {"inputs": inputs, "config": asdict(job.config), "field": job.field, "tokenizer": tokenizer}
     return digest_bytes(msgspec.json.encode(parts | {"version": __version__}))
-
-
-def _clear(spool: Path, folder: Path) -> None:
-    """Keep the list of documents, compressed, and remove the spool."""
-    with (spool / SPOOLED).open("rb") as lines, (folder / DOCUMENTS).open("wb") as out:
-        zstandard.ZstdCompressor(level=3, write_checksum=True).copy_stream(lines, out)
-    for file in spool.iterdir():
-        file.unlink()
-    spool.rmdir()
 
 
 def _report(out: Path, index: ShardIndex, tally: Tally, cut: int, bad: int, seconds: float) -> PackReport:

@@ -1,7 +1,7 @@
 """The first half of packing: all documents' ids on disk, between their markers, long ones as --long says."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -9,10 +9,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import zstandard
 from numpy.typing import NDArray
 
 from llmkit.formats.jsonl import BadLine, encode_line
+from llmkit.formats.shards import DOCUMENTS
 from llmkit.formats.token_documents import TokenDocument, TokenIds
+from llmkit.formats.token_spool import DOCUMENTS as SPOOLED
 from llmkit.formats.token_spool import IdType, TokenSpool
 from llmkit.progress import Progress
 from llmkit.tokens.tokenizer import Tokenizer
@@ -42,19 +45,23 @@ def spool_documents(
     on_bad: Callable[[BadLine], None] | None,
     is_kept: bool,
     progress: Progress,
+    documents: Iterable[TokenDocument] | None = None,
 ) -> Iterator[tuple[TokenSpool, Tally]]:
     """Read and encode all documents into a spool, and yield it with what was counted.
 
     Args:
         folder: of the spool; one that is there is gone on with.
         is_kept: whether the spool is to survive an interruption.
+        documents: put into it instead of what the job reads; the spool is a new one then.
     """
     folder.mkdir(exist_ok=True)
     with TokenSpool(folder, id_type_of(job.tokenizer)) as spool:
         tally = msgspec.convert(spool.state.notes, Tally)
-        rest = islice(read_packable(job, on_bad), tally.seen, None)  # what is spooled is only read again
+        if documents is None:
+            rest = islice(read_packable(job, on_bad), tally.seen, None)  # what is spooled is only read again
+            documents = encode_packable(rest, job)
         last = time.monotonic()
-        for document in encode_packable(rest, job):
+        for document in documents:
             _add(spool, tally, document, job)
             if tally.seen % 64 == 0:
                 progress.update(spool.state.tokens, documents=f"{tally.seen:,}")
@@ -65,6 +72,15 @@ def spool_documents(
         spool.state.notes = msgspec.to_builtins(tally)
         spool.commit() if is_kept else spool.flush()
         yield spool, tally
+
+
+def clear_spool(spool: Path, folder: Path) -> None:
+    """Keep the list of documents in `folder`, compressed, and remove the spool."""
+    with (spool / SPOOLED).open("rb") as lines, (folder / DOCUMENTS).open("wb") as out:
+        zstandard.ZstdCompressor(level=3, write_checksum=True).copy_stream(lines, out)
+    for file in spool.iterdir():
+        file.unlink()
+    spool.rmdir()
 
 
 def id_type_of(tokenizer: Tokenizer | None) -> IdType:

@@ -9,11 +9,12 @@ import msgspec
 from llmkit.errors import UsageError
 from llmkit.formats.jsonl import read_records
 from llmkit.formats.model_folder import TensorInfo, read_header
+from llmkit.formats.peft import ADAPTER_WEIGHTS
 from llmkit.formats.streams import STDIO
 from llmkit.model.source import read_model_tensors
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.artefact import Artefact, is_metrics, recognise
-from llmkit.workflows.show_adapter import ADAPTER_WEIGHTS, AdapterReport, show_adapter
+from llmkit.workflows.show_adapter import AdapterReport, show_adapter
 from llmkit.workflows.show_metrics import read_metrics
 from llmkit.workflows.show_model import (
     ModelReport,

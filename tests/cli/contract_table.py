@@ -71,11 +71,28 @@ TABLE = {
         missing="llmkit pretrain --data nowhere -t tok -o out",
         long="llmkit pretrain --data shards -t tok -o out --steps 100000 --log-every 0.1",
     ),
+    "finetune": Lines(
+        result="llmkit finetune run --data docs.jsonl -o out.{n} --steps 1 --metrics - -q",
+        stdin=(
+            "llmkit finetune run --data docs.jsonl -o out.a --steps 1 -q >&2; cat out.a/model.safetensors",
+            "cat docs.jsonl | llmkit finetune run -o out.b --steps 1 -q >&2; cat out.b/model.safetensors",
+        ),
+        malformed="llmkit finetune run --data bad.jsonl -o out -q",
+        skip_bad="llmkit finetune run --data bad.jsonl -o out --steps 1 --skip-bad -q",
+        missing="llmkit finetune run --data nowhere -o out",
+        long="llmkit finetune run --data docs.jsonl -o out --steps 100000 --log-every 0.1",
+    ),
     "convert": Lines(
         result="llmkit convert run out.{n} --dtype bfloat16",
         missing="llmkit convert nowhere out",
         writes="llmkit convert run out",
         is_input="llmkit convert run run --force",
+    ),
+    "merge": Lines(
+        result="llmkit merge --expr '0.5*a' a=run -o out.{n}",
+        missing="llmkit merge nowhere run --method linear -o out",
+        writes="llmkit merge --expr '0.5*a' a=run -o out",
+        is_input="llmkit merge --expr '0.5*a' a=run -o run --force",
     ),
     "quantize": Lines(
         result="llmkit quantize run out.{n} --type int4-g32",
@@ -110,6 +127,10 @@ TABLE = {
         ),
         missing="llmkit chat -m nowhere prompts.jsonl",
         is_input="llmkit chat -m run docs/docs.jsonl --transcript docs/docs.jsonl --force",
+    ),
+    "serve": Lines(
+        result="llmkit serve -m run --dry-run",
+        missing="llmkit serve -m nowhere --dry-run",
     ),
     "kv-estimate": Lines(
         result="llmkit kv-estimate config.json --context 4k --batch 8",

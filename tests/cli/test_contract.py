@@ -12,7 +12,8 @@ from llmkit.commands.documentation import read_pages
 
 GOOD_LINE = '{"id": "1", "text": "hello", "tokens": [5], "prompt": "a"}'
 BAD_LINE = '{"id": "2", "text": '
-BAD = f"{GOOD_LINE}\n{BAD_LINE}\n{GOOD_LINE}\n"
+ANOTHER_LINE = '{"id": "3", "text": "world", "tokens": [6], "prompt": "b"}'
+BAD = f"{GOOD_LINE}\n{BAD_LINE}\n{ANOTHER_LINE}\n"
 
 
 def rows(kind: str) -> pytest.MarkDecorator:

@@ -125,4 +125,9 @@ def write_texts(folder: Path) -> None:
             for n, (name, _) in enumerate(prose[:4])
         )
     )
+    pairs = [
+        {"prompt": f"What is {name}?", "chosen": text.split("\n")[0], "rejected": "No."}
+        for name, text in prose[:8]
+    ]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     (folder / "config.json").write_text(json.dumps(CONFIG, indent=2))

@@ -68,3 +68,19 @@ def test_an_error_is_said_in_two_lines_and_the_session_goes_on(
         "that was not UTF-8\n  hint: set the terminal to UTF-8\n",
     )
     assert out == "" and err == f"{asked}{first}{asked}{asked}{second}{asked}"
+
+
+def test_an_adapter_is_named_by_hand(typed: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    chat, used = Slow(), []
+
+    def use(name: str) -> None:
+        used.append(name)
+        chat.adapter = None if name == "off" else name  # type: ignore[attr-defined]
+
+    chat.use, chat.adapters = use, ("sql",)  # type: ignore[attr-defined]
+    typed("/adapter sql", "/adapter off", "/adapter")
+    chat_by_hand(chat, Console())  # type: ignore[arg-type]
+    err = capsys.readouterr().err
+    assert used == ["sql", "off"]
+    assert "replies by sql\n" in err and "replies by the model alone\n" in err
+    assert "/adapter needs a name (loaded: sql)" in err

@@ -29,6 +29,7 @@ def test_a_record_has_what_generate_writes_and_what_the_session_adds() -> None:
         "finish_reason": "stop",
         "usage": {"prompt_tokens": 40, "cached_tokens": 32, "completion_tokens": 11, "total_tokens": 51},
         "seed": 9,
+        "adapter": None,
         "dropped_turns": 1,
     }
 
@@ -39,7 +40,7 @@ def test_the_figures_of_a_session_are_those_of_its_last_reply() -> None:
         talk.say(str(number))
         talk.answer("b")
     talk.drop_oldest()
-    chat = SimpleNamespace(conversation=talk, last=TURN, used=51, limit=2048)
+    chat = SimpleNamespace(conversation=talk, last=TURN, used=51, limit=2048, adapters=())
     assert describe_stats(chat).splitlines() == [  # type: ignore[arg-type]
         "conversation  3 turns, the model sees the last 2",
         "context       51 of 2,048 tokens",

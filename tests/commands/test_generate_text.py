@@ -7,6 +7,7 @@ import pytest
 
 from llmkit.commands.console import Console
 from llmkit.commands.generate_text import describe_plan, describe_stats, print_stats
+from llmkit.engine.adapter_use import AdapterUse
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.speculation_report import SpeculationReport
 from llmkit.workflows.generate import GeneratePlan
@@ -23,6 +24,7 @@ PLAN = GeneratePlan(
     weight_bytes=5_051_904,
     kv_bytes=1 << 20,
     draft_bytes=0,
+    adapter_bytes=0,
     memory_bytes=256_100_480,
     memory_available_bytes=8 << 30,
     rows=1,
@@ -60,6 +62,12 @@ def test_settings_that_change_something_are_shown_as_they_would_be_typed() -> No
     )
 
 
+def test_adapters_are_shown_with_their_memory() -> None:
+    assert "adapters  4.0 KiB" in describe_plan(replace(PLAN, adapter_bytes=4096)).splitlines()
+    adapted = replace(STATS, kernels="torch", adapters=(AdapterUse("sql", 4096, 2),))
+    assert "adapter sql  4.0 KiB, 2 texts, torch kernels" in describe_stats(adapted).splitlines()
+
+
 def test_what_only_a_pipe_knows_is_said_to_be_there() -> None:
     piped = replace(PLAN, rows=None, prompt_tokens=None, memory_available_bytes=None, out="texts.jsonl")
     text = describe_plan(piped)
@@ -71,6 +79,7 @@ STATS = GenerateStats(
     texts=1, prompt_tokens=40, cached_tokens=16, completion_tokens=9, first_token_seconds=0.25,
     longest_first_token_seconds=0.25, prefill_tokens_per_second=96.0, decode_tokens_per_second=32.04,
     load_seconds=1.5, seconds=0.5, restarts=0, peak_memory_bytes=1 << 30, speculation=None,
+    kernels="native", adapters=(),
 )  # fmt: skip
 
 

@@ -107,6 +107,16 @@ def test_keys_and_values_have_their_own_rows(
     assert "layer 0, keys" in done.text and "all layers, both" in done.text
 
 
+def test_an_importance_matrix_is_written_and_read(
+    llmkit_run: Callable[..., Any], model: Path, line: tuple[Any, ...], tmp_path: Path
+) -> None:
+    saved, q8 = tmp_path / "imatrix.gguf", ("--format", "gguf", "--type", "Q8_0")
+    done = llmkit_run("quantize", model, *q8, *line, "--save-imatrix", saved)
+    assert done.status == 0 and done.text.startswith(f"{saved}: importance of what "), done.err
+    done = llmkit_run("quantize", model, *q8, "--imatrix", saved, "--score", *line[1:])
+    assert "nearest, weighed by" in done.text and "imatrix.gguf" in done.text, done.err
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
@@ -117,6 +127,8 @@ def test_keys_and_values_have_their_own_rows(
         (("--kv-report", "--sensitivity"), "are two questions"),
         (("--type", "Q4_K_X", "--format", "gguf"), "no GGUF file type"),
         (("--max-kl", "1"), "need text to score"),
+        (("out", "--save-imatrix", "i.gguf"), "writes no model"),
+        (("--save-imatrix", "i.gguf", "--type", "int4-g32"), "says what a text puts in"),
     ],
 )
 def test_what_does_not_go_together_is_status_2(
@@ -143,6 +155,8 @@ def test_words_are_read() -> None:
         (("--method", "nearest"), "method", "nearest"),
         (("-c", "a", "-c", "b"), "calibration", (Path("a"), Path("b"))),
         (("--calibration-tokens", "2k"), "calibration_tokens", 2000),
+        (("--scale", "-c", "a"), "scale", True),
+        (("--imatrix", "i.dat"), "imatrix", Path("i.dat")),
         (("--score", "s"), "score", (Path("s"),)),
         (("--score-tokens", "3k"), "score_tokens", 3000),
         (("--seq-len", "64"), "seq_len", 64),

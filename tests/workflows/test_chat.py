@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from llmkit.engine.completion import complete
@@ -33,7 +34,9 @@ def folder(tiny_model: Callable[..., Path], byte_level_dir: Path) -> Path:
 def start(folder: Path) -> Start:
     def make(*, context: int | None = None, system: str | None = None, **settings: Any) -> Chat:
         files = {name: settings.pop(name) for name in ("transcript", "resume") if name in settings}
-        config = GenerateConfig(sampling={"max_tokens": 12} | settings, chat=True, system=system)
+        adapters = settings.pop("adapters", ())
+        sampling = {"max_tokens": 12} | settings
+        config = GenerateConfig(sampling=sampling, chat=True, system=system, adapters=adapters)
         return start_chat(open_chat(ChatFiles(model=folder, **files), config, context))
 
     return make
@@ -194,3 +197,34 @@ def test_settings_change_from_the_next_reply_on(start: Start) -> None:
         with pytest.raises(UsageError, match=name):
             chat.set(name, value)
     assert chat._job.sampling.max_tokens == 3
+
+
+def test_another_adapter_replies_from_the_next_turn_on_and_the_cache_is_its_own(
+    start: Start, folder: Path, tiny_adapter: Callable[..., Path]
+) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    names = ("one", "two")
+    for seed, name in enumerate(names):
+        file = tiny_adapter(name) / "adapter_model.safetensors"
+        random = np.random.default_rng(seed)
+        save_file(
+            {key: random.normal(size=one.shape).astype("f4") for key, one in load_file(file).items()}, file
+        )
+    paths = tuple(str(folder.parent / name) for name in names)
+    chat = start(adapters=paths, temperature=0.0, seed=1)
+    assert (chat.adapter, chat.adapters) == (None, names)
+    replies, cached = [], []
+    for name in ("off", "one", "two", "off", "one"):
+        chat.reset()
+        chat.use(name)
+        replies.append("".join(chat.say("Hello there, this is a message of some length")))
+        assert chat.last is not None
+        assert chat.last.adapter == (None if name == "off" else name)
+        cached.append(chat.last.cached_tokens > 0)
+    assert replies[:2] == replies[3:]
+    assert len(set(replies)) == 3
+    assert cached == [False, False, False, True, True]
+    with pytest.raises(UsageError, match=r"no adapter 'three' \(loaded: one, two\)"):
+        chat.use("three")
+    assert start(adapters=paths[:1]).adapter == "one"

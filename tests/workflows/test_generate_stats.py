@@ -3,13 +3,14 @@
 from types import SimpleNamespace
 from typing import Any
 
-from llmkit.engine.engine import Counts
+from llmkit.engine.counts import Counts
 from llmkit.engine.meter import Timing
 from llmkit.workflows.generate_stats import GenerateStats, generate_stats
 
 
 def _stats(timing: Timing, **counts: Any) -> GenerateStats:
-    engine = SimpleNamespace(counts=Counts(**counts), speculation=lambda: None)
+    adapters = SimpleNamespace(kernels="torch", uses=tuple)
+    engine = SimpleNamespace(counts=Counts(**counts), speculation=lambda: None, adapters=adapters)
     meter: Any = SimpleNamespace(timing=timing, engine=engine)
     return generate_stats(meter, prompt_tokens=30, completion_tokens=20, seconds=5.0, load_seconds=1.0)
 

@@ -5,14 +5,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 
 from llmkit.formats.jsonl import encode_line
+from llmkit.formats.shards import DOCUMENTS
+from llmkit.formats.token_documents import TokenDocument
 from llmkit.progress import SILENT
 from llmkit.tokens.boundary import Markers
 from llmkit.tokens.config import PackConfig
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.pack_input import PackJob
-from llmkit.workflows.pack_spool import Tally, id_type_of, spool_documents
+from llmkit.workflows.pack_spool import Tally, clear_spool, id_type_of, spool_documents
 
 RECORDS = (
     {"id": "short", "tokens": [5, 6], "mask": [[1, 1]]},
@@ -84,3 +87,18 @@ def test_a_kept_spool_is_committed_and_gone_on_with(tmp_path: Path, monkeypatch:
         assert spool.state.documents == 9
     with spool_documents(tmp_path / "s", job, on_bad=None, is_kept=True, progress=SILENT) as (spool, tally):
         assert (spool.state.documents, tally.seen, spool.tokens().tolist()) == (9, 9, list(range(9)))
+
+
+def test_documents_that_are_given_are_spooled_instead_and_the_spool_can_be_cleared(tmp_path: Path) -> None:
+    job = PackJob(
+        inputs=[], tokenizer=None, markers=Markers(), config=PackConfig(seq_len=3), field="text", workers=1
+    )
+    given = [TokenDocument("a", np.array([1, 2], np.uint32), [(1, 1)])]
+    with spool_documents(
+        tmp_path / "spool", job, on_bad=None, is_kept=False, progress=SILENT, documents=given
+    ) as (spool, tally):
+        assert (spool.tokens().tolist(), spool.runs()[0].tolist(), tally.seen) == ([1, 2], [[0, 1]], 1)
+    clear_spool(tmp_path / "spool", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [DOCUMENTS]
+    kept = zstandard.ZstdDecompressor().stream_reader((tmp_path / DOCUMENTS).read_bytes()).read()
+    assert kept == b'{"document":0,"id":"a","num_tokens":2}\n'

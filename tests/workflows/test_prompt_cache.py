@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from llmkit.engine.config import GenerateConfig, SamplingConfig
-from llmkit.engine.engine import Counts, Engine
+from llmkit.engine.counts import Counts
+from llmkit.engine.engine import Engine
 from llmkit.engine.request import Request
 from llmkit.errors import DataError
 from llmkit.kernels.library import available

@@ -1,0 +1,84 @@
+"""The flags of `llmkit serve` alone: what is served, where, to whom, and how much at once."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from llmkit.commands.values import parse_count
+
+Model = Annotated[
+    list[str] | None,
+    Option(
+        "--model",
+        "-m",
+        metavar="[NAME=]PATH[@VERSION:WEIGHT]",
+        help="Model folder or GGUF file. Repeatable: models, and versions of one by weight.",
+        show_default=False,
+    ),
+]
+Name = Annotated[
+    str | None, Option(metavar="NAME", help="What clients call it.", show_default="what its folder is called")
+]
+TokenizerPath = Annotated[
+    Path | None, Option("--tokenizer", "-t", metavar="PATH", help="If the model's folder has none.")
+]
+
+# Where
+
+Host = Annotated[str, Option(metavar="ADDRESS", help="Listen here; 0.0.0.0: on all of this machine's.")]
+Port = Annotated[int, Option(metavar="N", help="0: any that is free.")]
+UnixSocket = Annotated[Path | None, Option(metavar="PATH", help="Listen here, not on a port.")]
+ReadyFd = Annotated[
+    int | None, Option(metavar="FD", help="Where a line of JSON says when and where it is ready.")
+]
+TlsCert = Annotated[Path | None, Option(metavar="FILE", help="Certificate chain, PEM; with --tls-key.")]
+TlsKey = Annotated[Path | None, Option(metavar="FILE", help="Its private key, PEM.")]
+Cors = Annotated[
+    list[str] | None, Option(metavar="ORIGIN", help="Whose pages may ask. Repeatable; none by default.")
+]
+
+# By whom
+
+Replicas = Annotated[int, Option(metavar="N", help="Processes for each model, behind a router.")]
+WorkerUrl = Annotated[
+    list[str] | None,
+    Option("--worker", metavar="URL", help="A server that speaks as OpenAI does, behind ours. Repeatable."),
+]
+WorkerKey = Annotated[Path | None, Option(metavar="FILE", help="The key that those ask for.")]
+AdminPort = Annotated[
+    int | None, Option(metavar="N", help="Listen for admins here: models, weights, reload, drain, usage.")
+]
+AdminSocket = Annotated[Path | None, Option(metavar="PATH", help="The same, for the owner of this socket.")]
+RollbackMargin = Annotated[
+    float, Option(metavar="P", help="A new version that fails by this share more is taken back.")
+]
+
+# To whom
+
+KeyFile = Annotated[Path | None, Option("--keys", metavar="FILE.toml", help="Who may ask, and how much.")]
+NewKey = Annotated[
+    str | None, Option(metavar="NAME", help="Make a key, print its entry for --keys, and stop.")
+]
+UsageFile = Annotated[
+    Path | None, Option("--usage", metavar="FILE.db", help="Count the tokens of each key here (SQLite).")
+]
+ShowUsage = Annotated[bool, Option("--show-usage", help="Print what --usage has counted, and stop.")]
+Log = Annotated[Path | None, Option(metavar="FILE", help="A line of JSON for each request; - is stdout.")]
+LogPrompts = Annotated[bool, Option("--log-prompts", help="With --log: what was said too.")]
+
+# How much
+
+Batch = Annotated[
+    int | None,
+    Option(min=1, metavar="N", help="Texts at work at once.", show_default="16, or what memory allows"),
+]
+QueueRequests = Annotated[int, Option(metavar="N", help="Texts at work and waiting; more get 503.")]
+QueueTokens = Annotated[int, Option(parser=parse_count, metavar="N", help="Tokens of them; more get 503.")]
+LongPromptTokens = Annotated[
+    int, Option(parser=parse_count, metavar="N", help="Prompts from here on are long ones.")
+]
+LongPlaces = Annotated[int, Option(metavar="N", help="Long ones at work at once.")]
+DrainSeconds = Annotated[float, Option(metavar="S", help="After SIGTERM, for running requests.")]
+PromptSeconds = Annotated[float, Option(metavar="S", help="To render and tokenise one prompt.")]
+PromptWorkers = Annotated[int, Option(metavar="N", help="Processes that do so.")]

@@ -1,0 +1,56 @@
+"""What `llmkit serve` says for people: the plan, and what keys have used."""
+
+from typing import Any
+
+from llmkit.commands.facts import plural
+from llmkit.commands.shared import align
+from llmkit.commands.values import format_bytes, format_count
+
+
+def describe_plan(plan: Any) -> str:
+    """A ServePlan as a table."""
+    memory = format_bytes(plan.memory_bytes)
+    if plan.memory_available_bytes is not None:
+        memory += f" of {format_bytes(plan.memory_available_bytes)} available"
+    rows = [
+        ("model", f"{plan.model}  ({format_count(plan.parameters)} parameters)"),
+        ("called", plan.name),
+        ("listens", plan.listens),
+        ("keys", "none: whoever reaches it is answered" if plan.keys is None else str(plan.keys)),
+        ("runs on", f"{plan.device}, {plan.dtype}, {plural(plan.threads, 'thread')}"),
+        ("context", plural(plan.context, "token")),
+        ("at once", f"{plural(plan.texts_at_once, 'text')}, {plan.cache_positions:,} tokens of cache"),
+        ("weights", format_bytes(plan.weight_bytes)),
+        ("memory", memory),
+        *(("note", note) for note in plan.notes),
+    ]
+    return align(rows)
+
+
+def describe_fleet(plan: Any) -> str:
+    """A FleetPlan as tables, one a version."""
+    rows = [
+        ("versions", ", ".join(plan.versions) or "none of our own"),
+        ("replicas", f"{plan.replicas} of each"),
+        *(("worker", url) for url in plan.workers),
+        ("memory", f"{format_bytes(plan.memory_bytes)} of all together"),
+    ]
+    return "\n\n".join([align(rows), *(describe_plan(one) for one in plan.models)])
+
+
+def usage_table(rows: list[dict[str, Any]]) -> str:
+    """What was counted, a line a day, key and model."""
+    if not rows:
+        return "nothing was counted yet"
+    names = list(rows[0])
+    cells = [
+        names,
+        *([f"{one[name]:,}" if isinstance(one[name], int) else one[name] for name in names] for one in rows),
+    ]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
+    lines = []
+    for line in cells:
+        texts = [cell.ljust(width) for cell, width in zip(line[:3], widths, strict=False)]
+        numbers = [cell.rjust(width) for cell, width in zip(line[3:], widths[3:], strict=True)]
+        lines.append("  ".join((*texts, *numbers)).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,80 @@
+"""What a model gives back, whatever words it is told in: endpoints' answers are made of these. No torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Finish = Literal["stop", "length", "tool_calls"]
+
+
+@dataclass(frozen=True)
+class TokenScore:
+    """A token and its log probability, in nats."""
+
+    id: int
+    text: str
+    """What it spells; a part of a character is U+FFFD here, and whole in `content`."""
+    content: bytes
+    logprob: float | None
+    """None for the first token of a prompt, which nothing predicts."""
+    top: tuple["TokenScore", ...] = ()
+    """The likeliest ones at this place, best first, theirs empty."""
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A function that the model wants called."""
+
+    index: int
+    """Among the calls of its answer."""
+    id: str
+    name: str
+    arguments: str
+    """JSON."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some of one answer: what has become certain since the piece before."""
+
+    index: int
+    """Of the answer."""
+    text: str = ""
+    scores: tuple[TokenScore, ...] = ()
+    """Of the tokens whose text is out, where they were asked for."""
+    calls: tuple[ToolCall, ...] = ()
+    """Each whole."""
+    finish: Finish | None = None
+    """With the last piece."""
+    matched: str | None = None
+    """The stop string that ended it."""
+    drawn: int = 0
+    """Tokens drawn for it, text or not."""
+    cached: int = 0
+    """Tokens of the prompt that the cache had; with the first piece."""
+
+
+@dataclass
+class Usage:
+    """Tokens of a request: read, found in the cache, and written."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Of them, those that were not computed again."""
+    completion_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Read and written."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Who answers, the same in every part of an answer."""
+
+    id: str
+    created: int
+    """Seconds since 1970."""
+    model: str
+    fingerprint: str | None
+    """Of weights and version: the same fingerprint, seed and request give the same text."""

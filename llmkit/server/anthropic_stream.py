@@ -1,0 +1,77 @@
+"""A message as Anthropic's events: opened, block by block, closed."""
+
+from typing import Any
+
+from llmkit.server.answer import Answered, Piece, ToolCall, Usage
+from llmkit.server.ask import Ask
+from llmkit.server.errors import ApiError
+from llmkit.server.sse import event
+from llmkit.server.wire.messages import anthropic_usage, opened, stop_reason, tool_use
+
+
+class AnthropicStream:
+    """Of `/v1/messages`."""
+
+    def __init__(self, who: Answered, ask: Ask) -> None:
+        self._who = who
+        self._block = 0
+        self._in_text = False
+        self._last = Piece(0)
+
+    def begin(self, usage: Usage) -> list[bytes]:
+        """The message, empty, and how much was read."""
+        message = opened(self._who) | {"usage": anthropic_usage(usage)}
+        return [_event("message_start", message=message), _event("ping")]
+
+    def piece(self, piece: Piece, usage: Usage) -> list[bytes]:
+        """Text goes into a block of its own between calls."""
+        events = []
+        if piece.text:
+            if not self._in_text:
+                events.append(self._start({"type": "text", "text": ""}))
+                self._in_text = True
+            events.append(self._delta({"type": "text_delta", "text": piece.text}))
+        for call in piece.calls:
+            events += [*self._close_text(), *self._call(call)]
+        self._last = piece
+        return events
+
+    def end(self, usage: Usage) -> list[bytes]:
+        """Why it ended, and how much was written."""
+        reason, matched = stop_reason(self._last)
+        delta = {"stop_reason": reason, "stop_sequence": matched}
+        return [
+            *self._close_text(),
+            _event("message_delta", delta=delta, usage=anthropic_usage(usage)),
+            _event("message_stop"),
+        ]
+
+    def failed(self, error: ApiError) -> list[bytes]:
+        """The SDK raises it."""
+        return [event("error", error.body("anthropic"))]
+
+    def _call(self, call: ToolCall) -> list[bytes]:
+        started = self._start(tool_use(call))
+        told = self._delta({"type": "input_json_delta", "partial_json": call.arguments})
+        return [started, told, self._stop()]
+
+    def _close_text(self) -> list[bytes]:
+        if not self._in_text:
+            return []
+        self._in_text = False
+        return [self._stop()]
+
+    def _start(self, block: dict[str, Any]) -> bytes:
+        return _event("content_block_start", index=self._block, content_block=block)
+
+    def _delta(self, delta: dict[str, Any]) -> bytes:
+        return _event("content_block_delta", index=self._block, delta=delta)
+
+    def _stop(self) -> bytes:
+        stopped = _event("content_block_stop", index=self._block)
+        self._block += 1
+        return stopped
+
+
+def _event(name: str, **content: Any) -> bytes:
+    return event(name, {"type": name, **content})

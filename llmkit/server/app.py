@@ -1,0 +1,52 @@
+"""The application of a server with a model of its own: its routes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+
+from llmkit.server.front import put_in_front, route
+from llmkit.server.handlers import State, chat, completions, messages, responses
+from llmkit.server.health import health, ready
+from llmkit.server.listing import list_models, show_load, show_metrics, show_model, show_openapi
+from llmkit.server.observe import RequestLog
+from llmkit.server.page import show_page
+from llmkit.server.tokens_api import apply_template, count_tokens, detokenize, tokenize
+
+
+def build_app(
+    state: State, *, tell: RequestLog = lambda record: None, origins: Sequence[str] = ()
+) -> Starlette:
+    """The application of a server.
+
+    Args:
+        state: models, gate and limits.
+        tell: takes a record of each request.
+        origins: whose pages may ask; none by default.
+    """
+    routes = [
+        route("/", show_page, "GET"),
+        route("/health", health, "GET"),
+        route("/ready", ready, "GET"),
+        route("/metrics", show_metrics, "GET"),
+        route("/load", show_load, "GET"),
+        route("/openapi.json", show_openapi, "GET"),
+        route("/v1/models", list_models, "GET"),
+        route("/v1/models/{name:path}", show_model, "GET"),
+        route("/v1/completions", completions, "POST"),
+        route("/v1/chat/completions", chat, "POST"),
+        route("/v1/responses", responses, "POST"),
+        route("/v1/messages", messages, "POST"),
+        route("/v1/messages/count_tokens", count_tokens, "POST"),
+        route("/tokenize", tokenize, "POST"),
+        route("/detokenize", detokenize, "POST"),
+        route("/apply-template", apply_template, "POST"),
+    ]
+    paths = frozenset(one.path for one in routes)
+    metrics = state.metrics
+
+    def over(record: dict[str, Any]) -> None:
+        metrics.add(record, paths)
+        tell(record)
+
+    return put_in_front(routes, state, tell=over, origins=origins)

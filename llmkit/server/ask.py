@@ -1,0 +1,79 @@
+"""What is asked of a model, whatever words it was asked in: each endpoint's body becomes this. No torch."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from llmkit.engine.config import SamplingConfig
+
+Kind = Literal["text", "chat"]
+
+
+@dataclass(frozen=True)
+class ToolChoice:
+    """Whether the model may, must or must not call a function."""
+
+    mode: Literal["auto", "none", "required"] = "auto"
+    name: str | None = None
+    """The one that it must call; only with `required`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One request for texts. Of `texts`, `ids` and `messages`, one is set.
+
+    An Ask with several prompts gets as many answers, times `sampling.samples`, numbered prompt by prompt.
+    """
+
+    kind: Kind
+    model: str
+    """As the client wrote it: `NAME`, or `NAME:ADAPTER`."""
+    sampling: SamplingConfig
+    texts: tuple[str, ...] = ()
+    """Prompts as text."""
+    ids: tuple[tuple[int, ...], ...] = ()
+    """Prompts as token ids."""
+    messages: tuple[dict[str, Any], ...] = ()
+    """A conversation; contents in one piece, roles as templates know them."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """JSON schemas of the functions that the model may call, as OpenAI writes them."""
+    tool_choice: ToolChoice = field(default_factory=ToolChoice)
+    parallel_tool_calls: bool = True
+    template_kwargs: dict[str, Any] = field(default_factory=dict)
+    """For the chat template, only what is on its list of what may be said."""
+    prefill: str = ""
+    """What the reply begins with."""
+    stream: bool = False
+    stream_usage: bool = False
+    """Whether the last event says how many tokens there were."""
+    continuous_usage: bool = False
+    """Whether each event does."""
+    echo: bool = False
+    """Whether the prompt comes out too, with its scores where those are asked for."""
+    score_only: bool = False
+    """Whether nothing is to be drawn: `max_tokens: 0` with echo."""
+    priority: int = 0
+    """Lower ones go first; what a key may ask for, its settings say."""
+    user: str = ""
+    """On whose behalf; for the log, and to keep caches apart within a key."""
+    seed_given: bool = False
+    """Whether the client chose the seed; else each request has one of its own."""
+
+    @property
+    def offered_tools(self) -> tuple[dict[str, Any], ...]:
+        """The tools that the model is told of: those that it may call."""
+        return () if self.tool_choice.mode == "none" else self.tools
+
+    @property
+    def adapter(self) -> str | None:
+        """What stands behind the colon of the model's name; None: the base alone."""
+        return self.model.partition(":")[2] or None
+
+    @property
+    def num_prompts(self) -> int:
+        """Prompts that are answered."""
+        return len(self.texts) or len(self.ids) or 1
+
+    @property
+    def num_answers(self) -> int:
+        """Texts that come back."""
+        return self.num_prompts * self.sampling.samples

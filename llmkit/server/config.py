@@ -1,0 +1,72 @@
+"""How a server listens, whom it serves and how much at once: torch-free, so that flags can show defaults."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmkit.errors import ConfigError
+from llmkit.server.admission import AdmissionConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig:
+    """The settings of a server, beside those of its engine.
+
+    Raises:
+        ConfigError: a value is out of range, or two settings exclude each other.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    """0: any that is free."""
+    unix_socket: Path | None = None
+    """In place of host and port."""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    keys: Path | None = None
+    """Who may ask; None: everybody who can reach the port."""
+    usage: Path | None = None
+    """Where tokens are counted, key by key; None: they are forgotten at the end."""
+    cors: tuple[str, ...] = ()
+    """Origins whose pages may ask."""
+    log: Path | None = None
+    """A line of JSON for each request; `-` is stdout."""
+    log_prompts: bool = False
+    ready_fd: int | None = None
+    """A file descriptor that is told when requests are taken in."""
+    queue_requests: int = AdmissionConfig.max_requests
+    queue_tokens: int = AdmissionConfig.max_tokens
+    long_prompt_tokens: int = AdmissionConfig.long_tokens
+    long_places: int = AdmissionConfig.long_places
+    drain_seconds: float = 30.0
+    """How long SIGTERM waits for running requests."""
+    prompt_seconds: float = 10.0
+    """That the template and the tokenizer may take for one prompt."""
+    prompt_workers: int = 2
+    version: str = ""
+    """Of the model; part of its fingerprint."""
+    behind_router: bool = False
+    """Whether only a router asks, which has the keys and the queue. On a Unix socket."""
+
+    def __post_init__(self) -> None:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigError("TLS needs a certificate and its key", hint="--tls-cert FILE --tls-key FILE")
+        if self.unix_socket is not None and self.tls_key is not None:
+            raise ConfigError("TLS on a Unix socket", hint="leave out one of them")
+        if self.behind_router and self.unix_socket is None:
+            raise ConfigError("a worker of a router listens on a Unix socket", hint="--replicas starts them")
+        if self.log_prompts and self.log is None:
+            raise ConfigError("--log-prompts does nothing without --log", hint="add --log FILE")
+        for name in ("queue_requests", "queue_tokens", "long_prompt_tokens", "long_places", "prompt_workers"):
+            if getattr(self, name) < 1:
+                flag = f"--{name.replace('_', '-')}"
+                raise ConfigError(
+                    f"{flag} must be at least 1 (found {getattr(self, name)})", hint=f"{flag} 1"
+                )
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError(
+                f"--port must be from 0 to 65535 (found {self.port})", hint="--port 0: any free one"
+            )
+        for name in ("drain_seconds", "prompt_seconds"):
+            if not getattr(self, name) > 0:
+                flag = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{flag} must be above 0 (found {getattr(self, name)})", hint=f"{flag} 10")

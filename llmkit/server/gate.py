@@ -1,0 +1,76 @@
+"""Who asks, and whether there is a place for it: what every request passes before the engine sees it."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from llmkit.server.answer import Usage
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whose request it is."""
+
+    name: str = ""
+    """Of the key, for logs and metrics; empty where the server has no keys."""
+    tenant: str = ""
+    """Caches are kept apart by it, and turns are taken by it."""
+    models: frozenset[str] | None = None
+    """Models and adapters that it may ask for; None: all."""
+    lowest_priority: int = 0
+    """The most urgent that its requests may be: lower numbers go first."""
+    is_admin: bool = False
+
+
+@dataclass
+class Slot:
+    """A request's place. What it came to take is written here as it goes."""
+
+    usage: Usage = field(default_factory=Usage)
+    first_token_seconds: float | None = None
+    """From the request's arrival."""
+    finished: str | None = None
+    """How its answers ended; None while they have not."""
+
+
+class Gate(Protocol):
+    """Decides who comes in."""
+
+    def identify(self, key: str | None) -> Caller:
+        """Whose key it is.
+
+        Raises:
+            ApiError: 401: nobody's.
+        """
+
+    def enter(
+        self, caller: Caller, *, model: str, prompt_tokens: int, max_tokens: int, answers: int
+    ) -> AbstractAsyncContextManager[Slot]:
+        """A place for a request, held until the context ends; its tokens are charged then.
+
+        Args:
+            caller: who asks.
+            model: of what.
+            prompt_tokens: of all its prompts.
+            max_tokens: that may be drawn, of all its answers.
+            answers: texts at once.
+
+        Raises:
+            ApiError: 429 or 503 with the time after which it may go well.
+        """
+
+
+class OpenGate:
+    """Lets everybody in, all as one caller: a server for one person, or behind a router that has the keys."""
+
+    def identify(self, key: str | None) -> Caller:
+        """The one caller."""
+        return Caller()
+
+    @asynccontextmanager
+    async def enter(
+        self, caller: Caller, *, model: str, prompt_tokens: int, max_tokens: int, answers: int
+    ) -> AsyncIterator[Slot]:
+        """A place, always."""
+        yield Slot()

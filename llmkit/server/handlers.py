@@ -1,0 +1,196 @@
+"""One coroutine per text endpoint: the body read, the model asked, the answer told.
+
+decode -> find the model -> Ask -> prepare -> a place -> pieces -> the endpoint's words
+"""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from llmkit.server.answer import Answered, Piece, Usage
+from llmkit.server.anthropic_stream import AnthropicStream
+from llmkit.server.ask import Ask
+from llmkit.server.front import HeldStream, as_json, until_gone
+from llmkit.server.gate import Caller, Gate, Slot
+from llmkit.server.handoff import SLOT_HEADER, slot_comment, slot_line
+from llmkit.server.metrics import Metrics
+from llmkit.server.models import Models
+from llmkit.server.replies import Reply, first_token
+from llmkit.server.responses_stream import ResponsesStream
+from llmkit.server.served import Prepared, Served
+from llmkit.server.stream import ChatStream, CompletionStream, Dialect, together, told
+from llmkit.server.strict_json import decode
+from llmkit.server.wire.chat import ChatRequest, chat_object, read_chat
+from llmkit.server.wire.completions import CompletionRequest, completion_object, read_completion
+from llmkit.server.wire.messages import MessagesRequest, message_object, read_anthropic
+from llmkit.server.wire.responses import ResponsesRequest, read_response, response_object
+from llmkit.server.wire.sampling import WireLimits
+
+
+@dataclass
+class State:
+    """What the handlers share."""
+
+    models: Models
+    gate: Gate
+    limits: WireLimits
+    metrics: Metrics
+    draining: bool = False
+    """Whether new requests are refused, because the server is about to end."""
+    in_flight: int = 0
+    """Requests under way."""
+    log_prompts: bool = False
+    """Whether the log has what was said."""
+    behind_router: bool = False
+    """Whether a router asks, which wants to know what each answer took."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """How an endpoint tells an answer."""
+
+    prefix: str
+    """Of its ids."""
+    whole: Callable[[Answered, Sequence[Sequence[Piece]], Usage], dict[str, Any]]
+    stream: Callable[[Answered, Ask], Dialect]
+
+
+COMPLETIONS = Endpoint("cmpl-", completion_object, CompletionStream)
+CHAT = Endpoint("chatcmpl-", chat_object, ChatStream)
+RESPONSES = Endpoint("resp_", response_object, ResponsesStream)
+MESSAGES = Endpoint("msg_", message_object, AnthropicStream)
+
+
+async def completions(request: Request) -> Response:
+    """POST /v1/completions."""
+    state: State = request.app.state.serve
+    body = decode(await request.body(), CompletionRequest)
+    served = state.models.find(body.model, request.state.caller)
+    ask = read_completion(body, served.base, state.limits)
+    return await respond(request, ask, served, COMPLETIONS)
+
+
+async def chat(request: Request) -> Response:
+    """POST /v1/chat/completions."""
+    state: State = request.app.state.serve
+    body = decode(await request.body(), ChatRequest)
+    served = state.models.find(body.model, request.state.caller)
+    ask = read_chat(body, served.base, state.limits, max_tokens=served.context)
+    return await respond(request, ask, served, CHAT)
+
+
+async def responses(request: Request) -> Response:
+    """POST /v1/responses."""
+    state: State = request.app.state.serve
+    body = decode(await request.body(), ResponsesRequest)
+    served = state.models.find(body.model, request.state.caller)
+    ask = read_response(body, served.base, state.limits, max_tokens=served.context)
+    return await respond(request, ask, served, RESPONSES)
+
+
+async def messages(request: Request) -> Response:
+    """POST /v1/messages."""
+    state: State = request.app.state.serve
+    body = decode(await request.body(), MessagesRequest)
+    served = state.models.find(body.model, request.state.caller)
+    return await respond(request, read_anthropic(body, served.base, state.limits), served, MESSAGES)
+
+
+async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint) -> Response:
+    """Have a request answered, in one piece or as a stream.
+
+    A client that leaves ends its texts before the engine's next pass.
+
+    Raises:
+        ApiError: it cannot be answered, or not now.
+    """
+    state: State = request.app.state.serve
+    caller: Caller = request.state.caller
+    began = time.monotonic()
+    name = served.name if ask.adapter is None else f"{served.name}:{ask.adapter}"
+    request.state.model = name
+    if state.log_prompts:
+        request.state.prompt = ask.messages or ask.texts or ask.ids
+    prepared = await until_gone(request, served.prepare(ask, caller))
+    who = Answered(f"{endpoint.prefix}{secrets.token_hex(12)}", int(time.time()), name, served.fingerprint)
+    stack = AsyncExitStack()
+    slot = await until_gone(
+        request,
+        stack.enter_async_context(
+            state.gate.enter(
+                caller,
+                model=name,
+                prompt_tokens=prepared.prompt_tokens,
+                max_tokens=prepared.max_tokens,
+                answers=len(prepared.requests),
+            )
+        ),
+    )
+    request.state.slot = slot
+    answers = [
+        _answer(index, one, ask, served, prepared, slot, began) for index, one in enumerate(prepared.requests)
+    ]
+    slot.usage.prompt_tokens = prepared.prompt_tokens
+    if ask.stream:
+        events = told(endpoint.stream(who, ask), together(answers), slot.usage)
+        events = _events(stack, events, slot if state.behind_router else None)
+        return HeldStream(events, stack)
+    async with stack:
+        pieces = await until_gone(request, _gather(answers))
+    took = {SLOT_HEADER: slot_line(slot)} if state.behind_router else None
+    return as_json(endpoint.whole(who, pieces, slot.usage), headers=took)
+
+
+async def _answer(
+    index: int, one: Any, ask: Ask, served: Served, prepared: Prepared, slot: Slot, began: float
+) -> AsyncGenerator[Piece]:
+    """One of the answers; what it takes goes into the slot."""
+    first = None if one.scores_prompt is None else first_token(one.prompt[0], served.tokenizer)
+    prefill = prepared.prompts[index] if ask.echo else ask.prefill
+    if ask.score_only and (first is None or len(one.prompt) == 1):  # nothing is to be computed
+        slot.first_token_seconds, slot.finished = time.monotonic() - began, "length"
+        yield Piece(index, prefill, () if first is None else (first,), finish="length")
+        return
+    reply = Reply(
+        index,
+        served.tokenizer,
+        with_scores=ask.sampling.logprobs is not None,
+        prefill=prefill if first is None else first.text,
+        first=first,
+        calls=served.reader(ask),
+        one_call=not ask.parallel_tool_calls,
+    )
+    async for piece in served.write(one, reply):
+        if slot.first_token_seconds is None:
+            slot.first_token_seconds = time.monotonic() - began
+        slot.usage.completion_tokens += piece.drawn
+        slot.usage.cached_tokens += piece.cached
+        if piece.finish is not None:
+            slot.finished = piece.finish
+        yield piece
+
+
+async def _gather(answers: Sequence[AsyncGenerator[Piece]]) -> list[list[Piece]]:
+    """All pieces of each answer."""
+    found: list[list[Piece]] = [[] for _ in answers]
+    async for piece in together(answers):
+        found[piece.index].append(piece)
+    return found
+
+
+async def _events(
+    stack: AsyncExitStack, events: AsyncGenerator[bytes], slot: Slot | None
+) -> AsyncGenerator[bytes]:
+    """Events, each with what was taken so far where a slot is given; the place is given back at the end."""
+    async with stack:
+        try:
+            async for one in events:
+                yield one if slot is None else one + slot_comment(slot)
+        finally:
+            await events.aclose()

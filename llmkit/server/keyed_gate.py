@@ -1,0 +1,136 @@
+"""The gate of a server with keys: who it is, how fast and how much that one may ask, and a place for it."""
+
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from llmkit.server.admission import Admission
+from llmkit.server.errors import ApiError
+from llmkit.server.gate import Caller, Slot
+from llmkit.server.keys import KeyRules, Keys
+from llmkit.server.limits import Bucket
+from llmkit.server.usage import UsageStore, day_ends_in, month_ends_in
+
+_NO_LIMITS = KeyRules(sha256="")
+
+
+class KeyedGate:
+    """Identifies callers, holds them to their limits, and charges what they took.
+
+    Attributes:
+        limited: requests refused for a key's own limits, by key.
+    """
+
+    def __init__(
+        self,
+        keys: Keys | None,
+        admission: Admission,
+        usage: UsageStore,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """
+        Args:
+            keys: None lets everybody in, all as one caller.
+            admission: the engine's places.
+            usage: where tokens are charged.
+            clock: seconds, for rates.
+            now: the time, for budgets of days and months.
+        """
+        self.limited: dict[str, int] = defaultdict(int)
+        self.admission = admission
+        self._keys = keys
+        self._usage = usage
+        self._clock = clock
+        self._now = now
+        self._requests: dict[str, Bucket] = {}
+        self._tokens: dict[str, Bucket] = {}
+        self._running: dict[str, int] = defaultdict(int)
+
+    def replace_keys(self, keys: Keys | None) -> None:
+        """Take other keys from now on; those that stay keep the state of their limits."""
+        self._keys = keys
+
+    def identify(self, key: str | None) -> Caller:
+        """Whose key it is.
+
+        Raises:
+            ApiError: 401: there is none, or it is nobody's.
+        """
+        if self._keys is None:
+            return Caller()
+        name = self._keys.find(key)
+        if name is None:
+            what = "no API key" if not key else "this API key is not known"
+            raise ApiError(401, what, code="invalid_api_key")
+        return self._keys.caller(name)
+
+    @asynccontextmanager
+    async def enter(
+        self, caller: Caller, *, model: str, prompt_tokens: int, max_tokens: int, answers: int
+    ) -> AsyncIterator[Slot]:
+        """A place for a request; what it took is charged when the context ends, however it ends.
+
+        Raises:
+            ApiError: 429: over one of the key's limits; 503: the queue is full.
+        """
+        self._check_limits(caller.name, prompt_tokens + answers)
+        tokens = prompt_tokens * max(1, answers) + max_tokens
+        self.admission.check(tokens=tokens, answers=answers)  # before a request is counted against its key
+        rules = self._rules(caller.name)
+        if rules.requests_per_minute is not None:
+            self._bucket(self._requests, caller.name, rules.requests_per_minute).take(self._clock(), 1)
+        self._running[caller.name] += 1
+        slot = Slot()
+        place = None
+        try:
+            place = await self.admission.enter(prompt_tokens=prompt_tokens, tokens=tokens, answers=answers)
+            yield slot
+        finally:
+            self._running[caller.name] -= 1
+            done = 0 if slot.first_token_seconds is None else slot.usage.total_tokens  # nothing came of it
+            if place is not None:
+                place.leave(done)
+            if rules.tokens_per_minute is not None:
+                self._bucket(self._tokens, caller.name, rules.tokens_per_minute).take(self._clock(), done)
+            if done:
+                self._usage.charge(caller.name, model, slot.usage, self._now())
+
+    def _check_limits(self, name: str, least_tokens: int) -> None:
+        """Refuse what is over a limit of the key, with the time after which it is not."""
+        rules, clock, now = self._rules(name), self._clock(), self._now()
+        if rules.concurrent is not None and self._running[name] >= rules.concurrent:
+            self._refuse(name, f"{rules.concurrent} requests at once", "concurrency_limit", 1.0)
+        if rules.requests_per_minute is not None:
+            wait = self._bucket(self._requests, name, rules.requests_per_minute).wait(clock, 1)
+            if wait:
+                self._refuse(
+                    name, f"{rules.requests_per_minute:g} requests a minute", "rate_limit_exceeded", wait
+                )
+        if rules.tokens_per_minute is not None:
+            wait = self._bucket(self._tokens, name, rules.tokens_per_minute).wait(clock)
+            if wait:
+                self._refuse(
+                    name, f"{rules.tokens_per_minute:g} tokens a minute", "rate_limit_exceeded", wait
+                )
+        day, month = rules.tokens_per_day, rules.tokens_per_month
+        if day is not None and self._usage.tokens_of_day(name, now) + least_tokens > day:
+            self._refuse(name, f"{day:,} tokens a day", "quota_exceeded", day_ends_in(now))
+        if month is not None and self._usage.tokens_of_month(name, now) + least_tokens > month:
+            self._refuse(name, f"{month:,} tokens a month", "quota_exceeded", month_ends_in(now))
+
+    def _refuse(self, name: str, limit: str, code: str, wait: float) -> None:
+        self.limited[name] += 1
+        raise ApiError(429, f"this key may have {limit}", code=code, retry_after=wait)
+
+    def _rules(self, name: str) -> KeyRules:
+        return _NO_LIMITS if self._keys is None else self._keys.rules.get(name, _NO_LIMITS)
+
+    def _bucket(self, buckets: dict[str, Bucket], name: str, per_minute: float) -> Bucket:
+        bucket = buckets.get(name)
+        if bucket is None or bucket.per_minute != per_minute:
+            bucket = buckets[name] = Bucket.full(per_minute, self._clock())
+        return bucket

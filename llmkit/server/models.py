@@ -1,0 +1,52 @@
+"""The models that a server has, by the names that clients call them."""
+
+from llmkit.errors import nearest
+from llmkit.server.errors import ApiError
+from llmkit.server.gate import Caller
+from llmkit.server.load import EngineLoad
+from llmkit.server.served import Served
+
+
+class Models:
+    """Served models by name. The first one answers where a request names none."""
+
+    def __init__(self, served: list[Served]) -> None:
+        self._served = {one.name: one for one in served}
+
+    def find(self, name: str | None, caller: Caller) -> Served:
+        """The model that a request asks for.
+
+        Raises:
+            ApiError: 404: there is none of this name; 403: the key may not use it.
+        """
+        wanted = name or next(iter(self._served))
+        if caller.models is not None and wanted not in caller.models:
+            raise ApiError(
+                403, f"model: this key may not use {wanted!r}", code="model_not_allowed", param="model"
+            )
+        if wanted not in (known := self.names()):
+            meant = nearest(wanted, known)
+            more = f"; did you mean {meant!r}?" if meant else f" (there are {', '.join(known)})"
+            problem = f"model: there is no {wanted!r} here{more}"
+            raise ApiError(404, problem, code="model_not_found", param="model")
+        return self._served[wanted.partition(":")[0]]
+
+    def names(self) -> list[str]:
+        """All that a request may name: each model, and behind a colon each of its adapters."""
+        return [
+            name if adapter is None else f"{name}:{adapter}"
+            for name, one in self._served.items()
+            for adapter in (None, *one.adapters)
+        ]
+
+    def loads(self) -> dict[str, EngineLoad]:
+        """What each engine is busy with."""
+        return {name: one.thread.load() for name, one in self._served.items()}
+
+    def versions(self) -> dict[str, str]:
+        """The fingerprint of each."""
+        return {name: one.fingerprint for name, one in self._served.items()}
+
+    def all(self) -> list[Served]:
+        """Every model, in order."""
+        return list(self._served.values())

@@ -1,0 +1,54 @@
+"""`/`: a page for people, one file with nothing from outside. It asks for the key itself, so anybody gets it.
+
+Its policy names the script and the style that are in it by their digests, and lets it ask nobody but this
+server: what a model writes cannot run, even if the page would let it in.
+
+Source: W3C, "Content Security Policy Level 3"; "Trusted Types".
+"""
+
+import base64
+import hashlib
+import re
+from importlib.resources import files
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+_INLINE = re.compile(rb"<(?P<kind>script|style)>(?P<content>.*?)</(?P=kind)>", re.DOTALL)
+
+
+def content_policy(page: bytes) -> str:
+    """The policy under which a page's own script and style work, and nothing else does.
+
+    Args:
+        page: HTML; its `<script>` and `<style>` have no attributes.
+    """
+    allowed: dict[str, list[str]] = {"script": [], "style": []}
+    for found in _INLINE.finditer(page):
+        digest = base64.b64encode(hashlib.sha256(found["content"]).digest()).decode()
+        allowed[found["kind"].decode()].append(f"'sha256-{digest}'")
+    return "; ".join(
+        (
+            "default-src 'none'",
+            *(f"{kind}-src {' '.join(digests)}" for kind, digests in allowed.items()),
+            "connect-src 'self'",
+            "img-src data:",  # the empty icon, so that browsers ask for none
+            *("base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"),
+            *("require-trusted-types-for 'script'", "trusted-types 'none'"),
+        )
+    )
+
+
+PAGE = files("llmkit.server").joinpath("page", "index.html").read_bytes()
+HEADERS = {
+    "content-security-policy": content_policy(PAGE),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-cache",
+}
+
+
+async def show_page(request: Request) -> Response:
+    """GET /."""
+    return Response(PAGE, media_type="text/html; charset=utf-8", headers=HEADERS)

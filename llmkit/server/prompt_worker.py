@@ -1,0 +1,138 @@
+"""Prompts into token ids, in a process of its own, which can be killed.
+
+Neither a chat template nor a tokenizer promises to be quick: a sandbox does not bound what a template costs,
+and a megabyte of one letter takes a tokenizer a quarter of a minute. Here they hold nobody up.
+
+One message a prompt each way, as msgpack behind four bytes of length:
+    {"text": str, "special": bool} | {"rule": [kind, …], "vocab_size": int} |
+    {"messages": […], "tools": […] | None, "kwargs": {…}, "prefill": str}
+and back
+    {"ids": [int], "text": str} | {"problem": str, "hint": str, "kind": str}
+"""
+
+import resource
+import sys
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from llmkit import errors
+from llmkit.engine.grammar import Grammar, Grammars
+from llmkit.errors import ConfigError, LlmkitError, ResourceError
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.prompt import PromptEncoder
+from llmkit.tokens.tool_turns import ToolTurns, has_tools, tool_turns
+
+RULE_SECONDS = 0.5
+"""Of the processor, that a rule may take to say what can come first."""
+MEMORY_BYTES = 2 << 30
+"""Of a worker's address space, beyond what it has when it is ready."""
+
+
+class Worker:
+    """Answers messages, one after the other."""
+
+    def __init__(self, tokenizer_path: Path) -> None:
+        """tokenizer_path: as `load_tokenizer` takes it."""
+        self._tokenizer = load_tokenizer(tokenizer_path)
+        self._encoder = PromptEncoder(self._tokenizer)
+        self._grammars: dict[int, Grammars] = {}
+
+    def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Ids, or why there are none."""
+        try:
+            return self._answer(message)
+        except LlmkitError as error:
+            return {"problem": error.problem, "hint": error.hint, "kind": type(error).__name__}
+        except (MemoryError, RecursionError, OverflowError):
+            what = "the prompt takes more memory to prepare than a request may"
+            return {"problem": what, "hint": "shorten it", "kind": ResourceError.__name__}
+
+    @cached_property
+    def _turns(self) -> ToolTurns:
+        """Found when a conversation has tools: it takes renderings, which may take their time."""
+        return tool_turns(self._tokenizer)
+
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        if "rule" in message:
+            kind, *rule = message["rule"]
+            vocab_size = message["vocab_size"]
+            if vocab_size not in self._grammars:
+                self._grammars[vocab_size] = Grammars(self._tokenizer, vocab_size)
+            value = tuple(rule) if kind == "choice" else rule[0]
+            _try_out(kind, self._grammars[vocab_size].compile_rule((kind, value)))
+            return {"ids": []}
+        if "text" in message:
+            return {"ids": self._encoder.encode(message["text"], special=message["special"])}
+        messages, tools = message["messages"], message["tools"]
+        if has_tools(messages, tools):
+            messages, tools = self._turns.told(messages, tools)
+        text = self._encoder.render(messages, tools, **message["kwargs"])
+        text += message["prefill"]
+        return {"ids": self._encoder.encode_rendered(text), "text": text}
+
+
+def _try_out(kind: str, grammar: Grammar) -> None:
+    """Find out what comes first by a rule: in the engine, all texts would wait for one that takes long.
+
+    Raises:
+        DataError: nothing can.
+        ConfigError: it takes too long.
+    """
+    began = time.process_time()
+    grammar.start().allowed()
+    if (took := time.process_time() - began) > RULE_SECONDS:
+        problem = f"{kind}: too costly, {took:.1f} seconds for a token"
+        raise ConfigError(problem, hint="fewer repetitions within repetitions")
+
+
+def read_frame(stream: BinaryIO) -> bytes | None:
+    """The next message; None at the end."""
+    head = stream.read(4)
+    if len(head) < 4:
+        return None
+    size = int.from_bytes(head, "little")
+    content = stream.read(size)
+    return content if len(content) == size else None
+
+
+def frame(content: bytes) -> bytes:
+    """A message as it is sent."""
+    return len(content).to_bytes(4, "little") + content
+
+
+def as_error(answer: dict[str, Any]) -> LlmkitError | None:
+    """The error that an answer is; None where it is none."""
+    if "problem" not in answer:
+        return None
+    kind = getattr(errors, answer["kind"])
+    error: LlmkitError = kind(answer["problem"], hint=answer["hint"])
+    return error
+
+
+def _bound_memory() -> None:
+    """Let a prompt take so much memory and no more, where the system says what there is."""
+    sizes = Path("/proc/self/statm")
+    if sizes.exists():
+        used = int(sizes.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, resource.RLIM_INFINITY))
+
+
+def main(arguments: list[str]) -> None:
+    """Answer until stdin ends."""
+    worker = Worker(Path(arguments[0]))
+    _bound_memory()
+    out = sys.stdout.buffer
+    out.write(frame(b"ready"))
+    out.flush()
+    while (content := read_frame(sys.stdin.buffer)) is not None:
+        answer = worker.answer(msgspec.msgpack.decode(content))
+        out.write(frame(msgspec.msgpack.encode(answer)))
+        out.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,129 @@
+"""Pieces from the engine as pieces of an answer: with scores whose text is out, finish, tool calls."""
+
+import secrets
+from collections import deque
+from collections.abc import Sequence
+
+from llmkit.engine import completion
+from llmkit.engine.request import Drawn, Scored
+from llmkit.server.answer import Finish, Piece, TokenScore, ToolCall
+from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.tokens.tool_calls import CallReader, FoundCall
+
+
+class Reply:
+    """One answer as it comes.
+
+    Of a text that may still become a stop string nothing shows, its tokens' scores no more than its letters.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        tokenizer: Tokenizer,
+        *,
+        with_scores: bool,
+        prefill: str = "",
+        first: TokenScore | None = None,
+        calls: CallReader | None = None,
+        one_call: bool = False,
+    ) -> None:
+        """
+        Args:
+            index: of the answer.
+            tokenizer: spells tokens.
+            with_scores: whether their log probabilities were asked for.
+            prefill: what the answer begins with, before what is drawn.
+            first: the prompt's first token, of a prompt that comes out with its scores.
+            calls: finds functions to call in the text; None: there are none to find.
+            one_call: whether the answer ends with the first of them.
+        """
+        self._index = index
+        self._tokenizer = tokenizer
+        self._with_scores = with_scores
+        self._prefill = prefill
+        self._first = () if first is None else (first,)
+        self._calls = calls
+        self._one_call = one_call
+        self._waiting: deque[tuple[int, TokenScore]] = deque()
+        self._partial: list[TokenScore] = []
+        self._decoded = 0
+        self._shown = 0
+        self._num_calls = 0
+
+    @property
+    def finds_calls(self) -> bool:
+        """Whether there may be calls in the text."""
+        return self._calls is not None
+
+    def push(self, piece: completion.Piece) -> Piece:
+        """What is new in the answer."""
+        text, self._prefill = self._prefill + piece.text, ""
+        self._shown += len(piece.text)
+        done = piece.completion
+        found: tuple[FoundCall, ...] = ()
+        if self._calls is not None:
+            text, found = self._calls.push(text)
+            if done is not None:
+                rest, more = self._calls.flush()
+                text, found = text + rest, (*found, *more)
+        calls = tuple(self._named(one) for one in found)
+        ended = done is not None and piece.matched is None
+        scores = (*self._first, *self._scores(piece.token, piece.decoded, ended=ended))
+        self._first = ()
+        finish: Finish | None = None
+        if done is not None:
+            finish = "tool_calls" if self._num_calls and done.finish == "stop" else done.finish
+        if calls and self._one_call:
+            finish = "tool_calls"
+        return Piece(
+            self._index,
+            text,
+            scores,
+            calls,
+            finish,
+            piece.matched,
+            0 if piece.token is None or piece.token.given else 1,
+            piece.cached,
+        )
+
+    def _named(self, call: FoundCall) -> ToolCall:
+        number, self._num_calls = self._num_calls, self._num_calls + 1
+        return ToolCall(number, f"call_{secrets.token_hex(12)}", call.name, call.arguments)
+
+    def _scores(self, token: Drawn | None, decoded: int, *, ended: bool) -> tuple[TokenScore, ...]:
+        """Scores whose letters are out. A part of a character waits for the token that completes it."""
+        whole = decoded > self._decoded
+        if whole:
+            self._waiting += [(decoded, score) for score in self._partial]
+            self._partial, self._decoded = [], decoded
+        if self._with_scores and token is not None and token.is_text and token.score is not None:
+            score = spelled(token.score, self._tokenizer, token.top)
+            if whole:
+                self._waiting.append((decoded, score))
+            else:
+                self._partial.append(score)
+        out = []
+        while self._waiting and (ended or self._waiting[0][0] <= self._shown):
+            out.append(self._waiting.popleft()[1])
+        if ended:
+            out += self._partial
+        return tuple(out)
+
+
+def first_token(token_id: int, tokenizer: Tokenizer) -> TokenScore:
+    """The first token of a prompt, which nothing predicts."""
+    content = tokenizer.token_bytes(token_id)
+    return TokenScore(token_id, content.decode(errors="replace"), content, None)
+
+
+def spelled(score: Scored, tokenizer: Tokenizer, top: Sequence[Scored] = ()) -> TokenScore:
+    """A token with what it spells."""
+    content = tokenizer.token_bytes(score.id)
+    return TokenScore(
+        score.id,
+        content.decode(errors="replace"),
+        content,
+        score.logprob,
+        tuple(spelled(one, tokenizer) for one in top),
+    )

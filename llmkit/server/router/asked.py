@@ -1,0 +1,115 @@
+"""What a router reads of a request's body: enough to find it a place. The rest is for a worker to refuse."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from llmkit.server.errors import ApiError, refused
+from llmkit.server.router.routing import BYTES_PER_TOKEN, prefixes_of
+from llmkit.server.strict_json import decode
+
+_MAX_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_OWNERS = ("prompt_cache_key", "user", "safety_identifier", "conversation")
+DEFAULT_CONTEXT = 4096
+"""Where a worker does not say how long its texts may be."""
+DEFAULT_MAX_TOKENS = 16
+"""OpenAI's, for plain prompts."""
+_BEGINNING = 256
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A body, read as far as that."""
+
+    content: dict[str, Any]
+    model: str | None
+    stream: bool
+    prompt: bytes
+    """All that is read before the answer, as the body has it."""
+    prompt_tokens: int
+    """A guess, for the queue: what is charged is counted by the worker."""
+    answers: int
+    conversation: str
+    """What stays the same as a conversation goes on."""
+    digest: bytes
+    """Of the whole body."""
+
+    def max_tokens(self, path: str, context: int | None) -> int:
+        """Tokens that all its answers may come to.
+
+        Args:
+            path: of the endpoint.
+            context: positions that the model has; None: it does not say.
+        """
+        told = (self.content.get(name) for name in _MAX_TOKENS)
+        most = next((one for one in told if isinstance(one, int)), None)
+        if most is None and path == "/v1/completions":
+            most = DEFAULT_MAX_TOKENS
+        room = max(1, (context or DEFAULT_CONTEXT) - self.prompt_tokens)
+        return self.answers * (room if most is None else max(0, min(most, room)))
+
+    def encoded(self, more: dict[str, Any]) -> bytes:
+        """The body with other values for some fields."""
+        return msgspec.json.encode({**self.content, **more})
+
+    def prefixes(self, salt: str) -> tuple[bytes, ...]:
+        """Digests of the prompt's beginnings; see `routing.prefixes_of`."""
+        return prefixes_of(self.prompt, salt)
+
+
+def read_asked(body: bytes) -> Asked:
+    """Read a body.
+
+    Raises:
+        ApiError: 400: it is no JSON object, or its model or stream are of the wrong type.
+    """
+    content: dict[str, Any] = decode(body, dict)
+    model, stream = content.get("model"), content.get("stream")
+    if not isinstance(model, str | None):
+        raise refused("model", "a string", code="invalid_type")
+    if not isinstance(stream, bool | None):
+        raise refused("stream", "true or false", code="invalid_type")
+    try:
+        prompt = msgspec.json.encode(
+            [content.get(name) for name in ("tools", "system", "instructions", "messages", "input", "prompt")]
+        )
+        digest = hashlib.sha256(msgspec.json.encode(content)).digest()
+    except UnicodeEncodeError:
+        raise ApiError(400, "the body has half a character", code="invalid_json") from None
+    samples = content.get("n")
+    number, prompts = _tokens_of(content)
+    return Asked(
+        content=content,
+        model=model or None,
+        stream=bool(stream),
+        prompt=prompt,
+        prompt_tokens=number or max(1, len(prompt) // BYTES_PER_TOKEN),
+        answers=prompts * (samples if isinstance(samples, int) and samples > 0 else 1),
+        conversation=_conversation(content, prompt),
+        digest=digest,
+    )
+
+
+def _tokens_of(content: dict[str, Any]) -> tuple[int, int]:
+    """Tokens, where the prompt is given as ids, and how many prompts there are."""
+    prompt = content.get("prompt")
+    if not isinstance(prompt, list) or not prompt:
+        return 0, 1
+    if isinstance(prompt[0], int):
+        return len(prompt), 1
+    return sum(len(one) for one in prompt if isinstance(one, list)), len(prompt)
+
+
+def _conversation(content: dict[str, Any], prompt: bytes) -> str:
+    """The name that the client gave it, or how it began: up to the first message of the user."""
+    for name in _OWNERS:
+        if isinstance(content.get(name), str):
+            return f"{name} {content[name]}"
+    told = content.get("messages", content.get("input"))
+    if not isinstance(told, list):
+        return prompt[:_BEGINNING].decode(errors="replace")
+    roles = [one.get("role") if isinstance(one, dict) else None for one in told]
+    first = roles.index("user") + 1 if "user" in roles else 1
+    return msgspec.json.encode(told[:first]).decode()

@@ -1,0 +1,91 @@
+"""What there is to ask a router, and how busy it is: `/v1/models`, `/load`, as its workers tell of them."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from llmkit.server.errors import ApiError
+from llmkit.server.front import as_json
+from llmkit.server.gate import Caller
+from llmkit.server.router.fleet import Group
+from llmkit.server.router.probes import headers_of
+from llmkit.server.router.state import RouterState
+from llmkit.server.router.worker import Card, Worker
+from llmkit.server.wire.openapi import openapi_bytes
+
+_LOAD_SECONDS = 1.0
+_COUNTS = ("drawn_tokens", "prefill_tokens", "cached_tokens")
+
+
+async def list_models(request: Request) -> Response:
+    """GET /v1/models: those that the caller may use, adapters too."""
+    state: RouterState = request.app.state.serve
+    caller: Caller = request.state.caller
+    told = [
+        _described(group, card)
+        for group in state.fleet.groups.values()
+        for card in group.cards()
+        if caller.models is None or card.id in caller.models
+    ]
+    return as_json({"object": "list", "data": told})
+
+
+async def show_model(request: Request) -> Response:
+    """GET /v1/models/NAME."""
+    state: RouterState = request.app.state.serve
+    name = request.path_params["name"]
+    group = state.fleet.find(name, request.state.caller)
+    card = next((one for one in group.cards() if one.id == name), None)
+    if card is None:
+        raise ApiError(404, f"model: there is no {name!r} here", code="model_not_found", param="model")
+    return as_json(_described(group, card))
+
+
+async def show_load(request: Request) -> Response:
+    """GET /load: what the workers are busy with, of the models that the caller may use."""
+    state: RouterState = request.app.state.serve
+    caller: Caller = request.state.caller
+    workers = [one for one in state.fleet.workers() if one.is_own and one.takes_requests]
+    loads: dict[str, list[dict[str, Any]]] = {}
+    for told in await asyncio.gather(*(_load_of(one) for one in workers)):
+        for one in told:
+            loads.setdefault(one["model"], []).append(one)
+    data = []
+    for name, ones in loads.items():
+        if caller.models is not None and name not in caller.models:
+            continue
+        total: dict[str, Any] = {"model": name, "workers": len(ones)}
+        for key in ("running", "waiting"):
+            total[key] = sum(one[key] for one in ones)
+        total["cache_used"] = round(sum(one["cache_used"] for one in ones) / len(ones), 4)
+        if caller.is_admin or not caller.name:
+            total |= {key: sum(one.get(key, 0) for one in ones) for key in _COUNTS}
+        data.append(total)
+    return as_json({"object": "list", "data": data})
+
+
+async def show_openapi(request: Request) -> Response:
+    """GET /openapi.json: what may be sent."""
+    return Response(openapi_bytes(), media_type="application/json")
+
+
+async def _load_of(worker: Worker) -> list[dict[str, Any]]:
+    try:
+        answer = await worker.client.get("/load", timeout=_LOAD_SECONDS, headers=headers_of(worker))
+        told: list[dict[str, Any]] = msgspec.json.decode(answer.content)["data"]
+    except (httpx.TransportError, msgspec.DecodeError):
+        return []  # it is down, or about to be
+    return told
+
+
+def _described(group: Group, card: Card) -> dict[str, Any]:
+    """A model as a worker describes it; the router says since when."""
+    return {**card.told, "id": card.id, "object": "model", "created": group.created} | {
+        "owned_by": card.told.get("owned_by", "llmkit"),
+        "max_model_len": card.context,
+        "system_fingerprint": card.fingerprint,
+    }

@@ -1,0 +1,251 @@
+"""Requests to workers and answers back.
+
+What fails before the client got a byte is tried once more, on another worker; what fails after it ends with
+an error event. An answer of 4xx is an answer.
+"""
+
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response
+
+from llmkit.server.errors import ApiError
+from llmkit.server.front import HeldStream, until_gone
+from llmkit.server.gate import Caller
+from llmkit.server.router.asked import read_asked
+from llmkit.server.router.attempt import AttemptFailed, Begun, Job, attempt, forwarded
+from llmkit.server.router.fleet import Fleet, no_worker
+from llmkit.server.router.relay import Relay
+from llmkit.server.router.routing import CRASHES
+from llmkit.server.router.state import RouterState
+from llmkit.server.router.worker import Lease, Worker, is_own_fault
+
+TRIES = 2
+CRASH_SECONDS = 0.5
+"""That the end of a process may be known later than that of its connections."""
+SUSPECT_WAIT_SECONDS = 30.0
+"""That a request waits for the worker that has crashed under it."""
+
+
+async def write_text(request: Request) -> Response:
+    """POST to an endpoint whose answers are charged."""
+    state: RouterState = request.app.state.serve
+    job = await _job(request, state)
+    request.state.model = name = job.group.known_name(job.asked.model)
+    if state.log_prompts:
+        asked = job.asked.content
+        request.state.prompt = asked.get("messages") or asked.get("prompt") or asked.get("input")
+    began = time.monotonic()
+    stack = AsyncExitStack()
+    prompt_tokens = job.asked.prompt_tokens
+    max_tokens = job.tokens - prompt_tokens
+    place = state.gate.enter(
+        job.caller,
+        model=name,
+        prompt_tokens=prompt_tokens,
+        max_tokens=max_tokens,
+        answers=job.asked.answers,
+    )
+    job.slot = request.state.slot = await until_gone(request, stack.enter_async_context(place))
+    try:
+        sent = time.monotonic()
+        begun = await until_gone(request, _begin(state, job, request.state.request_id))
+    except BaseException:
+        await stack.aclose()
+        raise
+    stack.push_async_callback(begun.close)
+    waited = sent - began
+    if begun.relay is None:
+        if begun.response.status_code < 400:
+            _note_first(job, waited, time.monotonic() - began)
+        async with stack:
+            return _whole(begun)
+    first = time.monotonic() - began
+    stack.callback(lambda: _note_first(job, waited, first, begun.relay))
+    return HeldStream(_events(state, job, begun), stack)
+
+
+async def forward(request: Request) -> Response:
+    """POST to an endpoint whose answers cost nothing."""
+    state: RouterState = request.app.state.serve
+    job = await _job(request, state)
+    begun = await until_gone(request, _begin(state, job, request.state.request_id))
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(begun.close)
+        return _whole(begun)
+
+
+async def _job(request: Request, state: RouterState) -> Job:
+    """What is asked, of which version.
+
+    Raises:
+        ApiError: 400, 403, 404; 503: no worker has it.
+    """
+    caller: Caller = request.state.caller
+    body = await request.body()
+    asked = read_asked(body)
+    group = state.fleet.find(asked.model, caller)
+    path = request.url.path
+    job = Job(
+        path=path,
+        body=body,
+        headers=dict(request.headers),
+        asked=asked,
+        caller=caller,
+        group=group,
+        version=group.main,
+        prefixes=asked.prefixes(f"{group.name}\0{caller.tenant}"),
+        tokens=asked.prompt_tokens + asked.max_tokens(path, group.card.context),
+    )
+    job.version = group.choose(job.sticky)
+    return job
+
+
+async def _begin(state: RouterState, job: Job, request_id: str) -> Begun:
+    """The beginning of an answer, of the first worker that has one.
+
+    Raises:
+        ApiError: none has: 503, or 500 where workers crash under this request.
+    """
+    fleet = state.fleet
+    for number in range(TRIES):
+        worker, lease = await _take_worker(fleet, job)
+        fleet.failed_over += number > 0
+        try:
+            begun = await attempt(job, worker, lease, request_id)
+        except AttemptFailed as failure:
+            lease.close()
+            await _judge(fleet, job, worker, failure)
+            continue
+        except BaseException:
+            lease.close()
+            raise
+        failed = begun.response.status_code >= 500
+        if failed and number + 1 < TRIES and _has_another(job, worker):
+            await begun.close()
+            job.tried.add(worker.id)
+            fleet.went(job.group, job.version, failed=True)
+            continue
+        fleet.prefixes.note(job.prefixes, worker.id)
+        if begun.relay is None:
+            _went(fleet, job, failed=failed)
+        return begun
+    raise no_worker(job.group.name)
+
+
+async def _take_worker(fleet: Fleet, job: Job) -> tuple[Worker, Lease]:
+    """A worker for a request, with the request counted as its own.
+
+    Raises:
+        ApiError: 503: there is none; 500: workers crash under it.
+    """
+    digest = job.asked.digest
+    if fleet.guard.is_poison(digest):
+        raise _poison()
+    confined = fleet.guard.confined_to(digest)
+    if confined is not None:
+        worker = next((one for one in fleet.workers() if one.id == confined), None)
+        if worker is None:
+            raise no_worker(job.group.name)
+        await worker.one_suspect.acquire()
+        if not await worker.is_up_within(SUSPECT_WAIT_SECONDS):
+            worker.one_suspect.release()
+            raise no_worker(job.group.name)
+        lease = worker.take(job.tokens, fleet.next_number())
+        lease.then = worker.one_suspect.release
+        return worker, lease
+    found = fleet.pick(job.version, job.prefixes, job.tried)
+    if found is None:
+        job.version = job.group.choose(job.sticky)
+        found = fleet.pick(job.version, job.prefixes, job.tried)
+    if found is None:
+        raise no_worker(job.group.name)
+    return found, found.take(job.tokens, fleet.next_number())
+
+
+async def _judge(fleet: Fleet, job: Job, worker: Worker, failure: AttemptFailed) -> None:
+    """Find out why no answer came, and whether the request may be tried again.
+
+    Raises:
+        ApiError: 500: it may not: workers crash under it.
+    """
+    job.tried.add(worker.id)
+    fleet.went(job.group, job.version, failed=True)
+    if failure.reason == "refused":
+        worker.down()
+        return
+    code = await worker.crash_within(CRASH_SECONDS if failure.reason == "broken" else 0.0)
+    if code is None:
+        return
+    job.crashes += 1
+    if is_own_fault(code):
+        fleet.guard.blame(job.asked.digest, worker.id)
+    if job.crashes >= CRASHES or fleet.guard.is_poison(job.asked.digest):
+        raise _poison()
+
+
+async def _events(state: RouterState, job: Job, begun: Begun) -> AsyncGenerator[bytes]:
+    """The events of a stream, to its last word."""
+    relay, rest = begun.relay, begun.rest
+    assert relay is not None and rest is not None
+    yield begun.first
+    failure: AttemptFailed | None = None
+    try:
+        async for chunk in rest:
+            if told := relay.push(chunk):
+                yield told
+    except (httpx.TransportError, httpx.StreamError, ValueError):
+        failure = AttemptFailed("broken")
+    if relay.is_over:
+        _went(state.fleet, job, failed=False)
+        return
+    begun.lease.close()
+    error = ApiError(502, "the worker that wrote this answer is gone", code="worker_lost")
+    try:
+        await _judge(state.fleet, job, begun.worker, failure or AttemptFailed("broken"))
+    except ApiError as judged:
+        error = judged
+    logging.getLogger("llmkit.serve").warning("worker %s left a stream unfinished", begun.worker.id)
+    yield relay.broken(error)
+
+
+def _went(fleet: Fleet, job: Job, *, failed: bool) -> None:
+    fleet.went(job.group, job.version, failed=failed)
+    if not failed:
+        fleet.guard.clear(job.asked.digest)
+
+
+def _has_another(job: Job, worker: Worker) -> bool:
+    """Whether another worker takes requests."""
+    return any(one.takes_requests and one is not worker for one in job.version.workers)
+
+
+def _whole(begun: Begun) -> Response:
+    return Response(begun.first, begun.response.status_code, headers=forwarded(begun.response.headers))
+
+
+def _note_first(job: Job, waited: float, measured: float, relay: Relay | None = None) -> None:
+    """When the first token came, and what was taken where the worker did not say.
+
+    Args:
+        job: over, or given up.
+        waited: seconds from the request's arrival until it was sent.
+        measured: seconds until the first byte came.
+        relay: of a stream.
+    """
+    slot = job.slot
+    told = slot.first_token_seconds
+    slot.first_token_seconds = measured if told is None else told + waited
+    if not slot.usage.prompt_tokens:
+        slot.usage.prompt_tokens = job.asked.prompt_tokens
+        if relay is not None:
+            slot.usage.completion_tokens = relay.events
+
+
+def _poison() -> ApiError:
+    problem = "workers crashed while they were at this request; it is not tried again"
+    return ApiError(500, problem, code="poison_request", retry=False)

@@ -1,0 +1,105 @@
+"""A worker's stream on its way to the client: whole events only, and always a last word.
+
+A worker that dies leaves a stream without an end, which the openai SDK takes for a complete text. What is
+missing is told as an error event in the words of the endpoint.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from llmkit.server.errors import ApiError
+from llmkit.server.gate import Slot
+from llmkit.server.handoff import SLOT_COMMENT, read_slot
+from llmkit.server.router.took import read_usage_event
+from llmkit.server.sse import data, event
+
+MOST_EVENT_BYTES = 16 << 20
+_END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
+_SEQUENCE = re.compile(rb'"sequence_number": ?(\d+)')
+
+
+class Relay:
+    """One stream."""
+
+    def __init__(self, path: str, slot: Slot | None, *, hides_usage: bool = False) -> None:
+        """
+        Args:
+            path: of the endpoint.
+            slot: what the answer takes is written here.
+            hides_usage: whether the client did not ask for the event that tells the usage.
+        """
+        self._path = path
+        self._slot = slot
+        self._hides_usage = hides_usage
+        self._rest = b""
+        self._number = -1
+        self._response: dict[str, Any] = {}
+        self.events = 0
+        """That have gone on."""
+        self.is_over = False
+        """Whether the last word has been said."""
+
+    def push(self, content: bytes) -> bytes:
+        """What of it goes on to the client: the events that are complete.
+
+        Raises:
+            ValueError: an event has no end.
+        """
+        self._rest += content
+        told, begin = [], 0
+        for end in _END_OF_EVENT.finditer(self._rest):
+            one = self._rest[begin : end.end()]
+            begin = end.end()
+            if self._passes(one):
+                self.events += 1
+                told.append(one)
+        self._rest = self._rest[begin:]
+        if len(self._rest) > MOST_EVENT_BYTES:
+            raise ValueError("an event without an end")
+        return b"".join(told)
+
+    def broken(self, error: ApiError) -> bytes:
+        """The last word, where the worker did not say it."""
+        self.is_over = True
+        if self._path == "/v1/responses":
+            told = error.body()["error"]
+            named = {"code": told["code"], "message": told["message"], "param": None}
+            number = self._number + 1
+            last = event("error", {"type": "error", "sequence_number": number, **named})
+            if not self._response:
+                return last
+            failure = {"code": told["code"], "message": told["message"]}
+            response = self._response | {"status": "failed", "error": failure}
+            content = {"type": "response.failed", "sequence_number": number + 1, "response": response}
+            return last + event("response.failed", content)
+        if self._path == "/v1/messages":
+            return event("error", error.body("anthropic"))
+        return data(error.body())
+
+    def _passes(self, one: bytes) -> bool:
+        if one.startswith(SLOT_COMMENT):
+            if self._slot is not None:
+                read_slot(one[len(SLOT_COMMENT) :].decode(), self._slot)
+            return False
+        self._notice(one)
+        if self._slot is None or b'"usage"' not in one:
+            return True
+        is_usage_alone = read_usage_event(one, self._slot)
+        return not (self._hides_usage and is_usage_alone)
+
+    def _notice(self, one: bytes) -> None:
+        """Remember what a last word needs, and whether this is it."""
+        if self._path == "/v1/responses":
+            for number in _SEQUENCE.findall(one[-200:]) or _SEQUENCE.findall(one):
+                self._number = int(number)
+            if one.startswith(b"event: response.created"):
+                content = msgspec.json.decode(one.partition(b"data: ")[2], type=dict[str, Any])
+                self._response = content.get("response", {})
+            ends = (b"event: response.completed", b"event: response.incomplete", b"event: response.failed")
+        elif self._path == "/v1/messages":
+            ends = (b"event: message_stop", b"event: error", b"event: error")
+        else:
+            ends = (b"data: [DONE]", b"data:[DONE]", b'data: {"error"')
+        self.is_over = self.is_over or one.startswith(ends)

@@ -1,0 +1,22 @@
+"""What the handlers of a router share."""
+
+from dataclasses import dataclass
+
+from llmkit.server.gate import Gate
+from llmkit.server.metrics import Metrics
+from llmkit.server.router.fleet import Fleet
+
+
+@dataclass
+class RouterState:
+    """The gate stands here and nowhere else: workers let in whom the router sends."""
+
+    fleet: Fleet
+    gate: Gate
+    metrics: Metrics
+    draining: bool = False
+    """Whether new requests are refused, because the server is about to end or an admin says so."""
+    in_flight: int = 0
+    """Requests under way."""
+    log_prompts: bool = False
+    """Whether the log has what was said."""

@@ -1,0 +1,242 @@
+"""One model as it is served: from what is asked to texts on their way."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.grammar import Grammar, Grammars
+from llmkit.engine.request import Request
+from llmkit.engine.seeds import SEED_BITS, derive_seed
+from llmkit.errors import DataError, LlmkitError
+from llmkit.model.config import ModelConfig
+from llmkit.server.answer import Piece
+from llmkit.server.ask import Ask
+from llmkit.server.engine_thread import EngineThread
+from llmkit.server.errors import ApiError, as_api_error, refused
+from llmkit.server.gate import Caller
+from llmkit.server.prompts import PromptPool
+from llmkit.server.replies import Reply
+from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.tokens.tool_calls import CallReader
+from llmkit.tokens.tool_forms import form_of
+from llmkit.tokens.tool_grammar import calls_grammar
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request ready for the engine, all of it checked."""
+
+    requests: tuple[Request, ...]
+    """One an answer, in order."""
+    prompts: tuple[str, ...]
+    """The text of each prompt, where it comes out too."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Of each prompt once, however many answers it gets."""
+        return sum(len(prompt) for prompt in {id(one.prompt): one.prompt for one in self.requests}.values())
+
+    @property
+    def max_tokens(self) -> int:
+        """That may be drawn, of all answers."""
+        return sum(one.sampling.max_tokens for one in self.requests)
+
+
+class Served:
+    """A model, its engine and its tokenizer.
+
+    Attributes:
+        name: what clients call it.
+        fingerprint: of weights and version.
+        base: sampling settings where a request says nothing.
+        context: positions that a text may have, prompt included.
+        created: when it came to be served, in seconds since 1970.
+        adapters: what may stand behind its name and a colon.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        fingerprint: str,
+        config: ModelConfig,
+        tokenizer: Tokenizer,
+        thread: EngineThread,
+        prompts: PromptPool,
+        base: SamplingConfig,
+        context: int,
+        turn_end: int | None = None,
+        tool_form: str | None = None,
+        adapters: Iterable[str] = (),
+    ) -> None:
+        """
+        Args:
+            name: what clients call it.
+            fingerprint: of weights and version.
+            config: its shape.
+            tokenizer: its own.
+            thread: writes its texts.
+            prompts: encodes its prompts.
+            base: sampling settings where a request says nothing.
+            context: positions that a text may have: the model's, or what the cache has room for.
+            turn_end: id of the token that ends a turn of a chat.
+            tool_form: how it calls functions, one of `FORMS`; None: as its chat template says.
+            adapters: names of those that its engine has.
+
+        Raises:
+            ConfigError: there is no form of this name.
+        """
+        self.name = name
+        self.fingerprint = fingerprint
+        self.config = config
+        self.tokenizer = tokenizer
+        self.thread = thread
+        self.prompts = prompts
+        self.base = base
+        self.context = context
+        self.created = int(time.time())
+        self.adapters = list(adapters)
+        self._form = form_of(tokenizer, tool_form)
+        self._grammars = Grammars(tokenizer, config.vocab_size)
+        self._compiling = asyncio.Lock()
+        self._stop_ids = frozenset(() if turn_end is None else (turn_end,))
+
+    async def prepare(self, ask: Ask, caller: Caller) -> Prepared:
+        """Encode the prompts of a request, and check that the model can do what it asks.
+
+        Raises:
+            ApiError: 400, naming the parameter.
+        """
+        prompts = await self._encode(ask)
+        grammar = await self._grammar(ask)
+        tenant = "\0".join(one for one in (caller.tenant, ask.user) if one)
+        requests, texts = [], []
+        for number, (ids, text) in enumerate(prompts):
+            sampling = self._fit(ask, len(ids))
+            if not ask.seed_given:
+                sampling = replace(sampling, seed=secrets.randbits(SEED_BITS))
+            elif number:  # prompts of one request differ, like rows of a file
+                sampling = replace(sampling, seed=derive_seed(sampling.seed, f"prompt {number}"))
+            request = Request(
+                tuple(ids),
+                replace(sampling, samples=1),
+                stop_ids=self._stop_ids if ask.kind == "chat" else frozenset(),
+                priority=max(ask.priority, caller.lowest_priority),
+                key=tenant,
+                adapter=ask.adapter,
+                grammar=grammar,
+                scores_prompt=_scores_prompt(ask),
+            )
+            try:
+                request.check(self.config)
+            except LlmkitError as error:
+                raise as_api_error(error, "messages" if ask.kind == "chat" else "prompt") from None
+            for sample in range(ask.sampling.samples):
+                requests.append(_sample(request, sample))
+                texts.append(text)
+        return Prepared(tuple(requests), tuple(texts))
+
+    def reader(self, ask: Ask) -> CallReader | None:
+        """What finds the calls of one answer; None where there can be none."""
+        if not ask.offered_tools:
+            return None
+        return self._form.reader(ask.offered_tools, parallel=ask.parallel_tool_calls)
+
+    async def write(self, request: Request, reply: Reply) -> AsyncGenerator[Piece]:
+        """One answer as it is written.
+
+        Raises:
+            ApiError: the engine could not.
+        """
+        shown = self._form.shown if reply.finds_calls else ()
+        try:
+            async with aclosing(self.thread.stream(request, shown=shown)) as pieces:
+                async for piece in pieces:
+                    yield (told := reply.push(piece))
+                    if told.finish is not None:  # maybe before the text ends by itself
+                        return
+        except LlmkitError as error:
+            if isinstance(error, DataError) and request.grammar is None:  # the model's, not the request's
+                raise ApiError(500, error.problem, code="model_failed") from None
+            raise as_api_error(error) from None
+
+    async def _grammar(self, ask: Ask) -> Grammar | None:
+        """What the texts must be, compiled.
+
+        Raises:
+            ApiError: 400: it is wrong, or takes too long.
+        """
+        rule, param, tools = ask.sampling.rule, "response_format", ask.offered_tools
+        if tools and (rule is not None or ask.tool_choice.mode == "required"):
+            param = "tools"
+            if rule is not None and ask.tool_choice.mode == "required":
+                raise refused("tool_choice", "a call that is required cannot have a response_format too")
+            try:
+                source = calls_grammar(
+                    self._form,
+                    tools,
+                    name=ask.tool_choice.name,
+                    parallel=ask.parallel_tool_calls,
+                    answer=rule,
+                )
+            except LlmkitError as error:
+                raise as_api_error(error, param) from None
+            rule = ("tools", source)
+        if rule is None:
+            return None
+        await self.prompts.check_rule(rule, self.config.vocab_size)
+        try:
+            async with self._compiling:
+                return await asyncio.to_thread(self._grammars.compile_rule, rule)
+        except LlmkitError as error:
+            raise as_api_error(error, param) from None
+
+    async def _encode(self, ask: Ask) -> Sequence[tuple[list[int], str]]:
+        if ask.kind == "chat":
+            ids, text = await self.prompts.encode_chat(
+                ask.messages, tools=ask.offered_tools, kwargs=ask.template_kwargs, prefill=ask.prefill
+            )
+            return [(ids, text)]
+        if ask.ids:
+            spelled = ask.echo
+            return [(list(one), self.tokenizer.decode(one) if spelled else "") for one in ask.ids]
+        encoded = await asyncio.gather(*(self.prompts.encode(text) for text in ask.texts))
+        return list(zip(encoded, ask.texts, strict=True))
+
+    def _fit(self, ask: Ask, prompt_tokens: int) -> SamplingConfig:
+        """The settings of a text, which ends where the context does.
+
+        Raises:
+            ApiError: 400: the prompt alone is too long; it is never cut.
+        """
+        room = self.context - prompt_tokens
+        if room < 1:
+            param = "messages" if ask.kind == "chat" else "prompt"
+            raise ApiError(
+                400,
+                f"{param}: {prompt_tokens:,} tokens, and the context has {self.context:,}, "
+                "one of them for the answer",
+                code="context_length_exceeded",
+                param=param,
+            )
+        return replace(ask.sampling, max_tokens=min(ask.sampling.max_tokens, room))
+
+
+def _scores_prompt(ask: Ask) -> Literal["too", "only"] | None:
+    """Whether the prompt's tokens come out with their scores."""
+    if not ask.echo or ask.sampling.logprobs is None:
+        return None
+    return "only" if ask.score_only else "too"
+
+
+def _sample(request: Request, sample: int) -> Request:
+    """A request with the seed of one of its samples: the first has its own, as in `llmkit generate`."""
+    if not sample:
+        return request
+    seed = derive_seed(request.sampling.seed, f"sample {sample}")
+    return replace(request, sampling=replace(request.sampling, seed=seed))

@@ -1,0 +1,145 @@
+"""Server-sent events: answers while they are written.
+
+A stream that only closes looks like a complete text to the openai SDK: every one of ours ends with its last
+word, `[DONE]` or the like, or with an error event.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Protocol
+
+from llmkit.server.answer import Answered, Piece, Usage
+from llmkit.server.ask import Ask
+from llmkit.server.errors import ApiError
+from llmkit.server.sse import DONE, data
+from llmkit.server.wire.chat import chat_chunk, chat_role_chunk, chat_usage_chunk
+from llmkit.server.wire.completions import completion_chunk, completion_usage_chunk
+
+
+class Dialect(Protocol):
+    """How an endpoint tells a stream."""
+
+    def begin(self, usage: Usage) -> list[bytes]:
+        """Before anything is written."""
+
+    def piece(self, piece: Piece, usage: Usage) -> list[bytes]:
+        """What is new."""
+
+    def end(self, usage: Usage) -> list[bytes]:
+        """After the last piece."""
+
+    def failed(self, error: ApiError) -> list[bytes]:
+        """In the place of what will not come."""
+
+
+class CompletionStream:
+    """Of `/v1/completions`."""
+
+    def __init__(self, who: Answered, ask: Ask) -> None:
+        self._who = who
+        self._ask = ask
+        self._offsets = [0] * ask.num_answers
+
+    def begin(self, usage: Usage) -> list[bytes]:
+        """Nothing: the first piece is the first event."""
+        return []
+
+    def piece(self, piece: Piece, usage: Usage) -> list[bytes]:
+        """An event where there is something to tell."""
+        if not (piece.text or piece.scores or piece.finish):
+            return []
+        told = usage if self._ask.continuous_usage else None
+        chunk = completion_chunk(self._who, piece, self._offsets[piece.index], told)
+        self._offsets[piece.index] += len(piece.text)
+        return [data(chunk)]
+
+    def end(self, usage: Usage) -> list[bytes]:
+        """How many tokens there were, where that was asked for."""
+        last = [data(completion_usage_chunk(self._who, usage))] if self._ask.stream_usage else []
+        return [*last, DONE]
+
+    def failed(self, error: ApiError) -> list[bytes]:
+        """The SDK raises it."""
+        return [data(error.body())]
+
+
+class ChatStream:
+    """Of `/v1/chat/completions`."""
+
+    def __init__(self, who: Answered, ask: Ask) -> None:
+        self._who = who
+        self._ask = ask
+
+    def begin(self, usage: Usage) -> list[bytes]:
+        """The role, once an answer."""
+        return [data(chat_role_chunk(self._who, index)) for index in range(self._ask.num_answers)]
+
+    def piece(self, piece: Piece, usage: Usage) -> list[bytes]:
+        """An event where there is something to tell."""
+        if not (piece.text or piece.calls or piece.scores or piece.finish):
+            return []
+        return [data(chat_chunk(self._who, piece, usage if self._ask.continuous_usage else None))]
+
+    def end(self, usage: Usage) -> list[bytes]:
+        """How many tokens there were, where that was asked for."""
+        last = [data(chat_usage_chunk(self._who, usage))] if self._ask.stream_usage else []
+        return [*last, DONE]
+
+    def failed(self, error: ApiError) -> list[bytes]:
+        """The SDK raises it."""
+        return [data(error.body())]
+
+
+async def together(answers: Sequence[AsyncGenerator[Piece]]) -> AsyncGenerator[Piece]:
+    """The pieces of several answers as they come. When one fails, the others are given up."""
+    pieces: asyncio.Queue[Piece | Exception | None] = asyncio.Queue(64)
+
+    async def pump(answer: AsyncGenerator[Piece]) -> None:
+        try:
+            async for piece in answer:
+                await pieces.put(piece)
+            await pieces.put(None)
+        except Exception as error:  # raised below, where somebody listens
+            await pieces.put(error)
+
+    tasks = [asyncio.create_task(pump(answer)) for answer in answers]
+    left = len(tasks)
+    try:
+        while left:
+            item = await pieces.get()
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
+                left -= 1
+            else:
+                yield item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def told(dialect: Dialect, pieces: AsyncIterator[Piece], usage: Usage) -> AsyncGenerator[bytes]:
+    """Events of a stream, to its last word.
+
+    Args:
+        dialect: of the endpoint.
+        pieces: of all its answers; see `together`.
+        usage: filled in by whoever makes the pieces.
+    """
+    for one in dialect.begin(usage):
+        yield one
+    try:
+        async for piece in pieces:
+            for one in dialect.piece(piece, usage):
+                yield one
+    except ApiError as error:
+        last = dialect.failed(error)
+    except Exception:
+        logging.getLogger("llmkit.serve").exception("a stream failed")
+        last = dialect.failed(ApiError(500, "the request failed inside the server", code="internal_error"))
+    else:
+        last = dialect.end(usage)
+    for one in last:
+        yield one

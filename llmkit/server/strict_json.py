@@ -1,0 +1,75 @@
+"""A request's body as an object: depth and numbers bounded, what is wrong named by its parameter."""
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from llmkit.errors import nearest
+from llmkit.server.errors import ApiError
+
+T = TypeVar("T")
+MOST_DEPTH = 64
+"""Of brackets within brackets: no request needs more, and stacks are finite."""
+_PLACE = re.compile(r" - at `(?P<path>\$[^`]*)`$")
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*)`$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(?P<name>.*)`$", re.DOTALL)
+_NAME = re.compile(r"^\$\.(?P<name>[^.\[]+)")
+
+
+def decode(content: bytes, kind: type[T]) -> T:
+    """A body as a struct of a wire module.
+
+    NaN, infinities, numbers that no float holds, half characters and keys that the struct does not have are
+    refused: JSON has none of the first three, and a parameter that is passed over would be a silent lie.
+
+    Raises:
+        ApiError: 400, with the parameter that it is about in `param`.
+    """
+    if too_deep(content):
+        raise ApiError(400, f"the body is nested more than {MOST_DEPTH} deep", code="invalid_json")
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), kind) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ApiError(400, f"the body is not JSON: {_first_line(error)}", code="invalid_json") from None
+
+
+def too_deep(content: bytes) -> bool:
+    """Whether brackets are nested deeper than anything that is asked for; those in strings do not count."""
+    depth = 0
+    for piece in _BRACKETS.finditer(content):
+        match piece[0][:1]:
+            case b"[" | b"{":
+                depth += 1
+                if depth > MOST_DEPTH:
+                    return True
+            case b"]" | b"}":
+                depth -= 1
+    return False
+
+
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+def _invalid(message: str, kind: type[Any]) -> ApiError:
+    place = _PLACE.search(message)
+    path = place["path"] if place else "$"
+    what = _PLACE.sub("", message)
+    top = _NAME.match(path)
+    if unknown := _UNKNOWN.match(what):
+        param = unknown["name"] if top is None else f"{path[2:]}.{unknown['name']}"
+        known = [] if top is not None else [field.encode_name for field in msgspec.structs.fields(kind)]
+        meant = nearest(unknown["name"], known)
+        more = f"; did you mean {meant}?" if meant else ""
+        return ApiError(400, f"{param}: no such parameter here{more}", code="unknown_parameter", param=param)
+    if missing := _MISSING.match(what):
+        param = missing["name"] if top is None else f"{path[2:]}.{missing['name']}"
+        return ApiError(400, f"{param}: missing", code="missing_parameter", param=param)
+    param = path[2:] or None
+    return ApiError(400, f"{param or 'the body'}: {what}", code="invalid_type", param=param)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else "it ends too early"

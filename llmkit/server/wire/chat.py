@@ -1,0 +1,211 @@
+"""`/v1/chat/completions`: OpenAI's endpoint for conversations.
+
+Source: OpenAI's API reference, "Create chat completion", "The chat completion object", "The chat completion
+chunk object".
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.server.answer import Answered, Piece, TokenScore, ToolCall, Usage
+from llmkit.server.ask import Ask
+from llmkit.server.errors import refused
+from llmkit.server.wire.completions import LEAST_LOGPROB
+from llmkit.server.wire.messages_in import read_messages
+from llmkit.server.wire.sampling import (
+    SAYS_NOTHING,
+    SamplingFields,
+    WireLimits,
+    check_answers,
+    check_logprobs,
+    owner_of,
+    read_sampling,
+    read_stream_options,
+    refuse_what_is_not_done,
+)
+from llmkit.server.wire.tools import read_tool_choice, read_tools
+from llmkit.server.wire.usage import usage_object
+
+_HARMLESS: dict[str, tuple[Any, ...]] = SAYS_NOTHING | {
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "modalities": (["text"],),
+    "verbosity": ("medium",),
+    "web_search_options": (),
+    "prediction": (),
+    "audio": (),
+    "prompt_cache_key": (),
+    "best_of": (1,),
+}
+TEMPLATE_KWARGS = ("enable_thinking", "thinking", "reasoning_effort", "date_string")
+"""What may be said to the chat template: none of it can change how it is run."""
+
+
+class ChatRequest(SamplingFields, kw_only=True, forbid_unknown_fields=True):
+    """The body."""
+
+    messages: list[dict[str, Any]]
+    max_completion_tokens: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    functions: Any = None
+    function_call: Any = None
+    modalities: Any = None
+    verbosity: Any = None
+    web_search_options: Any = None
+    prediction: Any = None
+    audio: Any = None
+    prompt_cache_key: Any = None
+    best_of: Any = None
+
+
+def read_chat(told: ChatRequest, base: SamplingConfig, limits: WireLimits, *, max_tokens: int) -> Ask:
+    """What a body asks for.
+
+    Args:
+        told: the body, decoded.
+        base: settings that hold where it says nothing.
+        limits: how much it may ask for.
+        max_tokens: of a reply that says no number: as many as the context has.
+
+    Raises:
+        ApiError: 400, naming the parameter that cannot be followed.
+    """
+    refuse_what_is_not_done(told, _HARMLESS)
+    if told.max_completion_tokens is not None:
+        if told.max_tokens not in (None, told.max_completion_tokens):
+            raise refused("max_tokens", "contradicts max_completion_tokens")
+        told.max_tokens = told.max_completion_tokens
+    sampling = read_sampling(told, base, limits, max_tokens=max_tokens)
+    check_answers(1, sampling.samples, limits, ("n",))
+    sampling = replace(sampling, logprobs=_logprobs(told, limits))
+    tools = read_tools(told.tools)
+    usage, continuous = read_stream_options(told.stream_options, stream=bool(told.stream))
+    return Ask(
+        kind="chat",
+        model=told.model or "",
+        sampling=sampling,
+        messages=read_messages(told.messages),
+        tools=tools,
+        tool_choice=read_tool_choice(told.tool_choice, tools),
+        parallel_tool_calls=told.parallel_tool_calls is not False,
+        template_kwargs=read_template_kwargs(told.chat_template_kwargs, told.reasoning_effort),
+        stream=bool(told.stream),
+        stream_usage=usage,
+        continuous_usage=continuous,
+        priority=told.priority or 0,
+        user=owner_of(told),
+        seed_given=told.seed is not None,
+    )
+
+
+def chat_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Usage) -> dict[str, Any]:
+    """The answer in one piece.
+
+    Args:
+        who: answers.
+        answers: the pieces of each, in order.
+        usage: of all together.
+    """
+    choices = []
+    for index, pieces in enumerate(answers):
+        text = "".join(piece.text for piece in pieces)
+        calls = [call for piece in pieces for call in piece.calls]
+        message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+        if calls:
+            message["content"] = text or None
+            message["tool_calls"] = [_call(call) for call in calls]
+        scores = [score for piece in pieces for score in piece.scores]
+        choices.append({"index": index, "message": message, **_ending(scores, pieces[-1])})
+    return _envelope(who, "chat.completion") | {"choices": choices, "usage": usage_object(usage)}
+
+
+def chat_role_chunk(who: Answered, index: int) -> dict[str, Any]:
+    """The event that opens an answer."""
+    delta = {"role": "assistant", "content": ""}
+    choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
+    return _envelope(who, "chat.completion.chunk") | {"choices": [choice]}
+
+
+def chat_chunk(who: Answered, piece: Piece, usage: Usage | None) -> dict[str, Any]:
+    """A piece of the answer, as an event.
+
+    Args:
+        who: answers.
+        piece: what is new.
+        usage: so far, where each event tells it.
+    """
+    delta: dict[str, Any] = {}
+    if piece.text:
+        delta["content"] = piece.text
+    if piece.calls:
+        delta["tool_calls"] = [{"index": call.index, **_call(call)} for call in piece.calls]
+    choice = {"index": piece.index, "delta": delta, **_ending(piece.scores, piece)}
+    chunk = _envelope(who, "chat.completion.chunk") | {"choices": [choice]}
+    return chunk if usage is None else chunk | {"usage": usage_object(usage)}
+
+
+def chat_usage_chunk(who: Answered, usage: Usage) -> dict[str, Any]:
+    """The event that says how many tokens there were."""
+    return _envelope(who, "chat.completion.chunk") | {"choices": [], "usage": usage_object(usage)}
+
+
+def read_template_kwargs(told: dict[str, Any] | None, effort: str | None = None) -> dict[str, Any]:
+    """What is said to the chat template.
+
+    Raises:
+        ApiError: 400: something that could change how it is run.
+    """
+    kwargs = dict(told or {})
+    if effort is not None:
+        kwargs.setdefault("reasoning_effort", effort)
+    for name in kwargs:
+        if name not in TEMPLATE_KWARGS:
+            param = f"chat_template_kwargs.{name}"
+            raise refused(param, f"none of {', '.join(TEMPLATE_KWARGS)}", code="unknown_parameter")
+    return kwargs
+
+
+def _logprobs(told: ChatRequest, limits: WireLimits) -> int | None:
+    if told.logprobs:
+        return check_logprobs("top_logprobs", told.top_logprobs or 0, limits)
+    if told.top_logprobs:
+        raise refused("top_logprobs", "needs logprobs: true")
+    return None
+
+
+def _envelope(who: Answered, kind: str) -> dict[str, Any]:
+    return {
+        "id": who.id,
+        "object": kind,
+        "created": who.created,
+        "model": who.model,
+        "system_fingerprint": who.fingerprint,
+    }
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _ending(scores: Sequence[TokenScore], last: Piece) -> dict[str, Any]:
+    """What follows a message or a delta in its choice."""
+    content = [_spelled(score) | {"top_logprobs": [_spelled(one) for one in score.top]} for score in scores]
+    return {
+        "logprobs": {"content": content, "refusal": None} if content else None,
+        "finish_reason": last.finish,
+        "stop_reason": last.matched,
+    }
+
+
+def _spelled(score: TokenScore) -> dict[str, Any]:
+    logprob = LEAST_LOGPROB if score.logprob is None else max(score.logprob, LEAST_LOGPROB)
+    return {"token": score.text, "logprob": logprob, "bytes": list(score.content)}

@@ -1,0 +1,178 @@
+"""`/v1/completions`: OpenAI's endpoint for plain prompts. Source: OpenAI's API reference, "Completions"."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.server.answer import Answered, Piece, TokenScore, Usage
+from llmkit.server.ask import Ask
+from llmkit.server.errors import refused
+from llmkit.server.wire.sampling import (
+    SAYS_NOTHING,
+    SamplingFields,
+    WireLimits,
+    check_answers,
+    check_logprobs,
+    owner_of,
+    read_sampling,
+    read_stream_options,
+    refuse_what_is_not_done,
+)
+from llmkit.server.wire.usage import usage_object
+
+DEFAULT_MAX_TOKENS = 16
+"""OpenAI's, for plain prompts."""
+LEAST_LOGPROB = -9999.0
+"""What OpenAI writes for a probability of zero, which JSON has no logarithm of."""
+
+
+class CompletionRequest(SamplingFields, kw_only=True, forbid_unknown_fields=True):
+    """The body."""
+
+    prompt: str | list[Any]
+    echo: bool | None = None
+    logprobs: int | None = None
+    best_of: Any = None
+    suffix: Any = None
+
+
+def read_completion(told: CompletionRequest, base: SamplingConfig, limits: WireLimits) -> Ask:
+    """What a body asks for.
+
+    Args:
+        told: the body, decoded.
+        base: settings that hold where it says nothing.
+        limits: how much it may ask for.
+
+    Raises:
+        ApiError: 400, naming the parameter that cannot be followed.
+    """
+    refuse_what_is_not_done(told, {**SAYS_NOTHING, "suffix": ("",), "best_of": (told.n or 1,)})
+    score_only = told.max_tokens == 0
+    if score_only:
+        if not told.echo:
+            raise refused("max_tokens", "0 only with echo: nothing would come out")
+        told.max_tokens = 1
+    sampling = read_sampling(told, base, limits, max_tokens=DEFAULT_MAX_TOKENS)
+    if told.logprobs is not None:
+        count = check_logprobs("logprobs", told.logprobs, limits)
+        sampling = replace(sampling, logprobs=count)
+    texts, ids = _prompts(told.prompt)
+    check_answers(len(texts) or len(ids), sampling.samples, limits, ("prompt", "n"))
+    usage, continuous = read_stream_options(told.stream_options, stream=bool(told.stream))
+    return Ask(
+        kind="text",
+        model=told.model or "",
+        sampling=sampling,
+        texts=texts,
+        ids=ids,
+        stream=bool(told.stream),
+        stream_usage=usage,
+        continuous_usage=continuous,
+        echo=bool(told.echo),
+        score_only=score_only,
+        priority=told.priority or 0,
+        user=owner_of(told),
+        seed_given=told.seed is not None,
+    )
+
+
+def completion_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Usage) -> dict[str, Any]:
+    """The answer in one piece.
+
+    Args:
+        who: answers.
+        answers: the pieces of each, in order.
+        usage: of all together.
+    """
+    return _envelope(who) | {
+        "choices": [_choice(index, pieces, 0) for index, pieces in enumerate(answers)],
+        "usage": usage_object(usage),
+    }
+
+
+def completion_chunk(who: Answered, piece: Piece, offset: int, usage: Usage | None) -> dict[str, Any]:
+    """A piece of the answer, as an event.
+
+    Args:
+        who: answers.
+        piece: what is new.
+        offset: characters of the same answer that came before.
+        usage: so far, where each event tells it.
+    """
+    chunk = _envelope(who) | {"choices": [_choice(piece.index, [piece], offset)]}
+    return chunk if usage is None else chunk | {"usage": usage_object(usage)}
+
+
+def completion_usage_chunk(who: Answered, usage: Usage) -> dict[str, Any]:
+    """The event that says how many tokens there were."""
+    return _envelope(who) | {"choices": [], "usage": usage_object(usage)}
+
+
+def _prompts(prompt: str | list[Any]) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+    """(texts, rows of ids): one of the two is empty."""
+    if isinstance(prompt, str):
+        return (_text(prompt),), ()
+    if not prompt:
+        raise refused("prompt", "is empty")
+    if all(isinstance(one, int) and not isinstance(one, bool) for one in prompt):
+        return (), (tuple(prompt),)
+    if all(isinstance(one, str) for one in prompt):
+        return tuple(_text(one) for one in prompt), ()
+    if all(isinstance(one, list) for one in prompt):
+        for one in prompt:
+            if not one or not all(isinstance(id_, int) and not isinstance(id_, bool) for id_ in one):
+                raise refused("prompt", "a list of token ids is whole numbers, at least one")
+        return (), tuple(tuple(one) for one in prompt)
+    raise refused("prompt", "a text, a list of texts, a list of token ids, or a list of such lists")
+
+
+def _text(prompt: str) -> str:
+    if not prompt:
+        raise refused("prompt", "is empty")
+    return prompt
+
+
+def _envelope(who: Answered) -> dict[str, Any]:
+    return {
+        "id": who.id,
+        "object": "text_completion",
+        "created": who.created,
+        "model": who.model,
+        "system_fingerprint": who.fingerprint,
+    }
+
+
+def _choice(index: int, pieces: Sequence[Piece], offset: int) -> dict[str, Any]:
+    scores = [score for piece in pieces for score in piece.scores]
+    last = pieces[-1] if pieces else Piece(index)
+    return {
+        "index": index,
+        "text": "".join(piece.text for piece in pieces),
+        "logprobs": _columns(scores, offset) if scores else None,
+        "finish_reason": last.finish,
+        "stop_reason": last.matched,
+    }
+
+
+def _columns(scores: Sequence[TokenScore], offset: int) -> dict[str, Any]:
+    """Log probabilities as this endpoint has them: a list for each kind of figure."""
+    columns: dict[str, list[Any]] = {
+        "tokens": [],
+        "token_logprobs": [],
+        "top_logprobs": [],
+        "text_offset": [],
+    }
+    for score in scores:
+        top = {one.text: _logprob(one) for one in reversed(score.top)}  # of two that look alike, the best
+        first = score.logprob is None
+        values = (score.text, _logprob(score), None if first else top, offset)
+        for column, value in zip(columns.values(), values, strict=True):
+            column.append(value)
+        offset += len(score.text)
+    return columns
+
+
+def _logprob(score: TokenScore) -> float | None:
+    return None if score.logprob is None else max(score.logprob, LEAST_LOGPROB)

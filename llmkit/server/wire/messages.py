@@ -1,0 +1,237 @@
+"""`/v1/messages`: Anthropic's endpoint for conversations. Source: Anthropic's API reference, "Messages"."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.errors import ConfigError
+from llmkit.server.answer import Answered, Piece, ToolCall, Usage
+from llmkit.server.ask import Ask, ToolChoice
+from llmkit.server.errors import ApiError, refused
+from llmkit.server.wire.messages_in import content_text, read_messages
+from llmkit.server.wire.sampling import WireLimits, refuse_what_is_not_done
+from llmkit.server.wire.tools import read_tool_choice, read_tools
+
+_HARMLESS: dict[str, tuple[Any, ...]] = {
+    "service_tier": ("auto", "standard_only"),
+    "thinking": ({"type": "disabled"},),
+    "mcp_servers": ([],),
+    "container": (),
+    "context_management": (),
+}
+
+
+class MessagesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body."""
+
+    messages: list[dict[str, Any]]
+    model: str | None = None
+    max_tokens: int | None = None
+    system: str | list[dict[str, Any]] | None = None
+    stop_sequences: list[str] | None = None
+    stream: bool | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    metadata: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: dict[str, Any] | None = None
+    service_tier: Any = None
+    thinking: Any = None
+    mcp_servers: Any = None
+    container: Any = None
+    context_management: Any = None
+
+
+def read_anthropic(
+    told: MessagesRequest, base: SamplingConfig, limits: WireLimits, *, counts: bool = False
+) -> Ask:
+    """What a body asks for.
+
+    Args:
+        told: the body, decoded.
+        base: settings that hold where it says nothing.
+        limits: how much it may ask for.
+        counts: whether only its tokens are counted, so that it need not say how many to write.
+
+    Raises:
+        ApiError: 400, naming the parameter that cannot be followed.
+    """
+    refuse_what_is_not_done(told, _HARMLESS)
+    if told.max_tokens is None and not counts:
+        raise ApiError(400, "max_tokens: missing", code="missing_parameter", param="max_tokens")
+    stops = tuple(told.stop_sequences or ())
+    sizes = [len(one.encode()) for one in stops]
+    if len(stops) > limits.stop_strings or not all(1 <= size <= limits.stop_bytes for size in sizes):
+        most = f"at most {limits.stop_strings}, of 1 to {limits.stop_bytes} bytes"
+        raise refused("stop_sequences", most)
+    given: dict[str, Any] = {"max_tokens": 1 if told.max_tokens is None else told.max_tokens, "samples": 1}
+    for name in ("temperature", "top_p", "top_k"):
+        if (value := getattr(told, name)) is not None:
+            given[name] = value
+    try:
+        sampling = replace(base, **given, stop=stops)
+    except ConfigError as error:
+        name = error.problem.partition(" ")[0]
+        raise ApiError(400, error.problem, code="invalid_value", param=name) from None
+    tools = read_tools([_tool(one, number) for number, one in enumerate(told.tools or [])])
+    choice, parallel = _choice(told.tool_choice, tools)
+    messages = read_messages(_conversation(told))
+    prefill = ""
+    if messages[-1]["role"] == "assistant" and "tool_calls" not in messages[-1]:
+        prefill, messages = messages[-1]["content"], messages[:-1]
+    return Ask(
+        kind="chat",
+        model=told.model or "",
+        sampling=sampling,
+        messages=messages,
+        tools=tools,
+        tool_choice=choice,
+        parallel_tool_calls=parallel,
+        prefill=prefill,
+        stream=bool(told.stream),
+        user=_user(told.metadata),
+    )
+
+
+def message_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Usage) -> dict[str, Any]:
+    """The answer in one piece.
+
+    Args:
+        who: answers.
+        answers: the pieces of the one answer.
+        usage: what it took.
+    """
+    pieces = answers[0]
+    text = "".join(piece.text for piece in pieces)
+    calls = [call for piece in pieces for call in piece.calls]
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": text}] if text or not calls else []
+    blocks += [{**tool_use(call), "input": msgspec.json.decode(call.arguments)} for call in calls]
+    reason, matched = stop_reason(pieces[-1])
+    return opened(who) | {
+        "content": blocks,
+        "stop_reason": reason,
+        "stop_sequence": matched,
+        "usage": anthropic_usage(usage),
+    }
+
+
+def opened(who: Answered) -> dict[str, Any]:
+    """A message with nothing in it yet."""
+    return {
+        "id": who.id,
+        "type": "message",
+        "role": "assistant",
+        "model": who.model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+    }
+
+
+def stop_reason(last: Piece) -> tuple[str, str | None]:
+    """Anthropic's word for how an answer ended, and the stop sequence that ended it."""
+    if last.matched is not None:
+        return "stop_sequence", last.matched
+    reasons = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+    return reasons[last.finish or "stop"], None
+
+
+def tool_use(call: ToolCall) -> dict[str, Any]:
+    """A block that calls a function, its input left empty."""
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+
+
+def anthropic_usage(usage: Usage) -> dict[str, int]:
+    """Tokens read, found in the cache, and written; the three kinds of input add up to the prompt."""
+    return {
+        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": usage.cached_tokens,
+        "output_tokens": usage.completion_tokens,
+    }
+
+
+def _conversation(told: MessagesRequest) -> list[dict[str, Any]]:
+    """The same turns as OpenAI writes them."""
+    turns: list[dict[str, Any]] = []
+    if told.system is not None:
+        turns.append({"role": "system", "content": content_text(told.system, "system")})
+    for number, message in enumerate(told.messages):
+        where = f"messages[{number}]"
+        role, content = message.get("role"), message.get("content")
+        if role not in ("user", "assistant") or set(message) - {"role", "content"}:
+            raise refused(where, 'of the form {"role": "user" or "assistant", "content"}')
+        if isinstance(content, list):
+            turns += _blocks(role, content, f"{where}.content")
+        else:
+            turns.append({"role": role, "content": content})
+    return turns
+
+
+def _blocks(role: str, blocks: list[Any], where: str) -> list[dict[str, Any]]:
+    """The turns that a message of blocks is: its text, its calls, and the results of earlier calls."""
+    texts, calls, results = [], [], []
+    for number, block in enumerate(blocks):
+        match block:
+            case {"type": "text", "text": str() as text}:
+                texts.append(text)
+            case {
+                "type": "tool_use",
+                "id": str() as name,
+                "name": str() as function,
+                "input": dict() as given,
+            }:
+                calls.append(
+                    {"id": name, "type": "function", "function": {"name": function, "arguments": given}}
+                )
+            case {"type": "tool_result", "tool_use_id": str() as name}:
+                content = content_text(block.get("content", ""), f"{where}[{number}].content")
+                results.append({"role": "tool", "tool_call_id": name, "content": content})
+            case _:
+                kind = block.get("type") if isinstance(block, dict) else block
+                raise refused(
+                    f"{where}[{number}]", f"of type {kind!r}: only text, tool_use and tool_result are read"
+                )
+    turn: dict[str, Any] = {"role": role, "content": "".join(texts)}
+    if calls:
+        turn["tool_calls"] = calls
+    return [*results, *([turn] if texts or calls or not results else [])]
+
+
+def _tool(tool: dict[str, Any], number: int) -> dict[str, Any]:
+    match tool:
+        case {"name": str() as name, "input_schema": dict() as schema} if (
+            tool.get("type", "custom") == "custom"
+        ):
+            function = {"name": name, "parameters": schema}
+            if isinstance(tool.get("description"), str):
+                function["description"] = tool["description"]
+            return {"type": "function", "function": function}
+    raise refused(f"tools[{number}]", 'of the form {"name", "description", "input_schema"}')
+
+
+def _choice(choice: dict[str, Any] | None, tools: tuple[dict[str, Any], ...]) -> tuple[ToolChoice, bool]:
+    if choice is None:
+        return read_tool_choice(None, tools), True
+    parallel = choice.get("disable_parallel_tool_use") is not True
+    match choice:
+        case {"type": "auto" | "none" as kind}:
+            return read_tool_choice(kind, tools), parallel
+        case {"type": "any"}:
+            return read_tool_choice("required", tools), parallel
+        case {"type": "tool", "name": str() as name}:
+            return read_tool_choice({"type": "function", "function": {"name": name}}, tools), parallel
+    raise refused("tool_choice", 'of type "auto", "any", "tool" with a name, or "none"')
+
+
+def _user(metadata: dict[str, Any] | None) -> str:
+    match metadata:
+        case None:
+            return ""
+        case {"user_id": str() as user} if len(metadata) == 1:
+            return user
+    raise refused("metadata", 'only {"user_id": TEXT} is known')

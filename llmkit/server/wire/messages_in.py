@@ -1,0 +1,103 @@
+"""OpenAI's messages as chat templates know them: text in one piece, and nothing that is not text."""
+
+from typing import Any
+
+import msgspec
+
+from llmkit.server.errors import refused
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+_KEYS = {
+    *("role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning_content", "reasoning"),
+    *("audio", "function_call", "annotations"),
+}
+MOST_MESSAGES = 4096
+
+
+def read_messages(messages: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Messages to render.
+
+    Raises:
+        ApiError: 400, naming the message and what is wrong with it.
+    """
+    if not messages:
+        raise refused("messages", "is empty")
+    if len(messages) > MOST_MESSAGES:
+        raise refused("messages", f"at most {MOST_MESSAGES} (found {len(messages)})")
+    return tuple(_message(one, f"messages[{number}]") for number, one in enumerate(messages))
+
+
+def _message(message: dict[str, Any], where: str) -> dict[str, Any]:
+    for key in message:
+        if key not in _KEYS:
+            raise refused(f"{where}.{key}", "no such parameter here", code="unknown_parameter")
+    role = message.get("role")
+    if role not in ROLES:
+        raise refused(f"{where}.role", f"one of {', '.join(ROLES)} (found {role!r})")
+    for key in ("audio", "function_call"):
+        if message.get(key) is not None:
+            raise refused(f"{where}.{key}", "is not done here", code="unsupported_parameter")
+    read = {"role": "system" if role == "developer" else role}
+    calls = message.get("tool_calls")
+    content = message.get("content")
+    if content is None and not calls and message.get("refusal") is None:
+        raise refused(f"{where}.content", "missing")
+    read["content"] = content_text(content, f"{where}.content") if content is not None else ""
+    if calls:
+        if role != "assistant":
+            raise refused(f"{where}.tool_calls", "only an assistant's message calls functions")
+        read["tool_calls"] = _calls(calls, f"{where}.tool_calls")
+    for key in ("name", "tool_call_id", "reasoning_content", "reasoning"):
+        if message.get(key) is not None:
+            if not isinstance(message[key], str):
+                raise refused(f"{where}.{key}", "a text")
+            read[key] = message[key]
+    return read
+
+
+def content_text(content: Any, where: str) -> str:
+    """A content in one piece.
+
+    Raises:
+        ApiError: 400: an image, a sound or a file, which are never fetched; or no content at all.
+    """
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise refused(where, "a text, or a list of parts")
+    pieces = []
+    for number, part in enumerate(content):
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind not in ("text", "input_text", "output_text", "refusal") or not isinstance(part, dict):
+            raise refused(f"{where}[{number}]", f"of type {kind!r}: only text is read here")
+        text = part.get("text", part.get("refusal"))
+        if not isinstance(text, str):
+            raise refused(f"{where}[{number}].text", "a text")
+        pieces.append(text)
+    return "".join(pieces)
+
+
+def _calls(calls: Any, where: str) -> list[dict[str, Any]]:
+    """Calls of an earlier turn; their arguments as objects, the way templates take them."""
+    if not isinstance(calls, list):
+        raise refused(where, "a list")
+    read = []
+    for number, call in enumerate(calls):
+        place = f"{where}[{number}]"
+        match call:
+            case {"function": {"name": str() as name, "arguments": arguments}}:
+                pass
+            case _:
+                raise refused(
+                    place, 'of the form {"id", "type": "function", "function": {"name", "arguments"}}'
+                )
+        if isinstance(arguments, str):
+            try:
+                arguments = msgspec.json.decode(arguments or "{}")
+            except (msgspec.DecodeError, RecursionError):
+                raise refused(f"{place}.function.arguments", "are not JSON") from None
+        if not isinstance(arguments, dict):
+            raise refused(f"{place}.function.arguments", "a JSON object")
+        told = {"id": call["id"]} if isinstance(call.get("id"), str) else {}
+        read.append({**told, "type": "function", "function": {"name": name, "arguments": arguments}})
+    return read

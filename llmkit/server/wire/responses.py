@@ -1,0 +1,264 @@
+"""`/v1/responses`: OpenAI's newer endpoint, for text. Source: OpenAI's API reference, "Responses".
+
+Nothing is stored: `store: true` and `previous_response_id` are refused, and a client sends the conversation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.errors import ConfigError
+from llmkit.server.answer import Answered, Piece, ToolCall, Usage
+from llmkit.server.ask import Ask
+from llmkit.server.errors import ApiError, refused
+from llmkit.server.wire.messages_in import content_text, read_messages
+from llmkit.server.wire.sampling import WireLimits, read_format, refuse_what_is_not_done
+from llmkit.server.wire.tools import read_tool_choice, read_tools
+
+_HARMLESS: dict[str, tuple[Any, ...]] = {
+    "store": (False,),
+    "metadata": ({},),
+    "service_tier": ("auto", "default"),
+    "previous_response_id": (),
+    "conversation": (),
+    "background": (False,),
+    "include": ([],),
+    "truncation": ("disabled",),
+    "prompt": (),
+    "prompt_cache_key": (),
+    "max_tool_calls": (),
+    "top_logprobs": (0,),
+    "stream_options": ({}, {"include_obfuscation": False}),
+}
+
+
+class ResponsesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body."""
+
+    input: str | list[dict[str, Any]]
+    model: str | None = None
+    instructions: str | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stream: bool | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    text: dict[str, Any] | None = None
+    reasoning: dict[str, Any] | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    store: Any = None
+    metadata: Any = None
+    service_tier: Any = None
+    previous_response_id: Any = None
+    conversation: Any = None
+    background: Any = None
+    include: Any = None
+    truncation: Any = None
+    prompt: Any = None
+    prompt_cache_key: Any = None
+    max_tool_calls: Any = None
+    top_logprobs: Any = None
+    stream_options: Any = None
+
+
+def read_response(
+    told: ResponsesRequest, base: SamplingConfig, limits: WireLimits, *, max_tokens: int
+) -> Ask:
+    """What a body asks for.
+
+    Args:
+        told: the body, decoded.
+        base: settings that hold where it says nothing.
+        limits: how much it may ask for.
+        max_tokens: of a reply that says no number.
+
+    Raises:
+        ApiError: 400, naming the parameter that cannot be followed.
+    """
+    refuse_what_is_not_done(told, _HARMLESS)
+    most = max_tokens if told.max_output_tokens is None else told.max_output_tokens
+    given: dict[str, Any] = {"max_tokens": most, "samples": 1}
+    for name in ("temperature", "top_p"):
+        if (value := getattr(told, name)) is not None:
+            given[name] = value
+    given |= _text(told.text, limits)
+    try:
+        sampling = replace(base, **given)
+    except ConfigError as error:
+        name = error.problem.partition(" ")[0].replace("max_tokens", "max_output_tokens")
+        raise ApiError(400, error.problem, code="invalid_value", param=name) from None
+    tools = read_tools([_tool(one, number) for number, one in enumerate(told.tools or [])])
+    choice = told.tool_choice
+    if isinstance(choice, dict) and "name" in choice:
+        choice = {"type": choice.get("type"), "function": {"name": choice["name"]}}
+    return Ask(
+        kind="chat",
+        model=told.model or "",
+        sampling=sampling,
+        messages=read_messages(_conversation(told)),
+        tools=tools,
+        tool_choice=read_tool_choice(choice, tools),
+        parallel_tool_calls=told.parallel_tool_calls is not False,
+        template_kwargs=_reasoning(told.reasoning),
+        stream=bool(told.stream),
+        user="\0".join(one for one in (told.user, told.safety_identifier) if one),
+    )
+
+
+def response_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Usage) -> dict[str, Any]:
+    """The answer in one piece.
+
+    Args:
+        who: answers.
+        answers: the pieces of the one answer.
+        usage: what it took.
+    """
+    pieces = answers[0]
+    text = "".join(piece.text for piece in pieces)
+    calls = [call for piece in pieces for call in piece.calls]
+    output = [message_item(who, text)] if text or not calls else []
+    output += [call_item(call) for call in calls]
+    return closed(who, output, usage, pieces[-1])
+
+
+def opened(who: Answered) -> dict[str, Any]:
+    """A response with nothing in it yet."""
+    return {
+        "id": who.id,
+        "object": "response",
+        "created_at": who.created,
+        "model": who.model,
+        "status": "in_progress",
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "output": [],
+        "parallel_tool_calls": True,
+        "store": False,
+        "temperature": None,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": None,
+        "usage": None,
+    }
+
+
+def closed(who: Answered, output: list[dict[str, Any]], usage: Usage, last: Piece) -> dict[str, Any]:
+    """A response that is over."""
+    cut = last.finish == "length"
+    return opened(who) | {
+        "status": "incomplete" if cut else "completed",
+        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+        "output": output,
+        "usage": {
+            "input_tokens": usage.prompt_tokens,
+            "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+            "output_tokens": usage.completion_tokens,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": usage.total_tokens,
+        },
+    }
+
+
+def message_item(who: Answered, text: str) -> dict[str, Any]:
+    """The output's message."""
+    return {
+        "type": "message",
+        "id": who.id.replace("resp_", "msg_", 1),
+        "status": "completed",
+        "role": "assistant",
+        "content": [text_part(text)],
+    }
+
+
+def text_part(text: str) -> dict[str, Any]:
+    """A part of a message."""
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def call_item(call: ToolCall) -> dict[str, Any]:
+    """A function that is called."""
+    return {
+        "type": "function_call",
+        "id": call.id.replace("call_", "fc_", 1),
+        "call_id": call.id,
+        "name": call.name,
+        "arguments": call.arguments,
+        "status": "completed",
+    }
+
+
+def _conversation(told: ResponsesRequest) -> list[dict[str, Any]]:
+    """The same turns as `/v1/chat/completions` has them."""
+    turns: list[dict[str, Any]] = []
+    if told.instructions is not None:
+        turns.append({"role": "system", "content": told.instructions})
+    if isinstance(told.input, str):
+        if not told.input:
+            raise refused("input", "is empty")
+        return [*turns, {"role": "user", "content": told.input}]
+    for number, item in enumerate(told.input):
+        where = f"input[{number}]"
+        match item:
+            case {"type": "function_call", "name": str() as name, "arguments": str() as arguments}:
+                call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+                if isinstance(item.get("call_id"), str):
+                    call["id"] = item["call_id"]
+                if turns and turns[-1].get("tool_calls"):
+                    turns[-1]["tool_calls"].append(call)
+                else:
+                    turns.append({"role": "assistant", "content": "", "tool_calls": [call]})
+            case {"type": "function_call_output", "call_id": str() as call_id, "output": output}:
+                content = content_text(output, f"{where}.output")
+                turns.append({"role": "tool", "tool_call_id": call_id, "content": content})
+            case {"role": str() as role, "content": content} if item.get("type", "message") == "message":
+                turns.append({"role": role, "content": content_text(content, f"{where}.content")})
+            case _:
+                kind = item.get("type")
+                known = "message, function_call and function_call_output are read"
+                raise refused(where, f"of type {kind!r}: {known}")
+    return turns
+
+
+def _text(text: dict[str, Any] | None, limits: WireLimits) -> dict[str, Any]:
+    """The rule that `text.format` sets."""
+    if text is None:
+        return {}
+    for name in text:
+        if name not in ("format", "verbosity") or (
+            name == "verbosity" and text[name] not in (None, "medium")
+        ):
+            raise refused(f"text.{name}", "is not done here", code="unsupported_parameter")
+    match text.get("format"):
+        case None | {"type": "text"}:
+            return {}
+        case {"type": "json_object"} as plain:
+            return read_format(plain, limits, "text.format")
+        case {"type": "json_schema", "schema": dict() as schema}:
+            wanted = {"type": "json_schema", "json_schema": {"schema": schema}}
+            return read_format(wanted, limits, "text.format")
+    raise refused("text.format", 'of type "text", "json_object", or "json_schema" with a schema')
+
+
+def _reasoning(reasoning: dict[str, Any] | None) -> dict[str, Any]:
+    match reasoning:
+        case None:
+            return {}
+        case {"effort": str() as effort} if len(reasoning) == 1:
+            return {"reasoning_effort": effort}
+    raise refused("reasoning", 'only {"effort": TEXT} is known')
+
+
+def _tool(tool: dict[str, Any], number: int) -> dict[str, Any]:
+    if tool.get("type") != "function":
+        raise refused(f"tools[{number}]", f"of type {tool.get('type')!r}: only functions are called here")
+    function = {key: value for key, value in tool.items() if key != "type" and value is not None}
+    return {"type": "function", "function": function}

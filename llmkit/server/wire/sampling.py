@@ -1,0 +1,239 @@
+"""Parameters that OpenAI's text endpoints share, and ours beside them, as settings of the sampler."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.errors import ConfigError
+from llmkit.server.errors import ApiError, refused
+
+
+@dataclass(frozen=True)
+class WireLimits:
+    """How much one request may ask for."""
+
+    answers: int = 16
+    """Texts, prompts times `n`."""
+    logprobs: int = 20
+    stop_strings: int = 16
+    stop_bytes: int = 1024
+    """Of one stop string."""
+    rule_bytes: int = 65_536
+    """Of a schema, an expression, or a list of choices."""
+    bias_ids: int = 1024
+
+
+class SamplingFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The fields of every request for text; None is what the server does anyway."""
+
+    model: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    stop: str | list[str] | None = None
+    ignore_eos: bool | None = None
+    seed: int | None = None
+    n: int | None = None
+    samplers: list[str] | None = None
+    json_schema: dict[str, Any] | bool | None = None
+    regex: str | None = None
+    choice: list[str] | None = None
+    response_format: dict[str, Any] | None = None
+    stream: bool | None = None
+    stream_options: dict[str, Any] | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    priority: int | None = None
+    store: Any = None
+    metadata: Any = None
+    service_tier: Any = None
+
+
+SAYS_NOTHING: dict[str, tuple[Any, ...]] = {
+    "store": (False,),
+    "metadata": ({},),
+    "service_tier": ("auto", "default"),
+}
+"""Parameters that are not done here, with the values that ask for nothing; null never does."""
+
+
+def read_sampling(
+    told: SamplingFields, base: SamplingConfig, limits: WireLimits, *, max_tokens: int
+) -> SamplingConfig:
+    """The sampler's settings of a request.
+
+    Args:
+        told: the request.
+        base: what holds where it says nothing.
+        limits: how much it may ask for.
+        max_tokens: what holds where it does not say how many.
+
+    Raises:
+        ApiError: 400, naming the parameter.
+    """
+    given: dict[str, Any] = {"max_tokens": max_tokens, "samples": 1}
+    for name in (
+        *("max_tokens", "temperature", "top_p", "top_k", "min_p", "typical_p", "repetition_penalty"),
+        *("presence_penalty", "frequency_penalty", "ignore_eos", "seed"),
+    ):
+        if (value := getattr(told, name)) is not None:
+            given[name] = value
+    if told.top_k == -1:  # vLLM's way of saying that it is off
+        given["top_k"] = 0
+    if told.n is not None:
+        if not 1 <= told.n <= limits.answers:
+            raise refused("n", f"between 1 and {limits.answers} (found {told.n})")
+        given["samples"] = told.n
+    if told.samplers is not None:
+        given["samplers"] = tuple(told.samplers)
+    if told.stop is not None:
+        given["stop"] = _stops(told.stop, limits)
+    if told.logit_bias is not None:
+        given["logit_bias"] = _bias(told.logit_bias, limits)
+    given |= _rule(told, limits)
+    try:
+        return replace(base, **given)
+    except ConfigError as error:
+        name = error.problem.partition(" ")[0]
+        name = {"samples": "n"}.get(name, name)
+        known = name if hasattr(told, name) else None
+        raise ApiError(400, error.problem, code="invalid_value", param=known) from None
+
+
+def refuse_what_is_not_done(told: msgspec.Struct, harmless: dict[str, tuple[Any, ...]]) -> None:
+    """Refuse parameters that change something elsewhere and nothing here, unless they ask for nothing.
+
+    Raises:
+        ApiError: 400, naming the parameter.
+    """
+    for name, values in harmless.items():
+        value = getattr(told, name)
+        if value is not None and value not in values:
+            raise refused(name, "is not done here", code="unsupported_parameter")
+
+
+def read_stream_options(options: dict[str, Any] | None, *, stream: bool) -> tuple[bool, bool]:
+    """(whether usage comes last, whether it comes with each event).
+
+    Raises:
+        ApiError: 400: an option that is not known, or options without a stream.
+    """
+    if options is None:
+        return False, False
+    if not stream:
+        raise refused("stream_options", "only with stream: true")
+    known = ("include_usage", "continuous_usage_stats", "include_obfuscation")
+    for name, value in options.items():
+        if name not in known:
+            param = f"stream_options.{name}"
+            raise refused(param, "no such parameter here", code="unknown_parameter")
+        if not isinstance(value, bool):
+            raise refused(f"stream_options.{name}", "true or false")
+    if options.get("include_obfuscation"):
+        param = "stream_options.include_obfuscation"
+        raise refused(param, "is not done here", code="unsupported_parameter")
+    return bool(options.get("include_usage")), bool(options.get("continuous_usage_stats"))
+
+
+def owner_of(told: SamplingFields) -> str:
+    """On whose behalf a key asks."""
+    return "\0".join(one for one in (told.user, told.safety_identifier) if one)
+
+
+def check_logprobs(name: str, count: int, limits: WireLimits) -> int:
+    """A number of alternatives that may be asked for.
+
+    Raises:
+        ApiError: 400, naming the parameter.
+    """
+    if not 0 <= count <= limits.logprobs:
+        raise refused(name, f"between 0 and {limits.logprobs} (found {count})")
+    return count
+
+
+def _stops(stop: str | list[str], limits: WireLimits) -> tuple[str, ...]:
+    stops = (stop,) if isinstance(stop, str) else tuple(stop)
+    if len(stops) > limits.stop_strings:
+        raise refused("stop", f"at most {limits.stop_strings} strings (found {len(stops)})")
+    for one in stops:
+        if not one or len(one.encode()) > limits.stop_bytes:
+            raise refused("stop", f"strings of 1 to {limits.stop_bytes} bytes")
+    return stops
+
+
+def _bias(told: dict[str, float], limits: WireLimits) -> tuple[tuple[int, float], ...]:
+    if len(told) > limits.bias_ids:
+        raise refused("logit_bias", f"at most {limits.bias_ids} ids (found {len(told)})")
+    bias = []
+    for key, value in told.items():
+        if not key.isascii() or not key.isdigit() or len(key) > 9:
+            raise refused("logit_bias", f"keys are token ids (found {key[:40]!r})")
+        bias.append((int(key), value))
+    return tuple(bias)
+
+
+def read_format(wanted: dict[str, Any], limits: WireLimits, param: str) -> dict[str, Any]:
+    """The rule that a `response_format` sets, as a field of SamplingConfig.
+
+    Raises:
+        ApiError: 400: of no known type, or too large.
+    """
+    match wanted:
+        case {"type": "text"}:
+            return {}
+        case {"type": "json_object"}:
+            return {"json_schema": '{"type":"object"}'}
+        case {"type": "json_schema", "json_schema": {"schema": dict() as schema}}:
+            return _bounded({"json_schema": msgspec.json.encode(schema).decode()}, limits, param)
+        case {"type": "regex", "regex": str() as regex}:
+            return _bounded({"regex": regex}, limits, param)
+        case {"type": "choice", "choice": [_, *_] as choice} if all(isinstance(one, str) for one in choice):
+            return _bounded({"choice": tuple(choice)}, limits, param)
+    known = '"text", "json_object", "json_schema" with a schema, "regex" or "choice"'
+    raise refused(param, f"of type {known}")
+
+
+def _rule(told: SamplingFields, limits: WireLimits) -> dict[str, Any]:
+    """What the text must be, from `response_format` or our own parameters."""
+    rules: dict[str, Any] = {}
+    if told.json_schema is not None:
+        schema = msgspec.json.encode(told.json_schema).decode()
+        rules |= _bounded({"json_schema": schema}, limits, "json_schema")
+    if told.regex is not None:
+        rules |= _bounded({"regex": told.regex}, limits, "regex")
+    if told.choice is not None:
+        if not told.choice:
+            raise refused("choice", "is empty")
+        rules |= _bounded({"choice": tuple(told.choice)}, limits, "choice")
+    if told.response_format is not None:
+        rules |= read_format(told.response_format, limits, "response_format")
+    return {"json_schema": None, "regex": None, "choice": (), **rules} if rules else {}
+
+
+def _bounded(rule: dict[str, Any], limits: WireLimits, param: str) -> dict[str, Any]:
+    (value,) = rule.values()
+    size = len(value.encode()) if isinstance(value, str) else sum(len(one.encode()) for one in value)
+    if size > limits.rule_bytes:
+        raise refused(param, f"at most {limits.rule_bytes:,} bytes (found {size:,})")
+    return rule
+
+
+def check_answers(prompts: int, samples: int, limits: WireLimits, params: Iterable[str]) -> None:
+    """Refuse more texts than a request may ask for.
+
+    Raises:
+        ApiError: 400, naming the first of `params`.
+    """
+    if prompts * samples > limits.answers:
+        name = next(iter(params))
+        raise refused(name, f"at most {limits.answers} answers a request (found {prompts * samples})")

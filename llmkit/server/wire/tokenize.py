@@ -1,0 +1,68 @@
+"""`/tokenize`, `/detokenize`, `/apply-template`: in vLLM's words and in llama.cpp's.
+
+Source: vLLM's "OpenAI-compatible server: Tokenizer API"; llama.cpp's tools/server/README.md.
+"""
+
+from typing import Any
+
+import msgspec
+
+from llmkit.server.errors import ApiError, refused
+
+
+class TokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of /tokenize: a text, or a conversation."""
+
+    model: str | None = None
+    prompt: str | None = None
+    content: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    tools: list[dict[str, Any]] | None = None
+    add_special_tokens: bool | None = None
+    add_special: bool | None = None
+    return_token_strs: bool | None = None
+    with_pieces: bool | None = None
+
+    @property
+    def text(self) -> str | None:
+        """The text, by either name."""
+        return self.prompt if self.prompt is not None else self.content
+
+    @property
+    def adds_special(self) -> bool:
+        """Whether what belongs around a text is put there: yes by vLLM's name, where nothing is said; no by
+        llama.cpp's."""
+        if self.add_special_tokens is not None:
+            return self.add_special_tokens
+        return self.add_special if self.add_special is not None else self.content is None
+
+    def check(self) -> None:
+        """Refuse what is ambiguous.
+
+        Raises:
+            ApiError: 400.
+        """
+        given = [name for name in ("prompt", "content", "messages") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none of them"
+            raise ApiError(
+                400, f"prompt: one of prompt, content and messages (found {found})", param="prompt"
+            )
+        if self.tools and self.messages is None:
+            raise refused("tools", "only with messages")
+
+
+class DetokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of /detokenize."""
+
+    tokens: list[int]
+    model: str | None = None
+
+
+class TemplateRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of /apply-template."""
+
+    messages: list[dict[str, Any]]
+    model: str | None = None
+    tools: list[dict[str, Any]] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None

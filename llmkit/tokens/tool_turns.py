@@ -1,0 +1,223 @@
+"""Earlier calls and their results as a chat template takes them: each template's own wants, found by trying.
+
+Some want arguments as a text, some as an object; some want no content beside calls, some an empty one; some
+want ids of nine letters. A template that shows no tools at all gets them in words.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from llmkit.errors import LlmkitError
+from llmkit.tokens.chat import render_chat
+from llmkit.tokens.tokenizer import Tokenizer
+
+Message = dict[str, Any]
+_SIGNS = {"name": "trial_tool", "value": "trial value", "result": "trial result", "about": "trial words"}
+_TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": _SIGNS["name"],
+        "description": _SIGNS["about"],
+        "parameters": {
+            "type": "object",
+            "properties": {"text": {"type": "string", "description": "a text"}},
+            "required": ["text"],
+        },
+    },
+}
+_NINE = re.compile(r"[A-Za-z0-9]{9}")
+_ASKED = """\
+You can call these functions:
+{tools}
+
+To call one, answer with nothing but JSON: {{"name": its name, "arguments": {{…}}}}, or a list of such
+objects to call several. Their results come in the next message.
+Where no function is needed, answer in words."""
+
+
+@dataclass(frozen=True)
+class ToolTurns:
+    """How a template takes tools."""
+
+    shows_tools: bool
+    """Whether it says which functions there are."""
+    shows_calls: bool
+    """Whether earlier calls and their results are shown."""
+    arguments_as_text: bool = False
+    empty_content: bool = True
+    """Whether a message of calls has an empty content, else none."""
+    one_call: bool = False
+    """Whether a message may have only one call."""
+    nine_letters: bool = False
+    """Whether ids of calls must have nine letters."""
+    takes_system: bool = True
+    needs_descriptions: bool = False
+    """Whether it refuses a function or an argument that says nothing of itself."""
+
+    def told(
+        self, messages: Sequence[Message], tools: Sequence[Message] | None
+    ) -> tuple[list[Message], list[Message] | None]:
+        """Messages and tools as they are rendered.
+
+        Args:
+            messages: as OpenAI writes them, arguments as objects.
+            tools: functions that the model may call.
+        """
+        apart = _apart(messages) if self.one_call else messages
+        shown = [self._shown(one) for one in apart] if self.shows_calls else _in_words(messages)
+        if not tools or self.shows_tools:
+            given = [_described(one) if self.needs_descriptions else one for one in tools or ()]
+            return shown, given or None
+        return self._asked(shown, tools), None
+
+    def _shown(self, message: Message) -> Message:
+        message = dict(message)
+        if self.nine_letters and isinstance(message.get("tool_call_id"), str):
+            message["tool_call_id"] = nine_letters(message["tool_call_id"])
+        if not message.get("tool_calls"):
+            return message
+        message["tool_calls"] = [self._call(one, number) for number, one in enumerate(message["tool_calls"])]
+        if not message.get("content") and not self.empty_content:
+            message["content"] = None
+        return message
+
+    def _call(self, call: Message, number: int) -> Message:
+        function = dict(call["function"])
+        if self.arguments_as_text:
+            function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
+        if self.nine_letters:
+            call = {**call, "id": nine_letters(call.get("id") or f"call {number}")}
+        return {**call, "function": function}
+
+    def _asked(self, messages: list[Message], tools: Sequence[Message]) -> list[Message]:
+        """The conversation with its tools in words, before everything else."""
+        lines = "\n".join(json.dumps(one["function"], ensure_ascii=False) for one in tools)
+        words = _ASKED.format(tools=lines)
+        first = messages[0] if messages else {"role": "system", "content": ""}
+        if first["role"] == "system" or (first["role"] == "user" and not self.takes_system):
+            content = f"{words}\n\n{first['content']}" if first["content"] else words
+            return [{**first, "content": content}, *messages[1:]]
+        return [{"role": "system" if self.takes_system else "user", "content": words}, *messages]
+
+
+def tool_turns(tokenizer: Tokenizer) -> ToolTurns:
+    """How the template of a tokenizer takes tools; without a template it takes none."""
+    shows_tools = {_SIGNS["name"], _SIGNS["about"]} <= _seen(tokenizer, [_user("hello")], [_TOOL])
+    bare: Message = {"name": _SIGNS["name"]}
+    bare["parameters"] = {"type": "object", "properties": {"text": {"type": "string"}}}
+    plain = [{"type": "function", "function": bare}]
+    needs = _SIGNS["name"] not in _seen(tokenizer, [_user("hello")], plain)
+    system = {"role": "system", "content": _SIGNS["about"]}
+    takes_system = _SIGNS["about"] in _seen(tokenizer, [system, _user("hello")])
+    for nine, as_text, empty in product((False, True), (False, True), (True, False)):
+        turns = ToolTurns(
+            shows_tools,
+            True,
+            arguments_as_text=as_text,
+            empty_content=empty,
+            nine_letters=nine,
+            takes_system=takes_system,
+            needs_descriptions=needs,
+        )
+        if _shows_calls(tokenizer, turns, 1):
+            return replace(turns, one_call=not _shows_calls(tokenizer, turns, 2))
+    return ToolTurns(shows_tools, False, takes_system=takes_system, needs_descriptions=needs)
+
+
+def _described(tool: Message) -> Message:
+    """A function that says something, if nothing, of itself and of each argument."""
+    function = {"description": "", **tool["function"]}
+    parameters = dict(function.get("parameters", {}))
+    if isinstance(parameters.get("properties"), dict):
+        parameters["properties"] = {
+            key: {"description": "", **one} if isinstance(one, dict) else one
+            for key, one in parameters["properties"].items()
+        }
+    return {**tool, "function": {**function, "parameters": parameters}}
+
+
+def has_tools(messages: Sequence[Message], tools: Sequence[Message] | None) -> bool:
+    """Whether anything in a conversation has to do with tools."""
+    return bool(tools) or any(one.get("tool_calls") or one["role"] == "tool" for one in messages)
+
+
+def nine_letters(name: str) -> str:
+    """The id of a call as Mistral's templates want it: itself, or nine letters, the same each time."""
+    return name if _NINE.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()[:9]
+
+
+def _shows_calls(tokenizer: Tokenizer, turns: ToolTurns, count: int) -> bool:
+    """Whether so many calls in one message, and their results, come out."""
+    function = {"name": _SIGNS["name"], "arguments": {"text": _SIGNS["value"]}}
+    ids = [f"call_0123456789abcdef{number}" for number in range(count)]
+    calls = [{"type": "function", "id": one, "function": function} for one in ids]
+    results = [{"role": "tool", "content": _SIGNS["result"], "tool_call_id": one} for one in ids]
+    asked = {"role": "assistant", "content": "", "tool_calls": calls}
+    told, _ = turns.told([_user("hello"), asked, *results], None)
+    return {_SIGNS["name"], _SIGNS["value"], _SIGNS["result"]} <= _seen(tokenizer, told)
+
+
+def _apart(messages: Sequence[Message]) -> list[Message]:
+    """Messages of several calls as messages of one, each before its result."""
+    told: list[Message] = []
+    todo = list(messages)
+    while todo:
+        message = todo.pop(0)
+        calls = message.get("tool_calls") or ()
+        if len(calls) < 2:
+            told.append(message)
+            continue
+        results: list[Message] = []
+        while todo and todo[0]["role"] == "tool":
+            results.append(todo.pop(0))
+        for number, call in enumerate(calls):
+            content = "" if number else message.get("content")
+            told.append({**message, "content": content, "tool_calls": [call]})
+            named = [one for one in results if "id" in call and one.get("tool_call_id") == call["id"]]
+            mine = named or results[:1]
+            told += mine
+            results = [one for one in results if one not in mine]
+        told += results
+    return told
+
+
+def _seen(tokenizer: Tokenizer, messages: list[Message], tools: list[Message] | None = None) -> set[str]:
+    """Which of the trial's words a template writes; none where it refuses them."""
+    try:
+        text = render_chat(tokenizer, messages, tools=tools, add_generation_prompt=True)
+    except LlmkitError:
+        return set()
+    return {sign for sign in _SIGNS.values() if sign in text}
+
+
+def _user(content: str) -> Message:
+    return {"role": "user", "content": content}
+
+
+def _in_words(messages: Sequence[Message]) -> list[Message]:
+    """Calls as the assistant's text and results as the user's; turns of one role become one turn."""
+    if not has_tools(messages, None):
+        return list(messages)
+    told: list[Message] = []
+    names: dict[str, str] = {}
+    for message in messages:
+        role, content = message["role"], message.get("content") or ""
+        calls = [one["function"] for one in message.get("tool_calls", ())]
+        names |= {one["id"]: one["function"]["name"] for one in message.get("tool_calls", ()) if "id" in one}
+        if calls:
+            plain = [{"name": one["name"], "arguments": one["arguments"]} for one in calls]
+            text = json.dumps(plain[0] if len(plain) == 1 else plain, ensure_ascii=False)
+            content = f"{content}\n{text}" if content else text
+        if role == "tool":
+            name = names.get(message.get("tool_call_id", ""))
+            role, content = "user", f"Result of {name or 'the function'}: {content}"
+        if told and told[-1]["role"] == role and role != "system":
+            told[-1] = {"role": role, "content": f"{told[-1]['content']}\n\n{content}"}
+        else:
+            told.append({"role": role, "content": content})
+    return told

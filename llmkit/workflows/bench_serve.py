@@ -1,0 +1,218 @@
+"""llmkit bench serve: load on any server that speaks OpenAI's words, this project's or another's."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from llmkit.errors import DataError, MissingError, ResourceError
+from llmkit.formats.jsonl import decode_field, read_records
+from llmkit.probe.environment import Environment, read_environment
+from llmkit.probe.load import Outcome, Shot, arrivals, at_once, at_rate, send_shot
+from llmkit.probe.load_config import BenchServeConfig
+from llmkit.probe.load_rows import LoadRow, load_rows
+from llmkit.progress import SILENT, Progress
+
+COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
+_PROBE_WORDS = 100
+_WORDS = (
+    *("river", "stone", "garden", "winter", "letter", "window", "forest", "silver", "morning", "bread"),
+    *("travel", "music", "harbour", "candle", "mountain", "story", "paper", "ocean", "shadow", "village"),
+    *("copper", "market", "thunder", "orchard", "lantern", "meadow", "bridge", "needle", "feather", "island"),
+)
+
+
+@dataclass(frozen=True)
+class BenchServeReport:
+    """What was sent, and what came of it."""
+
+    work: dict[str, Any]
+    """The model, how requests came, their sizes."""
+    environment: Environment
+    """Of the client."""
+    rows: list[LoadRow]
+    schema: str = "llmkit.bench-serve/1"
+    bench: str = "serve"
+
+
+def bench_serve(
+    url: str,
+    config: BenchServeConfig,
+    *,
+    model: str | None = None,
+    prompts: Path | None = None,
+    api_key: str | None = None,
+    progress: Progress = SILENT,
+) -> BenchServeReport:
+    """Put load on a server.
+
+    Args:
+        url: of the server, with or without `/v1`; `unix:PATH` is a Unix socket.
+        config: what to send, and how.
+        model: to ask for; None: the first that it lists.
+        prompts: rows with "prompt" or "messages", sent in order and again from the start; None: made-up ones.
+        api_key: for the server.
+        progress: told of each request that is over.
+
+    Raises:
+        ResourceError: nobody answers there.
+        MissingError, DataError: the file of prompts is missing, or is none; the server's answer is none.
+    """
+    rows = None if prompts is None else _read_prompts(prompts)
+    return asyncio.run(_bench(url, config, model, rows, api_key, progress))
+
+
+def open_client(url: str, *, api_key: str | None = None, seconds: float = 600.0) -> httpx.AsyncClient:
+    """A client of a server that keeps as many connections as there are requests under way."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    socket = url.removeprefix("unix:") if url.startswith("unix:") else None
+    transport = httpx.AsyncHTTPTransport(uds=socket, limits=limits)
+    base = "http://server" if socket is not None else url.rstrip("/").removesuffix("/v1")
+    head = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
+    return httpx.AsyncClient(
+        transport=transport, base_url=base, headers=head, timeout=httpx.Timeout(seconds, connect=10.0)
+    )
+
+
+async def _bench(
+    url: str,
+    config: BenchServeConfig,
+    model: str | None,
+    rows: list[dict[str, Any]] | None,
+    api_key: str | None,
+    progress: Progress,
+) -> BenchServeReport:
+    async with open_client(url, api_key=api_key, seconds=config.timeout_seconds) as client:
+        name = model or await _first_model(client, url)
+        words = 1.0
+        if rows is None:
+            words = await _words_per_token(client, config, name)
+        shots = _shots(config, name, rows, words)
+
+        async def send(shot: Shot) -> Outcome:
+            return await send_shot(client, shot)
+
+        if config.rate is None:
+            came = at_once(shots, send, concurrency=config.concurrency, seconds=config.seconds)
+        else:
+            came = at_rate(shots, send, arrivals(config.rate, config.seed), seconds=config.seconds)
+        outcomes: list[Outcome] = []
+        async for outcome in came:
+            outcomes.append(outcome)
+            failed = sum(one.error is not None for one in outcomes)
+            progress.update(len(outcomes), config.requests, failed=failed)
+    if not outcomes:
+        raise DataError("no request was sent", hint="a longer --seconds, or a higher --rate")
+    return BenchServeReport(
+        work=_work(config, name, rows is not None),
+        environment=read_environment("httpx"),
+        rows=load_rows(outcomes, config.ttft_target),
+    )
+
+
+async def _first_model(client: httpx.AsyncClient, url: str) -> str:
+    try:
+        answer = await client.get("/v1/models")
+    except httpx.HTTPError as error:
+        raise ResourceError(
+            f"{url}: no answer ({type(error).__name__})", hint="is the server up? llmkit serve -m MODEL"
+        ) from None
+    if answer.status_code == 401:
+        raise DataError(f"{url}: the server wants a key", hint="--api-key, or OPENAI_API_KEY")
+    try:
+        return str(answer.json()["data"][0]["id"])
+    except (ValueError, LookupError, TypeError):
+        raise DataError(
+            f"{url}/v1/models: lists no model (status {answer.status_code})", hint="name it with --model"
+        ) from None
+
+
+async def _words_per_token(client: httpx.AsyncClient, config: BenchServeConfig, model: str) -> float:
+    """How many made-up words are a token of this model: asked for with one short request."""
+    text = _text(random.Random(-1), _PROBE_WORDS)
+    shot = _shot("probe", config, model, {"prompt": text}, 1)
+    outcome = await send_shot(client, Shot(shot.kind, shot.path, {**shot.body, "max_tokens": 1}))
+    if outcome.error is not None:
+        raise DataError(
+            f"the server refuses a request of the load ({outcome.error})",
+            hint="--no-ignore-eos for a server that does not know the word; --model NAME",
+        )
+    if not outcome.prompt_tokens:
+        raise DataError("the server does not say how many tokens a prompt has", hint="give --prompts FILE")
+    return _PROBE_WORDS / outcome.prompt_tokens
+
+
+def _shots(
+    config: BenchServeConfig, model: str, rows: list[dict[str, Any]] | None, words: float
+) -> Iterator[Shot]:
+    generator = random.Random(config.seed)
+    shared = _text(generator, round(config.shared_tokens * words)) if config.shared_tokens else ""
+    number = 0
+    while config.requests is None or number < config.requests:
+        if rows is not None:
+            yield _shot("prompts", config, model, rows[number % len(rows)], config.max_tokens)
+        else:
+            is_long = generator.random() < config.long_share
+            tokens = config.long_prompt_tokens if is_long else config.prompt_tokens
+            own = _text(generator, max(1, round((tokens - config.shared_tokens) * words)))
+            most = config.long_max_tokens if is_long else config.max_tokens
+            kind = "long" if is_long else "short"
+            yield _shot(kind, config, model, {"prompt": f"{shared} {own}".strip()}, most)
+        number += 1
+
+
+def _shot(kind: str, config: BenchServeConfig, model: str, row: dict[str, Any], max_tokens: int) -> Shot:
+    messages = row.get("messages")
+    if messages is None and config.chat:
+        messages = [{"role": "user", "content": row["prompt"]}]
+    body: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "stream": config.stream}
+    body |= {"prompt": row["prompt"]} if messages is None else {"messages": messages}
+    if config.stream:
+        body["stream_options"] = {"include_usage": True}
+    if config.ignore_eos:
+        body["ignore_eos"] = True
+    return Shot(kind, COMPLETIONS if messages is None else CHAT, body)
+
+
+def _text(generator: random.Random, words: int) -> str:
+    return " ".join(generator.choices(_WORDS, k=words))
+
+
+def _read_prompts(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for line in read_records(path):
+        if "messages" in line.record:
+            rows.append({"messages": decode_field(line, "messages", list[dict[str, Any]])})
+        else:
+            rows.append({"prompt": decode_field(line, "prompt", str)})
+    if not rows:
+        raise MissingError(
+            f"{path}: no prompts", hint='a line each: {"prompt": "..."} or {"messages": [...]}'
+        )
+    return rows
+
+
+def _work(config: BenchServeConfig, model: str, from_file: bool) -> dict[str, Any]:
+    work: dict[str, Any] = {
+        "model": model,
+        "arrivals": f"{config.concurrency} at once"
+        if config.rate is None
+        else f"{config.rate:g} a second at random",
+        "stream": config.stream,
+        "max_tokens": config.max_tokens,
+        "ttft_target": config.ttft_target,
+        "seed": config.seed,
+    }
+    if from_file:
+        return work
+    return work | {
+        "prompt_tokens": config.prompt_tokens,
+        "long_prompt_tokens": config.long_prompt_tokens,
+        "long_max_tokens": config.long_max_tokens,
+        "long_share": config.long_share,
+        "shared_tokens": config.shared_tokens,
+    }

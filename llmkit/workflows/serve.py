@@ -1,0 +1,173 @@
+"""llmkit serve: a model opened, its engine started, clients answered until a signal says to end."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmkit.engine.config import GenerateConfig
+from llmkit.errors import MissingError, UsageError
+from llmkit.formats.streams import STDIO
+from llmkit.model.fingerprint import model_fingerprint
+from llmkit.server.config import ServeConfig
+from llmkit.server.keyed_gate import KeyedGate
+from llmkit.server.keys import read_keys
+from llmkit.server.run import Ending, Run
+from llmkit.workflows.generate_files import GenerateFiles
+from llmkit.workflows.generate_job import Job, open_job
+from llmkit.workflows.serve_front import Front, address_of, end_as, open_front
+
+
+@dataclass(frozen=True)
+class ServePlan:
+    """What a server would take."""
+
+    model: str
+    name: str
+    parameters: int
+    dtype: str
+    device: str
+    threads: int
+    context: int
+    texts_at_once: int
+    cache_positions: int
+    weight_bytes: int
+    kv_bytes: int
+    memory_bytes: int
+    memory_available_bytes: int | None
+    keys: int | None
+    listens: str
+    notes: tuple[str, ...]
+    schema: str = "llmkit.serve-plan/1"
+
+
+def open_serve_job(model: Path, tokenizer: Path | None, config: GenerateConfig) -> Job:
+    """Read everything of a model but its weights.
+
+    Raises:
+        UsageError, ConfigError, DataError, MissingError: see `generate_job.open_job`.
+    """
+    job = open_job(GenerateFiles(model=model, tokenizer=tokenizer, jsonl=STDIO), config)
+    if job.tokenizer is None:
+        raise MissingError(f"{model}: no tokenizer in this folder", hint="name it with -t TOKENIZER")
+    return job
+
+
+def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
+    """What `serve` would do and take; nothing is opened or written."""
+    from llmkit.estimate.architecture_of import architecture_of
+    from llmkit.train.hardware import available_memory_bytes
+    from llmkit.workflows.generate_model import place
+
+    placement = place(job, None)
+    return ServePlan(
+        model=str(job.files.model),
+        name=model_name(job, name),
+        parameters=architecture_of(job.model).parameters,
+        dtype=str(placement.dtype).removeprefix("torch."),
+        device=str(placement.device),
+        threads=placement.threads,
+        context=min(job.model.max_position_embeddings, placement.positions),
+        texts_at_once=placement.texts,
+        cache_positions=placement.positions,
+        weight_bytes=placement.weight_bytes,
+        kv_bytes=placement.kv_bytes,
+        memory_bytes=placement.memory_bytes,
+        memory_available_bytes=available_memory_bytes(placement.device),
+        keys=None if config.keys is None else len(read_keys(config.keys).rules),
+        listens=address_of(config, config.port),
+        notes=job.notes,
+    )
+
+
+def serve(job: Job, config: ServeConfig, *, name: str | None = None, note: Callable[[str], None]) -> None:
+    """Serve until a signal says to end.
+
+    Args:
+        job: the model, opened.
+        config: how to listen, and whom to serve.
+        name: what clients call the model; None: what its folder is called.
+        note: told where the server is.
+
+    Raises:
+        ResourceError: the port is in use, or memory is short.
+        UsageError, ConfigError, DataError, MissingError: a file of keys or a socket that cannot be.
+        KeyboardInterrupt: Ctrl-C.
+        SystemExit: a second SIGTERM.
+    """
+    with open_front(config) as front:
+        ending = asyncio.run(_serve(job, front, name, note))
+    end_as(ending)
+
+
+def model_name(job: Job, name: str | None) -> str:
+    """What clients call the model.
+
+    Raises:
+        UsageError: a name with a colon, behind which adapters are named.
+    """
+    found = name or job.files.model.resolve().name.removesuffix(".gguf")
+    if not found or ":" in found:
+        raise UsageError(f"--name {found!r}: names have no colon", hint="--name small")
+    return found
+
+
+def fingerprint_of(job: Job, version: str) -> str:
+    """What is told as `system_fingerprint`: of the weights, and the version's name where it has one."""
+    digest = f"fp_{model_fingerprint(job.files.model, job.model)[:16]}"
+    return f"{digest}-{version}" if version else digest
+
+
+async def _serve(job: Job, front: Front, name: str | None, note: Callable[[str], None]) -> Ending:
+    from llmkit.engine.engine import Engine
+    from llmkit.server.app import build_app
+    from llmkit.server.engine_thread import EngineThread
+    from llmkit.server.handlers import State
+    from llmkit.server.metrics import Metrics
+    from llmkit.server.models import Models
+    from llmkit.server.prompts import PromptPool
+    from llmkit.server.served import Served
+    from llmkit.server.wire.sampling import WireLimits
+    from llmkit.workflows.generate_model import place, start_engine
+
+    assert job.tokenizer is not None and job.encoder is not None
+    config, gate = front.config, front.gate
+    tokenizer_path = job.files.tokenizer or job.files.model
+    prompts = PromptPool(tokenizer_path, workers=config.prompt_workers, seconds=config.prompt_seconds)
+    started = asyncio.create_task(prompts.start())  # while the weights are read
+    placement = place(job, None)
+    engine: Engine = await asyncio.to_thread(start_engine, job, placement)
+    thread = EngineThread(engine, job.tokenizer)
+    served = Served(
+        model_name(job, name),
+        fingerprint=fingerprint_of(job, config.version),
+        config=job.model,
+        tokenizer=job.tokenizer,
+        thread=thread,
+        prompts=prompts,
+        base=job.sampling,
+        context=min(job.model.max_position_embeddings, placement.positions),
+        turn_end=job.encoder.turn_end,
+        adapters=[one.name for one in job.adapters.sources],
+    )
+    models = Models([served])
+    metrics = Metrics(models.loads, models.versions)
+    if isinstance(gate, KeyedGate):
+        metrics = Metrics(models.loads, models.versions, gate.admission, lambda: gate.limited)
+    state = State(
+        models,
+        gate,
+        WireLimits(),
+        metrics,
+        log_prompts=config.log_prompts,
+        behind_router=config.behind_router,
+    )
+    app = build_app(state, tell=front.tell, origins=config.cors)
+    run = Run(app, state, front.listener, drain_seconds=config.drain_seconds, tls=front.tls)
+    try:
+        await started
+        thread.start()
+        return await run.until_signal(lambda: front.announce(served.name, note))
+    finally:
+        thread.abandon()
+        await prompts.close()

@@ -1,0 +1,113 @@
+"""llmkit serve from the command line: plans, keys, usage, and a server in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from llmkit.server.answer import Usage
+from llmkit.server.keys import digest_of
+from llmkit.server.usage import UsageStore
+
+
+@pytest.fixture(scope="module")
+def stories(request: pytest.FixtureRequest) -> Path:
+    folder: Path = request.getfixturevalue("shared_data") / "models" / "stories260K"
+    return folder
+
+
+def test_a_dry_run_says_what_it_would_take_and_opens_no_port(
+    llmkit_run: Callable[..., Any], stories: Path
+) -> None:
+    done = llmkit_run("serve", "-m", stories, "--dry-run", "--json", "--port", "1", "--batch", "4")
+    plan = json.loads(done.out)
+    assert (done.status, plan["schema"], plan["texts_at_once"]) == (0, "llmkit.serve-plan/1", 4)
+    assert plan["name"] == "stories260K" and plan["context"] == 512 and plan["keys"] is None
+
+
+def test_a_new_key_is_an_entry_on_stdout_and_a_secret_on_stderr(llmkit_run: Callable[..., Any]) -> None:
+    done = llmkit_run("serve", "--new-key", "alice")
+    key = done.err.split()[-1]
+    assert tomllib.loads(done.text) == {"keys": {"alice": {"sha256": digest_of(key)}}}
+
+
+def test_usage_is_shown_as_it_was_counted(llmkit_run: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+    store = UsageStore(path)
+    store.charge("alice", "m", Usage(3, 0, 4), datetime.now(UTC))
+    store.close()
+    done = llmkit_run("serve", "--show-usage", "--usage", path, "--json")
+    (row,) = json.loads(done.out)["rows"]
+    assert (row["key"], row["requests"], row["completion_tokens"]) == ("alice", 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "says"),
+    [
+        ((), 2, "serve: no model"),
+        (("--show-usage",), 2, "--show-usage needs the file"),
+        (("-m", "nowhere"), 4, "nowhere"),
+        (("-m", "{stories}", "--tls-key", "k"), 2, "a certificate and its key"),
+        (("-m", "{stories}", "--keys", "nowhere.toml", "--port", "0"), 4, "nowhere.toml: no such file"),
+        (("-m", "{stories}", "--name", "a:b", "--dry-run"), 2, "names have no colon"),
+    ],
+)
+def test_what_cannot_be_is_said_in_two_lines(
+    args: tuple[str, ...], status: int, says: str, llmkit_run: Callable[..., Any], stories: Path
+) -> None:
+    done = llmkit_run("serve", *(one.format(stories=stories) for one in args))
+    assert done.status == status and says in done.err
+    assert len(done.err.splitlines()) == 2 and done.out == b""
+
+
+@pytest.fixture(scope="module")
+def server(
+    stories: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
+    """A server of its own process, with its address and the file of its log."""
+    log = tmp_path_factory.mktemp("serve") / "log.jsonl"
+    read, write = os.pipe()
+    words = ["serve", "-m", str(stories), "--port", "0", "--ready-fd", str(write), "--log", str(log)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llmkit", *words],
+        pass_fds=[write],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    os.close(write)
+    with os.fdopen(read) as ready:
+        told = json.loads(ready.readline())
+    yield process, told["url"], log
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+
+
+def test_a_server_writes_what_generate_writes_and_drains_at_sigterm(
+    server: tuple[subprocess.Popen[str], str, Path], llmkit_run: Callable[..., Any], stories: Path
+) -> None:
+    process, url, log = server
+    options = {"max_tokens": 24, "seed": 11, "temperature": 0.9, "top_k": 40}
+    answer = httpx.post(f"{url}/v1/completions", json={"prompt": "Once upon", **options}).json()
+    words = ["--max-tokens", "24", "--seed", "11", "--temperature", "0.9", "--top-k", "40"]
+    done = llmkit_run("generate", "-m", stories, "Once upon", *words)
+    assert answer["choices"][0]["text"] == done.text.removesuffix("\n")
+    body = {"prompt": "Once", "max_tokens": 300, "ignore_eos": True, "stream": True}
+    with httpx.stream("POST", f"{url}/v1/completions", json=body) as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        process.send_signal(signal.SIGTERM)
+        rest = [line for line in lines if line]
+    assert rest[-1] == "data: [DONE]"
+    assert process.wait(20) == 0
+    assert [json.loads(line)["status"] for line in log.read_text().splitlines()] == [200, 200]

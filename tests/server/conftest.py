@@ -1,0 +1,119 @@
+"""A served model for tests: tiny, random, with a byte-level tokenizer, its engine in a thread."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.engine import Engine, EngineConfig
+from llmkit.model.config import ModelConfig
+from llmkit.model.transformer import Transformer
+from llmkit.server.app import build_app
+from llmkit.server.engine_thread import EngineThread
+from llmkit.server.gate import Gate, OpenGate
+from llmkit.server.handlers import State
+from llmkit.server.metrics import Metrics
+from llmkit.server.models import Models
+from llmkit.server.prompts import PromptPool
+from llmkit.server.served import Served
+from llmkit.server.wire.sampling import WireLimits
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.tokenizer import Tokenizer
+
+FIELDS: dict[str, Any] = {
+    **{"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2},
+    **{"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256},
+}
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A byte-level tokenizer of every byte and a few words, with ChatML's marks."""
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = ["<|end|>", "<|im_start|>", "<|im_end|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, initial_alphabet=sorted(alphabet), special_tokens=special, show_progress=False
+    )
+    backend.train_from_iterator(["the quick brown fox jumps over the lazy dog " * 4], trainer)
+    folder = tmp_path_factory.mktemp("tokenizer")
+    backend.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text('{"eos_token": "<|end|>"}')
+    (folder / "chat_template.jinja").write_text(CHATML)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tokenizer_folder: Path) -> Tokenizer:
+    return load_tokenizer(tokenizer_folder)
+
+
+@pytest.fixture(scope="session")
+def model(tokenizer: Tokenizer) -> Transformer:
+    """Random weights, the same in every run; its vocabulary is the tokenizer's."""
+    torch.set_num_threads(1)
+    config = ModelConfig(vocab_size=tokenizer.vocab_size, **FIELDS)
+    made = Transformer(config).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            parameter.normal_(0.0, 0.3, generator=generator)
+            if parameter.dim() == 1 and name.endswith("weight"):
+                parameter.add_(1.0)
+    return made
+
+
+Serving = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture(scope="session")
+def serving(model: Transformer, tokenizer: Tokenizer, tokenizer_folder: Path) -> Serving:
+    """A client of an application in this process: `async with serving() as client`."""
+
+    @asynccontextmanager
+    async def open_client(
+        *, gate: Gate | None = None, engine: EngineConfig | None = None, **settings: Any
+    ) -> AsyncIterator[httpx.AsyncClient]:
+        thread = EngineThread(Engine(model, engine or EngineConfig(positions=2048), stop_ids=()), tokenizer)
+        thread.start()
+        prompts = PromptPool(tokenizer_folder, workers=1)
+        served = Served(
+            "tiny",
+            fingerprint="fp_test",
+            config=model.config,
+            tokenizer=tokenizer,
+            thread=thread,
+            prompts=prompts,
+            base=SamplingConfig(temperature=1.0),
+            context=FIELDS["max_position_embeddings"],
+            **settings,
+        )
+        models = Models([served])
+        metrics = Metrics(models.loads, models.versions)
+        app = build_app(State(models, gate or OpenGate(), WireLimits(), metrics))
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        try:
+            async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+                client.app = app  # type: ignore[attr-defined]
+                client.thread = thread  # type: ignore[attr-defined]
+                yield client
+        finally:
+            await prompts.close()
+            await thread.stop()
+
+    return open_client

@@ -1,0 +1,65 @@
+"""A router reads of a body what it needs to place it, and no more."""
+
+import json
+from typing import Any
+
+import pytest
+
+from llmkit.server.errors import ApiError
+from llmkit.server.router.asked import read_asked
+
+
+def asked(**body: Any) -> Any:
+    return read_asked(json.dumps(body).encode())
+
+
+def test_answers_are_prompts_times_samples_and_ids_are_counted() -> None:
+    one = asked(prompt=[[1, 2, 3], [4]], n=3)
+    assert (one.prompt_tokens, one.answers) == (4, 6)
+    assert asked(prompt=[1, 2, 3]).prompt_tokens == 3
+    assert asked(prompt="x" * 4000).prompt_tokens == pytest.approx(1000, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "most"),
+    [
+        ("/v1/completions", {"prompt": [1] * 10}, 16),
+        ("/v1/completions", {"prompt": [1] * 10, "max_tokens": 50, "n": 2}, 100),
+        ("/v1/chat/completions", {"prompt": [1] * 10}, 90),
+        ("/v1/chat/completions", {"prompt": [1] * 10, "max_completion_tokens": 5}, 5),
+        ("/v1/responses", {"prompt": [1] * 10, "max_output_tokens": 500}, 90),
+        ("/v1/completions", {"prompt": [1] * 10, "max_tokens": -4}, 0),
+    ],
+)
+def test_what_it_may_come_to_is_bounded_by_the_context(path: str, body: dict[str, Any], most: int) -> None:
+    assert asked(**body).max_tokens(path, 100) == most
+
+
+def test_a_conversation_is_the_same_as_it_goes_on() -> None:
+    first = [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}]
+    later = [*first, {"role": "assistant", "content": "yes"}, {"role": "user", "content": "more"}]
+    other = [first[0], {"role": "user", "content": "ho"}]
+    names = [asked(messages=one).conversation for one in (first, later, other)]
+    assert names[0] == names[1] != names[2]
+    assert asked(messages=other, user="u").conversation == asked(messages=first, user="u").conversation
+
+
+def test_prompts_that_begin_alike_share_their_first_prefixes() -> None:
+    begin = [{"role": "system", "content": "x" * 2000}]
+    one, two = (asked(messages=[*begin, {"role": "user", "content": text * 3000}]) for text in "ab")
+    shared = [first == second for first, second in zip(one.prefixes(""), two.prefixes(""), strict=True)]
+    assert shared == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{", b'{"model": 3}', b'{"stream": "yes"}', b"[" * 9999, b'{"a": "\\ud800"}']
+)
+def test_a_body_that_cannot_be_placed_is_400(body: bytes) -> None:
+    with pytest.raises(ApiError) as caught:
+        read_asked(body)
+    assert caught.value.status == 400
+
+
+def test_what_a_worker_must_be_told_too_changes_nothing_else() -> None:
+    one = asked(prompt="x", seed=1)
+    assert json.loads(one.encoded({"model": "m"})) == {"prompt": "x", "seed": 1, "model": "m"}

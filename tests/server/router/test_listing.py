@@ -1,0 +1,61 @@
+"""Models, adapters and load of a router are those of its workers."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from llmkit.server.keys import KeyRules, Keys, digest_of
+from llmkit.server.router.fleet import Version
+from llmkit.server.router.worker import Card, Worker
+from tests.server.router.fakes import FakeWorker, Routing, routed, said
+
+KEYS = Keys(
+    {
+        "a": KeyRules(sha256=digest_of("a"), models=("tiny:poet",)),
+        "b": KeyRules(sha256=digest_of("b")),
+        "root": KeyRules(sha256=digest_of("root"), admin=True),
+    }
+)
+
+
+def get(router: Routing, path: str, key: str = "b") -> httpx.Response:
+    return asyncio.run(router.client.get(path, headers={"x-api-key": key}))
+
+
+def test_adapters_are_listed_with_their_model_and_only_to_who_may_use_them() -> None:
+    one = FakeWorker(said("x"), name="w")
+    one.worker.cards = (*one.worker.cards, Card("tiny:poet", 100, "fp", {"parent": "tiny"}), Card("other"))
+    router = routed(one, keys=KEYS)
+    told = get(router, "/v1/models").json()["data"]
+    assert [model["id"] for model in told] == ["tiny", "tiny:poet"] and told[1]["parent"] == "tiny"
+    assert [model["id"] for model in get(router, "/v1/models", "a").json()["data"]] == ["tiny:poet"]
+    assert get(router, "/v1/models/tiny:poet", "a").json()["system_fingerprint"] == "fp"
+    statuses = [get(router, f"/v1/models/{name}").status_code for name in ("tiny", "tiny:none", "none")]
+    assert statuses == [200, 404, 404]
+
+
+def loaded(name: str, running: int, used: float) -> Worker:
+    told = {"model": "tiny", "running": running, "waiting": 1, "cache_used": used, "drawn_tokens": 10}
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json={"data": [told]}))
+    worker = Worker(name, httpx.AsyncClient(transport=transport, base_url="http://w"))
+    worker.up((Card("tiny"),))
+    return worker
+
+
+@pytest.mark.parametrize(("key", "counts"), [("b", False), ("root", True)])
+def test_load_is_that_of_all_workers_and_counts_are_for_admins(key: str, counts: bool) -> None:
+    workers = [loaded("a", 2, 0.5), loaded("b", 3, 0.1), loaded("c", 9, 0.9)]
+    workers[2].down()
+    (told,) = get(Routing(Version("", 1.0, workers), keys=KEYS), "/load", key).json()["data"]
+    expected: dict[str, Any] = {"model": "tiny", "workers": 2, "running": 5, "waiting": 2, "cache_used": 0.3}
+    assert {name: told[name] for name in expected} == expected
+    assert ("drawn_tokens" in told) is counts and told.get("drawn_tokens", 20) == 20
+
+
+def test_the_document_of_the_endpoints_is_there() -> None:
+    assert (
+        "/v1/chat/completions"
+        in get(routed(FakeWorker(said("x")), keys=KEYS), "/openapi.json").json()["paths"]
+    )

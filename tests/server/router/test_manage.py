@@ -1,0 +1,139 @@
+"""Versions are added, weighed, replaced and taken away while requests are answered."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.errors import DataError
+from llmkit.server.errors import ApiError
+from llmkit.server.router.fleet import Fleet
+from llmkit.server.router.manage import Manager, Source
+from llmkit.server.router.supervisor import Launch, Supervisor
+from llmkit.server.router.worker import Worker
+from tests.server.router.fakes import FakeWorker, Routing, said
+
+
+class Started(Supervisor):
+    """A supervisor whose workers are in this process: they say the path that they were started with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped: list[str] = []
+
+    async def start(self, worker: Worker, launch: Launch) -> None:
+        """Start it."""
+        path = launch.command[0]
+        if path == "broken":
+            raise DataError("no weights", hint="look")
+        fake = FakeWorker(said(path))
+        worker.client = fake.worker.client
+        worker.up(fake.worker.cards)
+
+    async def stop(self, worker: Worker, *, at_once: bool = False) -> None:
+        """End it."""
+        worker.state = "stopped"
+        self.stopped.append(worker.id)
+
+
+@contextlib.asynccontextmanager
+async def managed() -> AsyncIterator[tuple[Manager, Routing, Started]]:
+    fleet, supervisor = Fleet(), Started()
+    manager = Manager(
+        fleet,
+        supervisor,
+        lambda source, socket: Launch((source.path,), b""),
+        Path("sockets"),
+        drain_seconds=5.0,
+    )
+    await manager.add(source("one", "v1", 100.0))
+    yield manager, Routing(fleet=fleet), supervisor
+    await manager.close()
+
+
+def source(path: str, version: str, weight: float, **more: Any) -> Source:
+    return Source(
+        **{"model": "tiny", "path": path, "version": version, "weight": weight, "replicas": 2, **more}
+    )
+
+
+async def text(router: Routing) -> str:
+    answer = await router.complete()
+    return str(answer.json()["choices"][0]["text"])
+
+
+def test_a_version_that_is_added_gets_what_its_weight_says() -> None:
+    async def scenario() -> list[str]:
+        async with managed() as (manager, router, _):
+            await manager.add(source("two", "v2", 0.0))
+            seen = [await text(router)]
+            manager.weigh("tiny", {"v2": 1.0})
+            return [*seen, await text(router)]
+
+    assert asyncio.run(scenario()) == ["one", "two"]
+
+
+def test_a_reload_lets_running_requests_end_before_the_old_workers_do() -> None:
+    async def scenario() -> None:
+        async with managed() as (manager, router, supervisor):
+            old = list(router.fleet.workers())
+            lease = old[0].take(1, 1)
+            await manager.reload("tiny", "two", None)
+            assert await text(router) == "two" and len(list(router.fleet.workers())) == 2
+            await asyncio.sleep(0.05)
+            assert supervisor.stopped == [old[1].id] and old[0].state == "draining"
+            lease.close()
+            await manager.close()
+            assert {one.state for one in old} == {"stopped"}
+
+    asyncio.run(scenario())
+
+
+def test_a_reload_that_fails_leaves_everything_as_it_was() -> None:
+    async def scenario() -> None:
+        async with managed() as (manager, router, supervisor):
+            with pytest.raises(ApiError, match="no weights") as caught:
+                await manager.reload("tiny", "broken", None)
+            assert caught.value.status == 400 and await text(router) == "one"
+            assert len(supervisor.stopped) == 2  # of the new one
+            assert all(one.takes_requests for one in router.fleet.workers())
+
+    asyncio.run(scenario())
+
+
+def test_a_version_that_is_removed_gets_nothing_more() -> None:
+    async def scenario() -> None:
+        async with managed() as (manager, router, supervisor):
+            await manager.add(source("two", "v2", 50.0))
+            await manager.remove("tiny", "v1")
+            assert await text(router) == "two"
+            await manager.close()
+            assert len(supervisor.stopped) == 2
+            with pytest.raises(ApiError, match="last one with a weight"):
+                await manager.remove("tiny", "v2")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"version": "v1"}, 409),
+        ({"replicas": 0}, 400),
+        ({"replicas": 10**6}, 400),
+        ({"weight": -1.0}, 400),
+        ({"model": "a:b"}, 400),
+        ({"path": "broken"}, 400),
+    ],
+)
+def test_a_version_that_cannot_be_is_refused(change: dict[str, Any], status: int) -> None:
+    async def scenario() -> int:
+        async with managed() as (manager, _, _):
+            with pytest.raises(ApiError) as caught:
+                await manager.add(source(**{"path": "two", "version": "v2", "weight": 1.0, **change}))
+            return caught.value.status
+
+    assert asyncio.run(scenario()) == status

@@ -1,0 +1,224 @@
+"""A request is answered by one worker or the next, until the client has got a byte; then it ends in words."""
+
+import asyncio
+import json
+import signal
+from typing import Any
+
+import httpx
+import pytest
+
+from llmkit.server.keys import KeyRules, Keys, digest_of
+from tests.server.router.fakes import FakeWorker, refusing, routed, said, streaming
+
+CHUNK = b'data: {"choices": [{"index": 0, "text": "a"}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+def run(work: Any) -> Any:
+    return asyncio.run(work)
+
+
+def events(answer: httpx.Response) -> list[Any]:
+    lines = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: ")]
+    return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+
+def test_an_answer_comes_back_as_the_worker_wrote_it_and_its_own_count_is_charged() -> None:
+    one = FakeWorker(said("hello"), name="a")
+
+    async def scenario() -> None:
+        router = routed(one)
+        answer = await router.complete()
+        assert (answer.status_code, answer.json()["choices"][0]["text"]) == (200, "hello")
+        record = router.log[0]
+        assert (record["prompt_tokens"], record["completion_tokens"]) == (7, 3)
+        assert (record["finish_reason"], record["model"]) == ("stop", "tiny")
+        assert one.worker.running == one.worker.outstanding == router.gate.admission.requests == 0
+
+    run(scenario())
+
+
+def test_a_worker_that_takes_no_connection_is_down_and_the_next_one_answers() -> None:
+    one, two = FakeWorker(said("a"), name="a"), FakeWorker(said("b"), name="b")
+    one.fails = httpx.ConnectError
+
+    async def scenario() -> None:
+        router = routed(one, two)
+        texts = [(await router.complete()).json()["choices"][0]["text"] for _ in range(3)]
+        assert texts == ["b"] * 3
+        assert (one.worker.state, router.fleet.failed_over) == ("down", 1)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422, 429])
+def test_an_answer_of_4xx_is_not_tried_again(status: int) -> None:
+    one, two = FakeWorker(refusing(status), name="a"), FakeWorker(refusing(status), name="b")
+    answer = run(routed(one, two).complete())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, "no")
+    assert len(one.bodies) + len(two.bodies) == 1
+
+
+def test_5xx_is_tried_once_more_elsewhere_and_no_third_time() -> None:
+    workers = [FakeWorker(refusing(500), name=name) for name in "abc"]
+    assert run(routed(*workers).complete()).status_code == 500
+    assert sorted(len(one.bodies) for one in workers) == [0, 1, 1]
+    good = FakeWorker(said("fine"), name="d")
+    assert run(routed(workers[0], good).complete()).status_code == 200
+
+
+def test_without_a_worker_the_answer_is_503_with_the_time_to_come_back() -> None:
+    one = FakeWorker(said("a"))
+    one.worker.down()
+    answer = run(routed(one).complete())
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_a_stream_loses_the_workers_own_notes_and_nothing_else() -> None:
+    notes = b": llmkit-slot 4 1 2 0.5 stop\n\n"
+    whole = CHUNK + notes + CHUNK + notes + DONE + notes
+    cut = [whole[index : index + 7] for index in range(0, len(whole), 7)]
+    one = FakeWorker(streaming(*cut))
+
+    async def scenario() -> None:
+        router = routed(one)
+        answer = await router.complete(stream=True)
+        assert answer.content == CHUNK + CHUNK + DONE
+        record = router.log[0]
+        assert [record[f"{name}_tokens"] for name in ("prompt", "cached", "completion")] == [4, 1, 2]
+        assert record["first_token_seconds"] >= 0.5 and one.worker.running == 0
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("breaks", [True, False])
+def test_a_stream_without_its_last_word_ends_with_an_error_event(breaks: bool) -> None:
+    one, two = (FakeWorker(streaming(CHUNK, b'data: {"cho', breaks=breaks), name=name) for name in "ab")
+    answer = run(routed(one, two).complete(stream=True))
+    told = events(answer)
+    assert told[0]["choices"][0]["text"] == "a" and told[1]["error"]["code"] == "worker_lost"
+    assert len(told) == 2 and len(one.bodies) + len(two.bodies) == 1
+
+
+def test_a_stream_that_breaks_before_its_first_event_is_tried_elsewhere() -> None:
+    one = FakeWorker(streaming(b'data: {"cho', breaks=True), name="a")
+    two = FakeWorker(streaming(CHUNK, DONE), name="b")
+    assert events(run(routed(one, two).complete(stream=True)))[-1] == "[DONE]"
+    assert len(one.bodies) == 1
+
+
+def test_whose_request_it_is_goes_to_our_workers_and_to_nobody_else() -> None:
+    keys = Keys({"alice": KeyRules(sha256=digest_of("a"), priority=3)})
+    one = FakeWorker(said("a"))
+    foreign = FakeWorker(said("b"), is_own=False)
+
+    async def scenario() -> None:
+        for fake in (one, foreign):
+            router = routed(fake, keys=keys)
+            body = {"prompt": "x"}
+            await router.client.post("/v1/completions", json=body, headers={"authorization": "Bearer a"})
+            assert (await router.complete()).status_code == 401
+
+    run(scenario())
+    from llmkit.server.handoff import unpack_caller
+
+    told = unpack_caller(one.headers[0]["authorization"].removeprefix("Bearer "))
+    assert (told.tenant, told.lowest_priority) == ("alice", 3)
+    assert "authorization" not in foreign.headers[0] and foreign.bodies[0]["model"] == "tiny"
+
+
+def test_the_usage_of_a_foreign_stream_is_asked_for_and_kept_from_who_did_not_ask() -> None:
+    usage = b'data: {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}\n\n'
+    one = FakeWorker(streaming(CHUNK, usage, DONE), is_own=False)
+
+    async def scenario() -> None:
+        router = routed(one)
+        assert (await router.complete(stream=True)).content == CHUNK + DONE
+        asked = {"include_usage": True}
+        assert (await router.complete(stream=True, stream_options=asked)).content == CHUNK + usage + DONE
+        assert [one["prompt_tokens"] for one in router.log] == [9, 9]
+
+    run(scenario())
+    assert all(body["stream_options"]["include_usage"] for body in one.bodies)
+
+
+def crashing(fake: FakeWorker, code: int) -> None:
+    """Let a worker's process end at each request."""
+
+    async def answer(request: Any, body: Any) -> Any:
+        fake.worker.ended(code)
+        raise httpx.RemoteProtocolError("cut")
+
+    fake.answer = answer
+
+
+def test_a_request_under_which_two_killed_workers_were_is_failed() -> None:
+    fakes = [FakeWorker(said("x"), name=name) for name in "abc"]
+    for fake in fakes:
+        crashing(fake, -signal.SIGKILL)
+    answer = run(routed(*fakes).complete())
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (500, "false")
+    assert answer.json()["error"]["code"] == "poison_request"
+    assert sorted(len(one.bodies) for one in fakes) == [0, 1, 1]
+
+
+def test_a_request_that_crashes_a_worker_is_tried_there_again_and_no_other_is_lost() -> None:
+    bad, good = FakeWorker(said("x"), name="a"), FakeWorker(said("y"), name="b")
+    crashing(bad, -signal.SIGSEGV)
+
+    async def scenario() -> None:
+        router = routed(bad, good)
+        asking = asyncio.create_task(router.complete("poison"))
+        while not bad.worker.one_suspect.locked():
+            await asyncio.sleep(0.001)
+        assert (await router.complete("else")).json()["choices"][0]["text"] == "y"
+        bad.worker.state = "starting"
+        bad.worker.exited.clear()
+        bad.worker.up(bad.worker.cards)
+        assert (await asking).json()["error"]["code"] == "poison_request"
+        assert (await router.complete("poison")).json()["error"]["code"] == "poison_request"
+        assert not bad.worker.one_suspect.locked()
+
+    run(scenario())
+    assert [len(bad.bodies), len(good.bodies)] == [2, 1]
+
+
+def test_a_client_that_leaves_gives_everything_back() -> None:
+    waits = asyncio.Event()
+
+    async def answer(request: Any, body: Any) -> Any:
+        await waits.wait()
+
+    one = FakeWorker(answer)
+
+    async def scenario() -> None:
+        router = routed(one)
+        asking = asyncio.create_task(router.complete())
+        while not one.bodies:
+            await asyncio.sleep(0.001)
+        assert one.worker.running == router.gate.admission.requests == 1
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert one.worker.running == router.gate.admission.requests == 0
+
+    run(scenario())
+
+
+def test_a_worker_that_is_given_up_leaves_its_waiting_requests_to_another() -> None:
+    async def never(request: Any, body: Any) -> Any:
+        await asyncio.Event().wait()
+
+    one, two = FakeWorker(never, name="a"), FakeWorker(said("b"), name="b")
+
+    async def scenario() -> None:
+        router = routed(one, two)
+        asking = asyncio.create_task(router.complete())
+        while not one.bodies:
+            await asyncio.sleep(0.001)
+        one.worker.probe_failed()
+        assert one.worker.takes_requests
+        one.worker.probe_failed()
+        assert (await asking).json()["choices"][0]["text"] == "b"
+
+    run(scenario())

@@ -1,0 +1,19 @@
+"""The open gate lets everybody in, as one caller."""
+
+import asyncio
+
+from llmkit.server.gate import OpenGate
+
+
+def test_everybody_is_the_same_caller_without_keys() -> None:
+    gate = OpenGate()
+    assert gate.identify(None) == gate.identify("anything")
+    assert gate.identify(None).models is None and not gate.identify(None).is_admin
+
+    async def enter() -> int:
+        async with gate.enter(
+            gate.identify(None), model="m", prompt_tokens=1, max_tokens=1, answers=1
+        ) as slot:
+            return slot.usage.total_tokens
+
+    assert asyncio.run(enter()) == 0

@@ -1,0 +1,73 @@
+"""Unary requests end with their client; what a request took is in its slot."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from llmkit.server.errors import ApiError
+from llmkit.server.handlers import until_gone
+from tests.server.conftest import Serving
+
+
+class Gone:
+    """A request whose client leaves."""
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+
+    async def receive(self) -> dict[str, Any]:
+        await asyncio.sleep(self._after)
+        return {"type": "http.disconnect"}
+
+
+def test_work_is_cancelled_when_its_client_leaves_and_not_before() -> None:
+    cancelled = []
+
+    async def work(seconds: float) -> str:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            cancelled.append(seconds)
+            raise
+        return "done"
+
+    async def go() -> None:
+        assert await until_gone(Gone(5), work(0)) == "done"  # type: ignore[arg-type]
+        with pytest.raises(ApiError) as caught:
+            await until_gone(Gone(0), work(5))  # type: ignore[arg-type]
+        assert caught.value.status == 499
+
+    asyncio.run(go())
+    assert cancelled == [5]
+
+
+def test_what_work_raises_comes_out() -> None:
+    async def work() -> None:
+        raise ApiError(400, "no")
+
+    with pytest.raises(ApiError, match="no"):
+        asyncio.run(until_gone(Gone(5), work()))  # type: ignore[arg-type]
+
+
+def test_every_text_endpoint_tells_its_own_usage(serving: Serving) -> None:
+    chat = {"messages": [{"role": "user", "content": "a"}], "max_tokens": 2}
+
+    async def go() -> list[httpx.Response]:
+        async with serving() as client:
+            return [
+                await client.post("/v1/completions", json={"prompt": "a", "max_tokens": 2}),
+                await client.post("/v1/chat/completions", json=chat),
+                await client.post("/v1/responses", json={"input": "a", "max_output_tokens": 2}),
+                await client.post("/v1/messages", json=chat),
+            ]
+
+    usages = [one.json()["usage"] for one in asyncio.run(go())]
+    written = [one.get("completion_tokens", one.get("output_tokens")) for one in usages]
+    assert all(1 <= count <= 2 for count in written)
+    assert (
+        usages[1]["prompt_tokens"]
+        == usages[2]["input_tokens"]
+        == sum(usages[3][name] for name in ("input_tokens", "cache_read_input_tokens"))
+    )

@@ -1,0 +1,107 @@
+"""Each limit of a key holds, for that key alone, and what a request took is what is charged."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from llmkit.server.admission import Admission, AdmissionConfig
+from llmkit.server.errors import ApiError
+from llmkit.server.keyed_gate import KeyedGate
+from llmkit.server.keys import KeyRules, Keys, digest_of
+from llmkit.server.usage import UsageStore
+
+NOON = datetime(2026, 5, 5, 12, tzinfo=UTC)
+
+
+def gate_of(**rules: Any) -> KeyedGate:
+    keys = Keys(
+        {
+            "alice": KeyRules(sha256=digest_of("a"), **rules),
+            "bob": KeyRules(sha256=digest_of("b")),
+        }
+    )
+    admission = Admission(AdmissionConfig(), lambda: 0.0)
+    return KeyedGate(keys, admission, UsageStore(None), clock=lambda: 0.0, now=lambda: NOON)
+
+
+async def ask(
+    gate: KeyedGate, key: str, *, tokens: int = 10, fails: bool = False, draws: bool = True
+) -> None:
+    caller = gate.identify(key)
+    async with gate.enter(caller, model="m", prompt_tokens=tokens, max_tokens=50, answers=1) as slot:
+        slot.usage.prompt_tokens = tokens
+        if draws:
+            slot.first_token_seconds = 0.1
+        if fails:
+            raise RuntimeError
+
+
+def refusal_of(work: Any) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        asyncio.run(work)
+    return caught.value
+
+
+def test_nobody_comes_in_without_a_key() -> None:
+    gate = gate_of()
+    for key in (None, "", "c"):
+        with pytest.raises(ApiError) as caught:
+            gate.identify(key)
+        assert caught.value.status == 401
+    assert gate.identify("b").name == "bob"
+
+
+@pytest.mark.parametrize(
+    ("rules", "code", "wait"),
+    [
+        ({"requests_per_minute": 2}, "rate_limit_exceeded", 30.0),
+        ({"tokens_per_minute": 20}, "rate_limit_exceeded", 0.0),
+        ({"tokens_per_day": 25}, "quota_exceeded", 12 * 3600),
+        ({"tokens_per_month": 25}, "quota_exceeded", 26 * 86400 + 12 * 3600),
+    ],
+)
+def test_a_key_over_its_limit_is_told_when_to_come_back_and_others_are_served(
+    rules: dict[str, Any], code: str, wait: float
+) -> None:
+    gate = gate_of(**rules)
+
+    async def scenario() -> None:
+        await ask(gate, "a")
+        await ask(gate, "a")
+        await ask(gate, "b")
+        await ask(gate, "a")
+
+    error = refusal_of(scenario())
+    assert (error.status, error.code) == (429, code)
+    assert error.retry_after == pytest.approx(wait, abs=1e-6)
+    asyncio.run(ask(gate, "b"))
+    assert dict(gate.limited) == {"alice": 1}
+
+
+def test_requests_at_once_are_limited_and_free_again_after_a_failure() -> None:
+    gate = gate_of(concurrent=1)
+
+    async def scenario() -> int:
+        with pytest.raises(RuntimeError):
+            await ask(gate, "a", fails=True)
+        caller = gate.identify("a")
+        async with gate.enter(caller, model="m", prompt_tokens=1, max_tokens=1, answers=1):
+            await ask(gate, "b")
+            try:
+                await ask(gate, "a")
+            except ApiError as error:
+                return error.status
+        return 0
+
+    assert asyncio.run(scenario()) == 429
+    assert gate.admission.requests == 0
+
+
+def test_a_request_that_came_to_nothing_is_not_charged() -> None:
+    gate = gate_of(tokens_per_day=100)
+    with pytest.raises(RuntimeError):
+        asyncio.run(ask(gate, "a", tokens=90, fails=True, draws=False))
+    asyncio.run(ask(gate, "a", tokens=90))
+    assert refusal_of(ask(gate, "a", tokens=90)).code == "quota_exceeded"

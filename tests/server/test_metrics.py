@@ -1,0 +1,36 @@
+"""Prometheus reads the figures, and they add up to what was asked."""
+
+import asyncio
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.server.conftest import Serving
+
+
+def test_what_prometheus_reads_adds_up_to_the_requests(serving: Serving) -> None:
+    body = {"prompt": "the quick brown fox jumps over the lazy dog " * 4, "max_tokens": 3, "ignore_eos": True}
+
+    async def ask() -> str:
+        async with serving() as client:
+            for _ in range(3):
+                assert (await client.post("/v1/completions", json=body)).status_code == 200
+            await client.post("/v1/completions", json={"prompt": ""})
+            await client.get("/no/such/path")
+            return (await client.get("/metrics")).text
+
+    found = {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(asyncio.run(ask()))
+        for sample in family.samples
+    }
+    assert found["llmkit_request_success_total", "length", "tiny"] == 3
+    assert found["llmkit_generation_tokens_total", "tiny"] == 9
+    assert found["llmkit_http_responses_total", "/v1/completions", "200"] == 3
+    assert found["llmkit_http_responses_total", "/v1/completions", "400"] == 1
+    assert found["llmkit_http_responses_total", "other", "404"] == 1
+    assert found["llmkit_time_to_first_token_seconds_count", "tiny"] == 3
+    assert found["llmkit_kv_cache_free_blocks", "tiny"] == found["llmkit_kv_cache_blocks", "tiny"]
+    assert found["llmkit_num_requests_running", "tiny"] == 0
+    hits, asked = (found[f"llmkit_prefix_cache_{one}_total", "tiny"] for one in ("hits", "queries"))
+    assert 0 < hits < asked == found["llmkit_prompt_tokens_total", "tiny"]
+    assert found["llmkit_model_version_info", "fp_test", "tiny"] == 1

@@ -1,0 +1,54 @@
+"""A line for each request, with its figures and nothing that was said."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+
+from llmkit.server.observe import Observe, record_of
+from tests.server.conftest import Serving
+
+
+def records_of(serving: Serving, requests: list[dict[str, Any]], **settings: Any) -> list[dict[str, Any]]:
+    told: list[dict[str, Any]] = []
+
+    async def go() -> None:
+        async with serving() as client:
+            state = client.app.state.serve  # type: ignore[attr-defined]
+            state.log_prompts = settings.get("log_prompts", False)
+            app = Observe(client.app, state=state, tell=told.append)  # type: ignore[attr-defined]
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://server") as watched:
+                for one in requests:
+                    answer = await watched.post("/v1/completions", **one)
+                    assert answer.headers["x-request-id"].startswith(("req_", "mine"))
+            assert state.in_flight == 0
+
+    asyncio.run(go())
+    return told
+
+
+def test_a_request_is_logged_with_its_figures_and_without_its_words(serving: Serving) -> None:
+    body = {"prompt": "secret words", "max_tokens": 3, "ignore_eos": True}
+    (record,) = records_of(serving, [{"json": body, "headers": {"x-request-id": "mine-1"}}])
+    assert record["request_id"] == "mine-1" and record["status"] == 200 and record["model"] == "tiny"
+    assert record["completion_tokens"] == 3 and record["finish_reason"] == "length"
+    assert 0 < record["first_token_seconds"] <= record["seconds"]
+    assert "secret" not in json.dumps(record)
+
+
+def test_prompts_are_logged_where_that_was_asked_for(serving: Serving) -> None:
+    (record,) = records_of(serving, [{"json": {"prompt": "secret", "max_tokens": 1}}], log_prompts=True)
+    assert record["prompt"] == ("secret",)
+
+
+def test_an_id_that_could_forge_a_line_is_not_taken(serving: Serving) -> None:
+    bad = [{"json": {"prompt": ""}, "headers": {"x-request-id": one}} for one in ("a b", "x" * 65, 'a"}')]
+    records = records_of(serving, bad)
+    assert all(one["request_id"].startswith("req_") and one["status"] == 400 for one in records)
+
+
+def test_a_client_that_left_before_an_answer_is_499() -> None:
+    scope: Any = {"method": "POST", "path": "/v1/completions"}
+    assert record_of(scope, 0, 1.0)["status"] == 499

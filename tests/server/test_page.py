@@ -1,0 +1,186 @@
+"""The page: who gets it, what its policy allows, and that its script puts tokens over their text."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from llmkit.server.admission import Admission, AdmissionConfig
+from llmkit.server.keyed_gate import KeyedGate
+from llmkit.server.keys import KeyRules, Keys, digest_of
+from llmkit.server.page import HEADERS, PAGE, content_policy
+from llmkit.server.usage import UsageStore
+from tests.server.conftest import Serving
+
+VOID = ("meta", "link", "input", "br")
+
+
+class Reader(HTMLParser):
+    """Elements, what is inline, and tags that are not closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.inline: dict[str, str] = {}
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("script", "style"):
+            self.inline[self.open[-1]] = self.inline.get(self.open[-1], "") + data
+
+
+@pytest.fixture(scope="module")
+def read() -> Reader:
+    reader = Reader()
+    reader.feed(PAGE.decode())
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def test_the_page_needs_no_key_and_tells_none(serving: Serving) -> None:
+    keys = Keys({"one": KeyRules(sha256=digest_of("k"))})
+    gate = KeyedGate(keys, Admission(AdmissionConfig(), lambda: 0.0), UsageStore(None))
+
+    async def ask() -> Any:
+        async with serving(gate=gate) as client:
+            assert (await client.get("/load")).status_code == 401
+            return await client.get("/")
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 200 and answer.content == PAGE
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"] == HEADERS["content-security-policy"]
+
+
+def test_the_policy_allows_what_is_in_the_page_and_nothing_else(read: Reader) -> None:
+    policy = dict(one.split(" ", 1) for one in HEADERS["content-security-policy"].split("; "))
+    for kind in ("script", "style"):
+        digest = base64.b64encode(hashlib.sha256(read.inline[kind].encode()).digest()).decode()
+        assert policy[f"{kind}-src"] == f"'sha256-{digest}'"
+    assert policy["default-src"] == "'none'" and policy["connect-src"] == "'self'"
+    assert "unsafe" not in HEADERS["content-security-policy"]
+    changed = PAGE.replace(b'"use strict";', b'"use strict"; ')
+    assert content_policy(changed) != content_policy(PAGE)
+
+
+def test_nothing_in_the_page_comes_from_outside_or_would_be_refused(read: Reader) -> None:
+    addresses = [value for _, name, value in read.attributes if name in ("src", "href", "action", "srcset")]
+    assert addresses == ["data:,"]
+    assert [one for one in read.attributes if one[1] == "style" or one[1].startswith("on")] == []
+    assert "//" not in re.sub(r"(?m)(^|\s)//\s.*$", "", read.inline["script"])
+    assert "url(" not in read.inline["style"] and "@import" not in read.inline["style"]
+
+
+def test_the_script_has_no_way_to_read_markup(read: Reader) -> None:
+    ways = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "srcdoc")
+    assert [way for way in ways if way in read.inline["script"]] == []
+    assert "Storage" not in read.inline["script"] and "cookie" not in read.inline["script"]
+
+
+def test_every_field_has_a_label_and_every_name_is_there_once(read: Reader) -> None:
+    ids = [value for _, name, value in read.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert {value for _, name, value in read.attributes if name == "for"} <= set(ids)
+    assert set(re.findall(r'\$\("([^"]+)"\)', read.inline["script"])) <= set(ids)
+
+
+def test_load_adds_up_to_what_was_asked_and_counts_are_for_admins(serving: Serving) -> None:
+    rules = {
+        "chief": KeyRules(sha256=digest_of("a"), admin=True),
+        "one": KeyRules(sha256=digest_of("b")),
+        "other": KeyRules(sha256=digest_of("c"), models=("elsewhere",)),
+    }
+    gate = KeyedGate(Keys(rules), Admission(AdmissionConfig(), lambda: 0.0), UsageStore(None))
+    body = {"prompt": "the quick brown fox " * 8, "max_tokens": 4, "ignore_eos": True}
+
+    async def ask() -> tuple[list[dict[str, Any]], list[Any]]:
+        async with serving(gate=gate) as client:
+            answers = [
+                (await client.post("/v1/completions", json=body, headers={"x-api-key": "b"})).json()["usage"]
+                for _ in range(2)
+            ]
+            told = [(await client.get("/load", headers={"x-api-key": key})).json()["data"] for key in "abc"]
+            models = (await client.get("/v1/models", headers={"x-api-key": "b"})).json()["data"]
+            assert models[0]["has_chat_template"] is True
+            return answers, told
+
+    usage, (chief, one, other) = asyncio.run(ask())
+    cached = sum(each["prompt_tokens_details"]["cached_tokens"] for each in usage)
+    now = {"model": "tiny", "running": 0, "waiting": 0, "cache_used": 0.0}
+    counts = {
+        "drawn_tokens": 8,
+        "prefill_tokens": sum(each["prompt_tokens"] for each in usage) - cached,
+        "cached_tokens": cached,
+    }
+    assert cached > 0
+    assert (chief, one, other) == ([now | counts], [now], [])
+
+
+STAGE = """
+const vm = require("vm"), fs = require("fs");
+const any = new Proxy(function () {}, {
+  get: (target, name) => name === Symbol.toPrimitive ? () => "" : any,
+  apply: () => any, set: () => true,
+});
+const element = (tag) => ({
+  tag, classList: { add() {} }, children: [], append(...given) { this.children.push(...given); },
+  insertBefore(one, at) { this.children.splice(this.children.indexOf(at), 0, one); },
+  querySelector() { return this.children.find((one) => one.tag === "span"); },
+});
+const given = JSON.parse(fs.readFileSync(0, "utf8"));
+const context = vm.createContext({
+  console, given, document: {
+    getElementById: () => any, querySelectorAll: () => [], addEventListener() {},
+    createElement: element, createTextNode: (data) => ({ data }),
+  },
+  matchMedia: () => any, performance, setTimeout: () => 0, clearTimeout() {},
+  fetch: () => new Promise(() => {}), place: element("div"),
+});
+vm.runInContext(given.script, context);
+console.log(vm.runInContext(`
+  const tokens = new Tokens(place);
+  const score = (text) => ({ text, logprob: -1 });
+  for (const [text, parts] of given.pieces) tokens.push(text, parts.map(score));
+  tokens.place(true);
+  JSON.stringify(place.children.map((one) =>
+    one.tag ? [one.textContent, groups.get(one).length] : [one.data, 0]))`, context));
+"""
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        ([["a b", ["a", " b"]], ["c", ["c"]]], [["a", 1], [" b", 1], ["c", 1], ["", 0]]),
+        # a first word without the space that its token has
+        ([["Once", [" Once"]], [" up", [" up"]]], [["Once", 1], [" up", 1], ["", 0]]),
+        # letters of a character come in parts, whose tokens come with it
+        ([["é", ["\ufffd", "\ufffd"]], ["x", ["x"]]], [["é", 2], ["x", 1], ["", 0]]),
+        ([["a", ["a"]], ["😀", ["\ufffd"] * 4]], [["a", 1], ["😀", 4], ["", 0]]),
+        # text ahead of its token, and a rest that has none because a stop string cut it
+        ([["ab", ["a"]], ["", ["b"]], ["cd", []]], [["a", 1], ["b", 1], ["cd", 0]]),
+    ],
+)
+def test_tokens_lie_over_the_text_that_they_spell(pieces: list[Any], shown: list[Any], read: Reader) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not here")
+    told = json.dumps({"script": read.inline["script"], "pieces": pieces})
+    done = subprocess.run([node, "-e", STAGE], input=told, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == shown

@@ -1,0 +1,84 @@
+"""Prompts are prepared elsewhere, within bounds, and a hostile one holds nobody up."""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.server.errors import ApiError
+from llmkit.server.prompts import PromptPool
+from llmkit.tokens.prompt import PromptEncoder
+from llmkit.tokens.tokenizer import Tokenizer
+
+HELLO = ({"role": "user", "content": "hello"},)
+
+
+def with_pool(folder: Path, work: Callable[[PromptPool], Awaitable[Any]], **settings: Any) -> Any:
+    async def go() -> Any:
+        pool = PromptPool(folder, workers=1, **settings)
+        try:
+            return await work(pool)
+        finally:
+            await pool.close()
+
+    return asyncio.run(go())
+
+
+def test_ids_are_those_of_generate_and_bounds_are_kept(tokenizer_folder: Path, tokenizer: Tokenizer) -> None:
+    encoder = PromptEncoder(tokenizer)
+
+    async def work(pool: PromptPool) -> None:
+        assert await pool.encode("the fox <|end|>") == encoder.encode("the fox <|end|>")
+        ids, text = await pool.encode_chat(HELLO, prefill="Well")
+        assert text == encoder.render(list(HELLO)) + "Well" and ids == encoder.encode_rendered(text)
+        await pool.check_rule(("regex", "a+"), 300)
+        for broken, param in (
+            (("regex", "a("), "regex"),
+            (("json_schema", "{"), "json_schema"),
+            (("tools", "start: nothing"), "tools"),
+        ):
+            with pytest.raises(ApiError) as caught:
+                await pool.check_rule(broken, 300)
+            assert (caught.value.status, caught.value.param) == (400, param)
+        for prompt in ("x" * 5000, "\ud800"):
+            with pytest.raises(ApiError) as caught:
+                await pool.encode(prompt)
+            assert (caught.value.status, caught.value.param) == (400, "prompt")
+
+    with_pool(tokenizer_folder, work, most_bytes=4000)
+
+
+def test_a_template_that_never_ends_is_killed_and_the_next_prompt_is_prepared(
+    tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "hostile"
+    shutil.copytree(tokenizer_folder, folder)
+    loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    hostile = "{% if messages[0].content == 'hello' %}" + loops + "{% endif %}"
+    (folder / "chat_template.jinja").write_text(hostile)
+
+    async def work(pool: PromptPool) -> list[int]:
+        await pool.start()
+        with pytest.raises(ApiError, match=r"takes more than 0\.3 seconds") as caught:
+            await pool.encode_chat(HELLO)
+        assert caught.value.status == 400
+        pool._seconds = 30.0  # the process that was killed is started again
+        return await pool.encode("fox")
+
+    assert with_pool(folder, work, seconds=0.3)
+
+
+def test_a_client_that_leaves_does_not_leave_its_answer_to_the_next(tokenizer_folder: Path) -> None:
+    async def work(pool: PromptPool) -> tuple[list[int], list[int]]:
+        await pool.start()
+        gone = asyncio.create_task(pool.encode("lazy dog"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        return await pool.encode("fox"), await pool.encode("fox")
+
+    first, second = with_pool(tokenizer_folder, work)
+    assert first == second

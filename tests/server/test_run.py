@@ -1,0 +1,67 @@
+"""Signals: the first lets requests end, the second does not; Ctrl-C does not either."""
+
+import asyncio
+import os
+import signal
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from llmkit.server.listener import open_port
+from llmkit.server.observe import Observe
+from llmkit.server.run import Run
+
+
+class State:
+    draining = False
+    in_flight = 0
+
+
+def run_with(signals: list[int], *, slow: float) -> tuple[str, int | None]:
+    """How a server ends, and the status of a request that is under way when the signals come."""
+
+    async def answer(request: Request) -> PlainTextResponse:
+        await asyncio.sleep(slow)
+        return PlainTextResponse("done")
+
+    async def go() -> tuple[str, int | None]:
+        state = State()
+        app = Observe(Starlette(routes=[Route("/", answer)]), state=state, tell=lambda record: None)
+        with open_port("127.0.0.1", 0) as listener:
+            port = listener.getsockname()[1]
+            run = Run(app, state, listener, drain_seconds=10.0)  # type: ignore[arg-type]
+            ready = asyncio.Event()
+            ending = asyncio.create_task(run.until_signal(ready.set))
+            await ready.wait()
+            async with httpx.AsyncClient() as client:
+                asked = asyncio.create_task(client.get(f"http://127.0.0.1:{port}/"))
+                while not state.in_flight:
+                    await asyncio.sleep(0.005)
+                for one in signals:
+                    os.kill(os.getpid(), one)
+                    await asyncio.sleep(0.01)
+                assert state.draining
+                try:
+                    status = (await asked).status_code
+                except httpx.HTTPError:
+                    status = None
+            return await ending, status
+
+    return asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("signals", "slow", "ending", "status"),
+    [
+        ([signal.SIGTERM], 0.2, "drained", 200),
+        ([signal.SIGTERM, signal.SIGTERM], 30.0, "killed", None),
+        ([signal.SIGINT], 30.0, "interrupted", None),
+    ],
+)
+def test_how_a_server_ends(signals: list[int], slow: float, ending: str, status: int | None) -> None:
+    found, answered = run_with(signals, slow=slow)
+    assert found == ending and (answered == status or (status is None and answered in (None, 500)))

@@ -1,0 +1,74 @@
+"""What is asked becomes requests: seeds, caches kept apart, the context never overrun, nothing cut."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.seeds import derive_seed
+from llmkit.server.ask import Ask
+from llmkit.server.errors import ApiError
+from llmkit.server.gate import Caller
+from llmkit.server.served import Prepared
+from tests.server.conftest import Serving
+
+ASK = Ask(
+    kind="text",
+    model="",
+    sampling=SamplingConfig(seed=7, max_tokens=9999),
+    texts=("the", "fox"),
+    seed_given=True,
+)
+
+
+NOBODY = Caller()
+
+
+def prepare(serving: Serving, ask: Ask, caller: Caller = NOBODY) -> Prepared:
+    async def go() -> Any:
+        async with serving() as client:
+            served = client.app.state.serve.models.find(None, Caller())  # type: ignore[attr-defined]
+            return await served.prepare(ask, caller)
+
+    found: Prepared = asyncio.run(go())
+    return found
+
+
+def test_samples_and_prompts_have_the_seeds_that_generate_gives_them(serving: Serving) -> None:
+    prepared = prepare(serving, replace(ASK, sampling=replace(ASK.sampling, samples=2)))
+    second = derive_seed(7, "prompt 1")
+    assert [one.sampling.seed for one in prepared.requests] == [
+        *(7, derive_seed(7, "sample 1"), second, derive_seed(second, "sample 1")),
+    ]
+    assert prepared.prompts == ("the", "the", "fox", "fox")
+
+
+def test_a_text_ends_where_the_context_does_and_its_prompt_is_counted_once(serving: Serving) -> None:
+    prepared = prepare(serving, replace(ASK, sampling=replace(ASK.sampling, samples=3)))
+    lengths = [len(one.prompt) for one in prepared.requests]
+    assert [one.sampling.max_tokens for one in prepared.requests] == [256 - length for length in lengths]
+    assert prepared.prompt_tokens == lengths[0] + lengths[3]
+
+
+def test_seeds_that_nobody_chose_differ(serving: Serving) -> None:
+    ask = replace(ASK, texts=("the",), seed_given=False)
+    assert prepare(serving, ask).requests[0].sampling.seed != prepare(serving, ask).requests[0].sampling.seed
+
+
+def test_what_one_key_and_user_cached_no_other_finds(serving: Serving) -> None:
+    alice = Caller("alice", "alice", lowest_priority=2)
+    keys = {
+        prepare(serving, replace(ASK, user=user), caller).requests[0].key
+        for user in ("", "u")
+        for caller in (Caller(), alice)
+    }
+    assert len(keys) == 4
+    assert prepare(serving, replace(ASK, priority=-5), alice).requests[0].priority == 2
+
+
+def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(serving: Serving) -> None:
+    with pytest.raises(ApiError, match="256 tokens, and the context has 256") as caught:
+        prepare(serving, replace(ASK, texts=(), ids=((5,) * 256,)))
+    assert caught.value.code == "context_length_exceeded"

@@ -1,0 +1,73 @@
+"""Answers together: pieces in turns, a failure ends all, and a stream always has a last word."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.server.answer import Answered, Piece, Usage
+from llmkit.server.ask import Ask
+from llmkit.server.errors import ApiError
+from llmkit.server.stream import ChatStream, CompletionStream, together, told
+
+WHO = Answered("id", 0, "m", None)
+ASK = Ask(kind="text", model="m", sampling=SamplingConfig(), texts=("a",), stream_usage=True)
+
+
+async def answer(index: int, words: list[str | Exception], closed: list[int]) -> AsyncGenerator[Piece]:
+    try:
+        for word in words:
+            await asyncio.sleep(0)
+            if isinstance(word, Exception):
+                raise word
+            yield Piece(index, word)
+    finally:
+        closed.append(index)
+
+
+async def texts(answers: list[AsyncGenerator[Piece]]) -> list[str]:
+    return [piece.text async for piece in together(answers)]
+
+
+def test_pieces_of_several_answers_come_in_turns() -> None:
+    closed: list[int] = []
+    pieces = asyncio.run(texts([answer(0, ["a", "b"], closed), answer(1, ["c", "d"], closed)]))
+    assert sorted(pieces) == ["a", "b", "c", "d"] and pieces.index("c") < pieces.index("b")
+    assert sorted(closed) == [0, 1]
+
+
+def test_when_one_answer_fails_the_others_are_given_up() -> None:
+    closed: list[int] = []
+    endless: list[str | Exception] = ["x"] * 10_000
+    with pytest.raises(ApiError):
+        asyncio.run(texts([answer(0, endless, closed), answer(1, [ApiError(400, "no")], closed)]))
+    assert sorted(closed) == [0, 1]
+
+
+@pytest.mark.parametrize("error", [ApiError(503, "full"), RuntimeError("a secret")])
+def test_a_stream_that_fails_says_so_and_is_not_done(error: Exception) -> None:
+    async def events() -> list[bytes]:
+        pieces = together([answer(0, ["a", error], [])])
+        return [one async for one in told(CompletionStream(WHO, ASK), pieces, Usage())]
+
+    sent = asyncio.run(events())
+    assert b'"error"' in sent[-1] and b"secret" not in sent[-1] and b"[DONE]" not in b"".join(sent)
+
+
+def test_offsets_of_a_streamed_completion_go_on_from_piece_to_piece() -> None:
+    from llmkit.server.answer import TokenScore
+
+    stream = CompletionStream(WHO, ASK)
+    score = TokenScore(1, "ab", b"ab", -1.0)
+    first = stream.piece(Piece(0, "ab", (score,)), Usage())[0]
+    second = stream.piece(Piece(0, "ab", (score,)), Usage())[0]
+    assert b'"text_offset":[0]' in first and b'"text_offset":[2]' in second
+
+
+def test_a_chat_opens_each_answer_with_its_role_and_empty_pieces_are_no_events() -> None:
+    ask = Ask(kind="chat", model="m", sampling=SamplingConfig(samples=2), messages=({"role": "user"},))
+    stream = ChatStream(WHO, ask)
+    assert len(stream.begin(Usage())) == 2 and all(b'"assistant"' in one for one in stream.begin(Usage()))
+    assert stream.piece(Piece(0), Usage()) == []
+    assert stream.end(Usage()) == [b"data: [DONE]\n\n"]

@@ -1,0 +1,53 @@
+"""Bodies are read to the letter: what is wrong has a name, and nothing takes long."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from llmkit.server.errors import ApiError
+from llmkit.server.strict_json import MOST_DEPTH, decode, too_deep
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True):
+    prompt: str
+    n: int = 1
+    parts: list[dict[str, Any]] = []
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "param"),
+    [
+        (b"", "invalid_json", None),
+        (b"{", "invalid_json", None),
+        (b'{"prompt": NaN}', "invalid_json", None),
+        (b"\xff", "invalid_json", None),
+        (b"[]", "invalid_type", None),
+        (b"{}", "missing_parameter", "prompt"),
+        (b'{"prompt": "a", "n": "1"}', "invalid_type", "n"),
+        (b'{"prompt": "a", "n": 1e400}', "invalid_type", "n"),
+        (b'{"prompt": "a", "promt": 1}', "unknown_parameter", "promt"),
+        (b'{"prompt": "a", "parts": [1]}', "invalid_type", "parts[0]"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_named(content: bytes, code: str, param: str | None) -> None:
+    with pytest.raises(ApiError) as caught:
+        decode(content, Body)
+    assert (caught.value.status, caught.value.code, caught.value.param) == (400, code, param)
+
+
+def test_a_misspelt_parameter_is_told_the_nearest() -> None:
+    with pytest.raises(ApiError, match="did you mean prompt"):
+        decode(b'{"prompt": "a", "promt": 1}', Body)
+
+
+def test_half_a_character_is_refused() -> None:
+    with pytest.raises(ApiError):
+        decode(b'{"prompt": "\\ud800"}', Body)
+
+
+def test_depth_is_counted_outside_strings_only() -> None:
+    assert not too_deep(b'{"prompt": "' + b"[" * 1000 + b'\\"' + b"{" * 1000 + b'"}')
+    assert not too_deep(b"[" * MOST_DEPTH + b"]" * MOST_DEPTH)
+    assert too_deep(b"[" * (MOST_DEPTH + 1))
+    assert not too_deep(b"[]" * 10_000)

@@ -1,0 +1,56 @@
+"""Tokens counted, spelled and put together, in vLLM's words and in llama.cpp's."""
+
+import asyncio
+from typing import Any
+
+from llmkit.tokens.tokenizer import Tokenizer
+from tests.server.conftest import Serving
+
+
+def post(serving: Serving, *requests: tuple[str, dict[str, Any]]) -> list[Any]:
+    async def go() -> list[Any]:
+        async with serving() as client:
+            return [(await client.post(path, json=body)) for path, body in requests]
+
+    return asyncio.run(go())
+
+
+def test_ids_are_the_tokenizers_and_go_back_to_the_text(serving: Serving, tokenizer: Tokenizer) -> None:
+    ids = tokenizer.backend.encode("the fox é").ids
+    vllm, llama, back = post(
+        serving,
+        ("/tokenize", {"prompt": "the fox é", "return_token_strs": True}),
+        ("/tokenize", {"content": "the fox é", "with_pieces": True}),
+        ("/detokenize", {"tokens": ids}),
+    )
+    assert vllm.json()["tokens"] == ids == [one["id"] for one in llama.json()["tokens"]]
+    assert vllm.json()["count"] == len(ids) == len(vllm.json()["token_strs"])
+    assert back.json() == {"prompt": "the fox é", "content": "the fox é"}
+
+
+def test_a_conversation_is_written_as_its_template_writes_it(serving: Serving) -> None:
+    messages = [{"role": "user", "content": "hi"}]
+    template, counted, anthropic = post(
+        serving,
+        ("/apply-template", {"messages": messages}),
+        ("/tokenize", {"messages": messages}),
+        ("/v1/messages/count_tokens", {"messages": messages}),
+    )
+    assert template.json()["prompt"] == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
+    assert counted.json()["count"] == anthropic.json()["input_tokens"]
+
+
+def test_what_makes_no_sense_is_400(serving: Serving) -> None:
+    answers = post(
+        serving,
+        ("/tokenize", {}),
+        ("/tokenize", {"prompt": "a", "content": "b"}),
+        ("/detokenize", {"tokens": [-1]}),
+        ("/detokenize", {"tokens": [10**6]}),
+        ("/apply-template", {"messages": [], "chat_template_kwargs": {}}),
+        (
+            "/apply-template",
+            {"messages": [{"role": "user", "content": "a"}], "chat_template_kwargs": {"tokenize": True}},
+        ),
+    )
+    assert [one.status_code for one in answers] == [400] * len(answers)

@@ -1,0 +1,62 @@
+"""Chat bodies as they are asked, and chat answers as they are told."""
+
+from typing import Any
+
+import pytest
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.server.answer import Answered, Piece, ToolCall, Usage
+from llmkit.server.errors import ApiError
+from llmkit.server.wire.chat import ChatRequest, chat_chunk, chat_object, read_chat, read_template_kwargs
+from llmkit.server.wire.sampling import WireLimits
+
+HELLO = [{"role": "user", "content": "hello"}]
+WHO = Answered("id", 0, "m", None)
+
+
+def read(**given: Any) -> Any:
+    body = ChatRequest(**{"messages": HELLO, **given})
+    return read_chat(body, SamplingConfig(), WireLimits(), max_tokens=99)
+
+
+def test_a_reply_is_as_long_as_the_context_where_nothing_is_said() -> None:
+    assert read().sampling.max_tokens == 99
+    assert read(max_completion_tokens=5).sampling.max_tokens == 5 == read(max_tokens=5).sampling.max_tokens
+
+
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        ({"max_tokens": 1, "max_completion_tokens": 2}, "max_tokens"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 99}, "top_logprobs"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"modalities": ["audio"]}, "modalities"),
+        ({"store": True}, "store"),
+        ({"chat_template_kwargs": {"tokenize": True}}, "chat_template_kwargs.tokenize"),
+        ({"chat_template_kwargs": {"chat_template": "x"}}, "chat_template_kwargs.chat_template"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"messages": []}, "messages"),
+    ],
+)
+def test_what_cannot_be_followed_is_named(given: dict[str, Any], param: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        read(**given)
+    assert caught.value.param == param
+
+
+def test_what_asks_for_nothing_is_taken() -> None:
+    read(store=False, metadata={}, functions=[], modalities=["text"], service_tier="auto", best_of=1)
+    assert read_template_kwargs({"enable_thinking": False}, "low") == {
+        "enable_thinking": False,
+        "reasoning_effort": "low",
+    }
+
+
+def test_calls_take_the_place_of_an_empty_text() -> None:
+    call = ToolCall(0, "call_1", "add", '{"a": 1}')
+    last = Piece(0, calls=(call,), finish="tool_calls")
+    choice = chat_object(WHO, [[last]], Usage())["choices"][0]
+    assert choice["message"]["content"] is None and choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"a": 1}'}
+    assert chat_chunk(WHO, last, None)["choices"][0]["delta"]["tool_calls"][0]["index"] == 0

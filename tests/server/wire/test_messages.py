@@ -1,0 +1,78 @@
+"""Anthropic's bodies are OpenAI's conversations in other words."""
+
+from typing import Any
+
+import pytest
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.server.answer import Answered, Piece, ToolCall, Usage
+from llmkit.server.errors import ApiError
+from llmkit.server.wire.messages import MessagesRequest, message_object, read_anthropic
+from llmkit.server.wire.sampling import WireLimits
+
+WHO = Answered("msg_1", 0, "m", None)
+
+
+def read(messages: list[dict[str, Any]], **given: Any) -> Any:
+    body = MessagesRequest(messages=messages, **{"max_tokens": 5, **given})
+    return read_anthropic(body, SamplingConfig(), WireLimits())
+
+
+def test_system_blocks_calls_and_results_become_turns() -> None:
+    ask = read(
+        [
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+            {
+                "role": "assistant",
+                "content": [{"type": "tool_use", "id": "1", "name": "f", "input": {"x": 1}}],
+            },
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "2"}]},
+        ],
+        system="be brief",
+        tools=[{"name": "f", "input_schema": {"type": "object"}}],
+        tool_choice={"type": "any", "disable_parallel_tool_use": True},
+    )
+    assert [one["role"] for one in ask.messages] == ["system", "user", "assistant", "tool"]
+    assert ask.messages[1]["content"] == "ab" and ask.messages[3]["tool_call_id"] == "1"
+    assert ask.tool_choice.mode == "required" and not ask.parallel_tool_calls
+
+
+def test_an_assistants_last_turn_is_what_the_reply_begins_with() -> None:
+    ask = read([{"role": "user", "content": "a"}, {"role": "assistant", "content": "Well"}])
+    assert ask.prefill == "Well" and len(ask.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        ({"max_tokens": None}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 10}}, "thinking"),
+        ({"metadata": {"x": 1}}, "metadata"),
+        ({"stop_sequences": [""]}, "stop_sequences"),
+        ({"tools": [{"type": "web_search", "name": "w"}]}, "tools[0]"),
+    ],
+)
+def test_what_cannot_be_followed_is_named(given: dict[str, Any], param: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        read([{"role": "user", "content": "a"}], **given)
+    assert caught.value.param == param
+
+
+def test_an_image_is_refused_and_not_fetched() -> None:
+    block = {"type": "image", "source": {"type": "url", "url": "http://127.0.0.1:1/"}}
+    with pytest.raises(ApiError, match="of type 'image'"):
+        read([{"role": "user", "content": [block]}])
+
+
+def test_an_answer_is_blocks_and_a_reason() -> None:
+    call = ToolCall(0, "call_1", "f", '{"x": 1}')
+    pieces = [Piece(0, "so"), Piece(0, calls=(call,), finish="tool_calls")]
+    body = message_object(WHO, [pieces], Usage(10, 4, 2))
+    assert body["content"] == [
+        {"type": "text", "text": "so"},
+        {"type": "tool_use", "id": "call_1", "name": "f", "input": {"x": 1}},
+    ]
+    assert body["stop_reason"] == "tool_use" and body["usage"]["input_tokens"] == 6
+    stopped = message_object(WHO, [[Piece(0, "a", finish="stop", matched="END")]], Usage())
+    assert (stopped["stop_reason"], stopped["stop_sequence"]) == ("stop_sequence", "END")

@@ -1,0 +1,101 @@
+"""Shared parameters: each is followed or refused by its name, and none asks for more than it may."""
+
+from typing import Any
+
+import pytest
+
+from llmkit.engine.config import SamplingConfig
+from llmkit.server.errors import ApiError
+from llmkit.server.wire.completions import CompletionRequest
+from llmkit.server.wire.sampling import (
+    SamplingFields,
+    WireLimits,
+    check_answers,
+    read_format,
+    read_sampling,
+    read_stream_options,
+)
+
+BASE = SamplingConfig(top_p=0.9)
+
+
+def read(**given: Any) -> SamplingConfig:
+    return read_sampling(SamplingFields(**given), BASE, WireLimits(), max_tokens=16)
+
+
+def test_what_is_given_stands_over_the_base_and_the_rest_of_the_base_stays() -> None:
+    found = read(temperature=0.5, top_k=-1, stop="END", logit_bias={"5": -100}, n=2, seed=3)
+    assert (found.temperature, found.top_p, found.top_k, found.stop) == (0.5, 0.9, 0, ("END",))
+    assert (found.logit_bias, found.samples, found.seed, found.max_tokens) == (((5, -100.0),), 2, 3, 16)
+
+
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        ({"temperature": -0.1}, "temperature"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"max_tokens": -1}, "max_tokens"),
+        ({"seed": -1}, "seed"),
+        ({"n": 0}, "n"),
+        ({"n": 17}, "n"),
+        ({"stop": ["a"] * 17}, "stop"),
+        ({"stop": [""]}, "stop"),
+        ({"stop": "x" * 2000}, "stop"),
+        ({"logit_bias": {"-5": 1.0}}, "logit_bias"),
+        ({"logit_bias": {"x": 1.0}}, "logit_bias"),
+        ({"logit_bias": {str(one): 1.0 for one in range(2000)}}, "logit_bias"),
+        ({"regex": "a" * 70_000}, "regex"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"samplers": ["topk"]}, "samplers"),
+    ],
+)
+def test_what_is_out_of_bounds_is_refused_by_name(given: dict[str, Any], param: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        read(**given)
+    assert (caught.value.status, caught.value.param) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rule"),
+    [
+        ({"type": "text"}, {}),
+        ({"type": "json_object"}, {"json_schema": '{"type":"object"}'}),
+        (
+            {"type": "json_schema", "json_schema": {"name": "x", "schema": {"a": 1}}},
+            {"json_schema": '{"a":1}'},
+        ),
+        ({"type": "regex", "regex": "a+"}, {"regex": "a+"}),
+        ({"type": "choice", "choice": ["a", "b"]}, {"choice": ("a", "b")}),
+    ],
+)
+def test_a_format_is_a_rule_for_the_text(wanted: dict[str, Any], rule: dict[str, Any]) -> None:
+    assert read_format(wanted, WireLimits(), "response_format") == rule
+
+
+def test_stream_options_need_a_stream_and_known_names() -> None:
+    assert read_stream_options({"include_usage": True}, stream=True) == (True, False)
+    for options, stream in (
+        ({"include_usage": True}, False),
+        ({"x": True}, True),
+        ({"include_usage": 1}, True),
+    ):
+        with pytest.raises(ApiError):
+            read_stream_options(options, stream=stream)
+
+
+def test_prompts_times_samples_are_bounded_together() -> None:
+    check_answers(4, 4, WireLimits(), ("prompt",))
+    with pytest.raises(ApiError, match="at most 16 answers"):
+        check_answers(17, 1, WireLimits(), ("prompt",))
+
+
+def test_every_field_of_a_request_is_read_somewhere() -> None:
+    import inspect
+
+    import msgspec
+
+    from llmkit.server.wire import completions, sampling
+
+    source = inspect.getsource(sampling) + inspect.getsource(completions)
+    for field in msgspec.structs.fields(CompletionRequest):
+        assert source.count(field.name) >= 2, field.name  # said once, and read

@@ -1,0 +1,53 @@
+"""Tools and the choice among them."""
+
+from typing import Any
+
+import pytest
+
+from llmkit.server.ask import ToolChoice
+from llmkit.server.errors import ApiError
+from llmkit.server.wire.tools import read_tool_choice, read_tools
+
+ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+
+
+def test_a_tool_without_parameters_takes_none() -> None:
+    (tool,) = read_tools([{"type": "function", "function": {"name": "now"}}])
+    assert tool["function"]["parameters"] == {"type": "object", "properties": {}}
+    assert read_tools(None) == ()
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        [{"type": "retrieval"}],
+        [{"type": "function", "function": {"name": "a b"}}],
+        [{"type": "function", "function": {"name": "f", "parameters": []}}],
+        [ADD] * 129,
+        [{"type": "function", "function": {"name": "f", "description": "x" * 70_000}}],
+    ],
+)
+def test_other_tools_are_refused(tools: list[dict[str, Any]]) -> None:
+    with pytest.raises(ApiError):
+        read_tools(tools)
+
+
+@pytest.mark.parametrize(
+    ("choice", "found"),
+    [
+        (None, ToolChoice("auto")),
+        ("none", ToolChoice("none")),
+        ("required", ToolChoice("required")),
+        ({"type": "function", "function": {"name": "add"}}, ToolChoice("required", "add")),
+    ],
+)
+def test_a_choice_is_read(choice: Any, found: ToolChoice) -> None:
+    assert read_tool_choice(choice, read_tools([ADD])) == found
+
+
+def test_a_choice_of_what_is_not_there_is_refused() -> None:
+    with pytest.raises(ApiError, match="there are add"):
+        read_tool_choice({"type": "function", "function": {"name": "mul"}}, read_tools([ADD]))
+    with pytest.raises(ApiError, match="no tools to choose"):
+        read_tool_choice("required", ())
+    assert read_tool_choice("auto", ()) == ToolChoice("none")
