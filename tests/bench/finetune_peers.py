@@ -1,9 +1,10 @@
-"""A LoRA step beside peft and transformers: tokens a second and peak memory, same shape, rank, targets, batch.
+"""A LoRA step beside peft and transformers: tokens a second and peak memory, all else the same.
 
-    python tests/bench/finetune_peers.py [--shape small|100m] [--rounds N] [--steps N] [--rows N] [--threads N]
+    python tests/bench/finetune_peers.py [--shape small|100m] [--rounds N] [--steps N] [--rows N]
 
-Each side runs in a process of its own, in turns, so that the peak (VmHWM) is its own. Every token is learnt;
-float32, AdamW of torch, weights at random. Speed leaves the first step out.
+The same shape, rank, targets and batch. Each side runs in a process of its own, in turns, so that the peak
+(VmHWM) is its own. Every token is learnt; float32, torch's AdamW, weights at random. Speed leaves the first
+step out.
 """
 
 import argparse
