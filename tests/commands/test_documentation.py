@@ -24,6 +24,7 @@ def test_a_command_in_a_group_has_a_page_of_its_own(pages: dict[str, CommandPage
         "train",
         "load",
         "tokenize",
+        "serve",
     ]
 
 
