@@ -112,8 +112,8 @@ class EngineThread:
         """
         writer = TextWriter(0, self._tokenizer, request, shown=shown)
         sink = _Sink(asyncio.get_running_loop(), request, writer)
-        await self.call(lambda: self._submit(sink))
         try:
+            await self.call(lambda: self._submit(sink))
             while True:
                 item = await sink.items.get()
                 if isinstance(item, Exception):

@@ -162,6 +162,9 @@ TABLE = {
         missing="llmkit bench tokenize -t tok nowhere",
         long="llmkit bench tokenize -t tok big.jsonl --rounds 1000 --log-every 0.1",
     ),
+    "bench serve": Lines(
+        result="llmkit bench serve --requests 5 --print-config",
+    ),
     "show": Lines(
         result="llmkit show run --tensors",
         stdin=(

@@ -9,6 +9,8 @@ from contract_table import TABLE
 from workbench import Workbench
 
 LONG = [name for name, lines in TABLE.items() if lines.long]
+RUNS = ("pretrain", "finetune")
+"""Those that save what they have, and go on."""
 PATIENCE = 10.0  # a second on a machine that is free; tests run on one that is not
 
 
@@ -46,7 +48,7 @@ def test_ctrl_c_is_one_line_130_and_leaves_nothing_behind(big: Workbench, comman
         assert sorted(path.name for path in big.folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("command", [name for name in LONG if name != "pretrain"])
+@pytest.mark.parametrize("command", [name for name in LONG if name not in RUNS])
 def test_sigterm_is_143_and_leaves_the_old_output(big: Workbench, command: str) -> None:
     (big.folder / "out").mkdir()
     (big.folder / "out" / "old").write_text("old")

@@ -56,4 +56,4 @@ def test_csv_has_a_header_and_a_row_a_case(llmkit_run: Run, line: list[object]) 
 
 
 def test_the_group_has_a_bench_for_each_stage() -> None:
-    assert list(group().commands) == ["prefill", "decode", "train", "load", "tokenize"]
+    assert list(group().commands) == ["prefill", "decode", "train", "load", "tokenize", "serve"]

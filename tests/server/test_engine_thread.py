@@ -1,6 +1,7 @@
 """One thread owns the engine: what is asked runs between passes, and whoever leaves frees memory."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -68,6 +69,27 @@ def test_a_task_that_is_cancelled_gives_its_text_up(thread: EngineThread) -> Non
         await asyncio.gather(task, return_exceptions=True)
         await thread.call(lambda: None)
         return thread.load().running
+
+    assert asyncio.run(cancel()) == 0
+
+
+def test_a_task_that_is_cancelled_while_its_text_is_taken_in_leaves_none_behind(thread: EngineThread) -> None:
+    async def cancel() -> int:
+        held, released = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            held.set()
+            released.wait()
+
+        holding = asyncio.create_task(thread.call(hold))
+        await asyncio.to_thread(held.wait)
+        task = asyncio.create_task(anext(thread.stream(Request((5, 6, 7), LONG))))
+        await asyncio.sleep(0)  # its request is in the inbox, behind what holds the thread
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        released.set()
+        await holding
+        return await thread.call(lambda: len(thread._sinks))
 
     assert asyncio.run(cancel()) == 0
 
