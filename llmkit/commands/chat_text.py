@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.commands.facts import plural
 from llmkit.commands.generate_text import sampling_words
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_bytes, format_count
+from llmkit.commands.values import format_bytes, format_count, format_need
 
 if TYPE_CHECKING:
     from llmkit.workflows.chat import Chat, Turn
@@ -32,9 +32,6 @@ HELP = (
 
 def describe_plan(plan: Any) -> str:
     """A ChatPlan as a table."""
-    memory = format_bytes(plan.memory_bytes)
-    if plan.memory_available_bytes is not None:
-        memory += f" of {format_bytes(plan.memory_available_bytes)} available"
     rows = [
         ("model", f"{plan.model}  ({format_count(plan.parameters)} parameters)"),
         ("runs on", f"{plan.device}, {plan.dtype}, {plural(plan.threads, 'thread')}"),
@@ -44,7 +41,7 @@ def describe_plan(plan: Any) -> str:
         ("cache", format_bytes(plan.kv_bytes)),
         *([("draft model", format_bytes(plan.draft_bytes))] if plan.draft_bytes else []),
         *([("adapters", format_bytes(plan.adapter_bytes))] if plan.adapter_bytes else []),
-        ("memory", memory),
+        ("memory", format_need(plan.memory_bytes, plan.memory_available_bytes, "available")),
         ("transcript", plan.transcript or "none"),
     ]
     return align(rows)

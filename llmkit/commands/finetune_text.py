@@ -4,7 +4,7 @@ from typing import Any
 
 from llmkit.commands.facts import plural
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_bytes, format_count, format_seconds
+from llmkit.commands.values import format_bytes, format_count, format_need, format_seconds
 
 _FIGURES = ("reward_accuracy", "reward_margin", "reward", "kl")
 
@@ -24,8 +24,8 @@ def describe_plan(plan: Any) -> str:
         ("rate", f"{plan.schedule}, peak {plan.lr:g}, warm-up {plural(plan.warmup_steps, 'step')}"),
         ("device", f"{plan.device}, {plan.dtype}, {plural(plan.threads, 'thread')}"),
         ("passes", f"{plural(plan.micro_batch_rows, 'row')} each"),
-        ("memory", _of(plan.memory_bytes, plan.memory_available_bytes, "available")),
-        ("disk", _of(plan.disk_bytes, plan.disk_free_bytes, "free")),
+        ("memory", format_need(plan.memory_bytes, plan.memory_available_bytes, "available")),
+        ("disk", format_need(plan.disk_bytes, plan.disk_free_bytes, "free")),
         ("", f"{format_bytes(plan.checkpoint_bytes)} a checkpoint"),
         (
             "time",
@@ -85,7 +85,3 @@ def _interval(report: Any, name: str) -> str:
 def _sample(sample: Any) -> str:
     before = "" if sample.before is None else f"\n  before: {sample.before}"
     return f"\n> {sample.prompt}{before}\n  after:  {sample.after}"
-
-
-def _of(needed: int, there: int | None, word: str) -> str:
-    return format_bytes(needed) + (f" of {format_bytes(there)} {word}" if there is not None else "")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.commands.console import Console
 from llmkit.commands.facts import plural
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_bytes, format_count
+from llmkit.commands.values import format_bytes, format_count, format_need
 from llmkit.engine.config import SamplingConfig
 from llmkit.formats.jsonl import encode_line
 
@@ -19,9 +19,6 @@ _ALWAYS = ("max_tokens", "temperature", "seed")
 
 def describe_plan(plan: Any) -> str:
     """A GeneratePlan as a table; settings that change nothing are left out."""
-    memory = format_bytes(plan.memory_bytes)
-    if plan.memory_available_bytes is not None:
-        memory += f" of {format_bytes(plan.memory_available_bytes)} available"
     prompts = "rows of a pipe"
     if plan.rows is not None:
         prompts = f"{plural(plan.rows, 'prompt')}, {plural(plan.prompt_tokens, 'token')} at most"
@@ -35,7 +32,7 @@ def describe_plan(plan: Any) -> str:
         ("cache", format_bytes(plan.kv_bytes)),
         *([("draft model", format_bytes(plan.draft_bytes))] if plan.draft_bytes else []),
         *([("adapters", format_bytes(plan.adapter_bytes))] if plan.adapter_bytes else []),
-        ("memory", memory),
+        ("memory", format_need(plan.memory_bytes, plan.memory_available_bytes, "available")),
         ("writes", plan.out or "stdout"),
     ]
     return align(rows)

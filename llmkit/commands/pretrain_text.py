@@ -4,7 +4,7 @@ from typing import Any
 
 from llmkit.commands.facts import plural
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_bytes, format_count, format_seconds
+from llmkit.commands.values import format_bytes, format_count, format_need, format_seconds
 
 
 def describe_plan(plan: Any) -> str:
@@ -21,8 +21,8 @@ def describe_plan(plan: Any) -> str:
         ("passes", f"{plural(plan.micro_batch_rows, 'row')} each"),
         ("compute", f"{plan.total_flops:.3g} FLOPs, {format_count(plan.flops_per_token)} a token"),
         ("peak", f"{plan.peak_flops_per_second:.3g} FLOPs/s ({plan.peak_source})"),
-        ("memory", _of(plan.memory_bytes, plan.memory_available_bytes, "available")),
-        ("disk", _of(plan.disk_bytes, plan.disk_free_bytes, "free")),
+        ("memory", format_need(plan.memory_bytes, plan.memory_available_bytes, "available")),
+        ("disk", format_need(plan.disk_bytes, plan.disk_free_bytes, "free")),
         ("", f"{format_bytes(plan.checkpoint_bytes)} a checkpoint"),
         (
             "time",
@@ -52,7 +52,3 @@ def describe_report(report: Any) -> str:
     if report.skipped_steps:
         rows.append(("left out", plural(report.skipped_steps, "update")))
     return align(rows)
-
-
-def _of(needed: int, there: int | None, word: str) -> str:
-    return format_bytes(needed) + (f" of {format_bytes(there)} {word}" if there is not None else "")

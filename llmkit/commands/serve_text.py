@@ -4,14 +4,11 @@ from typing import Any
 
 from llmkit.commands.facts import plural
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_bytes, format_count
+from llmkit.commands.values import format_bytes, format_count, format_need
 
 
 def describe_plan(plan: Any) -> str:
     """A ServePlan as a table."""
-    memory = format_bytes(plan.memory_bytes)
-    if plan.memory_available_bytes is not None:
-        memory += f" of {format_bytes(plan.memory_available_bytes)} available"
     rows = [
         ("model", f"{plan.model}  ({format_count(plan.parameters)} parameters)"),
         ("called", plan.name),
@@ -21,7 +18,7 @@ def describe_plan(plan: Any) -> str:
         ("context", plural(plan.context, "token")),
         ("at once", f"{plural(plan.texts_at_once, 'text')}, {plan.cache_positions:,} tokens of cache"),
         ("weights", format_bytes(plan.weight_bytes)),
-        ("memory", memory),
+        ("memory", format_need(plan.memory_bytes, plan.memory_available_bytes, "available")),
         *(("note", note) for note in plan.notes),
     ]
     return align(rows)

@@ -62,6 +62,17 @@ def format_bytes(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
+def format_need(needed: int, there: int | None, word: str) -> str:
+    """`1.0 GiB of 16.0 GiB available`; without the second half where nobody knows what is there.
+
+    Args:
+        needed: bytes.
+        there: bytes.
+        word: what those there are: available, free.
+    """
+    return format_bytes(needed) + (f" of {format_bytes(there)} {word}" if there is not None else "")
+
+
 def format_count(count: float) -> str:
     """`1.23M`: for people; reports carry whole counts."""
     for suffix in ("", "k", "M", "G"):

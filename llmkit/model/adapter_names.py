@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from llmkit.model.config import ModelConfig
 from llmkit.model.families.stored import How
 from llmkit.model.names import Group, groups
-from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.model.transformer import TiedHead, Transformer, model_shapes
 
 _Value = TypeVar("_Value")
 _WEIGHT = ".weight"
@@ -106,10 +106,7 @@ def by_our_name(modules: Iterable[PeftModule]) -> dict[str, PeftModule]:
 
 def model_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Our names of all tensors with their shapes, and the head's where it is the embedding."""
-    with torch.device("meta"):
-        state = Transformer(config).state_dict()
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    return shapes | {"lm_head.weight": (config.vocab_size, config.hidden_size)}
+    return model_shapes(config) | {"lm_head.weight": (config.vocab_size, config.hidden_size)}
 
 
 def whole_groups(config: ModelConfig, names: Iterable[str]) -> list[Group]:

@@ -15,18 +15,19 @@ from torch import Tensor
 from llmkit.errors import DataError, some_of
 from llmkit.formats.gguf_data import GgufData
 from llmkit.formats.gguf_magic import is_gguf
-from llmkit.formats.model_folder import CONFIG, CONFIG_DTYPES, TensorInfo, read_config, read_tensors
+from llmkit.formats.model_folder import CONFIG, CONFIG_DTYPES, read_config, read_tensors
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import DTYPES
 from llmkit.model.file_names import stored_weights
 from llmkit.model.gguf_load import check_gguf
 from llmkit.model.gguf_names import GgufGroup, gguf_groups
+from llmkit.model.load import read_tensor
 from llmkit.model.names import Group, groups
 from llmkit.model.quantisation import quantisation
 from llmkit.model.save import SINUSOIDS
 from llmkit.model.source import check_model, config_source, read_model_config
 from llmkit.model.stored_quantised import QuantisedInfo, plain_tensors
-from llmkit.model.transformer import Transformer
+from llmkit.model.transformer import model_shapes
 
 _EMBEDDING = "model.embed_tokens.weight"
 _HEADS = ("lm_head.weight", "embed_out.weight")
@@ -91,12 +92,6 @@ class LazyWeights:
         return {name: found[name].float() for name in wanted}
 
 
-def model_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of a model's tensors by name, in the order of `state_dict()`."""
-    with torch.device("meta"):
-        return {name: tuple(one.shape) for name, one in Transformer(config).state_dict().items()}
-
-
 class _Folder:
     """config.json and safetensors, plain or quantised."""
 
@@ -117,7 +112,7 @@ class _Folder:
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
         for group in dict.fromkeys(self._group[name] for name in names):
-            found = [_read(self._stored[name]) for name in group.theirs]
+            found = [read_tensor(self._stored[name]) for name in group.theirs]
             rows = [self._shapes[name][0] for name in group.ours]
             yield from zip(group.ours, group.unpack(found, rows), strict=True)
             if _EMBEDDING in group.ours and self._config.tie_word_embeddings:
@@ -152,7 +147,7 @@ class _Folder:
     def _check_head(self, embedding: Tensor) -> None:
         """A head that is stored although it is said to be the embedding would be lost without a word."""
         head = next((name for name in _HEADS if name in self._stored), None)
-        if head is not None and not torch.equal(_read(self._stored[head]), embedding):
+        if head is not None and not torch.equal(read_tensor(self._stored[head]), embedding):
             raise DataError(
                 f"{self._path}: {head} differs from the embedding that tie_word_embeddings says it is",
                 hint='set "tie_word_embeddings": false in config.json',
@@ -181,17 +176,3 @@ class _GgufFile:
             rows = [self._shapes[name][0] for name in group.ours]
             for name, one in zip(group.ours, group.unpack(found, rows), strict=True):
                 yield name, one.reshape(self._shapes[name])
-
-
-def _read(info: TensorInfo) -> Tensor:
-    """One tensor in memory of its own, its bytes read past the page that others may have mapped."""
-    if isinstance(info, QuantisedInfo):
-        return torch.from_numpy(info.read())
-    dtype = DTYPES[CONFIG_DTYPES[info.dtype]]
-    if not info.numel:
-        return torch.empty(info.shape, dtype=dtype)
-    content = bytearray(info.nbytes)
-    with info.file.open("rb") as stream:
-        stream.seek(info.offset)
-        stream.readinto(content)
-    return torch.frombuffer(content, dtype=dtype).view(info.shape)

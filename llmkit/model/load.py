@@ -101,11 +101,17 @@ def _read_groups(
                 opened[file] = safe_open(file, framework="pt")
             yield group.ours[0], opened[file].get_tensor(found[0].name)
         else:
-            yield from zip(group.ours, group.unpack([_read(one) for one in found], rows), strict=True)
+            yield from zip(group.ours, group.unpack([read_tensor(one) for one in found], rows), strict=True)
 
 
-def _read(info: TensorInfo) -> Tensor:
-    """One tensor, in memory of its own: it will be rearranged and forgotten."""
+def read_tensor(info: TensorInfo) -> Tensor:
+    """One stored tensor in memory of its own, past the pages that others may have mapped.
+
+    A quantised matrix becomes numbers.
+
+    Raises:
+        DataError: its tensors are damaged.
+    """
     if isinstance(info, QuantisedInfo):
         return torch.from_numpy(info.read())
     dtype = DTYPES[CONFIG_DTYPES[info.dtype]]
@@ -159,14 +165,14 @@ def _check_shared(
     head = next((name for name in _HEADS if name in stored), None)
     if config.tie_word_embeddings and head is not None:
         embedding = tensors[_EMBEDDING]
-        embedding = _read(stored[_EMBEDDING]) if embedding.is_meta else embedding
-        if not torch.equal(_read(stored[head]).to(embedding), embedding):
+        embedding = read_tensor(stored[_EMBEDDING]) if embedding.is_meta else embedding
+        if not torch.equal(read_tensor(stored[head]).to(embedding), embedding):
             raise DataError(
                 f"{folder}: {head} differs from the embedding that tie_word_embeddings says it is",
                 hint='set "tie_word_embeddings": false in config.json',
             )
     if config.position == "sinusoidal":
-        table = _read(stored[SINUSOIDS])
+        table = read_tensor(stored[SINUSOIDS])
         if not torch.allclose(table.float(), sinusoid_table(*table.shape), atol=1e-2):
             raise DataError(
                 f"{folder}: {SINUSOIDS} is not the sinusoids that position_embedding_type names",

@@ -196,6 +196,12 @@ class Transformer(nn.Module):
         return scores if cap is None else torch.tanh(scores / cap) * cap
 
 
+def model_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of a model's tensors by name, in the order of `state_dict()`; no memory is taken."""
+    with torch.device("meta"):
+        return {name: tuple(one.shape) for name, one in Transformer(config).state_dict().items()}
+
+
 def _embedding(rows: int, width: int) -> nn.Embedding:
     """nn.Embedding that draws nothing on the meta device: `normal_` there imports torch._dynamo (1 s)."""
     weight = torch.empty(rows, width)

@@ -9,26 +9,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llmkit.server.config import AdmissionConfig
 from llmkit.server.errors import ApiError
 
 _MEMORY_SECONDS = 10.0
 """Over which the speed is averaged."""
 FIRST_GUESS = 1.0
 """Seconds to come back after, before any speed is known."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdmissionConfig:
-    """How much may be under way or wait."""
-
-    max_requests: int = 256
-    """Answers, at work and waiting."""
-    max_tokens: int = 1_000_000
-    """Of their prompts and of what they may still draw."""
-    long_tokens: int = 1024
-    """A prompt from this length on is a long one."""
-    long_places: int = 4
-    """Long ones with the engine at once; more wait here."""
 
 
 class DrainRate:

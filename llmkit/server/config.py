@@ -4,7 +4,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.errors import ConfigError
-from llmkit.server.admission import AdmissionConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdmissionConfig:
+    """How much may be under way or wait."""
+
+    max_requests: int = 256
+    """Answers, at work and waiting."""
+    max_tokens: int = 1_000_000
+    """Of their prompts and of what they may still draw."""
+    long_tokens: int = 1024
+    """A prompt from this length on is a long one."""
+    long_places: int = 4
+    """Long ones with the engine at once; more wait here."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -150,8 +150,7 @@ class EngineThread:
     async def stop(self) -> None:
         """End once the texts at work are complete; new ones are for others to refuse."""
         self._inbox.put(self._begin_to_stop)
-        while self.is_alive:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(self._thread.join)
 
     def abandon(self) -> None:
         """End after the present pass, whatever is at work; does not wait."""

@@ -9,20 +9,18 @@ header, or in comments of the stream, which the router takes out:
 
 import base64
 import binascii
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import msgspec
 
 from llmkit.server.errors import ApiError
-from llmkit.server.gate import Caller, Slot
+from llmkit.server.gate import Caller, OpenGate, Slot
 
 SLOT_HEADER = "x-llmkit-slot"
 SLOT_COMMENT = b": llmkit-slot "
 _FIELDS = 5
 
 
-class WorkerGate:
+class WorkerGate(OpenGate):
     """Lets in whom the router sends: the keys, the limits and the queue are there."""
 
     def identify(self, key: str | None) -> Caller:
@@ -32,13 +30,6 @@ class WorkerGate:
             ApiError: 401: this is no router.
         """
         return unpack_caller(key or "")
-
-    @asynccontextmanager
-    async def enter(
-        self, caller: Caller, *, model: str, prompt_tokens: int, max_tokens: int, answers: int
-    ) -> AsyncIterator[Slot]:
-        """A place, always."""
-        yield Slot()
 
 
 def pack_caller(caller: Caller) -> str:

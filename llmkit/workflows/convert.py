@@ -18,21 +18,13 @@ from llmkit.model.load import load_model
 from llmkit.model.save import file_tensors, save_config, write_weights
 from llmkit.model.transformer import Transformer
 from llmkit.progress import SILENT, Progress
-from llmkit.workflows.convert_check import CheckReport, compare_logits, rounding
+from llmkit.workflows.convert_check import CheckReport, NotAlikeError, compare_logits, rounding
 from llmkit.workflows.convert_options import ConvertConfig
 from llmkit.workflows.convert_plan import ConvertReport, Written, decide, plan
 from llmkit.workflows.convert_source import ConvertSource, open_convert_source
 
 _PACKAGES = ("torch", "numpy", "safetensors", "tokenizers")
 _LARGEST_FLOAT16 = 65504.0
-
-
-class _NotAlikeError(Exception):
-    """Raised inside an atomic write, so that nothing is left of it."""
-
-    def __init__(self, report: CheckReport) -> None:
-        super().__init__()
-        self.report = report
 
 
 def plan_convert(
@@ -83,7 +75,7 @@ def convert(
             check = _write_gguf(written, model, config, expected.size_bytes, progress)
         else:
             check = _write_folder(written, model, config, expected.size_bytes, progress)
-    except _NotAlikeError as failed:
+    except NotAlikeError as failed:
         return msgspec.structs.replace(expected, check=failed.report)
     return msgspec.structs.replace(expected, check=check, written=True)
 
@@ -131,7 +123,7 @@ def _checked(written: Written, model: Transformer, config: ConvertConfig, made: 
     """Compare what was made with what it was made from.
 
     Raises:
-        _NotAlikeError: they differ by more than the tolerance.
+        NotAlikeError: they differ by more than the tolerance.
     """
     if not config.check:
         return None
@@ -143,7 +135,7 @@ def _checked(written: Written, model: Transformer, config: ConvertConfig, made: 
         tolerance=config.tolerance,
     )
     if not report.passed:
-        raise _NotAlikeError(report)
+        raise NotAlikeError(report)
     return report
 
 

@@ -3,6 +3,8 @@
 Shapes: B prompts, T positions, V vocab_size.
 """
 
+from typing import Any
+
 import msgspec
 import torch
 from torch import Tensor
@@ -26,6 +28,18 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     same_best_share: float
     """Positions where both have the same best id."""
     passed: bool
+
+
+class NotAlikeError(Exception):
+    """Raised inside an atomic write, so that nothing is left of it.
+
+    Attributes:
+        report: what was found.
+    """
+
+    def __init__(self, report: Any) -> None:
+        super().__init__()
+        self.report = report
 
 
 def compare_logits(

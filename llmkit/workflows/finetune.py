@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from llmkit.errors import GateFailed
 from llmkit.formats.provenance import Invocation
 from llmkit.progress import Progress
 from llmkit.train.best import Best
@@ -30,7 +29,7 @@ from llmkit.workflows.run_folder import (
     locked,
     restore_aside,
 )
-from llmkit.workflows.run_training import run_training
+from llmkit.workflows.run_training import check_loss, run_training
 
 Show = Callable[[list[Sample]], None]
 
@@ -116,12 +115,8 @@ def finetune(
             finish=lambda ended: build_report(job, run, ended),
             best=Best(config.patience) if job.valid is not None else None,
         )
-    judged = report.valid_loss if report.valid_loss is not None else report.loss
-    if fail_above is not None and judged is not None and judged > fail_above:
-        raise GateFailed(
-            f"{files.out}: the loss is above {fail_above:g} (found {judged:.4f})",
-            hint="train longer (--epochs), with another --lr, or on more examples",
-        )
+    hint = "train longer (--epochs), with another --lr, or on more examples"
+    check_loss(files.out, report, fail_above, hint=hint)
     return report
 
 

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from llmkit.engine.completion import Completion
-from llmkit.engine.request import Drawn, Scored
+from llmkit.server.answer import TokenScore
+from llmkit.server.replies import spelled
+from llmkit.server.wire.chat import score_content
+from llmkit.server.wire.completions import score_columns
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.generate_batch import Call, RefusedError
 from llmkit.workflows.generate_results import usage
 from llmkit.workflows.generate_rows import Row
-
-_LEAST_LOGPROB = -9999.0
-"""What OpenAI writes for a probability of zero, which JSON has no logarithm of."""
 
 
 def answer(
@@ -59,49 +59,25 @@ def _line(call: Call, status: int, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _chat_choice(call: Call, row: Row, one: Completion, number: int, tokenizer: Tokenizer) -> dict[str, Any]:
-    logprobs = None
-    if row.request.sampling.logprobs is not None:
-        content = [
-            _spelled(token.score, tokenizer)
-            | {"top_logprobs": [_spelled(other, tokenizer) for other in token.top]}
-            for token in one.drawn
-            if token.is_text and token.score is not None
-        ]
-        logprobs = {"content": content, "refusal": None}
+    scores = _scores(row, one, tokenizer)
+    logprobs = None if scores is None else score_content(scores)
     message = {"role": "assistant", "content": row.prefill + (one.text or ""), "refusal": None}
     return {"index": number, "message": message, "logprobs": logprobs, "finish_reason": one.finish}
 
 
 def _text_choice(call: Call, row: Row, one: Completion, number: int, tokenizer: Tokenizer) -> dict[str, Any]:
-    logprobs = None
-    if row.request.sampling.logprobs is not None:
-        logprobs = _columns([token for token in one.drawn if token.is_text], tokenizer)
+    scores = _scores(row, one, tokenizer)
+    logprobs = None if scores is None else score_columns(scores)
     text = (row.text or "" if call.echo else "") + (one.text or "")
     return {"index": number, "text": text, "logprobs": logprobs, "finish_reason": one.finish}
 
 
-def _columns(drawn: Sequence[Drawn], tokenizer: Tokenizer) -> dict[str, Any]:
-    """Log probabilities as text completions have them: a list for each kind of figure."""
-    columns: dict[str, Any] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
-    offset = 0
-    for token in drawn:
-        assert token.score is not None
-        name = _text_of(token.score, tokenizer)
-        top = {_text_of(one, tokenizer): _logprob(one) for one in token.top}
-        for column, value in zip(columns, (name, _logprob(token.score), top, offset), strict=True):
-            columns[column].append(value)
-        offset += len(name)
-    return columns
-
-
-def _spelled(token: Scored, tokenizer: Tokenizer) -> dict[str, Any]:
-    content = list(tokenizer.token_bytes(token.id))
-    return {"token": _text_of(token, tokenizer), "logprob": _logprob(token), "bytes": content}
-
-
-def _text_of(token: Scored, tokenizer: Tokenizer) -> str:
-    return tokenizer.token_bytes(token.id).decode(errors="replace")
-
-
-def _logprob(token: Scored) -> float:
-    return max(token.logprob, _LEAST_LOGPROB)
+def _scores(row: Row, one: Completion, tokenizer: Tokenizer) -> list[TokenScore] | None:
+    """Of the tokens of a text, where they were asked for."""
+    if row.request.sampling.logprobs is None:
+        return None
+    return [
+        spelled(token.score, tokenizer, token.top)
+        for token in one.drawn
+        if token.is_text and token.score is not None
+    ]

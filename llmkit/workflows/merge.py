@@ -10,20 +10,13 @@ from llmkit.model.save import save_config
 from llmkit.model.transformer import Transformer
 from llmkit.progress import SILENT, Progress
 from llmkit.quant.workers import Workers
+from llmkit.workflows.convert_check import NotAlikeError
 from llmkit.workflows.merge_check import MergeCheck, check_merged
 from llmkit.workflows.merge_job import MergeJob
 from llmkit.workflows.merge_report import MergeReport
 from llmkit.workflows.merge_write import write_folder
 
 PACKAGES = ("torch", "numpy", "safetensors", "tokenizers")
-
-
-class _NotAlikeError(Exception):
-    """Raised inside an atomic write, so that nothing is left of it."""
-
-    def __init__(self, found: MergeCheck) -> None:
-        super().__init__()
-        self.found = found
 
 
 def plan_merge(job: MergeJob) -> MergeReport:
@@ -47,8 +40,8 @@ def merge(job: MergeJob, *, progress: Progress = SILENT) -> MergeReport:
     report = job.report()
     try:
         found = _write(job, progress)
-    except _NotAlikeError as failed:
-        found = failed.found
+    except NotAlikeError as failed:
+        found = failed.report
         return msgspec.structs.replace(
             report, check=found.check, quantised_difference=found.quantised_difference
         )
@@ -79,7 +72,7 @@ def _write(job: MergeJob, progress: Progress) -> MergeCheck | None:
             return None
         found = check_merged(job, folder)
         if not found.check.passed:
-            raise _NotAlikeError(found)
+            raise NotAlikeError(found)
         return found
 
 

@@ -17,7 +17,7 @@ from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from llmkit.model.adapter_load import load_adapter
 from llmkit.model.adapter_weights import AdapterWeights
 from llmkit.model.config import ModelConfig
-from llmkit.model.lazy_weights import model_shapes
+from llmkit.model.transformer import model_shapes
 from llmkit.workflows.merge_options import ScaledAdapter
 from llmkit.workflows.merge_report import AdapterRow
 from llmkit.workflows.merge_source import MergeSource

@@ -26,7 +26,7 @@ from llmkit.model.load import load_model
 from llmkit.model.names import Group, groups
 from llmkit.progress import SILENT, Progress
 from llmkit.quant.workers import Workers
-from llmkit.workflows.convert_check import CheckReport, compare_logits
+from llmkit.workflows.convert_check import CheckReport, NotAlikeError, compare_logits
 from llmkit.workflows.merge import PACKAGES
 from llmkit.workflows.merge_adapters import Adapters, OpenAdapter
 from llmkit.workflows.merge_check import with_adapters
@@ -36,14 +36,6 @@ from llmkit.workflows.merge_source import MergeSource, check_alike, open_merge_s
 
 _WEIGHT = ".weight"
 _EMBEDDINGS = "model.embed_"
-
-
-class _NotAlikeError(Exception):
-    """Raised inside an atomic write, so that nothing is left of it."""
-
-    def __init__(self, report: CheckReport) -> None:
-        super().__init__()
-        self.report = report
 
 
 @dataclass(frozen=True)
@@ -154,7 +146,7 @@ def extract(job: ExtractJob, *, progress: Progress = SILENT) -> MergeReport:
             write_adapter(folder, weights, job.base.weights.config, job.base.path.resolve().name)
             _provenance(job, folder)
             check = _checked(job, folder) if job.config.check else None
-    except _NotAlikeError as failed:
+    except NotAlikeError as failed:
         return msgspec.structs.replace(report, check=failed.report)
     return msgspec.structs.replace(report, check=check, written=True)
 
@@ -212,7 +204,7 @@ def _checked(job: ExtractJob, folder: Path) -> CheckReport:
     """The tuned model, and the base with what was written beside it.
 
     Raises:
-        _NotAlikeError: they differ by more than the tolerance.
+        NotAlikeError: they differ by more than the tolerance.
     """
     config = job.base.weights.config
     written = OpenAdapter(folder, 1.0, load_adapter(folder, config))
@@ -220,7 +212,7 @@ def _checked(job: ExtractJob, folder: Path) -> CheckReport:
     tuned = load_model(job.tuned.path, dtype=torch.float32)
     report = compare_logits(tuned, after, dtype="float32", tolerance=job.config.tolerance)
     if not report.passed:
-        raise _NotAlikeError(report)
+        raise NotAlikeError(report)
     return report
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from llmkit.errors import GateFailed
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.checkpoint import list_checkpoints
 from llmkit.formats.provenance import Invocation
@@ -29,7 +28,7 @@ from llmkit.workflows.run_folder import (
     locked,
     restore_aside,
 )
-from llmkit.workflows.run_training import Ended, run_training
+from llmkit.workflows.run_training import Ended, check_loss, run_training
 
 Records = list[dict[str, Any]]
 
@@ -121,12 +120,8 @@ def pretrain(
             duties_of=build_duties,
             finish=lambda ended: _report(job, ended),
         )
-    judged = report.valid_loss if report.valid_loss is not None else report.loss
-    if fail_above is not None and judged is not None and judged > fail_above:
-        raise GateFailed(
-            f"{files.out}: the loss is above {fail_above:g} (found {judged:.4f})",
-            hint="train longer (--steps), on more text, or a larger --preset",
-        )
+    hint = "train longer (--steps), on more text, or a larger --preset"
+    check_loss(files.out, report, fail_above, hint=hint)
     return report
 
 

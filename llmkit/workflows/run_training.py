@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
-from llmkit.errors import StoppedResumable
+from llmkit.errors import GateFailed, StoppedResumable
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.metrics import MetricsWriter
 from llmkit.formats.provenance import Invocation
@@ -27,6 +27,18 @@ Records = list[dict[str, Any]]
 Report = TypeVar("Report")
 
 
+class Scored(Protocol):
+    """The report of a run."""
+
+    @property
+    def loss(self) -> float | None:
+        """Of the last update."""
+
+    @property
+    def valid_loss(self) -> float | None:
+        """Of validation."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """A run that came to its end, before its folder is closed."""
@@ -37,6 +49,17 @@ class Ended:
     """What the metrics held at the start."""
     start: Start
     saver: Saver
+
+
+def check_loss(out: Path, found: Scored, most: float | None, *, hint: str) -> None:
+    """Hold a run to a loss: that of validation, where there is one.
+
+    Raises:
+        GateFailed: it is above `most`.
+    """
+    judged = found.valid_loss if found.valid_loss is not None else found.loss
+    if most is not None and judged is not None and judged > most:
+        raise GateFailed(f"{out}: the loss is above {most:g} (found {judged:.4f})", hint=hint)
 
 
 def run_training(

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from llmkit.formats.streams import STDIO
-from llmkit.server.admission import Admission, AdmissionConfig
-from llmkit.server.config import ServeConfig
+from llmkit.server.admission import Admission
+from llmkit.server.config import AdmissionConfig, ServeConfig
 from llmkit.server.handoff import WorkerGate
 from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import read_keys

@@ -16,7 +16,7 @@ def write_view(run: Run) -> None:
         if many:
             run.emit(b"\n")
         many = True
-        shown = [_visible(part) for part in token_texts(run.tokenizer, ids)]
+        shown = [visible_text(part) for part in token_texts(run.tokenizer, ids)]
         end = "" if shown and shown[-1].endswith("\n") else "\n"
         run.emit((_colored(shown) if run.color else MARK.join(shown)).encode() + end.encode())
 
@@ -34,8 +34,8 @@ def _token_text(tokenizer: Tokenizer, token: int) -> str:
         return "".join(f"<{byte:02x}>" for byte in content)
 
 
-def _visible(text: str) -> str:
-    """No escape of the text's own reaches the terminal."""
+def visible_text(text: str) -> str:
+    """A text for a terminal: a line feed as ↵ and itself, what is not printable as its escape."""
     return "".join(
         "↵\n" if letter == "\n" else letter if letter.isprintable() else ascii(letter)[1:-1]
         for letter in text

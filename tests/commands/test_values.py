@@ -1,7 +1,14 @@
 import pytest
 from typer import BadParameter
 
-from llmkit.commands.values import format_bytes, format_count, format_seconds, parse_count, parse_seconds
+from llmkit.commands.values import (
+    format_bytes,
+    format_count,
+    format_need,
+    format_seconds,
+    parse_count,
+    parse_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,3 +57,8 @@ def test_figures_are_short_for_people() -> None:
     ]
     assert [format_count(n) for n in (999, 1000, 1_230_000, 2e12)] == ["999", "1k", "1.23M", "2T"]
     assert [format_seconds(n) for n in (1.44, 200, 7500)] == ["1.4 s", "3 m 20 s", "2 h 05 m"]
+
+
+def test_what_is_needed_is_told_beside_what_is_there_where_that_is_known() -> None:
+    assert format_need(1 << 30, 16 << 30, "available") == "1.0 GiB of 16.0 GiB available"
+    assert format_need(1 << 30, None, "available") == "1.0 GiB"

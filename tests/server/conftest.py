@@ -1,6 +1,6 @@
 """A served model for tests: tiny, random, with a byte-level tokenizer, its engine in a thread."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from starlette.applications import Starlette
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
@@ -78,42 +79,65 @@ def model(tokenizer: Tokenizer) -> Transformer:
     return made
 
 
+@asynccontextmanager
+async def served_app(
+    model: Transformer,
+    folder: Path,
+    *,
+    gate: Gate | None = None,
+    engine: EngineConfig | None = None,
+    stop_ids: Sequence[int] = (),
+    **settings: Any,
+) -> AsyncIterator[tuple[Starlette, EngineThread]]:
+    """An application that serves a model as `tiny`, and its engine's thread.
+
+    Args:
+        model: random weights do.
+        folder: of its tokenizer.
+        gate: None lets everybody in.
+        engine: sizes.
+        stop_ids: ids that end a text.
+        settings: more of what `Served` takes.
+    """
+    tokenizer = load_tokenizer(folder)
+    writer = Engine(model, engine or EngineConfig(positions=2048), stop_ids=stop_ids)
+    thread = EngineThread(writer, tokenizer)
+    thread.start()
+    prompts = PromptPool(folder, workers=1)
+    served = Served(
+        "tiny",
+        fingerprint="fp_test",
+        config=model.config,
+        tokenizer=tokenizer,
+        thread=thread,
+        prompts=prompts,
+        base=SamplingConfig(temperature=1.0),
+        context=model.config.max_position_embeddings,
+        **settings,
+    )
+    models = Models([served])
+    metrics = Metrics(models.loads, models.versions)
+    try:
+        yield build_app(State(models, gate or OpenGate(), WireLimits(), metrics)), thread
+    finally:
+        await prompts.close()
+        await thread.stop()
+
+
 Serving = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture(scope="session")
-def serving(model: Transformer, tokenizer: Tokenizer, tokenizer_folder: Path) -> Serving:
+def serving(model: Transformer, tokenizer_folder: Path) -> Serving:
     """A client of an application in this process: `async with serving() as client`."""
 
     @asynccontextmanager
-    async def open_client(
-        *, gate: Gate | None = None, engine: EngineConfig | None = None, **settings: Any
-    ) -> AsyncIterator[httpx.AsyncClient]:
-        thread = EngineThread(Engine(model, engine or EngineConfig(positions=2048), stop_ids=()), tokenizer)
-        thread.start()
-        prompts = PromptPool(tokenizer_folder, workers=1)
-        served = Served(
-            "tiny",
-            fingerprint="fp_test",
-            config=model.config,
-            tokenizer=tokenizer,
-            thread=thread,
-            prompts=prompts,
-            base=SamplingConfig(temperature=1.0),
-            context=FIELDS["max_position_embeddings"],
-            **settings,
-        )
-        models = Models([served])
-        metrics = Metrics(models.loads, models.versions)
-        app = build_app(State(models, gate or OpenGate(), WireLimits(), metrics))
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        try:
+    async def open_client(**settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+        async with served_app(model, tokenizer_folder, **settings) as (app, thread):
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
                 client.app = app  # type: ignore[attr-defined]
                 client.thread = thread  # type: ignore[attr-defined]
                 yield client
-        finally:
-            await prompts.close()
-            await thread.stop()
 
     return open_client

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from llmkit.server.admission import Admission, AdmissionConfig, DrainRate
+from llmkit.server.admission import Admission, DrainRate
+from llmkit.server.config import AdmissionConfig
 from llmkit.server.errors import ApiError
 
 

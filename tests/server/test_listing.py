@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from llmkit.server.admission import Admission, AdmissionConfig
+from llmkit.server.admission import Admission
+from llmkit.server.config import AdmissionConfig
 from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import KeyRules, Keys, digest_of
 from llmkit.server.usage import UsageStore

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from llmkit.server.admission import Admission, AdmissionConfig
+from llmkit.server.admission import Admission
+from llmkit.server.config import AdmissionConfig
 from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import KeyRules, Keys, digest_of
 from llmkit.server.page import HEADERS, PAGE, content_policy

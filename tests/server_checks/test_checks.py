@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmkit.engine.engine import EngineConfig
-from llmkit.server.admission import Admission, AdmissionConfig
+from llmkit.server.admission import Admission
+from llmkit.server.config import AdmissionConfig
 from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import KeyRules, Keys, digest_of
 from llmkit.server.usage import UsageStore

@@ -15,8 +15,9 @@ from starlette.routing import Route
 
 from llmkit.engine.engine import EngineConfig
 from llmkit.server import keys as keys_module
-from llmkit.server.admission import Admission, AdmissionConfig
+from llmkit.server.admission import Admission
 from llmkit.server.app import build_app
+from llmkit.server.config import AdmissionConfig
 from llmkit.server.front import OPEN
 from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import KeyRules, Keys, digest_of

@@ -5,8 +5,7 @@ A tiny random model calls nothing by itself: `tool_choice: required` makes it, a
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,10 @@ import httpx
 import pytest
 import torch
 
-from llmkit.engine.config import SamplingConfig
-from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
-from llmkit.server.app import build_app
-from llmkit.server.engine_thread import EngineThread
-from llmkit.server.gate import OpenGate
-from llmkit.server.handlers import State
-from llmkit.server.metrics import Metrics
-from llmkit.server.models import Models
-from llmkit.server.prompts import PromptPool
-from llmkit.server.served import Served
-from llmkit.server.wire.sampling import WireLimits
 from llmkit.tokens.load import load_tokenizer
+from tests.server.conftest import served_app
 
 openai = pytest.importorskip("openai")
 anthropic = pytest.importorskip("anthropic")
@@ -101,35 +90,11 @@ Asking = Callable[..., Any]
 def asking(model: Transformer, folder: Path) -> Asking:
     """`asking(form, work)` runs `work(openai client, anthropic client)` against an application."""
 
-    @asynccontextmanager
-    async def application(form: str | None) -> AsyncIterator[Any]:
-        tokenizer = load_tokenizer(folder)
-        thread = EngineThread(Engine(model, EngineConfig(positions=2048), stop_ids=(0,)), tokenizer)
-        thread.start()
-        prompts = PromptPool(folder, workers=1)
-        served = Served(
-            "tiny",
-            fingerprint="fp",
-            config=model.config,
-            tokenizer=tokenizer,
-            thread=thread,
-            prompts=prompts,
-            base=SamplingConfig(temperature=1.0),
-            context=512,
-            tool_form=form,
-        )
-        models = Models([served])
-        try:
-            yield build_app(State(models, OpenGate(), WireLimits(), Metrics(models.loads, models.versions)))
-        finally:
-            await prompts.close()
-            await thread.stop()
-
     def ask(form: str | None, work: Callable[[Any, Any], Awaitable[Any]]) -> Any:
         httpx2 = pytest.importorskip("httpx2")  # what anthropic's SDK speaks HTTP with
 
         async def go() -> Any:
-            async with application(form) as app:
+            async with served_app(model, folder, stop_ids=(0,), tool_form=form) as (app, _):
                 first = httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False))
                 second = httpx2.AsyncClient(transport=httpx2.ASGITransport(app, raise_app_exceptions=False))
                 one = openai.AsyncOpenAI(base_url="http://server/v1", api_key="k", http_client=first)

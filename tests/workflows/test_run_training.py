@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from llmkit.errors import StoppedResumable
+from llmkit.errors import GateFailed, StoppedResumable
 from llmkit.formats.provenance import Invocation
 from llmkit.model.config import ModelConfig
 from llmkit.progress import SILENT
@@ -19,7 +20,7 @@ from llmkit.workflows.pretrain_model import ModelSource, build_model
 from llmkit.workflows.pretrain_plan import set_up
 from llmkit.workflows.run_duties import build_duties
 from llmkit.workflows.run_folder import Start, find_start
-from llmkit.workflows.run_training import Ended, run_training
+from llmkit.workflows.run_training import Ended, check_loss, run_training
 
 MODEL = ModelConfig(
     **{"vocab_size": 48, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1},
@@ -83,3 +84,10 @@ def test_a_stop_before_anything_was_saved_says_so(go: Callable[..., Any], tmp_pa
     with pytest.raises(StoppedResumable, match=r"stopped at step 1 of 4 \(the time is over\); a checkpoint"):
         go(None, StopRequest(1e-9))
     assert go(None).start.step == 1
+
+
+def test_validation_is_judged_where_there_is_one(tmp_path: Path) -> None:
+    check_loss(tmp_path, SimpleNamespace(loss=9.0, valid_loss=2.0), 3.0, hint="h")
+    check_loss(tmp_path, SimpleNamespace(loss=9.0, valid_loss=None), None, hint="h")
+    with pytest.raises(GateFailed, match=r"above 3 \(found 9\.0000\)"):
+        check_loss(tmp_path, SimpleNamespace(loss=9.0, valid_loss=None), 3.0, hint="h")

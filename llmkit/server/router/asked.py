@@ -9,13 +9,12 @@ import msgspec
 from llmkit.server.errors import ApiError, refused
 from llmkit.server.router.routing import BYTES_PER_TOKEN, prefixes_of
 from llmkit.server.strict_json import decode
+from llmkit.server.wire.completions import DEFAULT_MAX_TOKENS
 
 _MAX_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _OWNERS = ("prompt_cache_key", "user", "safety_identifier", "conversation")
 DEFAULT_CONTEXT = 4096
 """Where a worker does not say how long its texts may be."""
-DEFAULT_MAX_TOKENS = 16
-"""OpenAI's, for plain prompts."""
 _BEGINNING = 256
 
 

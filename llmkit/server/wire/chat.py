@@ -26,7 +26,7 @@ from llmkit.server.wire.sampling import (
     refuse_what_is_not_done,
 )
 from llmkit.server.wire.tools import read_tool_choice, read_tools
-from llmkit.server.wire.usage import usage_object
+from llmkit.server.wire.usage import envelope, usage_object
 
 _HARMLESS: dict[str, tuple[Any, ...]] = SAYS_NOTHING | {
     "functions": ([],),
@@ -124,14 +124,14 @@ def chat_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Usage)
             message["tool_calls"] = [_call(call) for call in calls]
         scores = [score for piece in pieces for score in piece.scores]
         choices.append({"index": index, "message": message, **_ending(scores, pieces[-1])})
-    return _envelope(who, "chat.completion") | {"choices": choices, "usage": usage_object(usage)}
+    return envelope(who, "chat.completion") | {"choices": choices, "usage": usage_object(usage)}
 
 
 def chat_role_chunk(who: Answered, index: int) -> dict[str, Any]:
     """The event that opens an answer."""
     delta = {"role": "assistant", "content": ""}
     choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
-    return _envelope(who, "chat.completion.chunk") | {"choices": [choice]}
+    return envelope(who, "chat.completion.chunk") | {"choices": [choice]}
 
 
 def chat_chunk(who: Answered, piece: Piece, usage: Usage | None) -> dict[str, Any]:
@@ -148,13 +148,13 @@ def chat_chunk(who: Answered, piece: Piece, usage: Usage | None) -> dict[str, An
     if piece.calls:
         delta["tool_calls"] = [{"index": call.index, **_call(call)} for call in piece.calls]
     choice = {"index": piece.index, "delta": delta, **_ending(piece.scores, piece)}
-    chunk = _envelope(who, "chat.completion.chunk") | {"choices": [choice]}
+    chunk = envelope(who, "chat.completion.chunk") | {"choices": [choice]}
     return chunk if usage is None else chunk | {"usage": usage_object(usage)}
 
 
 def chat_usage_chunk(who: Answered, usage: Usage) -> dict[str, Any]:
     """The event that says how many tokens there were."""
-    return _envelope(who, "chat.completion.chunk") | {"choices": [], "usage": usage_object(usage)}
+    return envelope(who, "chat.completion.chunk") | {"choices": [], "usage": usage_object(usage)}
 
 
 def read_template_kwargs(told: dict[str, Any] | None, effort: str | None = None) -> dict[str, Any]:
@@ -181,16 +181,6 @@ def _logprobs(told: ChatRequest, limits: WireLimits) -> int | None:
     return None
 
 
-def _envelope(who: Answered, kind: str) -> dict[str, Any]:
-    return {
-        "id": who.id,
-        "object": kind,
-        "created": who.created,
-        "model": who.model,
-        "system_fingerprint": who.fingerprint,
-    }
-
-
 def _call(call: ToolCall) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.arguments}
     return {"id": call.id, "type": "function", "function": function}
@@ -198,12 +188,17 @@ def _call(call: ToolCall) -> dict[str, Any]:
 
 def _ending(scores: Sequence[TokenScore], last: Piece) -> dict[str, Any]:
     """What follows a message or a delta in its choice."""
-    content = [_spelled(score) | {"top_logprobs": [_spelled(one) for one in score.top]} for score in scores]
     return {
-        "logprobs": {"content": content, "refusal": None} if content else None,
+        "logprobs": score_content(scores) if scores else None,
         "finish_reason": last.finish,
         "stop_reason": last.matched,
     }
+
+
+def score_content(scores: Sequence[TokenScore]) -> dict[str, Any]:
+    """Log probabilities as this endpoint has them: an object for each token."""
+    content = [_spelled(score) | {"top_logprobs": [_spelled(one) for one in score.top]} for score in scores]
+    return {"content": content, "refusal": None}
 
 
 def _spelled(score: TokenScore) -> dict[str, Any]:

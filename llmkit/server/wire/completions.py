@@ -19,7 +19,7 @@ from llmkit.server.wire.sampling import (
     read_stream_options,
     refuse_what_is_not_done,
 )
-from llmkit.server.wire.usage import usage_object
+from llmkit.server.wire.usage import envelope, usage_object
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's, for plain prompts."""
@@ -86,7 +86,7 @@ def completion_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: 
         answers: the pieces of each, in order.
         usage: of all together.
     """
-    return _envelope(who) | {
+    return envelope(who, "text_completion") | {
         "choices": [_choice(index, pieces, 0) for index, pieces in enumerate(answers)],
         "usage": usage_object(usage),
     }
@@ -101,13 +101,13 @@ def completion_chunk(who: Answered, piece: Piece, offset: int, usage: Usage | No
         offset: characters of the same answer that came before.
         usage: so far, where each event tells it.
     """
-    chunk = _envelope(who) | {"choices": [_choice(piece.index, [piece], offset)]}
+    chunk = envelope(who, "text_completion") | {"choices": [_choice(piece.index, [piece], offset)]}
     return chunk if usage is None else chunk | {"usage": usage_object(usage)}
 
 
 def completion_usage_chunk(who: Answered, usage: Usage) -> dict[str, Any]:
     """The event that says how many tokens there were."""
-    return _envelope(who) | {"choices": [], "usage": usage_object(usage)}
+    return envelope(who, "text_completion") | {"choices": [], "usage": usage_object(usage)}
 
 
 def _prompts(prompt: str | list[Any]) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
@@ -134,30 +134,25 @@ def _text(prompt: str) -> str:
     return prompt
 
 
-def _envelope(who: Answered) -> dict[str, Any]:
-    return {
-        "id": who.id,
-        "object": "text_completion",
-        "created": who.created,
-        "model": who.model,
-        "system_fingerprint": who.fingerprint,
-    }
-
-
 def _choice(index: int, pieces: Sequence[Piece], offset: int) -> dict[str, Any]:
     scores = [score for piece in pieces for score in piece.scores]
     last = pieces[-1] if pieces else Piece(index)
     return {
         "index": index,
         "text": "".join(piece.text for piece in pieces),
-        "logprobs": _columns(scores, offset) if scores else None,
+        "logprobs": score_columns(scores, offset) if scores else None,
         "finish_reason": last.finish,
         "stop_reason": last.matched,
     }
 
 
-def _columns(scores: Sequence[TokenScore], offset: int) -> dict[str, Any]:
-    """Log probabilities as this endpoint has them: a list for each kind of figure."""
+def score_columns(scores: Sequence[TokenScore], offset: int = 0) -> dict[str, Any]:
+    """Log probabilities as this endpoint has them: a list for each kind of figure.
+
+    Args:
+        scores: of some tokens.
+        offset: characters that came before them.
+    """
     columns: dict[str, list[Any]] = {
         "tokens": [],
         "token_logprobs": [],

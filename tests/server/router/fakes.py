@@ -11,7 +11,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
-from llmkit.server.admission import Admission, AdmissionConfig
+from llmkit.server.admission import Admission
+from llmkit.server.config import AdmissionConfig
 from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import Keys
 from llmkit.server.metrics import Metrics
