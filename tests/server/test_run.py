@@ -2,7 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import signal
+import ssl
+import subprocess
+from pathlib import Path
 
 import httpx
 import pytest
@@ -65,3 +69,43 @@ def run_with(signals: list[int], *, slow: float) -> tuple[str, int | None]:
 def test_how_a_server_ends(signals: list[int], slow: float, ending: str, status: int | None) -> None:
     found, answered = run_with(signals, slow=slow)
     assert found == ending and (answered == status or (status is None and answered in (None, 500)))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
+def test_with_a_certificate_the_server_speaks_tls_and_nothing_else(tmp_path: Path) -> None:
+    cert, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    made = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(key), "-out", str(cert)]
+    subprocess.run(["openssl", *made, *names, *files], check=True, capture_output=True)
+
+    async def answer(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(request.url.scheme)
+
+    async def go() -> str:
+        app = Starlette(routes=[Route("/", answer)])
+        with open_port("127.0.0.1", 0) as listener:
+            port = listener.getsockname()[1]
+            run = Run(app, State(), listener, drain_seconds=1.0, tls=(cert, key))  # type: ignore[arg-type]
+            ready = asyncio.Event()
+            ending = asyncio.create_task(run.until_signal(ready.set))
+            await ready.wait()
+            async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=str(cert))) as client:
+                text = (await client.get(f"https://127.0.0.1:{port}/")).text
+                with pytest.raises(httpx.HTTPError):
+                    await client.get(f"http://127.0.0.1:{port}/")
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert await ending == "drained"
+            return text
+
+    assert asyncio.run(go()) == "https"
