@@ -1,5 +1,7 @@
 """What the flags of adapters come to."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,3 +57,29 @@ def test_a_detail_without_adapters_is_refused_by_its_flag(name: str) -> None:
 def test_a_rank_of_zero_is_not_taken_for_the_default() -> None:
     with pytest.raises(ConfigError, match="rank"):
         lora_config(**{**NONE, "lora": True, "rank": 0})
+
+
+TRAINING: dict[str, Any] = {
+    **{"batch_tokens": 512, "micro_batch_rows": 3, "min_lr_ratio": 0.1, "schedule": "wsd"},
+    **{"warmup_steps": 4, "decay_ratio": 0.3, "beta1": 0.8, "beta2": 0.97, "weight_decay": 0.2},
+    **{"clip": 0.5, "router_aux_loss_coef": 0.02, "router_z_loss_coef": 0.003},
+    **{"router_bias_update": 0.004, "on_nonfinite": "skip", "on_spike": "skip", "sample_every": 6},
+}
+
+
+def test_what_is_said_about_training_reaches_it(
+    monkeypatch: pytest.MonkeyPatch, llmkit_run: Callable[..., Any], tmp_path: Path
+) -> None:
+    seen: list[Any] = []
+
+    def start(files: Any, config: Any, *, fail_above: float | None, **more: Any) -> None:
+        seen.extend((config, fail_above))
+
+    monkeypatch.setattr("llmkit.workflows.finetune.finetune", start)
+    monkeypatch.setattr("llmkit.commands.finetune.print_report", lambda *told: None)
+    flags = [word for name, value in TRAINING.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    line = ["finetune", tmp_path, "--data", tmp_path / "d.jsonl", "-o", tmp_path / "o", "--fail-above", "3.5"]
+    assert llmkit_run(*line, *flags).status == 0
+    config, fail_above = seen
+    assert {name: getattr(config, name) for name in TRAINING} == TRAINING
+    assert fail_above == 3.5
