@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 from llmkit.errors import ConfigError
 from llmkit.formats import awq, bnb_4bit, bytewise, compressed_tensors, gptq, mlx_affine
 from llmkit.formats.matrix_layout import MatrixLayout
+from llmkit.model.quantised_section import quantised_section
 
 METHODS = ("awq", "bitsandbytes", "compressed-tensors", "fp8", "gptq")
 """Values of quant_method that are read; MLX writes none."""
 UNREAD = (".input_scale", ".input_zero_point", ".k_scale", ".v_scale", ".input_global_scale")
 """Suffixes of tensors about activations and caches."""
-_KEYS = ("quantization_config", "quantization")
 _HINT = "ask for the model's float32, bfloat16 or float16 weights"
 
 
@@ -67,17 +67,6 @@ def quantisation(config: Mapping[str, Any], source: str) -> Quantisation | None:
         case "gptq":
             return _gptq(keys)
     keys.wrong("quant_method", *METHODS)
-
-
-def quantised_section(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The section that says how weights are quantised; None where there is none."""
-    inner = config.get("text_config")
-    for place in (config, inner) if isinstance(inner, Mapping) else (config,):
-        for key in _KEYS:
-            section = place.get(key)
-            if isinstance(section, Mapping) and section:
-                return section
-    return None
 
 
 class _Section:

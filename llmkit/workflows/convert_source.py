@@ -13,7 +13,7 @@ from llmkit.formats.gguf_magic import is_gguf
 from llmkit.model.config import ModelConfig
 from llmkit.model.llama2c import is_llama2c, llama2c_config, load_llama2c
 from llmkit.model.load import load_model
-from llmkit.model.quantisation import quantised_section
+from llmkit.model.quantised_section import quantised_section
 from llmkit.model.source import (
     check_model,
     config_source,
