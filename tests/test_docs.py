@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,25 +22,34 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.sh"))
 COMPLETIONS = {"bash": "llmkit.bash", "zsh": "_llmkit", "fish": "llmkit.fish"}
 
 
-def _bash(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    for tool in ("jq", "zstd", "curl"):
-        if re.search(rf"\b{tool} -", script) and shutil.which(tool) is None:
-            pytest.skip(f"no {tool} on this machine")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=folder,
-        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+Lines = Callable[[str, Path], subprocess.CompletedProcess[str]]
 
 
-def test_the_readmes_tour_runs_from_top_to_bottom_in_an_empty_folder(tmp_path: Path) -> None:
+@pytest.fixture
+def bash(forked_llmkit: Path) -> Lines:
+    """Run lines of a shell in a folder, each `llmkit` a fork that need not import torch again."""
+
+    def call(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        for tool in ("jq", "zstd", "curl"):
+            if re.search(rf"\b{tool} -", script) and shutil.which(tool) is None:
+                pytest.skip(f"no {tool} on this machine")
+        path = os.pathsep.join([str(forked_llmkit), str(Path(sys.executable).parent), os.environ["PATH"]])
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=folder,
+            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    return call
+
+
+def test_the_readmes_tour_runs_from_top_to_bottom_in_an_empty_folder(bash: Lines, tmp_path: Path) -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
     assert len(blocks) > 5
-    done = _bash("set -x\n" + "".join(blocks), tmp_path)
+    done = bash("set -x\n" + "".join(blocks), tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -57,10 +67,12 @@ def test_the_readmes_exit_statuses_are_the_programs() -> None:
 
 
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.name)
-def test_an_example_runs_in_a_folder_of_its_own_and_leaves_nothing(script: Path, tmp_path: Path) -> None:
+def test_an_example_runs_in_a_folder_of_its_own_and_leaves_nothing(
+    script: Path, bash: Lines, tmp_path: Path
+) -> None:
     if script.name == "quickstart.sh":
         pytest.skip("minutes long: `make quickstart` runs it")
-    done = _bash(f"export TMPDIR=$PWD\nbash {script}\ncat {script} > /dev/null", tmp_path)
+    done = bash(f"export TMPDIR=$PWD\nbash {script}\ncat {script} > /dev/null", tmp_path)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
 
