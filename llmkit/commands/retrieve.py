@@ -1,0 +1,13 @@
+"""llmkit retrieve: an index of documents, and the passages in it that answer a query."""
+
+from collections.abc import Callable
+
+from llmkit.commands.base import Group, build_group
+from llmkit.commands.retrieve_index import index
+from llmkit.commands.retrieve_query import query
+
+
+def group() -> Group:
+    """The subcommands of `llmkit retrieve`."""
+    actions: dict[str, Callable[..., None]] = {"index": index, "query": query}
+    return build_group("retrieve", "Documents' passages: index them, find those that answer.", actions)

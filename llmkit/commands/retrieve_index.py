@@ -1,0 +1,91 @@
+"""llmkit retrieve index: documents in, one index file out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Argument, Option
+
+from llmkit.commands.shared import (
+    Force,
+    JsonReport,
+    LogEvery,
+    Rejects,
+    SkipBad,
+    inputs_or_stdin,
+    print_report,
+)
+from llmkit.commands.values import format_bytes, parse_count
+
+if TYPE_CHECKING:
+    from llmkit.workflows.retrieve_index import IndexReport
+
+
+def index(
+    ctx: typer.Context,
+    inputs: Annotated[
+        list[Path] | None, Argument(metavar="FILE", help="Documents, text, folders; - is stdin.")
+    ] = None,
+    out: Annotated[Path, Option("--out", "-o", metavar="INDEX", help="The index: one SQLite file.")] = ...,  # type: ignore[assignment]
+    tokenizer: Annotated[
+        Path | None,
+        Option("--tokenizer", "-t", metavar="PATH", help="Measures passages; else 4 letters a token."),
+    ] = None,
+    chunk: Annotated[int, Option(parser=parse_count, metavar="N", help="Most tokens of a passage.")] = 256,
+    overlap: Annotated[
+        int, Option(parser=parse_count, metavar="N", help="Tokens a passage repeats from the last.")
+    ] = 32,
+    field: Annotated[str, Option(metavar="KEY", help="Key of the text in jsonl.")] = "text",
+    add: Annotated[bool, Option("--add", help="To an index that is there; new texts replace old.")] = False,
+    delete: Annotated[
+        list[str] | None, Option(metavar="ID", help="Take this document out first; repeatable.")
+    ] = None,
+    force: Force = False,
+    skip_bad: SkipBad = False,
+    rejects: Rejects = None,
+    as_json: JsonReport = False,
+    log_every: LogEvery = 10.0,
+) -> None:
+    """Cut documents into passages, and index their words.
+
+    A passage ends at a heading or a paragraph where one is near, and knows the
+    headings above it. What is changed by --add and --delete is changed as a
+    whole or not at all; passages of equal texts keep their ids.
+
+    \b
+    Examples:
+      llmkit retrieve index docs.jsonl -o out.index
+      llmkit retrieve index docs.jsonl -t tok --chunk 128 --overlap 16 -o out.two
+      llmkit retrieve index docs.jsonl --add --delete world -o index
+    """
+    from llmkit.workflows.retrieve_index import IndexConfig, index_documents
+
+    session = ctx.obj
+    if delete and not inputs:
+        paths = []
+    else:
+        paths = inputs_or_stdin(inputs, "llmkit retrieve index docs.jsonl -o index")
+    with session.console.progress("indexing", log_every=log_every) as progress:
+        report = index_documents(
+            paths,
+            out,
+            IndexConfig(chunk=chunk, overlap=overlap, field=field),
+            tokenizer=tokenizer,
+            add=add,
+            delete=tuple(delete or ()),
+            skip_bad=skip_bad,
+            rejects=rejects,
+            force=force,
+            progress=progress,
+        )
+    print_report(report, as_json, _describe)
+
+
+def _describe(report: "IndexReport") -> str:
+    changes = [f"{report.added:,} added"]
+    others = {"unchanged": report.unchanged, "deleted": report.deleted, "rejected": report.rejected}
+    changes += [f"{count:,} {name}" for name, count in others.items() if count]
+    return (
+        f"{', '.join(changes)}; {report.documents:,} documents in {report.passages:,} passages, "
+        f"{format_bytes(report.size_bytes)}"
+    )

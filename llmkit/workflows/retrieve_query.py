@@ -1,0 +1,108 @@
+"""llmkit retrieve query: queries in, each with the passages that answer it best out."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from llmkit.errors import DataError
+from llmkit.formats.documents import is_json_lines
+from llmkit.formats.jsonl import BadLine, Record, decode_field, raw, read_records
+from llmkit.formats.streams import STDIO, open_input
+from llmkit.retrieve.bm25 import Bm25Config
+from llmkit.retrieve.search import Found, WordSearch
+from llmkit.retrieve.store import Store, StoredPassage
+
+FIELDS = ("query", "question", "prompt", "text")
+"""Where a record's query is looked for, unless it is said."""
+
+
+class Query(NamedTuple):
+    """What is looked for, and the record that it came in."""
+
+    text: str
+    record: Record
+
+
+class Hit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A passage that was found."""
+
+    id: str
+    """`DOCUMENT:START-END`: the same in every index that cuts the document the same way."""
+    score: float
+    document: str
+    start: int
+    """Of its characters in the document."""
+    end: int
+    heading: str = ""
+    text: str
+    source: msgspec.Raw | None = None
+    metadata: msgspec.Raw | None = None
+    """As the document had them."""
+
+
+def read_queries(
+    path: Path, field: str | None, *, on_bad: Callable[[BadLine], None] | None = None
+) -> Iterator[Query]:
+    """Queries from jsonl, or from plain text, one a line.
+
+    Args:
+        path: the file, or `-`, which is jsonl.
+        field: the key of the query; None: the first of FIELDS that a record has.
+        on_bad: see `read_records`.
+
+    Raises:
+        DataError: a malformed line, or one without a query.
+    """
+    if path == STDIO or is_json_lines(path):
+        for line in read_records(path, on_bad=on_bad):
+            key = field or next((name for name in FIELDS if name in line.record), FIELDS[0])
+            try:
+                yield Query(decode_field(line, key, str), line.record)
+            except DataError as error:
+                if on_bad is None:
+                    raise
+                on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, error.problem))
+        return
+    with open_input(path) as stream:
+        for content in stream:
+            text = content.decode().strip()
+            if text:
+                yield Query(text, {"query": raw(text)})
+
+
+def answer_queries(
+    store: Store, queries: Iterable[Query], config: Bm25Config, *, most: int
+) -> Iterator[tuple[Query, list[Hit]]]:
+    """Each query with what was found for it, the best first.
+
+    Args:
+        store: the index.
+        queries: what is looked for.
+        config: of BM25.
+        most: passages a query.
+    """
+    search = WordSearch(store, config)
+    for query in queries:
+        yield query, hits_of(store, search.search(query.text, most))
+
+
+def hits_of(store: Store, found: list[Found]) -> list[Hit]:
+    """What a search found, with its texts."""
+    stored = store.passages_of([one.passage for one in found])
+    return [_hit(passage, one.score) for passage, one in zip(stored, found, strict=True)]
+
+
+def _hit(passage: StoredPassage, score: float) -> Hit:
+    return Hit(
+        id=f"{passage.document}:{passage.start}-{passage.end}",
+        score=score,
+        document=passage.document,
+        start=passage.start,
+        end=passage.end,
+        heading=passage.heading,
+        text=passage.text,
+        source=passage.record.get("source"),
+        metadata=passage.record.get("metadata"),
+    )

@@ -1,0 +1,56 @@
+"""llmkit retrieve index, from its flags to what it prints."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+DOCS = '{"id": "a", "body": "one ant"}\n{"id": "b", "body": "two bees"}\n'
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    path = tmp_path / "docs.jsonl"
+    path.write_text(DOCS)
+    return path
+
+
+def test_flags_reach_the_index(llmkit_run: Run, docs: Path, tmp_path: Path, byte_level_dir: Path) -> None:
+    index = tmp_path / "index"
+    done = llmkit_run(
+        *("retrieve", "index", docs, "-o", index, "--field", "body", "-t", byte_level_dir),
+        *("--chunk", "1k", "--overlap", "4", "--json", "-q"),
+    )
+    assert done.status == 0, done.err
+    assert json.loads(done.out)["schema"] == "llmkit.retrieve.index/1"
+    shown = llmkit_run("retrieve", "query", index, "bees", "--json")
+    assert json.loads(shown.out)["hits"][0]["document"] == "b"
+
+
+def test_stdin_and_bad_lines(llmkit_run: Run, tmp_path: Path) -> None:
+    index, rejects = tmp_path / "index", tmp_path / "rejects.jsonl"
+    content = DOCS.encode() + b"{broken\n"
+    assert llmkit_run("retrieve", "index", "-o", index, "--field", "body", stdin=content).status == 3
+    assert not index.exists()
+    done = llmkit_run(
+        *("retrieve", "index", "-", "-o", index, "--field", "body", "--skip-bad", "--rejects", rejects),
+        stdin=content,
+    )
+    assert done.status == 0
+    assert "2 added, 1 rejected; 2 documents in 2 passages" in done.text
+    assert json.loads(rejects.read_text())["_reject"]["line"] == 3
+
+
+def test_add_delete_and_force(llmkit_run: Run, docs: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    index_line = ("retrieve", "index", docs, "--field", "body", "-o", index)
+    assert llmkit_run(*index_line).status == 0
+    assert llmkit_run(*index_line).status == 2
+    assert "2 added" in llmkit_run(*index_line, "--force").text
+    assert "0 added, 2 unchanged" in llmkit_run(*index_line, "--add").text
+    done = llmkit_run("retrieve", "index", "--delete", "a", "-o", index, stdin=b"")
+    assert "1 deleted; 1 documents" in done.text
+    assert llmkit_run("retrieve", "index", "--delete", "a", "-o", index).status == 4

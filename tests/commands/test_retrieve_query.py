@@ -1,0 +1,68 @@
+"""llmkit retrieve query, from its flags to what it prints."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+TEXTS = {"a": "# Ants\nant ant ant bee", "b": "ant bee bee and many other words here", "c": "fox"}
+
+
+@pytest.fixture
+def index(llmkit_run: Run, tmp_path: Path) -> Path:
+    docs = "".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in TEXTS.items())
+    assert llmkit_run("retrieve", "index", "-o", tmp_path / "index", stdin=docs.encode()).status == 0
+    return tmp_path / "index"
+
+
+def documents(done: Any) -> list[str]:
+    return [hit["document"] for hit in json.loads(done.out)["hits"]]
+
+
+def test_records_keep_their_keys_and_get_hits(llmkit_run: Run, index: Path, tmp_path: Path) -> None:
+    done = llmkit_run("retrieve", "query", index, stdin=b'{"id": 7, "question": "fox", "k": [1]}\n')
+    record = json.loads(done.out)
+    assert record["id"] == 7
+    assert record["k"] == [1]
+    assert [hit["text"] for hit in record["hits"]] == ["fox"]
+    (tmp_path / "q.jsonl").write_text('{"body": "ant"}\n')
+    done = llmkit_run("retrieve", "query", index, "--jsonl", tmp_path / "q.jsonl", "--field", "body", "-k", 1)
+    assert documents(done) == ["a"]
+
+
+def test_parameters_change_scores(llmkit_run: Run, index: Path) -> None:
+    def scores(*flags: object) -> dict[str, float]:
+        done = llmkit_run("retrieve", "query", index, "ant bee", "--json", *flags)
+        return {hit["document"]: hit["score"] for hit in json.loads(done.out)["hits"]}
+
+    assert scores("--b", "0") != scores() != scores("--k1", "0.5")
+    assert scores("--k1", "0")["a"] == scores("--k1", "0")["b"]
+
+
+def test_text_is_shown_to_a_person(llmkit_run: Run, index: Path) -> None:
+    done = llmkit_run("retrieve", "query", index, "ant", "-k", "1")
+    assert done.text.startswith("1. 0.")
+    assert "a:0-22  Ants\n   # Ants\n   ant ant ant bee\n" in done.text
+
+
+def test_nothing_found_is_1_and_no_index_is_4(llmkit_run: Run, index: Path, tmp_path: Path) -> None:
+    done = llmkit_run("retrieve", "query", index, "zebra")
+    assert (done.status, done.out) == (1, b"")
+    assert "nothing was found" in done.err
+    assert llmkit_run("retrieve", "query", tmp_path / "nowhere", "ant").status == 4
+
+
+def test_bad_lines_are_kept_and_results_go_to_a_file(llmkit_run: Run, index: Path, tmp_path: Path) -> None:
+    lines = b'{"query": "fox"}\n{"other": 1}\n[1]\n'
+    assert llmkit_run("retrieve", "query", index, stdin=lines).status == 3
+    out, rejects = tmp_path / "out.jsonl", tmp_path / "rejects.jsonl"
+    flags = ("-o", out, "--skip-bad", "--rejects", rejects, "--unbuffered")
+    done = llmkit_run("retrieve", "query", index, *flags, stdin=lines)
+    assert done.status == 0, done.err
+    assert len(out.read_text().splitlines()) == 1
+    assert len(rejects.read_text().splitlines()) == 2
+    assert llmkit_run("retrieve", "query", index, "fox", "-o", out).status == 2
+    assert llmkit_run("retrieve", "query", index, "fox", "-o", out, "--force").status == 0
