@@ -72,6 +72,8 @@ def finetune(
     reward_timeout: own.RewardTimeout = None,
     group_size: own.GroupSize = None,
     completion_tokens: own.CompletionTokens = None,
+    updates_per_rollout: own.UpdatesPerRollout = None,
+    clip_ratio: own.ClipRatio = None,
     steps: flags.Steps = FinetuneConfig.steps,
     epochs: flags.Epochs = None,
     tokens: flags.Tokens = None,

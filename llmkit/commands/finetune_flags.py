@@ -90,6 +90,12 @@ GroupSize = Annotated[int | None, Option(metavar="N", help="grpo: answers to a p
 CompletionTokens = Annotated[
     int | None, Option(metavar="N", parser=parse_count, help="grpo: most tokens of one; default 128.")
 ]
+UpdatesPerRollout = Annotated[
+    int | None, Option(metavar="N", help="grpo: updates from the same answers; default 1.")
+]
+ClipRatio = Annotated[
+    float | None, Option(metavar="X", help="grpo: how far a probability may move then; default 0.2.")
+]
 Patience = Annotated[
     int | None, Option(metavar="N", help="End after N evaluations without a lower validation loss.")
 ]

@@ -10,7 +10,9 @@ from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, pr
 from llmkit.commands.values import parse_count
 from llmkit.errors import GateFailed
 from llmkit.formats.provenance import Invocation
-from llmkit.workflows.merge_options import Dtype, MergeConfig, Method, parse_adapter
+from llmkit.model.algebra_method import Method
+from llmkit.workflows.merge_options import Dtype, MergeConfig
+from llmkit.workflows.scaled_path import parse_scaled_path
 
 _METHODS = ", ".join(get_args(Method))
 
@@ -113,7 +115,7 @@ def merge(
     session, given = ctx.obj, [*models, *(adapter or ()), *([into] if into else ())]
     config = MergeConfig(
         models=tuple(models),
-        adapters=tuple(parse_adapter(one) for one in adapter or ()),
+        adapters=tuple(parse_scaled_path(one) for one in adapter or ()),
         method=method,
         expression=expression,
         extract=extract,

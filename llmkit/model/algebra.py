@@ -7,13 +7,11 @@ here adds numbers in an order that depends on threads.
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Method = Literal["linear", "slerp", "task", "ties", "dare", "dare-ties"]
 COLLINEAR = 0.9995
 """Cosine from which on slerp is a straight line, as the sine that it divides by is nearly 0: mergekit's."""
 _PIECE = 1 << 20

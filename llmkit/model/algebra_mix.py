@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llmkit.model.algebra import Method, drop, elect, linear, slerp, trim
+from llmkit.model.algebra import drop, elect, linear, slerp, trim
+from llmkit.model.algebra_method import Method
 
 
 @dataclass(frozen=True, kw_only=True)

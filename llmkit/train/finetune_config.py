@@ -26,6 +26,8 @@ OWN_SETTINGS: dict[str, tuple[str, ...]] = {
     "hard_weight": ("kd",),
     "group_size": ("grpo",),
     "completion_tokens": ("grpo",),
+    "updates_per_rollout": ("grpo",),
+    "clip_ratio": ("grpo",),
 }
 """Settings that some methods have, and those methods."""
 GROUP_SIZE = 8
@@ -33,6 +35,9 @@ GROUP_SIZE = 8
 TEMPERATURE = 1.0
 """At which they are drawn."""
 _COMPLETION_TOKENS = 128
+_LEAST = dict.fromkeys(("patience", "last_layers", "completion_tokens", "updates_per_rollout"), 1) | {
+    "group_size": 2
+}
 _ROWS = 8
 """Pairs, single answers or prompts of an update, where it is not said."""
 _WIDTH = 4096
@@ -69,6 +74,10 @@ class FinetuneConfig(PretrainConfig):
     hard_weight: float | None = None
     group_size: int | None = None
     completion_tokens: int | None = None
+    updates_per_rollout: int | None = None
+    """Updates from the same answers; None: 1, with which the clip never binds."""
+    clip_ratio: float | None = None
+    """How far an answer's probability may move from what it was when it was written; None: 0.2."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,11 +87,16 @@ class FinetuneConfig(PretrainConfig):
                     f"--{name.replace('_', '-')} with --method {self.method}, which has no such setting",
                     hint=f"leave it out, or choose --method {' or '.join(methods)}",
                 )
-        for name, low in (("patience", 1), ("last_layers", 1), ("group_size", 2), ("completion_tokens", 1)):
+        for name, low in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < low:
                 flag = f"--{name.replace('_', '-')}"
                 raise ConfigError(f"{flag} must be at least {low} (found {value})", hint=f"change {flag}")
+        if self.clip_ratio is not None and (self.updates_per_rollout or 1) == 1:
+            raise ConfigError(
+                "--clip-ratio with one update from each answer, which it never changes",
+                hint="add --updates-per-rollout 2, or leave --clip-ratio out",
+            )
         if self.lora is not None and self.last_layers is not None:
             raise ConfigError(
                 "--last-layers trains the weights themselves, --lora leaves them as they are",

@@ -28,6 +28,12 @@ class BatchSource(Protocol):
     def stats(self) -> dict[str, float]:
         """Figures about the last batch, for the metrics."""
 
+    def state_tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of it; empty where a batch is made of its number alone."""
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `state_tensors` gave."""
+
     def close(self) -> None:
         """Let go of threads and programs."""
 

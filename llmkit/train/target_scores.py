@@ -67,6 +67,27 @@ def target_logps(
     return row_scores(score, rows, [targets], parameters=head_parameters(model), chunk_rows=head_chunk(model))
 
 
+def written_logps(model: Transformer, batch: Batch, rows: int, *, temperature: float) -> Tensor:
+    """log p of each target as the model is now, without learning.
+
+    Args:
+        model: what scores.
+        batch: what is scored.
+        rows: at once.
+        temperature: what the logits are divided by.
+
+    Returns:
+        (B, T) float32, 0 where there is no loss.
+    """
+    parts = []
+    with only_scoring(model):
+        for part in batch.split(rows):
+            logps = torch.zeros(part.targets.numel(), device=part.targets.device)
+            logps[learnt_places(part)] = target_logps(model, part, temperature=temperature)
+            parts.append(logps.view(part.targets.shape))
+    return torch.cat(parts)
+
+
 def target_nats(model: Transformer, batch: Batch, routing: RoutingTape | None = None) -> Tensor:
     """Cross-entropy in nats, summed over the targets that carry loss: `loss_sum` in less memory."""
 

@@ -21,6 +21,9 @@ from llmkit.train.optimizer import build_optimizer, load_optimizer_tensors, opti
 from llmkit.train.order import RowOrder
 from llmkit.train.schedule import learning_rate
 
+_SOURCE = "source."
+"""Begins the names of tensors that a batch source keeps."""
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -125,7 +128,8 @@ class Trainer:
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Everything beside the weights that is a tensor."""
-        return optimizer_tensors(self.optimizer, self.model)
+        own = {f"{_SOURCE}{name}": tensor for name, tensor in self._source.state_tensors().items()}
+        return {**optimizer_tensors(self.optimizer, self.model), **own}
 
     def state(self) -> dict[str, Any]:
         """Everything beside the weights that is not: for JSON."""
@@ -141,6 +145,8 @@ class Trainer:
     def restore(self, state: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         """Go on from a checkpoint, whose weights the model already has."""
         load_optimizer_tensors(self.optimizer, self.model, tensors)
+        own = {name: tensor for name, tensor in tensors.items() if name.startswith(_SOURCE)}
+        self._source.restore({name.removeprefix(_SOURCE): tensor for name, tensor in own.items()})
         self.step, self.tokens, self.skipped = state["step"], state["tokens"], state["skipped"]
         self.guard.restore(state["guard"])
 
@@ -217,6 +223,13 @@ class _Rows:
     def stats(self) -> dict[str, float]:
         """Rows that are read have nothing to tell."""
         return {}
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Nothing: the order is the seed's."""
+        return {}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Nothing was kept."""
 
     def close(self) -> None:
         """Let the reading thread go."""

@@ -28,7 +28,7 @@ from llmkit.workflows.finetune_model import product_of
 from llmkit.workflows.finetune_samples import Sample
 from llmkit.workflows.finetune_template import template_of
 from llmkit.workflows.pretrain_data import require
-from llmkit.workflows.pretrain_job import Job, PretrainFiles
+from llmkit.workflows.pretrain_job import Job, PretrainFiles, refuse_idle_evaluation
 from llmkit.workflows.pretrain_model import choose_model
 from llmkit.workflows.pretrain_plan import Setup, set_up
 
@@ -186,7 +186,11 @@ def _check(files: FinetuneFiles, config: FinetuneConfig) -> None:
         raise UsageError(f"--method {config.method} has no use for {flag}", hint=f"leave {flag} out")
     if files.valid and files.supervise.valid_fraction:
         raise UsageError("both --valid and --valid-fraction", hint="give one of them")
-    if config.patience is not None and not (files.valid or files.supervise.valid_fraction):
+    has_valid = bool(files.valid or files.supervise.valid_fraction)
+    refuse_idle_evaluation(config, has_valid=has_valid)
+    if config.sample_every and not files.prompts:
+        raise UsageError("--sample-every without a prompt", hint="add --sample-prompt TEXT")
+    if config.patience is not None and not has_valid:
         raise UsageError(
             "--patience watches the validation loss", hint="add --valid FILE or --valid-fraction 0.1"
         )

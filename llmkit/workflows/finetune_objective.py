@@ -37,7 +37,7 @@ def build_objective(
     if method == "simpo":
         return Simpo(beta=beta, **_given(config, gamma="gamma", label_smoothing="label_smoothing"))
     if method == "grpo":
-        return Grpo(reference, beta=beta, **_given(config, temperature="temperature"))
+        return Grpo(reference, beta=beta, **_given(config, temperature="temperature", clip="clip_ratio"))
     if method == "kd":
         assert teacher is not None
         names = ("temperature", "direction", "hard_weight")

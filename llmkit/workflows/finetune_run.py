@@ -15,6 +15,7 @@ from llmkit.train.loop import Duties
 from llmkit.train.objective import Reference
 from llmkit.train.rollout import RolloutSource, Score
 from llmkit.train.state import restore_trainer
+from llmkit.train.target_scores import written_logps
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.finetune_job import FinetuneJob
 from llmkit.workflows.finetune_model import build_finetuned, build_reference, load_frozen
@@ -124,6 +125,10 @@ class FinetuneRun:
             prompts_per_step=job.setup.recipe.batch_rows,
             group_size=config.group_size or GROUP_SIZE,
             device=job.setup.device,
+            iterations=config.updates_per_rollout or 1,
+            logps=lambda batch: written_logps(
+                model, batch, job.setup.micro_batch_rows, temperature=config.temperature or TEMPERATURE
+            ),
         )
 
     def _writer(self, model: Transformer) -> Writer:

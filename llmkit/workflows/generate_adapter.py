@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.model_folder import read_header
 from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_peft_config
+from llmkit.workflows.scaled_path import parse_scaled_path
 
 if TYPE_CHECKING:
     from llmkit.engine.adapter_values import Adapter
@@ -79,18 +80,7 @@ def _open(text: str) -> AdapterSource:
     name, equals, rest = text.partition("=")
     if not equals or "/" in name:
         name, rest = "", text
-    path, strength = Path(rest), 1.0
-    before, colon, number = rest.rpartition(":")
-    if colon and not path.exists():
-        path = Path(before)
-        try:
-            strength = float(number)
-        except ValueError:
-            raise UsageError(
-                f"--adapter {text}: {number!r} is no number", hint=f"--adapter {before}:0.5"
-            ) from None
-        if not abs(strength) < 1e6:
-            raise UsageError(f"--adapter {text}: a strength of {number}", hint=f"--adapter {before}:0.5")
+    path, strength = parse_scaled_path(rest)
     name = name or path.resolve().name
     if name == OFF or not name:
         raise UsageError(f"--adapter {text}: {name!r} is no name", hint=f"--adapter NAME={path}")

@@ -18,9 +18,9 @@ from llmkit.model.adapter_load import load_adapter
 from llmkit.model.adapter_weights import AdapterWeights
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import model_shapes
-from llmkit.workflows.merge_options import ScaledAdapter
 from llmkit.workflows.merge_report import AdapterRow
 from llmkit.workflows.merge_source import MergeSource
+from llmkit.workflows.scaled_path import ScaledPath
 
 _EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _WEIGHT = ".weight"
@@ -115,7 +115,7 @@ class Adapters:
         return {one.path: [one.path / ADAPTER_CONFIG, one.path / ADAPTER_WEIGHTS] for one in self.adapters}
 
 
-def open_adapters(given: Sequence[ScaledAdapter], base: MergeSource) -> Adapters:
+def open_adapters(given: Sequence[ScaledPath], base: MergeSource) -> Adapters:
     """Read adapters and find that they fit a base.
 
     Raises:

@@ -7,22 +7,15 @@ from typing import Literal
 
 from llmkit.errors import UsageError, nearest
 from llmkit.model.algebra_expression import parse_expression
+from llmkit.model.algebra_method import Method
+from llmkit.workflows.scaled_path import ScaledPath
 
 Job = Literal["adapters", "method", "expression", "extract"]
-Method = Literal["linear", "slerp", "task", "ties", "dare", "dare-ties"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 DEQUANTISED = "dequantised"
 _ON_DIFFERENCES = ("task", "ties", "dare", "dare-ties")
 _SPARSE = ("ties", "dare", "dare-ties")
 _NORMALIZES = ("linear", "ties")
-
-
-@dataclass(frozen=True)
-class ScaledAdapter:
-    """A PEFT folder, and what its change is multiplied with."""
-
-    path: Path
-    scale: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +28,7 @@ class MergeConfig:
 
     models: tuple[str, ...] = ()
     """Paths, or NAME=PATH with an expression."""
-    adapters: tuple[ScaledAdapter, ...] = ()
+    adapters: tuple[ScaledPath, ...] = ()
     method: Method | None = None
     expression: str | None = None
     extract: bool = False
@@ -233,26 +226,6 @@ class MergeConfig:
             )
         if self.energy is not None and not 0 < self.energy <= 1:
             raise UsageError("--energy is a share, above 0 and at most 1", hint="--energy 0.9")
-
-
-def parse_adapter(text: str) -> ScaledAdapter:
-    """`PATH` or `PATH:SCALE`; a path that ends so and exists is a path.
-
-    Raises:
-        UsageError: the scale is no finite number.
-    """
-    path, colon, scale = text.rpartition(":")
-    if not colon or Path(text).exists():
-        return ScaledAdapter(Path(text))
-    try:
-        factor = float(scale)
-    except ValueError:
-        raise UsageError(
-            f"--adapter {text}: {scale!r} is no number", hint=f"--adapter {path or 'PATH'}:0.5"
-        ) from None
-    if not path or factor in (float("inf"), float("-inf")) or factor != factor:
-        raise UsageError(f"--adapter {text}: not PATH:SCALE with a finite scale", hint="--adapter PATH:0.5")
-    return ScaledAdapter(Path(path), factor)
 
 
 def _spread(values: tuple[float, ...], count: int) -> tuple[float, ...]:

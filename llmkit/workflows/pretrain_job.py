@@ -71,6 +71,7 @@ def open_job(
     for path in (*files.data, *files.valid):
         if path != STDIO:
             require(path)
+    refuse_idle_evaluation(config, has_valid=bool(files.valid))
     tokenizer_path = files.tokenizer
     own = files.model if files.model is not None and _has_tokenizer(files.model) else None
     tokenizer_path = tokenizer_path or own
@@ -96,6 +97,17 @@ def open_job(
     source = choose_model(files.preset, files.model, files.overrides, data, ids)
     setup = set_up(config, source.config, data, source.weights_sha256)
     return Job(files, config, tokenizer, data, valid, source, setup)
+
+
+def refuse_idle_evaluation(config: PretrainConfig, *, has_valid: bool) -> None:
+    """Refuse to be told how to evaluate where there is nothing to evaluate on.
+
+    Raises:
+        UsageError: --eval-every or --eval-rows without validation data.
+    """
+    for flag, value in (("--eval-every", config.eval_every), ("--eval-rows", config.eval_rows)):
+        if value is not None and not has_valid:
+            raise UsageError(f"{flag} without validation data", hint=f"add --valid FILE, or leave {flag} out")
 
 
 def _has_tokenizer(model: Path) -> bool:

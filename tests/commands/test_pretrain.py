@@ -176,7 +176,7 @@ def test_other_settings_do_not_resume_and_are_named(pretrain: Callable[..., Any]
 
 
 @pytest.mark.parametrize(
-    "flag", [("--eval-every", 2), ("--keep", 1), ("--on-spike", "skip"), ("--micro-batch-rows", 2)]
+    "flag", [("--checkpoint-every", 2), ("--keep", 1), ("--on-spike", "skip"), ("--micro-batch-rows", 2)]
 )
 def test_settings_that_do_not_decide_the_weights_may_change(
     pretrain: Callable[..., Any], flag: tuple[Any]

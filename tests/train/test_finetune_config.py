@@ -35,7 +35,8 @@ def test_only_rows_that_are_pairs_answers_or_prompts_are_counted_one_by_one() ->
 def test_a_setting_of_another_method_is_refused_by_its_flag(setting: str) -> None:
     value: Any = {"direction": "forward"}.get(setting, 2)
     mine = OWN_SETTINGS[setting][0]
-    config = FinetuneConfig(method=mine, **{setting: value})  # type: ignore[arg-type]
+    needed = {"updates_per_rollout": 2} if setting == "clip_ratio" else {}
+    config = FinetuneConfig(method=mine, **{setting: value, **needed})  # type: ignore[arg-type]
     assert config.settings[setting] == value
     other = next(method for method in METHODS if method not in OWN_SETTINGS[setting])
     with pytest.raises(ConfigError) as caught:
@@ -50,6 +51,8 @@ def test_a_setting_of_another_method_is_refused_by_its_flag(setting: str) -> Non
         ({"patience": 0}, "--patience must be at least 1"),
         ({"method": "grpo", "group_size": 1}, "--group-size must be at least 2"),
         ({"lora": LoraConfig(), "last_layers": 1}, "--last-layers trains the weights themselves"),
+        ({"method": "grpo", "updates_per_rollout": 0}, "--updates-per-rollout must be at least 1"),
+        ({"method": "grpo", "clip_ratio": 0.2}, "--clip-ratio with one update from each answer"),
         ({"qlora": True}, "weights in four bits cannot be trained"),
         ({"lr": -1.0}, "--lr must be above 0"),
     ],

@@ -126,6 +126,8 @@ def test_a_message_is_put_into_the_template_and_plain_text_is_not(byte_tokenizer
         ({"reward_seconds": 5.0}, {}, "--method sft has no use for --reward-timeout"),
         ({"reward": "true", "seq_len": 64}, {"method": "grpo"}, "--method grpo has no use for --seq-len"),
         ({"reward": "true", "shown": 1}, {"method": "grpo"}, "--method grpo has no use for --show-mask"),
+        ({}, {"eval_rows": 4}, "--eval-rows without validation data"),
+        ({"prompts": ()}, {"sample_every": 4}, "--sample-every without a prompt"),
         ({"seq_len": 129}, {}, "--seq-len 129, but the model has 128 positions"),
         ({"supervise": SuperviseConfig(max_tokens=130)}, {}, "--max-tokens 130, but the model has 128"),
     ],

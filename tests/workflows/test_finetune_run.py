@@ -88,6 +88,48 @@ def test_rewards_of_grpo_come_from_the_scorer_and_a_resumed_run_draws_the_same(
         trainer.close()
     assert len(asked[0]) == 2 * 3 and asked[0] == asked[1]
     assert results[0] == results[1]
+    assert "ratio" in results[0].stats
     assert results[0].stats["reward"] == pytest.approx(
         sum(len(record["completion"]) for record in asked[0]) / 6
     )
+
+
+def test_answers_that_are_learnt_from_twice_are_clipped_and_kept_in_a_checkpoint(
+    open_job: Callable[..., Any],
+) -> None:
+    settings = {"completion_tokens": 4, "group_size": 3, "batch_rows": 2, "steps": 4, "lr": 0.05, "beta": 0.0}
+    asked = 0
+
+    def score(records: list[dict[str, Any]]) -> list[float]:
+        nonlocal asked
+        asked += 1
+        return [float(number % 3) for number, _ in enumerate(records)]
+
+    def job_of(**more: Any) -> Any:
+        return open_job({"reward": "true"}, method="grpo", updates_per_rollout=2, **settings, **more)
+
+    job = job_of(clip_ratio=0.01)
+    trainer = FinetuneRun(job, score).build_trainer(Start())
+    first = trainer.train_step()
+    kept = {name: one.clone() for name, one in trainer.state_tensors().items()}
+    weights = {name: one.clone() for name, one in trainer.model.state_dict().items()}
+    state = trainer.state()
+    second = trainer.train_step()
+    assert asked == 1
+    assert first.stats["clipped"] == 0 and first.stats["ratio"] == pytest.approx(1.0)
+    assert second.stats["clipped"] > 0
+
+    again = FinetuneRun(job, score).build_trainer(Start())
+    again.model.load_state_dict(weights)
+    again.restore(state, kept)
+    resumed = again.train_step()
+    assert asked == 1
+    assert (resumed.loss, resumed.grad_norm, resumed.stats["clipped"]) == (
+        *(second.loss, second.grad_norm),
+        second.stats["clipped"],
+    )
+    wide = FinetuneRun(job_of(clip_ratio=0.9), score).build_trainer(Start())
+    wide.train_step()
+    assert wide.train_step().stats["clipped"] < second.stats["clipped"]
+    for one in (trainer, again, wide):
+        one.close()

@@ -55,7 +55,7 @@ def test_memory_is_that_of_its_float32_numbers(tiny_adapter: Make) -> None:
         (["{path}", "b/../{path}"], MissingError, "no adapter"),
         (["{path}", "adapter={path}:2"], UsageError, "another one called 'adapter'"),
         (["x={path}:much"], UsageError, "'much' is no number"),
-        (["x={path}:nan"], UsageError, "a strength of nan"),
+        (["x={path}:nan"], UsageError, "finite scale"),
         (["off={path}"], UsageError, "'off' is no name"),
         (["x=nowhere"], MissingError, "nowhere: no adapter .a folder with adapter_config.json"),
     ],

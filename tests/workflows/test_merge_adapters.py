@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from llmkit.errors import ConfigError, DataError, UsageError
 from llmkit.model.load import load_model
-from llmkit.workflows.merge_options import ScaledAdapter
+from llmkit.workflows.scaled_path import ScaledPath
 from tests.quant.small_folders import write_folders
 from tests.workflows.merging import FAMILIES, merged, weights_of, write_models
 
@@ -56,7 +56,7 @@ def test_a_merged_model_is_pefts_merge_and_unload(kind: str, tmp_path: Path) -> 
     model = _peft(tmp_path, "adapter", **settings)
     with torch.inference_mode():
         unmerged = model(torch.arange(24).view(2, 12)).logits
-    adapters = (ScaledAdapter(tmp_path / "adapter"),)
+    adapters = (ScaledPath(tmp_path / "adapter"),)
     report = merged(tmp_path, "out", "base", adapters=adapters, check=True)
     assert report.check is not None and report.check.passed and report.written
     assert report.adapters[0].variant == (kind if kind in ("rslora", "dora") else report.adapters[0].variant)
@@ -74,7 +74,7 @@ def test_adapters_with_scales_add_up_in_any_order(tmp_path: Path) -> None:
     write_models(tmp_path, "base")
     _peft(tmp_path, "one", seed=1, target_modules=["q_proj", "v_proj"])
     _peft(tmp_path, "two", seed=2, target_modules=["q_proj", "o_proj"], use_dora=True)
-    one, two = ScaledAdapter(tmp_path / "one", 0.5), ScaledAdapter(tmp_path / "two", -2.0)
+    one, two = ScaledPath(tmp_path / "one", 0.5), ScaledPath(tmp_path / "two", -2.0)
     for out, adapters in (("a", (one, two)), ("b", (two, one)), ("x", (one,)), ("y", (two,))):
         report = merged(tmp_path, out, "base", adapters=adapters, check=True)
         assert report.check is not None and report.check.passed, out
@@ -82,7 +82,7 @@ def test_adapters_with_scales_add_up_in_any_order(tmp_path: Path) -> None:
     for name in base:
         assert torch.allclose(a[name], b[name], atol=1e-6), name
         assert torch.allclose(a[name] - base[name], x[name] + y[name] - 2 * base[name], atol=2e-6), name
-    full = merged(tmp_path, "z", "base", adapters=(ScaledAdapter(tmp_path / "one"),))
+    full = merged(tmp_path, "z", "base", adapters=(ScaledPath(tmp_path / "one"),))
     z = weights_of(tmp_path / "z")
     name = "model.layers.0.self_attn.q_proj.weight"
     assert torch.allclose(x[name] - base[name], 0.5 * (z[name] - base[name]), atol=1e-6)
@@ -92,7 +92,7 @@ def test_adapters_with_scales_add_up_in_any_order(tmp_path: Path) -> None:
 def test_what_no_adapter_touches_is_the_base_bit_for_bit(tmp_path: Path) -> None:
     write_models(tmp_path, "base")
     _peft(tmp_path, "one", target_modules=["q_proj"])
-    merged(tmp_path, "out", "base", adapters=(ScaledAdapter(tmp_path / "one"),))
+    merged(tmp_path, "out", "base", adapters=(ScaledPath(tmp_path / "one"),))
     base, out = weights_of(tmp_path / "base"), weights_of(tmp_path / "out")
     assert [name for name in base if not torch.equal(base[name], out[name])] == [
         f"model.layers.{layer}.self_attn.q_proj.weight" for layer in range(2)
@@ -104,13 +104,11 @@ def test_a_head_that_was_the_embedding_parts_from_it_when_an_adapter_tells_them_
     model = _peft(tmp_path, "one", target_modules=["embed_tokens", "q_proj"])
     with torch.inference_mode():
         unmerged = model(torch.arange(24).view(2, 12)).logits
-    report = merged(tmp_path, "out", "base", adapters=(ScaledAdapter(tmp_path / "one"),), check=True)
+    report = merged(tmp_path, "out", "base", adapters=(ScaledPath(tmp_path / "one"),), check=True)
     assert "no longer the embedding" in report.notes[0]
     assert report.check is not None and report.check.passed
     assert torch.allclose(_logits(tmp_path / "out"), unmerged, atol=1e-4)
-    again = merged(
-        tmp_path, "again", "out", expression=None, adapters=(ScaledAdapter(tmp_path / "one", 0.0),)
-    )
+    again = merged(tmp_path, "again", "out", expression=None, adapters=(ScaledPath(tmp_path / "one", 0.0),))
     assert not again.notes  # the base has a head of its own by now
 
 
@@ -118,7 +116,7 @@ def test_a_quantised_base_becomes_plain_numbers_or_the_original(tmp_path: Path) 
     write_folders(tmp_path, "awq")  # `plain` has the same numbers
     (tmp_path / "plain").rename(tmp_path / "base")
     _peft(tmp_path, "one", target_modules=["q_proj", "down_proj"])
-    adapters = (ScaledAdapter(tmp_path / "one"),)
+    adapters = (ScaledPath(tmp_path / "one"),)
     report = merged(tmp_path, "out", "quantised", adapters=adapters, check=True, dtype="float32")
     assert (report.into, report.check.passed) == ("dequantised", True)  # type: ignore[union-attr]
     # an original that is off by rounding, as originals are
@@ -147,7 +145,7 @@ def test_a_quantised_base_becomes_plain_numbers_or_the_original(tmp_path: Path) 
 def test_a_check_that_fails_leaves_nothing(tmp_path: Path) -> None:
     write_models(tmp_path, "base")
     _peft(tmp_path, "one", target_modules=["q_proj"])
-    adapters = (ScaledAdapter(tmp_path / "one"),)
+    adapters = (ScaledPath(tmp_path / "one"),)
     report = merged(tmp_path, "out", "base", adapters=adapters, check=True, tolerance=1e-9, dtype="float16")
     assert not report.written and report.check is not None and not report.check.passed
     assert not (tmp_path / "out").exists()
@@ -158,16 +156,16 @@ def test_an_adapter_of_another_model_is_refused_with_its_names(tmp_path: Path) -
     write_models(tmp_path, "wide", hidden_size=64)
     _peft(tmp_path, "one", target_modules=["q_proj"])
     with pytest.raises(DataError, match=r"q_proj"):
-        merged(tmp_path, "out", "wide", adapters=(ScaledAdapter(tmp_path / "one"),))
+        merged(tmp_path, "out", "wide", adapters=(ScaledPath(tmp_path / "one"),))
     write_models(tmp_path, "gpt2", **FAMILIES["gpt2"])
     with pytest.raises(ConfigError, match=r"q_proj"):
-        merged(tmp_path, "out", "gpt2", adapters=(ScaledAdapter(tmp_path / "one"),))
+        merged(tmp_path, "out", "gpt2", adapters=(ScaledPath(tmp_path / "one"),))
 
 
 def test_a_plan_says_which_adapter_changes_which_tensor(tmp_path: Path) -> None:
     write_models(tmp_path, "base")
     _peft(tmp_path, "one", target_modules=["q_proj"])
-    adapters = (ScaledAdapter(tmp_path / "one"),)
+    adapters = (ScaledPath(tmp_path / "one"),)
     report = merged(tmp_path, "out", "base", adapters=adapters, dry_run=True)
     rows = {one.name: one.source for one in report.rows}
     assert rows["model.layers.0.self_attn.q_proj.weight"] == f"{tmp_path / 'base'} + {tmp_path / 'one'}"

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from llmkit.errors import DataError
 from llmkit.model.load import load_model
 from llmkit.model.save import save_model
-from llmkit.workflows.merge_options import ScaledAdapter
+from llmkit.workflows.scaled_path import ScaledPath
 from tests.workflows.merging import FAMILIES, merged, weights_of, write_models
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
@@ -41,7 +41,7 @@ def test_a_difference_of_low_rank_comes_back_whole(
     report = merged(tmp_path, "lora", "base", "tuned", extract=True, rank=rank, check=True, tolerance=1e-3)
     assert report.written and report.explained == pytest.approx(1, abs=1e-6) and not report.left_out
     assert report.check is not None and report.check.passed
-    merged(tmp_path, "again", "base", adapters=(ScaledAdapter(tmp_path / "lora"),))
+    merged(tmp_path, "again", "base", adapters=(ScaledPath(tmp_path / "lora"),))
     tuned, again = weights_of(tmp_path / "tuned"), weights_of(tmp_path / "again")
     for name in tuned:
         assert torch.allclose(tuned[name], again[name], atol=1e-5), name
@@ -70,7 +70,7 @@ def test_energy_gives_every_matrix_a_rank_of_its_own(tmp_path: Path) -> None:
     tensors = load_file(tmp_path / "lora/adapter_model.safetensors")
     ranks = {name: len(one) for name, one in tensors.items() if "lora_A" in name}
     assert sorted(ranks.values()) == sorted(row.rank for row in report.matrices)
-    merged(tmp_path, "again", "base", adapters=(ScaledAdapter(tmp_path / "lora"),))  # patterns are read
+    merged(tmp_path, "again", "base", adapters=(ScaledPath(tmp_path / "lora"),))  # patterns are read
     assert report.size_bytes == sum(one.nbytes for one in tensors.values())
 
 
@@ -80,7 +80,7 @@ def test_peft_opens_it_and_computes_the_same(tmp_path: Path) -> None:
 
     write_models(tmp_path, "base", "tuned", near=0.1)
     merged(tmp_path, "lora", "base", "tuned", extract=True, energy=0.8)
-    merged(tmp_path, "again", "base", adapters=(ScaledAdapter(tmp_path / "lora"),))
+    merged(tmp_path, "again", "base", adapters=(ScaledPath(tmp_path / "lora"),))
     base = AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32)
     ids = torch.arange(24).view(2, 12)
     with torch.inference_mode():

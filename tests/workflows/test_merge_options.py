@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from llmkit.errors import UsageError
-from llmkit.workflows.merge_options import MergeConfig, ScaledAdapter, parse_adapter
+from llmkit.workflows.merge_options import MergeConfig
+from llmkit.workflows.scaled_path import ScaledPath
 
-A = (ScaledAdapter(Path("x")),)
+A = (ScaledPath(Path("x")),)
 BASE = Path("base")
 
 
@@ -67,13 +68,3 @@ def test_an_expression_gives_each_name_a_weight() -> None:
     config = MergeConfig(models=("a=x", "base=y"), expression="base + (a - base)/3")
     assert config.coefficients() == {"base": Fraction(2, 3), "a": Fraction(1, 3)}
     assert config.paths == {"a": Path("x"), "base": Path("y")}
-
-
-def test_an_adapter_has_a_scale_behind_a_colon(tmp_path: Path) -> None:
-    assert parse_adapter("x/y") == ScaledAdapter(Path("x/y"), 1.0)
-    assert parse_adapter("x/y:-0.5") == ScaledAdapter(Path("x/y"), -0.5)
-    (tmp_path / "run:2").mkdir()
-    assert parse_adapter(str(tmp_path / "run:2")) == ScaledAdapter(tmp_path / "run:2", 1.0)
-    for wrong in ("x:half", "x:inf", "x:nan", ":2"):
-        with pytest.raises(UsageError):
-            parse_adapter(wrong)

@@ -180,3 +180,12 @@ def test_samples_need_a_tokenizer(open_run: Callable[..., Job], shards: Path, by
     with pytest.raises(UsageError, match="--sample-every needs a tokenizer"):
         open_run(shards, config={"sample_every": 5})
     assert open_run(shards, config={"sample_every": 5}, tokenizer=byte_level_dir).tokenizer is not None
+
+
+@pytest.mark.parametrize("setting", ["eval_every", "eval_rows"])
+def test_how_to_evaluate_is_refused_where_there_is_nothing_to_evaluate_on(
+    open_run: Callable[..., Job], shards: Path, setting: str
+) -> None:
+    with pytest.raises(UsageError, match=f"--{setting.replace('_', '-')} without validation data"):
+        open_run(shards, config={setting: 2})
+    assert open_run(shards, config={setting: 2}, valid=(shards,)).valid is not None
