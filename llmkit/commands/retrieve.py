@@ -3,11 +3,18 @@
 from collections.abc import Callable
 
 from llmkit.commands.base import Group, build_group
+from llmkit.commands.retrieve_context import context
+from llmkit.commands.retrieve_eval import evaluate
 from llmkit.commands.retrieve_index import index
 from llmkit.commands.retrieve_query import query
 
 
 def group() -> Group:
     """The subcommands of `llmkit retrieve`."""
-    actions: dict[str, Callable[..., None]] = {"index": index, "query": query}
+    actions: dict[str, Callable[..., None]] = {
+        "index": index,
+        "query": query,
+        "context": context,
+        "eval": evaluate,
+    }
     return build_group("retrieve", "Documents' passages: index them, find those that answer.", actions)

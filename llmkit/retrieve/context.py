@@ -1,5 +1,6 @@
 """The passages of a prompt: those that were found, joined where they overlap, as many as a budget holds."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -27,7 +28,7 @@ def pack(
 
     They are taken from the best on. One that overlaps or touches a taken one of its document is joined with
     it; one whose text is already there is left out; one that the budget has no room for is passed over, and a
-    shorter one behind it may still fit.
+    shorter one behind it may still fit. Where none fits, the best is cut short.
 
     Args:
         found: the best first.
@@ -44,11 +45,21 @@ def pack(
         joined = _joined([*near, one])
         if sum(map(cost, (*rest, joined))) <= budget:
             taken = [*rest, joined]
+    if not taken and found:
+        taken = _shortened(found[0], cost, budget)
     taken.sort(key=lambda one: -one.score)
     if order == "document":
         first = {one.document: place for place, one in reversed(list(enumerate(taken)))}
         taken.sort(key=lambda one: (first[one.document], one.start))
     return taken
+
+
+def _shortened(one: Excerpt, cost: Callable[[Excerpt], int], budget: int) -> list[Excerpt]:
+    """The beginning of an excerpt, up to the last word that fits; nothing where none does."""
+    ends = [place for place, character in enumerate(one.text) if character.isspace()]
+    parts = [replace(one, end=one.start + end, text=one.text[:end]) for end in ends]
+    fitting = bisect_right(parts, budget, key=cost)
+    return [parts[fitting - 1]] if fitting and parts[fitting - 1].text.strip() else []
 
 
 def _touches(one: Excerpt, other: Excerpt) -> bool:

@@ -31,7 +31,7 @@ def test_what_is_packed_is_within_the_budget_and_never_the_same_twice(
         assert one.text == TEXTS[one.document][one.start : one.end]
     for one, other in itertools.combinations(packed, 2):
         assert one.document != other.document or one.end < other.start or other.end < one.start
-    if budget == 60:
+    if budget == 60 or not found:
         covered = {(one.document, place) for one in packed for place in range(one.start, one.end)}
         assert covered == {(name, place) for name, start, end in spans for place in range(start, end)}
 
@@ -55,3 +55,10 @@ def test_the_order_is_by_score_or_as_in_the_documents() -> None:
 def test_a_text_that_is_there_already_is_left_out() -> None:
     copy = Excerpt("mirror", 0, 3, "bcd", 1.0)
     assert len(pack([excerpt("a", 0, 5, 2.0), copy], length, 99)) == 1
+
+
+def test_where_nothing_fits_the_best_is_cut_at_a_word() -> None:
+    best = Excerpt("a", 10, 33, "one two three four five", 2.0)
+    (one,) = pack([best, excerpt("b", 0, 20)], length, 12)
+    assert (one.text, one.start, one.end) == ("one two", 10, 17)
+    assert pack([best], length, 2) == []

@@ -1,0 +1,86 @@
+"""llmkit retrieve context: queries in, prompts with passages and their citations out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from llmkit.commands import retrieve_flags as flags
+from llmkit.commands.retrieve_query import finish
+from llmkit.commands.shared import Force, Rejects, SkipBad, inputs_or_stdin
+from llmkit.commands.values import parse_count
+
+
+def context(
+    ctx: typer.Context,
+    index: flags.Index,
+    text: flags.Text = None,
+    queries: flags.Queries = None,
+    most: flags.Most = 8,
+    budget: Annotated[
+        int, Option(parser=parse_count, metavar="N", help="Most tokens of the passages.")
+    ] = 2000,
+    tokenizer: Annotated[
+        Path | None, Option("--tokenizer", "-t", metavar="PATH", help="Counts tokens; else 4 letters each.")
+    ] = None,
+    by_document: Annotated[
+        bool, Option("--in-order", help="Passages as in their documents, not the best first.")
+    ] = False,
+    template: Annotated[
+        Path | None, Option(metavar="FILE", help="Jinja: query, passages, record; default built in.")
+    ] = None,
+    messages: Annotated[bool, Option("--messages", help="A user's message, not a prompt.")] = False,
+    k1: flags.K1 = 1.5,
+    b: flags.B = 0.75,
+    field: flags.Field = None,
+    out: flags.Out = None,
+    force: Force = False,
+    skip_bad: SkipBad = False,
+    rejects: Rejects = None,
+    unbuffered: flags.Unbuffered = False,
+) -> None:
+    """Make prompts that have the passages to answer them from.
+
+    Passages that overlap are joined, what is there already is left out, and
+    the budget is kept. Exit status 1 when nothing is found for any query.
+
+    \b
+    Reads   {"query": str, ...}    a line each, or plain lines
+    Writes  the same, with "prompt" (or "messages"), "context_tokens" and
+            "citations": [{"mark", "document", "start", "end", ...}, ...]
+
+    \b
+    Examples:
+      llmkit retrieve context index 'how is a loop ended?' --budget 300
+      echo '{"query": "raise"}' | llmkit retrieve context index --budget 40 |
+        llmkit generate -m run --jsonl - --max-tokens 4
+    """
+    from llmkit.retrieve.bm25 import Bm25Config
+    from llmkit.workflows.retrieve_context import ContextOptions, write_contexts
+    from llmkit.workflows.retrieve_run import RetrieveOptions, open_run
+
+    usage = f"llmkit retrieve context {index} 'a question'"
+    options = RetrieveOptions(
+        index=index,
+        text=text,
+        queries=() if text is not None else tuple(inputs_or_stdin(queries, usage)),
+        key=field,
+        most=most,
+        bm25=Bm25Config(k1=k1, b=b),
+        out=out,
+        force=force,
+        skip_bad=skip_bad,
+        rejects=rejects,
+        unbuffered=unbuffered,
+    )
+    made = ContextOptions(
+        budget=budget,
+        tokenizer=tokenizer,
+        order="document" if by_document else "score",
+        template=template,
+        messages=messages,
+    )
+    with open_run("retrieve context", options, [template] if template else []) as run:
+        write_contexts(run, made)
+    finish(ctx, run.bad.count, run.found)

@@ -1,0 +1,47 @@
+"""llmkit retrieve eval, from its flags to what it prints."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+ASKED = b'{"ask": "ant", "gold": ["a"]}\n{"ask": "bee", "gold": {"b": 2, "z": 1}}\n'
+
+
+@pytest.fixture
+def index(llmkit_run: Run, tmp_path: Path) -> Path:
+    docs = b'{"id": "a", "text": "ant"}\n{"id": "b", "text": "ant ant bee"}\n'
+    assert llmkit_run("retrieve", "index", "-o", tmp_path / "index", stdin=docs).status == 0
+    return tmp_path / "index"
+
+
+def test_an_index_is_searched_and_what_is_found_judged(llmkit_run: Run, index: Path, tmp_path: Path) -> None:
+    line = ("retrieve", "eval", "--index", index, "--field", "ask", "--relevant", "gold")
+    each = tmp_path / "each.jsonl"
+    done = llmkit_run(*line, "--json", "--per-record", each, stdin=ASKED)
+    report = json.loads(done.out)
+    assert (report["queries"], report["recall"]) == (2, 0.75)
+    assert [json.loads(row)["recall"] for row in each.read_text().splitlines()] == [1.0, 0.5]
+    assert llmkit_run(*line, "--per-record", each, stdin=ASKED).status == 2
+    assert llmkit_run(*line, "--per-record", each, "--force", stdin=ASKED).status == 0
+    assert json.loads(llmkit_run(*line, "--json", "-k", 1, stdin=ASKED).out)["k"] == 1
+    scores = [
+        json.loads(llmkit_run(*line, "--json", *flags, stdin=ASKED).out)["mrr"] for flags in ((), ("--b", 0))
+    ]
+    assert scores[0] > scores[1]
+    assert llmkit_run(*line, "--k1", "-1", stdin=ASKED).status == 2
+
+
+def test_hits_that_were_found_before_are_judged_and_the_gate_is_1(llmkit_run: Run, index: Path) -> None:
+    found = llmkit_run("retrieve", "query", index, "--field", "ask", stdin=ASKED).out
+    line = ("retrieve", "eval", "--field", "ask", "--relevant", "gold")
+    done = llmkit_run(*line, stdin=found)
+    assert done.status == 0
+    assert "recall@10 0.750" in done.text
+    assert "of 2 queries" in done.text
+    done = llmkit_run(*line, "--min-recall", 0.8, stdin=found)
+    assert done.status == 1
+    assert "recall@10 0.750 is below 0.8" in done.err
