@@ -53,8 +53,7 @@ def context(
     \b
     Examples:
       llmkit retrieve context index 'how is a loop ended?' --budget 300
-      echo '{"query": "raise"}' | llmkit retrieve context index --budget 40 |
-        llmkit generate -m run --jsonl - --max-tokens 4
+      llmkit retrieve context index --jsonl asked.jsonl --messages -k 2
     """
     from llmkit.retrieve.bm25 import Bm25Config
     from llmkit.workflows.retrieve_context import ContextOptions, write_contexts

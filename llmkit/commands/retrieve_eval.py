@@ -45,9 +45,8 @@ def evaluate(
 
     \b
     Examples:
-      echo '{"query": "module", "relevant": ["IMPORT"]}' > asked.jsonl
       llmkit retrieve eval asked.jsonl --index index -k 5
-      llmkit retrieve query index --jsonl asked.jsonl | llmkit retrieve eval
+      llmkit retrieve query index --jsonl asked.jsonl | llmkit retrieve eval -
     """
     from llmkit.retrieve.bm25 import Bm25Config
     from llmkit.workflows.retrieve_eval import evaluate as judge_all

@@ -74,15 +74,16 @@ def read_answers(paths: Iterable[Path], field: str | None) -> Iterator[tuple[Que
     """
     for path in paths:
         for query in read_queries(path, field):
-            yield query, _documents(query, path)
+            yield query, _documents(query)
 
 
-def _documents(query: Query, path: Path) -> list[str]:
+def _documents(query: Query) -> list[str]:
     try:
         return [hit.document for hit in msgspec.json.decode(query.record["hits"], type=list[_Hit])]
     except (KeyError, msgspec.DecodeError):
         raise DataError(
-            f'{path}: no "hits" beside {query.text[:40]!r}', hint="llmkit retrieve query INDEX --jsonl FILE"
+            f'{query.where}: no "hits" (found: {", ".join(query.record)})',
+            hint="llmkit retrieve query INDEX --jsonl FILE",
         ) from None
 
 
@@ -96,7 +97,7 @@ def _relevant(query: Query, key: str) -> Grades:
     grades = {name: grade for name, grade in grades.items() if grade > 0}
     if not grades:
         raise DataError(
-            f'{query.text[:40]!r} has no "{key}": ids of relevant documents (found: {", ".join(record)})',
+            f'{query.where}: no ids of relevant documents in "{key}" (found: {", ".join(record)})',
             hint=f'give each query "{key}": ["id"], or {{"id": grade}}',
         )
     return grades

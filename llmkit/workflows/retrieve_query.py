@@ -23,6 +23,8 @@ class Query(NamedTuple):
 
     text: str
     record: Record
+    where: str = "the query"
+    """`file:line`, for errors."""
 
 
 class Hit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -59,17 +61,17 @@ def read_queries(
         for line in read_records(path, on_bad=on_bad):
             key = field or next((name for name in FIELDS if name in line.record), FIELDS[0])
             try:
-                yield Query(decode_field(line, key, str), line.record)
+                yield Query(decode_field(line, key, str), line.record, line.where)
             except DataError as error:
                 if on_bad is None:
                     raise
                 on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, error.problem))
         return
     with open_input(path) as stream:
-        for content in stream:
+        for number, content in enumerate(stream, 1):
             text = content.decode().strip()
             if text:
-                yield Query(text, {"query": raw(text)})
+                yield Query(text, {"query": raw(text)}, f"{path}:{number}")
 
 
 def answer_queries(

@@ -28,13 +28,13 @@ def test_hits_that_are_there_are_read_and_their_lack_is_an_error(tmp_path: Path)
     path.write_text('{"query": "one", "hits": [{"document": "a", "score": 1}, {"document": "b"}]}\n')
     assert [ranking for _, ranking in read_answers([path], None)] == [["a", "b"]]
     path.write_text('{"query": "one"}\n')
-    with pytest.raises(DataError, match='no "hits"'):
+    with pytest.raises(DataError, match=r'hits.jsonl:1: no "hits"'):
         list(read_answers([path], None))
 
 
 @pytest.mark.parametrize("relevant", [[], "a", {"a": 0}, None])
 def test_a_query_without_anything_relevant_is_an_error(relevant: object) -> None:
-    with pytest.raises(DataError, match='has no "relevant"'):
+    with pytest.raises(DataError, match='no ids of relevant documents in "relevant"'):
         evaluate([(query("one", relevant), ["a"])], 5, "relevant", None, force=False)
 
 

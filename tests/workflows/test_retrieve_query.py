@@ -27,8 +27,8 @@ def test_plain_lines_are_queries_and_blank_ones_are_none(tmp_path: Path) -> None
     path = tmp_path / "q.txt"
     path.write_text("one two\n\n three \n")
     assert list(read_queries(path, None)) == [
-        Query("one two", {"query": msgspec.Raw(b'"one two"')}),
-        Query("three", {"query": msgspec.Raw(b'"three"')}),
+        Query("one two", {"query": msgspec.Raw(b'"one two"')}, f"{path}:1"),
+        Query("three", {"query": msgspec.Raw(b'"three"')}, f"{path}:3"),
     ]
 
 
