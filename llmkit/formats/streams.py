@@ -8,6 +8,7 @@ import gzip
 import io
 import select
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,7 +99,7 @@ def _decoded(raw: io.BufferedReader, name: str) -> Iterator[BinaryIO]:
             yield cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw), READ_BYTES))
         else:
             yield cast(BinaryIO, raw)
-    except (zstandard.ZstdError, gzip.BadGzipFile, EOFError) as error:
+    except (zstandard.ZstdError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise DataError(
             f"{name}: damaged or truncated compressed data ({error})", hint="fetch or write the file again"
         ) from error

@@ -108,3 +108,15 @@ def test_stdin_would_wait_until_something_comes(monkeypatch: pytest.MonkeyPatch)
         assert not would_wait(STDIO)  # its end has come
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
     assert not would_wait(STDIO)
+
+
+def test_whatever_byte_of_a_gzip_file_is_wrong_the_error_names_the_file(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(b"some text, more text, and more again " * 20, mtime=0))
+    for place in range(10, len(content)):
+        damaged = bytes([*content[:place], content[place] ^ 0xFF, *content[place + 1 :]])
+        (tmp_path / "x.gz").write_bytes(damaged)
+        with (
+            pytest.raises(DataError, match=r"x\.gz: damaged or truncated"),
+            open_input(tmp_path / "x.gz") as stream,
+        ):
+            stream.read()
