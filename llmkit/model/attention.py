@@ -39,18 +39,27 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, layout: Layout, cache: HeldLayer | None = None) -> Tensor:
         """x: (B, T, D). Returns (B, T, D)."""
         B, T, _ = x.shape
-        q, k = self._normed(self.q_proj(x), self.k_proj(x))  # (B, H, T, E), (B, K, T, E)
-        v = self.v_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)  # (B, K, T, E)
-        if layout.cos is not None and layout.sin is not None:
-            cos, sin = layout.cos.to(q.dtype), layout.sin.to(q.dtype)
-            q = rotate(q, cos, sin, interleaved=self.interleaved)
-            k = rotate(k, cos, sin, interleaved=self.interleaved)
+        q, k, v = self.qkv(x, layout)
         if cache is None:
             y = self._attend(q, k, v, layout.mask)
         else:  # text by text, each with all of its keys and values, (B, K, S, E)
             texts = cache.extend((k, v), layout)
             y = joined([self._attend(q[:, :, part], k, v, mask) for part, (k, v), mask in texts])
         return self.o_proj(y.transpose(1, 2).reshape(B, T, -1))
+
+    def qkv(self, x: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, T, E), and keys and values (B, K, T, E), after norms and rotation.
+
+        What the module attends with, for who wants to look on as well.
+        """
+        B, T, _ = x.shape
+        q, k = self._normed(self.q_proj(x), self.k_proj(x))
+        v = self.v_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)
+        if layout.cos is not None and layout.sin is not None:
+            cos, sin = layout.cos.to(q.dtype), layout.sin.to(q.dtype)
+            q = rotate(q, cos, sin, interleaved=self.interleaved)
+            k = rotate(k, cos, sin, interleaved=self.interleaved)
+        return q, k, v
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         return attend(q, k, v, mask, scale=self.scale, softcap=self.softcap, sinks=self.sinks)

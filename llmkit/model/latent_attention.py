@@ -75,6 +75,14 @@ class LatentAttention(nn.Module):
             )
         return self.o_proj(y.transpose(1, 2).reshape(B, T, -1))
 
+    def qkv(self, x: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys, (B, H, T, N + R), and values, (B, H, T, V), expanded for every head.
+
+        As if it attended so, for who wants to look on; absorbed attention gives the same and makes no keys.
+        """
+        k, v = self._keys_and_values(self._rows(x, layout))
+        return torch.cat(self._queries(x, layout), dim=-1), k, v
+
     def _cached(self, q_nope: Tensor, q_rope: Tensor, rows: Tensor, mask: Tensor | None) -> Tensor:
         """Whichever way takes fewer operations. rows: (B, S, W). Returns (B, H, T, V)."""
         # absorbing reads the matrix itself; what stands in its place (an adapter, codes) is only called
@@ -104,15 +112,19 @@ class LatentAttention(nn.Module):
 
     def _expanded(self, q_nope: Tensor, q_rope: Tensor, rows: Tensor, mask: Tensor | None) -> Tensor:
         """Keys and values written out for every head. rows: (B, S, W). Returns (B, H, T, V)."""
+        k, v = self._keys_and_values(rows)
+        q, V = torch.cat((q_nope, q_rope), dim=-1), v.shape[-1]
+        # PyTorch's fused kernel wants values as wide as keys; without it all T x S scores are written out
+        v = F.pad(v, (0, max(0, k.shape[-1] - V)))
+        return attend(q, k, v, mask, scale=self.scale)[..., :V]
+
+    def _keys_and_values(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """What rows, (B, S, W), are to every head: (B, H, S, N + R), (B, H, S, V)."""
         N, V, C = self.latent.qk_nope_head_dim, self.latent.v_head_dim, self.latent.kv_lora_rank
         B, S, _ = rows.shape
         made = self.kv_b_proj(rows[..., :C]).view(B, S, -1, N + V).transpose(1, 2)  # (B, H, S, N + V)
         k_rope = rows[:, None, :, C:].expand(-1, self.num_heads, -1, -1)
-        k = torch.cat((made[..., :N], k_rope), dim=-1)
-        q = torch.cat((q_nope, q_rope), dim=-1)
-        # PyTorch's fused kernel wants values as wide as keys; without it all T x S scores are written out
-        v = F.pad(made[..., N:], (0, max(0, k.shape[-1] - V)))
-        return attend(q, k, v, mask, scale=self.scale)[..., :V]
+        return torch.cat((made[..., :N], k_rope), dim=-1), made[..., N:]
 
     def _absorbed(self, q_nope: Tensor, q_rope: Tensor, rows: Tensor, mask: Tensor | None) -> Tensor:
         """Attention over the latents themselves. rows: (B, S, W). Returns (B, H, T, V)."""

@@ -1,0 +1,180 @@
+"""Queries, keys and values of a model's layers as it reads a text, one layer at a time.
+
+Layers are computed in turn, each over runs of positions, so that what is held is one layer's cache and the
+stream between layers: a text of any length takes memory in proportion to its tokens, never to their square.
+
+Shapes: T positions, D hidden_size, H query heads, K key/value heads, E numbers of a query and key,
+X numbers of a value.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from llmkit.errors import UsageError
+from llmkit.model.attention import Attention
+from llmkit.model.block import Block
+from llmkit.model.cache import LayerCache
+from llmkit.model.latent_attention import LatentAttention
+from llmkit.model.latent_cache import LatentCache
+from llmkit.model.layout import Layout, layout_mask
+from llmkit.model.transformer import Decoder, Transformer
+
+RUN = 512
+"""Positions computed at once: their masks have a row for each, as long as the text."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What one layer attends with, after norms and rotation, in the dtype of the model.
+
+    Weight of key j to query i in head h: softmax over keys of cap(scale * q[h, i] . k[h * K // H, j]), where
+    cap(s) = softcap * tanh(s / softcap) where there is one; over keys i - window < j <= i; and over sinks[h],
+    where there is one, which takes its share and gives nothing.
+    """
+
+    layer: int
+    q: Tensor
+    """(H, T, E)."""
+    k: Tensor
+    """(K, T, E); K = H where latent attention makes keys for every head."""
+    v: Tensor
+    """(K, T, X)."""
+    scale: float
+    softcap: float | None
+    window: int | None
+    """How many positions a query sees, its own included; None for all before it."""
+    sinks: Tensor | None
+    """(H,)."""
+    o_proj: nn.Module
+    """From what heads bring home, (..., H X), to (..., D)."""
+
+    @property
+    def heads(self) -> int:
+        """H."""
+        return self.q.shape[0]
+
+    @property
+    def tokens(self) -> int:
+        """T."""
+        return self.q.shape[1]
+
+    def group(self, head: int) -> int:
+        """Which of the K key/value heads a query head reads."""
+        return head // (self.heads // self.k.shape[0])
+
+    def first_key(self, query: int) -> int:
+        """The first key that a query sees."""
+        return 0 if self.window is None else max(0, query - self.window + 1)
+
+
+@torch.no_grad()
+def capture(
+    model: Transformer, ids: Tensor, layers: Sequence[int] | None = None, *, run: int = RUN
+) -> Iterator[Captured]:
+    """What layers attend with while a model reads a text, in the order of the layers.
+
+    The text is computed up to the last layer that is asked for. A layer's tensors are the caller's alone: who
+    drops them before the next has the memory of one layer.
+
+    Args:
+        model: in evaluation mode; with adapters too.
+        ids: (T,) int64.
+        layers: which, from 0; negative ones count from the end; None for all.
+        run: positions computed at once.
+
+    Raises:
+        UsageError: no ids, no such layer, or a text longer than the model's positions.
+    """
+    decoder, T = model.model, len(ids)
+    wanted = wanted_layers(layers, len(decoder.layers))
+    if not T:
+        raise UsageError("a text of no tokens has no attention", hint="give a text of one token or more")
+    device = decoder.embed_tokens.weight.device
+    x = decoder.embed(ids.to(device)[None], torch.arange(T, device=device), T)  # (1, T, D)
+    for index in range(wanted[-1] + 1):
+        block = decoder.layers[index]
+        assert isinstance(block, Block)
+        if index in wanted:
+            yield _captured(decoder, block, index, x, run)
+        if index < wanted[-1]:
+            _advance(decoder, block, index, x, run)
+
+
+def wanted_layers(layers: Sequence[int] | None, count: int) -> list[int]:
+    """Numbers of layers from 0 in order, each once.
+
+    Raises:
+        UsageError: a model of `count` layers does not have one of them.
+    """
+    chosen = range(count) if layers is None else layers
+    for one in chosen:
+        if not -count <= one < count:
+            raise UsageError(f"no layer {one} in a model of {count}", hint=f"layers are 0 to {count - 1}")
+    if not chosen:
+        raise UsageError("no layer is asked for", hint=f"layers are 0 to {count - 1}")
+    return sorted({one % count for one in chosen})
+
+
+def _captured(decoder: Decoder, block: Block, index: int, x: Tensor, run: int) -> Captured:
+    attention, T = block.self_attn, x.shape[1]
+    parts = []
+    for start in range(0, T, run):
+        rows = x[:, start : start + run]
+        read = rows if block.placement == "after" else block.input_layernorm(rows)
+        layout = _layout(decoder, index, start, rows.shape[1], T, masked=False)
+        parts.append([part[0] for part in attention.qkv(read, layout)])
+    # run by run and not all at once: what is joined is let go before the next
+    q, k, v = (torch.cat([part.pop(0) for part in parts], dim=1) for _ in range(3))
+    plain = attention if isinstance(attention, Attention) else None
+    return Captured(
+        layer=index,
+        q=q,
+        k=k,
+        v=v,
+        scale=attention.scale,
+        softcap=None if plain is None else plain.softcap,
+        window=_window(decoder, index),
+        sinks=None if plain is None else plain.sinks,
+        o_proj=attention.o_proj,
+    )
+
+
+def _advance(decoder: Decoder, block: Block, index: int, x: Tensor, run: int) -> None:
+    """Take the stream, (1, T, D), through a layer, in place."""
+    T = x.shape[1]
+    held = None if run >= T else _cache(decoder, block, x)
+    for start in range(0, T, run):
+        rows = x[:, start : start + run]
+        layout = _layout(decoder, index, start, rows.shape[1], T, masked=True)
+        x[:, start : start + run] = block(rows, layout, held)
+        if held is not None:
+            held.length += rows.shape[1]
+
+
+def _cache(decoder: Decoder, block: Block, x: Tensor) -> LayerCache | LatentCache:
+    """Room for one layer's keys and values of every position."""
+    config, T = decoder.config, x.shape[1]
+    if isinstance(block.self_attn, LatentAttention):
+        latent = block.self_attn.latent
+        return LatentCache(x.new_empty(1, T, latent.kv_lora_rank + latent.qk_rope_head_dim))
+    keys, values = (x.new_empty(1, config.num_key_value_heads, T, config.head_dim) for _ in range(2))
+    return LayerCache(keys, values)
+
+
+def _layout(decoder: Decoder, index: int, start: int, count: int, whole: int, *, masked: bool) -> Layout:
+    """For a run of positions out of a text whose length is known."""
+    window = _window(decoder, index)
+    device = decoder.embed_tokens.weight.device
+    mask = layout_mask(start, count, device, window=window) if masked else None
+    if decoder.rope is None or index in decoder.config.no_rope_layers:
+        return Layout(mask=mask, window=window)
+    sliding = index in decoder.config.sliding_layers
+    cos, sin = decoder.rope.table(whole, device, sliding=sliding)
+    return Layout(cos[start : start + count], sin[start : start + count], mask, window)
+
+
+def _window(decoder: Decoder, index: int) -> int | None:
+    return decoder.config.sliding_window if index in decoder.config.sliding_layers else None

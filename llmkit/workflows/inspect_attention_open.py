@@ -1,0 +1,131 @@
+"""A model opened to be looked into: all weights as numbers in torch modules, its adapter merged into them."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from llmkit.engine.config import Dtype, GenerateConfig
+from llmkit.errors import DataError, UsageError
+from llmkit.model.adapter_load import load_adapter
+from llmkit.model.adapter_weights import AdapterWeights
+from llmkit.model.add_lora import attach_adapter
+from llmkit.model.dtypes import DTYPES
+from llmkit.model.load import load_model
+from llmkit.model.merge_adapter import merge_adapter
+from llmkit.model.transformer import Transformer
+from llmkit.tokens.prompt import PromptEncoder
+from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.train.hardware import choose_device
+from llmkit.workflows.generate_adapter import AdapterSource
+from llmkit.workflows.generate_files import GenerateFiles
+from llmkit.workflows.generate_job import Job, open_job
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectOptions:
+    """Which model, and where and how it runs."""
+
+    model: Path
+    """A folder, or a GGUF file."""
+    tokenizer: Path | None = None
+    """None: the model's own."""
+    adapter: str | None = None
+    """PATH, PATH:STRENGTH or NAME=PATH of a PEFT folder, merged into the model."""
+    dtype: Dtype = "auto"
+    """Of weights and arithmetic; auto: as they are stored."""
+    rope_scaling: str | None = None
+    device: str = "auto"
+    threads: int | None = None
+    """None: what torch takes."""
+    allow_special: bool = False
+    """Whether what looks like a special token in a plain text becomes it."""
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A model in evaluation mode, and what turns texts into its ids."""
+
+    model: Transformer
+    tokenizer: Tokenizer
+    encoder: PromptEncoder
+    job: Job
+    """What is known without the weights."""
+
+    @property
+    def name(self) -> str:
+        """The model, as reports call it; an adapter's name behind a plus."""
+        return "+".join([str(self.job.files.model), *self.job.adapters.names])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know."""
+        return self.job.notes
+
+
+def open_job_to_inspect(options: InspectOptions) -> Job:
+    """Read everything but the weights.
+
+    Raises:
+        UsageError, ConfigError, DataError, MissingError: see `open_job`; also a tokenizer that has more ids
+            than the model.
+    """
+    files = GenerateFiles(model=options.model, tokenizer=options.tokenizer, prompt="")
+    config = GenerateConfig(
+        as_json=True,
+        allow_special=options.allow_special,
+        dtype=options.dtype,
+        rope_scaling=options.rope_scaling,
+        device=options.device,
+        threads=options.threads,
+        adapters=() if options.adapter is None else (options.adapter,),
+    )
+    job = open_job(files, config)
+    assert job.tokenizer is not None
+    if job.tokenizer.vocab_size > job.model.vocab_size:
+        raise DataError(
+            f"{options.model}: the tokenizer has ids up to {job.tokenizer.vocab_size - 1:,}, "
+            f"the model {job.model.vocab_size:,} rows",
+            hint="name the model's own tokenizer with -t",
+        )
+    return job
+
+
+def open_inspected(options: InspectOptions) -> Inspected:
+    """Read the weights too.
+
+    Quantised matrices become the numbers that they stand for.
+
+    Raises:
+        UsageError, ConfigError, DataError, MissingError: see `open_job_to_inspect`, `load_model` and
+            `load_adapter`; also part of an adapter's strength where it has tensors in place of the model's.
+    """
+    job = open_job_to_inspect(options)
+    assert job.tokenizer is not None and job.encoder is not None
+    device = choose_device(options.device)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    model = load_model(
+        options.model,
+        dtype=None if options.dtype == "auto" else DTYPES[options.dtype],
+        device=device,
+        rope_scaling=job.rope_scaling,
+    )
+    for source in job.adapters.sources:
+        attach_adapter(model, _of_strength(source, load_adapter(source.path, job.model)))
+        merge_adapter(model)
+    return Inspected(model.requires_grad_(False).eval(), job.tokenizer, job.encoder, job)
+
+
+def _of_strength(source: AdapterSource, weights: AdapterWeights) -> AdapterWeights:
+    """An adapter whose change is multiplied with the strength that was asked for."""
+    if source.strength == 1.0:
+        return weights
+    if weights.whole or any(one.magnitude is not None for one in weights.modules.values()):
+        raise UsageError(
+            f"--adapter {source.path}: a strength of {source.strength:g} for an adapter with DoRA or with "
+            "tensors in place of the model's",
+            hint="llmkit merge makes one model of both, of any strength",
+        )
+    scaled = {name: replace(one, scale=one.scale * source.strength) for name, one in weights.modules.items()}
+    return replace(weights, modules=scaled)

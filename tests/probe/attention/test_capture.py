@@ -1,0 +1,171 @@
+"""What is captured, against the attention that transformers gives out and the model's own modules."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from family_models import (
+    BIAS,
+    DYNAMIC,
+    GROUPS,
+    LATENT,
+    LOCAL,
+    LONG,
+    MHA,
+    MSCALE,
+    NARROW,
+    QWEN,
+    ROUTED,
+    SHARED,
+    TIED,
+    WINDOW,
+    YARN,
+    make_pair,
+)
+from torch import Tensor
+
+from llmkit.errors import UsageError
+from llmkit.model.config import ModelConfig
+from llmkit.model.families.table import FAMILIES
+from llmkit.model.transformer import Transformer
+from llmkit.probe.attention.capture import capture, wanted_layers
+from llmkit.probe.attention.rows import attention_rows
+
+TOKENS = 40
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("llama", {}),
+    ("llama", {**NARROW, **TIED}),  # one key head
+    ("llama", {**MHA, **BIAS, **DYNAMIC, "max_position_embeddings": 24}),  # positions know the text's length
+    ("mistral", WINDOW),
+    ("mixtral", {**LOCAL, **WINDOW, **MHA}),
+    ("qwen2", {"use_sliding_window": True, **WINDOW, "max_window_layers": 2, **YARN}),
+    ("qwen3", BIAS),
+    ("qwen2_moe", {**SHARED, "mlp_only_layers": [1]}),
+    ("qwen3_moe", QWEN),
+    ("olmoe", {"num_experts": 8, "num_experts_per_tok": 2}),
+    ("gemma", {}),
+    ("gemma2", {**WINDOW, "query_pre_attn_scalar": 9, "attn_logit_softcapping": 0.5}),
+    ("gemma3_text", {**WINDOW, "sliding_window_pattern": 2}),
+    ("phi3", {**LONG, "original_max_position_embeddings": 20}),
+    ("phi", {**MHA, "partial_rotary_factor": 0.25}),
+    ("olmo2", {}),
+    ("olmo3", WINDOW),
+    ("smollm3", {}),
+    ("granite", {"attention_multiplier": 0.3, "residual_multiplier": 0.5, "embedding_multiplier": 3.0}),
+    ("gpt2", {}),
+    ("gpt_neox", {}),
+    ("stablelm", {"use_qkv_bias": True, "use_parallel_residual": True}),
+    ("starcoder2", WINDOW),
+    ("cohere", {}),
+    ("deepseek_v2", {**LATENT, "q_lora_rank": None}),
+    ("deepseek_v3", {**LATENT, **GROUPS, "q_lora_rank": 20, **MSCALE}),
+    ("dots1", {**ROUTED, "n_shared_experts": 1}),
+    ("glm4_moe", {**ROUTED, "use_qk_norm": True}),
+    ("gpt_oss", {**LOCAL, **WINDOW}),
+]
+
+
+@pytest.mark.parametrize(("family", "changes"), CASES, ids=[f"{n}-{c[0]}" for n, c in enumerate(CASES)])
+def test_weights_are_those_that_transformers_gives_out(
+    family: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    pair = make_pair(family, changes, tmp_path)
+    ids = torch.randint(3, 96, (TOKENS,), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        # Scores of about one, where float32 tells 1e-6 apart; but heads must not look everywhere alike
+        for one in (*pair.ours.parameters(), *pair.theirs.parameters()):
+            one.mul_(1.7 if family == "gpt2" else 0.7)  # whose norms are small in `make_pair`
+        theirs = pair.theirs(ids[None], output_attentions=True).attentions
+    layers = list(capture(pair.ours, ids, run=512 if family == "llama" else 16))
+    assert [one.layer for one in layers] == list(range(len(theirs)))
+    for one in layers:
+        ours = torch.stack([attention_rows(one, head) for head in range(one.heads)])
+        torch.testing.assert_close(ours, theirs[one.layer][0], rtol=0, atol=1e-6)
+        assert ours[:, -1].max() > 1.5 * ours[:, -1].mean()
+
+
+def test_every_family_is_compared() -> None:
+    assert {family for family, _ in CASES} == set(FAMILIES)
+
+
+def _llama(**changes: Any) -> Transformer:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        **{
+            **{"vocab_size": 30, "hidden_size": 32, "intermediate_size": 24, "num_hidden_layers": 3},
+            **{"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64},
+            **changes,
+        }
+    )
+    return Transformer(config).eval()
+
+
+def _attended(model: Transformer, ids: Tensor) -> list[Tensor]:
+    """What each layer's attention gives in a plain pass, (T, D)."""
+    given: list[Tensor] = []
+    handles = [
+        block.self_attn.register_forward_hook(lambda _m, _i, out: given.append(out[0]))  # type: ignore[union-attr]
+        for block in model.model.layers
+    ]
+    with torch.no_grad():
+        model(ids[None])
+    for handle in handles:
+        handle.remove()
+    return given
+
+
+@pytest.mark.parametrize("run", [1, 7, 64])
+def test_weights_times_values_are_what_the_layer_gives(run: int) -> None:
+    model, ids = _llama(), torch.arange(20) % 30
+    given = _attended(model, ids)
+    for one in capture(model, ids, run=run):
+        mixed = torch.cat(
+            [attention_rows(one, head) @ one.v[one.group(head)] for head in range(one.heads)], dim=1
+        )
+        torch.testing.assert_close(one.o_proj(mixed), given[one.layer], rtol=1e-4, atol=1e-5)
+
+
+def test_layers_come_in_order_and_only_those_asked_for() -> None:
+    model, ids = _llama(), torch.arange(9)
+    every = list(capture(model, ids))
+    some = list(capture(model, ids, [-1, 0, 2]))
+    assert [one.layer for one in some] == [0, 2]
+    torch.testing.assert_close(some[1].q, every[2].q, rtol=0, atol=0)
+    read = []
+    handle = model.model.layers[1].mlp.register_forward_hook(lambda *_: read.append(1))  # type: ignore[union-attr]
+    list(capture(model, ids, [1]))
+    handle.remove()
+    assert read == []  # nothing is computed beyond what is asked for
+
+
+def test_shapes_and_settings_are_the_models() -> None:
+    model = _llama(attention_scale=0.3, model_type="granite")
+    (one,) = capture(model, torch.arange(9), [1])
+    assert (one.q.shape, one.k.shape, one.v.shape) == ((4, 9, 8), (2, 9, 8), (2, 9, 8))
+    assert (one.heads, one.tokens, one.scale) == (4, 9, 0.3)
+    assert [one.group(head) for head in range(4)] == [0, 0, 1, 1]
+    assert one.window is None and one.softcap is None and one.sinks is None and one.first_key(8) == 0
+
+
+def test_a_bfloat16_model_gives_bfloat16_and_rows_are_computed_in_float32() -> None:
+    (one,) = capture(_llama().bfloat16(), torch.arange(9), [2])
+    rows = attention_rows(one, 0)
+    assert one.q.dtype == torch.bfloat16 and rows.dtype == torch.float32
+    k = one.k[0].float()
+    scores = one.q[0].float() @ k.T / math.sqrt(8)
+    expected = scores.masked_fill(torch.ones(9, 9).triu(1).bool(), -math.inf).softmax(-1)
+    torch.testing.assert_close(rows, expected)
+
+
+def test_what_is_not_there_is_named() -> None:
+    model = _llama()
+    with pytest.raises(UsageError, match="no layer 3 in a model of 3"):
+        list(capture(model, torch.arange(4), [3]))
+    with pytest.raises(UsageError, match="no layer -4"):
+        wanted_layers([-4], 3)
+    with pytest.raises(UsageError, match="no layer is asked for"):
+        wanted_layers([], 3)
+    with pytest.raises(UsageError, match="no tokens"):
+        list(capture(model, torch.arange(0)))
