@@ -78,6 +78,10 @@ _SIGNATURES = {
     "llmkit_code_values": (c_bool, (_at,)),
     "llmkit_feedback": (c_bool, (_at,)),
     "llmkit_read_memory": (c_uint32, (_at, _i64)),
+    "llmkit_text_chunks": (_i64, (_at, c_char_p, _i64, _at, _at, _at)),
+    "llmkit_text_words": (_i64, (_at, _at, _i64, _i64, _at, _at, _at)),
+    "llmkit_text_commonest": (c_bool, (_at, _i64, _i64, _at, _at)),
+    "llmkit_text_repeated": (c_bool, (_at, _at, _i64, _i64, _at, _at)),
 }
 
 

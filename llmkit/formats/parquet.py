@@ -1,0 +1,89 @@
+"""Parquet rows as records, some of them in memory at a time; needs the extra `[parquet]`.
+
+A row becomes what the same row would be as a line of jsonl: columns in their order, times as RFC 3339, bytes
+as base64, not-a-number as null. Row groups are what a file can be split into.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.formats.jsonl import Line, raw
+from llmkit.formats.streams import STDIO
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+BATCH_BYTES = 8 << 20  # decoded, by the file's own account: what one batch of rows may take
+BATCH_ROWS = 1024
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a path's name says parquet."""
+    return path.suffix.lower() in (".parquet", ".pq")
+
+
+def count_row_groups(path: Path) -> int:
+    """How many row groups a file has, from its footer.
+
+    Raises:
+        MissingError, DataError, UsageError: as `read_parquet`.
+    """
+    with _opened(path) as file:
+        return file.num_row_groups
+
+
+def read_parquet(path: Path, *, row_groups: Sequence[int] | None = None) -> Iterator[Line]:
+    """The rows of a parquet file as records; `number` is the row's place in the whole file, from 1.
+
+    Args:
+        path: the file; a parquet file cannot be read from stdin, its index stands at the end.
+        row_groups: read these only, in this order; None: all.
+
+    Raises:
+        MissingError: no such file, or pyarrow is not installed.
+        DataError: not a parquet file, or a damaged one.
+        UsageError: `-`.
+    """
+    import pyarrow
+
+    with _opened(path) as file:
+        groups = range(file.num_row_groups) if row_groups is None else row_groups
+        for group in groups:
+            facts = file.metadata.row_group(group)
+            number = 1 + sum(file.metadata.row_group(before).num_rows for before in range(group))
+            each = max(1, facts.total_byte_size // max(1, facts.num_rows))
+            rows = max(1, min(BATCH_ROWS, BATCH_BYTES // each))
+            try:
+                for batch in file.iter_batches(batch_size=rows, row_groups=[group], use_threads=False):
+                    for row in batch.to_pylist():
+                        yield Line({key: raw(value) for key, value in row.items()}, str(path), number)
+                        number += 1
+            except (pyarrow.ArrowException, OSError) as error:
+                raise _damaged(path, error) from None
+
+
+def _opened(path: Path) -> "ParquetFile":
+    try:
+        import pyarrow
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise MissingError(
+            f"{path}: parquet needs the package pyarrow", hint="pip install 'llmkit[parquet]'"
+        ) from None
+    if path == STDIO:
+        raise UsageError("stdin: parquet cannot be piped, its index is at the end", hint="name the file")
+    try:
+        return ParquetFile(path, pre_buffer=False)
+    except FileNotFoundError:
+        raise MissingError(f"{path}: no such file", hint="check the path") from None
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Any) -> DataError:
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(
+        f"{path}: not a parquet file, or a damaged one ({first})", hint="fetch or write it again"
+    )

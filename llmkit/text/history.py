@@ -1,0 +1,60 @@
+"""What has become of a document: `metadata.history`, a list that each stage adds to that changed or chose it.
+
+    {"id": …, "metadata": {"license": …, "history": [{"stage": "clean", "edits": {…}},
+                                                     {"stage": "dedup", "rule": "near", "duplicates": 2},
+                                                     {"stage": "mix", "source": "web", "epoch": 2}]}}
+
+Everything else of a record stays as it was written.
+"""
+
+from typing import Any
+
+import msgspec
+
+from llmkit.formats.jsonl import MALFORMED, Record, raw
+
+METADATA, HISTORY, LICENCE = "metadata", "history", "license"
+
+
+def with_history(record: Record, stage: str, **facts: Any) -> Record:
+    """The record with one more entry in its history, put last.
+
+    A history that is no list becomes its first entry; `metadata` that is no object is kept as `metadata.was`.
+    """
+    metadata = object_at(record, METADATA)
+    if metadata is None:
+        metadata = {"was": record[METADATA]}
+    metadata[HISTORY] = raw([*history_of(record), {"stage": stage, **facts}])
+    return {**record, METADATA: raw(metadata)}
+
+
+def with_latest(record: Record, **facts: Any) -> Record:
+    """The record with more facts in the last entry of its history, which it has."""
+    *before, latest = history_of(record)
+    metadata = object_at(record, METADATA) or {}
+    metadata[HISTORY] = raw([*before, {**latest, **facts}])
+    return {**record, METADATA: raw(metadata)}
+
+
+def history_of(record: Record) -> list[Any]:
+    """The entries of a record's history, oldest first."""
+    metadata = object_at(record, METADATA) or {}
+    found = msgspec.json.decode(metadata[HISTORY]) if HISTORY in metadata else []
+    return found if isinstance(found, list) else [found]
+
+
+def licence_of(record: Record) -> str | None:
+    """The licence that a record declares, as it is spelled there; None where it declares none."""
+    metadata = object_at(record, METADATA) or {}
+    found = msgspec.json.decode(metadata[LICENCE]) if LICENCE in metadata else None
+    return found if isinstance(found, str) and found else None
+
+
+def object_at(record: Record, key: str) -> Record | None:
+    """The object at a key, its values as they stand: empty where nothing is, None for something else."""
+    if key not in record or bytes(record[key]) == b"null":
+        return {}
+    try:
+        return msgspec.json.decode(record[key], type=Record)
+    except MALFORMED:
+        return None

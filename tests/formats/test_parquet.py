@@ -1,0 +1,78 @@
+"""Parquet rows beside pyarrow's own reading of the whole table."""
+
+import datetime
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.formats.documents import document_of
+from llmkit.formats.parquet import count_row_groups, is_parquet, read_parquet
+from llmkit.formats.streams import STDIO
+
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+ROWS = [
+    {
+        "id": f"d{number}",
+        "text": f"Text number {number} – naïve. " * (1 + number % 7),
+        "metadata": {"license": "MIT", "tags": ["a", "b"], "score": 0.5 * number},
+        "when": datetime.datetime(2024, 4, 25, 16, 24, number % 60, tzinfo=datetime.UTC),
+        "n": number if number % 3 else None,
+    }
+    for number in range(250)
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    out = tmp_path / "rows.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(ROWS), out, row_group_size=60, compression="zstd")
+    return out
+
+
+def test_rows_are_what_the_same_rows_are_as_jsonl(path: Path) -> None:
+    lines = list(read_parquet(path))
+    table = parquet.read_table(path).to_pylist()
+    assert [json.loads(msgspec.json.encode(line.record)) for line in lines] == [
+        json.loads(msgspec.json.encode(row)) for row in table
+    ]
+    assert [line.number for line in lines] == list(range(1, 251))
+    assert document_of(lines[3]).text == ROWS[3]["text"]
+    assert msgspec.json.decode(lines[3].record["when"]) == "2024-04-25T16:24:03Z"
+
+
+def test_row_groups_make_up_the_file_and_keep_their_numbers(path: Path) -> None:
+    assert count_row_groups(path) == 5
+    parts = [line for group in range(5) for line in read_parquet(path, row_groups=[group])]
+    assert parts == list(read_parquet(path))
+    assert [line.number for line in read_parquet(path, row_groups=[4])] == list(range(241, 251))
+
+
+def test_not_a_number_is_null(tmp_path: Path) -> None:
+    out = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"x": [float("nan"), 1.5], "b": [b"\xff", b""]}), out)
+    assert [{key: bytes(value) for key, value in line.record.items()} for line in read_parquet(out)] == [
+        {"x": b"null", "b": b'"/w=="'},
+        {"x": b"1.5", "b": b'""'},
+    ]
+
+
+def test_what_is_no_parquet_is_named(tmp_path: Path, path: Path) -> None:
+    bad = tmp_path / "bad.parquet"
+    bad.write_bytes(b"PAR1 not really")
+    with pytest.raises(DataError, match=r"bad.parquet: not a parquet file"):
+        list(read_parquet(bad))
+    content = bytearray(path.read_bytes())
+    content[4:2000] = bytes(1996)
+    bad.write_bytes(content)
+    with pytest.raises(DataError, match=r"bad.parquet: not a parquet file, or a damaged one"):
+        list(read_parquet(bad))
+    with pytest.raises(MissingError):
+        list(read_parquet(tmp_path / "none.parquet"))
+    with pytest.raises(UsageError, match="cannot be piped"):
+        list(read_parquet(STDIO))
+    assert is_parquet(Path("a.PARQUET")) and not is_parquet(Path("a.jsonl"))

@@ -1,0 +1,62 @@
+"""A page that hangs, kills or is refused costs that page and no other."""
+
+import io
+import os
+import signal
+
+import pytest
+
+from llmkit.errors import MissingError
+from llmkit.text.extract import extract_text
+from llmkit.text.extract_process import Extractor, read_frame, write_frame
+
+pytest.importorskip("resiliparse")
+
+GOOD = (
+    "<html><title>t</title><body><article><p>Some words, enough of them to be content.</p></article></body>"
+)
+HANGS = "<div>" * 30_000 + "x"  # resiliparse takes time with the square of the depth: half a minute here
+
+
+def test_a_page_that_hangs_costs_one_document() -> None:
+    with Extractor("fast", seconds=0.5) as extract:
+        first, hung, last = extract(GOOD), extract(HANGS), extract(GOOD)
+    assert hung.verdict is not None and hung.text == ""
+    assert (hung.verdict.rule, hung.verdict.threshold) == ("extract timeout", 0.5)
+    assert first == last
+    assert (first.text, first.title, first.verdict) == (extract_text(GOOD, "fast"), "t", None)
+
+
+def test_a_child_that_is_killed_costs_at_most_the_page_it_had() -> None:
+    with Extractor("fast") as extract:
+        extract(GOOD)
+        assert extract._child is not None
+        os.kill(extract._child.pid, signal.SIGKILL)
+        extract._child.wait()
+        assert extract(GOOD).text == extract_text(GOOD, "fast")
+        empty = extract("<script>x</script>")
+        assert empty.verdict is not None and empty.verdict.rule == "extract empty"
+
+
+def test_closing_leaves_no_child_behind() -> None:
+    with Extractor("fast") as extract:
+        extract(GOOD)
+        child = extract._child
+        assert child is not None and child.poll() is None
+    assert child.poll() is not None
+
+
+def test_a_library_that_does_not_load_is_an_error_and_no_reject(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with Extractor("fast") as extract, pytest.raises(MissingError, match="resiliparse does not load"):
+        extract(GOOD)
+
+
+def test_frames_are_whole_or_absent() -> None:
+    stream = io.BytesIO()
+    write_frame(stream, b"abc")
+    write_frame(stream, b"")
+    whole = stream.getvalue()
+    stream.seek(0)
+    assert [read_frame(stream) for _ in range(3)] == [b"abc", b"", None]
+    assert read_frame(io.BytesIO(whole[:5])) is None

@@ -1,0 +1,37 @@
+"""History goes into a record's metadata and leaves everything else as it was written."""
+
+import json
+
+import msgspec
+
+from llmkit.formats.jsonl import Record, encode_line, parse_line
+from llmkit.text.history import history_of, licence_of, with_history, with_latest
+
+
+def record(text: str) -> Record:
+    return parse_line(text.encode(), "f", 1).record
+
+
+def test_an_entry_is_added_last_and_numbers_stay_as_written() -> None:
+    before = record('{"id":"a","n":1.0,"metadata":{"license":"MIT","x":1e3},"text":"t"}')
+    after = with_history(with_history(before, "clean", edits={"nfc": 1}), "mix", source="web")
+    assert encode_line(after).decode() == (
+        '{"id":"a","n":1.0,"metadata":{"license":"MIT","x":1e3,"history":'
+        '[{"stage":"clean","edits":{"nfc":1}},{"stage":"mix","source":"web"}]},"text":"t"}\n'
+    )
+    assert history_of(before) == [] and licence_of(before) == licence_of(after) == "MIT"
+    assert history_of(with_latest(after, epoch=2))[1] == {"stage": "mix", "source": "web", "epoch": 2}
+    assert history_of(with_latest(after, epoch=2))[0] == history_of(after)[0]
+
+
+def test_what_is_no_object_or_no_list_is_kept() -> None:
+    for metadata, was in (("null", None), ('"words"', "words"), ("[1]", [1])):
+        made = with_history(record(f'{{"metadata":{metadata}}}'), "mix")
+        found = json.loads(msgspec.json.encode(made))["metadata"]
+        assert found.get("was") == was and found["history"] == [{"stage": "mix"}]
+    assert history_of(with_history(record('{"metadata":{"history":"by hand"}}'), "s")) == [
+        "by hand",
+        {"stage": "s"},
+    ]
+    assert licence_of(record('{"metadata":{"license":["MIT"]}}')) is None
+    assert licence_of(record('{"text":"x"}')) is None and licence_of(record('{"metadata":7}')) is None
