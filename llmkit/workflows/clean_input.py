@@ -1,0 +1,187 @@
+"""What `clean` reads, in batches of about a mebibyte that a worker can be sent.
+
+A batch is lines of JSON: those of a jsonl file as they stand, or records made of what is none (a text, a page
+of a WARC file, a row of parquet). Each knows where it came from, and whether it was found to be malformed.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+
+import msgspec
+
+from llmkit.errors import DataError
+from llmkit.formats.digest import content_id
+from llmkit.formats.documents import is_json_lines, printable
+from llmkit.formats.jsonl import BadLine, encode_line
+from llmkit.formats.pages import is_html, read_pages
+from llmkit.formats.parquet import is_parquet, read_parquet
+from llmkit.formats.streams import STDIO, open_input, would_wait
+from llmkit.formats.warc import is_warc
+from llmkit.workflows.units import Piece
+
+BATCH_BYTES = 1 << 20
+Kind = Literal["jsonl", "parquet", "pages", "text"]
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """A record as JSON without a line feed, or what stood in its place and what is wrong with it."""
+
+    content: bytes
+    file: str
+    line: int
+    problem: str | None = None
+    page: tuple[int | None, str] | None = None
+    """HTTP's status and the media type, of a page."""
+
+
+class Batch(msgspec.Struct, frozen=True, array_like=True):
+    """Lines `first` and following of one file, or entries."""
+
+    file: str = ""
+    first: int = 1
+    lines: bytes = b""
+    entries: tuple[Entry, ...] = ()
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Each record; blank lines are passed over."""
+        for number, content in enumerate(self.lines.split(b"\n"), self.first):
+            if content and not content.isspace():
+                yield Entry(content, self.file, number)
+        yield from self.entries
+
+
+def read_batches(
+    pieces: Iterable[Piece], *, field: str = "text", flowing: bool = False, skips_bad: bool = False
+) -> Iterator[Batch]:
+    """The records of some inputs, in order.
+
+    Args:
+        pieces: files, parts of files, `-`.
+        field: the key that texts of plain files are put under.
+        flowing: a batch for each record of what is no jsonl, rather than wait for more.
+        skips_bad: what cannot be read as a record becomes an entry with its problem; else it is an error.
+
+    Raises:
+        DataError, MissingError: of the readers.
+    """
+    packed: list[Entry] = []
+    size = 0
+    for piece in pieces:
+        if kind_of(Path(piece.file)) == "jsonl" and packed:  # keep the order
+            yield Batch(entries=tuple(packed))
+            packed, size = [], 0
+        for found in _read(piece, field, skips_bad):
+            if isinstance(found, Batch):
+                yield found
+                continue
+            packed.append(found)
+            size += len(found.content)
+            if size >= BATCH_BYTES or flowing:
+                yield Batch(entries=tuple(packed))
+                packed, size = [], 0
+    if packed:
+        yield Batch(entries=tuple(packed))
+
+
+def kind_of(path: Path) -> Kind:
+    """What a file holds, by its name. stdin is jsonl, or one text where it does not begin with a brace."""
+    if path == STDIO or is_json_lines(path):
+        return "jsonl"
+    if is_parquet(path):
+        return "parquet"
+    return "pages" if is_html(path) or is_warc(path) else "text"
+
+
+def _read(piece: Piece, field: str, skips_bad: bool) -> Iterator[Batch | Entry]:
+    """Batches of a jsonl file, or the entries of any other."""
+    path = Path(piece.file)
+    kind = kind_of(path)
+    if kind == "parquet":
+        for row in read_parquet(path):
+            yield Entry(_as_json(row.record), printable(row.file), row.number)
+        return
+    name = "stdin" if path == STDIO else printable(piece.file)
+    with open_input(path) as stream:
+        if kind == "jsonl" and (path != STDIO or _starts_as_json(stream)):
+            yield from _line_batches(stream, name, piece, waits=path == STDIO)
+        elif kind == "pages":
+            yield from _pages(path, stream, name, skips_bad)
+        else:
+            yield _text_entry(stream.read(), name, field, skips_bad)
+
+
+def _line_batches(stream: BinaryIO, name: str, piece: Piece, *, waits: bool) -> Iterator[Batch]:
+    if piece.start:
+        stream.seek(piece.start)
+    number = piece.first_line
+    left = None if piece.stop is None else piece.stop - piece.start
+    for lines in _whole_lines(stream, left, waits):
+        yield Batch(name, number, lines)
+        number += lines.count(b"\n")
+
+
+def _whole_lines(stream: BinaryIO, left: int | None, waits: bool) -> Iterator[bytes]:
+    """Blocks that end where a line ends; with `waits` what is there, before more has to be waited for.
+
+    Args:
+        stream: at the beginning of a line.
+        left: bytes to read; None: to the end.
+        waits: the stream is stdin, which may be written slowly.
+    """
+    read = cast(io.BufferedReader, stream).read1
+    held: list[bytes] = []
+    size = 0
+    while left is None or left > 0:
+        block = read(BATCH_BYTES if left is None else min(BATCH_BYTES, left))
+        if not block:
+            break
+        left = None if left is None else left - len(block)
+        held.append(block)
+        size += len(block)
+        end = block.rfind(b"\n") + 1
+        if end and (size >= BATCH_BYTES or (waits and would_wait(STDIO))):
+            held[-1] = block[:end]
+            yield b"".join(held)
+            held, size = [block[end:]], len(block) - end
+    if size:
+        yield b"".join(held)
+
+
+def _starts_as_json(stream: BinaryIO) -> bool:
+    """Whether stdin holds jsonl; nothing at all is no documents."""
+    start = cast(io.BufferedReader, stream).peek(64)[:64].lstrip()
+    return not start or start.startswith(b"{")
+
+
+def _pages(path: Path, stream: BinaryIO, name: str, skips_bad: bool) -> Iterator[Entry]:
+    """Pages, and the malformed ones among them in their places."""
+    bad: list[BadLine] = []
+    for page in read_pages(path, stream, name, on_bad=bad.append if skips_bad else None):
+        yield from map(_bad_entry, bad)
+        bad.clear()
+        yield Entry(_as_json(page.record), page.file, page.line, page=(page.status, page.content_type))
+    yield from map(_bad_entry, bad)
+
+
+def _text_entry(content: bytes, name: str, field: str, skips_bad: bool) -> Entry:
+    """A plain file as one record, its name the id."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        problem = f"not UTF-8 (found byte 0x{content[error.start]:02x} at offset {error.start})"
+        if not skips_bad:
+            raise DataError(f"{name}:{line}: {problem}", hint=f"iconv -f latin1 -t utf-8 {name}") from None
+        return Entry(content, name, line, problem)
+    identity = content_id(text) if name == "stdin" else name
+    return Entry(_as_json({"id": identity, field: text}), name, 0)
+
+
+def _bad_entry(bad: BadLine) -> Entry:
+    return Entry(bad.content, bad.file, bad.number, bad.problem)
+
+
+def _as_json(record: Any) -> bytes:
+    return encode_line(record)[:-1]
