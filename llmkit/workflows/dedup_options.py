@@ -1,0 +1,158 @@
+"""What `llmkit dedup` was asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from llmkit.errors import UsageError
+from llmkit.formats.documents import is_json_lines
+from llmkit.text.clusters_prefer import FIRST, Term, parse_preference
+from llmkit.workflows.units import ExecutorName
+
+DedupKind = Literal["near", "exact", "paragraph", "line"]
+DedupMode = Literal["drop", "tag"]
+WordOrCharacter = Literal["word", "char"]
+PIECES = ("paragraph", "line")
+_USUAL_PREFERENCE = {"near": "length:max", "exact": "first", "paragraph": "first", "line": "first"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DedupConfig:
+    """What decides the bytes of the result."""
+
+    by: DedupKind = "near"
+    key: str = "text"
+    """What has to be equal (by `exact`): a key of the records, dots between levels."""
+    similarity: float = 0.75
+    """Of the sets of shingles (Jaccard), from which documents are duplicates (by `near`)."""
+    bands: int = 14
+    rows: int = 8
+    """Of the signature: bands * rows numbers. The usual ones are FineWeb's."""
+    ngram: int = 5
+    unit: WordOrCharacter = "word"
+    verify: bool = True
+    """Compare candidates; without, whatever shares a band is a duplicate."""
+    transitive: bool = False
+    prefer: str = ""
+    """See `clusters_prefer`; empty: `length:max` by near, else `first`."""
+    min_words: int = 5
+    """A paragraph or line of fewer is left alone."""
+    mode: DedupMode = "drop"
+    field: str = "text"
+
+    @cached_property
+    def terms(self) -> tuple[Term, ...]:
+        """The preference, read."""
+        return parse_preference(self.prefer or _USUAL_PREFERENCE[self.by])
+
+    @property
+    def keeps_first(self) -> bool:
+        """Whether what comes first is kept, so that a stream needs no second look."""
+        return self.terms == (FIRST,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DedupSources:
+    """What to read, where to write, and how the work is done: nothing of it changes what is kept."""
+
+    inputs: Sequence[Path]
+    out: Path | None = None
+    """A .jsonl file; a folder of parts; None or `-` for stdout."""
+    rejects: Path | None = None
+    clusters: Path | None = None
+    report: Path | None = None
+    against: Path | None = None
+    save_index: Path | None = None
+    force: bool = False
+    skip_bad: bool = False
+    unbuffered: bool = False
+    memory_bytes: int = 4 << 30
+    workers: int = 1
+    executor: ExecutorName = "process"
+    shard: str | None = None
+    unit_bytes: int = 64 << 20
+
+    @property
+    def skips_bad(self) -> bool:
+        """Whether malformed lines are passed over."""
+        return self.skip_bad or self.rejects is not None
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the output is a folder of parts: a name that says neither jsonl nor a stream."""
+        if self.out is None or str(self.out) == "-" or is_json_lines(self.out):
+            return False
+        return self.out.is_dir() or not self.out.exists()
+
+
+def check_options(config: DedupConfig, sources: DedupSources) -> None:
+    """Find what does not go together, before any work.
+
+    Raises:
+        UsageError: names the flags.
+    """
+    terms = config.terms
+    if config.by in PIECES:
+        if not config.keeps_first:
+            raise UsageError(
+                f"--prefer does not go with --by {config.by}: the first of equal ones is kept",
+                hint="leave --prefer out",
+            )
+        if sources.clusters is not None or sources.against is not None or sources.save_index is not None:
+            raise UsageError(
+                f"--by {config.by} has no clusters and no index", hint="use --by near or --by exact"
+            )
+    if sources.save_index is not None and not config.verify:
+        raise UsageError(
+            "--save-index does not go with --no-verify: an index holds what is compared", hint="leave one out"
+        )
+    if sources.shard is not None and not sources.is_folder:
+        raise UsageError("--shard needs a folder that all shards share", hint="-o FOLDER")
+    if config.transitive and config.by != "near":
+        raise UsageError("--transitive goes with --by near", hint=f"--by {config.by} has no chains")
+    if config.key != "text" and config.by != "exact":
+        raise UsageError(
+            f"--key {config.key} goes with --by exact", hint=f"llmkit dedup --by exact --key {config.key} …"
+        )
+    if FIRST in terms and sources.against is not None and len(terms) > 1:
+        raise UsageError("--prefer: 'first' stands alone with --against", hint="--prefer first")
+
+
+def solve_config(
+    config: DedupConfig,
+    *,
+    similarity: float | None,
+    bands: int | None,
+    rows: int | None,
+    hashes: int,
+) -> DedupConfig:
+    """The same with the bands and rows for a threshold, or as given, or the usual ones.
+
+    Args:
+        config: anything else.
+        similarity, bands, rows: None where they were not given.
+        hashes: the most of a signature, where bands and rows are to be found.
+
+    Raises:
+        UsageError: one of bands and rows without the other, or no way to find enough within `hashes`.
+    """
+    if (bands is None) != (rows is None):
+        raise UsageError("--bands and --rows go together", hint="--bands 14 --rows 8")
+    wanted = config.similarity if similarity is None else similarity
+    if not 0 < wanted <= 1:
+        raise UsageError(f"--similarity {wanted:g}: has to be above 0 and at most 1", hint="--similarity 0.8")
+    if bands is not None and rows is not None:
+        return replace(config, similarity=wanted, bands=bands, rows=rows)
+    if similarity is None:
+        return config
+    from llmkit.text.minhash import solve_bands  # numpy
+
+    bands, rows = solve_bands(wanted, hashes)
+    return replace(config, similarity=wanted, bands=bands, rows=rows)
+
+
+def usual(config: DedupConfig) -> DedupConfig:
+    """The same with nothing left open."""
+    return replace(config, prefer=config.prefer or _USUAL_PREFERENCE[config.by])
