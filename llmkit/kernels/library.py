@@ -11,7 +11,7 @@ from functools import cache
 from llmkit.errors import MissingError
 from llmkit.kernels.build import LIBRARY, read_note
 
-ABI_VERSION = 6
+ABI_VERSION = 7
 HINT = "install a C++ compiler (g++ or clang++) and run: pip install --force-reinstall --no-deps llmkit"
 
 
