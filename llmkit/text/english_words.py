@@ -10,6 +10,8 @@ Source: spaCy 3.8 `lang/en`, `lang/punctuation.py` and `tokenizer.pyx` (MIT).
 
 import re
 
+from llmkit.text.english_whole import WHOLE
+
 _LETTER = r"[^\W\d_]"
 _QUOTES = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉⟦⟧"
 _EDGE = "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪" + _QUOTES
@@ -64,166 +66,6 @@ _GLUED = re.compile(
 )
 _GLUED_STARTS = frozenset("acdghimnostwyACDGHIMNOSTWY")
 _PLAIN_ENDS = ",;:!?"  # never part of a special case together with letters before them
-_WHOLE = frozenset(
-    [
-        "Adm.",
-        "Ak.",
-        "Ala.",
-        "Apr.",
-        "Ariz.",
-        "Ark.",
-        "Aug.",
-        "Bros.",
-        "Calif.",
-        "Co.",
-        "Colo.",
-        "Conn.",
-        "Corp.",
-        "D.C.",
-        "Dec.",
-        "Del.",
-        "Dr.",
-        "E.G.",
-        "E.g.",
-        "Feb.",
-        "Fla.",
-        "Ga.",
-        "Gen.",
-        "Gov.",
-        "I.E.",
-        "I.e.",
-        "Ia.",
-        "Id.",
-        "Ill.",
-        "Inc.",
-        "Ind.",
-        "Jan.",
-        "Jr.",
-        "Jul.",
-        "Jun.",
-        "Kan.",
-        "Kans.",
-        "Ky.",
-        "La.",
-        "Ltd.",
-        "Mar.",
-        "Mass.",
-        "Md.",
-        "Messrs.",
-        "Mich.",
-        "Minn.",
-        "Miss.",
-        "Mo.",
-        "Mont.",
-        "Mr.",
-        "Mrs.",
-        "Ms.",
-        "Mt.",
-        "N.C.",
-        "N.D.",
-        "N.H.",
-        "N.J.",
-        "N.M.",
-        "N.Y.",
-        "Neb.",
-        "Nebr.",
-        "Nev.",
-        "Nov.",
-        "Oct.",
-        "Okla.",
-        "Ore.",
-        "Pa.",
-        "Ph.D.",
-        "Prof.",
-        "Rep.",
-        "Rev.",
-        "S.C.",
-        "Sen.",
-        "Sep.",
-        "Sept.",
-        "St.",
-        "Tenn.",
-        "Va.",
-        "Wash.",
-        "Wis.",
-        "a.",
-        "a.m.",
-        "b.",
-        "c.",
-        "co.",
-        "d.",
-        "e.",
-        "e.g.",
-        "f.",
-        "g.",
-        "h.",
-        "i.",
-        "i.e.",
-        "j.",
-        "k.",
-        "l.",
-        "m.",
-        "n.",
-        "o.",
-        "p.",
-        "p.m.",
-        "q.",
-        "r.",
-        "s.",
-        "t.",
-        "u.",
-        "v.",
-        "v.s.",
-        "vs.",
-        "w.",
-        "x.",
-        "y.",
-        "z.",
-        "ä.",
-        "ö.",
-        "ü.",
-        "'",
-        "''",
-        "''",
-        "'Cause",
-        "'cause",
-        "'bout",
-        "'em",
-        "'d",
-        "'ll",
-        "'re",
-        "'s",
-        "'S",
-        "C++",
-        "and/or",
-        "w/o",
-        "ma'am",
-        "o'clock",
-        ":)",
-        ":(",
-        ":D",
-        ":P",
-        ":p",
-        ";)",
-        ":-)",
-        ":-(",
-        ";-)",
-        ":/",
-        ":|",
-        ":o",
-        ":3",
-        "<3",
-        "=)",
-        "=(",
-        "8)",
-        "):",
-        "(:",
-        "(;",
-        "XD",
-        "xD",
-        "^_^",
-    ]
-)
 
 
 def split_chunk(chunk: str) -> list[str]:
@@ -259,7 +101,7 @@ def split_chunk(chunk: str) -> list[str]:
 
 
 def _special(chunk: str) -> list[str] | None:
-    if chunk in _WHOLE:
+    if chunk in WHOLE:
         return [chunk]
     if chunk.isalpha():
         return _glued(chunk)
@@ -286,7 +128,7 @@ def _joined(words: list[str]) -> list[str]:
         return words
     joined = words[:1]
     for word in words[1:]:
-        if joined[-1] + word in _WHOLE:
+        if joined[-1] + word in WHOLE:
             joined[-1] += word
         else:
             joined.append(word)

@@ -1,4 +1,4 @@
-"""Lots: as near to the amount as documents come, each document once an epoch, the mixture in every stretch."""
+"""Lots: as near to the amount as documents come, each once an epoch, the mixture in every stretch."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_the_amount_is_met_to_half_a_document_and_nothing_comes_twice_in_an_epoc
         assert len(set(mine.tolist())) == len(mine)
         assert epoch == int(epochs) or len(mine) == len(SIZES)
     assert np.all(np.diff(taken.epochs) >= 0) and np.all(np.diff(taken.places) > 0)
-    assert 0 < taken.places[0] and taken.places[-1] < 1
+    assert taken.places[0] > 0 and taken.places[-1] < 1
 
 
 def test_the_seed_the_epoch_and_the_keys_decide_the_order_and_not_where_a_document_stands() -> None:
