@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -155,6 +156,20 @@ def tiny_model(tmp_path: Path) -> Callable[..., Path]:
             folder / "model.safetensors",
             metadata={"format": "pt"},
         )
+        return folder
+
+    return build
+
+
+@pytest.fixture
+def spelled_model(tiny_model: Callable[..., Path], byte_level_dir: Path) -> Callable[..., Path]:
+    """Write a `tiny_model` of 64 positions with the tokenizer of `byte_level_dir`, which puts no bos before a
+    text."""
+
+    def build(name: str = "spelled", **overrides: Any) -> Path:
+        folder = tiny_model(name, **{"vocab_size": 600, "max_position_embeddings": 64, **overrides})
+        for file in byte_level_dir.iterdir():
+            shutil.copy(file, folder)
         return folder
 
     return build

@@ -88,6 +88,7 @@ def complete_all(
     tokenizer: Tokenizer | None,
     *,
     ordered: bool = True,
+    shown: Collection[int] = (),
 ) -> Iterator[Piece]:
     """Write many texts, as many at once as the engine takes, and give out each as it comes.
 
@@ -98,12 +99,13 @@ def complete_all(
         tokenizer: as for `complete`.
         ordered: whether each text comes out whole before the next, in the order of the requests; else pieces
             of several come in turns.
+        shown: special tokens that come out as text, which others do not.
 
     Raises:
         MissingError, UsageError, DataError, ResourceError: see `complete`. What was wrong with a request, or
             raised by `requests`, comes after the texts before it.
     """
-    jobs = _Jobs(engine, requests, tokenizer)
+    jobs = _Jobs(engine, requests, tokenizer, shown)
     held: dict[int, list[Piece]] = {}
     turn = 0
     try:
@@ -129,12 +131,17 @@ class _Jobs:
     """Requests on their way through the engine."""
 
     def __init__(
-        self, engine: TextEngine, requests: Iterable[Request | None], tokenizer: Tokenizer | None
+        self,
+        engine: TextEngine,
+        requests: Iterable[Request | None],
+        tokenizer: Tokenizer | None,
+        shown: Collection[int],
     ) -> None:
         self.error: Exception | None = None
         self._engine = engine
         self._requests = iter(requests)
         self._tokenizer = tokenizer
+        self._shown = shown
         self._writers: dict[int, TextWriter] = {}
         self._count = 0
 
@@ -152,7 +159,7 @@ class _Jobs:
             except Exception as error:  # texts before it are written first
                 self.error = error
                 break
-            self._writers[number] = TextWriter(self._count, self._tokenizer, request)
+            self._writers[number] = TextWriter(self._count, self._tokenizer, request, shown=self._shown)
             self._count += 1
         return self._count > before
 
@@ -205,7 +212,7 @@ class TextWriter:
         self.index = index
         self._decoder = None
         if tokenizer is not None:
-            self._decoder = StreamDecoder(tokenizer, after=_before(request), skip_special=True, shown=shown)
+            self._decoder = StreamDecoder(tokenizer, after=request.read, skip_special=True, shown=shown)
         self._stops = StopStrings(request.sampling.stop)
         self._drawn: list[Drawn] = []
         self._pieces: list[str] = []
@@ -232,8 +239,3 @@ class TextWriter:
         whole = None if self._decoder is None else "".join(self._pieces)
         done = Completion(whole, tuple(self._drawn), finish)
         return Piece(self.index, piece, done, token, self.decoded, self._stops.hit)
-
-
-def _before(request: Request) -> tuple[int, ...]:
-    """What stands before the first token that comes out."""
-    return request.prompt if request.scores_prompt is None else request.prompt[:1]

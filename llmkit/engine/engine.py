@@ -4,7 +4,7 @@ One step is plan, run, commit: the scheduler chooses tokens, the model computes 
 its scores goes back into the texts. Nothing here knows of files, strings or clients.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -118,6 +118,8 @@ class Engine:
         self._scoring: list[Text] = []
         """Those of which prompt tokens are still to be scored."""
         self._count = 0
+        self.on_rows: Callable[[int, torch.Tensor], None] | None = None
+        """Hears of the scores (R, V) of a text's places, and of its number, before anything is drawn."""
 
     @property
     def cache_bytes(self) -> int:
@@ -155,8 +157,8 @@ class Engine:
             request=request,
             sampler=Sampler(request.sampling, request.prompt, config.vocab_size, matcher),
             room=request.room(config),
-            tokens=list(request.prompt if request.scores_prompt is None else request.prompt[:1]),
-            given=[] if request.scores_prompt is None else list(request.prompt[1:]),
+            tokens=list(request.read),
+            given=list(request.prompt[len(request.read) :]),
             root=root_key(request.key) if adapter is None else root_key(request.key, adapter.digest),
             adapter=adapter,
         )
@@ -193,6 +195,8 @@ class Engine:
             if rows is None:
                 self._scheduler.commit(work, work.start + work.count)
                 continue
+            if self.on_rows is not None:
+                self.on_rows(work.text.number, rows)
             try:
                 for event in self._draw(work, rows):
                     events.append(event)  # one by one: what came before an error stays

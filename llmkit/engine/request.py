@@ -32,6 +32,8 @@ class Request:
     scores_prompt: Literal["too", "only"] | None = None
     """Whether each token of the prompt but the first is scored, and comes out before what is drawn, or in its
     place. Nothing of it is looked for in the cache."""
+    scores_from: int = 1
+    """The first token of such a prompt that is scored; those before it are read as any prompt is."""
 
     def check(self, config: ModelConfig) -> None:
         """Refuse what the model cannot do.
@@ -43,8 +45,14 @@ class Request:
         """
         if not self.prompt:
             raise UsageError("the prompt has no token", hint="give it some text, or a bos token")
+        if self.scores_prompt is not None and not 0 < self.scores_from < max(2, len(self.prompt)):
+            raise UsageError(
+                f"scored from token {self.scores_from} of {len(self.prompt):,}: none is left",
+                hint="one token at least stands before those that are scored",
+            )
         context = config.max_position_embeddings
-        if len(self.prompt) >= context:
+        drawn = 0 if self.scores_prompt == "only" else 1  # at least
+        if len(self.prompt) + drawn > context:
             raise UsageError(
                 f"the prompt has {len(self.prompt):,} tokens, "
                 f"which leaves no room in the model's context of {context:,}",
@@ -65,6 +73,11 @@ class Request:
                 f"logit_bias: token id {wrong} is not in the model's vocabulary of {config.vocab_size:,}",
                 hint="llmkit tokenize -t TOKENIZER --ids gives the ids of a text",
             )
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """Tokens of the prompt that do not come out: all of them, or those before what is scored."""
+        return self.prompt if self.scores_prompt is None else self.prompt[: self.scores_from]
 
     def room(self, config: ModelConfig) -> int:
         """Tokens that can be drawn: max_tokens, or what the prompt leaves of the context."""
@@ -93,6 +106,8 @@ class Drawn:
     """Of the model's distribution at this place."""
     rank: int | None = None
     """Of this token among all, the best being 1."""
+    margin: float | None = None
+    """Probability of the best token less that of the second."""
     completes: bool = False
     """Whether the text is complete with it, by its grammar: it ends the text and belongs to it."""
     given: bool = False

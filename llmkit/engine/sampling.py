@@ -194,6 +194,8 @@ def uncertainty(logits: Tensor, token: int) -> tuple[float, int]:
 
 def scored(drawn: Drawn, logits: Tensor, count: int) -> Drawn:
     """A token with what the model thinks of it, and of `count` others. logits: (V,)."""
-    token, top = score(logits, drawn.id, count)
+    token, best = score(logits, drawn.id, max(count, 2))
     entropy, rank = uncertainty(logits, drawn.id)
-    return replace(drawn, score=token, top=top, entropy_bits=entropy, rank=rank)
+    first, *second = (math.exp(one.logprob) for one in best[:2])
+    margin = first - sum(second)
+    return replace(drawn, score=token, top=best[:count], entropy_bits=entropy, rank=rank, margin=margin)

@@ -64,7 +64,7 @@ class Text:
     @property
     def most_positions(self) -> int:
         """Positions that it may come to hold: the last token drawn is not read."""
-        return len(self.request.prompt) + self.room - 1
+        return len(self.request.prompt) + max(0, self.room - 1)
 
     @property
     def block_numbers(self) -> NDArray[np.int32]:

@@ -104,6 +104,19 @@ class Divergence:
         pieces = zip(base_logits.split(step), logits.split(step), next_ids.split(step), strict=True)
         self._parts += [_positions(*piece) for piece in pieces]
 
+    def add_table(self, table: Tensor) -> None:
+        """Take in positions as `table` gave them."""
+        self._parts.append(table)
+
+    def table(self) -> Tensor:
+        """(5, N) float64 of the positions: KL divergence, -ln p and -ln q of the next token, q - p, and 1
+        where the choice is the same.
+
+        Raises:
+            DataError: nothing was taken in.
+        """
+        return self._all()
+
     @property
     def positions(self) -> int:
         """Taken in so far."""

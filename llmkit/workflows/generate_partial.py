@@ -174,13 +174,17 @@ def _check_header(path: Path, content: bytes, settings: str) -> None:
 def _settings_of(job: Job) -> str:
     """All that bears on the texts: settings, the tokenizer, and which files the weights are."""
     config = {key: value for key, value in asdict(job.config).items() if key not in _HOW_NOT_WHAT}
-    folder = job.files.model
-    files = [folder] if folder.is_file() else sorted(file for file in folder.iterdir() if file.is_file())
-    files += [source.path / ADAPTER_WEIGHTS for source in job.adapters.sources]
-    weights = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    weights = model_files(job.files.model, [source.path for source in job.adapters.sources])
     tokenizer = None if job.tokenizer is None else job.tokenizer.sha256
     told = [config | {"sampling": asdict(job.sampling)}, weights, tokenizer]
     return digest_bytes(msgspec.json.encode(told, enc_hook=str, order="sorted"))
+
+
+def model_files(model: Path, adapters: Iterable[Path] = ()) -> list[tuple[str, int, int]]:
+    """Which files a model is: of each its name, bytes, and when it was written, in nanoseconds."""
+    files = [model] if model.is_file() else sorted(file for file in model.iterdir() if file.is_file())
+    files += [path / ADAPTER_WEIGHTS for path in adapters]
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
 def _key_of(row: Row | Refusal) -> bytes:

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from llmkit.engine.completion import Completion
-from llmkit.engine.request import Drawn, Scored
 from llmkit.formats.jsonl import Record, raw
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.generate_code import first_code_block
 from llmkit.workflows.generate_rows import Row
+from llmkit.workflows.token_scores import token_record
 
 SCHEMA = "llmkit.generate/1"
 
@@ -39,7 +39,7 @@ def result_record(
     if sampling.samples > 1:
         results["sample"] = sample
     if sampling.logprobs is not None:
-        results["logprobs"] = [_logprobs(token, tokenizer) for token in completion.drawn]
+        results["logprobs"] = [token_record(token, tokenizer) for token in completion.drawn]
     return row.record | {key: raw(value) for key, value in results.items()}
 
 
@@ -47,24 +47,3 @@ def usage(completions: Iterable[Completion], row: Row) -> dict[str, int]:
     """Tokens read and written; a token that ended a text counts, it was drawn like the others."""
     prompt, written = len(row.request.prompt), sum(len(one.drawn) for one in completions)
     return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
-
-
-def _logprobs(token: Drawn, tokenizer: Tokenizer | None) -> dict[str, Any]:
-    assert token.score is not None
-    return {
-        **_spelled(token.score, tokenizer),
-        "entropy_bits": token.entropy_bits,
-        "rank": token.rank,
-        "top": [_spelled(one, tokenizer) for one in token.top],
-    }
-
-
-def _spelled(token: Scored, tokenizer: Tokenizer | None) -> dict[str, Any]:
-    """A token with its text; one that is part of a character has its bytes too."""
-    if tokenizer is None:
-        return {"id": token.id, "logprob": token.logprob}
-    content = tokenizer.token_bytes(token.id)
-    text = content.decode(errors="replace")
-    whole = text.encode() == content
-    spelled = {"id": token.id, "text": text, "logprob": token.logprob}
-    return spelled if whole else {**spelled, "bytes": list(content)}

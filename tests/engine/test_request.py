@@ -55,3 +55,16 @@ def test_a_bias_for_such_an_id_is_refused(wrong: int) -> None:
 def test_only_a_token_that_stops_a_text_is_no_part_of_it() -> None:
     assert [Drawn(1, finish).is_text for finish in (None, "length", "stop")] == [True, True, False]
     assert Drawn(1, "stop", completes=True).is_text  # the last token of a grammar belongs to the text
+
+
+@pytest.mark.parametrize("first", [0, 3, 4])
+def test_something_stands_before_what_is_scored_and_something_is(first: int) -> None:
+    scored = Request((1, 2, 3), SamplingConfig(), scores_prompt="only", scores_from=first)
+    with pytest.raises(UsageError, match=f"scored from token {first} of 3"):
+        scored.check(CONFIG)
+
+
+def test_what_is_read_is_the_prompt_or_what_stands_before_the_scored() -> None:
+    assert _request(1, 2, 3).read == (1, 2, 3)
+    assert Request((1, 2, 3), SamplingConfig(), scores_prompt="too").read == (1,)
+    assert Request((1, 2, 3), SamplingConfig(), scores_prompt="only", scores_from=2).read == (1, 2)

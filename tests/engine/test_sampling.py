@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from llmkit.engine.config import SamplingConfig
+from llmkit.engine.request import Drawn
 from llmkit.engine.sampling import (
     Sampler,
     keep_min_p,
     keep_top_k,
     keep_top_p,
     keep_typical_p,
+    scored,
     shape,
     shapes,
     uncertainty,
@@ -90,6 +92,14 @@ def test_entropy_and_rank_are_those_of_the_models_own_distribution() -> None:
     for token, rank in ((1, 1), (2, 2), (3, 2), (0, 4)):
         assert uncertainty(logits, token) == (pytest.approx(by_hand, rel=1e-6), rank)
     assert uncertainty(torch.tensor([0.0, -math.inf]), 1) == (0.0, 2)
+
+
+def test_a_scored_token_has_the_margin_of_the_best_two_however_few_alternatives_are_told() -> None:
+    logits = torch.tensor([1.0, 5.0, 2.0]).log()  # 1/8, 5/8, 2/8
+    for count in (0, 1, 2, 3):
+        found = scored(Drawn(0), logits, count)
+        assert found.margin == pytest.approx(3 / 8) and len(found.top) == count
+    assert scored(Drawn(0), torch.tensor([1.0]), 1).margin == pytest.approx(1.0)  # there is no second
 
 
 def test_tokens_as_good_as_the_last_one_kept_are_kept() -> None:

@@ -89,6 +89,34 @@ def test_scores_equal_a_plain_pass_in_parts_of_any_size(
     assert engine.pool.num_free == engine.pool.num_blocks
 
 
+@pytest.mark.parametrize("positions", [0, 48])
+def test_a_prompt_that_fills_the_context_is_scored_to_its_end(
+    positions: int, make_model: Callable[..., Transformer]
+) -> None:
+    model = make_model()
+    full = tuple(2 + place % 30 for place in range(model.config.max_position_embeddings))
+    full = full[: positions or len(full)]
+    engine = Engine(model, EngineConfig(positions=len(full), block_tokens=4, max_texts=2))
+    found = list(engine.run(Request(full, SAMPLING, scores_prompt="only")))
+    assert [one.id for one in found] == list(full[1:])
+    with torch.no_grad():
+        rows = model(torch.tensor([full]))[0].log_softmax(-1)
+    last = found[-1].score
+    assert last is not None and last.logprob == pytest.approx(float(rows[-2, full[-1]]), abs=1e-5)
+
+
+def test_a_listener_gets_the_row_of_every_place(make_model: Callable[..., Transformer]) -> None:
+    model = make_model()
+    engine, heard = Engine(model, EngineConfig(pass_tokens=7)), []
+    engine.on_rows = lambda number, rows: heard.append((number, rows))
+    list(engine.run(Request(PROMPT, SAMPLING, scores_prompt="only")))
+    rows = torch.cat([rows for _, rows in heard])
+    with torch.no_grad():
+        expected = model(torch.tensor([PROMPT]))[0]
+    assert {number for number, _ in heard} == {0}
+    assert torch.allclose(rows[: len(PROMPT) - 1], expected[:-1], atol=1e-5)
+
+
 def test_what_is_drawn_after_a_scored_prompt_is_what_is_drawn_anyway(
     make_model: Callable[..., Transformer],
 ) -> None:
@@ -112,3 +140,18 @@ def test_a_tiny_cache_that_makes_texts_start_again_changes_no_score(
                 scores[event.number].append(event.drawn.score.logprob)
     for found in scores.values():
         assert found == pytest.approx(plain_scores(model), abs=1e-5)
+
+
+def test_only_the_end_of_a_prompt_can_be_scored_and_its_beginning_comes_from_the_cache(
+    make_model: Callable[..., Transformer],
+) -> None:
+    model = make_model()
+    engine = Engine(model, EngineConfig(block_tokens=4, pass_tokens=7))
+    first = len(PROMPT) - 3
+    for _ in range(2):
+        found = list(engine.run(Request(PROMPT, SAMPLING, scores_prompt="only", scores_from=first)))
+        assert [one.id for one in found] == list(PROMPT[first:])
+        scores = [one.score.logprob for one in found if one.score is not None]
+        assert scores == pytest.approx(plain_scores(model)[first - 1 :], abs=1e-5)
+    found_in_cache = (first - 1) // 4 * 4  # whole blocks, and never the last token before those scored
+    assert engine.counts.computed_tokens == 2 * len(PROMPT) - found_in_cache

@@ -129,3 +129,12 @@ def test_what_cannot_be_scored_is_told() -> None:
         Divergence().report()
     with pytest.raises(DataError, match="not a finite number"):
         Divergence().add(torch.tensor([[math.nan, 0.0]]), torch.zeros(1, 2), torch.tensor([0]))
+
+
+def test_a_table_that_was_kept_gives_the_same_report() -> None:
+    base, logits, ids = texts(23)
+    whole, kept = Divergence(), Divergence()
+    whole.add(base, logits, ids)
+    kept.add_table(whole.table()[:, :10])
+    kept.add_table(whole.table()[:, 10:])
+    assert kept.report() == whole.report() and whole.table().shape == (5, 23)

@@ -1,6 +1,7 @@
 """A text as a record: the row's own fields as they were, and the results over them."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,12 @@ def test_logprobs_spell_each_token_and_give_the_bytes_of_part_of_a_character(tok
 
 
 def test_without_a_tokenizer_logprobs_have_ids_alone() -> None:
-    drawn = Drawn(4, "length", Scored(4, -0.5), (Scored(4, -0.5),), entropy_bits=1.25, rank=1)
+    drawn = Drawn(4, "length", Scored(4, -0.5), (Scored(4, -0.5),), entropy_bits=1.25, rank=1, margin=0.25)
     row = _row(b'{"tokens": [1]}', text=None, logprobs=1)
     found = _record(row, Completion(None, (drawn,), "length"))["logprobs"]
     top = [{"id": 4, "logprob": -0.5}]
-    assert found == [{"id": 4, "logprob": -0.5, "entropy_bits": 1.25, "rank": 1, "top": top}]
+    figures = {"surprisal_bits": 0.5 / math.log(2), "entropy_bits": 1.25, "rank": 1, "margin": 0.25}
+    assert found == [{"id": 4, "logprob": -0.5, **figures, "top": top}]
 
 
 def test_a_probability_of_zero_is_null_and_never_a_number_json_lacks() -> None:

@@ -1,0 +1,70 @@
+"""llmkit eval diff: is the second result worse?"""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from llmkit.commands.shared import JsonReport, Seed, print_report
+from llmkit.errors import GateFailed, UsageError
+from llmkit.probe.evaluate.config import DiffConfig
+
+Before = Annotated[Path, Argument(metavar="A", help="Before: a --per-record file, or a --json report.")]
+After = Annotated[Path, Argument(metavar="B", help="After, of the same kind.")]
+Metric = Annotated[
+    str | None,
+    Option(
+        "--metric",
+        metavar="KEY",
+        help="The key to compare.",
+        show_default="correct, score, bits_per_byte, nll_per_token, kld",
+    ),
+]
+LowerIsBetter = Annotated[
+    bool | None,
+    Option("--lower-is-better/--higher-is-better", help="Which way is good.", show_default="by the name"),
+]
+Alpha = Annotated[float, Option("--alpha", metavar="P", help="p-values below it count.")]
+Common = Annotated[bool, Option("--common", help="Leave out records that only one has.")]
+
+
+def diff(
+    a: Before,
+    b: After,
+    metric: Metric = None,
+    lower_is_better: LowerIsBetter = None,
+    alpha: Alpha = DiffConfig.alpha,
+    common: Common = DiffConfig.common,
+    seed: Seed = DiffConfig.seed,
+    as_json: JsonReport = False,
+) -> None:
+    """Compare two results; exit 1 when the second is worse beyond noise.
+
+    \b
+    Reads   two --per-record files, whose records are paired by id; or two
+            --json reports, whose figures are compared as independent ones
+    Writes  the difference, its 95 % interval (paired bootstrap), a p-value
+
+    Records that are right or wrong: McNemar's exact test. Numbers: Fisher's
+    paired randomisation test, exact up to 16 records that differ. The mean of
+    records counts each alike, whatever its length.
+
+    \b
+    Examples:
+      llmkit eval ppl run docs.jsonl --per-record a; llmkit eval diff a a
+      llmkit eval diff a a --metric nll_per_token --alpha 0.01 --json
+    """
+    from llmkit.commands.eval_diff_text import diff_text
+    from llmkit.workflows.eval_diff import eval_diff
+
+    if not 0 < alpha < 1:
+        raise UsageError(f"--alpha {alpha:g}: a p-value is between 0 and 1", hint="--alpha 0.05")
+    config = DiffConfig(metric=metric, lower_is_better=lower_is_better, alpha=alpha, common=common, seed=seed)
+    report = eval_diff(a, b, config)
+    print_report(report, as_json, diff_text)
+    if report.verdict == "worse":
+        raise GateFailed(
+            f"{b}: {report.metric} {report.value_b:.6g}, {report.value_a:.6g} in {a}: worse, "
+            f"p = {report.p_value:.3g}",
+            hint="the report names the records that lost most; --alpha says what counts as noise",
+        )

@@ -1,0 +1,23 @@
+"""The report of `llmkit eval score`, for people."""
+
+from typing import Any
+
+from llmkit.commands.facts import Facts, facts_lines, plural, title_line
+from llmkit.commands.shared import align
+from llmkit.commands.terminal import text_width
+
+
+def score_text(report: Any) -> str:
+    """A ScoreReport as facts, and a table of its groups."""
+    interval = report.interval
+    facts: Facts = [
+        (report.headline.name, f"{report.score:.4f} ({report.correct:,} of {report.records:,} right)"),
+        ("95 % interval", f"{interval.low:.4f} to {interval.high:.4f}: {interval.method}"),
+        ("nothing found", plural(report.nothing_found, "output") if report.nothing_found else None),
+    ]
+    lines = [title_line(report.outputs, f"matched by {report.match}"), *facts_lines(facts, text_width())]
+    if report.groups:
+        rows = [("group", "records", "score")]
+        rows += [(one.group, f"{one.records:,}", f"{one.score:.4f}") for one in report.groups]
+        lines += ["", align(rows, right=(1, 2))]
+    return "\n".join(lines)

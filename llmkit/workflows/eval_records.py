@@ -1,0 +1,152 @@
+"""`--per-record FILE`: a line for each record of an evaluation, and how an interrupted run goes on from it.
+
+Lines go to FILE.partial as they come, behind a header that digests the settings; at the end they become FILE,
+whole. A run that was stopped, or killed, leaves FILE.partial: the same command line reads what is there, and
+computes only what is missing. A last line that was torn off is written again.
+"""
+
+import fcntl
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+
+from llmkit.errors import DataError, StoppedResumable, UsageError
+from llmkit.formats.atomic import refuse_existing
+from llmkit.formats.digest import digest_bytes
+from llmkit.formats.documents import list_files
+from llmkit.formats.jsonl import encode_line
+from llmkit.formats.streams import STDIO, open_output
+
+SCHEMA = "llmkit.eval-partial/1"
+
+
+class Records:
+    """The records of a run.
+
+    Attributes:
+        done: those of an earlier run, by their "index": the how many-eth record of the run's inputs it is.
+        kept: how many are in the file, those of this run included.
+        note: what a person should know before it goes on; None where it begins.
+    """
+
+    def __init__(self, stream: BinaryIO | None, done: Mapping[int, dict[str, Any]], note: str | None) -> None:
+        self.done = done
+        self.kept = len(done)
+        self.note = note
+        self._stream = stream
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Keep a record; its "index" is its place among the inputs, from 0."""
+        if self._stream is not None:
+            self.kept += 1
+            self._stream.write(encode_line(record))
+            self._stream.flush()
+
+
+class _Header(msgspec.Struct, frozen=True):
+    schema: str
+    settings_sha256: str
+
+
+def inputs_told(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Which files the inputs are, for the settings of `open_records`; of stdin nothing is known."""
+    return [
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns) if path != STDIO else (str(path), 0, 0)
+        for path in list_files(paths)
+    ]
+
+
+def check_records(path: Path | None, *, force: bool, inputs: Iterable[Path]) -> None:
+    """Refuse a place for records before any work.
+
+    Raises:
+        UsageError: it is there already and `force` is off, or is an input, or is stdout.
+    """
+    if path == STDIO:
+        raise UsageError("--per-record - : stdout has the report", hint="--per-record FILE.jsonl")
+    if path is not None:
+        refuse_existing(path, force=force, inputs=inputs)
+
+
+@contextmanager
+def open_records(
+    path: Path | None, settings: Any, *, force: bool = False, inputs: Iterable[Path] = ()
+) -> Iterator[Records]:
+    """Where records go, with those that an earlier run of the same settings left.
+
+    Args:
+        path: the file; None: nowhere.
+        settings: all that bears on a record, as something with a repr of its own.
+        force, inputs: as for `open_output`.
+
+    Raises:
+        UsageError: see `check_records`; also, another run writes it now.
+        DataError: an earlier run had other settings, or a whole line of it is damaged.
+        StoppedResumable: by Ctrl-C, with what is done kept.
+    """
+    check_records(path, force=force, inputs=inputs)
+    if path is None:
+        yield Records(None, {}, None)
+        return
+    partial = path.with_name(f"{path.name}.partial")
+    digest = digest_bytes(repr(settings).encode())
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with partial.open("ab") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{partial}: another run writes it now", hint="let it end") from None
+        done, end = _read(partial, digest)
+        stream.truncate(end)
+        if not end:
+            stream.write(encode_line(_Header(SCHEMA, digest)))
+            stream.flush()
+        note = f"{partial}: goes on after {len(done):,} records" if done else None
+        records = Records(stream, done, note)
+        try:
+            yield records
+        except BaseException as error:
+            if not records.kept:
+                partial.unlink()
+            if not records.kept or not isinstance(error, KeyboardInterrupt):
+                raise
+            raise StoppedResumable(
+                f"stopped: what is complete is kept in {partial}", hint="run the same line again"
+            ) from None
+        with open_output(path, force=force, inputs=inputs) as whole, partial.open("rb") as lines:
+            next(lines)
+            whole.writelines(lines)
+        partial.unlink()
+
+
+def _read(partial: Path, digest: str) -> tuple[dict[int, dict[str, Any]], int]:
+    """Records by their index, and the bytes of the whole lines."""
+    done: dict[int, dict[str, Any]] = {}
+    end = 0
+    with partial.open("rb") as stream:
+        for number, content in enumerate(stream, 1):
+            if not content.endswith(b"\n"):
+                break
+            try:
+                if number == 1:
+                    _check_header(partial, msgspec.json.decode(content, type=_Header), digest)
+                else:
+                    record = msgspec.json.decode(content, type=dict[str, Any])
+                    done[int(record["index"])] = record
+            except (msgspec.MsgspecError, KeyError):
+                raise DataError(
+                    f"{partial}:{number}: not a record of an interrupted run", hint=f"rm {partial}"
+                ) from None
+            end += len(content)
+    return done, end
+
+
+def _check_header(partial: Path, header: _Header, digest: str) -> None:
+    if header != _Header(SCHEMA, digest):
+        raise DataError(
+            f"{partial}: begun with another model, other texts or other settings",
+            hint=f"run the line that began it, or rm {partial} to begin anew",
+        )

@@ -1,0 +1,85 @@
+"""A program of the user's as the judge of one answer: JSON on its stdin, its exit status the verdict.
+
+    {"completion": …, "program"?: …, all keys of the task's record}  ->  0: right, anything else: wrong
+
+It is started anew for each answer, through the shell, in a group of its own, which is ended as a
+whole. Whoever runs what a model wrote decides where: llmkit itself never does.
+"""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from llmkit.errors import MissingError, UsageError
+
+_NOT_FOUND = (126, 127)
+"""Of a shell that found no program, or one that it may not run."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one answer."""
+
+    is_right: bool
+    status: int | None
+    """Exit status; negative: the signal that ended it; None: it took too long."""
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """A command that judges answers."""
+
+    command: str
+    timeout_seconds: float
+
+    def __post_init__(self) -> None:
+        if not self.command.strip() or not self.timeout_seconds > 0:
+            raise UsageError(
+                "no command to verify with" if not self.command.strip() else "no time to verify in",
+                hint="--verify 'python verify.py' --verify-timeout 30",
+            )
+
+    def judge(self, record: Mapping[str, Any]) -> Verdict:
+        """Start the command on a record, and wait for it.
+
+        Raises:
+            MissingError: the shell does not find it.
+        """
+        process = subprocess.Popen(
+            self.command,
+            shell=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        told = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        status: int | None
+        try:
+            process.communicate(told, self.timeout_seconds)
+            status = process.returncode
+        except subprocess.TimeoutExpired:
+            status = None
+        finally:
+            _end_group(process)
+        if status in _NOT_FOUND:
+            raise MissingError(
+                f"--verify `{self.command}`: the shell cannot run it (status {status})",
+                hint='try it on one line: echo \'{"completion": "4"}\' | ' + self.command,
+            )
+        return Verdict(status == 0, status)
+
+
+def _end_group(process: "subprocess.Popen[bytes]") -> None:
+    """End what it started, and it."""
+    with suppress(ProcessLookupError):  # all of the group is gone
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin is not None:
+        with suppress(BrokenPipeError):
+            process.stdin.close()

@@ -1,0 +1,44 @@
+"""llmkit eval diff on the command line: exit 1 when the second is worse."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+def _records(path: Path, values: list[object], key: str = "correct") -> Path:
+    path.write_text("".join(json.dumps({"id": n, key: one}) + "\n" for n, one in enumerate(values)))
+    return path
+
+
+def test_worse_exits_1_behind_a_whole_report_and_better_or_alike_0(llmkit_run, tmp_path: Path) -> None:
+    good, bad = _records(tmp_path / "a", [True] * 9), _records(tmp_path / "b", [False] * 9)
+    done = llmkit_run("eval", "diff", good, bad, "--json")
+    assert done.status == 1 and "worse, p = 0.00391" in done.err
+    report = json.loads(done.out)
+    assert (report["verdict"], report["schema"]) == ("worse", "llmkit.eval.diff/1")
+    assert llmkit_run("eval", "diff", bad, good).status == 0
+    assert llmkit_run("eval", "diff", good, good).status == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "status"),
+    [
+        ([], 1),
+        (["--alpha", "0.01"], 0),
+        (["--higher-is-better"], 0),
+        (["--metric", "x"], 3),
+        (["--alpha", "2"], 2),
+    ],
+)
+def test_flags_say_what_counts(llmkit_run, tmp_path: Path, flags: list[str], status: int) -> None:
+    a = _records(tmp_path / "a", [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], "kld")
+    b = _records(tmp_path / "b", [1.5, 2.1, 3.2, 4.3, 5.4, 6.6], "kld")
+    assert llmkit_run("eval", "diff", a, b, *flags).status == status
+
+
+def test_records_of_one_alone_need_leave(llmkit_run, tmp_path: Path) -> None:
+    a, b = _records(tmp_path / "a", [True, True]), _records(tmp_path / "b", [True])
+    assert llmkit_run("eval", "diff", a, b).status == 3
+    done = llmkit_run("eval", "diff", a, b, "--common", "--seed", "3")
+    assert done.status == 0 and "1 record only in A" in done.text
