@@ -39,7 +39,7 @@ class ChunkIndex:
 
         Returns:
             How many chunks, and of those never met before offset and size, one after another. None where the
-            table is full: it is then of no more use.
+            table is full: chunks of this text are then in it that nobody heard of; see `grown`.
         """
         if len(text) >= len(self._found):
             self._found = np.empty(2 * len(text) + 1, np.int32)
@@ -50,6 +50,30 @@ class ChunkIndex:
         if count < 0:
             return None
         return count, self._fresh[: 2 * fresh.value].tolist() if fresh.value else []
+
+    def grown(self, num_rows: int) -> "ChunkIndex":
+        """A table twice as large with the chunks numbered below `num_rows`, under the same numbers."""
+        larger = ChunkIndex(2 * len(self._keys))
+        stays = (self._keys != 0) & (self._rows < num_rows)
+        keys, rows = self._keys[stays], self._rows[stays]
+        mask = np.uint64(len(larger._keys) - 1)
+        slots = (keys & mask).astype(np.intp)
+        while len(keys):  # each to its slot, or past those that are taken, as a look-up walks
+            free = np.flatnonzero(larger._keys[slots] == 0)
+            _, first = np.unique(slots[free], return_index=True)
+            placed = free[first]
+            larger._keys[slots[placed]], larger._rows[slots[placed]] = keys[placed], rows[placed]
+            waits = np.ones(len(keys), bool)
+            waits[placed] = False
+            keys, rows = keys[waits], rows[waits]
+            slots = (slots[waits] + 1) & int(mask)
+        larger.struct.num_rows = num_rows
+        return larger
+
+    @property
+    def slots(self) -> int:
+        """Its size; half of them are used at most."""
+        return len(self._keys)
 
     @property
     def found_address(self) -> int:

@@ -65,15 +65,34 @@ _GLUED = re.compile(
     r"|(could|how|i|might|must|should|they|we|what|where|who|would|you)(ve)|(i)(m)(a)?"
 )
 _GLUED_STARTS = frozenset("acdghimnostwyACDGHIMNOSTWY")
-_PLAIN_ENDS = ",;:!?"  # never part of a special case together with letters before them
+_OPENING = '(["“'
+_CLOSING = ',;:!?)]"”'
 
 
 def split_chunk(chunk: str) -> list[str]:
     """The words and punctuation marks of a chunk that holds no white space: `(world!)` is ( world ! )."""
     if chunk.isalpha():
         return _glued(chunk) or [chunk]
-    if chunk[-1] in _PLAIN_ENDS and chunk[:-1].isalpha():  # what most chunks with a mark are
-        return [*(_glued(chunk[:-1]) or [chunk[:-1]]), chunk[-1]]
+    return _split_plain(chunk) or split_any(chunk)
+
+
+def _split_plain(chunk: str) -> list[str] | None:
+    """The words of letters with marks around them, as most chunks are; None where that is not sure."""
+    word = chunk.lstrip(_OPENING).rstrip(_CLOSING)
+    stop = word[-1:] == "." and word[-2:-1].islower()
+    if stop:
+        word = word[:-1]
+    if not word.isalpha() or word in WHOLE or f"{word}." in WHOLE:
+        return None
+    start = chunk.index(word)
+    end = start + len(word)
+    if (start and chunk[start - 1 : end] in WHOLE) or chunk[start : end + 1] in WHOLE:
+        return None
+    return _joined([*chunk[:start], *(_glued(word) or [word]), *chunk[end:]])
+
+
+def split_any(chunk: str) -> list[str]:
+    """`split_chunk` of any chunk, by spaCy's rules in their order."""
     front: list[str] = []
     back: list[str] = []
     special: list[str] | None = None

@@ -7,7 +7,7 @@ from llmkit.text.english_words import split_chunk
 from llmkit.text.word_table import WordFacts, Words
 
 FIRST_SLOTS = 1 << 17  # 1.5 MB: a small table stays in the cache
-MOST_SLOTS = 1 << 20  # 12 MB; half a million chunks, then the table starts afresh
+MOST_SLOTS = 1 << 22  # 50 MB, and as much for the words of two million chunks; then the table starts afresh
 
 
 class NativeWordTable:
@@ -19,7 +19,6 @@ class NativeWordTable:
         self._forget(slots)
 
     def _forget(self, slots: int) -> None:
-        self._slots = slots
         self._index = ChunkIndex(slots)
         self._facts_of = WordFacts()
         self._starts, self._counts = array("q"), array("q")
@@ -28,20 +27,26 @@ class NativeWordTable:
     def _find(self, text: str) -> int:
         """Number the chunks of a text, and split the new ones. Returns how many chunks."""
         encoded = text.encode(errors="surrogatepass")
-        was_empty = not self._starts
         while (found := self._index.find(encoded)) is None:
-            grows = was_empty or self._slots < self._most_slots
-            self._forget(self._slots * 2 if grows else self._slots)
-            was_empty = True
+            num_rows = len(self._starts)
+            if self._index.slots < self._most_slots or not num_rows:
+                self._index = self._index.grown(num_rows)
+                self._point()
+            else:
+                self._forget(self._index.slots)
         count, fresh = found
         if fresh:
             for start, size in zip(fresh[::2], fresh[1::2], strict=True):
                 self._add(encoded[start : start + size].decode(errors="surrogatepass"))
-            struct = self._index.struct
-            struct.starts, struct.counts = self._starts.buffer_info()[0], self._counts.buffer_info()[0]
-            struct.hashes, struct.lengths = self._hashes.buffer_info()[0], self._lengths.buffer_info()[0]
-            struct.facts = self._facts.buffer_info()[0]
+            self._point()
         return count
+
+    def _point(self) -> None:
+        """Say where the words are: arrays move when they grow."""
+        struct = self._index.struct
+        struct.starts, struct.counts = self._starts.buffer_info()[0], self._counts.buffer_info()[0]
+        struct.hashes, struct.lengths = self._hashes.buffer_info()[0], self._lengths.buffer_info()[0]
+        struct.facts = self._facts.buffer_info()[0]
 
     def _add(self, chunk: str) -> None:
         words = split_chunk(chunk)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmkit.text.english_words import split_chunk
+from llmkit.text.english_words import split_any, split_chunk
 
 SPACY = {
     "Hello,": "Hello ,",
@@ -49,3 +49,9 @@ def test_a_chunk_is_split_as_spacy_splits_it(chunk: str, words: str) -> None:
 @given(st.text(st.characters(exclude_categories=["Zs", "Zl", "Zp", "Cc"]), min_size=1, max_size=30))
 def test_nothing_of_a_chunk_is_lost_or_added(chunk: str) -> None:
     assert "".join(split_chunk(chunk)) == chunk
+
+
+@settings(deadline=None, max_examples=1000)
+@given(st.text(st.sampled_from("abeMr’'\"()[],.;:!?-“”XD1é"), min_size=1, max_size=9))
+def test_the_short_way_splits_as_the_rules_do(chunk: str) -> None:
+    assert split_chunk(chunk) == split_any(chunk)

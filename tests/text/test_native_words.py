@@ -38,6 +38,17 @@ def test_a_full_table_starts_afresh_or_grows(most_slots: int) -> None:
         assert table.words(text).hashes.tolist() == plain.words(text).hashes.tolist()
 
 
+def test_a_table_that_grows_keeps_what_it_knows() -> None:
+    table, plain = NativeWordTable(8, 1 << 12), WordTable()
+    texts = [
+        " ".join(f"w{number}-{number % 7}" for number in range(start, start + 60))
+        for start in range(0, 900, 45)
+    ]
+    for text in (*texts, *texts):
+        assert table.words(text).hashes.tolist() == plain.words(text).hashes.tolist()
+    assert len(table._starts) == len(plain)  # none was split twice
+
+
 def test_lone_surrogates_and_nul_bytes_come_through() -> None:
     text = "a \ud800b c\x00d \x00"
     assert NativeWordTable().words(text).hashes.tolist() == WordTable().words(text).hashes.tolist()
