@@ -80,7 +80,7 @@ def pack(
             with -t text files, {"text"}, {"messages"} (jsonl, .zst, .gz)
     Writes  FOLDER/shard-00000.tok.zst   rows: zstd -dc | od -An -tu2
             FOLDER/index.json            what holds for all of them
-            FOLDER/documents.jsonl.zst   the number and id of each document
+            FOLDER/documents.jsonl.zst   number, id, source of each document
 
     \b
     Examples:

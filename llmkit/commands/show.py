@@ -25,10 +25,21 @@ def show(
     ] = None,
     decode: Annotated[bool, Option("--decode", help="With --row: as text too, by the -t tokenizer.")] = False,
     tokenizer: Annotated[
-        Path | None, Option("--tokenizer", "-t", help="Tokenizer for --decode; shards must be of it.")
+        Path | None,
+        Option("--tokenizer", "-t", help="For --decode, whose shards must be of it; --embeddings."),
+    ] = None,
+    embeddings: Annotated[
+        bool, Option("--embeddings", help="A model's embedding table: lengths, neighbours, unused tokens.")
+    ] = False,
+    token: Annotated[
+        str | None, Option("--token", metavar="TEXT", help="With --embeddings: what is near it; or id:N.")
+    ] = None,
+    top: Annotated[
+        int | None, Option(metavar="N", min=1, help="With --embeddings: how many; default 10.")
     ] = None,
     trace: Annotated[
-        str | None, Option("--trace", metavar="ID", help="Where a document went in a shard folder.")
+        str | None,
+        Option("--trace", metavar="ID", help="A document's way through documents, rejects and shards."),
     ] = None,
     verify: Annotated[bool, Option("--verify", help="Read all of a shard folder and check it.")] = False,
     as_json: JsonReport = False,
@@ -41,23 +52,35 @@ def show(
     Examples:
       llmkit show run
       llmkit show run --tensors
+      llmkit show run --embeddings --token def
       llmkit show tok --json
       llmkit show shards --row 0 --decode -t tok
+      llmkit show docs.jsonl shards --trace assert
     """
     given = inputs_or_stdin(paths, USAGE)
     _check_flags(
-        given, tensors=tensors, vocab=vocab, row=row is not None, trace=trace is not None, verify=verify
+        given,
+        tensors=tensors,
+        vocab=vocab,
+        row=row is not None,
+        trace=trace is not None,
+        verify=verify,
+        embeddings=embeddings,
     )
-    if (decode or tokenizer) and row is None:
+    if (token is not None or top is not None) and not embeddings:
+        raise UsageError(
+            "--token and --top need --embeddings", hint="llmkit show run --embeddings --token the"
+        )
+    if (decode or (tokenizer and not embeddings)) and row is None:
         raise UsageError("--decode and -t need --row", hint="llmkit show shards --row 0 --decode -t tok")
     if decode and tokenizer is None:
         raise UsageError("--decode needs a tokenizer", hint="llmkit show shards --row 0 --decode -t tok")
     from llmkit.commands.show_model_text import tensors_text
-    from llmkit.commands.show_shards_text import row_text, trace_text, verified_text
+    from llmkit.commands.show_shards_text import row_text, verified_text
     from llmkit.commands.show_text import report_text
     from llmkit.commands.terminal import text_width
     from llmkit.workflows import show as workflow
-    from llmkit.workflows.show_rows import show_row, trace_document
+    from llmkit.workflows.show_rows import show_row
     from llmkit.workflows.show_shards import verify_shards
 
     def to_text(report: Any) -> str:
@@ -72,10 +95,21 @@ def show(
     elif row is not None:
         print_report(show_row(path, row, tokenizer, decode=decode), as_json, row_text)
     elif trace is not None:
-        found = trace_document(path, trace)
+        from llmkit.commands.show_trace_text import trace_text
+        from llmkit.workflows.show_trace import trace as trace_document
+
+        found = trace_document(given, trace)
         print_lines(found) if as_json else print(trace_text(found))
     elif verify:
         print_report(verify_shards(path), as_json, verified_text)
+    elif embeddings:
+        from llmkit.commands.show_embeddings_text import embeddings_text
+        from llmkit.workflows.show_embeddings import (
+            show_embeddings,
+        )  # torch, which the rest of show never loads
+
+        table = show_embeddings(path, token, tokenizer, top=10 if top is None else top)
+        print_report(table, as_json, lambda one: embeddings_text(one, width=text_width()))
     else:
         for number, one in enumerate(given):
             if number and not as_json:
@@ -84,9 +118,9 @@ def show(
 
 
 def _check_flags(given: list[Path], **modes: bool) -> None:
-    """At most one of the flags that show a part, and then one path."""
+    """At most one of the flags that show a part, and then one path; a trace goes through several."""
     chosen = [f"--{name}" for name, on in modes.items() if on]
     if len(chosen) > 1:
         raise UsageError(f"{' and '.join(chosen)} exclude each other", hint="give one of them")
-    if chosen and len(given) > 1:
+    if chosen and chosen != ["--trace"] and len(given) > 1:
         raise UsageError(f"{chosen[0]} takes one path (found {len(given)})", hint="give one path")

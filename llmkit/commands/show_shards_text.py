@@ -70,7 +70,8 @@ def trace_text(reports: list[TraceReport]) -> str:
     lines = []
     for report in reports:
         lost = f", {report.lost_tokens:,} more lost" if report.lost_tokens else ""
-        lines.append(f"document {report.document} {report.id!r}: {plural(report.tokens, 'token')}{lost}")
+        about = f"{plural(report.tokens, 'token')}{lost}{_origin(report)}"
+        lines.append(f"document {report.document} {report.id!r}: {about}")
         rows = [
             (
                 f"row {place.row:,}",
@@ -88,7 +89,14 @@ def _heading(segment: Segment) -> str:
     count = len(segment.tokens)
     part = f" from token {segment.offset:,}" if segment.offset else ""
     loss = "" if segment.loss_tokens == count else f", {segment.loss_tokens:,} of them with loss"
-    return f"-- document {segment.document} {segment.id!r}{part}, {plural(count, 'token')}{loss}"
+    about = f"{plural(count, 'token')}{loss}{_origin(segment)}"
+    return f"-- document {segment.document} {segment.id!r}{part}, {about}"
+
+
+def _origin(one: Segment | TraceReport) -> str:
+    """Source and licence, where they are known."""
+    source = f", source {one.source}" if one.source else ""
+    return source + (f", licence {one.license}" if one.license else "")
 
 
 def _body(segment: Segment) -> list[str]:

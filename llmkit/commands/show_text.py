@@ -96,6 +96,7 @@ def records_text(report: RecordsReport, *, width: int) -> str:
         ("messages", _lengths(report.messages, "message")),
         ("roles", ", ".join(f"{role} {count:,}" for role, count in report.roles.items()) or None),
         ("fields", fields),
+        ("made by", report.made_by),
     ]
     return "\n".join([title_line(report.path, report.kind), *facts_lines(facts, width)])
 

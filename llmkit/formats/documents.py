@@ -2,7 +2,7 @@
 
 {"id"?: str, "text": str, ...}      .jsonl, .jsonl.zst, .jsonl.gz; every other key passes through
 anything else                        .txt, .md, source code: the file is one document, its path the id
-a folder                             its files, in the sorted order of their relative paths
+a folder                             its files but llmkit.json, in the sorted order of their relative paths
 -                                    stdin: jsonl when it starts with {, one plain document otherwise
 """
 
@@ -16,6 +16,7 @@ import msgspec
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.digest import content_id
 from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, parse_records, record_id
+from llmkit.formats.provenance import FILE_NAME as PROVENANCE
 from llmkit.formats.streams import STDIO, open_input
 
 InputFormat = Literal["auto", "jsonl", "text"]
@@ -40,7 +41,7 @@ class Document:
 
 
 def list_files(paths: Iterable[Path]) -> list[Path]:
-    """Expand folders into their files, hidden ones left out, sorted; `-` and files stand for themselves.
+    """Expand folders into their documents, sorted (nothing hidden, no llmkit.json); other paths stay.
 
     Raises:
         MissingError: a path does not exist, or a folder holds no file.
@@ -48,7 +49,7 @@ def list_files(paths: Iterable[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(path)))
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and not _is_aside(p.relative_to(path)))
             if not inside:
                 raise MissingError(
                     f"{path}: no files in this folder", hint="name a folder or file with text in it"
@@ -164,5 +165,6 @@ def _decode(content: bytes, name: str, on_bad: Callable[[BadLine], None] | None)
         return None
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _is_aside(path: Path) -> bool:
+    """Whether a file in a folder is none of its documents: hidden, or the record of how they were made."""
+    return path.name == PROVENANCE or any(part.startswith(".") for part in path.parts)

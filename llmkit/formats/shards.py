@@ -4,7 +4,7 @@
     OUT/shard-00000.tok.zst      frame 0: a skippable frame, the same facts as JSON
                                  then frames of whole rows, little-endian ids (`zstd -dc shard | od -An -tu2`)
                                  then a skippable frame of kind 1: documents and loss of each row (`RowNotes`)
-    OUT/documents.jsonl.zst      a line for each document: its number, id and number of tokens
+    OUT/documents.jsonl.zst      a line for each document: its number, id, number of tokens, origin
 
 A row stores seq_len + 1 ids, so that it gives seq_len inputs and seq_len next-token targets. Rows do not
 overlap: each token is stored once.

@@ -24,23 +24,21 @@ def with_history(record: Record, stage: str, **facts: Any) -> Record:
     metadata = object_at(record, METADATA)
     if metadata is None:
         metadata = {"was": record[METADATA]}
-    metadata[HISTORY] = raw([*history_of(record), {"stage": stage, **facts}])
+    metadata[HISTORY] = raw([*_entries(metadata), {"stage": stage, **facts}])
     return {**record, METADATA: raw(metadata)}
 
 
 def with_latest(record: Record, **facts: Any) -> Record:
     """The record with more facts in the last entry of its history, which it has."""
-    *before, latest = history_of(record)
     metadata = object_at(record, METADATA) or {}
+    *before, latest = _entries(metadata)
     metadata[HISTORY] = raw([*before, {**latest, **facts}])
     return {**record, METADATA: raw(metadata)}
 
 
 def history_of(record: Record) -> list[Any]:
     """The entries of a record's history, oldest first."""
-    metadata = object_at(record, METADATA) or {}
-    found = msgspec.json.decode(metadata[HISTORY]) if HISTORY in metadata else []
-    return found if isinstance(found, list) else [found]
+    return _entries(object_at(record, METADATA) or {})
 
 
 def licence_of(record: Record) -> str | None:
@@ -58,3 +56,25 @@ def object_at(record: Record, key: str) -> Record | None:
         return msgspec.json.decode(record[key], type=Record)
     except MALFORMED:
         return None
+
+
+def origin_of(record: Record) -> dict[str, Any]:
+    """Where a document is from, for later stages: `source`, `license`, `epoch`, as far as it is known."""
+    found: dict[str, Any] = {}
+    source = msgspec.json.decode(record["source"]) if "source" in record else None
+    if isinstance(source, str):
+        found["source"] = source
+    if METADATA not in record:
+        return found
+    licence = licence_of(record)
+    if licence is not None:
+        found["license"] = licence
+    epochs = [one["epoch"] for one in history_of(record) if isinstance(one, dict) and "epoch" in one]
+    if epochs and isinstance(epochs[-1], int):
+        found["epoch"] = epochs[-1]
+    return found
+
+
+def _entries(metadata: Record) -> list[Any]:
+    found = msgspec.json.decode(metadata[HISTORY]) if HISTORY in metadata else []
+    return found if isinstance(found, list) else [found]

@@ -22,7 +22,7 @@ Kind = Literal[
 ADAPTER_CONFIG = "adapter_config.json"
 SHARD_INDEX = "index.json"
 KNOWN = "a model, tokenizer, run, adapter or shard folder, or a file of one"
-"""Of Artefact.kind, `gguf` is a model in one file."""
+"""Of Artefact.kind, `gguf` is a model in one file; `records` also a folder of documents in parts."""
 
 _SHARD_MAGIC = b"\x50\x2a\x4d\x18"  # the skippable zstd frame 0x184D2A50 that holds a shard's header
 _FOREIGN = {
@@ -61,6 +61,8 @@ def _folder(path: Path) -> Artefact:
         return Artefact("checkpoint" if (path / STATE).is_file() else "model", path)
     if (path / SHARD_INDEX).is_file() or any(path.glob("*.tok.zst")):
         return Artefact("shards", path)
+    if corpus_parts(path):
+        return Artefact("records", path)
     if holds_tokenizer(path):
         return Artefact("tokenizer", path)
     if (path / CONFIG).is_file():
@@ -72,6 +74,11 @@ def _folder(path: Path) -> Artefact:
         f"{path}: no artefact that llmkit knows (found: {some_of(names, 5) or 'nothing'})",
         hint=f"give {KNOWN}",
     )
+
+
+def corpus_parts(path: Path) -> list[Path]:
+    """The parts of a folder that `clean`, `dedup` or `mix` has made, in order; none of anything else."""
+    return sorted(path.glob("part-[0-9]*.jsonl*")) if path != STDIO and path.is_dir() else []
 
 
 def holds_tokenizer(folder: Path) -> bool:

@@ -10,14 +10,13 @@ choose   one         choose     again   one
 filter   some input  filter     filter  some input
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from llmkit.errors import StoppedResumable
 from llmkit.progress import Progress
 from llmkit.workflows.dedup_choose import ChooseTask, choose_unit
 from llmkit.workflows.dedup_corpus import WORK
@@ -35,17 +34,8 @@ from llmkit.workflows.dedup_pieces import AgainTask, again_unit, mark_unit
 from llmkit.workflows.dedup_shingles import ShingleTask, shingle_unit
 from llmkit.workflows.dedup_sign import SignTask, sign_unit
 from llmkit.workflows.dedup_signed import Signed, write_signed
-from llmkit.workflows.executors import Inline, Processes
-from llmkit.workflows.units import (
-    Executor,
-    Piece,
-    Receipt,
-    Unit,
-    UnitFunction,
-    find_receipts,
-    run_units,
-    select_shard,
-)
+from llmkit.workflows.phases import Phases
+from llmkit.workflows.units import Executor, Piece, Receipt, Unit, UnitFunction
 
 _KEYS_PER_UNIT = 1 << 21
 _PAIRS_PER_UNIT = 1 << 18
@@ -179,37 +169,12 @@ def _phase(
     Raises:
         StoppedResumable: other shards are not there yet.
     """
-    units = [
-        Unit(f"{name}-{number:0{digits}d}" if digits else name, msgspec.to_builtins(task))
-        for number, task in enumerate(tasks)
-    ]
-    job.done.extend(units)
-    own = select_shard(units, job.shard)
-    is_alone = len(own) <= 1 and isinstance(job.executor, Processes)  # no worker is started for one unit
-    run_units(
-        function,
-        own,
+    phases = Phases(
         folder=job.folder,
-        executor=Inline() if is_alone else job.executor,
+        executor=job.executor,
         fingerprint=job.fingerprint,
-        on_done=_counter(job.progress, name, len(units)),
+        shard=job.shard,
+        progress=job.progress,
+        done=job.done,
     )
-    receipts = find_receipts(units, job.folder, job.fingerprint)
-    if len(receipts) < len(units):
-        raise StoppedResumable(
-            f"--shard {job.shard}: {len(units) - len(receipts)} of {len(units)} units of the phase "
-            f"{name!r} are still missing, of other shards",
-            hint="run the same line again when the other shards have come as far",
-        )
-    return [receipts[unit.name] for unit in units]
-
-
-def _counter(progress: Progress, name: str, total: int) -> Callable[[Receipt], None]:
-    done = 0
-
-    def count(_: Receipt) -> None:
-        nonlocal done
-        done += 1
-        progress.update(done, total, phase=name)
-
-    return count
+    return phases.run(name, function, tasks, digits=digits)

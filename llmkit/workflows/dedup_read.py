@@ -1,6 +1,6 @@
 """Documents for `llmkit dedup`, one after another; the malformed ones in their places."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -8,7 +8,7 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.documents import Document, document_of
-from llmkit.formats.jsonl import BadLine, Record, parse_line
+from llmkit.formats.jsonl import BadLine, Line, Record, parse_line
 from llmkit.workflows.clean_input import Entry, read_batches
 from llmkit.workflows.units import Piece
 
@@ -19,7 +19,12 @@ _decode_text = msgspec.json.Decoder(str).decode
 
 
 def read_pieces(
-    pieces: Iterable[Piece], *, field: str, skips_bad: bool, flowing: bool = False
+    pieces: Iterable[Piece],
+    *,
+    field: str,
+    skips_bad: bool,
+    flowing: bool = False,
+    document_from: Callable[[Line, str], Document] = document_of,
 ) -> Iterator[Document | BadLine]:
     """The documents of some pieces of input, in order.
 
@@ -28,6 +33,7 @@ def read_pieces(
         field: the key of the text.
         skips_bad: a malformed record comes as a BadLine; else it is an error.
         flowing: each as soon as it is there.
+        document_from: makes the document of a record without a plain id and text.
 
     Raises:
         DataError: a malformed record, without `skips_bad`.
@@ -38,7 +44,7 @@ def read_pieces(
             try:
                 yield _quickly(entry, file, field)
             except (KeyError, msgspec.MsgspecError, UnicodeDecodeError):
-                yield _carefully(entry, file, field, skips_bad)
+                yield _carefully(entry, file, field, skips_bad, document_from)
 
 
 def spool_stdin(folder: Path, field: str) -> Path:
@@ -85,12 +91,14 @@ def _quickly(entry: Entry, file: str, field: str) -> Document:
     )
 
 
-def _carefully(entry: Entry, file: str, field: str, skips_bad: bool) -> Document | BadLine:
+def _carefully(
+    entry: Entry, file: str, field: str, skips_bad: bool, document_from: Callable[[Line, str], Document]
+) -> Document | BadLine:
     """The document of a record that may lack its id, or what is wrong with it."""
     if entry.problem is not None:
         return BadLine(entry.content, file, entry.line, entry.problem)
     try:
-        return document_of(parse_line(entry.content, file, entry.line), field)
+        return document_from(parse_line(entry.content, file, entry.line), field)
     except DataError as error:
         if not skips_bad:
             raise

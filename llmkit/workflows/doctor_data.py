@@ -1,9 +1,11 @@
 """Data files: every line a record, every text UTF-8, nothing empty."""
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from llmkit.formats.jsonl import BadLine, Line, read_records
+from llmkit.workflows.artefact import corpus_parts
 from llmkit.workflows.findings import Finding, as_finding, finding
 from llmkit.workflows.show_records import show_records, show_text
 
@@ -24,7 +26,7 @@ def check_text(path: Path) -> list[Finding]:
 
 
 def check_records(path: Path) -> tuple[list[Finding], int | None]:
-    """A file of JSON lines: what is wrong with it, and the highest token id in it."""
+    """A file of JSON lines, or a folder of parts: what is wrong with it, and the highest token id in it."""
     bad: list[BadLine] = []
     bad_lines, empty, highest = 0, 0, None
 
@@ -36,7 +38,8 @@ def check_records(path: Path) -> tuple[list[Finding], int | None]:
 
     def lines() -> Iterator[Line]:
         nonlocal empty
-        for line in read_records(path, on_bad=keep):
+        files = corpus_parts(path) or [path]
+        for line in chain.from_iterable(read_records(file, on_bad=keep) for file in files):
             empty += any(bytes(line.record.get(key, b"")) == nothing for key, nothing in _EMPTY.items())
             yield line
 

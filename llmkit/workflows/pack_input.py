@@ -73,7 +73,7 @@ def encode_packable(documents: Iterable[Document], job: PackJob) -> Iterator[Tok
                 yield document.tokens
         elif job.tokenizer is not None:
             for document, ids in encode_pairs(job.tokenizer, group, options):
-                yield TokenDocument(document.id, ids, None, document.where)
+                yield TokenDocument(document.id, ids, None, document.where, document.record)
 
 
 def _check_ids(document: TokenDocument, tokenizer: Tokenizer | None) -> None:

@@ -18,6 +18,7 @@ from llmkit.formats.token_documents import TokenDocument, TokenIds
 from llmkit.formats.token_spool import DOCUMENTS as SPOOLED
 from llmkit.formats.token_spool import IdType, TokenSpool
 from llmkit.progress import Progress
+from llmkit.text.history import origin_of
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.pack_input import PackJob, encode_packable, read_packable
 
@@ -107,7 +108,7 @@ def _add(spool: TokenSpool, tally: Tally, document: TokenDocument, job: PackJob)
             tally.lost_tokens += lost
             line |= {"num_tokens": config.row_length, "lost_tokens": lost}
             tokens, runs = _truncate(tokens, runs, config.row_length)
-    spool.add(tokens, runs, encode_line(line))
+    spool.add(tokens, runs, encode_line(line | origin_of(document.record)))
 
 
 def _truncate(tokens: TokenIds, runs: NDArray[np.int64], length: int) -> tuple[TokenIds, NDArray[np.int64]]:

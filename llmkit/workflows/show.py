@@ -10,10 +10,11 @@ from llmkit.errors import UsageError
 from llmkit.formats.jsonl import read_records
 from llmkit.formats.model_folder import TensorInfo, read_header
 from llmkit.formats.peft import ADAPTER_WEIGHTS
+from llmkit.formats.provenance import read_provenance
 from llmkit.formats.streams import STDIO
 from llmkit.model.source import read_model_tensors
 from llmkit.tokens.load import load_tokenizer
-from llmkit.workflows.artefact import Artefact, is_metrics, recognise
+from llmkit.workflows.artefact import Artefact, corpus_parts, is_metrics, recognise
 from llmkit.workflows.show_adapter import AdapterReport, show_adapter
 from llmkit.workflows.show_metrics import read_metrics
 from llmkit.workflows.show_model import (
@@ -101,7 +102,11 @@ def _no_such(artefact: Artefact, what: str, which: str) -> UsageError:
 
 
 def _show_lines(path: Path) -> RunReport | RecordsReport:
-    """JSON lines; what comes on stdin is known by its first line."""
+    """JSON lines, or a folder of their parts; what comes on stdin is known by its first line."""
+    if parts := corpus_parts(path):
+        provenance = read_provenance(path) or {}
+        found = show_records(path, chain.from_iterable(map(read_records, parts)))
+        return msgspec.structs.replace(found, made_by=provenance.get("command_line"))
     lines = read_records(path)
     first = next(lines, None)
     name = Path("stdin") if path == STDIO else path

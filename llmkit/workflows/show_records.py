@@ -39,6 +39,8 @@ class RecordsReport(msgspec.Struct, frozen=True, kw_only=True):
     """Token documents with a loss mask."""
     messages: Lengths | None = None
     roles: dict[str, int] = {}
+    made_by: str | None = None
+    """The command that made a folder of parts."""
 
 
 _KINDS = (

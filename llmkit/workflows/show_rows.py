@@ -27,6 +27,8 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tokens: list[int]
     loss_tokens: int
     """How many of them are learnt as targets."""
+    source: str | None = None
+    license: str | None = None
     text: str | None = None
 
 
@@ -62,6 +64,10 @@ class TraceReport(msgspec.Struct, frozen=True, kw_only=True):
     lost_tokens: int
     """Cut off by --long truncate."""
     places: list[Place]
+    source: str | None = None
+    license: str | None = None
+    epoch: int | None = None
+    """Which time it was taken by `mix`, from the second on."""
 
 
 def show_row(path: Path, row: int, tokenizer_path: Path | None, *, decode: bool) -> RowReport:
@@ -88,7 +94,7 @@ def show_row(path: Path, row: int, tokenizer_path: Path | None, *, decode: bool)
     notes = folder.shards[shard].notes.take(np.array([local]))
     content = folder.read([number])
     ends = [*notes.starts[1:].tolist(), int(notes.used[0])]
-    names = _names(path, set(notes.documents.tolist()))
+    lines = _lines(path, set(notes.documents.tolist()))
     segments = []
     for document, offset, start, end in zip(
         notes.documents.tolist(), notes.offsets.tolist(), notes.starts.tolist(), ends, strict=True
@@ -97,11 +103,13 @@ def show_row(path: Path, row: int, tokenizer_path: Path | None, *, decode: bool)
         segments.append(
             Segment(
                 document=document,
-                id=names[document],
+                id=lines[document].id,
                 offset=offset,
                 start=start,
                 tokens=ids,
                 loss_tokens=int(content.loss[0, start:end].sum()),
+                source=lines[document].source,
+                license=lines[document].license,
                 text=tokenizer.decode(ids) if tokenizer is not None and decode else None,
             )
         )
@@ -130,6 +138,9 @@ def trace_document(path: Path, identity: str) -> list[TraceReport]:
             tokens=line.tokens,
             lost_tokens=line.lost_tokens,
             places=list(_places(folder, line.document)),
+            source=line.source,
+            license=line.license,
+            epoch=line.epoch,
         )
         for line in _documents(path)
         if line.id == identity
@@ -149,33 +160,37 @@ class _Line(msgspec.Struct, frozen=True):
     id: str
     tokens: int
     lost_tokens: int = 0
+    source: str | None = None
+    license: str | None = None
+    epoch: int | None = None
 
 
 def _documents(path: Path) -> Iterator[_Line]:
     for line in read_records(path / DOCUMENTS):
-        lost = decode_field(line, "lost_tokens", int) if "lost_tokens" in line.record else 0
+        kinds = {"lost_tokens": int, "source": str, "license": str, "epoch": int}
+        known = {key: decode_field(line, key, kind) for key, kind in kinds.items() if key in line.record}
         yield _Line(
             decode_field(line, "document", int),
             decode_field(line, "id", str),
             decode_field(line, "num_tokens", int),
-            lost,
+            **known,
         )
 
 
-def _names(path: Path, documents: set[int]) -> dict[int, str]:
-    """The ids of some documents, by number."""
-    names: dict[int, str] = {}
+def _lines(path: Path, documents: set[int]) -> dict[int, _Line]:
+    """What is known of some documents, by number."""
+    lines: dict[int, _Line] = {}
     for line in _documents(path):
         if line.document in documents:
-            names[line.document] = line.id
-            if len(names) == len(documents):
+            lines[line.document] = line
+            if len(lines) == len(documents):
                 break
-    missing = documents - names.keys()
+    missing = documents - lines.keys()
     if missing:
         raise DataError(
             f"{path / DOCUMENTS}: no document {min(missing)}", hint="pack again, or fetch the folder again"
         )
-    return names
+    return lines
 
 
 def _places(folder: ShardFolder, document: int) -> Iterator[Place]:

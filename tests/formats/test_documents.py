@@ -28,6 +28,14 @@ def test_a_folder_is_its_files_in_sorted_order_without_hidden_ones(folder: Path)
     ]
 
 
+def test_what_made_a_folder_is_none_of_its_documents(folder: Path) -> None:
+    before = list_files([folder])
+    (folder / "llmkit.json").write_text("{}")
+    (folder / "b" / "llmkit.json").write_text("{}")
+    assert list_files([folder]) == before
+    assert list_files([folder / "llmkit.json"]) == [folder / "llmkit.json"]  # named, it is read
+
+
 def test_plain_files_are_a_document_each_and_json_lines_one_a_line(folder: Path) -> None:
     documents = list(read_documents([folder]))
     assert [document.text for document in documents] == ["one\r\n", "two", "three", "four"]

@@ -5,7 +5,7 @@ import json
 import msgspec
 
 from llmkit.formats.jsonl import Record, encode_line, parse_line
-from llmkit.text.history import history_of, licence_of, with_history, with_latest
+from llmkit.text.history import history_of, licence_of, origin_of, with_history, with_latest
 
 
 def record(text: str) -> Record:
@@ -35,3 +35,12 @@ def test_what_is_no_object_or_no_list_is_kept() -> None:
     ]
     assert licence_of(record('{"metadata":{"license":["MIT"]}}')) is None
     assert licence_of(record('{"text":"x"}')) is None and licence_of(record('{"metadata":7}')) is None
+
+
+def test_an_origin_is_what_is_known_of_it() -> None:
+    assert origin_of(record('{"id":"a","source":7,"metadata":[1]}')) == {}
+    assert origin_of(record('{"source":"web"}')) == {"source": "web"}
+    mixed = (
+        '{"metadata":{"license":"MIT","history":["x",{"stage":"mix","epoch":2},{"stage":"mix","epoch":3}]}}'
+    )
+    assert origin_of(record(mixed)) == {"license": "MIT", "epoch": 3}

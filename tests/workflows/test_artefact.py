@@ -31,6 +31,7 @@ def test_folders_are_told_apart(
     assert recognise(_write(tmp_path / "tok" / "tokenizer.json", "{}").parent).kind == "tokenizer"
     assert recognise(_write(tmp_path / "sp" / "tokenizer.model", b"\n").parent).kind == "tokenizer"
     assert recognise(_write(tmp_path / "shards" / "index.json", "{}").parent).kind == "shards"
+    assert recognise(_write(tmp_path / "corpus" / "part-00000.jsonl.zst", "").parent).kind == "records"
     (model / "model.safetensors").unlink()
     assert recognise(model).kind == "config"
 

@@ -119,7 +119,8 @@ def test_token_documents_give_the_shards_that_their_text_gives(
     pack: Callable[..., PackReport], documents: Path, tmp_path: Path, expected: list[list[int]]
 ) -> None:
     path = tmp_path / "tokens.jsonl"
-    path.write_bytes(b"".join(encode_line({"id": f"d{n}", "tokens": ids}) for n, ids in enumerate(expected)))
+    rows = [{"id": f"d{n}", "source": "test", "tokens": ids} for n, ids in enumerate(expected)]
+    path.write_bytes(b"".join(map(encode_line, rows)))
     pack("a", documents)
     pack("b", path)
     first, second = contents(tmp_path / "a"), contents(tmp_path / "b")

@@ -1,0 +1,33 @@
+"""A mixture that is killed goes on where it was."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.workflows.mixing import mix, write_sources
+
+
+def test_a_killed_job_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    paths = write_sources(tmp_path / "in")
+    sources = [f"{name}={path}:1" for name, path in paths.items()]
+    mix(sources, tmp_path / "whole", unit_bytes=1500, part_bytes=500)
+    script = (
+        "import sys; from pathlib import Path; from tests.workflows.mixing import mix;"
+        "mix(sys.argv[2:], Path(sys.argv[1]), unit_bytes=1500, part_bytes=500)"
+    )
+    receipts = tmp_path / ".out.partial" / ".receipts"
+    for wanted in (3, 30):
+        process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "out"), *sources])
+        while process.poll() is None and len(list(receipts.glob("*.json"))) < wanted:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / "out").exists() and len(list(receipts.glob("*.json"))) >= 30
+    mix(sources, tmp_path / "out", unit_bytes=1500, part_bytes=500)
+    assert not receipts.exists()
+    names = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names and len(names) > 10
+    for name in names:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
