@@ -49,7 +49,7 @@ def test_pairs_share_a_band_as_often_as_the_curve_says_within_three_sigma(bands:
     rng = random.Random(5)
     expected = {}
     for similarity in (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95):
-        pairs = pairs_at(rng, similarity, 250)
+        pairs = pairs_at(rng, similarity, 100)
         signed = signatures(shingle([text for pair in pairs for text in pair]), bands * rows)
         keys = band_keys(signed, bands, rows)
         shared = (keys[:, ::2] == keys[:, 1::2]).any(axis=0).sum()

@@ -53,13 +53,13 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_the_temperature_that_was_put_in_is_found_again(temperature: float) -> None:
     chance = random.Random(0)
-    true = [chance.uniform(0.05, 0.95) for _ in range(20_000)]
+    true = [chance.uniform(0.05, 0.95) for _ in range(3_000)]
     right = [chance.random() < p for p in true]
     told = [at_temperature(p, 1 / temperature) for p in true]  # too sure by the temperature
-    assert fit_temperature(told, right) == pytest.approx(temperature, rel=0.05)
+    assert fit_temperature(told, right) == pytest.approx(temperature, rel=0.1)
     found = calibrate(told, right)
     assert found.scores_at_temperature.nll <= found.scores.nll + 1e-12
-    assert found.scores_at_temperature.ece < 0.02
+    assert found.scores_at_temperature.ece < 0.05
 
 
 def test_the_fitted_temperature_beats_every_other_on_a_grid() -> None:
