@@ -31,6 +31,11 @@ def context(
         Path | None, Option(metavar="FILE", help="Jinja: query, passages, record; default built in.")
     ] = None,
     messages: Annotated[bool, Option("--messages", help="A user's message, not a prompt.")] = False,
+    by: flags.By = "words",
+    embed: flags.Embed = None,
+    rerank: flags.Rerank = None,
+    candidates: flags.Candidates = None,
+    device: flags.Device = "auto",
     k1: flags.K1 = 1.5,
     b: flags.B = 0.75,
     field: flags.Field = None,
@@ -55,7 +60,6 @@ def context(
       llmkit retrieve context index 'how is a loop ended?' --budget 300
       llmkit retrieve context index --jsonl asked.jsonl --messages -k 2
     """
-    from llmkit.retrieve.bm25 import Bm25Config
     from llmkit.workflows.retrieve_context import ContextOptions, write_contexts
     from llmkit.workflows.retrieve_run import RetrieveOptions, open_run
 
@@ -66,7 +70,7 @@ def context(
         queries=() if text is not None else tuple(inputs_or_stdin(queries, usage)),
         key=field,
         most=most,
-        bm25=Bm25Config(k1=k1, b=b),
+        search=flags.search_options(by, embed, rerank, candidates, device, k1, b),
         out=out,
         force=force,
         skip_bad=skip_bad,

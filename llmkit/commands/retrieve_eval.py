@@ -27,6 +27,11 @@ def evaluate(
         str, Option(metavar="KEY", help="Key of the relevant ids, or grades by id.")
     ] = "relevant",
     min_recall: Annotated[float | None, Option(metavar="X", help="Exit 1 below this recall.")] = None,
+    by: flags.By = "words",
+    embed: flags.Embed = None,
+    rerank: flags.Rerank = None,
+    candidates: flags.Candidates = None,
+    device: flags.Device = "auto",
     k1: flags.K1 = 1.5,
     b: flags.B = 0.75,
     field: flags.Field = None,
@@ -48,7 +53,6 @@ def evaluate(
       llmkit retrieve eval asked.jsonl --index index -k 5
       llmkit retrieve query index --jsonl asked.jsonl | llmkit retrieve eval -
     """
-    from llmkit.retrieve.bm25 import Bm25Config
     from llmkit.workflows.retrieve_eval import evaluate as judge_all
     from llmkit.workflows.retrieve_eval import read_answers
     from llmkit.workflows.retrieve_run import RetrieveOptions, open_run
@@ -58,7 +62,11 @@ def evaluate(
         report = judge_all(read_answers(paths, field), most, relevant, per_record, force=force)
     else:
         options = RetrieveOptions(
-            index=index, queries=paths, key=field, most=4 * most, bm25=Bm25Config(k1=k1, b=b)
+            index=index,
+            queries=paths,
+            key=field,
+            most=4 * most,
+            search=flags.search_options(by, embed, rerank, candidates, device, k1, b),
         )
         with open_run("retrieve eval", options, [per_record] if per_record else []) as run:
             answers = ((one, [hit.document for hit in hits]) for one, hits in run.answers())

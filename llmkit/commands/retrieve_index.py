@@ -1,11 +1,13 @@
 """llmkit retrieve index: documents in, one index file out."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
+from llmkit.commands import retrieve_flags as flags
 from llmkit.commands.shared import (
     Force,
     JsonReport,
@@ -36,6 +38,10 @@ def index(
         int, Option(parser=parse_count, metavar="N", help="Tokens a passage repeats from the last.")
     ] = 32,
     field: Annotated[str, Option(metavar="KEY", help="Key of the text in jsonl.")] = "text",
+    embed: Annotated[
+        Path | None, Option(metavar="MODEL", help="Give passages vectors: the mean of its hidden states.")
+    ] = None,
+    device: flags.Device = "auto",
     add: Annotated[bool, Option("--add", help="To an index that is there; new texts replace old.")] = False,
     delete: Annotated[
         list[str] | None, Option(metavar="ID", help="Take this document out first; repeatable.")
@@ -46,24 +52,26 @@ def index(
     as_json: JsonReport = False,
     log_every: LogEvery = 10.0,
 ) -> None:
-    """Cut documents into passages, and index their words.
+    """Cut documents into passages, and index their words, and with --embed their meaning.
 
     A passage ends at a heading or a paragraph where one is near, and knows the
     headings above it. What is changed by --add and --delete is changed as a
-    whole or not at all; passages of equal texts keep their ids.
+    whole or not at all; passages of equal texts keep their ids. Vectors are means
+    of a model's last hidden states; an index that has some gives new passages
+    theirs, from the same model, and --add --embed gives them to one without.
 
     \b
     Examples:
       llmkit retrieve index docs.jsonl -o out.index
       llmkit retrieve index docs.jsonl -t tok --chunk 128 --overlap 16 -o out.two
       llmkit retrieve index docs.jsonl --add --delete world -o index
+      llmkit retrieve index docs.jsonl --embed run -o out.meaning
     """
     from llmkit.workflows.retrieve_index import IndexConfig, index_documents
 
     session = ctx.obj
-    if delete and not inputs:
-        paths = []
-    else:
+    paths: list[Path] = []
+    if inputs or not (delete or (add and embed and sys.stdin.isatty())):
         paths = inputs_or_stdin(inputs, "llmkit retrieve index docs.jsonl -o index")
     with session.console.progress("indexing", log_every=log_every) as progress:
         report = index_documents(
@@ -71,6 +79,8 @@ def index(
             out,
             IndexConfig(chunk=chunk, overlap=overlap, field=field),
             tokenizer=tokenizer,
+            embed=embed,
+            device=device,
             add=add,
             delete=tuple(delete or ()),
             skip_bad=skip_bad,
@@ -83,7 +93,12 @@ def index(
 
 def _describe(report: "IndexReport") -> str:
     changes = [f"{report.added:,} added"]
-    others = {"unchanged": report.unchanged, "deleted": report.deleted, "rejected": report.rejected}
+    others = {
+        "embedded": report.embedded,
+        "unchanged": report.unchanged,
+        "deleted": report.deleted,
+        "rejected": report.rejected,
+    }
     changes += [f"{count:,} {name}" for name, count in others.items() if count]
     return (
         f"{', '.join(changes)}; {report.documents:,} documents in {report.passages:,} passages, "

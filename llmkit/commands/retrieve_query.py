@@ -19,6 +19,11 @@ def query(
     text: flags.Text = None,
     queries: flags.Queries = None,
     most: flags.Most = 5,
+    by: flags.By = "words",
+    embed: flags.Embed = None,
+    rerank: flags.Rerank = None,
+    candidates: flags.Candidates = None,
+    device: flags.Device = "auto",
     k1: flags.K1 = 1.5,
     b: flags.B = 0.75,
     field: flags.Field = None,
@@ -29,8 +34,10 @@ def query(
     rejects: Rejects = None,
     unbuffered: flags.Unbuffered = False,
 ) -> None:
-    """Find the passages that answer a query best (BM25, as Lucene scores it).
+    """Find the passages that answer a query best.
 
+    By words: BM25, as Lucene scores it. By meaning: the cosine of vectors, from
+    the model of `retrieve index --embed`. By both: the sum of 1 / (60 + place).
     Exit status 1 when nothing is found for any query.
 
     \b
@@ -41,9 +48,9 @@ def query(
     \b
     Examples:
       llmkit retrieve query index 'how is a loop ended?'
+      llmkit retrieve query index 'how is a loop ended?' --rerank run
       echo '{"query": "raise an exception"}' | llmkit retrieve query index -k 3
     """
-    from llmkit.retrieve.bm25 import Bm25Config
     from llmkit.workflows.retrieve_run import RetrieveOptions, open_run
 
     usage = f"llmkit retrieve query {index} 'a question'"
@@ -53,7 +60,7 @@ def query(
         queries=() if text is not None else tuple(inputs_or_stdin(queries, usage)),
         key=field,
         most=most,
-        bm25=Bm25Config(k1=k1, b=b),
+        search=flags.search_options(by, embed, rerank, candidates, device, k1, b),
         out=out,
         force=force,
         skip_bad=skip_bad,
@@ -86,5 +93,5 @@ def _readable(hits: list["Hit"]) -> str:
     for number, hit in enumerate(hits, 1):
         place = f"{hit.document}:{hit.start}-{hit.end}" + (f"  {hit.heading}" if hit.heading else "")
         body = "\n".join("   " + line for line in hit.text.splitlines())
-        parts.append(f"{number}. {hit.score:.2f}  {place}\n{body}\n")
+        parts.append(f"{number}. {hit.score:.3g}  {place}\n{body}\n")
     return "\n".join(parts)

@@ -73,14 +73,14 @@ class Segment(NamedTuple):
 
 
 class Store:
-    """An index in an open database. Changes are kept by `commit`, and not before.
+    """An index in an open `database`. Changes are kept by `commit`, and not before.
 
     Raises:
         DataError: the database holds something else, or words have other numbers there.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
+        self.database = database
         self._waiting: dict[int, str] = {}
         self._waiting_characters = 0
         if self.setting("schema") != SCHEMA or self.setting("words") != ALGORITHM:
@@ -147,7 +147,7 @@ class Store:
         parts = list(found)
         first = self._next
         self._next += len(parts)
-        cursor = self._database.execute(
+        cursor = self.database.execute(
             "INSERT INTO documents (id, digest, record, first, last) VALUES (?, ?, ?, ?, ?)",
             (identity, digest, record, first, self._next - 1),
         )
@@ -155,7 +155,7 @@ class Store:
             (number, cursor.lastrowid, start, end, heading, text[start:end])
             for number, (start, end, heading) in enumerate(parts, first)
         ]
-        self._database.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?)", rows)
+        self.database.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?)", rows)
         for number, _, _, _, heading, part in rows:
             self._waiting[number] = f"{heading}\n{part}" if heading else part
             self._waiting_characters += len(part)
@@ -166,29 +166,29 @@ class Store:
     def delete(self, identity: str) -> bool:
         """Take a document out; whether it was in."""
         self._write_waiting()
-        row = self._database.execute(
+        row = self.database.execute(
             "SELECT number, first, last FROM documents WHERE id = ?", (identity,)
         ).fetchone()
         if row is None:
             return False
         number, first, last = row
-        self._database.execute(
+        self.database.execute(
             "INSERT INTO gone SELECT number FROM passages WHERE number BETWEEN ? AND ?", row[1:]
         )
-        self._database.execute("DELETE FROM passages WHERE number BETWEEN ? AND ?", (first, last))
-        self._database.execute("DELETE FROM documents WHERE number = ?", (number,))
+        self.database.execute("DELETE FROM passages WHERE number BETWEEN ? AND ?", (first, last))
+        self.database.execute("DELETE FROM documents WHERE number = ?", (number,))
         return True
 
     def commit(self) -> None:
         """Index what was added, merge what became many, and keep it."""
         self._write_waiting()
-        small = self._database.execute(
+        small = self.database.execute(
             "SELECT number FROM segments WHERE num_words < ? ORDER BY number", (SEGMENT_CHARACTERS // 12,)
         ).fetchall()
         if len(small) > MOST_SMALL:
             self.merge([number for (number,) in small])
-        self._database.execute("INSERT OR REPLACE INTO meta VALUES ('next', ?)", (str(self._next),))
-        self._database.commit()
+        self.database.execute("INSERT OR REPLACE INTO meta VALUES ('next', ?)", (str(self._next),))
+        self.database.commit()
 
     def merge(self, numbers: Sequence[int] | None = None) -> None:
         """Make one segment of several (all, unless some are named), without what is gone."""
@@ -199,15 +199,15 @@ class Store:
         postings = merge_postings([self._postings(one) for one in merged], stays)
         kept = np.concatenate([one.passages[own] for one, own in zip(merged, stays, strict=True)])
         lost = np.concatenate([one.passages[~own] for one, own in zip(merged, stays, strict=True)])
-        self._database.executemany("DELETE FROM gone WHERE number = ?", ((int(one),) for one in lost))
+        self.database.executemany("DELETE FROM gone WHERE number = ?", ((int(one),) for one in lost))
         for one in merged:
-            self._database.execute("DELETE FROM segments WHERE number = ?", (one.number,))
-            self._database.execute("DELETE FROM blocks WHERE segment = ?", (one.number,))
+            self.database.execute("DELETE FROM segments WHERE number = ?", (one.number,))
+            self.database.execute("DELETE FROM blocks WHERE segment = ?", (one.number,))
         self._insert(kept, postings)
 
     def segments(self) -> list[Segment]:
         """The segments, with what a search needs of each at once."""
-        rows = self._database.execute("SELECT number FROM gone ORDER BY number").fetchall()
+        rows = self.database.execute("SELECT number FROM gone ORDER BY number").fetchall()
         gone = np.array(rows, np.int64).reshape(-1)
         return [
             Segment(
@@ -218,7 +218,7 @@ class Store:
                 np.frombuffer(blobs[3], "<u4"),
                 ~np.isin(passages, gone),
             )
-            for number, *blobs in self._database.execute(
+            for number, *blobs in self.database.execute(
                 "SELECT number, passages, words, starts, lengths FROM segments ORDER BY number"
             )
         ]
@@ -238,7 +238,7 @@ class Store:
     def passages_of(self, numbers: Sequence[int]) -> list[StoredPassage]:
         """Passages by their numbers, in that order."""
         marks = ",".join("?" * len(numbers))
-        rows = self._database.execute(
+        rows = self.database.execute(
             "SELECT p.number, d.id, p.start, p.end, p.heading, p.text, d.record FROM passages AS p"
             f" JOIN documents AS d ON d.number = p.document WHERE p.number IN ({marks})",
             list(numbers),
@@ -255,7 +255,7 @@ class Store:
         self, segment: int, start: int, stop: int
     ) -> tuple[NDArray[np.uint32], NDArray[np.uint16]]:
         first = start // BLOCK
-        rows = self._database.execute(
+        rows = self.database.execute(
             "SELECT passages, counts FROM blocks WHERE segment = ? AND block BETWEEN ? AND ? ORDER BY block",
             (segment, first, (stop - 1) // BLOCK),
         ).fetchall()
@@ -277,11 +277,11 @@ class Store:
     def _insert(self, numbers: NDArray[np.int64], postings: Postings) -> None:
         words, starts, passages, counts, lengths = postings
         row = [numbers.astype("<i8"), words.astype("<u4"), starts.astype("<u8"), lengths.astype("<u4")]
-        cursor = self._database.execute(
+        cursor = self.database.execute(
             "INSERT INTO segments (num_words, passages, words, starts, lengths) VALUES (?, ?, ?, ?, ?)",
             (int(lengths.sum()), *(one.tobytes() for one in row)),
         )
-        self._database.executemany(
+        self.database.executemany(
             "INSERT INTO blocks VALUES (?, ?, ?, ?)",
             (
                 (
@@ -295,5 +295,5 @@ class Store:
         )
 
     def _value(self, query: str, *values: Any) -> Any:
-        row = self._database.execute(query, values).fetchone()
+        row = self.database.execute(query, values).fetchone()
         return None if row is None else row[0]

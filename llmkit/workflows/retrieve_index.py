@@ -24,6 +24,13 @@ from llmkit.retrieve.passages import (
     passages,
 )
 from llmkit.retrieve.store import Store
+from llmkit.workflows.retrieve_embed import (
+    OpenEmbedder,
+    embedding_of,
+    give_vectors,
+    open_embedder,
+    open_embedder_of,
+)
 
 MeasureOf = Callable[[str], Measure]
 
@@ -49,6 +56,8 @@ class IndexReport(msgspec.Struct, frozen=True, kw_only=True):
     unchanged: int
     """Documents that were there with the same text."""
     deleted: int = 0
+    embedded: int = 0
+    """Passages that were given a vector."""
     rejected: int = 0
     """Malformed lines."""
     documents: int = 0
@@ -65,6 +74,8 @@ def index_documents(
     config: IndexConfig,
     *,
     tokenizer: Path | None = None,
+    embed: Path | None = None,
+    device: str = "auto",
     add: bool = False,
     delete: tuple[str, ...] = (),
     skip_bad: bool = False,
@@ -79,6 +90,8 @@ def index_documents(
         out: the index file. It appears when it is whole; `add` and `delete` change it in one transaction.
         config: how documents are cut; of an index that is there only `field` counts, it has its own cut.
         tokenizer: measures passages.
+        embed: a model that gives passages vectors; None: that of an index which has some, else none.
+        device: of that model.
         add: add to an index that is there; a document with the same id and another text takes its place.
         delete: ids of documents to take out first.
         skip_bad, rejects: as everywhere, see formats/rejects.py.
@@ -88,7 +101,7 @@ def index_documents(
     Raises:
         UsageError: `out` exists and neither `add`, `delete` nor `force` is given.
         MissingError: an input, a document to delete or the index to add to is not there.
-        DataError: a malformed line; a tokenizer other than the index was made with.
+        DataError: a malformed line; a tokenizer or a model other than the index was made with.
     """
     check_sizes(config.chunk, config.overlap)
     list_files(inputs)
@@ -105,12 +118,15 @@ def index_documents(
         for identity in delete:
             if not store.delete(identity):
                 raise MissingError(f"{out}: no document {identity!r}", hint=f"llmkit show {out}")
+        embedder = _embedder(store, embed, device, out, grows=bool(inputs))
         documents = read_documents(inputs, text_field=config.field, on_bad=bad.on_bad)
         report = _add(store, documents, measure, config.field, replace=add, progress=progress)
+        embedded = 0 if embedder is None else give_vectors(store, embedder, progress)
         store.commit()
         report = msgspec.structs.replace(
             report,
             deleted=len(delete),
+            embedded=embedded,
             rejected=bad.count,
             documents=store.num_documents,
             passages=store.num_passages,
@@ -207,6 +223,16 @@ def _add(
         added += 1
         progress.update(text_bytes, None, documents=added)
     return IndexReport(added=added, unchanged=unchanged, text_bytes=text_bytes)
+
+
+def _embedder(
+    store: Store, model: Path | None, device: str, out: Path, *, grows: bool
+) -> OpenEmbedder | None:
+    """The model for passages that have no vector; None where there are none, or the index has no vectors."""
+    made = embedding_of(store)
+    if model is not None:
+        return open_embedder(model, device, made, out)
+    return open_embedder_of(store, None, device, out) if grows and made is not None else None
 
 
 def _measure_of(config: IndexConfig, tokenizer: Path | None) -> MeasureOf:

@@ -10,9 +10,9 @@ from llmkit.errors import DataError
 from llmkit.formats.documents import is_json_lines
 from llmkit.formats.jsonl import BadLine, Record, decode_field, raw, read_records
 from llmkit.formats.streams import STDIO, open_input
-from llmkit.retrieve.bm25 import Bm25Config
-from llmkit.retrieve.search import Found, WordSearch
+from llmkit.retrieve.search import Found
 from llmkit.retrieve.store import Store, StoredPassage
+from llmkit.workflows.retrieve_search import Search
 
 FIELDS = ("query", "question", "prompt", "text")
 """Where a record's query is looked for, unless it is said."""
@@ -75,19 +75,18 @@ def read_queries(
 
 
 def answer_queries(
-    store: Store, queries: Iterable[Query], config: Bm25Config, *, most: int
+    store: Store, queries: Iterable[Query], search: Search, *, most: int
 ) -> Iterator[tuple[Query, list[Hit]]]:
     """Each query with what was found for it, the best first.
 
     Args:
         store: the index.
         queries: what is looked for.
-        config: of BM25.
+        search: of that index.
         most: passages a query.
     """
-    search = WordSearch(store, config)
     for query in queries:
-        yield query, hits_of(store, search.search(query.text, most))
+        yield query, hits_of(store, search(query.text, most))
 
 
 def hits_of(store: Store, found: list[Found]) -> list[Hit]:

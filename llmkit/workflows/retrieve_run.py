@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 from llmkit.formats.jsonl import BadLine, encode_line, raw
 from llmkit.formats.rejects import BadLines, bad_lines
 from llmkit.formats.streams import is_terminal, open_output
-from llmkit.retrieve.bm25 import Bm25Config
 from llmkit.retrieve.store import Store
 from llmkit.workflows.retrieve_index import open_index
 from llmkit.workflows.retrieve_query import Hit, Query, answer_queries, read_queries
+from llmkit.workflows.retrieve_search import SearchOptions, open_search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class RetrieveOptions:
     """The key of a query; None: see `read_queries`."""
     most: int = 5
     """Passages a query."""
-    bm25: Bm25Config = field(default_factory=Bm25Config)
+    search: SearchOptions = field(default_factory=SearchOptions)
     out: Path | None = None
     force: bool = False
     skip_bad: bool = False
@@ -48,8 +48,10 @@ class Run:
 
     def answers(self) -> Iterator[tuple[Query, list[Hit]]]:
         """Each query with what was found, the best first."""
-        queries = _asked(self.options, self.bad.on_bad)
-        for query, hits in answer_queries(self.store, queries, self.options.bm25, most=self.options.most):
+        options = self.options
+        search = open_search(self.store, options.search, options.index)
+        queries = _asked(options, self.bad.on_bad)
+        for query, hits in answer_queries(self.store, queries, search, most=options.most):
             self.found += len(hits)
             yield query, hits
 

@@ -57,3 +57,14 @@ def test_prompts_go_to_generate_and_nothing_found_is_1(llmkit_run: Run, index: P
     assert llmkit_run("retrieve", "context", index, "ant", "-o", out).status == 2
     assert llmkit_run("retrieve", "context", index, "ant", "-o", out, "--force").status == 0
     assert llmkit_run("retrieve", "context", index, "zebra").status == 1
+
+
+def test_passages_are_found_by_meaning_and_ranked_again(
+    llmkit_run: Run, index: Path, spelled_model: Callable[..., Path]
+) -> None:
+    model = spelled_model()
+    assert llmkit_run("retrieve", "index", "--add", "--embed", model, "-o", index).status == 0
+    flags = ("--by", "meaning", "--embed", model, "--rerank", model, "--candidates", 3, "--device", "cpu")
+    done = llmkit_run("retrieve", "context", index, "zebra", "-k", 2, *flags)
+    assert done.status == 0, done.err
+    assert json.loads(done.out)["citations"]

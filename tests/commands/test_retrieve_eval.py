@@ -45,3 +45,15 @@ def test_hits_that_were_found_before_are_judged_and_the_gate_is_1(llmkit_run: Ru
     done = llmkit_run(*line, "--min-recall", 0.8, stdin=found)
     assert done.status == 1
     assert "recall@10 0.750 is below 0.8" in done.err
+
+
+def test_what_is_found_by_meaning_and_ranked_again_is_judged(
+    llmkit_run: Run, index: Path, spelled_model: Callable[..., Path]
+) -> None:
+    model = spelled_model()
+    assert llmkit_run("retrieve", "index", "--add", "--embed", model, "-o", index).status == 0
+    line = ("retrieve", "eval", "--index", index, "--json")
+    asked = b'{"query": "zebra", "relevant": ["a", "b"]}\n'
+    assert json.loads(llmkit_run(*line, stdin=asked).out)["recall"] == 0.0
+    flags = ("--by", "both", "--embed", model, "--rerank", model, "--candidates", 2, "--device", "cpu")
+    assert json.loads(llmkit_run(*line, *flags, stdin=asked).out)["recall"] == 1.0

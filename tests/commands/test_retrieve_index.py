@@ -30,6 +30,26 @@ def test_flags_reach_the_index(llmkit_run: Run, docs: Path, tmp_path: Path, byte
     assert json.loads(shown.out)["hits"][0]["document"] == "b"
 
 
+def test_vectors_are_made_on_a_device(
+    llmkit_run: Run, docs: Path, tmp_path: Path, spelled_model: Callable[..., Path]
+) -> None:
+    line = (
+        "retrieve",
+        "index",
+        docs,
+        "-o",
+        tmp_path / "index",
+        "--field",
+        "body",
+        "--embed",
+        spelled_model(),
+    )
+    assert llmkit_run(*line, "--device", "nowhere").status == 2
+    done = llmkit_run(*line, "--device", "cpu")
+    assert done.status == 0, done.err
+    assert done.text.startswith("2 added, 2 embedded; 2 documents")
+
+
 def test_stdin_and_bad_lines(llmkit_run: Run, tmp_path: Path) -> None:
     index, rejects = tmp_path / "index", tmp_path / "rejects.jsonl"
     content = DOCS.encode() + b"{broken\n"

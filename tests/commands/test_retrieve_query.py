@@ -66,3 +66,32 @@ def test_bad_lines_are_kept_and_results_go_to_a_file(llmkit_run: Run, index: Pat
     assert len(rejects.read_text().splitlines()) == 2
     assert llmkit_run("retrieve", "query", index, "fox", "-o", out).status == 2
     assert llmkit_run("retrieve", "query", index, "fox", "-o", out, "--force").status == 0
+
+
+def test_meaning_and_another_ranking_are_asked_for_by_flags(
+    llmkit_run: Run, index: Path, spelled_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = spelled_model()
+    assert llmkit_run("retrieve", "query", index, "ant", "--by", "meaning").status == 4
+    grown = llmkit_run("retrieve", "index", "--add", "--embed", model, "-o", index)
+    assert grown.status == 0, grown.err
+    model = model.rename(tmp_path / "moved")
+
+    def hits(*flags: object) -> dict[str, float]:
+        done = llmkit_run("retrieve", "query", index, "ant", "--json", *flags)
+        assert done.status == 0, done.err
+        return {hit["document"]: hit["score"] for hit in json.loads(done.out)["hits"]}
+
+    assert set(hits()) == {"a", "b"}
+    meaning = hits("--by", "meaning", "--embed", model, "--device", "cpu")
+    assert set(meaning) == {"a", "b", "c"}
+    both = hits("--by", "both", "--embed", model, "-k", 1)
+    assert max(both.values()) <= 2 / 61
+    ranked = hits("--rerank", model, "--device", "cpu")
+    assert set(ranked) == {"a", "b"}
+    assert all(score < 0 for score in ranked.values())
+    assert len(hits("--rerank", model, "--candidates", 1, "-k", 1)) == 1
+    assert llmkit_run("retrieve", "query", index, "ant", "--by", "meaning").status == 4
+    assert llmkit_run("retrieve", "query", index, "ant", "--embed", model).status == 2
+    assert llmkit_run("retrieve", "query", index, "ant", "--candidates", 3).status == 2
+    assert llmkit_run("retrieve", "query", index, "ant", "--rerank", model, "--device", "x").status == 2

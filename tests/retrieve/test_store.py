@@ -121,9 +121,9 @@ def test_a_database_of_something_else_is_refused() -> None:
     with pytest.raises(DataError, match="not an index"):
         Store(sqlite3.connect(":memory:"))
     store = new_store()
-    store._database.execute("UPDATE meta SET value = 'other/1' WHERE name = 'words'")
+    store.database.execute("UPDATE meta SET value = 'other/1' WHERE name = 'words'")
     with pytest.raises(DataError, match="another kind"):
-        Store(store._database)
+        Store(store.database)
 
 
 def test_the_way_passages_were_cut_is_kept() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from llmkit.errors import ConfigError, DataError, MissingError, UsageError
 from llmkit.retrieve.bm25 import Bm25Config
+from llmkit.retrieve.search import WordSearch
 from llmkit.workflows.retrieve_index import IndexConfig, index_documents, open_index
 from llmkit.workflows.retrieve_query import Query, answer_queries
 
@@ -22,7 +23,9 @@ def write(path: Path, *records: dict[str, object]) -> Path:
 
 def ids(index: Path, query: str) -> list[str]:
     with open_index(index) as store:
-        ((_, hits),) = answer_queries(store, [Query(query, {})], Bm25Config(), most=9)
+        ((_, hits),) = answer_queries(
+            store, [Query(query, {})], WordSearch(store, Bm25Config()).search, most=9
+        )
         return [hit.id for hit in hits]
 
 
@@ -67,7 +70,9 @@ def test_an_index_keeps_its_own_cut_when_it_grows(tmp_path: Path) -> None:
     index_documents([write(tmp_path / "a.jsonl", BEES)], index, IndexConfig(chunk=16, overlap=4))
     index_documents([write(tmp_path / "b.jsonl", ANTS)], index, IndexConfig(chunk=200, overlap=0), add=True)
     with open_index(index) as store:
-        ((_, hits),) = answer_queries(store, [Query("ant", {})], Bm25Config(), most=99)
+        ((_, hits),) = answer_queries(
+            store, [Query("ant", {})], WordSearch(store, Bm25Config()).search, most=99
+        )
     assert all(hit.end - hit.start <= 64 for hit in hits)
 
 
@@ -119,7 +124,10 @@ def test_other_keys_come_back_with_a_hit_and_plain_files_are_their_own_source(
     index_documents([tmp_path / "note.txt"], index, IndexConfig(), add=True)
     with open_index(index) as store:
         queries = [Query("leaves", {}), Query("honey", {}), Query("barks", {})]
-        hits = [found[0] for _, found in answer_queries(store, queries, Bm25Config(), most=1)]
+        hits = [
+            found[0]
+            for _, found in answer_queries(store, queries, WordSearch(store, Bm25Config()).search, most=1)
+        ]
     assert bytes(hits[0].metadata or b"") == b'{"license": "MIT"}'
     assert hits[0].heading == "Ants"
     assert bytes(hits[1].source or b"") == b'"zoo"'

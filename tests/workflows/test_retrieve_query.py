@@ -9,6 +9,7 @@ import pytest
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import BadLine
 from llmkit.retrieve.bm25 import Bm25Config
+from llmkit.retrieve.search import WordSearch
 from llmkit.workflows.retrieve_index import IndexConfig, index_documents, open_index
 from llmkit.workflows.retrieve_query import Query, answer_queries, read_queries
 
@@ -44,7 +45,9 @@ def test_a_hit_is_a_slice_of_its_document_and_its_id_says_which(tmp_path: Path) 
     (tmp_path / "d.jsonl").write_text(json.dumps({"id": "d", "text": text}) + "\n")
     index_documents([tmp_path / "d.jsonl"], tmp_path / "i", IndexConfig(chunk=6, overlap=0))
     with open_index(tmp_path / "i") as store:
-        ((query, hits),) = answer_queries(store, [Query("fox", {})], Bm25Config(), most=2)
+        ((query, hits),) = answer_queries(
+            store, [Query("fox", {})], WordSearch(store, Bm25Config()).search, most=2
+        )
     assert query.text == "fox"
     assert len(hits) == 2
     for hit in hits:

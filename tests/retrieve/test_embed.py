@@ -1,0 +1,67 @@
+"""Texts to vectors, beside transformers on the same weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from llmkit.errors import DataError
+from llmkit.model.load import load_model
+from llmkit.retrieve import embed as module
+from llmkit.retrieve.embed import Embedder
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.prompt import PromptEncoder
+
+TEXTS = ["A bee makes honey.", "an ant", "", "Straße " * 40, "def f(x): return x"]
+
+
+@pytest.fixture
+def folder(spelled_model: Callable[..., Path]) -> Path:
+    return spelled_model()
+
+
+def embedder_of(folder: Path) -> Embedder:
+    return Embedder(load_model(folder), PromptEncoder(load_tokenizer(folder)))
+
+
+def test_a_vector_is_the_mean_of_the_last_hidden_states_of_transformers_and_of_length_1(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModel
+
+    encoder = PromptEncoder(load_tokenizer(folder))
+    peer = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    expected = []
+    for text in TEXTS:
+        ids = encoder.encode(text, special=False) if text else []
+        total = np.zeros(peer.config.hidden_size)
+        for start in range(0, len(ids), 64):  # its context
+            with torch.no_grad():
+                states = peer(torch.tensor([ids[start : start + 64]])).last_hidden_state[0]
+            total += states.double().sum(0).numpy()
+        expected.append(total / (np.linalg.norm(total) or 1))
+    for tokens in (4096, 100):  # together, and a few at a time
+        monkeypatch.setattr(module, "PASS_TOKENS", tokens)
+        assert np.abs(embedder_of(folder).embed(TEXTS) - np.stack(expected)).max() < 1e-5
+
+
+def test_a_begin_token_is_seen_and_not_counted(shared_data: Path) -> None:
+    folder = shared_data / "models" / "stories260K"
+    tokenizer = load_tokenizer(folder)
+    model = load_model(folder)
+    ids = PromptEncoder(tokenizer).encode("Once upon a time")
+    assert ids[0] == tokenizer.bos_id
+    with torch.no_grad():
+        mean = model.hidden(torch.tensor([ids]))[0, 1:].double().sum(0).numpy()
+    (vector,) = Embedder(model, PromptEncoder(tokenizer)).embed(["Once upon a time"])
+    assert np.abs(vector - mean / np.linalg.norm(mean)).max() < 1e-6
+
+
+def test_what_is_not_a_number_is_an_error(folder: Path) -> None:
+    embedder = embedder_of(folder)
+    with torch.no_grad():
+        embedder._model.model.norm.weight.fill_(float("nan"))  # type: ignore[operator, union-attr]
+    with pytest.raises(DataError, match="not numbers"):
+        embedder.embed(["an ant"])
