@@ -148,7 +148,8 @@ def finetune(
         **{"compile": compile_model, "max_seconds": max_time},
         "lora": own.lora_config(**{name: ctx.params[name] for name in LORA_FLAGS}),
     }
-    config = FinetuneConfig(**{one.name: given[one.name] for one in fields(FinetuneConfig)})
+    names = [one.name for one in fields(FinetuneConfig) if one.name in given]  # pretrain has more
+    config = FinetuneConfig(**{name: given[name] for name in names})
     files = FinetuneFiles(
         model=model,
         data=tuple(inputs_or_stdin(data, "llmkit finetune MODEL --data chat.jsonl -o run")),

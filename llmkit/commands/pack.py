@@ -78,6 +78,8 @@ def pack(
     \b
     Reads   {"tokens": [int, ...], "mask"?: [[start, length], ...]} a line, or
             with -t text files, {"text"}, {"messages"} (jsonl, .zst, .gz)
+            ids of nanoGPT and llm.c (.bin; -t tells what ends a document),
+            of Megatron (.bin with .idx)
     Writes  FOLDER/shard-00000.tok.zst   rows: zstd -dc | od -An -tu2
             FOLDER/index.json            what holds for all of them
             FOLDER/documents.jsonl.zst   number, id, source of each document

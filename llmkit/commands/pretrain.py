@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 from typer import Option
 
+from llmkit.commands import pretrain_flags as own
 from llmkit.commands import run_flags as flags
 from llmkit.commands.pretrain_text import describe_plan, describe_report
+from llmkit.commands.pretrain_trial_text import describe_trial
 from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, inputs_or_stdin, print_report
 from llmkit.commands.values import parse_count
 from llmkit.tokens.config import PackConfig
@@ -72,6 +74,8 @@ def pretrain(
     steps: flags.Steps = PretrainConfig.steps,
     epochs: flags.Epochs = None,
     tokens: flags.Tokens = None,
+    tokens_per_parameter: own.TokensPerParameter = None,
+    target_flops: own.TargetFlops = None,
     batch_rows: flags.BatchRows = None,
     batch_tokens: flags.BatchTokens = None,
     micro_batch_rows: flags.MicroBatchRows = None,
@@ -82,6 +86,8 @@ def pretrain(
     schedule: flags.Schedule = PretrainConfig.schedule,
     warmup_steps: flags.WarmupSteps = None,
     decay_ratio: flags.DecayRatio = PretrainConfig.decay_ratio,
+    optimizer: own.Optimizer = PretrainConfig.optimizer,
+    momentum: own.Momentum = None,
     beta1: flags.Beta1 = PretrainConfig.beta1,
     beta2: flags.Beta2 = PretrainConfig.beta2,
     weight_decay: flags.WeightDecay = PretrainConfig.weight_decay,
@@ -111,6 +117,8 @@ def pretrain(
     compile_model: flags.CompileModel = False,
     device: flags.Device = PretrainConfig.device,
     threads: flags.Threads = PretrainConfig.threads,
+    overfit_batch: own.OverfitBatch = False,
+    find_lr: own.FindLr = False,
     dry_run: DryRun = False,
     force: Force = False,
     as_json: JsonReport = False,
@@ -130,7 +138,9 @@ def pretrain(
     from llmkit.workflows.pretrain import plan_pretrain
     from llmkit.workflows.pretrain import pretrain as run
     from llmkit.workflows.pretrain_job import PretrainFiles
+    from llmkit.workflows.pretrain_trial import try_out
 
+    own.check_trial(overfit_batch=overfit_batch, find_lr=find_lr, dry_run=dry_run, fail_above=fail_above)
     session = ctx.obj
     given = {**ctx.params, "compile": compile_model, "max_seconds": max_time}
     config = PretrainConfig(**{one.name: given[one.name] for one in fields(PretrainConfig)})
@@ -147,6 +157,18 @@ def pretrain(
         metrics=metrics,
         prompts=tuple(sample_prompt or ("",)),
     )
+    if overfit_batch or find_lr:
+        with session.console.progress("trying", log_every=log_every) as progress:
+            trial = try_out(
+                files,
+                config,
+                rates=find_lr,
+                fail_above=fail_above,
+                invocation=session.invocation,
+                progress=progress,
+            )
+        print_report(trial, as_json, describe_trial)
+        return
     with session.console.progress("pretraining", log_every=log_every) as progress:
         if dry_run:
             plan = plan_pretrain(

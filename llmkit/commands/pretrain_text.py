@@ -16,6 +16,7 @@ def describe_plan(plan: Any) -> str:
         ("data", f"{plural(plan.rows, 'row')} of {plural(plan.seq_len, 'token')}"),
         ("run", f"{plural(plan.steps, 'step')} of {batch} ({plan.batch_tokens:,} tokens)"),
         ("", f"{format_count(plan.total_tokens)} tokens, {epochs}"),
+        ("updates", f"by {plan.optimizer}"),
         ("rate", f"{plan.schedule}, peak {plan.lr:g}, warm-up {plural(plan.warmup_steps, 'step')}"),
         ("device", f"{plan.device}, {plan.dtype}, {plural(plan.threads, 'thread')}"),
         ("passes", f"{plural(plan.micro_batch_rows, 'row')} each"),

@@ -7,14 +7,15 @@ from typing import Any, Literal
 from llmkit.errors import ConfigError
 from llmkit.model.config_parts import ExpertsConfig
 
-ScheduleName = Literal["cosine", "wsd"]
+OptimizerName = Literal["adamw", "muon"]
+ScheduleName = Literal["cosine", "wsd", "linear", "inverse-sqrt", "constant"]
+BUDGETS = ("steps", "epochs", "tokens", "tokens_per_parameter", "target_flops")
 Reaction = Literal["ignore", "skip", "stop"]
-PASS_TOKENS = {"cpu": 2048, "cuda": 16_384}
-"""Tokens of a forward pass: on a CPU, more would leave its caches (2048 was the fastest of 512 to 8192)."""
 Resume = Literal["auto", "never", "must"]
 DtypeName = Literal["auto", "float32", "bfloat16"]
 ROUTER_BIAS_UPDATE = 0.001
 """What a selection bias moves by after each update: 2408.15664, section 4.1."""
+MUON_MOMENTUM = 0.95
 ROUTER_SETTINGS = ("router_aux_loss_coef", "router_z_loss_coef", "router_bias_update")
 
 
@@ -31,16 +32,23 @@ class PretrainConfig:
     epochs: float | None = None
     tokens: int | None = None
     """Targets to learn from, repeats included."""
+    tokens_per_parameter: float | None = None
+    """The same for each parameter of a token's pass: 20 is Chinchilla's (2203.15556)."""
+    target_flops: float | None = None
+    """FLOPs of all updates, by the count that MFU is told in."""
     batch_rows: int | None = None
     """Rows of one update; None takes as many as make 2048 tokens."""
     batch_tokens: int | None = None
     """The same in tokens, rounded down to whole rows."""
     micro_batch_rows: int | None = None
-    """Rows of one forward pass; gradients are accumulated over a batch. None: see PASS_TOKENS."""
+    """Rows of one forward pass; gradients are accumulated over a batch. None: see budget.PASS_TOKENS."""
     lr: float | None = None
     """Peak learning rate; None is 3e-3 at a width of 128, falling with the root of hidden_size."""
     min_lr_ratio: float = 0.0
     """What remains of it at the end."""
+    optimizer: OptimizerName = "adamw"
+    momentum: float | None = None
+    """Of Muon; None: MUON_MOMENTUM."""
     schedule: ScheduleName = "cosine"
     warmup_steps: int | None = None
     """None is a twentieth of the steps, at most 2000."""
@@ -82,9 +90,16 @@ class PretrainConfig:
     """None: one for a model too small to share, else one a core."""
 
     def __post_init__(self) -> None:
-        budgets = [name for name in ("steps", "epochs", "tokens") if getattr(self, name) is not None]
+        budgets = [_flag(name) for name in BUDGETS if getattr(self, name) is not None]
         if len(budgets) > 1:
-            raise ConfigError(f"two budgets: --{budgets[0]} and --{budgets[1]}", hint="give one of them")
+            raise ConfigError(f"two budgets: {budgets[0]} and {budgets[1]}", hint="give one of them")
+        if self.momentum is not None and self.optimizer != "muon":
+            raise ConfigError("--momentum is Muon's", hint="add --optimizer muon; AdamW's is --beta1")
+        if self.min_lr_ratio and self.schedule == "constant":
+            raise ConfigError(
+                "--min-lr-ratio: a constant rate has no end to fall to",
+                hint="another --schedule, or leave it out",
+            )
         if self.batch_rows is not None and self.batch_tokens is not None:
             raise ConfigError("both --batch-rows and --batch-tokens", hint="give one of them")
         at_least_one = ("steps", "tokens", "batch_rows", "batch_tokens", "micro_batch_rows", "keep")
@@ -93,11 +108,11 @@ class PretrainConfig:
         at_least_zero = ("warmup_steps", "weight_decay", "clip", "sample_every", "sample_temperature")
         for name in (*at_least_zero, *ROUTER_SETTINGS):
             _check(name, getattr(self, name), low=0)
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "momentum"):
             _check(name, getattr(self, name), low=0, below=1)
         for name in ("min_lr_ratio", "decay_ratio"):
             _check(name, getattr(self, name), low=0, high=1)
-        for name in ("lr", "epochs", "max_seconds"):
+        for name in ("lr", "epochs", "tokens_per_parameter", "target_flops", "max_seconds"):
             _check(name, getattr(self, name), above=0)
 
 
@@ -131,6 +146,8 @@ class Recipe:
     """These three: None where the model has no experts, or no selection bias."""
     router_z_loss_coef: float | None = None
     router_bias_update: float | None = None
+    optimizer: OptimizerName = "adamw"
+    momentum: float = MUON_MOMENTUM
 
     @property
     def batch_tokens(self) -> int:
@@ -149,7 +166,7 @@ class Recipe:
 
     def differences(self, other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
         """The settings in which a stored recipe is another, keys of the model too: name to (stored, ours)."""
-        ours, theirs = asdict(self), dict(other)
+        ours, theirs = asdict(self), {"optimizer": "adamw", "momentum": MUON_MOMENTUM, **other}
         ours |= ours.pop("model")
         theirs |= theirs.pop("model", {})
         names = [*ours, *(name for name in theirs if name not in ours)]
@@ -166,46 +183,6 @@ def default_lr(hidden_size: int) -> float:
 def default_initializer_range(hidden_size: int) -> float:
     """Standard deviation of fresh weights for a width: 0.062 at 128, 0.025 at 768, 0.015 at 2048."""
     return float(f"{0.7 / math.sqrt(hidden_size):.3g}")
-
-
-def resolve_batch_rows(config: PretrainConfig, seq_len: int) -> int:
-    """Rows of one update.
-
-    Raises:
-        ConfigError: --batch-tokens is less than one row.
-    """
-    if config.batch_rows is not None:
-        return config.batch_rows
-    rows = (config.batch_tokens or 2048) // seq_len
-    if config.batch_tokens is not None and rows == 0:
-        raise ConfigError(
-            f"--batch-tokens {config.batch_tokens} is less than one row of {seq_len} tokens",
-            hint=f"--batch-tokens {seq_len}, or shorter rows: llmkit pack --seq-len {config.batch_tokens}",
-        )
-    return max(1, rows)
-
-
-def resolve_steps(config: PretrainConfig, *, rows: int, seq_len: int, batch_rows: int) -> int:
-    """Updates that the budget comes to, rounded up."""
-    if config.steps is not None:
-        return config.steps
-    if config.tokens is not None:
-        return -(-config.tokens // (batch_rows * seq_len))
-    return max(1, math.ceil((config.epochs or 1.0) * rows / batch_rows - 1e-9))
-
-
-def resolve_micro_batch_rows(
-    config: PretrainConfig, *, batch_rows: int, seq_len: int, device_type: str
-) -> int:
-    """Rows of one forward pass, at most the batch."""
-    if config.micro_batch_rows is not None:
-        return min(config.micro_batch_rows, batch_rows)
-    return min(batch_rows, max(1, PASS_TOKENS[device_type] // seq_len))
-
-
-def resolve_warmup_steps(config: PretrainConfig, steps: int) -> int:
-    """Updates over which the learning rate rises."""
-    return config.warmup_steps if config.warmup_steps is not None else min(2000, steps // 20)
 
 
 def resolve_router(config: PretrainConfig, experts: ExpertsConfig | None) -> dict[str, float | None]:
@@ -257,5 +234,9 @@ def _check(
     if below is not None and not value < below:
         wanted.append(f"below {below}")
     if wanted:
-        flag = "--max-time" if name == "max_seconds" else f"--{name.replace('_', '-')}"
+        flag = _flag(name)
         raise ConfigError(f"{flag} must be {' and '.join(wanted)} (found {value})", hint=f"change {flag}")
+
+
+def _flag(name: str) -> str:
+    return "--max-time" if name == "max_seconds" else f"--{name.replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""AdamW, fused, and its state as named tensors."""
+"""AdamW, fused, alone or beside Muon, and their state as named tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.train.config import Recipe
+from llmkit.train.muon import Muon, State
+
+STATE_NAMES = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
+"""What a parameter has: the first three of AdamW, the last of Muon."""
 
 
 @dataclass
@@ -35,7 +39,7 @@ class AdamW:
         self.lr = lr
         self.betas = betas
         self.eps = eps
-        self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
+        self.state: State = {}
 
     @torch.no_grad()
     def step(self) -> None:
@@ -79,23 +83,94 @@ class AdamW:
         return self.state[parameter]
 
 
-def build_optimizer(model: nn.Module, recipe: Recipe) -> AdamW:
-    """AdamW over every parameter; weight decay on matrices, none on norms and biases, stacked ones too."""
+class MuonAdamW:
+    """Muon for the matrices of layers, AdamW for embeddings, the head, norms and biases; one rate for both.
+
+    Attributes:
+        state: of both.
+    """
+
+    def __init__(self, muon: Muon, adamw: AdamW) -> None:
+        self.muon = muon
+        self.adamw = adamw
+        self.groups = [Group(list(muon.matrices), muon.weight_decay), *adamw.groups]
+        self.state = adamw.state
+
+    @property
+    def lr(self) -> float:
+        """Of the next step."""
+        return self.adamw.lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        """Of the next step, of both."""
+        self.adamw.lr = self.muon.lr = lr
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        self.muon.step()
+        self.adamw.step()
+
+    def zero_grad(self) -> None:
+        """Let go of all gradients."""
+        for group in self.groups:
+            for parameter in group.parameters:
+                parameter.grad = None
+
+
+Optimizer = AdamW | MuonAdamW
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
+    """The recipe's optimiser over every parameter that is trained.
+
+    Weight decay on matrices, none on norms and biases, stacked ones too. Muon takes the matrices of layers:
+    rows of an embedding are looked up one by one, and logits are no hidden states.
+    """
     learnt = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
-    decays = [one.dim() >= 2 and not name.endswith("bias") for name, one in learnt]
-    groups = [
-        Group([one for (_, one), decay in zip(learnt, decays, strict=True) if decay], recipe.weight_decay),
-        Group([one for (_, one), decay in zip(learnt, decays, strict=True) if not decay], 0.0),
+    hidden = hidden_matrices(model) if recipe.optimizer == "muon" else []
+    apart = {id(one) for one in hidden}
+    rest = [
+        (one.dim() >= 2 and not name.endswith("bias"), one) for name, one in learnt if id(one) not in apart
     ]
-    return AdamW(
+    groups = [
+        Group([one for decays, one in rest if decays], recipe.weight_decay),
+        Group([one for decays, one in rest if not decays], 0.0),
+    ]
+    adamw = AdamW(
         [group for group in groups if group.parameters],
         lr=recipe.lr,
         betas=(recipe.beta1, recipe.beta2),
     )
+    if recipe.optimizer == "adamw":
+        return adamw
+    muon = Muon(
+        hidden,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        dtype=torch.bfloat16 if recipe.dtype == "bfloat16" else torch.float32,
+        state=adamw.state,
+    )
+    return MuonAdamW(muon, adamw)
 
 
-def optimizer_tensors(optimizer: AdamW, model: nn.Module) -> dict[str, Tensor]:
-    """Every state tensor under `PARAMETER.exp_avg`, `PARAMETER.exp_avg_sq` and `PARAMETER.step`."""
+def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """The trained matrices that Muon is for, stacks of them too: all but embeddings and the head."""
+    apart = {id(one.weight) for one in model.modules() if isinstance(one, nn.Embedding)}
+    return [
+        one
+        for name, one in model.named_parameters()
+        if one.requires_grad
+        and one.dim() >= 2
+        and id(one) not in apart
+        and not name.endswith("bias")
+        and not name.startswith("lm_head.")
+    ]
+
+
+def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """Every state tensor under `PARAMETER.` and one of STATE_NAMES."""
     return {
         f"{name}.{key}": value
         for name, parameter in model.named_parameters()
@@ -103,12 +178,12 @@ def optimizer_tensors(optimizer: AdamW, model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def load_optimizer_tensors(optimizer: AdamW, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+def load_optimizer_tensors(optimizer: Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` gave."""
     for name, parameter in model.named_parameters():
         state = {
             key: tensors[f"{name}.{key}"].to(parameter.device)
-            for key in ("step", "exp_avg", "exp_avg_sq")
+            for key in STATE_NAMES
             if f"{name}.{key}" in tensors
         }
         if state:

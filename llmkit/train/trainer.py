@@ -1,6 +1,7 @@
 """A model in training: one update at a time, and everything that a checkpoint keeps of it."""
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -60,6 +61,7 @@ class Trainer:
         compile_model: compile the forward pass; the first step then takes long.
         objective: what to make smaller; None: the loss of the next token.
         source: makes the batch of each update; None: `rows`, in their order.
+        rate: the learning rate of an update, the first being 0.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Trainer:
         compile_model: bool = False,
         objective: Objective | None = None,
         source: BatchSource | None = None,
+        rate: Callable[[Recipe, int], float] = learning_rate,
     ) -> None:
         self.model = model.train()
         self.recipe = recipe
@@ -87,6 +90,7 @@ class Trainer:
         self.device = next(model.parameters()).device
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._micro_batch_rows = micro_batch_rows
+        self._rate = rate
         self._reactions: dict[str, Reaction] = {"nonfinite": on_nonfinite, "spike": on_spike}
         self._balancer = Balancer(recipe) if model.config.experts is not None else None
         self._source = source or _Rows(rows, recipe, self.device)
@@ -103,7 +107,7 @@ class Trainer:
         batch = self._source.batch(self.step)
         loss, stats = self._accumulate(batch)
         norm = self._clip()
-        lr = learning_rate(self.recipe, self.step)
+        lr = self._rate(self.recipe, self.step)
         verdict = self.guard.judge(loss, norm)
         skip = self._react(verdict, loss, norm)
         if not skip:
@@ -138,7 +142,7 @@ class Trainer:
             "tokens": self.tokens,
             "skipped": self.skipped,
             "row_cursor": self.step * self.recipe.batch_rows,
-            "learning_rate": learning_rate(self.recipe, self.step),
+            "learning_rate": self._rate(self.recipe, self.step),
             "guard": self.guard.state(),
         }
 

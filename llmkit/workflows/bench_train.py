@@ -15,9 +15,10 @@ from llmkit.model.transformer import Transformer
 from llmkit.probe.bench import OURS
 from llmkit.probe.config import AUTO, BenchTrainConfig
 from llmkit.probe.work import train_work
-from llmkit.train.config import PretrainConfig, Recipe, default_lr, resolve_micro_batch_rows
+from llmkit.train.budget import resolve_micro_batch_rows
+from llmkit.train.config import PretrainConfig, Recipe, default_lr
 from llmkit.train.hardware import choose_dtype, choose_threads
-from llmkit.train.optimizer import AdamW
+from llmkit.train.optimizer import Optimizer
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.bench_case import BenchCase, Point, check_positions
 from llmkit.workflows.bench_peer import TRANSFORMERS, peer_optimizer, peer_step
@@ -85,7 +86,7 @@ class TrainCases:
         self._peer = peer
         self._seed = settings.seed
         self._stack = stack
-        self._optimizer: AdamW | None = None
+        self._optimizer: Optimizer | None = None
         self._peer_optimizer: torch.optim.Optimizer | None = None
 
     def build(self, point: Point) -> list[BenchCase]:

@@ -30,7 +30,7 @@ from llmkit.workflows.finetune_template import template_of
 from llmkit.workflows.pretrain_data import require
 from llmkit.workflows.pretrain_job import Job, PretrainFiles, refuse_idle_evaluation
 from llmkit.workflows.pretrain_model import choose_model
-from llmkit.workflows.pretrain_plan import Setup, set_up
+from llmkit.workflows.run_setup import Setup, set_up
 
 _FROZEN = 2 / 3  # of the FLOPs of a pass: no gradient of the weights
 _FORWARD = 1 / 3

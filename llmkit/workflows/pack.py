@@ -17,6 +17,7 @@ from llmkit.formats.rejects import bad_lines
 from llmkit.formats.resumable import forget_partial, resumable_folder
 from llmkit.formats.shards import ShardIndex
 from llmkit.formats.streams import STDIO
+from llmkit.formats.token_files import index_of
 from llmkit.progress import Progress
 from llmkit.tokens.boundary import markers_of
 from llmkit.tokens.config import PackConfig
@@ -86,7 +87,8 @@ def pack_files(
     """
     begin = time.monotonic()
     job = open_job(sources, config)
-    inputs = digest_inputs(path for path in sources.inputs if path != STDIO)
+    named = [path for path in sources.inputs if path != STDIO]
+    inputs = digest_inputs([*named, *(beside for path in named if (beside := index_of(path)) is not None)])
     key = _key(sources, job, inputs) if sources.resume else None
     with _workplace(sources.out, key) as folder:
         spool_folder = folder / SPOOL

@@ -1,4 +1,4 @@
-"""What `llmkit pack` reads: token documents as they are, texts and chats encoded on the way."""
+"""What `llmkit pack` reads: ids as they are, of other trainers too; texts and chats encoded on the way."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.formats.documents import Document, read_documents
 from llmkit.formats.jsonl import BadLine, Line
 from llmkit.formats.token_documents import TokenDocument, token_document
+from llmkit.formats.token_files import INDEX_SUFFIX, SUFFIX, is_token_file, open_token_file
 from llmkit.tokens.boundary import Markers
 from llmkit.tokens.config import PackConfig
 from llmkit.tokens.encode import EncodeOptions, encode_pairs
@@ -35,10 +36,12 @@ class Encoded(Document):
     """A record that came with its tokens."""
 
     tokens: TokenDocument | None = None
+    id_bytes: int = 0
+    """Of an id in its file; 0: written in digits."""
 
 
 def read_packable(job: PackJob, on_bad: Callable[[BadLine], None] | None) -> Iterator[Document]:
-    """Records with `tokens`, with text or with messages, and plain files, in order.
+    """Records with `tokens`, with text or with messages, plain files and files of ids, in order.
 
     Raises:
         MissingError, DataError: as `read_documents`; also ids that the tokenizer has not got.
@@ -55,12 +58,18 @@ def read_packable(job: PackJob, on_bad: Callable[[BadLine], None] | None) -> Ite
             raise _needs_tokenizer(line.where, line.record)
         return read_text(line, field)
 
-    for document in read_documents(
-        job.inputs, text_field=job.field, on_bad=on_bad, document_from=document_from
-    ):
-        if job.tokenizer is None and not isinstance(document, Encoded):
-            raise _needs_tokenizer(document.where, ())
-        yield document
+    for path in job.inputs:
+        if is_token_file(path):
+            yield from _read_ids(path, job.tokenizer)
+            continue
+        if path.suffix == INDEX_SUFFIX and path.with_suffix(SUFFIX) in job.inputs:
+            continue
+        for document in read_documents(
+            [path], text_field=job.field, on_bad=on_bad, document_from=document_from
+        ):
+            if job.tokenizer is None and not isinstance(document, Encoded):
+                raise _needs_tokenizer(document.where, ())
+            yield document
 
 
 def encode_packable(documents: Iterable[Document], job: PackJob) -> Iterator[TokenDocument]:
@@ -74,6 +83,14 @@ def encode_packable(documents: Iterable[Document], job: PackJob) -> Iterator[Tok
         elif job.tokenizer is not None:
             for document, ids in encode_pairs(job.tokenizer, group, options):
                 yield TokenDocument(document.id, ids, None, document.where, document.record)
+
+
+def _read_ids(path: Path, tokenizer: Tokenizer | None) -> Iterator[Document]:
+    """The documents of a file of ids, which the tokenizer's end of text parts where no index does."""
+    file = open_token_file(path)
+    for document in file.documents(None if tokenizer is None else tokenizer.eos_id):
+        _check_ids(document, tokenizer)
+        yield Encoded(document.id, "", str(path), 0, {}, document, file.ids.itemsize)
 
 
 def _check_ids(document: TokenDocument, tokenizer: Tokenizer | None) -> None:

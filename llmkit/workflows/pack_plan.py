@@ -106,5 +106,7 @@ class _Sample:
 def _as_read(document: Document) -> bytes:
     """About the bytes that a document took in its file."""
     if isinstance(document, Encoded) and document.tokens is not None:
+        if document.id_bytes:
+            return bytes(document.id_bytes * len(document.tokens.tokens))
         return encode_line(document.tokens.tokens.tolist())
     return encode_line(document.record) if document.record else document.text.encode()

@@ -23,6 +23,7 @@ from llmkit.formats.documents import is_json_lines, list_files
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.shards import INDEX, ShardFolder, ShardIndex
 from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.token_files import index_of
 from llmkit.progress import Progress
 from llmkit.tokens.config import PackConfig
 from llmkit.tokens.tokenizer import Tokenizer
@@ -205,6 +206,8 @@ def spooled_files(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Pat
                 path = spool if _starts_as_json(spool) else spool.rename(spool.with_suffix(".txt"))
             how = "records" if is_json_lines(path) else "text"  # the same bytes can be read as either
             digest.update(f"{how} {digest_file(path)}\n".encode())
+            if (beside := index_of(path)) is not None:
+                digest.update(f"index {digest_file(beside)}\n".encode())
             files.append(path)
         yield files, digest.hexdigest()
     finally:

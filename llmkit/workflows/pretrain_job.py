@@ -17,7 +17,7 @@ from llmkit.train.config import PretrainConfig
 from llmkit.train.state import WHOLE_MODEL, Product
 from llmkit.workflows.pretrain_data import Packing, PretrainData, check_tokenizer, open_data, require
 from llmkit.workflows.pretrain_model import ModelSource, choose_model
-from llmkit.workflows.pretrain_plan import Setup, set_up
+from llmkit.workflows.run_setup import Setup, set_up
 
 _TOKENIZER = "tokenizer.json"
 

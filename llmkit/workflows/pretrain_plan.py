@@ -3,58 +3,28 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import torch
 
-from llmkit.errors import ResourceError, UsageError
-from llmkit.estimate.architecture_flops import train_flops_per_token
+from llmkit.errors import ResourceError
+from llmkit.estimate.adapters import is_layer_matrix
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.machine import free_bytes
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
-from llmkit.train.config import (
-    PretrainConfig,
-    Recipe,
-    default_lr,
-    resolve_batch_rows,
-    resolve_micro_batch_rows,
-    resolve_router,
-    resolve_steps,
-    resolve_warmup_steps,
-)
-from llmkit.train.hardware import (
-    Peak,
-    available_memory_bytes,
-    choose_device,
-    choose_dtype,
-    choose_threads,
-    measure_peak,
-)
+from llmkit.train.config import PretrainConfig
+from llmkit.train.hardware import Peak, available_memory_bytes, measure_peak
 from llmkit.train.state import checkpoint_bytes
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain_data import PretrainData
 from llmkit.workflows.run_memory import RUNTIME_BYTES, activation_bytes
+from llmkit.workflows.run_setup import Setup
 
 _MEASURE_BELOW_SECONDS = 2.0
 _ASSUMED_MFU = 0.4
-
-
-@dataclass(frozen=True)
-class Setup:
-    """The recipe of a run, and how this machine carries it out."""
-
-    recipe: Recipe
-    device: torch.device
-    threads: int
-    micro_batch_rows: int
-    eval_batch_rows: int
-    eval_every: int
-    checkpoint_every: int
-    flops_per_token: float
 
 
 class PretrainPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +42,7 @@ class PretrainPlan(msgspec.Struct, frozen=True, kw_only=True):
     batch_tokens: int
     total_tokens: int
     lr: float
+    optimizer: str
     schedule: str
     warmup_steps: int
     device: str
@@ -96,71 +67,6 @@ class PretrainPlan(msgspec.Struct, frozen=True, kw_only=True):
     """The checkpoint this run goes on from; 0: it starts."""
 
 
-def set_up(
-    config: PretrainConfig,
-    model: ModelConfig,
-    data: PretrainData,
-    initial_sha256: str | None,
-    *,
-    longest: int | None = None,
-) -> Setup:
-    """Resolve every setting that was left open.
-
-    Args:
-        longest: text in a row, where positions begin again with each; None: as long as a row.
-
-    Raises:
-        ConfigError: settings that cannot be met.
-        MissingError: the device is not there.
-        UsageError: rows longer than the model's positions.
-    """
-    seq_len, rows = data.seq_len, len(data.rows)
-    if (longest or seq_len) > model.max_position_embeddings:
-        raise UsageError(
-            f"rows of {seq_len} tokens, but the model has {model.max_position_embeddings} positions",
-            hint=f"--max-position-embeddings {seq_len}, or shorter rows: "
-            f"llmkit pack --seq-len {model.max_position_embeddings}",
-        )
-    device = choose_device(config.device)
-    batch_rows = resolve_batch_rows(config, seq_len)
-    micro = resolve_micro_batch_rows(config, batch_rows=batch_rows, seq_len=seq_len, device_type=device.type)
-    steps = resolve_steps(config, rows=rows, seq_len=seq_len, batch_rows=batch_rows)
-    flops = train_flops_per_token(architecture_of(model), seq_len)
-    recipe = Recipe(
-        model=model.to_hf(),
-        initial_sha256=initial_sha256,
-        data_sha256=data.sha256,
-        tokenizer_sha256=data.tokenizer_sha256,
-        seed=config.seed,
-        rows=rows,
-        seq_len=seq_len,
-        steps=steps,
-        batch_rows=batch_rows,
-        lr=config.lr if config.lr is not None else default_lr(model.hidden_size),
-        min_lr_ratio=config.min_lr_ratio,
-        schedule=config.schedule,
-        warmup_steps=resolve_warmup_steps(config, steps),
-        decay_ratio=config.decay_ratio,
-        beta1=config.beta1,
-        beta2=config.beta2,
-        weight_decay=config.weight_decay,
-        clip=config.clip,
-        dtype=choose_dtype(config.dtype, device, model.hidden_size),
-        document_mask=config.document_mask,
-        **resolve_router(config, model.experts),
-    )
-    return Setup(
-        recipe=recipe,
-        device=device,
-        threads=choose_threads(config.threads, torch.get_num_threads(), flops * micro * seq_len),
-        micro_batch_rows=micro,
-        eval_batch_rows=max(micro, 8192 // seq_len),
-        eval_every=config.eval_every or max(1, -(-steps // 10)),
-        checkpoint_every=config.checkpoint_every or max(1, -(-steps // 10)),
-        flops_per_token=flops,
-    )
-
-
 def plan_run(
     setup: Setup, config: PretrainConfig, model: ModelConfig, data: PretrainData, out: Path
 ) -> PretrainPlan:
@@ -170,7 +76,7 @@ def plan_run(
     with threads_set(setup.threads):
         peak = measure_peak(setup.device, recipe.dtype)
         step_seconds, source = time_step(setup, peak, lambda: _fresh_trainer(setup, model, data))
-    size = checkpoint_bytes(parameters)
+    size = _checkpoint_bytes(setup, model)
     return PretrainPlan(
         out=str(out),
         parameters=parameters,
@@ -183,6 +89,7 @@ def plan_run(
         batch_tokens=recipe.batch_tokens,
         total_tokens=recipe.tokens,
         lr=recipe.lr,
+        optimizer=recipe.optimizer,
         schedule=recipe.schedule,
         warmup_steps=recipe.warmup_steps,
         device=str(setup.device),
@@ -210,7 +117,7 @@ def check_resources(setup: Setup, config: PretrainConfig, model: ModelConfig, ou
         ResourceError: too little memory, or too little disk for the checkpoints.
     """
     check_memory(setup, memory_bytes(setup, model), "shorter rows, or a smaller --preset")
-    check_disk(out, config.keep, checkpoint_bytes(architecture_of(model).parameters))
+    check_disk(out, config.keep, _checkpoint_bytes(setup, model))
 
 
 def check_memory(setup: Setup, needed: int, otherwise: str) -> None:
@@ -246,11 +153,27 @@ def memory_bytes(setup: Setup, model: ModelConfig) -> int:
     """Predicted memory of the process: within 10 % for models of 1M to 100M parameters on a CPU.
 
     Weights and AdamW's moments take 12 bytes a parameter, gradients 4; but gradients come while what the
-    forward pass kept goes, so the larger of the two counts.
+    forward pass kept goes, so the larger of the two counts. Muon has one moment of a matrix.
     """
     parameters = architecture_of(model).parameters
     kept = activation_bytes(model, setup.micro_batch_rows * setup.recipe.seq_len, setup.recipe.dtype)
-    return RUNTIME_BYTES[setup.device.type] + 12 * parameters + max(4 * parameters, kept)
+    return (
+        RUNTIME_BYTES[setup.device.type]
+        + 12 * parameters
+        - 4 * _muon_values(setup, model)
+        + max(4 * parameters, kept)
+    )
+
+
+def _checkpoint_bytes(setup: Setup, model: ModelConfig) -> int:
+    return checkpoint_bytes(architecture_of(model).parameters) - 4 * _muon_values(setup, model)
+
+
+def _muon_values(setup: Setup, model: ModelConfig) -> int:
+    """Parameters with one moment, not two."""
+    if setup.recipe.optimizer == "adamw":
+        return 0
+    return sum(one.numel for one in architecture_of(model).tensors if is_layer_matrix(one) and one.learnt)
 
 
 def time_step(setup: Setup, peak: Peak, make: Callable[[], Trainer]) -> tuple[float, str]:

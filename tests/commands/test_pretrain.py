@@ -117,6 +117,22 @@ def test_metrics_have_a_line_a_step_with_the_fields_of_the_contract(pretrain: Ca
     assert "measured" in records()[0]["peak_source"]
 
 
+def test_a_budget_may_be_chinchillas_or_one_of_flops(pretrain: Callable[..., Any]) -> None:
+    plans = [
+        json.loads(pretrain(*flags, "--dry-run", "--json", steps=None).out)
+        for flags in (("--tokens-per-parameter", "chinchilla"), ("--target-flops", "1e8"))
+    ]
+    assert plans[0]["steps"] == math.ceil(20 * plans[0]["parameters"] / 64)
+    assert plans[1]["steps"] == math.ceil(1e8 / plans[1]["flops_per_token"] / 64)
+
+
+@pytest.mark.parametrize("flag", ["--find-lr", "--overfit-batch"])
+def test_a_trial_reports_and_leaves_no_run(pretrain: Callable[..., Any], flag: str) -> None:
+    done = pretrain(flag, "--json")
+    assert (done.status, Path("run").exists()) == (0, False)
+    assert len(json.loads(done.out)["curve"]) > 50
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(pretrain: Callable[..., Any]) -> None:
     for out, seed in (("a", 0), ("b", 0), ("c", 1)):
         assert pretrain("-o", out, "--seed", seed).status == 0
@@ -319,6 +335,11 @@ def test_a_model_is_trained_on_from_its_weights(pretrain: Callable[..., Any]) ->
         (("--lr", 0.1), "lr"),
         (("--schedule", "wsd"), "lr"),
         (("--schedule", "wsd", "--decay-ratio", 0.9), "lr"),
+        (("--schedule", "linear"), "lr"),
+        (("--schedule", "inverse-sqrt", "--warmup-steps", 2), "lr"),
+        (("--schedule", "constant"), "lr"),
+        (("--optimizer", "muon"), "loss"),
+        (("--optimizer", "muon", "--momentum", 0.5), "loss"),
         (("--min-lr-ratio", 0.5), "lr"),
         (("--warmup-steps", 5), "lr"),
         (("--beta1", 0.5), "loss"),
@@ -350,7 +371,10 @@ def test_settings_of_the_model_and_the_optimiser_change_the_run(
 
 
 @pytest.mark.parametrize(
-    ("flags", "steps"), [(("--epochs", 0.5), None), (("--tokens", 640), 10), (("--steps", 3), 3)]
+    ("flags", "steps"),
+    [
+        *((("--epochs", 0.5), None), (("--tokens", 640), 10), (("--steps", 3), 3)),
+    ],
 )
 def test_the_budget_is_steps_epochs_or_tokens(
     pretrain: Callable[..., Any], flags: tuple[Any, ...], steps: int | None

@@ -11,8 +11,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from llmkit.model.config import ModelConfig
+from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
-from llmkit.train.optimizer import AdamW, build_optimizer, load_optimizer_tensors, optimizer_tensors
+from llmkit.train.optimizer import (
+    AdamW,
+    MuonAdamW,
+    Optimizer,
+    build_optimizer,
+    hidden_matrices,
+    load_optimizer_tensors,
+    optimizer_tensors,
+)
 
 LR, BETA1, BETA2, DECAY = 0.05, 0.8, 0.9, 0.3
 
@@ -21,7 +30,7 @@ def _gradient(shape: tuple[int, ...], step: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(step))
 
 
-def _update(model: nn.Module, optimizer: AdamW | torch.optim.Optimizer, steps: range) -> None:
+def _update(model: nn.Module, optimizer: Optimizer | torch.optim.Optimizer, steps: range) -> None:
     """Updates by gradients that depend on the step alone."""
     for step in steps:
         for number, parameter in enumerate(model.parameters()):
@@ -94,7 +103,7 @@ def test_every_weight_is_in_one_group_and_a_frozen_one_in_none(
         if weight is not frozen
     }
     assert decays == expected and {0.0, DECAY} == set(expected.values())
-    assert optimizer.betas == (0.9, 0.95)
+    assert isinstance(optimizer, AdamW) and optimizer.betas == (0.9, 0.95)
 
 
 def test_a_tied_embedding_is_one_weight_and_a_model_of_matrices_has_one_group(
@@ -186,3 +195,59 @@ def test_stacks_of_matrices_decay_and_stacks_of_biases_do_not(make_recipe: Calla
         "gate_up_proj": 0.1,
         "gate_up_proj_bias": 0.0,
     }
+
+
+MOE = {"vocab_size": 16, "hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1}
+GPT2 = {"vocab_size": 16, "hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1}
+
+
+def test_muon_takes_the_matrices_of_layers_and_adamw_the_rest(
+    make_recipe: Callable[..., Any], tiny_model: Transformer
+) -> None:
+    optimizer = build_optimizer(tiny_model, make_recipe(optimizer="muon", weight_decay=DECAY, momentum=0.7))
+    assert isinstance(optimizer, MuonAdamW) and optimizer.muon.momentum == 0.7
+    mine = {id(one) for one in optimizer.muon.matrices}
+    names = {name for name, one in tiny_model.named_parameters() if id(one) in mine}
+    kinds = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    assert {name.split(".")[-2] for name in names} == set(kinds) and len(names) == 2 * len(kinds)
+    rest = {id(one): group.weight_decay for group in optimizer.adamw.groups for one in group.parameters}
+    assert mine.isdisjoint(rest) and len(mine) + len(rest) == len(list(tiny_model.parameters()))
+    weights = dict(tiny_model.named_parameters())
+    assert rest[id(weights["lm_head.weight"])] == DECAY and rest[id(weights["model.norm.weight"])] == 0.0
+    optimizer.lr = 0.5
+    assert (optimizer.lr, optimizer.muon.lr, optimizer.adamw.lr) == (0.5, 0.5, 0.5)
+
+
+def test_muon_takes_stacks_of_experts_and_no_embedding_of_positions() -> None:
+    mixture = Transformer(preset("tiny-moe", **MOE))
+    held = {id(one) for one in hidden_matrices(mixture)}
+    stacks = [one for one in mixture.parameters() if one.dim() == 3]
+    assert stacks and all(id(one) in held for one in stacks)
+    gpt2 = Transformer(preset("gpt2", **GPT2))
+    held = {id(one) for one in hidden_matrices(gpt2)}
+    apart = [name for name, one in gpt2.named_parameters() if one.dim() >= 2 and id(one) not in held]
+    assert len(apart) == 2 and all("embed" in name for name in apart)
+
+
+def test_five_updates_of_muon_a_file_and_five_more_are_ten_bit_for_bit(
+    make_recipe: Callable[..., Any], tiny_model: Transformer, tmp_path: Path
+) -> None:
+    recipe, straight = make_recipe(lr=LR, optimizer="muon"), copy.deepcopy(tiny_model)
+    whole = build_optimizer(straight, recipe)
+    _update(straight, whole, range(10))
+
+    first = build_optimizer(tiny_model, recipe)
+    _update(tiny_model, first, range(5))
+    tensors = optimizer_tensors(first, tiny_model)
+    assert {name.rsplit(".", 1)[1] for name in tensors if ".mlp." in name} == {"momentum_buffer"}
+    save_file(tensors, tmp_path / "o.safetensors")
+    again, forgetful = copy.deepcopy(tiny_model), copy.deepcopy(tiny_model)
+    second = build_optimizer(again, recipe)
+    load_optimizer_tensors(second, again, load_file(tmp_path / "o.safetensors"))
+    _update(again, second, range(5, 10))
+    for name, weight in straight.named_parameters():
+        assert torch.equal(again.get_parameter(name), weight), name
+
+    _update(forgetful, build_optimizer(forgetful, recipe), range(5, 10))
+    gate = "model.layers.0.mlp.gate_proj.weight"
+    assert not torch.equal(forgetful.get_parameter(gate), straight.get_parameter(gate))

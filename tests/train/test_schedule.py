@@ -42,3 +42,36 @@ def test_the_rates_of_the_first_steps_do_not_depend_on_the_length_of_a_wsd_run(m
 def test_a_run_that_is_all_warm_up_never_divides_by_zero(make_recipe: Make) -> None:
     assert 0 < learning_rate(make_recipe(steps=10), 9) < 1
     assert learning_rate(make_recipe(steps=10, schedule="wsd"), 10) == pytest.approx(0.1)
+
+
+def test_linear_and_inverse_sqrt_are_those_of_transformers(make_recipe: Make) -> None:
+    """Their warm-up is a step behind, at a rate of zero first; what follows is the same."""
+    from torch import nn, optim
+    from transformers import get_inverse_sqrt_schedule, get_linear_schedule_with_warmup
+
+    peak = optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    linear = get_linear_schedule_with_warmup(peak, 10, 110).lr_lambdas[0]
+    root = get_inverse_sqrt_schedule(peak, 10).lr_lambdas[0]
+    bare = get_inverse_sqrt_schedule(peak, 0).lr_lambdas[0]
+    for step in range(10, 111):
+        ours = make_recipe(schedule="linear", min_lr_ratio=0.0)
+        assert learning_rate(ours, step) == pytest.approx(linear(step))
+        ours = make_recipe(schedule="inverse-sqrt", min_lr_ratio=0.0)
+        assert learning_rate(ours, step) == pytest.approx(root(step))
+        ours = make_recipe(schedule="inverse-sqrt", min_lr_ratio=0.0, warmup_steps=0)
+        assert learning_rate(ours, step) == pytest.approx(bare(step))
+
+
+def test_the_least_rate_is_the_end_of_a_linear_run_and_the_floor_of_an_inverse_root(
+    make_recipe: Make,
+) -> None:
+    assert learning_rate(make_recipe(schedule="linear"), 60) == pytest.approx(0.1 + 0.9 / 2)
+    assert learning_rate(make_recipe(schedule="linear"), 110) == pytest.approx(0.1)
+    assert learning_rate(make_recipe(schedule="inverse-sqrt"), 40) == pytest.approx(0.1 + 0.9 / 2)
+    assert learning_rate(make_recipe(schedule="inverse-sqrt"), 10**9) == pytest.approx(0.1, abs=1e-3)
+
+
+def test_a_constant_rate_stays_after_its_warm_up(make_recipe: Make) -> None:
+    flat = make_recipe(schedule="constant", min_lr_ratio=0.0)
+    assert learning_rate(flat, 4) == pytest.approx(5 / 11)
+    assert {learning_rate(flat, step) for step in (10, 50, 109)} == {1.0}

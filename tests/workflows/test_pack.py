@@ -2,6 +2,7 @@
 
 import json
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from llmkit.formats.provenance import Invocation
 from llmkit.formats.shards import ShardFolder
 from llmkit.progress import SILENT
 from llmkit.tokens.config import PackConfig
+from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.pack import PackReport, PackSources, pack_files
 
 TEXTS = [f"Document {n}: " + "the quick brown fox jumps over the lazy dog. " * (n % 13) for n in range(60)]
@@ -192,6 +194,22 @@ def test_provenance_names_inputs_by_digest_and_no_place(
     assert record["inputs"] == {"docs.jsonl": hashlib.sha256(documents.read_bytes()).hexdigest()}
     assert str(tmp_path) not in (tmp_path / "out" / "llmkit.json").read_text()
     assert record["tokenizer_sha256"] == ShardFolder.open(tmp_path / "out").index.tokenizer_sha256
+
+
+def test_ids_of_nanogpt_come_back_as_the_documents_they_were_with_both_digests_of_a_pair(
+    pack: Callable[..., PackReport], tmp_path: Path, expected: list[list[int]], byte_level_dir: Path
+) -> None:
+    end = load_tokenizer(byte_level_dir).eos_id
+    assert end is not None
+    stream = [id for ids in expected for id in (*ids, end)]
+    np.array(stream, dtype=np.uint16).tofile(tmp_path / "train.bin")
+    assert pack("rows", tmp_path / "train.bin").documents == len(expected)
+    assert list(documents_of(tmp_path / "rows").values()) == expected
+    head = b"MMIDIDX\x00\x00" + struct.pack("<QBQQ", 1, 8, 1, 2)
+    (tmp_path / "train.idx").write_bytes(head + struct.pack("<iqqq", len(stream), 0, 0, 1))
+    assert pack("pair", tmp_path / "train.bin").documents == 1
+    inputs = json.loads((tmp_path / "pair" / "llmkit.json").read_text())["inputs"]
+    assert inputs.keys() == {"train.bin", "train.idx"}
 
 
 def test_what_cannot_be_packed_is_told_before_anything_is_written(

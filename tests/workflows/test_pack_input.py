@@ -1,11 +1,15 @@
 """What pack reads: tokens, texts and chats, each in its place and with its errors."""
 
+import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from llmkit.errors import DataError, UsageError
+from llmkit.formats.documents import list_files
 from llmkit.formats.jsonl import BadLine, encode_line
 from llmkit.tokens.boundary import Markers
 from llmkit.tokens.config import PackConfig
@@ -69,3 +73,30 @@ def test_ids_beyond_the_vocabulary_are_bad_data_or_a_bad_line(tmp_path: Path, by
     kept = list(read_packable(made, bad.append))
     assert [document.id for document in kept] == ["a"]
     assert [(one.number, type(one)) for one in bad] == [(2, BadLine)]
+
+
+def test_files_of_ids_stand_among_others_and_an_index_is_none_of_them(
+    tmp_path: Path, byte_level_dir: Path
+) -> None:
+    tokenizer = load_tokenizer(byte_level_dir)
+    end = tokenizer.eos_id
+    assert end is not None
+    np.array([5, 6, end, 7], dtype=np.uint16).tofile(tmp_path / "a.bin")
+    lines = write(tmp_path / "b.jsonl", {"tokens": [8]})
+    made = replace(job(tmp_path / "a.bin", byte_level_dir), inputs=[tmp_path / "a.bin", lines])
+    found = [one.tokens.tolist() for one in encode_packable(read_packable(made, None), made)]
+    assert found == [[5, 6], [7], [8]]
+    bare = replace(made, tokenizer=None)
+    whole = [one.tokens.tolist() for one in encode_packable(read_packable(bare, None), bare)]
+    assert whole == [[5, 6, end, 7], [8]]
+    np.array([600], dtype=np.uint16).tofile(tmp_path / "a.bin")
+    with pytest.raises(DataError, match=r"a\.bin\[0\]: id 600 is beyond the tokenizer's 600 ids"):
+        list(read_packable(made, None))
+
+
+def test_a_folder_of_megatrons_pairs_is_read_by_its_ids(tmp_path: Path) -> None:
+    np.array([1, 2, 3], dtype=np.int32).tofile(tmp_path / "m.bin")
+    head = b"MMIDIDX\x00\x00" + struct.pack("<QBQQ", 1, 4, 2, 3)
+    (tmp_path / "m.idx").write_bytes(head + struct.pack("<2i2q3q", 2, 1, 0, 8, 0, 1, 2))
+    made = replace(job(tmp_path, None), inputs=list_files([tmp_path]))
+    assert [one.tokens.tolist() for one in encode_packable(read_packable(made, None), made)] == [[1, 2], [3]]

@@ -1,4 +1,4 @@
-"""What a run will do: every open setting by hand, what it takes, and what is refused."""
+"""What a run will do: what it takes, by hand, and what is refused."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,22 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from llmkit.errors import ResourceError, UsageError
+from llmkit.errors import ResourceError
 from llmkit.model.config import ModelConfig
 from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import PretrainConfig
 from llmkit.train.hardware import Peak
+from llmkit.train.optimizer import hidden_matrices
 from llmkit.workflows import pretrain_plan
 from llmkit.workflows.pretrain_data import PretrainData
-from llmkit.workflows.pretrain_plan import (
-    PretrainPlan,
-    Setup,
-    check_resources,
-    memory_bytes,
-    plan_run,
-    set_up,
-)
+from llmkit.workflows.pretrain_plan import PretrainPlan, check_resources, memory_bytes, plan_run
+from llmkit.workflows.run_setup import Setup, set_up
 
 MODEL = ModelConfig(
     vocab_size=48,
@@ -39,78 +34,6 @@ MakeData = Callable[..., PretrainData]
 
 def _set_up(data: PretrainData, model: ModelConfig = MODEL, **config: Any) -> Setup:
     return set_up(PretrainConfig(device="cpu", **config), model, data, None)
-
-
-def test_open_settings_are_worked_out_from_the_data_and_the_model(make_data: MakeData) -> None:
-    # 1000 rows of 16: 2048 tokens a batch are 128 rows, an epoch is ceil(1000 / 128) = 8 updates
-    setup = _set_up(make_data(1000, 16))
-    recipe = setup.recipe
-    assert (recipe.batch_rows, recipe.steps, recipe.warmup_steps) == (128, 8, 0)
-    assert (setup.micro_batch_rows, setup.eval_batch_rows) == (128, 8192 // 16)
-    assert (setup.eval_every, setup.checkpoint_every) == (1, 1)
-    assert recipe.lr == 0.012  # 3e-3 * sqrt(128 / 8)
-    assert (recipe.dtype, setup.threads, setup.device) == ("float32", 1, torch.device("cpu"))
-    # 12 multiplications and additions of training for each weight and position attended to
-    products = 2 * (8 * 8 * 2 + 8 * 4 * 2 + 3 * 8 * 12) + 48 * 8
-    assert setup.flops_per_token == 6 * products + 12 * 2 * 8 * 16
-
-
-def test_of_a_mixture_a_token_is_charged_for_the_experts_it_uses(make_data: MakeData) -> None:
-    # a dense layer and one of 5 experts of 4, 2 of them used, and a shared one; the router scores all 5
-    config = {"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1, "num_hidden_layers": 2}
-    experts = {"num_experts": 5, "moe_intermediate_size": 4, "intermediate_size": 12}
-    mixture = preset("tiny-moe-free", vocab_size=48, max_position_embeddings=32, **config, **experts)
-    setup = _set_up(make_data(1000, 16), mixture)
-    attention = 8 * 8 * 2 + 8 * 4 * 2
-    products = 2 * attention + 3 * 8 * 12 + 5 * 8 + 3 * 3 * 8 * 4 + 48 * 8
-    assert setup.flops_per_token == 6 * products + 12 * 2 * 8 * 16
-    # 20 D, keys and values, 4 F (here of three experts), two experts' input and output, in 4 bytes
-    tokens = setup.micro_batch_rows * 16
-    kept = tokens * ((2 * (20 * 8 + 2 * 4) + 4 * 12 + 4 * 3 * 4 + 2 * 2 * 8) * 4 + 3 * 4 * 48)
-    weights = sum(weight.numel() for weight in Transformer(mixture).parameters())
-    assert memory_bytes(setup, mixture) == (300 << 20) + 12 * weights + max(4 * weights, kept)
-
-
-def test_settings_of_routers_are_in_the_recipe_of_a_mixture_alone(make_data: MakeData) -> None:
-    dense = _set_up(make_data()).recipe
-    assert (dense.router_aux_loss_coef, dense.router_bias_update) == (None, None)
-    sizes = {"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1}
-    lossy, biased = (preset(name, **sizes) for name in ("tiny-moe", "tiny-moe-free"))
-    recipe = _set_up(make_data(), lossy, router_z_loss_coef=0.25).recipe
-    assert (recipe.router_aux_loss_coef, recipe.router_z_loss_coef) == (0.001, 0.25)
-    assert recipe.router_bias_update is None
-    recipe = _set_up(make_data(), biased).recipe
-    assert (recipe.router_aux_loss_coef, recipe.router_bias_update) == (0.0, 0.001)
-
-
-def test_a_tenth_of_a_run_lies_between_checkpoints_and_evaluations(make_data: MakeData) -> None:
-    for steps, every in ((1, 1), (10, 1), (11, 2), (100, 10), (101, 11)):
-        setup = _set_up(make_data(), steps=steps)
-        assert (setup.eval_every, setup.checkpoint_every) == (every, every)
-    setup = _set_up(make_data(), steps=100, eval_every=7, checkpoint_every=3)
-    assert (setup.eval_every, setup.checkpoint_every) == (7, 3)
-
-
-def test_everything_that_decides_the_weights_is_in_the_recipe(make_data: MakeData) -> None:
-    asked = {
-        **{"steps": 5, "batch_rows": 3, "lr": 0.5, "min_lr_ratio": 0.25, "schedule": "wsd"},
-        **{"warmup_steps": 2, "decay_ratio": 0.75, "beta1": 0.5, "beta2": 0.6, "weight_decay": 0.7},
-        **{"clip": 0.8, "seed": 9, "dtype": "bfloat16", "document_mask": False},
-    }
-    data = make_data(sha256="data", tokenizer_sha256="tok")
-    recipe = set_up(PretrainConfig(device="cpu", **asked), MODEL, data, "weights").recipe
-    assert {name: getattr(recipe, name) for name in asked} == asked
-    assert (recipe.data_sha256, recipe.tokenizer_sha256, recipe.initial_sha256) == ("data", "tok", "weights")
-    assert (recipe.model, recipe.rows, recipe.seq_len) == (MODEL.to_hf(), 20, 8)
-
-
-def test_rows_longer_than_the_models_positions_are_refused_and_as_long_ones_are_not(
-    make_data: MakeData,
-) -> None:
-    assert _set_up(make_data(seq_len=32)).recipe.seq_len == 32
-    with pytest.raises(UsageError, match="rows of 33 tokens, but the model has 32 positions") as caught:
-        _set_up(make_data(seq_len=33))
-    assert "--max-position-embeddings 33" in caught.value.hint and "--seq-len 32" in caught.value.hint
 
 
 @pytest.fixture
@@ -180,6 +103,17 @@ def test_memory_is_predicted_by_what_was_measured(make_data: MakeData) -> None:
     kept = 32 * (2 * (8 * 8 + 2 * 2 * 4 + 3 * 12) * 2 + 12 * 48)
     half = replace(setup, recipe=replace(setup.recipe, dtype="bfloat16"))
     assert memory_bytes(half, gpt2) == (300 << 20) + 12 * weights + max(4 * weights, kept)
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-moe-free", "gpt2"])
+def test_muon_has_one_moment_of_each_matrix_of_a_layer(make_data: MakeData, name: str) -> None:
+    sizes: dict[str, int] = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 2}
+    if name != "gpt2":
+        sizes["num_key_value_heads"] = 1
+    model = preset(name, **sizes, vocab_size=48, max_position_embeddings=32)
+    adamw, muon = (_set_up(make_data(), model, optimizer=one) for one in ("adamw", "muon"))
+    matrices = sum(one.numel() for one in hidden_matrices(Transformer(model)))
+    assert memory_bytes(adamw, model) - memory_bytes(muon, model) == 4 * matrices > 0
 
 
 @pytest.mark.parametrize(

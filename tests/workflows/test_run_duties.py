@@ -21,10 +21,10 @@ from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain_data import PretrainData
 from llmkit.workflows.pretrain_job import Job, PretrainFiles
 from llmkit.workflows.pretrain_model import ModelSource, build_model
-from llmkit.workflows.pretrain_plan import set_up
 from llmkit.workflows.run_duties import Saver, build_duties, inside
 from llmkit.workflows.run_folder import REPLACED
 from llmkit.workflows.run_sample import sample
+from llmkit.workflows.run_setup import set_up
 
 MODEL = ModelConfig(
     **{"vocab_size": 259, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1},

@@ -21,7 +21,6 @@ from llmkit.train.config import PretrainConfig, Recipe
 from llmkit.workflows.pretrain_data import PretrainData
 from llmkit.workflows.pretrain_job import Job, PretrainFiles
 from llmkit.workflows.pretrain_model import ModelSource
-from llmkit.workflows.pretrain_plan import set_up
 from llmkit.workflows.run_folder import (
     Start,
     carry,
@@ -34,6 +33,7 @@ from llmkit.workflows.run_folder import (
     restore_aside,
     set_aside,
 )
+from llmkit.workflows.run_setup import set_up
 
 MODEL = ModelConfig(
     vocab_size=48, hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2

@@ -17,9 +17,9 @@ from llmkit.train.stop import StopRequest
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain_job import Job, PretrainFiles
 from llmkit.workflows.pretrain_model import ModelSource, build_model
-from llmkit.workflows.pretrain_plan import set_up
 from llmkit.workflows.run_duties import build_duties
 from llmkit.workflows.run_folder import Start, find_start
+from llmkit.workflows.run_setup import set_up
 from llmkit.workflows.run_training import Ended, check_loss, run_training
 
 MODEL = ModelConfig(

@@ -1,0 +1,62 @@
+"""The flags of `llmkit pretrain` alone: budgets by a rule, its optimisers, and looks at a run before it."""
+
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from llmkit.commands.values import parse_count
+from llmkit.errors import UsageError
+from llmkit.train.budget import CHINCHILLA
+from llmkit.train.config import OptimizerName
+
+NAMED_RATIOS = {"chinchilla": CHINCHILLA}
+
+
+def parse_ratio(text: str | float) -> float:
+    """Tokens for each parameter: a number, or a name of NAMED_RATIOS.
+
+    Raises:
+        BadParameter: neither.
+    """
+    if isinstance(text, float):
+        return text
+    try:
+        return NAMED_RATIOS[text] if text in NAMED_RATIOS else float(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no number such as 20, and not {', '.join(NAMED_RATIOS)}"
+        ) from None
+
+
+def check_trial(*, overfit_batch: bool, find_lr: bool, dry_run: bool, fail_above: float | None) -> None:
+    """Refuse two looks at a run at once, and a gate that would judge nothing.
+
+    Raises:
+        UsageError: two are asked for, or --find-lr with --fail-above.
+    """
+    looks = {"--overfit-batch": overfit_batch, "--find-lr": find_lr, "--dry-run": dry_run}
+    asked = [flag for flag, given in looks.items() if given]
+    if len(asked) > 1:
+        raise UsageError(f"{asked[0]} and {asked[1]}: each is a report of its own", hint="give one of them")
+    if find_lr and fail_above is not None:
+        raise UsageError("--fail-above judges no range of rates", hint="leave it out with --find-lr")
+
+
+TokensPerParameter = Annotated[
+    float | None,
+    Option(metavar="X", parser=parse_ratio, help="tokens for each parameter in use; chinchilla: 20. Or:"),
+]
+TargetFlops = Annotated[
+    float | None, Option(metavar="N", parser=parse_count, help="FLOPs of the whole run: 1e18.")
+]
+OverfitBatch = Annotated[
+    bool, Option("--overfit-batch", help="Learn the first batch 100 times over, report, write nothing.")
+]
+FindLr = Annotated[
+    bool, Option("--find-lr", help="100 updates at rising rates: the curve, a rate; write nothing.")
+]
+Optimizer = Annotated[
+    OptimizerName, Option(help="muon: for the matrices of layers, at AdamW's rate; AdamW for the rest.")
+]
+Momentum = Annotated[float | None, Option(metavar="X", help="Of Muon; default 0.95.")]

@@ -1,0 +1,73 @@
+"""What the settings of a run come to: rows of an update, rows of a pass, updates, warm-up. No torch."""
+
+import math
+
+from llmkit.errors import ConfigError
+from llmkit.train.config import PretrainConfig
+
+PASS_TOKENS = {"cpu": 2048, "cuda": 16_384}
+"""Tokens of a forward pass: on a CPU, more would leave its caches (2048 was the fastest of 512 to 8192)."""
+CHINCHILLA = 20.0
+"""Tokens for each parameter that a budget of FLOPs is spent best on (2203.15556, table 3)."""
+
+
+def resolve_batch_rows(config: PretrainConfig, seq_len: int) -> int:
+    """Rows of one update.
+
+    Raises:
+        ConfigError: --batch-tokens is less than one row.
+    """
+    if config.batch_rows is not None:
+        return config.batch_rows
+    rows = (config.batch_tokens or 2048) // seq_len
+    if config.batch_tokens is not None and rows == 0:
+        raise ConfigError(
+            f"--batch-tokens {config.batch_tokens} is less than one row of {seq_len} tokens",
+            hint=f"--batch-tokens {seq_len}, or shorter rows: llmkit pack --seq-len {config.batch_tokens}",
+        )
+    return max(1, rows)
+
+
+def resolve_steps(
+    config: PretrainConfig,
+    *,
+    rows: int,
+    seq_len: int,
+    batch_rows: int,
+    parameters: int,
+    flops_per_token: float,
+) -> int:
+    """Updates that the budget comes to, rounded up.
+
+    Args:
+        config: with one budget at most.
+        rows: of the data.
+        seq_len: targets of a row.
+        batch_rows: rows of an update.
+        parameters: that a token passes through.
+        flops_per_token: of training.
+    """
+    if config.steps is not None:
+        return config.steps
+    tokens: float | None = config.tokens
+    if config.tokens_per_parameter is not None:
+        tokens = config.tokens_per_parameter * parameters
+    elif config.target_flops is not None:
+        tokens = config.target_flops / flops_per_token
+    if tokens is not None:
+        return max(1, math.ceil(tokens / (batch_rows * seq_len) - 1e-9))
+    return max(1, math.ceil((config.epochs or 1.0) * rows / batch_rows - 1e-9))
+
+
+def resolve_micro_batch_rows(
+    config: PretrainConfig, *, batch_rows: int, seq_len: int, device_type: str
+) -> int:
+    """Rows of one forward pass, at most the batch."""
+    if config.micro_batch_rows is not None:
+        return min(config.micro_batch_rows, batch_rows)
+    return min(batch_rows, max(1, PASS_TOKENS[device_type] // seq_len))
+
+
+def resolve_warmup_steps(config: PretrainConfig, steps: int) -> int:
+    """Updates over which the learning rate rises."""
+    return config.warmup_steps if config.warmup_steps is not None else min(2000, steps // 20)

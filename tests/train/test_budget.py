@@ -1,0 +1,60 @@
+"""What settings come to, by hand."""
+
+from typing import Any
+
+import pytest
+
+from llmkit.errors import ConfigError
+from llmkit.train.budget import (
+    CHINCHILLA,
+    resolve_batch_rows,
+    resolve_micro_batch_rows,
+    resolve_steps,
+    resolve_warmup_steps,
+)
+from llmkit.train.config import PretrainConfig
+
+
+def _steps(rows: int = 100, parameters: int = 4000, flops: float = 2e4, **config: Any) -> int:
+    sizes = {"rows": rows, "seq_len": 8, "batch_rows": 10}
+    return resolve_steps(PretrainConfig(**config), **sizes, parameters=parameters, flops_per_token=flops)
+
+
+def test_one_epoch_is_the_budget_where_none_is_given() -> None:
+    assert _steps(rows=101) == 11
+    assert _steps(epochs=2.0) == 20
+    assert _steps(epochs=0.25) == 3
+    assert _steps(steps=7) == 7
+    assert _steps(tokens=1000) == 13
+
+
+def test_chinchillas_budget_is_twenty_tokens_for_each_parameter() -> None:
+    assert CHINCHILLA == 20
+    assert _steps(tokens_per_parameter=CHINCHILLA) == 1000  # 80,000 tokens in updates of 80
+    assert _steps(tokens_per_parameter=0.5, parameters=4001) == 26  # 2000.5 tokens
+    assert _steps(tokens_per_parameter=1e-9) == 1
+
+
+def test_a_budget_of_flops_is_the_tokens_that_it_pays_for_rounded_up_to_updates() -> None:
+    assert _steps(target_flops=1.6e9) == 1000  # 80,000 tokens of 20,000 FLOPs
+    assert _steps(target_flops=1.6e9 + 1e5) == 1001
+    assert _steps(target_flops=1.6e9, flops=4e4) == 500
+
+
+def test_a_batch_in_tokens_is_whole_rows() -> None:
+    assert resolve_batch_rows(PretrainConfig(batch_tokens=1000), 64) == 15
+    assert resolve_batch_rows(PretrainConfig(batch_rows=3), 64) == 3
+    with pytest.raises(ConfigError, match="less than one row of 64 tokens"):
+        resolve_batch_rows(PretrainConfig(batch_tokens=63), 64)
+
+
+def test_a_micro_batch_is_no_larger_than_the_batch() -> None:
+    sizes: dict[str, Any] = {"seq_len": 64, "device_type": "cpu"}
+    assert resolve_micro_batch_rows(PretrainConfig(micro_batch_rows=100), batch_rows=8, **sizes) == 8
+    assert resolve_micro_batch_rows(PretrainConfig(), batch_rows=1000, **sizes) == 32
+
+
+def test_warm_up_is_a_twentieth_of_the_run() -> None:
+    assert resolve_warmup_steps(PretrainConfig(), 2000) == 100
+    assert resolve_warmup_steps(PretrainConfig(), 1_000_000) == 2000
+    assert resolve_warmup_steps(PretrainConfig(warmup_steps=0), 2000) == 0
