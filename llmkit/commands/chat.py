@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from llmkit.commands import tool_flags
 from llmkit.commands.base import Session
 from llmkit.commands.chat_text import describe_plan
 from llmkit.commands.sampling_flags import (
@@ -93,6 +94,14 @@ def chat(
     regex: Regex = None,
     choice: Choice = None,
     stop: Stop = None,
+    tool: tool_flags.Tools = None,
+    tool_schema: tool_flags.ToolSchemas = None,
+    tool_choice: tool_flags.ToolChoice = "auto",
+    approve: tool_flags.Approve = "ask",
+    max_calls: tool_flags.MaxCalls = tool_flags.CALLS,
+    tool_timeout: tool_flags.ToolTimeout = tool_flags.TIMEOUT,
+    tool_output: tool_flags.ToolOutput = tool_flags.OUTPUT,
+    replay: tool_flags.Replay = None,
     seed: Seed = Default.seed,
     as_json: Annotated[bool, Option("--json", help="A JSON object for each reply.")] = False,
     dtype: DtypeName = GenerateConfig.dtype,
@@ -128,6 +137,10 @@ def chat(
     transcript keeps them. With --prompt-cache FILE the cache is kept for a later
     session too; it is written at the end, Ctrl-C included.
 
+    With --tool the model may call functions, each after you say so (--approve):
+    llmkit generate --help says what PROGRAM is and what else can be named. The
+    transcript has calls and results too, and --replay FILE gives them again.
+
     \b
     Examples:
       echo 'Hi' | llmkit chat -m run --max-tokens 20
@@ -140,6 +153,11 @@ def chat(
         presence_penalty=presence_penalty,
         frequency_penalty=frequency_penalty, logit_bias=logit_bias, json_schema=json_schema, regex=regex,
         choice=choice, stop=stop, seed=seed,
+    )  # fmt: skip
+    session: Session = ctx.obj
+    tools = tool_flags.tool_options(
+        session.console, tools=tool, schemas=tool_schema, choice=tool_choice, approve=approve,
+        max_calls=max_calls, timeout=tool_timeout, output=tool_output, replay=replay,
     )  # fmt: skip
     config = GenerateConfig(
         sampling=given,
@@ -161,6 +179,7 @@ def chat(
         turns = STDIO
 
     from llmkit.workflows.chat_job import ChatFiles, open_chat, plan_chat
+    from llmkit.workflows.tool_open import open_tools
 
     files = ChatFiles(
         model=model,
@@ -171,23 +190,24 @@ def chat(
         force=force,
         prompt_cache=prompt_cache,
         prompt_cache_read_only=prompt_cache_read_only,
+        tools=tools,
     )
-    job = open_chat(files, config, context)
-    session: Session = ctx.obj
-    if dry_run:
-        print_report(plan_chat(job), as_json, describe_plan)
-        return
+    with open_tools(tools) as toolbox:
+        job = open_chat(files, config, context, toolbox)
+        if dry_run:
+            print_report(plan_chat(job), as_json, describe_plan)
+            return
 
-    from llmkit.commands.chat_by_hand import chat_by_hand
-    from llmkit.commands.chat_pipe import chat_lines
-    from llmkit.workflows.chat import start_chat
+        from llmkit.commands.chat_by_hand import chat_by_hand
+        from llmkit.commands.chat_pipe import chat_lines
+        from llmkit.workflows.chat import start_chat
 
-    talk = start_chat(job)
-    for note in job.job.notes:
-        session.console.note(note)
-    with talk.keeping():
-        if turns is None:
-            chat_by_hand(talk, session.console, as_json=as_json)
-        else:
-            flush = unbuffered or is_terminal(None)
-            chat_lines(talk, turns, session.console, as_json=as_json, flush=flush)
+        talk = start_chat(job)
+        for note in job.job.notes:
+            session.console.note(note)
+        with talk.keeping():
+            if turns is None:
+                chat_by_hand(talk, session.console, as_json=as_json)
+            else:
+                flush = unbuffered or is_terminal(None)
+                chat_lines(talk, turns, session.console, as_json=as_json, flush=flush)

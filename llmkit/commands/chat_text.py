@@ -8,7 +8,8 @@ from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes, format_count, format_need
 
 if TYPE_CHECKING:
-    from llmkit.workflows.chat import Chat, Turn
+    from llmkit.workflows.chat import Chat
+    from llmkit.workflows.chat_turn import Turn
 
 COMMANDS = {
     "/regenerate": "another reply to your last message",
@@ -73,6 +74,7 @@ def dropped_note(turn: "Turn") -> str:
 def reply_record(turn: "Turn", prompt: str) -> dict[str, Any]:
     """A reply as a record."""
     total = turn.prompt_tokens + turn.completion_tokens
+    calls = {"calls": turn.calls} if turn.calls else {}
     return {
         "schema": "llmkit.chat/1",
         "turn": turn.number,
@@ -88,4 +90,5 @@ def reply_record(turn: "Turn", prompt: str) -> dict[str, Any]:
         "seed": turn.seed,
         "adapter": turn.adapter,
         "dropped_turns": turn.dropped_turns,
+        **calls,
     }

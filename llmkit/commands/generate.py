@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from llmkit.commands import generate_flags as flags
+from llmkit.commands import tool_flags
 from llmkit.commands.base import Session
 from llmkit.commands.explain_text import describe_step
 from llmkit.commands.facts import plural
@@ -92,6 +93,14 @@ def generate(
     regex: Regex = None,
     choice: Choice = None,
     stop: Stop = None,
+    tool: tool_flags.Tools = None,
+    tool_schema: tool_flags.ToolSchemas = None,
+    tool_choice: tool_flags.ToolChoice = "auto",
+    approve: tool_flags.Approve = "ask",
+    max_calls: tool_flags.MaxCalls = tool_flags.CALLS,
+    tool_timeout: tool_flags.ToolTimeout = tool_flags.TIMEOUT,
+    tool_output: tool_flags.ToolOutput = tool_flags.OUTPUT,
+    replay: tool_flags.Replay = None,
     ignore_eos: flags.IgnoreEos = Default.ignore_eos,
     seed: Seed = Default.seed,
     samples: flags.Samples = Default.samples,
@@ -159,6 +168,15 @@ def generate(
     line again after a stop or a crash, and only what is missing is computed. A
     half-written last record is written again.
 
+    With --tool (and so --chat) the model may call functions: its calls are made,
+    their results put behind them, and it goes on, up to --max-calls. PROGRAM
+    reads the arguments as JSON on stdin, writes its result as JSON, and tells its
+    schema by --schema. NAME: can be left out; instead of PROGRAM there may be
+    FILE.py:FUNCTION, calculator, sql=DATABASE (read-only), search=INDEX, or
+    mcp=COMMAND, all functions of an MCP server. A call that fails or is not
+    approved is an error that the model reads. Records have the whole
+    conversation in messages, which finetune and --replay read.
+
     With --json-schema, --regex or --choice no other token can be drawn than one
     that goes on as asked: a text whose finish_reason is stop is valid, one that
     --max-tokens cuts may be incomplete. Needs pip install 'llmkit[grammar]'.
@@ -179,9 +197,14 @@ def generate(
         frequency_penalty=frequency_penalty, logit_bias=logit_bias, json_schema=json_schema, regex=regex,
         choice=choice, stop=stop, ignore_eos=ignore_eos, seed=seed, samples=samples, logprobs=logprobs,
     )  # fmt: skip
+    session: Session = ctx.obj
+    tools = tool_flags.tool_options(
+        session.console, tools=tool, schemas=tool_schema, choice=tool_choice, approve=approve,
+        max_calls=max_calls, timeout=tool_timeout, output=tool_output, replay=replay,
+    )  # fmt: skip
     config = GenerateConfig(
         sampling=given,
-        chat=chat,
+        chat=chat or tools is not None,
         system=system,
         prefill=prefill,
         extract_code=extract_code,
@@ -230,8 +253,8 @@ def generate(
         resume=resume,
         prompt_cache=prompt_cache,
         prompt_cache_read_only=prompt_cache_read_only,
+        tools=tools,
     )
-    session: Session = ctx.obj
     if mark_below is not None and not session.console.uses_color(sys.stdout):
         raise UsageError(
             "--mark-below marks with colour, and stdout has none",
@@ -243,7 +266,7 @@ def generate(
     if dry_run:
         print_report(plan_generate(files, config), as_json, describe_plan)
         return
-    with session.console.progress("generating", log_every=log_every) as progress:
+    with tool_flags.watched(session.console, tools, log_every) as progress:
         report = generate_files(files, config, progress=SILENT if is_terminal(out) else progress)
     if report.bad_lines:
         session.console.note(f"{report.bad_lines:,} bad lines passed over")
@@ -262,9 +285,9 @@ def generate(
 
 def _explain(files: "GenerateFiles", config: GenerateConfig) -> None:
     """The next token of the one prompt, as a table or as JSON."""
-    guesses = config.draft != GenerateConfig.draft
-    excluded = {"--jsonl": files.jsonl, "--out": files.out, "--echo": config.echo, "--draft": guesses}
-    excluded |= {"--prompt-cache": files.prompt_cache, "--cache-offload": config.cache_offload > 0}
+    excluded = {"--jsonl": files.jsonl, "--out": files.out, "--echo": config.echo, "--tool": files.tools}
+    excluded |= {"--draft": config.draft != GenerateConfig.draft, "--prompt-cache": files.prompt_cache}
+    excluded |= {"--cache-offload": config.cache_offload > 0}
     for flag, is_given in excluded.items():
         if is_given:
             raise UsageError(

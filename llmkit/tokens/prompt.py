@@ -1,5 +1,6 @@
 """Prompts as the ids that a model goes on from: plain text, or a conversation in the tokenizer's template."""
 
+from functools import cached_property
 from typing import Any
 
 import tokenizers
@@ -17,10 +18,6 @@ class PromptEncoder:
 
     What the tokenizer puts before a text (bos) is put before a plain prompt; what it puts after one (eos) is
     not, since the text goes on. A template writes its special tokens itself.
-
-    Attributes:
-        turn_end: id of the special token that the template writes right after an answer, or None. A chat
-            model ends its turn with it, whether or not the model's config counts it among its eos ids.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, allow_special: bool = False) -> None:
@@ -31,7 +28,20 @@ class PromptEncoder:
         """
         self._tokenizer = tokenizer
         self._plain = tokenizer.backend if allow_special else ordinary_backend(tokenizer)
-        self.turn_end = _turn_end(tokenizer)
+
+    @cached_property
+    def turn_end(self) -> int | None:
+        """Id of the special token that the template writes right after an answer, or None. A chat model ends
+        its turn with it, whether or not the model's config counts it among its eos ids.
+
+        Found when it is asked for: it takes a rendering, and a template may take its time.
+        """
+        return _turn_end(self._tokenizer)
+
+    @property
+    def turn_ends(self) -> frozenset[int]:
+        """`turn_end` as the ids that end a reply."""
+        return frozenset(() if self.turn_end is None else (self.turn_end,))
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """The ids of a plain prompt. Of an empty one: bos, or eos, where the tokenizer has one of them.

@@ -21,7 +21,7 @@ from llmkit.errors import ConfigError, nearest
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tool_bodies import harmony_body, json_body, mistral_body, nothing, xml_body
 from llmkit.tokens.tool_calls import CallFinder, CallReader, Syntax
-from llmkit.tokens.tool_turns import tool_turns
+from llmkit.tokens.tool_turns import ToolTurns, tool_turns
 
 FormName = Literal["hermes", "qwen-xml", "llama", "mistral", "mistral-args", "harmony", "command-r", "json"]
 FORMS: tuple[str, ...] = get_args(FormName)
@@ -85,29 +85,39 @@ class ToolForm:
         return CallFinder(syntax, most=None if parallel else 1)
 
 
-def form_of(tokenizer: Tokenizer, name: str | None = None) -> ToolForm:
+def form_of(tokenizer: Tokenizer, name: str | None = None, *, turns: ToolTurns | None = None) -> ToolForm:
     """How the model of a tokenizer calls functions.
 
     Args:
         tokenizer: its chat template decides.
         name: of the form, in place of what the template says.
+        turns: how the template takes tools; None: it is tried out now.
 
     Raises:
         ConfigError: there is no form of this name.
     """
     known = form_in(tokenizer.chat_template or "")
     if name is not None:
-        if name not in FORMS:
-            guess = nearest(name, FORMS)
-            raise ConfigError(
-                f"no form of tool calls is called {name!r}",
-                hint=f"did you mean {guess!r}?" if guess else f"one of {', '.join(FORMS)}",
-            )
+        check_form(name)
         known = next(form for form in get_args(FormName) if form == name)
     added = tokenizer.backend.get_added_tokens_decoder()
     ids = {token.content: index for index, token in added.items() if token.special}
     marks = {mark: ids[mark] for mark in _MARKS[known] if mark in ids}
-    return ToolForm(known, marks, in_words=not tool_turns(tokenizer).shows_tools)
+    return ToolForm(known, marks, in_words=not (turns or tool_turns(tokenizer)).shows_tools)
+
+
+def check_form(name: str) -> None:
+    """Refuse a form that there is not.
+
+    Raises:
+        ConfigError: there is no form of this name.
+    """
+    if name not in FORMS:
+        guess = nearest(name, FORMS)
+        raise ConfigError(
+            f"no form of tool calls is called {name!r}",
+            hint=f"did you mean {guess!r}?" if guess else f"one of {', '.join(FORMS)}",
+        )
 
 
 def form_in(template: str) -> FormName:

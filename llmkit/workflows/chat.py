@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Generator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,9 +11,10 @@ import msgspec
 
 from llmkit.engine.completion import Piece, complete_all
 from llmkit.engine.engine import Engine
-from llmkit.engine.request import FinishReason, Request
+from llmkit.engine.request import Request
 from llmkit.engine.seeds import derive_seed
 from llmkit.errors import LlmkitError, UsageError
+from llmkit.formats.jsonl import raw
 from llmkit.workflows.chat_history import (
     Conversation,
     Message,
@@ -22,8 +23,10 @@ from llmkit.workflows.chat_history import (
     write_conversations,
 )
 from llmkit.workflows.chat_job import ChatJob
+from llmkit.workflows.chat_turn import Turn
 from llmkit.workflows.generate_adapter import OFF
 from llmkit.workflows.generate_overrides import OVERRIDES
+from llmkit.workflows.tool_talk import Said
 
 if TYPE_CHECKING:
     from llmkit.workflows.prompt_cache import PromptCache
@@ -35,35 +38,6 @@ SETTABLE = (
 """Settings that can change from reply to reply."""
 _REPLY_SHARE = 4
 """One part in so many of the context is kept free for a reply, where --max-tokens asks for more."""
-
-
-@dataclass
-class Turn:
-    """One reply, in figures."""
-
-    number: int
-    """Of the user's messages in the conversation."""
-    prompt_tokens: int
-    cached_tokens: int
-    """Of the prompt, found in the cache."""
-    seed: int
-    dropped_turns: int
-    """That the model stopped seeing to make room for this one."""
-    adapter: str | None = None
-    """None: the model alone."""
-    text: str = ""
-    completion_tokens: int = 0
-    finish: FinishReason | None = None
-    """None: the reply was stopped."""
-    first_seconds: float = 0.0
-    """Until the first token."""
-    seconds: float = 0.0
-
-    @property
-    def tokens_per_second(self) -> float:
-        """After the first token."""
-        after = self.seconds - self.first_seconds
-        return (self.completion_tokens - 1) / after if after > 0 and self.completion_tokens > 1 else 0.0
 
 
 class Chat:
@@ -85,6 +59,8 @@ class Chat:
         self._job = job.job
         self._engine = engine
         self._cache = cache
+        self._gap = ""  # between a text with calls and the next
+        self._read = 0  # tokens that stood before the reply, calls and their results included
         files = job.files
         self._transcript = None
         last = None
@@ -94,6 +70,7 @@ class Chat:
         self.conversation = last or Conversation()
         if self.conversation.system is None and job.job.config.system:
             self.conversation.set_system(job.job.config.system)
+        self._name_tools()
 
     def say(self, text: str) -> Generator[str]:
         """The pieces of the reply to a message. Closed early, it keeps what has come of it.
@@ -209,6 +186,12 @@ class Chat:
             self._transcript.close(self.conversation)
         self.conversation = conversation
         self.used = 0
+        self._name_tools()
+
+    def _name_tools(self) -> None:
+        """The transcript says what could be called."""
+        if self._job.talk is not None:
+            self.conversation.record["tools"] = raw(self._job.talk.toolbox.functions)
 
     def _reply(self, before: list[Message]) -> Generator[str]:
         """The pieces of a reply; where nothing comes of it, the messages are those of before."""
@@ -229,32 +212,57 @@ class Chat:
             adapter=request.adapter,
         )
         self.last = turn
-        pieces = cast(Generator[Piece], complete_all(self._engine, [request], self._job.tokenizer))
+        reply = self._pieces(request, turn)
         try:
-            for piece in pieces:
+            for said in reply:
                 turn.completion_tokens += 1
                 turn.seconds = time.perf_counter() - begin
                 turn.first_seconds = turn.first_seconds or turn.seconds
-                turn.text += piece.text
-                turn.finish = None if piece.completion is None else piece.completion.finish
-                yield piece.text  # also an empty one: whoever listens may want to stop
+                turn.text += said.text
+                turn.finish = None if said.piece.completion is None else said.piece.completion.finish
+                text, self._gap = self._gap + said.text, ""
+                yield text  # also an empty one: whoever listens may want to stop
         finally:
-            pieces.close()
+            reply.close()
             turn.cached_tokens = self._engine.counts.cached_tokens - cached
-            self.used = turn.prompt_tokens + turn.completion_tokens
-            if turn.finish is None and not turn.text:
+            self.used = self._read + turn.completion_tokens
+            if turn.finish is None and not turn.text and not turn.calls:
                 conversation.messages = before  # stopped before it began
             else:
                 conversation.answer(turn.text)
 
-    def _request(self) -> Request:
-        """What the model sees, the oldest turns dropped as far as that takes to leave room for a reply."""
+    def _pieces(self, request: Request, turn: Turn) -> Generator[Said]:
+        """The pieces of a reply: of one text, or of several with calls between them, the last being it."""
+        self._read, self._gap, talk = len(request.prompt), "", self._job.talk
+        if talk is None:
+            pieces = cast(Generator[Piece], complete_all(self._engine, [request], self._job.tokenizer))
+            with closing(pieces):
+                yield from (Said(piece.text, piece) for piece in pieces)
+            return
+
+        def following(done: int) -> Request:
+            if not done:
+                return request
+            self._gap = "\n" if turn.text else ""
+            turn.calls, turn.text = done, ""
+            following = self._request(done)
+            self._read = len(following.prompt) - turn.completion_tokens
+            return following
+
+        with closing(talk.reply(self._engine, self.conversation.messages, following)) as said:
+            yield from said
+
+    def _request(self, done: int = 0) -> Request:
+        """What the model sees, the oldest turns dropped as far as that takes to leave room for a reply.
+
+        done: calls of this reply so far.
+        """
         encoder, conversation = self._job.encoder, self.conversation
         assert encoder is not None and self._job.grammars is not None
         sampling, first = self._job.sampling, conversation.first
         room = min(sampling.max_tokens, self.limit // _REPLY_SHARE)
         while True:
-            ids = encoder.encode_rendered(encoder.render(conversation.visible()))
+            ids = self._encode(conversation.visible())
             if len(ids) + room <= self.limit or not conversation.drop_oldest():
                 break
         if len(ids) >= self.limit:
@@ -263,11 +271,18 @@ class Chat:
                 f"the message alone takes {len(ids):,} tokens of a context of {self.limit:,}",
                 hint="say it in fewer words, or raise --context as far as the model's own",
             )
-        seed = derive_seed(sampling.seed, f"turn {conversation.turns} try {conversation.tries}")
+        after = f" call {done}" if done else ""
+        seed = derive_seed(sampling.seed, f"turn {conversation.turns} try {conversation.tries}{after}")
         own = replace(sampling, seed=seed, max_tokens=min(sampling.max_tokens, self.limit - len(ids)))
-        ends = frozenset(() if encoder.turn_end is None else (encoder.turn_end,))
-        grammar = self._job.grammars.compile(own)
-        return Request(tuple(ids), own, ends, adapter=self.adapter, grammar=grammar)
+        rule = own.rule if self._job.talk is None else self._job.talk.rule(own, done)
+        grammar = None if rule is None else self._job.grammars.compile_rule(rule)
+        return Request(ids, own, encoder.turn_ends, adapter=self.adapter, grammar=grammar)
+
+    def _encode(self, messages: list[Message]) -> tuple[int, ...]:
+        if self._job.talk is not None:
+            return self._job.talk.encode(messages)[0]
+        assert self._job.encoder is not None
+        return tuple(self._job.encoder.encode_rendered(self._job.encoder.render(messages)))
 
 
 def start_chat(job: ChatJob) -> Chat:

@@ -8,10 +8,12 @@ from llmkit.engine.config import GenerateConfig
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.streams import STDIO
+from llmkit.retrieve.tool_loop import Toolbox
 from llmkit.workflows.chat_history import read_conversations
 from llmkit.workflows.generate_files import GenerateFiles
 from llmkit.workflows.generate_job import Job, open_job
 from llmkit.workflows.generate_rows import Extent
+from llmkit.workflows.tool_options import ToolOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,8 @@ class ChatFiles:
     force: bool = False
     prompt_cache: Path | None = None
     prompt_cache_read_only: bool = False
+    tools: ToolOptions | None = None
+    """What the model may call."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,16 @@ class ChatPlan:
     schema: str = "llmkit.chat-plan/1"
 
 
-def open_chat(files: ChatFiles, config: GenerateConfig, context: int | None) -> ChatJob:
+def open_chat(
+    files: ChatFiles, config: GenerateConfig, context: int | None, toolbox: Toolbox | None = None
+) -> ChatJob:
     """Read everything but the weights.
 
     Args:
         files: what to read and where to write.
         config: as for `open_job`.
         context: tokens that a conversation may take; None: as many as the model can.
+        toolbox: files.tools, opened.
 
     Raises:
         UsageError: options that do not go together, or a transcript that is there already or is an input.
@@ -83,7 +90,8 @@ def open_chat(files: ChatFiles, config: GenerateConfig, context: int | None) -> 
     """
     if files.resume and files.transcript is None:
         raise UsageError("--resume does nothing without --transcript", hint="--transcript FILE --resume")
-    inputs = [files.turns] if files.turns is not None else []
+    replay = None if files.tools is None else files.tools.replay
+    inputs = [path for path in (files.turns, replay) if path is not None]
     for path in inputs:
         if path != STDIO and not path.exists():
             raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin")
@@ -99,8 +107,9 @@ def open_chat(files: ChatFiles, config: GenerateConfig, context: int | None) -> 
         prompt="",
         prompt_cache=files.prompt_cache,
         prompt_cache_read_only=files.prompt_cache_read_only,
+        tools=files.tools,
     )
-    job = open_job(given, config)
+    job = open_job(given, config, toolbox)
     assert job.encoder is not None
     job.encoder.render([{"role": "user", "content": "Hello"}])  # a template is there, and takes a message
     most = job.model.max_position_embeddings

@@ -17,6 +17,8 @@ from llmkit.workflows.generate_job import Job, open_job
 from llmkit.workflows.generate_partial import Partial, read_partial
 from llmkit.workflows.generate_rows import Extent, Refusal, Row, extent_of, read_prompt, read_rows
 from llmkit.workflows.generate_stats import GenerateStats, generate_stats
+from llmkit.workflows.tool_extent import tool_extent
+from llmkit.workflows.tool_open import open_tools
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,12 @@ def generate_files(
         UsageError, ConfigError, DataError, MissingError, ResourceError: see `open_job`, `read_prompt`,
             `read_rows` and `place`.
     """
-    job = open_job(files, config)
+    with open_tools(files.tools) as toolbox:
+        return _generate(open_job(files, config, toolbox), progress)
+
+
+def _generate(job: Job, progress: Progress) -> GenerateReport:
+    files, config = job.files, job.config
     partial = read_partial(job) if files.resume else None
     prompt, extent = _prompts(job, partial)
 
@@ -85,6 +92,7 @@ def generate_files(
     from llmkit.workflows.generate_output import JsonOutput, Output, TextOutput
     from llmkit.workflows.generate_write import Writing
     from llmkit.workflows.prompt_cache import keeping, open_prompt_cache
+    from llmkit.workflows.tool_write import ToolWriting
 
     placement = place(job, extent)
     cache = open_prompt_cache(job, placement)
@@ -110,7 +118,7 @@ def generate_files(
         )
         if job.writes_json:
             output = JsonOutput(stream, job.tokenizer, with_schema=config.as_json, flush=flush, code=code)
-        writing = Writing(job, engine, output, progress)
+        writing = (Writing if job.talk is None else ToolWriting)(job, engine, output, progress)
         if prompt is not None:
             writing.write([prompt], 1)
         elif files.jsonl is not None:
@@ -151,7 +159,8 @@ def generate_files(
 
 def plan_generate(files: GenerateFiles, config: GenerateConfig) -> GeneratePlan:
     """What `generate_files` would do, after the same checks."""
-    job = open_job(files, config)
+    with open_tools(files.tools) as toolbox:
+        job = open_job(files, config, toolbox)
     partial = read_partial(job) if files.resume else None
     _, extent = _prompts(job, partial)
 
@@ -215,9 +224,9 @@ def _prompts(job: Job, partial: Partial | None) -> tuple[Row | None, Extent | No
             prompt_tokens=len(prompt.request.prompt),
             max_tokens=prompt.request.sampling.max_tokens,
         )
-        return prompt, extent_of(job, [prompt])
+        return prompt, tool_extent(job, extent_of(job, [prompt]))
     if path == STDIO or not path.is_file():
         return None, None
     skip = job.files.skip_bad or job.files.rejects is not None
     rows: Iterable[Row | Refusal] = read_rows(job, path, (lambda bad: None) if skip else None)
-    return None, extent_of(job, rows if partial is None else partial.left(rows))
+    return None, tool_extent(job, extent_of(job, rows if partial is None else partial.left(rows)))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmkit.workflows.tool_options import ToolOptions
+
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateFiles:
@@ -25,8 +27,11 @@ class GenerateFiles:
     prompt_cache_read_only: bool = False
     resume: bool = False
     """Whether records are kept where a run is interrupted, and it goes on from those of an earlier one."""
+    tools: ToolOptions | None = None
+    """What the model may call."""
 
     @property
     def inputs(self) -> list[Path]:
         """Files with prompts."""
-        return [path for path in (self.file, self.jsonl) if path is not None]
+        replay = None if self.tools is None else self.tools.replay
+        return [path for path in (self.file, self.jsonl, replay) if path is not None]

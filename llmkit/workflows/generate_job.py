@@ -20,6 +20,7 @@ from llmkit.model.source import (
     read_model_generation,
     read_model_tensors,
 )
+from llmkit.retrieve.tool_loop import Toolbox
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
@@ -28,6 +29,8 @@ from llmkit.workflows.generate_adapter import NO_ADAPTERS, AdapterSources, open_
 from llmkit.workflows.generate_cache import check_cache_options
 from llmkit.workflows.generate_draft import Drafts, open_drafts
 from llmkit.workflows.generate_files import GenerateFiles
+from llmkit.workflows.tool_check import check_tool_options
+from llmkit.workflows.tool_talk import ToolTalk
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Job:
     """What guesses at tokens ahead."""
     adapters: AdapterSources = NO_ADAPTERS
     """What requests may name beside the base."""
+    talk: ToolTalk | None = None
+    """How the model is told of what it may call; None: it may call nothing."""
 
     @property
     def writes_json(self) -> bool:
@@ -60,8 +65,13 @@ class Job:
         return self.config.as_json or self.files.jsonl is not None
 
 
-def open_job(files: GenerateFiles, config: GenerateConfig) -> Job:
+def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | None = None) -> Job:
     """Read everything but weights and prompts.
+
+    Args:
+        files: what to read and where to write.
+        config: how.
+        toolbox: files.tools, opened.
 
     Raises:
         UsageError: options that do not go together, or an output that is there already or is an input.
@@ -70,6 +80,8 @@ def open_job(files: GenerateFiles, config: GenerateConfig) -> Job:
         MissingError: a file is not there, or a tokenizer is needed and there is none.
     """
     _check_options(files, config)
+    if toolbox is not None:
+        check_tool_options(files, config)
     for path in (files.out, files.rejects):
         if path is not None and path != STDIO:
             refuse_existing(path, force=files.force, inputs=files.inputs)
@@ -83,16 +95,25 @@ def open_job(files: GenerateFiles, config: GenerateConfig) -> Job:
     generation, source = read_model_generation(files.model)
     sampling = _resolve(config.sampling, model_defaults(generation, source), source)
     needs_text = config.require is not None or sampling.rule is not None or config.extract_code
+    needs_text = needs_text or toolbox is not None
     tokenizer = _open_tokenizer(files, needs_text=needs_text)
     grammars = None if tokenizer is None else Grammars(tokenizer, model.vocab_size)
     if grammars is not None:
         grammars.compile(sampling)  # a wrong schema is found now
+    encoder = None if tokenizer is None else PromptEncoder(tokenizer, allow_special=config.allow_special)
+    talk = None
+    if toolbox is not None and files.tools is not None:
+        assert tokenizer is not None and encoder is not None and grammars is not None
+        talk = ToolTalk(toolbox, tokenizer, encoder, choice=files.tools.choice)
+        rule = talk.rule(sampling, 0)
+        if rule is not None:
+            grammars.compile_rule(rule)  # the same
     return Job(
         files=files,
         config=config,
         model=model,
         tokenizer=tokenizer,
-        encoder=None if tokenizer is None else PromptEncoder(tokenizer, allow_special=config.allow_special),
+        encoder=encoder,
         sampling=sampling,
         stop_ids=_stop_ids(generation, model, tokenizer),
         notes=tuple(f"{source}: {name} is not followed" for name in unfollowed(generation)),
@@ -100,6 +121,7 @@ def open_job(files: GenerateFiles, config: GenerateConfig) -> Job:
         grammars=grammars,
         drafts=open_drafts(config, files.model, model, tokenizer),
         adapters=open_adapters(config.adapters),
+        talk=talk,
     )
 
 

@@ -18,6 +18,7 @@ from llmkit.tokens.prompt import PromptEncoder
 from llmkit.workflows.generate_batch import Call, RefusedError, is_call, read_body, read_call
 from llmkit.workflows.generate_job import Job, no_tokenizer
 from llmkit.workflows.generate_overrides import OVERRIDES, as_fields
+from llmkit.workflows.tool_check import check_tool_row
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Row:
     """Of a row of OpenAI's batch files, which is answered in kind."""
     skip: frozenset[int] = frozenset()
     """Samples that are written already."""
+    messages: list[dict[str, Any]] | None = None
+    """The conversation, where functions may be called."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,7 @@ def _row(job: Job, line: Line) -> Row:
     given = {name: decode_field(line, name, kind) for name, kind in OVERRIDES.items() if _has(record, name)}
     sampling = replace(job.sampling, **as_fields(given))
     is_chat = _has(record, "messages") or job.config.chat
+    check_tool_row(line, job.talk)
     if _has(record, "prefill") and (_has(record, "tokens") or not is_chat):
         raise DataError(
             "a prefill, and no chat to reply in", hint="put it at the end of the prompt, or add --chat"
@@ -201,6 +205,8 @@ def _called(job: Job, line: Line) -> Row | Refusal:
         sampling = replace(job.sampling, **as_fields(body.given))
         if job.config.extract_code:
             raise RefusedError("--extract-code is not for rows of a batch file")
+        if job.talk is not None:
+            raise RefusedError("--tool is not for rows of a batch file")
         if call.is_chat:
             row = _from_chat(job, body.messages, None, line.record, sampling)
         elif isinstance(body.prompt, str):
@@ -251,14 +257,16 @@ def _from_chat(
     encoder = _encoder(job)
     if job.config.system is not None and (not messages or messages[0].get("role") != "system"):
         messages = [{"role": "system", "content": job.config.system}, *messages]
+    if job.talk is not None:
+        ids, text = job.talk.encode(messages)
+        return _checked(job, Row(Request(ids, sampling, encoder.turn_ends), record, text, messages=messages))
     text, prefill = encoder.render(messages, tools), _prefill(job, record)
     if prefill and sampling.rule is not None:
         raise UsageError(
             f"a prefill and {sampling.rule[0]} exclude each other", hint="the rule is for the whole text"
         )
-    stop_ids = frozenset(() if encoder.turn_end is None else (encoder.turn_end,))
     ids = tuple(encoder.encode_rendered(text + prefill))
-    return _checked(job, Row(Request(ids, sampling, stop_ids), record, text, prefill))
+    return _checked(job, Row(Request(ids, sampling, encoder.turn_ends), record, text, prefill))
 
 
 def _prefill(job: Job, record: Record) -> str:
@@ -276,7 +284,8 @@ def _checked(job: Job, row: Row) -> Row:
     sampling = row.request.sampling
     if job.tokenizer is None and (sampling.stop or sampling.rule is not None):
         raise no_tokenizer(job.files.model)
-    grammar = None if job.grammars is None else job.grammars.compile(sampling)
+    rule = sampling.rule if job.talk is None else job.talk.rule(sampling, 0)
+    grammar = None if job.grammars is None or rule is None else job.grammars.compile_rule(rule)
     return row if grammar is None else replace(row, request=replace(row.request, grammar=grammar))
 
 

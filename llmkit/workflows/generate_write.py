@@ -154,13 +154,13 @@ class _Texts:
             for sample in range(row.request.sampling.samples):
                 if sample in row.skip:
                     continue
-                seeded = _seeded(row, sample)
-                self.pending[index] = seeded, sample
-                yield seeded.request
+                own = seeded(row, sample)
+                self.pending[index] = own, sample
+                yield own.request
                 index += 1
 
 
-def _seeded(row: Row, sample: int) -> Row:
+def seeded(row: Row, sample: int) -> Row:
     """The row with the seed of one of its texts: the first has the row's own."""
     sampling = row.request.sampling
     if not sample:

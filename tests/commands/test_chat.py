@@ -296,3 +296,46 @@ def test_ctrl_c_in_a_pipe_ends_as_everywhere(
     os.killpg(running.pid, signal.SIGINT)
     out, err = running.communicate(timeout=60)
     assert (running.returncode, err) == (130, b"llmkit: interrupted\n") and out.endswith(b"\n")
+
+
+def test_calls_go_on_in_chat_as_in_generate_and_stand_in_the_transcript(
+    llmkit_run: Run, spelled_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("llguidance")
+    model = spelled_model(max_position_embeddings=1024)
+    (tmp_path / "town.py").write_text(
+        "from typing import Literal\ndef weather(town: Literal['Oslo']) -> dict: return {'degrees': 21}\n"
+    )
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def approve(name: str, arguments: dict[str, Any]) -> bool:
+        asked.append((name, arguments))
+        return len(asked) == 1
+
+    monkeypatch.setattr("llmkit.commands.tool_flags.terminal_approval", lambda: approve)
+    common = ["--tool", f"{tmp_path / 'town.py'}:weather", "--tool-choice", "weather", "--max-tokens", "150"]
+    transcript = tmp_path / "talk.jsonl"
+    done = llmkit_run(
+        "chat", "-m", model, *common, "--json", "--transcript", transcript, stdin=b"Warm?\nStill?\n"
+    )
+    assert done.status == 0, done.err
+    assert [json.loads(line)["calls"] for line in done.text.splitlines()] == [1, 1]
+    assert asked == [("weather", {"town": "Oslo"})] * 2
+    assert done.err.splitlines() == [
+        'weather({"town": "Oslo"}) -> {"degrees": 21}',
+        'weather({"town": "Oslo"}) -> {"error": "the user did not approve this call"}',
+    ]
+    record = json.loads(transcript.read_text())
+    roles = [one["role"] for one in record["messages"]]
+    assert roles == ["user", "assistant", "tool", "assistant"] * 2
+    replayed = llmkit_run(
+        *("generate", "-m", model, "Warm?", "--replay", transcript, "--tool-choice", "weather", "--json"),
+        *("--max-tokens", "150"),
+    )
+    assert replayed.status == 0 and len(asked) == 2, replayed.err
+    assert json.loads(replayed.text)["messages"][2]["content"] == '{"degrees": 21}'
+
+    monkeypatch.setattr("llmkit.commands.tool_flags.terminal_approval", lambda: None)
+    for command in (["chat", "-m", model], ["generate", "-m", model, "Warm?"]):
+        refused = llmkit_run(*command, *common, stdin=b"Warm?\n")
+        assert refused.status == 2 and "no terminal to ask at" in refused.err

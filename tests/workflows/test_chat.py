@@ -1,5 +1,6 @@
 """A session: replies are those of generate on the same messages, whatever the cache and the drops did."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,8 @@ from llmkit.model.load import load_model
 from llmkit.workflows.chat import Chat, start_chat
 from llmkit.workflows.chat_history import read_conversations
 from llmkit.workflows.chat_job import ChatFiles, open_chat
+from llmkit.workflows.tool_open import open_tools
+from llmkit.workflows.tool_options import ToolOptions
 
 Start = Callable[..., Chat]
 
@@ -228,3 +231,42 @@ def test_another_adapter_replies_from_the_next_turn_on_and_the_cache_is_its_own(
     with pytest.raises(UsageError, match=r"no adapter 'three' \(loaded: one, two\)"):
         chat.use("three")
     assert start(adapters=paths[:1]).adapter == "one"
+
+
+def test_a_reply_with_a_call_in_it_keeps_all_of_it_and_the_next_turn_sees_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("llguidance")
+    program = tmp_path / "weather"
+    program.write_text("#!/bin/sh\ncat >/dev/null\necho '{\"degrees\": 21}'\n")
+    program.chmod(0o755)
+    schema = {"type": "object", "properties": {"town": {"enum": ["Oslo"]}}, "required": ["town"]}
+    (tmp_path / "schema.json").write_text(json.dumps(schema))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 1024}))
+    tools = ToolOptions(
+        tools=(f"weather: {program}",),
+        schemas=(f"weather: {tmp_path / 'schema.json'}",),
+        choice="required",
+        approve="auto",
+    )
+    files = ChatFiles(model=folder, transcript=tmp_path / "talk.jsonl", tools=tools)
+    settings = GenerateConfig(sampling={"max_tokens": 150, "seed": 1}, chat=True)
+    with open_tools(tools) as toolbox:
+        chat = start_chat(open_chat(files, settings, None, toolbox))
+        said = "".join(chat.say("Warm?"))
+        assert chat.last is not None and chat.last.calls == 1
+        asked, result, answer = chat.conversation.messages[1:]
+        assert asked["tool_calls"][0]["function"] == {"name": "weather", "arguments": {"town": "Oslo"}}
+        assert result["content"] == '{"degrees": 21}'
+        assert answer["content"] == chat.last.text == said  # a call is no text
+        first = chat.used
+        list(chat.say("And now?"))
+        assert chat.last.prompt_tokens > first and chat.conversation.turns == 2
+        assert len(chat.conversation.messages) == 8
+        list(chat.again())
+        assert len(chat.conversation.messages) == 8  # the call of the reply before is gone with it
+        chat.save()
+    (kept,) = read_conversations(tmp_path / "talk.jsonl")
+    assert kept.messages == chat.conversation.messages
+    assert json.loads(bytes(kept.record["tools"]))[0]["function"]["name"] == "weather"

@@ -1,0 +1,50 @@
+"""Retrieval as a tool: the model asks, and gets the passages of an index that answer best."""
+
+import json
+from typing import Any
+
+from llmkit.retrieve.bm25 import Bm25Config
+from llmkit.retrieve.search import WordSearch
+from llmkit.retrieve.store import Store
+from llmkit.retrieve.tool_config import ToolLimits, ToolSpec
+
+_PASSAGES = 5
+
+
+class SearchTool:
+    """Searches one index by its words."""
+
+    def __init__(self, store: Store, limits: ToolLimits, name: str = "search") -> None:
+        """
+        Args:
+            store: the index.
+            limits: of a result: passages that do not fit into it are left out.
+            name: what the function is called.
+        """
+        self.spec = ToolSpec(
+            name,
+            "Finds the passages of a collection of documents that answer a question best.",
+            {
+                "type": "object",
+                "properties": {"query": {"type": "string", "description": "what to look for"}},
+                "required": ["query"],
+                "additionalProperties": False,
+            },
+        )
+        self._store, self._limits = store, limits
+        self._search = WordSearch(store, Bm25Config())
+
+    def call(self, arguments: dict[str, Any]) -> str:
+        """See `Tool.call`; the result is a list of passages, the best first."""
+        found = self._search.search(arguments["query"], _PASSAGES)
+        passages: list[dict[str, Any]] = []
+        for one in self._store.passages_of([hit.passage for hit in found]):
+            heading = {"heading": one.heading} if one.heading else {}
+            more = {"document": one.document, **heading, "text": one.text}
+            if len(_written([*passages, more])) <= self._limits.output_bytes:
+                passages.append(more)
+        return _written(passages).decode()
+
+
+def _written(passages: list[dict[str, Any]]) -> bytes:
+    return json.dumps(passages, ensure_ascii=False).encode()

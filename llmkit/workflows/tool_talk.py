@@ -1,0 +1,124 @@
+"""An answer with calls in it: the model writes, functions are called, it reads their results and goes on."""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmkit.engine.completion import Piece, TextEngine, complete_all
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.grammar import Rule
+from llmkit.engine.request import Request
+from llmkit.retrieve.tool_loop import Message, Toolbox
+from llmkit.tokens.prompt import PromptEncoder
+from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.tokens.tool_calls import CallReader, FoundCall
+from llmkit.tokens.tool_forms import form_of
+from llmkit.tokens.tool_grammar import calls_grammar
+from llmkit.tokens.tool_results import Disarmed
+from llmkit.tokens.tool_turns import tool_turns
+
+
+@dataclass(frozen=True)
+class Said:
+    """Some of an answer: text that is no call, and the piece that it came with."""
+
+    text: str
+    piece: Piece
+
+
+class ToolTalk:
+    """How one model is told of functions, and how its calls are read.
+
+    Attributes:
+        toolbox: what it may call.
+    """
+
+    def __init__(
+        self, toolbox: Toolbox, tokenizer: Tokenizer, encoder: PromptEncoder, *, choice: str = "auto"
+    ) -> None:
+        """
+        Args:
+            toolbox: what it may call.
+            tokenizer: whose template decides.
+            encoder: of the same.
+            choice: `auto`; `required`: an answer begins with a call; a name: with a call of this function.
+        """
+        self.toolbox = toolbox
+        self._tokenizer, self._encoder, self._choice = tokenizer, encoder, choice
+        self._turns, self._form = tool_turns(tokenizer), form_of(tokenizer)
+        self._disarmed = Disarmed(tokenizer)
+        self._functions = [self._disarmed.value(one) for one in toolbox.functions]
+
+    def encode(self, messages: Sequence[Message], **settings: Any) -> tuple[tuple[int, ...], str]:
+        """The ids of a conversation that the assistant is to go on with, and its text.
+
+        Raises:
+            MissingError, ConfigError, DataError: see `render_chat`.
+        """
+        read = [
+            {**one, "content": self._disarmed.value(one.get("content"))} if one.get("role") == "tool" else one
+            for one in messages
+        ]
+        told, functions = self._turns.told(read, self._functions)
+        text = self._encoder.render(told, functions, **settings)
+        return tuple(self._encoder.encode_rendered(text)), text
+
+    def rule(self, sampling: SamplingConfig, done: int) -> Rule | None:
+        """What the next text must be.
+
+        Args:
+            sampling: how it is drawn; the rule that it has is for the answer, not for calls.
+            done: calls of this answer so far.
+
+        Raises:
+            ConfigError: a schema asks for what cannot be held to in this model's form.
+        """
+        functions = self.toolbox.functions
+        if self._choice != "auto" and not done:
+            name = None if self._choice == "required" else self._choice
+            return "tools", calls_grammar(self._form, functions, name=name)
+        if sampling.rule is None or done >= self.toolbox.max_calls:
+            return sampling.rule
+        return "tools", calls_grammar(self._form, functions, answer=sampling.rule)
+
+    def reply(
+        self,
+        engine: TextEngine,
+        messages: list[Message],
+        request: Callable[[int], Request],
+    ) -> Generator[Said]:
+        """The pieces of an answer. It ends with a text without calls, or with the first that has none left.
+
+        Args:
+            engine: writes; has no other text meanwhile.
+            messages: the conversation. Calls and their results are put behind it; the answer's text is not.
+            request: what is asked next, after so many calls.
+        """
+        done = 0
+        while True:
+            reader = self._reader(done)
+            text, calls = "", list[FoundCall]()
+            shown = () if reader is None else self._form.shown
+            for piece in complete_all(engine, [request(done)], self._tokenizer, shown=shown):
+                new, found = _read(reader, piece)
+                text += new
+                calls += found
+                yield Said(new, piece)
+            if not calls:
+                return
+            asked, results = self.toolbox.answer(calls, done)
+            messages += [{"role": "assistant", "content": text, "tool_calls": asked}, *results]
+            done += len(calls)
+
+    def _reader(self, done: int) -> CallReader | None:
+        return self._form.reader(self.toolbox.functions) if done < self.toolbox.max_calls else None
+
+
+def _read(reader: CallReader | None, piece: Piece) -> tuple[str, tuple[FoundCall, ...]]:
+    if reader is None:
+        return piece.text, ()
+    text, found = reader.push(piece.text)
+    if piece.completion is not None:
+        rest, more = reader.flush()
+        text, found = text + rest, (*found, *more)
+    return text, found
