@@ -18,8 +18,91 @@ _llmkit() {
     done
     case "$command" in
         "")
-            flags="--version -h --help" words="train-tokenizer tokenize pack pretrain merge finetune quantize convert generate chat serve kv-estimate bench show diff doctor completion man"
+            flags="--version -h --help" words="clean dedup mix train-tokenizer tokenize pack pretrain finetune merge quantize convert generate chat serve retrieve eval inspect-attention kv-estimate bench show diff doctor completion man"
             case "$previous" in
+            esac
+            ;;
+        "clean")
+            flags="--preset --rules --extract --time-per-document --fix-encoding --lang --lang-model --boilerplate --pii --license-allow --license-deny --require-license --detect-license --against --mode --field -o --out --rejects --report --max-drop --fail-if-dropped-over --explain --workers --shard --executor --force --skip-bad --unbuffered -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --rules) flags="" words="@files" ;;
+                --extract) flags="" words="fast precise none" ;;
+                --time-per-document) flags="" words="" ;;
+                --lang) flags="" words="" ;;
+                --lang-model) flags="" words="@files" ;;
+                --pii) flags="" words="mask tag drop" ;;
+                --license-allow) flags="" words="" ;;
+                --license-deny) flags="" words="" ;;
+                --against) flags="" words="@files" ;;
+                --mode) flags="" words="drop tag" ;;
+                --field) flags="" words="" ;;
+                -o|--out) flags="" words="@files" ;;
+                --rejects) flags="" words="@files" ;;
+                --report) flags="" words="@files" ;;
+                --max-drop) flags="" words="" ;;
+                --fail-if-dropped-over) flags="" words="" ;;
+                --workers) flags="" words="" ;;
+                --shard) flags="" words="" ;;
+                --executor) flags="" words="inline process ray" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "dedup")
+            flags="--by --key --similarity --bands --rows --hashes --ngram --unit --verify --no-verify --transitive --prefer --min-words --against --save-index --mode -o --out --rejects --clusters --report --field --memory --workers --executor --shard --fail-if-dropped-over --force --skip-bad --unbuffered -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --by) flags="" words="near exact paragraph line" ;;
+                --key) flags="" words="" ;;
+                --similarity) flags="" words="" ;;
+                --bands) flags="" words="" ;;
+                --rows) flags="" words="" ;;
+                --hashes) flags="" words="" ;;
+                --ngram) flags="" words="" ;;
+                --unit) flags="" words="word char" ;;
+                --prefer) flags="" words="" ;;
+                --min-words) flags="" words="" ;;
+                --against) flags="" words="@files" ;;
+                --save-index) flags="" words="@files" ;;
+                --mode) flags="" words="drop tag" ;;
+                -o|--out) flags="" words="@files" ;;
+                --rejects) flags="" words="@files" ;;
+                --clusters) flags="" words="@files" ;;
+                --report) flags="" words="@files" ;;
+                --field) flags="" words="" ;;
+                --memory) flags="" words="" ;;
+                --workers) flags="" words="" ;;
+                --executor) flags="" words="inline process ray" ;;
+                --shard) flags="" words="" ;;
+                --fail-if-dropped-over) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "mix")
+            flags="--source --by -t --tokenizer --total --temperature --on-exhaust --strict --license-allow --license-deny --require-license --seed --field -o --out --rejects --report --workers --executor --shard --force --skip-bad -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            case "$previous" in
+                --source) flags="" words="" ;;
+                --by) flags="" words="tokens bytes documents" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --total) flags="" words="" ;;
+                --temperature) flags="" words="" ;;
+                --on-exhaust) flags="" words="stop drop repeat" ;;
+                --license-allow) flags="" words="" ;;
+                --license-deny) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --field) flags="" words="" ;;
+                -o|--out) flags="" words="@files" ;;
+                --rejects) flags="" words="@files" ;;
+                --report) flags="" words="@files" ;;
+                --workers) flags="" words="" ;;
+                --executor) flags="" words="inline process ray" ;;
+                --shard) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
             esac
             ;;
         "train-tokenizer")
@@ -92,7 +175,7 @@ _llmkit() {
             esac
             ;;
         "pretrain")
-            flags="-o --out --data -t --tokenizer --valid --preset -m --model --model-type --hidden-size --intermediate-size --num-hidden-layers --num-attention-heads --num-key-value-heads --head-dim --num-experts --num-experts-per-tok --moe-intermediate-size --max-position-embeddings --rope-theta --tie-word-embeddings --no-tie-word-embeddings --initializer-range --vocab-size --seq-len --steps --epochs --tokens --batch-rows --batch-tokens --micro-batch-rows --lr --min-lr-ratio --schedule --warmup-steps --decay-ratio --beta1 --beta2 --weight-decay --clip --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --document-mask --no-document-mask --on-nonfinite --on-spike --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --resume --max-time --fail-above --metrics --compile --device --threads -n --dry-run --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-o --out --data -t --tokenizer --valid --preset -m --model --model-type --hidden-size --intermediate-size --num-hidden-layers --num-attention-heads --num-key-value-heads --head-dim --num-experts --num-experts-per-tok --moe-intermediate-size --max-position-embeddings --rope-theta --tie-word-embeddings --no-tie-word-embeddings --initializer-range --vocab-size --seq-len --steps --epochs --tokens --tokens-per-parameter --target-flops --batch-rows --batch-tokens --micro-batch-rows --lr --min-lr-ratio --schedule --warmup-steps --decay-ratio --optimizer --momentum --beta1 --beta2 --weight-decay --clip --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --document-mask --no-document-mask --on-nonfinite --on-spike --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --resume --max-time --fail-above --metrics --compile --device --threads --overfit-batch --find-lr -n --dry-run --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 --data) flags="" words="@files" ;;
@@ -118,12 +201,94 @@ _llmkit() {
                 --steps) flags="" words="" ;;
                 --epochs) flags="" words="" ;;
                 --tokens) flags="" words="" ;;
+                --tokens-per-parameter) flags="" words="" ;;
+                --target-flops) flags="" words="" ;;
                 --batch-rows) flags="" words="" ;;
                 --batch-tokens) flags="" words="" ;;
                 --micro-batch-rows) flags="" words="" ;;
                 --lr) flags="" words="" ;;
                 --min-lr-ratio) flags="" words="" ;;
-                --schedule) flags="" words="cosine wsd" ;;
+                --schedule) flags="" words="cosine wsd linear inverse-sqrt constant" ;;
+                --warmup-steps) flags="" words="" ;;
+                --decay-ratio) flags="" words="" ;;
+                --optimizer) flags="" words="adamw muon" ;;
+                --momentum) flags="" words="" ;;
+                --beta1) flags="" words="" ;;
+                --beta2) flags="" words="" ;;
+                --weight-decay) flags="" words="" ;;
+                --clip) flags="" words="" ;;
+                --router-aux-loss-coef) flags="" words="" ;;
+                --router-z-loss-coef) flags="" words="" ;;
+                --router-bias-update) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --dtype) flags="" words="auto float32 bfloat16" ;;
+                --on-nonfinite) flags="" words="stop skip" ;;
+                --on-spike) flags="" words="ignore skip stop" ;;
+                --eval-every) flags="" words="" ;;
+                --eval-rows) flags="" words="" ;;
+                --sample-every) flags="" words="" ;;
+                --sample-prompt) flags="" words="" ;;
+                --sample-tokens) flags="" words="" ;;
+                --sample-temperature) flags="" words="" ;;
+                --checkpoint-every) flags="" words="" ;;
+                --keep) flags="" words="" ;;
+                --resume) flags="" words="auto never must" ;;
+                --max-time) flags="" words="" ;;
+                --fail-above) flags="" words="" ;;
+                --metrics) flags="" words="@files" ;;
+                --device) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "finetune")
+            flags="-o --out --data --valid --valid-fraction --method --lora --rank --alpha --dropout --targets --lora-layers --save-modules --rslora --dora --qlora --last-layers -t --tokenizer --template --max-tokens --long --seq-len --show-mask --strict --rejects --skip-bad --beta --gamma --label-smoothing --desirable-weight --undesirable-weight --teacher --temperature --direction --hard-weight --reward --reward-timeout --group-size --completion-tokens --updates-per-rollout --clip-ratio --steps --epochs --tokens --batch-rows --batch-tokens --micro-batch-rows --lr --min-lr-ratio --schedule --warmup-steps --decay-ratio --beta1 --beta2 --weight-decay --clip --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --on-nonfinite --on-spike --patience --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --resume --max-time --fail-above --metrics --compile --device --threads -n --dry-run --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                -o|--out) flags="" words="@files" ;;
+                --data) flags="" words="@files" ;;
+                --valid) flags="" words="@files" ;;
+                --valid-fraction) flags="" words="" ;;
+                --method) flags="" words="sft dpo ipo hinge robust orpo kto simpo grpo kd" ;;
+                --rank) flags="" words="" ;;
+                --alpha) flags="" words="" ;;
+                --dropout) flags="" words="" ;;
+                --targets) flags="" words="" ;;
+                --lora-layers) flags="" words="" ;;
+                --save-modules) flags="" words="" ;;
+                --last-layers) flags="" words="" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --template) flags="" words="" ;;
+                --max-tokens) flags="" words="" ;;
+                --long) flags="" words="cut drop error" ;;
+                --seq-len) flags="" words="" ;;
+                --show-mask) flags="" words="" ;;
+                --rejects) flags="" words="@files" ;;
+                --beta) flags="" words="" ;;
+                --gamma) flags="" words="" ;;
+                --label-smoothing) flags="" words="" ;;
+                --desirable-weight) flags="" words="" ;;
+                --undesirable-weight) flags="" words="" ;;
+                --teacher) flags="" words="@files" ;;
+                --temperature) flags="" words="" ;;
+                --direction) flags="" words="forward reverse" ;;
+                --hard-weight) flags="" words="" ;;
+                --reward) flags="" words="" ;;
+                --reward-timeout) flags="" words="" ;;
+                --group-size) flags="" words="" ;;
+                --completion-tokens) flags="" words="" ;;
+                --updates-per-rollout) flags="" words="" ;;
+                --clip-ratio) flags="" words="" ;;
+                --steps) flags="" words="" ;;
+                --epochs) flags="" words="" ;;
+                --tokens) flags="" words="" ;;
+                --batch-rows) flags="" words="" ;;
+                --batch-tokens) flags="" words="" ;;
+                --micro-batch-rows) flags="" words="" ;;
+                --lr) flags="" words="" ;;
+                --min-lr-ratio) flags="" words="" ;;
+                --schedule) flags="" words="cosine wsd linear inverse-sqrt constant" ;;
                 --warmup-steps) flags="" words="" ;;
                 --decay-ratio) flags="" words="" ;;
                 --beta1) flags="" words="" ;;
@@ -137,6 +302,7 @@ _llmkit() {
                 --dtype) flags="" words="auto float32 bfloat16" ;;
                 --on-nonfinite) flags="" words="stop skip" ;;
                 --on-spike) flags="" words="ignore skip stop" ;;
+                --patience) flags="" words="" ;;
                 --eval-every) flags="" words="" ;;
                 --eval-rows) flags="" words="" ;;
                 --sample-every) flags="" words="" ;;
@@ -176,83 +342,6 @@ _llmkit() {
                 --tolerance) flags="" words="" ;;
                 --threads) flags="" words="" ;;
                 --seed) flags="" words="" ;;
-                --log-every) flags="" words="" ;;
-                --config) flags="" words="@files" ;;
-                --color) flags="" words="auto always never" ;;
-            esac
-            ;;
-        "finetune")
-            flags="-o --out --data --valid --valid-fraction --method --lora --rank --alpha --dropout --targets --lora-layers --save-modules --rslora --dora --qlora --last-layers -t --tokenizer --template --max-tokens --long --seq-len --show-mask --strict --rejects --skip-bad --beta --gamma --label-smoothing --desirable-weight --undesirable-weight --teacher --temperature --direction --hard-weight --reward --reward-timeout --group-size --completion-tokens --steps --epochs --tokens --batch-rows --batch-tokens --micro-batch-rows --lr --min-lr-ratio --schedule --warmup-steps --decay-ratio --beta1 --beta2 --weight-decay --clip --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --on-nonfinite --on-spike --patience --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --resume --max-time --fail-above --metrics --compile --device --threads -n --dry-run --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
-            case "$previous" in
-                -o|--out) flags="" words="@files" ;;
-                --data) flags="" words="@files" ;;
-                --valid) flags="" words="@files" ;;
-                --valid-fraction) flags="" words="" ;;
-                --method) flags="" words="sft dpo ipo hinge robust orpo kto simpo grpo kd" ;;
-                --rank) flags="" words="" ;;
-                --alpha) flags="" words="" ;;
-                --dropout) flags="" words="" ;;
-                --targets) flags="" words="" ;;
-                --lora-layers) flags="" words="" ;;
-                --save-modules) flags="" words="" ;;
-                --last-layers) flags="" words="" ;;
-                -t|--tokenizer) flags="" words="@files" ;;
-                --template) flags="" words="" ;;
-                --max-tokens) flags="" words="" ;;
-                --long) flags="" words="cut drop error" ;;
-                --seq-len) flags="" words="" ;;
-                --show-mask) flags="" words="" ;;
-                --rejects) flags="" words="@files" ;;
-                --beta) flags="" words="" ;;
-                --gamma) flags="" words="" ;;
-                --label-smoothing) flags="" words="" ;;
-                --desirable-weight) flags="" words="" ;;
-                --undesirable-weight) flags="" words="" ;;
-                --teacher) flags="" words="@files" ;;
-                --temperature) flags="" words="" ;;
-                --direction) flags="" words="forward reverse" ;;
-                --hard-weight) flags="" words="" ;;
-                --reward) flags="" words="" ;;
-                --reward-timeout) flags="" words="" ;;
-                --group-size) flags="" words="" ;;
-                --completion-tokens) flags="" words="" ;;
-                --steps) flags="" words="" ;;
-                --epochs) flags="" words="" ;;
-                --tokens) flags="" words="" ;;
-                --batch-rows) flags="" words="" ;;
-                --batch-tokens) flags="" words="" ;;
-                --micro-batch-rows) flags="" words="" ;;
-                --lr) flags="" words="" ;;
-                --min-lr-ratio) flags="" words="" ;;
-                --schedule) flags="" words="cosine wsd" ;;
-                --warmup-steps) flags="" words="" ;;
-                --decay-ratio) flags="" words="" ;;
-                --beta1) flags="" words="" ;;
-                --beta2) flags="" words="" ;;
-                --weight-decay) flags="" words="" ;;
-                --clip) flags="" words="" ;;
-                --router-aux-loss-coef) flags="" words="" ;;
-                --router-z-loss-coef) flags="" words="" ;;
-                --router-bias-update) flags="" words="" ;;
-                --seed) flags="" words="" ;;
-                --dtype) flags="" words="auto float32 bfloat16" ;;
-                --on-nonfinite) flags="" words="stop skip" ;;
-                --on-spike) flags="" words="ignore skip stop" ;;
-                --patience) flags="" words="" ;;
-                --eval-every) flags="" words="" ;;
-                --eval-rows) flags="" words="" ;;
-                --sample-every) flags="" words="" ;;
-                --sample-prompt) flags="" words="" ;;
-                --sample-tokens) flags="" words="" ;;
-                --sample-temperature) flags="" words="" ;;
-                --checkpoint-every) flags="" words="" ;;
-                --keep) flags="" words="" ;;
-                --resume) flags="" words="auto never must" ;;
-                --max-time) flags="" words="" ;;
-                --fail-above) flags="" words="" ;;
-                --metrics) flags="" words="@files" ;;
-                --device) flags="" words="" ;;
-                --threads) flags="" words="" ;;
                 --log-every) flags="" words="" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;
@@ -302,7 +391,7 @@ _llmkit() {
             esac
             ;;
         "generate")
-            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -p|--prompt) flags="" words="" ;;
@@ -326,6 +415,14 @@ _llmkit() {
                 --regex) flags="" words="" ;;
                 --choice) flags="" words="" ;;
                 --stop) flags="" words="" ;;
+                --tool) flags="" words="" ;;
+                --tool-schema) flags="" words="" ;;
+                --tool-choice) flags="" words="" ;;
+                --approve) flags="" words="ask auto never" ;;
+                --max-calls) flags="" words="" ;;
+                --tool-timeout) flags="" words="" ;;
+                --tool-output) flags="" words="" ;;
+                --replay) flags="" words="@files" ;;
                 --seed) flags="" words="" ;;
                 --n|--samples) flags="" words="" ;;
                 --logprobs) flags="" words="" ;;
@@ -352,7 +449,7 @@ _llmkit() {
             esac
             ;;
         "chat")
-            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --seed --json --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --seed --json --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
@@ -374,6 +471,14 @@ _llmkit() {
                 --regex) flags="" words="" ;;
                 --choice) flags="" words="" ;;
                 --stop) flags="" words="" ;;
+                --tool) flags="" words="" ;;
+                --tool-schema) flags="" words="" ;;
+                --tool-choice) flags="" words="" ;;
+                --approve) flags="" words="ask auto never" ;;
+                --max-calls) flags="" words="" ;;
+                --tool-timeout) flags="" words="" ;;
+                --tool-output) flags="" words="" ;;
+                --replay) flags="" words="@files" ;;
                 --seed) flags="" words="" ;;
                 --dtype) flags="" words="auto float32 bfloat16 float16" ;;
                 --kv-dtype) flags="" words="auto float32 bfloat16 int8" ;;
@@ -392,7 +497,7 @@ _llmkit() {
             esac
             ;;
         "serve")
-            flags="-m --model --name -t --tokenizer --host --port --unix-socket --ready-fd --replicas --worker --worker-key --admin-port --admin-socket --rollback-margin --keys --usage --new-key --show-usage --cors --tls-cert --tls-key --log --log-prompts --queue-requests --queue-tokens --long-prompt-tokens --long-places --drain-seconds --prompt-seconds --prompt-workers --adapter --batch --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --cache-offload -n --dry-run --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model --name -t --tokenizer --host --port --unix-socket --ready-fd --replicas --worker --worker-key --admin-port --admin-socket --rollback-margin --keys --usage --new-key --show-usage --cors --tls-cert --tls-key --log --log-prompts --queue-requests --queue-tokens --long-prompt-tokens --long-places --drain-seconds --prompt-seconds --prompt-workers --tool-form --adapter --batch --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --cache-offload -n --dry-run --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="" ;;
                 --name) flags="" words="" ;;
@@ -421,6 +526,7 @@ _llmkit() {
                 --drain-seconds) flags="" words="" ;;
                 --prompt-seconds) flags="" words="" ;;
                 --prompt-workers) flags="" words="" ;;
+                --tool-form) flags="" words="" ;;
                 --adapter) flags="" words="" ;;
                 --batch) flags="" words="" ;;
                 --dtype) flags="" words="auto float32 bfloat16 float16" ;;
@@ -433,6 +539,341 @@ _llmkit() {
                 --draft) flags="" words="" ;;
                 --draft-tokens) flags="" words="" ;;
                 --cache-offload) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "retrieve")
+            flags="-h --help" words="index query context eval"
+            case "$previous" in
+            esac
+            ;;
+        "retrieve index")
+            flags="-o --out -t --tokenizer --chunk --overlap --field --embed --device --add --delete --force --skip-bad --rejects --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                -o|--out) flags="" words="@files" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --chunk) flags="" words="" ;;
+                --overlap) flags="" words="" ;;
+                --field) flags="" words="" ;;
+                --embed) flags="" words="@files" ;;
+                --device) flags="" words="" ;;
+                --delete) flags="" words="" ;;
+                --rejects) flags="" words="@files" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "retrieve query")
+            flags="--jsonl -k --k --by --embed --rerank --candidates --device --k1 --b --field --json -o --out --force --skip-bad --rejects --unbuffered --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --jsonl) flags="" words="@files" ;;
+                -k|--k) flags="" words="" ;;
+                --by) flags="" words="words meaning both" ;;
+                --embed) flags="" words="@files" ;;
+                --rerank) flags="" words="@files" ;;
+                --candidates) flags="" words="" ;;
+                --device) flags="" words="" ;;
+                --k1) flags="" words="" ;;
+                --b) flags="" words="" ;;
+                --field) flags="" words="" ;;
+                -o|--out) flags="" words="@files" ;;
+                --rejects) flags="" words="@files" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "retrieve context")
+            flags="--jsonl -k --k --budget -t --tokenizer --in-order --template --messages --by --embed --rerank --candidates --device --k1 --b --field -o --out --force --skip-bad --rejects --unbuffered --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --jsonl) flags="" words="@files" ;;
+                -k|--k) flags="" words="" ;;
+                --budget) flags="" words="" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --template) flags="" words="@files" ;;
+                --by) flags="" words="words meaning both" ;;
+                --embed) flags="" words="@files" ;;
+                --rerank) flags="" words="@files" ;;
+                --candidates) flags="" words="" ;;
+                --device) flags="" words="" ;;
+                --k1) flags="" words="" ;;
+                --b) flags="" words="" ;;
+                --field) flags="" words="" ;;
+                -o|--out) flags="" words="@files" ;;
+                --rejects) flags="" words="@files" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "retrieve eval")
+            flags="--index -k --k --relevant --min-recall --by --embed --rerank --candidates --device --k1 --b --field --per-record --force --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --index) flags="" words="@files" ;;
+                -k|--k) flags="" words="" ;;
+                --relevant) flags="" words="" ;;
+                --min-recall) flags="" words="" ;;
+                --by) flags="" words="words meaning both" ;;
+                --embed) flags="" words="@files" ;;
+                --rerank) flags="" words="@files" ;;
+                --candidates) flags="" words="" ;;
+                --device) flags="" words="" ;;
+                --k1) flags="" words="" ;;
+                --b) flags="" words="" ;;
+                --field) flags="" words="" ;;
+                --per-record) flags="" words="@files" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "eval")
+            flags="-h --help" words="tokens ppl kl mc gen needle score diff"
+            case "$previous" in
+            esac
+            ;;
+        "eval tokens")
+            flags="-t --tokenizer --chat --top --generate --context --threshold --calibration --calibrate --confidence --bins --keep-accuracy --fail-above --baseline --view --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch --jsonl --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                -t|--tokenizer) flags="" words="@files" ;;
+                --top) flags="" words="" ;;
+                --generate) flags="" words="" ;;
+                --context) flags="" words="" ;;
+                --threshold) flags="" words="" ;;
+                --calibration) flags="" words="@files" ;;
+                --calibrate) flags="" words="@files" ;;
+                --confidence) flags="" words="mean min product" ;;
+                --bins) flags="" words="" ;;
+                --keep-accuracy) flags="" words="" ;;
+                --fail-above) flags="" words="" ;;
+                --baseline) flags="" words="@files" ;;
+                --view) flags="" words="auto text table" ;;
+                --adapter) flags="" words="" ;;
+                --dtype) flags="" words="auto float32 bfloat16 float16" ;;
+                --kv-dtype) flags="" words="auto float32 bfloat16 int8" ;;
+                --rope-scaling) flags="" words="" ;;
+                --kernels) flags="" words="auto native torch" ;;
+                --weights) flags="" words="stored int8 int4" ;;
+                --device) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --batch) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "eval ppl")
+            flags="-t --tokenizer --field --window --stride --like --max-tokens --per-record --fail-above --baseline --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                -t|--tokenizer) flags="" words="@files" ;;
+                --field) flags="" words="" ;;
+                --window) flags="" words="" ;;
+                --stride) flags="" words="" ;;
+                --like) flags="" words="transformers llama.cpp" ;;
+                --max-tokens) flags="" words="" ;;
+                --per-record) flags="" words="@files" ;;
+                --fail-above) flags="" words="" ;;
+                --baseline) flags="" words="@files" ;;
+                --adapter) flags="" words="" ;;
+                --dtype) flags="" words="auto float32 bfloat16 float16" ;;
+                --kv-dtype) flags="" words="auto float32 bfloat16 int8" ;;
+                --rope-scaling) flags="" words="" ;;
+                --kernels) flags="" words="auto native torch" ;;
+                --weights) flags="" words="stored int8 int4" ;;
+                --device) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --batch) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "eval kl")
+            flags="-r --reference -t --tokenizer --field --window --whole --max-chunks --per-record --fail-above --min-same-top --baseline --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                -r|--reference) flags="" words="@files" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --field) flags="" words="" ;;
+                --window) flags="" words="" ;;
+                --max-chunks) flags="" words="" ;;
+                --per-record) flags="" words="@files" ;;
+                --fail-above) flags="" words="" ;;
+                --min-same-top) flags="" words="" ;;
+                --baseline) flags="" words="@files" ;;
+                --adapter) flags="" words="" ;;
+                --dtype) flags="" words="auto float32 bfloat16 float16" ;;
+                --kv-dtype) flags="" words="auto float32 bfloat16 int8" ;;
+                --rope-scaling) flags="" words="" ;;
+                --kernels) flags="" words="auto native torch" ;;
+                --weights) flags="" words="stored int8 int4" ;;
+                --device) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "eval mc")
+            flags="--form --shots --dev --by --limit --metric --min-accuracy --baseline --per-record -t --tokenizer --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --form) flags="" words="auto plain mmlu hellaswag arc truthfulqa lambada" ;;
+                --shots) flags="" words="" ;;
+                --dev) flags="" words="@files" ;;
+                --by) flags="" words="" ;;
+                --limit) flags="" words="" ;;
+                --metric) flags="" words="acc acc_norm acc_bytes" ;;
+                --min-accuracy) flags="" words="" ;;
+                --baseline) flags="" words="@files" ;;
+                --per-record) flags="" words="@files" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --adapter) flags="" words="" ;;
+                --dtype) flags="" words="auto float32 bfloat16 float16" ;;
+                --kv-dtype) flags="" words="auto float32 bfloat16 int8" ;;
+                --rope-scaling) flags="" words="" ;;
+                --kernels) flags="" words="auto native torch" ;;
+                --weights) flags="" words="stored int8 int4" ;;
+                --device) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --batch) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "eval gen")
+            flags="--form -m --match --extract --verify --verify-timeout --verify-jobs --shots --dev --samples --pass-at --limit --max-tokens --temperature --top-k --top-p --min-p --stop --chat --seed --min-accuracy --baseline --per-record -t --tokenizer --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --form) flags="" words="auto plain gsm8k humaneval" ;;
+                -m|--match) flags="" words="exact normalized contains contains-all contains-any regex number gsm8k choice f1" ;;
+                --extract) flags="" words="" ;;
+                --verify) flags="" words="" ;;
+                --verify-timeout) flags="" words="" ;;
+                --verify-jobs) flags="" words="" ;;
+                --shots) flags="" words="" ;;
+                --dev) flags="" words="@files" ;;
+                --samples) flags="" words="" ;;
+                --pass-at) flags="" words="" ;;
+                --limit) flags="" words="" ;;
+                --max-tokens) flags="" words="" ;;
+                --temperature) flags="" words="" ;;
+                --top-k) flags="" words="" ;;
+                --top-p) flags="" words="" ;;
+                --min-p) flags="" words="" ;;
+                --stop) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --min-accuracy) flags="" words="" ;;
+                --baseline) flags="" words="@files" ;;
+                --per-record) flags="" words="@files" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --adapter) flags="" words="" ;;
+                --dtype) flags="" words="auto float32 bfloat16 float16" ;;
+                --kv-dtype) flags="" words="auto float32 bfloat16 int8" ;;
+                --rope-scaling) flags="" words="" ;;
+                --kernels) flags="" words="auto native torch" ;;
+                --weights) flags="" words="stored int8 int4" ;;
+                --device) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --batch) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "eval needle")
+            flags="--tasks --lengths --depths --samples --haystack --needle --question --answer --values --words --max-tokens --chat --threshold --seed --svg --prompts --min-length --baseline --per-record -t --tokenizer --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --tasks) flags="" words="" ;;
+                --lengths) flags="" words="" ;;
+                --depths) flags="" words="" ;;
+                --samples) flags="" words="" ;;
+                --haystack) flags="" words="@files" ;;
+                --needle) flags="" words="" ;;
+                --question) flags="" words="" ;;
+                --answer) flags="" words="" ;;
+                --values) flags="" words="words numbers uuids" ;;
+                --words) flags="" words="" ;;
+                --max-tokens) flags="" words="" ;;
+                --threshold) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --svg) flags="" words="@files" ;;
+                --prompts) flags="" words="@files" ;;
+                --min-length) flags="" words="" ;;
+                --baseline) flags="" words="@files" ;;
+                --per-record) flags="" words="@files" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --adapter) flags="" words="" ;;
+                --dtype) flags="" words="auto float32 bfloat16 float16" ;;
+                --kv-dtype) flags="" words="auto float32 bfloat16 int8" ;;
+                --rope-scaling) flags="" words="" ;;
+                --kernels) flags="" words="auto native torch" ;;
+                --weights) flags="" words="stored int8 int4" ;;
+                --device) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --batch) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "eval score")
+            flags="-m --match --output-field --answer-field --answers --extract --which -i --ignore-case --by --min-score --min-accuracy --baseline --per-record --json --force --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                -m|--match) flags="" words="exact normalized contains contains-all contains-any regex number gsm8k choice f1" ;;
+                --output-field) flags="" words="" ;;
+                --answer-field) flags="" words="" ;;
+                --answers) flags="" words="@files" ;;
+                --extract) flags="" words="" ;;
+                --which) flags="" words="first last" ;;
+                --by) flags="" words="" ;;
+                --min-score|--min-accuracy) flags="" words="" ;;
+                --baseline) flags="" words="@files" ;;
+                --per-record) flags="" words="@files" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "eval diff")
+            flags="--metric --lower-is-better --higher-is-better --alpha --common --seed --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --metric) flags="" words="" ;;
+                --alpha) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --config) flags="" words="@files" ;;
+                --color) flags="" words="auto always never" ;;
+            esac
+            ;;
+        "inspect-attention")
+            flags="--tokens --record --field --max-tokens --probe --probe-tokens --seed --layers --heads --query --map --rows --cols --before-softmax --worked --lens --ablate --ablate-by --attribute --answer --diff --expect --edges --top-k -o --save --html --svg --png --adapter -t --tokenizer --dtype --rope-scaling --allow-special --device --threads --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            case "$previous" in
+                --tokens) flags="" words="" ;;
+                --record) flags="" words="" ;;
+                --field) flags="" words="" ;;
+                --max-tokens) flags="" words="" ;;
+                --probe) flags="" words="induction" ;;
+                --probe-tokens) flags="" words="" ;;
+                --seed) flags="" words="" ;;
+                --layers) flags="" words="" ;;
+                --heads) flags="" words="" ;;
+                --query) flags="" words="" ;;
+                --rows) flags="" words="" ;;
+                --cols) flags="" words="" ;;
+                --ablate) flags="" words="" ;;
+                --ablate-by) flags="" words="zero mean" ;;
+                --answer) flags="" words="" ;;
+                --diff) flags="" words="@files" ;;
+                --expect) flags="" words="" ;;
+                --edges) flags="" words="@files" ;;
+                --top-k) flags="" words="" ;;
+                -o|--save) flags="" words="@files" ;;
+                --html) flags="" words="@files" ;;
+                --svg) flags="" words="@files" ;;
+                --png) flags="" words="@files" ;;
+                --adapter) flags="" words="" ;;
+                -t|--tokenizer) flags="" words="@files" ;;
+                --dtype) flags="" words="auto float32 bfloat16 float16" ;;
+                --rope-scaling) flags="" words="" ;;
+                --device) flags="" words="" ;;
+                --threads) flags="" words="" ;;
+                --log-every) flags="" words="" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;
             esac
@@ -605,10 +1046,12 @@ _llmkit() {
             esac
             ;;
         "show")
-            flags="--tensors --vocab --row --decode -t --tokenizer --trace --verify --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--tensors --vocab --row --decode -t --tokenizer --embeddings --token --top --trace --verify --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --row) flags="" words="" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
+                --token) flags="" words="" ;;
+                --top) flags="" words="" ;;
                 --trace) flags="" words="" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;
@@ -663,7 +1106,7 @@ _llmkit() {
 
 _llmkit_is_command() {
     case "$1" in
-        "train-tokenizer"|"tokenize"|"pack"|"pretrain"|"merge"|"finetune"|"quantize"|"convert"|"generate"|"chat"|"serve"|"kv-estimate"|"bench"|"bench prefill"|"bench decode"|"bench train"|"bench load"|"bench tokenize"|"bench serve"|"show"|"diff"|"doctor"|"completion"|"man") return 0 ;;
+        "clean"|"dedup"|"mix"|"train-tokenizer"|"tokenize"|"pack"|"pretrain"|"finetune"|"merge"|"quantize"|"convert"|"generate"|"chat"|"serve"|"retrieve"|"retrieve index"|"retrieve query"|"retrieve context"|"retrieve eval"|"eval"|"eval tokens"|"eval ppl"|"eval kl"|"eval mc"|"eval gen"|"eval needle"|"eval score"|"eval diff"|"inspect-attention"|"kv-estimate"|"bench"|"bench prefill"|"bench decode"|"bench train"|"bench load"|"bench tokenize"|"bench serve"|"show"|"diff"|"doctor"|"completion"|"man") return 0 ;;
     esac
     return 1
 }

@@ -25,6 +25,7 @@ HOW_NOT_WHAT = frozenset(  # settings that say where, how loud and how fast: no 
     {
         *("out", "force", "dry_run", "resume", "metrics", "rejects", "max_time"),
         *("workers", "threads", "as_json", "log_every", "unbuffered"),
+        *("executor", "shard", "report"),
     }
 )
 

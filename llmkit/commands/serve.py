@@ -59,6 +59,7 @@ def serve(
     drain_seconds: flags.DrainSeconds = ServeConfig.drain_seconds,
     prompt_seconds: flags.PromptSeconds = ServeConfig.prompt_seconds,
     prompt_workers: flags.PromptWorkers = ServeConfig.prompt_workers,
+    tool_form: flags.ToolForm = None,
     adapter: Adapters = None,
     batch: flags.Batch = GenerateConfig.batch,
     dtype: DtypeName = GenerateConfig.dtype,
@@ -77,7 +78,8 @@ def serve(
     """Serve a model over HTTP, as OpenAI and Anthropic do.
 
     \b
-    OpenAI      /v1/completions /v1/chat/completions /v1/responses /v1/models
+    OpenAI      /v1/completions /v1/chat/completions /v1/responses /v1/embeddings
+              /v1/models
     Anthropic   /v1/messages /v1/messages/count_tokens
     ours        /tokenize /detokenize /apply-template /health /ready /metrics
     a page      / with chat, settings, and how sure the model was of each token
@@ -118,6 +120,7 @@ def serve(
         drain_seconds=drain_seconds,
         prompt_seconds=prompt_seconds,
         prompt_workers=prompt_workers,
+        tool_form=tool_form,
     )
     engine = GenerateConfig(
         dtype=dtype,

@@ -24,6 +24,15 @@ TokenizerPath = Annotated[
     Path | None, Option("--tokenizer", "-t", metavar="PATH", help="If the model's folder has none.")
 ]
 
+ToolForm = Annotated[
+    str | None,
+    Option(
+        metavar="FORM",
+        help="How it calls functions: hermes, llama, mistral, json, ….",
+        show_default="as its chat template says",
+    ),
+]
+
 # Where
 
 Host = Annotated[str, Option(metavar="ADDRESS", help="Listen here; 0.0.0.0: on all of this machine's.")]

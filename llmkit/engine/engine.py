@@ -4,7 +4,7 @@ One step is plan, run, commit: the scheduler chooses tokens, the model computes 
 its scores goes back into the texts. Nothing here knows of files, strings or clients.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from llmkit.engine.counts import Counts
 from llmkit.engine.cuda.plan import plan_pages
 from llmkit.engine.drafts import Proposer
 from llmkit.engine.gain import Gain
+from llmkit.engine.hidden import HiddenSums
 from llmkit.engine.offload import HostMemory
 from llmkit.engine.request import Drawn, FinishReason, Request
 from llmkit.engine.sampling import Sampler, scored
@@ -90,7 +91,7 @@ class Engine:
         """
         self.counts = Counts()
         self.max_texts = config.max_texts
-        self._model = model
+        self._model, self._native, self._pass_tokens = model, native, config.pass_tokens
         self._stop_ids = frozenset((*model.config.eos_token_ids, *stop_ids))
         self._speculation = None if proposer is None else Speculation(proposer, gain)
         scaling = model.config.rope_scaling or {}
@@ -169,6 +170,10 @@ class Engine:
             self._scoring.append(text)
         self._count += 1
         return text.number
+
+    def hidden_sums(self, rows: Sequence[Sequence[int]], skipped: Sequence[int]) -> HiddenSums:
+        """What adds up the base's hidden states of texts, pass by pass, in memory of its own."""
+        return HiddenSums(self._model, rows, skipped, native=self._native, most=self._pass_tokens)
 
     def abort(self, number: int) -> None:
         """Give up a text; its memory is free at once. Nothing happens if it is over."""

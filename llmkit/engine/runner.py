@@ -3,7 +3,7 @@
 Shapes: R rows of scores, V vocab_size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -34,10 +34,20 @@ class Runner:
 
     kernels = "torch"
 
-    def __init__(self, model: Transformer, store: KVStore) -> None:
+    def __init__(
+        self, model: Transformer, store: KVStore, score: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        """
+        Args:
+            model: in evaluation mode.
+            store: memory of keys and values.
+            score: what becomes of hidden states (R, D) after the last norm; None: the model's own scores.
+        """
         self._model = model
         self._store = store
-        is_plain = is_flat(model.config) and store.dtype == model.model.embed_tokens.weight.dtype
+        self._score = score or model.logits
+        own_dtype = store.dtype == model.model.embed_tokens.weight.dtype
+        is_plain = score is None and own_dtype and is_flat(model.config)
         self._flat = FlatStep(model) if is_plain else None
         self._additions = ModuleAdditions(model)
 
@@ -66,7 +76,7 @@ class Runner:
         rows_of_all = [row for rows in wanted for row in rows]
         if not rows_of_all:
             return [None] * len(works)
-        scores = _on_cpu(self._model.logits(hidden[rows_of_all]))
+        scores = _on_cpu(self._score(hidden[rows_of_all]))
         parts = iter(scores.split([len(rows) for rows in wanted]))
         return [part if len(part) else None for part in parts]
 

@@ -5,8 +5,9 @@ V vocabulary, W scored positions.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from ctypes import addressof, byref, c_void_p
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
@@ -170,6 +171,17 @@ class NativeModel:
     def nbytes(self) -> int:
         """Bytes of packed weights."""
         return sum(weight.data.nbytes for weight in self._weights)
+
+    def with_head(self, head: PackedWeight) -> "NativeModel":
+        """The same layers before another matrix (W, D), whose products come out as they are."""
+        other = copy(self)
+        other._struct = ModelStruct.from_buffer_copy(self._struct)
+        other._struct.head, other._struct.head_bias = head.struct, None
+        other._struct.logit_scale, other._struct.logit_cap = 1.0, 0.0
+        other._struct.vocabulary = head.num_rows
+        other.sizes = replace(self.sizes, vocabulary=head.num_rows, logit_scale=1.0, logit_cap=0.0)
+        other._weights = (*self._weights, head)
+        return other
 
     def forward(
         self,

@@ -5,6 +5,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 
+from llmkit.server.embeddings import embeddings
 from llmkit.server.front import put_in_front, route
 from llmkit.server.handlers import State, chat, completions, messages, responses
 from llmkit.server.health import health, ready
@@ -36,6 +37,7 @@ def build_app(
         route("/v1/completions", completions, "POST"),
         route("/v1/chat/completions", chat, "POST"),
         route("/v1/responses", responses, "POST"),
+        route("/v1/embeddings", embeddings, "POST"),
         route("/v1/messages", messages, "POST"),
         route("/v1/messages/count_tokens", count_tokens, "POST"),
         route("/tokenize", tokenize, "POST"),

@@ -55,6 +55,8 @@ class ServeConfig:
     prompt_seconds: float = 10.0
     """That the template and the tokenizer may take for one prompt."""
     prompt_workers: int = 2
+    tool_form: str | None = None
+    """How models call functions, one of `tool_forms.FORMS`; None: as each one's chat template says."""
     version: str = ""
     """Of the model; part of its fingerprint."""
     behind_router: bool = False

@@ -9,9 +9,12 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from llmkit.engine.completion import Piece, TextWriter
 from llmkit.engine.engine import Engine
@@ -59,6 +62,7 @@ class EngineThread:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._sinks: dict[int, _Sink] = {}
         self._stopping = False
+        self._reading = asyncio.Lock()
         self._step_began: float | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -124,6 +128,23 @@ class EngineThread:
         finally:
             sink.given_up = True
             self._inbox.put(lambda: self._give_up(sink))
+
+    async def hidden_sums(self, rows: Sequence[Sequence[int]], skipped: Sequence[int]) -> NDArray[np.float64]:
+        """Hidden states of texts added up, (N, D): a pass at a time, between those of texts that are written.
+
+        Args:
+            rows: token ids of each.
+            skipped: of each, the first ones that are read and not added.
+
+        Raises:
+            EngineStopped: the thread is over.
+        """
+        reading = self._engine.hidden_sums(rows, skipped)  # reads nothing yet
+        whole = False
+        while not whole:
+            async with self._reading:  # requests take turns
+                whole = await self.call(reading.step)
+        return reading.sums
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run a function in the engine's thread, between two passes, and wait for what it returns or raises.

@@ -4,15 +4,17 @@ Neither a chat template nor a tokenizer promises to be quick: a sandbox does not
 and a megabyte of one letter takes a tokenizer a quarter of a minute. Here they hold nobody up.
 
 One message a prompt each way, as msgpack behind four bytes of length:
-    {"text": str, "special": bool} | {"rule": [kind, …], "vocab_size": int} |
+    {"text": str, "special": bool} | {"rule": [kind, …], "vocab_size": int} | {"template": true} |
     {"messages": […], "tools": […] | None, "kwargs": {…}, "prefill": str}
 and back
-    {"ids": [int], "text": str} | {"problem": str, "hint": str, "kind": str}
+    {"ids": [int], "text": str} | {"turn_end": int | None, "turns": {…}} |
+    {"problem": str, "hint": str, "kind": str}
 """
 
 import resource
 import sys
 import time
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -65,6 +67,8 @@ class Worker:
             value = tuple(rule) if kind == "choice" else rule[0]
             _try_out(kind, self._grammars[vocab_size].compile_rule((kind, value)))
             return {"ids": []}
+        if "template" in message:
+            return {"turn_end": self._encoder.turn_end, "turns": asdict(self._turns)}
         if "text" in message:
             return {"ids": self._encoder.encode(message["text"], special=message["special"])}
         messages, tools = message["messages"], message["tools"]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,32 @@ import msgspec
 from llmkit.engine.grammar import Rule
 from llmkit.server.errors import ApiError, as_api_error
 from llmkit.server.prompt_worker import as_error, frame
+from llmkit.tokens.tool_turns import ToolTurns
 
 START_SECONDS = 60.0
+BYTES_PER_TOKEN = 16
+"""More than a token of any language or code has on average: what has more of them than the context has tokens
+is refused unread."""
+LEAST_BYTES = 8192
+_RULE_BYTES = 1 << 20
+"""Of a rule; a request's is held to less."""
+
+
+@dataclass(frozen=True)
+class TemplateFacts:
+    """What is found out of a chat template by rendering it."""
+
+    turn_end: int | None
+    """Id of the token that ends a turn."""
+    turns: ToolTurns
+    """How it takes tools."""
+    problem: str = ""
+    """Why it was not found out."""
+
+
+def most_prompt_bytes(context: int) -> int:
+    """Bytes of a prompt that may be read by a model of so many positions."""
+    return max(LEAST_BYTES, BYTES_PER_TOKEN * context)
 
 
 class PromptPool:
@@ -44,17 +69,18 @@ class PromptPool:
         """End them."""
         await asyncio.gather(*(process.kill() for process in self._processes))
 
-    async def encode(self, text: str, *, special: bool = True) -> list[int]:
+    async def encode(self, text: str, *, special: bool = True, param: str = "prompt") -> list[int]:
         """The ids of a plain prompt.
 
         Args:
             text: the prompt.
             special: whether what belongs before a text is put there.
+            param: what the request calls it.
 
         Raises:
             ApiError: 400: it is too long, takes too long, or the tokenizer refuses it.
         """
-        answer = await self._ask({"text": text, "special": special}, "prompt")
+        answer = await self._ask({"text": text, "special": special}, param)
         return list(answer["ids"])
 
     async def encode_chat(
@@ -88,15 +114,27 @@ class PromptPool:
         if rule is not None:
             kind, value = rule
             values = [value] if isinstance(value, str) else list(value)
-            await self._ask({"rule": [kind, *values], "vocab_size": vocab_size}, kind)
+            message = {"rule": [kind, *values], "vocab_size": vocab_size}
+            await self._ask(message, kind, most_bytes=_RULE_BYTES)
 
-    async def _ask(self, message: dict[str, Any], param: str) -> dict[str, Any]:
+    async def try_template(self) -> TemplateFacts:
+        """What a server must know of the chat template; one that takes too long says nothing."""
+        try:
+            told = await self._ask({"template": True}, "chat template")
+        except ApiError as error:
+            return TemplateFacts(None, ToolTurns(shows_tools=False, shows_calls=False), error.message)
+        return TemplateFacts(told["turn_end"], ToolTurns(**told["turns"]))
+
+    async def _ask(
+        self, message: dict[str, Any], param: str, *, most_bytes: int | None = None
+    ) -> dict[str, Any]:
+        most = most_bytes or self._most_bytes
         try:
             content = msgspec.msgpack.encode(message)
         except UnicodeEncodeError:
             raise ApiError(400, f"{param}: half a character", code="invalid_value", param=param) from None
-        if len(content) > self._most_bytes:
-            problem = f"{param}: {len(content):,} bytes, and at most {self._most_bytes:,} are read"
+        if len(content) > most:
+            problem = f"{param}: {len(content):,} bytes, and at most {most:,} are read"
             raise ApiError(400, problem, code="context_length_exceeded", param=param)
         # In a task of its own: a client that leaves must not leave a process with half an answer.
         answer = await asyncio.shield(asyncio.create_task(self._run(content, param)))

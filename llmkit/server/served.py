@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from llmkit.engine.config import SamplingConfig
@@ -14,6 +15,7 @@ from llmkit.engine.request import Request
 from llmkit.engine.seeds import SEED_BITS, derive_seed
 from llmkit.errors import DataError, LlmkitError
 from llmkit.model.config import ModelConfig
+from llmkit.retrieve.embed import before_texts
 from llmkit.server.answer import Piece
 from llmkit.server.ask import Ask
 from llmkit.server.engine_thread import EngineThread
@@ -21,10 +23,12 @@ from llmkit.server.errors import ApiError, as_api_error, refused
 from llmkit.server.gate import Caller
 from llmkit.server.prompts import PromptPool
 from llmkit.server.replies import Reply
+from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tool_calls import CallReader
 from llmkit.tokens.tool_forms import form_of
 from llmkit.tokens.tool_grammar import calls_grammar
+from llmkit.tokens.tool_turns import ToolTurns
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class Served:
         context: int,
         turn_end: int | None = None,
         tool_form: str | None = None,
+        tool_turns: ToolTurns | None = None,
         adapters: Iterable[str] = (),
     ) -> None:
         """
@@ -86,6 +91,7 @@ class Served:
             context: positions that a text may have: the model's, or what the cache has room for.
             turn_end: id of the token that ends a turn of a chat.
             tool_form: how it calls functions, one of `FORMS`; None: as its chat template says.
+            tool_turns: how its chat template takes tools; None: that is tried out now.
             adapters: names of those that its engine has.
 
         Raises:
@@ -101,10 +107,15 @@ class Served:
         self.context = context
         self.created = int(time.time())
         self.adapters = list(adapters)
-        self._form = form_of(tokenizer, tool_form)
+        self._form = form_of(tokenizer, tool_form, turns=tool_turns)
         self._grammars = Grammars(tokenizer, config.vocab_size)
         self._compiling = asyncio.Lock()
         self._stop_ids = frozenset(() if turn_end is None else (turn_end,))
+
+    @cached_property
+    def before_texts(self) -> list[int]:
+        """Ids that its tokenizer puts before every text."""
+        return before_texts(PromptEncoder(self.tokenizer))
 
     async def prepare(self, ask: Ask, caller: Caller) -> Prepared:
         """Encode the prompts of a request, and check that the model can do what it asks.

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import MissingError, UsageError
@@ -13,9 +14,13 @@ from llmkit.server.config import ServeConfig
 from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import read_keys
 from llmkit.server.run import Ending, Run
+from llmkit.tokens.tool_forms import check_form
 from llmkit.workflows.generate_files import GenerateFiles
 from llmkit.workflows.generate_job import Job, open_job
 from llmkit.workflows.serve_front import Front, address_of, end_as, open_front
+
+if TYPE_CHECKING:
+    from llmkit.server.prompts import PromptPool, TemplateFacts
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,17 @@ def open_serve_job(model: Path, tokenizer: Path | None, config: GenerateConfig) 
 
 
 def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
-    """What `serve` would do and take; nothing is opened or written."""
+    """What `serve` would do and take; nothing is opened or written.
+
+    Raises:
+        ConfigError: there is no such form of tool calls.
+    """
     from llmkit.estimate.architecture_of import architecture_of
     from llmkit.train.hardware import available_memory_bytes
     from llmkit.workflows.generate_model import place
 
+    if config.tool_form is not None:
+        check_form(config.tool_form)
     placement = place(job, None)
     return ServePlan(
         model=str(job.files.model),
@@ -91,10 +102,13 @@ def serve(job: Job, config: ServeConfig, *, name: str | None = None, note: Calla
 
     Raises:
         ResourceError: the port is in use, or memory is short.
+        ConfigError: there is no such form of tool calls.
         UsageError, ConfigError, DataError, MissingError: a file of keys or a socket that cannot be.
         KeyboardInterrupt: Ctrl-C.
         SystemExit: a second SIGTERM.
     """
+    if config.tool_form is not None:
+        check_form(config.tool_form)
     with open_front(config) as front:
         ending = asyncio.run(_serve(job, front, name, note))
     end_as(ending)
@@ -125,19 +139,27 @@ async def _serve(job: Job, front: Front, name: str | None, note: Callable[[str],
     from llmkit.server.handlers import State
     from llmkit.server.metrics import Metrics
     from llmkit.server.models import Models
-    from llmkit.server.prompts import PromptPool
+    from llmkit.server.prompts import PromptPool, most_prompt_bytes
     from llmkit.server.served import Served
     from llmkit.server.wire.sampling import WireLimits
     from llmkit.workflows.generate_model import place, start_engine
 
-    assert job.tokenizer is not None and job.encoder is not None
+    assert job.tokenizer is not None
     config, gate = front.config, front.gate
-    tokenizer_path = job.files.tokenizer or job.files.model
-    prompts = PromptPool(tokenizer_path, workers=config.prompt_workers, seconds=config.prompt_seconds)
-    started = asyncio.create_task(prompts.start())  # while the weights are read
     placement = place(job, None)
+    context = min(job.model.max_position_embeddings, placement.positions)
+    prompts = PromptPool(
+        job.files.tokenizer or job.files.model,
+        workers=config.prompt_workers,
+        seconds=config.prompt_seconds,
+        most_bytes=most_prompt_bytes(context),
+    )
+    tried = asyncio.create_task(_start_prompts(prompts))  # while the weights are read
     engine: Engine = await asyncio.to_thread(start_engine, job, placement)
     thread = EngineThread(engine, job.tokenizer)
+    template = await tried
+    if template.problem:
+        note(f"{template.problem}, so that chats may be refused")
     served = Served(
         model_name(job, name),
         fingerprint=fingerprint_of(job, config.version),
@@ -146,8 +168,10 @@ async def _serve(job: Job, front: Front, name: str | None, note: Callable[[str],
         thread=thread,
         prompts=prompts,
         base=job.sampling,
-        context=min(job.model.max_position_embeddings, placement.positions),
-        turn_end=job.encoder.turn_end,
+        context=context,
+        turn_end=template.turn_end,
+        tool_form=config.tool_form,
+        tool_turns=template.turns,
         adapters=[one.name for one in job.adapters.sources],
     )
     models = Models([served])
@@ -165,9 +189,14 @@ async def _serve(job: Job, front: Front, name: str | None, note: Callable[[str],
     app = build_app(state, tell=front.tell, origins=config.cors)
     run = Run(app, state, front.listener, drain_seconds=config.drain_seconds, tls=front.tls)
     try:
-        await started
         thread.start()
         return await run.until_signal(lambda: front.announce(served.name, note))
     finally:
         thread.abandon()
         await prompts.close()
+
+
+async def _start_prompts(prompts: "PromptPool") -> "TemplateFacts":
+    """Start the processes, and have one of them try the chat template out."""
+    await prompts.start()
+    return await prompts.try_template()

@@ -26,6 +26,40 @@ class Lines:
 
 
 TABLE = {
+    "clean": Lines(
+        result="llmkit clean docs.jsonl --pii tag",
+        stdin=("llmkit clean docs.jsonl.zst --pii tag", "cat docs.jsonl.zst | llmkit clean --pii tag"),
+        malformed="llmkit clean bad.jsonl -o out",
+        skip_bad="llmkit clean bad.jsonl -o out --skip-bad -q",
+        missing="llmkit clean nowhere -o out",
+        writes="llmkit clean docs.jsonl -o out",
+        is_input="llmkit clean docs -o docs --force",
+        long="llmkit clean big.jsonl --pii mask --workers 2 -o out.jsonl.zst --force --log-every 0.1",
+    ),
+    "dedup": Lines(
+        result="llmkit dedup docs.jsonl",
+        stdin=(
+            "llmkit dedup docs.jsonl.zst --similarity 0.3",
+            "cat docs.jsonl.zst | llmkit dedup --similarity 0.3",
+        ),
+        malformed="llmkit dedup bad.jsonl -o out",
+        skip_bad="llmkit dedup bad.jsonl -o out --skip-bad -q",
+        missing="llmkit dedup nowhere -o out",
+        writes="llmkit dedup docs.jsonl -o out",
+        is_input="llmkit dedup docs -o docs --force",
+        long="llmkit dedup big.jsonl --by exact -o out.jsonl.zst --force --log-every 0.1",
+    ),
+    "mix": Lines(
+        result="llmkit mix --source a=docs.jsonl:1",
+        stdin=("llmkit mix --source a=docs.jsonl.zst:1", "cat docs.jsonl.zst | llmkit mix --source a=-:1"),
+        malformed="llmkit mix --source a=bad.jsonl:1 -o out",
+        skip_bad="llmkit mix --source a=bad.jsonl:1 -o out --skip-bad -q",
+        missing="llmkit mix --source a=nowhere:1 -o out",
+        writes="llmkit mix --source a=docs.jsonl:1 -o out",
+        is_input="llmkit mix --source a=docs:1 -o docs --force",
+        long="llmkit mix --source a=big.jsonl:1 --on-exhaust repeat --total 1G -o out.jsonl.zst --force"
+        " --log-every 0.1",
+    ),
     "train-tokenizer": Lines(
         result="llmkit train-tokenizer corpus.txt --vocab-size 300 -o out.{n}",
         stdin=(
@@ -132,10 +166,135 @@ TABLE = {
         result="llmkit serve -m run --dry-run",
         missing="llmkit serve -m nowhere --dry-run",
     ),
+    "inspect-attention": Lines(
+        result="llmkit inspect-attention run valid.txt --max-tokens 24",
+        stdin=(
+            "llmkit inspect-attention run docs.jsonl.zst --max-tokens 24",
+            "cat docs.jsonl.zst | llmkit inspect-attention run - --max-tokens 24",
+        ),
+        malformed="llmkit inspect-attention run bad.jsonl --record 3",
+        missing="llmkit inspect-attention nowhere 'def main'",
+        writes="llmkit inspect-attention run corpus.txt --max-tokens 64 -o out",
+        is_input="llmkit inspect-attention run docs/docs.jsonl --max-tokens 24 -o docs/docs.jsonl --force",
+        long="llmkit inspect-attention run corpus.txt --rope-scaling yarn:1000 --log-every 0.1",
+    ),
+    "eval tokens": Lines(
+        result="llmkit eval tokens run 'def main():' --jsonl",
+        stdin=(
+            "llmkit eval tokens run prompts.jsonl --jsonl --top 1",
+            "cat prompts.jsonl | llmkit eval tokens run --jsonl --top 1",
+        ),
+        malformed="llmkit eval tokens run bad.jsonl",
+        missing="llmkit eval tokens nowhere 'def main():'",
+    ),
+    "eval ppl": Lines(
+        result="llmkit eval ppl run valid.txt",
+        stdin=(
+            "llmkit eval ppl run docs.jsonl --json | sed 's/.seconds.*//'",
+            "cat docs.jsonl.zst | llmkit eval ppl run --json | sed 's/.seconds.*//'",
+        ),
+        malformed="llmkit eval ppl run bad.jsonl --per-record out",
+        missing="llmkit eval ppl run nowhere --per-record out",
+        is_input="llmkit eval ppl run docs/docs.jsonl --per-record docs/docs.jsonl --force",
+        long="llmkit eval ppl run big.jsonl --log-every 0.1",
+    ),
+    "eval kl": Lines(
+        result="llmkit eval kl run valid.txt -r run --max-chunks 1",
+        stdin=(
+            "llmkit eval kl run docs.jsonl -r run --json --max-chunks 3 | sed 's/.seconds.*//'",
+            "cat docs.jsonl | llmkit eval kl run -r run --json --max-chunks 3 | sed 's/.seconds.*//'",
+        ),
+        malformed="llmkit eval kl run bad.jsonl -r run",
+        missing="llmkit eval kl run valid.txt -r nowhere --per-record out",
+        is_input="llmkit eval kl run docs/docs.jsonl -r run --per-record docs/docs.jsonl --force",
+        long="llmkit eval kl run big.jsonl -r run --log-every 0.1",
+    ),
+    "eval mc": Lines(
+        result="llmkit eval mc run questions.jsonl --per-record out.{n}",
+        stdin=(
+            "llmkit eval mc run questions.jsonl --json | sed 's/.seconds.*//'",
+            "cat questions.jsonl | llmkit eval mc run --json | sed 's/.seconds.*//'",
+        ),
+        missing="llmkit eval mc run nowhere --per-record out",
+        is_input="llmkit eval mc run docs/docs.jsonl --form lambada --per-record docs/docs.jsonl --force",
+    ),
+    "eval gen": Lines(
+        result="llmkit eval gen run tasks.jsonl --max-tokens 4 --per-record out.{n}",
+        stdin=(
+            "llmkit eval gen run tasks.jsonl --max-tokens 4 --json | sed 's/.seconds.*//'",
+            "cat tasks.jsonl | llmkit eval gen run --max-tokens 4 --json | sed 's/.seconds.*//'",
+        ),
+        missing="llmkit eval gen run nowhere --per-record out",
+        is_input="llmkit eval gen run docs/docs.jsonl --per-record docs/docs.jsonl --force",
+    ),
+    "eval needle": Lines(
+        result="llmkit eval needle run --rope-scaling yarn:8 --samples 1 --max-tokens 2 --lengths 512",
+        missing="llmkit eval needle nowhere",
+    ),
+    "eval score": Lines(
+        result="llmkit eval score docs.jsonl --output-field text --answer-field id",
+        stdin=(
+            "llmkit eval score docs.jsonl --output-field text --answer-field id --json"
+            " | sed s/docs.jsonl/stdin/",
+            "cat docs.jsonl.zst | llmkit eval score --output-field text --answer-field id --json",
+        ),
+        malformed="llmkit eval score bad.jsonl --output-field text --answer-field id",
+        missing="llmkit eval score nowhere",
+        is_input="llmkit eval score docs/docs.jsonl --output-field text --answer-field id"
+        " --per-record docs/docs.jsonl --force",
+    ),
+    "eval diff": Lines(
+        result="llmkit eval ppl run valid.txt --per-record out.{n} -q > out.x;"
+        " llmkit eval diff out.{n} out.{n}",
+        missing="llmkit eval diff nowhere docs.jsonl",
+    ),
     "kv-estimate": Lines(
         result="llmkit kv-estimate config.json --context 4k --batch 8",
         stdin=("llmkit kv-estimate config.json --json", "cat config.json | llmkit kv-estimate - --json"),
         missing="llmkit kv-estimate nowhere",
+    ),
+    "retrieve index": Lines(
+        result="llmkit retrieve index docs.jsonl -o out.{n}",
+        stdin=(
+            "llmkit retrieve index docs.jsonl -o out.a; llmkit retrieve query out.a module",
+            "cat docs.jsonl.zst | llmkit retrieve index -o out.b; llmkit retrieve query out.b module",
+        ),
+        malformed="llmkit retrieve index bad.jsonl -o out",
+        skip_bad="llmkit retrieve index bad.jsonl -o out --skip-bad -q",
+        missing="llmkit retrieve index nowhere -o out",
+        writes="llmkit retrieve index docs.jsonl -o out",
+        is_input="llmkit retrieve index docs.jsonl -o docs.jsonl --force",
+        long="llmkit retrieve index big.jsonl -t tok -o out --force --log-every 0.1",
+    ),
+    "retrieve query": Lines(
+        result="llmkit retrieve query index module",
+        stdin=(
+            "llmkit retrieve query index --jsonl prompts.jsonl",
+            "llmkit retrieve query index < prompts.jsonl",
+        ),
+        malformed="llmkit retrieve query index --jsonl bad.jsonl -o out",
+        skip_bad="llmkit retrieve query index --jsonl bad.jsonl --skip-bad -q",
+        missing="llmkit retrieve query nowhere module",
+        is_input="llmkit retrieve query index --jsonl prompts.jsonl -o prompts.jsonl --force",
+    ),
+    "retrieve context": Lines(
+        result="llmkit retrieve context index module",
+        stdin=(
+            "llmkit retrieve context index --jsonl prompts.jsonl",
+            "llmkit retrieve context index < prompts.jsonl",
+        ),
+        malformed="llmkit retrieve context index --jsonl bad.jsonl -o out",
+        skip_bad="llmkit retrieve context index --jsonl bad.jsonl --skip-bad -q",
+        missing="llmkit retrieve context nowhere module",
+        is_input="llmkit retrieve context index --jsonl prompts.jsonl -o prompts.jsonl --force",
+    ),
+    "retrieve eval": Lines(
+        result="llmkit retrieve eval asked.jsonl --index index",
+        stdin=(
+            "llmkit retrieve eval asked.jsonl --index index",
+            "llmkit retrieve eval --index index < asked.jsonl",
+        ),
+        missing="llmkit retrieve eval nowhere --index index",
     ),
     "bench prefill": Lines(
         result="llmkit bench prefill run --prompt 8 --rounds 1",

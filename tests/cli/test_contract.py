@@ -103,7 +103,10 @@ def test_an_output_that_is_an_input_is_refused_even_with_force(copy: Workbench, 
 
 
 def test_no_input_on_a_terminal_is_usage_at_once(copy: Workbench) -> None:
-    for line in ("tokenize -t tok", "pack -t tok -o out", "train-tokenizer -o out", "show", "kv-estimate"):
+    for line in (
+        *("tokenize -t tok", "pack -t tok -o out", "train-tokenizer -o out", "show", "kv-estimate"),
+        *("dedup -o out",),
+    ):
         done = copy.run(f"script -qec 'llmkit {line} > stdout 2> stderr' /dev/null; echo $?")
         error = (copy.folder / "stderr").read_text()
         assert done.text.strip().endswith("2") and "hint: " in error, (line, error)

@@ -84,6 +84,7 @@ def test_what_needs_no_tensors_loads_no_torch(bench: Workbench) -> None:
         *("tokenize -t tok docs.jsonl", "tokenize -t tok --jsonl docs.jsonl", "tokenize -t tok chat.jsonl"),
         *("show run", "show tok", "show shards", "show docs.jsonl", "show shards --verify"),
         *("kv-estimate config.json", "kv-estimate run", "man pack", "completion zsh"),
+        *("dedup docs.jsonl", "dedup --by line docs.jsonl", "mix --source a=docs.jsonl -t tok"),
     ]
     script = f"from llmkit.cli import run\nassert not any(run(line.split()) for line in {lines!r})"
     assert not _loaded(script, bench) & {"torch", "transformers"}

@@ -38,6 +38,7 @@ STEPS = (
     "llmkit pack tokens.jsonl -t tok --seq-len 64 -o shards",
     "llmkit pretrain --data shards -t tok --preset tiny --hidden-size 32 --num-hidden-layers 2 --steps 5"
     " --batch-rows 4 -o run",
+    "llmkit retrieve index docs.jsonl -o index",
 )
 
 
@@ -125,9 +126,15 @@ def write_texts(folder: Path) -> None:
             for n, (name, _) in enumerate(prose[:4])
         )
     )
+    questions = [{"prompt": f"def {name}(", "choices": ["self", "x"], "answer": 0} for name, _ in prose[:4]]
+    (folder / "questions.jsonl").write_text("".join(json.dumps(one) + "\n" for one in questions))
+    tasks = [{"prompt": f"def {name}(", "answer": 4} for name, _ in prose[:4]]
+    (folder / "tasks.jsonl").write_text("".join(json.dumps(one) + "\n" for one in tasks))
     pairs = [
         {"prompt": f"What is {name}?", "chosen": text.split("\n")[0], "rejected": "No."}
         for name, text in prose[:8]
     ]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    asked = [{"query": f"the {name} statement", "relevant": [name]} for name, _ in prose[:8]]
+    (folder / "asked.jsonl").write_text("".join(json.dumps(one) + "\n" for one in asked))
     (folder / "config.json").write_text(json.dumps(CONFIG, indent=2))

@@ -2,21 +2,28 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
+from llmkit.model.load import load_model
+from llmkit.retrieve.embed import Embedder
 from llmkit.server.answer import Usage
 from llmkit.server.keys import digest_of
 from llmkit.server.usage import UsageStore
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.prompt import PromptEncoder
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +66,16 @@ def test_usage_is_shown_as_it_was_counted(llmkit_run: Callable[..., Any], tmp_pa
         (("-m", "{stories}", "--tls-key", "k"), 2, "a certificate and its key"),
         (("-m", "{stories}", "--keys", "nowhere.toml", "--port", "0"), 4, "nowhere.toml: no such file"),
         (("-m", "{stories}", "--name", "a:b", "--dry-run"), 2, "names have no colon"),
+        (
+            ("-m", "{stories}", "--tool-form", "lama", "--dry-run"),
+            2,
+            "no form of tool calls is called 'lama'",
+        ),
+        (
+            ("-m", "{stories}", "--tool-form", "lama", "--port", "0"),
+            2,
+            "no form of tool calls is called 'lama'",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_in_two_lines(
@@ -75,8 +92,15 @@ def server(
 ) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
     """A server of its own process, with its address and the file of its log."""
     log = tmp_path_factory.mktemp("serve") / "log.jsonl"
+    with started("-m", str(stories), "--log", str(log)) as (process, url):
+        yield process, url, log
+
+
+@contextmanager
+def started(*flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server that is ready, and its address."""
     read, write = os.pipe()
-    words = ["serve", "-m", str(stories), "--port", "0", "--ready-fd", str(write), "--log", str(log)]
+    words = ["serve", *flags, "--port", "0", "--ready-fd", str(write)]
     process = subprocess.Popen(
         [sys.executable, "-m", "llmkit", *words],
         pass_fds=[write],
@@ -87,10 +111,33 @@ def server(
     os.close(write)
     with os.fdopen(read) as ready:
         told = json.loads(ready.readline())
-    yield process, told["url"], log
-    if process.poll() is None:
-        process.kill()
-    process.communicate()
+    try:
+        yield process, told["url"]
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_a_template_that_never_ends_keeps_no_server_from_its_start(stories: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "looping"
+    shutil.copytree(stories, folder)
+    loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    (folder / "chat_template.jinja").write_text(loops)
+    with started("-m", str(folder), "--prompt-seconds", "1", "--prompt-workers", "1") as (process, url):
+        chat = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
+        refused = httpx.post(f"{url}/v1/chat/completions", json=chat, timeout=60)
+        assert refused.status_code == 400 and refused.json()["error"]["code"] == "too_costly"
+        long = httpx.post(f"{url}/v1/completions", json={"prompt": "x" * 9000})
+        assert long.status_code == 400 and "at most 8,192 are read" in long.json()["error"]["message"]
+        told = httpx.post(f"{url}/v1/embeddings", json={"input": ["Once upon a time", "One day"]}).json()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "chat template: takes more than 1 seconds to prepare, so that chats may be refused" in err
+    embedder = Embedder(load_model(stories), PromptEncoder(load_tokenizer(stories)))
+    expected = embedder.embed(["Once upon a time", "One day"])
+    np.testing.assert_allclose([one["embedding"] for one in told["data"]], expected, atol=1e-4)
 
 
 def test_a_server_writes_what_generate_writes_and_drains_at_sigterm(

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from llmkit.server.errors import ApiError
-from llmkit.server.prompts import PromptPool
+from llmkit.server.prompts import PromptPool, most_prompt_bytes
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.tokens.tool_turns import tool_turns
 
 HELLO = ({"role": "user", "content": "hello"},)
 
@@ -69,6 +70,26 @@ def test_a_template_that_never_ends_is_killed_and_the_next_prompt_is_prepared(
         return await pool.encode("fox")
 
     assert with_pool(folder, work, seconds=0.3)
+
+
+def test_a_template_is_tried_out_where_it_can_be_stopped(
+    tokenizer_folder: Path, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    facts = with_pool(tokenizer_folder, lambda pool: pool.try_template())
+    assert facts.turn_end == PromptEncoder(tokenizer).turn_end == tokenizer.id_of("<|im_end|>")
+    assert facts.turns == tool_turns(tokenizer) and facts.problem == ""
+    folder = tmp_path / "hostile"
+    shutil.copytree(tokenizer_folder, folder)
+    loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    (folder / "chat_template.jinja").write_text(loops)
+    facts = with_pool(folder, lambda pool: pool.try_template(), seconds=0.3)
+    assert facts.turn_end is None and not facts.turns.shows_tools
+    assert facts.problem == "chat template: takes more than 0.3 seconds to prepare"
+
+
+@pytest.mark.parametrize(("context", "most"), [(256, 8192), (4096, 65_536), (131_072, 2_097_152)])
+def test_a_prompt_may_have_sixteen_bytes_a_position(context: int, most: int) -> None:
+    assert most_prompt_bytes(context) == most
 
 
 def test_a_client_that_leaves_does_not_leave_its_answer_to_the_next(tokenizer_folder: Path) -> None:

@@ -35,6 +35,7 @@ WITH_BODY = {
     COMPLETIONS: {"prompt": IDS, "max_tokens": 1},
     CHAT: {"messages": HELLO, "max_tokens": 1},
     "/v1/responses": {"input": "hello", "max_output_tokens": 1},
+    "/v1/embeddings": {"input": "hello"},
     "/v1/messages": {"messages": HELLO, "max_tokens": 1},
     "/v1/messages/count_tokens": {"messages": HELLO},
     "/tokenize": {"prompt": "hello"},
@@ -70,14 +71,20 @@ def test_nothing_in_the_package_unpickles_or_runs_text() -> None:
     modules = {"pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "joblib", "multiprocessing"}
     names = {"eval", "exec", "compile", "__import__"}
     attributes = {"recv_pyobj", "send_pyobj", "loads_pickle"}
+    starts_processes = PACKAGE / "workflows" / "worker_pool.py"
+    """spawn hands a child of our own what we made ourselves; tasks and answers are bytes (`send_bytes`)."""
     wrong = []
     for path, tree in TREES.items():
         for node in ast.walk(tree):
             found = None
-            if isinstance(node, ast.Import):
+            if path == starts_processes and isinstance(node, ast.Attribute):
+                found = {node.attr} & {"send", "recv"}  # would pickle
+            elif isinstance(node, ast.Import):
                 found = {alias.name.split(".")[0] for alias in node.names} & modules
             elif isinstance(node, ast.ImportFrom):
                 found = {str(node.module).split(".")[0]} & modules
+                if path == starts_processes:
+                    found -= {"multiprocessing"}
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 found = {node.func.id} & names
             elif isinstance(node, ast.Attribute):

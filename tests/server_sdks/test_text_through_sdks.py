@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from llmkit.tokens.tokenizer import Tokenizer
 from tests.server.conftest import Serving
 
 openai = pytest.importorskip("openai")
@@ -75,6 +76,29 @@ def test_openai_streams_a_chat_whose_deltas_are_the_message(serving: Serving) ->
     deltas = [one.choices[0].delta.content or "" for one in events if one.choices]
     assert "".join(deltas) == whole.choices[0].message.content
     assert events[-1].usage.completion_tokens == whole.usage.completion_tokens
+
+
+def test_openai_has_vectors_of_texts_and_of_their_ids_whichever_way_they_are_coded(
+    serving: Serving, tokenizer: Tokenizer
+) -> None:
+    texts = ["the quick fox", "a dog"]
+
+    async def work(client: Any) -> Any:
+        ids = [tokenizer.backend.encode(text).ids for text in texts]
+        own = await client.embeddings.create(model="tiny", input=texts)  # in base64, which it decodes
+        plain = await client.embeddings.create(model="tiny", input=texts, encoding_format="float")
+        rows = await client.embeddings.create(model="tiny", input=ids)
+        try:
+            await client.embeddings.create(model="tiny", input="a", dimensions=3)
+        except openai.BadRequestError as error:
+            return own, plain, rows, error
+
+    own, plain, rows, error = with_openai(serving, work)
+    told = [[one.embedding for one in answer.data] for answer in (own, plain, rows)]
+    assert told[0] == told[1] == told[2] and [len(row) for row in told[0]] == [16, 16]
+    assert all(sum(x * x for x in row) == pytest.approx(1, abs=1e-5) for row in told[0])
+    assert own.usage.prompt_tokens == own.usage.total_tokens == rows.usage.total_tokens > 0
+    assert error.param == "dimensions"
 
 
 def test_openai_raises_what_is_wrong_with_a_request(serving: Serving) -> None:

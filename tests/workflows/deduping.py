@@ -63,7 +63,12 @@ def content_of(path: Path) -> bytes:
 
 
 def dedup(
-    folder: Path, inputs: Sequence[Path], name: str = "out.jsonl", *, fail_over: float | None = None, **settings: Any
+    folder: Path,
+    inputs: Sequence[Path],
+    name: str = "out.jsonl",
+    *,
+    fail_over: float | None = None,
+    **settings: Any,
 ) -> Done:
     """Run it into `folder`; settings are those of DedupConfig and DedupSources."""
     folder.mkdir(exist_ok=True)
@@ -85,7 +90,7 @@ def dedup(
 
 
 def families(seed: int = 0, count: int = 12) -> tuple[Rows, dict[str, str]]:
-    """Documents of several kinds, and the family of each: those of one family are duplicates of one another."""
+    """Documents of several kinds, and the family of each: those of one family are duplicates."""
     rng = random.Random(seed)
     rows: Rows = []
     family: dict[str, str] = {}

@@ -42,6 +42,8 @@ class Asked:
             path: of the endpoint.
             context: positions that the model has; None: it does not say.
         """
+        if path == "/v1/embeddings":
+            return 0
         told = (self.content.get(name) for name in _MAX_TOKENS)
         most = next((one for one in told if isinstance(one, int)), None)
         if most is None and path == "/v1/completions":
@@ -95,10 +97,16 @@ def _tokens_of(content: dict[str, Any]) -> tuple[int, int]:
     """Tokens, where the prompt is given as ids, and how many prompts there are."""
     prompt = content.get("prompt")
     if not isinstance(prompt, list) or not prompt:
-        return 0, 1
+        return _input_ids(content.get("input")), 1
     if isinstance(prompt[0], int):
         return len(prompt), 1
     return sum(len(one) for one in prompt if isinstance(one, list)), len(prompt)
+
+
+def _input_ids(told: Any) -> int:
+    """Tokens of texts that are to become vectors, where they are given as ids; else 0."""
+    rows = told if isinstance(told, list) else []
+    return sum(len(one) if isinstance(one, list) else isinstance(one, int) for one in rows)
 
 
 def _conversation(content: dict[str, Any], prompt: bytes) -> str:

@@ -58,7 +58,7 @@ def read_completion(told: CompletionRequest, base: SamplingConfig, limits: WireL
     if told.logprobs is not None:
         count = check_logprobs("logprobs", told.logprobs, limits)
         sampling = replace(sampling, logprobs=count)
-    texts, ids = _prompts(told.prompt)
+    texts, ids = read_prompts(told.prompt)
     check_answers(len(texts) or len(ids), sampling.samples, limits, ("prompt", "n"))
     usage, continuous = read_stream_options(told.stream_options, stream=bool(told.stream))
     return Ask(
@@ -110,27 +110,37 @@ def completion_usage_chunk(who: Answered, usage: Usage) -> dict[str, Any]:
     return envelope(who, "text_completion") | {"choices": [], "usage": usage_object(usage)}
 
 
-def _prompts(prompt: str | list[Any]) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
-    """(texts, rows of ids): one of the two is empty."""
+def read_prompts(
+    prompt: str | list[Any], param: str = "prompt"
+) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+    """(texts, rows of ids): one of the two is empty.
+
+    Args:
+        prompt: as a body has it.
+        param: what the body calls it.
+
+    Raises:
+        ApiError: 400: it is neither.
+    """
     if isinstance(prompt, str):
-        return (_text(prompt),), ()
+        return (_text(prompt, param),), ()
     if not prompt:
-        raise refused("prompt", "is empty")
+        raise refused(param, "is empty")
     if all(isinstance(one, int) and not isinstance(one, bool) for one in prompt):
         return (), (tuple(prompt),)
     if all(isinstance(one, str) for one in prompt):
-        return tuple(_text(one) for one in prompt), ()
+        return tuple(_text(one, param) for one in prompt), ()
     if all(isinstance(one, list) for one in prompt):
         for one in prompt:
             if not one or not all(isinstance(id_, int) and not isinstance(id_, bool) for id_ in one):
-                raise refused("prompt", "a list of token ids is whole numbers, at least one")
+                raise refused(param, "a list of token ids is whole numbers, at least one")
         return (), tuple(tuple(one) for one in prompt)
-    raise refused("prompt", "a text, a list of texts, a list of token ids, or a list of such lists")
+    raise refused(param, "a text, a list of texts, a list of token ids, or a list of such lists")
 
 
-def _text(prompt: str) -> str:
+def _text(prompt: str, param: str) -> str:
     if not prompt:
-        raise refused("prompt", "is empty")
+        raise refused(param, "is empty")
     return prompt
 
 

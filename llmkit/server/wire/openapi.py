@@ -13,6 +13,7 @@ import msgspec
 
 from llmkit.server.wire.chat import ChatRequest
 from llmkit.server.wire.completions import CompletionRequest
+from llmkit.server.wire.embeddings import EmbeddingRequest
 from llmkit.server.wire.messages import MessagesRequest
 from llmkit.server.wire.responses import ResponsesRequest
 from llmkit.server.wire.tokenize import DetokenizeRequest, TemplateRequest, TokenizeRequest
@@ -85,6 +86,7 @@ OPERATIONS = (
     Operation("POST", "/v1/completions", "Go on with a text", CompletionRequest, _TEXT),
     Operation("POST", "/v1/chat/completions", "Reply in a conversation", ChatRequest, _TEXT),
     Operation("POST", "/v1/responses", "Reply, by OpenAI's newer endpoint", ResponsesRequest, _TEXT),
+    Operation("POST", "/v1/embeddings", "Texts as vectors", EmbeddingRequest),
     Operation("POST", "/v1/messages", "Reply, by Anthropic's endpoint", MessagesRequest, _TEXT),
     Operation("POST", "/v1/messages/count_tokens", "Tokens of a conversation", MessagesRequest),
     Operation("POST", "/tokenize", "A text as token ids", TokenizeRequest),

@@ -17,6 +17,7 @@ def test_answers_are_prompts_times_samples_and_ids_are_counted() -> None:
     one = asked(prompt=[[1, 2, 3], [4]], n=3)
     assert (one.prompt_tokens, one.answers) == (4, 6)
     assert asked(prompt=[1, 2, 3]).prompt_tokens == 3
+    assert (asked(input=[1, 2, 3]).prompt_tokens, asked(input=[[1, 2], [3]]).prompt_tokens) == (3, 3)
     assert asked(prompt="x" * 4000).prompt_tokens == pytest.approx(1000, rel=0.05)
 
 
@@ -29,6 +30,7 @@ def test_answers_are_prompts_times_samples_and_ids_are_counted() -> None:
         ("/v1/chat/completions", {"prompt": [1] * 10, "max_completion_tokens": 5}, 5),
         ("/v1/responses", {"prompt": [1] * 10, "max_output_tokens": 500}, 90),
         ("/v1/completions", {"prompt": [1] * 10, "max_tokens": -4}, 0),
+        ("/v1/embeddings", {"input": "a text"}, 0),
     ],
 )
 def test_what_it_may_come_to_is_bounded_by_the_context(path: str, body: dict[str, Any], most: int) -> None:

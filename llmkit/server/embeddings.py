@@ -1,0 +1,96 @@
+"""POST /v1/embeddings: a text's vector is the mean of its tokens' last hidden states, of length 1.
+
+It is that of `llmkit retrieve`: what stands before every text is read and is no part of the mean.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import Response
+
+from llmkit.errors import DataError
+from llmkit.retrieve.embed import unit_vectors
+from llmkit.server.errors import ApiError, refused
+from llmkit.server.front import as_json, until_gone
+from llmkit.server.gate import Caller
+from llmkit.server.handlers import State
+from llmkit.server.handoff import SLOT_HEADER, slot_line
+from llmkit.server.served import Served
+from llmkit.server.strict_json import decode
+from llmkit.server.wire.embeddings import EmbeddingAsk, EmbeddingRequest, embedding_object, read_embedding
+
+
+async def embeddings(request: Request) -> Response:
+    """POST /v1/embeddings."""
+    state: State = request.app.state.serve
+    caller: Caller = request.state.caller
+    began = time.monotonic()
+    body = decode(await request.body(), EmbeddingRequest)
+    served = state.models.find(body.model, caller)
+    ask = read_embedding(body, served.config.hidden_size)
+    request.state.model = served.name
+    if state.log_prompts:
+        request.state.prompt = body.input
+    rows = await until_gone(request, _encode(ask, served))
+    skipped = [_skipped(row, served) for row in rows]
+    tokens = sum(len(row) for row in rows)
+    place = state.gate.enter(caller, model=served.name, prompt_tokens=tokens, max_tokens=0, answers=1)
+
+    async def work() -> Response:
+        async with place as slot:
+            request.state.slot = slot
+            slot.usage.prompt_tokens = tokens
+            vectors = await _vectors(served, rows, skipped)
+            slot.first_token_seconds, slot.finished = time.monotonic() - began, "stop"
+        took = {SLOT_HEADER: slot_line(slot)} if state.behind_router else None
+        return as_json(embedding_object(served.name, vectors, slot.usage, ask.encoding), headers=took)
+
+    return await until_gone(request, work())
+
+
+async def _encode(ask: EmbeddingAsk, served: Served) -> Sequence[Sequence[int]]:
+    """Token ids of each text.
+
+    Raises:
+        ApiError: 400: a text without tokens, or with more than the context; an id that there is not.
+    """
+    rows: Sequence[Sequence[int]] = ask.ids
+    if ask.texts:
+        rows = await asyncio.gather(*(served.prompts.encode(text, param="input") for text in ask.texts))
+    for row in rows:
+        wrong = next((one for one in row if not 0 <= one < served.config.vocab_size), None)
+        if wrong is not None:
+            raise refused("input", f"{wrong} is not in the vocabulary of {served.config.vocab_size:,}")
+        if len(row) > served.context:
+            raise refused(
+                "input",
+                f"{len(row):,} tokens, and the context has {served.context:,}",
+                code="context_length_exceeded",
+            )
+    return rows
+
+
+def _skipped(row: Sequence[int], served: Served) -> int:
+    """Tokens at a text's beginning that are no part of its mean.
+
+    Raises:
+        ApiError: 400: nothing is left.
+    """
+    before = served.before_texts
+    skipped = len(before) if list(row[: len(before)]) == before else 0
+    if skipped == len(row):
+        raise refused("input", "a text has no token of its own")
+    return skipped
+
+
+async def _vectors(
+    served: Served, rows: Sequence[Sequence[int]], skipped: Sequence[int]
+) -> NDArray[np.float32]:
+    try:
+        return unit_vectors(await served.thread.hidden_sums(rows, skipped))
+    except DataError as error:
+        raise ApiError(500, error.problem, code="model_failed") from None
