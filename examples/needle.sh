@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A model that learns to look things up in 64 tokens: where it fails beyond them, and how YaRN moves that edge.
 #
-#     PATH=$PWD/.venv/bin:$PATH bash tests/bench/needle.sh FOLDER [STEPS]
+#     PATH=$PWD/.venv/bin:$PATH bash examples/needle.sh FOLDER [STEPS]
 #
 # Makes FOLDER/needle.svg and FOLDER/needle-yarn.svg, the two beside this file. Looking up is learnt in leaps and
 # not in two minutes: 3,000 steps take about three minutes of one core, and the pictures of 1,400 are patchy.
