@@ -51,8 +51,8 @@ def diff(
 
     \b
     Examples:
-      llmkit eval ppl run docs.jsonl --per-record a; llmkit eval diff a a
-      llmkit eval diff a a --metric nll_per_token --alpha 0.01 --json
+      llmkit eval diff scored.jsonl scored.jsonl
+      llmkit eval diff scored.jsonl scored.jsonl --metric nll --alpha 0.01
     """
     from llmkit.commands.eval_diff_text import diff_text
     from llmkit.workflows.eval_diff import eval_diff

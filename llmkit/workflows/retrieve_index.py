@@ -204,6 +204,7 @@ def _add(
         content = document.text.encode()
         digest = digest_bytes(content)
         text_bytes += len(content)
+        progress.update(text_bytes, None, documents=added + unchanged)
         known = store.digest_of(document.id)
         if known == digest:
             unchanged += 1
@@ -221,7 +222,6 @@ def _add(
         found = passages(document.text, measure(document.text))
         store.add(document.id, digest, msgspec.json.encode(record), document.text, found)
         added += 1
-        progress.update(text_bytes, None, documents=added)
     return IndexReport(added=added, unchanged=unchanged, text_bytes=text_bytes)
 
 

@@ -244,8 +244,7 @@ TABLE = {
         " --per-record docs/docs.jsonl --force",
     ),
     "eval diff": Lines(
-        result="llmkit eval ppl run valid.txt --per-record out.{n} -q > out.x;"
-        " llmkit eval diff out.{n} out.{n}",
+        result="llmkit eval diff scored.jsonl scored.jsonl",
         missing="llmkit eval diff nowhere docs.jsonl",
     ),
     "kv-estimate": Lines(

@@ -32,7 +32,8 @@ for line in json.loads(sys.argv[1]):
 )
 def test_pipes_get_no_escape_byte(copy: Workbench, environment: dict[str, str]) -> None:
     lines = [[*name.split(), flag] for name in COMMANDS for flag in ("--help", "--no-such-flag")]
-    lines += [lines.result.format(n=1).split()[1:] for lines in TABLE.values() if "'" not in lines.result]
+    if environment != {"FORCE_COLOR": "1"}:  # which asks for colour where a result has some
+        lines += [lines.result.format(n=1).split()[1:] for lines in TABLE.values() if "'" not in lines.result]
     lines += [["no-such-command"], ["tokenize", "-t", "nowhere", "corpus.txt"]]
     arguments = json.dumps([line for line in lines if line[0] != "bench" or "--rounds" not in line])
     (copy.folder / "driver.py").write_text(DRIVER)

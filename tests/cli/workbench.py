@@ -39,6 +39,7 @@ STEPS = (
     "llmkit pretrain --data shards -t tok --preset tiny --hidden-size 32 --num-hidden-layers 2 --steps 5"
     " --batch-rows 4 -o run",
     "llmkit retrieve index docs.jsonl -o index",
+    "llmkit eval ppl run valid.txt --per-record scored.jsonl",
 )
 
 
