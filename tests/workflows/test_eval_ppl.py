@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from llmkit.errors import DataError, StoppedResumable, UsageError
+from llmkit.kernels.library import available
 from llmkit.probe.evaluate.config import PplConfig
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.eval_open import ModelOptions, Scorer
@@ -156,8 +157,15 @@ def test_a_run_that_was_stopped_gives_the_same_report(
     before, resumed = len(asked), True
     again = _ppl(folder, docs, per_record=tmp_path / "parts")
     assert len(asked) - before < before  # what is done is not scored again
-    assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
-    assert again.nll == whole.nll and "goes on after" in again.notes[0]
+    if available():  # whose results depend on no neighbour in a pass; torch's do in the last digits
+        assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
+    rows = [
+        [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("parts", "whole")
+    ]
+    assert [row["id"] for row in rows[0]] == [row["id"] for row in rows[1]]
+    assert [row["nll"] for row in rows[0]] == pytest.approx([row["nll"] for row in rows[1]], rel=1e-6)
+    assert again.nll == pytest.approx(whole.nll, rel=1e-6) and "goes on after" in again.notes[0]
 
 
 @pytest.mark.parametrize(
