@@ -10,6 +10,7 @@ from llmkit.formats.http_body import BodyError, decoded_body
 
 TEXT = b"Good morning. " * 200
 LIMIT = 1 << 20
+BOMB = b"\0" * (LIMIT + 1)
 
 
 def chunked(body: bytes, size: int = 100) -> bytes:
@@ -58,8 +59,8 @@ def test_a_chunked_body_stored_joined_is_left_alone() -> None:
         ({"content-encoding": "zstd"}, zstandard.compress(TEXT)[:9] + b"\xff" * 50, "damaged compressed"),
         ({"content-encoding": "exi"}, TEXT, "not known: exi"),
         ({"transfer-encoding": "chunked"}, b"5\r\nabcdefgh\r\n", "damaged chunk at byte 8"),
-        ({"content-encoding": "gzip"}, gzip.compress(b"\0" * (LIMIT + 1), mtime=0), f"more than {LIMIT} bytes"),
-        ({"content-encoding": "zstd"}, zstandard.compress(b"\0" * (LIMIT + 1)), f"more than {LIMIT} bytes"),
+        ({"content-encoding": "gzip"}, gzip.compress(BOMB, mtime=0), f"more than {LIMIT} bytes"),
+        ({"content-encoding": "zstd"}, zstandard.compress(BOMB), f"more than {LIMIT} bytes"),
     ],
 )
 def test_a_damaged_or_exploding_body_is_refused(headers: dict[str, str], body: bytes, problem: str) -> None:
