@@ -10,6 +10,7 @@ from typer import Argument, Option
 from llmkit.commands import tool_flags
 from llmkit.commands.base import Session
 from llmkit.commands.chat_text import describe_plan
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import (
     Adapters,
     CacheOffload,
@@ -49,6 +50,7 @@ from llmkit.engine.config import GenerateConfig
 from llmkit.formats.streams import STDIO, is_terminal
 
 
+@with_flag_groups
 def chat(
     ctx: typer.Context,
     turns: Annotated[
@@ -94,14 +96,7 @@ def chat(
     regex: Regex = None,
     choice: Choice = None,
     stop: Stop = None,
-    tool: tool_flags.Tools = None,
-    tool_schema: tool_flags.ToolSchemas = None,
-    tool_choice: tool_flags.ToolChoice = "auto",
-    approve: tool_flags.Approve = "ask",
-    max_calls: tool_flags.MaxCalls = tool_flags.CALLS,
-    tool_timeout: tool_flags.ToolTimeout = tool_flags.TIMEOUT,
-    tool_output: tool_flags.ToolOutput = tool_flags.OUTPUT,
-    replay: tool_flags.Replay = None,
+    calling: tool_flags.Calling = tool_flags.NOTHING,
     seed: Seed = Default.seed,
     as_json: Annotated[bool, Option("--json", help="A JSON object for each reply.")] = False,
     dtype: DtypeName = GenerateConfig.dtype,
@@ -155,10 +150,7 @@ def chat(
         choice=choice, stop=stop, seed=seed,
     )  # fmt: skip
     session: Session = ctx.obj
-    tools = tool_flags.tool_options(
-        session.console, tools=tool, schemas=tool_schema, choice=tool_choice, approve=approve,
-        max_calls=max_calls, timeout=tool_timeout, output=tool_output, replay=replay,
-    )  # fmt: skip
+    tools = tool_flags.tool_options(session.console, calling)
     config = GenerateConfig(
         sampling=given,
         chat=True,

@@ -8,6 +8,16 @@ from typer import Option
 
 from llmkit.commands.base import Session
 from llmkit.commands.clean_text import describe_explanation, describe_plan, describe_report
+from llmkit.commands.corpus_flags import (
+    Executor,
+    LicenseAllow,
+    LicenseDeny,
+    PartsOut,
+    Shard,
+    TextField,
+    Unbuffered,
+    Workers,
+)
 from llmkit.commands.shared import (
     DryRun,
     Force,
@@ -23,7 +33,6 @@ from llmkit.errors import UsageError
 from llmkit.formats.streams import STDIO, is_terminal
 from llmkit.progress import SILENT
 from llmkit.workflows.clean_options import CleanFiles, CleanSettings, Extract, Mode, Pii
-from llmkit.workflows.units import ExecutorName
 
 Default = CleanSettings()
 USAGE = "llmkit clean --preset fineweb FILE…, or … | llmkit clean --preset fineweb"
@@ -62,12 +71,8 @@ def clean(
     pii: Annotated[
         Pii | None, Option(help="Personal data: put <EMAIL> in its place, tag it, or drop the document.")
     ] = None,
-    license_allow: Annotated[
-        list[str] | None, Option(metavar="ID", help="Licences that stay: SPDX ids or families; repeatable.")
-    ] = None,
-    license_deny: Annotated[
-        list[str] | None, Option(metavar="ID", help="Licences that go; repeatable.")
-    ] = None,
+    license_allow: LicenseAllow = None,
+    license_deny: LicenseDeny = None,
     require_license: Annotated[
         bool, Option("--require-license", help="Drop what has no licence.")
     ] = Default.require_license,
@@ -80,11 +85,8 @@ def clean(
     mode: Annotated[
         Mode, Option(help="tag keeps all, and writes reasons to attributes.clean.")
     ] = Default.mode,
-    field: Annotated[str, Option(metavar="KEY", help="Key of the text in jsonl.")] = Default.field,
-    out: Annotated[
-        Path | None,
-        Option("--out", "-o", metavar="PATH", help="A .jsonl, .jsonl.zst, .jsonl.gz file, or a folder."),
-    ] = None,
+    field: TextField = Default.field,
+    out: PartsOut = None,
     rejects: Annotated[
         Path | None, Option(metavar="FILE", help="Keep what is dropped or malformed, with the reason.")
     ] = None,
@@ -100,14 +102,12 @@ def clean(
     explain: Annotated[
         bool, Option("--explain", help="Every rule, value and threshold of each document; writes no other.")
     ] = False,
-    workers: Annotated[int, Option(min=1, metavar="N", help="Processes.")] = CleanFiles.workers,
-    shard: Annotated[
-        str | None, Option(metavar="I/N", help="Only this share of a folder's parts, from 1/N to N/N.")
-    ] = None,
-    executor: Annotated[ExecutorName, Option(help="Who makes a folder's parts.")] = CleanFiles.executor,
+    workers: Workers = CleanFiles.workers,
+    shard: Shard = None,
+    executor: Executor = CleanFiles.executor,
     force: Force = False,
     skip_bad: SkipBad = False,
-    unbuffered: Annotated[bool, Option("--unbuffered", help="Write what is done at once.")] = False,
+    unbuffered: Unbuffered = False,
     dry_run: DryRun = False,
     as_json: JsonReport = False,
     log_every: LogEvery = 10.0,

@@ -8,6 +8,7 @@ import typer
 from typer import Argument, Option
 
 from llmkit.commands.base import Session
+from llmkit.commands.corpus_flags import Executor, PartsOut, ReportFile, Shard, TextField, Unbuffered, Workers
 from llmkit.commands.dedup_text import describe_plan, describe_report
 from llmkit.commands.shared import (
     DryRun,
@@ -20,6 +21,7 @@ from llmkit.commands.shared import (
 )
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
+from llmkit.formats.streams import STDIO
 from llmkit.workflows.dedup_options import (
     DedupConfig,
     DedupKind,
@@ -28,7 +30,6 @@ from llmkit.workflows.dedup_options import (
     WordOrCharacter,
     solve_config,
 )
-from llmkit.workflows.units import ExecutorName
 
 Default = DedupConfig
 USAGE = "llmkit dedup docs.jsonl -o unique.jsonl, or … | llmkit dedup"
@@ -91,15 +92,7 @@ def dedup(
     mode: Annotated[
         DedupMode, Option(help="Drop duplicates, or note them in attributes.dedup.")
     ] = Default.mode,
-    out: Annotated[
-        Path | None,
-        Option(
-            "--out",
-            "-o",
-            metavar="PATH",
-            help="A .jsonl file (.zst, .gz), or a folder of parts; else stdout.",
-        ),
-    ] = None,
+    out: PartsOut = None,
     rejects: Annotated[
         Path | None,
         Option(
@@ -109,23 +102,21 @@ def dedup(
     clusters: Annotated[
         Path | None, Option(metavar="FILE", help="A line a cluster: keeper, members, similarity.")
     ] = None,
-    report: Annotated[Path | None, Option(metavar="FILE", help="The report as JSON, in a file.")] = None,
-    field: Annotated[str, Option(metavar="KEY", help="Key of the text in jsonl.")] = Default.field,
+    report: ReportFile = None,
+    field: TextField = Default.field,
     memory: Annotated[
         int, Option(parser=parse_count, metavar="SIZE", help="Sort in parts of this.", show_default="4GiB")
     ] = DedupSources.memory_bytes,
-    workers: Annotated[int, Option(min=1, metavar="N", help="Processes to use.")] = 1,
-    executor: Annotated[ExecutorName, Option(help="Where units of work are done.")] = "process",
-    shard: Annotated[
-        str | None, Option(metavar="I/N", help="Do these units only; into a folder that all shards share.")
-    ] = None,
+    workers: Workers = DedupSources.workers,
+    executor: Executor = DedupSources.executor,
+    shard: Shard = None,
     fail_over: Annotated[
         float | None,
         Option("--fail-if-dropped-over", metavar="X", help="Exit 1 if more than this share are duplicates."),
     ] = None,
     force: Force = False,
     skip_bad: SkipBad = False,
-    unbuffered: Annotated[bool, Option("--unbuffered", help="Write each result at once.")] = False,
+    unbuffered: Unbuffered = False,
     dry_run: DryRun = False,
     as_json: JsonReport = False,
     log_every: LogEvery = 10.0,
@@ -171,7 +162,7 @@ def dedup(
     if dry_run:
         print_report(plan_dedup(sources, config), as_json, describe_plan)
         return
-    is_piped = out is None or str(out) == "-"
+    is_piped = out is None or out == STDIO
     if as_json and is_piped:
         raise UsageError(
             "--json: documents are on stdout already", hint="--report FILE, or -o FILE for the documents"

@@ -1,11 +1,13 @@
 """Flags that the subcommands of `llmkit eval` share: the model, records, gates."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from llmkit.engine.config import Dtype, Kernels, KVDtype, Weights
+from llmkit.commands.sampling_flags import Device, DtypeName, KernelsName, Threads, WeightsName
+from llmkit.engine.config import GenerateConfig, KVDtype
 
 if TYPE_CHECKING:
     from llmkit.workflows.eval_open import ModelOptions
@@ -16,28 +18,37 @@ Model = Annotated[Path, Argument(metavar="MODEL", help="Model folder or GGUF fil
 TokenizerPath = Annotated[
     Path | None, Option("--tokenizer", "-t", metavar="PATH", help="If the model's folder has none.")
 ]
-AdapterName = Annotated[
-    str | None, Option("--adapter", metavar="PATH[:X]", help="A PEFT folder beside the model, X as strong.")
-]
-DtypeName = Annotated[Dtype, Option("--dtype", help="Of weights and arithmetic; auto: as stored.")]
-KVDtypeName = Annotated[KVDtype, Option("--kv-dtype", help="Of the cache; auto: as --dtype.")]
-RopeScaling = Annotated[
-    str | None,
-    Option("--rope-scaling", metavar="TYPE:X", help="yarn:4, linear, …", show_default="the model's"),
-]
-KernelsName = Annotated[Kernels, Option("--kernels", help="What computes; auto: ours where they can.")]
-WeightsName = Annotated[Weights, Option("--weights", help="Round the weights to 8 or 4 bits.")]
-Device = Annotated[str, Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N.")]
-Threads = Annotated[
-    int | None,
-    Option("--threads", min=1, metavar="N", help="Cores to use.", show_default="by the model's size"),
-]
 Batch = Annotated[
     int | None,
     Option(
         "--batch", min=1, metavar="N", help="Texts at work at once.", show_default="16, or what memory allows"
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """How a model runs, and where: flags of one name each."""
+
+    adapter: Annotated[
+        str | None,
+        Option("--adapter", metavar="PATH[:X]", help="A PEFT folder beside the model, X as strong."),
+    ] = None
+    dtype: DtypeName = GenerateConfig.dtype
+    kv_dtype: Annotated[KVDtype, Option("--kv-dtype", help="Of the cache; auto: as --dtype.")] = (
+        GenerateConfig.kv_dtype
+    )
+    rope_scaling: Annotated[
+        str | None,
+        Option("--rope-scaling", metavar="TYPE:X", help="yarn:4, linear, …", show_default="the model's"),
+    ] = GenerateConfig.rope_scaling
+    kernels: KernelsName = GenerateConfig.kernels
+    weights: WeightsName = GenerateConfig.weights
+    device: Device = GenerateConfig.device
+    threads: Threads = GenerateConfig.threads
+
+
+AS_STORED = Running()
 
 # Texts
 
@@ -62,8 +73,8 @@ FailAbove = Annotated[
 ]
 
 
-def model_options(model: Path, **given: Any) -> "ModelOptions":
+def model_options(model: Path, running: Running = AS_STORED, **given: Any) -> "ModelOptions":
     """Flags as the options of `open_scorer`."""
     from llmkit.workflows.eval_open import ModelOptions
 
-    return ModelOptions(model=model, **given)
+    return ModelOptions(model=model, **vars(running), **given)

@@ -9,6 +9,7 @@ from typer import Argument, Option
 from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.bench_flags import expand_sizes, list_of
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import Force, JsonReport, LogEvery, Seed, inputs_or_stdin, print_report
 from llmkit.commands.values import parse_count, parse_seconds
 from llmkit.errors import UsageError
@@ -59,6 +60,7 @@ MinAccuracy = Annotated[
 ]
 
 
+@with_flag_groups
 def gen(
     ctx: typer.Context,
     model: flags.Model,
@@ -86,14 +88,7 @@ def gen(
     baseline: flags.Baseline = None,
     per_record: flags.PerRecord = None,
     tokenizer: flags.TokenizerPath = None,
-    adapter: flags.AdapterName = None,
-    dtype: flags.DtypeName = "auto",
-    kv_dtype: flags.KVDtypeName = "auto",
-    rope_scaling: flags.RopeScaling = None,
-    kernels: flags.KernelsName = "auto",
-    weights: flags.WeightsName = "stored",
-    device: flags.Device = "auto",
-    threads: flags.Threads = None,
+    running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
     as_json: JsonReport = False,
     force: Force = False,
@@ -130,11 +125,7 @@ def gen(
         max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
         stop=None if stop is None else tuple(stop), chat=chat, seed=seed,
     )  # fmt: skip
-    chosen = flags.model_options(
-        model, tokenizer=tokenizer, adapter=adapter, dtype=dtype, kv_dtype=kv_dtype,
-        rope_scaling=rope_scaling, kernels=kernels, weights=weights, device=device, threads=threads,
-        batch=batch,
-    )  # fmt: skip
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch)
     session: Session = ctx.obj
     with session.console.progress("writing", log_every=log_every) as progress:
         report = eval_gen(

@@ -8,6 +8,7 @@ from typer import Option
 
 from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import Force, JsonReport, LogEvery, inputs_or_stdin, print_report
 from llmkit.commands.values import parse_count
 from llmkit.probe.evaluate.config import KlConfig
@@ -26,6 +27,7 @@ MinSameTop = Annotated[
 ]
 
 
+@with_flag_groups
 def kl(
     ctx: typer.Context,
     model: flags.Model,
@@ -40,14 +42,7 @@ def kl(
     fail_above: flags.FailAbove = None,
     min_same_top: MinSameTop = None,
     baseline: flags.Baseline = None,
-    adapter: flags.AdapterName = None,
-    dtype: flags.DtypeName = "auto",
-    kv_dtype: flags.KVDtypeName = "auto",
-    rope_scaling: flags.RopeScaling = None,
-    kernels: flags.KernelsName = "auto",
-    weights: flags.WeightsName = "stored",
-    device: flags.Device = "auto",
-    threads: flags.Threads = None,
+    running: flags.Running = flags.AS_STORED,
     as_json: JsonReport = False,
     force: Force = False,
     log_every: LogEvery = 10.0,
@@ -81,10 +76,7 @@ def kl(
     before = None if baseline is None else read_headline(baseline, SCHEMA)
     config = KlConfig(window=window, whole=whole, field=field, max_chunks=max_chunks)
     session: Session = ctx.obj
-    chosen = flags.model_options(
-        model, tokenizer=tokenizer, adapter=adapter, dtype=dtype, kv_dtype=kv_dtype,
-        rope_scaling=rope_scaling, kernels=kernels, weights=weights, device=device, threads=threads,
-    )  # fmt: skip
+    chosen = flags.model_options(model, running, tokenizer=tokenizer)
     with session.console.progress("comparing", log_every=log_every) as progress:
         report = eval_kl(
             chosen, reference, paths, config, per_record=per_record, force=force, progress=progress

@@ -8,6 +8,7 @@ from typer import Argument, Option
 
 from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import Force, JsonReport, LogEvery, inputs_or_stdin, print_report
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
@@ -32,6 +33,7 @@ Limit = Annotated[
 MinAccuracy = Annotated[float | None, Option("--min-accuracy", metavar="X", help="Exit 1 below it.")]
 
 
+@with_flag_groups
 def mc(
     ctx: typer.Context,
     model: flags.Model,
@@ -46,14 +48,7 @@ def mc(
     baseline: flags.Baseline = None,
     per_record: flags.PerRecord = None,
     tokenizer: flags.TokenizerPath = None,
-    adapter: flags.AdapterName = None,
-    dtype: flags.DtypeName = "auto",
-    kv_dtype: flags.KVDtypeName = "auto",
-    rope_scaling: flags.RopeScaling = None,
-    kernels: flags.KernelsName = "auto",
-    weights: flags.WeightsName = "stored",
-    device: flags.Device = "auto",
-    threads: flags.Threads = None,
+    running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
     as_json: JsonReport = False,
     force: Force = False,
@@ -87,11 +82,7 @@ def mc(
     before = None if baseline is None else read_headline(baseline, SCHEMA)
     config = McConfig(form=form, shots=shots, by=by, metric=metric, limit=limit)
     session: Session = ctx.obj
-    chosen = flags.model_options(
-        model, tokenizer=tokenizer, adapter=adapter, dtype=dtype, kv_dtype=kv_dtype,
-        rope_scaling=rope_scaling, kernels=kernels, weights=weights, device=device, threads=threads,
-        batch=batch,
-    )  # fmt: skip
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch)
     with session.console.progress("asking", log_every=log_every) as progress:
         report = eval_mc(
             chosen, paths[0], config, dev=dev, per_record=per_record, force=force, progress=progress

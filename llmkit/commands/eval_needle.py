@@ -10,6 +10,7 @@ from typer import Option
 from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.bench_flags import expand_sizes, list_of
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import Force, JsonReport, LogEvery, Seed, print_report
 from llmkit.commands.values import parse_count
 from llmkit.errors import GateFailed, UsageError
@@ -60,6 +61,7 @@ MinLength = Annotated[
 ]
 
 
+@with_flag_groups
 def needle(
     ctx: typer.Context,
     model: flags.Model,
@@ -83,14 +85,7 @@ def needle(
     baseline: flags.Baseline = None,
     per_record: flags.PerRecord = None,
     tokenizer: flags.TokenizerPath = None,
-    adapter: flags.AdapterName = None,
-    dtype: flags.DtypeName = "auto",
-    kv_dtype: flags.KVDtypeName = "auto",
-    rope_scaling: flags.RopeScaling = None,
-    kernels: flags.KernelsName = "auto",
-    weights: flags.WeightsName = "stored",
-    device: flags.Device = "auto",
-    threads: flags.Threads = None,
+    running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
     as_json: JsonReport = False,
     force: Force = False,
@@ -137,11 +132,7 @@ def needle(
         threshold=threshold,
         seed=seed,
     )
-    chosen = flags.model_options(
-        model, tokenizer=tokenizer, adapter=adapter, dtype=dtype, kv_dtype=kv_dtype,
-        rope_scaling=rope_scaling, kernels=kernels, weights=weights, device=device, threads=threads,
-        batch=batch,
-    )  # fmt: skip
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch)
     session: Session = ctx.obj
     if prompts is not None:
         count = write_prompts(chosen, config, prompts, haystack=haystack, force=force)

@@ -8,6 +8,7 @@ from typer import Option
 
 from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import Force, JsonReport, LogEvery, inputs_or_stdin, print_report
 from llmkit.commands.values import parse_count
 from llmkit.probe.evaluate.config import Like, PplConfig
@@ -31,6 +32,7 @@ MaxTokens = Annotated[
 ]
 
 
+@with_flag_groups
 def ppl(
     ctx: typer.Context,
     model: flags.Model,
@@ -44,14 +46,7 @@ def ppl(
     per_record: flags.PerRecord = None,
     fail_above: flags.FailAbove = None,
     baseline: flags.Baseline = None,
-    adapter: flags.AdapterName = None,
-    dtype: flags.DtypeName = "auto",
-    kv_dtype: flags.KVDtypeName = "auto",
-    rope_scaling: flags.RopeScaling = None,
-    kernels: flags.KernelsName = "auto",
-    weights: flags.WeightsName = "stored",
-    device: flags.Device = "auto",
-    threads: flags.Threads = None,
+    running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
     as_json: JsonReport = False,
     force: Force = False,
@@ -86,11 +81,7 @@ def ppl(
     before = None if baseline is None else read_headline(baseline, SCHEMA)
     config = PplConfig(window=window, stride=stride, like=like, field=field, max_tokens=max_tokens)
     session: Session = ctx.obj
-    chosen = flags.model_options(
-        model, tokenizer=tokenizer, adapter=adapter, dtype=dtype, kv_dtype=kv_dtype,
-        rope_scaling=rope_scaling, kernels=kernels, weights=weights, device=device, threads=threads,
-        batch=batch,
-    )  # fmt: skip
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch)
     with session.console.progress("scoring", log_every=log_every) as progress:
         report = eval_ppl(chosen, paths, config, per_record=per_record, force=force, progress=progress)
     print_report(report, as_json, ppl_text)

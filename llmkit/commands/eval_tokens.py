@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import JsonReport, LogEvery, inputs_or_stdin, print_lines, print_report
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
@@ -54,6 +55,7 @@ FailAbove = Annotated[
 ]
 
 
+@with_flag_groups
 def tokens(
     ctx: typer.Context,
     model: flags.Model,
@@ -72,14 +74,7 @@ def tokens(
     fail_above: FailAbove = None,
     baseline: flags.Baseline = None,
     view: ViewName = "auto",
-    adapter: flags.AdapterName = None,
-    dtype: flags.DtypeName = "auto",
-    kv_dtype: flags.KVDtypeName = "auto",
-    rope_scaling: flags.RopeScaling = None,
-    kernels: flags.KernelsName = "auto",
-    weights: flags.WeightsName = "stored",
-    device: flags.Device = "auto",
-    threads: flags.Threads = None,
+    running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
     jsonl: Jsonl = False,
     as_json: JsonReport = False,
@@ -122,11 +117,7 @@ def tokens(
         top=top, generate=generate, chat=chat, threshold=threshold, context=_passage(context),
         confidence=confidence, bins=bins, keep_accuracy=keep_accuracy,
     )  # fmt: skip
-    options = flags.model_options(
-        model, tokenizer=tokenizer, adapter=adapter, dtype=dtype, kv_dtype=kv_dtype,
-        rope_scaling=rope_scaling, kernels=kernels, weights=weights, device=device, threads=threads,
-        batch=batch,
-    )  # fmt: skip
+    options = flags.model_options(model, running, tokenizer=tokenizer, batch=batch)
     if calibrate is not None:
         excluded = {"TEXT": text is not None, "--generate": generate > 0, "--jsonl": jsonl}
         excluded |= {"--context": context is not None, "--calibration": calibration is not None}

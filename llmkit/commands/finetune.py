@@ -23,7 +23,7 @@ from llmkit.commands.shared import (
 )
 from llmkit.formats.streams import STDIO
 from llmkit.tokens.supervise_config import SuperviseConfig
-from llmkit.train.finetune_config import FinetuneConfig
+from llmkit.train.finetune_config import PRETRAINS_ALONE, FinetuneConfig
 
 LORA_FLAGS = (
     *("lora", "rank", "alpha", "dropout", "targets", "lora_layers", "save_modules"),
@@ -148,7 +148,7 @@ def finetune(
         **{"compile": compile_model, "max_seconds": max_time},
         "lora": own.lora_config(**{name: ctx.params[name] for name in LORA_FLAGS}),
     }
-    names = [one.name for one in fields(FinetuneConfig) if one.name in given]  # pretrain has more
+    names = [one.name for one in fields(FinetuneConfig) if one.name not in PRETRAINS_ALONE]
     config = FinetuneConfig(**{name: given[name] for name in names})
     files = FinetuneFiles(
         model=model,

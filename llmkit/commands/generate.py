@@ -10,6 +10,7 @@ from llmkit.commands import tool_flags
 from llmkit.commands.base import Session
 from llmkit.commands.explain_text import describe_step
 from llmkit.commands.facts import plural
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.generate_text import describe_plan, print_stats
 from llmkit.commands.sampling_flags import (
     Adapters,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 USAGE = "llmkit generate -m MODEL 'PROMPT', or … | llmkit generate -m MODEL"
 
 
+@with_flag_groups
 def generate(
     ctx: typer.Context,
     text: flags.Prompt = None,
@@ -93,14 +95,7 @@ def generate(
     regex: Regex = None,
     choice: Choice = None,
     stop: Stop = None,
-    tool: tool_flags.Tools = None,
-    tool_schema: tool_flags.ToolSchemas = None,
-    tool_choice: tool_flags.ToolChoice = "auto",
-    approve: tool_flags.Approve = "ask",
-    max_calls: tool_flags.MaxCalls = tool_flags.CALLS,
-    tool_timeout: tool_flags.ToolTimeout = tool_flags.TIMEOUT,
-    tool_output: tool_flags.ToolOutput = tool_flags.OUTPUT,
-    replay: tool_flags.Replay = None,
+    calling: tool_flags.Calling = tool_flags.NOTHING,
     ignore_eos: flags.IgnoreEos = Default.ignore_eos,
     seed: Seed = Default.seed,
     samples: flags.Samples = Default.samples,
@@ -198,10 +193,7 @@ def generate(
         choice=choice, stop=stop, ignore_eos=ignore_eos, seed=seed, samples=samples, logprobs=logprobs,
     )  # fmt: skip
     session: Session = ctx.obj
-    tools = tool_flags.tool_options(
-        session.console, tools=tool, schemas=tool_schema, choice=tool_choice, approve=approve,
-        max_calls=max_calls, timeout=tool_timeout, output=tool_output, replay=replay,
-    )  # fmt: skip
+    tools = tool_flags.tool_options(session.console, calling)
     config = GenerateConfig(
         sampling=given,
         chat=chat or tools is not None,

@@ -13,8 +13,8 @@ from llmkit.commands.values import parse_count
 from llmkit.engine.config import Dtype, GenerateConfig
 from llmkit.errors import GateFailed, UsageError
 from llmkit.formats.streams import STDIO
+from llmkit.probe.attention.config import AblateBy
 from llmkit.workflows.inspect_attention_config import (
-    AblateBy,
     InspectFiles,
     InspectText,
     InspectViews,

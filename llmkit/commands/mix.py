@@ -7,6 +7,16 @@ import typer
 from typer import Option
 
 from llmkit.commands.base import Session
+from llmkit.commands.corpus_flags import (
+    Executor,
+    LicenseAllow,
+    LicenseDeny,
+    PartsOut,
+    ReportFile,
+    Shard,
+    TextField,
+    Workers,
+)
 from llmkit.commands.mix_text import describe_report
 from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, SkipBad, print_report
 from llmkit.commands.values import parse_count
@@ -14,7 +24,6 @@ from llmkit.errors import UsageError
 from llmkit.formats.streams import STDIO
 from llmkit.text.mix_amounts import Exhaust
 from llmkit.workflows.mix_options import Measure, MixFiles, MixSettings, parse_sources
-from llmkit.workflows.units import ExecutorName
 
 Default = MixSettings(sources=())
 
@@ -51,38 +60,24 @@ def mix(
         Exhaust, Option(help="When a source has no more: the end, without it, or once more.")
     ] = Default.on_exhaust,
     strict: Annotated[bool, Option("--strict", help="Exit 1 if a source ran dry.")] = False,
-    license_allow: Annotated[
-        list[str] | None, Option(metavar="ID", help="Licences that stay: SPDX ids or families; repeatable.")
-    ] = None,
-    license_deny: Annotated[
-        list[str] | None, Option(metavar="ID", help="Licences that go; repeatable.")
-    ] = None,
+    license_allow: LicenseAllow = None,
+    license_deny: LicenseDeny = None,
     require_license: Annotated[
         bool, Option("--require-license", help="Leave out what has no licence.")
     ] = Default.require_license,
     seed: Seed = Default.seed,
-    field: Annotated[str, Option(metavar="KEY", help="Key of the text in jsonl.")] = Default.field,
-    out: Annotated[
-        Path | None,
-        Option(
-            "--out",
-            "-o",
-            metavar="PATH",
-            help="A .jsonl file (.zst, .gz), or a folder of parts; else stdout.",
-        ),
-    ] = None,
+    field: TextField = Default.field,
+    out: PartsOut = None,
     rejects: Annotated[
         Path | None,
         Option(
             "--rejects", metavar="FILE", help="Keep what a licence forbids or is malformed, with the reason."
         ),
     ] = None,
-    report: Annotated[Path | None, Option(metavar="FILE", help="The report as JSON, in a file.")] = None,
-    workers: Annotated[int, Option(min=1, metavar="N", help="Processes.")] = MixFiles.workers,
-    executor: Annotated[ExecutorName, Option(help="Where units of work are done.")] = MixFiles.executor,
-    shard: Annotated[
-        str | None, Option(metavar="I/N", help="Do these units only; into a folder that all shards share.")
-    ] = None,
+    report: ReportFile = None,
+    workers: Workers = MixFiles.workers,
+    executor: Executor = MixFiles.executor,
+    shard: Shard = None,
     force: Force = False,
     skip_bad: SkipBad = False,
     dry_run: DryRun = False,

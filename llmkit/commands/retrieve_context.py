@@ -7,11 +7,12 @@ import typer
 from typer import Option
 
 from llmkit.commands import retrieve_flags as flags
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.retrieve_query import finish
-from llmkit.commands.shared import Force, Rejects, SkipBad, inputs_or_stdin
 from llmkit.commands.values import parse_count
 
 
+@with_flag_groups
 def context(
     ctx: typer.Context,
     index: flags.Index,
@@ -31,19 +32,8 @@ def context(
         Path | None, Option(metavar="FILE", help="Jinja: query, passages, record; default built in.")
     ] = None,
     messages: Annotated[bool, Option("--messages", help="A user's message, not a prompt.")] = False,
-    by: flags.By = "words",
-    embed: flags.Embed = None,
-    rerank: flags.Rerank = None,
-    candidates: flags.Candidates = None,
-    device: flags.Device = "auto",
-    k1: flags.K1 = 1.5,
-    b: flags.B = 0.75,
-    field: flags.Field = None,
-    out: flags.Out = None,
-    force: Force = False,
-    skip_bad: SkipBad = False,
-    rejects: Rejects = None,
-    unbuffered: flags.Unbuffered = False,
+    searching: flags.Searching = flags.BY_WORDS,
+    results: flags.Results = flags.TO_STDOUT,
 ) -> None:
     """Make prompts that have the passages to answer them from.
 
@@ -61,22 +51,10 @@ def context(
       llmkit retrieve context index --jsonl asked.jsonl --messages -k 2
     """
     from llmkit.workflows.retrieve_context import ContextOptions, write_contexts
-    from llmkit.workflows.retrieve_run import RetrieveOptions, open_run
+    from llmkit.workflows.retrieve_run import open_run
 
     usage = f"llmkit retrieve context {index} 'a question'"
-    options = RetrieveOptions(
-        index=index,
-        text=text,
-        queries=() if text is not None else tuple(inputs_or_stdin(queries, usage)),
-        key=field,
-        most=most,
-        search=flags.search_options(by, embed, rerank, candidates, device, k1, b),
-        out=out,
-        force=force,
-        skip_bad=skip_bad,
-        rejects=rejects,
-        unbuffered=unbuffered,
-    )
+    options = flags.run_options(index, queries, most, searching, results, usage=usage, text=text)
     made = ContextOptions(
         budget=budget,
         tokenizer=tokenizer,

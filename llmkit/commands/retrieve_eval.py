@@ -7,6 +7,7 @@ import typer
 from typer import Argument, Option
 
 from llmkit.commands import retrieve_flags as flags
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import Force, JsonReport, inputs_or_stdin, print_report
 from llmkit.errors import GateFailed
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from llmkit.workflows.retrieve_eval import RetrievalReport
 
 
+@with_flag_groups
 def evaluate(
     ctx: typer.Context,
     index: Annotated[
@@ -27,14 +29,7 @@ def evaluate(
         str, Option(metavar="KEY", help="Key of the relevant ids, or grades by id.")
     ] = "relevant",
     min_recall: Annotated[float | None, Option(metavar="X", help="Exit 1 below this recall.")] = None,
-    by: flags.By = "words",
-    embed: flags.Embed = None,
-    rerank: flags.Rerank = None,
-    candidates: flags.Candidates = None,
-    device: flags.Device = "auto",
-    k1: flags.K1 = 1.5,
-    b: flags.B = 0.75,
-    field: flags.Field = None,
+    searching: flags.Searching = flags.BY_WORDS,
     per_record: Annotated[Path | None, Option(metavar="FILE", help="Each query's figures, as jsonl.")] = None,
     force: Force = False,
     as_json: JsonReport = False,
@@ -55,19 +50,15 @@ def evaluate(
     """
     from llmkit.workflows.retrieve_eval import evaluate as judge_all
     from llmkit.workflows.retrieve_eval import read_answers
-    from llmkit.workflows.retrieve_run import RetrieveOptions, open_run
+    from llmkit.workflows.retrieve_run import open_run
 
-    paths = tuple(inputs_or_stdin(queries, "llmkit retrieve eval QUERIES --index INDEX"))
+    usage = "llmkit retrieve eval QUERIES --index INDEX"
     if index is None:
-        report = judge_all(read_answers(paths, field), most, relevant, per_record, force=force)
+        answered = read_answers(inputs_or_stdin(queries, usage), searching.field)
+        report = judge_all(answered, most, relevant, per_record, force=force)
     else:
-        options = RetrieveOptions(
-            index=index,
-            queries=paths,
-            key=field,
-            most=4 * most,
-            search=flags.search_options(by, embed, rerank, candidates, device, k1, b),
-        )
+        passages = 4 * most  # of one document several may be found
+        options = flags.run_options(index, queries, passages, searching, usage=usage)
         with open_run("retrieve eval", options, [per_record] if per_record else []) as run:
             answers = ((one, [hit.document for hit in hits]) for one, hits in run.answers())
             report = judge_all(answers, most, relevant, per_record, force=force)

@@ -1,12 +1,16 @@
 """The flags that the searching subcommands of `llmkit retrieve` share."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from llmkit.commands.shared import Force, Rejects, SkipBad, inputs_or_stdin
+from llmkit.retrieve.config import Bm25Config, By
+
 if TYPE_CHECKING:
-    from llmkit.workflows.retrieve_search import SearchOptions
+    from llmkit.workflows.retrieve_run import RetrieveOptions
 
 Index = Annotated[Path, Argument(metavar="INDEX", help="What `retrieve index` made.")]
 Text = Annotated[str | None, Argument(metavar="[TEXT]", help="What to look for.")]
@@ -14,46 +18,83 @@ Queries = Annotated[
     list[Path] | None, Option("--jsonl", metavar="FILE", help="Queries, one a line; - is stdin.")
 ]
 Most = Annotated[int, Option("--k", "-k", min=1, metavar="N", help="Passages a query.")]
-K1 = Annotated[float, Option("--k1", metavar="X", help="BM25: how much a repeated word counts.")]
-B = Annotated[float, Option("--b", metavar="X", help="BM25: how much length is marked down.")]
-By = Annotated[Literal["words", "meaning", "both"], Option("--by", help="meaning, both: by vectors too.")]
-Embed = Annotated[
-    Path | None,
-    Option("--embed", metavar="MODEL", help="The vectors' model.", show_default="where it was"),
-]
-Rerank = Annotated[
-    Path | None, Option("--rerank", metavar="MODEL", help="Rank again by log p(query | passage).")
-]
-Candidates = Annotated[
-    int | None,
-    Option("--candidates", min=1, metavar="N", help="Passages that --rerank ranks.", show_default="50"),
-]
 Device = Annotated[str, Option("--device", metavar="NAME", help="Of models: auto, cpu, cuda, cuda:N.")]
-Field = Annotated[
-    str | None, Option(metavar="KEY", help="Key of the query; default query, question, prompt or text.")
-]
-Out = Annotated[Path | None, Option("--out", "-o", metavar="FILE", help="Instead of stdout.")]
-Unbuffered = Annotated[bool, Option("--unbuffered", help="Write each result at once.")]
 
 
-def search_options(
-    by: Literal["words", "meaning", "both"],
-    embed: Path | None,
-    rerank: Path | None,
-    candidates: int | None,
-    device: str,
-    k1: float,
-    b: float,
-) -> "SearchOptions":
-    """Flags as the options of `open_search`."""
-    from llmkit.retrieve.bm25 import Bm25Config
+@dataclass(frozen=True, kw_only=True)
+class Searching:
+    """What passages are found by."""
+
+    by: Annotated[By, Option("--by", help="meaning, both: by vectors too.")] = "words"
+    embed: Annotated[
+        Path | None,
+        Option("--embed", metavar="MODEL", help="The vectors' model.", show_default="where it was"),
+    ] = None
+    rerank: Annotated[
+        Path | None, Option("--rerank", metavar="MODEL", help="Rank again by log p(query | passage).")
+    ] = None
+    candidates: Annotated[
+        int | None,
+        Option("--candidates", min=1, metavar="N", help="Passages that --rerank ranks.", show_default="50"),
+    ] = None
+    device: Device = "auto"
+    k1: Annotated[float, Option("--k1", metavar="X", help="BM25: how much a repeated word counts.")] = (
+        Bm25Config.k1
+    )
+    b: Annotated[float, Option("--b", metavar="X", help="BM25: how much length is marked down.")] = (
+        Bm25Config.b
+    )
+    field: Annotated[
+        str | None,
+        Option(metavar="KEY", help="Key of the query; default query, question, prompt or text."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What becomes of results, and of lines that are none."""
+
+    out: Annotated[Path | None, Option("--out", "-o", metavar="FILE", help="Instead of stdout.")] = None
+    force: Force = False
+    skip_bad: SkipBad = False
+    rejects: Rejects = None
+    unbuffered: Annotated[bool, Option("--unbuffered", help="Write each result at once.")] = False
+
+
+BY_WORDS = Searching()
+TO_STDOUT = Results()
+
+
+def run_options(
+    index: Path,
+    queries: list[Path] | None,
+    most: int,
+    searching: Searching,
+    results: Results = TO_STDOUT,
+    *,
+    usage: str,
+    text: str | None = None,
+) -> "RetrieveOptions":
+    """Flags as the options of `open_run`.
+
+    Args:
+        index, queries, most, searching, results, text: as given; without `text` and `queries`, stdin is read.
+        usage: a line that works, for the error where there is nothing to read.
+
+    Raises:
+        UsageError, ConfigError: there is nothing to look for, or flags do not go together.
+    """
+    from llmkit.workflows.retrieve_run import RetrieveOptions
     from llmkit.workflows.retrieve_search import SearchOptions
 
-    return SearchOptions(
-        by=by,
-        bm25=Bm25Config(k1=k1, b=b),
-        embed=embed,
-        rerank=rerank,
-        candidates=candidates,
-        device=device,
+    how: dict[str, Any] = dict(vars(searching))
+    key, bm25 = how.pop("field"), Bm25Config(k1=how.pop("k1"), b=how.pop("b"))
+    return RetrieveOptions(
+        index=index,
+        text=text,
+        queries=() if text is not None else tuple(inputs_or_stdin(queries, usage)),
+        key=key,
+        most=most,
+        search=SearchOptions(bm25=bm25, **how),
+        **vars(results),
     )

@@ -18,6 +18,7 @@ from llmkit.commands.shared import (
     print_report,
 )
 from llmkit.commands.values import format_bytes, parse_count
+from llmkit.retrieve.config import IndexConfig
 
 if TYPE_CHECKING:
     from llmkit.workflows.retrieve_index import IndexReport
@@ -33,11 +34,13 @@ def index(
         Path | None,
         Option("--tokenizer", "-t", metavar="PATH", help="Measures passages; else 4 letters a token."),
     ] = None,
-    chunk: Annotated[int, Option(parser=parse_count, metavar="N", help="Most tokens of a passage.")] = 256,
+    chunk: Annotated[int, Option(parser=parse_count, metavar="N", help="Most tokens of a passage.")] = (
+        IndexConfig.chunk
+    ),
     overlap: Annotated[
         int, Option(parser=parse_count, metavar="N", help="Tokens a passage repeats from the last.")
-    ] = 32,
-    field: Annotated[str, Option(metavar="KEY", help="Key of the text in jsonl.")] = "text",
+    ] = IndexConfig.overlap,
+    field: Annotated[str, Option(metavar="KEY", help="Key of the text in jsonl.")] = IndexConfig.field,
     embed: Annotated[
         Path | None, Option(metavar="MODEL", help="Give passages vectors: the mean of its hidden states.")
     ] = None,
@@ -67,7 +70,7 @@ def index(
       llmkit retrieve index docs.jsonl --add --delete world -o index
       llmkit retrieve index docs.jsonl --embed run -o out.meaning
     """
-    from llmkit.workflows.retrieve_index import IndexConfig, index_documents
+    from llmkit.workflows.retrieve_index import index_documents
 
     session = ctx.obj
     paths: list[Path] = []

@@ -6,33 +6,23 @@ import typer
 from typer import Option
 
 from llmkit.commands import retrieve_flags as flags
-from llmkit.commands.shared import Force, Rejects, SkipBad, inputs_or_stdin
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.errors import GateFailed
 
 if TYPE_CHECKING:
     from llmkit.workflows.retrieve_query import Hit
 
 
+@with_flag_groups
 def query(
     ctx: typer.Context,
     index: flags.Index,
     text: flags.Text = None,
     queries: flags.Queries = None,
     most: flags.Most = 5,
-    by: flags.By = "words",
-    embed: flags.Embed = None,
-    rerank: flags.Rerank = None,
-    candidates: flags.Candidates = None,
-    device: flags.Device = "auto",
-    k1: flags.K1 = 1.5,
-    b: flags.B = 0.75,
-    field: flags.Field = None,
+    searching: flags.Searching = flags.BY_WORDS,
     as_json: Annotated[bool, Option("--json", help="Of TEXT too: a record, as of --jsonl.")] = False,
-    out: flags.Out = None,
-    force: Force = False,
-    skip_bad: SkipBad = False,
-    rejects: Rejects = None,
-    unbuffered: flags.Unbuffered = False,
+    results: flags.Results = flags.TO_STDOUT,
 ) -> None:
     """Find the passages that answer a query best.
 
@@ -51,22 +41,10 @@ def query(
       llmkit retrieve query index 'how is a loop ended?' --rerank run
       echo '{"query": "raise an exception"}' | llmkit retrieve query index -k 3
     """
-    from llmkit.workflows.retrieve_run import RetrieveOptions, open_run
+    from llmkit.workflows.retrieve_run import open_run
 
     usage = f"llmkit retrieve query {index} 'a question'"
-    options = RetrieveOptions(
-        index=index,
-        text=text,
-        queries=() if text is not None else tuple(inputs_or_stdin(queries, usage)),
-        key=field,
-        most=most,
-        search=flags.search_options(by, embed, rerank, candidates, device, k1, b),
-        out=out,
-        force=force,
-        skip_bad=skip_bad,
-        rejects=rejects,
-        unbuffered=unbuffered,
-    )
+    options = flags.run_options(index, queries, most, searching, results, usage=usage, text=text)
     with open_run("retrieve query", options) as run:
         for one, hits in run.answers():
             if text is None or as_json:

@@ -1,7 +1,7 @@
 """The flags that say which functions a model may call, and how: of `generate` and `chat`."""
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,39 +17,40 @@ from llmkit.retrieve.tool_loop import MAX_CALLS
 if TYPE_CHECKING:
     from llmkit.workflows.tool_options import ToolOptions
 
-Tools = Annotated[
-    list[str] | None,
-    Option("--tool", metavar="'NAME: PROGRAM'", help="What the model may call; repeatable."),
-]
-ToolSchemas = Annotated[
-    list[str] | None,
-    Option("--tool-schema", metavar="'NAME: FILE'", help="In place of PROGRAM --schema; repeatable."),
-]
-ToolChoice = Annotated[
-    str, Option(metavar="auto|required|NAME", help="Whether an answer must begin with a call.")
-]
-Approve = Annotated[Approval, Option(help="Whether each call is asked for at the terminal.")]
-MaxCalls = Annotated[int, Option(min=1, metavar="N", help="Calls of one answer.")]
-ToolTimeout = Annotated[float, Option(parser=parse_seconds, metavar="TIME", help="Of one call.")]
-ToolOutput = Annotated[int, Option(parser=parse_count, metavar="BYTES", help="Of one result at most.")]
-Replay = Annotated[
-    Path | None, Option(metavar="FILE", help="Results come from these transcripts; nothing is called.")
-]
-CALLS, TIMEOUT, OUTPUT = MAX_CALLS, ToolLimits.seconds, ToolLimits.output_bytes
+
+@dataclass(frozen=True, kw_only=True)
+class Calling:
+    """What a model may call, and how."""
+
+    tool: Annotated[
+        list[str] | None,
+        Option("--tool", metavar="'NAME: PROGRAM'", help="What the model may call; repeatable."),
+    ] = None
+    tool_schema: Annotated[
+        list[str] | None,
+        Option("--tool-schema", metavar="'NAME: FILE'", help="In place of PROGRAM --schema; repeatable."),
+    ] = None
+    tool_choice: Annotated[
+        str, Option(metavar="auto|required|NAME", help="Whether an answer must begin with a call.")
+    ] = "auto"
+    approve: Annotated[Approval, Option(help="Whether each call is asked for at the terminal.")] = "ask"
+    max_calls: Annotated[int, Option(min=1, metavar="N", help="Calls of one answer.")] = MAX_CALLS
+    tool_timeout: Annotated[float, Option(parser=parse_seconds, metavar="TIME", help="Of one call.")] = (
+        ToolLimits.seconds
+    )
+    tool_output: Annotated[
+        int, Option(parser=parse_count, metavar="BYTES", help="Of one result at most.")
+    ] = ToolLimits.output_bytes
+    replay: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="Results come from these transcripts; nothing is called."),
+    ] = None
 
 
-def tool_options(
-    console: Console,
-    *,
-    tools: Sequence[str] | None,
-    schemas: Sequence[str] | None,
-    choice: str,
-    approve: Approval,
-    max_calls: int,
-    timeout: float,
-    output: int,
-    replay: Path | None,
-) -> "ToolOptions | None":
+NOTHING = Calling()
+
+
+def tool_options(console: Console, calling: Calling) -> "ToolOptions | None":
     """What the flags ask for; None where there is nothing to call.
 
     Raises:
@@ -58,28 +59,18 @@ def tool_options(
     from llmkit.workflows.tool_options import ToolOptions
 
     options = ToolOptions(
-        tools=tuple(tools or ()),
-        schemas=tuple(schemas or ()),
-        choice=choice,
-        approve=approve,
-        max_calls=max_calls,
-        limits=ToolLimits(timeout, output),
-        replay=replay,
+        tools=tuple(calling.tool or ()),
+        schemas=tuple(calling.tool_schema or ()),
+        choice=calling.tool_choice,
+        approve=calling.approve,
+        max_calls=calling.max_calls,
+        limits=ToolLimits(calling.tool_timeout, calling.tool_output),
+        replay=calling.replay,
         told=told_at(console),
     )
     if not options.is_given:
-        options.refuse_unread(
-            {
-                "--approve": approve != "ask",
-                "--max-calls": max_calls != CALLS,
-                "--tool-timeout": timeout != TIMEOUT,
-                "--tool-output": output != OUTPUT,
-            }
-        )
         return None
-    if options.asks:
-        return options.asking(terminal_approval())
-    return options
+    return replace(options, ask=terminal_approval()) if options.asks else options
 
 
 def watched(

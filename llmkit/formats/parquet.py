@@ -1,10 +1,10 @@
 """Parquet rows as records, some of them in memory at a time; needs the extra `[parquet]`.
 
 A row becomes what the same row would be as a line of jsonl: columns in their order, times as RFC 3339, bytes
-as base64, not-a-number as null. Row groups are what a file can be split into.
+as base64, not-a-number as null.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,22 +24,11 @@ def is_parquet(path: Path) -> bool:
     return path.suffix.lower() in (".parquet", ".pq")
 
 
-def count_row_groups(path: Path) -> int:
-    """How many row groups a file has, from its footer.
-
-    Raises:
-        MissingError, DataError, UsageError: as `read_parquet`.
-    """
-    with _opened(path) as file:
-        return file.num_row_groups
-
-
-def read_parquet(path: Path, *, row_groups: Sequence[int] | None = None) -> Iterator[Line]:
+def read_parquet(path: Path) -> Iterator[Line]:
     """The rows of a parquet file as records; `number` is the row's place in the whole file, from 1.
 
     Args:
         path: the file; a parquet file cannot be read from stdin, its index stands at the end.
-        row_groups: read these only, in this order; None: all.
 
     Raises:
         MissingError: no such file, or pyarrow is not installed.
@@ -49,10 +38,9 @@ def read_parquet(path: Path, *, row_groups: Sequence[int] | None = None) -> Iter
     import pyarrow
 
     with _opened(path) as file:
-        groups = range(file.num_row_groups) if row_groups is None else row_groups
-        for group in groups:
+        number = 1
+        for group in range(file.num_row_groups):
             facts = file.metadata.row_group(group)
-            number = 1 + sum(file.metadata.row_group(before).num_rows for before in range(group))
             each = max(1, facts.total_byte_size // max(1, facts.num_rows))
             rows = max(1, min(BATCH_ROWS, BATCH_BYTES // each))
             try:

@@ -115,7 +115,9 @@ class Divergence:
         Raises:
             DataError: nothing was taken in.
         """
-        return self._all()
+        if not self.positions:
+            raise DataError("no position was scored", hint="score some text")
+        return torch.cat(self._parts, dim=1)
 
     @property
     def positions(self) -> int:
@@ -128,7 +130,7 @@ class Divergence:
         Raises:
             DataError: nothing was taken in.
         """
-        return _mean(self._all()[0])
+        return _mean(self.table()[0])
 
     def report(self) -> QualityReport:
         """Everything, over all positions.
@@ -136,7 +138,7 @@ class Divergence:
         Raises:
             DataError: nothing was taken in.
         """
-        kld, nll_base, nll, delta, same = self._all()
+        kld, nll_base, nll, delta, same = self.table()
         count = len(kld)
         base, base_error = _mean(nll_base)
         own, own_error = _mean(nll)
@@ -172,12 +174,6 @@ class Divergence:
             bits_per_token_base=base / math.log(2),
             bits_per_token=own / math.log(2),
         )
-
-    def _all(self) -> Tensor:
-        """(5, N) float64, see `_positions`."""
-        if not self.positions:
-            raise DataError("no position was scored", hint="score some text")
-        return torch.cat(self._parts, dim=1)
 
 
 def _positions(base_logits: Tensor, logits: Tensor, next_ids: Tensor) -> Tensor:

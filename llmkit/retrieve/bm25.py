@@ -9,28 +9,10 @@ Source: Robertson et al., TREC-3, 1994; idf and the missing factor k1 + 1 as Luc
 "lucene") have them.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.errors import ConfigError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bm25Config:
-    """The two parameters."""
-
-    k1: float = 1.5
-    """How soon more of the same word stops to count."""
-    b: float = 0.75
-    """How much a long passage has to have more: 0 not at all, 1 in proportion."""
-
-    def __post_init__(self) -> None:
-        if self.k1 < 0:
-            raise ConfigError(f"k1 is {self.k1}", hint="give --k1 0 or more; 1.2 to 2 is usual")
-        if not 0 <= self.b <= 1:
-            raise ConfigError(f"b is {self.b}", hint="give --b between 0 and 1; 0.75 is usual")
+from llmkit.retrieve.config import Bm25Config
 
 
 def idf(num_passages: int, num_with: int) -> float:

@@ -3,21 +3,21 @@
 Tokens that a tokenizer puts before every text (bos) are seen by the others and are no part of the mean. A
 text longer than the model's context is read in pieces, and its mean is that of all of them.
 
-Shapes: N texts, B pieces of a pass, T tokens, D hidden_size.
+Shapes: N texts, D hidden_size.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from llmkit.engine.hidden import HiddenSums
 from llmkit.errors import DataError
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.prompt import PromptEncoder
 
 PASS_TOKENS = 4096
-"""Of a pass through the model, with what fills rows up."""
+"""Of a pass through the model."""
 
 
 def before_texts(encoder: PromptEncoder) -> list[int]:
@@ -52,33 +52,17 @@ class Embedder:
         Raises:
             DataError: hidden states that are not numbers, or a text that the tokenizer has no tokens for.
         """
-        pieces: list[tuple[int, list[int]]] = []
+        owners: list[int] = []
+        rows: list[list[int]] = []
         for number, text in enumerate(texts):
             ids = self._encoder.encode(text, special=False) if text else []
-            pieces += [(number, ids[at : at + self._room]) for at in range(0, len(ids), self._room)]
-        pieces.sort(key=lambda piece: len(piece[1]))  # rows of one pass are about as long as each other
+            for at in range(0, len(ids), self._room):
+                owners.append(number)
+                rows.append([*self._before, *ids[at : at + self._room]])
         sums = np.zeros((len(texts), self.width))
-        start = 0
-        while start < len(pieces):
-            stop = start + 1
-            while stop < len(pieces) and (stop + 1 - start) * len(pieces[stop][1]) <= PASS_TOKENS:
-                stop += 1
-            numbers = [number for number, _ in pieces[start:stop]]
-            np.add.at(sums, numbers, self._sums([ids for _, ids in pieces[start:stop]]))
-            start = stop
+        if rows:
+            reading = HiddenSums(self._model, rows, [len(self._before)] * len(rows), most=PASS_TOKENS)
+            while not reading.step():
+                pass
+            np.add.at(sums, owners, reading.sums)
         return unit_vectors(sums)
-
-    @torch.inference_mode()
-    def _sums(self, rows: list[list[int]]) -> NDArray[np.float64]:
-        """(B, D): hidden states of each row's own tokens, added up. What fills a row up stands behind them,
-        where a causal model does not see it."""
-        before, longest = len(self._before), len(rows[-1])
-        ids = torch.zeros(len(rows), before + longest, dtype=torch.int64)
-        counted = torch.zeros(len(rows), longest)
-        for place, row in enumerate(rows):
-            ids[place, : before + len(row)] = torch.tensor([*self._before, *row])
-            counted[place, : len(row)] = 1
-        device = self._model.model.embed_tokens.weight.device
-        hidden = self._model.hidden(ids.to(device))[:, before:].float()  # (B, T, D)
-        summed: torch.Tensor = torch.einsum("btd,bt->bd", hidden, counted.to(device))
-        return summed.double().cpu().numpy()

@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from llmkit.errors import ConfigError
 from llmkit.tokens.spans import Spans
 
 CHARACTERS_PER_TOKEN = 4
@@ -74,21 +73,6 @@ class TokenMeasure:
         """See `Measure`."""
         first = int(np.searchsorted(self._starts, end, side="left")) - self._overlap
         return int(self._starts[max(first, 0)]) if len(self._starts) else 0
-
-
-def check_sizes(size: int, overlap: int) -> None:
-    """Refuse sizes with which nothing can be cut.
-
-    Raises:
-        ConfigError: a passage of nothing, or an overlap of half a passage or more.
-    """
-    if size < 1:
-        raise ConfigError(f"passages of {size} tokens", hint="give --chunk 1 or more")
-    if overlap < 0 or 2 * overlap >= size:
-        raise ConfigError(
-            f"an overlap of {overlap} tokens leaves too little of passages of {size}",
-            hint=f"give --overlap below {(size + 1) // 2}",
-        )
 
 
 def passages(text: str, measure: Measure) -> Iterator[Passage]:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.retrieve.bm25 import Bm25Config, best, idf, length_norm, word_scores
+from llmkit.retrieve.bm25 import best, idf, length_norm, word_scores
+from llmkit.retrieve.config import Bm25Config
 from llmkit.retrieve.postings import word_numbers
 from llmkit.retrieve.store import Store
 

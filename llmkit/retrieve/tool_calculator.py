@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from llmkit.retrieve.tool_config import ToolError, ToolSpec
+from llmkit.retrieve.tool_config import ToolError, ToolSpec, one_text
 
 _MOST_CHARACTERS = 1_000
 _MOST_BITS = 4_096
@@ -31,12 +31,7 @@ class Calculator:
         self.spec = ToolSpec(
             name,
             "Computes an arithmetic expression, such as 12.5 * (3 + 4) ** 2 or sqrt(2).",
-            {
-                "type": "object",
-                "properties": {"expression": {"type": "string", "description": "what to compute"}},
-                "required": ["expression"],
-                "additionalProperties": False,
-            },
+            one_text("expression", "what to compute"),
         )
 
     def call(self, arguments: dict[str, Any]) -> str:

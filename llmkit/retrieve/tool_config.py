@@ -108,6 +108,16 @@ class Tool(Protocol):
         """
 
 
+def one_text(name: str, about: str) -> dict[str, Any]:
+    """The schema of arguments that are a single text."""
+    return {
+        "type": "object",
+        "properties": {name: {"type": "string", "description": about}},
+        "required": [name],
+        "additionalProperties": False,
+    }
+
+
 def read_spec(content: bytes | str, source: str, name: str | None = None) -> ToolSpec:
     """A description of a function: ours, OpenAI's, Anthropic's, MCP's, or the bare schema of its arguments.
 

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import selectors
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from llmkit.errors import LlmkitError
+from llmkit.retrieve.process_group import end_group
 from llmkit.retrieve.tool_config import ToolError, ToolLimits, ToolSpec, read_spec
 from llmkit.version import __version__
 
@@ -111,13 +111,7 @@ class McpServer:
         with suppress(OSError):
             self._stdin.close()
         if self._process.returncode is None:
-            options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-            deadline = time.monotonic() + _GRACE_SECONDS
-            while os.waitid(os.P_PID, self._process.pid, options) is None and time.monotonic() < deadline:
-                time.sleep(0.01)
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            end_group(self._process, _GRACE_SECONDS)
         self._stdout.close()
 
     def _begin(self) -> list["McpTool"]:

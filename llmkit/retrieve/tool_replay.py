@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llmkit.errors import DataError
@@ -66,11 +66,6 @@ class ReplayTool:
             DataError: the recording has no such call.
         """
         return self._recording.result(self.spec.name, arguments)
-
-
-def replay_tools(specs: Sequence[ToolSpec], recording: Recording) -> list[ReplayTool]:
-    """A tool for each function of a recording."""
-    return [ReplayTool(spec, recording) for spec in specs]
 
 
 def _key(name: str, arguments: Any) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from llmkit.retrieve.process_group import end_group, has_ended
 from llmkit.retrieve.tool_config import ToolError, ToolLimits
 
 _SAID_BYTES = 2_000
@@ -53,15 +54,12 @@ def run_program(command: Sequence[str], given: bytes, limits: ToolLimits) -> byt
     try:
         ended = _attend(process, given, limits, said)
     finally:
-        # The group is ended before the program is waited for: until then no other can have its number.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        status = process.wait()
+        status = end_group(process)
         for stream in (process.stdin, process.stdout, process.stderr):
             assert stream is not None
             with contextlib.suppress(OSError):
                 stream.close()
-    if not ended:
+    if not ended or status is None:
         raise ToolError(f"no result within {limits.seconds:g} seconds")
     if status:
         how = f"status {status}" if status > 0 else signal.Signals(-status).name
@@ -101,8 +99,7 @@ def _attend(process: "subprocess.Popen[bytes]", given: bytes, limits: ToolLimits
                     raise ToolError(f"more than {limits.output_bytes:,} bytes of output")
             if ended and not any(key.fileobj is not process.stdin for key, _ in ready):
                 return True  # it had ended, and all that it wrote has been read
-            options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-            ended = ended or os.waitid(os.P_PID, process.pid, options) is not None
+            ended = ended or has_ended(process)
             if not selector.get_map() and not ended:
                 time.sleep(min(_POLL_SECONDS, max(0.0, left)))
 

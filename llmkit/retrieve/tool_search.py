@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from llmkit.retrieve.bm25 import Bm25Config
+from llmkit.retrieve.config import Bm25Config
 from llmkit.retrieve.search import WordSearch
 from llmkit.retrieve.store import Store
-from llmkit.retrieve.tool_config import ToolLimits, ToolSpec
+from llmkit.retrieve.tool_config import ToolLimits, ToolSpec, one_text
 
 _PASSAGES = 5
 
@@ -24,12 +24,7 @@ class SearchTool:
         self.spec = ToolSpec(
             name,
             "Finds the passages of a collection of documents that answer a question best.",
-            {
-                "type": "object",
-                "properties": {"query": {"type": "string", "description": "what to look for"}},
-                "required": ["query"],
-                "additionalProperties": False,
-            },
+            one_text("query", "what to look for"),
         )
         self._store, self._limits = store, limits
         self._search = WordSearch(store, Bm25Config())

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from typing import Any
 
-from llmkit.retrieve.tool_config import ToolError, ToolLimits, ToolSpec
+from llmkit.retrieve.tool_config import ToolError, ToolLimits, ToolSpec, one_text
 
 _READS = {
     sqlite3.SQLITE_SELECT,
@@ -40,12 +40,7 @@ class SqlTool:
         self.spec = ToolSpec(
             name,
             f"Runs one SQL query on a SQLite database that can only be read. Its tables:\n{told}",
-            {
-                "type": "object",
-                "properties": {"query": {"type": "string", "description": "one SELECT"}},
-                "required": ["query"],
-                "additionalProperties": False,
-            },
+            one_text("query", "one SELECT"),
         )
         self._database, self._limits = database, limits
         database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE_BYTES)

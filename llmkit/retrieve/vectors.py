@@ -20,8 +20,8 @@ from llmkit.retrieve.search import Found
 
 ROWS = 4096
 """Vectors that are read, or compared, at once."""
-_TABLES = """
-CREATE TABLE vectors (number INTEGER PRIMARY KEY, vector BLOB NOT NULL);
+_TABLE = "CREATE TABLE vectors (number INTEGER PRIMARY KEY, vector BLOB NOT NULL)"
+_TRIGGER = """
 CREATE TRIGGER vectors_follow AFTER DELETE ON passages BEGIN
     DELETE FROM vectors WHERE number = OLD.number;
 END;
@@ -32,9 +32,8 @@ _FLAT = 1e-6
 
 def create_vectors(database: sqlite3.Connection) -> None:
     """Make room for vectors in an index, within the transaction that is open."""
-    create, _, trigger = _TABLES.strip().partition("\n")
-    database.execute(create)
-    database.execute(trigger)
+    database.execute(_TABLE)
+    database.execute(_TRIGGER)
 
 
 def has_vectors(database: sqlite3.Connection) -> bool:

@@ -2,8 +2,8 @@
 
 A run of 13 words (GPT-3, 2005.14165, appendix C) is long enough that two authors hardly ever share one. Words
 are those of shingles.py: case, accents and punctuation do not count. An item of 8 to 12 words is looked for
-as a whole; one of fewer would be found everywhere, so it is not looked for, and counted. A document is not
-cut: it is kept, or dropped with the run that it shares.
+as a whole; one of fewer would be found everywhere, so it is not looked for. A document is not cut: it is
+kept, or dropped with the run that it shares.
 
 A run of numbers and single letters (1 2 3 4 …) is nobody's: with fewer than three words beside them a run is
 left out. 20 bytes a run: 8 of hash, 4 for the item that it came from, and 8 for its first eight words, which
@@ -59,22 +59,6 @@ class Overlap(msgspec.Struct, frozen=True):
     source: str
 
 
-class _Runs(msgspec.Struct, frozen=True):
-    """Runs of one length: little-endian u64 hashes, sorted, and beside each the number of its item."""
-
-    ngram: int
-    hashes: bytes
-    items: bytes
-
-
-class _Stored(msgspec.Struct, frozen=True):
-    ngram: int
-    starts: bytes
-    runs: list[_Runs]
-    names: list[str]
-    num_short: int
-
-
 @dataclass(frozen=True)
 class NgramIndex:
     """Runs of words of the test sets, by their length: (hashes, numbers of items), both (N,).
@@ -87,8 +71,6 @@ class NgramIndex:
     starts: Hashes
     runs: Mapping[int, tuple[Hashes, NDArray[np.uint32]]]
     names: Sequence[str]
-    num_short: int
-    """Items of fewer than 8 words: not looked for."""
 
     @property
     def num_runs(self) -> int:
@@ -117,29 +99,6 @@ class NgramIndex:
         found = self.overlap(text)
         return Verdict("contaminated", found.match, most) if found.count > most else None
 
-    def to_bytes(self) -> bytes:
-        """The index as bytes, the same for the same index."""
-        runs = [
-            _Runs(ngram, hashes.astype("<u8").tobytes(), items.astype("<u4").tobytes())
-            for ngram, (hashes, items) in sorted(self.runs.items(), reverse=True)
-        ]
-        starts = self.starts.astype("<u8").tobytes()
-        return msgspec.msgpack.encode(_Stored(self.ngram, starts, runs, list(self.names), self.num_short))
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> "NgramIndex":
-        """The index that `to_bytes` wrote."""
-        stored = msgspec.msgpack.decode(content, type=_Stored)
-        runs = {
-            one.ngram: (
-                np.frombuffer(one.hashes, "<u8").astype(np.uint64),
-                np.frombuffer(one.items, "<u4").astype(np.uint32),
-            )
-            for one in stored.runs
-        }
-        starts = np.frombuffer(stored.starts, "<u8").astype(np.uint64)
-        return cls(stored.ngram, starts, runs, stored.names, stored.num_short)
-
 
 def build_index(items: Iterable[tuple[str, str]], *, ngram: int = NGRAM) -> NgramIndex:
     """The index of some items.
@@ -163,22 +122,12 @@ def build_index(items: Iterable[tuple[str, str]], *, ngram: int = NGRAM) -> Ngra
     long = [texts[one] for one in np.flatnonzero(words >= fewest)]
     parts = [shingle(long[part], ngram=fewest).hashes for part in batches([len(text) for text in long])]
     starts = np.unique(np.concatenate(parts)) if parts else np.empty(0, np.uint64)
-    return NgramIndex(ngram, starts, runs, list(numbers), int((words < fewest).sum()))
+    return NgramIndex(ngram, starts, runs, list(numbers))
 
 
-def evaluation_texts(record: Mapping[str, Any], fields: Sequence[str] | None = None) -> list[str]:
-    """What a test set's record has to be read for: every text in it, however deep, but for names and labels.
-
-    Args:
-        record: a record, decoded.
-        fields: only what lies under these keys; None: everything but ids, subjects, sources and metadata.
-    """
-    wanted = {
-        key: value
-        for key, value in record.items()
-        if (key in fields if fields is not None else key not in _NO_CONTENT)
-    }
-    return list(_texts(wanted))
+def evaluation_texts(record: Mapping[str, Any]) -> list[str]:
+    """What a test set's record is read for: every text in it, however deep, but for names and labels."""
+    return list(_texts(record))
 
 
 def _texts(value: Any) -> Iterator[str]:

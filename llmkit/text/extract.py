@@ -13,11 +13,12 @@ import re
 from typing import Any, Literal
 
 from llmkit.errors import MissingError
+from llmkit.formats.pages import HTML_TYPES
 from llmkit.text.rule import Verdict
 
 Method = Literal["fast", "precise"]
 PACKAGES: dict[Method, str] = {"fast": "resiliparse", "precise": "trafilatura"}
-WANTED_TYPES = ("text/html", "application/xhtml+xml", "application/vnd.wap.xhtml+xml", "text/plain", "")
+WANTED_TYPES = (*HTML_TYPES, "text/plain", "")
 _TITLE = re.compile(r"<title\b[^<>]{0,300}>([^<]{0,2000})", re.IGNORECASE)
 _BLANKS = re.compile(r"\n(?:[ \t\r\f\v]*\n){2,}")
 _LINE_END = re.compile(r"[ \t\r\f\v]+\n")

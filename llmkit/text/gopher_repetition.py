@@ -3,13 +3,11 @@
 Peers agree on the thresholds and count differently, so the way to count is the rule's `variant`:
 
     datatrove    a repeat is the second occurrence and later ones; n-grams are read from left to right,
-    going on
-                 after each repeat; over the characters of the text (FineWeb)
+                 going on after each repeat; over the characters of the text (FineWeb)
     datamap-rs   every occurrence of what occurs twice; a word inside any such n-gram counts once; over the
                  characters of the words (over those of all lines or paragraphs for these)
-    curator      second occurrence and later; a word inside any such n-gram counts once, with a space after
-    it;
-                 over the characters of the text
+    curator      second occurrence and later; a word inside any such n-gram counts once, with a space
+                 after it; over the characters of the text
     dolma        every occurrence, words as often as n-grams hold them; over the characters of all n-grams
 
 Words are told apart in n-grams; datatrove glues them together first, so that "a bc" repeats "ab c" there.

@@ -41,9 +41,20 @@ def history_of(record: Record) -> list[Any]:
     return _entries(object_at(record, METADATA) or {})
 
 
+def with_id(record: Record, identity: str) -> Record:
+    """The record with an id, which is put first where it has none."""
+    if bytes(record.get("id", b"null")) != b"null":
+        return record
+    return {"id": raw(identity), **{key: value for key, value in record.items() if key != "id"}}
+
+
 def licence_of(record: Record) -> str | None:
     """The licence that a record declares, as it is spelled there; None where it declares none."""
-    metadata = object_at(record, METADATA) or {}
+    return licence_in(object_at(record, METADATA) or {})
+
+
+def licence_in(metadata: Record) -> str | None:
+    """The licence that a record's `metadata` declares; see `licence_of`."""
     found = msgspec.json.decode(metadata[LICENCE]) if LICENCE in metadata else None
     return found if isinstance(found, str) and found else None
 

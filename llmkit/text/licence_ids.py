@@ -111,16 +111,6 @@ class LicenceGate:
         return "; ".join([*parts, *(["require"] if self.require else [])])
 
 
-def families_of(licence: str) -> frozenset[str]:
-    """The families of every id in a licence's expression."""
-    ids = frozenset().union(*alternatives(licence))
-    return frozenset(
-        family
-        for family, patterns in FAMILIES.items()
-        if any(fnmatchcase(one, pattern) for one in ids for pattern in patterns)
-    )
-
-
 def name_key(name: str) -> str:
     """A name without what spellings differ in: case, marks, "the", "licence", "version"."""
     words = re.sub(r"[^a-z0-9+]+", " ", name.lower())

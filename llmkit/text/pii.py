@@ -9,18 +9,16 @@ it is masked again.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
-from llmkit.errors import UsageError, nearest
 from llmkit.text.pii_addresses import find_emails, find_ips
 from llmkit.text.pii_numbers import Row, find_cards, find_ibans, find_phones, number_rows
 from llmkit.text.pii_secrets import find_secrets
 from llmkit.text.rule import Verdict
 
 PiiMode = Literal["mask", "tag", "drop"]
-PII_MODES: tuple[PiiMode, ...] = get_args(PiiMode)
 _FINDERS: dict[
     str, Callable[[str, list[Row]], Iterator[tuple[int, int]]]
 ] = {  # of two that overlap the first
@@ -31,7 +29,6 @@ _FINDERS: dict[
     "ip": lambda text, rows: find_ips(text),
     "phone": find_phones,
 }
-_OF_NUMBERS = ("iban", "card", "phone")
 PII_KINDS = tuple(_FINDERS)
 
 
@@ -43,27 +40,15 @@ class PiiSpan(msgspec.Struct, frozen=True, array_like=True):
     kind: str
 
 
-class PiiFinder:
-    """Finds some kinds of personal data."""
-
-    def __init__(self, kinds: Sequence[str] = PII_KINDS) -> None:
-        """UsageError where one of `kinds` is none."""
-        for kind in kinds:
-            if kind not in _FINDERS:
-                close = nearest(kind, PII_KINDS)
-                hint = f"did you mean {close}?" if close else f"one of {', '.join(PII_KINDS)}"
-                raise UsageError(f"{kind}: no kind of personal data", hint=hint)
-        self.kinds = tuple(kind for kind in PII_KINDS if kind in kinds)
-
-    def __call__(self, text: str) -> list[PiiSpan]:
-        """What there is in a text, in order, no two overlapping."""
-        spans: list[PiiSpan] = []
-        rows = number_rows(text) if any(kind in _OF_NUMBERS for kind in self.kinds) else []
-        for kind in self.kinds:
-            for start, end in _FINDERS[kind](text, rows):
-                if all(end <= other.start or other.end <= start for other in spans):
-                    spans.append(PiiSpan(start, end, kind))
-        return sorted(spans, key=lambda span: span.start)
+def find_pii(text: str) -> list[PiiSpan]:
+    """What there is in a text, in order, no two overlapping."""
+    spans: list[PiiSpan] = []
+    rows = number_rows(text)
+    for kind, find in _FINDERS.items():
+        for start, end in find(text, rows):
+            if all(end <= other.start or other.end <= start for other in spans):
+                spans.append(PiiSpan(start, end, kind))
+    return sorted(spans, key=lambda span: span.start)
 
 
 def mask_pii(text: str, spans: Iterable[PiiSpan]) -> str:

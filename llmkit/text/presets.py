@@ -103,17 +103,6 @@ def settings_of(rule: Rule) -> dict[str, Any]:
     return {one.name: getattr(rule, one.name) for one in _fields(type(rule))}
 
 
-def rules_as_settings(rules: Iterable[Rule]) -> list[dict[str, Any]]:
-    """Rules as plain values for JSON: what `rules_from` reads, with every threshold written out."""
-    return [
-        {
-            "rule": rule.kind,
-            **{name: False if value is None else value for name, value in settings_of(rule).items()},
-        }
-        for rule in rules
-    ]
-
-
 def read_rules(toml_text: str, *, where: str = "rules") -> tuple[Rule, ...]:
     """The rules of a file's text. `where` names the file in messages.
 

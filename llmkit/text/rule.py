@@ -167,8 +167,3 @@ def apply_rules(rules: Sequence[Rule], text: str, *, every_score: bool = False) 
 def checks_of(rules: Sequence[Rule]) -> dict[str, Check]:
     """Every check of some rules by name, in order: what a report has rows for."""
     return {check.name: check for rule in rules for check in rule.checks}
-
-
-def rule_names(rules: Sequence[Rule]) -> tuple[str, ...]:
-    """The names of every check of some rules, in order."""
-    return tuple(checks_of(rules))

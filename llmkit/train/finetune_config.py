@@ -30,6 +30,8 @@ OWN_SETTINGS: dict[str, tuple[str, ...]] = {
     "clip_ratio": ("grpo",),
 }
 """Settings that some methods have, and those methods."""
+PRETRAINS_ALONE = ("tokens_per_parameter", "target_flops", "optimizer", "momentum")
+"""Settings of `pretrain` that `finetune` leaves as they are: it has no flags for them."""
 GROUP_SIZE = 8
 """Answers to a prompt, in grpo."""
 TEMPERATURE = 1.0

@@ -6,7 +6,6 @@ Sums, so that the parts of a batch (and, later, the ranks of a run) add up to th
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor
 
@@ -19,17 +18,20 @@ Reference = Callable[[Transformer], AbstractContextManager[Transformer]]
 """From the model in training to the one that it is compared with, ready to score without gradients."""
 
 
-class BatchSource(Protocol):
-    """Where the batches of a run come from."""
+class BatchSource:
+    """Where the batches of a run come from. Subclasses make them; this one has nothing to tell or to keep."""
 
     def batch(self, step: int) -> Batch:
         """The batch of update `step`, the first being 0."""
+        raise NotImplementedError
 
     def stats(self) -> dict[str, float]:
         """Figures about the last batch, for the metrics."""
+        return {}
 
     def state_tensors(self) -> dict[str, Tensor]:
         """What a checkpoint keeps of it; empty where a batch is made of its number alone."""
+        return {}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from what `state_tensors` gave."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from llmkit.errors import UsageError
 from llmkit.train.grpo import GrpoBatch, group_advantages
 from llmkit.train.loss import Batch, build_batch
+from llmkit.train.objective import BatchSource
 from llmkit.train.order import RowOrder
 from llmkit.train.pair_rows import Tokens, build_rows
 
@@ -49,8 +50,8 @@ Logps = Callable[[Batch], Tensor]
 """(B, T) log p of each target of a batch by the model in training, 0 where there is no loss."""
 
 
-class RolloutSource:
-    """The BatchSource of GRPO: prompts in a seeded order, answered and scored when their step comes.
+class RolloutSource(BatchSource):
+    """The batches of GRPO: prompts in a seeded order, answered and scored when their step comes.
 
     Args:
         prompts: all there are.
@@ -124,9 +125,6 @@ class RolloutSource:
         segments = fields.pop("segments", None)
         batch = GrpoBatch(**fields, segments=segments, count=int((fields["targets"] >= 0).sum()))
         self._held = (int(tensors["rollout"]), batch)
-
-    def close(self) -> None:
-        """Nothing is held open here; the scorer's owner closes it."""
 
     def _write(self, number: int) -> GrpoBatch:
         chosen = self._order.take(number * self._count, self._count).tolist()

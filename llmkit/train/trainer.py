@@ -212,7 +212,7 @@ class Trainer:
         return reaction == "skip"
 
 
-class _Rows:
+class _Rows(BatchSource):
     """Batches of rows in the order of the seed, read ahead."""
 
     def __init__(self, rows: RowSource, recipe: Recipe, device: torch.device) -> None:
@@ -223,17 +223,6 @@ class _Rows:
     def batch(self, step: int) -> Batch:
         """That of update `step`, the first being 0."""
         return build_batch(self._reader.read(step), document_mask=self._document_mask, device=self._device)
-
-    def stats(self) -> dict[str, float]:
-        """Rows that are read have nothing to tell."""
-        return {}
-
-    def state_tensors(self) -> dict[str, Tensor]:
-        """Nothing: the order is the seed's."""
-        return {}
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Nothing was kept."""
 
     def close(self) -> None:
         """Let the reading thread go."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from llmkit.train.config import Recipe
 from llmkit.train.data import RowSource
 from llmkit.train.loss import Batch, build_batch
+from llmkit.train.objective import BatchSource
 from llmkit.train.order import RowOrder
 from llmkit.train.trainer import StepResult, Trainer
 
@@ -20,8 +20,8 @@ _KEPT = 0.9  # of the mean of the losses so far, at each further one
 _WORSE = 1.1  # times the first loss: here a rate is too high for good
 
 
-class SameBatch:
-    """The batch of the first update again and again: a BatchSource."""
+class SameBatch(BatchSource):
+    """The batch of the first update again and again."""
 
     def __init__(self, rows: RowSource, recipe: Recipe, device: torch.device) -> None:
         first = rows.read(RowOrder(len(rows), recipe.seed).take(0, recipe.batch_rows))
@@ -31,20 +31,6 @@ class SameBatch:
         """The first, whatever the step."""
         del step
         return self._batch
-
-    def stats(self) -> dict[str, float]:
-        """Nothing to tell."""
-        return {}
-
-    def state_tensors(self) -> dict[str, Tensor]:
-        """Nothing: it is made of the seed."""
-        return {}
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Nothing was kept."""
-
-    def close(self) -> None:
-        """There is no thread."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import DataError, UsageError
-from llmkit.formats.atomic import refuse_existing, write_atomic
+from llmkit.formats.atomic import write_atomic
 from llmkit.formats.digest import digest_file
 from llmkit.formats.documents import list_files
 from llmkit.formats.json_text import json_text
@@ -25,6 +25,7 @@ from llmkit.workflows.clean_report_html import render_html
 from llmkit.workflows.clean_steps import build_cleaner
 from llmkit.workflows.clean_stream import clean_stream
 from llmkit.workflows.clean_tally import Tally
+from llmkit.workflows.corpus_files import check_places
 from llmkit.workflows.executors import executor_of
 from llmkit.workflows.units import Piece, select_shard
 
@@ -96,9 +97,10 @@ def clean_documents(
 def plan_clean(files: CleanFiles, settings: CleanSettings) -> CleanPlan:
     """What `clean_documents` would do, after the same checks."""
     job = _resolve(files, settings)
-    units = select_shard(units_of(job.settings, job.inputs), files.shard) if files.is_folder else None
-    if files.out is not None and files.out != STDIO:
-        refuse_existing(files.out, force=files.force, inputs=job.inputs)
+    check_places(files, job.inputs)
+    units = None
+    if files.is_folder:
+        units = select_shard(units_of(job.settings, job.inputs, numbered=False), files.shard)
     return CleanPlan(
         inputs=[str(path) for path in job.inputs],
         input_bytes=None if STDIO in job.inputs else sum(path.stat().st_size for path in job.inputs),
@@ -156,8 +158,6 @@ def _resolve(files: CleanFiles, settings: CleanSettings) -> _Job:
     inputs = list_files(files.inputs)
     if files.report is not None:
         _check_report(files.report)
-        if not files.is_folder:
-            refuse_existing(files.report, force=files.force, inputs=inputs)
     if files.shard is not None:
         select_shard([], files.shard)
         if not files.is_folder:

@@ -4,7 +4,6 @@ OUT/part-00000.jsonl.zst …    documents, in the order of the names of their in
 OUT/llmkit.json               what made them
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -13,19 +12,17 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from llmkit.errors import UsageError
-from llmkit.formats.atomic import atomic_file, refuse_existing
+from llmkit.formats.atomic import atomic_file
 from llmkit.formats.digest import digest_inputs
 from llmkit.formats.documents import COMPRESSIONS
 from llmkit.formats.provenance import Invocation, portable, write_provenance
-from llmkit.formats.resumable import partial_path
-from llmkit.formats.streams import STDIO, open_output
+from llmkit.formats.streams import open_output
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.clean_input import kind_of, read_batches
 from llmkit.workflows.clean_options import CleanFiles, CleanSettings
 from llmkit.workflows.clean_steps import build_cleaner
-from llmkit.workflows.clean_stream import refuse_one_place
 from llmkit.workflows.clean_tally import Tally, tally_from, tally_report
+from llmkit.workflows.corpus_files import check_places, join_parts
 from llmkit.workflows.executors import executor_of
 from llmkit.workflows.unit_folder import finish_units, unit_folder
 from llmkit.workflows.units import (
@@ -42,7 +39,7 @@ from llmkit.workflows.units import (
     split_inputs,
 )
 
-_REJECTS, _CLOSING = ".rejects", ".closing"
+_REJECTS = ".rejects"
 
 
 def clean_folder(
@@ -73,17 +70,7 @@ def clean_folder(
         LlmkitError: what a unit failed with; units that are done are kept.
     """
     assert files.out is not None
-    if STDIO in inputs:
-        raise UsageError(
-            "stdin: documents from a pipe cannot be taken up again, as a folder's parts can",
-            hint=f"-o {files.out}.jsonl.zst writes one file",
-        )
-    refuse_one_place(files)
-    refuse_existing(files.out, force=files.force, inputs=inputs)
-    again = files.force or (partial_path(files.out) / _CLOSING).exists()  # killed while it wrote these
-    for path in (files.rejects, files.report):
-        if path is not None:
-            refuse_existing(path, force=again, inputs=inputs)
+    check_places(files, inputs)
     units = units_of(settings, inputs, None if files.rejects is None else files.rejects.suffix)
     fingerprint = fingerprint_of("clean", [settings, [unit.task for unit in units]], inputs)
     mine = select_shard(units, files.shard)
@@ -104,9 +91,9 @@ def clean_folder(
         )
 
     def close(folder: Path, all_receipts: list[Receipt]) -> None:
-        (folder / _CLOSING).touch()
         if files.rejects is not None:
-            _join_rejects(folder, units, files.rejects)
+            with atomic_file(files.rejects) as stream:
+                join_parts((_rejects_part(folder, unit) for unit in units), stream)
         ordered = [
             *sorted(inputs, key=name_order),
             *([] if files.rules is None else [files.rules]),
@@ -120,12 +107,17 @@ def clean_folder(
 
 
 def units_of(
-    settings: CleanSettings, inputs: Sequence[Path], rejects_suffix: str | None = None
+    settings: CleanSettings,
+    inputs: Sequence[Path],
+    rejects_suffix: str | None = None,
+    *,
+    numbered: bool = True,
 ) -> list[Unit]:
     """The units of a job: each has its pieces and what is done with them.
 
     Args:
         rejects_suffix: `.zst`, `.gz` or another one where rejects are written, whose parts are then joined.
+        numbered: see `split_inputs`.
     """
     return [
         Unit(
@@ -134,10 +126,10 @@ def units_of(
                 "number": number,
                 "pieces": msgspec.to_builtins(pieces),
                 "settings": msgspec.to_builtins(settings),
-                "rejects": None if rejects_suffix is None else rejects_suffix,
+                "rejects": rejects_suffix,
             },
         )
-        for number, pieces in enumerate(_grouped(split_inputs(inputs)))
+        for number, pieces in enumerate(_grouped(split_inputs(inputs, numbered=numbered)))
     ]
 
 
@@ -197,14 +189,6 @@ def _grouped(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
 
 def _rejects_part(folder: Path, unit: Unit) -> Path:
     return folder / _REJECTS / f"rejects-{unit.task['number']:05d}.jsonl{unit.task['rejects']}"
-
-
-def _join_rejects(folder: Path, units: Sequence[Unit], target: Path) -> None:
-    """One file of the rejects of all units: frames of zstd and members of gzip can be joined as lines can."""
-    with atomic_file(target) as stream:
-        for unit in units:
-            with _rejects_part(folder, unit).open("rb") as part:
-                shutil.copyfileobj(part, stream, 1 << 20)
 
 
 def _in_name_order(invocation: Invocation, inputs: Sequence[Path]) -> Invocation:

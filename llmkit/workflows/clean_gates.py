@@ -18,23 +18,23 @@ def drop_watch(
         GateFailed: a check has dropped more than `max_drop` of at least `ENOUGH_DOCUMENTS` documents.
     """
 
-    def check(tally: Tally) -> None:
+    def watch(tally: Tally) -> None:
         if settings.mode == "tag" or files.max_drop >= 1:
             return
         seen = tally.documents - tally.malformed
-        for name in [one.name for one in checks]:
-            count = tally.dropped.get(name)
+        for check in checks:
+            count = tally.dropped.get(check.name)
             if count is None:
                 continue
             if seen >= ENOUGH_DOCUMENTS and count.documents > files.max_drop * seen:
                 raise GateFailed(
-                    f"{name} drops {count.documents:,} of {seen:,} documents, over --max-drop "
+                    f"{check.name} drops {count.documents:,} of {seen:,} documents, over --max-drop "
                     f"{files.max_drop:g}: stopped",
                     hint="--explain shows what it sees; --max-drop 1 lets it go on",
                 )
             seen -= count.documents
 
-    return check
+    return watch
 
 
 def check_dropped(report: CleanReport, most: float | None) -> None:

@@ -13,7 +13,7 @@ from msgspec import UNSET, Raw, UnsetType
 from llmkit.errors import DataError
 from llmkit.formats.digest import content_id
 from llmkit.formats.jsonl import MALFORMED, Record, decode_field, encode_line, parse_line, raw
-from llmkit.text.history import with_history
+from llmkit.text.history import object_at, with_history, with_id
 from llmkit.text.rule import Verdict
 from llmkit.workflows.clean_input import Entry
 
@@ -58,14 +58,11 @@ class Item:
         Raises:
             DataError: it is something else than an object, so that nothing can be put into it.
         """
-        found = self.record.get(key)
-        if found is None or bytes(found) == b"null":
-            return {}
-        where = f"{self.entry.file}:{self.entry.line}"
-        try:
-            return msgspec.json.decode(found, type=Record)
-        except MALFORMED:
-            raise DataError(f'{where}: "{key}" is no object', hint=f"rename this {key}") from None
+        found = object_at(self.record, key)
+        if found is None:
+            where = f"{self.entry.file}:{self.entry.line}"
+            raise DataError(f'{where}: "{key}" is no object', hint=f"rename this {key}")
+        return found
 
     @property
     def is_changed(self) -> bool:
@@ -148,14 +145,15 @@ def keep_line(item: Item, history: dict[str, Any] | None) -> bytes:
             return (
                 b'{"id":' + msgspec.json.encode(item.identity) + b"," + content.lstrip()[1:].lstrip() + b"\n"
             )
-    record: Record = {} if item.has_id else {"id": raw(item.identity)}
+    record: Record = {}
     for key, value in item.record.items():
         if key == HTML and item.key not in item.record:  # its text takes its place
             record[item.key] = raw(item.text)
         elif key == item.key:
             record[key] = value if item.text == item.original else raw(item.text)
-        elif key != "id" or item.has_id:
+        else:
             record[key] = value
+    record = with_id(record, item.identity)
     _put(record, item, "metadata", item.facts)
     if history is not None:
         item.within("metadata")  # an error where it is something else than an object

@@ -1,24 +1,25 @@
 """Steps of `clean` that judge a document: the response, its licence, its language, rules, test sets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
 from llmkit.errors import DataError
-from llmkit.formats.documents import is_json_lines, read_documents
-from llmkit.formats.jsonl import Line, raw, read_records
-from llmkit.formats.parquet import is_parquet, read_parquet
+from llmkit.formats.jsonl import parse_line
 from llmkit.text.decontaminate import NgramIndex, build_index, evaluation_texts
 from llmkit.text.extract import judge_page
+from llmkit.text.history import licence_in
 from llmkit.text.language import Detector, detector_of, parse_languages
 from llmkit.text.licence_detect import best_licence, detect_licences
 from llmkit.text.licence_ids import LicenceGate
-from llmkit.text.rule import Check, Rule, Verdict, apply_rules
+from llmkit.text.rule import Check, Rule, Verdict, apply_rules, checks_of
+from llmkit.workflows.clean_input import read_batches
 from llmkit.workflows.clean_item import Item
 from llmkit.workflows.clean_options import CleanSettings
 from llmkit.workflows.clean_work import Step
+from llmkit.workflows.units import Piece
 
 
 class JudgePage(Step):
@@ -64,7 +65,7 @@ class Rules(Step):
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
-        self._checks = {check.name: check for rule in rules for check in rule.checks}
+        self._checks = checks_of(rules)
         self.checks = tuple(self._checks.values())
 
     def __call__(self, item: Item, *, every_score: bool) -> Sequence[Verdict]:
@@ -103,9 +104,7 @@ class Licences(Step):
 
     def __call__(self, item: Item, *, every_score: bool) -> Sequence[Verdict]:
         """Find and judge."""
-        declared = item.within("metadata").get("license")
-        found = None if declared is None else msgspec.json.decode(declared)
-        licence = found if isinstance(found, str) and found else None
+        licence = licence_in(item.within("metadata"))
         if licence is None and self._detects:
             evidence = best_licence(detect_licences(item.text or "", item.html or ""))
             if evidence is not None:
@@ -143,9 +142,11 @@ def index_of(sets: tuple[tuple[str, str], ...]) -> NgramIndex:
         DataError: one of them is malformed, or nothing in them is long enough to be looked for.
     """
     items: list[tuple[str, str]] = []
-    for path in (Path(name) for name, _ in sets):
-        for line in _items_of(path):
-            items += [(f"{path.name}:{line.number}", text) for text in _texts_of(line)]
+    for batch in read_batches(Piece(name) for name, _ in sets):
+        for entry in batch:
+            record = parse_line(entry.content, entry.file, entry.line).record
+            texts = evaluation_texts({key: msgspec.json.decode(value) for key, value in record.items()})
+            items += [(f"{Path(entry.file).name}:{entry.line}", text) for text in texts]
     index = build_index(items)
     if not index.num_runs:
         raise DataError(
@@ -153,18 +154,3 @@ def index_of(sets: tuple[tuple[str, str], ...]) -> NgramIndex:
             hint="questions, prompts, answers or texts, one a line of jsonl",
         )
     return index
-
-
-def _items_of(path: Path) -> Iterator[Line]:
-    """The records of a test set; a file that holds none is one text."""
-    if is_parquet(path):
-        yield from read_parquet(path)
-    elif is_json_lines(path):
-        yield from read_records(path)
-    else:
-        for document in read_documents([path], input_format="text"):
-            yield Line({"text": raw(document.text)}, document.file, 1)
-
-
-def _texts_of(line: Line) -> list[str]:
-    return evaluation_texts({key: msgspec.json.decode(value) for key, value in line.record.items()})

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from llmkit.workflows.units import ExecutorName
+from llmkit.workflows.corpus_files import CorpusFiles
 
 Extract = Literal["fast", "precise", "none"]
 Pii = Literal["mask", "tag", "drop"]
@@ -59,30 +59,14 @@ class CleanSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class CleanFiles:
+class CleanFiles(CorpusFiles):
     """What is read, where it goes, and who does the work."""
 
     inputs: Sequence[Path]
-    out: Path | None = None
-    rejects: Path | None = None
-    report: Path | None = None
     rules: Path | None = None
     """A rule file in TOML."""
     against: Sequence[Path] = ()
     """Evaluation sets: files and folders."""
-    workers: int = 1
-    shard: str | None = None
-    executor: ExecutorName = "process"
-    force: bool = False
     unbuffered: bool = False
     max_drop: float = 0.9
     fail_if_dropped_over: float | None = None
-
-    @property
-    def is_folder(self) -> bool:
-        """Whether the output is a folder of parts: a name that says neither jsonl nor a stream."""
-        if self.out is None or str(self.out) == "-":
-            return False
-        from llmkit.formats.documents import is_json_lines
-
-        return not is_json_lines(self.out) and (self.out.is_dir() or not self.out.exists())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from llmkit.text.extract_process import Extractor
 from llmkit.text.mojibake import looks_broken, repair_mojibake
 from llmkit.text.normalise import normalise
-from llmkit.text.pii import PiiFinder, apply_pii
+from llmkit.text.pii import apply_pii, find_pii
 from llmkit.text.rule import Check, Verdict
 from llmkit.workflows.clean_item import Item
 from llmkit.workflows.clean_options import Extract, Pii
@@ -90,13 +90,12 @@ class PersonalData(Step):
 
     def __init__(self, mode: Pii) -> None:
         self._mode = mode
-        self._find = PiiFinder()
         self.checks = (Check("pii", "personal data by kind"),) if mode == "drop" else ()
 
     def __call__(self, item: Item, *, every_score: bool) -> Sequence[Verdict]:
         """Find it, and do what the mode says."""
         assert item.text is not None
-        spans = self._find(item.text)
+        spans = find_pii(item.text)
         if not spans:
             return ()
         item.text, verdict = apply_pii(item.text, spans, self._mode)

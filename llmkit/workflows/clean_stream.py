@@ -7,7 +7,6 @@ from typing import BinaryIO
 
 import msgspec
 
-from llmkit.errors import UsageError
 from llmkit.formats.streams import is_terminal, open_output
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.clean_input import Batch, read_batches
@@ -15,6 +14,7 @@ from llmkit.workflows.clean_options import CleanFiles, CleanSettings
 from llmkit.workflows.clean_steps import build_cleaner
 from llmkit.workflows.clean_tally import Tally
 from llmkit.workflows.clean_work import Cleaned
+from llmkit.workflows.corpus_files import check_places
 from llmkit.workflows.units import Piece
 from llmkit.workflows.worker_pool import Handler, WorkerPool
 
@@ -40,7 +40,7 @@ def clean_stream(
         UsageError: an output exists, or is an input, or two outputs are one.
         DataError, MissingError: of the readers and steps.
     """
-    refuse_one_place(files)
+    check_places(files, inputs)
     tally = Tally()
     flush = files.unbuffered or is_terminal(files.out)
     pieces = [Piece(str(path)) for path in inputs]
@@ -70,23 +70,6 @@ def cleaner_handler(settings: bytes) -> Handler:
     decode = msgspec.msgpack.Decoder(Batch).decode
     encode = msgspec.msgpack.Encoder().encode
     return lambda task: encode(cleaner(decode(task)))
-
-
-def refuse_one_place(files: CleanFiles) -> None:
-    """Check that documents, rejects and the report go to three places.
-
-    Raises:
-        UsageError: two of them are one, or one lies inside the folder of documents.
-    """
-    places = [
-        (name, path.resolve())
-        for name, path in (("-o", files.out), ("--rejects", files.rejects), ("--report", files.report))
-        if path is not None and str(path) != "-"
-    ]
-    for index, (name, path) in enumerate(places):
-        for other, place in places[index + 1 :]:
-            if path in (place, *place.parents):
-                raise UsageError(f"{place}: {name} and {other} in one place", hint=f"choose another {other}")
 
 
 @contextmanager

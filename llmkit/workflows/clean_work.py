@@ -155,7 +155,7 @@ class Cleaner:
 
     def _sample(self, item: Item, verdict: Verdict) -> Sample:
         text = item.original if item.original is not None else item.text or item.html or ""
-        return _sample(item.entry, item, text[:SAMPLE_LETTERS], None, verdict.value, verdict.threshold)
+        return _sample(item, text[:SAMPLE_LETTERS], None, verdict.value, verdict.threshold)
 
     def _count_edits(self, item: Item, edits: dict[str, int], before: str | None, tally: Tally) -> None:
         size = len(item.entry.content)
@@ -164,19 +164,19 @@ class Cleaner:
             if self._settings.report and before is not None and item.text is not None:
                 start = max(0, _first_difference(before, item.text) - _LEAD)
                 old, new = (text[start : start + SAMPLE_LETTERS] for text in (before, item.text))
-                sample = _sample(item.entry, item, old, new, number, None)
+                sample = _sample(item, old, new, number, None)
             tally.edits.setdefault(name, Count()).add(size, sample)
             tally.edit_counts[name] = tally.edit_counts.get(name, 0) + number
 
 
 def _sample(
-    entry: Entry,
     item: Item,
     before: str,
     after: str | None,
     value: float | str | None,
     threshold: float | str | None,
 ) -> Sample:
+    entry = item.entry
     hashed = xxhash.xxh3_64_intdigest(entry.content)
     value, threshold = (float(one) if isinstance(one, int) else one for one in (value, threshold))
     return Sample(hashed, item.identity, entry.file, entry.line, before, after, value, threshold)

@@ -10,16 +10,16 @@ from typing import Any, BinaryIO
 import msgspec
 import numpy as np
 
-from llmkit.errors import GateFailed, StoppedResumable, UsageError
-from llmkit.formats.atomic import refuse_existing, write_atomic
+from llmkit.errors import GateFailed, UsageError
+from llmkit.formats.atomic import write_atomic
 from llmkit.formats.digest import digest_inputs, digest_path
 from llmkit.formats.documents import Document, list_files
 from llmkit.formats.json_text import json_text
 from llmkit.formats.jsonl import BadLine
 from llmkit.formats.provenance import Invocation, write_provenance
-from llmkit.formats.resumable import partial_path
 from llmkit.formats.streams import STDIO, is_terminal, open_output
 from llmkit.progress import Progress
+from llmkit.workflows.corpus_files import check_places, join_parts
 from llmkit.workflows.dedup_choose import DROPPED, histogram
 from llmkit.workflows.dedup_clusters import work_folder, write_clusters
 from llmkit.workflows.dedup_corpus import WORK, map_array
@@ -34,11 +34,11 @@ from llmkit.workflows.dedup_signed import open_corpus
 from llmkit.workflows.dedup_stream import stream_documents
 from llmkit.workflows.dedup_write import DocumentWriter, Tally
 from llmkit.workflows.executors import executor_of
+from llmkit.workflows.phases import Phases
 from llmkit.workflows.unit_folder import finish_units, unit_folder
 from llmkit.workflows.units import Piece, Receipt, fingerprint_of, name_order, split_inputs
 
 PACKAGES = ("numpy", "xxhash", "msgspec", "zstandard")
-CLOSING = ".closing"
 
 
 def dedup_files(
@@ -100,23 +100,7 @@ def prepare(sources: DedupSources, config: DedupConfig) -> list[Path]:
     """
     check_options(config, sources)
     inputs = sorted(list_files(sources.inputs), key=name_order)
-    places = {"-o": sources.out, "--rejects": sources.rejects, "--clusters": sources.clusters}
-    places |= {"--report": sources.report, "--save-index": sources.save_index}
-    taken: dict[Path, str] = {}
-    for name, path in places.items():
-        if path is None or path == STDIO:
-            continue
-        for other, known in taken.items():
-            if other in (path.resolve(), *path.resolve().parents):
-                raise UsageError(f"{path}: {known} and {name} in one place", hint=f"choose another {name}")
-        taken[path.resolve()] = name
-        again = sources.force or _was_closing(sources)
-        refuse_existing(path, force=again, inputs=[*sources.inputs, *inputs])
-    if sources.is_folder and STDIO in inputs:
-        raise UsageError(
-            "stdin: documents from a pipe cannot be taken up again, as a folder's parts can",
-            hint=f"-o {sources.out}.jsonl.zst writes one file",
-        )
+    check_places(sources, [*sources.inputs, *inputs])
     return inputs
 
 
@@ -167,7 +151,8 @@ def _to_file(
         if STDIO in inputs:
             spooled = spool_stdin(folder, config.field)
             inputs = sorted([*(path for path in inputs if path != STDIO), spooled], key=name_order)
-        job = _job(sources, config, inputs, folder, progress, part_suffix=".jsonl")
+        phases = _phases(sources, folder, "", progress)  # nothing can be there from another job
+        job = _job(sources, config, inputs, phases, part_suffix=".jsonl")
         found = find_duplicates(job)
         kept = stack.enter_context(open_output(sources.out, force=sources.force, inputs=sources.inputs))
         if sources.workers == 1:
@@ -179,10 +164,9 @@ def _to_file(
         else:
             receipts = filter_parts(job, found)
             tally = sum_tallies(receipt.report for receipt in receipts)
-            for task in found.filters:
-                _append(folder / task.part, kept)
-                if rejects is not None and task.rejects is not None:
-                    _append(folder / task.rejects, rejects)
+            join_parts((folder / task.part for task in found.filters), kept)
+            if rejects is not None:
+                join_parts((folder / str(task.rejects) for task in found.filters), rejects)
         _write_extras(sources, config, folder, found)
     return tally, found.facts
 
@@ -197,61 +181,52 @@ def _to_folder(
     """A folder of parts, that is gone on with when it was stopped."""
     assert sources.out is not None
     key = _fingerprint(sources, config, inputs)
-    try:
-        with unit_folder(sources.out, key, shared=sources.shard is not None) as folder:
-            job = _job(sources, config, inputs, folder, progress, part_suffix=".jsonl.zst")
-            found = find_duplicates(job)
-            receipts = filter_parts(job, found)
-    except SystemExit:
-        raise StoppedResumable(
-            f"{sources.out}: stopped (SIGTERM); what is done is kept", hint="run the same line again to go on"
-        ) from None
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same line goes on") from None
+    with unit_folder(sources.out, key, shared=sources.shard is not None) as folder:
+        phases = _phases(sources, folder, key, progress)
+        job = _job(sources, config, inputs, phases, part_suffix=".jsonl.zst")
+        found = find_duplicates(job)
+        receipts = filter_parts(job, found)
 
     def close(folder: Path, _: list[Receipt]) -> None:
-        (folder / CLOSING).touch()
         if sources.rejects is not None:
             with open_output(sources.rejects, force=True) as stream:
-                for task in found.filters:
-                    _append(folder / str(task.rejects), stream)
+                join_parts((folder / str(task.rejects) for task in found.filters), stream)
         _write_extras(sources, config, folder, found, force=True)
         shutil.rmtree(folder / WORK)
         write_provenance(folder, invocation, inputs=digest_inputs(inputs), packages=PACKAGES)
-        (folder / CLOSING).unlink()
 
-    if finish_units(sources.out, job.done, key, close) is None and sources.shard is None:
+    if finish_units(sources.out, phases.done, key, close) is None and sources.shard is None:
         raise UsageError(f"{sources.out}: another process is finishing it", hint="wait for it")
     return sum_tallies(receipt.report for receipt in receipts), found.facts
 
 
+def _phases(sources: DedupSources, folder: Path, fingerprint: str, progress: Progress) -> Phases:
+    return Phases(
+        folder=folder,
+        executor=executor_of(sources.executor, sources.workers),
+        fingerprint=fingerprint,
+        shard=sources.shard,
+        progress=progress,
+    )
+
+
 def _job(
-    sources: DedupSources,
-    config: DedupConfig,
-    inputs: list[Path],
-    folder: Path,
-    progress: Progress,
-    *,
-    part_suffix: str,
+    sources: DedupSources, config: DedupConfig, inputs: list[Path], phases: Phases, *, part_suffix: str
 ) -> DedupJob:
     note = None if sources.against is None else read_index(sources.against, config)
     return DedupJob(
         config=config,
         inputs=group_pieces(split_inputs(inputs, unit_bytes=sources.unit_bytes), sources.unit_bytes),
-        folder=folder,
-        executor=executor_of(sources.executor, sources.workers),
-        fingerprint=_fingerprint(sources, config, inputs),
+        phases=phases,
         memory_bytes=sources.memory_bytes,
         workers=sources.workers,
         skips_bad=sources.skips_bad,
         with_rejects=sources.rejects is not None,
         part_suffix=part_suffix,
-        shard=sources.shard,
         index=sources.against,
         index_sources=() if note is None else note.sources,
         index_documents=0 if note is None else note.documents,
         all_sets=sources.save_index is not None,
-        progress=progress,
     )
 
 
@@ -281,13 +256,3 @@ def _open_rejects(stack: ExitStack, sources: DedupSources, inputs: list[Path]) -
     if sources.rejects is None:
         return None
     return stack.enter_context(open_output(sources.rejects, force=sources.force, inputs=inputs))
-
-
-def _append(path: Path, out: BinaryIO) -> None:
-    with path.open("rb") as stream:
-        shutil.copyfileobj(stream, out, 1 << 20)
-
-
-def _was_closing(sources: DedupSources) -> bool:
-    """Whether a run was killed while it wrote what belongs to the whole: those files are its own."""
-    return sources.is_folder and sources.out is not None and (partial_path(sources.out) / CLOSING).exists()

@@ -115,10 +115,6 @@ class Corpus:
         """Of the index too."""
         return int(self.bases[-1])
 
-    def column(self, name: str) -> NDArray[np.uint64]:
-        """One fact of every document."""
-        return np.concatenate([np.asarray(one.facts[name]) for one in self.units])
-
     def facts_of(self, documents: NDArray[np.integer], name: str) -> NDArray[np.uint64]:
         """One fact of some documents, in increasing order of their numbers."""
         return np.concatenate(

@@ -1,7 +1,7 @@
 """Arrays that the units of `llmkit dedup` write for one another, whole or not at all."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,7 +25,5 @@ def write_array(path: Path, parts: Iterable[NDArray[np.generic]], folder: Path) 
 @contextmanager
 def open_parts(paths: Iterable[Path]) -> Iterator[list[BinaryIO]]:
     """Several files that appear together, when all are whole."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
         yield [stack.enter_context(atomic_file(path)) for path in paths]

@@ -2,14 +2,13 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import msgspec
 import numpy as np
-import zstandard
 
-from llmkit.formats.atomic import atomic_file
 from llmkit.formats.documents import Document
+from llmkit.formats.streams import open_output
 from llmkit.text.exact_pieces import split_pieces
 from llmkit.workflows.dedup_choose import DROPPED, KEEPER
 from llmkit.workflows.dedup_corpus import WORK, map_array
@@ -41,7 +40,7 @@ def filter_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]]
     task = msgspec.convert(unit.task, FilterTask)
     paths = [folder / name for name in (task.part, task.rejects) if name is not None]
     with ExitStack() as stack:
-        streams = [stack.enter_context(_open_part(stack, path)) for path in paths]
+        streams = [stack.enter_context(open_output(path, force=True)) for path in paths]
         writer = DocumentWriter(task.config, streams[0], streams[1] if task.rejects else None)
         filter_documents(task, folder, writer)
     rows = (writer.tally.kept, writer.tally.removed + writer.tally.bad_lines)
@@ -95,13 +94,3 @@ def _between(path: Path, dtype: np.dtype, first: int, count: int) -> Any:
     rows = map_array(path, dtype)
     start, stop = np.searchsorted(np.asarray(rows["document"]), [first, first + count]).tolist()
     return np.asarray(rows[start:stop])
-
-
-def _open_part(stack: ExitStack, path: Path) -> Any:
-    """A file that appears when it is whole, compressed where its name says so."""
-    stream = stack.enter_context(atomic_file(path))
-    if path.suffix != ".zst":
-        from contextlib import nullcontext
-
-        return nullcontext(stream)
-    return cast(BinaryIO, zstandard.ZstdCompressor(level=3).stream_writer(stream, closefd=False))

@@ -11,13 +11,12 @@ filter   some input  filter     filter  some input
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from llmkit.progress import Progress
 from llmkit.workflows.dedup_choose import ChooseTask, choose_unit
 from llmkit.workflows.dedup_corpus import WORK
 from llmkit.workflows.dedup_filter import FilterTask, filter_unit
@@ -35,7 +34,7 @@ from llmkit.workflows.dedup_shingles import ShingleTask, shingle_unit
 from llmkit.workflows.dedup_sign import SignTask, sign_unit
 from llmkit.workflows.dedup_signed import Signed, write_signed
 from llmkit.workflows.phases import Phases
-from llmkit.workflows.units import Executor, Piece, Receipt, Unit, UnitFunction
+from llmkit.workflows.units import Piece, Receipt
 
 _KEYS_PER_UNIT = 1 << 21
 _PAIRS_PER_UNIT = 1 << 18
@@ -48,23 +47,17 @@ class DedupJob:
     config: DedupConfig
     inputs: Sequence[tuple[Piece, ...]]
     """Of each unit that looks at documents."""
-    folder: Path
-    executor: Executor
-    fingerprint: str
+    phases: Phases
     memory_bytes: int
     workers: int
     skips_bad: bool
     with_rejects: bool
     part_suffix: str
     """`.jsonl.zst` in a folder; `.jsonl` where the parts are put together."""
-    shard: str | None = None
     index: Path | None = None
     index_sources: tuple[str, ...] = ()
     index_documents: int = 0
     all_sets: bool = False
-    progress: Progress
-    done: list[Unit] = field(default_factory=list)
-    """Units of the phases that are behind: all that belongs to the job, at the end."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -79,18 +72,18 @@ class Found(msgspec.Struct, frozen=True):
 
 def find_duplicates(job: DedupJob) -> Found:
     """All phases but the last."""
-    (job.folder / WORK).mkdir(exist_ok=True)
+    (job.phases.folder / WORK).mkdir(exist_ok=True)
     return _find_pieces(job) if job.config.by in PIECES else _find_documents(job)
 
 
 def filter_parts(job: DedupJob, found: Found) -> list[Receipt]:
     """The last phase: parts of the result, and of the rejects."""
-    return _phase(job, "filter", filter_unit, found.filters)
+    return job.phases.run("filter", filter_unit, found.filters)
 
 
 def _find_documents(job: DedupJob) -> Found:
     config = job.config
-    signs = _phase(job, "sign", sign_unit, _sign_tasks(job))
+    signs = job.phases.run("sign", sign_unit, _sign_tasks(job))
     signed = Signed(
         config=config,
         names=tuple(receipt.unit for receipt in signs),
@@ -99,14 +92,14 @@ def _find_documents(job: DedupJob) -> Found:
         index=None if job.index is None else str(job.index.resolve()),
         index_sources=job.index_sources,
     )
-    write_signed(signed, job.folder)
+    write_signed(signed, job.phases.folder)
     counts = [receipt.report["documents"] for receipt in signs]
     firsts = [job.index_documents + sum(counts[:number]) for number in range(len(counts))]
     facts: dict[str, Any] = {"index_documents": job.index_documents}
     compared: tuple[str, ...] = ()
     if config.by == "near":
         compared, facts["candidates"] = _compare_near(job, firsts, counts)
-    (chosen,) = _phase(job, "choose", choose_unit, [ChooseTask(compared, job.memory_bytes)], digits=0)
+    (chosen,) = job.phases.run("choose", choose_unit, [ChooseTask(compared, job.memory_bytes)], digits=0)
     filters = [
         _filter_task(job, number, first, count)
         for number, (first, count) in enumerate(zip(firsts, counts, strict=True))
@@ -120,9 +113,9 @@ def _compare_near(job: DedupJob, firsts: Sequence[int], counts: Sequence[int]) -
     each = max(1, _KEYS_PER_UNIT // max(1, job.index_documents + sum(counts)))  # small corpora: few files
     shares = [tuple(range(config.bands)[start : start + each]) for start in range(0, config.bands, each)]
     memory = job.memory_bytes // min(job.workers, len(shares))
-    banded = _phase(job, "band", band_unit, [BandTask(share, memory) for share in shares], digits=2)
+    banded = job.phases.run("band", band_unit, [BandTask(share, memory) for share in shares], digits=2)
     names = tuple(receipt.unit for receipt in banded)
-    (merged,) = _phase(job, "pairs", merge_unit, [MergeTask(names, job.memory_bytes)], digits=0)
+    (merged,) = job.phases.run("pairs", merge_unit, [MergeTask(names, job.memory_bytes)], digits=0)
     pairs = merged.report["pairs"]
     if not config.verify:
         return (), pairs
@@ -130,16 +123,16 @@ def _compare_near(job: DedupJob, firsts: Sequence[int], counts: Sequence[int]) -
         ShingleTask(pieces, config, job.skips_bad, first, count, job.all_sets)
         for pieces, first, count in zip(job.inputs, firsts, counts, strict=True)
     ]
-    _phase(job, "shingles", shingle_unit, again)
+    job.phases.run("shingles", shingle_unit, again)
     starts = range(0, pairs, _PAIRS_PER_UNIT)
     parts = [CompareTask(start, min(start + _PAIRS_PER_UNIT, pairs)) for start in starts]
-    return tuple(receipt.unit for receipt in _phase(job, "compare", compare_unit, parts)), pairs
+    return tuple(receipt.unit for receipt in job.phases.run("compare", compare_unit, parts)), pairs
 
 
 def _find_pieces(job: DedupJob) -> Found:
-    marks = _phase(job, "mark", mark_unit, _sign_tasks(job))
+    marks = job.phases.run("mark", mark_unit, _sign_tasks(job))
     task = AgainTask(tuple(receipt.unit for receipt in marks), job.memory_bytes)
-    _phase(job, "again", again_unit, [task], digits=0)
+    job.phases.run("again", again_unit, [task], digits=0)
     counts = [receipt.report["pieces"] for receipt in marks]
     filters = [_filter_task(job, number, sum(counts[:number]), count) for number, count in enumerate(counts)]
     return Found(tuple(filters), None, {})
@@ -159,22 +152,3 @@ def _filter_task(job: DedupJob, number: int, first: int, count: int) -> FilterTa
         first=first,
         count=count,
     )
-
-
-def _phase(
-    job: DedupJob, name: str, function: UnitFunction, tasks: Sequence[msgspec.Struct], *, digits: int = 5
-) -> list[Receipt]:
-    """Do the units of a phase that are ours, and go on only when all of it is done.
-
-    Raises:
-        StoppedResumable: other shards are not there yet.
-    """
-    phases = Phases(
-        folder=job.folder,
-        executor=job.executor,
-        fingerprint=job.fingerprint,
-        shard=job.shard,
-        progress=job.progress,
-        done=job.done,
-    )
-    return phases.run(name, function, tasks, digits=digits)

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from llmkit.errors import UsageError
-from llmkit.formats.documents import is_json_lines
 from llmkit.text.clusters_prefer import FIRST, Term, parse_preference
-from llmkit.workflows.units import ExecutorName
+from llmkit.workflows.corpus_files import CorpusFiles
 
 DedupKind = Literal["near", "exact", "paragraph", "line"]
 DedupMode = Literal["drop", "tag"]
@@ -54,24 +53,16 @@ class DedupConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DedupSources:
+class DedupSources(CorpusFiles):
     """What to read, where to write, and how the work is done: nothing of it changes what is kept."""
 
     inputs: Sequence[Path]
-    out: Path | None = None
-    """A .jsonl file; a folder of parts; None or `-` for stdout."""
-    rejects: Path | None = None
     clusters: Path | None = None
-    report: Path | None = None
     against: Path | None = None
     save_index: Path | None = None
-    force: bool = False
     skip_bad: bool = False
     unbuffered: bool = False
     memory_bytes: int = 4 << 30
-    workers: int = 1
-    executor: ExecutorName = "process"
-    shard: str | None = None
     unit_bytes: int = 64 << 20
 
     @property
@@ -80,11 +71,9 @@ class DedupSources:
         return self.skip_bad or self.rejects is not None
 
     @property
-    def is_folder(self) -> bool:
-        """Whether the output is a folder of parts: a name that says neither jsonl nor a stream."""
-        if self.out is None or str(self.out) == "-" or is_json_lines(self.out):
-            return False
-        return self.out.is_dir() or not self.out.exists()
+    def places(self) -> dict[str, Path | None]:
+        """Every output by its flag."""
+        return {**super().places, "--clusters": self.clusters, "--save-index": self.save_index}
 
 
 def check_options(config: DedupConfig, sources: DedupSources) -> None:

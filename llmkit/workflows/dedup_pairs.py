@@ -14,13 +14,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.text.bands import Pairs, candidate_pairs, key_ranges, split_pairs
+from llmkit.text.bands import Pairs, candidate_pairs, join_pairs, key_ranges, split_pairs
 from llmkit.text.clusters import jaccard
 from llmkit.workflows.dedup_corpus import WORK, Corpus, map_array
 from llmkit.workflows.dedup_files import write_array
 from llmkit.workflows.dedup_shingles import ShingleStore
 from llmkit.workflows.dedup_signed import open_corpus, read_signed
-from llmkit.workflows.units import Output, Unit, output_of
+from llmkit.workflows.units import Output, Unit
 
 ALIKE = np.dtype([("pair", "<u8"), ("similarity", "<f4")])
 _PAIR = np.dtype("<u8")
@@ -112,7 +112,6 @@ def compare_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]
     pairs = map_array(folder / WORK / "pairs.pairs", _PAIR)
     signed = read_signed(folder)
     store = ShingleStore.open(signed, folder)
-    path = folder / WORK / f"{unit.name}.alike"
 
     def alike() -> Iterator[NDArray[np.void]]:
         for first in range(task.start, task.stop, _PAIRS_AT_A_TIME):
@@ -123,8 +122,7 @@ def compare_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]
             rows["pair"], rows["similarity"] = part[kept], similarity[kept]
             yield rows
 
-    write_array(path, alike(), folder)
-    output = output_of(path, folder, path.stat().st_size // ALIKE.itemsize)
+    output = write_array(folder / WORK / f"{unit.name}.alike", alike(), folder)
     return [output], {"compared": task.stop - task.start, "alike": output.rows}
 
 
@@ -133,5 +131,5 @@ def compare(pairs: Pairs, store: ShingleStore) -> NDArray[np.float32]:
     first, second = split_pairs(pairs)
     documents, places = np.unique(np.concatenate([first, second]), return_inverse=True)
     shingles, offsets = store.gather(documents)
-    local = places.astype(np.uint64)
-    return jaccard((local[: len(pairs)] << np.uint64(32)) | local[len(pairs) :], shingles, offsets)
+    local = places.astype(np.uint32)
+    return jaccard(join_pairs(local[: len(pairs)], local[len(pairs) :]), shingles, offsets)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmkit.formats.documents import COMPRESSIONS, Document
+from llmkit.formats.documents import Document
 from llmkit.formats.jsonl import encode_line
 from llmkit.formats.streams import STDIO
 from llmkit.machine import free_bytes
@@ -19,16 +19,14 @@ from llmkit.workflows.dedup_index import read_index
 from llmkit.workflows.dedup_options import PIECES, DedupConfig, DedupSources, usual
 from llmkit.workflows.dedup_pieces import piece_kind
 from llmkit.workflows.dedup_read import group_pieces, read_pieces
+from llmkit.workflows.input_sample import InputSample
 from llmkit.workflows.units import Piece, split_inputs
 
-SAMPLE_BYTES = 1 << 20
 _BASE_BYTES = 60 << 20
 """Python, numpy, and the batch of texts at hand."""
 _PER_DOCUMENT = {"near": 60, "exact": 64}
 """Bytes of memory at the peak: sorting a band, or grouping by digest."""
 _PER_PIECE = 64
-_PACKED = 3.5
-"""Bytes of text in a compressed one."""
 _POINTS = (0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 
@@ -69,7 +67,7 @@ def plan_dedup(sources: DedupSources, config: DedupConfig) -> DedupPlan:
     is_near = config.by == "near"
     is_piped = STDIO in inputs
     size = None if is_piped else sum(path.stat().st_size for path in inputs)
-    pieces = [] if is_piped else split_inputs(inputs, unit_bytes=sources.unit_bytes)
+    pieces = [] if is_piped else split_inputs(inputs, unit_bytes=sources.unit_bytes, numbered=False)
     documents = memory = disk = seconds = None
     if size is not None:
         documents, parts, text_bytes, seconds = _extrapolate(pieces, config, inputs, size)
@@ -104,11 +102,11 @@ def _extrapolate(
     pieces: list[Piece], config: DedupConfig, inputs: list[Path], input_bytes: int
 ) -> tuple[int, int, int, float]:
     """Documents, their pieces, bytes of text and seconds of all the input, as its beginning has them."""
-    sample = _Sample()
+    sample = InputSample()
     begin = time.process_time()
     read = read_pieces(pieces, field=config.field, skips_bad=False)
-    documents = list(takewhile(sample.takes, (one for one in read if isinstance(one, Document))))
-    texts = [document.text for document in documents]
+    documents = (one for one in read if isinstance(one, Document))
+    texts = [one.text for one in takewhile(lambda one: sample.takes(encode_line(one.record)), documents)]
     parts = 0
     if config.by == "near" and texts:
         shingled = shingle(texts, ngram=config.ngram, unit=config.unit)
@@ -116,9 +114,7 @@ def _extrapolate(
     elif config.by in PIECES:
         parts = sum(len(split_pieces(text, piece_kind(config), min_words=config.min_words)) for text in texts)
     seconds = time.process_time() - begin
-    is_packed = any(suffix in COMPRESSIONS for path in inputs for suffix in path.suffixes)
-    read_bytes = max(1, sample.bytes / (_PACKED if is_packed else 1))
-    scale = max(1.0, input_bytes / read_bytes) if sample.is_full else 1.0
+    scale = sample.scale(inputs, input_bytes)
     text_bytes = sum(len(text.encode(errors="surrogatepass")) for text in texts)
     counts = (int(number * scale) for number in (len(texts), parts, text_bytes))
     return (*counts, round(2 * seconds * scale, 3))  # type: ignore[return-value]
@@ -131,18 +127,3 @@ def _disk_bytes(config: DedupConfig, documents: int, parts: int, text_bytes: int
     per_document = FACTS.itemsize + 20 + 8 * (config.bands if config.by == "near" else 0)
     sets = text_bytes * 4 // 6 // 5 if config.by == "near" and config.verify else 0
     return documents * per_document + sets
-
-
-class _Sample:
-    """Documents up to a megabyte of input."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self.is_full = False
-
-    def takes(self, document: Document) -> bool:
-        """Whether there was room before this document."""
-        self.is_full = self.bytes >= SAMPLE_BYTES
-        if not self.is_full:
-            self.bytes += len(encode_line(document.record))
-        return not self.is_full

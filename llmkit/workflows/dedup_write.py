@@ -49,7 +49,7 @@ class DocumentWriter:
 
     def keep(self, document: Document, *, members: int = 0) -> None:
         """A document that stays; `members` were dropped for it."""
-        record = _whole(document, self._config.field)
+        record = _whole(document)
         if members:
             record = with_history(record, STAGE, rule=self._config.by, duplicates=members)
         self._write(document, record, None)
@@ -60,7 +60,7 @@ class DocumentWriter:
             tag: dict[str, Any] = {"dup_of": keeper, "rule": self._config.by}
             tag |= {} if similarity is None else {"similarity": round(similarity, 4)}
             self.tally.tagged += 1
-            record = _tagged(_whole(document, self._config.field), tag)
+            record = _tagged(_whole(document), tag)
             self._write(document, record, None)
             return
         self._count(document, 0)
@@ -73,7 +73,7 @@ class DocumentWriter:
             self.keep(document)
             return
         self.tally.pieces += len(again)
-        record = _whole(document, self._config.field)
+        record = _whole(document)
         if self._config.mode == "tag":
             self.tally.tagged += 1
             tag = {"rule": self._config.by, "spans": spans(again)}
@@ -135,7 +135,7 @@ def _tagged(record: Record, tag: dict[str, Any]) -> Record:
     return {**record, "attributes": raw(attributes)}
 
 
-def _whole(document: Document, field: str) -> Record:
+def _whole(document: Document) -> Record:
     """The record with an id, which is put first where it has none."""
     if "id" in document.record:
         return document.record

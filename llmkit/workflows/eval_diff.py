@@ -16,6 +16,7 @@ from llmkit.probe.evaluate.config import DiffConfig
 from llmkit.probe.evaluate.headline import Z95, Headline
 from llmkit.probe.evaluate.intervals import Interval, bootstrap_mean
 from llmkit.workflows.eval_gates import read_headline
+from llmkit.workflows.eval_task_lines import decoded
 
 SCHEMA = "llmkit.eval.diff/1"
 METRICS = ("correct", "score", "bits_per_byte", "nll_per_token", "kld")
@@ -109,7 +110,7 @@ def _read(path: Path) -> _Result:
         whole = None
     if isinstance(whole, dict) and "headline" in whole:
         return _Result(path, read_headline(path), [])
-    records = [msgspec.json.decode(msgspec.json.encode(line.record)) for line in read_records(path)]
+    records = [decoded(line) for line in read_records(path)]
     if not records:
         raise DataError(f"{path}: no records", hint="llmkit eval … --per-record writes them")
     return _Result(path, None, records)

@@ -12,7 +12,7 @@ import msgspec
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.seeds import derive_seed
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import UsageError
 from llmkit.probe.evaluate.generation import check_ks, pass_at_k
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.probe.evaluate.intervals import mean_error
@@ -23,6 +23,7 @@ from llmkit.workflows.eval_gen_judge import Judge, open_judge
 from llmkit.workflows.eval_gen_tasks import Item, read_items
 from llmkit.workflows.eval_open import ModelOptions, Scorer, open_scorer
 from llmkit.workflows.eval_records import Records, check_records, inputs_told, open_records
+from llmkit.workflows.eval_task_lines import check_examples
 from llmkit.workflows.eval_write import Written, write_texts
 
 SCHEMA = "llmkit.eval.gen/1"
@@ -92,11 +93,7 @@ def eval_gen(
         MissingError, ConfigError, ResourceError, StoppedResumable: see `open_scorer`, `Verifier.judge` and
             `open_records`.
     """
-    if (config.shots > 0) != (dev is not None):
-        raise UsageError(
-            "--shots needs --dev FILE" if dev is None else "--dev needs --shots N",
-            hint="llmkit eval gen MODEL test.jsonl --shots 5 --dev train.jsonl",
-        )
+    check_examples(config.shots, dev, "llmkit eval gen MODEL test.jsonl --shots 5 --dev train.jsonl")
     check_ks(config.ks, config.samples)
     inputs = [path, *([dev] if dev is not None else [])]
     check_records(per_record, force=force, inputs=inputs)
@@ -111,7 +108,7 @@ def eval_gen(
     with open_records(per_record, settings, force=force, inputs=inputs) as records:
         written = _written(scorer, items, prompts, sampling, records)
         found = list(_judged(written, items, decides, config.verify_jobs, records, progress))
-        notes = (*scorer.notes, *([records.note] if records.note else []))
+        notes = (*scorer.notes, *records.notes)
     return _report(scorer.name, form, decides, config, found, clock() - begun, notes)
 
 
@@ -202,13 +199,7 @@ def _judged(
         item, future = waiting.popleft()
         count += 1
         if future is None:
-            told = records.done[item.index]
-            if told["prompt_sha256"] != item.digest:
-                raise DataError(
-                    f"task {item.task_index} is another than in the interrupted run",
-                    hint="give it the inputs that it began with, or remove the .partial file",
-                )
-            return dict(told)
+            return records.earlier(item.index, item.digest, f"task {item.task_index}")
         told = future.result()
         records.write(told)
         progress.update(count, len(items))

@@ -104,7 +104,7 @@ def eval_kl(
                 records.write(_record(index, found))
             count = index + 1
             progress.update(count, config.max_chunks)
-        notes = (*scorer.notes, *base.notes, *([records.note] if records.note else []))
+        notes = (*scorer.notes, *base.notes, *records.notes)
     quality = total.report()
     return KlReport(
         model=scorer.name,

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import encode_line, read_records, record_id
 from llmkit.probe.evaluate.choice import METRICS, Likelihood, choose
@@ -22,7 +22,7 @@ from llmkit.progress import SILENT, Progress
 from llmkit.workflows.eval_choices import Asked, likelihoods
 from llmkit.workflows.eval_open import ModelOptions, Scorer, open_scorer
 from llmkit.workflows.eval_records import Records, check_records, inputs_told, open_records
-from llmkit.workflows.eval_task_lines import at_line, decoded
+from llmkit.workflows.eval_task_lines import at_line, check_examples, decoded
 
 SCHEMA = "llmkit.eval.mc/1"
 
@@ -101,11 +101,7 @@ def eval_mc(
         UsageError, MissingError, ConfigError, ResourceError, StoppedResumable: see `open_scorer` and
             `open_records`.
     """
-    if (config.shots > 0) != (dev is not None):
-        raise UsageError(
-            "--shots needs --dev FILE" if dev is None else "--dev needs --shots N",
-            hint="llmkit eval mc MODEL test.jsonl --shots 5 --dev dev.jsonl",
-        )
+    check_examples(config.shots, dev, "llmkit eval mc MODEL test.jsonl --shots 5 --dev dev.jsonl")
     inputs = [path, *([dev] if dev is not None else [])]
     check_records(per_record, force=force, inputs=inputs)
     scorer = open_scorer(model)
@@ -114,7 +110,7 @@ def eval_mc(
     settings = (asdict(config), form, scorer.fingerprint, inputs_told(inputs))
     with open_records(per_record, settings, force=force, inputs=inputs) as records:
         found = list(_judged(scorer, items, records, progress))
-        notes = (*scorer.notes, *([records.note] if records.note else []))
+        notes = (*scorer.notes, *records.notes)
     return _report(scorer.name, form, config, found, clock() - begun, notes)
 
 
@@ -181,13 +177,8 @@ def _judged(
     answers = likelihoods(scorer, asked())
     for count, item in enumerate(items, 1):
         digest = digest_bytes(encode_line([item.context, item.question.continuations]))[:16]
-        if (earlier := records.done.get(item.index)) is not None:
-            if earlier["prompt_sha256"] != digest:
-                raise DataError(
-                    f"question {item.index} is another than in the interrupted run",
-                    hint="give it the inputs that it began with, or remove the .partial file",
-                )
-            yield earlier
+        if item.index in records.done:
+            yield records.earlier(item.index, digest, f"question {item.index}")
             continue
         answer = next(answers)
         told = _record(item, answer.choices, answer.truncated) | {"prompt_sha256": digest}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +66,6 @@ class NeedleReport(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Item:
-    index: int
-    place: Place
-
-
 def eval_needle(
     model: ModelOptions,
     config: NeedleConfig,
@@ -101,13 +95,13 @@ def eval_needle(
     inputs = [] if haystack is None else [haystack]
     check_records(per_record, force=force, inputs=inputs)
     scorer, config = _opened(model, config)
-    items, maker = _items(config), _maker(scorer, config, haystack)
+    places, maker = _places(config), _maker(scorer, config, haystack)
     begun = clock()
     settings = (asdict(config), scorer.fingerprint, inputs_told(inputs))
     with open_records(per_record, settings, force=force, inputs=inputs) as records:
-        found = list(_answered(scorer, items, maker, config, records, progress))
-        notes = (*scorer.notes, *([records.note] if records.note else []))
-    return _report(scorer, model, config, found, clock() - begun, notes)
+        found = list(_answered(scorer, places, maker, config, records, progress))
+        notes = (*scorer.notes, *records.notes)
+    return _report(scorer, config, found, clock() - begun, notes)
 
 
 def write_prompts(
@@ -134,14 +128,14 @@ def write_prompts(
         UsageError, DataError, MissingError, ConfigError: see `eval_needle`.
     """
     scorer, config = _opened(model, config)
-    items, maker = _items(config), _maker(scorer, config, haystack)
+    places, maker = _places(config), _maker(scorer, config, haystack)
     with open_output(path, force=force, inputs=[] if haystack is None else [haystack]) as stream:
-        for item in items:
-            place, hidden = item.place, maker.make(item.place)
+        for place in places:
+            hidden = maker.make(place)
             name = f"{place.task}/{place.length}/{place.depth}/{place.sample}"
             told = {"id": name, "task": place.task, "length": place.length, "depth": place.depth}
             stream.write(encode_line(told | asdict(hidden)))
-    return len(items)
+    return len(places)
 
 
 def _opened(model: ModelOptions, config: NeedleConfig) -> tuple[Scorer, NeedleConfig]:
@@ -159,15 +153,14 @@ def _opened(model: ModelOptions, config: NeedleConfig) -> tuple[Scorer, NeedleCo
     return scorer, replace(config, tasks=tasks, lengths=lengths)
 
 
-def _items(config: NeedleConfig) -> list[_Item]:
-    places = [
+def _places(config: NeedleConfig) -> list[Place]:
+    return [
         Place(task=task, length=length, depth=depth, sample=sample)
         for task in config.tasks
         for length in config.lengths
         for depth in (config.depths if has_depth(task) else (None,))
         for sample in range(config.samples)
     ]
-    return [_Item(index, place) for index, place in enumerate(places)]
 
 
 def _maker(scorer: Scorer, config: NeedleConfig, haystack: Path | None) -> PromptMaker:
@@ -210,7 +203,7 @@ def _ids(scorer: Scorer, hidden: Hidden, config: NeedleConfig) -> list[int]:
 
 def _answered(
     scorer: Scorer,
-    items: Sequence[_Item],
+    places: Sequence[Place],
     maker: PromptMaker,
     config: NeedleConfig,
     records: Records,
@@ -220,26 +213,26 @@ def _answered(
     asked: list[tuple[Hidden, int]] = []
 
     def requests() -> Iterator[tuple[list[int], SamplingConfig]]:
-        for item in items:
-            if item.index in records.done:
+        for index, place in enumerate(places):
+            if index in records.done:
                 continue
-            hidden = maker.make(item.place)
+            hidden = maker.make(place)
             ids = _ids(scorer, hidden, config)
             asked.append((hidden, len(ids)))
-            most = answer_tokens(item.place.task, config.max_tokens)
+            most = answer_tokens(place.task, config.max_tokens)
             yield ids, SamplingConfig(max_tokens=most, temperature=0.0)
 
     texts = write_texts(scorer, requests())
-    for count, item in enumerate(items, 1):
-        if (earlier := records.done.get(item.index)) is not None:
+    for index, place in enumerate(places):
+        if (earlier := records.done.get(index)) is not None:
             yield earlier
             continue
         text = next(texts).text
         hidden, tokens = asked.pop(0)
         score = judge("contains-all", text, hidden.answers).score
         told = {
-            "index": item.index,
-            **asdict(item.place),
+            "index": index,
+            **asdict(place),
             "prompt_tokens": tokens,
             "prompt_sha256": digest_bytes(hidden.prompt.encode())[:16],
             "answers": list(hidden.answers),
@@ -248,13 +241,12 @@ def _answered(
             "correct": score == 1.0,
         }
         records.write(told)
-        progress.update(count, len(items))
+        progress.update(index + 1, len(places))
         yield told
 
 
 def _report(
     scorer: Scorer,
-    model: ModelOptions,
     config: NeedleConfig,
     found: Sequence[Mapping[str, Any]],
     seconds: float,
@@ -276,7 +268,7 @@ def _report(
     mean = 100 * sum(every) / len(every)
     return NeedleReport(
         model=scorer.name,
-        rope_scaling=model.rope_scaling,
+        rope_scaling=scorer.job.config.rope_scaling,
         context=scorer.context,
         seed=config.seed,
         threshold=config.threshold,

@@ -4,19 +4,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmkit.engine.config import Dtype, GenerateConfig, Kernels, KVDtype, SamplingConfig, Weights
+from llmkit.engine.config import GenerateConfig, Kernels, KVDtype, SamplingConfig, Weights
 from llmkit.engine.request import Drawn, Request
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import UsageError
 from llmkit.formats.digest import digest_bytes
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.workflows.generate_files import GenerateFiles
-from llmkit.workflows.generate_job import Job, open_job
+from llmkit.workflows.generate_job import Job
 from llmkit.workflows.generate_partial import model_files
 from llmkit.workflows.generate_rows import Extent
+from llmkit.workflows.model_job import JobOptions, open_model_job
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,25 +24,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions:
-    """Which model, and where and how it runs."""
+class ModelOptions(JobOptions):
+    """Which model, and where and how it runs; its adapter stays beside it."""
 
-    model: Path
-    tokenizer: Path | None = None
-    """None: the model's own."""
-    adapter: str | None = None
-    """PATH, PATH:STRENGTH or NAME=PATH of a PEFT folder, beside the model."""
-    dtype: Dtype = GenerateConfig.dtype
     kv_dtype: KVDtype = GenerateConfig.kv_dtype
-    rope_scaling: str | None = None
     kernels: Kernels = GenerateConfig.kernels
     weights: Weights = GenerateConfig.weights
-    device: str = GenerateConfig.device
-    threads: int | None = None
     batch: int | None = None
     """Texts at work at once; None: as many as are worth it and fit into memory."""
-    allow_special: bool = False
-    """Whether what looks like a special token in a plain text becomes it."""
 
 
 class Scorer:
@@ -201,28 +189,6 @@ def open_scorer(options: ModelOptions, *, longest: int | None = None) -> Scorer:
         longest: tokens of the longest text, where that is known: the cache is made for it.
 
     Raises:
-        UsageError, ConfigError, DataError, MissingError: see `open_job`.
+        UsageError, ConfigError, DataError, MissingError: see `open_model_job`.
     """
-    files = GenerateFiles(model=options.model, tokenizer=options.tokenizer, prompt="")
-    config = GenerateConfig(
-        as_json=True,
-        allow_special=options.allow_special,
-        dtype=options.dtype,
-        kv_dtype=options.kv_dtype,
-        rope_scaling=options.rope_scaling,
-        kernels=options.kernels,
-        weights=options.weights,
-        device=options.device,
-        threads=options.threads,
-        batch=options.batch,
-        adapters=() if options.adapter is None else (options.adapter,),
-    )
-    job = open_job(files, config)
-    assert job.tokenizer is not None
-    if job.tokenizer.vocab_size > job.model.vocab_size:
-        raise DataError(
-            f"{options.model}: the tokenizer has ids up to {job.tokenizer.vocab_size - 1:,}, "
-            f"the model {job.model.vocab_size:,} rows",
-            hint="name the model's own tokenizer with -t",
-        )
-    return Scorer(job, longest)
+    return Scorer(open_model_job(options), longest)

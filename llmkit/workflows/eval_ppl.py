@@ -91,7 +91,7 @@ def eval_ppl(
             if is_new:
                 told = msgspec.to_builtins(one)
                 records.write({**told, **one.figures(), "windows": told["windows"]})
-        notes = (*scorer.notes, *([records.note] if records.note else []))
+        notes = (*scorer.notes, *records.notes)
     skipped = sum(not one.scored_tokens for one in found)
     if skipped:
         notes += (f"{skipped:,} texts of less than two tokens: nothing of them is scored",)

@@ -29,13 +29,18 @@ class Records:
     Attributes:
         done: those of an earlier run, by their "index": the how many-eth record of the run's inputs it is.
         kept: how many are in the file, those of this run included.
-        note: what a person should know before it goes on; None where it begins.
+        notes: what a person should know before it goes on.
     """
 
-    def __init__(self, stream: BinaryIO | None, done: Mapping[int, dict[str, Any]], note: str | None) -> None:
-        self.done = done
-        self.kept = len(done)
-        self.note = note
+    def __init__(
+        self,
+        stream: BinaryIO | None = None,
+        done: Mapping[int, dict[str, Any]] | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.done = done or {}
+        self.kept = len(self.done)
+        self.notes = notes
         self._stream = stream
 
     def write(self, record: Mapping[str, Any]) -> None:
@@ -44,6 +49,20 @@ class Records:
             self.kept += 1
             self._stream.write(encode_line(record))
             self._stream.flush()
+
+    def earlier(self, index: int, prompt_sha256: str, what: str) -> dict[str, Any]:
+        """The record that an interrupted run left of a prompt.
+
+        Raises:
+            DataError: it is of another prompt; `what` names whose.
+        """
+        found = self.done[index]
+        if found["prompt_sha256"] != prompt_sha256:
+            raise DataError(
+                f"{what} is another than in the interrupted run",
+                hint="give it the inputs that it began with, or remove the .partial file",
+            )
+        return found
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -89,7 +108,7 @@ def open_records(
     """
     check_records(path, force=force, inputs=inputs)
     if path is None:
-        yield Records(None, {}, None)
+        yield Records()
         return
     partial = path.with_name(f"{path.name}.partial")
     digest = digest_bytes(repr(settings).encode())
@@ -104,8 +123,8 @@ def open_records(
         if not end:
             stream.write(encode_line(_Header(SCHEMA, digest)))
             stream.flush()
-        note = f"{partial}: goes on after {len(done):,} records" if done else None
-        records = Records(stream, done, note)
+        notes = (f"{partial}: goes on after {len(done):,} records",) if done else ()
+        records = Records(stream, done, notes)
         try:
             yield records
         except BaseException as error:

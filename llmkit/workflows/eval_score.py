@@ -17,6 +17,7 @@ from llmkit.probe.evaluate.headline import Z95, Headline
 from llmkit.probe.evaluate.intervals import Interval, bootstrap_mean, mean_error, wilson
 from llmkit.probe.evaluate.matching import GRADED, Judgement, judge
 from llmkit.workflows.eval_records import check_records, inputs_told, open_records
+from llmkit.workflows.eval_task_lines import at_line
 
 SCHEMA = "llmkit.eval.score/1"
 
@@ -145,10 +146,8 @@ def _judged(
         if not places:
             return Judgement(0.0, None)
         output = places[0 if config.which == "first" else -1]
-    try:
+    with at_line(line):
         return judge(config.match, output, answers, ignore_case=config.ignore_case)
-    except DataError as error:
-        raise DataError(f"{line.where}: {error.problem}", hint=error.hint) from None
 
 
 def _text_of(found: re.Match[str]) -> str:

@@ -1,12 +1,13 @@
-"""Records of tasks: decoded whole, and named where something is wrong with them."""
+"""Records of tasks: decoded whole, and named where something is wrong with them; where examples come from."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from llmkit.errors import DataError
+from llmkit.errors import DataError, UsageError
 from llmkit.formats.jsonl import MALFORMED, Line
 
 
@@ -33,3 +34,21 @@ def decoded(line: Line) -> dict[str, Any]:
         return {key: msgspec.json.decode(value) for key, value in line.record.items()}
     except MALFORMED as error:
         raise DataError(f"{line.where}: {error}", hint="mend the line") from None
+
+
+def check_examples(shots: int, dev: Path | None, usage: str) -> None:
+    """Refuse examples without a file, and a file without examples.
+
+    Args:
+        shots: examples before each task.
+        dev: where they come from.
+        usage: a line that has both.
+
+    Raises:
+        UsageError: one without the other.
+    """
+    if (shots > 0) != (dev is not None):
+        raise UsageError(
+            "--shots needs --dev FILE" if dev is None else "--dev needs --shots N",
+            hint=usage,
+        )

@@ -7,15 +7,14 @@ whole. Whoever runs what a model wrote decides where: llmkit itself never does.
 """
 
 import json
-import os
-import signal
 import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 from typing import Any
 
 from llmkit.errors import MissingError, UsageError
+from llmkit.retrieve.process_group import end_group
 
 _NOT_FOUND = (126, 127)
 """Of a shell that found no program, or one that it may not run."""
@@ -50,36 +49,21 @@ class Verifier:
         Raises:
             MissingError: the shell does not find it.
         """
-        process = subprocess.Popen(
-            self.command,
-            shell=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        told = json.dumps(record, ensure_ascii=False).encode() + b"\n"
-        status: int | None
-        try:
-            process.communicate(told, self.timeout_seconds)
-            status = process.returncode
-        except subprocess.TimeoutExpired:
-            status = None
-        finally:
-            _end_group(process)
+        with TemporaryFile() as told:  # a pipe would have to be fed while the command runs
+            told.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+            told.seek(0)
+            process = subprocess.Popen(
+                self.command,
+                shell=True,
+                stdin=told,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            status = end_group(process, self.timeout_seconds)
         if status in _NOT_FOUND:
             raise MissingError(
                 f"--verify `{self.command}`: the shell cannot run it (status {status})",
                 hint='try it on one line: echo \'{"completion": "4"}\' | ' + self.command,
             )
         return Verdict(status == 0, status)
-
-
-def _end_group(process: "subprocess.Popen[bytes]") -> None:
-    """End what it started, and it."""
-    with suppress(ProcessLookupError):  # all of the group is gone
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdin is not None:
-        with suppress(BrokenPipeError):
-            process.stdin.close()

@@ -1,6 +1,5 @@
 """What came of a fine-tuning run, from its metrics and from a last look at the model."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import msgspec
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.checkpoint import list_checkpoints
 from llmkit.formats.metrics import METRICS
+from llmkit.probe.evaluate.intervals import wilson
 from llmkit.tokens.audit import AuditReport
 from llmkit.train.hardware import used_memory_bytes
 from llmkit.workflows.finetune_job import FinetuneJob
@@ -20,8 +20,6 @@ Records = list[dict[str, Any]]
 FINAL = "final"
 """The event of the last look."""
 _NOT_FIGURES = ("event", "time_seconds", "step", "valid_loss", "tokens", "units", "bits_per_byte")
-_Z = 1.959964
-"""Of a two-sided interval of 95 %."""
 
 
 class SampleText(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +105,7 @@ def build_report(job: FinetuneJob, run: FinetuneRun, ended: Ended) -> FinetuneRe
         valid_loss=at_best.get("valid_loss"),
         valid=_figures(at_best),
         valid_base=_figures(base),
-        reward_accuracy_interval=_accuracy_interval(at_best),
+        reward_accuracy_interval=accuracy_interval(at_best),
         kl_to_base=final["kl_to_base"],
         bits_per_byte=at_best.get("bits_per_byte"),
         samples=_samples(records),
@@ -122,17 +120,12 @@ def build_report(job: FinetuneJob, run: FinetuneRun, ended: Ended) -> FinetuneRe
     )
 
 
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share of `count` (Wilson 1927, JASA 22, 209)."""
-    spread = _Z * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    middle, scale = share + _Z**2 / (2 * count), 1 + _Z**2 / count
-    return (middle - spread) / scale, (middle + spread) / scale
-
-
-def _accuracy_interval(evaluation: dict[str, Any]) -> tuple[float, float] | None:
+def accuracy_interval(evaluation: dict[str, Any]) -> tuple[float, float] | None:
+    """95 % (Wilson's) of the pairs that an evaluation has right; None where it is of no pairs."""
     if "reward_accuracy" not in evaluation:
         return None
-    return wilson_interval(evaluation["reward_accuracy"], evaluation["units"])
+    pairs = evaluation["units"]
+    return wilson(round(evaluation["reward_accuracy"] * pairs), pairs)
 
 
 def _figures(evaluation: dict[str, Any]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Look at a model's attention over one text: open, read, go through the layers, write what was asked for."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from llmkit.formats.peft import ADAPTER_CONFIG
 from llmkit.formats.streams import STDIO, open_output
 from llmkit.model.source import check_model, model_files
 from llmkit.probe.attention.capture import Captured
-from llmkit.probe.attention.region import Region, RegionMap, region_of
+from llmkit.probe.attention.region import RegionMap, region_of
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.artefact import holds_tokenizer
 from llmkit.workflows.inspect_attention_answer import answer_id, see_ablation, see_attribution, see_lens
@@ -67,28 +68,28 @@ def inspect_attention(asked: Inspection, progress: Progress = SILENT) -> Inspect
             f"--map would draw {count} heads", hint=f"--heads names up to {MOST_MAPS}; --png has all"
         )
     reading = read_text(opened, asked.text)
-    needs_query = views.query is not None or views.worked or views.lens or views.attribute
-    query = find_query(reading.tokens, views.query) if needs_query or views.ablate is not None else None
+    query = find_query(reading.tokens, views.query)
     answer = answer_id(opened, views.answer)
     other = None if views.diff is None else _open_other(asked.options, views.diff, opened, reading)
+    region = region_of(len(reading.ids), views.rows or (None, None), views.cols or (None, None))
     wanted = Wanted(
         heads=heads,
         views=views,
         query=query,
         statistics=views.only_table or bool(views.expect) or files.html is not None,
         pictures=_pictures(views, files, asked.map_cells, count),
+        region=region,
     )
-    region = region_of(len(reading.ids), views.rows or (None, None), views.cols or (None, None))
     with ExitStack() as stack:
         edges = None
         if files.edges is not None:
             edges = stack.enter_context(open_output(files.edges, force=files.force))
 
-        def each(layer: Captured, of_layer: "list[int]", part: Region) -> None:
+        def each(layer: Captured, of_layer: Sequence[int]) -> None:
             if edges is not None:
-                write_edges(edges, layer, of_layer, part, reading.tokens, files.top_k)
+                write_edges(edges, layer, of_layer, region, reading.tokens, files.top_k)
 
-        seen = look(opened, reading, wanted, other=other, each=each, progress=progress)  # type: ignore[arg-type]
+        seen = look(opened, reading, wanted, other=other, each=each, progress=progress)
     report = InspectReport(
         model=str(asked.options.model),
         adapter=asked.options.adapter,
@@ -103,13 +104,11 @@ def inspect_attention(asked: Inspection, progress: Progress = SILENT) -> Inspect
         maps=[_map_part(one) for one in seen.pictures["map"]] if views.map else None,
         query=seen.query if views.shows_query else None,
         worked=seen.worked,
-        lens=see_lens(opened, reading, query, answer) if views.lens and query is not None else None,
+        lens=see_lens(opened, reading, query, answer) if views.lens else None,
         ablation=None
-        if views.ablate is None or query is None
+        if views.ablate is None
         else see_ablation(opened, reading, query, answer, views, progress),
-        attribution=see_attribution(opened, reading, query, answer)
-        if views.attribute and query is not None
-        else None,
+        attribution=see_attribution(opened, reading, query, answer) if views.attribute else None,
         difference=None
         if views.diff is None
         else DifferencePart(other=str(views.diff), heads=seen.differences),

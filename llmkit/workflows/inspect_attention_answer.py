@@ -1,6 +1,6 @@
 """What is seen of an answer: the lens by layer, heads taken out, the parts of a logit."""
 
-from llmkit.probe.attention.ablate import Target, ablate_heads, target_of
+from llmkit.probe.attention.ablate import ablate_heads, target_of
 from llmkit.probe.attention.attribution import attribute_logit
 from llmkit.probe.attention.lens import logit_lens
 from llmkit.progress import SILENT, Progress
@@ -103,7 +103,7 @@ def heads_to_ablate(opened: Inspected, views: InspectViews) -> list[Head]:
 
 def see_attribution(opened: Inspected, reading: Reading, query: int, answer: int | None) -> AttributionPart:
     """The parts of one logit."""
-    target: Target = target_of(opened.model, reading.ids, query, answer)
+    target = target_of(opened.model, reading.ids, query, answer)
     found = attribute_logit(opened.model, reading.ids, target)
     return AttributionPart(
         query=reading.tokens[target.position],

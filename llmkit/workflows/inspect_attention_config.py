@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from llmkit.errors import UsageError
+from llmkit.probe.attention.config import AblateBy
 
-AblateBy = Literal["zero", "mean"]
 Probe = Literal["induction"]
 Head = tuple[int, int]
 Range = tuple[int | None, int | None]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from llmkit.errors import UsageError
+from llmkit.probe.attention.ablate import check_head
 from llmkit.probe.attention.capture import Captured, capture
 from llmkit.probe.attention.difference import head_difference, head_divergences
 from llmkit.probe.attention.heads import class_scores, classify
@@ -37,11 +38,13 @@ class Wanted:
     heads: dict[int, list[int]]
     """Of each layer that is looked at."""
     views: InspectViews
-    query: int | None
+    query: int
     """Position."""
     statistics: bool
     pictures: dict[str, tuple[int, int]]
     """Most rows and columns of the maps for each purpose."""
+    region: Region
+    """Of all maps but a page's, which are of the whole text."""
 
 
 @dataclass
@@ -85,11 +88,7 @@ def check_heads(named: Sequence[Head], layers: int, heads: int) -> None:
         UsageError: one that the model does not have.
     """
     for layer, head in named:
-        if layer >= layers or head >= heads:
-            raise UsageError(
-                f"there is no head {layer}.{head} (found {layers} layers of {heads} heads)",
-                hint=f"0.0 to {layers - 1}.{heads - 1}",
-            )
+        check_head(layer, head, layers, heads)
 
 
 def look(
@@ -98,7 +97,7 @@ def look(
     wanted: Wanted,
     *,
     other: Inspected | None = None,
-    each: Callable[[Captured, Sequence[int], Region], None] | None = None,
+    each: Callable[[Captured, Sequence[int]], None] | None = None,
     progress: Progress = SILENT,
 ) -> Seen:
     """Go through the layers once, each in memory alone.
@@ -108,7 +107,7 @@ def look(
         reading: the text.
         wanted: what to gather.
         other: a model to hold beside it.
-        each: called with every layer, its heads and the region that is looked at.
+        each: called with every layer and its heads.
         progress: told of layers.
 
     Raises:
@@ -116,7 +115,7 @@ def look(
     """
     seen = Seen(pictures={name: [] for name in wanted.pictures})
     layers = list(wanted.heads)
-    region = region_of(len(reading.ids), wanted.views.rows or (None, None), wanted.views.cols or (None, None))
+    whole = region_of(len(reading.ids), (None, None), (None, None))
     captures = capture(opened.model, reading.ids, layers)
     others: Iterable[Captured | None] = (
         [None] * len(layers) if other is None else capture(other.model, reading.ids, layers)
@@ -127,18 +126,18 @@ def look(
         if wanted.statistics or beside is not None:
             _figures(layer, beside, heads, reading, seen)
         for name, (rows, cols) in wanted.pictures.items():
-            part = region if name != "page" else region_of(len(reading.ids), (None, None), (None, None))
+            part = whole if name == "page" else wanted.region
             before = wanted.views.before_softmax
             seen.pictures[name] += [
                 region_map(layer, head, part, rows, cols, before=before) for head in heads
             ]
-        if wanted.query is not None and wanted.views.shows_query:
+        if wanted.views.shows_query:
             most = None if sum(map(len, wanted.heads.values())) == 1 else KEYS_OF_SEVERAL
             seen.query += [_query(layer, head, wanted.query, reading.tokens, most) for head in heads]
-        if wanted.query is not None and wanted.views.worked:
+        if wanted.views.worked:
             seen.worked = _worked(worked_example(layer, heads[0], wanted.query), reading.tokens)
         if each is not None:
-            each(layer, heads, region)
+            each(layer, heads)
     return seen
 
 

@@ -1,12 +1,10 @@
 """A model opened to be looked into: all weights as numbers in torch modules, its adapter merged into them."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
-from llmkit.engine.config import Dtype, GenerateConfig
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import UsageError
 from llmkit.model.adapter_load import load_adapter
 from llmkit.model.adapter_weights import AdapterWeights
 from llmkit.model.add_lora import attach_adapter
@@ -18,26 +16,14 @@ from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.train.hardware import choose_device
 from llmkit.workflows.generate_adapter import AdapterSource
-from llmkit.workflows.generate_files import GenerateFiles
-from llmkit.workflows.generate_job import Job, open_job
+from llmkit.workflows.generate_job import Job
+from llmkit.workflows.model_job import JobOptions, open_model_job
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectOptions:
-    """Which model, and where and how it runs."""
+class InspectOptions(JobOptions):
+    """Which model, and where and how it runs; its adapter is merged into it."""
 
-    model: Path
-    """A folder, or a GGUF file."""
-    tokenizer: Path | None = None
-    """None: the model's own."""
-    adapter: str | None = None
-    """PATH, PATH:STRENGTH or NAME=PATH of a PEFT folder, merged into the model."""
-    dtype: Dtype = "auto"
-    """Of weights and arithmetic; auto: as they are stored."""
-    rope_scaling: str | None = None
-    device: str = "auto"
-    threads: int | None = None
-    """None: what torch takes."""
     allow_special: bool = False
     """Whether what looks like a special token in a plain text becomes it."""
 
@@ -52,44 +38,6 @@ class Inspected:
     job: Job
     """What is known without the weights."""
 
-    @property
-    def name(self) -> str:
-        """The model, as reports call it; an adapter's name behind a plus."""
-        return "+".join([str(self.job.files.model), *self.job.adapters.names])
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a person should know."""
-        return self.job.notes
-
-
-def open_job_to_inspect(options: InspectOptions) -> Job:
-    """Read everything but the weights.
-
-    Raises:
-        UsageError, ConfigError, DataError, MissingError: see `open_job`; also a tokenizer that has more ids
-            than the model.
-    """
-    files = GenerateFiles(model=options.model, tokenizer=options.tokenizer, prompt="")
-    config = GenerateConfig(
-        as_json=True,
-        allow_special=options.allow_special,
-        dtype=options.dtype,
-        rope_scaling=options.rope_scaling,
-        device=options.device,
-        threads=options.threads,
-        adapters=() if options.adapter is None else (options.adapter,),
-    )
-    job = open_job(files, config)
-    assert job.tokenizer is not None
-    if job.tokenizer.vocab_size > job.model.vocab_size:
-        raise DataError(
-            f"{options.model}: the tokenizer has ids up to {job.tokenizer.vocab_size - 1:,}, "
-            f"the model {job.model.vocab_size:,} rows",
-            hint="name the model's own tokenizer with -t",
-        )
-    return job
-
 
 def open_inspected(options: InspectOptions) -> Inspected:
     """Read the weights too.
@@ -97,10 +45,10 @@ def open_inspected(options: InspectOptions) -> Inspected:
     Quantised matrices become the numbers that they stand for.
 
     Raises:
-        UsageError, ConfigError, DataError, MissingError: see `open_job_to_inspect`, `load_model` and
+        UsageError, ConfigError, DataError, MissingError: see `open_model_job`, `load_model` and
             `load_adapter`; also part of an adapter's strength where it has tensors in place of the model's.
     """
-    job = open_job_to_inspect(options)
+    job = open_model_job(options)
     assert job.tokenizer is not None and job.encoder is not None
     device = choose_device(options.device)
     if options.threads is not None:

@@ -11,13 +11,13 @@ from llmkit.formats.documents import Document, is_json_lines, read_documents
 from llmkit.formats.jsonl import Line, decode_field, record_id
 from llmkit.formats.streams import STDIO
 from llmkit.probe.attention.patterns import repeated_random_ids
-from llmkit.tokens.chat import render_chat
 from llmkit.workflows.inspect_attention_config import InspectText
 from llmkit.workflows.inspect_attention_open import Inspected
 from llmkit.workflows.inspect_attention_report import TokenRow
 from llmkit.workflows.show_token import token_label
+from llmkit.workflows.tokenize_input import MESSAGES, text_reader
 
-TOKENS, MESSAGES = "tokens", "messages"
+TOKENS = "tokens"
 _PROBE_TOKENS = 50
 
 
@@ -138,12 +138,8 @@ def _words(opened: Inspected, line: Line, field: str) -> str:
 def _rendered(opened: Inspected, line: Line) -> str:
     """A conversation; after what a user says, the opening of the answer."""
     messages = decode_field(line, MESSAGES, list[dict])  # type: ignore[type-arg]
-    tools = decode_field(line, "tools", list | None) if "tools" in line.record else None
     answered = bool(messages) and messages[-1].get("role") == "assistant"
-    try:
-        return render_chat(opened.tokenizer, messages, tools=tools, add_generation_prompt=not answered)
-    except DataError as error:
-        raise DataError(f"{line.where}: {error.problem}", hint=error.hint) from None
+    return text_reader(opened.tokenizer, generation_prompt=not answered)(line, MESSAGES).text
 
 
 def _line(document: Document) -> Line:

@@ -9,24 +9,22 @@ part     some result  parts of the result
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
-from llmkit.errors import GateFailed, StoppedResumable, UsageError
+from llmkit.errors import GateFailed, UsageError
 from llmkit.formats.atomic import write_atomic
 from llmkit.formats.digest import digest_inputs
 from llmkit.formats.json_text import json_text
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.formats.streams import open_output
 from llmkit.progress import SILENT, Progress
+from llmkit.workflows.corpus_files import join_parts
 from llmkit.workflows.dedup_clusters import work_folder
 from llmkit.workflows.mix_choose import Chosen
 from llmkit.workflows.mix_job import (
-    CLOSING,
     MixJob,
     choose_documents,
     fingerprint_of_mix,
@@ -95,7 +93,7 @@ def _to_file(job: MixJob, progress: Progress) -> Chosen:
     """One file or stdout, by way of a folder that goes when it is done."""
     files = job.files
     with ExitStack() as stack:
-        inputs = [*job.every_file, *(Path(source.path) for source in job.settings.sources)]
+        inputs = job.every_input
         rejects = None
         if files.rejects is not None:
             rejects = stack.enter_context(open_output(files.rejects, force=files.force, inputs=inputs))
@@ -105,11 +103,9 @@ def _to_file(job: MixJob, progress: Progress) -> Chosen:
         chosen, names = choose_documents(job, phases)
         parts = write_parts(job, phases, chosen, names, ".jsonl")
         if rejects is not None:
-            for name in names:
-                _append(rejects_of(folder, name), rejects)
+            join_parts((rejects_of(folder, name) for name in names), rejects)
         out = stack.enter_context(open_output(files.out, force=files.force, inputs=inputs))
-        for receipt in parts:
-            _append(folder / receipt.outputs[0].path, out)
+        join_parts((folder / receipt.outputs[0].path for receipt in parts), out)
     return chosen
 
 
@@ -118,17 +114,15 @@ def _to_folder(job: MixJob, invocation: Invocation, progress: Progress) -> Chose
     files = job.files
     assert files.out is not None
     key = fingerprint_of_mix(job, "mix")
-    with _stoppable(files.out), unit_folder(files.out, key, shared=files.shard is not None) as folder:
+    with unit_folder(files.out, key, shared=files.shard is not None) as folder:
         phases = phases_of(job, folder, "mix", progress)
         chosen, names = choose_documents(job, phases)
         write_parts(job, phases, chosen, names, ".jsonl.zst")
 
     def close(folder: Path, _: list[Receipt]) -> None:
-        (folder / CLOSING).touch()
         if files.rejects is not None:
             with open_output(files.rejects, force=True) as stream:
-                for name in names:
-                    _append(rejects_of(folder, name), stream)
+                join_parts((rejects_of(folder, name) for name in names), stream)
         shutil.rmtree(folder / WORK)
         write_provenance(
             folder,
@@ -137,7 +131,6 @@ def _to_folder(job: MixJob, invocation: Invocation, progress: Progress) -> Chose
             tokenizer_sha256=job.settings.tokenizer_sha256,
             packages=PACKAGES,
         )
-        (folder / CLOSING).unlink()
 
     if finish_units(files.out, phases.done, key, close) is None and files.shard is None:
         raise UsageError(f"{files.out}: another process is finishing it", hint="wait for it")
@@ -165,21 +158,3 @@ def check_dry(report: MixReport) -> None:
             f"{report.by})",
             hint="more text, other weights, more epochs (NAME=PATH:WEIGHT:EPOCHS), or --on-exhaust repeat",
         )
-
-
-def _append(path: Path, out: BinaryIO) -> None:
-    with path.open("rb") as stream:
-        shutil.copyfileobj(stream, out, 1 << 20)
-
-
-@contextmanager
-def _stoppable(out: Path) -> Iterator[None]:
-    """Say that what is done is kept, however the work is stopped."""
-    try:
-        yield
-    except SystemExit:
-        raise StoppedResumable(
-            f"{out}: stopped (SIGTERM); what is done is kept", hint="run the same line again to go on"
-        ) from None
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("the same line goes on") from None

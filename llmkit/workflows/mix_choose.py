@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import DataError, UsageError
-from llmkit.formats.atomic import write_atomic
 from llmkit.text.mix_amounts import Allotment, Supply, allot, shares_of
 from llmkit.text.mix_order import Pass, choose, interleave
 from llmkit.workflows.dedup_corpus import map_array
+from llmkit.workflows.dedup_files import write_array
 from llmkit.workflows.mix_measure import FACTS, WORK, MeasureReport
 from llmkit.workflows.mix_options import MixSettings
-from llmkit.workflows.units import Output, Unit, output_of
+from llmkit.workflows.units import Output, Unit
 
 MOST_EPOCHS = 10_000
 PLAN = np.dtype([("unit", "<u4"), ("place", "<u4"), ("epoch", "<u4")])
@@ -104,14 +104,11 @@ def choose_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]]
             here = index == local
             chosen, places[here] = np.unique(within[here], return_inverse=True)
             path = folder / WORK / f"{task.units[n]}.chosen"
-            write_atomic(path, chosen.astype("<u4").tobytes())
-            outputs.append(output_of(path, folder, len(chosen)))
+            outputs.append(write_array(path, [chosen.astype("<u4")], folder))
         plan["unit"][mine] = np.asarray(numbers[number])[index]
         plan["place"][mine], plan["epoch"][mine] = places, taken.epochs
         sizes[mine] = facts[number]["bytes"][taken.documents]
-    path = folder / WORK / "plan"
-    write_atomic(path, plan.tobytes())
-    outputs.append(output_of(path, folder, len(plan)))
+    outputs.append(write_array(folder / WORK / "plan", [plan], folder))
     told = [
         _source_facts(task, s, supplies[s].weight, numbers[s], facts[s], passes[s], allotments[s])
         for s in range(len(passes))

@@ -1,17 +1,17 @@
 """A run of `llmkit mix`: its inputs, and the phases of units of work that it consists of."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
 from llmkit.errors import UsageError
-from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.documents import list_files
-from llmkit.formats.resumable import partial_path
 from llmkit.formats.streams import STDIO
 from llmkit.progress import Progress
+from llmkit.workflows.corpus_files import check_places
 from llmkit.workflows.dedup_read import group_pieces, spool_stdin
 from llmkit.workflows.executors import executor_of
 from llmkit.workflows.mix_choose import ChooseTask, Chosen, choose_unit
@@ -21,8 +21,6 @@ from llmkit.workflows.mix_write import PartTask, TakeTask, part_unit, take_unit
 from llmkit.workflows.phases import Phases
 from llmkit.workflows.units import Receipt, fingerprint_of, name_order, split_inputs
 
-CLOSING = ".closing"
-"""In a folder that is being finished: what belongs to the whole is being written."""
 Inputs = list[list[Path]]
 """The files of each source, in the order of their names."""
 
@@ -39,6 +37,21 @@ class MixJob:
     def every_file(self) -> list[Path]:
         """Of all sources."""
         return [path for paths in self.inputs for path in paths]
+
+    @property
+    def every_input(self) -> list[Path]:
+        """Of all sources, also as they were named."""
+        return [*(Path(source.path) for source in self.settings.sources), *self.every_file]
+
+    @cached_property
+    def measures(self) -> list[MeasureTask]:
+        """The units of the first look; cutting inputs into them counts their lines, which takes a while."""
+        unit_bytes = self.files.unit_bytes
+        return [
+            MeasureTask(number, pieces, self.settings)
+            for number, paths in enumerate(self.inputs)
+            for pieces in group_pieces(split_inputs(paths, unit_bytes=unit_bytes), unit_bytes)
+        ]
 
 
 def resolve_mix(files: MixFiles, settings: MixSettings) -> MixJob:
@@ -57,13 +70,7 @@ def resolve_mix(files: MixFiles, settings: MixSettings) -> MixJob:
                 )
             owner[place] = source.name
         inputs.append(paths)
-    job = MixJob(settings, files, inputs)
-    _check_places(job)
-    if files.is_folder and STDIO in job.every_file:
-        raise UsageError(
-            "stdin: documents from a pipe cannot be taken up again, as a folder's parts can",
-            hint=f"-o {files.out}.jsonl.zst writes one file",
-        )
+    check_places(files, MixJob(settings, files, inputs).every_input)
     executor_of(files.executor, files.workers)
     if settings.tokenizer is not None:
         from llmkit.tokens.load import load_tokenizer
@@ -72,25 +79,6 @@ def resolve_mix(files: MixFiles, settings: MixSettings) -> MixJob:
         threads = None if files.workers == 1 else 1
         settings = msgspec.structs.replace(settings, tokenizer_sha256=digest, threads=threads)
     return MixJob(settings, files, inputs)
-
-
-def _check_places(job: MixJob) -> None:
-    """Outputs are not there yet, are no inputs, and not in one place."""
-    files = job.files
-    places = {"-o": files.out, "--rejects": files.rejects, "--report": files.report}
-    taken: dict[Path, str] = {}
-    again = files.force or (
-        files.is_folder and files.out is not None and (partial_path(files.out) / CLOSING).exists()
-    )
-    named = [Path(source.path) for source in job.settings.sources]
-    for name, path in places.items():
-        if path is None or path == STDIO:
-            continue
-        for other, known in taken.items():
-            if other in (path.resolve(), *path.resolve().parents):
-                raise UsageError(f"{path}: {known} and {name} in one place", hint=f"choose another {name}")
-        taken[path.resolve()] = name
-        refuse_existing(path, force=again, inputs=[*named, *job.every_file])
 
 
 def phases_of(job: MixJob, folder: Path, stage: str, progress: Progress) -> Phases:
@@ -107,7 +95,7 @@ def phases_of(job: MixJob, folder: Path, stage: str, progress: Progress) -> Phas
 
 def choose_documents(job: MixJob, phases: Phases) -> tuple[Chosen, list[str]]:
     """Look at all documents and draw lots; also the names of the units that have looked."""
-    receipts = phases.run("measure", measure_unit, _measure_tasks(job))
+    receipts = phases.run("measure", measure_unit, job.measures)
     reports = tuple(msgspec.convert(receipt.report, MeasureReport) for receipt in receipts)
     names = [receipt.unit for receipt in receipts]
     task = ChooseTask(job.settings, tuple(names), reports, job.files.part_bytes)
@@ -120,7 +108,7 @@ def write_parts(job: MixJob, phases: Phases, chosen: Chosen, names: list[str], s
     sources = job.settings.sources
     takes = [
         TakeTask(sources[task.source].name, task.pieces, job.settings, name)
-        for task, name in zip(_measure_tasks(job), names, strict=True)
+        for task, name in zip(job.measures, names, strict=True)
     ]
     phases.run("take", take_unit, takes)
     parts = [
@@ -128,15 +116,6 @@ def write_parts(job: MixJob, phases: Phases, chosen: Chosen, names: list[str], s
         for number, (start, stop) in enumerate(pairwise(chosen.parts))
     ]
     return phases.run("part", part_unit, parts)
-
-
-def _measure_tasks(job: MixJob) -> list[MeasureTask]:
-    unit_bytes = job.files.unit_bytes
-    return [
-        MeasureTask(number, pieces, job.settings)
-        for number, paths in enumerate(job.inputs)
-        for pieces in group_pieces(split_inputs(paths, unit_bytes=unit_bytes), unit_bytes)
-    ]
 
 
 def with_spooled(inputs: Inputs, folder: Path, settings: MixSettings) -> Inputs:

@@ -43,8 +43,6 @@ class MeasureReport(msgspec.Struct):
     source: int
     documents: int = 0
     """That may be chosen."""
-    size: int = 0
-    bytes: int = 0
     bad_lines: int = 0
     refused: dict[str, int] = msgspec.field(default_factory=dict)
     """Documents that the gate refused, by licence."""
@@ -80,8 +78,6 @@ def measure_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]
             licence = licences.setdefault(licence_name(document), len(licences))
             rows.append((key, size, len(text), licence))
             report.documents += 1
-            report.size += size
-            report.bytes += len(text)
             if len(rows) == _BLOCK:
                 stream.write(np.array(rows, FACTS).tobytes())
                 rows.clear()

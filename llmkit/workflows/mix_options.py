@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from llmkit.errors import MissingError, UsageError
-from llmkit.formats.documents import is_json_lines
 from llmkit.text.mix_amounts import Exhaust
-from llmkit.workflows.units import ExecutorName
+from llmkit.workflows.corpus_files import CorpusFiles
 
 if TYPE_CHECKING:
     from llmkit.text.licence_ids import LicenceGate
@@ -87,27 +86,11 @@ class MixSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixFiles:
+class MixFiles(CorpusFiles):
     """Where things go and who does the work: nothing of it changes which documents are chosen."""
 
-    out: Path | None = None
-    """A .jsonl file; a folder of parts; None or `-` for stdout."""
-    rejects: Path | None = None
-    report: Path | None = None
-    force: bool = False
-    unbuffered: bool = False
-    workers: int = 1
-    executor: ExecutorName = "process"
-    shard: str | None = None
     unit_bytes: int = 64 << 20
     part_bytes: int = PART_BYTES
-
-    @property
-    def is_folder(self) -> bool:
-        """Whether the output is a folder of parts: a name that says neither jsonl nor a stream."""
-        if self.out is None or str(self.out) == "-" or is_json_lines(self.out):
-            return False
-        return self.out.is_dir() or not self.out.exists()
 
 
 def parse_source(text: str) -> Source:

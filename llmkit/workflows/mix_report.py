@@ -79,7 +79,7 @@ def make_report(settings: MixSettings, chosen: Chosen, *, out: str | None, secon
             bad_lines=facts.bad_lines,
             target=facts.wanted,
             achieved=facts.achieved,
-            epochs=facts.achieved / facts.size,
+            epochs=facts.epochs,
             written_documents=facts.taken_documents,
             written_bytes=facts.taken_bytes,
             dry=facts.is_dry,

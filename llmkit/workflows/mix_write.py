@@ -14,14 +14,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from llmkit.formats.atomic import atomic_file, write_atomic
+from llmkit.formats.atomic import atomic_file
 from llmkit.formats.documents import Document
 from llmkit.formats.jsonl import BadLine, Record, encode_line, raw
 from llmkit.formats.rejects import reject_record
 from llmkit.formats.streams import open_output
-from llmkit.text.history import with_history, with_latest
+from llmkit.text.history import with_history, with_id, with_latest
 from llmkit.text.rule import Verdict
 from llmkit.workflows.dedup_corpus import map_array
+from llmkit.workflows.dedup_files import write_array
 from llmkit.workflows.mix_choose import PLAN
 from llmkit.workflows.mix_measure import WORK, judged
 from llmkit.workflows.mix_options import MixSettings
@@ -78,8 +79,10 @@ def take_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]]:
             number += 1
             if wanted is None and bad is None:
                 break
-    write_atomic(ends, np.array(places, "<u8").tobytes())
-    outputs = [output_of(lines, folder, len(places)), output_of(ends, folder, len(places))]
+    outputs = [
+        output_of(lines, folder, len(places)),
+        write_array(ends, [np.array(places, "<u8")], folder),
+    ]
     return outputs + ([output_of(rejects, folder, rejected)] if task.settings.rejects else []), {}
 
 
@@ -111,9 +114,7 @@ def rejects_of(folder: Path, measured: str) -> Path:
 
 def taken_record(document: Document, source: str) -> Record:
     """A document as it is written: with an id and a source where it had none, and its history."""
-    record = document.record
-    if bytes(record.get("id", b"null")) == b"null":
-        record = {"id": raw(document.id), **{key: record[key] for key in record if key != "id"}}
+    record = with_id(document.record, document.id)
     if bytes(record.get("source", b"null")) == b"null":
         record = {**record, "source": raw(source)}
     return with_history(record, STAGE, source=source)

@@ -4,18 +4,17 @@ import time
 from itertools import takewhile
 
 import msgspec
-import zstandard
 
-from llmkit.formats.documents import COMPRESSIONS, Document
+from llmkit.formats.documents import Document
 from llmkit.formats.jsonl import encode_line
 from llmkit.formats.streams import STDIO
 from llmkit.machine import free_bytes
 from llmkit.tokens.config import PackConfig
+from llmkit.workflows.input_sample import InputSample
 from llmkit.workflows.pack import PackSources, open_job
 from llmkit.workflows.pack_input import Encoded, PackJob, encode_packable, read_packable
 from llmkit.workflows.pack_spool import id_type_of
 
-SAMPLE_BYTES = 1 << 20
 _COMPRESSION = 0.6  # of ids in a shard, about: 0.47 measured for English, less for other text
 
 
@@ -70,37 +69,13 @@ def plan_pack(sources: PackSources, config: PackConfig) -> PackPlan:
 
 def _extrapolate(job: PackJob, input_bytes: int) -> tuple[int, float]:
     """Tokens and seconds of all the input, as its beginning has them."""
-    sample = _Sample()
-    documents = list(takewhile(sample.takes, read_packable(job, None)))
+    sample = InputSample()
+    documents = list(takewhile(lambda one: sample.takes(_as_read(one)), read_packable(job, None)))
     begin = time.perf_counter()
     tokens = sum(len(document.tokens) for document in encode_packable(documents, job))
     seconds = time.perf_counter() - begin
-    packed = any(suffix in COMPRESSIONS for path in job.inputs for suffix in path.suffixes)
-    read = sample.compressed_bytes() if packed else sample.bytes
-    scale = max(1.0, input_bytes / max(1, read)) if sample.is_full else 1.0
+    scale = sample.scale(job.inputs, input_bytes)
     return int(tokens * scale), round(seconds * scale, 3)
-
-
-class _Sample:
-    """Documents up to a megabyte of input."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self.is_full = False
-        self._lines: list[bytes] = []
-
-    def takes(self, document: Document) -> bool:
-        """Whether there was room before this document."""
-        self.is_full = self.bytes >= SAMPLE_BYTES
-        if not self.is_full:
-            line = _as_read(document)
-            self._lines.append(line)
-            self.bytes += len(line)
-        return not self.is_full
-
-    def compressed_bytes(self) -> int:
-        """What the sample takes in a compressed file."""
-        return len(zstandard.ZstdCompressor(level=3).compress(b"".join(self._lines)))
 
 
 def _as_read(document: Document) -> bytes:

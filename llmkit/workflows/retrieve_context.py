@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,8 @@ def write_contexts(run: Run, options: ContextOptions) -> None:
     template, name = _template(options.template)
     count = _counter(options.tokenizer)
     for query, hits in run.answers():
-        packed = pack(
-            [_excerpt(hit) for hit in hits], lambda one: count(_block(one)), options.budget, options.order
-        )
+        cost = cache(lambda one: count(_block(one)))  # `pack` asks again for what it has taken
+        packed = pack([_excerpt(hit) for hit in hits], cost, options.budget, options.order)
         text = _filled(template, name, query, packed)
         prompt: dict[str, Any] = {"prompt": text}
         if options.messages:
@@ -80,7 +80,7 @@ def write_contexts(run: Run, options: ContextOptions) -> None:
             query,
             **prompt,
             citations=_citations(packed, hits),
-            context_tokens=sum(count(_block(one)) for one in packed),
+            context_tokens=sum(map(cost, packed)),
         )
 
 

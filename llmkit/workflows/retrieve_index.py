@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ from llmkit.formats.digest import digest_bytes, digest_file
 from llmkit.formats.documents import Document, list_files, read_documents
 from llmkit.formats.rejects import bad_lines
 from llmkit.progress import SILENT, Progress
+from llmkit.retrieve.config import IndexConfig
 from llmkit.retrieve.passages import (
     CHARACTERS_PER_TOKEN,
     CharacterMeasure,
     Measure,
     TokenMeasure,
-    check_sizes,
     passages,
 )
 from llmkit.retrieve.store import Store
@@ -33,18 +33,6 @@ from llmkit.workflows.retrieve_embed import (
 )
 
 MeasureOf = Callable[[str], Measure]
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexConfig:
-    """How documents are cut."""
-
-    chunk: int = 256
-    """Most tokens of a passage; without a tokenizer a token counts for four characters."""
-    overlap: int = 32
-    """Tokens that a passage repeats of the one before."""
-    field: str = "text"
-    """The key of the text in jsonl."""
 
 
 class IndexReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,9 +91,7 @@ def index_documents(
         MissingError: an input, a document to delete or the index to add to is not there.
         DataError: a malformed line; a tokenizer or a model other than the index was made with.
     """
-    check_sizes(config.chunk, config.overlap)
     list_files(inputs)
-    measure = _measure_of(config, tokenizer)
     settings = {**asdict(config), "tokenizer_sha256": _digest(tokenizer)}
     files: dict[str, Any] = {"force": force, "inputs": inputs}
     changes = _opened(out) if add or delete else _created(out, settings, **files)
@@ -113,8 +99,7 @@ def index_documents(
         bad_lines("retrieve index", skip=skip_bad, rejects=rejects, out=out, **files) as bad,
         changes as store,
     ):
-        if add or delete:
-            measure = _same_measure(store, out, tokenizer, config)
+        measure = _measure_of(_cut_of(store, settings, out), tokenizer)
         for identity in delete:
             if not store.delete(identity):
                 raise MissingError(f"{out}: no document {identity!r}", hint=f"llmkit show {out}")
@@ -256,21 +241,19 @@ def _measure_of(config: IndexConfig, tokenizer: Path | None) -> MeasureOf:
     return of
 
 
-def _same_measure(store: Store, out: Path, tokenizer: Path | None, config: IndexConfig) -> MeasureOf:
-    """The measure that the index was made with.
+def _cut_of(store: Store, settings: dict[str, Any], out: Path) -> IndexConfig:
+    """How the index's documents are cut, whatever is asked for now.
 
     Raises:
         DataError: its tokenizer is another, or is not given.
     """
     made = store.settings
-    if made["tokenizer_sha256"] != _digest(tokenizer):
+    if made["tokenizer_sha256"] != settings["tokenizer_sha256"]:
         raise DataError(
             f"{out}: made {'with' if made['tokenizer_sha256'] else 'without'} a tokenizer, and not this one",
             hint="give --tokenizer as it was given then",
         )
-    return _measure_of(
-        IndexConfig(chunk=made["chunk"], overlap=made["overlap"], field=config.field), tokenizer
-    )
+    return IndexConfig(chunk=made["chunk"], overlap=made["overlap"], field=settings["field"])
 
 
 def _digest(tokenizer: Path | None) -> str | None:

@@ -3,17 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from llmkit.errors import UsageError
-from llmkit.retrieve.bm25 import Bm25Config
+from llmkit.retrieve.config import Bm25Config, By
 from llmkit.retrieve.fusion import DEPTH, fuse
 from llmkit.retrieve.search import Found, WordSearch
 from llmkit.retrieve.store import Store
 from llmkit.retrieve.vectors import VectorSearch
 from llmkit.workflows.retrieve_embed import open_embedder_of
 
-By = Literal["words", "meaning", "both"]
 Search = Callable[[str, int], list[Found]]
 """A query, and how many passages at most, to those passages, the best first."""
 CANDIDATES = 50

@@ -27,7 +27,7 @@ from llmkit.retrieve.tool_config import NAME, Tool, ToolLimits, ToolSpec, read_s
 from llmkit.retrieve.tool_loop import Message, Toolbox
 from llmkit.retrieve.tool_mcp import McpServer
 from llmkit.retrieve.tool_program import ProgramTool, ask_schema
-from llmkit.retrieve.tool_replay import Recording, replay_tools
+from llmkit.retrieve.tool_replay import Recording, ReplayTool
 from llmkit.retrieve.tool_search import SearchTool
 from llmkit.retrieve.tool_sql import SqlTool
 from llmkit.workflows.retrieve_index import open_index
@@ -54,7 +54,7 @@ def open_tools(options: ToolOptions | None) -> Iterator[Toolbox | None]:
     approve = options.approver
     with ExitStack() as stack:
         if options.replay is not None:
-            tools: list[Tool] = [*_replayed(options.replay)]
+            tools = _replayed(options.replay)
         else:
             schemas = _schemas(options)
             tools = [tool for given in options.tools for tool in _open(given, options, schemas, stack)]
@@ -157,4 +157,4 @@ def _replayed(path: Path) -> list[Tool]:
             f"{path}: no function is called in these transcripts",
             hint='llmkit generate --tool … --json writes {"messages": […], "tools": […]}',
         )
-    return [*replay_tools(list(specs.values()), recording)]
+    return [ReplayTool(spec, recording) for spec in specs.values()]

@@ -1,7 +1,7 @@
 """Which functions a model may call, and how: what `--tool` and the flags beside it say."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmkit.errors import UsageError
@@ -36,22 +36,17 @@ class ToolOptions:
             raise UsageError(
                 "--tool and --replay exclude each other", hint="--replay has the functions of its transcripts"
             )
-        if not self.is_given:
-            self.refuse_unread({"--tool-schema": bool(self.schemas), "--tool-choice": self.choice != "auto"})
-
-    def refuse_unread(self, flags: Mapping[str, bool]) -> None:
-        """Refuse flags where there is nothing to call.
-
-        Raises:
-            UsageError: one of them is given.
-        """
-        for flag, is_there in flags.items():
-            if is_there:
-                raise UsageError(f"{flag} does nothing without --tool", hint="--tool calculator")
-
-    def asking(self, ask: Approve | None) -> "ToolOptions":
-        """The same, asking a person."""
-        return replace(self, ask=ask)
+        unread = {
+            "--tool-schema": bool(self.schemas),
+            "--tool-choice": self.choice != "auto",
+            "--approve": self.approve != "ask",
+            "--max-calls": self.max_calls != MAX_CALLS,
+            "--tool-timeout": self.limits.seconds != ToolLimits.seconds,
+            "--tool-output": self.limits.output_bytes != ToolLimits.output_bytes,
+        }
+        flag = next((flag for flag, is_said in unread.items() if is_said), None)
+        if flag is not None and not self.is_given:
+            raise UsageError(f"{flag} does nothing without --tool", hint="--tool calculator")
 
     @property
     def asks(self) -> bool:

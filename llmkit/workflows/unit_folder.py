@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from llmkit.errors import UsageError
+from llmkit.errors import StoppedResumable, UsageError
 from llmkit.formats.atomic import replace_folder, sync_file, sync_folder, write_atomic
 from llmkit.formats.resumable import partial_path
 from llmkit.workflows.units import Receipt, Unit, find_receipts
 
-_KEY, _LOCK = ".key", ".lock"
+_KEY, _LOCK, _CLOSING = ".key", ".lock", ".closing"
 _PATIENCE_SECONDS = 5.0
 """Longer than another shard takes to look at the folder's key or to finish it."""
 
@@ -34,6 +34,7 @@ def unit_folder(out: Path, fingerprint: str, *, shared: bool = False) -> Iterato
 
     Raises:
         UsageError: another process is at work on it, alone or on another job.
+        StoppedResumable: SIGTERM came while it was held.
     """
     partial = partial_path(out)
     deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -43,10 +44,12 @@ def unit_folder(out: Path, fingerprint: str, *, shared: bool = False) -> Iterato
                 _prepare(partial, fingerprint)
                 if shared:
                     fcntl.flock(lock, fcntl.LOCK_SH)
-                yield partial
+                with _stoppable(out):
+                    yield partial
                 return
             if shared and _try_lock(lock, partial, fcntl.LOCK_SH) and _key_of(partial) == fingerprint:
-                yield partial
+                with _stoppable(out):
+                    yield partial
                 return
         if time.monotonic() > deadline:
             raise UsageError(
@@ -80,6 +83,7 @@ def finish_units(
         if len(found) < len(units):
             return None
         receipts = [found[unit.name] for unit in units]
+        (partial / _CLOSING).touch()
         close(partial, receipts)
         for file in partial.rglob("*"):
             if file.is_file():
@@ -89,6 +93,24 @@ def finish_units(
         for hidden in list(out.rglob(".*")):  # last: without receipts all would be done again
             shutil.rmtree(hidden, ignore_errors=True) if hidden.is_dir() else hidden.unlink(missing_ok=True)
     return receipts
+
+
+def is_closing(out: Path) -> bool:
+    """Whether a process was killed inside `close`, whose files outside of the folder may be there then."""
+    return (partial_path(out) / _CLOSING).exists()
+
+
+@contextmanager
+def _stoppable(out: Path) -> Iterator[None]:
+    """Say that what is done is kept, however the work is stopped."""
+    try:
+        yield
+    except SystemExit:
+        raise StoppedResumable(
+            f"{out}: stopped (SIGTERM); what is done is kept", hint="run the same line again to go on"
+        ) from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same line goes on") from None
 
 
 @contextmanager

@@ -180,10 +180,18 @@ def name_order(path: Path) -> tuple[str, str]:
     return path.name, str(path)
 
 
-def split_inputs(paths: Iterable[Path], *, unit_bytes: int = UNIT_BYTES) -> list[Piece]:
+def split_inputs(
+    paths: Iterable[Path], *, unit_bytes: int = UNIT_BYTES, numbered: bool = True
+) -> list[Piece]:
     """Files in pieces of about `unit_bytes`, in the order of their names.
 
     A piece of plain jsonl begins and ends at a line; any other file is one piece.
+
+    Args:
+        paths: files.
+        unit_bytes: of plain jsonl in a piece.
+        numbered: whether every piece knows the number of its first line, for which all of plain jsonl is
+            read once; else only the first of a file does (the others have 0).
     """
     pieces = []
     for path in sorted(paths, key=name_order):
@@ -195,7 +203,7 @@ def split_inputs(paths: Iterable[Path], *, unit_bytes: int = UNIT_BYTES) -> list
         while start < size:
             stop = _line_end(path, start + unit_bytes, size)
             pieces.append(Piece(str(path), start, stop, line))
-            line += _count_lines(path, start, stop)
+            line = line + _count_lines(path, start, stop) if numbered else 0
             start = stop
     return pieces
 

@@ -23,7 +23,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
 from llmkit.probe.attention.capture import capture
 from llmkit.probe.attention.edges import top_edges
-from llmkit.probe.attention.maps import attention_map
+from llmkit.probe.attention.region import region_map, region_of
 from llmkit.probe.attention.statistics import head_statistics
 
 
@@ -58,7 +58,7 @@ def measure(tokens: int, heads: int, groups: int, window: int | None, layers: in
     captured = peak_memory_bytes() - before
     head_statistics(layer, ids)
     clock("statistics")
-    attention_map(layer, 0, 64, 64)
+    region_map(layer, 0, region_of(tokens, (None, None), (None, None)), 64, 64)
     clock("map of one head")
     sum(1 for _ in top_edges(layer, 0, 4))
     clock("edges of one head")

@@ -26,8 +26,8 @@ import zstandard
 from llmkit.model.adapter_load import load_adapter
 from llmkit.model.add_lora import attach_adapter
 from llmkit.model.load import load_model
+from llmkit.probe.evaluate.intervals import wilson
 from llmkit.tokens.load import load_tokenizer
-from llmkit.workflows.finetune_report import wilson_interval
 from llmkit.workflows.finetune_rollout import Writer
 from llmkit.workflows.finetune_run import encode_prompt
 
@@ -128,7 +128,7 @@ def run(case: Case, model: Path, out: Path, flags: list[Any]) -> None:
     last = [one for one in map(json.loads, lines) if one.get("event") == "eval"][-1]
     accuracy, says = last.get("reward_accuracy"), ""
     if accuracy is not None:
-        low, high = wilson_interval(accuracy, last["units"])
+        low, high = wilson(round(accuracy * last["units"]), last["units"])
         says = f"{accuracy:.3f} ({low:.3f} to {high:.3f})"
     cells = (
         case.name,

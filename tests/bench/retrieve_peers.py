@@ -26,12 +26,12 @@ from pathlib import Path
 import numpy as np
 
 from llmkit.formats.streams import open_input
-from llmkit.retrieve.bm25 import Bm25Config
+from llmkit.retrieve.config import Bm25Config, IndexConfig
 from llmkit.retrieve.postings import word_numbers
 from llmkit.retrieve.search import WordSearch
 from llmkit.retrieve.store import Store
 from llmkit.workflows.eval_open import ModelOptions, open_scorer
-from llmkit.workflows.retrieve_index import IndexConfig, index_documents, open_index
+from llmkit.workflows.retrieve_index import index_documents, open_index
 from llmkit.workflows.retrieve_search import SearchOptions, open_search
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

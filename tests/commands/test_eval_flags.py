@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.commands.eval_flags import model_options
+from llmkit.commands.eval_flags import Running, model_options
 from llmkit.workflows.eval_open import ModelOptions, open_scorer
 
 CHANGED: dict[str, Any] = {
@@ -18,11 +18,16 @@ CHANGED: dict[str, Any] = {
     },
     **{"kernels": "torch", "weights": "int8", "device": "cpu", "threads": 1, "batch": 3},
 }
+APART = ("tokenizer", "batch")
 
 
 @pytest.mark.parametrize("name", CHANGED)
 def test_a_flag_is_the_option_of_its_name(name: str) -> None:
-    assert getattr(model_options(Path("m"), **{name: CHANGED[name]}), name) == CHANGED[name]
+    given = {name: CHANGED[name]}
+    options = (
+        model_options(Path("m"), **given) if name in APART else model_options(Path("m"), Running(**given))
+    )
+    assert getattr(options, name) == CHANGED[name]
     assert model_options(Path("m")) == ModelOptions(model=Path("m"))
 
 
@@ -52,6 +57,8 @@ def test_each_command_hands_on_what_it_is_given(
 
 
 def test_an_options_model_is_opened_as_it_says(spelled_model) -> None:
-    scorer = open_scorer(model_options(spelled_model(), dtype="bfloat16", batch=2, rope_scaling="yarn:2"))
+    scorer = open_scorer(
+        model_options(spelled_model(), Running(dtype="bfloat16", rope_scaling="yarn:2"), batch=2)
+    )
     assert scorer.job.config.dtype == "bfloat16" and scorer.job.config.batch == 2
     assert scorer.context == 128

@@ -11,20 +11,15 @@ from llmkit.errors import UsageError
 from llmkit.progress import SILENT
 from llmkit.retrieve.tool_config import ToolLimits
 
-GIVEN: dict[str, Any] = {
-    **{"tools": None, "schemas": None, "choice": "auto", "approve": "ask", "replay": None},
-    **{"max_calls": tool_flags.CALLS, "timeout": tool_flags.TIMEOUT, "output": tool_flags.OUTPUT},
-}
-
 
 def options(**more: Any) -> Any:
-    return tool_flags.tool_options(Console(), **(GIVEN | more))
+    return tool_flags.tool_options(Console(), tool_flags.Calling(**more))
 
 
 def test_every_flag_reaches_the_options() -> None:
     found = options(
-        **{"tools": ["calculator"], "schemas": ["a: b"], "choice": "required", "approve": "auto"},
-        **{"max_calls": 3, "timeout": 2.0, "output": 99},
+        **{"tool": ["calculator"], "tool_schema": ["a: b"], "tool_choice": "required", "approve": "auto"},
+        **{"max_calls": 3, "tool_timeout": 2.0, "tool_output": 99},
     )
     assert (found.tools, found.schemas, found.choice) == (("calculator",), ("a: b",), "required")
     assert (found.approve, found.max_calls, found.limits) == ("auto", 3, ToolLimits(2.0, 99))
@@ -35,20 +30,20 @@ def test_the_terminal_is_asked_only_where_calls_are_made_and_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tool_flags, "terminal_approval", lambda: "somebody")
-    assert options(tools=["calculator"]).ask == "somebody"
-    assert options(tools=["calculator"], approve="auto").ask is None
+    assert options(tool=["calculator"]).ask == "somebody"
+    assert options(tool=["calculator"], approve="auto").ask is None
     assert options(replay=Path("talk.jsonl")).ask is None
 
 
 @pytest.mark.parametrize(
     ("flag", "more"),
     [
-        ("--tool-schema", {"schemas": ["a: b"]}),
-        ("--tool-choice", {"choice": "required"}),
+        ("--tool-schema", {"tool_schema": ["a: b"]}),
+        ("--tool-choice", {"tool_choice": "required"}),
         ("--approve", {"approve": "auto"}),
         ("--max-calls", {"max_calls": 3}),
-        ("--tool-timeout", {"timeout": 2.0}),
-        ("--tool-output", {"output": 99}),
+        ("--tool-timeout", {"tool_timeout": 2.0}),
+        ("--tool-output", {"tool_output": 99}),
     ],
 )
 def test_without_a_tool_no_other_flag_of_theirs_is_taken(flag: str, more: dict[str, Any]) -> None:
@@ -59,8 +54,8 @@ def test_without_a_tool_no_other_flag_of_theirs_is_taken(flag: str, more: dict[s
 
 def test_no_bar_is_drawn_over_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tool_flags, "terminal_approval", lambda: lambda name, arguments: True)
-    with tool_flags.watched(Console(), options(tools=["calculator"]), 1.0) as progress:
+    with tool_flags.watched(Console(), options(tool=["calculator"]), 1.0) as progress:
         assert progress is SILENT
-    for tools in (None, options(tools=["calculator"], approve="auto")):
+    for tools in (None, options(tool=["calculator"], approve="auto")):
         with tool_flags.watched(Console(), tools, 1.0) as progress:
             assert progress is not SILENT

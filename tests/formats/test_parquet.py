@@ -9,7 +9,7 @@ import pytest
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.documents import document_of
-from llmkit.formats.parquet import count_row_groups, is_parquet, read_parquet
+from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.streams import STDIO
 
 pyarrow = pytest.importorskip("pyarrow")
@@ -43,13 +43,6 @@ def test_rows_are_what_the_same_rows_are_as_jsonl(path: Path) -> None:
     assert [line.number for line in lines] == list(range(1, 251))
     assert document_of(lines[3]).text == ROWS[3]["text"]
     assert msgspec.json.decode(lines[3].record["when"]) == "2024-04-25T16:24:03Z"
-
-
-def test_row_groups_make_up_the_file_and_keep_their_numbers(path: Path) -> None:
-    assert count_row_groups(path) == 5
-    parts = [line for group in range(5) for line in read_parquet(path, row_groups=[group])]
-    assert parts == list(read_parquet(path))
-    assert [line.number for line in read_parquet(path, row_groups=[4])] == list(range(241, 251))
 
 
 def test_not_a_number_is_null(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmkit.errors import ConfigError
-from llmkit.retrieve.bm25 import Bm25Config, best, idf, length_norm, word_scores
+from llmkit.retrieve.bm25 import best, idf, length_norm, word_scores
+from llmkit.retrieve.config import Bm25Config
 
 
 def test_a_score_is_the_formula() -> None:
@@ -33,9 +33,3 @@ def test_the_best_are_those_of_a_whole_sort_and_equal_ones_keep_their_order(
 ) -> None:
     slow = sorted((place for place, value in enumerate(values) if value), key=lambda place: -values[place])
     assert best(np.array(values, np.float32), most).tolist() == slow[:most]
-
-
-@pytest.mark.parametrize("given", [{"k1": -1.0}, {"b": 1.5}, {"b": -0.1}])
-def test_parameters_out_of_range_are_refused(given: dict[str, float]) -> None:
-    with pytest.raises(ConfigError):
-        Bm25Config(**given)

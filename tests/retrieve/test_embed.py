@@ -59,6 +59,15 @@ def test_a_begin_token_is_seen_and_not_counted(shared_data: Path) -> None:
     assert np.abs(vector - mean / np.linalg.norm(mean)).max() < 1e-6
 
 
+def test_a_vector_is_the_same_whatever_is_read_beside_it_where_positions_turn_by_length(
+    spelled_model: Callable[..., Path],
+) -> None:
+    scaling = {"rope_type": "dynamic", "factor": 4.0, "original_max_position_embeddings": 16}
+    embedder = embedder_of(spelled_model(rope_scaling=scaling))
+    alone = np.concatenate([embedder.embed([text]) for text in TEXTS])
+    assert np.abs(embedder.embed(TEXTS) - alone).max() < 1e-6
+
+
 def test_what_is_not_a_number_is_an_error(folder: Path) -> None:
     embedder = embedder_of(folder)
     with torch.no_grad():

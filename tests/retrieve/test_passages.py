@@ -4,12 +4,10 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llmkit.errors import ConfigError
-from llmkit.retrieve.passages import CharacterMeasure, TokenMeasure, check_sizes, passages
+from llmkit.retrieve.passages import CharacterMeasure, TokenMeasure, passages
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.spans import Spans
 
@@ -98,9 +96,3 @@ def test_tokens_measure_passages_where_a_tokenizer_is_given(byte_level_dir: Path
 def test_tokens_without_a_place_in_the_text_cut_nothing() -> None:
     empty = Spans(np.zeros((0, 2), np.int64), np.zeros((0, 2), np.int64))
     assert [one[:2] for one in passages("abc", TokenMeasure(empty, 3, 4, 0))] == [(0, 3)]
-
-
-@pytest.mark.parametrize(("size", "overlap"), [(0, 0), (10, 5), (10, -1)])
-def test_sizes_that_cut_nothing_are_refused(size: int, overlap: int) -> None:
-    with pytest.raises(ConfigError):
-        check_sizes(size, overlap)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from llmkit.retrieve import search as module
-from llmkit.retrieve.bm25 import Bm25Config
+from llmkit.retrieve.config import Bm25Config
 from llmkit.retrieve.passages import Passage
 from llmkit.retrieve.search import WordSearch
 from llmkit.retrieve.store import Store

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llmkit.errors import DataError
 from llmkit.retrieve import store as module
-from llmkit.retrieve.bm25 import Bm25Config
+from llmkit.retrieve.config import Bm25Config
 from llmkit.retrieve.passages import Passage
 from llmkit.retrieve.search import WordSearch
 from llmkit.retrieve.store import Store

@@ -7,7 +7,7 @@ import pytest
 
 from llmkit.errors import DataError
 from llmkit.retrieve.tool_config import ToolSpec
-from llmkit.retrieve.tool_replay import Recording, replay_tools
+from llmkit.retrieve.tool_replay import Recording, ReplayTool
 
 
 def conversation(*calls: tuple[str, Any, str]) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def test_a_call_gets_its_own_results_in_their_order_whatever_the_order_of_its_ar
     first = conversation(("f", {"a": 1, "b": 2}, "one"), ("g", {"a": 1, "b": 2}, "other"))
     again = conversation(("f", json.dumps({"b": 2, "a": 1}), "two"))  # as OpenAI writes arguments
     assert (recording.add(first), recording.add(again)) == (2, 1)
-    f, g = replay_tools([ToolSpec("f", "", {}), ToolSpec("g", "", {})], recording)
+    f, g = (ReplayTool(ToolSpec(name, "", {}), recording) for name in "fg")
     assert [f.call({"b": 2, "a": 1}) for _ in range(3)] == ["one", "two", "two"]
     assert g.call({"a": 1, "b": 2}) == "other"
 

@@ -2,7 +2,7 @@
 
 import json
 
-from llmkit.retrieve.bm25 import Bm25Config
+from llmkit.retrieve.config import Bm25Config
 from llmkit.retrieve.search import WordSearch
 from llmkit.retrieve.tool_config import ToolLimits
 from llmkit.retrieve.tool_search import SearchTool

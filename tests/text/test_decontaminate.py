@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import zstandard
 
-from llmkit.text.decontaminate import NgramIndex, Overlap, build_index, evaluation_texts
+from llmkit.text.decontaminate import Overlap, build_index, evaluation_texts
 
 WORDS = [f"word{number}" for number in range(3000)]
 SHORT = "What happens if you eat watermelon seeds today?"
@@ -70,7 +70,7 @@ def test_a_run_of_numbers_and_letters_is_nobodys() -> None:
 
 def test_a_short_item_is_looked_for_whole_and_a_shorter_one_not() -> None:
     index = build_index([("a", SHORT), ("b", "Yes, it is."), ("b", "Paris")])
-    assert (index.num_short, index.num_runs) == (2, 1)
+    assert index.num_runs == 1
     assert index.overlap(f"He asked: {SHORT} Yes, it is.").count == 1
     assert index.overlap(SHORT.replace("watermelon", "melon")).count == 0
 
@@ -81,16 +81,6 @@ def test_scripts_without_spaces_are_matched_by_characters() -> None:
     found = index.overlap(f"昔々、{question[2:]}とんと見当がつかぬ。")
     assert found.count == len(re.findall(r"\w", question[2:])) - 12
     assert found.match.startswith("は猫である")
-
-
-def test_an_index_comes_back_from_its_bytes() -> None:
-    rng = random.Random(4)
-    index = build_index([("a", SHORT), *((f"s:{number}", made_up(rng, 30)) for number in range(20))])
-    content = index.to_bytes()
-    again = NgramIndex.from_bytes(content)
-    assert again.to_bytes() == content
-    assert again.names == index.names and again.num_runs == index.num_runs
-    assert again.overlap(SHORT) == index.overlap(SHORT)
 
 
 def test_nothing_to_look_for_finds_nothing() -> None:
@@ -104,7 +94,6 @@ def test_a_record_is_read_for_its_texts_and_not_for_its_labels() -> None:
         "en": {"best_answer": "Nobody", "url": "http://x.org"}, "n": 3, "answer": None,
     }  # fmt: skip
     assert evaluation_texts(record) == ["Who?", "a", "b", "Nobody"]
-    assert evaluation_texts(record, ["question", "answer"]) == ["Who?"]
 
 
 @pytest.mark.parametrize("name", ["gsm8k-test", "mmlu-dev", "humaneval", "truthfulqa-en-es"])

@@ -3,7 +3,7 @@
 import pytest
 
 from llmkit.errors import UsageError
-from llmkit.text.licence_ids import LicenceGate, alternatives, families_of, name_key, normalise_licence
+from llmkit.text.licence_ids import LicenceGate, alternatives, name_key, normalise_licence
 from llmkit.text.licence_table import SPDX_IDS
 
 NAMES = {
@@ -122,7 +122,5 @@ def test_a_name_in_a_gate_that_nobody_knows_is_refused() -> None:
         LicenceGate(deny=["XYZ-*"])
 
 
-def test_families_and_keys() -> None:
-    assert families_of("CC-BY-NC-ND-4.0") == {"creative-commons", "noncommercial", "noderivatives"}
-    assert families_of("MIT OR GPL-3.0-only") == {"permissive", "copyleft"}
+def test_a_key_is_a_name_without_what_spellings_differ_in() -> None:
     assert name_key("The Apache License, Version 2.0") == "apache 2 0"

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from llmkit.errors import UsageError
-from llmkit.text.pii import PII_KINDS, PiiFinder, PiiSpan, apply_pii, mask_pii
+from llmkit.text.pii import PII_KINDS, PiiSpan, apply_pii, find_pii, mask_pii
 
 TEXT = "Ask jane@example.org or +44 1474 556909 (IBAN DE89370400440532013000), from 195.234.74.142."
 MASKED = "Ask <EMAIL> or <PHONE> (IBAN <IBAN>), from <IP>."
@@ -60,7 +59,6 @@ def test_what_is_planted_in_real_prose_is_found(kind: str, shared_data: Path) ->
     with zstandard.open(shared_data / "text" / "gutenberg" / "en-alice.txt.zst", "rb") as stream:
         words = stream.read().decode().split()[500:20_500]
     rng = random.Random(11)
-    finder = PiiFinder()
     planted = {place: made_up(rng, kind) for place in range(50, 20_000, 50)}
     parts: list[str] = []
     truth, at = set(), 0
@@ -71,9 +69,9 @@ def test_what_is_planted_in_real_prose_is_found(kind: str, shared_data: Path) ->
         parts.append(part)
         at += len(part) + 1
     text = " ".join(parts)
-    found = {(span.start, span.end) for span in finder(text) if span.kind == kind}
+    found = {(span.start, span.end) for span in find_pii(text) if span.kind == kind}
     recall = len(found & truth) / len(truth)
-    others = Counter(span.kind for span in finder(text)) - Counter({kind: len(found)})
+    others = Counter(span.kind for span in find_pii(text)) - Counter({kind: len(found)})
     assert recall >= 0.99
     assert len(found - truth) <= 2 and sum(others.values()) <= 2
 
@@ -84,32 +82,30 @@ def test_what_is_planted_in_real_prose_is_found(kind: str, shared_data: Path) ->
 def test_books_and_encyclopedias_hold_none(name: str, shared_data: Path) -> None:
     with zstandard.open(shared_data / "text" / name, "rb") as stream:
         text = stream.read().decode()
-    found = PiiFinder()(text)
+    found = find_pii(text)
     assert all("gutenberg" in name or "pglaf" in text[span.start : span.end] for span in found)
     assert len(found) <= 4  # the addresses of Project Gutenberg itself
 
 
 def test_code_is_left_as_it_is() -> None:
     root = Path(__file__).resolve().parents[2] / "llmkit"
-    finder = PiiFinder()
     hits = [
         text[one.start : one.end]
         for path in root.rglob("*.py")
         for text in [path.read_text()]
-        for one in finder(text)
+        for one in find_pii(text)
     ]
     assert [hit for hit in hits if not hit.endswith("@host.org")] == []
 
 
 def test_masks_are_typed_and_stay_when_masked_again() -> None:
-    finder = PiiFinder()
-    masked = mask_pii(TEXT, finder(TEXT))
+    masked = mask_pii(TEXT, find_pii(TEXT))
     assert masked == MASKED
-    assert finder(masked) == []
+    assert find_pii(masked) == []
 
 
 def test_each_mode_does_what_it_says() -> None:
-    spans = PiiFinder()(TEXT)
+    spans = find_pii(TEXT)
     assert apply_pii(TEXT, spans, "mask") == (MASKED, None)
     assert apply_pii(TEXT, spans, "tag") == (TEXT, None)
     text, verdict = apply_pii(TEXT, spans, "drop")
@@ -118,11 +114,7 @@ def test_each_mode_does_what_it_says() -> None:
     assert apply_pii("none here", [], "drop") == ("none here", None)
 
 
-def test_only_the_kinds_asked_for_are_found_and_none_overlap() -> None:
-    assert [span.kind for span in PiiFinder(["phone", "email"])(TEXT)] == ["email", "phone"]
-    assert PiiFinder()("https://hooks.slack.com/services/T0/B0/abcdefghijklmnopqrstuvwx") == [
+def test_none_overlap() -> None:
+    assert find_pii("https://hooks.slack.com/services/T0/B0/abcdefghijklmnopqrstuvwx") == [
         PiiSpan(8, 63, "secret")
     ]
-    with pytest.raises(UsageError, match="e-mail: no kind of personal data") as caught:
-        PiiFinder(["e-mail"])
-    assert caught.value.hint == "did you mean email?"

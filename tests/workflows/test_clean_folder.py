@@ -84,7 +84,7 @@ def test_ranges_of_a_large_file_are_units_and_rejects_name_its_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split = module.split_inputs
-    monkeypatch.setattr(module, "split_inputs", lambda paths: split(paths, unit_bytes=1500))
+    monkeypatch.setattr(module, "split_inputs", lambda paths, **how: split(paths, unit_bytes=1500, **how))
     inputs = write_inputs(tmp_path / "in", "a")
     tally, _ = run(CleanFiles(inputs, out=tmp_path / "out", rejects=tmp_path / "rejects.jsonl"))
     assert len(list((tmp_path / "out").glob("part-*"))) > 3 and tally.documents == 41

@@ -94,21 +94,6 @@ def test_a_worker_that_is_killed_loses_nothing(tmp_path: Path, monkeypatch: pyte
     assert killed and (tmp_path / "two.jsonl").read_bytes() == (tmp_path / "one.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "places",
-    [
-        {"out": "x.jsonl", "rejects": "x.jsonl"},
-        {"out": "x.jsonl", "report": "x.jsonl"},
-        {"rejects": "x.json", "report": "x.json"},
-        {"out": "x", "rejects": "x/rejects.jsonl"},
-    ],
-)
-def test_two_outputs_in_one_place_are_refused(tmp_path: Path, places: dict[str, str]) -> None:
-    paths = {name: tmp_path / place for name, place in places.items()}
-    with pytest.raises(UsageError, match="in one place"):
-        clean_stream.refuse_one_place(CleanFiles([], **paths))  # type: ignore[arg-type]
-
-
 def test_an_output_that_exists_or_is_an_input_is_refused(tmp_path: Path) -> None:
     (path,) = write_inputs(tmp_path, "a")
     with pytest.raises(UsageError, match="also an input"):

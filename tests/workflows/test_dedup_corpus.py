@@ -45,11 +45,12 @@ def test_documents_are_known_by_number_through_all_units(tmp_path: Path) -> None
     assert corpus.bases.tolist() == [0, 2, 2, 5]
     assert [corpus.identity(number) for number in range(5)] == [row["id"] for row in ROWS]
     assert corpus.sources_of(np.array([4, 0, 2])) == ["new", "web", "wiki"]
-    assert corpus.column("elements").tolist() == [2, 2, 1, 0, 2]
+    assert corpus.facts_of(np.arange(5), "elements").tolist() == [2, 2, 1, 0, 2]
     high = corpus.facts_of(np.array([0, 1, 4]), "high")
     assert high[0] == high[1] != high[2]
     assert (
-        corpus.digests_of(np.array([4, 0], np.uint32)).tolist() == corpus.column("content")[[4, 0]].tolist()
+        corpus.digests_of(np.array([4, 0], np.uint32)).tolist()
+        == corpus.facts_of(np.array([0, 4]), "content")[::-1].tolist()
     )
 
 

@@ -35,9 +35,20 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     partial = tmp_path / "r.jsonl.partial"
     partial.write_bytes(partial.read_bytes() + b'{"index": 2, "i')  # torn off
     with open_records(path, "a") as records:
-        assert sorted(records.done) == [0, 1] and "2 records" in str(records.note)
+        assert sorted(records.done) == [0, 1] and "2 records" in str(records.notes)
         records.write({"index": 2, "id": "new"})
     assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["r0", "r1", "new"]
+
+
+def test_what_an_earlier_run_left_is_of_the_same_prompt_or_refused(tmp_path: Path) -> None:
+    told = {"index": 3, "prompt_sha256": "ab"}
+    with pytest.raises(StoppedResumable), open_records(tmp_path / "r", "a") as records:
+        records.write(told)
+        raise KeyboardInterrupt
+    with open_records(tmp_path / "r", "a") as records:
+        assert records.earlier(3, "ab", "task 3") == told
+        with pytest.raises(DataError, match="task 3 is another than in the interrupted run"):
+            records.earlier(3, "cd", "task 3")
 
 
 def test_another_error_keeps_what_is_done_too_and_is_not_changed(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmkit.workflows.finetune_report import wilson_interval
+from llmkit.workflows.finetune_report import accuracy_interval
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,9 @@ from llmkit.workflows.finetune_report import wilson_interval
     ],
 )
 def test_it_is_wilsons(right: int, count: int, expected: tuple[float, float]) -> None:
-    assert wilson_interval(right / count, count) == pytest.approx(expected, abs=5e-5)
+    evaluation = {"reward_accuracy": right / count, "units": count}
+    assert accuracy_interval(evaluation) == pytest.approx(expected, abs=5e-5)
+
+
+def test_of_no_pairs_there_is_none() -> None:
+    assert accuracy_interval({"valid_loss": 1.0}) is None

@@ -9,6 +9,7 @@ from torch import Tensor
 from worded_models import VOCAB, with_words
 
 from llmkit.errors import UsageError
+from llmkit.probe.attention.region import region_of
 from llmkit.workflows.inspect_attention_config import InspectText, InspectViews
 from llmkit.workflows.inspect_attention_heads import Wanted, check_heads, chosen_heads, look
 from llmkit.workflows.inspect_attention_open import Inspected, InspectOptions, open_inspected
@@ -34,22 +35,22 @@ def theirs(opened: Inspected, ids: Tensor) -> tuple[Tensor, ...]:
         return tuple(one[0] for one in model(ids[None], output_attentions=True).attentions)
 
 
-def wanted(**views: object) -> Wanted:
+def wanted(reading: Reading, **views: object) -> Wanted:
     asked = InspectViews(**views)  # type: ignore[arg-type]
-    query = 7 if asked.query is not None or asked.worked else None
     pictures = {"map": (99, 99)} if asked.map else {}
-    return Wanted(chosen_heads(asked, 2, 2), asked, query, asked.only_table, pictures)
+    whole = region_of(len(reading.ids), (None, None), (None, None))
+    return Wanted(chosen_heads(asked, 2, 2), asked, 7, asked.only_table, pictures, whole)
 
 
 def test_figures_maps_and_rows_are_those_of_transformers(opened: Inspected, reading: Reading) -> None:
     weights = theirs(opened, reading.ids)
-    for row in look(opened, reading, wanted()).heads:
+    for row in look(opened, reading, wanted(reading)).heads:
         A = weights[row.layer][row.head]
         assert row.sink == pytest.approx(float(A[:, 0].mean()), abs=1e-5)
         assert row.current_token == pytest.approx(float(A.diagonal().mean()), abs=1e-5)
         assert row.entropy_nats == pytest.approx(float(torch.special.entr(A).sum(-1).mean()), abs=1e-4)
         assert row.induction_stripe is None and row.class_scores["sink"] == row.sink
-    seen = look(opened, reading, wanted(map=True, query="7", heads=((1, 0),)))
+    seen = look(opened, reading, wanted(reading, map=True, query="7", heads=((1, 0),)))
     (one,) = seen.pictures["map"]
     torch.testing.assert_close(one.values.clamp(min=0), weights[1][0], atol=1e-5, rtol=0)
     (row,) = seen.query
@@ -61,7 +62,7 @@ def test_figures_maps_and_rows_are_those_of_transformers(opened: Inspected, read
 
 
 def test_the_worked_example_adds_up(opened: Inspected, reading: Reading) -> None:
-    one = look(opened, reading, wanted(worked=True, heads=((1, 1),))).worked
+    one = look(opened, reading, wanted(reading, worked=True, heads=((1, 1),))).worked
     assert one is not None and len(one.keys) == 8
     for number, mixed in enumerate(one.mixed):
         assert mixed == pytest.approx(sum(key.weight * key.value[number] for key in one.keys), rel=1e-6)
@@ -75,7 +76,7 @@ def test_the_worked_example_adds_up(opened: Inspected, reading: Reading) -> None
 def test_another_model_is_held_beside_it_and_itself_differs_by_nothing(
     opened: Inspected, reading: Reading
 ) -> None:
-    seen = look(opened, reading, wanted(diff=Path("other"), layers=(1,)), other=opened)
+    seen = look(opened, reading, wanted(reading, diff=Path("other"), layers=(1,)), other=opened)
     assert [(one.layer, one.head) for one in seen.differences] == [(1, 0), (1, 1)]
     for one in seen.differences:
         assert one.js_nats < 1e-7
@@ -85,7 +86,7 @@ def test_another_model_is_held_beside_it_and_itself_differs_by_nothing(
 def test_the_probe_has_its_stripe(opened: Inspected) -> None:
     probe = read_text(opened, InspectText(probe="induction", probe_tokens=8))
     weights = theirs(opened, probe.ids)
-    for row in look(opened, probe, wanted()).heads:
+    for row in look(opened, probe, wanted(probe)).heads:
         stripe = weights[row.layer][row.head].diagonal(offset=-7)[-8:].mean()  # of the second copy
         assert row.induction_stripe == pytest.approx(float(stripe), abs=1e-5)
         assert row.class_scores["induction"] == row.induction_stripe
@@ -96,8 +97,8 @@ def test_each_layer_is_handed_over_with_its_heads(opened: Inspected, reading: Re
     look(
         opened,
         reading,
-        wanted(heads=((1, 0), (0, 1))),
-        each=lambda layer, heads, _: found.append((layer.layer, heads)),
+        wanted(reading, heads=((1, 0), (0, 1))),
+        each=lambda layer, heads: found.append((layer.layer, heads)),
     )
     assert found == [(0, [1]), (1, [0])]
 
@@ -120,10 +121,10 @@ def test_of_several_heads_only_the_strongest_keys_of_a_query_are_kept(
 ) -> None:
     monkeypatch.setattr("llmkit.workflows.inspect_attention_heads.KEYS_OF_SEVERAL", 3)
     weights = theirs(opened, reading.ids)
-    rows = look(opened, reading, wanted(query="7")).query
+    rows = look(opened, reading, wanted(reading, query="7")).query
     assert len(rows) == 4
     for row in rows:
         best = sorted(weights[row.layer][row.head, 7].topk(3).indices.tolist())
         assert [key.position for key in row.keys] == best
-    (alone,) = look(opened, reading, wanted(query="7", heads=((0, 0),))).query
+    (alone,) = look(opened, reading, wanted(reading, query="7", heads=((0, 0),))).query
     assert len(alone.keys) == 8

@@ -42,7 +42,7 @@ def test_a_model_has_its_weights_and_its_tokenizer(folder: Path) -> None:
     opened = open_inspected(InspectOptions(model=folder))
     torch.testing.assert_close(opened.model(IDS), load_model(folder)(IDS))
     assert opened.encoder.encode("a cat") == opened.tokenizer.backend.encode("a cat").ids
-    assert opened.name == str(folder) and not opened.model.training
+    assert not opened.model.training
     assert not any(one.requires_grad for one in opened.model.parameters())
 
 
@@ -59,7 +59,6 @@ def test_an_adapter_is_merged_at_its_strength(folder: Path, tmp_path: Path) -> N
     assert (whole - base).abs().max() > 0.01
     none = _logits(folder, adapter=f"{tmp_path / 'a'}:0")
     torch.testing.assert_close(none, base)
-    assert open_inspected(InspectOptions(model=folder, adapter=str(tmp_path / "a"))).name == f"{folder}+a"
 
 
 def test_the_dtype_asked_for_is_the_weights(folder: Path) -> None:

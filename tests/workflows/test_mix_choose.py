@@ -24,7 +24,7 @@ def chosen(folder: Path, sizes: list[list[int]], part_bytes: int = 25, **setting
         rows = [(number * 100 + n, size, size, n % 2) for n, size in enumerate(unit)]
         np.array(rows, FACTS).tofile(folder / WORK / f"measure-{number}.facts")
         licences = ["MIT", f"L{number}"]
-        reports.append(MeasureReport(number // 2, len(unit), sum(unit), sum(unit), licences=licences))
+        reports.append(MeasureReport(number // 2, len(unit), licences=licences))
     names = tuple(f"measure-{number}" for number in range(len(sizes)))
     task = ChooseTask(MixSettings(sources=SOURCES, **settings), names, tuple(reports), part_bytes)
     return msgspec.convert(choose_unit(Unit("choose", msgspec.to_builtins(task)), folder)[1], Chosen)

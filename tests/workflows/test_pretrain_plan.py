@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,22 +17,10 @@ from llmkit.train.optimizer import hidden_matrices
 from llmkit.workflows import pretrain_plan
 from llmkit.workflows.pretrain_data import PretrainData
 from llmkit.workflows.pretrain_plan import PretrainPlan, check_resources, memory_bytes, plan_run
-from llmkit.workflows.run_setup import Setup, set_up
+from llmkit.workflows.run_setup import set_up
+from tests.workflows.small_setup import MODEL, setup_of
 
-MODEL = ModelConfig(
-    vocab_size=48,
-    hidden_size=8,
-    intermediate_size=12,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    num_key_value_heads=1,
-    max_position_embeddings=32,
-)
 MakeData = Callable[..., PretrainData]
-
-
-def _set_up(data: PretrainData, model: ModelConfig = MODEL, **config: Any) -> Setup:
-    return set_up(PretrainConfig(device="cpu", **config), model, data, None)
 
 
 @pytest.fixture
@@ -82,7 +69,7 @@ def test_a_step_too_long_to_measure_is_estimated_at_a_share_of_the_peak(
 
 def test_memory_is_predicted_by_what_was_measured(make_data: MakeData) -> None:
     """The docstring's sum, by hand, for both kinds of norm and MLP."""
-    setup = _set_up(make_data(seq_len=8), micro_batch_rows=4)
+    setup = setup_of(make_data(seq_len=8), micro_batch_rows=4)
     weights = sum(weight.numel() for weight in Transformer(MODEL).parameters())
     kept = 32 * (2 * (20 * 8 + 2 * 1 * 4 + 4 * 12) * 4 + 12 * 48)
     assert memory_bytes(setup, MODEL) == (300 << 20) + 12 * weights + kept
@@ -111,7 +98,7 @@ def test_muon_has_one_moment_of_each_matrix_of_a_layer(make_data: MakeData, name
     if name != "gpt2":
         sizes["num_key_value_heads"] = 1
     model = preset(name, **sizes, vocab_size=48, max_position_embeddings=32)
-    adamw, muon = (_set_up(make_data(), model, optimizer=one) for one in ("adamw", "muon"))
+    adamw, muon = (setup_of(make_data(), model, optimizer=one) for one in ("adamw", "muon"))
     matrices = sum(one.numel() for one in hidden_matrices(Transformer(model)))
     assert memory_bytes(adamw, model) - memory_bytes(muon, model) == 4 * matrices > 0
 

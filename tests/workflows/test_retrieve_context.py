@@ -10,8 +10,9 @@ import pytest
 
 from llmkit.errors import ConfigError
 from llmkit.formats.rejects import BadLines
+from llmkit.retrieve.config import IndexConfig
 from llmkit.workflows.retrieve_context import ContextOptions, write_contexts
-from llmkit.workflows.retrieve_index import IndexConfig, index_documents, open_index
+from llmkit.workflows.retrieve_index import index_documents, open_index
 from llmkit.workflows.retrieve_run import RetrieveOptions, Run
 
 TEXT = "# Ants\nAn ant carries leaves.\n\n# Bees\nA bee makes honey.\n"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import DataError, MissingError
-from llmkit.workflows.retrieve_index import IndexConfig, index_documents, open_index
+from llmkit.retrieve.config import IndexConfig
+from llmkit.workflows.retrieve_index import index_documents, open_index
 from llmkit.workflows.retrieve_search import SearchOptions, open_search
 
 TEXTS = {"a": "# Ants\nAn ant carries leaves.", "b": "A bee makes honey.", "c": "A cat sleeps all day."}

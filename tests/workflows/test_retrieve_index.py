@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import ConfigError, DataError, MissingError, UsageError
-from llmkit.retrieve.bm25 import Bm25Config
+from llmkit.retrieve.config import Bm25Config, IndexConfig
 from llmkit.retrieve.search import WordSearch
-from llmkit.workflows.retrieve_index import IndexConfig, index_documents, open_index
+from llmkit.workflows.retrieve_index import index_documents, open_index
 from llmkit.workflows.retrieve_query import Query, answer_queries
 
 ANTS = {"id": "ants", "text": "# Ants\n" + "An ant carries leaves. " * 20, "metadata": {"license": "MIT"}}

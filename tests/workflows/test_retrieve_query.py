@@ -8,9 +8,9 @@ import pytest
 
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import BadLine
-from llmkit.retrieve.bm25 import Bm25Config
+from llmkit.retrieve.config import Bm25Config, IndexConfig
 from llmkit.retrieve.search import WordSearch
-from llmkit.workflows.retrieve_index import IndexConfig, index_documents, open_index
+from llmkit.workflows.retrieve_index import index_documents, open_index
 from llmkit.workflows.retrieve_query import Query, answer_queries, read_queries
 
 

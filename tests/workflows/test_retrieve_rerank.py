@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from llmkit.errors import DataError
+from llmkit.retrieve.config import IndexConfig
 from llmkit.retrieve.search import Found
 from llmkit.retrieve.store import Store
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
-from llmkit.workflows.retrieve_index import IndexConfig, index_documents, open_index
+from llmkit.workflows.retrieve_index import index_documents, open_index
 from llmkit.workflows.retrieve_rerank import open_reranker
 
 TEXTS = ("# Ants\nAn ant carries leaves.", "A bee.", "many words " * 30, "A cat sleeps.")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import UsageError
-from llmkit.workflows.retrieve_index import IndexConfig, index_documents
+from llmkit.retrieve.config import IndexConfig
+from llmkit.workflows.retrieve_index import index_documents
 from llmkit.workflows.retrieve_run import RetrieveOptions, open_run
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import UsageError
+from llmkit.retrieve.config import IndexConfig
 from llmkit.retrieve.fusion import fuse
 from llmkit.retrieve.search import Found
-from llmkit.workflows.retrieve_index import IndexConfig, index_documents, open_index
+from llmkit.workflows.retrieve_index import index_documents, open_index
 from llmkit.workflows.retrieve_search import SearchOptions, open_search
 
 TEXTS = ("ant and bee", "only an ant", "nothing of it", "a bee, a bee")

@@ -1,39 +1,25 @@
 """Every open setting of a run, by hand."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 
 from llmkit.errors import UsageError
-from llmkit.model.config import ModelConfig
 from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import PretrainConfig
 from llmkit.workflows.pretrain_data import PretrainData
 from llmkit.workflows.pretrain_plan import memory_bytes
-from llmkit.workflows.run_setup import Setup, set_up
+from llmkit.workflows.run_setup import set_up
+from tests.workflows.small_setup import MODEL, setup_of
 
-MODEL = ModelConfig(
-    vocab_size=48,
-    hidden_size=8,
-    intermediate_size=12,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    num_key_value_heads=1,
-    max_position_embeddings=32,
-)
 MakeData = Callable[..., PretrainData]
-
-
-def _set_up(data: PretrainData, model: ModelConfig = MODEL, **config: Any) -> Setup:
-    return set_up(PretrainConfig(device="cpu", **config), model, data, None)
 
 
 def test_open_settings_are_worked_out_from_the_data_and_the_model(make_data: MakeData) -> None:
     # 1000 rows of 16: 2048 tokens a batch are 128 rows, an epoch is ceil(1000 / 128) = 8 updates
-    setup = _set_up(make_data(1000, 16))
+    setup = setup_of(make_data(1000, 16))
     recipe = setup.recipe
     assert (recipe.batch_rows, recipe.steps, recipe.warmup_steps) == (128, 8, 0)
     assert (setup.micro_batch_rows, setup.eval_batch_rows) == (128, 8192 // 16)
@@ -50,7 +36,7 @@ def test_of_a_mixture_a_token_is_charged_for_the_experts_it_uses(make_data: Make
     config = {"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1, "num_hidden_layers": 2}
     experts = {"num_experts": 5, "moe_intermediate_size": 4, "intermediate_size": 12}
     mixture = preset("tiny-moe-free", vocab_size=48, max_position_embeddings=32, **config, **experts)
-    setup = _set_up(make_data(1000, 16), mixture)
+    setup = setup_of(make_data(1000, 16), mixture)
     attention = 8 * 8 * 2 + 8 * 4 * 2
     products = 2 * attention + 3 * 8 * 12 + 5 * 8 + 3 * 3 * 8 * 4 + 48 * 8
     assert setup.flops_per_token == 6 * products + 12 * 2 * 8 * 16
@@ -62,22 +48,22 @@ def test_of_a_mixture_a_token_is_charged_for_the_experts_it_uses(make_data: Make
 
 
 def test_settings_of_routers_are_in_the_recipe_of_a_mixture_alone(make_data: MakeData) -> None:
-    dense = _set_up(make_data()).recipe
+    dense = setup_of(make_data()).recipe
     assert (dense.router_aux_loss_coef, dense.router_bias_update) == (None, None)
     sizes = {"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1}
     lossy, biased = (preset(name, **sizes) for name in ("tiny-moe", "tiny-moe-free"))
-    recipe = _set_up(make_data(), lossy, router_z_loss_coef=0.25).recipe
+    recipe = setup_of(make_data(), lossy, router_z_loss_coef=0.25).recipe
     assert (recipe.router_aux_loss_coef, recipe.router_z_loss_coef) == (0.001, 0.25)
     assert recipe.router_bias_update is None
-    recipe = _set_up(make_data(), biased).recipe
+    recipe = setup_of(make_data(), biased).recipe
     assert (recipe.router_aux_loss_coef, recipe.router_bias_update) == (0.0, 0.001)
 
 
 def test_a_tenth_of_a_run_lies_between_checkpoints_and_evaluations(make_data: MakeData) -> None:
     for steps, every in ((1, 1), (10, 1), (11, 2), (100, 10), (101, 11)):
-        setup = _set_up(make_data(), steps=steps)
+        setup = setup_of(make_data(), steps=steps)
         assert (setup.eval_every, setup.checkpoint_every) == (every, every)
-    setup = _set_up(make_data(), steps=100, eval_every=7, checkpoint_every=3)
+    setup = setup_of(make_data(), steps=100, eval_every=7, checkpoint_every=3)
     assert (setup.eval_every, setup.checkpoint_every) == (7, 3)
 
 
@@ -98,24 +84,24 @@ def test_everything_that_decides_the_weights_is_in_the_recipe(make_data: MakeDat
 def test_rows_longer_than_the_models_positions_are_refused_and_as_long_ones_are_not(
     make_data: MakeData,
 ) -> None:
-    assert _set_up(make_data(seq_len=32)).recipe.seq_len == 32
+    assert setup_of(make_data(seq_len=32)).recipe.seq_len == 32
     with pytest.raises(UsageError, match="rows of 33 tokens, but the model has 32 positions") as caught:
-        _set_up(make_data(seq_len=33))
+        setup_of(make_data(seq_len=33))
     assert "--max-position-embeddings 33" in caught.value.hint and "--seq-len 32" in caught.value.hint
 
 
 def test_a_budget_for_each_parameter_counts_those_a_token_uses(make_data: MakeData) -> None:
     dense = sum(weight.numel() for weight in Transformer(MODEL).parameters())
-    assert _set_up(make_data(), batch_rows=1, tokens_per_parameter=20.0).recipe.steps == -(-20 * dense // 8)
+    assert setup_of(make_data(), batch_rows=1, tokens_per_parameter=20.0).recipe.steps == -(-20 * dense // 8)
     sizes = {"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1, "num_hidden_layers": 2}
     mixture = preset("tiny-moe-free", vocab_size=48, max_position_embeddings=32, **sizes)
     all_of_them = sum(weight.numel() for weight in Transformer(mixture).parameters())
     assert (
-        _set_up(make_data(), mixture, batch_rows=1, tokens_per_parameter=1.0).recipe.steps < all_of_them / 8
+        setup_of(make_data(), mixture, batch_rows=1, tokens_per_parameter=1.0).recipe.steps < all_of_them / 8
     )
 
 
 def test_a_budget_of_flops_is_spent_and_no_more_than_an_update_beyond(make_data: MakeData) -> None:
-    setup = _set_up(make_data(), batch_rows=4, target_flops=1e9)
+    setup = setup_of(make_data(), batch_rows=4, target_flops=1e9)
     spent, update = setup.flops_per_token * setup.recipe.tokens, setup.flops_per_token * 32
     assert 1e9 <= spent < 1e9 + update

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from llmkit.errors import DataError, LlmkitError, MissingError, UsageError
+from llmkit.retrieve.config import IndexConfig
 from llmkit.retrieve.tool_loop import Toolbox
 from llmkit.tokens.tool_calls import FoundCall
-from llmkit.workflows.retrieve_index import IndexConfig, index_documents
+from llmkit.workflows.retrieve_index import index_documents
 from llmkit.workflows.tool_open import open_tools
 from llmkit.workflows.tool_options import ToolOptions
 

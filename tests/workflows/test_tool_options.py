@@ -1,5 +1,6 @@
 """What the flags about tools say together."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def test_who_decides_about_calls() -> None:
     given = ToolOptions(tools=("calculator",))
     with pytest.raises(UsageError, match="no terminal to ask at"):
         assert given.approver
-    asked = given.asking(lambda name, arguments: arguments == {"a": 1})
+    asked = replace(given, ask=lambda name, arguments: arguments == {"a": 1})
     assert asked.asks and asked.approver("f", {"a": 1}) and not asked.approver("f", {})
     assert ToolOptions(tools=("calculator",), approve="auto").approver("f", {})
     assert not ToolOptions(tools=("calculator",), approve="never").approver("f", {})

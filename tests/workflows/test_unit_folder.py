@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.errors import UsageError
+from llmkit.errors import StoppedResumable, UsageError
 from llmkit.formats.resumable import partial_path
 from llmkit.workflows import unit_folder as module
 from llmkit.workflows.executors import Inline
@@ -92,3 +92,17 @@ def test_a_process_that_would_disturb_another_is_refused(
             pass
         assert len(names(folder)) == 7
     assert partial_path(out).exists()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_work_that_is_stopped_says_that_the_same_line_goes_on(tmp_path: Path, shared: bool) -> None:
+    with (
+        pytest.raises(StoppedResumable, match=r"out: stopped \(SIGTERM\)"),
+        unit_folder(tmp_path / "out", "f", shared=shared),
+    ):
+        raise SystemExit(143)
+    with (
+        pytest.raises(KeyboardInterrupt, match="the same line goes on"),
+        unit_folder(tmp_path / "out", "f", shared=shared),
+    ):
+        raise KeyboardInterrupt

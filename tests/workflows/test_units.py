@@ -136,6 +136,8 @@ def test_a_piece_that_would_end_right_behind_a_line_takes_no_other(tmp_path: Pat
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"a":1}\n' * 4)  # lines of eight bytes
     assert split_inputs([path], unit_bytes=16) == [Piece(str(path), 0, 16, 1), Piece(str(path), 16, 32, 3)]
+    unread = split_inputs([path], unit_bytes=16, numbered=False)
+    assert unread == [Piece(str(path), 0, 16, 1), Piece(str(path), 16, 32, 0)]
 
 
 def test_compressed_and_other_files_are_one_piece_whatever_their_name(tmp_path: Path) -> None:

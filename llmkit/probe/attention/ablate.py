@@ -9,16 +9,15 @@ Shapes: T positions, H heads, E numbers of a head's output, D hidden_size, V voc
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from llmkit.errors import UsageError
 from llmkit.model.transformer import Transformer
+from llmkit.probe.attention.config import AblateBy
 from llmkit.probe.attention.residual import before, hooked, text_positions
 
-AblateBy = Literal["zero", "mean"]
 _PIECE_VALUES = 1 << 21
 """Logits at a time in float64: 16 MiB for each number worked out."""
 
@@ -105,10 +104,11 @@ def without_head(model: Transformer, ids: Tensor, layer: int, head: int, *, by: 
     Raises:
         UsageError: a head that the model does not have.
     """
-    check_head(model, layer, head)
+    heads = model.config.num_attention_heads
+    check_head(layer, head, model.config.num_hidden_layers, heads)
 
     def replace(mixed: Tensor) -> Tensor:  # (1, T, H E), what each head takes home, side by side
-        columns = head_columns(mixed.shape[-1], model.config.num_attention_heads, head)
+        columns = head_columns(mixed.shape[-1], heads, head)
         changed = mixed.clone()
         changed[..., columns] = 0.0 if by == "zero" else mixed[..., columns].mean(dim=1, keepdim=True)
         return changed
@@ -123,13 +123,12 @@ def head_columns(width: int, heads: int, head: int) -> slice:
     return slice(head * each, (head + 1) * each)
 
 
-def check_head(model: Transformer, layer: int, head: int) -> None:
+def check_head(layer: int, head: int, layers: int, heads: int) -> None:
     """Refuse what is not there.
 
     Raises:
-        UsageError: a head that the model does not have.
+        UsageError: a head that a model of so many layers of so many heads does not have.
     """
-    layers, heads = model.config.num_hidden_layers, model.config.num_attention_heads
     if not (0 <= layer < layers and 0 <= head < heads):
         raise UsageError(
             f"there is no head {layer}.{head} (found {layers} layers of {heads} heads)",

@@ -1,6 +1,10 @@
 """Settings of what is asked of attention: torch-free, so that flags can show their defaults."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+AblateBy = Literal["zero", "mean"]
+"""What stands in the place of a head that is taken out: nothing, or its mean over the text."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,6 @@ def top_edges(
     k: int,
     queries: Queries = None,
     *,
-    min_weight: float = 0.0,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[Edge]:
     """The k keys that each query looks at most, strongest first, query by query.
@@ -44,7 +43,6 @@ def top_edges(
         head: from 0; a negative one counts from the end.
         k: at most so many keys a query, of those it sees.
         queries: which, in the order given; None for all.
-        min_weight: leave out what is weaker.
 
     Raises:
         UsageError: k is below 1, or no such head or query.
@@ -64,5 +62,5 @@ def top_edges(
         for query, *row in zip(run.tolist(), *columns_of, strict=True):
             found = sorted(zip(*row, strict=True), key=lambda one: (-one[0], one[1]))
             for weight, column, score, seen in found:
-                if seen and weight >= min_weight:
+                if seen:
                     yield Edge(captured.layer, head, query, rows.first + column, weight, score)

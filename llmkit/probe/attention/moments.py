@@ -6,7 +6,6 @@ Source: Pébay 2008, Sandia report SAND2008-6212, formulas for joining two sets.
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -24,14 +23,6 @@ class Moments:
     def kurtosis(self) -> float:
         """count * fourth / second^2: 3 for a normal distribution; nan where all numbers are equal."""
         return self.count * self.fourth / self.second**2 if self.second > 0 else math.nan
-
-
-def moments_of(values: Tensor) -> Moments:
-    """values: (n,), in the precision they have but for their mean."""
-    if not len(values):
-        return Moments()
-    centre = float(values.mean(dtype=torch.float64))
-    return moments_about(centre, values - centre, len(values))
 
 
 def moments_about(centre: float, apart: Tensor, count: int) -> Moments:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from llmkit.errors import UsageError
 from llmkit.probe.attention.capture import Captured
-from llmkit.probe.attention.maps import bin_edges
 from llmkit.probe.attention.rows import frame_of, head_of, rows_of
 
 _BLOCK_NUMBERS = 1 << 22
@@ -110,3 +109,8 @@ def region_map(
         [left + one for one in bin_edges(right - left, C)],
         out,
     )
+
+
+def bin_edges(tokens: int, cells: int) -> list[int]:
+    """Where each of `cells` cells begins, and the end: cells differ by one token at most."""
+    return [-(-one * tokens // cells) for one in range(cells + 1)]

@@ -4,7 +4,7 @@ Shapes: T positions, n queries of a block, S keys that any of them sees.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ class HeadStatistics:
     max_weight: float
     """Mean of max_j A_ij (confidence)."""
     bos_mass: float
-    """Mean weight on the first key, which is position_mass[0]."""
+    """Mean weight on the first key (Gu et al. 2024, arXiv:2410.10781)."""
     current_token: float
     """Mean weight on the query's own position."""
     local_mass: float
@@ -56,23 +56,6 @@ class HeadStatistics:
     previous: Match
     duplicate: Match
     induction: Match
-    position_mass: Tensor = field(compare=False, repr=False)
-    """(T,) float64, of each key k the mean of A_ik over queries i >= k (Gu et al. 2024, arXiv:2410.10781)."""
-
-    def is_sink(self, position: int = 0, *, epsilon: float = 0.3) -> bool:
-        """Whether the mean weight on a key exceeds epsilon: Gu et al.'s indicator."""
-        return bool(self.position_mass[position] > epsilon)
-
-
-def sink_rate(statistics: Sequence[HeadStatistics], position: int = 0, *, epsilon: float = 0.3) -> float:
-    """Per cent of heads, over layers and texts together, that have a sink at a position (Gu et al.).
-
-    Raises:
-        UsageError: no heads.
-    """
-    if not statistics:
-        raise UsageError("a share of no heads", hint="give statistics of one head or more")
-    return 100 * sum(one.is_sink(position, epsilon=epsilon) for one in statistics) / len(statistics)
 
 
 @torch.no_grad()
@@ -125,7 +108,6 @@ def _figures(captured: Captured, totals: Totals, pairs: Sequence[Sums]) -> HeadS
     previous, duplicate, induction = (
         Match(T, inside, totals.attention, count) for inside, count in zip(totals.inside, pairs, strict=True)
     )
-    mass = totals.position / torch.arange(T, 0, -1, dtype=torch.float64, device=totals.position.device)
     share = [one / weighted[0] for one in weighted] if weighted[0] else None
     return HeadStatistics(
         layer=captured.layer,
@@ -137,7 +119,7 @@ def _figures(captured: Captured, totals: Totals, pairs: Sequence[Sums]) -> HeadS
         effective_span=sums[2] / T,
         mean_distance=sums[3] / T,
         max_weight=sums[4] / T,
-        bos_mass=float(mass[0]),
+        bos_mass=totals.attention.bos / T,
         current_token=totals.attention.current / T,
         local_mass=sums[5] / T,
         null_mass=sums[6] / T,
@@ -149,5 +131,4 @@ def _figures(captured: Captured, totals: Totals, pairs: Sequence[Sums]) -> HeadS
         previous=previous,
         duplicate=duplicate,
         induction=induction,
-        position_mass=mass.cpu(),
     )

@@ -25,7 +25,6 @@ class Totals:
             weight on near keys, and share of the learnt sink.
         weighted: over pairs, of A_ij ||v_j W_O||, of that times i - j, and of that on the first key; 0 where
             values are left alone.
-        position: (T,) of each key, the sum of A over queries.
         low, high, moments: of scores before the softmax.
         inside, attention: of A in each pattern, and everywhere.
     """
@@ -42,7 +41,6 @@ class Totals:
         self.head, self.local_window = head, config.local_window
         self.sums = torch.zeros(7, dtype=torch.float64, device=device)
         self.weighted = torch.zeros(3, dtype=torch.float64, device=device)
-        self.position = torch.zeros(captured.tokens, dtype=torch.float64, device=device)
         self.low, self.high = math.inf, -math.inf
         self.moments = Moments()
         self.inside, self.attention = [Sums()] * len(PATTERNS), Sums()
@@ -71,7 +69,6 @@ class Totals:
             rows.null,
         )
         self.sums += torch.stack(figures).sum(dim=1, dtype=torch.float64)
-        self.position[frame.keys] += weights.sum(dim=0)
         self._add_scores(frame, peak, below)
         self.inside = [a + b for a, b in zip(self.inside, patterns.inside(weights), strict=True)]
         self.attention += patterns.attention(rows)

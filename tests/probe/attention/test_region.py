@@ -1,15 +1,17 @@
 """Parts of a head's matrix, against transformers' attention weights cut and pooled by hand."""
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from attention_by_hand import FORMS, dense, random_layer
 from family_models import make_pair
 
 from llmkit.errors import UsageError
 from llmkit.probe.attention.capture import capture
-from llmkit.probe.attention.maps import attention_map
-from llmkit.probe.attention.region import Region, region_map, region_of
+from llmkit.probe.attention.region import Region, bin_edges, region_map, region_of
 from llmkit.probe.attention.rows import attention_rows
 
 IDS = torch.arange(5, 45)
@@ -33,14 +35,41 @@ def test_cells_are_the_largest_weights_of_transformers_in_them(
     assert pooled.values[unseen].isneginf().all()
 
 
-def test_the_whole_matrix_is_the_map_of_the_whole_text_and_scores_are_those_of_its_rows(
-    tmp_path: Path,
+@pytest.mark.parametrize("numbers", [1, 100, 10_000])
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_cells_are_those_of_the_whole_matrix(
+    form: dict[str, Any], numbers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("llmkit.probe.attention.region._BLOCK_NUMBERS", numbers)
+    layer = random_layer(**form)
+    _, weights, _ = dense(layer, 2)
+    rows, columns = bin_edges(23, 5), bin_edges(23, 4)
+    largest = torch.zeros(5, 4, dtype=torch.float64)
+    for r in range(5):
+        for c in range(4):
+            largest[r, c] = weights[rows[r] : rows[r + 1], columns[c] : columns[c + 1]].max()
+    whole = region_of(23, (None, None), (None, None))
+    found = region_map(layer, 2, whole, 5, 4, dtype=torch.float64)
+    torch.testing.assert_close(found.values.clamp(min=0), largest, rtol=0, atol=1e-14)
+
+
+def test_a_picture_has_no_more_cells_than_the_text_has_tokens() -> None:
+    layer = random_layer(6)
+    whole = region_map(layer, -1, region_of(6, (None, None), (None, None)), 100, 100, dtype=torch.float64)
+    torch.testing.assert_close(whole.values.clamp(min=0), dense(layer, 3)[1], rtol=0, atol=1e-14)
+
+
+def test_cells_differ_by_one_token_at_most() -> None:
+    for tokens in (5, 7, 23, 1000):
+        for cells in (1, 2, 3, 5):
+            edges = bin_edges(tokens, cells)
+            widths = {b - a for a, b in pairwise(edges)}
+            assert edges[0] == 0 and edges[-1] == tokens and max(widths) - min(widths) <= 1
+
+
+def test_scores_are_those_of_the_rows(tmp_path: Path) -> None:
     (layer,) = capture(make_pair("llama", {}, tmp_path).ours, IDS, [1])
-    everything = region_of(40, (None, None), (None, None))
-    small = region_map(layer, 2, everything, 7, 9)
-    torch.testing.assert_close(small.values.clamp(min=0), attention_map(layer, 2, 7, 9, cell="max"))
-    scores = region_map(layer, 2, everything, 40, 40, before=True)
+    scores = region_map(layer, 2, region_of(40, (None, None), (None, None)), 40, 40, before=True)
     torch.testing.assert_close(scores.values, attention_rows(layer, 2, before=True))
 
 

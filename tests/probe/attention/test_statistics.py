@@ -14,7 +14,7 @@ from llmkit.probe.attention.capture import Captured, capture
 from llmkit.probe.attention.config import StatisticsConfig
 from llmkit.probe.attention.patterns import repeated_random_ids
 from llmkit.probe.attention.rows import blocks, frame_of
-from llmkit.probe.attention.statistics import HeadStatistics, head_statistics, sink_rate
+from llmkit.probe.attention.statistics import HeadStatistics, head_statistics
 
 
 def _ids(tokens: int = 23) -> Tensor:
@@ -73,9 +73,6 @@ def test_figures_are_those_of_the_whole_matrix(
         for head, found in enumerate(head_statistics(layer, ids, config=config, dtype=dtype)):
             expected = _expected(layer, head, ids, 4)
             assert _figures(found) == pytest.approx(expected, rel=rel, abs=absolute)
-            _, weights, _ = dense(layer, head)
-            mass = [float(weights[k:, k].mean()) for k in range(23)]
-            assert found.position_mass.tolist() == pytest.approx(mass, rel=rel, abs=absolute)
 
 
 def test_a_head_that_looks_everywhere_alike_has_the_entropy_of_its_keys() -> None:
@@ -86,7 +83,6 @@ def test_a_head_that_looks_everywhere_alike_has_the_entropy_of_its_keys() -> Non
     assert found.normalised_entropy == pytest.approx(1, rel=1e-12)
     assert found.effective_span == pytest.approx(25.5, rel=1e-12)
     assert found.mean_distance == pytest.approx(24.5 / 2, rel=1e-12)
-    assert found.position_mass[49] == pytest.approx(1 / 50, rel=1e-12)
     assert math.isnan(found.score_kurtosis)
 
 
@@ -126,15 +122,3 @@ def test_a_planted_head_scores_where_it_was_planted_and_nowhere_else() -> None:
                     assert score <= 0.1, (name, one)
             assert (one.current_token >= 0.99) == (planted["current"] == (one.layer, one.head))
             assert (one.normalised_entropy >= 0.99) == (planted["uniform"] == (one.layer, one.head))
-
-
-def test_the_sink_rate_is_the_share_of_heads_beyond_epsilon() -> None:
-    ids = repeated_random_ids(BOS, REPEATED, torch.Generator().manual_seed(0), bos=BOS)
-    found = [one for layer in capture(planted_model(), ids) for one in head_statistics(layer, ids)]
-    assert sink_rate(found) == pytest.approx(100 / 6)
-    assert sink_rate(found, epsilon=0.05) == pytest.approx(200 / 6)  # looking everywhere alike: 0.073
-    # the last position is seen by the last query alone, and looked at by the head that looks at itself
-    assert sink_rate(found, 64) == pytest.approx(100 / 6)
-    assert found[1].is_sink() and not found[0].is_sink()
-    with pytest.raises(UsageError, match="no heads"):
-        sink_rate([])

@@ -23,6 +23,7 @@ def test_wilson_gives_the_published_figures() -> None:  # Newcombe 1998, table I
     assert [round(one, 4) for one in wilson(81, 263)] == [0.2553, 0.3662]
     assert [round(one, 4) for one in wilson(15, 148)] == [0.0624, 0.1605]
     assert [round(one, 4) for one in wilson(0, 20)] == [0.0, 0.1611]
+    assert [round(one, 4) for one in wilson(1, 29)] == [0.0061, 0.1718]
 
 
 def test_of_nothing_there_is_no_share() -> None:

@@ -1,0 +1,47 @@
+"""How documents are cut into passages, and how passages are searched for. No numpy: flags import it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from llmkit.errors import ConfigError
+
+By = Literal["words", "meaning", "both"]
+"""What a search goes by: the words of a query, its vector, or both."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexConfig:
+    """How documents are cut."""
+
+    chunk: int = 256
+    """Most tokens of a passage; without a tokenizer a token counts for four characters."""
+    overlap: int = 32
+    """Tokens that a passage repeats of the one before."""
+    field: str = "text"
+    """The key of the text in jsonl."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes with which nothing can be cut."""
+        if self.chunk < 1:
+            raise ConfigError(f"passages of {self.chunk} tokens", hint="give --chunk 1 or more")
+        if self.overlap < 0 or 2 * self.overlap >= self.chunk:
+            raise ConfigError(
+                f"an overlap of {self.overlap} tokens leaves too little of passages of {self.chunk}",
+                hint=f"give --overlap below {(self.chunk + 1) // 2}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bm25Config:
+    """The two parameters of retrieve/bm25.py."""
+
+    k1: float = 1.5
+    """How soon more of the same word stops to count."""
+    b: float = 0.75
+    """How much a long passage has to have more: 0 not at all, 1 in proportion."""
+
+    def __post_init__(self) -> None:
+        if self.k1 < 0:
+            raise ConfigError(f"k1 is {self.k1}", hint="give --k1 0 or more; 1.2 to 2 is usual")
+        if not 0 <= self.b <= 1:
+            raise ConfigError(f"b is {self.b}", hint="give --b between 0 and 1; 0.75 is usual")

@@ -1,0 +1,76 @@
+"""Where clean, dedup and mix put their results, and who does the work: what the three have in common."""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from llmkit.errors import UsageError
+from llmkit.formats.atomic import refuse_existing
+from llmkit.formats.documents import is_json_lines
+from llmkit.formats.streams import STDIO
+from llmkit.workflows.unit_folder import is_closing
+from llmkit.workflows.units import ExecutorName
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusFiles:
+    """Outputs and workers: nothing of it changes which documents are kept."""
+
+    out: Path | None = None
+    """A .jsonl file; a folder of parts; None or `-` for stdout."""
+    rejects: Path | None = None
+    report: Path | None = None
+    force: bool = False
+    workers: int = 1
+    executor: ExecutorName = "process"
+    shard: str | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the output is a folder of parts: a name that says neither jsonl nor a stream."""
+        if self.out is None or self.out == STDIO or is_json_lines(self.out):
+            return False
+        return self.out.is_dir() or not self.out.exists()
+
+    @property
+    def places(self) -> dict[str, Path | None]:
+        """Every output by its flag."""
+        return {"-o": self.out, "--rejects": self.rejects, "--report": self.report}
+
+
+def check_places(files: CorpusFiles, inputs: Sequence[Path]) -> None:
+    """Check that outputs are not there yet, are no inputs, and not in one place.
+
+    Args:
+        files: with its outputs.
+        inputs: files, and folders as they were named.
+
+    Raises:
+        UsageError: one of them is, or stdin is to become a folder of parts.
+    """
+    if files.is_folder and STDIO in inputs:
+        raise UsageError(
+            "stdin: documents from a pipe cannot be taken up again, as a folder's parts can",
+            hint=f"-o {files.out}.jsonl.zst writes one file",
+        )
+    was_closing = files.is_folder and files.out is not None and is_closing(files.out)
+    taken: dict[str, Path] = {}
+    for name, path in files.places.items():
+        if path is None or path == STDIO:
+            continue
+        place = path.resolve()
+        for known, other in taken.items():
+            if other in (place, *place.parents):
+                raise UsageError(f"{path}: {known} and {name} in one place", hint=f"choose another {name}")
+        taken[name] = place
+        is_own = was_closing and name != "-o"  # a run that was killed while it wrote these goes on
+        refuse_existing(path, force=files.force or is_own, inputs=inputs)
+
+
+def join_parts(parts: Iterable[Path], out: BinaryIO) -> None:
+    """Files one behind the other: lines can be joined, and frames of zstd and members of gzip as well."""
+    for part in parts:
+        with part.open("rb") as stream:
+            shutil.copyfileobj(stream, out, 1 << 20)

@@ -1,0 +1,102 @@
+"""Outputs of clean, dedup and mix: what is a folder, what is refused, what a stopped run goes on with."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from llmkit.errors import UsageError
+from llmkit.formats.streams import open_input
+from llmkit.workflows.corpus_files import CorpusFiles, check_places, join_parts
+from llmkit.workflows.unit_folder import finish_units, unit_folder
+from llmkit.workflows.units import Receipt
+
+
+@pytest.mark.parametrize(
+    ("name", "is_folder"),
+    [
+        ("out", True),
+        ("out.v2", True),
+        ("out.jsonl", False),
+        ("out.jsonl.zst", False),
+        ("out.ndjson.gz", False),
+        ("-", False),
+        ("there", True),
+        ("/dev/null", False),
+    ],
+)
+def test_a_name_without_jsonl_is_a_folder_unless_something_else_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_folder: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there").mkdir()
+    assert CorpusFiles(out=Path(name)).is_folder is is_folder
+    assert not CorpusFiles().is_folder
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"out": "x.jsonl", "rejects": "x.jsonl"},
+        {"out": "x.jsonl", "report": "x.jsonl"},
+        {"rejects": "x.json", "report": "x.json"},
+        {"out": "x", "rejects": "x/rejects.jsonl"},
+    ],
+)
+def test_two_outputs_in_one_place_are_refused(tmp_path: Path, places: dict[str, str]) -> None:
+    paths = {name: tmp_path / place for name, place in places.items()}
+    with pytest.raises(UsageError, match="in one place"):
+        check_places(CorpusFiles(**paths), [])  # type: ignore[arg-type]
+
+
+def test_an_output_that_is_there_or_is_an_input_and_stdin_for_a_folder_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.touch()
+    with pytest.raises(UsageError, match="already exists"):
+        check_places(CorpusFiles(out=path), [])
+    check_places(CorpusFiles(out=path, force=True), [])
+    with pytest.raises(UsageError, match="also an input"):
+        check_places(CorpusFiles(rejects=path, force=True), [path])
+    with pytest.raises(UsageError, match="stdin: documents from a pipe") as caught:
+        check_places(CorpusFiles(out=tmp_path / "out"), [Path("-")])
+    assert caught.value.hint == f"-o {tmp_path / 'out'}.jsonl.zst writes one file"
+    check_places(CorpusFiles(out=Path("-"), rejects=Path("-")), [Path("-")])
+
+
+def test_what_a_run_wrote_beside_its_folder_before_a_kill_is_its_own_and_the_folder_is_not(
+    tmp_path: Path,
+) -> None:
+    files = CorpusFiles(out=tmp_path / "out", rejects=tmp_path / "rejects.jsonl")
+    assert files.out is not None and files.rejects is not None
+
+    def killed(folder: Path, _: list[Receipt]) -> None:
+        files.rejects.touch()  # type: ignore[union-attr]
+        raise MemoryError
+
+    with unit_folder(files.out, "f"):
+        pass
+    with pytest.raises(MemoryError):
+        finish_units(files.out, [], "f", killed)
+    check_places(files, [])
+    files.out.mkdir()
+    with pytest.raises(UsageError, match="out: already exists"):
+        check_places(files, [])
+    files.out.rmdir()
+    with unit_folder(files.out, "another job"):
+        pass
+    with pytest.raises(UsageError, match=r"rejects\.jsonl: already exists"):
+        check_places(files, [])
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_parts_are_read_as_one_file(tmp_path: Path, suffix: str) -> None:
+    pack = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}[suffix]
+    parts = [tmp_path / name for name in "ab"]
+    for part in parts:
+        part.write_bytes(pack(part.name.encode() + b"\n"))
+    joined = tmp_path / f"joined{suffix}"
+    with joined.open("wb") as out:
+        join_parts(parts, out)
+    with open_input(joined) as stream:
+        assert stream.read() == b"a\nb\n"
