@@ -175,7 +175,7 @@ _llmkit() {
             esac
             ;;
         "pretrain")
-            flags="-o --out --data -t --tokenizer --valid --preset -m --model --model-type --hidden-size --intermediate-size --num-hidden-layers --num-attention-heads --num-key-value-heads --head-dim --num-experts --num-experts-per-tok --moe-intermediate-size --max-position-embeddings --rope-theta --tie-word-embeddings --no-tie-word-embeddings --initializer-range --vocab-size --seq-len --steps --epochs --tokens --tokens-per-parameter --target-flops --batch-rows --batch-tokens --micro-batch-rows --lr --min-lr-ratio --schedule --warmup-steps --decay-ratio --optimizer --momentum --beta1 --beta2 --weight-decay --clip --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --document-mask --no-document-mask --on-nonfinite --on-spike --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --resume --max-time --fail-above --metrics --compile --device --threads --overfit-batch --find-lr -n --dry-run --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-o --out --data -t --tokenizer --valid --preset -m --model --model-type --hidden-size --intermediate-size --num-hidden-layers --num-attention-heads --num-key-value-heads --head-dim --num-experts --num-experts-per-tok --moe-intermediate-size --max-position-embeddings --rope-theta --qk-norm --final-logit-softcapping --tie-word-embeddings --no-tie-word-embeddings --initializer-range --vocab-size --seq-len --steps --epochs --tokens --tokens-per-parameter --target-flops --batch-rows --batch-tokens --batch-ramp --micro-batch-rows --lr --mup-base-width --min-lr-ratio --schedule --warmup-steps --decay-ratio --optimizer --momentum --beta1 --beta2 --weight-decay --clip --z-loss --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --document-mask --no-document-mask --on-nonfinite --on-spike --max-rewinds --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --keep-every --async-checkpoint --resume --max-time --fail-above --metrics --tensorboard --log-norms --profile --compile --activation-checkpointing --device --threads --nproc --max-restarts --dp --fsdp --tp --pp --overfit-batch --find-lr -n --dry-run --calibrate --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 --data) flags="" words="@files" ;;
@@ -195,6 +195,8 @@ _llmkit() {
                 --moe-intermediate-size) flags="" words="" ;;
                 --max-position-embeddings) flags="" words="" ;;
                 --rope-theta) flags="" words="" ;;
+                --qk-norm) flags="" words="none head projection" ;;
+                --final-logit-softcapping) flags="" words="" ;;
                 --initializer-range) flags="" words="" ;;
                 --vocab-size) flags="" words="" ;;
                 --seq-len) flags="" words="" ;;
@@ -205,8 +207,10 @@ _llmkit() {
                 --target-flops) flags="" words="" ;;
                 --batch-rows) flags="" words="" ;;
                 --batch-tokens) flags="" words="" ;;
+                --batch-ramp) flags="" words="" ;;
                 --micro-batch-rows) flags="" words="" ;;
                 --lr) flags="" words="" ;;
+                --mup-base-width) flags="" words="" ;;
                 --min-lr-ratio) flags="" words="" ;;
                 --schedule) flags="" words="cosine wsd linear inverse-sqrt constant" ;;
                 --warmup-steps) flags="" words="" ;;
@@ -217,13 +221,15 @@ _llmkit() {
                 --beta2) flags="" words="" ;;
                 --weight-decay) flags="" words="" ;;
                 --clip) flags="" words="" ;;
+                --z-loss) flags="" words="" ;;
                 --router-aux-loss-coef) flags="" words="" ;;
                 --router-z-loss-coef) flags="" words="" ;;
                 --router-bias-update) flags="" words="" ;;
                 --seed) flags="" words="" ;;
                 --dtype) flags="" words="auto float32 bfloat16" ;;
                 --on-nonfinite) flags="" words="stop skip" ;;
-                --on-spike) flags="" words="ignore skip stop" ;;
+                --on-spike) flags="" words="ignore skip stop rewind" ;;
+                --max-rewinds) flags="" words="" ;;
                 --eval-every) flags="" words="" ;;
                 --eval-rows) flags="" words="" ;;
                 --sample-every) flags="" words="" ;;
@@ -232,19 +238,30 @@ _llmkit() {
                 --sample-temperature) flags="" words="" ;;
                 --checkpoint-every) flags="" words="" ;;
                 --keep) flags="" words="" ;;
+                --keep-every) flags="" words="" ;;
                 --resume) flags="" words="auto never must" ;;
                 --max-time) flags="" words="" ;;
                 --fail-above) flags="" words="" ;;
                 --metrics) flags="" words="@files" ;;
+                --tensorboard) flags="" words="@files" ;;
+                --log-norms) flags="" words="" ;;
+                --profile) flags="" words="" ;;
+                --activation-checkpointing) flags="" words="none selective full" ;;
                 --device) flags="" words="" ;;
                 --threads) flags="" words="" ;;
+                --nproc) flags="" words="" ;;
+                --max-restarts) flags="" words="" ;;
+                --dp) flags="" words="" ;;
+                --fsdp) flags="" words="" ;;
+                --tp) flags="" words="" ;;
+                --pp) flags="" words="" ;;
                 --log-every) flags="" words="" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;
             esac
             ;;
         "finetune")
-            flags="-o --out --data --valid --valid-fraction --method --lora --rank --alpha --dropout --targets --lora-layers --save-modules --rslora --dora --qlora --last-layers -t --tokenizer --template --max-tokens --long --seq-len --show-mask --strict --rejects --skip-bad --beta --gamma --label-smoothing --desirable-weight --undesirable-weight --teacher --temperature --direction --hard-weight --reward --reward-timeout --group-size --completion-tokens --updates-per-rollout --clip-ratio --steps --epochs --tokens --batch-rows --batch-tokens --micro-batch-rows --lr --min-lr-ratio --schedule --warmup-steps --decay-ratio --beta1 --beta2 --weight-decay --clip --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --on-nonfinite --on-spike --patience --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --resume --max-time --fail-above --metrics --compile --device --threads -n --dry-run --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-o --out --data --valid --valid-fraction --method --lora --rank --alpha --dropout --targets --lora-layers --save-modules --rslora --dora --qlora --last-layers -t --tokenizer --template --max-tokens --long --seq-len --show-mask --strict --rejects --skip-bad --beta --gamma --label-smoothing --desirable-weight --undesirable-weight --teacher --temperature --direction --hard-weight --reward --reward-timeout --group-size --completion-tokens --updates-per-rollout --clip-ratio --steps --epochs --tokens --batch-rows --batch-tokens --micro-batch-rows --lr --min-lr-ratio --schedule --warmup-steps --decay-ratio --beta1 --beta2 --weight-decay --clip --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --on-nonfinite --on-spike --patience --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --keep-every --resume --max-time --fail-above --metrics --tensorboard --log-norms --profile --compile --activation-checkpointing --device --threads --nproc --max-restarts -n --dry-run --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 --data) flags="" words="@files" ;;
@@ -311,12 +328,19 @@ _llmkit() {
                 --sample-temperature) flags="" words="" ;;
                 --checkpoint-every) flags="" words="" ;;
                 --keep) flags="" words="" ;;
+                --keep-every) flags="" words="" ;;
                 --resume) flags="" words="auto never must" ;;
                 --max-time) flags="" words="" ;;
                 --fail-above) flags="" words="" ;;
                 --metrics) flags="" words="@files" ;;
+                --tensorboard) flags="" words="@files" ;;
+                --log-norms) flags="" words="" ;;
+                --profile) flags="" words="" ;;
+                --activation-checkpointing) flags="" words="none selective full" ;;
                 --device) flags="" words="" ;;
                 --threads) flags="" words="" ;;
+                --nproc) flags="" words="" ;;
+                --max-restarts) flags="" words="" ;;
                 --log-every) flags="" words="" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;
@@ -497,7 +521,7 @@ _llmkit() {
             esac
             ;;
         "serve")
-            flags="-m --model --name -t --tokenizer --host --port --unix-socket --ready-fd --replicas --worker --worker-key --admin-port --admin-socket --rollback-margin --keys --usage --new-key --show-usage --cors --tls-cert --tls-key --log --log-prompts --queue-requests --queue-tokens --long-prompt-tokens --long-places --drain-seconds --prompt-seconds --prompt-workers --tool-form --adapter --batch --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --cache-offload -n --dry-run --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model --name -t --tokenizer --host --port --unix-socket --ready-fd --replicas --engine --max-replicas --worker --worker-key --admin-port --admin-socket --rollback-margin --keys --usage --new-key --show-usage --cors --tls-cert --tls-key --log --log-prompts --queue-requests --queue-tokens --long-prompt-tokens --long-places --drain-seconds --prompt-seconds --prompt-workers --tool-form --tool --tool-schema --max-calls --tool-timeout --tool-output --retrieve --adapter --batch --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --cache-offload -n --dry-run --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="" ;;
                 --name) flags="" words="" ;;
@@ -507,6 +531,8 @@ _llmkit() {
                 --unix-socket) flags="" words="@files" ;;
                 --ready-fd) flags="" words="" ;;
                 --replicas) flags="" words="" ;;
+                --engine) flags="" words="" ;;
+                --max-replicas) flags="" words="" ;;
                 --worker) flags="" words="" ;;
                 --worker-key) flags="" words="@files" ;;
                 --admin-port) flags="" words="" ;;
@@ -527,6 +553,12 @@ _llmkit() {
                 --prompt-seconds) flags="" words="" ;;
                 --prompt-workers) flags="" words="" ;;
                 --tool-form) flags="" words="" ;;
+                --tool) flags="" words="" ;;
+                --tool-schema) flags="" words="" ;;
+                --max-calls) flags="" words="" ;;
+                --tool-timeout) flags="" words="" ;;
+                --tool-output) flags="" words="" ;;
+                --retrieve) flags="" words="" ;;
                 --adapter) flags="" words="" ;;
                 --batch) flags="" words="" ;;
                 --dtype) flags="" words="auto float32 bfloat16 float16" ;;
@@ -549,7 +581,7 @@ _llmkit() {
             esac
             ;;
         "retrieve index")
-            flags="-o --out -t --tokenizer --chunk --overlap --field --embed --device --add --delete --force --skip-bad --rejects --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-o --out -t --tokenizer --chunk --overlap --field --embed --embed-url --embed-name --embed-key --device --add --delete --force --skip-bad --rejects --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
@@ -557,6 +589,9 @@ _llmkit() {
                 --overlap) flags="" words="" ;;
                 --field) flags="" words="" ;;
                 --embed) flags="" words="@files" ;;
+                --embed-url) flags="" words="" ;;
+                --embed-name) flags="" words="" ;;
+                --embed-key) flags="" words="@files" ;;
                 --device) flags="" words="" ;;
                 --delete) flags="" words="" ;;
                 --rejects) flags="" words="@files" ;;
@@ -566,12 +601,15 @@ _llmkit() {
             esac
             ;;
         "retrieve query")
-            flags="--jsonl -k --k --by --embed --rerank --candidates --device --k1 --b --field --json -o --out --force --skip-bad --rejects --unbuffered --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--jsonl -k --k --by --embed --embed-url --embed-name --embed-key --rerank --candidates --device --k1 --b --field --json -o --out --force --skip-bad --rejects --unbuffered --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --jsonl) flags="" words="@files" ;;
                 -k|--k) flags="" words="" ;;
                 --by) flags="" words="words meaning both" ;;
                 --embed) flags="" words="@files" ;;
+                --embed-url) flags="" words="" ;;
+                --embed-name) flags="" words="" ;;
+                --embed-key) flags="" words="@files" ;;
                 --rerank) flags="" words="@files" ;;
                 --candidates) flags="" words="" ;;
                 --device) flags="" words="" ;;
@@ -585,7 +623,7 @@ _llmkit() {
             esac
             ;;
         "retrieve context")
-            flags="--jsonl -k --k --budget -t --tokenizer --in-order --template --messages --by --embed --rerank --candidates --device --k1 --b --field -o --out --force --skip-bad --rejects --unbuffered --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--jsonl -k --k --budget -t --tokenizer --in-order --template --messages --by --embed --embed-url --embed-name --embed-key --rerank --candidates --device --k1 --b --field -o --out --force --skip-bad --rejects --unbuffered --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --jsonl) flags="" words="@files" ;;
                 -k|--k) flags="" words="" ;;
@@ -594,6 +632,9 @@ _llmkit() {
                 --template) flags="" words="@files" ;;
                 --by) flags="" words="words meaning both" ;;
                 --embed) flags="" words="@files" ;;
+                --embed-url) flags="" words="" ;;
+                --embed-name) flags="" words="" ;;
+                --embed-key) flags="" words="@files" ;;
                 --rerank) flags="" words="@files" ;;
                 --candidates) flags="" words="" ;;
                 --device) flags="" words="" ;;
@@ -607,7 +648,7 @@ _llmkit() {
             esac
             ;;
         "retrieve eval")
-            flags="--index -k --k --relevant --min-recall --by --embed --rerank --candidates --device --k1 --b --field --per-record --force --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--index -k --k --relevant --min-recall --by --embed --embed-url --embed-name --embed-key --rerank --candidates --device --k1 --b --field --per-record --force --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --index) flags="" words="@files" ;;
                 -k|--k) flags="" words="" ;;
@@ -615,6 +656,9 @@ _llmkit() {
                 --min-recall) flags="" words="" ;;
                 --by) flags="" words="words meaning both" ;;
                 --embed) flags="" words="@files" ;;
+                --embed-url) flags="" words="" ;;
+                --embed-name) flags="" words="" ;;
+                --embed-key) flags="" words="@files" ;;
                 --rerank) flags="" words="@files" ;;
                 --candidates) flags="" words="" ;;
                 --device) flags="" words="" ;;
@@ -1046,13 +1090,14 @@ _llmkit() {
             esac
             ;;
         "show")
-            flags="--tensors --vocab --row --decode -t --tokenizer --embeddings --token --top --trace --verify --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--tensors --vocab --row --decode -t --tokenizer --embeddings --token --top --trace --verify --html --force --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --row) flags="" words="" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
                 --token) flags="" words="" ;;
                 --top) flags="" words="" ;;
                 --trace) flags="" words="" ;;
+                --html) flags="" words="@files" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;
             esac

@@ -19,7 +19,11 @@ from llmkit.version import __version__
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = read_pages(build_cli())
 EXAMPLES = sorted((ROOT / "examples").glob("*.sh"))
-MINUTES_LONG = {"quickstart.sh": "`make quickstart` runs it", "needle.sh": "a model learns to look things up"}
+MINUTES_LONG = {
+    "quickstart.sh": "`make quickstart` runs it",
+    "needle.sh": "a model learns to look things up",
+    "tools.sh": "a model learns to call programs",
+}
 COMPLETIONS = {"bash": "llmkit.bash", "zsh": "_llmkit", "fish": "llmkit.fish"}
 
 

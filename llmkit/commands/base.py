@@ -24,8 +24,9 @@ HELP_NAMES = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 HOW_NOT_WHAT = frozenset(  # settings that say where, how loud and how fast: no part of an artefact's record
     {
         *("out", "force", "dry_run", "resume", "metrics", "rejects", "max_time"),
-        *("workers", "threads", "as_json", "log_every", "unbuffered"),
+        *("workers", "threads", "as_json", "log_every", "unbuffered", "async_checkpoint"),
         *("executor", "shard", "report"),
+        *("nproc", "dp", "fsdp", "tp", "pp", "max_restarts", "activation_checkpointing"),
     }
 )
 

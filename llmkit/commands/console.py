@@ -4,6 +4,7 @@ A bar is drawn only when stderr is a terminal; a file or a CI log gets a plain l
 """
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Literal, TextIO
 
 import msgspec
 
+from llmkit.commands.run_panel import LEAST_ROWS, RunPanel
 from llmkit.commands.values import format_seconds
 from llmkit.progress import SILENT, Progress
 
@@ -46,18 +48,26 @@ class Console(msgspec.Struct, frozen=True):
         return stream.isatty()
 
     @contextmanager
-    def progress(self, task: str, *, log_every: float = 10.0) -> Iterator[Progress]:
+    def progress(self, task: str, *, log_every: float = 10.0, panel: bool = False) -> Iterator[Progress]:
         """A listener for one task: a bar on a terminal, seldom lines elsewhere, nothing under --quiet.
+
+        With `panel`, a terminal that is high enough gets the curve of the loss too.
 
         Where escape codes are not wanted (NO_COLOR, --color never) a terminal gets lines too.
         """
         if self.quiet:
             yield SILENT
         elif sys.stderr.isatty() and self.uses_color(sys.stderr):  # a bar is drawn with escape codes
-            with _Bar(task) as bar:
-                yield bar
+            with _panel_or_bar(task, panel) as drawn:
+                yield drawn
         else:
             yield _Lines(task, log_every)
+
+
+def _panel_or_bar(task: str, panel: bool) -> "RunPanel | _Bar":
+    if panel and shutil.get_terminal_size().lines >= LEAST_ROWS:
+        return RunPanel(task)
+    return _Bar(task)
 
 
 def format_fields(fields: dict[str, float | str]) -> str:

@@ -10,7 +10,10 @@ from typer import Option
 
 from llmkit.commands import finetune_flags as own
 from llmkit.commands import run_flags as flags
+from llmkit.commands.base import Session
 from llmkit.commands.finetune_text import describe_plan, describe_report
+from llmkit.commands.flag_group import with_flag_groups
+from llmkit.commands.parallel_flags import ONE_REPLICA, Replicas, speaking, start_processes
 from llmkit.commands.shared import (
     DryRun,
     Force,
@@ -31,6 +34,7 @@ LORA_FLAGS = (
 )
 
 
+@with_flag_groups
 def finetune(
     ctx: typer.Context,
     model: own.Model,
@@ -105,13 +109,19 @@ def finetune(
     sample_temperature: flags.SampleTemperature = FinetuneConfig.sample_temperature,
     checkpoint_every: flags.CheckpointEvery = None,
     keep: flags.Keep = FinetuneConfig.keep,
+    keep_every: flags.KeepEvery = None,
     resume: flags.Resume = "auto",
     max_time: flags.MaxTime = None,
     fail_above: flags.FailAbove = None,
     metrics: flags.Metrics = None,
+    tensorboard: flags.Tensorboard = None,
+    log_norms: flags.LogNorms = FinetuneConfig.log_norms,
+    profile: flags.Profile = None,
     compile_model: flags.CompileModel = False,
+    activation_checkpointing: flags.ActivationCheckpointing = FinetuneConfig.activation_checkpointing,
     device: flags.Device = FinetuneConfig.device,
     threads: flags.Threads = FinetuneConfig.threads,
+    replicas: Replicas = ONE_REPLICA,
     dry_run: DryRun = False,
     force: Force = False,
     as_json: JsonReport = False,
@@ -141,8 +151,11 @@ def finetune(
     from llmkit.workflows.finetune import finetune as run
     from llmkit.workflows.finetune import plan_finetune
     from llmkit.workflows.finetune_job import FinetuneFiles
+    from llmkit.workflows.run_ranks import first_speaks, is_first_process
 
-    session = ctx.obj
+    start_processes(replicas)
+    session: Session = ctx.obj
+    console = speaking(session.console)
     given = {
         **{"document_mask": True, **ctx.params},
         **{"compile": compile_model, "max_seconds": max_time},
@@ -167,6 +180,7 @@ def finetune(
         reward=reward,
         reward_seconds=reward_timeout,
         metrics=metrics,
+        tensorboard=tensorboard,
         prompts=tuple(sample_prompt or ()),
     )
 
@@ -176,13 +190,22 @@ def finetune(
         for sample in samples:
             print(mask_text(sample, color=session.console.uses_color(sys.stderr)), file=sys.stderr)
 
-    common = {"resume": resume, "show": show, "invocation": session.invocation}
-    with session.console.progress("fine-tuning", log_every=log_every) as progress:
+    common: dict[str, Any] = {"resume": resume, "show": show, "invocation": session.invocation}
+    speaks = console.progress("fine-tuning", log_every=log_every, panel=True)
+    with first_speaks(), speaks as progress:
         if dry_run:
             plan = plan_finetune(files, config, progress=progress, **common)
         else:
-            report = run(files, config, force=force, fail_above=fail_above, progress=progress, **common)
+            report = run(
+                files,
+                config,
+                force=force,
+                fail_above=fail_above,
+                division=replicas.division(),
+                progress=progress,
+                **common,
+            )
     if dry_run:
         print_report(plan, as_json, describe_plan)
-    elif metrics != STDIO:
+    elif metrics != STDIO and is_first_process():
         print_report(report, as_json, describe_report)

@@ -12,7 +12,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 _DOTS = (
@@ -23,6 +23,8 @@ _DOTS = (
 )  # bit of each dot, by row and column of a cell
 _BLANK = 0x2800
 _CYAN, _YELLOW, _RESET = "\x1b[36m", "\x1b[33m", "\x1b[0m"
+INKS = (_CYAN, _YELLOW, "\x1b[35m", "\x1b[32m", "\x1b[34m", "\x1b[31m")
+"""Colours that tell several lines apart."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,13 @@ class Series:
     name: str
     points: Sequence[tuple[float, float]]
     marker: str = ""
+    ink: str = ""
+    """An escape code that begins its colour; none: one for lines, another for markers."""
+
+    @property
+    def color(self) -> str:
+        """The escape code that begins it."""
+        return self.ink or (_YELLOW if self.marker else _CYAN)
 
 
 def draw_curves(
@@ -45,9 +54,9 @@ def draw_curves(
         series: what to draw; the last one lies on top.
         width: columns, labels included.
         height: rows of the plot itself, without the axis and the legend.
-        color: with escape codes, one colour for lines and one for markers.
+        color: with escape codes, a colour for each series.
     """
-    drawn = [Series(one.name, _finite(one.points), one.marker) for one in series]
+    drawn = [replace(one, points=_finite(one.points)) for one in series]
     drawn = [one for one in drawn if one.points]
     if not drawn:
         return ["(no finite points to draw)"]
@@ -67,7 +76,7 @@ def draw_curves(
         draw = _marked(places, one.marker) if one.marker else _lined(places)
         for row, column, character in draw:
             cells[row][column] = character
-            inks[row][column] = _YELLOW if one.marker else _CYAN
+            inks[row][column] = one.color
 
     at_row = {round((high - tick) / (high - low) * (height - 1)): tick for tick in ticks}
     labels = dict(zip(at_row, _labels(list(at_row.values())), strict=True))
@@ -78,7 +87,7 @@ def draw_curves(
     ]
     lines.append(f"{'':>{margin}} └{'─' * columns}")
     lines.append(f"{'':>{margin}}  {_x_labels(left, right, columns - 1)}")
-    keys = [(one.marker or "⠤⠤", one.name, _YELLOW if one.marker else _CYAN) for one in drawn]
+    keys = [(one.marker or "⠤⠤", one.name, one.color) for one in drawn]
     legend = "   ".join(f"{ink if color else ''}{mark}{_RESET if color else ''} {n}" for mark, n, ink in keys)
     lines.append(f"{'':>{margin}}  {legend}")
     return lines

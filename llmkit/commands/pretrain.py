@@ -9,6 +9,9 @@ from typer import Option
 
 from llmkit.commands import pretrain_flags as own
 from llmkit.commands import run_flags as flags
+from llmkit.commands.base import Session
+from llmkit.commands.flag_group import with_flag_groups
+from llmkit.commands.parallel_flags import ALONE, Processes, speaking, start_processes
 from llmkit.commands.pretrain_text import describe_plan, describe_report
 from llmkit.commands.pretrain_trial_text import describe_trial
 from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, inputs_or_stdin, print_report
@@ -21,10 +24,12 @@ MODEL_FLAGS = (
     *("model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
     *("num_key_value_heads", "head_dim", "num_experts", "num_experts_per_tok", "moe_intermediate_size"),
     *("max_position_embeddings", "rope_theta", "tie_word_embeddings", "initializer_range", "vocab_size"),
+    *("qk_norm", "final_logit_softcapping"),
 )
 """Flags with the names of config.json's keys: they change the preset."""
 
 
+@with_flag_groups
 def pretrain(
     ctx: typer.Context,
     out: Annotated[Path, Option("--out", "-o", metavar="RUN", help="Folder of the run.")],
@@ -60,6 +65,8 @@ def pretrain(
         int | None, Option(metavar="N", parser=parse_count, help="Default: the row length.")
     ] = None,
     rope_theta: Annotated[float | None, Option(metavar="X")] = None,
+    qk_norm: own.QkNorm = None,
+    final_logit_softcapping: own.FinalLogitSoftcapping = None,
     tie_word_embeddings: Annotated[bool | None, Option()] = None,
     initializer_range: Annotated[
         float | None, Option(metavar="X", help="Spread of fresh weights; default 0.7 / sqrt(hidden_size).")
@@ -78,10 +85,12 @@ def pretrain(
     target_flops: own.TargetFlops = None,
     batch_rows: flags.BatchRows = None,
     batch_tokens: flags.BatchTokens = None,
+    batch_ramp: own.BatchRamp = None,
     micro_batch_rows: flags.MicroBatchRows = None,
     lr: Annotated[
         float | None, Option(metavar="X", help="Peak learning rate; default 3e-3 * sqrt(128 / hidden_size).")
     ] = None,
+    mup_base_width: own.MupBaseWidth = None,
     min_lr_ratio: flags.MinLrRatio = PretrainConfig.min_lr_ratio,
     schedule: flags.Schedule = PretrainConfig.schedule,
     warmup_steps: flags.WarmupSteps = None,
@@ -92,6 +101,7 @@ def pretrain(
     beta2: flags.Beta2 = PretrainConfig.beta2,
     weight_decay: flags.WeightDecay = PretrainConfig.weight_decay,
     clip: flags.Clip = PretrainConfig.clip,
+    z_loss: own.ZLoss = None,
     router_aux_loss_coef: flags.RouterAuxLossCoef = None,
     router_z_loss_coef: flags.RouterZLossCoef = None,
     router_bias_update: flags.RouterBiasUpdate = None,
@@ -99,7 +109,8 @@ def pretrain(
     dtype: flags.Dtype = PretrainConfig.dtype,
     document_mask: flags.DocumentMask = PretrainConfig.document_mask,
     on_nonfinite: flags.OnNonfinite = PretrainConfig.on_nonfinite,
-    on_spike: flags.OnSpike = PretrainConfig.on_spike,
+    on_spike: own.OnSpike = PretrainConfig.on_spike,
+    max_rewinds: own.MaxRewinds = None,
     eval_every: flags.EvalEvery = None,
     eval_rows: flags.EvalRows = None,
     sample_every: flags.SampleEvery = PretrainConfig.sample_every,
@@ -110,16 +121,24 @@ def pretrain(
     sample_temperature: flags.SampleTemperature = PretrainConfig.sample_temperature,
     checkpoint_every: flags.CheckpointEvery = None,
     keep: flags.Keep = PretrainConfig.keep,
+    keep_every: flags.KeepEvery = None,
+    async_checkpoint: own.AsyncCheckpoint = False,
     resume: flags.Resume = "auto",
     max_time: flags.MaxTime = None,
     fail_above: flags.FailAbove = None,
     metrics: flags.Metrics = None,
+    tensorboard: flags.Tensorboard = None,
+    log_norms: flags.LogNorms = PretrainConfig.log_norms,
+    profile: flags.Profile = None,
     compile_model: flags.CompileModel = False,
+    activation_checkpointing: flags.ActivationCheckpointing = PretrainConfig.activation_checkpointing,
     device: flags.Device = PretrainConfig.device,
     threads: flags.Threads = PretrainConfig.threads,
+    processes: Processes = ALONE,
     overfit_batch: own.OverfitBatch = False,
     find_lr: own.FindLr = False,
     dry_run: DryRun = False,
+    calibrate: own.Calibrate = False,
     force: Force = False,
     as_json: JsonReport = False,
     log_every: LogEvery = 10.0,
@@ -139,9 +158,13 @@ def pretrain(
     from llmkit.workflows.pretrain import pretrain as run
     from llmkit.workflows.pretrain_job import PretrainFiles
     from llmkit.workflows.pretrain_trial import try_out
+    from llmkit.workflows.run_ranks import first_speaks, is_first_process
 
+    start_processes(processes)
+    own.check_calibrate(calibrate=calibrate, dry_run=dry_run)
     own.check_trial(overfit_batch=overfit_batch, find_lr=find_lr, dry_run=dry_run, fail_above=fail_above)
-    session = ctx.obj
+    session: Session = ctx.obj
+    console = speaking(session.console)
     given = {**ctx.params, "compile": compile_model, "max_seconds": max_time}
     config = PretrainConfig(**{one.name: given[one.name] for one in fields(PretrainConfig)})
     files = PretrainFiles(
@@ -155,6 +178,7 @@ def pretrain(
         packing=PackConfig() if seq_len is None else PackConfig(seq_len=seq_len),
         seq_len=seq_len,
         metrics=metrics,
+        tensorboard=tensorboard,
         prompts=tuple(sample_prompt or ("",)),
     )
     if overfit_batch or find_lr:
@@ -169,10 +193,15 @@ def pretrain(
             )
         print_report(trial, as_json, describe_trial)
         return
-    with session.console.progress("pretraining", log_every=log_every) as progress:
+    with first_speaks(), console.progress("pretraining", log_every=log_every, panel=True) as progress:
         if dry_run:
             plan = plan_pretrain(
-                files, config, resume=resume, invocation=session.invocation, progress=progress
+                files,
+                config,
+                resume=resume,
+                calibrate=calibrate,
+                invocation=session.invocation,
+                progress=progress,
             )
         else:
             report = run(
@@ -181,10 +210,11 @@ def pretrain(
                 resume=resume,
                 force=force,
                 fail_above=fail_above,
+                division=processes.division(),
                 invocation=session.invocation,
                 progress=progress,
             )
     if dry_run:
         print_report(plan, as_json, describe_plan)
-    elif metrics != STDIO:
+    elif metrics != STDIO and is_first_process():
         print_report(report, as_json, describe_report)

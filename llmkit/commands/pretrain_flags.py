@@ -1,6 +1,6 @@
 """The flags of `llmkit pretrain` alone: budgets by a rule, its optimisers, and looks at a run before it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer import Option
@@ -8,7 +8,7 @@ from typer import Option
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
 from llmkit.train.budget import CHINCHILLA
-from llmkit.train.config import OptimizerName
+from llmkit.train.config import OptimizerName, SpikeReaction
 
 NAMED_RATIOS = {"chinchilla": CHINCHILLA}
 
@@ -43,6 +43,16 @@ def check_trial(*, overfit_batch: bool, find_lr: bool, dry_run: bool, fail_above
         raise UsageError("--fail-above judges no range of rates", hint="leave it out with --find-lr")
 
 
+def check_calibrate(*, calibrate: bool, dry_run: bool) -> None:
+    """Refuse to time steps for a plan that nobody asked for.
+
+    Raises:
+        UsageError: --calibrate without --dry-run.
+    """
+    if calibrate and not dry_run:
+        raise UsageError("--calibrate times a plan's steps", hint="add --dry-run")
+
+
 TokensPerParameter = Annotated[
     float | None,
     Option(metavar="X", parser=parse_ratio, help="tokens for each parameter in use; chinchilla: 20. Or:"),
@@ -53,10 +63,42 @@ TargetFlops = Annotated[
 OverfitBatch = Annotated[
     bool, Option("--overfit-batch", help="Learn the first batch 100 times over, report, write nothing.")
 ]
+Calibrate = Annotated[
+    bool, Option("--calibrate", help="With --dry-run: time some steps, however long they take.")
+]
 FindLr = Annotated[
     bool, Option("--find-lr", help="100 updates at rising rates: the curve, a rate; write nothing.")
 ]
 Optimizer = Annotated[
     OptimizerName, Option(help="muon: for the matrices of layers, at AdamW's rate; AdamW for the rest.")
+]
+BatchRamp = Annotated[
+    str | None, Option(metavar="ROWS:STEPS", help="Begin with fewer rows; all from update STEPS on.")
+]
+MupBaseWidth = Annotated[
+    int | None,
+    Option(
+        metavar="N", help="Width that --lr was tuned at; a wider model learns alike (muP), heads as wide."
+    ),
+]
+ZLoss = Annotated[
+    float | None,
+    Option("--z-loss", metavar="X", help="Of logits that stay small (PaLM: 1e-4); default: none."),
+]
+QkNorm = Annotated[
+    Literal["none", "head", "projection"] | None,
+    Option("--qk-norm", help="Where the family has it: llama none, qwen3 head, olmo2 projection."),
+]
+FinalLogitSoftcapping = Annotated[
+    float | None, Option(metavar="X", help="Logits become X tanh(logit / X): Gemma's families.")
+]
+AsyncCheckpoint = Annotated[
+    bool, Option("--async-checkpoint", help="Copy what is to be saved, and write it while training goes on.")
+]
+OnSpike = Annotated[
+    SpikeReaction, Option(help="At one above mean + 6 sigma of the last 128; rewind: to a checkpoint.")
+]
+MaxRewinds = Annotated[
+    int | None, Option(metavar="N", help="How often; then a spike ends the run. Default 3.")
 ]
 Momentum = Annotated[float | None, Option(metavar="X", help="Of Muon; default 0.95.")]

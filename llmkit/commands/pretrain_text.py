@@ -29,6 +29,7 @@ def describe_plan(plan: Any) -> str:
             "time",
             f"{format_seconds(plan.total_seconds)} ({plan.time_source}, {plan.step_seconds:.3g} s a step)",
         ),
+        ("speed", f"{plan.tokens_per_second:,.0f} tokens/s"),
         ("begins", f"at step {plan.resume_step:,}"),
         ("writes", plan.out),
     ]

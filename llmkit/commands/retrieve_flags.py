@@ -19,6 +19,13 @@ Queries = Annotated[
 ]
 Most = Annotated[int, Option("--k", "-k", min=1, metavar="N", help="Passages a query.")]
 Device = Annotated[str, Option("--device", metavar="NAME", help="Of models: auto, cpu, cuda, cuda:N.")]
+EmbedUrl = Annotated[
+    str | None, Option("--embed-url", metavar="URL", help="Of a server with /v1/embeddings, for --embed.")
+]
+EmbedName = Annotated[str | None, Option("--embed-name", metavar="NAME", help="Which of its models.")]
+EmbedKey = Annotated[
+    Path | None, Option("--embed-key", metavar="FILE", help="Its one line is the key that it asks for.")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +37,9 @@ class Searching:
         Path | None,
         Option("--embed", metavar="MODEL", help="The vectors' model.", show_default="where it was"),
     ] = None
+    embed_url: EmbedUrl = None
+    embed_name: EmbedName = None
+    embed_key: EmbedKey = None
     rerank: Annotated[
         Path | None, Option("--rerank", metavar="MODEL", help="Rank again by log p(query | passage).")
     ] = None
@@ -84,10 +94,18 @@ def run_options(
     Raises:
         UsageError, ConfigError: there is nothing to look for, or flags do not go together.
     """
+    from llmkit.workflows.retrieve_embed import EmbedOptions
     from llmkit.workflows.retrieve_run import RetrieveOptions
     from llmkit.workflows.retrieve_search import SearchOptions
 
     how: dict[str, Any] = dict(vars(searching))
+    embed = EmbedOptions(
+        model=how.pop("embed"),
+        device=searching.device,
+        url=how.pop("embed_url"),
+        name=how.pop("embed_name"),
+        key=how.pop("embed_key"),
+    )
     key, bm25 = how.pop("field"), Bm25Config(k1=how.pop("k1"), b=how.pop("b"))
     return RetrieveOptions(
         index=index,
@@ -95,6 +113,6 @@ def run_options(
         queries=() if text is not None else tuple(inputs_or_stdin(queries, usage)),
         key=key,
         most=most,
-        search=SearchOptions(bm25=bm25, **how),
+        search=SearchOptions(bm25=bm25, embed=embed, **how),
         **vars(results),
     )

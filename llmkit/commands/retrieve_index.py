@@ -44,6 +44,9 @@ def index(
     embed: Annotated[
         Path | None, Option(metavar="MODEL", help="Give passages vectors: the mean of its hidden states.")
     ] = None,
+    embed_url: flags.EmbedUrl = None,
+    embed_name: flags.EmbedName = None,
+    embed_key: flags.EmbedKey = None,
     device: flags.Device = "auto",
     add: Annotated[bool, Option("--add", help="To an index that is there; new texts replace old.")] = False,
     delete: Annotated[
@@ -61,7 +64,8 @@ def index(
     headings above it. What is changed by --add and --delete is changed as a
     whole or not at all; passages of equal texts keep their ids. Vectors are means
     of a model's last hidden states; an index that has some gives new passages
-    theirs, from the same model, and --add --embed gives them to one without.
+    theirs, from the same model, and --add --embed gives them to one without. Of
+    --embed-url, a server's vectors, it is checked that they are still its.
 
     \b
     Examples:
@@ -70,11 +74,13 @@ def index(
       llmkit retrieve index docs.jsonl --add --delete world -o index
       llmkit retrieve index docs.jsonl --embed run -o out.meaning
     """
+    from llmkit.workflows.retrieve_embed import EmbedOptions
     from llmkit.workflows.retrieve_index import index_documents
 
     session = ctx.obj
     paths: list[Path] = []
-    if inputs or not (delete or (add and embed and sys.stdin.isatty())):
+    making = EmbedOptions(model=embed, device=device, url=embed_url, name=embed_name, key=embed_key)
+    if inputs or not (delete or (add and making.is_given and sys.stdin.isatty())):
         paths = inputs_or_stdin(inputs, "llmkit retrieve index docs.jsonl -o index")
     with session.console.progress("indexing", log_every=log_every) as progress:
         report = index_documents(
@@ -82,8 +88,7 @@ def index(
             out,
             IndexConfig(chunk=chunk, overlap=overlap, field=field),
             tokenizer=tokenizer,
-            embed=embed,
-            device=device,
+            embed=making,
             add=add,
             delete=tuple(delete or ()),
             skip_bad=skip_bad,

@@ -10,7 +10,7 @@ from llmkit.commands.flag_group import with_flag_groups
 from llmkit.errors import GateFailed
 
 if TYPE_CHECKING:
-    from llmkit.workflows.retrieve_query import Hit
+    from llmkit.retrieve.hits import Hit
 
 
 @with_flag_groups

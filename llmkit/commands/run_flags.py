@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from typer import Option
 
 from llmkit.commands.values import parse_count, parse_seconds
+from llmkit.train.config import ActivationCheckpointing as Recomputed
 from llmkit.train.config import Reaction, ScheduleName
 from llmkit.train.config import Resume as ResumeChoice
 
@@ -71,7 +72,11 @@ SampleEvery = Annotated[int, Option(metavar="STEPS", help="0: no samples.")]
 SampleTokens = Annotated[int, Option(metavar="N", help="Of each sample.")]
 SampleTemperature = Annotated[float, Option(metavar="X", help="0: greedy.")]
 CheckpointEvery = Annotated[int | None, Option(metavar="STEPS", help="Default: ten times a run.")]
-Keep = Annotated[int, Option(metavar="N", help="Checkpoints to keep.")]
+Keep = Annotated[int, Option(metavar="N", help="Checkpoints to keep, the last ones.")]
+KeepEvery = Annotated[
+    int | None,
+    Option(metavar="STEPS", parser=parse_count, help="Checkpoints that stay for good, beside these."),
+]
 
 # The run
 
@@ -87,9 +92,22 @@ FailAbove = Annotated[
 Metrics = Annotated[
     Path | None, Option(metavar="FILE", help="Metrics here too, beside RUN/metrics.jsonl; - is stdout.")
 ]
+Tensorboard = Annotated[
+    Path | None, Option("--tensorboard", metavar="DIR", help="Metrics as TensorBoard's event files too.")
+]
+LogNorms = Annotated[
+    int, Option(metavar="STEPS", help="Norms of each layer in the metrics, every so often; 0: never.")
+]
+Profile = Annotated[
+    str | None, Option(metavar="WAIT:STEPS", help="A Chrome trace in RUN/profile; 10:3: steps 11 to 13.")
+]
 
 # The machine
 
+ActivationCheckpointing = Annotated[
+    Recomputed,
+    Option(help="Compute again in the backward pass: less memory, slower."),
+]
 CompileModel = Annotated[bool, Option("--compile", help="Compile the model: slow start, faster steps.")]
 Device = Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")]
 Threads = Annotated[int | None, Option(metavar="N", help="CPU threads.")]

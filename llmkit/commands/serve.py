@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import cast
 
 import typer
 
@@ -24,8 +25,9 @@ from llmkit.commands.serve_text import describe_fleet, describe_plan, usage_tabl
 from llmkit.commands.shared import DryRun, JsonReport, print_report
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import UsageError
-from llmkit.server.config import ServeConfig
-from llmkit.server.router.config import RouterConfig, check_sources, read_source
+from llmkit.retrieve.tool_config import ToolLimits
+from llmkit.server.config import ServeConfig, ToolsConfig
+from llmkit.server.router.config import Engine, RouterConfig, check_sources, read_source
 
 
 def serve(
@@ -38,6 +40,8 @@ def serve(
     unix_socket: flags.UnixSocket = None,
     ready_fd: flags.ReadyFd = None,
     replicas: flags.Replicas = RouterConfig.replicas,
+    engine_name: flags.EngineName = RouterConfig.engine,
+    max_replicas: flags.MaxReplicas = RouterConfig.max_replicas,
     worker: flags.WorkerUrl = None,
     worker_key: flags.WorkerKey = None,
     admin_port: flags.AdminPort = None,
@@ -60,6 +64,12 @@ def serve(
     prompt_seconds: flags.PromptSeconds = ServeConfig.prompt_seconds,
     prompt_workers: flags.PromptWorkers = ServeConfig.prompt_workers,
     tool_form: flags.ToolForm = None,
+    tool: flags.Tool = None,
+    tool_schema: flags.ToolSchema = None,
+    max_calls: flags.MaxCalls = ToolsConfig.max_calls,
+    tool_timeout: flags.ToolTimeout = ToolLimits.seconds,
+    tool_output: flags.ToolOutput = ToolLimits.output_bytes,
+    retrieve: flags.RetrieveIndex = None,
     adapter: Adapters = None,
     batch: flags.Batch = GenerateConfig.batch,
     dtype: DtypeName = GenerateConfig.dtype,
@@ -88,6 +98,14 @@ def serve(
     who has a key is answered, and held to its limits. SIGTERM lets running
     requests end; Ctrl-C and a second SIGTERM do not.
 
+    Long prompts have places of their own (--long-places), so that short ones do
+    not wait for them. Admins load and unload adapters as with vLLM, at
+    /v1/load_lora_adapter of --admin-port: in all processes, or in none.
+
+    Chats and responses without tools of their own may have those of --tool
+    called, here ("tool_choice": "none" forbids it), and get passages of
+    --retrieve ("retrieve": false leaves them out).
+
     \b
     Examples:
       llmkit serve -m run --dry-run
@@ -101,6 +119,10 @@ def serve(
         return
     if not model and not worker:
         raise UsageError("serve: no model", hint="llmkit serve -m MODEL")
+    if not model and (tool or retrieve):
+        raise UsageError(
+            "--tool and --retrieve are for models of one's own", hint="give them to the servers of --worker"
+        )
     config = ServeConfig(
         host=host,
         port=port,
@@ -121,6 +143,13 @@ def serve(
         prompt_seconds=prompt_seconds,
         prompt_workers=prompt_workers,
         tool_form=tool_form,
+        tools=ToolsConfig(
+            tools=tuple(tool or ()),
+            schemas=tuple(tool_schema or ()),
+            max_calls=max_calls,
+            limits=ToolLimits(tool_timeout, tool_output),
+        ),
+        retrieve=retrieve,
     )
     engine = GenerateConfig(
         dtype=dtype,
@@ -138,6 +167,8 @@ def serve(
     )
     router = RouterConfig(
         replicas=replicas,
+        engine=cast(Engine, engine_name),
+        max_replicas=max_replicas,
         workers=tuple(worker or ()),
         worker_key=worker_key,
         admin_port=admin_port,

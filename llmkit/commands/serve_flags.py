@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import parse_count, parse_seconds
 
 Model = Annotated[
     list[str] | None,
@@ -33,6 +33,23 @@ ToolForm = Annotated[
     ),
 ]
 
+# What it has beside the model
+
+Tool = Annotated[
+    list[str] | None,
+    Option(metavar="'NAME: PROGRAM'", help="What models may call, and the server runs. Repeatable."),
+]
+ToolSchema = Annotated[
+    list[str] | None, Option(metavar="'NAME: FILE'", help="In place of PROGRAM --schema. Repeatable.")
+]
+MaxCalls = Annotated[int, Option(min=1, metavar="N", help="Of tools, in one answer.")]
+ToolTimeout = Annotated[float, Option(parser=parse_seconds, metavar="TIME", help="Of one call.")]
+ToolOutput = Annotated[int, Option(parser=parse_count, metavar="BYTES", help="Of one result at most.")]
+RetrieveIndex = Annotated[
+    str | None,
+    Option(metavar="INDEX[:K]", help="Put its best K passages (8) before questions, and cite them."),
+]
+
 # Where
 
 Host = Annotated[str, Option(metavar="ADDRESS", help="Listen here; 0.0.0.0: on all of this machine's.")]
@@ -50,13 +67,20 @@ Cors = Annotated[
 # By whom
 
 Replicas = Annotated[int, Option(metavar="N", help="Processes for each model, behind a router.")]
+EngineName = Annotated[
+    str,
+    Option("--engine", metavar="own|ray", help="Who keeps them alive: ray is Ray Serve, on a cluster too."),
+]
+MaxReplicas = Annotated[
+    int | None, Option(metavar="N", help="With --engine ray: up to so many, as there is more to do.")
+]
 WorkerUrl = Annotated[
     list[str] | None,
     Option("--worker", metavar="URL", help="A server that speaks as OpenAI does, behind ours. Repeatable."),
 ]
 WorkerKey = Annotated[Path | None, Option(metavar="FILE", help="The key that those ask for.")]
 AdminPort = Annotated[
-    int | None, Option(metavar="N", help="Listen for admins here: models, weights, reload, drain, usage.")
+    int | None, Option(metavar="N", help="For admins: models, weights, reload, adapters, drain, usage.")
 ]
 AdminSocket = Annotated[Path | None, Option(metavar="PATH", help="The same, for the owner of this socket.")]
 RollbackMargin = Annotated[

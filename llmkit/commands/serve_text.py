@@ -19,6 +19,8 @@ def describe_plan(plan: Any) -> str:
         ("at once", f"{plural(plan.texts_at_once, 'text')}, {plan.cache_positions:,} tokens of cache"),
         ("weights", format_bytes(plan.weight_bytes)),
         ("memory", format_need(plan.memory_bytes, plan.memory_available_bytes, "available")),
+        *(("tool", one) for one in plan.tools),
+        *([] if plan.retrieve is None else [("passages", f"of {plan.retrieve}")]),
         *(("note", note) for note in plan.notes),
     ]
     return align(rows)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from llmkit.commands.shared import JsonReport, inputs_or_stdin, print_lines, print_report
+from llmkit.commands.shared import Force, JsonReport, inputs_or_stdin, print_lines, print_report
 from llmkit.errors import UsageError
 
 USAGE = "llmkit show run"
@@ -42,15 +42,20 @@ def show(
         Option("--trace", metavar="ID", help="A document's way through documents, rejects and shards."),
     ] = None,
     verify: Annotated[bool, Option("--verify", help="Read all of a shard folder and check it.")] = False,
+    html: Annotated[
+        Path | None, Option("--html", metavar="FILE", help="Of training runs: one page with their curves.")
+    ] = None,
+    force: Force = False,
     as_json: JsonReport = False,
 ) -> None:
     """Say what an artefact is: model, tokenizer, shards, run, adapter, data file.
 
-    What a path holds is told by its content. A run is shown with its loss curve.
+    What a path holds is told by its content. A run is shown with its curves; several runs are compared.
 
     \b
     Examples:
       llmkit show run
+      llmkit show run --html run.html
       llmkit show run --tensors
       llmkit show run --embeddings --token def
       llmkit show tok --json
@@ -66,7 +71,10 @@ def show(
         trace=trace is not None,
         verify=verify,
         embeddings=embeddings,
+        html=html is not None,
     )
+    if force and html is None:
+        raise UsageError("--force replaces the page of --html", hint="add --html FILE, or leave it out")
     if (token is not None or top is not None) and not embeddings:
         raise UsageError(
             "--token and --top need --embeddings", hint="llmkit show run --embeddings --token the"
@@ -81,6 +89,7 @@ def show(
     from llmkit.commands.terminal import text_width
     from llmkit.workflows import show as workflow
     from llmkit.workflows.show_rows import show_row
+    from llmkit.workflows.show_runs import are_runs
     from llmkit.workflows.show_shards import verify_shards
 
     def to_text(report: Any) -> str:
@@ -110,6 +119,8 @@ def show(
 
         table = show_embeddings(path, token, tokenizer, top=10 if top is None else top)
         print_report(table, as_json, lambda one: embeddings_text(one, width=text_width()))
+    elif html is not None or (len(given) > 1 and are_runs(given)):
+        _show_runs(given, html, force=force, as_json=as_json, color=ctx.obj.console.uses_color(sys.stdout))
     else:
         for number, one in enumerate(given):
             if number and not as_json:
@@ -117,10 +128,23 @@ def show(
             print_report(workflow.show_artefact(one), as_json, to_text)
 
 
+def _show_runs(paths: list[Path], html: Path | None, *, force: bool, as_json: bool, color: bool) -> None:
+    """Training runs beside each other, and as a page where that was asked for."""
+    from llmkit.commands.show_runs_text import run_names, runs_text
+    from llmkit.commands.terminal import text_width
+    from llmkit.workflows.show_runs import compare_runs, read_runs
+    from llmkit.workflows.show_runs_page import write_runs
+
+    report = compare_runs(read_runs(paths))
+    if html is not None:
+        write_runs(html, report, run_names([one.path for one in report.runs]), force=force)
+    print_report(report, as_json, lambda one: runs_text(one, width=text_width(), color=color))
+
+
 def _check_flags(given: list[Path], **modes: bool) -> None:
     """At most one of the flags that show a part, and then one path; a trace goes through several."""
     chosen = [f"--{name}" for name, on in modes.items() if on]
     if len(chosen) > 1:
         raise UsageError(f"{' and '.join(chosen)} exclude each other", hint="give one of them")
-    if chosen and chosen != ["--trace"] and len(given) > 1:
+    if chosen and chosen not in (["--trace"], ["--html"]) and len(given) > 1:
         raise UsageError(f"{chosen[0]} takes one path (found {len(given)})", hint="give one path")

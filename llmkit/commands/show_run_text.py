@@ -1,11 +1,17 @@
 """A training run as text: how its loss went, drawn, and what is left of it on disk."""
 
+import re
+
 from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_line
 from llmkit.commands.plot import Series, draw_curves
 from llmkit.commands.show_model_text import context_words, shape_words
 from llmkit.commands.values import format_bytes, format_count, format_seconds
-from llmkit.workflows.show_metrics import MetricsSummary
+from llmkit.workflows.show_metrics import CurvePoint, MetricsSummary
 from llmkit.workflows.show_run import RunReport
+
+_SMALL = 24
+"""Columns of the smallest plot that says something."""
+_ESCAPE = re.compile("\x1b\\[[0-9]*m")
 
 
 def run_text(report: RunReport, *, width: int, color: bool) -> str:
@@ -31,7 +37,37 @@ def run_text(report: RunReport, *, width: int, color: bool) -> str:
         train = Series("train loss", [(point.step, point.loss) for point in metrics.train])
         valid = Series("valid loss", [(point.step, point.loss) for point in metrics.valid], "o")
         lines += ["", *indented("\n".join(draw_curves([train, valid], width=width - 2, color=color)))]
+    if metrics is not None and metrics.curves:
+        lines += ["", *indented("\n".join(_small_plots(metrics.curves, width - 2, color)))]
     return "\n".join(lines)
+
+
+def _small_plots(curves: dict[str, list[CurvePoint]], width: int, color: bool) -> list[str]:
+    """The other curves side by side, or one below the other where that is too narrow."""
+    across = len(curves) if width >= _SMALL * len(curves) else 1
+    room = (width - 2 * (across - 1)) // across
+    plots = [
+        draw_curves(
+            [Series(name.replace("_", " "), [(point.step, point.value) for point in points])],
+            width=room,
+            height=5,
+            color=color,
+        )
+        for name, points in curves.items()
+    ]
+    if across == 1:
+        return [line for plot in plots for line in ["", *plot]][1:]
+    most = max(map(len, plots))
+    padded = [[*plot, *[""] * (most - len(plot))] for plot in plots]
+    return [
+        "  ".join(line + " " * (room - _columns(line)) for line in row).rstrip()
+        for row in zip(*padded, strict=True)
+    ]
+
+
+def _columns(line: str) -> int:
+    """How wide a line is on a terminal."""
+    return len(_ESCAPE.sub("", line))
 
 
 def _metrics_facts(metrics: MetricsSummary) -> Facts:

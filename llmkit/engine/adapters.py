@@ -54,10 +54,22 @@ class AdapterBank:
             DataError: it is another model's.
         """
         self._check_free(name)
-        return self.add(prepare_adapter(self._model, name, weights, strength=strength))
+        return self.add(self.prepare(name, weights, strength=strength))
+
+    def prepare(self, name: str, weights: AdapterWeights, *, strength: float = 1.0) -> Adapter:
+        """Make an adapter ready for the base, which is only read: passes may run meanwhile.
+
+        Raises:
+            UsageError, DataError: see `prepare_adapter`.
+        """
+        return prepare_adapter(self._model, name, weights, strength=strength)
 
     def add(self, adapter: Adapter) -> Adapter:
-        """The same for one that `prepare_adapter` has made ready, while the base's weights were there."""
+        """Take in one that has been made ready.
+
+        Raises:
+            UsageError: there is one of this name; or what computes passes cannot add it.
+        """
         self._check_free(adapter.name)
         self._runner.add_adapter(adapter)
         self._loaded[adapter.name] = adapter

@@ -3,7 +3,7 @@
 One rule: each text's computed positions chase its tokens, as far as memory and the size of a pass allow.
 Texts at work come first (share.py says how they share a pass), then new ones. Where memory runs out, the
 youngest text at work gives back all of its own and waits to start again: the oldest always has its way, so
-that every text ends.
+that every text ends. A long text that waits for memory is passed by short ones, as far as it loses nothing.
 """
 
 from collections import defaultdict
@@ -13,6 +13,8 @@ from llmkit.engine.blocks import BlockPool, Key, chain_content, chain_key
 from llmkit.engine.share import share_pass
 from llmkit.engine.text import Text
 from llmkit.errors import ResourceError
+
+_PASSING_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,20 +155,32 @@ class Scheduler:
         works: list[Work] = []
         if not left or len(self.working) >= self._max_texts:
             return works
+        first: Text | None = None  # in turn, of those that wait for memory
         for text in sorted(self.waiting, key=self._turn):
             if not left or len(self.working) >= self._max_texts:
                 break
+            if first is not None and not self._may_pass(text, first):
+                continue
             self._find(text)
             if self._is_coming(text):
                 self.restart(text)
                 continue
             if not self._admit(text):
                 self.restart(text)
-                break
+                first = first or text
+                continue
             works.append(self._fit(text, left))
             self._hold(text, text.computed + works[-1].count)
             left -= works[-1].count
         return works
+
+    def _may_pass(self, text: Text, first: Text) -> bool:
+        """Whether a short text may go before one that waits for memory: all that have take a quarter of it at
+        most, and never what that one needs beside them, so that it begins when those before it end."""
+        most = self.pool.num_blocks
+        most = min(int(most * _PASSING_SHARE), most - self._blocks(first.most_positions))
+        later = [one for one in self.working if one.number > first.number]
+        return sum(self._blocks(one.most_positions) for one in (text, *later)) <= most
 
     def _turn(self, text: Text) -> tuple[int, int, int]:
         return text.request.priority, self._served[text.request.key], text.number

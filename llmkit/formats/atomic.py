@@ -116,7 +116,12 @@ def _temporary_name(path: Path, mark: str = "tmp") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*-*"):
         kind, _, process = leftover.name.removeprefix(f".{path.name}.").partition("-")
-        if kind not in ("tmp", "old") or not process.isdigit() or _is_alive(int(process)):
+        if kind not in ("tmp", "old") or not process.isdigit():
+            continue
+        if process == str(os.getpid()):  # in a container, a dead process had the same number
+            if kind != mark or not leftover.is_dir():
+                continue
+        elif _is_alive(int(process)):
             continue
         if kind == "old" and not path.exists():
             leftover.rename(path)  # the process died between the two renames of `replace_folder`

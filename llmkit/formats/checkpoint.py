@@ -4,7 +4,7 @@
         config.json, model.safetensors, …   a model folder like any other
         optimizer.safetensors               the optimiser's state
         state.json                          step, data cursor, recipe, …
-        COMPLETE                            written last: each file and its length
+        COMPLETE                            written last: each file, its length and its SHA-256
 
 A checkpoint is written under a hidden name, synced and renamed. The run folder has hard links to the newest
 model files, so it is a model folder too, and each file in it is always one that was whole.
@@ -13,6 +13,7 @@ model files, so it is a model folder too, and each file in it is always one that
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import DataError
-from llmkit.formats.atomic import atomic_folder, sync_folder
+from llmkit.formats.atomic import atomic_folder, sync_file, sync_folder
+from llmkit.formats.digest import digest_file
 from llmkit.formats.json_text import json_text
 
 CHECKPOINTS = "checkpoints"
@@ -40,11 +42,26 @@ class CheckpointState(msgspec.Struct, kw_only=True):
     threads: int
     """CPU threads of the run: another number may sum in another order."""
     versions: dict[str, str | None]
+    division: str = "one process"
+    """Of the model over processes: another sums in another order."""
+
+
+class FileFacts(msgspec.Struct, frozen=True):
+    """What COMPLETE says of a file."""
+
+    bytes: int
+    sha256: str | None = None
+    """None: the marker is of a version that kept lengths alone."""
 
 
 def checkpoint_path(run: Path, step: int) -> Path:
     """Where the checkpoint of a step is."""
     return run / CHECKPOINTS / f"step-{step:08d}"
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step that a checkpoint is named for."""
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def list_checkpoints(run: Path) -> tuple[list[Path], list[str]]:
@@ -64,13 +81,44 @@ def write_checkpoint(run: Path, step: int, fill: Callable[[Path], None]) -> Path
     target = checkpoint_path(run, step)
     with atomic_folder(target) as folder:
         fill(folder)
-        sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        with ThreadPoolExecutor(2, thread_name_prefix="digest") as pool:
+            digests = pool.map(digest_file, files)  # of what is still in memory, while the disk is at work
+            for file in files:
+                sync_file(file)
+            facts = {
+                file.relative_to(folder).as_posix(): FileFacts(file.stat().st_size, digest)
+                for file, digest in zip(files, digests, strict=True)
+            }
         marker = folder / COMPLETE
-        marker.write_bytes(json_text(sizes))
-        for file in folder.iterdir():
+        marker.write_bytes(json_text(facts))
+        for file in files:
             if file.stat().st_nlink == 1:  # safetensors writes for the owner's eyes only
                 file.chmod(marker.stat().st_mode)
     return target
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong inside a complete checkpoint, or None: reads every byte of it.
+
+    A marker without digests shows only what makes state.json unreadable.
+    """
+    try:
+        for name, facts in _read_marker(folder).items():
+            if facts.sha256 is not None and digest_file(folder / name) != facts.sha256:
+                return f"{name} is damaged (its SHA-256 is another)"
+        read_state(folder)
+    except OSError as error:
+        return f"it cannot be read ({error})"
+    except DataError as error:
+        return error.problem.removeprefix(f"{folder}/")
+    return None
+
+
+def retract(folder: Path) -> None:
+    """Make a checkpoint count as incomplete: nothing goes on from it, and the next save removes it."""
+    (folder / COMPLETE).unlink(missing_ok=True)
+    sync_folder(folder)
 
 
 def write_state(folder: Path, state: CheckpointState) -> None:
@@ -108,16 +156,18 @@ def publish(checkpoint: Path, run: Path, names: Iterable[str]) -> None:
     sync_folder(run)
 
 
-def prune(run: Path, keep: int, spared: Iterable[Path] = ()) -> list[Path]:
+def prune(run: Path, keep: int, spared: Iterable[Path] = (), *, every: int = 0) -> list[Path]:
     """Remove all but the last `keep` complete checkpoints, and what is incomplete. Returns what went.
 
     Args:
         run: the folder of the run.
         keep: at least 1.
         spared: checkpoints that stay beside those.
+        every: those of steps that are a multiple of it stay too; 0: of none.
     """
     complete, _ = list_checkpoints(run)
     kept = {*complete[-keep:], *(folder for folder in spared if folder in complete)}
+    kept |= {folder for folder in complete if every and step_of(folder) % every == 0}
     removed = [folder for folder in sorted((run / CHECKPOINTS).glob("step-*")) if folder not in kept]
     for folder in removed:
         with suppress(FileNotFoundError):
@@ -126,18 +176,40 @@ def prune(run: Path, keep: int, spared: Iterable[Path] = ()) -> list[Path]:
     return removed
 
 
+def clear_leftovers(run: Path) -> None:
+    """Remove what a killed process left half written; nobody else may be at work in the run."""
+    for folder in (run / CHECKPOINTS).glob(".step-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _problem(folder: Path) -> str | None:
     """What makes a checkpoint unusable, or None."""
-    marker = folder / COMPLETE
     try:
-        sizes = msgspec.json.decode(marker.read_bytes(), type=dict[str, int])
+        facts = _read_marker(folder)
     except FileNotFoundError:
         return f"no {COMPLETE} marker: its writing was cut short"
-    except msgspec.MsgspecError:
-        return f"{COMPLETE} is damaged"
-    for name, expected in sizes.items():
+    except DataError as error:
+        return error.problem.removeprefix(f"{folder}/")
+    except OSError as error:
+        return f"{COMPLETE} cannot be read ({error})"
+    for name, expected in facts.items():
         file = folder / name
         found = file.stat().st_size if file.is_file() else None
-        if found != expected:
-            return f"{name} is {'missing' if found is None else f'{found} bytes long, not {expected}'}"
+        if found != expected.bytes:
+            return f"{name} is {'missing' if found is None else f'{found} bytes long, not {expected.bytes}'}"
     return None
+
+
+def _read_marker(folder: Path) -> dict[str, FileFacts]:
+    """What COMPLETE says.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DataError: it is damaged.
+    """
+    content = (folder / COMPLETE).read_bytes()
+    try:
+        found = msgspec.json.decode(content, type=dict[str, int | FileFacts])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise DataError(f"{folder}/{COMPLETE} is damaged", hint=f"remove {folder}") from None
+    return {name: FileFacts(one) if isinstance(one, int) else one for name, one in found.items()}

@@ -3,26 +3,28 @@
 Shapes: M tokens of a pass, N experts, k experts a token.
 """
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor
 
 from llmkit.model.router import Router, Routes
 
 
-@dataclass
 class RoutingTape:
     """Collects what each layer's router decided, as the layers meet it.
 
-    One tape may go through several passes; each layer's passes are then kept one after the other.
+    One tape may go through several passes; each layer's passes are then kept one after the other. It is no
+    dataclass: FSDP copies these on their way into a layer, and would listen to the copies.
 
+    Args:
+        counted: (M,) or (B, T) bool: the tokens of each pass that count, padding being none; None: all.
+
+    Attributes:
+        routes: of each layer that has experts, in the order of the layers.
     """
 
-    counted: Tensor | None = None
-    """(M,) or (B, T) bool: the tokens of each pass that count, padding being none; None: all."""
-    routes: dict[Router, list[Routes]] = field(default_factory=dict)
-    """Of each layer that has experts, in the order of the layers."""
+    def __init__(self, counted: Tensor | None = None) -> None:
+        self.counted = counted
+        self.routes: dict[Router, list[Routes]] = {}
 
     def record(self, router: Router, routes: Routes) -> None:
         """A router has decided."""

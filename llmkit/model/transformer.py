@@ -57,12 +57,10 @@ class Decoder(nn.Module):
             positions = segment_positions(segments)  # (B, T)
 
         x = self.embed(ids, positions, max(span.end for span in spans))
-        layouts = {
-            kind: self._layout(positions, spans, *kind, segments) for kind in dict.fromkeys(self._kinds)
-        }
+        layouts = self._layouts(positions, spans, segments)
         for index, layer in enumerate(self.layers):
             held = None if cache is None else cache.layers[index]
-            x = layer(x, layouts[self._kinds[index]], held, routing)
+            x = layer(x, layouts[index], held, routing)
         if cache is not None:
             cache.advance(T)
         return self.norm(x)
@@ -83,10 +81,38 @@ class Decoder(nn.Module):
             x = x + self.embed_positions(positions).to(x.dtype)
         return x
 
+    def through(
+        self, x: Tensor, layers: range, *, segments: Tensor | None = None, routing: RoutingTape | None = None
+    ) -> Tensor:
+        """Some layers alone, without a cache: a stage of a pipeline.
+
+        Args:
+            x: (B, T, D), what the first of them reads.
+            layers: in their order.
+            segments: see `Transformer.forward`.
+            routing: told which experts were chosen.
+
+        Returns:
+            (B, T, D), what the next layer reads.
+        """
+        T = x.shape[1]
+        positions = torch.arange(T, device=x.device) if segments is None else segment_positions(segments)
+        layouts = self._layouts(positions, [Span(0, T)], segments)
+        for index in layers:
+            x = self.layers[index](x, layouts[index], None, routing)
+        return x
+
     def layout_of(self, layer: int, count: int) -> Layout:
         """What a layer needs to know of rows of `count` positions from the first on."""
         positions = torch.arange(count, device=self.embed_tokens.weight.device)
         return self._layout(positions, [Span(0, count)], *self._kinds[layer], None)
+
+    def _layouts(self, positions: Tensor, spans: Sequence[Span], segments: Tensor | None) -> list[Layout]:
+        """What each layer needs to know; those of one kind share it."""
+        layouts = {
+            kind: self._layout(positions, spans, *kind, segments) for kind in dict.fromkeys(self._kinds)
+        }
+        return [layouts[kind] for kind in self._kinds]
 
     def _layout(
         self, positions: Tensor, spans: Sequence[Span], sliding: bool, rotates: bool, segments: Tensor | None

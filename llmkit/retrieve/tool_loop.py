@@ -72,12 +72,15 @@ class Toolbox:
         """As OpenAI writes them."""
         return [tool.spec.function for tool in self._tools.values()]
 
-    def answer(self, calls: Sequence[FoundCall], done: int) -> tuple[list[Message], list[Message]]:
+    def answer(
+        self, calls: Sequence[FoundCall], done: int, *, told: Callable[[Called], None] | None = None
+    ) -> tuple[list[Message], list[Message]]:
         """The calls as a message has them, and a message with the result of each.
 
         Args:
             calls: of one text.
             done: of this answer before; ids go on from there.
+            told: hears of each call; None: who heard of all from the beginning.
         """
         asked, results = [], []
         for number, call in enumerate(calls, done + 1):
@@ -88,7 +91,7 @@ class Toolbox:
             results.append(
                 {"role": "tool", "tool_call_id": identity, "name": call.name, "content": called.result}
             )
-            self._told(called)
+            (told or self._told)(called)
         return asked, results
 
     def _one(self, call: FoundCall, number: int) -> tuple[dict[str, Any], Called]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from llmkit.errors import LlmkitError
 from llmkit.retrieve.process_group import end_group
+from llmkit.retrieve.tool_alone import Alone
 from llmkit.retrieve.tool_config import ToolError, ToolLimits, ToolSpec, read_spec
 from llmkit.version import __version__
 
@@ -52,6 +53,7 @@ class McpServer:
         """
         self._shown = " ".join(command)
         self._limits, self._prefix = limits, prefix
+        self._alone = Alone(limits.seconds)
         self._last = 0
         self._unread = b""
         try:
@@ -90,7 +92,8 @@ class McpServer:
         Raises:
             ToolError: there is none.
         """
-        told = self._ask("tools/call", {"name": name, "arguments": arguments}, self._limits.seconds)
+        with self._alone.turn():
+            told = self._ask("tools/call", {"name": name, "arguments": arguments}, self._limits.seconds)
         content = told.get("content", [])
         if not isinstance(content, list):
             raise ToolError("the server's result has no content")

@@ -6,6 +6,7 @@ from typing import Any
 from llmkit.retrieve.config import Bm25Config
 from llmkit.retrieve.search import WordSearch
 from llmkit.retrieve.store import Store
+from llmkit.retrieve.tool_alone import Alone
 from llmkit.retrieve.tool_config import ToolLimits, ToolSpec, one_text
 
 _PASSAGES = 5
@@ -28,12 +29,15 @@ class SearchTool:
         )
         self._store, self._limits = store, limits
         self._search = WordSearch(store, Bm25Config())
+        self._alone = Alone(limits.seconds)
 
     def call(self, arguments: dict[str, Any]) -> str:
         """See `Tool.call`; the result is a list of passages, the best first."""
-        found = self._search.search(arguments["query"], _PASSAGES)
+        with self._alone.turn():
+            found = self._search.search(arguments["query"], _PASSAGES)
+            stored = self._store.passages_of([hit.passage for hit in found])
         passages: list[dict[str, Any]] = []
-        for one in self._store.passages_of([hit.passage for hit in found]):
+        for one in stored:
             heading = {"heading": one.heading} if one.heading else {}
             more = {"document": one.document, **heading, "text": one.text}
             if len(_written([*passages, more])) <= self._limits.output_bytes:

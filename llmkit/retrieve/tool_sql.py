@@ -9,6 +9,7 @@ import sqlite3
 import time
 from typing import Any
 
+from llmkit.retrieve.tool_alone import Alone
 from llmkit.retrieve.tool_config import ToolError, ToolLimits, ToolSpec, one_text
 
 _READS = {
@@ -43,17 +44,22 @@ class SqlTool:
             one_text("query", "one SELECT"),
         )
         self._database, self._limits = database, limits
+        self._alone = Alone(limits.seconds)
         database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE_BYTES)
         database.set_authorizer(_authorize)
 
     def call(self, arguments: dict[str, Any]) -> str:
         """See `Tool.call`; the result has "columns" and "rows"."""
+        with self._alone.turn():
+            return self._query(arguments["query"])
+
+    def _query(self, query: str) -> str:
         deadline = time.monotonic() + self._limits.seconds
         self._database.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
         rows: list[tuple[Any, ...]] = []
         used = 0
         try:
-            cursor = self._database.execute(arguments["query"])
+            cursor = self._database.execute(query)
             if cursor.description is None:
                 raise ToolError("not a query that reads: one SELECT")
             names = [one[0] for one in cursor.description]

@@ -7,6 +7,7 @@ POST /admin/models/NAME/reload                       {"path"?, "version"?}
 POST /admin/models/NAME/remove                       {"version"}
 POST /admin/drain                                    {"on": true}: new requests get 503
 GET  /admin/usage                                    tokens by day, key and model
+POST /v1/load_lora_adapter, /v1/unload_lora_adapter  see `admin_adapters`
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
+from llmkit.server.admin_adapters import load_lora_adapter, unload_lora_adapter
 from llmkit.server.errors import ApiError
 from llmkit.server.front import as_json, put_in_front, route
 from llmkit.server.gate import Caller, Gate, OpenGate
@@ -94,6 +96,8 @@ def build_admin(state: AdminState, *, tell: RequestLog = lambda record: None) ->
         route("/admin/models/{name}/remove", _for_admins(remove_version), "POST"),
         route("/admin/drain", _for_admins(drain), "POST"),
         route("/admin/usage", _for_admins(show_usage), "GET"),
+        route("/v1/load_lora_adapter", _for_admins(load_lora_adapter), "POST"),
+        route("/v1/unload_lora_adapter", _for_admins(unload_lora_adapter), "POST"),
     ]
     return put_in_front(routes, state, tell=tell)
 
@@ -174,7 +178,14 @@ def _for_admins(
 
 def _models(state: AdminState) -> Response:
     models = [
-        {"name": group.name, "versions": [_version(one) for one in group.versions.values()]}
+        {
+            "name": group.name,
+            "versions": [_version(one) for one in group.versions.values()],
+            "adapters": [
+                {"lora_name": one.name, "lora_path": one.path, "strength": one.strength}
+                for one in state.manager.adapters.of(group.name).values()
+            ],
+        }
         for group in state.router.fleet.groups.values()
     ]
     return as_json({"schema": "llmkit.serve-models/1", "models": models})

@@ -88,6 +88,14 @@ class Admission:
             wait = FIRST_GUESS if rate is None else min(max(over / rate, 0.1), 60.0)
             raise ApiError(503, "the queue is full", code="queue_full", retry_after=wait)
 
+    def limit_long(self, most: int) -> None:
+        """Have at most so many long requests with the engine at once, and at least 1; before any is there.
+
+        Args:
+            most: such as leaves a place for a short one.
+        """
+        self._long = asyncio.Semaphore(max(1, min(self._config.long_places, most)))
+
     async def enter(self, *, prompt_tokens: int, tokens: int, answers: int) -> "Place":
         """Take a place; a long request waits here until one of its share is free.
 

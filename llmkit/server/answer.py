@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from llmkit.retrieve.passage_prompt import Citation
+
 Finish = Literal["stop", "length", "tool_calls"]
 
 
@@ -33,6 +35,21 @@ class ToolCall:
 
 
 @dataclass(frozen=True)
+class ExecutedTool:
+    """A function that the server itself called."""
+
+    index: int
+    """Among those of its answer."""
+    id: str
+    name: str
+    arguments: str
+    """JSON, as the model wrote it."""
+    output: str
+    """What the model was told of it."""
+    failed: bool
+
+
+@dataclass(frozen=True)
 class Piece:
     """Some of one answer: what has become certain since the piece before."""
 
@@ -51,6 +68,8 @@ class Piece:
     """Tokens drawn for it, text or not."""
     cached: int = 0
     """Tokens of the prompt that the cache had; with the first piece."""
+    executed: tuple[ExecutedTool, ...] = ()
+    """Each with its result."""
 
 
 @dataclass
@@ -78,3 +97,5 @@ class Answered:
     model: str
     fingerprint: str | None
     """Of weights and version: the same fingerprint, seed and request give the same text."""
+    citations: tuple[Citation, ...] | None = None
+    """What the marks of the passages before the question stand for; None: there was no search."""

@@ -13,6 +13,7 @@ from llmkit.server.listing import list_models, show_load, show_metrics, show_mod
 from llmkit.server.observe import RequestLog
 from llmkit.server.page import show_page
 from llmkit.server.tokens_api import apply_template, count_tokens, detokenize, tokenize
+from llmkit.server.worker_api import load_adapter, show_adapters, unload_adapter
 
 
 def build_app(
@@ -44,6 +45,12 @@ def build_app(
         route("/detokenize", detokenize, "POST"),
         route("/apply-template", apply_template, "POST"),
     ]
+    if state.behind_router:
+        routes += [
+            route("/worker/adapters", show_adapters, "GET"),
+            route("/worker/adapters/load", load_adapter, "POST"),
+            route("/worker/adapters/unload", unload_adapter, "POST"),
+        ]
     paths = frozenset(one.path for one in routes)
     metrics = state.metrics
 

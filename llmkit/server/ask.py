@@ -6,6 +6,7 @@ from typing import Any, Literal
 from llmkit.engine.config import SamplingConfig
 
 Kind = Literal["text", "chat"]
+Passages = Literal["off", "on", "required"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,13 @@ class Ask:
     """A conversation; contents in one piece, roles as templates know them."""
     tools: tuple[dict[str, Any], ...] = ()
     """JSON schemas of the functions that the model may call, as OpenAI writes them."""
+    server_tools: bool = False
+    """Whether they are the server's, which calls them itself."""
     tool_choice: ToolChoice = field(default_factory=ToolChoice)
     parallel_tool_calls: bool = True
+    passages: Passages = "off"
+    """Whether passages of the server's index are put before the question: never, if it has one, or else it is
+    an error."""
     template_kwargs: dict[str, Any] = field(default_factory=dict)
     """For the chat template, only what is on its list of what may be said."""
     prefill: str = ""

@@ -1,9 +1,11 @@
 """How a server listens, whom it serves and how much at once: torch-free, so that flags can show defaults."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmkit.errors import ConfigError
+from llmkit.retrieve.tool_config import ToolLimits
+from llmkit.retrieve.tool_loop import MAX_CALLS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +20,19 @@ class AdmissionConfig:
     """A prompt from this length on is a long one."""
     long_places: int = 4
     """Long ones with the engine at once; more wait here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolsConfig:
+    """Which tools a server runs itself; see `workflows/tool_options.py`."""
+
+    tools: tuple[str, ...] = ()
+    """Each `NAME: SOURCE`. That they are named here is their approval."""
+    schemas: tuple[str, ...] = ()
+    max_calls: int = MAX_CALLS
+    """Of one answer."""
+    limits: ToolLimits = field(default_factory=ToolLimits)
+    """Of one call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +74,9 @@ class ServeConfig:
     """How models call functions, one of `tool_forms.FORMS`; None: as each one's chat template says."""
     version: str = ""
     """Of the model; part of its fingerprint."""
+    tools: ToolsConfig = field(default_factory=ToolsConfig)
+    retrieve: str | None = None
+    """`INDEX[:K]`: whose passages are put before questions."""
     behind_router: bool = False
     """Whether only a router asks, which has the keys and the queue. On a Unix socket."""
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from llmkit.engine.engine import Engine
 from llmkit.engine.request import Request
 from llmkit.server.load import EngineLoad
 from llmkit.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from llmkit.model.adapter_weights import AdapterWeights
 
 T = TypeVar("T")
 
@@ -145,6 +148,33 @@ class EngineThread:
             async with self._reading:  # requests take turns
                 whole = await self.call(reading.step)
         return reading.sums
+
+    async def load_adapter(
+        self, name: str, weights: "AdapterWeights", *, strength: float, called: str
+    ) -> int:
+        """Let requests name an adapter from the next pass on; the bytes that it takes.
+
+        Args:
+            name: what errors call it.
+            weights: as they were read.
+            strength: what its scale is multiplied with.
+            called: what requests call it.
+
+        Raises:
+            UsageError, DataError, EngineStopped: see `AdapterBank.prepare` and `call`.
+        """
+        bank = self._engine.adapters
+        made = await asyncio.to_thread(bank.prepare, name, weights, strength=strength)
+        added = await self.call(lambda: bank.add(replace(made, name=called)))
+        return added.nbytes
+
+    async def unload_adapter(self, name: str) -> None:
+        """Let no request name an adapter any more; texts that have it keep it to their end.
+
+        Raises:
+            UsageError, EngineStopped: there is none of this name; the thread is over.
+        """
+        await self.call(lambda: self._engine.adapters.unload(name))
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run a function in the engine's thread, between two passes, and wait for what it returns or raises.

@@ -30,6 +30,8 @@ class Slot:
     usage: Usage = field(default_factory=Usage)
     first_token_seconds: float | None = None
     """From the request's arrival."""
+    tool_calls: int = 0
+    """That the server made."""
     finished: str | None = None
     """How its answers ended; None while they have not."""
 

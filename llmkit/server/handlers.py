@@ -7,15 +7,18 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from llmkit.engine.request import Request as EngineRequest
+from llmkit.retrieve.passage_prompt import Citation
 from llmkit.server.answer import Answered, Piece, Usage
 from llmkit.server.anthropic_stream import AnthropicStream
 from llmkit.server.ask import Ask
+from llmkit.server.errors import refused
 from llmkit.server.front import HeldStream, as_json, until_gone
 from llmkit.server.gate import Caller, Gate, Slot
 from llmkit.server.handoff import SLOT_HEADER, slot_comment, slot_line
@@ -23,9 +26,12 @@ from llmkit.server.metrics import Metrics
 from llmkit.server.models import Models
 from llmkit.server.replies import Reply, first_token
 from llmkit.server.responses_stream import ResponsesStream
+from llmkit.server.retrieval import Retrieval
 from llmkit.server.served import Prepared, Served
 from llmkit.server.stream import ChatStream, CompletionStream, Dialect, together, told
 from llmkit.server.strict_json import decode
+from llmkit.server.tool_bench import ToolBench
+from llmkit.server.tool_rounds import ToolRounds
 from llmkit.server.wire.chat import ChatRequest, chat_object, read_chat
 from llmkit.server.wire.completions import CompletionRequest, completion_object, read_completion
 from llmkit.server.wire.messages import MessagesRequest, message_object, read_anthropic
@@ -49,6 +55,15 @@ class State:
     """Whether the log has what was said."""
     behind_router: bool = False
     """Whether a router asks, which wants to know what each answer took."""
+    bench: ToolBench | None = None
+    """Runs the server's own tools; None: it has none."""
+    retrieval: Retrieval | None = None
+    """Finds passages; None: there is no index."""
+
+    @property
+    def functions(self) -> tuple[dict[str, Any], ...]:
+        """What models may call of the server's own."""
+        return () if self.bench is None else self.bench.functions
 
 
 @dataclass(frozen=True)
@@ -81,7 +96,8 @@ async def chat(request: Request) -> Response:
     state: State = request.app.state.serve
     body = decode(await request.body(), ChatRequest)
     served = state.models.find(body.model, request.state.caller)
-    ask = read_chat(body, served.base, state.limits, max_tokens=served.context)
+    most = served.context
+    ask = read_chat(body, served.base, state.limits, max_tokens=most, functions=state.functions)
     return await respond(request, ask, served, CHAT)
 
 
@@ -90,7 +106,8 @@ async def responses(request: Request) -> Response:
     state: State = request.app.state.serve
     body = decode(await request.body(), ResponsesRequest)
     served = state.models.find(body.model, request.state.caller)
-    ask = read_response(body, served.base, state.limits, max_tokens=served.context)
+    most = served.context
+    ask = read_response(body, served.base, state.limits, max_tokens=most, functions=state.functions)
     return await respond(request, ask, served, RESPONSES)
 
 
@@ -117,25 +134,38 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
     request.state.model = name
     if state.log_prompts:
         request.state.prompt = ask.messages or ask.texts or ask.ids
-    prepared = await until_gone(request, served.prepare(ask, caller))
-    who = Answered(f"{endpoint.prefix}{secrets.token_hex(12)}", int(time.time()), name, served.fingerprint)
     stack = AsyncExitStack()
-    slot = await until_gone(
-        request,
-        stack.enter_async_context(
-            state.gate.enter(
-                caller,
-                model=name,
-                prompt_tokens=prepared.prompt_tokens,
-                max_tokens=prepared.max_tokens,
-                answers=len(prepared.requests),
-            )
-        ),
-    )
+    called = stack.enter_context(served.adapters.held(ask.adapter))
+    if called is not None:
+        ask = replace(ask, model=f"{served.name}:{called}")
+    citations = None
+    try:
+        if ask.passages != "off":
+            ask, citations = await until_gone(request, _with_passages(state.retrieval, ask))
+        prepared = await until_gone(request, served.prepare(ask, caller))
+        place = state.gate.enter(
+            caller,
+            model=name,
+            prompt_tokens=prepared.prompt_tokens,
+            max_tokens=prepared.max_tokens,
+            answers=len(prepared.requests),
+        )
+        slot = await until_gone(request, stack.enter_async_context(place))
+    except BaseException:
+        await stack.aclose()
+        raise
+    own_id, created = f"{endpoint.prefix}{secrets.token_hex(12)}", int(time.time())
+    who = Answered(own_id, created, name, served.fingerprint, citations)
     request.state.slot = slot
-    answers = [
-        _answer(index, one, ask, served, prepared, slot, began) for index, one in enumerate(prepared.requests)
-    ]
+
+    def write(index: int, one: EngineRequest, asked: Ask) -> AsyncGenerator[Piece]:
+        return _answer(index, one, asked, served, prepared, slot, began)
+
+    if ask.server_tools and state.bench is not None:
+        rounds = ToolRounds(ask, served, state.bench, caller, slot, write)
+        answers = [rounds.answer(index, one) for index, one in enumerate(prepared.requests)]
+    else:
+        answers = [write(index, one, ask) for index, one in enumerate(prepared.requests)]
     slot.usage.prompt_tokens = prepared.prompt_tokens
     if ask.stream:
         events = told(endpoint.stream(who, ask), together(answers), slot.usage)
@@ -147,8 +177,17 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
     return as_json(endpoint.whole(who, pieces, slot.usage), headers=took)
 
 
+async def _with_passages(retrieval: Retrieval | None, ask: Ask) -> tuple[Ask, tuple[Citation, ...] | None]:
+    """A request with the passages of the server's index, if it has one."""
+    if retrieval is not None:
+        return await retrieval.before(ask)
+    if ask.passages == "required":
+        raise refused("retrieve", "there is no index here")
+    return ask, None
+
+
 async def _answer(
-    index: int, one: Any, ask: Ask, served: Served, prepared: Prepared, slot: Slot, began: float
+    index: int, one: EngineRequest, ask: Ask, served: Served, prepared: Prepared, slot: Slot, began: float
 ) -> AsyncGenerator[Piece]:
     """One of the answers; what it takes goes into the slot."""
     first = None if one.scores_prompt is None else first_token(one.prompt[0], served.tokenizer)

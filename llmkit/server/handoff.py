@@ -9,6 +9,7 @@ header, or in comments of the stream, which the router takes out:
 
 import base64
 import binascii
+import hmac
 
 import msgspec
 
@@ -23,19 +24,35 @@ _FIELDS = 5
 class WorkerGate(OpenGate):
     """Lets in whom the router sends: the keys, the limits and the queue are there."""
 
+    def __init__(self, secret: str = "") -> None:
+        """
+        Args:
+            secret: that router and worker share, where others can open the socket too.
+        """
+        self._secret = secret
+
     def identify(self, key: str | None) -> Caller:
         """For whom the router asks.
 
         Raises:
             ApiError: 401: this is no router.
         """
-        return unpack_caller(key or "")
+        secret, _, told = (key or "").rpartition(".")
+        if not hmac.compare_digest(secret.encode(), self._secret.encode()):
+            raise _no_router()
+        return unpack_caller(told)
 
 
-def pack_caller(caller: Caller) -> str:
-    """A caller as what stands where a key would: whose caches, and how urgent. Names stay with the router."""
+def pack_caller(caller: Caller, secret: str = "") -> str:
+    """A caller as what stands where a key would: whose caches, and how urgent. Names stay with the router.
+
+    Args:
+        caller: for whom the router asks.
+        secret: that the worker asks for.
+    """
     told = {"tenant": caller.tenant, "priority": caller.lowest_priority}
-    return base64.urlsafe_b64encode(msgspec.json.encode(told)).decode()
+    packed = base64.urlsafe_b64encode(msgspec.json.encode(told)).decode()
+    return f"{secret}.{packed}" if secret else packed
 
 
 def unpack_caller(told: str) -> Caller:
@@ -47,8 +64,12 @@ def unpack_caller(told: str) -> Caller:
     try:
         content = msgspec.json.decode(base64.urlsafe_b64decode(told.encode()), type=_Told)
     except (binascii.Error, msgspec.DecodeError, UnicodeError):
-        raise ApiError(401, "this worker answers its router only", code="invalid_api_key") from None
+        raise _no_router() from None
     return Caller(tenant=content.tenant, lowest_priority=content.priority)
+
+
+def _no_router() -> ApiError:
+    return ApiError(401, "this worker answers its router only", code="invalid_api_key")
 
 
 def slot_line(slot: Slot) -> str:

@@ -12,13 +12,18 @@ STALLED_SECONDS = 300.0
 
 async def health(request: Request) -> Response:
     """GET /health: 200 while every engine lives, 503 when one does not."""
-    state: State = request.app.state.serve
+    problem = ailing(request.app.state.serve)
+    return as_json({"status": "ok"}) if problem is None else as_json(problem, 503)
+
+
+def ailing(state: State) -> dict[str, str] | None:
+    """Which engine does not live, and how; None: all do."""
     for served in state.models.all():
         if not served.thread.is_alive:
-            return as_json({"status": "dead", "model": served.name}, 503)
+            return {"status": "dead", "model": served.name}
         if served.thread.step_seconds > STALLED_SECONDS:
-            return as_json({"status": "stalled", "model": served.name}, 503)
-    return as_json({"status": "ok"})
+            return {"status": "stalled", "model": served.name}
+    return None
 
 
 async def ready(request: Request) -> Response:

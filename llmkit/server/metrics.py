@@ -146,12 +146,12 @@ class _Engines:
     def collect(self) -> Iterable[Metric]:
         """Called by prometheus_client."""
         loads = self._loads()
-        for name, what, value in self._GAUGES:
+        for name, what, value in self._GAUGES if loads else ():  # a router has none; its workers have
             gauge = GaugeMetricFamily(f"llmkit_{name}", what, labels=("model",))
             for model, load in loads.items():
                 gauge.add_metric([model], value(load))
             yield gauge
-        for name, what, value in self._COUNTERS:
+        for name, what, value in self._COUNTERS if loads else ():
             counter = CounterMetricFamily(f"llmkit_{name}", what, labels=("model",))
             for model, load in loads.items():
                 counter.add_metric([model], value(load))
@@ -171,3 +171,7 @@ class _Engines:
         for key, count in self._limited().items():
             limited.add_metric([key], count)
         yield limited
+
+
+ENGINE_FAMILIES = frozenset(f"llmkit_{name}" for name, *_ in (*_Engines._GAUGES, *_Engines._COUNTERS))
+"""Names of the figures that are an engine's; all others are of requests."""

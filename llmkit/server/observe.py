@@ -87,6 +87,8 @@ def record_of(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
             "completion_tokens": slot.usage.completion_tokens,
             "finish_reason": slot.finished,
         }
+        if slot.tool_calls:
+            record["tool_calls"] = slot.tool_calls
         if slot.first_token_seconds is not None:
             record["first_token_seconds"] = round(slot.first_token_seconds, 6)
     if "prompt" in shared:

@@ -2,11 +2,18 @@
 
 from typing import Any
 
-from llmkit.server.answer import Answered, Piece, ToolCall, Usage
+from llmkit.server.answer import Answered, ExecutedTool, Piece, ToolCall, Usage
 from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError
 from llmkit.server.sse import event
-from llmkit.server.wire.responses import call_item, closed, message_item, opened, text_part
+from llmkit.server.wire.responses import (
+    call_item,
+    closed,
+    executed_item,
+    message_item,
+    opened,
+    text_part,
+)
 
 
 class ResponsesStream:
@@ -35,6 +42,8 @@ class ResponsesStream:
             events.append(self._told("output_text.delta", delta=piece.text, logprobs=[]))
         for call in piece.calls:
             events += [*self._close_text(), *self._call(call)]
+        for one in piece.executed:
+            events += [*self._close_text(), *self._executed(one)]
         return events
 
     def end(self, usage: Usage) -> list[bytes]:
@@ -59,7 +68,7 @@ class ResponsesStream:
         if self._text is not None:
             return []
         self._text = []
-        item = message_item(self._who, "") | {"status": "in_progress", "content": []}
+        item = self._message("") | {"status": "in_progress", "content": []}
         return [
             self._event("output_item.added", output_index=len(self._output), item=item),
             self._told("content_part.added", part=text_part("")),
@@ -69,7 +78,7 @@ class ResponsesStream:
         if self._text is None:
             return []
         text = "".join(self._text)
-        item = message_item(self._who, text)
+        item = self._message(text)
         events = [
             self._told("output_text.done", text=text, logprobs=[]),
             self._told("content_part.done", part=text_part(text)),
@@ -91,9 +100,27 @@ class ResponsesStream:
             self._event("output_item.done", output_index=index, item=item),
         ]
 
+    def _executed(self, one: ExecutedTool) -> list[bytes]:
+        item, index = executed_item(one), len(self._output)
+        self._output.append(item)
+        begun = item | {"arguments": "", "output": None, "error": None, "status": "in_progress"}
+        place = {"output_index": index, "item_id": item["id"]}
+        return [
+            self._event("output_item.added", output_index=index, item=begun),
+            self._event("mcp_call.in_progress", **place),
+            self._event("mcp_call_arguments.delta", **place, delta=one.arguments),
+            self._event("mcp_call_arguments.done", **place, arguments=one.arguments),
+            self._event(f"mcp_call.{item['status']}", **place),
+            self._event("output_item.done", output_index=index, item=item),
+        ]
+
+    def _message(self, text: str) -> dict[str, Any]:
+        """The message that is being told, which comes next in the output."""
+        return message_item(self._who, text, len(self._output))
+
     def _told(self, kind: str, **content: Any) -> bytes:
         """An event about the text of the message."""
-        item_id = message_item(self._who, "")["id"]
+        item_id = self._message("")["id"]
         place = {"item_id": item_id, "output_index": len(self._output), "content_index": 0}
         return self._event(kind, **place, **content)
 

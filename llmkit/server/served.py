@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +16,7 @@ from llmkit.engine.seeds import SEED_BITS, derive_seed
 from llmkit.errors import DataError, LlmkitError
 from llmkit.model.config import ModelConfig
 from llmkit.retrieve.embed import before_texts
+from llmkit.server.adapters import ServedAdapters
 from llmkit.server.answer import Piece
 from llmkit.server.ask import Ask
 from llmkit.server.engine_thread import EngineThread
@@ -77,7 +78,7 @@ class Served:
         turn_end: int | None = None,
         tool_form: str | None = None,
         tool_turns: ToolTurns | None = None,
-        adapters: Iterable[str] = (),
+        adapters: ServedAdapters | None = None,
     ) -> None:
         """
         Args:
@@ -92,7 +93,7 @@ class Served:
             turn_end: id of the token that ends a turn of a chat.
             tool_form: how it calls functions, one of `FORMS`; None: as its chat template says.
             tool_turns: how its chat template takes tools; None: that is tried out now.
-            adapters: names of those that its engine has.
+            adapters: those that its engine has; None: none.
 
         Raises:
             ConfigError: there is no form of this name.
@@ -106,7 +107,7 @@ class Served:
         self.base = base
         self.context = context
         self.created = int(time.time())
-        self.adapters = list(adapters)
+        self.adapters = ServedAdapters() if adapters is None else adapters
         self._form = form_of(tokenizer, tool_form, turns=tool_turns)
         self._grammars = Grammars(tokenizer, config.vocab_size)
         self._compiling = asyncio.Lock()

@@ -77,7 +77,7 @@ class ChatStream:
 
     def piece(self, piece: Piece, usage: Usage) -> list[bytes]:
         """An event where there is something to tell."""
-        if not (piece.text or piece.calls or piece.scores or piece.finish):
+        if not (piece.text or piece.calls or piece.executed or piece.scores or piece.finish):
             return []
         return [data(chat_chunk(self._who, piece, usage if self._ask.continuous_usage else None))]
 

@@ -12,6 +12,7 @@ from llmkit.model.router import Router
 from llmkit.model.routing import RoutingTape
 from llmkit.train.config import Recipe
 from llmkit.train.loss import Batch
+from llmkit.train.parallel.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -42,25 +43,29 @@ class Balancer:
 
     Args:
         recipe: with the coefficients.
+        ranks: the processes that share each batch.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, ranks: Ranks = ALONE) -> None:
+        self._ranks = ranks
+        self._real = 0
         self._aux = recipe.router_aux_loss_coef or 0.0
         self._z = recipe.router_z_loss_coef or 0.0
         self._step = recipe.router_bias_update or 0.0
         self._loss = 0.0
         self._counts: dict[Router, Tensor] = {}
 
-    def begin(self) -> None:
-        """Another batch."""
+    def begin(self, real: int) -> None:
+        """Another batch, of so many tokens that are no padding."""
+        self._real = real
         self._loss = 0.0
         self._counts = {}
 
-    def add(self, tape: RoutingTape, part: Batch, batch: Batch) -> Tensor | float:
+    def add(self, tape: RoutingTape, part: Batch) -> Tensor | float:
         """What a part of the batch adds to the loss; 0 where it is nothing but padding."""
         if not (real := part.num_real):
             return 0.0
-        share = real / batch.num_real
+        share = real / self._real
         balance = tape.balance_loss() * share
         self._loss += balance.item()
         for router, counts in tape.expert_counts().items():
@@ -68,8 +73,16 @@ class Balancer:
         loss = self._aux * balance
         return loss + self._z * share * tape.z_loss() if self._z else loss
 
+    def settle(self) -> None:
+        """The batch is over: what every process saw of it is added up."""
+        flat = [float(count) for counts in self._counts.values() for count in counts.tolist()]
+        self._loss, *flat = self._ranks.sum([self._loss, *flat])
+        for counts in self._counts.values():
+            own, flat = flat[: len(counts)], flat[len(counts) :]
+            counts.copy_(torch.tensor(own))
+
     def use(self) -> ExpertUse:
-        """Of the batch so far."""
+        """Of the batch that is over."""
         counts = tuple(tuple(one.tolist()) for one in self._counts.values())
         return ExpertUse(self._loss, counts)
 

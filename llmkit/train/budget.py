@@ -4,6 +4,7 @@ import math
 
 from llmkit.errors import ConfigError
 from llmkit.train.config import PretrainConfig
+from llmkit.train.ramp import parse_ramp
 
 PASS_TOKENS = {"cpu": 2048, "cuda": 16_384}
 """Tokens of a forward pass: on a CPU, more would leave its caches (2048 was the fastest of 512 to 8192)."""
@@ -43,7 +44,7 @@ def resolve_steps(
         config: with one budget at most.
         rows: of the data.
         seq_len: targets of a row.
-        batch_rows: rows of an update.
+        batch_rows: rows of an update, where they are not fewer at first.
         parameters: that a token passes through.
         flops_per_token: of training.
     """
@@ -54,9 +55,11 @@ def resolve_steps(
         tokens = config.tokens_per_parameter * parameters
     elif config.target_flops is not None:
         tokens = config.target_flops / flops_per_token
-    if tokens is not None:
-        return max(1, math.ceil(tokens / (batch_rows * seq_len) - 1e-9))
-    return max(1, math.ceil((config.epochs or 1.0) * rows / batch_rows - 1e-9))
+    if tokens is None:
+        tokens = (config.epochs or 1.0) * rows * seq_len
+    if config.batch_ramp is not None:
+        return parse_ramp(config.batch_ramp, batch_rows).steps_for(max(1, math.ceil(tokens / seq_len - 1e-9)))
+    return max(1, math.ceil(tokens / (batch_rows * seq_len) - 1e-9))
 
 
 def resolve_micro_batch_rows(
@@ -66,6 +69,12 @@ def resolve_micro_batch_rows(
     if config.micro_batch_rows is not None:
         return min(config.micro_batch_rows, batch_rows)
     return min(batch_rows, max(1, PASS_TOKENS[device_type] // seq_len))
+
+
+def kept_checkpoints(config: PretrainConfig, steps: int) -> int:
+    """The most checkpoints that a run keeps, beside one that is being written."""
+    for_good = steps // config.keep_every if config.keep_every else 0
+    return config.keep + for_good + (config.on_spike == "rewind")
 
 
 def resolve_warmup_steps(config: PretrainConfig, steps: int) -> int:

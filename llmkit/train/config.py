@@ -6,16 +6,21 @@ from typing import Any, Literal
 
 from llmkit.errors import ConfigError
 from llmkit.model.config_parts import ExpertsConfig
+from llmkit.train.ramp import parse_ramp
+from llmkit.train.step_profile import parse_window
 
 OptimizerName = Literal["adamw", "muon"]
 ScheduleName = Literal["cosine", "wsd", "linear", "inverse-sqrt", "constant"]
 BUDGETS = ("steps", "epochs", "tokens", "tokens_per_parameter", "target_flops")
 Reaction = Literal["ignore", "skip", "stop"]
+SpikeReaction = Literal["ignore", "skip", "stop", "rewind"]
+ActivationCheckpointing = Literal["none", "selective", "full"]
 Resume = Literal["auto", "never", "must"]
 DtypeName = Literal["auto", "float32", "bfloat16"]
 ROUTER_BIAS_UPDATE = 0.001
 """What a selection bias moves by after each update: 2408.15664, section 4.1."""
 MUON_MOMENTUM = 0.95
+MAX_REWINDS = 3
 ROUTER_SETTINGS = ("router_aux_loss_coef", "router_z_loss_coef", "router_bias_update")
 
 
@@ -40,10 +45,14 @@ class PretrainConfig:
     """Rows of one update; None takes as many as make 2048 tokens."""
     batch_tokens: int | None = None
     """The same in tokens, rounded down to whole rows."""
+    batch_ramp: str | None = None
+    """`8:1000`, 8 rows first and all of them from update 1000 on: see ramp.py; None: all from the first."""
     micro_batch_rows: int | None = None
     """Rows of one forward pass; gradients are accumulated over a batch. None: see budget.PASS_TOKENS."""
     lr: float | None = None
     """Peak learning rate; None is 3e-3 at a width of 128, falling with the root of hidden_size."""
+    mup_base_width: int | None = None
+    """Width that `lr` is for, where a wider model is to learn as that one does: see width_scaling.py."""
     min_lr_ratio: float = 0.0
     """What remains of it at the end."""
     optimizer: OptimizerName = "adamw"
@@ -60,6 +69,8 @@ class PretrainConfig:
     """On matrices only, never on norms and biases."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 leaves it as it is."""
+    z_loss: float | None = None
+    """Weight of (log Z)^2 of the logits, see z_loss.py: 1e-4 in PaLM; None: it is not learnt from."""
     router_aux_loss_coef: float | None = None
     """Weight of the loss that keeps experts evenly used; None: the model's."""
     router_z_loss_coef: float | None = None
@@ -71,7 +82,9 @@ class PretrainConfig:
     """Of the arithmetic; weights and optimiser state are float32 always."""
     document_mask: bool = True
     on_nonfinite: Literal["stop", "skip"] = "stop"
-    on_spike: Reaction = "ignore"
+    on_spike: SpikeReaction = "ignore"
+    max_rewinds: int | None = None
+    """How often a run goes back from a spike before it ends; None: MAX_REWINDS."""
     eval_every: int | None = None
     """Steps; None is ten times a run. The end of a run is always evaluated."""
     eval_rows: int | None = None
@@ -83,8 +96,18 @@ class PretrainConfig:
     """Steps; None is ten times a run. The end of a run is always saved."""
     keep: int = 2
     """Checkpoints to keep, the last ones."""
+    keep_every: int | None = None
+    """Steps; a checkpoint is made at each multiple of it, and stays."""
+    async_checkpoint: bool = False
+    """Write a copy of what is to be saved while training goes on."""
     max_seconds: float | None = None
     compile: bool = False
+    activation_checkpointing: ActivationCheckpointing = "none"
+    """What the backward pass computes again: nothing, all but products and attention, or whole layers."""
+    profile: str | None = None
+    """Updates to record, `10:3`: see step_profile.parse_window."""
+    log_norms: int = 0
+    """Updates from one whose layers' norms are recorded to the next; 0: none is."""
     device: str = "auto"
     threads: int | None = None
     """None: one for a model too small to share, else one a core."""
@@ -103,10 +126,20 @@ class PretrainConfig:
         if self.batch_rows is not None and self.batch_tokens is not None:
             raise ConfigError("both --batch-rows and --batch-tokens", hint="give one of them")
         at_least_one = ("steps", "tokens", "batch_rows", "batch_tokens", "micro_batch_rows", "keep")
-        for name in (*at_least_one, "eval_every", "eval_rows", "checkpoint_every", "threads"):
+        every = ("eval_every", "checkpoint_every", "keep_every")
+        for name in (*at_least_one, *every, "eval_rows", "threads", "mup_base_width"):
             _check(name, getattr(self, name), low=1)
+        if self.max_rewinds is not None and self.on_spike != "rewind":
+            raise ConfigError("--max-rewinds counts what only --on-spike rewind does", hint="give both")
+        if self.profile is not None:
+            parse_window(self.profile)
+        if self.log_norms and self.compile:
+            raise ConfigError(
+                "--log-norms looks at each layer, which --compile makes one of all",
+                hint="leave one of them out",
+            )
         at_least_zero = ("warmup_steps", "weight_decay", "clip", "sample_every", "sample_temperature")
-        for name in (*at_least_zero, *ROUTER_SETTINGS):
+        for name in (*at_least_zero, "log_norms", "max_rewinds", "z_loss", *ROUTER_SETTINGS):
             _check(name, getattr(self, name), low=0)
         for name in ("beta1", "beta2", "momentum"):
             _check(name, getattr(self, name), low=0, below=1)
@@ -148,21 +181,34 @@ class Recipe:
     router_bias_update: float | None = None
     optimizer: OptimizerName = "adamw"
     momentum: float = MUON_MOMENTUM
+    batch_ramp: str | None = None
+    z_loss: float | None = None
+    mup_base_width: int | None = None
+
+    def rows_of(self, step: int) -> int:
+        """Rows of update `step`, the first being 0."""
+        ramp = self.batch_ramp
+        return self.batch_rows if ramp is None else parse_ramp(ramp, self.batch_rows).rows_of(step)
+
+    def rows_before(self, step: int) -> int:
+        """Rows of all updates before `step`."""
+        ramp = self.batch_ramp
+        return step * self.batch_rows if ramp is None else parse_ramp(ramp, self.batch_rows).rows_before(step)
 
     @property
     def batch_tokens(self) -> int:
-        """Targets of one update, padding counted."""
+        """Targets of one full update, padding counted."""
         return self.batch_rows * self.seq_len
 
     @property
     def tokens(self) -> int:
         """Targets of the whole run, padding counted."""
-        return self.steps * self.batch_tokens
+        return self.rows_before(self.steps) * self.seq_len
 
     @property
     def epochs(self) -> float:
         """Times that each row is seen."""
-        return self.steps * self.batch_rows / self.rows
+        return self.rows_before(self.steps) / self.rows
 
     def differences(self, other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
         """The settings in which a stored recipe is another, keys of the model too: name to (stored, ours)."""

@@ -1,6 +1,6 @@
 """Rows of one or several shard folders as one numbered sequence, read ahead in a thread of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from llmkit.formats.shards import Rows
 from llmkit.train.order import RowOrder
+from llmkit.train.parallel.ranks import WHOLE_BATCH, Share
 
 
 class RowSource(Protocol):
@@ -49,26 +50,42 @@ class JoinedRows:
 
 
 class BatchReader:
-    """The rows of each update in order, the next batch read while the present one is learnt."""
+    """The rows of each update in order, the next batch read while the present one is learnt.
 
-    def __init__(self, source: RowSource, order: RowOrder, batch_rows: int) -> None:
+    Args:
+        source: where the rows are.
+        order: in which they come.
+        place: where in the order the rows of an update begin, and how many they are.
+        share: the part of these that is read, where several processes share them.
+    """
+
+    def __init__(
+        self,
+        source: RowSource,
+        order: RowOrder,
+        place: Callable[[int], tuple[int, int]],
+        share: Share = WHOLE_BATCH,
+    ) -> None:
         self._source = source
         self._order = order
-        self._batch_rows = batch_rows
+        self._place = place
+        self._share = share
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="rows")
-        self._ahead: tuple[int, Future[Rows]] | None = None
+        self._ahead: tuple[tuple[int, int], Future[Rows]] | None = None
 
     def read(self, step: int) -> Rows:
         """The rows of update `step`, the first being 0; asks for those of the next."""
-        if self._ahead is None or self._ahead[0] != step:
-            self._ahead = (step, self._pool.submit(self._load, step))
+        place, following = self._place(step), self._place(step + 1)
+        if self._ahead is None or self._ahead[0] != place:
+            self._ahead = (place, self._pool.submit(self._load, *place))
         rows = self._ahead[1].result()
-        self._ahead = (step + 1, self._pool.submit(self._load, step + 1))
+        self._ahead = (following, self._pool.submit(self._load, *following))
         return rows
 
     def close(self) -> None:
         """Let the thread go."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, step: int) -> Rows:
-        return self._source.read(self._order.take(step * self._batch_rows, self._batch_rows))
+    def _load(self, begin: int, count: int) -> Rows:
+        rows = count // self._share.count
+        return self._source.read(self._order.take(begin + self._share.index * rows, rows))

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from llmkit.model.transformer import Transformer
 from llmkit.train.data import RowSource
 from llmkit.train.loss import IGNORED, Batch, build_batch
 from llmkit.train.objective import NextToken, Objective
+from llmkit.train.parallel.divided import Divided
+from llmkit.train.parallel.ranks import Share
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    model: Transformer,
+    model: Transformer | Divided,
     rows: RowSource,
     *,
     batch_rows: int,
@@ -48,7 +50,8 @@ def evaluate(
     """Score rows in their order.
 
     Args:
-        model: put back into training mode afterwards.
+        model: put back into training mode afterwards. One that is divided over processes is scored by all of
+            them, each a share of every batch.
         rows: what to score.
         batch_rows: rows of one forward pass.
         document_mask: as in training.
@@ -58,6 +61,8 @@ def evaluate(
         between: called between batches; may raise to stop.
         objective: what is scored; None: the next token.
     """
+    divided = model if isinstance(model, Divided) else Divided(model)
+    model, ranks = divided.model, divided.ranks
     device = next(model.parameters()).device
     objective = objective or NextToken(chunked=False)
     nats = text_bytes = 0.0
@@ -66,12 +71,12 @@ def evaluate(
     was_training = model.training
     model.eval()
     try:
-        for batch in _batches(rows, batch_rows, limit, document_mask, device):
+        for batch in _batches(rows, batch_rows, limit, document_mask, device, ranks.share):
             with autocast():
                 now = objective.for_batch(model, batch, batch_rows)
             with autocast():
-                loss, told = now.loss_sum(model, batch, None)
-            nats += loss.item()
+                loss, told = _loss_sum(divided, now, batch)
+            nats += loss
             for name, value in told.items():
                 sums[name] = sums.get(name, 0.0) + value
             units += objective.units(batch)
@@ -81,17 +86,45 @@ def evaluate(
             between()
     finally:
         model.train(was_training)
+    nats, text_bytes, *told_sums = ranks.sum([nats, text_bytes, *sums.values()])
+    count, units = (int(total) for total in ranks.sum([count, units]))
+    sums = dict(zip(sums, told_sums, strict=True))
     bits = nats / math.log(2) / text_bytes if text_bytes else None
     return Evaluation(nats / max(1, units), bits, count, units, objective.report(sums, units))
 
 
+def _loss_sum(divided: Divided, objective: Objective, batch: Batch) -> tuple[float, dict[str, float]]:
+    if divided.pipeline is not None:
+        return divided.pipeline.score(batch), {}
+    loss, told = divided.loss_pass(objective, batch)
+    return loss.item(), told
+
+
 def _batches(
-    rows: RowSource, batch_rows: int, limit: int | None, document_mask: bool, device: torch.device
+    rows: RowSource,
+    batch_rows: int,
+    limit: int | None,
+    document_mask: bool,
+    device: torch.device,
+    share: Share,
 ) -> Iterator[Batch]:
+    """This process's part of each batch of `batch_rows`.
+
+    Of several processes, all have as many batches of as many rows: what runs out is filled up with rows that
+    do not count.
+    """
     end = len(rows) if limit is None else min(limit, len(rows))
-    for start in range(0, end, batch_rows):
-        part = rows.read(np.arange(start, min(start + batch_rows, end)))
-        yield build_batch(part, document_mask=document_mask, device=device)
+    each = -(-min(batch_rows, end) // share.count)
+    for start in range(0, end, each * share.count):
+        wanted = np.arange(each) + start + share.index * each
+        if share.count == 1:
+            wanted = wanted[wanted < end]
+        part = rows.read(np.minimum(wanted, end - 1))
+        batch = build_batch(part, document_mask=document_mask, device=device)
+        if wanted[-1] >= end:
+            targets = batch.targets.masked_fill(torch.from_numpy(wanted >= end)[:, None].to(device), IGNORED)
+            batch = replace(batch, targets=targets, count=int((targets != IGNORED).sum()))
+        yield batch
 
 
 def _bytes_of(targets: Tensor, token_bytes: NDArray[np.int64]) -> float:

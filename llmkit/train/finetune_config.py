@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 from llmkit.errors import ConfigError
 from llmkit.model.lora_config import LoraConfig
-from llmkit.train.config import PretrainConfig, Recipe
+from llmkit.train.config import PretrainConfig, Reaction, Recipe
 
 Method = Literal["sft", "dpo", "ipo", "hinge", "robust", "orpo", "kto", "simpo", "grpo", "kd"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -30,7 +30,10 @@ OWN_SETTINGS: dict[str, tuple[str, ...]] = {
     "clip_ratio": ("grpo",),
 }
 """Settings that some methods have, and those methods."""
-PRETRAINS_ALONE = ("tokens_per_parameter", "target_flops", "optimizer", "momentum")
+PRETRAINS_ALONE = (
+    *("tokens_per_parameter", "target_flops", "optimizer", "momentum", "batch_ramp", "max_rewinds"),
+    *("z_loss", "mup_base_width", "async_checkpoint"),
+)
 """Settings of `pretrain` that `finetune` leaves as they are: it has no flags for them."""
 GROUP_SIZE = 8
 """Answers to a prompt, in grpo."""
@@ -57,6 +60,8 @@ class FinetuneConfig(PretrainConfig):
     method: Method = "sft"
     weight_decay: float = 0.0
     """Pulls towards zero, not towards the weights that were there: nothing, as in the published recipes."""
+    on_spike: Reaction = "ignore"
+    """Going back from a spike is for runs of pretraining: a fine-tuning is short, and starts anew."""
     lora: LoraConfig | None = None
     """Low-rank adapters on frozen weights; None: the weights themselves are trained."""
     qlora: bool = False

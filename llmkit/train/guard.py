@@ -11,6 +11,17 @@ MIN_HISTORY = 32
 SIGMAS = 6.0
 
 
+class Spike(Exception):  # noqa: N818 (control flow: it reaches the loop, never a person)
+    """An update that was not made, because it is a spike and the run is to go back from it."""
+
+    def __init__(self, step: int, loss: float, grad_norm: float) -> None:
+        super().__init__(f"step {step}: loss {loss:.4g}, gradient norm {grad_norm:.4g}")
+        self.step = step
+        """Of the update, the first being 1."""
+        self.loss = loss
+        self.grad_norm = grad_norm
+
+
 class Guard:
     """Remembers the last losses and gradient norms and judges the next ones.
 

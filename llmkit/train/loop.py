@@ -1,10 +1,12 @@
 """The loop of a run: updates, and what falls due between them."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from llmkit.train.best import Best
 from llmkit.train.evaluate import Evaluation
+from llmkit.train.guard import Spike
 from llmkit.train.metrics import RunLog
 from llmkit.train.stop import Reason, StopRequest
 from llmkit.train.trainer import Trainer
@@ -21,13 +23,26 @@ class Duties:
     sample: Callable[[int], list[tuple[str, str]]] | None = None
     """Prompts and what the model makes of them at a step."""
     checkpoint_every: int = 0
+    keep_every: int = 0
+    """Saved too; these checkpoints stay."""
     save: Callable[[], None] = lambda: None
+    notice: Callable[[], None] = lambda: None
+    """Called after each step: a save that goes on beside may be over, or have failed."""
+    settle: Callable[[], None] = lambda: None
+    """Waits for such a save: at the end, whatever it is."""
     can_save_at_once: Callable[[], bool] = lambda: True
     """Whether saving takes less than half a second, so that Ctrl-C can wait for it."""
     from_the_start: bool = False
     """The model is evaluated and sampled before the first update too."""
+    watch: Callable[[int], AbstractContextManager[None]] = lambda _: nullcontext()
+    """Stands around each update, and is told its number."""
+    rewind: Callable[[Spike], None] | None = None
+    """Takes the trainer back from a spike."""
     best: Best | None = None
     """Judges evaluations: a better one is saved at once, too many that are not end the run."""
+
+
+_REASONS: tuple[Reason | None, ...] = (None, "max_time", "sigterm", "sigint")
 
 
 class _StopNow(Exception):  # noqa: N818 (control flow inside this file)
@@ -50,24 +65,45 @@ def train(
         None when the run is complete, or over early, else why it stopped. It has been saved at its last step,
         unless the reason is `sigint` and saving would have taken too long.
     """
+    try:
+        reason = _train(trainer, duties, log, stop, owed=owed)
+    except BaseException:
+        duties.settle()
+        raise
+    duties.settle()
+    trainer.ranks.wait()  # the last checkpoint is there for every process
+    return reason
+
+
+def _train(trainer: Trainer, duties: Duties, log: RunLog, stop: StopRequest, *, owed: bool) -> Reason | None:
     best = duties.best
     if owed:
         if not _report(trainer, duties, log, stop):
-            return stop.reason
+            return _agreed(trainer, stop)
         if _is_best(best, trainer.step):
             duties.save()
     log.resume_clock()
     while trainer.step < trainer.recipe.steps and not (best and best.is_over):
-        log.step(trainer.train_step(), trainer.tokens)
+        try:
+            with duties.watch(trainer.step + 1):
+                result = trainer.train_step()
+        except Spike as spike:
+            if duties.rewind is None:
+                raise
+            duties.rewind(spike)
+            log.resume_clock()
+            continue
+        log.step(result, trainer.tokens)
+        duties.notice()
         reported = _report(trainer, duties, log, stop)
         done = trainer.step == trainer.recipe.steps or bool(best and best.is_over)
-        reason = None if done and reported else stop.reason
+        reason = None if done and reported else _agreed(trainer, stop)
         if reason == "sigint":
             stop.hold()
             if duties.can_save_at_once():
                 duties.save()
             return reason
-        if done or reason or _is_best(best, trainer.step) or _due(trainer.step, duties.checkpoint_every):
+        if done or reason or _is_best(best, trainer.step) or is_saved(trainer.step, duties):
             duties.save()
         if reason:
             return reason
@@ -82,12 +118,17 @@ def is_due(step: int, duties: Duties, last_step: int) -> bool:
     return duties.evaluate is not None and (first or step == last_step or every)
 
 
+def is_saved(step: int, duties: Duties) -> bool:
+    """Whether a checkpoint is due after a step, whatever happens in it."""
+    return _due(step, duties.checkpoint_every) or _due(step, duties.keep_every)
+
+
 def _report(trainer: Trainer, duties: Duties, log: RunLog, stop: StopRequest) -> bool:
     """Evaluate and sample where that is due; False when a request to stop cut it short."""
     step = trainer.step
 
     def leave_if_asked() -> None:
-        if stop.reason is not None:
+        if _agreed(trainer, stop) is not None:
             raise _StopNow
 
     try:
@@ -103,6 +144,11 @@ def _report(trainer: Trainer, duties: Duties, log: RunLog, stop: StopRequest) ->
     except _StopNow:
         return False
     return True
+
+
+def _agreed(trainer: Trainer, stop: StopRequest) -> Reason | None:
+    """Why to stop: what one process was asked, all do at the same step."""
+    return _REASONS[trainer.ranks.highest(_REASONS.index(stop.reason))]
 
 
 def _is_best(best: Best | None, step: int) -> bool:

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from llmkit.progress import Progress
 from llmkit.train.evaluate import Evaluation
+from llmkit.train.guard import Spike
+from llmkit.train.step_profile import ROWS, OperatorCost, costs_table
 from llmkit.train.trainer import StepResult
 
 Record = dict[str, Any]
@@ -111,6 +113,8 @@ class RunLog:
             "mfu": round(self._mfu(speed), 5),
             "memory_bytes": memory,
         }
+        if result.loader_seconds is not None:
+            record["loader_seconds"] = round(result.loader_seconds, 6)
         record |= {name: _rounded(value) for name, value in result.stats.items()}
         if result.experts is not None:
             record["balance_loss"] = result.experts.balance_loss
@@ -124,6 +128,8 @@ class RunLog:
             )
         self.last = result
         self._write(record)
+        if result.norms is not None:
+            self.event("norms", result.step, layers=result.norms)
         self._progress.update(result.step, self._steps, **self._figures(result, memory))
 
     def event(self, name: str, step: int, **fields: Any) -> None:
@@ -147,10 +153,26 @@ class RunLog:
         self.event("eval", step, **fields)
         self._progress.note(text)
 
+    def rewound(self, step: int, spike: Spike, *, passed_rows: int, rewinds: int) -> None:
+        """The run went back to a step from a spike, the so-manieth time; what it passes over in all."""
+        fields = {"spike_step": spike.step, "loss": spike.loss, "grad_norm": spike.grad_norm}
+        self.event("rewind", step, **fields, passed_rows=passed_rows, rewinds=rewinds)
+        self._progress.note(f"{spike}: a spike; back to step {step}, past the batches since (time {rewinds})")
+
     def sampled(self, step: int, prompt: str, text: str) -> None:
         """The model wrote something."""
         self.event("sample", step, prompt=prompt, text=text)
         self._progress.note(f"step {step}: {prompt}{text}")
+
+    def profiled(self, first: int, last: int, path: str, costs: list[OperatorCost]) -> None:
+        """Updates from `first` to `last` were profiled, and their trace written."""
+        told = [{**asdict(one), "share": round(one.share, 4)} for one in costs[:ROWS]]
+        self.event("profile", last, first_step=first, path=path, operators=told)
+        self._progress.note(f"steps {first} to {last}: {path}, a step:\n{costs_table(costs)}")
+
+    def note(self, message: str) -> None:
+        """A line for a person that no record has."""
+        self._progress.note(message)
 
     def resume_clock(self) -> None:
         """The next step begins now: what came between is not training time."""

@@ -7,6 +7,8 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
+from llmkit.train.parallel.tensors import like, local, part_of, whole
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of one Newton-Schulz step (Keller Jordan, Muon, 2024): steepest at zero, so that small values grow soon."""
 NEWTON_SCHULZ_STEPS = 5
@@ -53,18 +55,18 @@ class Muon:
             moved = [self._moved(matrix).view(-1, rows, columns) for matrix in matrices]
             updates = orthogonalise(torch.cat(moved).to(self.dtype)).split([len(one) for one in moved])
             for matrix, update in zip(matrices, updates, strict=True):
-                matrix.mul_(1 - self.lr * self.weight_decay)
+                own = local(matrix).mul_(1 - self.lr * self.weight_decay)
                 scale = RMS * math.sqrt(max(rows, columns))
-                matrix.add_(update.reshape(matrix.shape), alpha=-self.lr * scale)
+                own.add_(part_of(update.reshape(matrix.shape), matrix), alpha=-self.lr * scale)
 
     def _moved(self, matrix: nn.Parameter) -> Tensor:
-        """The gradient and the momentum that it joins, as Nesterov weighs them."""
+        """The gradient and the momentum that it joins, as Nesterov weighs them: all of the matrix."""
         assert matrix.grad is not None
         if matrix not in self.state:
             self.state[matrix] = {"momentum_buffer": torch.zeros_like(matrix)}
-        buffer = self.state[matrix]["momentum_buffer"]
-        buffer.lerp_(matrix.grad, 1 - self.momentum)
-        return matrix.grad.lerp(buffer, self.momentum)
+        buffer, gradient = local(self.state[matrix]["momentum_buffer"]), local(matrix.grad)
+        buffer.lerp_(gradient, 1 - self.momentum)
+        return whole(like(gradient.lerp(buffer, self.momentum), matrix))
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:

@@ -21,6 +21,9 @@ Reference = Callable[[Transformer], AbstractContextManager[Transformer]]
 class BatchSource:
     """Where the batches of a run come from. Subclasses make them; this one has nothing to tell or to keep."""
 
+    passed_rows = 0
+    """Rows that its order has and that it passes over."""
+
     def batch(self, step: int) -> Batch:
         """The batch of update `step`, the first being 0."""
         raise NotImplementedError

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from llmkit.train.config import Recipe
 from llmkit.train.muon import Muon, State
+from llmkit.train.parallel.tensors import like, local, part_of
+from llmkit.train.width_scaling import rate_share
 
 STATE_NAMES = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
 """What a parameter has: the first three of AdamW, the last of Muon."""
@@ -19,6 +21,8 @@ class Group:
 
     parameters: list[nn.Parameter]
     weight_decay: float
+    rate_share: float = 1.0
+    """What of the learning rate is theirs."""
 
 
 class AdamW:
@@ -45,21 +49,21 @@ class AdamW:
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         for group in self.groups:
-            learnt = [(one, one.grad) for one in group.parameters if one.grad is not None]
+            learnt = [one for one in group.parameters if one.grad is not None]
             if not learnt:
                 continue
-            states = [self._state_of(parameter) for parameter, _ in learnt]
+            states = [self._state_of(parameter) for parameter in learnt]
             steps = [state["step"] for state in states]
             torch._foreach_add_(steps, 1)
             torch._fused_adamw_(
-                [parameter for parameter, _ in learnt],
-                [gradient for _, gradient in learnt],
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
+                [local(one) for one in learnt],
+                [local(one.grad) for one in learnt if one.grad is not None],
+                [local(state["exp_avg"]) for state in states],
+                [local(state["exp_avg_sq"]) for state in states],
                 [],
                 steps,
                 amsgrad=False,
-                lr=self.lr,
+                lr=self.lr * group.rate_share,
                 beta1=self.betas[0],
                 beta2=self.betas[1],
                 weight_decay=group.weight_decay,
@@ -125,7 +129,8 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     """The recipe's optimiser over every parameter that is trained.
 
     Weight decay on matrices, none on norms and biases, stacked ones too. Muon takes the matrices of layers:
-    rows of an embedding are looked up one by one, and logits are no hidden states.
+    rows of an embedding are looked up one by one, and logits are no hidden states. With a base width,
+    matrices that read the width learn at a rate of their own, and decay as fast as the others.
     """
     learnt = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
     hidden = hidden_matrices(model) if recipe.optimizer == "muon" else []
@@ -133,8 +138,13 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
     rest = [
         (one.dim() >= 2 and not name.endswith("bias"), one) for name, one in learnt if id(one) not in apart
     ]
+    share, wide = rate_share(recipe.mup_base_width, model), set[int]()
+    if recipe.mup_base_width is not None:
+        heads = [one for name, one in learnt if name == "lm_head.weight"]
+        wide = {id(one) for one in (*hidden_matrices(model), *heads)}
     groups = [
-        Group([one for decays, one in rest if decays], recipe.weight_decay),
+        Group([one for decays, one in rest if decays and id(one) not in wide], recipe.weight_decay),
+        Group([one for _, one in rest if id(one) in wide], recipe.weight_decay / share, share),
         Group([one for decays, one in rest if not decays], 0.0),
     ]
     adamw = AdamW(
@@ -187,4 +197,7 @@ def load_optimizer_tensors(optimizer: Optimizer, model: nn.Module, tensors: dict
             if f"{name}.{key}" in tensors
         }
         if state:
-            optimizer.state[parameter] = state
+            optimizer.state[parameter] = {
+                key: value if key == "step" else like(part_of(value, parameter), parameter)
+                for key, value in state.items()
+            }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from llmkit.errors import DataError, some_of
 from llmkit.formats.checkpoint import OPTIMIZER, CheckpointState, write_state
@@ -42,25 +43,53 @@ WHOLE_MODEL = Product(MODEL_FILES)
 
 
 def save_trainer(trainer: Trainer, folder: Path, *, threads: int, product: Product = WHOLE_MODEL) -> None:
-    """Write the product, optimizer.safetensors and state.json into an empty folder."""
+    """Write the product, optimizer.safetensors and state.json into an empty folder.
+
+    However a model is divided, the files are those of one process: a run goes on in any other division.
+    """
+    write_snapshot(take_snapshot(trainer, threads=threads), folder, product)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A trainer between two updates, whole."""
+
+    model: Transformer
+    tensors: dict[str, Tensor]
+    """Of the optimiser and the batch source."""
+    state: CheckpointState
+
+
+def take_snapshot(trainer: Trainer, *, threads: int) -> Snapshot:
+    """What a checkpoint holds, in the memory of a model of one process. Every process has to call this."""
+    return Snapshot(
+        trainer.divided.whole_model(),
+        trainer.state_tensors(),
+        CheckpointState(
+            recipe=asdict(trainer.recipe),
+            trainer=trainer.state(),
+            random={"torch": torch.get_rng_state().numpy().tobytes()},
+            threads=threads,
+            versions={name: version(name) for name in ("torch", "numpy")},
+            division=str(trainer.ranks.degrees),
+        ),
+    )
+
+
+def write_snapshot(snapshot: Snapshot, folder: Path, product: Product = WHOLE_MODEL) -> None:
+    """Write a snapshot into an empty folder."""
+    model = snapshot.model
     if product.adapter is None:
-        save_model(trainer.model, folder, max_shard_bytes=_ONE_FILE)
+        save_model(model, folder, max_shard_bytes=_ONE_FILE)
     else:
-        product.adapter(trainer.model, folder)
-        trained = {name: one.detach().contiguous() for name, one in adapter_parameters(trainer.model).items()}
+        product.adapter(model, folder)
+        trained = {name: one.detach().contiguous() for name, one in adapter_parameters(model).items()}
         with system_errors(folder / TRAINED):
             save_file(trained, folder / TRAINED, metadata={"format": "pt"})
-    tensors = {name: tensor.contiguous() for name, tensor in trainer.state_tensors().items()}
+    tensors = {name: tensor.contiguous() for name, tensor in snapshot.tensors.items()}
     with system_errors(folder / OPTIMIZER):
         save_file(tensors, folder / OPTIMIZER, metadata={"format": "pt"})
-    state = CheckpointState(
-        recipe=asdict(trainer.recipe),
-        trainer=trainer.state(),
-        random={"torch": torch.get_rng_state().numpy().tobytes()},
-        threads=threads,
-        versions={name: version(name) for name in ("torch", "numpy")},
-    )
-    write_state(folder, state)
+    write_state(folder, snapshot.state)
 
 
 def load_weights(folder: Path, device: torch.device) -> Transformer:

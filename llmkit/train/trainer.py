@@ -1,6 +1,7 @@
 """A model in training: one update at a time, and everything that a checkpoint keeps of it."""
 
 import math
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -13,14 +14,18 @@ from llmkit.errors import LlmkitError
 from llmkit.model.routing import RoutingTape
 from llmkit.model.transformer import Transformer
 from llmkit.train.balance import Balancer, ExpertUse
-from llmkit.train.config import PretrainConfig, Reaction, Recipe
-from llmkit.train.data import BatchReader, RowSource
-from llmkit.train.guard import Guard
-from llmkit.train.loss import Batch, build_batch
-from llmkit.train.objective import BatchSource, NextToken, Objective
+from llmkit.train.config import PretrainConfig, Recipe, SpikeReaction
+from llmkit.train.data import RowSource
+from llmkit.train.guard import Guard, Spike
+from llmkit.train.loss import Batch
+from llmkit.train.norms import NormProbe
+from llmkit.train.objective import BatchSource, Objective
 from llmkit.train.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors
-from llmkit.train.order import RowOrder
+from llmkit.train.parallel.divided import Divided
+from llmkit.train.parallel.tensors import local
+from llmkit.train.row_batches import RowBatches
 from llmkit.train.schedule import learning_rate
+from llmkit.train.z_loss import next_token
 
 _SOURCE = "source."
 """Begins the names of tensors that a batch source keeps."""
@@ -46,56 +51,62 @@ class StepResult:
     """What else the objective tells: means over its units."""
     worked: int | None = None
     """Tokens that were read, where speed is counted in these: of some, few are learnt. None: `tokens`."""
+    loader_seconds: float | None = field(default=None, compare=False)
+    """Waited for the batch."""
+    norms: list[dict[str, Any]] | None = None
+    """LayerNorms, in an update that was watched."""
 
 
 class Trainer:
     """Model, optimiser, data order and guard. `step` counts updates done or skipped.
 
     Args:
-        model: float32 weights, on its device; those that want no gradient stay as they are.
+        model: float32 weights, on its device; those that want no gradient stay as they are. Or a model that
+            is divided over the processes of a run: then every process makes a trainer and takes each step.
         rows: what to learn from.
         recipe: what decides the weights.
         micro_batch_rows: rows of one forward pass.
         on_nonfinite: a loss or gradient that is not finite ends the run, or only its update is left out.
-        on_spike: the same for one far above the last ones; `ignore` learns from it.
-        compile_model: compile the forward pass; the first step then takes long.
+        on_spike: the same for one far above the last ones; `ignore` learns from it, `rewind` raises Spike.
         objective: what to make smaller; None: the loss of the next token.
         source: makes the batch of each update; None: `rows`, in their order.
         rate: the learning rate of an update, the first being 0.
+        norms_every: updates from one whose layers are watched (norms.py) to the next; 0: none is.
     """
 
     def __init__(
         self,
-        model: Transformer,
+        model: Transformer | Divided,
         rows: RowSource,
         recipe: Recipe,
         *,
         micro_batch_rows: int,
         on_nonfinite: Literal["stop", "skip"] = PretrainConfig.on_nonfinite,
-        on_spike: Reaction = PretrainConfig.on_spike,
-        compile_model: bool = False,
+        on_spike: SpikeReaction = PretrainConfig.on_spike,
         objective: Objective | None = None,
         source: BatchSource | None = None,
         rate: Callable[[Recipe, int], float] = learning_rate,
+        norms_every: int = 0,
     ) -> None:
-        self.model = model.train()
+        self.divided = model if isinstance(model, Divided) else Divided(model)
+        self.model = self.divided.model.train()
+        self.ranks = self.divided.ranks
         self.recipe = recipe
-        self.objective = objective or NextToken(chunked=False)
+        self.objective = objective or next_token(recipe)
         self._counts_all = objective is not None
-        self.optimizer = build_optimizer(model, recipe)
+        self.optimizer = build_optimizer(self.model, recipe)
         self.guard = Guard()
         self.step = 0
         self.tokens = 0
         self.skipped = 0
-        self.device = next(model.parameters()).device
-        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.rewinds = 0
+        self.device = next(self.model.parameters()).device
         self._micro_batch_rows = micro_batch_rows
         self._rate = rate
-        self._reactions: dict[str, Reaction] = {"nonfinite": on_nonfinite, "spike": on_spike}
-        self._balancer = Balancer(recipe) if model.config.experts is not None else None
-        self._source = source or _Rows(rows, recipe, self.device)
-        if compile_model:
-            model.compile()
+        self._norms = NormProbe(self.model, norms_every)
+        self._reactions: dict[str, SpikeReaction] = {"nonfinite": on_nonfinite, "spike": on_spike}
+        self._balancer = Balancer(recipe, self.ranks) if self.model.config.experts is not None else None
+        self._source = source or RowBatches(rows, recipe, self.device, self.ranks.share)
 
     def train_step(self) -> StepResult:
         """Learn from the next batch.
@@ -103,10 +114,17 @@ class Trainer:
         Raises:
             LlmkitError: the loss or the gradient is not finite, or is a spike, and the run is to stop then.
                 The weights are those before the batch.
+            Spike: it is one, and the run is to go back. The weights are those before the batch.
         """
+        began = time.perf_counter()
         batch = self._source.batch(self.step)
-        loss, stats = self._accumulate(batch)
-        norm = self._clip()
+        waited = time.perf_counter() - began
+        self._norms.begin(self.step + 1)
+        totals = self._totals(batch)
+        loss, stats = self._accumulate(batch, totals)
+        gradients = self.divided.finish_gradients()
+        self._norms.graded()
+        norm = self._clip(gradients)
         lr = self._rate(self.recipe, self.step)
         verdict = self.guard.judge(loss, norm)
         skip = self._react(verdict, loss, norm)
@@ -115,14 +133,15 @@ class Trainer:
             self.optimizer.step()
             if self._balancer is not None:
                 self._balancer.update_bias()
+        norms = self._norms.finish()
         self.optimizer.zero_grad()
         self.step += 1
-        self.tokens += batch.count
+        self.tokens += totals.count
         self.skipped += skip
         skipped = verdict if skip else None
         experts = None if self._balancer is None else self._balancer.use()
-        told = (skipped, experts, stats, self._worked(batch))
-        return StepResult(self.step, loss, norm, lr, batch.count, *told)  # type: ignore[arg-type]
+        told = (skipped, experts, stats, totals.real if self._counts_all else None, waited, norms)
+        return StepResult(self.step, loss, norm, lr, totals.count, *told)  # type: ignore[arg-type]
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The arithmetic of the forward pass."""
@@ -131,9 +150,9 @@ class Trainer:
         return nullcontext()
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Everything beside the weights that is a tensor."""
+        """Everything beside the weights that is a tensor, whole. Every process has to call this."""
         own = {f"{_SOURCE}{name}": tensor for name, tensor in self._source.state_tensors().items()}
-        return {**optimizer_tensors(self.optimizer, self.model), **own}
+        return {**self.divided.gathered(optimizer_tensors(self.optimizer, self.model)), **own}
 
     def state(self) -> dict[str, Any]:
         """Everything beside the weights that is not: for JSON."""
@@ -141,7 +160,9 @@ class Trainer:
             "step": self.step,
             "tokens": self.tokens,
             "skipped": self.skipped,
-            "row_cursor": self.step * self.recipe.batch_rows,
+            "row_cursor": self.recipe.rows_before(self.step) + self.passed_rows,
+            "passed_rows": self.passed_rows,
+            "rewinds": self.rewinds,
             "learning_rate": self._rate(self.recipe, self.step),
             "guard": self.guard.state(),
         }
@@ -152,53 +173,85 @@ class Trainer:
         own = {name: tensor for name, tensor in tensors.items() if name.startswith(_SOURCE)}
         self._source.restore({name.removeprefix(_SOURCE): tensor for name, tensor in own.items()})
         self.step, self.tokens, self.skipped = state["step"], state["tokens"], state["skipped"]
+        self.passed_rows, self.rewinds = state.get("passed_rows", 0), state.get("rewinds", 0)
         self.guard.restore(state["guard"])
+
+    @property
+    def passed_rows(self) -> int:
+        """Rows that the order has and no update learns from: the run went back from a spike, past them."""
+        return self._source.passed_rows
+
+    @passed_rows.setter
+    def passed_rows(self, rows: int) -> None:
+        """The next batch begins so many rows later than its step says."""
+        self._source.passed_rows = rows
 
     def close(self) -> None:
         """Let the reading thread go."""
         self._source.close()
 
-    def _accumulate(self, batch: Batch) -> tuple[float, dict[str, float]]:
+    def _totals(self, batch: Batch) -> "_Totals":
+        """Of a batch, over the processes that share it."""
+        own = (self.objective.units(batch), batch.count, batch.num_real)
+        return _Totals(*(int(total) for total in self.ranks.sum(own)))
+
+    def _accumulate(self, batch: Batch, totals: "_Totals") -> tuple[float, dict[str, float]]:
         """Forward and backward over the parts of a batch; the loss is over all its units, not per part.
 
         Losses of routers are learnt from and are no part of what is returned.
         """
-        total = 0.0
-        sums: dict[str, float] = {}
-        units = self.objective.units(batch)
         with self.autocast():
             objective = self.objective.for_batch(self.model, batch, self._micro_batch_rows)
-        scale = 1.0 / max(1, units)
+        scale = 1.0 / max(1, totals.units)
         if self._balancer is not None:
-            self._balancer.begin()
-        for part in batch.split(self._micro_batch_rows):
+            self._balancer.begin(totals.real)
+        if self.divided.pipeline is None:
+            loss_sum, sums = self._learn_parts(objective, batch, scale)
+        else:
+            with self.autocast():
+                loss_sum, sums = self.divided.pipeline.learn(batch, self._micro_batch_rows, scale), {}
+        if self._balancer is not None:
+            self._balancer.settle()
+        total, *rest = self.ranks.sum([loss_sum, *sums.values()])
+        told = objective.report(dict(zip(sums, rest, strict=True)), totals.units)
+        return total, told | self._source.stats()
+
+    def _learn_parts(
+        self, objective: Objective, batch: Batch, scale: float
+    ) -> tuple[float, dict[str, float]]:
+        """Part after part; the loss times `scale`, and what else the objective tells, summed over them."""
+        loss_sum = 0.0
+        sums: dict[str, float] = {}
+        parts = batch.split(self._micro_batch_rows)
+        for number, part in enumerate(parts, 1):
             tape = None if self._balancer is None else RoutingTape(part.real)
             with self.autocast():
-                summed, told = objective.loss_sum(self.model, part, tape)
+                summed, told = self.divided.loss_pass(objective, part, tape)
                 loss = summed * scale
             for name, value in told.items():
                 sums[name] = sums.get(name, 0.0) + value
             learnt = loss
             if self._balancer is not None and tape is not None:
-                learnt = loss + self._balancer.add(tape, part, batch)
+                learnt = loss + self._balancer.add(tape, part)
+            if number == len(parts):
+                self.divided.expect_last()
             learnt.backward()
-            total += loss.item()
-        return total, objective.report(sums, units) | self._source.stats()
+            loss_sum += loss.item()
+        return loss_sum, sums
 
-    def _worked(self, batch: Batch) -> int | None:
-        return batch.num_real if self._counts_all else None
-
-    def _clip(self) -> float:
+    def _clip(self, gradients: list[Tensor]) -> float:
         """The norm of the whole gradient, which is scaled down to recipe.clip where it is above."""
-        grads = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(grads, foreach=True))
+        norm = self.divided.norm()
         if 0 < self.recipe.clip < norm < math.inf:
-            torch._foreach_mul_(grads, self.recipe.clip / (norm + 1e-6))
+            torch._foreach_mul_([local(one) for one in gradients], self.recipe.clip / (norm + 1e-6))
         return norm
 
     def _react(self, verdict: str | None, loss: float, norm: float) -> bool:
         """Whether to leave this update out."""
         reaction = self._reactions[verdict] if verdict else "ignore"
+        if reaction == "rewind":
+            self._norms.finish()
+            raise Spike(self.step + 1, loss, norm)
         if reaction == "stop":
             loss_limit, norm_limit = self.guard.limits()
             limit = f"; usual: loss below {loss_limit:.4g}, norm below {norm_limit:.4g}" if loss_limit else ""
@@ -212,18 +265,13 @@ class Trainer:
         return reaction == "skip"
 
 
-class _Rows(BatchSource):
-    """Batches of rows in the order of the seed, read ahead."""
+@dataclass(frozen=True)
+class _Totals:
+    """Of a batch."""
 
-    def __init__(self, rows: RowSource, recipe: Recipe, device: torch.device) -> None:
-        self._reader = BatchReader(rows, RowOrder(len(rows), recipe.seed), recipe.batch_rows)
-        self._document_mask = recipe.document_mask
-        self._device = device
-
-    def batch(self, step: int) -> Batch:
-        """That of update `step`, the first being 0."""
-        return build_batch(self._reader.read(step), document_mask=self._document_mask, device=self._device)
-
-    def close(self) -> None:
-        """Let the reading thread go."""
-        self._reader.close()
+    units: int
+    """What its loss is over."""
+    count: int
+    """Targets that carry loss."""
+    real: int
+    """Ids that are no padding."""

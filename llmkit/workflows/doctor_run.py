@@ -58,7 +58,8 @@ def check_checkpoint(folder: Path, *, progress: Progress = SILENT) -> list[Findi
 def check_metrics(path: Path, lines: Iterable[Line]) -> list[Finding]:
     """Steps that follow each other at one distance, and finite losses.
 
-    A step before the last one is what a resume does, and so is right after a `start` event only.
+    A step before the last one is what a resume does, or going back from a spike, and so is right after a
+    `start` or `rewind` event only.
     """
     findings: list[Finding] = []
     last: int | None = None
@@ -68,7 +69,7 @@ def check_metrics(path: Path, lines: Iterable[Line]) -> list[Finding]:
         record: dict[str, Any] = {key: msgspec.json.decode(value) for key, value in line.record.items()}
         event, step = record.get("event"), record.get("step")
         if event is not None:
-            started, ended = started or event == "start", str(event)
+            started, ended = started or event in ("start", "rewind"), str(event)
             continue
         ended = ""
         if not isinstance(step, int):

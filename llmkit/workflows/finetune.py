@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from llmkit.errors import UsageError
 from llmkit.formats.provenance import Invocation
-from llmkit.progress import Progress
+from llmkit.progress import SILENT, Progress
 from llmkit.train.best import Best
 from llmkit.train.config import Resume
 from llmkit.train.finetune_config import FinetuneConfig
@@ -29,7 +30,11 @@ from llmkit.workflows.run_folder import (
     locked,
     restore_aside,
 )
+from llmkit.workflows.run_ranks import ONE, Division, joined_ranks, own_device, was_restarted
 from llmkit.workflows.run_training import check_loss, run_training
+
+ALONE_METHODS = ("grpo", "kto")
+"""Methods with figures of a whole batch, or with answers written in between."""
 
 Show = Callable[[list[Sample]], None]
 
@@ -63,6 +68,7 @@ def finetune(
     resume: Resume = "auto",
     force: bool = False,
     fail_above: float | None = None,
+    division: Division = ONE,
     show: Show = lambda samples: None,
     invocation: Invocation,
     progress: Progress,
@@ -76,6 +82,8 @@ def finetune(
             over; `must` starts nothing new.
         force: with `never`, replace the run that is there.
         fail_above: the loss (of validation, where there is one) above which the result is not good enough.
+        division: of the batches over the processes that torchrun started: replicas. Every one of them calls
+            this; the first writes the files.
         show: is given the examples that are to be shown, before training.
         invocation: recorded in llmkit.json.
         progress: shows the run.
@@ -89,21 +97,40 @@ def finetune(
             program failed.
     """
     stop = StopRequest(config.max_seconds)
-    check_folder(files.out, _inputs(files))
-    with locked(files.out), ExitStack() as stack:
-        restore_aside(files.out)
-        job = open_finetune(files, config, files.out / CACHE, invocation, progress, force=force)
-        show(job.samples)
-        check_strict(job.audit, files.strict)
-        start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
-        check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
-        check_finetune_resources(job)
+    config = replace(config, device=own_device(config.device))
+    if was_restarted():
+        resume = "auto"
+    degrees = division.degrees()
+    if degrees.world > 1 and config.method in ALONE_METHODS:
+        raise UsageError(
+            f"--method {config.method} by {degrees.world} processes: it looks at whole batches",
+            hint="leave --nproc out",
+        )
+    with joined_ranks(degrees, config.device) as ranks, ExitStack() as stack:
+        progress = progress if ranks.is_first else SILENT
+        with ranks.first():
+            check_folder(files.out, _inputs(files))
+            if ranks.is_first:
+                stack.enter_context(locked(files.out))
+                restore_aside(files.out)
+            else:
+                files = replace(files, rejects=None)
+            cache = files.out / CACHE
+            job = open_finetune(
+                files, config, cache, invocation, progress, force=force, degrees=ranks.degrees
+            )
+            if ranks.is_first:
+                show(job.samples)
+            check_strict(job.audit, files.strict)
+            start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
+            check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
+            check_finetune_resources(job)
         score = None
         if files.reward is not None:
             seconds = TIMEOUT_SECONDS if files.reward_seconds is None else files.reward_seconds
             program = RewardCommand(files.reward, timeout_seconds=seconds)
             score = stack.enter_context(program).score
-        run = FinetuneRun(job, score)
+        run = FinetuneRun(job, score, ranks)
         report = run_training(
             job,
             start,

@@ -20,6 +20,7 @@ from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.supervise_config import SuperviseConfig
 from llmkit.train.config import Recipe
 from llmkit.train.finetune_config import FinetuneConfig, FinetuneRecipe, default_finetune_lr, default_rows
+from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.rollout import Prompt
 from llmkit.workflows.finetune_audit import RejectLog, reject_log
 from llmkit.workflows.finetune_data import FinetuneData, open_finetune_data
@@ -83,8 +84,9 @@ def open_finetune(
     progress: Progress,
     *,
     force: bool,
+    degrees: Degrees = ONE_PROCESS,
 ) -> FinetuneJob:
-    """Open model and data, resolve the recipe.
+    """Open model and data, resolve the recipe for so many processes.
 
     Raises:
         UsageError, ConfigError, DataError, MissingError: something is not there or does not fit.
@@ -134,7 +136,9 @@ def open_finetune(
     source = choose_model("", files.model, {}, opened.data, {})
     resolved = _resolved(config, model, opened)
     longest = max(one.longest for one in (opened, valid) if one is not None)
-    setup = set_up(resolved, source.config, opened.data, source.weights_sha256, longest=longest)
+    setup = set_up(
+        resolved, source.config, opened.data, source.weights_sha256, longest=longest, degrees=degrees
+    )
     setup = replace(
         setup,
         recipe=_recipe(setup.recipe, resolved, files),

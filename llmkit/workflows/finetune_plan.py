@@ -12,6 +12,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.source import config_source, read_model_config
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.audit import AuditReport
+from llmkit.train.budget import kept_checkpoints
 from llmkit.train.chunked_rows import rows_per_chunk
 from llmkit.train.hardware import Peak, available_memory_bytes, measure_peak
 from llmkit.train.state import checkpoint_bytes
@@ -94,7 +95,7 @@ def plan_finetune_run(job: FinetuneJob) -> FinetunePlan:
         memory_bytes=finetune_memory_bytes(job),
         memory_available_bytes=available_memory_bytes(setup.device),
         checkpoint_bytes=size,
-        disk_bytes=size * (config.keep + 2),
+        disk_bytes=size * (kept_checkpoints(config, recipe.steps) + 2),
         disk_free_bytes=free_bytes(job.files.out),
         step_seconds=seconds,
         total_seconds=seconds * recipe.steps,
@@ -110,7 +111,8 @@ def check_finetune_resources(job: FinetuneJob) -> None:
     """
     otherwise = "--lora or --qlora" if job.config.lora is None else "--qlora, or a smaller --max-tokens"
     check_memory(job.setup, finetune_memory_bytes(job), otherwise)
-    check_disk(job.files.out, job.config.keep + 1, _checkpoint_bytes(job))
+    kept = kept_checkpoints(job.config, job.setup.recipe.steps)
+    check_disk(job.files.out, kept + 1, _checkpoint_bytes(job))
 
 
 def trained_parameters(job: FinetuneJob) -> int:
@@ -125,9 +127,9 @@ def finetune_memory_bytes(job: FinetuneJob) -> int:
     """Predicted memory of the process.
 
     Float32 weights of the model, of a reference (the model itself where it has adapters) and of a teacher; 8
-    bytes of moments for each trained number, and its weight where that is an adapter's. Gradients, 4 bytes
-    each, come while what the forward pass kept goes: the larger of the two counts. The head scores a chunk
-    of tokens at a time.
+    bytes of moments for each trained number, and its weight where that is an adapter's. Gradients
+    take 4 bytes each, and what the forward pass kept is seldom given back. The head scores a chunk of tokens
+    at a time.
     """
     setup, config, model = job.setup, job.config, job.source.config
     trained, adapter = trained_parameters(job), config.lora is not None
@@ -140,7 +142,7 @@ def finetune_memory_bytes(job: FinetuneJob) -> int:
         weights += _weight_bytes(ModelConfig.from_hf(teacher, source=config_source(job.files.teacher)), 32)
     tokens = setup.micro_batch_rows * setup.recipe.seq_len
     kept = activation_bytes(model, tokens, setup.recipe.dtype, head_tokens=rows_per_chunk(model.vocab_size))
-    return RUNTIME_BYTES[setup.device.type] + weights + 8 * trained + max(4 * trained, kept)
+    return RUNTIME_BYTES[setup.device.type] + weights + 8 * trained + 4 * trained + kept
 
 
 def _weight_bytes(model: ModelConfig, matrix_bits: float) -> int:

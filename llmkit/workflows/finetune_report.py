@@ -13,7 +13,7 @@ from llmkit.tokens.audit import AuditReport
 from llmkit.train.hardware import used_memory_bytes
 from llmkit.workflows.finetune_job import FinetuneJob
 from llmkit.workflows.finetune_run import FinetuneRun
-from llmkit.workflows.run_duties import inside
+from llmkit.workflows.run_saver import inside
 from llmkit.workflows.run_training import Ended
 
 Records = list[dict[str, Any]]

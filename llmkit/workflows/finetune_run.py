@@ -13,6 +13,8 @@ from llmkit.train.evaluate import Evaluation
 from llmkit.train.finetune_config import GROUP_SIZE, TEMPERATURE
 from llmkit.train.loop import Duties
 from llmkit.train.objective import Reference
+from llmkit.train.parallel.divided import divide_model
+from llmkit.train.parallel.ranks import ALONE, Ranks
 from llmkit.train.rollout import RolloutSource, Score
 from llmkit.train.state import restore_trainer
 from llmkit.train.target_scores import written_logps
@@ -21,8 +23,9 @@ from llmkit.workflows.finetune_job import FinetuneJob
 from llmkit.workflows.finetune_model import build_finetuned, build_reference, load_frozen
 from llmkit.workflows.finetune_objective import build_objective
 from llmkit.workflows.finetune_rollout import Writer, evaluate_rewards
-from llmkit.workflows.run_duties import Saver, build_duties
+from llmkit.workflows.run_duties import build_duties
 from llmkit.workflows.run_folder import Start
+from llmkit.workflows.run_saver import Saver
 from llmkit.workflows.run_training import Ended
 
 
@@ -32,10 +35,12 @@ class FinetuneRun:
     Args:
         job: opened and checked.
         score: rewards answers, of grpo.
+        ranks: replicas that share each batch.
     """
 
-    def __init__(self, job: FinetuneJob, score: Score | None = None) -> None:
+    def __init__(self, job: FinetuneJob, score: Score | None = None, ranks: Ranks = ALONE) -> None:
         self._job = job
+        self._ranks = ranks
         self._score = score
         self._reference: Reference | None = None
 
@@ -46,15 +51,15 @@ class FinetuneRun:
         teacher = None if job.files.teacher is None else load_frozen(job.files.teacher, setup.device)
         reference = self.reference() if config.uses_reference else None
         trainer = Trainer(
-            model,
+            divide_model(model, config, setup.recipe, self._ranks),
             job.data.rows,
             setup.recipe,
             micro_batch_rows=setup.micro_batch_rows,
             on_nonfinite=config.on_nonfinite,
             on_spike=config.on_spike,
-            compile_model=config.compile,
             objective=build_objective(config, reference, teacher),
             source=self._rollouts(model),
+            norms_every=config.log_norms,
         )
         if start.checkpoint is not None and start.state is not None:
             restore_trainer(trainer, start.checkpoint, start.state)

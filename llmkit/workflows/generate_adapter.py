@@ -84,6 +84,16 @@ def _open(text: str) -> AdapterSource:
     name = name or path.resolve().name
     if name == OFF or not name:
         raise UsageError(f"--adapter {text}: {name!r} is no name", hint=f"--adapter NAME={path}")
+    return open_adapter(name, path, strength)
+
+
+def open_adapter(name: str, path: Path, strength: float) -> AdapterSource:
+    """An adapter that is there.
+
+    Raises:
+        MissingError: none is.
+        ConfigError, DataError: see `read_peft_config` and `read_header`.
+    """
     weights = path / ADAPTER_WEIGHTS
     if not path.is_dir() or not (path / ADAPTER_CONFIG).is_file() or not weights.is_file():
         raise MissingError(

@@ -1,5 +1,8 @@
 """Train a model from scratch or on, resumably: open the data, resolve the recipe, leave a model folder."""
 
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -9,16 +12,18 @@ import msgspec
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.checkpoint import list_checkpoints
 from llmkit.formats.provenance import Invocation
-from llmkit.progress import Progress
+from llmkit.progress import SILENT, Progress
 from llmkit.train.config import PretrainConfig, Resume
 from llmkit.train.hardware import used_memory_bytes
+from llmkit.train.parallel.divided import divide_model
+from llmkit.train.parallel.ranks import Ranks
 from llmkit.train.state import load_weights, restore_trainer
 from llmkit.train.stop import StopRequest
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain_job import Job, PretrainFiles, open_job
 from llmkit.workflows.pretrain_model import build_model
 from llmkit.workflows.pretrain_plan import PretrainPlan, check_resources, plan_run
-from llmkit.workflows.run_duties import build_duties, inside
+from llmkit.workflows.run_duties import build_duties
 from llmkit.workflows.run_folder import (
     CACHE,
     Start,
@@ -28,6 +33,8 @@ from llmkit.workflows.run_folder import (
     locked,
     restore_aside,
 )
+from llmkit.workflows.run_ranks import ONE, Division, joined_ranks, own_device, was_restarted
+from llmkit.workflows.run_saver import inside
 from llmkit.workflows.run_training import Ended, check_loss, run_training
 
 Records = list[dict[str, Any]]
@@ -61,6 +68,7 @@ def plan_pretrain(
     config: PretrainConfig,
     *,
     resume: Resume,
+    calibrate: bool = False,
     invocation: Invocation,
     progress: Progress,
 ) -> PretrainPlan:
@@ -69,7 +77,7 @@ def plan_pretrain(
     with TemporaryDirectory(prefix="llmkit-") as scratch:
         job = open_job(files, config, Path(scratch), invocation, progress)
         start = find_start(files.out, job.setup.recipe, resume=resume, force=True, progress=progress)
-        plan = plan_run(job.setup, config, job.source.config, job.data, files.out)
+        plan = plan_run(job.setup, config, job.source.config, job.data, files.out, calibrate=calibrate)
     return msgspec.structs.replace(plan, resume_step=start.step)
 
 
@@ -80,6 +88,7 @@ def pretrain(
     resume: Resume = "auto",
     force: bool = False,
     fail_above: float | None = None,
+    division: Division = ONE,
     invocation: Invocation,
     progress: Progress,
 ) -> PretrainReport:
@@ -92,6 +101,8 @@ def pretrain(
             over; `must` starts nothing new.
         force: with `never`, replace the run that is there.
         fail_above: the loss (of validation, where there is one) above which the result is not good enough.
+        division: of the model and its batches over the processes that torchrun started. Every one of them
+            calls this; the first writes the files, the others show no progress.
         invocation: recorded in llmkit.json.
         progress: shows the run.
 
@@ -103,20 +114,28 @@ def pretrain(
         LlmkitError: the loss is not finite, or is a spike, and the run was to stop then.
     """
     stop = StopRequest(config.max_seconds)
-    check_folder(files.out, [*files.data, *files.valid])
-    with locked(files.out):
-        restore_aside(files.out)
-        job = open_job(files, config, files.out / CACHE, invocation, progress)
-        start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
-        check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
-        check_resources(job.setup, config, job.source.config, files.out)
+    config = replace(config, device=own_device(config.device))
+    if was_restarted():
+        resume = "auto"
+    with joined_ranks(division.degrees(), config.device) as ranks, ExitStack() as stack:
+        progress = progress if ranks.is_first else SILENT
+        with ranks.first():
+            check_folder(files.out, [*files.data, *files.valid])
+            if ranks.is_first:
+                stack.enter_context(locked(files.out))
+                restore_aside(files.out)
+            cache = files.out / CACHE
+            job = open_job(files, config, cache, invocation, progress, degrees=ranks.degrees)
+            start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
+            check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
+            check_resources(job.setup, config, job.source.config, files.out)
         report = run_training(
             job,
             start,
             stop,
             invocation,
             progress,
-            build_trainer=_build_trainer,
+            build_trainer=partial(_build_trainer, ranks),
             duties_of=build_duties,
             finish=lambda ended: _report(job, ended),
         )
@@ -125,20 +144,20 @@ def pretrain(
     return report
 
 
-def _build_trainer(job: Job, start: Start) -> Trainer:
+def _build_trainer(ranks: Ranks, job: Job, start: Start) -> Trainer:
     setup, config = job.setup, job.config
     if start.checkpoint is not None:
         model = load_weights(start.checkpoint, setup.device)
     else:
         model = build_model(job.source, setup.recipe.seed, setup.device)
     trainer = Trainer(
-        model,
+        divide_model(model, config, setup.recipe, ranks),
         job.data.rows,
         setup.recipe,
         micro_batch_rows=setup.micro_batch_rows,
         on_nonfinite=config.on_nonfinite,
         on_spike=config.on_spike,
-        compile_model=config.compile,
+        norms_every=config.log_norms,
     )
     if start.checkpoint is not None and start.state is not None:
         restore_trainer(trainer, start.checkpoint, start.state)

@@ -14,6 +14,7 @@ from llmkit.tokens.config import PackConfig
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.train.config import PretrainConfig
+from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.state import WHOLE_MODEL, Product
 from llmkit.workflows.pretrain_data import Packing, PretrainData, check_tokenizer, open_data, require
 from llmkit.workflows.pretrain_model import ModelSource, choose_model
@@ -42,6 +43,8 @@ class PretrainFiles:
     """Of the rows; None takes what the shards have."""
     metrics: Path | None = None
     """A second place for the metrics; `-` is stdout."""
+    tensorboard: Path | None = None
+    """A folder for TensorBoard's event files."""
     prompts: tuple[str, ...] = ("",)
     """What samples go on from."""
 
@@ -61,9 +64,15 @@ class Job:
 
 
 def open_job(
-    files: PretrainFiles, config: PretrainConfig, cache: Path, invocation: Invocation, progress: Progress
+    files: PretrainFiles,
+    config: PretrainConfig,
+    cache: Path,
+    invocation: Invocation,
+    progress: Progress,
+    *,
+    degrees: Degrees = ONE_PROCESS,
 ) -> Job:
-    """Open the data, choose the model, resolve the recipe.
+    """Open the data, choose the model, resolve the recipe for so many processes.
 
     Raises:
         UsageError, ConfigError, DataError, MissingError: something is not there or does not fit.
@@ -71,6 +80,11 @@ def open_job(
     for path in (*files.data, *files.valid):
         if path != STDIO:
             require(path)
+        elif degrees.world > 1:
+            raise UsageError(
+                f"stdin is read by one process, the run has {degrees.world}",
+                hint="pack it first: … | llmkit pack -t TOKENIZER -o shards",
+            )
     refuse_idle_evaluation(config, has_valid=bool(files.valid))
     tokenizer_path = files.tokenizer
     own = files.model if files.model is not None and _has_tokenizer(files.model) else None
@@ -95,7 +109,8 @@ def open_job(
     if tokenizer is not None:
         ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_id") for name in ("bos", "eos", "pad")}
     source = choose_model(files.preset, files.model, files.overrides, data, ids)
-    setup = set_up(config, source.config, data, source.weights_sha256)
+    source = replace(source, mup_base_width=config.mup_base_width)
+    setup = set_up(config, source.config, data, source.weights_sha256, degrees=degrees)
     return Job(files, config, tokenizer, data, valid, source, setup)
 
 

@@ -19,6 +19,7 @@ from llmkit.model.source import config_source, model_files, read_model_config
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import default_initializer_range
 from llmkit.train.state import load_weights
+from llmkit.train.width_scaling import scale_fresh
 from llmkit.workflows.pretrain_data import PretrainData
 
 _FREE_WITH_WEIGHTS = ("max_position_embeddings", "rope_theta")
@@ -32,6 +33,8 @@ class ModelSource:
     config: ModelConfig
     weights: Path | None
     weights_sha256: str | None
+    mup_base_width: int | None = None
+    """Fresh weights are drawn for this width's learning rate; None: for their own."""
 
 
 def choose_model(
@@ -84,6 +87,8 @@ def build_model(source: ModelSource, seed: int, device: torch.device) -> Transfo
         return model
     model = Transformer(source.config)
     initialise(model, torch.Generator().manual_seed(seed))
+    if source.mup_base_width is not None:
+        scale_fresh(model, source.mup_base_width)
     return model.to(device)
 
 

@@ -1,5 +1,6 @@
 """What a run will do and take, worked out before any of it: the recipe, memory, disk and time."""
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,16 +16,21 @@ from llmkit.machine import free_bytes
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
+from llmkit.train.budget import kept_checkpoints
 from llmkit.train.config import PretrainConfig
 from llmkit.train.hardware import Peak, available_memory_bytes, measure_peak
+from llmkit.train.parallel.divided import divide_model
 from llmkit.train.state import checkpoint_bytes
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain_data import PretrainData
-from llmkit.workflows.run_memory import RUNTIME_BYTES, activation_bytes
+from llmkit.workflows.run_memory import RECOMPUTING_BYTES, RUNTIME_BYTES, activation_bytes
 from llmkit.workflows.run_setup import Setup
 
 _MEASURE_BELOW_SECONDS = 2.0
 _ASSUMED_MFU = 0.4
+_CALIBRATING = 9
+"""Updates at most, of which the first does not count; three where they take long."""
+_QUICK_SECONDS = 10.0
 
 
 class PretrainPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +66,8 @@ class PretrainPlan(msgspec.Struct, frozen=True, kw_only=True):
     """All checkpoints that are kept, and the one being written."""
     disk_free_bytes: int
     step_seconds: float
+    tokens_per_second: float
+    """At that pace, padding counted."""
     total_seconds: float
     time_source: str
     """`measured step`, or an assumed share of the peak."""
@@ -68,14 +76,22 @@ class PretrainPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan_run(
-    setup: Setup, config: PretrainConfig, model: ModelConfig, data: PretrainData, out: Path
+    setup: Setup,
+    config: PretrainConfig,
+    model: ModelConfig,
+    data: PretrainData,
+    out: Path,
+    *,
+    calibrate: bool = False,
 ) -> PretrainPlan:
-    """Everything a person wants to know before a run; measures one update where that is quick."""
+    """Everything a person wants to know before a run; measures updates where that is quick, or asked for."""
     recipe = setup.recipe
     parameters = architecture_of(model).parameters
     with threads_set(setup.threads):
         peak = measure_peak(setup.device, recipe.dtype)
-        step_seconds, source = time_step(setup, peak, lambda: _fresh_trainer(setup, model, data))
+        step_seconds, source = time_step(
+            setup, peak, lambda: _fresh_trainer(setup, config, model, data), calibrate=calibrate
+        )
     size = _checkpoint_bytes(setup, model)
     return PretrainPlan(
         out=str(out),
@@ -99,13 +115,14 @@ def plan_run(
         total_flops=setup.flops_per_token * recipe.tokens,
         peak_flops_per_second=peak.flops_per_second,
         peak_source=peak.source,
-        memory_bytes=memory_bytes(setup, model),
+        memory_bytes=run_memory_bytes(setup, config, model),
         memory_available_bytes=available_memory_bytes(setup.device),
         checkpoint_bytes=size,
-        disk_bytes=size * (config.keep + 1),
+        disk_bytes=size * (kept_checkpoints(config, recipe.steps) + 1),
         disk_free_bytes=free_bytes(out),
         step_seconds=step_seconds,
-        total_seconds=step_seconds * recipe.steps,
+        tokens_per_second=recipe.batch_tokens / step_seconds,
+        total_seconds=step_seconds * recipe.tokens / recipe.batch_tokens,
         time_source=source,
     )
 
@@ -116,8 +133,9 @@ def check_resources(setup: Setup, config: PretrainConfig, model: ModelConfig, ou
     Raises:
         ResourceError: too little memory, or too little disk for the checkpoints.
     """
-    check_memory(setup, memory_bytes(setup, model), "shorter rows, or a smaller --preset")
-    check_disk(out, config.keep, _checkpoint_bytes(setup, model))
+    needed = run_memory_bytes(setup, config, model)
+    check_memory(setup, needed, "shorter rows, or a smaller --preset")
+    check_disk(out, kept_checkpoints(config, setup.recipe.steps), _checkpoint_bytes(setup, model))
 
 
 def check_memory(setup: Setup, needed: int, otherwise: str) -> None:
@@ -149,19 +167,34 @@ def check_disk(out: Path, checkpoints: int, size: int) -> None:
         )
 
 
-def memory_bytes(setup: Setup, model: ModelConfig) -> int:
-    """Predicted memory of the process: within 10 % for models of 1M to 100M parameters on a CPU.
+def run_memory_bytes(setup: Setup, config: PretrainConfig, model: ModelConfig) -> int:
+    """`memory_bytes` of a run, with the copy that is written while it trains on, where that is the CPU's."""
+    copied = config.async_checkpoint and setup.device.type == "cpu"
+    copy = _checkpoint_bytes(setup, model) if copied else 0
+    return memory_bytes(setup, config, model) + copy
 
-    Weights and AdamW's moments take 12 bytes a parameter, gradients 4; but gradients come while what the
-    forward pass kept goes, so the larger of the two counts. Muon has one moment of a matrix.
+
+def memory_bytes(setup: Setup, config: PretrainConfig, model: ModelConfig) -> int:
+    """Predicted memory of the process: within 10 % for models of 1M to 40M parameters on a CPU.
+
+    Weights and AdamW's moments take 12 bytes a parameter, gradients 4; they come while what the forward pass
+    kept goes, but that is seldom given back. Muon has one moment of a matrix. Updates whose norms
+    are logged hold the weights twice.
     """
     parameters = architecture_of(model).parameters
-    kept = activation_bytes(model, setup.micro_batch_rows * setup.recipe.seq_len, setup.recipe.dtype)
+    kept = activation_bytes(
+        model,
+        setup.micro_batch_rows * setup.recipe.seq_len,
+        setup.recipe.dtype,
+        recomputing=config.activation_checkpointing,
+    )
+    recomputes = config.activation_checkpointing != "none"
     return (
         RUNTIME_BYTES[setup.device.type]
-        + 12 * parameters
+        + RECOMPUTING_BYTES[setup.device.type] * recomputes
+        + (16 + 4 * (config.log_norms > 0)) * parameters
         - 4 * _muon_values(setup, model)
-        + max(4 * parameters, kept)
+        + kept
     )
 
 
@@ -176,25 +209,33 @@ def _muon_values(setup: Setup, model: ModelConfig) -> int:
     return sum(one.numel for one in architecture_of(model).tensors if is_layer_matrix(one) and one.learnt)
 
 
-def time_step(setup: Setup, peak: Peak, make: Callable[[], Trainer]) -> tuple[float, str]:
+def time_step(
+    setup: Setup, peak: Peak, make: Callable[[], Trainer], *, calibrate: bool = False
+) -> tuple[float, str]:
     """Seconds of one update: measured where one takes about two seconds at most, else by the peak.
 
     Args:
         setup: of the run.
         peak: of the machine.
         make: a trainer to measure with.
+        calibrate: measure, however long that takes, and take the middle of some updates, not the best.
     """
     assumed, source = estimate_step(setup, peak)
-    if assumed > _MEASURE_BELOW_SECONDS:
+    if assumed > _MEASURE_BELOW_SECONDS and not calibrate:
         return assumed, source
     trainer = make()
-    seconds = []
-    for _ in range(3):  # the first warms up
+    seconds: list[float] = []
+    while len(seconds) < 3 or (calibrate and len(seconds) < _CALIBRATING and sum(seconds) < _QUICK_SECONDS):
         begin = time.perf_counter()
         trainer.train_step()
+        if setup.device.type == "cuda":
+            torch.cuda.synchronize(setup.device)
         seconds.append(time.perf_counter() - begin)
     trainer.close()
-    return min(seconds), "measured step"
+    warm = seconds[1:]  # the first warms up
+    if calibrate:
+        return statistics.median(warm), f"median of {len(warm)} measured steps"
+    return min(warm), "measured step"
 
 
 def estimate_step(setup: Setup, peak: Peak) -> tuple[float, str]:
@@ -203,11 +244,16 @@ def estimate_step(setup: Setup, peak: Peak) -> tuple[float, str]:
     return assumed, f"estimated at {_ASSUMED_MFU:.0%} of the peak"
 
 
-def _fresh_trainer(setup: Setup, model: ModelConfig, data: PretrainData) -> Trainer:
+def _fresh_trainer(setup: Setup, config: PretrainConfig, model: ModelConfig, data: PretrainData) -> Trainer:
     fresh = Transformer(model)
     initialise(fresh, torch.Generator().manual_seed(0))
-    fresh, rows = fresh.to(setup.device), setup.micro_batch_rows
-    return Trainer(fresh, data.rows, setup.recipe, micro_batch_rows=rows, on_nonfinite="skip")
+    return Trainer(
+        divide_model(fresh.to(setup.device), config, setup.recipe),
+        data.rows,
+        setup.recipe,
+        micro_batch_rows=setup.micro_batch_rows,
+        on_nonfinite="skip",
+    )
 
 
 @contextmanager

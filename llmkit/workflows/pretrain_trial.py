@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ from llmkit.errors import GateFailed, LlmkitError
 from llmkit.formats.provenance import Invocation
 from llmkit.progress import Progress
 from llmkit.train.config import PretrainConfig, Recipe
+from llmkit.train.parallel.divided import divide_model
 from llmkit.train.trainer import StepResult, Trainer
 from llmkit.train.trial import (
     UPDATES,
@@ -171,17 +173,18 @@ def _trainer(
     with TemporaryDirectory(prefix="llmkit-") as scratch:
         job = open_job(files, config, Path(scratch), invocation, progress)
         setup = job.setup
-        check_memory(setup, memory_bytes(setup, job.source.config), "shorter rows, or a smaller --preset")
+        needed = memory_bytes(setup, config, job.source.config)
+        check_memory(setup, needed, "shorter rows, or a smaller --preset")
         with threads_set(setup.threads):
             torch.manual_seed(setup.recipe.seed)
+            model = build_model(job.source, setup.recipe.seed, setup.device)
             trainer = Trainer(
-                build_model(job.source, setup.recipe.seed, setup.device),
+                divide_model(model, config, setup.recipe),
                 job.data.rows,
-                setup.recipe,
+                replace(setup.recipe, batch_ramp=None),  # what is tried is a full batch
                 micro_batch_rows=setup.micro_batch_rows,
                 on_nonfinite="skip",
                 source=SameBatch(job.data.rows, setup.recipe, setup.device) if same else None,
-                compile_model=config.compile,
                 rate=rate,
             )
             try:

@@ -1,41 +1,85 @@
-"""The model that gives an index its vectors: opened, remembered there, and known again."""
+"""The model that gives an index its vectors, here or at a server: opened, remembered there, known again."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from llmkit.errors import DataError, MissingError
+from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.digest import digest_bytes
 from llmkit.progress import Progress
 from llmkit.retrieve.store import Store
 from llmkit.retrieve.vectors import create_vectors, has_vectors, put_vectors, without_vectors
 
-if TYPE_CHECKING:
-    from llmkit.retrieve.embed import Embedder
-
 _AT_ONCE = 256
 """Passages that are embedded together: enough to sort them by length."""
 _NAME = "embedding"
+_LEAST_COSINE = 0.99
+"""Of a text's vector now and then: less, and it is another model, whatever the server calls it."""
+
+
+class Embedder(Protocol):
+    """What makes vectors."""
+
+    width: int
+    """Numbers of a vector."""
+
+    def embed(self, texts: Sequence[str], /) -> NDArray[np.float32]:
+        """Vectors (N, width) of length 1; of a text without a token, zeros."""
 
 
 class Embedding(msgspec.Struct, frozen=True):
     """What an index remembers of its model."""
 
     model: str
-    """Where it was."""
+    """Where it was; what a server called it."""
     sha256: str
-    """Of its weights and its tokenizer."""
+    """Of its weights and its tokenizer; empty of a server's."""
     width: int
     """Numbers of a vector."""
+    url: str = ""
+    """Of its server; empty: it was here."""
+    probe: tuple[float, ...] = ()
+    """What a server's model made of a text that is always the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedOptions:
+    """What makes vectors. Of `model` and `url` one is given, or none: what made them before."""
+
+    model: Path | None = None
+    device: str = "auto"
+    """Of the model."""
+    url: str | None = None
+    """Of a server with `/v1/embeddings`."""
+    name: str | None = None
+    """Which of its models."""
+    key: Path | None = None
+    """A file whose one line is the key that it asks for."""
+
+    def __post_init__(self) -> None:
+        """Raises UsageError where two are given."""
+        if self.model is not None and self.url is not None:
+            raise UsageError("--embed and --embed-url exclude each other", hint="leave one of them out")
+        if self.model is not None and (self.name is not None or self.key is not None):
+            flag = "--embed-key" if self.name is None else "--embed-name"
+            raise UsageError(f"{flag} is of a server, not of --embed", hint="--embed-url URL")
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it is said what makes vectors."""
+        return self.model is not None or self.url is not None
 
 
 @dataclass(frozen=True)
 class OpenEmbedder:
     """A model that makes vectors, and which one it is."""
 
-    embedder: "Embedder"
+    embedder: Embedder
     embedding: Embedding
 
 
@@ -45,19 +89,26 @@ def embedding_of(store: Store) -> Embedding | None:
     return None if told is None else msgspec.json.decode(told, type=Embedding)
 
 
-def open_embedder(model: Path, device: str, made: Embedding | None, where: Path) -> OpenEmbedder:
+def open_embedder(options: EmbedOptions, made: Embedding | None, where: Path) -> OpenEmbedder:
     """Open a model to make vectors.
 
     Args:
-        model: a folder or a GGUF file.
-        device: as of `choose_device`.
+        options: a folder or a GGUF file, or a server.
         made: what the index remembers; None: it has no vectors yet.
         where: the index, for errors.
 
     Raises:
         DataError: another model than the index's.
+        RemoteError: see `RemoteEmbedder`.
         MissingError, ConfigError, DataError: see `open_inspected`.
     """
+    if options.url is not None:
+        return _open_remote(options, options.url, made, where)
+    assert options.model is not None
+    return _open_local(options.model, options.device, made, where)
+
+
+def _open_local(model: Path, device: str, made: Embedding | None, where: Path) -> OpenEmbedder:
     from llmkit.model.fingerprint import model_fingerprint
     from llmkit.retrieve.embed import Embedder
     from llmkit.workflows.inspect_attention_open import InspectOptions, open_inspected
@@ -66,21 +117,51 @@ def open_embedder(model: Path, device: str, made: Embedding | None, where: Path)
     weights = model_fingerprint(model, opened.model.config)
     sha256 = digest_bytes(f"{weights} {opened.tokenizer.sha256}".encode())
     if made is not None and made.sha256 != sha256:
-        raise DataError(
-            f"{model}: not the model that {where} has its vectors from ({made.model})",
-            hint=f"name that one, or make {where} again: --embed {model} --force",
-        )
+        raise _another(str(model), made, where, "name that one")
     embedder = Embedder(opened.model, opened.encoder)
     return OpenEmbedder(embedder, Embedding(str(model.resolve()), sha256, embedder.width))
 
 
-def open_embedder_of(store: Store, model: Path | None, device: str, where: Path) -> OpenEmbedder:
+def _open_remote(options: EmbedOptions, url: str, made: Embedding | None, where: Path) -> OpenEmbedder:
+    from llmkit.retrieve.embed_remote import RemoteEmbedder  # httpx
+
+    embedder = RemoteEmbedder(url, model=options.name, key=_key(options.key))
+    told = Embedding(embedder.name, "", embedder.width, url, tuple(map(float, embedder.probe)))
+    if made is not None:
+        if not made.url:
+            raise _another(url, made, where, f"--embed {made.model}")
+        if made.width != embedder.width:
+            raise DataError(
+                f"{url}: vectors of {embedder.width} numbers, and those of {where} have {made.width}",
+                hint=f"--embed-name {made.model}, or make {where} again with --force",
+            )
+        if float(np.dot(made.probe, embedder.probe)) < _LEAST_COSINE:
+            raise _another(url, made, where, f"--embed-url {made.url} --embed-name {made.model}")
+    return OpenEmbedder(embedder, told)
+
+
+def _another(given: str, made: Embedding, where: Path, hint: str) -> DataError:
+    return DataError(
+        f"{given}: not the model that {where} has its vectors from ({made.model})",
+        hint=f"{hint}, or make {where} again with --force",
+    )
+
+
+def _key(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    if not path.is_file():
+        raise MissingError(f"{path}: no such file", hint="--embed-key FILE: its one line is the key")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def open_embedder_of(store: Store, options: EmbedOptions, where: Path) -> OpenEmbedder:
     """Open the model that an index has its vectors from.
 
     Args:
         store: the index.
-        model: where it is now; None: where it was.
-        device, where: see `open_embedder`.
+        options: where it is now; of neither a model nor a server, where it was.
+        where: see `open_embedder`.
 
     Raises:
         MissingError: the index has no vectors, or their model is not where it was.
@@ -92,12 +173,18 @@ def open_embedder_of(store: Store, model: Path | None, device: str, where: Path)
             f"{where}: has no vectors",
             hint=f"llmkit retrieve index -o {where} --add --embed MODEL gives it some",
         )
-    if model is None and not Path(made.model).exists():
+    if options.is_given:
+        return open_embedder(options, made, where)
+    if made.url:
+        return open_embedder(
+            replace(options, url=made.url, name=options.name or made.model or None), made, where
+        )
+    if not Path(made.model).exists():
         raise MissingError(
             f"{made.model}: not there any more, and {where} has its vectors from it",
             hint="say where it is now: --embed MODEL",
         )
-    return open_embedder(model or Path(made.model), device, made, where)
+    return open_embedder(replace(options, model=Path(made.model)), made, where)
 
 
 def give_vectors(store: Store, opened: OpenEmbedder, progress: Progress) -> int:

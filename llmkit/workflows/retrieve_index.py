@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from llmkit.errors import DataError, MissingError, ResourceError
+from llmkit.errors import DataError, MissingError, ResourceError, UsageError
 from llmkit.formats.atomic import atomic_file, refuse_existing
 from llmkit.formats.digest import digest_bytes, digest_file
 from llmkit.formats.documents import Document, list_files, read_documents
@@ -25,6 +25,7 @@ from llmkit.retrieve.passages import (
 )
 from llmkit.retrieve.store import Store
 from llmkit.workflows.retrieve_embed import (
+    EmbedOptions,
     OpenEmbedder,
     embedding_of,
     give_vectors,
@@ -33,6 +34,7 @@ from llmkit.workflows.retrieve_embed import (
 )
 
 MeasureOf = Callable[[str], Measure]
+NO_EMBED = EmbedOptions()
 
 
 class IndexReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,8 +64,7 @@ def index_documents(
     config: IndexConfig,
     *,
     tokenizer: Path | None = None,
-    embed: Path | None = None,
-    device: str = "auto",
+    embed: EmbedOptions = NO_EMBED,
     add: bool = False,
     delete: tuple[str, ...] = (),
     skip_bad: bool = False,
@@ -78,8 +79,7 @@ def index_documents(
         out: the index file. It appears when it is whole; `add` and `delete` change it in one transaction.
         config: how documents are cut; of an index that is there only `field` counts, it has its own cut.
         tokenizer: measures passages.
-        embed: a model that gives passages vectors; None: that of an index which has some, else none.
-        device: of that model.
+        embed: what gives passages vectors; nothing: that of an index which has some, else none.
         add: add to an index that is there; a document with the same id and another text takes its place.
         delete: ids of documents to take out first.
         skip_bad, rejects: as everywhere, see formats/rejects.py.
@@ -103,7 +103,7 @@ def index_documents(
         for identity in delete:
             if not store.delete(identity):
                 raise MissingError(f"{out}: no document {identity!r}", hint=f"llmkit show {out}")
-        embedder = _embedder(store, embed, device, out, grows=bool(inputs))
+        embedder = _embedder(store, embed, out, grows=bool(inputs))
         documents = read_documents(inputs, text_field=config.field, on_bad=bad.on_bad)
         report = _add(store, documents, measure, config.field, replace=add, progress=progress)
         embedded = 0 if embedder is None else give_vectors(store, embedder, progress)
@@ -121,7 +121,7 @@ def index_documents(
 
 @contextmanager
 def open_index(path: Path) -> Iterator[Store]:
-    """An index to search.
+    """An index to search; from any thread, but from one at a time.
 
     Raises:
         MissingError: there is none.
@@ -130,7 +130,7 @@ def open_index(path: Path) -> Iterator[Store]:
     if not path.is_file():
         raise MissingError(f"{path}: no such index", hint=f"llmkit retrieve index DOCUMENTS -o {path}")
     address = f"{path.resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True)) as database, _named(path):
+    with closing(sqlite3.connect(address, uri=True, check_same_thread=False)) as database, _named(path):
         yield _store_in(database, path)
 
 
@@ -210,14 +210,16 @@ def _add(
     return IndexReport(added=added, unchanged=unchanged, text_bytes=text_bytes)
 
 
-def _embedder(
-    store: Store, model: Path | None, device: str, out: Path, *, grows: bool
-) -> OpenEmbedder | None:
+def _embedder(store: Store, options: EmbedOptions, out: Path, *, grows: bool) -> OpenEmbedder | None:
     """The model for passages that have no vector; None where there are none, or the index has no vectors."""
     made = embedding_of(store)
-    if model is not None:
-        return open_embedder(model, device, made, out)
-    return open_embedder_of(store, None, device, out) if grows and made is not None else None
+    if options.is_given:
+        return open_embedder(options, made, out)
+    if (options.name or options.key) and (made is None or not made.url):
+        raise UsageError(
+            "--embed-name and --embed-key are of a server, and none is given", hint="--embed-url URL"
+        )
+    return open_embedder_of(store, options, out) if grows and made is not None else None
 
 
 def _measure_of(config: IndexConfig, tokenizer: Path | None) -> MeasureOf:

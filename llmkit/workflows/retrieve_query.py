@@ -10,8 +10,8 @@ from llmkit.errors import DataError
 from llmkit.formats.documents import is_json_lines
 from llmkit.formats.jsonl import BadLine, Record, decode_field, raw, read_records
 from llmkit.formats.streams import STDIO, open_input
-from llmkit.retrieve.search import Found
-from llmkit.retrieve.store import Store, StoredPassage
+from llmkit.retrieve.hits import Hit, hits_of
+from llmkit.retrieve.store import Store
 from llmkit.workflows.retrieve_search import Search
 
 FIELDS = ("query", "question", "prompt", "text")
@@ -25,23 +25,6 @@ class Query(NamedTuple):
     record: Record
     where: str = "the query"
     """`file:line`, for errors."""
-
-
-class Hit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A passage that was found."""
-
-    id: str
-    """`DOCUMENT:START-END`: the same in every index that cuts the document the same way."""
-    score: float
-    document: str
-    start: int
-    """Of its characters in the document."""
-    end: int
-    heading: str = ""
-    text: str
-    source: msgspec.Raw | None = None
-    metadata: msgspec.Raw | None = None
-    """As the document had them."""
 
 
 def read_queries(
@@ -87,23 +70,3 @@ def answer_queries(
     """
     for query in queries:
         yield query, hits_of(store, search(query.text, most))
-
-
-def hits_of(store: Store, found: list[Found]) -> list[Hit]:
-    """What a search found, with its texts."""
-    stored = store.passages_of([one.passage for one in found])
-    return [_hit(passage, one.score) for passage, one in zip(stored, found, strict=True)]
-
-
-def _hit(passage: StoredPassage, score: float) -> Hit:
-    return Hit(
-        id=f"{passage.document}:{passage.start}-{passage.end}",
-        score=score,
-        document=passage.document,
-        start=passage.start,
-        end=passage.end,
-        heading=passage.heading,
-        text=passage.text,
-        source=passage.record.get("source"),
-        metadata=passage.record.get("metadata"),
-    )

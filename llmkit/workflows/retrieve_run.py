@@ -9,9 +9,10 @@ from typing import Any, BinaryIO
 from llmkit.formats.jsonl import BadLine, encode_line, raw
 from llmkit.formats.rejects import BadLines, bad_lines
 from llmkit.formats.streams import is_terminal, open_output
+from llmkit.retrieve.hits import Hit
 from llmkit.retrieve.store import Store
 from llmkit.workflows.retrieve_index import open_index
-from llmkit.workflows.retrieve_query import Hit, Query, answer_queries, read_queries
+from llmkit.workflows.retrieve_query import Query, answer_queries, read_queries
 from llmkit.workflows.retrieve_search import SearchOptions, open_search
 
 

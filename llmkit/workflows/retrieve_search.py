@@ -10,7 +10,7 @@ from llmkit.retrieve.fusion import DEPTH, fuse
 from llmkit.retrieve.search import Found, WordSearch
 from llmkit.retrieve.store import Store
 from llmkit.retrieve.vectors import VectorSearch
-from llmkit.workflows.retrieve_embed import open_embedder_of
+from llmkit.workflows.retrieve_embed import EmbedOptions, open_embedder_of
 
 Search = Callable[[str, int], list[Found]]
 """A query, and how many passages at most, to those passages, the best first."""
@@ -24,8 +24,8 @@ class SearchOptions:
 
     by: By = "words"
     bm25: Bm25Config = field(default_factory=Bm25Config)
-    embed: Path | None = None
-    """Where the model of the vectors is; None: where it was when they were made."""
+    embed: EmbedOptions = field(default_factory=EmbedOptions)
+    """Where the model of the vectors is; nothing: where it was when they were made."""
     rerank: Path | None = None
     """A model that ranks again what was found."""
     candidates: int | None = None
@@ -35,8 +35,10 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         """Raises UsageError where an option has nothing to say."""
-        if self.embed is not None and self.by == "words":
-            raise UsageError(f"--embed {self.embed}: words need no model", hint="--by meaning, or --by both")
+        if self.embed.is_given and self.by == "words":
+            model, url = self.embed.model, self.embed.url
+            given = f"--embed {model}" if url is None else f"--embed-url {url}"
+            raise UsageError(f"{given}: words need no model", hint="--by meaning, or --by both")
         if self.candidates is not None and self.rerank is None:
             raise UsageError("--candidates: nothing is ranked again", hint="--rerank MODEL")
 
@@ -69,7 +71,7 @@ def open_search(store: Store, options: SearchOptions, where: Path) -> Search:
 def _first(store: Store, options: SearchOptions, where: Path) -> Search:
     if options.by == "words":
         return WordSearch(store, options.bm25).search
-    embedder = open_embedder_of(store, options.embed, options.device, where).embedder
+    embedder = open_embedder_of(store, options.embed, where).embedder
     meaning = VectorSearch(store.database, embedder.width, embedder.embed)
     if options.by == "meaning":
         return meaning.search

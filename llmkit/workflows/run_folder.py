@@ -16,9 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import MissingError, UsageError
+from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.atomic import write_atomic
-from llmkit.formats.checkpoint import CHECKPOINTS, CheckpointState, list_checkpoints, publish, read_state
+from llmkit.formats.checkpoint import (
+    CHECKPOINTS,
+    CheckpointState,
+    clear_leftovers,
+    damage,
+    list_checkpoints,
+    publish,
+    read_state,
+    retract,
+)
 from llmkit.formats.json_text import json_text
 from llmkit.formats.metrics import METRICS, cut_metrics, holds_metrics
 from llmkit.formats.model_folder import CONFIG
@@ -42,6 +51,8 @@ class Start:
 
     checkpoint: Path | None = None
     state: CheckpointState | None = None
+    damaged: tuple[tuple[Path, str], ...] = ()
+    """Newer checkpoints that are whole by their lengths, and what is wrong inside each."""
 
     @property
     def step(self) -> int:
@@ -101,6 +112,7 @@ def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progre
     Raises:
         UsageError: the run there has other settings, or was to be started over without --force.
         MissingError: a checkpoint is required and there is none.
+        DataError: there are checkpoints, and every one of them is damaged.
     """
     complete, problems = list_checkpoints(out)
     for problem in problems:
@@ -116,6 +128,15 @@ def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progre
         if resume == "must":
             raise MissingError(f"{out}: no checkpoint to resume from", hint="--resume auto starts a new run")
         return Start()
+    damaged = []
+    while complete and (what := damage(complete[-1])) is not None:
+        damaged.append((complete.pop(), what))
+        progress.note(f"passed over {damaged[-1][0]}: {what}")
+    if not complete:
+        raise DataError(
+            f"{out}: every checkpoint is damaged ({damaged[-1][0].name}: {damaged[-1][1]})",
+            hint="start over with --resume never --force, or choose another name with -o",
+        )
     state = read_state(complete[-1])
     different = recipe.differences(state.recipe)
     if different:
@@ -124,7 +145,7 @@ def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progre
             hint="give its settings again, choose another name with -o, or start over with "
             "--resume never --force",
         )
-    return Start(complete[-1], state)
+    return Start(complete[-1], state, tuple(damaged))
 
 
 def set_aside(out: Path) -> None:
@@ -156,6 +177,9 @@ def restore_aside(out: Path) -> None:
 def prepare_folder(job: Job, start: Start, invocation: Invocation) -> list[dict[str, Any]]:
     """Make the run folder ready for training; returns the metrics records from before the start."""
     out, metrics = job.files.out, job.files.metrics
+    clear_leftovers(out)
+    for folder, _ in start.damaged:
+        retract(folder)
     if start.checkpoint is not None:
         publish(start.checkpoint, out, job.product.files)
         paths = [path for path in metrics_paths(out, metrics) if path != STDIO]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from llmkit.errors import UsageError
+from llmkit.errors import ConfigError, UsageError
 from llmkit.estimate.architecture_flops import train_flops_per_token
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.config import ModelConfig
@@ -16,6 +16,9 @@ from llmkit.train.budget import (
 )
 from llmkit.train.config import MUON_MOMENTUM, PretrainConfig, Recipe, default_lr, resolve_router
 from llmkit.train.hardware import choose_device, choose_dtype, choose_threads
+from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees, check_degrees
+from llmkit.train.ramp import parse_ramp
+from llmkit.train.width_scaling import check_width_scaling
 from llmkit.workflows.pretrain_data import PretrainData
 
 
@@ -27,7 +30,9 @@ class Setup:
     device: torch.device
     threads: int
     micro_batch_rows: int
+    """Of one process."""
     eval_batch_rows: int
+    """Of all processes together."""
     eval_every: int
     checkpoint_every: int
     flops_per_token: float
@@ -40,11 +45,13 @@ def set_up(
     initial_sha256: str | None,
     *,
     longest: int | None = None,
+    degrees: Degrees = ONE_PROCESS,
 ) -> Setup:
     """Resolve every setting that was left open.
 
     Args:
         longest: text in a row, where positions begin again with each; None: as long as a row.
+        degrees: of the processes that share the run.
 
     Raises:
         ConfigError: settings that cannot be met.
@@ -60,7 +67,24 @@ def set_up(
         )
     device = choose_device(config.device)
     batch_rows = resolve_batch_rows(config, seq_len)
-    micro = resolve_micro_batch_rows(config, batch_rows=batch_rows, seq_len=seq_len, device_type=device.type)
+    check_degrees(degrees, model, batch_rows)
+    ramp = None if config.batch_ramp is None else parse_ramp(config.batch_ramp, batch_rows)
+    if ramp is not None and ramp.rows % degrees.shares:
+        raise ConfigError(
+            f"--batch-ramp {config.batch_ramp}: {ramp.rows} rows cannot be shared by "
+            f"{degrees.shares} processes",
+            hint=f"begin with a multiple of {degrees.shares} rows",
+        )
+    if config.z_loss and degrees.pp > 1:
+        raise ConfigError(
+            f"--z-loss {config.z_loss:g}: the last stage of a pipeline learns from cross-entropy alone",
+            hint="leave it out, or divide the run by --fsdp or --tp",
+        )
+    if config.mup_base_width is not None:
+        check_width_scaling(config.mup_base_width, model, config.optimizer)
+    micro = resolve_micro_batch_rows(
+        config, batch_rows=batch_rows // degrees.shares, seq_len=seq_len, device_type=device.type
+    )
     architecture = architecture_of(model)
     flops = train_flops_per_token(architecture, seq_len)
     steps = resolve_steps(
@@ -81,7 +105,7 @@ def set_up(
         seq_len=seq_len,
         steps=steps,
         batch_rows=batch_rows,
-        lr=config.lr if config.lr is not None else default_lr(model.hidden_size),
+        lr=config.lr if config.lr is not None else default_lr(config.mup_base_width or model.hidden_size),
         min_lr_ratio=config.min_lr_ratio,
         schedule=config.schedule,
         warmup_steps=resolve_warmup_steps(config, steps),
@@ -94,6 +118,9 @@ def set_up(
         document_mask=config.document_mask,
         optimizer=config.optimizer,
         momentum=MUON_MOMENTUM if config.momentum is None else config.momentum,
+        batch_ramp=config.batch_ramp,
+        z_loss=config.z_loss or None,
+        mup_base_width=config.mup_base_width,
         **resolve_router(config, model.experts),
     )
     return Setup(
@@ -101,7 +128,7 @@ def set_up(
         device=device,
         threads=choose_threads(config.threads, torch.get_num_threads(), flops * micro * seq_len),
         micro_batch_rows=micro,
-        eval_batch_rows=max(micro, 8192 // seq_len),
+        eval_batch_rows=max(micro, 8192 // seq_len) * degrees.shares,
         eval_every=config.eval_every or max(1, -(-steps // 10)),
         checkpoint_every=config.checkpoint_every or max(1, -(-steps // 10)),
         flops_per_token=flops,

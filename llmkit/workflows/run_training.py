@@ -12,16 +12,19 @@ from llmkit.errors import GateFailed, StoppedResumable
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.metrics import MetricsWriter
 from llmkit.formats.provenance import Invocation
+from llmkit.formats.tensorboard import EventsWriter
 from llmkit.progress import Progress
 from llmkit.train.best import Best
 from llmkit.train.hardware import Peak, measure_peak, used_memory_bytes
 from llmkit.train.loop import Duties, is_due, train
 from llmkit.train.metrics import Cost, RunLog
+from llmkit.train.parallel.degrees import Degrees
+from llmkit.train.parallel.ranks import ALONE
 from llmkit.train.stop import Reason, StopRequest
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain_job import Job
-from llmkit.workflows.run_duties import Saver, inside
 from llmkit.workflows.run_folder import Start, metrics_paths, prepare_folder, restore_aside
+from llmkit.workflows.run_saver import Saver, inside
 
 Records = list[dict[str, Any]]
 Report = TypeVar("Report")
@@ -96,37 +99,51 @@ def run_training(
     threads = job.config.threads or (start.state.threads if start.state else setup.threads)
     with _torch_settings(threads, setup.recipe.seed), ExitStack() as stack:
         trainer = build_trainer(job, start)
+        ranks = trainer.ranks
         stack.callback(trainer.close)
-        past = prepare_folder(job, start, invocation)
-        stack.callback(restore_aside, out)
+        past = ranks.told(prepare_folder(job, start, invocation) if ranks.is_first else None)
+        if ranks.is_first:
+            stack.callback(restore_aside, out)
         if best is not None:
             for record in _events(past, "eval"):
                 best.judge(record["step"], record.get("valid_loss"))
-        paths = metrics_paths(out, job.files.metrics)
+        paths = metrics_paths(out, job.files.metrics) if ranks.is_first else []
         writers = [stack.enter_context(MetricsWriter(path)) for path in paths]
         peak = measure_peak(setup.device, setup.recipe.dtype)
+        sinks = [writer.write for writer in writers]
+        if job.files.tensorboard is not None and ranks.is_first:
+            sinks.append(stack.enter_context(EventsWriter(job.files.tensorboard, start.step)).write)
         log = RunLog(
-            [writer.write for writer in writers],
+            sinks,
             progress,
-            Cost(setup.flops_per_token, peak.flops_per_second),
+            Cost(setup.flops_per_token, peak.flops_per_second * ranks.degrees.world),
             steps=setup.recipe.steps,
             seconds_before=_last_time(past),
             memory_bytes=lambda: used_memory_bytes(setup.device),
         )
-        _announce(job, start, past, log, peak, threads, progress)
+        _announce(job, start, past, log, peak, ranks.degrees, threads, progress)
         saver = Saver(job, trainer, log, writers, threads=threads, last_step=start.step, best=best)
         saver.publish()
         duties = duties_of(job, trainer, saver)
         owed = is_due(start.step, duties, setup.recipe.steps) and not _has(past, "eval", start.step)
+        owed = ranks.highest(owed and ranks.is_first) == 1
         if not owed and (start.step == setup.recipe.steps or (best is not None and best.is_over)):
             progress.note(f"{out}: complete at step {start.step:,}, nothing to do")
         with stop:
             reason: Reason | None
+            report: Report | None
             try:
-                reason = train(trainer, duties, log, stop, owed=owed)
-                report = None if reason else finish(Ended(trainer, log, past, start, saver))
+                reason, report = train(trainer, duties, log, stop, owed=owed), None
+                if reason is None:
+                    with ranks.first():  # the others read what the first writes for it
+                        report = finish(Ended(trainer, log, past, start, saver))
             except KeyboardInterrupt:
                 reason, report = "sigint", None
+            except RuntimeError as error:
+                if stop.reason != "sigint" or ranks is ALONE:
+                    log.event("stop", trainer.step, reason=type(error).__name__)
+                    raise
+                reason, report = "sigint", None  # another process was interrupted within a step
             except BaseException as error:
                 log.event("stop", trainer.step, reason=type(error).__name__)
                 raise
@@ -137,14 +154,25 @@ def run_training(
 
 
 def _announce(
-    job: Job, start: Start, past: Records, log: RunLog, peak: Peak, threads: int, progress: Progress
+    job: Job,
+    start: Start,
+    past: Records,
+    log: RunLog,
+    peak: Peak,
+    division: Degrees,
+    threads: int,
+    progress: Progress,
 ) -> None:
     """The `start` event, and for people where the run goes on from."""
     recipe = job.setup.recipe
     if start.checkpoint is not None:
         progress.note(f"going on from {start.checkpoint}")
+        if start.state is not None and start.state.division != str(division):
+            progress.note(f"divided otherwise than before ({start.state.division}): equal up to rounding")
         if not _has(past, "checkpoint", start.step):  # killed between the checkpoint and its record
             log.event("checkpoint", start.step, path=inside(start.checkpoint, job.files.out))
+    for folder, what in start.damaged:
+        log.event("damaged", start.step, path=inside(folder, job.files.out), problem=what)
     if job.tokenizer is None:
         progress.note(
             f"{job.files.out} gets no tokenizer: give one with -t TOKENIZER to generate text from it"
@@ -158,6 +186,7 @@ def _announce(
         batch_tokens=recipe.batch_tokens,
         device=str(job.setup.device),
         dtype=recipe.dtype,
+        division=str(division),
         threads=threads,
         flops_per_token=job.setup.flops_per_token,
         peak_flops_per_second=peak.flops_per_second,

@@ -1,7 +1,8 @@
 """llmkit serve: a model opened, its engine started, clients answered until a signal says to end."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,15 +12,22 @@ from llmkit.errors import MissingError, UsageError
 from llmkit.formats.streams import STDIO
 from llmkit.model.fingerprint import model_fingerprint
 from llmkit.server.config import ServeConfig
+from llmkit.server.gate import Gate
 from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import read_keys
+from llmkit.server.observe import RequestLog
 from llmkit.server.run import Ending, Run
 from llmkit.tokens.tool_forms import check_form
 from llmkit.workflows.generate_files import GenerateFiles
 from llmkit.workflows.generate_job import Job, open_job
+from llmkit.workflows.serve_adapters import served_adapters
+from llmkit.workflows.serve_aids import Aids, open_aids
 from llmkit.workflows.serve_front import Front, address_of, end_as, open_front
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from llmkit.server.handlers import State
     from llmkit.server.prompts import PromptPool, TemplateFacts
 
 
@@ -43,6 +51,10 @@ class ServePlan:
     keys: int | None
     listens: str
     notes: tuple[str, ...]
+    tools: tuple[str, ...] = ()
+    """Those that the server runs, as they were named."""
+    retrieve: str | None = None
+    """The index whose passages are put before questions."""
     schema: str = "llmkit.serve-plan/1"
 
 
@@ -88,6 +100,8 @@ def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
         keys=None if config.keys is None else len(read_keys(config.keys).rules),
         listens=address_of(config, config.port),
         notes=job.notes,
+        tools=config.tools.tools,
+        retrieve=config.retrieve,
     )
 
 
@@ -103,14 +117,15 @@ def serve(job: Job, config: ServeConfig, *, name: str | None = None, note: Calla
     Raises:
         ResourceError: the port is in use, or memory is short.
         ConfigError: there is no such form of tool calls.
-        UsageError, ConfigError, DataError, MissingError: a file of keys or a socket that cannot be.
+        UsageError, ConfigError, DataError, MissingError: a file of keys, a socket, a tool or an index that
+            cannot be.
         KeyboardInterrupt: Ctrl-C.
         SystemExit: a second SIGTERM.
     """
     if config.tool_form is not None:
         check_form(config.tool_form)
-    with open_front(config) as front:
-        ending = asyncio.run(_serve(job, front, name, note))
+    with open_front(config) as front, open_aids(config) as aids:
+        ending = asyncio.run(_serve(job, front, aids, name, note))
     end_as(ending)
 
 
@@ -132,7 +147,47 @@ def fingerprint_of(job: Job, version: str) -> str:
     return f"{digest}-{version}" if version else digest
 
 
-async def _serve(job: Job, front: Front, name: str | None, note: Callable[[str], None]) -> Ending:
+async def _serve(job: Job, front: Front, aids: Aids, name: str | None, note: Callable[[str], None]) -> Ending:
+    config = front.config
+    opened = opened_app(
+        job,
+        config,
+        front.gate,
+        aids,
+        name=model_name(job, name),
+        note=note,
+        tell=front.tell,
+        behind_router=config.behind_router,
+    )
+    async with opened as (app, state):
+        run = Run(app, state, front.listener, drain_seconds=config.drain_seconds, tls=front.tls)
+        return await run.until_signal(lambda: front.announce(model_name(job, name), note))
+
+
+@contextlib.asynccontextmanager
+async def opened_app(
+    job: Job,
+    config: ServeConfig,
+    gate: Gate,
+    aids: Aids,
+    *,
+    name: str,
+    note: Callable[[str], None],
+    tell: RequestLog,
+    behind_router: bool,
+) -> AsyncIterator[tuple["Starlette", "State"]]:
+    """The application of a model, its weights read and its engine running; all closed at the end.
+
+    Args:
+        job: the model, opened.
+        config: whom to serve.
+        gate: who comes in.
+        aids: what it has beside the model.
+        name: what clients call it.
+        note: told what users may have to know.
+        tell: takes a record of each request.
+        behind_router: whether a router asks, which has the keys and the queue.
+    """
     from llmkit.engine.engine import Engine
     from llmkit.server.app import build_app
     from llmkit.server.engine_thread import EngineThread
@@ -145,7 +200,6 @@ async def _serve(job: Job, front: Front, name: str | None, note: Callable[[str],
     from llmkit.workflows.generate_model import place, start_engine
 
     assert job.tokenizer is not None
-    config, gate = front.config, front.gate
     placement = place(job, None)
     context = min(job.model.max_position_embeddings, placement.positions)
     prompts = PromptPool(
@@ -161,7 +215,7 @@ async def _serve(job: Job, front: Front, name: str | None, note: Callable[[str],
     if template.problem:
         note(f"{template.problem}, so that chats may be refused")
     served = Served(
-        model_name(job, name),
+        name,
         fingerprint=fingerprint_of(job, config.version),
         config=job.model,
         tokenizer=job.tokenizer,
@@ -172,11 +226,12 @@ async def _serve(job: Job, front: Front, name: str | None, note: Callable[[str],
         turn_end=template.turn_end,
         tool_form=config.tool_form,
         tool_turns=template.turns,
-        adapters=[one.name for one in job.adapters.sources],
+        adapters=served_adapters(job, thread, placement.device),
     )
     models = Models([served])
     metrics = Metrics(models.loads, models.versions)
     if isinstance(gate, KeyedGate):
+        gate.admission.limit_long(placement.texts - 1)  # short ones have one of its places
         metrics = Metrics(models.loads, models.versions, gate.admission, lambda: gate.limited)
     state = State(
         models,
@@ -184,15 +239,17 @@ async def _serve(job: Job, front: Front, name: str | None, note: Callable[[str],
         WireLimits(),
         metrics,
         log_prompts=config.log_prompts,
-        behind_router=config.behind_router,
+        behind_router=behind_router,
+        bench=aids.bench(job.tokenizer),
+        retrieval=aids.retrieval(job.tokenizer, context),
     )
-    app = build_app(state, tell=front.tell, origins=config.cors)
-    run = Run(app, state, front.listener, drain_seconds=config.drain_seconds, tls=front.tls)
     try:
         thread.start()
-        return await run.until_signal(lambda: front.announce(served.name, note))
+        yield build_app(state, tell=tell, origins=config.cors), state
     finally:
         thread.abandon()
+        if state.bench is not None:
+            state.bench.close()
         await prompts.close()
 
 

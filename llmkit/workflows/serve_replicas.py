@@ -17,20 +17,27 @@ from llmkit.server.admin import AdminState, OwnerGate, build_admin
 from llmkit.server.config import ServeConfig
 from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.metrics import Metrics
+from llmkit.server.router.adapters import FleetAdapters
 from llmkit.server.router.app import build_router
 from llmkit.server.router.config import ModelSource, RouterConfig
-from llmkit.server.router.fleet import Fleet
+from llmkit.server.router.fleet import Fleet, Version
 from llmkit.server.router.manage import Manager, Source
-from llmkit.server.router.probes import probe
+from llmkit.server.router.probes import ProbeConfig, probe
 from llmkit.server.router.rollout import RollbackConfig
 from llmkit.server.router.state import RouterState
 from llmkit.server.router.supervisor import Launch, Supervisor
 from llmkit.server.router.worker import Worker, remote_client
 from llmkit.server.run import Ending, Run, http_server
+from llmkit.workflows.generate_adapter import open_adapters
+from llmkit.workflows.serve_adapters import specs_of
 from llmkit.workflows.serve_front import Front, end_as, listening, open_front
-from llmkit.workflows.serve_worker import WorkerSettings, encode_settings
+from llmkit.workflows.serve_ray import RayServe
+from llmkit.workflows.serve_worker import WorkerSettings, encode_settings, read_settings
 
 _FIRST_PROBE_SECONDS = 5.0
+_TRIES_AT_RAY = 2
+_RAY_PROBES = ProbeConfig(answer_seconds=15.0)
+"""Ray asks the replicas itself: this is to know whether its proxy is there."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,8 @@ def serve_replicas(job: Replicas, *, note: Callable[[str], None]) -> None:
             raise MissingError(f"{source.path}: no such model", hint="-m NAME=PATH@VERSION:WEIGHT")
     engines = max(1, len(job.sources) * job.router.replicas + len(job.router.workers))
     with open_front(job.serve, engines=engines) as front:
+        if job.engine.batch is not None and isinstance(front.gate, KeyedGate):
+            front.gate.admission.limit_long((job.engine.batch - 1) * engines)
         ending = asyncio.run(_serve(job, front, note))
     end_as(ending)
 
@@ -100,12 +109,14 @@ async def _serve(job: Replicas, front: Front, note: Callable[[str], None]) -> En
     assert isinstance(front.gate, KeyedGate)
     gate = front.gate
     fleet = Fleet(RollbackConfig(margin=job.router.rollback_margin))
-    supervisor = Supervisor()
+    adapters = FleetAdapters(specs_of(open_adapters(job.engine.adapters)))
+    supervisor = Supervisor(adapters=adapters)
     metrics = Metrics(dict, lambda: _fingerprints(fleet), gate.admission, lambda: gate.limited)
-    state = RouterState(fleet, gate, metrics, log_prompts=job.serve.log_prompts)
+    state = RouterState(fleet, gate, metrics, adapters, log_prompts=job.serve.log_prompts)
     app = build_router(state, tell=front.tell, origins=job.serve.cors)
     run = Run(app, state, front.listener, drain_seconds=job.serve.drain_seconds, tls=front.tls)
     ending: Ending = "killed"
+    deployed = RayServe(job.router, job.serve.drain_seconds) if job.router.engine == "ray" else None
     with tempfile.TemporaryDirectory(prefix="llmkit-") as folder:
         manager = Manager(
             fleet,
@@ -113,9 +124,14 @@ async def _serve(job: Replicas, front: Front, note: Callable[[str], None]) -> En
             lambda source, socket: launch_of(job, source, socket),
             Path(folder),
             drain_seconds=job.serve.drain_seconds,
+            adapters=adapters,
+            redeploy=None if deployed is None else deployed.replace,
         )
         try:
-            await _open_own(job, fleet, manager)
+            if deployed is None:
+                await _open_own(job, fleet, manager)
+            else:
+                await _open_deployed(job, fleet, supervisor, deployed)
             await _open_remote(job.router, fleet, supervisor)
             async with _admin(job, front, state, manager) as address:
                 names = ", ".join(fleet.groups)
@@ -123,26 +139,49 @@ async def _serve(job: Replicas, front: Front, note: Callable[[str], None]) -> En
         finally:
             await supervisor.stop_all(at_once=ending != "drained")
             await manager.close()
+            if deployed is not None:
+                await deployed.close()
     return ending
 
 
 async def _open_own(job: Replicas, fleet: Fleet, manager: Manager) -> None:
     """Start the workers of all versions together."""
-    sources = [
-        Source(
-            model=one.name,
-            path=one.path,
-            version=one.version,
-            weight=one.weight,
-            replicas=job.router.replicas,
-        )
-        for one in job.sources
-    ]
+    sources = [_as_source(job, one) for one in job.sources]
     opened = await asyncio.gather(*(manager.open_version(one) for one in sources), return_exceptions=True)
     for source, version in zip(sources, opened, strict=True):
         if isinstance(version, BaseException):
             raise version
         fleet.add_version(source.model, version)
+
+
+async def _open_deployed(job: Replicas, fleet: Fleet, supervisor: Supervisor, deployed: RayServe) -> None:
+    """Have Ray Serve start the replicas of each model.
+
+    A deployment is one address, behind which Ray chooses a replica. It counts as two workers: a request whose
+    replica is lost is tried once more there, and gets another.
+    """
+    for source in job.sources:
+        settings = read_settings(launch_of(job, _as_source(job, source), Path("unused")).settings)
+        url = await deployed.start(settings)
+        workers = [
+            Worker(f"{source.name}/ray/{number}", remote_client(url), is_own=False, secret=deployed.secret)
+            for number in range(_TRIES_AT_RAY)
+        ]
+        await asyncio.gather(*(probe(worker, _FIRST_PROBE_SECONDS) for worker in workers))
+        version = Version(source.version, source.weight, workers)
+        fleet.add_version(source.name, version)
+        for worker in workers:
+            supervisor.watch(worker, lambda _: None, _RAY_PROBES)
+
+
+def _as_source(job: Replicas, one: ModelSource) -> Source:
+    return Source(
+        model=one.name,
+        path=one.path,
+        version=one.version,
+        weight=one.weight,
+        replicas=job.router.replicas,
+    )
 
 
 async def _open_remote(config: RouterConfig, fleet: Fleet, supervisor: Supervisor) -> None:

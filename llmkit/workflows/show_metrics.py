@@ -16,6 +16,8 @@ from llmkit.formats.jsonl import BadLine, Line, read_records
 
 CURVE_POINTS = 200
 """At most so many points of a curve in a report; each is the mean of a stretch of steps."""
+CURVES = ("lr", "grad_norm", "tokens_per_second")
+"""Fields of a step that are drawn beside its loss."""
 _VALID_LOSS = ("valid_loss", "val_loss", "loss")
 
 
@@ -24,6 +26,13 @@ class Point(msgspec.Struct, frozen=True):
 
     step: float
     loss: float
+
+
+class CurvePoint(msgspec.Struct, frozen=True):
+    """A figure of a step other than its loss."""
+
+    step: float
+    value: float
 
 
 class MetricsSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +59,8 @@ class MetricsSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Steps without a finite loss."""
     train: list[Point] = []
     valid: list[Point] = []
+    curves: dict[str, list[CurvePoint]] = {}
+    """The names in CURVES that the steps have."""
 
 
 def read_metrics(path: Path) -> Iterator[Line]:
@@ -102,7 +113,7 @@ class _Reading:
 
     losses: dict[int, float] = field(default_factory=dict)
     valid: dict[int, float] = field(default_factory=dict)
-    speeds: dict[int, float] = field(default_factory=dict)
+    curves: dict[str, dict[int, float]] = field(default_factory=lambda: {name: {} for name in CURVES})
     events: dict[str, int] = field(default_factory=dict)
     last: dict[str, Any] = field(default_factory=dict)
     last_eval: dict[str, Any] = field(default_factory=dict)
@@ -111,13 +122,14 @@ class _Reading:
     def step(self, record: dict[str, Any], step: int) -> None:
         """A step's line; one from before the last line means that the run went back to a checkpoint."""
         if self.last and step <= self.last["step"]:
-            for seen in (self.losses, self.valid, self.speeds):
+            for seen in (self.losses, self.valid, *self.curves.values()):
                 for later in [done for done in seen if done >= step]:
                     del seen[later]
         self.last, self.stop = record, {}
         self.losses[step] = float(record["loss"]) if _is_number(record.get("loss")) else math.nan
-        if _is_number(record.get("tokens_per_second")):
-            self.speeds[step] = float(record["tokens_per_second"])
+        for name, seen in self.curves.items():
+            if _is_number(record.get(name)):
+                seen[step] = float(record[name])
 
     def event(self, record: dict[str, Any], step: int | None) -> None:
         """A start, eval, checkpoint or stop."""
@@ -133,7 +145,7 @@ class _Reading:
     def summary(self) -> MetricsSummary:
         """Everything so far, curves thinned."""
         finite = {step: loss for step, loss in self.losses.items() if math.isfinite(loss)}
-        losses, speeds = list(finite.values()), list(self.speeds.values())
+        losses, speeds = list(finite.values()), list(self.curves["tokens_per_second"].values())
         recent = speeds[-max(1, len(speeds) // 10) :]
         lowest = min(finite, key=finite.__getitem__, default=None)
         lowest_valid = min(self.valid, key=self.valid.__getitem__, default=None)
@@ -153,6 +165,11 @@ class _Reading:
             not_finite=len(self.losses) - len(finite),
             train=_thinned(finite),
             valid=_thinned(self.valid),
+            curves={
+                name: [CurvePoint(point.step, point.loss) for point in _thinned(seen)]
+                for name, seen in self.curves.items()
+                if seen
+            },
         )
 
 

@@ -122,7 +122,7 @@ def _open_sql(path: Path, limits: ToolLimits, name: str, stack: ExitStack) -> Sq
     if not path.is_file():
         raise MissingError(f"--tool sql={path}: no such file", hint="--tool sql=DATABASE.sqlite")
     address = f"{path.resolve().as_uri()}?mode=ro"
-    database = stack.enter_context(closing(sqlite3.connect(address, uri=True)))
+    database = stack.enter_context(closing(sqlite3.connect(address, uri=True, check_same_thread=False)))
     try:
         return SqlTool(database, limits, name)
     except sqlite3.DatabaseError as error:

@@ -31,6 +31,7 @@ from llmkit.retrieve.postings import word_numbers
 from llmkit.retrieve.search import WordSearch
 from llmkit.retrieve.store import Store
 from llmkit.workflows.eval_open import ModelOptions, open_scorer
+from llmkit.workflows.retrieve_embed import EmbedOptions
 from llmkit.workflows.retrieve_index import index_documents, open_index
 from llmkit.workflows.retrieve_search import SearchOptions, open_search
 
@@ -159,7 +160,7 @@ def quality(folder: Path) -> None:
     }
     for name, found in pairs():
         docs = write_documents(folder / f"{name}.jsonl", [answer for _, answer in found])
-        index_documents([docs], folder / name, IndexConfig(), embed=MODEL)
+        index_documents([docs], folder / name, IndexConfig(), embed=EmbedOptions(model=MODEL))
         drawn = random.Random(0).sample(range(len(found)), 100)
         with open_index(folder / name) as store:
             for way, options in ways.items():

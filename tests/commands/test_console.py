@@ -7,7 +7,9 @@ import time
 
 import pytest
 
+from llmkit.commands import console as commands_console
 from llmkit.commands.console import Console, format_fields
+from llmkit.commands.run_panel import RunPanel
 
 BAR = """
 import time
@@ -118,3 +120,14 @@ def test_where_colour_is_off_a_terminal_gets_not_one_escape_byte() -> None:
         _on_a_terminal("color='never'"),
     ):
         assert "\x1b" not in seen and "packing" in seen and "a note" in seen
+
+
+def test_a_low_terminal_has_a_bar_where_a_high_one_has_a_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    for lines, panel, drawn in (
+        (40, True, RunPanel),
+        (10, True, commands_console._Bar),
+        (40, False, commands_console._Bar),
+    ):
+        size = os.terminal_size((80, lines))
+        monkeypatch.setattr(commands_console.shutil, "get_terminal_size", lambda size=size: size)
+        assert type(commands_console._panel_or_bar("task", panel)) is drawn

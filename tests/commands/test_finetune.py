@@ -109,6 +109,11 @@ def test_sft_leaves_a_model_folder_that_has_learnt_and_says_how(finetune: Callab
     assert json.loads(Path("run/llmkit.json").read_text())["command_line"].startswith("llmkit finetune base")
 
 
+def test_checkpoints_at_a_multiple_stay_beside_the_last_one(finetune: Callable[..., Any]) -> None:
+    report_of(finetune("--steps", 5, "--batch-rows", 2, "--keep", 1, "--keep-every", 2, "--json"))
+    assert [folder.name[-1] for folder in list_checkpoints(Path("run"))[0]] == ["2", "4", "5"]
+
+
 def test_the_folder_has_the_best_checkpoints_model_and_patience_ends_the_run(
     finetune: Callable[..., Any],
 ) -> None:

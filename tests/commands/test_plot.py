@@ -2,7 +2,7 @@
 
 import math
 
-from llmkit.commands.plot import Series, draw_curves
+from llmkit.commands.plot import INKS, Series, draw_curves
 
 _DOTS = {
     0x01: (0, 0),
@@ -88,3 +88,13 @@ def test_escape_codes_appear_with_colour_only() -> None:
         for line in coloured
     ]
     assert [line.rstrip() for line in stripped] == plain
+
+
+def test_lines_may_have_inks_of_their_own() -> None:
+    series = [
+        Series(name, [(0, 0), (9, level)], ink=ink)
+        for name, level, ink in zip("ab", (1, 2), INKS, strict=False)
+    ]
+    lines = draw_curves(series, width=40, color=True)
+    assert lines[-1].strip() == f"{INKS[0]}⠤⠤\x1b[0m a   {INKS[1]}⠤⠤\x1b[0m b"
+    assert any(INKS[1] in line for line in lines[:-1])

@@ -1,11 +1,15 @@
 """The command line of pretrain: what it reads, refuses and writes; each flag changes something."""
 
+import gzip
 import json
 import math
 import os
 import shutil
+import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from subprocess import run
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ import tokenizers
 import torch
 
 from llmkit.formats.checkpoint import list_checkpoints
+from llmkit.train.guard import Guard
 
 TEXT = "the cat sat on the mat; the dog ran to the cat and sat on the dog. " * 60
 SMALL = [
@@ -105,6 +110,7 @@ def test_metrics_have_a_line_a_step_with_the_fields_of_the_contract(pretrain: Ca
         "tokens_per_second",
         "mfu",
         "memory_bytes",
+        "loader_seconds",
     }
     assert [line["step"] for line in steps_of()] == [1, 2, 3, 4, 5, 6]
     assert all(set(line) == fields for line in steps_of())
@@ -537,3 +543,145 @@ def test_a_mixture_is_a_model_that_transformers_opens_and_says_how_its_experts_a
     assert (theirs(ids).logits - load_model(Path("run"))(ids)).abs().max() < 1e-4
     shown = llmkit_run("show", "run")
     assert (shown.status, "train loss" in shown.text) == (0, True)
+
+
+def test_checkpoints_at_a_multiple_stay_beside_the_last_one(pretrain: Callable[..., Any]) -> None:
+    assert pretrain("--checkpoint-every", 3, "--keep", 1, "--keep-every", 2).status == 0
+    assert [folder.name[-1] for folder in list_checkpoints(Path("run"))[0]] == ["2", "4", "6"]
+    plan = json.loads(pretrain("-o", "run2", "--keep", 1, "--keep-every", 2, "--dry-run", "--json").out)
+    assert plan["disk_bytes"] == 5 * plan["checkpoint_bytes"]  # the last, three for good, one being written
+
+
+def test_a_ramp_begins_with_few_rows_and_is_counted_in_plan_and_metrics(pretrain: Callable[..., Any]) -> None:
+    plan = json.loads(pretrain("--batch-ramp", "1:3", "--dry-run", "--json").out)
+    assert (plan["total_tokens"], plan["batch_tokens"]) == ((1 + 2 + 3 + 4 + 4 + 4) * 16, 4 * 16)
+    assert plan["total_seconds"] == pytest.approx(plan["step_seconds"] * 18 / 4)
+    report = json.loads(pretrain("--batch-ramp", "1:3", "--json").out)
+    assert report["tokens"] == steps_of()[-1]["tokens"]
+    rows = [after["tokens"] - before["tokens"] for before, after in pairwise([{"tokens": 0}, *steps_of()])]
+    assert rows[0] < rows[1] < rows[2] < rows[3] == rows[5]
+    refused = pretrain("-o", "run2", "--batch-ramp", "3:3")
+    assert (refused.status, "no whole number of 3 rows" in refused.err) == (2, True)
+    other = pretrain()
+    assert (other.status, "batch_ramp 1:3 there, None here" in other.err) == (2, True)
+
+
+def test_a_z_loss_is_told_apart_and_changes_the_weights(pretrain: Callable[..., Any]) -> None:
+    pretrain()
+    pretrain("-o", "run2", "--z-loss", 0.5)
+    assert steps_of("run2")[0]["loss"] == pytest.approx(steps_of()[0]["loss"], rel=1e-6)
+    assert steps_of("run2")[0]["z_loss"] > 0 and "z_loss" not in steps_of()[0]
+    assert Path("run/model.safetensors").read_bytes() != Path("run2/model.safetensors").read_bytes()
+
+
+def test_norms_of_queries_and_softcaps_are_there_where_the_family_has_them(
+    pretrain: Callable[..., Any],
+) -> None:
+    refused = pretrain("--qk-norm", "none")
+    assert (refused.status, "a qwen3 model has qk_norm head (found none)" in refused.err) == (2, True)
+    assert pretrain("--model-type", "llama", "--qk-norm", "none").status == 0
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    more = {"num_key_value_heads": 1, "head_dim": 8, "query_pre_attn_scalar": 8, "vocab_size": 64}
+    Path("gemma").mkdir()
+    Path("gemma/config.json").write_text(json.dumps({"model_type": "gemma2", **sizes, **more}))
+    base = ("--model", "gemma", "--max-position-embeddings", 16)
+    assert pretrain("-o", "g30", *base).status == 0
+    assert pretrain("-o", "g2", *base, "--final-logit-softcapping", 2).status == 0
+    caps = [
+        json.loads(Path(run, "config.json").read_text())["final_logit_softcapping"] for run in ("g30", "g2")
+    ]
+    assert caps == [30.0, 2.0]
+    assert steps_of("g30")[0]["loss"] != steps_of("g2")[0]["loss"]
+
+
+def test_a_run_goes_back_from_a_spike_as_often_as_it_may(
+    pretrain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = []
+
+    def judge(guard: Guard, loss: float, grad_norm: float) -> str | None:
+        judged.append(loss)
+        return "spike" if len(judged) in (4, 6) else None
+
+    monkeypatch.setattr(Guard, "judge", judge)
+    flags = ("--checkpoint-every", 2, "--on-spike", "rewind", "--max-rewinds")
+    assert pretrain(*flags, 2).status == 0
+    (first, second) = (record for record in records() if record.get("event") == "rewind")
+    assert (first["step"], first["spike_step"], second["step"], second["spike_step"]) == (2, 4, 2, 4)
+    assert [line["step"] for line in steps_of()] == [1, 2, 3, 3, 3, 4, 5, 6]
+    judged.clear()
+    done = pretrain("-o", "run2", *flags, 1)
+    assert done.status == 1
+    assert "step 4: the loss or its gradient is a spike" in done.err
+    assert "after 1 that the run went back from" in done.err
+    refused = pretrain("-o", "run3", "--max-rewinds", 1)
+    assert (refused.status, "--on-spike rewind" in refused.err) == (2, True)
+
+
+def test_a_profile_norms_and_event_files_are_left_beside_the_metrics(pretrain: Callable[..., Any]) -> None:
+    done = pretrain("--profile", "2:2", "--log-norms", 3, "--tensorboard", "events")
+    assert done.status == 0
+    trace = json.loads(gzip.decompress(Path("run/profile/steps-3-4.trace.json.gz").read_bytes()))
+    assert any(one.get("name") == "aten::mm" for one in trace["traceEvents"])
+    (profile,) = (record for record in records() if record.get("event") == "profile")
+    assert (profile["first_step"], profile["step"]) == (3, 4)
+    norms = [record for record in records() if record.get("event") == "norms"]
+    assert [record["step"] for record in norms] == [3, 6]
+    assert [layer["name"] for layer in norms[0]["layers"]] == ["embed_tokens", "layers.0", "norm"]
+    assert all(line["loader_seconds"] >= 0 for line in steps_of())
+    (events,) = Path("events").iterdir()
+    assert events.read_bytes().count(b"train/loss") == 6
+
+
+def test_a_profile_that_is_no_window_and_norms_of_a_compiled_model_are_refused(
+    pretrain: Callable[..., Any],
+) -> None:
+    assert "--profile soon: not WAIT or WAIT:COUNT" in pretrain("--profile", "soon").err
+    assert "--log-norms looks at each layer" in pretrain("--log-norms", 2, "--compile").err
+    assert not Path("run").exists()
+
+
+def test_calibrate_times_a_plans_steps(pretrain: Callable[..., Any]) -> None:
+    plan = json.loads(pretrain("--dry-run", "--calibrate", "--json").out)
+    assert plan["time_source"].startswith("median of ")
+    assert plan["tokens_per_second"] == pytest.approx(plan["batch_tokens"] / plan["step_seconds"])
+    assert pretrain("--calibrate").status == 2
+
+
+def test_a_plan_predicts_the_memory_of_a_process_of_its_own(llmkit_run: Callable[..., Any]) -> None:
+    """Within 15 %: 741 thousand parameters, 2048 tokens at a time."""
+    line = ["pretrain", "--data", "text.txt", "-t", "tok", "--seq-len", "64", "--steps", "2", "--json", "-q"]
+    line += ["-o", "own", "--dtype", "float32", "--threads", "1"]
+    plan = json.loads(llmkit_run(*line, "--dry-run").out)
+    done = json.loads(run([sys.executable, "-m", "llmkit", *line], capture_output=True).stdout)
+    assert plan["memory_bytes"] == pytest.approx(done["memory_bytes"], rel=0.15)
+
+
+def test_checkpoints_written_beside_are_those_that_the_run_stands_still_for(
+    pretrain: Callable[..., Any],
+) -> None:
+    plain = json.loads(pretrain("--checkpoint-every", 2, "--dry-run", "--json").out)
+    beside = json.loads(pretrain("--async-checkpoint", "--dry-run", "--json").out)
+    assert beside["memory_bytes"] - plain["memory_bytes"] == plain["checkpoint_bytes"]
+    pretrain("--checkpoint-every", 2)
+    assert pretrain("-o", "run2", "--checkpoint-every", 2, "--async-checkpoint").status == 0
+    told = [record["step"] for record in records("run2") if record.get("event") == "checkpoint"]
+    assert told == [2, 4, 6] and records("run2")[-1]["event"] == "stop"
+    for name in ("model.safetensors", "optimizer.safetensors", "state.json"):
+        one, other = (Path(run, "checkpoints/step-00000006", name) for run in ("run", "run2"))
+        assert one.read_bytes() == other.read_bytes(), name
+    assert pretrain("-o", "run2", "--async-checkpoint").status == 0  # nothing to do
+
+
+def test_the_rate_of_a_base_width_is_the_default_of_a_wider_model(pretrain: Callable[..., Any]) -> None:
+    apart = ("--no-tie-word-embeddings", "--dry-run", "--json")
+    assert json.loads(pretrain(*apart).out)["lr"] == 0.00849  # 3e-3 * sqrt(128 / 16)
+    assert json.loads(pretrain("--mup-base-width", 8, *apart).out)["lr"] == 0.012
+    refused = pretrain("--mup-base-width", 8)
+    assert (refused.status, "--no-tie-word-embeddings" in refused.err) == (2, True)
+    pretrain("--no-tie-word-embeddings", "--lr", 0.01)
+    pretrain("-o", "run2", "--no-tie-word-embeddings", "--lr", 0.01, "--mup-base-width", 8)
+    assert (
+        Path("run/config.json").read_bytes() == Path("run2/config.json").read_bytes()
+    )  # a model like any other
+    assert Path("run/model.safetensors").read_bytes() != Path("run2/model.safetensors").read_bytes()

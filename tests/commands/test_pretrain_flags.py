@@ -3,7 +3,7 @@
 import pytest
 from typer import BadParameter
 
-from llmkit.commands.pretrain_flags import check_trial, parse_ratio
+from llmkit.commands.pretrain_flags import check_calibrate, check_trial, parse_ratio
 from llmkit.errors import UsageError
 
 
@@ -24,3 +24,10 @@ def test_two_looks_at_a_run_are_refused_by_name() -> None:
         check_trial(overfit_batch=False, find_lr=True, dry_run=True, fail_above=None)
     with pytest.raises(UsageError, match="--fail-above judges no range"):
         check_trial(overfit_batch=False, find_lr=True, dry_run=False, fail_above=1.0)
+
+
+def test_steps_are_timed_for_a_plan_only() -> None:
+    check_calibrate(calibrate=True, dry_run=True)
+    check_calibrate(calibrate=False, dry_run=False)
+    with pytest.raises(UsageError, match="--calibrate times a plan's steps"):
+        check_calibrate(calibrate=True, dry_run=False)

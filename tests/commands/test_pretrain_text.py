@@ -34,6 +34,7 @@ PLAN = PretrainPlan(
     disk_bytes=45 << 20,
     disk_free_bytes=100 << 30,
     step_seconds=0.39876,
+    tokens_per_second=5135.9,
     total_seconds=1230.6,
     time_source="measured step",
 )
@@ -52,6 +53,7 @@ memory   400.0 MiB of 12.0 GiB available
 disk     45.0 MiB of 100.0 GiB free
          15.0 MiB a checkpoint
 time     20 m 31 s (measured step, 0.399 s a step)
+speed    5,136 tokens/s
 begins   at step 0
 writes   run"""
 REPORT = PretrainReport(

@@ -50,6 +50,24 @@ def test_vectors_are_made_on_a_device(
     assert done.text.startswith("2 added, 2 embedded; 2 documents")
 
 
+@pytest.mark.parametrize(
+    ("flags", "status", "says"),
+    [
+        (("--embed-url", "server:8000"), 2, "--embed-url server:8000: no URL"),
+        (("--embed-url", "http://x", "--embed-key", "nowhere"), 4, "nowhere: no such file"),
+        (("--embed-url", "http://x", "--embed", "run"), 2, "--embed and --embed-url exclude each other"),
+        (("--embed-name", "m"), 2, "are of a server, and none is given"),
+        (("--embed", "run", "--embed-name", "m"), 2, "--embed-name is of a server, not of --embed"),
+    ],
+)
+def test_a_server_of_vectors_that_cannot_be_is_said_before_anything_is_read(
+    llmkit_run: Run, docs: Path, tmp_path: Path, flags: tuple[str, ...], status: int, says: str
+) -> None:
+    done = llmkit_run("retrieve", "index", docs, "-o", tmp_path / "i", *flags)
+    assert (done.status, done.out) == (status, b"") and says in done.err
+    assert not (tmp_path / "i").exists()
+
+
 def test_stdin_and_bad_lines(llmkit_run: Run, tmp_path: Path) -> None:
     index, rejects = tmp_path / "index", tmp_path / "rejects.jsonl"
     content = DOCS.encode() + b"{broken\n"

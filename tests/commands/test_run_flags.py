@@ -20,8 +20,8 @@ def _name(alias: str) -> str:
 
 
 SHARED = [_name(alias) for alias, value in vars(run_flags).items() if hasattr(value, "__metadata__")]
-OWN = {"batch_rows"}
-"""finetune has a default of its own, and says so."""
+OWN = {"batch_rows", "on_spike"}
+"""finetune has a default of its own, and says so; pretrain can go back to a checkpoint."""
 NOT_FOR_EXAMPLES = {"document_mask"}
 """Examples in one row never see each other: that is no choice."""
 

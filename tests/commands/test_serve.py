@@ -64,6 +64,8 @@ def test_usage_is_shown_as_it_was_counted(llmkit_run: Callable[..., Any], tmp_pa
         (("--show-usage",), 2, "--show-usage needs the file"),
         (("-m", "nowhere"), 4, "nowhere"),
         (("-m", "{stories}", "--tls-key", "k"), 2, "a certificate and its key"),
+        (("-m", "{stories}", "--engine", "vllm"), 2, "--engine vllm: own or ray"),
+        (("-m", "{stories}", "--max-replicas", "2"), 2, "--max-replicas is Ray Serve's"),
         (("-m", "{stories}", "--keys", "nowhere.toml", "--port", "0"), 4, "nowhere.toml: no such file"),
         (("-m", "{stories}", "--name", "a:b", "--dry-run"), 2, "names have no colon"),
         (
@@ -76,6 +78,13 @@ def test_usage_is_shown_as_it_was_counted(llmkit_run: Callable[..., Any], tmp_pa
             2,
             "no form of tool calls is called 'lama'",
         ),
+        (("--worker", "http://nowhere", "--tool", "calculator"), 2, "--tool and --retrieve are for models"),
+        (("-m", "{stories}", "--tool", "nowhere.sh", "--port", "0"), 4, "no program nowhere.sh"),
+        (("-m", "{stories}", "--max-calls", "2", "--port", "0"), 2, "--max-calls does nothing without"),
+        (("-m", "{stories}", "--tool-timeout", "2", "--port", "0"), 2, "--tool-timeout does nothing"),
+        (("-m", "{stories}", "--tool-output", "9", "--port", "0"), 2, "--tool-output does nothing"),
+        (("-m", "{stories}", "--tool-schema", "a: b", "--port", "0"), 2, "--tool-schema does nothing"),
+        (("-m", "{stories}", "--retrieve", "nowhere:2", "--port", "0"), 4, "nowhere: no such index"),
     ],
 )
 def test_what_cannot_be_is_said_in_two_lines(
@@ -138,6 +147,41 @@ def test_a_template_that_never_ends_keeps_no_server_from_its_start(stories: Path
     embedder = Embedder(load_model(stories), PromptEncoder(load_tokenizer(stories)))
     expected = embedder.embed(["Once upon a time", "One day"])
     np.testing.assert_allclose([one["embedding"] for one in told["data"]], expected, atol=1e-4)
+
+
+HERMES = (
+    "{% for tool in tools or [] %}{{ tool.function.name }} {{ tool.function.description }}\n{% endfor %}"
+    "{% for message in messages %}{{ message.role }}: {{ message.content }}"
+    "{% for call in message.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>"
+    "{% endfor %}\n{% endfor %}"
+)
+
+
+def test_a_server_runs_the_tools_and_searches_the_index_that_its_operator_named(
+    stories: Path, tmp_path: Path, llmkit_run: Callable[..., Any]
+) -> None:
+    pytest.importorskip("llguidance")
+    folder, log = tmp_path / "calling", tmp_path / "log.jsonl"
+    shutil.copytree(stories, folder)
+    (folder / "chat_template.jinja").write_text(HERMES)
+    (tmp_path / "zoo.txt").write_text("A bee makes honey.")
+    assert llmkit_run("retrieve", "index", tmp_path / "zoo.txt", "-o", tmp_path / "i").status == 0
+    schema = {"properties": {"to": {"enum": ["sea"]}}, "required": ["to"], "additionalProperties": False}
+    (tmp_path / "go.json").write_text(json.dumps(schema))
+    aids = ["--tool", "go: cat -", "--tool-schema", f"go: {tmp_path / 'go.json'}", "--tool-output", "99"]
+    aids += ["--tool-timeout", "5s", "--max-calls", "1", "--retrieve", f"{tmp_path / 'i'}:1"]
+    plan = json.loads(llmkit_run("serve", "-m", folder, *aids, "--dry-run", "--json").out)
+    assert (plan["tools"], plan["retrieve"]) == (["go: cat -"], f"{tmp_path / 'i'}:1")
+    chat: dict[str, Any] = {"messages": [{"role": "user", "content": "honey?"}], "max_tokens": 120}
+    chat |= {"tool_choice": "required", "parallel_tool_calls": False, "temperature": 0}
+    with started("-m", str(folder), *aids, "--log", str(log)) as (process, url):
+        answer = httpx.post(f"{url}/v1/chat/completions", json=chat, timeout=60).json()
+        message = answer["choices"][0]["message"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert [(one["name"], one["output"]) for one in message["executed_tools"]] == [("go", '{"to": "sea"}')]
+    assert [(one["mark"], one["end"]) for one in message["citations"]] == [(1, len("A bee makes honey."))]
+    assert json.loads(log.read_text())["tool_calls"] == 1
 
 
 def test_a_server_writes_what_generate_writes_and_drains_at_sigterm(

@@ -22,6 +22,8 @@ def test_a_plan_without_keys_says_that_everybody_is_answered() -> None:
         memory_bytes=1 << 28,
         memory_available_bytes=1 << 34,
         notes=("a note",),
+        tools=(),
+        retrieve=None,
     )
     text = describe_plan(plan)
     assert "whoever reaches it is answered" in text and "16 texts, 8,192 tokens of cache" in text

@@ -124,3 +124,34 @@ def test_no_torch_is_imported(shell: Callable[..., Any], shared_data: Path) -> N
 def test_a_reader_that_leaves_is_a_success(shell: Callable[..., Any], shared_data: Path) -> None:
     ended = shell(f"llmkit show {shared_data / 'tokenizers/gpt2'} --vocab | head -1")
     assert (ended.status, ended.err) == (0, "") and json.loads(ended.out)["id"] == 0
+
+
+def test_several_runs_are_compared_and_drawn_on_a_page(
+    llmkit_run: Callable[..., Any], write_metrics: Callable[..., Path], tmp_path: Path
+) -> None:
+    runs = [write_metrics(tmp_path / f"{name}.jsonl", steps=steps) for name, steps in (("a", 20), ("b", 40))]
+    text = llmkit_run("show", *runs)
+    assert text.status == 0 and "lowest validation loss: b.jsonl" in text.text
+    report = json.loads(llmkit_run("show", *runs, "--json").out)
+    assert (report["schema"], report["best"]) == ("llmkit.show-runs/1", str(runs[1]))
+    assert [len(one["train"]) for one in report["runs"]] == [20, 40]
+    page = tmp_path / "runs.html"
+    assert llmkit_run("show", *runs, "--html", page).status == 0
+    assert page.read_text().startswith("<!doctype html>")
+    assert "already exists" in llmkit_run("show", *runs, "--html", page).err
+    assert llmkit_run("show", runs[0], "--html", page, "--force").status == 0
+    assert "<h1>a.jsonl</h1>" in page.read_text()
+
+
+def test_a_page_is_of_runs_alone(llmkit_run: Callable[..., Any], shared_data: Path, tmp_path: Path) -> None:
+    refused = llmkit_run("show", shared_data / MODEL, "--html", tmp_path / "x.html")
+    assert refused.status == 2 and "not a training run (found: model)" in refused.err
+    assert llmkit_run("show", shared_data / MODEL, "--force").status == 2
+    assert llmkit_run("show", shared_data / MODEL, "--html", tmp_path / "x.html", "--tensors").status == 2
+
+
+def test_a_run_and_another_artefact_are_shown_one_after_the_other(
+    llmkit_run: Callable[..., Any], shared_data: Path, write_metrics: Callable[..., Path]
+) -> None:
+    text = llmkit_run("show", write_metrics(), shared_data / MODEL).text
+    assert "metrics.jsonl: metrics" in text and "260,032 parameters" in text and "lr" in text

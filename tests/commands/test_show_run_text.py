@@ -1,5 +1,6 @@
 """A run as text: its figures, what it left on disk, and the curve of its loss."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import msgspec
 import pytest
 
 from llmkit.commands.show_run_text import run_text
-from llmkit.workflows.show_metrics import MetricsSummary, Point
+from llmkit.workflows.show_metrics import CurvePoint, MetricsSummary, Point
 from llmkit.workflows.show_run import Checkpoint, RunReport, show_run
 
 SUMMARY = MetricsSummary(
@@ -103,3 +104,13 @@ def test_a_run_that_left_a_model_tells_its_size_and_shape(
     shape = "2 layers, hidden 8, mlp 12 silu, 2 heads, 1 key/value head of 4"
     assert lines[1].strip() == f"model       1,384 parameters, 5.4 KiB; {shape}"
     assert lines[2].strip() == "context     32 tokens, rope_theta 10,000"
+
+
+def test_other_curves_stand_side_by_side_or_below_each_other() -> None:
+    curves = {name: [CurvePoint(1, 0.0), CurvePoint(9, 1.0)] for name in ("lr", "grad_norm")}
+    report = RunReport(path="run", metrics=MetricsSummary(steps=9, curves=curves))
+    wide = run_text(report, width=60, color=False).splitlines()
+    assert wide[-1].split() == ["⠤⠤", "lr", "⠤⠤", "grad", "norm"] and max(map(len, wide)) <= 60
+    assert run_text(report, width=40, color=False).splitlines()[-1].split() == ["⠤⠤", "grad", "norm"]
+    coloured = run_text(report, width=60, color=True).splitlines()
+    assert [re.sub("\x1b\\[[0-9]*m", "", line).rstrip() for line in coloured] == wide

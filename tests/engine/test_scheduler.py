@@ -130,6 +130,23 @@ def test_a_new_text_waits_for_the_memory_that_those_at_work_are_about_to_take() 
     assert desk.scheduler.restarts == 0
 
 
+def test_a_long_text_that_waits_for_memory_is_passed_by_short_ones_and_not_for_ever() -> None:
+    desk = Desk(blocks=40, max_texts=8, pass_tokens=200)
+    older = [desk.submit([*range(n, n + 44)], 12) for n in (0, 1000)]  # 14 blocks each in the end
+    long = desk.submit([*range(2000, 2100)], 8)  # 27 blocks
+    began: dict[int, int] = {}
+    for number in range(120):  # a short one with each pass
+        desk.submit([5000 + 100 * number, 7, 8], 4)
+        for text in desk.step():
+            began.setdefault(text, number)
+        held = sum(-(-one.most_positions // 4) for one in desk.scheduler.working if one.number > long.number)
+        assert long not in desk.scheduler.waiting or held <= 40 // 4
+    ends = 12
+    assert began[older[0].number] == began[older[1].number] == 0
+    assert began[long.number + 1] == 0 and began[long.number + 5] < ends
+    assert began[long.number] == ends
+
+
 def test_texts_that_take_their_memory_whole_never_start_again() -> None:
     desk = Desk(blocks=6, reuse=False, whole=True)
     for number in range(4):

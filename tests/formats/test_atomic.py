@@ -119,3 +119,12 @@ def test_a_named_pipe_is_written_in_place(tmp_path: Path) -> None:
     write_atomic(pipe, b"through")
     assert reader.communicate()[0] == b"through"
     assert pipe.is_fifo()
+
+
+def test_a_folder_left_by_a_process_of_the_same_number_is_cleared(tmp_path: Path) -> None:
+    left = tmp_path / f".out.tmp-{os.getpid()}"  # in a container every run may be process 1
+    left.mkdir()
+    (left / "half").write_text("x")
+    with atomic_folder(tmp_path / "out") as folder:
+        assert list(folder.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -14,6 +14,7 @@ from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
+from llmkit.server.adapters import Reader, ServedAdapters
 from llmkit.server.app import build_app
 from llmkit.server.engine_thread import EngineThread
 from llmkit.server.gate import Gate, OpenGate
@@ -87,6 +88,8 @@ async def served_app(
     gate: Gate | None = None,
     engine: EngineConfig | None = None,
     stop_ids: Sequence[int] = (),
+    read: Reader | None = None,
+    behind_router: bool = False,
     **settings: Any,
 ) -> AsyncIterator[tuple[Starlette, EngineThread]]:
     """An application that serves a model as `tiny`, and its engine's thread.
@@ -97,6 +100,8 @@ async def served_app(
         gate: None lets everybody in.
         engine: sizes.
         stop_ids: ids that end a text.
+        read: reads adapters that are loaded live.
+        behind_router: whether it is a worker.
         settings: more of what `Served` takes.
     """
     tokenizer = load_tokenizer(folder)
@@ -104,6 +109,8 @@ async def served_app(
     thread = EngineThread(writer, tokenizer)
     thread.start()
     prompts = PromptPool(folder, workers=1)
+    if read is not None:
+        settings["adapters"] = ServedAdapters(thread=thread, read=read)
     served = Served(
         "tiny",
         fingerprint="fp_test",
@@ -118,7 +125,8 @@ async def served_app(
     models = Models([served])
     metrics = Metrics(models.loads, models.versions)
     try:
-        yield build_app(State(models, gate or OpenGate(), WireLimits(), metrics)), thread
+        state = State(models, gate or OpenGate(), WireLimits(), metrics, behind_router=behind_router)
+        yield build_app(state), thread
     finally:
         await prompts.close()
         await thread.stop()

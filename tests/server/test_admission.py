@@ -70,6 +70,22 @@ def test_a_long_request_waits_for_a_long_one_and_a_short_one_does_not() -> None:
     assert asyncio.run(scenario()) == ["long", "short", "longer"]
 
 
+@pytest.mark.parametrize(("most", "let_in"), [(0, 1), (2, 2), (9, 3)])
+def test_long_requests_leave_a_place_for_a_short_one(most: int, let_in: int) -> None:
+    async def scenario() -> int:
+        admission = Admission(AdmissionConfig(long_tokens=1, long_places=3), Clock())
+        admission.limit_long(most)
+        tasks = [asyncio.create_task(admission.enter(prompt_tokens=5, tokens=5, answers=1)) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        found = sum(one.done() for one in tasks)
+        for one in tasks:
+            one.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return found
+
+    assert asyncio.run(scenario()) == let_in
+
+
 def test_a_long_request_that_is_given_up_while_it_waits_leaves_nothing_behind() -> None:
     async def scenario() -> None:
         admission = Admission(AdmissionConfig(long_tokens=1, long_places=1), Clock())

@@ -9,6 +9,7 @@ import pytest
 
 from llmkit.model.transformer import Transformer
 from llmkit.retrieve.embed import Embedder
+from llmkit.server.adapters import AdapterSpec, ServedAdapters
 from llmkit.server.admission import Admission
 from llmkit.server.config import AdmissionConfig
 from llmkit.server.keyed_gate import KeyedGate
@@ -88,7 +89,8 @@ def test_its_own_width_is_a_number_of_dimensions_that_it_has(serving: Serving) -
 
 
 def test_an_adapter_has_no_vectors(serving: Serving) -> None:
-    (answer,) = post(serving, {"input": "a", "model": "tiny:dutch"}, adapters=["dutch"])
+    adapters = ServedAdapters([(AdapterSpec("dutch", "d"), 0)])
+    (answer,) = post(serving, {"input": "a", "model": "tiny:dutch"}, adapters=adapters)
     assert answer.status_code == 400 and answer.json()["error"]["param"] == "model"
 
 

@@ -18,6 +18,16 @@ def test_whose_caches_and_how_urgent_arrive_and_a_name_does_not() -> None:
     assert (told.name, told.tenant, told.lowest_priority) == ("", "ten\u00e4nt\n", -2)
 
 
+@pytest.mark.parametrize("secret", ["", "word", "two.words"])
+def test_where_others_can_ask_too_a_shared_word_is_asked_for(secret: str) -> None:
+    caller = Caller(tenant="alice", lowest_priority=3)
+    assert WorkerGate(secret).identify(pack_caller(caller, secret)) == caller
+    for other in {"", "word", "two.words", "words"} - {secret}:
+        with pytest.raises(ApiError) as caught:
+            WorkerGate(secret).identify(pack_caller(caller, other))
+        assert caught.value.status == 401
+
+
 @pytest.mark.parametrize("key", ["", "lk-key", "!!!", "e30=", "\u00e4"])
 def test_who_is_no_router_is_not_answered(key: str) -> None:
     with pytest.raises(ApiError) as caught:
@@ -25,9 +35,9 @@ def test_who_is_no_router_is_not_answered(key: str) -> None:
     assert caught.value.status == 401
 
 
-@pytest.mark.parametrize("slot", [Slot(), Slot(Usage(5, 2, 9), 0.25, "stop")])
+@pytest.mark.parametrize("slot", [Slot(), Slot(Usage(5, 2, 9), 0.25, finished="stop")])
 def test_a_slot_comes_out_as_it_went_in(slot: Slot) -> None:
-    found = Slot(Usage(1, 1, 1), 1.0, "length")
+    found = Slot(Usage(1, 1, 1), 1.0, finished="length")
     read_slot(slot_line(slot), found)
     assert found == slot
     assert slot_comment(slot).startswith(b": ") and slot_comment(slot).endswith(b"\n\n")

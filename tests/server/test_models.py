@@ -13,6 +13,7 @@ from llmkit.engine.engine import Engine
 from llmkit.engine.request import Request
 from llmkit.model.adapter_weights import AdapterWeights, LowRank
 from llmkit.model.transformer import Transformer
+from llmkit.server.adapters import AdapterSpec, ServedAdapters
 from llmkit.server.errors import ApiError
 from llmkit.server.gate import Caller
 from llmkit.server.models import Models
@@ -73,7 +74,7 @@ def test_each_request_gets_its_own_adapter_or_none(
     body = {"prompt": "the fox", "max_tokens": 8, "temperature": 0, "ignore_eos": True}
 
     async def ask() -> tuple[list[Any], list[str], int]:
-        async with serving(adapters=["poet"]) as client:
+        async with serving(adapters=ServedAdapters([(AdapterSpec("poet", "p"), 0)])) as client:
             await client.thread.call(lambda: client.thread._engine.adapters.add(poet(model)))  # type: ignore[attr-defined]
             asked = [
                 client.post("/v1/completions", json=body | {"model": name}) for name in ("tiny", "tiny:poet")

@@ -7,6 +7,7 @@ import pytest
 from llmkit.errors import ConfigError
 from llmkit.train.budget import (
     CHINCHILLA,
+    kept_checkpoints,
     resolve_batch_rows,
     resolve_micro_batch_rows,
     resolve_steps,
@@ -58,3 +59,17 @@ def test_warm_up_is_a_twentieth_of_the_run() -> None:
     assert resolve_warmup_steps(PretrainConfig(), 2000) == 100
     assert resolve_warmup_steps(PretrainConfig(), 1_000_000) == 2000
     assert resolve_warmup_steps(PretrainConfig(warmup_steps=0), 2000) == 0
+
+
+def test_a_run_that_begins_with_small_batches_has_more_updates_of_the_same_rows() -> None:
+    # rows of updates: 2 2 4 4 6 6 8 8 10 10 ...: the first eight have 40 rows
+    assert _steps(batch_ramp="2:8") == 8 + 6  # 100 rows
+    assert _steps(batch_ramp="2:8", tokens=39 * 8) == 8
+    assert _steps(batch_ramp="2:8", tokens=41 * 8) == 9
+    assert _steps(batch_ramp="2:8", steps=3) == 3
+
+
+def test_checkpoints_that_stay_and_the_one_to_go_back_to_take_room_too() -> None:
+    assert kept_checkpoints(PretrainConfig(keep=3), 100) == 3
+    assert kept_checkpoints(PretrainConfig(keep=3, keep_every=30), 100) == 6
+    assert kept_checkpoints(PretrainConfig(keep=3, on_spike="rewind"), 100) == 4

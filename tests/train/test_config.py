@@ -29,6 +29,9 @@ def test_the_default_learning_rate_falls_with_the_root_of_the_width() -> None:
         ({"momentum": 1.0, "optimizer": "muon"}, r"--momentum must be below 1 \(found 1.0\)"),
         ({"schedule": "constant", "min_lr_ratio": 0.1}, "--min-lr-ratio: a constant rate has no end"),
         ({"keep": 0}, r"--keep must be at least 1 \(found 0\)"),
+        ({"keep_every": 0}, r"--keep-every must be at least 1 \(found 0\)"),
+        ({"max_rewinds": 2}, "--max-rewinds counts what only --on-spike rewind does"),
+        ({"max_rewinds": -1, "on_spike": "rewind"}, r"--max-rewinds must be at least 0 \(found -1\)"),
         ({"beta2": 1.0}, r"--beta2 must be below 1 \(found 1.0\)"),
         ({"lr": 0.0}, r"--lr must be above 0 \(found 0.0\)"),
         ({"max_seconds": 0.0}, r"--max-time must be above 0"),
@@ -87,3 +90,24 @@ def test_a_recipe_from_before_there_were_experts_is_the_same(make_recipe: Callab
         del old[name]
     assert make_recipe().differences(old) == {}
     assert make_recipe(router_bias_update=0.1).differences(old) == {"router_bias_update": (None, 0.1)}
+
+
+def test_a_ramp_is_counted_in_the_tokens_and_epochs_of_a_run(make_recipe: Callable[..., Recipe]) -> None:
+    plain, ramp = make_recipe(steps=10, batch_rows=4), make_recipe(steps=10, batch_rows=4, batch_ramp="1:6")
+    assert [ramp.rows_of(step) for step in range(10)] == [1, 1, 2, 2, 3, 3, 4, 4, 4, 4]
+    assert (ramp.rows_before(10), ramp.tokens, ramp.epochs, ramp.batch_tokens) == (28, 28 * 8, 0.28, 32)
+    assert (plain.rows_of(3), plain.rows_before(3), plain.tokens, plain.epochs) == (4, 12, 40 * 8, 0.4)
+    old = asdict(plain)
+    del old["batch_ramp"]
+    assert plain.differences(old) == {}
+    assert ramp.differences(old) == {"batch_ramp": (None, "1:6")}
+
+
+def test_a_profile_is_a_window_and_norms_need_layers_of_their_own() -> None:
+    assert PretrainConfig(profile="10:3", log_norms=5).profile == "10:3"
+    with pytest.raises(ConfigError, match="--profile x: not WAIT"):
+        PretrainConfig(profile="x")
+    with pytest.raises(ConfigError, match="--log-norms must be at least 0"):
+        PretrainConfig(log_norms=-1)
+    with pytest.raises(ConfigError, match="which --compile makes one of all"):
+        PretrainConfig(log_norms=1, compile=True)

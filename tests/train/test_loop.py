@@ -9,7 +9,9 @@ import pytest
 
 from llmkit.train.best import Best
 from llmkit.train.evaluate import Evaluation
+from llmkit.train.guard import Spike
 from llmkit.train.loop import Duties, train
+from llmkit.train.parallel.ranks import ALONE
 from llmkit.train.stop import StopRequest
 
 
@@ -26,7 +28,13 @@ class Diary:
     def recipe(self) -> Any:
         return SimpleNamespace(steps=self.steps)
 
+    ranks = ALONE
+    spikes: list[int] = field(default_factory=list)
+
     def train_step(self) -> int:
+        if self.step + 1 in self.spikes:
+            self.spikes.remove(self.step + 1)
+            raise Spike(self.step + 1, 9.0, 1.0)
         self.step += 1
         return self.step
 
@@ -145,3 +153,31 @@ def test_a_better_evaluation_is_saved_at_once_and_too_many_worse_ones_end_the_ru
     assert saved == ["saved 1", "saved 2", "saved 4"]  # the last one because the run is over
     assert diary.step == 4
     assert run(diary, duties) is None and diary.step == 4  # over is over
+
+
+def test_checkpoints_that_stay_are_made_where_others_are_not_due() -> None:
+    diary = Diary(steps=7)
+    assert run(diary, diary.duties(checkpoint_every=4, keep_every=3)) is None
+    assert [line for line in diary.lines if line.startswith("saved")] == [
+        f"saved {step}" for step in (3, 4, 6, 7)
+    ]
+
+
+def test_a_spike_takes_the_run_back_and_nothing_is_told_of_its_step() -> None:
+    diary = Diary(steps=5, spikes=[4])
+
+    def back(spike: Spike) -> None:
+        diary.lines.append(f"back from {spike.step}")
+        diary.step = 2
+
+    assert run(diary, diary.duties(checkpoint_every=2, rewind=back)) is None
+    assert diary.lines == [
+        *("step 1", "step 2", "saved 2", "step 3", "back from 4"),
+        *("step 3", "step 4", "saved 4", "step 5", "saved 5"),
+    ]
+
+
+def test_a_spike_that_nobody_takes_back_is_not_swallowed() -> None:
+    diary = Diary(spikes=[2])
+    with pytest.raises(Spike, match=r"step 2: loss 9"):
+        run(diary, diary.duties())

@@ -9,6 +9,7 @@ from llmkit.train import metrics
 from llmkit.train.balance import ExpertUse
 from llmkit.train.evaluate import Evaluation
 from llmkit.train.metrics import Cost, RunLog
+from llmkit.train.step_profile import OperatorCost
 from llmkit.train.trainer import StepResult
 
 
@@ -109,3 +110,31 @@ def test_a_step_of_a_mixture_says_how_its_experts_were_used(clock: list[float]) 
         "expert_loads": [[2.5, 0.5, 0.5, 0.5], [1.0, 1.0, 1.0, 1.0]],
     }
     assert notes.fields["busiest expert"] == "2.50x"
+
+
+def test_waiting_for_rows_and_norms_are_told_where_there_are_any(clock: list[float]) -> None:
+    records: list[dict[str, Any]] = []
+    log = build(records)
+    clock[0] += 1.0
+    layers = [{"name": "norm", "gradient": 1.0}]
+    log.step(StepResult(2, 2.5, 0.7, 1e-3, 400, loader_seconds=0.00123456, norms=layers), tokens=800)
+    assert records[0]["loader_seconds"] == 0.001235
+    assert records[1] == {"event": "norms", "time_seconds": 1.0, "step": 2, "layers": layers}
+
+
+def test_a_profile_is_an_event_and_a_table_for_a_person(clock: list[float]) -> None:
+    records: list[dict[str, Any]] = []
+    notes = Notes()
+    log = build(records, notes)
+    log.profiled(4, 5, "profile/x.gz", [OperatorCost("aten::mm", 12, 0.25, 0.98765)])
+    told = [{"name": "aten::mm", "calls": 12, "seconds": 0.25, "share": 0.9877}]
+    assert records == [
+        {
+            **{"event": "profile", "time_seconds": 0.0, "step": 5, "first_step": 4, "path": "profile/x.gz"},
+            "operators": told,
+        }
+    ]
+    assert (
+        notes.notes[0].startswith("steps 4 to 5: profile/x.gz, a step:\noperator")
+        and "98.8%" in notes.notes[0]
+    )

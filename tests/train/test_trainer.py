@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from llmkit.errors import LlmkitError
 from llmkit.formats.checkpoint import read_state
 from llmkit.model.transformer import Transformer
 from llmkit.train.order import RowOrder
+from llmkit.train.parallel.divided import Divided
 from llmkit.train.schedule import learning_rate
 from llmkit.train.state import load_weights, restore_trainer, save_trainer
 from llmkit.train.trainer import Trainer
@@ -45,13 +47,12 @@ def make_trainer(
             **recipe,
         }
         return Trainer(
-            copy.deepcopy(model or tiny_model),
+            Divided(copy.deepcopy(model or tiny_model), compiles=compile_model),
             rows,
             make_recipe(**fields),
             micro_batch_rows=micro,
             on_nonfinite=on_nonfinite,
             on_spike=on_spike,
-            compile_model=compile_model,
         )
 
     return make
@@ -143,15 +144,15 @@ def test_a_saved_and_restored_trainer_goes_on_bit_for_bit(
 
 def poison(trainer: Trainer, step: int) -> None:
     """Make the loss of one step not a number."""
-    original = trainer._accumulate
+    original = trainer.divided.finish_gradients
 
-    def accumulate(batch: Any) -> float:
-        loss = original(batch)
+    def finish() -> list[Tensor]:
+        gradients = original()
         if trainer.step + 1 == step:
-            next(trainer.model.parameters()).grad.fill_(math.nan)  # type: ignore[union-attr]
-        return loss
+            gradients[0].fill_(math.nan)
+        return gradients
 
-    trainer._accumulate = accumulate  # type: ignore[method-assign]
+    trainer.divided.finish_gradients = finish  # type: ignore[method-assign]
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run_before_it_touches_the_weights(

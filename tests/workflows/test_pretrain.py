@@ -13,7 +13,10 @@ import pytest
 import tokenizers
 
 TEXT = "she sells sea shells by the sea shore, and the shells she sells are sea shells. " * 40
-TIMES = ("time_seconds", "tokens_per_second", "mfu", "memory_bytes", "write_seconds", "peak_flops_per_second")
+TIMES = (
+    *("time_seconds", "tokens_per_second", "mfu", "memory_bytes", "write_seconds", "peak_flops_per_second"),
+    "loader_seconds",
+)
 
 KILL_BEFORE_STEP = """
 import os, signal
@@ -27,14 +30,14 @@ Trainer.train_step = train_step
 """
 KILL_IN_CHECKPOINT = """
 import os, signal
-from llmkit.workflows import run_duties
-original = run_duties.save_trainer
-def save_trainer(trainer, folder, **settings):
-    original(trainer, folder, **settings)
-    if trainer.step == {step}:
+from llmkit.workflows import run_saver
+original = run_saver.write_snapshot
+def write_snapshot(snapshot, folder, product):
+    original(snapshot, folder, product)
+    if snapshot.state.trainer["step"] == {step}:
         (folder / "optimizer.safetensors").write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
-run_duties.save_trainer = save_trainer
+run_saver.write_snapshot = write_snapshot
 """
 LINE = [
     *("pretrain", "--data", "text.txt", "--valid", "valid.txt", "-t", "tok", "--seq-len", "16", "-q"),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -67,12 +68,35 @@ def test_a_step_too_long_to_measure_is_estimated_at_a_share_of_the_peak(
     assert (plan.time_source, plan.peak_source) == ("estimated at 40% of the peak", "a slow machine")
 
 
+def test_a_calibrated_plan_has_the_middle_of_steps_however_long_they_take(
+    make_data: MakeData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of 4, 3, 2 and 5 seconds by the clock: the first warms up, and ten seconds are enough."""
+    config = PretrainConfig(device="cpu", steps=6, batch_rows=4)
+    setup = set_up(config, MODEL, make_data(), None)
+    monkeypatch.setattr(pretrain_plan, "estimate_step", lambda *_: (3600.0, "a guess"))
+    ticks = iter([0.0, 4.0, 4.0, 7.0, 7.0, 9.0, 9.0, 14.0])
+    monkeypatch.setattr(pretrain_plan.time, "perf_counter", lambda: next(ticks))
+    steps: list[int] = []
+    trainer = SimpleNamespace(train_step=lambda: steps.append(1), close=lambda: steps.append(0))
+    found = pretrain_plan.time_step(setup, Peak(1.0, ""), lambda: trainer, calibrate=True)  # type: ignore[arg-type,return-value]
+    assert found == (3.0, "median of 3 measured steps") and steps == [1, 1, 1, 1, 0]
+    assert pretrain_plan.time_step(setup, Peak(1.0, ""), lambda: trainer) == (3600.0, "a guess")  # type: ignore[arg-type,return-value]
+
+
+def test_a_plan_tells_tokens_a_second(plan: PretrainPlan) -> None:
+    assert plan.tokens_per_second == pytest.approx(plan.batch_tokens / plan.step_seconds)
+
+
 def test_memory_is_predicted_by_what_was_measured(make_data: MakeData) -> None:
     """The docstring's sum, by hand, for both kinds of norm and MLP."""
     setup = setup_of(make_data(seq_len=8), micro_batch_rows=4)
     weights = sum(weight.numel() for weight in Transformer(MODEL).parameters())
-    kept = 32 * (2 * (20 * 8 + 2 * 1 * 4 + 4 * 12) * 4 + 12 * 48)
-    assert memory_bytes(setup, MODEL) == (300 << 20) + 12 * weights + kept
+    config = PretrainConfig()
+    kept = round(1.2 * 32 * 2 * (28 * 8 + 4 * 2 * 1 * 4 + 16 * 12)) + 32 * 8 * 48
+    assert memory_bytes(setup, config, MODEL) == (325 << 20) + 16 * weights + kept
+    watched = PretrainConfig(log_norms=5)
+    assert memory_bytes(setup, watched, MODEL) == (325 << 20) + 20 * weights + kept
     gpt2 = ModelConfig(
         **{**{name: getattr(MODEL, name) for name in ("vocab_size", "hidden_size", "intermediate_size")}},
         model_type="gpt2",
@@ -87,9 +111,9 @@ def test_memory_is_predicted_by_what_was_measured(make_data: MakeData) -> None:
         hidden_act="gelu_new",
     )
     weights = sum(weight.numel() for weight in Transformer(gpt2).parameters())
-    kept = 32 * (2 * (8 * 8 + 2 * 2 * 4 + 3 * 12) * 2 + 12 * 48)
+    kept = round(1.2 * 32 * 2 * (20 * 8 + 2 * 2 * 2 * 4 + 4 * 12)) + 32 * 10 * 48
     half = replace(setup, recipe=replace(setup.recipe, dtype="bfloat16"))
-    assert memory_bytes(half, gpt2) == (300 << 20) + 12 * weights + max(4 * weights, kept)
+    assert memory_bytes(half, config, gpt2) == (325 << 20) + 16 * weights + kept
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny-moe-free", "gpt2"])
@@ -100,7 +124,8 @@ def test_muon_has_one_moment_of_each_matrix_of_a_layer(make_data: MakeData, name
     model = preset(name, **sizes, vocab_size=48, max_position_embeddings=32)
     adamw, muon = (setup_of(make_data(), model, optimizer=one) for one in ("adamw", "muon"))
     matrices = sum(one.numel() for one in hidden_matrices(Transformer(model)))
-    assert memory_bytes(adamw, model) - memory_bytes(muon, model) == 4 * matrices > 0
+    config = PretrainConfig()
+    assert memory_bytes(adamw, config, model) - memory_bytes(muon, config, model) == 4 * matrices > 0
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,11 @@ def test_a_range_test_tells_a_rate_between_too_low_and_too_high(trial: Callable[
     assert report.diverged == (len(rates) < 100)
 
 
+def test_what_is_tried_is_a_full_batch_where_the_run_would_begin_with_less(trial: Callable[..., Any]) -> None:
+    plain, ramp = trial(find_lr, lr=0.5), trial(find_lr, lr=0.5, batch_ramp="1:1000")
+    assert [point.loss for point in ramp.curve] == [point.loss for point in plain.curve]
+
+
 def test_which_of_the_two_is_one_flag(shards: Path, tmp_path: Path) -> None:
     files = PretrainFiles(data=(shards,), out=tmp_path / "run", overrides=SIZES | {"num_key_value_heads": 1})
     how: dict[str, Any] = {"fail_above": None, "invocation": Invocation("pretrain"), "progress": SILENT}

@@ -10,6 +10,7 @@ from llmkit.errors import UsageError
 from llmkit.retrieve.config import IndexConfig
 from llmkit.retrieve.fusion import fuse
 from llmkit.retrieve.search import Found
+from llmkit.workflows.retrieve_embed import EmbedOptions
 from llmkit.workflows.retrieve_index import index_documents, open_index
 from llmkit.workflows.retrieve_search import SearchOptions, open_search
 
@@ -25,7 +26,7 @@ def model(spelled_model: Callable[..., Path]) -> Path:
 def index(tmp_path: Path, model: Path) -> Path:
     rows = (json.dumps({"id": str(number), "text": text}) for number, text in enumerate(TEXTS))
     (tmp_path / "d.jsonl").write_text("\n".join(rows) + "\n")
-    index_documents([tmp_path / "d.jsonl"], tmp_path / "i", IndexConfig(), embed=model)
+    index_documents([tmp_path / "d.jsonl"], tmp_path / "i", IndexConfig(), embed=EmbedOptions(model=model))
     return tmp_path / "i"
 
 
@@ -52,7 +53,7 @@ def test_so_many_are_ranked_again_and_so_many_given(index: Path, model: Path) ->
     assert best == found(index, SearchOptions(by="meaning", rerank=model, candidates=4))[:1]
 
 
-@pytest.mark.parametrize("options", [{"embed": Path("m")}, {"candidates": 5}])
+@pytest.mark.parametrize("options", [{"embed": EmbedOptions(model=Path("m"))}, {"candidates": 5}])
 def test_an_option_that_has_nothing_to_say_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         SearchOptions(**options)  # type: ignore[arg-type]

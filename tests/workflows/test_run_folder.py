@@ -11,8 +11,15 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer as Backend
 
-from llmkit.errors import MissingError, UsageError
-from llmkit.formats.checkpoint import OPTIMIZER, CheckpointState, write_checkpoint, write_state
+from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.formats.checkpoint import (
+    OPTIMIZER,
+    CheckpointState,
+    list_checkpoints,
+    prune,
+    write_checkpoint,
+    write_state,
+)
 from llmkit.formats.provenance import Invocation
 from llmkit.model.config import ModelConfig
 from llmkit.progress import SILENT
@@ -160,6 +167,44 @@ def test_a_run_goes_on_from_its_newest_whole_checkpoint(tmp_path: Path, recipe: 
         start("never")
     assert "--force" in caught.value.hint
     assert start("never", force=True) == Start()
+
+
+def test_a_checkpoint_damaged_inside_is_passed_over_told_and_counts_no_more(
+    make_job: Callable[..., Job], recipe: Recipe, tmp_path: Path
+) -> None:
+    out, notes = tmp_path / "run", []
+    older, newer = _checkpoint(out, 2, recipe), _checkpoint(out, 10, recipe)
+    (newer / "model.safetensors").write_text("model.safetensors of 11")
+
+    class Listener:
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    start = find_start(out, recipe, resume="auto", force=False, progress=Listener())  # type: ignore[arg-type]
+    what = "model.safetensors is damaged (its SHA-256 is another)"
+    assert (start.checkpoint, start.step, start.damaged) == (older, 2, ((newer, what),))
+    assert notes == [f"passed over {newer}: {what}"]
+    assert [path.name for path in list_checkpoints(out)[0]] == [older.name, newer.name]  # nothing touched yet
+    (out / "checkpoints" / ".step-00000012.tmp-1").mkdir()
+    prepare_folder(make_job(), start, Invocation("pretrain"))
+    assert list_checkpoints(out)[0] == [older]
+    assert not list((out / "checkpoints").glob(".*"))
+    prune(out, keep=1)
+    assert list_checkpoints(out)[0] == [older]  # keeping one keeps a good one
+
+
+def test_a_run_whose_every_checkpoint_is_damaged_is_not_started_over_in_silence(
+    tmp_path: Path, recipe: Recipe
+) -> None:
+    for step in (2, 10):
+        state = _checkpoint(tmp_path, step, recipe) / "state.json"
+        state.write_text("?" * state.stat().st_size)
+    with pytest.raises(
+        DataError, match=r"every checkpoint is damaged \(step-00000002: state\.json"
+    ) as caught:
+        find_start(tmp_path, recipe, resume="auto", force=False, progress=SILENT)
+    assert "--resume never --force" in caught.value.hint
+    assert find_start(tmp_path, recipe, resume="never", force=True, progress=SILENT) == Start()
 
 
 def test_a_run_of_other_settings_is_not_gone_on_with_and_four_of_them_are_named(

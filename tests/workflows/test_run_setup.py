@@ -1,14 +1,16 @@
 """Every open setting of a run, by hand."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
-from llmkit.errors import UsageError
+from llmkit.errors import ConfigError, UsageError
 from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
-from llmkit.train.config import PretrainConfig
+from llmkit.train.config import PretrainConfig, default_lr
+from llmkit.train.parallel.degrees import Degrees
 from llmkit.workflows.pretrain_data import PretrainData
 from llmkit.workflows.pretrain_plan import memory_bytes
 from llmkit.workflows.run_setup import set_up
@@ -40,11 +42,12 @@ def test_of_a_mixture_a_token_is_charged_for_the_experts_it_uses(make_data: Make
     attention = 8 * 8 * 2 + 8 * 4 * 2
     products = 2 * attention + 3 * 8 * 12 + 5 * 8 + 3 * 3 * 8 * 4 + 48 * 8
     assert setup.flops_per_token == 6 * products + 12 * 2 * 8 * 16
-    # 20 D, keys and values, 4 F (here of three experts), two experts' input and output, in 4 bytes
+    # normalised queries and keys; 4 F (here of three experts), two experts' input and output, in 4 bytes
     tokens = setup.micro_batch_rows * 16
-    kept = tokens * ((2 * (20 * 8 + 2 * 4) + 4 * 12 + 4 * 3 * 4 + 2 * 2 * 8) * 4 + 3 * 4 * 48)
+    layers = 2 * (32 * 8 + 6 * 2 * 4) + 4 * (4 * 12 + 4 * 3 * 4 + 2 * 2 * 8)
+    kept = round(1.2 * tokens * layers) + tokens * 8 * 48
     weights = sum(weight.numel() for weight in Transformer(mixture).parameters())
-    assert memory_bytes(setup, mixture) == (300 << 20) + 12 * weights + max(4 * weights, kept)
+    assert memory_bytes(setup, PretrainConfig(), mixture) == (325 << 20) + 16 * weights + kept
 
 
 def test_settings_of_routers_are_in_the_recipe_of_a_mixture_alone(make_data: MakeData) -> None:
@@ -105,3 +108,23 @@ def test_a_budget_of_flops_is_spent_and_no_more_than_an_update_beyond(make_data:
     setup = setup_of(make_data(), batch_rows=4, target_flops=1e9)
     spent, update = setup.flops_per_token * setup.recipe.tokens, setup.flops_per_token * 32
     assert 1e9 <= spent < 1e9 + update
+
+
+def test_a_ramp_is_in_the_recipe_and_its_first_rows_are_shared_too(make_data: MakeData) -> None:
+    recipe = setup_of(make_data(100), batch_rows=10, batch_ramp="2:8").recipe
+    assert (recipe.batch_ramp, recipe.steps, recipe.tokens) == ("2:8", 14, 100 * 8)
+    config = PretrainConfig(device="cpu", batch_rows=12, batch_ramp="3:8")
+    with pytest.raises(ConfigError, match="3 rows cannot be shared by 2 processes"):
+        set_up(config, MODEL, make_data(100), None, degrees=Degrees(dp=2))
+
+
+def test_a_z_loss_and_a_base_width_are_in_the_recipe_where_they_can_be(make_data: MakeData) -> None:
+    assert setup_of(make_data(), z_loss=0.5).recipe.z_loss == 0.5
+    assert setup_of(make_data(), z_loss=0.0).recipe.z_loss is None
+    with pytest.raises(ConfigError, match=r"--z-loss 0\.5: the last stage of a pipeline"):
+        set_up(PretrainConfig(device="cpu", z_loss=0.5), MODEL, make_data(), None, degrees=Degrees(pp=2))
+    apart = replace(MODEL, tie_word_embeddings=False)
+    recipe = setup_of(make_data(), apart, mup_base_width=4).recipe
+    assert (recipe.mup_base_width, recipe.lr) == (4, default_lr(4))
+    with pytest.raises(ConfigError, match="are one matrix here"):
+        setup_of(make_data(), replace(MODEL, tie_word_embeddings=True), mup_base_width=4)

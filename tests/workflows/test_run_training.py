@@ -1,5 +1,6 @@
 """From a start to the end: what is judged again after a stop, and what a stop is called."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,3 +92,19 @@ def test_validation_is_judged_where_there_is_one(tmp_path: Path) -> None:
     check_loss(tmp_path, SimpleNamespace(loss=9.0, valid_loss=None), None, hint="h")
     with pytest.raises(GateFailed, match=r"above 3 \(found 9\.0000\)"):
         check_loss(tmp_path, SimpleNamespace(loss=9.0, valid_loss=None), 3.0, hint="h")
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before_and_is_in_the_metrics(
+    go: Callable[..., Any], tmp_path: Path
+) -> None:
+    go(None)
+    last = tmp_path / "run" / "checkpoints" / "step-00000004"
+    expected = (last / "model.safetensors").read_bytes()
+    moments = last / "optimizer.safetensors"
+    moments.write_bytes(moments.read_bytes()[:-1] + b"?")
+    assert go(None).start.step == 3
+    assert (last / "model.safetensors").read_bytes() == expected
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    (told,) = [record for record in records if record.get("event") == "damaged"]
+    assert (told["step"], told["path"]) == (3, "checkpoints/step-00000004")
+    assert told["problem"].startswith("optimizer.safetensors is damaged")

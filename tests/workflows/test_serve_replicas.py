@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.model.config import ModelConfig
@@ -205,6 +207,57 @@ def test_5_a_version_put_in_the_place_of_another_under_load_costs_no_request(ser
     assert {one.status_code for one in answers} == {200}
     names = [one.json()["system_fingerprint"].rpartition("-")[2] for one in answers]
     assert set(names) == {"v1", "v2"} and (names[0], names[-1]) == ("v1", "v2")
+
+
+def write_adapter(folder: Path) -> Path:
+    """Rank 2 on the queries of `write_model`'s first layer."""
+    folder.mkdir()
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 8, "target_modules": ["q_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    place = "base_model.model.model.layers.0.self_attn.q_proj"
+    random = np.random.default_rng(0)
+    shapes = {"A": (2, 16), "B": (16, 2)}
+    tensors = {f"{place}.lora_{k}.weight": random.normal(size=v).astype("f4") for k, v in shapes.items()}
+    save_file(tensors, folder / "adapter_model.safetensors")
+    return folder
+
+
+def test_an_adapter_loaded_under_load_is_with_all_workers_and_those_that_come_later(
+    server: Server, tmp_path: Path
+) -> None:
+    told: dict[str, Any] = {"lora_name": "poet", "lora_path": str(write_adapter(tmp_path / "poet"))}
+    loaded: list[httpx.Response] = []
+    greedy = {**SHORT, "temperature": 0}
+
+    def ask(model: str) -> httpx.Response:
+        return server.client.post("/v1/completions", json={**greedy, "model": model})
+
+    answers = server.load(24, lambda: loaded.append(server.admin.post("/v1/load_lora_adapter", json=told)))
+    assert {one.status_code for one in answers} == {200} and loaded[0].json()["workers"] == 2
+    assert loaded[0].json()["bytes"] == 4 * 2 * (16 + 16)
+    texts = {ask("prod:poet").json()["choices"][0]["text"] for _ in range(4)}
+    assert len(texts) == 1 and texts != {ask("prod").json()["choices"][0]["text"]}
+    killed = {worker["pid"] for worker in server.workers()}
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    server.until(lambda: all(one["state"] == "up" and one["pid"] not in killed for one in server.workers()))
+    assert {ask("prod:poet").json()["choices"][0]["text"] for _ in range(4)} == texts
+    assert "prod:poet" in [one["id"] for one in server.client.get("/v1/models").json()["data"]]
+    with server.client.stream(
+        "POST", "/v1/completions", json={**LONG, "max_tokens": 300, "model": "prod:poet", "stream": True}
+    ) as stream:
+        lines = stream.iter_lines()
+        next(lines)
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(server.admin.post, "/v1/unload_lora_adapter", json={"lora_name": "poet"})
+            server.until(lambda: ask("prod:poet").status_code == 404)
+            assert [line for line in lines if line][-1] == "data: [DONE]"
+            assert done.result().json() == {
+                "object": "adapter",
+                "id": "prod:poet",
+                "freed": True,
+                "workers": 2,
+            }
 
 
 def test_6_after_sigterm_streams_end_well_new_requests_get_503_and_nobody_is_left(server: Server) -> None:

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from llmkit.engine.config import GenerateConfig
-from llmkit.server.config import ServeConfig
+from llmkit.retrieve.tool_config import ToolLimits
+from llmkit.server.config import ServeConfig, ToolsConfig
 from llmkit.workflows.serve_worker import WorkerSettings, encode_settings, read_settings
 
 
@@ -23,6 +25,8 @@ def settings(folder: Path) -> WorkerSettings:
 
 def test_settings_come_out_as_they_went_in(tmp_path: Path) -> None:
     one = settings(tmp_path)
+    tools = ToolsConfig(tools=("a: ./a.sh",), limits=ToolLimits(2.5, 100))
+    one = replace(one, serve=replace(one.serve, tools=tools, retrieve="index:3"))
     line = encode_settings(one)
     assert read_settings(line) == one and b"\n" not in line
 

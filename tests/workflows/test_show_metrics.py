@@ -66,3 +66,15 @@ def test_a_run_that_goes_on_has_no_stop(tmp_path: Path) -> None:
     lines = [{"step": 1, "loss": 2.0}, {"event": "stop", "step": 1}, {"step": 2, "loss": 1.0}]
     assert _summary(tmp_path / "m.jsonl", lines).stop == {}
     assert _summary(tmp_path / "m.jsonl", lines[:2]).stop == {"event": "stop", "step": 1}
+
+
+def test_other_curves_are_kept_and_go_back_with_a_resume(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [{"step": step, "loss": 1.0, "lr": step / 10, "grad_norm": 2.0} for step in (1, 2, 3)]
+    lines += [{"step": 3, "loss": 1.0, "lr": 0.5}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    curves = summarise_metrics(read_metrics(path)).curves
+    assert {name: [(one.step, one.value) for one in points] for name, points in curves.items()} == {
+        "lr": [(1, 0.1), (2, 0.2), (3, 0.5)],
+        "grad_norm": [(1, 2.0), (2, 2.0)],
+    }

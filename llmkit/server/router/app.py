@@ -19,6 +19,7 @@ from llmkit.server.router.fleet import Fleet
 from llmkit.server.router.listing import list_models, show_load, show_model, show_openapi
 from llmkit.server.router.proxy import forward, write_text
 from llmkit.server.router.state import RouterState
+from llmkit.server.router.worker_metrics import engines_text
 
 CHARGED = ("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings")
 FREE = ("/v1/messages/count_tokens", "/tokenize", "/detokenize", "/apply-template")
@@ -77,7 +78,9 @@ async def show_metrics(request: Request) -> Response:
     caller: Caller = request.state.caller
     if caller.name and not caller.is_admin:
         raise ApiError(403, "this key is not an admin's", code="not_an_admin")
-    return Response(state.metrics.text() + fleet_text(state.fleet), media_type=CONTENT_TYPE)
+    engines = await engines_text(list(state.fleet.workers()))
+    content = state.metrics.text() + fleet_text(state.fleet) + engines
+    return Response(content, media_type=CONTENT_TYPE)
 
 
 def fleet_text(fleet: Fleet) -> bytes:

@@ -115,14 +115,14 @@ async def attempt(job: Job, worker: Worker, lease: Lease, request_id: str) -> Be
 
 
 async def _first(job: Job, worker: Worker, lease: Lease, request_id: str) -> Begun:
-    hides_usage = not worker.is_own and job.asked.stream and job.path in _WITH_USAGE
+    hides_usage = not worker.is_ours and job.asked.stream and job.path in _WITH_USAGE
     options = job.asked.content.get("stream_options")
     if isinstance(options, dict) and options.get("include_usage"):
         hides_usage = False
     headers = {name: job.headers[name] for name in _PASSED_ON if name in job.headers}
     headers |= {"content-type": "application/json", "accept-encoding": "identity", "x-request-id": request_id}
-    if worker.is_own:
-        headers["authorization"] = f"Bearer {pack_caller(job.caller)}"
+    if worker.is_ours:
+        headers["authorization"] = f"Bearer {pack_caller(job.caller, worker.secret)}"
     body = _body(job, asks_usage=hides_usage)
     request = worker.client.build_request("POST", job.path, content=body, headers=headers)
     response = await worker.client.send(request, stream=True)

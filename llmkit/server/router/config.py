@@ -4,12 +4,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from llmkit.errors import ConfigError, UsageError
 
 _NAMED = re.compile(
     r"^(?P<name>[^=/]+)=(?P<path>.+?)(?:@(?P<version>[^@:/=]+)(?::(?P<weight>\d+(?:\.\d+)?))?)?$"
 )
+Engine = Literal["own", "ray"]
 _EXAMPLE = "-m prod=run1@v1:95 -m prod=run2@v2:5"
 
 
@@ -39,12 +41,25 @@ class RouterConfig:
     """A file with the key that they ask for."""
     admin_port: int | None = None
     admin_socket: Path | None = None
+    engine: Engine = "own"
+    """Who keeps the processes of models alive: this program, or Ray Serve."""
+    max_replicas: int | None = None
+    """Of Ray Serve: so many where there is more to do than `replicas` can; None: no more."""
     rollback_margin: float = 0.05
     """By how much the share of failed requests of a new version may be above the old one's."""
 
     def __post_init__(self) -> None:
         if self.replicas < 1:
             raise ConfigError(f"--replicas must be at least 1 (found {self.replicas})", hint="--replicas 2")
+        if self.engine not in ("own", "ray"):
+            raise ConfigError(f"--engine {self.engine}: own or ray", hint="--engine ray")
+        if self.max_replicas is not None and self.engine != "ray":
+            raise ConfigError("--max-replicas is Ray Serve's", hint="--engine ray")
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ConfigError(
+                f"--max-replicas {self.max_replicas} is below --replicas {self.replicas}",
+                hint=f"--max-replicas {self.replicas}",
+            )
         if self.worker_key is not None and not self.workers:
             raise ConfigError("--worker-key without --worker", hint="--worker http://host:8000")
         if not 0 < self.rollback_margin <= 1:
@@ -77,7 +92,8 @@ class RouterConfig:
     def is_wanted(self, sources: Sequence[ModelSource]) -> bool:
         """Whether these models take a router, not one process with one model."""
         one_alone = len(sources) == 1 and not sources[0].version
-        return self.replicas > 1 or bool(self.workers) or self.has_admin or not one_alone
+        wanted = self.replicas > 1 or bool(self.workers) or self.has_admin or not one_alone
+        return wanted or self.engine == "ray"
 
     @property
     def has_admin(self) -> bool:

@@ -64,7 +64,7 @@ class Group:
         found: dict[str, Card] = {self.name: Card(self.name)}
         for worker in reversed(workers):
             for card in worker.cards:
-                if card.id == self.name or (worker.is_own and card.id.startswith(f"{self.name}:")):
+                if card.id == self.name or (worker.is_ours and card.id.startswith(f"{self.name}:")):
                     found[card.id] = card
         return list(found.values())
 

@@ -51,9 +51,9 @@ async def show_load(request: Request) -> Response:
     caller: Caller = request.state.caller
     workers = [one for one in state.fleet.workers() if one.is_own and one.takes_requests]
     loads: dict[str, list[dict[str, Any]]] = {}
-    for told in await asyncio.gather(*(_load_of(one) for one in workers)):
+    for worker, told in zip(workers, await asyncio.gather(*map(_load_of, workers)), strict=True):
         for one in told:
-            loads.setdefault(one["model"], []).append(one)
+            loads.setdefault(one["model"], []).append({"worker": worker.id, **one})
     data = []
     for name, ones in loads.items():
         if caller.models is not None and name not in caller.models:
@@ -64,6 +64,7 @@ async def show_load(request: Request) -> Response:
         total["cache_used"] = round(sum(one["cache_used"] for one in ones) / len(ones), 4)
         if caller.is_admin or not caller.name:
             total |= {key: sum(one.get(key, 0) for one in ones) for key in _COUNTS}
+            total["by_worker"] = [{key: one[key] for key in one if key != "model"} for one in ones]
         data.append(total)
     return as_json({"object": "list", "data": data})
 

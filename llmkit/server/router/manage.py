@@ -2,19 +2,26 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from llmkit.errors import LlmkitError
+from llmkit.server.adapters import AdapterSpec
 from llmkit.server.errors import ApiError, as_api_error, refused
+from llmkit.server.router.adapters import FleetAdapters
 from llmkit.server.router.fleet import Fleet, Group, Version
+from llmkit.server.router.probes import ask_cards
 from llmkit.server.router.rollout import checked_weights
 from llmkit.server.router.supervisor import Launch, Supervisor
 from llmkit.server.router.worker import Worker, own_client
 
 _MOST_REPLICAS = 64
+_CARD_SECONDS = 10.0
+Redeploy = Callable[[str, str | None, str | None], Awaitable[None]]
+"""Puts weights and a version's name in the place of a model's; None: the same as before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,8 @@ class Manager:
         folder: Path,
         *,
         drain_seconds: float,
+        adapters: FleetAdapters | None = None,
+        redeploy: Redeploy | None = None,
     ) -> None:
         """
         Args:
@@ -48,7 +57,11 @@ class Manager:
             launch: how a worker of a version is started that is to listen on a socket.
             folder: for the sockets; nobody else can look into it.
             drain_seconds: that a worker has for its running requests before it is ended.
+            adapters: what workers have beside their model; the supervisor gives it to those that come up.
+            redeploy: replaces a model that somebody else keeps alive for us; None: nobody does.
         """
+        self._redeploy = redeploy
+        self.adapters = FleetAdapters() if adapters is None else adapters
         self._fleet = fleet
         self._supervisor = supervisor
         self._launch = launch
@@ -70,7 +83,9 @@ class Manager:
             number = next(self._numbers)
             socket = self._folder / f"{number}.sock"
             label = f"{source.model}@{source.version}" if source.version else source.model
-            worker = Worker(f"{label}/{number}", own_client(socket), version=source.version)
+            worker = Worker(
+                f"{label}/{number}", own_client(socket), version=source.version, model=source.model
+            )
             version.workers.append(worker)
             starts.append(self._supervisor.start(worker, self._launch(source, socket)))
         results = await asyncio.gather(*starts, return_exceptions=True)
@@ -115,6 +130,14 @@ class Manager:
         async with self._changing:
             group = self.group(name)
             old = group.main
+            if self._redeploy is not None and all(worker.secret for worker in old.workers):
+                try:
+                    await self._redeploy(name, path, version_name)
+                except LlmkitError as error:
+                    raise as_api_error(error, "path") from None
+                for worker in old.workers:
+                    worker.cards = await ask_cards(worker, _CARD_SECONDS)
+                return old
             if old.path is None:
                 raise refused("name", f"the workers of {name!r} are somebody else's")
             wanted = old.name if version_name is None else version_name
@@ -161,6 +184,21 @@ class Manager:
                 raise refused("version", f"{version_name!r} is the last one with a weight")
             group.versions = {one.name: one for one in others}
             self._retire(version)
+
+    async def load_adapter(self, name: str, spec: AdapterSpec, *, replace: bool) -> dict[str, Any]:
+        """Load an adapter into all workers of a model; see `FleetAdapters.load`."""
+        async with self._changing:
+            return await self.adapters.load(self.group(name), spec, replace=replace)
+
+    async def unload_adapter(self, name: str, adapter: str, *, wait_seconds: float) -> dict[str, Any]:
+        """Unload one from all of them; see `FleetAdapters.unload`. Versions come and go while it waits."""
+        group = self.group(name)
+        return await self.adapters.unload(group, adapter, wait_seconds=wait_seconds, exclusive=self._changing)
+
+    @property
+    def models(self) -> list[str]:
+        """Names of all."""
+        return list(self._fleet.groups)
 
     def group(self, name: str) -> Group:
         """The model of a name.

@@ -92,4 +92,4 @@ async def keep_probing(
 
 def headers_of(worker: Worker) -> dict[str, str]:
     """With which the router itself asks a worker."""
-    return {"authorization": f"Bearer {pack_caller(Caller())}"} if worker.is_own else {}
+    return {"authorization": f"Bearer {pack_caller(Caller(), worker.secret)}"} if worker.is_ours else {}

@@ -4,6 +4,7 @@ What fails before the client got a byte is tried once more, on another worker; w
 an error event. An answer of 4xx is an answer.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
@@ -25,6 +26,9 @@ from llmkit.server.router.state import RouterState
 from llmkit.server.router.worker import Lease, Worker, is_own_fault
 
 TRIES = 2
+TRIES_ELSEWHERE = 5
+AGAIN_SECONDS = 0.3
+"""Where somebody else chooses the process, who may not know at once that one is lost; longer each time."""
 CRASH_SECONDS = 0.5
 """That the end of a process may be known later than that of its connections."""
 SUSPECT_WAIT_SECONDS = 30.0
@@ -41,6 +45,7 @@ async def write_text(request: Request) -> Response:
         request.state.prompt = asked.get("messages") or asked.get("prompt") or asked.get("input")
     began = time.monotonic()
     stack = AsyncExitStack()
+    stack.enter_context(state.adapters.held(job.asked.model))
     prompt_tokens = job.asked.prompt_tokens
     max_tokens = job.tokens - prompt_tokens
     place = state.gate.enter(
@@ -50,8 +55,8 @@ async def write_text(request: Request) -> Response:
         max_tokens=max_tokens,
         answers=job.asked.answers,
     )
-    job.slot = request.state.slot = await until_gone(request, stack.enter_async_context(place))
     try:
+        job.slot = request.state.slot = await until_gone(request, stack.enter_async_context(place))
         sent = time.monotonic()
         begun = await until_gone(request, _begin(state, job, request.state.request_id))
     except BaseException:
@@ -112,7 +117,10 @@ async def _begin(state: RouterState, job: Job, request_id: str) -> Begun:
         ApiError: none has: 503, or 500 where workers crash under this request.
     """
     fleet = state.fleet
-    for number in range(TRIES):
+    tries = TRIES_ELSEWHERE if any(one.secret for one in job.version.workers) else TRIES
+    for number in range(tries):
+        if number and tries == TRIES_ELSEWHERE:
+            await asyncio.sleep(number * AGAIN_SECONDS)
         worker, lease = await _take_worker(fleet, job)
         fleet.failed_over += number > 0
         try:
@@ -125,7 +133,7 @@ async def _begin(state: RouterState, job: Job, request_id: str) -> Begun:
             lease.close()
             raise
         failed = begun.response.status_code >= 500
-        if failed and number + 1 < TRIES and _has_another(job, worker):
+        if failed and number + 1 < tries and _has_another(job, worker):
             await begun.close()
             job.tried.add(worker.id)
             fleet.went(job.group, job.version, failed=True)

@@ -1,9 +1,10 @@
 """What the handlers of a router share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmkit.server.gate import Gate
 from llmkit.server.metrics import Metrics
+from llmkit.server.router.adapters import FleetAdapters
 from llmkit.server.router.fleet import Fleet
 
 
@@ -14,6 +15,8 @@ class RouterState:
     fleet: Fleet
     gate: Gate
     metrics: Metrics
+    adapters: FleetAdapters = field(default_factory=FleetAdapters)
+    """What is loaded beside the models."""
     draining: bool = False
     """Whether new requests are refused, because the server is about to end or an admin says so."""
     in_flight: int = 0

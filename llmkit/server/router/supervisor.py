@@ -17,6 +17,7 @@ import msgspec
 
 from llmkit import errors
 from llmkit.errors import LlmkitError
+from llmkit.server.router.adapters import FleetAdapters
 from llmkit.server.router.probes import ProbeConfig, ask_cards, keep_probing
 from llmkit.server.router.restarts import RestartConfig, Restarts
 from llmkit.server.router.worker import Worker
@@ -49,13 +50,16 @@ class Supervisor:
         restarts: RestartConfig | None = None,
         probes: ProbeConfig | None = None,
         clock: Callable[[], float] = time.monotonic,
+        adapters: FleetAdapters | None = None,
     ) -> None:
         """
         Args:
             restarts: how patient it is with crashes.
             probes: how it finds out what hangs.
             clock: seconds.
+            adapters: what workers are to have before they get a request.
         """
+        self._adapters = FleetAdapters() if adapters is None else adapters
         self._restarts = restarts or RestartConfig()
         self._probes = probes or ProbeConfig()
         self._clock = clock
@@ -72,14 +76,17 @@ class Supervisor:
         self._tasks[worker] = asyncio.create_task(self._keep(worker, launch, started))
         await started
 
-    def watch(self, worker: Worker, changed: Callable[[Worker], None]) -> None:
+    def watch(
+        self, worker: Worker, changed: Callable[[Worker], None], probes: ProbeConfig | None = None
+    ) -> None:
         """Probe a worker that is not a process of ours.
 
         Args:
             worker: a remote one.
             changed: told each time it has come up.
+            probes: how often, and for how long; None: as others are.
         """
-        probing = keep_probing(worker, self._probes, changed=changed, hangs=lambda: None)
+        probing = keep_probing(worker, probes or self._probes, changed=changed, hangs=lambda: None)
         self._tasks[worker] = asyncio.create_task(probing)
 
     async def drain(self, worker: Worker, seconds: float) -> None:
@@ -156,7 +163,7 @@ class Supervisor:
         """One life of a worker.
 
         Raises:
-            LlmkitError: it cannot serve, and never has.
+            LlmkitError: it cannot serve, or not with its adapters, and never has.
             OSError: there is no process.
         """
         worker.state = "starting"
@@ -174,8 +181,9 @@ class Supervisor:
         try:
             ready = await _told(process, launch)
             if ready.url is not None:
-                with contextlib.suppress(httpx.TransportError, msgspec.DecodeError):
-                    worker.up(await ask_cards(worker, _CARD_SECONDS))
+                async with self._adapters.opening(worker, is_first=not started.done()):
+                    with contextlib.suppress(httpx.TransportError, msgspec.DecodeError):
+                        worker.up(await ask_cards(worker, _CARD_SECONDS))
                 if not started.done():
                     started.set_result(None)
                 probing = asyncio.create_task(
@@ -183,7 +191,7 @@ class Supervisor:
                 )
             code = await process.wait()
             worker.ended(code)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, LlmkitError):
             if process.returncode is None:
                 process.kill()
             raise

@@ -55,8 +55,13 @@ class Worker:
     id: str
     client: httpx.AsyncClient
     version: str = ""
+    model: str = ""
+    """That its process serves; of somebody else's server its cards tell."""
     is_own: bool = True
     """Whether the supervisor has its process; others only answer or do not."""
+    secret: str = ""
+    """Of one that is ours and no process of the supervisor's: it is told for whom a request is, and asks for
+    this word."""
     state: WorkerState = "starting"
     cards: tuple[Card, ...] = ()
     """The models that it has."""
@@ -83,6 +88,11 @@ class Worker:
     def takes_requests(self) -> bool:
         """Whether something may be sent to it."""
         return self.state == "up"
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it speaks with a router as ours do."""
+        return self.is_own or bool(self.secret)
 
     def up(self, cards: tuple[Card, ...]) -> None:
         """It answers."""

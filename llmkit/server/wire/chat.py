@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from llmkit.engine.config import SamplingConfig
-from llmkit.server.answer import Answered, Piece, TokenScore, ToolCall, Usage
-from llmkit.server.ask import Ask
+from llmkit.server.answer import Answered, ExecutedTool, Piece, TokenScore, ToolCall, Usage
+from llmkit.server.ask import Ask, Passages
 from llmkit.server.errors import refused
 from llmkit.server.wire.completions import LEAST_LOGPROB
 from llmkit.server.wire.messages_in import read_messages
@@ -25,7 +25,7 @@ from llmkit.server.wire.sampling import (
     read_stream_options,
     refuse_what_is_not_done,
 )
-from llmkit.server.wire.tools import read_tool_choice, read_tools
+from llmkit.server.wire.tools import read_offer
 from llmkit.server.wire.usage import envelope, usage_object
 
 _HARMLESS: dict[str, tuple[Any, ...]] = SAYS_NOTHING | {
@@ -55,6 +55,7 @@ class ChatRequest(SamplingFields, kw_only=True, forbid_unknown_fields=True):
     parallel_tool_calls: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     reasoning_effort: str | None = None
+    retrieve: bool | None = None
     functions: Any = None
     function_call: Any = None
     modalities: Any = None
@@ -66,7 +67,14 @@ class ChatRequest(SamplingFields, kw_only=True, forbid_unknown_fields=True):
     best_of: Any = None
 
 
-def read_chat(told: ChatRequest, base: SamplingConfig, limits: WireLimits, *, max_tokens: int) -> Ask:
+def read_chat(
+    told: ChatRequest,
+    base: SamplingConfig,
+    limits: WireLimits,
+    *,
+    max_tokens: int,
+    functions: tuple[dict[str, Any], ...] = (),
+) -> Ask:
     """What a body asks for.
 
     Args:
@@ -74,6 +82,7 @@ def read_chat(told: ChatRequest, base: SamplingConfig, limits: WireLimits, *, ma
         base: settings that hold where it says nothing.
         limits: how much it may ask for.
         max_tokens: of a reply that says no number: as many as the context has.
+        functions: that the server runs, for a request without tools of its own.
 
     Raises:
         ApiError: 400, naming the parameter that cannot be followed.
@@ -86,16 +95,18 @@ def read_chat(told: ChatRequest, base: SamplingConfig, limits: WireLimits, *, ma
     sampling = read_sampling(told, base, limits, max_tokens=max_tokens)
     check_answers(1, sampling.samples, limits, ("n",))
     sampling = replace(sampling, logprobs=_logprobs(told, limits))
-    tools = read_tools(told.tools)
+    offer = read_offer(told.tools, told.tool_choice, functions)
     usage, continuous = read_stream_options(told.stream_options, stream=bool(told.stream))
     return Ask(
         kind="chat",
         model=told.model or "",
         sampling=sampling,
         messages=read_messages(told.messages),
-        tools=tools,
-        tool_choice=read_tool_choice(told.tool_choice, tools),
+        tools=offer.tools,
+        server_tools=offer.by_server,
+        tool_choice=offer.choice,
         parallel_tool_calls=told.parallel_tool_calls is not False,
+        passages=read_retrieve(told.retrieve),
         template_kwargs=read_template_kwargs(told.chat_template_kwargs, told.reasoning_effort),
         stream=bool(told.stream),
         stream_usage=usage,
@@ -122,6 +133,10 @@ def chat_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Usage)
         if calls:
             message["content"] = text or None
             message["tool_calls"] = [_call(call) for call in calls]
+        if executed := [one for piece in pieces for one in piece.executed]:
+            message["executed_tools"] = [executed_object(one) for one in executed]
+        if who.citations is not None:
+            message["citations"] = who.citations
         scores = [score for piece in pieces for score in piece.scores]
         choices.append({"index": index, "message": message, **_ending(scores, pieces[-1])})
     return envelope(who, "chat.completion") | {"choices": choices, "usage": usage_object(usage)}
@@ -129,7 +144,9 @@ def chat_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Usage)
 
 def chat_role_chunk(who: Answered, index: int) -> dict[str, Any]:
     """The event that opens an answer."""
-    delta = {"role": "assistant", "content": ""}
+    delta: dict[str, Any] = {"role": "assistant", "content": ""}
+    if who.citations is not None:
+        delta["citations"] = who.citations
     choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
     return envelope(who, "chat.completion.chunk") | {"choices": [choice]}
 
@@ -147,6 +164,8 @@ def chat_chunk(who: Answered, piece: Piece, usage: Usage | None) -> dict[str, An
         delta["content"] = piece.text
     if piece.calls:
         delta["tool_calls"] = [{"index": call.index, **_call(call)} for call in piece.calls]
+    if piece.executed:
+        delta["executed_tools"] = [executed_object(one) for one in piece.executed]
     choice = {"index": piece.index, "delta": delta, **_ending(piece.scores, piece)}
     chunk = envelope(who, "chat.completion.chunk") | {"choices": [choice]}
     return chunk if usage is None else chunk | {"usage": usage_object(usage)}
@@ -155,6 +174,24 @@ def chat_chunk(who: Answered, piece: Piece, usage: Usage | None) -> dict[str, An
 def chat_usage_chunk(who: Answered, usage: Usage) -> dict[str, Any]:
     """The event that says how many tokens there were."""
     return envelope(who, "chat.completion.chunk") | {"choices": [], "usage": usage_object(usage)}
+
+
+def executed_object(one: ExecutedTool) -> dict[str, Any]:
+    """A function that the server called; where OpenAI has nothing, in the words of Groq's API reference."""
+    return {
+        "index": one.index,
+        "type": "function",
+        "id": one.id,
+        "name": one.name,
+        "arguments": one.arguments,
+        "output": one.output,
+        "is_error": one.failed,
+    }
+
+
+def read_retrieve(told: bool | None) -> Passages:
+    """Whether passages are put before the question: as the server does it, unless that is said."""
+    return "on" if told is None else "required" if told else "off"
 
 
 def read_template_kwargs(told: dict[str, Any] | None, effort: str | None = None) -> dict[str, Any]:

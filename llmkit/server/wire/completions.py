@@ -31,6 +31,8 @@ class CompletionRequest(SamplingFields, kw_only=True, forbid_unknown_fields=True
     """The body."""
 
     prompt: str | list[Any]
+    max_completion_tokens: int | None = None
+    """As for chats; guidellm says both here too."""
     echo: bool | None = None
     logprobs: int | None = None
     best_of: Any = None
@@ -49,6 +51,10 @@ def read_completion(told: CompletionRequest, base: SamplingConfig, limits: WireL
         ApiError: 400, naming the parameter that cannot be followed.
     """
     refuse_what_is_not_done(told, {**SAYS_NOTHING, "suffix": ("",), "best_of": (told.n or 1,)})
+    if told.max_completion_tokens is not None:
+        if told.max_tokens not in (None, told.max_completion_tokens):
+            raise refused("max_tokens", "contradicts max_completion_tokens")
+        told.max_tokens = told.max_completion_tokens
     score_only = told.max_tokens == 0
     if score_only:
         if not told.echo:

@@ -10,6 +10,7 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 _KEYS = {
     *("role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning_content", "reasoning"),
     *("audio", "function_call", "annotations"),
+    *("executed_tools", "citations"),  # of an answer of ours, sent back as it came
 }
 MOST_MESSAGES = 4096
 

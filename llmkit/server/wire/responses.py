@@ -11,12 +11,14 @@ import msgspec
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.errors import ConfigError
-from llmkit.server.answer import Answered, Piece, ToolCall, Usage
+from llmkit.server.answer import Answered, ExecutedTool, Piece, ToolCall, Usage
 from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError, refused
-from llmkit.server.wire.messages_in import content_text, read_messages
+from llmkit.server.wire.chat import read_retrieve
+from llmkit.server.wire.messages_in import read_messages
+from llmkit.server.wire.response_items import read_items
 from llmkit.server.wire.sampling import WireLimits, read_format, refuse_what_is_not_done
-from llmkit.server.wire.tools import read_tool_choice, read_tools
+from llmkit.server.wire.tools import read_offer
 
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     "store": (False,),
@@ -33,6 +35,10 @@ _HARMLESS: dict[str, tuple[Any, ...]] = {
     "top_logprobs": (0,),
     "stream_options": ({}, {"include_obfuscation": False}),
 }
+
+
+SERVER_LABEL = "llmkit"
+"""Whose tools those are that the server calls itself."""
 
 
 class ResponsesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -52,6 +58,7 @@ class ResponsesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     reasoning: dict[str, Any] | None = None
     user: str | None = None
     safety_identifier: str | None = None
+    retrieve: bool | None = None
     store: Any = None
     metadata: Any = None
     service_tier: Any = None
@@ -68,7 +75,12 @@ class ResponsesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
 
 
 def read_response(
-    told: ResponsesRequest, base: SamplingConfig, limits: WireLimits, *, max_tokens: int
+    told: ResponsesRequest,
+    base: SamplingConfig,
+    limits: WireLimits,
+    *,
+    max_tokens: int,
+    functions: tuple[dict[str, Any], ...] = (),
 ) -> Ask:
     """What a body asks for.
 
@@ -77,6 +89,7 @@ def read_response(
         base: settings that hold where it says nothing.
         limits: how much it may ask for.
         max_tokens: of a reply that says no number.
+        functions: that the server runs, for a request without tools of its own.
 
     Raises:
         ApiError: 400, naming the parameter that cannot be followed.
@@ -93,18 +106,21 @@ def read_response(
     except ConfigError as error:
         name = error.problem.partition(" ")[0].replace("max_tokens", "max_output_tokens")
         raise ApiError(400, error.problem, code="invalid_value", param=name) from None
-    tools = read_tools([_tool(one, number) for number, one in enumerate(told.tools or [])])
+    tools = None if told.tools is None else [_tool(one, place) for place, one in enumerate(told.tools)]
     choice = told.tool_choice
     if isinstance(choice, dict) and "name" in choice:
         choice = {"type": choice.get("type"), "function": {"name": choice["name"]}}
+    offer = read_offer(tools, choice, functions)
     return Ask(
         kind="chat",
         model=told.model or "",
         sampling=sampling,
-        messages=read_messages(_conversation(told)),
-        tools=tools,
-        tool_choice=read_tool_choice(choice, tools),
+        messages=read_messages(read_items(told.instructions, told.input)),
+        tools=offer.tools,
+        server_tools=offer.by_server,
+        tool_choice=offer.choice,
         parallel_tool_calls=told.parallel_tool_calls is not False,
+        passages=read_retrieve(told.retrieve),
         template_kwargs=_reasoning(told.reasoning),
         stream=bool(told.stream),
         user="\0".join(one for one in (told.user, told.safety_identifier) if one),
@@ -120,16 +136,25 @@ def response_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Us
         usage: what it took.
     """
     pieces = answers[0]
-    text = "".join(piece.text for piece in pieces)
+    output: list[dict[str, Any]] = []
+    text = ""
+    for piece in pieces:
+        text += piece.text
+        if piece.executed and text:
+            output.append(message_item(who, text, len(output)))
+            text = ""
+        output += [executed_item(one) for one in piece.executed]
     calls = [call for piece in pieces for call in piece.calls]
-    output = [message_item(who, text)] if text or not calls else []
+    if text or not (calls or output):
+        output.append(message_item(who, text, len(output)))
     output += [call_item(call) for call in calls]
     return closed(who, output, usage, pieces[-1])
 
 
 def opened(who: Answered) -> dict[str, Any]:
     """A response with nothing in it yet."""
-    return {
+    cited = {} if who.citations is None else {"citations": who.citations}
+    return cited | {
         "id": who.id,
         "object": "response",
         "created_at": who.created,
@@ -168,11 +193,12 @@ def closed(who: Answered, output: list[dict[str, Any]], usage: Usage, last: Piec
     }
 
 
-def message_item(who: Answered, text: str) -> dict[str, Any]:
-    """The output's message."""
+def message_item(who: Answered, text: str, place: int = 0) -> dict[str, Any]:
+    """A message at some place of the output."""
+    own = who.id.replace("resp_", "msg_", 1)
     return {
         "type": "message",
-        "id": who.id.replace("resp_", "msg_", 1),
+        "id": f"{own}_{place}" if place else own,
         "status": "completed",
         "role": "assistant",
         "content": [text_part(text)],
@@ -196,36 +222,19 @@ def call_item(call: ToolCall) -> dict[str, Any]:
     }
 
 
-def _conversation(told: ResponsesRequest) -> list[dict[str, Any]]:
-    """The same turns as `/v1/chat/completions` has them."""
-    turns: list[dict[str, Any]] = []
-    if told.instructions is not None:
-        turns.append({"role": "system", "content": told.instructions})
-    if isinstance(told.input, str):
-        if not told.input:
-            raise refused("input", "is empty")
-        return [*turns, {"role": "user", "content": told.input}]
-    for number, item in enumerate(told.input):
-        where = f"input[{number}]"
-        match item:
-            case {"type": "function_call", "name": str() as name, "arguments": str() as arguments}:
-                call = {"type": "function", "function": {"name": name, "arguments": arguments}}
-                if isinstance(item.get("call_id"), str):
-                    call["id"] = item["call_id"]
-                if turns and turns[-1].get("tool_calls"):
-                    turns[-1]["tool_calls"].append(call)
-                else:
-                    turns.append({"role": "assistant", "content": "", "tool_calls": [call]})
-            case {"type": "function_call_output", "call_id": str() as call_id, "output": output}:
-                content = content_text(output, f"{where}.output")
-                turns.append({"role": "tool", "tool_call_id": call_id, "content": content})
-            case {"role": str() as role, "content": content} if item.get("type", "message") == "message":
-                turns.append({"role": role, "content": content_text(content, f"{where}.content")})
-            case _:
-                kind = item.get("type")
-                known = "message, function_call and function_call_output are read"
-                raise refused(where, f"of type {kind!r}: {known}")
-    return turns
+def executed_item(one: ExecutedTool) -> dict[str, Any]:
+    """A function that the server called, as OpenAI has those of servers that it calls itself."""
+    return {
+        "type": "mcp_call",
+        "id": one.id.replace("call_", "mcp_", 1),
+        "server_label": SERVER_LABEL,
+        "approval_request_id": None,
+        "name": one.name,
+        "arguments": one.arguments,
+        "output": None if one.failed else one.output,
+        "error": one.output if one.failed else None,
+        "status": "failed" if one.failed else "completed",
+    }
 
 
 def _text(text: dict[str, Any] | None, limits: WireLimits) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`tools` and `tool_choice`. Source: OpenAI's API reference, "Create chat completion"."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -54,6 +55,35 @@ def read_tool_choice(choice: str | dict[str, Any] | None, tools: tuple[dict[str,
     if wanted is not None and wanted not in names:
         raise refused("tool_choice", f"no tool is called {wanted!r} (there are {', '.join(names)})")
     return ToolChoice("required", wanted)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a model may call in one request."""
+
+    tools: tuple[dict[str, Any], ...]
+    choice: ToolChoice
+    by_server: bool
+    """Whether the server calls them itself; else the client is told of the calls."""
+
+
+def read_offer(
+    tools: list[dict[str, Any]] | None,
+    choice: str | dict[str, Any] | None,
+    functions: tuple[dict[str, Any], ...],
+) -> Offer:
+    """The client's tools where it says anything of tools, be it that there are none; else the server's.
+
+    Args:
+        tools, choice: as the body has them.
+        functions: of the server.
+
+    Raises:
+        ApiError: 400: see `read_tools` and `read_tool_choice`.
+    """
+    by_server = bool(functions) and tools is None and choice != "none"
+    offered = functions if by_server else read_tools(tools)
+    return Offer(offered, read_tool_choice(choice, offered), by_server)
 
 
 def _tool(tool: dict[str, Any], where: str) -> dict[str, Any]:

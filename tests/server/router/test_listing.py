@@ -51,6 +51,7 @@ def test_load_is_that_of_all_workers_and_counts_are_for_admins(key: str, counts:
     (told,) = get(Routing(Version("", 1.0, workers), keys=KEYS), "/load", key).json()["data"]
     expected: dict[str, Any] = {"model": "tiny", "workers": 2, "running": 5, "waiting": 2, "cache_used": 0.3}
     assert {name: told[name] for name in expected} == expected
+    assert [one["worker"] for one in told.get("by_worker", [])] == (["a", "b"] if counts else [])
     assert ("drawn_tokens" in told) is counts and told.get("drawn_tokens", 20) == 20
 
 

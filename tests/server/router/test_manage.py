@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from llmkit.errors import DataError
+from llmkit.server.adapters import AdapterSpec
 from llmkit.server.errors import ApiError
-from llmkit.server.router.fleet import Fleet
+from llmkit.server.router.fleet import Fleet, Version
 from llmkit.server.router.manage import Manager, Source
 from llmkit.server.router.supervisor import Launch, Supervisor
 from llmkit.server.router.worker import Worker
@@ -102,6 +103,40 @@ def test_a_reload_that_fails_leaves_everything_as_it_was() -> None:
             assert all(one.takes_requests for one in router.fleet.workers())
 
     asyncio.run(scenario())
+
+
+def test_what_somebody_else_keeps_alive_for_us_is_replaced_by_them() -> None:
+    asked: list[tuple[str, str | None, str | None]] = []
+
+    async def redeploy(name: str, path: str | None, version: str | None) -> None:
+        asked.append((name, path, version))
+        if path == "broken":
+            raise DataError("no weights", hint="look")
+
+    async def scenario() -> None:
+        fake = FakeWorker(said("x"), is_own=False)
+        fake.worker.secret = "word"
+        fleet = Fleet()
+        fleet.add_version("tiny", Version("", 1.0, [fake.worker]))
+        manager = Manager(
+            fleet,
+            Started(),
+            lambda source, socket: Launch((source.path,), b""),
+            Path("sockets"),
+            drain_seconds=5.0,
+            redeploy=redeploy,
+        )
+        fake.worker.cards = ()
+        await manager.reload("tiny", "two", "v2")
+        assert [card.id for card in fake.worker.cards] == ["tiny"]  # asked again
+        with pytest.raises(ApiError, match="no weights") as caught:
+            await manager.reload("tiny", "broken", None)
+        assert caught.value.status == 400
+        with pytest.raises(ApiError, match="somebody else's"):
+            await manager.load_adapter("tiny", AdapterSpec("poet", "p"), replace=False)
+
+    asyncio.run(scenario())
+    assert asked == [("tiny", "two", "v2"), ("tiny", "broken", None)]
 
 
 def test_a_version_that_is_removed_gets_nothing_more() -> None:

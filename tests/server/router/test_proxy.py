@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from llmkit.server.keys import KeyRules, Keys, digest_of
+from llmkit.server.router import proxy
 from tests.server.router.fakes import FakeWorker, refusing, routed, said, streaming
 
 CHUNK = b'data: {"choices": [{"index": 0, "text": "a"}]}\n\n'
@@ -66,6 +67,29 @@ def test_5xx_is_tried_once_more_elsewhere_and_no_third_time() -> None:
     assert sorted(len(one.bodies) for one in workers) == [0, 1, 1]
     good = FakeWorker(said("fine"), name="d")
     assert run(routed(workers[0], good).complete()).status_code == 200
+
+
+def test_where_ray_chooses_the_process_a_request_is_tried_until_it_finds_one_that_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proxy, "AGAIN_SECONDS", 0.001)
+    lost = [500, 500, 503]
+    seen: list[str] = []
+
+    async def answer(request: Any, body: dict[str, Any]) -> Any:
+        seen.append(request.headers["authorization"])
+        made = refusing(lost.pop()) if lost else said("alive")
+        return await made(request, body)
+
+    async def scenario() -> Any:
+        fakes = [FakeWorker(answer, name=f"ray/{one}", is_own=False) for one in range(2)]
+        for one in fakes:
+            one.worker.secret = "word"
+        return await routed(*fakes).complete()
+
+    answer_ = run(scenario())
+    assert answer_.status_code == 200 and answer_.json()["choices"][0]["text"] == "alive"
+    assert len(seen) == 4 and all(one.startswith("Bearer word.") for one in seen)
 
 
 def test_without_a_worker_the_answer_is_503_with_the_time_to_come_back() -> None:

@@ -37,6 +37,14 @@ def test_other_prompts_are_refused(prompt: Any) -> None:
     assert caught.value.param == "prompt"
 
 
+def test_the_newer_name_of_max_tokens_is_followed_and_two_that_differ_are_refused() -> None:
+    assert read(prompt="a", max_completion_tokens=7).sampling.max_tokens == 7
+    assert read(prompt="a", max_tokens=7, max_completion_tokens=7).sampling.max_tokens == 7
+    with pytest.raises(ApiError) as caught:
+        read(prompt="a", max_tokens=7, max_completion_tokens=8)
+    assert caught.value.param == "max_tokens"
+
+
 def test_nothing_to_draw_is_for_scoring_only() -> None:
     assert read(prompt="a", max_tokens=0, echo=True).score_only
     with pytest.raises(ApiError, match="0 only with echo"):

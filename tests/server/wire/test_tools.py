@@ -6,7 +6,7 @@ import pytest
 
 from llmkit.server.ask import ToolChoice
 from llmkit.server.errors import ApiError
-from llmkit.server.wire.tools import read_tool_choice, read_tools
+from llmkit.server.wire.tools import Offer, read_offer, read_tool_choice, read_tools
 
 ADD = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 
@@ -51,3 +51,25 @@ def test_a_choice_of_what_is_not_there_is_refused() -> None:
     with pytest.raises(ApiError, match="no tools to choose"):
         read_tool_choice("required", ())
     assert read_tool_choice("auto", ()) == ToolChoice("none")
+
+
+FUNCTIONS = ({"type": "function", "function": {"name": "sums", "parameters": {}}},)
+OWN = [{"type": "function", "function": {"name": "own", "parameters": {}}}]
+
+
+def test_the_servers_tools_are_offered_only_to_who_says_nothing_of_tools() -> None:
+    assert read_offer(None, None, FUNCTIONS) == Offer(FUNCTIONS, ToolChoice("auto"), by_server=True)
+    assert read_offer(None, "required", FUNCTIONS).choice == ToolChoice("required")
+    assert read_offer(None, "none", FUNCTIONS) == Offer((), ToolChoice("none"), by_server=False)
+    assert read_offer([], None, FUNCTIONS) == Offer((), ToolChoice("none"), by_server=False)
+    own = read_offer(OWN, None, FUNCTIONS)
+    assert own == Offer(read_tools(OWN), ToolChoice("auto"), by_server=False)
+
+
+def test_a_client_cannot_add_to_the_servers_tools_nor_ask_for_one_that_is_not_there() -> None:
+    named = {"type": "function", "function": {"name": "sums"}}
+    assert read_offer(None, named, FUNCTIONS).choice == ToolChoice("required", "sums")
+    with pytest.raises(ApiError, match="no tool is called 'sums'"):
+        read_offer(OWN, named, FUNCTIONS)
+    with pytest.raises(ApiError, match="there are no tools to choose from"):
+        read_offer(None, "required", ())

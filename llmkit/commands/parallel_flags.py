@@ -1,0 +1,89 @@
+"""Flags that divide a run over processes."""
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Option
+
+from llmkit.commands.console import Console
+from llmkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmkit.workflows.run_ranks import Division
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replicas:
+    """Processes that share each batch, each with all weights."""
+
+    nproc: Annotated[
+        int | None, Option(min=1, metavar="N", help="Start N processes here; or use torchrun.")
+    ] = None
+    max_restarts: Annotated[
+        int, Option(min=0, metavar="N", help="Go on by itself when a process is lost, so often.")
+    ] = 0
+
+    def division(self) -> "Division":
+        """What each process has, as the workflows take it."""
+        from llmkit.workflows.run_ranks import Division
+
+        return Division()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes(Replicas):
+    """Processes that share each batch, or the model."""
+
+    dp: Annotated[
+        int | None, Option(min=1, metavar="N", help="Replicas, each with all weights; default: the rest.")
+    ] = None
+    fsdp: Annotated[
+        int | None, Option(min=1, metavar="N", help="Shards of weights, gradients and moments.")
+    ] = None
+    tp: Annotated[int, Option(min=1, metavar="N", help="Parts of every matrix: heads, columns.")] = 1
+    pp: Annotated[int, Option(min=1, metavar="N", help="Stages of layers.")] = 1
+
+    def division(self) -> "Division":
+        """What each process has, as the workflows take it."""
+        from llmkit.workflows.run_ranks import Division
+
+        return Division(dp=self.dp, fsdp=self.fsdp, tp=self.tp, pp=self.pp)
+
+
+ALONE = Processes()
+ONE_REPLICA = Replicas()
+
+
+def start_processes(processes: Replicas) -> None:
+    """Start the processes that are asked for, where this is not one of them, and leave with their status.
+
+    Each of them gets this command line.
+
+    Args:
+        processes: the flags.
+
+    Raises:
+        UsageError: torchrun started another number than --nproc says, or --max-restarts without --nproc.
+        typer.Exit: they have ended.
+    """
+    from llmkit.workflows.run_ranks import world_size
+
+    nproc, world = processes.nproc, world_size()
+    if nproc is None and processes.max_restarts and world == 1:
+        raise UsageError("--max-restarts without --nproc", hint="add --nproc N; torchrun has its own")
+    if nproc is not None and nproc > 1 and world == 1:
+        from llmkit.workflows.run_launch import launch
+
+        processes.division().degrees(nproc)  # refused here, before anything is started
+        raise typer.Exit(launch(sys.argv[1:], nproc, max_restarts=processes.max_restarts))
+    if nproc not in (None, world):
+        raise UsageError(f"--nproc {nproc}, but torchrun started {world}", hint="leave --nproc out")
+
+
+def speaking(console: Console) -> Console:
+    """The console of the first process; that of the others is quiet."""
+    from llmkit.workflows.run_ranks import is_first_process
+
+    return console if is_first_process() else Console(quiet=True)

@@ -1,0 +1,86 @@
+"""Passages of the operator's index put before the question of a chat.
+
+The question is what the user said last. What stands in a passage is only read: it has no special token of the
+model in it, and a call in it is text.
+"""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from llmkit.errors import LlmkitError
+from llmkit.retrieve.config import Bm25Config
+from llmkit.retrieve.hits import Hit, hits_of
+from llmkit.retrieve.passage_prompt import Citation, PassagePrompt, PassagePrompts
+from llmkit.retrieve.search import WordSearch
+from llmkit.retrieve.store import Store
+from llmkit.server.ask import Ask
+from llmkit.server.errors import as_api_error
+from llmkit.tokens.ordinary import ordinary_backend
+from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.tokens.tool_results import Disarmed
+
+MOST_TOKENS = 2000
+"""Of the passages; of a model of few positions, half of those."""
+_MOST_QUERY = 2_000
+"""Characters of a question, from its end, that are looked for: a pasted book is no question."""
+
+
+class Retrieval:
+    """One index for all requests; searched by one thread at a time."""
+
+    def __init__(self, store: Store, tokenizer: Tokenizer, *, most: int, context: int) -> None:
+        """
+        Args:
+            store: the index.
+            tokenizer: of the model that reads the passages.
+            most: passages that are looked for.
+            context: positions that the model has.
+        """
+        self._store = store
+        self._search = WordSearch(store, Bm25Config())
+        self._most = most
+        self._searching = asyncio.Lock()
+        backend = ordinary_backend(tokenizer)
+        self._prompts = PassagePrompts(
+            lambda text: len(backend.encode(text, add_special_tokens=False).ids),
+            min(MOST_TOKENS, context // 2),
+            clean=Disarmed(tokenizer).text,
+        )
+
+    async def before(self, ask: Ask) -> tuple[Ask, tuple[Citation, ...]]:
+        """A request with the passages before its question, and what their marks stand for.
+
+        One whose question finds nothing is left as it is.
+
+        Raises:
+            ApiError: the index cannot be read.
+        """
+        place = _question(ask)
+        if place is None:
+            return ask, ()
+        question = ask.messages[place]["content"]
+        try:
+            async with self._searching:
+                made = await asyncio.to_thread(self._make, question)
+        except LlmkitError as error:
+            raise as_api_error(error) from None
+        if not made.citations:
+            return ask, ()
+        messages = list(ask.messages)
+        messages[place] = {**messages[place], "content": made.text}
+        return replace(ask, messages=tuple(messages)), made.citations
+
+    def _make(self, question: str) -> PassagePrompt:
+        hits: list[Hit] = hits_of(self._store, self._search.search(question[-_MOST_QUERY:], self._most))
+        return self._prompts.make(question, hits, {})
+
+
+def _question(ask: Ask) -> int | None:
+    """Where the user's last words stand; None where there are none."""
+    places = [place for place, one in enumerate(ask.messages) if _is_said(one)]
+    return places[-1] if places else None
+
+
+def _is_said(message: dict[str, Any]) -> bool:
+    return message["role"] == "user" and bool(str(message.get("content") or "").strip())

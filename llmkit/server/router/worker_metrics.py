@@ -1,0 +1,69 @@
+"""What the engines of all workers do, as Prometheus reads it: each worker's own figures, with its name.
+
+Of requests the router has figures of its own, which a worker's would count twice.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import httpx
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from llmkit.server.metrics import ENGINE_FAMILIES
+from llmkit.server.router.probes import headers_of
+from llmkit.server.router.worker import Worker
+
+ANSWER_SECONDS = 1.0
+"""A worker that takes longer is left out; `llmkit_worker_up` tells of it."""
+
+
+async def engines_text(workers: Sequence[Worker]) -> bytes:
+    """The figures of the engines of those that answer."""
+    up = [one for one in workers if one.takes_requests and not one.secret]  # each time another replica's
+    texts = await asyncio.gather(*map(_text_of, up))
+    return merged({worker.id: text for worker, text in zip(up, texts, strict=True)})
+
+
+def merged(texts: Mapping[str, str]) -> bytes:
+    """The engines' families of several texts as one, each sample with the label `worker`.
+
+    Args:
+        texts: of workers, by their names; one that is no such text tells nothing.
+    """
+    families: dict[str, Metric] = {}
+    for worker, text in texts.items():
+        for family in _families(text):
+            if family.name not in ENGINE_FAMILIES:
+                continue
+            one = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            for sample in family.samples:
+                one.add_sample(sample.name, {**sample.labels, "worker": worker}, sample.value)
+    registry = CollectorRegistry()
+    registry.register(_Merged(list(families.values())))
+    return generate_latest(registry)
+
+
+class _Merged:
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        """Called by prometheus_client."""
+        return self._families
+
+
+def _families(text: str) -> list[Metric]:
+    try:
+        return list(text_string_to_metric_families(text))
+    except ValueError:
+        return []
+
+
+async def _text_of(worker: Worker) -> str:
+    try:
+        answer = await worker.client.get("/metrics", timeout=ANSWER_SECONDS, headers=headers_of(worker))
+    except httpx.TransportError:
+        return ""  # it is down, or about to be
+    return answer.text if answer.status_code == 200 else ""

@@ -1,0 +1,109 @@
+"""An answer with calls that the server makes: the model writes, tools run, it reads their results, goes on.
+
+Only what the model itself wrote is looked at: a call that stands in a message, a passage or a result is text.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from llmkit.engine.request import Request
+from llmkit.engine.seeds import derive_seed
+from llmkit.server.answer import Piece, ToolCall
+from llmkit.server.ask import Ask, ToolChoice
+from llmkit.server.gate import Caller, Slot
+from llmkit.server.served import Served
+from llmkit.server.tool_bench import ToolBench
+
+Write = Callable[[int, Request, Ask], AsyncGenerator[Piece]]
+"""One text of an answer, by its index, piece by piece."""
+
+
+class ToolRounds:
+    """How the answers of one request are written."""
+
+    def __init__(
+        self, ask: Ask, served: Served, bench: ToolBench, caller: Caller, slot: Slot, write: Write
+    ) -> None:
+        """
+        Args:
+            ask: with the bench's functions.
+            served: the model.
+            bench: runs calls.
+            caller: who asks.
+            slot: where what is read is counted.
+            write: writes one text.
+        """
+        self._ask = ask
+        self._served = served
+        self._bench = bench
+        self._caller = caller
+        self._slot = slot
+        self._write = write
+
+    async def answer(self, index: int, first: Request) -> AsyncGenerator[Piece]:
+        """The pieces of an answer, as those of one text: it ends with the first text that calls nothing.
+
+        All its texts together have the tokens that the request gives to one.
+
+        Args:
+            index: of the answer.
+            first: its first text.
+
+        Raises:
+            ApiError: the engine could not; or results leave no room for an answer.
+        """
+        messages, request, ask = list(self._ask.messages), first, self._ask
+        done = drawn = 0
+        gap = ""
+        while True:
+            text, calls, last = "", list[ToolCall](), Piece(index)
+            async with aclosing(self._write(index, request, ask)) as pieces:
+                async for piece in pieces:
+                    drawn += piece.drawn
+                    calls += piece.calls
+                    if piece.text and gap:
+                        piece, gap = replace(piece, text=gap + piece.text), ""
+                    text += piece.text
+                    last = replace(piece, calls=())
+                    if piece.finish is None:
+                        yield last
+            if last.finish != "tool_calls":
+                yield last
+                return
+            yield replace(last, finish=None, matched=None)
+            asked, results, executed = await self._bench.run(calls, done)
+            self._slot.tool_calls += len(executed)
+            yield Piece(index, executed=executed)
+            messages += [
+                {"role": "assistant", "content": text.removeprefix("\n"), "tool_calls": asked},
+                *results,
+            ]
+            done += len(calls)
+            gap = "\n" if text or gap else ""
+            if drawn >= first.sampling.max_tokens:
+                self._slot.finished = "length"
+                yield Piece(index, finish="length")
+                return
+            ask, request = await self._next(first, messages, done, drawn)
+
+    async def _next(
+        self, first: Request, messages: list[dict[str, Any]], done: int, drawn: int
+    ) -> tuple[Ask, Request]:
+        """The text after some calls. With none left, it is told of no function."""
+        sampling = replace(
+            first.sampling,
+            max_tokens=first.sampling.max_tokens - drawn,
+            seed=derive_seed(first.sampling.seed, f"call {done}"),
+        )
+        ask = replace(
+            self._ask,
+            messages=tuple(messages),
+            sampling=sampling,
+            tool_choice=ToolChoice("auto" if done < self._bench.max_calls else "none"),
+            seed_given=True,
+        )
+        prepared = await self._served.prepare(ask, self._caller)
+        self._slot.usage.prompt_tokens += prepared.prompt_tokens
+        return ask, prepared.requests[0]

@@ -1,0 +1,49 @@
+"""The `input` of `/v1/responses`: its items as turns. Source: OpenAI's API reference, "Responses"."""
+
+from typing import Any
+
+from llmkit.server.errors import refused
+from llmkit.server.wire.messages_in import content_text
+
+
+def read_items(instructions: str | None, told: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same turns as `/v1/chat/completions` has them."""
+    turns: list[dict[str, Any]] = []
+    if instructions is not None:
+        turns.append({"role": "system", "content": instructions})
+    if isinstance(told, str):
+        if not told:
+            raise refused("input", "is empty")
+        return [*turns, {"role": "user", "content": told}]
+    for number, item in enumerate(told):
+        where = f"input[{number}]"
+        match item:
+            case {"type": "function_call", "name": str() as name, "arguments": str(arguments)}:
+                call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+                if isinstance(item.get("call_id"), str):
+                    call["id"] = item["call_id"]
+                if turns and turns[-1].get("tool_calls"):
+                    turns[-1]["tool_calls"].append(call)
+                else:
+                    turns.append({"role": "assistant", "content": "", "tool_calls": [call]})
+            case {"type": "function_call_output", "call_id": str() as call_id, "output": output}:
+                content = content_text(output, f"{where}.output")
+                turns.append({"role": "tool", "tool_call_id": call_id, "content": content})
+            case {
+                "type": "mcp_call",
+                "id": str() as call_id,
+                "name": str() as name,
+                "arguments": str(arguments),
+            }:
+                call = {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+                result = item.get("output") or item.get("error") or ""
+                content = content_text(result, f"{where}.output")
+                turns.append({"role": "assistant", "content": "", "tool_calls": [call]})
+                turns.append({"role": "tool", "tool_call_id": call_id, "content": content})
+            case {"role": str() as role, "content": content} if item.get("type", "message") == "message":
+                turns.append({"role": role, "content": content_text(content, f"{where}.content")})
+            case _:
+                kind = item.get("type")
+                known = "message, function_call, function_call_output and mcp_call are read"
+                raise refused(where, f"of type {kind!r}: {known}")
+    return turns

@@ -1,0 +1,149 @@
+"""Norms of each layer in some updates: gradient, weights, what an update changes, and what comes out.
+
+They are taken from the passes that are learnt from: hooks stand on the layers in those updates only, and a
+copy of the weights is held while the optimiser works.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from llmkit.train.parallel.tensors import local, total_norm
+
+
+@dataclass(frozen=True)
+class LayerNorms:
+    """One layer, or what stands before and after the layers, in one update."""
+
+    name: str
+    """`embed_tokens`, `layers.0`, …, `norm`, `lm_head`."""
+    gradient: float | None
+    """Euclidean, before clipping; None where nothing of it is learnt."""
+    weight: float
+    """Euclidean, of its learnt parameters (of all, where none is), before the update."""
+    update_ratio: float | None
+    """Norm of what the update changed, over `weight`; 0 where it was left out."""
+    activation_rms: float | None
+    """Root of the mean square of all it put out; None where it was not called as a module."""
+    activation_max: float | None
+    """The largest magnitude among these."""
+
+
+@dataclass
+class _Output:
+    """What a layer put out so far."""
+
+    squares: Tensor
+    values: int
+    most: Tensor
+
+
+class NormProbe:
+    """Watches a model through its updates.
+
+    Args:
+        model: in training.
+        every: updates from one that is watched to the next; 0: none is.
+    """
+
+    def __init__(self, model: nn.Module, every: int) -> None:
+        self._model = model
+        self._every = every
+        self._hooks: list[RemovableHandle] = []
+        self._outputs: dict[str, _Output] = {}
+        self._gradients: dict[str, float] = {}
+        self._before: dict[str, list[Tensor]] = {}
+        self._watches = False
+
+    def begin(self, step: int) -> None:
+        """Update `step` begins, the first being 1."""
+        self._watches = self._every > 0 and step % self._every == 0
+        if not self._watches:
+            return
+        self._outputs = {}
+        for name, module in _modules(self._model):
+            self._hooks.append(module.register_forward_hook(self._listener(name)))
+
+    @torch.no_grad()
+    def graded(self) -> None:
+        """The gradients are there, not clipped yet."""
+        if not self._watches:
+            return
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        groups = parameter_groups(self._model)
+        self._gradients = {}
+        self._before = {}
+        for name, parameters in groups.items():
+            gradients = [one.grad for one in parameters if one.grad is not None]
+            if gradients:
+                self._gradients[name] = total_norm(gradients)
+            self._before[name] = [one.detach().clone() if one.requires_grad else one for one in parameters]
+
+    @torch.no_grad()
+    def finish(self) -> list[dict[str, Any]] | None:
+        """The update was made, or left out; None where it was not watched."""
+        if not self._watches:
+            return None
+        found = [self._norms(*group) for group in parameter_groups(self._model).items()]
+        self._before, self._outputs, self._watches = {}, {}, False
+        return [asdict(one) for one in found]
+
+    def _norms(self, name: str, parameters: list[nn.Parameter]) -> LayerNorms:
+        before = self._before.pop(name)
+        weight = total_norm(before)
+        learnt = name in self._gradients
+        changed = (
+            [now.detach() - then for now, then in zip(parameters, before, strict=True)] if learnt else []
+        )
+        output = self._outputs.get(name)
+        return LayerNorms(
+            name=name,
+            gradient=self._gradients.get(name),
+            weight=weight,
+            update_ratio=total_norm(changed) / weight if learnt and weight else None,
+            activation_rms=None if output is None else float((output.squares / output.values).sqrt()),
+            activation_max=None if output is None else float(output.most),
+        )
+
+    def _listener(self, name: str) -> Any:
+        def hear(module: nn.Module, arguments: Any, result: Any) -> None:
+            if not torch.is_grad_enabled():  # a pass that is only compared with
+                return
+            values = local(result[0] if isinstance(result, tuple) else result).detach().float()
+            squares, most = values.square().sum(dtype=torch.float64), values.abs().amax()
+            known = self._outputs.get(name)
+            if known is None:
+                self._outputs[name] = _Output(squares, values.numel(), most)
+            else:
+                known.squares += squares
+                known.values += values.numel()
+                known.most = torch.maximum(known.most, most)
+
+        return hear
+
+
+def parameter_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """The learnt parameters by layer, in the model's order; of a layer without one, all."""
+    groups: dict[str, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault(layer_of(name), []).append(parameter)
+    return {name: [one for one in every if one.requires_grad] or every for name, every in groups.items()}
+
+
+def layer_of(name: str) -> str:
+    """The layer that a parameter or module belongs to: `model.layers.3.mlp.up_proj.weight` to `layers.3`."""
+    words = name.removeprefix("model.").split(".")
+    return ".".join(words[:2]) if words[0] == "layers" else words[0]
+
+
+def _modules(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
+    """The modules whose outputs are listened to: each layer as a whole, and those that are none."""
+    for name, module in model.named_modules():
+        if name not in ("", "model", "model.layers") and name.removeprefix("model.") == layer_of(name):
+            yield layer_of(name), module

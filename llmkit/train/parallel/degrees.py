@@ -1,0 +1,113 @@
+"""How the processes of a run divide its work: so many of each kind, which multiply to all. No torch."""
+
+from dataclasses import dataclass, replace
+
+from llmkit.errors import ConfigError
+from llmkit.model.config import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Degrees:
+    """The sizes of the dimensions of a run, 1 where it is not divided so."""
+
+    pp: int = 1
+    """Pipeline stages: each has some of the layers."""
+    dp: int = 1
+    """Replicas: each has all weights of its part and some rows of every batch."""
+    fsdp: int = 1
+    """Shards: each keeps a part of every weight, gradient and moment, and has some rows of every batch."""
+    tp: int = 1
+    """Tensor parallel: each has some heads and some columns of every matrix, and all rows."""
+
+    @property
+    def world(self) -> int:
+        """Processes in all."""
+        return self.pp * self.dp * self.fsdp * self.tp
+
+    @property
+    def shares(self) -> int:
+        """Parts that a batch falls into."""
+        return self.dp * self.fsdp
+
+    def __str__(self) -> str:
+        named = [f"{name} {size}" for name, size in vars(self).items() if size > 1]
+        return " x ".join(named) or "one process"
+
+
+ONE_PROCESS = Degrees()
+
+
+def resolve_degrees(
+    world: int, *, dp: int | None = None, fsdp: int | None = None, tp: int = 1, pp: int = 1
+) -> Degrees:
+    """The degrees of a run of so many processes; what is left open is taken by replicas.
+
+    Raises:
+        ConfigError: they do not multiply to the processes.
+    """
+    asked = {"--dp": dp, "--fsdp": fsdp, "--tp": tp, "--pp": pp}
+    for flag, size in asked.items():
+        if size is not None and size < 1:
+            raise ConfigError(f"{flag} must be at least 1 (found {size})", hint=f"change {flag}")
+    given = Degrees(pp=pp, dp=dp or 1, fsdp=fsdp or 1, tp=tp)
+    rest, left = divmod(world, given.world)
+    if left == 0 and dp is None:
+        given = replace(given, dp=rest)
+    if given.world != world:
+        named = " ".join(f"{flag} {size}" for flag, size in asked.items() if size is not None and size > 1)
+        raise ConfigError(
+            f"{named or 'one process'} makes {given.world} processes, but the run has {world}",
+            hint=f"--nproc {given.world}, or other degrees",
+        )
+    return given
+
+
+def check_degrees(degrees: Degrees, model: ModelConfig, batch_rows: int) -> None:
+    """Whether a model and its batches can be divided so.
+
+    Raises:
+        ConfigError: naming the flag that does not fit.
+    """
+    if batch_rows % degrees.shares:
+        raise ConfigError(
+            f"{batch_rows} rows of an update cannot be shared by {degrees.shares} processes "
+            f"(--dp {degrees.dp} --fsdp {degrees.fsdp})",
+            hint=f"--batch-rows {-(-batch_rows // degrees.shares) * degrees.shares}",
+        )
+    if degrees.pp > model.num_hidden_layers:
+        raise ConfigError(
+            f"--pp {degrees.pp}: the model has {model.num_hidden_layers} layers", hint="fewer stages"
+        )
+    if degrees.pp > 1 and model.experts is not None:
+        raise ConfigError(
+            f"--pp {degrees.pp}: routers' losses do not travel between stages",
+            hint="--fsdp divides any model",
+        )
+    if degrees.tp == 1:
+        return
+    sizes = {
+        "num_attention_heads": model.num_attention_heads,
+        "num_key_value_heads": model.num_key_value_heads,
+        "intermediate_size": model.intermediate_size,
+        "vocab_size": model.vocab_size,
+    }
+    for name, size in sizes.items():
+        if size % degrees.tp:
+            raise ConfigError(
+                f"--tp {degrees.tp}: the model's {name} is {size}",
+                hint=f"a degree that divides it, or --{name.replace('_', '-')}",
+            )
+    if model.latent is not None:
+        raise ConfigError(
+            f"--tp {degrees.tp}: heads that share a latent are not divided",
+            hint="--fsdp divides any model",
+        )
+    if model.attention_sinks:
+        raise ConfigError(
+            f"--tp {degrees.tp}: attention sinks are not divided", hint="--fsdp divides any model"
+        )
+    if model.qk_norm == "projection":
+        raise ConfigError(
+            f"--tp {degrees.tp}: a norm over all heads at once is not divided",
+            hint="--fsdp divides any model",
+        )

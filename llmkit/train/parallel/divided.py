@@ -1,0 +1,132 @@
+"""A model as the processes of a run hold it: whole, in shards, cut by heads; and what that asks for."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from llmkit.model.transformer import Transformer
+from llmkit.train.config import ActivationCheckpointing, PretrainConfig, Recipe
+from llmkit.train.parallel.loss_pass import LossPass
+from llmkit.train.parallel.ranks import ALONE, MeshRanks, Ranks
+from llmkit.train.parallel.recompute import recompute
+from llmkit.train.parallel.replicas import GradientSum
+from llmkit.train.parallel.tensors import settle, total_norm, whole
+
+if TYPE_CHECKING:
+    from llmkit.train.parallel.pipeline import Pipeline
+
+
+def divide_model(
+    model: Transformer, config: PretrainConfig, recipe: Recipe, ranks: Ranks = ALONE
+) -> "Divided":
+    """A model as the settings of a run ask for it."""
+    return Divided(
+        model,
+        ranks,
+        dtype=recipe.dtype,
+        recomputing=config.activation_checkpointing,
+        compiles=config.compile,
+    )
+
+
+class Divided:
+    """A model on one process, or on its part of several.
+
+    Args:
+        model: in training, the same on every process; changed in place.
+        ranks: the processes.
+        dtype: of the arithmetic.
+        recomputing: what is computed again in the backward pass.
+        compiles: compile the forward pass.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        ranks: Ranks = ALONE,
+        *,
+        dtype: str = "float32",
+        recomputing: ActivationCheckpointing = "none",
+        compiles: bool = False,
+    ) -> None:
+        self.model = model
+        self.ranks = ranks
+        self.loss_pass = LossPass(model)
+        self.pipeline: Pipeline | None = None
+        self._sum: GradientSum | None = None
+        degrees = ranks.degrees
+        root: nn.Module = self.loss_pass
+        layers = list(model.model.layers)
+        if isinstance(ranks, MeshRanks):
+            if degrees.pp > 1:
+                from llmkit.train.parallel import pipeline
+
+                root = stage = pipeline.Stage(model, ranks.stage, degrees.pp)
+                self.pipeline = pipeline.Pipeline(stage, ranks)
+                layers = [layers[index] for index in stage.layers]
+            if degrees.tp > 1:
+                from llmkit.train.parallel.tensor_parallel import cut_matrices
+
+                cut_matrices(model, ranks.mesh["tp"])
+        recompute(layers, recomputing)
+        if compiles:
+            for module in [model] if ranks is ALONE else layers:
+                module.compile()
+        if isinstance(ranks, MeshRanks) and degrees.fsdp > 1:
+            from llmkit.train.parallel.fully_sharded import shard_weights
+
+            mesh = ranks.mesh["dp", "fsdp"] if degrees.dp > 1 else ranks.mesh["fsdp"]
+            shard_weights(root, layers, mesh, dtype=dtype)
+        elif isinstance(ranks, MeshRanks) and degrees.dp > 1:
+            self._sum = GradientSum(self.trained, ranks.group("dp"))
+
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters of this process that want a gradient, in their order."""
+        return [one for one in self.model.parameters() if one.requires_grad]
+
+    def expect_last(self) -> None:
+        """The next backward pass is the last of an update."""
+        if self._sum is not None:
+            self._sum.expect_last()
+
+    def finish_gradients(self) -> list[Tensor]:
+        """The gradients of an update, summed over the processes that share its batch: their parts here."""
+        if self._sum is not None:
+            self._sum.finish()
+        parameters = self.trained
+        settle(parameters)
+        if self.pipeline is not None:
+            self.pipeline.share_tied()
+        return [one.grad for one in parameters if one.grad is not None]
+
+    def norm(self) -> float:
+        """Of the whole gradient; the same on every process."""
+        pipeline, parameters = self.pipeline, self.trained
+        if pipeline is not None:
+            parameters = [one for one in parameters if pipeline.is_counted(one)]
+        group = None if pipeline is None else pipeline.group
+        return total_norm((one.grad for one in parameters if one.grad is not None), group)
+
+    def whole_tensors(self) -> dict[str, Tensor]:
+        """The tensors of the model, as one process has them. Every process has to call this."""
+        return self.gathered(self.model.state_dict())
+
+    def gathered(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors of this process, and those of the others, whole. Every process has to call this."""
+        found = {name: whole(tensor) for name, tensor in tensors.items()}
+        return found if self.pipeline is None else self.pipeline.gathered(found)
+
+    def whole_model(self) -> Transformer:
+        """The model as one process has it: itself where it lies in no parts, else a copy.
+
+        Every process has to call this.
+        """
+        degrees = self.ranks.degrees
+        if degrees.world == degrees.dp:
+            return self.model
+        with torch.device("meta"):
+            model = Transformer(self.model.config)
+        model.load_state_dict(self.whole_tensors(), assign=True)
+        return model

@@ -1,0 +1,164 @@
+"""Pipeline parallelism: each process has some of the layers, and parts of a batch follow each other through.
+
+The schedule is 1F1B (1806.03377) of torch.distributed.pipelining. Where the head is the embedding, both ends
+have it: their gradients are added, and both learn the same.
+
+Shapes: B rows of a part, T seq_len, D hidden_size, V vocab_size.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
+from torch.nn import functional as F
+
+from llmkit.model.positions import segment_positions
+from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.train.loss import IGNORED, Batch
+from llmkit.train.parallel.ranks import MeshRanks
+from llmkit.train.parallel.tensors import local
+
+
+def layers_of(stage: int, stages: int, layers: int) -> range:
+    """The layers of a stage: alike many, where they do not divide one more at the first stages."""
+    each, more = divmod(layers, stages)
+    begin = stage * each + min(stage, more)
+    return range(begin, begin + each + (stage < more))
+
+
+class Stage(nn.Module):
+    """The part of a model that one process has: ids or hidden states to hidden states or logits.
+
+    Args:
+        model: all of it; what belongs to other stages goes.
+        stage: which, from 0.
+        stages: how many.
+    """
+
+    def __init__(self, model: Transformer, stage: int, stages: int) -> None:
+        super().__init__()
+        decoder = model.model
+        self.layers = layers_of(stage, stages, len(decoder.layers))
+        self.is_first, self.is_last = stage == 0, stage == stages - 1
+        self.is_tied = isinstance(model.lm_head, TiedHead)
+        for index in range(len(decoder.layers)):
+            if index not in self.layers:
+                decoder.layers[index] = nn.Identity()
+        if not (self.is_first or (self.is_last and self.is_tied)):
+            decoder.embed_tokens = nn.Identity()  # type: ignore[assignment]
+        if not self.is_first:
+            decoder.embed_positions = None
+        if not self.is_last:
+            decoder.norm, model.lm_head = nn.Identity(), nn.Identity()  # type: ignore[assignment]
+        self.model = model
+
+    def forward(self, given: Tensor, segments: Tensor | None = None) -> Tensor:
+        """given: (B, T) ids at the first stage, else (B, T, D). Returns that, or (B, T, V) at the last."""
+        decoder, T = self.model.model, given.shape[1]
+        if self.is_first:
+            positions = torch.arange(T, device=given.device)
+            if segments is not None:
+                positions = segment_positions(segments)
+            given = decoder.embed(given, positions, T)
+        x = decoder.through(given, self.layers, segments=segments)
+        return self.model.logits(decoder.norm(x)) if self.is_last else x
+
+
+class Pipeline:
+    """A stage among the others.
+
+    Args:
+        stage: of this process.
+        ranks: all processes.
+    """
+
+    def __init__(self, stage: Stage, ranks: MeshRanks) -> None:
+        self._stage = stage
+        self._ranks = ranks
+        self.group = self._group = ranks.group("pp")
+        self._schedules: dict[Any, Any] = {}
+        self._scale = 1.0
+
+    def learn(self, batch: Batch, part_rows: int, scale: float) -> float:
+        """Forward and backward of a batch in parts of at most `part_rows`, as many as stages if it can be.
+
+        Returns:
+            The loss, summed over the targets and times `scale`.
+        """
+        rows, stages = len(batch.ids), self._group.size()
+        wanted = min(rows, max(stages, -(-rows // part_rows)))
+        parts = next(count for count in range(wanted, rows + 1) if rows % count == 0)
+        return self._run(batch, parts, scale, learns=True)
+
+    def score(self, batch: Batch) -> float:
+        """The loss of a batch, summed over its targets."""
+        return self._run(batch, 1, 1.0, learns=False)
+
+    def share_tied(self) -> None:
+        """Add up the gradients of the embedding that is the head too."""
+        if not (self._stage.is_tied and (self._stage.is_first or self._stage.is_last)):
+            return
+        weight = self._stage.model.model.embed_tokens.weight
+        assert weight.grad is not None
+        own = local(weight.grad).contiguous()
+        other = torch.empty_like(own)
+        end = self._group.size() - 1 if self._stage.is_first else 0
+        peer = dist.get_global_rank(self._group, end)
+        ops = [dist.P2POp(dist.isend, own, peer), dist.P2POp(dist.irecv, other, peer)]
+        for work in dist.batch_isend_irecv(ops if self._stage.is_first else ops[::-1]):
+            work.wait()
+        local(weight.grad).add_(other)
+
+    def is_counted(self, parameter: nn.Parameter) -> bool:
+        """Whether a parameter counts here in the gradient's norm: a tied embedding at the first stage."""
+        embedding = self._stage.model.model.embed_tokens
+        return self._stage.is_first or parameter is not getattr(embedding, "weight", None)
+
+    def gathered(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of all stages, by name, in the order of the stages."""
+        shapes: list[Any] = [None] * self._group.size()
+        own = {name: (tuple(one.shape), one.dtype) for name, one in tensors.items()}
+        dist.all_gather_object(shapes, own, group=self._group)
+        found: dict[str, Tensor] = {}
+        for stage, theirs in enumerate(shapes):
+            source = dist.get_global_rank(self._group, stage)
+            for name, (shape, dtype) in theirs.items():
+                if name not in found:
+                    tensor = tensors[name].contiguous() if stage == self._ranks.stage else None
+                    device = self._ranks.device
+                    found[name] = torch.empty(shape, dtype=dtype, device=device) if tensor is None else tensor
+                    dist.broadcast(found[name], source, group=self._group)
+        return found
+
+    def _run(self, batch: Batch, parts: int, scale: float, *, learns: bool) -> float:
+        self._scale = scale
+        schedule = self._schedule(tuple(batch.ids.shape), parts, learns=learns)
+        given = (batch.ids,) if self._stage.is_first else ()
+        told = {} if batch.segments is None else {"segments": batch.segments}
+        losses: list[Tensor] = []
+        last = {"target": batch.targets, "losses": losses} if self._stage.is_last else {}
+        run = schedule.step if learns else schedule.eval
+        run(*given, return_outputs=False, **last, **told)
+        total = torch.tensor(
+            sum(loss.item() for loss in losses), dtype=torch.float64, device=self._ranks.device
+        )
+        dist.all_reduce(total, group=self._group)  # of the last stage alone
+        return float(total)
+
+    def _schedule(self, shape: tuple[int, ...], parts: int, *, learns: bool) -> Any:
+        """Made anew for each shape: buffers between the stages have one."""
+        key = (shape, parts, learns)
+        if key not in self._schedules:
+            stage = PipelineStage(
+                self._stage, self._ranks.stage, self._group.size(), self._ranks.device, group=self._group
+            )
+            kind = Schedule1F1B if learns else ScheduleGPipe
+            self._schedules[key] = kind(stage, parts, loss_fn=self._loss, scale_grads=False)
+        return self._schedules[key]
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        flat = logits.view(-1, logits.shape[-1]).float()
+        nats = F.cross_entropy(flat, targets.reshape(-1), ignore_index=IGNORED, reduction="sum")
+        return nats * self._scale

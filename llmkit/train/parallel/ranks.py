@@ -1,0 +1,125 @@
+"""The processes of a run: which one this is, and what they tell each other between the passes."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which of `count` equal parts of every batch a process learns from."""
+
+    index: int = 0
+    count: int = 1
+
+
+WHOLE_BATCH = Share()
+
+
+class Ranks:
+    """One process alone, which has nobody to ask: every sum is its own."""
+
+    rank = 0
+    degrees = ONE_PROCESS
+    share = WHOLE_BATCH
+    stage = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes files and speaks."""
+        return self.rank == 0
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Each value summed over the processes that share a batch; float64."""
+        return list(values)
+
+    def highest(self, value: int) -> int:
+        """The largest that any process has: how they agree to stop at the same step."""
+        return value
+
+    def wait(self) -> None:
+        """Go on when every process has come here."""
+
+    def told(self, value: Any) -> Any:
+        """What the first process has: what it read, all know."""
+        return value
+
+    @contextmanager
+    def first(self) -> Iterator[None]:
+        """What the first process does before the others do the same: they find what it made."""
+        if not self.is_first:
+            self.wait()
+        yield
+        if self.is_first:
+            self.wait()
+        self.wait()
+
+
+ALONE = Ranks()
+
+
+class MeshRanks(Ranks):
+    """One process of several, which are connected.
+
+    Args:
+        degrees: how they divide the work; every process makes these ranks.
+        device: of the process.
+    """
+
+    def __init__(self, degrees: Degrees, device: torch.device) -> None:
+        import torch.distributed as dist
+        from torch.distributed.device_mesh import init_device_mesh
+
+        sizes = vars(degrees)
+        self.mesh = mesh = init_device_mesh(device.type, tuple(sizes.values()), mesh_dim_names=tuple(sizes))
+        self.degrees = degrees
+        self.device = device
+        self.rank = dist.get_rank()
+        self.stage = mesh.get_local_rank("pp")
+        shards = degrees.fsdp
+        self.share = Share(mesh.get_local_rank("dp") * shards + mesh.get_local_rank("fsdp"), degrees.shares)
+        self._apart = self._group("dp", "fsdp")
+
+    def group(self, dimension: str) -> "ProcessGroup":
+        """The processes that differ from this one in one dimension only."""
+        return self.mesh.get_group(dimension)
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """See `Ranks.sum`. Processes that hold parts of one matrix have the same values: one is counted."""
+        import torch.distributed as dist
+
+        told = torch.tensor(values, dtype=torch.float64, device=self.device)
+        if self._apart.size() > 1:
+            dist.all_reduce(told, group=self._apart)
+        return told.tolist()
+
+    def highest(self, value: int) -> int:
+        """See `Ranks.highest`."""
+        import torch.distributed as dist
+
+        told = torch.tensor(value, device=self.device)
+        dist.all_reduce(told, op=dist.ReduceOp.MAX)
+        return int(told)
+
+    def wait(self) -> None:
+        """See `Ranks.wait`."""
+        self.highest(0)
+
+    def told(self, value: Any) -> Any:
+        """See `Ranks.told`."""
+        import torch.distributed as dist
+
+        values = [value]
+        dist.broadcast_object_list(values, src=0, device=self.device)
+        return values[0]
+
+    def _group(self, *dimensions: str) -> Any:
+        return self.mesh[dimensions]._flatten("_".join(dimensions)).get_group()

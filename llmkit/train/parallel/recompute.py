@@ -1,0 +1,42 @@
+"""Activations that are not kept for the backward pass but computed again in it: memory for time."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
+
+from llmkit.train.config import ActivationCheckpointing
+
+_KEPT = {
+    torch.ops.aten.mm.default,
+    torch.ops.aten.addmm.default,
+    torch.ops.aten.bmm.default,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default,
+    torch.ops.aten._scaled_dot_product_flash_attention.default,
+    torch.ops.aten._scaled_dot_product_efficient_attention.default,
+    torch.ops.aten._scaled_dot_product_cudnn_attention.default,
+}
+"""What is costly to compute again: matrix products and attention."""
+
+
+def recompute(layers: Iterable[nn.Module], how: ActivationCheckpointing) -> None:
+    """Let every layer keep less for its backward pass.
+
+    Args:
+        layers: of a model; changed in place, under the same names.
+        how: full keeps what comes into a layer; selective also what its products and attention gave.
+    """
+    if how == "none":
+        return
+    options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+    if how == "selective":
+        options["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, **options)
+
+
+def _policy(ctx: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+    return CheckpointPolicy.MUST_SAVE if operation in _KEPT else CheckpointPolicy.PREFER_RECOMPUTE

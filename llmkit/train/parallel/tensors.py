@@ -1,0 +1,104 @@
+"""Tensors that lie in parts on several processes: the part that is here, the whole, and back.
+
+A tensor of one process alone is its own part and its own whole, so that who calls these need not ask.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part that this process has, sharing its memory. Not differentiable."""
+    with torch.no_grad():
+        return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of it, in memory of its own where it lay in parts. Every process has to call this."""
+    if not hasattr(tensor, "placements"):
+        return tensor
+    from torch.distributed.tensor import Replicate
+
+    with torch.no_grad():
+        placements = list(tensor.placements)
+        for at in range(len(placements)):  # one dimension after the other: rows that were cut twice fit so
+            placements[at] = Replicate()
+            tensor = tensor.redistribute(placements=placements)  # type: ignore[attr-defined]
+        return tensor.to_local()  # type: ignore[attr-defined]
+
+
+def like(part: Tensor, model: Tensor) -> Tensor:
+    """A part as a tensor that lies in the same parts as `model`."""
+    if not hasattr(model, "placements"):
+        return part
+    from torch.distributed.tensor import DTensor
+
+    with torch.no_grad():
+        return DTensor.from_local(
+            part,
+            model.device_mesh,  # type: ignore[attr-defined]
+            model.placements,
+            run_check=False,
+            shape=model.shape,
+            stride=model.stride(),
+        )
+
+
+def part_of(full: Tensor, model: Tensor) -> Tensor:
+    """The part of a whole tensor that this process has of `model`; every process has the same `full`.
+
+    In memory of its own where `model` lies in parts.
+    """
+    if not hasattr(model, "placements"):
+        return full
+    from torch.distributed.tensor import distribute_tensor
+
+    with torch.no_grad():
+        spread = distribute_tensor(full, model.device_mesh, model.placements, src_data_rank=None)  # type: ignore[attr-defined]
+        return spread.to_local().clone()
+
+
+def settle(parameters: Iterable[nn.Parameter]) -> None:
+    """Give each gradient the placement of its parameter: what is still to be summed over processes, is."""
+    for parameter in parameters:
+        gradient, placements = parameter.grad, getattr(parameter, "placements", None)
+        if gradient is not None and placements is not None and gradient.placements != placements:  # type: ignore[attr-defined]
+            parameter.grad = gradient.redistribute(placements=placements)  # type: ignore[attr-defined]
+
+
+def total_norm(gradients: Iterable[Tensor], group: Any = None) -> float:
+    """The norm of all gradients as one vector, each number of a tensor in parts counted once.
+
+    Args:
+        gradients: settled.
+        group: processes that hold other parameters, whose norms join.
+    """
+    sums: dict[tuple[Any, ...], list[Tensor]] = {}
+    for gradient in gradients:
+        sums.setdefault(_reduced_over(gradient), []).append(local(gradient))
+    totals = [_summed_squares(parts, groups) for groups, parts in sums.items()]
+    if not totals:
+        return 0.0
+    total = torch.stack(totals).sum()
+    if group is not None:
+        torch.distributed.all_reduce(total, group=group)
+    return float(total.sqrt())
+
+
+def _summed_squares(parts: list[Tensor], groups: tuple[Any, ...]) -> Tensor:
+    square = torch.nn.utils.get_total_norm(parts, foreach=True).double().square()
+    for group in groups:
+        torch.distributed.all_reduce(square, group=group)
+    return square
+
+
+def _reduced_over(tensor: Tensor) -> tuple[Any, ...]:
+    """The groups over which a tensor lies in different parts."""
+    mesh = getattr(tensor, "device_mesh", None)
+    if mesh is None:
+        return ()
+    placements = tensor.placements  # type: ignore[attr-defined]
+    return tuple(mesh.get_group(at) for at, how in enumerate(placements) if not how.is_replicate())

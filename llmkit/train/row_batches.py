@@ -1,0 +1,33 @@
+"""The batches of pretraining: rows in the order of its seed, as many at each step as its recipe says."""
+
+import torch
+
+from llmkit.train.config import Recipe
+from llmkit.train.data import BatchReader, RowSource
+from llmkit.train.loss import Batch, build_batch
+from llmkit.train.objective import BatchSource
+from llmkit.train.order import RowOrder
+from llmkit.train.parallel.ranks import Share
+
+
+class RowBatches(BatchSource):
+    """Batches of rows in the order of the seed, read ahead: this process's share of each."""
+
+    def __init__(self, rows: RowSource, recipe: Recipe, device: torch.device, share: Share) -> None:
+        order = RowOrder(len(rows), recipe.seed)
+        self._recipe = recipe
+        self._reader = BatchReader(rows, order, self._place, share)
+        self._document_mask = recipe.document_mask
+        self._device = device
+
+    def batch(self, step: int) -> Batch:
+        """That of update `step`, the first being 0."""
+        return build_batch(self._reader.read(step), document_mask=self._document_mask, device=self._device)
+
+    def close(self) -> None:
+        """Let the reading thread go."""
+        self._reader.close()
+
+    def _place(self, step: int) -> tuple[int, int]:
+        """Where in the order the rows of an update begin, and how many they are."""
+        return self._recipe.rows_before(step) + self.passed_rows, self._recipe.rows_of(step)

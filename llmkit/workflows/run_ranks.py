@@ -1,0 +1,139 @@
+"""The processes of a run: as torchrun's environment tells, each in its place."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from llmkit.errors import ConfigError, LlmkitError, StoppedResumable
+from llmkit.train.parallel.degrees import Degrees, resolve_degrees
+from llmkit.train.parallel.ranks import ALONE, MeshRanks, Ranks
+
+STATUS = "LLMKIT_STATUS_FILE"
+FIRST_SPEAKS_SECONDS = 10.0
+"""How long the others keep silent about an error that the first process most likely has too, and tells."""
+
+STOPPED_SECONDS = 1.0
+"""How long they stay after all were asked to stop: one that leaves before the first could pass for lost."""
+
+
+class LostProcess(StoppedResumable):
+    """Another process of the run has ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Division:
+    """The degrees of a run as asked for; None: what is left of the processes."""
+
+    dp: int | None = None
+    fsdp: int | None = None
+    tp: int = 1
+    pp: int = 1
+
+    def degrees(self, processes: int | None = None) -> Degrees:
+        """For so many processes; None: those that there are.
+
+        Raises:
+            ConfigError: they do not multiply to these.
+        """
+        return resolve_degrees(processes or world_size(), dp=self.dp, fsdp=self.fsdp, tp=self.tp, pp=self.pp)
+
+
+ONE = Division()
+
+
+def world_size() -> int:
+    """Processes of this run: what torchrun started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first_process() -> bool:
+    """Whether this is the one that speaks and writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def was_restarted() -> bool:
+    """Whether torchrun started the processes anew after one was lost: then a run is always gone on with."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def own_device(name: str) -> str:
+    """The device of this process: of several that train on GPUs, each has the one of its number."""
+    import torch
+
+    if world_size() == 1 or not (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
+        return name
+    number = int(os.environ.get("LOCAL_RANK", "0"))
+    if number >= torch.cuda.device_count():
+        raise ConfigError(
+            f"process {number} of this machine has no GPU (found {torch.cuda.device_count()})",
+            hint=f"--nproc {torch.cuda.device_count()}, or --device cpu",
+        )
+    return f"cuda:{number}"
+
+
+@contextmanager
+def joined_ranks(degrees: Degrees, device_name: str) -> Iterator[Ranks]:
+    """This process among the others, until the end.
+
+    Args:
+        degrees: of the run.
+        device_name: of this process: `cuda:N`, or anything for the CPU.
+
+    Raises:
+        StoppedResumable: another process was lost.
+    """
+    if degrees.world == 1:
+        yield ALONE
+        return
+    import torch
+    import torch.distributed as dist
+
+    kind = "cuda" if device_name.startswith("cuda") else "cpu"
+    device = torch.device(device_name if kind == "cuda" else "cpu")
+    if kind == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=timedelta(minutes=30))
+    try:
+        yield MeshRanks(degrees, device)
+    except (dist.DistError, RuntimeError) as error:
+        if not _is_lost(error):
+            raise
+        raise LostProcess(
+            "another process of the run was lost", hint="run the same line again to go on"
+        ) from error
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def first_speaks() -> Iterator[None]:
+    """What all processes have to say is said once: by the first, whose end ends the others.
+
+    Whoever started the processes reads the first one's exit status in the file that STATUS names, and tells
+    itself which process was lost.
+    """
+    try:
+        yield
+    except (LlmkitError, KeyboardInterrupt) as error:
+        status = getattr(error, "status", 130)
+        if isinstance(error, LostProcess) and STATUS in os.environ:
+            time.sleep(FIRST_SPEAKS_SECONDS)
+        elif is_first_process():
+            if STATUS in os.environ:
+                Path(os.environ[STATUS]).write_text(str(status))
+        elif isinstance(error, KeyboardInterrupt | StoppedResumable):
+            time.sleep(STOPPED_SECONDS)
+            raise SystemExit(status) from None
+        else:
+            time.sleep(FIRST_SPEAKS_SECONDS)
+        raise
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether an error of a collective operation says that its other side is gone."""
+    text = str(error)
+    return any(sign in text for sign in ("Connection", "connection", "closed by peer", "NCCL", "Timed out"))

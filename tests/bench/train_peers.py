@@ -1,0 +1,200 @@
+"""A training step beside nanoGPT's loop and one over transformers' model, in turns: tokens a second and MFU.
+
+    python tests/bench/train_peers.py --nanogpt NANOGPT [--shape small|100m] [--compile] [--rounds N]
+
+NANOGPT is a checkout of github.com/karpathy/nanoGPT; nothing of it is copied here. llmkit learns each peer's
+own shape: GPT-2's beside nanoGPT (its model.py, its optimiser, the loop of its train.py), Llama's beside
+LlamaForCausalLM with torch's fused AdamW. The same rows of random ids, all targets learnt, gradients clipped
+at 1. Each side runs in a process of its own; the first two steps are left out.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+SHAPES = {"small": (384, 8, 6), "100m": (768, 12, 12)}
+VOCAB, LENGTH = 32000, 512
+Step = Callable[[int], float]
+
+
+def main() -> None:
+    """Run one side, or all sides in turns."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--nanogpt", type=Path)
+    parser.add_argument("--shape", choices=SHAPES, default="100m")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--side", choices=SIDES)
+    given = parser.parse_args()
+    if given.side:
+        print(json.dumps(timed(given)))
+        return
+    sides = [side for side in SIDES if given.nanogpt or side not in ("nanogpt", "llmkit-gpt2")]
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+    for number in range(given.rounds):
+        for side in sides if number % 2 == 0 else sides[::-1]:
+            line = [sys.executable, __file__, *sys.argv[1:], "--side", side]
+            found[side].append(
+                json.loads(subprocess.run(line, check=True, capture_output=True).stdout.splitlines()[-1])
+            )
+            print(number, side, found[side][-1], flush=True)
+    for side, runs in found.items():
+        medians = {name: statistics.median(one[name] for one in runs) for name in runs[0]}
+        print(f"{side:14} " + "  ".join(f"{name} {value:.4g}" for name, value in medians.items()))
+    for ours, peer in (("llmkit-gpt2", "nanogpt"), ("llmkit-llama", "transformers")):
+        if peer in found:
+            ratios = [
+                one["tokens_per_second"] / other["tokens_per_second"]
+                for one, other in zip(found[ours], found[peer], strict=True)
+            ]
+            print(
+                f"{ours} / {peer}: {statistics.median(ratios):.3f}  ({min(ratios):.3f} to {max(ratios):.3f})"
+            )
+
+
+def timed(given: argparse.Namespace) -> dict[str, float]:
+    """Tokens a second of the median step, and the share of the peak that they are."""
+    from llmkit.train.hardware import measure_peak
+
+    torch.set_num_threads(given.threads)
+    torch.manual_seed(0)
+    step, parameters = SIDES[given.side](given)
+    seconds = []
+    for number in range(given.steps + 2):
+        begin = time.perf_counter()
+        step(number)
+        seconds.append(time.perf_counter() - begin)
+    peak = measure_peak(torch.device("cpu"), given.dtype).flops_per_second
+    rate = given.rows * LENGTH / statistics.median(seconds[2:])
+    width, layers, _ = SHAPES[given.shape]
+    flops = 6 * parameters + 6 * layers * width * LENGTH  # causal scores count half of 12 L D T
+    return {"tokens_per_second": rate, "mfu": rate * flops / peak, "parameters": parameters}
+
+
+def ids_of(given: argparse.Namespace, number: int) -> torch.Tensor:
+    """(rows, LENGTH + 1) random ids."""
+    generator = torch.Generator().manual_seed(number)
+    return torch.randint(VOCAB, (given.rows, LENGTH + 1), generator=generator)
+
+
+def llmkit(given: argparse.Namespace, kind: str) -> tuple[Step, int]:
+    """The trainer of `llmkit pretrain`, with its reading thread."""
+    from llmkit.formats.shards import Rows
+    from llmkit.model.init import initialise
+    from llmkit.model.presets import preset
+    from llmkit.model.transformer import Transformer
+    from llmkit.train.config import Recipe
+    from llmkit.train.parallel.divided import Divided
+    from llmkit.train.trainer import Trainer
+
+    class Random:
+        def __len__(self) -> int:
+            return 1 << 20
+
+        def read(self, rows: Any) -> Rows:
+            tokens = np.random.default_rng(int(rows[0])).integers(0, VOCAB, (len(rows), LENGTH + 1))
+            zeros = np.zeros(tokens.shape, np.int32)
+            return Rows(tokens.astype(np.uint32), zeros, zeros == 0)
+
+    width, layers, heads = SHAPES[given.shape]
+    shape = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
+    shape |= {"num_key_value_heads": heads, "head_dim": width // heads, "vocab_size": VOCAB}
+    shape |= {"max_position_embeddings": LENGTH}
+    if kind == "llama":
+        shape |= {"intermediate_size": width * 8 // 3, "model_type": "llama", "tie_word_embeddings": True}
+        config = preset("tiny", **{**shape, "qk_norm": "none"})
+    else:
+        config = preset("gpt2", **{**shape, "intermediate_size": 4 * width})
+    model = Transformer(config)
+    initialise(model, torch.Generator().manual_seed(0))
+    recipe = Recipe(
+        model=config.to_hf(), initial_sha256=None, data_sha256="", tokenizer_sha256=None, seed=0,
+        rows=1 << 20, seq_len=LENGTH, steps=1000, batch_rows=given.rows, lr=1e-4,
+        min_lr_ratio=0.1, schedule="cosine", warmup_steps=10, decay_ratio=0.4, beta1=0.9, beta2=0.95,
+        weight_decay=0.1, clip=1.0, dtype=given.dtype, document_mask=True,
+    )  # fmt: skip
+    divided = Divided(model, dtype=given.dtype, compiles=given.compile)
+    trainer = Trainer(divided, Random(), recipe, micro_batch_rows=given.rows)
+    return lambda number: trainer.train_step().loss, sum(one.numel() for one in model.parameters())
+
+
+def nanogpt(given: argparse.Namespace) -> tuple[Step, int]:
+    """Its model and optimiser, and the body of its loop."""
+    sys.path.insert(0, str(given.nanogpt))
+    from model import GPT, GPTConfig  # type: ignore[import-not-found]
+
+    width, layers, heads = SHAPES[given.shape]
+    shape = GPTConfig(LENGTH, VOCAB, layers, heads, width, 0.0, True)
+    model = GPT(shape)
+    optimizer = model.configure_optimizers(0.1, 1e-4, (0.9, 0.95), "cpu")
+    run = torch.compile(model) if given.compile else model
+
+    def step(number: int) -> float:
+        ids = ids_of(given, number)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=given.dtype == "bfloat16"):
+            _, loss = run(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+    return step, sum(one.numel() for one in model.parameters())
+
+
+def transformers(given: argparse.Namespace) -> tuple[Step, int]:
+    """LlamaForCausalLM, scaled dot-product attention, torch's fused AdamW."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    width, layers, heads = SHAPES[given.shape]
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCAB,
+            hidden_size=width,
+            intermediate_size=width * 8 // 3,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads,
+            max_position_embeddings=LENGTH,
+            tie_word_embeddings=True,
+        )
+    )
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4, (0.9, 0.95), weight_decay=0.1, fused=True)
+    run = torch.compile(model) if given.compile else model
+
+    def step(number: int) -> float:
+        ids = ids_of(given, number)[:, :-1].contiguous()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=given.dtype == "bfloat16"):
+            loss = run(input_ids=ids, labels=ids, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+    return step, sum(one.numel() for one in model.parameters())
+
+
+SIDES: dict[str, Callable[[argparse.Namespace], tuple[Step, int]]] = {
+    "llmkit-gpt2": lambda given: llmkit(given, "gpt2"),
+    "nanogpt": nanogpt,
+    "llmkit-llama": lambda given: llmkit(given, "llama"),
+    "transformers": transformers,
+}
+
+if __name__ == "__main__":
+    main()

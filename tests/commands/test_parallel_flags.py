@@ -1,0 +1,77 @@
+"""Flags that divide a run over processes."""
+
+import sys
+from collections.abc import Sequence
+
+import pytest
+import typer
+
+from llmkit.commands.console import Console
+from llmkit.commands.parallel_flags import Processes, Replicas, speaking, start_processes
+from llmkit.errors import ConfigError, UsageError
+from llmkit.workflows import run_launch
+from llmkit.workflows.run_ranks import Division
+
+
+@pytest.fixture(autouse=True)
+def no_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Sequence[str], int, int]]:
+    """What was launched."""
+    calls: list[tuple[Sequence[str], int, int]] = []
+
+    def launch(arguments: Sequence[str], processes: int, *, max_restarts: int) -> int:
+        calls.append((arguments, processes, max_restarts))
+        return 3
+
+    monkeypatch.setattr(run_launch, "launch", launch)
+    return calls
+
+
+def test_the_processes_get_this_command_line_and_their_status_is_this_ones(
+    started: list[tuple[Sequence[str], int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["llmkit", "pretrain", "--nproc", "2"])
+    with pytest.raises(typer.Exit) as stop:
+        start_processes(Processes(nproc=2, fsdp=2, max_restarts=1))
+    assert stop.value.exit_code == 3
+    assert started == [(["pretrain", "--nproc", "2"], 2, 1)]
+
+
+def test_nothing_is_started_where_it_is_one_of_them_or_alone(
+    started: list[tuple[Sequence[str], int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_processes(Processes())
+    start_processes(Processes(nproc=1))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    start_processes(Processes(nproc=2))
+    assert started == []
+
+
+def test_numbers_that_do_not_fit_are_refused_before_anything_is_started(
+    started: list[tuple[Sequence[str], int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="--tp 3 makes 3 processes, but the run has 2"):
+        start_processes(Processes(nproc=2, tp=3))
+    with pytest.raises(UsageError, match="--max-restarts without --nproc"):
+        start_processes(Processes(max_restarts=1))
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(UsageError, match="--nproc 2, but torchrun started 4"):
+        start_processes(Processes(nproc=2))
+    assert started == []
+
+
+def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(verbose=True)
+    assert speaking(console) is console
+    monkeypatch.setenv("RANK", "1")
+    assert speaking(console).quiet
+
+
+def test_the_division_is_what_the_flags_say() -> None:
+    assert Replicas(nproc=2).division() == Division()
+    assert Processes(dp=2, tp=2).division() == Division(dp=2, fsdp=None, tp=2, pp=1)

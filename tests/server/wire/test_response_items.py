@@ -1,0 +1,50 @@
+"""Items of `/v1/responses` as turns."""
+
+from typing import Any
+
+import pytest
+
+from llmkit.server.errors import ApiError
+from llmkit.server.wire.response_items import read_items
+
+
+def called(**more: Any) -> dict[str, Any]:
+    return {"type": "mcp_call", "id": "mcp_1", "name": "f", "arguments": '{"a": 1}', **more}
+
+
+@pytest.mark.parametrize(
+    ("item", "content"),
+    [(called(output="7"), "7"), (called(output=None, error="broken"), "broken"), (called(), "")],
+)
+def test_a_call_that_the_server_made_is_a_call_and_its_result(item: dict[str, Any], content: str) -> None:
+    told = read_items("be brief", [item, {"role": "user", "content": "so?"}])
+    function = {"name": "f", "arguments": '{"a": 1}'}
+    assert told == [
+        {"role": "system", "content": "be brief"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "mcp_1", "type": "function", "function": function}],
+        },
+        {"role": "tool", "tool_call_id": "mcp_1", "content": content},
+        {"role": "user", "content": "so?"},
+    ]
+
+
+def test_calls_of_one_turn_stay_together() -> None:
+    calls = [
+        {"type": "function_call", "call_id": name, "name": "f", "arguments": "{}"} for name in ("a", "b")
+    ]
+    output = {"type": "function_call_output", "call_id": "a", "output": "7"}
+    turn, result = read_items(None, [*calls, output])
+    assert [one["id"] for one in turn["tool_calls"]] == ["a", "b"]
+    assert result == {"role": "tool", "tool_call_id": "a", "content": "7"}
+
+
+@pytest.mark.parametrize(
+    "told", ["", [{"type": "mcp_call", "id": "x"}], [{"type": "image"}], [called(output=7)]]
+)
+def test_what_is_no_item_is_refused_by_its_place(told: Any) -> None:
+    with pytest.raises(ApiError) as caught:
+        read_items(None, told)
+    assert caught.value.status == 400 and str(caught.value.param).startswith("input")

@@ -1,0 +1,127 @@
+"""A small run that every division of it has to repeat: its model, rows and recipe, and what came of it."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from llmkit.formats.checkpoint import read_state
+from llmkit.formats.shards import Rows
+from llmkit.model.config import ModelConfig
+from llmkit.model.init import initialise
+from llmkit.model.presets import preset
+from llmkit.model.transformer import Transformer
+from llmkit.train.config import Recipe
+from llmkit.train.evaluate import evaluate
+from llmkit.train.parallel.degrees import Degrees
+from llmkit.train.parallel.divided import Divided
+from llmkit.train.parallel.ranks import ALONE, MeshRanks, Ranks
+from llmkit.train.state import load_weights, restore_trainer, save_trainer
+from llmkit.train.trainer import StepResult, Trainer
+
+ROWS = 26
+SEQ_LEN = 16
+BATCH_ROWS = 4
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained."""
+
+    shape: dict[str, Any] = field(default_factory=dict)
+    name: str = "tiny"
+    recipe: dict[str, Any] = field(default_factory=dict)
+    steps: int = 20
+    micro: int = 1
+    divided: dict[str, Any] = field(default_factory=dict)
+    save: Path | None = None
+    """Where a checkpoint is written at the end."""
+    resume: Path | None = None
+    """Where it goes on from."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it."""
+
+    steps: list[StepResult]
+    weights: dict[str, np.ndarray]
+    valid_loss: float
+    valid_tokens: int
+    part_bytes: int
+    """Of the weights that this process keeps."""
+
+    @property
+    def losses(self) -> list[float]:
+        """Update by update."""
+        return [one.loss for one in self.steps]
+
+
+class Texts:
+    """Rows of several documents, some of them ending in padding."""
+
+    def __init__(self, count: int = ROWS) -> None:
+        random = np.random.default_rng(5)
+        tokens = random.integers(0, 64, (count, SEQ_LEN + 1)).astype(np.uint32)
+        tokens[:, 1::2] = (tokens[:, :-1:2] * 3 + 1) % 64  # something to learn
+        segments = np.sort(random.integers(0, 3, tokens.shape), axis=1).astype(np.int32)
+        segments[::5, -4:] = -1
+        self.rows = Rows(tokens, segments, segments >= 0)
+
+    def __len__(self) -> int:
+        return len(self.rows.tokens)
+
+    def read(self, rows: np.ndarray) -> Rows:
+        return Rows(self.rows.tokens[rows], self.rows.segments[rows], self.rows.loss[rows])
+
+
+def config_of(run: Run) -> ModelConfig:
+    """A model of two layers."""
+    shape = {"vocab_size": 64, "max_position_embeddings": SEQ_LEN, "hidden_size": 32, "intermediate_size": 64}
+    shape |= {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    return replace(preset(run.name, **{**shape, **run.shape}), initializer_range=0.1)
+
+
+def run_on(degrees: Degrees | None, run: Run) -> Outcome:
+    """The run on the processes that are connected; None: on this one alone."""
+    ranks: Ranks = ALONE if degrees is None else MeshRanks(degrees, torch.device("cpu"))
+    torch.manual_seed(0)
+    config = config_of(run)
+    if run.resume is None:
+        model = Transformer(config)
+        initialise(model, torch.Generator().manual_seed(3))
+    else:
+        model = load_weights(run.resume, torch.device("cpu"))
+    settings: dict[str, Any] = {
+        **{"model": config.to_hf(), "initial_sha256": None, "data_sha256": "d", "tokenizer_sha256": None},
+        **{"seed": 0, "rows": ROWS, "seq_len": SEQ_LEN, "steps": 20, "batch_rows": BATCH_ROWS, "lr": 0.01},
+        **{"min_lr_ratio": 0.1, "schedule": "cosine", "warmup_steps": 2, "decay_ratio": 0.5, "beta1": 0.9},
+        **{"beta2": 0.95, "weight_decay": 0.1, "clip": 0.5, "dtype": "float32", "document_mask": True},
+    }
+    recipe = Recipe(**{**settings, **run.recipe})
+    trainer = Trainer(Divided(model, ranks, **run.divided), Texts(), recipe, micro_batch_rows=run.micro)
+    try:
+        if run.resume is not None:
+            restore_trainer(trainer, run.resume, read_state(run.resume))
+        results = [trainer.train_step() for _ in range(run.steps)]
+        found = evaluate(
+            trainer.divided, Texts(7), batch_rows=4, document_mask=True, autocast=trainer.autocast
+        )
+        if run.save is not None:
+            folder = run.save if ranks.is_first else run.save.with_name(f"{run.save.name}-{ranks.rank}")
+            folder.mkdir()
+            save_trainer(trainer, folder, threads=1)
+        weights = {name: one.detach().numpy().copy() for name, one in trainer.divided.whole_tensors().items()}
+        kept = sum(
+            (one.to_local() if hasattr(one, "to_local") else one).nbytes for one in trainer.model.parameters()
+        )
+        return Outcome(results, weights, found.loss, found.tokens, kept)
+    finally:
+        trainer.close()
+
+
+def runs_on(plans: list[tuple[Degrees | None, Run]]) -> list[Outcome]:
+    """Several runs, one after the other."""
+    return [run_on(degrees, run) for degrees, run in plans]

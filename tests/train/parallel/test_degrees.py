@@ -1,0 +1,89 @@
+"""Degrees that multiply to the processes, and models and batches that can be divided so."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from llmkit.errors import ConfigError
+from llmkit.model.config import ModelConfig
+from llmkit.model.presets import preset
+from llmkit.train.parallel.degrees import Degrees, check_degrees, resolve_degrees
+
+TINY = preset("tiny", vocab_size=64, max_position_embeddings=16)
+
+
+@pytest.mark.parametrize(
+    ("world", "asked", "expected"),
+    [
+        (1, {}, Degrees()),
+        (4, {}, Degrees(dp=4)),
+        (4, {"fsdp": 4}, Degrees(fsdp=4)),
+        (4, {"fsdp": 2}, Degrees(dp=2, fsdp=2)),
+        (8, {"tp": 2, "pp": 2}, Degrees(pp=2, dp=2, tp=2)),
+        (8, {"dp": 2, "fsdp": 2, "tp": 2}, Degrees(dp=2, fsdp=2, tp=2)),
+    ],
+)
+def test_what_is_left_open_is_taken_by_replicas(world: int, asked: dict[str, int], expected: Degrees) -> None:
+    assert resolve_degrees(world, **asked) == expected
+    assert expected.world == world
+
+
+@pytest.mark.parametrize(
+    ("world", "asked", "message"),
+    [
+        (4, {"tp": 3}, "--tp 3 makes 3 processes, but the run has 4"),
+        (4, {"dp": 2}, "--dp 2 makes 2 processes, but the run has 4"),
+        (2, {"fsdp": 2, "tp": 2}, "--fsdp 2 --tp 2 makes 4 processes, but the run has 2"),
+        (2, {"tp": 0}, "--tp must be at least 1"),
+    ],
+)
+def test_degrees_that_do_not_multiply_to_the_processes_are_refused(
+    world: int, asked: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve_degrees(world, **asked)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "changes", "rows", "message"),
+    [
+        (Degrees(dp=3), {}, 4, "4 rows of an update cannot be shared by 3 processes"),
+        (Degrees(dp=2, fsdp=2), {}, 6, "cannot be shared by 4"),
+        (Degrees(pp=99), {}, 4, "--pp 99: the model has"),
+        (Degrees(tp=2), {"vocab_size": 65}, 4, "the model's vocab_size is 65"),
+        (Degrees(tp=2), {"num_attention_heads": 3, "num_key_value_heads": 3}, 4, "num_attention_heads is 3"),
+    ],
+)
+def test_a_model_that_cannot_be_divided_so_is_refused_by_its_flag(
+    degrees: Degrees, changes: dict[str, Any], rows: int, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_degrees(degrees, replace(TINY, **changes), rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("olmo2", {"qk_norm": "projection", "norm_placement": "after"}, "a norm over all heads"),
+        ("llama", {"latent": "some"}, "a latent"),
+    ],
+)
+def test_heads_that_hang_together_are_not_cut(name: str, shape: dict[str, Any], message: str) -> None:
+    model = SimpleNamespace(**{**vars(TINY), "model_type": name, **shape})
+    with pytest.raises(ConfigError, match=message):
+        check_degrees(Degrees(tp=2), cast("ModelConfig", model), 4)
+    check_degrees(Degrees(fsdp=2), cast("ModelConfig", model), 4)
+
+
+def test_stages_with_experts_are_refused() -> None:
+    experts = preset("tiny-moe", vocab_size=64, max_position_embeddings=16)
+    with pytest.raises(ConfigError, match="routers"):
+        check_degrees(Degrees(pp=2), experts, 4)
+    check_degrees(Degrees(fsdp=2), experts, 4)
+
+
+def test_degrees_name_what_is_divided() -> None:
+    assert str(Degrees()) == "one process"
+    assert str(Degrees(dp=2, tp=4)) == "dp 2 x tp 4"

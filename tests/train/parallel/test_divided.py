@@ -1,0 +1,246 @@
+"""Every division of a run learns what one process learns."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from runs import BATCH_ROWS, ROWS, SEQ_LEN, Outcome, Run, Texts, config_of, run_on, runs_on
+
+from llmkit.formats.checkpoint import read_state
+from llmkit.model.init import initialise
+from llmkit.model.transformer import Transformer
+from llmkit.train.config import Recipe
+from llmkit.train.parallel.degrees import Degrees
+from llmkit.train.parallel.divided import Divided
+from llmkit.train.parallel.ranks import MeshRanks
+from llmkit.train.rewind import put_at_start, put_weights
+from llmkit.train.state import load_weights, restore_trainer, save_trainer
+from llmkit.train.trainer import Trainer
+
+TWO = {
+    "dp": Degrees(dp=2),
+    "fsdp": Degrees(fsdp=2),
+    "tp": Degrees(tp=2),
+    "pp": Degrees(pp=2),
+}
+FOUR = {
+    "hsdp": Degrees(dp=2, fsdp=2),
+    "fsdp x tp": Degrees(fsdp=2, tp=2),
+    "dp x tp": Degrees(dp=2, tp=2),
+    "pp x fsdp": Degrees(pp=2, fsdp=2),
+    "pp x dp": Degrees(pp=2, dp=2),
+}
+
+
+def assert_same(found: Outcome, expected: Outcome, *, close: float = 1e-5) -> None:
+    """The same curve, and the same weights at its end, up to rounding."""
+    assert found.losses == pytest.approx(expected.losses, rel=close)
+    norms = [[one.grad_norm for one in run.steps] for run in (found, expected)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    assert [one.tokens for one in found.steps] == [one.tokens for one in expected.steps]
+    assert found.valid_loss == pytest.approx(expected.valid_loss, rel=close)
+    assert found.valid_tokens == expected.valid_tokens
+    assert found.weights.keys() == expected.weights.keys()
+    for name, weight in expected.weights.items():
+        np.testing.assert_allclose(found.weights[name], weight, rtol=1e-3, atol=2e-4, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def alone() -> Outcome:
+    return run_on(None, Run())
+
+
+VARIED = {
+    "an untied head": Run(shape={"tie_word_embeddings": False}, steps=6),
+    "Muon": Run(recipe={"optimizer": "muon"}, steps=6),
+    "one part a batch": Run(micro=4, steps=6),
+    "recomputed layers": Run(divided={"recomputing": "full"}, steps=6),
+    "recomputed but products": Run(divided={"recomputing": "selective"}, steps=6),
+}
+EXPERTS = {
+    "router losses": Run(name="tiny-moe", recipe={"router_aux_loss_coef": 0.01, "router_z_loss_coef": 1e-3}),
+    "selection bias": Run(name="tiny-moe-free", recipe={"router_bias_update": 1e-3}),
+}
+
+
+def test_two_processes_learn_what_one_learns(on_ranks: Callable[..., Any], alone: Outcome) -> None:
+    found = on_ranks(2, runs_on, [(degrees, Run()) for degrees in TWO.values()])
+    assert alone.losses[-1] < alone.losses[0] - 0.5
+    for outcomes in found:
+        for outcome in outcomes:
+            assert_same(outcome, alone)
+
+
+def test_four_processes_learn_what_one_learns(on_ranks: Callable[..., Any], alone: Outcome) -> None:
+    for outcomes in on_ranks(4, runs_on, [(degrees, Run()) for degrees in FOUR.values()]):
+        for outcome in outcomes:
+            assert_same(outcome, alone)
+
+
+def test_shards_and_cut_matrices_keep_half_of_the_weights(
+    on_ranks: Callable[..., Any], alone: Outcome
+) -> None:
+    short = Run(steps=1)
+    for dp, fsdp, tp in on_ranks(2, runs_on, [(TWO[name], short) for name in ("dp", "fsdp", "tp")]):
+        assert dp.part_bytes == alone.part_bytes
+        assert fsdp.part_bytes == alone.part_bytes / 2
+        assert 0.5 <= tp.part_bytes / alone.part_bytes < 0.52  # norms are whole
+
+
+def test_other_heads_optimisers_and_parts_are_divided_alike(on_ranks: Callable[..., Any]) -> None:
+    plans = [(degrees, run) for run in VARIED.values() for degrees in TWO.values()]
+    expected = {name: run_on(None, run) for name, run in VARIED.items()}
+    for outcomes in on_ranks(2, runs_on, plans):
+        for (_, run), found in zip(plans, outcomes, strict=True):
+            name = next(name for name, one in VARIED.items() if one is run)
+            assert_same(found, expected[name])
+
+
+def test_recomputing_changes_nothing_but_the_memory() -> None:
+    plain, full, selective = (
+        run_on(None, Run(steps=3, divided={"recomputing": how})) for how in ("none", "full", "selective")
+    )
+    for other in (full, selective):
+        assert other.losses == plain.losses
+        for name, weight in plain.weights.items():
+            assert np.array_equal(other.weights[name], weight), name
+
+
+def test_experts_are_balanced_over_the_processes_that_share_a_batch(on_ranks: Callable[..., Any]) -> None:
+    short = {name: replace(run, steps=5, micro=2) for name, run in EXPERTS.items()}
+    plans = [(TWO[kind], run) for run in short.values() for kind in ("dp", "fsdp")]
+    expected = {name: run_on(None, run) for name, run in short.items()}  # in parts of as many rows
+    for outcomes in on_ranks(2, runs_on, plans):
+        for (_, run), found in zip(plans, outcomes, strict=True):
+            name = next(name for name, one in short.items() if one is run)
+            theirs = expected[name]
+            assert_same(found, theirs)
+            for one, other in zip(found.steps, theirs.steps, strict=True):
+                assert one.experts is not None and other.experts is not None
+                assert sum(map(sum, one.experts.counts)) == sum(map(sum, other.experts.counts))
+            bias = [key for key in found.weights if key.endswith("e_score_correction_bias")]
+            for key in bias:
+                np.testing.assert_allclose(found.weights[key], theirs.weights[key], atol=1e-7)
+
+
+def test_a_checkpoint_of_one_division_goes_on_in_another(
+    on_ranks: Callable[..., Any], alone: Outcome, tmp_path: Path
+) -> None:
+    on_ranks(2, runs_on, [(TWO[kind], Run(steps=8, save=tmp_path / kind)) for kind in TWO])
+    others = {"dp": "tp", "fsdp": "pp", "tp": "fsdp", "pp": "dp"}
+    plans = [(TWO[to], Run(steps=12, resume=tmp_path / kind)) for kind, to in others.items()]
+    for outcomes in on_ranks(2, runs_on, plans):
+        for found in outcomes:
+            assert found.losses == pytest.approx(alone.losses[8:], rel=1e-5)
+    for kind in TWO:
+        found = run_on(None, Run(steps=12, resume=tmp_path / kind))
+        assert found.losses == pytest.approx(alone.losses[8:], rel=1e-5)
+
+
+def test_every_division_writes_the_files_that_it_read(on_ranks: Callable[..., Any], tmp_path: Path) -> None:
+    run_on(None, Run(steps=3, save=tmp_path / "alone"))
+    plans = [(TWO[kind], Run(steps=0, resume=tmp_path / "alone", save=tmp_path / kind)) for kind in TWO]
+    on_ranks(2, runs_on, plans)
+    for kind in TWO:
+        for name in ("model.safetensors", "optimizer.safetensors", "config.json"):
+            assert (tmp_path / kind / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), kind
+
+
+def test_the_same_division_goes_on_bit_for_bit(on_ranks: Callable[..., Any], tmp_path: Path) -> None:
+    plans = [(TWO[kind], Run(steps=6)) for kind in TWO]
+    plans += [(TWO[kind], Run(steps=3, save=tmp_path / kind)) for kind in TWO]
+    plans += [(TWO[kind], Run(steps=3, resume=tmp_path / kind)) for kind in TWO]
+    for outcomes in on_ranks(2, runs_on, plans):
+        for straight, begun, resumed in zip(*(outcomes[at : at + 4] for at in (0, 4, 8)), strict=True):
+            assert begun.losses + resumed.losses == straight.losses
+            for name, weight in straight.weights.items():
+                assert np.array_equal(resumed.weights[name], weight), name
+
+
+SETTINGS = {
+    "a ramp": Run(recipe={"batch_ramp": "2:3"}, steps=6),
+    "a z-loss": Run(recipe={"z_loss": 0.01}, steps=6),
+    "a base width": Run(shape={"tie_word_embeddings": False}, recipe={"mup_base_width": 16}, steps=6),
+}
+
+
+def test_ramps_z_losses_and_base_widths_are_divided_alike(on_ranks: Callable[..., Any]) -> None:
+    plans = [
+        (degrees, run)
+        for run in SETTINGS.values()
+        for degrees in TWO.values()
+        if not (run.recipe.get("z_loss") and degrees.pp > 1)  # refused
+    ]
+    expected = {name: run_on(None, run) for name, run in SETTINGS.items()}
+    wrong = []
+    for outcomes in on_ranks(2, runs_on, plans):
+        for (degrees, run), found in zip(plans, outcomes, strict=True):
+            name = next(name for name, one in SETTINGS.items() if one is run)
+            alone = expected[name]
+            same = np.allclose(found.losses, alone.losses, rtol=1e-5) and all(
+                np.allclose(found.weights[one], weight, rtol=1e-3, atol=2e-4)
+                for one, weight in alone.weights.items()
+            )
+            told = [step.stats for step in found.steps]
+            same = same and all(
+                one.keys() == other.stats.keys()
+                and np.allclose(*([*x.values()] for x in (one, other.stats)), rtol=1e-4)
+                for one, other in zip(told, alone.steps, strict=True)
+            )
+            if not same:
+                wrong.append((name, str(degrees)))
+    assert wrong == []
+
+
+def gone_back(degrees: Degrees, folder: Path) -> list[bool]:
+    """Whether a trainer that is put back has every part that it had, at its start and at a checkpoint."""
+    torch.manual_seed(0)
+    config = config_of(Run())
+    fresh = Transformer(config)
+    initialise(fresh, torch.Generator().manual_seed(3))
+    settings: dict[str, Any] = {
+        **{"model": config.to_hf(), "initial_sha256": None, "data_sha256": "d", "tokenizer_sha256": None},
+        **{"seed": 0, "rows": ROWS, "seq_len": SEQ_LEN, "steps": 20, "batch_rows": BATCH_ROWS, "lr": 0.01},
+        **{"min_lr_ratio": 0.1, "schedule": "cosine", "warmup_steps": 2, "decay_ratio": 0.5, "beta1": 0.9},
+        **{"beta2": 0.95, "weight_decay": 0.1, "clip": 0.5, "dtype": "float32", "document_mask": True},
+    }
+    ranks = MeshRanks(degrees, torch.device("cpu"))
+    model = Transformer(config)
+    model.load_state_dict(fresh.state_dict())
+    trainer = Trainer(Divided(model, ranks), Texts(), Recipe(**settings), micro_batch_rows=1)
+
+    def everything() -> dict[str, Any]:
+        tensors = {**trainer.divided.whole_tensors(), **trainer.state_tensors()}
+        return {name: tensor.tolist() for name, tensor in tensors.items()} | trainer.state()
+
+    try:
+        begin = everything()
+        trainer.train_step(), trainer.train_step()
+        own = folder / f"{degrees}-{ranks.rank}"
+        own.mkdir()
+        save_trainer(trainer, own, threads=1)
+        then = everything()
+        after = [trainer.train_step().loss, everything()]
+        put_weights(trainer, load_weights(own, torch.device("cpu")))
+        restore_trainer(trainer, own, read_state(own))
+        found = [everything() == then, [trainer.train_step().loss, everything()] == after]
+        put_at_start(trainer, fresh)
+        return [*found, everything() == begin]
+    finally:
+        trainer.close()
+
+
+def all_gone_back(folder: Path) -> dict[str, list[bool]]:
+    """Every division of two processes."""
+    return {name: gone_back(degrees, folder) for name, degrees in TWO.items()}
+
+
+def test_a_trainer_in_parts_goes_back_as_one_in_one_piece(
+    on_ranks: Callable[..., Any], tmp_path: Path
+) -> None:
+    for found in on_ranks(2, all_gone_back, tmp_path):
+        assert found == {name: [True, True, True] for name in TWO}

@@ -1,0 +1,57 @@
+"""What processes tell each other."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from llmkit.train.parallel.degrees import Degrees
+from llmkit.train.parallel.ranks import ALONE, MeshRanks, Share
+
+
+def told(degrees: Degrees) -> tuple[Any, ...]:
+    ranks = MeshRanks(degrees, torch.device("cpu"))
+    sums = ranks.sum([1.0, 10.0 ** (ranks.share.index + 9)])
+    ranks.wait()
+    return ranks.is_first, ranks.share, ranks.stage, sums, ranks.highest(ranks.rank)
+
+
+def test_alone_every_sum_is_ones_own() -> None:
+    assert ALONE.sum([1.5, 2.0]) == [1.5, 2.0]
+    assert (ALONE.highest(3), ALONE.is_first, ALONE.share) == (3, True, Share(0, 1))
+    with ALONE.first():
+        pass
+
+
+def test_sums_are_over_the_shares_of_a_batch_and_not_over_parts_of_a_matrix(
+    on_ranks: Callable[..., Any],
+) -> None:
+    found = on_ranks(4, told, Degrees(fsdp=2, tp=2))
+    assert [one[0] for one in found] == [True, False, False, False]
+    assert [one[1] for one in found] == [Share(0, 2), Share(0, 2), Share(1, 2), Share(1, 2)]
+    assert all(one[3] == [2.0, 1.1e10] for one in found)
+    assert all(one[4] == 3 for one in found)
+
+
+def in_turn(folder: str) -> list[str]:
+    from pathlib import Path
+
+    ranks = MeshRanks(Degrees(dp=2), torch.device("cpu"))
+    with ranks.first():
+        found = sorted(path.name for path in Path(folder).iterdir())
+        (Path(folder) / str(ranks.rank)).touch()
+    return found
+
+
+def test_the_others_find_what_the_first_made(on_ranks: Callable[..., Any], tmp_path: Any) -> None:
+    assert on_ranks(2, in_turn, str(tmp_path)) == [[], ["0"]]
+
+
+def stages() -> tuple[int, Share]:
+    ranks = MeshRanks(Degrees(pp=2, dp=2), torch.device("cpu"))
+    return ranks.stage, ranks.share
+
+
+def test_stages_are_the_outermost_dimension(on_ranks: Callable[..., Any]) -> None:
+    found = on_ranks(4, stages)
+    assert found == [(0, Share(0, 2)), (0, Share(1, 2)), (1, Share(0, 2)), (1, Share(1, 2))]

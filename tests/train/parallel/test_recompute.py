@@ -1,0 +1,59 @@
+"""What a backward pass computes again."""
+
+import copy
+
+import pytest
+import torch
+from runs import Run, config_of
+from torch.utils.flop_counter import FlopCounterMode
+
+from llmkit.model.init import initialise
+from llmkit.model.transformer import Transformer
+from llmkit.train.config import ActivationCheckpointing
+from llmkit.train.parallel.recompute import recompute
+
+
+@pytest.fixture
+def model() -> Transformer:
+    built = Transformer(config_of(Run()))
+    initialise(built, torch.Generator().manual_seed(1))
+    return built
+
+
+def kept(model: Transformer, how: ActivationCheckpointing) -> tuple[int, list[torch.Tensor]]:
+    """Bytes that autograd packs while the layers run, and the gradients."""
+    model = copy.deepcopy(model)
+    recompute(model.model.layers, how)
+    storages: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    ids = torch.arange(32).view(2, 16)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = model(ids).square().sum()
+        size = sum(storages.values())
+    loss.backward()
+    return size, [one.grad for one in model.parameters() if one.grad is not None]
+
+
+def test_less_is_kept_and_the_gradients_are_the_same_bits(model: Transformer) -> None:
+    plain, gradients = kept(model, "none")
+    full, same = kept(model, "full")
+    assert full < 0.8 * plain
+    assert all(torch.equal(one, other) for one, other in zip(gradients, same, strict=True))
+    _, selective = kept(model, "selective")
+    assert all(torch.equal(one, other) for one, other in zip(gradients, selective, strict=True))
+
+
+def test_selective_computes_no_product_again(model: Transformer) -> None:
+    def flops(how: ActivationCheckpointing) -> int:
+        twin = copy.deepcopy(model)
+        recompute(twin.model.layers, how)
+        loss = twin(torch.arange(16)[None]).square().sum()
+        with FlopCounterMode(display=False) as counter:
+            loss.backward()
+        return counter.get_total_flops()
+
+    assert flops("none") == flops("selective") < flops("full")
