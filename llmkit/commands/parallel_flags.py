@@ -82,6 +82,22 @@ def start_processes(processes: Replicas) -> None:
         raise UsageError(f"--nproc {nproc}, but torchrun started {world}", hint="leave --nproc out")
 
 
+def refuse_processes(processes: Processes) -> None:
+    """Where a run is only looked at.
+
+    Raises:
+        UsageError: it is divided.
+    """
+    given = [
+        name.replace("_", "-") for name, value in vars(processes).items() if value != getattr(ALONE, name)
+    ]
+    if given:
+        raise UsageError(
+            f"--{given[0]}: --dry-run, --find-lr and --overfit-batch look at one process",
+            hint=f"leave --{given[0]} out",
+        )
+
+
 def speaking(console: Console) -> Console:
     """The console of the first process; that of the others is quiet."""
     from llmkit.workflows.run_ranks import is_first_process

@@ -11,7 +11,7 @@ from llmkit.commands import pretrain_flags as own
 from llmkit.commands import run_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.flag_group import with_flag_groups
-from llmkit.commands.parallel_flags import ALONE, Processes, speaking, start_processes
+from llmkit.commands.parallel_flags import ALONE, Processes, refuse_processes, speaking, start_processes
 from llmkit.commands.pretrain_text import describe_plan, describe_report
 from llmkit.commands.pretrain_trial_text import describe_trial
 from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, inputs_or_stdin, print_report
@@ -160,6 +160,8 @@ def pretrain(
     from llmkit.workflows.pretrain_trial import try_out
     from llmkit.workflows.run_ranks import first_speaks, is_first_process
 
+    if overfit_batch or find_lr or dry_run:
+        refuse_processes(processes)
     start_processes(processes)
     own.check_calibrate(calibrate=calibrate, dry_run=dry_run)
     own.check_trial(overfit_batch=overfit_batch, find_lr=find_lr, dry_run=dry_run, fail_above=fail_above)

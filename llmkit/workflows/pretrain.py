@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
+import torch
 
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.checkpoint import list_checkpoints
@@ -146,12 +147,15 @@ def pretrain(
 
 def _build_trainer(ranks: Ranks, job: Job, start: Start) -> Trainer:
     setup, config = job.setup, job.config
+    home = torch.device("cpu") if ranks.degrees.is_split else setup.device  # its parts alone go further
     if start.checkpoint is not None:
-        model = load_weights(start.checkpoint, setup.device)
+        model = load_weights(start.checkpoint, home)
     else:
-        model = build_model(job.source, setup.recipe.seed, setup.device)
+        model = build_model(job.source, setup.recipe.seed, home)
+    divided = divide_model(model, config, setup.recipe, ranks)
+    divided.model.to(setup.device)
     trainer = Trainer(
-        divide_model(model, config, setup.recipe, ranks),
+        divided,
         job.data.rows,
         setup.recipe,
         micro_batch_rows=setup.micro_batch_rows,

@@ -189,13 +189,10 @@ def memory_bytes(setup: Setup, config: PretrainConfig, model: ModelConfig) -> in
         recomputing=config.activation_checkpointing,
     )
     recomputes = config.activation_checkpointing != "none"
-    return (
-        RUNTIME_BYTES[setup.device.type]
-        + RECOMPUTING_BYTES[setup.device.type] * recomputes
-        + (16 + 4 * (config.log_norms > 0)) * parameters
-        - 4 * _muon_values(setup, model)
-        + kept
-    )
+    state = (16 + 4 * (config.log_norms > 0)) * parameters - 4 * _muon_values(setup, model)
+    if setup.degrees.is_split:  # a model is drawn or read whole, then cut
+        state = max(4 * parameters, -(-state // setup.degrees.parts))
+    return RUNTIME_BYTES[setup.device.type] + RECOMPUTING_BYTES[setup.device.type] * recomputes + state + kept
 
 
 def _checkpoint_bytes(setup: Setup, model: ModelConfig) -> int:

@@ -36,6 +36,8 @@ class Setup:
     eval_every: int
     checkpoint_every: int
     flops_per_token: float
+    degrees: Degrees = ONE_PROCESS
+    """Of the processes that share the run."""
 
 
 def set_up(
@@ -132,4 +134,5 @@ def set_up(
         eval_every=config.eval_every or max(1, -(-steps // 10)),
         checkpoint_every=config.checkpoint_every or max(1, -(-steps // 10)),
         flops_per_token=flops,
+        degrees=degrees,
     )

@@ -5,7 +5,10 @@
 NANOGPT is a checkout of github.com/karpathy/nanoGPT; nothing of it is copied here. llmkit learns each peer's
 own shape: GPT-2's beside nanoGPT (its model.py, its optimiser, the loop of its train.py), Llama's beside
 LlamaForCausalLM with torch's fused AdamW. The same rows of random ids, all targets learnt, gradients clipped
-at 1. Each side runs in a process of its own; the first two steps are left out.
+at 1. Each side runs in a process of its own; the first two steps are left out. On a GPU:
+
+    python tests/bench/train_peers.py --nanogpt NANOGPT --device cuda --dtype bfloat16 --compile \
+        --length 1024 --rows 32 --steps 20
 """
 
 import argparse
@@ -22,7 +25,7 @@ import numpy as np
 import torch
 
 SHAPES = {"small": (384, 8, 6), "100m": (768, 12, 12)}
-VOCAB, LENGTH = 32000, 512
+VOCAB = 32000
 Step = Callable[[int], float]
 
 
@@ -36,6 +39,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--rows", type=int, default=4)
+    parser.add_argument("--length", type=int, default=512)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--side", choices=SIDES)
     given = parser.parse_args()
@@ -77,17 +82,17 @@ def timed(given: argparse.Namespace) -> dict[str, float]:
         begin = time.perf_counter()
         step(number)
         seconds.append(time.perf_counter() - begin)
-    peak = measure_peak(torch.device("cpu"), given.dtype).flops_per_second
-    rate = given.rows * LENGTH / statistics.median(seconds[2:])
+    peak = measure_peak(torch.device(given.device), given.dtype).flops_per_second
+    rate = given.rows * given.length / statistics.median(seconds[2:])
     width, layers, _ = SHAPES[given.shape]
-    flops = 6 * parameters + 6 * layers * width * LENGTH  # causal scores count half of 12 L D T
+    flops = 6 * parameters + 6 * layers * width * given.length  # causal scores count half of 12 L D T
     return {"tokens_per_second": rate, "mfu": rate * flops / peak, "parameters": parameters}
 
 
 def ids_of(given: argparse.Namespace, number: int) -> torch.Tensor:
-    """(rows, LENGTH + 1) random ids."""
+    """(rows, length + 1) random ids."""
     generator = torch.Generator().manual_seed(number)
-    return torch.randint(VOCAB, (given.rows, LENGTH + 1), generator=generator)
+    return torch.randint(VOCAB, (given.rows, given.length + 1), generator=generator).to(given.device)
 
 
 def llmkit(given: argparse.Namespace, kind: str) -> tuple[Step, int]:
@@ -105,14 +110,14 @@ def llmkit(given: argparse.Namespace, kind: str) -> tuple[Step, int]:
             return 1 << 20
 
         def read(self, rows: Any) -> Rows:
-            tokens = np.random.default_rng(int(rows[0])).integers(0, VOCAB, (len(rows), LENGTH + 1))
+            tokens = np.random.default_rng(int(rows[0])).integers(0, VOCAB, (len(rows), given.length + 1))
             zeros = np.zeros(tokens.shape, np.int32)
             return Rows(tokens.astype(np.uint32), zeros, zeros == 0)
 
     width, layers, heads = SHAPES[given.shape]
     shape = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
     shape |= {"num_key_value_heads": heads, "head_dim": width // heads, "vocab_size": VOCAB}
-    shape |= {"max_position_embeddings": LENGTH}
+    shape |= {"max_position_embeddings": given.length}
     if kind == "llama":
         shape |= {"intermediate_size": width * 8 // 3, "model_type": "llama", "tie_word_embeddings": True}
         config = preset("tiny", **{**shape, "qk_norm": "none"})
@@ -122,11 +127,11 @@ def llmkit(given: argparse.Namespace, kind: str) -> tuple[Step, int]:
     initialise(model, torch.Generator().manual_seed(0))
     recipe = Recipe(
         model=config.to_hf(), initial_sha256=None, data_sha256="", tokenizer_sha256=None, seed=0,
-        rows=1 << 20, seq_len=LENGTH, steps=1000, batch_rows=given.rows, lr=1e-4,
+        rows=1 << 20, seq_len=given.length, steps=1000, batch_rows=given.rows, lr=1e-4,
         min_lr_ratio=0.1, schedule="cosine", warmup_steps=10, decay_ratio=0.4, beta1=0.9, beta2=0.95,
         weight_decay=0.1, clip=1.0, dtype=given.dtype, document_mask=True,
     )  # fmt: skip
-    divided = Divided(model, dtype=given.dtype, compiles=given.compile)
+    divided = Divided(model.to(given.device), dtype=given.dtype, compiles=given.compile)
     trainer = Trainer(divided, Random(), recipe, micro_batch_rows=given.rows)
     return lambda number: trainer.train_step().loss, sum(one.numel() for one in model.parameters())
 
@@ -137,14 +142,14 @@ def nanogpt(given: argparse.Namespace) -> tuple[Step, int]:
     from model import GPT, GPTConfig  # type: ignore[import-not-found]
 
     width, layers, heads = SHAPES[given.shape]
-    shape = GPTConfig(LENGTH, VOCAB, layers, heads, width, 0.0, True)
-    model = GPT(shape)
-    optimizer = model.configure_optimizers(0.1, 1e-4, (0.9, 0.95), "cpu")
+    shape = GPTConfig(given.length, VOCAB, layers, heads, width, 0.0, True)
+    model = GPT(shape).to(given.device)
+    optimizer = model.configure_optimizers(0.1, 1e-4, (0.9, 0.95), given.device)
     run = torch.compile(model) if given.compile else model
 
     def step(number: int) -> float:
         ids = ids_of(given, number)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=given.dtype == "bfloat16"):
+        with torch.autocast(given.device, dtype=torch.bfloat16, enabled=given.dtype == "bfloat16"):
             _, loss = run(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -168,17 +173,17 @@ def transformers(given: argparse.Namespace) -> tuple[Step, int]:
             num_hidden_layers=layers,
             num_attention_heads=heads,
             num_key_value_heads=heads,
-            max_position_embeddings=LENGTH,
+            max_position_embeddings=given.length,
             tie_word_embeddings=True,
         )
     )
-    model.train()
+    model.to(given.device).train()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4, (0.9, 0.95), weight_decay=0.1, fused=True)
     run = torch.compile(model) if given.compile else model
 
     def step(number: int) -> float:
         ids = ids_of(given, number)[:, :-1].contiguous()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=given.dtype == "bfloat16"):
+        with torch.autocast(given.device, dtype=torch.bfloat16, enabled=given.dtype == "bfloat16"):
             loss = run(input_ids=ids, labels=ids, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

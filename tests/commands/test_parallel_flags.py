@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from llmkit.commands.console import Console
-from llmkit.commands.parallel_flags import Processes, Replicas, speaking, start_processes
+from llmkit.commands.parallel_flags import Processes, Replicas, refuse_processes, speaking, start_processes
 from llmkit.errors import ConfigError, UsageError
 from llmkit.workflows import run_launch
 from llmkit.workflows.run_ranks import Division
@@ -63,6 +63,12 @@ def test_numbers_that_do_not_fit_are_refused_before_anything_is_started(
     with pytest.raises(UsageError, match="--nproc 2, but torchrun started 4"):
         start_processes(Processes(nproc=2))
     assert started == []
+
+
+def test_a_look_at_a_run_is_a_look_at_one_process() -> None:
+    refuse_processes(Processes())
+    with pytest.raises(UsageError, match="--fsdp: --dry-run, --find-lr and --overfit-batch"):
+        refuse_processes(Processes(fsdp=2))
 
 
 def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch) -> None:

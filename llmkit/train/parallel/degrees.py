@@ -29,6 +29,16 @@ class Degrees:
         """Parts that a batch falls into."""
         return self.dp * self.fsdp
 
+    @property
+    def parts(self) -> int:
+        """Parts that weights, gradients and moments fall into."""
+        return self.pp * self.fsdp * self.tp
+
+    @property
+    def is_split(self) -> bool:
+        """Whether no process has all of the model."""
+        return self.parts > 1
+
     def __str__(self) -> str:
         named = [f"{name} {size}" for name, size in vars(self).items() if size > 1]
         return " x ".join(named) or "one process"

@@ -110,21 +110,27 @@ class Divided:
         return total_norm((one.grad for one in parameters if one.grad is not None), group)
 
     def whole_tensors(self) -> dict[str, Tensor]:
-        """The tensors of the model, as one process has them. Every process has to call this."""
+        """The tensors of the model, as one process has them: see `gathered`."""
         return self.gathered(self.model.state_dict())
 
     def gathered(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors of this process, and those of the others, whole. Every process has to call this."""
-        found = {name: whole(tensor) for name, tensor in tensors.items()}
-        return found if self.pipeline is None else self.pipeline.gathered(found)
+        """Tensors of this process, and those of the others, whole. Every process has to call this.
+
+        Where they lay in parts, the first process has them in the memory of its CPU, one after the other, and
+        the others only know their shapes (device meta).
+        """
+        if not self.ranks.degrees.is_split:
+            return tensors
+        if self.pipeline is not None:
+            return self.pipeline.gathered(tensors, self._kept)
+        return {name: self._kept(whole(tensor)) for name, tensor in tensors.items()}
+
+    def _kept(self, tensor: Tensor) -> Tensor:
+        return tensor.to("cpu" if self.ranks.is_first else "meta")
 
     def whole_model(self) -> Transformer:
-        """The model as one process has it: itself where it lies in no parts, else a copy.
-
-        Every process has to call this.
-        """
-        degrees = self.ranks.degrees
-        if degrees.world == degrees.dp:
+        """The model as one process has it: itself where it lies in no parts, else what `gathered` gives."""
+        if not self.ranks.degrees.is_split:
             return self.model
         with torch.device("meta"):
             model = Transformer(self.model.config)

@@ -6,6 +6,7 @@ have it: their gradients are added, and both learn the same.
 Shapes: B rows of a part, T seq_len, D hidden_size, V vocab_size.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from llmkit.model.positions import segment_positions
 from llmkit.model.transformer import TiedHead, Transformer
 from llmkit.train.loss import IGNORED, Batch
 from llmkit.train.parallel.ranks import MeshRanks
-from llmkit.train.parallel.tensors import local
+from llmkit.train.parallel.tensors import local, whole
 
 
 def layers_of(stage: int, stages: int, layers: int) -> range:
@@ -116,8 +117,8 @@ class Pipeline:
         embedding = self._stage.model.model.embed_tokens
         return self._stage.is_first or parameter is not getattr(embedding, "weight", None)
 
-    def gathered(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of all stages, by name, in the order of the stages."""
+    def gathered(self, tensors: dict[str, Tensor], keep: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """The whole tensors of all stages, by name, in the order of the stages, each as `keep` keeps it."""
         shapes: list[Any] = [None] * self._group.size()
         own = {name: (tuple(one.shape), one.dtype) for name, one in tensors.items()}
         dist.all_gather_object(shapes, own, group=self._group)
@@ -126,10 +127,11 @@ class Pipeline:
             source = dist.get_global_rank(self._group, stage)
             for name, (shape, dtype) in theirs.items():
                 if name not in found:
-                    tensor = tensors[name].contiguous() if stage == self._ranks.stage else None
-                    device = self._ranks.device
-                    found[name] = torch.empty(shape, dtype=dtype, device=device) if tensor is None else tensor
-                    dist.broadcast(found[name], source, group=self._group)
+                    tensor = torch.empty(shape, dtype=dtype, device=self._ranks.device)
+                    if stage == self._ranks.stage:
+                        tensor = whole(tensors[name]).contiguous()
+                    dist.broadcast(tensor, source, group=self._group)
+                    found[name] = keep(tensor)
         return found
 
     def _run(self, batch: Batch, parts: int, scale: float, *, learns: bool) -> float:

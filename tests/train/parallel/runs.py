@@ -48,6 +48,7 @@ class Outcome:
 
     steps: list[StepResult]
     weights: dict[str, np.ndarray]
+    """Where a model lies in parts, the first process has them."""
     valid_loss: float
     valid_tokens: int
     part_bytes: int
@@ -110,10 +111,10 @@ def run_on(degrees: Degrees | None, run: Run) -> Outcome:
             trainer.divided, Texts(7), batch_rows=4, document_mask=True, autocast=trainer.autocast
         )
         if run.save is not None:
-            folder = run.save if ranks.is_first else run.save.with_name(f"{run.save.name}-{ranks.rank}")
-            folder.mkdir()
-            save_trainer(trainer, folder, threads=1)
-        weights = {name: one.detach().numpy().copy() for name, one in trainer.divided.whole_tensors().items()}
+            run.save.mkdir(exist_ok=True)
+            save_trainer(trainer, run.save, threads=1)
+        whole = trainer.divided.whole_tensors().items()
+        weights = {name: one.detach().numpy().copy() for name, one in whole if not one.is_meta}
         kept = sum(
             (one.to_local() if hasattr(one, "to_local") else one).nbytes for one in trainer.model.parameters()
         )
