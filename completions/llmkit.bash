@@ -402,12 +402,13 @@ _llmkit() {
             esac
             ;;
         "convert")
-            flags="--to --dtype --dequantize --max-shard-size --tie --untie -t --tokenizer --no-tokenizer --check --tolerance -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--to --dtype --dequantize --max-shard-size --tie --untie -t --tokenizer --no-tokenizer --add-token --check --tolerance -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --to) flags="" words="gguf safetensors" ;;
                 --dtype) flags="" words="float32 float16 bfloat16 q8_0" ;;
                 --max-shard-size) flags="" words="" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
+                --add-token) flags="" words="" ;;
                 --tolerance) flags="" words="" ;;
                 --log-every) flags="" words="" ;;
                 --config) flags="" words="@files" ;;

@@ -502,6 +502,7 @@ complete -c llmkit -n '__llmkit_at convert' -l max-shard-size -x -d 'Of a safete
 complete -c llmkit -n '__llmkit_at convert' -l tie -l untie -d 'Make the head the embedding, or a copy of it.'
 complete -c llmkit -n '__llmkit_at convert' -s t -l tokenizer -r -F -d 'In place of the model'"'"'s own.'
 complete -c llmkit -n '__llmkit_at convert' -l no-tokenizer -d 'Leave the tokenizer out.'
+complete -c llmkit -n '__llmkit_at convert' -l add-token -x -d 'A special token to learn later; repeatable.'
 complete -c llmkit -n '__llmkit_at convert' -l check -d 'Compare logits before and after; exit 1 when they differ.'
 complete -c llmkit -n '__llmkit_at convert' -l tolerance -x -d 'Largest difference; default: measured, see above.'
 complete -c llmkit -n '__llmkit_at convert' -s n -l dry-run -d 'Print the plan and write nothing.'

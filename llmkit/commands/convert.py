@@ -34,6 +34,10 @@ def convert(
         Path | None, Option("--tokenizer", "-t", metavar="PATH", help="In place of the model's own.")
     ] = ConvertConfig.tokenizer,
     no_tokenizer: Annotated[bool, Option("--no-tokenizer", help="Leave the tokenizer out.")] = False,
+    add_token: Annotated[
+        list[str] | None,
+        Option("--add-token", metavar="TEXT", help="A special token to learn later; repeatable."),
+    ] = None,
     check: Annotated[
         bool, Option("--check", help="Compare logits before and after; exit 1 when they differ.")
     ] = ConvertConfig.check,
@@ -54,13 +58,15 @@ def convert(
     bits. --check allows four times the difference that
     errors of the size of the dtype's rounding (2^-11 of a weight for float16,
     2^-8 for bfloat16 and q8_0, 2^-24 where nothing is rounded), drawn at random,
-    make in the model's own logits.
+    make in the model's own logits. --add-token gives the tokenizer a token and
+    the model the mean of its embeddings for it, for finetune to go on from.
 
     \b
     Examples:
       llmkit convert run run.gguf --dtype q8_0 --check
       llmkit convert run.gguf back --dtype float16
       llmkit convert run.gguf plain --dequantize
+      llmkit convert run longer --add-token '<|call|>' --add-token '<|end|>'
       llmkit convert run half --dtype bfloat16 --max-shard-size 1GB --json
     """
     session = ctx.obj
@@ -72,6 +78,7 @@ def convert(
         tie=tie,
         tokenizer=tokenizer,
         carry_tokenizer=not no_tokenizer,
+        add_tokens=tuple(add_token or ()),
         check=check,
         tolerance=tolerance,
     )

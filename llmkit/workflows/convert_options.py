@@ -32,6 +32,8 @@ class ConvertConfig:
     tokenizer: Path | None = None
     """None: the model's own."""
     carry_tokenizer: bool = True
+    add_tokens: tuple[str, ...] = ()
+    """Special tokens to add to the tokenizer, each with a row of embeddings."""
     check: bool = False
     tolerance: float | None = None
     """Largest difference of logits; None: measured (`convert_check.compare_logits`)."""
@@ -41,6 +43,12 @@ class ConvertConfig:
             raise UsageError("--tolerance without --check does nothing", hint="add --check")
         if self.tokenizer is not None and not self.carry_tokenizer:
             raise UsageError("-t and --no-tokenizer", hint="give one of them")
+        if self.add_tokens and not self.carry_tokenizer:
+            raise UsageError("--add-token and --no-tokenizer", hint="give one of them")
+        if self.add_tokens and self.check:
+            raise UsageError(
+                "--add-token and --check, which compares models of one vocabulary", hint="leave --check out"
+            )
         if self.dequantize and self.dtype == "q8_0":
             raise UsageError("--dequantize and --dtype q8_0, which quantises", hint="give one of them")
         if self.to == "safetensors" and self.dtype == "q8_0":

@@ -11,6 +11,7 @@ import torch
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.gguf_magic import is_gguf
 from llmkit.model.config import ModelConfig
+from llmkit.model.grow_embeddings import grow_embeddings
 from llmkit.model.llama2c import is_llama2c, llama2c_config, load_llama2c
 from llmkit.model.load import load_model
 from llmkit.model.quantised_section import quantised_section
@@ -23,6 +24,7 @@ from llmkit.model.source import (
     read_model_tensors,
 )
 from llmkit.model.transformer import Transformer
+from llmkit.tokens.add_tokens import add_tokens
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.artefact import holds_tokenizer
@@ -47,6 +49,8 @@ class ConvertSource:
     tokenizer_path: Path | None
     generation: Mapping[str, Any]
     """What generation_config.json says."""
+    adds_tokens: bool
+    """Whether the tokenizer has more tokens than the one that is read, and the model fewer embeddings."""
     quantised: bool
     """Whether most weights are kept in fewer bits than plain numbers have."""
 
@@ -67,13 +71,15 @@ class ConvertSource:
             DataError: the files are damaged, or the head is not the embedding that it is to be.
         """
         stored = load_llama2c(self.path) if is_llama2c(self.path) else load_model(self.path, dtype=dtype)
+        if self.adds_tokens:
+            grow_embeddings(stored, self.config.vocab_size)
         return _with_head(stored, self.config, self.path)
 
     def copy_tokenizer(self, folder: Path) -> None:
-        """Put the tokenizer's files into a folder: as they are, or written anew from a GGUF file."""
+        """Put the tokenizer's files into a folder: as they are, or written anew where they are not in one."""
         if self.tokenizer is None or self.tokenizer_path is None:
             return
-        if not self.tokenizer_path.is_dir():
+        if self.adds_tokens or not self.tokenizer_path.is_dir():
             self.tokenizer.save(folder)
             return
         for pattern in _TOKENIZER_FILES:
@@ -114,7 +120,12 @@ def open_convert_source(path: Path, config: ConvertConfig) -> ConvertSource:
             f"{where}: {tokenizer.vocab_size} ids, but {path} has {shape.vocab_size} embeddings",
             hint="name the model's own tokenizer with -t, or leave it out with --no-tokenizer",
         )
-    return ConvertSource(path, shape, tokenizer, where, generation, quantised)
+    if config.add_tokens:
+        if tokenizer is None:
+            raise UsageError("--add-token: the model has no tokenizer", hint="add -t TOKENIZER")
+        tokenizer = add_tokens(tokenizer, config.add_tokens)
+        shape = replace(shape, vocab_size=max(shape.vocab_size, tokenizer.vocab_size))
+    return ConvertSource(path, shape, tokenizer, where, generation, bool(config.add_tokens), quantised)
 
 
 def _refuse_pickle(path: Path) -> None:

@@ -135,3 +135,35 @@ def test_a_quantised_folder_becomes_plain_numbers_when_asked(tmp_path: Path) -> 
     exact = load_torch(tmp_path / "b" / "model.safetensors")  # not those of bfloat16
     assert any(not torch.equal(exact[name], theirs[name].float()) for name in exact)
     assert all(torch.equal(exact[name].bfloat16(), theirs[name]) for name in exact)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_new_tokens_get_the_mean_embedding_and_old_texts_keep_their_scores(
+    tiny_model: Callable[..., Path], byte_level_dir: Path, tmp_path: Path, tied: bool
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    vocabulary = load_tokenizer(byte_level_dir).vocab_size
+    folder = tiny_model(vocab_size=vocabulary, tie_word_embeddings=tied)
+    _convert(folder, tmp_path / "new", tokenizer=byte_level_dir, add_tokens=("<|call|>", "<|done|>"))
+    grown = load_tokenizer(tmp_path / "new")
+    assert grown.encode("<|done|>") == [vocabulary + 1]
+    before, after = (
+        transformers.AutoModelForCausalLM.from_pretrained(one, dtype=torch.float32)
+        for one in (folder, tmp_path / "new")
+    )
+    ids = torch.tensor([grown.encode("Redistribution")])
+    with torch.no_grad():
+        old, new = before(ids).logits, after(ids).logits
+    torch.testing.assert_close(new[..., :vocabulary], old)
+    mean = old.mean(-1, keepdim=True).expand(*old.shape[:-1], 2)
+    torch.testing.assert_close(new[..., vocabulary:], mean, atol=1e-5, rtol=1e-4)
+
+
+def test_new_tokens_without_a_tokenizer_or_beside_a_check_are_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--add-token: the model has no tokenizer"):
+        (model / "tokenizer.json").unlink()
+        _convert(model, tmp_path / "out", add_tokens=("<|call|>",))
+    with pytest.raises(UsageError, match="--add-token and --check"):
+        ConvertConfig(add_tokens=("<|call|>",), check=True)
+    with pytest.raises(UsageError, match="--add-token and --no-tokenizer"):
+        ConvertConfig(add_tokens=("<|call|>",), carry_tokenizer=False)
