@@ -104,12 +104,17 @@ def _range(values: list[float], margin: float = 0.05) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from `low` to `high`, about `most` of them."""
+    """Round numbers from `low` to `high`, about `most` of them and one at least."""
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [number * step for number in range(first, last + 1)]
+    ticks: list[float] = []
+    for factor in (10, 5, 2, 1):  # the widest may fall beside a range, as 5 and 10 beside 5.5 to 9.9
+        step = power * factor
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if ticks and step < rough * 0.999:
+            break
+        ticks = [number * step for number in range(first, last + 1)]
+    return ticks
 
 
 def _labels(ticks: Sequence[float]) -> list[str]:

@@ -98,3 +98,12 @@ def test_lines_may_have_inks_of_their_own() -> None:
     lines = draw_curves(series, width=40, color=True)
     assert lines[-1].strip() == f"{INKS[0]}⠤⠤\x1b[0m a   {INKS[1]}⠤⠤\x1b[0m b"
     assert any(INKS[1] in line for line in lines[:-1])
+
+
+def test_every_range_has_a_number_at_its_side_and_few_of_them() -> None:
+    for low, high in ((5.5, 9.9), (0.11, 0.19), (1, 2), (0, 1), (-3, 7), (6.03, 6.59), (2.2e-5, 4.9e-5)):
+        for height in (4, 5, 12):
+            lines = draw_curves([Series("x", [(0, low), (1, high)])], height=height)
+            labels = [line.split("┤")[0].strip() for line in lines if "┤" in line]
+            assert 1 <= len(labels) <= max(3, height)
+            assert all(low <= float(label) <= high for label in labels)
