@@ -153,7 +153,6 @@ def finetune(
     from llmkit.workflows.finetune_job import FinetuneFiles
     from llmkit.workflows.run_ranks import first_speaks, is_first_process
 
-    start_processes(replicas)
     session: Session = ctx.obj
     console = speaking(session.console)
     given = {
@@ -163,6 +162,7 @@ def finetune(
     }
     names = [one.name for one in fields(FinetuneConfig) if one.name not in PRETRAINS_ALONE]
     config = FinetuneConfig(**{name: given[name] for name in names})
+    start_processes(replicas)
     files = FinetuneFiles(
         model=model,
         data=tuple(inputs_or_stdin(data, "llmkit finetune MODEL --data chat.jsonl -o run")),

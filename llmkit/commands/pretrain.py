@@ -162,13 +162,13 @@ def pretrain(
 
     if overfit_batch or find_lr or dry_run:
         refuse_processes(processes)
-    start_processes(processes)
     own.check_calibrate(calibrate=calibrate, dry_run=dry_run)
     own.check_trial(overfit_batch=overfit_batch, find_lr=find_lr, dry_run=dry_run, fail_above=fail_above)
     session: Session = ctx.obj
     console = speaking(session.console)
     given = {**ctx.params, "compile": compile_model, "max_seconds": max_time}
     config = PretrainConfig(**{one.name: given[one.name] for one in fields(PretrainConfig)})
+    start_processes(processes)
     files = PretrainFiles(
         data=tuple(inputs_or_stdin(data, "llmkit pretrain --data shards -o run")),
         valid=tuple(valid or ()),

@@ -81,25 +81,21 @@ class Decoder(nn.Module):
             x = x + self.embed_positions(positions).to(x.dtype)
         return x
 
-    def through(
-        self, x: Tensor, layers: range, *, segments: Tensor | None = None, routing: RoutingTape | None = None
-    ) -> Tensor:
+    def through(self, x: Tensor, layers: range, positions: Tensor, segments: Tensor | None) -> Tensor:
         """Some layers alone, without a cache: a stage of a pipeline.
 
         Args:
             x: (B, T, D), what the first of them reads.
             layers: in their order.
+            positions: (T,) or (B, T), of each.
             segments: see `Transformer.forward`.
-            routing: told which experts were chosen.
 
         Returns:
             (B, T, D), what the next layer reads.
         """
-        T = x.shape[1]
-        positions = torch.arange(T, device=x.device) if segments is None else segment_positions(segments)
-        layouts = self._layouts(positions, [Span(0, T)], segments)
+        layouts = self._layouts(positions, [Span(0, x.shape[1])], segments)
         for index in layers:
-            x = self.layers[index](x, layouts[index], None, routing)
+            x = self.layers[index](x, layouts[index])
         return x
 
     def layout_of(self, layer: int, count: int) -> Layout:

@@ -26,9 +26,8 @@ from llmkit.workflows.run_folder import (
     CACHE,
     check_folder,
     check_metrics_file,
+    claimed,
     find_start,
-    locked,
-    restore_aside,
 )
 from llmkit.workflows.run_ranks import ONE, Division, joined_ranks, own_device, was_restarted
 from llmkit.workflows.run_training import check_loss, run_training
@@ -109,10 +108,8 @@ def finetune(
     with joined_ranks(degrees, config.device) as ranks, ExitStack() as stack:
         progress = progress if ranks.is_first else SILENT
         with ranks.first():
-            check_folder(files.out, _inputs(files))
             if ranks.is_first:
-                stack.enter_context(locked(files.out))
-                restore_aside(files.out)
+                stack.enter_context(claimed(files.out, _inputs(files)))
             else:
                 files = replace(files, rejects=None)
             cache = files.out / CACHE

@@ -30,9 +30,8 @@ from llmkit.workflows.run_folder import (
     Start,
     check_folder,
     check_metrics_file,
+    claimed,
     find_start,
-    locked,
-    restore_aside,
 )
 from llmkit.workflows.run_ranks import ONE, Division, joined_ranks, own_device, was_restarted
 from llmkit.workflows.run_saver import inside
@@ -121,10 +120,8 @@ def pretrain(
     with joined_ranks(division.degrees(), config.device) as ranks, ExitStack() as stack:
         progress = progress if ranks.is_first else SILENT
         with ranks.first():
-            check_folder(files.out, [*files.data, *files.valid])
             if ranks.is_first:
-                stack.enter_context(locked(files.out))
-                restore_aside(files.out)
+                stack.enter_context(claimed(files.out, [*files.data, *files.valid]))
             cache = files.out / CACHE
             job = open_job(files, config, cache, invocation, progress, degrees=ranks.degrees)
             start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)

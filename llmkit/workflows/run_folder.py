@@ -106,6 +106,19 @@ def locked(out: Path) -> Iterator[None]:
                         folder.rmdir()
 
 
+@contextmanager
+def claimed(out: Path, inputs: Sequence[Path]) -> Iterator[None]:
+    """A folder that a run may write, for this process alone; a run whose replacement failed is back in it.
+
+    Raises:
+        UsageError: as `check_folder` and `locked`.
+    """
+    check_folder(out, inputs)
+    with locked(out):
+        restore_aside(out)
+        yield
+
+
 def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progress: Progress) -> Start:
     """Where the run in `out` goes on from.
 

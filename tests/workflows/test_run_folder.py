@@ -20,6 +20,7 @@ from llmkit.formats.checkpoint import (
     write_checkpoint,
     write_state,
 )
+from llmkit.formats.metrics import METRICS
 from llmkit.formats.provenance import Invocation
 from llmkit.model.config import ModelConfig
 from llmkit.progress import SILENT
@@ -29,10 +30,12 @@ from llmkit.workflows.pretrain_data import PretrainData
 from llmkit.workflows.pretrain_job import Job, PretrainFiles
 from llmkit.workflows.pretrain_model import ModelSource
 from llmkit.workflows.run_folder import (
+    REPLACED,
     Start,
     carry,
     check_folder,
     check_metrics_file,
+    claimed,
     find_start,
     locked,
     metrics_paths,
@@ -324,3 +327,18 @@ def test_a_checkpoint_is_given_what_the_run_has_beside_the_weights(
     carry(out, folder)
     assert _tree(folder) == {name: text for name, text in _tree(out).items() if name != "metrics.jsonl"}
     assert len(_tree(folder)) == 4
+
+
+def test_a_claimed_folder_has_the_run_back_that_was_set_aside_and_is_nobody_elses(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    (out / REPLACED).mkdir(parents=True)
+    (out / REPLACED / METRICS).write_text("{}\n")
+    with claimed(out, []):
+        assert (out / METRICS).is_file() and not (out / REPLACED).exists()
+        with pytest.raises(UsageError, match="another process"), claimed(out, []):
+            pass
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "letter.txt").write_text("dear")
+    with pytest.raises(UsageError, match="is not a run"), claimed(other, []):
+        pass

@@ -58,12 +58,9 @@ class Stage(nn.Module):
     def forward(self, given: Tensor, segments: Tensor | None = None) -> Tensor:
         """given: (B, T) ids at the first stage, else (B, T, D). Returns that, or (B, T, V) at the last."""
         decoder, T = self.model.model, given.shape[1]
-        if self.is_first:
-            positions = torch.arange(T, device=given.device)
-            if segments is not None:
-                positions = segment_positions(segments)
-            given = decoder.embed(given, positions, T)
-        x = decoder.through(given, self.layers, segments=segments)
+        positions = torch.arange(T, device=given.device) if segments is None else segment_positions(segments)
+        x = decoder.embed(given, positions, T) if self.is_first else given
+        x = decoder.through(x, self.layers, positions, segments)
         return self.model.logits(decoder.norm(x)) if self.is_last else x
 
 
@@ -78,7 +75,7 @@ class Pipeline:
     def __init__(self, stage: Stage, ranks: MeshRanks) -> None:
         self._stage = stage
         self._ranks = ranks
-        self.group = self._group = ranks.group("pp")
+        self.group = ranks.group("pp")
         self._schedules: dict[Any, Any] = {}
         self._scale = 1.0
 
@@ -88,7 +85,7 @@ class Pipeline:
         Returns:
             The loss, summed over the targets and times `scale`.
         """
-        rows, stages = len(batch.ids), self._group.size()
+        rows, stages = len(batch.ids), self.group.size()
         wanted = min(rows, max(stages, -(-rows // part_rows)))
         parts = next(count for count in range(wanted, rows + 1) if rows % count == 0)
         return self._run(batch, parts, scale, learns=True)
@@ -105,8 +102,8 @@ class Pipeline:
         assert weight.grad is not None
         own = local(weight.grad).contiguous()
         other = torch.empty_like(own)
-        end = self._group.size() - 1 if self._stage.is_first else 0
-        peer = dist.get_global_rank(self._group, end)
+        end = self.group.size() - 1 if self._stage.is_first else 0
+        peer = dist.get_global_rank(self.group, end)
         ops = [dist.P2POp(dist.isend, own, peer), dist.P2POp(dist.irecv, other, peer)]
         for work in dist.batch_isend_irecv(ops if self._stage.is_first else ops[::-1]):
             work.wait()
@@ -119,18 +116,18 @@ class Pipeline:
 
     def gathered(self, tensors: dict[str, Tensor], keep: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         """The whole tensors of all stages, by name, in the order of the stages, each as `keep` keeps it."""
-        shapes: list[Any] = [None] * self._group.size()
+        shapes: list[Any] = [None] * self.group.size()
         own = {name: (tuple(one.shape), one.dtype) for name, one in tensors.items()}
-        dist.all_gather_object(shapes, own, group=self._group)
+        dist.all_gather_object(shapes, own, group=self.group)
         found: dict[str, Tensor] = {}
         for stage, theirs in enumerate(shapes):
-            source = dist.get_global_rank(self._group, stage)
+            source = dist.get_global_rank(self.group, stage)
             for name, (shape, dtype) in theirs.items():
                 if name not in found:
                     tensor = torch.empty(shape, dtype=dtype, device=self._ranks.device)
                     if stage == self._ranks.stage:
                         tensor = whole(tensors[name]).contiguous()
-                    dist.broadcast(tensor, source, group=self._group)
+                    dist.broadcast(tensor, source, group=self.group)
                     found[name] = keep(tensor)
         return found
 
@@ -146,7 +143,7 @@ class Pipeline:
         total = torch.tensor(
             sum(loss.item() for loss in losses), dtype=torch.float64, device=self._ranks.device
         )
-        dist.all_reduce(total, group=self._group)  # of the last stage alone
+        dist.all_reduce(total, group=self.group)  # of the last stage alone
         return float(total)
 
     def _schedule(self, shape: tuple[int, ...], parts: int, *, learns: bool) -> Any:
@@ -154,7 +151,7 @@ class Pipeline:
         key = (shape, parts, learns)
         if key not in self._schedules:
             stage = PipelineStage(
-                self._stage, self._ranks.stage, self._group.size(), self._ranks.device, group=self._group
+                self._stage, self._ranks.stage, self.group.size(), self._ranks.device, group=self.group
             )
             kind = Schedule1F1B if learns else ScheduleGPipe
             self._schedules[key] = kind(stage, parts, loss_fn=self._loss, scale_grads=False)
