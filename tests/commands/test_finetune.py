@@ -23,6 +23,7 @@ from llmkit.model.transformer import Transformer
 from llmkit.tokens.patterns import GPT2, byte_level, special_token
 from llmkit.tokens.pieces import spell
 from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.train.parallel import recompute
 from llmkit.train.trainer import Trainer
 
 CHATML = (
@@ -328,3 +329,19 @@ def test_an_adapter_gives_peft_the_logits_that_it_was_trained_to(finetune: Calla
         attach_adapter(ours, load_adapter(Path("run"), ours.config))
         torch.testing.assert_close(ours(ids), theirs(ids).logits, atol=1e-5, rtol=1e-5)
         assert (ours(ids) - plain).abs().max() > 1e-3
+
+
+def test_layers_that_are_computed_again_end_with_the_same_weights(
+    finetune: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = []
+    plain = recompute.checkpoint
+    monkeypatch.setattr(
+        recompute, "checkpoint", lambda *given, **how: again.append(1) or plain(*given, **how)
+    )
+    assert finetune(out="plain").status == 0
+    assert again == []
+    assert finetune("--activation-checkpointing", "full").status == 0
+    assert again
+    weights = [Path(run, "model.safetensors").read_bytes() for run in ("plain", "run")]
+    assert weights[0] == weights[1]

@@ -18,6 +18,7 @@ import torch
 
 from llmkit.formats.checkpoint import list_checkpoints
 from llmkit.train.guard import Guard
+from llmkit.train.parallel import recompute
 
 TEXT = "the cat sat on the mat; the dog ran to the cat and sat on the dog. " * 60
 SMALL = [
@@ -685,3 +686,19 @@ def test_the_rate_of_a_base_width_is_the_default_of_a_wider_model(pretrain: Call
         Path("run/config.json").read_bytes() == Path("run2/config.json").read_bytes()
     )  # a model like any other
     assert Path("run/model.safetensors").read_bytes() != Path("run2/model.safetensors").read_bytes()
+
+
+def test_layers_that_are_computed_again_end_with_the_same_weights(
+    pretrain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = []
+    plain = recompute.checkpoint
+    monkeypatch.setattr(
+        recompute, "checkpoint", lambda *given, **how: again.append(1) or plain(*given, **how)
+    )
+    assert pretrain("-o", "plain").status == 0
+    assert again == []
+    assert pretrain("--activation-checkpointing", "full").status == 0
+    assert again
+    weights = [Path(run, "model.safetensors").read_bytes() for run in ("plain", "run")]
+    assert weights[0] == weights[1]
