@@ -60,7 +60,7 @@ def tokenize(
       llmkit bench tokenize -t tok docs.jsonl.zst --rounds 2
       llmkit bench tokenize -t tok corpus.txt --rounds 2 --format json > b.json
     """
-    from llmkit.workflows.bench_tokenize import bench_tokenize
+    from llmkit.workflows.bench.tokenize import bench_tokenize
 
     if STDIO in inputs:
         raise BadParameter("the text is read several times: name a file, not -")

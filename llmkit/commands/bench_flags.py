@@ -164,7 +164,7 @@ def finish(
         GateFailed: it is slower than the baseline.
         DataError: the baseline is no match for it.
     """
-    from llmkit.workflows.bench_report import check_baseline
+    from llmkit.workflows.bench.report import check_baseline
 
     print_bench(report, bench_format)
     if report.noisy:

@@ -211,8 +211,8 @@ def _shared(flags: dict[str, Any]) -> dict[str, Any]:
 
 def _run(ctx: typer.Context, config: BenchModelConfig) -> None:
     """Plan and measure; print the one or the other."""
-    from llmkit.workflows.bench_model import bench_model
-    from llmkit.workflows.bench_plan import plan_bench
+    from llmkit.workflows.bench.model import bench_model
+    from llmkit.workflows.bench.plan import plan_bench
 
     session: Session = ctx.obj
     flags = ctx.params

@@ -90,7 +90,7 @@ def serve(
       llmkit bench serve --concurrency 8 --seconds 60 --print-config
     """
     from llmkit.errors import GateFailed
-    from llmkit.workflows.bench_serve import bench_serve
+    from llmkit.workflows.bench.serve import bench_serve
 
     config = BenchServeConfig(
         concurrency=concurrency,

@@ -7,7 +7,7 @@ from llmkit.commands.bench_text import BenchFormat, markdown_table, write_csv
 
 if TYPE_CHECKING:
     from llmkit.probe.load_rows import LoadRow, Percentiles
-    from llmkit.workflows.bench_serve import BenchServeReport
+    from llmkit.workflows.bench.serve import BenchServeReport
 
 
 def print_load(report: "BenchServeReport", bench_format: BenchFormat) -> None:

@@ -10,7 +10,7 @@ from llmkit.commands.values import format_bytes, format_count
 
 if TYPE_CHECKING:
     from llmkit.probe.bench import BenchReport, BenchRow
-    from llmkit.workflows.bench_plan import PlanReport
+    from llmkit.workflows.bench.plan import PlanReport
 
 BenchFormat = Literal["md", "jsonl", "csv", "json"]
 Column = tuple[str, "Callable[[BenchRow], str]"]

@@ -170,8 +170,8 @@ def chat(
     if turns is None and (sys.stdin is None or not sys.stdin.isatty()):
         turns = STDIO
 
-    from llmkit.workflows.chat_job import ChatFiles, open_chat, plan_chat
-    from llmkit.workflows.tool_open import open_tools
+    from llmkit.workflows.chat.job import ChatFiles, open_chat, plan_chat
+    from llmkit.workflows.tool.open import open_tools
 
     files = ChatFiles(
         model=model,
@@ -192,7 +192,7 @@ def chat(
 
         from llmkit.commands.chat_by_hand import chat_by_hand
         from llmkit.commands.chat_pipe import chat_lines
-        from llmkit.workflows.chat import start_chat
+        from llmkit.workflows.chat.chat import start_chat
 
         talk = start_chat(job)
         for note in job.job.notes:

@@ -13,7 +13,7 @@ from llmkit.errors import LlmkitError, UsageError, nearest
 from llmkit.formats.jsonl import encode_line
 
 if TYPE_CHECKING:
-    from llmkit.workflows.chat import Chat
+    from llmkit.workflows.chat.chat import Chat
 
 
 def chat_by_hand(chat: "Chat", console: Console, *, as_json: bool = False) -> None:

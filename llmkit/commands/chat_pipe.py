@@ -11,7 +11,7 @@ from llmkit.formats.jsonl import encode_line
 from llmkit.formats.streams import STDIO, open_input
 
 if TYPE_CHECKING:
-    from llmkit.workflows.chat import Chat
+    from llmkit.workflows.chat.chat import Chat
 
 
 def chat_lines(chat: "Chat", turns: Path, console: Console, *, as_json: bool, flush: bool) -> None:

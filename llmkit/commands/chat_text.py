@@ -8,8 +8,8 @@ from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes, format_count, format_need
 
 if TYPE_CHECKING:
-    from llmkit.workflows.chat import Chat
-    from llmkit.workflows.chat_turn import Turn
+    from llmkit.workflows.chat.chat import Chat
+    from llmkit.workflows.chat.turn import Turn
 
 COMMANDS = {
     "/regenerate": "another reply to your last message",

@@ -32,7 +32,7 @@ from llmkit.commands.values import parse_seconds
 from llmkit.errors import UsageError
 from llmkit.formats.streams import STDIO, is_terminal
 from llmkit.progress import SILENT
-from llmkit.workflows.clean_options import CleanFiles, CleanSettings, Extract, Mode, Pii
+from llmkit.workflows.clean.options import CleanFiles, CleanSettings, Extract, Mode, Pii
 
 Default = CleanSettings()
 USAGE = "llmkit clean --preset fineweb FILE…, or … | llmkit clean --preset fineweb"
@@ -169,7 +169,7 @@ def clean(
             "--json: documents and the report cannot both go to stdout", hint="-o FILE, or --report FILE.json"
         )
 
-    from llmkit.workflows.clean import clean_documents, explain_documents, plan_clean
+    from llmkit.workflows.clean.clean import clean_documents, explain_documents, plan_clean
 
     session: Session = ctx.obj
     if dry_run:

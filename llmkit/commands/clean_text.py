@@ -6,8 +6,8 @@ from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes
 
 if TYPE_CHECKING:
-    from llmkit.workflows.clean import CleanPlan, Explanation
-    from llmkit.workflows.clean_report import CleanReport
+    from llmkit.workflows.clean.clean import CleanPlan, Explanation
+    from llmkit.workflows.clean.report import CleanReport
 
 
 def describe_report(report: "CleanReport") -> str:

@@ -9,7 +9,7 @@ from typer import Argument, Option
 from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, print_report
 from llmkit.commands.values import parse_count
 from llmkit.errors import GateFailed
-from llmkit.workflows.convert_options import ConvertConfig, Dtype, Form
+from llmkit.workflows.convert.options import ConvertConfig, Dtype, Form
 
 
 def convert(
@@ -85,8 +85,8 @@ def convert(
     config.form(out)
     from llmkit.commands.convert_text import check_text, convert_text
     from llmkit.commands.terminal import text_width
-    from llmkit.workflows.convert import convert as run
-    from llmkit.workflows.convert import plan_convert
+    from llmkit.workflows.convert.convert import convert as run
+    from llmkit.workflows.convert.convert import plan_convert
 
     with session.console.progress("converting", log_every=log_every) as progress:
         if dry_run:

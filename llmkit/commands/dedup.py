@@ -22,7 +22,7 @@ from llmkit.commands.shared import (
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
 from llmkit.formats.streams import STDIO
-from llmkit.workflows.dedup_options import (
+from llmkit.workflows.dedup.options import (
     DedupConfig,
     DedupKind,
     DedupMode,
@@ -143,8 +143,8 @@ def dedup(
       llmkit dedup docs.jsonl --similarity 0.8 --clusters clusters.jsonl -o u
       llmkit dedup docs.jsonl --dry-run
     """
-    from llmkit.workflows.dedup import dedup_files
-    from llmkit.workflows.dedup_plan import plan_dedup
+    from llmkit.workflows.dedup.dedup import dedup_files
+    from llmkit.workflows.dedup.plan import plan_dedup
 
     session: Session = ctx.obj
     config = solve_config(

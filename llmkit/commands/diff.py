@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 from llmkit.commands.shared import JsonReport, LogEvery, print_report
 from llmkit.errors import GateFailed, UsageError, nearest
-from llmkit.workflows.diff_options import PARTS, DiffConfig, Part
+from llmkit.workflows.diff.options import PARTS, DiffConfig, Part
 
 
 def diff(
@@ -68,7 +68,7 @@ def diff(
         )
     from llmkit.commands.diff_text import diff_text, verdict
     from llmkit.commands.terminal import text_width
-    from llmkit.workflows.diff import diff_artefacts
+    from llmkit.workflows.diff.diff import diff_artefacts
 
     with ctx.obj.console.progress("comparing", log_every=log_every) as progress:
         report = diff_artefacts(a, b, config, progress=progress)

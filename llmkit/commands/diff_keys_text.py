@@ -6,7 +6,7 @@ import msgspec
 
 from llmkit.commands.facts import indented, visible
 from llmkit.commands.shared import align
-from llmkit.workflows.diff_keys import KeyDiff, Side
+from llmkit.workflows.diff.keys import KeyDiff, Side
 
 _KEYS_SHOWN = 30
 _VALUE_WIDTH = 32

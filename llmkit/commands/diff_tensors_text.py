@@ -2,7 +2,7 @@
 
 from llmkit.commands.facts import Facts, facts_lines, indented, plural, visible
 from llmkit.commands.shared import align
-from llmkit.workflows.diff_tensors import TensorDiff, TensorForm, TensorsDiff
+from llmkit.workflows.diff.tensors import TensorDiff, TensorForm, TensorsDiff
 
 _SHOWN = 20
 _NAMES_SHOWN = 6

@@ -6,9 +6,9 @@ from llmkit.commands.diff_keys_text import keys_table, side_text
 from llmkit.commands.diff_tensors_text import tensors_lines
 from llmkit.commands.diff_tokenizer_text import tokenizer_lines
 from llmkit.commands.facts import Facts, facts_lines, plural, title_line
-from llmkit.workflows.diff import DiffReport
-from llmkit.workflows.diff_config import ConfigDiff
-from llmkit.workflows.diff_shards import ShardsDiff
+from llmkit.workflows.diff.config import ConfigDiff
+from llmkit.workflows.diff.diff import DiffReport
+from llmkit.workflows.diff.shards import ShardsDiff
 
 
 def diff_text(report: DiffReport, *, width: int) -> str:

@@ -3,8 +3,8 @@
 from llmkit.commands.diff_keys_text import keys_table
 from llmkit.commands.facts import Facts, facts_lines, indented, plural, quoted, visible
 from llmkit.commands.shared import align
-from llmkit.workflows.diff_encodings import EncodingsDiff
-from llmkit.workflows.diff_tokenizer import MovedToken, TokenizerDiff
+from llmkit.workflows.diff.encodings import EncodingsDiff
+from llmkit.workflows.diff.tokenizer import MovedToken, TokenizerDiff
 
 _SHOWN = 8
 _TEMPLATE_SHOWN = 20

@@ -30,7 +30,7 @@ def doctor(
     """
     from llmkit.commands.doctor_text import doctor_text, verdict
     from llmkit.commands.terminal import text_width
-    from llmkit.workflows.doctor import diagnose
+    from llmkit.workflows.doctor.doctor import diagnose
 
     with ctx.obj.console.progress("checking", log_every=log_every) as progress:
         report = diagnose(paths or [], progress=progress)

@@ -55,7 +55,7 @@ def diff(
       llmkit eval diff scored.jsonl scored.jsonl --metric nll --alpha 0.01
     """
     from llmkit.commands.eval_diff_text import diff_text
-    from llmkit.workflows.eval_diff import eval_diff
+    from llmkit.workflows.eval.diff import eval_diff
 
     if not 0 < alpha < 1:
         raise UsageError(f"--alpha {alpha:g}: a p-value is between 0 and 1", hint="--alpha 0.05")

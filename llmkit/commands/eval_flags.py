@@ -10,7 +10,7 @@ from llmkit.commands.sampling_flags import Device, DtypeName, KernelsName, Threa
 from llmkit.engine.config import GenerateConfig, KVDtype
 
 if TYPE_CHECKING:
-    from llmkit.workflows.eval_open import ModelOptions
+    from llmkit.workflows.eval.open import ModelOptions
 
 # The model
 
@@ -75,6 +75,6 @@ FailAbove = Annotated[
 
 def model_options(model: Path, running: Running = AS_STORED, **given: Any) -> "ModelOptions":
     """Flags as the options of `open_scorer`."""
-    from llmkit.workflows.eval_open import ModelOptions
+    from llmkit.workflows.eval.open import ModelOptions
 
     return ModelOptions(model=model, **vars(running), **given)

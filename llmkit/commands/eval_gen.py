@@ -111,8 +111,8 @@ def gen(
       llmkit eval gen run tasks.jsonl --max-tokens 8 --verify 'grep -q 4'
     """
     from llmkit.commands.eval_gen_text import gen_text
-    from llmkit.workflows.eval_gates import check_baseline, check_limit, check_share, read_headline
-    from llmkit.workflows.eval_gen import SCHEMA, eval_gen
+    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share, read_headline
+    from llmkit.workflows.eval.gen import SCHEMA, eval_gen
 
     check_share(min_accuracy, "--min-accuracy")
     paths = inputs_or_stdin(tasks, "llmkit eval gen MODEL tasks.jsonl")

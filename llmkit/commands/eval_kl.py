@@ -68,8 +68,8 @@ def kl(
     """
     from llmkit.commands.eval_kl_text import kl_text
     from llmkit.errors import GateFailed
-    from llmkit.workflows.eval_gates import check_baseline, check_limit, check_share, read_headline
-    from llmkit.workflows.eval_kl import SCHEMA, eval_kl
+    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share, read_headline
+    from llmkit.workflows.eval.kl import SCHEMA, eval_kl
 
     check_share(min_same_top, "--min-same-top")
     paths: list[Path] = inputs_or_stdin(inputs, "llmkit eval kl MODEL FILE --reference OTHER")

@@ -72,8 +72,8 @@ def mc(
       llmkit eval mc run questions.jsonl --shots 1 --dev questions.jsonl --json
     """
     from llmkit.commands.eval_mc_text import mc_text
-    from llmkit.workflows.eval_gates import check_baseline, check_limit, check_share, read_headline
-    from llmkit.workflows.eval_mc import SCHEMA, eval_mc
+    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share, read_headline
+    from llmkit.workflows.eval.mc import SCHEMA, eval_mc
 
     check_share(min_accuracy, "--min-accuracy")
     paths = inputs_or_stdin(questions, "llmkit eval mc MODEL questions.jsonl")

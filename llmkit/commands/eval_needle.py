@@ -114,8 +114,8 @@ def needle(
     """
     from llmkit.commands.eval_needle_svg import needle_svg
     from llmkit.commands.eval_needle_text import needle_text
-    from llmkit.workflows.eval_gates import check_baseline, read_headline
-    from llmkit.workflows.eval_needle import SCHEMA, eval_needle, write_prompts
+    from llmkit.workflows.eval.gates import check_baseline, read_headline
+    from llmkit.workflows.eval.needle import SCHEMA, eval_needle, write_prompts
 
     config = NeedleConfig(
         tasks=tuple(one.strip() for one in tasks.split(",")),

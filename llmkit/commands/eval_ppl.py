@@ -74,8 +74,8 @@ def ppl(
       llmkit eval ppl run docs.jsonl --per-record ppl.jsonl --fail-above 1e6
     """
     from llmkit.commands.eval_ppl_text import ppl_text
-    from llmkit.workflows.eval_gates import check_baseline, check_limit, read_headline
-    from llmkit.workflows.eval_ppl import SCHEMA, eval_ppl
+    from llmkit.workflows.eval.gates import check_baseline, check_limit, read_headline
+    from llmkit.workflows.eval.ppl import SCHEMA, eval_ppl
 
     paths: list[Path] = inputs_or_stdin(inputs, "llmkit eval ppl MODEL FILE")
     before = None if baseline is None else read_headline(baseline, SCHEMA)

@@ -73,8 +73,8 @@ def score(
       llmkit eval score docs.jsonl --output-field text --answer-field id --json
     """
     from llmkit.commands.eval_score_text import score_text
-    from llmkit.workflows.eval_gates import check_baseline, check_limit, check_share, read_headline
-    from llmkit.workflows.eval_score import SCHEMA, eval_score
+    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share, read_headline
+    from llmkit.workflows.eval.score import SCHEMA, eval_score
 
     check_share(min_score, "--min-score")
     usage = "llmkit eval score OUTPUTS.jsonl --match exact"

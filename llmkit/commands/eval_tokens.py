@@ -17,7 +17,7 @@ from llmkit.formats.streams import STDIO
 from llmkit.probe.evaluate.config import Confidence, TokensConfig, View
 
 if TYPE_CHECKING:
-    from llmkit.workflows.eval_open import ModelOptions
+    from llmkit.workflows.eval.open import ModelOptions
 
 Text = Annotated[
     str | None, Argument(metavar="[TEXT|FILE]", help="A file if there is one of that name; - is stdin.")
@@ -107,8 +107,8 @@ def tokens(
       llmkit eval tokens run 'import' --generate 8 --jsonl
       llmkit eval tokens run 'return self' --context 'class A:' --json
     """
-    from llmkit.workflows.eval_open import open_scorer
-    from llmkit.workflows.eval_tokens import read_marking
+    from llmkit.workflows.eval.open import open_scorer
+    from llmkit.workflows.eval.tokens import read_marking
 
     if jsonl and as_json:
         raise UsageError("--json and --jsonl exclude each other", hint="--jsonl: a line for each record")
@@ -130,8 +130,8 @@ def tokens(
         if value is not None:
             raise UsageError(f"{flag} does nothing without --calibrate", hint="llmkit eval ppl has gates")
     from llmkit.commands.eval_tokens_text import sample_table, sample_text
-    from llmkit.workflows.eval_tokens import score_samples, tokens_report
-    from llmkit.workflows.eval_tokens_input import read_samples
+    from llmkit.workflows.eval.tokens import score_samples, tokens_report
+    from llmkit.workflows.eval.tokens_input import read_samples
 
     path = _file(text)
     marking = read_marking(calibration, threshold)
@@ -166,9 +166,9 @@ def _calibrate(
 ) -> None:
     """The report on labelled answers."""
     from llmkit.commands.eval_tokens_text import calibration_text
-    from llmkit.workflows.eval_calibrate import SCHEMA, eval_calibrate
-    from llmkit.workflows.eval_gates import check_baseline, check_limit, check_share, read_headline
-    from llmkit.workflows.eval_open import open_scorer
+    from llmkit.workflows.eval.calibrate import SCHEMA, eval_calibrate
+    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share, read_headline
+    from llmkit.workflows.eval.open import open_scorer
 
     check_share(config.keep_accuracy, "--keep-accuracy")
     before = None if baseline is None else read_headline(baseline, SCHEMA)

@@ -148,10 +148,10 @@ def finetune(
       llmkit finetune run --data chat.jsonl --lora -o adapter --show-mask 2
       llmkit finetune run --data pairs.jsonl --method dpo --lora -o aligned
     """
-    from llmkit.workflows.finetune import finetune as run
-    from llmkit.workflows.finetune import plan_finetune
-    from llmkit.workflows.finetune_job import FinetuneFiles
-    from llmkit.workflows.run_ranks import first_speaks, is_first_process
+    from llmkit.workflows.finetune.finetune import finetune as run
+    from llmkit.workflows.finetune.finetune import plan_finetune
+    from llmkit.workflows.finetune.job import FinetuneFiles
+    from llmkit.workflows.run.ranks import first_speaks, is_first_process
 
     session: Session = ctx.obj
     console = speaking(session.console)

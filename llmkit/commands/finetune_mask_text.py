@@ -1,7 +1,7 @@
 """An example as --show-mask prints it: what is learnt in colour, or between brackets."""
 
-from llmkit.workflows.finetune_samples import Sample
-from llmkit.workflows.tokenize_view import visible_text
+from llmkit.workflows.finetune.samples import Sample
+from llmkit.workflows.tokenize.view import visible_text
 
 LEARNT, RESET = "\x1b[30;48;5;157m", "\x1b[0m"
 OPEN, CLOSE = "⟦", "⟧"

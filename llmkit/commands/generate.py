@@ -61,7 +61,7 @@ from llmkit.formats.streams import STDIO, is_terminal
 from llmkit.progress import SILENT
 
 if TYPE_CHECKING:
-    from llmkit.workflows.generate_files import GenerateFiles
+    from llmkit.workflows.generate.files import GenerateFiles
 
 USAGE = "llmkit generate -m MODEL 'PROMPT', or … | llmkit generate -m MODEL"
 
@@ -229,8 +229,8 @@ def generate(
         (file,) = inputs_or_stdin([STDIO] if words == "-" else None, USAGE)
         words = None
 
-    from llmkit.workflows.generate import generate_files, plan_generate
-    from llmkit.workflows.generate_files import GenerateFiles
+    from llmkit.workflows.generate.files import GenerateFiles
+    from llmkit.workflows.generate.generate import generate_files, plan_generate
 
     files = GenerateFiles(
         model=model,

@@ -12,7 +12,7 @@ from llmkit.formats.jsonl import encode_line
 
 if TYPE_CHECKING:
     from llmkit.engine.speculation_report import SpeculationReport
-    from llmkit.workflows.generate_stats import GenerateStats
+    from llmkit.workflows.generate.stats import GenerateStats
 
 _ALWAYS = ("max_tokens", "temperature", "seed")
 

@@ -14,7 +14,7 @@ from llmkit.engine.config import Dtype, GenerateConfig
 from llmkit.errors import GateFailed, UsageError
 from llmkit.formats.streams import STDIO
 from llmkit.probe.attention.config import AblateBy
-from llmkit.workflows.inspect_attention_config import (
+from llmkit.workflows.inspect_attention.config import (
     InspectFiles,
     InspectText,
     InspectViews,
@@ -175,9 +175,9 @@ def inspect_attention(
     from llmkit.commands.inspect_attention_heat import MARGIN
     from llmkit.commands.inspect_attention_text import inspect_text
     from llmkit.commands.terminal import text_width
-    from llmkit.workflows.inspect_attention import Inspection
-    from llmkit.workflows.inspect_attention import inspect_attention as inspect
-    from llmkit.workflows.inspect_attention_open import InspectOptions
+    from llmkit.workflows.inspect_attention.inspect_attention import Inspection
+    from llmkit.workflows.inspect_attention.inspect_attention import inspect_attention as inspect
+    from llmkit.workflows.inspect_attention.open import InspectOptions
 
     width, color = text_width(), session.console.uses_color(sys.stdout)
     options = InspectOptions(

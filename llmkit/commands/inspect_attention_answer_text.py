@@ -2,7 +2,7 @@
 
 from llmkit.commands.facts import indented, quoted, visible
 from llmkit.commands.shared import align
-from llmkit.workflows.inspect_attention_report import AblationPart, AttributionPart, LensPart
+from llmkit.workflows.inspect_attention.report import AblationPart, AttributionPart, LensPart
 
 _HEADS_SHOWN = 20
 _SHOWN = 0.00005

@@ -6,8 +6,8 @@ A half block is two cells: its own colour is the upper one's, its background the
 from collections.abc import Sequence
 
 from llmkit.formats.png import Color
-from llmkit.workflows.inspect_attention_colors import Shades, character_of, color_of, shades
-from llmkit.workflows.inspect_attention_report import MapPart, TokenRow
+from llmkit.workflows.inspect_attention.colors import Shades, character_of, color_of, shades
+from llmkit.workflows.inspect_attention.report import MapPart, TokenRow
 
 RESET = "\x1b[0m"
 MARGIN = 14

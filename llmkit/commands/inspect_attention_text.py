@@ -6,7 +6,7 @@ from llmkit.commands.facts import indented, plural, quoted, visible
 from llmkit.commands.inspect_attention_answer_text import ablation_lines, attribution_lines, lens_lines
 from llmkit.commands.inspect_attention_heat import key_line, map_lines, shaded_text
 from llmkit.commands.shared import align
-from llmkit.workflows.inspect_attention_report import (
+from llmkit.workflows.inspect_attention.report import (
     DifferencePart,
     ExpectRow,
     HeadRow,

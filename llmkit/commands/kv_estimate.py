@@ -146,7 +146,7 @@ def kv_estimate(
         print_speeds,
         print_training,
     )
-    from llmkit.workflows.kv_estimate_models import ModelSources
+    from llmkit.workflows.kv_estimate.models import ModelSources
 
     settings = EstimateConfig(
         context=context,

@@ -8,9 +8,9 @@ from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes
 
 if TYPE_CHECKING:
-    from llmkit.workflows.kv_estimate_explain import ExplainedLine, Explanation
-    from llmkit.workflows.kv_estimate_solve import Solution
-    from llmkit.workflows.kv_estimate_training import TrainingEstimate
+    from llmkit.workflows.kv_estimate.explain import ExplainedLine, Explanation
+    from llmkit.workflows.kv_estimate.solve import Solution
+    from llmkit.workflows.kv_estimate.training import TrainingEstimate
 
 NOT_COUNTED = "not counted: the CUDA context, fragmentation, buffers of communication, the program itself"
 

@@ -14,15 +14,15 @@ from llmkit.commands.terminal import text_width
 from llmkit.errors import ConfigError
 from llmkit.estimate.cache import cache_bytes
 from llmkit.estimate.config import EstimateConfig
-from llmkit.workflows.kv_estimate import (
+from llmkit.workflows.kv_estimate.kv_estimate import (
     activation_bytes,
     cache_settings,
     check_fit,
     estimate,
     estimate_models,
 )
-from llmkit.workflows.kv_estimate_models import ModelSources, SizedModel, read_models
-from llmkit.workflows.kv_estimate_report import KVEstimate
+from llmkit.workflows.kv_estimate.models import ModelSources, SizedModel, read_models
+from llmkit.workflows.kv_estimate.report import KVEstimate
 
 PLOT_POINTS = 64
 PLOT_HEIGHT = 12
@@ -39,7 +39,7 @@ def print_speeds(
     sources: ModelSources, settings: EstimateConfig, flags: Mapping[str, Any], *, as_json: bool
 ) -> None:
     """Memory, speed and what is asked of cost, on a device; then GateFailed where it does not fit."""
-    from llmkit.workflows.kv_estimate_speed import (
+    from llmkit.workflows.kv_estimate.speed import (
         SpeedRequest,
         calibrated,
         choose_device,
@@ -77,7 +77,7 @@ def print_speeds(
 def print_solutions(sources: ModelSources, settings: EstimateConfig, *, as_json: bool) -> None:
     """The unknown; then GateFailed where nothing fits."""
     from llmkit.commands.kv_estimate_answers import solution_text
-    from llmkit.workflows.kv_estimate_solve import check_solved, solve_models
+    from llmkit.workflows.kv_estimate.solve import check_solved, solve_models
 
     solutions = solve_models(sources, settings)
     _show(solutions, as_json, _each(solution_text))
@@ -95,7 +95,7 @@ def print_training(
     """Memory of training; then GateFailed where it does not fit."""
     from llmkit.commands.kv_estimate_answers import training_text
     from llmkit.estimate.training_settings import QLORA_BITS
-    from llmkit.workflows.kv_estimate_training import check_training_fits, estimate_training
+    from llmkit.workflows.kv_estimate.training import check_training_fits, estimate_training
 
     frozen = {"frozen_bits": QLORA_BITS} if qlora else {}
     estimates = estimate_training(sources, settings, {**training, **frozen})
@@ -106,7 +106,7 @@ def print_training(
 def print_explanations(sources: ModelSources, settings: EstimateConfig, *, as_json: bool) -> None:
     """Every formula with its numbers; then GateFailed where they come to more than the memory."""
     from llmkit.commands.kv_estimate_answers import explanation_text
-    from llmkit.workflows.kv_estimate_explain import explain
+    from llmkit.workflows.kv_estimate.explain import explain
 
     models = list(read_models(sources))
     estimates = [estimate(model, settings) for model in models]

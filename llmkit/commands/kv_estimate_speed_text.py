@@ -6,7 +6,7 @@ from llmkit.commands.facts import Facts, facts_lines, plural
 from llmkit.commands.values import format_bytes
 
 if TYPE_CHECKING:
-    from llmkit.workflows.kv_estimate_report import KVEstimate, SpeedEstimate
+    from llmkit.workflows.kv_estimate.report import KVEstimate, SpeedEstimate
 
 
 def speed_lines(one: "KVEstimate", width: int) -> list[str]:

@@ -9,7 +9,7 @@ from llmkit.commands.values import format_bytes
 from llmkit.estimate.dtypes import STORAGE, WITHOUT_SCALES
 
 if TYPE_CHECKING:
-    from llmkit.workflows.kv_estimate_report import KVEstimate
+    from llmkit.workflows.kv_estimate.report import KVEstimate
 
 NARROWEST_NAME, LONGEST_NAME = 10, 32
 NOT_COUNTED = ("workspace", "the program itself")

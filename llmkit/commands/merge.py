@@ -11,7 +11,7 @@ from llmkit.commands.values import parse_count
 from llmkit.errors import GateFailed
 from llmkit.formats.provenance import Invocation
 from llmkit.model.algebra_method import Method
-from llmkit.workflows.merge_options import Dtype, MergeConfig
+from llmkit.workflows.merge.options import Dtype, MergeConfig
 from llmkit.workflows.scaled_path import parse_scaled_path
 
 _METHODS = ", ".join(get_args(Method))
@@ -138,7 +138,7 @@ def merge(
     )
     from llmkit.commands.merge_text import merge_text
     from llmkit.commands.terminal import text_width
-    from llmkit.workflows.merge_run import run_merge
+    from llmkit.workflows.merge.run import run_merge
 
     with session.console.progress("merging", log_every=log_every) as progress:
         report = run_merge(

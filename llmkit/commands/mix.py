@@ -23,7 +23,7 @@ from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
 from llmkit.formats.streams import STDIO
 from llmkit.text.mix_amounts import Exhaust
-from llmkit.workflows.mix_options import Measure, MixFiles, MixSettings, parse_sources
+from llmkit.workflows.mix.options import Measure, MixFiles, MixSettings, parse_sources
 
 Default = MixSettings(sources=())
 
@@ -107,7 +107,7 @@ def mix(
       llmkit mix --source a=docs.jsonl --source b=valid.txt --temperature 3 -n
       cat docs.jsonl | llmkit mix --source a=-:1 --total 20k --seed 7 | wc -l
     """
-    from llmkit.workflows.mix import check_dry, mix_documents, plan_mix
+    from llmkit.workflows.mix.mix import check_dry, mix_documents, plan_mix
 
     session: Session = ctx.obj
     settings = MixSettings(

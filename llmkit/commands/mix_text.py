@@ -6,7 +6,7 @@ from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes, format_count
 
 if TYPE_CHECKING:
-    from llmkit.workflows.mix_report import MixReport
+    from llmkit.workflows.mix.report import MixReport
 
 MOST_LICENCES = 12
 

@@ -90,8 +90,8 @@ def pack(
       llmkit pack -t tok docs.jsonl.zst corpus.txt --seq-len 256 -o rows2
       llmkit pack -t tok docs.jsonl -o rows3 --dry-run
     """
-    from llmkit.workflows.pack import PackSources, pack_files
-    from llmkit.workflows.pack_plan import plan_pack
+    from llmkit.workflows.pack.pack import PackSources, pack_files
+    from llmkit.workflows.pack.plan import plan_pack
 
     session: Session = ctx.obj
     config = PackConfig(

@@ -11,7 +11,7 @@ from llmkit.commands.console import Console
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmkit.workflows.run_ranks import Division
+    from llmkit.workflows.run.ranks import Division
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Replicas:
 
     def division(self) -> "Division":
         """What each process has, as the workflows take it."""
-        from llmkit.workflows.run_ranks import Division
+        from llmkit.workflows.run.ranks import Division
 
         return Division()
 
@@ -47,7 +47,7 @@ class Processes(Replicas):
 
     def division(self) -> "Division":
         """What each process has, as the workflows take it."""
-        from llmkit.workflows.run_ranks import Division
+        from llmkit.workflows.run.ranks import Division
 
         return Division(dp=self.dp, fsdp=self.fsdp, tp=self.tp, pp=self.pp)
 
@@ -68,13 +68,13 @@ def start_processes(processes: Replicas) -> None:
         UsageError: torchrun started another number than --nproc says, or --max-restarts without --nproc.
         typer.Exit: they have ended.
     """
-    from llmkit.workflows.run_ranks import world_size
+    from llmkit.workflows.run.ranks import world_size
 
     nproc, world = processes.nproc, world_size()
     if nproc is None and processes.max_restarts and world == 1:
         raise UsageError("--max-restarts without --nproc", hint="add --nproc N; torchrun has its own")
     if nproc is not None and nproc > 1 and world == 1:
-        from llmkit.workflows.run_launch import launch
+        from llmkit.workflows.run.launch import launch
 
         processes.division().degrees(nproc)  # refused here, before anything is started
         raise typer.Exit(launch(sys.argv[1:], nproc, max_restarts=processes.max_restarts))
@@ -100,6 +100,6 @@ def refuse_processes(processes: Processes) -> None:
 
 def speaking(console: Console) -> Console:
     """The console of the first process; that of the others is quiet."""
-    from llmkit.workflows.run_ranks import is_first_process
+    from llmkit.workflows.run.ranks import is_first_process
 
     return console if is_first_process() else Console(quiet=True)

@@ -154,11 +154,11 @@ def pretrain(
       llmkit pretrain --data corpus.txt --valid valid.txt -t tok -o run3 --steps 5
       llmkit pretrain --data shards --preset small -o run4 --dry-run
     """
-    from llmkit.workflows.pretrain import plan_pretrain
-    from llmkit.workflows.pretrain import pretrain as run
-    from llmkit.workflows.pretrain_job import PretrainFiles
-    from llmkit.workflows.pretrain_trial import try_out
-    from llmkit.workflows.run_ranks import first_speaks, is_first_process
+    from llmkit.workflows.pretrain.job import PretrainFiles
+    from llmkit.workflows.pretrain.pretrain import plan_pretrain
+    from llmkit.workflows.pretrain.pretrain import pretrain as run
+    from llmkit.workflows.pretrain.trial import try_out
+    from llmkit.workflows.run.ranks import first_speaks, is_first_process
 
     if overfit_batch or find_lr or dry_run:
         refuse_processes(processes)

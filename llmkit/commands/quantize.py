@@ -12,7 +12,7 @@ from llmkit.commands.base import Session
 from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, print_lines, print_report
 from llmkit.commands.values import parse_count
 from llmkit.errors import GateFailed, UsageError
-from llmkit.workflows.quantize_options import Container, Method, QuantizeConfig
+from llmkit.workflows.quantize.options import Container, Method, QuantizeConfig
 
 KV_FORMS = ("int8-token", "q8_0", "q4_0")
 """That --kv-report tries: ours, and llama.cpp's."""
@@ -180,9 +180,9 @@ def quantize(
 
     from llmkit.commands.quantize_text import quantize_text
     from llmkit.commands.terminal import text_width
-    from llmkit.workflows.quantize import missed_gate, plan_quantize
-    from llmkit.workflows.quantize import quantize as run
-    from llmkit.workflows.quantize_job import open_quantize
+    from llmkit.workflows.quantize.job import open_quantize
+    from llmkit.workflows.quantize.quantize import missed_gate, plan_quantize
+    from llmkit.workflows.quantize.quantize import quantize as run
 
     with session.console.progress("quantizing", log_every=log_every) as progress:
         progress.update(0)  # a long text is read first
@@ -208,9 +208,9 @@ def _look(
 ) -> None:
     """Rows that say what rounding costs; nothing is written."""
     from llmkit.commands.quantize_text import kv_text, sensitivity_text, sweep_plot
-    from llmkit.workflows.quantize import sweep
-    from llmkit.workflows.quantize_budget import kv_rows, sensitivity_rows
-    from llmkit.workflows.quantize_job import open_quantize
+    from llmkit.workflows.quantize.budget import kv_rows, sensitivity_rows
+    from llmkit.workflows.quantize.job import open_quantize
+    from llmkit.workflows.quantize.quantize import sweep
 
     configs = [replace(config, bits=one) for one in parse_bits(bits)] if bits else [config]
     jobs = [open_quantize(model, None, one, force=False, invocation=session.invocation) for one in configs]
@@ -241,8 +241,8 @@ def _imatrix(
 ) -> None:
     """An importance matrix instead of a model."""
     from llmkit.commands.quantize_text import imatrix_text
-    from llmkit.workflows.quantize_imatrix import save_imatrix
-    from llmkit.workflows.quantize_job import open_quantize
+    from llmkit.workflows.quantize.imatrix import save_imatrix
+    from llmkit.workflows.quantize.job import open_quantize
 
     job = open_quantize(model, None, config, force=False, invocation=session.invocation)
     with session.console.progress("reading", log_every=log_every) as progress:

@@ -50,8 +50,8 @@ def context(
       llmkit retrieve context index 'how is a loop ended?' --budget 300
       llmkit retrieve context index --jsonl asked.jsonl --messages -k 2
     """
-    from llmkit.workflows.retrieve_context import ContextOptions, write_contexts
-    from llmkit.workflows.retrieve_run import open_run
+    from llmkit.workflows.retrieve.context import ContextOptions, write_contexts
+    from llmkit.workflows.retrieve.run import open_run
 
     usage = f"llmkit retrieve context {index} 'a question'"
     options = flags.run_options(index, queries, most, searching, results, usage=usage, text=text)

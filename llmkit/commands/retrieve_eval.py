@@ -12,7 +12,7 @@ from llmkit.commands.shared import Force, JsonReport, inputs_or_stdin, print_rep
 from llmkit.errors import GateFailed
 
 if TYPE_CHECKING:
-    from llmkit.workflows.retrieve_eval import RetrievalReport
+    from llmkit.workflows.retrieve.eval import RetrievalReport
 
 
 @with_flag_groups
@@ -48,9 +48,9 @@ def evaluate(
       llmkit retrieve eval asked.jsonl --index index -k 5
       llmkit retrieve query index --jsonl asked.jsonl | llmkit retrieve eval -
     """
-    from llmkit.workflows.retrieve_eval import evaluate as judge_all
-    from llmkit.workflows.retrieve_eval import read_answers
-    from llmkit.workflows.retrieve_run import open_run
+    from llmkit.workflows.retrieve.eval import evaluate as judge_all
+    from llmkit.workflows.retrieve.eval import read_answers
+    from llmkit.workflows.retrieve.run import open_run
 
     usage = "llmkit retrieve eval QUERIES --index INDEX"
     if index is None:

@@ -10,7 +10,7 @@ from llmkit.commands.shared import Force, Rejects, SkipBad, inputs_or_stdin
 from llmkit.retrieve.config import Bm25Config, By
 
 if TYPE_CHECKING:
-    from llmkit.workflows.retrieve_run import RetrieveOptions
+    from llmkit.workflows.retrieve.run import RetrieveOptions
 
 Index = Annotated[Path, Argument(metavar="INDEX", help="What `retrieve index` made.")]
 Text = Annotated[str | None, Argument(metavar="[TEXT]", help="What to look for.")]
@@ -94,9 +94,9 @@ def run_options(
     Raises:
         UsageError, ConfigError: there is nothing to look for, or flags do not go together.
     """
-    from llmkit.workflows.retrieve_embed import EmbedOptions
-    from llmkit.workflows.retrieve_run import RetrieveOptions
-    from llmkit.workflows.retrieve_search import SearchOptions
+    from llmkit.workflows.retrieve.embed import EmbedOptions
+    from llmkit.workflows.retrieve.run import RetrieveOptions
+    from llmkit.workflows.retrieve.search import SearchOptions
 
     how: dict[str, Any] = dict(vars(searching))
     embed = EmbedOptions(

@@ -21,7 +21,7 @@ from llmkit.commands.values import format_bytes, parse_count
 from llmkit.retrieve.config import IndexConfig
 
 if TYPE_CHECKING:
-    from llmkit.workflows.retrieve_index import IndexReport
+    from llmkit.workflows.retrieve.index import IndexReport
 
 
 def index(
@@ -74,8 +74,8 @@ def index(
       llmkit retrieve index docs.jsonl --add --delete world -o index
       llmkit retrieve index docs.jsonl --embed run -o out.meaning
     """
-    from llmkit.workflows.retrieve_embed import EmbedOptions
-    from llmkit.workflows.retrieve_index import index_documents
+    from llmkit.workflows.retrieve.embed import EmbedOptions
+    from llmkit.workflows.retrieve.index import index_documents
 
     session = ctx.obj
     paths: list[Path] = []

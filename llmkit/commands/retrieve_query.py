@@ -41,7 +41,7 @@ def query(
       llmkit retrieve query index 'how is a loop ended?' --rerank run
       echo '{"query": "raise an exception"}' | llmkit retrieve query index -k 3
     """
-    from llmkit.workflows.retrieve_run import open_run
+    from llmkit.workflows.retrieve.run import open_run
 
     usage = f"llmkit retrieve query {index} 'a question'"
     options = flags.run_options(index, queries, most, searching, results, usage=usage, text=text)

@@ -142,7 +142,7 @@ def sampling_fields(
     if greedy:
         values["temperature"] = 0.0
     if json_schema is not None:
-        from llmkit.workflows.generate_grammar import read_schema
+        from llmkit.workflows.generate.grammar import read_schema
 
         values["json_schema"] = read_schema(json_schema)
     values["stop"] = tuple(stop or ()) or None

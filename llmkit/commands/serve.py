@@ -179,18 +179,18 @@ def serve(
     check_sources(sources)
     session: Session = ctx.obj
     if dry_run and router.is_wanted(sources):
-        from llmkit.workflows.serve_fleet_plan import plan_fleet
+        from llmkit.workflows.serve.fleet_plan import plan_fleet
 
         plan = plan_fleet(sources, tokenizer, engine, config, router)
         print_report(plan, as_json, describe_fleet)
         return
     if router.is_wanted(sources):
-        from llmkit.workflows.serve_replicas import Replicas, serve_replicas
+        from llmkit.workflows.serve.replicas import Replicas, serve_replicas
 
         serve_replicas(Replicas(sources, tokenizer, engine, config, router), note=session.console.note)
         return
-    from llmkit.workflows.serve import open_serve_job, plan_serve
-    from llmkit.workflows.serve import serve as serve_model
+    from llmkit.workflows.serve.serve import open_serve_job, plan_serve
+    from llmkit.workflows.serve.serve import serve as serve_model
 
     job = open_serve_job(Path(sources[0].path), tokenizer, engine)
     if dry_run:

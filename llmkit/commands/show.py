@@ -87,10 +87,10 @@ def show(
     from llmkit.commands.show_shards_text import row_text, verified_text
     from llmkit.commands.show_text import report_text
     from llmkit.commands.terminal import text_width
-    from llmkit.workflows import show as workflow
-    from llmkit.workflows.show_rows import show_row
-    from llmkit.workflows.show_runs import are_runs
-    from llmkit.workflows.show_shards import verify_shards
+    from llmkit.workflows.show import show as workflow
+    from llmkit.workflows.show.rows import show_row
+    from llmkit.workflows.show.runs import are_runs
+    from llmkit.workflows.show.shards import verify_shards
 
     def to_text(report: Any) -> str:
         return report_text(report, width=text_width(), color=ctx.obj.console.uses_color(sys.stdout))
@@ -105,7 +105,7 @@ def show(
         print_report(show_row(path, row, tokenizer, decode=decode), as_json, row_text)
     elif trace is not None:
         from llmkit.commands.show_trace_text import trace_text
-        from llmkit.workflows.show_trace import trace as trace_document
+        from llmkit.workflows.show.trace import trace as trace_document
 
         found = trace_document(given, trace)
         print_lines(found) if as_json else print(trace_text(found))
@@ -113,7 +113,7 @@ def show(
         print_report(verify_shards(path), as_json, verified_text)
     elif embeddings:
         from llmkit.commands.show_embeddings_text import embeddings_text
-        from llmkit.workflows.show_embeddings import (
+        from llmkit.workflows.show.embeddings import (
             show_embeddings,
         )  # torch, which the rest of show never loads
 
@@ -132,8 +132,8 @@ def _show_runs(paths: list[Path], html: Path | None, *, force: bool, as_json: bo
     """Training runs beside each other, and as a page where that was asked for."""
     from llmkit.commands.show_runs_text import run_names, runs_text
     from llmkit.commands.terminal import text_width
-    from llmkit.workflows.show_runs import compare_runs, read_runs
-    from llmkit.workflows.show_runs_page import write_runs
+    from llmkit.workflows.show.runs import compare_runs, read_runs
+    from llmkit.workflows.show.runs_page import write_runs
 
     report = compare_runs(read_runs(paths))
     if html is not None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from llmkit.commands.facts import Facts, facts_lines, indented, plural, quoted, title_line, visible
 from llmkit.commands.shared import align
-from llmkit.workflows.show_embeddings import EmbeddingsReport, Row
+from llmkit.workflows.show.embeddings import EmbeddingsReport, Row
 
 _UNUSED_SHOWN = 12
 

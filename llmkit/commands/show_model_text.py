@@ -5,7 +5,7 @@ from typing import Any
 from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_line, visible
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes
-from llmkit.workflows.show_model import ModelReport, Tensor, Weights
+from llmkit.workflows.show.model import ModelReport, Tensor, Weights
 
 
 def model_text(report: ModelReport, *, width: int) -> str:

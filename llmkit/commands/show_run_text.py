@@ -6,8 +6,8 @@ from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_li
 from llmkit.commands.plot import Series, draw_curves
 from llmkit.commands.show_model_text import context_words, shape_words
 from llmkit.commands.values import format_bytes, format_count, format_seconds
-from llmkit.workflows.show_metrics import CurvePoint, MetricsSummary
-from llmkit.workflows.show_run import RunReport
+from llmkit.workflows.show.metrics import CurvePoint, MetricsSummary
+from llmkit.workflows.show.run import RunReport
 
 _SMALL = 24
 """Columns of the smallest plot that says something."""

@@ -6,7 +6,7 @@ from llmkit.commands.facts import indented, visible
 from llmkit.commands.plot import INKS, Series, draw_curves
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes, format_count, format_seconds
-from llmkit.workflows.show_runs import RunRow, RunsReport
+from llmkit.workflows.show.runs import RunRow, RunsReport
 
 _MARKERS = "o+x*#%@&"
 """What tells lines apart where there is no colour; the first run is a line."""

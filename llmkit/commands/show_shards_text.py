@@ -3,8 +3,8 @@
 from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_line
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes
-from llmkit.workflows.show_rows import RowReport, Segment, TraceReport
-from llmkit.workflows.show_shards import ShardsReport
+from llmkit.workflows.show.rows import RowReport, Segment, TraceReport
+from llmkit.workflows.show.shards import ShardsReport
 
 _IDS_IN_A_LINE = 16
 _SHARDS_SHOWN = 12

@@ -6,13 +6,13 @@ from llmkit.commands.show_model_text import model_text
 from llmkit.commands.show_run_text import run_text
 from llmkit.commands.show_shards_text import shards_text
 from llmkit.commands.values import format_bytes
-from llmkit.workflows.show import Report
-from llmkit.workflows.show_adapter import AdapterReport
-from llmkit.workflows.show_model import ModelReport
-from llmkit.workflows.show_records import Lengths, RecordsReport
-from llmkit.workflows.show_run import RunReport
-from llmkit.workflows.show_shards import ShardsReport
-from llmkit.workflows.show_tokenizer import TokenizerReport
+from llmkit.workflows.show.adapter import AdapterReport
+from llmkit.workflows.show.model import ModelReport
+from llmkit.workflows.show.records import Lengths, RecordsReport
+from llmkit.workflows.show.run import RunReport
+from llmkit.workflows.show.shards import ShardsReport
+from llmkit.workflows.show.show import Report
+from llmkit.workflows.show.tokenizer import TokenizerReport
 
 
 def report_text(report: Report, *, width: int, color: bool) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 from llmkit.commands.facts import visible
 from llmkit.commands.show_shards_text import trace_text as shards_trace
 from llmkit.commands.values import format_bytes
-from llmkit.workflows.show_rows import TraceReport
-from llmkit.workflows.show_trace import Found, Sighting
+from llmkit.workflows.show.rows import TraceReport
+from llmkit.workflows.show.trace import Found, Sighting
 
 
 def trace_text(found: Sequence[Found]) -> str:

@@ -25,7 +25,7 @@ from llmkit.progress import SILENT
 from llmkit.tokens.config import Keep, RawType, RowFormat, TokenizeConfig, TokenizeMode
 
 if TYPE_CHECKING:
-    from llmkit.workflows.tokenize import TokenizePlan
+    from llmkit.workflows.tokenize.tokenize import TokenizePlan
 
 Default = TokenizeConfig
 USAGE = "llmkit tokenize -t TOKENIZER FILE…, or … | llmkit tokenize -t TOKENIZER"
@@ -163,7 +163,7 @@ def tokenize(
     elif text is not None and (inputs or files_from or files0_from or decode):
         raise UsageError("--text is one input, and files are another", hint="pipe the text in, and name -")
 
-    from llmkit.workflows.tokenize import TokenizeSources, plan_tokenize, tokenize_files
+    from llmkit.workflows.tokenize.tokenize import TokenizeSources, plan_tokenize, tokenize_files
 
     sources = TokenizeSources(
         tokenizer=tokenizer,

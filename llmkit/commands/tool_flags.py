@@ -15,7 +15,7 @@ from llmkit.retrieve.tool_config import Approval, ToolLimits
 from llmkit.retrieve.tool_loop import MAX_CALLS
 
 if TYPE_CHECKING:
-    from llmkit.workflows.tool_options import ToolOptions
+    from llmkit.workflows.tool.options import ToolOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def tool_options(console: Console, calling: Calling) -> "ToolOptions | None":
     Raises:
         UsageError: they do not go together.
     """
-    from llmkit.workflows.tool_options import ToolOptions
+    from llmkit.workflows.tool.options import ToolOptions
 
     options = ToolOptions(
         tools=tuple(calling.tool or ()),

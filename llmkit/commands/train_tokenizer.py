@@ -118,9 +118,9 @@ def train_tokenizer(
     )
     inputs = inputs_or_stdin(inputs, USAGE)
 
-    from llmkit.workflows.train_tokenizer import train_tokenizer_files
-    from llmkit.workflows.train_tokenizer_plan import TrainTokenizerSources, plan_train_tokenizer
-    from llmkit.workflows.train_tokenizer_report import check_gate
+    from llmkit.workflows.train_tokenizer.plan import TrainTokenizerSources, plan_train_tokenizer
+    from llmkit.workflows.train_tokenizer.report import check_gate
+    from llmkit.workflows.train_tokenizer.train_tokenizer import train_tokenizer_files
 
     session: Session = ctx.obj
     sources = TrainTokenizerSources(

@@ -24,7 +24,7 @@ class AdmissionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ToolsConfig:
-    """Which tools a server runs itself; see `workflows/tool_options.py`."""
+    """Which tools a server runs itself; see `workflows/tool/options.py`."""
 
     tools: tuple[str, ...] = ()
     """Each `NAME: SOURCE`. That they are named here is their approval."""

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmkit.engine.config import GenerateConfig
-from llmkit.workflows.generate_adapter import load_adapters
-from llmkit.workflows.generate_files import GenerateFiles
-from llmkit.workflows.generate_job import open_job
-from llmkit.workflows.generate_rows import extent_of, read_prompt
+from llmkit.workflows.generate.adapter import load_adapters
+from llmkit.workflows.generate.files import GenerateFiles
+from llmkit.workflows.generate.job import open_job
+from llmkit.workflows.generate.rows import extent_of, read_prompt
 
 SHOWN = 10
 """Candidates at least."""
@@ -67,7 +67,7 @@ def explain_step(files: GenerateFiles, config: GenerateConfig) -> StepReport:
     from llmkit.engine.explain import STEPS, explain
     from llmkit.engine.sampling import Sampler
     from llmkit.model.load import load_model
-    from llmkit.workflows.generate_model import place
+    from llmkit.workflows.generate.model import place
 
     placement = place(job, extent_of(job, [row]))
     torch.set_num_threads(placement.threads)

@@ -6,8 +6,8 @@ from typing import Any
 
 from llmkit.engine.config import Dtype, GenerateConfig
 from llmkit.errors import DataError
-from llmkit.workflows.generate_files import GenerateFiles
-from llmkit.workflows.generate_job import Job, open_job
+from llmkit.workflows.generate.files import GenerateFiles
+from llmkit.workflows.generate.job import Job, open_job
 
 _NAMED = ("model", "tokenizer", "adapter")
 """Options that are files; the others are those of `GenerateConfig`."""

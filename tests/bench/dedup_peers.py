@@ -27,8 +27,8 @@ from llmkit.formats.streams import open_input
 from llmkit.progress import SILENT
 from llmkit.text.minhash import band_keys, signatures
 from llmkit.text.shingles import batches, shingle
-from llmkit.workflows.dedup import dedup_files
-from llmkit.workflows.dedup_options import DedupConfig, DedupSources
+from llmkit.workflows.dedup.dedup import dedup_files
+from llmkit.workflows.dedup.options import DedupConfig, DedupSources
 
 ROUNDS = 5
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -32,8 +32,8 @@ from llmkit.model.config import ModelConfig
 from llmkit.probe.bench import BenchReport, BenchRow
 from llmkit.probe.config import BenchDecodeConfig, BenchModelConfig, BenchPrefillConfig
 from llmkit.probe.machine_speed import SpeedProbe
-from llmkit.workflows.bench_model import bench_model
-from llmkit.workflows.bench_plan import plan_bench
+from llmkit.workflows.bench.model import bench_model
+from llmkit.workflows.bench.plan import plan_bench
 
 _COMMON: dict[str, Any] = {
     "vocab_size": 32000,

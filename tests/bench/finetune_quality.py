@@ -28,8 +28,8 @@ from llmkit.model.add_lora import attach_adapter
 from llmkit.model.load import load_model
 from llmkit.probe.evaluate.intervals import wilson
 from llmkit.tokens.load import load_tokenizer
-from llmkit.workflows.finetune_rollout import Writer
-from llmkit.workflows.finetune_run import encode_prompt
+from llmkit.workflows.finetune.rollout import Writer
+from llmkit.workflows.finetune.run import encode_prompt
 
 Record = dict[str, Any]
 ONE_IN = 5

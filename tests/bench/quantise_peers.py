@@ -28,9 +28,9 @@ from llmkit.quant.lattice import Lattice
 from llmkit.quant.model import Rounder
 from llmkit.quant.moments import Moments
 from llmkit.quant.rounding import RoundedMatrix
-from llmkit.workflows.quantize import round_model
-from llmkit.workflows.quantize_job import QuantizeJob, open_quantize
-from llmkit.workflows.quantize_options import QuantizeConfig
+from llmkit.workflows.quantize.job import QuantizeJob, open_quantize
+from llmkit.workflows.quantize.options import QuantizeConfig
+from llmkit.workflows.quantize.quantize import round_model
 
 TYPES = {"Q8_0": 1.0, "Q6_K": 0.90, "Q5_K_M": 1.0, "Q4_K_M": 0.75, "Q3_K_M": 0.80}
 """File types, each with the largest share of llama.cpp's divergence that ours may have."""

@@ -27,9 +27,9 @@ from llmkit.quant.ggml_bytes import ggml_bytes
 from llmkit.quant.ggml_grids import GGML_GRIDS
 from llmkit.quant.grid import Grid
 from llmkit.quant.rounding import round_matrix
-from llmkit.workflows.quantize import quantize
-from llmkit.workflows.quantize_job import open_quantize
-from llmkit.workflows.quantize_options import QuantizeConfig
+from llmkit.workflows.quantize.job import open_quantize
+from llmkit.workflows.quantize.options import QuantizeConfig
+from llmkit.workflows.quantize.quantize import quantize
 
 SHAPE = ModelConfig(
     model_type="llama",

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from llmkit.retrieve.config import Bm25Config, IndexConfig
 from llmkit.retrieve.search import WordSearch
-from llmkit.workflows.eval_open import ModelOptions, open_scorer
-from llmkit.workflows.retrieve_index import index_documents, open_index
+from llmkit.workflows.eval.open import ModelOptions, open_scorer
+from llmkit.workflows.retrieve.index import index_documents, open_index
 
 WORDS = """\
 Amber Birch Cedar Dusty Eagle Frost Green Hazel Ivory Jade Kings Lower Maple North Old Pine Quiet Red Silver

@@ -30,10 +30,10 @@ from llmkit.retrieve.config import Bm25Config, IndexConfig
 from llmkit.retrieve.postings import word_numbers
 from llmkit.retrieve.search import WordSearch
 from llmkit.retrieve.store import Store
-from llmkit.workflows.eval_open import ModelOptions, open_scorer
-from llmkit.workflows.retrieve_embed import EmbedOptions
-from llmkit.workflows.retrieve_index import index_documents, open_index
-from llmkit.workflows.retrieve_search import SearchOptions, open_search
+from llmkit.workflows.eval.open import ModelOptions, open_scorer
+from llmkit.workflows.retrieve.embed import EmbedOptions
+from llmkit.workflows.retrieve.index import index_documents, open_index
+from llmkit.workflows.retrieve.search import SearchOptions, open_search
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 MODEL = DATA / "models" / "stories260K"

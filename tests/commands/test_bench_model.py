@@ -16,7 +16,7 @@ from llmkit.commands import bench_model as commands
 from llmkit.commands.bench_flags import join
 from llmkit.probe import machine_speed
 from llmkit.probe.config import BenchDecodeConfig, BenchPrefillConfig, BenchTrainConfig
-from llmkit.workflows import bench_model as workflow
+from llmkit.workflows.bench import model as workflow
 
 Run = Callable[..., Any]
 SIZES = {

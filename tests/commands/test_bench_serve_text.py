@@ -11,7 +11,7 @@ from llmkit.commands.bench_serve_text import load_table, print_load
 from llmkit.probe.environment import Environment
 from llmkit.probe.load import Outcome
 from llmkit.probe.load_rows import load_rows
-from llmkit.workflows.bench_serve import BenchServeReport
+from llmkit.workflows.bench.serve import BenchServeReport
 
 
 def report(target: float | None = None) -> BenchServeReport:

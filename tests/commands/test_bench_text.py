@@ -10,7 +10,7 @@ import pytest
 from llmkit.commands.bench_text import print_bench, print_plan
 from llmkit.probe.bench import BenchReport, BenchRow, Ceiling
 from llmkit.probe.environment import Environment
-from llmkit.workflows.bench_plan import PlannedCase, PlanReport
+from llmkit.workflows.bench.plan import PlannedCase, PlanReport
 
 REPORT = BenchReport(
     bench="tokenize",

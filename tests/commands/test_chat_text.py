@@ -3,8 +3,8 @@
 from types import SimpleNamespace
 
 from llmkit.commands.chat_text import COMMANDS, HELP, describe_stats, dropped_note, reply_record
-from llmkit.workflows.chat_history import Conversation
-from llmkit.workflows.chat_turn import Turn
+from llmkit.workflows.chat.history import Conversation
+from llmkit.workflows.chat.turn import Turn
 
 TURN = Turn(
     number=3,

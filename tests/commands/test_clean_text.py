@@ -2,9 +2,9 @@
 
 from llmkit.commands.clean_text import describe_explanation, describe_plan, describe_report
 from llmkit.text.rule import Check
-from llmkit.workflows.clean import CleanPlan, Explanation
-from llmkit.workflows.clean_report import build_report
-from llmkit.workflows.clean_tally import Count, Tally
+from llmkit.workflows.clean.clean import CleanPlan, Explanation
+from llmkit.workflows.clean.report import build_report
+from llmkit.workflows.clean.tally import Count, Tally
 
 CHECKS = (Check("words", "words of the text", low=50), Check("idle", "never drops"))
 TALLY = Tally(

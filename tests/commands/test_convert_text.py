@@ -1,8 +1,8 @@
 """A conversion as facts for people."""
 
 from llmkit.commands.convert_text import check_text, convert_text
-from llmkit.workflows.convert_check import CheckReport
-from llmkit.workflows.convert_plan import ConvertReport
+from llmkit.workflows.convert.check import CheckReport
+from llmkit.workflows.convert.plan import ConvertReport
 
 CHECK = CheckReport(
     prompts=4, tokens=256, largest_difference=0.012, tolerance=0.25, same_best_share=0.9961, passed=True

@@ -1,10 +1,10 @@
 """Reports of dedup for people."""
 
 from llmkit.commands.dedup_text import describe_plan, describe_report
-from llmkit.workflows.dedup_options import DedupConfig
-from llmkit.workflows.dedup_plan import DedupPlan
-from llmkit.workflows.dedup_report import make_report
-from llmkit.workflows.dedup_write import Tally
+from llmkit.workflows.dedup.options import DedupConfig
+from llmkit.workflows.dedup.plan import DedupPlan
+from llmkit.workflows.dedup.report import make_report
+from llmkit.workflows.dedup.write import Tally
 
 
 def test_a_report_says_what_went_and_why() -> None:

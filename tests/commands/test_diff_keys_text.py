@@ -3,7 +3,7 @@
 from typing import Any
 
 from llmkit.commands.diff_keys_text import keys_table, side_text
-from llmkit.workflows.diff_keys import KeyDiff
+from llmkit.workflows.diff.keys import KeyDiff
 
 
 def key(name: str = "key", **fields: Any) -> KeyDiff:

@@ -3,9 +3,9 @@
 from typing import Any
 
 from llmkit.commands.diff_tensors_text import tensors_lines
-from llmkit.workflows.diff_names import Prefix
-from llmkit.workflows.diff_tensors import TensorDiff, TensorForm, TensorsDiff, TiedHead
-from llmkit.workflows.diff_values import ValuesDiff
+from llmkit.workflows.diff.names import Prefix
+from llmkit.workflows.diff.tensors import TensorDiff, TensorForm, TensorsDiff, TiedHead
+from llmkit.workflows.diff.values import ValuesDiff
 
 
 def form(name: str, dtype: str = "F32", *shape: int) -> TensorForm:

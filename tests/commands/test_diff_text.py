@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.commands.diff_text import config_lines, diff_text, shards_lines, verdict
-from llmkit.workflows.diff import DiffReport, SideReport
-from llmkit.workflows.diff_config import ConfigDiff, MovedKeys, OneSided
-from llmkit.workflows.diff_keys import KeyDiff
-from llmkit.workflows.diff_shards import FirstDocument, FirstRow, ShardsDiff
-from llmkit.workflows.diff_tensors import TensorForm, TensorsDiff
+from llmkit.workflows.diff.config import ConfigDiff, MovedKeys, OneSided
+from llmkit.workflows.diff.diff import DiffReport, SideReport
+from llmkit.workflows.diff.keys import KeyDiff
+from llmkit.workflows.diff.shards import FirstDocument, FirstRow, ShardsDiff
+from llmkit.workflows.diff.tensors import TensorForm, TensorsDiff
 
 KEY = KeyDiff(file="config.json", key="hidden_size", a=8, b=16, only=None)
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from llmkit.commands.diff_tokenizer_text import tokenizer_lines
-from llmkit.workflows.diff_encodings import EncodingsDiff, TextDiff
-from llmkit.workflows.diff_keys import KeyDiff
-from llmkit.workflows.diff_tokenizer import FirstMerge, MovedToken, SpecialIds, TokenizerDiff
+from llmkit.workflows.diff.encodings import EncodingsDiff, TextDiff
+from llmkit.workflows.diff.keys import KeyDiff
+from llmkit.workflows.diff.tokenizer import FirstMerge, MovedToken, SpecialIds, TokenizerDiff
 
 
 def tokenizer(**fields: Any) -> TokenizerDiff:

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from llmkit.commands.doctor_text import doctor_text, verdict
-from llmkit.workflows.doctor import Checked, DoctorReport
-from llmkit.workflows.doctor_machine import Machine
+from llmkit.workflows.doctor.doctor import Checked, DoctorReport
+from llmkit.workflows.doctor.machine import Machine
 from llmkit.workflows.findings import Level, finding
 
 MACHINE = Machine(

@@ -3,7 +3,7 @@
 from llmkit.commands.eval_diff_text import diff_text
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.probe.evaluate.intervals import Interval
-from llmkit.workflows.eval_diff import ChangedRecord, ChangeTable, DiffReport
+from llmkit.workflows.eval.diff import ChangedRecord, ChangeTable, DiffReport
 
 
 def test_the_difference_its_test_and_the_records_that_lost_are_there() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from llmkit.commands.eval_flags import Running, model_options
-from llmkit.workflows.eval_open import ModelOptions, open_scorer
+from llmkit.workflows.eval.open import ModelOptions, open_scorer
 
 CHANGED: dict[str, Any] = {
     **{

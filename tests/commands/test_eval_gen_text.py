@@ -2,7 +2,7 @@
 
 from llmkit.commands.eval_gen_text import gen_text
 from llmkit.probe.evaluate.headline import Headline
-from llmkit.workflows.eval_gen import GenReport, PassAt
+from llmkit.workflows.eval.gen import GenReport, PassAt
 
 
 def test_every_k_and_what_went_wrong_is_there() -> None:

@@ -5,7 +5,7 @@ import torch
 from llmkit.commands.eval_kl_text import kl_text
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.quant.divergence import Divergence
-from llmkit.workflows.eval_kl import KlReport
+from llmkit.workflows.eval.kl import KlReport
 
 
 def test_figures_and_percentiles_are_there() -> None:

@@ -6,7 +6,7 @@ from llmkit.commands.eval_needle_colors import shade_of
 from llmkit.commands.eval_needle_svg import needle_svg
 from llmkit.probe.evaluate.grid import LengthScore, task_grid
 from llmkit.probe.evaluate.headline import Headline
-from llmkit.workflows.eval_needle import NeedleReport
+from llmkit.workflows.eval.needle import NeedleReport
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -6,7 +6,7 @@ from typing import Any
 from llmkit.commands.eval_needle_text import needle_text
 from llmkit.probe.evaluate.grid import LengthScore, task_grid
 from llmkit.probe.evaluate.headline import Headline
-from llmkit.workflows.eval_needle import NeedleReport
+from llmkit.workflows.eval.needle import NeedleReport
 
 
 def needle_report(**given: Any) -> NeedleReport:

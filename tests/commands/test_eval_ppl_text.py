@@ -3,7 +3,7 @@
 from llmkit.commands.eval_ppl_text import ppl_text
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.probe.evaluate.intervals import Interval
-from llmkit.workflows.eval_ppl import PplReport
+from llmkit.workflows.eval.ppl import PplReport
 
 
 def _report(bits: float | None) -> PplReport:

@@ -3,7 +3,7 @@
 from llmkit.commands.eval_score_text import score_text
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.probe.evaluate.intervals import Interval
-from llmkit.workflows.eval_score import GroupScore, ScoreReport
+from llmkit.workflows.eval.score import GroupScore, ScoreReport
 
 
 def test_the_share_its_interval_and_groups_are_there() -> None:

@@ -8,9 +8,9 @@ from llmkit.probe.evaluate.calibration import calibrate
 from llmkit.probe.evaluate.confidence import unsure_spans
 from llmkit.probe.evaluate.grounding import grounding
 from llmkit.probe.evaluate.headline import Headline
-from llmkit.workflows.eval_calibrate import CalibrationReport
-from llmkit.workflows.eval_tokens import Marking, ScoredSample, Summary
-from llmkit.workflows.eval_tokens_input import Sample
+from llmkit.workflows.eval.calibrate import CalibrationReport
+from llmkit.workflows.eval.tokens import Marking, ScoredSample, Summary
+from llmkit.workflows.eval.tokens_input import Sample
 
 
 def _token(text: str, p: float | None, **more: Any) -> dict[str, Any]:

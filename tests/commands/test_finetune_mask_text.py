@@ -1,7 +1,7 @@
 """--show-mask in colour and without."""
 
 from llmkit.commands.finetune_mask_text import CLOSE, LEARNT, OPEN, RESET, mask_text
-from llmkit.workflows.finetune_samples import Sample
+from llmkit.workflows.finetune.samples import Sample
 
 SAMPLE = Sample(
     "a:3", "chosen", [("user\nHi\n", False), ("Yo\x1b[0m\nend", True), ("\n", False)], 9, 4, ["text.lost"]

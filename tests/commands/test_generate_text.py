@@ -10,8 +10,8 @@ from llmkit.commands.generate_text import describe_plan, describe_stats, print_s
 from llmkit.engine.adapter_use import AdapterUse
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.speculation_report import SpeculationReport
-from llmkit.workflows.generate import GeneratePlan
-from llmkit.workflows.generate_stats import GenerateStats
+from llmkit.workflows.generate.generate import GeneratePlan
+from llmkit.workflows.generate.stats import GenerateStats
 
 PLAN = GeneratePlan(
     model="run",

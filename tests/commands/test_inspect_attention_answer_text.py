@@ -3,7 +3,7 @@
 from worded_models import report_of
 
 from llmkit.commands.inspect_attention_answer_text import ablation_lines, attribution_lines, lens_lines
-from llmkit.workflows.inspect_attention_report import (
+from llmkit.workflows.inspect_attention.report import (
     AblationPart,
     AblationRow,
     AttributionPart,

@@ -5,8 +5,8 @@ import re
 from worded_models import report_of
 
 from llmkit.commands.inspect_attention_heat import MARGIN, key_line, map_lines, shaded_text
-from llmkit.workflows.inspect_attention_colors import UNSEEN, color_of
-from llmkit.workflows.inspect_attention_report import MapPart
+from llmkit.workflows.inspect_attention.colors import UNSEEN, color_of
+from llmkit.workflows.inspect_attention.report import MapPart
 
 TOKENS = report_of([" the", "\n", "a long word indeed"]).tokens
 PART = MapPart(

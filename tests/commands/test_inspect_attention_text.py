@@ -12,7 +12,7 @@ from llmkit.commands.inspect_attention_text import (
     query_lines,
     worked_lines,
 )
-from llmkit.workflows.inspect_attention_report import (
+from llmkit.workflows.inspect_attention.report import (
     DifferencePart,
     DifferenceRow,
     ExpectRow,

@@ -6,11 +6,11 @@ import pytest
 
 from llmkit.commands.kv_estimate_answers import explanation_text, solution_text, training_text
 from llmkit.estimate.config import EstimateConfig
-from llmkit.workflows.kv_estimate import estimate
-from llmkit.workflows.kv_estimate_explain import Explanation, explain
-from llmkit.workflows.kv_estimate_models import ModelSources, read_models
-from llmkit.workflows.kv_estimate_solve import Solution, solve_models
-from llmkit.workflows.kv_estimate_training import estimate_training
+from llmkit.workflows.kv_estimate.explain import Explanation, explain
+from llmkit.workflows.kv_estimate.kv_estimate import estimate
+from llmkit.workflows.kv_estimate.models import ModelSources, read_models
+from llmkit.workflows.kv_estimate.solve import Solution, solve_models
+from llmkit.workflows.kv_estimate.training import estimate_training
 
 MODEL = ModelSources(presets=("llama-3.2-1b",))
 

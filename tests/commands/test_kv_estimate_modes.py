@@ -59,7 +59,7 @@ def test_flags_of_training_change_what_they_name(llmkit_run: Run) -> None:
 def test_this_machine_is_measured_and_a_bench_says_how_much_of_it_is_reached(
     llmkit_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import llmkit.workflows.bench_model  # noqa: F401 (names the real class in its annotations, so comes first)
+    import llmkit.workflows.bench.model  # noqa: F401 (names the real class in its annotations, so comes first)
 
     probe = machine_speed.SpeedProbe
     monkeypatch.setattr(machine_speed, "SpeedProbe", lambda: probe(stream_bytes=1 << 16, sides=(8,)))

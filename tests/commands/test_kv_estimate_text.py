@@ -9,8 +9,8 @@ import pytest
 from llmkit.commands.kv_estimate_text import estimates_text
 from llmkit.estimate.config import EstimateConfig
 from llmkit.model.presets import PRESETS
-from llmkit.workflows.kv_estimate import estimate_models
-from llmkit.workflows.kv_estimate_models import ModelSources
+from llmkit.workflows.kv_estimate.kv_estimate import estimate_models
+from llmkit.workflows.kv_estimate.models import ModelSources
 
 
 def _text(*presets: str, width: int = 80, overrides: dict[str, int] | None = None, **settings: Any) -> str:

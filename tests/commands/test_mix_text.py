@@ -1,7 +1,7 @@
 """The report of a mixture in words."""
 
 from llmkit.commands.mix_text import describe_report
-from tests.workflows.test_mix_report import facts, report
+from tests.workflows.mix.test_report import facts, report
 
 
 def test_a_row_for_each_source_and_each_licence() -> None:

@@ -9,8 +9,8 @@ import typer
 from llmkit.commands.console import Console
 from llmkit.commands.parallel_flags import Processes, Replicas, refuse_processes, speaking, start_processes
 from llmkit.errors import ConfigError, UsageError
-from llmkit.workflows import run_launch
-from llmkit.workflows.run_ranks import Division
+from llmkit.workflows.run import launch as run_launch
+from llmkit.workflows.run.ranks import Division
 
 
 @pytest.fixture(autouse=True)

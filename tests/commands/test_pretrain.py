@@ -444,7 +444,7 @@ def test_documents_need_a_tokenizer_and_shards_do_not(llmkit_run: Callable[..., 
 def test_too_little_disk_or_memory_is_found_before_the_start(
     pretrain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from llmkit.workflows import pretrain_plan
+    from llmkit.workflows.pretrain import plan as pretrain_plan
 
     for name, message in (("free_bytes", "checkpoints"), ("available_memory_bytes", "memory")):
         with monkeypatch.context() as patch:

@@ -3,8 +3,8 @@
 import msgspec
 
 from llmkit.commands.pretrain_text import describe_plan, describe_report
-from llmkit.workflows.pretrain import PretrainReport
-from llmkit.workflows.pretrain_plan import PretrainPlan
+from llmkit.workflows.pretrain.plan import PretrainPlan
+from llmkit.workflows.pretrain.pretrain import PretrainReport
 
 PLAN = PretrainPlan(
     out="run",

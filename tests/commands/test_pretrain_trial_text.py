@@ -2,7 +2,7 @@
 
 from llmkit.commands.pretrain_trial_text import describe_trial
 from llmkit.train.trial import RatePoint
-from llmkit.workflows.pretrain_trial import FindLrReport, OverfitPoint, OverfitReport
+from llmkit.workflows.pretrain.trial import FindLrReport, OverfitPoint, OverfitReport
 
 OVERFIT = OverfitReport(
     rows=4,

@@ -186,6 +186,6 @@ def test_every_flag_is_what_the_run_is_asked_for(
         seen.append(config)
         raise UsageError("seen", hint="enough")
 
-    monkeypatch.setattr("llmkit.workflows.quantize_job.open_quantize", asked)
+    monkeypatch.setattr("llmkit.workflows.quantize.job.open_quantize", asked)
     assert llmkit_run("quantize", "in", "out", *words).status == 2
     assert getattr(seen[0], field) == value

@@ -35,8 +35,8 @@ def test_what_is_said_about_the_queue_and_the_engine_reaches_them(
     def start(job: None, config: ServeConfig, **more: Any) -> None:
         seen.append(config)
 
-    monkeypatch.setattr("llmkit.workflows.serve.open_serve_job", open_job)
-    monkeypatch.setattr("llmkit.workflows.serve.serve", start)
+    monkeypatch.setattr("llmkit.workflows.serve.serve.open_serve_job", open_job)
+    monkeypatch.setattr("llmkit.workflows.serve.serve.serve", start)
     flags = [
         "--queue-tokens",
         "5k",
@@ -71,7 +71,7 @@ def test_what_is_said_about_workers_reaches_the_router(
     def start(job: Any, **more: Any) -> None:
         seen.append(job.router)
 
-    monkeypatch.setattr("llmkit.workflows.serve_replicas.serve_replicas", start)
+    monkeypatch.setattr("llmkit.workflows.serve.replicas.serve_replicas", start)
     flags = ["--worker", "http://a:1", "--worker-key", "key.txt", "--rollback-margin", "0.2"]
     assert llmkit_run("serve", *flags).status == 0
     (router,) = seen

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from llmkit.commands.show_model_text import context_words, model_text, shape_words, tensors_text
-from llmkit.workflows.show_model import ModelReport, Part, Tensor, TokenizerFit, Weights
+from llmkit.workflows.show.model import ModelReport, Part, Tensor, TokenizerFit, Weights
 
 WEIGHTS = Weights(
     parameters=2000,

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from llmkit.commands.show_run_text import run_text
-from llmkit.workflows.show_metrics import CurvePoint, MetricsSummary, Point
-from llmkit.workflows.show_run import Checkpoint, RunReport, show_run
+from llmkit.workflows.show.metrics import CurvePoint, MetricsSummary, Point
+from llmkit.workflows.show.run import Checkpoint, RunReport, show_run
 
 SUMMARY = MetricsSummary(
     steps=1200,

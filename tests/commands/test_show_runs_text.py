@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmkit.commands.show_runs_text import run_names, runs_text
-from llmkit.workflows.show_runs import RunsReport, compare_runs, read_runs
+from llmkit.workflows.show.runs import RunsReport, compare_runs, read_runs
 
 
 def report_of(tmp_path: Path, write_metrics: Callable[..., Path]) -> RunsReport:

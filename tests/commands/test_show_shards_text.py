@@ -2,8 +2,8 @@
 
 from llmkit.commands.show_shards_text import row_text, shards_text, trace_text, verified_text
 from llmkit.formats.shards import ShardEntry
-from llmkit.workflows.show_rows import Place, RowReport, Segment, TraceReport
-from llmkit.workflows.show_shards import ShardsReport
+from llmkit.workflows.show.rows import Place, RowReport, Segment, TraceReport
+from llmkit.workflows.show.shards import ShardsReport
 
 
 def report(**fields: object) -> ShardsReport:

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from llmkit.commands.show_text import adapter_text, records_text, report_text, tokenizer_text
-from llmkit.workflows.show_adapter import AdaptedModule, AdapterReport
-from llmkit.workflows.show_model import ModelReport
-from llmkit.workflows.show_records import Lengths, RecordsReport
-from llmkit.workflows.show_run import RunReport
-from llmkit.workflows.show_tokenizer import Piece, SpecialToken, TokenizerReport
+from llmkit.workflows.show.adapter import AdaptedModule, AdapterReport
+from llmkit.workflows.show.model import ModelReport
+from llmkit.workflows.show.records import Lengths, RecordsReport
+from llmkit.workflows.show.run import RunReport
+from llmkit.workflows.show.tokenizer import Piece, SpecialToken, TokenizerReport
 
 TOKENIZER = TokenizerReport(
     path="tok",
@@ -183,7 +183,7 @@ def test_lengths_say_no_more_than_they_have_to(tokens: Lengths, fact: str) -> No
 def test_every_kind_of_report_has_its_text(
     tiny_model: Callable[..., Path], tiny_adapter: Callable[..., Path], byte_level_dir: Path
 ) -> None:
-    from llmkit.workflows.show import show_artefact
+    from llmkit.workflows.show.show import show_artefact
 
     model, adapter = tiny_model(), tiny_adapter()
     documents, metrics = model.parent / "docs.jsonl", model.parent / "m.jsonl"

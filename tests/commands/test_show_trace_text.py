@@ -1,8 +1,8 @@
 """A document's way in words."""
 
 from llmkit.commands.show_trace_text import trace_text
-from llmkit.workflows.show_rows import Place, TraceReport
-from llmkit.workflows.show_trace import Sighting
+from llmkit.workflows.show.rows import Place, TraceReport
+from llmkit.workflows.show.trace import Sighting
 
 ROWS = TraceReport(
     path="shards",

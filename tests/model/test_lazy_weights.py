@@ -10,8 +10,8 @@ from llmkit.errors import DataError, MissingError
 from llmkit.formats.provenance import Invocation
 from llmkit.model.lazy_weights import LazyWeights
 from llmkit.model.load import load_model
-from llmkit.workflows.convert import convert
-from llmkit.workflows.convert_options import ConvertConfig
+from llmkit.workflows.convert.convert import convert
+from llmkit.workflows.convert.options import ConvertConfig
 from tests.quant.small_folders import write_folders
 from tests.workflows.merging import FAMILIES, write_models
 

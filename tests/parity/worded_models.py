@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from llmkit.workflows.inspect_attention_report import HeadRow, InspectReport, TokenRow
+from llmkit.workflows.inspect_attention.report import HeadRow, InspectReport, TokenRow
 
 VOCAB = 600
 """Of the tokenizer that tests/conftest.py makes."""

@@ -68,7 +68,7 @@ def test_torch_counts_no_fewer_than_a_prefill_is_said_to_take(depth: int) -> Non
     from torch.utils.flop_counter import FlopCounterMode
 
     from llmkit.model.transformer import Transformer
-    from llmkit.workflows.bench_prefill import Prefill
+    from llmkit.workflows.bench.prefill import Prefill
 
     run = Prefill(Transformer(SMALL).eval(), torch.zeros(1, 8 + depth, dtype=torch.long), depth)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):

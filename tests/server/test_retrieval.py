@@ -18,9 +18,9 @@ from llmkit.server.ask import Ask
 from llmkit.server.retrieval import Retrieval
 from llmkit.server.tool_bench import ToolBench
 from llmkit.tokens.load import load_tokenizer
-from llmkit.workflows.retrieve_context import ContextOptions, write_contexts
-from llmkit.workflows.retrieve_index import index_documents, open_index
-from llmkit.workflows.retrieve_run import RetrieveOptions, open_run
+from llmkit.workflows.retrieve.context import ContextOptions, write_contexts
+from llmkit.workflows.retrieve.index import index_documents, open_index
+from llmkit.workflows.retrieve.run import RetrieveOptions, open_run
 from tests.server.calling_made import calling_folder, calling_model
 from tests.server.conftest import served_app
 from tests.server.test_tool_rounds import WRITTEN, Weather

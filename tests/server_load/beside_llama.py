@@ -24,7 +24,7 @@ import httpx
 
 from llmkit.probe.load_config import BenchServeConfig
 from llmkit.probe.load_rows import LoadRow
-from llmkit.workflows.bench_serve import bench_serve
+from llmkit.workflows.bench.serve import bench_serve
 
 XLLAMACPP = """
 import sys, time, xllamacpp

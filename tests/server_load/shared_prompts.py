@@ -23,7 +23,7 @@ import httpx
 
 from llmkit.probe.load import Outcome, Shot, at_once, send_shot
 from llmkit.probe.load_rows import percentiles
-from llmkit.workflows.bench_serve import open_client
+from llmkit.workflows.bench.serve import open_client
 
 QUESTION_TOKENS = 32
 ANSWER_TOKENS = 16

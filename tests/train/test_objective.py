@@ -12,7 +12,7 @@ from llmkit.model.lora_config import LoraConfig
 from llmkit.model.transformer import Transformer
 from llmkit.train.loss import build_batch, loss_sum
 from llmkit.train.objective import NextToken, Objective, adapter_reference, frozen_reference
-from llmkit.workflows.bench_peer import as_transformers
+from llmkit.workflows.bench.peer import as_transformers
 
 CPU = torch.device("cpu")
 

@@ -18,7 +18,7 @@ from llmkit.train.objective import Objective, Reference, frozen_reference
 from llmkit.train.pair_rows import PairRows
 from llmkit.train.preference import Dpo, Orpo, Simpo, dpo_losses, orpo_losses, simpo_losses
 from llmkit.train.sequence_scores import Pairs, sequence_logps, sequence_tokens
-from llmkit.workflows.bench_peer import as_transformers
+from llmkit.workflows.bench.peer import as_transformers
 
 CPU = torch.device("cpu")
 RATIOS = Pairs(torch.tensor([1.0, -2.0]), torch.tensor([-0.5, 3.0]))

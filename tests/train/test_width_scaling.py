@@ -13,7 +13,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.train.config import default_initializer_range
 from llmkit.train.trainer import Trainer
 from llmkit.train.width_scaling import check_width_scaling, rate_share, scale_fresh
-from llmkit.workflows.pretrain_model import ModelSource, build_model
+from llmkit.workflows.pretrain.model import ModelSource, build_model
 
 BASE = 32
 

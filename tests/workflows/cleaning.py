@@ -7,7 +7,7 @@ from typing import Any
 import zstandard
 
 from llmkit.formats.streams import open_input
-from llmkit.workflows.clean_options import CleanSettings
+from llmkit.workflows.clean.options import CleanSettings
 
 SETTINGS = CleanSettings(pii="drop", keep_bad=True, rejects=True)
 BAD = b"no json at all\n"

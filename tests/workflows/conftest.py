@@ -19,9 +19,9 @@ from llmkit.tokens.config import PackConfig, TokenizeConfig
 from llmkit.tokens.patterns import GPT2, byte_level, special_token
 from llmkit.tokens.pieces import spell
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.workflows.pack import PackSources, pack_files
-from llmkit.workflows.pretrain_data import PretrainData
-from llmkit.workflows.tokenize_run import Run
+from llmkit.workflows.pack.pack import PackSources, pack_files
+from llmkit.workflows.pretrain.data import PretrainData
+from llmkit.workflows.tokenize.run import Run
 
 CHATML = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
 LICENSE = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")

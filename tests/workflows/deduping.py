@@ -10,9 +10,9 @@ from typing import Any
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.streams import open_input
 from llmkit.progress import SILENT
-from llmkit.workflows.dedup import dedup_files
-from llmkit.workflows.dedup_options import DedupConfig, DedupSources
-from llmkit.workflows.dedup_report import DedupReport
+from llmkit.workflows.dedup.dedup import dedup_files
+from llmkit.workflows.dedup.options import DedupConfig, DedupSources
+from llmkit.workflows.dedup.report import DedupReport
 from tests.text.duplicates import edited, random_text, rewritten
 
 Rows = list[dict[str, Any]]

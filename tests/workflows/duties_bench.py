@@ -12,11 +12,11 @@ from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.train.config import PretrainConfig
 from llmkit.train.metrics import Cost, RunLog
 from llmkit.train.trainer import Trainer
-from llmkit.workflows.pretrain_data import PretrainData
-from llmkit.workflows.pretrain_job import Job, PretrainFiles
-from llmkit.workflows.pretrain_model import ModelSource, build_model
-from llmkit.workflows.run_saver import Saver
-from llmkit.workflows.run_setup import set_up
+from llmkit.workflows.pretrain.data import PretrainData
+from llmkit.workflows.pretrain.job import Job, PretrainFiles
+from llmkit.workflows.pretrain.model import ModelSource, build_model
+from llmkit.workflows.run.saver import Saver
+from llmkit.workflows.run.setup import set_up
 
 MODEL = ModelConfig(
     **{"vocab_size": 259, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1},

@@ -9,9 +9,9 @@ from llmkit.formats.provenance import Invocation
 from llmkit.model.load import load_model
 from llmkit.model.save import save_model
 from llmkit.model.transformer import Transformer
-from llmkit.workflows.merge_options import MergeConfig
-from llmkit.workflows.merge_report import MergeReport
-from llmkit.workflows.merge_run import run_merge
+from llmkit.workflows.merge.options import MergeConfig
+from llmkit.workflows.merge.report import MergeReport
+from llmkit.workflows.merge.run import run_merge
 from tests.quant import small_models
 
 SMALL: dict[str, Any] = {

@@ -7,9 +7,9 @@ from typing import Any
 
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.streams import open_input
-from llmkit.workflows.mix import mix_documents
-from llmkit.workflows.mix_options import MixFiles, MixSettings, parse_sources
-from llmkit.workflows.mix_report import MixReport
+from llmkit.workflows.mix.mix import mix_documents
+from llmkit.workflows.mix.options import MixFiles, MixSettings, parse_sources
+from llmkit.workflows.mix.report import MixReport
 
 LICENCES = {"web": None, "wiki": "CC BY-SA 4.0", "code": "MIT"}
 

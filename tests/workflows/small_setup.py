@@ -4,8 +4,8 @@ from typing import Any
 
 from llmkit.model.config import ModelConfig
 from llmkit.train.config import PretrainConfig
-from llmkit.workflows.pretrain_data import PretrainData
-from llmkit.workflows.run_setup import Setup, set_up
+from llmkit.workflows.pretrain.data import PretrainData
+from llmkit.workflows.run.setup import Setup, set_up
 
 MODEL = ModelConfig(
     vocab_size=48,

@@ -9,7 +9,7 @@ import pytest
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.workflows.explain_step import StepReport, explain_step
-from llmkit.workflows.generate_files import GenerateFiles
+from llmkit.workflows.generate.files import GenerateFiles
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def _explain(folder: Path, chat: bool = False, **sampling: Any) -> StepReport:
 def test_the_token_is_the_one_that_generate_draws(folder: Path, sampling: dict[str, Any], chat: bool) -> None:
     import json
 
-    from llmkit.workflows.generate import generate_files
+    from llmkit.workflows.generate.generate import generate_files
 
     out = folder / "out.json"
     files = GenerateFiles(model=folder, prompt="the License", out=out, force=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import DataError, MissingError
-from llmkit.workflows.eval_open import ModelOptions
-from llmkit.workflows.inspect_attention_open import InspectOptions
+from llmkit.workflows.eval.open import ModelOptions
+from llmkit.workflows.inspect_attention.open import InspectOptions
 from llmkit.workflows.model_job import JobOptions, open_model_job
 
 Make = Callable[..., Path]

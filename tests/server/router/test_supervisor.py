@@ -83,7 +83,7 @@ if os.path.getsize({str(count)!r}) > 1:
 def test_7_workers_end_with_a_router_that_is_killed_even_those_that_are_stopped(tmp_path: Path) -> None:
     worker = """
 import os, sys, time
-from llmkit.workflows.serve_worker import end_with_router
+from llmkit.workflows.serve.worker import end_with_router
 sys.stdin.buffer.raw.readline()
 end_with_router(0)
 print('{"url": "here"}', flush=True)

@@ -1,0 +1,186 @@
+"""One document on its way through `clean`: as it came, as it is now, and as it is written.
+
+A document that nothing has changed is written as the bytes that it came as. A rejected one is its input with
+`_reject` behind everything else, so that taking it out gives the input back.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from llmkit.errors import DataError
+from llmkit.formats.digest import content_id
+from llmkit.formats.jsonl import MALFORMED, Record, decode_field, encode_line, parse_line, raw
+from llmkit.text.history import object_at, with_history, with_id
+from llmkit.text.rule import Verdict
+from llmkit.workflows.clean.input import Entry
+
+HTML = "html"
+
+
+@dataclass(slots=True)
+class Item:
+    """A document.
+
+    key: of the text in the record.
+    text: None where the record has only `html`, from which a step takes it out.
+    facts: go into `metadata`.
+    tags: go into `attributes`.
+    edits: how often each kind of repair was made; together with `chosen` the entry in `metadata.history`.
+    scores: what rules have measured, by the name of the check.
+    """
+
+    entry: Entry
+    key: str
+    text: str | None
+    html: str | None
+    has_id: bool
+    original: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, Any] = field(default_factory=dict)
+    edits: dict[str, int] = field(default_factory=dict)
+    chosen: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    _record: Record | None = None
+
+    @property
+    def record(self) -> Record:
+        """The whole record as it came, values undecoded."""
+        if self._record is None:
+            self._record = parse_line(self.entry.content, self.entry.file, self.entry.line).record
+        return self._record
+
+    def within(self, key: str) -> Record:
+        """The object at `metadata` or `attributes`, as it came; empty where there is none.
+
+        Raises:
+            DataError: it is something else than an object, so that nothing can be put into it.
+        """
+        found = object_at(self.record, key)
+        if found is None:
+            where = f"{self.entry.file}:{self.entry.line}"
+            raise DataError(f'{where}: "{key}" is no object', hint=f"rename this {key}")
+        return found
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether it cannot be written as it came."""
+        return bool(self.facts or self.tags or self.edits) or self.text != self.original
+
+    @property
+    def identity(self) -> str:
+        """The record's id, or the digest of its content."""
+        if self.has_id:
+            return record_id_of(self.record)
+        return content_id(self.original if self.original is not None else self.html or "")
+
+
+class HeadReader:
+    """Reads what steps need of each line, and says what is wrong where a line is no document.
+
+    Args:
+        field: the key of the text.
+        takes_html: whether a line of jsonl may have `html` in its stead, as pages do.
+    """
+
+    def __init__(self, field: str, *, takes_html: bool) -> None:
+        columns: list[Any] = [("text", str | UnsetType, msgspec.field(name=field, default=UNSET))]
+        columns += [(name, Raw, Raw()) for name in ("id", HTML) if name != field]
+        self._decode = msgspec.json.Decoder(msgspec.defstruct("Head", columns)).decode
+        self._field = field
+        self._takes_html = takes_html
+
+    def read(self, entry: Entry) -> Item:
+        """The document of a line.
+
+        Raises:
+            DataError: not a JSON object, or without a text.
+        """
+        if entry.problem is not None:
+            where = f"{entry.file}:{entry.line}"
+            raise DataError(f"{where}: {entry.problem}", hint="pass over it with --skip-bad")
+        try:
+            head: Any = self._decode(entry.content)
+        except MALFORMED:
+            head = None
+        if head is not None:
+            text = None if head.text is UNSET else head.text
+            html = None
+            if text is None and (self._takes_html or entry.page is not None):
+                html = _text_of(getattr(head, HTML, None))
+            if text is not None or html is not None or entry.page is not None:
+                has_id = bytes(getattr(head, "id", b"")) not in (b"", b"null")
+                return Item(entry, self._field, text, html, has_id, original=text)
+        line = parse_line(entry.content, entry.file, entry.line)
+        decode_field(line, self._field, str)
+        raise AssertionError(f"{line.where}: read one way and not the other")
+
+
+def _text_of(value: Raw | None) -> str | None:
+    """The string that a value is; None where it is none."""
+    if value is None or not bytes(value).startswith(b'"'):
+        return None
+    return msgspec.json.decode(value, type=str)
+
+
+def record_id_of(record: Record) -> str:
+    """A record's id as text, whatever type it has."""
+    value = msgspec.json.decode(record["id"])
+    return value if isinstance(value, str) else bytes(record["id"]).decode()
+
+
+def keep_line(item: Item, history: dict[str, Any] | None) -> bytes:
+    """A kept document as a line: the bytes it came as where nothing changed, with an id where it had none.
+
+    Args:
+        history: this stage's entry in `metadata.history`, where there is one to be made.
+    """
+    content = item.entry.content
+    if not item.is_changed:
+        if item.has_id:
+            return content + b"\n"
+        if b'"id"' not in content:
+            return (
+                b'{"id":' + msgspec.json.encode(item.identity) + b"," + content.lstrip()[1:].lstrip() + b"\n"
+            )
+    record: Record = {}
+    for key, value in item.record.items():
+        if key == HTML and item.key not in item.record:  # its text takes its place
+            record[item.key] = raw(item.text)
+        elif key == item.key:
+            record[key] = value if item.text == item.original else raw(item.text)
+        else:
+            record[key] = value
+    record = with_id(record, item.identity)
+    _put(record, item, "metadata", item.facts)
+    if history is not None:
+        item.within("metadata")  # an error where it is something else than an object
+        record = with_history(record, **history)
+    _put(record, item, "attributes", item.tags)
+    return encode_line(record)
+
+
+def _put(record: Record, item: Item, key: str, values: dict[str, Any]) -> None:
+    """Add values to the object at a key."""
+    if values:
+        record[key] = raw({**item.within(key), **{name: raw(value) for name, value in values.items()}})
+
+
+def reject_line(entry: Entry, verdict: Verdict, stage: str = "clean") -> bytes:
+    """A rejected document as a line: its input, and why."""
+    why = {
+        "stage": stage,
+        "rule": verdict.rule,
+        "value": verdict.value,
+        "threshold": verdict.threshold,
+        "file": entry.file,
+        "line": entry.line,
+    }
+    content = entry.content
+    if b'"_reject"' in content:  # it was rejected before: the reason of then gives way
+        record = parse_line(content, entry.file, entry.line).record
+        record.pop("_reject", None)
+        content = encode_line(record)[:-1]
+    return content.rstrip()[:-1].rstrip() + b',"_reject":' + msgspec.json.encode(why) + b"}\n"

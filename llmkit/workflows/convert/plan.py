@@ -1,0 +1,200 @@
+"""What a conversion will write, to the byte, before any weight is read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import torch
+
+from llmkit.errors import ConfigError, ResourceError, UsageError
+from llmkit.formats.gguf_values import MetadataValue, Typed
+from llmkit.formats.gguf_write import GgufTensor, gguf_nbytes
+from llmkit.formats.provenance import Invocation
+from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
+from llmkit.machine import free_bytes
+from llmkit.model.dtypes import DTYPES, dtype_of
+from llmkit.model.gguf_save import CodedMatrix, gguf_model
+from llmkit.model.save import file_tensors, split_shards
+from llmkit.model.source import NO_TOKENIZER, SAMPLING_KEYS
+from llmkit.model.transformer import Transformer
+from llmkit.tokens.gguf_write import gguf_tokenizer_metadata, lost_in_gguf
+from llmkit.workflows.convert.check import CheckReport
+from llmkit.workflows.convert.options import ConvertConfig, Form
+from llmkit.workflows.convert.source import ConvertSource
+
+_WORDS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+"""safetensors' words."""
+_OWN_LINE = "llmkit.command_line"
+_GENERAL = ("general.architecture", "general.type", "general.file_type", "general.quantization_version")
+
+
+class ConvertReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written, or will be."""
+
+    schema: str = "llmkit.convert/1"
+    source: str
+    out: str
+    model_type: str
+    form: Form
+    dtype: str
+    parameters: int
+    tensors: int
+    size_bytes: int
+    """Of the GGUF file, or of all safetensors files."""
+    files: int
+    """With weights."""
+    tied: bool
+    tokenizer_sha256: str | None
+    chat_template: bool
+    notes: list[str]
+    """What other programs will do otherwise."""
+    check: CheckReport | None = None
+    written: bool
+    """False of a plan, and where the check failed."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A conversion decided: where it goes, as what."""
+
+    source: ConvertSource
+    out: Path
+    form: Form
+    dtype: str
+    max_shard_bytes: int
+    invocation: Invocation
+
+    @property
+    def read_dtype(self) -> torch.dtype | None:
+        """What weights are read as: quantised ones are rounded once, to what is written."""
+        return DTYPES.get(self.dtype, torch.float32) if self.source.quantised else None
+
+    def gguf(
+        self, model: Transformer, coded: Mapping[str, CodedMatrix] | None = None
+    ) -> tuple[dict[str, MetadataValue], list[GgufTensor], list[str]]:
+        """The content of a GGUF file, and what llama.cpp does otherwise.
+
+        Args:
+            model: whose.
+            coded: see `gguf_model`.
+
+        Raises:
+            ConfigError: llama.cpp has no such model or tokenizer.
+        """
+        made = gguf_model(model, self.dtype, coded)
+        tokenizer, lost = self._tokenizer()
+        first = {key: made.metadata[key] for key in _GENERAL if key in made.metadata}
+        metadata: dict[str, MetadataValue] = {
+            **first,
+            "general.name": _name(self.source.path),
+            **self._sampling(),
+            **made.metadata,
+            _OWN_LINE: self.invocation.command_line,
+            **tokenizer,
+        }
+        return metadata, made.tensors, made.lost + lost
+
+    def _tokenizer(self) -> tuple[dict[str, MetadataValue], list[str]]:
+        config, tokenizer = self.source.config, self.source.tokenizer
+        if tokenizer is not None:
+            try:
+                return gguf_tokenizer_metadata(tokenizer, vocab_size=config.vocab_size), lost_in_gguf(
+                    tokenizer
+                )
+            except ConfigError as error:
+                raise ConfigError(
+                    error.problem, hint=f"{error.hint}; or leave it out with --no-tokenizer"
+                ) from None
+        ids = {"bos": config.bos_token_id, "eos": next(iter(config.eos_token_ids), None)}
+        keys: dict[str, MetadataValue] = {"tokenizer.ggml.model": str(NO_TOKENIZER[1])}
+        keys |= {
+            f"tokenizer.ggml.{what}_token_id": Typed("u32", one)
+            for what, one in ids.items()
+            if one is not None
+        }
+        return keys, ["there is no tokenizer in the file: other programs cannot read text with it"]
+
+    def _sampling(self) -> dict[str, MetadataValue]:
+        """generation_config.json's numbers, under GGUF's names."""
+        given = self.source.generation
+        return {
+            key: Typed(kind, given[name])
+            for name, (key, kind) in SAMPLING_KEYS.items()
+            if isinstance(given.get(name), int | float) and not isinstance(given[name], bool)
+        }
+
+
+def decide(source: ConvertSource, out: Path, config: ConvertConfig, invocation: Invocation) -> Written:
+    """Fill in what was not asked for.
+
+    Raises:
+        UsageError: weights are quantised, and nothing says that they are to become plain numbers; or they
+            are plain numbers, and something does.
+    """
+    form = config.form(out)
+    if source.quantised and config.dtype is None and not config.dequantize:
+        raise UsageError(
+            f"{source.path}: quantised weights, and no dtype to write them as",
+            hint="--dequantize for plain numbers, or --dtype float16"
+            + (" or q8_0" if form == "gguf" else ""),
+        )
+    if config.dequantize and not source.quantised:
+        raise UsageError(
+            f"{source.path}: --dequantize, but the weights are plain numbers", hint="leave --dequantize out"
+        )
+    dtype = config.dtype or str(dtype_of(source.config)).removeprefix("torch.")
+    return Written(source, out, form, dtype, config.max_shard_bytes, invocation)
+
+
+def plan(written: Written) -> ConvertReport:
+    """The report of a conversion, from names and shapes.
+
+    Raises:
+        ConfigError: llama.cpp has no such model or tokenizer.
+        ResourceError: the disk has too little room.
+    """
+    source = written.source
+    with torch.device("meta"):
+        model = Transformer(source.config)
+    notes: list[str] = []
+    if written.form == "gguf":
+        metadata, tensors, notes = written.gguf(model)
+        size, files, count = gguf_nbytes(metadata, tensors), 1, len(tensors)
+    else:
+        shapes = list(file_tensors(model, DTYPES[written.dtype]))
+        shards = list(split_shards(shapes, written.max_shard_bytes))
+        size = sum(safetensors_nbytes(map(_shape_of, shard.items())) for shard in shards)
+        files, count = len(shards), len(shapes)
+    if size > free_bytes(written.out):
+        raise ResourceError(
+            f"{written.out}: takes {size:,} bytes (found {free_bytes(written.out):,} free)",
+            hint="free some space, or a smaller --dtype",
+        )
+    return ConvertReport(
+        source=str(source.path),
+        out=str(written.out),
+        model_type=source.config.model_type,
+        form=written.form,
+        dtype=written.dtype,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        tensors=count,
+        size_bytes=size,
+        files=files,
+        tied=source.config.tie_word_embeddings,
+        tokenizer_sha256=None if source.tokenizer is None else source.tokenizer.sha256,
+        chat_template=source.tokenizer is not None and source.tokenizer.chat_template is not None,
+        notes=notes,
+        written=False,
+    )
+
+
+def _shape_of(item: tuple[str, torch.Tensor]) -> TensorShape:
+    name, one = item
+    return TensorShape(name, _WORDS[one.dtype], tuple(one.shape))
+
+
+def _name(path: Path) -> str:
+    """A model's name: its folder's, or its file's without the suffix."""
+    resolved = path.resolve()
+    return resolved.stem if path.is_file() else resolved.name

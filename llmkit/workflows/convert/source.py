@@ -1,0 +1,167 @@
+"""What `llmkit convert` reads: a folder, a GGUF file or one of llama2.c, and the tokenizer with it."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llmkit.errors import DataError, UsageError
+from llmkit.formats.gguf_magic import is_gguf
+from llmkit.model.config import ModelConfig
+from llmkit.model.grow_embeddings import grow_embeddings
+from llmkit.model.llama2c import is_llama2c, llama2c_config, load_llama2c
+from llmkit.model.load import load_model
+from llmkit.model.quantised_section import quantised_section
+from llmkit.model.source import (
+    check_model,
+    config_source,
+    model_files,
+    read_model_config,
+    read_model_generation,
+    read_model_tensors,
+)
+from llmkit.model.transformer import Transformer
+from llmkit.tokens.add_tokens import add_tokens
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.workflows.artefact import holds_tokenizer
+from llmkit.workflows.convert.options import ConvertConfig
+
+_EMBEDDING, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
+_PICKLES = {b"PK\x03\x04": "a zip or pickle checkpoint", b"\x80\x02": "a pickle"}
+_TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "merges.txt", "tokenizer.model", "*.tiktoken", "chat_template.jinja"),
+)
+
+
+@dataclass(frozen=True)
+class ConvertSource:
+    """A model to convert; no weight is read yet."""
+
+    path: Path
+    config: ModelConfig
+    """With the head as it is asked for."""
+    tokenizer: Tokenizer | None
+    tokenizer_path: Path | None
+    generation: Mapping[str, Any]
+    """What generation_config.json says."""
+    adds_tokens: bool
+    """Whether the tokenizer has more tokens than the one that is read, and the model fewer embeddings."""
+    quantised: bool
+    """Whether most weights are kept in fewer bits than plain numbers have."""
+
+    @property
+    def files(self) -> list[Path]:
+        """What it is read from."""
+        return [self.path] if self.path.is_file() else model_files(self.path)
+
+    @property
+    def own_generation(self) -> dict[str, Any]:
+        """`generation` without the version of the program that wrote it."""
+        return {name: value for name, value in self.generation.items() if name != "transformers_version"}
+
+    def load(self, dtype: torch.dtype | None = None) -> Transformer:
+        """The model as it is, its weights mapped where that can be.
+
+        Raises:
+            DataError: the files are damaged, or the head is not the embedding that it is to be.
+        """
+        stored = load_llama2c(self.path) if is_llama2c(self.path) else load_model(self.path, dtype=dtype)
+        if self.adds_tokens:
+            grow_embeddings(stored, self.config.vocab_size)
+        return _with_head(stored, self.config, self.path)
+
+    def copy_tokenizer(self, folder: Path) -> None:
+        """Put the tokenizer's files into a folder: as they are, or written anew where they are not in one."""
+        if self.tokenizer is None or self.tokenizer_path is None:
+            return
+        if self.adds_tokens or not self.tokenizer_path.is_dir():
+            self.tokenizer.save(folder)
+            return
+        for pattern in _TOKENIZER_FILES:
+            for file in sorted(self.tokenizer_path.glob(pattern)):
+                shutil.copyfile(file, folder / file.name)
+
+
+def open_convert_source(path: Path, config: ConvertConfig) -> ConvertSource:
+    """Open a model without reading a weight.
+
+    Raises:
+        MissingError: there is none.
+        ConfigError: it is none that is supported.
+        DataError: it is damaged, or a pickle.
+    """
+    _refuse_pickle(path)
+    generation: Mapping[str, Any] = {}
+    quantised = False
+    if is_llama2c(path):
+        shape = llama2c_config(path)
+    else:
+        check_model(path)
+        content = read_model_config(path)
+        shape = ModelConfig.from_hf(content, source=config_source(path))
+        tensors = read_model_tensors(path).values()  # a missing or truncated file is found now
+        generation, _ = read_model_generation(path)
+        plain = sum(one.numel for one in tensors if one.dtype in ("F32", "F16", "BF16"))
+        if is_gguf(path):
+            quantised = 2 * plain < sum(one.numel for one in tensors)
+        else:
+            quantised = quantised_section(content) is not None
+    if config.tie is not None:
+        shape = replace(shape, tie_word_embeddings=config.tie)
+    where = config.tokenizer or (path if holds_tokenizer(path) else None)
+    tokenizer = load_tokenizer(where) if where is not None and config.carry_tokenizer else None
+    if tokenizer is not None and tokenizer.vocab_size > shape.vocab_size:
+        raise DataError(
+            f"{where}: {tokenizer.vocab_size} ids, but {path} has {shape.vocab_size} embeddings",
+            hint="name the model's own tokenizer with -t, or leave it out with --no-tokenizer",
+        )
+    if config.add_tokens:
+        if tokenizer is None:
+            raise UsageError("--add-token: the model has no tokenizer", hint="add -t TOKENIZER")
+        tokenizer = add_tokens(tokenizer, config.add_tokens)
+        shape = replace(shape, vocab_size=max(shape.vocab_size, tokenizer.vocab_size))
+    return ConvertSource(path, shape, tokenizer, where, generation, bool(config.add_tokens), quantised)
+
+
+def _refuse_pickle(path: Path) -> None:
+    if not path.is_file():
+        return
+    with path.open("rb") as stream:
+        head = stream.read(4)
+    what = next((what for magic, what in _PICKLES.items() if head.startswith(magic)), None)
+    if what is not None:
+        raise DataError(
+            f"{path}: {what}, which is never read: it can run code",
+            hint="ask for the model's safetensors; nanoGPT's own code can save its state_dict as such",
+        )
+    if not is_gguf(path) and not is_llama2c(path):
+        raise UsageError(
+            f"{path}: neither a GGUF file nor a model of llama2.c",
+            hint="give the model's folder: config.json and its weights belong together",
+        )
+
+
+def _with_head(model: Transformer, config: ModelConfig, path: Path) -> Transformer:
+    """The same weights, with a head of its own or with none."""
+    if config.tie_word_embeddings == model.config.tie_word_embeddings:
+        return model
+    tensors = model.state_dict()
+    if config.tie_word_embeddings:
+        head, embedding = tensors.pop(_HEAD), tensors[_EMBEDDING]
+        if not torch.equal(head, embedding):
+            gap = (head.float() - embedding.float()).abs().max().item()
+            raise DataError(
+                f"{path}: the head is not the embedding (they differ by up to {gap:.3g}): it cannot be tied",
+                hint="leave --tie out",
+            )
+    else:
+        tensors[_HEAD] = tensors[_EMBEDDING].clone()  # safetensors wants no two in one place
+    with torch.device("meta"):
+        other = Transformer(replace(model.config, tie_word_embeddings=config.tie_word_embeddings))
+    other.load_state_dict(tensors, assign=True)
+    return other.eval()

@@ -1,0 +1,120 @@
+"""Documents for `llmkit dedup`, one after another; the malformed ones in their places."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import msgspec
+
+from llmkit.errors import DataError
+from llmkit.formats.documents import Document, document_of
+from llmkit.formats.jsonl import BadLine, Line, Record, parse_line
+from llmkit.workflows.clean.input import Entry, read_batches
+from llmkit.workflows.units import Piece
+
+SPOOL = "stdin-of-dedup.jsonl"
+"""The file that stdin is kept in: what was read from it is said to be from stdin."""
+_decode_record = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+def read_pieces(
+    pieces: Iterable[Piece],
+    *,
+    field: str,
+    skips_bad: bool,
+    flowing: bool = False,
+    document_from: Callable[[Line, str], Document] = document_of,
+) -> Iterator[Document | BadLine]:
+    """The documents of some pieces of input, in order.
+
+    Args:
+        pieces: files, parts of files, `-`.
+        field: the key of the text.
+        skips_bad: a malformed record comes as a BadLine; else it is an error.
+        flowing: each as soon as it is there.
+        document_from: makes the document of a record without a plain id and text.
+
+    Raises:
+        DataError: a malformed record, without `skips_bad`.
+    """
+    for batch in read_batches(pieces, field=field, flowing=flowing, skips_bad=skips_bad):
+        for entry in batch:
+            file = "stdin" if entry.file.endswith(SPOOL) else entry.file
+            try:
+                yield _quickly(entry, file, field)
+            except (KeyError, msgspec.MsgspecError, UnicodeDecodeError):
+                yield _carefully(entry, file, field, skips_bad, document_from)
+
+
+def spool_stdin(folder: Path, field: str) -> Path:
+    """Put what comes on stdin into a file, where it can be read again; a plain text as one record."""
+    path = folder / SPOOL
+    with path.open("wb") as out:
+        for batch in read_batches([Piece("-")], field=field, skips_bad=True):
+            out.write(batch.lines)
+            for entry in batch.entries:
+                out.write(entry.content + b"\n")
+    return path
+
+
+def value_at(record: Record, path: str) -> Any:
+    """The value at a dotted path of a record (`metadata.url`); None where there is none."""
+    first, *rest = path.split(".")
+    if first not in record:
+        return None
+    value = msgspec.json.decode(record[first])
+    for key in rest:
+        if not isinstance(value, dict) or key not in value:
+            return None
+        value = value[key]
+    return value
+
+
+def source_of(document: Document) -> str:
+    """Where a document is from, as it says itself; its file's name where it does not."""
+    value = value_at(document.record, "source")
+    return value if isinstance(value, str) else PurePath(document.file).name
+
+
+def _quickly(entry: Entry, file: str, field: str) -> Document:
+    """The document of a record that has all it should; anything else is left to `_carefully`."""
+    if entry.problem is not None:
+        raise KeyError
+    record = _decode_record(entry.content)
+    return Document(
+        id=_decode_text(record["id"]),
+        text=_decode_text(record[field]),
+        file=file,
+        line=entry.line,
+        record=record,
+    )
+
+
+def _carefully(
+    entry: Entry, file: str, field: str, skips_bad: bool, document_from: Callable[[Line, str], Document]
+) -> Document | BadLine:
+    """The document of a record that may lack its id, or what is wrong with it."""
+    if entry.problem is not None:
+        return BadLine(entry.content, file, entry.line, entry.problem)
+    try:
+        return document_from(parse_line(entry.content, file, entry.line), field)
+    except DataError as error:
+        if not skips_bad:
+            raise
+        return BadLine(entry.content, file, entry.line, error.problem.removeprefix(f"{file}:{entry.line}: "))
+
+
+def group_pieces(pieces: Sequence[Piece], unit_bytes: int) -> list[tuple[Piece, ...]]:
+    """Neighbouring pieces together up to a size, so that a thousand small files are not a thousand units."""
+    groups: list[tuple[Piece, ...]] = []
+    group: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        length = (Path(piece.file).stat().st_size if piece.stop is None else piece.stop) - piece.start
+        if group and size + length > unit_bytes:
+            groups.append(tuple(group))
+            group, size = [], 0
+        group.append(piece)
+        size += length
+    return [*groups, tuple(group)] if group else groups

@@ -1,0 +1,67 @@
+"""What makes an answer right: a comparison, or a command of the user's."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from llmkit.errors import UsageError
+from llmkit.probe.evaluate.config import Match
+from llmkit.probe.evaluate.generation import extract_last
+from llmkit.probe.evaluate.matching import judge
+from llmkit.probe.evaluate.tasks_config import GenConfig, WrittenForm
+from llmkit.probe.evaluate.written_tasks import MATCHES, program
+from llmkit.workflows.eval.gen_tasks import Item
+from llmkit.workflows.eval.verify import Verifier
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What makes an answer right."""
+
+    match: Match
+    pattern: re.Pattern[str] | None
+    verifier: Verifier | None
+
+    def told(self, item: Item, text: str) -> dict[str, Any]:
+        """What a record says of an answer.
+
+        Raises:
+            MissingError: see `Verifier.judge`.
+            DataError: see `judge`.
+        """
+        found = extract_last(self.pattern, text)
+        if self.verifier is not None:
+            if found is None:
+                return {"score": 0.0, "correct": False, "found": None, "status": None}
+            given = {**item.record, "completion": found}
+            whole = program(item.record, found)
+            verdict = self.verifier.judge(given if whole is None else {**given, "program": whole})
+            right = verdict.is_right
+            return {"score": float(right), "correct": right, "found": found, "status": verdict.status}
+        if found is None:
+            return {"score": 0.0, "correct": False, "found": None}
+        judged = judge(self.match, found, item.task.answers)
+        return {"score": judged.score, "correct": judged.correct, "found": judged.found}
+
+
+def open_judge(form: WrittenForm, config: GenConfig) -> Judge:
+    """The judge that the options ask for.
+
+    Raises:
+        UsageError: they do not go together, or a program is to be judged without being run.
+    """
+    verifier = None if config.verify is None else Verifier(config.verify, config.verify_seconds)
+    if verifier is not None and config.match is not None:
+        raise UsageError("--verify and --match exclude each other", hint="give one of them")
+    if verifier is None and form == "humaneval":
+        raise UsageError(
+            "programs are judged by running them, which llmkit does not do itself",
+            hint='--verify CMD, which gets {"program", …} on stdin, in a sandbox of yours',
+        )
+    try:
+        pattern = None if config.extract is None else re.compile(config.extract, re.DOTALL)
+    except re.error as error:
+        raise UsageError(
+            f"--extract: not a regular expression: {error}", hint="--extract '(?:= )(.*)'"
+        ) from None
+    return Judge(config.match or MATCHES[form], pattern, verifier)

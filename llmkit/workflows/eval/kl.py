@@ -1,0 +1,193 @@
+"""llmkit eval kl: a model and another in lock-step over a text, and how far apart they are."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from llmkit.errors import DataError, UsageError
+from llmkit.probe.evaluate.config import KlConfig
+from llmkit.probe.evaluate.headline import Headline
+from llmkit.progress import SILENT, Progress
+from llmkit.workflows.eval.open import ModelOptions, Scorer, open_scorer
+from llmkit.workflows.eval.records import check_records, inputs_told, open_records
+from llmkit.workflows.tokenize.input import is_chat, read_texts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from llmkit.quant.divergence import Divergence
+
+SCHEMA = "llmkit.eval.kl/1"
+WINDOW = 512
+COLUMNS = ("kld", "nll_base", "nll", "delta_p", "same_top")
+"""Of a position, in the order of `Divergence.table`."""
+
+
+class KlReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One run."""
+
+    schema: str = SCHEMA
+    model: str
+    reference: str
+    window: int
+    chunks: int
+    quality: Any
+    """A `QualityReport`: llama.cpp's figures."""
+    headline: Headline
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def eval_kl(
+    model: ModelOptions,
+    reference: Path,
+    inputs: Sequence[Path],
+    config: KlConfig,
+    *,
+    per_record: Path | None = None,
+    force: bool = False,
+    progress: Progress = SILENT,
+    clock: Callable[[], float] = time.perf_counter,
+) -> KlReport:
+    """How far a model is from a reference, over the chunks of some documents end to end.
+
+    Args:
+        model: which, and how it runs.
+        reference: the other: model folder or GGUF file; it runs as it is stored.
+        inputs: documents; `-` is stdin.
+        config: see there.
+        per_record: where a line for each chunk goes, with the figures of its positions.
+        force: replace it.
+        progress: hears of chunks.
+        clock: in seconds.
+
+    Raises:
+        UsageError: a window beyond a context.
+        DataError: the two have other tokens, the text is too short, or a logit is not finite.
+        MissingError, ConfigError, ResourceError, StoppedResumable: see `open_scorer` and `open_records`.
+    """
+    check_records(per_record, force=force, inputs=inputs)
+    where: dict[str, Any] = {"device": model.device, "threads": model.threads, "tokenizer": model.tokenizer}
+    scorer, base = open_scorer(model), open_scorer(ModelOptions(model=reference, **where))
+    ours, theirs = scorer.job.model.vocab_size, base.job.model.vocab_size
+    if ours != theirs:
+        raise DataError(
+            f"{scorer.name} scores {ours:,} tokens, {base.name} {theirs:,}",
+            hint="compare models of one vocabulary",
+        )
+    context = min(scorer.context, base.context)
+    window = config.window or min(WINDOW, context)
+    if window > context:
+        raise UsageError(
+            f"--window {window:,}: the shorter context is {context:,}", hint=f"--window {context}"
+        )
+    if window < 4:
+        raise UsageError(f"--window {window}: chunks with next to nothing in them", hint="--window 512")
+    scorer.longest = base.longest = window
+
+    from llmkit.quant.divergence import Divergence
+
+    begun = clock()
+    settings = (asdict(config), window, scorer.fingerprint, base.fingerprint, inputs_told(inputs))
+    total, count = Divergence(), 0
+    with open_records(per_record, settings, force=force, inputs=inputs) as records:
+        for index, ids in enumerate(_chunks(scorer, base, inputs, config, window)):
+            if (done := records.done.get(index)) is not None:
+                total.add_table(_table_of(done))
+            else:
+                found = _compared(scorer, base, ids, whole=config.whole)
+                total.add_table(found.table())
+                records.write(_record(index, found))
+            count = index + 1
+            progress.update(count, config.max_chunks)
+        notes = (*scorer.notes, *base.notes, *records.notes)
+    quality = total.report()
+    return KlReport(
+        model=scorer.name,
+        reference=base.name,
+        window=window,
+        chunks=count,
+        quality=quality,
+        headline=Headline(name="kl_divergence", value=quality.kld, error=quality.kld_error, better="lower"),
+        seconds=clock() - begun,
+        notes=notes,
+    )
+
+
+def _chunks(
+    scorer: Scorer, base: Scorer, inputs: Sequence[Path], config: KlConfig, window: int
+) -> Iterator[list[int]]:
+    """Chunks of documents end to end; what is left at the end is left out, unless it is all there is."""
+    held: list[int] = []
+    count = 0
+    first_id = scorer.tokenizer.bos_id if scorer.adds_bos else None
+    texts = read_texts(inputs, scorer.tokenizer, field=config.field, generation_prompt=False, on_bad=None)
+    for document in texts:
+        rendered = is_chat(document, config.field)
+        ids, others = (
+            (one.encoder.encode_rendered if rendered else one.encoder.encode)(document.text)
+            for one in (scorer, base)
+        )
+        if ids != others:
+            raise DataError(
+                f"{document.where}: {scorer.name} and {base.name} cut it into other tokens",
+                hint="compare models of one tokenizer: llmkit diff MODEL OTHER --only tokenizer",
+            )
+        held += ids
+        while len(held) >= window:
+            if config.max_chunks is not None and count >= config.max_chunks:
+                return
+            chunk, held = held[:window], held[window:]
+            yield chunk if first_id is None else [first_id, *chunk[1:]]
+            count += 1
+    if not count:
+        if len(held) < 4:
+            raise DataError("the text has less than four tokens", hint="give it more text")
+        yield held
+
+
+def _compared(scorer: Scorer, base: Scorer, ids: list[int], *, whole: bool) -> "Divergence":
+    """The scored positions of a chunk, whose logits are held a few rows at a time."""
+    import torch
+
+    from llmkit.quant.divergence import Divergence, scored_positions
+
+    scored = scored_positions(len(ids), whole=whole)
+    following = torch.tensor(ids[1:])
+    found = Divergence()
+    at = 0
+    for ours, theirs in _in_step(scorer.logits(ids), base.logits(ids)):
+        skip = max(0, scored.start - at)
+        if skip < len(ours):
+            found.add(theirs[skip:], ours[skip:], following[at + skip : at + len(ours)])
+        at += len(ours)
+    return found
+
+
+def _in_step(ours: "Iterator[Tensor]", theirs: "Iterator[Tensor]") -> "Iterator[tuple[Tensor, Tensor]]":
+    """Pieces of two streams of as many rows, cut to one length."""
+    left: Tensor | None = None
+    for piece in ours:
+        while len(piece):
+            if left is None or not len(left):
+                left = next(theirs)
+            count = min(len(piece), len(left))
+            yield piece[:count], left[:count]
+            piece, left = piece[count:], left[count:]
+
+
+def _record(index: int, found: "Divergence") -> dict[str, Any]:
+    table = found.table()
+    means = dict(zip(COLUMNS, table.mean(dim=1).tolist(), strict=True))
+    positions = dict(zip(COLUMNS, table.tolist(), strict=True))
+    return {"index": index, "id": f"chunk {index}", **means, "positions": positions}
+
+
+def _table_of(record: dict[str, Any]) -> "Tensor":
+    import torch
+
+    return torch.tensor([record["positions"][name] for name in COLUMNS], dtype=torch.float64)

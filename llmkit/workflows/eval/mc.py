@@ -1,0 +1,263 @@
+"""llmkit eval mc: multiple-choice questions through a model, judged as lm-evaluation-harness does."""
+
+import math
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmkit.errors import DataError
+from llmkit.formats.digest import digest_bytes
+from llmkit.formats.jsonl import encode_line, read_records, record_id
+from llmkit.probe.evaluate.choice import METRICS, Likelihood, choose
+from llmkit.probe.evaluate.choice_tasks import Question, detect_form, read_question, with_examples
+from llmkit.probe.evaluate.headline import Headline
+from llmkit.probe.evaluate.intervals import Interval, mean_error, wilson
+from llmkit.probe.evaluate.tasks_config import ChoiceForm, McConfig
+from llmkit.progress import SILENT, Progress
+from llmkit.workflows.eval.choices import Asked, likelihoods
+from llmkit.workflows.eval.open import ModelOptions, Scorer, open_scorer
+from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
+from llmkit.workflows.eval.task_lines import at_line, check_examples, decoded
+
+SCHEMA = "llmkit.eval.mc/1"
+
+
+class GroupAccuracy(msgspec.Struct, frozen=True, kw_only=True):
+    """The questions of one group."""
+
+    group: str
+    records: int
+    acc: float
+    acc_error: float
+    acc_norm: float
+    acc_bytes: float
+
+
+class McReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. Errors are lm-evaluation-harness's: the standard deviation of a sample over the root of n."""
+
+    schema: str = SCHEMA
+    model: str
+    form: ChoiceForm
+    shots: int
+    records: int
+    acc: float
+    acc_error: float
+    acc_norm: float
+    acc_norm_error: float
+    acc_bytes: float
+    acc_bytes_error: float
+    interval: Interval
+    perplexity: float | None
+    """Of the last words, as LAMBADA has it: e to the mean of -ln p, a word at a time."""
+    groups: list[GroupAccuracy]
+    truncated: int
+    """Questions that the context had no room for: their beginning is cut off."""
+    headline: Headline
+    seconds: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A question where it stands."""
+
+    index: int
+    id: str
+    question: Question
+    context: str
+
+
+def eval_mc(
+    model: ModelOptions,
+    path: Path,
+    config: McConfig,
+    *,
+    dev: Path | None = None,
+    per_record: Path | None = None,
+    force: bool = False,
+    progress: Progress = SILENT,
+    clock: Callable[[], float] = time.perf_counter,
+) -> McReport:
+    """Ask a model questions by the likelihood of each answer.
+
+    Args:
+        model: which.
+        path: jsonl of questions; `-` is stdin.
+        config: how.
+        dev: jsonl of examples, where there are to be some.
+        per_record: where a line for each question goes; see `open_records`.
+        force: replace it.
+        progress: hears of questions asked.
+        clock: in seconds.
+
+    Raises:
+        DataError: a record is no question of the form, or there are too few examples.
+        UsageError, MissingError, ConfigError, ResourceError, StoppedResumable: see `open_scorer` and
+            `open_records`.
+    """
+    check_examples(config.shots, dev, "llmkit eval mc MODEL test.jsonl --shots 5 --dev dev.jsonl")
+    inputs = [path, *([dev] if dev is not None else [])]
+    check_records(per_record, force=force, inputs=inputs)
+    scorer = open_scorer(model)
+    begun = clock()
+    form, items = _read(path, dev, config)
+    settings = (asdict(config), form, scorer.fingerprint, inputs_told(inputs))
+    with open_records(per_record, settings, force=force, inputs=inputs) as records:
+        found = list(_judged(scorer, items, records, progress))
+        notes = (*scorer.notes, *records.notes)
+    return _report(scorer.name, form, config, found, clock() - begun, notes)
+
+
+def _read(path: Path, dev: Path | None, config: McConfig) -> tuple[ChoiceForm, list[_Item]]:
+    form: ChoiceForm | None = None if config.form == "auto" else config.form
+    items: list[_Item] = []
+    taken: Counter[str | None] = Counter()
+    examples: dict[str | None, list[Question]] = {}
+    for line in read_records(path):
+        record = decoded(line)
+        with at_line(line):
+            form = form or detect_form(record)
+            question = read_question(record, form, group_by=config.by)
+        if dev is not None and not examples:
+            examples = _examples(dev, form, config)
+        taken[question.group] += 1
+        if config.limit is not None and taken[question.group] > config.limit:
+            continue
+        shown = _shown(examples, question, config.shots, dev)
+        name = record_id(line) or str(len(items))
+        items.append(_Item(len(items), name, question, with_examples(question, shown)))
+    if form is None or not items:
+        raise DataError(f"{path}: no questions", hint="a line of JSON for each; see llmkit eval mc --help")
+    return form, items
+
+
+def _examples(dev: Path, form: ChoiceForm, config: McConfig) -> dict[str | None, list[Question]]:
+    """The first questions of each group, and of the whole file under None."""
+    found: dict[str | None, list[Question]] = defaultdict(list)
+    for line in read_records(dev):
+        with at_line(line):
+            question = read_question(decoded(line), form, group_by=config.by)
+        for group in {None, question.group}:
+            if len(found[group]) < config.shots:
+                found[group].append(question)
+    return found
+
+
+def _shown(
+    examples: Mapping[str | None, Sequence[Question]], question: Question, shots: int, dev: Path | None
+) -> Sequence[Question]:
+    if not shots:
+        return ()
+    shown = examples.get(question.group, ())
+    if len(shown) < shots:
+        group = "" if question.group is None else f" of {question.group!r}"
+        raise DataError(
+            f"{dev}: {len(shown)} examples{group}, and --shots asks for {shots}", hint=f"--shots {len(shown)}"
+        )
+    return shown
+
+
+def _judged(
+    scorer: Scorer, items: Sequence[_Item], records: Records, progress: Progress
+) -> Iterator[dict[str, Any]]:
+    """A record for each question, in order, written where it is new."""
+
+    def asked() -> Iterator[Asked]:
+        for item in items:
+            if item.index not in records.done:
+                pairs = [scorer.pair(item.context, one) for one in item.question.continuations]
+                yield Asked(pairs)
+
+    answers = likelihoods(scorer, asked())
+    for count, item in enumerate(items, 1):
+        digest = digest_bytes(encode_line([item.context, item.question.continuations]))[:16]
+        if item.index in records.done:
+            yield records.earlier(item.index, digest, f"question {item.index}")
+            continue
+        answer = next(answers)
+        told = _record(item, answer.choices, answer.truncated) | {"prompt_sha256": digest}
+        records.write(told)
+        progress.update(count, len(items))
+        yield told
+
+
+def _record(item: _Item, found: Sequence[Likelihood], truncated: bool) -> dict[str, Any]:
+    question = item.question
+    told: dict[str, Any] = {"index": item.index, "id": item.id, "group": question.group}
+    if question.is_last_word:
+        told |= dict.fromkeys(METRICS, found[0].is_greedy)
+    else:
+        verdict = choose(found, question.choices)
+        told |= {name: getattr(verdict, name) == question.answer for name in METRICS}
+        told["chosen"] = verdict.acc
+    return told | {
+        "correct": told["acc"],
+        "answer": question.answer,
+        "logprobs": [one.logprob for one in found],
+        "greedy": [one.is_greedy for one in found],
+        "tokens": [one.tokens for one in found],
+        "truncated": truncated,
+    }
+
+
+def _report(
+    name: str,
+    form: ChoiceForm,
+    config: McConfig,
+    found: Sequence[Mapping[str, Any]],
+    seconds: float,
+    notes: tuple[str, ...],
+) -> McReport:
+    right = {metric: [float(one[metric]) for one in found] for metric in METRICS}
+    mean = {metric: sum(values) / len(found) for metric, values in right.items()}
+    error = {metric: mean_error(values) for metric, values in right.items()}
+    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for one in found:
+        if one["group"] is not None:
+            groups[one["group"]].append(one)
+    low, high = wilson(round(sum(right[config.metric])), len(found))
+    is_last_word = form == "lambada"
+    truncated = sum(one["truncated"] for one in found)
+    if truncated:
+        notes += (f"{truncated:,} questions are longer than the context: their beginning is cut off",)
+    return McReport(
+        model=name,
+        form=form,
+        shots=config.shots,
+        records=len(found),
+        acc=mean["acc"],
+        acc_error=error["acc"],
+        acc_norm=mean["acc_norm"],
+        acc_norm_error=error["acc_norm"],
+        acc_bytes=mean["acc_bytes"],
+        acc_bytes_error=error["acc_bytes"],
+        interval=Interval(low=low, high=high, method=f"Wilson, {config.metric} of {len(found):,} questions"),
+        perplexity=_perplexity([one["logprobs"][0] for one in found]) if is_last_word else None,
+        groups=[_group(group, ones) for group, ones in sorted(groups.items())],
+        truncated=truncated,
+        headline=Headline(
+            name=config.metric, value=mean[config.metric], error=error[config.metric], better="higher"
+        ),
+        seconds=seconds,
+        notes=notes,
+    )
+
+
+def _perplexity(logprobs: Sequence[float]) -> float:
+    return math.exp(min(700.0, -math.fsum(logprobs) / len(logprobs)))
+
+
+def _group(name: str, found: Sequence[Mapping[str, Any]]) -> GroupAccuracy:
+    values = {metric: [float(one[metric]) for one in found] for metric in METRICS}
+    return GroupAccuracy(
+        group=name,
+        records=len(found),
+        acc_error=mean_error(values["acc"]),
+        **{metric: sum(ones) / len(ones) for metric, ones in values.items()},
+    )

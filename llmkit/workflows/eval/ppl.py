@@ -1,0 +1,203 @@
+"""llmkit eval ppl: documents through a model in windows, and what it thought of each token."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmkit.errors import DataError, UsageError
+from llmkit.probe.evaluate.config import Like, PplConfig
+from llmkit.probe.evaluate.headline import Headline
+from llmkit.probe.evaluate.intervals import Interval
+from llmkit.probe.evaluate.perplexity import TextSums, perplexity
+from llmkit.probe.evaluate.windows import Window, chunk_windows, sliding_windows
+from llmkit.progress import SILENT, Progress
+from llmkit.workflows.eval.open import ModelOptions, Scorer, open_scorer
+from llmkit.workflows.eval.records import check_records, inputs_told, open_records
+from llmkit.workflows.tokenize.input import is_chat, read_texts
+
+SCHEMA = "llmkit.eval.ppl/1"
+LLAMA_WINDOW = 512
+MOST_WINDOW = 2048
+"""Where nobody says how long: most of the gain of a long context, at a bearable price."""
+
+
+class PplReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One run; see `Perplexity`."""
+
+    schema: str = SCHEMA
+    model: str
+    like: Like
+    window: int
+    stride: int
+    records: int
+    tokens: int
+    scored_tokens: int
+    bytes: int
+    nll: float
+    nll_error: float
+    perplexity: float
+    perplexity_error: float
+    interval: Interval
+    nll_cluster_error: float
+    bits_per_byte: float | None
+    bits_per_token: float
+    headline: Headline
+    seconds: float
+    notes: tuple[str, ...]
+
+
+def eval_ppl(
+    model: ModelOptions,
+    inputs: Sequence[Path],
+    config: PplConfig,
+    *,
+    per_record: Path | None = None,
+    force: bool = False,
+    progress: Progress = SILENT,
+    clock: Callable[[], float] = time.perf_counter,
+) -> PplReport:
+    """Perplexity of a model on documents.
+
+    Args:
+        model: which.
+        inputs: documents: text, jsonl, folders; `-` is stdin.
+        config: see there.
+        per_record: where a line for each document goes, of each chunk as llama.cpp; see `open_records`.
+        force: replace it.
+        progress: hears of tokens scored.
+        clock: in seconds.
+
+    Raises:
+        UsageError: a window that the model has no room for, or options that do not go together.
+        DataError: a malformed record, or nothing to score.
+        MissingError, ConfigError, ResourceError, StoppedResumable: see `open_scorer` and `open_records`.
+    """
+    check_records(per_record, force=force, inputs=inputs)
+    scorer = open_scorer(model)
+    window, stride = _extent(scorer, config)
+    scorer.longest = window
+    begun = clock()
+    settings = (asdict(config), window, stride, scorer.fingerprint, inputs_told(inputs))
+    found: list[TextSums] = []
+    with open_records(per_record, settings, force=force, inputs=inputs) as records:
+        parts = _parts(scorer, inputs, config, window, stride)
+        for one, is_new in _summed(scorer, parts, records.done, config, progress):
+            found.append(one)
+            if is_new:
+                told = msgspec.to_builtins(one)
+                records.write({**told, **one.figures(), "windows": told["windows"]})
+        notes = (*scorer.notes, *records.notes)
+    skipped = sum(not one.scored_tokens for one in found)
+    if skipped:
+        notes += (f"{skipped:,} texts of less than two tokens: nothing of them is scored",)
+    figures = perplexity(found)
+    return PplReport(
+        model=scorer.name,
+        like=config.like,
+        window=window,
+        stride=stride,
+        headline=figures.headline(),
+        seconds=clock() - begun,
+        notes=notes,
+        **{name: getattr(figures, name) for name in figures.__dataclass_fields__},
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What becomes one record: a document, or a chunk of one."""
+
+    sums: TextSums
+    ids: Sequence[int]
+    windows: Sequence[Window]
+    first_id: int | None = None
+    """In place of the first token of each window."""
+
+
+def _extent(scorer: Scorer, config: PplConfig) -> tuple[int, int]:
+    """Window and stride in tokens."""
+    is_llama = config.like == "llama.cpp"
+    window = config.window or min(scorer.context, LLAMA_WINDOW if is_llama else MOST_WINDOW)
+    if window > scorer.context:
+        raise UsageError(
+            f"--window {window:,}: the model has a context of {scorer.context:,}",
+            hint=f"--window {scorer.context}, or --rope-scaling to stretch it",
+        )
+    if is_llama and config.stride is not None:
+        raise UsageError("--stride: llama.cpp's chunks stand side by side", hint="leave out --stride")
+    stride = config.stride or max(1, window if is_llama else window // 2)
+    list(sliding_windows(2, window=window, stride=stride))  # refuses what makes no sense, now
+    return window, stride
+
+
+def _parts(
+    scorer: Scorer, inputs: Sequence[Path], config: PplConfig, window: int, stride: int
+) -> Iterator[_Part]:
+    documents = read_texts(inputs, scorer.tokenizer, field=config.field, generation_prompt=False, on_bad=None)
+    for index, document in enumerate(documents):
+        encode = scorer.encoder.encode_rendered if is_chat(document, config.field) else scorer.encoder.encode
+        ids = encode(document.text)
+        if config.like == "transformers":
+            sums = TextSums(index=index, id=document.id, tokens=len(ids))
+            yield _Part(sums, ids, list(sliding_windows(len(ids), window=window, stride=stride)))
+            continue
+        if index:
+            raise DataError(
+                f"{document.where}: a second text, and llama-perplexity reads one",
+                hint="cat them together, or leave out --like llama.cpp",
+            )
+        bos = scorer.tokenizer.bos_id if scorer.adds_bos else None
+        for number, chunk in enumerate(chunk_windows(len(ids), window=window)):
+            sums = TextSums(index=number, id=f"{document.id}#{number}", tokens=window)
+            yield _Part(sums, ids, [chunk], bos)
+
+
+def _summed(
+    scorer: Scorer,
+    parts: Iterator[_Part],
+    done: Mapping[int, dict[str, Any]],
+    config: PplConfig,
+    progress: Progress,
+) -> Iterator[tuple[TextSums, bool]]:
+    """Each part in order, with its sums, and whether they are new."""
+    most, lengths = config.max_tokens, scorer.tokenizer.byte_lengths
+    asked: deque[tuple[_Part, Window | None]] = deque()
+    planned = 0
+
+    def texts() -> Iterator[list[int]]:
+        nonlocal planned
+        for part in parts:
+            if most is not None and planned >= most:
+                return
+            windows = part.windows if part.sums.index not in done else ()
+            planned += sum(window.scored for window in part.windows)
+            for window in windows:
+                asked.append((part, window))
+                yield window.ids(part.ids, part.first_id)
+            asked.append((part, None))  # its end
+            yield []
+
+    heard = 0
+    for scored in scorer.score(texts()):
+        part, window = asked.popleft()
+        if window is not None:
+            wanted = scored[window.first - window.begin - 1 :]
+            part.sums.add(wanted, (int(lengths[one.id]) for one in wanted))
+            heard += len(wanted)
+            progress.update(heard)
+            continue
+        earlier = done.get(part.sums.index)
+        if earlier is None:
+            yield part.sums, True
+        elif earlier["id"] != part.sums.id or earlier["tokens"] != part.sums.tokens:
+            raise DataError(
+                f"record {part.sums.index} is {part.sums.id!r}, and was {earlier['id']!r} in an earlier run",
+                hint="give it the inputs that it began with, or remove the .partial file",
+            )
+        else:
+            yield msgspec.convert(earlier, TextSums), False

@@ -1,0 +1,191 @@
+"""llmkit eval score: outputs that are there already, held against their answers; no model."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmkit.errors import DataError, UsageError
+from llmkit.formats.jsonl import Line, decode_field, read_records, record_id
+from llmkit.formats.streams import STDIO
+from llmkit.probe.evaluate.config import Match, ScoreConfig
+from llmkit.probe.evaluate.headline import Z95, Headline
+from llmkit.probe.evaluate.intervals import Interval, bootstrap_mean, mean_error, wilson
+from llmkit.probe.evaluate.matching import GRADED, Judgement, judge
+from llmkit.workflows.eval.records import check_records, inputs_told, open_records
+from llmkit.workflows.eval.task_lines import at_line
+
+SCHEMA = "llmkit.eval.score/1"
+
+
+class GroupScore(msgspec.Struct, frozen=True, kw_only=True):
+    """The records that have one value in common."""
+
+    group: str
+    records: int
+    score: float
+
+
+class ScoreReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. `score` is the mean over records; where each is right or wrong it is the accuracy."""
+
+    schema: str = SCHEMA
+    outputs: str
+    match: Match
+    records: int
+    correct: int
+    score: float
+    interval: Interval
+    nothing_found: int
+    """Outputs that hold nothing of the kind: no number, no choice, no match of --extract. They are wrong."""
+    groups: list[GroupScore]
+    headline: Headline
+
+
+def eval_score(
+    outputs: Path,
+    config: ScoreConfig,
+    *,
+    answers: Path | None = None,
+    by: str | None = None,
+    per_record: Path | None = None,
+    force: bool = False,
+) -> ScoreReport:
+    """Judge outputs.
+
+    Args:
+        outputs: jsonl, each with an output and its answer; `-` is stdin.
+        config: how.
+        answers: jsonl with the answers, by the outputs' ids; None: they stand beside the outputs.
+        by: a key whose values make groups.
+        per_record: where a line for each output goes.
+        force: replace it.
+
+    Raises:
+        UsageError: --extract is no regular expression, or see `check_records`.
+        DataError: a record has no output, no answer, or one that cannot be held against anything.
+        MissingError: a file is not there.
+    """
+    inputs = [outputs, *([answers] if answers is not None else [])]
+    check_records(per_record, force=force, inputs=inputs)
+    pattern = _compiled(config.extract)
+    known = None if answers is None else _answers_by_id(answers, config.answer_field)
+    scores: list[float] = []
+    groups: dict[str, list[float]] = defaultdict(list)
+    correct = nothing = 0
+    settings = (asdict(config), by, inputs_told(inputs))
+    with open_records(per_record, settings, force=force, inputs=inputs) as records:
+        for index, line in enumerate(read_records(outputs)):
+            answer = _answers(line, config.answer_field) if known is None else _known(line, known, answers)
+            judgement = _judged(line, config, pattern, answer)
+            scores.append(judgement.score)
+            correct += judgement.correct
+            nothing += judgement.found is None
+            if by is not None:
+                groups[_group(line, by)].append(judgement.score)
+            if index not in records.done:
+                told = {"score": judgement.score, "correct": judgement.correct, "found": judgement.found}
+                records.write({"index": index, "id": record_id(line) or str(index), **told, "answer": answer})
+    if not scores:
+        raise DataError(f"{outputs}: no outputs", hint="llmkit generate --jsonl … writes them")
+    return _report(outputs, config.match, scores, correct, nothing, groups)
+
+
+def _report(
+    outputs: Path,
+    match: Match,
+    scores: list[float],
+    correct: int,
+    nothing: int,
+    groups: Mapping[str, list[float]],
+) -> ScoreReport:
+    count, mean = len(scores), sum(scores) / len(scores)
+    if match in GRADED:
+        low, high = bootstrap_mean(scores)
+        error, method = mean_error(scores), f"bootstrap of {count} records, 10,000 samples, percentiles"
+    else:
+        low, high = wilson(correct, count)
+        error, method = (high - low) / 2 / Z95, f"Wilson's, of {count} records"
+    return ScoreReport(
+        outputs="stdin" if outputs == STDIO else str(outputs),
+        match=match,
+        records=count,
+        correct=correct,
+        score=mean,
+        interval=Interval(low=low, high=high, method=method),
+        nothing_found=nothing,
+        groups=[
+            GroupScore(group=name, records=len(found), score=sum(found) / len(found))
+            for name, found in sorted(groups.items())
+        ],
+        headline=Headline(
+            name=match if match in GRADED else "accuracy", value=mean, error=error, better="higher"
+        ),
+    )
+
+
+def _compiled(extract: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if extract is None else re.compile(extract, re.M)
+    except re.error as error:
+        raise UsageError(
+            f"--extract {extract!r} is no regular expression: {error}", hint=r"--extract 'Answer: (\w+)'"
+        ) from None
+
+
+def _judged(
+    line: Line, config: ScoreConfig, pattern: re.Pattern[str] | None, answers: list[str]
+) -> Judgement:
+    output = decode_field(line, config.output_field, str)
+    if pattern is not None:
+        places = [_text_of(found) for found in pattern.finditer(output)]
+        if not places:
+            return Judgement(0.0, None)
+        output = places[0 if config.which == "first" else -1]
+    with at_line(line):
+        return judge(config.match, output, answers, ignore_case=config.ignore_case)
+
+
+def _text_of(found: re.Match[str]) -> str:
+    """The first group that took part, or all of it."""
+    return next((group for group in found.groups() if group is not None), found[0])
+
+
+def _answers(line: Line, field: str) -> list[str]:
+    value = decode_field(line, field, str | int | float | bool | list[str | int | float])
+    return [_as_text(one) for one in (value if isinstance(value, list) else [value])]
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _answers_by_id(path: Path, field: str) -> dict[str, list[str]]:
+    if path == STDIO:
+        raise UsageError("--answers -: name a file", hint="the outputs may come from stdin")
+    found: dict[str, list[str]] = {}
+    for line in read_records(path):
+        name = record_id(line)
+        if name is None or name in found:
+            raise DataError(
+                f"{line.where}: {'no id' if name is None else f'a second record with id {name!r}'}",
+                hint="answers are looked up by id",
+            )
+        found[name] = _answers(line, field)
+    return found
+
+
+def _known(line: Line, known: Mapping[str, list[str]], path: Path | None) -> list[str]:
+    name = record_id(line)
+    if name is None or name not in known:
+        what = "no id to look up" if name is None else f"no answer for id {name!r} in {path}"
+        raise DataError(f"{line.where}: {what}", hint="each output needs the id of its answer")
+    return known[name]
+
+
+def _group(line: Line, by: str) -> str:
+    return _as_text(decode_field(line, by, str | int | float | bool))

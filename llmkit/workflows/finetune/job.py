@@ -1,0 +1,253 @@
+"""A fine-tuning run's inputs, opened and checked: all that can be known to be wrong before it begins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import ConfigError, UsageError
+from llmkit.estimate.architecture_flops import train_flops_per_token
+from llmkit.estimate.architecture_of import architecture_of
+from llmkit.formats.digest import digest_bytes, digest_file
+from llmkit.formats.peft import ADAPTER_CONFIG
+from llmkit.formats.provenance import Invocation
+from llmkit.formats.streams import STDIO
+from llmkit.model.config import ModelConfig
+from llmkit.model.source import check_model, config_source, model_files, read_model_config
+from llmkit.progress import Progress
+from llmkit.tokens.audit import AuditReport
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.supervise_config import SuperviseConfig
+from llmkit.train.config import Recipe
+from llmkit.train.finetune_config import FinetuneConfig, FinetuneRecipe, default_finetune_lr, default_rows
+from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
+from llmkit.train.rollout import Prompt
+from llmkit.workflows.finetune.audit import RejectLog, reject_log
+from llmkit.workflows.finetune.data import FinetuneData, open_finetune_data
+from llmkit.workflows.finetune.examples import example_files
+from llmkit.workflows.finetune.model import product_of
+from llmkit.workflows.finetune.samples import Sample
+from llmkit.workflows.finetune.template import template_of
+from llmkit.workflows.pretrain.data import require
+from llmkit.workflows.pretrain.job import Job, PretrainFiles, refuse_idle_evaluation
+from llmkit.workflows.pretrain.model import choose_model
+from llmkit.workflows.run.setup import Setup, set_up
+
+_FROZEN = 2 / 3  # of the FLOPs of a pass: no gradient of the weights
+_FORWARD = 1 / 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneFiles(PretrainFiles):
+    """What a run reads and where it writes."""
+
+    model: Path
+    """The base: a model folder or a GGUF file."""
+    template: str | None = None
+    """`chatml`, or a file with a chat template; None: the tokenizer's own."""
+    supervise: SuperviseConfig = field(default_factory=SuperviseConfig)
+    """How records become examples."""
+    rejects: Path | None = None
+    """Where records that the audit found fault with are kept."""
+    strict: bool = False
+    """Whether any fault ends the run before it begins."""
+    skip_bad: bool = False
+    shown: int = 0
+    """Examples kept to be shown."""
+    teacher: Path | None = None
+    """Of kd."""
+    reward: str | None = None
+    """The program that scores answers, of grpo."""
+    reward_seconds: float | None = None
+    """How long it may be silent; None: a minute."""
+
+
+@dataclass(frozen=True)
+class FinetuneJob(Job):
+    """Everything opened and checked, nothing written yet but the cache of packed examples."""
+
+    files: FinetuneFiles
+    config: FinetuneConfig
+    audit: AuditReport = field(kw_only=True)
+    samples: list[Sample] = field(kw_only=True)
+    """For --show-mask."""
+    prompts: Sequence[Prompt] = field(default=(), kw_only=True)
+    """Of grpo."""
+    valid_prompts: Sequence[Prompt] = field(default=(), kw_only=True)
+
+
+def open_finetune(
+    files: FinetuneFiles,
+    config: FinetuneConfig,
+    cache: Path,
+    invocation: Invocation,
+    progress: Progress,
+    *,
+    force: bool,
+    degrees: Degrees = ONE_PROCESS,
+) -> FinetuneJob:
+    """Open model and data, resolve the recipe for so many processes.
+
+    Raises:
+        UsageError, ConfigError, DataError, MissingError: something is not there or does not fit.
+    """
+    for path in (*files.data, *files.valid):
+        if path != STDIO:
+            require(path)
+    _check(files, config)
+    model = ModelConfig.from_hf(read_model_config(files.model), source=config_source(files.model))
+    if files.teacher is not None:
+        _check_teacher(files.teacher, model)
+    tokenizer = template_of(files.template, load_tokenizer(files.tokenizer or files.model))
+
+    fraction = files.supervise.valid_fraction
+    with (
+        reject_log(
+            files.rejects, skip_bad=files.skip_bad, force=force, inputs=files.data, out=files.out
+        ) as log,
+        example_files(files.data, cache) as listed,
+    ):
+        settings: dict[str, Any] = {"model": model, "seq_len": files.seq_len, "cache": cache}
+        settings |= {"invocation": invocation, "progress": progress}
+        opened = open_finetune_data(
+            listed,
+            tokenizer,
+            config,
+            files.supervise,
+            side="train" if fraction else "all",
+            log=log,
+            shown=files.shown,
+            **settings,
+        )
+        held_out = listed if fraction else list(files.valid)
+        valid = None
+        if held_out:
+            quiet = RejectLog(skip_bad=log.on_bad is not None)
+            valid = open_finetune_data(
+                held_out,
+                tokenizer,
+                config,
+                files.supervise,
+                side="valid" if fraction else "all",
+                log=quiet,
+                shown=0,
+                **settings,
+            )
+    source = choose_model("", files.model, {}, opened.data, {})
+    resolved = _resolved(config, model, opened)
+    longest = max(one.longest for one in (opened, valid) if one is not None)
+    setup = set_up(
+        resolved, source.config, opened.data, source.weights_sha256, longest=longest, degrees=degrees
+    )
+    setup = replace(
+        setup,
+        recipe=_recipe(setup.recipe, resolved, files),
+        flops_per_token=_flops(setup, resolved, files),
+        eval_batch_rows=_eval_rows(setup, resolved, valid),
+    )
+    return FinetuneJob(
+        files,
+        resolved,
+        tokenizer,
+        opened.data,
+        None if valid is None else valid.data,
+        source,
+        setup,
+        product_of(resolved, files.model),
+        audit=opened.audit,
+        samples=opened.samples,
+        prompts=opened.prompts,
+        valid_prompts=() if valid is None else valid.prompts,
+    )
+
+
+def _check(files: FinetuneFiles, config: FinetuneConfig) -> None:
+    check_model(files.model)
+    if (files.model / ADAPTER_CONFIG).is_file():
+        raise UsageError(
+            f"{files.model}: an adapter, not a model",
+            hint=f"put it into its base first: llmkit merge BASE --adapter {files.model} -o merged",
+        )
+    if files.teacher is not None:
+        check_model(files.teacher)
+    for flag, what, value, method in (
+        ("--teacher", "PATH", files.teacher, "kd"),
+        ("--reward", "CMD", files.reward, "grpo"),
+    ):
+        if (value is not None) != (config.method == method):
+            missing = value is None
+            raise UsageError(
+                f"--method {config.method} {'needs' if missing else 'has no use for'} {flag}",
+                hint=f"add {flag} {what}" if missing else f"leave it out, or choose --method {method}",
+            )
+    is_grpo = config.method == "grpo"
+    unread = {
+        "--reward-timeout": files.reward_seconds is not None and not is_grpo,
+        "--seq-len": files.seq_len is not None and is_grpo,
+        "--show-mask": files.shown > 0 and is_grpo,
+    }
+    for flag in (flag for flag, is_unread in unread.items() if is_unread):
+        raise UsageError(f"--method {config.method} has no use for {flag}", hint=f"leave {flag} out")
+    if files.valid and files.supervise.valid_fraction:
+        raise UsageError("both --valid and --valid-fraction", hint="give one of them")
+    has_valid = bool(files.valid or files.supervise.valid_fraction)
+    refuse_idle_evaluation(config, has_valid=has_valid)
+    if config.sample_every and not files.prompts:
+        raise UsageError("--sample-every without a prompt", hint="add --sample-prompt TEXT")
+    if config.patience is not None and not has_valid:
+        raise UsageError(
+            "--patience watches the validation loss", hint="add --valid FILE or --valid-fraction 0.1"
+        )
+
+
+def _check_teacher(path: Path, model: ModelConfig) -> None:
+    teacher = ModelConfig.from_hf(read_model_config(path), source=config_source(path))
+    if teacher.vocab_size != model.vocab_size:
+        raise ConfigError(
+            f"{path}: the teacher has {teacher.vocab_size:,} tokens and the model {model.vocab_size:,}",
+            hint="distil from a model with the same tokenizer",
+        )
+
+
+def _resolved(config: FinetuneConfig, model: ModelConfig, opened: FinetuneData) -> FinetuneConfig:
+    """With the method's own learning rate and batch where none was given."""
+    adapter = config.lora is not None
+    lr = config.lr or default_finetune_lr(config.method, adapter=adapter, hidden_size=model.hidden_size)
+    rows = config.batch_rows
+    if rows is None and config.batch_tokens is None and (own := default_rows(config.method)) is not None:
+        rows = min(own, len(opened.data.rows))
+    return replace(config, lr=lr, batch_rows=rows)
+
+
+def _eval_rows(setup: Setup, config: FinetuneConfig, valid: FinetuneData | None) -> int:
+    """Rows of one pass: for kto, which compares answers of the same pass, never a single one is left over."""
+    rows = setup.eval_batch_rows
+    if config.method != "kto" or valid is None:
+        return rows
+    count = min(len(valid.data.rows), config.eval_rows or len(valid.data.rows))
+    return next((one for one in range(max(2, rows), count) if count % one != 1), max(2, count))
+
+
+def _recipe(recipe: Recipe, config: FinetuneConfig, files: FinetuneFiles) -> FinetuneRecipe:
+    return FinetuneRecipe(
+        **{one.name: getattr(recipe, one.name) for one in fields(Recipe)},
+        method=config.method,
+        settings=config.settings,
+        parameters=config.parameters,
+        teacher_sha256=None if files.teacher is None else _digest(files.teacher),
+        reward=files.reward,
+    )
+
+
+def _digest(model: Path) -> str:
+    return digest_bytes("".join(map(digest_file, model_files(model))).encode())
+
+
+def _flops(setup: Setup, config: FinetuneConfig, files: FinetuneFiles) -> float:
+    """Of a target: forward and backward, and the passes of the reference and the teacher."""
+    own = setup.flops_per_token
+    flops = own * (_FROZEN if config.lora is not None else 1.0) + own * _FORWARD * config.uses_reference
+    if files.teacher is not None:
+        teacher = ModelConfig.from_hf(read_model_config(files.teacher), source=config_source(files.teacher))
+        flops += _FORWARD * train_flops_per_token(architecture_of(teacher), setup.recipe.seq_len)
+    return flops

@@ -1,0 +1,83 @@
+"""Answers to rows of OpenAI's batch files: a line of its output file each.
+
+Source: OpenAI's API reference, "Batch: The request output object", "The chat completion object", "The
+completion object".
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llmkit.engine.completion import Completion
+from llmkit.server.answer import TokenScore
+from llmkit.server.replies import spelled
+from llmkit.server.wire.chat import score_content
+from llmkit.server.wire.completions import score_columns
+from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.workflows.generate.batch import Call, RefusedError
+from llmkit.workflows.generate.results import usage
+from llmkit.workflows.generate.rows import Row
+
+
+def answer(
+    call: Call, row: Row, completions: Sequence[Completion], tokenizer: Tokenizer, created: int
+) -> dict[str, Any]:
+    """The answer that a row asked for.
+
+    Args:
+        call: who asked.
+        row: the row.
+        completions: as many as it asked for, in order.
+        tokenizer: spells tokens.
+        created: seconds since 1970.
+    """
+    choice = _chat_choice if call.is_chat else _text_choice
+    body = {
+        "id": f"{'chatcmpl' if call.is_chat else 'cmpl'}-{call.key}",
+        "object": "chat.completion" if call.is_chat else "text_completion",
+        "created": created,
+        "model": call.model,
+        "choices": [choice(call, row, one, number, tokenizer) for number, one in enumerate(completions)],
+        "usage": usage(completions, row),
+        "system_fingerprint": None,
+    }
+    return _line(call, 200, body)
+
+
+def refusal(call: Call, error: RefusedError) -> dict[str, Any]:
+    """The answer to a row that cannot be done."""
+    told = {"message": error.problem, "type": "invalid_request_error"}
+    return _line(call, error.status, {"error": {**told, "param": error.param, "code": error.code}})
+
+
+def _line(call: Call, status: int, body: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": f"batch_req_{call.key}",
+        "custom_id": call.custom_id,
+        "response": {"status_code": status, "request_id": f"req_{call.key}", "body": body},
+        "error": None,
+    }
+
+
+def _chat_choice(call: Call, row: Row, one: Completion, number: int, tokenizer: Tokenizer) -> dict[str, Any]:
+    scores = _scores(row, one, tokenizer)
+    logprobs = None if scores is None else score_content(scores)
+    message = {"role": "assistant", "content": row.prefill + (one.text or ""), "refusal": None}
+    return {"index": number, "message": message, "logprobs": logprobs, "finish_reason": one.finish}
+
+
+def _text_choice(call: Call, row: Row, one: Completion, number: int, tokenizer: Tokenizer) -> dict[str, Any]:
+    scores = _scores(row, one, tokenizer)
+    logprobs = None if scores is None else score_columns(scores)
+    text = (row.text or "" if call.echo else "") + (one.text or "")
+    return {"index": number, "text": text, "logprobs": logprobs, "finish_reason": one.finish}
+
+
+def _scores(row: Row, one: Completion, tokenizer: Tokenizer) -> list[TokenScore] | None:
+    """Of the tokens of a text, where they were asked for."""
+    if row.request.sampling.logprobs is None:
+        return None
+    return [
+        spelled(token.score, tokenizer, token.top)
+        for token in one.drawn
+        if token.is_text and token.score is not None
+    ]

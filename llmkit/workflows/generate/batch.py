@@ -1,0 +1,250 @@
+"""Rows of OpenAI's batch files: {"custom_id", "method", "url", "body"}, read as what is asked of the engine.
+
+Every parameter of a body is honoured, or says nothing here (`store: false`), or is refused by its name: none
+is passed over. Beside OpenAI's parameters a body may have ours (top_k, min_p, regex, …).
+
+Source: OpenAI's API reference, "Batch: The request input object", "Create chat completion", "Create
+completion".
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from llmkit.formats.digest import digest_bytes
+from llmkit.formats.jsonl import MALFORMED, Line, Record, decode_field, encode_line
+from llmkit.workflows.generate.overrides import OVERRIDES
+
+CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+_SHARED: dict[str, Any] = {
+    name: OVERRIDES[name]
+    for name in (
+        *("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "seed", "stop"),
+        *("top_k", "min_p", "typical_p", "repetition_penalty", "ignore_eos", "samplers"),
+        *("json_schema", "regex", "choice"),
+    )
+} | {"model": str, "n": int, "max_tokens": int, "user": str, "safety_identifier": str}
+_OWN: dict[str, dict[str, Any]] = {
+    CHAT: {
+        **{"messages": list[dict[str, Any]], "max_completion_tokens": int, "logprobs": bool},
+        **{"top_logprobs": int, "response_format": dict[str, Any]},
+    },
+    TEXT: {"prompt": str | list[Any], "logprobs": int, "echo": bool},
+}
+_SAYS_NOTHING: dict[str, tuple[Any, ...]] = {
+    **{"stream": (False,), "store": (False,), "metadata": ({},), "service_tier": ("auto", "default")},
+    **{"tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False)},
+    **{"functions": ([],), "function_call": ("none", "auto"), "modalities": (["text"],)},
+    **{"verbosity": ("medium",), "suffix": ("",), "best_of": (1,)},
+}
+"""Parameters that are not done here, with the values that ask for nothing; null never does."""
+
+
+class RefusedError(Exception):
+    """A row that gets an error for its answer."""
+
+    def __init__(
+        self, problem: str, *, param: str | None = None, status: int = 400, code: str | None = None
+    ) -> None:
+        """
+        Args:
+            problem: what is wrong, for whoever reads the answer.
+            param: the parameter that it is about.
+            status: as HTTP has it.
+            code: OpenAI's name for this kind.
+        """
+        super().__init__(problem)
+        self.problem = problem
+        self.param = param
+        self.status = status
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Call:
+    """Who asked, and how the answer is to look."""
+
+    custom_id: str
+    key: str
+    """Of the row's content: the same row has the same in every run."""
+    where: str
+    """The row's `file:line`."""
+    url: str
+    model: str
+    echo: bool = False
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether a chat completion answers it."""
+        return self.url == CHAT
+
+
+@dataclass(frozen=True)
+class Body:
+    """What is asked for."""
+
+    given: dict[str, Any] = field(default_factory=dict)
+    """By the names of OVERRIDES."""
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    """Of a chat."""
+    prompt: str | list[int] = ""
+    """Of a text."""
+    owner: str = ""
+    """The user on whose behalf it is: each has a turn."""
+    echo: bool = False
+    model: str | None = None
+    """As it names who is to answer: the model, or one of its adapters."""
+
+
+def is_call(record: Record) -> bool:
+    """Whether a record is a row of a batch file."""
+    return "body" in record and ("custom_id" in record or "url" in record)
+
+
+def read_call(line: Line, model: str) -> Call:
+    """Who asks.
+
+    Args:
+        line: the row.
+        model: what the model is called that answers.
+
+    Raises:
+        DataError: no custom_id, without which there is no answer.
+    """
+    custom_id = decode_field(line, "custom_id", str)
+    try:
+        url = msgspec.json.decode(line.record.get("url", b"null"), type=str)
+    except MALFORMED:
+        url = ""
+    return Call(custom_id, digest_bytes(encode_line(line.record))[:24], line.where, url, model)
+
+
+def read_body(record: Record, names: Iterable[str]) -> Body:
+    """What a row asks for.
+
+    Args:
+        record: the row.
+        names: what its `model` may say.
+
+    Raises:
+        RefusedError: it cannot be done.
+    """
+    method, url = (_decoded(record, name, str) for name in ("method", "url"))
+    if method != "POST":
+        raise RefusedError(f"method: {method!r}: only POST is answered", param="method")
+    if url not in _OWN:
+        known = " and ".join(_OWN)
+        raise RefusedError(f"url: {url!r} is not answered here: {known} are", param="url", status=404)
+    body: Record = _decoded(record, "body", Record)
+    kinds = _SHARED | _OWN[url]
+    told = {}
+    for name in body:
+        if bytes(body[name]) == b"null":
+            continue
+        if name in kinds:
+            told[name] = _decoded(body, name, kinds[name])
+        elif name not in _SAYS_NOTHING:
+            raise RefusedError(f"{name}: no such parameter here", param=name, code="unknown_parameter")
+        elif _decoded(body, name, Any) not in _SAYS_NOTHING[name]:
+            raise RefusedError(f"{name}: is not done here", param=name, code="unsupported_parameter")
+    _check_model(told.get("model"), tuple(names))
+    return _chat(told) if url == CHAT else _text(told)
+
+
+def _chat(told: dict[str, Any]) -> Body:
+    if "messages" not in told:
+        raise RefusedError("messages: missing", param="messages")
+    given = _given(told)
+    if "max_completion_tokens" in told:
+        most = told["max_completion_tokens"]
+        if told.get("max_tokens", most) != most:
+            raise RefusedError("max_tokens: contradicts max_completion_tokens", param="max_tokens")
+        given["max_tokens"] = most
+    if told.get("logprobs"):
+        given["logprobs"] = told.get("top_logprobs", 0)
+    elif "top_logprobs" in told:
+        raise RefusedError("top_logprobs: needs logprobs: true", param="top_logprobs")
+    elif "logprobs" in told:
+        given["logprobs"] = None
+    if "response_format" in told:
+        given |= _format(told["response_format"])
+    messages = [_message(one) for one in told["messages"]]
+    return Body(given=given, messages=messages, owner=_owner(told), model=told.get("model"))
+
+
+def _text(told: dict[str, Any]) -> Body:
+    prompt = told.get("prompt")
+    if prompt is None:
+        raise RefusedError("prompt: missing", param="prompt")
+    if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
+        if len(prompt) > 1:
+            raise RefusedError("prompt: several in one row: give each a row of its own", param="prompt")
+        prompt = prompt[0]
+    if not isinstance(prompt, str) and not all(isinstance(one, int) for one in prompt):
+        raise RefusedError("prompt: neither text nor ids", param="prompt")
+    given, echo = _given(told), told.get("echo", False)
+    if "logprobs" in told:
+        given["logprobs"] = told["logprobs"]
+    if echo and "logprobs" in told:
+        raise RefusedError("echo: not with logprobs: those of a prompt are not computed", param="echo")
+    if echo and not isinstance(prompt, str):
+        raise RefusedError("echo: not with a prompt of ids", param="echo")
+    return Body(given=given, prompt=prompt, owner=_owner(told), echo=echo, model=told.get("model"))
+
+
+def _given(told: dict[str, Any]) -> dict[str, Any]:
+    given = {name: told[name] for name in OVERRIDES if name in told and name != "logprobs"}
+    return given | ({"samples": told["n"]} if "n" in told else {})
+
+
+def _format(wanted: dict[str, Any]) -> dict[str, Any]:
+    """`response_format` as a rule for the text."""
+    match wanted:
+        case {"type": "text"}:
+            return {}
+        case {"type": "json_object"}:
+            return {"json_schema": {"type": "object"}}
+        case {"type": "json_schema", "json_schema": {"schema": dict() as schema}}:
+            return {"json_schema": schema}
+    raise RefusedError(
+        'response_format: of type "text", "json_object", or "json_schema" with a schema',
+        param="response_format",
+    )
+
+
+def _message(message: dict[str, Any]) -> dict[str, Any]:
+    """A message as templates know it: its text in one piece, a developer's as the system's."""
+    content = message.get("content")
+    if isinstance(content, list):
+        for part in content:
+            if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+                kind = part.get("type") if isinstance(part, dict) else part
+                raise RefusedError(f"messages: content of type {kind!r} is no text", param="messages")
+        content = "".join(part["text"] for part in content)
+    role = "system" if message.get("role") == "developer" else message.get("role")
+    return {**message, "role": role, "content": content}
+
+
+def _owner(told: dict[str, Any]) -> str:
+    return "\0".join(told[name] for name in ("user", "safety_identifier") if name in told)
+
+
+def _check_model(asked: str | None, names: tuple[str, ...]) -> None:
+    if asked is not None and asked not in names:
+        raise RefusedError(
+            f"model: {asked!r} is not what runs here, {names[0]!r} is",
+            param="model",
+            status=404,
+            code="model_not_found",
+        )
+
+
+def _decoded(record: Record, name: str, kind: Any) -> Any:
+    if name not in record:
+        return None
+    try:
+        return msgspec.json.decode(record[name], type=kind)
+    except MALFORMED as error:
+        raise RefusedError(f"{name}: {error}", param=name) from None

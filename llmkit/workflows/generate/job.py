@@ -1,0 +1,227 @@
+"""What `llmkit generate` needs before any weight is read: opened, resolved, checked. No torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmkit.engine.config import GenerateConfig, SamplingConfig, model_defaults, unfollowed
+from llmkit.engine.grammar import Grammars
+from llmkit.errors import ConfigError, DataError, MissingError, UsageError
+from llmkit.formats.atomic import refuse_existing
+from llmkit.formats.provenance import read_provenance
+from llmkit.formats.streams import STDIO
+from llmkit.model.config import ModelConfig
+from llmkit.model.extend_context import extend_context, original_positions, parse_rope_scaling
+from llmkit.model.source import (
+    check_model,
+    config_source,
+    read_model_config,
+    read_model_generation,
+    read_model_tensors,
+)
+from llmkit.retrieve.tool_loop import Toolbox
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.prompt import PromptEncoder
+from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.workflows.artefact import holds_tokenizer
+from llmkit.workflows.generate.adapter import NO_ADAPTERS, AdapterSources, open_adapters
+from llmkit.workflows.generate.cache import check_cache_options
+from llmkit.workflows.generate.draft import Drafts, open_drafts
+from llmkit.workflows.generate.files import GenerateFiles
+from llmkit.workflows.tool.check import check_tool_options
+from llmkit.workflows.tool.talk import ToolTalk
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request to write texts, with everything known that can be known without the weights."""
+
+    files: GenerateFiles
+    config: GenerateConfig
+    model: ModelConfig
+    tokenizer: Tokenizer | None
+    encoder: PromptEncoder | None
+    sampling: SamplingConfig
+    """What holds where a row says nothing else: flags, then generation_config.json, then our defaults."""
+    stop_ids: frozenset[int]
+    """Ids that end every text."""
+    notes: tuple[str, ...]
+    """What a person should know."""
+    rope_scaling: Mapping[str, Any] | None = None
+    """In place of the one in config.json; None: that one. `model` has it already."""
+    grammars: Grammars | None = None
+    """None where there is no tokenizer."""
+    drafts: Drafts | None = None
+    """What guesses at tokens ahead."""
+    adapters: AdapterSources = NO_ADAPTERS
+    """What requests may name beside the base."""
+    talk: ToolTalk | None = None
+    """How the model is told of what it may call; None: it may call nothing."""
+
+    @property
+    def writes_json(self) -> bool:
+        """Whether records come out, not bare text."""
+        return self.config.as_json or self.files.jsonl is not None
+
+
+def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | None = None) -> Job:
+    """Read everything but weights and prompts.
+
+    Args:
+        files: what to read and where to write.
+        config: how.
+        toolbox: files.tools, opened.
+
+    Raises:
+        UsageError: options that do not go together, or an output that is there already or is an input.
+        ConfigError: config.json or generation_config.json asks for something impossible.
+        DataError: a damaged file, or a tokenizer that is not the model's.
+        MissingError: a file is not there, or a tokenizer is needed and there is none.
+    """
+    _check_options(files, config)
+    if toolbox is not None:
+        check_tool_options(files, config)
+    for path in (files.out, files.rejects):
+        if path is not None and path != STDIO:
+            refuse_existing(path, force=files.force, inputs=files.inputs)
+    for path in files.inputs:
+        if path != STDIO and not path.exists():
+            raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin")
+    check_model(files.model)
+    model, scaling = _open_config(files.model, config.rope_scaling)
+    check_cache_options(files, config, model)
+    read_model_tensors(files.model)  # their headers: a missing or truncated file is found now
+    generation, source = read_model_generation(files.model)
+    sampling = _resolve(config.sampling, model_defaults(generation, source), source)
+    needs_text = config.require is not None or sampling.rule is not None or config.extract_code
+    needs_text = needs_text or toolbox is not None
+    tokenizer = _open_tokenizer(files, needs_text=needs_text)
+    grammars = None if tokenizer is None else Grammars(tokenizer, model.vocab_size)
+    if grammars is not None:
+        grammars.compile(sampling)  # a wrong schema is found now
+    encoder = None if tokenizer is None else PromptEncoder(tokenizer, allow_special=config.allow_special)
+    talk = None
+    if toolbox is not None and files.tools is not None:
+        assert tokenizer is not None and encoder is not None and grammars is not None
+        talk = ToolTalk(toolbox, tokenizer, encoder, choice=files.tools.choice)
+        rule = talk.rule(sampling, 0)
+        if rule is not None:
+            grammars.compile_rule(rule)  # the same
+    return Job(
+        files=files,
+        config=config,
+        model=model,
+        tokenizer=tokenizer,
+        encoder=encoder,
+        sampling=sampling,
+        stop_ids=_stop_ids(generation, model, tokenizer),
+        notes=tuple(f"{source}: {name} is not followed" for name in unfollowed(generation)),
+        rope_scaling=scaling,
+        grammars=grammars,
+        drafts=open_drafts(config, files.model, model, tokenizer),
+        adapters=open_adapters(config.adapters),
+        talk=talk,
+    )
+
+
+def _open_config(folder: Path, scaling: str | None) -> tuple[ModelConfig, dict[str, Any] | None]:
+    """The model's shape, and the scaling that was put into it."""
+    content, source = read_model_config(folder), config_source(folder)
+    model = ModelConfig.from_hf(content, source)
+    if scaling is None:
+        return model, None
+    parsed = parse_rope_scaling(scaling, max_positions=original_positions(model))
+    return ModelConfig.from_hf(extend_context(content, parsed, source), source), parsed
+
+
+def _check_options(files: GenerateFiles, config: GenerateConfig) -> None:
+    rows, text = files.jsonl is not None, not config.as_json and files.jsonl is None
+    wrong = {
+        "--json": (config.as_json and rows, "with --jsonl, whose rows are JSON already"),
+        "--echo": (config.echo and not text, "in JSON, which has the prompt"),
+        "--system": (
+            config.system is not None and not config.chat and not rows,
+            "without --chat, or --jsonl with messages",
+        ),
+        "--prefill": (
+            config.prefill is not None and not config.chat and not rows,
+            "without --chat, or --jsonl with messages: a prompt can end with it",
+        ),
+        "--skip-bad": (files.skip_bad and not rows, "without --jsonl"),
+        "--unordered": (config.unordered and not rows, "without --jsonl"),
+        "--rejects": (files.rejects is not None and not rows, "without --jsonl"),
+        "--resume": (
+            files.resume and (not rows or files.out in (None, STDIO)),
+            "without --jsonl and -o FILE",
+        ),
+        "--logprobs": ("logprobs" in config.sampling and text, "in plain text: add --json"),
+        "--mark-below": (config.mark_below is not None and not text, "in JSON, which has --logprobs"),
+    }
+    for flag, (is_wrong, why) in wrong.items():
+        if is_wrong:
+            raise UsageError(f"{flag} does nothing {why}", hint="llmkit generate --help")
+    excluded = {
+        ("--resume", "--require"): files.resume and config.require is not None,
+        ("--resume", "--rejects"): files.resume and files.rejects is not None,
+        ("--extract-code", "--echo"): config.extract_code and config.echo,
+        ("--extract-code", "--mark-below"): config.extract_code and config.mark_below is not None,
+    }
+    for (one, other), is_wrong in excluded.items():
+        if is_wrong:
+            raise UsageError(f"{one} and {other} exclude each other", hint="give one of them")
+
+
+def _open_tokenizer(files: GenerateFiles, *, needs_text: bool) -> Tokenizer | None:
+    """The tokenizer named, or the model's own; None where rows of tokens may need none.
+
+    Raises:
+        MissingError: there is none, and a prompt is text.
+        DataError: it is not the one that the model was trained with.
+    """
+    if files.tokenizer is None:
+        if holds_tokenizer(files.model):
+            return load_tokenizer(files.model)
+        if files.jsonl is None or needs_text:
+            raise no_tokenizer(files.model)
+        return None
+    tokenizer = load_tokenizer(files.tokenizer)
+    trained_with = (_provenance(files.model)).get("tokenizer_sha256")
+    if trained_with is not None and tokenizer.sha256 != trained_with:
+        raise DataError(
+            f"{files.tokenizer}: not the tokenizer that {files.model} was trained with "
+            f"(found sha256 {tokenizer.sha256[:12]}, {trained_with[:12]} in its llmkit.json)",
+            hint="leave -t out to use the model's own",
+        )
+    return tokenizer
+
+
+def _provenance(model: Path) -> dict[str, Any]:
+    """What llmkit.json says; a GGUF file has none."""
+    return (read_provenance(model) if model.is_dir() else None) or {}
+
+
+def no_tokenizer(model: Path) -> MissingError:
+    """There is a text to encode or to write, and nothing to do it with."""
+    return MissingError(
+        f"{model}: no tokenizer in this folder, and text needs one",
+        hint="name it with -t TOKENIZER, or give rows of tokens with --jsonl",
+    )
+
+
+def _resolve(given: Mapping[str, Any], defaults: Mapping[str, Any], source: str) -> SamplingConfig:
+    try:
+        SamplingConfig(**defaults)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error.problem}", hint=f"mend {source}") from None
+    return SamplingConfig(**{**defaults, **given})
+
+
+def _stop_ids(
+    generation: Mapping[str, Any], model: ModelConfig, tokenizer: Tokenizer | None
+) -> frozenset[int]:
+    """Every id that ends a text: by generation_config.json, by config.json, by the tokenizer."""
+    listed = generation.get("eos_token_id")
+    ids = [*(listed if isinstance(listed, list) else [listed]), *model.eos_token_ids]
+    ids.append(None if tokenizer is None else tokenizer.eos_id)
+    return frozenset(one for one in ids if isinstance(one, int) and 0 <= one < model.vocab_size)

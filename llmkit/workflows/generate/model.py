@@ -1,0 +1,266 @@
+"""The model of `llmkit generate`: where and how it runs, what that takes, and its weights, read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from llmkit.engine.adapter_native import why_not_added_natively
+from llmkit.engine.adapter_values import Adapter
+from llmkit.engine.cuda.plan import plan_pages
+from llmkit.engine.draft_model import DraftModel
+from llmkit.engine.drafts import PromptLookup, Proposer
+from llmkit.engine.engine import Engine, EngineConfig
+from llmkit.engine.gain import Gain
+from llmkit.engine.kv_codes import ESTIMATED_AS
+from llmkit.engine.native_parts import runs_natively, why_not_natively
+from llmkit.engine.native_weights import pack_model
+from llmkit.engine.store import check_kv_dtype
+from llmkit.errors import ResourceError, UsageError
+from llmkit.estimate.architecture_of import architecture_of
+from llmkit.estimate.cache import contiguous_cache_bytes
+from llmkit.estimate.stored import NumbersAlone
+from llmkit.estimate.weight_bytes import weight_bytes
+from llmkit.kernels.library import set_threads
+from llmkit.kernels.packed import ROUNDED_FORMATS
+from llmkit.model.coded_weights import CodedWeights
+from llmkit.model.dtypes import DTYPES, dtype_of
+from llmkit.model.load import load_model
+from llmkit.train.hardware import available_memory_bytes, choose_device
+from llmkit.workflows.generate.adapter import load_adapters
+from llmkit.workflows.generate.job import Job
+from llmkit.workflows.generate.rows import Extent
+
+ONE_THREAD_BYTES = 16_000_000
+"""Weights below this are read by one thread quicker than two threads meet."""
+AT_ONCE = 16
+"""Texts at once where nobody says how many: a pass reads every weight once, for all of them."""
+BLOCK_TOKENS = EngineConfig.block_tokens
+_KV_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+_INFINITE = 1 << 62
+_CACHE_SHARE = 0.5
+"""Of the memory that is left, for the cache."""
+_RUNTIME_BYTES = {"cpu": 280_000_000, "cuda": 500_000_000}
+"""Memory of a process that has loaded torch and no model."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a job's model runs."""
+
+    device: torch.device
+    dtype: torch.dtype
+    threads: int
+    weight_bytes: int
+    kv_bytes: int
+    """Of the cache for the longest texts, as many as are at work at once."""
+    kv_dtype: torch.dtype
+    positions: int
+    """That the cache holds, of all texts together."""
+    block_tokens: int
+    """Positions of a block: what the device's attention reads."""
+    texts: int
+    """At work at once."""
+    draft_bytes: int = 0
+    """Of the weights of a model that guesses, and of its cache."""
+    offload_bytes: int = 0
+    """Of the device's memory, for what the cache has no room for."""
+    adapter_bytes: int = 0
+    """Of all adapters beside the base."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the process takes, about."""
+        return (
+            _RUNTIME_BYTES[self.device.type]
+            + self.weight_bytes
+            + self.kv_bytes
+            + self.draft_bytes
+            + self.offload_bytes
+            + self.adapter_bytes
+        )
+
+
+def place(job: Job, extent: Extent | None) -> Placement:
+    """Decide how the model runs.
+
+    Args:
+        job: which model, and what was asked for.
+        extent: how much there is to write; None where only a pipe knows. The cache then takes what it may:
+            rows are as long as they are, and memory that is not used is not taken.
+
+    Raises:
+        ConfigError, MissingError: no such device, or a cache that the model has no use for.
+        ResourceError: not enough memory.
+    """
+    device = choose_device(job.config.device)
+    dtype = dtype_of(job.model) if job.config.dtype == "auto" else DTYPES[job.config.dtype]
+    architecture, name = architecture_of(job.model), str(dtype).removeprefix("torch.")
+    nbytes = weight_bytes(architecture, NumbersAlone(name)).nbytes
+    context = job.model.max_position_embeddings
+    kv_dtype = dtype if job.config.kv_dtype == "auto" else _KV_DTYPES[job.config.kv_dtype]
+    check_kv_dtype(job.model, kv_dtype)
+    block_tokens = plan_pages(job.model, dtype, device, BLOCK_TOKENS, kv_dtype).block_tokens
+    longest = _whole_blocks(
+        max(1, min(job.sampling.max_tokens, context) if extent is None else extent.positions), block_tokens
+    )
+    kv_name = ESTIMATED_AS if kv_dtype == torch.int8 else str(kv_dtype).removeprefix("torch.")
+    own_bytes = block_bytes = contiguous_cache_bytes(architecture, kv_name, context=block_tokens)
+    draft_weight_bytes = 0
+    if job.drafts is not None and job.drafts.model is not None:  # it keeps keys and values of its own
+        draft = architecture_of(job.drafts.model)
+        draft_weight_bytes = weight_bytes(draft, NumbersAlone(name)).nbytes
+        block_bytes += contiguous_cache_bytes(draft, name, context=block_tokens)
+    texts = job.config.batch or AT_ONCE
+    if extent is not None:
+        texts = max(1, min(texts, extent.texts))
+    available = available_memory_bytes(device)
+    offload_bytes = job.config.cache_offload if device.type == "cpu" else 0
+    adapter_bytes = job.adapters.nbytes
+    fixed_bytes = nbytes + draft_weight_bytes + offload_bytes + adapter_bytes + _RUNTIME_BYTES[device.type]
+    room = _INFINITE if available is None else available - fixed_bytes
+    if job.config.batch is None:  # fewer at once where memory is short
+        texts = max(1, min(texts, int(room * _CACHE_SHARE) // (longest * block_bytes)))
+    blocks = texts * longest
+    if extent is None:
+        most = texts * _whole_blocks(context, block_tokens)
+        blocks = max(blocks, min(most, int(room * _CACHE_SHARE) // block_bytes))
+    placement = Placement(
+        device=device,
+        dtype=dtype,
+        threads=job.config.threads or (1 if nbytes < ONE_THREAD_BYTES else torch.get_num_threads()),
+        weight_bytes=nbytes,
+        kv_bytes=texts * longest * own_bytes,
+        kv_dtype=kv_dtype,
+        positions=blocks * block_tokens,
+        block_tokens=block_tokens,
+        texts=texts,
+        draft_bytes=draft_weight_bytes + texts * longest * (block_bytes - own_bytes),
+        offload_bytes=offload_bytes,
+        adapter_bytes=adapter_bytes,
+    )
+    if available is not None and placement.memory_bytes > available:
+        raise ResourceError(
+            f"{job.files.model}: takes about {placement.memory_bytes:,} bytes of memory, "
+            f"{placement.kv_bytes:,} of them for the cache (found {available:,} available)",
+            hint="--dtype bfloat16, --kv-dtype int8, fewer --max-tokens, a smaller --batch or model",
+        )
+    return placement
+
+
+def _whole_blocks(positions: int, block_tokens: int) -> int:
+    return -(-positions // block_tokens)
+
+
+def start_engine(job: Job, placement: Placement) -> Engine:
+    """Read the weights.
+
+    Raises:
+        DataError, MissingError, ConfigError: see `load_model`.
+    """
+    torch.set_num_threads(placement.threads)
+    native = _uses_kernels(job, placement)
+    coded = _left_coded(job, native=native and not job.adapters.sources)  # whose making may read the base
+    model = load_model(
+        job.files.model,
+        dtype=placement.dtype,
+        device=placement.device,
+        rope_scaling=job.rope_scaling,
+        coded=coded,
+    )
+    config = EngineConfig(
+        positions=placement.positions,
+        block_tokens=placement.block_tokens,
+        max_texts=placement.texts,
+        kv_dtype=placement.kv_dtype,
+        offload_bytes=job.config.cache_offload,
+    )
+    adapters = load_adapters(job.adapters, model, job.model)
+    native = native and _adds_natively(job, adapters)
+    packed = None
+    if native:
+        set_threads(placement.threads)
+        packed = pack_model(model, ROUNDED_FORMATS.get(job.config.weights), release=True, coded=coded)
+    proposer = _proposer(job, placement, native=native)
+    draft = None if job.drafts is None else job.drafts.model
+    if native and (draft is None or runs_natively(draft, placement.dtype, placement.device)):
+        torch.set_num_threads(1)  # torch only samples then, and its threads would spin in the kernels' turn
+    engine = Engine(model, config, stop_ids=job.stop_ids, proposer=proposer, gain=Gain(), native=packed)
+    for adapter in adapters:
+        engine.adapters.add(adapter)
+    return engine
+
+
+def _left_coded(job: Job, *, native: bool) -> CodedWeights | None:
+    """What takes a quantised file's matrices as they are; None where they are to become numbers first."""
+    return CodedWeights() if native and job.config.weights == "stored" else None
+
+
+def _proposer(job: Job, placement: Placement, *, native: bool) -> Proposer | None:
+    """What guesses at tokens; a model for it runs where and as the job's own does."""
+    drafts = job.drafts
+    if drafts is None:
+        return None
+    if drafts.path is None or drafts.model is None:
+        return PromptLookup(drafts.tokens)
+    native = native and runs_natively(drafts.model, placement.dtype, placement.device)
+    coded = _left_coded(job, native=native)
+    model = load_model(drafts.path, dtype=placement.dtype, device=placement.device, coded=coded)
+    packed = None
+    if native:
+        packed = pack_model(model, ROUNDED_FORMATS.get(job.config.weights), release=True, coded=coded)
+    return DraftModel(
+        model,
+        count=drafts.tokens,
+        positions=placement.positions,
+        vocab_size=job.model.vocab_size,
+        block_tokens=placement.block_tokens,
+        native=packed,
+        wide=packed is not None and packed.nbytes >= ONE_THREAD_BYTES,
+    )
+
+
+def _adds_natively(job: Job, adapters: Sequence[Adapter]) -> bool:
+    """Whether the kernels add to every product that an adapter changes; else torch computes, as --stats says.
+
+    Raises:
+        UsageError: they were asked for, and cannot.
+    """
+    for adapter in adapters:
+        reason = why_not_added_natively(adapter.additions)
+        if reason is None:
+            continue
+        if (asked := _asked_for_kernels(job)) is not None:
+            raise UsageError(
+                f"{asked}: adapter {adapter.name!r}: the native library {reason}",
+                hint="leave it out: torch computes it",
+            )
+        return False
+    return True
+
+
+def _asked_for_kernels(job: Job) -> str | None:
+    """The flag that asks for the native kernels."""
+    if job.config.kernels == "native":
+        return "--kernels native"
+    return None if job.config.weights == "stored" else f"--weights {job.config.weights}"
+
+
+def _uses_kernels(job: Job, placement: Placement) -> bool:
+    """Whether the native kernels compute.
+
+    Raises:
+        UsageError: they were asked for, and cannot.
+    """
+    asked = _asked_for_kernels(job)
+    if job.config.kernels == "torch":
+        if asked is not None:
+            raise UsageError(f"{asked} needs the native kernels", hint="leave out --kernels torch")
+        return False
+    reason = why_not_natively(job.model, placement.dtype, placement.device)
+    if asked is not None and reason is not None:
+        raise UsageError(
+            f"{asked}: the native library {reason}",
+            hint="leave it out: torch computes every model",
+        )
+    return reason is None

@@ -1,0 +1,214 @@
+"""What an interrupted run has written, and how the next one goes on from there.
+
+With `--resume` records go to OUT.partial as they are complete: a header line, then the records. When all rows
+are done they become OUT, whole, and OUT.partial goes away. A run that was stopped, or killed, leaves
+OUT.partial; the same command line then computes only what is missing, and OUT has the same bytes as if
+nothing had happened. A last line that was torn off is cut away, and its row is written again.
+"""
+
+import fcntl
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from llmkit.errors import DataError, UsageError
+from llmkit.formats.digest import digest_bytes
+from llmkit.formats.jsonl import Record, encode_line, parse_line
+from llmkit.formats.peft import ADAPTER_WEIGHTS
+from llmkit.formats.streams import open_output
+from llmkit.workflows.generate.job import Job
+from llmkit.workflows.generate.rows import Refusal, Row
+
+SCHEMA = "llmkit.generate-partial/1"
+RESULTS = frozenset(
+    ("completion", "completion_ids", "finish_reason", "usage", "seed", "sample", "logprobs", "code")
+)
+"""Fields of a record that are not its row's."""
+_HOW_NOT_WHAT = ("threads", "batch", "unbuffered", "draft", "draft_tokens")
+"""Settings that leave every text as it is."""
+
+Key = tuple[bytes, int]
+"""A row's content, digested, and the number of a sample."""
+
+
+class _Header(msgspec.Struct, frozen=True):
+    schema: str
+    settings_sha256: str
+
+
+@dataclass(frozen=True)
+class Partial:
+    """The records that are there.
+
+    Attributes:
+        path: of the file.
+        settings: digest of all that bears on the texts.
+        done: what has a record, and how often.
+        end: bytes of the whole lines; 0: there is no file yet.
+        is_torn: whether more follows them.
+        is_ordered: whether records stand in the order of their rows.
+    """
+
+    path: Path
+    settings: str
+    done: Counter[Key]
+    end: int
+    is_torn: bool
+    is_ordered: bool
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know before it goes on."""
+        if not self.end:
+            return ()
+        torn = ", and half a record, which is written again" if self.is_torn else ""
+        return (f"{self.path}: goes on after {self.done.total():,} records{torn}",)
+
+    def left(self, rows: Iterable[Row | Refusal]) -> Iterator[Row | Refusal]:
+        """The rows that have no record yet, or not of every sample.
+
+        Raises:
+            DataError: there are records of other rows, or the rows stand in another order.
+        """
+        done, has_begun = self.done.copy(), False
+        for row in rows:
+            key, samples = _key_of(row), 1 if isinstance(row, Refusal) else _records_of(row)
+            there = {sample for sample in range(samples) if done[key, sample]}
+            done.subtract((key, sample) for sample in there)
+            if there and has_begun and self.is_ordered:
+                raise self._wrong("has rows in another order")
+            if len(there) == samples:
+                continue
+            has_begun = True
+            yield replace(row, skip=frozenset(there)) if there and isinstance(row, Row) else row
+        if over := (+done).total():
+            raise self._wrong(f"has {over:,} records of rows that are not there")
+
+    @contextmanager
+    def writing(self, job: Job) -> Iterator[BinaryIO]:
+        """Take records in behind those that are there; where no error comes, all of them become the output.
+
+        Raises:
+            UsageError: another run is writing the file, or the output has come into being meanwhile.
+        """
+        out = job.files.out
+        assert out is not None
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"{self.path}: another run writes it now", hint="let it end, or name another output"
+                ) from None
+            stream.truncate(self.end)
+            if not self.end:
+                stream.write(encode_line(_Header(SCHEMA, self.settings)))
+            yield stream
+            stream.flush()
+            with (
+                open_output(out, force=job.files.force, inputs=job.files.inputs) as whole,
+                self.path.open("rb") as lines,
+            ):
+                next(lines)
+                whole.writelines(lines)
+            self.path.unlink()
+
+    def _wrong(self, what: str) -> DataError:
+        return DataError(
+            f"{self.path}: {what}",
+            hint=f"give it the rows that it began with, or rm {self.path} to begin anew",
+        )
+
+
+def partial_path(out: Path) -> Path:
+    """Where the records of an output are until it is complete."""
+    return out.with_name(f"{out.name}.partial")
+
+
+def read_partial(job: Job) -> Partial:
+    """What an earlier run left; nothing is changed.
+
+    Raises:
+        DataError: another model or other settings wrote it, or a whole line of it is damaged.
+    """
+    assert job.files.out is not None
+    path, settings = partial_path(job.files.out), _settings_of(job)
+    done: Counter[Key] = Counter()
+    end, torn = 0, False
+    if path.exists():
+        with path.open("rb") as stream:
+            for number, content in enumerate(stream, 1):
+                if not content.endswith(b"\n"):
+                    torn = True
+                    break
+                end += len(content)
+                record = parse_line(content, str(path), number).record
+                if number == 1:
+                    _check_header(path, content, settings)
+                else:
+                    done[_key_of_record(record), _sample_of(record)] += 1
+    return Partial(path, settings, done, end, torn, not job.config.unordered)
+
+
+def _check_header(path: Path, content: bytes, settings: str) -> None:
+    try:
+        header = msgspec.json.decode(content, type=_Header)
+    except msgspec.MsgspecError:
+        header = _Header("", "")
+    if header.schema != SCHEMA:
+        raise DataError(f"{path}: not the records of an interrupted run", hint="name another output with -o")
+    if header.settings_sha256 != settings:
+        raise DataError(
+            f"{path}: begun with another model or other settings",
+            hint=f"run the line that began it, or rm {path} to begin anew",
+        )
+
+
+def _settings_of(job: Job) -> str:
+    """All that bears on the texts: settings, the tokenizer, and which files the weights are."""
+    config = {key: value for key, value in asdict(job.config).items() if key not in _HOW_NOT_WHAT}
+    weights = model_files(job.files.model, [source.path for source in job.adapters.sources])
+    tokenizer = None if job.tokenizer is None else job.tokenizer.sha256
+    told = [config | {"sampling": asdict(job.sampling)}, weights, tokenizer]
+    return digest_bytes(msgspec.json.encode(told, enc_hook=str, order="sorted"))
+
+
+def model_files(model: Path, adapters: Iterable[Path] = ()) -> list[tuple[str, int, int]]:
+    """Which files a model is: of each its name, bytes, and when it was written, in nanoseconds."""
+    files = [model] if model.is_file() else sorted(file for file in model.iterdir() if file.is_file())
+    files += [path / ADAPTER_WEIGHTS for path in adapters]
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+
+def _key_of(row: Row | Refusal) -> bytes:
+    return _digest(row.record) if row.call is None else row.call.key.encode()
+
+
+def _key_of_record(record: Record) -> bytes:
+    if "custom_id" in record and "response" in record:
+        return bytes(record["id"]).strip(b'"').removeprefix(b"batch_req_")
+    return _digest(record)
+
+
+def _records_of(row: Row) -> int:
+    """An answer to a row of a batch file has all of its samples."""
+    return row.request.sampling.samples if row.call is None else 1
+
+
+def _sample_of(record: Record) -> int:
+    return int(record["sample"]) if "response" not in record and "sample" in record else 0
+
+
+def _digest(record: Record) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in record.items():
+        if name not in RESULTS:
+            digest.update(encode_line({name: value}))
+    return digest.digest()

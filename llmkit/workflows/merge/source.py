@@ -1,0 +1,142 @@
+"""The models of a merge, opened and found to belong together before any weight is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from llmkit.errors import DataError, MissingError, some_of
+from llmkit.model.lazy_weights import LazyWeights
+from llmkit.workflows.convert.options import ConvertConfig
+from llmkit.workflows.convert.source import ConvertSource, open_convert_source
+from llmkit.workflows.diff.tokenizer import TokenizerDiff, diff_tokenizers
+
+_MAY_DIFFER = (
+    *("dtype", "initializer_range", "max_position_embeddings"),
+    *("bos_token_id", "eos_token_id", "pad_token_id"),
+)
+"""What no weight depends on: the output has the first model's."""
+_MOST = 3
+
+
+@dataclass(frozen=True, eq=False)
+class MergeSource:
+    """One model of a merge; no weight is read yet."""
+
+    name: str
+    source: ConvertSource
+    weights: LazyWeights
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.source.path
+
+
+def open_merge_source(
+    name: str, path: Path, *, tokenizer: Path | None = None, carry_tokenizer: bool = True
+) -> MergeSource:
+    """Open a model without reading a weight.
+
+    Args:
+        name: in reports.
+        path: a model folder or a GGUF file.
+        tokenizer: in place of its own.
+        carry_tokenizer: whether it is asked for one.
+
+    Raises:
+        MissingError, ConfigError, DataError: there is none, it is not supported, it is damaged.
+    """
+    if not path.exists():
+        raise MissingError(f"{path}: no such model folder or GGUF file", hint="check the path")
+    config = ConvertConfig(tokenizer=tokenizer, carry_tokenizer=carry_tokenizer)
+    return MergeSource(name, open_convert_source(path, config), LazyWeights(path))
+
+
+def check_alike(first: MergeSource, others: Sequence[MergeSource]) -> list[str]:
+    """Refuse models whose weights do not mean the same, and say what differs harmlessly.
+
+    Args:
+        first: whose config and tokenizer the output has.
+        others: what is merged with it.
+
+    Returns:
+        a sentence for each difference that does not matter to the arithmetic.
+
+    Raises:
+        DataError: names, shapes, the meaning of weights or the tokenizers differ; the first are named.
+    """
+    notes: list[str] = []
+    for other in others:
+        if different := _tensor_differences(first, other):
+            raise DataError(
+                f"{other.path}: {len(different)} tensors unlike those of {first.path}: "
+                f"{some_of(different, _MOST)}",
+                hint=f"models to merge have one shape: llmkit diff {first.path} {other.path} --headers",
+            )
+        if changed := _config_differences(first, other):
+            raise DataError(
+                f"{other.path}: computes otherwise than {first.path}: {some_of(changed, _MOST)}",
+                hint=f"llmkit diff {first.path} {other.path} --only config",
+            )
+        notes += [*_dtype_notes(first, other), *_tokenizer_notes(first, other)]
+    return notes
+
+
+def _tensor_differences(first: MergeSource, other: MergeSource) -> list[str]:
+    ours, theirs = first.weights.shapes, other.weights.shapes
+    found = []
+    for name in dict.fromkeys([*ours, *theirs]):
+        if name not in theirs:
+            found.append(f"{name} is absent")
+        elif name not in ours:
+            found.append(f"{name} is surplus")
+        elif ours[name] != theirs[name]:
+            found.append(f"{name} {list(theirs[name])} for {list(ours[name])}")
+    return found
+
+
+def _config_differences(first: MergeSource, other: MergeSource) -> list[str]:
+    ours, theirs = first.weights.config, other.weights.config
+    return [
+        f"{one.name} {getattr(theirs, one.name)} for {getattr(ours, one.name)}"
+        for one in fields(ours)
+        if one.name not in _MAY_DIFFER and getattr(ours, one.name) != getattr(theirs, one.name)
+    ]
+
+
+def _dtype_notes(first: MergeSource, other: MergeSource) -> list[str]:
+    """Dtypes may differ: every number becomes float32 exactly."""
+    found = [name for name in first.weights.shapes if first.weights.dtype(name) != other.weights.dtype(name)]
+    if not found:
+        return []
+    name = found[0]
+    return [
+        f"{other.path}: {other.weights.dtype(name)}, {first.path}: {first.weights.dtype(name)}"
+        f" (first of {len(found)}: {name}); the arithmetic is float32"
+    ]
+
+
+def _tokenizer_notes(first: MergeSource, other: MergeSource) -> list[str]:
+    if first.source.tokenizer is None or other.source.tokenizer is None:
+        return []
+    assert first.source.tokenizer_path is not None and other.source.tokenizer_path is not None
+    if first.source.tokenizer.sha256 != other.source.tokenizer.sha256:
+        report = diff_tokenizers(first.source.tokenizer_path, other.source.tokenizer_path)
+        if what := _ids_differ(report):
+            raise DataError(
+                f"{other.path}: its tokenizer is not that of {first.path}: {what}",
+                hint="rows of the embeddings would be mixed that stand for different tokens; "
+                "-t TOKENIZER says which is right all the same",
+            )
+    if first.source.tokenizer.chat_template != other.source.tokenizer.chat_template:
+        return [f"{other.path}: another chat template; the output has that of {first.path}"]
+    return []
+
+
+def _ids_differ(report: TokenizerDiff) -> str | None:
+    """The first token that has another id, or none, in the other; None where all are the same."""
+    for one in (*report.moved, *report.only_a, *report.only_b):
+        return f"{one.piece!r} has id {one.b} for {one.a}"
+    if report.first_merge is not None:
+        return f"merge {report.first_merge.number} is another"
+    return None

@@ -1,0 +1,194 @@
+"""llmkit pack: spool the documents' ids, lay them out in rows, write the rows as shards."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgspec
+
+from llmkit.errors import DataError, StoppedResumable, UsageError
+from llmkit.formats.atomic import atomic_folder, refuse_existing
+from llmkit.formats.digest import digest_bytes, digest_file, digest_inputs
+from llmkit.formats.documents import list_files
+from llmkit.formats.provenance import Invocation, write_provenance
+from llmkit.formats.rejects import bad_lines
+from llmkit.formats.resumable import forget_partial, resumable_folder
+from llmkit.formats.shards import ShardIndex
+from llmkit.formats.streams import STDIO
+from llmkit.formats.token_files import index_of
+from llmkit.progress import Progress
+from llmkit.tokens.boundary import markers_of
+from llmkit.tokens.config import PackConfig
+from llmkit.tokens.load import load_tokenizer
+from llmkit.version import __version__
+from llmkit.workflows.pack.input import PackJob
+from llmkit.workflows.pack.shards import write_shards
+from llmkit.workflows.pack.spool import SPOOL, Tally, clear_spool, spool_documents
+
+PACKAGES = ("numpy", "tokenizers", "zstandard")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackSources:
+    """What to read and where to write."""
+
+    inputs: Sequence[Path]
+    out: Path
+    tokenizer: Path | None = None
+    field: str = "text"
+    force: bool = False
+    skip_bad: bool = False
+    rejects: Path | None = None
+    resume: bool = False
+    workers: int | None = None
+    """Threads that encode and compress; None: all cores."""
+
+
+class PackReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it."""
+
+    schema: str = "llmkit.pack/1"
+    out: str
+    rows: int
+    seq_len: int
+    tokens: int
+    """Stored, padding not counted."""
+    padding_tokens: int
+    documents: int
+    """In rows: read, less those empty or dropped."""
+    cut_documents: int
+    """Standing in more than one row."""
+    long_documents: int
+    """Longer than a row."""
+    dropped_documents: int
+    empty_documents: int
+    lost_tokens: int
+    """Of documents truncated or dropped, as --long asked."""
+    bad_lines: int
+    boundary: str
+    dtype: str
+    vocab_size: int
+    shards: int
+    size_bytes: int
+    seconds: float
+
+
+def pack_files(
+    sources: PackSources, config: PackConfig, *, invocation: Invocation, progress: Progress
+) -> PackReport:
+    """Pack documents into rows of one length.
+
+    Raises:
+        UsageError: the output exists, is or holds an input, or a flag needs a tokenizer.
+        DataError: bad input, or no tokens in it.
+        StoppedResumable: SIGTERM, with `resume`.
+    """
+    begin = time.monotonic()
+    job = open_job(sources, config)
+    named = [path for path in sources.inputs if path != STDIO]
+    inputs = digest_inputs([*named, *(beside for path in named if (beside := index_of(path)) is not None)])
+    key = _key(sources, job, inputs) if sources.resume else None
+    with _workplace(sources.out, key) as folder:
+        spool_folder = folder / SPOOL
+        with (
+            bad_lines(
+                "pack",
+                skip=sources.skip_bad,
+                rejects=sources.rejects,
+                force=sources.force,
+                inputs=job.inputs,
+                out=sources.out,
+            ) as bad,
+            spool_documents(
+                spool_folder, job, on_bad=bad.on_bad, is_kept=key is not None, progress=progress
+            ) as (spool, tally),
+        ):
+            if not spool.state.tokens:
+                raise DataError(
+                    f"{', '.join(map(str, sources.inputs))}: no tokens to pack (found {tally.seen:,} "
+                    "documents)",
+                    hint="name files with text or tokens in them",
+                )
+            index, cut = write_shards(folder, spool, job, progress)
+        if STDIO in sources.inputs:  # what came on it can only be known by what was made of it
+            inputs["stdin"] = digest_file(spool_folder / "tokens")
+        clear_spool(spool_folder, folder)
+        write_provenance(
+            folder, invocation, inputs=inputs, tokenizer_sha256=index.tokenizer_sha256, packages=PACKAGES
+        )
+    if key is None:
+        forget_partial(sources.out)
+    return _report(sources.out, index, tally, cut, bad.count, time.monotonic() - begin)
+
+
+@contextmanager
+def _workplace(out: Path, key: str | None) -> Iterator[Path]:
+    """The folder to fill; one that outlives an interruption where there is a key."""
+    if key is None:
+        with atomic_folder(out) as folder:
+            yield folder
+        return
+    try:
+        with resumable_folder(out, key) as folder:
+            yield folder
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same line goes on") from None
+    except SystemExit:
+        raise StoppedResumable(
+            f"{out}: stopped (SIGTERM); what is done is kept", hint="run the same line again to go on"
+        ) from None
+
+
+def open_job(sources: PackSources, config: PackConfig) -> PackJob:
+    """Open what is read, and find what is wrong before any work.
+
+    Raises:
+        UsageError, MissingError, DataError: as `pack_files`.
+    """
+    inputs = list_files(sources.inputs)
+    refuse_existing(sources.out, force=sources.force, inputs=sources.inputs)
+    tokenizer = None if sources.tokenizer is None else load_tokenizer(sources.tokenizer)
+    return PackJob(
+        inputs=inputs,
+        tokenizer=tokenizer,
+        markers=markers_of(config.boundary, tokenizer),
+        config=config,
+        field=sources.field,
+        workers=sources.workers,
+    )
+
+
+def _key(sources: PackSources, job: PackJob, inputs: dict[str, str]) -> str:
+    """What has to be the same for an interrupted job to be gone on with."""
+    if STDIO in sources.inputs:
+        raise UsageError(
+            "--resume: stdin cannot be read a second time", hint="put it into a file, and name the file"
+        )
+    tokenizer = None if job.tokenizer is None else job.tokenizer.sha256
+    parts = {"inputs": inputs, "config": asdict(job.config), "field": job.field, "tokenizer": tokenizer}
+    return digest_bytes(msgspec.json.encode(parts | {"version": __version__}))
+
+
+def _report(out: Path, index: ShardIndex, tally: Tally, cut: int, bad: int, seconds: float) -> PackReport:
+    return PackReport(
+        out=str(out),
+        rows=index.rows,
+        seq_len=index.seq_len,
+        tokens=index.tokens,
+        padding_tokens=index.rows * index.row_length - index.tokens,
+        documents=index.documents,
+        cut_documents=cut,
+        long_documents=tally.long,
+        dropped_documents=tally.dropped,
+        empty_documents=tally.empty,
+        lost_tokens=tally.lost_tokens,
+        bad_lines=bad,
+        boundary=index.boundary,
+        dtype=index.dtype,
+        vocab_size=index.vocab_size,
+        shards=len(index.shards),
+        size_bytes=sum(entry.file_bytes for entry in index.shards),
+        seconds=round(seconds, 3),
+    )

@@ -1,0 +1,126 @@
+"""Which model a run trains: a preset, a config.json, or a model whose weights it continues from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llmkit.errors import DataError, UsageError
+from llmkit.formats.digest import digest_bytes, digest_file
+from llmkit.formats.gguf_magic import is_gguf
+from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, read_config
+from llmkit.model.config import ModelConfig
+from llmkit.model.init import initialise
+from llmkit.model.presets import preset
+from llmkit.model.reshape import field_of, reshape
+from llmkit.model.source import config_source, model_files, read_model_config
+from llmkit.model.transformer import Transformer
+from llmkit.train.config import default_initializer_range
+from llmkit.train.state import load_weights
+from llmkit.train.width_scaling import scale_fresh
+from llmkit.workflows.pretrain.data import PretrainData
+
+_FREE_WITH_WEIGHTS = ("max_position_embeddings", "rope_theta")
+"""What may be changed in a model that keeps its weights, where its positions are rotary."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """The shape to train, and the folder or GGUF file its weights come from; None: they are drawn."""
+
+    config: ModelConfig
+    weights: Path | None
+    weights_sha256: str | None
+    mup_base_width: int | None = None
+    """Fresh weights are drawn for this width's learning rate; None: for their own."""
+
+
+def choose_model(
+    name: str,
+    folder: Path | None,
+    overrides: Mapping[str, Any],
+    data: PretrainData,
+    ids: Mapping[str, int | None],
+) -> ModelSource:
+    """The model for some data.
+
+    Args:
+        name: a preset, used where there is no folder.
+        folder: a model folder, a GGUF file, or a config.json (or its folder, without weights) for a shape.
+        overrides: fields of ModelConfig, or of its experts, that were given as flags.
+        data: its vocabulary is the model's, and its row length the default of max_position_embeddings.
+        ids: special ids of the tokenizer.
+
+    Raises:
+        ConfigError: no such preset, or the result is no possible model.
+        UsageError: a flag would change the shape of weights that are to be kept.
+        DataError: the data has ids that the model has no embedding for.
+    """
+    if folder is not None and _has_weights(folder):
+        return _continued(folder, overrides, data)
+    fitted = {
+        "vocab_size": data.vocab_size,
+        "max_position_embeddings": data.seq_len,
+        "dtype": "float32",
+        **ids,
+    }
+    if folder is None:
+        config = preset(name, **{**fitted, **overrides})
+    else:
+        base = ModelConfig.from_hf(read_config(folder), source=str(folder))
+        config = reshape(base, {**fitted, **overrides})
+    if "initializer_range" not in overrides:
+        config = replace(config, initializer_range=default_initializer_range(config.hidden_size))
+    _check_vocabulary(config, data, "the model")
+    return ModelSource(config, None, None)
+
+
+def build_model(source: ModelSource, seed: int, device: torch.device) -> Transformer:
+    """The model at the beginning of a run, float32."""
+    if source.weights is not None:
+        kept = load_weights(source.weights, device)
+        with torch.device("meta"):
+            model = Transformer(source.config)  # its positions may be others than those of the folder
+        model.load_state_dict(kept.state_dict(), assign=True)
+        return model
+    model = Transformer(source.config)
+    initialise(model, torch.Generator().manual_seed(seed))
+    if source.mup_base_width is not None:
+        scale_fresh(model, source.mup_base_width)
+    return model.to(device)
+
+
+def _continued(folder: Path, overrides: Mapping[str, Any], data: PretrainData) -> ModelSource:
+    config = ModelConfig.from_hf(read_model_config(folder), source=config_source(folder))
+    for key, value in overrides.items():
+        free = key in _FREE_WITH_WEIGHTS and config.position == "rope"
+        if not free and value != field_of(config, key):
+            raise UsageError(
+                f"--{key.replace('_', '-')} {value} would change the weights of {folder} "
+                f"(found {field_of(config, key)})",
+                hint=f"leave it out, or train a fresh model of that shape: --model {_config_file(folder)}",
+            )
+    _check_vocabulary(config, data, str(folder))
+    files = [file for file in model_files(folder) if file.name != CONFIG]
+    digest = digest_bytes("".join(map(digest_file, files)).encode())
+    kept = {key: value for key, value in overrides.items() if key in _FREE_WITH_WEIGHTS}
+    return ModelSource(replace(config, dtype="float32", **kept), folder, digest)
+
+
+def _config_file(model: Path) -> Path:
+    """Where the shape stands alone; a GGUF file has no such place."""
+    return model / CONFIG if model.is_dir() else Path(CONFIG)
+
+
+def _check_vocabulary(config: ModelConfig, data: PretrainData, where: str) -> None:
+    if config.vocab_size < data.vocab_size:
+        raise DataError(
+            f"{where}: a vocabulary of {config.vocab_size}, but the data has {data.vocab_size} ids",
+            hint="use the tokenizer that the model was trained with, or a model of the data's vocabulary",
+        )
+
+
+def _has_weights(folder: Path) -> bool:
+    return is_gguf(folder) or (folder / WEIGHTS).is_file() or (folder / INDEX).is_file()

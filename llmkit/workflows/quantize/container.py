@@ -1,0 +1,216 @@
+"""The files that rounded weights go into: their plans, and they themselves."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from llmkit.errors import UsageError
+from llmkit.formats.atomic import atomic_file, atomic_folder
+from llmkit.formats.gguf_values import MetadataValue, Typed
+from llmkit.formats.gguf_write import write_gguf
+from llmkit.formats.provenance import Invocation
+from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
+from llmkit.model.dtypes import dtype_of
+from llmkit.model.gguf_save import CodedMatrix
+from llmkit.model.save import MAX_SHARD_BYTES, save_config, write_weights
+from llmkit.model.transformer import Transformer
+from llmkit.progress import Progress
+from llmkit.quant.container_tensors import QuantisedFiles
+from llmkit.quant.containers import Container as FolderContainer
+from llmkit.quant.containers import container_grid
+from llmkit.quant.ggml_bytes import ggml_bytes
+from llmkit.quant.ggml_grids import GGML_GRIDS, GgmlGrid
+from llmkit.quant.grid import Grid
+from llmkit.quant.grids import grid_named
+from llmkit.quant.plan import QuantPlan, Wishes
+from llmkit.quant.plan_folder import folder_plan
+from llmkit.quant.plan_gguf import FILE_TYPES, gguf_plan
+from llmkit.quant.rounding import RoundedMatrix
+from llmkit.workflows.convert.convert import counted, write_companions
+from llmkit.workflows.convert.plan import Written
+from llmkit.workflows.convert.source import ConvertSource
+from llmkit.workflows.quantize.options import Container, QuantizeConfig
+
+_REST = "float16"
+"""Of matrices that are not rounded in GGUF files, as llama-quantize has it."""
+Rounded = Mapping[str, RoundedMatrix]
+
+
+def plan_files(
+    source: ConvertSource,
+    container: Container,
+    kind: str,
+    config: QuantizeConfig,
+    invocation: Invocation,
+    *,
+    weighed: bool,
+) -> QuantPlan:
+    """What becomes of every tensor, with the size of the files.
+
+    Args:
+        source: the model.
+        container: what is written.
+        kind: the file type or grid of most matrices.
+        config: what was asked for beside.
+        invocation: told in a GGUF file.
+        weighed: whether there is calibration text.
+
+    Raises:
+        UsageError, ConfigError: see `gguf_plan`, `folder_plan` and `Wishes.apply`.
+    """
+    with torch.device("meta"):
+        model = Transformer(source.config)
+    if container == "gguf":
+        metadata, _, _ = _written(source, Path("model.gguf"), invocation).gguf(model)
+        plan = gguf_plan(model, kind, imatrix=weighed, metadata=metadata)
+    else:
+        dtype = dtype_of(source.config)
+        plan = folder_plan(model, container, container_grid(container, kind, dtype), dtype=dtype)
+    return measured(source, container, _wishes(source, container, config).apply(plan))
+
+
+def measured(source: ConvertSource, container: Container, plan: QuantPlan) -> QuantPlan:
+    """The plan with what files have beside their tensors, which depends on how these are kept."""
+    if container == "gguf":
+        return plan  # types are numbers there: all plans have one header
+    parts = _files(source, container, plan).planned()
+    shapes = [TensorShape(part.suffix, part.dtype, part.shape) for part in parts]
+    tensors = sum(unit.nbytes for unit in plan.units)
+    if tensors > MAX_SHARD_BYTES:
+        return plan  # several files, and an index that is not counted
+    return replace(plan, rest_nbytes=safetensors_nbytes(shapes) - tensors)
+
+
+def grid_of(source: ConvertSource, container: Container, name: str) -> Grid:
+    """A grid by its name, as the container holds it.
+
+    Raises:
+        UsageError: there is none of this name, or the container does not hold it.
+    """
+    if container != "gguf":
+        return container_grid(container, name, dtype_of(source.config))
+    grid = grid_named(name)
+    if not isinstance(grid, GgmlGrid):
+        raise UsageError(f"{name} is no type of GGUF files", hint=f"one of {', '.join(GGML_GRIDS)}")
+    return grid
+
+
+def write_files(
+    source: ConvertSource,
+    out: Path,
+    container: Container,
+    kind: str,
+    plan: QuantPlan,
+    rounded: Rounded,
+    plain: Mapping[str, Tensor],
+    invocation: Invocation,
+    progress: Progress,
+) -> list[str]:
+    """Write a model, whole or not at all.
+
+    Args:
+        source: the original.
+        out: where.
+        container: the kind of files.
+        kind: the file type, told in a GGUF file.
+        plan: of the files.
+        rounded: the matrices of the plan.
+        plain: other tensors that are not the original's, by name.
+        invocation: told in the files.
+        progress: hears of bytes written.
+
+    Returns:
+        what other programs will do otherwise, a sentence each.
+    """
+    model = source.load()
+    model.load_state_dict(plain, strict=False, assign=True)
+    if container == "gguf":
+        return _write_gguf(source, model, out, kind, rounded, invocation, progress)
+    _write_folder(source, model, out, container, plan, rounded, invocation)
+    return []
+
+
+def _write_gguf(
+    source: ConvertSource,
+    model: Transformer,
+    out: Path,
+    kind: str,
+    rounded: Rounded,
+    invocation: Invocation,
+    progress: Progress,
+) -> list[str]:
+    coded = {name: coded_matrix(matrices) for name, matrices in _by_tensor(rounded).items()}
+    metadata, tensors, lost = _written(source, out, invocation).gguf(model, coded)
+    label = FILE_TYPES.get(kind.upper())
+    named: dict[str, MetadataValue] = {} if label is None else {"general.file_type": Typed("u32", label)}
+    total = sum(tensor.nbytes for tensor in tensors)
+    with atomic_file(out) as stream:
+        write_gguf(stream, {**metadata, **named}, counted(tensors, total, progress))
+    return lost
+
+
+def _write_folder(
+    source: ConvertSource,
+    model: Transformer,
+    out: Path,
+    container: FolderContainer,
+    plan: QuantPlan,
+    rounded: Rounded,
+    invocation: Invocation,
+) -> None:
+    files = _files(source, container, plan)
+    with atomic_folder(out) as folder:
+        generation, extra = source.own_generation, files.config_keys()
+        save_config(model, folder, dtype=files.dtype, generation=generation, extra=extra)
+        write_weights(files.tensors(rounded, model.state_dict()), folder)
+        write_companions(source, folder, invocation)
+
+
+def coded_matrix(matrices: list[RoundedMatrix]) -> CodedMatrix:
+    """A matrix, or a stack of them, as a GGUF file keeps it."""
+    first = matrices[0]
+    parts = [{"codes": one.codes, **one.fitted.stored} for one in matrices]
+    together = parts[0]
+    if len(parts) > 1:
+        together = {key: torch.stack([one[key] for one in parts]) for key in parts[0]}
+
+    def encode(found: Mapping[str, Tensor]) -> NDArray[np.uint8]:
+        stacked = found["codes"].dim() == 3
+        flat = {key: part.flatten(0, 1) if stacked else part for key, part in found.items()}
+        return ggml_bytes(first.grid.name, flat, flat.pop("codes"))
+
+    return CodedMatrix(first.grid.name, together, encode)
+
+
+def _by_tensor(rounded: Rounded) -> dict[str, list[RoundedMatrix]]:
+    """The matrices of each tensor of `state_dict()`: one, or those of a stack in their order."""
+    found: dict[str, list[RoundedMatrix]] = {}
+    for name, matrix in rounded.items():
+        found.setdefault(name.partition("[")[0], []).append(matrix)
+    return found
+
+
+def _files(source: ConvertSource, container: FolderContainer, plan: QuantPlan) -> QuantisedFiles:
+    with torch.device("meta"):
+        shapes = {name: tuple(value.shape) for name, value in Transformer(source.config).state_dict().items()}
+    return QuantisedFiles(source.config, shapes, plan.grids, container, dtype_of(source.config))
+
+
+def _written(source: ConvertSource, out: Path, invocation: Invocation) -> Written:
+    return Written(source, out, "gguf", _REST, 0, invocation)
+
+
+def _wishes(source: ConvertSource, container: Container, config: QuantizeConfig) -> Wishes:
+    def grid(name: str) -> Grid:
+        return grid_of(source, container, name)
+
+    return Wishes(
+        embeddings=None if config.embeddings is None else grid(config.embeddings),
+        head=None if config.head is None else grid(config.head),
+        tensors=[(pattern, grid(name)) for pattern, name in config.overrides],
+    )

@@ -1,0 +1,66 @@
+"""llmkit retrieve context: each query becomes a prompt that has the passages to answer it from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmkit.formats.streams import open_input
+from llmkit.retrieve.context import Order
+from llmkit.retrieve.passage_prompt import PassagePrompts
+from llmkit.retrieve.passages import CHARACTERS_PER_TOKEN
+from llmkit.workflows.retrieve.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextOptions:
+    """How prompts are made."""
+
+    budget: int = 2000
+    """Most tokens of the passages."""
+    tokenizer: Path | None = None
+    """Counts tokens; None: a token for every four characters."""
+    order: Order = "score"
+    template: Path | None = None
+    """A file with a template; None: the built-in one."""
+    messages: bool = False
+    """A user's message instead of a prompt."""
+
+
+def write_contexts(run: Run, options: ContextOptions) -> None:
+    """Write each query's record with `prompt` (or `messages`), `citations` and `context_tokens`.
+
+    A query for which nothing is found gets a prompt without passages.
+
+    Raises:
+        ConfigError: the template does not parse or cannot be filled in.
+        MissingError: no tokenizer is there.
+    """
+    prompts = _prompts(options)
+    for query, hits in run.answers():
+        record = {key: msgspec.json.decode(value) for key, value in query.record.items()}
+        made = prompts.make(query.text, hits, record)
+        prompt: dict[str, Any] = {"prompt": made.text}
+        if options.messages:
+            prompt = {"messages": [{"role": "user", "content": made.text}]}
+        run.write_record(query, **prompt, citations=made.citations, context_tokens=made.context_tokens)
+
+
+def _prompts(options: ContextOptions) -> PassagePrompts:
+    own: dict[str, Any] = {}
+    if options.template is not None:
+        with open_input(options.template) as stream:
+            own = {"name": str(options.template), "template": stream.read().decode()}
+    return PassagePrompts(_counter(options.tokenizer), options.budget, order=options.order, **own)
+
+
+def _counter(tokenizer: Path | None) -> Callable[[str], int]:
+    if tokenizer is None:
+        return lambda text: -(-len(text) // CHARACTERS_PER_TOKEN)
+    from llmkit.tokens.load import load_tokenizer
+    from llmkit.tokens.ordinary import ordinary_backend
+
+    backend = ordinary_backend(load_tokenizer(tokenizer))
+    return lambda text: len(backend.encode(text, add_special_tokens=False).ids)

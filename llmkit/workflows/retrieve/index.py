@@ -1,0 +1,267 @@
+"""llmkit retrieve index: documents in, an index file out, or one that is there brought up to date."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmkit.errors import DataError, MissingError, ResourceError, UsageError
+from llmkit.formats.atomic import atomic_file, refuse_existing
+from llmkit.formats.digest import digest_bytes, digest_file
+from llmkit.formats.documents import Document, list_files, read_documents
+from llmkit.formats.rejects import bad_lines
+from llmkit.progress import SILENT, Progress
+from llmkit.retrieve.config import IndexConfig
+from llmkit.retrieve.passages import (
+    CHARACTERS_PER_TOKEN,
+    CharacterMeasure,
+    Measure,
+    TokenMeasure,
+    passages,
+)
+from llmkit.retrieve.store import Store
+from llmkit.workflows.retrieve.embed import (
+    EmbedOptions,
+    OpenEmbedder,
+    embedding_of,
+    give_vectors,
+    open_embedder,
+    open_embedder_of,
+)
+
+MeasureOf = Callable[[str], Measure]
+NO_EMBED = EmbedOptions()
+
+
+class IndexReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done, and what the index has now."""
+
+    schema: str = "llmkit.retrieve.index/1"
+    added: int
+    """Documents that were not there, or had another text."""
+    unchanged: int
+    """Documents that were there with the same text."""
+    deleted: int = 0
+    embedded: int = 0
+    """Passages that were given a vector."""
+    rejected: int = 0
+    """Malformed lines."""
+    documents: int = 0
+    passages: int = 0
+    text_bytes: int = 0
+    """Of what was read."""
+    size_bytes: int = 0
+    """Of the index file."""
+
+
+def index_documents(
+    inputs: list[Path],
+    out: Path,
+    config: IndexConfig,
+    *,
+    tokenizer: Path | None = None,
+    embed: EmbedOptions = NO_EMBED,
+    add: bool = False,
+    delete: tuple[str, ...] = (),
+    skip_bad: bool = False,
+    rejects: Path | None = None,
+    force: bool = False,
+    progress: Progress = SILENT,
+) -> IndexReport:
+    """Make an index, or bring one up to date.
+
+    Args:
+        inputs: documents; may be none where something is deleted.
+        out: the index file. It appears when it is whole; `add` and `delete` change it in one transaction.
+        config: how documents are cut; of an index that is there only `field` counts, it has its own cut.
+        tokenizer: measures passages.
+        embed: what gives passages vectors; nothing: that of an index which has some, else none.
+        add: add to an index that is there; a document with the same id and another text takes its place.
+        delete: ids of documents to take out first.
+        skip_bad, rejects: as everywhere, see formats/rejects.py.
+        force: replace what is there.
+        progress: hears of bytes read.
+
+    Raises:
+        UsageError: `out` exists and neither `add`, `delete` nor `force` is given.
+        MissingError: an input, a document to delete or the index to add to is not there.
+        DataError: a malformed line; a tokenizer or a model other than the index was made with.
+    """
+    list_files(inputs)
+    settings = {**asdict(config), "tokenizer_sha256": _digest(tokenizer)}
+    files: dict[str, Any] = {"force": force, "inputs": inputs}
+    changes = _opened(out) if add or delete else _created(out, settings, **files)
+    with (
+        bad_lines("retrieve index", skip=skip_bad, rejects=rejects, out=out, **files) as bad,
+        changes as store,
+    ):
+        measure = _measure_of(_cut_of(store, settings, out), tokenizer)
+        for identity in delete:
+            if not store.delete(identity):
+                raise MissingError(f"{out}: no document {identity!r}", hint=f"llmkit show {out}")
+        embedder = _embedder(store, embed, out, grows=bool(inputs))
+        documents = read_documents(inputs, text_field=config.field, on_bad=bad.on_bad)
+        report = _add(store, documents, measure, config.field, replace=add, progress=progress)
+        embedded = 0 if embedder is None else give_vectors(store, embedder, progress)
+        store.commit()
+        report = msgspec.structs.replace(
+            report,
+            deleted=len(delete),
+            embedded=embedded,
+            rejected=bad.count,
+            documents=store.num_documents,
+            passages=store.num_passages,
+        )
+    return msgspec.structs.replace(report, size_bytes=out.stat().st_size)
+
+
+@contextmanager
+def open_index(path: Path) -> Iterator[Store]:
+    """An index to search; from any thread, but from one at a time.
+
+    Raises:
+        MissingError: there is none.
+        DataError: the file is something else.
+    """
+    if not path.is_file():
+        raise MissingError(f"{path}: no such index", hint=f"llmkit retrieve index DOCUMENTS -o {path}")
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, check_same_thread=False)) as database, _named(path):
+        yield _store_in(database, path)
+
+
+@contextmanager
+def _created(out: Path, settings: dict[str, Any], *, force: bool, inputs: list[Path]) -> Iterator[Store]:
+    """A new index under a temporary name, without a journal: it is whole or it is not there."""
+    refuse_existing(out, force=force, inputs=inputs)
+    with _named(out), atomic_file(out) as stream, closing(sqlite3.connect(stream.name)) as database:
+        database.execute("PRAGMA journal_mode = OFF")
+        database.execute("PRAGMA synchronous = OFF")
+        yield Store.create(database, settings)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Store]:
+    """An index that is there; what is not committed is not kept, whatever happens."""
+    if not path.is_file():
+        raise MissingError(f"{path}: no index to change", hint=f"llmkit retrieve index DOCUMENTS -o {path}")
+    with closing(sqlite3.connect(path, timeout=10)) as database, _named(path):
+        yield _store_in(database, path)
+
+
+def _store_in(database: sqlite3.Connection, path: Path) -> Store:
+    try:
+        return Store(database)
+    except DataError as error:
+        raise DataError(f"{path}: {error.problem}", hint=error.hint) from None
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which file an error is about."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "full" in str(error):
+            raise ResourceError(f"{path}: the disk is full", hint=f"df {path.parent}") from None
+        raise DataError(f"{path}: {error}", hint=f"see who has it open: lsof {path}") from None
+    except sqlite3.DatabaseError as error:
+        raise DataError(
+            f"{path}: damaged ({error})", hint=f"llmkit retrieve index DOCUMENTS -o {path} --force"
+        ) from None
+
+
+def _add(
+    store: Store,
+    documents: Iterator[Document],
+    measure: MeasureOf,
+    field: str,
+    *,
+    replace: bool,
+    progress: Progress,
+) -> IndexReport:
+    added = unchanged = text_bytes = 0
+    for document in documents:
+        content = document.text.encode()
+        digest = digest_bytes(content)
+        text_bytes += len(content)
+        progress.update(text_bytes, None, documents=added + unchanged)
+        known = store.digest_of(document.id)
+        if known == digest:
+            unchanged += 1
+            continue
+        if known is not None:
+            if not replace:
+                raise DataError(
+                    f"{document.where}: a second document with the id {document.id!r} and another text",
+                    hint="give each document its own id; --add lets the later text take the place",
+                )
+            store.delete(document.id)
+        record = {name: value for name, value in document.record.items() if name not in ("id", field)}
+        if not document.record:
+            record = {"source": msgspec.Raw(msgspec.json.encode(document.file))}
+        found = passages(document.text, measure(document.text))
+        store.add(document.id, digest, msgspec.json.encode(record), document.text, found)
+        added += 1
+    return IndexReport(added=added, unchanged=unchanged, text_bytes=text_bytes)
+
+
+def _embedder(store: Store, options: EmbedOptions, out: Path, *, grows: bool) -> OpenEmbedder | None:
+    """The model for passages that have no vector; None where there are none, or the index has no vectors."""
+    made = embedding_of(store)
+    if options.is_given:
+        return open_embedder(options, made, out)
+    if (options.name or options.key) and (made is None or not made.url):
+        raise UsageError(
+            "--embed-name and --embed-key are of a server, and none is given", hint="--embed-url URL"
+        )
+    return open_embedder_of(store, options, out) if grows and made is not None else None
+
+
+def _measure_of(config: IndexConfig, tokenizer: Path | None) -> MeasureOf:
+    size, overlap = config.chunk, config.overlap
+    if tokenizer is None:
+        characters = CHARACTERS_PER_TOKEN
+        return lambda text: CharacterMeasure(len(text), size * characters, overlap * characters)
+    from llmkit.tokens.load import load_tokenizer  # the tokenizers library, only where there is one
+    from llmkit.tokens.ordinary import ordinary_backend
+    from llmkit.tokens.spans import token_spans
+
+    loaded = load_tokenizer(tokenizer)
+    backend = ordinary_backend(loaded)
+
+    def of(text: str) -> Measure:
+        import numpy as np
+
+        ids = np.array(backend.encode(text, add_special_tokens=False).ids, np.uint32)
+        return TokenMeasure(token_spans(loaded, backend, text, ids), len(text), size, overlap)
+
+    return of
+
+
+def _cut_of(store: Store, settings: dict[str, Any], out: Path) -> IndexConfig:
+    """How the index's documents are cut, whatever is asked for now.
+
+    Raises:
+        DataError: its tokenizer is another, or is not given.
+    """
+    made = store.settings
+    if made["tokenizer_sha256"] != settings["tokenizer_sha256"]:
+        raise DataError(
+            f"{out}: made {'with' if made['tokenizer_sha256'] else 'without'} a tokenizer, and not this one",
+            hint="give --tokenizer as it was given then",
+        )
+    return IndexConfig(chunk=made["chunk"], overlap=made["overlap"], field=settings["field"])
+
+
+def _digest(tokenizer: Path | None) -> str | None:
+    if tokenizer is None:
+        return None
+    file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
+    if not file.is_file():
+        raise MissingError(f"{tokenizer}: no tokenizer.json", hint="name a tokenizer's folder or file")
+    return digest_file(file)

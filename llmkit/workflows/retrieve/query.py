@@ -1,0 +1,72 @@
+"""llmkit retrieve query: queries in, each with the passages that answer it best out."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from llmkit.errors import DataError
+from llmkit.formats.documents import is_json_lines
+from llmkit.formats.jsonl import BadLine, Record, decode_field, raw, read_records
+from llmkit.formats.streams import STDIO, open_input
+from llmkit.retrieve.hits import Hit, hits_of
+from llmkit.retrieve.store import Store
+from llmkit.workflows.retrieve.search import Search
+
+FIELDS = ("query", "question", "prompt", "text")
+"""Where a record's query is looked for, unless it is said."""
+
+
+class Query(NamedTuple):
+    """What is looked for, and the record that it came in."""
+
+    text: str
+    record: Record
+    where: str = "the query"
+    """`file:line`, for errors."""
+
+
+def read_queries(
+    path: Path, field: str | None, *, on_bad: Callable[[BadLine], None] | None = None
+) -> Iterator[Query]:
+    """Queries from jsonl, or from plain text, one a line.
+
+    Args:
+        path: the file, or `-`, which is jsonl.
+        field: the key of the query; None: the first of FIELDS that a record has.
+        on_bad: see `read_records`.
+
+    Raises:
+        DataError: a malformed line, or one without a query.
+    """
+    if path == STDIO or is_json_lines(path):
+        for line in read_records(path, on_bad=on_bad):
+            key = field or next((name for name in FIELDS if name in line.record), FIELDS[0])
+            try:
+                yield Query(decode_field(line, key, str), line.record, line.where)
+            except DataError as error:
+                if on_bad is None:
+                    raise
+                on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, error.problem))
+        return
+    with open_input(path) as stream:
+        for number, content in enumerate(stream, 1):
+            text = content.decode().strip()
+            if text:
+                yield Query(text, {"query": raw(text)}, f"{path}:{number}")
+
+
+def answer_queries(
+    store: Store, queries: Iterable[Query], search: Search, *, most: int
+) -> Iterator[tuple[Query, list[Hit]]]:
+    """Each query with what was found for it, the best first.
+
+    Args:
+        store: the index.
+        queries: what is looked for.
+        search: of that index.
+        most: passages a query.
+    """
+    for query in queries:
+        yield query, hits_of(store, search(query.text, most))

@@ -1,0 +1,66 @@
+"""Ranking passages again by how probable they make the query (Sachan et al., Improving Passage Retrieval with
+Zero-Shot Question Generation, 2022), with any language model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmkit.errors import DataError
+from llmkit.retrieve.search import Found
+from llmkit.retrieve.store import Store, StoredPassage
+from llmkit.workflows.eval.open import ModelOptions, Scorer, open_scorer
+
+MOST_TOKENS = 4096
+"""Of passage and query together: the cache is made for them, not for the longest context."""
+_BEFORE = "Passage: "
+_BETWEEN = "\n\nQuestion:"
+
+
+class Reranker:
+    """A model that scores passages: the mean log probability of a query's tokens behind each, in nats."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._between = scorer.encoder.encode(_BETWEEN, special=False)
+
+    def rank(self, store: Store, query: str, found: Sequence[Found]) -> list[Found]:
+        """The same passages, the best first; of equal ones the one that was first.
+
+        A passage that does not fit into the model's context, or into MOST_TOKENS, is cut at its end.
+
+        Raises:
+            DataError: the query leaves no room for a passage.
+        """
+        asked = self._scorer.encoder.encode(" " + query, special=False)
+        if not found or not asked:
+            return list(found)
+        room = self._scorer.longest - len(self._between) - len(asked)
+        if room < 1:
+            raise DataError(
+                f"a query of {len(asked):,} tokens, and the model {self._scorer.name} reads "
+                f"{self._scorer.longest:,} at once",
+                hint="leave --rerank out, or name a model with a longer context",
+            )
+        texts = [self._before(one)[:room] for one in store.passages_of([one.passage for one in found])]
+        scores = self._scorer.score([*text, *self._between, *asked] for text in texts)
+        ranked = [
+            Found(one.passage, _mean([token.score.logprob for token in drawn[-len(asked) :] if token.score]))
+            for one, drawn in zip(found, scores, strict=True)
+        ]
+        return sorted(ranked, key=lambda one: -one.score)
+
+    def _before(self, passage: StoredPassage) -> list[int]:
+        heading = f"{passage.heading}\n" if passage.heading else ""
+        return self._scorer.encoder.encode(f"{_BEFORE}{heading}{passage.text}")
+
+
+def open_reranker(model: Path, device: str) -> Reranker:
+    """Open a model to rank passages with; its weights are read when the first query comes.
+
+    Raises:
+        MissingError, ConfigError, DataError: see `open_scorer`.
+    """
+    return Reranker(open_scorer(ModelOptions(model=model, device=device), longest=MOST_TOKENS))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,265 @@
+"""The folder of a run: whether it may be written, where it goes on from, how an old run makes way.
+
+RUN/config.json, model.safetensors, tokenizer.json, …   the newest checkpoint as a model folder
+RUN/llmkit.json         what made it
+RUN/metrics.jsonl       one record a step
+RUN/checkpoints/        the last few, each enough to go on from
+RUN/cache/              documents packed for this run
+RUN/.replaced/          the run that stood here, until the first checkpoint of the new one
+"""
+
+import fcntl
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.formats.atomic import write_atomic
+from llmkit.formats.checkpoint import (
+    CHECKPOINTS,
+    CheckpointState,
+    clear_leftovers,
+    damage,
+    list_checkpoints,
+    publish,
+    read_state,
+    retract,
+)
+from llmkit.formats.json_text import json_text
+from llmkit.formats.metrics import METRICS, cut_metrics, holds_metrics
+from llmkit.formats.model_folder import CONFIG
+from llmkit.formats.provenance import FILE_NAME, Invocation, write_provenance
+from llmkit.formats.streams import STDIO
+from llmkit.progress import Progress
+from llmkit.train.config import Recipe, Resume
+from llmkit.workflows.pretrain.job import Job
+
+CACHE = "cache"
+REPLACED = ".replaced"
+LOCK = ".lock"
+PACKAGES = ("torch", "numpy", "tokenizers", "safetensors")
+CARRIED = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", FILE_NAME)
+"""Files of the run folder that each checkpoint has too, so that it is whole by itself."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins: a checkpoint and its state, or None for the beginning."""
+
+    checkpoint: Path | None = None
+    state: CheckpointState | None = None
+    damaged: tuple[tuple[Path, str], ...] = ()
+    """Newer checkpoints that are whole by their lengths, and what is wrong inside each."""
+
+    @property
+    def step(self) -> int:
+        """Updates done already."""
+        return 0 if self.state is None else int(self.state.trainer["step"])
+
+
+def check_folder(out: Path, inputs: Sequence[Path]) -> None:
+    """Refuse a folder that is not a run's, before anything is written.
+
+    Raises:
+        UsageError: it is an input, a file, or holds something else.
+    """
+    if any(path.exists() and path.resolve() == out.resolve() for path in inputs):
+        raise UsageError(f"{out}: the output is also an input", hint="choose another name with -o")
+    if not out.exists():
+        return
+    names = {entry.name for entry in out.iterdir()} if out.is_dir() else {out.name}
+    if names - {CACHE, REPLACED, LOCK} and not names & {METRICS, CHECKPOINTS}:
+        raise UsageError(
+            f"{out}: exists and is not a run (found {', '.join(sorted(names)[:4])})",
+            hint="choose another name with -o",
+        )
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other processes out of a run folder. A folder that stays empty is removed again.
+
+    Raises:
+        UsageError: another process is at work in it.
+    """
+    existed = out.is_dir()
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / LOCK
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however that ends
+        except BlockingIOError:
+            raise UsageError(
+                f"{out}: another process is training in it",
+                hint="wait for it, or choose another name with -o",
+            ) from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            if not existed:
+                for folder in (out / CACHE, out):
+                    with suppress(OSError):  # there is something in it
+                        folder.rmdir()
+
+
+@contextmanager
+def claimed(out: Path, inputs: Sequence[Path]) -> Iterator[None]:
+    """A folder that a run may write, for this process alone; a run whose replacement failed is back in it.
+
+    Raises:
+        UsageError: as `check_folder` and `locked`.
+    """
+    check_folder(out, inputs)
+    with locked(out):
+        restore_aside(out)
+        yield
+
+
+def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progress: Progress) -> Start:
+    """Where the run in `out` goes on from.
+
+    Raises:
+        UsageError: the run there has other settings, or was to be started over without --force.
+        MissingError: a checkpoint is required and there is none.
+        DataError: there are checkpoints, and every one of them is damaged.
+    """
+    complete, problems = list_checkpoints(out)
+    for problem in problems:
+        progress.note(f"passed over {problem}")
+    if resume == "never":
+        if complete and not force:
+            raise UsageError(
+                f"{out}: has a run already (checkpoint {complete[-1].name})",
+                hint="choose another name with -o, go on with --resume auto, or replace it with --force",
+            )
+        return Start()
+    if not complete:
+        if resume == "must":
+            raise MissingError(f"{out}: no checkpoint to resume from", hint="--resume auto starts a new run")
+        return Start()
+    damaged = []
+    while complete and (what := damage(complete[-1])) is not None:
+        damaged.append((complete.pop(), what))
+        progress.note(f"passed over {damaged[-1][0]}: {what}")
+    if not complete:
+        raise DataError(
+            f"{out}: every checkpoint is damaged ({damaged[-1][0].name}: {damaged[-1][1]})",
+            hint="start over with --resume never --force, or choose another name with -o",
+        )
+    state = read_state(complete[-1])
+    different = recipe.differences(state.recipe)
+    if different:
+        raise UsageError(
+            f"{out}: the run there has other settings ({_describe(different)})",
+            hint="give its settings again, choose another name with -o, or start over with "
+            "--resume never --force",
+        )
+    return Start(complete[-1], state, tuple(damaged))
+
+
+def set_aside(out: Path) -> None:
+    """Put the run that stands in a folder aside, its cache excepted."""
+    if not out.is_dir():
+        return
+    restore_aside(out)
+    aside = out / REPLACED
+    for entry in sorted(out.iterdir()):
+        if entry.name not in (CACHE, REPLACED, LOCK):
+            aside.mkdir(exist_ok=True)
+            entry.rename(aside / entry.name)
+
+
+def restore_aside(out: Path) -> None:
+    """Bring a run back that was set aside, where the new one came to no checkpoint; else remove it."""
+    aside = out / REPLACED
+    if not aside.is_dir():
+        return
+    if not list_checkpoints(out)[0]:
+        for entry in sorted(aside.iterdir()):
+            new = out / entry.name
+            if new.is_dir():
+                shutil.rmtree(new)
+            entry.replace(new)
+    shutil.rmtree(aside)
+
+
+def prepare_folder(job: Job, start: Start, invocation: Invocation) -> list[dict[str, Any]]:
+    """Make the run folder ready for training; returns the metrics records from before the start."""
+    out, metrics = job.files.out, job.files.metrics
+    clear_leftovers(out)
+    for folder, _ in start.damaged:
+        retract(folder)
+    if start.checkpoint is not None:
+        publish(start.checkpoint, out, job.product.files)
+        paths = [path for path in metrics_paths(out, metrics) if path != STDIO]
+        records = [cut_metrics(path, start.step) for path in paths]
+        return records[0]
+    set_aside(out)
+    (out / METRICS).touch()  # first: it marks the folder as a run's
+    if metrics is not None and metrics.is_file():
+        metrics.unlink()
+    if job.tokenizer is not None:
+        job.tokenizer.save(out)
+    if CONFIG in job.product.files:
+        write_atomic(out / CONFIG, json_text(job.source.config.to_hf()))
+    write_provenance(
+        out,
+        invocation,
+        inputs=_inputs(job),
+        tokenizer_sha256=job.data.tokenizer_sha256,
+        packages=PACKAGES,
+    )
+    return []
+
+
+def _inputs(job: Job) -> dict[str, str]:
+    """All that was read, by name; validation data that is called as training data is says what it is."""
+    found = dict(job.data.inputs)
+    for name, digest in (job.valid.inputs if job.valid else {}).items():
+        found[f"{name} (validation)" if name in job.data.inputs else name] = digest
+    return found
+
+
+def metrics_paths(out: Path, other: Path | None) -> list[Path]:
+    """The run's own metrics file, and another one where it was asked for."""
+    own = out / METRICS
+    if other is None or (other != STDIO and other.resolve() == own.resolve()):
+        return [own]
+    return [own, other]
+
+
+def check_metrics_file(out: Path, other: Path | None, *, resumes: bool, force: bool) -> None:
+    """Refuse to write metrics over an existing file that is not this run's.
+
+    Args:
+        resumes: the run goes on: metrics that are there are gone on with, as any of this run's would be.
+        force: whatever is there is replaced.
+
+    Raises:
+        UsageError: it exists and holds something else.
+    """
+    there = [path for path in metrics_paths(out, other)[1:] if path.is_file()]
+    if not force and there and not (resumes and holds_metrics(there[0])):
+        raise UsageError(
+            f"{other}: already exists", hint="choose another file with --metrics, or replace it with --force"
+        )
+
+
+def carry(out: Path, folder: Path) -> None:
+    """Give a checkpoint the run's tokenizer and provenance."""
+    publish(out, folder, [name for name in CARRIED if (out / name).is_file()])
+
+
+def _describe(different: dict[str, tuple[Any, Any]]) -> str:
+    shown = [f"{name} {_short(old)} there, {_short(new)} here" for name, (old, new) in different.items()]
+    more = f"; and {len(shown) - 4} more" if len(shown) > 4 else ""
+    return "; ".join(shown[:4]) + more
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:12]}…"

@@ -1,0 +1,84 @@
+"""Starting the processes of a run on this machine: by torchrun's launcher, which can restart them."""
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from llmkit.errors import StoppedResumable
+from llmkit.workflows.run.ranks import STATUS
+
+MODULE = "llmkit"
+SAVE_SECONDS = 600
+"""For a checkpoint, when the processes are asked to stop; then they are killed."""
+
+
+def launch(arguments: Sequence[str], processes: int, *, max_restarts: int) -> int:
+    """Run `llmkit ARGUMENTS` in so many processes, and wait for them.
+
+    SIGINT and SIGTERM are passed on. What the first process writes is what is seen.
+
+    Returns:
+        The exit status of the first process.
+
+    Raises:
+        StoppedResumable: a process was killed, more often than it was to be restarted.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        run_id=str(os.getpid()),
+        max_restarts=max_restarts,
+        shutdown_timeout=SAVE_SECONDS,
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="llmkit-") as folder,
+        _environment(Path(folder), processes) as status,
+    ):
+        try:
+            elastic_launch(config, sys.executable)("-m", MODULE, *arguments)
+        except SignalException as stop:
+            return _read(status, 128 + stop.sigval)
+        except ChildFailedError as failed:
+            rank, failure = failed.get_first_failure()
+            if failure.exitcode < 0:
+                name = signal.Signals(-failure.exitcode).name
+                raise StoppedResumable(
+                    f"process {rank} of {processes} was ended by {name}",
+                    hint="run the same line again to go on, or let it be restarted: --max-restarts 3",
+                ) from None
+            return _read(status, failure.exitcode)
+        return 0
+
+
+@contextmanager
+def _environment(folder: Path, processes: int) -> Iterator[Path]:
+    """What the processes are told; gives the file that the first leaves its status in.
+
+    The launcher's own log lines are kept back: what went wrong is told by the first process, or here.
+    """
+    before, status = dict(os.environ), folder / "status"
+    os.environ[STATUS] = str(status)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    logging.disable(logging.CRITICAL)
+    try:
+        yield status
+    finally:
+        logging.disable(logging.NOTSET)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _read(path: Path, otherwise: int) -> int:
+    return int(path.read_text()) if path.is_file() else otherwise

@@ -1,0 +1,46 @@
+"""The adapters of `llmkit serve`: those of --adapter, and what an admin loads later. No torch at import."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmkit.errors import ResourceError
+from llmkit.server.adapters import AdapterSpec, ServedAdapters
+from llmkit.workflows.generate.adapter import AdapterSources, open_adapter
+from llmkit.workflows.generate.job import Job
+
+if TYPE_CHECKING:
+    import torch
+
+    from llmkit.model.adapter_weights import AdapterWeights
+    from llmkit.server.engine_thread import EngineThread
+
+
+def specs_of(sources: AdapterSources) -> list[AdapterSpec]:
+    """Adapters of --adapter, in the words of a server."""
+    return [AdapterSpec(one.name, str(one.path), one.strength) for one in sources.sources]
+
+
+def served_adapters(job: Job, thread: "EngineThread", device: "torch.device") -> ServedAdapters:
+    """The adapters of a model that is served; more come and go.
+
+    Args:
+        job: the model.
+        thread: its engine's, with the job's adapters.
+        device: where the model is.
+    """
+    from llmkit.model.adapter_load import load_adapter
+    from llmkit.train.hardware import available_memory_bytes
+
+    def read(spec: AdapterSpec) -> "AdapterWeights":
+        source = open_adapter(spec.name, Path(spec.path), spec.strength)
+        available = available_memory_bytes(device)
+        if available is not None and source.nbytes > available:
+            raise ResourceError(
+                f"adapter {spec.name!r}: takes {source.nbytes:,} bytes of memory "
+                f"(found {available:,} available)",
+                hint="unload another one first",
+            )
+        return load_adapter(source.path, job.model)
+
+    known = zip(specs_of(job.adapters), (one.nbytes for one in job.adapters.sources), strict=True)
+    return ServedAdapters(known, thread=thread, read=read)

@@ -1,0 +1,259 @@
+"""llmkit serve: a model opened, its engine started, clients answered until a signal says to end."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmkit.engine.config import GenerateConfig
+from llmkit.errors import MissingError, UsageError
+from llmkit.formats.streams import STDIO
+from llmkit.model.fingerprint import model_fingerprint
+from llmkit.server.config import ServeConfig
+from llmkit.server.gate import Gate
+from llmkit.server.keyed_gate import KeyedGate
+from llmkit.server.keys import read_keys
+from llmkit.server.observe import RequestLog
+from llmkit.server.run import Ending, Run
+from llmkit.tokens.tool_forms import check_form
+from llmkit.workflows.generate.files import GenerateFiles
+from llmkit.workflows.generate.job import Job, open_job
+from llmkit.workflows.serve.adapters import served_adapters
+from llmkit.workflows.serve.aids import Aids, open_aids
+from llmkit.workflows.serve.front import Front, address_of, end_as, open_front
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from llmkit.server.handlers import State
+    from llmkit.server.prompts import PromptPool, TemplateFacts
+
+
+@dataclass(frozen=True)
+class ServePlan:
+    """What a server would take."""
+
+    model: str
+    name: str
+    parameters: int
+    dtype: str
+    device: str
+    threads: int
+    context: int
+    texts_at_once: int
+    cache_positions: int
+    weight_bytes: int
+    kv_bytes: int
+    memory_bytes: int
+    memory_available_bytes: int | None
+    keys: int | None
+    listens: str
+    notes: tuple[str, ...]
+    tools: tuple[str, ...] = ()
+    """Those that the server runs, as they were named."""
+    retrieve: str | None = None
+    """The index whose passages are put before questions."""
+    schema: str = "llmkit.serve-plan/1"
+
+
+def open_serve_job(model: Path, tokenizer: Path | None, config: GenerateConfig) -> Job:
+    """Read everything of a model but its weights.
+
+    Raises:
+        UsageError, ConfigError, DataError, MissingError: see `generate_job.open_job`.
+    """
+    job = open_job(GenerateFiles(model=model, tokenizer=tokenizer, jsonl=STDIO), config)
+    if job.tokenizer is None:
+        raise MissingError(f"{model}: no tokenizer in this folder", hint="name it with -t TOKENIZER")
+    return job
+
+
+def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
+    """What `serve` would do and take; nothing is opened or written.
+
+    Raises:
+        ConfigError: there is no such form of tool calls.
+    """
+    from llmkit.estimate.architecture_of import architecture_of
+    from llmkit.train.hardware import available_memory_bytes
+    from llmkit.workflows.generate.model import place
+
+    if config.tool_form is not None:
+        check_form(config.tool_form)
+    placement = place(job, None)
+    return ServePlan(
+        model=str(job.files.model),
+        name=model_name(job, name),
+        parameters=architecture_of(job.model).parameters,
+        dtype=str(placement.dtype).removeprefix("torch."),
+        device=str(placement.device),
+        threads=placement.threads,
+        context=min(job.model.max_position_embeddings, placement.positions),
+        texts_at_once=placement.texts,
+        cache_positions=placement.positions,
+        weight_bytes=placement.weight_bytes,
+        kv_bytes=placement.kv_bytes,
+        memory_bytes=placement.memory_bytes,
+        memory_available_bytes=available_memory_bytes(placement.device),
+        keys=None if config.keys is None else len(read_keys(config.keys).rules),
+        listens=address_of(config, config.port),
+        notes=job.notes,
+        tools=config.tools.tools,
+        retrieve=config.retrieve,
+    )
+
+
+def serve(job: Job, config: ServeConfig, *, name: str | None = None, note: Callable[[str], None]) -> None:
+    """Serve until a signal says to end.
+
+    Args:
+        job: the model, opened.
+        config: how to listen, and whom to serve.
+        name: what clients call the model; None: what its folder is called.
+        note: told where the server is.
+
+    Raises:
+        ResourceError: the port is in use, or memory is short.
+        ConfigError: there is no such form of tool calls.
+        UsageError, ConfigError, DataError, MissingError: a file of keys, a socket, a tool or an index that
+            cannot be.
+        KeyboardInterrupt: Ctrl-C.
+        SystemExit: a second SIGTERM.
+    """
+    if config.tool_form is not None:
+        check_form(config.tool_form)
+    with open_front(config) as front, open_aids(config) as aids:
+        ending = asyncio.run(_serve(job, front, aids, name, note))
+    end_as(ending)
+
+
+def model_name(job: Job, name: str | None) -> str:
+    """What clients call the model.
+
+    Raises:
+        UsageError: a name with a colon, behind which adapters are named.
+    """
+    found = name or job.files.model.resolve().name.removesuffix(".gguf")
+    if not found or ":" in found:
+        raise UsageError(f"--name {found!r}: names have no colon", hint="--name small")
+    return found
+
+
+def fingerprint_of(job: Job, version: str) -> str:
+    """What is told as `system_fingerprint`: of the weights, and the version's name where it has one."""
+    digest = f"fp_{model_fingerprint(job.files.model, job.model)[:16]}"
+    return f"{digest}-{version}" if version else digest
+
+
+async def _serve(job: Job, front: Front, aids: Aids, name: str | None, note: Callable[[str], None]) -> Ending:
+    config = front.config
+    opened = opened_app(
+        job,
+        config,
+        front.gate,
+        aids,
+        name=model_name(job, name),
+        note=note,
+        tell=front.tell,
+        behind_router=config.behind_router,
+    )
+    async with opened as (app, state):
+        run = Run(app, state, front.listener, drain_seconds=config.drain_seconds, tls=front.tls)
+        return await run.until_signal(lambda: front.announce(model_name(job, name), note))
+
+
+@contextlib.asynccontextmanager
+async def opened_app(
+    job: Job,
+    config: ServeConfig,
+    gate: Gate,
+    aids: Aids,
+    *,
+    name: str,
+    note: Callable[[str], None],
+    tell: RequestLog,
+    behind_router: bool,
+) -> AsyncIterator[tuple["Starlette", "State"]]:
+    """The application of a model, its weights read and its engine running; all closed at the end.
+
+    Args:
+        job: the model, opened.
+        config: whom to serve.
+        gate: who comes in.
+        aids: what it has beside the model.
+        name: what clients call it.
+        note: told what users may have to know.
+        tell: takes a record of each request.
+        behind_router: whether a router asks, which has the keys and the queue.
+    """
+    from llmkit.engine.engine import Engine
+    from llmkit.server.app import build_app
+    from llmkit.server.engine_thread import EngineThread
+    from llmkit.server.handlers import State
+    from llmkit.server.metrics import Metrics
+    from llmkit.server.models import Models
+    from llmkit.server.prompts import PromptPool, most_prompt_bytes
+    from llmkit.server.served import Served
+    from llmkit.server.wire.sampling import WireLimits
+    from llmkit.workflows.generate.model import place, start_engine
+
+    assert job.tokenizer is not None
+    placement = place(job, None)
+    context = min(job.model.max_position_embeddings, placement.positions)
+    prompts = PromptPool(
+        job.files.tokenizer or job.files.model,
+        workers=config.prompt_workers,
+        seconds=config.prompt_seconds,
+        most_bytes=most_prompt_bytes(context),
+    )
+    tried = asyncio.create_task(_start_prompts(prompts))  # while the weights are read
+    engine: Engine = await asyncio.to_thread(start_engine, job, placement)
+    thread = EngineThread(engine, job.tokenizer)
+    template = await tried
+    if template.problem:
+        note(f"{template.problem}, so that chats may be refused")
+    served = Served(
+        name,
+        fingerprint=fingerprint_of(job, config.version),
+        config=job.model,
+        tokenizer=job.tokenizer,
+        thread=thread,
+        prompts=prompts,
+        base=job.sampling,
+        context=context,
+        turn_end=template.turn_end,
+        tool_form=config.tool_form,
+        tool_turns=template.turns,
+        adapters=served_adapters(job, thread, placement.device),
+    )
+    models = Models([served])
+    metrics = Metrics(models.loads, models.versions)
+    if isinstance(gate, KeyedGate):
+        gate.admission.limit_long(placement.texts - 1)  # short ones have one of its places
+        metrics = Metrics(models.loads, models.versions, gate.admission, lambda: gate.limited)
+    state = State(
+        models,
+        gate,
+        WireLimits(),
+        metrics,
+        log_prompts=config.log_prompts,
+        behind_router=behind_router,
+        bench=aids.bench(job.tokenizer),
+        retrieval=aids.retrieval(job.tokenizer, context),
+    )
+    try:
+        thread.start()
+        yield build_app(state, tell=tell, origins=config.cors), state
+    finally:
+        thread.abandon()
+        if state.bench is not None:
+            state.bench.close()
+        await prompts.close()
+
+
+async def _start_prompts(prompts: "PromptPool") -> "TemplateFacts":
+    """Start the processes, and have one of them try the chat template out."""
+    await prompts.start()
+    return await prompts.try_template()

@@ -1,0 +1,118 @@
+"""Any artefact, told by its content: one report for each kind."""
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+
+from llmkit.errors import UsageError
+from llmkit.formats.jsonl import read_records
+from llmkit.formats.model_folder import TensorInfo, read_header
+from llmkit.formats.peft import ADAPTER_WEIGHTS
+from llmkit.formats.provenance import read_provenance
+from llmkit.formats.streams import STDIO
+from llmkit.model.source import read_model_tensors
+from llmkit.tokens.load import load_tokenizer
+from llmkit.workflows.artefact import Artefact, corpus_parts, is_metrics, recognise
+from llmkit.workflows.show.adapter import AdapterReport, show_adapter
+from llmkit.workflows.show.metrics import read_metrics
+from llmkit.workflows.show.model import (
+    ModelReport,
+    Tensor,
+    list_tensors,
+    show_config,
+    show_model,
+    show_safetensors,
+)
+from llmkit.workflows.show.records import RecordsReport, show_records, show_text
+from llmkit.workflows.show.run import RunReport, show_metrics, show_run
+from llmkit.workflows.show.shards import ShardsReport, show_shards
+from llmkit.workflows.show.tokenizer import Piece, TokenizerReport, list_pieces, show_tokenizer
+
+Report = ModelReport | AdapterReport | TokenizerReport | RunReport | RecordsReport | ShardsReport
+
+
+def show_artefact(path: Path) -> Report:
+    """What a path, or JSON lines on stdin for `-`, hold.
+
+    Raises:
+        MissingError: nothing is there.
+        DataError: it is damaged, or nothing that llmkit knows.
+    """
+    artefact = recognise(path)
+    match artefact.kind:
+        case "model" | "checkpoint" | "gguf":
+            return show_model(artefact.path, kind=artefact.kind)
+        case "config":
+            return show_config(artefact.path)
+        case "safetensors":
+            return show_safetensors(artefact.path)
+        case "adapter":
+            return show_adapter(artefact.path)
+        case "tokenizer":
+            return show_tokenizer(artefact.path)
+        case "run":
+            return show_run(artefact.path)
+        case "metrics":
+            return show_metrics(artefact.path, read_metrics(artefact.path))
+        case "shards" | "shard":
+            return show_shards(artefact.path)
+        case "text":
+            return show_text(artefact.path)
+        case "records":
+            return _show_lines(artefact.path)
+
+
+def tensors_of(path: Path) -> Iterator[Tensor]:
+    """Every tensor of a model, an adapter or a safetensors file.
+
+    Raises:
+        UsageError: the artefact has no tensors.
+    """
+    artefact = recognise(path)
+    return list_tensors(_tensors(artefact).values())
+
+
+def pieces_of(path: Path) -> Iterator[Piece]:
+    """The vocabulary of a tokenizer, or of the one in a model folder, in the order of ids.
+
+    Raises:
+        UsageError: the artefact has no vocabulary.
+    """
+    artefact = recognise(path)
+    if artefact.kind not in ("tokenizer", "model", "gguf", "run", "checkpoint"):
+        raise _no_such(artefact, "vocabulary", "a tokenizer or a model folder")
+    return list_pieces(load_tokenizer(artefact.path))
+
+
+def _tensors(artefact: Artefact) -> dict[str, TensorInfo]:
+    match artefact.kind:
+        case "model" | "checkpoint" | "run" | "gguf":
+            return read_model_tensors(artefact.path)
+        case "safetensors":
+            return read_header(artefact.path).tensors
+        case "adapter":
+            return read_header(artefact.path / ADAPTER_WEIGHTS).tensors
+    raise _no_such(artefact, "tensors", "a model, an adapter or a safetensors file")
+
+
+def _no_such(artefact: Artefact, what: str, which: str) -> UsageError:
+    return UsageError(f"{artefact.path}: no {what} (found: {artefact.kind})", hint=f"give {which}")
+
+
+def _show_lines(path: Path) -> RunReport | RecordsReport:
+    """JSON lines, or a folder of their parts; what comes on stdin is known by its first line."""
+    if parts := corpus_parts(path):
+        provenance = read_provenance(path) or {}
+        found = show_records(path, chain.from_iterable(map(read_records, parts)))
+        return msgspec.structs.replace(found, made_by=provenance.get("command_line"))
+    lines = read_records(path)
+    first = next(lines, None)
+    name = Path("stdin") if path == STDIO else path
+    if first is None:
+        return show_records(name, lines)
+    every = chain([first], lines)
+    if path == STDIO and is_metrics({key: msgspec.json.decode(value) for key, value in first.record.items()}):
+        return show_metrics(name, every)
+    return show_records(name, every)

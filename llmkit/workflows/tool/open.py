@@ -1,0 +1,160 @@
+"""Functions that a model may call, opened: what `--tool` names becomes a Toolbox.
+
+| source             | what it is                                                              |
+|--------------------|-------------------------------------------------------------------------|
+| calculator         | arithmetic                                                              |
+| sql=FILE           | one SQLite database, to be read                                         |
+| search=INDEX       | what `llmkit retrieve index` made                                       |
+| FILE.py:FUNCTION   | a Python function, in a process of its own                              |
+| mcp=COMMAND        | a server that speaks MCP over stdio: all of its functions              |
+| anything else      | a command line: JSON on stdin, JSON on stdout, its schema by `--schema` |
+"""
+
+import json
+import re
+import shlex
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from llmkit.errors import DataError, MissingError, UsageError, nearest
+from llmkit.formats.jsonl import decode_field, read_records
+from llmkit.retrieve.tool_calculator import Calculator
+from llmkit.retrieve.tool_config import NAME, Tool, ToolLimits, ToolSpec, read_spec
+from llmkit.retrieve.tool_loop import Message, Toolbox
+from llmkit.retrieve.tool_mcp import McpServer
+from llmkit.retrieve.tool_program import ProgramTool, ask_schema
+from llmkit.retrieve.tool_replay import Recording, ReplayTool
+from llmkit.retrieve.tool_search import SearchTool
+from llmkit.retrieve.tool_sql import SqlTool
+from llmkit.workflows.retrieve.index import open_index
+from llmkit.workflows.tool.options import ToolOptions
+
+_NAMED = re.compile(r"([^\s:=/]+):\s+(.*\S)\s*", re.DOTALL)
+_BUILT_IN = re.compile(r"(sql|search)=(.+)", re.DOTALL)
+_FUNCTION = re.compile(r"(.+\.py):([A-Za-z_]\w*)", re.DOTALL)
+
+
+@contextmanager
+def open_tools(options: ToolOptions | None) -> Iterator[Toolbox | None]:
+    """Everything that can be called, for as long as this lasts; None where there is nothing.
+
+    Raises:
+        UsageError: a flag makes no sense, or two tools have one name.
+        MissingError: a program, a file or an index is not there.
+        DataError: a schema is none.
+        LlmkitError: a program fails when it is asked for its schema.
+    """
+    if options is None or not options.is_given:
+        yield None
+        return
+    approve = options.approver
+    with ExitStack() as stack:
+        if options.replay is not None:
+            tools = _replayed(options.replay)
+        else:
+            schemas = _schemas(options)
+            tools = [tool for given in options.tools for tool in _open(given, options, schemas, stack)]
+            unread = next((name for name in schemas if name not in {one.spec.name for one in tools}), None)
+            if unread is not None:
+                raise UsageError(
+                    f"--tool-schema {unread}: no tool is called so", hint=f"--tool '{unread}: PROGRAM'"
+                )
+        toolbox = Toolbox(tools, approve, max_calls=options.max_calls, told=options.told)
+        if options.choice not in ("auto", "required", *toolbox.names):
+            guess = nearest(options.choice, ["auto", "required", *toolbox.names])
+            raise UsageError(
+                f"--tool-choice {options.choice}: no tool is called so",
+                hint=f"did you mean {guess}?" if guess else f"auto, required, {', '.join(toolbox.names)}",
+            )
+        yield toolbox
+
+
+def _open(given: str, options: ToolOptions, schemas: dict[str, ToolSpec], stack: ExitStack) -> Sequence[Tool]:
+    named = _NAMED.fullmatch(given)
+    name, source = (named[1], named[2]) if named else (None, given.strip())
+    if not source or (name is not None and not NAME.fullmatch(name)):
+        raise UsageError(f"--tool {given!r}: no name and source", hint="--tool 'weather: ./weather.sh'")
+    limits = options.limits
+    if source == "calculator":
+        return [Calculator(name or "calculator")]
+    if (built_in := _BUILT_IN.fullmatch(source)) is not None:
+        path = Path(built_in[2])
+        if built_in[1] == "search":
+            return [SearchTool(stack.enter_context(open_index(path)), limits, name or "search")]
+        return [_open_sql(path, limits, name or "sql", stack)]
+    if source.startswith("mcp="):
+        server = McpServer(_command(given, source.removeprefix("mcp=")), limits, f"{name}_" if name else "")
+        return stack.enter_context(server).tools
+    if (function := _FUNCTION.fullmatch(source)) is not None:
+        if not Path(function[1]).is_file():
+            raise MissingError(f"--tool {given}: no such file", hint="--tool FILE.py:FUNCTION")
+        # -P: not the folder that this happens to be run in, before the library's own
+        command = [sys.executable, "-P", "-m", "llmkit.retrieve.tool_function", function[1], function[2]]
+        name = name or function[2]
+    else:
+        command = _command(given, source)
+        name = name or Path(command[0]).stem
+    if not NAME.fullmatch(name):
+        raise UsageError(f"--tool {given!r}: {name!r} names no function", hint=f"--tool 'NAME: {source}'")
+    spec = schemas.get(name) or ask_schema(command, name)
+    return [ProgramTool(spec, tuple(command), limits)]
+
+
+def _command(given: str, source: str) -> list[str]:
+    try:
+        command = shlex.split(source)
+    except ValueError as error:
+        raise UsageError(f"--tool {given!r}: {error}", hint="--tool 'weather: ./weather.sh -u c'") from None
+    program = shutil.which(command[0]) if command else None
+    if program is None:
+        raise MissingError(
+            f"--tool {given}: no program {' '.join(command[:1])}",
+            hint="calculator, sql=FILE, search=INDEX, mcp=COMMAND, FILE.py:FUNCTION, or a program (chmod +x)",
+        )
+    return [program, *command[1:]]
+
+
+def _open_sql(path: Path, limits: ToolLimits, name: str, stack: ExitStack) -> SqlTool:
+    if not path.is_file():
+        raise MissingError(f"--tool sql={path}: no such file", hint="--tool sql=DATABASE.sqlite")
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    database = stack.enter_context(closing(sqlite3.connect(address, uri=True, check_same_thread=False)))
+    try:
+        return SqlTool(database, limits, name)
+    except sqlite3.DatabaseError as error:
+        raise DataError(f"{path}: {error}", hint="--tool sql=FILE takes a SQLite database") from None
+
+
+def _schemas(options: ToolOptions) -> dict[str, ToolSpec]:
+    found = {}
+    for given in options.schemas:
+        named = _NAMED.fullmatch(given)
+        if named is None or not NAME.fullmatch(named[1]):
+            raise UsageError(
+                f"--tool-schema {given!r}: no name and file", hint="--tool-schema 'weather: weather.json'"
+            )
+        path = Path(named[2])
+        if not path.is_file():
+            raise MissingError(f"--tool-schema {given}: no such file", hint="check the path")
+        found[named[1]] = read_spec(path.read_bytes(), str(path), named[1])
+    return found
+
+
+def _replayed(path: Path) -> list[Tool]:
+    """The functions of some transcripts, with their results."""
+    recording, specs = Recording(str(path)), {}
+    for line in read_records(path):
+        recording.add(decode_field(line, "messages", list[Message]))
+        for one in decode_field(line, "tools", list[Message]) if "tools" in line.record else []:
+            spec = read_spec(json.dumps(one), line.where)
+            specs[spec.name] = spec
+    if not specs:
+        raise DataError(
+            f"{path}: no function is called in these transcripts",
+            hint='llmkit generate --tool … --json writes {"messages": […], "tools": […]}',
+        )
+    return [ReplayTool(spec, recording) for spec in specs.values()]

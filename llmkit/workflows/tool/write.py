@@ -1,0 +1,75 @@
+"""The loop of `llmkit generate` where functions may be called: one conversation after the other."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+from llmkit.engine.completion import Completion
+from llmkit.engine.request import Drawn, Request
+from llmkit.engine.seeds import derive_seed
+from llmkit.formats.jsonl import raw
+from llmkit.workflows.generate.rows import Refusal, Row
+from llmkit.workflows.generate.write import Writing, seeded
+from llmkit.workflows.tool.talk import ToolTalk
+
+
+class ToolWriting(Writing):
+    """Writes the answers of one job. Records have the whole conversation: finetune and --replay read it."""
+
+    def write(self, rows: Iterable[Row | Refusal], total: int | None) -> None:
+        """See `Writing.write`."""
+        assert self._job.talk is not None
+        begin = time.perf_counter()
+        done = 0
+        try:
+            for row in rows:
+                if isinstance(row, Refusal):
+                    self._refuse(row)
+                    continue
+                for sample in range(row.request.sampling.samples):
+                    self._answer(self._job.talk, seeded(row, sample), sample)
+                    self.written.seconds = time.perf_counter() - begin
+                done += 1
+                speed = self.written.completion_tokens / self.written.seconds
+                self._progress.update(done, total, **{"tok/s": f"{speed:,.0f}"})
+        except BaseException:
+            self._output.abandon()
+            raise
+
+    def _answer(self, talk: ToolTalk, row: Row, sample: int) -> None:
+        assert row.messages is not None
+        messages, before = [*row.messages], len(row.messages)
+        drawn: list[Drawn] = []
+        text, ends = "", None
+        self._output.begin(row)
+        for said in talk.reply(self.meter, messages, lambda done: self._request(talk, row, messages, done)):
+            if ends is not None:  # the text before had calls: this is another
+                self._output.write("\n" if text else "")
+                text = ""
+            text += said.text
+            self._output.write(said.text, said.piece.token)
+            ends = said.piece.completion
+            drawn += () if ends is None else ends.drawn
+        assert ends is not None
+        calls = sum(len(one.get("tool_calls", ())) for one in messages[before:])
+        messages.append({"role": "assistant", "content": text})
+        told = {"messages": messages, "tools": talk.toolbox.functions, "calls": calls}
+        row = replace(row, record=row.record | {key: raw(value) for key, value in told.items()})
+        whole = Completion(text, tuple(drawn), ends.finish)
+        self._output.end(row, whole, sample)
+        self._count(row, whole)
+
+    def _request(self, talk: ToolTalk, row: Row, messages: list[dict[str, object]], done: int) -> Request:
+        """The next text of an answer; the first is the row's own."""
+        assert self._job.grammars is not None
+        sampling = row.request.sampling
+        rule = talk.rule(sampling, done)
+        grammar = None if rule is None else self._job.grammars.compile_rule(rule)
+        own = replace(sampling, samples=1)
+        if not done:
+            return replace(row.request, sampling=own, grammar=grammar)
+        ids, _ = talk.encode(messages)
+        own = replace(own, seed=derive_seed(sampling.seed, f"call {done}"))
+        request = replace(row.request, prompt=ids, sampling=own, grammar=grammar)
+        request.check(self._job.model)
+        return request

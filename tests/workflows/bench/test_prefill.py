@@ -1,0 +1,65 @@
+"""The prefill case: the right token, from the right depth, every time."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from llmkit.errors import UsageError
+from llmkit.kernels.library import available
+from llmkit.probe.config import BenchPrefillConfig
+from llmkit.workflows.bench import prefill as bench_prefill
+from llmkit.workflows.bench.kernels import pack
+from llmkit.workflows.bench.peer import as_transformers
+from llmkit.workflows.bench.prefill import NativePrefill, Prefill, build, check
+from llmkit.workflows.bench.source import open_source
+
+
+@pytest.mark.parametrize("depth", [0, 6])
+def test_a_prompt_after_some_depth_gives_the_token_of_one_full_pass(
+    tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, depth: int
+) -> None:
+    monkeypatch.setattr(bench_prefill, "PREFILL_TOKENS", 4)  # several passes
+    model = open_source(tiny_model(), None).load("float32", 0)
+    ids = torch.randint(48, (1, 10 + depth), generator=torch.Generator().manual_seed(3))
+    run = Prefill(model, ids, depth)
+    with torch.inference_mode():
+        expected = int(model(ids)[0, -1].argmax())
+    assert [run(), run()] == [expected, expected]
+
+
+@pytest.mark.parametrize("depth", [0, 6])
+def test_llmkit_and_the_peer_find_the_same_token(tiny_model: Callable[..., Path], depth: int) -> None:
+    pytest.importorskip("transformers")
+    model = open_source(tiny_model(), None).load("float32", 0)
+    point = {"prompt": 10, "depth": depth, "threads": 1, "dtype": "float32", "weights": "stored"}
+    ours, peer = build(model, None, as_transformers(model), point, BenchPrefillConfig(seed=5))
+    assert (ours.engine, peer.engine) == ("llmkit", "transformers") and ours.work == peer.work
+    for _ in range(2):
+        assert peer.prepare is not None
+        peer.prepare()
+        assert peer.run() == ours.run()
+
+
+def test_prompt_and_depth_must_fit_together(tiny_model: Callable[..., Path]) -> None:
+    config = open_source(tiny_model(), None).config  # 32 positions
+    check(config, {"prompt": 29, "depth": 2})
+    with pytest.raises(UsageError):
+        check(config, {"prompt": 30, "depth": 2})  # no place for the token that is found
+
+
+@pytest.mark.skipif(not available(), reason="no kernels")
+@pytest.mark.parametrize("depth", [0, 6, 16])
+def test_the_kernels_read_every_prompt_anew_and_find_its_token(
+    tiny_model: Callable[..., Path], depth: int
+) -> None:
+    model = open_source(tiny_model(), None).load("float32", 0)
+    ids = torch.randint(48, (10 + depth,), generator=torch.Generator().manual_seed(3))
+    run = NativePrefill(model, pack(model, "stored"), ids, depth)
+    for turn in range(3):
+        computed = run._engine.counts.computed_tokens
+        expected = torch.cat((ids[:depth], ids[depth:].roll(-turn)))
+        with torch.inference_mode():
+            assert run() == int(model(expected[None])[0, -1].argmax())
+        assert run._engine.counts.computed_tokens - computed == 10 + (0 if turn else depth)

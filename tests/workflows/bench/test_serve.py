@@ -1,0 +1,122 @@
+"""The load generator against a server made up here: a token for each word; it remembers what it was sent."""
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from llmkit.errors import DataError, LlmkitError, ResourceError
+from llmkit.probe.load_config import BenchServeConfig
+from llmkit.workflows.bench.serve import bench_serve
+
+
+class Peer:
+    """A server whose tokens are words."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.keys: set[str | None] = set()
+        self.url = ""
+
+    async def models(self, request: Request) -> Response:
+        return JSONResponse({"data": [{"id": "words"}]})
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.json()
+        self.bodies.append(body)
+        self.paths.append(request.url.path)
+        self.keys.add(request.headers.get("authorization"))
+        prompt = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
+        usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": body["max_tokens"]}
+        if not body["stream"]:
+            return JSONResponse({"choices": [{"text": "a"}], "usage": usage})
+        told = [{"choices": [{"text": "a"}]}] * body["max_tokens"] + [{"choices": [], "usage": usage}]
+        lines = [f"data: {json.dumps(one)}\n\n" for one in told]
+        return Response("".join(lines) + "data: [DONE]\n\n", media_type="text/event-stream")
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    made = Peer()
+    routes = [Route("/v1/models", made.models)]
+    routes += [
+        Route(f"/v1/{one}", made.answer, methods=["POST"]) for one in ("completions", "chat/completions")
+    ]
+    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), port=0, log_config=None, lifespan="off"))
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
+    thread.start()
+    while not server.started:
+        pass
+    made.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    yield made
+    server.should_exit = True
+    thread.join()
+
+
+def test_short_and_long_prompts_have_the_sizes_asked_for_by_the_servers_own_count(peer: Peer) -> None:
+    config = BenchServeConfig(
+        requests=40, concurrency=4, prompt_tokens=20, max_tokens=3, long_share=0.5, long_prompt_tokens=90,
+        long_max_tokens=5, shared_tokens=10,
+    )  # fmt: skip
+    report = bench_serve(peer.url + "/v1", config, api_key="k")
+    sent = peer.bodies[1:]  # the first asks how many tokens a word is
+    assert len(sent) == 40 and peer.keys == {"Bearer k"}
+    sizes = {(len(one["prompt"].split()), one["max_tokens"]) for one in sent}
+    assert sizes == {(20, 3), (90, 5)}
+    assert len({" ".join(one["prompt"].split()[:10]) for one in sent}) == 1
+    assert len({one["prompt"] for one in sent}) == 40
+    rows = {row.kind: row for row in report.rows}
+    long = [one for one in sent if one["max_tokens"] == 5]
+    assert rows["long"].requests == len(long) and rows["long"].completion_tokens == 5 * len(long)
+    assert rows["all"].prompt_tokens == sum(len(one["prompt"].split()) for one in sent)
+    assert rows["all"].failed == 0 and report.work["model"] == "words"
+
+
+def test_the_same_seed_sends_the_same_requests_at_a_rate_too(peer: Peer) -> None:
+    config = BenchServeConfig(requests=10, rate=500.0, max_tokens=1, seed=3)
+    for _ in range(2):
+        bench_serve(peer.url, config)
+    prompts = [one["prompt"] for one in peer.bodies]
+    assert sorted(prompts[1:11]) == sorted(prompts[12:22])
+
+
+def test_rows_of_a_file_are_sent_in_turn_each_to_its_endpoint(peer: Peer, tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "a b"}\n{"messages": [{"role": "user", "content": "c d e"}]}\n')
+    config = BenchServeConfig(requests=3, concurrency=1, max_tokens=1, stream=False, ignore_eos=False)
+    report = bench_serve(peer.url, config, model="mine", prompts=path)
+    assert peer.paths == ["/v1/completions", "/v1/chat/completions", "/v1/completions"]
+    assert {one["model"] for one in peer.bodies} == {"mine"}
+    assert not any("ignore_eos" in one or "stream_options" in one for one in peer.bodies)
+    (row,) = report.rows
+    assert (row.prompt_tokens, row.first_token) == (7, None)
+
+
+def test_nobody_there_is_said_so() -> None:
+    with pytest.raises(ResourceError, match="no answer"):
+        bench_serve("http://127.0.0.1:9", BenchServeConfig(requests=1))
+
+
+@pytest.mark.parametrize(("content", "says"), [("", "no prompts"), ('{"text": "a"}\n', '"prompt"')])
+def test_a_file_without_prompts_is_refused(content: str, says: str, peer: Peer, tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(content)
+    with pytest.raises(LlmkitError, match=says):
+        bench_serve(peer.url, BenchServeConfig(requests=1), prompts=path)
+
+
+def test_a_server_that_refuses_the_load_is_named_before_it_begins(peer: Peer) -> None:
+    with pytest.raises(DataError, match=r"lists no model \(status 404\)"):
+        bench_serve(peer.url + "/nowhere", BenchServeConfig(requests=1))

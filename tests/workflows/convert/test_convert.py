@@ -1,0 +1,169 @@
+"""Folder to GGUF to folder: weights, tokenizer, template, settings come back; failures leave nothing."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_torch
+
+from llmkit.errors import ConfigError, DataError, UsageError
+from llmkit.formats.gguf_header import read_gguf_header
+from llmkit.formats.provenance import Invocation, read_provenance
+from llmkit.tokens.load import load_tokenizer
+from llmkit.workflows.convert.convert import convert
+from llmkit.workflows.convert.options import ConvertConfig
+from tests.quant.small_folders import write_folders
+
+INVOCATION = Invocation("convert", {"dtype": None}, ("in", "out"))
+
+
+def _convert(source: Path, out: Path, force: bool = False, **options: object) -> object:
+    config = ConvertConfig(**options)  # type: ignore[arg-type]
+    return convert(source, out, config, force=force, invocation=INVOCATION)
+
+
+@pytest.fixture
+def model(tiny_model: Callable[..., Path], byte_level_dir: Path) -> Path:
+    """A folder with a tokenizer, a template and sampling defaults."""
+    folder = tiny_model(vocab_size=600, hidden_size=32, intermediate_size=64)
+    for file in byte_level_dir.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    settings = {"eos_token_id": [0, 2], "temperature": 0.5, "top_k": 20}
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def test_a_folder_comes_back_from_gguf(model: Path, tmp_path: Path) -> None:
+    _convert(model, tmp_path / "a.gguf")
+    _convert(tmp_path / "a.gguf", tmp_path / "b")
+    before, after = (load_file(folder / "model.safetensors") for folder in (model, tmp_path / "b"))
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    ours, theirs = load_tokenizer(model), load_tokenizer(tmp_path / "b")
+    assert ours.encode("Redistribution and use") == theirs.encode("Redistribution and use")
+    assert ours.chat_template == theirs.chat_template
+    settings = json.loads((tmp_path / "b" / "generation_config.json").read_text())
+    assert (settings["temperature"], settings["top_k"]) == (0.5, 20)
+    assert settings["eos_token_id"] == [0, 2]  # <|im_end|> ends a turn by its looks
+    provenance = read_provenance(tmp_path / "b")
+    assert provenance is not None
+    assert provenance["command_line"] == "llmkit convert in out"
+    assert list(provenance["inputs"]) == ["a.gguf"]
+    assert provenance["tokenizer_sha256"] == theirs.sha256
+
+
+def test_the_same_input_gives_the_same_bytes(model: Path, tmp_path: Path) -> None:
+    for name in ("a.gguf", "b.gguf"):
+        _convert(model, tmp_path / name, dtype="q8_0")
+    assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
+    metadata = read_gguf_header(tmp_path / "a.gguf").metadata
+    assert list(metadata)[:2] == ["general.architecture", "general.type"]
+    assert (metadata["general.name"], metadata["general.sampling.top_k"]) == ("model", 20)
+
+
+def test_a_folder_is_cast_and_cut(model: Path, tmp_path: Path) -> None:
+    _convert(model, tmp_path / "b", dtype="float16", max_shard_bytes=20_000)
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    index = json.loads((tmp_path / "b" / "model.safetensors.index.json").read_text())
+    files = sorted((tmp_path / "b").glob("*.safetensors"))
+    assert config["dtype"] == "float16" and len(files) > 1
+    stored = {name: one for file in files for name, one in load_file(file).items()}
+    assert stored.keys() == index["weight_map"].keys()
+    before = load_file(model / "model.safetensors")
+    assert all(np.array_equal(stored[name], one.astype("f2")) for name, one in before.items())
+    assert (tmp_path / "b" / "tokenizer.json").read_bytes() == (model / "tokenizer.json").read_bytes()
+
+
+def test_a_check_that_fails_leaves_nothing(model: Path, tmp_path: Path) -> None:
+    for out in (tmp_path / "a.gguf", tmp_path / "b"):
+        report = _convert(model, out, dtype="bfloat16", check=True, tolerance=1e-9)
+        assert not report.written and not report.check.passed  # type: ignore[attr-defined]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
+        assert _convert(model, out, dtype="bfloat16", check=True).written  # type: ignore[attr-defined]
+        out.unlink() if out.is_file() else None
+
+
+def test_outputs_are_kept_unless_force_is_given_and_inputs_always(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.gguf"
+    _convert(model, out)
+    with pytest.raises(UsageError, match="already exists"):
+        _convert(model, out)
+    _convert(model, out, force=True)
+    with pytest.raises(UsageError, match="also an input"):
+        _convert(out, out, force=True, dtype="float16")
+
+
+def test_a_number_beyond_float16_is_named(model: Path, tmp_path: Path) -> None:
+    weights = load_file(model / "model.safetensors")
+    weights["model.norm.weight"][3] = 1e6
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(DataError, match=r"model.norm.weight has 1e\+06, beyond float16"):
+        _convert(model, tmp_path / "b", dtype="float16")
+    _convert(model, tmp_path / "a.gguf", dtype="float16")  # norms stay float32 there
+    assert not (tmp_path / "b").exists()
+
+
+def test_what_llama_cpp_has_not_is_refused_before_any_work(model: Path, tmp_path: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+    with pytest.raises(ConfigError, match="hidden_act silu"):
+        _convert(model, tmp_path / "a.gguf")
+    assert not list(tmp_path.glob("*.gguf"))
+
+
+def test_a_model_without_a_tokenizer_says_so(model: Path, tmp_path: Path) -> None:
+    report = _convert(model, tmp_path / "a.gguf", carry_tokenizer=False)
+    assert report.tokenizer_sha256 is None  # type: ignore[attr-defined]
+    assert "no tokenizer" in report.notes[-1]  # type: ignore[attr-defined]
+    assert read_gguf_header(tmp_path / "a.gguf").metadata["tokenizer.ggml.model"] == "none"
+
+
+def test_a_quantised_folder_becomes_plain_numbers_when_asked(tmp_path: Path) -> None:
+    write_folders(tmp_path, "awq")
+    with pytest.raises(UsageError, match="quantised weights, and no dtype"):
+        _convert(tmp_path / "quantised", tmp_path / "a")
+    report = _convert(tmp_path / "quantised", tmp_path / "a", dequantize=True, check=True)
+    assert report.dtype == "bfloat16" and report.check is not None and report.check.passed
+    ours, theirs = (load_torch(tmp_path / name / "model.safetensors") for name in ("a", "plain"))
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    wide = _convert(tmp_path / "quantised", tmp_path / "b", dtype="float32")
+    assert wide.dtype == "float32"
+    exact = load_torch(tmp_path / "b" / "model.safetensors")  # not those of bfloat16
+    assert any(not torch.equal(exact[name], theirs[name].float()) for name in exact)
+    assert all(torch.equal(exact[name].bfloat16(), theirs[name]) for name in exact)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_new_tokens_get_the_mean_embedding_and_old_texts_keep_their_scores(
+    tiny_model: Callable[..., Path], byte_level_dir: Path, tmp_path: Path, tied: bool
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    vocabulary = load_tokenizer(byte_level_dir).vocab_size
+    folder = tiny_model(vocab_size=vocabulary, tie_word_embeddings=tied)
+    _convert(folder, tmp_path / "new", tokenizer=byte_level_dir, add_tokens=("<|call|>", "<|done|>"))
+    grown = load_tokenizer(tmp_path / "new")
+    assert grown.encode("<|done|>") == [vocabulary + 1]
+    before, after = (
+        transformers.AutoModelForCausalLM.from_pretrained(one, dtype=torch.float32)
+        for one in (folder, tmp_path / "new")
+    )
+    ids = torch.tensor([grown.encode("Redistribution")])
+    with torch.no_grad():
+        old, new = before(ids).logits, after(ids).logits
+    torch.testing.assert_close(new[..., :vocabulary], old)
+    mean = old.mean(-1, keepdim=True).expand(*old.shape[:-1], 2)
+    torch.testing.assert_close(new[..., vocabulary:], mean, atol=1e-5, rtol=1e-4)
+
+
+def test_new_tokens_without_a_tokenizer_or_beside_a_check_are_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--add-token: the model has no tokenizer"):
+        (model / "tokenizer.json").unlink()
+        _convert(model, tmp_path / "out", add_tokens=("<|call|>",))
+    with pytest.raises(UsageError, match="--add-token and --check"):
+        ConvertConfig(add_tokens=("<|call|>",), check=True)
+    with pytest.raises(UsageError, match="--add-token and --no-tokenizer"):
+        ConvertConfig(add_tokens=("<|call|>",), carry_tokenizer=False)

@@ -1,0 +1,113 @@
+"""Two results beside each other: pairs found, tests chosen, verdicts given."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.errors import DataError
+from llmkit.probe.evaluate.compare import mcnemar
+from llmkit.probe.evaluate.config import DiffConfig
+from llmkit.workflows.eval.diff import DiffReport, eval_diff
+
+
+def _records(path: Path, values: list[Any], key: str = "correct", ids: list[Any] | None = None) -> Path:
+    names = ids or [f"r{n}" for n in range(len(values))]
+    rows = [{"index": n, "id": names[n], key: one} for n, one in enumerate(values)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def _report(path: Path, value: float, error: float, name: str = "perplexity") -> Path:
+    headline = {"name": name, "value": value, "error": error, "better": "lower"}
+    path.write_text(json.dumps({"schema": "llmkit.eval.ppl/1", "headline": headline}, indent=1))
+    return path
+
+
+def _diff(a: Path, b: Path, **config: Any) -> DiffReport:
+    return eval_diff(a, b, DiffConfig(**config))
+
+
+def test_right_and_wrong_are_compared_by_mcnemar(tmp_path: Path) -> None:
+    before = [True] * 12 + [False] * 8
+    after = [True] * 4 + [False] * 8 + [True] + [False] * 7
+    found = _diff(_records(tmp_path / "a", before), _records(tmp_path / "b", after))
+    table = found.table
+    assert table is not None and (table.both_right, table.lost, table.won, table.both_wrong) == (4, 8, 1, 7)
+    assert found.p_value == pytest.approx(mcnemar(8, 1)) == pytest.approx(2 * (1 + 9) / 512)
+    assert (found.value_a, found.value_b, found.verdict) == (0.6, 0.25, "worse")
+    assert found.difference == pytest.approx(-0.35)
+    assert found.interval.low < found.difference < found.interval.high < 0
+    assert len(found.worst) == 8 and found.worst[0].before == 1 and found.worst[0].after == 0
+
+
+def test_the_same_change_the_other_way_is_better_and_a_small_one_is_none(tmp_path: Path) -> None:
+    a, b = _records(tmp_path / "a", [False] * 10), _records(tmp_path / "b", [True] * 10)
+    assert _diff(a, b).verdict == "better"
+    assert (
+        _diff(
+            _records(tmp_path / "c", [True, True, False]), _records(tmp_path / "d", [True, False, False])
+        ).verdict
+        == "no difference"
+    )
+    assert _diff(a, a).p_value == 1.0
+
+
+def test_numbers_are_compared_by_sign_flips_and_lower_is_better_by_name(tmp_path: Path) -> None:
+    a = _records(tmp_path / "a", [1.0, 2.0, 3.0, 1.5, 2.5, 1.0], "bits_per_byte")
+    b = _records(tmp_path / "b", [1.1, 2.2, 3.1, 1.7, 2.6, 1.3], "bits_per_byte")
+    found = _diff(a, b)
+    assert (found.metric, found.better, found.verdict) == ("bits_per_byte", "lower", "worse")
+    assert found.p_value == pytest.approx(2 / 64) and "all of them" in found.test
+    assert _diff(a, b, lower_is_better=False).verdict == "better"
+    assert _diff(a, b, alpha=0.01).verdict == "no difference"
+    assert found.worst[0].id == "r5"
+
+
+def test_records_are_paired_by_id_whatever_their_order(tmp_path: Path) -> None:
+    a = _records(tmp_path / "a", [1.0, 2.0], "score", ["x", "y"])
+    b = _records(tmp_path / "b", [2.0, 1.0], "score", ["y", "x"])
+    assert _diff(a, b).difference == 0
+    twice = _records(tmp_path / "c", [1.0, 2.0], "score", ["x", "x"])  # ids that say nothing: by place
+    assert _diff(twice, twice).records == 2
+
+
+def test_what_only_one_has_is_an_error_or_left_out(tmp_path: Path) -> None:
+    a, b = _records(tmp_path / "a", [True, False, True]), _records(tmp_path / "b", [True, False])
+    with pytest.raises(DataError, match=r"only .*a has record r2"):
+        _diff(a, b)
+    found = _diff(a, b, common=True)
+    assert (found.records, found.only_a, found.only_b) == (2, 1, 0)
+    with pytest.raises(DataError, match="no record in common"):
+        _diff(a, _records(tmp_path / "c", [True], ids=["z"]), common=True)
+
+
+def test_a_record_without_a_figure_is_left_out_and_counted(tmp_path: Path) -> None:
+    a = _records(tmp_path / "a", [1.0, None, 2.0], "nll_per_token")
+    found = _diff(a, a)
+    assert found.records == 2 and "1 records have no nll_per_token" in found.notes[0]
+
+
+def test_two_reports_are_compared_as_independent(tmp_path: Path) -> None:
+    a, b = _report(tmp_path / "a", 10.0, 0.3), _report(tmp_path / "b", 11.0, 0.4)
+    found = _diff(a, b)
+    assert found.verdict == "worse" and found.p_value == pytest.approx(0.0455, abs=1e-4)  # z = 2
+    assert found.interval.high == pytest.approx(1 + 1.959964 * 0.5, rel=1e-6)
+    assert _diff(a, _report(tmp_path / "b", 10.9, 0.4)).verdict == "no difference"
+    with pytest.raises(DataError, match="has perplexity"):
+        _diff(a, _report(tmp_path / "c", 1, 1, "kl_divergence"))
+
+
+def test_results_of_two_kinds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a report and records"):
+        _diff(_report(tmp_path / "a", 1, 1), _records(tmp_path / "b", [True]))
+    with pytest.raises(DataError, match="no correct, score"):
+        _diff(_records(tmp_path / "a", [1], "x"), _records(tmp_path / "b", [1], "x"))
+    with pytest.raises(DataError, match="is no number"):
+        _diff(_records(tmp_path / "a", ["1"], "x"), _records(tmp_path / "b", [1], "x"), metric="x")
+    with pytest.raises(DataError, match="has no 'y'"):
+        _diff(_records(tmp_path / "a", [1], "x"), _records(tmp_path / "b", [1], "x"), metric="y")
+    (tmp_path / "e").touch()
+    with pytest.raises(DataError, match="no records"):
+        _diff(tmp_path / "e", tmp_path / "e")

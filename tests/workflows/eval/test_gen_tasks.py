@@ -1,0 +1,41 @@
+"""Tasks as samples to write."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmkit.errors import DataError
+from llmkit.probe.evaluate.tasks_config import GenConfig
+from llmkit.workflows.eval.gen_tasks import read_items
+
+
+def _file(path: Path, count: int) -> Path:
+    path.write_text("".join(json.dumps({"prompt": f"{n} =", "answer": n}) + "\n" for n in range(count)))
+    return path
+
+
+def test_every_sample_of_every_task_has_a_number_of_its_own(tmp_path: Path) -> None:
+    path, dev = _file(tmp_path / "a.jsonl", 3), _file(tmp_path / "dev.jsonl", 5)
+    form, items = read_items(path, dev, GenConfig(samples=2, shots=2, limit=2))
+    assert form == "plain"
+    assert [(one.index, one.task_index, one.sample) for one in items] == [
+        (0, 0, 0),
+        (1, 0, 1),
+        (2, 1, 0),
+        (3, 1, 1),
+    ]
+    assert items[2].prompt == "0 = 0\n\n1 = 1\n\n1 ="
+    assert items[0].digest == items[1].digest != items[2].digest
+
+
+def test_too_few_examples_and_no_tasks_are_refused(tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.jsonl", 2)
+    with pytest.raises(DataError, match="2 examples"):
+        read_items(path, path, GenConfig(shots=3))
+    with pytest.raises(DataError, match="no tasks"):
+        read_items(_file(tmp_path / "none.jsonl", 0), None, GenConfig())
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"prompt": "a"}\n')
+    with pytest.raises(DataError, match=r"bad.jsonl:1: no .answer"):
+        read_items(bad, None, GenConfig())

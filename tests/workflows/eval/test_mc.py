@@ -1,0 +1,117 @@
+"""Multiple choice, record by record, and as one report."""
+
+import json
+import math
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.errors import DataError, UsageError
+from llmkit.probe.evaluate.tasks_config import McConfig
+from llmkit.workflows.eval.mc import McReport, eval_mc
+from llmkit.workflows.eval.open import ModelOptions
+
+Make = Callable[..., Path]
+QUESTIONS = [
+    {"prompt": f"{number} and", "choices": ["one", "a much longer answer", "é"], "answer": number % 3,
+     "level": "odd" if number % 2 else "even"}
+    for number in range(7)
+]  # fmt: skip
+
+
+def _write(path: Path, records: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(one) + "\n" for one in records))
+    return path
+
+
+def _mc(
+    folder: Path, path: Path, records: Path | None = None, dev: Path | None = None, **config: Any
+) -> McReport:
+    return eval_mc(ModelOptions(model=folder), path, McConfig(**config), dev=dev, per_record=records)
+
+
+def test_figures_are_the_records_and_errors_the_harnesss(spelled_model: Make, tmp_path: Path) -> None:
+    path, records = _write(tmp_path / "q.jsonl", QUESTIONS), tmp_path / "r.jsonl"
+    report = _mc(spelled_model(), path, records, by="level", metric="acc_norm")
+    found = [json.loads(line) for line in records.read_text().splitlines()]
+    assert len(found) == report.records == 7
+    texts = [tuple(map(str, one["choices"])) for one in QUESTIONS]  # type: ignore[arg-type]
+    for measure, length in (
+        ("acc", lambda _: 1),
+        ("acc_norm", len),
+        ("acc_bytes", lambda one: len(one.encode())),
+    ):
+        right = [
+            max(range(3), key=lambda i: one["logprobs"][i] / length(choices[i])) == one["answer"]
+            for one, choices in zip(found, texts, strict=True)
+        ]
+        assert [one[measure] for one in found] == right
+        assert getattr(report, measure) == pytest.approx(sum(right) / 7)
+        # lm_eval/api/metrics.py: sample_stddev(arr) / math.sqrt(len(arr))
+        assert getattr(report, f"{measure}_error") == pytest.approx(statistics.stdev(right) / math.sqrt(7))
+    assert [(one.group, one.records) for one in report.groups] == [("even", 4), ("odd", 3)]
+    assert report.headline.name == "acc_norm" and report.headline.value == report.acc_norm
+
+
+def test_a_last_word_is_right_when_it_is_the_models_own(spelled_model: Make, tmp_path: Path) -> None:
+    path, records = (
+        _write(tmp_path / "q.jsonl", [{"text": "She sat on the chair"}, {"text": "a b"}]),
+        tmp_path / "r",
+    )
+    report = _mc(spelled_model(), path, records)
+    found = [json.loads(line) for line in records.read_text().splitlines()]
+    assert report.form == "lambada"
+    assert [one["correct"] for one in found] == [one["greedy"][0] for one in found]
+    assert report.perplexity == pytest.approx(math.exp(-sum(one["logprobs"][0] for one in found) / 2))
+
+
+def test_examples_stand_before_each_question(spelled_model: Make, tmp_path: Path) -> None:
+    questions = [{"prompt": "1 +", "choices": ["a", "b"], "answer": 1}]
+    path, dev = _write(tmp_path / "q.jsonl", questions), _write(tmp_path / "dev.jsonl", questions * 2)
+    written_out = _write(tmp_path / "w.jsonl", [{**questions[0], "prompt": "1 + b\n\n1 + b\n\n1 +"}])
+    folder = spelled_model()
+    shots, plain = tmp_path / "shots.jsonl", tmp_path / "plain.jsonl"
+    _mc(folder, path, shots, dev, shots=2)
+    _mc(folder, written_out, plain)
+    assert json.loads(shots.read_text())["logprobs"] == json.loads(plain.read_text())["logprobs"]
+    with pytest.raises(DataError, match="2 examples, and --shots asks for 3"):
+        _mc(folder, path, None, dev, shots=3)
+    with pytest.raises(UsageError, match="--shots needs --dev"):
+        _mc(folder, path, shots=1)
+
+
+def test_an_interrupted_run_asks_only_what_is_missing(spelled_model: Make, tmp_path: Path) -> None:
+    path, records, folder = _write(tmp_path / "q.jsonl", QUESTIONS), tmp_path / "r.jsonl", spelled_model()
+    whole = _mc(folder, path, records)
+    lines = records.read_text()
+
+    class Stop:
+        def update(self, done: float, total: float | None = None, **fields: Any) -> None:
+            if done == 3:
+                raise KeyboardInterrupt
+
+        def note(self, message: str) -> None: ...
+
+    records.unlink()
+    with pytest.raises(Exception, match="stopped"):
+        eval_mc(ModelOptions(model=folder), path, McConfig(), per_record=records, progress=Stop())
+    again = _mc(folder, path, records)
+    assert records.read_text() == lines
+    assert (again.acc, again.acc_error) == (whole.acc, whole.acc_error)
+    assert any("goes on after 3" in note for note in again.notes)
+
+
+def test_questions_of_each_group_can_be_few(spelled_model: Make, tmp_path: Path) -> None:
+    report = _mc(spelled_model(), _write(tmp_path / "q.jsonl", QUESTIONS), by="level", limit=2)
+    assert [one.records for one in report.groups] == [2, 2]
+
+
+def test_a_wrong_record_is_named_with_its_line(spelled_model: Make, tmp_path: Path) -> None:
+    path = _write(tmp_path / "q.jsonl", [*QUESTIONS, {"prompt": "a"}])
+    with pytest.raises(DataError, match=r"q.jsonl:8: not a question"):
+        _mc(spelled_model(), path)
+    with pytest.raises(DataError, match="no questions"):
+        _mc(spelled_model("other"), _write(tmp_path / "empty.jsonl", []))

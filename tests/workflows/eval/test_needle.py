@@ -1,0 +1,88 @@
+"""Needle grids of whole runs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.errors import UsageError
+from llmkit.probe.evaluate.tasks_config import NeedleConfig
+from llmkit.workflows.eval.needle import NeedleReport, eval_needle, write_prompts
+from llmkit.workflows.eval.open import ModelOptions
+
+Make = Callable[..., Path]
+SMALL: dict[str, Any] = {
+    "tasks": ("needle",), "needle": " {key} {value}.", "question": " {key}", "answers": ("{value}",),
+    "words": 8, "max_tokens": 2, "lengths": (32, 64), "depths": (0.0, 100.0), "samples": 2,
+}  # fmt: skip
+
+
+def _needle(folder: Path, records: Path | None = None, **config: Any) -> NeedleReport:
+    given = NeedleConfig(**{**SMALL, **config})
+    return eval_needle(ModelOptions(model=folder), given, per_record=records)
+
+
+def test_the_grid_is_the_mean_of_the_records(spelled_model: Make, tmp_path: Path) -> None:
+    folder, records = spelled_model(), tmp_path / "r.jsonl"
+    report = _needle(folder, records, answers=("{value}", "a", "e"))
+    found = [json.loads(line) for line in records.read_text().splitlines()]
+    assert len(found) == report.samples == 8
+    for one in found:  # RULER: string_match_all
+        text = one["completion"].lower()
+        assert one["score"] == pytest.approx(sum(a.lower() in text for a in one["answers"]) / 3)
+        assert one["length"] - 6 <= one["prompt_tokens"] + 2 <= one["length"]
+    for cell in report.tasks[0].cells:
+        scores = [one["score"] for one in found if (one["length"], one["depth"]) == (cell.length, cell.depth)]
+        assert cell.score == pytest.approx(100 * sum(scores) / 2)
+    assert report.score == pytest.approx(100 * sum(one["score"] for one in found) / 8)
+
+
+def test_the_same_seed_asks_the_same(spelled_model: Make, tmp_path: Path) -> None:
+    folder = spelled_model()
+    texts = []
+    for number, seed in enumerate((0, 0, 1)):
+        path = tmp_path / f"{number}.jsonl"
+        assert write_prompts(ModelOptions(model=folder), NeedleConfig(**{**SMALL, "seed": seed}), path) == 8
+        texts.append(path.read_bytes())
+    assert texts[0] == texts[1] != texts[2]
+    first = json.loads(texts[0].splitlines()[0])
+    assert first["answers"][0] in first["prompt"] and first["id"] == "needle/32/0.0/0"
+
+
+def test_an_interrupted_run_goes_on_to_the_same_records(spelled_model: Make, tmp_path: Path) -> None:
+    folder, records = spelled_model(), tmp_path / "r.jsonl"
+    whole = _needle(folder, records)
+    lines = records.read_bytes()
+    records.unlink()
+
+    class Stop:
+        def update(self, done: float, total: float | None = None, **fields: Any) -> None:
+            if done == 5:
+                raise KeyboardInterrupt
+
+        def note(self, message: str) -> None: ...
+
+    with pytest.raises(Exception, match="stopped"):
+        eval_needle(ModelOptions(model=folder), NeedleConfig(**SMALL), per_record=records, progress=Stop())
+    again = _needle(folder, records)
+    assert records.read_bytes() == lines and again.tasks == whole.tasks
+
+
+def test_a_stretched_model_takes_longer_lengths(spelled_model: Make) -> None:
+    folder = spelled_model()
+    with pytest.raises(UsageError, match="context of 64") as told:
+        _needle(folder, lengths=(200,))
+    assert "yarn:4" in told.value.hint
+    stretched = ModelOptions(model=folder, rope_scaling="yarn:4")
+    report = eval_needle(stretched, NeedleConfig(**{**SMALL, "lengths": (200,), "samples": 1}))
+    assert (report.context, report.rope_scaling) == (256, "yarn:4")
+
+
+def test_a_text_is_the_hay(spelled_model: Make, tmp_path: Path) -> None:
+    hay, out = tmp_path / "hay.txt", tmp_path / "p.jsonl"
+    hay.write_text("Blue whales sing. Old men row. " * 9)
+    config = NeedleConfig(**{**SMALL, "lengths": (64,)})
+    write_prompts(ModelOptions(model=spelled_model()), config, out, haystack=hay)
+    assert all("Blue whales" in json.loads(line)["prompt"] for line in out.read_text().splitlines())

@@ -1,0 +1,83 @@
+"""The model of a run: what of it learns, what it is compared with, and what it leaves behind."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from llmkit.model.config import ModelConfig
+from llmkit.model.init import initialise
+from llmkit.model.load import load_model
+from llmkit.model.lora_config import LoraConfig
+from llmkit.model.quantised_linear import QuantisedLinear
+from llmkit.model.save import save_model
+from llmkit.model.transformer import Transformer
+from llmkit.train.finetune_config import FinetuneConfig
+from llmkit.workflows.finetune.model import build_finetuned, build_reference, is_quantised, product_of
+
+CPU = torch.device("cpu")
+SIZES: dict[str, Any] = {
+    **{"vocab_size": 32, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2},
+    **{"num_attention_heads": 2, "max_position_embeddings": 16, "initializer_range": 0.2},
+}
+IDS = torch.arange(12)[None]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A random model's folder."""
+    model = Transformer(ModelConfig(**SIZES))
+    initialise(model, torch.Generator().manual_seed(0))
+    save_model(model, tmp_path)
+    return tmp_path
+
+
+def _learnt(model: Transformer) -> set[str]:
+    return {name for name, one in model.named_parameters() if one.requires_grad}
+
+
+def test_everything_learns_or_the_last_layers_or_adapters_alone(base: Path) -> None:
+    names = {name for name, _ in load_model(base).named_parameters()}
+    assert _learnt(build_finetuned(base, FinetuneConfig(), CPU, None)) == names
+    last = _learnt(build_finetuned(base, FinetuneConfig(last_layers=1), CPU, None))
+    assert last == {name for name in names if name.startswith("model.layers.1.")} | {"model.norm.weight"}
+    lora = _learnt(build_finetuned(base, FinetuneConfig(lora=LoraConfig(r=2)), CPU, None))
+    assert lora and all(name.endswith(("lora_A", "lora_B")) for name in lora)
+
+
+def test_a_fresh_adapter_changes_nothing(base: Path) -> None:
+    with torch.no_grad():
+        adapted = build_finetuned(base, FinetuneConfig(lora=LoraConfig()), CPU, None)(IDS)
+        torch.testing.assert_close(adapted, load_model(base)(IDS))
+
+
+def test_qlora_keeps_four_bits_of_the_layers_matrices(base: Path) -> None:
+    model = build_finetuned(base, FinetuneConfig(lora=LoraConfig(), qlora=True), CPU, None)
+    kept = [module for module in model.modules() if isinstance(module, QuantisedLinear)]
+    assert len(kept) == 2 * 7 and not is_quantised(base)
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(r=2)])
+def test_the_reference_is_the_base_whatever_was_learnt(base: Path, lora: LoraConfig | None) -> None:
+    config = FinetuneConfig(lora=lora)
+    model = build_finetuned(base, config, CPU, None)
+    with torch.no_grad():
+        for one in model.parameters():
+            if one.requires_grad:
+                one.add_(0.1)
+        expected = load_model(base)(IDS)
+        with build_reference(base, config, CPU)(model) as reference:
+            torch.testing.assert_close(reference(IDS), expected)
+        assert (model(IDS) - expected).abs().max() > 1e-3
+
+
+def test_a_run_makes_a_model_or_pefts_folder(base: Path, tmp_path: Path) -> None:
+    assert product_of(FinetuneConfig(), base).adapter is None
+    config = FinetuneConfig(lora=LoraConfig(r=2))
+    product = product_of(config, Path("base"))
+    assert product.adapter is not None
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    product.adapter(build_finetuned(base, config, CPU, None), folder)
+    assert {one.name for one in folder.iterdir()} == set(product.files)

@@ -1,0 +1,88 @@
+"""The stream of examples: order kept, memory bounded, inputs of every kind."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmkit.errors import DataError, MissingError
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.supervise import Supervisor
+from llmkit.tokens.supervise_config import SuperviseConfig
+from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.workflows.finetune.audit import RejectLog
+from llmkit.workflows.finetune.stream import Stream, is_held_out, read_lines
+
+
+def stream(tokenizer: Tokenizer, log: RejectLog | None = None) -> Stream:
+    return Stream(
+        supervisor=Supervisor(tokenizer),
+        kind="answer",
+        config=SuperviseConfig(),
+        limit=64,
+        log=log or RejectLog(),
+    )
+
+
+def test_texts_and_chats_come_out_in_their_order(byte_level_dir: Path, tmp_path: Path) -> None:
+    records = [{"text": f"text {n}"} if n % 3 else {"prompt": f"{n}", "completion": "x"} for n in range(50)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    (tmp_path / "b.txt").write_text("A file of text.")
+    found = list(stream(load_tokenizer(byte_level_dir)).examples([tmp_path / "a.jsonl", tmp_path / "b.txt"]))
+    assert [one.line.number for one in found] == [*range(1, 51), 0]
+    assert [one.example.shape for one in found[:3]] == ["prompt-completion", "text", "text"]
+
+
+def test_records_are_read_as_examples_are_taken(
+    byte_level_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmkit.workflows.finetune import stream as finetune_stream
+
+    (tmp_path / "a.jsonl").write_text("".join(f'{{"text": "{"x" * 1000} {n}"}}\n' for n in range(5000)))
+    taken = 0
+
+    def counted(path: Path, **more: object) -> Iterator[object]:
+        nonlocal taken
+        for line in read_records(path, **more):
+            taken += 1
+            yield line
+
+    read_records = finetune_stream.read_records
+    monkeypatch.setattr(finetune_stream, "read_records", counted)
+    monkeypatch.setattr("llmkit.tokens.encode.cores", lambda: 2)
+    examples = stream(load_tokenizer(byte_level_dir)).examples([tmp_path / "a.jsonl"])
+    next(examples)
+    assert taken < 1500  # a few batches of 128 KiB
+    examples.close()  # type: ignore[attr-defined]
+
+
+def test_a_malformed_line_is_an_error_or_passed_over(byte_level_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n[1]\n')
+    tokenizer = load_tokenizer(byte_level_dir)
+    with pytest.raises(DataError, match=r"a.jsonl:2: not a JSON object"):
+        list(stream(tokenizer).examples([tmp_path / "a.jsonl"]))
+    log = RejectLog(skip_bad=True)
+    assert len(list(stream(tokenizer, log).examples([tmp_path / "a.jsonl"]))) == 1
+    assert log.bad_lines == 1
+
+
+def test_an_array_of_json_is_told_how_to_become_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[]")
+    with pytest.raises(DataError) as error:
+        list(read_lines([tmp_path / "a.json"], RejectLog()))
+    assert "jq -c" in error.value.hint
+
+
+def test_messages_without_a_template_name_their_line(byte_level_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"messages": [{"role": "user", "content": "a"}]}\n')
+    tokenizer = load_tokenizer(byte_level_dir)
+    plain = Tokenizer(tokenizer.backend, tokenizer.config, None)
+    with pytest.raises(MissingError, match=r"a.jsonl:1: messages need a chat template"):
+        list(stream(plain).examples([tmp_path / "a.jsonl"]))
+
+
+def test_a_share_is_held_out_by_the_digest() -> None:
+    assert not is_held_out(bytes(16), 0.0) and is_held_out(bytes(16), 1e-9)
+    half = bytes(8) + (2**63).to_bytes(8, "little")
+    assert not is_held_out(half, 0.5) and is_held_out(half, 0.5001)

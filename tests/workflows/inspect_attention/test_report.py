@@ -1,0 +1,24 @@
+"""The report as JSON: its schema, and parts that were not asked for."""
+
+import msgspec
+
+from llmkit.workflows.inspect_attention.report import InspectReport, MapPart, TokenRow
+
+
+def test_the_report_has_its_schema_and_no_number_that_json_lacks() -> None:
+    report = InspectReport(
+        model="m",
+        adapter=None,
+        source="text",
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        dtype="float32",
+        tokens=[TokenRow(position=0, id=5, text="a")],
+        thresholds={"sink": 0.3},
+        before_softmax=False,
+        maps=[MapPart(layer=0, head=0, rows=[0, 1], cols=[0, 1], values=[[None]])],
+    )
+    found = msgspec.json.decode(msgspec.json.encode(report))
+    assert found["schema"] == "llmkit.inspect-attention/1"
+    assert found["heads"] is None and found["lens"] is None and found["maps"][0]["values"] == [[None]]
+    assert msgspec.convert(found, InspectReport) == report

@@ -1,0 +1,49 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.errors import UsageError
+from llmkit.workflows.quantize.options import QuantizeConfig, type_of_bits
+
+TEXT = (Path("t.txt"),)
+
+
+@pytest.mark.parametrize(
+    ("settings", "out", "wanted"),
+    [
+        ({}, "q.gguf", ("gguf", "Q4_K_M")),
+        ({}, "q", ("compressed-tensors", "int4-g128")),
+        ({"bits": 6}, "q.gguf", ("gguf", "Q6_K")),
+        ({"container": "mlx", "bits": 3}, "q", ("mlx", "mlx-3bit-g64")),
+        ({"container": "gguf", "type": "Q3_K_S"}, "q", ("gguf", "Q3_K_S")),
+    ],
+)
+def test_container_and_type_come_from_what_was_given_and_the_name_of_the_output(
+    settings: dict[str, Any], out: str, wanted: tuple[str, str]
+) -> None:
+    config = QuantizeConfig(**settings)
+    assert (config.container_of(Path(out)), config.type_of(Path(out))) == wanted
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"bits": 4, "type": "Q4_0"}, "two types"),
+        ({"budget_bpw": 4.0, "fit_bytes": 5, "calibration": TEXT}, "two budgets"),
+        ({"budget_bpw": 4.0}, "spent by what text shows"),
+        ({"max_kl": 0.1}, "need text to score"),
+        ({"calibration": TEXT, "calibration_tokens": 0}, "no token of it"),
+        ({"calibration": TEXT, "imatrix": Path("i.dat")}, "two ways to weigh"),
+        ({"scale": True}, "goes by what matrices read"),
+    ],
+)
+def test_choices_that_do_not_go_together_are_refused(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        QuantizeConfig(**settings)
+
+
+def test_bits_that_a_container_does_not_have_are_refused_with_those_it_has() -> None:
+    with pytest.raises(UsageError, match="awq has no type of 3 bits") as error:
+        type_of_bits("awq", 3)
+    assert error.value.hint.startswith("4, or name one")

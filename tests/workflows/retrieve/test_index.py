@@ -1,0 +1,134 @@
+"""Making an index and bringing it up to date."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from llmkit.errors import ConfigError, DataError, MissingError, UsageError
+from llmkit.retrieve.config import Bm25Config, IndexConfig
+from llmkit.retrieve.search import WordSearch
+from llmkit.workflows.retrieve.index import index_documents, open_index
+from llmkit.workflows.retrieve.query import Query, answer_queries
+
+ANTS = {"id": "ants", "text": "# Ants\n" + "An ant carries leaves. " * 20, "metadata": {"license": "MIT"}}
+BEES = {"id": "bees", "text": "A bee makes honey.", "source": "zoo"}
+
+
+def write(path: Path, *records: dict[str, object]) -> Path:
+    path.write_text("".join(json.dumps(one) + "\n" for one in records))
+    return path
+
+
+def ids(index: Path, query: str) -> list[str]:
+    with open_index(index) as store:
+        ((_, hits),) = answer_queries(
+            store, [Query(query, {})], WordSearch(store, Bm25Config()).search, most=9
+        )
+        return [hit.id for hit in hits]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    path = tmp_path / "index"
+    index_documents([write(tmp_path / "docs.jsonl", ANTS, BEES)], path, IndexConfig())
+    return path
+
+
+def test_the_report_counts_what_is_there(tmp_path: Path) -> None:
+    docs = write(tmp_path / "docs.jsonl", ANTS, BEES)
+    report = index_documents([docs], tmp_path / "index", IndexConfig(chunk=32, overlap=8))
+    assert (report.added, report.documents, report.unchanged, report.deleted) == (2, 2, 0, 0)
+    assert report.passages == len(ids(tmp_path / "index", "ant")) + len(ids(tmp_path / "index", "bee")) > 3
+    assert report.text_bytes == len(ANTS["text"]) + len(BEES["text"])  # type: ignore[arg-type]
+    assert report.size_bytes == (tmp_path / "index").stat().st_size
+
+
+def test_adding_leaves_equal_texts_alone_and_puts_new_ones_in_place_of_old(
+    index: Path, tmp_path: Path
+) -> None:
+    new = {**BEES, "text": "A bee makes wax."}
+    more = write(tmp_path / "more.jsonl", ANTS, new, {"id": "cats", "text": "A cat sleeps."})
+    report = index_documents([more], index, IndexConfig(), add=True)
+    assert (report.added, report.unchanged, report.documents) == (2, 1, 3)
+    assert ids(index, "honey") == []
+    assert ids(index, "wax") == ["bees:0-16"]
+    assert ids(index, "sleeps") == ["cats:0-13"]
+
+
+def test_what_is_deleted_is_not_found_and_a_wrong_name_changes_nothing(index: Path) -> None:
+    with pytest.raises(MissingError, match="dogs"):
+        index_documents([], index, IndexConfig(), delete=("bees", "dogs"))
+    assert ids(index, "honey") == ["bees:0-18"]
+    assert index_documents([], index, IndexConfig(), delete=("bees",)).documents == 1
+    assert ids(index, "honey") == []
+
+
+def test_an_index_keeps_its_own_cut_when_it_grows(tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    index_documents([write(tmp_path / "a.jsonl", BEES)], index, IndexConfig(chunk=16, overlap=4))
+    index_documents([write(tmp_path / "b.jsonl", ANTS)], index, IndexConfig(chunk=200, overlap=0), add=True)
+    with open_index(index) as store:
+        ((_, hits),) = answer_queries(
+            store, [Query("ant", {})], WordSearch(store, Bm25Config()).search, most=99
+        )
+    assert all(hit.end - hit.start <= 64 for hit in hits)
+
+
+def test_a_tokenizer_measures_and_another_is_refused(
+    index: Path, byte_level_dir: Path, tmp_path: Path
+) -> None:
+    docs = tmp_path / "docs.jsonl"
+    own = tmp_path / "own"
+    report = index_documents([docs], own, IndexConfig(chunk=16, overlap=0), tokenizer=byte_level_dir)
+    assert report.passages > 3
+    with pytest.raises(DataError, match="a tokenizer"):
+        index_documents([docs], own, IndexConfig(), add=True)
+    with pytest.raises(DataError, match="without"):
+        index_documents([docs], index, IndexConfig(), add=True, tokenizer=byte_level_dir)
+    again = index_documents([docs], own, IndexConfig(), add=True, tokenizer=byte_level_dir / "tokenizer.json")
+    assert again.unchanged == 2
+
+
+def test_one_id_with_two_texts_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    docs = write(tmp_path / "docs.jsonl", BEES, {**BEES, "text": "other"})
+    with pytest.raises(DataError, match=r"docs.jsonl:2: a second document with the id 'bees'"):
+        index_documents([docs], tmp_path / "index", IndexConfig())
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["docs.jsonl"]
+
+
+def test_files_that_are_no_index_are_refused(index: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="already exists"):
+        index_documents([], index, IndexConfig())
+    with pytest.raises(MissingError), open_index(tmp_path / "nowhere"):
+        pass
+    with pytest.raises(DataError, match=r"docs.jsonl: not an index"), open_index(tmp_path / "docs.jsonl"):
+        pass
+    with pytest.raises(ConfigError, match="overlap"):
+        index_documents([], tmp_path / "new", IndexConfig(chunk=8, overlap=4))
+
+
+def test_a_writer_who_waits_for_another_says_which_file(index: Path, tmp_path: Path) -> None:
+    other = sqlite3.connect(index)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(DataError, match=r"index: .*locked"), open_index(index):
+        pass
+    other.close()
+
+
+def test_other_keys_come_back_with_a_hit_and_plain_files_are_their_own_source(
+    index: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "note.txt").write_text("A dog barks.")
+    index_documents([tmp_path / "note.txt"], index, IndexConfig(), add=True)
+    with open_index(index) as store:
+        queries = [Query("leaves", {}), Query("honey", {}), Query("barks", {})]
+        hits = [
+            found[0]
+            for _, found in answer_queries(store, queries, WordSearch(store, Bm25Config()).search, most=1)
+        ]
+    assert bytes(hits[0].metadata or b"") == b'{"license": "MIT"}'
+    assert hits[0].heading == "Ants"
+    assert bytes(hits[1].source or b"") == b'"zoo"'
+    assert json.loads(bytes(hits[2].source or b"")) == str(tmp_path / "note.txt")

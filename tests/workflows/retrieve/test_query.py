@@ -1,0 +1,57 @@
+"""Queries from files, and what is found for them."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from llmkit.errors import DataError
+from llmkit.formats.jsonl import BadLine
+from llmkit.retrieve.config import Bm25Config, IndexConfig
+from llmkit.retrieve.search import WordSearch
+from llmkit.workflows.retrieve.index import index_documents, open_index
+from llmkit.workflows.retrieve.query import Query, answer_queries, read_queries
+
+
+def test_queries_are_read_from_jsonl_by_the_first_known_key_or_the_one_that_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"text": "t", "question": "q", "n": 1}\n{"prompt": "p"}\n')
+    assert [one.text for one in read_queries(path, None)] == ["q", "p"]
+    bad: list[BadLine] = []
+    assert [one.text for one in read_queries(path, "text", on_bad=bad.append)] == ["t"]
+    assert [one.number for one in bad] == [2]
+    assert bytes(next(read_queries(path, None)).record["n"]) == b"1"
+
+
+def test_plain_lines_are_queries_and_blank_ones_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "q.txt"
+    path.write_text("one two\n\n three \n")
+    assert list(read_queries(path, None)) == [
+        Query("one two", {"query": msgspec.Raw(b'"one two"')}, f"{path}:1"),
+        Query("three", {"query": msgspec.Raw(b'"three"')}, f"{path}:3"),
+    ]
+
+
+def test_a_record_without_a_query_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"id": 1}\n')
+    with pytest.raises(DataError, match=r'q.jsonl:1: no "query"'):
+        list(read_queries(path, None))
+
+
+def test_a_hit_is_a_slice_of_its_document_and_its_id_says_which(tmp_path: Path) -> None:
+    text = "# One\nant bee\n\n# Two\nfox eel\n" * 3
+    (tmp_path / "d.jsonl").write_text(json.dumps({"id": "d", "text": text}) + "\n")
+    index_documents([tmp_path / "d.jsonl"], tmp_path / "i", IndexConfig(chunk=6, overlap=0))
+    with open_index(tmp_path / "i") as store:
+        ((query, hits),) = answer_queries(
+            store, [Query("fox", {})], WordSearch(store, Bm25Config()).search, most=2
+        )
+    assert query.text == "fox"
+    assert len(hits) == 2
+    for hit in hits:
+        assert text[hit.start : hit.end] == hit.text
+        assert hit.id == f"d:{hit.start}-{hit.end}"
+        assert "fox" in hit.text
+        assert hit.heading == "Two"

@@ -1,0 +1,50 @@
+"""Processes started by torchrun's launcher."""
+
+from pathlib import Path
+
+import pytest
+
+from llmkit.errors import StoppedResumable
+from llmkit.workflows.run import launch as run_launch
+from llmkit.workflows.run.launch import launch
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In the place of llmkit: a program that starts at once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_launch, "MODULE", "program")
+    return tmp_path / "program.py"
+
+
+def test_each_process_knows_its_place_and_the_status_is_the_firsts(program: Path) -> None:
+    program.write_text(
+        "import os, pathlib, sys\n"
+        "rank = os.environ['RANK']\n"
+        "pathlib.Path(rank).write_text(' '.join(sys.argv[1:]) + os.environ['WORLD_SIZE'])\n"
+    )
+    assert launch(["--steps", "3"], 2, max_restarts=0) == 0
+    assert [(program.parent / rank).read_text() for rank in "01"] == ["--steps 32"] * 2
+
+
+def test_an_error_of_the_first_process_is_the_status_of_all(program: Path) -> None:
+    program.write_text(
+        "import os, pathlib, sys, time\n"
+        "if os.environ['RANK'] == '0':\n"
+        f"    pathlib.Path(os.environ['{run_launch.STATUS}']).write_text('3')\n"
+        "    sys.exit(3)\n"
+        "time.sleep(60)\n"
+    )
+    assert launch([], 2, max_restarts=0) == 3
+
+
+def test_a_process_that_is_killed_is_named_and_restarted_where_that_is_asked_for(program: Path) -> None:
+    program.write_text(
+        "import os, pathlib, signal, time\n"
+        "if os.environ['RANK'] == '1' and os.environ['TORCHELASTIC_RESTART_COUNT'] == '0':\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "time.sleep(0.5)\n"
+    )
+    with pytest.raises(StoppedResumable, match="process 1 of 2 was ended by SIGKILL"):
+        launch([], 2, max_restarts=0)
+    assert launch([], 2, max_restarts=1) == 0

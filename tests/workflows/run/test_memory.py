@@ -1,0 +1,86 @@
+"""What a forward pass keeps: the formula beside autograd, asked tensor by tensor."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from llmkit.model.config import ModelConfig
+from llmkit.model.init import initialise
+from llmkit.model.presets import preset
+from llmkit.model.transformer import Transformer
+from llmkit.workflows.run.memory import activation_bytes, layers_bytes
+
+MODEL = ModelConfig(
+    vocab_size=100, hidden_size=8, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2
+)
+SHAPES = {
+    "normalised queries": preset("tiny", vocab_size=64),
+    "fewer keys": preset("tiny", vocab_size=64, num_key_value_heads=1),
+    "RMSNorm": preset("stories15m", vocab_size=64, hidden_size=144, num_attention_heads=3),
+    "LayerNorm, no gate": preset("nanogpt-cpu", vocab_size=64),
+}
+
+
+def kept_bytes(model: ModelConfig, rows: int, dtype: str) -> int:
+    """All that autograd keeps of a pass over `rows` rows of 64 tokens, each storage once."""
+    torch.manual_seed(0)
+    transformer = Transformer(model)
+    initialise(transformer, torch.Generator().manual_seed(0))
+    storages: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    half = torch.autocast("cpu", dtype=torch.bfloat16) if dtype == "bfloat16" else nullcontext()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), half:
+        hidden = transformer.hidden(torch.randint(0, model.vocab_size, (rows, 64)))
+    assert hidden.requires_grad
+    return sum(storages.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_layers_part_is_what_autograd_keeps_of_it(shape: str, dtype: str) -> None:
+    """Two more layers over four more rows, so that embeddings, masks and copies of weights drop out."""
+    one, three = (replace(SHAPES[shape], num_hidden_layers=count) for count in (1, 3))
+    less, more = (kept_bytes(three, rows, dtype) - kept_bytes(one, rows, dtype) for rows in (2, 6))
+    counted = (more - less) / (4 * 64)
+    said = layers_bytes(three, dtype) - layers_bytes(one, dtype)
+    assert said == pytest.approx(counted, rel=0.02)
+
+
+def test_layers_count_with_what_the_allocator_wastes_and_logits_as_they_are() -> None:
+    layer = 28 * 8 + 4 * 16 + 4 * 4 * 24  # RMSNorm, as many key heads as heads, a gated MLP
+    assert activation_bytes(MODEL, 10, "float32") == round(1.2 * 10 * 2 * layer) + 10 * 100 * 8
+    layer = 24 * 8 + 2 * 16 + 2 * 4 * 24
+    assert activation_bytes(MODEL, 10, "bfloat16") == round(1.2 * 10 * 2 * layer) + 10 * 100 * 10
+
+
+def test_a_head_that_scores_in_chunks_keeps_one_chunk() -> None:
+    whole = activation_bytes(MODEL, 10, "float32")
+    assert whole - activation_bytes(MODEL, 10, "float32", head_tokens=3) == 7 * 8 * 100
+    assert activation_bytes(MODEL, 10, "float32", head_tokens=50) == whole
+
+
+def test_experts_keep_what_a_token_uses_of_them() -> None:
+    """`tiny-moe`: 2 of 8 experts a token, each half as wide as the dense MLP; inputs and outputs too."""
+    dense, sparse = preset("tiny"), preset("tiny-moe")
+    more = layers_bytes(sparse, "float32") - layers_bytes(dense, "float32")
+    assert more == 4 * dense.num_hidden_layers * 2 * 2 * dense.hidden_size
+
+
+def test_layers_that_compute_again_keep_less_beside_those_at_work() -> None:
+    model = replace(MODEL, num_hidden_layers=9)
+    whole = 28 * 8 + 4 * 16 + 4 * 4 * 24
+    full = activation_bytes(model, 10, "float32", recomputing="full")
+    assert full == round(1.2 * 10 * (3 * whole + 9 * 4 * 8)) + 10 * 100 * 8  # what comes into each
+    given = 4 * 8 + 2 * 8 + 2 * 24  # queries, attention, two outputs; keys and values; gate and up
+    selective = activation_bytes(model, 10, "float32", recomputing="selective")
+    assert selective == round(1.2 * 10 * (whole + 9 * (4 * 8 + 4 * given))) + 10 * 100 * 8
+    assert activation_bytes(MODEL, 10, "float32", recomputing="full") == activation_bytes(
+        MODEL, 10, "float32"
+    )

@@ -1,0 +1,110 @@
+"""From a start to the end: what is judged again after a stop, and what a stop is called."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from llmkit.errors import GateFailed, StoppedResumable
+from llmkit.formats.provenance import Invocation
+from llmkit.model.config import ModelConfig
+from llmkit.progress import SILENT
+from llmkit.train.best import Best
+from llmkit.train.config import PretrainConfig
+from llmkit.train.stop import StopRequest
+from llmkit.train.trainer import Trainer
+from llmkit.workflows.pretrain.job import Job, PretrainFiles
+from llmkit.workflows.pretrain.model import ModelSource, build_model
+from llmkit.workflows.run.duties import build_duties
+from llmkit.workflows.run.folder import Start, find_start
+from llmkit.workflows.run.setup import set_up
+from llmkit.workflows.run.training import Ended, check_loss, run_training
+
+MODEL = ModelConfig(
+    **{"vocab_size": 48, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1},
+    **{"num_attention_heads": 2, "max_position_embeddings": 64},
+)
+
+
+@pytest.fixture
+def go(make_data: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """Run four updates, evaluated at each, in `tmp_path/run`; gives what `finish` was shown."""
+
+    def call(best: Best | None, stop: StopRequest | None = None) -> Any:
+        data = make_data()
+        config = PretrainConfig(
+            device="cpu", steps=4, batch_rows=4, eval_every=1, checkpoint_every=1, threads=1
+        )
+        setup = set_up(config, MODEL, data, None)
+        files = PretrainFiles(data=(), out=tmp_path / "run")
+        job = Job(files, config, None, data, data, ModelSource(MODEL, None, None), setup)
+        files.out.mkdir(exist_ok=True)
+
+        def build(job: Job, start: Start) -> Trainer:
+            from llmkit.train.state import load_weights, restore_trainer
+
+            model = build_model(job.source, 0, setup.device)
+            if start.checkpoint is not None:
+                model = load_weights(start.checkpoint, setup.device)
+            trainer = Trainer(model, data.rows, setup.recipe, micro_batch_rows=4)
+            if start.checkpoint is not None and start.state is not None:
+                restore_trainer(trainer, start.checkpoint, start.state)
+            return trainer
+
+        start = find_start(files.out, setup.recipe, resume="auto", force=False, progress=SILENT)
+        how = {"build_trainer": build, "duties_of": build_duties, "best": best}
+        ends: list[Ended] = []
+        run_training(
+            job,
+            start,
+            stop or StopRequest(),
+            Invocation("pretrain"),
+            SILENT,
+            finish=lambda ended: ends.append(ended) or ended,
+            **how,  # type: ignore[arg-type]
+        )
+        return ends[0]
+
+    return call
+
+
+def test_evaluations_from_before_a_resume_are_judged_again(go: Callable[..., Any]) -> None:
+    first = Best()
+    ended = go(first)
+    assert ended.trainer.step == 4 and first.step is not None
+    again = Best()
+    ended = go(again)
+    assert (again.step, again.loss) == (first.step, first.loss)
+    assert ended.start.step == 4 and ended.saver.published.name == f"step-{first.step:08d}"
+
+
+def test_a_stop_before_anything_was_saved_says_so(go: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(StoppedResumable, match=r"stopped at step 1 of 4 \(the time is over\); a checkpoint"):
+        go(None, StopRequest(1e-9))
+    assert go(None).start.step == 1
+
+
+def test_validation_is_judged_where_there_is_one(tmp_path: Path) -> None:
+    check_loss(tmp_path, SimpleNamespace(loss=9.0, valid_loss=2.0), 3.0, hint="h")
+    check_loss(tmp_path, SimpleNamespace(loss=9.0, valid_loss=None), None, hint="h")
+    with pytest.raises(GateFailed, match=r"above 3 \(found 9\.0000\)"):
+        check_loss(tmp_path, SimpleNamespace(loss=9.0, valid_loss=None), 3.0, hint="h")
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before_and_is_in_the_metrics(
+    go: Callable[..., Any], tmp_path: Path
+) -> None:
+    go(None)
+    last = tmp_path / "run" / "checkpoints" / "step-00000004"
+    expected = (last / "model.safetensors").read_bytes()
+    moments = last / "optimizer.safetensors"
+    moments.write_bytes(moments.read_bytes()[:-1] + b"?")
+    assert go(None).start.step == 3
+    assert (last / "model.safetensors").read_bytes() == expected
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    (told,) = [record for record in records if record.get("event") == "damaged"]
+    assert (told["step"], told["path"]) == (3, "checkpoints/step-00000004")
+    assert told["problem"].startswith("optimizer.safetensors is damaged")

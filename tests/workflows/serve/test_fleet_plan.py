@@ -1,0 +1,36 @@
+"""The plan of several processes takes each of them into account."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmkit.commands.serve_text import describe_fleet
+from llmkit.engine.config import GenerateConfig
+from llmkit.errors import ConfigError
+from llmkit.server.config import ServeConfig
+from llmkit.server.router.config import RouterConfig, read_source
+from llmkit.workflows.serve.fleet_plan import plan_fleet
+from llmkit.workflows.serve.serve import open_serve_job, plan_serve
+
+
+def test_memory_is_that_of_all_replicas_of_all_versions(
+    tiny_model: Callable[..., Path], byte_level_dir: Path
+) -> None:
+    paths = [tiny_model(name, vocab_size=600) for name in ("a", "b")]
+    for path in paths:
+        shutil.copytree(byte_level_dir, path, dirs_exist_ok=True)
+    sources = [read_source(f"prod={path}@v{number}:{number}") for number, path in enumerate(paths, 1)]
+    config, engine = ServeConfig(), GenerateConfig()
+    plan = plan_fleet(sources, None, engine, config, RouterConfig(replicas=3, workers=("http://h",)))
+    alone = [plan_serve(open_serve_job(path, None, engine), config, "prod").memory_bytes for path in paths]
+    assert plan.memory_bytes == 3 * sum(alone)
+    assert plan.versions == ("prod@v1:1", "prod@v2:2")
+    text = describe_fleet(plan)
+    assert "3 of each" in text and "http://h" in text and text.count("called") == 2
+
+
+def test_a_plan_that_could_not_be_run_is_refused() -> None:
+    with pytest.raises(ConfigError):
+        plan_fleet([], None, GenerateConfig(), ServeConfig(), RouterConfig(admin_port=1))

@@ -1,0 +1,94 @@
+"""The page of runs: whole by itself, its lines where the figures are, its ticks round numbers."""
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from llmkit.errors import UsageError
+from llmkit.workflows.show.runs import compare_runs, read_runs
+from llmkit.workflows.show.runs_page import HEIGHT, WIDTH, nice_ticks, render_runs, write_runs
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+@pytest.fixture
+def page(tmp_path: Path, write_metrics: Callable[..., Path]) -> str:
+    """Two runs, one with a name that is no HTML."""
+    paths = [write_metrics(tmp_path / f"{name}.jsonl", steps=steps) for name, steps in (("a", 20), ("b", 40))]
+    return render_runs(compare_runs(read_runs(paths)), ["<first>", "second"]).decode()
+
+
+def test_the_page_is_whole_and_asks_for_nothing_from_elsewhere(page: str) -> None:
+    seen = Page(page)
+    assert seen.open == [] and "<first>" in seen.words and "<first>" not in page
+    assert not re.search(r"https?:|//|@import|<script|url\(", page)
+    assert "prefers-color-scheme: dark" in page
+    links = [own[key] for _, own in seen.tags for key in ("src", "href") if key in own]
+    assert links == ["data:,"]
+
+
+def test_every_figure_has_a_plot_with_a_line_for_each_run(page: str) -> None:
+    titles = re.findall(r"<figcaption>(.*?)</figcaption>", page)
+    assert titles == ["Training loss", "Validation loss", "Learning rate", "Gradient norm", "Tokens a second"]
+    lines = [own for tag, own in Page(page).tags if tag == "polyline"]
+    assert [own["class"] for own in lines] == ["l0", "l1"] * 5
+
+
+def test_a_line_goes_through_the_figures_of_its_run(page: str) -> None:
+    """Training loss of the second run: 5 at step 1 to 2.075 at step 40, in a frame from 2 to 5."""
+    points = [own["points"] for tag, own in Page(page).tags if tag == "polyline"][1]
+    assert points is not None
+    places = [tuple(map(float, point.split(","))) for point in points.split(" ")]
+    assert len(places) == 40
+    assert places[0] == (0, 0) and places[-1] == (WIDTH, pytest.approx(HEIGHT * (5 - 2.075) / 3, abs=0.1))
+    assert places[1] == (pytest.approx(WIDTH / 39, abs=0.1), pytest.approx(HEIGHT * 1.5 / 3, abs=0.1))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (1.52, 4.53, [1, 2, 3, 4, 5]),
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (3.0, 3.0, [2.6, 2.8, 3.0, 3.2, 3.4]),
+        (-20, 950, [-200, 0, 200, 400, 600, 800, 1000]),
+    ],
+)
+def test_ticks_are_round_numbers_around_the_figures(low: float, high: float, ticks: list[float]) -> None:
+    found, first, last = nice_ticks(low, high)
+    assert found == pytest.approx(ticks)
+    assert (first, last) == pytest.approx((ticks[0], ticks[-1])) and first <= low and last >= high
+
+
+def test_a_page_is_not_written_over_another_file(tmp_path: Path, write_metrics: Callable[..., Path]) -> None:
+    report = compare_runs(read_runs([write_metrics()]))
+    write_runs(tmp_path / "one.html", report, ["run"], force=False)
+    with pytest.raises(UsageError, match="already exists"):
+        write_runs(tmp_path / "one.html", report, ["run"], force=False)
+    write_runs(tmp_path / "one.html", report, ["run"], force=True)
+    assert "<h1>run</h1>" in (tmp_path / "one.html").read_text()
