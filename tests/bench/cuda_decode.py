@@ -9,6 +9,7 @@ way has a cache of its own.
 
   graphs   as the engine chooses
   eager    the same kernels, each called by Python
+  gathered pages copied side by side for torch's attention, in graphs too
   modules  text by text through the model's modules: what the engine did before
 """
 
@@ -118,6 +119,7 @@ def _measure(
 ) -> list[Row]:
     context, steps, device = arguments.context, arguments.steps, torch.device(arguments.device)
     pages = {"graphs": plan, "eager": replace(plan, graphs=False)} if plan.graphs else {"eager": plan}
+    pages["gathered"] = replace(plan, attention="gathered")
     ways: dict[str, Callable[[], float]] = {
         f"runner, {name}": _by_runner(model, one, batch, context, steps) for name, one in pages.items()
     }

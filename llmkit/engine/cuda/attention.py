@@ -1,12 +1,11 @@
-"""Attention of all texts of a pass over keys and values in pages: what is asked, and two ways to have it.
+"""Attention of all texts of a pass over keys and values in pages: what is asked, and a way for every device.
 
 Shapes: N texts, T new positions of all, S positions that a text may have, P rows of the store, W blocks of a
-table, H query heads, K key/value heads, E head_dim.
+table, H query heads, K key/value heads, E head_dim, R rotary_dim.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from llmkit.engine.cuda.batch import PagedBatch
 from llmkit.engine.store import PagedSpan
 from llmkit.model.attend import attend
 from llmkit.model.layout import layout_mask
+from llmkit.model.rope import rotate
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,41 @@ class AttentionRules:
     """(H,), see `attend`."""
 
 
+@dataclass(frozen=True)
+class Rotation:
+    """How the heads of a layer turn with their positions."""
+
+    cos: Tensor
+    """(T, R / 2) float32."""
+    sin: Tensor
+    interleaved: bool = False
+    """See `model.rope.rotate`."""
+
+
 class BatchAttention(Protocol):
-    """Attention over one batch; every layer calls it."""
+    """Attention over one batch; every layer calls both, in this order."""
+
+    def keep(
+        self, q: Tensor, k: Tensor, v: Tensor, rotation: Rotation | None, keys: Tensor, values: Tensor
+    ) -> Tensor:
+        """Write new keys and values to their places.
+
+        Args:
+            q: (T, H, E), queries of the new positions.
+            k: (T, K, E).
+            v: (T, K, E).
+            rotation: of queries and keys; None where nothing is rotated.
+            keys: (P, K, E), a layer's.
+            values: the same.
+
+        Returns:
+            (T, H, E), the queries, rotated.
+        """
 
     def __call__(self, q: Tensor, keys: Tensor, values: Tensor, rules: AttentionRules) -> Tensor:
         """
         Args:
-            q: (T, H, E), queries of the new positions.
+            q: (T, H, E), what `keep` gave.
             keys: (P, K, E), a layer's, with those of the new positions in them.
             values: the same.
             rules: of the layer.
@@ -51,62 +79,6 @@ class PagedAttention(Protocol):
 
     def over(self, batch: PagedBatch) -> BatchAttention:
         """What the layers of a pass have in common is made here, once."""
-
-
-VarlenCall = Callable[..., Any]
-"""`torch.nn.attention.varlen.varlen_attn`, or what stands for it in tests."""
-
-
-class VarlenAttention:
-    """FlashAttention as torch has it, which reads pages where they are: nothing is copied."""
-
-    def __init__(self, call: VarlenCall | None = None) -> None:
-        """
-        Args:
-            call: None for torch's own.
-        """
-        if call is None:
-            from torch.nn.attention.varlen import varlen_attn  # registers operators: only where it is used
-
-            call = varlen_attn
-        self._call = call
-
-    def over(self, batch: PagedBatch) -> BatchAttention:
-        """See `PagedAttention`."""
-        # Lengths are `seqused_k`'s to say. FlashAttention 2 wants bounds of keys all the same, and these are
-        # what torch's own test gives it.
-        bounds = torch.arange(len(batch.starts), dtype=torch.int32, device=batch.starts.device)
-        return _Varlen(self._call, batch, bounds * batch.capacity)
-
-
-@dataclass(frozen=True)
-class _Varlen:
-    call: VarlenCall
-    batch: PagedBatch
-    bounds: Tensor
-
-    def __call__(self, q: Tensor, keys: Tensor, values: Tensor, rules: AttentionRules) -> Tensor:
-        batch = self.batch
-        assert rules.softcap is None and rules.sinks is None  # see `why_not_varlen`
-        pages = (-1, batch.block_tokens, *keys.shape[1:])  # (blocks, block_tokens, K, E)
-        if rules.window is not None:
-            window = (rules.window - 1, 0)
-        else:  # a lone query sees all there is: without a border the kernel takes a group's heads as rows
-            window = (-1, -1) if batch.longest == 1 else (-1, 0)
-        return self.call(
-            q,
-            keys.view(pages),
-            values.view(pages),
-            batch.starts,
-            self.bounds,
-            batch.longest,
-            batch.capacity,
-            scale=rules.scale,
-            window_size=window,
-            enable_gqa=q.shape[1] != keys.shape[1],
-            seqused_k=batch.lengths,
-            block_table=batch.table,
-        )
 
 
 class GatheredAttention:
@@ -137,6 +109,19 @@ class _Gathered:
     @property
     def _num_single(self) -> int:
         return len(self._batch.lengths) - len(self._batch.several)
+
+    def keep(
+        self, q: Tensor, k: Tensor, v: Tensor, rotation: Rotation | None, keys: Tensor, values: Tensor
+    ) -> Tensor:
+        if rotation is not None:
+            cos, sin = rotation.cos.to(q.dtype), rotation.sin.to(q.dtype)
+            q, k = (
+                rotate(one.transpose(0, 1), cos, sin, interleaved=rotation.interleaved).transpose(0, 1)
+                for one in (q, k)
+            )
+        keys.index_copy_(0, self._batch.places, k.to(keys.dtype))
+        values.index_copy_(0, self._batch.places, v.to(values.dtype))
+        return q
 
     def __call__(self, q: Tensor, keys: Tensor, values: Tensor, rules: AttentionRules) -> Tensor:
         parts = [self._single(q[: self._num_single], keys, values, rules)] if self._num_single else []

@@ -43,18 +43,22 @@ class CudaRecorder:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool: Any = None  # an opaque handle
+        self._aside: torch.cuda.Stream | None = (
+            None  # one for all: libraries keep a workspace for each stream
+        )
 
     def record(self, call: Callable[[], Tensor]) -> Recorded:
         """See `Recorder`."""
         with torch.cuda.device(self._device):
-            current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+            current = torch.cuda.current_stream()
+            aside = self._aside = self._aside or torch.cuda.Stream()
             aside.wait_stream(current)
             with torch.cuda.stream(aside):
                 for _ in range(_WARM_UPS):
                     call()
             current.wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=self._pool, stream=aside, capture_error_mode="thread_local"):
                 output = call()
             self._pool = graph.pool()
         return Recorded(graph.replay, output)

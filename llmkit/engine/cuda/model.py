@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from llmkit.engine.cuda.attention import AttentionRules, BatchAttention, PagedAttention
+from llmkit.engine.cuda.attention import AttentionRules, BatchAttention, PagedAttention, Rotation
 from llmkit.engine.cuda.batch import PagedBatch
 from llmkit.engine.store import KVStore
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
 from llmkit.model.cache import HeldLayer
 from llmkit.model.layout import Layout
-from llmkit.model.rope import rotate
 from llmkit.model.transformer import Transformer
 
 
@@ -26,8 +25,6 @@ from llmkit.model.transformer import Transformer
 class PagedLayout(Layout):
     """What a layer needs to know of positions, and of the pages that theirs are in."""
 
-    places: Tensor
-    """(T,) int64, rows of the store for the new keys and values."""
     attend: BatchAttention
 
 
@@ -50,15 +47,13 @@ class PagedSelfAttention(Attention):
         assert isinstance(layout, PagedLayout)
         q, k = self._normed(self.q_proj(x), self.k_proj(x))  # (1, H, T, E), (1, K, T, E)
         v = self.v_proj(x).view(x.shape[1], -1, self.head_dim)  # (T, K, E)
+        rotation = None
         if layout.cos is not None and layout.sin is not None:
-            cos, sin = layout.cos.to(q.dtype), layout.sin.to(q.dtype)
-            q = rotate(q, cos, sin, interleaved=self.interleaved)
-            k = rotate(k, cos, sin, interleaved=self.interleaved)
+            rotation = Rotation(layout.cos, layout.sin, self.interleaved)
         keys, values = self._memory
-        keys.index_copy_(0, layout.places, k[0].transpose(0, 1).to(keys.dtype))
-        values.index_copy_(0, layout.places, v.to(values.dtype))
+        q = layout.attend.keep(q[0].transpose(0, 1), k[0].transpose(0, 1), v, rotation, keys, values)
         rules = AttentionRules(self.scale, layout.window, self.softcap, self.sinks)
-        y = layout.attend(q[0].transpose(0, 1), keys, values, rules)  # (T, H, E)
+        y = layout.attend(q, keys, values, rules)  # (T, H, E)
         return self.o_proj(y.reshape(1, x.shape[1], -1))
 
 
@@ -114,7 +109,7 @@ class PagedModel:
         cos, sin = None, None
         if rotates and self._angles:
             cos, sin = (angles.index_select(0, batch.positions) for angles in self._angles[sliding])
-        return PagedLayout(cos=cos, sin=sin, window=window, places=batch.places, attend=attend)
+        return PagedLayout(cos=cos, sin=sin, window=window, attend=attend)
 
 
 def _paged(block: nn.Module, keys: Tensor, values: Tensor) -> Block:

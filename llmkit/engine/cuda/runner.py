@@ -11,9 +11,10 @@ from torch import Tensor
 
 from llmkit.engine.adapter_torch import ModuleAdditions
 from llmkit.engine.adapter_values import Adapter
-from llmkit.engine.cuda.attention import GatheredAttention, PagedAttention, VarlenAttention
+from llmkit.engine.cuda.attention import GatheredAttention, PagedAttention
 from llmkit.engine.cuda.batch import BlockTables, decoding_batch, mixed_batch, upload
 from llmkit.engine.cuda.graphs import CudaRecorder, DecodeGraphs, Recorder
+from llmkit.engine.cuda.kernel_attention import KernelAttention
 from llmkit.engine.cuda.model import PagedModel
 from llmkit.engine.cuda.plan import PagePlan, why_not_paged
 from llmkit.engine.runner import paged_spans, scored_rows
@@ -60,7 +61,7 @@ class CudaRunner:
         columns = max(1, blocks - 1)
         self._tables = BlockTables(max_texts, columns, scratch=blocks - 1, device=self._device)
         if attention is None:
-            attention = VarlenAttention() if plan.attention == "varlen" else GatheredAttention()
+            attention = KernelAttention() if plan.attention == "kernels" else GatheredAttention()
         self._model = PagedModel(model, store, attention)
         self._additions = ModuleAdditions(model)
         if recorder is None and plan.graphs:
@@ -161,5 +162,7 @@ def _on_host(scores: Tensor) -> Tensor:
         return scores.clone()  # a recording's output is overwritten by its next replay
     host = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=True)
     host.copy_(scores, non_blocking=True)
-    torch.cuda.current_stream(scores.device).synchronize()
+    arrived = torch.cuda.Event()
+    arrived.record(torch.cuda.current_stream(scores.device))
+    arrived.synchronize()
     return host

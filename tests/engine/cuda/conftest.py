@@ -1,11 +1,11 @@
 """What stands for a GPU in tests without one: texts with tables of their own, a tape for CUDA graphs, and
 attention over pages written as its definition says."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
@@ -91,46 +91,8 @@ def make_text() -> Callable[..., Text]:
 
 
 @pytest.fixture
-def varlen_twin() -> Callable[..., Tensor]:
-    """What `varlen_attn` with a block table computes, query by query in float64."""
-
-    def call(
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        cu_seq_q: Tensor,
-        cu_seq_k: Tensor,
-        max_q: int,
-        max_k: int,
-        *,
-        scale: float,
-        window_size: tuple[int, int],
-        enable_gqa: bool,
-        seqused_k: Tensor,
-        block_table: Tensor,
-    ) -> Tensor:
-        ints = (cu_seq_q, cu_seq_k, seqused_k, block_table)
-        assert all(tensor.dtype == torch.int32 for tensor in ints)
-        assert cu_seq_q.is_contiguous() and cu_seq_k.is_contiguous() and seqused_k.is_contiguous()
-        assert query.stride(-1) == key.stride(-1) == value.stride(-1) == block_table.stride(-1) == 1
-        assert len(cu_seq_k) == len(cu_seq_q) == len(seqused_k) + 1 == len(block_table) + 1
-        assert max_k == block_table.shape[1] * key.shape[1] and int(seqused_k.max()) <= max_k
-        group = query.shape[1] // key.shape[2]
-        assert enable_gqa == (group > 1)
-        result = torch.empty_like(query)
-        left, right = window_size
-        for text, length in enumerate(seqused_k.tolist()):
-            first, last = cu_seq_q[text : text + 2].tolist()
-            assert last - first <= max_q
-            k, v = (pages[block_table[text].long()].flatten(0, 1).double() for pages in (key, value))
-            for row in range(first, last):
-                at = length - (last - row)
-                begin = 0 if left < 0 else max(0, at - left)
-                end = length if right < 0 else min(length, at + right + 1)
-                for head in range(query.shape[1]):
-                    seen = slice(begin, end)
-                    scores = k[seen, head // group] @ query[row, head].double() * scale
-                    result[row, head] = (scores.softmax(0) @ v[seen, head // group]).to(query.dtype)
-        return result
-
-    return call
+def interpreted() -> None:
+    """Triton's interpreter in the place of its compiler: kernels run on a CPU, a program at a time."""
+    pytest.importorskip("triton", reason="Triton is not installed: it comes with torch's CUDA builds")
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        pytest.skip("Triton compiles for this GPU: its kernels are tested by tests/device")

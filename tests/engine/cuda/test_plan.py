@@ -9,10 +9,9 @@ from llmkit.engine.cuda import plan as plan_module
 from llmkit.engine.cuda.plan import (
     PagePlan,
     plan_pages,
-    varlen_has_pages,
     why_no_graphs,
+    why_no_kernels,
     why_not_paged,
-    why_not_varlen,
 )
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import ExpertsConfig
@@ -43,6 +42,7 @@ def _config(**fields: Any) -> ModelConfig:
 @pytest.fixture
 def hopper(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(plan_module, "find_spec", lambda name: name)
 
 
 def test_a_cpu_has_no_pages() -> None:
@@ -50,60 +50,35 @@ def test_a_cpu_has_no_pages() -> None:
 
 
 @pytest.mark.usefixtures("hopper")
-def test_a_plain_model_has_varlen_graphs_and_pages_that_the_kernel_can_read() -> None:
-    plan = plan_pages(_config(), torch.bfloat16, CUDA, 16)
-    assert plan == PagePlan("varlen", 256, graphs=True) and plan.spare_blocks == 1
-    assert plan.describe() == "varlen attention over pages of 256 tokens, decoding by CUDA graphs"
-    assert plan_pages(_config(), torch.bfloat16, CUDA, 257).block_tokens == 512
+@pytest.mark.parametrize("fields", [{}, CAPPED], ids=["llama", "gemma2"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_every_rule_has_kernels_and_graphs_in_pages_as_asked(
+    fields: dict[str, Any], dtype: torch.dtype
+) -> None:
+    plan = plan_pages(_config(**fields), dtype, CUDA, 16)
+    assert plan == PagePlan("kernels", 16, graphs=True) and plan.spare_blocks == 1
+    assert plan.describe() == "attention by kernels over pages of 16 tokens, decoding by CUDA graphs"
 
 
 @pytest.mark.usefixtures("hopper")
-@pytest.mark.parametrize(
-    ("fields", "dtype", "why"),
-    [
-        ({}, torch.float32, "varlen needs float16 or bfloat16 (found float32)"),
-        (CAPPED, torch.bfloat16, "varlen does not cap scores"),
-        ({"head_dim": 12}, torch.float16, "varlen needs a head_dim of a multiple of 8 up to 256 (found 12)"),
-        (
-            {"head_dim": 264},
-            torch.float16,
-            "varlen needs a head_dim of a multiple of 8 up to 256 (found 264)",
-        ),
-    ],
-)
-def test_what_varlen_cannot_do_is_gathered_in_pages_as_asked(
-    fields: dict[str, Any], dtype: torch.dtype, why: str
-) -> None:
-    plan = plan_pages(_config(**fields), dtype, CUDA, 16)
+def test_without_triton_pages_are_gathered_and_a_user_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "find_spec", lambda name: None)
+    plan = plan_pages(_config(), torch.bfloat16, CUDA, 16)
+    why = "kernels need Triton (pip install triton)"
     assert plan == PagePlan("gathered", 16, graphs=True, reasons=(why,))
     assert plan.describe() == f"gathered attention over pages of 16 tokens, decoding by CUDA graphs ({why})"
 
 
-def test_gpus_before_ampere_and_torches_before_pages_have_no_varlen(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = why_not_varlen(_config(), torch.float16, (7, 5))
-    assert found == "varlen needs compute capability 8.0 (found 7.5)"
-    assert why_not_varlen(_config(), torch.float16, (8, 0)) is None
-    monkeypatch.setattr(plan_module, "varlen_has_pages", lambda: False)
-    missing = why_not_varlen(_config(), torch.float16, (8, 0))
-    assert missing == f"varlen of torch {torch.__version__} reads no pages"
-
-
-def test_an_older_varlen_without_a_block_table_is_known_by_its_signature(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    import torch.nn.attention.varlen as varlen
-
-    assert varlen_has_pages()
-    monkeypatch.setattr(varlen, "varlen_attn", lambda query, key, value, cu_seq_q, cu_seq_k: query)
-    assert not varlen_has_pages()
+def test_gpus_before_ampere_have_no_kernels() -> None:
+    assert why_no_kernels((7, 5)) == "kernels need compute capability 8.0 (found 7.5)"
 
 
 @pytest.mark.usefixtures("hopper")
 def test_experts_are_not_recorded() -> None:
     plan = plan_pages(_config(**EXPERTS), torch.bfloat16, CUDA, 16)
-    assert plan.attention == "varlen" and not plan.graphs
+    assert plan.attention == "kernels" and not plan.graphs
     why = "the CPU has to know which experts are chosen"
-    assert plan.describe() == f"varlen attention over pages of 256 tokens, no CUDA graphs ({why})"
+    assert plan.describe() == f"attention by kernels over pages of 16 tokens, no CUDA graphs ({why})"
     assert why_no_graphs(_config()) is None
 
 

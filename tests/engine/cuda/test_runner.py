@@ -11,7 +11,8 @@ from llmkit.engine import engine as engine_module
 from llmkit.engine.adapter_prepare import prepare_adapter
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.cuda import runner as runner_module
-from llmkit.engine.cuda.attention import GatheredAttention, PagedAttention, VarlenAttention
+from llmkit.engine.cuda.attention import GatheredAttention, PagedAttention
+from llmkit.engine.cuda.kernel_attention import KernelAttention
 from llmkit.engine.cuda.plan import PagePlan
 from llmkit.engine.cuda.runner import CudaRunner
 from llmkit.engine.drafts import PromptLookup
@@ -152,12 +153,11 @@ def test_texts_with_adapters_have_the_scores_of_merged_models(
             work.text.tokens = tokens
 
 
-@pytest.mark.parametrize("name", ["llama", "llama, one key head", "mistral with windows"])
-def test_scores_are_the_same_by_variable_length_attention(
-    make_model: Make, make_text: Make, varlen_twin: Any, name: str
-) -> None:
+@pytest.mark.usefixtures("interpreted")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_scores_are_the_same_by_kernels(make_model: Make, make_text: Make, name: str) -> None:
     model = make_model(**FAMILIES[name])
-    _compare(model, _paged(model, VarlenAttention(varlen_twin)), make_text, rtol=1e-4, atol=1e-4)
+    _compare(model, _paged(model, KernelAttention()), make_text, rtol=1e-4, atol=1e-4)
 
 
 def test_a_model_keeps_its_own_attention(make_model: Make, make_text: Make) -> None:
