@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from llmkit.model.attend import attend, joined
 from llmkit.model.cache import HeldLayer
 from llmkit.model.config import ModelConfig
+from llmkit.model.documents import DTYPES, attend_documents
+from llmkit.model.joined_linear import linear_layers
 from llmkit.model.layout import Layout
 from llmkit.model.norm import norm_of_width
 from llmkit.model.rope import rotate
@@ -41,7 +43,7 @@ class Attention(nn.Module):
         B, T, _ = x.shape
         q, k, v = self.qkv(x, layout)
         if cache is None:
-            y = self._attend(q, k, v, layout.mask)
+            y = self._attend_row(q, k, v, layout)
         else:  # text by text, each with all of its keys and values, (B, K, S, E)
             texts = cache.extend((k, v), layout)
             y = joined([self._attend(q[:, :, part], k, v, mask) for part, (k, v), mask in texts])
@@ -53,13 +55,21 @@ class Attention(nn.Module):
         What the module attends with, for who wants to look on as well.
         """
         B, T, _ = x.shape
-        q, k = self._normed(self.q_proj(x), self.k_proj(x))
-        v = self.v_proj(x).view(B, T, -1, self.head_dim).transpose(1, 2)
+        q, k, v = linear_layers(x, self.q_proj, self.k_proj, self.v_proj)
+        q, k = self._normed(q, k)
+        v = v.view(B, T, -1, self.head_dim).transpose(1, 2)
         if layout.cos is not None and layout.sin is not None:
             cos, sin = layout.cos.to(q.dtype), layout.sin.to(q.dtype)
             q = rotate(q, cos, sin, interleaved=self.interleaved)
             k = rotate(k, cos, sin, interleaved=self.interleaved)
         return q, k, v
+
+    def _attend_row(self, q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
+        """Whole rows, of one document each or of several."""
+        plain = self.softcap is None and self.sinks is None
+        if layout.starts is not None and plain and q.dtype in DTYPES:
+            return attend_documents(q, k, v, layout.starts, scale=self.scale, window=layout.window)
+        return self._attend(q, k, v, layout.mask)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         return attend(q, k, v, mask, scale=self.scale, softcap=self.softcap, sinks=self.sinks)

@@ -36,6 +36,8 @@ class Layout:
     """(T, S) or (B, 1, T, S) bool, True where a query may look; None for plain causal attention."""
     window: int | None = None
     """How many positions a query sees, its own included; None for all before it. The mask has it already."""
+    starts: Tensor | None = None
+    """What `attend_documents` is told in place of the mask, where it can compute it."""
 
 
 def layout_mask(

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmkit.model.config import ModelConfig
+from llmkit.model.joined_linear import linear_layers
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
@@ -44,7 +45,8 @@ class GatedMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, T, D). Returns (B, T, D)."""
-        return self.down_proj(self.act(self.gate_proj(x)) * self.up_proj(x))
+        gate, up = linear_layers(x, self.gate_proj, self.up_proj)
+        return self.down_proj(self.act(gate) * up)
 
 
 class PlainMLP(nn.Module):

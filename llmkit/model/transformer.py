@@ -46,6 +46,7 @@ class Decoder(nn.Module):
         cache: Cache | None = None,
         segments: Tensor | None = None,
         routing: RoutingTape | None = None,
+        starts: Tensor | None = None,
     ) -> Tensor:
         """ids: (B, T). Returns (B, T, D)."""
         T = ids.shape[1]
@@ -57,7 +58,7 @@ class Decoder(nn.Module):
             positions = segment_positions(segments)  # (B, T)
 
         x = self.embed(ids, positions, max(span.end for span in spans))
-        layouts = self._layouts(positions, spans, segments)
+        layouts = self._layouts(positions, spans, segments, starts)
         for index, layer in enumerate(self.layers):
             held = None if cache is None else cache.layers[index]
             x = layer(x, layouts[index], held, routing)
@@ -79,6 +80,8 @@ class Decoder(nn.Module):
         if self.embed_positions is not None:
             check_room(self.config, most)
             x = x + self.embed_positions(positions).to(x.dtype)
+        if torch.is_autocast_enabled(x.device.type):  # what layers add is of this dtype: so is their sum
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         return x
 
     def through(self, x: Tensor, layers: range, positions: Tensor, segments: Tensor | None) -> Tensor:
@@ -103,15 +106,28 @@ class Decoder(nn.Module):
         positions = torch.arange(count, device=self.embed_tokens.weight.device)
         return self._layout(positions, [Span(0, count)], *self._kinds[layer], None)
 
-    def _layouts(self, positions: Tensor, spans: Sequence[Span], segments: Tensor | None) -> list[Layout]:
+    def _layouts(
+        self,
+        positions: Tensor,
+        spans: Sequence[Span],
+        segments: Tensor | None,
+        starts: Tensor | None = None,
+    ) -> list[Layout]:
         """What each layer needs to know; those of one kind share it."""
         layouts = {
-            kind: self._layout(positions, spans, *kind, segments) for kind in dict.fromkeys(self._kinds)
+            kind: self._layout(positions, spans, *kind, segments, starts)
+            for kind in dict.fromkeys(self._kinds)
         }
         return [layouts[kind] for kind in self._kinds]
 
     def _layout(
-        self, positions: Tensor, spans: Sequence[Span], sliding: bool, rotates: bool, segments: Tensor | None
+        self,
+        positions: Tensor,
+        spans: Sequence[Span],
+        sliding: bool,
+        rotates: bool,
+        segments: Tensor | None,
+        starts: Tensor | None = None,
     ) -> Layout:
         """What layers that slide, or not, and that rotate, or not, need to know."""
         window = self.config.sliding_window if sliding else None
@@ -120,11 +136,11 @@ class Decoder(nn.Module):
         if len(spans) == 1:
             mask = layout_mask(first.start, first.count, device, window=window, segments=segments)
         if self.rope is None or not rotates:
-            return Layout(mask=mask, window=window)
+            return Layout(mask=mask, window=window, starts=starts)
         tables = [self.rope.table(max(span.end, span.reach), device, sliding=sliding) for span in spans]
         if segments is not None:
             cos, sin = (table[positions].unsqueeze(1) for table in tables[0])
-            return Layout(cos, sin, mask, window)
+            return Layout(cos, sin, mask, window, starts)
         halves = [
             (cos[span.start : span.end], sin[span.start : span.end])
             for (cos, sin), span in zip(tables, spans, strict=True)
@@ -177,6 +193,7 @@ class Transformer(nn.Module):
         cache: Cache | None = None,
         segments: Tensor | None = None,
         routing: RoutingTape | None = None,
+        starts: Tensor | None = None,
     ) -> Tensor:
         """Scores of the next token at every position.
 
@@ -187,6 +204,8 @@ class Transformer(nn.Module):
             segments: (B, T) which document of the row each token belongs to. A token sees its own document
                 only and counts positions from that document's start, as if it stood alone.
             routing: told, of each layer with experts, which were chosen.
+            starts: where the documents of the segments begin, for a device with a kernel that is told so
+                (`document_starts`).
 
         Returns:
             (B, T, V) logits.
@@ -194,7 +213,8 @@ class Transformer(nn.Module):
         Raises:
             UsageError: more positions than the model or the cache has, or both cache and segments.
         """
-        return self.logits(self.hidden(ids, cache=cache, segments=segments, routing=routing))
+        hidden = self.hidden(ids, cache=cache, segments=segments, routing=routing, starts=starts)
+        return self.logits(hidden)
 
     def hidden(
         self,
@@ -203,11 +223,12 @@ class Transformer(nn.Module):
         cache: Cache | None = None,
         segments: Tensor | None = None,
         routing: RoutingTape | None = None,
+        starts: Tensor | None = None,
     ) -> Tensor:
         """What the head reads: (B, T, D), after the last norm. Arguments as for `forward`."""
         if cache is not None and segments is not None:
             raise UsageError("a cache and segments exclude each other", hint="decode one document a row")
-        return self.model(ids, cache, segments, routing)
+        return self.model(ids, cache, segments, routing, starts)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden: (..., D), after the last norm. Returns (..., V)."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from llmkit.formats.shards import Rows
 from llmkit.train.order import RowOrder
 from llmkit.train.parallel.ranks import WHOLE_BATCH, Share
+
+T = TypeVar("T")
 
 
 class RowSource(Protocol):
@@ -49,13 +51,14 @@ class JoinedRows:
         )
 
 
-class BatchReader:
-    """The rows of each update in order, the next batch read while the present one is learnt.
+class BatchReader(Generic[T]):
+    """The batch of each update in order, the next one read and made while the present one is learnt.
 
     Args:
         source: where the rows are.
         order: in which they come.
         place: where in the order the rows of an update begin, and how many they are.
+        build: what is made of the rows, in the reading thread.
         share: the part of these that is read, where several processes share them.
     """
 
@@ -64,28 +67,30 @@ class BatchReader:
         source: RowSource,
         order: RowOrder,
         place: Callable[[int], tuple[int, int]],
+        build: Callable[[Rows], T],
         share: Share = WHOLE_BATCH,
     ) -> None:
         self._source = source
         self._order = order
         self._place = place
+        self._build = build
         self._share = share
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="rows")
-        self._ahead: tuple[tuple[int, int], Future[Rows]] | None = None
+        self._ahead: tuple[tuple[int, int], Future[T]] | None = None
 
-    def read(self, step: int) -> Rows:
-        """The rows of update `step`, the first being 0; asks for those of the next."""
+    def read(self, step: int) -> T:
+        """The batch of update `step`, the first being 0; asks for that of the next."""
         place, following = self._place(step), self._place(step + 1)
         if self._ahead is None or self._ahead[0] != place:
             self._ahead = (place, self._pool.submit(self._load, *place))
-        rows = self._ahead[1].result()
+        batch = self._ahead[1].result()
         self._ahead = (following, self._pool.submit(self._load, *following))
-        return rows
+        return batch
 
     def close(self) -> None:
         """Let the thread go."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, begin: int, count: int) -> Rows:
+    def _load(self, begin: int, count: int) -> T:
         rows = count // self._share.count
-        return self._source.read(self._order.take(begin + self._share.index * rows, rows))
+        return self._build(self._source.read(self._order.take(begin + self._share.index * rows, rows)))

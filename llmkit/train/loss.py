@@ -5,11 +5,13 @@ Shapes: B rows, T seq_len, V vocab_size.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmkit.formats.shards import Rows
+from llmkit.model.documents import document_starts, has_document_kernel
 from llmkit.model.routing import RoutingTape
 
 IGNORED = -100
@@ -30,6 +32,8 @@ class Batch:
     """Targets that carry loss."""
     real: Tensor | None = None
     """(B, T) bool: ids that are no padding; None: all."""
+    starts: Tensor | None = None
+    """Where documents begin, on a device whose attention wants to know: see `document_starts`."""
 
     @property
     def num_real(self) -> int:
@@ -44,9 +48,10 @@ class Batch:
             Batch(
                 self.ids[start : start + rows],
                 targets := self.targets[start : start + rows],
-                None if self.segments is None else self.segments[start : start + rows],
+                segments := None if self.segments is None else self.segments[start : start + rows],
                 int((targets != IGNORED).sum()),
                 None if self.real is None else self.real[start : start + rows],
+                _starts(segments),
             )
             for start in range(0, len(self.ids), rows)
         ]
@@ -58,20 +63,27 @@ def build_batch(rows: Rows, *, document_mask: bool, device: torch.device) -> Bat
     A target carries loss where the row says so. With `document_mask`, the first token of a document is no
     target of the document before it, and segments are given so that attention keeps to a document.
     """
-    tokens = torch.from_numpy(rows.tokens.astype("int64"))
+    tokens = rows.tokens.astype(np.int64)
     learnt = rows.loss[:, 1:]
     segments = None
     if document_mask:
         learnt = learnt & (rows.segments[:, 1:] == rows.segments[:, :-1])
         if (rows.segments[:, :-1] > 0).any():  # padding (-1) comes last, where causal attention never looks
-            segments = torch.from_numpy(rows.segments[:, :-1].astype("int64")).to(device)
+            segments = torch.from_numpy(rows.segments[:, :-1].astype(np.int64)).to(device)
     targets = tokens[:, 1:]
     padding = rows.segments[:, :-1] < 0
     real = torch.from_numpy(~padding).to(device) if padding.any() else None
     count = int(learnt.sum())
     if count < learnt.size:
-        targets = torch.where(torch.from_numpy(learnt), targets, IGNORED)
-    return Batch(tokens[:, :-1].to(device), targets.to(device), segments, count, real)
+        targets = np.where(learnt, targets, IGNORED)
+    ids, wanted = (torch.from_numpy(one).to(device) for one in (tokens[:, :-1], targets))
+    return Batch(ids, wanted, segments, count, real, _starts(segments))
+
+
+def _starts(segments: Tensor | None) -> Tensor | None:
+    if segments is None or not has_document_kernel(segments.device):
+        return None
+    return document_starts(segments)
 
 
 def loss_sum(model: nn.Module, batch: Batch, routing: RoutingTape | None = None) -> Tensor:
@@ -82,7 +94,7 @@ def loss_sum(model: nn.Module, batch: Batch, routing: RoutingTape | None = None)
         batch: what it is to predict.
         routing: told which experts were chosen.
     """
-    logits = model(batch.ids, segments=batch.segments, routing=routing)  # (B, T, V)
+    logits = model(batch.ids, segments=batch.segments, routing=routing, starts=batch.starts)  # (B, T, V)
     return F.cross_entropy(
         logits.view(-1, logits.shape[-1]).float(),
         batch.targets.reshape(-1),

@@ -82,7 +82,7 @@ class NormProbe:
         for name, parameters in groups.items():
             gradients = [one.grad for one in parameters if one.grad is not None]
             if gradients:
-                self._gradients[name] = total_norm(gradients)
+                self._gradients[name] = float(total_norm(gradients))
             self._before[name] = [one.detach().clone() if one.requires_grad else one for one in parameters]
 
     @torch.no_grad()
@@ -96,7 +96,7 @@ class NormProbe:
 
     def _norms(self, name: str, parameters: list[nn.Parameter]) -> LayerNorms:
         before = self._before.pop(name)
-        weight = total_norm(before)
+        weight = float(total_norm(before))
         learnt = name in self._gradients
         changed = (
             [now.detach() - then for now, then in zip(parameters, before, strict=True)] if learnt else []
@@ -106,7 +106,7 @@ class NormProbe:
             name=name,
             gradient=self._gradients.get(name),
             weight=weight,
-            update_ratio=total_norm(changed) / weight if learnt and weight else None,
+            update_ratio=float(total_norm(changed)) / weight if learnt and weight else None,
             activation_rms=None if output is None else float((output.squares / output.values).sqrt()),
             activation_max=None if output is None else float(output.most),
         )

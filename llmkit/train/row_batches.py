@@ -1,5 +1,7 @@
 """The batches of pretraining: rows in the order of its seed, as many at each step as its recipe says."""
 
+from functools import partial
+
 import torch
 
 from llmkit.train.config import Recipe
@@ -16,13 +18,12 @@ class RowBatches(BatchSource):
     def __init__(self, rows: RowSource, recipe: Recipe, device: torch.device, share: Share) -> None:
         order = RowOrder(len(rows), recipe.seed)
         self._recipe = recipe
-        self._reader = BatchReader(rows, order, self._place, share)
-        self._document_mask = recipe.document_mask
-        self._device = device
+        build = partial(build_batch, document_mask=recipe.document_mask, device=device)
+        self._reader = BatchReader(rows, order, self._place, build, share)
 
     def batch(self, step: int) -> Batch:
         """That of update `step`, the first being 0."""
-        return build_batch(self._reader.read(step), document_mask=self._document_mask, device=self._device)
+        return self._reader.read(step)
 
     def close(self) -> None:
         """Let the reading thread go."""

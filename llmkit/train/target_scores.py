@@ -25,7 +25,7 @@ def learnt_hidden(
     model: Transformer, batch: Batch, places: Tensor, routing: RoutingTape | None = None
 ) -> Tensor:
     """(N, D) what the head reads where a target carries loss."""
-    hidden = model.hidden(batch.ids, segments=batch.segments, routing=routing)
+    hidden = model.hidden(batch.ids, segments=batch.segments, routing=routing, starts=batch.starts)
     return hidden.flatten(0, 1).index_select(0, places)
 
 

@@ -121,10 +121,13 @@ class Trainer:
         waited = time.perf_counter() - began
         self._norms.begin(self.step + 1)
         totals = self._totals(batch)
-        loss, stats = self._accumulate(batch, totals)
+        learnt = self._accumulate(batch, totals)
         gradients = self.divided.finish_gradients()
         self._norms.graded()
-        norm = self._clip(gradients)
+        total = self.divided.norm()
+        loss, stats = self._told(learnt, totals)  # here a GPU is waited for, once an update
+        norm = float(total)
+        self._clip(gradients, norm)
         lr = self._rate(self.recipe, self.step)
         verdict = self.guard.judge(loss, norm)
         skip = self._react(verdict, loss, norm)
@@ -195,7 +198,7 @@ class Trainer:
         own = (self.objective.units(batch), batch.count, batch.num_real)
         return _Totals(*(int(total) for total in self.ranks.sum(own)))
 
-    def _accumulate(self, batch: Batch, totals: "_Totals") -> tuple[float, dict[str, float]]:
+    def _accumulate(self, batch: Batch, totals: "_Totals") -> "_Learnt":
         """Forward and backward over the parts of a batch; the loss is over all its units, not per part.
 
         Losses of routers are learnt from and are no part of what is returned.
@@ -205,23 +208,27 @@ class Trainer:
         scale = 1.0 / max(1, totals.units)
         if self._balancer is not None:
             self._balancer.begin(totals.real)
+        learnt = _Learnt(objective)
         if self.divided.pipeline is None:
-            loss_sum, sums = self._learn_parts(objective, batch, scale)
+            self._learn_parts(learnt, batch, scale)
         else:
             with self.autocast():
-                loss_sum, sums = self.divided.pipeline.learn(batch, self._micro_batch_rows, scale), {}
+                loss = self.divided.pipeline.learn(batch, self._micro_batch_rows, scale)
+            learnt.losses.append(torch.tensor(loss, dtype=torch.float64))
         if self._balancer is not None:
             self._balancer.settle()
-        total, *rest = self.ranks.sum([loss_sum, *sums.values()])
-        told = objective.report(dict(zip(sums, rest, strict=True)), totals.units)
+        return learnt
+
+    def _told(self, learnt: "_Learnt", totals: "_Totals") -> tuple[float, dict[str, float]]:
+        """The loss of an update and figures about it, over all processes."""
+        loss_sum = sum(float(one) for one in learnt.losses)
+        total, *rest = self.ranks.sum([loss_sum, *learnt.sums.values()])
+        told = learnt.objective.report(dict(zip(learnt.sums, rest, strict=True)), totals.units)
         return total, told | self._source.stats()
 
-    def _learn_parts(
-        self, objective: Objective, batch: Batch, scale: float
-    ) -> tuple[float, dict[str, float]]:
+    def _learn_parts(self, learnt: "_Learnt", batch: Batch, scale: float) -> None:
         """Part after part; the loss times `scale`, and what else the objective tells, summed over them."""
-        loss_sum = 0.0
-        sums: dict[str, float] = {}
+        objective, sums = learnt.objective, learnt.sums
         parts = batch.split(self._micro_batch_rows)
         for number, part in enumerate(parts, 1):
             tape = None if self._balancer is None else RoutingTape(part.real)
@@ -230,21 +237,18 @@ class Trainer:
                 loss = summed * scale
             for name, value in told.items():
                 sums[name] = sums.get(name, 0.0) + value
-            learnt = loss
+            whole = loss
             if self._balancer is not None and tape is not None:
-                learnt = loss + self._balancer.add(tape, part)
+                whole = loss + self._balancer.add(tape, part)
             if number == len(parts):
                 self.divided.expect_last()
-            learnt.backward()
-            loss_sum += loss.item()
-        return loss_sum, sums
+            whole.backward()
+            learnt.losses.append(loss.detach())  # no number yet: a GPU is not waited for between parts
 
-    def _clip(self, gradients: list[Tensor]) -> float:
-        """The norm of the whole gradient, which is scaled down to recipe.clip where it is above."""
-        norm = self.divided.norm()
+    def _clip(self, gradients: list[Tensor], norm: float) -> None:
+        """Scale the gradient down to recipe.clip where its norm is above."""
         if 0 < self.recipe.clip < norm < math.inf:
             torch._foreach_mul_([local(one) for one in gradients], self.recipe.clip / (norm + 1e-6))
-        return norm
 
     def _react(self, verdict: str | None, loss: float, norm: float) -> bool:
         """Whether to leave this update out."""
@@ -263,6 +267,16 @@ class Trainer:
                 f"{self.recipe.lr / 2:.3g} or a longer --warmup-steps",
             )
         return reaction == "skip"
+
+
+@dataclass(frozen=True)
+class _Learnt:
+    """Of the parts of a batch."""
+
+    objective: Objective
+    losses: list[Tensor] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
+    """What else the objective told, summed."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ class NextTokenWithZLoss(NextToken):
     ) -> tuple[Tensor, dict[str, float]]:
         if not torch.is_grad_enabled():
             return super().loss_sum(model, part, tape)
-        logits = model(part.ids, segments=part.segments, routing=tape).flatten(0, 1).float()
+        logits = model(part.ids, segments=part.segments, routing=tape, starts=part.starts)
+        logits = logits.flatten(0, 1).float()
         targets = part.targets.flatten()
         log_z = torch.logsumexp(logits, -1)
         chosen = logits.gather(1, targets.clamp(min=0).unsqueeze(1)).squeeze(1)

@@ -1,6 +1,6 @@
 """A training step beside nanoGPT's loop and one over transformers' model, in turns: tokens a second and MFU.
 
-    python tests/bench/train_peers.py --nanogpt NANOGPT [--shape small|100m] [--compile] [--rounds N]
+    python tests/bench/train_peers.py --nanogpt NANOGPT [--shape small|100m|124m] [--compile] [--rounds N]
 
 NANOGPT is a checkout of github.com/karpathy/nanoGPT; nothing of it is copied here. llmkit learns each peer's
 own shape: GPT-2's beside nanoGPT (its model.py, its optimiser, the loop of its train.py), Llama's beside
@@ -8,7 +8,7 @@ LlamaForCausalLM with torch's fused AdamW. The same rows of random ids, all targ
 at 1. Each side runs in a process of its own; the first two steps are left out. On a GPU:
 
     python tests/bench/train_peers.py --nanogpt NANOGPT --device cuda --dtype bfloat16 --compile \
-        --length 1024 --rows 32 --steps 20
+        --shape 124m --length 1024 --rows 32 --steps 20
 """
 
 import argparse
@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 
-SHAPES = {"small": (384, 8, 6), "100m": (768, 12, 12)}
-VOCAB = 32000
+SHAPES = {"small": (384, 8, 6, 32000), "100m": (768, 12, 12, 32000), "124m": (768, 12, 12, 50304)}
+"""Width, layers, heads, vocabulary; 124m is GPT-2's smallest with nanoGPT's vocabulary."""
 Step = Callable[[int], float]
 
 
@@ -82,17 +82,37 @@ def timed(given: argparse.Namespace) -> dict[str, float]:
         begin = time.perf_counter()
         step(number)
         seconds.append(time.perf_counter() - begin)
-    peak = measure_peak(torch.device(given.device), given.dtype).flops_per_second
+    device = torch.device(given.device)
+    peak = measure_peak(device, given.dtype).flops_per_second
     rate = given.rows * given.length / statistics.median(seconds[2:])
-    width, layers, _ = SHAPES[given.shape]
+    width, layers, _, _ = SHAPES[given.shape]
     flops = 6 * parameters + 6 * layers * width * given.length  # causal scores count half of 12 L D T
-    return {"tokens_per_second": rate, "mfu": rate * flops / peak, "parameters": parameters}
+    found = {"tokens_per_second": rate, "mfu": rate * flops / peak, "parameters": parameters}
+    if device.type == "cuda":
+        found["of_products"] = rate * flops / products(device)
+        found["gigabytes"] = torch.cuda.max_memory_allocated(device) / 1e9
+    return found
+
+
+def products(device: torch.device) -> float:
+    """Operations a second of a large bfloat16 product of random numbers, right after the steps."""
+    a = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
+    seconds = []
+    for _ in range(12):
+        torch.cuda.synchronize(device)
+        begin = time.perf_counter()
+        a @ a
+        torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - begin)
+    return 2 * 8192**3 / statistics.median(seconds)
 
 
 def ids_of(given: argparse.Namespace, number: int) -> torch.Tensor:
     """(rows, length + 1) random ids."""
     generator = torch.Generator().manual_seed(number)
-    return torch.randint(VOCAB, (given.rows, given.length + 1), generator=generator).to(given.device)
+    return torch.randint(SHAPES[given.shape][3], (given.rows, given.length + 1), generator=generator).to(
+        given.device
+    )
 
 
 def llmkit(given: argparse.Namespace, kind: str) -> tuple[Step, int]:
@@ -110,13 +130,16 @@ def llmkit(given: argparse.Namespace, kind: str) -> tuple[Step, int]:
             return 1 << 20
 
         def read(self, rows: Any) -> Rows:
-            tokens = np.random.default_rng(int(rows[0])).integers(0, VOCAB, (len(rows), given.length + 1))
+            tokens = np.random.default_rng(int(rows[0])).integers(
+                0, vocabulary, (len(rows), given.length + 1)
+            )
             zeros = np.zeros(tokens.shape, np.int32)
             return Rows(tokens.astype(np.uint32), zeros, zeros == 0)
 
-    width, layers, heads = SHAPES[given.shape]
+    width, layers, heads, vocabulary = SHAPES[given.shape]
     shape = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
-    shape |= {"num_key_value_heads": heads, "head_dim": width // heads, "vocab_size": VOCAB}
+    shape |= {"num_key_value_heads": heads, "head_dim": width // heads}
+    shape |= {"vocab_size": vocabulary}
     shape |= {"max_position_embeddings": given.length}
     if kind == "llama":
         shape |= {"intermediate_size": width * 8 // 3, "model_type": "llama", "tie_word_embeddings": True}
@@ -141,8 +164,8 @@ def nanogpt(given: argparse.Namespace) -> tuple[Step, int]:
     sys.path.insert(0, str(given.nanogpt))
     from model import GPT, GPTConfig  # type: ignore[import-not-found]
 
-    width, layers, heads = SHAPES[given.shape]
-    shape = GPTConfig(given.length, VOCAB, layers, heads, width, 0.0, True)
+    width, layers, heads, vocabulary = SHAPES[given.shape]
+    shape = GPTConfig(given.length, vocabulary, layers, heads, width, 0.0, True)
     model = GPT(shape).to(given.device)
     optimizer = model.configure_optimizers(0.1, 1e-4, (0.9, 0.95), given.device)
     run = torch.compile(model) if given.compile else model
@@ -164,10 +187,10 @@ def transformers(given: argparse.Namespace) -> tuple[Step, int]:
     """LlamaForCausalLM, scaled dot-product attention, torch's fused AdamW."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    width, layers, heads = SHAPES[given.shape]
+    width, layers, heads, vocabulary = SHAPES[given.shape]
     model = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=VOCAB,
+            vocab_size=vocabulary,
             hidden_size=width,
             intermediate_size=width * 8 // 3,
             num_hidden_layers=layers,

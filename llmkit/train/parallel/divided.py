@@ -1,5 +1,6 @@
 """A model as the processes of a run hold it: whole, in shards, cut by heads; and what that asks for."""
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -71,7 +72,7 @@ class Divided:
                 cut_matrices(model, ranks.mesh["tp"])
         recompute(layers, recomputing)
         if compiles:
-            for module in [model] if ranks is ALONE else layers:
+            for module in [self.loss_pass] if ranks is ALONE else layers:
                 module.compile()
         if isinstance(ranks, MeshRanks) and degrees.fsdp > 1:
             from llmkit.train.parallel.fully_sharded import shard_weights
@@ -81,7 +82,7 @@ class Divided:
         elif isinstance(ranks, MeshRanks) and degrees.dp > 1:
             self._sum = GradientSum(self.trained, ranks.group("dp"))
 
-    @property
+    @cached_property
     def trained(self) -> list[nn.Parameter]:
         """The parameters of this process that want a gradient, in their order."""
         return [one for one in self.model.parameters() if one.requires_grad]
@@ -101,8 +102,8 @@ class Divided:
             self.pipeline.share_tied()
         return [one.grad for one in parameters if one.grad is not None]
 
-    def norm(self) -> float:
-        """Of the whole gradient; the same on every process."""
+    def norm(self) -> Tensor:
+        """Of the whole gradient, without shape; the same on every process."""
         pipeline, parameters = self.pipeline, self.trained
         if pipeline is not None:
             parameters = [one for one in parameters if pipeline.is_counted(one)]

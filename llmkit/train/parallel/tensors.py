@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 def local(tensor: Tensor) -> Tensor:
     """The part that this process has, sharing its memory. Not differentiable."""
+    if not hasattr(tensor, "to_local"):
+        return tensor
     with torch.no_grad():
-        return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+        return tensor.to_local()
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -69,8 +71,10 @@ def settle(parameters: Iterable[nn.Parameter]) -> None:
             parameter.grad = gradient.redistribute(placements=placements)  # type: ignore[attr-defined]
 
 
-def total_norm(gradients: Iterable[Tensor], group: Any = None) -> float:
-    """The norm of all gradients as one vector, each number of a tensor in parts counted once.
+def total_norm(gradients: Iterable[Tensor], group: Any = None) -> Tensor:
+    """The norm of all gradients as one vector, each number of a tensor in parts counted once; no shape.
+
+    It stays on the device: who asks for the number waits for the gradients.
 
     Args:
         gradients: settled.
@@ -81,11 +85,11 @@ def total_norm(gradients: Iterable[Tensor], group: Any = None) -> float:
         sums.setdefault(_reduced_over(gradient), []).append(local(gradient))
     totals = [_summed_squares(parts, groups) for groups, parts in sums.items()]
     if not totals:
-        return 0.0
+        return torch.zeros(())
     total = torch.stack(totals).sum()
     if group is not None:
         torch.distributed.all_reduce(total, group=group)
-    return float(total.sqrt())
+    return total.sqrt()
 
 
 def _summed_squares(parts: list[Tensor], groups: tuple[Any, ...]) -> Tensor:
