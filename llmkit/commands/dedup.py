@@ -83,6 +83,15 @@ def dedup(
     min_words: Annotated[
         int, Option(min=1, metavar="N", help="A paragraph or line of fewer words stays.")
     ] = Default.min_words,
+    span: Annotated[
+        int, Option(min=1, metavar="N", help="By substring: words in a row (characters with --unit char).")
+    ] = Default.span,
+    drop_above: Annotated[
+        float | None,
+        Option(
+            metavar="X", help="By substring: cut nothing, drop documents with more repeated than this share."
+        ),
+    ] = Default.drop_above,
     against: Annotated[
         Path | None, Option(metavar="INDEX", help="Also drop what is like a document of this index.")
     ] = None,
@@ -121,7 +130,7 @@ def dedup(
     as_json: JsonReport = False,
     log_every: LogEvery = 10.0,
 ) -> None:
-    """Remove duplicates: documents, paragraphs or lines.
+    """Remove duplicates: documents, paragraphs, lines or spans of words.
 
     \b
     Reads   {"id"?, "text", ...}   jsonl (.zst, .gz), text files, parquet
@@ -133,6 +142,8 @@ def dedup(
          exact      equal in text, or in --key; goes out as it comes in
          paragraph  paragraphs that came before are cut out
          line       the same with lines
+         substring  50 words in a row (--span) or more that came before are
+                    cut out, or their document goes (--drop-above)
 
     What is kept does not depend on the order of the files.
 
@@ -150,7 +161,7 @@ def dedup(
     config = solve_config(
         DedupConfig(
             by=by, key=key, ngram=ngram, unit=unit, verify=verify, transitive=transitive, prefer=prefer,
-            min_words=min_words, mode=mode, field=field,
+            min_words=min_words, span=span, drop_above=drop_above, mode=mode, field=field,
         ),
         similarity=similarity, bands=bands, rows=rows, hashes=hashes,
     )  # fmt: skip

@@ -15,8 +15,8 @@ def describe_report(report: Any) -> str:
         ("documents", f"{report.documents:,}: {report.kept_documents:,} kept, {_gone(report)}"),
         ("text", f"{format_bytes(report.kept_bytes)} of {format_bytes(report.input_bytes)} kept"),
     ]
-    if report.by in ("paragraph", "line"):
-        what = plural(report.removed_pieces, report.by)
+    if report.by in ("paragraph", "line", "substring"):
+        what = plural(report.removed_pieces, "span" if report.by == "substring" else report.by)
         rows.append(("removed", f"{what}, in {plural(report.edited_documents, 'document')} that stay"))
     if report.clusters:
         sizes = ", ".join(f"{count:,} of {size}" for size, count in report.cluster_sizes.items() if count)

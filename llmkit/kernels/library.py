@@ -5,13 +5,25 @@ environment variable LLMKIT_KERNELS names one (portable, avx2, avx512, avx512bf1
 reads it once.
 """
 
-from ctypes import CDLL, POINTER, Structure, c_bool, c_char_p, c_float, c_int32, c_int64, c_uint32, c_void_p
+from ctypes import (
+    CDLL,
+    POINTER,
+    Structure,
+    c_bool,
+    c_char_p,
+    c_float,
+    c_int32,
+    c_int64,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from functools import cache
 
 from llmkit.errors import MissingError
 from llmkit.kernels.build import LIBRARY, read_note
 
-ABI_VERSION = 7
+ABI_VERSION = 8
 HINT = "install a C++ compiler (g++ or clang++) and run: pip install --force-reinstall --no-deps llmkit"
 
 
@@ -78,7 +90,10 @@ _SIGNATURES = {
     "llmkit_code_values": (c_bool, (_at,)),
     "llmkit_feedback": (c_bool, (_at,)),
     "llmkit_read_memory": (c_uint32, (_at, _i64)),
+    "llmkit_text_hash": (c_uint64, (c_char_p, _i64)),
     "llmkit_text_chunks": (_i64, (_at, c_char_p, _i64, _at, _at, _at)),
+    "llmkit_text_elements": (_i64, (c_char_p, _i64, c_bool, _at, _at)),
+    "llmkit_text_split": (c_bool, (_at, _i64, c_char_p, _i64)),
     "llmkit_text_words": (_i64, (_at, _at, _i64, _i64, _at, _at, _at)),
     "llmkit_text_commonest": (c_bool, (_at, _i64, _i64, _at, _at)),
     "llmkit_text_repeated": (c_bool, (_at, _at, _i64, _i64, _at, _at)),

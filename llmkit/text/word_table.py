@@ -12,7 +12,6 @@ from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
-from xxhash import xxh3_64_intdigest
 
 from llmkit.text.english_words import split_chunk
 from llmkit.text.punctuation import SYMBOLS, TERMINAL
@@ -55,7 +54,7 @@ class WordFacts(dict[str, tuple[int, int]]):
     """Hash and facts of the words seen so far."""
 
     def __missing__(self, word: str) -> tuple[int, int]:
-        found = self[word] = xxh3_64_intdigest(word.encode(errors="surrogatepass")), facts_of(word)
+        found = self[word] = hash_bytes(word.encode(errors="surrogatepass")), facts_of(word)
         return found
 
 
@@ -110,6 +109,19 @@ class WordTable(dict[str, int]):
         chunks = text.split()
         rows = np.fromiter(map(self.__getitem__, chunks), np.intp, len(chunks))
         return int(np.frombuffer(self._counts, np.int64)[rows].sum()) if len(rows) else 0
+
+
+def hash_bytes(content: bytes) -> int:
+    """64 bits of some bytes, never 0: eight bytes at a time are mixed in by the two halves of a product."""
+    hashed = _mixed(len(content) ^ 0x2D358DCCAA6C78A5, 0x8BB84B93962EACC9)
+    for start in range(0, len(content), 8):
+        hashed = _mixed(hashed ^ int.from_bytes(content[start : start + 8], "little"), 0x9E3779B97F4A7C15)
+    return _mixed(hashed ^ 0x4B33A62ED433D4A3, 0x4D5A2DA51DE1AA47) or 1
+
+
+def _mixed(a: int, b: int) -> int:
+    product = a * b
+    return (product ^ product >> 64) & 0xFFFF_FFFF_FFFF_FFFF
 
 
 def facts_of(word: str) -> int:

@@ -29,6 +29,7 @@ from datatrove.pipeline.filters import (
 from datatrove.utils.text import split_into_parts
 
 from llmkit.text.c4 import C4
+from llmkit.text.choose_words import word_table
 from llmkit.text.fineweb import FinewebQuality
 from llmkit.text.gopher_quality import GopherQuality
 from llmkit.text.gopher_repetition import GopherRepetition
@@ -143,6 +144,7 @@ def main() -> None:
             for pair, count in differ.most_common(options.show):
                 print(f"      {count} x datatrove: {pair[0]}, llmkit: {pair[1]}")
         chain = preset("fineweb")
+        word_table.cache_clear()  # a first pass knows no word
         first, *rest = seconds(lambda text, chain=chain: apply_rules(chain, text), texts, options.rounds)
         tagged = seconds(lambda text, chain=chain: apply_rules(chain, text, every_score=True), texts, 3)[1]
         sample = texts[:: max(len(texts) // 200, 1)]

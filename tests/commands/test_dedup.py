@@ -65,6 +65,7 @@ def test_flags_reach_what_they_are_for(llmkit_run, documents: bytes) -> None:
     assert len(kept("again.jsonl", "--no-verify", "--bands", "60", "--rows", "1")) == 2
     assert kept("--field", "id") == ["a", "b", "c"]
     assert kept("--by", "line", "--min-words", "20") == ["a", "b", "c"]
+    assert kept("--by", "substring", "--span", "4", "--drop-above", "0.5") == ["a", "c"]
     assert kept("--memory", "1MiB", "--workers", "1", "--executor", "inline") == ["b", "c"]
     assert kept("--rejects", "r.jsonl", "--clusters", "c.jsonl") == ["b", "c"]
     assert json.loads(Path("c.jsonl").read_text())["keeper"] == "b"

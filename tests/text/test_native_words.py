@@ -1,10 +1,15 @@
 """The native table against the plain one."""
 
+from functools import cache
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.kernels.library import available
+from llmkit.text import native_words
+from llmkit.text.english_special import special_chunks
+from llmkit.text.english_words import split_chunk
 from llmkit.text.native_words import NativeWordTable
 from llmkit.text.word_table import WordTable
 from tests.text.clean_texts import TEXTS
@@ -46,9 +51,60 @@ def test_a_table_that_grows_keeps_what_it_knows() -> None:
     ]
     for text in (*texts, *texts):
         assert table.words(text).hashes.tolist() == plain.words(text).hashes.tolist()
-    assert len(table._starts) == len(plain)  # none was split twice
+    assert table._index.num_chunks == len(plain)  # none was split twice
 
 
 def test_lone_surrogates_and_nul_bytes_come_through() -> None:
     text = "a \ud800b c\x00d \x00"
     assert NativeWordTable().words(text).hashes.tolist() == WordTable().words(text).hashes.tolist()
+
+
+@cache
+def table_of_all() -> NativeWordTable:
+    """One table for many texts, as a run has."""
+    return NativeWordTable()
+
+
+ALPHABET = "abeMrXDSU1é0'’\"“()[],.;:!?-–—…~<>=/*^+$%&#_@Ёяß²°F中☃€\u0301ſstmk"
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(st.text(st.sampled_from(ALPHABET), min_size=1, max_size=9), max_size=40))
+def test_chunks_of_letters_marks_and_numbers_are_split_as_python_splits_them(chunks: list[str]) -> None:
+    text = " ".join(chunks)
+    native, plain = table_of_all().words(text), WordTable().words(text)
+    assert native.lengths.tolist() == plain.lengths.tolist()
+    assert native.hashes.tolist() == plain.hashes.tolist()
+    assert native.facts.tolist() == plain.facts.tolist()
+
+
+@pytest.mark.parametrize("marks", ["{}", "a{}b", "1{}", "{}.", "({}"])
+def test_every_character_of_unicode_is_split_as_python_splits_it(marks: str) -> None:
+    chunks = [marks.format(chr(code)) for code in range(0x3100) if not chr(code).isspace()]
+    text = " ".join(chunks)
+    native, plain = table_of_all().words(text), WordTable().words(text)
+    assert native.hashes.tolist() == plain.hashes.tolist()
+    assert native.facts.tolist() == plain.facts.tolist()
+
+
+def test_special_chunks_are_split_natively() -> None:
+    chunks = [*special_chunks(), *(f"({chunk})," for chunk in special_chunks())]
+    text = " ".join(chunks)
+    assert table_of_all().words(text).hashes.tolist() == WordTable().words(text).hashes.tolist()
+
+
+@pytest.mark.parametrize("chunk", ["http://a.bc/d.e", "x.example.org", "1.2.3.4", "a" * 300, "中" * 257])
+def test_addresses_and_long_chunks_are_left_to_python(chunk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def split(one: str) -> list[str]:
+        asked.append(one)
+        return split_chunk(one)
+
+    monkeypatch.setattr(native_words, "split_chunk", split)
+    table = NativeWordTable()
+    found = table.words(f"some plain words, (and) {chunk} don't")
+    assert asked == [chunk]
+    assert (
+        found.hashes.tolist() == WordTable().words(f"some plain words, (and) {chunk} don't").hashes.tolist()
+    )

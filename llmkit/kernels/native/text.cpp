@@ -2,31 +2,10 @@
 #include "text.h"
 
 #include <cstdlib>
-#include <cstring>
 
 #include "abi.h"
 
 namespace {
-
-constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15ull;  // as in llmkit/text/grams.py
-
-uint64_t mixed(uint64_t a, uint64_t b) {
-  __uint128_t product = static_cast<__uint128_t>(a) * b;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
-
-uint64_t hash_bytes(const uint8_t* data, int64_t size) {
-  uint64_t hash = mixed(static_cast<uint64_t>(size) ^ 0x2D358DCCAA6C78A5ull, 0x8BB84B93962EACC9ull);
-  while (size > 0) {
-    uint64_t word = 0;
-    std::memcpy(&word, data, size < 8 ? static_cast<size_t>(size) : 8);
-    hash = mixed(hash ^ word, kMultiplier);
-    data += 8;
-    size -= 8;
-  }
-  hash = mixed(hash ^ 0x4B33A62ED433D4A3ull, 0x4D5A2DA51DE1AA47ull);
-  return hash ? hash : 1;  // 0 marks an empty slot
-}
 
 // Bytes of the white space at `at`, by str.isspace; 0 where there is none.
 int64_t white_space(const uint8_t* at, const uint8_t* end) {
@@ -86,13 +65,14 @@ uint64_t gram_code(const uint64_t* hashes, int64_t n) {
 
 }  // namespace
 
-// The rows of a text's chunks, into `rows`, and where the chunks are that have a new row: pairs of offset and size
-// into `fresh`, how many into `num_fresh`. Returns the number of chunks, -1 where the table is full.
+// The rows of a text's chunks, into `rows`. New chunks are split; those that Python has to split come, with their row,
+// offset and size, into `left`, how many into `num_left`. Returns the number of chunks; -1 where the table is full,
+// which then has no more rows and words than before.
 LLMKIT_API int64_t llmkit_text_chunks(ChunkTable* table, const uint8_t* text, int64_t size, int32_t* rows,
-                                      int64_t* fresh, int64_t* num_fresh) {
+                                      int64_t* left, int64_t* num_left) {
   const uint8_t *at = text, *end = text + size;
   uint64_t mask = static_cast<uint64_t>(table->slots) - 1;
-  int64_t count = 0, found = 0;
+  int64_t count = 0, waiting = 0, rows_before = table->num_rows, words_before = table->num_words;
   while (at < end) {
     int64_t space = white_space(at, end);
     if (space) {
@@ -105,18 +85,69 @@ LLMKIT_API int64_t llmkit_text_chunks(ChunkTable* table, const uint8_t* text, in
     uint64_t slot = key & mask;
     while (table->keys[slot] && table->keys[slot] != key) slot = (slot + 1) & mask;
     if (!table->keys[slot]) {
-      if (table->num_rows == table->most_rows) return -1;
+      if (table->num_rows == table->most_rows) {
+        table->num_rows = rows_before;
+        table->num_words = words_before;
+        return -1;
+      }
+      int64_t row = table->num_rows++;
       table->keys[slot] = key;
-      table->rows[slot] = static_cast<int32_t>(table->num_rows++);
-      fresh[2 * found] = start - text;
-      fresh[2 * found + 1] = at - start;
-      ++found;
+      table->rows[slot] = static_cast<int32_t>(row);
+      int64_t words = table->rules ? split_chunk(table, start, at - start) : -1;
+      table->starts[row] = table->num_words;
+      table->counts[row] = words < 0 ? 0 : words;
+      if (words < 0) {
+        left[3 * waiting] = row;
+        left[3 * waiting + 1] = start - text;
+        left[3 * waiting + 2] = at - start;
+        ++waiting;
+      } else {
+        table->num_words += words;
+      }
     }
     rows[count++] = table->rows[slot];
   }
-  *num_fresh = found;
+  *num_left = waiting;
   return count;
 }
+
+// Split the chunk of a row that was left to Python. False where Python has to do it.
+LLMKIT_API bool llmkit_text_split(ChunkTable* table, int64_t row, const uint8_t* chunk, int64_t size) {
+  int64_t words = split_chunk(table, chunk, size);
+  if (words < 0) return false;
+  table->starts[row] = table->num_words;
+  table->counts[row] = words;
+  table->num_words += words;
+  return true;
+}
+
+// The chunks of a text, or its characters that are no white space: the hash of each, and where it begins and ends, pairs
+// of bytes into `places`. Returns how many.
+LLMKIT_API int64_t llmkit_text_elements(const uint8_t* text, int64_t size, bool characters, uint64_t* hashes,
+                                        int64_t* places) {
+  const uint8_t *at = text, *end = text + size;
+  int64_t count = 0;
+  while (at < end) {
+    int64_t space = white_space(at, end);
+    if (space) {
+      at += space;
+      continue;
+    }
+    const uint8_t* start = at++;
+    if (characters)
+      while (at < end && (*at & 0xC0) == 0x80) ++at;
+    else
+      while (at < end && (kPlain.is[*at] || !white_space(at, end))) ++at;
+    hashes[count] = hash_bytes(start, at - start);
+    places[2 * count] = start - text;
+    places[2 * count + 1] = at - text;
+    ++count;
+  }
+  return count;
+}
+
+// The hash of some bytes.
+LLMKIT_API uint64_t llmkit_text_hash(const uint8_t* data, int64_t size) { return hash_bytes(data, size); }
 
 // The words of some rows, one after another. Returns how many; nothing is written where that is more than `most`.
 LLMKIT_API int64_t llmkit_text_words(const ChunkTable* table, const int32_t* rows, int64_t num_rows, int64_t most,

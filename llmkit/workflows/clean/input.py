@@ -25,7 +25,7 @@ BATCH_BYTES = 1 << 20
 Kind = Literal["jsonl", "parquet", "pages", "text"]
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A record as JSON without a line feed, or what stood in its place and what is wrong with it."""
 
     content: bytes

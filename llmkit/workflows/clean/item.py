@@ -4,7 +4,6 @@ A document that nothing has changed is written as the bytes that it came as. A r
 `_reject` behind everything else, so that taking it out gives the input back.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -20,8 +19,7 @@ from llmkit.workflows.clean.input import Entry
 HTML = "html"
 
 
-@dataclass(slots=True)
-class Item:
+class Item(msgspec.Struct, gc=False):
     """A document.
 
     key: of the text in the record.
@@ -38,11 +36,11 @@ class Item:
     html: str | None
     has_id: bool
     original: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    tags: dict[str, Any] = field(default_factory=dict)
-    edits: dict[str, int] = field(default_factory=dict)
-    chosen: dict[str, Any] = field(default_factory=dict)
-    scores: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Any] = {}
+    tags: dict[str, Any] = {}
+    edits: dict[str, int] = {}
+    chosen: dict[str, Any] = {}
+    scores: dict[str, float] = {}
     _record: Record | None = None
 
     @property
@@ -111,7 +109,7 @@ class HeadReader:
             if text is None and (self._takes_html or entry.page is not None):
                 html = _text_of(getattr(head, HTML, None))
             if text is not None or html is not None or entry.page is not None:
-                has_id = bytes(getattr(head, "id", b"")) not in (b"", b"null")
+                has_id = self._field != "id" and bytes(head.id) not in (b"", b"null")
                 return Item(entry, self._field, text, html, has_id, original=text)
         line = parse_line(entry.content, entry.file, entry.line)
         decode_field(line, self._field, str)

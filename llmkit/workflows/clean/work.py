@@ -78,8 +78,9 @@ class Cleaner:
         rejects: list[bytes] = []
         tally = Tally()
         for entry in batch:
+            size = len(entry.content)
             tally.documents += 1
-            tally.bytes += len(entry.content)
+            tally.bytes += size
             try:
                 item = self._reader.read(entry)
                 verdicts = self.run(item, tally)
@@ -88,14 +89,14 @@ class Cleaner:
                 if not self._settings.keep_bad:
                     raise
                 tally.malformed += 1
-                tally.malformed_bytes += len(entry.content)
+                tally.malformed_bytes += size
                 problem = error.problem.removeprefix(f"{entry.file}:{entry.line}: ")
                 bad = BadLine(entry.content, entry.file, entry.line, problem)
                 rejects.append(encode_line(reject_record(bad, "clean")))
                 continue
             if line is not None:
                 tally.kept += 1
-                tally.kept_bytes += len(entry.content)
+                tally.kept_bytes += size
                 tally.written_bytes += len(line) - 1
                 kept.append(line)
             elif self._settings.rejects:
@@ -138,6 +139,8 @@ class Cleaner:
     def _settle(self, item: Item, verdicts: Sequence[Verdict], tally: Tally) -> bytes | None:
         """The line to keep, None for a document that is dropped; both are counted."""
         tags = self._settings.mode == "tag" and item.text is not None
+        if not verdicts and not tags and not item.is_changed:
+            return keep_line(item, None)
         size = len(item.entry.content)
         for verdict in verdicts if tags else verdicts[:1]:
             sample = self._sample(item, verdict) if self._settings.report else None
@@ -146,7 +149,7 @@ class Cleaner:
             return None
         if tags and self._steps:
             item.tags["clean"] = [msgspec.structs.asdict(verdict) for verdict in verdicts]
-        if not item.is_changed:
+        if not item.is_changed:  # no step at all
             return keep_line(item, None)
         edits = {"edits": dict(sorted(item.edits.items()))} if item.edits else {}
         line = keep_line(item, {"stage": "clean", **item.chosen, **edits} if item.chosen or edits else None)

@@ -108,7 +108,7 @@ def flows(sources: DedupSources, config: DedupConfig) -> bool:
     """Whether documents go out as they come in: nothing that comes later can change what is kept."""
     extras = (sources.clusters, sources.against, sources.save_index, sources.shard)
     is_plain = not sources.is_folder and all(one is None for one in extras)
-    return config.keeps_first and config.by != "near" and is_plain and sources.workers == 1
+    return config.keeps_first and config.by not in ("near", "substring") and is_plain and sources.workers == 1
 
 
 def _stream(

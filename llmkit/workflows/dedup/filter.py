@@ -6,16 +6,19 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from llmkit.formats.documents import Document
 from llmkit.formats.streams import open_output
 from llmkit.text.exact_pieces import split_pieces
+from llmkit.text.spans import covered, elements, spans_of
 from llmkit.workflows.dedup.choose import DROPPED, KEEPER
 from llmkit.workflows.dedup.corpus import WORK, map_array
 from llmkit.workflows.dedup.options import PIECES, DedupConfig
 from llmkit.workflows.dedup.pieces import flags_of, piece_kind
 from llmkit.workflows.dedup.read import read_pieces
 from llmkit.workflows.dedup.signed import open_corpus, read_signed
+from llmkit.workflows.dedup.spans import is_dropped
 from llmkit.workflows.dedup.write import DocumentWriter
 from llmkit.workflows.units import Output, Piece, Unit, output_of
 
@@ -30,7 +33,7 @@ class FilterTask(msgspec.Struct, frozen=True):
     """Name of the part to write; `.zst` is compressed."""
     rejects: str | None
     first: int
-    """Number of its first document; by paragraph and line of its first piece of text."""
+    """Number of its first document; by paragraph, line and substring of its first piece of text."""
     count: int
     """Of documents, or pieces of text."""
 
@@ -78,6 +81,9 @@ def filter_documents(task: FilterTask, folder: Path, writer: DocumentWriter) -> 
 def _cut_documents(task: FilterTask, folder: Path, read: Any, writer: DocumentWriter) -> None:
     """Hand over each document with the pieces of it that came before."""
     flags = flags_of(folder, task.first, task.first + task.count)
+    if task.config.by == "substring":
+        _cut_spans(task.config, flags, read, writer)
+        return
     position = 0
     for document in read:
         if not isinstance(document, Document):
@@ -87,6 +93,28 @@ def _cut_documents(task: FilterTask, folder: Path, read: Any, writer: DocumentWr
         own = flags[position : position + len(pieces)].tolist()
         position += len(pieces)
         writer.cut(document, [piece for piece, again in zip(pieces, own, strict=True) if again])
+
+
+def _cut_spans(config: DedupConfig, flags: NDArray[np.uint8], read: Any, writer: DocumentWriter) -> None:
+    """Hand over each document with the spans of it that came before, or as one to drop."""
+    position = 0
+    for document in read:
+        if not isinstance(document, Document):
+            writer.bad(document)
+            continue
+        _, places = elements(document.text, config.unit)
+        again = flags[position : position + max(0, len(places) - config.span + 1)] != 0
+        position += len(again)
+        if not again.any():
+            writer.keep(document)
+            continue
+        inside = covered(again, config.span)
+        if config.drop_above is None:
+            writer.cut(document, spans_of(document.text, places, inside))
+        elif is_dropped(inside, config):
+            writer.repetitive(document, float(inside.mean()))
+        else:
+            writer.keep(document)
 
 
 def _between(path: Path, dtype: np.dtype, first: int, count: int) -> Any:

@@ -1,6 +1,6 @@
 """The phases of `llmkit dedup`, each some units of work that may be done anywhere, with a barrier behind.
 
-near                 exact      paragraph, line
+near                 exact      paragraph, line, substring
 sign     some input  sign       mark    some input
 band     some bands                     candidates
 pairs    one                            of all bands, each once
@@ -33,6 +33,7 @@ from llmkit.workflows.dedup.pieces import AgainTask, again_unit, mark_unit
 from llmkit.workflows.dedup.shingles import ShingleTask, shingle_unit
 from llmkit.workflows.dedup.sign import SignTask, sign_unit
 from llmkit.workflows.dedup.signed import Signed, write_signed
+from llmkit.workflows.dedup.spans import RepeatTask, repeat_unit, window_unit
 from llmkit.workflows.phases import Phases
 from llmkit.workflows.units import Piece, Receipt
 
@@ -66,7 +67,7 @@ class Found(msgspec.Struct, frozen=True):
     filters: tuple[FilterTask, ...]
     """One a unit of input."""
     signed: Signed | None
-    """None by paragraph and line."""
+    """None by paragraph, line and substring."""
     facts: dict[str, Any]
 
 
@@ -130,9 +131,13 @@ def _compare_near(job: DedupJob, firsts: Sequence[int], counts: Sequence[int]) -
 
 
 def _find_pieces(job: DedupJob) -> Found:
-    marks = job.phases.run("mark", mark_unit, _sign_tasks(job))
-    task = AgainTask(tuple(receipt.unit for receipt in marks), job.memory_bytes)
-    job.phases.run("again", again_unit, [task], digits=0)
+    is_substring = job.config.by == "substring"
+    marks = job.phases.run("mark", window_unit if is_substring else mark_unit, _sign_tasks(job))
+    names = tuple(receipt.unit for receipt in marks)
+    if is_substring:
+        job.phases.run("again", repeat_unit, [RepeatTask(names, job.config, job.memory_bytes)], digits=0)
+    else:
+        job.phases.run("again", again_unit, [AgainTask(names, job.memory_bytes)], digits=0)
     counts = [receipt.report["pieces"] for receipt in marks]
     filters = [_filter_task(job, number, sum(counts[:number]), count) for number, count in enumerate(counts)]
     return Found(tuple(filters), None, {})

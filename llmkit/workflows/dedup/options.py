@@ -10,11 +10,12 @@ from llmkit.errors import UsageError
 from llmkit.text.clusters_prefer import FIRST, Term, parse_preference
 from llmkit.workflows.corpus_files import CorpusFiles
 
-DedupKind = Literal["near", "exact", "paragraph", "line"]
+DedupKind = Literal["near", "exact", "paragraph", "line", "substring"]
 DedupMode = Literal["drop", "tag"]
 WordOrCharacter = Literal["word", "char"]
-PIECES = ("paragraph", "line")
-_USUAL_PREFERENCE = {"near": "length:max", "exact": "first", "paragraph": "first", "line": "first"}
+PIECES = ("paragraph", "line", "substring")
+"""Kinds that look at parts of a text."""
+_USUAL_PREFERENCE = {"near": "length:max"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +39,17 @@ class DedupConfig:
     """See `clusters_prefer`; empty: `length:max` by near, else `first`."""
     min_words: int = 5
     """A paragraph or line of fewer is left alone."""
+    span: int = 50
+    """Words, or characters, in a row that are a duplicate (by `substring`)."""
+    drop_above: float | None = None
+    """The share of repeated words above which a document is dropped (by `substring`); None cuts them out."""
     mode: DedupMode = "drop"
     field: str = "text"
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:
         """The preference, read."""
-        return parse_preference(self.prefer or _USUAL_PREFERENCE[self.by])
+        return parse_preference(self.prefer or usual_preference(self.by))
 
     @property
     def keeps_first(self) -> bool:
@@ -93,6 +98,7 @@ def check_options(config: DedupConfig, sources: DedupSources) -> None:
             raise UsageError(
                 f"--by {config.by} has no clusters and no index", hint="use --by near or --by exact"
             )
+    _check_substring(config)
     if sources.save_index is not None and not config.verify:
         raise UsageError(
             "--save-index does not go with --no-verify: an index holds what is compared", hint="leave one out"
@@ -107,6 +113,24 @@ def check_options(config: DedupConfig, sources: DedupSources) -> None:
         )
     if FIRST in terms and sources.against is not None and len(terms) > 1:
         raise UsageError("--prefer: 'first' stands alone with --against", hint="--prefer first")
+
+
+def _check_substring(config: DedupConfig) -> None:
+    if config.by != "substring":
+        given = {"--span": config.span != DedupConfig.span, "--drop-above": config.drop_above is not None}
+        for flag, is_given in given.items():
+            if is_given:
+                raise UsageError(f"{flag} goes with --by substring", hint=f"--by substring {flag} …")
+        return
+    if config.drop_above is not None and config.mode == "tag":
+        raise UsageError("--drop-above does not go with --mode tag: nothing is dropped", hint="leave one out")
+    if config.drop_above is not None and not 0 <= config.drop_above < 1:
+        raise UsageError(f"--drop-above {config.drop_above:g}: a share from 0 to 1", hint="--drop-above 0.5")
+
+
+def usual_preference(by: DedupKind) -> str:
+    """What is kept where nobody said."""
+    return _USUAL_PREFERENCE.get(by, "first")
 
 
 def solve_config(
@@ -144,4 +168,4 @@ def solve_config(
 
 def usual(config: DedupConfig) -> DedupConfig:
     """The same with nothing left open."""
-    return replace(config, prefer=config.prefer or _USUAL_PREFERENCE[config.by])
+    return replace(config, prefer=config.prefer or usual_preference(config.by))

@@ -13,6 +13,7 @@ from llmkit.machine import free_bytes
 from llmkit.text.exact_pieces import split_pieces
 from llmkit.text.minhash import band_keys, found_probability, signatures
 from llmkit.text.shingles import shingle
+from llmkit.text.spans import elements, windows
 from llmkit.workflows.dedup.corpus import FACTS
 from llmkit.workflows.dedup.dedup import flows, prepare
 from llmkit.workflows.dedup.index import read_index
@@ -111,6 +112,8 @@ def _extrapolate(
     if config.by == "near" and texts:
         shingled = shingle(texts, ngram=config.ngram, unit=config.unit)
         band_keys(signatures(shingled, config.bands * config.rows), config.bands, config.rows)
+    elif config.by == "substring":
+        parts = sum(len(windows(elements(text, config.unit)[0], config.span)) for text in texts)
     elif config.by in PIECES:
         parts = sum(len(split_pieces(text, piece_kind(config), min_words=config.min_words)) for text in texts)
     seconds = time.process_time() - begin
@@ -123,7 +126,7 @@ def _extrapolate(
 def _disk_bytes(config: DedupConfig, documents: int, parts: int, text_bytes: int) -> int:
     """Facts, bands and, of a fifth of the documents, shingles: about one in six bytes, at four bytes each."""
     if config.by in PIECES:
-        return parts * 17 + documents * 4
+        return parts * (9 if config.by == "substring" else 17) + documents * 4
     per_document = FACTS.itemsize + 20 + 8 * (config.bands if config.by == "near" else 0)
     sets = text_bytes * 4 // 6 // 5 if config.by == "near" and config.verify else 0
     return documents * per_document + sets

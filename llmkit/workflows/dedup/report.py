@@ -23,7 +23,7 @@ class DedupReport(msgspec.Struct, frozen=True, kw_only=True):
     removed_documents: int
     tagged_documents: int
     edited_documents: int
-    """Kept with paragraphs or lines taken out."""
+    """Kept with paragraphs, lines or spans taken out."""
     removed_pieces: int
     input_bytes: int
     kept_bytes: int

@@ -26,7 +26,7 @@ class Tally(msgspec.Struct):
     edited: int = 0
     """Kept with pieces taken out."""
     pieces: int = 0
-    """Paragraphs or lines taken out or tagged, those of removed documents too."""
+    """Paragraphs, lines or spans taken out or tagged, those of removed documents too."""
     bad_lines: int = 0
     bytes: int = 0
     kept_bytes: int = 0
@@ -91,6 +91,12 @@ class DocumentWriter:
         )
         self._write(document, record, _size(left))
 
+    def repetitive(self, document: Document, share: float) -> None:
+        """A document that is dropped for the share of its words that came before."""
+        self._count(document, 0)
+        self.tally.removed += 1
+        self._reject(document, None, None, value=round(share, 4))
+
     def bad(self, line: BadLine) -> None:
         """A malformed line that is passed over."""
         self.tally.bad_lines += 1
@@ -120,7 +126,8 @@ class DocumentWriter:
         similarity = None if similarity is None else round(similarity, 4)
         why: dict[str, Any] = {"stage": STAGE, "rule": self._config.by}
         why |= {"value": similarity if is_near else value}
-        why |= {"threshold": self._config.similarity if is_near and self._config.verify else None}
+        threshold = self._config.similarity if is_near and self._config.verify else self._config.drop_above
+        why |= {"threshold": threshold}
         why |= {} if keeper is None else {"dup_of": keeper}
         why |= {} if similarity is None else {"similarity": similarity}
         why |= {"file": document.file, "line": document.line}

@@ -42,3 +42,10 @@ def test_memory_is_bounded_by_what_was_allowed(tmp_path: Path) -> None:
     )
     assert small is not None and large is not None and large - small == 3000 * 60 - 1000
     assert len(dedup(tmp_path / "out", [path], memory_bytes=1000).kept) == 3000
+
+
+def test_a_plan_by_substring_counts_windows(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "text": " ".join(f"w{n}-{word}" for word in range(60))} for n in range(100)]
+    path = write_rows(tmp_path / "in.jsonl", rows)
+    plan = plan_dedup(DedupSources(inputs=[path]), DedupConfig(by="substring", span=51))
+    assert plan.about_disk_bytes == 100 * 10 * 9 + 100 * 4  # ten windows a document, nine bytes each
