@@ -12,7 +12,7 @@ from llmkit.retrieve.config import Bm25Config, By
 if TYPE_CHECKING:
     from llmkit.workflows.retrieve.run import RetrieveOptions
 
-Index = Annotated[Path, Argument(metavar="INDEX", help="What `retrieve index` made.")]
+Index = Annotated[Path, Argument(metavar="INDEX", help="What `retrieve index` made, or ENGINE+URL.")]
 Text = Annotated[str | None, Argument(metavar="[TEXT]", help="What to look for.")]
 Queries = Annotated[
     list[Path] | None, Option("--jsonl", metavar="FILE", help="Queries, one a line; - is stdin.")
@@ -40,6 +40,17 @@ class Searching:
     embed_url: EmbedUrl = None
     embed_name: EmbedName = None
     embed_key: EmbedKey = None
+    meaning_weight: Annotated[
+        float | None,
+        Option(metavar="X", help="Of vectors in --by both, 0 to 1.", show_default="0.8; 0.5 with --embed"),
+    ] = None
+    index_key: Annotated[
+        Path | None, Option("--index-key", metavar="FILE", help="Of an engine: USER:PASSWORD or a key.")
+    ] = None
+    index_timeout: Annotated[
+        float | None,
+        Option("--index-timeout", min=0.01, metavar="SECONDS", help="Of an engine.", show_default="30"),
+    ] = None
     rerank: Annotated[
         Path | None, Option("--rerank", metavar="MODEL", help="Rank again by log p(query | passage).")
     ] = None
@@ -106,6 +117,7 @@ def run_options(
         name=how.pop("embed_name"),
         key=how.pop("embed_key"),
     )
+    how["key"], how["seconds"] = how.pop("index_key"), how.pop("index_timeout")
     key, bm25 = how.pop("field"), Bm25Config(k1=how.pop("k1"), b=how.pop("b"))
     return RetrieveOptions(
         index=index,

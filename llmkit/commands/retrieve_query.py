@@ -27,8 +27,16 @@ def query(
     """Find the passages that answer a query best.
 
     By words: BM25, as Lucene scores it. By meaning: the cosine of vectors, from
-    the model of `retrieve index --embed`. By both: the sum of 1 / (60 + place).
-    Exit status 1 when nothing is found for any query.
+    the model of `retrieve index --embed`. By both: the sum of 1 / (5 + place),
+    weighted. Exit status 1 when nothing is found for any query.
+
+    What another engine holds is searched by its address instead of a file, by
+    words as it scores them, and by vectors with --embed-url or --embed. Fields
+    are text, heading, document and the only vector, unless they are named:
+
+    \b
+    opensearch+https://HOST:9200/INDEX   (elasticsearch+ is the same)
+    qdrant+http://HOST:6333/COLLECTION?text=body&vector=dense
 
     \b
     Reads   {"query": str, ...}    a line each, or plain lines

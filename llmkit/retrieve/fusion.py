@@ -1,29 +1,32 @@
-"""One ranking of several."""
+"""One ranking of several, by weighted reciprocal ranks (Cormack, Clarke, Büttcher, SIGIR 2009).
 
-from collections.abc import Iterable, Sequence
+Scores of words and of vectors have no unit in common; places do.
+"""
 
-from llmkit.retrieve.search import Found
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
 
-RANK = 60
-"""Added to each rank (Cormack, Clarke and Büttcher, Reciprocal Rank Fusion, 2009)."""
+from llmkit.retrieve.config import RANK
+
+Key = TypeVar("Key", bound=Hashable)
 DEPTH = 100
 """Places of each ranking that are looked at, at least."""
 
 
-def fuse(rankings: Iterable[Sequence[Found]], most: int) -> list[Found]:
-    """The passages that rankings have in common high up.
+def fuse(rankings: Sequence[Sequence[Key]], weights: Sequence[float], most: int) -> list[tuple[Key, float]]:
+    """What rankings have in common high up.
 
     Args:
-        rankings: each with the best first; their scores do not count, their places do.
-        most: passages to return.
+        rankings: each with the best first, and nothing twice.
+        weights: of each.
+        most: how many come back.
 
     Returns:
-        the best first, the score of each the sum of 1 / (RANK + place), places from 1; of equal ones the one
-        with the lowest number.
+        the best first, with the sum of weight / (RANK + place), places from 1; of equal ones the one that
+        stands higher in the first ranking that has any.
     """
-    scores: dict[int, float] = {}
-    for ranking in rankings:
-        for place, found in enumerate(ranking, 1):
-            scores[found.passage] = scores.get(found.passage, 0.0) + 1 / (RANK + place)
-    fused = [Found(passage, score) for passage, score in scores.items()]
-    return sorted(fused, key=lambda found: (-found.score, found.passage))[:most]
+    scores: dict[Key, float] = {}
+    for ranking, weight in zip(rankings, weights, strict=True):
+        for place, key in enumerate(ranking, 1):
+            scores[key] = scores.get(key, 0.0) + weight / (RANK + place)
+    return sorted(scores.items(), key=lambda one: -one[1])[:most]

@@ -1,6 +1,6 @@
 """What a search found, with its texts and where they are from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -23,6 +23,10 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: msgspec.Raw | None = None
     metadata: msgspec.Raw | None = None
     """As the document had them."""
+
+
+Find = Callable[[str, int], list[Hit]]
+"""A query, and how many passages at most, to those passages, the best first."""
 
 
 def hits_of(store: Store, found: Sequence[Found]) -> list[Hit]:

@@ -81,6 +81,13 @@ def passages(text: str, measure: Measure) -> Iterator[Passage]:
     Together they hold every character that is no space at an edge. Each begins behind the one before, or in
     its last part, the overlap; a passage that begins with a heading repeats nothing.
     """
+    if measure.reach(0) >= len(text) and "#" not in text:  # most short documents
+        first, last = _stripped(text, 0, len(text))
+        return iter((Passage(first, last, ""),) if first < last else ())
+    return _passages(text, measure)
+
+
+def _passages(text: str, measure: Measure) -> Iterator[Passage]:
     headings = _Headings(text)
     start = 0
     while start < len(text):

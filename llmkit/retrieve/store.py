@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import DataError
+from llmkit.retrieve.incoming import SEGMENT_CHARACTERS, Incoming
 from llmkit.retrieve.passages import Passage
-from llmkit.retrieve.postings import ALGORITHM, Postings, build_postings, merge_postings, word_numbers
+from llmkit.retrieve.postings import ALGORITHM, Postings, merge_postings
 
 _Record = dict[str, msgspec.Raw]
 SCHEMA = "llmkit.retrieve/1"
-SEGMENT_CHARACTERS = 1 << 24
-"""Of the passages of a segment while an index is made: about 200 MB of memory."""
 MOST_SMALL = 8
 """Segments below half of that; more are merged into one."""
 PAGE_BYTES = 1 << 14
@@ -81,14 +80,12 @@ class Store:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self.database = database
-        self._waiting: dict[int, str] = {}
-        self._waiting_characters = 0
         if self.setting("schema") != SCHEMA or self.setting("words") != ALGORITHM:
             raise DataError(
                 f"an index of another kind (schema {self.setting('schema')}, words {self.setting('words')})",
                 hint="make it again: llmkit retrieve index DOCUMENTS -o INDEX --force",
             )
-        self._next = int(self.setting("next") or 1)
+        self._incoming = Incoming(database, int(self.setting("next") or 1), self._insert)
 
     @classmethod
     def create(cls, database: sqlite3.Connection, settings: dict[str, Any]) -> "Store":
@@ -112,11 +109,13 @@ class Store:
     @property
     def num_documents(self) -> int:
         """Documents in it."""
+        self.flush()
         return int(self._value("SELECT count(*) FROM documents"))
 
     @property
     def num_passages(self) -> int:
         """Passages in it."""
+        self.flush()
         return int(self._value("SELECT count(*) FROM passages"))
 
     def setting(self, name: str) -> str | None:
@@ -130,9 +129,12 @@ class Store:
                 f"not an index of llmkit ({error})", hint="llmkit retrieve index DOCUMENTS -o INDEX"
             ) from None
 
-    def digest_of(self, identity: str) -> str | None:
-        """The digest of a document's text as it was added; None: it is not in the index."""
-        return self._value("SELECT digest FROM documents WHERE id = ?", identity)
+    def digests_of(self, identities: Sequence[str]) -> dict[str, str]:
+        """The digests of documents' texts as they were added, by id, of those that are in the index."""
+        self.flush()
+        marks = ",".join("?" * len(identities))
+        query = f"SELECT id, digest FROM documents WHERE id IN ({marks})"
+        return dict(self.database.execute(query, identities).fetchall())
 
     def add(self, identity: str, digest: str, record: bytes, text: str, found: Iterable[Passage]) -> int:
         """Add a document; returns how many passages it has.
@@ -144,50 +146,38 @@ class Store:
             text: its text.
             found: its passages.
         """
-        parts = list(found)
-        first = self._next
-        self._next += len(parts)
-        cursor = self.database.execute(
-            "INSERT INTO documents (id, digest, record, first, last) VALUES (?, ?, ?, ?, ?)",
-            (identity, digest, record, first, self._next - 1),
-        )
-        rows = [
-            (number, cursor.lastrowid, start, end, heading, text[start:end])
-            for number, (start, end, heading) in enumerate(parts, first)
-        ]
-        self.database.executemany("INSERT INTO passages VALUES (?, ?, ?, ?, ?, ?)", rows)
-        for number, _, _, _, heading, part in rows:
-            self._waiting[number] = f"{heading}\n{part}" if heading else part
-            self._waiting_characters += len(part)
-        if self._waiting_characters >= SEGMENT_CHARACTERS:
-            self._write_waiting()
-        return len(rows)
+        return self._incoming.add(identity, digest, record, text, found)
+
+    def flush(self) -> None:
+        """Let whoever reads the tables see what was added; words become searchable by `commit`."""
+        self._incoming.write_rows()
 
     def delete(self, identity: str) -> bool:
         """Take a document out; whether it was in."""
-        self._write_waiting()
+        self.flush()
         row = self.database.execute(
             "SELECT number, first, last FROM documents WHERE id = ?", (identity,)
         ).fetchone()
         if row is None:
             return False
         number, first, last = row
-        self.database.execute(
-            "INSERT INTO gone SELECT number FROM passages WHERE number BETWEEN ? AND ?", row[1:]
-        )
+        self._incoming.forget(first, last)
         self.database.execute("DELETE FROM passages WHERE number BETWEEN ? AND ?", (first, last))
         self.database.execute("DELETE FROM documents WHERE number = ?", (number,))
         return True
 
     def commit(self) -> None:
         """Index what was added, merge what became many, and keep it."""
-        self._write_waiting()
+        self.flush()
+        self._incoming.write_words()
         small = self.database.execute(
             "SELECT number FROM segments WHERE num_words < ? ORDER BY number", (SEGMENT_CHARACTERS // 12,)
         ).fetchall()
         if len(small) > MOST_SMALL:
             self.merge([number for (number,) in small])
-        self.database.execute("INSERT OR REPLACE INTO meta VALUES ('next', ?)", (str(self._next),))
+        self.database.execute(
+            "INSERT OR REPLACE INTO meta VALUES ('next', ?)", (str(self._incoming.next_passage),)
+        )
         self.database.commit()
 
     def merge(self, numbers: Sequence[int] | None = None) -> None:
@@ -267,12 +257,6 @@ class Store:
     def _postings(self, segment: Segment) -> Postings:
         passages, counts = self._postings_between(segment.number, 0, int(segment.starts[-1]))
         return Postings(segment.words, segment.starts, passages, counts, segment.lengths)
-
-    def _write_waiting(self) -> None:
-        if self._waiting:
-            words, offsets = word_numbers(list(self._waiting.values()))
-            self._insert(np.fromiter(self._waiting, np.int64), build_postings(words, offsets))
-        self._waiting, self._waiting_characters = {}, 0
 
     def _insert(self, numbers: NDArray[np.int64], postings: Postings) -> None:
         words, starts, passages, counts, lengths = postings

@@ -1,10 +1,12 @@
 """One call at a time, for what cannot serve two: a database's connection, a program's stdin."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from llmkit.retrieve.tool_config import ToolError
+from llmkit.retrieve.tool_leave import POLL_SECONDS, check_awaited
 
 
 class Alone:
@@ -20,10 +22,13 @@ class Alone:
         """A call's turn.
 
         Raises:
-            ToolError: it did not come.
+            ToolError: it did not come, or nobody waits any more.
         """
-        if not self._lock.acquire(timeout=self._seconds):
-            raise ToolError(f"busy with other calls for {self._seconds:g} seconds")
+        deadline = time.monotonic() + self._seconds
+        while not self._lock.acquire(timeout=POLL_SECONDS):
+            check_awaited()
+            if time.monotonic() > deadline:
+                raise ToolError(f"busy with other calls for {self._seconds:g} seconds")
         try:
             yield
         finally:

@@ -11,6 +11,7 @@ from typing import Any
 
 from llmkit.errors import UsageError
 from llmkit.retrieve.tool_config import Tool, ToolError
+from llmkit.retrieve.tool_leave import check_awaited
 from llmkit.tokens.tool_calls import FoundCall
 
 Message = dict[str, Any]
@@ -105,6 +106,7 @@ class Toolbox:
             if tool is None:
                 raise ToolError(f"no function {call.name!r} (there are: {', '.join(self._tools)})")
             tool.spec.check(arguments)
+            check_awaited()
             if not self._approve(call.name, arguments):
                 raise ToolError("the user did not approve this call")
             return arguments, replace(called, result=tool.call(arguments))

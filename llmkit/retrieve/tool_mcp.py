@@ -2,7 +2,7 @@
 
 JSON-RPC 2.0, a message a line. Of the protocol only tools are used: a server that asks anything of us is told
 that we have no such method. Source: the Model Context Protocol, revision 2025-06-18, "Lifecycle",
-"Transports: stdio", "Tools".
+"Transports: stdio", "Tools", "Cancellation".
 """
 
 import json
@@ -21,6 +21,7 @@ from llmkit.errors import LlmkitError
 from llmkit.retrieve.process_group import end_group
 from llmkit.retrieve.tool_alone import Alone
 from llmkit.retrieve.tool_config import ToolError, ToolLimits, ToolSpec, read_spec
+from llmkit.retrieve.tool_leave import POLL_SECONDS, check_awaited, is_over
 from llmkit.version import __version__
 
 _VERSION = "2025-06-18"
@@ -93,7 +94,7 @@ class McpServer:
             ToolError: there is none.
         """
         with self._alone.turn():
-            told = self._ask("tools/call", {"name": name, "arguments": arguments}, self._limits.seconds)
+            told = self._called({"name": name, "arguments": arguments})
         content = told.get("content", [])
         if not isinstance(content, list):
             raise ToolError("the server's result has no content")
@@ -108,6 +109,18 @@ class McpServer:
         if told.get("isError"):
             raise ToolError(result or "the server says that it failed")
         return result
+
+    def _called(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """A result; a server whose result nobody waits for any more is told so."""
+        try:
+            return self._ask("tools/call", asked, self._limits.seconds)
+        except ToolError:
+            if is_over():
+                params = {"requestId": self._last, "reason": "nobody waits for the result any more"}
+                message = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
+                with suppress(ToolError):
+                    self._send(message, time.monotonic() + POLL_SECONDS)
+            raise
 
     def close(self) -> None:
         """End its input, and after a moment it and whatever it started. May be called twice."""
@@ -181,8 +194,13 @@ class McpServer:
         with selectors.DefaultSelector() as selector:
             selector.register(self._stdout, selectors.EVENT_READ)
             while b"\n" not in self._unread:
-                if not selector.select(max(0.0, deadline - time.monotonic())) or time.monotonic() > deadline:
+                left = deadline - time.monotonic()
+                ready = selector.select(min(max(0.0, left), POLL_SECONDS))
+                check_awaited()
+                if time.monotonic() > deadline:
                     raise ToolError(late)
+                if not ready:
+                    continue
                 found = self._stdout.read(1 << 16)
                 if found == b"":
                     raise ToolError("the server has ended")

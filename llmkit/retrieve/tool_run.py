@@ -12,6 +12,7 @@ from typing import IO
 
 from llmkit.retrieve.process_group import end_group, has_ended
 from llmkit.retrieve.tool_config import ToolError, ToolLimits
+from llmkit.retrieve.tool_leave import check_awaited
 
 _SAID_BYTES = 2_000
 """Of the end of what a program says on stderr: for the message, where it fails."""
@@ -36,7 +37,7 @@ def run_program(command: Sequence[str], given: bytes, limits: ToolLimits) -> byt
         limits: beyond them it is ended, with everything that it started in its process group.
 
     Raises:
-        ToolError: it cannot be started, failed, took too long or wrote too much.
+        ToolError: it cannot be started, failed, took too long or wrote too much; or nobody waits for it.
     """
     try:
         process = subprocess.Popen(
@@ -83,6 +84,7 @@ def _attend(process: "subprocess.Popen[bytes]", given: bytes, limits: ToolLimits
             selector.register(stream, event)
         ended = False
         while True:
+            check_awaited()
             left = deadline - time.monotonic()
             if left <= 0:
                 return ended

@@ -3,9 +3,7 @@
 import json
 from typing import Any
 
-from llmkit.retrieve.config import Bm25Config
-from llmkit.retrieve.search import WordSearch
-from llmkit.retrieve.store import Store
+from llmkit.retrieve.hits import Find
 from llmkit.retrieve.tool_alone import Alone
 from llmkit.retrieve.tool_config import ToolLimits, ToolSpec, one_text
 
@@ -13,12 +11,12 @@ _PASSAGES = 5
 
 
 class SearchTool:
-    """Searches one index by its words."""
+    """Searches one index."""
 
-    def __init__(self, store: Store, limits: ToolLimits, name: str = "search") -> None:
+    def __init__(self, find: Find, limits: ToolLimits, name: str = "search") -> None:
         """
         Args:
-            store: the index.
+            find: searches it.
             limits: of a result: passages that do not fit into it are left out.
             name: what the function is called.
         """
@@ -27,17 +25,15 @@ class SearchTool:
             "Finds the passages of a collection of documents that answer a question best.",
             one_text("query", "what to look for"),
         )
-        self._store, self._limits = store, limits
-        self._search = WordSearch(store, Bm25Config())
+        self._find, self._limits = find, limits
         self._alone = Alone(limits.seconds)
 
     def call(self, arguments: dict[str, Any]) -> str:
         """See `Tool.call`; the result is a list of passages, the best first."""
         with self._alone.turn():
-            found = self._search.search(arguments["query"], _PASSAGES)
-            stored = self._store.passages_of([hit.passage for hit in found])
+            hits = self._find(arguments["query"], _PASSAGES)
         passages: list[dict[str, Any]] = []
-        for one in stored:
+        for one in hits:
             heading = {"heading": one.heading} if one.heading else {}
             more = {"document": one.document, **heading, "text": one.text}
             if len(_written([*passages, more])) <= self._limits.output_bytes:

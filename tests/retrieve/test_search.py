@@ -25,7 +25,7 @@ def store_of(texts: list[str], *, every: int = 10**9) -> Store:
     for number, text in enumerate(texts):
         store.add(str(number), "", b"{}", text, [Passage(0, len(text), "")])
         if number % every == every - 1:
-            store._write_waiting()
+            store._incoming.write_words()
     store.commit()
     return store
 

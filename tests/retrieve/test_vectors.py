@@ -70,6 +70,7 @@ def test_passages_without_a_vector_are_told_in_order_with_their_headings() -> No
     store = new_store(3)
     assert has_vectors(store.database)
     store.add("h", "", b"{}", "under it", [Passage(0, 8, "Above")])
+    store.flush()
     put_vectors(store.database, [2], given(1))
     told = list(without_vectors(store.database, 2))
     assert told == [[(1, "text 0"), (3, "text 2")], [(4, "Above\nunder it")]]

@@ -8,12 +8,14 @@ import msgspec
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.errors import ConfigError
-from llmkit.server.answer import Answered, Piece, ToolCall, Usage
-from llmkit.server.ask import Ask, ToolChoice
+from llmkit.server.answer import Answered, Piece, Usage
+from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError, refused
+from llmkit.server.wire.chat import read_retrieve
+from llmkit.server.wire.message_blocks import answer_blocks, read_blocks
 from llmkit.server.wire.messages_in import content_text, read_messages
 from llmkit.server.wire.sampling import WireLimits, refuse_what_is_not_done
-from llmkit.server.wire.tools import read_tool_choice, read_tools
+from llmkit.server.wire.tools import read_offer
 
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "standard_only"),
@@ -44,10 +46,17 @@ class MessagesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     mcp_servers: Any = None
     container: Any = None
     context_management: Any = None
+    retrieve: bool | None = None
+    """Ours: whether passages are put before the question."""
 
 
 def read_anthropic(
-    told: MessagesRequest, base: SamplingConfig, limits: WireLimits, *, counts: bool = False
+    told: MessagesRequest,
+    base: SamplingConfig,
+    limits: WireLimits,
+    *,
+    functions: tuple[dict[str, Any], ...] = (),
+    counts: bool = False,
 ) -> Ask:
     """What a body asks for.
 
@@ -55,6 +64,7 @@ def read_anthropic(
         told: the body, decoded.
         base: settings that hold where it says nothing.
         limits: how much it may ask for.
+        functions: that the server runs, for a request without tools of its own.
         counts: whether only its tokens are counted, so that it need not say how many to write.
 
     Raises:
@@ -77,8 +87,9 @@ def read_anthropic(
     except ConfigError as error:
         name = error.problem.partition(" ")[0]
         raise ApiError(400, error.problem, code="invalid_value", param=name) from None
-    tools = read_tools([_tool(one, number) for number, one in enumerate(told.tools or [])])
-    choice, parallel = _choice(told.tool_choice, tools)
+    tools = None if told.tools is None else [_tool(one, number) for number, one in enumerate(told.tools)]
+    choice, parallel = _choice(told.tool_choice)
+    offer = read_offer(tools, choice, functions)
     messages = read_messages(_conversation(told))
     prefill = ""
     if messages[-1]["role"] == "assistant" and "tool_calls" not in messages[-1]:
@@ -88,9 +99,11 @@ def read_anthropic(
         model=told.model or "",
         sampling=sampling,
         messages=messages,
-        tools=tools,
-        tool_choice=choice,
+        tools=offer.tools,
+        server_tools=offer.by_server,
+        tool_choice=offer.choice,
         parallel_tool_calls=parallel,
+        passages=read_retrieve(told.retrieve),
         prefill=prefill,
         stream=bool(told.stream),
         user=_user(told.metadata),
@@ -106,13 +119,9 @@ def message_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Usa
         usage: what it took.
     """
     pieces = answers[0]
-    text = "".join(piece.text for piece in pieces)
-    calls = [call for piece in pieces for call in piece.calls]
-    blocks: list[dict[str, Any]] = [{"type": "text", "text": text}] if text or not calls else []
-    blocks += [{**tool_use(call), "input": msgspec.json.decode(call.arguments)} for call in calls]
     reason, matched = stop_reason(pieces[-1])
     return opened(who) | {
-        "content": blocks,
+        "content": answer_blocks(pieces),
         "stop_reason": reason,
         "stop_sequence": matched,
         "usage": anthropic_usage(usage),
@@ -120,8 +129,9 @@ def message_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Usa
 
 
 def opened(who: Answered) -> dict[str, Any]:
-    """A message with nothing in it yet."""
+    """A message with nothing in it yet but what the marks of its passages stand for."""
     return {
+        **({} if who.citations is None else {"citations": who.citations}),
         "id": who.id,
         "type": "message",
         "role": "assistant",
@@ -138,11 +148,6 @@ def stop_reason(last: Piece) -> tuple[str, str | None]:
         return "stop_sequence", last.matched
     reasons = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
     return reasons[last.finish or "stop"], None
-
-
-def tool_use(call: ToolCall) -> dict[str, Any]:
-    """A block that calls a function, its input left empty."""
-    return {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
 
 
 def anthropic_usage(usage: Usage) -> dict[str, int]:
@@ -166,40 +171,10 @@ def _conversation(told: MessagesRequest) -> list[dict[str, Any]]:
         if role not in ("user", "assistant") or set(message) - {"role", "content"}:
             raise refused(where, 'of the form {"role": "user" or "assistant", "content"}')
         if isinstance(content, list):
-            turns += _blocks(role, content, f"{where}.content")
+            turns += read_blocks(role, content, f"{where}.content")
         else:
             turns.append({"role": role, "content": content})
     return turns
-
-
-def _blocks(role: str, blocks: list[Any], where: str) -> list[dict[str, Any]]:
-    """The turns that a message of blocks is: its text, its calls, and the results of earlier calls."""
-    texts, calls, results = [], [], []
-    for number, block in enumerate(blocks):
-        match block:
-            case {"type": "text", "text": str() as text}:
-                texts.append(text)
-            case {
-                "type": "tool_use",
-                "id": str() as name,
-                "name": str() as function,
-                "input": dict() as given,
-            }:
-                calls.append(
-                    {"id": name, "type": "function", "function": {"name": function, "arguments": given}}
-                )
-            case {"type": "tool_result", "tool_use_id": str() as name}:
-                content = content_text(block.get("content", ""), f"{where}[{number}].content")
-                results.append({"role": "tool", "tool_call_id": name, "content": content})
-            case _:
-                kind = block.get("type") if isinstance(block, dict) else block
-                raise refused(
-                    f"{where}[{number}]", f"of type {kind!r}: only text, tool_use and tool_result are read"
-                )
-    turn: dict[str, Any] = {"role": role, "content": "".join(texts)}
-    if calls:
-        turn["tool_calls"] = calls
-    return [*results, *([turn] if texts or calls or not results else [])]
 
 
 def _tool(tool: dict[str, Any], number: int) -> dict[str, Any]:
@@ -214,17 +189,18 @@ def _tool(tool: dict[str, Any], number: int) -> dict[str, Any]:
     raise refused(f"tools[{number}]", 'of the form {"name", "description", "input_schema"}')
 
 
-def _choice(choice: dict[str, Any] | None, tools: tuple[dict[str, Any], ...]) -> tuple[ToolChoice, bool]:
+def _choice(choice: dict[str, Any] | None) -> tuple[str | dict[str, Any] | None, bool]:
+    """The same choice as OpenAI writes it, and whether several functions may be called at once."""
     if choice is None:
-        return read_tool_choice(None, tools), True
+        return None, True
     parallel = choice.get("disable_parallel_tool_use") is not True
     match choice:
         case {"type": "auto" | "none" as kind}:
-            return read_tool_choice(kind, tools), parallel
+            return kind, parallel
         case {"type": "any"}:
-            return read_tool_choice("required", tools), parallel
+            return "required", parallel
         case {"type": "tool", "name": str() as name}:
-            return read_tool_choice({"type": "function", "function": {"name": name}}, tools), parallel
+            return {"type": "function", "function": {"name": name}}, parallel
     raise refused("tool_choice", 'of type "auto", "any", "tool" with a name, or "none"')
 
 

@@ -125,7 +125,8 @@ def _open_local(model: Path, device: str, made: Embedding | None, where: Path) -
 def _open_remote(options: EmbedOptions, url: str, made: Embedding | None, where: Path) -> OpenEmbedder:
     from llmkit.retrieve.embed_remote import RemoteEmbedder  # httpx
 
-    embedder = RemoteEmbedder(url, model=options.name, key=_key(options.key))
+    key = None if options.key is None else read_key(options.key, "--embed-key")
+    embedder = RemoteEmbedder(url, model=options.name, key=key)
     told = Embedding(embedder.name, "", embedder.width, url, tuple(map(float, embedder.probe)))
     if made is not None:
         if not made.url:
@@ -147,12 +148,18 @@ def _another(given: str, made: Embedding, where: Path, hint: str) -> DataError:
     )
 
 
-def _key(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    if not path.is_file():
-        raise MissingError(f"{path}: no such file", hint="--embed-key FILE: its one line is the key")
-    return path.read_text(encoding="utf-8").strip()
+def read_key(path: Path, flag: str) -> str:
+    """The one line of a file.
+
+    Raises:
+        MissingError: there is no file, or nothing in it.
+    """
+    if path.is_dir() or not path.exists():
+        raise MissingError(f"{path}: no such file", hint=f"{flag} FILE: its one line is the key")
+    key = path.read_text(encoding="utf-8").strip()
+    if not key:
+        raise MissingError(f"{path}: nothing in it", hint=f"{flag} FILE: its one line is the key")
+    return key
 
 
 def open_embedder_of(store: Store, options: EmbedOptions, where: Path) -> OpenEmbedder:
@@ -193,6 +200,7 @@ def give_vectors(store: Store, opened: OpenEmbedder, progress: Progress) -> int:
         told = msgspec.json.encode(opened.embedding).decode()
         store.database.execute("INSERT INTO meta VALUES (?, ?)", (_NAME, told))  # begins a transaction
         create_vectors(store.database)
+    store.flush()
     done = 0
     for rows in without_vectors(store.database, _AT_ONCE):
         vectors = opened.embedder.embed([text for _, text in rows])

@@ -1,7 +1,7 @@
 """llmkit retrieve index: documents in, an index file out, or one that is there brought up to date."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -35,6 +35,10 @@ from llmkit.workflows.retrieve.embed import (
 
 MeasureOf = Callable[[str], Measure]
 NO_EMBED = EmbedOptions()
+_AT_ONCE = 32
+"""Documents that are looked up together: few, so that they are still in the cache when they are written."""
+_AT_ONCE_CHARACTERS = 1 << 20
+"""Of them, as a rule."""
 
 
 class IndexReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,6 +154,7 @@ def _opened(path: Path) -> Iterator[Store]:
     if not path.is_file():
         raise MissingError(f"{path}: no index to change", hint=f"llmkit retrieve index DOCUMENTS -o {path}")
     with closing(sqlite3.connect(path, timeout=10)) as database, _named(path):
+        database.execute("BEGIN IMMEDIATE")  # so that no other process numbers passages meanwhile
         yield _store_in(database, path)
 
 
@@ -185,29 +190,52 @@ def _add(
     progress: Progress,
 ) -> IndexReport:
     added = unchanged = text_bytes = 0
-    for document in documents:
-        content = document.text.encode()
-        digest = digest_bytes(content)
-        text_bytes += len(content)
+    for batch in _batches(documents):
+        known = store.digests_of([document.id for document in batch])
+        for document in batch:
+            text = document.text
+            content = text.encode()
+            digest = digest_bytes(content)
+            text_bytes += len(content)
+            there = known.get(document.id)
+            if there == digest:
+                unchanged += 1
+                continue
+            if there is not None:
+                if not replace:
+                    raise DataError(
+                        f"{document.where}: a second document with the id {document.id!r} and another text",
+                        hint="give each document its own id; --add lets the later text take the place",
+                    )
+                store.delete(document.id)
+            store.add(document.id, digest, _record(document, field), text, passages(text, measure(text)))
+            known[document.id] = digest
+            added += 1
         progress.update(text_bytes, None, documents=added + unchanged)
-        known = store.digest_of(document.id)
-        if known == digest:
-            unchanged += 1
-            continue
-        if known is not None:
-            if not replace:
-                raise DataError(
-                    f"{document.where}: a second document with the id {document.id!r} and another text",
-                    hint="give each document its own id; --add lets the later text take the place",
-                )
-            store.delete(document.id)
-        record = {name: value for name, value in document.record.items() if name not in ("id", field)}
-        if not document.record:
-            record = {"source": msgspec.Raw(msgspec.json.encode(document.file))}
-        found = passages(document.text, measure(document.text))
-        store.add(document.id, digest, msgspec.json.encode(record), document.text, found)
-        added += 1
     return IndexReport(added=added, unchanged=unchanged, text_bytes=text_bytes)
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Documents that are looked up together."""
+    batch: list[Document] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document.text)
+        if len(batch) == _AT_ONCE or size >= _AT_ONCE_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _record(document: Document, field: str) -> bytes:
+    """What is known of a document besides its id and its text."""
+    if not document.record:
+        return msgspec.json.encode({"source": document.file})
+    return msgspec.json.encode(
+        {name: value for name, value in document.record.items() if name not in ("id", field)}
+    )
 
 
 def _embedder(store: Store, options: EmbedOptions, out: Path, *, grows: bool) -> OpenEmbedder | None:

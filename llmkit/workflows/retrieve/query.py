@@ -10,9 +10,7 @@ from llmkit.errors import DataError
 from llmkit.formats.documents import is_json_lines
 from llmkit.formats.jsonl import BadLine, Record, decode_field, raw, read_records
 from llmkit.formats.streams import STDIO, open_input
-from llmkit.retrieve.hits import Hit, hits_of
-from llmkit.retrieve.store import Store
-from llmkit.workflows.retrieve.search import Search
+from llmkit.retrieve.hits import Find, Hit
 
 FIELDS = ("query", "question", "prompt", "text")
 """Where a record's query is looked for, unless it is said."""
@@ -57,16 +55,13 @@ def read_queries(
                 yield Query(text, {"query": raw(text)}, f"{path}:{number}")
 
 
-def answer_queries(
-    store: Store, queries: Iterable[Query], search: Search, *, most: int
-) -> Iterator[tuple[Query, list[Hit]]]:
+def answer_queries(queries: Iterable[Query], find: Find, *, most: int) -> Iterator[tuple[Query, list[Hit]]]:
     """Each query with what was found for it, the best first.
 
     Args:
-        store: the index.
         queries: what is looked for.
-        search: of that index.
+        find: where.
         most: passages a query.
     """
     for query in queries:
-        yield query, hits_of(store, search(query.text, most))
+        yield query, find(query.text, most)

@@ -4,9 +4,10 @@ Zero-Shot Question Generation, 2022), with any language model."""
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from llmkit.errors import DataError
-from llmkit.retrieve.search import Found
-from llmkit.retrieve.store import Store, StoredPassage
+from llmkit.retrieve.hits import Hit
 from llmkit.workflows.eval.open import ModelOptions, Scorer, open_scorer
 
 MOST_TOKENS = 4096
@@ -22,7 +23,7 @@ class Reranker:
         self._scorer = scorer
         self._between = scorer.encoder.encode(_BETWEEN, special=False)
 
-    def rank(self, store: Store, query: str, found: Sequence[Found]) -> list[Found]:
+    def rank(self, query: str, found: Sequence[Hit]) -> list[Hit]:
         """The same passages, the best first; of equal ones the one that was first.
 
         A passage that does not fit into the model's context, or into MOST_TOKENS, is cut at its end.
@@ -40,15 +41,15 @@ class Reranker:
                 f"{self._scorer.longest:,} at once",
                 hint="leave --rerank out, or name a model with a longer context",
             )
-        texts = [self._before(one)[:room] for one in store.passages_of([one.passage for one in found])]
+        texts = [self._before(one)[:room] for one in found]
         scores = self._scorer.score([*text, *self._between, *asked] for text in texts)
-        ranked = [
-            Found(one.passage, _mean([token.score.logprob for token in drawn[-len(asked) :] if token.score]))
-            for one, drawn in zip(found, scores, strict=True)
-        ]
+        ranked = []
+        for one, drawn in zip(found, scores, strict=True):
+            score = _mean([token.score.logprob for token in drawn[-len(asked) :] if token.score])
+            ranked.append(msgspec.structs.replace(one, score=score))
         return sorted(ranked, key=lambda one: -one.score)
 
-    def _before(self, passage: StoredPassage) -> list[int]:
+    def _before(self, passage: Hit) -> list[int]:
         heading = f"{passage.heading}\n" if passage.heading else ""
         return self._scorer.encoder.encode(f"{_BEFORE}{heading}{passage.text}")
 

@@ -9,11 +9,11 @@ from typing import Any, BinaryIO
 from llmkit.formats.jsonl import BadLine, encode_line, raw
 from llmkit.formats.rejects import BadLines, bad_lines
 from llmkit.formats.streams import is_terminal, open_output
-from llmkit.retrieve.hits import Hit
-from llmkit.retrieve.store import Store
-from llmkit.workflows.retrieve.index import open_index
+from llmkit.retrieve.engine_address import is_engine
+from llmkit.retrieve.hits import Find, Hit
+from llmkit.workflows.retrieve.finder import open_finder
 from llmkit.workflows.retrieve.query import Query, answer_queries, read_queries
-from llmkit.workflows.retrieve.search import SearchOptions, open_search
+from llmkit.workflows.retrieve.search import SearchOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,7 @@ class RetrieveOptions:
     """What is looked for, where, and what becomes of it."""
 
     index: Path
+    """A file, or the address of a collection."""
     text: str | None = None
     """A query; None: those of `queries`."""
     queries: tuple[Path, ...] = ()
@@ -41,7 +42,7 @@ class Run:
     """An index that is open, with everything around it."""
 
     options: RetrieveOptions
-    store: Store
+    find: Find
     bad: BadLines
     stream: BinaryIO
     found: int = 0
@@ -50,9 +51,8 @@ class Run:
     def answers(self) -> Iterator[tuple[Query, list[Hit]]]:
         """Each query with what was found, the best first."""
         options = self.options
-        search = open_search(self.store, options.search, options.index)
         queries = _asked(options, self.bad.on_bad)
-        for query, hits in answer_queries(self.store, queries, search, most=options.most):
+        for query, hits in answer_queries(queries, self.find, most=options.most):
             self.found += len(hits)
             yield query, hits
 
@@ -81,14 +81,14 @@ def open_run(command: str, options: RetrieveOptions, inputs: Iterable[Path] = ()
     """
     files: dict[str, Any] = {
         "force": options.force,
-        "inputs": [options.index, *options.queries, *inputs],
+        "inputs": [*([] if is_engine(str(options.index)) else [options.index]), *options.queries, *inputs],
     }
     with (
-        open_index(options.index) as store,
+        open_finder(options.index, options.search) as finder,
         bad_lines(command, skip=options.skip_bad, rejects=options.rejects, out=options.out, **files) as bad,
         open_output(options.out, **files) as stream,
     ):
-        yield Run(options, store, bad, stream)
+        yield Run(options, finder.find, bad, stream)
 
 
 def _asked(options: RetrieveOptions, on_bad: Callable[[BadLine], None] | None) -> Iterator[Query]:

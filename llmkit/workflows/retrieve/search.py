@@ -4,16 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmkit.errors import UsageError
-from llmkit.retrieve.config import Bm25Config, By
+from llmkit.errors import ConfigError, UsageError
+from llmkit.retrieve.config import HIDDEN_STATES_WEIGHT, MEANING_WEIGHT, Bm25Config, By
 from llmkit.retrieve.fusion import DEPTH, fuse
+from llmkit.retrieve.hits import Find, Hit, hits_of
 from llmkit.retrieve.search import Found, WordSearch
 from llmkit.retrieve.store import Store
 from llmkit.retrieve.vectors import VectorSearch
-from llmkit.workflows.retrieve.embed import EmbedOptions, open_embedder_of
+from llmkit.workflows.retrieve.embed import Embedding, EmbedOptions, open_embedder_of
 
-Search = Callable[[str, int], list[Found]]
-"""A query, and how many passages at most, to those passages, the best first."""
 CANDIDATES = 50
 """Passages that are ranked again, unless it is said."""
 
@@ -26,6 +25,12 @@ class SearchOptions:
     bm25: Bm25Config = field(default_factory=Bm25Config)
     embed: EmbedOptions = field(default_factory=EmbedOptions)
     """Where the model of the vectors is; nothing: where it was when they were made."""
+    meaning_weight: float | None = None
+    """Of the vectors' ranking, 0 to 1, beside that by words; None: as retrieve/config.py has it."""
+    key: Path | None = None
+    """A file whose one line is the key of a search engine."""
+    seconds: float | None = None
+    """That a search engine may take; None: as retrieve/engine_client.py has it."""
     rerank: Path | None = None
     """A model that ranks again what was found."""
     candidates: int | None = None
@@ -39,12 +44,17 @@ class SearchOptions:
             model, url = self.embed.model, self.embed.url
             given = f"--embed {model}" if url is None else f"--embed-url {url}"
             raise UsageError(f"{given}: words need no model", hint="--by meaning, or --by both")
+        if self.meaning_weight is not None:
+            if self.by != "both":
+                raise UsageError("--meaning-weight: nothing is weighed", hint="--by both")
+            if not 0 <= self.meaning_weight <= 1:
+                raise ConfigError(f"--meaning-weight {self.meaning_weight:g}", hint="0 to 1")
         if self.candidates is not None and self.rerank is None:
             raise UsageError("--candidates: nothing is ranked again", hint="--rerank MODEL")
 
 
-def open_search(store: Store, options: SearchOptions, where: Path) -> Search:
-    """Open what a search needs.
+def open_search(store: Store, options: SearchOptions, where: Path) -> Find:
+    """Open what a search of an index needs.
 
     Args:
         store: the index.
@@ -55,30 +65,48 @@ def open_search(store: Store, options: SearchOptions, where: Path) -> Search:
         MissingError, DataError, ConfigError: see `open_embedder_of` and `open_reranker`.
     """
     search = _first(store, options, where)
+    return ranked_again(lambda query, most: hits_of(store, search(query, most)), options)
+
+
+def ranked_again(find: Find, options: SearchOptions) -> Find:
+    """The same search, its passages ranked by a model where one is named."""
     if options.rerank is None:
-        return search
+        return find
     from llmkit.workflows.retrieve.rerank import open_reranker  # torch
 
     reranker = open_reranker(options.rerank, options.device)
     candidates = options.candidates or CANDIDATES
 
-    def again(query: str, most: int) -> list[Found]:
-        return reranker.rank(store, query, search(query, max(most, candidates)))[:most]
+    def again(query: str, most: int) -> list[Hit]:
+        return reranker.rank(query, find(query, max(most, candidates)))[:most]
 
     return again
 
 
-def _first(store: Store, options: SearchOptions, where: Path) -> Search:
+def weights(options: SearchOptions, embedding: Embedding) -> tuple[float, float]:
+    """Of words, and of vectors that this model made."""
+    meaning = options.meaning_weight
+    if meaning is None:
+        meaning = MEANING_WEIGHT if embedding.url else HIDDEN_STATES_WEIGHT
+    return 1 - meaning, meaning
+
+
+def _first(store: Store, options: SearchOptions, where: Path) -> Callable[[str, int], list[Found]]:
     if options.by == "words":
         return WordSearch(store, options.bm25).search
-    embedder = open_embedder_of(store, options.embed, where).embedder
-    meaning = VectorSearch(store.database, embedder.width, embedder.embed)
+    opened = open_embedder_of(store, options.embed, where)
+    meaning = VectorSearch(store.database, opened.embedder.width, opened.embedder.embed)
     if options.by == "meaning":
         return meaning.search
     words = WordSearch(store, options.bm25)
+    shares = weights(options, opened.embedding)
 
     def both(query: str, most: int) -> list[Found]:
         depth = max(most, DEPTH)
-        return fuse([words.search(query, depth), meaning.search(query, depth)], most)
+        rankings = [
+            [one.passage for one in ranking]
+            for ranking in (words.search(query, depth), meaning.search(query, depth))
+        ]
+        return [Found(*one) for one in fuse(rankings, shares, most)]
 
     return both

@@ -4,7 +4,7 @@
 |--------------------|-------------------------------------------------------------------------|
 | calculator         | arithmetic                                                              |
 | sql=FILE           | one SQLite database, to be read                                         |
-| search=INDEX       | what `llmkit retrieve index` made                                       |
+| search=INDEX       | what `llmkit retrieve index` made, or the address of a collection       |
 | FILE.py:FUNCTION   | a Python function, in a process of its own                              |
 | mcp=COMMAND        | a server that speaks MCP over stdio: all of its functions              |
 | anything else      | a command line: JSON on stdin, JSON on stdout, its schema by `--schema` |
@@ -30,7 +30,8 @@ from llmkit.retrieve.tool_program import ProgramTool, ask_schema
 from llmkit.retrieve.tool_replay import Recording, ReplayTool
 from llmkit.retrieve.tool_search import SearchTool
 from llmkit.retrieve.tool_sql import SqlTool
-from llmkit.workflows.retrieve.index import open_index
+from llmkit.workflows.retrieve.finder import open_finder
+from llmkit.workflows.retrieve.search import SearchOptions
 from llmkit.workflows.tool.options import ToolOptions
 
 _NAMED = re.compile(r"([^\s:=/]+):\s+(.*\S)\s*", re.DOTALL)
@@ -84,7 +85,11 @@ def _open(given: str, options: ToolOptions, schemas: dict[str, ToolSpec], stack:
     if (built_in := _BUILT_IN.fullmatch(source)) is not None:
         path = Path(built_in[2])
         if built_in[1] == "search":
-            return [SearchTool(stack.enter_context(open_index(path)), limits, name or "search")]
+            return [
+                SearchTool(
+                    stack.enter_context(open_finder(path, SearchOptions())).find, limits, name or "search"
+                )
+            ]
         return [_open_sql(path, limits, name or "sql", stack)]
     if source.startswith("mcp="):
         server = McpServer(_command(given, source.removeprefix("mcp=")), limits, f"{name}_" if name else "")

@@ -14,6 +14,7 @@ from llmkit.retrieve.config import IndexConfig
 from llmkit.workflows.retrieve.context import ContextOptions, write_contexts
 from llmkit.workflows.retrieve.index import index_documents, open_index
 from llmkit.workflows.retrieve.run import RetrieveOptions, Run
+from llmkit.workflows.retrieve.search import SearchOptions, open_search
 
 TEXT = "# Ants\nAn ant carries leaves.\n\n# Bees\nA bee makes honey.\n"
 Make = Callable[..., dict[str, Any]]
@@ -29,7 +30,8 @@ def make(tmp_path: Path) -> Make:
         with open_index(tmp_path / "i") as store:
             asked = RetrieveOptions(index=tmp_path / "i", text=text)
             bad = BadLines("test", skip=False, stream=None)
-            write_contexts(Run(asked, store, bad, stream), ContextOptions(**options))
+            find = open_search(store, SearchOptions(), tmp_path / "i")
+            write_contexts(Run(asked, find, bad, stream), ContextOptions(**options))
         record: dict[str, Any] = json.loads(stream.getvalue())
         return record
 

@@ -47,8 +47,7 @@ def ranked(index: Path, query: str = "honey bees", embed: Path | None = None) ->
         found = open_search(store, SearchOptions(by="meaning", embed=EmbedOptions(model=embed)), index)(
             query, 9
         )
-        passages = store.passages_of([one.passage for one in found])
-        return [(one.document, round(hit.score, 4)) for one, hit in zip(passages, found, strict=True)]
+        return [(hit.document, round(hit.score, 4)) for hit in found]
 
 
 def test_an_index_that_changed_ranks_as_one_made_at_once(index: Path, model: Path, tmp_path: Path) -> None:
@@ -155,7 +154,7 @@ def test_an_index_has_its_vectors_from_a_server_and_asks_it_again(
     assert handler.asked == [1, 3]  # whether it is there, and what it has; then all passages at once
     with open_index(tmp_path / "i") as store:
         search = open_search(store, SearchOptions(by="meaning", embed=EmbedOptions(key=key)), tmp_path / "i")
-        best = [store.passages_of([search(text, 1)[0].passage])[0].document for text in TEXTS.values()]
+        best = [search(text, 1)[0].document for text in TEXTS.values()]
     assert best == list(TEXTS)
 
 

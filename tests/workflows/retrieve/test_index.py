@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import ConfigError, DataError, MissingError, UsageError
-from llmkit.retrieve.config import Bm25Config, IndexConfig
-from llmkit.retrieve.search import WordSearch
+from llmkit.retrieve.config import IndexConfig
 from llmkit.workflows.retrieve.index import index_documents, open_index
 from llmkit.workflows.retrieve.query import Query, answer_queries
+from llmkit.workflows.retrieve.search import SearchOptions, open_search
 
 ANTS = {"id": "ants", "text": "# Ants\n" + "An ant carries leaves. " * 20, "metadata": {"license": "MIT"}}
 BEES = {"id": "bees", "text": "A bee makes honey.", "source": "zoo"}
@@ -24,7 +24,7 @@ def write(path: Path, *records: dict[str, object]) -> Path:
 def ids(index: Path, query: str) -> list[str]:
     with open_index(index) as store:
         ((_, hits),) = answer_queries(
-            store, [Query(query, {})], WordSearch(store, Bm25Config()).search, most=9
+            [Query(query, {})], open_search(store, SearchOptions(), Path("i")), most=9
         )
         return [hit.id for hit in hits]
 
@@ -71,7 +71,7 @@ def test_an_index_keeps_its_own_cut_when_it_grows(tmp_path: Path) -> None:
     index_documents([write(tmp_path / "b.jsonl", ANTS)], index, IndexConfig(chunk=200, overlap=0), add=True)
     with open_index(index) as store:
         ((_, hits),) = answer_queries(
-            store, [Query("ant", {})], WordSearch(store, Bm25Config()).search, most=99
+            [Query("ant", {})], open_search(store, SearchOptions(), Path("i")), most=99
         )
     assert all(hit.end - hit.start <= 64 for hit in hits)
 
@@ -126,7 +126,7 @@ def test_other_keys_come_back_with_a_hit_and_plain_files_are_their_own_source(
         queries = [Query("leaves", {}), Query("honey", {}), Query("barks", {})]
         hits = [
             found[0]
-            for _, found in answer_queries(store, queries, WordSearch(store, Bm25Config()).search, most=1)
+            for _, found in answer_queries(queries, open_search(store, SearchOptions(), Path("i")), most=1)
         ]
     assert bytes(hits[0].metadata or b"") == b'{"license": "MIT"}'
     assert hits[0].heading == "Ants"

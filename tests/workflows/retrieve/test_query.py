@@ -8,10 +8,10 @@ import pytest
 
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import BadLine
-from llmkit.retrieve.config import Bm25Config, IndexConfig
-from llmkit.retrieve.search import WordSearch
+from llmkit.retrieve.config import IndexConfig
 from llmkit.workflows.retrieve.index import index_documents, open_index
 from llmkit.workflows.retrieve.query import Query, answer_queries, read_queries
+from llmkit.workflows.retrieve.search import SearchOptions, open_search
 
 
 def test_queries_are_read_from_jsonl_by_the_first_known_key_or_the_one_that_is_named(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_hit_is_a_slice_of_its_document_and_its_id_says_which(tmp_path: Path) 
     index_documents([tmp_path / "d.jsonl"], tmp_path / "i", IndexConfig(chunk=6, overlap=0))
     with open_index(tmp_path / "i") as store:
         ((query, hits),) = answer_queries(
-            store, [Query("fox", {})], WordSearch(store, Bm25Config()).search, most=2
+            [Query("fox", {})], open_search(store, SearchOptions(), Path("i")), most=2
         )
     assert query.text == "fox"
     assert len(hits) == 2

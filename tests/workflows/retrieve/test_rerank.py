@@ -1,9 +1,7 @@
 """Ranking again by a model, beside transformers on the same weights."""
 
 import json
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,8 +9,8 @@ import torch
 
 from llmkit.errors import DataError
 from llmkit.retrieve.config import IndexConfig
+from llmkit.retrieve.hits import Hit, hits_of
 from llmkit.retrieve.search import Found
-from llmkit.retrieve.store import Store
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.workflows.retrieve.index import index_documents, open_index
@@ -26,13 +24,13 @@ def model(spelled_model: Callable[..., Path]) -> Path:
     return spelled_model()
 
 
-def rank(tmp_path: Path, model: Path, query: str) -> list[Found]:
+def rank(tmp_path: Path, model: Path, query: str) -> list[Hit]:
     rows = (json.dumps({"id": str(number), "text": text}) for number, text in enumerate(TEXTS))
     (tmp_path / "d.jsonl").write_text("\n".join(rows) + "\n")
     index_documents([tmp_path / "d.jsonl"], tmp_path / "i", IndexConfig(), force=True)
     with open_index(tmp_path / "i") as store:
-        found = [Found(number, 0.0) for number in (4, 3, 2, 1)]
-        return open_reranker(model, "cpu").rank(store, query, found)
+        hits = hits_of(store, [Found(number, 0.0) for number in (4, 3, 2, 1)])
+        return open_reranker(model, "cpu").rank(query, hits)
 
 
 def test_scores_are_the_mean_log_probabilities_that_transformers_gives(tmp_path: Path, model: Path) -> None:
@@ -43,24 +41,23 @@ def test_scores_are_the_mean_log_probabilities_that_transformers_gives(tmp_path:
     asked = encoder.encode(" who sleeps?", special=False)
     between = encoder.encode("\n\nQuestion:", special=False)
     expected = {}
-    for number, text in enumerate(TEXTS, 1):
-        heading = "Ants\n" if number == 1 else ""
+    for number, text in enumerate(TEXTS):
+        heading = "Ants\n" if number == 0 else ""
         passage = encoder.encode(f"Passage: {heading}{text}")[: 64 - len(between) - len(asked)]
         ids = torch.tensor([[*passage, *between, *asked]])
         assert ids.shape[1] <= 64
         with torch.no_grad():
             scores = peer(ids).logits[0].log_softmax(-1)
         places = range(ids.shape[1] - len(asked), ids.shape[1])
-        expected[number] = sum(float(scores[at - 1, ids[0, at]]) for at in places) / len(asked)
+        expected[str(number)] = sum(float(scores[at - 1, ids[0, at]]) for at in places) / len(asked)
     ranked = rank(tmp_path, model, "who sleeps?")
-    assert {one.passage: one.score for one in ranked} == pytest.approx(expected, abs=1e-4)
-    assert [one.passage for one in ranked] == sorted(expected, key=lambda number: -expected[number])
+    assert {one.document: one.score for one in ranked} == pytest.approx(expected, abs=1e-4)
+    assert [one.document for one in ranked] == sorted(expected, key=lambda number: -expected[number])
 
 
 def test_nothing_is_ranked_without_reading_weights(model: Path) -> None:
     reranker = open_reranker(model, "cpu")
-    with closing(sqlite3.connect(":memory:")) as database:
-        assert reranker.rank(Store.create(database, {}), "an ant", []) == []
+    assert reranker.rank("an ant", []) == []
     assert "engine" not in vars(reranker._scorer)
 
 

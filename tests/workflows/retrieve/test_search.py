@@ -9,7 +9,7 @@ import pytest
 from llmkit.errors import UsageError
 from llmkit.retrieve.config import IndexConfig
 from llmkit.retrieve.fusion import fuse
-from llmkit.retrieve.search import Found
+from llmkit.retrieve.hits import Hit
 from llmkit.workflows.retrieve.embed import EmbedOptions
 from llmkit.workflows.retrieve.index import index_documents, open_index
 from llmkit.workflows.retrieve.search import SearchOptions, open_search
@@ -30,17 +30,21 @@ def index(tmp_path: Path, model: Path) -> Path:
     return tmp_path / "i"
 
 
-def found(index: Path, options: SearchOptions, most: int = 9) -> list[Found]:
+def found(index: Path, options: SearchOptions, most: int = 9) -> list[Hit]:
     with open_index(index) as store:
         return open_search(store, options, index)("bee", most)
 
 
 def test_words_find_what_has_them_meaning_ranks_everything_and_both_fuse_the_two(index: Path) -> None:
     words, meaning = found(index, SearchOptions()), found(index, SearchOptions(by="meaning"))
-    assert {one.passage for one in words} == {1, 4}
-    assert {one.passage for one in meaning} == {1, 2, 3, 4}
-    assert found(index, SearchOptions(by="both")) == fuse([words, meaning], 9)
-    assert found(index, SearchOptions(by="both"), most=1) == fuse([words, meaning], 1)
+    assert {one.document for one in words} == {"0", "3"}
+    assert {one.document for one in meaning} == {"0", "1", "2", "3"}
+    rankings = [[one.document for one in hits] for hits in (words, meaning)]
+    for weight, options in ((0.5, {}), (0.9, {"meaning_weight": 0.9})):  # of a language model's hidden states
+        fused = fuse(rankings, (1 - weight, weight), 9)
+        both = found(index, SearchOptions(by="both", **options))
+        assert [(one.document, one.score) for one in both] == fused
+        assert found(index, SearchOptions(by="both", **options), most=1) == both[:1]
 
 
 def test_so_many_are_ranked_again_and_so_many_given(index: Path, model: Path) -> None:
@@ -48,12 +52,14 @@ def test_so_many_are_ranked_again_and_so_many_given(index: Path, model: Path) ->
     again = found(index, SearchOptions(by="meaning", rerank=model, candidates=2))
     assert len(again) == 4  # never fewer than asked for
     again = found(index, SearchOptions(by="meaning", rerank=model, candidates=2), most=2)
-    assert {one.passage for one in again} == {one.passage for one in first[:2]}
+    assert {one.id for one in again} == {one.id for one in first[:2]}
     best = found(index, SearchOptions(by="meaning", rerank=model), most=1)
     assert best == found(index, SearchOptions(by="meaning", rerank=model, candidates=4))[:1]
 
 
-@pytest.mark.parametrize("options", [{"embed": EmbedOptions(model=Path("m"))}, {"candidates": 5}])
+@pytest.mark.parametrize(
+    "options", [{"embed": EmbedOptions(model=Path("m"))}, {"candidates": 5}, {"meaning_weight": 0.5}]
+)
 def test_an_option_that_has_nothing_to_say_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         SearchOptions(**options)  # type: ignore[arg-type]

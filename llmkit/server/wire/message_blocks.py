@@ -1,0 +1,105 @@
+"""The blocks that a message of Anthropic's is made of. Source: Anthropic's API reference, "Messages", "MCP".
+
+What the server itself called is told as Anthropic tells what its own MCP connector called.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from llmkit.server.answer import ExecutedTool, Piece, ToolCall
+from llmkit.server.errors import refused
+from llmkit.server.wire.messages_in import content_text
+from llmkit.server.wire.responses import SERVER_LABEL
+
+
+def answer_blocks(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
+    """An answer: what the server called, at its place in the text, and what the client is to call."""
+    blocks: list[dict[str, Any]] = []
+    text = ""
+    for piece in pieces:
+        text += piece.text
+        if piece.executed:
+            blocks += _text_block(text)
+            text = ""
+            for one in piece.executed:
+                use, result = executed_blocks(one)
+                blocks += [{**use, "input": given_object(one.arguments)}, result]
+    calls = [call for piece in pieces for call in piece.calls]
+    blocks += _text_block(text)
+    blocks += [{**tool_use(call), "input": given_object(call.arguments)} for call in calls]
+    return blocks or [{"type": "text", "text": ""}]
+
+
+def tool_use(call: ToolCall) -> dict[str, Any]:
+    """A block that calls a function, its input left empty."""
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+
+
+def executed_blocks(one: ExecutedTool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A function that the server called, its input left empty, and the result."""
+    identity = one.id.replace("call_", "mcptoolu_", 1)
+    use = {"type": "mcp_tool_use", "id": identity, "name": one.name, "server_name": SERVER_LABEL, "input": {}}
+    content = [{"type": "text", "text": one.output}]
+    result = {"type": "mcp_tool_result", "tool_use_id": identity, "is_error": one.failed, "content": content}
+    return use, result
+
+
+def given_object(arguments: str) -> dict[str, Any]:
+    """Arguments as an object; of what the model wrote amiss and the server ran nothing with, none."""
+    try:
+        given = msgspec.json.decode(arguments)
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return given if isinstance(given, dict) else {}
+
+
+def read_blocks(role: str, blocks: list[Any], where: str) -> list[dict[str, Any]]:
+    """The turns that a message of blocks is: its text, its calls, and the results of earlier calls.
+
+    Raises:
+        ApiError: 400: a block that is not read here.
+    """
+    turns: list[dict[str, Any]] = []
+    texts: list[str] = []
+    calls: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    for number, block in enumerate(blocks):
+        match block:
+            case {"type": "text", "text": str() as text}:
+                texts.append(text)
+            case {"type": "tool_use", "id": str() as name, "name": str() as said, "input": dict() as given}:
+                calls.append(_call(name, said, given))
+            case {
+                "type": "mcp_tool_use",
+                "id": str() as name,
+                "name": str() as said,
+                "input": dict() as given,
+            }:
+                content = "".join(texts)
+                turns.append({"role": role, "content": content, "tool_calls": [_call(name, said, given)]})
+                texts = []
+            case {"type": "mcp_tool_result" | "tool_result" as kind, "tool_use_id": str() as name}:
+                content = content_text(block.get("content", ""), f"{where}[{number}].content")
+                result = {"role": "tool", "tool_call_id": name, "content": content}
+                (results if kind == "tool_result" else turns).append(result)
+            case _:
+                kind = block.get("type") if isinstance(block, dict) else block
+                raise refused(
+                    f"{where}[{number}]",
+                    f"of type {kind!r}: only text, tool_use, tool_result and their mcp_ kin are read",
+                )
+    turn: dict[str, Any] = {"role": role, "content": "".join(texts)}
+    if calls:
+        turn["tool_calls"] = calls
+    turns = [*results, *turns]
+    return [*turns, *([turn] if texts or calls or not turns else [])]
+
+
+def _text_block(text: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text}] if text else []
+
+
+def _call(identity: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
+    return {"id": identity, "type": "function", "function": {"name": name, "arguments": given}}

@@ -1,0 +1,150 @@
+"""One search, whatever holds the passages."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from llmkit.errors import DataError, MissingError, RemoteError, UsageError
+from llmkit.retrieve.config import Bm25Config, IndexConfig
+from llmkit.retrieve.fusion import fuse
+from llmkit.retrieve.hits import Hit
+from llmkit.workflows.retrieve.embed import EmbedOptions, open_embedder
+from llmkit.workflows.retrieve.finder import open_finder
+from llmkit.workflows.retrieve.index import index_documents, open_index
+from llmkit.workflows.retrieve.search import SearchOptions, open_search
+from tests.retrieve.engines_made import Engine, served
+
+TEXTS = {"a": "bee and bee", "b": "an ant and a bee", "c": "cat", "d": "honey honey"}
+
+
+@pytest.fixture
+def model(spelled_model: Callable[..., Path]) -> Path:
+    return spelled_model()
+
+
+@pytest.fixture
+def engine(model: Path) -> Engine:
+    """One that has TEXTS, with vectors of the model."""
+    opened = open_embedder(EmbedOptions(model=model), None, Path("x"))
+    vectors = opened.embedder.embed(list(TEXTS.values())).tolist()
+    entries = {
+        key: {"text": text, "v": vector, "document": key, "start": 0, "end": len(text)}
+        for (key, text), vector in zip(TEXTS.items(), vectors, strict=True)
+    }
+    width = opened.embedder.width
+    mapping = {"text": {"type": "text"}, "v": {"type": "knn_vector", "dimension": width}}
+    return Engine(entries, mapping, {"v": {"size": width, "distance": "Cosine"}})
+
+
+@pytest.fixture
+def host(engine: Engine) -> Iterator[str]:
+    with served(engine) as address:
+        yield address
+
+
+def find(index: str | Path, query: str = "bee", most: int = 9, **options: Any) -> list[Hit]:
+    with open_finder(Path(index), SearchOptions(**options)) as finder:
+        return finder.find(query, most)
+
+
+def test_an_engines_passages_are_those_of_an_index_of_the_same_texts(host: str, tmp_path: Path) -> None:
+    rows = (json.dumps({"id": key, "text": text}) for key, text in TEXTS.items())
+    (tmp_path / "d.jsonl").write_text("\n".join(rows))
+    index_documents([tmp_path / "d.jsonl"], tmp_path / "i", IndexConfig())
+    there, here = find(f"opensearch+http://{host}/docs"), find(tmp_path / "i")
+    told = [[(hit.id, hit.document, hit.start, hit.end, hit.text) for hit in hits] for hits in (there, here)]
+    assert told[0] == told[1] and len(here) == 2
+
+
+def test_vectors_of_queries_are_made_by_the_model_that_is_named(
+    host: str, engine: Engine, model: Path
+) -> None:
+    embed = EmbedOptions(model=model)
+    query = open_embedder(embed, None, Path("x")).embedder.embed(["bee"])[0]
+    cosines = {key: float(np.dot(query, one["v"])) for key, one in engine.entries.items()}
+    expected = sorted(cosines, key=lambda key: -cosines[key])
+    for kind in ("opensearch", "qdrant"):
+        found = find(f"{kind}+http://{host}/docs", by="meaning", embed=embed)
+        assert [hit.document for hit in found] == expected
+        assert [hit.score for hit in found] == pytest.approx([cosines[key] for key in expected], abs=1e-5)
+
+
+def test_both_fuse_the_two_rankings(host: str, model: Path) -> None:
+    address, embed = f"elasticsearch+http://{host}/docs", EmbedOptions(model=model)
+    rankings = [
+        [hit.id for hit in find(address)],
+        [hit.id for hit in find(address, by="meaning", embed=embed)],
+    ]
+    for weight, more in ((0.5, {}), (0.25, {"meaning_weight": 0.25})):
+        found = find(address, by="both", embed=embed, **more)
+        assert [(hit.id, hit.score) for hit in found] == fuse(rankings, (1 - weight, weight), 9)
+
+
+def test_what_an_engine_found_is_ranked_again(host: str, model: Path, tmp_path: Path) -> None:
+    rows = (json.dumps({"id": key, "text": text}) for key, text in TEXTS.items())
+    (tmp_path / "d.jsonl").write_text("\n".join(rows))
+    index_documents([tmp_path / "d.jsonl"], tmp_path / "i", IndexConfig())
+    with open_index(tmp_path / "i") as store:
+        here = open_search(store, SearchOptions(rerank=model), tmp_path / "i")("bee", 9)
+    there = find(f"opensearch+http://{host}/docs", rerank=model)
+    assert [(hit.id, hit.score) for hit in there] == [(hit.id, hit.score) for hit in here]
+
+
+def test_a_key_comes_from_a_file(host: str, engine: Engine, tmp_path: Path, model: Path) -> None:
+    (tmp_path / "key").write_text("s3cret\n")
+    engine.authorization = {"api-key": "s3cret"}
+    options: dict[str, Any] = {"by": "meaning", "embed": EmbedOptions(model=model)}
+    assert len(find(f"qdrant+http://{host}/docs", key=tmp_path / "key", **options)) == 4
+    with pytest.raises(RemoteError, match="401: missing authentication"):
+        find(f"qdrant+http://{host}/docs", **options)
+    with pytest.raises(MissingError, match="no such file"):
+        find(f"qdrant+http://{host}/docs", key=tmp_path / "nowhere", **options)
+    (tmp_path / "key").write_text("\n")
+    with pytest.raises(MissingError, match="nothing in it"):
+        find(f"qdrant+http://{host}/docs", key=tmp_path / "key", **options)
+
+
+def test_searches_of_an_engine_are_under_way_together(host: str) -> None:
+    with open_finder(Path(f"opensearch+http://{host}/docs"), SearchOptions()) as finder:
+        assert finder.at_once > 1
+        found: list[int] = []
+        threads = [
+            threading.Thread(target=lambda: found.append(len(finder.find("bee", 9)))) for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == [2] * 8
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "said"),
+    [
+        ({"by": "meaning"}, MissingError, "what made its vectors is not known"),
+        ({"bm25": Bm25Config(k1=2)}, UsageError, "the engine's own"),
+    ],
+)
+def test_what_an_engine_cannot_know_or_do_is_refused(
+    host: str, options: dict[str, Any], kind: type[Exception], said: str
+) -> None:
+    with pytest.raises(kind, match=said):
+        find(f"opensearch+http://{host}/docs", **options)
+
+
+def test_a_model_of_another_width_is_refused(host: str, engine: Engine, model: Path) -> None:
+    engine.mapping["v"]["dimension"] = 7
+    with pytest.raises(DataError, match="vectors of 7 numbers"):
+        find(f"opensearch+http://{host}/docs", by="meaning", embed=EmbedOptions(model=model))
+
+
+def test_what_is_of_an_engine_is_refused_for_a_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--index-key is of a search engine"):
+        find(tmp_path / "i", key=tmp_path / "key")
+    with pytest.raises(UsageError, match="--index-timeout is of a search engine"):
+        find(tmp_path / "i", seconds=3.0)
