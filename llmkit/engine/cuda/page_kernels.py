@@ -17,8 +17,8 @@ Number = tl.tensor
 def attend_pages(
     out: Pointer, partial: Pointer, spread: Pointer, q: Pointer, keys: Pointer, values: Pointer,
     table: Pointer, starts: Pointer, lengths: Pointer, tile_text: Pointer, tile_first: Pointer,
-    sinks: Pointer, scale: Number, cap: Number, window: Number, q_token: Number, q_head: Number, kept_row: Number,
-    kept_head: Number, table_row: Number, heads: Number,
+    sinks: Pointer, scale: Number, cap: Number, window: Number, q_token: Number, q_head: Number,
+    kept_row: Number, kept_head: Number, table_row: Number, heads: Number,
     GROUP: tl.constexpr, E: tl.constexpr, WIDTH: tl.constexpr, BLOCK_TOKENS: tl.constexpr,
     ROWS: tl.constexpr, TILE: tl.constexpr, SPLITS: tl.constexpr, HAS_CAP: tl.constexpr,
     HAS_WINDOW: tl.constexpr, HAS_SINKS: tl.constexpr, PRECISION: tl.constexpr,

@@ -96,17 +96,16 @@ class Scorer:
         """A text for the engine, with the adapter that was named."""
         return Request(tuple(ids), sampling, adapter=self.job.adapters.default)
 
-    def score(self, ids: Iterable[Sequence[int]], *, alternatives: int = 0) -> Iterator[list[Drawn]]:
-        """What the model thinks of each token after the first, text by text, in order.
+    def score(self, ids: Iterable[Sequence[int]]) -> Iterator[list[Drawn]]:
+        """The log probability of each token after the first, text by text, in order.
 
         Args:
             ids: the texts, read as there is room for more.
-            alternatives: best tokens of each place to tell, as `Drawn.top`.
 
         Raises:
             UsageError, DataError: see `Request.check`; also scores that are not numbers.
         """
-        sampling = SamplingConfig(logprobs=alternatives, max_tokens=1, temperature=0.0)
+        sampling = SamplingConfig(max_tokens=1, temperature=0.0)
         return self.run(replace(self.request(one, sampling), scores_prompt="only") for one in ids)
 
     def run(self, requests: Iterable[Request]) -> Iterator[list[Drawn]]:

@@ -54,7 +54,7 @@ def test_likelihoods_are_those_of_the_harness(spelled_model: Make) -> None:
 def test_what_the_model_itself_would_write_is_greedy(spelled_model: Make) -> None:
     scorer = open_scorer(ModelOptions(model=spelled_model()))
     ids = scorer.encoder.encode("The cat")
-    best = [one.top[0].id for one in next(scorer.score([[*ids, 0]], alternatives=1))][-1]
+    best = int(torch.cat([*scorer.logits([*ids, 0])])[-1].argmax())
     other = (best + 1) % scorer.job.model.vocab_size
     [answer] = likelihoods(scorer, [Asked([([*ids, best], len(ids)), ([*ids, other], len(ids))])])
     assert [one.is_greedy for one in answer.choices] == [True, False]

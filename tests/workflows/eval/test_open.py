@@ -41,7 +41,11 @@ def _logits(folder: Path, ids: list[int]) -> torch.Tensor:
 
 def test_every_token_but_the_first_has_transformers_score(scorer: Scorer, folder: Path) -> None:
     texts = [scorer.encoder.encode(text) for text in TEXTS]
-    for ids, found in zip(texts, scorer.score(texts, alternatives=3), strict=True):
+    sampling = SamplingConfig(logprobs=3, max_tokens=1)
+    asked = (replace(scorer.request(ids, sampling), scores_prompt="only") for ids in texts)
+    for ids, found, short in zip(texts, scorer.run(asked), list(scorer.score(texts)), strict=True):
+        assert [(one.id, one.score) for one in short] == [(one.id, one.score) for one in found]
+        assert all(one.rank is None and one.entropy_bits is None and one.top == () for one in short)
         assert [one.id for one in found] == (ids[1:] if len(ids) > 1 else [])
         if not found:
             continue
