@@ -33,7 +33,7 @@ def merge(
     ] = MergeConfig.into,
     method: Annotated[Method | None, Option("--method", help="How to merge several models.")] = None,
     base: Annotated[
-        Path | None, Option("--base", metavar="PATH", help="Common ancestor, for task, ties, dare.")
+        Path | None, Option("--base", metavar="PATH", help="Common ancestor: all but linear and slerp.")
     ] = MergeConfig.base,
     weight: Annotated[
         list[float] | None,
@@ -103,6 +103,7 @@ def merge(
     ties        the same, of the largest numbers that agree in sign; their mean
     dare        the same as task, of numbers drawn at random, made up for
     dare-ties   dare's numbers, those that agree in sign
+    model-stock from the base towards the mean, as far as the models agree
 
     \b
     Examples:

@@ -8,6 +8,6 @@ class AdapterUse:
     """One adapter in figures."""
 
     name: str
-    nbytes: int
+    memory_bytes: int
     texts: int
     """Begun with it so far."""

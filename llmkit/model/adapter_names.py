@@ -99,11 +99,6 @@ def peft_modules(config: ModelConfig) -> list[PeftModule]:
     return modules
 
 
-def by_our_name(modules: Iterable[PeftModule]) -> dict[str, PeftModule]:
-    """Each of our modules, and what holds it."""
-    return {name: module for module in modules for name in module.ours}
-
-
 def model_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Our names of all tensors with their shapes, and the head's where it is the embedding."""
     return model_shapes(config) | {"lm_head.weight": (config.vocab_size, config.hidden_size)}

@@ -7,6 +7,7 @@ here adds numbers in an order that depends on threads.
 import hashlib
 import math
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -111,6 +112,27 @@ def elect(deltas: Sequence[Tensor], weights: Sequence[float], *, normalize: bool
         mixed.add_(torch.where(agrees, one, 0.0))
         divisor.add_(agrees, alpha=weight)
     return mixed / torch.where(divisor == 0, 1.0, divisor) if normalize else mixed
+
+
+def stock_share(deltas: Sequence[Tensor]) -> float:
+    """How far from the base towards the mean of models that were trained from it apart, for one tensor.
+
+    N cos θ / (1 + (N - 1) cos θ), cos θ the mean over all pairs of differences, each seen as one long vector
+    (Model Stock, Jang et al. 2024, arXiv:2403.19522). mergekit takes a mean below 0, which the paper does not
+    have, as it comes; here it is 0, as is the cosine to a difference of nothing.
+
+    Args:
+        deltas: two differences from the base or more.
+    """
+    lengths = [math.sqrt(_dot(delta, delta)) for delta in deltas]
+    pairs = list(combinations(range(len(deltas)), 2))
+    cosines = [
+        _dot(deltas[one], deltas[other]) / lengths[one] / lengths[other]
+        for one, other in pairs
+        if lengths[one] and lengths[other]
+    ]
+    cosine = max(0.0, math.fsum(cosines) / len(pairs))
+    return len(deltas) * cosine / (1 + (len(deltas) - 1) * cosine)
 
 
 def _dot(first: Tensor, second: Tensor) -> float:

@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-Method = Literal["linear", "slerp", "task", "ties", "dare", "dare-ties"]
+Method = Literal["linear", "slerp", "task", "ties", "dare", "dare-ties", "model-stock"]

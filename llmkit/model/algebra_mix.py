@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llmkit.model.algebra import drop, elect, linear, slerp, trim
+from llmkit.model.algebra import drop, elect, linear, slerp, stock_share, trim
 from llmkit.model.algebra_method import Method
 
 
@@ -41,6 +41,9 @@ def mix(recipe: Recipe, name: str, tensors: Sequence[Tensor], base: Tensor | Non
         return slerp(tensors[0], tensors[1], recipe.weights[1])
     assert base is not None
     deltas = [_sparse(recipe, index, name, tensor - base) for index, tensor in enumerate(tensors)]
+    if recipe.method == "model-stock":
+        mean = linear(deltas, (1.0,) * len(deltas), normalize=True)
+        return torch.add(base, mean, alpha=stock_share(deltas))
     if recipe.method in ("ties", "dare-ties"):
         mixed = elect(deltas, recipe.weights, normalize=recipe.normalize)
     else:

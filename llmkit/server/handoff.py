@@ -3,8 +3,8 @@
 For whom a request is goes where a key would: `authorization: Bearer …`. What an answer took comes back in a
 header, or in comments of the stream, which the router takes out:
 
-    x-llmkit-slot: 12 0 5 0.031 stop
-    : llmkit-slot 12 0 5 0.031 stop
+    x-llmkit-slot: 12 0 5 0.031 stop 0
+    : llmkit-slot 12 0 5 0.031 stop 0
 """
 
 import base64
@@ -18,7 +18,7 @@ from llmkit.server.gate import Caller, OpenGate, Slot
 
 SLOT_HEADER = "x-llmkit-slot"
 SLOT_COMMENT = b": llmkit-slot "
-_FIELDS = 5
+_FIELDS = 6
 
 
 class WorkerGate(OpenGate):
@@ -73,11 +73,11 @@ def _no_router() -> ApiError:
 
 
 def slot_line(slot: Slot) -> str:
-    """Tokens read, found in the cache, written; seconds to the first; how it ended."""
+    """Tokens read, found in the cache, written; seconds to the first; how it ended; calls of tools made."""
     usage = slot.usage
     first = "-" if slot.first_token_seconds is None else f"{slot.first_token_seconds:.6f}"
     tokens = f"{usage.prompt_tokens} {usage.cached_tokens} {usage.completion_tokens}"
-    return f"{tokens} {first} {slot.finished or '-'}"
+    return f"{tokens} {first} {slot.finished or '-'} {slot.tool_calls}"
 
 
 def slot_comment(slot: Slot) -> bytes:
@@ -98,6 +98,7 @@ def read_slot(line: str, slot: Slot) -> None:
     usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens = (int(one) for one in fields[:3])
     slot.first_token_seconds = None if fields[3] == "-" else float(fields[3])
     slot.finished = None if fields[4] == "-" else fields[4]
+    slot.tool_calls = int(fields[5])
 
 
 class _Told(msgspec.Struct):

@@ -168,5 +168,5 @@ def test_uses_count_texts_and_memory(make_model: Make) -> None:
     write(engine, asked())
     uses = {one.name: one for one in engine.adapters.uses()}
     assert {name: one.texts for name, one in uses.items()} == {"one": 2, "two": 2}
-    assert uses["one"].nbytes == adapter(model, 1).nbytes
-    assert uses["two"].nbytes == adapter(model, 2, rank=5, dora=True).nbytes
+    assert uses["one"].memory_bytes == adapter(model, 1).nbytes
+    assert uses["two"].memory_bytes == adapter(model, 2, rank=5, dora=True).nbytes

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from llmkit.model.algebra import drop, elect, linear, slerp, trim
+from llmkit.model.algebra import drop, elect, linear, slerp, stock_share, trim
 
 
 def _random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -100,3 +100,23 @@ def test_elect_is_mergekits_consensus() -> None:
     divisor[divisor == 0] = 1
     expected = (weighted * mask).sum(0) / divisor
     assert torch.allclose(elect(list(deltas), [0.5, 1.0, 2.0], normalize=True), expected, atol=1e-6)
+
+
+def test_the_share_of_model_stock_is_one_where_models_agree_and_none_at_right_angles() -> None:
+    one = torch.tensor([[3.0, 0.0]])
+    assert stock_share([one, 2 * one]) == 1.0
+    assert stock_share([one, torch.tensor([[0.0, 2.0]])]) == 0.0
+    assert stock_share([one, -one]) == stock_share([one, 0 * one]) == 0.0
+    # 60 degrees: 2 * 0.5 / (1 + 0.5); with a third, cosines 0.5, 1 and 0.5: 3 * (2 / 3) / (1 + 2 * (2 / 3))
+    slanted = torch.tensor([[1.0, math.sqrt(3.0)]])
+    assert stock_share([one, slanted]) == pytest.approx(2 / 3)
+    assert stock_share([one, slanted, one]) == pytest.approx(6 / 7)
+
+
+def test_the_share_of_model_stock_is_mergekits_formula() -> None:
+    # mergekit's model_stock.py, all of a tensor at once
+    deltas = [_random(20, 30) + 0.7 * _random(20, 30, seed=seed) for seed in (1, 2, 3)]
+    flat = [delta.double().flatten() for delta in deltas]
+    cosines = [(flat[i] @ flat[j]) / (flat[i].norm() * flat[j].norm()) for i in range(3) for j in range(i)]
+    mean = (sum(cosines) / 3).item()
+    assert stock_share(deltas) == pytest.approx(3 * mean / (1 + 2 * mean), rel=1e-9)

@@ -20,4 +20,4 @@ def test_each_name_is_a_way_of_its_own() -> None:
         )
         for method in get_args(Method)
     }
-    assert len({tuple(one.tolist()) for one in mixed.values()}) == len(mixed) == 6
+    assert len({tuple(one.tolist()) for one in mixed.values()}) == len(mixed) == 7

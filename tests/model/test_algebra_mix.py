@@ -1,5 +1,7 @@
 """One tensor by a recipe: TIES, DARE and task arithmetic as mergekit has them, worked by hand."""
 
+import math
+
 import torch
 
 from llmkit.model.algebra import drop
@@ -42,3 +44,11 @@ def test_linear_and_slerp_need_no_base() -> None:
     half = Recipe(method="linear", weights=(1.0, 1.0), normalize=True)
     assert torch.allclose(mix(half, "w", [A, B], None), (A + B) / 2)
     assert torch.allclose(mix(Recipe(method="slerp", weights=(1.0, 1.0)), "w", [A, B], None), B, atol=1e-6)
+
+
+def test_model_stock_goes_towards_the_mean_as_far_as_the_models_agree() -> None:
+    recipe = Recipe(method="model-stock", weights=(1.0, 1.0))
+    one, other = torch.tensor([3.0, 0.0]), torch.tensor([1.0, math.sqrt(3.0)])  # 60 degrees apart
+    base = torch.tensor([1.0, -1.0])
+    expected = base + (one + other) / 2 * (2 / 3)
+    assert torch.allclose(mix(recipe, "w", [base + one, base + other], base), expected)

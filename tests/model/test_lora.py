@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llmkit.model.adapter_names import by_our_name, peft_modules
+from llmkit.model.adapter_names import peft_modules
 from llmkit.model.adapter_save import save_adapter
 from llmkit.model.adapter_weights import LowRank
 from llmkit.model.add_lora import add_lora
@@ -72,7 +72,7 @@ def test_loss_and_gradients_are_those_of_peft(
         for name, one in theirs.named_parameters()
         if one.requires_grad
     }
-    held = by_our_name(peft_modules(model.config))
+    held = {name: by for by in peft_modules(model.config) for name in by.ours}
     found = 0
     for name, module in model.named_modules():
         if not isinstance(module, LoraLinear):

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch import nn
 
 from llmkit.errors import ConfigError
 from llmkit.formats.gguf_write import write_gguf
+from llmkit.model.adapter_save import save_adapter
 from llmkit.model.add_lora import add_lora
 from llmkit.model.config import ModelConfig
 from llmkit.model.gguf_save import gguf_model
@@ -136,3 +139,67 @@ def test_adapters_on_codes_learn_what_they_learn_on_the_dequantised_numbers(
     for name, gradient in gradients[0].items():
         assert gradient is not None and gradient.abs().max() > 0
         torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("whose_codes", ["ours", "bitsandbytes"])
+def test_logits_loss_gradients_and_a_step_of_qlora_are_those_of_peft_on_bitsandbytes(
+    whose_codes: str,
+    make_config: Callable[..., ModelConfig],
+    make_model: Callable[..., Transformer],
+    transformers: ModuleType,
+    tmp_path: Path,
+) -> None:
+    """Each rounds to its codes, or ours are those of the file that transformers writes, double quantised."""
+    peft = pytest.importorskip("peft")
+    pytest.importorskip("bitsandbytes")
+    paths = {name: tmp_path / name for name in ("base", "codes", "adapter")}
+    for path in paths.values():
+        path.mkdir()
+    model = make_model(make_config(hidden_size=64, intermediate_size=128), std=0.1)
+    save_model(model, paths["base"])
+    nested = whose_codes == "bitsandbytes"
+    settings: dict[str, Any] = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    settings |= {"bnb_4bit_compute_dtype": torch.float32, "bnb_4bit_use_double_quant": nested}
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        paths["base"],
+        quantization_config=transformers.BitsAndBytesConfig(**settings),
+        dtype=torch.float32,
+        device_map="cpu",
+        attn_implementation="eager",
+    )
+    if nested:
+        theirs.save_pretrained(paths["codes"])
+        model = load_quantised_base(paths["codes"])
+    else:
+        quantise_base(model)
+    assert sum(isinstance(one, QuantisedLinear) for one in model.modules()) == 2 * 7
+    add_lora(model, LoraConfig(r=4), seed=0)
+    ours = adapter_parameters(model)
+    with torch.no_grad():
+        for name, one in ours.items():
+            if name.endswith("lora_B"):
+                one.normal_(0, 0.1, generator=torch.Generator().manual_seed(len(name)))
+    save_adapter(model, paths["adapter"], str(paths["base"]))
+    tuned = peft.PeftModel.from_pretrained(theirs, paths["adapter"], is_trainable=True)
+    tuned.train()  # in evaluation bitsandbytes computes in bfloat16 where the CPU can, and loses the gradient
+    expected = {
+        name.removeprefix("base_model.model.").replace(".default", "").removesuffix(".weight"): one
+        for name, one in tuned.named_parameters()
+        if one.requires_grad
+    }
+    assert ours.keys() == expected.keys()
+
+    before = model(IDS)
+    torch.testing.assert_close(before, tuned(IDS).logits, rtol=0, atol=1e-5)
+    loss = nn.functional.cross_entropy(before[:, :-1].flatten(0, 1), IDS[:, 1:].flatten())
+    their_loss = tuned(IDS, labels=IDS).loss
+    assert abs(loss.item() - their_loss.item()) < 1e-5
+    for score, parameters in ((loss, ours), (their_loss, expected)):
+        score.backward()
+        torch.optim.SGD(parameters.values(), lr=0.1).step()
+    for name, parameter in ours.items():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 1e-4
+        torch.testing.assert_close(parameter.grad, expected[name].grad, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(IDS), tuned(IDS).logits, rtol=0, atol=2e-5)
+    assert (model(IDS) - before).abs().max() > 0.1

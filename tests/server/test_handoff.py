@@ -35,16 +35,16 @@ def test_who_is_no_router_is_not_answered(key: str) -> None:
     assert caught.value.status == 401
 
 
-@pytest.mark.parametrize("slot", [Slot(), Slot(Usage(5, 2, 9), 0.25, finished="stop")])
+@pytest.mark.parametrize("slot", [Slot(), Slot(Usage(5, 2, 9), 0.25, tool_calls=2, finished="stop")])
 def test_a_slot_comes_out_as_it_went_in(slot: Slot) -> None:
-    found = Slot(Usage(1, 1, 1), 1.0, finished="length")
+    found = Slot(Usage(1, 1, 1), 1.0, tool_calls=1, finished="length")
     read_slot(slot_line(slot), found)
     assert found == slot
     assert slot_comment(slot).startswith(b": ") and slot_comment(slot).endswith(b"\n\n")
 
 
 def test_a_line_that_is_no_slot_is_an_error() -> None:
-    for line in ("1", "1 2 3", "a b c d e"):
+    for line in ("1", "1 2 3", "1 2 3 - stop", "a b c d e f"):
         with pytest.raises(ValueError, match=line[0]):
             read_slot(line, Slot())
 

@@ -97,8 +97,9 @@ def check_strict(report: AuditReport, strict: bool) -> None:
         GateFailed: faults were found, and `strict` is on.
     """
     if strict and report.faults:
+        found = f"{report.faulty:,} fault" + "s" * (report.faulty != 1)
         raise GateFailed(
-            f"the mask audit found {report.faulty:,} faults: {describe_faults(report)}",
+            f"the mask audit found {found}: {describe_faults(report)}",
             hint="mend the records that --rejects FILE lists, or train without --strict",
         )
 

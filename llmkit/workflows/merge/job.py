@@ -30,6 +30,7 @@ _COPIES = {
     "ties": 6,
     "dare": 4,
     "dare-ties": 6,
+    "model-stock": 3,
 }
 """Tensors at work beside one of each model: differences, signs, sums."""
 

@@ -13,7 +13,8 @@ from llmkit.workflows.scaled_path import ScaledPath
 Job = Literal["adapters", "method", "expression", "extract"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 DEQUANTISED = "dequantised"
-_ON_DIFFERENCES = ("task", "ties", "dare", "dare-ties")
+_WEIGHED_DIFFERENCES = ("task", "ties", "dare", "dare-ties")
+_ON_DIFFERENCES = (*_WEIGHED_DIFFERENCES, "model-stock")
 _SPARSE = ("ties", "dare", "dare-ties")
 _NORMALIZES = ("linear", "ties")
 
@@ -97,6 +98,11 @@ class MergeConfig:
         """Whether the weights' sum is divided by."""
         return self.method in _NORMALIZES if self.normalize is None else self.normalize
 
+    @property
+    def _has_own_shares(self) -> bool:
+        """Whether the method itself divides what it adds."""
+        return self.method in ("slerp", "model-stock")
+
     def coefficients(self) -> dict[str, Fraction]:
         """The weight of each model of the expression.
 
@@ -158,10 +164,10 @@ class MergeConfig:
         """Flags that the job would not read are refused."""
         jobs: dict[str, tuple[object, bool]] = {
             "--base": (self.base, self.method in _ON_DIFFERENCES),
-            "--weight": (self.weights, self.job == "method"),
+            "--weight": (self.weights, self.job == "method" and self.method != "model-stock"),
             "--density": (self.densities, self.method in _SPARSE),
-            "--normalize": (self.normalize is not None, self.job == "method" and self.method != "slerp"),
-            "--scale": (self.scale != 1, self.method in _ON_DIFFERENCES),
+            "--normalize": (self.normalize is not None, self.job == "method" and not self._has_own_shares),
+            "--scale": (self.scale != 1, self.method in _WEIGHED_DIFFERENCES),
             "--seed": (self.seed, self.method in ("dare", "dare-ties")),
             "--into": (self.into, self.job == "adapters"),
             "--rank": (self.rank, self.job == "extract"),
@@ -190,6 +196,10 @@ class MergeConfig:
                 raise UsageError(
                     f"--method {self.method} works on differences from a common ancestor",
                     hint="name it: --base PATH",
+                )
+            if self.method == "model-stock" and count < 2:
+                raise UsageError(
+                    f"model-stock takes two models or more (found {count})", hint="--method task takes one"
                 )
             if not count:
                 raise UsageError("no model to merge into the base", hint="give A, or A and B")

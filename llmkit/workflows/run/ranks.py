@@ -16,6 +16,9 @@ STATUS = "LLMKIT_STATUS_FILE"
 FIRST_SPEAKS_SECONDS = 10.0
 """How long the others keep silent about an error that the first process most likely has too, and tells."""
 
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for the others."""
+
 STOPPED_SECONDS = 1.0
 """How long they stay after all were asked to stop: one that leaves before the first could pass for lost."""
 
@@ -57,7 +60,7 @@ def is_first_process() -> bool:
 
 def was_restarted() -> bool:
     """Whether torchrun started the processes anew after one was lost: then a run is always gone on with."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return _restarts() > 0
 
 
 def own_device(name: str) -> str:
@@ -91,12 +94,22 @@ def joined_ranks(degrees: Degrees, device_name: str) -> Iterator[Ranks]:
         return
     import torch
     import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     kind = "cuda" if device_name.startswith("cuda") else "cpu"
     device = torch.device(device_name if kind == "cuda" else "cpu")
     if kind == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=timedelta(minutes=30))
+    # torchrun keeps one store for all attempts: without a prefix, addresses of lost processes are read
+    store, rank, processes = next(rendezvous("env://", timeout=PATIENCE))
+    dist.init_process_group(
+        "nccl" if kind == "cuda" else "gloo",
+        store=PrefixStore(f"attempt {_restarts()}", store),
+        rank=rank,
+        world_size=processes,
+        timeout=PATIENCE,
+    )
     try:
         yield MeshRanks(degrees, device)
     except (dist.DistError, RuntimeError) as error:
@@ -131,6 +144,11 @@ def first_speaks() -> Iterator[None]:
         else:
             time.sleep(FIRST_SPEAKS_SECONDS)
         raise
+
+
+def _restarts() -> int:
+    """How often torchrun has started the processes anew."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def _is_lost(error: BaseException) -> bool:

@@ -21,6 +21,7 @@ from llmkit.server.router.adapters import FleetAdapters
 from llmkit.server.router.app import build_router
 from llmkit.server.router.config import ModelSource, RouterConfig
 from llmkit.server.router.fleet import Fleet, Version
+from llmkit.server.router.late_results import ignore_late_results
 from llmkit.server.router.manage import Manager, Source
 from llmkit.server.router.probes import ProbeConfig, probe
 from llmkit.server.router.rollout import RollbackConfig
@@ -107,6 +108,7 @@ def launch_of(job: Replicas, source: Source, socket: Path) -> Launch:
 
 async def _serve(job: Replicas, front: Front, note: Callable[[str], None]) -> Ending:
     assert isinstance(front.gate, KeyedGate)
+    ignore_late_results(asyncio.get_running_loop())
     gate = front.gate
     fleet = Fleet(RollbackConfig(margin=job.router.rollback_margin))
     adapters = FleetAdapters(specs_of(open_adapters(job.engine.adapters)))

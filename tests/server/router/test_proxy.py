@@ -100,7 +100,7 @@ def test_without_a_worker_the_answer_is_503_with_the_time_to_come_back() -> None
 
 
 def test_a_stream_loses_the_workers_own_notes_and_nothing_else() -> None:
-    notes = b": llmkit-slot 4 1 2 0.5 stop\n\n"
+    notes = b": llmkit-slot 4 1 2 0.5 stop 3\n\n"
     whole = CHUNK + notes + CHUNK + notes + DONE + notes
     cut = [whole[index : index + 7] for index in range(0, len(whole), 7)]
     one = FakeWorker(streaming(*cut))
@@ -111,6 +111,7 @@ def test_a_stream_loses_the_workers_own_notes_and_nothing_else() -> None:
         assert answer.content == CHUNK + CHUNK + DONE
         record = router.log[0]
         assert [record[f"{name}_tokens"] for name in ("prompt", "cached", "completion")] == [4, 1, 2]
+        assert (record["finish_reason"], record["tool_calls"]) == ("stop", 3)
         assert record["first_token_seconds"] >= 0.5 and one.worker.running == 0
 
     run(scenario())

@@ -29,6 +29,8 @@ def report(*rules: str) -> AuditReport:
 def test_strict_fails_on_any_fault_and_names_them() -> None:
     check_strict(report("mask.zero"), False)
     check_strict(report(), True)
+    with pytest.raises(GateFailed, match=r"found 1 fault: text.lost 1"):
+        check_strict(report("text.lost"), True)
     with pytest.raises(
         GateFailed, match=r"2 faults: mask.zero 1 .a.jsonl:3: about mask.zero., text.lost 1"
     ) as error:

@@ -1,12 +1,14 @@
-"""A fine-tuning run in a process of its own that is killed goes on as if nothing had happened."""
+"""A fine-tuning run in processes of its own that is killed goes on as if nothing had happened."""
 
 import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from llmkit.model.config import ModelConfig
@@ -30,11 +32,23 @@ def train_step(self):
 Trainer.train_step = train_step
 """
 RUN = "from llmkit.cli import main\nmain()\n"
+KILLED_ONCE = f"""
+import os
+if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+    exec({KILL_BEFORE_STEP_4!r})
+{RUN}"""
+BY_ANOTHER_PROGRAM = "from llmkit.workflows.run import launch\nlaunch.MODULE = 'killed_once'\n"
+STATE = ("adapter_model.safetensors", "trained.safetensors", "optimizer.safetensors", "state.json")
+LINE = [
+    *("finetune", "base", "--data", "data.jsonl", "--method", "dpo", "--lora", "--rank", "2", "-q"),
+    *("--valid-fraction", "0.3", "--steps", "5", "--batch-rows", "2", "--threads", "1"),
+    *("--checkpoint-every", "2", "--eval-every", "2", "--json"),
+]
 
 
-def test_a_killed_preference_run_of_an_adapter_ends_with_the_same_bits(
-    tmp_path: Path, byte_tokenizer: Tokenizer
-) -> None:
+@pytest.fixture
+def finetune(tmp_path: Path, byte_tokenizer: Tokenizer) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run five steps of `llmkit finetune` on twelve pairs in a process of its own, after some Python."""
     model = Transformer(ModelConfig(**SIZES))
     initialise(model, torch.Generator().manual_seed(0))
     (tmp_path / "base").mkdir()
@@ -42,29 +56,50 @@ def test_a_killed_preference_run_of_an_adapter_ends_with_the_same_bits(
     byte_tokenizer.save(tmp_path / "base")
     records = [{"prompt": f"{n}?", "chosen": "yes", "rejected": f"no {n}"} for n in range(12)]
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    line = ["finetune", "base", "--data", "data.jsonl", "--method", "dpo", "--lora", "--rank", "2", "-q"]
-    line += [
-        "--dropout",
-        "0.1",
-        "--valid-fraction",
-        "0.3",
-        "--steps",
-        "5",
-        "--batch-rows",
-        "2",
-        "--threads",
-        "1",
-    ]
-    line += ["--threads", "1", "--checkpoint-every", "2", "--eval-every", "2", "--json"]
+    (tmp_path / "killed_once.py").write_text(KILLED_ONCE)
 
-    def call(out: str, before: str = "") -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-c", before + RUN, *line, "-o", out]
+    def call(out: str, *flags: str, before: str = "") -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-c", before + RUN, *LINE, "-o", out, *flags]
         return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
 
-    straight = call("straight")
+    return call
+
+
+def test_a_killed_preference_run_of_an_adapter_ends_with_the_same_bits(
+    finetune: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    straight = finetune("straight", "--dropout", "0.1")
     assert straight.returncode == 0, straight.stderr
-    assert call("run", KILL_BEFORE_STEP_4).returncode == -signal.SIGKILL
-    assert call("run").returncode == 0
-    for name in ("adapter_model.safetensors", "trained.safetensors", "optimizer.safetensors", "state.json"):
+    assert finetune("run", "--dropout", "0.1", before=KILL_BEFORE_STEP_4).returncode == -signal.SIGKILL
+    assert finetune("run", "--dropout", "0.1").returncode == 0
+    for name in STATE:
         ours, theirs = (tmp_path / run / "checkpoints/step-00000005" / name for run in ("run", "straight"))
         assert ours.read_bytes() == theirs.read_bytes(), name
+
+
+def test_two_processes_have_the_losses_of_one_and_go_on_by_themselves_where_one_is_killed(
+    finetune: Callable[..., subprocess.CompletedProcess[str]],
+    llmkit_run: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert llmkit_run(*LINE, "-o", "alone").status == 0
+    for result in (
+        finetune("both", "--nproc", "2"),
+        finetune("lost", "--nproc", "2", "--max-restarts", "1", before=BY_ANOTHER_PROGRAM),
+    ):
+        assert result.returncode == 0, result.stderr
+    alone, both, lost = (_told(tmp_path / run / "metrics.jsonl") for run in ("alone", "both", "lost"))
+    assert len(alone) > 5 and both == pytest.approx(alone, rel=1e-5)
+    assert len(set(alone)) > 5  # it does learn
+    assert lost == both
+    for name in STATE:
+        ours, theirs = (tmp_path / run / "checkpoints/step-00000005" / name for run in ("lost", "both"))
+        assert ours.read_bytes() == theirs.read_bytes(), name
+
+
+def _told(path: Path) -> list[float]:
+    """The losses of a run's steps and evaluations, in order."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [one[key] for one in records for key in ("loss", "valid_loss") if one.get(key) is not None]

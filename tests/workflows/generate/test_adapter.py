@@ -155,9 +155,9 @@ def test_figures_name_each_adapter_and_what_computed(tiny: Bench) -> None:
     stats = tiny.report.stats
     (use,) = stats.adapters
     assert (stats.kernels, use.name, use.texts) == ("torch", "sql", 2)
-    assert use.nbytes == open_adapters([str(folder)]).nbytes
+    assert use.memory_bytes == open_adapters([str(folder)]).nbytes
     plan = plan_generate(tiny.files({}), GenerateConfig(sampling=GREEDY, adapters=(str(folder),)))
-    assert plan.adapter_bytes == use.nbytes
+    assert plan.adapter_bytes == use.memory_bytes
 
 
 def test_a_row_with_an_unknown_name_is_told_those_there_are(tiny: Bench, tiny_adapter: Make) -> None:

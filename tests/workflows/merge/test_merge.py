@@ -36,6 +36,7 @@ METHODS: list[dict[str, Any]] = [
     {"method": "ties", "densities": (0.3, 0.6)},
     {"method": "dare", "densities": (0.4,), "seed": 5},
     {"method": "dare-ties", "weights": (0.5,), "seed": 5},
+    {"method": "model-stock"},
 ]
 
 

@@ -48,3 +48,21 @@ def test_a_process_that_is_killed_is_named_and_restarted_where_that_is_asked_for
     with pytest.raises(StoppedResumable, match="process 1 of 2 was ended by SIGKILL"):
         launch([], 2, max_restarts=0)
     assert launch([], 2, max_restarts=1) == 0
+
+
+def test_processes_that_are_started_again_find_each_other_and_not_those_before_them(program: Path) -> None:
+    """The second asks for the first one's address long before the new first has told it."""
+    program.write_text(
+        "import os, signal, time\n"
+        "from llmkit.workflows.run.ranks import Division, joined_ranks\n"
+        "signal.alarm(100)\n"
+        "again, rank = os.environ['TORCHELASTIC_RESTART_COUNT'] == '1', os.environ['RANK']\n"
+        "if again and rank == '0':\n"
+        "    time.sleep(3)\n"
+        "with joined_ranks(Division().degrees(), 'cpu'):\n"
+        "    if not again:\n"
+        "        if rank == '1':\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        time.sleep(60)\n"
+    )
+    assert launch([], 2, max_restarts=1) == 0
