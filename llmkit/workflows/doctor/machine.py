@@ -20,7 +20,7 @@ PACKAGES = (
     *("torch", "numpy", "tokenizers", "safetensors", "zstandard", "msgspec", "xxhash", "jinja2"),
     *("typer", "rich"),
 )
-OPTIONAL_PACKAGES = ("sentencepiece", "llguidance")
+OPTIONAL_PACKAGES = ("sentencepiece", "llguidance", "triton")
 PYTHON_FROM, PYTHON_BELOW = (3, 11), (3, 14)
 LITTLE_MEMORY_BYTES = 2 << 30
 LITTLE_DISK_BYTES = 1 << 30
@@ -130,6 +130,8 @@ def check_machine(machine: Machine) -> list[Finding]:
             f"torch {machine.packages['torch']} is built for CPUs, and an NVIDIA card is here",
             "pip install --force-reinstall torch",
         )
+    elif machine.nvidia_driver and machine.packages.get("triton") is None:
+        found("info", "gpu", "generate runs slower on this GPU: Triton is not installed", "pip install triton")
     if machine.encoding.lower().replace("-", "") != "utf8":
         found("info", "locale", f"file names are {machine.encoding}, not UTF-8", "export LC_ALL=C.UTF-8")
     return findings

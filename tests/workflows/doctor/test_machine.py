@@ -43,6 +43,7 @@ def test_a_good_machine_has_no_findings() -> None:
         ("threads", "info", {"threads": {"OMP_NUM_THREADS": "1"}}),
         ("threads", "info", {"cpu_quota": 1.5}),
         ("gpu", "warning", {"nvidia_driver": "550.1", "packages": {**GOOD.packages, "torch": "2.13.0+cpu"}}),
+        ("gpu", "info", {"nvidia_driver": "550.1"}),
         ("locale", "info", {"encoding": "ascii"}),
     ],
 )
