@@ -131,7 +131,9 @@ def check_machine(machine: Machine) -> list[Finding]:
             "pip install --force-reinstall torch",
         )
     elif machine.nvidia_driver and machine.packages.get("triton") is None:
-        found("info", "gpu", "generate runs slower on this GPU: Triton is not installed", "pip install triton")
+        found(
+            "info", "gpu", "generate runs slower on this GPU: Triton is not installed", "pip install triton"
+        )
     if machine.encoding.lower().replace("-", "") != "utf8":
         found("info", "locale", f"file names are {machine.encoding}, not UTF-8", "export LC_ALL=C.UTF-8")
     return findings
