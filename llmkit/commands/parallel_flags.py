@@ -44,12 +44,13 @@ class Processes(Replicas):
     ] = None
     tp: Annotated[int, Option(min=1, metavar="N", help="Parts of every matrix: heads, columns.")] = 1
     pp: Annotated[int, Option(min=1, metavar="N", help="Stages of layers.")] = 1
+    ep: Annotated[int, Option(min=1, metavar="N", help="Parts of the experts of each mixture.")] = 1
 
     def division(self) -> "Division":
         """What each process has, as the workflows take it."""
         from llmkit.workflows.run.ranks import Division
 
-        return Division(dp=self.dp, fsdp=self.fsdp, tp=self.tp, pp=self.pp)
+        return Division(dp=self.dp, fsdp=self.fsdp, tp=self.tp, pp=self.pp, ep=self.ep)
 
 
 ALONE = Processes()

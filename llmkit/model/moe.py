@@ -5,7 +5,7 @@ N experts, F intermediate_size of one.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,25 @@ class MixtureOfExperts(nn.Module):
         return y + shared
 
 
+class Exchange(Protocol):
+    """Brings rows to the process that has their expert, and what it made of them back."""
+
+    def __call__(self, compute: "Compute", rows: Tensor, counts: Tensor) -> Tensor:
+        """
+        Args:
+            compute: what the experts of this process make of rows in the order of these experts.
+            rows: (R, D) in the order of all experts.
+            counts: (N,) rows of each.
+
+        Returns:
+            (R, D).
+        """
+
+
+Compute = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Rows (R, D), the expert of each (R,), and rows of each expert, to (R, D)."""
+
+
 class Experts(nn.Module):
     """Gated MLPs side by side, their matrices stacked.
 
@@ -75,29 +94,36 @@ class Experts(nn.Module):
         self.down_proj_bias = nn.Parameter(torch.zeros(N, D)) if experts.expert_bias else None
         self._is_aligned = D % 8 == 0 and F_ % 8 == 0  # rows of 16 bytes: what grouped_mm takes
         self._act = _clamped(experts.swiglu_limit) if experts.swiglu_limit else _gated(config.hidden_act)
+        self.exchange: Exchange | None = None
+        """Where this process has some of the experts only."""
 
     def forward(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """x: (M, D); chosen: (M, k) int64; weights: (M, k). Returns (M, D)."""
-        if len(x) == 1 and not torch.is_grad_enabled():
+        if len(x) == 1 and not torch.is_grad_enabled() and self.exchange is None:
             return self._one_token(x, chosen, weights)
         k = chosen.shape[1]
         owner, order = chosen.flatten().sort(stable=True)  # (R,) the expert of each row, and where it was
         back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
         counts = torch.bincount(owner, minlength=len(self.gate_up_proj))  # (N,)
-        rows = _take(x, order // k, back, k)  # (R, D)
-        if x.is_cuda and _arithmetic(x) == torch.bfloat16 and self._is_aligned:
-            y = self._grouped(rows.bfloat16(), owner, counts)
+        rows = take(x, order // k, back, k)  # (R, D)
+        if self.exchange is None:
+            y = self._compute(rows, owner, counts)
         else:
-            y = self._one_by_one(rows, counts)
-        y = _take(y, back, order, 1).unflatten(0, (-1, k))  # (M, k, D)
+            y = self.exchange(self._compute, rows, counts)
+        y = take(y, back, order, 1).unflatten(0, (-1, k))  # (M, k, D)
         return (y * weights.unsqueeze(-1)).sum(1).to(x.dtype)
+
+    def _compute(self, rows: Tensor, owner: Tensor, counts: Tensor) -> Tensor:
+        if rows.is_cuda and _arithmetic(rows) == torch.bfloat16 and self._is_aligned:
+            return self._grouped(rows.bfloat16(), owner, counts)
+        return self._one_by_one(rows, counts)
 
     def _one_by_one(self, rows: Tensor, counts: Tensor) -> Tensor:
         """A pair of products for each expert that has rows: (R, D) to (R, D).
 
         The stacks are taken apart once: a gradient of `stack[expert]` is as large as the whole stack.
         """
-        gate_up, down = self.gate_up_proj.unbind(), self.down_proj.unbind()
+        gate_up, down = _here(self.gate_up_proj).unbind(), _here(self.down_proj).unbind()
         gate_up_bias, down_bias = _unbind(self.gate_up_proj_bias), _unbind(self.down_proj_bias)
         sizes = counts.tolist()
         done = []
@@ -111,9 +137,10 @@ class Experts(nn.Module):
     def _grouped(self, rows: Tensor, owner: Tensor, counts: Tensor) -> Tensor:
         """The same in two kernels, without telling the CPU how many rows each expert has."""
         ends = counts.cumsum(0).to(torch.int32)
-        inner = _grouped_linear(rows, self.gate_up_proj, self.gate_up_proj_bias, owner, ends)
+        gate_up_bias, down_bias = self.gate_up_proj_bias, self.down_proj_bias
+        inner = _grouped_linear(rows, _here(self.gate_up_proj), _maybe_here(gate_up_bias), owner, ends)
         inner = self._act(*inner.chunk(2, -1))
-        return _grouped_linear(inner, self.down_proj, self.down_proj_bias, owner, ends)
+        return _grouped_linear(inner, _here(self.down_proj), _maybe_here(down_bias), owner, ends)
 
     def _one_token(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Decoding: k experts of one row each; nothing to put in order."""
@@ -147,7 +174,15 @@ class _Take(torch.autograd.Function):
         return (rows.unflatten(0, (-1, ctx.k)).sum(1) if ctx.k > 1 else rows), None, None, None
 
 
-def _take(x: Tensor, source: Tensor, back: Tensor, k: int) -> Tensor:
+def take(x: Tensor, source: Tensor, back: Tensor, k: int) -> Tensor:
+    """x[source] with a gradient that is added up in one order: (R / k, D) to (R, D).
+
+    Args:
+        x: (R / k, D).
+        source: (R,).
+        back: (R,) where the k rows of x[0], x[1], ... went.
+        k: how often each row is taken.
+    """
     taken: Tensor = _Take.apply(x, source, back, k)  # type: ignore[no-untyped-call]
     return taken
 
@@ -182,8 +217,17 @@ def _clamped(limit: float) -> Gate:
     return act
 
 
+def _here(stack: Tensor) -> Tensor:
+    """The experts of a stack that this process has: all, or those of its part."""
+    return stack.to_local() if hasattr(stack, "to_local") else stack
+
+
+def _maybe_here(stack: Tensor | None) -> Tensor | None:
+    return None if stack is None else _here(stack)
+
+
 def _unbind(bias: Tensor | None) -> tuple[Tensor, ...] | None:
-    return None if bias is None else bias.unbind()
+    return None if bias is None else _here(bias).unbind()
 
 
 def _at(bias: Tensor | tuple[Tensor, ...] | None, expert: int) -> Tensor | None:

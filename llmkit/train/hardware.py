@@ -3,12 +3,15 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from llmkit import machine
 from llmkit.errors import ConfigError, MissingError
-from llmkit.train.config import DtypeName
+
+if TYPE_CHECKING:
+    from llmkit.train.config import DtypeName
 
 GPU_PEAK_FLOPS = {  # dense bfloat16 with float32 sums, from the vendors' data sheets
     "B200": 2250e12,
@@ -58,7 +61,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def choose_dtype(name: DtypeName, device: torch.device, hidden_size: int) -> str:
+def choose_dtype(name: "DtypeName", device: torch.device, hidden_size: int) -> str:
     """Of the arithmetic. `auto` is bfloat16 where that is faster.
 
     That is a rule, not a measurement, so that a run gets the same arithmetic every time: a GPU that has

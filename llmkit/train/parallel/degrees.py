@@ -14,6 +14,8 @@ class Degrees:
     """Pipeline stages: each has some of the layers."""
     dp: int = 1
     """Replicas: each has all weights of its part and some rows of every batch."""
+    ep: int = 1
+    """Expert parallel: each has some experts of every mixture, all else, and some rows of every batch."""
     fsdp: int = 1
     """Shards: each keeps a part of every weight, gradient and moment, and has some rows of every batch."""
     tp: int = 1
@@ -22,17 +24,17 @@ class Degrees:
     @property
     def world(self) -> int:
         """Processes in all."""
-        return self.pp * self.dp * self.fsdp * self.tp
+        return self.pp * self.dp * self.ep * self.fsdp * self.tp
 
     @property
     def shares(self) -> int:
         """Parts that a batch falls into."""
-        return self.dp * self.fsdp
+        return self.dp * self.ep * self.fsdp
 
     @property
     def parts(self) -> int:
         """Parts that weights, gradients and moments fall into."""
-        return self.pp * self.fsdp * self.tp
+        return self.pp * self.ep * self.fsdp * self.tp
 
     @property
     def is_split(self) -> bool:
@@ -48,18 +50,18 @@ ONE_PROCESS = Degrees()
 
 
 def resolve_degrees(
-    world: int, *, dp: int | None = None, fsdp: int | None = None, tp: int = 1, pp: int = 1
+    world: int, *, dp: int | None = None, fsdp: int | None = None, tp: int = 1, pp: int = 1, ep: int = 1
 ) -> Degrees:
     """The degrees of a run of so many processes; what is left open is taken by replicas.
 
     Raises:
         ConfigError: they do not multiply to the processes.
     """
-    asked = {"--dp": dp, "--fsdp": fsdp, "--tp": tp, "--pp": pp}
+    asked = {"--dp": dp, "--fsdp": fsdp, "--tp": tp, "--pp": pp, "--ep": ep}
     for flag, size in asked.items():
         if size is not None and size < 1:
             raise ConfigError(f"{flag} must be at least 1 (found {size})", hint=f"change {flag}")
-    given = Degrees(pp=pp, dp=dp or 1, fsdp=fsdp or 1, tp=tp)
+    given = Degrees(pp=pp, dp=dp or 1, ep=ep, fsdp=fsdp or 1, tp=tp)
     rest, left = divmod(world, given.world)
     if left == 0 and dp is None:
         given = replace(given, dp=rest)
@@ -80,8 +82,7 @@ def check_degrees(degrees: Degrees, model: ModelConfig, batch_rows: int) -> None
     """
     if batch_rows % degrees.shares:
         raise ConfigError(
-            f"{batch_rows} rows of an update cannot be shared by {degrees.shares} processes "
-            f"(--dp {degrees.dp} --fsdp {degrees.fsdp})",
+            f"{batch_rows} rows of an update cannot be shared by {degrees.shares} processes ({degrees})",
             hint=f"--batch-rows {-(-batch_rows // degrees.shares) * degrees.shares}",
         )
     if degrees.pp > model.num_hidden_layers:
@@ -93,8 +94,27 @@ def check_degrees(degrees: Degrees, model: ModelConfig, batch_rows: int) -> None
             f"--pp {degrees.pp}: routers' losses do not travel between stages",
             hint="--fsdp divides any model",
         )
-    if degrees.tp == 1:
-        return
+    if degrees.ep > 1:
+        _check_experts(degrees, model)
+    if degrees.tp > 1:
+        _check_heads(degrees, model)
+
+
+def _check_experts(degrees: Degrees, model: ModelConfig) -> None:
+    found = 0 if model.experts is None else model.experts.num_experts
+    if found == 0 or found % degrees.ep:
+        what = f"{found} experts" if found else "no experts"
+        raise ConfigError(
+            f"--ep {degrees.ep}: the model has {what}", hint="a degree that divides --num-experts, or --fsdp"
+        )
+    if degrees.pp * degrees.fsdp * degrees.tp > 1:
+        raise ConfigError(
+            f"--ep {degrees.ep} goes with replicas only (found {degrees})",
+            hint="--ep and --dp, or --fsdp without --ep",
+        )
+
+
+def _check_heads(degrees: Degrees, model: ModelConfig) -> None:
     sizes = {
         "num_attention_heads": model.num_attention_heads,
         "num_key_value_heads": model.num_key_value_heads,

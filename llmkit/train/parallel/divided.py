@@ -12,7 +12,7 @@ from llmkit.train.parallel.loss_pass import LossPass
 from llmkit.train.parallel.ranks import ALONE, MeshRanks, Ranks
 from llmkit.train.parallel.recompute import recompute
 from llmkit.train.parallel.replicas import GradientSum
-from llmkit.train.parallel.tensors import settle, total_norm, whole
+from llmkit.train.parallel.tensors import fill_missing, is_spread, settle, total_norm, whole
 
 if TYPE_CHECKING:
     from llmkit.train.parallel.pipeline import Pipeline
@@ -55,7 +55,7 @@ class Divided:
         self.ranks = ranks
         self.loss_pass = LossPass(model)
         self.pipeline: Pipeline | None = None
-        self._sum: GradientSum | None = None
+        self._sums: list[GradientSum] = []
         degrees = ranks.degrees
         root: nn.Module = self.loss_pass
         layers = list(model.model.layers)
@@ -70,6 +70,10 @@ class Divided:
                 from llmkit.train.parallel.tensor_parallel import cut_matrices
 
                 cut_matrices(model, ranks.mesh["tp"])
+            if degrees.ep > 1:
+                from llmkit.train.parallel.expert_parallel import spread_experts
+
+                spread_experts(model, ranks.mesh["ep"])
         recompute(layers, recomputing)
         if compiles:
             for module in [self.loss_pass] if ranks is ALONE else layers:
@@ -79,8 +83,14 @@ class Divided:
 
             mesh = ranks.mesh["dp", "fsdp"] if degrees.dp > 1 else ranks.mesh["fsdp"]
             shard_weights(root, layers, mesh, dtype=dtype)
+        elif isinstance(ranks, MeshRanks) and degrees.ep > 1:
+            experts = [one for one in self.trained if is_spread(one)]
+            rest = [one for one in self.trained if not is_spread(one)]
+            self._sums.append(GradientSum(rest, ranks.group("dp", "ep")))
+            if degrees.dp > 1:
+                self._sums.append(GradientSum(experts, ranks.group("dp")))
         elif isinstance(ranks, MeshRanks) and degrees.dp > 1:
-            self._sum = GradientSum(self.trained, ranks.group("dp"))
+            self._sums.append(GradientSum(self.trained, ranks.group("dp")))
 
     @cached_property
     def trained(self) -> list[nn.Parameter]:
@@ -89,14 +99,16 @@ class Divided:
 
     def expect_last(self) -> None:
         """The next backward pass is the last of an update."""
-        if self._sum is not None:
-            self._sum.expect_last()
+        for one in self._sums:
+            one.expect_last()
 
     def finish_gradients(self) -> list[Tensor]:
         """The gradients of an update, summed over the processes that share its batch: their parts here."""
-        if self._sum is not None:
-            self._sum.finish()
+        for one in self._sums:
+            one.finish()
         parameters = self.trained
+        if self.ranks.degrees.ep > 1:
+            fill_missing(parameters)
         settle(parameters)
         if self.pipeline is not None:
             self.pipeline.share_tied()

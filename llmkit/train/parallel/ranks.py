@@ -84,13 +84,16 @@ class MeshRanks(Ranks):
         self.device = device
         self.rank = dist.get_rank()
         self.stage = mesh.get_local_rank("pp")
-        shards = degrees.fsdp
-        self.share = Share(mesh.get_local_rank("dp") * shards + mesh.get_local_rank("fsdp"), degrees.shares)
-        self._apart = self._group("dp", "fsdp")
+        replica = mesh.get_local_rank("dp") * degrees.ep + mesh.get_local_rank("ep")
+        shard = mesh.get_local_rank("fsdp")
+        self.share = Share(replica * degrees.fsdp + shard, degrees.shares)
+        self._apart = self.group("dp", "ep", "fsdp")
 
-    def group(self, dimension: str) -> "ProcessGroup":
-        """The processes that differ from this one in one dimension only."""
-        return self.mesh.get_group(dimension)
+    def group(self, *dimensions: str) -> "ProcessGroup":
+        """The processes that differ from this one in these dimensions only."""
+        if len(dimensions) == 1:
+            return self.mesh.get_group(dimensions[0])
+        return self.mesh[dimensions]._flatten("_".join(dimensions)).get_group()
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """See `Ranks.sum`. Processes that hold parts of one matrix have the same values: one is counted."""
@@ -120,6 +123,3 @@ class MeshRanks(Ranks):
         values = [value]
         dist.broadcast_object_list(values, src=0, device=self.device)
         return values[0]
-
-    def _group(self, *dimensions: str) -> Any:
-        return self.mesh[dimensions]._flatten("_".join(dimensions)).get_group()

@@ -18,6 +18,11 @@ def local(tensor: Tensor) -> Tensor:
         return tensor.to_local()
 
 
+def is_spread(tensor: Tensor) -> bool:
+    """Whether other processes have parts of it."""
+    return hasattr(tensor, "placements")
+
+
 def whole(tensor: Tensor) -> Tensor:
     """All of it, in memory of its own where it lay in parts. Every process has to call this."""
     if not hasattr(tensor, "placements"):
@@ -61,6 +66,13 @@ def part_of(full: Tensor, model: Tensor) -> Tensor:
     with torch.no_grad():
         spread = distribute_tensor(full, model.device_mesh, model.placements, src_data_rank=None)  # type: ignore[attr-defined]
         return spread.to_local().clone()
+
+
+def fill_missing(parameters: Iterable[nn.Parameter]) -> None:
+    """Give each tensor in parts a gradient: no row came to the part here, and it is summed with the others."""
+    for parameter in parameters:
+        if parameter.grad is None and is_spread(parameter):
+            parameter.grad = torch.zeros_like(parameter)
 
 
 def settle(parameters: Iterable[nn.Parameter]) -> None:

@@ -35,6 +35,7 @@ class Division:
     fsdp: int | None = None
     tp: int = 1
     pp: int = 1
+    ep: int = 1
 
     def degrees(self, processes: int | None = None) -> Degrees:
         """For so many processes; None: those that there are.
@@ -42,7 +43,7 @@ class Division:
         Raises:
             ConfigError: they do not multiply to these.
         """
-        return resolve_degrees(processes or world_size(), dp=self.dp, fsdp=self.fsdp, tp=self.tp, pp=self.pp)
+        return resolve_degrees(processes or world_size(), **vars(self))
 
 
 ONE = Division()

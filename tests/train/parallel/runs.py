@@ -33,7 +33,7 @@ class Run:
     shape: dict[str, Any] = field(default_factory=dict)
     name: str = "tiny"
     recipe: dict[str, Any] = field(default_factory=dict)
-    steps: int = 20
+    steps: int = 12
     micro: int = 1
     divided: dict[str, Any] = field(default_factory=dict)
     save: Path | None = None

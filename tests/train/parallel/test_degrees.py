@@ -23,6 +23,7 @@ TINY = preset("tiny", vocab_size=64, max_position_embeddings=16)
         (4, {"fsdp": 2}, Degrees(dp=2, fsdp=2)),
         (8, {"tp": 2, "pp": 2}, Degrees(pp=2, dp=2, tp=2)),
         (8, {"dp": 2, "fsdp": 2, "tp": 2}, Degrees(dp=2, fsdp=2, tp=2)),
+        (8, {"ep": 4}, Degrees(dp=2, ep=4)),
     ],
 )
 def test_what_is_left_open_is_taken_by_replicas(world: int, asked: dict[str, int], expected: Degrees) -> None:
@@ -37,6 +38,7 @@ def test_what_is_left_open_is_taken_by_replicas(world: int, asked: dict[str, int
         (4, {"dp": 2}, "--dp 2 makes 2 processes, but the run has 4"),
         (2, {"fsdp": 2, "tp": 2}, "--fsdp 2 --tp 2 makes 4 processes, but the run has 2"),
         (2, {"tp": 0}, "--tp must be at least 1"),
+        (4, {"ep": 3}, "--ep 3 makes 3 processes, but the run has 4"),
     ],
 )
 def test_degrees_that_do_not_multiply_to_the_processes_are_refused(
@@ -82,6 +84,23 @@ def test_stages_with_experts_are_refused() -> None:
     with pytest.raises(ConfigError, match="routers"):
         check_degrees(Degrees(pp=2), experts, 4)
     check_degrees(Degrees(fsdp=2), experts, 4)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "name", "rows", "message"),
+    [
+        (Degrees(ep=2), "tiny", 4, "--ep 2: the model has no experts"),
+        (Degrees(ep=3), "tiny-moe", 6, "--ep 3: the model has 8 experts"),
+        (Degrees(ep=2, fsdp=2), "tiny-moe", 4, "replicas only"),
+        (Degrees(ep=2, tp=2), "tiny-moe", 4, "replicas only"),
+        (Degrees(ep=4), "tiny-moe", 6, "cannot be shared by 4"),
+    ],
+)
+def test_experts_are_spread_where_there_are_enough_and_beside_replicas(
+    degrees: Degrees, name: str, rows: int, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_degrees(degrees, preset(name, vocab_size=64, max_position_embeddings=16), rows)
 
 
 def test_degrees_name_what_is_divided() -> None:

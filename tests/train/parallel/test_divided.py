@@ -126,17 +126,42 @@ def test_experts_are_balanced_over_the_processes_that_share_a_batch(on_ranks: Ca
                 np.testing.assert_allclose(found.weights[key], theirs.weights[key], atol=1e-7)
 
 
+def test_experts_on_several_processes_learn_what_they_learn_on_one(
+    on_ranks: Callable[..., Any], tmp_path: Path
+) -> None:
+    runs = {name: replace(run, steps=4, micro=2) for name, run in EXPERTS.items()}
+    runs["Muon"] = replace(runs["router losses"], recipe={"optimizer": "muon"}, steps=3)
+    runs["recomputed"] = replace(runs["router losses"], divided={"recomputing": "full"}, steps=3)
+    plans = [(Degrees(ep=2), run) for run in runs.values()]
+    plans.append((Degrees(ep=2), replace(runs["router losses"], save=tmp_path / "ep")))
+    expected = [run_on(None, replace(run, save=None)) for _, run in plans]
+    for outcomes in on_ranks(2, runs_on, plans):
+        for found, alone in zip(outcomes, expected, strict=True):
+            assert_same(found, alone)
+            experts = sum(one.nbytes for name, one in alone.weights.items() if ".experts." in name)
+            assert experts > 0 and found.part_bytes == alone.part_bytes - experts / 2
+    four = runs["router losses"]
+    for (found,) in on_ranks(4, runs_on, [(Degrees(dp=2, ep=2), replace(four, micro=1))]):
+        assert_same(found, run_on(None, replace(four, micro=1)))
+    whole = run_on(None, replace(four, steps=7))
+    rest = replace(four, steps=3, resume=tmp_path / "ep")
+    assert run_on(None, rest).losses == pytest.approx(whole.losses[4:], rel=1e-5)
+    for outcomes in on_ranks(2, runs_on, [(Degrees(ep=2), rest), (Degrees(fsdp=2), rest)]):
+        for found in outcomes:
+            assert found.losses == pytest.approx(whole.losses[4:], rel=1e-5)
+
+
 def test_a_checkpoint_of_one_division_goes_on_in_another(
     on_ranks: Callable[..., Any], alone: Outcome, tmp_path: Path
 ) -> None:
     on_ranks(2, runs_on, [(TWO[kind], Run(steps=8, save=tmp_path / kind)) for kind in TWO])
     others = {"dp": "tp", "fsdp": "pp", "tp": "fsdp", "pp": "dp"}
-    plans = [(TWO[to], Run(steps=12, resume=tmp_path / kind)) for kind, to in others.items()]
+    plans = [(TWO[to], Run(steps=4, resume=tmp_path / kind)) for kind, to in others.items()]
     for outcomes in on_ranks(2, runs_on, plans):
         for found in outcomes:
             assert found.losses == pytest.approx(alone.losses[8:], rel=1e-5)
     for kind in TWO:
-        found = run_on(None, Run(steps=12, resume=tmp_path / kind))
+        found = run_on(None, Run(steps=4, resume=tmp_path / kind))
         assert found.losses == pytest.approx(alone.losses[8:], rel=1e-5)
 
 
