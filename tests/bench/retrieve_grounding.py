@@ -19,8 +19,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
+from llmkit.engine.config import SamplingConfig
 from llmkit.retrieve.config import Bm25Config, IndexConfig
 from llmkit.retrieve.search import WordSearch
 from llmkit.workflows.eval.open import ModelOptions, open_scorer
@@ -34,6 +36,7 @@ Arn Bora Cass Dove Elm Foss Gila Hume Inn Jura Kama Loire Main Nene Oder Prut Re
 """
 FIRST, SECOND, PEOPLE, RIVERS = (line.split() for line in WORDS.splitlines())
 STEPS, ASKED = 900, 300
+BEST = SamplingConfig(logprobs=1, max_tokens=1)
 
 
 def passage(town: str, person: str, river: str, draw: random.Random) -> str:
@@ -107,9 +110,12 @@ def main() -> None:
             another = found[place - 1] if found[place - 1] != found[place] else found[place - 2]
             ways = {"alone": "", "found": found[place].text, "another": another.text}
             pairs = [scorer.pair(f"{text} {one}".strip(), answer) for text in ways.values()]
-            told = scorer.score([ids for ids, _ in pairs], alternatives=1)
-            for way, (ids, begin), drawn in zip(ways, pairs, told, strict=True):
-                tokens = [(one.score, one.top[0]) for one in drawn[begin - len(ids) :] if one.score]
+            told = scorer.run(
+                replace(scorer.request(ids, BEST), scores_prompt="only", scores_from=begin)
+                for ids, begin in pairs
+            )
+            for way, drawn in zip(ways, told, strict=True):
+                tokens = [(one.score, one.top[0]) for one in drawn if one.score]
                 scores[way].append(sum(score.logprob for score, _ in tokens))
                 best[way] += all(score.id == top.id for score, top in tokens)
     print(f"the passage is of the town: {hits} of {ASKED}")

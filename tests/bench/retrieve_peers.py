@@ -238,10 +238,8 @@ def grounding(folder: Path) -> None:
             rows = [scorer.pair(f"{passage} {first}.".strip(), f" {third}.") for passage in ways.values()]
             if max(len(ids) for ids, _ in rows) > scorer.context:
                 continue
-            for way, (ids, begin), drawn in zip(
-                ways, rows, scorer.score(ids for ids, _ in rows), strict=True
-            ):
-                scores = [token.score.logprob for token in drawn[begin - len(ids) :] if token.score]
+            for way, drawn in zip(ways, scorer.score(rows), strict=True):
+                scores = [token.score.logprob for token in drawn if token.score]
                 totals[way].append(-sum(scores) / len(scores) / math.log(2))
     print(f"the passage is of the story: {right} of {len(asked)}")
     for way, bits in totals.items():

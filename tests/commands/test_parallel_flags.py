@@ -81,3 +81,4 @@ def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_division_is_what_the_flags_say() -> None:
     assert Replicas(nproc=2).division() == Division()
     assert Processes(dp=2, tp=2).division() == Division(dp=2, fsdp=None, tp=2, pp=1)
+    assert Processes(ep=2).division() == Division(ep=2)

@@ -96,17 +96,20 @@ class Scorer:
         """A text for the engine, with the adapter that was named."""
         return Request(tuple(ids), sampling, adapter=self.job.adapters.default)
 
-    def score(self, ids: Iterable[Sequence[int]]) -> Iterator[list[Drawn]]:
-        """The log probability of each token after the first, text by text, in order.
+    def score(self, texts: Iterable[tuple[Sequence[int], int]]) -> Iterator[list[Drawn]]:
+        """The log probability of each token from a place on, text by text, in order.
 
         Args:
-            ids: the texts, read as there is room for more.
+            texts: ids, and the place of the first that is scored, at least 1; read as there is room for more.
 
         Raises:
             UsageError, DataError: see `Request.check`; also scores that are not numbers.
         """
         sampling = SamplingConfig(max_tokens=1, temperature=0.0)
-        return self.run(replace(self.request(one, sampling), scores_prompt="only") for one in ids)
+        return self.run(
+            replace(self.request(ids, sampling), scores_prompt="only", scores_from=first)
+            for ids, first in texts
+        )
 
     def run(self, requests: Iterable[Request]) -> Iterator[list[Drawn]]:
         """What comes of each request, in order: its prompt's tokens that are scored, then those drawn.

@@ -169,7 +169,7 @@ def _summed(
     asked: deque[tuple[_Part, Window | None]] = deque()
     planned = 0
 
-    def texts() -> Iterator[list[int]]:
+    def texts() -> Iterator[tuple[list[int], int]]:
         nonlocal planned
         for part in parts:
             if most is not None and planned >= most:
@@ -178,17 +178,16 @@ def _summed(
             planned += sum(window.scored for window in part.windows)
             for window in windows:
                 asked.append((part, window))
-                yield window.ids(part.ids, part.first_id)
+                yield window.ids(part.ids, part.first_id), window.first - window.begin
             asked.append((part, None))  # its end
-            yield []
+            yield [], 1
 
     heard = 0
     for scored in scorer.score(texts()):
         part, window = asked.popleft()
         if window is not None:
-            wanted = scored[window.first - window.begin - 1 :]
-            part.sums.add(wanted, (int(lengths[one.id]) for one in wanted))
-            heard += len(wanted)
+            part.sums.add(scored, (int(lengths[one.id]) for one in scored))
+            heard += len(scored)
             progress.update(heard)
             continue
         earlier = done.get(part.sums.index)

@@ -42,10 +42,11 @@ class Reranker:
                 hint="leave --rerank out, or name a model with a longer context",
             )
         texts = [self._before(one)[:room] for one in found]
-        scores = self._scorer.score([*text, *self._between, *asked] for text in texts)
+        before = ([*text, *self._between] for text in texts)
+        scores = self._scorer.score(([*ids, *asked], len(ids)) for ids in before)
         ranked = []
         for one, drawn in zip(found, scores, strict=True):
-            score = _mean([token.score.logprob for token in drawn[-len(asked) :] if token.score])
+            score = _mean([token.score.logprob for token in drawn if token.score])
             ranked.append(msgspec.structs.replace(one, score=score))
         return sorted(ranked, key=lambda one: -one.score)
 

@@ -35,7 +35,7 @@ def _run(scorer: Scorer, path: Path, *rows: dict[str, Any], **config: Any) -> Ca
 
 def _chances(scorer: Scorer, prompt: str, answer: str) -> list[float]:
     ids, start = scorer.pair(prompt, answer)
-    (found,) = scorer.score([ids])
+    (found,) = scorer.score([(ids, 1)])
     return [math.exp(one.score.logprob) for one in found[start - 1 :] if one.score is not None]
 
 

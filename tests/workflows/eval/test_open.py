@@ -43,7 +43,9 @@ def test_every_token_but_the_first_has_transformers_score(scorer: Scorer, folder
     texts = [scorer.encoder.encode(text) for text in TEXTS]
     sampling = SamplingConfig(logprobs=3, max_tokens=1)
     asked = (replace(scorer.request(ids, sampling), scores_prompt="only") for ids in texts)
-    for ids, found, short in zip(texts, scorer.run(asked), list(scorer.score(texts)), strict=True):
+    for ids, found, short in zip(
+        texts, scorer.run(asked), list(scorer.score((ids, 1) for ids in texts)), strict=True
+    ):
         assert [(one.id, one.score) for one in short] == [(one.id, one.score) for one in found]
         assert all(one.rank is None and one.entropy_bits is None and one.top == () for one in short)
         assert [one.id for one in found] == (ids[1:] if len(ids) > 1 else [])
@@ -66,12 +68,12 @@ def test_a_text_as_long_as_the_context_is_scored_to_its_end_and_a_longer_one_ref
     scorer: Scorer, folder: Path
 ) -> None:
     ids = (scorer.encoder.encode(TEXTS[2]) * 9)[: scorer.context + 1]
-    (found,) = scorer.score([ids[:-1]])
+    (found,) = scorer.score([(ids[:-1], 1)])
     assert len(found) == scorer.context - 1
     expected = _logits(folder, ids[:-1]).log_softmax(-1)[-2, ids[-2]]
     assert found[-1].score is not None and found[-1].score.logprob == pytest.approx(float(expected), abs=1e-4)
     with pytest.raises(UsageError, match="context of 64"):
-        list(scorer.score([ids]))
+        list(scorer.score([(ids, 1)]))
 
 
 def test_logits_are_all_rows_but_the_last_and_are_given_once(scorer: Scorer, folder: Path) -> None:
@@ -92,7 +94,7 @@ def test_an_adapter_changes_the_scores_and_the_fingerprint(
     save_file({key: torch.ones_like(one) for key, one in weights.items()}, path / "adapter_model.safetensors")
     with_it = open_scorer(ModelOptions(model=folder, adapter=str(path)))
     ids = scorer.encoder.encode(TEXTS[0])
-    (before,), (after,) = scorer.score([ids]), with_it.score([ids])
+    (before,), (after,) = scorer.score([(ids, 1)]), with_it.score([(ids, 1)])
     assert before[0].score != after[0].score
     assert with_it.name == f"{folder}+adapter" and with_it.fingerprint != scorer.fingerprint
 
