@@ -19,8 +19,6 @@ from llmkit.engine.store import check_kv_dtype
 from llmkit.errors import ResourceError, UsageError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.cache import contiguous_cache_bytes
-from llmkit.estimate.stored import NumbersAlone
-from llmkit.estimate.weight_bytes import weight_bytes
 from llmkit.kernels.library import set_threads
 from llmkit.kernels.packed import ROUNDED_FORMATS
 from llmkit.model.coded_weights import CodedWeights
@@ -30,6 +28,7 @@ from llmkit.train.hardware import available_memory_bytes, choose_device
 from llmkit.workflows.generate.adapter import load_adapters
 from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.rows import Extent
+from llmkit.workflows.generate.weights import held_weight_bytes
 
 ONE_THREAD_BYTES = 16_000_000
 """Weights below this are read by one thread quicker than two threads meet."""
@@ -96,7 +95,10 @@ def place(job: Job, extent: Extent | None) -> Placement:
     device = choose_device(job.config.device)
     dtype = dtype_of(job.model) if job.config.dtype == "auto" else DTYPES[job.config.dtype]
     architecture, name = architecture_of(job.model), str(dtype).removeprefix("torch.")
-    nbytes = weight_bytes(architecture, NumbersAlone(name)).nbytes
+    coded = job.config.weights == "stored" and job.config.kernels != "torch"
+    nbytes = held_weight_bytes(
+        job.files.model, job.model, dtype, device, stays_coded=coded and not job.adapters.sources
+    )
     context = job.model.max_position_embeddings
     kv_dtype = dtype if job.config.kv_dtype == "auto" else _KV_DTYPES[job.config.kv_dtype]
     check_kv_dtype(job.model, kv_dtype)
@@ -107,9 +109,11 @@ def place(job: Job, extent: Extent | None) -> Placement:
     kv_name = ESTIMATED_AS if kv_dtype == torch.int8 else str(kv_dtype).removeprefix("torch.")
     own_bytes = block_bytes = contiguous_cache_bytes(architecture, kv_name, context=block_tokens)
     draft_weight_bytes = 0
-    if job.drafts is not None and job.drafts.model is not None:  # it keeps keys and values of its own
-        draft = architecture_of(job.drafts.model)
-        draft_weight_bytes = weight_bytes(draft, NumbersAlone(name)).nbytes
+    if job.drafts is not None and job.drafts.model is not None and job.drafts.path is not None:
+        draft = architecture_of(job.drafts.model)  # it keeps keys and values of its own
+        draft_weight_bytes = held_weight_bytes(
+            job.drafts.path, job.drafts.model, dtype, device, stays_coded=coded
+        )
         block_bytes += contiguous_cache_bytes(draft, name, context=block_tokens)
     texts = job.config.batch or AT_ONCE
     if extent is not None:
