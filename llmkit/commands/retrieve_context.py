@@ -41,7 +41,7 @@ def context(
     the budget is kept. Exit status 1 when nothing is found for any query.
 
     \b
-    Reads   {"query": str, ...}    a line each, or plain lines
+    Reads   {"query": str, ...}    a line each, or the lines of a .txt file
     Writes  the same, with "prompt" (or "messages"), "context_tokens" and
             "citations": [{"mark", "document", "start", "end", ...}, ...]
 

@@ -39,7 +39,7 @@ def query(
     qdrant+http://HOST:6333/COLLECTION?text=body&vector=dense
 
     \b
-    Reads   {"query": str, ...}    a line each, or plain lines
+    Reads   {"query": str, ...}    a line each, or the lines of a .txt file
     Writes  the same, with "hits": [{"id", "score", "document", "start", "end",
             "heading"?, "text", "source"?, "metadata"?}, ...]
 
