@@ -51,9 +51,9 @@ _llmkit() {
             esac
             ;;
         "dedup")
-            flags="--by --key --similarity --bands --rows --hashes --ngram --unit --verify --no-verify --transitive --prefer --min-words --against --save-index --mode -o --out --rejects --clusters --report --field --memory --workers --executor --shard --fail-if-dropped-over --force --skip-bad --unbuffered -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--by --key --similarity --bands --rows --hashes --ngram --unit --verify --no-verify --transitive --prefer --min-words --span --drop-above --against --save-index --mode -o --out --rejects --clusters --report --field --memory --workers --executor --shard --fail-if-dropped-over --force --skip-bad --unbuffered -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
-                --by) flags="" words="near exact paragraph line" ;;
+                --by) flags="" words="near exact paragraph line substring" ;;
                 --key) flags="" words="" ;;
                 --similarity) flags="" words="" ;;
                 --bands) flags="" words="" ;;
@@ -63,6 +63,8 @@ _llmkit() {
                 --unit) flags="" words="word char" ;;
                 --prefer) flags="" words="" ;;
                 --min-words) flags="" words="" ;;
+                --span) flags="" words="" ;;
+                --drop-above) flags="" words="" ;;
                 --against) flags="" words="@files" ;;
                 --save-index) flags="" words="@files" ;;
                 --mode) flags="" words="drop tag" ;;
@@ -175,7 +177,7 @@ _llmkit() {
             esac
             ;;
         "pretrain")
-            flags="-o --out --data -t --tokenizer --valid --preset -m --model --model-type --hidden-size --intermediate-size --num-hidden-layers --num-attention-heads --num-key-value-heads --head-dim --num-experts --num-experts-per-tok --moe-intermediate-size --max-position-embeddings --rope-theta --qk-norm --final-logit-softcapping --tie-word-embeddings --no-tie-word-embeddings --initializer-range --vocab-size --seq-len --steps --epochs --tokens --tokens-per-parameter --target-flops --batch-rows --batch-tokens --batch-ramp --micro-batch-rows --lr --mup-base-width --min-lr-ratio --schedule --warmup-steps --decay-ratio --optimizer --momentum --beta1 --beta2 --weight-decay --clip --z-loss --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --document-mask --no-document-mask --on-nonfinite --on-spike --max-rewinds --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --keep-every --async-checkpoint --resume --max-time --fail-above --metrics --tensorboard --log-norms --profile --compile --activation-checkpointing --device --threads --nproc --max-restarts --dp --fsdp --tp --pp --overfit-batch --find-lr -n --dry-run --calibrate --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-o --out --data -t --tokenizer --valid --preset -m --model --model-type --hidden-size --intermediate-size --num-hidden-layers --num-attention-heads --num-key-value-heads --head-dim --num-experts --num-experts-per-tok --moe-intermediate-size --max-position-embeddings --rope-theta --qk-norm --final-logit-softcapping --tie-word-embeddings --no-tie-word-embeddings --initializer-range --vocab-size --seq-len --steps --epochs --tokens --tokens-per-parameter --target-flops --batch-rows --batch-tokens --batch-ramp --micro-batch-rows --lr --mup-base-width --min-lr-ratio --schedule --warmup-steps --decay-ratio --optimizer --momentum --beta1 --beta2 --weight-decay --clip --z-loss --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --document-mask --no-document-mask --on-nonfinite --on-spike --max-rewinds --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --keep-every --async-checkpoint --resume --max-time --fail-above --metrics --tensorboard --log-norms --profile --compile --activation-checkpointing --device --threads --nproc --max-restarts --dp --fsdp --tp --pp --ep --overfit-batch --find-lr -n --dry-run --calibrate --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 --data) flags="" words="@files" ;;
@@ -255,6 +257,7 @@ _llmkit() {
                 --fsdp) flags="" words="" ;;
                 --tp) flags="" words="" ;;
                 --pp) flags="" words="" ;;
+                --ep) flags="" words="" ;;
                 --log-every) flags="" words="" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;
@@ -352,7 +355,7 @@ _llmkit() {
                 -o|--out) flags="" words="@files" ;;
                 --adapter) flags="" words="" ;;
                 --into) flags="" words="" ;;
-                --method) flags="" words="linear slerp task ties dare dare-ties" ;;
+                --method) flags="" words="linear slerp task ties dare dare-ties model-stock" ;;
                 --base) flags="" words="@files" ;;
                 --weight) flags="" words="" ;;
                 --density) flags="" words="" ;;
@@ -416,7 +419,7 @@ _llmkit() {
             esac
             ;;
         "generate")
-            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --top-n-sigma --xtc-probability --xtc-threshold --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --grammar --stop --stop-id --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -p|--prompt) flags="" words="" ;;
@@ -431,6 +434,9 @@ _llmkit() {
                 --top-p) flags="" words="" ;;
                 --min-p) flags="" words="" ;;
                 --typical-p) flags="" words="" ;;
+                --top-n-sigma) flags="" words="" ;;
+                --xtc-probability) flags="" words="" ;;
+                --xtc-threshold) flags="" words="" ;;
                 --samplers) flags="" words="" ;;
                 --repetition-penalty) flags="" words="" ;;
                 --presence-penalty) flags="" words="" ;;
@@ -439,7 +445,9 @@ _llmkit() {
                 --json-schema) flags="" words="" ;;
                 --regex) flags="" words="" ;;
                 --choice) flags="" words="" ;;
+                --grammar) flags="" words="" ;;
                 --stop) flags="" words="" ;;
+                --stop-id) flags="" words="" ;;
                 --tool) flags="" words="" ;;
                 --tool-schema) flags="" words="" ;;
                 --tool-choice) flags="" words="" ;;
@@ -474,7 +482,7 @@ _llmkit() {
             esac
             ;;
         "chat")
-            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --stop --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --seed --json --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --top-n-sigma --xtc-probability --xtc-threshold --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --grammar --stop --stop-id --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --seed --json --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
@@ -487,6 +495,9 @@ _llmkit() {
                 --top-p) flags="" words="" ;;
                 --min-p) flags="" words="" ;;
                 --typical-p) flags="" words="" ;;
+                --top-n-sigma) flags="" words="" ;;
+                --xtc-probability) flags="" words="" ;;
+                --xtc-threshold) flags="" words="" ;;
                 --samplers) flags="" words="" ;;
                 --repetition-penalty) flags="" words="" ;;
                 --presence-penalty) flags="" words="" ;;
@@ -495,7 +506,9 @@ _llmkit() {
                 --json-schema) flags="" words="" ;;
                 --regex) flags="" words="" ;;
                 --choice) flags="" words="" ;;
+                --grammar) flags="" words="" ;;
                 --stop) flags="" words="" ;;
+                --stop-id) flags="" words="" ;;
                 --tool) flags="" words="" ;;
                 --tool-schema) flags="" words="" ;;
                 --tool-choice) flags="" words="" ;;
@@ -522,7 +535,7 @@ _llmkit() {
             esac
             ;;
         "serve")
-            flags="-m --model --name -t --tokenizer --host --port --unix-socket --ready-fd --replicas --engine --max-replicas --worker --worker-key --admin-port --admin-socket --rollback-margin --keys --usage --new-key --show-usage --cors --tls-cert --tls-key --log --log-prompts --queue-requests --queue-tokens --long-prompt-tokens --long-places --drain-seconds --prompt-seconds --prompt-workers --tool-form --tool --tool-schema --max-calls --tool-timeout --tool-output --retrieve --adapter --batch --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --cache-offload -n --dry-run --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model --name -t --tokenizer --host --port --unix-socket --ready-fd --replicas --engine --max-replicas --worker --worker-key --admin-port --admin-socket --rollback-margin --keys --usage --new-key --show-usage --cors --tls-cert --tls-key --log --log-prompts --queue-requests --queue-tokens --long-prompt-tokens --long-places --drain-seconds --prompt-seconds --prompt-workers --tool-form --tool --tool-schema --max-calls --tool-timeout --tool-output --retrieve --retrieve-by --retrieve-embed-url --retrieve-embed-name --retrieve-embed-key --retrieve-key --adapter --batch --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --cache-offload -n --dry-run --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="" ;;
                 --name) flags="" words="" ;;
@@ -560,6 +573,11 @@ _llmkit() {
                 --tool-timeout) flags="" words="" ;;
                 --tool-output) flags="" words="" ;;
                 --retrieve) flags="" words="" ;;
+                --retrieve-by) flags="" words="words meaning both" ;;
+                --retrieve-embed-url) flags="" words="" ;;
+                --retrieve-embed-name) flags="" words="" ;;
+                --retrieve-embed-key) flags="" words="@files" ;;
+                --retrieve-key) flags="" words="@files" ;;
                 --adapter) flags="" words="" ;;
                 --batch) flags="" words="" ;;
                 --dtype) flags="" words="auto float32 bfloat16 float16" ;;
@@ -602,7 +620,7 @@ _llmkit() {
             esac
             ;;
         "retrieve query")
-            flags="--jsonl -k --k --by --embed --embed-url --embed-name --embed-key --rerank --candidates --device --k1 --b --field --json -o --out --force --skip-bad --rejects --unbuffered --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--jsonl -k --k --by --embed --embed-url --embed-name --embed-key --meaning-weight --index-key --index-timeout --rerank --candidates --device --k1 --b --field --json -o --out --force --skip-bad --rejects --unbuffered --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --jsonl) flags="" words="@files" ;;
                 -k|--k) flags="" words="" ;;
@@ -611,6 +629,9 @@ _llmkit() {
                 --embed-url) flags="" words="" ;;
                 --embed-name) flags="" words="" ;;
                 --embed-key) flags="" words="@files" ;;
+                --meaning-weight) flags="" words="" ;;
+                --index-key) flags="" words="@files" ;;
+                --index-timeout) flags="" words="" ;;
                 --rerank) flags="" words="@files" ;;
                 --candidates) flags="" words="" ;;
                 --device) flags="" words="" ;;
@@ -624,7 +645,7 @@ _llmkit() {
             esac
             ;;
         "retrieve context")
-            flags="--jsonl -k --k --budget -t --tokenizer --in-order --template --messages --by --embed --embed-url --embed-name --embed-key --rerank --candidates --device --k1 --b --field -o --out --force --skip-bad --rejects --unbuffered --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--jsonl -k --k --budget -t --tokenizer --in-order --template --messages --by --embed --embed-url --embed-name --embed-key --meaning-weight --index-key --index-timeout --rerank --candidates --device --k1 --b --field -o --out --force --skip-bad --rejects --unbuffered --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --jsonl) flags="" words="@files" ;;
                 -k|--k) flags="" words="" ;;
@@ -636,6 +657,9 @@ _llmkit() {
                 --embed-url) flags="" words="" ;;
                 --embed-name) flags="" words="" ;;
                 --embed-key) flags="" words="@files" ;;
+                --meaning-weight) flags="" words="" ;;
+                --index-key) flags="" words="@files" ;;
+                --index-timeout) flags="" words="" ;;
                 --rerank) flags="" words="@files" ;;
                 --candidates) flags="" words="" ;;
                 --device) flags="" words="" ;;
@@ -649,7 +673,7 @@ _llmkit() {
             esac
             ;;
         "retrieve eval")
-            flags="--index -k --k --relevant --min-recall --by --embed --embed-url --embed-name --embed-key --rerank --candidates --device --k1 --b --field --per-record --force --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--index -k --k --relevant --min-recall --by --embed --embed-url --embed-name --embed-key --meaning-weight --index-key --index-timeout --rerank --candidates --device --k1 --b --field --per-record --force --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --index) flags="" words="@files" ;;
                 -k|--k) flags="" words="" ;;
@@ -660,6 +684,9 @@ _llmkit() {
                 --embed-url) flags="" words="" ;;
                 --embed-name) flags="" words="" ;;
                 --embed-key) flags="" words="@files" ;;
+                --meaning-weight) flags="" words="" ;;
+                --index-key) flags="" words="@files" ;;
+                --index-timeout) flags="" words="" ;;
                 --rerank) flags="" words="@files" ;;
                 --candidates) flags="" words="" ;;
                 --device) flags="" words="" ;;

@@ -4,7 +4,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/workspace.sh"
 
 llmkit train-tokenizer corpus.txt --vocab-size 512 -o tok
 llmkit pack -t tok corpus.txt --seq-len 128 -o shards
-llmkit pretrain --data shards -t tok --steps 20 --batch-rows 8 -o run
+llmkit pretrain --data shards -t tok --num-hidden-layers 2 --steps 20 --batch-rows 8 -o run
 
 llmkit quantize run --format gguf -c corpus.txt --sweep 8,5,3 | jq -r '[.type, .bits_per_weight, .quality.kld] | @tsv'
 llmkit quantize run -c corpus.txt --score-tokens 1k --sensitivity --type int4-g32 | sed -n 1,8p

@@ -1,12 +1,13 @@
 """Fixtures of the whole suite: the shared data, a command line in this process, and a real shell."""
 
+import gc
 import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,25 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: workers of a test run share the cores
+if not Path("/dev/nvidiactl").exists():  # before Triton: without a GPU its interpreter runs the kernels
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+os.fsync = os.fstat  # no test loses power, and waiting for a disk took a third of the time of some
 TINY: dict[str, Any] = {
     **{"vocab_size": 48, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2},
     **{"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 32},
     "tie_word_embeddings": True,
 }
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep garbage collection off what collecting makes: millions of objects, none of which ends."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,15 @@ class Finished:
     def text(self) -> str:
         """stdout as text."""
         return self.out.decode()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_quick_peak() -> None:
+    """Each training run begins with the machine's top speed, 90 ms that no test looks at."""
+    if "torch" in sys.modules:
+        from llmkit.train import hardware
+
+        hardware._MATRIX = 64
 
 
 @pytest.fixture(scope="session")
@@ -54,18 +78,19 @@ def llmkit_run(
 
     def call(*args: object, stdin: bytes = b"") -> Finished:
         read, write = os.pipe()
-        writer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=write)
+        writer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=write) if stdin else None
         os.close(write)
-        assert writer.stdin is not None
         with os.fdopen(read, "r", encoding="utf-8") as pipe:
             monkeypatch.setattr(sys, "stdin", pipe)
             capfdbinary.readouterr()
-            feeder = threading.Thread(target=writer.communicate, args=(stdin,))
-            feeder.start()
+            feeder = threading.Thread(target=writer.communicate, args=(stdin,)) if writer else None
+            if feeder is not None:
+                feeder.start()
             status = run([str(arg) for arg in args])
             sys.stdout.flush()
             out, err = capfdbinary.readouterr()
-        feeder.join()
+        if feeder is not None:
+            feeder.join()
         return Finished(status, out, err.decode())
 
     return call
@@ -78,6 +103,13 @@ def forked_llmkit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     with running_zygote(tmp_path_factory.mktemp("zygote")) as folder:
         yield folder
+
+
+@pytest.fixture(scope="session")
+def forked_python(forked_llmkit: Path) -> Path:
+    """In the place of `sys.executable` for `-c` and `-m`: a process of its own, all of llmkit imported."""
+    program = forked_llmkit.parent / "python"
+    return program if program.exists() else Path(sys.executable)
 
 
 @pytest.fixture

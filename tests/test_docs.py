@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from zygote import EXECUTABLE
 
 from llmkit.cli import COMMANDS, build_cli
 from llmkit.commands.completion_text import completion_script
@@ -31,7 +32,7 @@ Lines = Callable[[str, Path], subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def bash(forked_llmkit: Path) -> Lines:
+def bash(forked_llmkit: Path, forked_python: Path) -> Lines:
     """Run lines of a shell in a folder, each `llmkit` a fork that need not import torch again."""
 
     def call(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -42,7 +43,7 @@ def bash(forked_llmkit: Path) -> Lines:
         return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=folder,
-            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", EXECUTABLE: str(forked_python)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

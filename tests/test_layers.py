@@ -1,6 +1,7 @@
 """The house rules that a reader relies on, read from the sources with `ast`."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,16 +14,21 @@ ORDER = (
 """A file imports from its own folder, or from names before it."""
 TORCH_FREE = ("errors", "progress", "version", "machine", "formats", "kernels", "estimate")
 FILES = sorted(PACKAGE.rglob("*.py"))
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 MODULES = {
     ".".join(("llmkit", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in FILES
 }
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """A source file; not read where these tests are only collected."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports_of(path: Path, *, at_import: bool = False) -> Iterator[tuple[str, int]]:
     """Names of modules that a file imports, and the line; `at_import`: only those that loading it loads."""
-    todo: list[ast.AST] = [TREES[path]]
+    todo: list[ast.AST] = [parsed(path)]
     while todo:
         node = todo.pop()
         if isinstance(node, ast.Import):
@@ -88,7 +94,7 @@ def test_init_files_are_empty_and_no_file_is_called_utils() -> None:
 def test_only_commands_print() -> None:
     prints = [
         where(path, node.lineno)
-        for path, tree in TREES.items()
+        for path, tree in zip(FILES, map(parsed, FILES), strict=True)
         if "commands" not in path.parts and path.name != "cli.py"
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
@@ -100,7 +106,7 @@ def test_pickle_is_neither_read_nor_written() -> None:
     modules = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
     calls = {("torch", "load"), ("torch", "save"), ("np", "load"), ("np", "save"), ("numpy", "load")}
     wrong = []
-    for path, tree in TREES.items():
+    for path, tree in zip(FILES, map(parsed, FILES), strict=True):
         wrong += [where(path, line) for name, line in imports_of(path) if name.split(".")[0] in modules]
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
@@ -133,7 +139,7 @@ def test_the_core_reads_no_environment_and_keeps_no_global_state() -> None:
     core = [path for module, path in MODULES.items() if layer_of(f"{module}.") in ORDER[3:16]]
     wrong = []
     for path in core:
-        for node in ast.walk(TREES[path]):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Global):
                 wrong.append(f"{where(path, node.lineno)}: global")
             if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv"):

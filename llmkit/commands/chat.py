@@ -7,43 +7,12 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from llmkit.commands import sampling_flags as drawing
 from llmkit.commands import tool_flags
 from llmkit.commands.base import Session
 from llmkit.commands.chat_text import describe_plan
 from llmkit.commands.flag_group import with_flag_groups
-from llmkit.commands.sampling_flags import (
-    Adapters,
-    CacheOffload,
-    Choice,
-    Default,
-    Device,
-    Draft,
-    DraftTokens,
-    DtypeName,
-    FrequencyPenalty,
-    Greedy,
-    JsonSchema,
-    KernelsName,
-    KVDtypeName,
-    LogitBias,
-    MaxTokens,
-    MinP,
-    PresencePenalty,
-    PromptCacheFile,
-    PromptCacheReadOnly,
-    Regex,
-    RepetitionPenalty,
-    RopeScaling,
-    Samplers,
-    Stop,
-    Temperature,
-    Threads,
-    TopK,
-    TopP,
-    TypicalP,
-    WeightsName,
-    sampling_fields,
-)
+from llmkit.commands.sampling_flags import Default, sampling_fields
 from llmkit.commands.shared import DryRun, Force, Seed, print_report
 from llmkit.commands.values import parse_count
 from llmkit.engine.config import GenerateConfig
@@ -80,38 +49,43 @@ def chat(
     resume: Annotated[
         bool, Option("--resume", help="Go on with the transcript's last conversation.")
     ] = False,
-    max_tokens: MaxTokens = Default.max_tokens,
-    greedy: Greedy = False,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    min_p: MinP = None,
-    typical_p: TypicalP = None,
-    samplers: Samplers = None,
-    repetition_penalty: RepetitionPenalty = None,
-    presence_penalty: PresencePenalty = Default.presence_penalty,
-    frequency_penalty: FrequencyPenalty = Default.frequency_penalty,
-    logit_bias: LogitBias = None,
-    json_schema: JsonSchema = None,
-    regex: Regex = None,
-    choice: Choice = None,
-    stop: Stop = None,
+    max_tokens: drawing.MaxTokens = Default.max_tokens,
+    greedy: drawing.Greedy = False,
+    temperature: drawing.Temperature = None,
+    top_k: drawing.TopK = None,
+    top_p: drawing.TopP = None,
+    min_p: drawing.MinP = None,
+    typical_p: drawing.TypicalP = None,
+    top_n_sigma: drawing.TopNSigma = Default.top_n_sigma,
+    xtc_probability: drawing.XtcProbability = Default.xtc_probability,
+    xtc_threshold: drawing.XtcThreshold = Default.xtc_threshold,
+    samplers: drawing.Samplers = None,
+    repetition_penalty: drawing.RepetitionPenalty = None,
+    presence_penalty: drawing.PresencePenalty = Default.presence_penalty,
+    frequency_penalty: drawing.FrequencyPenalty = Default.frequency_penalty,
+    logit_bias: drawing.LogitBias = None,
+    json_schema: drawing.JsonSchema = None,
+    regex: drawing.Regex = None,
+    choice: drawing.Choice = None,
+    grammar: drawing.GrammarText = None,
+    stop: drawing.Stop = None,
+    stop_id: drawing.StopId = None,
     calling: tool_flags.Calling = tool_flags.NOTHING,
     seed: Seed = Default.seed,
     as_json: Annotated[bool, Option("--json", help="A JSON object for each reply.")] = False,
-    dtype: DtypeName = GenerateConfig.dtype,
-    kv_dtype: KVDtypeName = GenerateConfig.kv_dtype,
-    rope_scaling: RopeScaling = GenerateConfig.rope_scaling,
-    kernels: KernelsName = GenerateConfig.kernels,
-    weights: WeightsName = GenerateConfig.weights,
-    device: Device = GenerateConfig.device,
-    threads: Threads = GenerateConfig.threads,
-    adapter: Adapters = None,
-    draft: Draft = GenerateConfig.draft,
-    draft_tokens: DraftTokens = GenerateConfig.draft_tokens,
-    prompt_cache: PromptCacheFile = None,
-    prompt_cache_read_only: PromptCacheReadOnly = False,
-    cache_offload: CacheOffload = GenerateConfig.cache_offload,
+    dtype: drawing.DtypeName = GenerateConfig.dtype,
+    kv_dtype: drawing.KVDtypeName = GenerateConfig.kv_dtype,
+    rope_scaling: drawing.RopeScaling = GenerateConfig.rope_scaling,
+    kernels: drawing.KernelsName = GenerateConfig.kernels,
+    weights: drawing.WeightsName = GenerateConfig.weights,
+    device: drawing.Device = GenerateConfig.device,
+    threads: drawing.Threads = GenerateConfig.threads,
+    adapter: drawing.Adapters = None,
+    draft: drawing.Draft = GenerateConfig.draft,
+    draft_tokens: drawing.DraftTokens = GenerateConfig.draft_tokens,
+    prompt_cache: drawing.PromptCacheFile = None,
+    prompt_cache_read_only: drawing.PromptCacheReadOnly = False,
+    cache_offload: drawing.CacheOffload = GenerateConfig.cache_offload,
     force: Force = False,
     unbuffered: Annotated[
         bool, Option("--unbuffered", help="Write each piece at once, as on a terminal.")
@@ -144,10 +118,11 @@ def chat(
     """
     given = sampling_fields(
         max_tokens=max_tokens, greedy=greedy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+        top_n_sigma=top_n_sigma, xtc_probability=xtc_probability, xtc_threshold=xtc_threshold,
         typical_p=typical_p, samplers=samplers, repetition_penalty=repetition_penalty,
-        presence_penalty=presence_penalty,
-        frequency_penalty=frequency_penalty, logit_bias=logit_bias, json_schema=json_schema, regex=regex,
-        choice=choice, stop=stop, seed=seed,
+        presence_penalty=presence_penalty, frequency_penalty=frequency_penalty, logit_bias=logit_bias,
+        json_schema=json_schema, regex=regex,
+        choice=choice, grammar=grammar, stop=stop, stop_ids=stop_id, seed=seed,
     )  # fmt: skip
     session: Session = ctx.obj
     tools = tool_flags.tool_options(session.console, calling)
@@ -171,7 +146,7 @@ def chat(
         turns = STDIO
 
     from llmkit.workflows.chat.job import ChatFiles, open_chat, plan_chat
-    from llmkit.workflows.tool.open import open_tools
+    from llmkit.workflows.tool.given import given_tools
 
     files = ChatFiles(
         model=model,
@@ -184,7 +159,7 @@ def chat(
         prompt_cache_read_only=prompt_cache_read_only,
         tools=tools,
     )
-    with open_tools(tools) as toolbox:
+    with given_tools(tools) as toolbox:
         job = open_chat(files, config, context, toolbox)
         if dry_run:
             print_report(plan_chat(job), as_json, describe_plan)

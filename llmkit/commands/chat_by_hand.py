@@ -55,8 +55,7 @@ class _Hand:
         text = line.strip()
         if not text:
             return
-        if any("\ud800" <= letter <= "\udfff" for letter in text):  # how Python keeps bytes that are no UTF-8
-            raise UsageError("that was not UTF-8", hint="set the terminal to UTF-8")
+        _check(text)
         if text.startswith("/") and not text.startswith("//"):
             word, _, rest = text.partition(" ")
             self._command(word, rest.strip())
@@ -66,6 +65,8 @@ class _Hand:
     def _command(self, word: str, rest: str) -> None:
         chat, say = self._chat, self._console.note
         match word:
+            case "/multi" if not rest:
+                self._show(chat.say(_several_lines()))
             case "/regenerate":
                 self._show(chat.again())
             case "/edit" if rest:
@@ -85,6 +86,8 @@ class _Hand:
                     f"/adapter needs a name (loaded: {', '.join(chat.adapters) or 'none'})",
                     hint="/adapter NAME, or /adapter off",
                 )
+            case "/multi":
+                raise UsageError("/multi stands alone in its line", hint="the message begins in the next one")
             case "/edit" | "/branch" | "/set":
                 line = next(line for line in COMMANDS if line.startswith(word))
                 raise UsageError(f"{word} needs more", hint=line)
@@ -154,6 +157,32 @@ def _stopping() -> Iterator[Callable[[], bool]]:
         yield lambda: came
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _several_lines() -> str:
+    """What is typed up to /end: a slash in it has no meaning."""
+    lines: list[str] = []
+    try:
+        while (line := _ask("... ")) is not None and line.strip() != "/end":
+            lines.append(line.removesuffix("\n"))
+    except KeyboardInterrupt:
+        lines = []
+    except UnicodeDecodeError:
+        raise _not_utf8() from None
+    text = "\n".join(lines)
+    if not text.strip():
+        raise UsageError("nothing is said", hint="/multi, the lines of the message, /end")
+    _check(text)
+    return text
+
+
+def _check(text: str) -> None:
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # how Python keeps bytes that are no UTF-8
+        raise _not_utf8()
+
+
+def _not_utf8() -> UsageError:
+    return UsageError("that was not UTF-8", hint="set the terminal to UTF-8")
 
 
 def _ask(prompt: str) -> str | None:

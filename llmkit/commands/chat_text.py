@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "/regenerate": "another reply to your last message",
+    "/multi": "a message of several lines, up to one that is /end",
     "/edit TEXT": "say this in place of your last message",
     "/branch N": "go on after turn N in another way; the transcript keeps both",
     "/set NAME X": "another temperature, top_k, top_p, max_tokens, seed, …",

@@ -6,45 +6,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from llmkit.commands import generate_flags as flags
+from llmkit.commands import sampling_flags as drawing
 from llmkit.commands import tool_flags
 from llmkit.commands.base import Session
 from llmkit.commands.explain_text import describe_step
 from llmkit.commands.facts import plural
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.generate_text import describe_plan, print_stats
-from llmkit.commands.sampling_flags import (
-    Adapters,
-    CacheOffload,
-    Choice,
-    Default,
-    Device,
-    Draft,
-    DraftTokens,
-    DtypeName,
-    FrequencyPenalty,
-    Greedy,
-    JsonSchema,
-    KernelsName,
-    KVDtypeName,
-    LogitBias,
-    MaxTokens,
-    MinP,
-    PresencePenalty,
-    PromptCacheFile,
-    PromptCacheReadOnly,
-    Regex,
-    RepetitionPenalty,
-    RopeScaling,
-    Samplers,
-    Stop,
-    Temperature,
-    Threads,
-    TopK,
-    TopP,
-    TypicalP,
-    WeightsName,
-    sampling_fields,
-)
+from llmkit.commands.sampling_flags import Default, sampling_fields
 from llmkit.commands.shared import (
     DryRun,
     Force,
@@ -79,22 +48,27 @@ def generate(
     system: flags.System = GenerateConfig.system,
     prefill: flags.Prefill = GenerateConfig.prefill,
     allow_special: flags.AllowSpecial = GenerateConfig.allow_special,
-    max_tokens: MaxTokens = Default.max_tokens,
-    greedy: Greedy = False,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    min_p: MinP = None,
-    typical_p: TypicalP = None,
-    samplers: Samplers = None,
-    repetition_penalty: RepetitionPenalty = None,
-    presence_penalty: PresencePenalty = Default.presence_penalty,
-    frequency_penalty: FrequencyPenalty = Default.frequency_penalty,
-    logit_bias: LogitBias = None,
-    json_schema: JsonSchema = None,
-    regex: Regex = None,
-    choice: Choice = None,
-    stop: Stop = None,
+    max_tokens: drawing.MaxTokens = Default.max_tokens,
+    greedy: drawing.Greedy = False,
+    temperature: drawing.Temperature = None,
+    top_k: drawing.TopK = None,
+    top_p: drawing.TopP = None,
+    min_p: drawing.MinP = None,
+    typical_p: drawing.TypicalP = None,
+    top_n_sigma: drawing.TopNSigma = Default.top_n_sigma,
+    xtc_probability: drawing.XtcProbability = Default.xtc_probability,
+    xtc_threshold: drawing.XtcThreshold = Default.xtc_threshold,
+    samplers: drawing.Samplers = None,
+    repetition_penalty: drawing.RepetitionPenalty = None,
+    presence_penalty: drawing.PresencePenalty = Default.presence_penalty,
+    frequency_penalty: drawing.FrequencyPenalty = Default.frequency_penalty,
+    logit_bias: drawing.LogitBias = None,
+    json_schema: drawing.JsonSchema = None,
+    regex: drawing.Regex = None,
+    choice: drawing.Choice = None,
+    grammar: drawing.GrammarText = None,
+    stop: drawing.Stop = None,
+    stop_id: drawing.StopId = None,
     calling: tool_flags.Calling = tool_flags.NOTHING,
     ignore_eos: flags.IgnoreEos = Default.ignore_eos,
     seed: Seed = Default.seed,
@@ -106,19 +80,19 @@ def generate(
     extract_code: flags.ExtractCode = GenerateConfig.extract_code,
     mark_below: flags.MarkBelow = GenerateConfig.mark_below,
     require: flags.Require = GenerateConfig.require,
-    dtype: DtypeName = GenerateConfig.dtype,
-    kv_dtype: KVDtypeName = GenerateConfig.kv_dtype,
-    rope_scaling: RopeScaling = GenerateConfig.rope_scaling,
-    kernels: KernelsName = GenerateConfig.kernels,
-    weights: WeightsName = GenerateConfig.weights,
-    device: Device = GenerateConfig.device,
-    threads: Threads = GenerateConfig.threads,
-    adapter: Adapters = None,
-    draft: Draft = GenerateConfig.draft,
-    draft_tokens: DraftTokens = GenerateConfig.draft_tokens,
-    prompt_cache: PromptCacheFile = None,
-    prompt_cache_read_only: PromptCacheReadOnly = False,
-    cache_offload: CacheOffload = GenerateConfig.cache_offload,
+    dtype: drawing.DtypeName = GenerateConfig.dtype,
+    kv_dtype: drawing.KVDtypeName = GenerateConfig.kv_dtype,
+    rope_scaling: drawing.RopeScaling = GenerateConfig.rope_scaling,
+    kernels: drawing.KernelsName = GenerateConfig.kernels,
+    weights: drawing.WeightsName = GenerateConfig.weights,
+    device: drawing.Device = GenerateConfig.device,
+    threads: drawing.Threads = GenerateConfig.threads,
+    adapter: drawing.Adapters = None,
+    draft: drawing.Draft = GenerateConfig.draft,
+    draft_tokens: drawing.DraftTokens = GenerateConfig.draft_tokens,
+    prompt_cache: drawing.PromptCacheFile = None,
+    prompt_cache_read_only: drawing.PromptCacheReadOnly = False,
+    cache_offload: drawing.CacheOffload = GenerateConfig.cache_offload,
     batch: flags.Batch = GenerateConfig.batch,
     unordered: flags.Unordered = GenerateConfig.unordered,
     out: flags.Out = None,
@@ -137,16 +111,17 @@ def generate(
     Reads   a prompt: PROMPT, a file, stdin (one line feed at its end is left
             out); or rows {"prompt"} {"messages"} {"tokens"}, whose other keys
             pass through and whose max_tokens, temperature, top_k, top_p, min_p,
-            typical_p, *_penalty, logit_bias, json_schema, regex, choice, stop,
-            ignore_eos, seed, samples, logprobs, samplers, prefill, adapter
-            win over flags; or OpenAI's {"custom_id", "method", "url", "body"}
+            typical_p, top_n_sigma, xtc_*, *_penalty, logit_bias, json_schema,
+            regex, choice, grammar, stop, stop_ids, ignore_eos, seed, samples,
+            logprobs, samplers, prefill, adapter win over flags; or OpenAI's
+            {"custom_id", "method", "url", "body"}
     Writes  the text and a line feed; or each row with completion,
             finish_reason (stop, length), usage, seed, (sample,) (logprobs,)
             (code); a batch row's answer is OpenAI's, an error where a parameter
             is not known or cannot be honoured
 
-    A text ends with a token that ends texts, before --stop, after --max-tokens,
-    or where the model's context ends. What looks like a special token in a
+    A text ends with a token that ends texts or is a --stop-id, before --stop,
+    after --max-tokens, or where the model's context ends. What looks like a special token in a
     prompt is ordinary text, except in a chat or with --allow-special. A row's
     seed comes from --seed and its id, or from its prompt if it has no id.
     --rope-scaling yarn:4 makes the context of the model four times as long.
@@ -172,9 +147,11 @@ def generate(
     approved is an error that the model reads. Records have the whole
     conversation in messages, which finetune and --replay read.
 
-    With --json-schema, --regex or --choice no other token can be drawn than one
-    that goes on as asked: a text whose finish_reason is stop is valid, one that
-    --max-tokens cuts may be incomplete. Needs pip install 'llmkit[grammar]'.
+    With --json-schema, --regex, --choice or --grammar no other token can be drawn
+    than one that goes on as asked: a text whose finish_reason is stop is valid,
+    one that --max-tokens cuts may be incomplete. A grammar is llama.cpp's GBNF
+    (root ::= …) or llguidance's Lark (start: …), in a file or as it is. Needs
+    pip install 'llmkit[grammar]'.
 
     \b
     Examples:
@@ -187,10 +164,12 @@ def generate(
     """
     given = sampling_fields(
         max_tokens=max_tokens, greedy=greedy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+        top_n_sigma=top_n_sigma, xtc_probability=xtc_probability, xtc_threshold=xtc_threshold,
         typical_p=typical_p, samplers=samplers, repetition_penalty=repetition_penalty,
-        presence_penalty=presence_penalty,
-        frequency_penalty=frequency_penalty, logit_bias=logit_bias, json_schema=json_schema, regex=regex,
-        choice=choice, stop=stop, ignore_eos=ignore_eos, seed=seed, samples=samples, logprobs=logprobs,
+        presence_penalty=presence_penalty, frequency_penalty=frequency_penalty, logit_bias=logit_bias,
+        json_schema=json_schema, regex=regex,
+        choice=choice, grammar=grammar, stop=stop, stop_ids=stop_id,
+        ignore_eos=ignore_eos, seed=seed, samples=samples, logprobs=logprobs,
     )  # fmt: skip
     session: Session = ctx.obj
     tools = tool_flags.tool_options(session.console, calling)

@@ -48,6 +48,8 @@ def sampling_words(sampling: dict[str, Any]) -> Iterator[str]:
             value = ",".join(value)
         elif name in ("stop", "choice"):
             value = " ".join(map(repr, value))
+        elif name == "stop_ids":
+            value = " ".join(map(str, value))
         elif name == "logit_bias":
             value = " ".join(f"{token}={added:g}" for token, added in value)
         yield flag if value is True else f"{flag} {value}"
@@ -86,7 +88,7 @@ def describe_stats(stats: "GenerateStats") -> str:
     if stats.restarts:
         rows.append(("started over", plural(stats.restarts, "time")))
     for one in stats.adapters:
-        told = f"{format_bytes(one.nbytes)}, {plural(one.texts, 'text')}, {stats.kernels} kernels"
+        told = f"{format_bytes(one.memory_bytes)}, {plural(one.texts, 'text')}, {stats.kernels} kernels"
         rows.append((f"adapter {one.name}", told))
     if stats.speculation is not None:
         rows.append(("guesses", ", ".join(_speculation_words(stats.speculation))))

@@ -32,10 +32,16 @@ def parse_bias(text: str) -> tuple[int, float]:
 
 MaxTokens = Annotated[int, Option(parser=parse_count, metavar="N", help="Tokens at most.")]
 Stop = Annotated[list[str] | None, Option(metavar="TEXT", help="End before this text; repeatable.")]
+StopId = Annotated[
+    list[int] | None, Option("--stop-id", min=0, metavar="ID", help="End with this token; repeatable.")
+]
 JsonSchema = Annotated[
     str | None, Option(metavar="FILE|JSON", help="Texts are JSON, valid under this schema.")
 ]
 Regex = Annotated[str | None, Option(metavar="RE", help="Texts match this, whole.")]
+GrammarText = Annotated[
+    str | None, Option("--grammar", metavar="FILE|TEXT", help="Texts are of this grammar: GBNF or Lark.")
+]
 Choice = Annotated[list[str] | None, Option(metavar="TEXT", help="Texts are one of these; repeatable.")]
 
 # How tokens are drawn
@@ -60,6 +66,11 @@ TypicalP = Annotated[
     float | None,
     Option(metavar="X", help="The most typical that sum to X.", show_default="the model's, else 1: off"),
 ]
+TopNSigma = Annotated[float, Option(metavar="N", help="Scores within N deviations of the best; 0: off.")]
+XtcProbability = Annotated[
+    float, Option(metavar="X", help="How often the likely are left out but for the least.")
+]
+XtcThreshold = Annotated[float, Option(metavar="P", help="Who is likely: as likely as this.")]
 Samplers = Annotated[
     str | None,
     Option(metavar="A,B,…", help="These steps, in this order.", show_default=",".join(SAMPLERS)),
@@ -119,7 +130,9 @@ def sampling_fields(
     *,
     greedy: bool,
     stop: Sequence[str] | None,
+    stop_ids: Sequence[int] | None,
     json_schema: str | None,
+    grammar: str | None,
     choice: Sequence[str] | None,
     logit_bias: Sequence[str] | None,
     samplers: str | None = None,
@@ -128,12 +141,13 @@ def sampling_fields(
     """Fields of SamplingConfig that were given.
 
     Args:
-        greedy: temperature 0. stop, json_schema, choice, logit_bias, samplers: as they were typed.
+        greedy: temperature 0.
+        stop, stop_ids, json_schema, grammar, choice, logit_bias, samplers: as they were typed.
         values: other fields; None was not given.
 
     Raises:
         UsageError: greedy with another temperature, or a bias that is none.
-        MissingError, DataError: see `read_schema`.
+        MissingError, DataError: see `read_schema`, `read_grammar`.
     """
     if greedy and values.get("temperature"):
         raise UsageError(
@@ -145,7 +159,12 @@ def sampling_fields(
         from llmkit.workflows.generate.grammar import read_schema
 
         values["json_schema"] = read_schema(json_schema)
+    if grammar is not None:
+        from llmkit.workflows.generate.grammar import read_grammar
+
+        values["grammar"] = read_grammar(grammar)
     values["stop"] = tuple(stop or ()) or None
+    values["stop_ids"] = tuple(stop_ids or ()) or None
     values["choice"] = tuple(choice or ()) or None
     if samplers is not None:
         values["samplers"] = tuple(name.strip().replace("-", "_") for name in samplers.split(","))

@@ -26,7 +26,7 @@ from llmkit.commands.shared import DryRun, JsonReport, print_report
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import UsageError
 from llmkit.retrieve.tool_config import ToolLimits
-from llmkit.server.config import ServeConfig, ToolsConfig
+from llmkit.server.config import PassagesConfig, ServeConfig, ToolsConfig
 from llmkit.server.router.config import Engine, RouterConfig, check_sources, read_source
 
 
@@ -70,6 +70,11 @@ def serve(
     tool_timeout: flags.ToolTimeout = ToolLimits.seconds,
     tool_output: flags.ToolOutput = ToolLimits.output_bytes,
     retrieve: flags.RetrieveIndex = None,
+    retrieve_by: flags.RetrieveBy = PassagesConfig.by,
+    retrieve_embed_url: flags.RetrieveEmbedUrl = None,
+    retrieve_embed_name: flags.RetrieveEmbedName = None,
+    retrieve_embed_key: flags.RetrieveEmbedKey = None,
+    retrieve_key: flags.RetrieveKey = None,
     adapter: Adapters = None,
     batch: flags.Batch = GenerateConfig.batch,
     dtype: DtypeName = GenerateConfig.dtype,
@@ -102,8 +107,8 @@ def serve(
     not wait for them. Admins load and unload adapters as with vLLM, at
     /v1/load_lora_adapter of --admin-port: in all processes, or in none.
 
-    Chats and responses without tools of their own may have those of --tool
-    called, here ("tool_choice": "none" forbids it), and get passages of
+    Chats, responses and messages without tools of their own may have those of
+    --tool called, here ("tool_choice": "none" forbids it), and get passages of
     --retrieve ("retrieve": false leaves them out).
 
     \b
@@ -150,6 +155,13 @@ def serve(
             limits=ToolLimits(tool_timeout, tool_output),
         ),
         retrieve=retrieve,
+        passages=PassagesConfig(
+            by=retrieve_by,
+            embed_url=retrieve_embed_url,
+            embed_name=retrieve_embed_name,
+            embed_key=retrieve_embed_key,
+            key=retrieve_key,
+        ),
     )
     engine = GenerateConfig(
         dtype=dtype,

@@ -6,6 +6,7 @@ from typing import Annotated
 from typer import Option
 
 from llmkit.commands.values import parse_count, parse_seconds
+from llmkit.retrieve.config import By
 
 Model = Annotated[
     list[str] | None,
@@ -49,6 +50,13 @@ RetrieveIndex = Annotated[
     str | None,
     Option(metavar="INDEX[:K]", help="Put its best K passages (8) before questions, and cite them."),
 ]
+RetrieveBy = Annotated[By, Option(help="meaning, both: by the index's vectors too.")]
+RetrieveEmbedUrl = Annotated[
+    str | None, Option(metavar="URL", help="Makes its vectors.", show_default="as the index says")
+]
+RetrieveEmbedName = Annotated[str | None, Option(metavar="NAME", help="Which of its models.")]
+RetrieveEmbedKey = Annotated[Path | None, Option(metavar="FILE", help="The key that it asks for.")]
+RetrieveKey = Annotated[Path | None, Option(metavar="FILE", help="Key of the engine that INDEX names.")]
 
 # Where
 

@@ -1,7 +1,6 @@
 """Which runner computes a model's passes."""
 
 from llmkit.engine.cuda.plan import PagePlan
-from llmkit.engine.cuda.runner import CudaRunner
 from llmkit.engine.native import NativeRunner
 from llmkit.engine.runner import PassRunner, Runner
 from llmkit.engine.store import KVStore
@@ -24,5 +23,7 @@ def choose_runner(
     if native is not None:
         return NativeRunner(model, store, native)
     if plan.attention is not None:
+        from llmkit.engine.cuda.runner import CudaRunner  # a process on a CPU need not wait
+
         return CudaRunner(model, store, plan, max_texts=max_texts)
     return Runner(model, store)

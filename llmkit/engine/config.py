@@ -15,16 +15,19 @@ Kernels = Literal["auto", "native", "torch"]
 Weights = Literal["stored", "int8", "int4"]
 GREEDY_BELOW = 1e-5
 """Temperatures below this are 0: dividing by them would overflow."""
+MIN_PENALTY = 1e-6
+"""Of what scores are divided by: with less they would overflow."""
 MAX_LOGPROBS = 1000
-SAMPLERS = ("temperature", "top_k", "top_p", "min_p", "typical_p")
-"""Steps that shape the distribution, in transformers' order."""
+SAMPLERS = ("temperature", "top_n_sigma", "top_k", "top_p", "min_p", "typical_p", "xtc_probability")
+"""Steps that shape the distribution, in transformers' order; of llama.cpp's, one before and one behind."""
 MAX_SEED = (1 << 63) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
     """One request's settings. Steps apply in the order of the fields that name them, as in transformers:
-    bias, penalties, grammar, temperature, top-k, top-p, min-p, typical-p; `samplers` reorders the last five.
+    bias, penalties, grammar, temperature, top-n-sigma, top-k, top-p, min-p, typical-p, xtc; `samplers`
+    reorders those from temperature on.
 
     Raises:
         ConfigError: a value is out of range.
@@ -46,8 +49,12 @@ class SamplingConfig:
     """A regular expression that the whole text matches."""
     choice: tuple[str, ...] = ()
     """Texts, of which it is one."""
+    grammar: str | None = None
+    """A grammar that derives the text: GBNF, or llguidance's Lark."""
     temperature: float = 0.8
     """Scores are divided by it; 0 takes the best token always."""
+    top_n_sigma: float = 0.0
+    """Only tokens whose scores are within so many standard deviations of the best; 0 is off."""
     top_k: int = 0
     """Only the k best tokens; 0 is off."""
     top_p: float = 1.0
@@ -56,10 +63,15 @@ class SamplingConfig:
     """Only tokens at least this share as likely as the best; 0 is off."""
     typical_p: float = 1.0
     """Only the tokens that surprise as much as the model expects to be, up to this probability; 1 is off."""
+    xtc_probability: float = 0.0
+    """How often, of all tokens as likely as `xtc_threshold`, only the least likely can be drawn; 0 is off."""
+    xtc_threshold: float = 0.1
     samplers: tuple[str, ...] = SAMPLERS
     """The order of these steps; one that is off need not be there."""
     stop: tuple[str, ...] = ()
     """The text ends before the first of these."""
+    stop_ids: tuple[int, ...] = ()
+    """The text ends with one of these tokens too, also where those of the model are ignored."""
     ignore_eos: bool = False
     """Whether to go on after a token that ends a text."""
     seed: int = 0
@@ -71,7 +83,7 @@ class SamplingConfig:
     def __post_init__(self) -> None:
         self._require("max_tokens", self.max_tokens >= 1, "at least 1")
         self._require("logit_bias", all(abs(x) < 1e6 for _, x in self.logit_bias), "numbers below 1e6")
-        self._require("repetition_penalty", 0 < self.repetition_penalty < 1e6, "above 0")
+        self._require("repetition_penalty", MIN_PENALTY <= self.repetition_penalty < 1e6, "1e-6 or above")
         self._require("presence_penalty", abs(self.presence_penalty) < 1e6, "a number")
         self._require("frequency_penalty", abs(self.frequency_penalty) < 1e6, "a number")
         self._require("temperature", 0 <= self.temperature < 1e6, "0 or above")
@@ -79,6 +91,9 @@ class SamplingConfig:
         self._require("top_p", 0 < self.top_p <= 1, "above 0 and at most 1")
         self._require("min_p", 0 <= self.min_p <= 1, "between 0 and 1")
         self._require("typical_p", 0 < self.typical_p <= 1, "above 0 and at most 1")
+        self._require("top_n_sigma", 0 <= self.top_n_sigma < 1e6, "0 (off) or above")
+        self._require("xtc_probability", 0 <= self.xtc_probability <= 1, "between 0 and 1")
+        self._require("xtc_threshold", 0 < self.xtc_threshold <= 1, "above 0 and at most 1")
         self._require("choice", all(self.choice), "not empty")
         self._require("stop", all(self.stop), "not empty")
         self._require("seed", 0 <= self.seed <= MAX_SEED, "from 0 to 2^63 - 1")
@@ -88,6 +103,7 @@ class SamplingConfig:
         known = len(set(self.samplers)) == len(self.samplers) and set(self.samplers) <= set(SAMPLERS)
         self._require("samplers", known, f"some of {', '.join(SAMPLERS)}, each once")
         off = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0}
+        off |= {"top_n_sigma": 0.0, "xtc_probability": 0.0}
         for name in set(off) - set(self.samplers):
             if getattr(self, name) != off[name] and not self.is_greedy:
                 raise ConfigError(
@@ -101,12 +117,13 @@ class SamplingConfig:
 
     @property
     def rule(self) -> tuple[str, str | tuple[str, ...]] | None:
-        """What the text must be: the one of json_schema, regex and choice that is set, and its value."""
+        """What the text must be: which of json_schema, regex, choice and grammar is set, and its value."""
         return next(iter(self._rules), None)
 
     @property
     def _rules(self) -> list[tuple[str, str | tuple[str, ...]]]:
-        rules = {"json_schema": self.json_schema, "regex": self.regex, "choice": self.choice}
+        names = ("json_schema", "regex", "choice", "grammar")
+        rules = {name: getattr(self, name) for name in names}
         return [(name, value) for name, value in rules.items() if value is not None and value != ()]
 
     @property

@@ -150,7 +150,7 @@ class Engine:
         """
         config = self._model.config
         request.check(config)
-        ends = frozenset() if request.sampling.ignore_eos else self._stop_ids | request.stop_ids
+        ends = request.ends(self._stop_ids)
         adapter = self.adapters.find(request.adapter)
         matcher = None if request.grammar is None else request.grammar.start(ends)
         text = Text(
@@ -272,8 +272,7 @@ class Engine:
             self._scheduler.restart(text)  # as in transformers: another list of factors from here on
 
     def _finish(self, text: Text, token: int) -> FinishReason | None:
-        sampling = text.request.sampling
-        if not sampling.ignore_eos and token in self._stop_ids | text.request.stop_ids:
+        if token in text.request.ends(self._stop_ids):
             return "stop"
         return None if text.drawn < text.room else "length"
 

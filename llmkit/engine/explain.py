@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llmkit.engine.config import SamplingConfig
+from llmkit.engine.config import SAMPLERS, SamplingConfig
 from llmkit.engine.sampling import Sampler
 
-STEPS = ("bias", "penalties", "grammar", "temperature", "top_k", "top_p", "min_p", "typical_p")
+STEPS = ("bias", "penalties", "grammar", *SAMPLERS)
 """In the order in which they apply."""
 
 

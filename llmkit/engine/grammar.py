@@ -1,4 +1,5 @@
-"""What a text must be: valid under a JSON schema, matched by a regular expression, or one of several texts.
+"""What a text must be: valid under a JSON schema, matched by a regular expression, one of several texts, or
+what a grammar in GBNF or Lark derives.
 
 A grammar says before each token which ones can come next; all others are ruled out before anything is drawn.
 The parsing is llguidance's: derivatives of regular expressions under an Earley parser, over the bytes of the
@@ -7,6 +8,7 @@ Shapes: V vocab_size of the model.
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.engine.config import SamplingConfig
+from llmkit.engine.gbnf import as_lark, is_gbnf, is_lark
 from llmkit.errors import ConfigError, DataError, MissingError
 from llmkit.tokens.stream import joins_plainly
 from llmkit.tokens.tokenizer import Tokenizer
@@ -25,6 +28,8 @@ _BLANKS = r"( |\n{1,2}[ \t]{0,20})"
 """What may stand between the parts of JSON, as in llama.cpp: no model can fill its text with blanks."""
 Rule = tuple[str, str | tuple[str, ...]]
 """Its kind and its value."""
+_PLACE = re.compile(r"^(?:at )?(?P<line>\d+)\(\d+\): ")
+"""How llguidance names a line and a column of Lark."""
 _MOST_KEPT = 256
 """Compiled grammars that are kept; of more than these the oldest is forgotten."""
 
@@ -80,18 +85,29 @@ class Grammars:
             source = LLMatcher.grammar_from_json_schema(
                 _parsed(rule), overrides={"whitespace_pattern": _BLANKS}
             )
-        elif kind == "tools":
+        elif kind in ("grammar", "tools"):
             assert isinstance(rule, str)
-            source = LLMatcher.grammar_from_lark(rule)
+            source = LLMatcher.grammar_from_lark(self._lark(rule) if kind == "grammar" else rule)
         else:
             source = LLMatcher.grammar_from_regex(rule if isinstance(rule, str) else _one_of(rule))
         matcher = LLMatcher(self._vocabulary, source, log_level=0)
         if matcher.is_error():
             raise ConfigError(
-                f"{kind}: {_reason(matcher.get_error())}",
+                f"{kind}: {_PLACE.sub(_where(rule), _reason(matcher.get_error()))}",
                 hint="see https://github.com/guidance-ai/llguidance/tree/main/docs for what is supported",
             )
         return Grammar(matcher, self._vocab_size)
+
+    def _lark(self, text: str) -> str:
+        """A grammar of either notation, in llguidance's."""
+        if is_gbnf(text):
+            return as_lark(text, self._tokenizer.id_of)
+        if is_lark(text):
+            return text
+        raise ConfigError(
+            "grammar: neither GBNF nor Lark: no line begins a rule",
+            hint='GBNF is root ::= "yes" | [0-9]+, Lark is start: "yes" | /[0-9]+/',
+        )
 
 
 class Grammar:
@@ -232,12 +248,19 @@ def _parsed(schema: str) -> str:
             f"json_schema: a schema is an object (found {type(content).__name__})",
             hint='--json-schema \'{"type": "array"}\'',
         )
-    return json.dumps(content)
+    if content is False:
+        raise ConfigError("json_schema: false allows no text", hint="--json-schema '{}' allows any JSON")
+    return json.dumps({} if content is True else content)  # llguidance takes options for objects only
 
 
 def _one_of(choices: Iterable[str]) -> str:
     """Several texts as one regular expression: every character by its number, so that none has a meaning."""
     return "|".join("".join(rf"\x{{{ord(one):x}}}" for one in choice) for choice in choices)
+
+
+def _where(rule: str | tuple[str, ...]) -> str:
+    """In whose words a place is named: the lines of GBNF are others than those of the Lark that it became."""
+    return "" if isinstance(rule, str) and is_gbnf(rule) else r"line \g<line>: "
 
 
 def _reason(error: str) -> str:

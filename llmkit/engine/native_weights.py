@@ -28,7 +28,7 @@ from llmkit.kernels.memory import Floats, Rows, ValueType
 from llmkit.kernels.packed import PackedFormat, PackedWeight, pack
 from llmkit.model.coded_weights import CodedWeights, Source
 from llmkit.model.config import ModelConfig
-from llmkit.model.mapped import forget_pages
+from llmkit.model.mapped import FileMappings
 from llmkit.model.transformer import Transformer
 
 _TYPES = {torch.float32: ValueType.FLOAT32, torch.bfloat16: ValueType.BFLOAT16}
@@ -101,6 +101,7 @@ class _Packer:
         self._format = packed_format
         self._coded = coded
         self._release = release
+        self._mappings = FileMappings()
 
     def layer(self, block: Any, number: int) -> LayerWeights:
         """A layer's weights."""
@@ -199,7 +200,7 @@ class _Packer:
         if self._release:
             for stack in (experts.gate_up_proj, experts.down_proj):
                 if not stack.is_meta:
-                    forget_pages(stack)
+                    self._mappings.forget_pages(stack)
             experts.gate_up_proj = experts.down_proj = nn.Parameter(torch.empty(0), requires_grad=False)
         return packed
 
@@ -237,7 +238,7 @@ class _Packer:
     def give_up(self, linear: nn.Linear) -> None:
         """Free a matrix; of one that is mapped from a file, the pages."""
         if not linear.weight.is_meta:
-            forget_pages(linear.weight)
+            self._mappings.forget_pages(linear.weight)
         linear.weight = nn.Parameter(torch.empty(0), requires_grad=False)
 
 

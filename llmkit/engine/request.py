@@ -41,7 +41,7 @@ class Request:
         Raises:
             UsageError: the prompt is empty, or leaves no room in the context.
             DataError: an id that the model's vocabulary does not have.
-            ConfigError: a bias for such an id.
+            ConfigError: a bias for such an id, or an end by it.
         """
         if not self.prompt:
             raise UsageError("the prompt has no token", hint="give it some text, or a bos token")
@@ -66,11 +66,13 @@ class Request:
                 hint="the ids come from another tokenizer: encode the text with the model's own",
             )
 
-        biased = (one for one, _ in self.sampling.logit_bias)
-        wrong = next((one for one in biased if not 0 <= one < config.vocab_size), None)
-        if wrong is not None:
+        named = [("logit_bias", one) for one, _ in self.sampling.logit_bias]
+        named += [("stop_ids", one) for one in self.sampling.stop_ids]
+        for name, wrong in named:
+            if 0 <= wrong < config.vocab_size:
+                continue
             raise ConfigError(
-                f"logit_bias: token id {wrong} is not in the model's vocabulary of {config.vocab_size:,}",
+                f"{name}: token id {wrong} is not in the model's vocabulary of {config.vocab_size:,}",
                 hint="llmkit tokenize -t TOKENIZER --ids gives the ids of a text",
             )
 
@@ -78,6 +80,11 @@ class Request:
     def read(self) -> tuple[int, ...]:
         """Tokens of the prompt that do not come out: all of them, or those before what is scored."""
         return self.prompt if self.scores_prompt is None else self.prompt[: self.scores_from]
+
+    def ends(self, of_model: frozenset[int]) -> frozenset[int]:
+        """Ids that end this text. of_model: those that end every text of the model."""
+        asked = frozenset(self.sampling.stop_ids)
+        return asked if self.sampling.ignore_eos else asked | self.stop_ids | of_model
 
     def room(self, config: ModelConfig) -> int:
         """Tokens that can be drawn: max_tokens, or what the prompt leaves of the context."""

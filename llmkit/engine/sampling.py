@@ -1,5 +1,5 @@
-"""From scores to a token: bias, penalties, grammar, temperature, top-k, top-p, min-p, typical-p, and one
-random number.
+"""From scores to a token: bias, penalties, grammar, temperature, top-n-sigma, top-k, top-p, min-p, typical-p,
+xtc, and one random number; xtc takes one more.
 
 Each step takes and gives (V,) float32 logits; what it rules out becomes -inf. Tokens with equal scores are
 kept or ruled out together, so that nothing hangs on the order in which a sort leaves them.
@@ -36,6 +36,7 @@ class Sampler:
         self._penalties = Penalties(config, prompt, vocab_size) if config.has_penalties else None
         self._matcher = matcher
         self._generator = torch.Generator().manual_seed(config.seed)
+        self._chance: float | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -51,6 +52,7 @@ class Sampler:
         for _, stepped in self.steps(logits):
             logits = stepped
         token = _best(logits) if self._config.is_greedy else _draw(logits, self._generator)
+        self._chance = None
         if self._penalties is not None:
             self._penalties.add(token)
         if self._matcher is not None:
@@ -69,7 +71,13 @@ class Sampler:
             logits = logits.masked_fill(~torch.tensor(self._matcher.allowed()), -math.inf)
             yield "grammar", logits
         if not self._config.is_greedy:
-            yield from shapes(logits, self._config)
+            yield from shapes(logits, self._config, self._chance_of_this_token)
+
+    def _chance_of_this_token(self) -> float:
+        """A random number below 1, the same until the token is drawn: looking at steps changes nothing."""
+        if self._chance is None:
+            self._chance = float(torch.rand(1, generator=self._generator, dtype=torch.float64))
+        return self._chance
 
 
 def shape(logits: Tensor, config: SamplingConfig) -> Tensor:
@@ -79,14 +87,22 @@ def shape(logits: Tensor, config: SamplingConfig) -> Tensor:
     return logits
 
 
-def shapes(logits: Tensor, config: SamplingConfig) -> Iterator[tuple[str, Tensor]]:
-    """The scores after each of these steps that is on, and its name."""
+def shapes(
+    logits: Tensor, config: SamplingConfig, chance: Callable[[], float] = lambda: 0.0
+) -> Iterator[tuple[str, Tensor]]:
+    """The scores after each of these steps that is on, and its name. chance: of the token, for xtc."""
+
+    def exclude(logits: Tensor, probability: float) -> Tensor:
+        return exclude_top(logits, config.xtc_threshold) if chance() < probability else logits
+
     steps: dict[str, tuple[Callable[[Tensor, Any], Tensor], float, float | None]] = {
         "temperature": (_heat, config.temperature, None),
+        "top_n_sigma": (keep_top_n_sigma, config.top_n_sigma, 0),
         "top_k": (keep_top_k, config.top_k, 0),
         "top_p": (keep_top_p, config.top_p, 1),
         "min_p": (keep_min_p, config.min_p, 0),
         "typical_p": (keep_typical_p, config.typical_p, 1),
+        "xtc_probability": (exclude, config.xtc_probability, 0),
     }
     for name in config.samplers:
         step, value, off = steps[name]
@@ -140,6 +156,26 @@ def keep_typical_p(logits: Tensor, p: float) -> Tensor:
     reached = logprobs[order].exp().cumsum(0)
     last = min(int((reached < p).sum()), len(reached) - 1)
     return logits.index_fill(0, alive[distance > nearest[last]], -math.inf)
+
+
+def keep_top_n_sigma(logits: Tensor, n: float) -> Tensor:
+    """Only those whose scores are at most n standard deviations below the best (2411.07641); 0 keeps all."""
+    if n <= 0:
+        return logits
+    alive = logits[logits > -math.inf].double()
+    return _keep_from(logits, (alive.max() - n * alive.std(correction=0)).to(logits.dtype))
+
+
+def exclude_top(logits: Tensor, threshold: float) -> Tensor:
+    """Of those with at least this probability only the least likely; and all others.
+
+    Source: "exclude top choices", oobabooga/text-generation-webui#6335.
+    """
+    probabilities = logits.double().softmax(0)
+    top = probabilities >= threshold
+    if not top.any():
+        return logits
+    return logits.masked_fill(logits > logits[top].min(), -math.inf)
 
 
 def _keep_from(logits: Tensor, least: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The admin's listener: what is served, in which versions and by which workers, looked at and changed.
 
+GET  /openapi.json                                   all this, for programs
 GET  /admin/models                                   versions, weights, workers, errors
 POST /admin/models                                   {"name", "path", "version"?, "weight"?, "replicas"?}
 POST /admin/models/NAME/weights                      {"weights": {"v1": 90, "v2": 10}}
@@ -17,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,6 +33,16 @@ from llmkit.server.router.state import RouterState
 from llmkit.server.router.worker import Worker
 from llmkit.server.strict_json import decode
 from llmkit.server.usage import read_usage
+from llmkit.server.wire.admin import (
+    ADMIN_OPERATIONS,
+    AddVersion,
+    Drain,
+    ReloadModel,
+    RemoveVersion,
+    SetWeights,
+)
+from llmkit.server.wire.openapi import openapi_bytes
+from llmkit.server.wire.openapi_sampling import Facts
 
 
 @dataclass
@@ -56,31 +66,6 @@ class OwnerGate(OpenGate):
         return Caller(is_admin=True)
 
 
-class _Add(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    name: str
-    path: str
-    version: str = ""
-    weight: float = 0.0
-    replicas: int = 1
-
-
-class _Weights(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    weights: dict[str, float]
-
-
-class _Reload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    path: str | None = None
-    version: str | None = None
-
-
-class _Remove(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    version: str
-
-
-class _Drain(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    on: bool
-
-
 def build_admin(state: AdminState, *, tell: RequestLog = lambda record: None) -> Starlette:
     """The application of the admin's listener.
 
@@ -89,6 +74,7 @@ def build_admin(state: AdminState, *, tell: RequestLog = lambda record: None) ->
         tell: takes a record of each request.
     """
     routes = [
+        route("/openapi.json", _for_admins(show_openapi), "GET"),
         route("/admin/models", _for_admins(show_models), "GET"),
         route("/admin/models", _for_admins(add_version), "POST"),
         route("/admin/models/{name}/weights", _for_admins(set_weights), "POST"),
@@ -102,6 +88,13 @@ def build_admin(state: AdminState, *, tell: RequestLog = lambda record: None) ->
     return put_in_front(routes, state, tell=tell)
 
 
+async def show_openapi(request: Request) -> Response:
+    """GET /openapi.json: what an admin may send."""
+    state: AdminState = request.app.state.serve
+    facts = Facts(models=tuple(state.router.fleet.groups))
+    return Response(openapi_bytes(ADMIN_OPERATIONS, facts), media_type="application/json")
+
+
 async def show_models(request: Request) -> Response:
     """GET /admin/models."""
     return _models(request.app.state.serve)
@@ -110,7 +103,7 @@ async def show_models(request: Request) -> Response:
 async def add_version(request: Request) -> Response:
     """POST /admin/models: a version, started; with weight 0 nobody is sent there yet."""
     state: AdminState = request.app.state.serve
-    told = decode(await request.body(), _Add)
+    told = decode(await request.body(), AddVersion)
     await state.manager.add(
         Source(
             model=told.name,
@@ -126,14 +119,14 @@ async def add_version(request: Request) -> Response:
 async def set_weights(request: Request) -> Response:
     """POST /admin/models/NAME/weights."""
     state: AdminState = request.app.state.serve
-    state.manager.weigh(request.path_params["name"], decode(await request.body(), _Weights).weights)
+    state.manager.weigh(request.path_params["name"], decode(await request.body(), SetWeights).weights)
     return _models(state)
 
 
 async def reload_model(request: Request) -> Response:
     """POST /admin/models/NAME/reload: answered when the new workers have taken over."""
     state: AdminState = request.app.state.serve
-    told = decode(await request.body() or b"{}", _Reload)
+    told = decode(await request.body() or b"{}", ReloadModel)
     await state.manager.reload(request.path_params["name"], told.path, told.version)
     return _models(state)
 
@@ -141,7 +134,7 @@ async def reload_model(request: Request) -> Response:
 async def remove_version(request: Request) -> Response:
     """POST /admin/models/NAME/remove."""
     state: AdminState = request.app.state.serve
-    told = decode(await request.body(), _Remove)
+    told = decode(await request.body(), RemoveVersion)
     await state.manager.remove(request.path_params["name"], told.version)
     return _models(state)
 
@@ -149,7 +142,7 @@ async def remove_version(request: Request) -> Response:
 async def drain(request: Request) -> Response:
     """POST /admin/drain: running requests go on, new ones are refused, until it is switched off."""
     state: AdminState = request.app.state.serve
-    state.router.draining = decode(await request.body(), _Drain).on
+    state.router.draining = decode(await request.body(), Drain).on
     return as_json({"draining": state.router.draining, "in_flight": state.router.in_flight})
 
 

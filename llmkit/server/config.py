@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmkit.errors import ConfigError
+from llmkit.retrieve.config import By
 from llmkit.retrieve.tool_config import ToolLimits
 from llmkit.retrieve.tool_loop import MAX_CALLS
 
@@ -33,6 +34,19 @@ class ToolsConfig:
     """Of one answer."""
     limits: ToolLimits = field(default_factory=ToolLimits)
     """Of one call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassagesConfig:
+    """How the index of `ServeConfig.retrieve` is searched; see `workflows/retrieve/search.py`."""
+
+    by: By = "words"
+    embed_url: str | None = None
+    """Of the server that makes vectors; None: what made the index's."""
+    embed_name: str | None = None
+    embed_key: Path | None = None
+    key: Path | None = None
+    """Of a search engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +91,7 @@ class ServeConfig:
     tools: ToolsConfig = field(default_factory=ToolsConfig)
     retrieve: str | None = None
     """`INDEX[:K]`: whose passages are put before questions."""
+    passages: PassagesConfig = field(default_factory=PassagesConfig)
     behind_router: bool = False
     """Whether only a router asks, which has the keys and the queue. On a Unix socket."""
 
@@ -85,6 +100,8 @@ class ServeConfig:
             raise ConfigError("TLS needs a certificate and its key", hint="--tls-cert FILE --tls-key FILE")
         if self.unix_socket is not None and self.tls_key is not None:
             raise ConfigError("TLS on a Unix socket", hint="leave out one of them")
+        if self.retrieve is None and self.passages != PassagesConfig():
+            raise ConfigError("--retrieve-... does nothing without an index", hint="--retrieve INDEX")
         if self.behind_router and self.unix_socket is None:
             raise ConfigError("a worker of a router listens on a Unix socket", hint="--replicas starts them")
         if self.log_prompts and self.log is None:

@@ -116,7 +116,8 @@ async def messages(request: Request) -> Response:
     state: State = request.app.state.serve
     body = decode(await request.body(), MessagesRequest)
     served = state.models.find(body.model, request.state.caller)
-    return await respond(request, read_anthropic(body, served.base, state.limits), served, MESSAGES)
+    ask = read_anthropic(body, served.base, state.limits, functions=state.functions)
+    return await respond(request, ask, served, MESSAGES)
 
 
 async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint) -> Response:

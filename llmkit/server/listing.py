@@ -14,16 +14,12 @@ from llmkit.server.gate import Caller
 from llmkit.server.handlers import State
 from llmkit.server.metrics import CONTENT_TYPE
 from llmkit.server.served import Served
-from llmkit.server.wire.openapi import openapi_bytes
+from llmkit.server.wire.openapi import OPERATIONS, facts_of, openapi_bytes
 
 
 async def list_models(request: Request) -> Response:
     """GET /v1/models: those that the caller may use."""
-    state: State = request.app.state.serve
-    caller: Caller = request.state.caller
-    allowed = [one for one in state.models.names() if caller.models is None or one in caller.models]
-    described = [_described(name, state.models.find(name, caller)) for name in allowed]
-    return as_json({"object": "list", "data": described})
+    return as_json({"object": "list", "data": _cards(request)})
 
 
 async def show_model(request: Request) -> Response:
@@ -69,7 +65,17 @@ async def show_load(request: Request) -> Response:
 
 async def show_openapi(request: Request) -> Response:
     """GET /openapi.json: what may be sent, for programs that write or test clients."""
-    return Response(openapi_bytes(), media_type="application/json")
+    state: State = request.app.state.serve
+    facts = facts_of(_cards(request), has_index=state.retrieval is not None)
+    return Response(openapi_bytes(OPERATIONS, facts), media_type="application/json")
+
+
+def _cards(request: Request) -> list[dict[str, Any]]:
+    """Models and adapters that the caller may use."""
+    state: State = request.app.state.serve
+    caller: Caller = request.state.caller
+    allowed = [one for one in state.models.names() if caller.models is None or one in caller.models]
+    return [_described(name, state.models.find(name, caller)) for name in allowed]
 
 
 def _described(name: str, served: Served) -> dict[str, Any]:
@@ -80,6 +86,8 @@ def _described(name: str, served: Served) -> dict[str, Any]:
         "created": served.created,
         "owned_by": "llmkit",
         "max_model_len": served.context,
+        "vocab_size": min(served.config.vocab_size, served.tokenizer.vocab_size),
+        "hidden_size": served.config.hidden_size,
         "has_chat_template": served.tokenizer.chat_template is not None,
         "system_fingerprint": served.fingerprint,
     }

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from llmkit.engine.grammar import Rule
-from llmkit.server.errors import ApiError, as_api_error
+from llmkit.server.errors import ApiError, as_api_error, refused
 from llmkit.server.prompt_worker import as_error, frame
 from llmkit.tokens.tool_turns import ToolTurns
 
@@ -132,7 +132,9 @@ class PromptPool:
         try:
             content = msgspec.msgpack.encode(message)
         except UnicodeEncodeError:
-            raise ApiError(400, f"{param}: half a character", code="invalid_value", param=param) from None
+            raise refused(param, "half a character") from None
+        except OverflowError:  # somewhere in a call's arguments, or in a tool's schema
+            raise refused(param, "a whole number of more than 64 bits") from None
         if len(content) > most:
             problem = f"{param}: {len(content):,} bytes, and at most {most:,} are read"
             raise ApiError(400, problem, code="context_length_exceeded", param=param)

@@ -1,5 +1,7 @@
 """A request's body as an object: depth and numbers bounded, what is wrong named by its parameter."""
 
+import contextlib
+import math
 import re
 from typing import Any, TypeVar
 
@@ -22,6 +24,7 @@ def decode(content: bytes, kind: type[T]) -> T:
 
     NaN, infinities, numbers that no float holds, half characters and keys that the struct does not have are
     refused: JSON has none of the first three, and a parameter that is passed over would be a silent lie.
+    A whole number may be written as 1.0.
 
     Raises:
         ApiError: 400, with the parameter that it is about in `param`.
@@ -31,9 +34,27 @@ def decode(content: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
+        if "got `float`" in str(error):
+            with contextlib.suppress(msgspec.DecodeError, ValueError, RecursionError):
+                return msgspec.convert(_WHOLE.decode(content), kind)
         raise _invalid(str(error), kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, f"the body is not JSON: {_first_line(error)}", code="invalid_json") from None
+
+
+def whole(told: str) -> int | float:
+    """A number with a point or an exponent: whole where it is.
+
+    Raises:
+        ValueError: no float holds it.
+    """
+    value = float(told)
+    if not math.isfinite(value):
+        raise ValueError(told)
+    return int(value) if value.is_integer() else value
+
+
+_WHOLE = msgspec.json.Decoder(float_hook=whole)
 
 
 def too_deep(content: bytes) -> bool:

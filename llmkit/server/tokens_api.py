@@ -13,11 +13,8 @@ from llmkit.server.strict_json import decode
 from llmkit.server.wire.chat import read_template_kwargs
 from llmkit.server.wire.messages import MessagesRequest, read_anthropic
 from llmkit.server.wire.messages_in import read_messages
-from llmkit.server.wire.tokenize import DetokenizeRequest, TemplateRequest, TokenizeRequest
+from llmkit.server.wire.tokenize import MOST_TOKENS, DetokenizeRequest, TemplateRequest, TokenizeRequest
 from llmkit.server.wire.tools import read_tools
-
-MOST_TOKENS = 1 << 20
-"""Of one text to put together."""
 
 
 async def tokenize(request: Request) -> Response:

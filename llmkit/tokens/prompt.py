@@ -6,7 +6,6 @@ from typing import Any
 import tokenizers
 
 from llmkit.errors import DataError, LlmkitError
-from llmkit.tokens.chat import render_chat
 from llmkit.tokens.ordinary import ordinary_backend
 from llmkit.tokens.tokenizer import Tokenizer
 
@@ -73,6 +72,8 @@ class PromptEncoder:
         Raises:
             MissingError, ConfigError, DataError: see `render_chat`.
         """
+        from llmkit.tokens.chat import render_chat  # jinja2: a plain prompt need not wait
+
         return render_chat(
             self._tokenizer, messages, tools=tools, add_generation_prompt=True, settings=settings
         )
@@ -99,6 +100,8 @@ def _encode(backend: tokenizers.Tokenizer, text: str) -> tokenizers.Encoding:
 def _turn_end(tokenizer: Tokenizer) -> int | None:
     if tokenizer.chat_template is None:
         return None
+    from llmkit.tokens.chat import render_chat
+
     try:
         rendered = render_chat(tokenizer, _TRIAL)
     except LlmkitError:  # a template for other conversations: its own rendering will say what is wrong

@@ -82,7 +82,7 @@ def explain_step(files: GenerateFiles, config: GenerateConfig) -> StepReport:
     with torch.inference_mode(), additions.of([(used, len(request.prompt))]):
         hidden = model.hidden(torch.tensor([request.prompt], device=placement.device))
         logits = model.logits(hidden[0, -1:])[0].float().cpu()
-    ends = job.stop_ids | request.stop_ids
+    ends = request.ends(job.stop_ids)
     matcher = None if request.grammar is None else request.grammar.start(ends)
     sampler = Sampler(sampling, request.prompt, len(logits), matcher)
     told = explain(logits, sampler, sampling, SHOWN)
@@ -111,5 +111,5 @@ def explain_step(files: GenerateFiles, config: GenerateConfig) -> StepReport:
         is_greedy=sampling.is_greedy,
         drawn_id=told.token,
         drawn_text=spell(told.token),
-        ends_text=told.token in ends and not sampling.ignore_eos,
+        ends_text=told.token in ends,
     )

@@ -41,7 +41,7 @@ def test_every_command_has_a_row() -> None:
 def test_a_reader_that_leaves_is_a_success_and_nothing_is_said(
     copy: Workbench, command: str, reader: str
 ) -> None:
-    real = REAL if reader == "head -n 1" else {}  # once a command
+    real = REAL if reader == "head -n 1" and not TABLE[command].writes else {}  # once a command: see there
     done = copy.run(f"{TABLE[command].result.format(n=1)} -q | {reader}", **real)
     assert (done.status, done.err) == (0, "")
 

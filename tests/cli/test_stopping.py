@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from contract_table import TABLE
@@ -14,12 +15,20 @@ RUNS = ("pretrain", "finetune")
 PATIENCE = 10.0  # a second on a machine that is free; tests run on one that is not
 
 
+@pytest.fixture(scope="module")
+def inputs(original: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Inputs that take many seconds: 240 MB, made once."""
+    folder = tmp_path_factory.mktemp("big")
+    for name, part in (("big.txt", "corpus.txt"), ("big.jsonl", "docs.jsonl")):
+        (folder / name).write_bytes((original / part).read_bytes() * 2000)
+    return sorted(folder.iterdir())
+
+
 @pytest.fixture
-def big(copy: Workbench) -> Workbench:
-    """A copy with inputs that take many seconds."""
-    text = (copy.folder / "corpus.txt").read_bytes()
-    (copy.folder / "big.txt").write_bytes(text * 2000)
-    (copy.folder / "big.jsonl").write_bytes((copy.folder / "docs.jsonl").read_bytes() * 2000)
+def big(copy: Workbench, inputs: list[Path]) -> Workbench:
+    """A copy of the workbench with the inputs that take many seconds."""
+    for path in inputs:
+        (copy.folder / path.name).hardlink_to(path)
     return copy
 
 

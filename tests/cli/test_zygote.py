@@ -2,9 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from workbench import REAL, Workbench
+from zygote import EXECUTABLE
 
 SLOW = "llmkit tokenize -t tok --jsonl big.jsonl -o out --force --log-every 0.1"
 
@@ -46,6 +50,42 @@ def test_a_signal_ends_it_as_it_ends_a_real_process(copy: Workbench, number: int
         running.communicate(timeout=60)
         assert running.returncode == status
         assert not (copy.folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-c", "import os, sys; print(sys.argv, sys.path[0], __name__, os.getcwd()); sys.exit(3)", "a", "-b"],
+        ["-c", "class One: pass\nprint(One.__module__, sys)", "no sys here"],
+        ["-c", "raise SystemExit('said')"],
+        ["-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"],
+        ["-c", "import os; os.write(FILE, b'by its number')"],
+        ["-m", "llmkit", "show", "nowhere"],
+        ["-m", "program", "a"],
+        ["-S", "-c", "import sys; print(sys.flags.no_site)"],
+    ],
+)
+def test_a_program_ends_as_in_a_real_process(forked_python: Path, tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "program.py").write_text("import sys\nprint(sys.argv, sys.path[0], __name__)\n")
+    ends = []
+    for python in (forked_python, sys.executable):
+        read, write = os.pipe()
+        line = [str(python), *(word.replace("FILE", str(write)) for word in words)]
+        done = subprocess.run(line, cwd=tmp_path, pass_fds=[write], capture_output=True, text=True)
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            said = done.stderr.replace(str(forked_python), sys.executable).splitlines()[-1:]
+            ends.append((done.returncode, done.stdout, said, pipe.read()))
+    assert ends[0] == ends[1]
+
+
+def test_a_program_has_all_of_llmkit_at_once_and_a_fork_can_start_forks(forked_python: Path) -> None:
+    has = "import sys; print('llmkit.train.trainer' in sys.modules)"
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {has!r}])"
+    environment = {**os.environ, EXECUTABLE: str(forked_python)}
+    for program in (has, start):
+        line = [str(forked_python), "-c", program]
+        assert subprocess.check_output(line, env=environment, text=True) == "True\n"
 
 
 def test_a_fork_ends_with_a_client_that_is_killed(copy: Workbench) -> None:

@@ -105,7 +105,7 @@ def write_texts(folder: Path) -> None:
     ]
     (folder / "corpus.txt").write_text("\n".join(p.read_text() for p in source[:4]), encoding="utf-8")
     (folder / "valid.txt").write_text(source[4].read_text(), encoding="utf-8")
-    rows = [{"id": name, "text": text[:2000], "source": "manual"} for name, text in prose[:30]]
+    rows = [{"id": name, "text": text[:1000], "source": "manual"} for name, text in prose[:30]]
     rows += [{"id": path.name, "text": path.read_text()[:4000], "source": "library"} for path in source]
     rows.append({"id": "world", "text": "Straße, 東京, 🌍, naïve café\n", "source": "library"})
     documents = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

@@ -1,18 +1,26 @@
 """A process that has imported all of llmkit once, and forks for each `llmkit` that the tests run in a shell.
 
+It forks for programs too: beside the folder of that `llmkit` is a `python`, for `python -c` and `python -m`.
+
 A process of llmkit spends 3 seconds on importing torch and a tenth of one on a small job. A fork of the
 zygote is as much a process of its own: its own streams, folder, environment, signals and exit status. What it
 cannot have anew is what was decided before the fork: which modules are loaded, the order of sets, and
-`inherited()` of the client. A line with another of those gets a real process: `PYTHONHASHSEED=1 llmkit ...`.
+`inherited()` of the client. And it spares itself two seconds of looking for the machine's top speed, which
+`bench` and training set their figures beside, and waiting for the disk. A line that needs those anew gets a
+real process: `PYTHONHASHSEED=1 llmkit`.
+
+A fork that is told EXECUTABLE starts that as its own Python: processes that a run starts are forks then.
 
 As a script: `python zygote.py SOCKET` prints its `inherited()` when it is ready, and ends with its stdin.
 """
 
 import atexit
 import contextlib
+import fcntl
 import gc
 import marshal
 import os
+import runpy
 import selectors
 import signal
 import socket
@@ -23,22 +31,29 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
+from types import ModuleType
 from typing import NamedTuple, NoReturn
 
 from zygote_client import inherited
 
 LARGEST = 1 << 20  # bytes of a packet: the words and the environment of one command line
+MOST_FILES = 64
+FREE = 100  # a number that is no file's
+EXECUTABLE = "LLMKIT_TESTS_PYTHON"
 HERE = Path(__file__).parent
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}  # no pool of threads at import: a fork has one thread
 
 
 class Request(NamedTuple):
-    """One command line to run: its words, folder, environment, and its three streams."""
+    """One command line to run: its words, folder, environment, and files: three streams, and others."""
 
     arguments: list[str]
     folder: str
     environment: dict[str, str]
-    streams: list[int]
+    numbers: list[int]
+    """Of the files there."""
+    files: list[int]
+    """The same ones here."""
 
 
 @contextlib.contextmanager
@@ -64,12 +79,15 @@ def running_zygote(folder: Path) -> Iterator[Path]:
         assert has, "the zygote ended before it was ready"
         bin_dir = folder / "bin"
         bin_dir.mkdir()
-        script = bin_dir / "llmkit"
-        script.write_text(
-            f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {str(HERE)!r})\n"
-            f"from zygote_client import main\nmain({str(address)!r}, {str(real / 'llmkit')!r}, {has!r})\n"
-        )
-        script.chmod(0o755)
+        for script, program in (
+            (bin_dir / "llmkit", str(real / "llmkit")),
+            (folder / "python", sys.executable),
+        ):
+            script.write_text(
+                f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {str(HERE)!r})\n"
+                f"from zygote_client import main\nmain({str(address)!r}, {program!r}, {has!r})\n"
+            )
+            script.chmod(0o755)
         yield bin_dir
         process.stdin.close()
 
@@ -90,18 +108,18 @@ def serve(server: socket.socket) -> Request:
                 raise SystemExit
             if key.data == "request":
                 client, _ = server.accept()
-                packet, streams, _, _ = socket.recv_fds(client, LARGEST, 3)
+                packet, files, _, _ = socket.recv_fds(client, LARGEST, MOST_FILES)
                 child = os.fork()
                 if child == 0:
                     os.setpgid(0, 0)
                     opened = [one.fileobj for one in ready.get_map().values() if one.fd != 0]
                     for one in (*opened, ready, client):
                         os.close(one) if isinstance(one, int) else one.close()
-                    return Request(*marshal.loads(packet), streams)
+                    return Request(*marshal.loads(packet), files)
                 with contextlib.suppress(PermissionError):  # the child was quicker
                     os.setpgid(child, child)
-                for stream in streams:
-                    os.close(stream)
+                for file in files:
+                    os.close(file)
                 groups[client] = child
                 ready.register(client, selectors.EVENT_READ, "signal")
                 ready.register(os.pidfd_open(child), selectors.EVENT_READ, (child, client))
@@ -126,15 +144,19 @@ def serve(server: socket.socket) -> Request:
 
 
 def become(request: Request) -> None:
-    """Make this fork what a new process with these words, streams, folder and environment is."""
-    for number, stream in enumerate(request.streams):
-        os.dup2(stream, number)
-        os.close(stream)
+    """Make this fork what a new process with these words, files, folder and environment is."""
+    aside = [fcntl.fcntl(file, fcntl.F_DUPFD, FREE) for file in request.files]
+    for file in request.files:
+        os.close(file)
+    for number, file in zip(request.numbers, aside, strict=True):
+        os.dup2(file, number)
+        os.close(file)
     os.environ.clear()
     os.environ.update(request.environment)
     os.chdir(request.folder)
-    sys.argv = request.arguments
+    sys.argv = list(request.arguments)
     sys.path[0] = str(Path(sys.argv[0]).parent)
+    sys.executable = request.environment.get(EXECUTABLE, sys.executable)
     kinds = (sys.stdin.encoding, sys.stdin.errors), (sys.stdout.encoding, sys.stdout.errors)
     sys.stdin = sys.__stdin__ = os.fdopen(0, "r", -1, *kinds[0], closefd=False)
     sys.stdout = sys.__stdout__ = os.fdopen(1, "w", 1 if os.isatty(1) else -1, *kinds[1], closefd=False)
@@ -144,7 +166,7 @@ def become(request: Request) -> None:
 
 def load() -> None:
     """Import every module of llmkit, without one operation of torch: its threads would not outlive a fork."""
-    import torch  # noqa: F401
+    import torch._dynamo  # noqa: F401  a divided run asks for it, in 0.6 s of each process
 
     import llmkit
 
@@ -152,6 +174,12 @@ def load() -> None:
         if not module.name.endswith("__main__"):
             with contextlib.suppress(Exception):  # it fails again, and is seen, where a command needs it
                 import_module(module.name)
+    from llmkit.probe.machine_speed import SpeedProbe
+    from llmkit.train import hardware
+
+    SpeedProbe.__init__.__kwdefaults__.update(stream_bytes=1 << 20, sides=(64,))
+    hardware._MATRIX = 64
+    os.fsync = os.fstat  # no test loses power
     gc.collect()
     gc.freeze()  # so that collecting in a fork copies no page
 
@@ -166,12 +194,37 @@ def _main(address: str) -> None:
         print(has, flush=True)
         request = serve(server)
     become(request)
-    from llmkit.cli import main
-
     try:
-        main()
+        run()
     except SystemExit as stop:
-        end(int(stop.code or 0))
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
+        end(stop.code if isinstance(stop.code, int) else int(stop.code is not None))
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        end(1)
+    end(0)
+
+
+def run() -> None:
+    """Do what this fork was asked to: `llmkit ARGS`, `python -c CODE ARGS` or `python -m MODULE ARGS`."""
+    program = sys.argv.pop(0)
+    if Path(program).name == "llmkit":
+        from llmkit.cli import main
+
+        sys.argv.insert(0, program)
+        main()
+        return
+    kind, content, *words = sys.argv
+    if kind == "-m":
+        sys.argv = [content, *words]
+        sys.path[0] = str(Path.cwd())
+        sys.modules.pop(content, None)  # it runs as a program, not as what was imported
+        runpy.run_module(content, run_name="__main__", alter_sys=True)
+        return
+    sys.argv, sys.path[0] = ["-c", *words], ""
+    module = sys.modules["__main__"] = ModuleType("__main__")
+    exec(compile(content, "<string>", "exec"), module.__dict__)
 
 
 def end(status: int) -> NoReturn:

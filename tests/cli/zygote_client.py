@@ -1,6 +1,6 @@
-"""What stands on the PATH as `llmkit`: hands its life to a fork of the zygote, and passes signals on to it.
+"""What stands for `llmkit` and Python: hands its life to a fork of the zygote, and passes signals on to it.
 
-Imports nothing but what Python starts with in milliseconds: `zygote.py` writes the script that calls `main`.
+Imports nothing but what Python starts with in milliseconds: `zygote.py` writes the scripts that call `main`.
 """
 
 import marshal
@@ -12,6 +12,8 @@ import sys
 
 AT_START = ("PYTHON", "LC_", "LANG", "OMP_", "MKL_", "OPENBLAS_", "LD_", "MALLOC_", "GLIBC_", "TORCH")
 """Beginnings of variables that are read when a process starts, too early for a fork to hear of them."""
+LATER = ("TORCHELASTIC_", "TORCH_NCCL_")
+"""Beginnings of those that torch reads when processes find each other."""
 
 LIMITS = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
 
@@ -22,45 +24,57 @@ def inherited() -> tuple[object, ...]:
     os.umask(mask)
     return (
         mask,
-        tuple(sorted(pair for pair in os.environ.items() if pair[0].startswith(AT_START))),
+        tuple(sorted(pair for pair in os.environ.items() if _is_read_at_start(pair[0]))),
         tuple(resource.getrlimit(getattr(resource, name)) for name in LIMITS),
         tuple(signal.getsignal(number) == signal.SIG_IGN for number in (signal.SIGINT, signal.SIGTERM)),
     )
 
 
 def main(address: str, real: str, zygote_has: str) -> None:
-    """Run `llmkit` with this process's words, streams, folder and environment, and end as it ends.
+    """Run what this process was asked to, with its words, files, folder and environment, and end as it ends.
 
     Args:
         address: Path of the zygote's socket.
-        real: Path of the script that pip wrote; it runs instead where a fork could not be the same.
+        real: Path of the program in whose place this stands: the script `llmkit` that pip wrote, or Python
+            with `-c` or `-m`. It runs instead where a fork could not be the same.
         zygote_has: `repr(inherited())` of the zygote.
     """
     arguments = [real, *sys.argv[1:]]
-    if repr(inherited()) != zygote_has or not all(map(_is_open, range(3))):
+    can_fork = arguments[0].endswith("llmkit") or arguments[1:2] in (["-c"], ["-m"])
+    if not can_fork or repr(inherited()) != zygote_has or not all(map(_is_open, range(3))):
         os.execv(real, arguments)
+    files = [0, 1, 2, *filter(_is_inherited, range(3, 64))]
     server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    request = marshal.dumps((arguments, os.getcwd(), dict(os.environ)))  # noqa: PTH109 pathlib is slow to import
+    request = marshal.dumps((arguments, os.getcwd(), dict(os.environ), files))  # noqa: PTH109 pathlib is slow to import
     try:
         server.connect(address)
-        socket.send_fds(server, [request], [0, 1, 2])
+        socket.send_fds(server, [request], files)
     except OSError:  # more words than a packet holds
         os.execv(real, arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: server.send(b"%d" % number))
     null = os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):  # a pipe is closed when the fork closes it
-        os.dup2(null, stream)
+    for file in files:  # a pipe is closed when the fork closes it
+        os.dup2(null, file)
     status = int(server.recv(16) or b"70")
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL)
+        if -status != signal.SIGKILL:
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     os._exit(status)
 
 
-def _is_open(stream: int) -> bool:
+def _is_read_at_start(name: str) -> bool:
+    return name.startswith(AT_START) and not name.startswith(LATER)
+
+
+def _is_open(file: int) -> bool:
     try:
-        os.fstat(stream)
+        os.fstat(file)
     except OSError:
         return False
     return True
+
+
+def _is_inherited(file: int) -> bool:
+    return _is_open(file) and os.get_inheritable(file)

@@ -92,10 +92,14 @@ def test_a_full_context_is_said_on_stderr_and_quiet_is_quiet(llmkit_run: Run, ta
     [
         (["--seed", "1"], True), (["--temperature", "0.1"], True), (["--top-k", "1"], True),
         (["--top-p", "0.01"], True), (["--min-p", "1"], True), (["--typical-p", "0.01"], True),
+        (["--top-n-sigma", "0.1"], True),
+        (["--xtc-probability", "1", "--xtc-threshold", "0.0001"], True),
+       
         (["--repetition-penalty", "50"], True), (["--presence-penalty", "100"], True),
         (["--frequency-penalty", "100"], True), (["--logit-bias", "70=100"], True), (["--greedy"], True),
         (["--max-tokens", "5"], True), (["--system", "x"], True), (["--dtype", "bfloat16"], True),
         (["--rope-scaling", "yarn:4"], True), (["--regex", "[0-9]{9}"], True), (["--choice", "a"], True),
+        (["--grammar", 'start: "a"'], True), (["--stop-id", "71", "--logit-bias", "71=100"], True),
         (["--json-schema", '{"type": "null"}'], True), (["--json"], True), (["--context", "40"], True),
         (["--device", "cpu"], False), (["--threads", "1"], False), (["--unbuffered"], False),
     ],
@@ -191,7 +195,7 @@ class Hand:
 
 @pytest.fixture
 def hand(
-    tiny_model: Callable[..., Path], byte_level_dir: Path, tmp_path: Path
+    tiny_model: Callable[..., Path], byte_level_dir: Path, forked_llmkit: Path
 ) -> Iterator[Callable[..., Hand]]:
     folder = tiny_model("long", vocab_size=600, max_position_embeddings=100_000)
     for file in byte_level_dir.iterdir():
@@ -199,8 +203,7 @@ def hand(
     hands: list[Hand] = []
 
     def start(*flags: str, **streams: Any) -> Hand:
-        llmkit = str(Path(sys.executable).parent / "llmkit")
-        hands.append(Hand([llmkit, "chat", "-m", str(folder), *flags], **streams))
+        hands.append(Hand([str(forked_llmkit / "llmkit"), "chat", "-m", str(folder), *flags], **streams))
         return hands[-1]
 
     yield start
@@ -238,6 +241,31 @@ def test_by_hand_there_are_commands_and_a_meter(hand: Callable[..., Hand], tmp_p
     assert [message["role"] for message in messages] == ["system", "user", "assistant", "user", "assistant"]
     assert messages[3]["content"] == "/slash"
     assert json.loads(file.read_text())["messages"] == messages[:3]
+
+
+def test_by_hand_a_message_may_have_several_lines(hand: Callable[..., Hand], tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    one = hand("--choice", "yes", "--transcript", str(path))
+    one.until("] > ")
+    for line in ("/multi", "the License", "", "/stats is text here"):
+        one.type(line + "\n")
+        one.until("... ")
+    one.type("/end\n")
+    one.until("yes\n")
+    one.until("] > ")
+    said = "the License\n\n/stats is text here"
+    assert json.loads(path.read_text())["messages"][0] == {"role": "user", "content": said}
+    one.type("/multi\n")
+    one.until("... ")
+    one.interrupt()
+    one.until("nothing is said\n")
+    one.until("] > ")
+    one.type("/multi two\n")
+    one.until("stands alone in its line\n")
+    one.until("] > ")
+    one.type("/quit\n")
+    assert one.ends() == 0
+    assert len(json.loads(path.read_text())["messages"]) == 2
 
 
 def test_ctrl_c_stops_a_reply_and_the_session_goes_on_and_ctrl_d_ends_it(

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -69,8 +70,12 @@ def test_rows_from_stdin_are_rows_from_a_file(llmkit_run: Run, gen: list[object]
     [
         (["--seed", "1"], True), (["--temperature", "0.1"], True), (["--top-k", "1"], True),
         (["--top-p", "0.01"], True), (["--min-p", "1"], True), (["--repetition-penalty", "50"], True),
-        (["--typical-p", "0.01"], True), (["--logit-bias", "70=100"], True), (["--regex", "[0-9]{9}"], True),
+        (["--typical-p", "0.01"], True),
+        (["--top-n-sigma", "0.1"], True),
+        (["--xtc-probability", "1", "--xtc-threshold", "0.0001"], True),
+        (["--logit-bias", "70=100"], True), (["--regex", "[0-9]{9}"], True),
         (["--choice", "a", "--choice", "b"], True), (["--json-schema", '{"type": "null"}'], True),
+        (["--grammar", "root ::= [0-9]{9}"], True),
         (["--explain-step"], True), (["--presence-penalty", "100"], True),
         (["--frequency-penalty", "100"], True),
         (["--greedy"], True), (["--max-tokens", "5"], True), (["--samples", "2"], True), (["--n", "2"], True),
@@ -233,6 +238,53 @@ def test_a_text_is_held_to_a_schema_of_a_file_and_rows_have_rules_of_their_own(
     assert [one["completion"] for one in records[1:]] == ["x y", "7"]
 
 
+def test_a_text_is_held_to_a_grammar_of_a_file_in_either_notation_and_a_row_has_one_of_its_own(
+    llmkit_run: Run, gen: list[object], tmp_path: Path
+) -> None:
+    file = tmp_path / "list"
+    rows = b'{"prompt": "a"}\n{"prompt": "b"}\n{"prompt": "a", "grammar": "root ::= \\"x\\"{3}"}\n'
+    for grammar in (
+        'root ::= ("- " item "\n"){2}\nitem ::= [b-d]+ "!"',
+        "start: ITEM ITEM\nITEM: /- [b-d]+!\\n/",
+    ):
+        file.write_text(grammar)
+        held = [*gen, "--max-tokens", "400", "--grammar", file, "--seed", "3"]
+        records = [
+            json.loads(line) for line in llmkit_run(*held, "--jsonl", "-", stdin=rows).text.splitlines()
+        ]
+        assert [one["finish_reason"] for one in records] == ["stop"] * 3
+        for record in records[:2]:
+            assert re.fullmatch(r"(- [b-d]+!\n){2}", record["completion"])
+        assert records[2]["completion"] == "xxx"
+
+
+def test_a_text_ends_before_the_token_of_stop_id_and_a_row_names_its_own(
+    llmkit_run: Run, gen: list[object]
+) -> None:
+    plain = [
+        *gen,
+        "the License",
+        "--greedy",
+        "--max-tokens",
+        "12",
+        "--ignore-eos",
+        "--json",
+        "--logprobs",
+        "0",
+    ]
+    ids = [one["id"] for one in json.loads(llmkit_run(*plain).out)["logprobs"]]
+    ends = {one: ids.index(one) for one in ids if ids.index(one) > 0}
+    assert ends
+    for one, place in ends.items():
+        record = json.loads(llmkit_run(*plain, "--stop-id", str(one)).out)
+        assert [token["id"] for token in record["logprobs"]][:place] == ids[:place]
+        assert record["finish_reason"] == "stop"
+    row = {"prompt": "the License", "stop_ids": [ids[0]]}
+    held = [*gen, "--greedy", "--max-tokens", "12", "--jsonl", "-"]
+    done = json.loads(llmkit_run(*held, stdin=json.dumps(row).encode()).out)
+    assert (done["completion"], done["finish_reason"]) == ("", "stop")
+
+
 def test_a_step_is_explained_as_a_table_or_as_json(llmkit_run: Run, gen: list[object]) -> None:
     line = [*gen, "the License", "--explain-step", "--top-k", "3", "--seed", "4"]
     told = json.loads(llmkit_run(*line, "--json").out)
@@ -256,7 +308,10 @@ def test_a_step_is_explained_as_a_table_or_as_json(llmkit_run: Run, gen: list[ob
         (["a", "--require", "("], 2, "no regular expression"),
         (["a", "--regex", "("], 2, "regex: unclosed group"),
         (["a", "--regex", "a", "--choice", "b"], 2, "--regex and --choice exclude each other"),
+        (["a", "--grammar", 'root ::= "a" |\nb'], 2, "grammar: line 2: no rule b (found: root)"),
+        (["a", "--grammar", "nowhere"], 4, "--grammar nowhere: no such file"),
         (["a", "--json-schema", "nowhere"], 4, "--json-schema nowhere: no such file"),
+        (["a", "--stop-id", "600"], 2, "stop_ids: token id 600"),
         (["a", "--logit-bias", "600=1"], 2, "logit_bias: token id 600"),
         (["a", "--prefill", "b"], 2, "--prefill does nothing without --chat"),
         (["a", "--resume"], 2, "--resume does nothing without --jsonl"),
@@ -334,8 +389,10 @@ def test_notes_go_to_stderr_and_quiet_drops_them(llmkit_run: Run, gen: list[obje
     assert llmkit_run(*gen, "a", "-v").err.startswith("6 tokens after 1 of prompts, ")
 
 
-def _start(model: Path, *words: str, stdout: int) -> subprocess.Popen[bytes]:
-    line = [str(Path(sys.executable).parent / "llmkit"), "generate", "-m", str(model), "--ignore-eos", *words]
+def _start(
+    model: Path, *words: str, stdout: int, bin_dir: Path = Path(sys.executable).parent
+) -> subprocess.Popen[bytes]:
+    line = [str(bin_dir / "llmkit"), "generate", "-m", str(model), "--ignore-eos", *words]
     return subprocess.Popen(
         line,
         stdin=subprocess.DEVNULL,
@@ -358,8 +415,10 @@ def long_model(tiny_model: Callable[..., Path], byte_level_dir: Path) -> Path:
 ENDLESS = ("a", "--max-tokens", "900000", "--unbuffered", "--seed", "2")
 
 
-def test_text_comes_while_it_is_written_and_a_reader_that_leaves_is_a_success(long_model: Path) -> None:
-    running = _start(long_model, *ENDLESS, stdout=subprocess.PIPE)
+def test_text_comes_while_it_is_written_and_a_reader_that_leaves_is_a_success(
+    long_model: Path, forked_llmkit: Path
+) -> None:
+    running = _start(long_model, *ENDLESS, stdout=subprocess.PIPE, bin_dir=forked_llmkit)
     assert running.stdout is not None and running.stderr is not None
     assert len(running.stdout.read(20)) == 20  # long before the text is complete
     running.stdout.close()
@@ -381,9 +440,10 @@ def test_ctrl_c_is_one_line_and_130_and_what_was_written_ends_its_line(long_mode
     (begin + rest).decode()  # whole characters to the end
 
 
-def test_on_a_terminal_each_piece_is_shown_at_once(long_model: Path) -> None:
+def test_on_a_terminal_each_piece_is_shown_at_once(long_model: Path, forked_llmkit: Path) -> None:
     ours, theirs = pty.openpty()
-    running = _start(long_model, *(word for word in ENDLESS if word != "--unbuffered"), stdout=theirs)
+    words = [word for word in ENDLESS if word != "--unbuffered"]
+    running = _start(long_model, *words, stdout=theirs, bin_dir=forked_llmkit)
     os.close(theirs)
     shown = b""
     while len(shown) < 20:
@@ -394,8 +454,8 @@ def test_on_a_terminal_each_piece_is_shown_at_once(long_model: Path) -> None:
     assert running.returncode == 143
 
 
-def test_a_sender_who_waits_for_each_answer_gets_it(gen: list[object]) -> None:
-    command = [sys.executable, "-m", "llmkit", *map(str, gen), "--jsonl", "-", "--unbuffered"]
+def test_a_sender_who_waits_for_each_answer_gets_it(gen: list[object], forked_python: Path) -> None:
+    command = [str(forked_python), "-m", "llmkit", *map(str, gen), "--jsonl", "-", "--unbuffered"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
         assert process.stdin is not None and process.stdout is not None
         for number in range(3):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tomllib
@@ -57,6 +58,11 @@ def test_usage_is_shown_as_it_was_counted(llmkit_run: Callable[..., Any], tmp_pa
     assert (row["key"], row["requests"], row["completion_tokens"]) == ("alice", 1, 4)
 
 
+ENGINE = ("--port", "0", "--retrieve", "opensearch+http://127.0.0.1:1/docs")
+VECTORS = ("--port", "0", "--retrieve-by", "both", "--retrieve-embed-url", "http://b")
+VECTORS += ("--retrieve-embed-name", "m", "--retrieve-embed-key", "no.key")
+
+
 @pytest.mark.parametrize(
     ("args", "status", "says"),
     [
@@ -85,12 +91,33 @@ def test_usage_is_shown_as_it_was_counted(llmkit_run: Callable[..., Any], tmp_pa
         (("-m", "{stories}", "--tool-output", "9", "--port", "0"), 2, "--tool-output does nothing"),
         (("-m", "{stories}", "--tool-schema", "a: b", "--port", "0"), 2, "--tool-schema does nothing"),
         (("-m", "{stories}", "--retrieve", "nowhere:2", "--port", "0"), 4, "nowhere: no such index"),
+        (("-m", "{stories}", "--retrieve-by", "both"), 2, "--retrieve-... does nothing without an index"),
+        (("-m", "{stories}", "--retrieve-key", "k"), 2, "--retrieve-... does nothing without an index"),
+        (("-m", "{stories}", *ENGINE, "--retrieve-key", "nowhere.key"), 4, "nowhere.key: no such file"),
+        (("-m", "{stories}", *ENGINE, "--retrieve-by", "meaning"), 6, "refused"),
+        (("-m", "{stories}", *ENGINE, "--retrieve-embed-url", "http://a"), 2, "words need no model"),
+        (("-m", "{stories}", "--retrieve", "{index}", *VECTORS), 4, "no.key: no such file"),
+        (("-m", "{stories}", "--retrieve", "{index}", "--retrieve-by", "meaning"), 4, "has no vectors"),
     ],
 )
 def test_what_cannot_be_is_said_in_two_lines(
-    args: tuple[str, ...], status: int, says: str, llmkit_run: Callable[..., Any], stories: Path
+    args: tuple[str, ...],
+    status: int,
+    says: str,
+    llmkit_run: Callable[..., Any],
+    stories: Path,
+    tmp_path: Path,
 ) -> None:
-    done = llmkit_run("serve", *(one.format(stories=stories) for one in args))
+    (tmp_path / "zoo.txt").write_text("A bee makes honey.")
+    index = tmp_path / "i"
+    if "{index}" in args:
+        assert llmkit_run("retrieve", "index", tmp_path / "zoo.txt", "-o", index).status == 0
+    if VECTORS[-1] in args:  # as one would be whose vectors came from a server
+        with sqlite3.connect(index) as database:
+            told = {"model": "m", "sha256": "", "width": 2, "url": "http://a", "probe": [1, 0]}
+            database.execute("INSERT INTO meta VALUES ('embedding', ?)", (json.dumps(told),))
+        database.close()
+    done = llmkit_run("serve", *(one.format(stories=stories, index=index) for one in args))
     assert done.status == status and says in done.err
     assert len(done.err.splitlines()) == 2 and done.out == b""
 
@@ -101,17 +128,17 @@ def server(
 ) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
     """A server of its own process, with its address and the file of its log."""
     log = tmp_path_factory.mktemp("serve") / "log.jsonl"
-    with started("-m", str(stories), "--log", str(log)) as (process, url):
+    with started(sys.executable, "-m", str(stories), "--log", str(log)) as (process, url):
         yield process, url, log
 
 
 @contextmanager
-def started(*flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def started(python: str | Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server that is ready, and its address."""
     read, write = os.pipe()
     words = ["serve", *flags, "--port", "0", "--ready-fd", str(write)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "llmkit", *words],
+        [python, "-m", "llmkit", *words],
         pass_fds=[write],
         stderr=subprocess.PIPE,
         text=True,
@@ -128,12 +155,15 @@ def started(*flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.communicate()
 
 
-def test_a_template_that_never_ends_keeps_no_server_from_its_start(stories: Path, tmp_path: Path) -> None:
+def test_a_template_that_never_ends_keeps_no_server_from_its_start(
+    stories: Path, tmp_path: Path, forked_python: Path
+) -> None:
     folder = tmp_path / "looping"
     shutil.copytree(stories, folder)
     loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     (folder / "chat_template.jinja").write_text(loops)
-    with started("-m", str(folder), "--prompt-seconds", "1", "--prompt-workers", "1") as (process, url):
+    flags = ("-m", str(folder), "--prompt-seconds", "1", "--prompt-workers", "1")
+    with started(forked_python, *flags) as (process, url):
         chat = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
         refused = httpx.post(f"{url}/v1/chat/completions", json=chat, timeout=60)
         assert refused.status_code == 400 and refused.json()["error"]["code"] == "too_costly"
@@ -158,7 +188,7 @@ HERMES = (
 
 
 def test_a_server_runs_the_tools_and_searches_the_index_that_its_operator_named(
-    stories: Path, tmp_path: Path, llmkit_run: Callable[..., Any]
+    stories: Path, tmp_path: Path, llmkit_run: Callable[..., Any], forked_python: Path
 ) -> None:
     pytest.importorskip("llguidance")
     folder, log = tmp_path / "calling", tmp_path / "log.jsonl"
@@ -174,7 +204,7 @@ def test_a_server_runs_the_tools_and_searches_the_index_that_its_operator_named(
     assert (plan["tools"], plan["retrieve"]) == (["go: cat -"], f"{tmp_path / 'i'}:1")
     chat: dict[str, Any] = {"messages": [{"role": "user", "content": "honey?"}], "max_tokens": 120}
     chat |= {"tool_choice": "required", "parallel_tool_calls": False, "temperature": 0}
-    with started("-m", str(folder), *aids, "--log", str(log)) as (process, url):
+    with started(forked_python, "-m", str(folder), *aids, "--log", str(log)) as (process, url):
         answer = httpx.post(f"{url}/v1/chat/completions", json=chat, timeout=60).json()
         message = answer["choices"][0]["message"]
         process.send_signal(signal.SIGTERM)

@@ -10,6 +10,8 @@ import torch
 from llmkit.model.config import ModelConfig
 from llmkit.model.load import load_model
 from llmkit.model.transformer import Transformer
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.tokenizer import Tokenizer
 
 TRAINED = ("char-gpt-shakespeare", "induction-2l1h", "stories-292K-early", "stories260K")
 SIZES: dict[str, Any] = {
@@ -25,6 +27,22 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def bytes_only(tmp_path: Path) -> Tokenizer:
+    """257 tokens: every byte, and the end."""
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import decoders, models, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Backend(models.BPE(vocab={letter: one for one, letter in enumerate(letters)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(["<end>"])
+    backend.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<end>"}')
+    return load_tokenizer(tmp_path)
 
 
 @pytest.fixture

@@ -13,10 +13,12 @@ from llmkit.errors import ConfigError, UsageError
     ("name", "value"),
     [
         *(("max_tokens", 0), ("repetition_penalty", 0.0), ("repetition_penalty", float("inf"))),
+        *(("repetition_penalty", 5e-324), ("repetition_penalty", 9e-7)),
         *(("presence_penalty", float("nan")), ("frequency_penalty", -1e7), ("temperature", -0.1)),
         *(("temperature", float("nan")), ("top_k", -1), ("top_p", 0.0), ("top_p", 1.1), ("min_p", -0.1)),
         *(("min_p", 1.5), ("stop", ("",)), ("seed", -1), ("seed", 1 << 63), ("samples", 0)),
         *(("logprobs", -1), ("logprobs", 1001), ("typical_p", 0.0), ("typical_p", 1.1), ("choice", ("",))),
+        *(("top_n_sigma", -1.0), ("xtc_probability", 1.1), ("xtc_threshold", 0.0)),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name_with_a_flag(name: str, value: Any) -> None:

@@ -223,6 +223,8 @@ def test_a_text_ends_with_every_id_that_ends_texts_unless_told_to_go_on(make_mod
     request = Request((1, 2), SamplingConfig(max_tokens=8, temperature=0.0), frozenset([free[0]]))
     assert _ids(list(Engine(make_model()).run(request))) == free[:1]
     assert _ids(_run(by_config, [1, 2], max_tokens=8, **GREEDY)) == free
+    asked = _run(by_config, [1, 2], max_tokens=8, stop_ids=(free[1],), **GREEDY)
+    assert _ids(asked) == free[: free.index(free[1]) + 1] and asked[-1].finish == "stop"
 
 
 def test_what_the_model_cannot_do_is_refused_when_the_text_begins(make_model: Make) -> None:

@@ -14,7 +14,14 @@ LOGITS = torch.randn(200, generator=torch.Generator().manual_seed(1)) * 3
 
 def test_every_step_that_is_on_has_its_stage_and_no_other() -> None:
     config = SamplingConfig(
-        logit_bias=((4, 2.0),), presence_penalty=0.5, top_k=50, top_p=0.9, min_p=0.01, typical_p=0.8
+        logit_bias=((4, 2.0),),
+        presence_penalty=0.5,
+        top_k=50,
+        top_p=0.9,
+        min_p=0.01,
+        typical_p=0.8,
+        top_n_sigma=3.0,
+        xtc_probability=0.5,
     )
     told = explain(LOGITS, Sampler(config, [0], 200), config, 5)
     assert [stage.step for stage in told.stages] == ["model", *(one for one in STEPS if one != "grammar")]

@@ -51,6 +51,12 @@ def _is_valid(text: str) -> bool:
     )
 
 
+def _is_balanced(text: str) -> bool:
+    """The grammar below, by hand."""
+    found = re.fullmatch(r"(\(*)[a-z]{1,4}(\)*)", text)
+    return found is not None and len(found[1]) == len(found[2])
+
+
 RULES: list[tuple[dict[str, Any], Callable[[str], Any]]] = [
     ({"json_schema": json.dumps(SCHEMA)}, _is_valid),
     ({"regex": r"[0-9]{2,4}(-[a-c]+)?!"}, lambda text: re.fullmatch(r"[0-9]{2,4}(-[a-c]+)?!", text)),
@@ -60,23 +66,9 @@ RULES: list[tuple[dict[str, Any], Callable[[str], Any]]] = [
         {"choice": ("yes", "no", "no way", "(.*)\n", "a|b")},
         {"yes", "no", "no way", "(.*)\n", "a|b"}.__contains__,
     ),
+    ({"grammar": 'root ::= "(" root ")" | word\nword ::= [a-z]{1,4}'}, _is_balanced),
+    ({"grammar": 'start: "(" start ")" | WORD\nWORD: /[a-z]{1,4}/'}, _is_balanced),
 ]
-
-
-@pytest.fixture
-def bytes_only(tmp_path: Path) -> Tokenizer:
-    """257 tokens: every byte, and the end."""
-    from tokenizers import Tokenizer as Backend
-    from tokenizers import decoders, models, pre_tokenizers
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Backend(models.BPE(vocab={letter: one for one, letter in enumerate(letters)}, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens(["<end>"])
-    backend.save(str(tmp_path / "tokenizer.json"))
-    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<end>"}')
-    return load_tokenizer(tmp_path)
 
 
 def _write(engine: Engine, tokenizer: Tokenizer, grammars: Grammars, **settings: Any) -> Completion:
@@ -147,11 +139,13 @@ def test_texts_of_different_grammars_in_one_batch_keep_each_its_own(
     prompt = tuple(b"Name:")
     requests = []
     for number in range(10):
-        sampling = SamplingConfig(max_tokens=300, seed=number, temperature=1.0, **RULES[number % 5][0])
+        sampling = SamplingConfig(
+            max_tokens=300, seed=number, temperature=1.0, **RULES[number % len(RULES)][0]
+        )
         requests.append(Request(prompt, sampling, grammar=grammars.compile(sampling)))
     found = [piece.completion for piece in complete_all(engine, requests, bytes_only) if piece.completion]
     for number, done in enumerate(found):
-        assert done.finish == "stop" and done.text is not None and RULES[number % 5][1](done.text)
+        assert done.finish == "stop" and done.text is not None and RULES[number % len(RULES)][1](done.text)
         assert done == complete(Engine(engine._model, stop_ids=[256]), requests[number], bytes_only)
 
 
@@ -212,7 +206,11 @@ def test_a_grammar_is_compiled_once_and_its_texts_do_not_bear_on_each_other(byte
         ({"regex": "("}, "regex: unclosed group"),
         ({"regex": "a(?=b)"}, "look-around"),
         ({"json_schema": "{"}, "json_schema: not JSON"),
+        ({"grammar": 'root ::= "a'}, "grammar: line 1: a text that is not closed"),
+        ({"grammar": 'start: a\na: "b" nothing'}, 'grammar: line 2: unknown name: "nothing"'),
+        ({"grammar": "root = 1"}, "grammar: neither GBNF nor Lark"),
         ({"json_schema": "[]"}, "a schema is an object"),
+        ({"json_schema": "false"}, "false allows no text"),
         ({"json_schema": '{"type": "bool"}'}, "json_schema: Invalid type: bool"),
         ({"json_schema": '{"uniqueItems": true, "type": "array"}'}, "uniqueItems"),
     ],
@@ -222,6 +220,15 @@ def test_a_wrong_grammar_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(ConfigError, match=re.escape(problem)):
         Grammars(bytes_level, 600).compile(SamplingConfig(**rule))  # type: ignore[arg-type]
+
+
+def test_the_schema_true_is_that_of_any_json(bytes_level: Tokenizer) -> None:
+    grammars = Grammars(bytes_level, 600)
+    starts = [
+        grammars.compile(SamplingConfig(json_schema=schema)).start().allowed()  # type: ignore[union-attr]
+        for schema in ("true", "{}")
+    ]
+    assert starts[0].tolist() == starts[1].tolist()
 
 
 def test_a_vocabulary_that_cannot_spell_what_is_asked_says_so(shared_data: Path) -> None:

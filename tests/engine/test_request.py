@@ -34,6 +34,14 @@ def test_a_prompt_that_fills_the_context_is_refused_with_both_sizes() -> None:
     assert "--truncate 3" in caught.value.hint
 
 
+def test_ids_that_were_asked_for_end_a_text_also_where_those_of_the_model_are_ignored() -> None:
+    for ignore, ends in ((False, {5, 6, 7}), (True, {7})):
+        sampling = SamplingConfig(stop_ids=(7,), ignore_eos=ignore)
+        assert Request((1,), sampling, stop_ids=frozenset({6})).ends(frozenset({5})) == ends
+    with pytest.raises(ConfigError, match=r"stop_ids: token id 10 .* vocabulary of 10"):
+        Request((1,), SamplingConfig(stop_ids=(9, 10))).check(CONFIG)
+
+
 def test_a_prompt_without_tokens_is_refused() -> None:
     with pytest.raises(UsageError, match="no token"):
         _request().check(CONFIG)

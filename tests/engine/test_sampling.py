@@ -11,8 +11,10 @@ from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Drawn
 from llmkit.engine.sampling import (
     Sampler,
+    exclude_top,
     keep_min_p,
     keep_top_k,
+    keep_top_n_sigma,
     keep_top_p,
     keep_typical_p,
     scored,
@@ -100,6 +102,36 @@ def test_a_scored_token_has_the_margin_of_the_best_two_however_few_alternatives_
         found = scored(Drawn(0), logits, count)
         assert found.margin == pytest.approx(3 / 8) and len(found.top) == count
     assert scored(Drawn(0), torch.tensor([1.0]), 1).margin == pytest.approx(1.0)  # there is no second
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.3])
+def test_top_n_sigma_keeps_what_is_near_the_best_whatever_the_temperature(temperature: float) -> None:
+    logits = torch.tensor([5.0, 3.0, 2.0, 1.0, -1.0, -math.inf])  # of those alive mean 2, deviation 2
+    steps = dict(shapes(logits, SamplingConfig(temperature=temperature, top_n_sigma=1.1)))
+    assert _kept(steps["top_n_sigma"]).tolist() == [True, True, False, False, False, False]
+    assert _kept(keep_top_n_sigma(logits, 1.6)).tolist() == [True, True, True, False, False, False]
+    assert torch.equal(keep_top_n_sigma(logits, 0.0), logits)
+
+
+def test_of_the_likely_ones_the_least_likely_and_all_others_stay() -> None:
+    logits = torch.tensor([0.05, 0.4, 0.2, 0.3, 0.05]).log()
+    for threshold, left in ((0.15, [0, 2, 4]), (0.25, [0, 2, 3, 4]), (0.35, [0, 1, 2, 3, 4]), (0.01, [0, 4])):
+        assert _kept(exclude_top(logits, threshold)).nonzero()[:, 0].tolist() == left
+    assert torch.equal(exclude_top(logits, 0.9), logits)
+
+
+def test_the_likely_ones_are_left_out_as_often_as_asked_and_to_look_changes_nothing() -> None:
+    config = SamplingConfig(temperature=1.0, xtc_probability=0.25, xtc_threshold=0.3, seed=5)
+    logits = torch.tensor([0.6, 0.4]).log()
+    looking, plain = Sampler(config, [0], 2), Sampler(config, [0], 2)
+    drawn = []
+    for _ in range(4000):
+        for _ in range(2):
+            list(looking.steps(logits))
+        drawn.append(looking.draw(logits))
+    assert [plain.draw(logits) for _ in drawn] == drawn
+    share = drawn.count(0) / len(drawn)  # 0.75 * 0.6, and a deviation of 0.0079
+    assert abs(share - 0.45) < 4 * 0.0079
 
 
 def test_tokens_as_good_as_the_last_one_kept_are_kept() -> None:

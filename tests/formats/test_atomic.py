@@ -24,6 +24,19 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["out.txt"]
 
 
+def test_bytes_are_on_the_disk_before_their_name_and_their_name_is_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[int | str] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: events.append(os.fstat(file).st_ino))
+    monkeypatch.setattr(os, "replace", lambda old, new: events.append("renamed") or replace(old, new))
+    path = tmp_path / "out.txt"
+    with atomic_file(path) as stream:
+        stream.write(b"whole")
+    assert events == [path.stat().st_ino, "renamed", tmp_path.stat().st_ino]
+
+
 @pytest.mark.parametrize("stop", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_interrupted_file_leaves_the_old_one_and_nothing_else(
     tmp_path: Path, stop: type[BaseException]

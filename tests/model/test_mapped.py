@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from llmkit.model.mapped import forget_pages
+from llmkit.model.mapped import FileMappings
 
 
 def resident_file_bytes() -> int:
@@ -24,7 +24,7 @@ def test_pages_leave_the_process_and_come_back_as_the_file_has_them(tmp_path: Pa
         assert torch.equal(tensor, kept[name])  # which reads all of it
     mapped["b"][0] = 7  # a page of b's own now: it must not be lost when a goes
     before = resident_file_bytes()
-    dropped = forget_pages(mapped["a"])
+    dropped = FileMappings().forget_pages(mapped["a"])
     assert (8 << 20) - 8192 < dropped <= 8 << 20
     assert before - resident_file_bytes() > 7 << 20
     assert mapped["b"][0] == 7 and torch.equal(mapped["b"][1:], kept["b"][1:])
@@ -33,6 +33,14 @@ def test_pages_leave_the_process_and_come_back_as_the_file_has_them(tmp_path: Pa
 
 def test_memory_that_no_file_is_behind_and_small_tensors_are_left_alone(tmp_path: Path) -> None:
     plain = torch.ones(1 << 16)
-    assert forget_pages(plain) == 0 and plain.sum() == 1 << 16
+    assert FileMappings().forget_pages(plain) == 0 and plain.sum() == 1 << 16
     save_file({"a": torch.ones(8)}, tmp_path / "a.safetensors")
-    assert forget_pages(load_file(tmp_path / "a.safetensors")["a"]) == 0
+    small = load_file(tmp_path / "a.safetensors")["a"]
+    assert FileMappings().forget_pages(small) == 0
+
+
+def test_what_was_mapped_later_is_left_alone(tmp_path: Path) -> None:
+    mappings = FileMappings()
+    save_file({"a": torch.ones(1 << 22)}, tmp_path / "a.safetensors")
+    later = load_file(tmp_path / "a.safetensors")["a"]
+    assert mappings.forget_pages(later) == 0

@@ -24,8 +24,8 @@ FAMILIES = {
     "llama, dynamic": CASES.index(("llama", DYNAMIC)),
     "phi3, longrope": next(n for n, (family, changes) in enumerate(CASES) if "longrope" in str(changes)),
 }
-NEW = 40
-TEXTS = 32
+NEW = 24
+TEXTS = 16
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Unary requests end with their client; what a request took is in its slot."""
 
 import asyncio
+import re
 from typing import Any
 
 import httpx
@@ -71,3 +72,30 @@ def test_every_text_endpoint_tells_its_own_usage(serving: Serving) -> None:
         == usages[2]["input_tokens"]
         == sum(usages[3][name] for name in ("input_tokens", "cache_read_input_tokens"))
     )
+
+
+def test_a_grammar_holds_the_text_in_whoevers_words_and_a_wrong_one_is_refused_with_its_line(
+    serving: Serving,
+) -> None:
+    pytest.importorskip("llguidance")
+    grammar = 'root ::= [a-c]{2} "!"'
+    words: list[dict[str, Any]] = [
+        {"grammar": grammar},
+        {"guided_grammar": grammar},
+        {"structured_outputs": {"grammar": grammar}},
+        {"response_format": {"type": "grammar", "grammar": grammar}},
+        {"response_format": {"type": "json_object", "schema": {"const": 7}}},
+        {"grammar": 'root ::= "a" |\nb'},
+    ]
+
+    async def go() -> list[httpx.Response]:
+        async with serving() as client:
+            body = {"prompt": "a", "max_tokens": 40, "temperature": 1.0}
+            return [await client.post("/v1/completions", json=body | one) for one in words]
+
+    *held, schema, wrong = asyncio.run(go())
+    for response in held:
+        assert re.fullmatch("[a-c]{2}!", response.json()["choices"][0]["text"])
+    assert schema.json()["choices"][0]["text"] == "7"
+    assert wrong.status_code == 400
+    assert "grammar: line 2: no rule b (found: root)" in wrong.json()["error"]["message"]

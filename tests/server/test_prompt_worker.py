@@ -32,7 +32,9 @@ def test_a_template_cannot_reach_out_of_its_sandbox(tokenizer_folder: Path) -> N
     assert "ids" not in answer and "unsafe" in answer["problem"]
 
 
-@pytest.mark.parametrize("rule", [["choice", "a", "b"], ["json_schema", '{"type": "object"}']])
+@pytest.mark.parametrize(
+    "rule", [["choice", "a", "b"], ["json_schema", '{"type": "object"}'], ["grammar", 'root ::= "a"']]
+)
 def test_a_rule_that_compiles_is_no_error(rule: list[str], tokenizer_folder: Path) -> None:
     pytest.importorskip("llguidance")
     assert Worker(tokenizer_folder).answer({"rule": rule, "vocab_size": 300}) == {"ids": []}

@@ -48,6 +48,10 @@ def test_ids_are_those_of_generate_and_bounds_are_kept(tokenizer_folder: Path, t
             with pytest.raises(ApiError) as caught:
                 await pool.encode(prompt)
             assert (caught.value.status, caught.value.param) == (400, "prompt")
+        for beyond in (1 << 64, -(1 << 63) - 1):
+            with pytest.raises(ApiError, match="64 bits") as caught:
+                await pool.encode_chat(HELLO, tools=({"parameters": {"minimum": beyond}},))
+            assert caught.value.status == 400
 
     with_pool(tokenizer_folder, work, most_bytes=4000)
 

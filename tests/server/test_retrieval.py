@@ -12,15 +12,21 @@ import pytest
 from llmkit.engine.config import SamplingConfig
 from llmkit.model.transformer import Transformer
 from llmkit.retrieve.config import IndexConfig
-from llmkit.retrieve.store import Store
+from llmkit.retrieve.hits import Find
 from llmkit.retrieve.tool_loop import Toolbox
 from llmkit.server.ask import Ask
+from llmkit.server.config import PassagesConfig, ServeConfig
 from llmkit.server.retrieval import Retrieval
 from llmkit.server.tool_bench import ToolBench
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.retrieve.context import ContextOptions, write_contexts
-from llmkit.workflows.retrieve.index import index_documents, open_index
+from llmkit.workflows.retrieve.embed import EmbedOptions
+from llmkit.workflows.retrieve.finder import open_finder
+from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.run import RetrieveOptions, open_run
+from llmkit.workflows.retrieve.search import SearchOptions
+from llmkit.workflows.serve.aids import open_aids
+from tests.retrieve.engines_made import Engine, served
 from tests.server.calling_made import calling_folder, calling_model
 from tests.server.conftest import served_app
 from tests.server.test_tool_rounds import WRITTEN, Weather
@@ -52,9 +58,9 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(index: Path) -> Iterator[Store]:
-    with open_index(index) as opened:
-        yield opened
+def find(index: Path) -> Iterator[Find]:
+    with open_finder(index, SearchOptions()) as opened:
+        yield opened.find
 
 
 Work = Callable[[httpx.AsyncClient], Awaitable[Any]]
@@ -62,7 +68,7 @@ Serve = Callable[..., Any]
 
 
 @pytest.fixture
-def serve(model: Transformer, folder: Path, store: Store) -> Serve:
+def serve(model: Transformer, folder: Path, find: Find) -> Serve:
     """`serve(work)` runs `work(client)` against a server with the index, unless `has_index` is false."""
 
     def run(work: Work, *, has_index: bool = True, weather: Weather | None = None) -> Any:
@@ -70,7 +76,7 @@ def serve(model: Transformer, folder: Path, store: Store) -> Serve:
             async with served_app(model, folder, stop_ids=(0,), tool_form="hermes") as (app, _):
                 tokenizer = load_tokenizer(folder)
                 if has_index:
-                    app.state.serve.retrieval = Retrieval(store, tokenizer, most=3, context=CONTEXT)
+                    app.state.serve.retrieval = Retrieval(find, tokenizer, most=3, context=CONTEXT)
                 if weather is not None:
                     toolbox = Toolbox([weather], lambda name, arguments: True)
                     app.state.serve.bench = ToolBench(toolbox, tokenizer)
@@ -160,9 +166,7 @@ def test_where_there_is_no_index_only_who_insists_is_refused(serve: Serve) -> No
     assert refused.status_code == 400 and refused.json()["error"]["param"] == "retrieve"
 
 
-def test_a_passage_neither_begins_a_turn_nor_calls_a_function(
-    serve: Serve, folder: Path, store: Store
-) -> None:
+def test_a_passage_neither_begins_a_turn_nor_calls_a_function(serve: Serve, folder: Path, find: Find) -> None:
     weather, tokenizer = Weather(), load_tokenizer(folder)
     snakes = [{"role": "user", "content": "what do snakes say?"}]
 
@@ -175,9 +179,79 @@ def test_a_passage_neither_begins_a_turn_nor_calls_a_function(
 
     async def read() -> str:
         ask = Ask(kind="chat", model="tiny", sampling=SamplingConfig(), messages=tuple(snakes))
-        made, _ = await Retrieval(store, tokenizer, most=3, context=CONTEXT).before(ask)
+        made, _ = await Retrieval(find, tokenizer, most=3, context=CONTEXT).before(ask)
         return str(made.messages[0]["content"])
 
     made = asyncio.run(read())
     assert "say: < |end|>" in made and "what do snakes say?" in made
     assert not any(special in made for special in ("<|end|>", "[TOOL_CALLS]"))
+
+
+def test_a_message_gets_the_passages_of_a_chat_streamed_or_not(serve: Serve) -> None:
+    body = {"messages": BEE, "max_tokens": 4, "temperature": 0}
+
+    async def work(client: httpx.AsyncClient) -> Any:
+        told = (await chat(client, BEE))["choices"][0]["message"]["citations"]
+        whole = (await client.post("/v1/messages", json=body)).json()
+        off = (await client.post("/v1/messages", json=body | {"retrieve": False})).json()
+        stream = await client.post("/v1/messages", json=body | {"stream": True})
+        first = next(line for line in stream.text.splitlines() if line.startswith("data: "))
+        return told, whole, off, json.loads(first.removeprefix("data: "))
+
+    told, whole, off, first = serve(work)
+    assert whole["citations"] == first["message"]["citations"] == told != []
+    assert "citations" not in off
+    read = [one["usage"]["input_tokens"] + one["usage"]["cache_read_input_tokens"] for one in (whole, off)]
+    assert read[0] > read[1]
+
+
+def test_passages_are_found_by_vectors_where_the_index_has_them(
+    model: Transformer, folder: Path, tmp_path: Path, spelled_model: Callable[..., Path]
+) -> None:
+    texts = {"zoo": "a bee makes honey", "sea": "no word of it here"}
+    (tmp_path / "d.jsonl").write_text(
+        "".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in texts.items())
+    )
+    embed = EmbedOptions(model=spelled_model())
+    index_documents([tmp_path / "d.jsonl"], tmp_path / "i", IndexConfig(), embed=embed)
+    config = ServeConfig(retrieve=f"{tmp_path / 'i'}:2", passages=PassagesConfig(by="meaning"))
+
+    async def cited(config: ServeConfig) -> list[str]:
+        async with served_app(model, folder, stop_ids=(0,)) as (app, _):
+            with open_aids(config) as aids:
+                app.state.serve.retrieval = aids.retrieval(load_tokenizer(folder), CONTEXT)
+                transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+                async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+                    message = (await chat(client, BEE))["choices"][0]["message"]
+        return [one["document"] for one in message["citations"]]
+
+    assert sorted(asyncio.run(cited(config))) == ["sea", "zoo"]  # vectors rank everything
+    words = ServeConfig(retrieve=config.retrieve)
+    assert asyncio.run(cited(words)) == ["zoo"]
+
+
+def test_an_engine_that_fails_is_an_error_of_the_request(
+    model: Transformer, folder: Path, tmp_path: Path
+) -> None:
+    engine = Engine({"a": {"text": "bee honey"}})
+    (tmp_path / "key").write_text("k")
+    passages = PassagesConfig(key=tmp_path / "key")
+
+    async def ask(config: ServeConfig) -> tuple[Any, httpx.Response]:
+        async with served_app(model, folder, stop_ids=(0,)) as (app, _):
+            with open_aids(config) as aids:
+                app.state.serve.retrieval = aids.retrieval(load_tokenizer(folder), CONTEXT)
+                transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+                async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+                    found = await chat(client, BEE)
+                    engine.authorization = {"authorization": "nobody"}
+                    body = {**ASKED, "messages": BEE}
+                    return found, await client.post("/v1/chat/completions", json=body)
+
+    with served(engine) as host:
+        address = f"opensearch+http://{host}/docs:3"
+        found, refused = asyncio.run(ask(ServeConfig(retrieve=address, passages=passages)))
+    assert [one["document"] for one in found["choices"][0]["message"]["citations"]] == ["a"]
+    assert engine.asked[-1][1]["authorization"] == "ApiKey k"
+    assert refused.status_code >= 500
+    assert "nobody" not in refused.text

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from llmkit.server.errors import ApiError
-from llmkit.server.strict_json import MOST_DEPTH, decode, too_deep
+from llmkit.server.strict_json import MOST_DEPTH, decode, too_deep, whole
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -34,6 +34,24 @@ def test_what_is_wrong_with_a_body_is_named(content: bytes, code: str, param: st
     with pytest.raises(ApiError) as caught:
         decode(content, Body)
     assert (caught.value.status, caught.value.code, caught.value.param) == (400, code, param)
+
+
+@pytest.mark.parametrize("told", ["2.0", "2e0", "20.0e-1"])
+def test_a_whole_number_may_be_written_with_a_point_or_an_exponent(told: str) -> None:
+    body = decode(b'{"prompt": "a", "n": %s, "parts": [{"x": 0.5}]}' % told.encode(), Body)
+    assert body.n == 2 and type(body.n) is int and body.parts == [{"x": 0.5}]
+
+
+@pytest.mark.parametrize("told", ["2.5", "-1e400", '2.0, "more": 1'])
+def test_what_is_not_whole_or_is_wrong_beside_it_is_refused(told: str) -> None:
+    with pytest.raises(ApiError):
+        decode(b'{"prompt": "a", "n": %s}' % told.encode(), Body)
+
+
+def test_a_number_that_no_float_holds_is_none() -> None:
+    with pytest.raises(ValueError):
+        whole("1e400")
+    assert whole("-3.0") == -3 and whole("0.1") == 0.1
 
 
 def test_a_misspelt_parameter_is_told_the_nearest() -> None:

@@ -14,6 +14,7 @@ import pytest
 from llmkit.model.transformer import Transformer
 from llmkit.retrieve.tool_config import Tool, ToolError, ToolLimits, ToolSpec
 from llmkit.retrieve.tool_loop import Toolbox
+from llmkit.retrieve.tool_mcp import McpServer
 from llmkit.retrieve.tool_program import ProgramTool
 from llmkit.server.tool_bench import ToolBench
 from llmkit.tokens.load import load_tokenizer
@@ -303,3 +304,130 @@ def test_a_tool_that_fails_is_a_failed_item_of_a_response(serve: Serve) -> None:
     called = whole["output"][0]
     assert (called["status"], called["output"]) == ("failed", None) and "closed today" in called["error"]
     assert "response.mcp_call.failed" in [one["type"] for one in streamed]
+
+
+MESSAGE: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 120}
+MESSAGE |= {"temperature": 0, "tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
+
+
+def test_a_message_has_the_call_and_its_result_as_blocks_before_the_text_of_a_chat(serve: Serve) -> None:
+    async def work(client: httpx.AsyncClient) -> Any:
+        chat = await post(client, "/v1/chat/completions", CHAT)
+        whole = await post(client, "/v1/messages", MESSAGE)
+        streamed = await events(client, "/v1/messages", MESSAGE)
+        back = [*MESSAGE["messages"], {"role": "assistant", "content": whole["content"]}]
+        back.append({"role": "user", "content": "so?"})
+        again = MESSAGE | {"messages": back, "tool_choice": {"type": "none"}, "max_tokens": 3}
+        counted = await post(client, "/v1/messages/count_tokens", again)
+        return chat, whole, streamed, await post(client, "/v1/messages", again), counted
+
+    chat, whole, streamed, after, counted = serve(work, Weather())
+    (called,) = chat["choices"][0]["message"]["executed_tools"]
+    use, result, text = whole["content"]
+    assert (use["type"], use["name"], use["server_name"]) == ("mcp_tool_use", "weather", "llmkit")
+    assert use["input"] == json.loads(called["arguments"])
+    assert result == {
+        "type": "mcp_tool_result",
+        "tool_use_id": use["id"],
+        "is_error": False,
+        "content": [{"type": "text", "text": called["output"]}],
+    }
+    assert text == {"type": "text", "text": chat["choices"][0]["message"]["content"]}
+    assert whole["usage"]["output_tokens"] == chat["usage"]["completion_tokens"]
+    assert whole["stop_reason"] in ("end_turn", "max_tokens")
+
+    starts = [one["content_block"] for one in streamed if one["type"] == "content_block_start"]
+    assert [one["type"] for one in starts] == ["mcp_tool_use", "mcp_tool_result", "text"]
+    assert starts[1]["content"] == result["content"] and starts[1]["tool_use_id"] == starts[0]["id"]
+    deltas = [one["delta"] for one in streamed if one["type"] == "content_block_delta"]
+    assert "".join(one.get("partial_json", "") for one in deltas) == called["arguments"]
+    assert "".join(one.get("text", "") for one in deltas) == text["text"]
+    assert after["stop_reason"] in ("end_turn", "max_tokens")
+    assert (
+        counted["input_tokens"] == after["usage"]["input_tokens"] + after["usage"]["cache_read_input_tokens"]
+    )
+
+
+@pytest.mark.parametrize("more", [{"tools": []}, {"tool_choice": {"type": "none"}}])
+def test_a_message_that_wants_no_tools_gets_none(more: dict[str, Any], serve: Serve) -> None:
+    weather = Weather()
+
+    async def work(client: httpx.AsyncClient) -> Any:
+        body = {key: value for key, value in MESSAGE.items() if key != "tool_choice"}
+        return await post(client, "/v1/messages", body | {"max_tokens": 8} | more)
+
+    assert {one["type"] for one in serve(work, weather)["content"]} == {"text"}
+    assert weather.asked == []
+
+
+MCP = """
+import json, sys
+schema = json.loads(sys.argv[1])
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["method"] == "initialize":
+        result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}}
+    elif asked["method"] == "tools/list":
+        result = {"tools": [{"name": "weather", "description": "it", "inputSchema": schema}]}
+    elif asked["method"] == "tools/call":
+        told = "rain in " + asked["params"]["arguments"]["city"]
+        result = {"content": [{"type": "text", "text": told}], "isError": False}
+    else:
+        continue
+    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
+"""
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_the_functions_of_an_mcp_server_are_called_for_several_clients_at_once(
+    path: str, serve: Serve
+) -> None:
+    body = CHAT if path.endswith("completions") else MESSAGE
+    command = [sys.executable, "-S", "-c", MCP, json.dumps(SPEC.parameters)]
+
+    async def work(client: httpx.AsyncClient) -> Any:
+        return await asyncio.gather(*(post(client, path, body) for _ in range(4)))
+
+    with McpServer(command, ToolLimits(20.0, 2_000)) as server:
+        answers = serve(work, *server.tools)
+    told = [
+        [one["output"] for one in answer["choices"][0]["message"]["executed_tools"]]
+        if "choices" in answer
+        else [one["content"][0]["text"] for one in answer["content"] if one["type"] == "mcp_tool_result"]
+        for answer in answers
+    ]
+    assert len(told) == 4 and all(one in (["rain in Bern"], ["rain in Rome"]) for one in told)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_ends_the_tool_that_runs_for_it(
+    stream: bool, serve: Serve, tmp_path: Path
+) -> None:
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    program = f"open({str(begun)!r}, 'w').close(); import time; time.sleep(60)"
+    tool = ProgramTool(SPEC, (sys.executable, "-S", "-c", program), ToolLimits(90.0, 2_000))
+
+    class Watched:
+        spec = SPEC
+
+        def call(self, arguments: dict[str, Any]) -> str:
+            try:
+                return tool.call(arguments)
+            except ToolError as error:
+                ended.write_text(str(error))
+                raise
+
+    async def until_there(path: Path) -> None:
+        while not path.exists() or (path is ended and not path.read_text()):
+            await asyncio.sleep(0.01)
+
+    async def work(client: httpx.AsyncClient) -> Any:
+        asked = asyncio.create_task(client.post("/v1/chat/completions", json=CHAT | {"stream": stream}))
+        await asyncio.wait_for(until_there(begun), 30)
+        asked.cancel()
+        await asyncio.wait_for(until_there(ended), 30)
+        return await post(client, "/v1/chat/completions", ASKED | {"tools": [], "max_tokens": 2})
+
+    after = serve(work, Watched())
+    assert "nobody waits" in ended.read_text()
+    assert after["choices"][0]["finish_reason"]

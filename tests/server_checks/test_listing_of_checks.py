@@ -26,10 +26,10 @@ def test_a_named_test_is_there(path: str, name: str) -> None:
 
 def test_named_scripts_are_there_and_every_check_and_advisory_has_a_test_or_a_script() -> None:
     assert SCRIPTS and all((TESTS / script).is_file() for script in SCRIPTS)
-    checks, advisories = LISTING.split("## Advisories")
+    checks, advisories, _ = LISTING.split("\n## ")[1:]
     rows = re.findall(r"^\| (\d+) \|(.*)\|$", checks, re.MULTILINE)
     assert [int(number) for number, _ in rows] == list(range(1, 44))
     without = {number for number, row in rows if "::" not in row and "server_load/" not in row}
-    assert without == {"36", "43"}  # all of them together
+    assert not without
     told = [line for line in advisories.splitlines() if line.startswith("| ")][1:]
     assert len(told) > 20 and all("::" in line for line in told)

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import functools
 import hmac
 import json
 import socket
@@ -28,7 +29,6 @@ from tests.server.conftest import Serving
 from tests.server_checks.conftest import IDS, Shared
 
 PACKAGE = Path(__file__).resolve().parents[2] / "llmkit"
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "hello"}]
 WITH_BODY = {
@@ -46,6 +46,12 @@ WITH_BODY = {
 
 
 ROW = b'{"id": "a", "tokens": [1, 2, 3]}\n'
+
+
+@functools.cache
+def _trees() -> dict[Path, ast.Module]:
+    """The sources; not read where these tests are only collected."""
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def refused(answer: httpx.Response, param: str | None = None) -> bool:
@@ -74,7 +80,7 @@ def test_nothing_in_the_package_unpickles_or_runs_text() -> None:
     starts_processes = PACKAGE / "workflows" / "worker_pool.py"
     """spawn hands a child of our own what we made ourselves; tasks and answers are bytes (`send_bytes`)."""
     wrong = []
-    for path, tree in TREES.items():
+    for path, tree in _trees().items():
         for node in ast.walk(tree):
             found = None
             if path == starts_processes and isinstance(node, ast.Attribute):
@@ -98,7 +104,7 @@ def test_no_module_is_imported_by_a_name_that_comes_from_outside() -> None:
     """`importlib.import_module` takes literals and names of our own tables only in commands and back-ends."""
     wrong = [
         f"{path.relative_to(PACKAGE)}:{node.lineno}"
-        for path, tree in TREES.items()
+        for path, tree in _trees().items()
         if path.is_relative_to(PACKAGE / "server")
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute | ast.Name)

@@ -1,4 +1,4 @@
-"""Calls that the server makes, as openai's SDK reads them."""
+"""Calls that the server makes, as the SDKs of OpenAI and Anthropic read them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -108,3 +108,33 @@ def test_a_response_has_the_call_among_its_items_streamed_or_not(asking: Asking)
     assert [one.type for one in final.output] == ["mcp_call", "message"]
     assert final.output_text == whole.output_text and final.output[0].output == "391"
     assert after.status in ("completed", "incomplete")
+
+
+def test_a_message_has_the_call_among_its_blocks_streamed_or_not(model: Transformer, folder: Path) -> None:
+    anthropic, httpx2 = pytest.importorskip("anthropic"), pytest.importorskip("httpx2")
+    options: dict[str, Any] = {"model": "tiny", "messages": HELLO, "max_tokens": 100}
+    options |= {"extra_body": {"temperature": 0}}
+    options |= {"tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
+
+    async def go() -> Any:
+        async with served_app(model, folder, stop_ids=(0,)) as (app, _):
+            toolbox = Toolbox([Sums()], lambda name, arguments: True)
+            app.state.serve.bench = ToolBench(toolbox, load_tokenizer(folder))
+            transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx2.AsyncClient(transport=transport) as http:
+                client = anthropic.AsyncAnthropic(base_url="http://server", api_key="k", http_client=http)
+                whole = await client.beta.messages.create(**options)
+                async with client.beta.messages.stream(**options) as stream:
+                    streamed = await stream.get_final_message()
+                back = [*HELLO, {"role": "assistant", "content": whole.content}]
+                back.append({"role": "user", "content": "so?"})
+                more = {"messages": back, "tool_choice": {"type": "none"}, "max_tokens": 3}
+                return whole, streamed, await client.beta.messages.create(**options | more)
+
+    whole, streamed, after = asyncio.run(go())
+    use, result, text = whole.content
+    assert (use.type, use.name, use.input) == ("mcp_tool_use", "calculator", {"expression": "17 * 23"})
+    assert (result.type, result.is_error, result.content[0].text) == ("mcp_tool_result", False, "391")
+    assert [one.type for one in streamed.content] == ["mcp_tool_use", "mcp_tool_result", "text"]
+    assert streamed.content[0].input == use.input and streamed.content[2].text == text.text
+    assert after.stop_reason in ("end_turn", "max_tokens")

@@ -15,7 +15,7 @@ from llmkit.server.router.fleet import Group
 from llmkit.server.router.probes import headers_of
 from llmkit.server.router.state import RouterState
 from llmkit.server.router.worker import Card, Worker
-from llmkit.server.wire.openapi import openapi_bytes
+from llmkit.server.wire.openapi import OPERATIONS, facts_of, openapi_bytes
 
 _LOAD_SECONDS = 1.0
 _COUNTS = ("drawn_tokens", "prefill_tokens", "cached_tokens")
@@ -23,15 +23,7 @@ _COUNTS = ("drawn_tokens", "prefill_tokens", "cached_tokens")
 
 async def list_models(request: Request) -> Response:
     """GET /v1/models: those that the caller may use, adapters too."""
-    state: RouterState = request.app.state.serve
-    caller: Caller = request.state.caller
-    told = [
-        _described(group, card)
-        for group in state.fleet.groups.values()
-        for card in group.cards()
-        if caller.models is None or card.id in caller.models
-    ]
-    return as_json({"object": "list", "data": told})
+    return as_json({"object": "list", "data": _cards(request)})
 
 
 async def show_model(request: Request) -> Response:
@@ -71,7 +63,19 @@ async def show_load(request: Request) -> Response:
 
 async def show_openapi(request: Request) -> Response:
     """GET /openapi.json: what may be sent."""
-    return Response(openapi_bytes(), media_type="application/json")
+    return Response(openapi_bytes(OPERATIONS, facts_of(_cards(request))), media_type="application/json")
+
+
+def _cards(request: Request) -> list[dict[str, Any]]:
+    """Models and adapters that the caller may use."""
+    state: RouterState = request.app.state.serve
+    caller: Caller = request.state.caller
+    return [
+        _described(group, card)
+        for group in state.fleet.groups.values()
+        for card in group.cards()
+        if caller.models is None or card.id in caller.models
+    ]
 
 
 async def _load_of(worker: Worker) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from llmkit.server.router.probes import ask_cards
 from llmkit.server.router.rollout import checked_weights
 from llmkit.server.router.supervisor import Launch, Supervisor
 from llmkit.server.router.worker import Worker, own_client
+from llmkit.server.wire.admin import MOST_REPLICAS
 
-_MOST_REPLICAS = 64
 _CARD_SECONDS = 10.0
 Redeploy = Callable[[str, str | None, str | None], Awaitable[None]]
 """Puts weights and a version's name in the place of a model's; None: the same as before."""
@@ -101,8 +101,8 @@ class Manager:
         Raises:
             ApiError: 400: it cannot be; 409: there is one of this name.
         """
-        if not 1 <= source.replicas <= _MOST_REPLICAS:
-            raise refused("replicas", f"from 1 to {_MOST_REPLICAS} (found {source.replicas})")
+        if not 1 <= source.replicas <= MOST_REPLICAS:
+            raise refused("replicas", f"from 1 to {MOST_REPLICAS} (found {source.replicas})")
         if not source.weight >= 0:
             raise refused("weight", f"at least 0 (found {source.weight})")
         if not source.model or ":" in source.model:

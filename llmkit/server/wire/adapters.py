@@ -15,8 +15,9 @@ import msgspec
 from llmkit.server.adapters import AdapterSpec
 from llmkit.server.errors import refused
 
-_NAME = re.compile(r"\w[\w.-]{0,63}")
-_MOST_WAIT_SECONDS = 3600.0
+NAME_PATTERN = r"^\w[\w.-]{0,63}$"
+"""Of an adapter's name."""
+MOST_WAIT_SECONDS = 3600.0
 
 
 class LoadAdapter(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -61,8 +62,8 @@ def read_wait(body: UnloadAdapter) -> float:
     Raises:
         ApiError: 400.
     """
-    if not 0 <= body.wait_seconds <= _MOST_WAIT_SECONDS:
-        raise refused("wait_seconds", f"from 0 to {_MOST_WAIT_SECONDS:g} (found {body.wait_seconds})")
+    if not 0 <= body.wait_seconds <= MOST_WAIT_SECONDS:
+        raise refused("wait_seconds", f"from 0 to {MOST_WAIT_SECONDS:g} (found {body.wait_seconds})")
     return body.wait_seconds
 
 
@@ -72,7 +73,7 @@ def check_adapter_name(name: str) -> None:
     Raises:
         ApiError: 400.
     """
-    if not _NAME.fullmatch(name) or name == "off":  # off is the base alone, where a name is typed
+    if not re.fullmatch(NAME_PATTERN, name) or name == "off":  # off is the base alone, where a name is typed
         raise refused(
             "lora_name", f"letters, digits, '_', '.' and '-', at most 64, and not 'off' (found {name[:80]!r})"
         )

@@ -28,7 +28,7 @@ from llmkit.server.wire.sampling import (
 from llmkit.server.wire.tools import read_offer
 from llmkit.server.wire.usage import envelope, usage_object
 
-_HARMLESS: dict[str, tuple[Any, ...]] = SAYS_NOTHING | {
+HARMLESS: dict[str, tuple[Any, ...]] = SAYS_NOTHING | {
     "functions": ([],),
     "function_call": ("none", "auto"),
     "modalities": (["text"],),
@@ -39,6 +39,7 @@ _HARMLESS: dict[str, tuple[Any, ...]] = SAYS_NOTHING | {
     "prompt_cache_key": (),
     "best_of": (1,),
 }
+"""Parameters that are not done here, with the values that ask for nothing."""
 TEMPLATE_KWARGS = ("enable_thinking", "thinking", "reasoning_effort", "date_string")
 """What may be said to the chat template: none of it can change how it is run."""
 
@@ -87,7 +88,7 @@ def read_chat(
     Raises:
         ApiError: 400, naming the parameter that cannot be followed.
     """
-    refuse_what_is_not_done(told, _HARMLESS)
+    refuse_what_is_not_done(told, HARMLESS)
     if told.max_completion_tokens is not None:
         if told.max_tokens not in (None, told.max_completion_tokens):
             raise refused("max_tokens", "contradicts max_completion_tokens")

@@ -23,6 +23,8 @@ from llmkit.server.wire.usage import envelope, usage_object
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's, for plain prompts."""
+HARMLESS: dict[str, tuple[Any, ...]] = SAYS_NOTHING | {"suffix": ("",), "best_of": (1,)}
+"""Parameters that are not done here, with the values that ask for nothing; `best_of` may also be `n`."""
 LEAST_LOGPROB = -9999.0
 """What OpenAI writes for a probability of zero, which JSON has no logarithm of."""
 
@@ -50,7 +52,7 @@ def read_completion(told: CompletionRequest, base: SamplingConfig, limits: WireL
     Raises:
         ApiError: 400, naming the parameter that cannot be followed.
     """
-    refuse_what_is_not_done(told, {**SAYS_NOTHING, "suffix": ("",), "best_of": (told.n or 1,)})
+    refuse_what_is_not_done(told, HARMLESS | {"best_of": (told.n or 1,)})
     if told.max_completion_tokens is not None:
         if told.max_tokens not in (None, told.max_completion_tokens):
             raise refused("max_tokens", "contradicts max_completion_tokens")
@@ -132,16 +134,23 @@ def read_prompts(
         return (_text(prompt, param),), ()
     if not prompt:
         raise refused(param, "is empty")
-    if all(isinstance(one, int) and not isinstance(one, bool) for one in prompt):
-        return (), (tuple(prompt),)
+    if (row := _row(prompt)) is not None:
+        return (), (row,)
     if all(isinstance(one, str) for one in prompt):
         return tuple(_text(one, param) for one in prompt), ()
     if all(isinstance(one, list) for one in prompt):
-        for one in prompt:
-            if not one or not all(isinstance(id_, int) and not isinstance(id_, bool) for id_ in one):
-                raise refused(param, "a list of token ids is whole numbers, at least one")
-        return (), tuple(tuple(one) for one in prompt)
+        rows = [_row(one) for one in prompt]
+        if not all(rows):
+            raise refused(param, "a list of token ids is whole numbers, at least one")
+        return (), tuple(row for row in rows if row)
     raise refused(param, "a text, a list of texts, a list of token ids, or a list of such lists")
+
+
+def _row(told: list[Any]) -> tuple[int, ...] | None:
+    """Token ids; None where something is none. JSON's 5.0 is one too."""
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in told):
+        return None
+    return tuple(map(int, told)) if all(one == int(one) for one in told) else None
 
 
 def _text(prompt: str, param: str) -> str:

@@ -17,13 +17,14 @@ from llmkit.server.wire.messages_in import content_text, read_messages
 from llmkit.server.wire.sampling import WireLimits, refuse_what_is_not_done
 from llmkit.server.wire.tools import read_offer
 
-_HARMLESS: dict[str, tuple[Any, ...]] = {
+HARMLESS: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "standard_only"),
     "thinking": ({"type": "disabled"},),
     "mcp_servers": ([],),
     "container": (),
     "context_management": (),
 }
+"""Parameters that are not done here, with the values that ask for nothing."""
 
 
 class MessagesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -70,7 +71,7 @@ def read_anthropic(
     Raises:
         ApiError: 400, naming the parameter that cannot be followed.
     """
-    refuse_what_is_not_done(told, _HARMLESS)
+    refuse_what_is_not_done(told, HARMLESS)
     if told.max_tokens is None and not counts:
         raise ApiError(400, "max_tokens: missing", code="missing_parameter", param="max_tokens")
     stops = tuple(told.stop_sequences or ())

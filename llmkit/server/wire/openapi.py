@@ -1,28 +1,33 @@
-"""`/openapi.json`: what may be sent, as programs read it. The bodies come from the structs that decode them.
+"""`/openapi.json`: what may be sent and what is answered, as programs read it, of one server and one caller.
 
 Source: the OpenAPI Specification, 3.1.0.
 """
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from llmkit.server.errors import ANTHROPIC_OVERLOADED
+from llmkit.server.wire import openapi_answers as answers
 from llmkit.server.wire.chat import ChatRequest
 from llmkit.server.wire.completions import CompletionRequest
 from llmkit.server.wire.embeddings import EmbeddingRequest
+from llmkit.server.wire.json_schema import TEXT, Schema, integer, one_of, reference
 from llmkit.server.wire.messages import MessagesRequest
+from llmkit.server.wire.openapi_bodies import as_decoded, body_schema
+from llmkit.server.wire.openapi_parts import PARTS
+from llmkit.server.wire.openapi_sampling import Facts
 from llmkit.server.wire.responses import ResponsesRequest
 from llmkit.server.wire.tokenize import DetokenizeRequest, TemplateRequest, TokenizeRequest
 from llmkit.version import __version__
 
 _PLACE = re.compile(r"{(?P<name>\w+)(?::\w+)?}")
 _JSON = "application/json"
-_EVENTS = "text/event-stream"
-_METRICS = "text/plain"
+_REFERENCES = "#/components/schemas/{name}"
 
 
 class ErrorDetail(msgspec.Struct):
@@ -54,6 +59,25 @@ class AnthropicErrorBody(msgspec.Struct):
     error: AnthropicErrorDetail
 
 
+REFUSALS = {
+    400: "the body is not as described, or cannot be followed",
+    401: "no key, or nobody's",
+    403: "the key is not allowed this",
+    404: "there is no such model",
+    408: "the body took too long to come in",
+    409: "there is one of this name",
+    413: "the body is too large",
+    429: "the key is over its limits",
+    500: "the request failed inside the server",
+    503: "not now: the queue is full, or the server is about to end",
+}
+"""What an error's status says."""
+_OF_BODIES = (400, 403, 404, 408, 413, 503)
+_CHARGED = (*_OF_BODIES, 429, 500)
+_LATER = (429, 503)
+"""Those that say when to come back."""
+
+
 @dataclass(frozen=True)
 class Operation:
     """A route, as its document has it."""
@@ -63,82 +87,187 @@ class Operation:
     """As its application has it: a place for a name may say what kind of name."""
     summary: str
     body: type[msgspec.Struct] | None = None
-    answers: tuple[str, ...] = (_JSON,)
-    """Media types."""
+    answer: type[msgspec.Struct] | None = None
+    """Of the JSON that is answered; None: it is not described."""
+    media: str = _JSON
+    streams: bool = False
+    """Whether events may be asked for in its place."""
+    refusals: Sequence[int] = ()
+    """Statuses of errors; 401 is each one's that needs a key."""
     is_open: bool = False
     """Whether it needs no key, whatever the server's keys."""
+    counts: bool = False
+    """Whether the body's tokens are only counted."""
+    narrowed: Callable[[Facts], Mapping[str, Schema]] | None = None
+    """Schemas of the body's fields that its struct does not have; None: those of `openapi_bodies`."""
 
     @property
     def documented_path(self) -> str:
         """Its path in the document's words."""
         return _PLACE.sub(r"{\g<name>}", self.path)
 
+    @property
+    def body_name(self) -> str | None:
+        """What the document calls its body's schema."""
+        if self.body is None:
+            return None
+        return f"Counted{self.body.__name__}" if self.counts else self.body.__name__
 
-_TEXT = (_JSON, _EVENTS)
+
+def _text(path: str, summary: str, body: type[msgspec.Struct], answer: type[msgspec.Struct]) -> Operation:
+    return Operation("POST", path, summary, body, answer, streams=True, refusals=_CHARGED)
+
+
+def _tool(path: str, summary: str, body: type[msgspec.Struct], answer: type[msgspec.Struct]) -> Operation:
+    return Operation("POST", path, summary, body, answer, refusals=_OF_BODIES)
+
+
 OPERATIONS = (
-    Operation("GET", "/health", "Whether every engine lives", is_open=True),
-    Operation("GET", "/ready", "Whether a request would be taken in", is_open=True),
-    Operation("GET", "/metrics", "Figures for Prometheus", answers=(_METRICS,)),
-    Operation("GET", "/load", "What each engine is busy with now"),
+    Operation("GET", "/health", "Whether every engine lives", None, answers.Status, is_open=True),
+    Operation("GET", "/ready", "Whether a request would be taken in", None, answers.Status, is_open=True),
+    Operation("GET", "/metrics", "Figures for Prometheus", media="text/plain", refusals=(403,)),
+    Operation("GET", "/load", "What each engine is busy with now", None, answers.LoadList),
     Operation("GET", "/openapi.json", "This document"),
-    Operation("GET", "/v1/models", "Models that this caller may ask"),
-    Operation("GET", "/v1/models/{name:path}", "One model"),
-    Operation("POST", "/v1/completions", "Go on with a text", CompletionRequest, _TEXT),
-    Operation("POST", "/v1/chat/completions", "Reply in a conversation", ChatRequest, _TEXT),
-    Operation("POST", "/v1/responses", "Reply, by OpenAI's newer endpoint", ResponsesRequest, _TEXT),
-    Operation("POST", "/v1/embeddings", "Texts as vectors", EmbeddingRequest),
-    Operation("POST", "/v1/messages", "Reply, by Anthropic's endpoint", MessagesRequest, _TEXT),
-    Operation("POST", "/v1/messages/count_tokens", "Tokens of a conversation", MessagesRequest),
-    Operation("POST", "/tokenize", "A text as token ids", TokenizeRequest),
-    Operation("POST", "/detokenize", "Token ids as a text", DetokenizeRequest),
-    Operation("POST", "/apply-template", "A conversation as the model reads it", TemplateRequest),
+    Operation("GET", "/v1/models", "Models that this caller may ask", None, answers.ModelList),
+    Operation("GET", "/v1/models/{name:path}", "One model", None, answers.ModelCard, refusals=(403, 404)),
+    _text("/v1/completions", "Go on with a text", CompletionRequest, answers.Completion),
+    _text("/v1/chat/completions", "Reply in a conversation", ChatRequest, answers.ChatCompletion),
+    _text("/v1/responses", "Reply, by OpenAI's newer endpoint", ResponsesRequest, answers.ResponseAnswer),
+    Operation(
+        *("POST", "/v1/embeddings", "Texts as vectors"),
+        *(EmbeddingRequest, answers.EmbeddingList),
+        refusals=_CHARGED,
+    ),
+    _text("/v1/messages", "Reply, by Anthropic's endpoint", MessagesRequest, answers.MessageAnswer),
+    Operation(
+        *("POST", "/v1/messages/count_tokens", "Tokens of a conversation"),
+        *(MessagesRequest, answers.TokenCount),
+        refusals=_OF_BODIES,
+        counts=True,
+    ),
+    _tool("/tokenize", "A text as token ids", TokenizeRequest, answers.Tokens),
+    _tool("/detokenize", "Token ids as a text", DetokenizeRequest, answers.Detokenized),
+    _tool("/apply-template", "A conversation as the model reads it", TemplateRequest, answers.Rendered),
 )
 
 
-def openapi_document(operations: Sequence[Operation] = OPERATIONS) -> dict[str, Any]:
-    """The document of some routes."""
+def facts_of(cards: Sequence[Mapping[str, Any]], *, has_index: bool | None = None) -> Facts:
+    """What bodies may name, of the models that a caller may ask.
+
+    Args:
+        cards: as `/v1/models` has them.
+        has_index: whether there are passages to put before a question; None: that is not known.
+    """
+
+    def least(name: str) -> int | None:
+        told = [card.get(name) for card in cards]
+        numbers = [one for one in told if isinstance(one, int)]
+        return min(numbers) if numbers and len(numbers) == len(told) else None
+
+    widths = {card.get("hidden_size") for card in cards}
+    return Facts(
+        models=tuple(card["id"] for card in cards),
+        vocab_size=least("vocab_size"),
+        context=least("max_model_len"),
+        hidden_size=widths.pop() if len(widths) == 1 else None,
+        has_index=has_index,
+    )
+
+
+def openapi_document(
+    operations: Sequence[Operation] = OPERATIONS, facts: Facts | None = None
+) -> dict[str, Any]:
+    """The document of some routes.
+
+    Args:
+        operations: the routes.
+        facts: of the server; None: nothing is known of it.
+    """
+    facts = Facts() if facts is None else facts
     kinds: list[type[msgspec.Struct]] = [ErrorBody, AnthropicErrorBody]
-    kinds += dict.fromkeys(one.body for one in operations if one.body is not None)
-    references, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
-    schemas = dict(zip(kinds, references, strict=True))
+    kinds += dict.fromkeys(one.answer for one in operations if one.answer is not None)
+    _, told = msgspec.json.schema_components(kinds, ref_template=_REFERENCES)
+    schemas = PARTS | told
+    for one in operations:
+        if one.body is not None and one.body_name is not None:
+            schemas[one.body_name] = (
+                body_schema(one.body, facts, counts=one.counts)
+                if one.narrowed is None
+                else as_decoded(one.body, one.narrowed(facts))
+            )
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
-        paths.setdefault(one.documented_path, {})[one.method.lower()] = _described(one, schemas)
+        paths.setdefault(one.documented_path, {})[one.method.lower()] = _described(one, facts)
     keys = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
     }
+    used = _reached(paths, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "llmkit serve", "version": __version__},
         "paths": paths,
-        "components": {"schemas": components, "securitySchemes": keys},
+        "components": {
+            "schemas": {name: one for name, one in schemas.items() if name in used},
+            "securitySchemes": keys,
+        },
         "security": [{}, {"bearer": []}, {"header": []}],  # {}: a server may have no keys
     }
 
 
-@functools.cache
-def openapi_bytes() -> bytes:
-    """The document of every route, as it is sent."""
-    return msgspec.json.encode(openapi_document())
+@functools.lru_cache(maxsize=16)
+def openapi_bytes(operations: tuple[Operation, ...], facts: Facts) -> bytes:
+    """The document, as it is sent."""
+    return msgspec.json.encode(openapi_document(operations, facts))
 
 
-def _described(one: Operation, schemas: dict[type[msgspec.Struct], dict[str, Any]]) -> dict[str, Any]:
+def _described(one: Operation, facts: Facts) -> dict[str, Any]:
     is_anthropic = one.path.startswith("/v1/messages")
-    error = schemas[AnthropicErrorBody if is_anthropic else ErrorBody]
+    error = {_JSON: {"schema": reference((AnthropicErrorBody if is_anthropic else ErrorBody).__name__)}}
+    content = {one.media: {"schema": TEXT} if one.media != _JSON else {}}
+    if one.answer is not None:
+        content[one.media] = {"schema": reference(one.answer.__name__)}
+    if one.streams:
+        content["text/event-stream"] = {"schema": TEXT}
     told: dict[str, Any] = {
         "summary": one.summary,
-        "responses": {
-            "200": {"description": "done", "content": {kind: {} for kind in one.answers}},
-            "default": {"description": "what is wrong", "content": {_JSON: {"schema": error}}},
-        },
+        "responses": {"200": {"description": "done", "content": content}},
     }
+    for status in sorted({*one.refusals, *(() if one.is_open else (401,))}):
+        answer: dict[str, Any] = {"description": REFUSALS[status], "content": error}
+        if status in _LATER:
+            answer["headers"] = {"retry-after": {"description": "seconds", "schema": integer(minimum=1)}}
+        name = ANTHROPIC_OVERLOADED if is_anthropic and status == 503 else status
+        told["responses"][str(name)] = answer
+    told["responses"]["default"] = {"description": "what is wrong", "content": error}
     if one.is_open:
         told["security"] = []
-        told["responses"]["503"] = {"description": "not now", "content": {_JSON: {}}}
+        told["responses"]["503"] = {"description": "not now", "content": content}
     if names := _PLACE.findall(one.path):
-        place = {"in": "path", "required": True, "schema": {"type": "string"}}
+        known = one_of(*facts.models) if facts.models else TEXT
+        place = {"in": "path", "required": True, "schema": known}
         told["parameters"] = [{"name": name, **place} for name in names]
-    if one.body is not None:
-        told["requestBody"] = {"required": True, "content": {_JSON: {"schema": schemas[one.body]}}}
+    if one.body_name is not None:
+        told["requestBody"] = {"required": True, "content": {_JSON: {"schema": reference(one.body_name)}}}
     return told
+
+
+def _reached(start: Any, schemas: Mapping[str, Schema]) -> set[str]:
+    """Names of schemas that are referred to, by others that are, too."""
+    found: set[str] = set()
+    todo = set(_names(start))
+    while todo:
+        found |= todo
+        todo = {name for one in todo for name in _names(schemas[one])} - found
+    return found
+
+
+def _names(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"].rpartition("/")[2]
+        for one in node.values():
+            yield from _names(one)
+    elif isinstance(node, list):
+        for one in node:
+            yield from _names(one)

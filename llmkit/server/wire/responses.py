@@ -17,10 +17,11 @@ from llmkit.server.errors import ApiError, refused
 from llmkit.server.wire.chat import read_retrieve
 from llmkit.server.wire.messages_in import read_messages
 from llmkit.server.wire.response_items import read_items
-from llmkit.server.wire.sampling import WireLimits, read_format, refuse_what_is_not_done
+from llmkit.server.wire.rules import read_format
+from llmkit.server.wire.sampling import WireLimits, refuse_what_is_not_done
 from llmkit.server.wire.tools import read_offer
 
-_HARMLESS: dict[str, tuple[Any, ...]] = {
+HARMLESS: dict[str, tuple[Any, ...]] = {
     "store": (False,),
     "metadata": ({},),
     "service_tier": ("auto", "default"),
@@ -35,6 +36,7 @@ _HARMLESS: dict[str, tuple[Any, ...]] = {
     "top_logprobs": (0,),
     "stream_options": ({}, {"include_obfuscation": False}),
 }
+"""Parameters that are not done here, with the values that ask for nothing."""
 
 
 SERVER_LABEL = "llmkit"
@@ -94,7 +96,7 @@ def read_response(
     Raises:
         ApiError: 400, naming the parameter that cannot be followed.
     """
-    refuse_what_is_not_done(told, _HARMLESS)
+    refuse_what_is_not_done(told, HARMLESS)
     most = max_tokens if told.max_output_tokens is None else told.max_output_tokens
     given: dict[str, Any] = {"max_tokens": most, "samples": 1}
     for name in ("temperature", "top_p"):
@@ -250,10 +252,10 @@ def _text(text: dict[str, Any] | None, limits: WireLimits) -> dict[str, Any]:
         case None | {"type": "text"}:
             return {}
         case {"type": "json_object"} as plain:
-            return read_format(plain, limits, "text.format")
+            return read_format(plain, limits.rule_bytes, "text.format")
         case {"type": "json_schema", "schema": dict() as schema}:
             wanted = {"type": "json_schema", "json_schema": {"schema": schema}}
-            return read_format(wanted, limits, "text.format")
+            return read_format(wanted, limits.rule_bytes, "text.format")
     raise refused("text.format", 'of type "text", "json_object", or "json_schema" with a schema')
 
 

@@ -9,6 +9,7 @@ import msgspec
 from llmkit.engine.config import SamplingConfig
 from llmkit.errors import ConfigError
 from llmkit.server.errors import ApiError, refused
+from llmkit.server.wire.rules import RuleFields, read_rule
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,11 @@ class WireLimits:
     stop_bytes: int = 1024
     """Of one stop string."""
     rule_bytes: int = 65_536
-    """Of a schema, an expression, or a list of choices."""
+    """Of a schema, an expression, a grammar, or a list of choices."""
     bias_ids: int = 1024
 
 
-class SamplingFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class SamplingFields(RuleFields, kw_only=True, forbid_unknown_fields=True):
     """The fields of every request for text; None is what the server does anyway."""
 
     model: str | None = None
@@ -36,19 +37,19 @@ class SamplingFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     top_k: int | None = None
     min_p: float | None = None
     typical_p: float | None = None
+    top_n_sigma: float | None = None
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
     repetition_penalty: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
     stop: str | list[str] | None = None
+    stop_token_ids: list[int] | None = None
     ignore_eos: bool | None = None
     seed: int | None = None
     n: int | None = None
     samplers: list[str] | None = None
-    json_schema: dict[str, Any] | bool | None = None
-    regex: str | None = None
-    choice: list[str] | None = None
-    response_format: dict[str, Any] | None = None
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
     user: str | None = None
@@ -85,6 +86,7 @@ def read_sampling(
     for name in (
         *("max_tokens", "temperature", "top_p", "top_k", "min_p", "typical_p", "repetition_penalty"),
         *("presence_penalty", "frequency_penalty", "ignore_eos", "seed"),
+        *("top_n_sigma", "xtc_probability", "xtc_threshold"),
     ):
         if (value := getattr(told, name)) is not None:
             given[name] = value
@@ -98,9 +100,13 @@ def read_sampling(
         given["samplers"] = tuple(told.samplers)
     if told.stop is not None:
         given["stop"] = _stops(told.stop, limits)
+    if told.stop_token_ids is not None:  # vLLM's name
+        if len(told.stop_token_ids) > limits.stop_strings:
+            raise refused("stop_token_ids", f"at most {limits.stop_strings} ids")
+        given["stop_ids"] = tuple(told.stop_token_ids)
     if told.logit_bias is not None:
         given["logit_bias"] = _bias(told.logit_bias, limits)
-    given |= _rule(told, limits)
+    given |= read_rule(told, limits.rule_bytes)
     try:
         return replace(base, **given)
     except ConfigError as error:
@@ -180,52 +186,6 @@ def _bias(told: dict[str, float], limits: WireLimits) -> tuple[tuple[int, float]
             raise refused("logit_bias", f"keys are token ids (found {key[:40]!r})")
         bias.append((int(key), value))
     return tuple(bias)
-
-
-def read_format(wanted: dict[str, Any], limits: WireLimits, param: str) -> dict[str, Any]:
-    """The rule that a `response_format` sets, as a field of SamplingConfig.
-
-    Raises:
-        ApiError: 400: of no known type, or too large.
-    """
-    match wanted:
-        case {"type": "text"}:
-            return {}
-        case {"type": "json_object"}:
-            return {"json_schema": '{"type":"object"}'}
-        case {"type": "json_schema", "json_schema": {"schema": dict() as schema}}:
-            return _bounded({"json_schema": msgspec.json.encode(schema).decode()}, limits, param)
-        case {"type": "regex", "regex": str() as regex}:
-            return _bounded({"regex": regex}, limits, param)
-        case {"type": "choice", "choice": [_, *_] as choice} if all(isinstance(one, str) for one in choice):
-            return _bounded({"choice": tuple(choice)}, limits, param)
-    known = '"text", "json_object", "json_schema" with a schema, "regex" or "choice"'
-    raise refused(param, f"of type {known}")
-
-
-def _rule(told: SamplingFields, limits: WireLimits) -> dict[str, Any]:
-    """What the text must be, from `response_format` or our own parameters."""
-    rules: dict[str, Any] = {}
-    if told.json_schema is not None:
-        schema = msgspec.json.encode(told.json_schema).decode()
-        rules |= _bounded({"json_schema": schema}, limits, "json_schema")
-    if told.regex is not None:
-        rules |= _bounded({"regex": told.regex}, limits, "regex")
-    if told.choice is not None:
-        if not told.choice:
-            raise refused("choice", "is empty")
-        rules |= _bounded({"choice": tuple(told.choice)}, limits, "choice")
-    if told.response_format is not None:
-        rules |= read_format(told.response_format, limits, "response_format")
-    return {"json_schema": None, "regex": None, "choice": (), **rules} if rules else {}
-
-
-def _bounded(rule: dict[str, Any], limits: WireLimits, param: str) -> dict[str, Any]:
-    (value,) = rule.values()
-    size = len(value.encode()) if isinstance(value, str) else sum(len(one.encode()) for one in value)
-    if size > limits.rule_bytes:
-        raise refused(param, f"at most {limits.rule_bytes:,} bytes (found {size:,})")
-    return rule
 
 
 def check_answers(prompts: int, samples: int, limits: WireLimits, params: Iterable[str]) -> None:

@@ -9,6 +9,9 @@ import msgspec
 
 from llmkit.server.errors import ApiError, refused
 
+MOST_TOKENS = 1 << 20
+"""Of one text to put together."""
+
 
 class TokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The body of /tokenize: a text, or a conversation."""

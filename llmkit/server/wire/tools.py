@@ -12,7 +12,8 @@ from llmkit.server.errors import refused
 MOST_TOOLS = 128
 MOST_BYTES = 65_536
 """Of all tools together."""
-_NAME = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
+NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
+"""Of a function's name."""
 
 
 def read_tools(tools: list[dict[str, Any]] | None) -> tuple[dict[str, Any], ...]:
@@ -91,7 +92,7 @@ def _tool(tool: dict[str, Any], where: str) -> dict[str, Any]:
         raise refused(where, 'of the form {"type": "function", "function": {"name", "parameters"}}')
     function = tool["function"]
     name, parameters = function.get("name"), function.get("parameters", {"type": "object", "properties": {}})
-    if not isinstance(name, str) or not _NAME.match(name):
+    if not isinstance(name, str) or not re.fullmatch(NAME_PATTERN, name):
         raise refused(f"{where}.function.name", "letters, digits, _ . and -, at most 64")
     if not isinstance(parameters, dict):
         raise refused(f"{where}.function.parameters", "a JSON schema")

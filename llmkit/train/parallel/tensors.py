@@ -69,7 +69,7 @@ def part_of(full: Tensor, model: Tensor) -> Tensor:
 
 
 def fill_missing(parameters: Iterable[nn.Parameter]) -> None:
-    """Give each tensor in parts a gradient: no row came to the part here, and it is summed with the others."""
+    """Give each tensor in parts a gradient, also where no row came: the others wait for it to be summed."""
     for parameter in parameters:
         if parameter.grad is None and is_spread(parameter):
             parameter.grad = torch.zeros_like(parameter)

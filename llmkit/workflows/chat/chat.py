@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SETTABLE = (
     *("max_tokens", "temperature", "top_k", "top_p", "min_p", "typical_p", "seed"),
+    *("top_n_sigma", "xtc_probability", "xtc_threshold"),
     *("repetition_penalty", "presence_penalty", "frequency_penalty"),
 )
 """Settings that can change from reply to reply."""

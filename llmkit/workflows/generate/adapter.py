@@ -117,6 +117,8 @@ def load_adapters(sources: AdapterSources, model: "Transformer", config: "ModelC
         DataError, ConfigError: see `load_adapter`.
         UsageError, DataError: see `prepare_adapter`.
     """
+    if not sources.sources:
+        return []
     from llmkit.engine.adapter_prepare import prepare_adapter
     from llmkit.model.adapter_load import load_adapter
 

@@ -22,8 +22,9 @@ _SHARED: dict[str, Any] = {
     name: OVERRIDES[name]
     for name in (
         *("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "seed", "stop"),
-        *("top_k", "min_p", "typical_p", "repetition_penalty", "ignore_eos", "samplers"),
-        *("json_schema", "regex", "choice"),
+        *("top_n_sigma", "xtc_probability", "xtc_threshold"),
+        *("top_k", "min_p", "typical_p", "repetition_penalty", "stop_ids", "ignore_eos", "samplers"),
+        *("json_schema", "regex", "choice", "grammar"),
     )
 } | {"model": str, "n": int, "max_tokens": int, "user": str, "safety_identifier": str}
 _OWN: dict[str, dict[str, Any]] = {
@@ -204,12 +205,16 @@ def _format(wanted: dict[str, Any]) -> dict[str, Any]:
     match wanted:
         case {"type": "text"}:
             return {}
-        case {"type": "json_object"}:
-            return {"json_schema": {"type": "object"}}
         case {"type": "json_schema", "json_schema": {"schema": dict() as schema}}:
             return {"json_schema": schema}
+        case {"type": "json_object", "schema": dict() as schema}:  # llama.cpp's
+            return {"json_schema": schema}
+        case {"type": "json_object"} if wanted.get("schema") is None:
+            return {"json_schema": {"type": "object"}}
+        case {"type": "grammar", "grammar": str() as grammar}:
+            return {"grammar": grammar}
     raise RefusedError(
-        'response_format: of type "text", "json_object", or "json_schema" with a schema',
+        'response_format: of type "text", "json_object", "json_schema" with a schema, or "grammar"',
         param="response_format",
     )
 

@@ -18,7 +18,7 @@ from llmkit.workflows.generate.partial import Partial, read_partial
 from llmkit.workflows.generate.rows import Extent, Refusal, Row, extent_of, read_prompt, read_rows
 from llmkit.workflows.generate.stats import GenerateStats, generate_stats
 from llmkit.workflows.tool.extent import tool_extent
-from llmkit.workflows.tool.open import open_tools
+from llmkit.workflows.tool.given import given_tools
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def generate_files(
         UsageError, ConfigError, DataError, MissingError, ResourceError: see `open_job`, `read_prompt`,
             `read_rows` and `place`.
     """
-    with open_tools(files.tools) as toolbox:
+    with given_tools(files.tools) as toolbox:
         return _generate(open_job(files, config, toolbox), progress)
 
 
@@ -92,7 +92,6 @@ def _generate(job: Job, progress: Progress) -> GenerateReport:
     from llmkit.workflows.generate.output import JsonOutput, Output, TextOutput
     from llmkit.workflows.generate.prompt_cache import keeping, open_prompt_cache
     from llmkit.workflows.generate.write import Writing
-    from llmkit.workflows.tool.write import ToolWriting
 
     placement = place(job, extent)
     cache = open_prompt_cache(job, placement)
@@ -118,7 +117,12 @@ def _generate(job: Job, progress: Progress) -> GenerateReport:
         )
         if job.writes_json:
             output = JsonOutput(stream, job.tokenizer, with_schema=config.as_json, flush=flush, code=code)
-        writing = (Writing if job.talk is None else ToolWriting)(job, engine, output, progress)
+        kind = Writing
+        if job.talk is not None:
+            from llmkit.workflows.tool.write import ToolWriting
+
+            kind = ToolWriting
+        writing = kind(job, engine, output, progress)
         if prompt is not None:
             writing.write([prompt], 1)
         elif files.jsonl is not None:
@@ -159,7 +163,7 @@ def _generate(job: Job, progress: Progress) -> GenerateReport:
 
 def plan_generate(files: GenerateFiles, config: GenerateConfig) -> GeneratePlan:
     """What `generate_files` would do, after the same checks."""
-    with open_tools(files.tools) as toolbox:
+    with given_tools(files.tools) as toolbox:
         job = open_job(files, config, toolbox)
     partial = read_partial(job) if files.resume else None
     _, extent = _prompts(job, partial)

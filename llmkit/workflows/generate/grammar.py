@@ -1,7 +1,8 @@
-"""A JSON schema as it is given on the command line: itself, or the file that it is in."""
+"""A JSON schema or a grammar as it is given on the command line: itself, or the file that it is in."""
 
 from pathlib import Path
 
+from llmkit.engine.gbnf import is_gbnf, is_lark
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.streams import open_input
 
@@ -18,15 +19,31 @@ def read_schema(given: str) -> str:
     """
     if given.lstrip().startswith("{") or given.strip() in ("true", "false"):
         return given
+    return _read("--json-schema", given, 'name a file, or give the schema: \'{"type": "object"}\'')
+
+
+def read_grammar(given: str) -> str:
+    """The text of a grammar, not checked.
+
+    Args:
+        given: rules of GBNF or Lark, or the name of a file.
+
+    Raises:
+        MissingError: no such file.
+        DataError: the file is not UTF-8.
+    """
+    if is_gbnf(given) or is_lark(given):
+        return given
+    return _read("--grammar", given, 'name a file, or give the grammar: \'root ::= "yes" | "no"\'')
+
+
+def _read(flag: str, given: str, hint: str) -> str:
     path = Path(given)
     if not path.exists():
-        raise MissingError(
-            f"--json-schema {given}: no such file",
-            hint='name a file, or give the schema: \'{"type": "object"}\'',
-        )
+        raise MissingError(f"{flag} {given}: no such file", hint=hint)
     with open_input(path) as stream:
         content = stream.read()
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8: {error}", hint="a schema is JSON, in UTF-8") from None
+        raise DataError(f"{path}: not UTF-8: {error}", hint="iconv -f latin1 -t utf-8 FILE") from None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.engine.config import GenerateConfig, SamplingConfig, model_defaults, unfollowed
 from llmkit.engine.grammar import Grammars
@@ -30,7 +30,9 @@ from llmkit.workflows.generate.cache import check_cache_options
 from llmkit.workflows.generate.draft import Drafts, open_drafts
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.tool.check import check_tool_options
-from llmkit.workflows.tool.talk import ToolTalk
+
+if TYPE_CHECKING:
+    from llmkit.workflows.tool.talk import ToolTalk
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Job:
     """What guesses at tokens ahead."""
     adapters: AdapterSources = NO_ADAPTERS
     """What requests may name beside the base."""
-    talk: ToolTalk | None = None
+    talk: "ToolTalk | None" = None
     """How the model is told of what it may call; None: it may call nothing."""
 
     @property
@@ -104,6 +106,8 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
     talk = None
     if toolbox is not None and files.tools is not None:
         assert tokenizer is not None and encoder is not None and grammars is not None
+        from llmkit.workflows.tool.talk import ToolTalk
+
         talk = ToolTalk(toolbox, tokenizer, encoder, choice=files.tools.choice)
         rule = talk.rule(sampling, 0)
         if rule is not None:

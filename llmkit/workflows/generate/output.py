@@ -8,7 +8,6 @@ from llmkit.engine.completion import Completion
 from llmkit.engine.request import Drawn
 from llmkit.formats.jsonl import encode_line, raw
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.workflows.generate.answers import answer, refusal
 from llmkit.workflows.generate.code import first_code_block
 from llmkit.workflows.generate.marks import marked
 from llmkit.workflows.generate.results import SCHEMA, result_record
@@ -145,10 +144,14 @@ class JsonOutput:
             del self._asked[row.call.where]
             assert self._tokenizer is not None
             texts = [there[number] for number in sorted(there)]
+            from llmkit.workflows.generate.answers import answer  # the server's: only batch rows wait
+
             self._put(answer(row.call, row, texts, self._tokenizer, int(self._clock())))
 
     def refuse(self, row: Refusal) -> None:
         """Write the error as the answer."""
+        from llmkit.workflows.generate.answers import refusal
+
         self._put(refusal(row.call, row.error))
 
     def abandon(self) -> None:

@@ -8,12 +8,20 @@ import msgspec
 OVERRIDES: dict[str, Any] = {
     **{"max_tokens": int, "temperature": float, "top_k": int, "top_p": float, "min_p": float},
     **{"repetition_penalty": float, "presence_penalty": float, "frequency_penalty": float},
-    **{"stop": str | list[str], "ignore_eos": bool, "seed": int, "samples": int, "logprobs": int},
+    **{
+        "stop": str | list[str],
+        "stop_ids": list[int],
+        "ignore_eos": bool,
+        "seed": int,
+        "samples": int,
+        "logprobs": int,
+    },
+    **{"top_n_sigma": float, "xtc_probability": float, "xtc_threshold": float},
     **{"typical_p": float, "logit_bias": dict[int, float], "samplers": list[str]},
-    **{"json_schema": dict[str, Any] | bool, "regex": str, "choice": list[str]},
+    **{"json_schema": dict[str, Any] | bool, "regex": str, "choice": list[str], "grammar": str},
 }
 """The fields, and their types in JSON."""
-RULES: dict[str, Any] = {"json_schema": None, "regex": None, "choice": ()}
+RULES: dict[str, Any] = {"json_schema": None, "regex": None, "choice": (), "grammar": None}
 """Those that say what a text must be, each with the value that says nothing."""
 
 

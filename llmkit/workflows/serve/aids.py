@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.errors import UsageError
-from llmkit.retrieve.store import Store
 from llmkit.retrieve.tool_loop import Toolbox
-from llmkit.server.config import ServeConfig, ToolsConfig
+from llmkit.server.config import PassagesConfig, ServeConfig, ToolsConfig
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.workflows.retrieve.index import open_index
+from llmkit.workflows.retrieve.embed import EmbedOptions
+from llmkit.workflows.retrieve.finder import Finder, open_finder
+from llmkit.workflows.retrieve.search import SearchOptions
 from llmkit.workflows.tool.open import open_tools
 from llmkit.workflows.tool.options import ToolOptions
 
@@ -29,7 +30,7 @@ class Aids:
     """All of it, open."""
 
     toolbox: Toolbox | None
-    store: Store | None
+    finder: Finder | None
     most_passages: int
 
     def bench(self, tokenizer: Tokenizer) -> "ToolBench | None":
@@ -42,9 +43,10 @@ class Aids:
         """What finds passages for a model with this tokenizer and so many positions."""
         from llmkit.server.retrieval import Retrieval
 
-        if self.store is None:
+        if self.finder is None:
             return None
-        return Retrieval(self.store, tokenizer, most=self.most_passages, context=context)
+        find, at_once = self.finder.find, self.finder.at_once
+        return Retrieval(find, tokenizer, most=self.most_passages, context=context, at_once=at_once)
 
 
 @contextmanager
@@ -53,15 +55,15 @@ def open_aids(config: ServeConfig) -> Iterator[Aids]:
 
     Raises:
         UsageError, MissingError, DataError, LlmkitError: see `tool_open.open_tools` and
-            `retrieve_index.open_index`.
+            `finder.open_finder`.
     """
     with ExitStack() as stack:
         toolbox = stack.enter_context(open_tools(tool_options(config.tools)))
-        store, most = None, MOST_PASSAGES
+        finder, most = None, MOST_PASSAGES
         if config.retrieve is not None:
             path, most = read_index(config.retrieve)
-            store = stack.enter_context(open_index(path))
-        yield Aids(toolbox, store, most)
+            finder = stack.enter_context(open_finder(path, search_options(config.passages)))
+        yield Aids(toolbox, finder, most)
 
 
 def tool_options(config: ToolsConfig) -> ToolOptions:
@@ -77,6 +79,16 @@ def tool_options(config: ToolsConfig) -> ToolOptions:
         max_calls=config.max_calls,
         limits=config.limits,
     )
+
+
+def search_options(config: PassagesConfig) -> SearchOptions:
+    """The options of `open_finder`.
+
+    Raises:
+        UsageError: a setting has nothing to say.
+    """
+    embed = EmbedOptions(url=config.embed_url, name=config.embed_name, key=config.embed_key)
+    return SearchOptions(by=config.by, embed=embed, key=config.key)
 
 
 def read_index(source: str) -> tuple[Path, int]:

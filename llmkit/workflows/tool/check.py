@@ -1,12 +1,14 @@
 """What `--tool` does not go together with."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.jsonl import Line, decode_field
 from llmkit.workflows.generate.files import GenerateFiles
-from llmkit.workflows.tool.talk import ToolTalk
+
+if TYPE_CHECKING:
+    from llmkit.workflows.tool.talk import ToolTalk
 
 
 def check_tool_options(files: GenerateFiles, config: GenerateConfig) -> None:
@@ -32,7 +34,7 @@ def check_tool_options(files: GenerateFiles, config: GenerateConfig) -> None:
             )
 
 
-def check_tool_row(line: Line, talk: ToolTalk | None) -> None:
+def check_tool_row(line: Line, talk: "ToolTalk | None") -> None:
     """Refuse a row that cannot be answered with calls.
 
     Raises:

@@ -22,6 +22,7 @@ def read(**given: Any) -> Any:
         (["a", "b"], ("a", "b"), ()),
         ([1, 2], (), ((1, 2),)),
         ([[1], [2, 3]], (), ((1,), (2, 3))),
+        ([1.0, 2], (), ((1, 2),)),
     ],
 )
 def test_a_prompt_is_text_ids_or_several_of_one_kind(prompt: Any, texts: Any, ids: Any) -> None:

@@ -11,7 +11,6 @@ from llmkit.server.wire.sampling import (
     SamplingFields,
     WireLimits,
     check_answers,
-    read_format,
     read_sampling,
     read_stream_options,
 )
@@ -24,6 +23,7 @@ def read(**given: Any) -> SamplingConfig:
 
 
 def test_what_is_given_stands_over_the_base_and_the_rest_of_the_base_stays() -> None:
+    assert read(stop_token_ids=[3, 5]).stop_ids == (3, 5)
     found = read(temperature=0.5, top_k=-1, stop="END", logit_bias={"5": -100}, n=2, seed=3)
     assert (found.temperature, found.top_p, found.top_k, found.stop) == (0.5, 0.9, 0, ("END",))
     assert (found.logit_bias, found.samples, found.seed, found.max_tokens) == (((5, -100.0),), 2, 3, 16)
@@ -40,6 +40,7 @@ def test_what_is_given_stands_over_the_base_and_the_rest_of_the_base_stays() -> 
         ({"n": 17}, "n"),
         ({"stop": ["a"] * 17}, "stop"),
         ({"stop": [""]}, "stop"),
+        ({"stop_token_ids": [1] * 17}, "stop_token_ids"),
         ({"stop": "x" * 2000}, "stop"),
         ({"logit_bias": {"-5": 1.0}}, "logit_bias"),
         ({"logit_bias": {"x": 1.0}}, "logit_bias"),
@@ -53,23 +54,6 @@ def test_what_is_out_of_bounds_is_refused_by_name(given: dict[str, Any], param: 
     with pytest.raises(ApiError) as caught:
         read(**given)
     assert (caught.value.status, caught.value.param) == (400, param)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "rule"),
-    [
-        ({"type": "text"}, {}),
-        ({"type": "json_object"}, {"json_schema": '{"type":"object"}'}),
-        (
-            {"type": "json_schema", "json_schema": {"name": "x", "schema": {"a": 1}}},
-            {"json_schema": '{"a":1}'},
-        ),
-        ({"type": "regex", "regex": "a+"}, {"regex": "a+"}),
-        ({"type": "choice", "choice": ["a", "b"]}, {"choice": ("a", "b")}),
-    ],
-)
-def test_a_format_is_a_rule_for_the_text(wanted: dict[str, Any], rule: dict[str, Any]) -> None:
-    assert read_format(wanted, WireLimits(), "response_format") == rule
 
 
 def test_stream_options_need_a_stream_and_known_names() -> None:
@@ -94,8 +78,8 @@ def test_every_field_of_a_request_is_read_somewhere() -> None:
 
     import msgspec
 
-    from llmkit.server.wire import completions, sampling
+    from llmkit.server.wire import completions, rules, sampling
 
-    source = inspect.getsource(sampling) + inspect.getsource(completions)
+    source = "".join(map(inspect.getsource, (sampling, rules, completions)))
     for field in msgspec.structs.fields(CompletionRequest):
         assert source.count(field.name) >= 2, field.name  # said once, and read

@@ -22,6 +22,7 @@ def test_a_tool_without_parameters_takes_none() -> None:
     [
         [{"type": "retrieval"}],
         [{"type": "function", "function": {"name": "a b"}}],
+        [{"type": "function", "function": {"name": "a\n"}}],
         [{"type": "function", "function": {"name": "f", "parameters": []}}],
         [ADD] * 129,
         [{"type": "function", "function": {"name": "f", "description": "x" * 70_000}}],

@@ -1,15 +1,16 @@
 """A fine-tuning run in processes of its own that is killed goes on as if nothing had happened."""
 
 import json
+import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from zygote import EXECUTABLE
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
@@ -47,7 +48,9 @@ LINE = [
 
 
 @pytest.fixture
-def finetune(tmp_path: Path, byte_tokenizer: Tokenizer) -> Callable[..., subprocess.CompletedProcess[str]]:
+def finetune(
+    tmp_path: Path, byte_tokenizer: Tokenizer, forked_python: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run five steps of `llmkit finetune` on twelve pairs in a process of its own, after some Python."""
     model = Transformer(ModelConfig(**SIZES))
     initialise(model, torch.Generator().manual_seed(0))
@@ -59,8 +62,16 @@ def finetune(tmp_path: Path, byte_tokenizer: Tokenizer) -> Callable[..., subproc
     (tmp_path / "killed_once.py").write_text(KILLED_ONCE)
 
     def call(out: str, *flags: str, before: str = "") -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-c", before + RUN, *LINE, "-o", out, *flags]
-        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        words = [forked_python, "-c", before + RUN, *LINE, "-o", out, *flags]
+        return subprocess.run(
+            words,
+            cwd=tmp_path,
+            env={**os.environ, EXECUTABLE: str(forked_python)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
 
     return call
 

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -239,3 +241,23 @@ def test_rows_before_a_bad_one_of_a_pipe_are_written(
         tiny.run({"ignore_eos": True}, {"unordered": unordered}, jsonl=pipe)
     writer.join()
     assert written == ([3, 2, 1, 0] if unordered else [0, 1, 2, 3])
+
+
+def test_a_plain_prompt_waits_for_nothing_that_it_does_not_need(shared_data: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from llmkit.engine.config import GenerateConfig\n"
+        "from llmkit.workflows.generate.files import GenerateFiles\n"
+        "from llmkit.workflows.generate.generate import generate_files\n"
+        "files = GenerateFiles(model=Path(sys.argv[1]), prompt='Once')\n"
+        "generate_files(files, GenerateConfig(sampling={'max_tokens': 2}, device='cpu'))\n"
+        "print(*sys.modules, sep='\\n')"
+    )
+    folder = str(shared_data / "models" / "stories260K")
+    done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, check=True, text=True)
+    loaded = set(done.stdout.splitlines())
+    assert "llmkit.engine.engine" in loaded
+    for needless in (
+        *("jinja2", "llguidance", "llmkit.server.answer", "llmkit.retrieve.search", "llmkit.train.config"),
+        *("llmkit.workflows.tool.open", "llmkit.workflows.tool.talk", "llmkit.engine.cuda.runner"),
+    ):
+        assert needless not in loaded

@@ -18,8 +18,8 @@ def test_every_setting_can_be_a_rows_own() -> None:
         ({"stop": "a"}, {"stop": ("a",)}),
         ({"stop": ["a", "b"]}, {"stop": ("a", "b")}),
         ({"logit_bias": {5: 1.0}}, {"logit_bias": ((5, 1.0),)}),
-        ({"regex": "a"}, {"json_schema": None, "regex": "a", "choice": ()}),
-        ({"json_schema": True}, {"json_schema": "true", "regex": None, "choice": ()}),
+        ({"regex": "a"}, {"json_schema": None, "regex": "a", "choice": (), "grammar": None}),
+        ({"json_schema": True}, {"json_schema": "true", "regex": None, "choice": (), "grammar": None}),
     ],
 )
 def test_a_rule_takes_the_place_of_every_other_and_lists_are_tuples(given: dict, expected: dict) -> None:  # type: ignore[type-arg]

@@ -4,7 +4,6 @@ import json
 import signal
 import struct
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -253,7 +252,14 @@ RUN = "from llmkit.cli import main\nmain()\n"
 )
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
 def test_an_interrupted_pack_goes_on_and_ends_with_the_same_bytes(
-    documents: Path, byte_level_dir: Path, tmp_path: Path, module: str, function: str, count: int, name: str
+    documents: Path,
+    byte_level_dir: Path,
+    forked_python: Path,
+    tmp_path: Path,
+    module: str,
+    function: str,
+    count: int,
+    name: str,
 ) -> None:
     line = [
         *("pack", str(documents), "-t", str(byte_level_dir), "--seq-len", "31", "--shard-tokens", "600"),
@@ -262,7 +268,7 @@ def test_an_interrupted_pack_goes_on_and_ends_with_the_same_bytes(
     before = KILL.format(module=module, function=function, count=count, signal=name)
 
     def run(script: str, out: str) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-c", script + RUN, *line, out]
+        words = [forked_python, "-c", script + RUN, *line, out]
         return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
 
     stopped = run(before, "out")

@@ -63,12 +63,14 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pretrain(bench: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def pretrain(bench: Path, forked_python: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ten steps of `llmkit pretrain` in a process of its own, after some lines of Python."""
 
-    def call(out: str, before: str = "", *flags: str) -> subprocess.CompletedProcess[str]:
+    def call(
+        out: str, before: str = "", *flags: str, python: Path = forked_python
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", before + RUN, *LINE, "-o", out, *flags],
+            [python, "-c", before + RUN, *LINE, "-o", out, *flags],
             cwd=bench,
             capture_output=True,
             text=True,
@@ -108,11 +110,11 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 def test_ten_steps_equal_five_a_kill_a_resume_and_five(
     bench: Path, straight: Path, pretrain: Callable[..., Any]
 ) -> None:
-    out = "killed"
-    killed = pretrain(out, KILL_BEFORE_STEP.format(step=8, signal="SIGKILL"))
+    out, real = "killed", Path(sys.executable)  # in the other tests, forks, and the run to compare with
+    killed = pretrain(out, KILL_BEFORE_STEP.format(step=8, signal="SIGKILL"), python=real)
     assert killed.returncode == -signal.SIGKILL
     assert [line["step"] for line in metrics(bench / out)][-1] == 8  # past the checkpoint at 5
-    assert pretrain(out).returncode == 0
+    assert pretrain(out, python=real).returncode == 0
     assert state(bench / out) == state(straight)
     assert metrics(bench / out) == metrics(straight)
 
@@ -165,9 +167,11 @@ def test_ctrl_c_in_a_long_step_stops_within_a_second(pretrain: Callable[..., Any
     assert stopped.stderr == "llmkit: interrupted at step 6 of 10: step 5 is saved, the same line goes on\n"
 
 
-def test_two_processes_do_not_train_in_one_folder(bench: Path, pretrain: Callable[..., Any]) -> None:
+def test_two_processes_do_not_train_in_one_folder(
+    bench: Path, pretrain: Callable[..., Any], forked_python: Path
+) -> None:
     slow = KILL_BEFORE_STEP.format(step=1, signal="SIGSTOP")
-    words = [sys.executable, "-c", slow + RUN, *LINE, "-o", "both"]
+    words = [forked_python, "-c", slow + RUN, *LINE, "-o", "both"]
     first = subprocess.Popen(words, cwd=bench, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not (bench / "both" / "metrics.jsonl").exists() and time.monotonic() < deadline:

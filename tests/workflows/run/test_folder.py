@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -120,7 +119,7 @@ def test_other_folders_files_and_inputs_are_refused(tmp_path: Path) -> None:
         check_folder(tmp_path, [Path("-"), tmp_path / "link"])
 
 
-def test_one_process_at_a_time_works_in_a_run(tmp_path: Path) -> None:
+def test_one_process_at_a_time_works_in_a_run(tmp_path: Path, forked_python: Path) -> None:
     out = tmp_path / "run"
     line = (
         "import sys; from pathlib import Path; from llmkit.workflows.run.folder import locked\n"
@@ -128,7 +127,7 @@ def test_one_process_at_a_time_works_in_a_run(tmp_path: Path) -> None:
     )
     with locked(out):
         other = subprocess.run(
-            [sys.executable, "-c", line, str(out)], capture_output=True, text=True, check=False
+            [forked_python, "-c", line, str(out)], capture_output=True, text=True, check=False
         )
         assert other.stdout == "" and "another process is training in it" in other.stderr
         (out / "metrics.jsonl").touch()

@@ -1,5 +1,6 @@
 """Processes started by torchrun's launcher."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,15 +51,18 @@ def test_a_process_that_is_killed_is_named_and_restarted_where_that_is_asked_for
     assert launch([], 2, max_restarts=1) == 0
 
 
-def test_processes_that_are_started_again_find_each_other_and_not_those_before_them(program: Path) -> None:
+def test_processes_that_are_started_again_find_each_other_and_not_those_before_them(
+    program: Path, forked_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The second asks for the first one's address long before the new first has told it."""
+    monkeypatch.setattr(sys, "executable", str(forked_python))  # it need not import torch
     program.write_text(
         "import os, signal, time\n"
         "from llmkit.workflows.run.ranks import Division, joined_ranks\n"
         "signal.alarm(100)\n"
         "again, rank = os.environ['TORCHELASTIC_RESTART_COUNT'] == '1', os.environ['RANK']\n"
         "if again and rank == '0':\n"
-        "    time.sleep(3)\n"
+        "    time.sleep(2)\n"
         "with joined_ranks(Division().degrees(), 'cpu'):\n"
         "    if not again:\n"
         "        if rank == '1':\n"

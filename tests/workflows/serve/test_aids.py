@@ -13,7 +13,7 @@ from llmkit.workflows.serve.aids import MOST_PASSAGES, open_aids, read_index
 
 def test_who_is_named_is_approved_and_nobody_else_can_be_called() -> None:
     with open_aids(ServeConfig(tools=ToolsConfig(tools=("sums: calculator",), max_calls=3))) as aids:
-        assert aids.toolbox is not None and aids.store is None
+        assert aids.toolbox is not None and aids.finder is None
         assert (aids.toolbox.names, aids.toolbox.max_calls) == (("sums",), 3)
         from llmkit.tokens.tool_calls import FoundCall
 
@@ -24,7 +24,7 @@ def test_who_is_named_is_approved_and_nobody_else_can_be_called() -> None:
 
 def test_without_tools_there_is_nothing_and_their_settings_are_refused() -> None:
     with open_aids(ServeConfig()) as aids:
-        assert (aids.toolbox, aids.store) == (None, None)
+        assert (aids.toolbox, aids.finder) == (None, None)
     with (
         pytest.raises(UsageError, match="--max-calls does nothing without --tool"),
         open_aids(ServeConfig(tools=ToolsConfig(max_calls=2))),
@@ -48,4 +48,5 @@ def test_an_index_is_opened_before_anything_is_served(tmp_path: Path) -> None:
     (tmp_path / "d.txt").write_text("a bee makes honey")
     index_documents([tmp_path / "d.txt"], tmp_path / "i", IndexConfig())
     with open_aids(ServeConfig(retrieve=f"{tmp_path / 'i'}:2")) as aids:
-        assert aids.store is not None and aids.store.num_passages == 1 and aids.most_passages == 2
+        assert aids.finder is not None and aids.most_passages == 2
+        assert [hit.text for hit in aids.finder.find("honey", 9)] == ["a bee makes honey"]

@@ -1,0 +1,253 @@
+"""Answers, as the document describes them.
+
+They are made as dicts, each where its endpoint is; tests hold these structs to what comes out there.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+Object = dict[str, Any]
+
+
+class Status(msgspec.Struct):
+    """How the server is."""
+
+    status: str
+    model: str | UnsetType = UNSET
+    models: list[str] | UnsetType = UNSET
+
+
+class ModelCard(msgspec.Struct):
+    """A model, or a model with an adapter."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    max_model_len: int | None
+    system_fingerprint: str | None
+    parent: str | UnsetType | None = UNSET
+    has_chat_template: bool | UnsetType = UNSET
+    vocab_size: int | UnsetType = UNSET
+    hidden_size: int | UnsetType = UNSET
+
+
+class ModelList(msgspec.Struct):
+    """Models that may be asked."""
+
+    object: Literal["list"]
+    data: list[ModelCard]
+
+
+class Load(msgspec.Struct):
+    """What an engine, or the workers of a model, are busy with."""
+
+    model: str
+    running: int
+    waiting: int
+    cache_used: float
+    drawn_tokens: int | UnsetType = UNSET
+    prefill_tokens: int | UnsetType = UNSET
+    cached_tokens: int | UnsetType = UNSET
+    workers: int | UnsetType = UNSET
+    by_worker: list[Object] | UnsetType = UNSET
+
+
+class LoadList(msgspec.Struct):
+    """Of each model."""
+
+    object: Literal["list"]
+    data: list[Load]
+
+
+class CachedTokens(msgspec.Struct):
+    """Of the prompt's tokens."""
+
+    cached_tokens: int
+
+
+class TextUsage(msgspec.Struct):
+    """Tokens read and written."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: CachedTokens
+
+
+class ScoreColumns(msgspec.Struct):
+    """Log probabilities, a list for each kind of figure."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
+    text_offset: list[int]
+
+
+class CompletionChoice(msgspec.Struct):
+    """A text."""
+
+    index: int
+    text: str
+    logprobs: ScoreColumns | None
+    finish_reason: Literal["stop", "length"] | None
+    stop_reason: str | None
+
+
+class Completion(msgspec.Struct):
+    """The answer of /v1/completions."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    system_fingerprint: str | None
+    choices: list[CompletionChoice]
+    usage: TextUsage
+
+
+class ChatChoice(msgspec.Struct):
+    """A message."""
+
+    index: int
+    message: Object
+    logprobs: Object | None
+    finish_reason: Literal["stop", "length", "tool_calls"] | None
+    stop_reason: str | None
+
+
+class ChatCompletion(msgspec.Struct):
+    """The answer of /v1/chat/completions."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    system_fingerprint: str | None
+    choices: list[ChatChoice]
+    usage: TextUsage
+
+
+class TokenDetails(msgspec.Struct):
+    """More of the tokens of a response."""
+
+    cached_tokens: int | UnsetType = UNSET
+    reasoning_tokens: int | UnsetType = UNSET
+
+
+class ResponseUsage(msgspec.Struct):
+    """Tokens read and written."""
+
+    input_tokens: int
+    input_tokens_details: TokenDetails
+    output_tokens: int
+    output_tokens_details: TokenDetails
+    total_tokens: int
+
+
+class ResponseAnswer(msgspec.Struct):
+    """The answer of /v1/responses."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    model: str
+    status: Literal["completed", "incomplete"]
+    background: bool
+    error: Object | None
+    incomplete_details: Object | None
+    instructions: str | None
+    metadata: Object
+    output: list[Object]
+    parallel_tool_calls: bool
+    store: bool
+    temperature: float | None
+    tool_choice: str
+    tools: list[Object]
+    top_p: float | None
+    usage: ResponseUsage
+    citations: list[Object] | UnsetType = UNSET
+
+
+class MessageUsage(msgspec.Struct):
+    """Tokens read, found in the cache, and written."""
+
+    input_tokens: int
+    cache_creation_input_tokens: int
+    cache_read_input_tokens: int
+    output_tokens: int
+
+
+class MessageAnswer(msgspec.Struct):
+    """The answer of /v1/messages."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[Object]
+    stop_reason: Literal["end_turn", "max_tokens", "stop_sequence", "tool_use"]
+    stop_sequence: str | None
+    usage: MessageUsage
+    citations: list[Object] | UnsetType = UNSET
+
+
+class TokenCount(msgspec.Struct):
+    """The answer of /v1/messages/count_tokens."""
+
+    input_tokens: int
+
+
+class ReadTokens(msgspec.Struct):
+    """Tokens of texts that became vectors."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embedding(msgspec.Struct):
+    """A vector, as numbers or as their bytes in base64."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingList(msgspec.Struct):
+    """The answer of /v1/embeddings."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: ReadTokens
+
+
+class TokenPiece(msgspec.Struct):
+    """A token and how it is spelled."""
+
+    id: int
+    piece: str
+
+
+class Tokens(msgspec.Struct):
+    """The answer of /tokenize."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int | TokenPiece]
+    token_strs: list[str] | UnsetType = UNSET
+
+
+class Detokenized(msgspec.Struct):
+    """The answer of /detokenize: the text, by vLLM's name and by llama.cpp's."""
+
+    prompt: str
+    content: str
+
+
+class Rendered(msgspec.Struct):
+    """The answer of /apply-template."""
+
+    prompt: str

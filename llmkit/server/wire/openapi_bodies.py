@@ -1,0 +1,207 @@
+"""The bodies of requests as JSON schemas: what their structs take, and of that what is not refused by hand.
+
+What no schema can say stays unsaid: that a text fits the context, that a grammar can be compiled, that a tool
+which is chosen is one of the request's. What says a thing twice, such as two names for one limit, may be
+taken if both agree; the schemas say it once.
+"""
+
+from collections.abc import Iterable, Mapping
+from itertools import combinations
+
+import msgspec
+
+from llmkit.server.wire import chat, completions, messages, responses
+from llmkit.server.wire.embeddings import MOST_INPUTS, EmbeddingRequest
+from llmkit.server.wire.json_schema import (
+    ANYTHING,
+    NULL,
+    SOME_TEXT,
+    TEXT,
+    Schema,
+    array,
+    clash,
+    either,
+    integer,
+    lacking,
+    none_of,
+    one_of,
+    or_null,
+    record,
+    reference,
+)
+from llmkit.server.wire.messages_in import MOST_MESSAGES
+from llmkit.server.wire.openapi_sampling import (
+    LIMITS,
+    RULES,
+    STOP,
+    TRUE,
+    Facts,
+    drawn,
+    named_model,
+    sampling_clashes,
+    sampling_fields,
+    token_ids,
+    unsaid,
+)
+from llmkit.server.wire.tokenize import MOST_TOKENS, DetokenizeRequest, TemplateRequest, TokenizeRequest
+from llmkit.server.wire.tools import MOST_TOOLS
+
+_CHAT = ("ChatMessage", "Tool", "ToolChoice")
+
+
+def body_schema(kind: type[msgspec.Struct], facts: Facts, *, counts: bool = False) -> Schema:
+    """The schema of a body.
+
+    Args:
+        kind: the struct that it is decoded into.
+        facts: of the server.
+        counts: whether its tokens are only counted.
+    """
+    fields, clashes = _NARROWED[kind](facts)
+    if counts:
+        fields["max_tokens"] = or_null(fields["max_tokens"])
+    schema = as_decoded(kind, fields)
+    if kind is messages.MessagesRequest and not counts:
+        schema["required"] = sorted({*schema["required"], "max_tokens"})
+    return schema | none_of(*clashes) if clashes else schema
+
+
+def as_decoded(kind: type[msgspec.Struct], fields: Mapping[str, Schema]) -> Schema:
+    """The schema of a struct, with other schemas for some of its fields."""
+    _, components = msgspec.json.schema_components((kind,), ref_template="#/components/schemas/{name}")
+    schema: Schema = components[kind.__name__]
+    for name, narrowed in fields.items():
+        schema["properties"][name] = narrowed
+    return schema
+
+
+def _forced(free: Schema, rules: Iterable[str] = ()) -> Schema:
+    """A call that is required, without tools, or with a rule for the text beside it."""
+    no_tools = lacking({}, tools={"type": "array", "minItems": 1})
+    return clash(tool_choice={"not": free}) | either(
+        no_tools, *(clash(**{one: {"not": NULL}}) for one in rules)
+    )
+
+
+def _talk(facts: Facts, message: str, tool: str, choice: str) -> dict[str, Schema]:
+    """Fields of every conversation."""
+    return {
+        "model": named_model(facts),
+        "messages": array(reference(message), least=1, most=MOST_MESSAGES),
+        "tools": or_null(array(reference(tool), most=MOST_TOOLS)),
+        "tool_choice": or_null(reference(choice)),
+        "retrieve": one_of(None, False) if facts.has_index is False else or_null({"type": "boolean"}),
+    }
+
+
+def _completion(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
+    ids = token_ids(facts, least=1, most=None if facts.context is None else facts.context - 1)
+    most = LIMITS.answers
+    tokens = or_null(integer(minimum=0))
+    fields = sampling_fields(facts) | unsaid(completions.HARMLESS)
+    fields |= {
+        "prompt": either(
+            SOME_TEXT, ids, array(SOME_TEXT, least=1, most=most), array(ids, least=1, most=most)
+        ),
+        "max_tokens": tokens,
+        "max_completion_tokens": tokens,
+        "logprobs": or_null(integer(minimum=0, maximum=LIMITS.logprobs)),
+    }
+    prompts: Schema = {"type": "array", "items": {"type": ["string", "array"]}}
+    crowds = [
+        clash(n=integer(minimum=least), prompt={**prompts, "minItems": most // least + 1})
+        for least in range(2, most + 1)
+        if most // least != most // (least - 1)
+    ]
+    nothing = [
+        lacking(clash(**{name: {"const": 0}}), echo=TRUE) for name in ("max_tokens", "max_completion_tokens")
+    ]
+    return fields, [*sampling_clashes(), *crowds, *nothing]
+
+
+def _chat(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
+    fields = sampling_fields(facts) | _talk(facts, *_CHAT) | unsaid(chat.HARMLESS)
+    fields |= {
+        "max_completion_tokens": or_null(integer(minimum=1)),
+        "top_logprobs": or_null(integer(minimum=0, maximum=LIMITS.logprobs)),
+        "chat_template_kwargs": or_null(_kwargs()),
+    }
+    unscored = lacking(clash(top_logprobs=integer(minimum=1)), logprobs=TRUE)
+    return fields, [*sampling_clashes(), unscored, _forced(one_of(None, "none", "auto"), RULES)]
+
+
+def _response(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
+    fields = _talk(facts, "ResponseItem", "ResponseTool", "ResponseToolChoice")
+    items = fields.pop("messages")
+    fields |= drawn() | unsaid(responses.HARMLESS)
+    fields |= {
+        "input": either(SOME_TEXT, items),
+        "max_output_tokens": or_null(integer(minimum=1)),
+        "text": or_null(reference("ResponseText")),
+        "reasoning": or_null(record({"effort": TEXT}, required=("effort",))),
+    }
+    return fields, [_forced(one_of(None, "none", "auto"), ("text",))]
+
+
+def _message(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
+    fields = _talk(facts, "AnthropicMessage", "AnthropicTool", "AnthropicToolChoice")
+    fields |= drawn() | unsaid(messages.HARMLESS)
+    fields |= {
+        "max_tokens": integer(minimum=1),
+        "top_k": or_null(integer(minimum=0)),
+        "system": or_null(reference("Content")),
+        "stop_sequences": or_null(array(STOP, most=LIMITS.stop_strings)),
+        "metadata": or_null(record({"user_id": TEXT}, required=("user_id",))),
+    }
+    free = either(NULL, record({"type": one_of("auto", "none")}, required=("type",), more=True))
+    return fields, [_forced(free)]
+
+
+def _embedding(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
+    ids = token_ids(facts, least=1, most=facts.context)
+    texts = array(SOME_TEXT, least=1, most=MOST_INPUTS)
+    width = integer() if facts.hidden_size is None else one_of(facts.hidden_size)
+    fields = {
+        "model": named_model(facts, adapters=False),
+        "input": either(SOME_TEXT, ids, texts, array(ids, least=1, most=MOST_INPUTS)),
+        "encoding_format": one_of(None, "float", "base64"),
+        "dimensions": or_null(width),
+    }
+    return fields, []
+
+
+def _tokenize(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
+    talk = _talk(facts, *_CHAT)
+    fields = {"model": talk["model"], "tools": talk["tools"], "messages": talk["messages"]}
+    fields |= {"prompt": TEXT, "content": TEXT}
+    texts = ("prompt", "content", "messages")
+    several = [{"required": [one, other]} for one, other in combinations(texts, 2)]
+    none = {"not": either(*({"required": [name]} for name in texts))}
+    return fields, [*several, none, lacking(clash(tools={"type": "array", "minItems": 1}), messages={})]
+
+
+def _detokenize(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
+    return {"model": named_model(facts), "tokens": token_ids(facts, most=MOST_TOKENS)}, []
+
+
+def _template(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
+    talk = _talk(facts, *_CHAT)
+    fields = {name: talk[name] for name in ("model", "messages", "tools")}
+    return fields | {"chat_template_kwargs": or_null(_kwargs())}, []
+
+
+def _kwargs() -> Schema:
+    return record({name: ANYTHING for name in chat.TEMPLATE_KWARGS})
+
+
+_NARROWED = {
+    completions.CompletionRequest: _completion,
+    chat.ChatRequest: _chat,
+    responses.ResponsesRequest: _response,
+    messages.MessagesRequest: _message,
+    EmbeddingRequest: _embedding,
+    TokenizeRequest: _tokenize,
+    DetokenizeRequest: _detokenize,
+    TemplateRequest: _template,
+}
+"""Of each struct: schemas of its fields, and what these cannot be together."""

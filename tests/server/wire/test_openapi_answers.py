@@ -1,0 +1,38 @@
+"""Answers as they come are those that the document describes, and have nothing that it does not."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from llmkit.server.wire.openapi import OPERATIONS, Operation
+from tests.server_checks.conftest import Shared, shared
+
+__all__ = ["shared"]
+
+SAID = [{"role": "user", "content": "a"}]
+PROMPT = {"prompt": [5, 6], "max_tokens": 2}
+ASKED: dict[str, list[dict[str, Any]]] = {
+    "/v1/completions": [PROMPT, {**PROMPT, "logprobs": 2, "echo": True}, {**PROMPT, "regex": "a"}],
+    "/v1/chat/completions": [{"messages": SAID, "max_tokens": 2, "logprobs": True, "top_logprobs": 1}],
+    "/v1/responses": [{"input": "a", "max_output_tokens": 2}, {"input": "a", "text": {"format": None}}],
+    "/v1/embeddings": [{"input": "a"}, {"input": ["a", "b"], "encoding_format": "base64"}],
+    "/v1/messages": [{"messages": SAID, "max_tokens": 2}],
+    "/v1/messages/count_tokens": [{"messages": SAID}],
+    "/tokenize": [{"prompt": "a"}, {"content": "a", "with_pieces": True, "return_token_strs": True}],
+    "/detokenize": [{"tokens": [5]}],
+    "/apply-template": [{"messages": SAID}],
+    "/v1/models/{name:path}": [{}],
+}
+TOLD = [one for one in OPERATIONS if one.answer is not None]
+
+
+@pytest.mark.parametrize("one", TOLD, ids=lambda one: one.path)
+def test_an_answer_is_what_the_document_says_and_has_no_more(one: Operation, shared: Shared) -> None:
+    path = one.path.replace("{name:path}", "tiny")
+    for body in ASKED.get(one.path, [{}]):
+        answer = shared.post(path, body) if one.body else shared(shared.client.get(path))
+        assert answer.status_code == 200, answer.text
+        assert one.answer is not None
+        told = msgspec.convert(answer.json(), one.answer, strict=True)
+        assert msgspec.to_builtins(told) == answer.json()

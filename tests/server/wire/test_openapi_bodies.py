@@ -1,0 +1,81 @@
+"""What the document allows is not refused as malformed, and what it refuses is refused."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from llmkit.server.wire.openapi import OPERATIONS, Operation
+from llmkit.server.wire.openapi_bodies import as_decoded
+from tests.server_checks.conftest import Shared, shared
+from tests.server_checks.from_schema import Document
+
+__all__ = ["shared"]
+
+PATHS = [one.path for one in OPERATIONS if one.body is not None]
+SAID = [{"role": "user", "content": "a"}]
+LEAST: dict[str, dict[str, Any]] = {
+    "/v1/completions": {"prompt": [5], "max_tokens": 1},
+    "/v1/chat/completions": {"messages": SAID, "max_tokens": 1},
+    "/v1/responses": {"input": "a", "max_output_tokens": 1},
+    "/v1/embeddings": {"input": "a"},
+    "/v1/messages": {"messages": SAID, "max_tokens": 1},
+    "/v1/messages/count_tokens": {"messages": SAID},
+    "/tokenize": {"prompt": "a"},
+    "/detokenize": {"tokens": [5]},
+    "/apply-template": {"messages": SAID},
+}
+"""Of each path a body that asks for little."""
+UNSAID = (
+    r"tool_choice: no tool is called",
+    r"(logit_bias|stop_ids): token id \d+ is not in the model's vocabulary",
+    r"messages: .* and the context has",
+    r"(json_schema|regex|grammar|response_format|text\.format|tools|guided_\w+|structured_outputs).*",
+)
+"""What is refused for reasons that no schema has."""
+
+
+@pytest.fixture(scope="module")
+def document(shared: Shared) -> Document:
+    """As the server sends it."""
+    return Document(shared(shared.client.get("/openapi.json")).json())
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_body_that_asks_for_little_is_allowed_and_answered(
+    path: str, shared: Shared, document: Document
+) -> None:
+    assert document.problem(path, LEAST[path]) is None
+    assert shared.post(path, LEAST[path]).status_code == 200
+
+
+@pytest.mark.parametrize("one", [one for one in OPERATIONS if one.body], ids=lambda one: one.path)
+def test_of_a_field_that_is_not_narrowed_its_type_says_all(one: Operation, document: Document) -> None:
+    assert one.body is not None
+    plain = as_decoded(one.body, {})["properties"]
+    told = document.body(one.documented_path)["properties"]
+    same = [schema for name, schema in told.items() if schema == plain[name]]
+    kinds = {kind["type"] for schema in same for kind in schema.get("anyOf", [schema])}
+    assert kinds <= {"string", "boolean", "null"}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_what_the_document_allows_is_answered(path: str, shared: Shared, document: Document) -> None:
+    statuses: list[int] = []
+
+    @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(document.bodies(path))
+    def ask(body: dict[str, Any]) -> None:
+        shorter = LEAST[path] | body
+        if document.allows(path, shorter):
+            body = shorter
+        answer = shared.post(path, json.dumps(body).encode())
+        statuses.append(answer.status_code)
+        if answer.status_code != 200:
+            told = answer.json()["error"]["message"]
+            assert any(re.match(one, told) for one in UNSAID), f"{json.dumps(body)}\n{answer.text}"
+
+    ask()
+    assert statuses.count(200) > len(statuses) * 0.7
