@@ -73,7 +73,7 @@ XtcProbability = Annotated[
 XtcThreshold = Annotated[float, Option(metavar="P", help="Who is likely: as likely as this.")]
 Samplers = Annotated[
     str | None,
-    Option(metavar="A,B,…", help="These steps, in this order.", show_default=",".join(SAMPLERS)),
+    Option(metavar="A,B,…", help="These steps, in this order.", show_default=", ".join(SAMPLERS)),
 ]
 RepetitionPenalty = Annotated[
     float | None,

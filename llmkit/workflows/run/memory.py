@@ -1,6 +1,6 @@
 """What training keeps in memory beside weights, gradients and moments: counted, then held against runs.
 
-What autograd keeps was counted exactly, tensor by tensor, for each kind of layer (test_run_memory.py does it
+What autograd keeps was counted exactly, tensor by tensor, for each kind of layer (its test does it
 again). What a process holds was measured on runs of 1M to 40M parameters: see tests/bench/README.md.
 """
 

@@ -1,4 +1,4 @@
-"""The process that runs llama.cpp; what it computes is tested in test_bench_llama.py."""
+"""The process that runs llama.cpp; what it computes is tested in test_llama.py."""
 
 import subprocess
 import sys
