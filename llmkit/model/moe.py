@@ -103,7 +103,7 @@ class Experts(nn.Module):
             return self._one_token(x, chosen, weights)
         k = chosen.shape[1]
         owner, order = chosen.flatten().sort(stable=True)  # (R,) the expert of each row, and where it was
-        back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+        back = undo(order)
         counts = torch.bincount(owner, minlength=len(self.gate_up_proj))  # (N,)
         rows = take(x, order // k, back, k)  # (R, D)
         if self.exchange is None:
@@ -172,6 +172,11 @@ class _Take(torch.autograd.Function):
         (back,) = ctx.saved_tensors
         rows = gradients[0].index_select(0, back)
         return (rows.unflatten(0, (-1, ctx.k)).sum(1) if ctx.k > 1 else rows), None, None, None
+
+
+def undo(order: Tensor) -> Tensor:
+    """The order that puts back what `order` has moved. (R,)"""
+    return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
 
 
 def take(x: Tensor, source: Tensor, back: Tensor, k: int) -> Tensor:

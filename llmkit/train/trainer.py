@@ -214,7 +214,7 @@ class Trainer:
         else:
             with self.autocast():
                 loss = self.divided.pipeline.learn(batch, self._micro_batch_rows, scale)
-            learnt.losses.append(torch.tensor(loss, dtype=torch.float64))
+            learnt.losses.append(loss)
         if self._balancer is not None:
             self._balancer.settle()
         return learnt
@@ -274,7 +274,7 @@ class _Learnt:
     """Of the parts of a batch."""
 
     objective: Objective
-    losses: list[Tensor] = field(default_factory=list)
+    losses: list[Tensor | float] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
     """What else the objective told, summed."""
 

@@ -43,9 +43,7 @@ class CudaRecorder:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool: Any = None  # an opaque handle
-        self._aside: torch.cuda.Stream | None = (
-            None  # one for all: libraries keep a workspace for each stream
-        )
+        self._aside: torch.cuda.Stream | None = None  # the same each time: each costs libraries a workspace
 
     def record(self, call: Callable[[], Tensor]) -> Recorded:
         """See `Recorder`."""

@@ -84,8 +84,9 @@ class Divided:
             mesh = ranks.mesh["dp", "fsdp"] if degrees.dp > 1 else ranks.mesh["fsdp"]
             shard_weights(root, layers, mesh, dtype=dtype)
         elif isinstance(ranks, MeshRanks) and degrees.ep > 1:
-            experts = [one for one in self.trained if is_spread(one)]
-            rest = [one for one in self.trained if not is_spread(one)]
+            experts, rest = list[nn.Parameter](), list[nn.Parameter]()
+            for one in self.trained:
+                (experts if is_spread(one) else rest).append(one)
             self._sums.append(GradientSum(rest, ranks.group("dp", "ep")))
             if degrees.dp > 1:
                 self._sums.append(GradientSum(experts, ranks.group("dp")))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributed import all_to_all_single
 from torch.distributed.tensor import Shard, distribute_tensor
 
-from llmkit.model.moe import Compute, Experts, take
+from llmkit.model.moe import Compute, Experts, take, undo
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -52,7 +52,7 @@ class RowExchange:
         arrived = _moved(rows, going, coming, self._group)  # (R', D), by process and then by expert
         experts = torch.arange(sent.shape[1], device=rows.device).repeat(len(coming))
         owner, order = experts.repeat_interleave(reached.flatten()).sort(stable=True)
-        back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+        back = undo(order)
         y = compute(take(arrived, order, back, 1), owner, reached.sum(0))
         return _moved(take(y, back, order, 1), coming, going, self._group)
 

@@ -4,10 +4,13 @@ A tensor of one process alone is its own part and its own whole, so that who cal
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -18,14 +21,14 @@ def local(tensor: Tensor) -> Tensor:
         return tensor.to_local()
 
 
-def is_spread(tensor: Tensor) -> bool:
+def is_spread(tensor: Tensor) -> "TypeGuard[DTensor]":
     """Whether other processes have parts of it."""
     return hasattr(tensor, "placements")
 
 
 def whole(tensor: Tensor) -> Tensor:
     """All of it, in memory of its own where it lay in parts. Every process has to call this."""
-    if not hasattr(tensor, "placements"):
+    if not is_spread(tensor):
         return tensor
     from torch.distributed.tensor import Replicate
 
@@ -33,20 +36,20 @@ def whole(tensor: Tensor) -> Tensor:
         placements = list(tensor.placements)
         for at in range(len(placements)):  # one dimension after the other: rows that were cut twice fit so
             placements[at] = Replicate()
-            tensor = tensor.redistribute(placements=placements)  # type: ignore[attr-defined]
-        return tensor.to_local()  # type: ignore[attr-defined]
+            tensor = tensor.redistribute(placements=placements)
+        return tensor.to_local()
 
 
 def like(part: Tensor, model: Tensor) -> Tensor:
     """A part as a tensor that lies in the same parts as `model`."""
-    if not hasattr(model, "placements"):
+    if not is_spread(model):
         return part
     from torch.distributed.tensor import DTensor
 
     with torch.no_grad():
         return DTensor.from_local(
             part,
-            model.device_mesh,  # type: ignore[attr-defined]
+            model.device_mesh,
             model.placements,
             run_check=False,
             shape=model.shape,
@@ -59,12 +62,12 @@ def part_of(full: Tensor, model: Tensor) -> Tensor:
 
     In memory of its own where `model` lies in parts.
     """
-    if not hasattr(model, "placements"):
+    if not is_spread(model):
         return full
     from torch.distributed.tensor import distribute_tensor
 
     with torch.no_grad():
-        spread = distribute_tensor(full, model.device_mesh, model.placements, src_data_rank=None)  # type: ignore[attr-defined]
+        spread = distribute_tensor(full, model.device_mesh, model.placements, src_data_rank=None)
         return spread.to_local().clone()
 
 
