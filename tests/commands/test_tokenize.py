@@ -27,6 +27,18 @@ def test_a_literal_text_has_no_name(llmkit_run: Run, tok: list[object]) -> None:
     assert llmkit_run(*tok, "--text", "the License").text.split() == ["3", "11"]
 
 
+def test_files_named_in_a_file_are_those_named_on_the_line(
+    llmkit_run: Run, tok: list[object], tmp_path: Path
+) -> None:
+    paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for path, text in zip(paths, ("the License", "the"), strict=True):
+        path.write_text(text)
+    (tmp_path / "names").write_text("".join(f"{path}\n" for path in paths))
+    named = llmkit_run(*tok, "--format", "tsv", *paths).out
+    assert llmkit_run(*tok, "--format", "tsv", "--files-from", tmp_path / "names").out == named
+    assert named.count(b"\n") >= 2
+
+
 def test_over_the_budget_is_exit_1_with_two_lines(llmkit_run: Run, tok: list[object], tmp_path: Path) -> None:
     path = tmp_path / "p.md"
     path.write_text("license " * 100)
