@@ -31,14 +31,21 @@ class Kept:
         """NaN where a document is kept, or where it was not compared."""
 
 
-def connect(num_documents: int, pairs: Pairs) -> Numbers:
+def connect(num_documents: int, pairs: Pairs, before: Numbers | None = None) -> Numbers:
     """The component of each document: its lowest member.
 
     Each round hooks the higher of two roots to the lower, then shortens every path; the number of rounds
     grows with the logarithm of the longest chain.
+
+    Args:
+        num_documents: D.
+        pairs: (P,)
+        before: (D,) what other pairs have connected: pairs may come in parts.
     """
-    parent: Numbers = np.arange(num_documents, dtype=np.uint32)
-    first, second = split_pairs(pairs)
+    if before is None:
+        before = np.arange(num_documents, dtype=np.uint32)
+    parent = before.copy()
+    first, second = (parent[column] for column in split_pairs(pairs))
     while len(first):
         low, high = np.minimum(first, second), np.maximum(first, second)
         np.minimum.at(parent, high, low)

@@ -127,6 +127,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--show", type=int, default=5, help="disagreements to show of each filter")
     options = parser.parse_args()
+    if options.rounds < 2:
+        parser.error("--rounds is 2 or more: the first one fills the table of words")
     for name, texts in documents(options.folder, options.documents).items():
         megabytes = sum(len(text.encode()) for text in texts) / 1e6
         print(f"{name}: {len(texts)} documents, {megabytes:.2f} MB")

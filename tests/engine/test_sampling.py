@@ -19,7 +19,7 @@ from llmkit.engine.sampling import (
     keep_typical_p,
     scored,
     shape,
-    shapes,
+    shaping,
     uncertainty,
 )
 from llmkit.errors import DataError
@@ -76,7 +76,7 @@ def test_a_step_that_is_off_changes_nothing() -> None:
     off = (keep_top_k(logits, 0), keep_top_p(logits, 1.0), keep_min_p(logits, 0.0), keep_typical_p(logits, 1))
     for same in off:
         assert torch.equal(same, logits)
-    assert [name for name, _ in shapes(logits, SamplingConfig())] == ["temperature"]
+    assert [name for name, *_ in shaping(SamplingConfig())] == ["temperature"]
 
 
 def test_bias_is_added_before_penalties_which_come_before_the_rest() -> None:
@@ -107,7 +107,7 @@ def test_a_scored_token_has_the_margin_of_the_best_two_however_few_alternatives_
 @pytest.mark.parametrize("temperature", [1.0, 0.3])
 def test_top_n_sigma_keeps_what_is_near_the_best_whatever_the_temperature(temperature: float) -> None:
     logits = torch.tensor([5.0, 3.0, 2.0, 1.0, -1.0, -math.inf])  # of those alive mean 2, deviation 2
-    steps = dict(shapes(logits, SamplingConfig(temperature=temperature, top_n_sigma=1.1)))
+    steps = dict(Sampler(SamplingConfig(temperature=temperature, top_n_sigma=1.1), [], 6).steps(logits))
     assert _kept(steps["top_n_sigma"]).tolist() == [True, True, False, False, False, False]
     assert _kept(keep_top_n_sigma(logits, 1.6)).tolist() == [True, True, True, False, False, False]
     assert torch.equal(keep_top_n_sigma(logits, 0.0), logits)
@@ -177,6 +177,30 @@ def test_tokens_are_drawn_as_often_as_their_probabilities_say() -> None:
     chi_square = ((counts - draws * expected).square() / (draws * expected))[possible].sum()
     freedom = int(possible.sum()) - 1
     assert chi_square < freedom + 4 * math.sqrt(2 * freedom)  # four standard deviations above the mean
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"temperature": 0.6, "top_k": 40, "top_p": 0.9},
+        {"top_p": 0.99},
+        {"min_p": 0.01, "samplers": ("min_p", "top_k", "temperature"), "top_k": 7},
+        {"top_n_sigma": 2.0, "typical_p": 0.8},
+        {"top_k": 50, "xtc_probability": 0.5, "xtc_threshold": 0.02},
+    ],
+)
+def test_a_draw_among_what_is_left_is_one_from_the_whole_vocabulary(settings: dict[str, Any]) -> None:
+    config = SamplingConfig(seed=3, **settings)
+    ours, theirs = (Sampler(config, [0], 3000) for _ in range(2))
+    generator = theirs._generator
+    for seed in range(60):
+        logits = _logits(seed, spread=0.5 + seed % 7)
+        *_, (_, last) = theirs.steps(logits)  # (V,), what was ruled out among it
+        cumulative = last.softmax(0, dtype=torch.float64).cumsum(0)
+        chance = torch.rand(1, generator=generator, dtype=torch.float64) * cumulative[-1]
+        theirs._chance = None
+        assert ours.draw(logits) == int(torch.searchsorted(cumulative, chance, right=True))
 
 
 def test_greedy_takes_the_best_and_of_equals_the_first() -> None:

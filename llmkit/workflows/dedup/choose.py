@@ -16,14 +16,17 @@ from llmkit.text.bands import Pairs, join_pairs, key_ranges, split_pairs
 from llmkit.text.clusters import Similarities, choose
 from llmkit.text.exact import first_of_groups
 from llmkit.text.minhash import found_probability
+from llmkit.workflows.dedup.components import Rows, component_parts, pairs_of
 from llmkit.workflows.dedup.corpus import WORK, Corpus, map_array
 from llmkit.workflows.dedup.files import write_array
+from llmkit.workflows.dedup.options import DedupConfig
 from llmkit.workflows.dedup.pairs import ALIKE, compare
 from llmkit.workflows.dedup.shingles import ShingleStore
 from llmkit.workflows.dedup.signed import Signed, open_corpus, read_signed
 from llmkit.workflows.units import Output, Unit
 
 DROPPED = np.dtype([("document", "<u4"), ("keeper", "<u4"), ("similarity", "<f4")])
+_CANDIDATE = np.dtype([("pair", "<u8")])
 KEEPER = np.dtype([("document", "<u4"), ("members", "<u4")])
 _BYTES_PER_DOCUMENT = 64
 """Of grouping by digest, at its peak."""
@@ -43,7 +46,7 @@ def choose_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]]
     signed = read_signed(folder)
     corpus = open_corpus(signed, folder)
     if signed.config.by == "near":
-        dropped, facts = _choose_near(corpus, signed, task.compared, folder)
+        dropped, facts = _choose_near(corpus, signed, task, folder)
     else:
         dropped, facts = _choose_exact(corpus, task.memory_bytes)
     documents, members = np.unique(dropped["keeper"], return_counts=True)
@@ -66,14 +69,34 @@ def choose_unit(unit: Unit, folder: Path) -> tuple[list[Output], dict[str, Any]]
 
 
 def _choose_near(
-    corpus: Corpus, signed: Signed, compared: tuple[str, ...], folder: Path
+    corpus: Corpus, signed: Signed, task: ChooseTask, folder: Path
 ) -> tuple[NDArray[np.void], dict[str, Any]]:
     """Duplicates by the similarity of their shingles."""
     config = signed.config
-    pairs, similarities = _pairs_of(compared if config.verify else None, folder)
+    store = ShingleStore.open(signed, folder) if config.verify else None
+    names = [f"{name}.alike" for name in task.compared] if config.verify else ["pairs.pairs"]
+    files = [map_array(folder / WORK / name, ALIKE if config.verify else _CANDIDATE) for name in names]
+    found = [np.empty(0, DROPPED)]
+    if any(map(len, files)):
+        parts = component_parts(files, corpus.num_documents, task.memory_bytes)
+        found = [_choose_part(rows, corpus, signed.config, store) for rows in parts]
+    dropped = np.concatenate(found)
+    dropped = dropped[np.argsort(dropped["document"])]
+    facts: dict[str, Any] = {"pairs": sum(map(len, files)), "missed": None}
+    if config.verify:
+        alike = np.maximum(dropped["similarity"].astype(np.float64), 1e-3)
+        facts["missed"] = round(float((1 / found_probability(alike, config.bands, config.rows) - 1).sum()), 3)
+        facts["below"] = int((dropped["similarity"] < config.similarity).sum())
+    return dropped, facts
+
+
+def _choose_part(
+    rows: Rows, corpus: Corpus, config: DedupConfig, store: ShingleStore | None
+) -> NDArray[np.void]:
+    """What is dropped of some whole components: rows of DROPPED."""
+    pairs = pairs_of(rows)
     documents, places = np.unique(np.concatenate(split_pairs(pairs)), return_inverse=True)
     local = places.astype(np.uint32)
-    store = ShingleStore.open(signed, folder) if config.verify else None
 
     def measure(wanted: Pairs) -> Similarities:
         assert store is not None
@@ -84,31 +107,17 @@ def _choose_near(
         len(documents),
         join_pairs(local[: len(pairs)], local[len(pairs) :]),  # sorted, as their documents are
         corpus.rank(documents),
-        compare=measure if config.verify else None,
+        compare=None if store is None else measure,
         similarity=config.similarity,
         transitive=config.transitive,
         num_fixed=int(np.searchsorted(documents, corpus.num_fixed)),
-        similarities=similarities,
+        similarities=None if store is None else np.ascontiguousarray(rows["similarity"]),
     )
     gone = np.flatnonzero(kept.keeper != np.arange(len(documents)))
     dropped = np.empty(len(gone), DROPPED)
     dropped["document"], dropped["keeper"] = documents[gone], documents[kept.keeper[gone]]
     dropped["similarity"] = kept.similarity[gone]
-    facts: dict[str, Any] = {"pairs": len(pairs), "missed": None}
-    if config.verify:
-        alike = np.maximum(dropped["similarity"].astype(np.float64), 1e-3)
-        facts["missed"] = round(float((1 / found_probability(alike, config.bands, config.rows) - 1).sum()), 3)
-        facts["below"] = int((dropped["similarity"] < config.similarity).sum())
-    return dropped, facts
-
-
-def _pairs_of(compared: tuple[str, ...] | None, folder: Path) -> tuple[Pairs, Similarities | None]:
-    """Pairs that are alike, with how much; the candidates where nothing was compared."""
-    if compared is None:
-        return np.asarray(map_array(folder / WORK / "pairs.pairs", np.dtype("<u8"))), None
-    alike = [map_array(folder / WORK / f"{name}.alike", ALIKE) for name in compared]
-    rows = np.concatenate(alike) if alike else np.empty(0, ALIKE)
-    return np.ascontiguousarray(rows["pair"]), np.ascontiguousarray(rows["similarity"])
+    return dropped
 
 
 def _choose_exact(corpus: Corpus, memory_bytes: int) -> tuple[NDArray[np.void], dict[str, Any]]:
