@@ -34,6 +34,7 @@ def build(
     peer: object | None,
     point: Point,
     settings: BenchDecodeConfig,
+    coded_bytes: int | None = None,
 ) -> list[BenchCase]:
     """llmkit's case at a point, and the peer's where there is one. All make the same steps.
 
@@ -44,6 +45,7 @@ def build(
         model: in evaluation mode.
         native: its weights, packed; None: torch computes.
         peer: what `as_transformers` gives, or a LlamaPeer.
+        coded_bytes: of all weights, where they stay the codes of their file.
     """
     tokens, batch, held = int(point["tokens"]), int(point["batch"]), _held(point)
     random = torch.Generator().manual_seed(settings.seed)
@@ -53,7 +55,7 @@ def build(
         model.config,
         tokens=tokens,
         depth=held,
-        weight_bytes=streamed_bytes(model.config, dtype, weights, batch),
+        weight_bytes=streamed_bytes(model.config, dtype, weights, batch, coded_bytes=coded_bytes),
         dtype=dtype,
         batch=batch,
     )

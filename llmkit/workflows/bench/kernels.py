@@ -12,6 +12,7 @@ from llmkit.kernels.packed import ROUNDED_FORMATS
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import DTYPES
 from llmkit.model.transformer import Transformer
+from llmkit.workflows.bench.source import BenchSource
 
 STORED = "stored"
 _BITS = {"int8": 8.5, "int4": 4.5}
@@ -49,10 +50,30 @@ def pack(model: Transformer, weights: str) -> NativeModel:
     return pack_model(model, ROUNDED_FORMATS.get(weights))
 
 
-def streamed_bytes(config: ModelConfig, dtype: str, weights: str, batch: int = 1) -> int:
-    """Bytes of weights that one step reads: experts that its texts use, of tables the rows they look up."""
-    bits = _BITS.get(weights, DTYPES[dtype].itemsize * 8)
-    return weight_bytes_read(architecture_of(config), batch=batch, bytes_per_value=bits / 8)
+def coded_bytes(source: BenchSource, dtype: str, weights: str, kernels: str) -> int | None:
+    """Of all weights, where our kernels take the codes of a quantised file as they are; else None.
+
+    Raises:
+        MissingError, DataError, ConfigError, UsageError: as `runs_on_kernels`; of its files.
+    """
+    if weights != STORED or not runs_on_kernels(source.config, dtype, weights, kernels):
+        return None
+    return source.coded_bytes(dtype)
+
+
+def streamed_bytes(
+    config: ModelConfig, dtype: str, weights: str, batch: int = 1, *, coded_bytes: int | None = None
+) -> int:
+    """Bytes of weights that one step reads: experts that its texts use, of tables the rows they look up.
+
+    Args:
+        coded_bytes: of all weights, where they stay the codes of their file.
+    """
+    architecture = architecture_of(config)
+    each = _BITS.get(weights, DTYPES[dtype].itemsize * 8) / 8
+    if coded_bytes is not None:
+        each = coded_bytes / architecture.parameters
+    return weight_bytes_read(architecture, batch=batch, bytes_per_value=each)
 
 
 def packed_bytes(num_weights: int, dtype: str, weights: str) -> int:

@@ -59,11 +59,11 @@ def find_library(path: str | None) -> Path:
 class LlamaPeer:
     """A model that llama.cpp has loaded, and a line to it. Close it; the file goes with it."""
 
-    def __init__(self, library: Path, model: Transformer, weights: str) -> None:
+    def __init__(self, library: Path, model: Transformer | Path, weights: str) -> None:
         """
         Args:
             library: as `find_library` gives it.
-            model: whose weights it gets.
+            model: whose weights it gets; or a GGUF file, which it reads as it is.
             weights: stored, int8 or int4.
 
         Raises:
@@ -71,11 +71,10 @@ class LlamaPeer:
             ResourceError: no room for the file, or llama.cpp does not go on; then with what it said last.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="llmkit-bench-")
-        file = Path(self._folder.name) / "model.gguf"
         try:
-            _require_room(file.parent, sum(one.nbytes for one in model.parameters()))
-            self.file_bytes = write_peer_gguf(model, weights, file)
-            self._stderr = (file.parent / "stderr").open("w+b")
+            file = model if isinstance(model, Path) else self._write(model, weights)
+            self.file_bytes = file.stat().st_size
+            self._stderr = (Path(self._folder.name) / "stderr").open("w+b")
             self._process = subprocess.Popen(
                 [sys.executable, llama_c.__file__, str(library), str(file)],
                 stdin=subprocess.PIPE,
@@ -93,6 +92,12 @@ class LlamaPeer:
         except BaseException:
             self.close()
             raise
+
+    def _write(self, model: Transformer, weights: str) -> Path:
+        file = Path(self._folder.name) / "model.gguf"
+        _require_room(file.parent, sum(one.nbytes for one in model.parameters()))
+        write_peer_gguf(model, weights, file)
+        return file
 
     def context(self, held: Sequence[Sequence[int]], positions: int, threads: int) -> int:
         """Texts that hold some ids each, and have room for `positions`. Returns their number."""

@@ -8,8 +8,11 @@ from typing import Any
 
 import torch
 
+from llmkit.engine.native_weights import pack_model
+from llmkit.formats.gguf_magic import is_gguf
 from llmkit.kernels.forward import NativeModel
 from llmkit.kernels.library import available, level, set_threads, threads
+from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.transformer import Transformer
 from llmkit.probe.bench import OURS, BenchReport, BenchRow, Ceiling, measured, noise
 from llmkit.probe.config import (
@@ -28,7 +31,7 @@ from llmkit.workflows.bench import decode as bench_decode
 from llmkit.workflows.bench import load as bench_load
 from llmkit.workflows.bench import prefill as bench_prefill
 from llmkit.workflows.bench.case import BenchCase, Point, case_name
-from llmkit.workflows.bench.kernels import pack, runs_on_kernels
+from llmkit.workflows.bench.kernels import STORED, coded_bytes, pack, runs_on_kernels
 from llmkit.workflows.bench.llama import LlamaPeer
 from llmkit.workflows.bench.peer import TRANSFORMERS, as_transformers
 from llmkit.workflows.bench.plan import BenchPlan
@@ -96,7 +99,7 @@ def _build(
         if isinstance(config, BenchPrefillConfig):
             made += bench_prefill.build(model, native, peer, point, config)
         else:
-            made += bench_decode.build(model, native, peer, point, config)
+            made += bench_decode.build(model, native, peer, point, config, weights.coded_bytes(point))
     return made, weights.computed_by
 
 
@@ -116,25 +119,38 @@ class Weights:
     def at(self, point: Point) -> tuple[Transformer, NativeModel | None, Any]:
         """A model, its weights packed where our kernels compute, and the peer where there is one."""
         kind = str(point["dtype"]), str(point["weights"])
-        return self.at_dtype(kind[0]), self._packed(*kind), self._peers(*kind)
+        return *self._packed(*kind), self._peers(*kind)
+
+    def coded_bytes(self, point: Point) -> int | None:
+        """Of all weights, where our kernels take the codes of the file."""
+        return coded_bytes(
+            self._plan.source, str(point["dtype"]), str(point["weights"]), self._config.kernels
+        )
 
     def _load(self, dtype: str) -> Transformer:
         return self._plan.source.load(dtype, self._config.seed)
 
-    def _pack(self, dtype: str, weights: str) -> NativeModel | None:
-        native = runs_on_kernels(self._plan.source.config, dtype, weights, self._config.kernels)
+    def _pack(self, dtype: str, weights: str) -> tuple[Transformer, NativeModel | None]:
+        source = self._plan.source
+        native = runs_on_kernels(source.config, dtype, weights, self._config.kernels)
         self.computed_by[f"kernels_{dtype}"] = f"native, {level()}" if native else "torch"
         if not native:
-            return None
-        return pack(self.at_dtype(dtype), weights)
+            return self.at_dtype(dtype), None
+        if coded_bytes(source, dtype, weights, self._config.kernels) is not None:
+            coded = CodedWeights()
+            model = source.load(dtype, self._config.seed, coded)
+            return model, pack_model(model, release=True, coded=coded)
+        return self.at_dtype(dtype), pack(self.at_dtype(dtype), weights)
 
     def _peer(self, dtype: str, weights: str) -> Any:
-        model = self.at_dtype(dtype)
         if self._plan.library is not None:
+            file = self._plan.source.folder
+            its_own = weights == STORED and file is not None and is_gguf(file)
+            model = file if its_own and file is not None else self.at_dtype(dtype)
             peer = self._stack.enter_context(closing(LlamaPeer(self._plan.library, model, weights)))
             self.computed_by["llama_cpp"] = peer.system
             return peer
-        return as_transformers(model) if TRANSFORMERS in self._plan.engines else None
+        return as_transformers(self.at_dtype(dtype)) if TRANSFORMERS in self._plan.engines else None
 
 
 def _measure(

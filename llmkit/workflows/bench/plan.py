@@ -6,11 +6,12 @@ from pathlib import Path
 import msgspec
 import torch
 
-from llmkit.errors import ConfigError, ResourceError
+from llmkit.errors import ConfigError, ResourceError, UsageError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.cache import contiguous_cache_bytes
 from llmkit.estimate.stored import NumbersAlone
 from llmkit.estimate.weight_bytes import weight_bytes
+from llmkit.formats.gguf_magic import is_gguf
 from llmkit.machine import available_memory_bytes
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import DTYPES, dtype_of
@@ -31,9 +32,9 @@ from llmkit.workflows.bench import load as bench_load
 from llmkit.workflows.bench import prefill as bench_prefill
 from llmkit.workflows.bench import train as bench_train
 from llmkit.workflows.bench.case import Point, case_name, sweep
-from llmkit.workflows.bench.kernels import STORED, packed_bytes, runs_on_kernels
+from llmkit.workflows.bench.kernels import STORED, coded_bytes, packed_bytes, runs_on_kernels
 from llmkit.workflows.bench.llama import LLAMA_CPP
-from llmkit.workflows.bench.peer import check_peer, peer_library, peer_name
+from llmkit.workflows.bench.peer import TRANSFORMERS, check_peer, peer_library, peer_name
 from llmkit.workflows.bench.report import check_comparable
 from llmkit.workflows.bench.source import BenchSource, open_source
 from llmkit.workflows.generate.model import ONE_THREAD_BYTES
@@ -132,16 +133,13 @@ def plan_bench(
             kinds[kind_of(config)].check(source.config, point)
             if isinstance(config, BenchEngineConfig):
                 runs_on_kernels(source.config, str(point["dtype"]), str(point["weights"]), config.kernels)
+    _check_peers_file(source, config)
     if baseline is not None:
         names = [case_name(OURS, point) for point in points]
         check_comparable(baseline, kind_of(config), {"shape_sha256": source.shape_sha256}, names)
     peer = peer_name(config.against)
     engines = (OURS,) if peer is None else (OURS, peer)
-    memory = (
-        _RUNTIME_BYTES
-        + STREAM_BYTES * 2
-        + _model_bytes(source.config, config, points, len(engines), peer == LLAMA_CPP)
-    )
+    memory = _RUNTIME_BYTES + STREAM_BYTES * 2 + _model_bytes(source, config, points, engines)
     available = available_memory_bytes()
     if available is not None and memory > available:
         raise ResourceError(
@@ -200,14 +198,32 @@ def _resolve(model: ModelConfig, kind: BenchKind, point: Point) -> Point:
     return {**point, "threads": threads, "dtype": dtype}
 
 
+def _check_peers_file(source: BenchSource, config: BenchModelConfig) -> None:
+    """That llama.cpp gets as many bits as our kernels read: of a quantised model it needs its own file.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not isinstance(config, BenchEngineConfig) or peer_name(config.against) != LLAMA_CPP:
+        return
+    if STORED not in config.weights or source.folder is None or is_gguf(source.folder):
+        return
+    if any(source.coded_bytes(dtype) is not None for dtype in DTYPES):
+        raise UsageError(
+            f"--against {LLAMA_CPP} --weights {STORED}: llama.cpp does not read {source.folder}",
+            hint="llmkit quantize --format gguf, and name that file; or --weights int8,int4",
+        )
+
+
 def _model_bytes(
-    model: ModelConfig, config: BenchModelConfig, points: list[Point], engines: int, has_llama: bool
+    source: BenchSource, config: BenchModelConfig, points: list[Point], engines: tuple[str, ...]
 ) -> int:
     """Weights once for each dtype, which transformers shares, and what each case keeps; packed ones beside
-    them; llama.cpp maps a file and may lay it out anew."""
+    them, or codes in their place; llama.cpp maps a file and may lay it out anew."""
+    model, has_llama = source.config, LLAMA_CPP in engines
     if isinstance(config, BenchTrainConfig):
-        rows = sum(bench_train.row_bytes(point, engines) for point in points)
-        return architecture_of(model).parameters * (_WEIGHT_BYTES + _MOMENT_BYTES * engines) + rows
+        rows = sum(bench_train.row_bytes(point, len(engines)) for point in points)
+        return architecture_of(model).parameters * (_WEIGHT_BYTES + _MOMENT_BYTES * len(engines)) + rows
     if isinstance(config, BenchLoadConfig):
         return max(_weight_bytes(model, str(point["dtype"])) for point in points)  # one at a time
     assert isinstance(config, BenchEngineConfig)
@@ -218,14 +234,15 @@ def _model_bytes(
             architecture,
             str(point["dtype"]),
             context=positions.cache_positions(point),
-            batch=engines * int(point.get("batch", 1)),
+            batch=len(engines) * int(point.get("batch", 1)),
         )
         for point in points
     )
-    dtypes = {str(point["dtype"]) for point in points}
     formats = {(str(point["dtype"]), str(point["weights"])) for point in points}
+    coded = {kind: coded_bytes(source, *kind, config.kernels) for kind in formats}
+    dtypes = {kind[0] for kind in formats if coded[kind] is None or TRANSFORMERS in engines}
     copies = sum(
-        packed_bytes(architecture.parameters, dtype, weights)
+        (coded[dtype, weights] or packed_bytes(architecture.parameters, dtype, weights))
         * (int(runs_on_kernels(model, dtype, weights, config.kernels)) + 2 * int(has_llama))
         for dtype, weights in formats
     )

@@ -9,6 +9,7 @@ import torch
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file
 from llmkit.formats.model_folder import read_config
+from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import DTYPES
 from llmkit.model.init import initialise
@@ -23,6 +24,7 @@ from llmkit.model.source import (
 )
 from llmkit.model.transformer import Transformer
 from llmkit.train.state import load_weights
+from llmkit.workflows.generate.weights import held_weight_bytes
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,26 @@ class BenchSource:
         keys = {key: value for key, value in self.config.to_hf().items() if "dtype" not in key}
         return digest_bytes(msgspec.json.encode(keys, order="sorted"))
 
-    def load(self, dtype: str, seed: int) -> Transformer:
-        """The model in evaluation mode, every weight in one dtype."""
+    def coded_bytes(self, dtype: str) -> int | None:
+        """Bytes of its weights as the kernels take the codes of its file; None where they are plain numbers,
+        or the kernels do not take them.
+
+        Raises:
+            MissingError, DataError: of its files.
+        """
+        if self.folder is None:
+            return None
+        sizes = (
+            held_weight_bytes(self.folder, self.config, DTYPES[dtype], torch.device("cpu"), stays_coded=coded)
+            for coded in (True, False)
+        )
+        held, plain = sizes
+        return held if held < plain else None
+
+    def load(self, dtype: str, seed: int, coded: CodedWeights | None = None) -> Transformer:
+        """The model in evaluation mode, every weight in one dtype, but for those that `coded` takes."""
         if self.folder is not None:
-            return load_model(self.folder, dtype=DTYPES[dtype])
+            return load_model(self.folder, dtype=DTYPES[dtype], coded=coded)
         return self._draw(seed).to(DTYPES[dtype])
 
     def load_to_train(self, seed: int) -> Transformer:

@@ -10,6 +10,7 @@ from llmkit.errors import MissingError, ResourceError
 from llmkit.model.transformer import Transformer
 from llmkit.workflows.bench import llama as bench_llama
 from llmkit.workflows.bench.llama import LlamaPeer, find_library
+from llmkit.workflows.bench.llama_gguf import write_peer_gguf
 from llmkit.workflows.bench.source import open_source
 
 needs_llama = pytest.mark.skipif(find_spec("xllamacpp") is None, reason="no llama.cpp here")
@@ -54,6 +55,20 @@ def test_it_finds_the_best_tokens_of_every_text_after_what_is_held_in_every_run(
     finally:
         peer.close()
     assert not folder.exists()
+
+
+@needs_llama
+def test_a_gguf_file_is_read_where_it_lies_and_stays_there(tmp_path: Path) -> None:
+    file = tmp_path / "own.gguf"
+    write_peer_gguf(spread_model(), "int4", file)
+    peer = LlamaPeer(find_library(None), file, "stored")
+    try:
+        assert peer.file_bytes == file.stat().st_size
+        assert 0 <= peer.prefill(peer.context([[]], 4, 1), [1, 2]).best[0] < spread_model().config.vocab_size
+        assert list(Path(peer._folder.name).glob("*.gguf")) == []
+    finally:
+        peer.close()
+    assert file.exists()
 
 
 @needs_llama

@@ -1,6 +1,7 @@
 """A bench from plan to report: the figures follow from the seconds, the threads are those of the case."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -8,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from coded_models import coded_gguf
+from gguf_models import case_config, random_model
 
 from llmkit.errors import ResourceError
-from llmkit.kernels.library import available
+from llmkit.kernels.library import available, why_not
 from llmkit.kernels.library import threads as kernel_threads
 from llmkit.probe import environment
 from llmkit.probe.bench import BenchReport
@@ -18,7 +21,7 @@ from llmkit.probe.config import BenchDecodeConfig, BenchModelConfig, BenchPrefil
 from llmkit.probe.machine_speed import SpeedProbe
 from llmkit.workflows.bench import decode as bench_decode
 from llmkit.workflows.bench.case import BenchCase
-from llmkit.workflows.bench.model import bench_model
+from llmkit.workflows.bench.model import Weights, bench_model
 from llmkit.workflows.bench.plan import plan_bench
 from llmkit.workflows.bench.source import open_source
 
@@ -152,3 +155,20 @@ def test_a_busy_machine_is_flagged_and_refused_when_quiet_is_required(
     strict = BenchDecodeConfig(tokens=(1,), require_quiet=True, **QUICK)
     with pytest.raises(ResourceError, match="machine is busy"):
         bench_model(plan, strict, probe=small_probe())
+
+
+@pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
+def test_a_quantised_file_is_measured_as_the_codes_that_it_is_stored_as(tmp_path: Path) -> None:
+    shape = {"hidden_size": 256, "intermediate_size": 512, "head_dim": 64, "vocab_size": 40}
+    types = {"attn": "Q4_0", "ffn": "Q4_0", "token_embd": "Q8_0", "output": "Q8_0"}
+    path = coded_gguf(tmp_path / "a.gguf", random_model(case_config("llama", shape)), types)
+    config = BenchDecodeConfig(tokens=(3,), dtype=("float32",), **QUICK)
+    (row,) = bench_model(plan_bench(path, None, config), config, probe=small_probe()).rows
+    apart = replace(config, kernels="torch")
+    (plain,) = bench_model(plan_bench(path, None, apart), apart, probe=small_probe()).rows
+    assert row.bytes_moved is not None and plain.bytes_moved is not None
+    assert row.bytes_moved < 0.3 * plain.bytes_moved
+    weights = Weights(plan_bench(path, None, config), config, ExitStack())
+    model, native, _ = weights.at({"dtype": "float32", "weights": "stored"})
+    assert native is not None and native.nbytes < 0.3 * 4 * weights._plan.parameters
+    assert sum(one.numel() for one in model.parameters() if not one.is_meta) < 0.1 * weights._plan.parameters

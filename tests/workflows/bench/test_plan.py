@@ -1,13 +1,16 @@
 """The plan of a bench: what is left open resolved, what cannot be refused."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 import torch
+from coded_models import coded_gguf
+from gguf_models import case_config, random_model
 
-from llmkit.errors import ConfigError, DataError, MissingError, ResourceError
+from llmkit.errors import ConfigError, DataError, MissingError, ResourceError, UsageError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.kernels.library import available
 from llmkit.probe.bench import BenchReport, BenchRow
@@ -16,7 +19,7 @@ from llmkit.probe.environment import Environment
 from llmkit.workflows.bench import peer as bench_peer
 from llmkit.workflows.bench import plan as bench_plan
 from llmkit.workflows.bench.plan import kind_of, plan_bench
-from llmkit.workflows.bench.source import open_source
+from llmkit.workflows.bench.source import BenchSource, open_source
 
 Build = Callable[..., Path]
 
@@ -126,3 +129,20 @@ def test_a_baseline_is_looked_at_before_anything_is_measured(tmp_path: Path) -> 
         plan_bench(None, "tiny", BenchDecodeConfig(tokens=(5,), threads=(1,)), baseline=path)
     with pytest.raises(MissingError):
         plan_bench(None, "tiny", BenchDecodeConfig(tokens=(4,)), baseline=tmp_path / "none")
+
+
+@pytest.mark.skipif(not available(), reason="no kernels")
+def test_llama_cpp_is_beside_a_quantised_model_only_with_the_file_it_is_in(
+    tiny_model: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_plan, "peer_library", lambda _: Path("libllama.so"))
+    monkeypatch.setattr(bench_plan, "check_peer", lambda *_: None)
+    shape = {"hidden_size": 256, "intermediate_size": 512, "head_dim": 64, "vocab_size": 40}
+    file = coded_gguf(tmp_path / "a.gguf", random_model(case_config("llama", shape)), {"ffn": "Q4_0"})
+    config = BenchDecodeConfig(tokens=(4,), against="llama.cpp")
+    assert plan_bench(file, None, config).engines == ("llmkit", "llama.cpp")
+    folder = tiny_model()
+    monkeypatch.setattr(BenchSource, "coded_bytes", lambda *_: 1)  # as if of codes
+    with pytest.raises(UsageError, match=r"--weights stored: llama.cpp does not read"):
+        plan_bench(folder, None, config)
+    assert plan_bench(folder, None, replace(config, weights=("int8",))).library is not None
