@@ -26,7 +26,7 @@ HOW_NOT_WHAT = frozenset(  # settings that say where, how loud and how fast: no 
         *("out", "force", "dry_run", "resume", "metrics", "rejects", "max_time"),
         *("workers", "threads", "as_json", "log_every", "unbuffered", "async_checkpoint"),
         *("executor", "shard", "report"),
-        *("nproc", "dp", "fsdp", "tp", "pp", "ep", "max_restarts", "activation_checkpointing"),
+        *("nproc", "dp", "fsdp", "tp", "pp", "ep", "cp", "max_restarts", "activation_checkpointing"),
     }
 )
 

@@ -45,12 +45,13 @@ class Processes(Replicas):
     tp: Annotated[int, Option(min=1, metavar="N", help="Parts of every matrix: heads, columns.")] = 1
     pp: Annotated[int, Option(min=1, metavar="N", help="Stages of layers.")] = 1
     ep: Annotated[int, Option(min=1, metavar="N", help="Parts of the experts of each mixture.")] = 1
+    cp: Annotated[int, Option(min=1, metavar="N", help="Parts of every row: for long ones.")] = 1
 
     def division(self) -> "Division":
         """What each process has, as the workflows take it."""
         from llmkit.workflows.run.ranks import Division
 
-        return Division(dp=self.dp, fsdp=self.fsdp, tp=self.tp, pp=self.pp, ep=self.ep)
+        return Division(dp=self.dp, fsdp=self.fsdp, tp=self.tp, pp=self.pp, ep=self.ep, cp=self.cp)
 
 
 ALONE = Processes()
@@ -71,20 +72,32 @@ def start_processes(processes: Replicas) -> None:
     """
     from llmkit.workflows.run.ranks import world_size
 
-    nproc, world = processes.nproc, world_size()
-    if nproc is None and processes.max_restarts and world == 1:
-        raise UsageError("--max-restarts without --nproc", hint="add --nproc N; torchrun has its own")
-    if nproc is not None and nproc > 1 and world == 1:
+    nproc = count_processes(processes)
+    if nproc > 1 and world_size() == 1:
         from llmkit.workflows.run.launch import launch
 
         processes.division().degrees(nproc)  # refused here, before anything is started
         raise typer.Exit(launch(sys.argv[1:], nproc, max_restarts=processes.max_restarts))
-    if nproc not in (None, world):
+
+
+def count_processes(processes: Replicas) -> int:
+    """Processes of the run: those that are there, or that are to be started.
+
+    Raises:
+        UsageError: as `start_processes`.
+    """
+    from llmkit.workflows.run.ranks import world_size
+
+    nproc, world = processes.nproc, world_size()
+    if nproc is None and processes.max_restarts and world == 1:
+        raise UsageError("--max-restarts without --nproc", hint="add --nproc N; torchrun has its own")
+    if nproc is not None and nproc != world and world > 1:
         raise UsageError(f"--nproc {nproc}, but torchrun started {world}", hint="leave --nproc out")
+    return world if nproc is None else nproc
 
 
 def refuse_processes(processes: Processes) -> None:
-    """Where a run is only looked at.
+    """Where a run is only tried.
 
     Raises:
         UsageError: it is divided.
@@ -94,7 +107,7 @@ def refuse_processes(processes: Processes) -> None:
     ]
     if given:
         raise UsageError(
-            f"--{given[0]}: --dry-run, --find-lr and --overfit-batch look at one process",
+            f"--{given[0]}: --find-lr and --overfit-batch try one process",
             hint=f"leave --{given[0]} out",
         )
 

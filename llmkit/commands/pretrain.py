@@ -11,7 +11,14 @@ from llmkit.commands import pretrain_flags as own
 from llmkit.commands import run_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.flag_group import with_flag_groups
-from llmkit.commands.parallel_flags import ALONE, Processes, refuse_processes, speaking, start_processes
+from llmkit.commands.parallel_flags import (
+    ALONE,
+    Processes,
+    count_processes,
+    refuse_processes,
+    speaking,
+    start_processes,
+)
 from llmkit.commands.pretrain_text import describe_plan, describe_report
 from llmkit.commands.pretrain_trial_text import describe_trial
 from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, inputs_or_stdin, print_report
@@ -160,7 +167,7 @@ def pretrain(
     from llmkit.workflows.pretrain.trial import try_out
     from llmkit.workflows.run.ranks import first_speaks, is_first_process
 
-    if overfit_batch or find_lr or dry_run:
+    if overfit_batch or find_lr:
         refuse_processes(processes)
     own.check_calibrate(calibrate=calibrate, dry_run=dry_run)
     own.check_trial(overfit_batch=overfit_batch, find_lr=find_lr, dry_run=dry_run, fail_above=fail_above)
@@ -168,7 +175,12 @@ def pretrain(
     console = speaking(session.console)
     given = {**ctx.params, "compile": compile_model, "max_seconds": max_time}
     config = PretrainConfig(**{one.name: given[one.name] for one in fields(PretrainConfig)})
-    start_processes(processes)
+    count = count_processes(processes)
+    only_planned = dry_run and not calibrate
+    if only_planned and not is_first_process():
+        return
+    if not only_planned:
+        start_processes(processes)
     files = PretrainFiles(
         data=tuple(inputs_or_stdin(data, "llmkit pretrain --data shards -o run")),
         valid=tuple(valid or ()),
@@ -202,6 +214,8 @@ def pretrain(
                 config,
                 resume=resume,
                 calibrate=calibrate,
+                division=processes.division(),
+                processes=count if only_planned else None,
                 invocation=session.invocation,
                 progress=progress,
             )
@@ -216,7 +230,7 @@ def pretrain(
                 invocation=session.invocation,
                 progress=progress,
             )
-    if dry_run:
+    if dry_run and is_first_process():
         print_report(plan, as_json, describe_plan)
-    elif metrics != STDIO and is_first_process():
+    elif not dry_run and metrics != STDIO and is_first_process():
         print_report(report, as_json, describe_report)

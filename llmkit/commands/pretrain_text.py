@@ -10,6 +10,7 @@ from llmkit.commands.values import format_bytes, format_count, format_need, form
 def describe_plan(plan: Any) -> str:
     """A PretrainPlan as a table."""
     batch = plural(plan.batch_rows, "row")
+    each = " a process" if plan.processes > 1 else ""
     epochs = f"{plan.epochs:g} epoch{'s' * (plan.epochs != 1)}"
     rows: list[tuple[str, ...]] = [
         ("model", f"{format_count(plan.parameters)} parameters"),
@@ -21,8 +22,8 @@ def describe_plan(plan: Any) -> str:
         ("device", f"{plan.device}, {plan.dtype}, {plural(plan.threads, 'thread')}"),
         ("passes", f"{plural(plan.micro_batch_rows, 'row')} each"),
         ("compute", f"{plan.total_flops:.3g} FLOPs, {format_count(plan.flops_per_token)} a token"),
-        ("peak", f"{plan.peak_flops_per_second:.3g} FLOPs/s ({plan.peak_source})"),
-        ("memory", format_need(plan.memory_bytes, plan.memory_available_bytes, "available")),
+        ("peak", f"{plan.peak_flops_per_second:.3g} FLOPs/s{each} ({plan.peak_source})"),
+        *_memory(plan),
         ("disk", format_need(plan.disk_bytes, plan.disk_free_bytes, "free")),
         ("", f"{format_bytes(plan.checkpoint_bytes)} a checkpoint"),
         (
@@ -34,6 +35,22 @@ def describe_plan(plan: Any) -> str:
         ("writes", plan.out),
     ]
     return align(rows)
+
+
+def _memory(plan: Any) -> list[tuple[str, ...]]:
+    """What a process takes, and with several what all of them take and send."""
+    available = plan.memory_available_bytes
+    if plan.processes == 1:
+        return [("memory", format_need(plan.memory_bytes, available, "available"))]
+    rows: list[tuple[str, ...]] = [("processes", f"{plan.processes} ({plan.division})")]
+    if plan.all_memory_bytes is None:
+        rows.append(("memory", f"{format_need(plan.memory_bytes, available, 'available')} each"))
+    else:
+        rows.append(("memory", f"{format_bytes(plan.memory_bytes)} in the first process"))
+        rows.append(("", f"{format_need(plan.all_memory_bytes, available, 'available')} in all here"))
+    sent = ", ".join(f"{name} {format_bytes(size)}" for name, size in plan.sent_bytes.items())
+    rows.append(("sent", f"{format_bytes(sum(plan.sent_bytes.values()))} a step by each process ({sent})"))
+    return rows
 
 
 def describe_report(report: Any) -> str:

@@ -86,11 +86,17 @@ def _metrics_facts(metrics: MetricsSummary) -> Facts:
     done += [f"{format_count(tokens)} tokens"] if tokens else []
     done += [format_seconds(seconds)] if seconds else []
     done += [f"{format_count(speed)} tokens/s"] if speed else []
+    back = [
+        f"from the spike at step {one.spike_step:,} to step {one.step:,}"
+        + (f", {plural(one.undone_steps, 'step')} undone" if one.undone_steps else "")
+        for one in metrics.rewinds
+    ]
     reason = stop.get("reason") or ("ended" if stop else None)
     return [
         ("steps", ", ".join(done)),
         ("train loss", loss),
         ("valid loss", valid),
         ("not finite", f"the loss of {plural(metrics.not_finite, 'step')}" if metrics.not_finite else None),
+        ("went back", back),
         ("stopped", str(reason) if reason else "not yet, or killed"),
     ]

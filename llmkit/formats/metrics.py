@@ -1,4 +1,8 @@
-"""The metrics of a run, a JSON object a line: `{"step", "loss", …}` for a step, `{"event", …}` for others."""
+"""The metrics of a run, a JSON object a line: `{"step", "loss", …}` for a step, `{"event", …}` for others.
+
+A file has each step of the run once: what a resume or a rewind does again is dropped before. What was written
+to a pipe stays said; there a `start` or `rewind` event with step N takes back what came of later steps.
+"""
 
 import io
 import os
@@ -19,6 +23,7 @@ class MetricsWriter:
     """Appends records to a metrics file, or to stdout for `-`; each line reaches it at once."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._stream = io.FileIO(1, "a", closefd=False) if path == STDIO else io.FileIO(path, "a")
         self._has_reader = True
 
@@ -29,6 +34,15 @@ class MetricsWriter:
                 self._stream.write(encode_line(record))
             except BrokenPipeError:  # the reader of a pipe left: training goes on
                 self._has_reader = False
+
+    def take_back(self, step: int) -> list[dict[str, Any]]:
+        """Drop the records after `step` from a file, and give them; a pipe gives nothing back."""
+        if self._path == STDIO or not self._path.is_file():
+            return []
+        self._stream.close()
+        _, dropped = _cut(self._path, step)
+        self._stream = io.FileIO(self._path, "a")
+        return dropped
 
     def sync(self) -> None:
         """Force all lines to the disk, where the file is on one."""
@@ -63,17 +77,22 @@ def cut_metrics(path: Path, step: int) -> list[dict[str, Any]]:
     Returns:
         The records that stay.
     """
-    if not path.exists():
-        return []
-    kept, records = [], []
+    return _cut(path, step)[0] if path.exists() else []
+
+
+def _cut(path: Path, step: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The records that stay in a file, and those that are dropped from it."""
+    lines, kept, dropped = [], [], []
     for line in path.read_bytes().splitlines(keepends=True):
         try:
             record = msgspec.json.decode(line, type=dict[str, Any])
         except msgspec.DecodeError:
             continue
         if record.get("step", 0) <= step and record.get("event") != "stop":
-            kept.append(line)
-            records.append(record)
+            lines.append(line)
+            kept.append(record)
+        else:
+            dropped.append(record)
     with atomic_file(path) as stream:
-        stream.writelines(kept)
-    return records
+        stream.writelines(lines)
+    return kept, dropped

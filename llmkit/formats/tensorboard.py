@@ -43,10 +43,15 @@ class EventsWriter:
         self._stream = (folder / name).open("xb", buffering=0)
         self._frame(_tagged(1, struct.pack("<d", time.time())) + _text(3, _VERSION))
         if step:
-            self._frame(_event(step + 1) + _text(7, _number(1, _START)))
+            self._start_after(step)
 
     def write(self, record: dict[str, Any]) -> None:
-        """The numbers of a record, under `train/`, or under the name of its event; others are passed over."""
+        """The numbers of a record, under `train/`, or under the name of its event; others are passed over.
+
+        Where the run went back to a step, what was written of later ones counts no more.
+        """
+        if record.get("event") == "rewind":
+            self._start_after(record["step"])
         values = scalars(record)
         if values:
             summary = b"".join(
@@ -62,6 +67,9 @@ class EventsWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stream.close()
+
+    def _start_after(self, step: int) -> None:
+        self._frame(_event(step + 1) + _text(7, _number(1, _START)))
 
     def _frame(self, message: bytes) -> None:
         length = struct.pack("<Q", len(message))

@@ -3,9 +3,13 @@
 Shapes: B batch, T queries, S keys, H query heads, K key/value heads, E head_dim, X numbers of a value.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from llmkit.model.layout import Layout
 
 _SCORES = 1 << 24
 """Most scores held at once where they are written out: 64 MiB of float32."""
@@ -27,7 +31,8 @@ def attend(
         q: (B, H, T, E).
         k: (B, K, S, E); H is a multiple of K.
         v: (B, K, S, X).
-        mask: (T, S) or (B, 1, T, S) bool, True where a query may look; None for plain causal attention.
+        mask: (T, S) or (B, 1, T, S) bool, True where a query may look; None for plain causal attention. Or,
+            where scores are neither capped nor have sinks, what is added to them.
         scale: what scores are multiplied with.
         softcap: scores s become c tanh(s / c) (Gemma 2).
         sinks: (H,) scores of a key that every query sees and that has no value (gpt-oss).
@@ -46,6 +51,40 @@ def attend(
     rows = max(1, _SCORES // (q.shape[0] * q.shape[1] * k.shape[2]))
     parts = [_written_out(part, k, v, seen, scale, softcap, sinks) for part, seen in _queries(q, mask, rows)]
     return joined(parts)
+
+
+def attend_row(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    layout: Layout,
+    attend_to: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor],
+    *,
+    plain: bool = True,
+) -> Tensor:
+    """Attention within rows, or of the positions here to all of their rows.
+
+    Args:
+        q: (B, H, T, E).
+        k: (B, K, T, E).
+        v: (B, K, T, X).
+        layout: of the positions here.
+        attend_to: from queries, keys, values and a mask to what the queries take home.
+        plain: scores are not capped and have no sinks: a kernel makes them.
+
+    Returns:
+        (B, H, T, X).
+    """
+    if layout.parts is None:
+        return attend_to(q, k, v, layout.mask)
+    k, v = layout.parts.gather(k, v)
+    kind = q.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else q.dtype
+    taken = []
+    for one in layout.stretches:
+        mask = one.added(dtype) if plain else one.mask
+        taken.append(attend_to(q[:, :, one.queries], k[:, :, one.keys], v[:, :, one.keys], mask))
+    return joined(taken)
 
 
 def joined(parts: list[Tensor]) -> Tensor:

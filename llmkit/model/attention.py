@@ -7,7 +7,7 @@ K key/value heads, E head_dim.
 import torch
 from torch import Tensor, nn
 
-from llmkit.model.attend import attend, joined
+from llmkit.model.attend import attend, attend_row, joined
 from llmkit.model.cache import HeldLayer
 from llmkit.model.config import ModelConfig
 from llmkit.model.documents import DTYPES, attend_documents
@@ -69,7 +69,7 @@ class Attention(nn.Module):
         plain = self.softcap is None and self.sinks is None
         if layout.starts is not None and plain and q.dtype in DTYPES:
             return attend_documents(q, k, v, layout.starts, scale=self.scale, window=layout.window)
-        return self._attend(q, k, v, layout.mask)
+        return attend_row(q, k, v, layout, self._attend, plain=plain)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         return attend(q, k, v, mask, scale=self.scale, softcap=self.softcap, sinks=self.sinks)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmkit.errors import ConfigError
-from llmkit.model.attend import attend, joined
+from llmkit.model.attend import attend, attend_row, joined
 from llmkit.model.cache import HeldLayer
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import LatentConfig
@@ -64,7 +64,8 @@ class LatentAttention(nn.Module):
         q_nope, q_rope = self._queries(x, layout)
         rows = self._rows(x, layout)
         if cache is None:
-            y = self._expanded(q_nope, q_rope, rows, layout.mask)  # (B, H, T, V)
+            q, (k, v) = torch.cat((q_nope, q_rope), dim=-1), self._keys_and_values(rows)
+            y = attend_row(q, k, v, layout, self._attend)  # (B, H, T, V)
         else:  # text by text, each with all of its rows, (B, S, W)
             texts = cache.extend((rows,), layout)
             y = joined(
@@ -112,8 +113,11 @@ class LatentAttention(nn.Module):
 
     def _expanded(self, q_nope: Tensor, q_rope: Tensor, rows: Tensor, mask: Tensor | None) -> Tensor:
         """Keys and values written out for every head. rows: (B, S, W). Returns (B, H, T, V)."""
-        k, v = self._keys_and_values(rows)
-        q, V = torch.cat((q_nope, q_rope), dim=-1), v.shape[-1]
+        return self._attend(torch.cat((q_nope, q_rope), dim=-1), *self._keys_and_values(rows), mask)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """q: (B, H, T, N + R); k: (B, H, S, N + R); v: (B, H, S, V). Returns (B, H, T, V)."""
+        V = v.shape[-1]
         # PyTorch's fused kernel wants values as wide as keys; without it all T x S scores are written out
         v = F.pad(v, (0, max(0, k.shape[-1] - V)))
         return attend(q, k, v, mask, scale=self.scale)[..., :V]

@@ -1,9 +1,12 @@
 """Where new positions stand and what they may see: the same for every layer of one kind, made once a pass.
 
-Shapes: B batch, T new positions, S all positions (cached and new), R rotary_dim.
+Shapes: B batch, T new positions, S all positions (cached and new, or of a row that others have parts of),
+R rotary_dim.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -25,6 +28,49 @@ class Span:
         return self.start + self.count
 
 
+class RowParts(Protocol):
+    """Rows of which this process has some positions, and others have the rest."""
+
+    def spans(self, count: int) -> Sequence[Span]:
+        """Where the `count` positions of a row that are here stand in it, in their order here."""
+
+    def gather(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys (B, K, T, E) and values (B, K, T, X) of this process to those of whole rows, T to S.
+
+        Every process of the rows has to call this.
+        """
+
+
+class Stretch:
+    """Positions of a row that stand side by side, and those that they see.
+
+    It is no dataclass: FSDP copies these on their way into a layer, and each layer would have its own masks.
+
+    Args:
+        queries: of those here.
+        keys: of the row.
+        mask: as `Layout.mask` has it.
+    """
+
+    def __init__(self, queries: slice, keys: slice, mask: Tensor | None) -> None:
+        self.queries = queries
+        self.keys = keys
+        self.mask = mask
+        self._added: dict[torch.dtype, Tensor] = {}
+
+    def added(self, dtype: torch.dtype) -> Tensor | None:
+        """The mask as what is added to scores, 0 or -inf, made once for all layers.
+
+        A kernel that is given the mask makes the same of it, and each layer would keep its own.
+        """
+        if self.mask is None:
+            return None
+        if dtype not in self._added:
+            zeros = torch.zeros(self.mask.shape, dtype=dtype, device=self.mask.device)
+            self._added[dtype] = zeros.masked_fill_(~self.mask, float("-inf"))
+        return self._added[dtype]
+
+
 @dataclass(frozen=True)
 class Layout:
     """What a layer needs to know of positions."""
@@ -38,6 +84,9 @@ class Layout:
     """How many positions a query sees, its own included; None for all before it. The mask has it already."""
     starts: Tensor | None = None
     """What `attend_documents` is told in place of the mask, where it can compute it."""
+    parts: RowParts | None = None
+    """Where a row is more than what is here; then `stretches` stand in the place of the mask."""
+    stretches: tuple[Stretch, ...] = ()
 
 
 def layout_mask(
@@ -55,7 +104,7 @@ def layout_mask(
         length: T.
         device: of the mask.
         window: how many positions a query sees, its own included; None for all before it.
-        segments: (B, T) which document each token belongs to, of which it sees no other; start is then 0.
+        segments: (B, S) which document each token belongs to, of which it sees no other.
     """
     end = start + length
     hidden_by_window = window is not None and window < end
@@ -66,5 +115,28 @@ def layout_mask(
     if hidden_by_window and window is not None:
         mask = mask.triu(start - window + 1)
     if segments is not None:
-        mask = mask & (segments[:, None, :, None] == segments[:, None, None, :])
+        mask = mask & (segments[:, None, start:end, None] == segments[:, None, None, :end])
     return mask
+
+
+def row_stretches(
+    spans: Sequence[Span], device: torch.device, *, window: int | None, segments: Tensor | None
+) -> tuple[Stretch, ...]:
+    """What the positions of a row that are here see of it.
+
+    Args:
+        spans: where they stand.
+        device: of the masks.
+        window: as for `layout_mask`.
+        segments: (B, S).
+    """
+    stretches, at = [], 0
+    for span in spans:
+        mask = layout_mask(span.start, span.count, device, window=window, segments=segments)
+        first = 0 if window is None else max(0, span.start - window + 1)
+        seen = slice(first, span.end)
+        stretches.append(
+            Stretch(slice(at, at + span.count), seen, None if mask is None else mask[..., first:])
+        )
+        at += span.count
+    return tuple(stretches)

@@ -33,31 +33,51 @@ class RoutingTape:
             routes = Routes(*(part[counted] for part in routes))
         self.routes.setdefault(router, []).append(routes)
 
-    def balance_loss(self) -> Tensor:
+    def totals(self) -> Tensor:
+        """How often each expert was chosen in all layers and passes, and tokens in these: (N + 1,) int64.
+
+        Raises:
+            ValueError: no pass was recorded.
+        """
+        routes = [one for passes in self.routes.values() for one in passes]
+        if not routes:
+            raise ValueError("no token was routed: give the tape to a model with experts, as `routing`")
+        N = routes[0].logits.shape[1]
+        chosen = torch.stack([_counts(one, N) for one in routes]).sum(0)
+        return torch.cat((chosen, chosen.new_tensor([sum(len(one.logits) for one in routes)])))
+
+    def balance_loss(self, totals: Tensor | None = None) -> Tensor:
         """N * sum over experts of f * P: k where all experts are used alike, up to N where they are not.
 
         f is how often an expert is chosen by a token, P its mean probability, both over all layers and passes
         at once, as transformers' load_balancing_loss_func has it. (Switch Transformer, 2101.03961, equations
         4 to 6; k = 1 and one layer there.) The probabilities are a softmax whatever the scoring is.
 
+        Args:
+            totals: of all tapes of these rows, where other processes have some of their positions: this is
+                then what those here add to the loss. None: of this one.
+
         Raises:
             ValueError: no pass was recorded, or none of its tokens counts.
         """
         routes = self._all()
-        total = sum(len(one.logits) for one in routes)
-        N = routes[0].logits.shape[1]
-        chosen = torch.stack([_counts(one, N) for one in routes]).sum(0) / total  # (N,): f
+        totals = self.totals() if totals is None else totals
+        N, total = routes[0].logits.shape[1], totals[-1]
+        chosen = totals[:-1] / total  # (N,): f
         probability = torch.stack([one.logits.softmax(-1).sum(0) for one in routes]).sum(0) / total  # (N,): P
         return N * (chosen * probability).sum()
 
-    def z_loss(self) -> Tensor:
+    def z_loss(self, totals: Tensor | None = None) -> Tensor:
         """Mean square of log sum exp of the logits, over tokens and layers (ST-MoE, 2202.08906, equation 5).
+
+        Args:
+            totals: as for `balance_loss`.
 
         Raises:
             ValueError: as for `balance_loss`.
         """
         routes = self._all()
-        total = sum(len(one.logits) for one in routes)
+        total = (self.totals() if totals is None else totals)[-1]
         squares = [one.logits.logsumexp(-1).square().sum() for one in routes]
         return torch.stack(squares).sum() / total
 

@@ -1,6 +1,7 @@
 """The whole model: embeddings, layers, a last norm, and the head that scores the next token.
 
-Shapes: B batch, T new positions, S all positions (cached and new), D hidden_size, V vocab_size.
+Shapes: B batch, T new positions, S all positions (cached and new, or of a row in parts), D hidden_size,
+V vocab_size.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from llmkit.errors import UsageError
 from llmkit.model.block import Block
 from llmkit.model.cache import Cache
 from llmkit.model.config import ModelConfig
-from llmkit.model.layout import Layout, Span, layout_mask
+from llmkit.model.layout import Layout, RowParts, Span, Stretch, layout_mask, row_stretches
 from llmkit.model.norm import norm_of_width
 from llmkit.model.positions import SinusoidalPositions, check_room, segment_positions
 from llmkit.model.rope import Rope
@@ -35,6 +36,8 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList([Block(config, layer) for layer in range(config.num_hidden_layers)])
         self.norm = norm_of_width(config, config.hidden_size)
         self.rope = Rope(config) if config.position == "rope" else None
+        self.row_parts: RowParts | None = None
+        """Where this process has some positions of each row; segments are then (B, S), of whole rows."""
         self._kinds = [
             (layer in config.sliding_layers, layer not in config.no_rope_layers)
             for layer in range(config.num_hidden_layers)
@@ -50,15 +53,20 @@ class Decoder(nn.Module):
     ) -> Tensor:
         """ids: (B, T). Returns (B, T, D)."""
         T = ids.shape[1]
-        spans = [Span(0, T)] if cache is None else cache.spans(T)
+        parts = self.row_parts if cache is None else None
+        if parts is not None:
+            spans, starts = parts.spans(T), None
+        else:
+            spans = [Span(0, T)] if cache is None else cache.spans(T)
         positions = torch.cat(
             [torch.arange(span.start, span.end, device=ids.device) for span in spans]
         )  # (T,)
         if segments is not None:
-            positions = segment_positions(segments)  # (B, T)
+            everywhere = segment_positions(segments)  # (B, S)
+            positions = everywhere if parts is None else everywhere[:, positions]  # (B, T)
 
         x = self.embed(ids, positions, max(span.end for span in spans))
-        layouts = self._layouts(positions, spans, segments, starts)
+        layouts = self._layouts(positions, spans, segments, starts, parts)
         for index, layer in enumerate(self.layers):
             held = None if cache is None else cache.layers[index]
             x = layer(x, layouts[index], held, routing)
@@ -113,10 +121,11 @@ class Decoder(nn.Module):
         spans: Sequence[Span],
         segments: Tensor | None,
         starts: Tensor | None = None,
+        parts: RowParts | None = None,
     ) -> list[Layout]:
         """What each layer needs to know; those of one kind share it."""
         layouts = {
-            kind: self._layout(positions, spans, *kind, segments, starts)
+            kind: self._layout(positions, spans, *kind, segments, starts, parts)
             for kind in dict.fromkeys(self._kinds)
         }
         return [layouts[kind] for kind in self._kinds]
@@ -129,27 +138,26 @@ class Decoder(nn.Module):
         rotates: bool,
         segments: Tensor | None,
         starts: Tensor | None = None,
+        parts: RowParts | None = None,
     ) -> Layout:
         """What layers that slide, or not, and that rotate, or not, need to know."""
         window = self.config.sliding_window if sliding else None
         first, device = spans[0], positions.device
-        mask = None  # of several texts each has its own, which the cache knows
-        if len(spans) == 1:
+        mask = cos = sin = None  # of several texts each has its own mask, which the cache knows
+        stretches: tuple[Stretch, ...] = ()
+        if parts is not None:
+            stretches = row_stretches(spans, device, window=window, segments=segments)
+        elif len(spans) == 1:
             mask = layout_mask(first.start, first.count, device, window=window, segments=segments)
-        if self.rope is None or not rotates:
-            return Layout(mask=mask, window=window, starts=starts)
-        tables = [self.rope.table(max(span.end, span.reach), device, sliding=sliding) for span in spans]
-        if segments is not None:
-            cos, sin = (table[positions].unsqueeze(1) for table in tables[0])
-            return Layout(cos, sin, mask, window, starts)
-        halves = [
-            (cos[span.start : span.end], sin[span.start : span.end])
-            for (cos, sin), span in zip(tables, spans, strict=True)
-        ]
-        if len(halves) == 1:
-            return Layout(*halves[0], mask=mask, window=window)
-        cos, sin = (torch.cat(parts) for parts in zip(*halves, strict=True))
-        return Layout(cos, sin, mask, window)
+        if self.rope is not None and rotates:
+            tables = [self.rope.table(max(span.end, span.reach), device, sliding=sliding) for span in spans]
+            if segments is not None:
+                cos, sin = (table[positions].unsqueeze(1) for table in tables[0])
+            else:
+                pairs = zip(tables, spans, strict=True)
+                halves = [[table[span.start : span.end] for table in both] for both, span in pairs]
+                cos, sin = halves[0] if len(halves) == 1 else map(torch.cat, zip(*halves, strict=True))
+        return Layout(cos, sin, mask, window, starts, parts, stretches)
 
 
 class TiedHead(nn.Module):

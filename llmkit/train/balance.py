@@ -62,16 +62,20 @@ class Balancer:
         self._counts = {}
 
     def add(self, tape: RoutingTape, part: Batch) -> Tensor | float:
-        """What a part of the batch adds to the loss; 0 where it is nothing but padding."""
-        if not (real := part.num_real):
-            return 0.0
-        share = real / self._real
-        balance = tape.balance_loss() * share
-        self._loss += balance.item()
+        """What a part of the batch adds to the loss; 0 where it is nothing but padding.
+
+        Where rows are cut, every process of them has to call this, and adds what its positions make of it.
+        """
+        totals = self._ranks.over_rows(tape.totals())
         for router, counts in tape.expert_counts().items():
             self._counts[router] = self._counts[router] + counts if router in self._counts else counts
+        if not part.num_real:
+            return 0.0
+        share = int(totals[-1]) / len(tape.routes) / self._real  # of the tokens that a router met
+        balance = tape.balance_loss(totals) * share
+        self._loss += balance.item()
         loss = self._aux * balance
-        return loss + self._z * share * tape.z_loss() if self._z else loss
+        return loss + self._z * share * tape.z_loss(totals) if self._z else loss
 
     def settle(self) -> None:
         """The batch is over: what every process saw of it is added up."""

@@ -17,6 +17,7 @@ from llmkit.train.loss import IGNORED, Batch, build_batch
 from llmkit.train.objective import NextToken, Objective
 from llmkit.train.parallel.divided import Divided
 from llmkit.train.parallel.ranks import Share
+from llmkit.train.parallel.row_cut import cut_rows
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def evaluate(
     was_training = model.training
     model.eval()
     try:
-        for batch in _batches(rows, batch_rows, limit, document_mask, device, ranks.share):
+        for whole in _batches(rows, batch_rows, limit, document_mask, device, ranks.share):
+            batch = cut_rows(whole, ranks.cut)
             with autocast():
                 now = objective.for_batch(model, batch, batch_rows)
             with autocast():

@@ -153,10 +153,25 @@ class RunLog:
         self.event("eval", step, **fields)
         self._progress.note(text)
 
-    def rewound(self, step: int, spike: Spike, *, passed_rows: int, rewinds: int) -> None:
-        """The run went back to a step from a spike, the so-manieth time; what it passes over in all."""
+    def rewound(
+        self, step: int, spike: Spike, *, passed_rows: int, rewinds: int, undone: Iterable[Record] = ()
+    ) -> None:
+        """The run went back to a step from a spike.
+
+        Args:
+            step: it goes on from.
+            spike: that it went back from.
+            passed_rows: rows that it passes over in all.
+            rewinds: how often it went back, this time included.
+            undone: records of the steps since, which were taken back: their losses are kept with the event.
+        """
         fields = {"spike_step": spike.step, "loss": spike.loss, "grad_norm": spike.grad_norm}
-        self.event("rewind", step, **fields, passed_rows=passed_rows, rewinds=rewinds)
+        steps = [
+            {name: one.get(name) for name in ("step", "loss", "grad_norm")}
+            for one in undone
+            if "event" not in one
+        ]
+        self.event("rewind", step, **fields, passed_rows=passed_rows, rewinds=rewinds, undone=steps)
         self._progress.note(f"{spike}: a spike; back to step {step}, past the batches since (time {rewinds})")
 
     def sampled(self, step: int, prompt: str, text: str) -> None:

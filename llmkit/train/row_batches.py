@@ -1,24 +1,37 @@
 """The batches of pretraining: rows in the order of its seed, as many at each step as its recipe says."""
 
-from functools import partial
-
 import torch
 
+from llmkit.formats.shards import Rows
 from llmkit.train.config import Recipe
 from llmkit.train.data import BatchReader, RowSource
 from llmkit.train.loss import Batch, build_batch
 from llmkit.train.objective import BatchSource
 from llmkit.train.order import RowOrder
-from llmkit.train.parallel.ranks import Share
+from llmkit.train.parallel.ranks import WHOLE_ROWS, Share
+from llmkit.train.parallel.row_cut import cut_rows
 
 
 class RowBatches(BatchSource):
-    """Batches of rows in the order of the seed, read ahead: this process's share of each."""
+    """Batches of rows in the order of the seed, read ahead: what this process has of each.
 
-    def __init__(self, rows: RowSource, recipe: Recipe, device: torch.device, share: Share) -> None:
+    Args:
+        rows: of the run.
+        recipe: says their order and how many come at once.
+        device: of the batches.
+        share: of the rows.
+        cut: of the positions of each.
+    """
+
+    def __init__(
+        self, rows: RowSource, recipe: Recipe, device: torch.device, share: Share, cut: Share = WHOLE_ROWS
+    ) -> None:
         order = RowOrder(len(rows), recipe.seed)
         self._recipe = recipe
-        build = partial(build_batch, document_mask=recipe.document_mask, device=device)
+
+        def build(rows: Rows) -> Batch:
+            return cut_rows(build_batch(rows, document_mask=recipe.document_mask, device=device), cut)
+
         self._reader = BatchReader(rows, order, self._place, build, share)
 
     def batch(self, step: int) -> Batch:

@@ -106,7 +106,7 @@ class Trainer:
         self._norms = NormProbe(self.model, norms_every)
         self._reactions: dict[str, SpikeReaction] = {"nonfinite": on_nonfinite, "spike": on_spike}
         self._balancer = Balancer(recipe, self.ranks) if self.model.config.experts is not None else None
-        self._source = source or RowBatches(rows, recipe, self.device, self.ranks.share)
+        self._source = source or RowBatches(rows, recipe, self.device, self.ranks.share, self.ranks.cut)
 
     def train_step(self) -> StepResult:
         """Learn from the next batch.

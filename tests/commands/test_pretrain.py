@@ -609,7 +609,8 @@ def test_a_run_goes_back_from_a_spike_as_often_as_it_may(
     assert pretrain(*flags, 2).status == 0
     (first, second) = (record for record in records() if record.get("event") == "rewind")
     assert (first["step"], first["spike_step"], second["step"], second["spike_step"]) == (2, 4, 2, 4)
-    assert [line["step"] for line in steps_of()] == [1, 2, 3, 3, 3, 4, 5, 6]
+    assert [line["step"] for line in steps_of()] == [1, 2, 3, 4, 5, 6]  # each once
+    assert [one["step"] for told in (first, second) for one in told["undone"]] == [3, 3]
     judged.clear()
     done = pretrain("-o", "run2", *flags, 1)
     assert done.status == 1
@@ -647,6 +648,98 @@ def test_calibrate_times_a_plans_steps(pretrain: Callable[..., Any]) -> None:
     assert plan["time_source"].startswith("median of ")
     assert plan["tokens_per_second"] == pytest.approx(plan["batch_tokens"] / plan["step_seconds"])
     assert pretrain("--calibrate").status == 2
+
+
+def test_a_plan_of_several_processes_starts_none_and_tells_what_each_takes_and_sends(
+    pretrain: Callable[..., Any],
+) -> None:
+    alone, both, pieces, rows = (
+        json.loads(pretrain("--dry-run", "--json", *flags).out)
+        for flags in ((), ("--nproc", 2), ("--nproc", 4, "--fsdp", 2, "--tp", 1), ("--nproc", 2, "--cp", 2))
+    )
+    assert (alone["processes"], alone["all_memory_bytes"], alone["sent_bytes"]) == (1, None, {})
+    assert (both["processes"], both["division"]) == (2, "dp 2")
+    assert both["all_memory_bytes"] == 2 * both["memory_bytes"] > 2 * alone["memory_bytes"]
+    assert both["sent_bytes"] == {"gradients": 4 * both["parameters"]}
+    assert (pieces["processes"], pieces["division"]) == (4, "dp 2 x fsdp 2")
+    assert [*pieces["sent_bytes"]] == ["gradients", "weights"]
+    assert [*rows["sent_bytes"]] == ["gradients", "activations"]
+    for plan in (both, pieces, rows):
+        assert plan["time_source"] == "estimated at 40% of the peak"
+    assert not Path("run").exists()
+    text = pretrain("--dry-run", "--nproc", 2).text
+    assert "2 (dp 2)" in text and "a step by each process (gradients" in text
+    assert "--tp 3" in pretrain("--dry-run", "--nproc", 2, "--tp", 3).err
+    refused = pretrain("--dry-run", "--nproc", 2, "--cp", 2, "--seq-len", 18)
+    assert (refused.status, "--cp 2: rows of 18 tokens" in refused.err) == (2, True)
+
+
+def test_calibrate_times_the_steps_of_several_processes_that_it_starts(
+    llmkit_run: Callable[..., Any], forked_python: Path
+) -> None:
+    line = ["pretrain", "--data", "text.txt", "-t", "tok", "--seq-len", 16, *SMALL, "--steps", 6, "-o", "run"]
+    line += ["--nproc", "2", "--cp", "2", "--dry-run", "--json"]
+    command = [forked_python, "-m", "llmkit", *map(str, line), "--calibrate"]
+    done = run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)  # of the first process alone
+    assert (plan["processes"], plan["division"]) == (2, "cp 2")
+    assert plan["time_source"].startswith("median of ") and not Path("run").exists()
+    assert plan["sent_bytes"] == json.loads(llmkit_run(*line).out)["sent_bytes"]
+
+
+KILLED = """
+import os, signal
+if os.environ["RANK"] == "1":
+    from llmkit.train.trainer import Trainer
+    learn = Trainer.train_step
+    def train_step(self):
+        if self.step == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return learn(self)
+    Trainer.train_step = train_step
+from llmkit.cli import main
+main()
+"""
+BY_ANOTHER_PROGRAM = """
+from llmkit.cli import main
+from llmkit.workflows.run import launch
+launch.MODULE = "killed"
+main()
+"""
+
+
+def test_rows_in_pieces_are_learnt_by_two_processes_and_after_a_kill_gone_on_with_by_one(
+    llmkit_run: Callable[..., Any], forked_python: Path
+) -> None:
+    line = ["pretrain", "--data", "text.txt", "-t", "tok", "--seq-len", 16, *SMALL, "--steps", 6]
+    line += ["--valid", "valid.txt", "--dtype", "float32", "--checkpoint-every", 2]
+    assert llmkit_run(*line, "-o", "alone").status == 0
+    Path("killed.py").write_text(KILLED)
+    command = [
+        forked_python,
+        "-c",
+        BY_ANOTHER_PROGRAM,
+        *map(str, line),
+        "-o",
+        "run",
+        "--nproc",
+        "2",
+        "--cp",
+        "2",
+    ]
+    killed = run(command, capture_output=True, text=True)
+    assert killed.returncode == 75 and "process 1 of 2 was ended by SIGKILL" in killed.stderr
+    assert [one.name for one in list_checkpoints(Path("run"))[0]] == ["step-00000002", "step-00000004"]
+    assert llmkit_run(*line, "-o", "run").status == 0
+    starts = [one["division"] for one in records() if one.get("event") == "start"]
+    assert starts == ["cp 2", "one process"]
+    both = [
+        [one["loss"] for one in steps_of(name)]
+        + [one["valid_loss"] for one in records(name) if one.get("event") == "eval"]
+        for name in ("alone", "run")
+    ]
+    assert both[1] == pytest.approx(both[0], rel=1e-5) and len(both[0]) == 12
 
 
 def test_a_plan_predicts_the_memory_of_a_process_of_its_own(llmkit_run: Callable[..., Any]) -> None:

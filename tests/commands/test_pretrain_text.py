@@ -56,6 +56,13 @@ time     20 m 31 s (measured step, 0.399 s a step)
 speed    5,136 tokens/s
 begins   at step 0
 writes   run"""
+SEVERAL = msgspec.structs.replace(
+    PLAN,
+    processes=4,
+    division="dp 2 x fsdp 2",
+    all_memory_bytes=1600 << 20,
+    sent_bytes={"gradients": 10 << 20, "weights": 5 << 20},
+)
 REPORT = PretrainReport(
     out="run",
     parameters=1_312_000,
@@ -85,6 +92,19 @@ left out    2 updates"""
 
 def test_a_plan_is_a_table_of_all_its_figures() -> None:
     assert describe_plan(PLAN) == PLANNED
+
+
+def test_a_plan_of_several_processes_says_what_they_take_and_send() -> None:
+    lines = describe_plan(SEVERAL).splitlines()
+    at = lines.index("processes  4 (dp 2 x fsdp 2)")
+    assert lines[at + 1 : at + 4] == [
+        "memory     400.0 MiB in the first process",
+        "           1.6 GiB of 12.0 GiB available in all here",
+        "sent       15.0 MiB a step by each process (gradients 10.0 MiB, weights 5.0 MiB)",
+    ]
+    assert any("FLOPs/s a process (measured" in line for line in lines)
+    on_gpus = describe_plan(msgspec.structs.replace(SEVERAL, all_memory_bytes=None)).splitlines()
+    assert "memory     400.0 MiB of 12.0 GiB available each" in on_gpus
 
 
 def test_a_plan_of_one_step_of_one_row_is_in_the_singular() -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from llmkit.commands.show_run_text import run_text
-from llmkit.workflows.show.metrics import CurvePoint, MetricsSummary, Point
+from llmkit.workflows.show.metrics import CurvePoint, MetricsSummary, Point, Rewind
 from llmkit.workflows.show.run import Checkpoint, RunReport, show_run
 
 SUMMARY = MetricsSummary(
@@ -68,6 +68,13 @@ run: run
         ({"not_finite": 1}, "not finite", "the loss of 1 step"),
         ({"not_finite": 1234}, "not finite", "the loss of 1,234 steps"),
         ({"not_finite": 0}, "not finite", None),
+        ({}, "went back", None),
+        (
+            {"rewinds": [Rewind(4, 7, 2)]},
+            "went back",
+            "from the spike at step 7 to step 4, 2 steps undone",
+        ),
+        ({"rewinds": [Rewind(4, 5, 0)]}, "went back", "from the spike at step 5 to step 4"),
         ({"last": {}, "tokens_per_second": None}, "steps", "0"),
     ],
 )

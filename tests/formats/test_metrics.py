@@ -60,3 +60,27 @@ def test_a_file_holds_metrics_when_every_whole_line_has_a_step(tmp_path: Path) -
     ):
         path.write_text(content)
         assert holds_metrics(path) is expected, content
+
+
+def test_what_was_undone_is_taken_back_from_a_file_that_is_still_written(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    with MetricsWriter(path) as metrics:
+        for step in (1, 2, 3):
+            metrics.write({"step": step, "loss": 4.0 - step})
+        metrics.write({"event": "eval", "step": 3})
+        undone = [{"step": 2, "loss": 2.0}, {"step": 3, "loss": 1.0}, {"event": "eval", "step": 3}]
+        assert metrics.take_back(1) == undone
+        metrics.write({"step": 2, "loss": 0.5})
+    assert read(path) == [{"step": 1, "loss": 3.0}, {"step": 2, "loss": 0.5}]
+
+
+def test_a_pipe_gives_nothing_back(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with MetricsWriter(pipe) as metrics:
+        metrics.write({"step": 1})
+        assert metrics.take_back(0) == []
+        metrics.write({"step": 2})
+    assert os.read(reader, 1000).count(b"\n") == 2
+    os.close(reader)

@@ -65,6 +65,11 @@ def test_a_resumed_run_says_from_which_step_it_goes_on(tmp_path: Path) -> None:
     assert start[9:] == b"\x10\xad\x02" + b"\x3a\x02\x08\x01"  # step 301; session_log { status: START }
 
 
+def test_a_run_that_went_back_says_from_which_step_it_goes_on(tmp_path: Path) -> None:
+    *_, start = frames(write(tmp_path, STEP, {"event": "rewind", "step": 300, "spike_step": 304}))
+    assert start[9:] == b"\x10\xad\x02" + b"\x3a\x02\x08\x01"
+
+
 @pytest.mark.parametrize(
     ("record", "tags"),
     [

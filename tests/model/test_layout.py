@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llmkit.model.layout import layout_mask
+from llmkit.model.layout import Span, layout_mask, row_stretches
 
 CPU = torch.device("cpu")
 
@@ -54,3 +54,22 @@ def test_the_mask_lies_where_it_is_asked_for() -> None:
     mask = layout_mask(3, 2, torch.device("meta"))
     assert mask is not None
     assert (mask.device.type, tuple(mask.shape)) == ("meta", (2, 5))
+
+
+@pytest.mark.parametrize("window", [None, 1, 3, 4, 20])
+@pytest.mark.parametrize("documents", [False, True])
+def test_stretches_of_a_row_see_what_they_would_in_all_of_it(window: int | None, documents: bool) -> None:
+    segments = torch.tensor([[3, 3, 8, 8, 8, 8, 8, 9], [5, 5, 5, 5, 5, 5, 0, 0]]) if documents else None
+    spans = [Span(2, 2, 8), Span(6, 1, 8), Span(0, 2, 8)]
+    stretches = row_stretches(spans, CPU, window=window, segments=segments)
+    assert [one.queries for one in stretches] == [slice(0, 2), slice(2, 3), slice(3, 5)]
+    for span, one in zip(spans, stretches, strict=True):
+        for row in range(2):
+            numbers = None if segments is None else segments[row]
+            expected = _by_definition(0, 8, window, numbers)[span.start : span.end]
+            keys = range(8)[one.keys]
+            assert not any(seen for line in expected for key, seen in enumerate(line) if key not in keys)
+            mask = torch.ones(span.count, len(keys), dtype=torch.bool).tril(span.start - keys.start)
+            if one.mask is not None:
+                mask = one.mask[row, 0] if documents else one.mask
+            assert mask.tolist() == [line[one.keys] for line in expected]

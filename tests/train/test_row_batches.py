@@ -41,3 +41,19 @@ def test_processes_that_share_a_batch_have_all_of_it_between_them(
         assert torch.equal(torch.cat(halves), whole.batch(step).ids)
     for one in (whole, *parts):
         one.close()
+
+
+def test_a_row_that_is_cut_comes_in_its_pieces(
+    make_rows: Callable[..., Any], make_recipe: Callable[..., Any]
+) -> None:
+    rows, recipe = make_rows(20), make_recipe(rows=20)
+    whole = RowBatches(rows, recipe, CPU, Share())
+    length = whole.batch(0).ids.shape[1]
+    pieces = [
+        RowBatches(rows, recipe, CPU, Share(), Share(index, length // 2)) for index in range(length // 2)
+    ]
+    places = [place for index in range(length // 2) for place in (index, length - 1 - index)]
+    found = torch.cat([piece.batch(0).ids for piece in pieces], dim=1)
+    assert torch.equal(found, whole.batch(0).ids[:, places])
+    for one in (whole, *pieces):
+        one.close()

@@ -18,23 +18,30 @@ class Degrees:
     """Expert parallel: each has some experts of every mixture, all else, and some rows of every batch."""
     fsdp: int = 1
     """Shards: each keeps a part of every weight, gradient and moment, and has some rows of every batch."""
+    cp: int = 1
+    """Context parallel: each has some positions of every row; beside shards, these are cut by it too."""
     tp: int = 1
     """Tensor parallel: each has some heads and some columns of every matrix, and all rows."""
 
     @property
     def world(self) -> int:
         """Processes in all."""
-        return self.pp * self.dp * self.ep * self.fsdp * self.tp
+        return self.pp * self.dp * self.ep * self.fsdp * self.cp * self.tp
 
     @property
     def shares(self) -> int:
-        """Parts that a batch falls into."""
+        """Parts that the rows of a batch fall into."""
         return self.dp * self.ep * self.fsdp
+
+    @property
+    def shards(self) -> int:
+        """Parts that --fsdp makes of each weight."""
+        return self.fsdp * self.cp if self.fsdp > 1 else 1
 
     @property
     def parts(self) -> int:
         """Parts that weights, gradients and moments fall into."""
-        return self.pp * self.ep * self.fsdp * self.tp
+        return self.pp * self.ep * self.shards * self.tp
 
     @property
     def is_split(self) -> bool:
@@ -50,18 +57,25 @@ ONE_PROCESS = Degrees()
 
 
 def resolve_degrees(
-    world: int, *, dp: int | None = None, fsdp: int | None = None, tp: int = 1, pp: int = 1, ep: int = 1
+    world: int,
+    *,
+    dp: int | None = None,
+    fsdp: int | None = None,
+    tp: int = 1,
+    pp: int = 1,
+    ep: int = 1,
+    cp: int = 1,
 ) -> Degrees:
     """The degrees of a run of so many processes; what is left open is taken by replicas.
 
     Raises:
         ConfigError: they do not multiply to the processes.
     """
-    asked = {"--dp": dp, "--fsdp": fsdp, "--tp": tp, "--pp": pp, "--ep": ep}
+    asked = {"--dp": dp, "--fsdp": fsdp, "--tp": tp, "--pp": pp, "--ep": ep, "--cp": cp}
     for flag, size in asked.items():
         if size is not None and size < 1:
             raise ConfigError(f"{flag} must be at least 1 (found {size})", hint=f"change {flag}")
-    given = Degrees(pp=pp, dp=dp or 1, ep=ep, fsdp=fsdp or 1, tp=tp)
+    given = Degrees(pp=pp, dp=dp or 1, ep=ep, fsdp=fsdp or 1, cp=cp, tp=tp)
     rest, left = divmod(world, given.world)
     if left == 0 and dp is None:
         given = replace(given, dp=rest)
@@ -74,8 +88,8 @@ def resolve_degrees(
     return given
 
 
-def check_degrees(degrees: Degrees, model: ModelConfig, batch_rows: int) -> None:
-    """Whether a model and its batches can be divided so.
+def check_degrees(degrees: Degrees, model: ModelConfig, batch_rows: int, seq_len: int) -> None:
+    """Whether a model and its batches of rows of `seq_len` can be divided so.
 
     Raises:
         ConfigError: naming the flag that does not fit.
@@ -94,6 +108,8 @@ def check_degrees(degrees: Degrees, model: ModelConfig, batch_rows: int) -> None
             f"--pp {degrees.pp}: routers' losses do not travel between stages",
             hint="--fsdp divides any model",
         )
+    if degrees.cp > 1:
+        _check_rows(degrees, model, seq_len)
     if degrees.ep > 1:
         _check_experts(degrees, model)
     if degrees.tp > 1:
@@ -107,10 +123,24 @@ def _check_experts(degrees: Degrees, model: ModelConfig) -> None:
         raise ConfigError(
             f"--ep {degrees.ep}: the model has {what}", hint="a degree that divides --num-experts, or --fsdp"
         )
-    if degrees.pp * degrees.fsdp * degrees.tp > 1:
+    if degrees.pp * degrees.fsdp * degrees.cp * degrees.tp > 1:
         raise ConfigError(
             f"--ep {degrees.ep} goes with replicas only (found {degrees})",
             hint="--ep and --dp, or --fsdp without --ep",
+        )
+
+
+def _check_rows(degrees: Degrees, model: ModelConfig, seq_len: int) -> None:
+    pieces = 2 * degrees.cp
+    if seq_len % pieces:
+        raise ConfigError(
+            f"--cp {degrees.cp}: rows of {seq_len} tokens do not fall into {pieces} equal pieces",
+            hint=f"rows of {-(-seq_len // pieces) * pieces} tokens: --seq-len, or llmkit pack --seq-len",
+        )
+    if degrees.pp > 1:
+        raise ConfigError(
+            f"--cp {degrees.cp}: stages of a pipeline hand on whole rows (found {degrees})",
+            hint="--cp with --dp, --fsdp or --tp",
         )
 
 

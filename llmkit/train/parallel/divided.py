@@ -74,6 +74,10 @@ class Divided:
                 from llmkit.train.parallel.expert_parallel import spread_experts
 
                 spread_experts(model, ranks.mesh["ep"])
+            if degrees.cp > 1:
+                from llmkit.train.parallel.context_parallel import cut_context
+
+                cut_context(model, ranks.group("cp"), ranks.cut, compiles=compiles)
         recompute(layers, recomputing)
         if compiles:
             for module in [self.loss_pass] if ranks is ALONE else layers:
@@ -81,8 +85,7 @@ class Divided:
         if isinstance(ranks, MeshRanks) and degrees.fsdp > 1:
             from llmkit.train.parallel.fully_sharded import shard_weights
 
-            mesh = ranks.mesh["dp", "fsdp"] if degrees.dp > 1 else ranks.mesh["fsdp"]
-            shard_weights(root, layers, mesh, dtype=dtype)
+            shard_weights(root, layers, ranks.shard_mesh(), dtype=dtype)
         elif isinstance(ranks, MeshRanks) and degrees.ep > 1:
             experts, rest = list[nn.Parameter](), list[nn.Parameter]()
             for one in self.trained:
@@ -90,8 +93,8 @@ class Divided:
             self._sums.append(GradientSum(rest, ranks.group("dp", "ep")))
             if degrees.dp > 1:
                 self._sums.append(GradientSum(experts, ranks.group("dp")))
-        elif isinstance(ranks, MeshRanks) and degrees.dp > 1:
-            self._sums.append(GradientSum(self.trained, ranks.group("dp")))
+        elif isinstance(ranks, MeshRanks) and degrees.dp * degrees.cp > 1:
+            self._sums.append(GradientSum(self.trained, ranks.group("dp", "cp")))
 
     @cached_property
     def trained(self) -> list[nn.Parameter]:

@@ -18,15 +18,9 @@ from torch.nn import functional as F
 from llmkit.model.positions import segment_positions
 from llmkit.model.transformer import TiedHead, Transformer
 from llmkit.train.loss import IGNORED, Batch
+from llmkit.train.parallel.own_part import layers_of, parts_of_batch
 from llmkit.train.parallel.ranks import MeshRanks
 from llmkit.train.parallel.tensors import local, whole
-
-
-def layers_of(stage: int, stages: int, layers: int) -> range:
-    """The layers of a stage: alike many, where they do not divide one more at the first stages."""
-    each, more = divmod(layers, stages)
-    begin = stage * each + min(stage, more)
-    return range(begin, begin + each + (stage < more))
 
 
 class Stage(nn.Module):
@@ -85,9 +79,7 @@ class Pipeline:
         Returns:
             The loss, summed over the targets and times `scale`.
         """
-        rows, stages = len(batch.ids), self.group.size()
-        wanted = min(rows, max(stages, -(-rows // part_rows)))
-        parts = next(count for count in range(wanted, rows + 1) if rows % count == 0)
+        parts = parts_of_batch(len(batch.ids), part_rows, self.group.size())
         return self._run(batch, parts, scale, learns=True)
 
     def score(self, batch: Batch) -> float:

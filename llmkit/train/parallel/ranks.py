@@ -6,22 +6,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 @dataclass(frozen=True)
 class Share:
-    """Which of `count` equal parts of every batch a process learns from."""
+    """Which of `count` equal parts a process has: of the rows of every batch, or of the positions of each."""
 
     index: int = 0
     count: int = 1
 
 
 WHOLE_BATCH = Share()
+WHOLE_ROWS = Share()
 
 
 class Ranks:
@@ -30,6 +33,9 @@ class Ranks:
     rank = 0
     degrees = ONE_PROCESS
     share = WHOLE_BATCH
+    """Its rows of every batch."""
+    cut = WHOLE_ROWS
+    """Its positions of each of these: see row_cut.py."""
     stage = 0
 
     @property
@@ -40,6 +46,10 @@ class Ranks:
     def sum(self, values: Sequence[float]) -> list[float]:
         """Each value summed over the processes that share a batch; float64."""
         return list(values)
+
+    def over_rows(self, values: Tensor) -> Tensor:
+        """Summed over the processes that have positions of the same rows, in the same memory."""
+        return values
 
     def highest(self, value: int) -> int:
         """The largest that any process has: how they agree to stop at the same step."""
@@ -87,13 +97,25 @@ class MeshRanks(Ranks):
         replica = mesh.get_local_rank("dp") * degrees.ep + mesh.get_local_rank("ep")
         shard = mesh.get_local_rank("fsdp")
         self.share = Share(replica * degrees.fsdp + shard, degrees.shares)
-        self._apart = self.group("dp", "ep", "fsdp")
+        self.cut = Share(mesh.get_local_rank("cp"), degrees.cp)
+        self._apart = self.group("dp", "ep", "fsdp", "cp")
 
     def group(self, *dimensions: str) -> "ProcessGroup":
         """The processes that differ from this one in these dimensions only."""
         if len(dimensions) == 1:
             return self.mesh.get_group(dimensions[0])
         return self.mesh[dimensions]._flatten("_".join(dimensions)).get_group()
+
+    def shard_mesh(self) -> "DeviceMesh":
+        """Of the processes that have shards of the same weights, and of the replicas of these."""
+        mesh, replicas = self.mesh, self.degrees.dp > 1
+        if self.degrees.cp == 1:
+            return mesh["dp", "fsdp"] if replicas else mesh["fsdp"]
+        shards = mesh["fsdp", "cp"]._flatten("shards")
+        if not replicas:
+            return shards
+        join = getattr(type(mesh), "_concatenate", None)  # newer torch, which warns of the slice
+        return mesh["dp", "shards"] if join is None else join([mesh["dp"], shards])
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """See `Ranks.sum`. Processes that hold parts of one matrix have the same values: one is counted."""
@@ -103,6 +125,12 @@ class MeshRanks(Ranks):
         if self._apart.size() > 1:
             dist.all_reduce(told, group=self._apart)
         return told.tolist()
+
+    def over_rows(self, values: Tensor) -> Tensor:
+        """See `Ranks.over_rows`."""
+        if self.degrees.cp > 1:
+            torch.distributed.all_reduce(values, group=self.group("cp"))
+        return values
 
     def highest(self, value: int) -> int:
         """See `Ranks.highest`."""

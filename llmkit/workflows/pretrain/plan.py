@@ -10,9 +10,8 @@ import msgspec
 import torch
 
 from llmkit.errors import ResourceError
-from llmkit.estimate.adapters import is_layer_matrix
 from llmkit.estimate.architecture_of import architecture_of
-from llmkit.machine import free_bytes
+from llmkit.machine import cores, free_bytes
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
@@ -20,10 +19,12 @@ from llmkit.train.budget import kept_checkpoints
 from llmkit.train.config import PretrainConfig
 from llmkit.train.hardware import Peak, available_memory_bytes, measure_peak
 from llmkit.train.parallel.divided import divide_model
-from llmkit.train.state import checkpoint_bytes
+from llmkit.train.parallel.ranks import ALONE, Ranks
+from llmkit.train.parallel.traffic import Update, sent_bytes
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain.data import PretrainData
-from llmkit.workflows.run.memory import RECOMPUTING_BYTES, RUNTIME_BYTES, activation_bytes
+from llmkit.workflows.pretrain.process_memory import checkpoint_file_bytes, run_memory
+from llmkit.workflows.run.memory import RUNTIME_BYTES
 from llmkit.workflows.run.setup import Setup
 
 _MEASURE_BELOW_SECONDS = 2.0
@@ -59,7 +60,7 @@ class PretrainPlan(msgspec.Struct, frozen=True, kw_only=True):
     peak_flops_per_second: float
     peak_source: str
     memory_bytes: int
-    """Predicted: weights, gradients, optimiser state and activations."""
+    """Predicted, of the process that holds most: weights, gradients, optimiser state and activations."""
     memory_available_bytes: int | None
     checkpoint_bytes: int
     disk_bytes: int
@@ -73,6 +74,13 @@ class PretrainPlan(msgspec.Struct, frozen=True, kw_only=True):
     """`measured step`, or an assumed share of the peak."""
     resume_step: int = 0
     """The checkpoint this run goes on from; 0: it starts."""
+    processes: int = 1
+    division: str = "one process"
+    """How they share the work: `dp 2 x fsdp 2`."""
+    all_memory_bytes: int | None = None
+    """Of all processes on this machine, where they take it from the same memory; None: each has its own."""
+    sent_bytes: dict[str, int] = {}
+    """What a process sends the others in an update, by what it is; nothing where there is one."""
 
 
 def plan_run(
@@ -83,16 +91,35 @@ def plan_run(
     out: Path,
     *,
     calibrate: bool = False,
+    ranks: Ranks = ALONE,
+    processes_here: int = 1,
 ) -> PretrainPlan:
-    """Everything a person wants to know before a run; measures updates where that is quick, or asked for."""
-    recipe = setup.recipe
+    """Everything a person wants to know before a run; measures updates where that is quick, or asked for.
+
+    Args:
+        setup: of the run.
+        config: as asked for.
+        model: its shape.
+        data: to measure on.
+        out: of the run.
+        calibrate: measure, however long it takes.
+        ranks: the processes of the run, where it is measured in all of them: each has to call this. One alone
+            measures no run of several.
+        processes_here: that will share this machine.
+    """
+    recipe, degrees = setup.recipe, setup.degrees
     parameters = architecture_of(model).parameters
     with threads_set(setup.threads):
         peak = measure_peak(setup.device, recipe.dtype)
         step_seconds, source = time_step(
-            setup, peak, lambda: _fresh_trainer(setup, config, model, data), calibrate=calibrate
+            setup,
+            peak_of_all(setup, peak, processes_here),
+            lambda: _fresh_trainer(setup, config, model, data, ranks),
+            calibrate=calibrate,
+            ranks=ranks,
         )
-    size = _checkpoint_bytes(setup, model)
+    size, memory = checkpoint_file_bytes(setup, model), run_memory(setup, config, model)
+    shared = degrees.world > 1 and setup.device.type == "cpu"
     return PretrainPlan(
         out=str(out),
         parameters=parameters,
@@ -115,7 +142,7 @@ def plan_run(
         total_flops=setup.flops_per_token * recipe.tokens,
         peak_flops_per_second=peak.flops_per_second,
         peak_source=peak.source,
-        memory_bytes=run_memory_bytes(setup, config, model),
+        memory_bytes=memory.first,
         memory_available_bytes=available_memory_bytes(setup.device),
         checkpoint_bytes=size,
         disk_bytes=size * (kept_checkpoints(config, recipe.steps) + 1),
@@ -124,18 +151,27 @@ def plan_run(
         tokens_per_second=recipe.batch_tokens / step_seconds,
         total_seconds=step_seconds * recipe.tokens / recipe.batch_tokens,
         time_source=source,
+        processes=degrees.world,
+        division=str(degrees),
+        all_memory_bytes=memory.on(processes_here) if shared else None,
+        sent_bytes=sent_bytes(model, degrees, _update(setup, config)),
     )
 
 
-def check_resources(setup: Setup, config: PretrainConfig, model: ModelConfig, out: Path) -> None:
+def check_resources(
+    setup: Setup, config: PretrainConfig, model: ModelConfig, out: Path, *, processes_here: int = 1
+) -> None:
     """Refuse a run that cannot end well.
 
     Raises:
-        ResourceError: too little memory, or too little disk for the checkpoints.
+        ResourceError: too little memory for the processes here, or too little disk for the checkpoints.
     """
-    needed = run_memory_bytes(setup, config, model)
+    memory = run_memory(setup, config, model)
+    needed = memory.first
+    if setup.device.type == "cpu":  # the others are there, and so is what each has imported
+        needed = memory.on(processes_here) - (processes_here - 1) * RUNTIME_BYTES["cpu"]
     check_memory(setup, needed, "shorter rows, or a smaller --preset")
-    check_disk(out, kept_checkpoints(config, setup.recipe.steps), _checkpoint_bytes(setup, model))
+    check_disk(out, kept_checkpoints(config, setup.recipe.steps), checkpoint_file_bytes(setup, model))
 
 
 def check_memory(setup: Setup, needed: int, otherwise: str) -> None:
@@ -167,67 +203,37 @@ def check_disk(out: Path, checkpoints: int, size: int) -> None:
         )
 
 
-def run_memory_bytes(setup: Setup, config: PretrainConfig, model: ModelConfig) -> int:
-    """`memory_bytes` of a run, with the copy that is written while it trains on, where that is the CPU's."""
-    copied = config.async_checkpoint and setup.device.type == "cpu"
-    copy = _checkpoint_bytes(setup, model) if copied else 0
-    return memory_bytes(setup, config, model) + copy
-
-
-def memory_bytes(setup: Setup, config: PretrainConfig, model: ModelConfig) -> int:
-    """Predicted memory of the process: within 10 % for models of 1M to 40M parameters on a CPU.
-
-    Weights and AdamW's moments take 12 bytes a parameter, gradients 4; they come while what the forward pass
-    kept goes, but that is seldom given back. Muon has one moment of a matrix. Updates whose norms
-    are logged hold the weights twice.
-    """
-    parameters = architecture_of(model).parameters
-    kept = activation_bytes(
-        model,
-        setup.micro_batch_rows * setup.recipe.seq_len,
-        setup.recipe.dtype,
-        recomputing=config.activation_checkpointing,
-    )
-    recomputes = config.activation_checkpointing != "none"
-    state = (16 + 4 * (config.log_norms > 0)) * parameters - 4 * _muon_values(setup, model)
-    if setup.degrees.is_split:  # a model is drawn or read whole, then cut
-        state = max(4 * parameters, -(-state // setup.degrees.parts))
-    return RUNTIME_BYTES[setup.device.type] + RECOMPUTING_BYTES[setup.device.type] * recomputes + state + kept
-
-
-def _checkpoint_bytes(setup: Setup, model: ModelConfig) -> int:
-    return checkpoint_bytes(architecture_of(model).parameters) - 4 * _muon_values(setup, model)
-
-
-def _muon_values(setup: Setup, model: ModelConfig) -> int:
-    """Parameters with one moment, not two."""
-    if setup.recipe.optimizer == "adamw":
-        return 0
-    return sum(one.numel for one in architecture_of(model).tensors if is_layer_matrix(one) and one.learnt)
-
-
 def time_step(
-    setup: Setup, peak: Peak, make: Callable[[], Trainer], *, calibrate: bool = False
+    setup: Setup,
+    peak: Peak,
+    make: Callable[[], Trainer],
+    *,
+    calibrate: bool = False,
+    ranks: Ranks = ALONE,
 ) -> tuple[float, str]:
     """Seconds of one update: measured where one takes about two seconds at most, else by the peak.
 
     Args:
         setup: of the run.
-        peak: of the machine.
+        peak: of all its processes.
         make: a trainer to measure with.
         calibrate: measure, however long that takes, and take the middle of some updates, not the best.
+        ranks: the processes that are there to measure with: those of the run, else it is not measured.
     """
     assumed, source = estimate_step(setup, peak)
-    if assumed > _MEASURE_BELOW_SECONDS and not calibrate:
+    if not calibrate and (assumed > _MEASURE_BELOW_SECONDS or ranks.degrees != setup.degrees):
         return assumed, source
     trainer = make()
     seconds: list[float] = []
-    while len(seconds) < 3 or (calibrate and len(seconds) < _CALIBRATING and sum(seconds) < _QUICK_SECONDS):
+    goes_on = True
+    while goes_on:
         begin = time.perf_counter()
         trainer.train_step()
         if setup.device.type == "cuda":
             torch.cuda.synchronize(setup.device)
         seconds.append(time.perf_counter() - begin)
+        quick = calibrate and len(seconds) < _CALIBRATING and sum(seconds) < _QUICK_SECONDS
+        goes_on = ranks.highest(len(seconds) < 3 or quick) == 1  # all of them, or none
     trainer.close()
     warm = seconds[1:]  # the first warms up
     if calibrate:
@@ -241,15 +247,44 @@ def estimate_step(setup: Setup, peak: Peak) -> tuple[float, str]:
     return assumed, f"estimated at {_ASSUMED_MFU:.0%} of the peak"
 
 
-def _fresh_trainer(setup: Setup, config: PretrainConfig, model: ModelConfig, data: PretrainData) -> Trainer:
+def _fresh_trainer(
+    setup: Setup, config: PretrainConfig, model: ModelConfig, data: PretrainData, ranks: Ranks
+) -> Trainer:
     fresh = Transformer(model)
     initialise(fresh, torch.Generator().manual_seed(0))
+    if not ranks.degrees.is_split:
+        fresh.to(setup.device)
+    divided = divide_model(fresh, config, setup.recipe, ranks)
+    divided.model.to(setup.device)
     return Trainer(
-        divide_model(fresh.to(setup.device), config, setup.recipe),
+        divided,
         data.rows,
         setup.recipe,
         micro_batch_rows=setup.micro_batch_rows,
         on_nonfinite="skip",
+    )
+
+
+def peak_of_all(setup: Setup, peak: Peak, processes_here: int) -> Peak:
+    """Of the processes of a run together, from that of one: on a CPU they share its cores."""
+    processes = setup.degrees.world
+    if processes == 1:
+        return peak
+    crowd = setup.threads * processes_here / cores() if setup.device.type == "cpu" else 1.0
+    return Peak(peak.flops_per_second * processes / max(1.0, crowd), peak.source)
+
+
+def _update(setup: Setup, config: PretrainConfig) -> Update:
+    """An update as one process sees it."""
+    recipe = setup.recipe
+    half = recipe.dtype == "bfloat16"
+    return Update(
+        rows=recipe.batch_rows // setup.degrees.shares,
+        pass_rows=setup.micro_batch_rows,
+        seq_len=recipe.seq_len // setup.degrees.cp,
+        product_bytes=2 if half else 4,
+        stream_bytes=2 if half and setup.device.type != "cpu" else 4,
+        recomputes=config.activation_checkpointing == "full",
     )
 
 

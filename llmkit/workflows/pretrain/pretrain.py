@@ -16,6 +16,7 @@ from llmkit.formats.provenance import Invocation
 from llmkit.progress import SILENT, Progress
 from llmkit.train.config import PretrainConfig, Resume
 from llmkit.train.hardware import used_memory_bytes
+from llmkit.train.parallel.degrees import ONE_PROCESS
 from llmkit.train.parallel.divided import divide_model
 from llmkit.train.parallel.ranks import Ranks
 from llmkit.train.state import load_weights, restore_trainer
@@ -23,7 +24,7 @@ from llmkit.train.stop import StopRequest
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain.job import Job, PretrainFiles, open_job
 from llmkit.workflows.pretrain.model import build_model
-from llmkit.workflows.pretrain.plan import PretrainPlan, check_resources, plan_run
+from llmkit.workflows.pretrain.plan import PretrainPlan, check_resources, plan_run, threads_set
 from llmkit.workflows.run.duties import build_duties
 from llmkit.workflows.run.folder import (
     CACHE,
@@ -33,7 +34,16 @@ from llmkit.workflows.run.folder import (
     claimed,
     find_start,
 )
-from llmkit.workflows.run.ranks import ONE, Division, joined_ranks, own_device, was_restarted
+from llmkit.workflows.run.launch import threads_of
+from llmkit.workflows.run.ranks import (
+    ONE,
+    Division,
+    joined_ranks,
+    own_device,
+    processes_here,
+    was_restarted,
+    world_size,
+)
 from llmkit.workflows.run.saver import inside
 from llmkit.workflows.run.training import Ended, check_loss, run_training
 
@@ -69,15 +79,48 @@ def plan_pretrain(
     *,
     resume: Resume,
     calibrate: bool = False,
+    division: Division = ONE,
+    processes: int | None = None,
     invocation: Invocation,
     progress: Progress,
 ) -> PretrainPlan:
-    """What `pretrain` would do and take. Documents are packed into a folder that is removed again."""
+    """What `pretrain` would do and take. Documents are packed into a folder that is removed again.
+
+    Args:
+        files: what would be read and written.
+        config: how it would train.
+        resume: as for `pretrain`.
+        calibrate: time updates, however long they take.
+        division: of the run.
+        processes: that the run would have on this machine, where they are not started; None: those that are
+            there. Then every one of them calls this, and each finds the same.
+        invocation: for what is packed.
+        progress: shows what is packed.
+    """
     check_folder(files.out, [*files.data, *files.valid])
-    with TemporaryDirectory(prefix="llmkit-") as scratch:
-        job = open_job(files, config, Path(scratch), invocation, progress)
+    degrees = division.degrees(processes)
+    started = degrees if processes is None else ONE_PROCESS
+    here = processes if processes is not None and world_size() == 1 else processes_here()
+    threads = torch.get_num_threads() if processes in (None, 1) else threads_of(processes)
+    if processes is None:
+        config = replace(config, device=own_device(config.device))
+    with (
+        joined_ranks(started, config.device) as ranks,
+        TemporaryDirectory(prefix="llmkit-") as scratch,
+        threads_set(threads),
+    ):
+        job = open_job(files, config, Path(scratch), invocation, progress, degrees=degrees)
         start = find_start(files.out, job.setup.recipe, resume=resume, force=True, progress=progress)
-        plan = plan_run(job.setup, config, job.source.config, job.data, files.out, calibrate=calibrate)
+        plan = plan_run(
+            job.setup,
+            config,
+            job.source.config,
+            job.data,
+            files.out,
+            calibrate=calibrate,
+            ranks=ranks,
+            processes_here=here,
+        )
     return msgspec.structs.replace(plan, resume_step=start.step)
 
 
@@ -126,7 +169,7 @@ def pretrain(
             job = open_job(files, config, cache, invocation, progress, degrees=ranks.degrees)
             start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
             check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
-            check_resources(job.setup, config, job.source.config, files.out)
+            check_resources(job.setup, config, job.source.config, files.out, processes_here=processes_here())
         report = run_training(
             job,
             start,

@@ -62,6 +62,11 @@ def launch(arguments: Sequence[str], processes: int, *, max_restarts: int) -> in
         return 0
 
 
+def threads_of(processes: int) -> int:
+    """CPU threads of each of so many processes, where the environment says nothing else."""
+    return int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // processes))
+
+
 @contextmanager
 def _environment(folder: Path, processes: int) -> Iterator[Path]:
     """What the processes are told; gives the file that the first leaves its status in.
@@ -70,7 +75,7 @@ def _environment(folder: Path, processes: int) -> Iterator[Path]:
     """
     before, status = dict(os.environ), folder / "status"
     os.environ[STATUS] = str(status)
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ["OMP_NUM_THREADS"] = str(threads_of(processes))
     logging.disable(logging.CRITICAL)
     try:
         yield status

@@ -6,15 +6,23 @@ again). What a process holds was measured on runs of 1M to 40M parameters: see t
 
 from llmkit.model.config import ModelConfig
 from llmkit.train.config import ActivationCheckpointing
+from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
+from llmkit.train.parallel.own_part import layers_of
 
 RUNTIME_BYTES = {"cpu": 325 << 20, "cuda": 0}
 """Python and PyTorch themselves, where their memory is the model's."""
 RECOMPUTING_BYTES = {"cpu": 80 << 20, "cuda": 0}
 """torch._dynamo, which PyTorch imports with the first layer that is computed again."""
+DISTRIBUTED_BYTES = {"cpu": 20 << 20, "cuda": 0}
+"""torch.distributed, in each of several processes."""
+IN_PARTS_BYTES = {"cpu": 110 << 20, "cuda": 0}
+"""torch.distributed.tensor, where a model lies in parts, and torch._dynamo, which it imports."""
 _AT_WORK = {"full": 3, "selective": 1}
 """Layers' worth that is held while one is computed again: measured."""
 _ALLOCATOR = 1.2
 """Held over kept: what was freed between two tensors that stay is not given back."""
+_STREAM = 16
+"""Bytes of each of hidden_size that a layer keeps whole where its matrices are cut: of both its norms."""
 _EXPERT_STREAM = 2
 """Rows of hidden_size that are kept for each expert of a token: what goes in and what comes out."""
 
@@ -26,6 +34,9 @@ def activation_bytes(
     *,
     head_tokens: int | None = None,
     recomputing: ActivationCheckpointing = "none",
+    degrees: Degrees = ONE_PROCESS,
+    stage: int = 0,
+    under_way: int = 1,
 ) -> int:
     """What a process holds for what a forward pass keeps for the backward pass.
 
@@ -38,15 +49,30 @@ def activation_bytes(
         dtype: of the arithmetic.
         head_tokens: that the head scores at once; None: all of a micro-batch.
         recomputing: what the layers do not keep, but compute again one by one.
+        degrees: how the model is divided: matrices that are cut keep less, stages have some of the layers.
+        stage: of the layers.
+        under_way: micro-batches that this stage holds at once.
     """
     half = dtype == "bfloat16"
     head = tokens if head_tokens is None else min(tokens, head_tokens)
     logits = head * model.vocab_size * (10 if half else 8)
+    if degrees.tp > 1:  # this process's part too
+        logits += head * model.vocab_size * (2 if half else 4) // degrees.tp
+    if degrees.pp > 1:  # the pipeline holds on to them
+        logits = round(1.5 * logits) if stage == degrees.pp - 1 else 0
     kept = layers_bytes(model, dtype)
+    if degrees.cp > 1:
+        kept += _others_keys_bytes(model, degrees, half=half)
+    if degrees.tp > 1:
+        stream = min(kept, model.num_hidden_layers * _STREAM * model.hidden_size)
+        kept = stream + (kept - stream) // degrees.tp
+    layers = len(layers_of(stage, degrees.pp, model.num_hidden_layers))
+    own = under_way * kept * layers // model.num_hidden_layers
     if recomputing != "none":
         at_work = _AT_WORK[recomputing] * kept // model.num_hidden_layers
-        kept = min(kept, at_work + _recomputed_bytes(model, dtype, recomputing))
-    return round(_ALLOCATOR * tokens * kept) + logits
+        again = under_way * _recomputed_bytes(model, dtype, recomputing) * layers // model.num_hidden_layers
+        own = min(own, at_work + again)
+    return round(_ALLOCATOR * tokens * own) + logits
 
 
 def layers_bytes(model: ModelConfig, dtype: str) -> int:
@@ -66,6 +92,15 @@ def layers_bytes(model: ModelConfig, dtype: str) -> int:
     else:
         attention = (20 if half else 24) * model.hidden_size + (2 if half else 4) * kv
     return model.num_hidden_layers * attention + (2 if half else 4) * _mlp_values(model)
+
+
+def _others_keys_bytes(model: ModelConfig, degrees: Degrees, *, half: bool) -> int:
+    """What all layers keep of a token where rows are cut: keys and values of the other processes."""
+    kv = 2 * model.num_key_value_heads * model.head_dim
+    if (latent := model.latent) is not None:
+        kv = latent.qk_nope_head_dim + latent.qk_rope_head_dim + latent.v_head_dim
+        kv *= model.num_attention_heads
+    return model.num_hidden_layers * (2 if half else 4) * kv * (degrees.cp - 1)
 
 
 def _recomputed_bytes(model: ModelConfig, dtype: str, recomputing: ActivationCheckpointing) -> int:

@@ -36,6 +36,7 @@ class Division:
     tp: int = 1
     pp: int = 1
     ep: int = 1
+    cp: int = 1
 
     def degrees(self, processes: int | None = None) -> Degrees:
         """For so many processes; None: those that there are.
@@ -52,6 +53,11 @@ ONE = Division()
 def world_size() -> int:
     """Processes of this run: what torchrun started."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def processes_here() -> int:
+    """Those of them on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))
 
 
 def is_first_process() -> bool:

@@ -51,8 +51,8 @@ class Rewinder:
                 f"{recipe.lr / 2:.3g}",
             )
         self._saver.wait()
-        trainer.ranks.wait()
-        folder, rewinds = self._saver.anchor, trainer.rewinds + 1
+        ranks, rewinds = trainer.ranks, trainer.rewinds + 1
+        folder = ranks.told(self._saver.anchor if ranks.is_first else None)  # it removes later ones, below
         target = 0 if folder is None else step_of(folder)
         passed = trainer.passed_rows + recipe.rows_before(spike.step) - recipe.rows_before(target)
         if folder is None:
@@ -66,5 +66,5 @@ class Rewinder:
             put_weights(trainer, load_weights(folder, trainer.device))
             restore_trainer(trainer, folder, read_state(folder))
         trainer.passed_rows, trainer.rewinds = passed, rewinds
-        self._saver.go_back(target)
-        self._saver.log.rewound(target, spike, passed_rows=passed, rewinds=rewinds)
+        undone = self._saver.go_back(target)
+        self._saver.log.rewound(target, spike, passed_rows=passed, rewinds=rewinds, undone=undone)

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.checkpoint import (
@@ -163,14 +164,16 @@ class Saver:
         ]
         return due[-1] if due else None
 
-    def go_back(self, step: int) -> None:
-        """What came after a step was undone: its checkpoints count no more."""
+    def go_back(self, step: int) -> list[dict[str, Any]]:
+        """What came after a step was undone: its checkpoints count no more; gives its metrics, taken back."""
         if self._trainer.ranks.is_first:
             for folder in list_checkpoints(self._out)[0]:
                 if step_of(folder) > step:
                     retract(folder)
         self.last_step = step
         self.publish()
+        undone = [writer.take_back(step) for writer in self._writers]
+        return next(filter(None, undone), [])
 
     def publish(self) -> None:
         """Bring the run folder up to date."""

@@ -69,7 +69,7 @@ def set_up(
         )
     device = choose_device(config.device)
     batch_rows = resolve_batch_rows(config, seq_len)
-    check_degrees(degrees, model, batch_rows)
+    check_degrees(degrees, model, batch_rows, seq_len)
     ramp = None if config.batch_ramp is None else parse_ramp(config.batch_ramp, batch_rows)
     if ramp is not None and ramp.rows % degrees.shares:
         raise ConfigError(
@@ -85,7 +85,10 @@ def set_up(
     if config.mup_base_width is not None:
         check_width_scaling(config.mup_base_width, model, config.optimizer)
     micro = resolve_micro_batch_rows(
-        config, batch_rows=batch_rows // degrees.shares, seq_len=seq_len, device_type=device.type
+        config,
+        batch_rows=batch_rows // degrees.shares,
+        seq_len=seq_len // degrees.cp,
+        device_type=device.type,
     )
     architecture = architecture_of(model)
     flops = train_flops_per_token(architecture, seq_len)
@@ -128,7 +131,7 @@ def set_up(
     return Setup(
         recipe=recipe,
         device=device,
-        threads=choose_threads(config.threads, torch.get_num_threads(), flops * micro * seq_len),
+        threads=choose_threads(config.threads, torch.get_num_threads(), flops * micro * seq_len / degrees.cp),
         micro_batch_rows=micro,
         eval_batch_rows=max(micro, 8192 // seq_len) * degrees.shares,
         eval_every=config.eval_every or max(1, -(-steps // 10)),

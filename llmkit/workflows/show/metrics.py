@@ -1,6 +1,6 @@
 """A metrics file read once, a line at a time: the loss curve, the last figures, the events.
 
-Steps that were done again after a resume count once: the later line holds.
+Steps that were done again after a resume or a rewind count once: the later line holds.
 """
 
 import math
@@ -35,6 +35,15 @@ class CurvePoint(msgspec.Struct, frozen=True):
     value: float
 
 
+class Rewind(msgspec.Struct, frozen=True):
+    """The run went back from a spike."""
+
+    step: int
+    """It went on from."""
+    spike_step: int
+    undone_steps: int
+
+
 class MetricsSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What a metrics file says about a run."""
 
@@ -57,6 +66,8 @@ class MetricsSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The `stop` event that ends the file; empty while a run goes on, or after a kill."""
     not_finite: int = 0
     """Steps without a finite loss."""
+    rewinds: list[Rewind] = []
+    """What was undone is in no curve."""
     train: list[Point] = []
     valid: list[Point] = []
     curves: dict[str, list[CurvePoint]] = {}
@@ -116,28 +127,39 @@ class _Reading:
     curves: dict[str, dict[int, float]] = field(default_factory=lambda: {name: {} for name in CURVES})
     events: dict[str, int] = field(default_factory=dict)
     last: dict[str, Any] = field(default_factory=dict)
-    last_eval: dict[str, Any] = field(default_factory=dict)
+    evals: dict[int, dict[str, Any]] = field(default_factory=dict)
+    rewinds: list[Rewind] = field(default_factory=list)
     stop: dict[str, Any] = field(default_factory=dict)
 
     def step(self, record: dict[str, Any], step: int) -> None:
         """A step's line; one from before the last line means that the run went back to a checkpoint."""
         if self.last and step <= self.last["step"]:
-            for seen in (self.losses, self.valid, *self.curves.values()):
-                for later in [done for done in seen if done >= step]:
-                    del seen[later]
+            self._forget_after(step - 1)
         self.last, self.stop = record, {}
         self.losses[step] = float(record["loss"]) if _is_number(record.get("loss")) else math.nan
         for name, seen in self.curves.items():
             if _is_number(record.get(name)):
                 seen[step] = float(record[name])
 
+    def _forget_after(self, step: int) -> None:
+        every: list[dict[int, Any]] = [self.losses, self.valid, self.evals, *self.curves.values()]
+        for seen in every:
+            for later in [done for done in seen if done > step]:
+                del seen[later]
+
     def event(self, record: dict[str, Any], step: int | None) -> None:
         """A start, eval, checkpoint or stop."""
         name = str(record["event"])
         self.events[name] = self.events.get(name, 0) + 1
         self.stop = record if name == "stop" else {}
+        if name == "rewind" and step is not None:
+            self._forget_after(step)
+            if self.last and self.last["step"] > step:
+                self.last = {}
+            undone = record.get("undone") or []
+            self.rewinds.append(Rewind(step, int(record.get("spike_step", 0)), len(undone)))
         if name == "eval":
-            self.last_eval = record
+            self.evals[step or 0] = record
             loss = eval_loss(record)
             if loss is not None and step is not None:
                 self.valid[step] = loss
@@ -159,10 +181,11 @@ class _Reading:
             lowest_valid_loss_step=lowest_valid,
             tokens_per_second=sum(recent) / len(recent) if recent else None,
             last=self.last,
-            last_eval=self.last_eval,
+            last_eval=self.evals[max(self.evals)] if self.evals else {},
             events=self.events,
             stop=self.stop,
             not_finite=len(self.losses) - len(finite),
+            rewinds=self.rewinds,
             train=_thinned(finite),
             valid=_thinned(self.valid),
             curves={

@@ -24,6 +24,7 @@ TINY = preset("tiny", vocab_size=64, max_position_embeddings=16)
         (8, {"tp": 2, "pp": 2}, Degrees(pp=2, dp=2, tp=2)),
         (8, {"dp": 2, "fsdp": 2, "tp": 2}, Degrees(dp=2, fsdp=2, tp=2)),
         (8, {"ep": 4}, Degrees(dp=2, ep=4)),
+        (8, {"cp": 2, "fsdp": 2}, Degrees(dp=2, fsdp=2, cp=2)),
     ],
 )
 def test_what_is_left_open_is_taken_by_replicas(world: int, asked: dict[str, int], expected: Degrees) -> None:
@@ -38,6 +39,7 @@ def test_what_is_left_open_is_taken_by_replicas(world: int, asked: dict[str, int
         (4, {"dp": 2}, "--dp 2 makes 2 processes, but the run has 4"),
         (2, {"fsdp": 2, "tp": 2}, "--fsdp 2 --tp 2 makes 4 processes, but the run has 2"),
         (2, {"tp": 0}, "--tp must be at least 1"),
+        (4, {"cp": 3}, "--cp 3 makes 3 processes, but the run has 4"),
         (4, {"ep": 3}, "--ep 3 makes 3 processes, but the run has 4"),
     ],
 )
@@ -62,7 +64,7 @@ def test_a_model_that_cannot_be_divided_so_is_refused_by_its_flag(
     degrees: Degrees, changes: dict[str, Any], rows: int, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        check_degrees(degrees, replace(TINY, **changes), rows)
+        check_degrees(degrees, replace(TINY, **changes), rows, 16)
 
 
 @pytest.mark.parametrize(
@@ -75,15 +77,15 @@ def test_a_model_that_cannot_be_divided_so_is_refused_by_its_flag(
 def test_heads_that_hang_together_are_not_cut(name: str, shape: dict[str, Any], message: str) -> None:
     model = SimpleNamespace(**{**vars(TINY), "model_type": name, **shape})
     with pytest.raises(ConfigError, match=message):
-        check_degrees(Degrees(tp=2), cast("ModelConfig", model), 4)
-    check_degrees(Degrees(fsdp=2), cast("ModelConfig", model), 4)
+        check_degrees(Degrees(tp=2), cast("ModelConfig", model), 4, 16)
+    check_degrees(Degrees(fsdp=2), cast("ModelConfig", model), 4, 16)
 
 
 def test_stages_with_experts_are_refused() -> None:
     experts = preset("tiny-moe", vocab_size=64, max_position_embeddings=16)
     with pytest.raises(ConfigError, match="routers"):
-        check_degrees(Degrees(pp=2), experts, 4)
-    check_degrees(Degrees(fsdp=2), experts, 4)
+        check_degrees(Degrees(pp=2), experts, 4, 16)
+    check_degrees(Degrees(fsdp=2), experts, 4, 16)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,28 @@ def test_experts_are_spread_where_there_are_enough_and_beside_replicas(
     degrees: Degrees, name: str, rows: int, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        check_degrees(degrees, preset(name, vocab_size=64, max_position_embeddings=16), rows)
+        check_degrees(degrees, preset(name, vocab_size=64, max_position_embeddings=16), rows, 16)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "name", "seq_len", "message"),
+    [
+        (Degrees(cp=2), "tiny", 18, "--cp 2: rows of 18 tokens do not fall into 4 equal pieces"),
+        (Degrees(cp=2, pp=2), "tiny", 16, "hand on whole rows"),
+        (Degrees(cp=2, ep=2), "tiny-moe", 16, "replicas only"),
+    ],
+)
+def test_rows_that_cannot_be_cut_are_refused(degrees: Degrees, name: str, seq_len: int, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        check_degrees(degrees, preset(name, vocab_size=64, max_position_embeddings=32), 4, seq_len)
+    assert seq_len == 16 or "rows of 20 tokens" in caught.value.hint
+    check_degrees(Degrees(cp=2, fsdp=2, tp=2), TINY, 4, 16)
+
+
+def test_shards_are_cut_by_rows_in_pieces_too_and_weights_without_shards_are_not() -> None:
+    assert [Degrees(fsdp=2, cp=4).shards, Degrees(cp=4).shards, Degrees(fsdp=2).shards] == [8, 1, 2]
+    assert Degrees(cp=2).is_split is False and Degrees(cp=2, fsdp=2).parts == 4
+    assert (Degrees(cp=4, dp=2).shares, Degrees(cp=4, dp=2).world) == (2, 8)
 
 
 def test_degrees_name_what_is_divided() -> None:

@@ -11,17 +11,7 @@ from llmkit.model.transformer import Transformer
 from llmkit.train.loss import build_batch, loss_sum
 from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.parallel.divided import Divided
-from llmkit.train.parallel.pipeline import layers_of
 from llmkit.train.parallel.ranks import MeshRanks
-
-
-@pytest.mark.parametrize(("stages", "layers"), [(1, 3), (2, 4), (2, 5), (3, 8), (4, 4)])
-def test_every_layer_belongs_to_one_stage_and_none_has_two_more_than_another(
-    stages: int, layers: int
-) -> None:
-    shares = [layers_of(stage, stages, layers) for stage in range(stages)]
-    assert [layer for share in shares for layer in share] == list(range(layers))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def staged(run: Run) -> tuple[list[str], list[str], float, float, list[str]]:

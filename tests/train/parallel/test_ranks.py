@@ -55,3 +55,21 @@ def stages() -> tuple[int, Share]:
 def test_stages_are_the_outermost_dimension(on_ranks: Callable[..., Any]) -> None:
     found = on_ranks(4, stages)
     assert found == [(0, Share(0, 2)), (0, Share(1, 2)), (1, Share(0, 2)), (1, Share(1, 2))]
+
+
+def pieces(degrees: Degrees) -> tuple[Share, Share, list[float], list[int], tuple[int, ...]]:
+    ranks = MeshRanks(degrees, torch.device("cpu"))
+    summed = ranks.over_rows(torch.tensor([1, ranks.rank]))
+    return ranks.share, ranks.cut, ranks.sum([1.0]), summed.tolist(), tuple(ranks.shard_mesh().shape)
+
+
+def test_pieces_of_rows_are_summed_over_by_those_that_have_the_same_rows(
+    on_ranks: Callable[..., Any],
+) -> None:
+    assert ALONE.over_rows(torch.tensor([3])).tolist() == [3] and ALONE.cut == Share(0, 1)
+    found = on_ranks(4, pieces, Degrees(fsdp=2, cp=2))
+    assert [one[0] for one in found] == [Share(0, 2), Share(0, 2), Share(1, 2), Share(1, 2)]
+    assert [one[1] for one in found] == [Share(0, 2), Share(1, 2), Share(0, 2), Share(1, 2)]
+    assert all(one[2] == [4.0] for one in found)  # a loss is over all of them
+    assert [one[3] for one in found] == [[2, 1], [2, 1], [2, 5], [2, 5]]
+    assert all(one[4] == (4,) for one in found)

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from llmkit.errors import ResourceError
-from llmkit.model.config import ModelConfig
-from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import PretrainConfig
 from llmkit.train.hardware import Peak
-from llmkit.train.optimizer import hidden_matrices
+from llmkit.train.parallel.degrees import Degrees
 from llmkit.workflows.pretrain import plan as pretrain_plan
 from llmkit.workflows.pretrain.data import PretrainData
-from llmkit.workflows.pretrain.plan import PretrainPlan, check_resources, memory_bytes, plan_run
+from llmkit.workflows.pretrain.plan import PretrainPlan, check_resources, plan_run
+from llmkit.workflows.pretrain.process_memory import run_memory
+from llmkit.workflows.run.memory import RUNTIME_BYTES
 from llmkit.workflows.run.setup import set_up
-from tests.workflows.small_setup import MODEL, setup_of
+from tests.workflows.small_setup import MODEL
 
 MakeData = Callable[..., PretrainData]
 
@@ -88,46 +88,6 @@ def test_a_plan_tells_tokens_a_second(plan: PretrainPlan) -> None:
     assert plan.tokens_per_second == pytest.approx(plan.batch_tokens / plan.step_seconds)
 
 
-def test_memory_is_predicted_by_what_was_measured(make_data: MakeData) -> None:
-    """The docstring's sum, by hand, for both kinds of norm and MLP."""
-    setup = setup_of(make_data(seq_len=8), micro_batch_rows=4)
-    weights = sum(weight.numel() for weight in Transformer(MODEL).parameters())
-    config = PretrainConfig()
-    kept = round(1.2 * 32 * 2 * (28 * 8 + 4 * 2 * 1 * 4 + 16 * 12)) + 32 * 8 * 48
-    assert memory_bytes(setup, config, MODEL) == (325 << 20) + 16 * weights + kept
-    watched = PretrainConfig(log_norms=5)
-    assert memory_bytes(setup, watched, MODEL) == (325 << 20) + 20 * weights + kept
-    gpt2 = ModelConfig(
-        **{**{name: getattr(MODEL, name) for name in ("vocab_size", "hidden_size", "intermediate_size")}},
-        model_type="gpt2",
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        norm="layer",
-        position="learned",
-        attention_bias=True,
-        output_bias=True,
-        mlp_bias=True,
-        gated_mlp=False,
-        hidden_act="gelu_new",
-    )
-    weights = sum(weight.numel() for weight in Transformer(gpt2).parameters())
-    kept = round(1.2 * 32 * 2 * (20 * 8 + 2 * 2 * 2 * 4 + 4 * 12)) + 32 * 10 * 48
-    half = replace(setup, recipe=replace(setup.recipe, dtype="bfloat16"))
-    assert memory_bytes(half, config, gpt2) == (325 << 20) + 16 * weights + kept
-
-
-@pytest.mark.parametrize("name", ["tiny", "tiny-moe-free", "gpt2"])
-def test_muon_has_one_moment_of_each_matrix_of_a_layer(make_data: MakeData, name: str) -> None:
-    sizes: dict[str, int] = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 2}
-    if name != "gpt2":
-        sizes["num_key_value_heads"] = 1
-    model = preset(name, **sizes, vocab_size=48, max_position_embeddings=32)
-    adamw, muon = (setup_of(make_data(), model, optimizer=one) for one in ("adamw", "muon"))
-    matrices = sum(one.numel() for one in hidden_matrices(Transformer(model)))
-    config = PretrainConfig()
-    assert memory_bytes(adamw, config, model) - memory_bytes(muon, config, model) == 4 * matrices > 0
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -153,3 +113,43 @@ def test_a_machine_that_does_not_tell_its_memory_is_not_held_back(
     monkeypatch.setattr(pretrain_plan, "available_memory_bytes", lambda _: None)
     config = PretrainConfig(device="cpu")
     check_resources(set_up(config, MODEL, make_data(), None), config, MODEL, tmp_path)
+
+
+def test_a_plan_of_several_processes_is_made_by_one_and_says_what_each_takes_and_sends(
+    make_data: MakeData, tmp_path: Path, plan: PretrainPlan
+) -> None:
+    assert (plan.processes, plan.division, plan.all_memory_bytes, plan.sent_bytes) == (
+        *(1, "one process", None),
+        {},
+    )
+    config = PretrainConfig(device="cpu", steps=6, batch_rows=4, threads=1)
+    setup = set_up(config, MODEL, make_data(), None, degrees=Degrees(dp=4))
+    made = plan_run(setup, config, MODEL, make_data(), tmp_path / "run", processes_here=4)
+    assert (made.processes, made.division) == (4, "dp 4")
+    assert made.all_memory_bytes == 4 * made.memory_bytes  # alike many in each
+    assert made.sent_bytes == {"gradients": 2 * 3 * 4 * made.parameters // 4}
+    assert made.time_source == "estimated at 40% of the peak"  # nothing was started that could be timed
+
+
+def test_processes_on_one_machine_are_held_to_its_memory_together(
+    make_data: MakeData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PretrainConfig(device="cpu", steps=6, batch_rows=4)
+    setup = set_up(config, MODEL, make_data(), None, degrees=Degrees(dp=4))
+    one, runtime = run_memory(setup, config, MODEL).first, RUNTIME_BYTES["cpu"]
+    monkeypatch.setattr(pretrain_plan, "available_memory_bytes", lambda _: one + 2 * (one - runtime))
+    check_resources(setup, config, MODEL, tmp_path / "run", processes_here=3)
+    with pytest.raises(ResourceError, match="training takes about"):
+        check_resources(setup, config, MODEL, tmp_path / "run", processes_here=4)
+
+
+def test_the_peak_of_processes_that_share_cores_is_that_of_the_cores(
+    make_data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PretrainConfig(device="cpu", batch_rows=4, threads=2)
+    setup = set_up(config, MODEL, make_data(), None, degrees=Degrees(dp=4))
+    monkeypatch.setattr(pretrain_plan, "cores", lambda: 4)
+    one = Peak(1e9, "a machine")
+    assert pretrain_plan.peak_of_all(setup, one, 4).flops_per_second == 2e9  # two at a time
+    assert pretrain_plan.peak_of_all(setup, one, 2).flops_per_second == 4e9  # two machines
+    assert pretrain_plan.peak_of_all(replace(setup, degrees=Degrees()), one, 1) is one

@@ -7,7 +7,7 @@ import pytest
 
 from llmkit.errors import StoppedResumable
 from llmkit.workflows.run import launch as run_launch
-from llmkit.workflows.run.launch import launch
+from llmkit.workflows.run.launch import launch, threads_of
 
 
 @pytest.fixture
@@ -26,6 +26,21 @@ def test_each_process_knows_its_place_and_the_status_is_the_firsts(program: Path
     )
     assert launch(["--steps", "3"], 2, max_restarts=0) == 0
     assert [(program.parent / rank).read_text() for rank in "01"] == ["--steps 32"] * 2
+
+
+def test_processes_share_the_cores_unless_the_environment_says_otherwise(
+    program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert [threads_of(count) for count in (1, 2, 3, 16)] == [8, 4, 2, 1]
+    program.write_text(
+        "import os, pathlib\npathlib.Path('threads').write_text(os.environ['OMP_NUM_THREADS'])\n"
+    )
+    assert launch([], 2, max_restarts=0) == 0
+    assert (program.parent / "threads").read_text() == "4"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads_of(2) == 3
 
 
 def test_an_error_of_the_first_process_is_the_status_of_all(program: Path) -> None:

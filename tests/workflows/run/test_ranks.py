@@ -16,6 +16,7 @@ from llmkit.workflows.run.ranks import (
     is_first_process,
     joined_ranks,
     own_device,
+    processes_here,
     was_restarted,
     world_size,
 )
@@ -26,7 +27,14 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for the first process to speak; none was started by torchrun."""
     monkeypatch.setattr(run_ranks, "FIRST_SPEAKS_SECONDS", 0.0)
     monkeypatch.setattr(run_ranks, "STOPPED_SECONDS", 0.0)
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT", STATUS):
+    for name in (
+        "RANK",
+        "WORLD_SIZE",
+        "LOCAL_RANK",
+        "LOCAL_WORLD_SIZE",
+        "TORCHELASTIC_RESTART_COUNT",
+        STATUS,
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -43,8 +51,12 @@ def test_torchruns_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (world_size(), is_first_process(), was_restarted()) == (4, False, True)
     assert Division(fsdp=2).degrees() == Degrees(dp=2, fsdp=2)
     assert Division(fsdp=2).degrees(2) == Degrees(fsdp=2)
+    assert Division(cp=2).degrees() == Degrees(dp=2, cp=2)
     with pytest.raises(ConfigError, match="--tp 3"):
         Division(tp=3).degrees()
+    assert processes_here() == 4
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # on two machines
+    assert processes_here() == 2
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """Going back from spikes: to which weights, and the same ones however the run is stopped in between."""
 
 import json
-import signal
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,107 +13,17 @@ from torch import Tensor
 
 from llmkit.errors import DataError, LlmkitError, StoppedResumable
 from llmkit.formats.checkpoint import list_checkpoints, step_of
-from llmkit.formats.provenance import Invocation
-from llmkit.model.config import ModelConfig
-from llmkit.progress import SILENT
-from llmkit.train.config import PretrainConfig
-from llmkit.train.loss import Batch, build_batch
 from llmkit.train.objective import BatchSource
-from llmkit.train.order import RowOrder
-from llmkit.train.state import load_weights, restore_trainer
-from llmkit.train.stop import StopRequest
+from llmkit.train.parallel.degrees import Degrees
+from llmkit.train.parallel.ranks import MeshRanks
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.doctor.run import check_metrics
-from llmkit.workflows.pretrain.job import Job, PretrainFiles
-from llmkit.workflows.pretrain.model import ModelSource, build_model
-from llmkit.workflows.run.duties import build_duties
-from llmkit.workflows.run.folder import Start, find_start
-from llmkit.workflows.run.setup import set_up
-from llmkit.workflows.run.training import run_training
-from llmkit.workflows.show.metrics import read_metrics
+from llmkit.workflows.show.metrics import read_metrics, summarise_metrics
+from tests.connected import on_ranks
+from tests.workflows.run.rewind_bench import Bench, Killed, Listed
+from tests.workflows.small_setup import small_data
 
-MODEL = ModelConfig(
-    **{"vocab_size": 48, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1},
-    **{"num_attention_heads": 2, "max_position_embeddings": 64},
-)
-
-
-class Killed(BaseException):
-    """Nothing is saved, as at a loss of power."""
-
-
-class Listed(BatchSource):
-    """Batches from certain places of the order."""
-
-    def __init__(self, rows: Any, places: Iterable[tuple[int, int]]) -> None:
-        order, device = RowOrder(len(rows), 0), torch.device("cpu")
-        taken = [rows.read(order.take(*place)) for place in places]
-        self._batches = [build_batch(one, document_mask=True, device=device) for one in taken]
-
-    def batch(self, step: int) -> Batch:
-        return self._batches[step]
-
-
-class Bench:
-    """A run of twelve updates of four rows, with a checkpoint every four; some batches are spikes.
-
-    Args:
-        out: folder of the run.
-        data: of 20 rows.
-        bad: where in the order the batches begin that count as spikes.
-    """
-
-    def __init__(self, out: Path, data: Any, bad: Iterable[int], **config: Any) -> None:
-        settings = {"steps": 12, "batch_rows": 4, "checkpoint_every": 4, "threads": 1, "on_spike": "rewind"}
-        self.config = PretrainConfig(device="cpu", **settings | config)  # type: ignore[arg-type]
-        self.out, self.data, self.bad = out, data, set(bad)
-        self.setup = set_up(self.config, MODEL, data, None)
-
-    def trainer(self, source: BatchSource | None = None) -> Trainer:
-        model = build_model(ModelSource(MODEL, None, None), 0, torch.device("cpu"))
-        recipe = self.setup.recipe
-        return Trainer(
-            model, self.data.rows, recipe, micro_batch_rows=4, source=source, on_spike=self.config.on_spike
-        )
-
-    def go(self, *, kill_at: int | None = None, stop_at: int | None = None) -> dict[str, Tensor]:
-        """Start or go on; `kill_at` and `stop_at` count the updates that this call tries, spikes too."""
-        self.out.mkdir(exist_ok=True)
-        files, source = PretrainFiles(data=(), out=self.out), ModelSource(MODEL, None, None)
-        job = Job(files, self.config, None, self.data, None, source, self.setup)
-        stop, tried = StopRequest(), [0]
-
-        def build(job: Job, start: Start) -> Trainer:
-            trainer = self.trainer()
-            if start.checkpoint is not None and start.state is not None:
-                trainer.model.load_state_dict(load_weights(start.checkpoint, trainer.device).state_dict())
-                restore_trainer(trainer, start.checkpoint, start.state)
-            judge, learn = trainer.guard.judge, trainer.train_step
-
-            def find_spikes(loss: float, norm: float) -> str | None:
-                begin = trainer.recipe.rows_before(trainer.step) + trainer.passed_rows
-                return "spike" if begin in self.bad else judge(loss, norm)
-
-            def train_step() -> Any:
-                tried[0] += 1
-                if tried[0] == kill_at:
-                    raise Killed
-                if tried[0] == stop_at:
-                    signal.raise_signal(signal.SIGTERM)
-                return learn()
-
-            trainer.guard.judge = find_spikes  # type: ignore[method-assign]
-            trainer.train_step = train_step  # type: ignore[method-assign]
-            return trainer
-
-        start = find_start(self.out, self.setup.recipe, resume="auto", force=False, progress=SILENT)
-        how: Any = {"build_trainer": build, "duties_of": build_duties, "finish": lambda ended: ended}
-        ended: Any = run_training(job, start, stop, Invocation("pretrain"), SILENT, **how)
-        return {name: tensor.clone() for name, tensor in ended.trainer.model.state_dict().items()}
-
-    def events(self, name: str) -> list[dict[str, Any]]:
-        lines = (self.out / "metrics.jsonl").read_text().splitlines()
-        return [record for record in map(json.loads, lines) if record.get("event") == name]
+__all__ = ["on_ranks"]
 
 
 @pytest.fixture
@@ -244,3 +154,77 @@ def test_a_run_goes_back_to_a_checkpoint_that_is_still_being_written(
     assert same(bench.go(), expected)
     assert [told["step"] for told in bench.events("rewind")] == [4, 8]
     assert [told["step"] for told in bench.events("checkpoint")] == [4, 8, 12]
+
+
+def test_the_metrics_have_each_step_once_and_what_was_undone_in_its_event(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(bad=[6 * 4, 7 * 4])  # the second is the first batch after going back
+    bench.go()
+    steps = [one for one in bench.records() if "event" not in one]
+    assert [one["step"] for one in steps] == [*range(1, 13)]
+    plain = twin_losses(bench, [*range(0, 4), *range(8, 16)])
+    assert [one["loss"] for one in steps] == plain
+    first, second = bench.events("rewind")
+    assert [one["step"] for one in first["undone"]] == [5, 6] and second["undone"] == []
+    assert [one["loss"] for one in first["undone"]] == twin_losses(bench, range(6))[4:]
+    times = [one["time_seconds"] for one in bench.records()]
+    assert all(then <= now for then, now in pairwise(times))
+    shown = summarise_metrics(read_metrics(bench.out / "metrics.jsonl"))
+    assert [point.loss for point in shown.train] == plain
+    assert [(one.step, one.spike_step, one.undone_steps) for one in shown.rewinds] == [(4, 7, 2), (4, 5, 0)]
+
+
+def twin_losses(bench: Bench, begins: Iterable[int]) -> list[float]:
+    """Losses of a plain run over batches from certain places of the order, in batches."""
+    places = [(4 * begin, 4) for begin in begins]
+    trainer = bench.trainer(Listed(bench.data.rows, places))
+    return [trainer.train_step().loss for _ in places]
+
+
+def test_an_evaluation_that_was_undone_is_made_again_where_the_run_goes_on(
+    make_bench: Callable[..., Bench],
+) -> None:
+    """The seventh update was made, the eighth is a spike; the tenth that is tried is the sixth step again."""
+    runs = [make_bench(name, bad=[7 * 4], eval_every=2) for name in ("straight", "stopped")]
+    runs[0].go()
+    with pytest.raises(StoppedResumable):
+        runs[1].go(stop_at=10)
+    assert [told["step"] for told in runs[1].events("eval")] == [2, 4]
+    runs[1].go()
+    losses = [[(told["step"], told["valid_loss"]) for told in run.events("eval")] for run in runs]
+    assert losses[0] == losses[1] and [step for step, _ in losses[0]] == [2, 4, 6, 8, 10, 12]
+
+
+SEVERAL = {"dp": Degrees(dp=2), "fsdp": Degrees(fsdp=2), "tp": Degrees(tp=2)}
+
+
+def gone_back_on(folder: Path) -> dict[str, dict[str, Any]]:
+    """The weights at the end of a run with spikes, in each division of two processes."""
+    found = {}
+    for name, degrees in SEVERAL.items():
+        ranks = MeshRanks(degrees, torch.device("cpu"))
+        bench = Bench(folder / name, small_data(), [6 * 4, 10 * 4], ranks)
+        weights = bench.go()
+        found[name] = {key: one.numpy() for key, one in weights.items() if not one.is_meta}
+    return found
+
+
+def test_several_processes_go_back_to_the_weights_of_one(
+    make_bench: Callable[..., Bench], on_ranks: Callable[..., Any], tmp_path: Path
+) -> None:
+    alone = make_bench("alone", bad=[6 * 4, 10 * 4])
+    expected, never = alone.go(), make_bench("never", bad=[]).go()
+    first, _ = on_ranks(2, gone_back_on, tmp_path)
+    for name in SEVERAL:
+        assert first[name].keys() == expected.keys()
+        for key, weight in expected.items():
+            np.testing.assert_allclose(first[name][key], weight, rtol=1e-4, atol=1e-5, err_msg=name)
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        told = [record for record in map(json.loads, lines)]
+        steps = [one["step"] for one in told if "event" not in one]
+        assert steps == [*range(1, 13)]
+        back = [(one["step"], one["spike_step"]) for one in told if one.get("event") == "rewind"]
+        assert back == [(one["step"], one["spike_step"]) for one in alone.events("rewind")]
+    apart = max(float((one - never[key]).abs().max()) for key, one in expected.items())
+    assert apart > 1e-2  # a run that had not gone back would be seen

@@ -121,7 +121,9 @@ def test_going_back_leaves_the_run_folder_as_it_was_then(make_bench: Callable[..
     for _ in range(2):
         bench.trainer.train_step()
         bench.saver()
-    bench.saver.go_back(1)
+    undone = bench.saver.go_back(1)
+    assert [(one["event"], one["step"]) for one in undone] == [("checkpoint", 2)]
+    assert [one["step"] for one in bench.writer.records] == [1]
     assert (_names(bench), bench.saver.last_step) == (["step-00000001"], 1)
     first = bench.out / "checkpoints" / "step-00000001"
     assert (bench.out / "model.safetensors").samefile(first / "model.safetensors")

@@ -12,7 +12,7 @@ from llmkit.model.transformer import Transformer
 from llmkit.train.config import PretrainConfig, default_lr
 from llmkit.train.parallel.degrees import Degrees
 from llmkit.workflows.pretrain.data import PretrainData
-from llmkit.workflows.pretrain.plan import memory_bytes
+from llmkit.workflows.pretrain.process_memory import memory_bytes
 from llmkit.workflows.run.setup import set_up
 from tests.workflows.small_setup import MODEL, setup_of
 

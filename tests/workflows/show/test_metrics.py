@@ -78,3 +78,23 @@ def test_other_curves_are_kept_and_go_back_with_a_resume(tmp_path: Path) -> None
         "lr": [(1, 0.1), (2, 0.2), (3, 0.5)],
         "grad_norm": [(1, 2.0), (2, 2.0)],
     }
+
+
+UNDONE = [
+    *({"step": step, "loss": 9.0 - step, "lr": 0.1} for step in (1, 2, 3, 4)),
+    {"event": "eval", "step": 2, "valid_loss": 7.5, "bits_per_byte": 2.0},
+    {"event": "eval", "step": 4, "valid_loss": 1.5, "bits_per_byte": 1.0},
+]
+REWIND = {"event": "rewind", "step": 2, "spike_step": 5, "undone": [{"step": 3}, {"step": 4}]}
+
+
+def test_what_a_rewind_took_back_is_in_no_curve_of_a_stream_that_still_has_it(tmp_path: Path) -> None:
+    at_once = _summary(tmp_path / "m.jsonl", [*UNDONE, REWIND])
+    assert [(point.step, point.loss) for point in at_once.train] == [(1, 8.0), (2, 7.0)]
+    assert [point.step for point in at_once.valid] == [2] and at_once.last_eval["bits_per_byte"] == 2.0
+    assert [one.step for one in at_once.curves["lr"]] == [1, 2] and at_once.lowest_valid_loss == 7.5
+    assert (at_once.steps, at_once.last) == (2, {})  # which was the last that stayed is told by the next
+    again = [{"step": 3, "loss": 6.5}, {"event": "stop", "step": 3, "reason": "done"}]
+    later = _summary(tmp_path / "m.jsonl", [*UNDONE, REWIND, *again])
+    assert [point.loss for point in later.train] == [8.0, 7.0, 6.5] and later.last["step"] == 3
+    assert [(one.step, one.spike_step, one.undone_steps) for one in later.rewinds] == [(2, 5, 2)]

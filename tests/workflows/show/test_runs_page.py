@@ -1,5 +1,6 @@
 """The page of runs: whole by itself, its lines where the figures are, its ticks round numbers."""
 
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -68,6 +69,18 @@ def test_a_line_goes_through_the_figures_of_its_run(page: str) -> None:
     assert len(places) == 40
     assert places[0] == (0, 0) and places[-1] == (WIDTH, pytest.approx(HEIGHT * (5 - 2.075) / 3, abs=0.1))
     assert places[1] == (pytest.approx(WIDTH / 39, abs=0.1), pytest.approx(HEIGHT * 1.5 / 3, abs=0.1))
+
+
+def test_a_page_draws_the_curve_that_stayed(tmp_path: Path) -> None:
+    stayed = [{"step": step, "loss": 5.0 - step, "grad_norm": 1.0} for step in (1, 2, 3)]
+    undone = [{"step": step, "loss": 90.0, "grad_norm": 50.0} for step in (2, 3, 4)]
+    rewind = {"event": "rewind", "step": 1, "spike_step": 5}
+    pages = []
+    for name, lines in (("file", stayed), ("stream", [stayed[0], *undone, rewind, *stayed[1:]])):
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        pages.append(render_runs(compare_runs(read_runs([path])), ["run"]))
+    assert pages[0] == pages[1] and b"polyline" in pages[0]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""What a process holds of a model that is divided over several: numbers of parameters, counted. No torch."""
+
+from dataclasses import dataclass
+
+from llmkit.estimate.architecture import Architecture, TensorSpec
+from llmkit.train.parallel.degrees import Degrees
+
+_CUT = ("embeddings", "head", "attention", "mlp")
+"""Parts whose matrices --tp cuts; norms, routers and experts are whole on every process."""
+
+
+@dataclass(frozen=True)
+class OwnPart:
+    """Numbers of the parameters of a stage, cut by --tp and --ep; --fsdp cuts them once more."""
+
+    ends: int
+    """Outside the layers: embeddings, last norm, head."""
+    layers: int
+    """In the layers, without `experts`."""
+    experts: int
+    largest_layer: int
+    """With its experts."""
+    shards: int
+    """Parts that --fsdp makes of each."""
+
+    @property
+    def all(self) -> int:
+        """While they are gathered."""
+        return self.ends + self.layers + self.experts
+
+    @property
+    def kept(self) -> int:
+        """Between the passes."""
+        return -(-self.all // self.shards)
+
+
+def layers_of(stage: int, stages: int, layers: int) -> range:
+    """The layers of a stage: alike many, where they do not divide one more at the first stages."""
+    each, more = divmod(layers, stages)
+    begin = stage * each + min(stage, more)
+    return range(begin, begin + each + (stage < more))
+
+
+def parts_of_batch(rows: int, most: int, stages: int) -> int:
+    """Parts that a batch goes through stages in: of at most `most` rows, as many as stages if it can be."""
+    wanted = min(rows, max(stages, -(-rows // most)))
+    return next(count for count in range(wanted, rows + 1) if rows % count == 0)
+
+
+def own_part(architecture: Architecture, degrees: Degrees, stage: int = 0) -> OwnPart:
+    """What a process of a stage has.
+
+    Args:
+        architecture: the model.
+        degrees: how it is divided.
+        stage: of layers, from 0.
+    """
+    own = layers_of(stage, degrees.pp, architecture.num_hidden_layers)
+    ends = layers = experts = 0
+    each: dict[int, int] = {}
+    for tensor in architecture.tensors:
+        if not tensor.learnt:
+            continue
+        count = _cut(tensor, degrees)
+        if tensor.layer is None:
+            ends += count if _is_at(tensor, architecture, stage, degrees.pp) else 0
+        elif tensor.layer in own:
+            each[tensor.layer] = each.get(tensor.layer, 0) + count
+            if tensor.part == "experts":
+                experts += count
+            else:
+                layers += count
+    return OwnPart(ends, layers, experts, max(each.values(), default=0), degrees.shards)
+
+
+def _cut(tensor: TensorSpec, degrees: Degrees) -> int:
+    if tensor.part == "experts":
+        return tensor.numel // degrees.ep
+    return tensor.numel // degrees.tp if tensor.part in _CUT else tensor.numel
+
+
+def _is_at(tensor: TensorSpec, architecture: Architecture, stage: int, stages: int) -> bool:
+    """Whether a tensor outside the layers is at a stage; an embedding that is the head too is at both."""
+    first, last = stage == 0, stage == stages - 1
+    if tensor.part in ("embeddings", "positions"):
+        return first or (last and architecture.tied_head and tensor.part == "embeddings")
+    return last
