@@ -26,7 +26,7 @@ async def show_model(request: Request) -> Response:
     """GET /v1/models/NAME."""
     state: State = request.app.state.serve
     name = request.path_params["name"]
-    return as_json(_described(name, state.models.find(name, request.state.caller)))
+    return as_json(_described(state, name, state.models.find(name, request.state.caller)))
 
 
 async def show_metrics(request: Request) -> Response:
@@ -75,10 +75,10 @@ def _cards(request: Request) -> list[dict[str, Any]]:
     state: State = request.app.state.serve
     caller: Caller = request.state.caller
     allowed = [one for one in state.models.names() if caller.models is None or one in caller.models]
-    return [_described(name, state.models.find(name, caller)) for name in allowed]
+    return [_described(state, name, state.models.find(name, caller)) for name in allowed]
 
 
-def _described(name: str, served: Served) -> dict[str, Any]:
+def _described(state: State, name: str, served: Served) -> dict[str, Any]:
     return {
         "id": name,
         "parent": None if name == served.name else served.name,
@@ -89,5 +89,7 @@ def _described(name: str, served: Served) -> dict[str, Any]:
         "vocab_size": min(served.config.vocab_size, served.tokenizer.vocab_size),
         "hidden_size": served.config.hidden_size,
         "has_chat_template": served.tokenizer.chat_template is not None,
+        "has_index": state.retrieval is not None,
+        "server_tools": [one["function"]["name"] for one in state.functions],
         "system_fingerprint": served.fingerprint,
     }

@@ -4,7 +4,7 @@ GET  /worker/adapters           those that it has
 POST /worker/adapters/load      {"lora_name", "lora_path", "load_inplace"?, "strength"?}
 POST /worker/adapters/unload    {"lora_name", "wait_seconds"?}
 
-Only a worker has these routes, and it listens on a socket that its router alone can open.
+Only a worker has these routes. It listens on a socket that its router alone can open, or asks for its word.
 """
 
 from starlette.requests import Request

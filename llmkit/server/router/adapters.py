@@ -6,19 +6,30 @@ The router remembers what was asked for: a worker that is started again gets it 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
 from typing import Any
 
 import httpx
 import msgspec
 
-from llmkit.errors import ConfigError
+from llmkit.errors import ConfigError, LlmkitError
 from llmkit.server.adapters import AdapterSpec, adapter_exists, no_adapter
-from llmkit.server.errors import ApiError, refused
+from llmkit.server.errors import ApiError, as_api_error, refused
+from llmkit.server.router.crew import Crew
 from llmkit.server.router.fleet import Group
 from llmkit.server.router.probes import ask_cards
+from llmkit.server.router.processes import once
 from llmkit.server.router.worker import Worker
-from llmkit.server.router.worker_adapters import ASK_SECONDS, adapters_of, load_into, unload_from
+from llmkit.server.router.worker_adapters import (
+    ASK_SECONDS,
+    adapters_of,
+    is_gone,
+    load_into,
+    unload_from,
+)
+
+Answer = list[dict[str, Any]] | ApiError
+"""What each process of a worker said, or why it did not."""
 
 
 class FleetAdapters:
@@ -83,18 +94,20 @@ class FleetAdapters:
             if before is not None and not replace:
                 raise adapter_exists(spec.name)
             workers = _workers(group)
-            answers = await _all(workers, [load_into(worker, spec) for worker in workers])
-            if any(isinstance(one, Exception) for one in answers):
+            answers = await _all([load_into(worker, spec) for worker in workers])
+            if not any(isinstance(one, ApiError) for one in answers):
+                answers += await _all(_keep(workers, {**wanted, spec.name: spec}))
+            if any(isinstance(one, ApiError) for one in answers):
                 undo = [
                     unload_from(worker, spec.name) if before is None else load_into(worker, before)
                     for worker in workers  # of the one that failed too: it may have gone on
                 ]
-                await asyncio.gather(*undo, return_exceptions=True)
+                await asyncio.gather(*undo, *_keep(workers, wanted), return_exceptions=True)
                 raise _first_failure(workers, answers)
             wanted[spec.name] = spec
             await _learn(workers)
-            told = next(one for one in answers if isinstance(one, dict))
-            return {**told, "workers": len(workers)}
+            told = _told(answers)
+            return {**told[0], "workers": len(told)}
 
     async def unload(
         self, group: Group, name: str, *, wait_seconds: float, exclusive: asyncio.Lock
@@ -125,23 +138,29 @@ class FleetAdapters:
             await users.none_within(wait_seconds)
             async with exclusive, self._changing:
                 workers = _workers(group)
-                freed = await self._unload_all(workers, self.of(group.name), name)
+                told = await self._unload_all(workers, self.of(group.name), name)
         finally:
             users.leaving = False
             if not users.count:
                 self._users.pop(called, None)
-        return {"object": "adapter", "id": called, "freed": freed, "workers": len(workers)}
+        freed = all(one["freed"] for one in told)
+        return {"object": "adapter", "id": called, "freed": freed, "workers": len(told)}
 
-    async def _unload_all(self, workers: Sequence[Worker], wanted: dict[str, AdapterSpec], name: str) -> bool:
-        """Unload it from all; whether its memory is free."""
-        answers = await _all(workers, [unload_from(worker, name) for worker in workers])
-        if any(isinstance(one, Exception) and not _is_gone(one) for one in answers):
+    async def _unload_all(
+        self, workers: Sequence[Worker], wanted: dict[str, AdapterSpec], name: str
+    ) -> list[dict[str, Any]]:
+        """Unload it from all; what each process says."""
+        answers = await _all([unload_from(worker, name) for worker in workers])
+        left = {key: one for key, one in wanted.items() if key != name}
+        if not any(isinstance(one, ApiError) and not is_gone(one) for one in answers):
+            answers += await _all(_keep(workers, left))
+        if any(isinstance(one, ApiError) and not is_gone(one) for one in answers):
             again = [load_into(worker, wanted[name]) for worker in workers]
-            await asyncio.gather(*again, return_exceptions=True)
+            await asyncio.gather(*again, *_keep(workers, wanted), return_exceptions=True)
             raise _first_failure(workers, answers)
         del wanted[name]
         await _learn(workers)
-        return all(one["freed"] for one in answers if isinstance(one, dict))
+        return _told(answers)
 
     def _is_leaving(self, model: str, name: str) -> bool:
         users = self._users.get(f"{model}:{name}")
@@ -217,23 +236,36 @@ def _leaves(name: str) -> ApiError:
 
 
 def _workers(group: Group) -> list[Worker]:
-    """The processes of a model that have come up. One that starts gets everything as it does.
+    """Those of a model that have come up, a crew once. One that starts gets everything as it does.
 
     Raises:
         ApiError: 400: they are somebody else's; 503: there is none.
     """
     all_ = [worker for version in group.versions.values() for worker in version.workers]
-    if not all(worker.is_own for worker in all_):
+    if not all(worker.is_own or worker.crew is not None for worker in all_):
         raise refused("base_model_name", f"the workers of {group.name!r} are somebody else's")
-    up = [worker for worker in all_ if worker.state in ("up", "down")]
+    up = once(worker for worker in all_ if worker.state in ("up", "down"))
     if not up:
         raise ApiError(503, f"no worker has {group.name} now", code="no_worker", retry_after=1.0)
     return up
 
 
-async def _all(workers: Sequence[Worker], asked: Iterable[Any]) -> list[dict[str, Any] | Exception]:
+def _keep(workers: Sequence[Worker], wanted: dict[str, AdapterSpec]) -> Iterator[Awaitable[Answer]]:
+    """Have those who start processes themselves give them these adapters."""
+
+    async def keep(crew: Crew) -> Answer:
+        try:
+            await crew.keep(tuple(wanted.values()))
+        except LlmkitError as error:
+            return as_api_error(error, "lora_path")
+        return []
+
+    return (keep(worker.crew) for worker in workers if worker.crew is not None)
+
+
+async def _all(asked: Iterable[Awaitable[Answer]]) -> list[Answer]:
     """The answer of each, or why it has none; a failure of our own is no answer."""
-    answers: list[dict[str, Any] | Exception] = []
+    answers: list[Answer] = []
     for one in await asyncio.gather(*asked, return_exceptions=True):
         if isinstance(one, BaseException) and not isinstance(one, ApiError):
             raise one
@@ -241,15 +273,16 @@ async def _all(workers: Sequence[Worker], asked: Iterable[Any]) -> list[dict[str
     return answers
 
 
-def _is_gone(answer: Exception) -> bool:
-    """Whether a worker had no such adapter, which is what was wanted."""
-    return isinstance(answer, ApiError) and answer.code == "adapter_not_found"
+def _told(answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    """What each process said."""
+    return [told for one in answers if not isinstance(one, ApiError) for told in one]
 
 
-def _first_failure(workers: Sequence[Worker], answers: Sequence[dict[str, Any] | Exception]) -> ApiError:
+def _first_failure(workers: Sequence[Worker], answers: Sequence[Answer]) -> ApiError:
     """What an admin is told where not all could: whose failure it was, and that nothing is changed."""
-    for worker, answer in zip(workers, answers, strict=True):
-        if isinstance(answer, ApiError) and not _is_gone(answer):
+    crews = [worker for worker in workers if worker.crew is not None]
+    for worker, answer in zip([*workers, *crews], answers, strict=False):
+        if isinstance(answer, ApiError) and not is_gone(answer):
             return ApiError(
                 answer.status,
                 f"{answer.message} (worker {worker.id}; no worker was changed)",

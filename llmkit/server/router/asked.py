@@ -52,8 +52,10 @@ class Asked:
         return self.answers * (room if most is None else max(0, min(most, room)))
 
     def encoded(self, more: dict[str, Any]) -> bytes:
-        """The body with other values for some fields."""
-        return msgspec.json.encode({**self.content, **more})
+        """The body with other values for some fields; those of None are left out."""
+        content = {**self.content, **more}
+        gone = {name for name, value in more.items() if value is None}
+        return msgspec.json.encode({name: one for name, one in content.items() if name not in gone})
 
     def prefixes(self, salt: str) -> tuple[bytes, ...]:
         """Digests of the prompt's beginnings; see `routing.prefixes_of`."""

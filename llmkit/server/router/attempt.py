@@ -12,6 +12,7 @@ from llmkit.server.gate import Caller, Slot
 from llmkit.server.handoff import SLOT_HEADER, pack_caller, read_slot
 from llmkit.server.router.asked import Asked
 from llmkit.server.router.fleet import Group, Version
+from llmkit.server.router.foreign import for_worker
 from llmkit.server.router.relay import Relay
 from llmkit.server.router.took import read_usage
 from llmkit.server.router.worker import Lease, Worker
@@ -123,7 +124,7 @@ async def _first(job: Job, worker: Worker, lease: Lease, request_id: str) -> Beg
     headers |= {"content-type": "application/json", "accept-encoding": "identity", "x-request-id": request_id}
     if worker.is_ours:
         headers["authorization"] = f"Bearer {pack_caller(job.caller, worker.secret)}"
-    body = _body(job, asks_usage=hides_usage)
+    body = _body(job, worker, asks_usage=hides_usage)
     request = worker.client.build_request("POST", job.path, content=body, headers=headers)
     response = await worker.client.send(request, stream=True)
     try:
@@ -144,9 +145,11 @@ async def _first(job: Job, worker: Worker, lease: Lease, request_id: str) -> Beg
             raise
 
 
-def _body(job: Job, *, asks_usage: bool) -> bytes:
+def _body(job: Job, worker: Worker, *, asks_usage: bool) -> bytes:
     """The body as it came, or with what a worker must be told too."""
-    more: dict[str, object] = {} if job.asked.model else {"model": job.group.name}
+    more = for_worker(worker, job.group.name, job.path, job.asked.content, job.caller)
+    if not job.asked.model:
+        more["model"] = job.group.name
     if asks_usage:
         options = job.asked.content.get("stream_options")
         more["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}

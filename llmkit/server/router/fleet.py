@@ -9,6 +9,7 @@ from itertools import count
 from llmkit.errors import nearest
 from llmkit.server.errors import ApiError
 from llmkit.server.gate import Caller
+from llmkit.server.router.crew import Crew
 from llmkit.server.router.rollout import Outcomes, RollbackConfig, choose_version, must_roll_back
 from llmkit.server.router.routing import PoisonGuard, PrefixMemory, pick
 from llmkit.server.router.worker import Card, Worker
@@ -26,6 +27,11 @@ class Version:
     created: int = field(default_factory=lambda: int(time.time()))
     outcomes: Outcomes = field(default_factory=Outcomes)
     rolled_back: bool = False
+
+    @property
+    def crew(self) -> Crew | None:
+        """Who keeps its processes alive for us; None: the supervisor, or they are somebody else's."""
+        return next((worker.crew for worker in self.workers if worker.crew is not None), None)
 
     @property
     def is_up(self) -> bool:
@@ -140,7 +146,14 @@ class Fleet:
         self.groups.setdefault(model, Group(model)).versions[version.name] = version
 
     def learn(self, worker: Worker) -> None:
-        """Let the models be asked for that a remote worker has told of."""
+        """Let the models be asked for that a remote worker has told of, and no others of it."""
+        names = {card.id for card in worker.cards}
+        for name, group in list(self.groups.items()):
+            if name not in names:
+                for version in group.versions.values():
+                    version.workers = [one for one in version.workers if one is not worker]
+                if not any(version.workers for version in group.versions.values()):
+                    del self.groups[name]
         for card in worker.cards:
             versions = self.groups.setdefault(card.id, Group(card.id)).versions
             version = versions.setdefault(worker.version, Version(worker.version, 100.0))
@@ -162,10 +175,24 @@ class Fleet:
         """Whether each model would be answered for."""
         return bool(self.groups) and all(group.is_up for group in self.groups.values())
 
-    def pick(self, version: Version, prefixes: tuple[bytes, ...], tried: set[str]) -> Worker | None:
-        """A worker for a request: one that has not tried it, if there is any."""
-        fresh = [worker for worker in version.workers if worker.id not in tried]
-        return pick(fresh, prefixes, self.prefixes) or pick(version.workers, prefixes, self.prefixes)
+    def pick(
+        self,
+        version: Version,
+        prefixes: tuple[bytes, ...],
+        tried: set[str],
+        does: Callable[[Worker], bool] = lambda worker: True,
+    ) -> Worker | None:
+        """A worker for a request: one that has not tried it, if there is any.
+
+        Args:
+            version: that is asked.
+            prefixes: of the prompt.
+            tried: workers that it was with.
+            does: whether a worker does what it asks for.
+        """
+        able = [worker for worker in version.workers if does(worker)]
+        fresh = [worker for worker in able if worker.id not in tried]
+        return pick(fresh, prefixes, self.prefixes) or pick(able, prefixes, self.prefixes)
 
     def next_number(self) -> int:
         """Of a request sent to a worker."""

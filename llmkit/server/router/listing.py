@@ -1,9 +1,9 @@
 """What there is to ask a router, and how busy it is: `/v1/models`, `/load`, as its workers tell of them."""
 
-import asyncio
+import contextlib
+from collections.abc import Sequence
 from typing import Any
 
-import httpx
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,7 +12,7 @@ from llmkit.server.errors import ApiError
 from llmkit.server.front import as_json
 from llmkit.server.gate import Caller
 from llmkit.server.router.fleet import Group
-from llmkit.server.router.probes import headers_of
+from llmkit.server.router.processes import ask_all
 from llmkit.server.router.state import RouterState
 from llmkit.server.router.worker import Card, Worker
 from llmkit.server.wire.openapi import OPERATIONS, facts_of, openapi_bytes
@@ -41,11 +41,10 @@ async def show_load(request: Request) -> Response:
     """GET /load: what the workers are busy with, of the models that the caller may use."""
     state: RouterState = request.app.state.serve
     caller: Caller = request.state.caller
-    workers = [one for one in state.fleet.workers() if one.is_own and one.takes_requests]
+    workers = [one for one in state.fleet.workers() if one.is_ours and one.takes_requests]
     loads: dict[str, list[dict[str, Any]]] = {}
-    for worker, told in zip(workers, await asyncio.gather(*map(_load_of, workers)), strict=True):
-        for one in told:
-            loads.setdefault(one["model"], []).append({"worker": worker.id, **one})
+    for who, told in await _loads_of(workers):
+        loads.setdefault(told["model"], []).append({"worker": who, **told})
     data = []
     for name, ones in loads.items():
         if caller.models is not None and name not in caller.models:
@@ -63,7 +62,10 @@ async def show_load(request: Request) -> Response:
 
 async def show_openapi(request: Request) -> Response:
     """GET /openapi.json: what may be sent."""
-    return Response(openapi_bytes(OPERATIONS, facts_of(_cards(request))), media_type="application/json")
+    cards = _cards(request)
+    told = {bool(card.get("has_index")) for card in cards}
+    facts = facts_of(cards, has_index=told.pop() if len(told) == 1 else None)
+    return Response(openapi_bytes(OPERATIONS, facts), media_type="application/json")
 
 
 def _cards(request: Request) -> list[dict[str, Any]]:
@@ -78,13 +80,18 @@ def _cards(request: Request) -> list[dict[str, Any]]:
     ]
 
 
-async def _load_of(worker: Worker) -> list[dict[str, Any]]:
-    try:
-        answer = await worker.client.get("/load", timeout=_LOAD_SECONDS, headers=headers_of(worker))
-        told: list[dict[str, Any]] = msgspec.json.decode(answer.content)["data"]
-    except (httpx.TransportError, msgspec.DecodeError):
-        return []  # it is down, or about to be
-    return told
+async def _loads_of(workers: Sequence[Worker]) -> list[tuple[str, dict[str, Any]]]:
+    """Who is busy with what, process by process."""
+    found = []
+    for reply in await ask_all(workers, "/load", seconds=_LOAD_SECONDS):
+        with contextlib.suppress(msgspec.DecodeError):
+            told = msgspec.json.decode(reply.content, type=_Load)
+            found += [(reply.who, one) for one in told.data]
+    return found
+
+
+class _Load(msgspec.Struct):
+    data: list[dict[str, Any]]
 
 
 def _described(group: Group, card: Card) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from llmkit.errors import LlmkitError
 from llmkit.server.adapters import AdapterSpec
 from llmkit.server.errors import ApiError, as_api_error, refused
 from llmkit.server.router.adapters import FleetAdapters
+from llmkit.server.router.crew import Crew
 from llmkit.server.router.fleet import Fleet, Group, Version
 from llmkit.server.router.probes import ask_cards
 from llmkit.server.router.rollout import checked_weights
@@ -20,8 +21,8 @@ from llmkit.server.router.worker import Worker, own_client
 from llmkit.server.wire.admin import MOST_REPLICAS
 
 _CARD_SECONDS = 10.0
-Redeploy = Callable[[str, str | None, str | None], Awaitable[None]]
-"""Puts weights and a version's name in the place of a model's; None: the same as before."""
+Deploy = Callable[["Source"], Awaitable[Version]]
+"""Has somebody else start the processes of a version, and keep them alive; raises LlmkitError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class Manager:
         *,
         drain_seconds: float,
         adapters: FleetAdapters | None = None,
-        redeploy: Redeploy | None = None,
+        deploy: Deploy | None = None,
     ) -> None:
         """
         Args:
@@ -58,9 +59,9 @@ class Manager:
             folder: for the sockets; nobody else can look into it.
             drain_seconds: that a worker has for its running requests before it is ended.
             adapters: what workers have beside their model; the supervisor gives it to those that come up.
-            redeploy: replaces a model that somebody else keeps alive for us; None: nobody does.
+            deploy: starts versions that somebody else keeps alive for us; None: nobody does.
         """
-        self._redeploy = redeploy
+        self._deploy = deploy
         self.adapters = FleetAdapters() if adapters is None else adapters
         self._fleet = fleet
         self._supervisor = supervisor
@@ -77,6 +78,8 @@ class Manager:
         Raises:
             LlmkitError: one of them cannot serve; none is left.
         """
+        if self._deploy is not None:
+            return await self._deploy(source)
         version = Version(source.version, source.weight, path=source.path)
         starts = []
         for _ in range(source.replicas):
@@ -130,19 +133,14 @@ class Manager:
         async with self._changing:
             group = self.group(name)
             old = group.main
-            if self._redeploy is not None and all(worker.secret for worker in old.workers):
-                try:
-                    await self._redeploy(name, path, version_name)
-                except LlmkitError as error:
-                    raise as_api_error(error, "path") from None
-                for worker in old.workers:
-                    worker.cards = await ask_cards(worker, _CARD_SECONDS)
-                return old
             if old.path is None:
                 raise refused("name", f"the workers of {name!r} are somebody else's")
             wanted = old.name if version_name is None else version_name
             if wanted != old.name and wanted in group.versions:
                 raise ApiError(409, f"version: there is a {wanted!r}", code="version_exists", param="version")
+            if old.crew is not None:
+                await self._replace(group, old, old.crew, path or old.path, wanted)
+                return old
             source = Source(
                 model=name,
                 path=path or old.path,
@@ -221,10 +219,32 @@ class Manager:
         except LlmkitError as error:
             raise as_api_error(error, "path") from None
 
-    def _retire(self, version: Version) -> None:
-        """Drain the workers of a version, in the background."""
+    async def _replace(self, group: Group, version: Version, crew: Crew, path: str, wanted: str) -> None:
+        """Have a crew put other weights in the place of its own.
+
+        Raises:
+            ApiError: 400: they cannot be served; all is as it was.
+        """
+        try:
+            await crew.replace(path, wanted)
+        except LlmkitError as error:
+            raise as_api_error(error, "path") from None
+        group.versions = {wanted if one is version else key: one for key, one in group.versions.items()}
+        version.name, version.path = wanted, path
         for worker in version.workers:
-            if worker.is_own:
-                task = asyncio.create_task(self._supervisor.drain(worker, self._drain_seconds))
-                self._draining.add(task)
-                task.add_done_callback(self._draining.discard)
+            worker.version = wanted
+            worker.cards = await ask_cards(worker, _CARD_SECONDS)
+
+    def _retire(self, version: Version) -> None:
+        """Drain the workers of a version, and end who keeps them alive for us, in the background."""
+
+        async def retire() -> None:
+            drains = [self._supervisor.drain(worker, self._drain_seconds) for worker in version.workers]
+            await asyncio.gather(*drains)
+            if version.crew is not None:
+                await version.crew.end()
+
+        if version.path is not None:
+            task = asyncio.create_task(retire())
+            self._draining.add(task)
+            task.add_done_callback(self._draining.discard)

@@ -1,8 +1,10 @@
 """Whether workers answer, asked again and again beside the requests."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import httpx
@@ -22,6 +24,8 @@ class ProbeConfig:
     """A probe that takes longer has failed."""
     kill_after: int = 8
     """Failed probes in a row after which a process that hangs is ended and started again."""
+    cards_every: int = 10
+    """Probes after which somebody else's server is asked again what it has: adapters come and go there."""
 
 
 class _Model(msgspec.Struct):
@@ -77,14 +81,18 @@ async def keep_probing(
     Args:
         worker: its state is changed by the answers.
         config: how often.
-        changed: told each time it has come up.
+        changed: told each time it has come up, or has other models.
         hangs: called when it has answered nothing for long.
     """
-    while True:
+    for number in count(1):
         was_up = worker.takes_requests
         await probe(worker, config.answer_seconds)
         if worker.takes_requests and not was_up:
             changed(worker)
+        elif worker.takes_requests and not worker.is_ours and number % config.cards_every == 0:
+            with contextlib.suppress(httpx.TransportError, msgspec.DecodeError):
+                worker.cards = await ask_cards(worker, config.answer_seconds)
+                changed(worker)
         if worker.failed_probes >= config.kill_after:
             hangs()
         await asyncio.sleep(config.every_seconds)

@@ -20,6 +20,7 @@ from llmkit.server.gate import Caller
 from llmkit.server.router.asked import read_asked
 from llmkit.server.router.attempt import AttemptFailed, Begun, Job, attempt, forwarded
 from llmkit.server.router.fleet import Fleet, no_worker
+from llmkit.server.router.foreign import passes_over
 from llmkit.server.router.relay import Relay
 from llmkit.server.router.routing import CRASHES
 from llmkit.server.router.state import RouterState
@@ -68,7 +69,7 @@ async def write_text(request: Request) -> Response:
         if begun.response.status_code < 400:
             _note_first(job, waited, time.monotonic() - began)
         async with stack:
-            return _whole(begun)
+            return _whole(job, begun)
     first = time.monotonic() - began
     stack.callback(lambda: _note_first(job, waited, first, begun.relay))
     return HeldStream(_events(state, job, begun), stack)
@@ -81,7 +82,7 @@ async def forward(request: Request) -> Response:
     begun = await until_gone(request, _begin(state, job, request.state.request_id))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(begun.close)
-        return _whole(begun)
+        return _whole(job, begun)
 
 
 async def _job(request: Request, state: RouterState) -> Job:
@@ -107,6 +108,9 @@ async def _job(request: Request, state: RouterState) -> Job:
         tokens=asked.prompt_tokens + asked.max_tokens(path, group.card.context),
     )
     job.version = group.choose(job.sticky)
+    problems = [passes_over(one, group.name, asked.content) for one in job.version.workers]
+    if problems and all(problems):
+        raise next(one for one in problems if one is not None)
     return job
 
 
@@ -166,10 +170,14 @@ async def _take_worker(fleet: Fleet, job: Job) -> tuple[Worker, Lease]:
         lease = worker.take(job.tokens, fleet.next_number())
         lease.then = worker.one_suspect.release
         return worker, lease
-    found = fleet.pick(job.version, job.prefixes, job.tried)
+
+    def does(one: Worker) -> bool:
+        return passes_over(one, job.group.name, job.asked.content) is None
+
+    found = fleet.pick(job.version, job.prefixes, job.tried, does)
     if found is None:
         job.version = job.group.choose(job.sticky)
-        found = fleet.pick(job.version, job.prefixes, job.tried)
+        found = fleet.pick(job.version, job.prefixes, job.tried, does)
     if found is None:
         raise no_worker(job.group.name)
     return found, found.take(job.tokens, fleet.next_number())
@@ -232,7 +240,19 @@ def _has_another(job: Job, worker: Worker) -> bool:
     return any(one.takes_requests and one is not worker for one in job.version.workers)
 
 
-def _whole(begun: Begun) -> Response:
+def _whole(job: Job, begun: Begun) -> Response:
+    """An answer in one piece.
+
+    Raises:
+        ApiError: 400: somebody else's server does not have the endpoint.
+    """
+    if (
+        not begun.worker.is_ours
+        and begun.response.status_code in (404, 405, 501)
+        and b'"error"' not in begun.first
+    ):
+        problem = f"{job.path} is not there: the server that has {job.group.name!r} does not have it"
+        raise ApiError(400, problem, code="not_available")
     return Response(begun.first, begun.response.status_code, headers=forwarded(begun.response.headers))
 
 

@@ -218,7 +218,12 @@ def _error_of(ready: _Ready, worker: str, code: int) -> LlmkitError:
         return errors.ResourceError(
             f"worker {worker} ended with {code} before it was ready", hint="its own words are above"
         )
-    kind = getattr(errors, ready.kind, None)
-    is_one = isinstance(kind, type) and issubclass(kind, LlmkitError)
-    made: type[LlmkitError] = kind if isinstance(kind, type) and is_one else errors.ResourceError
-    return made(ready.problem, hint=ready.hint)
+    return as_told(ready.kind, ready.problem, ready.hint)
+
+
+def as_told(kind: str, problem: str, hint: str) -> LlmkitError:
+    """The error of another process, by the name of its class."""
+    found = getattr(errors, kind, None)
+    is_one = isinstance(found, type) and issubclass(found, LlmkitError)
+    made: type[LlmkitError] = found if isinstance(found, type) and is_one else errors.ResourceError
+    return made(problem, hint=hint)

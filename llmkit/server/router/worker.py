@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import httpx
 
+from llmkit.server.router.crew import Crew
+
 WorkerState = Literal["starting", "up", "down", "draining", "failed", "stopped"]
 FAILED_PROBES = 2
 """After so many in a row nothing more is sent to it."""
@@ -62,6 +64,8 @@ class Worker:
     secret: str = ""
     """Of one that is ours and no process of the supervisor's: it is told for whom a request is, and asks for
     this word."""
+    crew: Crew | None = None
+    """Of an address of several processes of ours: what all of them are told goes there."""
     state: WorkerState = "starting"
     cards: tuple[Card, ...] = ()
     """The models that it has."""

@@ -3,16 +3,14 @@
 Of requests the router has figures of its own, which a worker's would count twice.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
-import httpx
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmkit.server.metrics import ENGINE_FAMILIES
-from llmkit.server.router.probes import headers_of
+from llmkit.server.router.processes import ask_all
 from llmkit.server.router.worker import Worker
 
 ANSWER_SECONDS = 1.0
@@ -21,9 +19,9 @@ ANSWER_SECONDS = 1.0
 
 async def engines_text(workers: Sequence[Worker]) -> bytes:
     """The figures of the engines of those that answer."""
-    up = [one for one in workers if one.takes_requests and not one.secret]  # each time another replica's
-    texts = await asyncio.gather(*map(_text_of, up))
-    return merged({worker.id: text for worker, text in zip(up, texts, strict=True)})
+    up = [one for one in workers if one.takes_requests]
+    replies = await ask_all(up, "/metrics", seconds=ANSWER_SECONDS)
+    return merged({one.who: one.content.decode(errors="replace") for one in replies})
 
 
 def merged(texts: Mapping[str, str]) -> bytes:
@@ -59,11 +57,3 @@ def _families(text: str) -> list[Metric]:
         return list(text_string_to_metric_families(text))
     except ValueError:
         return []
-
-
-async def _text_of(worker: Worker) -> str:
-    try:
-        answer = await worker.client.get("/metrics", timeout=ANSWER_SECONDS, headers=headers_of(worker))
-    except httpx.TransportError:
-        return ""  # it is down, or about to be
-    return answer.text if answer.status_code == 200 else ""

@@ -30,6 +30,10 @@ class ModelCard(msgspec.Struct):
     system_fingerprint: str | None
     parent: str | UnsetType | None = UNSET
     has_chat_template: bool | UnsetType = UNSET
+    has_index: bool | UnsetType = UNSET
+    """Whether there are passages to put before a question."""
+    server_tools: list[str] | UnsetType = UNSET
+    """What the server itself runs for it."""
     vocab_size: int | UnsetType = UNSET
     hidden_size: int | UnsetType = UNSET
 

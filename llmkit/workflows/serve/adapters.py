@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmkit.errors import ResourceError
+from llmkit.errors import ResourceError, UsageError
 from llmkit.server.adapters import AdapterSpec, ServedAdapters
 from llmkit.workflows.generate.adapter import AdapterSources, open_adapter
 from llmkit.workflows.generate.job import Job
@@ -32,6 +32,11 @@ def served_adapters(job: Job, thread: "EngineThread", device: "torch.device") ->
     from llmkit.train.hardware import available_memory_bytes
 
     def read(spec: AdapterSpec) -> "AdapterWeights":
+        if job.config.tp > 1:
+            raise UsageError(
+                f"adapter {spec.name!r}: --tp {job.config.tp} cuts the model, and no adapter",
+                hint="llmkit merge makes one model of both",
+            )
         source = open_adapter(spec.name, Path(spec.path), spec.strength)
         available = available_memory_bytes(device)
         if available is not None and source.nbytes > available:

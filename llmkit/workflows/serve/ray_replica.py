@@ -4,12 +4,28 @@ Its replicas have no keys and no queue: they answer who says the secret of the r
 """
 
 import contextlib
-from typing import TYPE_CHECKING
+import os
+import re
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from llmkit.errors import ConfigError, LlmkitError, MissingError
+from llmkit.server.adapters import AdapterSpec
+from llmkit.server.errors import ApiError
+from llmkit.server.router.supervisor import as_told
 from llmkit.workflows.serve.worker import read_settings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from llmkit.server.served import Served
+
+_PROBLEM = "llmkit cannot serve: "
+_SETTLE_SECONDS = 1.0
+"""That requests with an adapter that goes have to end, before this is told to be done."""
 
 
 class Replica:
@@ -25,13 +41,16 @@ class Replica:
         Raises:
             LlmkitError: the model cannot be served.
         """
-        from llmkit.server.handoff import WorkerGate
+        from llmkit.server.gate import Caller
+        from llmkit.server.handoff import WorkerGate, pack_caller
         from llmkit.workflows.serve.aids import open_aids
         from llmkit.workflows.serve.serve import open_serve_job, opened_app
 
+        self._open = contextlib.AsyncExitStack()
+        self._who = f"{socket.gethostname()}/{os.getpid()}"
+        self._word = f"Bearer {pack_caller(Caller(), secret)}"
         told = read_settings(settings)
         job = open_serve_job(told.model, told.tokenizer, told.engine)
-        self._open = contextlib.AsyncExitStack()
         opened = opened_app(
             job,
             told.serve,
@@ -47,6 +66,28 @@ class Replica:
     def __serve_build_asgi_app__(self) -> "ASGIApp":
         """The application that answers."""
         return at_root(self._app)
+
+    async def reconfigure(self, told: dict[str, Any]) -> None:
+        """Called by Ray with what the router wants, before the first request and after each change.
+
+        Args:
+            told: adapters, see `adapters_told`.
+
+        Raises:
+            ApiError: it cannot have one of them.
+        """
+        (served,) = self._state.models.all()
+        await have_adapters(served, msgspec.convert(told["adapters"], tuple[AdapterSpec, ...]))
+
+    async def ask(self, method: str, path: str, content: bytes | None) -> tuple[str, int, bytes]:
+        """What it answers the router, who asks every replica by Ray: who it is, a status, a body."""
+        import httpx
+
+        head = {"authorization": self._word, "content-type": "application/json"}
+        transport = httpx.ASGITransport(self._app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://replica", headers=head) as client:
+            answer = await client.request(method, path, content=content, timeout=None)
+        return self._who, answer.status_code, answer.content
 
     def check_health(self) -> None:
         """Asked by Ray again and again; a replica that fails is ended, and another one started.
@@ -65,11 +106,71 @@ class Replica:
 
 
 class RayReplica(Replica):
-    """The same, closed as Ray does it: it awaits this before it drops a replica."""
+    """The same, opened and closed as Ray does it."""
+
+    async def __init__(self, settings: bytes, secret: str) -> None:  # type: ignore[misc]
+        """See `Replica`. What is wrong is told in a line that the router finds in Ray's report.
+
+        Raises:
+            RuntimeError: the model cannot be served.
+        """
+        try:
+            await super().__init__(settings, secret)
+        except LlmkitError as error:
+            raise RuntimeError(problem_line(error, socket.gethostname())) from None
+
+    async def reconfigure(self, told: dict[str, Any]) -> None:
+        """See `Replica`.
+
+        Raises:
+            RuntimeError: it cannot have one of the adapters.
+        """
+        try:
+            await super().reconfigure(told)
+        except ApiError as refused:
+            error = ConfigError(refused.message, hint="unload the adapter, or mend it")
+            raise RuntimeError(problem_line(error, socket.gethostname())) from None
 
     async def __del__(self) -> None:
         """Called by Ray."""
         await self.close()
+
+
+def adapters_told(adapters: Sequence[AdapterSpec]) -> dict[str, Any]:
+    """Adapters as Ray passes them on."""
+    return {"adapters": msgspec.to_builtins(list(adapters))}
+
+
+async def have_adapters(served: "Served", wanted: Sequence[AdapterSpec]) -> None:
+    """Load and unload until a model has these adapters.
+
+    Raises:
+        ApiError: one of them cannot be loaded.
+    """
+    there = {spec.name: spec for spec, _ in served.adapters.all()}
+    for spec in wanted:
+        if there.get(spec.name) != spec:
+            await served.adapters.load(spec, replace=True)
+    for name in there.keys() - {spec.name for spec in wanted}:
+        await served.adapters.unload(name, wait_seconds=_SETTLE_SECONDS)
+
+
+def problem_line(error: LlmkitError, node: str) -> str:
+    """Why a replica on a node cannot serve, as one line."""
+    told = {"problem": error.problem, "hint": error.hint, "kind": type(error).__name__, "node": node}
+    return f"{_PROBLEM}{msgspec.json.encode(told).decode()}"
+
+
+def read_problem(report: str) -> LlmkitError | None:
+    """Why, out of what Ray makes of it; None: it says nothing of ours."""
+    found = re.search(rf"{_PROBLEM}(\{{.*\}})", report)
+    if found is None:
+        return None
+    told = msgspec.json.decode(found[1], type=dict[str, str])
+    problem, hint = f"{told['problem']} (on the node {told['node']})", told["hint"]
+    if told["kind"] == MissingError.__name__:
+        hint = "every node reads it at the same path: copy it there, or keep it where all can read it"
+    return as_told(told["kind"], problem, hint)
 
 
 def at_root(app: "ASGIApp") -> "ASGIApp":

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -37,6 +38,8 @@ from llmkit.workflows.serve.worker import WorkerSettings, encode_settings, read_
 
 _FIRST_PROBE_SECONDS = 5.0
 _TRIES_AT_RAY = 2
+_DOOR_SECONDS = 30.0
+"""Within which Ray's proxy has heard of replicas that run."""
 _RAY_PROBES = ProbeConfig(answer_seconds=15.0)
 """Ray asks the replicas itself: this is to know whether its proxy is there."""
 
@@ -118,7 +121,7 @@ async def _serve(job: Replicas, front: Front, note: Callable[[str], None]) -> En
     app = build_router(state, tell=front.tell, origins=job.serve.cors)
     run = Run(app, state, front.listener, drain_seconds=job.serve.drain_seconds, tls=front.tls)
     ending: Ending = "killed"
-    deployed = RayServe(job.router, job.serve.drain_seconds) if job.router.engine == "ray" else None
+    deployed = _ray_of(job)
     with tempfile.TemporaryDirectory(prefix="llmkit-") as folder:
         manager = Manager(
             fleet,
@@ -127,17 +130,16 @@ async def _serve(job: Replicas, front: Front, note: Callable[[str], None]) -> En
             Path(folder),
             drain_seconds=job.serve.drain_seconds,
             adapters=adapters,
-            redeploy=None if deployed is None else deployed.replace,
+            deploy=None if deployed is None else partial(_deploy, job, deployed, supervisor, adapters),
         )
         try:
-            if deployed is None:
-                await _open_own(job, fleet, manager)
-            else:
-                await _open_deployed(job, fleet, supervisor, deployed)
+            await _open_own(job, fleet, manager)
             await _open_remote(job.router, fleet, supervisor)
             async with _admin(job, front, state, manager) as address:
                 names = ", ".join(fleet.groups)
                 ending = await run.until_signal(lambda: front.announce(names, note, **address))
+                if deployed is not None:
+                    deployed.stop_waiting()  # an admin's request that does so ends now
         finally:
             await supervisor.stop_all(at_once=ending != "drained")
             await manager.close()
@@ -147,8 +149,12 @@ async def _serve(job: Replicas, front: Front, note: Callable[[str], None]) -> En
 
 
 async def _open_own(job: Replicas, fleet: Fleet, manager: Manager) -> None:
-    """Start the workers of all versions together."""
+    """Start the workers of all versions together; Ray is started once, before the others ask for it."""
     sources = [_as_source(job, one) for one in job.sources]
+    if job.router.engine == "ray":
+        for source in sources:
+            fleet.add_version(source.model, await manager.open_version(source))
+        return
     opened = await asyncio.gather(*(manager.open_version(one) for one in sources), return_exceptions=True)
     for source, version in zip(sources, opened, strict=True):
         if isinstance(version, BaseException):
@@ -156,24 +162,42 @@ async def _open_own(job: Replicas, fleet: Fleet, manager: Manager) -> None:
         fleet.add_version(source.model, version)
 
 
-async def _open_deployed(job: Replicas, fleet: Fleet, supervisor: Supervisor, deployed: RayServe) -> None:
-    """Have Ray Serve start the replicas of each model.
+def _ray_of(job: Replicas) -> RayServe | None:
+    """Who keeps the replicas alive, where that is Ray."""
+    if job.router.engine != "ray":
+        return None
+    return RayServe(
+        job.router, job.serve.drain_seconds, versions=len(job.sources), threads=job.engine.threads
+    )
+
+
+async def _deploy(
+    job: Replicas, deployed: RayServe, supervisor: Supervisor, adapters: FleetAdapters, source: Source
+) -> Version:
+    """Have Ray Serve start the replicas of a version.
 
     A deployment is one address, behind which Ray chooses a replica. It counts as two workers: a request whose
     replica is lost is tried once more there, and gets another.
     """
-    for source in job.sources:
-        settings = read_settings(launch_of(job, _as_source(job, source), Path("unused")).settings)
-        url = await deployed.start(settings)
-        workers = [
-            Worker(f"{source.name}/ray/{number}", remote_client(url), is_own=False, secret=deployed.secret)
-            for number in range(_TRIES_AT_RAY)
-        ]
-        await asyncio.gather(*(probe(worker, _FIRST_PROBE_SECONDS) for worker in workers))
-        version = Version(source.version, source.weight, workers)
-        fleet.add_version(source.name, version)
-        for worker in workers:
-            supervisor.watch(worker, lambda _: None, _RAY_PROBES)
+    settings = read_settings(launch_of(job, source, Path("unused")).settings)
+    wanted = tuple(adapters.of(source.model).values())
+    crew = await deployed.start(settings, source.replicas, wanted)
+    workers = [
+        Worker(
+            f"{crew.app}/ray/{number}",
+            remote_client(crew.url),
+            version=source.version,
+            model=source.model,
+            is_own=False,
+            secret=deployed.secret,
+            crew=crew,
+        )
+        for number in range(_TRIES_AT_RAY)
+    ]
+    for worker in workers:
+        supervisor.watch(worker, lambda _: None, _RAY_PROBES)
+    await asyncio.gather(*(worker.is_up_within(_DOOR_SECONDS) for worker in workers))
+    return Version(source.version, source.weight, workers, source.path)
 
 
 def _as_source(job: Replicas, one: ModelSource) -> Source:

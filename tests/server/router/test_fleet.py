@@ -82,6 +82,23 @@ def test_remote_workers_of_one_model_are_its_replicas() -> None:
     assert {name: len(group.main.workers) for name, group in fleet.groups.items()} == {"tiny": 2, "other": 1}
 
 
+def test_a_model_that_no_remote_worker_has_any_more_is_not_there() -> None:
+    fleet = Fleet()
+    one, two = (FakeWorker(said("x"), name=name, is_own=False).worker for name in "ab")
+    one.cards = (Card("tiny"), Card("tiny:poet"))
+    for worker in (one, two):
+        fleet.learn(worker)
+    one.cards = (Card("tiny:poet"),)
+    fleet.learn(one)
+    assert {name: group.main.workers for name, group in fleet.groups.items()} == {
+        "tiny": [two],
+        "tiny:poet": [one],
+    }
+    one.cards = ()
+    fleet.learn(one)
+    assert set(fleet.groups) == {"tiny"}
+
+
 @pytest.mark.parametrize(
     ("name", "models", "status"),
     [("tinny", None, 404), ("tiny", frozenset({"x"}), 403), ("tiny:poet", frozenset({"tiny"}), 403)],

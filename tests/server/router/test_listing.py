@@ -4,11 +4,14 @@ import asyncio
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 
 from llmkit.server.keys import KeyRules, Keys, digest_of
-from llmkit.server.router.fleet import Version
+from llmkit.server.router.fleet import Fleet, Version
 from llmkit.server.router.worker import Card, Worker
+from tests.server.conftest import Serving
+from tests.server.router.crews import crew_of
 from tests.server.router.fakes import FakeWorker, Routing, routed, said
 
 KEYS = Keys(
@@ -60,3 +63,30 @@ def test_the_document_of_the_endpoints_is_there() -> None:
         "/v1/chat/completions"
         in get(routed(FakeWorker(said("x")), keys=KEYS), "/openapi.json").json()["paths"]
     )
+
+
+@pytest.mark.parametrize(
+    ("has_index", "allowed"), [((True,), [True, False]), ((False,), [False]), ((True, False), [True, False])]
+)
+def test_the_document_says_whether_there_are_passages(
+    has_index: tuple[bool, ...], allowed: list[bool]
+) -> None:
+    cards = [Card(f"m{number}", 100, None, {"has_index": one}) for number, one in enumerate(has_index)]
+    fleet = Fleet()
+    one = FakeWorker(said("x"), is_own=False)
+    one.worker.cards = tuple(cards)
+    fleet.learn(one.worker)
+    schemas = get(Routing(fleet=fleet, keys=KEYS), "/openapi.json").json()["components"]["schemas"]
+    validator = jsonschema.Draft202012Validator(schemas["ChatRequest"]["properties"]["retrieve"])
+    assert [told for told in (True, False) if validator.is_valid(told)] == allowed
+
+
+def test_load_of_replicas_is_told_one_by_one(serving: Serving) -> None:
+    async def go() -> list[str]:
+        async with crew_of(serving, [None, None]) as (group, _):
+            router = Routing(group.versions[""])
+            (told,) = (await router.client.get("/load")).json()["data"]
+            assert told["workers"] == 2
+            return [one["worker"] for one in told["by_worker"]]
+
+    assert asyncio.run(go()) == ["host/0", "host/1"]

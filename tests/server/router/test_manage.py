@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from llmkit.errors import DataError
-from llmkit.server.adapters import AdapterSpec
 from llmkit.server.errors import ApiError
 from llmkit.server.router.fleet import Fleet, Version
 from llmkit.server.router.manage import Manager, Source
@@ -105,38 +104,79 @@ def test_a_reload_that_fails_leaves_everything_as_it_was() -> None:
     asyncio.run(scenario())
 
 
-def test_what_somebody_else_keeps_alive_for_us_is_replaced_by_them() -> None:
-    asked: list[tuple[str, str | None, str | None]] = []
+class FakeCrew:
+    """Replicas that somebody else keeps alive."""
 
-    async def redeploy(name: str, path: str | None, version: str | None) -> None:
-        asked.append((name, path, version))
+    def __init__(self) -> None:
+        self.asked: list[tuple[str | None, ...]] = []
+        self.is_over = False
+
+    async def replace(self, path: str | None, version: str | None) -> None:
+        self.asked.append((path, version))
         if path == "broken":
             raise DataError("no weights", hint="look")
 
-    async def scenario() -> None:
-        fake = FakeWorker(said("x"), is_own=False)
+    async def end(self) -> None:
+        self.is_over = True
+
+
+@contextlib.asynccontextmanager
+async def deployed() -> AsyncIterator[tuple[Manager, Fleet, list[FakeCrew]]]:
+    """A manager whose versions somebody else starts; the first is v1."""
+    fleet, crews = Fleet(), list[FakeCrew]()
+
+    async def deploy(told: Source) -> Version:
+        if told.path == "broken":
+            raise DataError("no weights", hint="look")
+        crews.append(FakeCrew())
+        fake = FakeWorker(said(told.path), name=told.path, is_own=False)
         fake.worker.secret = "word"
-        fleet = Fleet()
-        fleet.add_version("tiny", Version("", 1.0, [fake.worker]))
-        manager = Manager(
-            fleet,
-            Started(),
-            lambda source, socket: Launch((source.path,), b""),
-            Path("sockets"),
-            drain_seconds=5.0,
-            redeploy=redeploy,
-        )
+        fake.worker.crew = crews[-1]  # type: ignore[assignment]
         fake.worker.cards = ()
-        await manager.reload("tiny", "two", "v2")
-        assert [card.id for card in fake.worker.cards] == ["tiny"]  # asked again
-        with pytest.raises(ApiError, match="no weights") as caught:
-            await manager.reload("tiny", "broken", None)
-        assert caught.value.status == 400
-        with pytest.raises(ApiError, match="somebody else's"):
-            await manager.load_adapter("tiny", AdapterSpec("poet", "p"), replace=False)
+        return Version(told.version, told.weight, [fake.worker], told.path)
+
+    manager = Manager(
+        fleet,
+        Started(),
+        lambda source, socket: Launch((source.path,), b""),
+        Path("sockets"),
+        drain_seconds=5.0,
+        deploy=deploy,
+    )
+    await manager.add(source("one", "v1", 100.0))
+    yield manager, fleet, crews
+    await manager.close()
+
+
+def test_what_somebody_else_keeps_alive_for_us_is_replaced_by_them() -> None:
+    async def scenario() -> None:
+        async with deployed() as (manager, fleet, (crew,)):
+            await manager.reload("tiny", "two", "v2")
+            (version,) = fleet.groups["tiny"].versions.values()
+            assert (version.name, version.path) == ("v2", "two")
+            assert list(fleet.groups["tiny"].versions) == ["v2"]
+            assert [card.id for card in version.workers[0].cards] == ["tiny"]  # asked again
+            await manager.reload("tiny", None, None)
+            with pytest.raises(ApiError, match="no weights") as caught:
+                await manager.reload("tiny", "broken", "v3")
+            assert caught.value.status == 400 and version.path == "two"
+            assert crew.asked == [("two", "v2"), ("two", "v2"), ("broken", "v3")]
 
     asyncio.run(scenario())
-    assert asked == [("tiny", "two", "v2"), ("tiny", "broken", None)]
+
+
+def test_their_versions_come_and_go_as_ours_do() -> None:
+    async def scenario() -> None:
+        async with deployed() as (manager, fleet, crews):
+            await manager.add(source("two", "v2", 50.0))
+            assert list(fleet.groups["tiny"].versions) == ["v1", "v2"]
+            with pytest.raises(ApiError, match="no weights"):
+                await manager.add(source("broken", "v3", 50.0))
+            await manager.remove("tiny", "v1")
+            await manager.close()
+            assert [one.is_over for one in crews] == [True, False]
+
+    asyncio.run(scenario())
 
 
 def test_a_version_that_is_removed_gets_nothing_more() -> None:

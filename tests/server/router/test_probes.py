@@ -4,6 +4,8 @@ import asyncio
 
 import httpx
 
+from llmkit.server.gate import Caller
+from llmkit.server.router.fleet import Fleet
 from llmkit.server.router.probes import ProbeConfig, keep_probing, probe
 from llmkit.server.router.worker import Card, Worker
 from tests.server.router.fakes import FakeWorker, said
@@ -59,3 +61,23 @@ def test_who_comes_up_is_told_and_who_hangs_is_ended() -> None:
 
     asyncio.run(scenario())
     assert told[:2] == ["w", "hangs"] and fake.worker.failed_probes >= 3
+
+
+def test_what_comes_and_goes_at_somebody_elses_server_is_learned() -> None:
+    fake = FakeWorker(said("x"), model="tiny", is_own=False)
+    fleet = Fleet()
+    fake.worker.cards = (Card("tiny"), Card("tiny:gone"))
+    fleet.learn(fake.worker)
+    assert set(fleet.groups) == {"tiny", "tiny:gone"}
+
+    async def scenario() -> None:
+        config = ProbeConfig(every_seconds=0.001, cards_every=2)
+        probing = asyncio.create_task(
+            keep_probing(fake.worker, config, changed=fleet.learn, hangs=lambda: None)
+        )
+        while "tiny:gone" in fleet.groups:
+            await asyncio.sleep(0.001)
+        probing.cancel()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+    assert set(fleet.groups) == {"tiny"} and fleet.find("tiny", Caller()).is_up

@@ -13,6 +13,7 @@ from llmkit.server.router.probes import ask_cards
 from llmkit.server.router.worker import Worker
 from llmkit.server.router.worker_metrics import engines_text, merged
 from tests.server.conftest import Serving
+from tests.server.router.crews import crew_of
 from tests.server.router.fakes import FakeWorker, Routing, said
 
 TEXT = """# HELP llmkit_iterations_total Passes
@@ -75,3 +76,13 @@ def test_each_family_is_told_once_and_the_engines_add_up(serving: Serving) -> No
     assert set(read) == {"a", "b"} and sum(read.values()) == 4 * 3
     (total,) = (one for one in found["llmkit_prompt_tokens"].samples if one.name.endswith("_total"))
     assert total.value == 4 * 3 and "worker" not in total.labels
+
+
+def test_each_replica_of_a_crew_tells_its_own(serving: Serving) -> None:
+    async def go() -> str:
+        async with crew_of(serving, [None, None]) as (group, _):
+            return (await engines_text(group.versions[""].workers)).decode()
+
+    families = {one.name: one for one in text_string_to_metric_families(asyncio.run(go()))}
+    found = families["llmkit_num_requests_running"].samples
+    assert [one.labels["worker"] for one in found] == ["host/0", "host/1"]
