@@ -55,3 +55,9 @@ def quoted(text: str) -> str:
     if len(text) > 8 and len(set(text)) == 1:
         return f"{text[0]!r} x {len(text)}"
     return repr(text if len(text) <= 32 else text[:31] + "…")
+
+
+def threads_of(processes: int, threads: int) -> str:
+    """On how many threads a model runs, each of its processes."""
+    each = plural(threads, "thread")
+    return each if processes == 1 else f"{processes} processes of {each}"

@@ -19,6 +19,7 @@ from llmkit.commands.sampling_flags import (
     KVDtypeName,
     RopeScaling,
     Threads,
+    Tp,
     WeightsName,
 )
 from llmkit.commands.serve_text import describe_fleet, describe_plan, usage_table
@@ -40,6 +41,7 @@ def serve(
     unix_socket: flags.UnixSocket = None,
     ready_fd: flags.ReadyFd = None,
     replicas: flags.Replicas = RouterConfig.replicas,
+    tp: Tp = GenerateConfig.tp,
     engine_name: flags.EngineName = RouterConfig.engine,
     max_replicas: flags.MaxReplicas = RouterConfig.max_replicas,
     worker: flags.WorkerUrl = None,
@@ -124,9 +126,17 @@ def serve(
         return
     if not model and not worker:
         raise UsageError("serve: no model", hint="llmkit serve -m MODEL")
-    if not model and (tool or retrieve):
+    if not model and (tool or retrieve or adapter):
         raise UsageError(
-            "--tool and --retrieve are for models of one's own", hint="give them to the servers of --worker"
+            "--tool, --retrieve and --adapter are for models of one's own",
+            hint="give them to the servers of --worker",
+        )
+    if not model and (replicas > 1 or engine_name == "ray"):
+        raise UsageError("--replicas and --engine: of what model?", hint="llmkit serve -m MODEL --replicas 2")
+    if tp > 1 and (not model or engine_name == "ray"):
+        raise UsageError(
+            f"--tp {tp} cuts a model of one's own, in replicas that this program starts",
+            hint="llmkit serve -m MODEL --replicas 2 --tp 2",
         )
     config = ServeConfig(
         host=host,
@@ -176,6 +186,7 @@ def serve(
         draft=draft,
         draft_tokens=draft_tokens,
         cache_offload=cache_offload,
+        tp=tp,
     )
     router = RouterConfig(
         replicas=replicas,

@@ -77,7 +77,11 @@ Cors = Annotated[
 Replicas = Annotated[int, Option(metavar="N", help="Processes for each model, behind a router.")]
 EngineName = Annotated[
     str,
-    Option("--engine", metavar="own|ray", help="Who keeps them alive: ray is Ray Serve, on a cluster too."),
+    Option(
+        "--engine",
+        metavar="own|ray",
+        help="Who keeps them alive: ray is Ray Serve, here or on the cluster at RAY_ADDRESS.",
+    ),
 ]
 MaxReplicas = Annotated[
     int | None, Option(metavar="N", help="With --engine ray: up to so many, as there is more to do.")

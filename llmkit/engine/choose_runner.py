@@ -9,7 +9,7 @@ from llmkit.model.transformer import Transformer
 
 
 def choose_runner(
-    model: Transformer, store: KVStore, plan: PagePlan, *, max_texts: int, native: NativeModel | None = None
+    model: Transformer, store: KVStore, plan: PagePlan, max_texts: int, native: NativeModel | None = None
 ) -> PassRunner:
     """The runner of a model.
 

@@ -207,8 +207,12 @@ class GenerateConfig:
     """Each NAME=PATH or NAME=PATH:STRENGTH, beside the model; one alone is every text's."""
     cache_offload: int = 0
     """Bytes of host memory for keys and values that the cache has no room for; 0: they are forgotten."""
+    tp: int = 1
+    """Processes that have a part of the model each; they share the threads, or have a GPU each."""
 
     def __post_init__(self) -> None:
+        if self.tp < 1:
+            raise ConfigError(f"--tp must be at least 1 (found {self.tp})", hint="--tp 2")
         if self.mark_below is not None and not 0 < self.mark_below <= 1:
             raise UsageError(
                 f"--mark-below {self.mark_below}: a probability is above 0 and at most 1",

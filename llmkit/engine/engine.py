@@ -18,6 +18,7 @@ from llmkit.engine.drafts import Proposer
 from llmkit.engine.gain import Gain
 from llmkit.engine.hidden import HiddenSums
 from llmkit.engine.offload import HostMemory
+from llmkit.engine.parallel.mirror import ALONE, Alone
 from llmkit.engine.request import Drawn, FinishReason, Request
 from llmkit.engine.sampling import Sampler, scored
 from llmkit.engine.scheduler import Scheduler, Work
@@ -78,6 +79,7 @@ class Engine:
         proposer: Proposer | None = None,
         gain: Gain | None = None,
         native: NativeModel | None = None,
+        lead: Alone = ALONE,
     ) -> None:
         """
         Args:
@@ -88,32 +90,34 @@ class Engine:
             gain: turns guesses off while they lose; None: they are always made.
             native: the model's weights packed for the kernels, which then compute; the model gives its
                 embedding and its config.
+            lead: of other processes, where these have the other parts of the model.
         """
         self.counts = Counts()
         self.max_texts = config.max_texts
         self._model, self._native, self._pass_tokens = model, native, config.pass_tokens
+        self.lead = lead
         self._stop_ids = frozenset((*model.config.eos_token_ids, *stop_ids))
         self._speculation = None if proposer is None else Speculation(proposer, gain)
         scaling = model.config.rope_scaling or {}
         self._original = int(scaling.get(ORIGINAL) or 0)
         self._length_matters = scaling["rope_type"] if depends_on_length(model.config.rope_scaling) else None
         weight, kv = model.model.embed_tokens.weight, config.kv_dtype
-        self.pages = plan = plan_pages(model.config, weight.dtype, weight.device, config.block_tokens, kv)
+        self.pages = plan = plan_pages(model.config, weight.dtype, weight.device, kv, lead is not ALONE)
         """How passes run; its `describe` tells a user."""
-        num_blocks = -(-(config.positions or model.config.max_position_embeddings) // plan.block_tokens)
+        num_blocks = -(-(config.positions or model.config.max_position_embeddings) // config.block_tokens)
         held = num_blocks + plan.spare_blocks
-        self.store = KVStore(model.config, held, plan.block_tokens, kv or weight.dtype, weight.device)
+        self.store = KVStore(model.config, held, config.block_tokens, kv or weight.dtype, weight.device)
         self.host = HostMemory(self.store, config.offload_bytes) if config.offload_bytes else None
         self.pool = BlockPool(num_blocks, [] if self.host is None else [self.host])
         self._scheduler = Scheduler(
             self.pool,
-            plan.block_tokens,
+            config.block_tokens,
             max_texts=config.max_texts,
             pass_tokens=config.pass_tokens,
             reuse=config.reuse and self._length_matters is None,
             whole=self._length_matters == "dynamic",
         )
-        self._runner = choose_runner(model, self.store, plan, max_texts=config.max_texts, native=native)
+        self._runner = lead.over(choose_runner(model, self.store, plan, config.max_texts, native))
         self.adapters = AdapterBank(model, self._runner)  # they come and go while it runs
         self._texts: dict[int, Text] = {}
         self._scoring: list[Text] = []
@@ -173,7 +177,8 @@ class Engine:
 
     def hidden_sums(self, rows: Sequence[Sequence[int]], skipped: Sequence[int]) -> HiddenSums:
         """What adds up the base's hidden states of texts, pass by pass, in memory of its own."""
-        return HiddenSums(self._model, rows, skipped, native=self._native, most=self._pass_tokens)
+        native, most, over = self._native, self._pass_tokens, self.lead.aside
+        return HiddenSums(self._model, rows, skipped, native=native, most=most, over=over)
 
     def abort(self, number: int) -> None:
         """Give up a text; its memory is free at once. Nothing happens if it is over."""

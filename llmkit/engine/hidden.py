@@ -6,7 +6,7 @@ is looked for in the cache, which keeps no hidden states.
 Shapes: N texts, D hidden_size, R positions of a pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from llmkit.engine.blocks import BlockPool
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.native import NativeRunner
 from llmkit.engine.request import Request
-from llmkit.engine.runner import Runner
+from llmkit.engine.runner import PassRunner, Runner
 from llmkit.engine.sampling import Sampler
 from llmkit.engine.scheduler import Work
 from llmkit.engine.store import KVStore
@@ -45,6 +45,7 @@ class HiddenSums:
         *,
         native: NativeModel | None = None,
         most: int,
+        over: Callable[[PassRunner, int], PassRunner] = lambda runner, _: runner,
     ) -> None:
         """
         Args:
@@ -54,14 +55,16 @@ class HiddenSums:
             native: the model's weights packed for the kernels, which then compute.
             most: tokens of a pass; of a model that turns positions by a text's length, of the texts of a pass
                 but the longest.
+            over: makes another runner of what computes passes in a memory of so many blocks.
         """
+        self._over = over
         self._model, self._native = model, None if native is None else headless(native)
         self._rows, self._skipped = rows, skipped
         self._most = most
         self._in_parts = not depends_on_length(model.config.rope_scaling)
         self.sums: NDArray[np.float64] = np.zeros((len(rows), model.config.hidden_size))
         self._next = 0
-        self._runner: Runner | NativeRunner | None = None
+        self._runner: PassRunner | None = None
         self._open: list[Text] = []
         self._done = 0
         """Positions of an open text, where it is a lone one that takes several passes."""
@@ -101,9 +104,7 @@ class HiddenSums:
             self._next += 1
         numbers = range(first, self._next)
         blocks = [-(-len(self._rows[number]) // _BLOCK_TOKENS) for number in numbers]
-        tokens = self._model.model.embed_tokens.weight
-        store = KVStore(self._model.config, sum(blocks), _BLOCK_TOKENS, tokens.dtype, tokens.device)
-        self._runner = self._runner_of(store)
+        self._runner = self._over(hidden_runner(self._model, sum(blocks), self._native), sum(blocks))
         pool = BlockPool(sum(blocks))
         for number, count in zip(numbers, blocks, strict=True):
             request = Request(tuple(self._rows[number]), _ASKED)
@@ -115,10 +116,20 @@ class HiddenSums:
                 text.table.append(block)
             self._open.append(text)
 
-    def _runner_of(self, store: KVStore) -> Runner | NativeRunner:
-        if self._native is None:
-            return Runner(self._model, store, score=lambda hidden: hidden)
-        return NativeRunner(self._model, store, self._native)
+
+def hidden_runner(model: Transformer, blocks: int, native: NativeModel | None) -> PassRunner:
+    """What gives hidden states in the place of scores, with memory of its own.
+
+    Args:
+        model: in evaluation mode.
+        blocks: of the memory.
+        native: `headless`; None: the model's modules compute.
+    """
+    tokens = model.model.embed_tokens.weight
+    store = KVStore(model.config, blocks, _BLOCK_TOKENS, tokens.dtype, tokens.device)
+    if native is None:
+        return Runner(model, store, score=lambda hidden: hidden)
+    return NativeRunner(model, store, native, gathers=False)
 
 
 def headless(native: NativeModel) -> NativeModel:

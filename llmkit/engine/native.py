@@ -14,11 +14,12 @@ from torch import Tensor
 
 from llmkit.engine.adapter_native import native_adapter, why_not_added_natively
 from llmkit.engine.adapter_values import Adapter
+from llmkit.engine.parallel.ranks import ranks_of
 from llmkit.engine.runner import known_ids
 from llmkit.engine.scheduler import Work
 from llmkit.engine.store import KVStore
 from llmkit.errors import UsageError
-from llmkit.kernels.forward import Angles, KeptMemory, NativeModel, NewPositions
+from llmkit.kernels.forward import Angles, BranchSum, KeptMemory, NativeModel, NewPositions
 from llmkit.kernels.forward_adapters import AdapterStructs, AdapterTable
 from llmkit.kernels.memory import Floats, ValueType
 from llmkit.model.positions import check_room
@@ -36,14 +37,26 @@ class NativeRunner:
 
     kernels = "native"
 
-    def __init__(self, model: Transformer, store: KVStore, native: NativeModel, *, wide: bool = True) -> None:
+    def __init__(
+        self,
+        model: Transformer,
+        store: KVStore,
+        native: NativeModel,
+        *,
+        wide: bool = True,
+        gathers: bool = True,
+    ) -> None:
         """
         Args:
             model: whose config and rotary positions are used.
             store: memory of keys and values, float32, bfloat16 or int8.
             native: its weights, packed.
             wide: use every thread of the kernels.
+            gathers: of a model in parts, whether the processes have parts of the scores.
         """
+        self._ranks = ranks = ranks_of(model)
+        self._gathers = gathers
+        self._sum = None if ranks is None else BranchSum(lambda values: ranks.sum(torch.from_numpy(values)))
         self._config = config = model.config
         self._rope = model.model.rope
         self._native = native
@@ -107,8 +120,11 @@ class NativeRunner:
                 self._block_table(works, lengths),
                 adapters=self._adapters_of(works),
                 wide=self._wide,
+                branch_sum=self._sum,
             )
         )
+        if self._ranks is not None and self._gathers and wanted:
+            logits = self._ranks.gathered(logits, self._config.vocab_size)
         if len(works) == 1:
             return [logits if wanted else None]
         return [part if len(part) else None for part in logits.split(scored)]

@@ -7,6 +7,7 @@ Shapes: D hidden, H heads of one kind, E head_dim, R rotary_dim, F intermediate,
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,8 @@ def pack_model(
     layers = [packer.layer(block, number) for number, block in enumerate(decoder.layers)]
     last_norm = norm_of(decoder.norm)
     assert last_norm is not None
-    return NativeModel(sizes_of(model.config, tokens.dtype), embedding, layers, last_norm, head, head_bias)
+    sizes = replace(sizes_of(model.config, tokens.dtype), vocabulary=head.num_rows)  # of a part fewer
+    return NativeModel(sizes, embedding, layers, last_norm, head, head_bias)
 
 
 class _Packer:

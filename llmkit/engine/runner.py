@@ -11,6 +11,7 @@ from torch import Tensor
 
 from llmkit.engine.adapter_torch import ModuleAdditions
 from llmkit.engine.adapter_values import Adapter, AdapterRunner
+from llmkit.engine.parallel.ranks import ranks_of
 from llmkit.engine.scheduler import Work
 from llmkit.engine.step import FlatStep, is_flat
 from llmkit.engine.store import KVStore, PagedCache, PagedSpan
@@ -47,7 +48,7 @@ class Runner:
         self._store = store
         self._score = score or model.logits
         own_dtype = store.dtype == model.model.embed_tokens.weight.dtype
-        is_plain = score is None and own_dtype and is_flat(model.config)
+        is_plain = score is None and own_dtype and is_flat(model.config) and ranks_of(model) is None
         self._flat = FlatStep(model) if is_plain else None
         self._additions = ModuleAdditions(model)
 

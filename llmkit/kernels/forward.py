@@ -4,11 +4,12 @@ Shapes: N new positions of all texts, D hidden, H heads, K kv_heads, E head_dim,
 V vocabulary, W scored positions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
-from ctypes import addressof, byref, c_void_p
+from ctypes import CFUNCTYPE, POINTER, addressof, byref, c_float, c_int64, c_void_p, cast
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +132,35 @@ class NewPositions:
     """(W) which of them are scored."""
 
 
+class BranchSum:
+    """What the other processes of a model in parts add to a branch, as the library asks for it."""
+
+    _FUNCTION = CFUNCTYPE(None, POINTER(c_float), c_int64)
+
+    def __init__(self, add: Callable[[Floats], object]) -> None:
+        """
+        Args:
+            add: adds theirs to values, in place.
+        """
+        self._add = add
+        self._error: BaseException | None = None
+        self._kept = self._FUNCTION(self._call)
+        self.address = cast(self._kept, c_void_p)
+
+    def check(self) -> None:
+        """Raise what went wrong in a pass: the library knows of no exceptions."""
+        if self._error is not None:
+            raise self._error
+
+    def _call(self, values: Any, count: int) -> None:
+        if self._error is not None:
+            return
+        try:
+            self._add(np.ctypeslib.as_array(values, (count,)))
+        except BaseException as error:
+            self._error = error
+
+
 class NativeModel:
     """Packed weights, and the call that runs them. Holds everything that the library reads."""
 
@@ -192,6 +222,7 @@ class NativeModel:
         *,
         adapters: AdapterTable | None = None,
         wide: bool = True,
+        branch_sum: BranchSum | None = None,
     ) -> Floats:
         """Compute new positions, keep their keys and values, and score the wanted ones.
 
@@ -202,12 +233,14 @@ class NativeModel:
             block_table: (texts, blocks) of each text.
             adapters: of each text; None: nothing is added to the weights' products.
             wide: use every thread; a tiny model is quicker on one.
+            branch_sum: of a model in parts.
 
         Returns:
             (W, V).
 
         Raises:
             MemoryError: no memory for intermediate values.
+            Exception: what went wrong in `branch_sum`.
         """
         logits = np.empty((len(new.wanted), self.sizes.vocabulary), np.float32)
         lists = (new.ids, new.rows, new.places, new.query_start, new.lengths, new.wanted)
@@ -225,5 +258,8 @@ class NativeModel:
             *(memory.value_type, memory.block_size),
             *((0, 0, None) if adapters is None else adapters.fields),
         )
-        finished(library().llmkit_forward(byref(self._struct), byref(step), wide))
+        address = None if branch_sum is None else branch_sum.address
+        finished(library().llmkit_forward(byref(self._struct), byref(step), wide, address))
+        if branch_sum is not None:
+            branch_sum.check()
         return logits

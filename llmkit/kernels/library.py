@@ -23,7 +23,7 @@ from functools import cache
 from llmkit.errors import MissingError
 from llmkit.kernels.build import LIBRARY, read_note
 
-ABI_VERSION = 8
+ABI_VERSION = 10
 HINT = "install a C++ compiler (g++ or clang++) and run: pip install --force-reinstall --no-deps llmkit"
 
 
@@ -81,11 +81,12 @@ _SIGNATURES = {
     "llmkit_rotary": (c_bool, (_at, _at, _at, _at, _i64, _i64, _i32, _i32, _i32)),
     "llmkit_gated": (c_bool, (_i32, _at, _at, _at, _i64, _i64, _i64, _i64, _i64)),
     "llmkit_attention": (c_bool, (POINTER(AttentionStruct),)),
-    "llmkit_forward": (c_bool, (_at, _at, _i32)),
+    "llmkit_forward": (c_bool, (_at, _at, _i32, _at)),
     "llmkit_keep": (c_bool, (_at, _at, _at, _at, _i64, _i32, _i32, _i32)),
     "llmkit_top_k": (c_bool, (_at, _i64, _i64, _i64, _i64, _at, _at)),
     "llmkit_search": (c_bool, (_at,)),
     "llmkit_neighbours": (c_bool, (_at,)),
+    "llmkit_blocks": (c_bool, (_at,)),
     "llmkit_nearest_codes": (c_bool, (_at,)),
     "llmkit_code_values": (c_bool, (_at,)),
     "llmkit_feedback": (c_bool, (_at,)),

@@ -21,6 +21,7 @@ from llmkit.model.gguf_config import HEAD
 from llmkit.model.gguf_file import gguf_file_config
 from llmkit.model.gguf_names import GgufGroup, gguf_groups
 from llmkit.model.gguf_rope import TABLES
+from llmkit.model.part import Part, part_config
 from llmkit.model.transformer import Transformer
 
 _STORED = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
@@ -33,6 +34,7 @@ def load_gguf(
     device: torch.device | str = "cpu",
     rope_scaling: Mapping[str, Any] | None = None,
     coded: CodedWeights | None = None,
+    part: Part | None = None,
 ) -> Transformer:
     """The model of a GGUF file, ready to use, in evaluation mode; quantised weights become plain numbers.
 
@@ -42,6 +44,7 @@ def load_gguf(
         device: where to put it.
         rope_scaling: in place of what the file says, for longer texts.
         coded: takes the quantised matrices that the kernels read as they are stored; see `load_model`.
+        part: see `load_model`.
 
     Raises:
         MissingError: no such file.
@@ -59,7 +62,11 @@ def load_gguf(
     empty = model.state_dict()
     kept = gguf_groups(config, empty, data.tensors)
     _check_names(data, _expected(kept, empty), config)
-    tensors = dict(_read_groups(data, kept, empty, dtype, torch.device(device), coded))
+    if part is not None:
+        with torch.device("meta"):
+            model = Transformer(part_config(config, part.count))
+    read = _read_groups(data, kept, empty, dtype, torch.device(device), coded)
+    tensors = {name: one if part is None else part.cut(name, one, config) for name, one in read}
     model.load_state_dict(tensors, assign=True)
     return model.eval()
 

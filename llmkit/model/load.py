@@ -23,6 +23,7 @@ from llmkit.model.extend_context import extend_context
 from llmkit.model.file_names import stored_weights
 from llmkit.model.gguf_load import load_gguf
 from llmkit.model.names import Group, groups
+from llmkit.model.part import Part, part_config
 from llmkit.model.positions import sinusoid_table
 from llmkit.model.quantisation import quantisation
 from llmkit.model.save import SINUSOIDS
@@ -41,6 +42,7 @@ def load_model(
     device: torch.device | str = "cpu",
     rope_scaling: Mapping[str, Any] | None = None,
     coded: CodedWeights | None = None,
+    part: Part | None = None,
 ) -> Transformer:
     """The model of a folder or a GGUF file, ready to use, in evaluation mode.
 
@@ -52,14 +54,18 @@ def load_model(
         rope_scaling: in place of what config.json says, for longer texts.
         coded: takes the quantised matrices that the kernels read as they are stored; the model has tensors
             without memory, on the device meta, in their place.
+        part: of the model, which is all that is kept, tensor by tensor; its branches are to be summed, and
+            its head is whole.
 
     Raises:
         MissingError: a file is not there.
-        ConfigError: config.json asks for something that is not supported.
+        ConfigError: config.json asks for something that is not supported, or there are no such parts.
         DataError: the weights are damaged or are not this config's.
     """
     if is_gguf(folder):
-        return load_gguf(folder, dtype=dtype, device=device, rope_scaling=rope_scaling, coded=coded)
+        return load_gguf(
+            folder, dtype=dtype, device=device, rope_scaling=rope_scaling, coded=coded, part=part
+        )
     content = read_config(folder)
     if rope_scaling is not None:
         content = extend_context(content, rope_scaling, str(folder / CONFIG))
@@ -75,9 +81,13 @@ def load_model(
     _check_names(folder, stored, _expected(kept, empty, config))
     tensors = {
         name: tensor.to(dtype=kept_dtype(name, dtype), device="meta" if tensor.is_meta else device)
-        for name, tensor in _read_groups(kept, empty, stored, coded)
+        for name, whole in _read_groups(kept, empty, stored, coded)
+        for tensor in [whole if part is None else part.cut(name, whole, config)]
     }
     _check_shared(folder, stored, tensors, config)
+    if part is not None:
+        with torch.device("meta"):
+            model = Transformer(part_config(config, part.count))
     model.load_state_dict(tensors, assign=True)
     return model.eval()
 

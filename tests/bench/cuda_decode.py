@@ -88,10 +88,10 @@ def main() -> None:
     rows = []
     for shape in arguments.shapes:
         model = _model(SHAPES[shape], device)
-        plan = plan_pages(model.config, torch.bfloat16, device, EngineConfig.block_tokens)
+        plan = plan_pages(model.config, torch.bfloat16, device)
         if plan.attention is None:
-            plan = PagePlan("gathered", EngineConfig.block_tokens)
-        print(f"{shape}: {plan.describe()}", file=sys.stderr)
+            plan = PagePlan("gathered")
+        print(f"{shape}: {plan.describe(EngineConfig.block_tokens)}", file=sys.stderr)
         for batch in arguments.batches:
             rows += _measure(shape, model, plan, batch, arguments, bandwidth)
     if arguments.json:
@@ -123,9 +123,7 @@ def _measure(
     ways: dict[str, Callable[[], float]] = {
         f"runner, {name}": _by_runner(model, one, batch, context, steps) for name, one in pages.items()
     }
-    ways["runner, modules"] = _by_runner(
-        model, PagePlan(None, EngineConfig.block_tokens), batch, context, steps
-    )
+    ways["runner, modules"] = _by_runner(model, PagePlan(None), batch, context, steps)
     ways["engine"] = _by_engine(model, batch, context, steps)
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(arguments.rounds + 1):
@@ -148,9 +146,9 @@ def _by_runner(
 ) -> Callable[[], float]:
     """The seconds of so many steps of the runner, from the same place each time."""
     device = model.model.embed_tokens.weight.device
-    blocks = -(-(context + steps) // plan.block_tokens)
+    blocks = -(-(context + steps) // EngineConfig.block_tokens)
     store = KVStore(
-        model.config, batch * blocks + plan.spare_blocks, plan.block_tokens, torch.bfloat16, device
+        model.config, batch * blocks + plan.spare_blocks, EngineConfig.block_tokens, torch.bfloat16, device
     )
     runner: PassRunner = (
         Runner(model, store) if plan.attention is None else CudaRunner(model, store, plan, max_texts=batch)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_line, visible
+from llmkit.commands.facts import Facts, facts_lines, indented, plural, threads_of, title_line, visible
 
 
 def test_facts_stand_in_one_column_and_go_on_under_themselves() -> None:
@@ -61,3 +61,8 @@ def test_a_title_has_its_detail_and_a_table_its_margin() -> None:
     assert title_line("run", "model", "llama") == "run: model, llama"
     assert title_line("run", "model") == title_line("run", "model", "") == "run: model"
     assert indented("a  b\n\nc") == ["  a  b", "", "  c"]
+
+
+def test_threads_are_those_of_each_process_where_there_are_several() -> None:
+    assert [threads_of(1, 1), threads_of(1, 2)] == ["1 thread", "2 threads"]
+    assert threads_of(2, 4) == "2 processes of 4 threads"

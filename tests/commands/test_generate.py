@@ -83,7 +83,7 @@ def test_rows_from_stdin_are_rows_from_a_file(llmkit_run: Run, gen: list[object]
         (["--dtype", "bfloat16"], True), (["--stop", ";"], False), (["--device", "cpu"], False),
         (["--rope-scaling", "yarn:4"], True), (["--rope-scaling", "none"], False),
         (["--threads", "2"], False), (["--unbuffered"], False), (["--batch", "2"], False),
-        (["--require", "(?s)."], False),
+        (["--tp", "2"], False), (["--require", "(?s)."], False),
     ],
 )  # fmt: skip
 def test_every_flag_that_bears_on_the_text_changes_it_and_no_other_does(
@@ -319,6 +319,8 @@ def test_a_step_is_explained_as_a_table_or_as_json(llmkit_run: Run, gen: list[ob
         (["a", "--mark-below", "2"], 2, "a probability is above 0"),
         (["a", "--samplers", "top_x"], 2, "samplers must be some of"),
         (["a", "--explain-step", "--echo"], 2, "--explain-step and --echo exclude"),
+        (["a", "--explain-step", "--tp", "2"], 2, "--explain-step and --tp exclude"),
+        (["a", "--tp", "2", "--prompt-cache", "c"], 2, "--prompt-cache does not go with --tp 2"),
         (["--jsonl", "-", "--explain-step"], 2, "--explain-step and --jsonl exclude"),
         (["a", "--device", "abacus"], 2, "no such device"),
         (["a", "--max-tokens", "many"], 2, "'many' is not a number"),

@@ -1,19 +1,47 @@
-"""The flags of generate: what each does is tested with the command; here, that none is left over."""
+"""The flags of generate: none is left over, and a prompt comes from one place."""
 
-import inspect
-from typing import get_type_hints
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, get_origin, get_type_hints
+
+import pytest
 
 from llmkit.commands import generate_flags
 from llmkit.commands.generate import generate
+from llmkit.commands.generate_flags import Prompts
+from llmkit.errors import UsageError
+from llmkit.formats.streams import STDIO
 
 
 def test_every_flag_is_one_of_the_command() -> None:
     used = list(get_type_hints(generate, include_extras=True).values())
-    names = [name for name in vars(generate_flags) if name[0].isupper() and name not in ("Annotated", "Path")]
-    unused = [
-        name
-        for name in names
-        if name not in ("Argument", "Option") and getattr(generate_flags, name) not in used
-    ]
-    assert unused == [] and len(names) > 15
-    assert set(inspect.signature(generate).parameters) >= {"stats", "resume", "prefill"}
+    used += [one.type for group in used if is_dataclass(group) for one in fields(group)]
+    flags = {
+        name: value
+        for name, value in vars(generate_flags).items()
+        if get_origin(value) is Annotated or (isinstance(value, type) and is_dataclass(value))
+    }
+    flags.pop("GenerateConfig")  # it is where defaults come from
+    assert [name for name, value in flags.items() if value not in used] == []
+    assert flags.keys() >= {"ChatPrompt", "Prompts", "Stats", "Records", "Batch"}
+
+
+@pytest.mark.parametrize(
+    ("prompts", "found"),
+    [
+        (Prompts(text="a"), ("a", None, None)),
+        (Prompts(prompt="a"), ("a", None, None)),
+        (Prompts(prompt=""), ("", None, None)),
+        (Prompts(text="-"), (None, STDIO, None)),
+        (Prompts(prompt="-"), (None, STDIO, None)),
+        (Prompts(file=Path("a")), (None, Path("a"), None)),
+        (Prompts(jsonl=Path("a")), (None, None, Path("a"))),
+    ],
+)
+def test_a_prompt_comes_from_the_place_that_was_named(prompts: Prompts, found: tuple[object, ...]) -> None:
+    assert prompts.one_of_them() == found
+
+
+def test_two_prompts_are_refused_with_both_their_names() -> None:
+    with pytest.raises(UsageError, match="--file and --jsonl are two prompts"):
+        Prompts(file=Path("a"), jsonl=Path("b")).one_of_them()

@@ -18,6 +18,7 @@ PLAN = GeneratePlan(
     parameters=1_262_976,
     dtype="float32",
     device="cpu",
+    processes=1,
     threads=1,
     context=512,
     tokenizer_sha256="0" * 64,

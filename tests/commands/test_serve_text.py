@@ -14,6 +14,7 @@ def test_a_plan_without_keys_says_that_everybody_is_answered() -> None:
         keys=None,
         device="cpu",
         dtype="float32",
+        processes=1,
         threads=1,
         context=512,
         texts_at_once=16,
@@ -28,8 +29,10 @@ def test_a_plan_without_keys_says_that_everybody_is_answered() -> None:
     text = describe_plan(plan)
     assert "whoever reaches it is answered" in text and "16 texts, 8,192 tokens of cache" in text
     assert "a note" in text and "256.0 MiB of 16.0 GiB available" in text
-    plan.keys = 3
-    assert "whoever" not in describe_plan(plan)
+    assert "cpu, float32, 1 thread\n" in text
+    plan.keys, plan.processes, plan.threads = 3, 2, 4
+    text = describe_plan(plan)
+    assert "whoever" not in text and "cpu, float32, 2 processes of 4 threads" in text
 
 
 def test_usage_is_a_table_with_numbers_to_the_right() -> None:

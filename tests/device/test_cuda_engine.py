@@ -109,33 +109,33 @@ def _greedy(
 
 def _plan(model: Transformer) -> PagePlan:
     weight = model.model.embed_tokens.weight
-    return plan_pages(model.config, weight.dtype, weight.device, 16)
+    return plan_pages(model.config, weight.dtype, weight.device)
 
 
 def _runner(model: Transformer, plan: PagePlan, **more: Any) -> CudaRunner:
     dtype = model.model.embed_tokens.weight.dtype
-    store = KVStore(model.config, 4096 // plan.block_tokens + 1, plan.block_tokens, dtype, DEVICE)
+    store = KVStore(model.config, 257, 16, dtype, DEVICE)
     return CudaRunner(model, store, plan, max_texts=4, **more)
 
 
-def _works(plan: PagePlan) -> list[Text]:
+def _works() -> list[Text]:
     """Three texts of 700, 256 and 3 tokens, whose blocks lie anywhere."""
-    blocks = [(5 * number + 2) % (4096 // plan.block_tokens) for number in range(4096 // plan.block_tokens)]
+    blocks = [(5 * number + 2) % 256 for number in range(256)]
     texts = []
     for number, length in enumerate((700, 256, 3)):
         sampler: Any = None
         tokens = [(at * (number + 3) + at // 7) % 512 for at in range(length)]
         request = Request(tuple(tokens), SamplingConfig(max_tokens=9))
         text = Text(number=number, request=request, sampler=sampler, room=9, tokens=tokens)
-        count = -(-(length + 20) // plan.block_tokens)
+        count = -(-(length + 20) // 16)
         text.table, blocks = [Block(index) for index in blocks[:count]], blocks[count:]
         texts.append(text)
     return texts
 
 
-def _passes(run: Callable[[Sequence[Work]], list[Tensor | None]], plan: PagePlan) -> Tensor:
+def _passes(run: Callable[[Sequence[Work]], list[Tensor | None]]) -> Tensor:
     """Scores of a pass over prompts in two parts, and of eight steps of all three texts."""
-    texts = _works(plan)
+    texts = _works()
     found = [*run([Work(text, 0, len(text.tokens) // 2 or 1, 0) for text in texts])]
     halves = [len(text.tokens) // 2 or 1 for text in texts]
     rest = zip(texts, halves, strict=True)
@@ -150,7 +150,7 @@ def _passes(run: Callable[[Sequence[Work]], list[Tensor | None]], plan: PagePlan
 def _reference(fields: dict[str, Any]) -> Tensor:
     """The same scores on a CPU in float32, by the slow twin."""
     model = _model(fields, device="cpu")
-    return _passes(Runner(model, KVStore(model.config, 257, 16)).run, PagePlan(None, 16))
+    return _passes(Runner(model, KVStore(model.config, 257, 16)).run)
 
 
 @pytest.mark.parametrize("fields", MODELS.values(), ids=MODELS)
@@ -169,8 +169,8 @@ def test_bfloat16_is_as_near_to_float32_as_the_modules_own(fields: dict[str, Any
     plan = _plan(model)
     assert plan.attention == "kernels"
     slow = Runner(model, KVStore(model.config, 257, 16, torch.bfloat16, DEVICE))
-    plain = (_passes(slow.run, PagePlan(None, 16)) - exact).square().mean().sqrt()
-    ours = (_passes(_runner(model, plan).run, plan) - exact).square().mean().sqrt()
+    plain = (_passes(slow.run) - exact).square().mean().sqrt()
+    ours = (_passes(_runner(model, plan).run) - exact).square().mean().sqrt()
     assert float(ours) < 1.5 * float(plain)
     assert float(ours) < 0.1 * float(exact.std())
 
@@ -183,8 +183,8 @@ def test_replayed_scores_are_those_of_the_calls_that_were_recorded(
     model = _model(fields, dtype)
     plan = _plan(model)
     assert plan.graphs
-    replayed = _passes(_runner(model, plan).run, plan)
-    called = _passes(_runner(model, plan, recorder=RunAgain()).run, plan)
+    replayed = _passes(_runner(model, plan).run)
+    called = _passes(_runner(model, plan, recorder=RunAgain()).run)
     close = 1e-5 if dtype == torch.float32 else 2e-2
     assert float((replayed - called).abs().max()) < close * float(called.std())
 
@@ -209,8 +209,7 @@ def test_greedy_text_in_bfloat16_is_the_same_with_and_without_graphs_nearly_alwa
 def test_kernels_read_pages_as_gathered_attention_does(
     window: int | None, heads: tuple[int, int], count: int, dtype: torch.dtype
 ) -> None:
-    plan = PagePlan("kernels", 16)
-    texts = _works(plan)
+    texts = _works()
     works = [Work(text, max(0, len(text.tokens) - count), min(count, len(text.tokens)), 0) for text in texts]
     works.sort(key=lambda work: work.count > 1)
     tables = BlockTables(3, 256, 256, DEVICE)
@@ -229,7 +228,7 @@ def test_kernels_read_pages_as_gathered_attention_does(
 def test_a_step_waits_for_nothing_but_its_scores() -> None:
     model = _model({}, torch.bfloat16)
     plan = _plan(model)
-    runner, texts = _runner(model, plan), _works(plan)
+    runner, texts = _runner(model, plan), _works()
     runner.run([Work(text, 0, len(text.tokens), 0) for text in texts])
 
     def step() -> None:

@@ -22,9 +22,9 @@ def test_packed_weights_go_to_the_kernels_pages_to_the_gpu_s_and_all_others_thro
 ) -> None:
     model = make_model()
     store = KVStore(model.config, 4, 4)
-    assert type(choose_runner(model, store, PagePlan(None, 4), max_texts=2)) is Runner
-    assert type(choose_runner(model, store, PagePlan("gathered", 4), max_texts=2)) is CudaRunner
+    assert type(choose_runner(model, store, PagePlan(None), max_texts=2)) is Runner
+    assert type(choose_runner(model, store, PagePlan("gathered"), max_texts=2)) is CudaRunner
     if not available():
         pytest.skip("no native library")
     native = pack_model(model)
-    assert type(choose_runner(model, store, PagePlan(None, 4), max_texts=2, native=native)) is NativeRunner
+    assert type(choose_runner(model, store, PagePlan(None), max_texts=2, native=native)) is NativeRunner

@@ -8,7 +8,7 @@ from layers_by_hand import BLOCK, Array, ByHand, E, K, Shape, V, make
 from numpy.typing import NDArray
 
 from llmkit.kernels.elementwise import Activation
-from llmkit.kernels.forward import KeptMemory, NewPositions
+from llmkit.kernels.forward import BranchSum, KeptMemory, NewPositions
 from llmkit.kernels.forward_weights import NormKind, Residual, Scoring
 from llmkit.kernels.memory import ValueType
 from llmkit.kernels.packed import PackedFormat
@@ -61,7 +61,14 @@ SHAPES = {
 TABLES = np.array([[3, 0, 7], [5, 1, 0]], np.int32)
 
 
-def passes(model: ByHand, texts: list[Ids], steps: list[tuple[int, int]], *, wide: bool = True) -> Array:
+def passes(
+    model: ByHand,
+    texts: list[Ids],
+    steps: list[tuple[int, int]],
+    *,
+    wide: bool = True,
+    branch_sum: BranchSum | None = None,
+) -> Array:
     """Scores after every position of two texts, pass by pass, each pass text by text."""
     layers = range(len(model.layers))
     store = np.zeros((len(layers), 2, 12 * BLOCK, K, E), np.float32)  # layer, keys or values
@@ -81,7 +88,9 @@ def passes(model: ByHand, texts: list[Ids], steps: list[tuple[int, int]], *, wid
             lengths=[int(span[-1]) + 1 for span in spans],
             wanted=list(range(sum(counts))),
         )
-        found.append(model.native.forward(new, model.angles, memory, TABLES, wide=wide))
+        found.append(
+            model.native.forward(new, model.angles, memory, TABLES, wide=wide, branch_sum=branch_sum)
+        )
         done = [at + count for at, count in zip(done, counts, strict=True)]
     return np.concatenate(found)
 
@@ -98,6 +107,40 @@ def test_two_texts_in_two_passes_have_the_scores_of_the_formulas(
     wanted = np.concatenate((first[:6], second[:2], first[6:], second[2:]))
     np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-4)
     assert (passes(model, texts, [(6, 2), (3, 3)], wide=False) == found).all()
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_branch_of_a_part_is_summed_before_it_is_joined(name: str) -> None:
+    random = np.random.default_rng(0)
+    model = make(random, SHAPES[name])
+    texts = [random.integers(0, V, count) for count in (6, 2)]
+    heard: list[int] = []
+    alone = BranchSum(lambda values: heard.append(len(values)))  # others that have nothing to add
+    wanted = np.concatenate([model.scores(x) for x in texts])
+    found = passes(model, texts, [(6, 2)], branch_sum=alone)
+    np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-4)
+    assert heard == [8 * model.native.sizes.hidden] * 2 * len(model.layers)
+    more = np.resize(np.arange(5, dtype=np.float32), 8 * model.native.sizes.hidden)
+    other = passes(model, texts, [(6, 2)], branch_sum=BranchSum(lambda values: np.add(values, more, values)))
+    assert np.abs(other - wanted).max() > 1e-3
+
+
+def test_what_goes_wrong_between_processes_comes_out_of_the_pass_and_is_not_asked_again() -> None:
+    random = np.random.default_rng(0)
+    asked: list[int] = []
+
+    def lost(values: Array) -> None:
+        asked.append(len(values))
+        raise ConnectionError("closed by peer")
+
+    with pytest.raises(ConnectionError, match="closed by peer"):
+        passes(
+            make(random, SHAPES["llama"]),
+            [random.integers(0, V, 2)] * 2,
+            [(2, 2)],
+            branch_sum=BranchSum(lost),
+        )
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("packed_format", PackedFormat)

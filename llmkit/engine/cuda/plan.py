@@ -19,8 +19,6 @@ class PagePlan:
 
     attention: Literal["kernels", "gathered"] | None
     """None: text by text, through `Runner`."""
-    block_tokens: int
-    """Positions of a block."""
     graphs: bool = False
     """Whether decoding is recorded once and replayed."""
     reasons: tuple[str, ...] = ()
@@ -31,13 +29,13 @@ class PagePlan:
         """Blocks that the store has beside the pool's: one that padding writes to."""
         return 0 if self.attention is None else 1
 
-    def describe(self) -> str:
-        """One line for a user."""
+    def describe(self, block_tokens: int) -> str:
+        """One line for a user, of a store whose blocks have so many positions."""
         if self.attention is None:
             parts = ["attention text by text"]
         else:
             how = "attention by kernels" if self.attention == "kernels" else "gathered attention"
-            parts = [f"{how} over pages of {self.block_tokens} tokens"]
+            parts = [f"{how} over pages of {block_tokens} tokens"]
             parts.append("decoding by CUDA graphs" if self.graphs else "no CUDA graphs")
         why = f" ({'; '.join(self.reasons)})" if self.reasons else ""
         return ", ".join(parts) + why
@@ -47,8 +45,8 @@ def plan_pages(
     config: ModelConfig,
     dtype: torch.dtype,
     device: torch.device,
-    block_tokens: int,
     kv_dtype: torch.dtype | None = None,
+    in_parts: bool = False,
 ) -> PagePlan:
     """Decide how passes run.
 
@@ -56,21 +54,20 @@ def plan_pages(
         config: of the model.
         dtype: of its weights.
         device: where it is.
-        block_tokens: positions of a block.
         kv_dtype: of keys and values; None: that of the weights.
+        in_parts: whether other processes have other parts of the model.
     """
     if device.type != "cuda":
-        return PagePlan(None, block_tokens)
+        return PagePlan(None)
     missing = why_not_paged(config)
     if missing is None and kv_dtype not in (None, dtype):
         missing = f"keys and values are kept in {str(kv_dtype).removeprefix('torch.')}"
     if missing is not None:
-        return PagePlan(None, block_tokens, reasons=(missing,))
-    no_graphs = why_no_graphs(config)
+        return PagePlan(None, reasons=(missing,))
+    no_graphs = "processes meet in the middle of a pass" if in_parts else why_no_graphs(config)
     no_kernels = why_no_kernels(torch.cuda.get_device_capability(device))
     return PagePlan(
         attention="kernels" if no_kernels is None else "gathered",
-        block_tokens=block_tokens,
         graphs=no_graphs is None,
         reasons=tuple(one for one in (no_kernels, no_graphs) if one is not None),
     )

@@ -74,7 +74,7 @@ class CudaRunner:
 
     def describe(self) -> str:
         """What was chosen for this model and GPU, in one line."""
-        return f"{self._device.type}: {self._plan.describe()}"
+        return f"{self._device.type}: {self._plan.describe(self._store.block_tokens)}"
 
     def add_adapter(self, adapter: Adapter) -> None:
         """See `AdapterRunner`."""

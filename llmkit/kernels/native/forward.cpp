@@ -11,6 +11,7 @@ struct Run {
   const Model& m;
   const Pass& p;
   const Plan& plan;
+  Sum sum;  // null: all of the model is here
   Worker& worker;
   char* memory;
 
@@ -92,10 +93,18 @@ struct Run {
     barrier(worker);
   }
 
-  bool joins_directly(const Norm& after) const { return !after.weight && m.residual_scale == 1.0f; }
+  bool joins_directly(const Norm& after) const { return !after.weight && m.residual_scale == 1.0f && !sum; }
+
+  // What a branch gave here and in the other processes, added up.
+  void sum_branch() const {
+    if (!sum) return;
+    if (worker.index == 0) sum(at(plan.branch), static_cast<int64_t>(p.tokens) * m.hidden);
+    barrier(worker);
+  }
 
   // What a branch gave goes through its norm and onto the stream.
   void join(const Norm& after) const {
+    sum_branch();
     const float* branch = norm(at(plan.branch), after, at(plan.branch), p.tokens, m.hidden);
     Join join{};
     join.extra = branch, join.out = stream(), join.rows = p.tokens, join.cols = m.hidden;
@@ -162,7 +171,7 @@ struct Run {
   void feed(const Layer& l, int32_t number, const float* x) const {
     if (l.experts) {
       ExpertsRun experts{kernel, m, *l.experts, plan, worker, memory, p.tokens};
-      bool direct = !l.after_mlp.weight;
+      bool direct = !l.after_mlp.weight && !sum;
       experts.run(x, direct ? stream() : at(plan.branch), direct ? m.residual_scale : 1.0f, direct);
       if (!direct) join(l.after_mlp);
       return;
@@ -219,11 +228,12 @@ struct Run {
 
 }  // namespace
 
-// The scores of the wanted positions. `wide`: whether to use every thread; a tiny model is quicker on one.
-LLMKIT_API bool llmkit_forward(const Model* model, const Pass* pass, int32_t wide) {
+// The scores of the wanted positions. `wide`: whether to use every thread; a tiny model is quicker on one. `sum`: of a
+// model that lies in parts in several processes, which all compute the same pass.
+LLMKIT_API bool llmkit_forward(const Model* model, const Pass* pass, int32_t wide, Sum sum) {
   const Kernels& kernel = *kernels();
   Plan plan = plan_of(kernel, *model, *pass);
-  auto body = [&](Worker& worker, char* memory) { Run{kernel, *model, *pass, plan, worker, memory}.run(); };
+  auto body = [&](Worker& worker, char* memory) { Run{kernel, *model, *pass, plan, sum, worker, memory}.run(); };
   return run_region(
       [](Worker& worker, char* scratch, void* raw) { (*static_cast<decltype(body)*>(raw))(worker, scratch); }, &body,
       plan.total, wide != 0);

@@ -88,3 +88,6 @@ struct Pass {
   int32_t has_factors;  // whether any of their additions has
   const LowRank* const* adapters;  // (texts) each (num_layers, kAdditions), or null; null where no text has one
 };
+
+// Adds to `count` values, in place, those of the other processes; called by one thread while the others wait.
+typedef void (*Sum)(float* values, int64_t count);

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import GateFailed, StoppedResumable
@@ -19,6 +19,10 @@ from llmkit.workflows.generate.rows import Extent, Refusal, Row, extent_of, read
 from llmkit.workflows.generate.stats import GenerateStats, generate_stats
 from llmkit.workflows.tool.extent import tool_extent
 from llmkit.workflows.tool.given import given_tools
+
+if TYPE_CHECKING:
+    from llmkit.engine.engine import Engine
+    from llmkit.workflows.generate.write import Writing, Written
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,10 @@ class GeneratePlan:
     parameters: int
     dtype: str
     device: str
+    processes: int
+    """That have a part of the model each."""
     threads: int
+    """Of each."""
     context: int
     tokenizer_sha256: str | None
     weight_bytes: int
@@ -89,17 +96,15 @@ def _generate(job: Job, progress: Progress) -> GenerateReport:
 
     # These import torch, which takes a second: what is wrong with a request has been said by now.
     from llmkit.workflows.generate.model import place, start_engine
-    from llmkit.workflows.generate.output import JsonOutput, Output, TextOutput
     from llmkit.workflows.generate.prompt_cache import keeping, open_prompt_cache
-    from llmkit.workflows.generate.write import Writing
 
     placement = place(job, extent)
     cache = open_prompt_cache(job, placement)
     begin = time.perf_counter()
     engine = start_engine(job, placement)
     load_seconds = time.perf_counter() - begin
-    flush = config.unbuffered or is_terminal(files.out) or files.resume
     with (
+        closing(engine.lead),
         keeping(cache, engine),
         bad_lines(
             "generate",
@@ -111,18 +116,7 @@ def _generate(job: Job, progress: Progress) -> GenerateReport:
         ) as bad,
         _output(job, partial) as stream,
     ):
-        code = config.extract_code
-        output: Output = TextOutput(
-            stream, echo=config.echo, flush=flush, code=code, mark_below=config.mark_below
-        )
-        if job.writes_json:
-            output = JsonOutput(stream, job.tokenizer, with_schema=config.as_json, flush=flush, code=code)
-        kind = Writing
-        if job.talk is not None:
-            from llmkit.workflows.tool.write import ToolWriting
-
-            kind = ToolWriting
-        writing = kind(job, engine, output, progress)
+        writing = _writing(job, engine, stream, progress)
         if prompt is not None:
             writing.write([prompt], 1)
         elif files.jsonl is not None:
@@ -130,16 +124,7 @@ def _generate(job: Job, progress: Progress) -> GenerateReport:
             rows = rows if partial is None else partial.left(rows)
             writing.write(rows, None if extent is None else extent.rows)
     written = writing.written
-    if written.unmet:
-        raise GateFailed(
-            f"{written.unmet} of {written.texts} texts do not match {config.require!r}",
-            hint="another --seed, more --samples, or a prompt that asks for it",
-        )
-    if written.without_code:
-        raise GateFailed(
-            f"{written.without_code} of {written.texts} texts have no code block",
-            hint="ask for one, or --prefill '```' makes the reply begin with it",
-        )
+    _check_written(written, config.require)
     notes = job.notes + (() if partial is None else partial.notes)
     if written.cut_by_context and not job.writes_json:
         notes += (f"the text ends where the model's context of {job.model.max_position_embeddings:,} does",)
@@ -161,6 +146,44 @@ def _generate(job: Job, progress: Progress) -> GenerateReport:
     )
 
 
+def _writing(job: Job, engine: "Engine", stream: BinaryIO, progress: Progress) -> "Writing":
+    """What writes the job's texts, in their form; with calls where there is something to call."""
+    from llmkit.workflows.generate.output import JsonOutput, Output, TextOutput
+    from llmkit.workflows.generate.write import Writing
+
+    config, files = job.config, job.files
+    flush = config.unbuffered or is_terminal(files.out) or files.resume
+    code = config.extract_code
+    output: Output = TextOutput(
+        stream, echo=config.echo, flush=flush, code=code, mark_below=config.mark_below
+    )
+    if job.writes_json:
+        output = JsonOutput(stream, job.tokenizer, with_schema=config.as_json, flush=flush, code=code)
+    if job.talk is None:
+        return Writing(job, engine, output, progress)
+    from llmkit.workflows.tool.write import ToolWriting
+
+    return ToolWriting(job, engine, output, progress)
+
+
+def _check_written(written: "Written", require: str | None) -> None:
+    """Refuse texts that are not what was asked for; the output is complete.
+
+    Raises:
+        GateFailed: they are not.
+    """
+    if written.unmet:
+        raise GateFailed(
+            f"{written.unmet} of {written.texts} texts do not match {require!r}",
+            hint="another --seed, more --samples, or a prompt that asks for it",
+        )
+    if written.without_code:
+        raise GateFailed(
+            f"{written.without_code} of {written.texts} texts have no code block",
+            hint="ask for one, or --prefill '```' makes the reply begin with it",
+        )
+
+
 def plan_generate(files: GenerateFiles, config: GenerateConfig) -> GeneratePlan:
     """What `generate_files` would do, after the same checks."""
     with given_tools(files.tools) as toolbox:
@@ -180,6 +203,7 @@ def plan_generate(files: GenerateFiles, config: GenerateConfig) -> GeneratePlan:
         parameters=architecture_of(job.model).parameters,
         dtype=str(placement.dtype).removeprefix("torch."),
         device=str(placement.device),
+        processes=placement.processes,
         threads=placement.threads,
         context=job.model.max_position_embeddings,
         tokenizer_sha256=None if job.tokenizer is None else job.tokenizer.sha256,

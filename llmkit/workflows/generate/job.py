@@ -29,6 +29,7 @@ from llmkit.workflows.generate.adapter import NO_ADAPTERS, AdapterSources, open_
 from llmkit.workflows.generate.cache import check_cache_options
 from llmkit.workflows.generate.draft import Drafts, open_drafts
 from llmkit.workflows.generate.files import GenerateFiles
+from llmkit.workflows.generate.parts import check_parts
 from llmkit.workflows.tool.check import check_tool_options
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
     model, scaling = _open_config(files.model, config.rope_scaling)
     check_cache_options(files, config, model)
     read_model_tensors(files.model)  # their headers: a missing or truncated file is found now
+    check_parts(files.model, config, model, files.prompt_cache)
     generation, source = read_model_generation(files.model)
     sampling = _resolve(config.sampling, model_defaults(generation, source), source)
     needs_text = config.require is not None or sampling.rule is not None or config.extract_code

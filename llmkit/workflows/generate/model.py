@@ -1,13 +1,11 @@
 """The model of `llmkit generate`: where and how it runs, what that takes, and its weights, read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 
 from llmkit.engine.adapter_native import why_not_added_natively
 from llmkit.engine.adapter_values import Adapter
-from llmkit.engine.cuda.plan import plan_pages
 from llmkit.engine.draft_model import DraftModel
 from llmkit.engine.drafts import PromptLookup, Proposer
 from llmkit.engine.engine import Engine, EngineConfig
@@ -27,6 +25,13 @@ from llmkit.model.load import load_model
 from llmkit.train.hardware import available_memory_bytes, choose_device
 from llmkit.workflows.generate.adapter import load_adapters
 from llmkit.workflows.generate.job import Job
+from llmkit.workflows.generate.placement import (
+    Placement,
+    cache_together,
+    device_of,
+    runtime_bytes,
+    weights_together,
+)
 from llmkit.workflows.generate.rows import Extent
 from llmkit.workflows.generate.weights import held_weight_bytes
 
@@ -39,45 +44,6 @@ _KV_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torc
 _INFINITE = 1 << 62
 _CACHE_SHARE = 0.5
 """Of the memory that is left, for the cache."""
-_RUNTIME_BYTES = {"cpu": 280_000_000, "cuda": 500_000_000}
-"""Memory of a process that has loaded torch and no model."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """How a job's model runs."""
-
-    device: torch.device
-    dtype: torch.dtype
-    threads: int
-    weight_bytes: int
-    kv_bytes: int
-    """Of the cache for the longest texts, as many as are at work at once."""
-    kv_dtype: torch.dtype
-    positions: int
-    """That the cache holds, of all texts together."""
-    block_tokens: int
-    """Positions of a block: what the device's attention reads."""
-    texts: int
-    """At work at once."""
-    draft_bytes: int = 0
-    """Of the weights of a model that guesses, and of its cache."""
-    offload_bytes: int = 0
-    """Of the device's memory, for what the cache has no room for."""
-    adapter_bytes: int = 0
-    """Of all adapters beside the base."""
-
-    @property
-    def memory_bytes(self) -> int:
-        """What the process takes, about."""
-        return (
-            _RUNTIME_BYTES[self.device.type]
-            + self.weight_bytes
-            + self.kv_bytes
-            + self.draft_bytes
-            + self.offload_bytes
-            + self.adapter_bytes
-        )
 
 
 def place(job: Job, extent: Extent | None) -> Placement:
@@ -92,56 +58,60 @@ def place(job: Job, extent: Extent | None) -> Placement:
         ConfigError, MissingError: no such device, or a cache that the model has no use for.
         ResourceError: not enough memory.
     """
-    device = choose_device(job.config.device)
+    device, tp = choose_device(job.config.device), job.config.tp
+    if device.type == "cuda" and tp > 1:
+        choose_device(device_of(str(device), tp - 1))
     dtype = dtype_of(job.model) if job.config.dtype == "auto" else DTYPES[job.config.dtype]
     architecture, name = architecture_of(job.model), str(dtype).removeprefix("torch.")
     coded = job.config.weights == "stored" and job.config.kernels != "torch"
     nbytes = held_weight_bytes(
         job.files.model, job.model, dtype, device, stays_coded=coded and not job.adapters.sources
     )
+    nbytes = weights_together(job.model, nbytes, dtype, device, tp)
     context = job.model.max_position_embeddings
     kv_dtype = dtype if job.config.kv_dtype == "auto" else _KV_DTYPES[job.config.kv_dtype]
     check_kv_dtype(job.model, kv_dtype)
-    block_tokens = plan_pages(job.model, dtype, device, BLOCK_TOKENS, kv_dtype).block_tokens
     longest = _whole_blocks(
-        max(1, min(job.sampling.max_tokens, context) if extent is None else extent.positions), block_tokens
+        max(1, min(job.sampling.max_tokens, context) if extent is None else extent.positions)
     )
     kv_name = ESTIMATED_AS if kv_dtype == torch.int8 else str(kv_dtype).removeprefix("torch.")
-    own_bytes = block_bytes = contiguous_cache_bytes(architecture, kv_name, context=block_tokens)
+    own_bytes = contiguous_cache_bytes(architecture, kv_name, context=BLOCK_TOKENS)
+    own_bytes = block_bytes = cache_together(job.model, own_bytes, device, tp)
     draft_weight_bytes = 0
     if job.drafts is not None and job.drafts.model is not None and job.drafts.path is not None:
         draft = architecture_of(job.drafts.model)  # it keeps keys and values of its own
         draft_weight_bytes = held_weight_bytes(
             job.drafts.path, job.drafts.model, dtype, device, stays_coded=coded
         )
-        block_bytes += contiguous_cache_bytes(draft, name, context=block_tokens)
+        block_bytes += contiguous_cache_bytes(draft, name, context=BLOCK_TOKENS)
     texts = job.config.batch or AT_ONCE
     if extent is not None:
         texts = max(1, min(texts, extent.texts))
     available = available_memory_bytes(device)
     offload_bytes = job.config.cache_offload if device.type == "cpu" else 0
     adapter_bytes = job.adapters.nbytes
-    fixed_bytes = nbytes + draft_weight_bytes + offload_bytes + adapter_bytes + _RUNTIME_BYTES[device.type]
+    fixed_bytes = nbytes + draft_weight_bytes + offload_bytes + adapter_bytes + runtime_bytes(device, tp)
     room = _INFINITE if available is None else available - fixed_bytes
     if job.config.batch is None:  # fewer at once where memory is short
         texts = max(1, min(texts, int(room * _CACHE_SHARE) // (longest * block_bytes)))
     blocks = texts * longest
     if extent is None:
-        most = texts * _whole_blocks(context, block_tokens)
+        most = texts * _whole_blocks(context)
         blocks = max(blocks, min(most, int(room * _CACHE_SHARE) // block_bytes))
+    threads = job.config.threads or (1 if nbytes < ONE_THREAD_BYTES else torch.get_num_threads())
     placement = Placement(
         device=device,
         dtype=dtype,
-        threads=job.config.threads or (1 if nbytes < ONE_THREAD_BYTES else torch.get_num_threads()),
+        threads=max(1, threads // tp),
         weight_bytes=nbytes,
         kv_bytes=texts * longest * own_bytes,
         kv_dtype=kv_dtype,
-        positions=blocks * block_tokens,
-        block_tokens=block_tokens,
+        positions=blocks * BLOCK_TOKENS,
         texts=texts,
         draft_bytes=draft_weight_bytes + texts * longest * (block_bytes - own_bytes),
         offload_bytes=offload_bytes,
         adapter_bytes=adapter_bytes,
+        processes=tp,
     )
     if available is not None and placement.memory_bytes > available:
         raise ResourceError(
@@ -152,8 +122,8 @@ def place(job: Job, extent: Extent | None) -> Placement:
     return placement
 
 
-def _whole_blocks(positions: int, block_tokens: int) -> int:
-    return -(-positions // block_tokens)
+def _whole_blocks(positions: int) -> int:
+    return -(-positions // BLOCK_TOKENS)
 
 
 def start_engine(job: Job, placement: Placement) -> Engine:
@@ -164,6 +134,8 @@ def start_engine(job: Job, placement: Placement) -> Engine:
     """
     torch.set_num_threads(placement.threads)
     native = _uses_kernels(job, placement)
+    if job.config.tp > 1:
+        return _divided_engine(job, placement, native=native)
     coded = _left_coded(job, native=native and not job.adapters.sources)  # whose making may read the base
     model = load_model(
         job.files.model,
@@ -171,13 +143,6 @@ def start_engine(job: Job, placement: Placement) -> Engine:
         device=placement.device,
         rope_scaling=job.rope_scaling,
         coded=coded,
-    )
-    config = EngineConfig(
-        positions=placement.positions,
-        block_tokens=placement.block_tokens,
-        max_texts=placement.texts,
-        kv_dtype=placement.kv_dtype,
-        offload_bytes=job.config.cache_offload,
     )
     adapters = load_adapters(job.adapters, model, job.model)
     native = native and _adds_natively(job, adapters)
@@ -189,10 +154,33 @@ def start_engine(job: Job, placement: Placement) -> Engine:
     draft = None if job.drafts is None else job.drafts.model
     if native and (draft is None or runs_natively(draft, placement.dtype, placement.device)):
         torch.set_num_threads(1)  # torch only samples then, and its threads would spin in the kernels' turn
+    config = _engine_config(job, placement)
     engine = Engine(model, config, stop_ids=job.stop_ids, proposer=proposer, gain=Gain(), native=packed)
     for adapter in adapters:
         engine.adapters.add(adapter)
     return engine
+
+
+def _engine_config(job: Job, placement: Placement) -> EngineConfig:
+    return EngineConfig(
+        positions=placement.positions,
+        block_tokens=BLOCK_TOKENS,
+        max_texts=placement.texts,
+        kv_dtype=placement.kv_dtype,
+        offload_bytes=job.config.cache_offload,
+    )
+
+
+def _divided_engine(job: Job, placement: Placement, *, native: bool) -> Engine:
+    """The same for a model in parts: one of them here, the others in processes of their own."""
+    from llmkit.workflows.generate.processes import start_parts  # torch.distributed: others need not wait
+
+    proposer = _proposer(job, placement, native=native)  # which has all of a model of its own
+    model, packed, lead = start_parts(job, placement, block_tokens=BLOCK_TOKENS, native=native)
+    config = _engine_config(job, placement)
+    return Engine(
+        model, config, stop_ids=job.stop_ids, proposer=proposer, gain=Gain(), native=packed, lead=lead
+    )
 
 
 def _left_coded(job: Job, *, native: bool) -> CodedWeights | None:
@@ -218,7 +206,7 @@ def _proposer(job: Job, placement: Placement, *, native: bool) -> Proposer | Non
         count=drafts.tokens,
         positions=placement.positions,
         vocab_size=job.model.vocab_size,
-        block_tokens=placement.block_tokens,
+        block_tokens=BLOCK_TOKENS,
         native=packed,
         wide=packed is not None and packed.nbytes >= ONE_THREAD_BYTES,
     )

@@ -9,7 +9,8 @@ from llmkit.engine.engine import Engine
 from llmkit.engine.prompt_cache import MadeWith, SavedBlocks, save_blocks
 from llmkit.model.fingerprint import model_fingerprint
 from llmkit.workflows.generate.job import Job
-from llmkit.workflows.generate.model import Placement
+from llmkit.workflows.generate.model import BLOCK_TOKENS
+from llmkit.workflows.generate.placement import Placement
 
 
 class PromptCache:
@@ -33,7 +34,7 @@ class PromptCache:
             dtype=str(placement.dtype).removeprefix("torch."),
             weights=job.config.weights,
             rope_scaling=json.dumps(job.model.rope_scaling, sort_keys=True, default=list),
-            block_tokens=placement.block_tokens,
+            block_tokens=BLOCK_TOKENS,
         )
         if path.exists():
             self._made_with.check(path)

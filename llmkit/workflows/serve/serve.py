@@ -40,7 +40,10 @@ class ServePlan:
     parameters: int
     dtype: str
     device: str
+    processes: int
+    """That have a part of the model each."""
     threads: int
+    """Of each."""
     context: int
     texts_at_once: int
     cache_positions: int
@@ -89,6 +92,7 @@ def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
         parameters=architecture_of(job.model).parameters,
         dtype=str(placement.dtype).removeprefix("torch."),
         device=str(placement.device),
+        processes=placement.processes,
         threads=placement.threads,
         context=min(job.model.max_position_embeddings, placement.positions),
         texts_at_once=placement.texts,
@@ -251,6 +255,7 @@ async def opened_app(
         if state.bench is not None:
             state.bench.close()
         await prompts.close()
+        await asyncio.to_thread(engine.lead.close)
 
 
 async def _start_prompts(prompts: "PromptPool") -> "TemplateFacts":

@@ -46,27 +46,27 @@ def hopper(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_cpu_has_no_pages() -> None:
-    assert plan_pages(_config(), torch.bfloat16, torch.device("cpu"), 16) == PagePlan(None, 16)
+    assert plan_pages(_config(), torch.bfloat16, torch.device("cpu")) == PagePlan(None)
 
 
 @pytest.mark.usefixtures("hopper")
 @pytest.mark.parametrize("fields", [{}, CAPPED], ids=["llama", "gemma2"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_every_rule_has_kernels_and_graphs_in_pages_as_asked(
+def test_every_rule_has_kernels_and_graphs_and_a_block_for_padding(
     fields: dict[str, Any], dtype: torch.dtype
 ) -> None:
-    plan = plan_pages(_config(**fields), dtype, CUDA, 16)
-    assert plan == PagePlan("kernels", 16, graphs=True) and plan.spare_blocks == 1
-    assert plan.describe() == "attention by kernels over pages of 16 tokens, decoding by CUDA graphs"
+    plan = plan_pages(_config(**fields), dtype, CUDA)
+    assert plan == PagePlan("kernels", graphs=True) and plan.spare_blocks == 1
+    assert plan.describe(16) == "attention by kernels over pages of 16 tokens, decoding by CUDA graphs"
 
 
 @pytest.mark.usefixtures("hopper")
 def test_without_triton_pages_are_gathered_and_a_user_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_module, "find_spec", lambda name: None)
-    plan = plan_pages(_config(), torch.bfloat16, CUDA, 16)
+    plan = plan_pages(_config(), torch.bfloat16, CUDA)
     why = "kernels need Triton (pip install triton)"
-    assert plan == PagePlan("gathered", 16, graphs=True, reasons=(why,))
-    assert plan.describe() == f"gathered attention over pages of 16 tokens, decoding by CUDA graphs ({why})"
+    assert plan == PagePlan("gathered", graphs=True, reasons=(why,))
+    assert plan.describe(16) == f"gathered attention over pages of 16 tokens, decoding by CUDA graphs ({why})"
 
 
 def test_gpus_before_ampere_have_no_kernels() -> None:
@@ -75,16 +75,23 @@ def test_gpus_before_ampere_have_no_kernels() -> None:
 
 @pytest.mark.usefixtures("hopper")
 def test_experts_are_not_recorded() -> None:
-    plan = plan_pages(_config(**EXPERTS), torch.bfloat16, CUDA, 16)
+    plan = plan_pages(_config(**EXPERTS), torch.bfloat16, CUDA)
     assert plan.attention == "kernels" and not plan.graphs
     why = "the CPU has to know which experts are chosen"
-    assert plan.describe() == f"attention by kernels over pages of 16 tokens, no CUDA graphs ({why})"
+    assert plan.describe(16) == f"attention by kernels over pages of 16 tokens, no CUDA graphs ({why})"
     assert why_no_graphs(_config()) is None
 
 
 @pytest.mark.usefixtures("hopper")
 def test_rotations_by_length_go_text_by_text() -> None:
-    plan = plan_pages(_config(rope_scaling=DYNAMIC), torch.bfloat16, CUDA, 16)
+    plan = plan_pages(_config(rope_scaling=DYNAMIC), torch.bfloat16, CUDA)
     assert plan.attention is None and plan.spare_blocks == 0
-    assert plan.describe() == "attention text by text (rotations depend on the length of each text)"
+    assert plan.describe(16) == "attention text by text (rotations depend on the length of each text)"
     assert why_not_paged(_config()) is None
+
+
+@pytest.mark.usefixtures("hopper")
+def test_a_part_of_a_model_is_not_recorded_and_says_so() -> None:
+    plan = plan_pages(_config(), torch.bfloat16, CUDA, torch.bfloat16, True)
+    assert plan.attention == "kernels" and not plan.graphs
+    assert "no CUDA graphs (processes meet in the middle of a pass)" in plan.describe(16)

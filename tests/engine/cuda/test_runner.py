@@ -27,7 +27,7 @@ from llmkit.model.transformer import Transformer
 
 Make = Callable[..., Any]
 PAGE, BLOCKS = 4, 24
-PLAN = PagePlan("gathered", PAGE)
+PLAN = PagePlan("gathered")
 WINDOWS: dict[str, Any] = {"model_type": "mistral", "sliding_window": 5, "sliding_layers": (0, 1, 2)}
 GEMMA2: dict[str, Any] = {
     **{"model_type": "gemma2", "norm_plus_one": True, "norm_placement": "both", "tie_word_embeddings": True},
@@ -270,7 +270,7 @@ def test_an_engine_writes_the_same_text(
     model = make_model(**fields)
     config = EngineConfig(positions=positions, block_tokens=PAGE, max_texts=5, pass_tokens=pass_tokens)
     _, expected = _texts(model, config, guess=guess)
-    plan = PagePlan("gathered", PAGE, graphs=True)
+    plan = PagePlan("gathered", graphs=True)
     monkeypatch.setattr(engine_module, "plan_pages", lambda *rest: plan)
     monkeypatch.setattr(runner_module, "CudaRecorder", lambda device: tape_recorder)
     engine, found = _texts(model, config, guess=guess)

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from llmkit.engine.config import GenerateConfig, SamplingConfig
-from llmkit.engine.cuda.plan import PagePlan
 from llmkit.engine.engine import Engine
 from llmkit.engine.request import Drawn, Request
 from llmkit.errors import ConfigError, ResourceError, UsageError
@@ -222,13 +221,6 @@ def _first_logprob(engine: Engine) -> float:
     return drawn.score.logprob
 
 
-def test_the_cache_has_room_for_every_text_in_blocks_as_large_as_the_device_reads(
-    tiny_model: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def large_pages(*_: object) -> PagePlan:
-        return PagePlan(None, 256)
-
-    monkeypatch.setattr("llmkit.workflows.generate.model.plan_pages", large_pages)
+def test_the_cache_has_room_for_every_text_in_whole_blocks(tiny_model: Tiny) -> None:
     placement = place(_job(tiny_model(), batch=5), Extent(rows=9, prompt_tokens=90, positions=20, texts=9))
-    assert placement.block_tokens == 256
-    assert placement.positions == 5 * 256  # each text needs a block of its own
+    assert placement.positions == 5 * 32  # a block has 16 positions, and two texts never share one

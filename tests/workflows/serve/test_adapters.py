@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from llmkit.engine.config import GenerateConfig
-from llmkit.errors import MissingError, ResourceError
+from llmkit.errors import MissingError, ResourceError, UsageError
 from llmkit.server.adapters import AdapterSpec
 from llmkit.train import hardware
 from llmkit.workflows.generate.adapter import open_adapters
@@ -23,6 +23,15 @@ Make = Callable[..., Path]
 def job(tiny_model: Make, tiny_adapter: Make, tmp_path: Path) -> Job:
     config = GenerateConfig(adapters=(f"first={tiny_adapter()}:0.5",))
     return open_job(GenerateFiles(model=tiny_model(), jsonl=tmp_path), config)
+
+
+def test_a_model_in_parts_gets_none(tiny_model: Make, tiny_adapter: Make, tmp_path: Path) -> None:
+    job = open_job(GenerateFiles(model=tiny_model(), jsonl=tmp_path), GenerateConfig(tp=2))
+    thread: Any = None
+    read = served_adapters(job, thread, torch.device("cpu"))._read
+    assert read is not None
+    with pytest.raises(UsageError, match="--tp 2 cuts the model, and no adapter"):
+        read(AdapterSpec("b", str(tiny_adapter())))
 
 
 def test_those_of_the_flag_are_there_from_the_start(job: Job) -> None:

@@ -20,6 +20,9 @@ def test_a_model_is_called_as_its_folder_unless_it_has_a_name(shared_data: Path)
     plan = plan_serve(job, ServeConfig(port=9), "small")
     assert (plan.name, plan.listens, plan.keys) == ("small", "http://127.0.0.1:9", None)
     assert plan.cache_positions >= plan.context == 512
+    assert (plan.processes, plan.threads) == (1, 1)
+    halved = plan_serve(open_serve_job(folder, None, GenerateConfig(tp=2, threads=6)), ServeConfig(), None)
+    assert (halved.processes, halved.threads) == (2, 3) and halved.memory_bytes > plan.memory_bytes
 
 
 def test_a_model_without_a_tokenizer_is_not_served(shared_data: Path, tmp_path: Path) -> None:

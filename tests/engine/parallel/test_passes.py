@@ -1,0 +1,57 @@
+"""Passes as messages: what is read is what was planned, whatever the reader remembers."""
+
+import numpy as np
+
+from llmkit.engine.blocks import Block
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.parallel.passes import Memory, PassReader, encode_pass
+from llmkit.engine.request import Request
+from llmkit.engine.runner import known_ids, paged_spans
+from llmkit.engine.sampling import Sampler
+from llmkit.engine.scheduler import Work
+from llmkit.engine.text import Text
+
+ASKED = SamplingConfig(max_tokens=1)
+
+
+def text(number: int, tokens: list[int], blocks: list[int], drafts: tuple[int, ...] = ()) -> Text:
+    made = Text(
+        number, Request(tuple(tokens), ASKED), Sampler(ASKED, tokens, 99), room=1, tokens=list(tokens)
+    )
+    made.table = [Block(index) for index in blocks]
+    made.drafts = list(drafts)
+    return made
+
+
+def test_a_pass_that_is_read_is_the_pass_that_was_planned() -> None:
+    prompt, drafting = text(4, [5, 6, 7, 8, 9], [3, 1, 2]), text(9, [50, 60], [7], (61, 62))
+    works = [Work(prompt, 1, 3, 0), Work(drafting, 1, 3, 2)]
+    memory, read = PassReader(8).read(encode_pass(works, Memory(2, 40, (1,))))
+    assert memory == Memory(2, 40, (1,))
+    assert [known_ids(one) for one in read] == [[6, 7, 8], [60, 61, 62]]
+    assert paged_spans(read) == paged_spans(works)
+    assert [one.completes for one in read] == [False, True]
+    assert np.array_equal(read[0].text.block_numbers, [3, 1, 2])
+
+
+def test_a_table_grows_in_its_place_until_the_text_gets_other_blocks() -> None:
+    reader, planned = PassReader(8), text(0, [1, 2, 3], [5, 6])
+    _, (first,) = reader.read(encode_pass([Work(planned, 0, 2, 0)]))
+    table = first.text.table
+    planned.table.append(Block(8))
+    _, (second,) = reader.read(encode_pass([Work(planned, 2, 1, 0)]))
+    assert second.text.table is table and [one.index for one in table] == [5, 6, 8]
+    planned.forget()
+    planned.table = [Block(5), Block(9)]
+    _, (third,) = reader.read(encode_pass([Work(planned, 0, 3, 0)]))
+    assert third.text.table is not table
+    assert np.array_equal(third.text.block_numbers, [5, 9])
+
+
+def test_a_text_that_was_forgotten_is_read_all_the_same() -> None:
+    reader = PassReader(1)
+    planned = [text(number, [number, 7], [number]) for number in range(3)]
+    for one in (*planned, planned[0]):
+        one.table.append(Block(10 + one.number))
+        _, (read,) = reader.read(encode_pass([Work(one, 1, 1, 0)]))
+        assert np.array_equal(read.text.block_numbers, [block.index for block in one.table])
