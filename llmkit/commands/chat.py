@@ -12,23 +12,20 @@ from llmkit.commands import tool_flags
 from llmkit.commands.base import Session
 from llmkit.commands.chat_text import describe_plan
 from llmkit.commands.flag_group import with_flag_groups
-from llmkit.commands.sampling_flags import Default, sampling_fields
 from llmkit.commands.shared import DryRun, Force, Seed, print_report
 from llmkit.commands.values import parse_count
-from llmkit.engine.config import GenerateConfig
+from llmkit.engine.config import GenerateConfig, SamplingConfig
 from llmkit.formats.streams import STDIO, is_terminal
 
 
 @with_flag_groups
 def chat(
     ctx: typer.Context,
+    model: drawing.Model,
     turns: Annotated[
         Path | None, Argument(metavar="FILE", help="Whose lines you say, one a turn; - is stdin.")
     ] = None,
-    model: Annotated[Path, Option("--model", "-m", metavar="PATH", help="Model folder or GGUF file.")] = ...,  # type: ignore[assignment]
-    tokenizer: Annotated[
-        Path | None, Option("--tokenizer", "-t", metavar="PATH", help="If the model's folder has none.")
-    ] = None,
+    tokenizer: drawing.TokenizerPath = None,
     system: Annotated[
         str | None, Option(metavar="TEXT", help="A system message, unless the transcript has one.")
     ] = GenerateConfig.system,
@@ -49,42 +46,14 @@ def chat(
     resume: Annotated[
         bool, Option("--resume", help="Go on with the transcript's last conversation.")
     ] = False,
-    max_tokens: drawing.MaxTokens = Default.max_tokens,
-    greedy: drawing.Greedy = False,
-    temperature: drawing.Temperature = None,
-    top_k: drawing.TopK = None,
-    top_p: drawing.TopP = None,
-    min_p: drawing.MinP = None,
-    typical_p: drawing.TypicalP = None,
-    top_n_sigma: drawing.TopNSigma = Default.top_n_sigma,
-    xtc_probability: drawing.XtcProbability = Default.xtc_probability,
-    xtc_threshold: drawing.XtcThreshold = Default.xtc_threshold,
-    samplers: drawing.Samplers = None,
-    repetition_penalty: drawing.RepetitionPenalty = None,
-    presence_penalty: drawing.PresencePenalty = Default.presence_penalty,
-    frequency_penalty: drawing.FrequencyPenalty = Default.frequency_penalty,
-    logit_bias: drawing.LogitBias = None,
-    json_schema: drawing.JsonSchema = None,
-    regex: drawing.Regex = None,
-    choice: drawing.Choice = None,
-    grammar: drawing.GrammarText = None,
-    stop: drawing.Stop = None,
-    stop_id: drawing.StopId = None,
+    sampling: drawing.Sampling = drawing.SAMPLING,
     calling: tool_flags.Calling = tool_flags.NOTHING,
-    seed: Seed = Default.seed,
+    seed: Seed = SamplingConfig.seed,
     as_json: Annotated[bool, Option("--json", help="A JSON object for each reply.")] = False,
-    dtype: drawing.DtypeName = GenerateConfig.dtype,
-    kv_dtype: drawing.KVDtypeName = GenerateConfig.kv_dtype,
-    rope_scaling: drawing.RopeScaling = GenerateConfig.rope_scaling,
-    kernels: drawing.KernelsName = GenerateConfig.kernels,
-    weights: drawing.WeightsName = GenerateConfig.weights,
-    device: drawing.Device = GenerateConfig.device,
-    threads: drawing.Threads = GenerateConfig.threads,
+    running: drawing.Running = drawing.RUNNING,
     adapter: drawing.Adapters = None,
-    draft: drawing.Draft = GenerateConfig.draft,
-    draft_tokens: drawing.DraftTokens = GenerateConfig.draft_tokens,
-    prompt_cache: drawing.PromptCacheFile = None,
-    prompt_cache_read_only: drawing.PromptCacheReadOnly = False,
+    speculation: drawing.Speculation = drawing.SPECULATION,
+    cache: drawing.PromptCache = drawing.PROMPT_CACHE,
     cache_offload: drawing.CacheOffload = GenerateConfig.cache_offload,
     force: Force = False,
     unbuffered: Annotated[
@@ -116,31 +85,16 @@ def chat(
       printf 'Hi\\nWhy?\\n' | llmkit chat -m run --greedy --transcript talk.jsonl
       echo 'And now?' | llmkit chat -m run --transcript talk.jsonl --resume --json
     """
-    given = sampling_fields(
-        max_tokens=max_tokens, greedy=greedy, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
-        top_n_sigma=top_n_sigma, xtc_probability=xtc_probability, xtc_threshold=xtc_threshold,
-        typical_p=typical_p, samplers=samplers, repetition_penalty=repetition_penalty,
-        presence_penalty=presence_penalty, frequency_penalty=frequency_penalty, logit_bias=logit_bias,
-        json_schema=json_schema, regex=regex,
-        choice=choice, grammar=grammar, stop=stop, stop_ids=stop_id, seed=seed,
-    )  # fmt: skip
     session: Session = ctx.obj
     tools = tool_flags.tool_options(session.console, calling)
     config = GenerateConfig(
-        sampling=given,
+        sampling=sampling.fields(seed=seed),
         chat=True,
         system=system,
-        dtype=dtype,
-        kv_dtype=kv_dtype,
-        rope_scaling=rope_scaling,
-        kernels=kernels,
-        weights=weights,
-        device=device,
-        threads=threads,
         adapters=tuple(adapter or ()),
-        draft=draft,
-        draft_tokens=draft_tokens,
         cache_offload=cache_offload,
+        **vars(running),
+        **vars(speculation),
     )
     if turns is None and (sys.stdin is None or not sys.stdin.isatty()):
         turns = STDIO
@@ -155,9 +109,8 @@ def chat(
         transcript=transcript,
         resume=resume,
         force=force,
-        prompt_cache=prompt_cache,
-        prompt_cache_read_only=prompt_cache_read_only,
         tools=tools,
+        **vars(cache),
     )
     with given_tools(tools) as toolbox:
         job = open_chat(files, config, context, toolbox)

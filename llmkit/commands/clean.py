@@ -1,23 +1,12 @@
 """llmkit clean: filter, repair and tag documents, each drop explained."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
-from typer import Option
 
+from llmkit.commands import clean_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.clean_text import describe_explanation, describe_plan, describe_report
-from llmkit.commands.corpus_flags import (
-    Executor,
-    LicenseAllow,
-    LicenseDeny,
-    PartsOut,
-    Shard,
-    TextField,
-    Unbuffered,
-    Workers,
-)
+from llmkit.commands.corpus_flags import Executor, PartsOut, Shard, TextField, Unbuffered, Workers
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import (
     DryRun,
     Force,
@@ -28,80 +17,25 @@ from llmkit.commands.shared import (
     print_lines,
     print_report,
 )
-from llmkit.commands.values import parse_seconds
 from llmkit.errors import UsageError
 from llmkit.formats.streams import STDIO, is_terminal
 from llmkit.progress import SILENT
-from llmkit.workflows.clean.options import CleanFiles, CleanSettings, Extract, Mode, Pii
+from llmkit.workflows.clean.options import CleanFiles, CleanSettings
 
-Default = CleanSettings()
 USAGE = "llmkit clean --preset fineweb FILE…, or … | llmkit clean --preset fineweb"
 
 
+@with_flag_groups
 def clean(
     ctx: typer.Context,
-    inputs: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="FILE", help="Documents, text, HTML, WARC, parquet, folders; - is stdin."),
-    ] = None,
-    preset: Annotated[
-        list[str] | None, Option(metavar="NAME", help="A set of rules; repeatable, in the order given.")
-    ] = None,
-    rules: Annotated[
-        Path | None, Option(metavar="FILE.toml", help="Rules of your own, behind the presets.")
-    ] = None,
-    extract: Annotated[
-        Extract | None, Option(help="Text out of HTML, of jsonl with html too; none keeps the markup.")
-    ] = None,
-    time_per_document: Annotated[
-        float, Option(parser=parse_seconds, metavar="TIME", help="CPU time that extraction may take.")
-    ] = Default.seconds_per_document,
-    fix_encoding: Annotated[
-        bool, Option("--fix-encoding", help="Repair mojibake, take out control characters, NFC.")
-    ] = Default.fix_encoding,
-    lang: Annotated[
-        str | None, Option(metavar="CODES", help="Languages that stay, with a least score: en:0.65,de.")
-    ] = None,
-    lang_model: Annotated[
-        Path | None, Option(metavar="FILE", help="A fastText model, in place of py3langid.")
-    ] = None,
-    boilerplate: Annotated[
-        bool, Option("--boilerplate", help="Take out lines of menus, cookie notes and the like.")
-    ] = Default.boilerplate,
-    pii: Annotated[
-        Pii | None, Option(help="Personal data: put <EMAIL> in its place, tag it, or drop the document.")
-    ] = None,
-    license_allow: LicenseAllow = None,
-    license_deny: LicenseDeny = None,
-    require_license: Annotated[
-        bool, Option("--require-license", help="Drop what has no licence.")
-    ] = Default.require_license,
-    detect_license: Annotated[
-        bool, Option("--detect-license", help="Look for a licence in the page or text.")
-    ] = Default.detect_license,
-    against: Annotated[
-        list[Path] | None, Option(metavar="FILE", help="Drop what shares 13 words with this test set.")
-    ] = None,
-    mode: Annotated[
-        Mode, Option(help="tag keeps all, and writes reasons to attributes.clean.")
-    ] = Default.mode,
-    field: TextField = Default.field,
+    inputs: flags.Inputs = None,
+    rules: flags.Rules = flags.NO_RULES,
+    field: TextField = flags.Default.field,
     out: PartsOut = None,
-    rejects: Annotated[
-        Path | None, Option(metavar="FILE", help="Keep what is dropped or malformed, with the reason.")
-    ] = None,
-    report: Annotated[
-        Path | None, Option(metavar="FILE", help="Values and samples of every rule: .json or .html.")
-    ] = None,
-    max_drop: Annotated[
-        float, Option(min=0, max=1, metavar="SHARE", help="Stop when a rule drops more; 1 is no limit.")
-    ] = CleanFiles.max_drop,
-    fail_if_dropped_over: Annotated[
-        float | None, Option(min=0, max=1, metavar="SHARE", help="Exit 1 at the end if more was rejected.")
-    ] = None,
-    explain: Annotated[
-        bool, Option("--explain", help="Every rule, value and threshold of each document; writes no other.")
-    ] = False,
+    rejects: flags.Rejects = None,
+    report: flags.ReportFile = None,
+    limits: flags.Limits = flags.LIMITS,
+    explain: flags.Explain = False,
     workers: Workers = CleanFiles.workers,
     shard: Shard = None,
     executor: Executor = CleanFiles.executor,
@@ -136,33 +70,16 @@ def clean(
         out=out,
         rejects=rejects,
         report=report,
-        rules=rules,
-        against=against or (),
+        rules=rules.rules,
+        against=rules.against or (),
         workers=workers,
         shard=shard,
         executor=executor,
         force=force,
         unbuffered=unbuffered,
-        max_drop=max_drop,
-        fail_if_dropped_over=fail_if_dropped_over,
+        **vars(limits),
     )
-    settings = CleanSettings(
-        presets=tuple(preset or ()),
-        extract=extract,
-        seconds_per_document=time_per_document,
-        lang=lang,
-        lang_model=None if lang_model is None else str(lang_model),
-        fix_encoding=fix_encoding,
-        pii=pii,
-        license_allow=tuple(license_allow or ()),
-        license_deny=tuple(license_deny or ()),
-        require_license=require_license,
-        detect_license=detect_license,
-        boilerplate=boilerplate,
-        mode=mode,
-        field=field,
-        keep_bad=skip_bad or rejects is not None,
-    )
+    settings = CleanSettings(**rules.settings(), field=field, keep_bad=skip_bad or rejects is not None)
     is_piped = out is None or out == STDIO
     if as_json and is_piped and not (dry_run or explain):
         raise UsageError(

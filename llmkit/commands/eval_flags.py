@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 # The model
 
 Model = Annotated[Path, Argument(metavar="MODEL", help="Model folder or GGUF file.")]
-TokenizerPath = Annotated[
-    Path | None, Option("--tokenizer", "-t", metavar="PATH", help="If the model's folder has none.")
-]
 Batch = Annotated[
     int | None,
     Option(

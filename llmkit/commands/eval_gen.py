@@ -10,6 +10,7 @@ from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.bench_flags import expand_sizes, list_of
 from llmkit.commands.flag_group import with_flag_groups
+from llmkit.commands.sampling_flags import TokenizerPath
 from llmkit.commands.shared import Force, JsonReport, LogEvery, Seed, inputs_or_stdin, print_report
 from llmkit.commands.values import parse_count, parse_seconds
 from llmkit.errors import UsageError
@@ -87,7 +88,7 @@ def gen(
     min_accuracy: MinAccuracy = None,
     baseline: flags.Baseline = None,
     per_record: flags.PerRecord = None,
-    tokenizer: flags.TokenizerPath = None,
+    tokenizer: TokenizerPath = None,
     running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
     as_json: JsonReport = False,

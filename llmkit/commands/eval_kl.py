@@ -9,6 +9,7 @@ from typer import Option
 from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.flag_group import with_flag_groups
+from llmkit.commands.sampling_flags import TokenizerPath
 from llmkit.commands.shared import Force, JsonReport, LogEvery, inputs_or_stdin, print_report
 from llmkit.commands.values import parse_count
 from llmkit.probe.evaluate.config import KlConfig
@@ -33,7 +34,7 @@ def kl(
     model: flags.Model,
     inputs: flags.Inputs = None,
     reference: Reference = ...,  # type: ignore[assignment]
-    tokenizer: flags.TokenizerPath = None,
+    tokenizer: TokenizerPath = None,
     field: flags.Field = KlConfig.field,
     window: Window = None,
     whole: Whole = KlConfig.whole,

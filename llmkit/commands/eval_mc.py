@@ -9,6 +9,7 @@ from typer import Argument, Option
 from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.flag_group import with_flag_groups
+from llmkit.commands.sampling_flags import TokenizerPath
 from llmkit.commands.shared import Force, JsonReport, LogEvery, inputs_or_stdin, print_report
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
@@ -47,7 +48,7 @@ def mc(
     min_accuracy: MinAccuracy = None,
     baseline: flags.Baseline = None,
     per_record: flags.PerRecord = None,
-    tokenizer: flags.TokenizerPath = None,
+    tokenizer: TokenizerPath = None,
     running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
     as_json: JsonReport = False,

@@ -9,6 +9,7 @@ from typer import Option
 from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.flag_group import with_flag_groups
+from llmkit.commands.sampling_flags import TokenizerPath
 from llmkit.commands.shared import Force, JsonReport, LogEvery, inputs_or_stdin, print_report
 from llmkit.commands.values import parse_count
 from llmkit.probe.evaluate.config import Like, PplConfig
@@ -37,7 +38,7 @@ def ppl(
     ctx: typer.Context,
     model: flags.Model,
     inputs: flags.Inputs = None,
-    tokenizer: flags.TokenizerPath = None,
+    tokenizer: TokenizerPath = None,
     field: flags.Field = PplConfig.field,
     window: Window = None,
     stride: Stride = None,

@@ -10,6 +10,7 @@ from typer import Argument, Option
 from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.flag_group import with_flag_groups
+from llmkit.commands.sampling_flags import TokenizerPath
 from llmkit.commands.shared import JsonReport, LogEvery, inputs_or_stdin, print_lines, print_report
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
@@ -60,7 +61,7 @@ def tokens(
     ctx: typer.Context,
     model: flags.Model,
     text: Text = None,
-    tokenizer: flags.TokenizerPath = None,
+    tokenizer: TokenizerPath = None,
     chat: Chat = TokensConfig.chat,
     top: Top = TokensConfig.top,
     generate: Generate = TokensConfig.generate,

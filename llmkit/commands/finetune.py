@@ -20,7 +20,6 @@ from llmkit.commands.shared import (
     JsonReport,
     LogEvery,
     Seed,
-    SkipBad,
     inputs_or_stdin,
     print_report,
 )
@@ -28,74 +27,28 @@ from llmkit.formats.streams import STDIO
 from llmkit.tokens.supervise_config import SuperviseConfig
 from llmkit.train.finetune_config import PRETRAINS_ALONE, FinetuneConfig
 
-LORA_FLAGS = (
-    *("lora", "rank", "alpha", "dropout", "targets", "lora_layers", "save_modules"),
-    *("rslora", "dora", "qlora"),
-)
-
 
 @with_flag_groups
 def finetune(
     ctx: typer.Context,
     model: own.Model,
     out: Annotated[Path, Option("--out", "-o", metavar="RUN", help="Folder of the run.")],
-    data: own.Data = None,
-    valid: own.Valid = None,
-    valid_fraction: own.ValidFraction = SuperviseConfig.valid_fraction,
+    examples: own.Examples = own.EXAMPLES,
     method: own.Method = FinetuneConfig.method,
-    lora: own.Lora = False,
-    rank: own.Rank = None,
-    alpha: own.Alpha = None,
-    dropout: own.Dropout = None,
-    targets: own.Targets = None,
-    lora_layers: own.LoraLayers = None,
-    save_modules: own.SaveModules = None,
-    rslora: own.Rslora = False,
-    dora: own.Dora = False,
-    qlora: own.Qlora = False,
+    adapters: own.Adapters = own.NO_ADAPTERS,
     last_layers: own.LastLayers = None,
-    tokenizer: own.TokenizerPath = None,
-    template: own.Template = None,
-    max_tokens: own.MaxTokens = SuperviseConfig.max_tokens,
-    long: own.Long = SuperviseConfig.long,
-    seq_len: own.SeqLen = None,
-    show_mask: own.ShowMask = 0,
-    strict: own.Strict = False,
-    rejects: own.Rejects = None,
-    skip_bad: SkipBad = False,
-    beta: own.Beta = None,
-    gamma: own.Gamma = None,
-    label_smoothing: own.LabelSmoothing = None,
-    desirable_weight: own.DesirableWeight = None,
-    undesirable_weight: own.UndesirableWeight = None,
-    teacher: own.Teacher = None,
-    temperature: own.Temperature = None,
-    direction: own.Direction = None,
-    hard_weight: own.HardWeight = None,
-    reward: own.Reward = None,
-    reward_timeout: own.RewardTimeout = None,
-    group_size: own.GroupSize = None,
-    completion_tokens: own.CompletionTokens = None,
-    updates_per_rollout: own.UpdatesPerRollout = None,
-    clip_ratio: own.ClipRatio = None,
-    steps: flags.Steps = FinetuneConfig.steps,
-    epochs: flags.Epochs = None,
-    tokens: flags.Tokens = None,
+    reading: own.Reading = own.READING,
+    preferences: own.Preferences = own.PREFERENCES,
+    distillation: own.Distillation = own.DISTILLATION,
+    rewards: own.Rewards = own.REWARDS,
+    budget: flags.Budget = flags.BUDGET,
     batch_rows: own.BatchRows = None,
     batch_tokens: flags.BatchTokens = None,
     micro_batch_rows: flags.MicroBatchRows = None,
     lr: own.Lr = None,
-    min_lr_ratio: flags.MinLrRatio = FinetuneConfig.min_lr_ratio,
-    schedule: flags.Schedule = FinetuneConfig.schedule,
-    warmup_steps: flags.WarmupSteps = None,
-    decay_ratio: flags.DecayRatio = FinetuneConfig.decay_ratio,
-    beta1: flags.Beta1 = FinetuneConfig.beta1,
-    beta2: flags.Beta2 = FinetuneConfig.beta2,
-    weight_decay: flags.WeightDecay = FinetuneConfig.weight_decay,
-    clip: flags.Clip = FinetuneConfig.clip,
-    router_aux_loss_coef: flags.RouterAuxLossCoef = None,
-    router_z_loss_coef: flags.RouterZLossCoef = None,
-    router_bias_update: flags.RouterBiasUpdate = None,
+    decay: flags.Decay = flags.DECAY,
+    adamw: own.AdamW = own.ADAMW,
+    routers: flags.Routers = flags.ROUTERS,
     seed: Seed = FinetuneConfig.seed,
     dtype: flags.Dtype = FinetuneConfig.dtype,
     on_nonfinite: flags.OnNonfinite = FinetuneConfig.on_nonfinite,
@@ -103,24 +56,13 @@ def finetune(
     patience: own.Patience = FinetuneConfig.patience,
     eval_every: flags.EvalEvery = None,
     eval_rows: flags.EvalRows = None,
-    sample_every: flags.SampleEvery = FinetuneConfig.sample_every,
-    sample_prompt: own.SamplePrompt = None,
-    sample_tokens: flags.SampleTokens = FinetuneConfig.sample_tokens,
-    sample_temperature: flags.SampleTemperature = FinetuneConfig.sample_temperature,
-    checkpoint_every: flags.CheckpointEvery = None,
-    keep: flags.Keep = FinetuneConfig.keep,
-    keep_every: flags.KeepEvery = None,
+    samples: own.Samples = own.SAMPLES,
+    checkpoints: flags.Checkpoints = flags.CHECKPOINTS,
     resume: flags.Resume = "auto",
     max_time: flags.MaxTime = None,
     fail_above: flags.FailAbove = None,
-    metrics: flags.Metrics = None,
-    tensorboard: flags.Tensorboard = None,
-    log_norms: flags.LogNorms = FinetuneConfig.log_norms,
-    profile: flags.Profile = None,
-    compile_model: flags.CompileModel = False,
-    activation_checkpointing: flags.ActivationCheckpointing = FinetuneConfig.activation_checkpointing,
-    device: flags.Device = FinetuneConfig.device,
-    threads: flags.Threads = FinetuneConfig.threads,
+    records: flags.Records = flags.RECORDS,
+    machine: flags.Machine = flags.MACHINE,
     replicas: Replicas = ONE_REPLICA,
     dry_run: DryRun = False,
     force: Force = False,
@@ -157,37 +99,41 @@ def finetune(
     console = speaking(session.console)
     given = {
         **{"document_mask": True, **ctx.params},
-        **{"compile": compile_model, "max_seconds": max_time},
-        "lora": own.lora_config(**{name: ctx.params[name] for name in LORA_FLAGS}),
+        **{"compile": machine.compile_model, "max_seconds": max_time, "lora": adapters.config()},
     }
     names = [one.name for one in fields(FinetuneConfig) if one.name not in PRETRAINS_ALONE]
     config = FinetuneConfig(**{name: given[name] for name in names})
     start_processes(replicas)
     files = FinetuneFiles(
         model=model,
-        data=tuple(inputs_or_stdin(data, "llmkit finetune MODEL --data chat.jsonl -o run")),
-        valid=tuple(valid or ()),
-        tokenizer=tokenizer,
-        template=template,
+        data=tuple(inputs_or_stdin(examples.data, "llmkit finetune MODEL --data chat.jsonl -o run")),
+        valid=tuple(examples.valid or ()),
+        tokenizer=reading.tokenizer,
+        template=reading.template,
         out=out,
-        supervise=SuperviseConfig(max_tokens=max_tokens, long=long, valid_fraction=valid_fraction, seed=seed),
-        seq_len=seq_len,
-        rejects=rejects,
-        strict=strict,
-        skip_bad=skip_bad,
-        shown=show_mask,
-        teacher=teacher,
-        reward=reward,
-        reward_seconds=reward_timeout,
-        metrics=metrics,
-        tensorboard=tensorboard,
-        prompts=tuple(sample_prompt or ()),
+        supervise=SuperviseConfig(
+            max_tokens=reading.max_tokens,
+            long=reading.long,
+            valid_fraction=examples.valid_fraction,
+            seed=seed,
+        ),
+        seq_len=reading.seq_len,
+        rejects=reading.rejects,
+        strict=reading.strict,
+        skip_bad=reading.skip_bad,
+        shown=reading.show_mask,
+        teacher=distillation.teacher,
+        reward=rewards.reward,
+        reward_seconds=rewards.reward_timeout,
+        metrics=records.metrics,
+        tensorboard=records.tensorboard,
+        prompts=tuple(samples.sample_prompt or ()),
     )
 
-    def show(samples: list[Any]) -> None:
+    def show(masked: list[Any]) -> None:
         from llmkit.commands.finetune_mask_text import mask_text
 
-        for sample in samples:
+        for sample in masked:
             print(mask_text(sample, color=session.console.uses_color(sys.stderr)), file=sys.stderr)
 
     common: dict[str, Any] = {"resume": resume, "show": show, "invocation": session.invocation}
@@ -207,5 +153,5 @@ def finetune(
             )
     if dry_run:
         print_report(plan, as_json, describe_plan)
-    elif metrics != STDIO and is_first_process():
+    elif records.metrics != STDIO and is_first_process():
         print_report(report, as_json, describe_report)

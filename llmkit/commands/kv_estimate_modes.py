@@ -39,14 +39,8 @@ def print_speeds(
     sources: ModelSources, settings: EstimateConfig, flags: Mapping[str, Any], *, as_json: bool
 ) -> None:
     """Memory, speed and what is asked of cost, on a device; then GateFailed where it does not fit."""
-    from llmkit.workflows.kv_estimate.speed import (
-        SpeedRequest,
-        calibrated,
-        choose_device,
-        choose_price,
-        estimate_speeds,
-        this_machine,
-    )
+    from llmkit.workflows.kv_estimate.device import calibrated, choose_device, choose_price, this_machine
+    from llmkit.workflows.kv_estimate.speed import SpeedRequest, estimate_speeds
 
     models = list(read_models(sources))  # before anything is measured
     mfu, mbu, source = flags["mfu"], flags["mbu"], "bound"

@@ -1,89 +1,31 @@
 """llmkit merge: adapters into a base, models into one, and an adapter out of two models."""
 
 from pathlib import Path
-from typing import Annotated, get_args
 
 import typer
-from typer import Argument, Option
 
+from llmkit.commands import merge_flags as flags
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, print_report
-from llmkit.commands.values import parse_count
 from llmkit.errors import GateFailed
 from llmkit.formats.provenance import Invocation
-from llmkit.model.algebra_method import Method
-from llmkit.workflows.merge.options import Dtype, MergeConfig
+from llmkit.workflows.merge.options import MergeConfig
 from llmkit.workflows.scaled_path import parse_scaled_path
 
-_METHODS = ", ".join(get_args(Method))
 
-
+@with_flag_groups
 def merge(
     ctx: typer.Context,
-    models: Annotated[
-        list[str], Argument(metavar="MODEL", help="Folders or GGUF files; NAME=PATH with --expr.")
-    ],
-    out: Annotated[Path, Option("--out", "-o", help="Folder to write.")],
-    adapter: Annotated[
-        list[str] | None,
-        Option("--adapter", metavar="PATH[:SCALE]", help="PEFT folder to fold in; repeatable."),
-    ] = None,
-    into: Annotated[
-        str | None,
-        Option("--into", metavar="WHAT", help="Of a quantised base: dequantised, or the original's PATH."),
-    ] = MergeConfig.into,
-    method: Annotated[Method | None, Option("--method", help="How to merge several models.")] = None,
-    base: Annotated[
-        Path | None, Option("--base", metavar="PATH", help="Common ancestor: all but linear and slerp.")
-    ] = MergeConfig.base,
-    weight: Annotated[
-        list[float] | None,
-        Option(
-            "--weight", metavar="X", help="Of each model in turn; slerp's t. Default: equal, 1 with --base."
-        ),
-    ] = None,
-    density: Annotated[
-        list[float] | None,
-        Option("--density", metavar="X", help="Share of a difference kept by ties, dare. [default: 0.5]"),
-    ] = None,
-    normalize: Annotated[
-        bool | None,
-        Option("--normalize/--no-normalize", help="Divide by the weights' sum. Default: linear, ties."),
-    ] = MergeConfig.normalize,
-    scale: Annotated[
-        float, Option("--scale", metavar="X", help="Times the merged difference to --base.")
-    ] = MergeConfig.scale,
-    expression: Annotated[
-        str | None, Option("--expr", metavar="TEXT", help="Sum of models, such as 'a + 0.5*(b - base)'.")
-    ] = MergeConfig.expression,
-    extract: Annotated[
-        bool, Option("--extract", help="From BASE and TUNED, the LoRA adapter between them.")
-    ] = MergeConfig.extract,
-    rank: Annotated[
-        int | None, Option("--rank", metavar="N", min=1, help="Of an extracted adapter, at most.")
-    ] = MergeConfig.rank,
-    energy: Annotated[
-        float | None,
-        Option("--energy", metavar="X", help="Choose each rank: the lowest that keeps this share."),
-    ] = MergeConfig.energy,
-    dtype: Annotated[
-        Dtype | None, Option("--dtype", help="Of the output; default: the first model's, adapters float32.")
-    ] = MergeConfig.dtype,
-    max_shard_size: Annotated[
-        int, Option("--max-shard-size", metavar="SIZE", parser=parse_count, help="Of a safetensors file.")
-    ] = MergeConfig.max_shard_bytes,
-    tokenizer: Annotated[
-        Path | None, Option("--tokenizer", "-t", metavar="PATH", help="In place of the first model's.")
-    ] = MergeConfig.tokenizer,
-    no_tokenizer: Annotated[bool, Option("--no-tokenizer", help="Leave the tokenizer out.")] = False,
-    check: Annotated[
-        bool, Option("--check", help="Compare logits with the adapter unmerged; exit 1 when they differ.")
-    ] = MergeConfig.check,
-    tolerance: Annotated[
-        float | None, Option("--tolerance", metavar="X", min=0, help="Largest difference. Default: measured.")
-    ] = MergeConfig.tolerance,
-    threads: Annotated[
-        int | None, Option("--threads", metavar="N", min=1, help="Same bytes for any number. Default: cores.")
-    ] = MergeConfig.threads,
+    models: flags.Models,
+    out: flags.Out,
+    adapter: flags.Adapters = None,
+    into: flags.Into = MergeConfig.into,
+    algebra: flags.Algebra = flags.ALGEBRA,
+    extraction: flags.Extraction = flags.NO_EXTRACTION,
+    written: flags.Written = flags.AS_THE_FIRST,
+    check: flags.Check = MergeConfig.check,
+    tolerance: flags.Tolerance = MergeConfig.tolerance,
+    threads: flags.Threads = MergeConfig.threads,
     seed: Seed = MergeConfig.seed,
     dry_run: DryRun = False,
     force: Force = False,
@@ -117,25 +59,14 @@ def merge(
     config = MergeConfig(
         models=tuple(models),
         adapters=tuple(parse_scaled_path(one) for one in adapter or ()),
-        method=method,
-        expression=expression,
-        extract=extract,
-        base=base,
-        weights=tuple(weight or ()),
-        densities=tuple(density or ()),
-        normalize=normalize,
-        scale=scale,
-        seed=seed,
         into=into,
-        rank=rank,
-        energy=energy,
-        dtype=dtype,
-        max_shard_bytes=max_shard_size,
-        tokenizer=tokenizer,
-        carry_tokenizer=not no_tokenizer,
+        **algebra.settings(),
+        **vars(extraction),
+        **written.settings(),
         check=check,
         tolerance=tolerance,
         threads=threads,
+        seed=seed,
     )
     from llmkit.commands.merge_text import merge_text
     from llmkit.commands.terminal import text_width

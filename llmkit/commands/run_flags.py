@@ -1,5 +1,6 @@
 """The flags that every training run has: its budget, optimiser, evaluations, checkpoints and machine."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,7 +8,7 @@ from typer import Option
 
 from llmkit.commands.values import parse_count, parse_seconds
 from llmkit.train.config import ActivationCheckpointing as Recomputed
-from llmkit.train.config import Reaction, ScheduleName
+from llmkit.train.config import PretrainConfig, Reaction, ScheduleName
 from llmkit.train.config import Resume as ResumeChoice
 
 # How long
@@ -15,6 +16,16 @@ from llmkit.train.config import Resume as ResumeChoice
 Steps = Annotated[int | None, Option(metavar="N", parser=parse_count, help="Updates: the budget. Or:")]
 Epochs = Annotated[float | None, Option(metavar="X", help="passes over the rows (default 1), or:")]
 Tokens = Annotated[int | None, Option(metavar="N", parser=parse_count, help="tokens, repeats counted.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How long a run is: one of these."""
+
+    steps: Steps = PretrainConfig.steps
+    epochs: Epochs = None
+    tokens: Tokens = None
+
 
 # How much at once
 
@@ -42,6 +53,27 @@ Beta2 = Annotated[float, Option(metavar="X", help="Of AdamW.")]
 WeightDecay = Annotated[float, Option(metavar="X", help="On matrices.")]
 Clip = Annotated[float, Option(metavar="X", help="Largest gradient norm; 0: any.")]
 
+
+@dataclass(frozen=True, kw_only=True)
+class Decay:
+    """What becomes of the learning rate."""
+
+    min_lr_ratio: MinLrRatio = PretrainConfig.min_lr_ratio
+    schedule: Schedule = PretrainConfig.schedule
+    warmup_steps: WarmupSteps = None
+    decay_ratio: DecayRatio = PretrainConfig.decay_ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW:
+    """The optimiser."""
+
+    beta1: Beta1 = PretrainConfig.beta1
+    beta2: Beta2 = PretrainConfig.beta2
+    weight_decay: WeightDecay = PretrainConfig.weight_decay
+    clip: Clip = PretrainConfig.clip
+
+
 # Experts
 
 RouterAuxLossCoef = Annotated[
@@ -53,6 +85,16 @@ RouterZLossCoef = Annotated[
 RouterBiasUpdate = Annotated[
     float | None, Option(metavar="X", help="Step of experts' selection bias; default 0.001.")
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routers:
+    """What experts are trained with."""
+
+    router_aux_loss_coef: RouterAuxLossCoef = None
+    router_z_loss_coef: RouterZLossCoef = None
+    router_bias_update: RouterBiasUpdate = None
+
 
 # Arithmetic and faults
 
@@ -78,6 +120,16 @@ KeepEvery = Annotated[
     Option(metavar="STEPS", parser=parse_count, help="Checkpoints that stay for good, beside these."),
 ]
 
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """When a checkpoint is written, and how long it stays."""
+
+    checkpoint_every: CheckpointEvery = None
+    keep: Keep = PretrainConfig.keep
+    keep_every: KeepEvery = None
+
+
 # The run
 
 Resume = Annotated[
@@ -102,6 +154,17 @@ Profile = Annotated[
     str | None, Option(metavar="WAIT:STEPS", help="A Chrome trace in RUN/profile; 10:3: steps 11 to 13.")
 ]
 
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """What is written down of a run."""
+
+    metrics: Metrics = None
+    tensorboard: Tensorboard = None
+    log_norms: LogNorms = PretrainConfig.log_norms
+    profile: Profile = None
+
+
 # The machine
 
 ActivationCheckpointing = Annotated[
@@ -111,3 +174,18 @@ ActivationCheckpointing = Annotated[
 CompileModel = Annotated[bool, Option("--compile", help="Compile the model: slow start, faster steps.")]
 Device = Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")]
 Threads = Annotated[int | None, Option(metavar="N", help="CPU threads.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What computes."""
+
+    compile_model: CompileModel = False
+    activation_checkpointing: ActivationCheckpointing = PretrainConfig.activation_checkpointing
+    device: Device = PretrainConfig.device
+    threads: Threads = PretrainConfig.threads
+
+
+BUDGET, DECAY, ROUTERS = Budget(), Decay(), Routers()
+CHECKPOINTS, RECORDS, MACHINE = Checkpoints(), Records(), Machine()
+"""What the groups are where nothing is given."""

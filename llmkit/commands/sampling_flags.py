@@ -1,13 +1,13 @@
-"""The flags that say how texts are drawn and where the model runs: of every command that writes texts."""
+"""The flags that say how texts are drawn, by which model, and where it runs: of commands that write texts."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Option
 
 from llmkit.commands.values import parse_count
-from llmkit.engine.config import SAMPLERS, Dtype, Kernels, KVDtype, SamplingConfig, Weights
+from llmkit.engine.config import SAMPLERS, Dtype, GenerateConfig, Kernels, KVDtype, SamplingConfig, Weights
 from llmkit.errors import UsageError
 
 Default = SamplingConfig
@@ -28,63 +28,114 @@ def parse_bias(text: str) -> tuple[int, float]:
         ) from None
 
 
-# What a text may be
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """What a text may be, and how its tokens are drawn."""
 
-MaxTokens = Annotated[int, Option(parser=parse_count, metavar="N", help="Tokens at most.")]
-Stop = Annotated[list[str] | None, Option(metavar="TEXT", help="End before this text; repeatable.")]
-StopId = Annotated[
-    list[int] | None, Option("--stop-id", min=0, metavar="ID", help="End with this token; repeatable.")
-]
-JsonSchema = Annotated[
-    str | None, Option(metavar="FILE|JSON", help="Texts are JSON, valid under this schema.")
-]
-Regex = Annotated[str | None, Option(metavar="RE", help="Texts match this, whole.")]
-GrammarText = Annotated[
-    str | None, Option("--grammar", metavar="FILE|TEXT", help="Texts are of this grammar: GBNF or Lark.")
-]
-Choice = Annotated[list[str] | None, Option(metavar="TEXT", help="Texts are one of these; repeatable.")]
+    max_tokens: Annotated[int, Option(parser=parse_count, metavar="N", help="Tokens at most.")] = (
+        Default.max_tokens
+    )
+    greedy: Annotated[bool, Option("--greedy", help="The best token always: temperature 0.")] = False
+    temperature: Annotated[
+        float | None,
+        Option(metavar="X", help="0 is greedy.", show_default=f"the model's, else {Default.temperature}"),
+    ] = None
+    top_k: Annotated[
+        int | None, Option(metavar="N", help="Only the N best.", show_default="the model's, else 0: off")
+    ] = None
+    top_p: Annotated[
+        float | None,
+        Option(metavar="X", help="The best that sum to X.", show_default="the model's, else 1: off"),
+    ] = None
+    min_p: Annotated[
+        float | None,
+        Option(metavar="X", help="At least X times the best.", show_default="the model's, else 0: off"),
+    ] = None
+    typical_p: Annotated[
+        float | None,
+        Option(metavar="X", help="The most typical that sum to X.", show_default="the model's, else 1: off"),
+    ] = None
+    top_n_sigma: Annotated[
+        float, Option(metavar="N", help="Scores within N deviations of the best; 0: off.")
+    ] = Default.top_n_sigma
+    xtc_probability: Annotated[
+        float, Option(metavar="X", help="How often the likely are left out but for the least.")
+    ] = Default.xtc_probability
+    xtc_threshold: Annotated[float, Option(metavar="P", help="Who is likely: as likely as this.")] = (
+        Default.xtc_threshold
+    )
+    samplers: Annotated[
+        str | None,
+        Option(metavar="A,B,…", help="These steps, in this order.", show_default=", ".join(SAMPLERS)),
+    ] = None
+    repetition_penalty: Annotated[
+        float | None,
+        Option(metavar="X", help="On tokens of prompt and text.", show_default="the model's, else 1: off"),
+    ] = None
+    presence_penalty: Annotated[float, Option(metavar="X", help="Off the score of tokens in the text.")] = (
+        Default.presence_penalty
+    )
+    frequency_penalty: Annotated[float, Option(metavar="X", help="The same, each time one is there.")] = (
+        Default.frequency_penalty
+    )
+    logit_bias: Annotated[
+        list[str] | None, Option(metavar="ID=X", help="Add X to a token's score; repeatable.")
+    ] = None
+    json_schema: Annotated[
+        str | None, Option(metavar="FILE|JSON", help="Texts are JSON, valid under this schema.")
+    ] = None
+    regex: Annotated[str | None, Option(metavar="RE", help="Texts match this, whole.")] = None
+    choice: Annotated[
+        list[str] | None, Option(metavar="TEXT", help="Texts are one of these; repeatable.")
+    ] = None
+    grammar: Annotated[
+        str | None, Option("--grammar", metavar="FILE|TEXT", help="Texts are of this grammar: GBNF or Lark.")
+    ] = None
+    stop: Annotated[list[str] | None, Option(metavar="TEXT", help="End before this text; repeatable.")] = None
+    stop_id: Annotated[
+        list[int] | None, Option("--stop-id", min=0, metavar="ID", help="End with this token; repeatable.")
+    ] = None
 
-# How tokens are drawn
+    def fields(self, **more: Any) -> dict[str, Any]:
+        """Fields of SamplingConfig that were given.
 
-Greedy = Annotated[bool, Option("--greedy", help="The best token always: temperature 0.")]
-Temperature = Annotated[
-    float | None,
-    Option(metavar="X", help="0 is greedy.", show_default=f"the model's, else {Default.temperature}"),
-]
-TopK = Annotated[
-    int | None, Option(metavar="N", help="Only the N best.", show_default="the model's, else 0: off")
-]
-TopP = Annotated[
-    float | None,
-    Option(metavar="X", help="The best that sum to X.", show_default="the model's, else 1: off"),
-]
-MinP = Annotated[
-    float | None,
-    Option(metavar="X", help="At least X times the best.", show_default="the model's, else 0: off"),
-]
-TypicalP = Annotated[
-    float | None,
-    Option(metavar="X", help="The most typical that sum to X.", show_default="the model's, else 1: off"),
-]
-TopNSigma = Annotated[float, Option(metavar="N", help="Scores within N deviations of the best; 0: off.")]
-XtcProbability = Annotated[
-    float, Option(metavar="X", help="How often the likely are left out but for the least.")
-]
-XtcThreshold = Annotated[float, Option(metavar="P", help="Who is likely: as likely as this.")]
-Samplers = Annotated[
-    str | None,
-    Option(metavar="A,B,…", help="These steps, in this order.", show_default=", ".join(SAMPLERS)),
-]
-RepetitionPenalty = Annotated[
-    float | None,
-    Option(metavar="X", help="On tokens of prompt and text.", show_default="the model's, else 1: off"),
-]
-PresencePenalty = Annotated[float, Option(metavar="X", help="Off the score of tokens in the text.")]
-FrequencyPenalty = Annotated[float, Option(metavar="X", help="The same, each time one is there.")]
-LogitBias = Annotated[list[str] | None, Option(metavar="ID=X", help="Add X to a token's score; repeatable.")]
+        Args:
+            more: others of its fields; None was not given.
 
-# Where the model runs
+        Raises:
+            UsageError: greedy with another temperature, or a bias that is none.
+            MissingError, DataError: see `read_schema`, `read_grammar`.
+        """
+        values: dict[str, Any] = {**vars(self), **more}
+        if values.pop("greedy"):
+            if self.temperature:
+                raise UsageError(
+                    f"--greedy and --temperature {self.temperature} exclude each other", hint="give one"
+                )
+            values["temperature"] = 0.0
+        if self.json_schema is not None:
+            from llmkit.workflows.generate.grammar import read_schema
 
+            values["json_schema"] = read_schema(self.json_schema)
+        if self.grammar is not None:
+            from llmkit.workflows.generate.grammar import read_grammar
+
+            values["grammar"] = read_grammar(self.grammar)
+        if self.samplers is not None:
+            values["samplers"] = tuple(name.strip().replace("-", "_") for name in self.samplers.split(","))
+        values["stop"] = tuple(self.stop or ()) or None
+        values["stop_ids"] = tuple(values.pop("stop_id") or ()) or None
+        values["choice"] = tuple(self.choice or ()) or None
+        values["logit_bias"] = tuple(map(parse_bias, self.logit_bias or ())) or None
+        return {name: value for name, value in values.items() if value is not None}
+
+
+# Which model, and where it runs
+
+Model = Annotated[Path, Option("--model", "-m", metavar="PATH", help="Model folder or GGUF file.")]
+TokenizerPath = Annotated[
+    Path | None, Option("--tokenizer", "-t", metavar="PATH", help="If the model's folder has none.")
+]
 DtypeName = Annotated[Dtype, Option(help="Of weights and arithmetic; auto: as stored.")]
 KVDtypeName = Annotated[
     KVDtype, Option("--kv-dtype", help="Of the cache; auto: as --dtype. int8 takes about half of bfloat16.")
@@ -100,25 +151,36 @@ Threads = Annotated[
     int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="by the model's size")
 ]
 
-# What makes it faster
 
-Draft = Annotated[
-    str,
-    Option("--draft", metavar="lookup|PATH|off", help="Guess ahead: out of the text, or by a smaller model."),
-]
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """Where the model runs, and in which numbers."""
+
+    dtype: DtypeName = GenerateConfig.dtype
+    kv_dtype: KVDtypeName = GenerateConfig.kv_dtype
+    rope_scaling: RopeScaling = GenerateConfig.rope_scaling
+    kernels: KernelsName = GenerateConfig.kernels
+    weights: WeightsName = GenerateConfig.weights
+    device: Device = GenerateConfig.device
+    threads: Threads = GenerateConfig.threads
+
+
+Tp = Annotated[int, Option("--tp", metavar="N", help="Cut the model into N processes, by heads and columns.")]
+
+
+# What is beside the model, and makes it faster
+
 Adapters = Annotated[
     list[str] | None,
     Option("--adapter", metavar="NAME=PATH[:X]", help="A PEFT folder beside the model, X times as strong."),
 ]
+Draft = Annotated[
+    str,
+    Option("--draft", metavar="lookup|PATH|off", help="Guess ahead: out of the text, or by a smaller model."),
+]
 DraftTokens = Annotated[
     int | None,
     Option("--draft-tokens", min=1, metavar="N", help="Guesses at once.", show_default="8; 4 by a model"),
-]
-PromptCacheFile = Annotated[
-    Path | None, Option("--prompt-cache", metavar="FILE", help="Keep what was read for the next run.")
-]
-PromptCacheReadOnly = Annotated[
-    bool, Option("--prompt-cache-read-only", help="Use that file, never write it.")
 ]
 CacheOffload = Annotated[
     int,
@@ -126,47 +188,25 @@ CacheOffload = Annotated[
 ]
 
 
-def sampling_fields(
-    *,
-    greedy: bool,
-    stop: Sequence[str] | None,
-    stop_ids: Sequence[int] | None,
-    json_schema: str | None,
-    grammar: str | None,
-    choice: Sequence[str] | None,
-    logit_bias: Sequence[str] | None,
-    samplers: str | None = None,
-    **values: Any,
-) -> dict[str, Any]:
-    """Fields of SamplingConfig that were given.
+@dataclass(frozen=True, kw_only=True)
+class Speculation:
+    """What guesses at tokens ahead."""
 
-    Args:
-        greedy: temperature 0.
-        stop, stop_ids, json_schema, grammar, choice, logit_bias, samplers: as they were typed.
-        values: other fields; None was not given.
+    draft: Draft = GenerateConfig.draft
+    draft_tokens: DraftTokens = GenerateConfig.draft_tokens
 
-    Raises:
-        UsageError: greedy with another temperature, or a bias that is none.
-        MissingError, DataError: see `read_schema`, `read_grammar`.
-    """
-    if greedy and values.get("temperature"):
-        raise UsageError(
-            f"--greedy and --temperature {values['temperature']} exclude each other", hint="give one"
-        )
-    if greedy:
-        values["temperature"] = 0.0
-    if json_schema is not None:
-        from llmkit.workflows.generate.grammar import read_schema
 
-        values["json_schema"] = read_schema(json_schema)
-    if grammar is not None:
-        from llmkit.workflows.generate.grammar import read_grammar
+@dataclass(frozen=True, kw_only=True)
+class PromptCache:
+    """The file in which what was read is kept for the next run."""
 
-        values["grammar"] = read_grammar(grammar)
-    values["stop"] = tuple(stop or ()) or None
-    values["stop_ids"] = tuple(stop_ids or ()) or None
-    values["choice"] = tuple(choice or ()) or None
-    if samplers is not None:
-        values["samplers"] = tuple(name.strip().replace("-", "_") for name in samplers.split(","))
-    values["logit_bias"] = tuple(map(parse_bias, logit_bias or ())) or None
-    return {name: value for name, value in values.items() if value is not None}
+    prompt_cache: Annotated[
+        Path | None, Option("--prompt-cache", metavar="FILE", help="Keep what was read for the next run.")
+    ] = None
+    prompt_cache_read_only: Annotated[
+        bool, Option("--prompt-cache-read-only", help="Use that file, never write it.")
+    ] = False
+
+
+SAMPLING, RUNNING, SPECULATION, PROMPT_CACHE = Sampling(), Running(), Speculation(), PromptCache()
+"""What the groups are where nothing is given."""

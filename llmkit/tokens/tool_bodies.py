@@ -1,20 +1,23 @@
-"""What stands inside calls, read a character at a time: JSON, names, marked ends; see tool_calls.py."""
+"""What stands inside calls, in the form of each family; see tool_forms.py for the marks around it."""
 
-import json
-import math
 import re
 from collections.abc import Collection, Generator, Mapping
 from typing import Any
 
 from llmkit.tokens.tool_calls import Body, FoundCall, NotACall, TextEnded
+from llmkit.tokens.tool_json import arguments_of, calls_in, dumps, loads
+from llmkit.tokens.tool_reading import (
+    MOST_HEADER,
+    Reading,
+    expect,
+    first_char,
+    json_text,
+    name_until,
+    named,
+    until,
+)
 
-Reading = Generator[None, str, str]
-"""Takes characters and returns a text."""
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-"""What a function may be called, as OpenAI has it, and a dot."""
 _CALL_KEYS = ("name", "tool_name", "arguments", "parameters", "type", "function", "id")
-_MOST_HEADER = 256
-_MOST_DEPTH = 64
 
 
 def json_body(*, begun: str = "", names: Collection[str] | None = None, before: str = "") -> Body:
@@ -34,159 +37,6 @@ def json_body(*, begun: str = "", names: Collection[str] | None = None, before: 
     return calls_in(text, names)
 
 
-def first_char() -> Reading:
-    """The next character that is no blank."""
-    char = yield
-    while char.isspace():
-        char = yield
-    return char
-
-
-def expect(text: str) -> Reading:
-    """This text."""
-    for wanted in text:
-        if (yield) != wanted:
-            raise NotACall
-    return text
-
-
-def until(end: str, *, begun: str = "", most: int | None = None) -> Reading:
-    """Everything before `end`, which is taken too.
-
-    Args:
-        end: what ends it.
-        begun: its first character, where that was read already.
-        most: characters that it may have.
-    """
-    chars = list(begun)
-    while True:
-        chars.append((yield))
-        if chars[-1] == end[-1] and "".join(chars[-len(end) :]) == end:
-            return "".join(chars[: -len(end)])
-        if most is not None and len(chars) > most + len(end):
-            raise NotACall
-
-
-def name_until(end: str) -> Reading:
-    """The name of a function, up to `end`."""
-    return named((yield from until(end, most=_MOST_HEADER)))
-
-
-def named(text: str) -> str:
-    """A name that a function may have."""
-    if NAME.fullmatch(text.strip()) is None:
-        raise NotACall
-    return text.strip()
-
-
-def json_text(begun: str, *, first_keys: Collection[str] | None = None) -> Reading:
-    """An object or a list of JSON, to its last bracket; that it is JSON is for `loads` to say.
-
-    Args:
-        begun: its first bracket.
-        first_keys: of which its first key is one.
-    """
-    if begun not in ("{", "["):
-        raise NotACall
-    chars, depth, quoted, escaped = [begun], 1, -1, False
-    while depth:
-        char = yield
-        chars.append(char)
-        if quoted >= 0:
-            if escaped:
-                escaped = False
-            elif char == "\\":
-                escaped = True
-            elif char == '"':
-                if first_keys is not None and "".join(chars[quoted:-1]) not in first_keys:
-                    raise NotACall
-                first_keys, quoted = None, -1
-        elif char == '"':
-            quoted = len(chars)
-        elif char in "{[":
-            depth += 1
-            if depth > _MOST_DEPTH:
-                raise NotACall
-        elif char in "}]":
-            depth -= 1
-        elif first_keys is not None and not char.isspace():
-            raise NotACall
-    return "".join(chars)
-
-
-def calls_in(text: str, names: Collection[str] | None = None) -> tuple[FoundCall, ...]:
-    """The calls that a value of JSON is.
-
-    Args:
-        text: JSON.
-        names: as for `json_body`.
-
-    Raises:
-        NotACall: it is none.
-    """
-    value = loads(text)
-    items = value if isinstance(value, list) else [value]
-    if not items:
-        raise NotACall
-    return tuple(_call(one, names) for one in items)
-
-
-def loads(text: str) -> Any:
-    """A value of JSON that can be written as JSON again.
-
-    Raises:
-        NotACall: it is none.
-    """
-    try:
-        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
-        text.encode()
-        json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be sent
-    except (ValueError, RecursionError):
-        raise NotACall from None
-    return value
-
-
-def dumps(value: Any) -> str:
-    """JSON as it is told."""
-    return json.dumps(value, ensure_ascii=False)
-
-
-def arguments_of(value: Any) -> str:
-    """Arguments as they are told: an object; a text in their place is read as JSON.
-
-    Raises:
-        NotACall: they are no object.
-    """
-    if isinstance(value, str):
-        value = loads(value)
-    if not isinstance(value, dict):
-        raise NotACall
-    return dumps(value)
-
-
-def _call(value: Any, names: Collection[str] | None) -> FoundCall:
-    if isinstance(value, dict) and isinstance(value.get("function"), dict):
-        value = value["function"]
-    match value:
-        case {"name": str() as name} | {"tool_name": str() as name}:
-            given = [value[key] for key in ("arguments", "parameters") if key in value]
-        case _:
-            raise NotACall
-    if names is not None and (name not in names or not given):
-        raise NotACall
-    return FoundCall(named(name), arguments_of(given[0] if given else {}))
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(constant)
-
-
-def _finite(text: str) -> float:
-    if math.isinf(value := float(text)):
-        raise ValueError(text)
-    return value
-
-
 def mistral_body() -> Body:
     """After `[TOOL_CALLS]`: a list of calls, or a name, maybe `[CALL_ID]` and an id, `[ARGS]`, arguments.
 
@@ -198,13 +48,13 @@ def mistral_body() -> Body:
     name = []
     while char not in "[{":
         name.append(char)
-        if len(name) > _MOST_HEADER:
+        if len(name) > MOST_HEADER:
             raise NotACall
         char = yield
     while char == "[":
-        mark = yield from until("]", most=_MOST_HEADER)
+        mark = yield from until("]", most=MOST_HEADER)
         if mark == "CALL_ID":
-            yield from until("[", most=_MOST_HEADER)
+            yield from until("[", most=MOST_HEADER)
             char = "["
         elif mark == "ARGS":
             char = yield from first_char()
@@ -235,7 +85,7 @@ def xml_body(schemas: Mapping[str, Any], *, opened: bool) -> Body:
     while True:
         if (yield from first_char()) != "<":
             raise NotACall
-        tag = yield from until(">", most=_MOST_HEADER)
+        tag = yield from until(">", most=MOST_HEADER)
         if tag == "/function":
             loads(text := dumps(arguments))
             return (FoundCall(name, text),)
@@ -269,7 +119,7 @@ def harmony_body() -> Body:
 
     Source: openai/harmony, docs/format.md.
     """
-    header = yield from until("<|message|>", most=_MOST_HEADER)
+    header = yield from until("<|message|>", most=MOST_HEADER)
     to = re.search(r"to=functions\.([A-Za-z0-9_.-]+)", header)
     if to is not None:
         text = yield from json_text((yield from first_char()))

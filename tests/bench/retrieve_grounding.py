@@ -26,7 +26,8 @@ from llmkit.engine.config import SamplingConfig
 from llmkit.retrieve.config import Bm25Config, IndexConfig
 from llmkit.retrieve.search import WordSearch
 from llmkit.workflows.eval.open import ModelOptions, open_scorer
-from llmkit.workflows.retrieve.index import index_documents, open_index
+from llmkit.workflows.retrieve.index import index_documents
+from llmkit.workflows.retrieve.index_file import open_index
 
 WORDS = """\
 Amber Birch Cedar Dusty Eagle Frost Green Hazel Ivory Jade Kings Lower Maple North Old Pine Quiet Red Silver

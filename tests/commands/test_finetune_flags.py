@@ -6,22 +6,17 @@ from typing import Any
 
 import pytest
 
-from llmkit.commands.finetune_flags import lora_config
+from llmkit.commands.finetune_flags import Adapters
 from llmkit.errors import ConfigError, UsageError
-
-NONE: dict[str, Any] = {
-    **dict.fromkeys(("lora", "rslora", "dora", "qlora"), False),
-    **dict.fromkeys(("rank", "alpha", "dropout", "targets", "lora_layers", "save_modules")),
-}
 
 
 def test_without_a_word_of_adapters_there_are_none() -> None:
-    assert lora_config(**NONE) is None
+    assert Adapters().config() is None
 
 
 @pytest.mark.parametrize("kind", ["lora", "rslora", "dora", "qlora"])
 def test_each_kind_brings_adapters_with_it(kind: str) -> None:
-    config = lora_config(**{**NONE, kind: True})
+    config = Adapters(**{kind: True}).config()  # type: ignore[arg-type]
     assert config is not None
     assert (config.r, config.alpha, config.targets) == (16, 32.0, "all-linear")
     assert (config.use_rslora, config.use_dora) == (kind == "rslora", kind == "dora")
@@ -29,7 +24,7 @@ def test_each_kind_brings_adapters_with_it(kind: str) -> None:
 
 def test_alpha_follows_the_rank_unless_it_is_given() -> None:
     for alpha, expected in ((None, 8.0), (3.0, 3.0)):
-        config = lora_config(**{**NONE, "lora": True, "rank": 4, "alpha": alpha})
+        config = Adapters(lora=True, rank=4, alpha=alpha).config()
         assert config is not None and (config.r, config.alpha) == (4, expected)
 
 
@@ -43,20 +38,26 @@ def test_alpha_follows_the_rank_unless_it_is_given() -> None:
     ],
 )
 def test_targets_are_names_or_one_pattern(text: str, expected: Any) -> None:
-    config = lora_config(**{**NONE, "lora": True, "targets": text, "save_modules": "lm_head,norm"})
+    config = Adapters(lora=True, targets=text, save_modules="lm_head,norm").config()
     assert config is not None
     assert config.targets == expected and config.modules_to_save == ("lm_head", "norm")
 
 
-@pytest.mark.parametrize("name", ["rank", "alpha", "dropout", "targets", "lora_layers", "save_modules"])
-def test_a_detail_without_adapters_is_refused_by_its_flag(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("rank", 0), ("alpha", 1), ("dropout", 0.0), ("targets", "q_proj")),
+        *(("lora_layers", 1), ("save_modules", "norm")),
+    ],
+)
+def test_a_detail_without_adapters_is_refused_by_its_flag(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} without adapters"):
-        lora_config(**{**NONE, name: "q_proj" if name in ("targets", "save_modules") else 1})
+        Adapters(**{name: value}).config()
 
 
 def test_a_rank_of_zero_is_not_taken_for_the_default() -> None:
     with pytest.raises(ConfigError, match="rank"):
-        lora_config(**{**NONE, "lora": True, "rank": 0})
+        Adapters(lora=True, rank=0).config()
 
 
 TRAINING: dict[str, Any] = {

@@ -72,6 +72,12 @@ def test_flags_change_a_preset(llmkit_run: Run) -> None:
     assert layers("--head-dim", 64) == 2 * layers() and layers("--kv-dtype", "bfloat16") == layers() // 2
 
 
+def test_a_tied_preset_gets_a_head_of_its_own(llmkit_run: Run) -> None:
+    line = ("kv-estimate", "--preset", "llama-3.2-1b", "--json")
+    tied, untied = (json.loads(llmkit_run(*line, *more).out) for more in ((), ("--no-tie-word-embeddings",)))
+    assert untied["parameters"] - tied["parameters"] == 128_256 * 2048
+
+
 def test_too_little_memory_is_exit_1_after_the_report(llmkit_run: Run) -> None:
     line = ("kv-estimate", "--preset", "llama-2-7b", "--context", "4k", "--batch", 32, "--memory", "24GiB")
     done = llmkit_run(*line)
@@ -191,3 +197,15 @@ def test_a_flag_that_would_change_nothing_is_refused(
     done = llmkit_run("kv-estimate", "--preset", "llama-2-7b", *flags)
     assert (done.status, done.out, len(done.err.splitlines())) == (2, b"", 2)
     assert says in done.err
+
+
+def test_no_sequence_parallel_on_the_line_wins_over_a_settings_file(llmkit_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "split.toml").write_text("sequence-parallel = true\n")
+    line = ("kv-estimate", "--preset", "llama-2-7b", "--train", "--tensor-parallel", 8, "--json")
+    plain = json.loads(llmkit_run(*line).out)
+    split = json.loads(llmkit_run(*line, "--config", tmp_path / "split.toml").out)
+    again = json.loads(llmkit_run(*line, "--config", tmp_path / "split.toml", "--no-sequence-parallel").out)
+    # 4,096 tokens of 4,096 numbers in 2 bytes: in and out of two norms in 32 layers, and of the last norm
+    between = 4096 * 4096 * 2 * (4 * 32 + 2)
+    assert plain["activations_bytes"] - split["activations_bytes"] == between * 7 // 8
+    assert again == plain

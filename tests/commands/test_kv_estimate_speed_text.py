@@ -5,9 +5,10 @@ from typing import Any
 
 from llmkit.commands.kv_estimate_speed_text import speed_lines
 from llmkit.estimate.config import EstimateConfig
+from llmkit.workflows.kv_estimate.device import choose_device
 from llmkit.workflows.kv_estimate.kv_estimate import estimate_models
 from llmkit.workflows.kv_estimate.models import ModelSources, read_models
-from llmkit.workflows.kv_estimate.speed import SpeedRequest, choose_device, estimate_speeds
+from llmkit.workflows.kv_estimate.speed import SpeedRequest, estimate_speeds
 
 MODEL = ModelSources(presets=("llama-2-7b",))
 

@@ -31,6 +31,17 @@ def test_flags_reach_the_work(llmkit_run: Run, tmp_path: Path) -> None:
     assert any(not torch.equal(out[name], one) for name, one in weights_of(tmp_path / "other").items())
 
 
+def test_no_normalize_leaves_weights_as_they_were_given(llmkit_run: Run, tmp_path: Path) -> None:
+    write_models(tmp_path, "one", "two")
+    line = ("merge", tmp_path / "one", tmp_path / "two", "--method", "linear", "--weight", 3, "--weight", 1)
+    assert llmkit_run(*line, "-o", tmp_path / "divided").status == 0
+    assert llmkit_run(*line, "--no-normalize", "-o", tmp_path / "summed").status == 0
+    one, two, divided, summed = (weights_of(tmp_path / name) for name in ("one", "two", "divided", "summed"))
+    for name in one:
+        torch.testing.assert_close(summed[name], 3 * one[name] + two[name])
+        torch.testing.assert_close(divided[name], (3 * one[name] + two[name]) / 4)
+
+
 def test_the_record_has_no_place_in_it(llmkit_run: Run, tmp_path: Path) -> None:
     write_models(tmp_path, "one", "two")
     line = ("--expr", "a - 2*b", f"a={tmp_path}/one", f"b={tmp_path}/two")

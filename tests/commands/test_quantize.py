@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from llmkit.commands.quantize import parse_bits, parse_override
 from llmkit.errors import UsageError
 
 
@@ -136,14 +135,6 @@ def test_what_does_not_go_together_is_status_2(
 ) -> None:
     done = llmkit_run("quantize", model, *words)
     assert done.status == 2 and problem in done.err and len(done.err.splitlines()) == 2
-
-
-def test_words_are_read() -> None:
-    assert parse_bits("8,6,4") == [8, 6, 4]
-    assert parse_override("a=b=Q4_K") == ("a=b", "Q4_K")
-    for wrong in ("=Q4_K", "x=", "x"):
-        with pytest.raises(UsageError):
-            parse_override(wrong)
 
 
 @pytest.mark.parametrize(

@@ -4,41 +4,44 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.commands.sampling_flags import parse_bias, sampling_fields
+from llmkit.commands.sampling_flags import Sampling, parse_bias
 from llmkit.engine.config import SamplingConfig
 from llmkit.errors import UsageError
 
-NONE = dict.fromkeys(("stop", "stop_ids", "json_schema", "grammar", "choice", "logit_bias"))
+MODELS_OWN = {"temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty"}
+"""What a generation_config.json may set: where no flag is given, it must win."""
 
 
 def test_what_was_not_given_is_left_to_the_model() -> None:
-    assert sampling_fields(greedy=False, temperature=None, top_k=None, **NONE) == {}
-    assert sampling_fields(greedy=True, temperature=None, seed=0, **NONE) == {"temperature": 0.0, "seed": 0}
+    given = Sampling().fields(seed=0, logprobs=None)
+    assert not given.keys() & (MODELS_OWN | {"logprobs"})
+    assert SamplingConfig(**given) == SamplingConfig()
+    assert Sampling(greedy=True).fields(seed=7) == given | {"temperature": 0.0, "seed": 7}
 
 
 def test_what_was_given_makes_a_config(tmp_path: Path) -> None:
     file = tmp_path / "schema.json"
     file.write_text("{}")
-    given = sampling_fields(
-        greedy=False,
+    sampling = Sampling(
         temperature=0.5,
         stop=["a"],
-        stop_ids=[5, 6],
+        stop_id=[5, 6],
         json_schema=str(file),
-        grammar=None,
         choice=[],
         logit_bias=["3=-1.5", "4=2"],
+        samplers="top-k, temperature",
     )
-    config = SamplingConfig(**given)
+    config = SamplingConfig(**sampling.fields(samples=2))
     assert (config.stop, config.json_schema, config.choice) == (("a",), "{}", ())
     assert config.stop_ids == (5, 6) and config.grammar is None
     assert config.logit_bias == ((3, -1.5), (4, 2.0))
+    assert (config.samplers, config.samples) == (("top_k", "temperature"), 2)
 
 
 def test_greedy_excludes_a_temperature_but_0() -> None:
-    assert sampling_fields(greedy=True, temperature=0.0, **NONE) == {"temperature": 0.0}
+    assert Sampling(greedy=True, temperature=0.0).fields()["temperature"] == 0.0
     with pytest.raises(UsageError, match="exclude each other"):
-        sampling_fields(greedy=True, temperature=1.0, **NONE)
+        Sampling(greedy=True, temperature=1.0).fields()
 
 
 @pytest.mark.parametrize("text", ["", "3", "3=", "=1", "a=1", "3=b", "3=1=2"])
@@ -49,5 +52,4 @@ def test_a_bias_that_is_none_is_refused(text: str) -> None:
 
 def test_a_grammar_is_read_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "a.gbnf").write_text('root ::= "a"')
-    given = NONE | {"grammar": str(tmp_path / "a.gbnf")}
-    assert sampling_fields(greedy=False, **given) == {"grammar": 'root ::= "a"'}
+    assert Sampling(grammar=str(tmp_path / "a.gbnf")).fields()["grammar"] == 'root ::= "a"'

@@ -6,14 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from tokenizers.models import BPE
 
 from llmkit.formats.documents import Document
 from llmkit.formats.jsonl import encode_line
 from llmkit.formats.provenance import Invocation
-from llmkit.formats.shards import Rows
 from llmkit.progress import SILENT
 from llmkit.tokens.config import PackConfig, TokenizeConfig
 from llmkit.tokens.patterns import GPT2, byte_level, special_token
@@ -22,6 +20,7 @@ from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.pack.pack import PackSources, pack_files
 from llmkit.workflows.pretrain.data import PretrainData
 from llmkit.workflows.tokenize.run import Run
+from tests.workflows.small_setup import small_data
 
 CHATML = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
 LICENSE = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")
@@ -88,28 +87,8 @@ def _documents(given: Iterable[str | Document]) -> Iterator[Document]:
         yield one if isinstance(one, Document) else Document(f"{number}.txt", one, f"{number}.txt", 0)
 
 
-class MemoryRows:
-    """A RowSource over `count` rows of random ids, each one document."""
-
-    def __init__(self, count: int, seq_len: int, vocab: int) -> None:
-        self.tokens = np.random.default_rng(1).integers(0, vocab, (count, seq_len + 1), dtype=np.uint32)
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def read(self, rows: Any) -> Rows:
-        tokens = self.tokens[rows]
-        return Rows(tokens, np.zeros(tokens.shape, np.int32), np.ones(tokens.shape, np.bool_))
-
-
 @pytest.fixture
 def make_data() -> Callable[..., PretrainData]:
     """Data to train on, held in memory."""
 
-    def make(count: int = 20, seq_len: int = 8, vocab: int = 48, **fields: Any) -> PretrainData:
-        known = {"sha256": "d", "tokenizer_sha256": None, "bytes_per_token": None}
-        settings = known | {"special_ids": {}, "inputs": {"shards": "d"}} | fields
-        rows = MemoryRows(count, seq_len, vocab)
-        return PretrainData(rows=rows, seq_len=seq_len, vocab_size=vocab, **settings)
-
-    return make
+    return small_data

@@ -12,7 +12,6 @@ import msgspec
 from llmkit.engine.completion import Piece, complete_all
 from llmkit.engine.engine import Engine
 from llmkit.engine.request import Request
-from llmkit.engine.seeds import derive_seed
 from llmkit.errors import LlmkitError, UsageError
 from llmkit.formats.jsonl import raw
 from llmkit.workflows.chat.history import (
@@ -23,6 +22,7 @@ from llmkit.workflows.chat.history import (
     write_conversations,
 )
 from llmkit.workflows.chat.job import ChatJob
+from llmkit.workflows.chat.request import request_of
 from llmkit.workflows.chat.turn import Turn
 from llmkit.workflows.generate.adapter import OFF
 from llmkit.workflows.generate.overrides import OVERRIDES
@@ -37,8 +37,6 @@ SETTABLE = (
     *("repetition_penalty", "presence_penalty", "frequency_penalty"),
 )
 """Settings that can change from reply to reply."""
-_REPLY_SHARE = 4
-"""One part in so many of the context is kept free for a reply, where --max-tokens asks for more."""
 
 
 class Chat:
@@ -232,6 +230,10 @@ class Chat:
             else:
                 conversation.answer(turn.text)
 
+    def _request(self, done: int = 0) -> Request:
+        """What the model is asked, after so many calls of this reply."""
+        return request_of(self._job, self.conversation, context=self.limit, adapter=self.adapter, done=done)
+
     def _pieces(self, request: Request, turn: Turn) -> Generator[Said]:
         """The pieces of a reply: of one text, or of several with calls between them, the last being it."""
         self._read, self._gap, talk = len(request.prompt), "", self._job.talk
@@ -252,38 +254,6 @@ class Chat:
 
         with closing(talk.reply(self._engine, self.conversation.messages, following)) as said:
             yield from said
-
-    def _request(self, done: int = 0) -> Request:
-        """What the model sees, the oldest turns dropped as far as that takes to leave room for a reply.
-
-        done: calls of this reply so far.
-        """
-        encoder, conversation = self._job.encoder, self.conversation
-        assert encoder is not None and self._job.grammars is not None
-        sampling, first = self._job.sampling, conversation.first
-        room = min(sampling.max_tokens, self.limit // _REPLY_SHARE)
-        while True:
-            ids = self._encode(conversation.visible())
-            if len(ids) + room <= self.limit or not conversation.drop_oldest():
-                break
-        if len(ids) >= self.limit:
-            conversation.first = first
-            raise UsageError(
-                f"the message alone takes {len(ids):,} tokens of a context of {self.limit:,}",
-                hint="say it in fewer words, or raise --context as far as the model's own",
-            )
-        after = f" call {done}" if done else ""
-        seed = derive_seed(sampling.seed, f"turn {conversation.turns} try {conversation.tries}{after}")
-        own = replace(sampling, seed=seed, max_tokens=min(sampling.max_tokens, self.limit - len(ids)))
-        rule = own.rule if self._job.talk is None else self._job.talk.rule(own, done)
-        grammar = None if rule is None else self._job.grammars.compile_rule(rule)
-        return Request(ids, own, encoder.turn_ends, adapter=self.adapter, grammar=grammar)
-
-    def _encode(self, messages: list[Message]) -> tuple[int, ...]:
-        if self._job.talk is not None:
-            return self._job.talk.encode(messages)[0]
-        assert self._job.encoder is not None
-        return tuple(self._job.encoder.encode_rendered(self._job.encoder.render(messages)))
 
 
 def start_chat(job: ChatJob) -> Chat:

@@ -163,19 +163,24 @@ def _places(config: NeedleConfig) -> list[Place]:
     ]
 
 
+def _read_hay(haystack: Path | None) -> tuple[str, Hay]:
+    """The text that things are hidden in, and its sentences; noise has none."""
+    if haystack is None:
+        return " ".join(NOISE) + " ", Hay()
+    with open_input(haystack) as stream:
+        content = stream.read()
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{haystack}: not UTF-8 ({error})", hint="convert it to UTF-8") from None
+    hay = Hay(tuple(split_sentences(text)))
+    if not hay.sentences:
+        raise DataError(f"{haystack}: no text", hint="a text of some sentences")
+    return text, hay
+
+
 def _maker(scorer: Scorer, config: NeedleConfig, haystack: Path | None) -> PromptMaker:
-    text = " ".join(NOISE) + " "
-    hay = Hay()
-    if haystack is not None:
-        with open_input(haystack) as stream:
-            content = stream.read()
-        try:
-            text = content.decode()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{haystack}: not UTF-8 ({error})", hint="convert it to UTF-8") from None
-        hay = Hay(tuple(split_sentences(text)))
-        if not hay.sentences:
-            raise DataError(f"{haystack}: no text", hint="a text of some sentences")
+    text, hay = _read_hay(haystack)
     encoder, tokenizer = scorer.encoder, scorer.tokenizer
     tokens = Tokens(
         lambda one: encoder.encode(one, special=False),

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
 from llmkit.errors import ConfigError, UsageError
 from llmkit.estimate.architecture_flops import train_flops_per_token
@@ -27,6 +26,7 @@ from llmkit.workflows.finetune.data import FinetuneData, open_finetune_data
 from llmkit.workflows.finetune.examples import example_files
 from llmkit.workflows.finetune.model import product_of
 from llmkit.workflows.finetune.samples import Sample
+from llmkit.workflows.finetune.stream import Side
 from llmkit.workflows.finetune.template import template_of
 from llmkit.workflows.pretrain.data import require
 from llmkit.workflows.pretrain.job import Job, PretrainFiles, refuse_idle_evaluation
@@ -107,32 +107,27 @@ def open_finetune(
         ) as log,
         example_files(files.data, cache) as listed,
     ):
-        settings: dict[str, Any] = {"model": model, "seq_len": files.seq_len, "cache": cache}
-        settings |= {"invocation": invocation, "progress": progress}
-        opened = open_finetune_data(
-            listed,
-            tokenizer,
-            config,
-            files.supervise,
-            side="train" if fraction else "all",
-            log=log,
-            shown=files.shown,
-            **settings,
-        )
-        held_out = listed if fraction else list(files.valid)
-        valid = None
-        if held_out:
-            quiet = RejectLog(skip_bad=log.on_bad is not None)
-            valid = open_finetune_data(
-                held_out,
+
+        def read(paths: Sequence[Path], side: Side, log: RejectLog, shown: int) -> FinetuneData:
+            return open_finetune_data(
+                paths,
                 tokenizer,
                 config,
                 files.supervise,
-                side="valid" if fraction else "all",
-                log=quiet,
-                shown=0,
-                **settings,
+                model=model,
+                seq_len=files.seq_len,
+                side=side if fraction else "all",
+                cache=cache,
+                log=log,
+                shown=shown,
+                invocation=invocation,
+                progress=progress,
             )
+
+        opened = read(listed, "train", log, files.shown)
+        held_out = listed if fraction else files.valid
+        quiet = RejectLog(skip_bad=log.on_bad is not None)
+        valid = read(held_out, "valid", quiet, 0) if held_out else None
     source = choose_model("", files.model, {}, opened.data, {})
     resolved = _resolved(config, model, opened)
     longest = max(one.longest for one in (opened, valid) if one is not None)

@@ -13,7 +13,7 @@ from llmkit.retrieve.engine_address import is_engine, read_address
 from llmkit.retrieve.fusion import DEPTH, fuse
 from llmkit.retrieve.hits import Find, Hit
 from llmkit.workflows.retrieve.embed import OpenEmbedder, open_embedder, read_key
-from llmkit.workflows.retrieve.index import open_index
+from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.search import SearchOptions, open_search, ranked_again, weights
 
 _ENGINE_AT_ONCE = 8

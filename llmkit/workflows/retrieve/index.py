@@ -1,16 +1,13 @@
 """llmkit retrieve index: documents in, an index file out, or one that is there brought up to date."""
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from llmkit.errors import DataError, MissingError, ResourceError, UsageError
-from llmkit.formats.atomic import atomic_file, refuse_existing
+from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file
 from llmkit.formats.documents import Document, list_files, read_documents
 from llmkit.formats.rejects import bad_lines
@@ -32,6 +29,7 @@ from llmkit.workflows.retrieve.embed import (
     open_embedder,
     open_embedder_of,
 )
+from llmkit.workflows.retrieve.index_file import changed_index, created_index
 
 MeasureOf = Callable[[str], Measure]
 NO_EMBED = EmbedOptions()
@@ -98,7 +96,7 @@ def index_documents(
     list_files(inputs)
     settings = {**asdict(config), "tokenizer_sha256": _digest(tokenizer)}
     files: dict[str, Any] = {"force": force, "inputs": inputs}
-    changes = _opened(out) if add or delete else _created(out, settings, **files)
+    changes = changed_index(out) if add or delete else created_index(out, settings, **files)
     with (
         bad_lines("retrieve index", skip=skip_bad, rejects=rejects, out=out, **files) as bad,
         changes as store,
@@ -121,63 +119,6 @@ def index_documents(
             passages=store.num_passages,
         )
     return msgspec.structs.replace(report, size_bytes=out.stat().st_size)
-
-
-@contextmanager
-def open_index(path: Path) -> Iterator[Store]:
-    """An index to search; from any thread, but from one at a time.
-
-    Raises:
-        MissingError: there is none.
-        DataError: the file is something else.
-    """
-    if not path.is_file():
-        raise MissingError(f"{path}: no such index", hint=f"llmkit retrieve index DOCUMENTS -o {path}")
-    address = f"{path.resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True, check_same_thread=False)) as database, _named(path):
-        yield _store_in(database, path)
-
-
-@contextmanager
-def _created(out: Path, settings: dict[str, Any], *, force: bool, inputs: list[Path]) -> Iterator[Store]:
-    """A new index under a temporary name, without a journal: it is whole or it is not there."""
-    refuse_existing(out, force=force, inputs=inputs)
-    with _named(out), atomic_file(out) as stream, closing(sqlite3.connect(stream.name)) as database:
-        database.execute("PRAGMA journal_mode = OFF")
-        database.execute("PRAGMA synchronous = OFF")
-        yield Store.create(database, settings)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Store]:
-    """An index that is there; what is not committed is not kept, whatever happens."""
-    if not path.is_file():
-        raise MissingError(f"{path}: no index to change", hint=f"llmkit retrieve index DOCUMENTS -o {path}")
-    with closing(sqlite3.connect(path, timeout=10)) as database, _named(path):
-        database.execute("BEGIN IMMEDIATE")  # so that no other process numbers passages meanwhile
-        yield _store_in(database, path)
-
-
-def _store_in(database: sqlite3.Connection, path: Path) -> Store:
-    try:
-        return Store(database)
-    except DataError as error:
-        raise DataError(f"{path}: {error.problem}", hint=error.hint) from None
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Say which file an error is about."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "full" in str(error):
-            raise ResourceError(f"{path}: the disk is full", hint=f"df {path.parent}") from None
-        raise DataError(f"{path}: {error}", hint=f"see who has it open: lsof {path}") from None
-    except sqlite3.DatabaseError as error:
-        raise DataError(
-            f"{path}: damaged ({error})", hint=f"llmkit retrieve index DOCUMENTS -o {path} --force"
-        ) from None
 
 
 def _add(

@@ -12,7 +12,8 @@ from llmkit.errors import ConfigError
 from llmkit.formats.rejects import BadLines
 from llmkit.retrieve.config import IndexConfig
 from llmkit.workflows.retrieve.context import ContextOptions, write_contexts
-from llmkit.workflows.retrieve.index import index_documents, open_index
+from llmkit.workflows.retrieve.index import index_documents
+from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.run import RetrieveOptions, Run
 from llmkit.workflows.retrieve.search import SearchOptions, open_search
 

@@ -13,7 +13,8 @@ import pytest
 from llmkit.errors import DataError, MissingError, RemoteError, UsageError
 from llmkit.retrieve.config import IndexConfig
 from llmkit.workflows.retrieve.embed import EmbedOptions
-from llmkit.workflows.retrieve.index import index_documents, open_index
+from llmkit.workflows.retrieve.index import index_documents
+from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.search import SearchOptions, open_search
 
 TEXTS = {"a": "# Ants\nAn ant carries leaves.", "b": "A bee makes honey.", "c": "A cat sleeps all day."}

@@ -15,7 +15,8 @@ from llmkit.retrieve.fusion import fuse
 from llmkit.retrieve.hits import Hit
 from llmkit.workflows.retrieve.embed import EmbedOptions, open_embedder
 from llmkit.workflows.retrieve.finder import open_finder
-from llmkit.workflows.retrieve.index import index_documents, open_index
+from llmkit.workflows.retrieve.index import index_documents
+from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.search import SearchOptions, open_search
 from tests.retrieve.engines_made import Engine, served
 

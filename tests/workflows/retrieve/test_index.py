@@ -1,14 +1,14 @@
 """Making an index and bringing it up to date."""
 
 import json
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from llmkit.errors import ConfigError, DataError, MissingError, UsageError
 from llmkit.retrieve.config import IndexConfig
-from llmkit.workflows.retrieve.index import index_documents, open_index
+from llmkit.workflows.retrieve.index import index_documents
+from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.query import Query, answer_queries
 from llmkit.workflows.retrieve.search import SearchOptions, open_search
 
@@ -98,23 +98,11 @@ def test_one_id_with_two_texts_is_an_error_and_leaves_nothing(tmp_path: Path) ->
     assert sorted(one.name for one in tmp_path.iterdir()) == ["docs.jsonl"]
 
 
-def test_files_that_are_no_index_are_refused(index: Path, tmp_path: Path) -> None:
+def test_an_index_that_is_there_and_a_cut_that_is_none_are_refused(index: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="already exists"):
         index_documents([], index, IndexConfig())
-    with pytest.raises(MissingError), open_index(tmp_path / "nowhere"):
-        pass
-    with pytest.raises(DataError, match=r"docs.jsonl: not an index"), open_index(tmp_path / "docs.jsonl"):
-        pass
     with pytest.raises(ConfigError, match="overlap"):
         index_documents([], tmp_path / "new", IndexConfig(chunk=8, overlap=4))
-
-
-def test_a_writer_who_waits_for_another_says_which_file(index: Path, tmp_path: Path) -> None:
-    other = sqlite3.connect(index)
-    other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(DataError, match=r"index: .*locked"), open_index(index):
-        pass
-    other.close()
 
 
 def test_other_keys_come_back_with_a_hit_and_plain_files_are_their_own_source(

@@ -9,7 +9,8 @@ import pytest
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import BadLine
 from llmkit.retrieve.config import IndexConfig
-from llmkit.workflows.retrieve.index import index_documents, open_index
+from llmkit.workflows.retrieve.index import index_documents
+from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.query import Query, answer_queries, read_queries
 from llmkit.workflows.retrieve.search import SearchOptions, open_search
 

@@ -13,7 +13,8 @@ from llmkit.retrieve.hits import Hit, hits_of
 from llmkit.retrieve.search import Found
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
-from llmkit.workflows.retrieve.index import index_documents, open_index
+from llmkit.workflows.retrieve.index import index_documents
+from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.rerank import open_reranker
 
 TEXTS = ("# Ants\nAn ant carries leaves.", "A bee.", "many words " * 30, "A cat sleeps.")

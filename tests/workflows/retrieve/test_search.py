@@ -11,7 +11,8 @@ from llmkit.retrieve.config import IndexConfig
 from llmkit.retrieve.fusion import fuse
 from llmkit.retrieve.hits import Hit
 from llmkit.workflows.retrieve.embed import EmbedOptions
-from llmkit.workflows.retrieve.index import index_documents, open_index
+from llmkit.workflows.retrieve.index import index_documents
+from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.search import SearchOptions, open_search
 
 TEXTS = ("ant and bee", "only an ant", "nothing of it", "a bee, a bee")

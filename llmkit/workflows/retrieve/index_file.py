@@ -1,0 +1,79 @@
+"""The file of an index: opened to search, made, or changed; every error of SQLite says which file."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import DataError, MissingError, ResourceError
+from llmkit.formats.atomic import atomic_file, refuse_existing
+from llmkit.retrieve.store import Store
+
+
+@contextmanager
+def open_index(path: Path) -> Iterator[Store]:
+    """An index to search; from any thread, but from one at a time.
+
+    Raises:
+        MissingError: there is none.
+        DataError: the file is something else.
+    """
+    if not path.is_file():
+        raise MissingError(f"{path}: no such index", hint=f"llmkit retrieve index DOCUMENTS -o {path}")
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, check_same_thread=False)) as database, _named(path):
+        yield _store_in(database, path)
+
+
+@contextmanager
+def created_index(out: Path, settings: dict[str, Any], *, force: bool, inputs: list[Path]) -> Iterator[Store]:
+    """A new index under a temporary name, without a journal: it is whole or it is not there.
+
+    Raises:
+        UsageError: `out` exists and may not be replaced, or is an input.
+        ResourceError, DataError: the disk is full, or SQLite has another complaint.
+    """
+    refuse_existing(out, force=force, inputs=inputs)
+    with _named(out), atomic_file(out) as stream, closing(sqlite3.connect(stream.name)) as database:
+        database.execute("PRAGMA journal_mode = OFF")
+        database.execute("PRAGMA synchronous = OFF")
+        yield Store.create(database, settings)
+
+
+@contextmanager
+def changed_index(path: Path) -> Iterator[Store]:
+    """An index that is there; what is not committed is not kept, whatever happens.
+
+    Raises:
+        MissingError: there is none.
+        DataError: the file is something else, or another process has it.
+    """
+    if not path.is_file():
+        raise MissingError(f"{path}: no index to change", hint=f"llmkit retrieve index DOCUMENTS -o {path}")
+    with closing(sqlite3.connect(path, timeout=10)) as database, _named(path):
+        _store_in(database, path)  # another kind of file is called that, not a damaged index
+        database.execute("BEGIN IMMEDIATE")  # so that no other process numbers passages meanwhile
+        yield _store_in(database, path)
+
+
+def _store_in(database: sqlite3.Connection, path: Path) -> Store:
+    try:
+        return Store(database)
+    except DataError as error:
+        raise DataError(f"{path}: {error.problem}", hint=error.hint) from None
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say which file an error is about."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "full" in str(error):
+            raise ResourceError(f"{path}: the disk is full", hint=f"df {path.parent}") from None
+        raise DataError(f"{path}: {error}", hint=f"see who has it open: lsof {path}") from None
+    except sqlite3.DatabaseError as error:
+        raise DataError(
+            f"{path}: damaged ({error})", hint=f"llmkit retrieve index DOCUMENTS -o {path} --force"
+        ) from None

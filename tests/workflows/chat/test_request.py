@@ -1,0 +1,65 @@
+"""What the model sees of a conversation, and the seed of its reply; no weights are read."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llmkit.engine.config import GenerateConfig
+from llmkit.errors import UsageError
+from llmkit.workflows.chat.history import Conversation
+from llmkit.workflows.chat.job import ChatFiles, open_chat
+from llmkit.workflows.chat.request import request_of
+from llmkit.workflows.generate.job import Job
+
+
+@pytest.fixture
+def job(tiny_model: Callable[..., Path], byte_level_dir: Path) -> Job:
+    """A model that can be talked with, opened."""
+    folder = tiny_model(vocab_size=600, max_position_embeddings=256)
+    for file in byte_level_dir.iterdir():
+        shutil.copy(file, folder)
+    config = GenerateConfig(sampling={"max_tokens": 100}, chat=True)
+    return open_chat(ChatFiles(model=folder), config, None).job
+
+
+def _talk(turns: int) -> Conversation:
+    conversation = Conversation()
+    for number in range(turns):
+        conversation.say(f"the License {number}")
+        conversation.answer("the Work")
+    conversation.say("and so on")
+    return conversation
+
+
+def test_as_few_of_the_oldest_turns_go_as_leave_a_quarter_of_the_context_free(job: Job) -> None:
+    whole = _talk(5)
+    everything = len(request_of(job, whole, context=1000).prompt)
+    assert whole.dropped_turns == 0
+    tight = _talk(5)
+    request = request_of(job, tight, context=everything)
+    assert 0 < tight.dropped_turns < 5 and len(request.prompt) <= everything * 3 / 4
+    roomier = _talk(5)
+    roomier.first = 2 * (tight.dropped_turns - 1)  # one turn more would have been too much
+    assert len(request_of(job, roomier, context=1000).prompt) > everything * 3 / 4
+    assert request.sampling.max_tokens == min(100, everything - len(request.prompt))
+
+
+def test_a_message_that_is_too_long_drops_nothing(job: Job) -> None:
+    conversation = _talk(3)
+    with pytest.raises(UsageError, match=r"alone takes .* of a context of 10"):
+        request_of(job, conversation, context=10)
+    assert conversation.dropped_turns == 0
+
+
+def test_a_seed_is_the_turns_the_trys_and_the_calls(job: Job) -> None:
+    def seed(conversation: Conversation, done: int = 0) -> int:
+        return request_of(job, conversation, context=1000, done=done).sampling.seed
+
+    again = _talk(2)
+    again.answer("no")
+    again.take_back()
+    seeds = [seed(_talk(1)), seed(_talk(2)), seed(_talk(2), 1), seed(_talk(2), 2), seed(again)]
+    assert len(set(seeds)) == len(seeds)
+    assert seeds == [seed(_talk(1)), seed(_talk(2)), seed(_talk(2), 1), seed(_talk(2), 2), seed(again)]

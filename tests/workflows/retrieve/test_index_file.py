@@ -1,0 +1,61 @@
+"""The file of an index: whole or not there, and named in every error."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.workflows.retrieve.index_file import changed_index, created_index, open_index
+
+SETTINGS: dict[str, Any] = {"chunk": 8, "overlap": 0, "field": "text", "tokenizer_sha256": None}
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    """An index of nothing."""
+    path = tmp_path / "index"
+    with created_index(path, SETTINGS, force=False, inputs=[]) as store:
+        store.commit()
+    return path
+
+
+def test_an_index_is_read_with_the_settings_it_was_made_with(index: Path) -> None:
+    with open_index(index) as store:
+        assert store.settings == SETTINGS and store.num_documents == 0
+
+
+def test_files_that_are_no_index_are_refused(index: Path, tmp_path: Path) -> None:
+    (tmp_path / "docs.jsonl").write_text('{"text": "a"}\n' * 99)
+    for opens in (open_index, changed_index):
+        with pytest.raises(MissingError, match=r"nowhere: no "), opens(tmp_path / "nowhere"):
+            pass
+        with pytest.raises(DataError, match=r"docs.jsonl: not an index"), opens(tmp_path / "docs.jsonl"):
+            pass
+    with (
+        pytest.raises(UsageError, match="already exists"),
+        created_index(index, SETTINGS, force=False, inputs=[]),
+    ):
+        pass
+
+
+def test_what_fails_half_way_leaves_no_file_and_no_change(index: Path, tmp_path: Path) -> None:
+    before = index.read_bytes()
+    with pytest.raises(KeyError), created_index(tmp_path / "new", SETTINGS, force=False, inputs=[]):
+        raise KeyError
+    with pytest.raises(KeyError), changed_index(index) as store:
+        store.add("a", "digest", b"{}", "text", [])
+        raise KeyError
+    assert [one.name for one in tmp_path.iterdir()] == ["index"]
+    with open_index(index) as store:
+        assert store.num_documents == 0
+    assert index.read_bytes() == before
+
+
+def test_a_writer_who_waits_for_another_says_which_file(index: Path) -> None:
+    other = sqlite3.connect(index)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(DataError, match=r"index: .*locked"), open_index(index):
+        pass
+    other.close()
