@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ def http_server(app: ASGIApp, tls: tuple[Path, Path] | None = None) -> uvicorn.S
         app: answers requests.
         tls: certificate and key.
     """
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a client that has left
     return _Uvicorn(
         uvicorn.Config(
             app,

@@ -4,7 +4,9 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import ssl
+import struct
 import subprocess
 from pathlib import Path
 
@@ -14,10 +16,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from llmkit.server.listener import open_port
 from llmkit.server.observe import Observe
-from llmkit.server.run import Run
+from llmkit.server.run import Run, http_server
 
 
 class State:
@@ -69,6 +72,37 @@ def run_with(signals: list[int], *, slow: float) -> tuple[str, int | None]:
 def test_how_a_server_ends(signals: list[int], slow: float, ending: str, status: int | None) -> None:
     found, answered = run_with(signals, slow=slow)
     assert found == ending and (answered == status or (status is None and answered in (None, 500)))
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_stream_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    written = []
+
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await asyncio.sleep(0.05)
+        client.close()
+        for _ in range(20):  # at once: the server has not yet heard that the client is gone
+            await send({"type": "http.response.body", "body": b"more", "more_body": True})
+        written.append(scope["path"])
+
+    async def go() -> None:
+        server = http_server(stream)
+        with open_port("127.0.0.1", 0) as listener:
+            serving = asyncio.create_task(server.serve([listener]))
+            client.connect(listener.getsockname())
+            client.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )  # to leave with RST
+            client.sendall(b"GET /gone HTTP/1.1\r\nHost: x\r\n\r\n")
+            while not written:
+                await asyncio.sleep(0.01)
+            server.should_exit = True
+            await serving
+
+    with socket.socket() as client:
+        asyncio.run(asyncio.wait_for(go(), 20))
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
