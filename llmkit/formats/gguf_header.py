@@ -266,9 +266,8 @@ class _Reader:
         return tuple(tensors)
 
     def string(self) -> str:
-        return self.take(self.scalar("Q")).decode(
-            "utf-8", self.strange_bytes
-        )  # a token may be part of a character
+        """A text, or a token, which may be part of a character."""
+        return self.take(self.scalar("Q")).decode("utf-8", self.strange_bytes)
 
     def scalar(self, code: str) -> int:
         (value,) = struct.unpack(f"{self.order}{code}", self.take(struct.calcsize(f"={code}")))

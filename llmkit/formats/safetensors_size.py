@@ -5,17 +5,31 @@ first, kinds of one width in an order of its own, and names in order: the places
 """
 
 import math
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from llmkit.formats.model_folder import DTYPE_BITS
 
+_ALIGNMENT = 8
 _ORDER = (
     *("U64", "I64", "F64", "C64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16"),
     *("F8_E8M0", "F8_E4M3", "F8_E5M2", "I8", "U8", "BOOL"),
 )
+
+
+class Stored(Protocol):
+    """What a header says of a tensor."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def nbytes(self) -> int: ...
 
 
 class TensorShape(NamedTuple):
@@ -32,11 +46,24 @@ class TensorShape(NamedTuple):
         return math.prod(self.shape) * DTYPE_BITS[self.dtype] // 8
 
 
-def safetensors_nbytes(tensors: Iterable[TensorShape]) -> int:
-    """Bytes of the file that `safetensors.torch.save_file` makes of them, with `format` as metadata."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+def header_bytes(tensors: Iterable[Stored], metadata: Mapping[str, str]) -> bytes:
+    """What a file has before its data: the length, and JSON padded with spaces.
+
+    Args:
+        tensors: in the order of their data.
+        metadata: of the file.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
-    for one in sorted(tensors, key=lambda tensor: (_ORDER.index(tensor.dtype), tensor.name)):
+    for one in tensors:
         begin, end = end, end + one.nbytes
         header[one.name] = {"dtype": one.dtype, "shape": list(one.shape), "data_offsets": [begin, end]}
-    return 8 + -(-len(msgspec.json.encode(header)) // 8) * 8 + end
+    content = msgspec.json.encode(header)
+    content += b" " * (-len(content) % _ALIGNMENT)
+    return len(content).to_bytes(8, "little") + content
+
+
+def safetensors_nbytes(tensors: Iterable[TensorShape]) -> int:
+    """Bytes of the file that `safetensors.torch.save_file` makes of them, with `format` as metadata."""
+    ordered = sorted(tensors, key=lambda tensor: (_ORDER.index(tensor.dtype), tensor.name))
+    return len(header_bytes(ordered, {"format": "pt"})) + sum(one.nbytes for one in ordered)

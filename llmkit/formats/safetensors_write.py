@@ -4,7 +4,6 @@
 wide numbers come first, so that each begins at a multiple of its numbers' width.
 """
 
-import json
 import math
 import os
 import re
@@ -17,8 +16,7 @@ import msgspec
 from safetensors import SafetensorError
 
 from llmkit.formats.model_folder import DTYPE_BITS
-
-_ALIGNMENT = 8
+from llmkit.formats.safetensors_size import header_bytes
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -49,16 +47,7 @@ def write_safetensors(stream: BinaryIO, tensors: Iterable[Planned], metadata: Ma
         ValueError: a tensor's parts do not come to what its shape says.
     """
     ordered = sorted(tensors, key=lambda tensor: -DTYPE_BITS[tensor.dtype])
-    header: dict[str, object] = {"__metadata__": dict(metadata)}
-    end = 0
-    for tensor in ordered:
-        begin, end = end, end + tensor.nbytes
-        header[tensor.name] = {
-            **{"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [begin, end]},
-        }
-    content = json.dumps(header, separators=(",", ":")).encode()
-    content += b" " * (-len(content) % _ALIGNMENT)
-    stream.write(len(content).to_bytes(8, "little") + content)
+    stream.write(header_bytes(ordered, metadata))
     for tensor in ordered:
         written = 0
         for part in tensor.parts():

@@ -21,7 +21,8 @@ from llmkit.kernels.quantise_structs import (
 )
 
 Codes = NDArray[np.uint8]
-_EVEN, _EVEN_WITH_BASE, _TABLE = range(3)
+EVEN, EVEN_WITH_BASE, TABLE = range(3)
+"""SearchKind of native/quantise.h."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +70,20 @@ def even_scale(weight: NDArray[Any], importance: Floats | None, low: int, high: 
     Raises:
         ValueError: arrays of other kinds.
     """
-    return _searched(weight, importance, _EVEN, low, high, trials)[0]
+    return searched(weight, importance, EVEN, low, high, trials)[0]
 
 
 def even_scale_and_base(
     weight: NDArray[Any], importance: Floats | None, high: int, trials: int, *, below_zero: bool
 ) -> tuple[Floats, Floats]:
     """Steps and bases for whole codes from 0 to `high`: (M,) both. Otherwise as `even_scale`."""
-    return _searched(weight, importance, _EVEN_WITH_BASE, 0, high, trials, below_zero=below_zero)
+    step, base, _ = searched(weight, importance, EVEN_WITH_BASE, 0, high, trials, below_zero=below_zero)
+    return step, base
 
 
 def table_scale(weight: NDArray[Any], importance: Floats | None, table: Floats, trials: int) -> Floats:
     """Steps for codes that stand for a table's values: (M,). Otherwise as `even_scale`."""
-    return _searched(weight, importance, _TABLE, 0, 0, trials, table=table)[0]
+    return searched(weight, importance, TABLE, 0, 0, trials, table=table)[0]
 
 
 def neighbours(
@@ -169,7 +171,12 @@ def code_values(codes: Codes, allowed: GroupValues, first: int = 0) -> Floats:
 
 
 def feedback_block(
-    weight: Floats, factor: Floats, columns: NDArray[np.int32], allowed: GroupValues, codes: Codes
+    weight: Floats,
+    factor: Floats,
+    columns: NDArray[np.int32],
+    allowed: GroupValues,
+    codes: Codes,
+    original: Floats | None = None,
 ) -> Floats:
     """Round some columns one after the other, making each error good in those that follow.
 
@@ -178,6 +185,7 @@ def feedback_block(
         factor: (n, n), their part of the upper Cholesky factor of the inverse second moments.
         columns: (n,) their places in the matrix.
         codes: (R, C) contiguous; the columns' codes are written to it.
+        original: (R, n), what errors are counted from; None: from what is wanted.
 
     Returns:
         (R, n) errors over the factor's diagonal, which later columns have to make good.
@@ -199,17 +207,20 @@ def feedback_block(
         raise ValueError(f"{wanted.num_rows} rows into codes {codes.shape}, or a column outside them")
     allowed.check(wanted.num_rows, codes.shape[1])
     columns = np.ascontiguousarray(columns)
+    base = wanted if original is None else rows_of(original)
+    if (base.num_rows, base.num_cols, base.value_type) != (wanted.num_rows, count, ValueType.FLOAT32):
+        raise ValueError(f"weights {weight.shape} that were others in the beginning")
     errors = np.empty((wanted.num_rows, count), np.float32)
     struct = FeedbackStruct(
-        *(allowed.struct, wanted.address, upper.address, columns.ctypes.data),
+        *(allowed.struct, wanted.address, base.address, upper.address, columns.ctypes.data),
         *(errors.ctypes.data, codes.ctypes.data),
-        *(wanted.num_rows, count, wanted.stride, upper.stride, codes.shape[1]),
+        *(wanted.num_rows, count, wanted.stride, base.stride, upper.stride, codes.shape[1]),
     )
     finished(library().llmkit_feedback(byref(struct)))
     return errors
 
 
-def _searched(
+def searched(
     weight: NDArray[Any],
     importance: Floats | None,
     kind: int,
@@ -219,22 +230,32 @@ def _searched(
     *,
     table: Floats | None = None,
     below_zero: bool = False,
-) -> tuple[Floats, Floats]:
+    coded: bool = False,
+) -> tuple[Floats, Floats, Codes | None]:
+    """All three searches: steps, bases, and where `coded` the nearest codes (M, g), for which steps and bases
+    are half-precision numbers and `table` has the codes' values.
+
+    Args: see `even_scale`, `even_scale_and_base` and `table_scale`.
+
+    Raises:
+        ValueError: arrays of other kinds.
+    """
     rows = _groups(weight)
-    if trials < 1:
-        raise ValueError(f"{trials} trials")
+    if trials < 1 or (coded and table is None):
+        raise ValueError(f"{trials} trials, or codes of no table")
     step, base = np.empty(rows.num_rows, np.float32), np.empty(rows.num_rows, np.float32)
+    codes = np.empty(weight.shape, np.uint8) if coded else None
     counts = _importance_rows(importance, rows.num_rows, rows.num_cols)
     search = SearchStruct(
         rows.address,
         None if importance is None else importance.ctypes.data,
         None if table is None else check_floats("table", table, (table.size,)),
-        *(step.ctypes.data, base.ctypes.data, rows.num_rows, rows.num_cols, counts),
-        *(kind, rows.value_type, low, high, trials, below_zero),
-        *(0 if table is None else table.size, 0),
+        *(step.ctypes.data, base.ctypes.data, None if codes is None else codes.ctypes.data),
+        *(rows.num_rows, rows.num_cols, counts, kind, rows.value_type, low, high, trials, below_zero),
+        *(0 if table is None else table.size, coded),
     )
     finished(library().llmkit_search(byref(search)))
-    return step, base
+    return step, base, codes
 
 
 def _groups(weight: NDArray[Any]) -> Rows:

@@ -7,10 +7,10 @@ class SearchStruct(Structure):
     """Search of native/quantise.h."""
 
     _fields_ = [
-        *((name, c_void_p) for name in ("weight", "importance", "table", "step", "base")),
+        *((name, c_void_p) for name in ("weight", "importance", "table", "step", "base", "codes")),
         *((name, c_int64) for name in ("groups", "width", "importance_rows")),
         *((name, c_int32) for name in ("kind", "type", "low", "high", "trials", "below_zero")),
-        *((name, c_int32) for name in ("table_size", "unused")),
+        *((name, c_int32) for name in ("table_size", "halves")),
     ]
 
 
@@ -22,6 +22,16 @@ class NeighboursStruct(Structure):
         *((name, c_void_p) for name in ("scale", "minimum", "new_scale", "new_minimum", "sums")),
         *((name, c_int64) for name in ("groups", "width", "importance_rows")),
         *((name, c_int32) for name in ("type", "table_size", "low", "high")),
+    ]
+
+
+class BlocksStruct(Structure):
+    """Blocks of native/quantise.h."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("codes", "d", "m", "out")),
+        ("count", c_int64),
+        *((name, c_int32) for name in ("bits", "unused")),
     ]
 
 
@@ -50,6 +60,7 @@ class FeedbackStruct(Structure):
 
     _fields_ = [
         ("lattice", LatticeStruct),
-        *((name, c_void_p) for name in ("weight", "factor", "columns", "errors", "codes")),
-        *((name, c_int64) for name in ("rows", "count", "weight_stride", "factor_stride", "codes_stride")),
+        *((name, c_void_p) for name in ("weight", "original", "factor", "columns", "errors", "codes")),
+        *((name, c_int64) for name in ("rows", "count", "weight_stride", "original_stride")),
+        *((name, c_int64) for name in ("factor_stride", "codes_stride")),
     ]

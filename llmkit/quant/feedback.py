@@ -22,6 +22,8 @@ _BLOCK = 128
 """Columns whose errors are carried to the rest at once."""
 _ROWS = 512
 """That one thread carries them in."""
+_CAUGHT_UP = 0.5
+"""Of what inputs have lost, see `caught_up`."""
 
 
 def feedback_codes(
@@ -51,17 +53,11 @@ def feedback_codes(
     factor = _inverse_factor(second_moments[order][:, order], damping)
     left = weight.float()[:, order]
     codes = torch.empty(weight.shape, dtype=torch.uint8, device=weight.device)
-    native = natively(weight, lattice.step, factor)
     parts = pieces(len(weight), _ROWS)
     for begin in range(0, weight.shape[1], _BLOCK):
         end = min(begin + _BLOCK, weight.shape[1])
-        now, columns, within = left[:, begin:end], order[begin:end], factor[begin:end, begin:end]
-        if native:
-            places = columns.int().numpy()
-            found = feedback_block(now.numpy(), within.numpy(), places, lattice.arrays, codes.numpy())
-            errors = torch.from_numpy(found)
-        else:
-            errors = _block(now.contiguous(), within, columns, lattice, codes)
+        within = factor[begin:end, begin:end]
+        errors = rounded_block(left[:, begin:end], within, order[begin:end], lattice, codes)
         rest = factor[begin:end, end:]
         workers.map(partial(_carry, left[:, end:], errors, rest), parts)
     return codes
@@ -72,8 +68,29 @@ def _carry(left: Tensor, errors: Tensor, factor: Tensor, rows: slice) -> None:
     left[rows].addmm_(errors[rows], factor, alpha=-1)
 
 
-def _block(now: Tensor, factor: Tensor, columns: Tensor, lattice: Lattice, codes: Tensor) -> Tensor:
-    """The slow twin of `llmkit.kernels.quantise.feedback_block`; `now` is used up."""
+def rounded_block(
+    wanted: Tensor,
+    factor: Tensor,
+    columns: Tensor,
+    lattice: Lattice,
+    codes: Tensor,
+    *,
+    original: Tensor | None = None,
+) -> Tensor:
+    """Some columns rounded one after the other: see `llmkit.kernels.quantise.feedback_block`."""
+    if not natively(wanted, lattice.step, factor):
+        return _block(wanted.clone(), factor, columns, lattice, codes, original)
+    counted = None if original is None else original.numpy()
+    places, arrays = columns.int().numpy(), lattice.arrays
+    return torch.from_numpy(
+        feedback_block(wanted.numpy(), factor.numpy(), places, arrays, codes.numpy(), counted)
+    )
+
+
+def _block(
+    now: Tensor, factor: Tensor, columns: Tensor, lattice: Lattice, codes: Tensor, original: Tensor | None
+) -> Tensor:
+    """The slow twin; `now` is used up."""
     group = columns // lattice.group
     step = lattice.step[:, group]
     base = None if lattice.base is None else lattice.base[:, group]
@@ -82,7 +99,8 @@ def _block(now: Tensor, factor: Tensor, columns: Tensor, lattice: Lattice, codes
         one = Lattice(step[:, i, None], lattice.table, None if base is None else base[:, i, None], 1)
         chosen = one.round(now[:, i, None])
         codes[:, columns[i]] = chosen[:, 0]
-        errors[:, i] = (now[:, i] - one.values(chosen)[:, 0]) / factor[i, i]
+        counted = now[:, i] if original is None else original[:, i]
+        errors[:, i] = (counted - one.values(chosen)[:, 0]) / factor[i, i]
         now[:, i + 1 :].addr_(errors[:, i], factor[i, i + 1 :], alpha=-1)
     return errors
 
@@ -100,22 +118,48 @@ def output_energy(weight: Tensor, second_moments: Tensor, workers: Workers = ALO
     return row_products(workers, weight, second_moments).sum(dtype=torch.float64)
 
 
+def damped(moments: Tensor, damping: float) -> Tensor:
+    """Second moments with a share of their mean diagonal added to the diagonal."""
+    trial = moments.clone()
+    trial.diagonal().add_(damping * moments.diagonal().mean())
+    return trial
+
+
+def caught_up(weight: Tensor, second_moments: Tensor, missing: Tensor, damping: float) -> Tensor:
+    """Weights that make good, by what they read, a share of what their inputs have lost before.
+
+    In a rounded model a matrix reads x where the original reads y. `W + W M H⁻¹`, M the sum of `(y - x) xᵀ`,
+    has the outputs nearest to `W y`; half the way there is best on text not seen (2504.02692 has a quarter).
+
+    Args:
+        weight: (R, C) float32.
+        second_moments, damping: as for `feedback_codes`.
+        missing: (C, C), M.
+    """
+    if not second_moments.diagonal().any():
+        return weight
+    lower = _lower_factor(second_moments, damping)
+    return weight + _CAUGHT_UP * torch.cholesky_solve((weight @ missing).T, lower).T
+
+
 def _inverse_factor(moments: Tensor, damping: float) -> Tensor:
     """The upper Cholesky factor of the inverse of damped second moments."""
-    damped = moments.clone()
-    diagonal = damped.diagonal()
-    mean = diagonal.mean()
-    if not mean.isfinite():
+    if moments.diagonal().mean() == 0:
+        return torch.eye(len(moments))
+    lower = _lower_factor(moments, damping)
+    upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+    if failed:
+        return _inverse_factor(moments, 10 * damping)
+    return upper.contiguous()  # LAPACK's columns are apart
+
+
+def _lower_factor(moments: Tensor, damping: float) -> Tensor:
+    """The lower Cholesky factor of damped second moments."""
+    if not moments.diagonal().mean().isfinite():
         raise DataError("the inputs of a matrix are not finite", hint="see llmkit doctor MODEL")
-    if mean == 0:
-        return torch.eye(len(damped))
     for _ in range(8):
-        trial = damped.clone()
-        trial.diagonal().add_(damping * mean)
-        lower, failed = torch.linalg.cholesky_ex(trial)
+        lower, failed = torch.linalg.cholesky_ex(damped(moments, damping))
         if not failed:
-            upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
-            if not failed:
-                return upper.contiguous()  # LAPACK's columns are apart
+            return lower
         damping *= 10  # text so short that float32 does not see the rest
     raise DataError("the inputs of a matrix are not those of any text", hint="more calibration text")

@@ -11,6 +11,9 @@ from llmkit.quant.int_grids import rounded
 from llmkit.quant.lattice import Lattice
 from llmkit.quant.search import table_scale
 
+_TRIALS = 15
+"""Of a row's step, about either end."""
+
 
 @dataclass(frozen=True)
 class Fp8Grid:
@@ -27,6 +30,6 @@ class Fp8Grid:
         """See `Grid.fit`."""
         table = torch.from_numpy(E4M3[E4M3_BYTES])
         columns = weight.shape[1]
-        step = table_scale(*rows_of_groups(weight, importance, columns), table).abs()
+        step = table_scale(*rows_of_groups(weight, importance, columns), table, _TRIALS).abs()
         scale = rounded(step, self.scale_dtype, self.name).view(-1, 1)
         return Fitted(Lattice(scale.float(), table, None, columns), {"scale": scale})

@@ -10,6 +10,8 @@ from torch import Tensor
 from llmkit.formats import ggml_k_write, ggml_simple_write
 from llmkit.formats.ggml_simple_write import Codes, Fields, Stored
 from llmkit.formats.gguf_types import GGML_TYPES
+from llmkit.kernels.encode import block_bytes
+from llmkit.kernels.library import available
 from llmkit.quant.ggml_grids import GGML_GRIDS
 
 _WRITERS: dict[str, Callable[[Fields, Codes], Stored]] = {
@@ -20,6 +22,8 @@ _WRITERS: dict[str, Callable[[Fields, Codes], Stored]] = {
     **{"Q4_K": ggml_k_write.write_q4_k, "Q5_K": ggml_k_write.write_q5_k},
     **{"Q6_K": ggml_k_write.write_q6_k, "IQ4_XS": ggml_k_write.write_iq4_xs},
 }
+_PLAIN_BITS = {"Q4_0": 4, "Q4_1": 4, "IQ4_NL": 4, "Q5_0": 5, "Q5_1": 5, "Q8_0": 8}
+"""Of codes that the native library writes."""
 _STEP = 1 << 16
 """Codes at a time: what is in the making stays in the cache."""
 
@@ -49,6 +53,8 @@ def ggml_bytes(grid_name: str, stored: Mapping[str, Tensor], codes: Tensor) -> N
     fields = {name: _of_blocks(values, len(blocks)) for name, values in stored.items()}
     for name in {"scales", "mins"} & set(fields):
         _check_range(name, fields[name], grid_name)
+    if grid_name in _PLAIN_BITS and available():
+        return block_bytes(blocks, fields["d"], fields.get("m"), _PLAIN_BITS[grid_name]).reshape(rows, -1)
     written = np.empty((len(blocks), kind.nbytes), np.uint8)
     step = max(1, _STEP // kind.values)
     for begin in range(0, len(blocks), step):

@@ -17,9 +17,9 @@ from llmkit.quant.grid import Fitted, rows_of_groups
 from llmkit.quant.lattice import Lattice
 from llmkit.quant.search import even_scale, even_scale_and_base
 
-_TRIALS = {1: 41, 2: 41, 3: 61, 4: 61}
-"""Steps tried, by bits: the fewer codes, the more of the largest weights it pays to clip."""
-_ZERO_TRIALS = 41
+_TRIALS = 24
+"""Steps tried: groups are long, so that it pays to leave the largest weights out."""
+_ZERO_TRIALS = 30
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class IntGrid:
         groups, weighing = rows_of_groups(weight, importance, group)
         half, high = 1 << (self.bits - 1), (1 << self.bits) - 1
         if self.symmetric:
-            found = even_scale(groups, weighing, -half, half - 1, _TRIALS.get(self.bits, 19))
+            found = even_scale(groups, weighing, -half, half - 1, _TRIALS)
             step = rounded(found, self.scale_dtype, self.name).view(len(weight), -1)
             table = torch.arange(-half, half, dtype=torch.float32)
             return Fitted(Lattice(step.float(), table, None, group), {"scale": step})

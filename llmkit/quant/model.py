@@ -7,12 +7,14 @@ others there are their files and their codes.
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from llmkit.errors import DataError
 from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.quant.embedding_moments import embedding_moments
 from llmkit.quant.grid import Grid
 from llmkit.quant.moments import Moments
 from llmkit.quant.rounding import RoundedMatrix, round_matrix
@@ -95,6 +97,7 @@ class Quantiser:
         self._known = known
         self._given = given or {}
         self._scale_dtype = scale_dtype
+        self._original: Stream | None = None
         self.reference: Stream | None = None
         """The scored text in the original model; behind the last layer once `run` is through."""
         self.rounded: Stream | None = None
@@ -118,13 +121,15 @@ class Quantiser:
             if name not in self._grids:
                 _check(name, tensor.detach())
         original = decoder.embed_tokens.weight.detach()
+        head = _head(model, original if kept_head is None else kept_head)
         if self._scored is not None:
             self.reference = Stream(model, self._scored, self._workers)
-            self.reference_head = _head(model, original if kept_head is None else kept_head)
+            self.reference_head = head
+        if self._calibration is not None:
+            self._original = Stream(model, self._calibration, self._workers)
         if EMBEDDING in self._grids:
-            tied = isinstance(model.lm_head, TiedHead)
-            head_moments = self._tied_moments if tied and self._calibration is not None else None
-            rounded = self._alone(EMBEDDING, original, head_moments)
+            found = None if self._calibration is None else partial(self._embedding_moments, head)
+            rounded = self._alone(EMBEDDING, original, found)
             decoder.embed_tokens = nn.Embedding.from_pretrained(rounded.values())
             if isinstance(model.lm_head, TiedHead):
                 model.lm_head = _tied_like(model.lm_head, decoder.embed_tokens, model)
@@ -152,9 +157,12 @@ class Quantiser:
         for name, parameter in block.named_parameters():
             if f"{_prefix(layer)}{name}" not in weights:
                 _check(f"{_prefix(layer)}{name}", parameter.detach())
-        done = self._known(f"layer-{layer}")
+        done, moments = self._known(f"layer-{layer}"), self._given
+        if done is None and calibration is not None:
+            moments = calibration.moments(layer, weights, original=self._original)
+        if self._original is not None:
+            self._original.advance(layer)  # before anything is scaled
         if done is None:
-            moments = self._given if calibration is None else calibration.moments(layer, weights)
             done = self._rounded_layer(layer, block, weights, moments)
         for name, part in _parts(weights).items():  # all at once: none sees another one's error
             part.copy_(done.matrices[name].values())
@@ -193,7 +201,7 @@ class Quantiser:
         return Rounded(layer, done, plain, alphas)
 
     def _head_alone(self, head: nn.Linear, calibration: Stream | None) -> Rounded:
-        moments = None if calibration is None else calibration.head_moments
+        moments = None if calibration is None else partial(calibration.head_moments, original=self._original)
         rounded = self._alone(HEAD, head.weight.detach(), moments)
         self._model.lm_head = copy.deepcopy(head)
         self._model.lm_head.weight.data = rounded.values()
@@ -214,6 +222,18 @@ class Quantiser:
             return self._rounder(name, weight, grid, moments)
         except DataError as error:
             raise DataError(f"{name}: {error.problem}", hint=error.hint) from None
+
+    def _embedding_moments(self, head: Callable[[Tensor], Tensor]) -> Moments:
+        """Of what comes back to the embedding, and where the head is the same matrix, of what that reads."""
+        assert self._calibration is not None
+        found = embedding_moments(self._model, self._calibration, head, self._workers)
+        if not isinstance(self._model.lm_head, TiedHead):
+            return found
+        read = self._tied_moments()
+        share = found.count / read.count  # both are off by as much for a row as it is common
+        return Moments(
+            found.second + share * read.second, found.absolute + share * read.absolute, found.count
+        )
 
     @torch.inference_mode()
     def _tied_moments(self) -> Moments:

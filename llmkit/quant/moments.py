@@ -25,6 +25,8 @@ class Moments:
     """(C,) float32, the sum of `|x|`."""
     count: int = 0
     """Inputs seen."""
+    missing: Tensor | None = None
+    """(C, C) float32, the sum of `(y - x) xᵀ`, y the inputs that the original model has in the place of x."""
 
     @classmethod
     def of_width(cls, columns: int, *, squares_only: bool = False) -> "Moments":
@@ -45,14 +47,20 @@ class Moments:
     def divided(self, scale: Tensor) -> "Moments":
         """Of the same inputs divided by numbers above 0, (C,)."""
         by = scale[:, None] * scale if self.second.dim() == 2 else scale.square()
-        return Moments(self.second / by, self.absolute / scale, self.count)
+        missing = None if self.missing is None else self.missing / by
+        return Moments(self.second / by, self.absolute / scale, self.count, missing)
 
-    def add(self, inputs: Tensor, workers: Workers = ALONE) -> None:
-        """inputs: (N, C)."""
+    def add(self, inputs: Tensor, workers: Workers = ALONE, original: Tensor | None = None) -> None:
+        """inputs: (N, C); original: the same of the original model, where it is at work too."""
         rows = inputs.float()
+        less = None if original is None else original.float() - rows
+        if less is not None and self.missing is None:
+            self.missing = torch.zeros_like(self.second)
 
         def columns(part: slice) -> None:
             self.second[:, part].addmm_(rows.T, rows[:, part])
+            if less is not None and self.missing is not None:
+                self.missing[:, part].addmm_(less.T, rows[:, part])
 
         if self.second.dim() == 1:
             self.second += rows.square().sum(0)
@@ -110,9 +118,12 @@ def add_inputs(
     seen: Sequence[InputsOfPass],
     workers: Workers = ALONE,
     *,
+    originals: Sequence[InputsOfPass] = (),
     squares_only: bool = False,
 ) -> None:
-    """Add the inputs of several passes to moments, by name.
+    """Add the inputs of several passes to moments, by name; `originals`: of the same passes of the original.
+
+    Experts are sent other inputs by another model: theirs are not compared.
 
     Weights with one and the same inputs (queries, keys and values; gate and up) share their moments, which
     are then worked out once.
@@ -125,4 +136,6 @@ def add_inputs(
             found.setdefault(name, done[key])
             continue
         done[key] = found.setdefault(name, Moments.of_width(rows[0].shape[1], squares_only=squares_only))
-        done[key].add(torch.cat(rows), workers)
+        others = [one.inputs[name] for one in originals if name in one.inputs and "[" not in name]
+        alike = [one.shape for one in others] == [one.shape for one in rows]
+        done[key].add(torch.cat(rows), workers, torch.cat(others) if others and alike else None)

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import DataError
-from llmkit.quant.feedback import feedback_codes, lost
+from llmkit.quant.descent import descended
+from llmkit.quant.feedback import caught_up, feedback_codes, lost
+from llmkit.quant.ggml_grids import GgmlGrid
 from llmkit.quant.grid import Fitted, Grid
 from llmkit.quant.moments import Moments
 from llmkit.quant.workers import ALONE, Workers, pieces
@@ -51,8 +53,8 @@ def round_matrix(
         weight: (R, C).
         grid: which.
         moments: of its inputs; None (nothing seen): every column counts alike, and there is no feedback.
-        feedback: make up for each error in the columns that follow, where the moments say how; else round to
-            the nearest.
+        feedback: make up for each error in the columns that follow, where the moments say how, and for what
+            inputs have lost on their way here; else round to the nearest.
         damping: see `feedback_codes`.
         workers: share out the work.
 
@@ -64,11 +66,15 @@ def round_matrix(
         raise DataError("a weight is not a finite number", hint="llmkit doctor MODEL names the tensors")
     seen = moments is not None and moments.count > 0 and bool(moments.absolute.any())
     importance = moments.squares if moments is not None and seen else None
-    fitted = grid.fit(weight, importance)
     if moments is not None and seen and feedback and moments.second.dim() == 2:
-        codes = feedback_codes(weight, fitted.lattice, moments.second, damping=damping, workers=workers)
+        second = moments.second
+        if moments.missing is not None:
+            weight = caught_up(weight, second, moments.missing, damping)
+        fitted = grid.fit(weight, importance)
+        codes = feedback_codes(weight, fitted.lattice, second, damping=damping, workers=workers)
+        fitted, codes = descended(grid, weight, fitted, codes, second, damping=damping, workers=workers)
     else:
-        codes = fitted.lattice.round(weight)
+        fitted, codes = nearest(grid, weight, importance)
     values = fitted.lattice.values(codes)
     return RoundedMatrix(
         grid,
@@ -77,6 +83,15 @@ def round_matrix(
         noise=_noise(weight, values, workers),
         output_noise=lost(weight, values, moments.second, workers) if moments is not None and seen else None,
     )
+
+
+def nearest(grid: Grid, weight: Tensor, importance: Tensor | None = None) -> tuple[Fitted, Tensor]:
+    """A grid fitted, and the codes of the nearest values, (R, C) uint8. Args and raises: see `Grid.fit`."""
+    found = grid.fit_and_round(weight, importance) if isinstance(grid, GgmlGrid) else None
+    if found is not None:
+        return found
+    fitted = grid.fit(weight, importance)
+    return fitted, fitted.lattice.round(weight)
 
 
 def _noise(weight: Tensor, values: Tensor, workers: Workers) -> float:

@@ -1,9 +1,11 @@
 """Steps and bases of groups that lose least, by weighted least squares over a few ways to round.
 
 As ggml's make_qx_quants and make_qkx2_quants: for each of some trial steps the weights are rounded, and the
-best step (and base) for the codes that come out is worked out; what loses least is kept, and then refined as
-in Lloyd's method: nearest codes, the best step for them, and again. In the native library where there is one,
-else in torch, to the same figures but for the rounding of sums.
+best step (and base) for the codes that come out is worked out, and what loses least is kept. In the native
+library where there is one, else in torch, to the same figures but for the rounding of sums.
+
+Where weights do not count alike, many of the best steps leave a group's largest weight out: so more trials
+are worth their while there.
 
 Shapes: M groups, g weights of a group, N codes. Weights are float32 (or another float), importance float32
 (P, g): group m counts its weights by row m % P. Importance None: all count alike.
@@ -16,12 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from llmkit.kernels import encode as native_encode
 from llmkit.kernels import quantise
 from llmkit.kernels.library import available
 from llmkit.quant import search_torch
 
 
-def even_scale(weight: Tensor, importance: Tensor | None, low: int, high: int, trials: int = 19) -> Tensor:
+def even_scale(weight: Tensor, importance: Tensor | None, low: int, high: int, trials: int) -> Tensor:
     """Steps for whole codes from `low` < 0 to `high` about zero.
 
     The largest weight may become either end of the codes: steps may be negative.
@@ -29,7 +32,8 @@ def even_scale(weight: Tensor, importance: Tensor | None, low: int, high: int, t
     Args:
         weight: (M, g). importance: (P, g), how much an error of each weight counts.
         low, high: the codes.
-        trials: of the step, about those that give the largest weight the first code, and the last, in turn.
+        trials: of the step: the largest weight is put a code within the first, then the last, and so on in
+            turn, a quarter further out each time; nine end a code without.
 
     Returns:
         (M,), 0 for groups of zeros.
@@ -39,7 +43,7 @@ def even_scale(weight: Tensor, importance: Tensor | None, low: int, high: int, t
     return torch.from_numpy(quantise.even_scale(*as_arrays(weight, importance), low, high, trials))
 
 
-def table_scale(weight: Tensor, importance: Tensor | None, table: Tensor, trials: int = 15) -> Tensor:
+def table_scale(weight: Tensor, importance: Tensor | None, table: Tensor, trials: int) -> Tensor:
     """Steps for codes that stand for a table's values.
 
     Args:
@@ -57,14 +61,15 @@ def table_scale(weight: Tensor, importance: Tensor | None, table: Tensor, trials
 
 
 def even_scale_and_base(
-    weight: Tensor, importance: Tensor | None, high: int, trials: int = 21, *, below_zero: bool = True
+    weight: Tensor, importance: Tensor | None, high: int, trials: int, *, below_zero: bool
 ) -> tuple[Tensor, Tensor]:
     """Steps and bases for whole codes from 0 to `high`.
 
     Args:
         weight, importance: as for `even_scale`.
         high: the last code.
-        trials: of the step, about that which spans all weights, and of three bases in turn.
+        trials: of the step: the first nine about that which spans all weights, with two bases in turn; later
+            ones leave more and more out, at the top, at both ends, and at the bottom in turn.
         below_zero: whether bases are held at or below zero, as ggml's are.
 
     Returns:
@@ -77,6 +82,25 @@ def even_scale_and_base(
     arrays = as_arrays(weight, importance)
     step, base = quantise.even_scale_and_base(*arrays, high, trials, below_zero=below_zero)
     return torch.from_numpy(step), torch.from_numpy(base)
+
+
+def encode(
+    weight: Tensor, importance: Tensor | None, table: Tensor, trials: int, *, with_base: bool
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Steps and bases in half precision, and the nearest codes, in one go: natively only.
+
+    Args:
+        weight, importance, trials: as for the other searches.
+        table: (N,) the value of each code in steps.
+        with_base: whether groups have a base, of any sign.
+
+    Returns:
+        (M,) float32 of each, and (M, g) codes.
+    """
+    found = native_encode.encode(*as_arrays(weight, importance), table.numpy(), trials, with_base=with_base)
+    step, base, codes = (None if one is None else torch.from_numpy(one) for one in found)
+    assert step is not None and codes is not None
+    return step, base, codes
 
 
 def natively(*tensors: Tensor | None) -> bool:

@@ -11,13 +11,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-_REFINEMENTS = 3
-"""Rounds of: the nearest codes, then the best step for them."""
+_NARROW_LINES = 9
+"""Trials, at most, before those that leave large weights out."""
 
 
 def even_scale(weight: Tensor, importance: Tensor | None, low: int, high: int, trials: int) -> Tensor:
     """See `llmkit.quant.search.even_scale`."""
-    inverses = [(high if trial % 2 else low) + 0.1 * (trials // 2 - trial) for trial in range(trials)]
+    inside = [1 - 0.25 * trial for trial in range(trials)]
+    inverses = [high - by if trial % 2 else low + by for trial, by in enumerate(inside)]
     return _best_step(weight, importance, inverses, lambda scaled: scaled.round().clamp_(low, high))
 
 
@@ -46,11 +47,14 @@ def even_scale_and_base(
     safe = torch.where(width > 0, width, 1)
     y = (weight - low) / safe
     line = _Line(y, levelled(importance, weight), high, -low / safe if below_zero else None)
+    narrow = min(trials, _NARROW_LINES)
     for trial in range(trials):
-        first_base = 0.25 * (trial % 3) / high  # other bases are other ways to round
-        line.offer(((y - first_base) * (high - 1 + 0.1 * trial)).round_().clamp_(0, high))
-    for _ in range(_REFINEMENTS):
-        line.offer(line.codes)
+        if trial < narrow:
+            wider, moved = 0.44 - 0.18 * (narrow - 1 - trial) + 0.4 * (trial % 2), -0.5 * (trial % 2)
+        else:
+            wider = 0.2 * trial - 1
+            moved = -0.25 - wider * (trial % 3) / 2
+        line.offer((y * (high + wider) + moved).round_().clamp_(0, high))
     step = torch.where(width > 0, line.step * width, 0)
     base = low + torch.where(width > 0, line.base * width, 0)
     return step.squeeze(1), base.squeeze(1)
@@ -64,11 +68,8 @@ def _best_step(
     largest = weight.gather(1, weight.abs().argmax(1, keepdim=True))  # (M, 1), with its sign
     x = weight / torch.where(largest == 0, 1, largest)
     step, gain = torch.zeros_like(largest), torch.zeros_like(largest)
-    for trial in range(len(inverses) + _REFINEMENTS):
-        if trial < len(inverses):
-            values = to_values(x * inverses[trial])
-        else:
-            values = to_values(torch.where(step == 0, 0, x * (1 / torch.where(step == 0, 1, step))))
+    for inverse in inverses:
+        values = to_values(x * inverse)
         product = (importance * values * x).sum(1, keepdim=True)
         square = (importance * values * values).sum(1, keepdim=True)
         divisor = torch.where(square > 0, square, 1)
@@ -88,36 +89,27 @@ class _Line:
         self._sum = (self._importance * y).sum(1, keepdim=True)
         self.step = torch.full_like(y[:, :1], 1 / high)
         self.base = torch.zeros_like(self.step)
-        self.codes, self._error = self._nearest(self.step, self.base)
+        self._gain = torch.full_like(self.step, -torch.inf)
 
     def offer(self, codes: Tensor) -> None:
-        """The line that least squares draw through codes, kept where its nearest codes lose less."""
+        """The line that least squares draw through codes, kept where it explains more."""
         weighed = self._importance * codes
         q, qq = weighed.sum(1, keepdim=True), (weighed * codes).sum(1, keepdim=True)
         qy = (weighed * self._y).sum(1, keepdim=True)
-        determinant = self._total * qq - q * q
-        divisor = torch.where(determinant > 0, determinant, 1)
-        step = (self._total * qy - self._sum * q) / divisor
-        base = (qq * self._sum - q * qy) / divisor
+        determinant, along = self._total * qq - q * q, self._total * qy - self._sum * q
+        step = along / torch.where(determinant > 0, determinant, 1)
+        base, gain = (self._sum - step * q) / self._total, step * along
         if self._cap is not None:
-            through_cap = torch.where(qq > 0, (qy - self._cap * q) / torch.where(qq > 0, qq, 1), 0)
-            step = torch.where(base > self._cap, through_cap, step)
+            over = qy - self._cap * q
+            through_cap = torch.where(qq > 0, over / torch.where(qq > 0, qq, 1), 0)
+            at_cap = self._cap * (2 * self._sum - self._cap * self._total)
+            capped = base > self._cap
+            step = torch.where(capped, through_cap, step)
+            gain = torch.where(capped, self._total * (at_cap + over * through_cap) - self._sum.square(), gain)
             base = torch.minimum(base, self._cap)
-        valid = (determinant > 0) & (step > 0)
-        step, base = torch.where(valid, step, self.step), torch.where(valid, base, self.base)
-        codes, error = self._nearest(step, base)
-        better = error < self._error
+        better = (determinant > 0) & (step > 0) & (gain > self._gain)
         self.step, self.base = torch.where(better, step, self.step), torch.where(better, base, self.base)
-        self.codes, self._error = (
-            torch.where(better, codes, self.codes),
-            torch.minimum(error, self._error),
-        )
-
-    def _nearest(self, step: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
-        """The nearest codes, (M, g), and what they lose, (M, 1)."""
-        codes = ((self._y - base) / step).round_().clamp_(0, self._high)
-        lost = codes * step + base - self._y
-        return codes, (self._importance * lost * lost).sum(1, keepdim=True)
+        self._gain = torch.where(better, gain, self._gain)
 
 
 def levelled(importance: Tensor | None, weight: Tensor) -> Tensor:

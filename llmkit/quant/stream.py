@@ -6,6 +6,7 @@ Shapes: N rows of text, T positions, D hidden, V vocabulary.
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
@@ -44,13 +45,19 @@ class Stream:
 
     @torch.inference_mode()
     def moments(
-        self, layer: int, weights: Mapping[str, Tensor], *, squares_only: bool = False
+        self,
+        layer: int,
+        weights: Mapping[str, Tensor],
+        *,
+        original: "Stream | None" = None,
+        squares_only: bool = False,
     ) -> dict[str, Moments]:
         """Of the inputs of some matrices of a layer; the states stay before it.
 
         Args:
             layer: its number.
             weights: the matrices by name, as the layer holds them.
+            original: the same text in the original model, which has this layer too.
             squares_only: the diagonals of the second moments, which are soon worked out.
         """
         found: dict[str, Moments] = {}
@@ -61,9 +68,12 @@ class Stream:
             return watch
 
         parts = self._states.split(self._step)
+        others = () if original is None else original._states.split(self._step)
         for begin in range(0, len(parts), _AT_ONCE):
-            seen = self._workers.map(watched, parts[begin : begin + _AT_ONCE])
-            add_inputs(found, seen, self._workers, squares_only=squares_only)
+            seen, before = (
+                self._workers.map(watched, of[begin : begin + _AT_ONCE]) for of in (parts, others)
+            )
+            add_inputs(found, seen, self._workers, originals=before, squares_only=squares_only)
         return found
 
     @torch.inference_mode()
@@ -78,11 +88,12 @@ class Stream:
             yield ids, self._model.model.norm(part)
 
     @torch.inference_mode()
-    def head_moments(self, *, squares_only: bool = False) -> Moments:
-        """Of what the head reads, behind the last layer."""
+    def head_moments(self, *, original: "Stream | None" = None, squares_only: bool = False) -> Moments:
+        """Of what the head reads, behind the last layer; `original`: see `moments`."""
         moments = Moments.of_width(self._states.shape[-1], squares_only=squares_only)
-        for _, states in self.last():
-            moments.add(states.flatten(0, 1), self._workers)
+        others = repeat(None) if original is None else (states.flatten(0, 1) for _, states in original.last())
+        for (_, states), other in zip(self.last(), others, strict=False):
+            moments.add(states.flatten(0, 1), self._workers, other)
         return moments
 
     def _through(self, layer: int, states: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 Weights are Gaussian. For each type both encode the same rows in turns, round after round, so that a busy
 machine slows both alike; ours is all of it: search, rounding, and the file's bytes. Printed: million weights
-a second of processor time (medians) and decibels of signal over noise, read back by one reader. --imatrix
-weighs columns, and prints weighted noise. ggml is called in the library that the package xllamacpp brings.
+a second of processor time (medians) and decibels of signal over noise, read back by one reader. Each type is
+encoded twice: with all weights counted alike, where ggml's plain types round and do not search, and with an
+importance matrix (columns count by the fourth power of a number), where they search too and noise is weighed
+by it; Q8_0 takes no notice of one in ggml. ggml is called in the library that the package xllamacpp brings.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from time import process_time
 
@@ -26,6 +29,7 @@ from llmkit.formats.gguf_types import GGML_TYPES
 from llmkit.kernels.library import level, set_threads
 from llmkit.quant.ggml_bytes import ggml_bytes
 from llmkit.quant.ggml_grids import GGML_GRIDS
+from llmkit.quant.rounding import nearest
 
 Bytes = NDArray[np.uint8]
 Encode = Callable[[], Bytes]
@@ -36,6 +40,7 @@ class Row:
     """One type."""
 
     name: str
+    imatrix: bool
     ours_million_per_second: float
     ggml_million_per_second: float
     ours_decibels: float
@@ -71,8 +76,8 @@ def ours(name: str, weight: torch.Tensor, importance: torch.Tensor | None) -> En
     """Our encoder on these rows."""
 
     def encode() -> Bytes:
-        fitted = GGML_GRIDS[name].fit(weight, importance)
-        return ggml_bytes(name, fitted.stored, fitted.lattice.round(weight)).reshape(-1)
+        fitted, codes = nearest(GGML_GRIDS[name], weight, importance)
+        return ggml_bytes(name, fitted.stored, codes).reshape(-1)
 
     return encode
 
@@ -102,34 +107,34 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", help="types; all that both write")
-    parser.add_argument("--rows", type=int, default=1024)
+    parser.add_argument("--rows", type=int, default=4096, help="a processor takes a millisecond to speed up")
     parser.add_argument("--columns", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--imatrix", action="store_true", help="columns count by the fourth power of a number"
-    )
     parser.add_argument("--json", action="store_true", help="one row a line, to compare by program")
     options = parser.parse_args()
     torch.set_num_threads(1)
     set_threads(1)
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(options.rows, options.columns, generator=generator)
-    importance = torch.rand(options.columns, generator=generator) ** 4 if options.imatrix else None
+    importance = torch.rand(options.columns, generator=generator) ** 4
     library = ggml_library()
     if not options.json:
         print(f"{options.rows} x {options.columns}, {level()}, one thread, M weights/s and dB")
-        print(f"{'type':8}{'ours':>8}{'ggml':>8}{'times':>8}{'ours':>9}{'ggml':>8}")
-    for name in options.names or GGML_GRIDS:
-        encoders = ours(name, weight, importance), ggml(library, name, weight, importance)
+        print(f"{'type':8}{'imatrix':>8}{'ours':>8}{'ggml':>8}{'times':>8}{'ours':>9}{'ggml':>8}")
+    for name, counts in product(options.names or GGML_GRIDS, (None, importance)):
+        encoders = ours(name, weight, counts), ggml(library, name, weight, counts)
         raws = [encode() for encode in encoders]
-        quality = [decibels(raw, name, weight, importance) for raw in raws]
-        row = Row(name, *compared(encoders, options.rounds, weight.numel()), *quality)
+        quality = [decibels(raw, name, weight, counts) for raw in raws]
+        speeds = compared(encoders, options.rounds, weight.numel())
+        row = Row(name, counts is not None, *speeds, *quality)
         if options.json:
             print(json.dumps(asdict(row)), flush=True)
             continue
-        fast, slow = row.ours_million_per_second, row.ggml_million_per_second
+        fast, slow = speeds
         print(
-            f"{name:8}{fast:8.1f}{slow:8.1f}{fast / slow:8.2f}{quality[0]:9.2f}{quality[1]:8.2f}", flush=True
+            f"{name:8}{'no' if counts is None else 'yes':>8}{fast:8.1f}{slow:8.1f}{fast / slow:8.2f}"
+            f"{quality[0]:9.2f}{quality[1]:8.2f}",
+            flush=True,
         )
 
 

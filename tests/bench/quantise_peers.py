@@ -25,7 +25,7 @@ from llmkit.progress import SILENT
 from llmkit.quant.divergence import QualityReport
 from llmkit.quant.grid import Fitted, Grid
 from llmkit.quant.lattice import Lattice
-from llmkit.quant.model import Rounder
+from llmkit.quant.model import EMBEDDING, Rounder
 from llmkit.quant.moments import Moments
 from llmkit.quant.rounding import RoundedMatrix
 from llmkit.workflows.quantize.job import QuantizeJob, open_quantize
@@ -65,7 +65,8 @@ class Ggml:
 
     def __call__(self, name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
         """A `Rounder`."""
-        stored = self.encode(weight, grid, moments)
+        told = None if name == EMBEDDING else moments  # llama-imatrix says nothing of it
+        stored = self.encode(weight, grid, told)
         values = torch.from_numpy(dequantise(stored, grid.name, tuple(weight.shape)))
         empty = torch.empty(0)
         nothing = Fitted(Lattice(empty, empty), {})

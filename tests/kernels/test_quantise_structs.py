@@ -12,7 +12,7 @@ from llmkit.kernels.build import COMPILERS, FOLDER
 
 STRUCTS = {
     name: getattr(quantise_structs, f"{name}Struct")
-    for name in ("Search", "Neighbours", "Lattice", "Coding", "Feedback")
+    for name in ("Search", "Neighbours", "Blocks", "Lattice", "Coding", "Feedback")
 }
 
 

@@ -1,6 +1,8 @@
 """Attention against a twin that takes one query, one head and one key at a time."""
 
 import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,7 +10,8 @@ import torch
 from torch import Tensor
 
 from llmkit.model import attend as module
-from llmkit.model.attend import attend
+from llmkit.model.attend import attend, attend_row
+from llmkit.model.layout import Layout, Span, row_stretches
 
 B, H, T, S, E, X = 2, 4, 6, 9, 8, 5
 
@@ -145,3 +148,50 @@ def test_half_precision_goes_in_and_comes_out() -> None:
         assert found.dtype == torch.bfloat16
         exact = attend(q.float(), k.float(), v.float(), _last(T, S), scale=0.3, **extra)
         torch.testing.assert_close(found.float(), exact, rtol=0, atol=0.03)
+
+
+class Two:
+    """A row whose other half is known: the last quarter and the first are here."""
+
+    def __init__(self, k: Tensor, v: Tensor) -> None:
+        self._row = k, v
+
+    def spans(self, count: int) -> Sequence[Span]:
+        return [Span(3 * count // 2, count // 2, 2 * count), Span(0, count // 2, 2 * count)]
+
+    def gather(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        places = [*range(6, 8), *range(2)]
+        assert torch.equal(k, self._row[0][:, :, places]) and torch.equal(v, self._row[1][:, :, places])
+        return self._row
+
+
+@pytest.mark.parametrize("softcap", [None, 1.5])
+@pytest.mark.parametrize("window", [None, 3])
+def test_positions_here_take_home_what_they_would_in_the_whole_row(
+    softcap: float | None, window: int | None
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(B, heads, 8, E, generator=generator) for heads in (H, 2, 2))
+    places = [*range(6, 8), *range(2)]
+    parts = Two(k, v)
+    stretches = row_stretches(parts.spans(4), q.device, window=window, segments=None)
+    layout = Layout(parts=parts, stretches=stretches)
+    way = partial(attend, scale=0.3, softcap=softcap)
+    here = [one[:, :, places] for one in (q, k, v)]
+    found = attend_row(*here, layout, way, plain=softcap is None)
+    mask = torch.ones(8, 8, dtype=torch.bool).tril()
+    if window is not None:
+        mask = mask.triu(1 - window)
+    expected = _slow(q, k, v, mask.expand(B, 8, 8), 0.3, softcap)
+    torch.testing.assert_close(found, expected[:, :, places], atol=1e-5, rtol=1e-5)
+
+
+def test_what_is_added_for_a_stretch_is_made_once_and_is_its_mask() -> None:
+    stretch, other = row_stretches(
+        [Span(2, 2, 4), Span(0, 2, 4)], torch.device("cpu"), window=None, segments=None
+    )
+    added = stretch.added(torch.float32)
+    assert added is stretch.added(torch.float32) and added is not None and stretch.mask is not None
+    assert torch.equal(added == 0, stretch.mask) and torch.equal(added == -math.inf, ~stretch.mask)
+    assert stretch.added(torch.bfloat16).dtype == torch.bfloat16  # type: ignore[union-attr]
+    assert other.added(torch.float32) is None  # plain causal attention

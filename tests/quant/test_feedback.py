@@ -6,7 +6,7 @@ import torch
 
 from llmkit.errors import DataError
 from llmkit.quant import feedback
-from llmkit.quant.feedback import feedback_codes, lost
+from llmkit.quant.feedback import caught_up, feedback_codes, lost
 from llmkit.quant.ggml_grids import GGML_GRIDS
 from llmkit.quant.lattice import Lattice
 
@@ -102,3 +102,16 @@ def test_lost_is_the_share_of_outputs_that_changed() -> None:
     rounded = weight + 0.1 * torch.randn(3, 8)
     share = float(((x @ (rounded - weight).T) ** 2).sum() / ((x @ weight.T) ** 2).sum())
     assert lost(weight, rounded, x.T @ x) == pytest.approx(share, rel=1e-4)
+
+
+def test_weights_catch_up_with_what_their_inputs_have_lost() -> None:
+    generator = torch.Generator().manual_seed(4)
+    mixing = torch.randn(64, 64, generator=generator) / 8
+    original = torch.randn(2, 2000, 64, generator=generator) @ mixing
+    rounded = 0.8 * original + 0.1 * torch.randn(2, 2000, 64, generator=generator)
+    weight = torch.randn(8, 64, generator=generator)
+    x, y = rounded[0], original[0]
+    caught = caught_up(weight, x.T @ x, (y - x).T @ x, 0.01)
+    off = [(rounded[1] @ one.T - original[1] @ weight.T).square().mean() for one in (weight, caught)]
+    assert off[1] < 0.5 * off[0]
+    assert caught_up(weight, torch.zeros(64, 64), torch.zeros(64, 64), 0.01) is weight

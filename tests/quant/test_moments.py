@@ -71,3 +71,28 @@ def test_moments_have_the_same_bits_from_any_number_of_workers() -> None:
             found[-1].add(rows, workers)
     assert torch.equal(found[0].second, found[1].second) and torch.equal(found[0].second, found[2].second)
     assert torch.allclose(found[0].second, rows.T @ rows, atol=1e-3)
+
+
+def test_what_inputs_have_lost_is_summed_beside_them_but_not_for_experts() -> None:
+    weight, stack = torch.randn(2, 4), torch.randn(3, 2, 4)
+    now, before = torch.randn(2, 5, 4), torch.randn(2, 5, 4)
+    seen: list[list[InputsOfPass]] = [[], []]
+    for passes, inputs in zip(seen, (now, before), strict=True):
+        for part in inputs:
+            with InputsOfPass({"w": weight, "experts": stack}) as watch:
+                F.linear(part, weight)
+                F.linear(part + 1, stack[1])
+            passes.append(watch)
+    found: dict[str, Moments] = {}
+    add_inputs(found, seen[0], originals=seen[1])
+    x, y = now.flatten(0, 1), before.flatten(0, 1)
+    missing = found["w"].missing
+    assert missing is not None
+    assert torch.allclose(missing, (y - x).T @ x, atol=1e-5)
+    assert found["experts[1]"].missing is None
+    scale = torch.tensor([1.0, 2, 3, 4])
+    of_divided = Moments.of_width(4)
+    of_divided.add(x / scale, original=y / scale)
+    divided = found["w"].divided(scale).missing
+    assert divided is not None and of_divided.missing is not None
+    assert torch.allclose(divided, of_divided.missing, atol=1e-5)

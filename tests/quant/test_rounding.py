@@ -4,7 +4,7 @@ import torch
 from llmkit.errors import DataError
 from llmkit.quant.ggml_grids import GGML_GRIDS
 from llmkit.quant.moments import Moments
-from llmkit.quant.rounding import round_matrix
+from llmkit.quant.rounding import nearest, round_matrix
 
 Q4 = GGML_GRIDS["Q4_0"]
 
@@ -45,6 +45,22 @@ def test_without_anything_seen_every_column_counts_alike(seen: Moments | None) -
     rounded, plain = round_matrix(weight, Q4, seen), round_matrix(weight, Q4, None)
     assert torch.equal(rounded.codes, plain.codes)
     assert rounded.output_noise is None
+
+
+@pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "Q4_K"])
+@pytest.mark.parametrize("weighed", [False, True])
+def test_fitting_and_rounding_in_one_go_gives_what_each_gives(name: str, weighed: bool) -> None:
+    weight, grid = torch.randn(20, 256), GGML_GRIDS[name]
+    weight[3] = 0
+    importance = torch.rand(256) if weighed else None
+    (fitted, codes), apart = nearest(grid, weight, importance), grid.fit(weight, importance)
+    assert fitted.stored.keys() == apart.stored.keys()
+    assert all(torch.equal(apart.stored[key], one) for key, one in fitted.stored.items())
+    assert torch.equal(fitted.lattice.step, apart.lattice.step)
+    others = codes != apart.lattice.round(weight)
+    assert others.float().mean() < 1e-3  # halfway between two values
+    with pytest.raises(DataError, match="beyond what"):
+        nearest(grid, weight * 1e12, importance)
 
 
 def test_a_weight_that_is_no_number_is_refused() -> None:

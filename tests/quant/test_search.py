@@ -17,10 +17,10 @@ def test_without_the_library_steps_are_the_same_but_for_rounding(
 ) -> None:
     def every() -> list[torch.Tensor]:
         return [
-            search.even_scale(WEIGHT, counts, -8, 7),
-            search.table_scale(WEIGHT, counts, TABLE),
-            *search.even_scale_and_base(WEIGHT, counts, 15),
-            *search.even_scale_and_base(WEIGHT, counts, 15, below_zero=False),
+            search.even_scale(WEIGHT, counts, -8, 7, 21),
+            search.table_scale(WEIGHT, counts, TABLE, 15),
+            *search.even_scale_and_base(WEIGHT, counts, 15, 30, below_zero=True),
+            *search.even_scale_and_base(WEIGHT, counts, 15, 30, below_zero=False),
         ]
 
     here = every()
@@ -35,11 +35,11 @@ def test_bfloat16_weights_are_searched_as_they_are(monkeypatch: pytest.MonkeyPat
     half = WEIGHT.bfloat16()
     for native in {available(), False}:
         monkeypatch.setattr(search, "available", lambda native=native: native)
-        assert torch.equal(search.even_scale(half, None, -8, 7), search.even_scale(half.float(), None, -8, 7))
+        steps = [search.even_scale(one, None, -8, 7, 9) for one in (half, half.float())]
+        assert torch.equal(*steps)
 
 
 def test_weights_apart_in_memory_are_searched_like_others() -> None:
     apart = torch.randn(32, 24, generator=torch.Generator().manual_seed(1)).T
-    assert torch.equal(
-        search.even_scale(apart, COUNTS.clone(), -8, 7), search.even_scale(apart.clone(), COUNTS, -8, 7)
-    )
+    ours = search.even_scale(apart, COUNTS.clone(), -8, 7, 9)
+    assert torch.equal(ours, search.even_scale(apart.clone(), COUNTS, -8, 7, 9))

@@ -43,3 +43,22 @@ def test_a_stream_changes_neither_the_model_nor_another_stream(model: Transforme
     other.advance(0)
     assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
     assert torch.equal(next(one.last())[1], next(other.last())[1])
+
+
+def test_a_stream_beside_another_tells_what_inputs_have_lost(model: Transformer) -> None:
+    ids = torch.randint(model.config.vocab_size, (3, 8))
+    original = Stream(model, ids)
+    name, block = "model.layers.0.self_attn.q_proj.weight", model.model.layers[0]
+    weights = {name: block.self_attn.q_proj.weight}
+    moved = Stream(model, ids)
+    moved._states += 0.1
+    found = moved.moments(0, weights, original=original)[name]
+    with torch.inference_mode():
+        x, y = (block.input_layernorm(one._states).flatten(0, 1) for one in (moved, original))
+        at_head = moved.head_moments(original=original).missing
+    assert found.missing is not None and at_head is not None
+    assert torch.allclose(found.missing, (y - x).T @ x, atol=1e-3)
+    norm = model.model.norm
+    with torch.inference_mode():
+        x, y = (norm(one._states).flatten(0, 1) for one in (moved, original))
+    assert torch.allclose(at_head, (y - x).T @ x, atol=1e-3)

@@ -38,6 +38,11 @@ class Writer:
     def sync(self) -> None:
         self.synced.append([folder.name for folder in list_checkpoints(self.out)[0]])
 
+    def take_back(self, step: int) -> list[dict[str, Any]]:
+        undone = [one for one in self.records if one["step"] > step]
+        self.records = [one for one in self.records if one["step"] <= step]
+        return undone
+
 
 class Bench:
     """A job, its trainer, a log and a saver."""

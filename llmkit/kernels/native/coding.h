@@ -2,35 +2,9 @@
 #pragma once
 #include "kernels.h"
 #include "lanes.h"
-#include "search.h"
+#include "table.h"
 
 namespace {
-
-struct Table {
-  const float* at;
-  int32_t size;
-  bool even;
-
-  LK_LAMBDA explicit Table(const Lattice& lattice)
-      : at(lattice.table), size(lattice.table_size), even(is_even(lattice.table, lattice.table_size)) {}
-  // The nearest code, as a float, of what is in units of the step; and the table's value of it.
-  LK_LAMBDA F nearest(F scaled, F& value) const {
-    F first = set1(at[0]);
-    if (even) {
-      F code = rounded(clamped(sub(scaled, first), zero(), set1((float)(size - 1))));
-      value = add(code, first);
-      return code;
-    }
-    F code = zero();
-    value = first;
-    for (int32_t i = 1; i < size; i++) {
-      F middle = set1((at[i] + at[i - 1]) / 2);
-      value = pick(scaled, middle, set1(at[i]), value);
-      code = pick(scaled, middle, set1((float)i), code);
-    }
-    return code;
-  }
-};
 
 LK F in_steps(F x, F step, const F* base) {
   F moved = base ? sub(x, *base) : x;
@@ -38,15 +12,9 @@ LK F in_steps(F x, F step, const F* base) {
   return pick(abs(step), zero(), div(moved, safe), zero());
 }
 
-// Codes from 0 to 255; by way of int8, whose stores saturate on some machines.
-LK void store_codes(uint8_t* p, F code) {
-  store_i8((int8_t*)p, round_int(sub(code, set1(128.0f))));
-  for (int i = 0; i < kLanes; i++) p[i] ^= 0x80;
-}
-
 static void nearest_codes(Worker& worker, const Coding& a) {
   const Lattice& l = a.lattice;
-  Table table(l);
+  Table table(l.table, l.table_size);
   for (int64_t row; (row = claim(worker, 1)) < a.rows;) {
     const float* x = a.values + row * a.values_stride;
     uint8_t* codes = a.codes + row * a.codes_stride;
@@ -55,12 +23,11 @@ static void nearest_codes(Worker& worker, const Coding& a) {
       if (end > a.cols) end = a.cols;
       F step = set1(l.step[row * l.groups + group]), base = set1(l.base ? l.base[row * l.groups + group] : 0.0f), value;
       for (; c + kLanes <= end; c += kLanes)
-        store_codes(codes + c, table.nearest(in_steps(load(x + c), step, l.base ? &base : nullptr), value));
+        store_codes(codes + c, table.nearest(in_steps(load(x + c), step, l.base ? &base : nullptr), value), table.size);
       if (c < end) {
-        uint8_t last[kLanes];
         F scaled = in_steps(load_tail(x + c, end - c), step, l.base ? &base : nullptr);
-        store_codes(last, table.nearest(scaled, value));
-        for (int i = 0; c < end; i++, c++) codes[c] = last[i];
+        store_first_codes(codes + c, table.nearest(scaled, value), table.size, end - c);
+        c = end;
       }
     }
   }
@@ -86,19 +53,23 @@ static void code_values(Worker& worker, const Coding& a) {
 }
 
 static size_t feedback_bytes(const Feedback& a) {
-  return (size_t)((a.count + kLanes - 1) / kLanes * kLanes * kLanes) * 2 * sizeof(float);
+  return (size_t)((a.count + kLanes - 1) / kLanes * kLanes * kLanes) * 3 * sizeof(float);
 }
 
-// A lane is a row.
-static void feedback_16(const Feedback& a, const Table& table, int64_t first, float* x, float* errors) {
+// A lane is a row: to[column * 16 + lane].
+LK void lay_out_rows(const float* from, int64_t stride, int64_t rows, int64_t columns, float* to) {
+  for (int64_t c = 0; c < columns; c += kLanes) {
+    F lanes[kLanes];
+    for (int i = 0; i < kLanes; i++) lanes[i] = i < rows ? load_first(from + i * stride + c, columns - c) : zero();
+    transpose16(lanes, to + c * kLanes, kLanes);
+  }
+}
+
+static void feedback_16(const Feedback& a, const Table& table, int64_t first, float* x, float* original, float* errors) {
   const Lattice& l = a.lattice;
   int64_t rows = a.rows - first < kLanes ? a.rows - first : kLanes;
-  for (int64_t c = 0; c < a.count; c += kLanes) {
-    F lanes[kLanes];
-    for (int i = 0; i < kLanes; i++)
-      lanes[i] = i < rows ? load_first(a.weight + (first + i) * a.weight_stride + c, a.count - c) : zero();
-    transpose16(lanes, x + c * kLanes, kLanes);
-  }
+  lay_out_rows(a.weight + first * a.weight_stride, a.weight_stride, rows, a.count, x);
+  if (a.original != a.weight) lay_out_rows(a.original + first * a.original_stride, a.original_stride, rows, a.count, original);
   for (int64_t c = 0; c < a.count; c++) {
     int64_t column = a.columns[c], place = first * l.groups + column / l.group;
     float steps[kLanes] = {0}, bases[kLanes] = {0};
@@ -110,10 +81,11 @@ static void feedback_16(const Feedback& a, const Table& table, int64_t first, fl
     value = mul(value, step);
     if (l.base) value = add(value, base);
     const float* factor = a.factor + c * a.factor_stride;
-    F error = div(sub(wanted, value), set1(factor[c])), less = sub(zero(), error);
+    F from = a.original == a.weight ? wanted : load(original + c * kLanes);
+    F error = div(sub(from, value), set1(factor[c])), less = sub(zero(), error);
     store(errors + c * kLanes, error);
     uint8_t codes[kLanes];
-    store_codes(codes, code);
+    store_codes(codes, code, table.size);
     for (int i = 0; i < rows; i++) a.codes[(first + i) * a.codes_stride + column] = codes[i];
     for (int64_t j = c + 1; j < a.count; j++)
       store(x + j * kLanes, fma(less, set1(factor[j]), load(x + j * kLanes)));
@@ -127,10 +99,11 @@ static void feedback_16(const Feedback& a, const Table& table, int64_t first, fl
 }
 
 static void feedback(Worker& worker, const Feedback& a, char* memory) {
-  Table table(a.lattice);
+  Table table(a.lattice.table, a.lattice.table_size);
   float* x = (float*)memory;
-  float* errors = x + feedback_bytes(a) / 2 / sizeof(float);
-  for (int64_t task; (task = claim(worker, 1)) * kLanes < a.rows;) feedback_16(a, table, task * kLanes, x, errors);
+  size_t each = feedback_bytes(a) / 3 / sizeof(float);
+  for (int64_t task; (task = claim(worker, 1)) * kLanes < a.rows;)
+    feedback_16(a, table, task * kLanes, x, x + each, x + 2 * each);
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ LK F fma(F a, F b, F c) { LK_EACH c.v[i] = n_fma(a.v[i], b.v[i], c.v[i]); return
 LK F pick(F a, F b, F x, F y) { LK_EACH x.v[i] = n_pick(a.v[i], b.v[i], x.v[i], y.v[i]); return x; }  // a > b ? x : y
 LK F load_bf16(const uint16_t* p) { F r; LK_EACH r.v[i] = n_load_bf16(p + i * kWidth); return r; }
 LK F load_f16(const uint16_t* p) { F r; LK_EACH r.v[i] = n_load_f16(p + i * kWidth); return r; }
+LK F to_half(F a) { LK_EACH a.v[i] = n_to_half(a.v[i]); return a; }  // rounded to half precision
 LK F load_i8(const int8_t* p) { F r; LK_EACH r.v[i] = n_load_i8(p + i * kWidth); return r; }
 LK F even_bf16(I a) { F r; LK_EACH r.v[i] = n_even_bf16(a.v[i]); return r; }
 LK F odd_bf16(I a) { F r; LK_EACH r.v[i] = n_odd_bf16(a.v[i]); return r; }
@@ -48,6 +49,7 @@ LK I load_int(const void* p) { I r; LK_EACH r.v[i] = n_load_int((const char*)p +
 LK I set1_int(int32_t a) { I r; LK_EACH r.v[i] = n_set1_int(a); return r; }
 LK I add_int(I a, I b) { LK_EACH a.v[i] = n_add_int(a.v[i], b.v[i]); return a; }
 LK I round_int(F a) { I r; LK_EACH r.v[i] = n_round(a.v[i]); return r; }
+LK F whole(F a) { LK_EACH a.v[i] = n_whole(a.v[i]); return a; }  // to whole numbers, ties to even; |a| < 2^22
 LK F to_float(I a) { F r; LK_EACH r.v[i] = n_to_float(a.v[i]); return r; }
 LK F pow2(I n) { F r; LK_EACH r.v[i] = n_pow2(n.v[i]); return r; }
 LK void store_i8(int8_t* p, I a) { LK_EACH n_store_i8(p + i * kWidth, a.v[i]); }

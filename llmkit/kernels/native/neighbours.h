@@ -26,15 +26,14 @@ LK void candidate_errors(const Groups<WEIGHED>& g, const Candidate16* candidates
 }
 
 template <bool WEIGHED, class Value>
-LK void best_of_16(const Neighbours& a, const Groups<WEIGHED>& g, int64_t first, F size, F top, Value value) {
+LK void best_of_16(const Neighbours& a, const Groups<WEIGHED>& g, const Lanes& lanes, F size, F top, Value value) {
   const int moves[3] = {0, -1, 1};
-  int64_t count = a.groups - first;
   F low = set1((float)a.low), high = set1((float)a.high);
-  F step_unit = div(load_first(a.step_unit + first, count), size), base_unit = zero(), minimum = zero();
-  F scale = load_first(a.scale + first, count);
+  F step_unit = div(lanes.load_from(a.step_unit), size), base_unit = zero(), minimum = zero();
+  F scale = lanes.load_from(a.scale);
   if (a.base_unit) {
-    base_unit = div(load_first(a.base_unit + first, count), size);
-    minimum = load_first(a.minimum + first, count);
+    base_unit = div(lanes.load_from(a.base_unit), size);
+    minimum = lanes.load_from(a.minimum);
   }
   Candidate16 all[9], best{};
   int candidates = 0;
@@ -69,37 +68,36 @@ LK void best_of_16(const Neighbours& a, const Groups<WEIGHED>& g, int64_t first,
   sums[0] = mul(mul(sums[0], size), size);
   sums[3] = mul(sums[3], size);
   sums[5] = mul(sums[5], size);
-  store_first(a.new_scale + first, best.scale, count);
-  if (a.base_unit) store_first(a.new_minimum + first, best.minimum, count);
+  lanes.store_to(a.new_scale, best.scale);
+  if (a.base_unit) lanes.store_to(a.new_minimum, best.minimum);
   for (int i = 0; i < 6; i++) {
-    float lanes[kLanes];
-    store(lanes, mul(sums[i], top));
-    for (int lane = 0; lane < kLanes && lane < count; lane++) a.sums[(first + lane) * 6 + i] = lanes[lane];
+    float of_lanes[kLanes];
+    store(of_lanes, mul(sums[i], top));
+    for (int64_t lane = 0; lane < lanes.count; lane++) a.sums[lanes.group(lane) * 6 + i] = of_lanes[lane];
   }
 }
 
 template <bool WEIGHED>
-static void neighbours_16(const Neighbours& a, int64_t first, float* x, float* importance, F top) {
+static void neighbours_16(const Neighbours& a, const Lanes& lanes, const Ends& ends, float* x, float* importance, F top) {
   Groups<WEIGHED> g{x, importance, a.width};
   const float* table = a.table;
-  F largest = zero();
-  for (int64_t c = 0; c < a.width; c++) largest = max(largest, abs(g.value(c)));
+  F largest = max(abs(ends.low), abs(ends.top));
   F size = pick(largest, zero(), largest, set1(1.0f));
   F inverse = inverse_unit(size);
   for (int64_t c = 0; c < a.width; c++) store(x + c * kLanes, mul(g.value(c), inverse));
   if (is_even(table, a.table_size)) {
     F low = set1(table[0]), high = set1(table[a.table_size - 1]);
-    best_of_16(a, g, first, size, top, [&](F scaled) LK_LAMBDA { return rounded(clamped(scaled, low, high)); });
+    best_of_16(a, g, lanes, size, top, [&](F scaled) LK_LAMBDA { return whole(clamped(scaled, low, high)); });
   } else {
-    best_of_16(a, g, first, size, top, [&](F scaled) LK_LAMBDA { return nearest_of(table, a.table_size, scaled); });
+    best_of_16(a, g, lanes, size, top, [&](F scaled) LK_LAMBDA { return nearest_of(table, a.table_size, scaled); });
   }
 }
 
 static void neighbours(Worker& worker, const Neighbours& a, char* memory) {
   GroupsOf all{a.weight, a.importance, a.groups, a.width, a.importance_rows, a.type};
-  each_16(worker, all, memory, [&](int64_t first, float* x, float* importance, F top) LK_LAMBDA {
-    if (a.importance) neighbours_16<true>(a, first, x, importance, top);
-    else neighbours_16<false>(a, first, x, importance, top);
+  each_16(worker, all, memory, [&](const Lanes& lanes, const Ends& ends, float* x, float* importance, F top) LK_LAMBDA {
+    if (a.importance) neighbours_16<true>(a, lanes, ends, x, importance, top);
+    else neighbours_16<false>(a, lanes, ends, x, importance, top);
   });
 }
 

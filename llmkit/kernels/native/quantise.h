@@ -7,9 +7,10 @@ enum SearchKind : int32_t { kEven = 0, kEvenWithBase = 1, kTable = 2 };
 struct Search {
   const void* weight;       // (groups, width)
   const float* importance;  // (importance_rows, width), or null: all alike
-  const float* table;       // kTable: (table_size) ascending
+  const float* table;       // (table_size) ascending; kTable, or where codes are asked for
   float* step;              // (groups)
   float* base;              // (groups); kEvenWithBase
+  uint8_t* codes;           // (groups, width), of the nearest values; or null
   int64_t groups, width, importance_rows;
   int32_t kind;         // SearchKind
   int32_t type;         // of weights: kFloat32, kBfloat16 or kFloat16
@@ -17,7 +18,7 @@ struct Search {
   int32_t trials;
   int32_t below_zero;   // kEvenWithBase: no base is above zero
   int32_t table_size;
-  int32_t unused;
+  int32_t halves;       // steps and bases are to be half-precision numbers
 };
 
 // Of each group's whole numbers and those next to them, what loses least: a group's values are
@@ -36,6 +37,18 @@ struct Neighbours {
   int64_t groups, width, importance_rows;
   int32_t type, table_size;
   int32_t low, high;  // of scales and minima
+};
+
+// Blocks of 32 codes as ggml's files have them: float16 d, m where there is one, the fifth bits of Q5_0 and Q5_1, and
+// the low four bits of the first 16 codes with those of the last 16 above them; or, of 8 bits, codes - 127.
+struct Blocks {
+  const uint8_t* codes;  // (count, 32)
+  const uint16_t* d;     // (count)
+  const uint16_t* m;     // (count), or null
+  uint8_t* out;          // (count, bytes of a block)
+  int64_t count;
+  int32_t bits;  // 4, 5 or 8
+  int32_t unused;
 };
 
 // The values allowed: table[code] * step + base, a step and a base for each `group` columns of a row.
@@ -59,9 +72,10 @@ struct Coding {
 struct Feedback {
   Lattice lattice;
   const float* weight;     // (rows, count), what is wanted by now
+  const float* original;   // (rows, count), what errors are counted from; may be weight
   const float* factor;     // (count, count), upper
   const int32_t* columns;  // (count) of the lattice and of `codes`
   float* errors;           // (rows, count), contiguous
   uint8_t* codes;
-  int64_t rows, count, weight_stride, factor_stride, codes_stride;
+  int64_t rows, count, weight_stride, original_stride, factor_stride, codes_stride;
 };

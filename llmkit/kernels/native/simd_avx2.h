@@ -33,6 +33,7 @@ LK f32 n_load_bf16(const uint16_t* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p)), 16));
 }
 LK f32 n_load_f16(const uint16_t* p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)); }
+LK f32 n_to_half(f32 a) { return _mm256_cvtph_ps(_mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)); }
 LK f32 n_load_i8(const int8_t* p) {
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
 }
@@ -42,6 +43,7 @@ LK f32 n_odd_bf16(i32 a) { return _mm256_castsi256_ps(_mm256_and_si256(a, _mm256
 LK i32 n_load_int(const void* p) { return _mm256_loadu_si256((const __m256i*)p); }
 LK i32 n_set1_int(int32_t a) { return _mm256_set1_epi32(a); }
 LK i32 n_round(f32 a) { return _mm256_cvtps_epi32(a); }
+LK f32 n_whole(f32 a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 LK f32 n_to_float(i32 a) { return _mm256_cvtepi32_ps(a); }
 LK f32 n_pow2(i32 n) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23)); }
 LK void n_store_i8(int8_t* p, i32 a) {

@@ -31,6 +31,7 @@ LK f32 n_pick(f32 a, f32 b, f32 x, f32 y) { return vbslq_f32(vcgtq_f32(a, b), x,
 LK bool n_any_greater(f32 a, f32 b) { return vmaxvq_u32(vcgtq_f32(a, b)) != 0; }
 LK f32 n_load_bf16(const uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
 LK f32 n_load_f16(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+LK f32 n_to_half(f32 a) { return vcvt_f32_f16(vcvt_f16_f32(a)); }
 LK f32 n_load_i8(const int8_t* p) { return f32{(float)p[0], (float)p[1], (float)p[2], (float)p[3]}; }
 LK f32 n_even_bf16(i32 a) { return vreinterpretq_f32_s32(vshlq_n_s32(a, 16)); }
 LK f32 n_odd_bf16(i32 a) { return vreinterpretq_f32_s32(vandq_s32(a, vdupq_n_s32((int)0xffff0000))); }
@@ -38,6 +39,7 @@ LK f32 n_odd_bf16(i32 a) { return vreinterpretq_f32_s32(vandq_s32(a, vdupq_n_s32
 LK i32 n_load_int(const void* p) { return vreinterpretq_s32_u8(vld1q_u8((const uint8_t*)p)); }
 LK i32 n_set1_int(int32_t a) { return vdupq_n_s32(a); }
 LK i32 n_round(f32 a) { return vcvtnq_s32_f32(a); }
+LK f32 n_whole(f32 a) { return vrndnq_f32(a); }
 LK f32 n_to_float(i32 a) { return vcvtq_f32_s32(a); }
 LK f32 n_pow2(i32 n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23)); }
 LK void n_store_i8(int8_t* p, i32 a) {

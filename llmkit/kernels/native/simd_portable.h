@@ -43,6 +43,19 @@ LK float half_to_float(uint16_t half) {
 LK f32 n_load_f16(const uint16_t* p) {
   return f32{half_to_float(p[0]), half_to_float(p[1]), half_to_float(p[2]), half_to_float(p[3])};
 }
+// To the nearest half-precision number, ties to even: adding 1.5 * 2^(13 + exponent) leaves so many bits.
+LK float to_half_one(float a) {
+  uint32_t bits;
+  memcpy(&bits, &a, 4);
+  uint32_t exponent = bits >> 23 & 0xff;
+  if (exponent == 0xff) return a;
+  uint32_t unit = ((exponent < 113 ? 113 : exponent > 150 ? 150 : exponent) + 13) << 23 | 0x400000;
+  float big;
+  memcpy(&big, &unit, 4);
+  float whole = (a + big) - big;
+  return whole > 65504.0f ? __builtin_inff() : whole < -65504.0f ? -__builtin_inff() : whole;
+}
+LK f32 n_to_half(f32 a) { return f32{to_half_one(a[0]), to_half_one(a[1]), to_half_one(a[2]), to_half_one(a[3])}; }
 LK f32 n_load_i8(const int8_t* p) { return f32{(float)p[0], (float)p[1], (float)p[2], (float)p[3]}; }
 LK f32 n_even_bf16(i32 a) { return (f32)(a << 16); }
 LK f32 n_odd_bf16(i32 a) { return (f32)(a & (int32_t)0xffff0000); }
@@ -52,6 +65,7 @@ LK i32 n_set1_int(int32_t a) { return i32{a, a, a, a}; }
 LK i32 n_round(f32 a) {  // to the nearest, ties to even: what adding 1.5 * 2^23 does to |a| < 2^22
   return (i32)(a + n_set1(12582912.0f)) - (int32_t)0x4b400000;
 }
+LK f32 n_whole(f32 a) { return a + n_set1(12582912.0f) - n_set1(12582912.0f); }
 LK f32 n_to_float(i32 a) { return __builtin_convertvector(a, f32); }
 LK f32 n_pow2(i32 n) { return (f32)((n + 127) << 23); }
 LK void n_store_i8(int8_t* p, i32 a) {
