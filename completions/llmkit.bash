@@ -177,7 +177,7 @@ _llmkit() {
             esac
             ;;
         "pretrain")
-            flags="-o --out --data -t --tokenizer --valid --preset -m --model --model-type --hidden-size --intermediate-size --num-hidden-layers --num-attention-heads --num-key-value-heads --head-dim --num-experts --num-experts-per-tok --moe-intermediate-size --max-position-embeddings --rope-theta --qk-norm --final-logit-softcapping --tie-word-embeddings --no-tie-word-embeddings --initializer-range --vocab-size --seq-len --steps --epochs --tokens --tokens-per-parameter --target-flops --batch-rows --batch-tokens --batch-ramp --micro-batch-rows --lr --mup-base-width --min-lr-ratio --schedule --warmup-steps --decay-ratio --optimizer --momentum --beta1 --beta2 --weight-decay --clip --z-loss --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --document-mask --no-document-mask --on-nonfinite --on-spike --max-rewinds --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --keep-every --async-checkpoint --resume --max-time --fail-above --metrics --tensorboard --log-norms --profile --compile --activation-checkpointing --device --threads --nproc --max-restarts --dp --fsdp --tp --pp --ep --overfit-batch --find-lr -n --dry-run --calibrate --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-o --out --data -t --tokenizer --valid --preset -m --model --model-type --hidden-size --intermediate-size --num-hidden-layers --num-attention-heads --num-key-value-heads --head-dim --num-experts --num-experts-per-tok --moe-intermediate-size --max-position-embeddings --rope-theta --qk-norm --final-logit-softcapping --tie-word-embeddings --no-tie-word-embeddings --initializer-range --vocab-size --seq-len --steps --epochs --tokens --tokens-per-parameter --target-flops --batch-rows --batch-tokens --batch-ramp --micro-batch-rows --lr --mup-base-width --min-lr-ratio --schedule --warmup-steps --decay-ratio --optimizer --momentum --beta1 --beta2 --weight-decay --clip --z-loss --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --document-mask --no-document-mask --on-nonfinite --on-spike --max-rewinds --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --keep-every --async-checkpoint --resume --max-time --fail-above --metrics --tensorboard --log-norms --profile --compile --activation-checkpointing --device --threads --nproc --max-restarts --dp --fsdp --tp --pp --ep --cp --overfit-batch --find-lr -n --dry-run --calibrate --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 --data) flags="" words="@files" ;;
@@ -258,6 +258,7 @@ _llmkit() {
                 --tp) flags="" words="" ;;
                 --pp) flags="" words="" ;;
                 --ep) flags="" words="" ;;
+                --cp) flags="" words="" ;;
                 --log-every) flags="" words="" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;
@@ -419,7 +420,7 @@ _llmkit() {
             esac
             ;;
         "generate")
-            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --top-n-sigma --xtc-probability --xtc-threshold --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --grammar --stop --stop-id --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --top-n-sigma --xtc-probability --xtc-threshold --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --grammar --stop --stop-id --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --tp --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -p|--prompt) flags="" words="" ;;
@@ -468,6 +469,7 @@ _llmkit() {
                 --weights) flags="" words="stored int8 int4" ;;
                 --device) flags="" words="" ;;
                 --threads) flags="" words="" ;;
+                --tp) flags="" words="" ;;
                 --adapter) flags="" words="" ;;
                 --draft) flags="" words="" ;;
                 --draft-tokens) flags="" words="" ;;
@@ -535,7 +537,7 @@ _llmkit() {
             esac
             ;;
         "serve")
-            flags="-m --model --name -t --tokenizer --host --port --unix-socket --ready-fd --replicas --engine --max-replicas --worker --worker-key --admin-port --admin-socket --rollback-margin --keys --usage --new-key --show-usage --cors --tls-cert --tls-key --log --log-prompts --queue-requests --queue-tokens --long-prompt-tokens --long-places --drain-seconds --prompt-seconds --prompt-workers --tool-form --tool --tool-schema --max-calls --tool-timeout --tool-output --retrieve --retrieve-by --retrieve-embed-url --retrieve-embed-name --retrieve-embed-key --retrieve-key --adapter --batch --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --cache-offload -n --dry-run --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model --name -t --tokenizer --host --port --unix-socket --ready-fd --replicas --tp --engine --max-replicas --worker --worker-key --admin-port --admin-socket --rollback-margin --keys --usage --new-key --show-usage --cors --tls-cert --tls-key --log --log-prompts --queue-requests --queue-tokens --long-prompt-tokens --long-places --drain-seconds --prompt-seconds --prompt-workers --tool-form --tool --tool-schema --max-calls --tool-timeout --tool-output --retrieve --retrieve-by --retrieve-embed-url --retrieve-embed-name --retrieve-embed-key --retrieve-key --adapter --batch --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --cache-offload -n --dry-run --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="" ;;
                 --name) flags="" words="" ;;
@@ -545,6 +547,7 @@ _llmkit() {
                 --unix-socket) flags="" words="@files" ;;
                 --ready-fd) flags="" words="" ;;
                 --replicas) flags="" words="" ;;
+                --tp) flags="" words="" ;;
                 --engine) flags="" words="" ;;
                 --max-replicas) flags="" words="" ;;
                 --worker) flags="" words="" ;;
