@@ -20,7 +20,7 @@ from llmkit.quant.grid import Fitted, Grid
 from llmkit.quant.lattice import Lattice
 from llmkit.quant.workers import ALONE, Workers, pieces
 
-SWEEPS = 4
+SWEEPS = 2
 _BLOCK = 128
 """Columns whose moves are carried to the rest at once."""
 _ROWS = 256
@@ -54,8 +54,8 @@ def descended(
     def some(rows: slice) -> tuple[Tensor, SharedNumbers | None]:
         own = None if numbers is None else numbers.rows(rows)
         part = _Part(weight[rows], codes[rows].clone(), fitted.lattice, rows, moments, own)
-        for _ in range(SWEEPS):
-            part.sweep()
+        for turn in range(SWEEPS):
+            part.sweep(is_last=turn == SWEEPS - 1)
         return part.codes, own
 
     done = workers.map(some, pieces(len(weight), _ROWS))
@@ -124,16 +124,17 @@ class SharedNumbers:
         added, slope = torch.zeros_like(slope), slope.clone()
         for index in range(per):
             columns = slice(index * group, (index + 1) * group)
-            here = moments[columns, columns]
+            here, own = moments[columns, columns], slope[:, columns].clone()
             for name, whole in self.multiples.items():
                 unit, line = self.units[lines[name][0]][:, block], lines[name][1][:, columns]
                 now = whole[:, block * per + index]
-                wished = now + _best_move(line, slope[:, columns], here) / torch.where(unit == 0, 1, unit)
+                wished = now + _best_move(line, own, here) / torch.where(unit == 0, 1, unit)
                 then = wished.round().clamp(self.grid.scale_low, self.grid.scale_high)
                 change = torch.where(unit == 0, 0, (then - now) * unit)[:, None] * line
                 now.copy_(torch.where(unit == 0, now, then))
                 added[:, columns] += change
-                slope -= change @ moments[columns]
+                own -= change @ here
+            slope -= added[:, columns] @ moments[columns]  # of the other groups, once for both numbers
         for name, whole in self.multiples.items():
             unit = self.units[lines[name][0]][:, block]
             line = whole[:, block * per : (block + 1) * per].repeat_interleave(group, 1) * lines[name][1]
@@ -171,13 +172,14 @@ class _Part:
         self._left = weight - self._lattice.values(codes)
         self._slope = self._left @ moments  # falls as `left` does: half of what is lost, differentiated
 
-    def sweep(self) -> None:
-        """Go over all columns once."""
+    def sweep(self, *, is_last: bool) -> None:
+        """Go over all columns once. is_last: nobody looks at those gone over again."""
         width = _BLOCK if self._numbers is None else self._numbers.grid.block
         for begin in range(0, self._weight.shape[1], width):
-            self._block(slice(begin, min(begin + width, self._weight.shape[1])))
+            columns = slice(begin, min(begin + width, self._weight.shape[1]))
+            self._block(columns, slice(columns.stop if is_last else 0, None))
 
-    def _block(self, columns: slice) -> None:
+    def _block(self, columns: slice, ahead: slice) -> None:
         moments = self._moments[columns, columns]
         before, slope = self._left[:, columns].clone(), self._slope[:, columns].clone()
         left = self._left[:, columns]
@@ -191,7 +193,7 @@ class _Part:
             here = slice(begin, min(begin + _BLOCK, columns.stop - columns.start))
             change = self._round(columns.start, here, left, slope, moments[here, here])
             slope += change @ moments[here]
-        self._slope += (left - before) @ self._moments[columns]
+        self._slope[:, ahead] += (left - before) @ self._moments[columns, ahead]
 
     def _round(self, first: int, here: slice, left: Tensor, slope: Tensor, moments: Tensor) -> Tensor:
         """Choose the codes of some columns anew, one after the other; how what is left has changed."""

@@ -125,7 +125,9 @@ def damped(moments: Tensor, damping: float) -> Tensor:
     return trial
 
 
-def caught_up(weight: Tensor, second_moments: Tensor, missing: Tensor, damping: float) -> Tensor:
+def caught_up(
+    weight: Tensor, second_moments: Tensor, missing: Tensor, damping: float, workers: Workers = ALONE
+) -> Tensor:
     """Weights that make good, by what they read, a share of what their inputs have lost before.
 
     In a rounded model a matrix reads x where the original reads y. `W + W M H⁻¹`, M the sum of `(y - x) xᵀ`,
@@ -135,11 +137,16 @@ def caught_up(weight: Tensor, second_moments: Tensor, missing: Tensor, damping: 
         weight: (R, C) float32.
         second_moments, damping: as for `feedback_codes`.
         missing: (C, C), M.
+        workers: share out the rows.
     """
     if not second_moments.diagonal().any():
         return weight
     lower = _lower_factor(second_moments, damping)
-    return weight + _CAUGHT_UP * torch.cholesky_solve((weight @ missing).T, lower).T
+
+    def some(rows: slice) -> Tensor:
+        return weight[rows] + _CAUGHT_UP * torch.cholesky_solve((weight[rows] @ missing).T, lower).T
+
+    return torch.cat(workers.map(some, pieces(len(weight), _ROWS)))
 
 
 def _inverse_factor(moments: Tensor, damping: float) -> Tensor:

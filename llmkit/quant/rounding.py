@@ -69,7 +69,7 @@ def round_matrix(
     if moments is not None and seen and feedback and moments.second.dim() == 2:
         second = moments.second
         if moments.missing is not None:
-            weight = caught_up(weight, second, moments.missing, damping)
+            weight = caught_up(weight, second, moments.missing, damping, workers)
         fitted = grid.fit(weight, importance)
         codes = feedback_codes(weight, fitted.lattice, second, damping=damping, workers=workers)
         fitted, codes = descended(grid, weight, fitted, codes, second, damping=damping, workers=workers)
