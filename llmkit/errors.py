@@ -73,6 +73,19 @@ class StoppedResumable(LlmkitError):  # noqa: N818 (a pause, not a fault)
     status = 75
 
 
+def told(error: LlmkitError) -> dict[str, str]:
+    """An error as another process is told of it."""
+    return {"problem": error.problem, "hint": error.hint, "kind": type(error).__name__}
+
+
+def as_told(kind: str, problem: str, hint: str) -> LlmkitError:
+    """The error of another process, by the name of its class."""
+    found = globals().get(kind)
+    is_one = isinstance(found, type) and issubclass(found, LlmkitError)
+    made: type[LlmkitError] = found if isinstance(found, type) and is_one else ResourceError
+    return made(problem, hint=hint)
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known name that `word` was probably meant to be, or None."""
     from difflib import get_close_matches  # only when something already went wrong

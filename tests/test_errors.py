@@ -1,7 +1,7 @@
 import pytest
 
 from llmkit import errors
-from llmkit.errors import LlmkitError, nearest, some_of
+from llmkit.errors import LlmkitError, ResourceError, as_told, nearest, some_of, told
 
 
 @pytest.mark.parametrize(
@@ -20,12 +20,20 @@ from llmkit.errors import LlmkitError, nearest, some_of
 def test_each_error_has_the_status_of_the_contract(kind: str, status: int) -> None:
     error = getattr(errors, kind)("x.jsonl:3: bad", hint="do this")
     assert isinstance(error, LlmkitError)
+    assert type(as_told(**told(error))) is type(error)  # what another process makes of it
     assert (error.status, error.problem, error.hint, str(error)) == (
         status,
         "x.jsonl:3: bad",
         "do this",
         "x.jsonl:3: bad",
     )
+
+
+def test_of_an_error_of_no_known_kind_the_words_are_kept() -> None:
+    for kind in ("KeyError", "nearest", ""):
+        error = as_told(kind, "it is full", "make room")
+        assert type(error) is ResourceError and told(error)["problem"] == "it is full"
+        assert error.hint == "make room"
 
 
 def test_the_nearest_word_is_the_one_that_was_meant() -> None:

@@ -74,6 +74,7 @@ class Quantiser:
         known: Known = lambda part: None,
         given: Mapping[str, Moments] | None = None,
         scale_dtype: torch.dtype | None = None,
+        catches_up: bool = True,
     ) -> None:
         """
         Args:
@@ -87,6 +88,8 @@ class Quantiser:
             given: moments of the inputs of matrices, by name, where there is no calibration text.
             scale_dtype: columns are scaled first (`scaling.py`), and norms are stored in this; None: they
                 are not.
+            catches_up: the rounder makes use of what inputs have lost; the calibration text goes through the
+                original model too.
         """
         self._model = model
         self._grids = grids
@@ -97,6 +100,7 @@ class Quantiser:
         self._known = known
         self._given = given or {}
         self._scale_dtype = scale_dtype
+        self._catches_up = catches_up
         self._original: Stream | None = None
         self.reference: Stream | None = None
         """The scored text in the original model; behind the last layer once `run` is through."""
@@ -125,7 +129,7 @@ class Quantiser:
         if self._scored is not None:
             self.reference = Stream(model, self._scored, self._workers)
             self.reference_head = head
-        if self._calibration is not None:
+        if self._calibration is not None and self._catches_up:
             self._original = Stream(model, self._calibration, self._workers)
         if EMBEDDING in self._grids:
             found = None if self._calibration is None else partial(self._embedding_moments, head)

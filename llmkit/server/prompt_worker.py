@@ -17,13 +17,13 @@ import time
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
-from llmkit import errors
 from llmkit.engine.grammar import Grammar, Grammars
-from llmkit.errors import ConfigError, LlmkitError, ResourceError
+from llmkit.errors import ConfigError, LlmkitError, ResourceError, as_told, told
+from llmkit.formats.frames import read_frame, write_frame
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tool_turns import ToolTurns, has_tools, tool_turns
@@ -48,7 +48,7 @@ class Worker:
         try:
             return self._answer(message)
         except LlmkitError as error:
-            return {"problem": error.problem, "hint": error.hint, "kind": type(error).__name__}
+            return told(error)
         except (MemoryError, RecursionError, OverflowError):
             what = "the prompt takes more memory to prepare than a request may"
             return {"problem": what, "hint": "shorten it", "kind": ResourceError.__name__}
@@ -93,28 +93,11 @@ def _try_out(kind: str, grammar: Grammar) -> None:
         raise ConfigError(problem, hint="fewer repetitions within repetitions")
 
 
-def read_frame(stream: BinaryIO) -> bytes | None:
-    """The next message; None at the end."""
-    head = stream.read(4)
-    if len(head) < 4:
-        return None
-    size = int.from_bytes(head, "little")
-    content = stream.read(size)
-    return content if len(content) == size else None
-
-
-def frame(content: bytes) -> bytes:
-    """A message as it is sent."""
-    return len(content).to_bytes(4, "little") + content
-
-
 def as_error(answer: dict[str, Any]) -> LlmkitError | None:
     """The error that an answer is; None where it is none."""
     if "problem" not in answer:
         return None
-    kind = getattr(errors, answer["kind"])
-    error: LlmkitError = kind(answer["problem"], hint=answer["hint"])
-    return error
+    return as_told(answer["kind"], answer["problem"], answer["hint"])
 
 
 def _bound_memory() -> None:
@@ -130,12 +113,10 @@ def main(arguments: list[str]) -> None:
     worker = Worker(Path(arguments[0]))
     _bound_memory()
     out = sys.stdout.buffer
-    out.write(frame(b"ready"))
-    out.flush()
+    write_frame(out, b"ready")
     while (content := read_frame(sys.stdin.buffer)) is not None:
         answer = worker.answer(msgspec.msgpack.decode(content))
-        out.write(frame(msgspec.msgpack.encode(answer)))
-        out.flush()
+        write_frame(out, msgspec.msgpack.encode(answer))
 
 
 if __name__ == "__main__":

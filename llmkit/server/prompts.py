@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from llmkit.engine.grammar import Rule
+from llmkit.formats.frames import LENGTH, frame
 from llmkit.server.errors import ApiError, as_api_error, refused
-from llmkit.server.prompt_worker import as_error, frame
+from llmkit.server.prompt_worker import as_error
 from llmkit.tokens.tool_turns import ToolTurns
 
 START_SECONDS = 60.0
@@ -196,5 +197,5 @@ class _Process:
 
     async def _read(self) -> bytes:
         assert self._process is not None and self._process.stdout is not None
-        size = int.from_bytes(await self._process.stdout.readexactly(4), "little")
+        (size,) = LENGTH.unpack(await self._process.stdout.readexactly(LENGTH.size))
         return await self._process.stdout.readexactly(size)

@@ -7,20 +7,18 @@ endian), JSON.
 """
 
 import signal
-import struct
 import subprocess
 import sys
 from types import TracebackType
-from typing import IO
 
 import msgspec
 
 from llmkit.errors import MissingError
+from llmkit.formats.frames import read_frame, write_frame
 from llmkit.text.extract import PACKAGES, Method, require_extractor
 from llmkit.text.rule import Verdict
 
 CPU_SECONDS = 10.0
-LENGTH = struct.Struct("<I")
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -129,20 +127,3 @@ class Extractor:
                 hint=f"python -c 'import {PACKAGES[self._method]}' says why; pip install 'llmkit[corpus]'",
             )
         return child
-
-
-def write_frame(stream: IO[bytes], content: bytes) -> None:
-    """Write one frame and pass it on."""
-    stream.write(LENGTH.pack(len(content)))
-    stream.write(content)
-    stream.flush()
-
-
-def read_frame(stream: IO[bytes]) -> bytes | None:
-    """The next frame; None where the stream ends, also inside a frame."""
-    head = stream.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        return None
-    (size,) = LENGTH.unpack(head)
-    content = stream.read(size)
-    return content if len(content) == size else None

@@ -7,8 +7,9 @@ from typing import BinaryIO, cast
 
 import msgspec
 
+from llmkit.formats.frames import read_frame, write_frame
 from llmkit.text.extract import Method, extract_text, page_title
-from llmkit.text.extract_process import Reply, read_frame, write_frame
+from llmkit.text.extract_process import Reply
 
 WALL_FACTOR, WALL_SECONDS = 20.0, 60.0
 """The wall clock's limit: so many times the CPU's and so many seconds more; a loaded machine stays within."""

@@ -19,8 +19,7 @@ from typing import Any
 
 import msgspec
 
-from llmkit import errors
-from llmkit.errors import LlmkitError, ResourceError
+from llmkit.errors import LlmkitError, ResourceError, as_told
 
 Handler = Callable[[bytes], bytes]
 MOST_DEATHS = 3
@@ -205,7 +204,7 @@ def checked_answer(answer: bytes) -> bytes:
         raise MemoryError
     if failure.kind == "RuntimeError":
         raise RuntimeError(f"in a worker:\n{failure.problem}")
-    raise getattr(errors, failure.kind)(failure.problem, hint=failure.hint)
+    raise as_told(failure.kind, failure.problem, failure.hint)
 
 
 @contextmanager

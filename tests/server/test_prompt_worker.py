@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import ConfigError, DataError
-from llmkit.server.prompt_worker import Worker, as_error, frame, read_frame
+from llmkit.formats.frames import frame, read_frame
+from llmkit.server.prompt_worker import Worker, as_error
 
 
 def test_frames_come_back_and_a_torn_one_is_the_end() -> None:

@@ -1,15 +1,12 @@
 """A server whose models lie in parts, two processes each: its answers, and what it survives."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 
 from llmkit.engine.config import SamplingConfig
@@ -17,7 +14,7 @@ from llmkit.engine.engine import Engine
 from llmkit.engine.request import Request
 from llmkit.model.load import load_model
 from llmkit.tokens.load import load_tokenizer
-from tests.workflows.serve.test_replicas import LONG, PATIENCE_SECONDS, Server, write_model
+from tests.workflows.serve.test_replicas import LONG, PATIENCE_SECONDS, Server, serving, write_model
 
 
 def children(pid: int) -> dict[int, str]:
@@ -39,22 +36,9 @@ def rank_of(pid: int) -> int:
 def started(byte_level_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("parts")
     model = write_model(folder / "model", byte_level_dir, 1)
-    read, write = os.pipe()
-    line = ["-m", f"prod={model}", "--tp", "2", "--replicas", "2", "--port", "0", "--ready-fd", str(write)]
-    line += ["--drain-seconds", "60", "--prompt-workers", "1", "--admin-socket", str(folder / "admin"), "-q"]
-    process = subprocess.Popen([sys.executable, "-m", "llmkit", "serve", *line], pass_fds=(write,))
-    os.close(write)
-    with os.fdopen(read) as stream:
-        told = json.loads(stream.readline())
-    transport = httpx.HTTPTransport(uds=str(folder / "admin"))
-    with (
-        httpx.Client(base_url=told["url"], timeout=PATIENCE_SECONDS) as client,
-        httpx.Client(base_url="http://admin", transport=transport, timeout=PATIENCE_SECONDS) as admin,
-    ):
-        yield Server(process, client, admin, model)
-    if process.poll() is None:
-        process.kill()
-        process.wait()
+    line = ["-m", f"prod={model}", "--tp", 2, "--replicas", 2, "--prompt-workers", 1]
+    with serving(line, folder, model) as server:
+        yield server
 
 
 @pytest.fixture

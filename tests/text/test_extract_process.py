@@ -1,6 +1,5 @@
 """A page that hangs, kills or is refused costs that page and no other."""
 
-import io
 import os
 import signal
 
@@ -8,7 +7,7 @@ import pytest
 
 from llmkit.errors import MissingError
 from llmkit.text.extract import extract_text
-from llmkit.text.extract_process import Extractor, read_frame, write_frame
+from llmkit.text.extract_process import Extractor
 
 pytest.importorskip("resiliparse")
 
@@ -50,13 +49,3 @@ def test_a_library_that_does_not_load_is_an_error_and_no_reject(monkeypatch: pyt
     monkeypatch.setattr("sys.executable", "/bin/false")
     with Extractor("fast") as extract, pytest.raises(MissingError, match="resiliparse does not load"):
         extract(GOOD)
-
-
-def test_frames_are_whole_or_absent() -> None:
-    stream = io.BytesIO()
-    write_frame(stream, b"abc")
-    write_frame(stream, b"")
-    whole = stream.getvalue()
-    stream.seek(0)
-    assert [read_frame(stream) for _ in range(3)] == [b"abc", b"", None]
-    assert read_frame(io.BytesIO(whole[:5])) is None

@@ -5,8 +5,9 @@ import io
 import msgspec
 import pytest
 
+from llmkit.formats.frames import read_frame, write_frame
 from llmkit.text.extract import extract_text
-from llmkit.text.extract_process import Reply, read_frame, write_frame
+from llmkit.text.extract_process import Reply
 from llmkit.text.extract_worker import serve
 
 PAGE = "<html><head><title>A</title></head><body><article><p>Words – naïve.</p></article></body></html>"

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import httpx
 import msgspec
 
-from llmkit import errors
-from llmkit.errors import LlmkitError
+from llmkit.errors import LlmkitError, ResourceError, as_told
 from llmkit.server.router.adapters import FleetAdapters
 from llmkit.server.router.probes import ProbeConfig, ask_cards, keep_probing
 from llmkit.server.router.restarts import RestartConfig, Restarts
@@ -215,15 +214,7 @@ async def _told(process: asyncio.subprocess.Process, launch: Launch) -> _Ready:
 
 def _error_of(ready: _Ready, worker: str, code: int) -> LlmkitError:
     if ready.problem is None:
-        return errors.ResourceError(
+        return ResourceError(
             f"worker {worker} ended with {code} before it was ready", hint="its own words are above"
         )
     return as_told(ready.kind, ready.problem, ready.hint)
-
-
-def as_told(kind: str, problem: str, hint: str) -> LlmkitError:
-    """The error of another process, by the name of its class."""
-    found = getattr(errors, kind, None)
-    is_one = isinstance(found, type) and issubclass(found, LlmkitError)
-    made: type[LlmkitError] = found if isinstance(found, type) and is_one else errors.ResourceError
-    return made(problem, hint=hint)

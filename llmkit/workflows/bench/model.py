@@ -144,9 +144,8 @@ class Weights:
 
     def _peer(self, dtype: str, weights: str) -> Any:
         if self._plan.library is not None:
-            file = self._plan.source.folder
-            its_own = weights == STORED and file is not None and is_gguf(file)
-            model = file if its_own and file is not None else self.at_dtype(dtype)
+            file = self._plan.source.folder if weights == STORED else None
+            model = file if file is not None and is_gguf(file) else self.at_dtype(dtype)
             peer = self._stack.enter_context(closing(LlamaPeer(self._plan.library, model, weights)))
             self.computed_by["llama_cpp"] = peer.system
             return peer

@@ -18,7 +18,6 @@ from llmkit.model.gguf_save import CodedMatrix, gguf_model
 from llmkit.model.save import file_tensors, split_shards
 from llmkit.model.source import NO_TOKENIZER, SAMPLING_KEYS
 from llmkit.model.transformer import Transformer
-from llmkit.tokens.gguf_write import gguf_tokenizer_metadata, lost_in_gguf
 from llmkit.workflows.convert.check import CheckReport
 from llmkit.workflows.convert.options import ConvertConfig, Form
 from llmkit.workflows.convert.source import ConvertSource
@@ -96,12 +95,10 @@ class Written:
         return metadata, made.tensors, made.lost + lost
 
     def _tokenizer(self) -> tuple[dict[str, MetadataValue], list[str]]:
-        config, tokenizer = self.source.config, self.source.tokenizer
-        if tokenizer is not None:
+        config = self.source.config
+        if self.source.tokenizer is not None:
             try:
-                return gguf_tokenizer_metadata(tokenizer, vocab_size=config.vocab_size), lost_in_gguf(
-                    tokenizer
-                )
+                return self.source.gguf_tokenizer
             except ConfigError as error:
                 raise ConfigError(
                     error.problem, hint=f"{error.hint}; or leave it out with --no-tokenizer"

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.gguf_magic import is_gguf
+from llmkit.formats.gguf_values import MetadataValue
 from llmkit.model.config import ModelConfig
 from llmkit.model.grow_embeddings import grow_embeddings
 from llmkit.model.llama2c import is_llama2c, llama2c_config, load_llama2c
@@ -25,6 +27,7 @@ from llmkit.model.source import (
 )
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.add_tokens import add_tokens
+from llmkit.tokens.gguf_write import gguf_tokenizer_metadata, lost_in_gguf
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.artefact import holds_tokenizer
@@ -74,6 +77,17 @@ class ConvertSource:
         if self.adds_tokens:
             grow_embeddings(stored, self.config.vocab_size)
         return _with_head(stored, self.config, self.path)
+
+    @cached_property
+    def gguf_tokenizer(self) -> tuple[dict[str, MetadataValue], list[str]]:
+        """The tokenizer as a GGUF file has it, and what llama.cpp does otherwise: once for plan and file.
+
+        Raises:
+            ConfigError: llama.cpp has no such tokenizer.
+        """
+        assert self.tokenizer is not None
+        metadata = gguf_tokenizer_metadata(self.tokenizer, vocab_size=self.config.vocab_size)
+        return metadata, lost_in_gguf(self.tokenizer)
 
     def copy_tokenizer(self, folder: Path) -> None:
         """Put the tokenizer's files into a folder: as they are, or written anew where they are not in one."""

@@ -17,16 +17,16 @@ from typing import NoReturn
 import msgspec
 import torch
 
-from llmkit import errors
 from llmkit.engine.parallel.group import GroupRanks
 from llmkit.engine.parallel.mirror import Lead
-from llmkit.errors import LlmkitError, ResourceError
+from llmkit.errors import ResourceError, as_told
+from llmkit.formats.frames import write_frame
 from llmkit.kernels.forward import NativeModel
 from llmkit.model.part import Part
 from llmkit.model.transformer import Transformer
 from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.placement import Placement, device_of
-from llmkit.workflows.generate.rank import LENGTH_BYTES, MEET, RankSettings, load_part
+from llmkit.workflows.generate.rank import MEET, RankSettings, load_part
 
 _WHY_SECONDS = 1.0
 """How long a pass that failed waits to hear which process is gone."""
@@ -70,16 +70,14 @@ class Processes:
         for _ in self.processes:
             said = self._said.get()
             if said.problem is not None:
-                raise _error_of(said)
+                raise as_told(said.kind, said.problem, said.hint)
 
     def tell(self, message: bytes) -> None:
         """See `Followers.tell`."""
-        framed = len(message).to_bytes(LENGTH_BYTES, "little") + message
         for process in self.processes:
             assert process.stdin is not None
             try:
-                process.stdin.write(framed)
-                process.stdin.flush()
+                write_frame(process.stdin, message)
             except OSError as error:
                 self.lost(f"it cannot be told of a pass: {error}")
 
@@ -214,10 +212,3 @@ def _stay_on_this_machine() -> None:
     if loopback is not None:
         for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
             os.environ.setdefault(variable, loopback)  # torch reads it there, and the others inherit it
-
-
-def _error_of(said: _Said) -> LlmkitError:
-    assert said.problem is not None
-    kind = getattr(errors, said.kind, ResourceError)
-    made: LlmkitError = kind(said.problem, hint=said.hint)
-    return made

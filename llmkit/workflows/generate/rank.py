@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from llmkit.engine.config import Weights
-from llmkit.errors import LlmkitError
+from llmkit.errors import LlmkitError, told
+from llmkit.formats.frames import read_frame
 from llmkit.model.part import Part
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from llmkit.kernels.forward import NativeModel
     from llmkit.model.transformer import Transformer
 
-LENGTH_BYTES = 4
-"""Of a message, before it; little-endian."""
 MEET = b""
 """The first message: all have their parts, and try how they add up."""
 
@@ -54,8 +53,8 @@ class RankSettings:
 
 def messages(stream: BinaryIO) -> Iterator[bytes]:
     """What the first process sends, until it is gone."""
-    while len(head := stream.read(LENGTH_BYTES)) == LENGTH_BYTES:
-        yield stream.read(int.from_bytes(head, "little"))
+    while (message := read_frame(stream)) is not None:
+        yield message
 
 
 def end_with_first(stdin: int) -> None:
@@ -144,8 +143,7 @@ def main() -> None:
     try:
         follow(settings, ready)
     except LlmkitError as error:
-        told = {"problem": error.problem, "hint": error.hint, "kind": type(error).__name__}
-        os.write(ready, msgspec.json.encode(told) + b"\n")
+        os.write(ready, msgspec.json.encode(told(error)) + b"\n")
         sys.exit(error.status)
 
 

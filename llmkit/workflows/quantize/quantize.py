@@ -168,6 +168,7 @@ def round_model(
             known=(lambda part: None) if kept is None else kept.find,
             given=job.given,
             scale_dtype=job.scale_dtype,
+            catches_up=feedback,
         )
         done = RoundedModel({}, {}, {}, None)
         for part in quantiser.run():

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from llmkit.errors import ConfigError, LlmkitError, MissingError
+from llmkit.errors import ConfigError, LlmkitError, MissingError, as_told, told
 from llmkit.server.adapters import AdapterSpec
 from llmkit.server.errors import ApiError
-from llmkit.server.router.supervisor import as_told
 from llmkit.workflows.serve.worker import read_settings
 
 if TYPE_CHECKING:
@@ -157,8 +156,7 @@ async def have_adapters(served: "Served", wanted: Sequence[AdapterSpec]) -> None
 
 def problem_line(error: LlmkitError, node: str) -> str:
     """Why a replica on a node cannot serve, as one line."""
-    told = {"problem": error.problem, "hint": error.hint, "kind": type(error).__name__, "node": node}
-    return f"{_PROBLEM}{msgspec.json.encode(told).decode()}"
+    return f"{_PROBLEM}{msgspec.json.encode({**told(error), 'node': node}).decode()}"
 
 
 def read_problem(report: str) -> LlmkitError | None:
@@ -166,11 +164,11 @@ def read_problem(report: str) -> LlmkitError | None:
     found = re.search(rf"{_PROBLEM}(\{{.*\}})", report)
     if found is None:
         return None
-    told = msgspec.json.decode(found[1], type=dict[str, str])
-    problem, hint = f"{told['problem']} (on the node {told['node']})", told["hint"]
-    if told["kind"] == MissingError.__name__:
+    said = msgspec.json.decode(found[1], type=dict[str, str])
+    problem, hint = f"{said['problem']} (on the node {said['node']})", said["hint"]
+    if said["kind"] == MissingError.__name__:
         hint = "every node reads it at the same path: copy it there, or keep it where all can read it"
-    return as_told(told["kind"], problem, hint)
+    return as_told(said["kind"], problem, hint)
 
 
 def at_root(app: "ASGIApp") -> "ASGIApp":

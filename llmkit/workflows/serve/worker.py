@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from llmkit.engine.config import GenerateConfig
-from llmkit.errors import LlmkitError
+from llmkit.errors import LlmkitError, told
 from llmkit.server.config import ServeConfig
 
 _PR_SET_PDEATHSIG = 1
@@ -73,8 +73,7 @@ def main() -> None:
         job = open_serve_job(settings.model, settings.tokenizer, settings.engine)
         serve(job, replace(settings.serve, ready_fd=ready), name=settings.name, note=lambda _: None)
     except LlmkitError as error:
-        told = {"problem": error.problem, "hint": error.hint, "kind": type(error).__name__}
-        os.write(ready, msgspec.json.encode(told) + b"\n")
+        os.write(ready, msgspec.json.encode(told(error)) + b"\n")
         sys.exit(error.status)
 
 

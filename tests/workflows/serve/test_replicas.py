@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,28 +95,20 @@ class Server:
         return done
 
 
-@pytest.fixture(scope="module")
-def started(byte_level_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("replicas")
-    first, second = (write_model(folder / f"m{seed}", byte_level_dir, seed) for seed in (1, 2))
+@contextmanager
+def serving(line: Sequence[object], folder: Path, second: Path) -> Iterator[Server]:
+    """A server of `llmkit serve`, from when it is ready to the end of it.
+
+    Args:
+        line: its flags, but for its listeners.
+        folder: where its admins' socket is.
+        second: a second model.
+    """
     read, write = os.pipe()
     socket = folder / "admin"
-    line = [
-        *("-m", f"prod={first}@v1"),
-        "--replicas",
-        2,
-        "--port",
-        0,
-        "--ready-fd",
-        write,
-        "--drain-seconds",
-        60,
-        "--prompt-workers",
-        1,
-    ]
+    own = ["--port", 0, "--ready-fd", write, "--admin-socket", socket, "--drain-seconds", 60, "-q"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "llmkit", "serve", *map(str, line), "--admin-socket", str(socket), "-q"],
-        pass_fds=(write,),
+        [sys.executable, "-m", "llmkit", "serve", *map(str, [*line, *own])], pass_fds=(write,)
     )
     os.close(write)
     with os.fdopen(read) as stream:
@@ -129,6 +122,15 @@ def started(byte_level_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     if process.poll() is None:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def started(byte_level_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("replicas")
+    first, second = (write_model(folder / f"m{seed}", byte_level_dir, seed) for seed in (1, 2))
+    line = ["-m", f"prod={first}@v1", "--replicas", 2, "--prompt-workers", 1]
+    with serving(line, folder, second) as server:
+        yield server
 
 
 @pytest.fixture
