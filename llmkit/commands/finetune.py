@@ -13,7 +13,13 @@ from llmkit.commands import run_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.finetune_text import describe_plan, describe_report
 from llmkit.commands.flag_group import with_flag_groups
-from llmkit.commands.parallel_flags import ONE_REPLICA, Replicas, speaking, start_processes
+from llmkit.commands.parallel_flags import (
+    ONE_REPLICA,
+    Replicas,
+    count_processes,
+    speaking,
+    start_processes,
+)
 from llmkit.commands.shared import (
     DryRun,
     Force,
@@ -103,7 +109,11 @@ def finetune(
     }
     names = [one.name for one in fields(FinetuneConfig) if one.name not in PRETRAINS_ALONE]
     config = FinetuneConfig(**{name: given[name] for name in names})
-    start_processes(replicas)
+    if dry_run and not is_first_process():
+        return
+    count = count_processes(replicas)
+    if not dry_run:
+        start_processes(replicas)
     files = FinetuneFiles(
         model=model,
         data=tuple(inputs_or_stdin(examples.data, "llmkit finetune MODEL --data chat.jsonl -o run")),
@@ -137,17 +147,17 @@ def finetune(
             print(mask_text(sample, color=session.console.uses_color(sys.stderr)), file=sys.stderr)
 
     common: dict[str, Any] = {"resume": resume, "show": show, "invocation": session.invocation}
+    common["division"] = replicas.division()
     speaks = console.progress("fine-tuning", log_every=log_every, panel=True)
     with first_speaks(), speaks as progress:
         if dry_run:
-            plan = plan_finetune(files, config, progress=progress, **common)
+            plan = plan_finetune(files, config, processes=count, progress=progress, **common)
         else:
             report = run(
                 files,
                 config,
                 force=force,
                 fail_above=fail_above,
-                division=replicas.division(),
                 progress=progress,
                 **common,
             )

@@ -3,15 +3,15 @@
 from typing import Any
 
 from llmkit.commands.facts import plural
+from llmkit.commands.plan_text import end_rows, epochs, how_rows, need_rows
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_bytes, format_count, format_need, format_seconds
+from llmkit.commands.values import format_bytes, format_count, format_seconds
 
 _FIGURES = ("reward_accuracy", "reward_margin", "reward", "kl")
 
 
 def describe_plan(plan: Any) -> str:
     """A FinetunePlan as a table."""
-    epochs = f"{plan.epochs:g} epoch{'s' * (plan.epochs != 1)}"
     trained = f"{format_count(plan.trained_parameters)} of them trained"
     if plan.kind.endswith("lora"):
         trained = f"and {format_count(plan.trained_parameters)} in adapters, which are trained"
@@ -20,19 +20,10 @@ def describe_plan(plan: Any) -> str:
         ("method", f"{plan.method}, {plan.kind.replace('_', ' ')}"),
         *_audit(plan.audit),
         ("rows", f"{plan.rows:,} of at most {plural(plan.seq_len, 'token')}; validation {plan.valid_rows:,}"),
-        ("run", f"{plural(plan.steps, 'step')} of {plural(plan.batch_rows, 'row')}, {epochs}"),
-        ("rate", f"{plan.schedule}, peak {plan.lr:g}, warm-up {plural(plan.warmup_steps, 'step')}"),
-        ("device", f"{plan.device}, {plan.dtype}, {plural(plan.threads, 'thread')}"),
-        ("passes", f"{plural(plan.micro_batch_rows, 'row')} each"),
-        ("memory", format_need(plan.memory_bytes, plan.memory_available_bytes, "available")),
-        ("disk", format_need(plan.disk_bytes, plan.disk_free_bytes, "free")),
-        ("", f"{format_bytes(plan.checkpoint_bytes)} a checkpoint"),
-        (
-            "time",
-            f"{format_seconds(plan.total_seconds)} ({plan.time_source}, {plan.step_seconds:.3g} s a step)",
-        ),
-        ("begins", f"at step {plan.resume_step:,}"),
-        ("writes", plan.out),
+        ("run", f"{plural(plan.steps, 'step')} of {plural(plan.batch_rows, 'row')}, {epochs(plan)}"),
+        *how_rows(plan),
+        *need_rows(plan),
+        *end_rows(plan),
     ]
     return align(rows)
 

@@ -216,9 +216,11 @@ class _Packer:
         return pack_coded(matrix)
 
     def _joined(self, weights: list[Tensor]) -> PackedWeight:
-        """Matrices below each other; where some are codes and some are not, all become numbers."""
+        """Matrices below each other; where no one kind of codes holds them all, all become numbers."""
         if all(one.is_meta for one in weights):
-            return pack_coded(stacked([self._matrices(one)[0] for one in weights]))
+            joined = stacked([self._matrices(one)[0] for one in weights])
+            if joined is not None:
+                return pack_coded(joined)
         plain = [self._plain(one) if one.is_meta else one for one in weights]
         return _packed(torch.cat(plain) if len(plain) > 1 else plain[0], self._format)
 
@@ -230,9 +232,7 @@ class _Packer:
         """Each expert's matrix; rows of all are prepared alike, so that they are kept alike."""
         if not stack.is_meta:
             return tuple(self.pack(one) for one in stack)
-        matrices = self._matrices(stack)
-        grouping = common([one.grouping for one in matrices])
-        return tuple(pack_coded(one.as_grouping(grouping)) for one in matrices)
+        return tuple(pack_coded(one) for one in common(self._matrices(stack)))
 
     def _matrices(self, weight: Tensor) -> list[CodedMatrix]:
         return [source() for source in self._coded[id(weight)]]

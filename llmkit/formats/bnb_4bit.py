@@ -63,16 +63,20 @@ class Bnb4Bit:
     def read(self, parts: Mapping[str, Array], rows: int, columns: int) -> Floats:
         """See `MatrixLayout`."""
         state = state_of(parts)
-        absmax = parts[ABSMAX]
-        if NESTED_TABLE in parts:
-            steps = parts[NESTED_ABSMAX].repeat(state.nested_blocksize)[: absmax.size]
-            absmax = parts[NESTED_TABLE][absmax] * steps + np.float32(state.nested_offset)
         packed = parts[CODES].reshape(-1)
         values = np.empty(2 * packed.size, np.float32)
         values[0::2], values[1::2] = parts[TABLE][packed >> 4], parts[TABLE][packed & 15]
         values = values[: rows * columns]
-        values *= absmax.reshape(-1).repeat(state.blocksize)[: values.size]
+        values *= self.steps(parts, state).repeat(state.blocksize)[: values.size]
         return values.reshape(rows, columns)
+
+    def steps(self, parts: Mapping[str, Array], state: State) -> Floats:
+        """The step of each block, (blocks,)."""
+        absmax = parts[ABSMAX]
+        if NESTED_TABLE in parts:
+            steps = parts[NESTED_ABSMAX].repeat(state.nested_blocksize)[: absmax.size]
+            absmax = parts[NESTED_TABLE][absmax] * steps + np.float32(state.nested_offset)
+        return absmax.reshape(-1)
 
 
 def state_of(parts: Mapping[str, Any]) -> State:

@@ -43,6 +43,8 @@ def _pack_rows(rows: Coded, first: int, to: PackedWeight) -> None:
     assert grouping == to.packed_format and cols == to.num_cols and rows.codes.dtype == np.uint8
     groups, spans = -(-cols // grouping.group), -(-cols // grouping.span) if grouping.span else 0
     kept = {"codes": np.ascontiguousarray(rows.codes)}
+    if grouping.head:
+        kept["head"] = np.frombuffer(grouping.head, np.uint8)
     for name, width in zip(_PARTS, (groups, groups, spans, spans), strict=True):
         part = getattr(rows, name)
         wanted = width and (grouping.based or not name.startswith("base"))

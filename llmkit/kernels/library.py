@@ -23,7 +23,7 @@ from functools import cache
 from llmkit.errors import MissingError
 from llmkit.kernels.build import LIBRARY, read_note
 
-ABI_VERSION = 10
+ABI_VERSION = 11
 HINT = "install a C++ compiler (g++ or clang++) and run: pip install --force-reinstall --no-deps llmkit"
 
 
@@ -38,6 +38,7 @@ class WeightStruct(Structure):
         ("data", c_void_p),
         ("span", c_int32),
         ("wide", c_int32),
+        ("kind", c_int32),
     ]
 
 
@@ -47,6 +48,7 @@ class CodedRowsStruct(Structure):
     _fields_ = [
         *((name, c_void_p) for name in ("codes", "scales", "bases", "factors", "base_factors")),
         *((name, c_int64) for name in ("first", "rows")),
+        ("head", c_void_p),
     ]
 
 

@@ -57,7 +57,7 @@ class PackedWeight:
 
 
 def packed_bytes(packed_format: PackedFormat | Grouping, num_rows: int, num_cols: int) -> int:
-    """Bytes of a packed weight: rows padded to 16, columns to 2 (bfloat16) or 64 (all of codes)."""
+    """Bytes of a packed weight: rows padded to 16, columns to 2 (bfloat16) or 64 (most of codes)."""
     if num_rows < 1 or num_cols < 1:
         raise ValueError(f"a weight has at least one row and one column, not {num_rows} by {num_cols}")
     return int(library().llmkit_packed_bytes(byref(_struct(packed_format, num_rows, num_cols))))
@@ -68,7 +68,7 @@ def _struct(packed_format: PackedFormat | Grouping, num_rows: int, num_cols: int
     if isinstance(packed_format, PackedFormat):
         return WeightStruct(packed_format, 0, num_rows, num_cols)
     group, span, wide = packed_format.group, packed_format.span, packed_format.wide
-    return WeightStruct(packed_format.number, group, num_rows, num_cols, None, span, wide)
+    return WeightStruct(packed_format.number, group, num_rows, num_cols, None, span, wide, packed_format.kind)
 
 
 def pack(

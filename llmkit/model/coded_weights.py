@@ -14,7 +14,7 @@ from llmkit.formats.gguf_data import GgufData
 from llmkit.formats.model_folder import TensorInfo
 from llmkit.kernels.coded import CodedMatrix, Order, stacked
 from llmkit.kernels.coded_gguf import GROUPINGS, gguf_matrix
-from llmkit.kernels.coded_layouts import ORDERS, layout_matrix, takes_layout
+from llmkit.kernels.coded_layouts import TELLING, layout_matrix, takes_layout, widened_key
 from llmkit.model.gguf_names import GgufGroup
 from llmkit.model.names import Group
 from llmkit.model.stored_quantised import QuantisedInfo
@@ -52,6 +52,8 @@ class CodedWeights:
         if group.how == "joined":
             sources = _split(sources[0], rows)
         elif group.how == "experts":
+            if not _go_together(infos, rows[0]):
+                return False
             self.sources[group.ours[0]] = _by_expert(sources, rows[0])
             return True
         self.sources |= {name: [source] for name, source in zip(group.ours, sources, strict=True)}
@@ -87,8 +89,14 @@ def in_turns(rows: int, heads: int) -> Order:
 
 
 def _is_taken(info: QuantisedInfo) -> bool:
-    order = info.read_parts(ORDERS)
-    return takes_layout(info.layout, info.shape[1], next(iter(order.values()), None))
+    return takes_layout(info.layout, info.shape[1], info.read_parts(TELLING))
+
+
+def _go_together(infos: Sequence[QuantisedInfo], experts: int) -> bool:
+    """Whether the matrices of each expert become one: those that are widened need much in common."""
+    count = len(infos) // experts
+    keys = [widened_key(one.layout, one.shape[1], one.read_parts(TELLING)) for one in infos]
+    return all(len(set(keys[at : at + count])) == 1 for at in range(0, len(keys), count))
 
 
 def _stored(info: QuantisedInfo) -> Source:
@@ -123,7 +131,13 @@ def _by_expert(sources: list[Source], experts: int) -> list[Source]:
 
 
 def _stacked(sources: Sequence[Source]) -> Source:
-    return lambda: stacked([one() for one in sources])
+    def read() -> CodedMatrix:
+        found = stacked([one() for one in sources])
+        if found is None:  # tables of one kind that differ, see _go_together
+            raise DataError("matrices of one expert do not fit each other", hint="fetch the model again")
+        return found
+
+    return read
 
 
 def _ordered(source: Source, order: Order) -> Source:

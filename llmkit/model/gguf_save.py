@@ -48,8 +48,8 @@ class CodedMatrix:
 
     type: str
     """ggml's word."""
-    parts: Mapping[str, Tensor]
-    """What its bytes are made of, each with the rows of the matrix in its rows."""
+    parts: Callable[[], Mapping[str, Tensor]]
+    """Makes what its bytes are made of, each with the rows of the matrix in its rows."""
     encode: Callable[[Mapping[str, Tensor]], NDArray[np.uint8]]
     """The bytes of parts whose rows are in the file's order."""
 
@@ -111,8 +111,8 @@ def _coded_tensors(
 
     def maker(index: int) -> Callable[[], Iterator[NDArray[Any]]]:
         def make() -> Iterator[NDArray[Any]]:
-            parts = {key: group.pack([one.parts[key] for one in coded])[index] for key in coded[0].parts}
-            yield coded[0].encode(parts)
+            made = [one.parts() for one in coded]
+            yield coded[0].encode({key: group.pack([one[key] for one in made])[index] for key in made[0]})
 
         return make
 

@@ -114,25 +114,26 @@ class Experts(nn.Module):
         return (y * weights.unsqueeze(-1)).sum(1).to(x.dtype)
 
     def _compute(self, rows: Tensor, owner: Tensor, counts: Tensor) -> Tensor:
-        if rows.is_cuda and _arithmetic(rows) == torch.bfloat16 and self._is_aligned:
+        if rows.is_cuda and _arithmetic(rows) == torch.bfloat16 and self._is_aligned and len(rows):
             return self._grouped(rows.bfloat16(), owner, counts)
         return self._one_by_one(rows, counts)
 
     def _one_by_one(self, rows: Tensor, counts: Tensor) -> Tensor:
         """A pair of products for each expert that has rows: (R, D) to (R, D).
 
-        The stacks are taken apart once: a gradient of `stack[expert]` is as large as the whole stack.
+        The stacks are taken apart once: a gradient of `stack[expert]` is as large as the whole stack. Where
+        no expert has rows, one takes none: the stacks get a gradient, which other processes wait for.
         """
         gate_up, down = _here(self.gate_up_proj).unbind(), _here(self.down_proj).unbind()
         gate_up_bias, down_bias = _unbind(self.gate_up_proj_bias), _unbind(self.down_proj_bias)
         sizes = counts.tolist()
+        parts = rows.split(sizes)
         done = []
-        for expert, part in enumerate(rows.split(sizes)):
-            if len(part):
-                inner = F.linear(part, gate_up[expert], _at(gate_up_bias, expert))
-                inner = self._act(*inner.chunk(2, -1))
-                done.append(F.linear(inner, down[expert], _at(down_bias, expert)))
-        return torch.cat(done) if done else rows
+        for expert in [at for at, size in enumerate(sizes) if size] or [0]:
+            inner = F.linear(parts[expert], gate_up[expert], _at(gate_up_bias, expert))
+            inner = self._act(*inner.chunk(2, -1))
+            done.append(F.linear(inner, down[expert], _at(down_bias, expert)))
+        return torch.cat(done)
 
     def _grouped(self, rows: Tensor, owner: Tensor, counts: Tensor) -> Tensor:
         """The same in two kernels, without telling the CPU how many rows each expert has."""

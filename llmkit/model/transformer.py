@@ -5,6 +5,7 @@ V vocab_size.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -97,15 +98,15 @@ class Decoder(nn.Module):
         """Some layers alone, without a cache: a stage of a pipeline.
 
         Args:
-            x: (B, T, D), what the first of them reads.
+            x: (B, T, D), what the first of them reads; fewer positions where they have their part of it.
             layers: in their order.
-            positions: (T,) or (B, T), of each.
+            positions: (T,) or (B, T), of all.
             segments: see `Transformer.forward`.
 
         Returns:
             (B, T, D), what the next layer reads.
         """
-        layouts = self._layouts(positions, [Span(0, x.shape[1])], segments)
+        layouts = self._layouts(positions, [Span(0, positions.shape[-1])], segments)
         for index in layers:
             x = self.layers[index](x, layouts[index])
         return x
@@ -178,6 +179,21 @@ class TiedHead(nn.Module):
         return F.linear(x, self.weight, self.bias)
 
 
+class LogitParts(Protocol):
+    """Logits of which this process has those of some ids, and others have the rest."""
+
+    def terms(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """What a loss asks of all logits.
+
+        Args:
+            logits: (N, V of this process) float32.
+            targets: (N,) ids, or any number that is none.
+
+        Returns:
+            (N,) log of the sum of exp(logit) over all ids, and (N,) the target's logit, 0 where it is none.
+        """
+
+
 class Transformer(nn.Module):
     """A decoder-only language model.
 
@@ -194,6 +210,8 @@ class Transformer(nn.Module):
             if config.tie_word_embeddings
             else nn.Linear(config.hidden_size, config.vocab_size, bias=config.head_bias)
         )
+        self.logit_parts: LogitParts | None = None
+        """Where `logits` gives those of this process's ids alone."""
 
     def forward(
         self,
@@ -240,7 +258,7 @@ class Transformer(nn.Module):
         return self.model(ids, cache, segments, routing, starts)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """hidden: (..., D), after the last norm. Returns (..., V)."""
+        """hidden: (..., D), after the last norm. Returns (..., V); see `logit_parts`."""
         scores = self.lm_head(hidden)
         if self.config.logit_scale != 1.0:
             scores = scores * self.config.logit_scale

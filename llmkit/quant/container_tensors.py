@@ -21,6 +21,7 @@ from llmkit.model.positions import sinusoid_table
 from llmkit.model.save import SINUSOIDS
 from llmkit.quant.containers import WORDS, Container, check_module, config_keys, layout_for
 from llmkit.quant.grid import Grid
+from llmkit.quant.kept_matrix import KeptMatrix
 from llmkit.quant.rounding import RoundedMatrix
 
 _EMBEDDINGS = "model.embed_"
@@ -28,6 +29,9 @@ _HEAD = "lm_head.weight"
 _WEIGHT = ".weight"
 _PLAIN: dict[str, How] = {"same": "same", "turned": "same", "joined_turned": "joined"}
 """How a group's matrices are put together where they are not turned."""
+
+
+Matrix = RoundedMatrix | KeptMatrix
 
 
 class _Piece(NamedTuple):
@@ -97,7 +101,7 @@ class QuantisedFiles:
         return parts
 
     def tensors(
-        self, matrices: Mapping[str, RoundedMatrix], plain: Mapping[str, Tensor]
+        self, matrices: Mapping[str, Matrix], plain: Mapping[str, Tensor]
     ) -> Iterator[tuple[str, Tensor]]:
         """The tensors, made as they are asked for.
 
@@ -166,7 +170,7 @@ class QuantisedFiles:
             yield _Piece(replace(group, how=_PLAIN.get(group.how, group.how)), grid)
 
 
-def _stacked(name: str, shape: tuple[int, ...], matrices: Mapping[str, RoundedMatrix]) -> dict[str, Tensor]:
+def _stacked(name: str, shape: tuple[int, ...], matrices: Mapping[str, Matrix]) -> dict[str, Tensor]:
     """What a file keeps of a matrix, or of all of a stack, (N, R, ...): the codes and all beside them."""
     if len(shape) == 2:
         return _kept(matrices[name])
@@ -174,5 +178,5 @@ def _stacked(name: str, shape: tuple[int, ...], matrices: Mapping[str, RoundedMa
     return {key: torch.stack([part[key] for part in parts]) for key in parts[0]}
 
 
-def _kept(matrix: RoundedMatrix) -> dict[str, Tensor]:
+def _kept(matrix: Matrix) -> dict[str, Tensor]:
     return {"codes": matrix.codes, **matrix.fitted.stored}

@@ -105,10 +105,10 @@ def _block(
     return errors
 
 
-def lost(weight: Tensor, rounded: Tensor, second_moments: Tensor, workers: Workers = ALONE) -> float:
-    """What a rounded matrix loses over the inputs seen, as a share of its output: tr(D H Dᵀ) / tr(W H Wᵀ)."""
-    whole, change = (output_energy(one, second_moments, workers) for one in (weight, rounded - weight))
-    return float(change / whole.clamp_min(1e-30))
+def lost(weight: Tensor, rounded: Tensor, second_moments: Tensor, workers: Workers = ALONE) -> Tensor:
+    """Over the inputs seen, what rounding loses, tr(D H Dᵀ), and the output, tr(W H Wᵀ): (2,) float64."""
+    change = rounded - weight
+    return torch.stack([output_energy(one, second_moments, workers) for one in (change, weight)])
 
 
 def output_energy(weight: Tensor, second_moments: Tensor, workers: Workers = ALONE) -> Tensor:

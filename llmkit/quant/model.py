@@ -4,7 +4,6 @@ One layer's weights are in memory as numbers at a time, once as they were and on
 others there are their files and their codes.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +18,7 @@ from llmkit.quant.grid import Grid
 from llmkit.quant.moments import Moments
 from llmkit.quant.rounding import RoundedMatrix, round_matrix
 from llmkit.quant.scaling import scale_layer
-from llmkit.quant.stream import Stream, in_float32, with_float32_ends
+from llmkit.quant.stream import Stream, float32_copy, in_float32, with_float32_ends
 from llmkit.quant.workers import ALONE, Workers
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -60,7 +59,7 @@ def _as_it_is(name: str, weight: Tensor, grid: Grid, moments: Moments | None) ->
 
 
 class Quantiser:
-    """One run over a model. Afterwards the model is the rounded one, with its layers given up."""
+    """One run over a model. Afterwards it is the rounded one, less its layers and what no head shares."""
 
     def __init__(
         self,
@@ -78,7 +77,7 @@ class Quantiser:
     ) -> None:
         """
         Args:
-            model: in evaluation mode; its layers are used up.
+            model: in evaluation mode; its layers are used up, and memory mapped from files is given back.
             grids: of each matrix to be rounded, by its name in `state_dict()`; a stack of experts has one.
             calibration: (N, T) ids of the text that errors are weighed by; None: every column counts alike.
             scored: (N, T) ids of other text, which goes through both models.
@@ -107,7 +106,7 @@ class Quantiser:
         self.rounded: Stream | None = None
         """The same text in the rounded model."""
         self.reference_head: Callable[[Tensor], Tensor] | None = None
-        """Hidden states to logits, as the original model has it."""
+        """Hidden states to logits, as the original model has it; once `run` is through."""
 
     def run(self) -> Iterator[Rounded]:
         """Round everything; each part is given out as it is done.
@@ -116,40 +115,49 @@ class Quantiser:
             DataError: see `round_matrix`; the name of the matrix stands before the problem.
         """
         model, decoder = self._model, self._model.model
-        kept_head = copy.deepcopy(model.lm_head).float() if isinstance(model.lm_head, nn.Linear) else None
+        own_head = model.lm_head if isinstance(model.lm_head, nn.Linear) else None
         with_float32_ends(model)
         for name, tensor in (
             *((EMBEDDING, decoder.embed_tokens.weight), ("model.norm.weight", decoder.norm.weight)),
-            *(((HEAD, kept_head.weight),) if kept_head is not None else ()),
+            *(((HEAD, own_head.weight),) if own_head is not None else ()),
         ):
             if name not in self._grids:
                 _check(name, tensor.detach())
-        original = decoder.embed_tokens.weight.detach()
-        head = _head(model, original if kept_head is None else kept_head)
         if self._scored is not None:
             self.reference = Stream(model, self._scored, self._workers)
-            self.reference_head = head
         if self._calibration is not None and self._catches_up:
             self._original = Stream(model, self._calibration, self._workers)
         if EMBEDDING in self._grids:
-            found = None if self._calibration is None else partial(self._embedding_moments, head)
-            rounded = self._alone(EMBEDDING, original, found)
-            decoder.embed_tokens = nn.Embedding.from_pretrained(rounded.values())
-            if isinstance(model.lm_head, TiedHead):
-                model.lm_head = _tied_like(model.lm_head, decoder.embed_tokens, model)
-            yield Rounded(None, {EMBEDDING: rounded})
+            yield self._embedding(own_head)
+        elif own_head is None:
+            self.reference_head = _head(model, decoder.embed_tokens.weight.detach())
         calibration = None if self._calibration is None else Stream(model, self._calibration, self._workers)
         self.rounded = None if self._scored is None else Stream(model, self._scored, self._workers)
+        if own_head is not None and EMBEDDING in self._grids:  # nobody looks anything up in it from here on
+            decoder.embed_tokens = nn.Embedding.from_pretrained(torch.empty(0, model.config.hidden_size))
         for layer in range(model.config.num_hidden_layers):
             yield self._layer(layer, calibration)
-        if kept_head is not None and HEAD in self._grids:
-            yield self._head_alone(kept_head, calibration)
-        elif kept_head is not None:
-            model.lm_head = kept_head
+        if own_head is not None:
+            model.lm_head = own_head = float32_copy(own_head)
+            self.reference_head = _head(model, own_head)
+        if own_head is not None and HEAD in self._grids:
+            yield self._head_alone(own_head, calibration)
+
+    def _embedding(self, own_head: nn.Linear | None) -> Rounded:
+        """The embedding; where there is no head of its own, that too."""
+        model, decoder = self._model, self._model.model
+        original = decoder.embed_tokens.weight.detach()
+        moments = partial(self._embedding_moments, original if own_head is None else own_head)
+        rounded = self._alone(EMBEDDING, original, None if self._calibration is None else moments)
+        decoder.embed_tokens = nn.Embedding.from_pretrained(rounded.values())
+        if isinstance(model.lm_head, TiedHead):
+            self.reference_head = _head(model, original)
+            model.lm_head = _tied_like(model.lm_head, decoder.embed_tokens, model)
+        return Rounded(None, {EMBEDDING: rounded})
 
     def _layer(self, layer: int, calibration: Stream | None) -> Rounded:
         layers = self._model.model.layers
-        block = copy.deepcopy(layers[layer]).float()
+        block = float32_copy(layers[layer])
         layers[layer] = block
         if self.reference is not None:
             self.reference.advance(layer)
@@ -207,8 +215,9 @@ class Quantiser:
     def _head_alone(self, head: nn.Linear, calibration: Stream | None) -> Rounded:
         moments = None if calibration is None else partial(calibration.head_moments, original=self._original)
         rounded = self._alone(HEAD, head.weight.detach(), moments)
-        self._model.lm_head = copy.deepcopy(head)
-        self._model.lm_head.weight.data = rounded.values()
+        after = nn.Linear(head.in_features, head.out_features, bias=False, device="meta")
+        after.weight, after.bias = nn.Parameter(rounded.values(), requires_grad=False), head.bias
+        self._model.lm_head = after
         return Rounded(None, {HEAD: rounded})
 
     def _alone(
@@ -227,9 +236,10 @@ class Quantiser:
         except DataError as error:
             raise DataError(f"{name}: {error.problem}", hint=error.hint) from None
 
-    def _embedding_moments(self, head: Callable[[Tensor], Tensor]) -> Moments:
+    def _embedding_moments(self, own: Tensor | nn.Linear) -> Moments:
         """Of what comes back to the embedding, and where the head is the same matrix, of what that reads."""
         assert self._calibration is not None
+        head = _head(self._model, own if isinstance(own, Tensor) else float32_copy(own))
         found = embedding_moments(self._model, self._calibration, head, self._workers)
         if not isinstance(self._model.lm_head, TiedHead):
             return found

@@ -1,6 +1,6 @@
 """One matrix rounded to a grid: to the nearest values, or with feedback of errors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,11 @@ from llmkit.quant.grid import Fitted, Grid
 from llmkit.quant.moments import Moments
 from llmkit.quant.workers import ALONE, Workers, pieces
 
+_AT_ONCE = 1 << 25
+"""Numbers of a matrix that are rounded together: what that takes beside them is several times as much."""
+_ROWS = 512
+"""A multiple of what feedback and descent cut rows into, so that every piece is the same."""
+_LEAST = 1e-30
 _CACHED = 1 << 16
 """Numbers that a thread's cache holds beside others."""
 
@@ -64,6 +69,32 @@ def round_matrix(
     weight = weight.float()
     if not torch.stack(weight.aminmax()).isfinite().all():  # one pass, where isfinite of all is three
         raise DataError("a weight is not a finite number", hint="llmkit doctor MODEL names the tensors")
+    step = max(_ROWS, _AT_ONCE // weight.shape[1] // _ROWS * _ROWS)
+    parts = [_rounded(part, grid, moments, feedback, damping, workers) for part in weight.split(step)]
+    noise, output_noise = (
+        None if one is None else float(one[0] / one[1].clamp_min(_LEAST))
+        for one in (_sum([part.squares for part in parts]), _sum([part.energies for part in parts]))
+    )
+    assert noise is not None
+    fitted, codes = _joined([part.fitted for part in parts]), torch.cat([part.codes for part in parts])
+    return RoundedMatrix(grid, fitted, codes, noise, output_noise)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows, rounded."""
+
+    fitted: Fitted
+    codes: Tensor
+    squares: Tensor
+    """(2,) float64: of what was added, and of the weights."""
+    energies: Tensor | None
+    """The same of outputs over the text seen."""
+
+
+def _rounded(
+    weight: Tensor, grid: Grid, moments: Moments | None, feedback: bool, damping: float, workers: Workers
+) -> _Rows:
     seen = moments is not None and moments.count > 0 and bool(moments.absolute.any())
     importance = moments.squares if moments is not None and seen else None
     if moments is not None and seen and feedback and moments.second.dim() == 2:
@@ -76,13 +107,28 @@ def round_matrix(
     else:
         fitted, codes = nearest(grid, weight, importance)
     values = fitted.lattice.values(codes)
-    return RoundedMatrix(
-        grid,
-        fitted,
-        codes,
-        noise=_noise(weight, values, workers),
-        output_noise=lost(weight, values, moments.second, workers) if moments is not None and seen else None,
-    )
+    energies = None
+    if moments is not None and seen:
+        energies = lost(weight, values, moments.second, workers)
+    return _Rows(fitted, codes, _squares(weight, values, workers), energies)
+
+
+def _sum(parts: list[Tensor | None]) -> Tensor | None:
+    known = [part for part in parts if part is not None]
+    return torch.stack(known).sum(0) if known else None
+
+
+def _joined(parts: list[Fitted]) -> Fitted:
+    """Rows below each other."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0].lattice
+    base = None
+    if first.base is not None:
+        base = torch.cat([part.lattice.base for part in parts if part.lattice.base is not None])
+    lattice = replace(first, step=torch.cat([part.lattice.step for part in parts]), base=base)
+    names = parts[0].stored
+    return Fitted(lattice, {name: torch.cat([part.stored[name] for part in parts]) for name in names})
 
 
 def nearest(grid: Grid, weight: Tensor, importance: Tensor | None = None) -> tuple[Fitted, Tensor]:
@@ -94,8 +140,8 @@ def nearest(grid: Grid, weight: Tensor, importance: Tensor | None = None) -> tup
     return fitted, fitted.lattice.round(weight)
 
 
-def _noise(weight: Tensor, values: Tensor, workers: Workers) -> float:
-    """Mean square of what was added over that of the weights: of rows in float32, of all in float64.
+def _squares(weight: Tensor, values: Tensor, workers: Workers) -> Tensor:
+    """Squares of what was added, and of the weights: of rows in float32, of all in float64.
 
     Some rows at a time: their differences stay in the cache.
     """
@@ -105,5 +151,4 @@ def _noise(weight: Tensor, values: Tensor, workers: Workers) -> float:
         return torch.stack([torch.linalg.vector_norm(one, dim=1) for one in (change, weight[rows])]).square()
 
     parts = pieces(len(weight), max(1, _CACHED // weight.shape[1]))
-    added, whole = torch.cat(workers.map(squares, parts), 1).sum(1, dtype=torch.float64).tolist()
-    return float(added / max(whole, 1e-30))
+    return torch.cat(workers.map(squares, parts), 1).sum(1, dtype=torch.float64)

@@ -7,14 +7,17 @@ import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import repeat
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from llmkit.model.mapped import FileMappings
 from llmkit.model.transformer import Transformer
 from llmkit.quant.moments import InputsOfPass, Moments, add_inputs
 from llmkit.quant.workers import ALONE, Workers
 
+Module = TypeVar("Module", bound=nn.Module)
 _TOKENS = 1024
 """Of a pass: enough to fill a thread, few enough that what a pass needs for itself stays small."""
 _AT_ONCE = 8
@@ -105,8 +108,21 @@ class Stream:
 def with_float32_ends(model: Transformer) -> None:
     """Give a model an embedding and a last norm of its own in float32: what streams begin and end with."""
     decoder = model.model
-    decoder.embed_tokens = copy.deepcopy(decoder.embed_tokens).float()
-    decoder.norm = copy.deepcopy(decoder.norm).float()
+    decoder.embed_tokens = float32_copy(decoder.embed_tokens)
+    decoder.norm = float32_copy(decoder.norm)
+
+
+def float32_copy(module: Module) -> Module:
+    """A module of its own in float32.
+
+    Where the other's weights are mapped from a file, their pages are given back: of what was written over
+    them nothing is left.
+    """
+    made = copy.deepcopy(module).float()
+    mappings = FileMappings()
+    for parameter in module.parameters():
+        mappings.forget_pages(parameter.detach())
+    return made
 
 
 @contextmanager
@@ -114,7 +130,7 @@ def in_float32(model: Transformer, layer: int) -> Iterator[nn.Module]:
     """A copy of a layer in float32 in its place, for a while."""
     layers = model.model.layers
     kept = layers[layer]
-    layers[layer] = copy.deepcopy(kept).float()
+    layers[layer] = float32_copy(kept)
     try:
         yield layers[layer]
     finally:

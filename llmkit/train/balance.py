@@ -11,7 +11,6 @@ from torch import Tensor
 from llmkit.model.router import Router
 from llmkit.model.routing import RoutingTape
 from llmkit.train.config import Recipe
-from llmkit.train.loss import Batch
 from llmkit.train.parallel.ranks import ALONE, Ranks
 
 
@@ -61,15 +60,17 @@ class Balancer:
         self._loss = 0.0
         self._counts = {}
 
-    def add(self, tape: RoutingTape, part: Batch) -> Tensor | float:
+    def add(self, tape: RoutingTape) -> Tensor | float:
         """What a part of the batch adds to the loss; 0 where it is nothing but padding.
 
         Where rows are cut, every process of them has to call this, and adds what its positions make of it.
         """
-        totals = self._ranks.over_rows(tape.totals())
+        totals = tape.totals()
+        is_padding = not totals[-1]
+        totals = self._ranks.over_rows(totals)
         for router, counts in tape.expert_counts().items():
             self._counts[router] = self._counts[router] + counts if router in self._counts else counts
-        if not part.num_real:
+        if is_padding:
             return 0.0
         share = int(totals[-1]) / len(tape.routes) / self._real  # of the tokens that a router met
         balance = tape.balance_loss(totals) * share
@@ -80,7 +81,7 @@ class Balancer:
     def settle(self) -> None:
         """The batch is over: what every process saw of it is added up."""
         flat = [float(count) for counts in self._counts.values() for count in counts.tolist()]
-        self._loss, *flat = self._ranks.sum([self._loss, *flat])
+        self._loss, *flat = self._ranks.sum([self._loss, *flat], of_stream=True)
         for counts in self._counts.values():
             own, flat = flat[: len(counts)], flat[len(counts) :]
             counts.copy_(torch.tensor(own))

@@ -97,7 +97,8 @@ def evaluate(
 
 def _loss_sum(divided: Divided, objective: Objective, batch: Batch) -> tuple[float, dict[str, float]]:
     if divided.pipeline is not None:
-        return divided.pipeline.score(batch), {}
+        assert isinstance(objective, NextToken)
+        return divided.pipeline.score(objective, batch), {}
     loss, told = divided.loss_pass(objective, batch)
     return loss.item(), told
 

@@ -26,7 +26,8 @@ GPU_PEAK_FLOPS = {  # dense bfloat16 with float32 sums, from the vendors' data s
     "RTX 4090": 165e12,
     "RTX 3090": 71e12,
 }
-_AMX_MIN_WIDTH = 512
+_BFLOAT16_MIN_WIDTH = 256
+"""Of a model on a CPU: from here on an update takes half of the time, below it less is won (tests/bench)."""
 _MATRIX = 768
 _TRIALS = 5
 
@@ -65,13 +66,13 @@ def choose_dtype(name: "DtypeName", device: torch.device, hidden_size: int) -> s
     """Of the arithmetic. `auto` is bfloat16 where that is faster.
 
     That is a rule, not a measurement, so that a run gets the same arithmetic every time: a GPU that has
-    bfloat16, or a CPU with AMX tiles and matrices wide enough to fill them.
+    bfloat16, or a CPU that has instructions for its products (AVX-512's, AMX) and matrices wide enough.
     """
     if name != "auto":
         return name
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if hidden_size >= _AMX_MIN_WIDTH and _has_amx() else "float32"
+    return "bfloat16" if hidden_size >= _BFLOAT16_MIN_WIDTH and _multiplies_bfloat16() else "float32"
 
 
 def choose_threads(asked: int | None, available: int, flops_per_pass: float) -> int:
@@ -119,9 +120,10 @@ def _seconds_of(a: torch.Tensor) -> float:
     return time.perf_counter() - start
 
 
-def _has_amx() -> bool:
+def _multiplies_bfloat16() -> bool:
+    """Whether the CPU does, and need not go by way of float32."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
         return False
-    return "amx_bf16" in flags
+    return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from llmkit.formats.shards import Rows
 from llmkit.model.documents import document_starts, has_document_kernel
 from llmkit.model.routing import RoutingTape
+from llmkit.model.transformer import LogitParts, Transformer
 
 IGNORED = -100
 """The target that carries no loss: PyTorch's default ignore_index."""
@@ -86,18 +87,33 @@ def _starts(segments: Tensor | None) -> Tensor | None:
     return document_starts(segments)
 
 
-def loss_sum(model: nn.Module, batch: Batch, routing: RoutingTape | None = None) -> Tensor:
+def loss_sum(model: Transformer, batch: Batch, routing: RoutingTape | None = None) -> Tensor:
     """Cross-entropy in nats, summed over the targets that carry loss; float32, no shape.
 
     Args:
-        model: a Transformer.
+        model: what learns.
         batch: what it is to predict.
         routing: told which experts were chosen.
     """
     logits = model(batch.ids, segments=batch.segments, routing=routing, starts=batch.starts)  # (B, T, V)
-    return F.cross_entropy(
-        logits.view(-1, logits.shape[-1]).float(),
-        batch.targets.reshape(-1),
-        ignore_index=IGNORED,
-        reduction="sum",
-    )
+    return nats_sum(logits, batch.targets, model.logit_parts)
+
+
+def nats_sum(logits: Tensor, targets: Tensor, parts: LogitParts | None = None) -> Tensor:
+    """Cross-entropy of logits (B, T, V), summed over the targets (B, T) that carry loss."""
+    if parts is None:
+        flat = logits.view(-1, logits.shape[-1]).float()
+        return F.cross_entropy(flat, targets.reshape(-1), ignore_index=IGNORED, reduction="sum")
+    log_z, chosen = target_terms(logits, targets, parts)
+    return (log_z - chosen).masked_fill(targets.flatten() == IGNORED, 0.0).sum()
+
+
+def target_terms(logits: Tensor, targets: Tensor, parts: LogitParts | None = None) -> tuple[Tensor, Tensor]:
+    """What cross-entropy is the difference of: (B T,) log of the sum of exp(logit), and the target's logit.
+
+    The latter is a number of no meaning where a target carries no loss.
+    """
+    flat, wanted = logits.flatten(0, 1).float(), targets.flatten()
+    if parts is not None:
+        return parts.terms(flat, wanted)
+    return torch.logsumexp(flat, -1), flat.gather(1, wanted.clamp(min=0).unsqueeze(1)).squeeze(1)

@@ -6,12 +6,13 @@ Sums, so that the parts of a batch (and, later, the ranks of a run) add up to th
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from llmkit.model.routing import RoutingTape
-from llmkit.model.transformer import Transformer
-from llmkit.train.loss import Batch, loss_sum
+from llmkit.model.transformer import LogitParts, Transformer
+from llmkit.train.loss import Batch, loss_sum, nats_sum
 from llmkit.train.target_scores import only_scoring, target_nats
 
 Reference = Callable[[Transformer], AbstractContextManager[Transformer]]
@@ -89,10 +90,25 @@ class NextToken(Objective):
     def units(self, batch: Batch) -> int:
         return batch.count
 
+    told: ClassVar[tuple[str, ...]] = ()
+    """The figures that it gives where gradients are wanted."""
+
     def loss_sum(
         self, model: Transformer, part: Batch, tape: RoutingTape | None = None
     ) -> tuple[Tensor, dict[str, float]]:
         return (target_nats if self.chunked else loss_sum)(model, part, tape), {}
+
+    def of_logits(
+        self, logits: Tensor, targets: Tensor, parts: LogitParts | None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """What `loss_sum` gives of a model's logits: for who has these already.
+
+        Args:
+            logits: (B, T, V), of all ids or of some.
+            targets: (B, T).
+            parts: where the others are.
+        """
+        return nats_sum(logits, targets, parts), {}
 
 
 def frozen_reference(reference: Transformer) -> Reference:

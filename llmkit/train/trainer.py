@@ -19,7 +19,7 @@ from llmkit.train.data import RowSource
 from llmkit.train.guard import Guard, Spike
 from llmkit.train.loss import Batch
 from llmkit.train.norms import NormProbe
-from llmkit.train.objective import BatchSource, Objective
+from llmkit.train.objective import BatchSource, NextToken, Objective
 from llmkit.train.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors
 from llmkit.train.parallel.divided import Divided
 from llmkit.train.parallel.tensors import local
@@ -212,9 +212,11 @@ class Trainer:
         if self.divided.pipeline is None:
             self._learn_parts(learnt, batch, scale)
         else:
+            assert isinstance(objective, NextToken)
             with self.autocast():
-                loss = self.divided.pipeline.learn(batch, self._micro_batch_rows, scale)
-            learnt.losses.append(loss)
+                told = self.divided.pipeline.learn(objective, batch, self._micro_batch_rows, scale)
+            learnt.losses.append(told[0])
+            learnt.sums.update(told[1])
         if self._balancer is not None:
             self._balancer.settle()
         return learnt
@@ -231,7 +233,7 @@ class Trainer:
         objective, sums = learnt.objective, learnt.sums
         parts = batch.split(self._micro_batch_rows)
         for number, part in enumerate(parts, 1):
-            tape = None if self._balancer is None else RoutingTape(part.real)
+            tape = None if self._balancer is None else RoutingTape(self.divided.counted(part))
             with self.autocast():
                 summed, told = self.divided.loss_pass(objective, part, tape)
                 loss = summed * scale
@@ -239,7 +241,7 @@ class Trainer:
                 sums[name] = sums.get(name, 0.0) + value
             whole = loss
             if self._balancer is not None and tape is not None:
-                whole = loss + self._balancer.add(tape, part)
+                whole = loss + self._balancer.add(tape)
             if number == len(parts):
                 self.divided.expect_last()
             whole.backward()

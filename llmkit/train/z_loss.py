@@ -4,14 +4,15 @@ Shapes: N targets that carry loss, V vocab_size.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from llmkit.model.routing import RoutingTape
-from llmkit.model.transformer import Transformer
+from llmkit.model.transformer import LogitParts, Transformer
 from llmkit.train.config import Recipe
-from llmkit.train.loss import IGNORED, Batch
+from llmkit.train.loss import IGNORED, Batch, target_terms
 from llmkit.train.objective import NextToken
 
 
@@ -25,17 +26,21 @@ class NextTokenWithZLoss(NextToken):
     chunked: bool = False
     coefficient: float
 
+    told: ClassVar[tuple[str, ...]] = ("z_loss",)
+
     def loss_sum(
         self, model: Transformer, part: Batch, tape: RoutingTape | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        if not torch.is_grad_enabled():
-            return super().loss_sum(model, part, tape)
         logits = model(part.ids, segments=part.segments, routing=tape, starts=part.starts)
-        logits = logits.flatten(0, 1).float()
-        targets = part.targets.flatten()
-        log_z = torch.logsumexp(logits, -1)
-        chosen = logits.gather(1, targets.clamp(min=0).unsqueeze(1)).squeeze(1)
-        counts = targets != IGNORED
+        return self.of_logits(logits, part.targets, model.logit_parts)
+
+    def of_logits(
+        self, logits: Tensor, targets: Tensor, parts: LogitParts | None
+    ) -> tuple[Tensor, dict[str, float]]:
+        if not torch.is_grad_enabled():
+            return super().of_logits(logits, targets, parts)
+        log_z, chosen = target_terms(logits, targets, parts)
+        counts = targets.flatten() != IGNORED
         loss = (log_z - chosen).masked_fill(~counts, 0.0).sum()
         z_loss = self.coefficient * log_z.square().masked_fill(~counts, 0.0).sum()
         return loss + (z_loss - z_loss.detach()), {"z_loss": z_loss.item()}

@@ -23,8 +23,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from llmkit.formats.bnb_4bit import NF4
 from llmkit.kernels.attention import AttentionOptions, Cache, attention
 from llmkit.kernels.bandwidth import memory_bandwidth
+from llmkit.kernels.coded import Coded, CodedMatrix, Codes, Grouping
+from llmkit.kernels.grouped import pack_coded
 from llmkit.kernels.library import level, set_threads, threads
 from llmkit.kernels.matmul import matmul
 from llmkit.kernels.memory import Rows, ValueType
@@ -64,6 +67,21 @@ def ours(weight: torch.Tensor, x: torch.Tensor, kind: PackedFormat, copies: int)
     packed = [pack(as_rows, kind) for _ in range(copies)]
     x_rows = Rows(x.data_ptr(), *x.shape, x.stride(0), ValueType.FLOAT32, x)
     out = np.empty((x.shape[0], weight.shape[0]), np.float32)
+    return lambda i: matmul(packed[i], x_rows, out=out), packed[0].data.size
+
+
+def of_codes(shape: tuple[int, int], x: torch.Tensor, grouping: Grouping, copies: int) -> tuple[Call, int]:
+    """A call of our kernel on codes drawn at random."""
+    rows, cols = shape
+    random = np.random.default_rng(0)
+    codes = random.integers(0, 16 if grouping.codes in (Codes.FOURS, Codes.FLOATS) else 120, shape).astype(
+        "u1"
+    )
+    scales = np.full((rows, -(-cols // grouping.group)), 0.01, grouping.float_type)
+    matrix = CodedMatrix(grouping, rows, cols, lambda wanted: Coded(grouping, codes[wanted], scales[wanted]))
+    packed = [pack_coded(matrix) for _ in range(copies)]
+    x_rows = Rows(x.data_ptr(), *x.shape, x.stride(0), ValueType.FLOAT32, x)
+    out = np.empty((x.shape[0], rows), np.float32)
     return lambda i: matmul(packed[i], x_rows, out=out), packed[0].data.size
 
 
@@ -124,6 +142,16 @@ def measure(shape: str, batch: int, seconds: float) -> Iterator[Row]:
         name = f"llmkit {kind.name.lower()}"
         copies[name] = enough(bits)
         calls[name] = ours(weight, x, kind, copies[name])
+    order = np.random.default_rng(1).permutation(cols).astype(np.int32)
+    for name, grouping, bits in (
+        ("int4 g128", Grouping(Codes.FOURS, 128), 4.1),
+        ("int4 act-order", Grouping(Codes.FOURS, 128, head=order.tobytes()), 4.1),
+        ("nf4 g64", Grouping(Codes.FLOATS, 64, wide=True, head=NF4.tobytes()), 4.5),
+        ("fp8 g128", Grouping(Codes.E4M3, 128, wide=True), 8.2),
+    ):
+        name = f"llmkit {name}"
+        copies[name] = enough(bits)
+        calls[name] = of_codes((rows, cols), x, grouping, copies[name])
     found = interleave(calls, copies, seconds)
     for name, time in found.items():
         yield Row(
@@ -187,7 +215,7 @@ def main() -> None:
                     else f"{row.gigaflops:7.0f} GFLOP/s"
                 )
                 print(
-                    f"{shape:10} b{batch:<4} {row.kernel:16} {row.seconds * 1e6:9.0f} us {speed}"
+                    f"{shape:10} b{batch:<4} {row.kernel:21} {row.seconds * 1e6:9.0f} us {speed}"
                     f"  x{row.times_bf16_linear:.2f}",
                     flush=True,
                 )

@@ -70,7 +70,7 @@ class Ggml:
         values = torch.from_numpy(dequantise(stored, grid.name, tuple(weight.shape)))
         empty = torch.empty(0)
         nothing = Fitted(Lattice(empty, empty), {})
-        return TheirMatrix(grid, nothing, torch.empty(0, dtype=torch.uint8), 0.0, None, values)
+        return TheirMatrix(grid, nothing, torch.empty((0, 0), dtype=torch.uint8), 0.0, None, values)
 
     def encode(self, weight: Tensor, grid: Grid, moments: Moments | None) -> NDArray[np.uint8]:
         """The bytes of a matrix."""

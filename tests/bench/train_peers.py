@@ -5,9 +5,12 @@
 NANOGPT is a checkout of github.com/karpathy/nanoGPT; nothing of it is copied here. llmkit learns each peer's
 own shape: GPT-2's beside nanoGPT (its model.py, its optimiser, the loop of its train.py), Llama's beside
 LlamaForCausalLM with torch's fused AdamW. The same rows of random ids, all targets learnt, gradients clipped
-at 1. Each side runs in a process of its own; the first two steps are left out. On a GPU:
+at 1. Each side runs in a process of its own, once for each arithmetic; the first two steps are left out. Told
+are equal arithmetics, and what each does where nothing is asked for: ours by `--dtype auto`, nanoGPT and
+transformers' Trainer in float32 on a CPU and bfloat16 on a GPU. Tokens a second of processor time, with
+--threads 1, are what a busy machine disturbs least. On a GPU:
 
-    python tests/bench/train_peers.py --nanogpt NANOGPT --device cuda --dtype bfloat16 --compile \
+    python tests/bench/train_peers.py --nanogpt NANOGPT --device cuda --dtypes bfloat16 --compile \
         --shape 124m --length 1024 --rows 32 --steps 20
 """
 
@@ -34,7 +37,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--nanogpt", type=Path)
     parser.add_argument("--shape", choices=SHAPES, default="100m")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--dtypes", default="float32,bfloat16", help="of both sides")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of the one side")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5)
@@ -47,27 +51,44 @@ def main() -> None:
     if given.side:
         print(json.dumps(timed(given)))
         return
+    dtypes = given.dtypes.split(",")
     sides = [side for side in SIDES if given.nanogpt or side not in ("nanogpt", "llmkit-gpt2")]
-    found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+    cases = [(side, dtype) for side in sides for dtype in dtypes]
+    found: dict[tuple[str, str], list[dict[str, float]]] = {case: [] for case in cases}
     for number in range(given.rounds):
-        for side in sides if number % 2 == 0 else sides[::-1]:
-            line = [sys.executable, __file__, *sys.argv[1:], "--side", side]
-            found[side].append(
-                json.loads(subprocess.run(line, check=True, capture_output=True).stdout.splitlines()[-1])
-            )
-            print(number, side, found[side][-1], flush=True)
-    for side, runs in found.items():
+        for side, dtype in cases if number % 2 == 0 else cases[::-1]:
+            line = [sys.executable, __file__, *sys.argv[1:], "--side", side, "--dtype", dtype]
+            told = subprocess.run(line, check=True, capture_output=True).stdout.splitlines()[-1]
+            found[side, dtype].append(json.loads(told))
+            print(number, side, dtype, found[side, dtype][-1], flush=True)
+    for (side, dtype), runs in found.items():
         medians = {name: statistics.median(one[name] for one in runs) for name in runs[0]}
-        print(f"{side:14} " + "  ".join(f"{name} {value:.4g}" for name, value in medians.items()))
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in medians.items())
+        print(f"{side:14} {dtype:9} {figures}")
+    pairs = [(dtype, dtype) for dtype in dtypes]
+    default = defaults(given)
     for ours, peer in (("llmkit-gpt2", "nanogpt"), ("llmkit-llama", "transformers")):
-        if peer in found:
-            ratios = [
-                one["tokens_per_second"] / other["tokens_per_second"]
-                for one, other in zip(found[ours], found[peer], strict=True)
-            ]
-            print(
-                f"{ours} / {peer}: {statistics.median(ratios):.3f}  ({min(ratios):.3f} to {max(ratios):.3f})"
-            )
+        for own, theirs in dict.fromkeys([*pairs, default]):
+            if (ours, own) not in found or (peer, theirs) not in found:
+                continue
+            what = f"{ours} {own} / {peer} {theirs}" + " (defaults)" * ((own, theirs) == default)
+            for name in ("tokens_per_second", "tokens_per_cpu_second"):
+                ratios = [
+                    one[name] / other[name]
+                    for one, other in zip(found[ours, own], found[peer, theirs], strict=True)
+                ]
+                low, high = min(ratios), max(ratios)
+                print(f"{what}, {name}: {statistics.median(ratios):.3f}  ({low:.3f} to {high:.3f})")
+
+
+def defaults(given: argparse.Namespace) -> tuple[str, str]:
+    """The arithmetic of ours and of the peers where nobody asks for one."""
+    from llmkit.train.hardware import choose_dtype
+
+    device = torch.device(given.device)
+    return choose_dtype("auto", device, SHAPES[given.shape][0]), (
+        "bfloat16" if device.type == "cuda" else "float32"
+    )
 
 
 def timed(given: argparse.Namespace) -> dict[str, float]:
@@ -77,17 +98,19 @@ def timed(given: argparse.Namespace) -> dict[str, float]:
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     step, parameters = SIDES[given.side](given)
-    seconds = []
+    seconds, worked = [], []
     for number in range(given.steps + 2):
-        begin = time.perf_counter()
+        begin, before = time.perf_counter(), time.process_time()
         step(number)
         seconds.append(time.perf_counter() - begin)
+        worked.append(time.process_time() - before)
     device = torch.device(given.device)
     peak = measure_peak(device, given.dtype).flops_per_second
     rate = given.rows * given.length / statistics.median(seconds[2:])
     width, layers, _, _ = SHAPES[given.shape]
     flops = 6 * parameters + 6 * layers * width * given.length  # causal scores count half of 12 L D T
     found = {"tokens_per_second": rate, "mfu": rate * flops / peak, "parameters": parameters}
+    found["tokens_per_cpu_second"] = given.rows * given.length / statistics.median(worked[2:])
     if device.type == "cuda":
         found["of_products"] = rate * flops / products(device)
         found["gigabytes"] = torch.cuda.max_memory_allocated(device) / 1e9

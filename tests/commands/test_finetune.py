@@ -235,6 +235,17 @@ def test_a_dry_run_counts_and_writes_nothing(finetune: Callable[..., Any]) -> No
     assert not Path("run").exists()
 
 
+def test_a_dry_run_of_several_processes_starts_none_and_counts_all(finetune: Callable[..., Any]) -> None:
+    common = ("--dry-run", "--json", "--batch-rows", 4, "--micro-batch-rows", 2)
+    one, two = report_of(finetune(*common)), report_of(finetune(*common, "--nproc", 2))
+    assert (one["processes"], one["all_memory_bytes"], one["sent_bytes"]) == (1, None, {})
+    assert (two["processes"], two["division"]) == (2, "dp 2")
+    assert two["sent_bytes"] == {"gradients": 4 * two["trained_parameters"]}
+    assert two["all_memory_bytes"] == 2 * two["memory_bytes"] > 2 * one["memory_bytes"]
+    refused = finetune(*common, "--nproc", 2, "--method", "kto", data="kto.jsonl")
+    assert refused.status == 2 and "by 2 processes" in refused.err
+
+
 def test_strict_refuses_data_with_a_fault_and_shows_it(finetune: Callable[..., Any]) -> None:
     _lines("bad.jsonl", [{"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": ""}])
     result = finetune("--strict", "--rejects", "rejects.jsonl", data="bad.jsonl")

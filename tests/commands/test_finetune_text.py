@@ -51,6 +51,7 @@ def test_a_plan_says_what_is_trained_and_what_it_takes() -> None:
         **{"threads": 1, "micro_batch_rows": 2, "memory_bytes": 1 << 20, "memory_available_bytes": 1 << 30},
         **{"disk_bytes": 1 << 20, "disk_free_bytes": 1 << 30, "checkpoint_bytes": 1 << 10},
         **{"total_seconds": 8.0, "time_source": "measured step", "step_seconds": 2.0, "resume_step": 0},
+        **{"processes": 1},
         out="run",
     )
     text = describe_plan(plan)

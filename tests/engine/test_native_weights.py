@@ -1,5 +1,6 @@
 """Weights packed for the kernels: rounded as GGUF rounds them, read as they are, and given up."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import torch
 from coded_models import coded_gguf
 from gguf_models import case_config, random_model
+from safetensors.torch import load_file, save_file
 
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
@@ -18,12 +20,16 @@ from llmkit.engine.request import Request
 from llmkit.engine.scheduler import Work
 from llmkit.engine.store import KVStore
 from llmkit.engine.text import Text
+from llmkit.formats import bnb_4bit
+from llmkit.formats.gptq import Gptq
 from llmkit.kernels.forward import NativeModel
 from llmkit.kernels.library import available, why_not
 from llmkit.kernels.packed import PackedFormat
 from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.config_parts import ExpertsConfig
 from llmkit.model.load import load_model
+from llmkit.model.nf4 import nf4
+from llmkit.model.save import save_model
 from llmkit.model.transformer import Transformer
 
 pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
@@ -159,3 +165,63 @@ def test_codes_of_a_file_compute_what_they_stand_for_and_no_plain_copy_is_made(
     assert distance(logits(model, native), modules(load_model(path, dtype=torch.float32))) < 0.06
     plain = pack_model(load_model(path, dtype=torch.float32))
     assert native.nbytes < 0.8 * plain.nbytes
+
+
+def quantised_folder(model: Transformer, path: Path, method: str) -> Path:
+    """A folder with the matrices of the model's layers in NF4, in float8, or in groups that lie scattered."""
+    save_model(model, path)
+    stored: dict[str, torch.Tensor] = {}
+    random = np.random.default_rng(0)
+    for name, tensor in load_file(path / "model.safetensors").items():
+        module = name.removesuffix(".weight")
+        if tensor.dim() < 2 or "layers" not in name or "mlp.gate.weight" in name:
+            stored[name] = tensor
+            continue
+        rows, columns = tensor.shape
+        parts: dict[str, np.ndarray] = {}
+        if method == "bitsandbytes":
+            codes = nf4(tensor)
+            state = json.dumps({"shape": [rows, columns], "blocksize": 64}).encode()
+            parts[bnb_4bit.CODES] = codes.tensors["codes"].numpy()[:, None]
+            parts[bnb_4bit.ABSMAX], parts[bnb_4bit.TABLE] = codes.tensors["steps"].numpy(), bnb_4bit.NF4
+            parts[bnb_4bit.STATES[0]] = np.frombuffer(state, np.uint8)
+        elif method == "fp8":
+            scale = tensor.abs().max() / 448
+            stored[name] = (tensor / scale).to(torch.float8_e4m3fn)
+            stored[f"{name}_scale_inv"] = scale.expand(-(-rows // 32), -(-columns // 64)).contiguous()
+        else:
+            parts = Gptq(4, 32).write(random.integers(0, 16, (rows, columns)).astype(np.uint8), None)
+            order = np.random.default_rng(columns).permutation(parts[".g_idx"])  # one for all of one input
+            parts[".g_idx"] = random.permutation(order) if method == "gptq-each" else order
+            parts[".scales"] = (0.02 * random.random((columns // 32, rows))).astype(np.float16)
+        stored |= {module + suffix: torch.from_numpy(part.copy()) for suffix, part in parts.items()}
+    save_file(stored, path / "model.safetensors")
+    section: dict[str, Any] = {
+        "bitsandbytes": {"load_in_4bit": True},
+        "fp8": {"weight_block_size": [32, 64]},
+    }.get(method, {"bits": 4, "group_size": 32, "desc_act": True})
+    config = json.loads((path / "config.json").read_text())
+    section["quant_method"] = method.partition("-")[0]
+    (path / "config.json").write_text(json.dumps(config | {"quantization_config": section}))
+    return path
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("method", ["bitsandbytes", "fp8", "gptq", "gptq-each"])
+def test_codes_that_are_widened_compute_what_plain_numbers_do(
+    name: str, method: str, tmp_path: Path, make_model: Make
+) -> None:
+    sizes = {"hidden_size": 128, "intermediate_size": 192}
+    path = quantised_folder(make_model(**MODELS[name] | sizes), tmp_path, method)
+    coded = CodedWeights()
+    model = load_model(path, dtype=torch.float32, coded=coded)
+    plain = load_model(path, dtype=torch.float32)
+    names = {one for one, parameter in plain.named_parameters() if parameter.dim() > 1 and "layers" in one}
+    left = {one for one in names - coded.sources.keys() if not one.endswith("mlp.gate.weight")}
+    assert all("experts.gate_up" in one for one in left) and bool(left) == (
+        method == "gptq-each" and "moe" in name
+    )
+    native = pack_model(model, release=True, coded=coded)
+    expected = modules(plain)
+    assert torch.allclose(logits(model, native), expected, atol=1e-4 * float(expected.std()))
+    assert native.nbytes < (0.95 if left or method == "gptq-each" else 0.6) * pack_model(plain).nbytes

@@ -1,5 +1,7 @@
 """Matrices of codes: one form for all that files have."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,9 +35,10 @@ def test_numbers_are_scale_times_code_and_a_base() -> None:
 
 
 def test_matrices_of_different_kinds_are_stacked_as_one_that_holds_both() -> None:
-    assert common([FOUR.grouping, FOUR.grouping]) == FOUR.grouping
+    one = whole(FOUR)
+    assert common([one, one]) == [one, one]
     both = stacked([whole(FOUR), whole(BASED)])
-    assert both.grouping == Grouping(Codes.EIGHTS, 16, based=True, wide=True)
+    assert both is not None and both.grouping == Grouping(Codes.EIGHTS, 16, based=True, wide=True)
     expected = np.concatenate([FOUR.values(), BASED.values()])
     assert np.array_equal(both.read(np.arange(2)).values(), expected)
     assert np.array_equal(both.read(np.array([1])).values(), expected[1:])
@@ -43,7 +46,36 @@ def test_matrices_of_different_kinds_are_stacked_as_one_that_holds_both() -> Non
         Grouping(Codes.E2M1, 32), np.arange(64, dtype=np.uint8)[None] % 16, np.ones((1, 2), np.float16)
     )
     both = stacked([whole(table), whole(FOUR)])
-    assert np.array_equal(both.read(np.arange(2)).values()[:1], table.values())
+    assert both is not None and np.array_equal(both.read(np.arange(2)).values()[:1], table.values())
+
+
+def test_matrices_that_are_widened_are_stacked_where_all_their_rows_share_is_the_same() -> None:
+    order = np.arange(64, dtype=np.int32)[::-1]
+    mixed = replace(FOUR, grouping=replace(FOUR.grouping, head=order.tobytes()))
+    assert np.array_equal(mixed.values(), FOUR.values()[:, ::-1])
+    both = stacked([whole(mixed), whole(mixed)])
+    assert both is not None and np.array_equal(both.read(np.arange(2)).values()[1:], mixed.values())
+    based = replace(mixed, grouping=replace(mixed.grouping, based=True), bases=np.array([[3, 4]], np.float16))
+    wide = replace(mixed.grouping, wide=True)
+    other = replace(mixed, grouping=wide, scales=np.array([[0.1, 0.3]], np.float32))
+    for one in based, other:
+        both = stacked([whole(mixed), whole(one)])
+        assert both is not None and both.grouping.wide and both.grouping.based == one.grouping.based
+        expected = np.concatenate([mixed.values(), one.values()])
+        assert np.array_equal(both.read(np.arange(2)).values(), expected)
+    assert stacked([whole(mixed), whole(FOUR)]) is None
+    alike = common([whole(mixed), whole(FOUR)])  # of experts, say: inputs of both are prepared once
+    assert [one.grouping.number for one in alike] == [4, 4]
+    assert np.array_equal(alike[1].read(np.arange(1)).values(), FOUR.values())
+
+
+def test_codes_of_floats_stand_for_them() -> None:
+    table = np.linspace(-1, 1, 16, dtype=np.float32)
+    codes, scales = np.arange(16, dtype=np.uint8)[None], np.array([[3]], np.float32)
+    floats = Coded(Grouping(Codes.FLOATS, 64, wide=True, head=table.tobytes()), codes, scales)
+    assert np.array_equal(floats.values()[0], 3 * table)
+    eights = Coded(Grouping(Codes.E4M3, 64, wide=True), np.array([[1, 0x38, 0x7E, 0xFE]], np.uint8), scales)
+    assert eights.values()[0].tolist() == [3 * 2.0**-9, 3, 3 * 448, 3 * -448]
 
 
 def test_rows_are_read_in_the_order_that_is_asked_for() -> None:
@@ -61,5 +93,8 @@ def test_rows_are_read_in_the_order_that_is_asked_for() -> None:
 def test_groups_that_no_kernel_has_are_refused() -> None:
     with pytest.raises(ValueError, match="not 24"):
         Grouping(Codes.FOURS, 24)
+    assert Grouping(Codes.E4M3, 24).number == 4
+    with pytest.raises(ValueError, match="even groups, not 32 in 256"):
+        Grouping(Codes.E4M3, 32, 256)
     with pytest.raises(ValueError, match="spans of whole groups"):
         Grouping(Codes.FOURS, 64, 96)

@@ -1,18 +1,21 @@
 """Quantised matrices of safetensors files as codes: the numbers that each layout's own reader gives."""
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 
+from llmkit.formats import bnb_4bit
 from llmkit.formats.awq import Awq
+from llmkit.formats.bnb_4bit import Bnb4Bit
 from llmkit.formats.bytewise import Bytewise
 from llmkit.formats.compressed_tensors import ORDER, PackQuantized
 from llmkit.formats.gptq import ORDER as GPTQ_ORDER
 from llmkit.formats.gptq import Gptq
 from llmkit.formats.mlx_affine import MlxAffine
-from llmkit.kernels.coded import Codes
-from llmkit.kernels.coded_layouts import layout_matrix, takes_layout
+from llmkit.kernels.coded import Coded, Codes
+from llmkit.kernels.coded_layouts import TELLING, layout_matrix, takes_layout, widened_key
 
 ROWS, COLUMNS = 32, 256
 LAYOUTS: list[tuple[Any, int]] = [
@@ -49,7 +52,9 @@ def test_codes_stand_for_the_same_numbers(layout: Any, bits: int, dtype: type) -
     parts = tensors(layout, bits, dtype)
     expected = layout.read(parts, ROWS, COLUMNS)
     matrix = layout_matrix(layout, parts, ROWS, COLUMNS)
-    assert matrix is not None and takes_layout(layout, COLUMNS, None)
+    assert (
+        matrix is not None and takes_layout(layout, COLUMNS, {}) and widened_key(layout, COLUMNS, {}) is None
+    )
     found = matrix.read(np.arange(ROWS)[::-1])
     assert found.grouping.codes is (Codes.FOURS if bits <= 4 else Codes.EIGHTS)
     assert np.allclose(found.values()[::-1], expected, rtol=0, atol=2.0**-22 * np.abs(expected).max())
@@ -69,18 +74,71 @@ def test_the_middle_as_every_zero_point_needs_no_bases_and_half_the_memory_for_s
     assert matrix is not None and matrix.grouping.wide
 
 
-def test_what_the_kernels_lack_is_left_to_be_plain_numbers() -> None:
-    layout = Gptq(4, 64)
-    parts = tensors(layout, 4, np.float16)
-    parts[GPTQ_ORDER] = parts[GPTQ_ORDER][::-1].copy()
-    assert layout_matrix(layout, parts, ROWS, COLUMNS) is None
-    assert not takes_layout(layout, COLUMNS, parts[GPTQ_ORDER])
-    other = PackQuantized(4, 64)
-    assert not takes_layout(other, COLUMNS, parts[GPTQ_ORDER])
-    assert (
-        layout_matrix(other, {**tensors(other, 4, np.float16), ORDER: parts[GPTQ_ORDER]}, ROWS, COLUMNS)
-        is None
+def exactly(layout: Any, parts: dict[str, Any], columns: int = COLUMNS) -> Coded:
+    """The matrix's rows, which stand for what the layout's own reader gives, to the bit."""
+    matrix, told = (
+        layout_matrix(layout, parts, ROWS, columns),
+        {name: parts[name] for name in TELLING if name in parts},
     )
-    assert not takes_layout(Awq(24), 240, None)
-    assert not takes_layout(Bytewise(), COLUMNS, None)
-    assert layout_matrix(Bytewise(), {}, ROWS, COLUMNS) is None
+    assert matrix is not None and takes_layout(layout, columns, told) and widened_key(layout, columns, told)
+    found = matrix.read(np.arange(ROWS)[::-1])
+    assert found.grouping.is_widened
+    assert np.array_equal(found.values()[::-1], layout.read(parts, ROWS, columns))
+    return found
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("layout", [Gptq, PackQuantized], ids=["gptq", "pack-quantized"])
+def test_groups_in_any_order_stand_for_the_same_numbers(layout: Any, bits: int) -> None:
+    suffix = GPTQ_ORDER if layout is Gptq else ORDER
+    order = np.random.default_rng(1).permutation(np.arange(COLUMNS) // 64).astype(np.int32)
+    one = layout(bits, 64)
+    parts = tensors(one, bits, np.float16) | {suffix: order}
+    assert exactly(one, parts).grouping.head == order.argsort(kind="stable").astype(np.int32).tobytes()
+    inside = np.arange(COLUMNS, dtype=np.int32) // 64
+    assert widened_key(one, COLUMNS, {suffix: inside}) is None and takes_layout(
+        one, COLUMNS, {suffix: inside}
+    )
+    for beyond in (order + 1, order - 1, order[:-1]):
+        assert not takes_layout(one, COLUMNS, {suffix: beyond})
+
+
+@pytest.mark.parametrize("shape", [(1,), (ROWS, 1), (4, 2)], ids=["tensor", "channel", "block"])
+def test_float8_stands_for_the_same_numbers(shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(2)
+    codes = random.integers(0, 256, (ROWS, COLUMNS)).astype(np.uint8)
+    codes[codes & 127 == 127] = 0  # those are no numbers
+    layout = Bytewise(block=(8, 128) if shape == (4, 2) else None)
+    parts = {".weight": codes, ".weight_scale": random.normal(size=shape).astype(np.float32)}
+    assert exactly(layout, parts).scales.shape == (ROWS, 2 if shape == (4, 2) else 1)
+    middle = {".weight_zero_point": np.ones(shape, np.uint8)}
+    assert not takes_layout(layout, COLUMNS, middle)
+    assert takes_layout(layout, COLUMNS, {name: 0 * part for name, part in middle.items()})
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("columns", [256, 96])
+def test_tables_of_floats_stand_for_the_same_numbers_where_blocks_run_on_over_rows(
+    columns: int, nested: bool
+) -> None:
+    random, blocks = np.random.default_rng(3), ROWS * columns // 64
+    state = {"shape": [ROWS, columns], "blocksize": 64, "nested_blocksize": 8, "nested_offset": 0.125}
+    parts: dict[str, Any] = {
+        bnb_4bit.CODES: random.integers(0, 256, (ROWS * columns // 2, 1)).astype(np.uint8),
+        bnb_4bit.TABLE: bnb_4bit.NF4,
+        bnb_4bit.ABSMAX: random.random(blocks).astype(np.float32),
+        bnb_4bit.STATES[0]: np.frombuffer(json.dumps(state).encode(), np.uint8),
+    }
+    if nested:
+        parts[bnb_4bit.ABSMAX] = random.integers(0, 256, blocks).astype(np.uint8)
+        parts[bnb_4bit.NESTED_TABLE] = random.random(256).astype(np.float32)
+        parts[bnb_4bit.NESTED_ABSMAX] = random.random(-(-blocks // 8)).astype(np.float32)
+    assert exactly(Bnb4Bit(), parts, columns).grouping.group == (64 if columns == 256 else 32)
+    state["shape"] = [ROWS, 72]
+    told = {bnb_4bit.STATES[0]: np.frombuffer(json.dumps(state).encode(), np.uint8)}
+    assert not takes_layout(Bnb4Bit(), 72, told)
+
+
+def test_what_the_kernels_lack_is_left_to_be_plain_numbers() -> None:
+    assert not takes_layout(Awq(24), 240, {})
+    assert not takes_layout(Gptq(4, 24), 240, {})

@@ -1,6 +1,7 @@
 """Products with codes as files keep them, against exact integer arithmetic on those codes; and rows back."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,32 @@ GROUPINGS = [
 NAMES = [
     f"{one.codes.name}-{one.group}-{one.span}{'-based' * one.based}{'-wide' * one.wide}" for one in GROUPINGS
 ]
+NF4 = np.linspace(-1, 1, 16).astype(np.float32) ** 3  # any 16 numbers that no small whole ones stand for
+WIDENED = [
+    Grouping(Codes.FLOATS, 64, wide=True, head=NF4.tobytes()),
+    Grouping(Codes.FLOATS, 24, head=NF4.tobytes()),
+    Grouping(Codes.E4M3, 128, wide=True),
+    Grouping(Codes.E4M3, 4096),
+    *(
+        Grouping(codes, 128, based=based, wide=wide, head=b"scattered")
+        for codes in (Codes.FOURS, Codes.EIGHTS)
+        for based, wide in ((False, False), (True, True))
+    ),
+]
 SHAPES = [(1, 1), (17, 33), (50, 320), (130, 1100)]
 BATCHES = [1, 2, 8, 12, 13, 25]
 
 
+def scattered(grouping: Grouping, cols: int, random: np.random.Generator) -> Grouping:
+    """With an order of its columns, where it is to have one."""
+    if grouping.head != b"scattered":
+        return grouping
+    return replace(grouping, head=random.permutation(cols).astype(np.int32).tobytes())
+
+
 def drawn(grouping: Grouping, rows: int, cols: int, random: np.random.Generator) -> Coded:
     """Codes of every kind, and scales of either sign."""
-    most = 256 if grouping.codes is Codes.EIGHTS else 16
+    most = 256 if grouping.codes in (Codes.EIGHTS, Codes.E4M3) else 16
     groups, spans = -(-cols // grouping.group), -(-cols // grouping.span) if grouping.span else 0
 
     def numbers(count: int) -> NDArray[Any]:
@@ -49,6 +69,8 @@ def drawn(grouping: Grouping, rows: int, cols: int, random: np.random.Generator)
 
     codes = random.integers(0, most, size=(rows, cols)).astype(np.uint8)
     codes[0] = most - 1  # where a product of two could leave 16 bits
+    if grouping.codes is Codes.E4M3:
+        codes[codes & 127 == 127] = 126  # those are no numbers
     scales, bases = small(), small() if grouping.based else None
     factors = numbers(spans) if spans else None
     return Coded(
@@ -110,11 +132,24 @@ def test_products_are_exact_within_a_group_and_rounded_between_groups(
         assert (np.abs(matmul(packed, x) - product) <= (pieces + 5) * UNIT * size).all()
 
 
-@pytest.mark.parametrize("grouping", GROUPINGS, ids=NAMES)
+@pytest.mark.parametrize(("rows", "cols"), SHAPES)
+@pytest.mark.parametrize("grouping", WIDENED, ids=str)
+def test_products_with_codes_of_floats_are_those_with_the_numbers_that_they_stand_for(
+    grouping: Grouping, rows: int, cols: int, random: np.random.Generator
+) -> None:
+    coded = drawn(scattered(grouping, cols, random), rows, cols, random)
+    values, packed = coded.values().astype("f8"), pack_coded(matrix(coded))
+    for batch in (*BATCHES, 300):
+        x = random.normal(size=(batch, cols)).astype(np.float32)
+        expected, size = x.astype("f8") @ values.T, np.abs(x).astype("f8") @ np.abs(values).T
+        assert (np.abs(matmul(packed, x) - expected) <= 2 * (cols + 2) * UNIT * size).all()
+
+
+@pytest.mark.parametrize("grouping", [*GROUPINGS, *WIDENED], ids=str)
 def test_a_row_is_the_same_to_the_bit_in_any_batch_and_on_any_threads(
     grouping: Grouping, random: np.random.Generator, same_on_any_threads: Callable[..., Any]
 ) -> None:
-    packed = pack_coded(matrix(drawn(grouping, 150, 608, random)))
+    packed = pack_coded(matrix(drawn(scattered(grouping, 608, random), 150, 608, random)))
     x = random.normal(size=(40, 608)).astype(np.float32)
     alone = np.concatenate([matmul(packed, x[row : row + 1]) for row in range(12)])
     for batch in (2, 5, 8, 12):
@@ -124,12 +159,14 @@ def test_a_row_is_the_same_to_the_bit_in_any_batch_and_on_any_threads(
         assert np.array_equal(found[:12], alone[:batch])
 
 
-@pytest.mark.parametrize("grouping", GROUPINGS, ids=NAMES)
+@pytest.mark.parametrize("grouping", [*GROUPINGS, *WIDENED], ids=str)
 def test_a_row_comes_back_as_its_numbers(grouping: Grouping, random: np.random.Generator) -> None:
-    coded = drawn(grouping, 37, 300, random)
+    coded = drawn(scattered(grouping, 300, random), 37, 300, random)
+    coded.codes[3, :16] = np.arange(112, 128) % (256 if grouping.codes is Codes.E4M3 else 16)  # one no number
     packed = pack_coded(matrix(coded))
     values = coded.values()
-    assert all(np.array_equal(coded_row(packed, row), values[row]) for row in range(37))
+    assert all(np.array_equal(coded_row(packed, row), values[row], equal_nan=True) for row in range(37))
+    assert np.isnan(values).any() == (grouping.codes is Codes.E4M3)
     with pytest.raises(IndexError):
         coded_row(packed, 37)
 
@@ -152,7 +189,20 @@ def test_a_matrix_that_is_packed_in_pieces_is_the_same_bytes(
         (Grouping(Codes.FOURS, 16, 256), 4.5625),
         (Grouping(Codes.EIGHTS, 16, 256), 8.5625),
         (Grouping(Codes.IQ4, 32, 256), 4.3125),
+        (Grouping(Codes.E4M3, 128), 8.125),
     ],
 )
 def test_bits_of_a_weight_in_memory_are_those_that_are_told(grouping: Grouping, bits: float) -> None:
     assert packed_bytes(grouping, 2048, 8192) * 8 == 2048 * 8192 * bits
+
+
+@pytest.mark.parametrize(
+    ("grouping", "bits", "head"),
+    [
+        (Grouping(Codes.FLOATS, 64, wide=True, head=NF4.tobytes()), 4.5, 64),
+        (Grouping(Codes.FOURS, 128, head=np.zeros(8192, np.int32).tobytes()), 4.125, 8192 * 4),
+    ],
+    ids=["floats", "scattered"],
+)
+def test_what_all_rows_share_is_kept_once(grouping: Grouping, bits: float, head: int) -> None:
+    assert packed_bytes(grouping, 2048, 8192) == 2048 * 8192 * bits / 8 + head

@@ -251,6 +251,18 @@ def test_no_token_is_dropped_however_many_choose_the_same_expert() -> None:
     torch.testing.assert_close(y, _slow(mixture, x[:1, :1]).expand_as(y), rtol=1e-12, atol=1e-12)
 
 
+def test_experts_that_no_row_reached_get_one_too() -> None:
+    """Where other processes have the rest of the experts, and wait for the gradients of these."""
+    experts = MixtureOfExperts(_config()).experts
+    given = torch.empty(0, experts.down_proj.shape[1], requires_grad=True)
+    counts = torch.zeros(len(experts.gate_up_proj), dtype=torch.int64)
+    found = experts._compute(given, counts[:0], counts)
+    assert found.shape == given.shape
+    found.sum().backward()
+    for stack in experts.parameters():
+        assert stack.grad is not None and not stack.grad.any()
+
+
 def test_an_expert_without_tokens_gets_a_gradient_of_nought() -> None:
     mixture, x = _mixture(), _inputs(1, 1)
     mixture(x).sum().backward()

@@ -11,6 +11,12 @@ from llmkit.quant.ggml_grids import GGML_GRIDS
 from llmkit.quant.lattice import Lattice
 
 
+def share(*of: torch.Tensor) -> float:
+    """Of a matrix's output that rounding loses."""
+    change, whole = lost(*of).tolist()
+    return float(change / whole)
+
+
 def inputs(columns: int, texts: int = 4096) -> torch.Tensor:
     """Second moments of correlated inputs."""
     generator = torch.Generator().manual_seed(0)
@@ -52,8 +58,8 @@ def test_codes_lose_what_a_plain_gptq_in_float64_loses(name: str) -> None:
     ours = lattice.values(feedback_codes(weight, lattice, moments))
     plain = plain_gptq(weight.double().numpy(), lattice, moments.double().numpy(), 0.01)
     assert (np.abs(ours.numpy() - plain) < 1e-5).mean() > 0.99  # float32 turns the rare tie the other way
-    slow = lost(weight, torch.from_numpy(plain).float(), moments)
-    assert lost(weight, ours, moments) == pytest.approx(slow, rel=5e-3)
+    slow = share(weight, torch.from_numpy(plain).float(), moments)
+    assert share(weight, ours, moments) == pytest.approx(slow, rel=5e-3)
 
 
 @pytest.mark.usefixtures("either")
@@ -61,8 +67,8 @@ def test_codes_lose_what_a_plain_gptq_in_float64_loses(name: str) -> None:
 def test_feedback_loses_much_less_than_rounding(name: str) -> None:
     weight, moments = torch.randn(32, 512, generator=torch.Generator().manual_seed(1)), inputs(512)
     lattice = GGML_GRIDS[name].fit(weight, moments.diagonal()).lattice
-    rounded = lost(weight, lattice.values(lattice.round(weight)), moments)
-    assert lost(weight, lattice.values(feedback_codes(weight, lattice, moments)), moments) < 0.6 * rounded
+    rounded = share(weight, lattice.values(lattice.round(weight)), moments)
+    assert share(weight, lattice.values(feedback_codes(weight, lattice, moments)), moments) < 0.6 * rounded
 
 
 @pytest.mark.usefixtures("either")
@@ -100,8 +106,8 @@ def test_moments_that_are_not_finite_are_refused() -> None:
 def test_lost_is_the_share_of_outputs_that_changed() -> None:
     weight, x = torch.randn(3, 8), torch.randn(50, 8)
     rounded = weight + 0.1 * torch.randn(3, 8)
-    share = float(((x @ (rounded - weight).T) ** 2).sum() / ((x @ weight.T) ** 2).sum())
-    assert lost(weight, rounded, x.T @ x) == pytest.approx(share, rel=1e-4)
+    expected = float(((x @ (rounded - weight).T) ** 2).sum() / ((x @ weight.T) ** 2).sum())
+    assert share(weight, rounded, x.T @ x) == pytest.approx(expected, rel=1e-4)
 
 
 def test_weights_catch_up_with_what_their_inputs_have_lost() -> None:

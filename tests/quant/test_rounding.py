@@ -2,7 +2,9 @@ import pytest
 import torch
 
 from llmkit.errors import DataError
+from llmkit.quant import rounding
 from llmkit.quant.ggml_grids import GGML_GRIDS
+from llmkit.quant.grids import grid_named
 from llmkit.quant.moments import Moments
 from llmkit.quant.rounding import nearest, round_matrix
 
@@ -37,6 +39,22 @@ def test_feedback_moves_outputs_less_than_rounding_to_the_nearest() -> None:
     fed = round_matrix(weight, Q4, moments_of(inputs))
     assert nearest.output_noise is not None and fed.output_noise is not None
     assert fed.output_noise < 0.6 * nearest.output_noise
+
+
+@pytest.mark.parametrize("name", ["Q4_K", "int4-g32-asym"])
+@pytest.mark.parametrize("feedback", [True, False])
+def test_a_large_matrix_is_rounded_in_parts_to_the_same_codes(
+    name: str, feedback: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weight, seen = torch.randn(1100, 256), moments_of(correlated(600, 256))
+    whole = round_matrix(weight, grid_named(name), seen, feedback=feedback)
+    monkeypatch.setattr(rounding, "_AT_ONCE", 256 * 600)
+    parts = round_matrix(weight, grid_named(name), seen, feedback=feedback)
+    assert torch.equal(parts.codes, whole.codes) and torch.equal(parts.values(), whole.values())
+    for key, one in whole.fitted.stored.items():
+        assert torch.equal(parts.fitted.stored[key], one)
+    assert parts.noise == pytest.approx(whole.noise, rel=1e-9)
+    assert parts.output_noise == pytest.approx(whole.output_noise, rel=1e-9)
 
 
 @pytest.mark.parametrize("seen", [None, Moments.of_width(64), moments_of(torch.zeros(4, 64))])

@@ -16,7 +16,7 @@ from llmkit.quant.moments import Moments
 from llmkit.quant.plan import PlanUnit
 from llmkit.quant.plan_gguf import gguf_plan
 from llmkit.quant.rounding import RoundedMatrix, round_matrix
-from llmkit.quant.sensitivity import Sensitivity, sensitivities
+from llmkit.quant.sensitivity import Sensitivity, sensitivities, to_the_nearest
 from tests.quant.small_models import experts, model
 from tests.quant.test_trial import IDS, plain_divergence
 
@@ -70,22 +70,29 @@ def test_inputs_are_seen_in_the_calibration_text_and_noise_is_of_outputs() -> No
     original = model(num_hidden_layers=2)
     units = [(unit, grids) for unit, grids in work(original) if unit.layer == 1]
     calibration = torch.randint(96, (2, 16), generator=torch.Generator().manual_seed(2))
-    rows = {(row.kind, row.grid): row for row in sensitivities(original, units, IDS, calibration=calibration)}
+    name, grid = "model.layers.1.mlp.down_proj.weight", GGML_GRIDS["Q4_K"]
+    kept: dict[tuple[str, str], tuple[Moments, RoundedMatrix]] = {}
+
+    def rounder(name: str, weight: Tensor, grid: Grid, moments: Moments | None) -> RoundedMatrix:
+        assert moments is not None
+        kept[name, grid.name] = moments, to_the_nearest(name, weight, grid, moments)
+        return kept[name, grid.name][1]
+
+    found = sensitivities(original, units, IDS, calibration=calibration, rounder=rounder)
+    rows = {(row.kind, row.grid): row for row in found}
     inputs: list[Tensor] = []
     down = original.get_submodule("model.layers.1.mlp.down_proj")
     with down.register_forward_hook(lambda module, args, out: inputs.append(args[0])), torch.no_grad():
         original(calibration)
-    weight, x = (
-        original.get_parameter("model.layers.1.mlp.down_proj.weight").detach(),
-        inputs[0].flatten(0, 1),
-    )
-    grid = GGML_GRIDS["Q4_K"]
-    fitted = grid.fit(weight, x.square().sum(0))
-    change = fitted.lattice.values(fitted.lattice.round(weight)) - weight
+    weight, x = original.get_parameter(name).detach(), inputs[0].flatten(0, 1)
+    moments, rounded = kept[name, grid.name]
+    torch.testing.assert_close(moments.squares, x.square().sum(0), rtol=1e-4, atol=1e-6)
+    assert not torch.equal(rounded.codes, round_matrix(weight, grid, None).codes)
+    change = rounded.values() - weight
     expected = float((x @ change.T).square().sum() / (x @ weight.T).square().sum())
     row = rows["down_proj", "Q4_K"]
-    assert row.output_noise == pytest.approx(expected, rel=1e-2)  # near ties of steps
-    assert row.noise == pytest.approx(float(change.square().sum() / weight.square().sum()), rel=1e-2)
+    assert row.output_noise == pytest.approx(expected, rel=1e-4)
+    assert row.noise == pytest.approx(float(change.square().sum() / weight.square().sum()), rel=1e-5)
 
 
 def test_fewer_bits_lose_more_and_measuring_one_grid_tells_the_others_nearly() -> None:

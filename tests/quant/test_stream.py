@@ -1,8 +1,13 @@
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 from llmkit.model.transformer import Transformer
-from llmkit.quant.stream import Stream
+from llmkit.quant.stream import Stream, float32_copy
 from tests.quant.small_models import model as small_model
 
 
@@ -62,3 +67,22 @@ def test_a_stream_beside_another_tells_what_inputs_have_lost(model: Transformer)
     with torch.inference_mode():
         x, y = (norm(one._states).flatten(0, 1) for one in (moved, original))
     assert torch.allclose(at_head, (y - x).T @ x, atol=1e-3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the call")
+def test_weights_of_a_file_leave_memory_once_they_are_copied(tmp_path: Path) -> None:
+    def resident_bytes() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssFile:"))
+
+    kept = torch.randn(1 << 11, 1 << 11).bfloat16()  # 8 MiB
+    save_file({"a": kept}, tmp_path / "a.safetensors")
+    with torch.device("meta"):
+        linear = nn.Linear(1 << 11, 1 << 11, bias=False)
+    linear.weight = nn.Parameter(load_file(tmp_path / "a.safetensors")["a"], requires_grad=False)
+    assert torch.equal(linear.weight, kept)  # which reads all of it
+    before = resident_bytes()
+    copied = float32_copy(linear)
+    assert before - resident_bytes() > 7 << 20
+    assert copied.weight.dtype == torch.float32 and torch.equal(copied.weight, kept.float())
+    assert torch.equal(linear.weight, kept)

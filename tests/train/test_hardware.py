@@ -18,13 +18,13 @@ def test_a_device_that_is_not_there_or_not_known_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("has_amx", "width", "dtype"),
-    [(True, 1024, "bfloat16"), (True, 128, "float32"), (False, 1024, "float32")],
+    ("multiplies", "width", "dtype"),
+    [(True, 256, "bfloat16"), (True, 255, "float32"), (False, 1024, "float32")],
 )
-def test_bfloat16_on_a_cpu_needs_tiles_and_width(
-    monkeypatch: pytest.MonkeyPatch, has_amx: bool, width: int, dtype: str
+def test_bfloat16_on_a_cpu_needs_instructions_and_width(
+    monkeypatch: pytest.MonkeyPatch, multiplies: bool, width: int, dtype: str
 ) -> None:
-    monkeypatch.setattr(hardware, "_has_amx", lambda: has_amx)
+    monkeypatch.setattr(hardware, "_multiplies_bfloat16", lambda: multiplies)
     assert hardware.choose_dtype("auto", CPU, width) == dtype
     assert hardware.choose_dtype("bfloat16", CPU, width) == "bfloat16"
 

@@ -5,7 +5,7 @@
 
 #define LLMKIT_API extern "C" __attribute__((visibility("default")))
 
-constexpr int32_t kAbiVersion = 10;
+constexpr int32_t kAbiVersion = 11;
 
 // Values in memory: weights before packing, activations, cached keys and values.
 enum ValueType : int32_t {
@@ -32,7 +32,15 @@ enum ValueType : int32_t {
 //   places in a table; kHalves: groups of 16 columns, otherwise of a multiple of 32; kBases: there are bases.
 // A weight is scale * code + base. Scales and bases are float16 (float32 where `wide`), or, where there is a span, int8
 // times a factor, which is then the float.
-enum PackedFormat : int32_t { kPackedF32 = 0, kPackedBf16 = 1, kPackedInt8 = 2, kPackedInt4 = 3, kGrouped = 16 };
+//   kPackedWidened head; [rows/16] { codes [cols][16], or [cols/2][16] with the even column in the low nibble;
+//                                    scales [cols/group][16];  bases as the scales }, each part padded to 64 bytes
+// Codes whose numbers are no small whole ones, or whose columns lie in another order: made into float32 in registers.
+// What codes are stands in `kind`: kFours and kEights as above, kFloats: places in a table of 16 float32, the head;
+// kE4m3: floats of 8 bits; kScattered: columns stand group by group, the head says which each is, int32; kBased.
+enum PackedFormat : int32_t {
+  kPackedF32 = 0, kPackedBf16 = 1, kPackedInt8 = 2, kPackedInt4 = 3, kPackedWidened = 4, kGrouped = 16
+};
+enum WidenedBits : int32_t { kFloats = 2, kE4m3 = 3, kScattered = 4, kBased = 8 };
 enum GroupedBits : int32_t { kFours = 0, kEights = 1, kTableIq4 = 2, kTableE2m1 = 3, kHalves = 4, kBases = 8 };
 
 // A packed matrix W of a product y = x W^T. `data` is aligned to 64 bytes.
@@ -44,6 +52,7 @@ struct Weight {
   const void* data;
   int32_t span;  // grouped formats: columns that share a factor; 0: none
   int32_t wide;  // float32 rather than float16
+  int32_t kind;  // kPackedWidened: what codes are
 };
 
 // Rows of a grouped weight before they are packed: a byte for each code, parts in rows.
@@ -52,6 +61,7 @@ struct CodedRows {
   const void *scales, *bases;           // (rows, ceil(cols / group)); no bases: null
   const void *factors, *base_factors;  // (rows, ceil(cols / span)); or null
   int64_t first, rows;                  // where they go, a multiple of 16; how many
+  const void* head;                     // kPackedWidened: what all rows have in common, or null
 };
 
 // Causal attention of new positions over a cache. B sequences, H query heads, K key/value heads, E head_dim.

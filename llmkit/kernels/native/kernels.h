@@ -19,7 +19,7 @@ struct Prepared {
   int64_t batch;
   int64_t cols;    // padded
   int64_t width;   // rows of a full panel
-  float* values;   // F32 and Bf16 weights; pairs of bfloat16 where the machine multiplies those
+  float* values;   // F32, Bf16 and widened weights; pairs of bfloat16 where the machine multiplies those
   int8_t* codes;   // Int8 and Int4 weights
   float* scales;
   int32_t* zeros;  // -zero point * sum of codes: where the integer accumulators start

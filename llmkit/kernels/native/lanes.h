@@ -56,6 +56,10 @@ LK void store_i8(int8_t* p, I a) { LK_EACH n_store_i8(p + i * kWidth, a.v[i]); }
 LK void store_int(int32_t* p, I a) { LK_EACH n_store_int(p + i * kWidth, a.v[i]); }
 LK I low_nibbles(I a) { LK_EACH a.v[i] = n_low_nibbles(a.v[i]); return a; }
 LK I high_nibbles(I a) { LK_EACH a.v[i] = n_high_nibbles(a.v[i]); return a; }
+LK I load_u8(const uint8_t* p) { I r; LK_EACH r.v[i] = n_load_u8(p + i * kWidth); return r; }
+LK I next_nibble(I a) { LK_EACH a.v[i] = n_next_nibble(a.v[i]); return a; }  // of each word, the lowest
+LK F load_e4m3(const uint8_t* p) { F r; LK_EACH r.v[i] = n_load_e4m3(p + i * kWidth); return r; }  // a 256th of it
+LK F lookup_floats(const F& table, I places) { F r; LK_EACH r.v[i] = n_lookup_floats(table.v, places.v[i]); return r; }
 LK I lookup(I table, I places) { LK_EACH places.v[i] = n_lookup(table.v[i], places.v[i]); return places; }
 LK I dot4(I c, I w, int32_t x) { i32 b = n_set1_int(x); LK_EACH c.v[i] = n_dot4(c.v[i], w.v[i], b); return c; }
 LK I dot8(I c, I w, int32_t x) { i32 b = n_set1_int(x); LK_EACH c.v[i] = n_dot8(c.v[i], w.v[i], b); return c; }

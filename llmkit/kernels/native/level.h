@@ -17,6 +17,7 @@ namespace {
 Kernels level_table(const char* name) {
   fill_tiles();
   fill_grouped_tiles();
+  fill_widened_tiles();
   Kernels table;
   table.name = name;
   table.packed_bytes = packed_bytes;

@@ -9,6 +9,7 @@ namespace {
 Kernels matmul_table() {
   fill_tiles();
   fill_grouped_tiles();
+  fill_widened_tiles();
   Kernels table = *avx512_level();
   table.name = "avx512bf16";
   table.prepared_bytes = prepared_bytes;

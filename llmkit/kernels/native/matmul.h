@@ -2,6 +2,7 @@
 // small batch, and both weights and activations are met again in the caches for a large one.
 #pragma once
 #include "matmul_grouped.h"
+#include "matmul_widened.h"
 
 namespace {
 
@@ -13,6 +14,7 @@ LK size_t block_bytes(const Weight& w) {
   int32_t format = w.format;
   int64_t padded = padded_cols(format, w.cols);
   if (format >= kGrouped) return (size_t)group_layout(w).bytes;
+  if (format == kPackedWidened) return (size_t)widened_layout(w).bytes;
   if (format == kPackedF32) return (size_t)padded * 64;
   if (format == kPackedBf16) return (size_t)padded * 32;
   return (size_t)(padded / kWideGroup) * (format == kPackedInt8 ? 1088 : 576);
@@ -86,6 +88,22 @@ static void multiply_grouped(Worker& worker, const Weight& w, const Prepared& p,
       });
 }
 
+static void multiply_widened(Worker& worker, const Weight& w, const Prepared& p, const Output& out) {
+  WidenedLayout g = widened_layout(w);
+  const WidenedTile* table = widened_tiles.each[w.kind & 3];
+  WidenedTile streams = widened_tiles.streams[w.kind & 3];
+  const char* data = (const char*)w.data + g.head;
+  multiply_blocks<1>(
+      worker, w, p,
+      [&](int64_t block, int64_t, int64_t b, int64_t width) LK_LAMBDA {
+        table[width - 1](w, g, data + block * g.bytes, p, out, b, block * kLanes);
+      },
+      [&](int64_t block) LK_LAMBDA {
+        for (int64_t end = block + kStreams; block < end; block += kGroupedStreams)
+          streams(w, g, data + block * g.bytes, p, out, 0, block * kLanes);
+      });
+}
+
 // Columns from .. to of `count` blocks of bfloat16, widened to the layout of float32 weights.
 static void widen(const char* w, size_t bytes, int64_t count, int64_t from, int64_t to, float* out, size_t stride) {
   for (int64_t r = 0; r < count; r++) {
@@ -129,6 +147,8 @@ static void multiply_floats(Worker& worker, const Weight& w, const Prepared& p, 
 static void multiply(Worker& worker, const Weight& w, const Prepared& p, const Output& out, char* memory) {
   if (w.format >= kGrouped)
     multiply_grouped(worker, w, p, out);
+  else if (w.format == kPackedWidened)
+    multiply_widened(worker, w, p, out);
   else if (is_integer(w.format))
     multiply_ints(worker, w, p, out);
   else

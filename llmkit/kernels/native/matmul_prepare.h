@@ -13,7 +13,7 @@ constexpr int kGroup = 32;
 constexpr int kGroupedBatch = kIntBatch < 8 ? kIntBatch : 8;  // fewer tiles to compile; more batch rows gain little
 constexpr int kWideGroup = 64;  // columns in a unit of packed integers: two groups, then their scales
 
-LK bool is_integer(int32_t format) { return format >= kPackedInt8; }
+LK bool is_integer(int32_t format) { return format >= kPackedInt8 && format != kPackedWidened; }
 LK int pieces_of(int32_t format) { return format >= kGrouped && (format & kHalves) ? 2 : 1; }  // of a group of 32
 
 // What is added to codes so that none is negative, where the dot product wants it.

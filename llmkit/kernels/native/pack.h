@@ -125,7 +125,10 @@ static void pack_floats(const Pack& from, bool halves, int64_t rows, int64_t col
   }
 }
 
-static size_t packed_bytes(const Weight& w) { return block_bytes(w) * (size_t)row_blocks(w.rows); }
+static size_t packed_bytes(const Weight& w) {
+  size_t head = w.format == kPackedWidened ? (size_t)widened_layout(w).head : 0;
+  return head + block_bytes(w) * (size_t)row_blocks(w.rows);
+}
 
 static void pack(Worker& worker, const Pack& from) {
   const Weight& to = from.to;

@@ -1,4 +1,4 @@
-// Codes with their scales, row by row, into the grouped layout of abi.h; and one row back, as numbers.
+// Codes with their scales, row by row, into the layouts of abi.h that have codes; and one row back, as numbers.
 #pragma once
 #include "pack.h"
 
@@ -44,13 +44,54 @@ static void pack_block(const CodedRows& from, const Weight& to, const GroupLayou
   if (g.based) pack_part(from.base_factors, factors, size, row, rows, out + g.base_factors);
 }
 
+static void pack_widened(const CodedRows& from, const Weight& to, const WidenedLayout& g, int64_t row, uint8_t* out) {
+  int64_t rows = from.rows - row < kLanes ? from.rows - row : kLanes, size = to.wide ? 4 : 2;
+  memset(out, 0, (size_t)g.bytes);
+  for (int64_t r = 0; r < rows; r++) {
+    const uint8_t* codes = from.codes + (row + r) * to.cols;
+    for (int64_t c = 0; c < to.cols; c++)
+      if (g.nibbles)
+        out[c / 2 * kLanes + r] |= (uint8_t)(codes[c] << (c & 1 ? 4 : 0));
+      else
+        out[c * kLanes + r] = codes[c];
+  }
+  int64_t groups = (to.cols + to.group - 1) / to.group;
+  pack_part(from.scales, groups, size, row, rows, out + g.scales);
+  if (to.kind & kBased) pack_part(from.bases, groups, size, row, rows, out + g.bases);
+}
+
+static void pack_widened(Worker& worker, const CodedRows& from, const Weight& to) {
+  WidenedLayout g = widened_layout(to);
+  if (worker.index == 0 && from.head) memcpy((void*)to.data, from.head, (to.kind & 3) == kFloats ? 64 : (size_t)to.cols * 4);
+  for (int64_t block; (block = claim(worker, 1)) < row_blocks(from.rows);)
+    pack_widened(from, to, g, block * kLanes, (uint8_t*)to.data + g.head + (from.first / kLanes + block) * g.bytes);
+}
+
 static void pack_coded(Worker& worker, const CodedRows& from, const Weight& to) {
+  if (to.format == kPackedWidened) return pack_widened(worker, from, to);
   GroupLayout g = group_layout(to);
   for (int64_t block; (block = claim(worker, 1)) < row_blocks(from.rows);)
     pack_block(from, to, g, block * kLanes, (uint8_t*)to.data + (from.first / kLanes + block) * g.bytes);
 }
 
+template <int CODES>
+static void widened_row(const Weight& w, int64_t row, float* out) {
+  WidenedLayout g = widened_layout(w);
+  const char* block = (const char*)w.data + g.head + row / kLanes * g.bytes;
+  each_column<CODES, 1>(w, g, block, [&](int64_t column, const F* numbers) LK_LAMBDA {
+    float lanes[kLanes];
+    store(lanes, numbers[0]);
+    out[column] = lanes[row % kLanes];
+  });
+}
+
 static void coded_row(const Weight& w, int64_t row, float* out) {
+  if (w.format == kPackedWidened) {
+    int kind = w.kind & 3;
+    return kind == kE4m3 ? widened_row<kE4m3>(w, row, out)
+           : kind == kEights ? widened_row<kEights>(w, row, out)
+                             : widened_row<kFloats>(w, row, out);
+  }
   GroupLayout g = group_layout(w);
   const uint8_t* block = (const uint8_t*)w.data + row / kLanes * g.bytes;
   int64_t lane = row % kLanes;

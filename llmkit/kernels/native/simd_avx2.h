@@ -75,6 +75,19 @@ LK i32 n_pairs(i32 c, i32 products) {
   return _mm256_add_epi32(c, _mm256_madd_epi16(products, _mm256_set1_epi16(1)));
 }
 LK i32 n_lookup(i32 table, i32 at) { return _mm256_shuffle_epi8(table, at); }  // bytes, 16 to choose from
+LK i32 n_load_u8(const uint8_t* p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p)); }
+LK i32 n_next_nibble(i32 a) { return _mm256_srli_epi32(a, 4); }
+// A float of 4 exponent and 3 mantissa bits has room in half precision, 256 times smaller; no number is no number.
+LK f32 n_load_e4m3(const uint8_t* p) {
+  __m128i all = _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i*)p)), most = _mm_set1_epi16(0x7f);
+  __m128i size = _mm_and_si128(all, most), none = _mm_srli_epi16(_mm_cmpeq_epi16(size, most), 1);
+  __m128i sign = _mm_slli_epi16(_mm_srli_epi16(all, 7), 15);
+  return _mm256_cvtph_ps(_mm_or_si128(_mm_or_si128(sign, _mm_slli_epi16(size, 7)), none));
+}
+LK f32 n_lookup_floats(const f32* table, i32 at) {  // by 4 bits, of which the highest says which half
+  f32 low = _mm256_permutevar8x32_ps(table[0], at), high = _mm256_permutevar8x32_ps(table[1], at);
+  return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(at, 28)));
+}
 LK i32 n_dot4(i32 c, i32 w, i32 x) { return n_pairs(c, _mm256_maddubs_epi16(w, x)); }  // 15 * 127 * 2 fits 16 bits
 // 255 * 127 * 2 does not, |code| * 127 * 2 does: the sign moves to x. Signed codes need no zero point.
 LK i32 n_dot8(i32 c, i32 w, i32 x) {

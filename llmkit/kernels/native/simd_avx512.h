@@ -56,6 +56,16 @@ LK i32 n_byte(i32 a) { return _mm512_srai_epi32(_mm512_slli_epi32(a, 24 - 8 * BY
 LK i32 n_low_nibbles(i32 a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
 LK i32 n_high_nibbles(i32 a) { return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15)); }
 LK i32 n_lookup(i32 table, i32 at) { return _mm512_shuffle_epi8(table, at); }  // bytes, 16 to choose from
+LK i32 n_load_u8(const uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p)); }
+LK i32 n_next_nibble(i32 a) { return _mm512_srli_epi32(a, 4); }
+// A float of 4 exponent and 3 mantissa bits has room in half precision, 256 times smaller; no number is no number.
+LK f32 n_load_e4m3(const uint8_t* p) {
+  __m256i all = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i*)p)), most = _mm256_set1_epi16(0x7f);
+  __m256i size = _mm256_and_si256(all, most), none = _mm256_srli_epi16(_mm256_cmpeq_epi16(size, most), 1);
+  __m256i sign = _mm256_slli_epi16(_mm256_srli_epi16(all, 7), 15);
+  return _mm512_cvtph_ps(_mm256_or_si256(_mm256_or_si256(sign, _mm256_slli_epi16(size, 7)), none));
+}
+LK f32 n_lookup_floats(const f32* table, i32 at) { return _mm512_permutexvar_ps(at, table[0]); }  // by 4 bits
 LK i32 n_dot4(i32 c, i32 w, i32 x) { return _mm512_dpbusd_epi32(c, w, x); }  // w: 0..15
 LK i32 n_dot8(i32 c, i32 w, i32 x) { return _mm512_dpbusd_epi32(c, w, x); }  // w: code + 128
 

@@ -1,5 +1,6 @@
 """How the processes of a run divide its work: so many of each kind, which multiply to all. No torch."""
 
+import math
 from dataclasses import dataclass, replace
 
 from llmkit.errors import ConfigError
@@ -14,14 +15,16 @@ class Degrees:
     """Pipeline stages: each has some of the layers."""
     dp: int = 1
     """Replicas: each has all weights of its part and some rows of every batch."""
-    ep: int = 1
-    """Expert parallel: each has some experts of every mixture, all else, and some rows of every batch."""
     fsdp: int = 1
     """Shards: each keeps a part of every weight, gradient and moment, and has some rows of every batch."""
+    ep: int = 1
+    """Expert parallel: each has some experts of every mixture and some rows of every batch; all else is whole
+    on each, or beside shards cut by it too."""
     cp: int = 1
     """Context parallel: each has some positions of every row; beside shards, these are cut by it too."""
     tp: int = 1
-    """Tensor parallel: each has some heads and some columns of every matrix, and all rows."""
+    """Tensor parallel: each has some heads and some columns of every matrix, all rows, and some positions of
+    what passes between matrices."""
 
     @property
     def world(self) -> int:
@@ -35,18 +38,18 @@ class Degrees:
 
     @property
     def shards(self) -> int:
-        """Parts that --fsdp makes of each weight."""
-        return self.fsdp * self.cp if self.fsdp > 1 else 1
+        """Parts that --fsdp makes of each weight; of experts fewer."""
+        return self.expert_shards * self.ep if self.fsdp > 1 else 1
 
     @property
-    def parts(self) -> int:
-        """Parts that weights, gradients and moments fall into."""
-        return self.pp * self.ep * self.shards * self.tp
+    def expert_shards(self) -> int:
+        """Parts that --fsdp makes of the experts that a process has."""
+        return self.fsdp * self.cp if self.fsdp > 1 else 1
 
     @property
     def is_split(self) -> bool:
         """Whether no process has all of the model."""
-        return self.parts > 1
+        return self.pp * self.fsdp * self.ep * self.tp > 1
 
     def __str__(self) -> str:
         named = [f"{name} {size}" for name, size in vars(self).items() if size > 1]
@@ -108,8 +111,7 @@ def check_degrees(degrees: Degrees, model: ModelConfig, batch_rows: int, seq_len
             f"--pp {degrees.pp}: routers' losses do not travel between stages",
             hint="--fsdp divides any model",
         )
-    if degrees.cp > 1:
-        _check_rows(degrees, model, seq_len)
+    _check_rows(degrees, seq_len)
     if degrees.ep > 1:
         _check_experts(degrees, model)
     if degrees.tp > 1:
@@ -123,21 +125,18 @@ def _check_experts(degrees: Degrees, model: ModelConfig) -> None:
         raise ConfigError(
             f"--ep {degrees.ep}: the model has {what}", hint="a degree that divides --num-experts, or --fsdp"
         )
-    if degrees.pp * degrees.fsdp * degrees.cp * degrees.tp > 1:
-        raise ConfigError(
-            f"--ep {degrees.ep} goes with replicas only (found {degrees})",
-            hint="--ep and --dp, or --fsdp without --ep",
-        )
 
 
-def _check_rows(degrees: Degrees, model: ModelConfig, seq_len: int) -> None:
-    pieces = 2 * degrees.cp
+def _check_rows(degrees: Degrees, seq_len: int) -> None:
+    """Context parallelism gives each process two pieces of a row; parts of matrices share these."""
+    pieces = math.lcm(2 * degrees.cp if degrees.cp > 1 else 1, degrees.cp * degrees.tp)
     if seq_len % pieces:
+        flags = [f"--{name} {size}" for name, size in (("cp", degrees.cp), ("tp", degrees.tp)) if size > 1]
         raise ConfigError(
-            f"--cp {degrees.cp}: rows of {seq_len} tokens do not fall into {pieces} equal pieces",
+            f"{' '.join(flags)}: rows of {seq_len} tokens do not fall into {pieces} equal pieces",
             hint=f"rows of {-(-seq_len // pieces) * pieces} tokens: --seq-len, or llmkit pack --seq-len",
         )
-    if degrees.pp > 1:
+    if degrees.cp > 1 and degrees.pp > 1:
         raise ConfigError(
             f"--cp {degrees.cp}: stages of a pipeline hand on whole rows (found {degrees})",
             hint="--cp with --dp, --fsdp or --tp",

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from llmkit.model.moe import Experts
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import ActivationCheckpointing, PretrainConfig, Recipe
+from llmkit.train.loss import Batch
 from llmkit.train.parallel.loss_pass import LossPass
 from llmkit.train.parallel.ranks import ALONE, MeshRanks, Ranks
 from llmkit.train.parallel.recompute import recompute
 from llmkit.train.parallel.replicas import GradientSum
-from llmkit.train.parallel.tensors import fill_missing, is_spread, settle, total_norm, whole
+from llmkit.train.parallel.row_cut import part_of_stream
+from llmkit.train.parallel.tensors import is_spread, settle, total_norm, whole
 
 if TYPE_CHECKING:
     from llmkit.train.parallel.pipeline import Pipeline
@@ -63,13 +66,14 @@ class Divided:
             if degrees.pp > 1:
                 from llmkit.train.parallel import pipeline
 
-                root = stage = pipeline.Stage(model, ranks.stage, degrees.pp)
+                root = stage = pipeline.Stage(model, ranks.stage, degrees.pp, pieces=degrees.tp)
                 self.pipeline = pipeline.Pipeline(stage, ranks)
                 layers = [layers[index] for index in stage.layers]
             if degrees.tp > 1:
                 from llmkit.train.parallel.tensor_parallel import cut_matrices
 
                 cut_matrices(model, ranks.mesh["tp"])
+            cut = {name for name, one in model.named_parameters() if is_spread(one)}
             if degrees.ep > 1:
                 from llmkit.train.parallel.expert_parallel import spread_experts
 
@@ -82,24 +86,40 @@ class Divided:
         if compiles:
             for module in [self.loss_pass] if ranks is ALONE else layers:
                 module.compile()
-        if isinstance(ranks, MeshRanks) and degrees.fsdp > 1:
-            from llmkit.train.parallel.fully_sharded import shard_weights
+        if isinstance(ranks, MeshRanks):
+            if degrees.fsdp > 1:
+                from llmkit.train.parallel.fully_sharded import shard_weights
 
-            shard_weights(root, layers, ranks.shard_mesh(), dtype=dtype)
-        elif isinstance(ranks, MeshRanks) and degrees.ep > 1:
-            experts, rest = list[nn.Parameter](), list[nn.Parameter]()
-            for one in self.trained:
-                (experts if is_spread(one) else rest).append(one)
-            self._sums.append(GradientSum(rest, ranks.group("dp", "ep")))
-            if degrees.dp > 1:
-                self._sums.append(GradientSum(experts, ranks.group("dp")))
-        elif isinstance(ranks, MeshRanks) and degrees.dp * degrees.cp > 1:
-            self._sums.append(GradientSum(self.trained, ranks.group("dp", "cp")))
+                shard_weights(root, layers, ranks, dtype=dtype)
+            self._sums = self._left_to_sum(ranks, cut)
 
     @cached_property
     def trained(self) -> list[nn.Parameter]:
         """The parameters of this process that want a gradient, in their order."""
         return [one for one in self.model.parameters() if one.requires_grad]
+
+    def _left_to_sum(self, ranks: MeshRanks, cut: set[str]) -> list[GradientSum]:
+        """The sums of gradients over processes that nothing else sees to.
+
+        Args:
+            ranks: the processes.
+            cut: names of the matrices that --tp cuts; from all else each of its processes learns apart.
+        """
+        sizes = vars(ranks.degrees)
+        shared = () if ranks.degrees.fsdp > 1 else ("dp", "cp")  # else shards are summed as they are made
+        apart: dict[tuple[str, ...], list[nn.Parameter]] = {}
+        stacks = (one for one in self.model.modules() if isinstance(one, Experts))
+        experts = {id(one) for stack in stacks for one in stack.parameters()}
+        for name, one in self.model.named_parameters():
+            if one.requires_grad:
+                among = {*shared} if id(one) in experts or not shared else {*shared, "ep"}
+                among |= set() if name in cut else {"tp"}
+                apart.setdefault(tuple(at for at in sizes if at in among and sizes[at] > 1), []).append(one)
+        return [GradientSum(some, ranks.group(*among)) for among, some in apart.items() if among]
+
+    def counted(self, part: Batch) -> Tensor | None:
+        """Which of the positions that routers here meet are no padding; None: all."""
+        return None if part.real is None else part_of_stream(part.real, self.ranks.stream)
 
     def expect_last(self) -> None:
         """The next backward pass is the last of an update."""
@@ -111,8 +131,6 @@ class Divided:
         for one in self._sums:
             one.finish()
         parameters = self.trained
-        if self.ranks.degrees.ep > 1:
-            fill_missing(parameters)
         settle(parameters)
         if self.pipeline is not None:
             self.pipeline.share_tied()

@@ -5,28 +5,35 @@ replicas of the shards beside each other, that is HSDP.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
-if TYPE_CHECKING:
-    from torch.distributed.device_mesh import DeviceMesh
+from llmkit.model.moe import Experts
+from llmkit.train.parallel.ranks import MeshRanks
 
 
-def shard_weights(root: nn.Module, layers: Iterable[nn.Module], mesh: "DeviceMesh", *, dtype: str) -> None:
+def shard_weights(root: nn.Module, layers: Iterable[nn.Module], ranks: MeshRanks, *, dtype: str) -> None:
     """Keep this process's part of every weight. Every process has the same weights before.
+
+    Experts that are spread (--ep) are sharded over the processes that have the same of them, all else over
+    those of --ep too.
 
     Args:
         root: what is called in a pass; changed in place, names stay.
         layers: of the model in it, each gathered by itself; the rest is gathered for the whole pass.
-        mesh: of one dimension, or of replicas and shards.
+        ranks: the processes.
         dtype: of the arithmetic, in which weights travel; sums of gradients and the parts kept are float32.
     """
     narrow = torch.bfloat16 if dtype == "bfloat16" else None
     policy = MixedPrecisionPolicy(param_dtype=narrow, reduce_dtype=torch.float32)
+    mesh = ranks.shard_mesh()
     for layer in layers:
+        if ranks.degrees.ep > 1:
+            for module in layer.modules():
+                if isinstance(module, Experts):
+                    fully_shard(module, mesh=ranks.shard_mesh(of_experts=True), mp_policy=policy)
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(root, mesh=mesh, mp_policy=policy)
     for module in root.modules():

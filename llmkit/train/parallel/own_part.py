@@ -6,7 +6,8 @@ from llmkit.estimate.architecture import Architecture, TensorSpec
 from llmkit.train.parallel.degrees import Degrees
 
 _CUT = ("embeddings", "head", "attention", "mlp")
-"""Parts whose matrices --tp cuts; norms, routers and experts are whole on every process."""
+"""Parts whose matrices --tp cuts; norms, routers and experts are whole on every process, and learn from the
+positions there."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,9 @@ class OwnPart:
     experts: int
     largest_layer: int
     """With its experts."""
-    shards: int
-    """Parts that --fsdp makes of each."""
+    uncut: int
+    """Of `ends` and `layers`, what --tp does not cut."""
+    degrees: Degrees
 
     @property
     def all(self) -> int:
@@ -31,7 +33,15 @@ class OwnPart:
     @property
     def kept(self) -> int:
         """Between the passes."""
-        return -(-self.all // self.shards)
+        rest, experts = self.sharded
+        return rest + experts
+
+    @property
+    def sharded(self) -> tuple[int, int]:
+        """Of `kept`, what is beside the experts, and these."""
+        degrees = self.degrees
+        rest = self.ends + self.layers
+        return -(-rest // degrees.shards), -(-self.experts // degrees.expert_shards)
 
 
 def layers_of(stage: int, stages: int, layers: int) -> range:
@@ -56,31 +66,41 @@ def own_part(architecture: Architecture, degrees: Degrees, stage: int = 0) -> Ow
         stage: of layers, from 0.
     """
     own = layers_of(stage, degrees.pp, architecture.num_hidden_layers)
-    ends = layers = experts = 0
+    ends = layers = experts = uncut = 0
     each: dict[int, int] = {}
     for tensor in architecture.tensors:
         if not tensor.learnt:
             continue
         count = _cut(tensor, degrees)
+        is_here = tensor.layer in own or _is_at(tensor, architecture, stage, degrees.pp)
+        if is_here and tensor.part != "experts" and not _is_cut(tensor):
+            uncut += count
         if tensor.layer is None:
-            ends += count if _is_at(tensor, architecture, stage, degrees.pp) else 0
-        elif tensor.layer in own:
+            ends += count if is_here else 0
+        elif is_here:
             each[tensor.layer] = each.get(tensor.layer, 0) + count
             if tensor.part == "experts":
                 experts += count
             else:
                 layers += count
-    return OwnPart(ends, layers, experts, max(each.values(), default=0), degrees.shards)
+    return OwnPart(ends, layers, experts, max(each.values(), default=0), uncut, degrees)
 
 
 def _cut(tensor: TensorSpec, degrees: Degrees) -> int:
     if tensor.part == "experts":
         return tensor.numel // degrees.ep
-    return tensor.numel // degrees.tp if tensor.part in _CUT else tensor.numel
+    return tensor.numel // degrees.tp if _is_cut(tensor) else tensor.numel
+
+
+def _is_cut(tensor: TensorSpec) -> bool:
+    """Whether --tp cuts it."""
+    return tensor.part in _CUT and ".shared_expert" not in tensor.name
 
 
 def _is_at(tensor: TensorSpec, architecture: Architecture, stage: int, stages: int) -> bool:
     """Whether a tensor outside the layers is at a stage; an embedding that is the head too is at both."""
+    if tensor.layer is not None:
+        return False
     first, last = stage == 0, stage == stages - 1
     if tensor.part in ("embeddings", "positions"):
         return first or (last and architecture.tied_head and tensor.part == "embeddings")

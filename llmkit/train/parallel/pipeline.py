@@ -13,11 +13,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
-from torch.nn import functional as F
 
 from llmkit.model.positions import segment_positions
 from llmkit.model.transformer import TiedHead, Transformer
-from llmkit.train.loss import IGNORED, Batch
+from llmkit.train.loss import Batch
+from llmkit.train.objective import NextToken
 from llmkit.train.parallel.own_part import layers_of, parts_of_batch
 from llmkit.train.parallel.ranks import MeshRanks
 from llmkit.train.parallel.tensors import local, whole
@@ -30,10 +30,12 @@ class Stage(nn.Module):
         model: all of it; what belongs to other stages goes.
         stage: which, from 0.
         stages: how many.
+        pieces: that matrices are cut into: so many processes have the stream between them.
     """
 
-    def __init__(self, model: Transformer, stage: int, stages: int) -> None:
+    def __init__(self, model: Transformer, stage: int, stages: int, *, pieces: int = 1) -> None:
         super().__init__()
+        self._pieces = pieces
         decoder = model.model
         self.layers = layers_of(stage, stages, len(decoder.layers))
         self.is_first, self.is_last = stage == 0, stage == stages - 1
@@ -50,8 +52,12 @@ class Stage(nn.Module):
         self.model = model
 
     def forward(self, given: Tensor, segments: Tensor | None = None) -> Tensor:
-        """given: (B, T) ids at the first stage, else (B, T, D). Returns that, or (B, T, V) at the last."""
-        decoder, T = self.model.model, given.shape[1]
+        """given: (B, T) ids at the first stage, else (B, T, D). Returns that, or (B, T, V) at the last.
+
+        Of (B, T, D) and (B, T, V) each of several pieces has its part.
+        """
+        decoder = self.model.model
+        T = given.shape[1] * (1 if self.is_first else self._pieces)
         positions = torch.arange(T, device=given.device) if segments is None else segment_positions(segments)
         x = decoder.embed(given, positions, T) if self.is_first else given
         x = decoder.through(x, self.layers, positions, segments)
@@ -71,20 +77,31 @@ class Pipeline:
         self._ranks = ranks
         self.group = ranks.group("pp")
         self._schedules: dict[Any, Any] = {}
+        self._objective = NextToken()
         self._scale = 1.0
+        self._told: list[dict[str, float]] = []
+        """Of the parts of a batch."""
 
-    def learn(self, batch: Batch, part_rows: int, scale: float) -> float:
+    def learn(
+        self, objective: NextToken, batch: Batch, part_rows: int, scale: float
+    ) -> tuple[float, dict[str, float]]:
         """Forward and backward of a batch in parts of at most `part_rows`, as many as stages if it can be.
 
         Returns:
-            The loss, summed over the targets and times `scale`.
+            The loss, summed over the targets and times `scale`, and what else the objective tells, summed.
         """
         parts = parts_of_batch(len(batch.ids), part_rows, self.group.size())
-        return self._run(batch, parts, scale, learns=True)
+        self._objective, self._scale = objective, scale
+        self._told = []
+        loss = self._run(batch, parts, learns=True)
+        told = self._told[-parts:]  # a new schedule tries the loss beforehand
+        loss, *sums = self._of_last([loss, *(sum(one[name] for one in told) for name in objective.told)])
+        return loss, dict(zip(objective.told, sums, strict=True))
 
-    def score(self, batch: Batch) -> float:
+    def score(self, objective: NextToken, batch: Batch) -> float:
         """The loss of a batch, summed over its targets."""
-        return self._run(batch, 1, 1.0, learns=False)
+        self._objective, self._scale = objective, 1.0
+        return self._of_last([self._run(batch, 1, learns=False)])[0]
 
     def share_tied(self) -> None:
         """Add up the gradients of the embedding that is the head too."""
@@ -123,8 +140,7 @@ class Pipeline:
                     found[name] = keep(tensor)
         return found
 
-    def _run(self, batch: Batch, parts: int, scale: float, *, learns: bool) -> float:
-        self._scale = scale
+    def _run(self, batch: Batch, parts: int, *, learns: bool) -> float:
         schedule = self._schedule(tuple(batch.ids.shape), parts, learns=learns)
         given = (batch.ids,) if self._stage.is_first else ()
         told = {} if batch.segments is None else {"segments": batch.segments}
@@ -132,11 +148,13 @@ class Pipeline:
         last = {"target": batch.targets, "losses": losses} if self._stage.is_last else {}
         run = schedule.step if learns else schedule.eval
         run(*given, return_outputs=False, **last, **told)
-        total = torch.tensor(
-            sum(loss.item() for loss in losses), dtype=torch.float64, device=self._ranks.device
-        )
-        dist.all_reduce(total, group=self.group)  # of the last stage alone
-        return float(total)
+        return sum(loss.item() for loss in losses)
+
+    def _of_last(self, values: list[float]) -> list[float]:
+        """What the last stage has, the others having noughts."""
+        told = torch.tensor(values, dtype=torch.float64, device=self._ranks.device)
+        dist.all_reduce(told, group=self.group)
+        return told.tolist()
 
     def _schedule(self, shape: tuple[int, ...], parts: int, *, learns: bool) -> Any:
         """Made anew for each shape: buffers between the stages have one."""
@@ -150,6 +168,6 @@ class Pipeline:
         return self._schedules[key]
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        flat = logits.view(-1, logits.shape[-1]).float()
-        nats = F.cross_entropy(flat, targets.reshape(-1), ignore_index=IGNORED, reduction="sum")
-        return nats * self._scale
+        loss, told = self._objective.of_logits(logits, targets, self._stage.model.logit_parts)
+        self._told.append(told)
+        return loss * self._scale

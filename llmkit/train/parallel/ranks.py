@@ -36,6 +36,8 @@ class Ranks:
     """Its rows of every batch."""
     cut = WHOLE_ROWS
     """Its positions of each of these: see row_cut.py."""
+    stream = WHOLE_ROWS
+    """Its positions of these between matrices that are cut: see `part_of_stream`."""
     stage = 0
 
     @property
@@ -43,12 +45,17 @@ class Ranks:
         """Whether this is the process that writes files and speaks."""
         return self.rank == 0
 
-    def sum(self, values: Sequence[float]) -> list[float]:
-        """Each value summed over the processes that share a batch; float64."""
+    def sum(self, values: Sequence[float], *, of_stream: bool = False) -> list[float]:
+        """Each value summed over the processes that share a batch; float64.
+
+        Args:
+            values: of this process.
+            of_stream: they are of the positions of `stream` alone.
+        """
         return list(values)
 
     def over_rows(self, values: Tensor) -> Tensor:
-        """Summed over the processes that have positions of the same rows, in the same memory."""
+        """Of positions of `stream`, summed over the processes that have the rest of these rows, in place."""
         return values
 
     def highest(self, value: int) -> int:
@@ -94,11 +101,11 @@ class MeshRanks(Ranks):
         self.device = device
         self.rank = dist.get_rank()
         self.stage = mesh.get_local_rank("pp")
-        replica = mesh.get_local_rank("dp") * degrees.ep + mesh.get_local_rank("ep")
-        shard = mesh.get_local_rank("fsdp")
-        self.share = Share(replica * degrees.fsdp + shard, degrees.shares)
+        shard = mesh.get_local_rank("dp") * degrees.fsdp + mesh.get_local_rank("fsdp")
+        self.share = Share(shard * degrees.ep + mesh.get_local_rank("ep"), degrees.shares)
         self.cut = Share(mesh.get_local_rank("cp"), degrees.cp)
-        self._apart = self.group("dp", "ep", "fsdp", "cp")
+        self.stream = Share(mesh.get_local_rank("tp"), degrees.tp)
+        self._apart = self.group("dp", "fsdp", "ep", "cp")
 
     def group(self, *dimensions: str) -> "ProcessGroup":
         """The processes that differ from this one in these dimensions only."""
@@ -106,30 +113,36 @@ class MeshRanks(Ranks):
             return self.mesh.get_group(dimensions[0])
         return self.mesh[dimensions]._flatten("_".join(dimensions)).get_group()
 
-    def shard_mesh(self) -> "DeviceMesh":
-        """Of the processes that have shards of the same weights, and of the replicas of these."""
+    def shard_mesh(self, *, of_experts: bool = False) -> "DeviceMesh":
+        """Of the processes that have shards of the same weights, and of the replicas of these.
+
+        Experts that --ep spreads are the same on fewer of them.
+        """
         mesh, replicas = self.mesh, self.degrees.dp > 1
-        if self.degrees.cp == 1:
+        beside = ("cp",) if of_experts else ("ep", "cp")
+        among = ("fsdp", *(name for name in beside if vars(self.degrees)[name] > 1))
+        if len(among) == 1:
             return mesh["dp", "fsdp"] if replicas else mesh["fsdp"]
-        shards = mesh["fsdp", "cp"]._flatten("shards")
+        shards = mesh[among]._flatten("_".join(among))
         if not replicas:
             return shards
         join = getattr(type(mesh), "_concatenate", None)  # newer torch, which warns of the slice
-        return mesh["dp", "shards"] if join is None else join([mesh["dp"], shards])
+        return mesh["dp", "_".join(among)] if join is None else join([mesh["dp"], shards])
 
-    def sum(self, values: Sequence[float]) -> list[float]:
-        """See `Ranks.sum`. Processes that hold parts of one matrix have the same values: one is counted."""
+    def sum(self, values: Sequence[float], *, of_stream: bool = False) -> list[float]:
+        """See `Ranks.sum`. Else processes that hold parts of one matrix have the same: one is counted."""
         import torch.distributed as dist
 
         told = torch.tensor(values, dtype=torch.float64, device=self.device)
-        if self._apart.size() > 1:
-            dist.all_reduce(told, group=self._apart)
+        group = self.group("dp", "fsdp", "ep", "cp", "tp") if of_stream else self._apart
+        if group.size() > 1:
+            dist.all_reduce(told, group=group)
         return told.tolist()
 
     def over_rows(self, values: Tensor) -> Tensor:
         """See `Ranks.over_rows`."""
-        if self.degrees.cp > 1:
-            torch.distributed.all_reduce(values, group=self.group("cp"))
+        if self.degrees.cp * self.degrees.tp > 1:
+            torch.distributed.all_reduce(values, group=self.group("cp", "tp"))
         return values
 
     def highest(self, value: int) -> int:

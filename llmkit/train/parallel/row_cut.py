@@ -21,6 +21,11 @@ def own_spans(length: int, cut: Share) -> list[Span]:
     return [Span(at * piece, piece, length) for at in (cut.index, 2 * cut.count - 1 - cut.index)]
 
 
+def part_of_stream(values: Tensor, own: Share) -> Tensor:
+    """What a process has between matrices that are cut, of (..., T) values of all positions here."""
+    return values.chunk(own.count, dim=-1)[own.index]
+
+
 def cut_rows(batch: Batch, cut: Share) -> Batch:
     """A batch with the positions of one process alone; segments stay those of whole rows, (B, S)."""
     if cut.count == 1:

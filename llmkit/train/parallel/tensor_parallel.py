@@ -1,37 +1,43 @@
-"""Tensor parallelism: every matrix of a layer cut by heads or by columns (1909.08053), as DTensors.
+"""Tensor and sequence parallelism: matrices cut by heads or columns, all between them cut by positions.
 
-q, k, v, gate and up are cut by what comes out, o and down by what goes in, so that a layer sums over the
-processes twice. Embeddings and the head are cut by the vocabulary. Norms of the stream, routers and experts
-are whole on every process.
+q, k, v, gate and up are cut by what comes out, o and down by what goes in (1909.08053), as DTensors; the head
+by the vocabulary, whose logits stay where they are (`logit_parts.py`). The stream between them, its norms,
+routers and experts have some positions of each row on every process (2205.05198): what a matrix reads is
+gathered before it, and what it gives is shared out in the place of a sum that everybody gets.
 """
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
     ParallelStyle,
-    PrepareModuleInput,
-    PrepareModuleInputOutput,
     RowwiseParallel,
-    SequenceParallel,
     parallelize_module,
 )
+from torch.nn import functional as F
 
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
 from llmkit.model.mlp import GatedMLP, PlainMLP
 from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.train.parallel.logit_parts import LogitParts
+from llmkit.train.parallel.ranks import Share
+from llmkit.train.parallel.row_cut import part_of_stream
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
-_HEADS = 2  # the dimension of heads in (B, T, H, E)
+_POSITIONS = 1  # the dimension of positions in (B, T, D)
 
 
 def cut_matrices(model: Transformer, mesh: "DeviceMesh") -> None:
     """Keep this process's part of each matrix. Every process has the same model before.
+
+    Parameters that stay whole learn from the positions here alone: their gradients are still to be summed.
 
     Args:
         model: changed in place; names stay.
@@ -39,48 +45,72 @@ def cut_matrices(model: Transformer, mesh: "DeviceMesh") -> None:
     """
     for layer in model.model.layers:
         if isinstance(layer, Block):  # else it is another stage's
-            parallelize_module(layer, mesh, _plan(layer), src_data_rank=None)
-    if isinstance(model.model.embed_tokens, nn.Embedding):
-        embedding = RowwiseParallel(input_layouts=Replicate())
-        parallelize_module(model.model.embed_tokens, mesh, embedding, src_data_rank=None)
+            _cut_layer(layer, mesh)
+    decoder = model.model
+    if isinstance(decoder.embed_tokens, nn.Embedding):
+        embedding = decoder.embed_tokens
+        embedding.weight = _cut_by_ids(embedding.weight, mesh)
+        embedding.forward = partial(_look_up, embedding, mesh)  # type: ignore[method-assign]
+    if decoder.embed_positions is not None:
+        own = Share(mesh.get_local_rank(), mesh.size())
+        decoder.embed_positions.register_forward_pre_hook(lambda _, given: (part_of_stream(given[0], own),))
     head = model.lm_head
-    if isinstance(head, TiedHead):
+    if isinstance(head, TiedHead):  # it reads the embedding, which is cut by the vocabulary already
         if head.bias is not None:
-            cut = distribute_tensor(head.bias.detach(), mesh, [Shard(0)], src_data_rank=None)
-            head.bias = nn.Parameter(cut)
-        parallelize_module(head, mesh, _tied())
+            head.bias = _cut_by_ids(head.bias, mesh)
+        head.register_forward_hook(lambda *told: told[-1].to_local())
     elif isinstance(head, nn.Linear):
-        parallelize_module(head, mesh, ColwiseParallel(output_layouts=Replicate()), src_data_rank=None)
+        parallelize_module(head, mesh, ColwiseParallel(), src_data_rank=None)
+    else:
+        return
+    _gather_before(head, mesh)
+    model.logit_parts = LogitParts(mesh.get_group())
 
 
-def _plan(layer: Block) -> dict[str, ParallelStyle]:
-    """How each module of a layer is cut, by name."""
-    plan: dict[str, ParallelStyle] = {}
+def _cut_layer(layer: Block, mesh: "DeviceMesh") -> None:
     attention, mlp = layer.self_attn, layer.mlp
+    gives = RowwiseParallel(output_layouts=Shard(_POSITIONS))
     if isinstance(attention, Attention):
-        plan |= {f"self_attn.{name}": ColwiseParallel() for name in ("q_proj", "k_proj", "v_proj")}
-        plan |= {"self_attn.o_proj": RowwiseParallel(), "self_attn": _read_once(3)}
-        if attention.q_norm is not None:
-            norm = SequenceParallel(sequence_dim=_HEADS, use_local_output=True)
-            plan |= {"self_attn.q_norm": norm, "self_attn.k_norm": norm}
+        plan: dict[str, ParallelStyle] = {name: ColwiseParallel() for name in ("q_proj", "k_proj", "v_proj")}
+        parallelize_module(attention, mesh, plan | {"o_proj": gives}, src_data_rank=None)
+        _gather_before(attention, mesh)
     if isinstance(mlp, GatedMLP | PlainMLP):
-        names = [name for name in ("gate_proj", "up_proj") if hasattr(mlp, name)]
-        plan |= {f"mlp.{name}": ColwiseParallel() for name in names}
-        plan |= {"mlp.down_proj": RowwiseParallel(), "mlp": _read_once(1)}
-    return plan
+        plan = {name: ColwiseParallel() for name in ("gate_proj", "up_proj") if hasattr(mlp, name)}
+        parallelize_module(mlp, mesh, plan | {"down_proj": gives}, src_data_rank=None)
+        _gather_before(mlp, mesh)
 
 
-def _read_once(arguments: int) -> ParallelStyle:
-    """The stream as one DTensor, so that its gradient is summed over processes once, not once a matrix."""
-    layouts = (Replicate(), *[None] * (arguments - 1))
-    return PrepareModuleInput(input_layouts=layouts, desired_input_layouts=layouts)
+def _gather_before(module: nn.Module, mesh: "DeviceMesh") -> None:
+    """Let a module read all positions; its gradient is summed once, to where each came from.
+
+    They travel in the dtype of the products that read them.
+    """
+
+    def gather(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        part = DTensor.from_local(_as_read(given[0]), mesh, [Shard(_POSITIONS)], run_check=False)
+        return part.redistribute(placements=[Replicate()]), *given[1:]
+
+    module.register_forward_pre_hook(gather, prepend=True)
 
 
-def _tied() -> ParallelStyle:
-    """A head that reads the embedding, which is cut by the vocabulary already."""
-    return PrepareModuleInputOutput(
-        input_layouts=(Replicate(),),
-        desired_input_layouts=(Replicate(),),
-        output_layouts=(Shard(-1),),
-        desired_output_layouts=(Replicate(),),
-    )
+def _cut_by_ids(whole: Tensor, mesh: "DeviceMesh") -> nn.Parameter:
+    cut = distribute_tensor(whole.detach(), mesh, [Shard(0)], src_data_rank=None)
+    return nn.Parameter(cut, requires_grad=whole.requires_grad)
+
+
+def _look_up(embedding: nn.Embedding, mesh: "DeviceMesh", ids: Tensor) -> Tensor:
+    """(B, T) to (B, T / P, D): each process gives the rows of its ids, and gets those of its positions.
+
+    DTensor's own lookup makes a gradient of all ids on every process.
+    """
+    weight = embedding.weight.to_local()  # type: ignore[attr-defined]
+    own = ids - mesh.get_local_rank() * len(weight)
+    here = (own >= 0) & (own < len(weight))
+    rows = F.embedding(own.where(here, 0), weight).masked_fill(~here.unsqueeze(-1), 0.0)
+    summands = DTensor.from_local(rows, mesh, [Partial()], run_check=False)
+    return summands.redistribute(placements=[Shard(_POSITIONS)]).to_local()
+
+
+def _as_read(x: Tensor) -> Tensor:
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x

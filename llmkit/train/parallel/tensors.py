@@ -71,13 +71,6 @@ def part_of(full: Tensor, model: Tensor) -> Tensor:
         return spread.to_local().clone()
 
 
-def fill_missing(parameters: Iterable[nn.Parameter]) -> None:
-    """Give each tensor in parts a gradient, also where no row came: the others wait for it to be summed."""
-    for parameter in parameters:
-        if parameter.grad is None and is_spread(parameter):
-            parameter.grad = torch.zeros_like(parameter)
-
-
 def settle(parameters: Iterable[nn.Parameter]) -> None:
     """Give each gradient the placement of its parameter: what is still to be summed over processes, is."""
     for parameter in parameters:

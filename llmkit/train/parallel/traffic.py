@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.config import ModelConfig
 from llmkit.train.parallel.degrees import Degrees
-from llmkit.train.parallel.own_part import own_part, parts_of_batch
+from llmkit.train.parallel.own_part import OwnPart, layers_of, own_part, parts_of_batch
 
 _FLOAT = 4
 
@@ -58,57 +58,82 @@ def sent_bytes(model: ModelConfig, degrees: Degrees, update: Update) -> dict[str
     """
     architecture = architecture_of(model)
     most: dict[str, int] = {}
-    replicas = degrees.dp * degrees.cp
     for stage in range(degrees.pp):
         own = own_part(architecture, degrees, stage)
-        whole = own.all * _FLOAT
-        passes = update.passes
-        if degrees.pp > 1:
-            passes = parts_of_batch(update.rows, update.pass_rows, degrees.pp)
         sent = {"gradients": 0.0, "weights": 0.0, "activations": _activations(model, degrees, update, stage)}
         if degrees.fsdp > 1:
-            layers, sums = own.layers + own.experts, passes
-            gathered = passes * (own.ends + 2 * layers)
-            if degrees.pp > 1:  # what a backward pass gathered, and its sums, stay to the last
-                gathered, sums = own.ends + (passes + 1) * layers, 1
-            sent["weights"] = _part(degrees.shards) * gathered * update.product_bytes
-            each = _part(degrees.shards) * whole + 2 * _part(degrees.dp) * own.kept * _FLOAT
-            sent["gradients"] = sums * each
-        elif degrees.ep > 1:
-            experts = own.experts * _FLOAT
-            sent["gradients"] = 2 * _part(degrees.dp) * experts
-            sent["gradients"] += 2 * _part(degrees.dp * degrees.ep) * (whole - experts)
+            sent |= _in_shards(own, update)
         else:
-            sent["gradients"] = 2 * _part(replicas) * whole
+            sent["gradients"] = summed_bytes(own.all - own.experts, degrees.dp * degrees.ep * degrees.cp)
+            sent["gradients"] += summed_bytes(own.experts, degrees.dp * degrees.cp)
+        sent["gradients"] += _apart_on_pieces(own)
         if degrees.pp > 1 and architecture.tied_head and stage in (0, degrees.pp - 1):
-            sent["gradients"] += model.vocab_size * model.hidden_size * _FLOAT / degrees.tp / degrees.fsdp
+            sent["gradients"] += model.vocab_size * model.hidden_size * _FLOAT / degrees.tp / degrees.shards
         if sum(sent.values()) > sum(most.values()):
             most = {name: round(size) for name, size in sent.items() if size}
     return most
 
 
+def summed_bytes(numbers: float, processes: int) -> float:
+    """Bytes of a sum of so many numbers that each process gets."""
+    return 2 * _part(processes) * numbers * _FLOAT
+
+
+def _in_shards(own: OwnPart, update: Update) -> dict[str, float]:
+    """Weights gathered for the passes, and gradients summed into their shards and over replicas of these."""
+    degrees, passes = own.degrees, update.passes
+    if degrees.pp > 1:
+        passes = parts_of_batch(update.rows, update.pass_rows, degrees.pp)
+    sent = {"gradients": 0.0, "weights": 0.0}
+    kept, experts_kept = own.sharded
+    for ends, layers, held, shards in (
+        (own.ends, own.layers, kept, degrees.shards),
+        (0, own.experts, experts_kept, degrees.expert_shards),
+    ):
+        gathered, sums = passes * (ends + 2 * layers), passes
+        if degrees.pp > 1:  # what a backward pass gathered, and its sums, stay to the last
+            gathered, sums = ends + (passes + 1) * layers, 1
+        sent["weights"] += _part(shards) * gathered * update.product_bytes
+        each = _part(shards) * (ends + layers) * _FLOAT + summed_bytes(held, degrees.dp)
+        sent["gradients"] += sums * each
+    return sent
+
+
+def _apart_on_pieces(own: OwnPart) -> float:
+    """Gradients of what --tp does not cut: each of its processes learns from its positions."""
+    degrees = own.degrees
+    if degrees.tp == 1:
+        return 0.0
+    if degrees.fsdp > 1:
+        uncut = own.uncut / degrees.shards + own.experts / degrees.expert_shards
+        return summed_bytes(uncut, degrees.tp)
+    among = degrees.dp * degrees.cp
+    return sum(
+        summed_bytes(numbers, processes * degrees.tp) - summed_bytes(numbers, processes)
+        for numbers, processes in ((own.uncut, among * degrees.ep), (own.experts, among))
+    )
+
+
 def _activations(model: ModelConfig, degrees: Degrees, update: Update, stage: int) -> float:
     """What passes between processes that have parts of the model, there and back."""
-    layers = model.num_hidden_layers // degrees.pp + (stage < model.num_hidden_layers % degrees.pp)
-    row = update.tokens * model.hidden_size
+    layers = layers_of(stage, degrees.pp, model.num_hidden_layers)
+    row = update.tokens * model.hidden_size / degrees.tp  # of each of its processes
     again = 1 + update.recomputes
     sent = 0.0
     if degrees.tp > 1:
-        sums = (3 + again) * layers * update.product_bytes * row
-        if stage == 0:
-            sums += update.stream_bytes * row  # embeddings
-        sent += 2 * _part(degrees.tp) * sums
-        if stage == degrees.pp - 1:
-            logits = update.tokens * model.vocab_size
-            sent += _part(degrees.tp) * logits * update.product_bytes
-            sent += 2 * _part(degrees.tp) * row * update.product_bytes
+        sparse = () if model.experts is None else model.experts.layers
+        pairs = len(layers) + sum(layer not in sparse for layer in layers)  # of matrices that are cut
+        moves = (2 + 2 * again) * pairs - update.recomputes * sum(layer not in sparse for layer in layers)
+        moves += 2 * (stage == degrees.pp - 1)  # the head
+        sent += (degrees.tp - 1) * row * moves * update.product_bytes
+        sent += (degrees.tp - 1) * row * 2 * (stage == 0) * update.stream_bytes  # embeddings
     if degrees.cp > 1:
         each = 2 * model.num_key_value_heads * model.head_dim
         if (latent := model.latent) is not None:
             width = latent.qk_nope_head_dim + latent.qk_rope_head_dim + latent.v_head_dim
             each = model.num_attention_heads * width
         own = update.tokens * each * update.product_bytes / degrees.tp
-        sent += (1 + again) * layers * (degrees.cp - 1) * own
+        sent += (1 + again) * len(layers) * (degrees.cp - 1) * own
     if degrees.pp > 1:
         sent += ((stage > 0) + (stage < degrees.pp - 1)) * row * update.stream_bytes
     if degrees.ep > 1 and model.experts is not None:

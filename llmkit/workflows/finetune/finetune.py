@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+import torch
 
 from llmkit.errors import UsageError
 from llmkit.formats.provenance import Invocation
@@ -14,6 +15,7 @@ from llmkit.progress import SILENT, Progress
 from llmkit.train.best import Best
 from llmkit.train.config import Resume
 from llmkit.train.finetune_config import FinetuneConfig
+from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.stop import StopRequest
 from llmkit.workflows.finetune.audit import check_strict
 from llmkit.workflows.finetune.job import FinetuneFiles, open_finetune
@@ -29,7 +31,17 @@ from llmkit.workflows.run.folder import (
     claimed,
     find_start,
 )
-from llmkit.workflows.run.ranks import ONE, Division, joined_ranks, own_device, was_restarted
+from llmkit.workflows.run.launch import threads_of
+from llmkit.workflows.run.plan import threads_set
+from llmkit.workflows.run.ranks import (
+    ONE,
+    Division,
+    joined_ranks,
+    own_device,
+    processes_here,
+    was_restarted,
+    world_size,
+)
 from llmkit.workflows.run.training import check_loss, run_training
 
 ALONE_METHODS = ("grpo", "kto")
@@ -44,19 +56,29 @@ def plan_finetune(
     *,
     resume: Resume,
     show: Show,
+    division: Division = ONE,
+    processes: int = 1,
     invocation: Invocation,
     progress: Progress,
 ) -> FinetunePlan:
-    """What `finetune` would do and take. Examples are packed into a folder that is removed again."""
+    """What `finetune` would do and take. Examples are packed into a folder that is removed again.
+
+    Args:
+        files, config, resume, show, division, invocation, progress: as for `finetune`.
+        processes: that the run would have; they are not started.
+    """
     check_folder(files.out, _inputs(files))
-    with TemporaryDirectory(prefix="llmkit-") as scratch:
-        job = open_finetune(
-            replace(files, rejects=None), config, Path(scratch), invocation, progress, force=True
-        )
+    degrees = division.degrees(processes)
+    _check_method(config, degrees)
+    here = processes if world_size() == 1 else processes_here()
+    threads = torch.get_num_threads() if processes == 1 else threads_of(processes)
+    with TemporaryDirectory(prefix="llmkit-") as scratch, threads_set(threads):
+        quiet = replace(files, rejects=None)
+        job = open_finetune(quiet, config, Path(scratch), invocation, progress, force=True, degrees=degrees)
         show(job.samples)
         check_strict(job.audit, files.strict)
         start = find_start(files.out, job.setup.recipe, resume=resume, force=True, progress=progress)
-        plan = plan_finetune_run(job)
+        plan = plan_finetune_run(job, processes_here=here)
     return msgspec.structs.replace(plan, resume_step=start.step)
 
 
@@ -100,11 +122,7 @@ def finetune(
     if was_restarted():
         resume = "auto"
     degrees = division.degrees()
-    if degrees.world > 1 and config.method in ALONE_METHODS:
-        raise UsageError(
-            f"--method {config.method} by {degrees.world} processes: it looks at whole batches",
-            hint="leave --nproc out",
-        )
+    _check_method(config, degrees)
     with joined_ranks(degrees, config.device) as ranks, ExitStack() as stack:
         progress = progress if ranks.is_first else SILENT
         with ranks.first():
@@ -121,7 +139,7 @@ def finetune(
             check_strict(job.audit, files.strict)
             start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
             check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
-            check_finetune_resources(job)
+            check_finetune_resources(job, processes_here=processes_here())
         score = None
         if files.reward is not None:
             seconds = TIMEOUT_SECONDS if files.reward_seconds is None else files.reward_seconds
@@ -142,6 +160,14 @@ def finetune(
     hint = "train longer (--epochs), with another --lr, or on more examples"
     check_loss(files.out, report, fail_above, hint=hint)
     return report
+
+
+def _check_method(config: FinetuneConfig, degrees: Degrees) -> None:
+    if degrees.world > 1 and config.method in ALONE_METHODS:
+        raise UsageError(
+            f"--method {config.method} by {degrees.world} processes: it looks at whole batches",
+            hint="leave --nproc out",
+        )
 
 
 def _inputs(files: FinetuneFiles) -> list[Path]:

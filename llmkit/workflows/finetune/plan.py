@@ -1,118 +1,89 @@
 """What a fine-tuning run will do and take, worked out before any of it: examples, memory, disk and time."""
 
-import msgspec
 import torch
 
 from llmkit.estimate.adapters import is_layer_matrix
 from llmkit.estimate.architecture import TensorSpec
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.training_settings import QLORA_BITS
-from llmkit.machine import free_bytes
 from llmkit.model.config import ModelConfig
 from llmkit.model.source import config_source, read_model_config
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.audit import AuditReport
 from llmkit.train.budget import kept_checkpoints
 from llmkit.train.chunked_rows import rows_per_chunk
-from llmkit.train.hardware import Peak, available_memory_bytes, measure_peak
+from llmkit.train.hardware import Peak, measure_peak
+from llmkit.train.parallel.traffic import summed_bytes
 from llmkit.train.state import checkpoint_bytes
 from llmkit.workflows.finetune.job import FinetuneJob
 from llmkit.workflows.finetune.model import choose_trained
 from llmkit.workflows.finetune.run import FinetuneRun
-from llmkit.workflows.pretrain.plan import check_disk, check_memory, estimate_step, threads_set, time_step
 from llmkit.workflows.run.folder import Start
-from llmkit.workflows.run.memory import RUNTIME_BYTES, activation_bytes
+from llmkit.workflows.run.memory import DISTRIBUTED_BYTES, RUNTIME_BYTES, RunMemory, activation_bytes
+from llmkit.workflows.run.plan import (
+    Needs,
+    RunPlan,
+    build_plan,
+    check_needs,
+    estimate_step,
+    peak_of_all,
+    threads_set,
+    time_step,
+)
 
 
-class FinetunePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """The report of `--dry-run`."""
+class FinetunePlan(RunPlan, frozen=True, kw_only=True):
+    """The report of `--dry-run`. Its rows are packed ones, or pairs, answers or prompts."""
 
     schema: str = "llmkit.finetune-plan/1"
-    out: str
     method: str
     kind: str
     """`full`, `last_layers`, `lora` or `qlora`."""
-    parameters: int
     trained_parameters: int
-    rows: int
-    """Packed rows of examples; pairs, answers or prompts where the method has these."""
-    seq_len: int
     audit: AuditReport
     valid_rows: int
-    steps: int
-    epochs: float
-    batch_rows: int
-    micro_batch_rows: int
-    lr: float
-    schedule: str
-    warmup_steps: int
-    device: str
-    dtype: str
-    threads: int
-    memory_bytes: int
-    """Predicted: weights, a reference and a teacher, gradients, optimiser state and activations."""
-    memory_available_bytes: int | None
-    checkpoint_bytes: int
-    disk_bytes: int
-    """All checkpoints that are kept, the best one, and the one being written."""
-    disk_free_bytes: int
-    step_seconds: float
-    total_seconds: float
-    """Of the updates; writing answers, evaluations and checkpoints are not counted."""
-    time_source: str
-    """`measured step`, or an assumed share of the peak."""
-    resume_step: int = 0
-    """The checkpoint this run goes on from; 0: it starts."""
 
 
-def plan_finetune_run(job: FinetuneJob) -> FinetunePlan:
+def plan_finetune_run(job: FinetuneJob, *, processes_here: int = 1) -> FinetunePlan:
     """Everything a person wants to know before a run; measures some updates where that is quick."""
-    setup, recipe, config = job.setup, job.setup.recipe, job.config
-    trained, size = trained_parameters(job), _checkpoint_bytes(job)
+    setup, config = job.setup, job.config
+    trained = trained_parameters(job)
     with threads_set(setup.threads):
-        peak = measure_peak(setup.device, recipe.dtype)
-        seconds, source = _step_seconds(job, peak)
-    return FinetunePlan(
-        out=str(job.files.out),
+        peak = measure_peak(setup.device, setup.recipe.dtype)
+        step = _step_seconds(job, peak_of_all(setup, peak, processes_here))
+    sent = round(summed_bytes(trained, setup.degrees.world))
+    return build_plan(
+        FinetunePlan,
+        setup,
+        job.source.config,
+        job.files.out,
+        _needs(job),
+        step=step,
+        sent={"gradients": sent} if sent else {},
+        processes_here=processes_here,
         method=config.method,
         kind=config.parameters["kind"],
-        parameters=architecture_of(job.source.config).parameters,
         trained_parameters=trained,
-        rows=recipe.rows,
-        seq_len=recipe.seq_len,
         audit=job.audit,
         valid_rows=0 if job.valid is None else len(job.valid.rows),
-        steps=recipe.steps,
-        epochs=round(recipe.epochs, 4),
-        batch_rows=recipe.batch_rows,
-        micro_batch_rows=setup.micro_batch_rows,
-        lr=recipe.lr,
-        schedule=recipe.schedule,
-        warmup_steps=recipe.warmup_steps,
-        device=str(setup.device),
-        dtype=recipe.dtype,
-        threads=setup.threads,
-        memory_bytes=finetune_memory_bytes(job),
-        memory_available_bytes=available_memory_bytes(setup.device),
-        checkpoint_bytes=size,
-        disk_bytes=size * (kept_checkpoints(config, recipe.steps) + 2),
-        disk_free_bytes=free_bytes(job.files.out),
-        step_seconds=seconds,
-        total_seconds=seconds * recipe.steps,
-        time_source=source,
     )
 
 
-def check_finetune_resources(job: FinetuneJob) -> None:
+def check_finetune_resources(job: FinetuneJob, *, processes_here: int = 1) -> None:
     """Refuse a run that cannot end well.
 
     Raises:
-        ResourceError: too little memory, or too little disk for the checkpoints.
+        ResourceError: too little memory for the processes here, or too little disk for the checkpoints.
     """
     otherwise = "--lora or --qlora" if job.config.lora is None else "--qlora, or a smaller --max-tokens"
-    check_memory(job.setup, finetune_memory_bytes(job), otherwise)
-    kept = kept_checkpoints(job.config, job.setup.recipe.steps)
-    check_disk(job.files.out, kept + 1, _checkpoint_bytes(job))
+    check_needs(job.setup, _needs(job), job.files.out, otherwise, processes_here=processes_here)
+
+
+def _needs(job: FinetuneJob) -> Needs:
+    """Every process holds as much; beside the checkpoints that are kept there is the best one."""
+    each, size = finetune_memory_bytes(job), _checkpoint_bytes(job)
+    copy = size if job.config.async_checkpoint and job.setup.device.type == "cpu" else 0
+    return Needs(RunMemory(each + copy, each), size, kept_checkpoints(job.config, job.setup.recipe.steps) + 1)
 
 
 def trained_parameters(job: FinetuneJob) -> int:
@@ -124,12 +95,12 @@ def trained_parameters(job: FinetuneJob) -> int:
 
 
 def finetune_memory_bytes(job: FinetuneJob) -> int:
-    """Predicted memory of the process.
+    """Predicted memory of a process.
 
     Float32 weights of the model, of a reference (the model itself where it has adapters) and of a teacher; 8
     bytes of moments for each trained number, and its weight where that is an adapter's. Gradients
-    take 4 bytes each, and what the forward pass kept is seldom given back. The head scores a chunk of tokens
-    at a time.
+    take 4 bytes each, twice where several processes sum them, and what the forward pass kept is seldom given
+    back. The head scores a chunk of tokens at a time.
     """
     setup, config, model = job.setup, job.config, job.source.config
     trained, adapter = trained_parameters(job), config.lora is not None
@@ -142,7 +113,10 @@ def finetune_memory_bytes(job: FinetuneJob) -> int:
         weights += _weight_bytes(ModelConfig.from_hf(teacher, source=config_source(job.files.teacher)), 32)
     tokens = setup.micro_batch_rows * setup.recipe.seq_len
     kept = activation_bytes(model, tokens, setup.recipe.dtype, head_tokens=rows_per_chunk(model.vocab_size))
-    return RUNTIME_BYTES[setup.device.type] + weights + 8 * trained + 4 * trained + kept
+    runtime, gradients = RUNTIME_BYTES[setup.device.type], 4 * trained
+    if setup.degrees.world > 1:
+        runtime, gradients = runtime + DISTRIBUTED_BYTES[setup.device.type], 2 * gradients
+    return runtime + weights + 8 * trained + gradients + kept
 
 
 def _weight_bytes(model: ModelConfig, matrix_bits: float) -> int:

@@ -24,7 +24,7 @@ from llmkit.train.stop import StopRequest
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain.job import Job, PretrainFiles, open_job
 from llmkit.workflows.pretrain.model import build_model
-from llmkit.workflows.pretrain.plan import PretrainPlan, check_resources, plan_run, threads_set
+from llmkit.workflows.pretrain.plan import PretrainPlan, check_resources, plan_run
 from llmkit.workflows.run.duties import build_duties
 from llmkit.workflows.run.folder import (
     CACHE,
@@ -35,6 +35,7 @@ from llmkit.workflows.run.folder import (
     find_start,
 )
 from llmkit.workflows.run.launch import threads_of
+from llmkit.workflows.run.plan import threads_set
 from llmkit.workflows.run.ranks import (
     ONE,
     Division,

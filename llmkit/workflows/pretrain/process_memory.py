@@ -1,7 +1,5 @@
 """What a process of a pretraining run holds at most: its part of the model, and what passes and saves add."""
 
-from dataclasses import dataclass
-
 from llmkit.estimate.adapters import is_layer_matrix
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.config import ModelConfig
@@ -13,25 +11,12 @@ from llmkit.workflows.run.memory import (
     IN_PARTS_BYTES,
     RECOMPUTING_BYTES,
     RUNTIME_BYTES,
+    RunMemory,
     activation_bytes,
 )
 from llmkit.workflows.run.setup import Setup
 
 _FLOAT = 4
-
-
-@dataclass(frozen=True)
-class RunMemory:
-    """Predicted peaks of the processes of a run, in bytes."""
-
-    first: int
-    """Of the one that writes the checkpoints: where the model lies in parts, it brings them together."""
-    other: int
-    """Of the others, as the one of them has it that holds most."""
-
-    def on(self, processes: int) -> int:
-        """Of so many on one machine, the first among them."""
-        return self.first + (processes - 1) * self.other
 
 
 def run_memory(setup: Setup, config: PretrainConfig, model: ModelConfig) -> RunMemory:
@@ -100,7 +85,9 @@ def _travelling_bytes(setup: Setup, own: OwnPart) -> int:
     degrees = setup.degrees
     if degrees.fsdp > 1:
         return _FLOAT * (4 * own.ends + 6 * own.largest_layer)
-    return _FLOAT * own.all if degrees.shares * degrees.cp > 1 else 0
+    if degrees.shares * degrees.cp > 1:
+        return _FLOAT * own.all
+    return _FLOAT * (own.uncut + own.experts) if degrees.tp > 1 else 0
 
 
 def _activation_bytes(setup: Setup, config: PretrainConfig, model: ModelConfig, stage: int) -> int:

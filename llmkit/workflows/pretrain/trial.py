@@ -29,8 +29,8 @@ from llmkit.train.trial import (
 )
 from llmkit.workflows.pretrain.job import Job, PretrainFiles, open_job
 from llmkit.workflows.pretrain.model import build_model
-from llmkit.workflows.pretrain.plan import check_memory, threads_set
 from llmkit.workflows.pretrain.process_memory import memory_bytes
+from llmkit.workflows.run.plan import check_memory, threads_set
 
 
 class OverfitPoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,10 +27,10 @@ from llmkit.quant.ggml_bytes import ggml_bytes
 from llmkit.quant.ggml_grids import GGML_GRIDS, GgmlGrid
 from llmkit.quant.grid import Grid
 from llmkit.quant.grids import grid_named
+from llmkit.quant.kept_matrix import KeptMatrix
 from llmkit.quant.plan import QuantPlan, Wishes
 from llmkit.quant.plan_folder import folder_plan
 from llmkit.quant.plan_gguf import FILE_TYPES, gguf_plan
-from llmkit.quant.rounding import RoundedMatrix
 from llmkit.workflows.convert.convert import counted, write_companions
 from llmkit.workflows.convert.plan import Written
 from llmkit.workflows.convert.source import ConvertSource
@@ -38,7 +38,7 @@ from llmkit.workflows.quantize.options import Container, QuantizeConfig
 
 _REST = "float16"
 """Of matrices that are not rounded in GGUF files, as llama-quantize has it."""
-Rounded = Mapping[str, RoundedMatrix]
+Rounded = Mapping[str, KeptMatrix]
 
 
 def plan_files(
@@ -171,25 +171,27 @@ def _write_folder(
         write_companions(source, folder, invocation)
 
 
-def coded_matrix(matrices: list[RoundedMatrix]) -> CodedMatrix:
+def coded_matrix(matrices: list[KeptMatrix]) -> CodedMatrix:
     """A matrix, or a stack of them, as a GGUF file keeps it."""
     first = matrices[0]
-    parts = [{"codes": one.codes, **one.fitted.stored} for one in matrices]
-    together = parts[0]
-    if len(parts) > 1:
-        together = {key: torch.stack([one[key] for one in parts]) for key in parts[0]}
+
+    def parts() -> dict[str, Tensor]:
+        made = [{"codes": one.codes, **one.fitted.stored} for one in matrices]
+        if len(made) == 1:
+            return made[0]
+        return {key: torch.stack([one[key] for one in made]) for key in made[0]}
 
     def encode(found: Mapping[str, Tensor]) -> NDArray[np.uint8]:
         stacked = found["codes"].dim() == 3
         flat = {key: part.flatten(0, 1) if stacked else part for key, part in found.items()}
         return ggml_bytes(first.grid.name, flat, flat.pop("codes"))
 
-    return CodedMatrix(first.grid.name, together, encode)
+    return CodedMatrix(first.grid.name, parts, encode)
 
 
-def _by_tensor(rounded: Rounded) -> dict[str, list[RoundedMatrix]]:
+def _by_tensor(rounded: Rounded) -> dict[str, list[KeptMatrix]]:
     """The matrices of each tensor of `state_dict()`: one, or those of a stack in their order."""
-    found: dict[str, list[RoundedMatrix]] = {}
+    found: dict[str, list[KeptMatrix]] = {}
     for name, matrix in rounded.items():
         found.setdefault(name.partition("[")[0], []).append(matrix)
     return found

@@ -12,7 +12,8 @@ from llmkit.formats.resumable import forget_partial
 from llmkit.progress import SILENT, Progress
 from llmkit.quant.divergence import Divergence, QualityReport, scored_positions
 from llmkit.quant.grid import Grid
-from llmkit.quant.model import Quantiser, Rounder
+from llmkit.quant.kept_matrix import KeptMatrix
+from llmkit.quant.model import Quantiser, Rounded, Rounder
 from llmkit.quant.moments import Moments
 from llmkit.quant.rounding import RoundedMatrix, round_matrix
 from llmkit.quant.workers import Workers
@@ -120,7 +121,7 @@ def _planned(job: QuantizeJob, progress: Progress) -> QuantizeJob:
 class RoundedModel(NamedTuple):
     """What has become of a model."""
 
-    matrices: dict[str, RoundedMatrix]
+    matrices: dict[str, KeptMatrix]
     """Those of the plan, by name; of stacked experts by `name[e]`."""
     plain: dict[str, Tensor]
     """Other tensors that are not what they were."""
@@ -128,6 +129,12 @@ class RoundedModel(NamedTuple):
     """See `Rounded.alphas`."""
     quality: QualityReport | None
     """How far the model has moved by it."""
+
+    def take(self, part: Rounded) -> None:
+        """Add a part."""
+        self.matrices.update({name: KeptMatrix.of(one) for name, one in part.matrices.items()})
+        self.plain.update(part.plain)
+        self.alphas.update(part.alphas)
 
 
 def round_model(
@@ -172,13 +179,12 @@ def round_model(
         )
         done = RoundedModel({}, {}, {}, None)
         for part in quantiser.run():
-            done.matrices.update(part.matrices)
-            done.plain.update(part.plain)
-            done.alphas.update(part.alphas)
+            done.take(part)
             if kept is not None:
                 kept.keep(part)
-            for name, matrix in part.matrices.items():
-                hear(name, matrix.codes.numel())
+            for name in part.matrices:
+                hear(name, part.matrices[name].codes.numel())
+            del part  # its codes take more room than what is kept of them
         return done._replace(quality=_score(quantiser, model.logits, workers))
 
 
@@ -210,7 +216,7 @@ def method_of(job: QuantizeJob) -> str:
 
 def _report(
     job: QuantizeJob,
-    rounded: Mapping[str, RoundedMatrix],
+    rounded: Mapping[str, KeptMatrix],
     quality: QualityReport | None,
     notes: Sequence[str],
     *,

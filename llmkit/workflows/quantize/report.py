@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import msgspec
 
 from llmkit.quant.divergence import QualityReport
+from llmkit.quant.kept_matrix import KeptMatrix
 from llmkit.quant.plan import PlanUnit, QuantPlan
-from llmkit.quant.rounding import RoundedMatrix
 
 
 class UnitRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,12 +68,12 @@ class SweepRow(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def unit_rows(plan: QuantPlan, rounded: Mapping[str, RoundedMatrix]) -> list[UnitRow]:
+def unit_rows(plan: QuantPlan, rounded: Mapping[str, KeptMatrix]) -> list[UnitRow]:
     """One row for each unit, with the noise of what was rounded in it."""
     return [_row(unit, rounded) for unit in plan.units]
 
 
-def _row(unit: PlanUnit, rounded: Mapping[str, RoundedMatrix]) -> UnitRow:
+def _row(unit: PlanUnit, rounded: Mapping[str, KeptMatrix]) -> UnitRow:
     found = [
         matrix
         for name, matrix in rounded.items()

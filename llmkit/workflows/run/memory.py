@@ -4,6 +4,8 @@ What autograd keeps was counted exactly, tensor by tensor, for each kind of laye
 again). What a process holds was measured on runs of 1M to 40M parameters: see tests/bench/README.md.
 """
 
+from dataclasses import dataclass
+
 from llmkit.model.config import ModelConfig
 from llmkit.train.config import ActivationCheckpointing
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
@@ -21,10 +23,22 @@ _AT_WORK = {"full": 3, "selective": 1}
 """Layers' worth that is held while one is computed again: measured."""
 _ALLOCATOR = 1.2
 """Held over kept: what was freed between two tensors that stay is not given back."""
-_STREAM = 16
-"""Bytes of each of hidden_size that a layer keeps whole where its matrices are cut: of both its norms."""
 _EXPERT_STREAM = 2
 """Rows of hidden_size that are kept for each expert of a token: what goes in and what comes out."""
+
+
+@dataclass(frozen=True)
+class RunMemory:
+    """Predicted peaks of the processes of a run, in bytes."""
+
+    first: int
+    """Of the one that writes the checkpoints: where the model lies in parts, it brings them together."""
+    other: int
+    """Of the others, as the one of them has it that holds most."""
+
+    def on(self, processes: int) -> int:
+        """Of so many on one machine, the first among them."""
+        return self.first + (processes - 1) * self.other
 
 
 def activation_bytes(
@@ -55,22 +69,21 @@ def activation_bytes(
     """
     half = dtype == "bfloat16"
     head = tokens if head_tokens is None else min(tokens, head_tokens)
-    logits = head * model.vocab_size * (10 if half else 8)
-    if degrees.tp > 1:  # this process's part too
-        logits += head * model.vocab_size * (2 if half else 4) // degrees.tp
+    logits = head * model.vocab_size * (10 if half else 8) // degrees.tp
     if degrees.pp > 1:  # the pipeline holds on to them
         logits = round(1.5 * logits) if stage == degrees.pp - 1 else 0
     kept = layers_bytes(model, dtype)
     if degrees.cp > 1:
         kept += _others_keys_bytes(model, degrees, half=half)
     if degrees.tp > 1:
-        stream = min(kept, model.num_hidden_layers * _STREAM * model.hidden_size)
-        kept = stream + (kept - stream) // degrees.tp
+        read, whole = _read_bytes(model, half=half)
+        kept = whole + (kept - read) // degrees.tp
     layers = len(layers_of(stage, degrees.pp, model.num_hidden_layers))
     own = under_way * kept * layers // model.num_hidden_layers
     if recomputing != "none":
         at_work = _AT_WORK[recomputing] * kept // model.num_hidden_layers
-        again = under_way * _recomputed_bytes(model, dtype, recomputing) * layers // model.num_hidden_layers
+        again = _recomputed_bytes(model, dtype, recomputing, degrees.tp)
+        again = under_way * again * layers // model.num_hidden_layers
         own = min(own, at_work + again)
     return round(_ALLOCATOR * tokens * own) + logits
 
@@ -103,13 +116,32 @@ def _others_keys_bytes(model: ModelConfig, degrees: Degrees, *, half: bool) -> i
     return model.num_hidden_layers * (2 if half else 4) * kv * (degrees.cp - 1)
 
 
-def _recomputed_bytes(model: ModelConfig, dtype: str, recomputing: ActivationCheckpointing) -> int:
-    """What all layers keep of a token: what comes in; `selective`: what products and attention gave too."""
+def _read_bytes(model: ModelConfig, *, half: bool) -> tuple[int, int]:
+    """Of what all layers keep of a token, what the matrices after norms read, and that where it is gathered.
+
+    Every such product has a bfloat16 copy of its own; what is gathered they share.
+    """
+    layers, experts = model.num_hidden_layers, model.experts
+    dense = layers - (0 if experts is None else len(experts.layers))
+    gathered = (2 if half else 4) * model.hidden_size * (layers + dense)
+    if not half:
+        return gathered, gathered
+    return 2 * model.hidden_size * (3 * layers + (2 if model.gated_mlp else 1) * dense), gathered
+
+
+def _recomputed_bytes(
+    model: ModelConfig, dtype: str, recomputing: ActivationCheckpointing, pieces: int
+) -> int:
+    """What all layers keep of a token: what comes in; `selective`: what products and attention gave too.
+
+    Of matrices in pieces, each process has its part of that, but of the last ones' a summand of all.
+    """
     layers, width = model.num_hidden_layers, 2 if dtype == "bfloat16" else 4
-    kept = layers * 4 * model.hidden_size
+    kept = layers * 4 * model.hidden_size // pieces
     if recomputing == "selective":
         kv = 2 * model.num_key_value_heads * model.head_dim
-        kept += width * (layers * (4 * model.hidden_size + kv) + _mlp_values(model) // 2)
+        cut = layers * (2 * model.hidden_size + kv) + _mlp_values(model) // 2
+        kept += width * (cut // pieces + layers * 2 * model.hidden_size)
     return kept
 
 

@@ -77,11 +77,6 @@ def set_up(
             f"{degrees.shares} processes",
             hint=f"begin with a multiple of {degrees.shares} rows",
         )
-    if config.z_loss and degrees.pp > 1:
-        raise ConfigError(
-            f"--z-loss {config.z_loss:g}: the last stage of a pipeline learns from cross-entropy alone",
-            hint="leave it out, or divide the run by --fsdp or --tp",
-        )
     if config.mup_base_width is not None:
         check_width_scaling(config.mup_base_width, model, config.optimizer)
     micro = resolve_micro_batch_rows(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from llmkit.formats.checkpoint import read_state
@@ -58,6 +59,12 @@ class Outcome:
     def losses(self) -> list[float]:
         """Update by update."""
         return [one.loss for one in self.steps]
+
+
+EXPERTS = {
+    "router losses": Run(name="tiny-moe", recipe={"router_aux_loss_coef": 0.01, "router_z_loss_coef": 1e-3}),
+    "selection bias": Run(name="tiny-moe-free", recipe={"router_bias_update": 1e-3}),
+}
 
 
 class Texts:
@@ -126,3 +133,17 @@ def run_on(degrees: Degrees | None, run: Run) -> Outcome:
 def runs_on(plans: list[tuple[Degrees | None, Run]]) -> list[Outcome]:
     """Several runs, one after the other."""
     return [run_on(degrees, run) for degrees, run in plans]
+
+
+def assert_same(found: Outcome, expected: Outcome, *, close: float = 1e-5) -> None:
+    """The same curve, and the same weights at its end, up to rounding."""
+    assert found.losses == pytest.approx(expected.losses, rel=close)
+    norms = [[one.grad_norm for one in run.steps] for run in (found, expected)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    assert [one.tokens for one in found.steps] == [one.tokens for one in expected.steps]
+    assert found.valid_loss == pytest.approx(expected.valid_loss, rel=close)
+    assert found.valid_tokens == expected.valid_tokens
+    for name, weight in expected.weights.items() if found.weights else ():
+        if name.endswith("k_proj.bias"):  # moves all scores of a query alike: what it learns is rounding
+            continue
+        np.testing.assert_allclose(found.weights[name], weight, rtol=1e-3, atol=2e-4, err_msg=name)

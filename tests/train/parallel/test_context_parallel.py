@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from runs import BATCH_ROWS, SEQ_LEN, Outcome, Run, config_of, run_on, runs_on
-from test_divided import assert_same
+from runs import BATCH_ROWS, SEQ_LEN, Outcome, Run, assert_same, config_of, run_on, runs_on
 from torch import Tensor
 
 from llmkit.engine.config import SamplingConfig
@@ -171,7 +170,7 @@ def balanced_by(degrees: Degrees) -> tuple[int, float, float]:
         balancer, tape = Balancer(recipe, among), RoutingTape(batch.real)
         balancer.begin(whole.num_real)
         nats = loss_sum(model, batch, tape)
-        (nats * 0.0 + balancer.add(tape, batch)).backward()
+        (nats * 0.0 + balancer.add(tape)).backward()
         balancer.settle()
         gates = [one for name, one in model.named_parameters() if name.endswith("mlp.gate.weight")]
         gradients = torch.cat([one.grad.flatten() for one in gates if one.grad is not None])

@@ -93,16 +93,18 @@ def test_stages_with_experts_are_refused() -> None:
     [
         (Degrees(ep=2), "tiny", 4, "--ep 2: the model has no experts"),
         (Degrees(ep=3), "tiny-moe", 6, "--ep 3: the model has 8 experts"),
-        (Degrees(ep=2, fsdp=2), "tiny-moe", 4, "replicas only"),
-        (Degrees(ep=2, tp=2), "tiny-moe", 4, "replicas only"),
+        (Degrees(ep=2, pp=2), "tiny-moe", 4, "routers"),
+        (Degrees(ep=2, fsdp=2), "tiny-moe", 6, "cannot be shared by 4"),
         (Degrees(ep=4), "tiny-moe", 6, "cannot be shared by 4"),
     ],
 )
-def test_experts_are_spread_where_there_are_enough_and_beside_replicas(
+def test_experts_are_spread_where_there_are_enough(
     degrees: Degrees, name: str, rows: int, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         check_degrees(degrees, preset(name, vocab_size=64, max_position_embeddings=16), rows, 16)
+    experts = preset("tiny-moe", vocab_size=64, max_position_embeddings=16)
+    check_degrees(Degrees(dp=2, fsdp=2, ep=2, cp=2, tp=2), experts, 8, 16)
 
 
 @pytest.mark.parametrize(
@@ -110,20 +112,29 @@ def test_experts_are_spread_where_there_are_enough_and_beside_replicas(
     [
         (Degrees(cp=2), "tiny", 18, "--cp 2: rows of 18 tokens do not fall into 4 equal pieces"),
         (Degrees(cp=2, pp=2), "tiny", 16, "hand on whole rows"),
-        (Degrees(cp=2, ep=2), "tiny-moe", 16, "replicas only"),
+        (Degrees(tp=4), "tiny", 18, "--tp 4: rows of 18 tokens do not fall into 4 equal pieces"),
+        (Degrees(cp=2, tp=4), "tiny", 18, "--cp 2 --tp 4: rows of 18 tokens do not fall into 8 equal pieces"),
     ],
 )
 def test_rows_that_cannot_be_cut_are_refused(degrees: Degrees, name: str, seq_len: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         check_degrees(degrees, preset(name, vocab_size=64, max_position_embeddings=32), 4, seq_len)
-    assert seq_len == 16 or "rows of 20 tokens" in caught.value.hint
+    more = 24 if degrees.cp * degrees.tp == 8 else 20
+    assert seq_len == 16 or f"rows of {more} tokens" in caught.value.hint
     check_degrees(Degrees(cp=2, fsdp=2, tp=2), TINY, 4, 16)
 
 
 def test_shards_are_cut_by_rows_in_pieces_too_and_weights_without_shards_are_not() -> None:
     assert [Degrees(fsdp=2, cp=4).shards, Degrees(cp=4).shards, Degrees(fsdp=2).shards] == [8, 1, 2]
-    assert Degrees(cp=2).is_split is False and Degrees(cp=2, fsdp=2).parts == 4
+    assert [Degrees(cp=2).is_split, Degrees(dp=2, cp=2).is_split] == [False, False]
+    assert all(Degrees(**{name: 2}).is_split for name in ("pp", "fsdp", "ep", "tp"))
     assert (Degrees(cp=4, dp=2).shares, Degrees(cp=4, dp=2).world) == (2, 8)
+
+
+def test_experts_fall_into_fewer_shards_than_what_is_whole_beside_them() -> None:
+    spread = Degrees(fsdp=2, ep=4, cp=2)
+    assert (spread.shards, spread.expert_shards) == (16, 4)
+    assert (Degrees(ep=4).shards, Degrees(ep=4).expert_shards) == (1, 1)
 
 
 def test_degrees_name_what_is_divided() -> None:

@@ -1,9 +1,13 @@
 """Rows reach the process of their expert and come back to their places, and so do their gradients."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from runs import EXPERTS, assert_same, run_on, runs_on
 from torch import Tensor
 
 from llmkit.model.presets import preset
@@ -57,3 +61,62 @@ def test_each_process_keeps_its_experts_and_together_they_are_the_model(on_ranks
     for own, again in on_ranks(2, _spread, Degrees(ep=2)):
         assert own and all(shape[0] == 4 for shape in own)
         assert again
+
+
+def test_experts_on_several_processes_learn_what_they_learn_on_one(
+    on_ranks: Callable[..., Any], tmp_path: Path
+) -> None:
+    runs = {name: replace(run, steps=4, micro=2) for name, run in EXPERTS.items()}
+    runs["Muon"] = replace(runs["router losses"], recipe={"optimizer": "muon"}, steps=3)
+    runs["recomputed"] = replace(runs["router losses"], divided={"recomputing": "full"}, steps=3)
+    plans = [(Degrees(ep=2), run) for run in runs.values()]
+    plans.append((Degrees(ep=2), replace(runs["router losses"], save=tmp_path / "ep")))
+    expected = [run_on(None, replace(run, save=None)) for _, run in plans]
+    for outcomes in on_ranks(2, runs_on, plans):
+        for found, alone in zip(outcomes, expected, strict=True):
+            assert_same(found, alone)
+            experts = sum(one.nbytes for name, one in alone.weights.items() if ".experts." in name)
+            assert experts > 0 and found.part_bytes == alone.part_bytes - experts / 2
+    four = runs["router losses"]
+    whole = run_on(None, replace(four, steps=7))
+    rest = replace(four, steps=3, resume=tmp_path / "ep")
+    assert run_on(None, rest).losses == pytest.approx(whole.losses[4:], rel=1e-5)
+    for outcomes in on_ranks(2, runs_on, [(Degrees(ep=2), rest), (Degrees(fsdp=2), rest)]):
+        for found in outcomes:
+            assert found.losses == pytest.approx(whole.losses[4:], rel=1e-5)
+
+
+BESIDE = {
+    "replicas": Degrees(dp=2, ep=2),
+    "shards": Degrees(fsdp=2, ep=2),
+    "rows in pieces": Degrees(ep=2, cp=2),
+    "cut matrices": Degrees(ep=2, tp=2),
+}
+
+
+def test_experts_are_spread_beside_every_other_division_of_a_layer(
+    on_ranks: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Shards of what is not spread lie on all four, shards of experts on the two that have the same."""
+    runs = {name: replace(run, steps=20, micro=1) for name, run in EXPERTS.items()}
+    expected = {name: run_on(None, run) for name, run in runs.items()}
+    plans = [
+        (degrees, replace(run, save=tmp_path / f"{name} {beside}"))
+        for name, run in runs.items()
+        for beside, degrees in BESIDE.items()
+    ]
+    for outcomes in on_ranks(4, runs_on, plans):
+        for (degrees, run), found in zip(plans, outcomes, strict=True):
+            alone = next(expected[name] for name in runs if replace(run, save=None) == runs[name])
+            assert_same(found, alone)
+            sizes = {name: one.nbytes for name, one in alone.weights.items() if not name.endswith("_bias")}
+            experts = sum(size for name, size in sizes.items() if ".experts." in name)
+            assert found.part_bytes < alone.part_bytes - experts / 2 + 1
+            if degrees.fsdp > 1:
+                assert found.part_bytes == alone.part_bytes / 4
+    rest = replace(runs["router losses"], steps=2, resume=tmp_path / "router losses shards")
+    straight = run_on(None, replace(runs["router losses"], steps=22)).losses[20:]
+    for degrees in (None, *BESIDE.values()):
+        run = [(degrees, rest)]
+        for (found,) in [runs_on(run)] if degrees is None else on_ranks(4, runs_on, run):
+            assert found.losses == pytest.approx(straight, rel=1e-5)

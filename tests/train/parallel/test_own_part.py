@@ -19,7 +19,9 @@ UNTIED = Run(shape={"tie_word_embeddings": False, "num_hidden_layers": 3})
 EXPERTS = Run(name="tiny-moe")
 TWO = [(one, UNTIED) for one in (Degrees(dp=2), Degrees(fsdp=2), Degrees(tp=2), Degrees(pp=2))]
 TWO += [(Degrees(pp=2), Run()), (Degrees(ep=2), EXPERTS), (Degrees(fsdp=2), EXPERTS)]
+TWO += [(Degrees(tp=2), one) for one in (EXPERTS, Run(name="tiny-moe-free"))]
 FOUR = [(Degrees(fsdp=2, tp=2), Run()), (Degrees(pp=2, tp=2), Run()), (Degrees(dp=2, ep=2), EXPERTS)]
+FOUR += [(one, EXPERTS) for one in (Degrees(fsdp=2, ep=2), Degrees(ep=2, tp=2), Degrees(ep=2, cp=2))]
 
 
 @pytest.mark.parametrize(("stages", "layers"), [(1, 3), (2, 4), (2, 5), (3, 8), (4, 4)])

@@ -9,6 +9,7 @@ from runs import Run, Texts, config_of
 
 from llmkit.model.transformer import Transformer
 from llmkit.train.loss import build_batch, loss_sum
+from llmkit.train.objective import NextToken
 from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.parallel.divided import Divided
 from llmkit.train.parallel.ranks import MeshRanks
@@ -23,9 +24,9 @@ def staged(run: Run) -> tuple[list[str], list[str], float, float, list[str]]:
         expected = float(loss_sum(model, batch))
     divided = Divided(model, MeshRanks(Degrees(pp=2), torch.device("cpu")))
     assert divided.pipeline is not None
-    learnt = divided.pipeline.learn(batch, 2, 0.5)
+    learnt, _ = divided.pipeline.learn(NextToken(), batch, 2, 0.5)
     divided.finish_gradients()
-    assert divided.pipeline.score(batch) == pytest.approx(expected, rel=1e-6)
+    assert divided.pipeline.score(NextToken(), batch) == pytest.approx(expected, rel=1e-6)
     return list(divided.model.state_dict()), whole, learnt, expected, list(divided.whole_tensors())
 
 

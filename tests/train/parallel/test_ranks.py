@@ -73,3 +73,31 @@ def test_pieces_of_rows_are_summed_over_by_those_that_have_the_same_rows(
     assert all(one[2] == [4.0] for one in found)  # a loss is over all of them
     assert [one[3] for one in found] == [[2, 1], [2, 1], [2, 5], [2, 5]]
     assert all(one[4] == (4,) for one in found)
+
+
+def streams(degrees: Degrees) -> tuple[Share, list[float], list[float], list[int]]:
+    ranks = MeshRanks(degrees, torch.device("cpu"))
+    summed = ranks.over_rows(torch.tensor([2**ranks.rank])).tolist()
+    return ranks.stream, ranks.sum([1.0]), ranks.sum([1.0], of_stream=True), summed
+
+
+def test_what_each_position_gives_is_summed_over_those_that_share_the_stream_too(
+    on_ranks: Callable[..., Any],
+) -> None:
+    assert (ALONE.stream, ALONE.sum([2.0], of_stream=True)) == (Share(0, 1), [2.0])
+    found = on_ranks(4, streams, Degrees(dp=2, tp=2))
+    assert [one[0] for one in found] == [Share(0, 2), Share(1, 2)] * 2
+    assert all(one[1:3] == ([2.0], [4.0]) for one in found)
+    assert [one[3] for one in found] == [[3], [3], [12], [12]]  # ranks 0 and 1, 2 and 3
+
+
+def spread(degrees: Degrees) -> tuple[Share, tuple[int, ...], tuple[int, ...]]:
+    ranks = MeshRanks(degrees, torch.device("cpu"))
+    return ranks.share, tuple(ranks.shard_mesh().shape), tuple(ranks.shard_mesh(of_experts=True).shape)
+
+
+def test_processes_of_experts_share_the_batch_and_shards_of_all_else(
+    on_ranks: Callable[..., Any],
+) -> None:
+    found = on_ranks(4, spread, Degrees(fsdp=2, ep=2))
+    assert found == [(Share(at, 4), (4,), (2,)) for at in range(4)]

@@ -7,7 +7,7 @@ from runs import Texts
 
 from llmkit.train.loss import build_batch
 from llmkit.train.parallel.ranks import WHOLE_ROWS, Share
-from llmkit.train.parallel.row_cut import cut_rows, own_spans
+from llmkit.train.parallel.row_cut import cut_rows, own_spans, part_of_stream
 
 CPU = torch.device("cpu")
 
@@ -35,6 +35,13 @@ def test_two_processes_have_a_batch_between_them() -> None:
         assert torch.equal(getattr(first, name), torch.cat((a, d), dim=1)), name
         assert torch.equal(getattr(second, name), torch.cat((b, c), dim=1)), name
     assert whole.segments is not None and first.segments is whole.segments  # of whole rows
+
+
+def test_the_stream_between_matrices_has_the_positions_side_by_side() -> None:
+    row, rows = torch.arange(6), torch.arange(12).view(2, 6)
+    assert part_of_stream(row, Share(1, 3)).tolist() == [2, 3]
+    assert part_of_stream(rows, Share(1, 2)).tolist() == [[3, 4, 5], [9, 10, 11]]
+    assert torch.equal(part_of_stream(rows, WHOLE_ROWS), rows)
 
 
 def test_a_part_of_a_batch_that_was_cut_is_that_part_cut() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from runs import Run, config_of
+from runs import Run, assert_same, config_of, run_on, runs_on
 
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
@@ -35,8 +35,9 @@ def cut(run: Run) -> tuple[Any, Any, dict[str, tuple[int, ...]]]:
 
 def test_a_model_that_is_cut_scores_as_a_whole_one(on_ranks: Callable[..., Any]) -> None:
     for run in SHAPES.values():
-        for found, expected, _ in on_ranks(2, cut, run):
-            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+        (first, expected, _), (second, _, _) = on_ranks(2, cut, run)
+        assert first.shape == second.shape == (2, 16, 32)  # of half of the ids each
+        np.testing.assert_allclose(np.concatenate((first, second), -1), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_heads_columns_and_the_vocabulary_are_cut(on_ranks: Callable[..., Any]) -> None:
@@ -49,3 +50,61 @@ def test_heads_columns_and_the_vocabulary_are_cut(on_ranks: Callable[..., Any]) 
     assert layer["mlp.down_proj.weight"] == (32, 32)
     assert layer["input_layernorm.weight"] == (32,)
     assert shapes["model.embed_tokens.weight"] == shapes["lm_head.weight"] == (32, 32)
+
+
+GEMMA = {
+    **{"model_type": "gemma2", "qk_norm": "none", "norm_placement": "both", "norm_plus_one": True},
+    **{"final_logit_softcapping": 5.0, "attn_logit_softcapping": 8.0, "attention_scale": 8**-0.5},
+    **{"embedding_scale": 32**0.5, "hidden_act": "gelu_pytorch_tanh"},
+}
+LEARNT = {
+    "tied, norms of heads": Run(steps=20),
+    "an untied head and a z-loss": Run(
+        shape={"tie_word_embeddings": False}, recipe={"z_loss": 0.01}, steps=20
+    ),
+    "soft caps": Run(shape=GEMMA, steps=20),
+    "learnt positions, biases, two rows a part": Run(
+        name="gpt2", shape={"num_key_value_heads": 4}, steps=20, micro=2
+    ),
+    "recomputed layers": Run(steps=20, divided={"recomputing": "full"}),
+}
+BESIDE = [Degrees(fsdp=2, tp=2), Degrees(pp=2, tp=2), Degrees(dp=2, tp=2), Degrees(cp=2, tp=2)]
+
+
+def test_cut_matrices_learn_what_whole_ones_do_alone_and_beside_other_divisions(
+    on_ranks: Callable[..., Any],
+) -> None:
+    """Twenty updates over rows of several documents."""
+    expected = [run_on(None, run) for run in LEARNT.values()]
+    for world, divisions in ((2, [Degrees(tp=2)]), (4, BESIDE)):
+        plans = [(degrees, run) for degrees in divisions for run in LEARNT.values()]
+        for outcomes in on_ranks(world, runs_on, plans):
+            for (_, run), found in zip(plans, outcomes, strict=True):
+                alone = expected[list(LEARNT.values()).index(run)]
+                assert_same(found, alone)
+                told = [[step.stats.get("z_loss", 0.0) for step in one.steps] for one in (found, alone)]
+                np.testing.assert_allclose(told[0], told[1], rtol=1e-4)
+
+
+def between_matrices(run: Run) -> list[tuple[str, tuple[int, ...]]]:
+    """What comes out of each norm, embedding and head in a pass over two rows of 16 positions."""
+    model = Transformer(config_of(run))
+    Divided(model, MeshRanks(Degrees(tp=2), torch.device("cpu")))
+    seen: list[tuple[str, tuple[int, ...]]] = []
+    for name, module in model.named_modules():
+        if name.endswith(("norm", "embed_tokens", "o_proj", "down_proj", "lm_head")):
+            module.register_forward_hook(
+                lambda _, given, out, name=name: seen.append((name, tuple(out.shape)))
+            )
+    model(torch.arange(32).view(2, 16))
+    return seen
+
+
+def test_the_stream_between_matrices_has_half_of_the_positions_and_no_process_all_logits(
+    on_ranks: Callable[..., Any],
+) -> None:
+    for seen in on_ranks(2, between_matrices, Run()):
+        shapes = {name.rpartition(".")[2]: shape for name, shape in seen}
+        assert shapes.pop("lm_head") == (2, 16, 32)
+        assert shapes.pop("q_norm")[1:] == (16, 2, 8) and shapes.pop("k_norm")[1:] == (16, 1, 8)
+        assert set(shapes.values()) == {(2, 8, 32)}

@@ -5,8 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from runs import BATCH_ROWS, SEQ_LEN, Run, config_of, run_on
 from torch import Tensor
+from torch.distributed import ProcessGroup
+from torch.distributed.distributed_c10d import _resolve_process_group
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -16,12 +19,16 @@ from llmkit.train.trainer import StepResult, Trainer
 
 SMALL_BYTES = 128
 """Losses, norms, numbers of rows, and gradients of norms over heads, which are not counted."""
-FACTORS = {
-    **dict.fromkeys(("allreduce_", "all_reduce", "all_gather_into_tensor", "send"), 1.0),
-    **dict.fromkeys(("_allgather_base_", "_reduce_scatter_base_", "alltoall_base_"), 0.5),
-    **dict.fromkeys(("allgather_", "reduce_scatter_"), 1.0),
+FACTORS: dict[str, Callable[[int], float]] = {
+    "send": lambda n: 1.0,
+    **dict.fromkeys(("allreduce_", "all_reduce"), lambda n: 2 * (n - 1) / n),
+    **dict.fromkeys(("all_gather_into_tensor", "allgather_", "reduce_scatter_"), lambda n: n - 1.0),
+    **dict.fromkeys(
+        ("_allgather_base_", "_reduce_scatter_base_", "alltoall_base_", "reduce_scatter_tensor"),
+        lambda n: (n - 1) / n,
+    ),
 }
-"""What is sent of the largest tensor of an operation between two processes; of an exchange, on average."""
+"""What is sent of the largest tensor of an operation between n processes; of an exchange, on average."""
 QUIET = ("recv_", "wait_tensor", "_wrap_tensor_autograd", "barrier")
 RUN = Run(steps=2)
 EXPERTS = Run(steps=2, name="tiny-moe", micro=2)
@@ -30,6 +37,9 @@ TWO = {
     "rows in pieces": (Degrees(cp=2), RUN),
     "rows in pieces, recomputed": (Degrees(cp=2), replace(RUN, divided={"recomputing": "full"})),
     "recomputed": (Degrees(tp=2), replace(RUN, divided={"recomputing": "full"})),
+    "an untied head": (Degrees(tp=2), replace(RUN, shape={"tie_word_embeddings": False})),
+    "experts between cut matrices": (Degrees(tp=2), EXPERTS),
+    "experts, recomputed": (Degrees(tp=2), replace(EXPERTS, divided={"recomputing": "full"})),
     "untied": (Degrees(pp=2), replace(RUN, shape={"tie_word_embeddings": False})),
     "one stage of three layers": (Degrees(pp=2), replace(RUN, shape={"num_hidden_layers": 3}, micro=2)),
 }
@@ -38,13 +48,14 @@ FOUR = {
         str(one): (one, RUN)
         for one in (Degrees(dp=2, fsdp=2), Degrees(dp=2, tp=2), Degrees(pp=2, fsdp=2), Degrees(fsdp=2, tp=2))
     },
+    "stages of cut matrices": (Degrees(pp=2, tp=2), RUN),
     "rows in pieces and replicas": (Degrees(cp=2, tp=2), RUN),
     "more parts": (Degrees(pp=2, fsdp=2), replace(RUN, recipe={"batch_rows": 8})),
 }
 
 
 class Carried(TorchDispatchMode):
-    """Adds up what this process sends, each operation being between two."""
+    """Adds up what this process sends."""
 
     bytes = 0.0
 
@@ -55,8 +66,16 @@ class Carried(TorchDispatchMode):
             given = args[1] if name == "alltoall_base_" else args  # what goes out, not what comes in
             size = max(one.nbytes for one in tree_leaves(given) if isinstance(one, Tensor))
             if size > SMALL_BYTES:
-                self.bytes += FACTORS[name] * size
+                self.bytes += FACTORS[name](_size_of_group(args)) * size
         return func(*args, **(kwargs or {}))
+
+
+def _size_of_group(arguments: Any) -> int:
+    for one in tree_leaves(arguments):
+        if isinstance(one, torch.ScriptObject) and "ProcessGroup" in str(one._type()):
+            return ProcessGroup.unbox(one).size()
+    names = [one for one in tree_leaves(arguments) if isinstance(one, str) and one not in ("sum", "max")]
+    return _resolve_process_group(names[-1]).size()
 
 
 def carried_by(plans: list[tuple[Degrees, Run]]) -> list[float]:
@@ -101,17 +120,26 @@ def test_collective_operations_carry_what_is_said(
     assert dict(zip(plans, said, strict=True)) == pytest.approx(most, rel=0.01)
 
 
-def test_experts_carry_what_is_said_where_they_are_chosen_alike_often(on_ranks: Callable[..., Any]) -> None:
-    plan = (Degrees(ep=2), EXPERTS)
-    both = on_ranks(2, carried_by, [plan])
-    assert sum(said_of(*plan).values()) == pytest.approx(sum(one for (one,) in both) / 2, rel=0.01)
+@pytest.mark.parametrize(
+    "beside",
+    [(Degrees(),), (Degrees(dp=2), Degrees(fsdp=2), Degrees(cp=2), Degrees(tp=2))],
+    ids=["two", "four"],
+)
+def test_experts_carry_what_is_said_where_they_are_chosen_alike_often(
+    on_ranks: Callable[..., Any], beside: tuple[Degrees, ...]
+) -> None:
+    plans = [(replace(degrees, ep=2), EXPERTS) for degrees in beside]
+    world = plans[0][0].world
+    told = zip(*on_ranks(world, carried_by, plans), strict=True)
+    mean = {str(plan[0]): sum(each) / world for plan, each in zip(plans, told, strict=True)}
+    assert {str(plan[0]): sum(said_of(*plan).values()) for plan in plans} == pytest.approx(mean, rel=0.01)
 
 
 def test_what_is_sent_is_named() -> None:
     assert said_of(Degrees(), RUN) == {}
     assert [*said_of(Degrees(dp=2), RUN)] == ["gradients"]
     assert [*said_of(Degrees(fsdp=2), RUN)] == ["gradients", "weights"]
-    assert [*said_of(Degrees(tp=2), RUN)] == ["activations"]
+    assert [*said_of(Degrees(tp=2), RUN)] == ["gradients", "activations"]  # the former of norms alone
     tied = said_of(Degrees(pp=2), RUN)
     assert tied == {"gradients": 64 * 32 * 4, "activations": BATCH_ROWS * SEQ_LEN * 32 * 4}
     assert said_of(Degrees(pp=2), TWO["untied"][1]) == {"activations": tied["activations"]}

@@ -76,7 +76,7 @@ def test_the_peers_first_loss_is_that_of_plain_cross_entropy(tiny_model: Build, 
 def test_what_is_left_open_is_what_pretrain_takes(tiny_model: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     config = open_source(tiny_model(), None).config
     assert resolve_dtype(config, "bfloat16") == "bfloat16"
-    assert resolve_dtype(config, "auto") == "float32"  # narrow: no AMX tile is filled
+    assert resolve_dtype(config, "auto") == "float32"  # narrow
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     assert resolve_threads(config, 1, 8) == 1
     assert resolve_threads(open_source(None, "base").config, 1, 512) == 7

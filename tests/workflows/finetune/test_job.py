@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from llmkit.errors import ConfigError, UsageError
+from llmkit.errors import ConfigError, ResourceError, UsageError
 from llmkit.formats.provenance import Invocation
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
@@ -19,10 +20,17 @@ from llmkit.progress import SILENT
 from llmkit.tokens.supervise_config import SuperviseConfig
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.train.finetune_config import FinetuneConfig, FinetuneRecipe, default_finetune_lr
+from llmkit.train.parallel.degrees import Degrees
 from llmkit.workflows.finetune.data import PromptRows
 from llmkit.workflows.finetune.job import FinetuneFiles, FinetuneJob, open_finetune
-from llmkit.workflows.finetune.plan import finetune_memory_bytes, trained_parameters
+from llmkit.workflows.finetune.plan import (
+    check_finetune_resources,
+    finetune_memory_bytes,
+    trained_parameters,
+)
 from llmkit.workflows.finetune.run import encode_prompt
+from llmkit.workflows.run import plan as run_plan
+from llmkit.workflows.run.memory import DISTRIBUTED_BYTES, RUNTIME_BYTES
 
 SIZES: dict[str, Any] = {
     **{"vocab_size": 259, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2},
@@ -112,6 +120,23 @@ def test_memory_counts_what_is_held_and_what_learns(open_job: Callable[..., Any]
     kept = round(1.2 * tokens * 2 * (28 * 16 + 4 * 2 * 16 + 16 * 32)) + tokens * 8 * 259
     assert finetune_memory_bytes(full) == 325 * MiB + (4 + 4 + 12) * parameters + kept
     assert finetune_memory_bytes(lora) == 325 * MiB + 4 * parameters + 16 * adapter + kept
+
+
+def test_each_of_several_processes_holds_all_and_sums_of_gradients_and_is_counted(
+    open_job: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = open_job(batch_rows=4, micro_batch_rows=1)
+    three = replace(one, setup=replace(one.setup, degrees=Degrees(dp=3)))
+    each = finetune_memory_bytes(three)
+    more = each - finetune_memory_bytes(one) - 4 * trained_parameters(one)
+    assert more == DISTRIBUTED_BYTES["cpu"]
+    together = 3 * each - 2 * RUNTIME_BYTES["cpu"]  # which those that are there have taken already
+    monkeypatch.setattr(run_plan, "available_memory_bytes", lambda _: together)
+    check_finetune_resources(three, processes_here=3)
+    monkeypatch.setattr(run_plan, "available_memory_bytes", lambda _: together - 1)
+    check_finetune_resources(three, processes_here=2)
+    with pytest.raises(ResourceError, match=f"about {together:,} bytes"):
+        check_finetune_resources(three, processes_here=3)
 
 
 def test_a_message_is_put_into_the_template_and_plain_text_is_not(byte_tokenizer: Tokenizer) -> None:

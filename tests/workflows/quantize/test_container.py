@@ -7,6 +7,7 @@ from llmkit.errors import UsageError
 from llmkit.formats.provenance import Invocation
 from llmkit.model.save import save_model
 from llmkit.quant.ggml_grids import GGML_GRIDS
+from llmkit.quant.kept_matrix import KeptMatrix
 from llmkit.quant.rounding import round_matrix
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.convert.source import ConvertSource, open_convert_source
@@ -44,8 +45,8 @@ def test_wishes_are_in_the_plan(source: ConvertSource) -> None:
 
 def test_a_stack_is_coded_as_its_matrices_one_below_the_other() -> None:
     grid, weights = GGML_GRIDS["Q4_K"], torch.randn(3, 8, 256)
-    matrices = [round_matrix(weight, grid, None) for weight in weights]
+    matrices = [KeptMatrix.of(round_matrix(weight, grid, None)) for weight in weights]
     stack = coded_matrix(matrices)
     alone = [coded_matrix([matrix]) for matrix in matrices]
-    wanted = b"".join(one.encode(one.parts).tobytes() for one in alone)
-    assert stack.encode(stack.parts).tobytes() == wanted and stack.type == "Q4_K"
+    wanted = b"".join(one.encode(one.parts()).tobytes() for one in alone)
+    assert stack.encode(stack.parts()).tobytes() == wanted and stack.type == "Q4_K"

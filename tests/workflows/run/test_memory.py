@@ -1,7 +1,9 @@
 """What a forward pass keeps: the formula beside autograd, asked tensor by tensor."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,14 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
+from llmkit.train.parallel.degrees import Degrees
+from llmkit.train.parallel.divided import Divided
+from llmkit.train.parallel.ranks import ALONE, MeshRanks, Ranks
+from llmkit.train.parallel.tensors import local
 from llmkit.workflows.run.memory import activation_bytes, layers_bytes
+from tests.connected import on_ranks
+
+__all__ = ["on_ranks"]
 
 MODEL = ModelConfig(
     vocab_size=100, hidden_size=8, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2
@@ -19,20 +28,24 @@ MODEL = ModelConfig(
 SHAPES = {
     "normalised queries": preset("tiny", vocab_size=64),
     "fewer keys": preset("tiny", vocab_size=64, num_key_value_heads=1),
-    "RMSNorm": preset("stories15m", vocab_size=64, hidden_size=144, num_attention_heads=3),
+    "RMSNorm": preset("stories15m", vocab_size=64, hidden_size=144, num_attention_heads=6),
     "LayerNorm, no gate": preset("nanogpt-cpu", vocab_size=64),
 }
 
 
-def kept_bytes(model: ModelConfig, rows: int, dtype: str) -> int:
+def kept_bytes(model: ModelConfig, rows: int, dtype: str, ranks: Ranks = ALONE) -> int:
     """All that autograd keeps of a pass over `rows` rows of 64 tokens, each storage once."""
     torch.manual_seed(0)
     transformer = Transformer(model)
     initialise(transformer, torch.Generator().manual_seed(0))
+    Divided(transformer, ranks)
     storages: dict[int, int] = {}
+    held: list[Tensor] = []  # else another tensor may come to lie where one was
 
     def keep(tensor: Tensor) -> Tensor:
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        held.append(local(tensor))
+        storage = held[-1].untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     half = torch.autocast("cpu", dtype=torch.bfloat16) if dtype == "bfloat16" else nullcontext()
@@ -42,15 +55,46 @@ def kept_bytes(model: ModelConfig, rows: int, dtype: str) -> int:
     return sum(storages.values())
 
 
+def one_and_three(shape: str) -> tuple[ModelConfig, ModelConfig]:
+    one, three = (replace(SHAPES[shape], num_hidden_layers=count) for count in (1, 3))
+    return one, three
+
+
+def of_two_layers(shape: str, dtype: str, ranks: Ranks = ALONE) -> float:
+    """Two more layers over four more rows, so that embeddings, masks and copies of weights drop out."""
+    one, three = one_and_three(shape)
+    less, more = (
+        kept_bytes(three, rows, dtype, ranks) - kept_bytes(one, rows, dtype, ranks) for rows in (2, 6)
+    )
+    return (more - less) / (4 * 64)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_layers_part_is_what_autograd_keeps_of_it(shape: str, dtype: str) -> None:
-    """Two more layers over four more rows, so that embeddings, masks and copies of weights drop out."""
-    one, three = (replace(SHAPES[shape], num_hidden_layers=count) for count in (1, 3))
-    less, more = (kept_bytes(three, rows, dtype) - kept_bytes(one, rows, dtype) for rows in (2, 6))
-    counted = (more - less) / (4 * 64)
+    one, three = one_and_three(shape)
     said = layers_bytes(three, dtype) - layers_bytes(one, dtype)
-    assert said == pytest.approx(counted, rel=0.02)
+    assert said == pytest.approx(of_two_layers(shape, dtype), rel=0.02)
+
+
+def of_two_cut_layers() -> dict[tuple[str, str], float]:
+    ranks = MeshRanks(Degrees(tp=2), torch.device("cpu"))
+    return {
+        (shape, dtype): of_two_layers(shape, dtype, ranks)
+        for shape in SHAPES
+        for dtype in ("float32", "bfloat16")
+        if SHAPES[shape].num_key_value_heads % 2 == SHAPES[shape].num_attention_heads % 2 == 0
+    }
+
+
+def test_cut_layers_keep_their_part_and_what_their_matrices_read_whole(on_ranks: Callable[..., Any]) -> None:
+    for counted in on_ranks(2, of_two_cut_layers):
+        assert len({shape for shape, _ in counted}) == 3
+        for (shape, dtype), bytes_ in counted.items():
+            one, three = (
+                activation_bytes(model, 1000, dtype, degrees=Degrees(tp=2)) for model in one_and_three(shape)
+            )
+            assert (three - one) / 1.2 / 1000 == pytest.approx(bytes_, rel=0.01), (shape, dtype)
 
 
 def test_layers_count_with_what_the_allocator_wastes_and_logits_as_they_are() -> None:

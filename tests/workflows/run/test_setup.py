@@ -121,8 +121,6 @@ def test_a_ramp_is_in_the_recipe_and_its_first_rows_are_shared_too(make_data: Ma
 def test_a_z_loss_and_a_base_width_are_in_the_recipe_where_they_can_be(make_data: MakeData) -> None:
     assert setup_of(make_data(), z_loss=0.5).recipe.z_loss == 0.5
     assert setup_of(make_data(), z_loss=0.0).recipe.z_loss is None
-    with pytest.raises(ConfigError, match=r"--z-loss 0\.5: the last stage of a pipeline"):
-        set_up(PretrainConfig(device="cpu", z_loss=0.5), MODEL, make_data(), None, degrees=Degrees(pp=2))
     apart = replace(MODEL, tie_word_embeddings=False)
     recipe = setup_of(make_data(), apart, mup_base_width=4).recipe
     assert (recipe.mup_base_width, recipe.lr) == (4, default_lr(4))
