@@ -420,7 +420,7 @@ _llmkit() {
             esac
             ;;
         "generate")
-            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --top-n-sigma --xtc-probability --xtc-threshold --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --grammar --stop --stop-id --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --tp --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --top-n-sigma --xtc-probability --xtc-threshold --samplers --adaptive-target --adaptive-decay --repetition-penalty --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breaker --logit-bias --json-schema --regex --choice --grammar --stop --stop-id --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --tp --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -p|--prompt) flags="" words="" ;;
@@ -439,9 +439,16 @@ _llmkit() {
                 --xtc-probability) flags="" words="" ;;
                 --xtc-threshold) flags="" words="" ;;
                 --samplers) flags="" words="" ;;
+                --adaptive-target) flags="" words="" ;;
+                --adaptive-decay) flags="" words="" ;;
                 --repetition-penalty) flags="" words="" ;;
                 --presence-penalty) flags="" words="" ;;
                 --frequency-penalty) flags="" words="" ;;
+                --dry-multiplier) flags="" words="" ;;
+                --dry-base) flags="" words="" ;;
+                --dry-allowed-length) flags="" words="" ;;
+                --dry-penalty-last-n) flags="" words="" ;;
+                --dry-sequence-breaker) flags="" words="" ;;
                 --logit-bias) flags="" words="" ;;
                 --json-schema) flags="" words="" ;;
                 --regex) flags="" words="" ;;
@@ -484,7 +491,7 @@ _llmkit() {
             esac
             ;;
         "chat")
-            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --top-n-sigma --xtc-probability --xtc-threshold --samplers --repetition-penalty --presence-penalty --frequency-penalty --logit-bias --json-schema --regex --choice --grammar --stop --stop-id --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --seed --json --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --top-n-sigma --xtc-probability --xtc-threshold --samplers --adaptive-target --adaptive-decay --repetition-penalty --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breaker --logit-bias --json-schema --regex --choice --grammar --stop --stop-id --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --seed --json --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
@@ -501,9 +508,16 @@ _llmkit() {
                 --xtc-probability) flags="" words="" ;;
                 --xtc-threshold) flags="" words="" ;;
                 --samplers) flags="" words="" ;;
+                --adaptive-target) flags="" words="" ;;
+                --adaptive-decay) flags="" words="" ;;
                 --repetition-penalty) flags="" words="" ;;
                 --presence-penalty) flags="" words="" ;;
                 --frequency-penalty) flags="" words="" ;;
+                --dry-multiplier) flags="" words="" ;;
+                --dry-base) flags="" words="" ;;
+                --dry-allowed-length) flags="" words="" ;;
+                --dry-penalty-last-n) flags="" words="" ;;
+                --dry-sequence-breaker) flags="" words="" ;;
                 --logit-bias) flags="" words="" ;;
                 --json-schema) flags="" words="" ;;
                 --regex) flags="" words="" ;;

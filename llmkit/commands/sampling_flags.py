@@ -68,6 +68,12 @@ class Sampling:
         str | None,
         Option(metavar="A,B,…", help="These steps, in this order.", show_default=", ".join(SAMPLERS)),
     ] = None
+    adaptive_target: Annotated[
+        float, Option(metavar="P", help="Draw for this probability on average; below 0: off.")
+    ] = Default.adaptive_target
+    adaptive_decay: Annotated[float, Option(metavar="X", help="How long that average remembers.")] = (
+        Default.adaptive_decay
+    )
     repetition_penalty: Annotated[
         float | None,
         Option(metavar="X", help="On tokens of prompt and text.", show_default="the model's, else 1: off"),
@@ -78,6 +84,26 @@ class Sampling:
     frequency_penalty: Annotated[float, Option(metavar="X", help="The same, each time one is there.")] = (
         Default.frequency_penalty
     )
+    dry_multiplier: Annotated[
+        float, Option(metavar="X", help="Off tokens that go on with a repetition; 0: off.")
+    ] = Default.dry_multiplier
+    dry_base: Annotated[float, Option(metavar="X", help="Times this for each token of it.")] = (
+        Default.dry_base
+    )
+    dry_allowed_length: Annotated[int, Option(metavar="N", help="From repetitions of N tokens on.")] = (
+        Default.dry_allowed_length
+    )
+    dry_penalty_last_n: Annotated[
+        int, Option(metavar="N", help="Tokens of prompt and text that are looked at; -1: all.")
+    ] = Default.dry_penalty_last_n
+    dry_sequence_breaker: Annotated[
+        list[str] | None,
+        Option(
+            metavar="TEXT",
+            help="No repetition goes over it; repeatable; or none.",
+            show_default=" ".join(map(repr, Default.dry_sequence_breakers)),
+        ),
+    ] = None
     logit_bias: Annotated[
         list[str] | None, Option(metavar="ID=X", help="Add X to a token's score; repeatable.")
     ] = None
@@ -123,6 +149,8 @@ class Sampling:
             values["grammar"] = read_grammar(self.grammar)
         if self.samplers is not None:
             values["samplers"] = tuple(name.strip().replace("-", "_") for name in self.samplers.split(","))
+        if (breaks := values.pop("dry_sequence_breaker")) is not None:
+            values["dry_sequence_breakers"] = () if breaks == ["none"] else tuple(breaks)
         values["stop"] = tuple(self.stop or ()) or None
         values["stop_ids"] = tuple(values.pop("stop_id") or ()) or None
         values["choice"] = tuple(self.choice or ()) or None

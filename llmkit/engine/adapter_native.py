@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from llmkit.engine.adapter_values import Adapter, Addition
-from llmkit.engine.native_weights import half_by_half
+from llmkit.engine.native_vectors import half_by_half
 from llmkit.kernels.forward_adapters import ADDITIONS, AdapterStructs, LowRankWeights
 from llmkit.kernels.memory import Floats
 from llmkit.model.config import ModelConfig
@@ -45,11 +45,12 @@ def native_adapter(adapter: Adapter, config: ModelConfig) -> AdapterStructs:
 def _weights(addition: Addition | None, config: ModelConfig, place: str) -> LowRankWeights | None:
     if addition is None:
         return None
-    b, factors = addition.b, addition.factors
+    a, b = _floats(addition.a), _floats(addition.b)
+    factors = None if addition.factors is None else _floats(addition.factors)
     if config.rope_interleaved and place.endswith(("q_proj", "k_proj")):  # as the base's own rows
-        b = half_by_half(config, b.T).T
+        b = np.ascontiguousarray(half_by_half(config, b.T).T)
         factors = None if factors is None else half_by_half(config, factors)
-    return LowRankWeights(_floats(addition.a), _floats(b), None if factors is None else _floats(factors))
+    return LowRankWeights(a, b, factors)
 
 
 def _floats(tensor: Tensor) -> Floats:

@@ -3,20 +3,26 @@
 Shapes: r rank.
 """
 
+import re
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from llmkit.engine.adapter_values import Adapter, Addition, digest_of
+from llmkit.engine.native_weights import PackedModel
 from llmkit.errors import DataError, UsageError
 from llmkit.model.adapter_weights import AdapterWeights, LowRank
+from llmkit.model.shapes import tensor_shapes
 from llmkit.model.transformer import Transformer
+
+_ROUTER = re.compile(r"model\.layers\.\d+\.mlp\.gate")
 
 _MERGE = "llmkit merge makes one model of the base and the adapter, which can do it"
 
 
 @torch.no_grad()
 def prepare_adapter(
-    model: Transformer, name: str, weights: AdapterWeights, *, strength: float = 1.0
+    model: Transformer | PackedModel, name: str, weights: AdapterWeights, *, strength: float = 1.0
 ) -> Adapter:
     """What an adapter adds, module by module.
 
@@ -37,27 +43,31 @@ def prepare_adapter(
             f"(modules_to_save: {', '.join(sorted(weights.whole))})",
             hint=_MERGE,
         )
-    modules = dict(model.named_modules())
-    device = model.model.embed_tokens.weight.device
+    shapes = tensor_shapes(model.config)
     made = {
-        place: _addition(name, place, modules.get(place), one, strength, device)
+        place: _addition(model, name, place, shapes.get(f"{place}.weight", ()), one, strength)
         for place, one in weights.modules.items()
     }
     return Adapter(name, made, digest_of(made))
 
 
 def _addition(
-    name: str, place: str, module: nn.Module | None, one: LowRank, strength: float, device: torch.device
+    model: Transformer | PackedModel,
+    name: str,
+    place: str,
+    shape: tuple[int, ...],
+    one: LowRank,
+    strength: float,
 ) -> Addition:
     if not place.startswith("model.layers.") or place.endswith(".kv_b_proj"):
         raise UsageError(
             f"adapter {name!r}: changes {place}, to which nothing is added at run time", hint=_MERGE
         )
-    outputs, inputs = getattr(module, "out_features", None), getattr(module, "in_features", None)
-    if not isinstance(outputs, int) or not isinstance(inputs, int):
+    if len(shape) != 2 or (model.config.experts is not None and _ROUTER.fullmatch(place)):
         raise UsageError(
             f"adapter {name!r}: changes {place}, which is no matrix of its own in this model", hint=_MERGE
         )
+    outputs, inputs = shape
     found = (one.A.shape[1], one.B.shape[0])
     if found != (inputs, outputs):
         raise DataError(
@@ -65,24 +75,24 @@ def _addition(
             f"(found {found[0]:,} to {found[1]:,} in the adapter)",
             hint="it was trained on another base: its adapter_config.json names it",
         )
+    device = "cpu" if isinstance(model, PackedModel) else model.model.embed_tokens.weight.device
     a = one.A.detach().to(device, torch.float32).contiguous()
     b = one.B.detach().to(device, torch.float32) * one.scale  # (out, r)
     if one.magnitude is None:
         return Addition(a, (b * strength).T.contiguous())
-    assert module is not None
     lengths = one.magnitude.detach().to(device, torch.float32)
-    factors = _factors(name, module, a, b, lengths)
+    factors = lengths / torch.addmm(_weight(model, name, place), b, a).norm(dim=1)  # of the rows of W + B A
     # of a part of its strength the way between the base's matrix and DoRA's, as `LowRank.merged` goes it
     return Addition(a, (b * (strength * factors)[:, None]).T.contiguous(), 1 - strength + strength * factors)
 
 
-def _factors(name: str, module: nn.Module, a: Tensor, b: Tensor, lengths: Tensor) -> Tensor:
-    """DoRA's lengths of rows over those that the rows of W + B A have."""
-    weight = getattr(module, "weight", None)
+def _weight(model: Transformer | PackedModel, name: str, place: str) -> Tensor:
+    """The base's matrix, for DoRA."""
+    weight = None if isinstance(model, PackedModel) else model.get_submodule(place).weight
     if not isinstance(weight, Tensor) or not weight.numel():
         raise UsageError(
             f"adapter {name!r}: DoRA needs the norms of the base's weights, which were given up after "
             "packing",
             hint="name it with --adapter at the start",
         )
-    return lengths / torch.addmm(weight.float(), b, a).norm(dim=1)
+    return weight.float()

@@ -6,9 +6,10 @@ Shapes: r rank.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -18,15 +19,15 @@ class Addition:
     With factors (DoRA, 2402.09353) the product itself is multiplied by them, without its bias.
     """
 
-    a: Tensor
+    a: "Tensor"
     """(r, inputs) float32."""
-    b: Tensor
+    b: "Tensor"
     """(r, outputs) float32: transposed, multiplied with the scale, and with the factors."""
-    factors: Tensor | None = None
+    factors: "Tensor | None" = None
     """(outputs) float32: for DoRA's whole strength its magnitudes over the norms of the rows of W + B A."""
 
     @property
-    def tensors(self) -> tuple[Tensor, ...]:
+    def tensors(self) -> "tuple[Tensor, ...]":
         """All of it."""
         return (self.a, self.b) if self.factors is None else (self.a, self.b, self.factors)
 
@@ -45,19 +46,6 @@ class Adapter:
     def nbytes(self) -> int:
         """Memory that it takes beside the base."""
         return sum(tensor.nbytes for addition in self.additions.values() for tensor in addition.tensors)
-
-
-class AdapterRunner(Protocol):
-    """What computes passes: it is told of adapters before a text has them."""
-
-    kernels: str
-    """native or torch."""
-
-    def add_adapter(self, adapter: Adapter) -> None:
-        """Texts may have it from now on."""
-
-    def remove_adapter(self, adapter: Adapter) -> None:
-        """No text has it any more."""
 
 
 def digest_of(additions: Mapping[str, Addition]) -> str:

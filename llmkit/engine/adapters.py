@@ -6,20 +6,24 @@ another adapter is naming it.
 """
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
-from llmkit.engine.adapter_prepare import prepare_adapter
 from llmkit.engine.adapter_use import AdapterUse
-from llmkit.engine.adapter_values import Adapter, AdapterRunner
+from llmkit.engine.native_weights import PackedModel
+from llmkit.engine.pass_runner import PassRunner
 from llmkit.engine.request import no_adapter
 from llmkit.errors import UsageError
-from llmkit.model.adapter_weights import AdapterWeights
-from llmkit.model.transformer import Transformer
+
+if TYPE_CHECKING:
+    from llmkit.engine.adapter_values import Adapter
+    from llmkit.model.adapter_weights import AdapterWeights
+    from llmkit.model.transformer import Transformer
 
 
 class AdapterBank:
     """The adapters that requests may name."""
 
-    def __init__(self, model: Transformer, runner: AdapterRunner) -> None:
+    def __init__(self, model: "Transformer | PackedModel", runner: PassRunner) -> None:
         """
         Args:
             model: the base.
@@ -41,7 +45,7 @@ class AdapterBank:
         """Of all that can be asked for."""
         return tuple(self._loaded)
 
-    def load(self, name: str, weights: AdapterWeights, *, strength: float = 1.0) -> Adapter:
+    def load(self, name: str, weights: "AdapterWeights", *, strength: float = 1.0) -> "Adapter":
         """Take in an adapter.
 
         Args:
@@ -56,15 +60,17 @@ class AdapterBank:
         self._check_free(name)
         return self.add(self.prepare(name, weights, strength=strength))
 
-    def prepare(self, name: str, weights: AdapterWeights, *, strength: float = 1.0) -> Adapter:
+    def prepare(self, name: str, weights: "AdapterWeights", *, strength: float = 1.0) -> "Adapter":
         """Make an adapter ready for the base, which is only read: passes may run meanwhile.
 
         Raises:
             UsageError, DataError: see `prepare_adapter`.
         """
+        from llmkit.engine.adapter_prepare import prepare_adapter  # torch: who has no adapter need not wait
+
         return prepare_adapter(self._model, name, weights, strength=strength)
 
-    def add(self, adapter: Adapter) -> Adapter:
+    def add(self, adapter: "Adapter") -> "Adapter":
         """Take in one that has been made ready.
 
         Raises:
@@ -92,7 +98,7 @@ class AdapterBank:
         self._forget(adapter)
         return True
 
-    def get(self, name: str) -> Adapter:
+    def get(self, name: str) -> "Adapter":
         """An adapter by its name.
 
         Raises:
@@ -102,7 +108,7 @@ class AdapterBank:
             raise no_adapter(name, self.names)
         return self._loaded[name]
 
-    def find(self, name: str | None) -> Adapter | None:
+    def find(self, name: str | None) -> "Adapter | None":
         """What a request asks for; None is the base alone.
 
         Raises:
@@ -110,13 +116,13 @@ class AdapterBank:
         """
         return None if name is None else self.get(name)
 
-    def hold(self, adapter: Adapter | None) -> None:
+    def hold(self, adapter: "Adapter | None") -> None:
         """A text begins: its adapter stays until it is given back."""
         if adapter is not None:
             self._holders[adapter] += 1
             self._texts[adapter.name] += 1
 
-    def give_back(self, adapter: Adapter | None) -> None:
+    def give_back(self, adapter: "Adapter | None") -> None:
         """A text is over."""
         if adapter is None:
             return
@@ -134,6 +140,6 @@ class AdapterBank:
         if name in self._loaded:
             raise UsageError(f"there is an adapter {name!r} already", hint="unload it first, or name another")
 
-    def _forget(self, adapter: Adapter) -> None:
+    def _forget(self, adapter: "Adapter") -> None:
         del self._holders[adapter]
         self._runner.remove_adapter(adapter)

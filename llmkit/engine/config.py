@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import msgspec
-
 from llmkit.errors import ConfigError, UsageError
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -26,8 +24,8 @@ MAX_SEED = (1 << 63) - 1
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
     """One request's settings. Steps apply in the order of the fields that name them, as in transformers:
-    bias, penalties, grammar, temperature, top-n-sigma, top-k, top-p, min-p, typical-p, xtc; `samplers`
-    reorders those from temperature on.
+    bias, penalties, DRY, grammar, temperature, top-n-sigma, top-k, top-p, min-p, typical-p, xtc, adaptive-p;
+    `samplers` reorders those from temperature to xtc.
 
     Raises:
         ConfigError: a value is out of range.
@@ -43,6 +41,15 @@ class SamplingConfig:
     """Taken off the scores of tokens that the text has."""
     frequency_penalty: float = 0.0
     """The same for each time the text has it."""
+    dry_multiplier: float = 0.0
+    """Taken off the scores of tokens that would go on with a repetition of `dry_allowed_length` tokens, and
+    `dry_base` times as much for each token that it is longer; 0 is off."""
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1
+    """Tokens of prompt and text that are looked at, the last ones; -1: all; 0 is off."""
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    """Texts over which no repetition goes."""
     json_schema: str | None = None
     """A schema as JSON, under which the text is valid."""
     regex: str | None = None
@@ -68,6 +75,11 @@ class SamplingConfig:
     xtc_threshold: float = 0.1
     samplers: tuple[str, ...] = SAMPLERS
     """The order of these steps; one that is off need not be there."""
+    adaptive_target: float = -1.0
+    """The probability that tokens have on average, among those that are left, as they are drawn; below 0 is
+    off."""
+    adaptive_decay: float = 0.9
+    """How much less a token counts for that than the next one."""
     stop: tuple[str, ...] = ()
     """The text ends before the first of these."""
     stop_ids: tuple[int, ...] = ()
@@ -86,6 +98,11 @@ class SamplingConfig:
         self._require("repetition_penalty", MIN_PENALTY <= self.repetition_penalty < 1e6, "1e-6 or above")
         self._require("presence_penalty", abs(self.presence_penalty) < 1e6, "a number")
         self._require("frequency_penalty", abs(self.frequency_penalty) < 1e6, "a number")
+        self._require("dry_multiplier", 0 <= self.dry_multiplier < 1e6, "0 (off) or above")
+        self._require("dry_base", 1 <= self.dry_base < 1e6, "1 or above")
+        self._require("dry_allowed_length", self.dry_allowed_length >= 1, "at least 1")
+        self._require("dry_penalty_last_n", self.dry_penalty_last_n >= -1, "-1 (all), 0 (off) or above")
+        self._require("dry_sequence_breakers", all(self.dry_sequence_breakers), "not empty")
         self._require("temperature", 0 <= self.temperature < 1e6, "0 or above")
         self._require("top_k", self.top_k >= 0, "0 (off) or above")
         self._require("top_p", 0 < self.top_p <= 1, "above 0 and at most 1")
@@ -94,6 +111,8 @@ class SamplingConfig:
         self._require("top_n_sigma", 0 <= self.top_n_sigma < 1e6, "0 (off) or above")
         self._require("xtc_probability", 0 <= self.xtc_probability <= 1, "between 0 and 1")
         self._require("xtc_threshold", 0 < self.xtc_threshold <= 1, "above 0 and at most 1")
+        self._require("adaptive_target", -1e6 < self.adaptive_target <= 1, "at most 1, or below 0 (off)")
+        self._require("adaptive_decay", 0 <= self.adaptive_decay <= 0.99, "between 0 and 0.99")
         self._require("choice", all(self.choice), "not empty")
         self._require("stop", all(self.stop), "not empty")
         self._require("seed", 0 <= self.seed <= MAX_SEED, "from 0 to 2^63 - 1")
@@ -136,12 +155,28 @@ class SamplingConfig:
         """Whether what was written changes the scores."""
         return self.repetition_penalty != 1 or self.presence_penalty != 0 or self.frequency_penalty != 0
 
+    @property
+    def has_dry(self) -> bool:
+        """Whether repetitions are looked for."""
+        return self.dry_multiplier > 0 and self.dry_penalty_last_n != 0
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether tokens are drawn for the probability that they have."""
+        return self.adaptive_target >= 0 and not self.is_greedy
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether tokens must be known as text."""
+        breaks = self.has_dry and bool(self.dry_sequence_breakers)
+        return bool(self.stop) or self.rule is not None or breaks
+
     def _require(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:
             example = _EXAMPLES.get(name, SamplingConfig.__dataclass_fields__[name].default)
             raise ConfigError(
                 f"{name} must be {wanted} (found {getattr(self, name)!r})",
-                hint=f"--{name.replace('_', '-')} {example}",
+                hint=f"--{_FLAGS.get(name, name.replace('_', '-'))} {example}",
             )
 
 
@@ -151,8 +186,11 @@ _EXAMPLES = {
     "choice": "TEXT",
     "logprobs": "5",
     "logit_bias": "ID=-100",
+    "dry_sequence_breakers": "none",
 }
 """For hints, where the default is no example."""
+_FLAGS = {"dry_sequence_breakers": "dry-sequence-breaker"}
+"""Where a field's flag is not its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,47 +264,3 @@ class GenerateConfig:
                     f"--require {self.require!r} is no regular expression: {error}",
                     hint="escape what is meant literally: --require 'f\\(x\\)'",
                 ) from None
-
-
-def model_defaults(settings: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """The fields of SamplingConfig that a generation_config.json sets.
-
-    `do_sample: false` is temperature 0. What it does not name keeps our default, not transformers'.
-
-    Raises:
-        ConfigError: a value has the wrong type.
-    """
-    kinds: dict[str, Any] = {
-        **{"temperature": float, "top_k": int, "top_p": float, "min_p": float, "repetition_penalty": float},
-        **{"typical_p": float},
-        "stop_strings": str | list[str],
-    }
-    found: dict[str, Any] = {}
-    for name, kind in kinds.items():
-        if settings.get(name) is None:
-            continue
-        try:
-            found[name] = msgspec.convert(settings[name], kind)
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"{source}: {name}: {error}", hint=f"mend {source}") from None
-    if "stop_strings" in found:
-        stops = found.pop("stop_strings")
-        found["stop"] = (stops,) if isinstance(stops, str) else tuple(stops)
-    if settings.get("do_sample") is False:
-        found["temperature"] = 0.0
-    return found
-
-
-def unfollowed(settings: Mapping[str, Any]) -> list[str]:
-    """Keys of a generation_config.json that change what transformers writes, and nothing here."""
-    return [name for name, neutral in _NEUTRAL.items() if settings.get(name) not in (None, neutral)]
-
-
-_NEUTRAL: dict[str, Any] = {
-    **{"num_beams": 1, "penalty_alpha": 0, "top_h": None, "epsilon_cutoff": 0},
-    **{"eta_cutoff": 0, "no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0},
-    **{"bad_words_ids": [], "suppress_tokens": [], "begin_suppress_tokens": [], "sequence_bias": {}},
-    **{"forced_bos_token_id": None, "forced_eos_token_id": None, "guidance_scale": 1},
-    **{"exponential_decay_length_penalty": None, "encoder_repetition_penalty": 1},
-}
-"""The value of each that changes nothing."""

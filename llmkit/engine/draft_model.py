@@ -6,16 +6,17 @@ Where a guess was wrong the text is read again from there; what stands before it
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from llmkit.engine.blocks import BlockPool, Key, chain_key
-from llmkit.engine.native import NativeRunner
-from llmkit.engine.runner import PassRunner, Runner
+from llmkit.engine.machinery import make_machinery
+from llmkit.engine.native_weights import PackedModel
 from llmkit.engine.scheduler import Work
-from llmkit.engine.store import KVStore
 from llmkit.engine.text import Text
-from llmkit.kernels.forward import NativeModel
 from llmkit.model.rope_scaling import ORIGINAL, depends_on_length
-from llmkit.model.transformer import Transformer
+
+if TYPE_CHECKING:
+    from llmkit.model.transformer import Transformer
 
 
 @dataclass(eq=False)
@@ -33,29 +34,27 @@ class DraftModel:
 
     def __init__(
         self,
-        model: Transformer,
+        model: "Transformer | PackedModel",
         *,
         count: int = 4,
         positions: int = 0,
         vocab_size: int | None = None,
         block_tokens: int = 16,
         pass_tokens: int = 512,
-        native: NativeModel | None = None,
         wide: bool = True,
     ) -> None:
         """
         Args:
-            model: the smaller one, in evaluation mode.
+            model: the smaller one: packed for the kernels, which then compute; or in evaluation mode.
             count: guesses at once.
             positions: that its cache holds, of all texts together; 0: its context. A text for which there is
                 no room gets no guesses.
             vocab_size: of the model that verifies; None: the same.
             block_tokens: positions of a block.
             pass_tokens: most tokens read before a guess: a long prompt is read in parts, a part a pass.
-            native: the smaller model's weights packed for the kernels, which then compute.
-            wide: with them, whether to use every thread.
+            wide: with the kernels, whether to use every thread.
         """
-        config, weight = model.config, model.model.embed_tokens.weight
+        config = model.config
         self._count = count
         self._vocab_size = min(config.vocab_size, vocab_size or config.vocab_size)
         self._context = config.max_position_embeddings
@@ -65,13 +64,8 @@ class DraftModel:
         self._block_tokens = block_tokens
         self._pass_tokens = pass_tokens
         num_blocks = -(-(positions or config.max_position_embeddings) // block_tokens)
-        self._store = KVStore(config, num_blocks, block_tokens, weight.dtype, weight.device)
         self.pool = BlockPool(num_blocks)
-        self._runner: PassRunner = (
-            Runner(model, self._store)
-            if native is None
-            else NativeRunner(model, self._store, native, wide=wide)
-        )
+        _, self._store, self._runner = make_machinery(model, num_blocks, block_tokens, wide=wide)
         self._readings: dict[int, _Reading] = {}
 
     @property

@@ -6,29 +6,29 @@ its scores goes back into the texts. Nothing here knows of files, strings or cli
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from llmkit.engine.adapters import AdapterBank
 from llmkit.engine.blocks import BlockPool, root_key
-from llmkit.engine.choose_runner import choose_runner
 from llmkit.engine.counts import Counts
-from llmkit.engine.cuda.plan import plan_pages
 from llmkit.engine.drafts import Proposer
 from llmkit.engine.gain import Gain
 from llmkit.engine.hidden import HiddenSums
+from llmkit.engine.machinery import make_machinery
+from llmkit.engine.native_weights import PackedModel
 from llmkit.engine.offload import HostMemory
-from llmkit.engine.parallel.mirror import ALONE, Alone
+from llmkit.engine.parallel.alone import ALONE, Alone
 from llmkit.engine.request import Drawn, FinishReason, Request
 from llmkit.engine.sampling import Sampler, scored
 from llmkit.engine.scheduler import Scheduler, Work
 from llmkit.engine.speculation import Speculation
 from llmkit.engine.speculation_report import SpeculationReport
-from llmkit.engine.store import KVStore
 from llmkit.engine.text import Text
-from llmkit.kernels.forward import NativeModel
+from llmkit.kernels.memory import Floats
 from llmkit.model.rope_scaling import ORIGINAL, depends_on_length
-from llmkit.model.transformer import Transformer
+
+if TYPE_CHECKING:
+    from llmkit.model.transformer import Transformer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,9 @@ class EngineConfig:
     """Tokens of a pass: enough to fill the machine, few enough that no text waits long for its next token."""
     reuse: bool = True
     """Whether what texts have in common is computed once."""
-    kv_dtype: torch.dtype | None = None
-    """What keys and values are kept in; int8 is `kv_codes`; None: the model's."""
+    kv_dtype: str | None = None
+    """What keys and values are kept in: float32, bfloat16, float16, or int8 (`kv_codes`); None: the
+    model's."""
     offload_bytes: int = 0
     """Host memory for what the cache has no room for and may be asked for again; 0: it is forgotten."""
 
@@ -72,41 +73,41 @@ class Engine:
 
     def __init__(
         self,
-        model: Transformer,
+        model: "Transformer | PackedModel",
         config: EngineConfig = EngineConfig(),
         *,
         stop_ids: Iterable[int] = (),
         proposer: Proposer | None = None,
         gain: Gain | None = None,
-        native: NativeModel | None = None,
         lead: Alone = ALONE,
     ) -> None:
         """
         Args:
-            model: in evaluation mode.
+            model: packed for the kernels, which then compute; or in evaluation mode.
             config: sizes.
             stop_ids: ids that end a text, beside those that the model's config names.
             proposer: guesses at tokens ahead; they change the speed and never the text.
             gain: turns guesses off while they lose; None: they are always made.
-            native: the model's weights packed for the kernels, which then compute; the model gives its
-                embedding and its config.
             lead: of other processes, where these have the other parts of the model.
         """
         self.counts = Counts()
         self.max_texts = config.max_texts
-        self._model, self._native, self._pass_tokens = model, native, config.pass_tokens
+        self._model, self._pass_tokens = model, config.pass_tokens
         self.lead = lead
         self._stop_ids = frozenset((*model.config.eos_token_ids, *stop_ids))
         self._speculation = None if proposer is None else Speculation(proposer, gain)
         scaling = model.config.rope_scaling or {}
         self._original = int(scaling.get(ORIGINAL) or 0)
         self._length_matters = scaling["rope_type"] if depends_on_length(model.config.rope_scaling) else None
-        weight, kv = model.model.embed_tokens.weight, config.kv_dtype
-        self.pages = plan = plan_pages(model.config, weight.dtype, weight.device, kv, lead is not ALONE)
-        """How passes run; its `describe` tells a user."""
         num_blocks = -(-(config.positions or model.config.max_position_embeddings) // config.block_tokens)
-        held = num_blocks + plan.spare_blocks
-        self.store = KVStore(model.config, held, config.block_tokens, kv or weight.dtype, weight.device)
+        self.pages, self.store, runner = make_machinery(
+            model,
+            num_blocks,
+            config.block_tokens,
+            kv_dtype=config.kv_dtype,
+            max_texts=config.max_texts,
+            in_parts=lead is not ALONE,
+        )
         self.host = HostMemory(self.store, config.offload_bytes) if config.offload_bytes else None
         self.pool = BlockPool(num_blocks, [] if self.host is None else [self.host])
         self._scheduler = Scheduler(
@@ -117,13 +118,13 @@ class Engine:
             reuse=config.reuse and self._length_matters is None,
             whole=self._length_matters == "dynamic",
         )
-        self._runner = lead.over(choose_runner(model, self.store, plan, config.max_texts, native))
+        self._runner = lead.over(runner)
         self.adapters = AdapterBank(model, self._runner)  # they come and go while it runs
         self._texts: dict[int, Text] = {}
         self._scoring: list[Text] = []
         """Those of which prompt tokens are still to be scored."""
         self._count = 0
-        self.on_rows: Callable[[int, torch.Tensor], None] | None = None
+        self.on_rows: Callable[[int, Floats], None] | None = None
         """Hears of the scores (R, V) of a text's places, and of its number, before anything is drawn."""
 
     @property
@@ -160,7 +161,7 @@ class Engine:
         text = Text(
             number=self._count,
             request=request,
-            sampler=Sampler(request.sampling, request.prompt, config.vocab_size, matcher),
+            sampler=Sampler(request.sampling, request.prompt, config.vocab_size, matcher, request.breaks),
             room=request.room(config),
             tokens=list(request.read),
             given=list(request.prompt[len(request.read) :]),
@@ -177,8 +178,7 @@ class Engine:
 
     def hidden_sums(self, rows: Sequence[Sequence[int]], skipped: Sequence[int]) -> HiddenSums:
         """What adds up the base's hidden states of texts, pass by pass, in memory of its own."""
-        native, most, over = self._native, self._pass_tokens, self.lead.aside
-        return HiddenSums(self._model, rows, skipped, native=native, most=most, over=over)
+        return HiddenSums(self._model, rows, skipped, most=self._pass_tokens, over=self.lead.aside)
 
     def abort(self, number: int) -> None:
         """Give up a text; its memory is free at once. Nothing happens if it is over."""
@@ -240,7 +240,7 @@ class Engine:
         self.abort(work.text.number)
         return Event(work.text.number, None, error)
 
-    def _draw(self, work: Work, rows: torch.Tensor) -> Iterator[Event]:
+    def _draw(self, work: Work, rows: Floats) -> Iterator[Event]:
         """Tokens after the last known one: those given, the drafts that are drawn anyway, and one more."""
         text, sampling = work.text, work.text.request.sampling
         drafts = text.drafts[: work.num_drafts]

@@ -7,13 +7,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from llmkit.engine.config import SAMPLERS, SamplingConfig
 from llmkit.engine.sampling import Sampler
+from llmkit.engine.shaping import Scores
+from llmkit.engine.softmax import Softmax, best_of
 
-STEPS = ("bias", "penalties", "grammar", *SAMPLERS)
+STEPS = ("bias", "penalties", "dry", "grammar", *SAMPLERS, "adaptive_p")
 """In the order in which they apply."""
 
 
@@ -49,7 +50,7 @@ class Explanation:
     token: int
 
 
-def explain(logits: Tensor, sampler: Sampler, config: SamplingConfig, count: int) -> Explanation:
+def explain(logits: Scores, sampler: Sampler, config: SamplingConfig, count: int) -> Explanation:
     """Draw one token, and tell how.
 
     Args:
@@ -65,7 +66,7 @@ def explain(logits: Tensor, sampler: Sampler, config: SamplingConfig, count: int
     scores = {"model": logits, **dict(sampler.steps(logits))}
     token = sampler.draw(logits)
     last = list(scores.values())[-1]
-    shown = torch.tensor(sorted({*_best(logits, count), *_best(last, count), token}))
+    shown = sorted({*best_of(logits, count), *best_of(last, count), token})
     stages = [
         _stage(step, None if step == "model" else _setting(step, config), now, shown)
         for step, now in scores.items()
@@ -73,25 +74,21 @@ def explain(logits: Tensor, sampler: Sampler, config: SamplingConfig, count: int
     return Explanation(tuple(stages), token)
 
 
-def _stage(step: str, setting: Any, logits: Tensor, shown: Tensor) -> Stage:
-    probabilities = logits.double().softmax(0)
+def _stage(step: str, setting: Any, logits: Scores, shown: list[int]) -> Stage:
+    softmax = Softmax(logits)
+    probabilities = softmax.probabilities
     candidates = [
         Candidate(token, float(logits[token]), float(probabilities[token]))
-        for token in shown.tolist()
+        for token in shown
         if logits[token] > -math.inf
     ]
     return Stage(
         step=step,
         setting=setting,
-        left=int((logits > -math.inf).sum()),
-        entropy_bits=float(torch.special.entr(probabilities).sum()) / math.log(2),
+        left=int(np.count_nonzero(logits > -math.inf)),
+        entropy_bits=softmax.entropy_bits,
         candidates=tuple(sorted(candidates, key=lambda one: (-one.score, one.id))),
     )
-
-
-def _best(logits: Tensor, count: int) -> list[int]:
-    best = logits.topk(min(count, len(logits)))
-    return best.indices[best.values > -math.inf].tolist()
 
 
 def _setting(step: str, config: SamplingConfig) -> Any:
@@ -101,6 +98,11 @@ def _setting(step: str, config: SamplingConfig) -> Any:
         case "penalties":
             names = ("repetition_penalty", "presence_penalty", "frequency_penalty")
             return {name.removesuffix("_penalty"): getattr(config, name) for name in names}
+        case "dry":
+            fields = ("multiplier", "base", "allowed_length", "penalty_last_n", "sequence_breakers")
+            return {name: getattr(config, f"dry_{name}") for name in fields}
+        case "adaptive_p":
+            return {"target": config.adaptive_target, "decay": config.adaptive_decay}
         case "grammar":
             assert config.rule is not None
             return config.rule[0]

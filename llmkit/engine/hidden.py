@@ -7,6 +7,8 @@ Shapes: N texts, D hidden_size, R positions of a pass.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +16,18 @@ from numpy.typing import NDArray
 from llmkit.engine.blocks import BlockPool
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.native import NativeRunner
+from llmkit.engine.native_store import NativeStore
+from llmkit.engine.native_weights import PackedModel
+from llmkit.engine.pass_runner import PassRunner
 from llmkit.engine.request import Request
-from llmkit.engine.runner import PassRunner, Runner
 from llmkit.engine.sampling import Sampler
 from llmkit.engine.scheduler import Work
-from llmkit.engine.store import KVStore
 from llmkit.engine.text import Text
-from llmkit.kernels.forward import NativeModel
 from llmkit.kernels.packed import PackedFormat, pack
 from llmkit.model.rope_scaling import depends_on_length
-from llmkit.model.transformer import Transformer
+
+if TYPE_CHECKING:
+    from llmkit.model.transformer import Transformer
 
 _BLOCK_TOKENS = 16
 _ASKED = SamplingConfig(max_tokens=1, temperature=0.0)
@@ -39,26 +43,24 @@ class HiddenSums:
 
     def __init__(
         self,
-        model: Transformer,
+        model: "Transformer | PackedModel",
         rows: Sequence[Sequence[int]],
         skipped: Sequence[int],
         *,
-        native: NativeModel | None = None,
         most: int,
         over: Callable[[PassRunner, int], PassRunner] = lambda runner, _: runner,
     ) -> None:
         """
         Args:
-            model: in evaluation mode.
+            model: packed for the kernels, which then compute; or in evaluation mode.
             rows: token ids of each text, at least one and no more than its context.
             skipped: of each text, the first tokens that are read and not added.
-            native: the model's weights packed for the kernels, which then compute.
             most: tokens of a pass; of a model that turns positions by a text's length, of the texts of a pass
                 but the longest.
             over: makes another runner of what computes passes in a memory of so many blocks.
         """
         self._over = over
-        self._model, self._native = model, None if native is None else headless(native)
+        self._model = headless(model)
         self._rows, self._skipped = rows, skipped
         self._most = most
         self._in_parts = not depends_on_length(model.config.rope_scaling)
@@ -79,7 +81,7 @@ class HiddenSums:
             assert hidden is not None
             number = work.text.number
             unread = max(0, self._skipped[number] - work.start)
-            self.sums[number] += hidden[unread:].double().sum(0).numpy()
+            self.sums[number] += hidden[unread:].sum(0, dtype=np.float64)
         self._done += works[0].count
         if len(works) > 1 or self._done == len(self._rows[works[0].text.number]):
             self._open, self._runner, self._done = [], None, 0
@@ -104,7 +106,7 @@ class HiddenSums:
             self._next += 1
         numbers = range(first, self._next)
         blocks = [-(-len(self._rows[number]) // _BLOCK_TOKENS) for number in numbers]
-        self._runner = self._over(hidden_runner(self._model, sum(blocks), self._native), sum(blocks))
+        self._runner = self._over(hidden_runner(self._model, sum(blocks)), sum(blocks))
         pool = BlockPool(sum(blocks))
         for number, count in zip(numbers, blocks, strict=True):
             request = Request(tuple(self._rows[number]), _ASKED)
@@ -117,22 +119,28 @@ class HiddenSums:
             self._open.append(text)
 
 
-def hidden_runner(model: Transformer, blocks: int, native: NativeModel | None) -> PassRunner:
-    """What gives hidden states in the place of scores, with memory of its own.
+def hidden_runner(model: "Transformer | PackedModel", blocks: int) -> PassRunner:
+    """What gives hidden states in the place of scores, with a memory of its own.
 
     Args:
-        model: in evaluation mode.
+        model: `headless`.
         blocks: of the memory.
-        native: `headless`; None: the model's modules compute.
     """
+    if isinstance(model, PackedModel):
+        return NativeRunner(
+            model, NativeStore(model.config, blocks, _BLOCK_TOKENS, model.dtype), gathers=False
+        )
+    from llmkit.engine.runner import Runner
+    from llmkit.engine.store import KVStore
+
     tokens = model.model.embed_tokens.weight
     store = KVStore(model.config, blocks, _BLOCK_TOKENS, tokens.dtype, tokens.device)
-    if native is None:
-        return Runner(model, store, score=lambda hidden: hidden)
-    return NativeRunner(model, store, native, gathers=False)
+    return Runner(model, store, score=lambda hidden: hidden)
 
 
-def headless(native: NativeModel) -> NativeModel:
-    """The same layers, whose hidden states come out: products with the unit matrix are exact in float32."""
-    unit = np.eye(native.sizes.hidden, dtype=np.float32)
-    return native.with_head(pack(unit, PackedFormat.FLOAT32))
+def headless(model: "Transformer | PackedModel") -> "Transformer | PackedModel":
+    """The same layers, whose hidden states come out; modules are asked for them otherwise."""
+    if not isinstance(model, PackedModel):
+        return model
+    unit = np.eye(model.config.hidden_size, dtype=np.float32)  # products with it are exact in float32
+    return replace(model, native=model.native.with_head(pack(unit, PackedFormat.FLOAT32)))

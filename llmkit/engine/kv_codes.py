@@ -8,8 +8,6 @@ A head of E numbers takes E + 4 bytes: 1.06 bytes a number for E = 64, 1.03 for 
 import torch
 from torch import Tensor
 
-ESTIMATED_AS = "int8-token"
-"""The name that `llmkit.estimate` has for this layout."""
 _SMALLEST = 2.0**-100
 """Heads with no number this large are 0."""
 

@@ -6,30 +6,26 @@ Shapes: N new positions of all texts, R rotary_dim.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from llmkit.engine.adapter_native import native_adapter, why_not_added_natively
-from llmkit.engine.adapter_values import Adapter
-from llmkit.engine.parallel.ranks import ranks_of
-from llmkit.engine.runner import known_ids
+from llmkit.engine.native_store import NativeStore
+from llmkit.engine.native_weights import PackedModel
+from llmkit.engine.pass_runner import known_ids, parted
 from llmkit.engine.scheduler import Work
-from llmkit.engine.store import KVStore
 from llmkit.errors import UsageError
-from llmkit.kernels.forward import Angles, BranchSum, KeptMemory, NativeModel, NewPositions
+from llmkit.kernels.forward import Angles, BranchSum, NewPositions
 from llmkit.kernels.forward_adapters import AdapterStructs, AdapterTable
-from llmkit.kernels.memory import Floats, ValueType
-from llmkit.model.positions import check_room
-from llmkit.model.transformer import Transformer
+from llmkit.kernels.memory import Floats
+from llmkit.model.position_tables import check_room
+from llmkit.model.rope_tables import RopeTables
 
-_TYPES = {
-    **{torch.float32: ValueType.FLOAT32, torch.bfloat16: ValueType.BFLOAT16},
-    torch.int8: ValueType.CODES8,
-}
-_CPU = torch.device("cpu")
+if TYPE_CHECKING:
+    from llmkit.engine.adapter_values import Adapter
+    from llmkit.engine.parallel.array_ranks import ArrayRanks
+    from llmkit.engine.parallel.ranks import Ranks
 
 
 class NativeRunner:
@@ -38,49 +34,35 @@ class NativeRunner:
     kernels = "native"
 
     def __init__(
-        self,
-        model: Transformer,
-        store: KVStore,
-        native: NativeModel,
-        *,
-        wide: bool = True,
-        gathers: bool = True,
+        self, model: PackedModel, store: NativeStore, *, wide: bool = True, gathers: bool = True
     ) -> None:
         """
         Args:
-            model: whose config and rotary positions are used.
-            store: memory of keys and values, float32, bfloat16 or int8.
-            native: its weights, packed.
+            model: its weights, packed.
+            store: memory of keys and values.
             wide: use every thread of the kernels.
             gathers: of a model in parts, whether the processes have parts of the scores.
         """
-        self._ranks = ranks = ranks_of(model)
-        self._gathers = gathers
-        self._sum = None if ranks is None else BranchSum(lambda values: ranks.sum(torch.from_numpy(values)))
         self._config = config = model.config
-        self._rope = model.model.rope
-        self._native = native
-        self._store = store  # whose memory the kernels write to
+        self._native, self._store = model.native, store
+        self._ranks = None if model.ranks is None else _array_ranks(model.ranks)
+        self._gathers = gathers
+        self._sum = None if self._ranks is None else BranchSum(self._ranks.sum)
+        self._rope = RopeTables(config) if config.position == "rope" else None
         self._block = store.block_tokens
         self._wide = wide
         self._kinds = [False] if config.sliding_rope_theta is None else [False, True]
         self._angles, self._num_angles = Angles([]), 0
         self._adapters: dict[Adapter, AdapterStructs] = {}
-        keys, values, *scales = ([one.data_ptr() for one in kind] for kind in zip(*store.layers, strict=True))
-        self._memory = KeptMemory(
-            keys,
-            values,
-            _TYPES[store.dtype],
-            store.block_tokens,
-            (scales[0], scales[1]) if scales else None,
-        )
 
-    def add_adapter(self, adapter: Adapter) -> None:
-        """See `AdapterRunner`.
+    def add_adapter(self, adapter: "Adapter") -> None:
+        """See `PassRunner`.
 
         Raises:
             UsageError: it changes what the kernels do not add to.
         """
+        from llmkit.engine.adapter_native import native_adapter, why_not_added_natively  # torch
+
         reason = why_not_added_natively(adapter.additions)
         if reason is not None:
             raise UsageError(
@@ -89,12 +71,12 @@ class NativeRunner:
             )
         self._adapters[adapter] = native_adapter(adapter, self._config)
 
-    def remove_adapter(self, adapter: Adapter) -> None:
-        """See `AdapterRunner`."""
+    def remove_adapter(self, adapter: "Adapter") -> None:
+        """See `PassRunner`."""
         del self._adapters[adapter]
 
-    def run(self, works: Sequence[Work]) -> list[Tensor | None]:
-        """See `Runner.run`."""
+    def run(self, works: Sequence[Work]) -> list[Floats | None]:
+        """See `PassRunner.run`."""
         ids: list[int] = []
         positions: list[int] = []
         places: list[int] = []
@@ -112,22 +94,20 @@ class NativeRunner:
             scored.append(work.num_drafts + 1 if work.completes else 0)
             wanted += range(len(ids) - scored[-1], len(ids))
         rows, angles = self._angles_of(works, positions, max(lengths))
-        logits = torch.from_numpy(
-            self._native.forward(
-                NewPositions(ids, rows, places, query_start, lengths, wanted),
-                angles,
-                self._memory,
-                self._block_table(works, lengths),
-                adapters=self._adapters_of(works),
-                wide=self._wide,
-                branch_sum=self._sum,
-            )
+        logits = self._native.forward(
+            NewPositions(ids, rows, places, query_start, lengths, wanted),
+            angles,
+            self._store.memory,
+            self._block_table(works, lengths),
+            adapters=self._adapters_of(works),
+            wide=self._wide,
+            branch_sum=self._sum,
         )
         if self._ranks is not None and self._gathers and wanted:
             logits = self._ranks.gathered(logits, self._config.vocab_size)
         if len(works) == 1:
             return [logits if wanted else None]
-        return [part if len(part) else None for part in logits.split(scored)]
+        return parted(logits, scored)
 
     def _adapters_of(self, works: Sequence[Work]) -> AdapterTable | None:
         if not self._adapters:
@@ -159,8 +139,7 @@ class NativeRunner:
     def _table(self, end: int, sliding: bool) -> tuple[Floats, Floats]:
         """Cosines and sines of so many positions or more, each (rows, R / 2)."""
         assert self._rope is not None
-        cos, sin = self._rope.table(end, _CPU, sliding=sliding)
-        return cos.contiguous().numpy(), sin.contiguous().numpy()
+        return self._rope.table(end, sliding=sliding)
 
     def _add_places(self, places: list[int], work: Work, end: int) -> None:
         """Rows of memory that a text's new positions go to, up to `end`: block by block."""
@@ -181,3 +160,9 @@ class NativeRunner:
         for row, (work, count) in enumerate(zip(works, needed, strict=True)):
             table[row, :count] = work.text.block_numbers[:count]
         return table
+
+
+def _array_ranks(ranks: "Ranks") -> "ArrayRanks":
+    from llmkit.engine.parallel.array_ranks import ArrayRanks  # torch: a model that is whole needs none
+
+    return ArrayRanks(ranks)

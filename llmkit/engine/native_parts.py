@@ -1,7 +1,5 @@
 """Which models the kernels compute, and why not the others."""
 
-import torch
-
 from llmkit.kernels import library
 from llmkit.kernels.elementwise import Activation
 from llmkit.model.config import ModelConfig
@@ -14,22 +12,22 @@ ACTIVATIONS = {
     "relu2": Activation.RELU_SQUARED,
 }
 """The kernels' for each hidden_act."""
-_DTYPES = (torch.float32, torch.bfloat16)
+_DTYPES = ("float32", "bfloat16")
 
 
-def why_not_natively(config: ModelConfig, dtype: torch.dtype, device: torch.device) -> str | None:
+def why_not_natively(config: ModelConfig, dtype: str, device: str) -> str | None:
     """Why the kernels cannot compute a model, to follow "the native library"; None where they can."""
     if (reason := library.why_not()) is not None:
         return reason
-    if device.type != "cpu":
-        return f"does not compute on {device.type}, but on a CPU"
+    if (kind := device.partition(":")[0]) != "cpu":
+        return f"does not compute on {kind}, but on a CPU"
     if dtype not in _DTYPES:
-        return f"does not compute in {str(dtype).removeprefix('torch.')}, but in float32 and bfloat16"
+        return f"does not compute in {dtype}, but in float32 and bfloat16"
     if config.latent is not None:
         return f"does not compute latent attention, which {config.model_type} has"
     return None
 
 
-def runs_natively(config: ModelConfig, dtype: torch.dtype, device: torch.device) -> bool:
+def runs_natively(config: ModelConfig, dtype: str, device: str) -> bool:
     """Whether the kernels are here and have every part of a model."""
     return why_not_natively(config, dtype, device) is None

@@ -8,34 +8,33 @@ texts at work compete for.
 from collections.abc import Container, Iterator
 from functools import partial
 
-import torch
-from torch import Tensor
-
+from llmkit.engine.block_store import BlockStore
 from llmkit.engine.blocks import Block, Kept, Key
-from llmkit.engine.store import KVStore
 from llmkit.errors import ConfigError
+from llmkit.kernels.memory import fresh_bytes
 
 
 class HostMemory:
     """A tier of blocks on the CPU, as many as a number of bytes has room for.
 
     Attributes:
-        pages: for each tensor of the store one of (blocks, block_tokens, …), in the same order. Memory that
-            was never written is not taken.
+        pages: for each tensor of the store the bytes of its blocks here, (blocks, bytes), in the same order.
+            Memory that was never written is not taken.
         kept, restored, dropped: blocks that came, that went back, and that were lost for want of room.
     """
 
-    def __init__(self, store: KVStore, max_bytes: int) -> None:
+    def __init__(self, store: BlockStore, max_bytes: int) -> None:
         """
         Args:
             store: the pool's memory.
-            max_bytes: of the tensors here, all together.
+            max_bytes: of the pages, all together.
 
         Raises:
             ConfigError: not even one block has room.
         """
-        self._theirs = store.by_block
-        block_bytes = store.nbytes // len(self._theirs[0])
+        self._store = store
+        sizes = [kind.position_bytes * store.block_tokens for kind in store.kinds]
+        block_bytes = sum(sizes)
         if max_bytes < block_bytes:
             raise ConfigError(
                 f"{max_bytes:,} bytes of host memory for the cache are less than one block "
@@ -43,7 +42,7 @@ class HostMemory:
                 hint=f"--cache-offload {block_bytes * 1024}, or leave it out",
             )
         num_blocks = max_bytes // block_bytes
-        self.pages = [torch.empty((num_blocks, *one.shape[1:]), dtype=one.dtype) for one in self._theirs]
+        self.pages = [fresh_bytes(num_blocks * size).reshape(num_blocks, size) for size in sizes]
         self.kept = self.restored = self.dropped = 0
         self._places: dict[Key, tuple[int, bytes]] = {}  # the one that came first is first
         self._empty = [*reversed(range(num_blocks))]
@@ -64,7 +63,8 @@ class HostMemory:
         place = self._room()
         if place is None:
             return
-        _copy(self._theirs, block.index, self.pages, place)
+        for number, page in enumerate(self.pages):
+            page[place] = self._store.read_block(number, block.index)
         self._places[block.key] = place, block.content
         self.kept += 1
 
@@ -106,11 +106,6 @@ class HostMemory:
 
     def _restore(self, place: int, block: int) -> None:
         self._empty.append(place)
-        _copy(self.pages, place, self._theirs, block)
+        for number, page in enumerate(self.pages):
+            self._store.write_block(number, block, page[place])
         self.restored += 1
-
-
-def _copy(source: list[Tensor], at: int, target: list[Tensor], to: int) -> None:
-    """One block, in every tensor of every layer."""
-    for one, other in zip(source, target, strict=True):
-        other[to].copy_(one[at])

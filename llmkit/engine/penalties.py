@@ -5,8 +5,8 @@ Shapes: V vocab_size.
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from llmkit.engine.config import SamplingConfig
 
@@ -20,21 +20,22 @@ class Penalties:
 
     def __init__(self, config: SamplingConfig, prompt: Sequence[int], vocab_size: int) -> None:
         self._config = config
-        self._seen = torch.zeros(vocab_size, dtype=torch.bool)
+        self._seen = np.zeros(vocab_size, np.bool_)
         self._seen[list(set(prompt))] = True
-        self._counts = torch.zeros(vocab_size)
+        self._counts = np.zeros(vocab_size, np.float32)
 
-    def apply(self, logits: Tensor) -> Tensor:
-        """logits: (V,) float32. Returns (V,), the given ones unchanged."""
-        config = self._config
-        if config.repetition_penalty != 1:
-            divided = torch.where(
-                logits > 0, logits / config.repetition_penalty, logits * config.repetition_penalty
-            )
-            logits = torch.where(self._seen, divided, logits)
+    def apply(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """logits: (V,). Returns (V,), the given ones unchanged."""
+        config, penalty = self._config, self._config.repetition_penalty
+        logits = logits.copy()
+        if penalty != 1:
+            seen = np.flatnonzero(self._seen)
+            scores = logits[seen]
+            with np.errstate(over="ignore"):  # of what has no chance anyway
+                logits[seen] = np.where(scores > 0, scores / penalty, scores * penalty)
         if config.presence_penalty or config.frequency_penalty:
-            logits = logits - config.frequency_penalty * self._counts
-            logits = logits - config.presence_penalty * (self._counts > 0)
+            logits -= config.frequency_penalty * self._counts
+            logits -= config.presence_penalty * (self._counts > 0).astype(np.float32)
         return logits
 
     def add(self, token_id: int) -> None:

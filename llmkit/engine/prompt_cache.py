@@ -13,31 +13,31 @@ Nothing is read but headers and keys until a block is found.
 """
 
 import hashlib
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
-from safetensors import safe_open
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from llmkit.engine.block_store import ITEM_BYTES, BlockKind, BlockStore
 from llmkit.engine.blocks import Block, BlockPool, Kept, Key, content_key
 from llmkit.engine.offload import HostMemory
-from llmkit.engine.store import KVStore
 from llmkit.errors import DataError
 from llmkit.formats.atomic import atomic_file
-from llmkit.formats.model_folder import read_header
+from llmkit.formats.model_folder import TensorInfo, read_header
 from llmkit.formats.safetensors_write import Planned, write_safetensors
 from llmkit.version import __version__
 
 SCHEMA = "llmkit.prompt-cache/1"
 _KEY_BYTES = 16
-_NAMES = {
-    **{torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int32: "I32"},
-    **{torch.int8: "I8", torch.uint8: "U8", torch.int16: "I16"},
-    **{torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2"},
-}
+_NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "int8": "I8"}
+_WORDS = {stored: name for name, stored in _NAMES.items()}
+Pages = list[NDArray[np.uint8]]
+"""For each tensor of a store the bytes of blocks, (blocks, bytes)."""
+ReadBlock = Callable[[int, int], NDArray[np.uint8]]
+"""Of a tensor and a block its bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +90,12 @@ class SavedBlocks:
     """The blocks of a file, as a tier behind a pool.
 
     Attributes:
-        pages: for each tensor of the store one of (blocks, block_tokens, …), mapped from the file.
+        pages: for each tensor of the store the bytes of its blocks here, (blocks, bytes), mapped from the
+            file.
         found: keys of the blocks that were put into the pool.
     """
 
-    def __init__(self, path: Path, store: KVStore) -> None:
+    def __init__(self, path: Path, store: BlockStore) -> None:
         """
         Args:
             path: a file that `MadeWith.check` has let pass.
@@ -104,17 +105,21 @@ class SavedBlocks:
             DataError: its tensors are not those of the store, or its keys not those of its tokens.
         """
         self.path = path
-        self._theirs = store.by_block
-        with safe_open(path, framework="pt") as file:
-            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-        self._check(stored, store)  # the tensors are mapped, not read
-        self.pages = [stored[name] for name in _names(store)]
-        self._digests = stored["digests"]
+        self._store = store
+        stored = read_header(path).tensors
+        self._check(stored)
+        content = np.memmap(path, np.uint8, mode="c")
+
+        def rows(name: str) -> NDArray[np.uint8]:
+            one = stored[name]
+            return content[one.offset : one.offset + one.nbytes].reshape(one.shape[0], -1)
+
+        self.pages = [rows(_name(kind)) for kind in store.kinds]
+        self._digests = rows("digests")
         self._contents = [
-            parent.tobytes() + ids.tobytes()
-            for parent, ids in zip(stored["parents"].numpy(), stored["ids"].numpy(), strict=True)
+            parent.tobytes() + ids.tobytes() for parent, ids in zip(rows("parents"), rows("ids"), strict=True)
         ]
-        self._places = {key.tobytes(): place for place, key in enumerate(stored["keys"].numpy())}
+        self._places = {key.tobytes(): place for place, key in enumerate(rows("keys"))}
         self._is_open = True
         self.found: set[Key] = set()
         if any(content_key(self._contents[place]) != key for key, place in self._places.items()):
@@ -152,38 +157,37 @@ class SavedBlocks:
 
     def _read(self, key: Key, place: int, block: int) -> None:
         digest = hashlib.blake2b(digest_size=_KEY_BYTES)
-        for number in _file_order(self.pages):
-            digest.update(_bytes(self.pages[number][place]))
-            self._theirs[number][block].copy_(self.pages[number][place])
-        if digest.digest() != self._digests[place].numpy().tobytes():
+        for number in _file_order(self._store.kinds):
+            content = self.pages[number][place]
+            digest.update(content)
+            self._store.write_block(number, block, content)
+        if digest.digest() != self._digests[place].tobytes():
             raise _damaged(self.path)
         self.found.add(key)
 
-    def _check(self, stored: dict[str, Tensor], store: KVStore) -> None:
+    def _check(self, stored: Mapping[str, TensorInfo]) -> None:
         """Every tensor is there, as the store has it."""
-        values = [name for name in stored if name.startswith("layers.")]
-        found, wanted = (
-            ", ".join(sorted({str(one.dtype).removeprefix("torch.") for one in tensors}))
-            for tensors in ([stored[name] for name in values], self._theirs)
-        )
+        kinds, size = self._store.kinds, self._store.block_tokens
+        of_layers = {one.dtype for one in stored.values() if one.name.startswith("layers.")}
+        found = ", ".join(sorted(_WORDS.get(one, one) for one in of_layers))
+        wanted = ", ".join(sorted({kind.dtype for kind in kinds}))
         if found != wanted:
             raise DataError(
                 f"{self.path}: keys and values of another dtype (found {found}, this run keeps {wanted})",
                 hint="keep them as then, or name another file with --prompt-cache",
             )
-        count = len(stored["keys"]) if "keys" in stored else 0
+        count = stored["keys"].shape[0] if "keys" in stored and stored["keys"].shape else 0
         own = ("parents", "keys", "digests")
-        shapes: dict[str, tuple[object, ...]] = dict.fromkeys(own, (torch.uint8, (count, _KEY_BYTES)))
-        shapes["ids"] = torch.int32, (count, store.block_tokens)
-        for name, theirs in zip(_names(store), self._theirs, strict=True):
-            shapes[name] = theirs.dtype, (count, *theirs.shape[1:])
-        if {name: (one.dtype, tuple(one.shape)) for name, one in stored.items()} != shapes:
+        shapes: dict[str, tuple[str, tuple[int, ...]]] = dict.fromkeys(own, ("U8", (count, _KEY_BYTES)))
+        shapes["ids"] = "I32", (count, size)
+        shapes |= {_name(kind): (_NAMES[kind.dtype], (count, size, *kind.shape)) for kind in kinds}
+        if {name: (one.dtype, one.shape) for name, one in stored.items()} != shapes:
             raise _damaged(self.path)
 
 
 def save_blocks(
     path: Path,
-    store: KVStore,
+    store: BlockStore,
     pool: BlockPool,
     made_with: MadeWith,
     *,
@@ -203,31 +207,28 @@ def save_blocks(
     Returns:
         Number of blocks written; 0: the file was left as it was.
     """
-    parts: list[tuple[list[Tensor], list[int]]] = []
+    parts: list[tuple[ReadBlock, list[int]]] = []
     entries: dict[Key, bytes] = {}
     in_pool = ((block.key or b"", block.index, block.content) for block in pool.findable() if block.content)
-    sources: list[tuple[list[Tensor], Iterable[tuple[Key, int, bytes]]]] = [(store.by_block, in_pool)]
-    sources += [(one.pages, one.contents()) for one in (host, saved) if one is not None]
-    for pages, contents in sources:
+    sources: list[tuple[ReadBlock, Iterable[tuple[Key, int, bytes]]]] = [(store.read_block, in_pool)]
+    sources += [(_reading(one.pages), one.contents()) for one in (host, saved) if one is not None]
+    for read, contents in sources:
         places = []
         for key, place, content in contents:
             if key not in entries:
                 entries[key] = content
                 places.append(place)
-        parts.append((pages, places))
+        parts.append((read, places))
     if not entries or (saved is not None and all(key in saved for key in entries)):
         return 0
     with atomic_file(path) as stream:
         metadata = {"schema": SCHEMA, **made_with.metadata(), "llmkit": __version__}
-        write_safetensors(stream, _plan(_names(store), parts, entries, store), metadata)
+        write_safetensors(stream, _plan(parts, entries, store), metadata)
     return len(entries)
 
 
 def _plan(
-    names: Sequence[str],
-    parts: list[tuple[list[Tensor], list[int]]],
-    entries: dict[Key, bytes],
-    store: KVStore,
+    parts: list[tuple[ReadBlock, list[int]]], entries: dict[Key, bytes], store: BlockStore
 ) -> Iterator[Planned]:
     """The tensors of a file; the digests come last, made of all the others."""
     count, size = len(entries), store.block_tokens
@@ -235,18 +236,18 @@ def _plan(
 
     def values(number: int) -> Iterator[memoryview]:
         digest = iter(digests)
-        for pages, places in parts:
-            for block in pages[number][places].cpu():
-                content = _bytes(block)
+        for read, places in parts:
+            for place in places:
+                content = read(number, place).data
                 next(digest).update(content)
                 yield content
 
     def whole(make: Callable[[], Iterable[bytes]]) -> Callable[[], Iterable[bytes | memoryview]]:
         return lambda: [b"".join(make())]
 
-    for number in _file_order(pages := store.by_block):
-        shape = (count, *pages[number].shape[1:])
-        yield Planned(names[number], _NAMES[pages[number].dtype], shape, partial(values, number))
+    for number in _file_order(store.kinds):
+        kind = store.kinds[number]
+        yield Planned(_name(kind), _NAMES[kind.dtype], (count, size, *kind.shape), partial(values, number))
     ids = whole(lambda: (content[_KEY_BYTES:] for content in entries.values()))
     parents = whole(lambda: (content[:_KEY_BYTES] for content in entries.values()))
     yield Planned("ids", "I32", (count, size), ids)
@@ -255,20 +256,18 @@ def _plan(
     yield Planned("digests", "U8", (count, _KEY_BYTES), whole(lambda: (one.digest() for one in digests)))
 
 
-def _names(store: KVStore) -> list[str]:
-    """Of the tensors of `KVStore.by_block`, in a file."""
-    return [
-        f"layers.{layer}.{number}" for layer, held in enumerate(store.layers) for number in range(len(held))
-    ]
+def _reading(pages: Pages) -> ReadBlock:
+    return lambda number, place: pages[number][place]
 
 
-def _file_order(pages: Sequence[Tensor]) -> list[int]:
+def _name(kind: BlockKind) -> str:
+    """Of a store's tensor, in a file."""
+    return f"layers.{kind.layer}.{kind.number}"
+
+
+def _file_order(kinds: Sequence[BlockKind]) -> list[int]:
     """The order that the tensors have in a file, and digests are made in: see `write_safetensors`."""
-    return sorted(range(len(pages)), key=lambda number: -pages[number].element_size())
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.contiguous().view(torch.uint8).numpy().data
+    return sorted(range(len(kinds)), key=lambda number: -ITEM_BYTES[kinds[number].dtype])
 
 
 def _short(value: str | None) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from llmkit.engine.breaks import Breaks
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.grammar import Grammar
 from llmkit.errors import ConfigError, DataError, UsageError, nearest
@@ -29,6 +30,8 @@ class Request:
     """Which of the loaded ones changes the model for this text; None: the base alone."""
     grammar: Grammar | None = None
     """What the text must be: `Grammars.compile` of the sampling's rule."""
+    breaks: Breaks | None = None
+    """What breaks repetitions: `breaks_of` the sampling; None: nothing does."""
     scores_prompt: Literal["too", "only"] | None = None
     """Whether each token of the prompt but the first is scored, and comes out before what is drawn, or in its
     place. Nothing of it is looked for in the cache."""

@@ -4,30 +4,19 @@ Shapes: R rows of scores, V vocab_size.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from llmkit.engine.adapter_torch import ModuleAdditions
-from llmkit.engine.adapter_values import Adapter, AdapterRunner
+from llmkit.engine.adapter_values import Adapter
 from llmkit.engine.parallel.ranks import ranks_of
+from llmkit.engine.pass_runner import known_ids, parted
 from llmkit.engine.scheduler import Work
 from llmkit.engine.step import FlatStep, is_flat
 from llmkit.engine.store import KVStore, PagedCache, PagedSpan
+from llmkit.kernels.memory import Floats
 from llmkit.model.transformer import Transformer
-
-
-class PassRunner(AdapterRunner, Protocol):
-    """Computes what is planned."""
-
-    def run(self, works: Sequence[Work]) -> list[Tensor | None]:
-        """Compute what is planned.
-
-        Returns:
-            For each text whose every token is computed now the scores (R, V) after its last known token and
-            after each draft, float32 on the CPU; None for the others.
-        """
 
 
 class Runner:
@@ -53,14 +42,14 @@ class Runner:
         self._additions = ModuleAdditions(model)
 
     def add_adapter(self, adapter: Adapter) -> None:
-        """See `AdapterRunner`."""
+        """See `PassRunner`."""
         self._additions.add_adapter(adapter)
 
     def remove_adapter(self, adapter: Adapter) -> None:
         """Nothing: no text names it."""
 
     @torch.inference_mode()
-    def run(self, works: Sequence[Work]) -> list[Tensor | None]:
+    def run(self, works: Sequence[Work]) -> list[Floats | None]:
         """See `PassRunner`."""
         spans = paged_spans(works)
         if self._flat is not None and len(works) == 1 and _is_step(works[0]):
@@ -68,7 +57,7 @@ class Runner:
             if isinstance(rows, slice):
                 work = works[0]
                 scores = self._flat(work.text.tokens[work.start], work.start, rows.start, self._store.layers)
-                return [_on_cpu(scores)[None]]
+                return [scores_of(scores)[None]]
         device = self._store.layers[0][0].device
         ids = torch.tensor([[one for work in works for one in known_ids(work)]], device=device)
         with self._additions.of([(work.text.adapter, work.count) for work in works]):
@@ -77,15 +66,7 @@ class Runner:
         rows_of_all = [row for rows in wanted for row in rows]
         if not rows_of_all:
             return [None] * len(works)
-        scores = _on_cpu(self._score(hidden[rows_of_all]))
-        parts = iter(scores.split([len(rows) for rows in wanted]))
-        return [part if len(part) else None for part in parts]
-
-
-def known_ids(work: Work) -> list[int]:
-    """The tokens of a text that go through the model: known ones, then drafts."""
-    known = work.text.tokens[work.start : work.start + work.count - work.num_drafts]
-    return known + work.text.drafts[: work.num_drafts]
+        return parted(scores_of(self._score(hidden[rows_of_all])), [len(rows) for rows in wanted])
 
 
 def paged_spans(works: Sequence[Work]) -> list[PagedSpan]:
@@ -114,6 +95,7 @@ def _is_step(work: Work) -> bool:
     return work.count == 1 and work.completes and work.text.adapter is None
 
 
-def _on_cpu(scores: Tensor) -> Tensor:
+def scores_of(tensor: Tensor) -> Floats:
     """Scores where and as they are drawn from."""
-    return scores.float().cpu()
+    scores: Floats = tensor.float().cpu().numpy()
+    return scores

@@ -1,9 +1,33 @@
-"""Seeds from a seed: each row and each sample has its own, whatever else is drawn before it."""
+"""Seeds from a seed: each row and each sample has its own, whatever else is drawn before it; and the random
+numbers that follow from one."""
 
 import hashlib
+from functools import cached_property
+
+import numpy as np
 
 SEED_BITS = 48
 """Whole numbers of this many bits survive every JSON reader."""
+_FRACTION_BITS = 53
+"""Of a float64."""
+
+
+class Chances:
+    """Random numbers of one text: those of torch.Generator, the Mersenne Twister, for the same seed."""
+
+    def __init__(self, seed: int) -> None:
+        """seed: its lower 32 bits count."""
+        self._seed = seed & 0xFFFFFFFF
+
+    def next(self) -> float:
+        """A number from 0 to 1, which itself never comes."""
+        drawn = int(self._twister.randint(1 << 64, dtype=np.uint64))  # two draws of 32 bits
+        return (drawn & ((1 << _FRACTION_BITS) - 1)) * 2.0**-_FRACTION_BITS
+
+    @cached_property
+    def _twister(self) -> np.random.RandomState:
+        """Made for those who need it: a greedy text is drawn before this is."""
+        return np.random.RandomState(self._seed)
 
 
 def derive_seed(seed: int, key: str) -> int:

@@ -7,11 +7,13 @@ W kv_lora_rank + qk_rope_head_dim.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from llmkit.engine.block_store import block_kinds
 from llmkit.engine.kv_codes import decode, encode
-from llmkit.errors import ConfigError
 from llmkit.model.config import ModelConfig
 from llmkit.model.layout import Layout, Span, layout_mask
 
@@ -27,7 +29,7 @@ class PagedSpan(Span):
 
 
 class KVStore:
-    """Room for keys and values of so many blocks, in every layer.
+    """Room for keys and values of so many blocks, in every layer, as tensors on a device. See `BlockStore`.
 
     Memory that was never written is not taken: the tensors are as large as they may become.
 
@@ -49,28 +51,33 @@ class KVStore:
         Raises:
             ConfigError: int8, where a model keeps other than keys and values of heads.
         """
-        check_kv_dtype(config, dtype)
+        self.kinds = block_kinds(config, str(dtype).removeprefix("torch."))
         self.config = config
         self.block_tokens = block_tokens
         self.dtype = dtype
         rows = num_blocks * block_tokens
-        kinds = [(shape, dtype) for shape in _row_shapes(config)]
-        if dtype == torch.int8:
-            kinds += [(shape[:-1], torch.float32) for shape, _ in kinds]
-        self.layers = [
-            tuple(torch.empty((rows, *shape), dtype=kind, device=device) for shape, kind in kinds)
-            for _ in range(config.num_hidden_layers)
+        made = [
+            torch.empty((rows, *kind.shape), dtype=getattr(torch, kind.dtype), device=device)
+            for kind in self.kinds
         ]
+        each = len(made) // config.num_hidden_layers
+        self.layers = [tuple(made[first : first + each]) for first in range(0, len(made), each)]
+        self.by_block = [one.unflatten(0, (-1, block_tokens)) for one in made]
+        """Views of every tensor of every layer, with the block as their first dimension."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes that all blocks may take."""
+        """See `BlockStore`."""
         return sum(tensor.nbytes for layer in self.layers for tensor in layer)
 
-    @property
-    def by_block(self) -> list[Tensor]:
-        """Views of every tensor of every layer, with the block as their first dimension."""
-        return [tensor.unflatten(0, (-1, self.block_tokens)) for layer in self.layers for tensor in layer]
+    def read_block(self, number: int, block: int) -> NDArray[np.uint8]:
+        """See `BlockStore`."""
+        return self.by_block[number][block].cpu().flatten().view(torch.uint8).numpy()
+
+    def write_block(self, number: int, block: int, content: NDArray[np.uint8]) -> None:
+        """See `BlockStore`."""
+        place = self.by_block[number][block]
+        place.copy_(torch.from_numpy(content).view(place.dtype).view(place.shape))
 
     def rows(self, span: PagedSpan) -> slice | Tensor:
         """Where the positions of a text are, first to last: a slice where its blocks lie side by side."""
@@ -96,27 +103,6 @@ class KVStore:
         if self.dtype == torch.int8:
             return decode(held[number][rows], held[number + 2][rows], dtype)
         return held[number][rows].to(dtype)
-
-
-def check_kv_dtype(config: ModelConfig, dtype: torch.dtype) -> None:
-    """Refuse int8 where it has no meaning.
-
-    Raises:
-        ConfigError: the model keeps latents.
-    """
-    if dtype == torch.int8 and config.latent is not None:
-        raise ConfigError(
-            f"an int8 cache holds keys and values of heads, and {config.model_type} keeps latents (MLA)",
-            hint="--kv-dtype bfloat16",
-        )
-
-
-def _row_shapes(config: ModelConfig) -> tuple[tuple[int, ...], ...]:
-    """Of one position in one layer: keys and values, or the row that both are made of."""
-    if config.latent is not None:
-        return ((config.latent.kv_lora_rank + config.latent.qk_rope_head_dim,),)
-    shape = (config.num_key_value_heads, config.head_dim)
-    return (shape, shape)
 
 
 class PagedCache:

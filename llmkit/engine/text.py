@@ -4,12 +4,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from llmkit.engine.adapter_values import Adapter
 from llmkit.engine.blocks import Block, Key
 from llmkit.engine.request import Drawn, Request, Scored
 from llmkit.engine.sampling import Sampler, scored
+from llmkit.engine.softmax import logprob
 
 
 @dataclass(eq=False)
@@ -77,18 +77,21 @@ class Text:
             self._num_numbers = count
         return self._numbers[:count]
 
-    def give(self, logits: Tensor) -> Drawn:
+    def give(self, logits: NDArray[np.float32]) -> Drawn:
         """The next token of a prompt that is scored, with its log probability.
 
         Where the request asks for logprobs, with all else that `scored` tells: that takes ten times as long.
 
         logits: (V,) as the model scored the token's place.
+
+        Raises:
+            DataError: a score is not a number.
         """
         self.tokens.append(self.given.pop(0))
         ends = not self.given and self.request.scores_prompt == "only"
         drawn = Drawn(self.tokens[-1], "length" if ends else None, given=True)
         if self.request.sampling.logprobs is None:
-            return replace(drawn, score=Scored(drawn.id, float(logits.log_softmax(0)[drawn.id])))
+            return replace(drawn, score=Scored(drawn.id, logprob(logits, drawn.id)))
         return scored(drawn, logits, self.request.sampling.logprobs)
 
     def forget(self) -> None:

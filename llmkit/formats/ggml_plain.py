@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import DataError
+from llmkit.formats.bfloat16 import nearest, widened
 
 Stored = NDArray[Any]
 Floats = NDArray[np.float32]
 
 F32, F16, BF16, F64 = (np.dtype(name) for name in ("<f4", "<f2", "<u2", "<f8"))
-
-_QUIET = np.uint32(1 << 22)
-"""The highest bit of a float32's fraction: set, a NaN is quiet."""
 
 
 def narrowed(values: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
@@ -39,7 +37,7 @@ def read_float(stored: Stored) -> Floats:
 
 def read_bf16(stored: Stored) -> Floats:
     """bfloat16 is the upper half of a float32."""
-    return (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return widened(stored)
 
 
 def write_f32(values: Floats) -> Stored:
@@ -64,12 +62,10 @@ def write_bf16(values: Floats) -> Stored:
 
     Source: ggml_compute_fp32_to_bf16, ggml/src/ggml-impl.h.
     """
-    bits = np.ascontiguousarray(values).view(np.uint32)
-    half = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    rounded = np.where(np.isnan(values), bits | _QUIET, bits + half) >> np.uint32(16)
-    if np.any(np.isinf(read_bf16(rounded)) & np.isfinite(values)):
+    rounded = nearest(values)
+    if np.any(np.isinf(widened(rounded)) & np.isfinite(values)):
         raise _too_large(values, "BF16")
-    return rounded.astype(BF16)
+    return rounded.astype(BF16, copy=False)
 
 
 def _too_large(values: NDArray[Any], name: str) -> DataError:

@@ -1,4 +1,5 @@
-"""The tensors of a GGUF file: their bytes mapped from the disk, read-only, and their values in pieces.
+"""The tensors of a GGUF file: their bytes mapped from the disk, read-only, and their values in pieces, which
+are read past those pages.
 
 raw: (nbytes,) uint8; pieces: (rows, columns) float32 or float16; a whole tensor: torch's shape
 """
@@ -82,15 +83,17 @@ class GgufData:
         tensor, target = self.info(name), np.dtype(dtype)
         columns = tensor.dims[0] if tensor.dims else 1
         rows = math.prod(tensor.dims[1:]) if columns else 0
-        raw = self.raw(name).reshape(rows, -1) if rows else self.raw(name)
         step = max(1, piece_values // max(1, columns))
-        for begin in range(0, rows, step):
-            part = raw[begin : begin + step]
-            try:
-                values = dequantise(part, tensor.type, (len(part), columns))
-                yield narrowed(values, target, target.name)
-            except DataError as error:
-                raise DataError(f"{self.path}: tensor {name}: {error.problem}", hint=error.hint) from None
+        with self.path.open("rb") as stream:
+            stream.seek(tensor.offset)
+            for begin in range(0, rows, step):
+                count = min(step, rows - begin)
+                part = np.fromfile(stream, np.uint8, tensor.nbytes // rows * count)
+                try:
+                    values = dequantise(part, tensor.type, (count, columns))
+                    yield narrowed(values, target, target.name)
+                except DataError as error:
+                    raise DataError(f"{self.path}: tensor {name}: {error.problem}", hint=error.hint) from None
 
     def values(self, name: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """A whole tensor in torch's shape; beside it, memory is that of a piece.

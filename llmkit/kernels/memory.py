@@ -95,9 +95,22 @@ def check_floats(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> int:
 def aligned_bytes(count: int) -> NDArray[np.uint8]:
     """`count` fresh bytes, zero, at a page's start; in huge pages where they pay and the system gives
     them."""
-    if count == 0:
-        return np.empty(0, np.uint8)
-    memory = mmap.mmap(-1, count)
+    memory = _anonymous(count)
     if count >= _HUGE_PAGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, np.uint8)
+    return np.frombuffer(memory, np.uint8, count)
+
+
+def fresh_bytes(count: int) -> NDArray[np.uint8]:
+    """`count` fresh bytes, zero, at a page's start. What is not written is not taken, page by page.
+
+    numpy itself asks for huge pages: the first byte of each array would take 2 MiB.
+    """
+    return np.frombuffer(_anonymous(count), np.uint8, count)
+
+
+def _anonymous(count: int) -> mmap.mmap:
+    """This process's own: pages that could be shared are small ones, whatever is asked for."""
+    if not hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, max(1, count))
+    return mmap.mmap(-1, max(1, count), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

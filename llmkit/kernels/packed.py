@@ -5,6 +5,7 @@ and 4.5 bits a weight), or taken as they are from such blocks, or from codes and
 no address: they can be kept in a file and mapped back. Layouts: native/abi.h.
 """
 
+from collections.abc import Callable, Sequence
 from ctypes import byref
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -19,6 +20,9 @@ from llmkit.kernels.memory import Rows, ValueType, aligned_bytes, rows_of
 
 GROUP = 32
 """Columns that share a scale."""
+_BLOCK_ROWS = 16
+_PIECE_VALUES = 1 << 22
+"""Packed at a time, about."""
 
 
 class PackedFormat(IntEnum):
@@ -104,12 +108,49 @@ def pack(
         scale_address, scale_stride = scales.ctypes.data, wanted[1]
     elif scales is not None:
         raise ValueError("only int8 codes come with scales")
-    data = aligned_bytes(packed_bytes(packed_format, rows.num_rows, rows.num_cols))
-    packed = PackedWeight(packed_format, rows.num_rows, rows.num_cols, data)
+    packed = _empty(packed_format, rows.num_rows, rows.num_cols)
+    _pack(rows, packed.struct, scale_address, scale_stride)
+    return packed
+
+
+def pack_below(
+    parts: Sequence[NDArray[Any]],
+    packed_format: PackedFormat,
+    done: Callable[[NDArray[Any]], object] = lambda piece: None,
+) -> PackedWeight:
+    """Pack matrices below each other, some rows at a time, so that what is packed can be let go.
+
+    Args:
+        parts: each (rows, cols) float32, float16 or bfloat16 (as uint16), row-major.
+        packed_format: see above.
+        done: told of rows that are packed.
+    """
+    if any(len(part) % _BLOCK_ROWS for part in parts[:-1]):
+        parts = [np.concatenate(parts)]
+    cols = parts[0].shape[1]
+    packed = _empty(packed_format, sum(map(len, parts)), cols)
+    step, first = max(1, _PIECE_VALUES // cols // _BLOCK_ROWS) * _BLOCK_ROWS, 0
+    for part in parts:
+        for begin in range(0, len(part), step):
+            piece = part[begin : begin + step]
+            struct = _struct(packed_format, len(piece), cols)
+            skipped = packed_bytes(packed_format, first, cols) if first else 0
+            struct.data = packed.data.ctypes.data + skipped
+            _pack(rows_of(piece), struct)
+            first += len(piece)
+            done(piece)
+    return packed
+
+
+def _empty(packed_format: PackedFormat, num_rows: int, num_cols: int) -> PackedWeight:
+    data = aligned_bytes(packed_bytes(packed_format, num_rows, num_cols))
+    return PackedWeight(packed_format, num_rows, num_cols, data)
+
+
+def _pack(rows: Rows, to: WeightStruct, scale_address: int = 0, scale_stride: int = 0) -> None:
     stride_bytes = rows.value_type.row_bytes(rows.stride)
     finished(
         library().llmkit_pack(
-            rows.value_type, rows.address, stride_bytes, scale_address, scale_stride, byref(packed.struct)
+            rows.value_type, rows.address, stride_bytes, scale_address, scale_stride, byref(to)
         )
     )
-    return packed

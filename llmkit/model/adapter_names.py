@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from llmkit.model.config import ModelConfig
 from llmkit.model.families.stored import How
 from llmkit.model.names import Group, groups
-from llmkit.model.transformer import TiedHead, Transformer, model_shapes
+from llmkit.model.shapes import tensor_shapes
+from llmkit.model.transformer import TiedHead, Transformer
 
 _Value = TypeVar("_Value")
 _WEIGHT = ".weight"
@@ -101,7 +102,7 @@ def peft_modules(config: ModelConfig) -> list[PeftModule]:
 
 def model_tensors(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Our names of all tensors with their shapes, and the head's where it is the embedding."""
-    return model_shapes(config) | {"lm_head.weight": (config.vocab_size, config.hidden_size)}
+    return tensor_shapes(config) | {"lm_head.weight": (config.vocab_size, config.hidden_size)}
 
 
 def whole_groups(config: ModelConfig, names: Iterable[str]) -> list[Group]:

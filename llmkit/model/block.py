@@ -11,6 +11,7 @@ from llmkit.model.mlp import build_mlp
 from llmkit.model.moe import MixtureOfExperts
 from llmkit.model.norm import norm_of_width
 from llmkit.model.routing import RoutingTape
+from llmkit.model.shapes import branch_norms
 
 
 class Block(nn.Module):
@@ -37,7 +38,7 @@ class Block(nn.Module):
         self.mlp = MixtureOfExperts(config) if sparse else build_mlp(config)
         self.residual, self.residual_scale = config.residual, config.residual_scale
         self.placement = config.norm_placement
-        for name in _NORMS[config.norm_placement][: 1 if config.residual == "parallel_one_norm" else None]:
+        for name in branch_norms(config):
             setattr(self, name, norm_of_width(config, config.hidden_size))
 
     def forward(
@@ -75,13 +76,3 @@ class Block(nn.Module):
 
     def _scaled(self, branch: Tensor) -> Tensor:
         return branch if self.residual_scale == 1.0 else branch * self.residual_scale
-
-
-_NORMS = {
-    "before": ("input_layernorm", "post_attention_layernorm"),
-    "after": ("post_attention_layernorm", "post_feedforward_layernorm"),
-    "both": (
-        *("input_layernorm", "post_attention_layernorm"),
-        *("pre_feedforward_layernorm", "post_feedforward_layernorm"),
-    ),
-}

@@ -1,22 +1,28 @@
-"""The dtypes that weights are kept in, by the names that config.json has for them."""
+"""The dtypes that weights are kept in, as torch has them, by the names that config.json has for them."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from llmkit.errors import ConfigError
 from llmkit.model.config import ModelConfig
+from llmkit.model.stored_numbers import dtype_name_of, stays_float32
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 _Dtype = TypeVar("_Dtype", torch.dtype, torch.dtype | None)
-ALWAYS_FLOAT32 = ("e_score_correction_bias",)
-"""Endings of the names of tensors that stay float32 whatever the weights are: steps of 0.001 must show."""
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """What config.json calls a dtype."""
+    return str(dtype).removeprefix("torch.")
 
 
 def kept_dtype(name: str, dtype: _Dtype) -> torch.dtype | _Dtype:
     """The dtype of one tensor of a model whose weights have `dtype`; None stays None where that is free."""
-    return torch.float32 if name.endswith(ALWAYS_FLOAT32) else dtype
+    return torch.float32 if stays_float32(name) else dtype
 
 
 def dtype_of(config: ModelConfig) -> torch.dtype:
@@ -25,9 +31,18 @@ def dtype_of(config: ModelConfig) -> torch.dtype:
     Raises:
         ConfigError: it is none that weights are kept in.
     """
-    try:
-        return DTYPES[config.dtype.removeprefix("torch.")]
-    except KeyError:
-        raise ConfigError(
-            f"dtype {config.dtype!r} is not supported", hint=f"use {', '.join(DTYPES)}"
-        ) from None
+    return DTYPES[dtype_name_of(config)]
+
+
+def tensor_of(array: NDArray[Any]) -> Tensor:
+    """An array of weights as a tensor in the same memory; uint16 is bfloat16."""
+    tensor = torch.from_numpy(array)
+    return tensor.view(torch.bfloat16) if array.dtype == np.uint16 else tensor
+
+
+def array_of(tensor: Tensor) -> NDArray[Any]:
+    """A tensor's own memory as an array of weights; bfloat16 is uint16."""
+    tensor = tensor.detach().contiguous()
+    is_bfloat16 = tensor.dtype == torch.bfloat16
+    array: NDArray[Any] = tensor.view(torch.int16).numpy().view(np.uint16) if is_bfloat16 else tensor.numpy()
+    return array

@@ -10,6 +10,8 @@ from typing import TypeVar
 from llmkit.model.config import ModelConfig
 
 _T = TypeVar("_T")
+SINUSOIDS = "transformer.wpe.weight"
+"""Where files keep the table of a model with fixed sinusoids."""
 _TABLES = re.compile(r"\.rotary_emb\.inv_freq$|\.attn\.(bias|masked_bias)$|\.attention\.(bias|masked_bias)$")
 _INSIDE = re.compile(r"^(model\.)?language_model\.(model\.)?")
 _OTHER_SENSES = re.compile(r"^(model\.)?(vision_tower|vision_model|multi_modal_projector|audio_tower)\.")

@@ -1,4 +1,4 @@
-"""A model's tensors as GGUF files keep them, and back: names and layouts, group by group.
+"""A model's tensors as GGUF files keep them, and back: names and layouts, group by group. No torch.
 
 Shapes: N experts, F intermediate_size of one, D hidden_size, H heads, C kv_lora_rank, K and V numbers of a
 head's key without a position and of its value.
@@ -10,18 +10,17 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor
-
+from llmkit.model.arrays import Array, compact, divided, joined
 from llmkit.model.config import ModelConfig
 from llmkit.model.gguf_architectures import GgufArchitecture
 from llmkit.model.gguf_metadata import gguf_architecture
+from llmkit.model.shapes import Shape
 
 How = Literal["same", "in_turns", "plus_one", "joined", "halves", "latent"]
 """
 same: under another name.
 in_turns: the rows of each head by pairs: the first of the first half, the first of the second, and so on.
-plus_one: 1 is added, in float32.
+plus_one: 1 is added; both are float32.
 joined: ours below each other.
 halves: a stack (N, 2 F, ...) as two (N, F, ...): gates, ups.
 latent: kv_b_proj as keys (H, C, K), turned, and values (H, V, C).
@@ -70,26 +69,42 @@ class GgufGroup:
     key_dim: int = 0
     """Latent: K."""
 
-    def pack(self, ours: Sequence[Tensor]) -> list[Tensor]:
+    def pack(self, ours: Sequence[Array]) -> list[Array]:
         """The file's tensors, in the order of `theirs`: views or copies of ours."""
         first = ours[0]
         match self.how:
             case "same":
                 return [first]
             case "in_turns":
-                return [first.unflatten(0, (self.heads, 2, -1)).transpose(1, 2).flatten(0, 2)]
+                halves = first.reshape(self.heads, 2, -1, *first.shape[1:])
+                return [halves.swapaxes(1, 2).reshape(first.shape)]
             case "plus_one":
-                return [first.float() + 1]
+                return [first + 1]
             case "joined":
-                return [torch.cat(tuple(ours))]
+                return [joined(ours)]
             case "halves":
-                return list(first.chunk(2, dim=1))
+                half = first.shape[1] // 2
+                return [first[:, :half], first[:, half:]]
             case "latent":
-                by_head = first.unflatten(0, (self.heads, -1))  # (H, K + V, C)
-                return [by_head[:, : self.key_dim].transpose(1, 2), by_head[:, self.key_dim :]]
+                by_head = first.reshape(self.heads, -1, *first.shape[1:])  # (H, K + V, C)
+                return [by_head[:, : self.key_dim].swapaxes(1, 2), by_head[:, self.key_dim :]]
 
-    def unpack(self, theirs: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
-        """The model's tensors, in the order of `ours`.
+    def shapes(self, ours: Sequence[Shape]) -> list[Shape]:
+        """The shapes of the file's tensors, from those of the model's."""
+        first = ours[0]
+        match self.how:
+            case "same" | "in_turns" | "plus_one":
+                return [first]
+            case "joined":
+                return [(sum(one[0] for one in ours), *first[1:])]
+            case "halves":
+                return [(first[0], first[1] // 2, *first[2:])] * 2
+            case "latent":
+                value_dim = first[0] // self.heads - self.key_dim
+                return [(self.heads, first[1], self.key_dim), (self.heads, value_dim, first[1])]
+
+    def unpack(self, theirs: Sequence[Array], rows: Sequence[int]) -> list[Array]:
+        """The model's tensors, in the order of `ours`: what is kept as it is, or only joined, as views.
 
         Args:
             theirs: the file's, in their order.
@@ -100,15 +115,17 @@ class GgufGroup:
             case "same":
                 return [first]
             case "in_turns":
-                return [first.unflatten(0, (self.heads, -1, 2)).transpose(1, 2).flatten(0, 2)]
+                pairs = first.reshape(self.heads, -1, 2, *first.shape[1:])
+                return [compact(pairs.swapaxes(1, 2)).reshape(first.shape)]
             case "plus_one":
-                return [(first.float() - 1).to(first.dtype)]
+                return [first - 1]
             case "joined":
-                return [part.clone() for part in first.split(list(rows))]
+                return divided(first, rows)
             case "halves":
-                return [torch.cat(tuple(theirs), dim=1)]
+                return [joined(theirs, axis=1)]
             case "latent":
-                return [torch.cat((first.transpose(1, 2), theirs[1]), dim=1).flatten(0, 1)]
+                by_head = joined((first.swapaxes(1, 2), theirs[1]), axis=1)
+                return [by_head.reshape(-1, by_head.shape[2])]
 
 
 def gguf_groups(

@@ -96,7 +96,7 @@ def gguf_model(model: Transformer, dtype: str, coded: Mapping[str, CodedMatrix] 
 
 
 def _tensors(group: GgufGroup, ours: list[Tensor], wanted: str) -> Iterator[GgufTensor]:
-    shapes = [tuple(one.shape) for one in group.pack([one.to("meta") for one in ours])]
+    shapes = group.shapes([tuple(one.shape) for one in ours])
     for index, (name, shape) in enumerate(zip(group.theirs, shapes, strict=True)):
         yield GgufTensor(
             name, shape, _type_of(name, shape, wanted), _maker(group, ours, index, name, shape, wanted)
@@ -107,7 +107,7 @@ def _coded_tensors(
     group: GgufGroup, ours: Mapping[str, Tensor], coded: list[CodedMatrix]
 ) -> Iterator[GgufTensor]:
     """Tensors whose rows go where the file has them, part by part."""
-    shapes = [tuple(one.shape) for one in group.pack([ours[name].to("meta") for name in group.ours])]
+    shapes = group.shapes([tuple(ours[name].shape) for name in group.ours])
 
     def maker(index: int) -> Callable[[], Iterator[NDArray[Any]]]:
         def make() -> Iterator[NDArray[Any]]:
@@ -124,7 +124,12 @@ def _maker(
     group: GgufGroup, ours: list[Tensor], index: int, name: str, shape: tuple[int, ...], wanted: str
 ) -> Callable[[], Iterator[NDArray[Any]]]:
     """Makes a tensor when its turn comes: no other is in memory then."""
-    return lambda: _pieces(group.pack(ours)[index], _type_of(name, shape, wanted))
+
+    def make() -> Iterator[NDArray[Any]]:
+        exact = [one.float() for one in ours] if group.how == "plus_one" else ours
+        return _pieces(group.pack(exact)[index], _type_of(name, shape, wanted))
+
+    return make
 
 
 def _type_of(name: str, shape: tuple[int, ...], wanted: str) -> str:

@@ -1,4 +1,4 @@
-"""A model's tensors as its files keep them, and back: names and layouts, group by group.
+"""A model's tensors as its files keep them, and back: names and layouts, group by group. No torch.
 
 The families' tables (`families/stored.py`) say which modules are kept otherwise; all others have one name.
 Shapes: N experts, H heads.
@@ -8,14 +8,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
+from llmkit.model.arrays import Array, compact, divided, empty, joined
 from llmkit.model.config import ModelConfig
 from llmkit.model.families.stored import How, Stored
 from llmkit.model.families.table import FAMILIES
+from llmkit.model.shapes import Shape
 
-Shape = tuple[int, ...]
 _IN_LAYER = re.compile(r"^model\.layers\.(\d+)\.")
 
 
@@ -28,7 +26,7 @@ class Group:
     how: How
     num_heads: int
 
-    def pack(self, ours: Sequence[Tensor]) -> list[Tensor]:
+    def pack(self, ours: Sequence[Array]) -> list[Array]:
         """The file's tensors, in the order of `theirs`: views or copies of ours."""
         first = ours[0]
         match self.how:
@@ -37,45 +35,43 @@ class Group:
             case "turned":
                 return [_turned(first)]
             case "joined":
-                return [torch.cat(tuple(ours))]
+                return [joined(ours)]
             case "joined_turned":
-                return [_turned(torch.cat(tuple(ours)))]
+                return [_turned(joined(ours))]
             case "joined_by_head":
-                by_head = [one.unflatten(0, (self.num_heads, -1)) for one in ours]
-                return [torch.stack(by_head, dim=1).flatten(0, 2)]
+                heads = [one.reshape(self.num_heads, 1, -1, *one.shape[1:]) for one in ours]
+                return [joined(heads, axis=1).reshape(-1, *first.shape[1:])]
             case "experts":
                 count = len(self.theirs) // len(first)
-                return [part for expert in first for part in expert.chunk(count)]
+                rows = [first.shape[1] // count] * count
+                return [part for expert in first for part in divided(expert, rows)]
             case "stack_turned":
-                return [first.transpose(1, 2) if first.dim() == 3 else first]
+                return [_each_turned(first)]
             case "stack_in_turns":
-                mixed = first.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)  # (N, 2 F, ...)
-                return [mixed.transpose(1, 2) if first.dim() == 3 else mixed]
+                halves = first.reshape(len(first), 2, -1, *first.shape[2:])
+                return [_each_turned(halves.swapaxes(1, 2).reshape(first.shape))]
 
     def shapes(self, ours: Sequence[Shape]) -> list[Shape]:
-        """The shapes of the file's tensors, from those of the model's.
-
-        Told by hand: joining tensors without memory, on the meta device, imports a compiler for seconds.
-        """
+        """The shapes of the file's tensors, from those of the model's."""
         first = ours[0]
-        joined = (sum(one[0] for one in ours), *first[1:])
+        whole = (sum(one[0] for one in ours), *first[1:])
         match self.how:
             case "same":
                 return [first]
             case "turned":
                 return [first[::-1]]
             case "joined" | "joined_by_head":
-                return [joined]
+                return [whole]
             case "joined_turned":
-                return [joined[::-1]]
+                return [whole[::-1]]
             case "experts":
                 count = len(self.theirs) // first[0]
                 return [(first[1] // count, *first[2:])] * len(self.theirs)
             case "stack_turned" | "stack_in_turns":
                 return [(first[0], *first[:0:-1])]
 
-    def unpack(self, theirs: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
-        """The model's tensors, in the order of `ours`.
+    def unpack(self, theirs: Sequence[Array], rows: Sequence[int]) -> list[Array]:
+        """The model's tensors, in the order of `ours`: what is kept as it is, or only joined, as views.
 
         Args:
             theirs: the file's, in their order.
@@ -86,22 +82,23 @@ class Group:
             case "same":
                 return [first]
             case "turned":
-                return [_turned(first).contiguous()]
+                return [compact(_turned(first))]
             case "joined":
-                return [part.contiguous() for part in first.split(list(rows))]
+                return divided(first, rows)
             case "joined_turned":
-                return [part.contiguous() for part in _turned(first).split(list(rows))]
+                return [compact(part) for part in divided(_turned(first), rows)]
             case "joined_by_head":
-                parts = first.unflatten(0, (self.num_heads, len(self.ours), -1)).unbind(1)
-                return [part.flatten(0, 1).contiguous() for part in parts]
+                heads = first.reshape(self.num_heads, len(self.ours), -1, *first.shape[1:])
+                parts = [heads[:, number] for number in range(len(self.ours))]
+                return [compact(part).reshape(-1, *first.shape[1:]) for part in parts]
             case "experts":
-                count = len(self.theirs) // rows[0]
-                return [_stacked(theirs, rows[0], count)]
+                return [_stacked(theirs, rows[0])]
             case "stack_turned":
-                return [(first.transpose(1, 2) if first.dim() == 3 else first).contiguous()]
+                return [compact(_each_turned(first))]
             case "stack_in_turns":
-                turned = first.transpose(1, 2) if first.dim() == 3 else first
-                return [turned.unflatten(1, (-1, 2)).transpose(1, 2).flatten(1, 2).contiguous()]
+                turned = _each_turned(first)
+                pairs = turned.reshape(len(turned), -1, 2, *turned.shape[2:])
+                return [compact(pairs.swapaxes(1, 2)).reshape(turned.shape)]
 
 
 def groups(config: ModelConfig, names: Iterable[str]) -> list[Group]:
@@ -146,14 +143,17 @@ def _expert_group(config: ModelConfig, stored: Stored, layer: str, kind: str) ->
     return Group(ours, each, "experts", 0)
 
 
-def _turned(tensor: Tensor) -> Tensor:
-    return tensor.t() if tensor.dim() == 2 else tensor
+def _turned(array: Array) -> Array:
+    return array.swapaxes(0, 1) if array.ndim == 2 else array
 
 
-def _stacked(parts: Sequence[Tensor], experts: int, count: int) -> Tensor:
-    """Matrices of every expert, `count` of each, into one stack, each copied once."""
-    first = parts[0]
-    stack = first.new_empty((experts, sum(len(part) for part in parts[:count]), *first.shape[1:]))
-    for expert in range(experts):
-        torch.cat(tuple(parts[expert * count : (expert + 1) * count]), out=stack[expert])
-    return stack
+def _each_turned(stack: Array) -> Array:
+    return stack.swapaxes(1, 2) if stack.ndim == 3 else stack
+
+
+def _stacked(parts: Sequence[Array], experts: int) -> Array:
+    """Matrices of every expert, as many of each, into one stack, each copied once."""
+    stack = empty((len(parts), *parts[0].shape), parts[0])
+    for number, part in enumerate(parts):
+        stack[number] = part
+    return stack.reshape(experts, -1, *parts[0].shape[1:])

@@ -3,22 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from llmkit.errors import UsageError
 from llmkit.model.config import ModelConfig
+from llmkit.model.position_tables import sinusoids
 
 
 def sinusoid_table(length: int, width: int) -> Tensor:
-    """Sine in the even columns and cosine in the odd ones, wavelengths 2 pi to 20,000 pi (1706.03762).
-
-    Returns:
-        (length, width) float32.
-    """
-    frequency = 10_000.0 ** (-torch.arange(0, width, 2, device="cpu", dtype=torch.float32) / width)
-    angle = torch.outer(torch.arange(length, device="cpu", dtype=torch.float32), frequency)
-    table = torch.empty(length, width, device="cpu")
-    table[:, 0::2] = angle.sin()
-    table[:, 1::2] = angle.cos()[:, : width // 2]
-    return table
+    """`sinusoids` as a tensor: (length, width) float32."""
+    return torch.from_numpy(sinusoids(length, width))
 
 
 class SinusoidalPositions(nn.Module):
@@ -51,16 +42,3 @@ def segment_positions(segments: Tensor) -> Tensor:
     changed = torch.zeros_like(index)
     changed[:, 1:] = torch.where(segments[:, 1:] != segments[:, :-1], index[:, 1:], 0)
     return index - changed.cummax(dim=1).values
-
-
-def check_room(config: ModelConfig, end: int) -> None:
-    """Refuse positions that a table of positions does not hold; rotary positions have no such end.
-
-    Raises:
-        UsageError: `end` is beyond max_position_embeddings.
-    """
-    if end > config.max_position_embeddings:
-        raise UsageError(
-            f"{end} positions asked of a model that has {config.max_position_embeddings}",
-            hint="use a shorter text, or a model with a longer context",
-        )

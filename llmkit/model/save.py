@@ -13,13 +13,12 @@ from llmkit.formats.model_folder import CONFIG, GENERATION_CONFIG, INDEX, WEIGHT
 from llmkit.formats.safetensors_write import system_errors
 from llmkit.model.dtypes import kept_dtype
 from llmkit.model.families.read import FORMAT_VERSION
+from llmkit.model.file_names import SINUSOIDS
 from llmkit.model.names import groups
 from llmkit.model.positions import sinusoid_table
 from llmkit.model.transformer import Transformer
 
 MAX_SHARD_BYTES = 5_000_000_000
-SINUSOIDS = "transformer.wpe.weight"
-"""Where files keep the table of a model with fixed sinusoids."""
 
 
 def save_model(

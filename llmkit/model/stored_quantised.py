@@ -8,6 +8,7 @@ from collections.abc import Container, Mapping
 import numpy as np
 
 from llmkit.errors import DataError, LlmkitError
+from llmkit.formats.bfloat16 import widened
 from llmkit.formats.matrix_layout import Array, Floats, MatrixLayout
 from llmkit.formats.model_folder import TensorInfo
 from llmkit.model.quantisation import UNREAD, Quantisation
@@ -138,5 +139,5 @@ def read_part(info: TensorInfo) -> Array:
         content = stream.read(info.nbytes)
     numbers = np.frombuffer(content, _NUMPY[info.dtype]).reshape(info.shape)
     if info.dtype == "BF16":
-        return (numbers.astype(np.uint32) << 16).view(np.float32)
+        return widened(numbers)
     return numbers.astype(np.float32, copy=False) if info.dtype in _FLOATS else numbers

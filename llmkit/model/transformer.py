@@ -17,7 +17,8 @@ from llmkit.model.cache import Cache
 from llmkit.model.config import ModelConfig
 from llmkit.model.layout import Layout, RowParts, Span, Stretch, layout_mask, row_stretches
 from llmkit.model.norm import norm_of_width
-from llmkit.model.positions import SinusoidalPositions, check_room, segment_positions
+from llmkit.model.position_tables import check_room
+from llmkit.model.positions import SinusoidalPositions, segment_positions
 from llmkit.model.rope import Rope
 from llmkit.model.routing import RoutingTape
 
@@ -264,12 +265,6 @@ class Transformer(nn.Module):
             scores = scores * self.config.logit_scale
         cap = self.config.final_logit_softcapping
         return scores if cap is None else torch.tanh(scores / cap) * cap
-
-
-def model_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of a model's tensors by name, in the order of `state_dict()`; no memory is taken."""
-    with torch.device("meta"):
-        return {name: tuple(one.shape) for name, one in Transformer(config).state_dict().items()}
 
 
 def _embedding(rows: int, width: int) -> nn.Embedding:

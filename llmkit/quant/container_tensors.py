@@ -16,9 +16,9 @@ from llmkit.formats.matrix_layout import Part
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import kept_dtype
 from llmkit.model.families.stored import How
+from llmkit.model.file_names import SINUSOIDS
 from llmkit.model.names import Group, groups
 from llmkit.model.positions import sinusoid_table
-from llmkit.model.save import SINUSOIDS
 from llmkit.quant.containers import WORDS, Container, check_module, config_keys, layout_for
 from llmkit.quant.grid import Grid
 from llmkit.quant.kept_matrix import KeptMatrix

@@ -7,14 +7,17 @@ Shapes: N texts, D hidden_size.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.engine.hidden import HiddenSums
 from llmkit.errors import DataError
-from llmkit.model.transformer import Transformer
 from llmkit.tokens.prompt import PromptEncoder
+
+if TYPE_CHECKING:
+    from llmkit.model.transformer import Transformer
 
 PASS_TOKENS = 4096
 """Of a pass through the model."""
@@ -40,7 +43,7 @@ def unit_vectors(sums: NDArray[np.float64]) -> NDArray[np.float32]:
 class Embedder:
     """A model in evaluation mode that makes vectors."""
 
-    def __init__(self, model: Transformer, encoder: PromptEncoder) -> None:
+    def __init__(self, model: "Transformer", encoder: PromptEncoder) -> None:
         self._model, self._encoder = model, encoder
         self.width = model.config.hidden_size
         self._before = before_texts(encoder)

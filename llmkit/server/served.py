@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+from llmkit.engine.breaks import breaks_of
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.grammar import Grammar, Grammars
 from llmkit.engine.request import Request
@@ -142,6 +143,7 @@ class Served:
                 key=tenant,
                 adapter=ask.adapter,
                 grammar=grammar,
+                breaks=breaks_of(sampling, self.tokenizer),
                 scores_prompt=_scores_prompt(ask),
             )
             try:

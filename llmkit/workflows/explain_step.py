@@ -1,13 +1,18 @@
 """llmkit generate --explain-step: how the next token of a prompt comes about."""
 
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.engine.config import GenerateConfig
-from llmkit.workflows.generate.adapter import load_adapters
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import open_job
 from llmkit.workflows.generate.rows import extent_of, read_prompt
+
+if TYPE_CHECKING:
+    from llmkit.engine.engine import Engine
+    from llmkit.engine.request import Request
+    from llmkit.engine.shaping import Scores
 
 SHOWN = 10
 """Candidates at least."""
@@ -56,35 +61,23 @@ def explain_step(files: GenerateFiles, config: GenerateConfig) -> StepReport:
 
     Raises:
         UsageError, ConfigError, DataError, MissingError, ResourceError: see `open_job`, `read_prompt`,
-            `place` and `Sampler.draw`.
+            `place`, `start_engine` and `Sampler.draw`.
     """
     job = open_job(files, config)
     row = read_prompt(job)
 
-    import torch
-
-    from llmkit.engine.adapter_torch import ModuleAdditions
+    # these take a moment to import: what is wrong with the prompt has been said by now
     from llmkit.engine.explain import STEPS, explain
     from llmkit.engine.sampling import Sampler
-    from llmkit.model.load import load_model
-    from llmkit.workflows.generate.model import place
+    from llmkit.workflows.generate.model import place, start_engine
 
-    placement = place(job, extent_of(job, [row]))
-    torch.set_num_threads(placement.threads)
-    model = load_model(
-        files.model, dtype=placement.dtype, device=placement.device, rope_scaling=job.rope_scaling
-    )
     request, sampling = row.request, row.request.sampling
-    additions, used = ModuleAdditions(model), None
-    for adapter in load_adapters(job.adapters, model, job.model):
-        additions.add_adapter(adapter)
-        used = adapter if adapter.name == request.adapter else used
-    with torch.inference_mode(), additions.of([(used, len(request.prompt))]):
-        hidden = model.hidden(torch.tensor([request.prompt], device=placement.device))
-        logits = model.logits(hidden[0, -1:])[0].float().cpu()
+    engine = start_engine(job, place(job, extent_of(job, [row])))
+    with closing(engine.lead):
+        logits = _scores(engine, request)
     ends = request.ends(job.stop_ids)
     matcher = None if request.grammar is None else request.grammar.start(ends)
-    sampler = Sampler(sampling, request.prompt, len(logits), matcher)
+    sampler = Sampler(sampling, request.prompt, len(logits), matcher, request.breaks)
     told = explain(logits, sampler, sampling, SHOWN)
 
     def spell(token: int) -> str | None:
@@ -113,3 +106,11 @@ def explain_step(files: GenerateFiles, config: GenerateConfig) -> StepReport:
         drawn_text=spell(told.token),
         ends_text=told.token in ends,
     )
+
+
+def _scores(engine: "Engine", request: "Request") -> "Scores":
+    """The model's own scores (V,) of the first token after a prompt."""
+    heard: list[Scores] = []
+    engine.on_rows = lambda _, rows: heard.append(rows[-1])
+    next(engine.run(request))
+    return heard[0]

@@ -17,7 +17,7 @@ from torch import nn
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
-from llmkit.engine.native_weights import pack_model
+from llmkit.engine.module_weights import pack_model
 from llmkit.engine.request import Request
 from llmkit.kernels.library import set_threads
 from llmkit.kernels.packed import PackedFormat
@@ -49,8 +49,7 @@ def main() -> None:
     torch.set_num_threads(1)
     set_threads(given.threads)
     model = made()
-    packed = pack_model(model, PackedFormat.INT8)
-    engine = Engine(model, EngineConfig(positions=4096, reuse=False), native=packed)
+    engine = Engine(pack_model(model, PackedFormat.INT8), EngineConfig(positions=4096, reuse=False))
     for seed, name in enumerate(NAMES):
         weights = adapter(model, seed, given.rank)
         started = time.perf_counter()

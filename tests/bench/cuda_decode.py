@@ -26,14 +26,13 @@ import torch
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.cuda.plan import PagePlan, plan_pages
-from llmkit.engine.cuda.runner import CudaRunner
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.request import Request
-from llmkit.engine.runner import PassRunner, Runner
 from llmkit.engine.sampling import Sampler
 from llmkit.engine.scheduler import Work
 from llmkit.engine.store import KVStore
 from llmkit.engine.text import Text
+from llmkit.engine.torch_machinery import torch_runner
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
 
@@ -150,9 +149,7 @@ def _by_runner(
     store = KVStore(
         model.config, batch * blocks + plan.spare_blocks, EngineConfig.block_tokens, torch.bfloat16, device
     )
-    runner: PassRunner = (
-        Runner(model, store) if plan.attention is None else CudaRunner(model, store, plan, max_texts=batch)
-    )
+    runner = torch_runner(model, store, plan, batch)
     sampling = SamplingConfig(max_tokens=steps + 1)
     texts = []
     for number in range(batch):

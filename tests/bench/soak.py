@@ -18,7 +18,7 @@ import torch
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
-from llmkit.engine.native_weights import pack_model
+from llmkit.engine.module_weights import pack_model
 from llmkit.engine.request import Request
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
@@ -65,8 +65,7 @@ def main() -> int:
     sizes = EngineConfig(
         positions=BLOCKS * BLOCK_TOKENS, block_tokens=BLOCK_TOKENS, max_texts=TEXTS, pass_tokens=32
     )
-    native = pack_model(model) if given.kernels == "native" else None
-    engine = Engine(model, sizes, stop_ids=[5], native=native)
+    engine = Engine(pack_model(model) if given.kernels == "native" else model, sizes, stop_ids=[5])
     tally = soak(engine, given.requests)
     free, total = engine.pool.num_free, engine.pool.num_blocks
     growth = max(tally.resident[len(tally.resident) // 5 :]) - tally.resident[len(tally.resident) // 5]

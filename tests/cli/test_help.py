@@ -10,6 +10,7 @@ from workbench import Workbench
 
 from llmkit.cli import build_cli
 from llmkit.commands.documentation import CommandPage, read_pages
+from llmkit.kernels.library import available, why_not
 
 PAGES = [page for page in read_pages(build_cli()) if page.path]
 LEAVES = [page for page in PAGES if not page.subcommands]
@@ -88,6 +89,18 @@ def test_what_needs_no_tensors_loads_no_torch(bench: Workbench) -> None:
         *("show run", "show tok", "show shards", "show docs.jsonl", "show shards --verify"),
         *("kv-estimate config.json", "kv-estimate run", "man pack", "completion zsh"),
         *("dedup docs.jsonl", "dedup --by line docs.jsonl", "mix --source a=docs.jsonl -t tok"),
+    ]
+    script = f"from llmkit.cli import run\nassert not any(run(line.split()) for line in {lines!r})"
+    assert not _loaded(script, bench) & {"torch", "transformers"}
+
+
+@pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
+def test_texts_are_written_by_the_kernels_without_torch(bench: Workbench) -> None:
+    lines = [
+        *("generate -m run -p a --max-tokens 3", "generate -m run -p a --json --logprobs 3 --top-p 0.9"),
+        *("generate -m run -p a --weights int4 --kv-dtype int8 --stats", "generate -m run -p a --dry-run"),
+        *("generate -m run -p a --prompt-cache kept --draft lookup", "generate -m run -p a --json-schema {}"),
+        *("chat -m run --dry-run", "serve -m run --dry-run"),
     ]
     script = f"from llmkit.cli import run\nassert not any(run(line.split()) for line in {lines!r})"
     assert not _loaded(script, bench) & {"torch", "transformers"}

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from llmkit.kernels.library import available
+from llmkit.tokens.load import load_tokenizer
 
 Run = Callable[..., Any]
 
@@ -73,6 +74,8 @@ def test_rows_from_stdin_are_rows_from_a_file(llmkit_run: Run, gen: list[object]
         (["--typical-p", "0.01"], True),
         (["--top-n-sigma", "0.1"], True),
         (["--xtc-probability", "1", "--xtc-threshold", "0.0001"], True),
+        (["--adaptive-target", "0.1"], True),
+        (["--adaptive-target", "0.1", "--adaptive-decay", "0"], True),
         (["--logit-bias", "70=100"], True), (["--regex", "[0-9]{9}"], True),
         (["--choice", "a", "--choice", "b"], True), (["--json-schema", '{"type": "null"}'], True),
         (["--grammar", "root ::= [0-9]{9}"], True),
@@ -93,6 +96,32 @@ def test_every_flag_that_bears_on_the_text_changes_it_and_no_other_does(
     done = llmkit_run(*gen, "--max-tokens", "16", "the License the", *flags)
     assert done.status == 0, done.err
     assert (done.out != plain.out) == changes
+
+
+def test_what_dry_takes_off_the_next_token_of_a_repetition_is_what_its_flags_say(
+    llmkit_run: Run, gen: list[object], model: Path
+) -> None:
+    tokenizer = load_tokenizer(model)
+    said, between = tokenizer.encode(" Work: the Work"), tokenizer.encode(" and")
+    after_colon = len(tokenizer.encode(" the Work"))
+    assert len(said) > after_colon + 1 and after_colon >= 2
+
+    def taken(*flags: str) -> float:
+        asked = [*gen, " Work: the Work and Work: the Work", "--logit-bias", f"{between[0]}=100"]
+        stages = json.loads(llmkit_run(*asked, "--explain-step", "--json", *flags).out)["stages"]
+        scores = {
+            stage["step"]: {one["id"]: one["score"] for one in stage["candidates"]}[between[0]]
+            for stage in stages
+        }
+        return round(float(scores["bias"] - scores["dry"]), 3)
+
+    on = ("--dry-multiplier", "2")
+    assert taken(*on) == round(2 * 1.75 ** (after_colon - 2), 3)
+    assert taken(*on, "--dry-base", "3") == round(2 * 3 ** (after_colon - 2), 3)
+    assert taken(*on, "--dry-allowed-length", "1") == round(2 * 1.75 ** (after_colon - 1), 3)
+    assert taken(*on, "--dry-sequence-breaker", "none") == round(2 * 1.75 ** (len(said) - 2), 3)
+    assert taken(*on, "--dry-sequence-breaker", "Wo", "--dry-sequence-breaker", "ork") == 0
+    assert taken(*on, "--dry-penalty-last-n", str(len(said) + 1)) == 0
 
 
 def test_an_int8_cache_takes_what_kv_estimate_says_and_moves_the_scores_a_little(

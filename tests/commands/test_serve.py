@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 import pytest
 
+from llmkit.kernels.library import available, why_not
 from llmkit.model.load import load_model
 from llmkit.retrieve.embed import Embedder
 from llmkit.server.answer import Usage
@@ -139,7 +140,7 @@ def server(
 
 
 @contextmanager
-def started(python: str | Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def started(python: str | Path, *flags: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server that is ready, and its address."""
     read, write = os.pipe()
     words = ["serve", *flags, "--port", "0", "--ready-fd", str(write)]
@@ -148,7 +149,7 @@ def started(python: str | Path, *flags: str) -> Iterator[tuple[subprocess.Popen[
         pass_fds=[write],
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
     )
     os.close(write)
     with os.fdopen(read) as ready:
@@ -183,6 +184,18 @@ def test_a_template_that_never_ends_keeps_no_server_from_its_start(
     embedder = Embedder(load_model(stories), PromptEncoder(load_tokenizer(stories)))
     expected = embedder.embed(["Once upon a time", "One day"])
     np.testing.assert_allclose([one["embedding"] for one in told["data"]], expected, atol=1e-4)
+
+
+@pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
+def test_a_server_needs_no_torch(stories: Path, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text('raise ImportError("nobody needs this")')
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    with started(sys.executable, "-m", str(stories), PYTHONPATH=paths) as (_, url):
+        asked = {"prompt": "Once upon a", "max_tokens": 3, "logprobs": 1, "seed": 1}
+        answer = httpx.post(f"{url}/v1/completions", json=asked, timeout=60).json()
+        assert answer["usage"]["completion_tokens"] == 3
+        vectors = httpx.post(f"{url}/v1/embeddings", json={"input": "a sea"}, timeout=60).json()
+        assert len(vectors["data"][0]["embedding"]) == 64
 
 
 HERMES = (

@@ -10,9 +10,10 @@ from adapters_by_hand import GREEDY, adapter, merged, prompt, write
 from family_models import SIZES
 
 from llmkit.engine.adapter_native import why_not_added_natively
+from llmkit.engine.adapter_prepare import prepare_adapter
 from llmkit.engine.adapter_values import Adapter, Addition
 from llmkit.engine.engine import Engine, EngineConfig
-from llmkit.engine.native_weights import pack_model
+from llmkit.engine.module_weights import pack_model
 from llmkit.engine.request import Request
 from llmkit.errors import UsageError
 from llmkit.kernels.library import available, why_not
@@ -33,9 +34,9 @@ NAMES = ("one", None, "two", "three", "one", None)
 
 def bank(model: Transformer, *, native: bool, **sizes: Any) -> Engine:
     config = EngineConfig(**{"positions": 400, "block_tokens": 4, "max_texts": 6, "pass_tokens": 9} | sizes)
-    engine = Engine(model, config, native=pack_model(model) if native else None)
+    engine = Engine(pack_model(model) if native else model, config)
     engine.adapters.load("one", adapter(model, 1))
-    engine.adapters.load("two", adapter(model, 2, rank=5, dora=True))
+    engine.adapters.add(prepare_adapter(model, "two", adapter(model, 2, rank=5, dora=True)))  # by its weights
     engine.adapters.load("three", adapter(model, 3, rank=17, only="_proj"), strength=0.5)
     return engine
 
@@ -89,9 +90,7 @@ def test_the_base_has_the_same_bits_with_adapters_beside_it(make_model: Make) ->
 def test_rounded_weights_and_an_int8_cache_take_additions_unrounded(make_model: Make) -> None:
     model = make_model(hidden_size=64, intermediate_size=96)
     weights = adapter(model, 1)
-    engine = Engine(
-        model, EngineConfig(positions=200, kv_dtype=torch.int8), native=pack_model(model, PackedFormat.INT8)
-    )
+    engine = Engine(pack_model(model, PackedFormat.INT8), EngineConfig(positions=200, kv_dtype="int8"))
     engine.adapters.load("one", weights)
     twin = Engine(merged(model, weights), EngineConfig(positions=200))
     found = write(engine, [Request(prompt(0, 9), GREEDY, adapter="one")])[0]
@@ -101,8 +100,8 @@ def test_rounded_weights_and_an_int8_cache_take_additions_unrounded(make_model: 
 def test_adapters_of_attention_run_beside_experts() -> None:
     model = of_family("qwen3_moe", {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 24})
     texts = []
-    for native in (None, pack_model(model)):
-        engine = Engine(model, EngineConfig(positions=200), native=native)
+    for computes in (model, pack_model(model)):
+        engine = Engine(computes, EngineConfig(positions=200))
         engine.adapters.load("one", adapter(model, 1, only="self_attn"))
         texts.append(write(engine, [Request(prompt(0, 9), GREEDY, adapter=name) for name in ("one", None)]))
     assert texts[0] == texts[1]

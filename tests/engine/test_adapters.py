@@ -97,7 +97,7 @@ def test_guesses_leave_texts_as_they_are(make_model: Make, guesses: str) -> None
 
 def test_an_int8_cache_gives_a_text_in_company_what_it_gives_it_alone(make_model: Make) -> None:
     model = make_model()
-    config = EngineConfig(positions=400, block_tokens=4, max_texts=6, kv_dtype=torch.int8)
+    config = EngineConfig(positions=400, block_tokens=4, max_texts=6, kv_dtype="int8")
     alone = [write(bank(model, config), [request])[0] for request in asked()]
     assert write(bank(model, config), asked()) == alone
 

@@ -1,11 +1,10 @@
-"""Settings of a request: what is refused, and what generation_config.json says."""
+"""Settings of a request: what is refused."""
 
-from dataclasses import fields
 from typing import Any
 
 import pytest
 
-from llmkit.engine.config import GenerateConfig, SamplingConfig, model_defaults, unfollowed
+from llmkit.engine.config import GenerateConfig, SamplingConfig
 from llmkit.errors import ConfigError, UsageError
 
 
@@ -19,6 +18,10 @@ from llmkit.errors import ConfigError, UsageError
         *(("min_p", 1.5), ("stop", ("",)), ("seed", -1), ("seed", 1 << 63), ("samples", 0)),
         *(("logprobs", -1), ("logprobs", 1001), ("typical_p", 0.0), ("typical_p", 1.1), ("choice", ("",))),
         *(("top_n_sigma", -1.0), ("xtc_probability", 1.1), ("xtc_threshold", 0.0)),
+        *(("dry_multiplier", -0.1), ("dry_multiplier", 1e6), ("dry_base", 0.99), ("dry_base", float("nan"))),
+        *(("dry_allowed_length", 0), ("dry_penalty_last_n", -2)),
+        *(("adaptive_target", 1.1), ("adaptive_target", float("nan"))),
+        *(("adaptive_decay", -0.1), ("adaptive_decay", 1.0)),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name_with_a_flag(name: str, value: Any) -> None:
@@ -33,6 +36,20 @@ def test_a_value_out_of_range_is_refused_by_name_with_a_flag(name: str, value: A
         "top_p": float,
     }.get(name, float)
     SamplingConfig(**{name: int(kind(example)) if isinstance(value, int) else kind(example)})  # it helps
+
+
+def test_a_break_that_is_no_text_is_refused_with_the_flag_that_turns_breaks_off() -> None:
+    with pytest.raises(ConfigError, match="dry_sequence_breakers must be not empty") as caught:
+        SamplingConfig(dry_sequence_breakers=("a", ""))
+    assert caught.value.hint == "--dry-sequence-breaker none"
+
+
+def test_text_is_needed_for_what_ends_it_for_rules_and_for_breaks() -> None:
+    assert not SamplingConfig().needs_text
+    assert SamplingConfig(stop=("a",)).needs_text and SamplingConfig(choice=("a",)).needs_text
+    assert SamplingConfig(dry_multiplier=0.8).needs_text
+    assert not SamplingConfig(dry_multiplier=0.8, dry_sequence_breakers=()).needs_text
+    assert not SamplingConfig(dry_multiplier=0.8, dry_penalty_last_n=0).needs_text
 
 
 def test_of_the_rules_for_a_text_there_is_one_at_most() -> None:
@@ -59,50 +76,6 @@ def test_a_temperature_near_zero_is_greedy(temperature: float, is_greedy: bool) 
 def test_each_penalty_alone_counts_as_one(name: str) -> None:
     assert not SamplingConfig().has_penalties
     assert SamplingConfig(**{name: 1.5}).has_penalties
-
-
-def test_generation_config_gives_defaults_under_their_names_in_transformers() -> None:
-    from transformers import GenerationConfig
-
-    written = GenerationConfig(
-        do_sample=True,
-        temperature=0.6,
-        top_k=40,
-        top_p=0.95,
-        min_p=0.05,
-        repetition_penalty=1.1,
-        typical_p=0.9,
-    )
-    written.stop_strings = ["END"]
-    found = model_defaults(written.to_dict(), "generation_config.json")
-    assert found == {
-        **{"temperature": 0.6, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "repetition_penalty": 1.1},
-        "typical_p": 0.9,
-        "stop": ("END",),
-    }
-    assert set(found) <= {one.name for one in fields(SamplingConfig)}
-
-
-def test_do_sample_false_is_greedy_and_nothing_said_is_nothing_set() -> None:
-    assert model_defaults({"do_sample": False, "temperature": 0.6}, "g") == {"temperature": 0.0}
-    assert model_defaults({"eos_token_id": 2, "temperature": None}, "g") == {}
-
-
-@pytest.mark.parametrize("wrong", [{"top_k": "many"}, {"temperature": True}, {"top_k": 1.5}])
-def test_a_default_of_the_wrong_type_is_named_with_its_file(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=f"g.json: {next(iter(wrong))}"):
-        model_defaults(wrong, "g.json")
-
-
-def test_what_transformers_would_follow_and_we_do_not_is_listed() -> None:
-    from transformers import GenerationConfig
-
-    assert unfollowed(GenerationConfig().to_dict()) == []
-    assert unfollowed({"num_beams": 1, "no_repeat_ngram_size": 0, "typical_p": 1.0, "min_length": 0}) == []
-    assert unfollowed({"num_beams": 4, "suppress_tokens": [5], "temperature": 2}) == [
-        "num_beams",
-        "suppress_tokens",
-    ]
 
 
 def test_a_pattern_that_is_none_is_refused_before_any_work() -> None:

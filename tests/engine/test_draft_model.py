@@ -10,7 +10,7 @@ import torch
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.draft_model import DraftModel
 from llmkit.engine.engine import Engine, EngineConfig
-from llmkit.engine.native_weights import pack_model
+from llmkit.engine.module_weights import pack_model
 from llmkit.engine.request import Request
 from llmkit.engine.text import Text
 from llmkit.kernels.library import available
@@ -34,7 +34,7 @@ def _text(number: int, tokens: list[int]) -> Text:
 
 
 def _draft(model: Transformer, kernels: str, **settings: Any) -> DraftModel:
-    return DraftModel(model, native=pack_model(model) if kernels == "native" else None, **settings)
+    return DraftModel(pack_model(model) if kernels == "native" else model, **settings)
 
 
 def _slow(model: Transformer, tokens: list[int], count: int) -> list[int]:
@@ -185,7 +185,7 @@ def test_texts_are_the_same_with_a_draft_model_and_without(
     make_model: Make, kernels: str, temperature: float, positions: int
 ) -> None:
     model, small = make_model(**BIG), make_model(**SMALL)
-    native = pack_model(model) if kernels == "native" else None
+    computes = pack_model(model) if kernels == "native" else model
     requests = [
         Request(
             tuple(range(seed % 3, 5 + seed)),
@@ -194,9 +194,9 @@ def test_texts_are_the_same_with_a_draft_model_and_without(
         for seed in range(6)
     ]
     config = EngineConfig(positions=positions, block_tokens=4)
-    plain = Engine(model, config, native=native)
+    plain = Engine(computes, config)
     draft = _draft(small, kernels, positions=300, block_tokens=4)
-    guessing = Engine(model, config, native=native, proposer=draft)
+    guessing = Engine(computes, config, proposer=draft)
     assert _run(guessing, requests) == _run(plain, requests)
     report = guessing.speculation()
     assert report is not None and plain.speculation() is None
@@ -209,9 +209,9 @@ def test_texts_are_the_same_with_a_draft_model_and_without(
 @pytest.mark.parametrize("kernels", KERNELS)
 def test_a_model_that_guesses_for_itself_is_always_right(make_model: Make, kernels: str) -> None:
     model = make_model(**BIG)
-    native = pack_model(model) if kernels == "native" else None
-    draft = DraftModel(model, count=4, positions=500, native=native)
-    engine = Engine(model, EngineConfig(positions=500), native=native, proposer=draft)
+    computes = pack_model(model) if kernels == "native" else model
+    draft = DraftModel(computes, count=4, positions=500)
+    engine = Engine(computes, EngineConfig(positions=500), proposer=draft)
     sampling = SamplingConfig(max_tokens=1 + 5 * 6, temperature=0.0, ignore_eos=True)
     requests = [Request((1, 2, 3), sampling), Request((9,), sampling)]
     texts = _run(engine, requests)

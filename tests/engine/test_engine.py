@@ -361,7 +361,7 @@ def test_many_draws_from_one_place_have_the_distribution_of_its_scores(make_mode
     engine, counts = Engine(model), torch.zeros(12, dtype=torch.float64)
     sampling = SamplingConfig(max_tokens=1, temperature=1.0, seed=3, logprobs=12)
     (token,) = engine.run(Request((3, 1, 4), sampling))
-    scores = torch.tensor([one.logprob for one in sorted(token.top, key=lambda one: one.id)])
+    scores = torch.tensor([one.logprob for one in sorted(token.top, key=lambda one: one.id)]).numpy()
     sampler = Sampler(sampling, (3, 1, 4), 12)
     for _ in range(draws):
         counts[sampler.draw(scores)] += 1

@@ -2,14 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
-import torch
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.explain import STEPS, explain
-from llmkit.engine.sampling import Sampler, shape
+from llmkit.engine.sampling import Sampler
+from llmkit.engine.shaping import Scores, shape
+from llmkit.engine.softmax import Softmax
 
-LOGITS = torch.randn(200, generator=torch.Generator().manual_seed(1)) * 3
+LOGITS: Scores = np.random.default_rng(1).standard_normal(200, np.float32) * 3
 
 
 def test_every_step_that_is_on_has_its_stage_and_no_other() -> None:
@@ -22,9 +24,17 @@ def test_every_step_that_is_on_has_its_stage_and_no_other() -> None:
         typical_p=0.8,
         top_n_sigma=3.0,
         xtc_probability=0.5,
+        dry_multiplier=0.8,
+        adaptive_target=0.3,
     )
     told = explain(LOGITS, Sampler(config, [0], 200), config, 5)
     assert [stage.step for stage in told.stages] == ["model", *(one for one in STEPS if one != "grammar")]
+    settings = {stage.step: stage.setting for stage in told.stages}
+    assert settings["adaptive_p"] == {"target": 0.3, "decay": 0.9}
+    assert settings["dry"] == {
+        **{"multiplier": 0.8, "base": 1.75, "allowed_length": 2, "penalty_last_n": -1},
+        "sequence_breakers": ("\n", ":", '"', "*"),
+    }
     greedy = SamplingConfig(temperature=0.0)
     (only,) = explain(LOGITS, Sampler(greedy, [0], 200), greedy, 5).stages
     assert only.step == "model" and only.left == 200
@@ -43,12 +53,12 @@ def test_probabilities_and_numbers_are_those_of_the_scores_after_the_step() -> N
     model, warm, few = explain(LOGITS, Sampler(config, [0], 200), config, 4).stages
     assert (model.left, warm.left, few.left) == (200, 200, 20)
     assert (model.setting, warm.setting, few.setting) == (None, 0.7, 20)
-    last = shape(LOGITS, config).softmax(0)
+    last = Softmax(shape(LOGITS, config)).probabilities
     for one in few.candidates:
         assert one.probability == pytest.approx(float(last[one.id]), rel=1e-5)
     by_hand = -sum(p * math.log2(p) for p in last.tolist() if p)
     assert few.entropy_bits == pytest.approx(by_hand, rel=1e-5)
-    assert [one.id for one in model.candidates[:4]] == LOGITS.topk(4).indices.tolist()
+    assert [one.id for one in model.candidates[:4]] == np.argsort(-LOGITS)[:4].tolist()
 
 
 def test_what_a_step_rules_out_is_gone_from_its_candidates() -> None:

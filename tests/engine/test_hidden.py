@@ -9,7 +9,7 @@ import torch
 
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.hidden import HiddenSums
-from llmkit.engine.native_weights import pack_model
+from llmkit.engine.module_weights import pack_model
 from llmkit.kernels.library import available, why_not
 from llmkit.model.transformer import Transformer
 from tests.model.conftest import SWITCHES
@@ -57,8 +57,8 @@ def test_sums_are_those_of_a_plain_forward_however_large_a_pass_is(
 ) -> None:
     model = make_model(**SHAPES[name])
     wanted = expected(model)
-    native = pack_model(model) if kernels == "native" else None
-    sums, passes = summed(HiddenSums(model, ROWS, SKIPPED, native=native, most=most))
+    computes = pack_model(model) if kernels == "native" else model
+    sums, passes = summed(HiddenSums(computes, ROWS, SKIPPED, most=most))
     np.testing.assert_allclose(sums, wanted, rtol=1e-4, atol=1e-4)
     assert (passes == 1) == (most == 512)
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from llmkit.engine.block_store import CODES_ESTIMATED_AS
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
-from llmkit.engine.kv_codes import ESTIMATED_AS, decode, encode
+from llmkit.engine.kv_codes import decode, encode
+from llmkit.engine.module_weights import pack_model
 from llmkit.engine.native_parts import runs_natively
-from llmkit.engine.native_weights import pack_model
 from llmkit.engine.request import Drawn, Request
 from llmkit.engine.store import KVStore, PagedCache, PagedSpan
 from llmkit.estimate.architecture_of import architecture_of
@@ -25,7 +26,7 @@ from llmkit.model.transformer import Transformer
 
 Make = Callable[..., Transformer]
 needs_kernels = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
-INT8 = EngineConfig(positions=400, block_tokens=4, kv_dtype=torch.int8)
+INT8 = EngineConfig(positions=400, block_tokens=4, kv_dtype="int8")
 
 
 def normal(*shape: int) -> torch.Tensor:
@@ -120,23 +121,23 @@ def test_a_model_is_no_more_surprised_by_its_own_text_than_by_so_many_nats_a_tok
 
 
 @needs_kernels
-@pytest.mark.parametrize("kv_dtype", [torch.float32, torch.bfloat16, torch.int8])
-def test_the_kernels_have_the_scores_of_the_modules(stories: Transformer, kv_dtype: torch.dtype) -> None:
-    assert runs_natively(stories.config, torch.float32, torch.device("cpu"))
+@pytest.mark.parametrize("kv_dtype", ["float32", "bfloat16", "int8"])
+def test_the_kernels_have_the_scores_of_the_modules(stories: Transformer, kv_dtype: str) -> None:
+    assert runs_natively(stories.config, "float32", "cpu")
     config, asked = replace(INT8, kv_dtype=kv_dtype), requests(stories.config.vocab_size)
     expected = write(Engine(stories, config), asked)
-    found = write(Engine(stories, config, native=pack_model(stories)), asked)
+    found = write(Engine(pack_model(stories), config), asked)
     assert ids(found) == ids(expected)
     # a key that rounds up here and down there is a step of its scale apart, and no more
-    bound = 1e-4 if kv_dtype == torch.float32 else 2e-2
+    bound = 1e-4 if kv_dtype == "float32" else 2e-2
     assert first_scores(found) == pytest.approx(first_scores(expected), abs=bound)
 
 
 @pytest.mark.parametrize("kernels", [False, pytest.param(True, marks=needs_kernels)])
 def test_chunks_shared_beginnings_and_restarts_change_no_text(stories: Transformer, kernels: bool) -> None:
     asked = requests(stories.config.vocab_size, shared=9)
-    native: dict[str, Any] = {"native": pack_model(stories)} if kernels else {}
-    alone = [write(Engine(stories, replace(INT8, reuse=False), **native), [one])[0] for one in asked]
+    computes = pack_model(stories) if kernels else stories
+    alone = [write(Engine(computes, replace(INT8, reuse=False)), [one])[0] for one in asked]
     settings: dict[str, dict[str, Any]] = {
         "chunks of 7": {"pass_tokens": 7},
         "all at once": {},
@@ -144,7 +145,7 @@ def test_chunks_shared_beginnings_and_restarts_change_no_text(stories: Transform
         "offloaded": {"positions": 64, "offload_bytes": 1 << 20},
     }
     for name, fields in settings.items():
-        engine = Engine(stories, replace(INT8, **fields), **native)
+        engine = Engine(computes, replace(INT8, **fields))
         found = write(engine, asked)
         assert ids(found) == ids(alone), name
         if kernels:
@@ -156,12 +157,12 @@ def test_a_plain_dtype_other_than_the_model_s_is_kept_too(make_model: Make) -> N
     model = make_model(num_key_value_heads=2)
     asked = requests(40)
     exact = first_scores(write(Engine(model, replace(INT8, kv_dtype=None)), asked))
-    found = first_scores(write(Engine(model, replace(INT8, kv_dtype=torch.bfloat16)), asked))
+    found = first_scores(write(Engine(model, replace(INT8, kv_dtype="bfloat16")), asked))
     assert found != exact and found == pytest.approx(exact, abs=0.2)
 
 
-@pytest.mark.parametrize(("dtype", "name"), [(torch.int8, ESTIMATED_AS), (torch.bfloat16, "bfloat16")])
-def test_the_cache_takes_what_is_estimated(make_model: Make, dtype: torch.dtype, name: str) -> None:
+@pytest.mark.parametrize(("dtype", "name"), [("int8", CODES_ESTIMATED_AS), ("bfloat16", "bfloat16")])
+def test_the_cache_takes_what_is_estimated(make_model: Make, dtype: str, name: str) -> None:
     model = make_model(num_key_value_heads=2)
     engine = Engine(model, replace(INT8, positions=80, kv_dtype=dtype))
     assert engine.cache_bytes == contiguous_cache_bytes(architecture_of(model.config), name, context=80)

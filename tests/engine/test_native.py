@@ -7,8 +7,8 @@ import torch
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
+from llmkit.engine.module_weights import pack_model
 from llmkit.engine.native_parts import runs_natively
-from llmkit.engine.native_weights import pack_model
 from llmkit.engine.request import Drawn, Request
 from llmkit.kernels.library import available, why_not
 from llmkit.model.config import ModelConfig
@@ -70,10 +70,10 @@ def write(engine: Engine, asked: list[Request]) -> list[list[Drawn]]:
 @pytest.mark.parametrize("pass_tokens", [7, 512])
 def test_a_ragged_batch_has_the_scores_of_the_modules(shape: str, pass_tokens: int) -> None:
     model = make_model(**SHAPES[shape])
-    assert runs_natively(model.config, torch.float32, CPU)
+    assert runs_natively(model.config, "float32", "cpu")
     config = EngineConfig(positions=1000, block_tokens=4, max_texts=5, pass_tokens=pass_tokens)
     expected = write(Engine(model, config), requests(9))
-    found = write(Engine(model, config, native=pack_model(model)), requests(9))
+    found = write(Engine(pack_model(model), config), requests(9))
     for ours, theirs in zip(found, expected, strict=True):
         assert [one.id for one in ours] == [one.id for one in theirs]
         for one, other in zip(ours, theirs, strict=True):
@@ -84,8 +84,8 @@ def test_a_ragged_batch_has_the_scores_of_the_modules(shape: str, pass_tokens: i
 @needs_kernels
 def test_a_text_is_bit_for_bit_the_same_alone_and_in_a_busy_batch() -> None:
     model = make_model(**SHAPES["qwen3"])
-    native = pack_model(model)
+    packed = pack_model(model)
     asked = requests(9)
-    busy = write(Engine(model, EngineConfig(positions=2000, max_texts=9), native=native), asked)
-    alone = [write(Engine(model, EngineConfig(positions=200), native=native), [one])[0] for one in asked]
+    busy = write(Engine(packed, EngineConfig(positions=2000, max_texts=9)), asked)
+    alone = [write(Engine(packed, EngineConfig(positions=200)), [one])[0] for one in asked]
     assert busy == alone

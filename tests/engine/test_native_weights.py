@@ -14,15 +14,15 @@ from safetensors.torch import load_file, save_file
 
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
+from llmkit.engine.module_weights import pack_model
 from llmkit.engine.native import NativeRunner
-from llmkit.engine.native_weights import pack_model
+from llmkit.engine.native_store import NativeStore
+from llmkit.engine.native_weights import PackedModel, pack_weights
 from llmkit.engine.request import Request
 from llmkit.engine.scheduler import Work
-from llmkit.engine.store import KVStore
 from llmkit.engine.text import Text
 from llmkit.formats import bnb_4bit
 from llmkit.formats.gptq import Gptq
-from llmkit.kernels.forward import NativeModel
 from llmkit.kernels.library import available, why_not
 from llmkit.kernels.packed import PackedFormat
 from llmkit.model.coded_weights import CodedWeights
@@ -30,6 +30,7 @@ from llmkit.model.config_parts import ExpertsConfig
 from llmkit.model.load import load_model
 from llmkit.model.nf4 import nf4
 from llmkit.model.save import save_model
+from llmkit.model.stored_weights import StoredWeights
 from llmkit.model.transformer import Transformer
 
 pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
@@ -47,20 +48,20 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-def logits(model: Transformer, native: NativeModel) -> torch.Tensor:
+def logits(model: PackedModel) -> torch.Tensor:
     """After each of 24 tokens, one pass a token but for the first few. (24, V)."""
     tokens = torch.randint(0, 40, (24,), generator=torch.Generator().manual_seed(5)).tolist()
     sampler: Any = None
     request = Request(tuple(tokens), SamplingConfig(max_tokens=1))
     text = Text(number=0, request=request, sampler=sampler, room=9, tokens=tokens[:1], drafts=tokens[1:6])
     text.table = [Block(index) for index in (4, 0, 2)]
-    runner = NativeRunner(model, KVStore(model.config, 5, 8, model.model.embed_tokens.weight.dtype), native)
+    runner = NativeRunner(model, NativeStore(model.config, 5, 8, model.dtype))
     found = runner.run([Work(text, 0, 6, 5)])
     text.tokens = tokens
     for at in range(6, 24):
         text.tokens = tokens[: at + 1]
         found += runner.run([Work(text, at, 1, 0)])
-    return torch.cat([rows for rows in found if rows is not None])
+    return torch.from_numpy(np.concatenate([rows for rows in found if rows is not None]))
 
 
 def modules(model: Transformer) -> torch.Tensor:
@@ -87,7 +88,7 @@ def test_rounded_weights_compute_what_their_values_compute(
         for part, parameter in rounded.named_parameters():
             if parameter.dim() >= 2 and "embed" not in part and not part.endswith("mlp.gate.weight"):
                 parameter.copy_(rounded_to(parameter, levels))
-    found = logits(model, pack_model(model, packed_format))
+    found = logits(pack_model(model, packed_format))
     assert distance(found, modules(rounded)) < 0.06  # activations are rounded to 8 bits as well
     assert levels == 127 or distance(found, modules(model)) > 0.12
 
@@ -113,7 +114,7 @@ def test_bfloat16_weights_are_read_as_they_are_and_given_up_when_packed(name: st
         2 * one.numel() for key, one in model.named_parameters() if one.dim() > 1 and "embed" not in key
     )
     native = pack_model(model, release=True)
-    assert distance(logits(model, native), expected) < 0.03  # AVX512-BF16 rounds what goes into a product too
+    assert distance(logits(native), expected) < 0.03  # AVX512-BF16 rounds what goes into a product too
     left = {key for key, one in model.named_parameters() if one.dim() > 1 and one.numel()}
     assert {key for key in left if not key.endswith("mlp.gate.weight")} == {"model.embed_tokens.weight"}
     assert native.nbytes >= kept
@@ -156,13 +157,10 @@ def test_codes_of_a_file_compute_what_they_stand_for_and_no_plain_copy_is_made(
         family, {"hidden_size": 256, "intermediate_size": 512, "head_dim": 64, "vocab_size": 40} | changes
     )
     path = coded_gguf(tmp_path / "a.gguf", random_model(config), types)
-    coded = CodedWeights()
-    model = load_model(path, dtype=torch.float32, coded=coded)
-    assert coded.sources
-    assert all(one.is_meta == (name in coded.sources) for name, one in model.named_parameters())
-    native = pack_model(model, release=True, coded=coded)
-    assert not any(one.is_meta for name, one in model.named_parameters() if "embed" in name)
-    assert distance(logits(model, native), modules(load_model(path, dtype=torch.float32))) < 0.06
+    weights = StoredWeights(path, dtype="float32", coded=CodedWeights())
+    assert weights.codes
+    native = pack_weights(weights)
+    assert distance(logits(native), modules(load_model(path, dtype=torch.float32))) < 0.06
     plain = pack_model(load_model(path, dtype=torch.float32))
     assert native.nbytes < 0.8 * plain.nbytes
 
@@ -213,15 +211,14 @@ def test_codes_that_are_widened_compute_what_plain_numbers_do(
 ) -> None:
     sizes = {"hidden_size": 128, "intermediate_size": 192}
     path = quantised_folder(make_model(**MODELS[name] | sizes), tmp_path, method)
-    coded = CodedWeights()
-    model = load_model(path, dtype=torch.float32, coded=coded)
+    weights = StoredWeights(path, dtype="float32", coded=CodedWeights())
     plain = load_model(path, dtype=torch.float32)
     names = {one for one, parameter in plain.named_parameters() if parameter.dim() > 1 and "layers" in one}
-    left = {one for one in names - coded.sources.keys() if not one.endswith("mlp.gate.weight")}
+    left = {one for one in names - weights.codes.keys() if not one.endswith("mlp.gate.weight")}
     assert all("experts.gate_up" in one for one in left) and bool(left) == (
         method == "gptq-each" and "moe" in name
     )
-    native = pack_model(model, release=True, coded=coded)
+    native = pack_weights(weights)
     expected = modules(plain)
-    assert torch.allclose(logits(model, native), expected, atol=1e-4 * float(expected.std()))
+    assert torch.allclose(logits(native), expected, atol=1e-4 * float(expected.std()))
     assert native.nbytes < (0.95 if left or method == "gptq-each" else 0.6) * pack_model(plain).nbytes

@@ -1,17 +1,22 @@
 """Penalties: transformers' for repetition, OpenAI's formula for the other two."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.penalties import Penalties
+from llmkit.engine.shaping import Scores
 
 V = 50
 PROMPT = [3, 7, 7, 11]
 DRAWN = [7, 20, 20, 20]
+LOGITS: Scores = np.random.default_rng(0).standard_normal(V, np.float32)
 
 
-def _applied(config: SamplingConfig, logits: torch.Tensor) -> torch.Tensor:
+def _applied(config: SamplingConfig, logits: Scores) -> Scores:
     penalties = Penalties(config, PROMPT, V)
     for token in DRAWN:
         penalties.add(token)
@@ -22,22 +27,27 @@ def _applied(config: SamplingConfig, logits: torch.Tensor) -> torch.Tensor:
 def test_the_repetition_penalty_is_transformers_over_prompt_and_text(penalty: float) -> None:
     from transformers import RepetitionPenaltyLogitsProcessor
 
-    logits = torch.randn(V, generator=torch.Generator().manual_seed(0))
-    theirs = RepetitionPenaltyLogitsProcessor(penalty)(torch.tensor([PROMPT + DRAWN]), logits[None].clone())
-    assert torch.equal(_applied(SamplingConfig(repetition_penalty=penalty), logits), theirs[0])
+    given = torch.tensor(LOGITS)[None]
+    theirs = RepetitionPenaltyLogitsProcessor(penalty)(torch.tensor([PROMPT + DRAWN]), given)
+    found = _applied(SamplingConfig(repetition_penalty=penalty), LOGITS)
+    assert np.array_equal(found, theirs[0].numpy())
 
 
 def test_presence_counts_once_and_frequency_each_time_and_the_prompt_not_at_all() -> None:
-    logits = torch.zeros(V)
-    found = _applied(SamplingConfig(presence_penalty=0.5, frequency_penalty=0.25), logits)
-    expected = torch.zeros(V)
+    config = SamplingConfig(presence_penalty=0.5, frequency_penalty=0.25)
+    expected = np.zeros(V, np.float32)
     expected[7] = -(0.5 + 1 * 0.25)
     expected[20] = -(0.5 + 3 * 0.25)
-    assert torch.equal(found, expected)
+    found = _applied(config, np.zeros(V, np.float32))
+    assert np.array_equal(found, expected) and found.dtype == np.float32
 
 
 def test_the_models_own_scores_are_left_as_they_are() -> None:
-    logits = torch.randn(V)
-    before = logits.clone()
-    _applied(SamplingConfig(repetition_penalty=2.0, presence_penalty=1.0, frequency_penalty=1.0), logits)
-    assert torch.equal(logits, before)
+    before = LOGITS.copy()
+    _applied(SamplingConfig(repetition_penalty=2.0, presence_penalty=1.0, frequency_penalty=1.0), LOGITS)
+    assert np.array_equal(LOGITS, before)
+
+
+def test_a_score_at_the_end_of_float32_is_ruled_out_by_its_penalty_without_a_warning() -> None:
+    found = _applied(SamplingConfig(repetition_penalty=2.0), np.full(V, -3e38, np.float32))
+    assert found[3] == -math.inf and found[0] == np.float32(-3e38)

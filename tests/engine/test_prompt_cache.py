@@ -295,11 +295,11 @@ def test_a_write_that_fails_leaves_the_old_file(
     _save(path, first)
     before = path.read_bytes()
     _ids(first, PROMPT[::-1])
-    monkeypatch.setattr("llmkit.engine.prompt_cache._bytes", _interrupt)
+    monkeypatch.setattr(first.store, "read_block", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         _save(path, first)
     assert path.read_bytes() == before and [*tmp_path.iterdir()] == [path]
 
 
-def _interrupt(tensor: Tensor) -> bytes:
+def _interrupt(number: int, block: int) -> bytes:
     raise KeyboardInterrupt

@@ -12,7 +12,7 @@ from llmkit.engine.draft_model import DraftModel
 from llmkit.engine.drafts import PromptLookup, Proposer
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.gain import Gain
-from llmkit.engine.native_weights import pack_model
+from llmkit.engine.module_weights import pack_model
 from llmkit.engine.request import Request
 from llmkit.engine.speculation_report import SpeculationReport
 from llmkit.engine.text import Text
@@ -124,14 +124,14 @@ def test_a_text_is_the_same_whatever_the_clock_makes_of_its_guesses(
     model, small = make_model(**LONG), make_model(num_hidden_layers=2, **LONG)
     weights = model.state_dict()  # a model without its last layer guesses well enough
     small.load_state_dict({name: weights[name] for name in small.state_dict()})
-    native = {"native": pack_model(model)} if kernels == "native" else {}
+    computes = pack_model(model) if kernels == "native" else model
     requests = [_request((seed, 1, 2, 1, 2), 30, seed=seed, **settings) for seed in range(4)]
-    plain = _run(Engine(model, **native), *requests)
+    plain = _run(Engine(computes), *requests)
 
     def proposer() -> Proposer:
         if source == "lookup":
             return PromptLookup(shortest=1)
-        return DraftModel(small, native=pack_model(small) if native else None)
+        return DraftModel(pack_model(small) if kernels == "native" else small)
 
     waves = count()
     clocks: list[Gain | None] = [
@@ -140,10 +140,10 @@ def test_a_text_is_the_same_whatever_the_clock_makes_of_its_guesses(
         Gain(lambda: math.sin(next(waves)), trial=1),  # by a clock that is out of order
     ]
     for gain in clocks:
-        engine = Engine(model, **native, proposer=proposer(), gain=gain)
+        engine = Engine(computes, proposer=proposer(), gain=gain)
         assert _run(engine, *requests) == plain
         assert engine.pool.num_free == engine.pool.num_blocks
-    everything = Engine(model, **native, proposer=proposer())
+    everything = Engine(computes, proposer=proposer())
     _run(everything, *requests)
     assert _report(everything).accepted_tokens > 0
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.request import Request
 from llmkit.engine.text import Text
+from llmkit.errors import DataError
 from llmkit.model.transformer import Transformer
 
 PROMPT = tuple(range(2, 36))
@@ -110,11 +112,20 @@ def test_a_listener_gets_the_row_of_every_place(make_model: Callable[..., Transf
     engine, heard = Engine(model, EngineConfig(pass_tokens=7)), []
     engine.on_rows = lambda number, rows: heard.append((number, rows))
     list(engine.run(Request(PROMPT, SAMPLING, scores_prompt="only")))
-    rows = torch.cat([rows for _, rows in heard])
+    rows = np.concatenate([rows for _, rows in heard])
     with torch.no_grad():
         expected = model(torch.tensor([PROMPT]))[0]
     assert {number for number, _ in heard} == {0}
-    assert torch.allclose(rows[: len(PROMPT) - 1], expected[:-1], atol=1e-5)
+    assert np.allclose(rows[: len(PROMPT) - 1], expected[:-1].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("logprobs", [None, 2])
+def test_scores_of_a_prompt_that_are_no_numbers_are_bad_data(logprobs: int | None) -> None:
+    text = _text((5, 6), 1)
+    text.request = Request((5, 6), SamplingConfig(logprobs=logprobs), scores_prompt="only")
+    text.tokens, text.given = [5], [6]
+    with pytest.raises(DataError, match="not finite"):
+        text.give(np.full(9, np.nan, np.float32))
 
 
 def test_what_is_drawn_after_a_scored_prompt_is_what_is_drawn_anyway(

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from llmkit.kernels import packed as packed_module
 from llmkit.kernels.memory import Rows, ValueType
-from llmkit.kernels.packed import PackedFormat, PackedWeight, pack, packed_bytes
+from llmkit.kernels.packed import PackedFormat, PackedWeight, pack, pack_below, packed_bytes
 
 pytestmark = pytest.mark.usefixtures("native")
 SHAPES = [(1, 32), (16, 64), (33, 160), (5, 736)]
@@ -155,3 +156,17 @@ def test_kinds_that_do_not_go_together_are_refused(random: np.random.Generator) 
         pack(codes, PackedFormat.FLOAT32, scales=np.zeros((4, 2), np.float16))
     with pytest.raises(ValueError, match="at least one row"):
         pack(np.empty((0, 5), np.float32), PackedFormat.FLOAT32)
+
+
+@pytest.mark.parametrize("packed_format", PackedFormat)
+@pytest.mark.parametrize("heights", [(33,), (16, 48, 5), (7, 20), (32, 16)])
+def test_matrices_packed_piece_by_piece_are_those_packed_at_once(
+    packed_format: PackedFormat, heights: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed_module, "_PIECE_VALUES", 70 * 20)  # one block of rows at a time
+    draw = np.random.default_rng(1)
+    parts = [draw.standard_normal((height, 70), np.float32) for height in heights]
+    seen: list[int] = []
+    found = pack_below(parts, packed_format, lambda piece: seen.append(len(piece)))
+    assert np.array_equal(found.data, pack(np.concatenate(parts), packed_format).data)
+    assert sum(seen) == sum(heights) == found.num_rows and max(seen) == 16

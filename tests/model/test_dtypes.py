@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from llmkit.errors import ConfigError
 from llmkit.model.config import ModelConfig
-from llmkit.model.dtypes import ALWAYS_FLOAT32, DTYPES, dtype_of
+from llmkit.model.dtypes import DTYPES, dtype_name, dtype_of, kept_dtype, tensor_of
 
 
 def test_a_name_is_torchs_own(make_config: Callable[..., ModelConfig]) -> None:
     config = make_config()
     for name, dtype in DTYPES.items():
         assert dtype_of(replace(config, dtype=name)) == dtype == getattr(torch, name)
+        assert dtype_name(dtype) == name
     assert dtype_of(replace(config, dtype="torch.bfloat16")) == torch.bfloat16
 
 
@@ -25,6 +27,18 @@ def test_a_dtype_that_weights_are_not_kept_in_is_refused(make_config: Callable[.
 
 
 def test_a_bias_that_moves_by_a_thousandth_needs_float32() -> None:
-    assert ALWAYS_FLOAT32 == ("e_score_correction_bias",)
+    bias = "model.layers.0.mlp.gate.e_score_correction_bias"
+    assert kept_dtype(bias, torch.bfloat16) == torch.float32
+    assert kept_dtype("model.norm.weight", torch.bfloat16) == torch.bfloat16
+    assert kept_dtype("model.norm.weight", None) is None
     assert torch.tensor(1.0) + 0.001 != 1.0
     assert torch.tensor(1.0, dtype=torch.bfloat16) + 0.001 == 1.0
+
+
+def test_a_tensor_has_the_memory_of_its_array() -> None:
+    for array in (np.ones(3, np.float32), np.ones((2, 2), np.float16), np.full(4, 0x3F80, np.uint16)):
+        tensor = tensor_of(array)
+        assert tensor.shape == array.shape and bool((tensor == 1).all())
+        tensor.zero_()
+        assert not array.any()
+    assert tensor_of(np.zeros(1, np.uint16)).dtype == torch.bfloat16

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from gguf_models import CASES, case_config, random_model
@@ -53,8 +54,13 @@ def test_unpacking_undoes_packing(group: GgufGroup, shapes: list[tuple[int, ...]
     ours = [torch.randn(shape) for shape in shapes]
     theirs = group.pack(ours)
     assert len(theirs) == len(group.theirs)
+    assert group.shapes(shapes) == [tuple(one.shape) for one in theirs]
     back = group.unpack(theirs, [len(one) for one in ours])
     assert all(torch.equal(a, b) for a, b in zip(ours, back, strict=True))
+    arrays = group.pack([one.numpy() for one in ours])
+    assert [one.tolist() for one in arrays] == [one.tolist() for one in theirs]
+    undone = group.unpack(arrays, [len(one) for one in ours])
+    assert [one.tolist() for one in undone] == [one.tolist() for one in ours]
 
 
 def test_rows_in_turns_are_pairs_of_the_two_halves() -> None:
@@ -89,3 +95,5 @@ def test_gemmas_norms_are_stored_as_one_plus_weight() -> None:
     assert [group.how for group in groups] == ["plus_one", "same"]
     (stored,) = groups[0].pack([torch.tensor([0.5, -1.0])])
     assert stored.tolist() == [1.5, 0.0]
+    (back,) = groups[0].unpack([np.array([1.5, 0.0], np.float32)], [2])
+    assert back.tolist() == [0.5, -1.0] and back.dtype == np.float32

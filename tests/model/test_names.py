@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -59,6 +60,17 @@ def test_a_layout_is_what_its_name_says_there_and_back(how: How) -> None:
     back = group.unpack([one.contiguous() for one in theirs], [len(one) for one in ours])
     assert [one.tolist() for one in back] == [one.tolist() for one in ours]
     assert all(one.is_contiguous() for one in back)
+
+
+@pytest.mark.parametrize("how", CASES)
+def test_numpys_arrays_are_laid_out_as_tensors_are(how: How) -> None:
+    group, ours, theirs = CASES[how]
+    mine, files = ([one.contiguous().numpy().astype(np.uint16) for one in some] for some in (ours, theirs))
+    packed = group.pack(mine)
+    assert [one.tolist() for one in packed] == [one.tolist() for one in theirs]
+    back = group.unpack(files, [len(one) for one in ours])
+    assert [one.tolist() for one in back] == [one.tolist() for one in ours]
+    assert all(one.flags.c_contiguous and one.dtype == np.uint16 for one in back)
 
 
 @pytest.mark.parametrize("how", ["joined_turned", "turned", "stack_turned", "stack_in_turns"])

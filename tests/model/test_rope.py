@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,61 +12,11 @@ from torch import Tensor
 from llmkit.model.config import ModelConfig
 from llmkit.model.rope import Rope, inverse_frequencies, rotate
 
+from .rope_cases import SCALINGS, positions_of, scaling_fields
+
 Make = Callable[..., ModelConfig]
-LLAMA31: dict[str, Any] = {
-    **{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
-    "original_max_position_embeddings": 8192,
-}
-YARN: dict[str, Any] = {
-    **{"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768},
-    **{"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True},
-}
-DYNAMIC: dict[str, Any] = {"rope_type": "dynamic", "factor": 2.0, "original_max_position_embeddings": 4096}
 HEAD: dict[str, Any] = {"hidden_size": 512, "head_dim": 128}
 CPU = torch.device("cpu")
-
-
-def _longrope(pairs: int, original: int, **others: Any) -> dict[str, Any]:
-    return {
-        **{"rope_type": "longrope", "original_max_position_embeddings": original, "factor": 32.0},
-        "short_factor": [1.0 + pair / 50 for pair in range(pairs)],
-        "long_factor": [1.0 + pair / 3 for pair in range(pairs)],
-        **others,
-    }
-
-
-SCALINGS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "linear": {"rope_scaling": {"rope_type": "linear", "factor": 2.5}},
-    "llama3": {"rope_theta": 5e5, "rope_scaling": LLAMA31, "max_position_embeddings": 131_072},
-    "llama3.2": {"rope_theta": 5e5, "rope_scaling": {**LLAMA31, "factor": 32.0}},
-    "dynamic": {"rope_scaling": DYNAMIC, "max_position_embeddings": 4096},
-    "dynamic of 2.7": {"rope_scaling": {**DYNAMIC, "factor": 2.7}, "max_position_embeddings": 4096},
-    "yarn": {"rope_theta": 1e6, "rope_scaling": YARN, "max_position_embeddings": 131_072},
-    "yarn of gpt-oss": {
-        "rope_theta": 150_000.0,
-        "rope_scaling": {**YARN, "factor": 32.0, "original_max_position_embeddings": 4096, "truncate": False},
-    },
-    "yarn of deepseek": {
-        "rope_scaling": {**YARN, "factor": 40.0, "beta_fast": 16.0, "mscale": 1.0, "mscale_all_dim": 0.7}
-    },
-    "yarn with its factor": {"rope_scaling": {**YARN, "attention_factor": 1.25}},
-    "longrope": {"rope_scaling": _longrope, "max_position_embeddings": 131_072},
-}
-"""Fields of a config; longrope's scaling is made for the number of pairs."""
-
-
-def _fields(kind: str, rotary_dim: int, original: int = 4096) -> dict[str, Any]:
-    fields = dict(SCALINGS[kind])
-    if kind == "longrope":
-        fields["rope_scaling"] = _longrope(rotary_dim // 2, original)
-    return fields
-
-
-def _positions(**fields: Any) -> Any:
-    """What Rope reads of a model, of any family: parts of heads and two bases are not for every one."""
-    plain = {"rope_theta": 10_000.0, "rope_scaling": None, "max_position_embeddings": 64}
-    return SimpleNamespace(**{**plain, "sliding_rope_theta": None, **fields})
 
 
 def _theirs(config: ModelConfig) -> Any:
@@ -138,7 +88,7 @@ def _exact(scaling: dict[str, Any], theta: float, width: int, length: int) -> li
 @pytest.mark.parametrize("length", [0, 9000])
 @pytest.mark.parametrize("kind", SCALINGS)
 def test_frequencies_are_the_published_formulas(kind: str, length: int, make_config: Make) -> None:
-    config = make_config(**HEAD, **_fields(kind, 128))
+    config = make_config(**HEAD, **scaling_fields(kind, 128))
     exact = _exact(config.rope_scaling or {}, config.rope_theta, 128, length)
     assert inverse_frequencies(config, length).tolist() == pytest.approx(exact, rel=2e-6)
 
@@ -150,7 +100,7 @@ def test_frequencies_are_transformers_to_the_bit(
 ) -> None:
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-    config = _positions(head_dim=head_dim, rotary_dim=rotary_dim, **_fields(kind, rotary_dim))
+    config = positions_of(head_dim=head_dim, rotary_dim=rotary_dim, **scaling_fields(kind, rotary_dim))
     assert config.rope_scaling is not None
     initialise = ROPE_INIT_FUNCTIONS[config.rope_scaling["rope_type"]]
     for length in (0, 300, 4096, 4097, 50_000):
@@ -168,7 +118,7 @@ def test_cosines_and_sines_are_transformers_as_far_as_position_100_000(
 ) -> None:
     from transformers.models.gpt_neox.modeling_gpt_neox import GPTNeoXRotaryEmbedding
 
-    config = _positions(head_dim=64, rotary_dim=rotary_dim, **_fields(kind, rotary_dim))
+    config = positions_of(head_dim=64, rotary_dim=rotary_dim, **scaling_fields(kind, rotary_dim))
     theirs, ours = GPTNeoXRotaryEmbedding(_theirs(config)), Rope(config)
     for end in (1, 40, 300, 4096, 5000, 100_000, 100_001, 200):  # a new, short text at last
         at = torch.tensor([0, end // 2, end - 1])
@@ -181,8 +131,8 @@ def test_cosines_and_sines_are_transformers_as_far_as_position_100_000(
 
 def test_sliding_layers_have_their_own_base_without_scaling() -> None:
     scaled = {"rotary_dim": 8, "rope_theta": 1e6, "rope_scaling": {"rope_type": "linear", "factor": 8.0}}
-    two, one = Rope(_positions(**scaled, sliding_rope_theta=1e4)), Rope(_positions(**scaled))
-    plain = Rope(_positions(rotary_dim=8)).table(50, CPU)
+    two, one = Rope(positions_of(**scaled, sliding_rope_theta=1e4)), Rope(positions_of(**scaled))
+    plain = Rope(positions_of(rotary_dim=8)).table(50, CPU)
     torch.testing.assert_close(two.table(50, CPU, sliding=True), plain, rtol=0, atol=0)
     torch.testing.assert_close(two.table(50, CPU), one.table(50, CPU), rtol=0, atol=0)
     torch.testing.assert_close(one.table(50, CPU, sliding=True), one.table(50, CPU), rtol=0, atol=0)
@@ -269,3 +219,19 @@ def test_a_model_built_or_used_under_another_default_device_has_real_angles(make
         rope = Rope(make_config())
         cos, _ = rope.table(2, CPU)
     assert cos[1, 0].item() == pytest.approx(math.cos(1), abs=1e-6)
+
+
+def test_tables_follow_the_device_and_stay_there(make_config: Make) -> None:
+    rope, elsewhere = Rope(make_config()), torch.device("meta")
+    cos, sin = rope.table(10, elsewhere)
+    assert cos.device == sin.device == elsewhere
+    assert rope.table(10, elsewhere)[0] is cos
+    assert rope.table(10, CPU)[0][1, 0].item() == pytest.approx(math.cos(1), abs=1e-6)
+
+
+def test_a_table_made_while_a_text_is_written_serves_training_too(make_config: Make) -> None:
+    rope = Rope(make_config())
+    with torch.inference_mode():
+        rope.table(10, CPU)
+    cos, sin = rope.table(10, CPU)
+    assert not cos.is_inference() and not sin.is_inference()

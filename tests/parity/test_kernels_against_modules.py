@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from family_models import CASES, DYNAMIC, LONG, SIZES
@@ -14,11 +15,13 @@ from torch import Tensor
 
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
+from llmkit.engine.module_weights import pack_model
 from llmkit.engine.native import NativeRunner
 from llmkit.engine.native_parts import why_not_natively
-from llmkit.engine.native_weights import pack_model
+from llmkit.engine.native_store import NativeStore
+from llmkit.engine.pass_runner import PassRunner
 from llmkit.engine.request import Request
-from llmkit.engine.runner import PassRunner, Runner
+from llmkit.engine.runner import Runner
 from llmkit.engine.scheduler import Work
 from llmkit.engine.store import KVStore
 from llmkit.engine.text import Text
@@ -85,16 +88,15 @@ def scores(runner: PassRunner, prompts: Sequence[int] = PROMPTS) -> Tensor:
         for text in texts:
             text.tokens.append(text.request.prompt[len(text.tokens)])
         found += runner.run([Work(text, len(text.tokens) - 1, 1, 0) for text in texts])
-    return torch.cat([rows for rows in found if rows is not None])
+    return torch.from_numpy(np.concatenate([rows for rows in found if rows is not None]))
 
 
 def gap(model: Transformer, prompts: Sequence[int] = PROMPTS) -> float:
     """The largest difference of scores, as a share of their spread."""
     blocks = sum(-(-(length + MORE) // BLOCK_TOKENS) for length in prompts)
     expected = scores(Runner(model, KVStore(model.config, blocks, BLOCK_TOKENS)), prompts)
-    found = scores(
-        NativeRunner(model, KVStore(model.config, blocks, BLOCK_TOKENS), pack_model(model)), prompts
-    )
+    store = NativeStore(model.config, blocks, BLOCK_TOKENS, "float32")
+    found = scores(NativeRunner(pack_model(model), store), prompts)
     assert expected.shape == found.shape == (len(prompts) * (MORE + 1), model.config.vocab_size)
     return ((found - expected).abs().max() / expected.std()).item()
 
@@ -102,7 +104,7 @@ def gap(model: Transformer, prompts: Sequence[int] = PROMPTS) -> float:
 @pytest.mark.parametrize(("family", "changes"), CASES, ids=COUNTED)
 def test_the_kernels_score_what_the_modules_score(family: str, changes: dict[str, Any]) -> None:
     model = make_model(family, changes)
-    reason = why_not_natively(model.config, torch.float32, torch.device("cpu"))
+    reason = why_not_natively(model.config, "float32", "cpu")
     assert (reason is None) == (family not in LATENT)
     if reason is None:
         assert gap(model) < 1e-4

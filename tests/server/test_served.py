@@ -52,6 +52,13 @@ def test_a_text_ends_where_the_context_does_and_its_prompt_is_counted_once(servi
     assert prepared.prompt_tokens == lengths[0] + lengths[3]
 
 
+def test_what_breaks_repetitions_is_found_where_they_are_looked_for(serving: Serving) -> None:
+    dry = replace(ASK.sampling, dry_multiplier=0.8, dry_sequence_breakers=("f",))
+    found = [prepare(serving, replace(ASK, sampling=one)).requests[1] for one in (ASK.sampling, dry)]
+    assert found[0].breaks is None and found[1].breaks is not None
+    assert found[1].breaks.after_last(found[1].prompt) < len(found[1].prompt)
+
+
 def test_seeds_that_nobody_chose_differ(serving: Serving) -> None:
     ask = replace(ASK, texts=("the",), seed_given=False)
     assert prepare(serving, ask).requests[0].sampling.seed != prepare(serving, ask).requests[0].sampling.seed

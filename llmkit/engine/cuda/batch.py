@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from llmkit.engine.blocks import Block
-from llmkit.engine.runner import known_ids
+from llmkit.engine.pass_runner import known_ids
 from llmkit.engine.scheduler import Work
 from llmkit.engine.store import PagedSpan
 

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
-
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.rope_scaling import depends_on_length
+
+if TYPE_CHECKING:
+    import torch
 
 _KERNEL_CAPABILITY = (8, 0)
 """Ampere: Triton supports no GPU before it."""
@@ -43,9 +44,9 @@ class PagePlan:
 
 def plan_pages(
     config: ModelConfig,
-    dtype: torch.dtype,
-    device: torch.device,
-    kv_dtype: torch.dtype | None = None,
+    dtype: "torch.dtype",
+    device: "torch.device",
+    kv_dtype: "torch.dtype | None" = None,
     in_parts: bool = False,
 ) -> PagePlan:
     """Decide how passes run.
@@ -64,6 +65,8 @@ def plan_pages(
         missing = f"keys and values are kept in {str(kv_dtype).removeprefix('torch.')}"
     if missing is not None:
         return PagePlan(None, reasons=(missing,))
+    import torch  # on a CPU nobody waits for it
+
     no_graphs = "processes meet in the middle of a pass" if in_parts else why_no_graphs(config)
     no_kernels = why_no_kernels(torch.cuda.get_device_capability(device))
     return PagePlan(

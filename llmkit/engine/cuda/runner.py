@@ -17,11 +17,13 @@ from llmkit.engine.cuda.graphs import CudaRecorder, DecodeGraphs, Recorder
 from llmkit.engine.cuda.kernel_attention import KernelAttention
 from llmkit.engine.cuda.model import PagedModel
 from llmkit.engine.cuda.plan import PagePlan, why_not_paged
+from llmkit.engine.pass_runner import parted
 from llmkit.engine.runner import paged_spans, scored_rows
 from llmkit.engine.scheduler import Work
 from llmkit.engine.store import KVStore
 from llmkit.errors import UsageError
-from llmkit.model.positions import check_room
+from llmkit.kernels.memory import Floats
+from llmkit.model.position_tables import check_room
 from llmkit.model.transformer import Transformer
 
 
@@ -77,14 +79,14 @@ class CudaRunner:
         return f"{self._device.type}: {self._plan.describe(self._store.block_tokens)}"
 
     def add_adapter(self, adapter: Adapter) -> None:
-        """See `AdapterRunner`."""
+        """See `PassRunner`."""
         self._additions.add_adapter(adapter)
 
     def remove_adapter(self, adapter: Adapter) -> None:
         """Nothing: no text names it."""
 
     @torch.inference_mode()
-    def run(self, works: Sequence[Work]) -> list[Tensor | None]:
+    def run(self, works: Sequence[Work]) -> list[Floats | None]:
         """See `PassRunner`."""
         if self._has_added_positions:
             check_room(self._config, max(work.start + work.count for work in works))
@@ -101,7 +103,7 @@ class CudaRunner:
 
     def _replay(
         self, graphs: DecodeGraphs, works: Sequence[Work], slots: Sequence[int]
-    ) -> list[Tensor | None]:
+    ) -> list[Floats | None]:
         """One token of each text."""
         rows = [
             (work.text.tokens[work.start], work.start, slot) for work, slot in zip(works, slots, strict=True)
@@ -110,14 +112,14 @@ class CudaRunner:
         scores = graphs.run(rows, width)
         if not any(work.completes for work in works):
             return [None] * len(works)
-        on_host = _on_host(scores)
+        on_host = _on_host(scores).numpy()
         return [on_host[row : row + 1] if work.completes else None for row, work in enumerate(works)]
 
     def _decode(self, inputs: Tensor, width: int) -> Tensor:
         batch = decoding_batch(inputs, self._tables.tensor, width, self._store.block_tokens)
         return self._model.scores(self._model.hidden(batch))
 
-    def _compute(self, works: Sequence[Work], slots: Sequence[int]) -> list[Tensor | None]:
+    def _compute(self, works: Sequence[Work], slots: Sequence[int]) -> list[Floats | None]:
         """Any number of tokens of each text."""
         order = sorted(range(len(works)), key=lambda number: works[number].count > 1)
         ordered = [works[number] for number in order]
@@ -136,11 +138,9 @@ class CudaRunner:
         if not rows:
             return [None] * len(works)
         (chosen,) = upload([rows], self._device)
-        scores = _on_host(self._model.scores(hidden.index_select(0, chosen)))
-        found: list[Tensor | None] = [None] * len(works)
-        for number, part in zip(order, scores.split([len(rows) for rows in wanted]), strict=True):
-            found[number] = part if len(part) else None
-        return found
+        scores = _on_host(self._model.scores(hidden.index_select(0, chosen))).numpy()
+        parts = parted(scores, [len(rows) for rows in wanted])
+        return [parts[place] for place in sorted(range(len(order)), key=order.__getitem__)]
 
 
 def _check(model: Transformer, store: KVStore) -> None:

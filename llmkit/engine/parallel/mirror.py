@@ -10,19 +10,16 @@ from functools import cached_property
 from itertools import count
 from typing import NoReturn, Protocol
 
-import torch
-from torch import Tensor
-
 from llmkit.engine.adapter_values import Adapter
-from llmkit.engine.choose_runner import choose_runner
-from llmkit.engine.cuda.plan import plan_pages
 from llmkit.engine.hidden import headless, hidden_runner
+from llmkit.engine.machinery import make_machinery
+from llmkit.engine.native_weights import PackedModel
+from llmkit.engine.parallel.alone import Alone
 from llmkit.engine.parallel.passes import MAIN, Memory, PassReader, encode_pass
-from llmkit.engine.runner import PassRunner
+from llmkit.engine.pass_runner import PassRunner
 from llmkit.engine.scheduler import Work
-from llmkit.engine.store import KVStore
 from llmkit.errors import UsageError
-from llmkit.kernels.forward import NativeModel
+from llmkit.kernels.memory import Floats
 from llmkit.model.transformer import Transformer
 
 
@@ -37,24 +34,6 @@ class Followers(Protocol):
 
     def close(self) -> None:
         """Let them end; nothing is told any more."""
-
-
-class Alone:
-    """One process that has all of a model."""
-
-    def over(self, runner: PassRunner) -> PassRunner:
-        """What computes passes in the memory that texts keep."""
-        return runner
-
-    def aside(self, runner: PassRunner, blocks: int) -> PassRunner:
-        """What computes passes in a memory of so many blocks, which goes when nobody has this any more."""
-        return runner
-
-    def close(self) -> None:
-        """Let others end."""
-
-
-ALONE = Alone()
 
 
 class Lead(Alone):
@@ -102,7 +81,7 @@ class _LeadRunner:
         self._lead, self._runner, self._blocks = lead, runner, blocks
 
     def add_adapter(self, adapter: Adapter) -> None:
-        """See `AdapterRunner`.
+        """See `PassRunner`.
 
         Raises:
             UsageError: always.
@@ -115,7 +94,7 @@ class _LeadRunner:
     def remove_adapter(self, adapter: Adapter) -> None:
         """Nothing: there is none."""
 
-    def run(self, works: Sequence[Work]) -> list[Tensor | None]:
+    def run(self, works: Sequence[Work]) -> list[Floats | None]:
         """See `PassRunner.run`; what goes wrong ends everything."""
         self._lead.tell(works, self.number, self._blocks)
         self._blocks = 0
@@ -130,34 +109,32 @@ class Follower:
 
     def __init__(
         self,
-        model: Transformer,
+        model: Transformer | PackedModel,
         *,
         positions: int,
         block_tokens: int,
-        kv_dtype: torch.dtype,
+        kv_dtype: str,
         max_texts: int,
-        native: NativeModel | None = None,
     ) -> None:
         """
         Args:
-            model: the process's part.
+            model: the process's part; packed for the kernels, where these compute.
             positions: and all others: as of the first process's engine.
             block_tokens: of the cache.
             kv_dtype: of the cache.
             max_texts: most of a pass.
-            native: the part's weights packed for the kernels, which then compute.
         """
-        self._model, self._native = model, native
+        self._model = model
         self._reader = PassReader(2 * max_texts)
-        weight = model.model.embed_tokens.weight
-        plan = plan_pages(model.config, weight.dtype, weight.device, kv_dtype, True)
-        blocks = -(-positions // block_tokens) + plan.spare_blocks
-        store = KVStore(model.config, blocks, block_tokens, kv_dtype, weight.device)
-        self._runners = {MAIN: choose_runner(model, store, plan, max_texts, native)}
+        blocks = -(-positions // block_tokens)
+        made = make_machinery(
+            model, blocks, block_tokens, kv_dtype=kv_dtype, max_texts=max_texts, in_parts=True
+        )
+        self._runners = {MAIN: made.runner}
 
     @cached_property
-    def _headless(self) -> NativeModel | None:
-        return None if self._native is None else headless(self._native)
+    def _headless(self) -> Transformer | PackedModel:
+        return headless(self._model)
 
     def obey(self, message: bytes) -> None:
         """Compute a pass."""
@@ -165,5 +142,5 @@ class Follower:
         for number in memory.gone:
             self._runners.pop(number, None)  # it never had a pass
         if memory.blocks:
-            self._runners[memory.number] = hidden_runner(self._model, memory.blocks, self._headless)
+            self._runners[memory.number] = hidden_runner(self._headless, memory.blocks)
         self._runners[memory.number].run(works)

@@ -21,6 +21,7 @@ from llmkit.server.router.worker import Card, Worker
 OURS = "llmkit"
 BESIDE: dict[str, tuple[Any, ...]] = {
     **{"top_k": (0, -1), "min_p": (0,), "typical_p": (1,), "top_n_sigma": (0,), "xtc_probability": (0,)},
+    **{"dry_multiplier": (0,), "adaptive_target": (-1,)},
     **{"repetition_penalty": (1,), "ignore_eos": (False,), "stop_token_ids": ([],), "samplers": ()},
     **{"priority": (0,), "chat_template_kwargs": ({},), "structured_outputs": ({},)},
     **{"json_schema": (), "regex": (), "choice": ([],), "grammar": ()},
@@ -31,7 +32,8 @@ DOES = {
     "vllm": _EVERY | {"repetition_penalty", "stop_token_ids", "priority", "structured_outputs"},
     "sglang": _EVERY | {"repetition_penalty", "stop_token_ids", "json_schema", "regex"},
     "llamacpp": _EVERY
-    | {"typical_p", "top_n_sigma", "xtc_probability", "samplers", "json_schema", "grammar"},
+    | {"typical_p", "top_n_sigma", "xtc_probability", "dry_multiplier", "adaptive_target"}
+    | {"samplers", "json_schema", "grammar"},
 }
 """Those of them that a server follows. SGLang's `priority` means the reverse of ours."""
 _TEXTS = ("/v1/completions", "/v1/chat/completions")

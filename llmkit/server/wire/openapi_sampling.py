@@ -35,6 +35,7 @@ TRUE: Schema = {"const": True}
 RULES = tuple(field.encode_name for field in msgspec.structs.fields(RuleFields))
 """Fields of which one may be given."""
 STOP: Schema = {**SOME_TEXT, "maxLength": LIMITS.stop_bytes}
+BREAK: Schema = {**SOME_TEXT, "maxLength": LIMITS.break_bytes}
 _BELOW = 1e6
 _OFF: dict[str, tuple[float, ...]] = {
     **{"temperature": (1.0,), "top_k": (0, -1), "top_p": (1.0,), "min_p": (0.0,), "typical_p": (1.0,)},
@@ -96,6 +97,13 @@ def sampling_fields(facts: Facts) -> dict[str, Schema]:
         "top_n_sigma": or_null(number(minimum=0, exclusiveMaximum=_BELOW)),
         "xtc_probability": or_null(number(minimum=0, maximum=1)),
         "xtc_threshold": or_null(number(exclusiveMinimum=0, maximum=1)),
+        "dry_multiplier": or_null(number(minimum=0, exclusiveMaximum=_BELOW)),
+        "dry_base": or_null(number(minimum=1, exclusiveMaximum=_BELOW)),
+        "dry_allowed_length": or_null(integer(minimum=1)),
+        "dry_penalty_last_n": or_null(integer(minimum=-1)),
+        "dry_sequence_breakers": or_null(array(BREAK, most=LIMITS.breaks)),
+        "adaptive_target": or_null(number(exclusiveMinimum=-_BELOW, maximum=1)),
+        "adaptive_decay": or_null(number(minimum=0, maximum=0.99)),
         "repetition_penalty": or_null(number(minimum=MIN_PENALTY, exclusiveMaximum=_BELOW)),
         "presence_penalty": or_null(penalty),
         "frequency_penalty": or_null(penalty),

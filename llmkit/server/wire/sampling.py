@@ -25,6 +25,10 @@ class WireLimits:
     rule_bytes: int = 65_536
     """Of a schema, an expression, a grammar, or a list of choices."""
     bias_ids: int = 1024
+    breaks: int = 64
+    """Texts that break repetitions."""
+    break_bytes: int = 64
+    """Of one of them."""
 
 
 class SamplingFields(RuleFields, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +44,13 @@ class SamplingFields(RuleFields, kw_only=True, forbid_unknown_fields=True):
     top_n_sigma: float | None = None
     xtc_probability: float | None = None
     xtc_threshold: float | None = None
+    dry_multiplier: float | None = None
+    dry_base: float | None = None
+    dry_allowed_length: int | None = None
+    dry_penalty_last_n: int | None = None
+    dry_sequence_breakers: list[str] | None = None
+    adaptive_target: float | None = None
+    adaptive_decay: float | None = None
     repetition_penalty: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
@@ -86,7 +97,8 @@ def read_sampling(
     for name in (
         *("max_tokens", "temperature", "top_p", "top_k", "min_p", "typical_p", "repetition_penalty"),
         *("presence_penalty", "frequency_penalty", "ignore_eos", "seed"),
-        *("top_n_sigma", "xtc_probability", "xtc_threshold"),
+        *("top_n_sigma", "xtc_probability", "xtc_threshold", "adaptive_target", "adaptive_decay"),
+        *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
     ):
         if (value := getattr(told, name)) is not None:
             given[name] = value
@@ -100,6 +112,8 @@ def read_sampling(
         given["samplers"] = tuple(told.samplers)
     if told.stop is not None:
         given["stop"] = _stops(told.stop, limits)
+    if told.dry_sequence_breakers is not None:
+        given["dry_sequence_breakers"] = _breaks(told.dry_sequence_breakers, limits)
     if told.stop_token_ids is not None:  # vLLM's name
         if len(told.stop_token_ids) > limits.stop_strings:
             raise refused("stop_token_ids", f"at most {limits.stop_strings} ids")
@@ -175,6 +189,15 @@ def _stops(stop: str | list[str], limits: WireLimits) -> tuple[str, ...]:
         if not one or len(one.encode()) > limits.stop_bytes:
             raise refused("stop", f"strings of 1 to {limits.stop_bytes} bytes")
     return stops
+
+
+def _breaks(told: list[str], limits: WireLimits) -> tuple[str, ...]:
+    name = "dry_sequence_breakers"
+    if len(told) > limits.breaks:
+        raise refused(name, f"at most {limits.breaks} strings (found {len(told)})")
+    if any(not one or len(one.encode()) > limits.break_bytes for one in told):
+        raise refused(name, f"strings of 1 to {limits.break_bytes} bytes")
+    return tuple(told)
 
 
 def _bias(told: dict[str, float], limits: WireLimits) -> tuple[tuple[int, float], ...]:

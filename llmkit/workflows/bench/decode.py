@@ -5,8 +5,8 @@ from torch import Tensor
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
+from llmkit.engine.native_weights import PackedModel
 from llmkit.engine.request import Request
-from llmkit.kernels.forward import NativeModel
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
 from llmkit.probe.bench import OURS
@@ -29,8 +29,7 @@ def cache_positions(point: Point) -> int:
 
 
 def build(
-    model: Transformer,
-    native: NativeModel | None,
+    model: Transformer | PackedModel,
     peer: object | None,
     point: Point,
     settings: BenchDecodeConfig,
@@ -42,8 +41,7 @@ def build(
     drawn, with the cache filled, before the clock starts.
 
     Args:
-        model: in evaluation mode.
-        native: its weights, packed; None: torch computes.
+        model: in evaluation mode; or packed for the kernels, which then compute.
         peer: what `as_transformers` gives, or a LlamaPeer.
         coded_bytes: of all weights, where they stay the codes of their file.
     """
@@ -59,8 +57,12 @@ def build(
         dtype=dtype,
         batch=batch,
     )
-    texts = Texts(model, native, ids.tolist(), tokens)
-    cases = [BenchCase(OURS, point, work, texts.write, prepare=texts.prepare, on_kernels=native is not None)]
+    texts = Texts(model, ids.tolist(), tokens)
+    cases = [
+        BenchCase(
+            OURS, point, work, texts.write, prepare=texts.prepare, on_kernels=isinstance(model, PackedModel)
+        )
+    ]
     if isinstance(peer, LlamaPeer):
         cases.append(
             _llama_case(
@@ -75,13 +77,10 @@ def build(
 class Texts:
     """llmkit's texts: the first token of each, then the others."""
 
-    def __init__(
-        self, model: Transformer, native: NativeModel | None, prompts: list[list[int]], tokens: int
-    ) -> None:
+    def __init__(self, model: Transformer | PackedModel, prompts: list[list[int]], tokens: int) -> None:
         """
         Args:
-            model: in evaluation mode.
-            native: its weights, packed; None: torch computes.
+            model: in evaluation mode; or packed for the kernels, which then compute.
             prompts: what the cache holds of each text before.
             tokens: further ones that `write` draws of each.
         """
@@ -94,7 +93,6 @@ class Texts:
                 max_texts=len(prompts),
                 pass_tokens=max(EngineConfig.pass_tokens, len(prompts) * EngineConfig.block_tokens),
             ),
-            native=native,
         )
         greedy = SamplingConfig(max_tokens=tokens + 1, temperature=0.0, ignore_eos=True)
         self._requests = [Request(tuple(prompt), greedy) for prompt in prompts]

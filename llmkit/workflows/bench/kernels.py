@@ -1,17 +1,12 @@
 """What computes llmkit's cases of a bench, our kernels or torch: as `llmkit generate` decides it."""
 
-import torch
-
 from llmkit.engine.native_parts import why_not_natively
-from llmkit.engine.native_weights import pack_model
 from llmkit.errors import ConfigError, UsageError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.step_bytes import weight_bytes_read
-from llmkit.kernels.forward import NativeModel
 from llmkit.kernels.packed import ROUNDED_FORMATS
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import DTYPES
-from llmkit.model.transformer import Transformer
 from llmkit.workflows.bench.source import BenchSource
 
 STORED = "stored"
@@ -39,15 +34,10 @@ def runs_on_kernels(config: ModelConfig, dtype: str, weights: str, kernels: str)
     needed = kernels == "native" or weights != STORED
     reason: str | None = "--kernels torch"
     if kernels != "torch":
-        reason = why_not_natively(config, DTYPES[dtype], torch.device("cpu"))
+        reason = why_not_natively(config, dtype, "cpu")
     if needed and reason is not None:
         raise UsageError(f"{asked} needs the native kernels: {reason}", hint="leave one of them out")
     return reason is None
-
-
-def pack(model: Transformer, weights: str) -> NativeModel:
-    """A model's weights for the kernels. It keeps its own too: a peer may compute with them."""
-    return pack_model(model, ROUNDED_FORMATS.get(weights))
 
 
 def coded_bytes(source: BenchSource, dtype: str, weights: str, kernels: str) -> int | None:

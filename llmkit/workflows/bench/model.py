@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from llmkit.engine.native_weights import pack_model
+from llmkit.engine.module_weights import pack_model
+from llmkit.engine.native_weights import PackedModel
 from llmkit.formats.gguf_magic import is_gguf
-from llmkit.kernels.forward import NativeModel
 from llmkit.kernels.library import available, level, set_threads, threads
-from llmkit.model.coded_weights import CodedWeights
+from llmkit.kernels.packed import ROUNDED_FORMATS
 from llmkit.model.transformer import Transformer
 from llmkit.probe.bench import OURS, BenchReport, BenchRow, Ceiling, measured, noise
 from llmkit.probe.config import (
@@ -31,7 +31,7 @@ from llmkit.workflows.bench import decode as bench_decode
 from llmkit.workflows.bench import load as bench_load
 from llmkit.workflows.bench import prefill as bench_prefill
 from llmkit.workflows.bench.case import BenchCase, Point, case_name
-from llmkit.workflows.bench.kernels import STORED, coded_bytes, pack, runs_on_kernels
+from llmkit.workflows.bench.kernels import STORED, coded_bytes, runs_on_kernels
 from llmkit.workflows.bench.llama import LlamaPeer
 from llmkit.workflows.bench.peer import TRANSFORMERS, as_transformers
 from llmkit.workflows.bench.plan import BenchPlan
@@ -86,8 +86,8 @@ def _build(
     """Read or draw the weights, and make every case; and what computes them, where that is told."""
     has_peer = TRANSFORMERS in plan.engines
     if isinstance(config, BenchTrainConfig):
-        model = plan.source.load_to_train(config.seed)
-        cases = TrainCases(model, as_transformers(model) if has_peer else None, config, stack)
+        trained = plan.source.load_to_train(config.seed)
+        cases = TrainCases(trained, as_transformers(trained) if has_peer else None, config, stack)
         return [case for point in plan.points for case in cases.build(point)], {}
     if isinstance(config, BenchLoadConfig):
         return [case for point in plan.points for case in bench_load.build(plan.source, has_peer, point)], {}
@@ -95,11 +95,11 @@ def _build(
     made: list[BenchCase] = []
     weights = Weights(plan, config, stack)
     for point in plan.points:
-        model, native, peer = weights.at(point)
+        model, peer = weights.at(point)
         if isinstance(config, BenchPrefillConfig):
-            made += bench_prefill.build(model, native, peer, point, config)
+            made += bench_prefill.build(model, peer, point, config)
         else:
-            made += bench_decode.build(model, native, peer, point, config, weights.coded_bytes(point))
+            made += bench_decode.build(model, peer, point, config, weights.coded_bytes(point))
     return made, weights.computed_by
 
 
@@ -116,10 +116,10 @@ class Weights:
         self.computed_by: dict[str, str] = {}
         """For the report: our kernels' instruction set, or torch, by dtype; and llama.cpp's."""
 
-    def at(self, point: Point) -> tuple[Transformer, NativeModel | None, Any]:
-        """A model, its weights packed where our kernels compute, and the peer where there is one."""
+    def at(self, point: Point) -> tuple[Transformer | PackedModel, Any]:
+        """A model, packed where our kernels compute, and the peer where there is one."""
         kind = str(point["dtype"]), str(point["weights"])
-        return *self._packed(*kind), self._peers(*kind)
+        return self._packed(*kind), self._peers(*kind)
 
     def coded_bytes(self, point: Point) -> int | None:
         """Of all weights, where our kernels take the codes of the file."""
@@ -130,17 +130,17 @@ class Weights:
     def _load(self, dtype: str) -> Transformer:
         return self._plan.source.load(dtype, self._config.seed)
 
-    def _pack(self, dtype: str, weights: str) -> tuple[Transformer, NativeModel | None]:
+    def _pack(self, dtype: str, weights: str) -> Transformer | PackedModel:
         source = self._plan.source
         native = runs_on_kernels(source.config, dtype, weights, self._config.kernels)
         self.computed_by[f"kernels_{dtype}"] = f"native, {level()}" if native else "torch"
         if not native:
-            return self.at_dtype(dtype), None
+            return self.at_dtype(dtype)
         if coded_bytes(source, dtype, weights, self._config.kernels) is not None:
-            coded = CodedWeights()
-            model = source.load(dtype, self._config.seed, coded)
-            return model, pack_model(model, release=True, coded=coded)
-        return self.at_dtype(dtype), pack(self.at_dtype(dtype), weights)
+            return source.load_packed(dtype)
+        return pack_model(
+            self.at_dtype(dtype), ROUNDED_FORMATS.get(weights)
+        )  # a peer may use the model's own
 
     def _peer(self, dtype: str, weights: str) -> Any:
         if self._plan.library is not None:

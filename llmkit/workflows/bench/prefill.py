@@ -1,5 +1,6 @@
 """llmkit bench prefill: how long a prompt takes until its first token is known."""
 
+from collections.abc import Callable
 from itertools import count
 from math import gcd
 
@@ -8,8 +9,8 @@ from torch import Tensor
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
+from llmkit.engine.native_weights import PackedModel
 from llmkit.engine.request import Request
-from llmkit.kernels.forward import NativeModel
 from llmkit.model.cache import KVCache
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
@@ -32,8 +33,7 @@ def cache_positions(point: Point) -> int:
 
 
 def build(
-    model: Transformer,
-    native: NativeModel | None,
+    model: Transformer | PackedModel,
     peer: object | None,
     point: Point,
     settings: BenchPrefillConfig,
@@ -41,16 +41,19 @@ def build(
     """llmkit's case at a point, and the peer's where there is one.
 
     Args:
-        model: in evaluation mode.
-        native: its weights, packed; None: torch computes.
+        model: in evaluation mode; or packed for the kernels, which then compute.
         peer: what `as_transformers` gives, or a LlamaPeer.
     """
     prompt, depth = int(point["prompt"]), int(point["depth"])
     random = torch.Generator().manual_seed(settings.seed)
     ids = torch.randint(model.config.vocab_size, (1, depth + prompt), generator=random)
     work = prefill_work(model.config, prompt=prompt, depth=depth)
-    run = Prefill(model, ids, depth) if native is None else NativePrefill(model, native, ids[0], depth)
-    cases = [BenchCase(OURS, point, work, run, on_kernels=native is not None)]
+    run: Callable[[], int]
+    if isinstance(model, PackedModel):
+        run = NativePrefill(model, ids[0], depth)
+    else:
+        run = Prefill(model, ids, depth)
+    cases = [BenchCase(OURS, point, work, run, on_kernels=isinstance(model, PackedModel))]
     if isinstance(peer, LlamaPeer):
         cases.append(_llama_case(peer, ids[0], cases[0]))
     elif peer is not None:
@@ -100,17 +103,16 @@ class NativePrefill:
     prompt by one token more, and what comes before ends with a block.
 
     Args:
-        model: in evaluation mode.
-        native: its weights, packed.
+        model: packed.
         ids: (S,) what the cache holds before, and the prompt.
         depth: how many of them the cache holds before.
     """
 
-    def __init__(self, model: Transformer, native: NativeModel, ids: Tensor, depth: int) -> None:
+    def __init__(self, model: PackedModel, ids: Tensor, depth: int) -> None:
         size = gcd(depth, EngineConfig.block_tokens)
         positions = -(-(len(ids) + 1) // size) * size
         config = EngineConfig(positions=positions, block_tokens=size, max_texts=1, reuse=depth > 0)
-        self._engine = Engine(model, config, native=native)
+        self._engine = Engine(model, config)
         self._held, self._prompt = ids[:depth].tolist(), ids[depth:].tolist()
         self._turn = count()
 

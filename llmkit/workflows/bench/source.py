@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import torch
 
+from llmkit.engine.native_weights import PackedModel, pack_weights
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file
 from llmkit.formats.model_folder import read_config
@@ -22,6 +23,7 @@ from llmkit.model.source import (
     read_model_config,
     read_model_tensors,
 )
+from llmkit.model.stored_weights import StoredWeights
 from llmkit.model.transformer import Transformer
 from llmkit.train.state import load_weights
 from llmkit.workflows.generate.weights import held_weight_bytes
@@ -55,16 +57,21 @@ class BenchSource:
         if self.folder is None:
             return None
         sizes = (
-            held_weight_bytes(self.folder, self.config, DTYPES[dtype], torch.device("cpu"), stays_coded=coded)
+            held_weight_bytes(self.folder, self.config, dtype, "cpu", stays_coded=coded)
             for coded in (True, False)
         )
         held, plain = sizes
         return held if held < plain else None
 
-    def load(self, dtype: str, seed: int, coded: CodedWeights | None = None) -> Transformer:
-        """The model in evaluation mode, every weight in one dtype, but for those that `coded` takes."""
+    def load_packed(self, dtype: str) -> PackedModel:
+        """The model of its files for the kernels: codes as they are stored, other weights in one dtype."""
+        assert self.folder is not None
+        return pack_weights(StoredWeights(self.folder, dtype=dtype, coded=CodedWeights()))
+
+    def load(self, dtype: str, seed: int) -> Transformer:
+        """The model in evaluation mode, every weight in one dtype."""
         if self.folder is not None:
-            return load_model(self.folder, dtype=DTYPES[dtype], coded=coded)
+            return load_model(self.folder, dtype=DTYPES[dtype])
         return self._draw(seed).to(DTYPES[dtype])
 
     def load_to_train(self, seed: int) -> Transformer:

@@ -1,4 +1,4 @@
-"""What `llmkit chat` needs before any weight is read: opened and checked. No torch but for the plan."""
+"""What `llmkit chat` needs before any weight is read: opened and checked."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,7 +124,7 @@ def open_chat(
 def plan_chat(chat: ChatJob) -> ChatPlan:
     """What a session would take, after the same checks."""
     from llmkit.estimate.architecture_of import architecture_of
-    from llmkit.train.hardware import available_memory_bytes
+    from llmkit.workflows.generate.device import device_memory_bytes
     from llmkit.workflows.generate.model import place
     from llmkit.workflows.generate.prompt_cache import open_prompt_cache
 
@@ -133,8 +133,8 @@ def plan_chat(chat: ChatJob) -> ChatPlan:
     return ChatPlan(
         model=str(chat.files.model),
         parameters=architecture_of(job.model).parameters,
-        dtype=str(placement.dtype).removeprefix("torch."),
-        device=str(placement.device),
+        dtype=placement.dtype,
+        device=placement.device,
         threads=placement.threads,
         context=chat.context,
         weight_bytes=placement.weight_bytes,
@@ -142,7 +142,7 @@ def plan_chat(chat: ChatJob) -> ChatPlan:
         draft_bytes=placement.draft_bytes,
         adapter_bytes=placement.adapter_bytes,
         memory_bytes=placement.memory_bytes,
-        memory_available_bytes=available_memory_bytes(placement.device),
+        memory_available_bytes=device_memory_bytes(placement.device),
         sampling=asdict(job.sampling),
         transcript=None if chat.files.transcript is None else str(chat.files.transcript),
         notes=job.notes,

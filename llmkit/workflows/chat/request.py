@@ -29,7 +29,7 @@ def request_of(
         DataError: the template refuses the conversation.
     """
     encoder = job.encoder
-    assert encoder is not None and job.grammars is not None
+    assert encoder is not None
     sampling, first = job.sampling, conversation.first
     room = min(sampling.max_tokens, context // REPLY_SHARE)
     while True:
@@ -46,8 +46,7 @@ def request_of(
     seed = derive_seed(sampling.seed, f"turn {conversation.turns} try {conversation.tries}{after}")
     own = replace(sampling, seed=seed, max_tokens=min(sampling.max_tokens, context - len(ids)))
     rule = own.rule if job.talk is None else job.talk.rule(own, done)
-    grammar = None if rule is None else job.grammars.compile_rule(rule)
-    return Request(ids, own, encoder.turn_ends, adapter=adapter, grammar=grammar)
+    return job.bound(Request(ids, own, encoder.turn_ends, adapter=adapter), rule)
 
 
 def _encode(job: Job, messages: list[Message]) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from llmkit.formats.model_folder import (
 )
 from llmkit.formats.provenance import FILE_NAME, read_provenance
 from llmkit.model.config import ModelConfig
+from llmkit.model.gguf_store import GgufStore
 from llmkit.model.source import read_model_generation, read_model_tensors
 from llmkit.progress import SILENT, Progress
 from llmkit.tokens.load import load_tokenizer
@@ -137,10 +138,8 @@ class _Examination:
 
     def _gguf(self, path: Path) -> None:
         """One file that is a model and its tokenizer."""
-        from llmkit.model.gguf_load import check_gguf  # imports torch: other artefacts need none
-
         with as_finding(self.findings, "weights.layout", path):
-            check_gguf(path)
+            GgufStore(path)  # has what its keys speak of
         tensors = _tensors(path)
         if tensors is None:
             return

@@ -141,12 +141,14 @@ class Scorer:
         Raises:
             UsageError, DataError: see `Request.check`.
         """
+        import torch
+
         held: list[Tensor] = []
         left = len(ids) - 1
         request = replace(self.request(ids, SamplingConfig(logprobs=0)), scores_prompt="only")
         engine = self.engine
         number = engine.submit(request)
-        engine.on_rows = lambda _, rows: held.append(rows)
+        engine.on_rows = lambda _, rows: held.append(torch.from_numpy(rows))
         try:
             while left:
                 for event in engine.step():

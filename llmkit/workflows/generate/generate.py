@@ -94,7 +94,7 @@ def _generate(job: Job, progress: Progress) -> GenerateReport:
     partial = read_partial(job) if files.resume else None
     prompt, extent = _prompts(job, partial)
 
-    # These import torch, which takes a second: what is wrong with a request has been said by now.
+    # Where torch is needed, these import it, which takes a second: what is wrong has been said by now.
     from llmkit.workflows.generate.model import place, start_engine
     from llmkit.workflows.generate.prompt_cache import keeping, open_prompt_cache
 
@@ -192,7 +192,7 @@ def plan_generate(files: GenerateFiles, config: GenerateConfig) -> GeneratePlan:
     _, extent = _prompts(job, partial)
 
     from llmkit.estimate.architecture_of import architecture_of
-    from llmkit.train.hardware import available_memory_bytes
+    from llmkit.workflows.generate.device import device_memory_bytes
     from llmkit.workflows.generate.model import place
     from llmkit.workflows.generate.prompt_cache import open_prompt_cache
 
@@ -201,8 +201,8 @@ def plan_generate(files: GenerateFiles, config: GenerateConfig) -> GeneratePlan:
     return GeneratePlan(
         model=str(files.model),
         parameters=architecture_of(job.model).parameters,
-        dtype=str(placement.dtype).removeprefix("torch."),
-        device=str(placement.device),
+        dtype=placement.dtype,
+        device=placement.device,
         processes=placement.processes,
         threads=placement.threads,
         context=job.model.max_position_embeddings,
@@ -212,7 +212,7 @@ def plan_generate(files: GenerateFiles, config: GenerateConfig) -> GeneratePlan:
         draft_bytes=placement.draft_bytes,
         adapter_bytes=placement.adapter_bytes,
         memory_bytes=placement.memory_bytes,
-        memory_available_bytes=available_memory_bytes(placement.device),
+        memory_available_bytes=device_memory_bytes(placement.device),
         rows=None if extent is None else extent.rows,
         prompt_tokens=None if extent is None else extent.prompt_tokens,
         texts_at_once=placement.texts,

@@ -1,12 +1,15 @@
 """What `llmkit generate` needs before any weight is read: opened, resolved, checked. No torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.engine.config import GenerateConfig, SamplingConfig, model_defaults, unfollowed
-from llmkit.engine.grammar import Grammars
+from llmkit.engine.breaks import breaks_of
+from llmkit.engine.config import GenerateConfig, SamplingConfig
+from llmkit.engine.generation_config import model_defaults, unfollowed
+from llmkit.engine.grammar import Grammars, Rule
+from llmkit.engine.request import Request
 from llmkit.errors import ConfigError, DataError, MissingError, UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.provenance import read_provenance
@@ -66,6 +69,16 @@ class Job:
     def writes_json(self) -> bool:
         """Whether records come out, not bare text."""
         return self.config.as_json or self.files.jsonl is not None
+
+    def bound(self, request: Request, rule: Rule | None) -> Request:
+        """A request with what its settings are by the tokenizer: the grammar of a rule, and what breaks
+        repetitions.
+
+        Raises:
+            ConfigError, DataError, MissingError: see `Grammars.compile`.
+        """
+        grammar = None if rule is None or self.grammars is None else self.grammars.compile_rule(rule)
+        return replace(request, grammar=grammar, breaks=breaks_of(request.sampling, self.tokenizer))
 
 
 def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | None = None) -> Job:

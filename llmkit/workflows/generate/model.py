@@ -1,29 +1,25 @@
 """The model of `llmkit generate`: where and how it runs, what that takes, and its weights, read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from llmkit.engine.adapter_native import why_not_added_natively
-from llmkit.engine.adapter_values import Adapter
+from llmkit.engine.block_store import CODES_ESTIMATED_AS, check_kv_dtype
 from llmkit.engine.draft_model import DraftModel
 from llmkit.engine.drafts import PromptLookup, Proposer
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.gain import Gain
-from llmkit.engine.kv_codes import ESTIMATED_AS
 from llmkit.engine.native_parts import runs_natively, why_not_natively
-from llmkit.engine.native_weights import pack_model
-from llmkit.engine.store import check_kv_dtype
+from llmkit.engine.native_weights import PackedModel, pack_weights
 from llmkit.errors import ResourceError, UsageError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.cache import contiguous_cache_bytes
 from llmkit.kernels.library import set_threads
 from llmkit.kernels.packed import ROUNDED_FORMATS
 from llmkit.model.coded_weights import CodedWeights
-from llmkit.model.dtypes import DTYPES, dtype_of
-from llmkit.model.load import load_model
-from llmkit.train.hardware import available_memory_bytes, choose_device
-from llmkit.workflows.generate.adapter import load_adapters
+from llmkit.model.stored_numbers import dtype_name_of
+from llmkit.model.stored_weights import StoredWeights
+from llmkit.workflows.generate.device import cpu_threads, device_kind, device_memory_bytes, device_named
 from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.placement import (
     Placement,
@@ -35,12 +31,15 @@ from llmkit.workflows.generate.placement import (
 from llmkit.workflows.generate.rows import Extent
 from llmkit.workflows.generate.weights import held_weight_bytes
 
+if TYPE_CHECKING:
+    from llmkit.engine.adapter_values import Adapter
+    from llmkit.model.transformer import Transformer
+
 ONE_THREAD_BYTES = 16_000_000
 """Weights below this are read by one thread quicker than two threads meet."""
 AT_ONCE = 16
 """Texts at once where nobody says how many: a pass reads every weight once, for all of them."""
 BLOCK_TOKENS = EngineConfig.block_tokens
-_KV_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 _INFINITE = 1 << 62
 _CACHE_SHARE = 0.5
 """Of the memory that is left, for the cache."""
@@ -58,23 +57,23 @@ def place(job: Job, extent: Extent | None) -> Placement:
         ConfigError, MissingError: no such device, or a cache that the model has no use for.
         ResourceError: not enough memory.
     """
-    device, tp = choose_device(job.config.device), job.config.tp
-    if device.type == "cuda" and tp > 1:
-        choose_device(device_of(str(device), tp - 1))
-    dtype = dtype_of(job.model) if job.config.dtype == "auto" else DTYPES[job.config.dtype]
-    architecture, name = architecture_of(job.model), str(dtype).removeprefix("torch.")
+    device, tp = device_named(job.config.device), job.config.tp
+    if device_kind(device) == "cuda" and tp > 1:
+        device_named(device_of(device, tp - 1))
+    dtype = dtype_name_of(job.model) if job.config.dtype == "auto" else job.config.dtype
+    architecture = architecture_of(job.model)
     coded = job.config.weights == "stored" and job.config.kernels != "torch"
     nbytes = held_weight_bytes(
         job.files.model, job.model, dtype, device, stays_coded=coded and not job.adapters.sources
     )
     nbytes = weights_together(job.model, nbytes, dtype, device, tp)
     context = job.model.max_position_embeddings
-    kv_dtype = dtype if job.config.kv_dtype == "auto" else _KV_DTYPES[job.config.kv_dtype]
+    kv_dtype = dtype if job.config.kv_dtype == "auto" else job.config.kv_dtype
     check_kv_dtype(job.model, kv_dtype)
     longest = _whole_blocks(
         max(1, min(job.sampling.max_tokens, context) if extent is None else extent.positions)
     )
-    kv_name = ESTIMATED_AS if kv_dtype == torch.int8 else str(kv_dtype).removeprefix("torch.")
+    kv_name = CODES_ESTIMATED_AS if kv_dtype == "int8" else kv_dtype
     own_bytes = contiguous_cache_bytes(architecture, kv_name, context=BLOCK_TOKENS)
     own_bytes = block_bytes = cache_together(job.model, own_bytes, device, tp)
     draft_weight_bytes = 0
@@ -83,14 +82,16 @@ def place(job: Job, extent: Extent | None) -> Placement:
         draft_weight_bytes = held_weight_bytes(
             job.drafts.path, job.drafts.model, dtype, device, stays_coded=coded
         )
-        block_bytes += contiguous_cache_bytes(draft, name, context=BLOCK_TOKENS)
+        block_bytes += contiguous_cache_bytes(draft, dtype, context=BLOCK_TOKENS)
     texts = job.config.batch or AT_ONCE
     if extent is not None:
         texts = max(1, min(texts, extent.texts))
-    available = available_memory_bytes(device)
-    offload_bytes = job.config.cache_offload if device.type == "cpu" else 0
+    available = device_memory_bytes(device)
+    offload_bytes = job.config.cache_offload if device_kind(device) == "cpu" else 0
     adapter_bytes = job.adapters.nbytes
-    fixed_bytes = nbytes + draft_weight_bytes + offload_bytes + adapter_bytes + runtime_bytes(device, tp)
+    loads_torch = _loads_torch(job, dtype, device)
+    fixed_bytes = nbytes + draft_weight_bytes + offload_bytes + adapter_bytes
+    fixed_bytes += runtime_bytes(device, tp, loads_torch=loads_torch)
     room = _INFINITE if available is None else available - fixed_bytes
     if job.config.batch is None:  # fewer at once where memory is short
         texts = max(1, min(texts, int(room * _CACHE_SHARE) // (longest * block_bytes)))
@@ -98,7 +99,7 @@ def place(job: Job, extent: Extent | None) -> Placement:
     if extent is None:
         most = texts * _whole_blocks(context)
         blocks = max(blocks, min(most, int(room * _CACHE_SHARE) // block_bytes))
-    threads = job.config.threads or (1 if nbytes < ONE_THREAD_BYTES else torch.get_num_threads())
+    threads = job.config.threads or (1 if nbytes < ONE_THREAD_BYTES else cpu_threads())
     placement = Placement(
         device=device,
         dtype=dtype,
@@ -112,6 +113,7 @@ def place(job: Job, extent: Extent | None) -> Placement:
         offload_bytes=offload_bytes,
         adapter_bytes=adapter_bytes,
         processes=tp,
+        loads_torch=loads_torch,
     )
     if available is not None and placement.memory_bytes > available:
         raise ResourceError(
@@ -132,33 +134,64 @@ def start_engine(job: Job, placement: Placement) -> Engine:
     Raises:
         DataError, MissingError, ConfigError: see `load_model`.
     """
-    torch.set_num_threads(placement.threads)
     native = _uses_kernels(job, placement)
-    if job.config.tp > 1:
-        return _divided_engine(job, placement, native=native)
-    coded = _left_coded(job, native=native and not job.adapters.sources)  # whose making may read the base
-    model = load_model(
-        job.files.model,
-        dtype=placement.dtype,
-        device=placement.device,
-        rope_scaling=job.rope_scaling,
-        coded=coded,
-    )
-    adapters = load_adapters(job.adapters, model, job.model)
-    native = native and _adds_natively(job, adapters)
-    packed = None
     if native:
         set_threads(placement.threads)
-        packed = pack_model(model, ROUNDED_FORMATS.get(job.config.weights), release=True, coded=coded)
-    proposer = _proposer(job, placement, native=native)
-    draft = None if job.drafts is None else job.drafts.model
-    if native and (draft is None or runs_natively(draft, placement.dtype, placement.device)):
-        torch.set_num_threads(1)  # torch only samples then, and its threads would spin in the kernels' turn
+    if job.config.tp > 1:
+        return _divided_engine(job, placement, native=native)
+    adapters: Sequence[Adapter] = ()
+    model: Transformer | PackedModel
+    if native and not job.adapters.sources:
+        model = _packed(job, job.files.model, placement.dtype, rope_scaling=job.rope_scaling)
+    else:
+        model, adapters = _with_adapters(job, placement, native=native)
+    proposer = _proposer(job, placement, native=isinstance(model, PackedModel))
     config = _engine_config(job, placement)
-    engine = Engine(model, config, stop_ids=job.stop_ids, proposer=proposer, gain=Gain(), native=packed)
+    engine = Engine(model, config, stop_ids=job.stop_ids, proposer=proposer, gain=Gain())
     for adapter in adapters:
         engine.adapters.add(adapter)
     return engine
+
+
+def _packed(
+    job: Job, path: Path, dtype: str, *, rope_scaling: Mapping[str, Any] | None = None
+) -> PackedModel:
+    """A model's weights packed straight from its files: no torch."""
+    coded = CodedWeights() if job.config.weights == "stored" else None  # else they are numbers first
+    weights = StoredWeights(path, dtype=dtype, rope_scaling=rope_scaling, coded=coded)
+    return pack_weights(weights, ROUNDED_FORMATS.get(job.config.weights))
+
+
+def _with_adapters(
+    job: Job, placement: Placement, *, native: bool
+) -> "tuple[Transformer | PackedModel, list[Adapter]]":
+    """The model's modules, by which torch computes; or packed, after adapters have seen its weights."""
+    from llmkit.workflows.generate.adapter import load_adapters
+
+    model = _modules(job.files.model, placement, rope_scaling=job.rope_scaling)
+    adapters = load_adapters(job.adapters, model, job.model)
+    if not (native and _adds_natively(job, adapters)):
+        return model, adapters
+    import torch
+
+    from llmkit.engine.module_weights import pack_model
+
+    packed = pack_model(model, ROUNDED_FORMATS.get(job.config.weights), release=True)
+    torch.set_num_threads(1)  # its threads would spin in the kernels' turn
+    return packed, adapters
+
+
+def _modules(
+    path: Path, placement: Placement, *, rope_scaling: Mapping[str, Any] | None = None
+) -> "Transformer":
+    """A model by whose modules torch computes."""
+    import torch
+
+    from llmkit.model.dtypes import DTYPES
+    from llmkit.model.load import load_model
+
+    torch.set_num_threads(placement.threads)
+    return load_model(path, dtype=DTYPES[placement.dtype], device=placement.device, rope_scaling=rope_scaling)
 
 
 def _engine_config(job: Job, placement: Placement) -> EngineConfig:
@@ -176,16 +209,9 @@ def _divided_engine(job: Job, placement: Placement, *, native: bool) -> Engine:
     from llmkit.workflows.generate.processes import start_parts  # torch.distributed: others need not wait
 
     proposer = _proposer(job, placement, native=native)  # which has all of a model of its own
-    model, packed, lead = start_parts(job, placement, block_tokens=BLOCK_TOKENS, native=native)
+    model, lead = start_parts(job, placement, block_tokens=BLOCK_TOKENS, native=native)
     config = _engine_config(job, placement)
-    return Engine(
-        model, config, stop_ids=job.stop_ids, proposer=proposer, gain=Gain(), native=packed, lead=lead
-    )
-
-
-def _left_coded(job: Job, *, native: bool) -> CodedWeights | None:
-    """What takes a quantised file's matrices as they are; None where they are to become numbers first."""
-    return CodedWeights() if native and job.config.weights == "stored" else None
+    return Engine(model, config, stop_ids=job.stop_ids, proposer=proposer, gain=Gain(), lead=lead)
 
 
 def _proposer(job: Job, placement: Placement, *, native: bool) -> Proposer | None:
@@ -195,29 +221,29 @@ def _proposer(job: Job, placement: Placement, *, native: bool) -> Proposer | Non
         return None
     if drafts.path is None or drafts.model is None:
         return PromptLookup(drafts.tokens)
-    native = native and runs_natively(drafts.model, placement.dtype, placement.device)
-    coded = _left_coded(job, native=native)
-    model = load_model(drafts.path, dtype=placement.dtype, device=placement.device, coded=coded)
-    packed = None
-    if native:
-        packed = pack_model(model, ROUNDED_FORMATS.get(job.config.weights), release=True, coded=coded)
+    model: Transformer | PackedModel
+    if native and runs_natively(drafts.model, placement.dtype, placement.device):
+        model = _packed(job, drafts.path, placement.dtype)
+    else:
+        model = _modules(drafts.path, placement)
     return DraftModel(
         model,
         count=drafts.tokens,
         positions=placement.positions,
         vocab_size=job.model.vocab_size,
         block_tokens=BLOCK_TOKENS,
-        native=packed,
-        wide=packed is not None and packed.nbytes >= ONE_THREAD_BYTES,
+        wide=isinstance(model, PackedModel) and model.nbytes >= ONE_THREAD_BYTES,
     )
 
 
-def _adds_natively(job: Job, adapters: Sequence[Adapter]) -> bool:
+def _adds_natively(job: Job, adapters: "Sequence[Adapter]") -> bool:
     """Whether the kernels add to every product that an adapter changes; else torch computes, as --stats says.
 
     Raises:
         UsageError: they were asked for, and cannot.
     """
+    from llmkit.engine.adapter_native import why_not_added_natively
+
     for adapter in adapters:
         reason = why_not_added_natively(adapter.additions)
         if reason is None:
@@ -236,6 +262,15 @@ def _asked_for_kernels(job: Job) -> str | None:
     if job.config.kernels == "native":
         return "--kernels native"
     return None if job.config.weights == "stored" else f"--weights {job.config.weights}"
+
+
+def _loads_torch(job: Job, dtype: str, device: str) -> bool:
+    """Whether something of a job is not our kernels' work: adapters are read and made ready by torch."""
+    draft = None if job.drafts is None else job.drafts.model
+    models = [job.model] if draft is None else [job.model, draft]
+    if job.config.kernels == "torch" or job.config.tp > 1 or job.adapters.sources:
+        return True
+    return not all(runs_natively(one, dtype, device) for one in models)
 
 
 def _uses_kernels(job: Job, placement: Placement) -> bool:

@@ -17,6 +17,8 @@ OVERRIDES: dict[str, Any] = {
         "logprobs": int,
     },
     **{"top_n_sigma": float, "xtc_probability": float, "xtc_threshold": float},
+    **{"dry_multiplier": float, "dry_base": float, "dry_allowed_length": int, "dry_penalty_last_n": int},
+    **{"dry_sequence_breakers": list[str], "adaptive_target": float, "adaptive_decay": float},
     **{"typical_p": float, "logit_bias": dict[int, float], "samplers": list[str]},
     **{"json_schema": dict[str, Any] | bool, "regex": str, "choice": list[str], "grammar": str},
 }

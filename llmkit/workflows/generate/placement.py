@@ -2,27 +2,29 @@
 
 from dataclasses import dataclass
 
-import torch
-
+from llmkit.engine.block_store import ITEM_BYTES
 from llmkit.model.config import ModelConfig
+from llmkit.workflows.generate.device import device_kind
 
-_RUNTIME_BYTES = {"cpu": 280_000_000, "cuda": 500_000_000}
-"""Memory of a process that has loaded torch and no model."""
+_KERNELS_BYTES = 80_000_000
+"""Memory of a process that has loaded our kernels and no model."""
+_TORCH_BYTES = {"cpu": 280_000_000, "cuda": 500_000_000}
+"""Of one that has loaded torch."""
 
 
 @dataclass(frozen=True)
 class Placement:
     """How a job's model runs; of a model in parts on GPUs, each of which has its own memory, one part."""
 
-    device: torch.device
+    device: str
     """Of the first process."""
-    dtype: torch.dtype
+    dtype: str
     threads: int
     """Of each process."""
     weight_bytes: int
     kv_bytes: int
     """Of the cache for the longest texts, as many as are at work at once."""
-    kv_dtype: torch.dtype
+    kv_dtype: str
     positions: int
     """That the cache holds, of all texts together."""
     texts: int
@@ -34,12 +36,13 @@ class Placement:
     adapter_bytes: int = 0
     """Of all adapters beside the base."""
     processes: int = 1
+    loads_torch: bool = True
 
     @property
     def memory_bytes(self) -> int:
         """What they take of the device's memory, about."""
         return (
-            runtime_bytes(self.device, self.processes)
+            runtime_bytes(self.device, self.processes, loads_torch=self.loads_torch)
             + self.weight_bytes
             + self.kv_bytes
             + self.draft_bytes
@@ -48,14 +51,15 @@ class Placement:
         )
 
 
-def runtime_bytes(device: torch.device, processes: int) -> int:
-    """Memory of processes that have loaded torch and no model; on GPUs, of the one that is there."""
-    return _RUNTIME_BYTES[device.type] * (processes if device.type == "cpu" else 1)
+def runtime_bytes(device: str, processes: int, *, loads_torch: bool) -> int:
+    """Memory of processes that have no model yet; on GPUs, of the one that is there."""
+    if not loads_torch:
+        return _KERNELS_BYTES * processes
+    kind = device_kind(device)
+    return _TORCH_BYTES[kind] * (processes if kind == "cpu" else 1)
 
 
-def weights_together(
-    config: ModelConfig, nbytes: int, dtype: torch.dtype, device: torch.device, processes: int
-) -> int:
+def weights_together(config: ModelConfig, nbytes: int, dtype: str, device: str, processes: int) -> int:
     """Memory of a model's weights in parts; on GPUs, of the part that is there.
 
     Args:
@@ -65,17 +69,17 @@ def weights_together(
         device: where they are.
         processes: parts.
     """
-    if device.type == "cpu":  # where all have the same pages of what is not cut
+    if device_kind(device) == "cpu":  # where all have the same pages of what is not cut
         return nbytes
-    whole = config.vocab_size * config.hidden_size * dtype.itemsize  # embeddings are not cut
+    whole = config.vocab_size * config.hidden_size * ITEM_BYTES[dtype]  # embeddings are not cut
     return whole + max(0, nbytes - whole) // processes
 
 
-def cache_together(config: ModelConfig, nbytes: int, device: torch.device, processes: int) -> int:
+def cache_together(config: ModelConfig, nbytes: int, device: str, processes: int) -> int:
     """Memory of a cache, `nbytes` in one piece, whose heads are in parts; on GPUs, of the part there."""
     heads = 1 if config.latent is not None else config.num_key_value_heads  # that can be told apart
     everywhere = nbytes * max(1, processes // heads)
-    return everywhere if device.type == "cpu" else -(-everywhere // processes)
+    return everywhere if device_kind(device) == "cpu" else -(-everywhere // processes)
 
 
 def device_of(first: str, index: int) -> str:

@@ -17,11 +17,11 @@ from typing import NoReturn
 import msgspec
 import torch
 
+from llmkit.engine.native_weights import PackedModel
 from llmkit.engine.parallel.group import GroupRanks
 from llmkit.engine.parallel.mirror import Lead
 from llmkit.errors import ResourceError, as_told
 from llmkit.formats.frames import write_frame
-from llmkit.kernels.forward import NativeModel
 from llmkit.model.part import Part
 from llmkit.model.transformer import Transformer
 from llmkit.workflows.generate.job import Job
@@ -159,7 +159,7 @@ class GroupProcesses(Processes):
 
 def start_parts(
     job: Job, placement: Placement, *, block_tokens: int, native: bool
-) -> tuple[Transformer, NativeModel | None, Lead]:
+) -> tuple[Transformer | PackedModel, Lead]:
     """The first part of a model, here; and the others, each in a process of its own.
 
     Args:
@@ -169,7 +169,7 @@ def start_parts(
         native: whether the kernels compute.
 
     Returns:
-        The model, its weights packed where the kernels compute, and who leads the others.
+        The model, packed where the kernels compute, and who leads the others.
 
     Raises:
         DataError, MissingError, ConfigError: see `load_model`.
@@ -181,13 +181,13 @@ def start_parts(
                 model=str(job.files.model),
                 part=Part(index, job.config.tp),
                 store=str(Path(folder) / "store"),
-                device=device_of(str(placement.device), index),
-                dtype=str(placement.dtype).removeprefix("torch."),
+                device=device_of(placement.device, index),
+                dtype=placement.dtype,
                 rope_scaling=None if job.rope_scaling is None else dict(job.rope_scaling),
                 threads=placement.threads,
                 positions=placement.positions,
                 block_tokens=block_tokens,
-                kv_dtype=str(placement.kv_dtype).removeprefix("torch."),
+                kv_dtype=placement.kv_dtype,
                 max_texts=placement.texts,
                 native=native,
                 weights=job.config.weights,
@@ -196,14 +196,14 @@ def start_parts(
         )
         processes = GroupProcesses(others, own)
         try:
-            model, packed = load_part(own, processes.ranks)
+            model = load_part(own, processes.ranks)
             processes.wait()
             processes.tell(MEET)
             processes.ranks.sum(torch.zeros(1, device=own.device))
         except BaseException:
             processes.close()
             raise
-    return model, packed, Lead(processes)
+    return model, Lead(processes)
 
 
 def _stay_on_this_machine() -> None:

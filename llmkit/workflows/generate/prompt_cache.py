@@ -31,7 +31,7 @@ class PromptCache:
         self._read_only = read_only
         self._made_with = MadeWith(
             model=model_fingerprint(job.files.model, job.model),
-            dtype=str(placement.dtype).removeprefix("torch."),
+            dtype=placement.dtype,
             weights=job.config.weights,
             rope_scaling=json.dumps(job.model.rope_scaling, sort_keys=True, default=list),
             block_tokens=BLOCK_TOKENS,

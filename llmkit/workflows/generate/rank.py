@@ -22,8 +22,8 @@ from llmkit.formats.frames import read_frame
 from llmkit.model.part import Part
 
 if TYPE_CHECKING:
+    from llmkit.engine.native_weights import PackedModel
     from llmkit.engine.parallel.ranks import Ranks
-    from llmkit.kernels.forward import NativeModel
     from llmkit.model.transformer import Transformer
 
 MEET = b""
@@ -69,15 +69,15 @@ def end_with_first(stdin: int) -> None:
     threading.Thread(target=wait, name="first", daemon=True).start()
 
 
-def load_part(settings: RankSettings, ranks: "Ranks") -> tuple["Transformer", "NativeModel | None"]:
-    """A process's part of the model, joined to the others; and its weights packed, where the kernels compute.
+def load_part(settings: RankSettings, ranks: "Ranks") -> "Transformer | PackedModel":
+    """A process's part of the model, joined to the others; packed, where the kernels compute.
 
     Raises:
         DataError, MissingError, ConfigError: see `load_model`.
     """
     import torch
 
-    from llmkit.engine.native_weights import pack_model
+    from llmkit.engine.module_weights import pack_model
     from llmkit.engine.parallel.ranks import join_parts
     from llmkit.kernels.library import set_threads
     from llmkit.kernels.packed import ROUNDED_FORMATS
@@ -94,11 +94,11 @@ def load_part(settings: RankSettings, ranks: "Ranks") -> tuple["Transformer", "N
     )
     join_parts(model, ranks)
     if not settings.native:
-        return model, None
+        return model
     set_threads(settings.threads)
     packed = pack_model(model, ROUNDED_FORMATS.get(settings.weights), release=True)
     torch.set_num_threads(1)  # its threads would spin in the kernels' turn
-    return model, packed
+    return packed
 
 
 def follow(settings: RankSettings, ready: int) -> None:
@@ -114,14 +114,12 @@ def follow(settings: RankSettings, ready: int) -> None:
 
     device = torch.device(settings.device)
     ranks = GroupRanks(settings.part, Path(settings.store), device)
-    model, packed = load_part(settings, ranks)
     follower = Follower(
-        model,
+        load_part(settings, ranks),
         positions=settings.positions,
         block_tokens=settings.block_tokens,
-        kv_dtype=getattr(torch, settings.kv_dtype),
+        kv_dtype=settings.kv_dtype,
         max_texts=settings.max_texts,
-        native=packed,
     )
     os.write(ready, b"{}\n")
     for message in messages(sys.stdin.buffer):

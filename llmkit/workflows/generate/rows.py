@@ -282,11 +282,10 @@ def _prefill(job: Job, record: Record) -> str:
 def _checked(job: Job, row: Row) -> Row:
     row.request.check(job.model)
     sampling = row.request.sampling
-    if job.tokenizer is None and (sampling.stop or sampling.rule is not None):
+    if job.tokenizer is None and sampling.needs_text:
         raise no_tokenizer(job.files.model)
     rule = sampling.rule if job.talk is None else job.talk.rule(sampling, 0)
-    grammar = None if job.grammars is None or rule is None else job.grammars.compile_rule(rule)
-    return row if grammar is None else replace(row, request=replace(row.request, grammar=grammar))
+    return replace(row, request=job.bound(row.request, rule))
 
 
 def _encoder(job: Job) -> PromptEncoder:

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import torch
-
+from llmkit.engine.block_store import ITEM_BYTES
 from llmkit.engine.native_parts import why_not_natively
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.stored import NumbersAlone
@@ -14,9 +13,7 @@ from llmkit.model.source import read_plain_tensors
 from llmkit.model.stored_quantised import QuantisedInfo
 
 
-def held_weight_bytes(
-    path: Path, config: ModelConfig, dtype: torch.dtype, device: torch.device, *, stays_coded: bool
-) -> int:
+def held_weight_bytes(path: Path, config: ModelConfig, dtype: str, device: str, *, stays_coded: bool) -> int:
     """Bytes of the weights while a model writes.
 
     Args:
@@ -29,11 +26,11 @@ def held_weight_bytes(
     Raises:
         MissingError, DataError: see `read_plain_tensors`.
     """
-    plain = weight_bytes(architecture_of(config), NumbersAlone(str(dtype).removeprefix("torch."))).nbytes
+    plain = weight_bytes(architecture_of(config), NumbersAlone(dtype)).nbytes
     if not stays_coded or why_not_natively(config, dtype, device) is not None:
         return plain
     held = 0
     for info in read_plain_tensors(path).values():
         is_coded = isinstance(info, QuantisedInfo) or info.dtype in GROUPINGS
-        held += info.nbytes if is_coded else info.numel * dtype.itemsize
+        held += info.nbytes if is_coded else info.numel * ITEM_BYTES[dtype]
     return min(plain, held)

@@ -17,7 +17,7 @@ from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from llmkit.model.adapter_load import load_adapter
 from llmkit.model.adapter_weights import AdapterWeights
 from llmkit.model.config import ModelConfig
-from llmkit.model.transformer import model_shapes
+from llmkit.model.shapes import tensor_shapes
 from llmkit.workflows.merge.report import AdapterRow
 from llmkit.workflows.merge.source import MergeSource
 from llmkit.workflows.scaled_path import ScaledPath
@@ -68,7 +68,7 @@ class Adapters:
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of the output's tensors."""
-        return model_shapes(self.config)
+        return tensor_shapes(self.config)
 
     def touching(self, name: str) -> list[Path]:
         """The adapters that change a tensor."""

@@ -16,9 +16,9 @@ from llmkit.formats.model_folder import INDEX, WEIGHTS
 from llmkit.formats.safetensors_write import Planned, write_safetensors
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import kept_dtype
+from llmkit.model.file_names import SINUSOIDS
 from llmkit.model.names import Group, groups
 from llmkit.model.positions import sinusoid_table
-from llmkit.model.save import SINUSOIDS
 from llmkit.progress import SILENT, Progress
 from llmkit.quant.workers import Workers
 

@@ -9,8 +9,6 @@ from llmkit.workflows.generate.adapter import AdapterSources, open_adapter
 from llmkit.workflows.generate.job import Job
 
 if TYPE_CHECKING:
-    import torch
-
     from llmkit.model.adapter_weights import AdapterWeights
     from llmkit.server.engine_thread import EngineThread
 
@@ -20,7 +18,7 @@ def specs_of(sources: AdapterSources) -> list[AdapterSpec]:
     return [AdapterSpec(one.name, str(one.path), one.strength) for one in sources.sources]
 
 
-def served_adapters(job: Job, thread: "EngineThread", device: "torch.device") -> ServedAdapters:
+def served_adapters(job: Job, thread: "EngineThread", device: str) -> ServedAdapters:
     """The adapters of a model that is served; more come and go.
 
     Args:
@@ -28,8 +26,7 @@ def served_adapters(job: Job, thread: "EngineThread", device: "torch.device") ->
         thread: its engine's, with the job's adapters.
         device: where the model is.
     """
-    from llmkit.model.adapter_load import load_adapter
-    from llmkit.train.hardware import available_memory_bytes
+    from llmkit.workflows.generate.device import device_memory_bytes
 
     def read(spec: AdapterSpec) -> "AdapterWeights":
         if job.config.tp > 1:
@@ -38,13 +35,15 @@ def served_adapters(job: Job, thread: "EngineThread", device: "torch.device") ->
                 hint="llmkit merge makes one model of both",
             )
         source = open_adapter(spec.name, Path(spec.path), spec.strength)
-        available = available_memory_bytes(device)
+        available = device_memory_bytes(device)
         if available is not None and source.nbytes > available:
             raise ResourceError(
                 f"adapter {spec.name!r}: takes {source.nbytes:,} bytes of memory "
                 f"(found {available:,} available)",
                 hint="unload another one first",
             )
+        from llmkit.model.adapter_load import load_adapter  # torch: a server without adapters needs none
+
         return load_adapter(source.path, job.model)
 
     known = zip(specs_of(job.adapters), (one.nbytes for one in job.adapters.sources), strict=True)

@@ -80,7 +80,7 @@ def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
         ConfigError: there is no such form of tool calls.
     """
     from llmkit.estimate.architecture_of import architecture_of
-    from llmkit.train.hardware import available_memory_bytes
+    from llmkit.workflows.generate.device import device_memory_bytes
     from llmkit.workflows.generate.model import place
 
     if config.tool_form is not None:
@@ -90,8 +90,8 @@ def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
         model=str(job.files.model),
         name=model_name(job, name),
         parameters=architecture_of(job.model).parameters,
-        dtype=str(placement.dtype).removeprefix("torch."),
-        device=str(placement.device),
+        dtype=placement.dtype,
+        device=placement.device,
         processes=placement.processes,
         threads=placement.threads,
         context=min(job.model.max_position_embeddings, placement.positions),
@@ -100,7 +100,7 @@ def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
         weight_bytes=placement.weight_bytes,
         kv_bytes=placement.kv_bytes,
         memory_bytes=placement.memory_bytes,
-        memory_available_bytes=available_memory_bytes(placement.device),
+        memory_available_bytes=device_memory_bytes(placement.device),
         keys=None if config.keys is None else len(read_keys(config.keys).rules),
         listens=address_of(config, config.port),
         notes=job.notes,

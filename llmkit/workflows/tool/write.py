@@ -61,15 +61,13 @@ class ToolWriting(Writing):
 
     def _request(self, talk: ToolTalk, row: Row, messages: list[dict[str, object]], done: int) -> Request:
         """The next text of an answer; the first is the row's own."""
-        assert self._job.grammars is not None
         sampling = row.request.sampling
         rule = talk.rule(sampling, done)
-        grammar = None if rule is None else self._job.grammars.compile_rule(rule)
         own = replace(sampling, samples=1)
         if not done:
-            return replace(row.request, sampling=own, grammar=grammar)
+            return self._job.bound(replace(row.request, sampling=own), rule)
         ids, _ = talk.encode(messages)
         own = replace(own, seed=derive_seed(sampling.seed, f"call {done}"))
-        request = replace(row.request, prompt=ids, sampling=own, grammar=grammar)
+        request = self._job.bound(replace(row.request, prompt=ids, sampling=own), rule)
         request.check(self._job.model)
         return request

@@ -10,23 +10,22 @@ from typing import NoReturn
 import torch
 
 from llmkit.engine.engine import Engine, EngineConfig
-from llmkit.engine.native_weights import pack_model
+from llmkit.engine.module_weights import pack_model
+from llmkit.engine.native_weights import PackedModel
 from llmkit.engine.parallel.group import GroupRanks
 from llmkit.engine.parallel.mirror import Follower, Lead
 from llmkit.engine.parallel.ranks import join_parts
-from llmkit.kernels.forward import NativeModel
 from llmkit.kernels.library import set_threads
 from llmkit.model.load import load_model
 from llmkit.model.part import Part
-from llmkit.model.transformer import Transformer
 
 CPU = torch.device("cpu")
 
 
-def _part(folder: Path, ranks: GroupRanks) -> tuple[Transformer, NativeModel]:
+def _part(folder: Path, ranks: GroupRanks) -> PackedModel:
     model = load_model(folder, part=ranks.part)
     join_parts(model, ranks)
-    return model, pack_model(model)
+    return pack_model(model)
 
 
 def _follow(connection: Connection, store: Path) -> None:
@@ -36,14 +35,12 @@ def _follow(connection: Connection, store: Path) -> None:
     ranks = GroupRanks(Part(1, 2), store, CPU)
     while (told := connection.recv()) is not None:
         folder, config = told
-        model, native = _part(folder, ranks)
         follower = Follower(
-            model,
+            _part(folder, ranks),
             positions=config.positions,
             block_tokens=config.block_tokens,
-            kv_dtype=torch.float32,
+            kv_dtype="float32",
             max_texts=config.max_texts,
-            native=native,
         )
         while (message := connection.recv()) is not None:
             follower.obey(message)
@@ -60,8 +57,7 @@ class Second:
         """An engine of a model in two parts; close its `lead` before there is another."""
         self._connection.send((folder, config))
         self.messages = []
-        model, native = _part(folder, self._ranks)
-        return Engine(model, config, native=native, lead=Lead(self))
+        return Engine(_part(folder, self._ranks), config, lead=Lead(self))
 
     def tell(self, message: bytes) -> None:
         self.messages.append(message)

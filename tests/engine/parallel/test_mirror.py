@@ -12,12 +12,13 @@ from llmkit.engine.adapter_values import Adapter
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.drafts import PromptLookup
 from llmkit.engine.engine import Engine, EngineConfig
-from llmkit.engine.native_weights import pack_model
+from llmkit.engine.module_weights import pack_model
 from llmkit.engine.parallel.mirror import Lead
 from llmkit.engine.parallel.passes import MAIN, PassReader
 from llmkit.engine.request import Request
 from llmkit.errors import UsageError
 from llmkit.kernels.library import available
+from llmkit.kernels.memory import Floats
 from llmkit.model.load import load_model
 from tests.engine.parallel.conftest import FAMILIES
 from tests.engine.parallel.second import Second, second_process
@@ -46,17 +47,17 @@ def requests(vocab: int = 40, count: int = 5) -> list[Request]:
     return asked
 
 
-def written(engine: Engine, asked: list[Request]) -> tuple[list[list[int]], list[torch.Tensor]]:
+def written(engine: Engine, asked: list[Request]) -> tuple[list[list[int]], list[Floats]]:
     """Tokens of each text, and all scores that they were drawn from, text by text."""
     texts: dict[int, list[int]] = {engine.submit(request): [] for request in asked}
-    scores: dict[int, list[torch.Tensor]] = {number: [] for number in texts}
-    engine.on_rows = lambda number, rows: scores[number].append(rows.clone())
+    scores: dict[int, list[Floats]] = {number: [] for number in texts}
+    engine.on_rows = lambda number, rows: scores[number].append(rows.copy())
     while not engine.is_idle:
         for event in engine.step():
             assert event.error is None, event.error
             assert event.drawn is not None
             texts[event.number].append(event.drawn.id)
-    return list(texts.values()), [torch.cat(one) for one in scores.values()]
+    return list(texts.values()), [np.concatenate(one) for one in scores.values()]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -79,8 +80,7 @@ def test_the_kernels_write_with_parts_what_they_write_with_the_whole(
 ) -> None:
     folder = save_family(family)
     config = EngineConfig(positions=200, block_tokens=4, max_texts=3, pass_tokens=11)
-    whole = load_model(folder)
-    expected, scores = written(Engine(whole, config, native=pack_model(whole)), requests())
+    expected, scores = written(Engine(pack_model(load_model(folder)), config), requests())
     engine = second.engine(folder, config)
     found, theirs = written(engine, requests())
     engine.lead.close()
@@ -91,7 +91,7 @@ def test_the_kernels_write_with_parts_what_they_write_with_the_whole(
 
 def test_an_int8_cache_and_guesses_change_no_token_of_parts(save_family: Save) -> None:
     folder = save_family("llama")
-    config = EngineConfig(positions=200, block_tokens=4, max_texts=3, kv_dtype=torch.int8)
+    config = EngineConfig(positions=200, block_tokens=4, max_texts=3, kv_dtype="int8")
     proposers = [PromptLookup(3) for _ in range(2)]
     whole = Engine(load_model(folder), config, proposer=proposers[0])
     engine, _ = divided_engine(folder, 2, config, proposer=proposers[1])

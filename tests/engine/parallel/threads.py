@@ -110,7 +110,7 @@ def divided_engine(
             model,
             positions=config.positions,
             block_tokens=config.block_tokens,
-            kv_dtype=config.kv_dtype or torch.float32,
+            kv_dtype=config.kv_dtype or "float32",
             max_texts=config.max_texts,
         )
         for model in models[1:]

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from llmkit.engine.engine import EngineConfig
+from llmkit.engine.module_weights import pack_model
 from llmkit.engine.step import FlatStep
 from llmkit.errors import UsageError
 from llmkit.kernels.library import available
 from llmkit.probe.config import BenchDecodeConfig
 from llmkit.workflows.bench.decode import build, cache_positions, check
-from llmkit.workflows.bench.kernels import pack
 from llmkit.workflows.bench.peer import as_transformers
 from llmkit.workflows.bench.source import open_source
 
@@ -29,7 +29,7 @@ def test_a_run_makes_one_flat_step_a_token_and_what_is_held_is_read_outside_its_
     tiny_model: Build, monkeypatch: pytest.MonkeyPatch, depth: int
 ) -> None:
     model = open_source(tiny_model(), None).load("float32", 0)
-    (case,) = build(model, None, None, point_of(depth), BenchDecodeConfig())
+    (case,) = build(model, None, point_of(depth), BenchDecodeConfig())
     steps: list[int] = []
     passes: list[int] = []
     step, hidden = FlatStep.__call__, model.hidden
@@ -59,7 +59,7 @@ def test_of_what_is_held_the_whole_blocks_are_read_once(
     tiny_model: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = open_source(tiny_model(), None).load("float32", 0)
-    (case,) = build(model, None, None, point_of(20), BenchDecodeConfig())
+    (case,) = build(model, None, point_of(20), BenchDecodeConfig())
     passes: list[int] = []
     hidden = model.hidden
     monkeypatch.setattr(
@@ -81,9 +81,9 @@ def test_llmkit_and_the_peer_write_the_same_texts(
 ) -> None:
     pytest.importorskip("transformers")
     model = open_source(tiny_model(), None).load("float32", 0)
-    packed = pack(model, "stored") if native else None
+    computes = pack_model(model) if native else model
     settings = BenchDecodeConfig(seed=2)
-    ours, peer = build(model, packed, as_transformers(model), point_of(depth, batch=batch), settings)
+    ours, peer = build(computes, as_transformers(model), point_of(depth, batch=batch), settings)
     assert peer.prepare is not None and peer.work == ours.work and ours.work.tokens == 6 * batch
     for _ in range(2):
         peer.prepare()
@@ -97,7 +97,7 @@ def test_texts_that_take_several_passes_to_read_all_begin_at_the_same_step(
 ) -> None:
     monkeypatch.setattr(EngineConfig, "pass_tokens", 32)  # two of them in a pass, at most
     model = open_source(tiny_model(), None).load("float32", 0)
-    (case,) = build(model, None, None, point_of(21, batch=3), BenchDecodeConfig())
+    (case,) = build(model, None, point_of(21, batch=3), BenchDecodeConfig())
     for _ in range(2):
         assert case.prepare is not None
         case.prepare()

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from llmkit.engine.module_weights import pack_model
 from llmkit.errors import ConfigError, UsageError
 from llmkit.kernels.library import available
+from llmkit.kernels.packed import ROUNDED_FORMATS
 from llmkit.workflows.bench import kernels as bench_kernels
-from llmkit.workflows.bench.kernels import pack, packed_bytes, runs_on_kernels, streamed_bytes
+from llmkit.workflows.bench.kernels import packed_bytes, runs_on_kernels, streamed_bytes
 from llmkit.workflows.bench.source import open_source
 
 Build = Callable[..., Path]
@@ -43,7 +45,7 @@ def test_packed_weights_are_as_large_as_said_and_the_model_keeps_its_own() -> No
     matrices = sum(one.numel() for one in model.parameters() if one.dim() > 1)
     for weights in ("stored", "int8", "int4"):
         said = packed_bytes(matrices, "float32", weights)
-        assert pack(model, weights).nbytes == pytest.approx(said, rel=0.02)
+        assert pack_model(model, ROUNDED_FORMATS.get(weights)).nbytes == pytest.approx(said, rel=0.02)
     assert torch.equal(model.model.embed_tokens.weight, before)
     assert model.model.layers[0].mlp.down_proj.weight.numel() > 0  # type: ignore[union-attr]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from llmkit.engine.module_weights import pack_model
 from llmkit.errors import UsageError
 from llmkit.kernels.library import available
 from llmkit.probe.config import BenchPrefillConfig
 from llmkit.workflows.bench import prefill as bench_prefill
-from llmkit.workflows.bench.kernels import pack
 from llmkit.workflows.bench.peer import as_transformers
 from llmkit.workflows.bench.prefill import NativePrefill, Prefill, build, check
 from llmkit.workflows.bench.source import open_source
@@ -34,7 +34,7 @@ def test_llmkit_and_the_peer_find_the_same_token(tiny_model: Callable[..., Path]
     pytest.importorskip("transformers")
     model = open_source(tiny_model(), None).load("float32", 0)
     point = {"prompt": 10, "depth": depth, "threads": 1, "dtype": "float32", "weights": "stored"}
-    ours, peer = build(model, None, as_transformers(model), point, BenchPrefillConfig(seed=5))
+    ours, peer = build(model, as_transformers(model), point, BenchPrefillConfig(seed=5))
     assert (ours.engine, peer.engine) == ("llmkit", "transformers") and ours.work == peer.work
     for _ in range(2):
         assert peer.prepare is not None
@@ -56,7 +56,7 @@ def test_the_kernels_read_every_prompt_anew_and_find_its_token(
 ) -> None:
     model = open_source(tiny_model(), None).load("float32", 0)
     ids = torch.randint(48, (10 + depth,), generator=torch.Generator().manual_seed(3))
-    run = NativePrefill(model, pack(model, "stored"), ids, depth)
+    run = NativePrefill(pack_model(model), ids, depth)
     for turn in range(3):
         computed = run._engine.counts.computed_tokens
         expected = torch.cat((ids[:depth], ids[depth:].roll(-turn)))

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,13 @@ def test_a_message_that_is_too_long_drops_nothing(job: Job) -> None:
     with pytest.raises(UsageError, match=r"alone takes .* of a context of 10"):
         request_of(job, conversation, context=10)
     assert conversation.dropped_turns == 0
+
+
+def test_what_breaks_repetitions_is_known_where_they_are_looked_for(job: Job) -> None:
+    looks = replace(job, sampling=replace(job.sampling, dry_multiplier=0.8))
+    found = [request_of(one, _talk(1), context=1000) for one in (job, looks)]
+    assert found[0].breaks is None and found[1].breaks is not None
+    assert found[1].breaks.after_last(found[1].prompt) == 0  # a turn begins with a line feed
 
 
 def test_a_seed_is_the_turns_the_trys_and_the_calls(job: Job) -> None:

@@ -2,8 +2,6 @@
 
 import dataclasses
 
-import torch
-
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import LatentConfig
 from llmkit.workflows.generate.placement import (
@@ -14,7 +12,7 @@ from llmkit.workflows.generate.placement import (
     weights_together,
 )
 
-CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+CPU, CUDA = "cpu", "cuda:0"
 CONFIG = ModelConfig(
     **{"vocab_size": 1000, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2},
     **{"num_attention_heads": 8, "num_key_value_heads": 2},
@@ -23,8 +21,8 @@ CONFIG = ModelConfig(
 
 def test_a_gpu_has_its_part_and_all_embeddings_and_a_machine_has_everything_once() -> None:
     embeddings = 1000 * 64 * 2
-    assert weights_together(CONFIG, 1_000_000, torch.bfloat16, CPU, 4) == 1_000_000
-    on_each = weights_together(CONFIG, 1_000_000, torch.bfloat16, CUDA, 4)
+    assert weights_together(CONFIG, 1_000_000, "bfloat16", CPU, 4) == 1_000_000
+    on_each = weights_together(CONFIG, 1_000_000, "bfloat16", CUDA, 4)
     assert on_each == embeddings + (1_000_000 - embeddings) // 4
 
 
@@ -39,11 +37,14 @@ def test_key_heads_on_several_processes_are_kept_several_times() -> None:
 
 def test_processes_on_a_cpu_share_its_memory() -> None:
     sizes = {"weight_bytes": 5, "kv_bytes": 7, "positions": 16, "texts": 1}
-    kinds = {"dtype": torch.float32, "kv_dtype": torch.float32, "threads": 1}
+    kinds = {"dtype": "float32", "kv_dtype": "float32", "threads": 1}
     one, two = (Placement(device=CPU, **kinds, **sizes, processes=count) for count in (1, 2))
-    assert two.memory_bytes - one.memory_bytes == runtime_bytes(CPU, 1)
-    assert one.memory_bytes == runtime_bytes(CPU, 1) + 12
-    assert runtime_bytes(CUDA, 4) == runtime_bytes(CUDA, 1)
+    own = runtime_bytes(CPU, 1, loads_torch=True)
+    assert two.memory_bytes - one.memory_bytes == own
+    assert one.memory_bytes == own + 12
+    assert runtime_bytes(CUDA, 4, loads_torch=True) == runtime_bytes(CUDA, 1, loads_torch=True)
+    kernels = dataclasses.replace(one, loads_torch=False)
+    assert kernels.memory_bytes < one.memory_bytes - 100_000_000
 
 
 def test_each_process_has_a_gpu_of_its_own_from_the_first_one_on() -> None:

@@ -100,7 +100,7 @@ def test_another_model_or_dtype_is_refused_before_weights_are_read_and_the_file_
     content = bytearray((other / "model.safetensors").read_bytes())
     content[-1] ^= 1
     (other / "model.safetensors").write_bytes(content)
-    monkeypatch.setattr(generate_model, "load_model", pytest.fail)
+    monkeypatch.setattr(generate_model, "start_engine", pytest.fail)
     for model, options, what in (
         (other, {}, "another model"),
         (folder, {"dtype": "bfloat16"}, r"another dtype \(found float32, this run has bfloat16"),

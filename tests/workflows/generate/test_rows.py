@@ -133,6 +133,24 @@ def test_a_row_has_a_bias_and_a_rule_of_its_own_in_place_of_the_flags(folder: Pa
     assert None not in grammars and len(set(grammars)) == 4
 
 
+def test_what_breaks_repetitions_is_the_rows_own_or_the_flags_where_they_are_looked_for(folder: Path) -> None:
+    (colon,), (bang,) = _ids(folder, ":"), _ids(folder, "!")
+    usual, own, by_ids, off = _rows(
+        folder,
+        {"prompt": "a"},
+        {"messages": CHAT, "dry_sequence_breakers": ["!"]},
+        {"tokens": [1], "dry_base": 2, "dry_allowed_length": 3, "dry_penalty_last_n": 9},
+        {"prompt": "a", "dry_multiplier": 0},
+        sampling={"dry_multiplier": 0.8},
+    )
+    found = [row.request.breaks for row in (usual, own, by_ids, off)]
+    assert [one and (one.within(colon), one.within(bang)) for one in found] == [
+        *((True, False), (False, True), (True, False), None),
+    ]
+    asked = by_ids.request.sampling
+    assert (asked.dry_base, asked.dry_allowed_length, asked.dry_penalty_last_n) == (2.0, 3, 9)
+
+
 def test_a_rows_seed_is_its_own_whatever_stands_around_it(folder: Path) -> None:
     def seeds(*records: dict[str, Any], seed: int = 0) -> list[int]:
         rows = _rows(folder, *records, sampling={"seed": seed})
@@ -242,7 +260,10 @@ def test_rows_of_tokens_need_no_tokenizer_and_all_others_do(tiny_model: Callable
     folder = tiny_model("bare")
     (row,) = _rows(folder, {"tokens": [1, 2]})
     assert row.request.prompt == (1, 2)
-    for record in ({"prompt": "a"}, {"messages": CHAT}, {"tokens": [1], "stop": "x"}):
+    dry: dict[str, Any] = {"tokens": [1], "dry_multiplier": 0.8}
+    (row,) = _rows(folder, {**dry, "dry_sequence_breakers": []})
+    assert row.request.sampling.has_dry and row.request.breaks is None
+    for record in ({"prompt": "a"}, {"messages": CHAT}, {"tokens": [1], "stop": "x"}, dry):
         with pytest.raises(MissingError, match="no tokenizer"):
             _rows(folder, record)
 

@@ -14,8 +14,8 @@ from llmkit.formats.gguf_data import GgufData
 from llmkit.formats.gguf_values import Typed
 from llmkit.formats.gguf_write import GgufTensor, write_gguf
 from llmkit.model.config import ModelConfig
-from llmkit.model.gguf_load import check_gguf, load_gguf
 from llmkit.model.gguf_save import gguf_model
+from llmkit.model.gguf_store import GgufStore
 from llmkit.model.load import load_model
 from llmkit.model.transformer import Transformer
 
@@ -31,7 +31,7 @@ def write(path: Path, model: Transformer, dtype: str = "float32", **more: Any) -
 @pytest.mark.parametrize(("family", "changes"), CASES)
 def test_every_family_comes_back_bit_for_bit(family: str, changes: dict[str, Any], tmp_path: Path) -> None:
     model = random_model(case_config(family, changes))
-    again = load_gguf(write(tmp_path / "a.gguf", model))
+    again = load_model(write(tmp_path / "a.gguf", model))
     ours, theirs = model.state_dict(), again.state_dict()
     if model.config.position == "sinusoidal":  # a table in the file like any other
         assert again.config.position == "learned"
@@ -51,12 +51,12 @@ def test_every_family_comes_back_bit_for_bit(family: str, changes: dict[str, Any
 def test_quantised_weights_become_the_numbers_they_stand_for(dtype: torch.dtype, tmp_path: Path) -> None:
     model = random_model(case_config("qwen3", {}))
     path = write(tmp_path / "a.gguf", model, "q8_0")
-    loaded = load_gguf(path, dtype=dtype)
+    loaded = load_model(path, dtype=dtype)
     name = "model.layers.0.mlp.down_proj.weight"
     stored = torch.from_numpy(GgufData(path).values("blk.0.ffn_down.weight"))
     assert torch.equal(loaded.state_dict()[name], stored.to(dtype))
     assert (model.state_dict()[name] - stored).abs().max() < 0.01
-    assert load_gguf(path).state_dict()[name].dtype == torch.float32
+    assert load_model(path).state_dict()[name].dtype == torch.float32
 
 
 def test_a_loaded_weight_is_the_file_until_it_is_written_to(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_latent_tensor_that_is_whole_is_taken_as_it_is(tmp_path: Path) -> None
         kept.append(GgufTensor(name, whole.shape, "F32", lambda whole=whole: whole))  # type: ignore[misc]
     with (tmp_path / "a.gguf").open("wb") as stream:
         write_gguf(stream, made.metadata, kept)
-    again = load_gguf(tmp_path / "a.gguf").state_dict()
+    again = load_model(tmp_path / "a.gguf").state_dict()
     assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
 
 
@@ -153,7 +153,7 @@ def test_a_file_whose_tensors_are_others_is_refused(
     path = tmp_path / "a.gguf"
     with path.open("wb") as stream:
         write_gguf(stream, made.metadata, spoil(made.tensors))
-    for load in (load_gguf, check_gguf):
+    for load in (load_model, GgufStore):
         with pytest.raises(error, match=what):
             load(path)
 
@@ -162,7 +162,7 @@ def test_one_file_of_several_is_refused(tmp_path: Path) -> None:
     model = random_model(case_config("qwen3", {}))
     path = write(tmp_path / "a.gguf", model, **{"split.count": Typed("u16", 3)})
     with pytest.raises(DataError, match="one of 3 files"):
-        load_gguf(path)
+        load_model(path)
 
 
 def test_a_context_is_extended_as_a_folders_is(tmp_path: Path) -> None:
@@ -202,6 +202,6 @@ def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
     config = case_config("qwen3", {})
     path = write(tmp_path / "a.gguf", random_model(config), **{"general.architecture": "qwen33"})
     with pytest.raises(ConfigError, match=r"general.architecture 'qwen33' is not supported") as caught:
-        load_gguf(path)
+        load_model(path)
     assert "qwen3" in caught.value.hint
     assert isinstance(config, ModelConfig)

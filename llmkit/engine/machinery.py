@@ -1,0 +1,43 @@
+"""What computes a model's passes, and the memory of keys and values that it works in."""
+
+from typing import TYPE_CHECKING
+
+from llmkit.engine.cuda.plan import PagePlan
+from llmkit.engine.native import NativeRunner
+from llmkit.engine.native_store import NativeStore
+from llmkit.engine.native_weights import PackedModel
+from llmkit.engine.pass_runner import Machinery
+
+if TYPE_CHECKING:
+    from llmkit.model.transformer import Transformer
+
+
+def make_machinery(
+    model: "Transformer | PackedModel",
+    num_blocks: int,
+    block_tokens: int,
+    *,
+    kv_dtype: str | None = None,
+    max_texts: int | None = None,
+    in_parts: bool = False,
+    wide: bool = True,
+) -> Machinery:
+    """The runner of a model and its memory.
+
+    Args:
+        model: packed for the kernels, which then compute; or in evaluation mode.
+        num_blocks: of the cache.
+        block_tokens: positions of a block.
+        kv_dtype: what keys and values are kept in; int8 is `kv_codes`; None: the model's.
+        max_texts: most of a pass; None: passes on a GPU too go text by text.
+        in_parts: whether other processes have other parts of the model.
+        wide: with the kernels, whether to use every thread.
+    """
+    if isinstance(model, PackedModel):
+        store = NativeStore(model.config, num_blocks, block_tokens, kv_dtype or model.dtype)
+        return Machinery(PagePlan(None), store, NativeRunner(model, store, wide=wide))
+    from llmkit.engine.torch_machinery import torch_machinery  # torch: the kernels need not wait for it
+
+    return torch_machinery(
+        model, num_blocks, block_tokens, kv_dtype=kv_dtype, max_texts=max_texts, in_parts=in_parts
+    )

@@ -1,0 +1,61 @@
+"""The memory of keys and values that the native kernels read and write.
+
+Shapes: P positions of the pool, K key/value heads, E head_dim.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmkit.engine.block_store import block_kinds
+from llmkit.kernels.forward import KeptMemory
+from llmkit.kernels.memory import ValueType, fresh_bytes
+from llmkit.model.config import ModelConfig
+
+_TYPES = {"float32": ValueType.FLOAT32, "bfloat16": ValueType.BFLOAT16, "int8": ValueType.CODES8}
+_ARRAYS = {"float32": np.float32, "bfloat16": np.uint16, "int8": np.int8}
+
+
+class NativeStore:
+    """Room for keys and values of so many blocks, in every layer. See `BlockStore`.
+
+    Memory that was never written is not taken: the arrays are as large as they may become.
+
+    Attributes:
+        arrays: of each of `kinds` one (P, K, E), or of scales (P, K); bfloat16 is uint16.
+    """
+
+    def __init__(self, config: ModelConfig, num_blocks: int, block_tokens: int, dtype: str) -> None:
+        """
+        Args:
+            config: of a model without latents.
+            num_blocks: of the pool.
+            block_tokens: positions of a block.
+            dtype: of keys and values: float32, bfloat16 or int8.
+        """
+        self.kinds = block_kinds(config, dtype)
+        self.block_tokens = block_tokens
+        rows = num_blocks * block_tokens
+        self.arrays = [
+            fresh_bytes(rows * kind.position_bytes).view(_ARRAYS[kind.dtype]).reshape(rows, *kind.shape)
+            for kind in self.kinds
+        ]
+        self._by_block = [one.view(np.uint8).reshape(num_blocks, -1) for one in self.arrays]
+        each = len(self.kinds) // config.num_hidden_layers
+        keys, values, *scales = ([one.ctypes.data for one in self.arrays[n::each]] for n in range(each))
+        self.memory = KeptMemory(
+            keys, values, _TYPES[dtype], block_tokens, (scales[0], scales[1]) if scales else None
+        )
+        """The same, as a pass is told of it."""
+
+    @property
+    def nbytes(self) -> int:
+        """See `BlockStore`."""
+        return sum(one.nbytes for one in self.arrays)
+
+    def read_block(self, number: int, block: int) -> NDArray[np.uint8]:
+        """See `BlockStore`."""
+        return self._by_block[number][block]
+
+    def write_block(self, number: int, block: int, content: NDArray[np.uint8]) -> None:
+        """See `BlockStore`."""
+        self._by_block[number][block] = content

@@ -1,0 +1,180 @@
+"""The weights of a model folder, config.json and safetensors: checked, and read in turn. No torch."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmkit.errors import DataError, some_of
+from llmkit.formats.model_folder import CONFIG, CONFIG_DTYPES, TensorInfo, read_config, read_tensors
+from llmkit.model.arrays import fresh
+from llmkit.model.coded_weights import CodedWeights
+from llmkit.model.config import ModelConfig
+from llmkit.model.extend_context import extend_context
+from llmkit.model.file_names import SINUSOIDS, stored_weights
+from llmkit.model.mapped import MappedFiles
+from llmkit.model.names import Group, groups
+from llmkit.model.position_tables import sinusoids
+from llmkit.model.quantisation import quantisation
+from llmkit.model.shapes import Shape, tensor_shapes
+from llmkit.model.stored_numbers import ARRAY_DTYPES, as_dtype, kept_dtype_name
+from llmkit.model.stored_quantised import QuantisedInfo, plain_tensors
+
+_EMBEDDING = "model.embed_tokens.weight"
+_HEADS = ("lm_head.weight", "embed_out.weight")
+_TOGETHER = "the config.json and the safetensors of one model belong together"
+_AS_STORED = ("same", "joined")
+"""Groups whose tensors are the file's own, or runs of its rows."""
+_PIECE_VALUES = 1 << 16
+"""What is in the making stays in the cache."""
+
+
+class FolderStore:
+    """See `WeightStore`: of any family, plain or quantised."""
+
+    def __init__(self, path: Path, rope_scaling: Mapping[str, Any] | None = None) -> None:
+        """Read the config and the headers.
+
+        Raises:
+            MissingError: a file is not there.
+            ConfigError: the config asks for something that is not supported.
+            DataError: the weights are damaged or are not this config's.
+        """
+        content, source = read_config(path), str(path / CONFIG)
+        if rope_scaling is not None:
+            content = extend_context(content, rope_scaling, source)
+        self.config = config = ModelConfig.from_hf(content, source=source)
+        self.shapes = tensor_shapes(config)
+        self._path = path
+        kept = groups(config, self.shapes)
+        self._groups = {name: group for group in kept for name in group.ours}
+        told = quantisation(content, source)
+        self._method = "" if told is None else told.method
+        turned = {name for one in kept if one.how in ("turned", "joined_turned") for name in one.theirs}
+        self._stored = plain_tensors(stored_weights(read_tensors(path), config), told, turned)
+        self._files = MappedFiles()
+        self._check(self._expected(kept))
+        if config.position == "sinusoidal":
+            self._check_sinusoids()
+
+    @property
+    def quantised(self) -> bool:
+        """See `WeightStore`."""
+        return any(isinstance(one, QuantisedInfo) for one in self._stored.values())
+
+    def form(self, name: str) -> str:
+        """See `WeightStore`."""
+        first = self._stored[self._groups[name].theirs[0]]
+        return self._method if isinstance(first, QuantisedInfo) else CONFIG_DTYPES[first.dtype]
+
+    def offer(self, coded: CodedWeights) -> None:
+        """See `WeightStore`."""
+        for group in dict.fromkeys(self._groups.values()):
+            found = [self._stored[name] for name in group.theirs]
+            if coded.take_stored(group, found, self._rows(group)) and _EMBEDDING in group.ours:
+                self._check_head("float32")
+
+    def read(self, name: str, dtype: str, *, mapped: bool) -> dict[str, NDArray[Any]]:
+        """See `WeightStore`."""
+        group, dtype = self._groups[name], kept_dtype_name(name, dtype)
+        mapped = mapped and group.how in _AS_STORED
+        found = [self._tensor(self._stored[one], dtype, mapped=mapped) for one in group.theirs]
+        if _EMBEDDING in group.ours:
+            self._check_head(dtype)
+        return dict(zip(group.ours, group.unpack(found, self._rows(group)), strict=True))
+
+    def forget_pages(self, array: NDArray[Any]) -> int:
+        """See `WeightStore`."""
+        return self._files.forget_pages(array)
+
+    def _rows(self, group: Group) -> list[int]:
+        return [self.shapes[name][0] for name in group.ours]
+
+    def _tensor(self, info: TensorInfo, dtype: str, *, mapped: bool) -> NDArray[Any]:
+        """One of the file's tensors; in memory of its own, past the pages that others may have mapped, where
+        it is not mapped itself."""
+        if isinstance(info, QuantisedInfo):
+            return as_dtype(info.read(), dtype)
+        if mapped and CONFIG_DTYPES[info.dtype] == dtype:
+            return self._files.array(info.file, info.offset, info.shape, ARRAY_DTYPES[dtype])
+        tensor = fresh(info.shape, ARRAY_DTYPES[dtype])
+        place, begin = tensor.reshape(-1), 0
+        for piece in _pieces(info, dtype):
+            place[begin : begin + piece.size] = piece
+            begin += piece.size
+        return tensor
+
+    def _expected(self, kept: Iterable[Group]) -> dict[str, Shape]:
+        """Shapes of the tensors that the files of this model hold."""
+        expected: dict[str, Shape] = {}
+        for group in kept:
+            packed = group.shapes([self.shapes[name] for name in group.ours])
+            expected |= dict(zip(group.theirs, packed, strict=True))
+        if self.config.position == "sinusoidal":
+            expected[SINUSOIDS] = (self.config.max_position_embeddings, self.config.hidden_size)
+        return expected
+
+    def _check(self, expected: Mapping[str, Shape]) -> None:
+        stored = self._stored
+        missing = sorted(expected.keys() - stored.keys())
+        # a tied head may be stored all the same
+        surplus = sorted(stored.keys() - expected.keys() - set(_HEADS))
+        if missing or surplus:
+            what = f"lack {some_of(missing)}" if missing else f"have {some_of(surplus)}"
+            raise DataError(
+                f"{self._path}: the weights {what}, which config.json tells otherwise", hint=_TOGETHER
+            )
+        for name, shape in expected.items():
+            if stored[name].shape != shape:
+                raise DataError(
+                    f"{self._path}: {name} is {list(stored[name].shape)}, config.json asks for {list(shape)}",
+                    hint=_TOGETHER,
+                )
+            if stored[name].dtype not in CONFIG_DTYPES:
+                raise DataError(
+                    f"{self._path}: {name} is stored as {stored[name].dtype}, which is not supported yet",
+                    hint=f"ask for the model's {', '.join(ARRAY_DTYPES)} weights",
+                )
+
+    def _check_head(self, dtype: str) -> None:
+        """A head that is stored although it is said to be the embedding would be lost without a word."""
+        head = next((name for name in _HEADS if name in self._stored), None)
+        if head is None or not self.config.tie_word_embeddings:
+            return
+        one, other = (self._stored[name] for name in (head, self._groups[_EMBEDDING].theirs[0]))
+        if one.shape != other.shape or not _same_numbers(one, other, dtype):
+            raise DataError(
+                f"{self._path}: {head} differs from the embedding that tie_word_embeddings says it is",
+                hint='set "tie_word_embeddings": false in config.json',
+            )
+
+    def _check_sinusoids(self) -> None:
+        """What could be computed must be what the config says it is."""
+        table = self._tensor(self._stored[SINUSOIDS], "float32", mapped=False)
+        if not np.allclose(table, sinusoids(*table.shape), atol=1e-2):
+            raise DataError(
+                f"{self._path}: {SINUSOIDS} is not the sinusoids that position_embedding_type names",
+                hint="remove position_embedding_type from config.json to load it as learned positions",
+            )
+
+
+def _pieces(info: TensorInfo, dtype: str) -> Iterator[NDArray[Any]]:
+    """The values of a stored tensor one after the other, (n,); of a quantised one, too."""
+    starts = range(0, info.numel, _PIECE_VALUES)
+    if isinstance(info, QuantisedInfo):
+        values = info.read().reshape(-1)
+        yield from (as_dtype(values[begin : begin + _PIECE_VALUES], dtype) for begin in starts)
+        return
+    stored = ARRAY_DTYPES[CONFIG_DTYPES[info.dtype]]
+    with info.file.open("rb") as stream:
+        stream.seek(info.offset)
+        for begin in starts:
+            yield as_dtype(np.fromfile(stream, stored, min(_PIECE_VALUES, info.numel - begin)), dtype)
+
+
+def _same_numbers(one: TensorInfo, other: TensorInfo, dtype: str) -> bool:
+    """Whether stored tensors of one shape are equal as a dtype."""
+    pairs = zip(_pieces(one, dtype), _pieces(other, dtype), strict=True)
+    return all(np.array_equal(as_dtype(a, "float32"), as_dtype(b, "float32")) for a, b in pairs)

@@ -1,0 +1,135 @@
+"""The weights of one GGUF file: checked against its keys, and read as plain numbers. No torch."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from llmkit.errors import DataError, some_of
+from llmkit.formats.gguf_data import GgufData
+from llmkit.model.arrays import fresh
+from llmkit.model.coded_weights import CodedWeights
+from llmkit.model.config import ModelConfig
+from llmkit.model.extend_context import extend_context
+from llmkit.model.gguf_config import HEAD
+from llmkit.model.gguf_file import gguf_file_config
+from llmkit.model.gguf_names import GgufGroup, gguf_groups
+from llmkit.model.gguf_rope import TABLES
+from llmkit.model.mapped import MappedFiles
+from llmkit.model.shapes import Shape, tensor_shapes
+from llmkit.model.stored_numbers import ARRAY_DTYPES, as_dtype, kept_dtype_name
+
+_PLAIN = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_AS_STORED = ("same", "joined")
+"""Groups whose tensors are the file's own, or runs of its rows."""
+_PIECE_VALUES = 1 << 16
+"""What is in the making stays in the cache."""
+
+
+class GgufStore:
+    """See `WeightStore`: of any architecture that is a family here."""
+
+    def __init__(self, path: Path, rope_scaling: Mapping[str, Any] | None = None) -> None:
+        """Read the header.
+
+        Raises:
+            MissingError: no such file.
+            ConfigError: its architecture, or something in it, is not supported.
+            DataError: it is damaged, one of several, or its tensors are not what its keys say.
+        """
+        self._data = GgufData(path)
+        content = gguf_file_config(self._data)
+        if rope_scaling is not None:
+            content = extend_context(content, rope_scaling, str(path))
+        self.config = ModelConfig.from_hf(content, source=str(path))
+        self.shapes = tensor_shapes(self.config)
+        kept = gguf_groups(self.config, self.shapes, self._data.tensors)
+        self._groups = {name: group for group in kept for name in group.ours}
+        self._files = MappedFiles()
+        self._check(self._expected(kept))
+
+    @property
+    def quantised(self) -> bool:
+        """See `WeightStore`."""
+        kept = (name for group in self._groups.values() for name in group.theirs)
+        return any(self._data.info(name).type not in _PLAIN for name in kept)
+
+    def form(self, name: str) -> str:
+        """See `WeightStore`."""
+        kind = self._data.info(self._groups[name].theirs[0]).type
+        return _PLAIN.get(kind, kind.lower())
+
+    def offer(self, coded: CodedWeights) -> None:
+        """See `WeightStore`."""
+        for group in dict.fromkeys(self._groups.values()):
+            coded.take_gguf(group, self._data, self._rows(group))
+
+    def read(self, name: str, dtype: str, *, mapped: bool) -> dict[str, NDArray[Any]]:
+        """See `WeightStore`."""
+        group, dtype = self._groups[name], kept_dtype_name(name, dtype)
+        mapped = mapped and group.how in _AS_STORED
+        exact = "float32" if group.how == "plus_one" else dtype
+        found = [self._tensor(one, exact, mapped=mapped) for one in group.theirs]
+        ours = zip(group.ours, group.unpack(found, self._rows(group)), strict=True)
+        return {name: as_dtype(one, dtype).reshape(self.shapes[name]) for name, one in ours}
+
+    def forget_pages(self, array: NDArray[Any]) -> int:
+        """See `WeightStore`."""
+        return self._files.forget_pages(array)
+
+    def _rows(self, group: GgufGroup) -> list[int]:
+        return [self.shapes[name][0] for name in group.ours]
+
+    def _tensor(self, name: str, dtype: str, *, mapped: bool) -> NDArray[Any]:
+        """One of the file's tensors: its own pages, or in memory of its own."""
+        info, shape = self._data.info(name), self._data.shape(name)
+        if mapped and _PLAIN.get(info.type) == dtype:
+            return self._files.array(self._data.path, info.offset, shape, ARRAY_DTYPES[dtype])
+        tensor = fresh(shape, ARRAY_DTYPES[dtype])
+        place, begin = tensor.reshape(-1), 0
+        kind = "float16" if dtype == "float16" else "float32"  # beyond float16 is refused there
+        for piece in self._data.pieces(name, kind, piece_values=_PIECE_VALUES):
+            place[begin : begin + piece.size] = as_dtype(piece.reshape(-1), dtype)
+            begin += piece.size
+        return tensor
+
+    def _expected(self, kept: Iterable[GgufGroup]) -> dict[str, Shape]:
+        """Shapes of the tensors that a file of this model holds."""
+        expected: dict[str, Shape] = {}
+        for group in kept:
+            packed = group.shapes([self.shapes[name] for name in group.ours])
+            expected |= dict(zip(group.theirs, packed, strict=True))
+        return expected
+
+    def _check(self, expected: Mapping[str, Shape]) -> None:
+        data = self._data
+        surplus = [name for name in data.tensors if name not in expected and not _is_extra(name, self.config)]
+        missing = [name for name in expected if name not in data.tensors]
+        if missing or surplus:
+            what = f"lacks {some_of(missing)}" if missing else f"has {some_of(surplus)}"
+            raise DataError(
+                f"{data.path}: it {what}, unlike {self.config.model_type} models of its keys",
+                hint="convert the model again from where it was published",
+            )
+        for name, shape in expected.items():
+            found = data.shape(name)
+            if _squeezed(found) != _squeezed(shape):
+                raise DataError(
+                    f"{data.path}: {name} is {list(found)}, its keys ask for {list(shape)}",
+                    hint="convert the model again from where it was published",
+                )
+
+
+def _is_extra(name: str, config: ModelConfig) -> bool:
+    """What is no weight of the model: tables of positions, a tied head, layers that predict further."""
+    parts = name.split(".")
+    if name == HEAD and config.tie_word_embeddings:
+        return True
+    if name in TABLES or (len(parts) > 2 and parts[2] in ("attn_rot_embd", "rope_freqs")):
+        return True
+    return parts[0] == "blk" and parts[1].isdigit() and int(parts[1]) >= config.num_hidden_layers
+
+
+def _squeezed(shape: Shape) -> Shape:
+    return tuple(size for size in shape if size != 1)

@@ -1,0 +1,34 @@
+"""Positions that are looked up and added to embeddings: the sinusoids, and how far a table goes. No torch."""
+
+import numpy as np
+
+from llmkit.errors import UsageError
+from llmkit.kernels.memory import Floats
+from llmkit.model.config import ModelConfig
+
+
+def sinusoids(length: int, width: int) -> Floats:
+    """Sine in the even columns and cosine in the odd ones, wavelengths 2 pi to 20,000 pi (1706.03762).
+
+    Returns:
+        (length, width), rounded once.
+    """
+    frequency = 10_000.0 ** (-np.arange(0, width, 2) / width)
+    angle = np.outer(np.arange(length), frequency)
+    table = np.empty((length, width), dtype=np.float32)
+    table[:, 0::2] = np.sin(angle)
+    table[:, 1::2] = np.cos(angle)[:, : width // 2]
+    return table
+
+
+def check_room(config: ModelConfig, end: int) -> None:
+    """Refuse positions that a table of positions does not hold; rotary positions have no such end.
+
+    Raises:
+        UsageError: `end` is beyond max_position_embeddings.
+    """
+    if end > config.max_position_embeddings:
+        raise UsageError(
+            f"{end} positions asked of a model that has {config.max_position_embeddings}",
+            hint="use a shorter text, or a model with a longer context",
+        )

@@ -1,0 +1,119 @@
+"""Names and shapes of a model's own tensors, from its config alone. No torch.
+
+Shapes: D hidden_size, H query heads, F intermediate_size, N experts, V vocab_size.
+"""
+
+from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import ExpertsConfig, LatentConfig
+
+Shape = tuple[int, ...]
+Shapes = dict[str, Shape]
+_NORMS = {
+    "before": ("input_layernorm", "post_attention_layernorm"),
+    "after": ("post_attention_layernorm", "post_feedforward_layernorm"),
+    "both": (
+        *("input_layernorm", "post_attention_layernorm"),
+        *("pre_feedforward_layernorm", "post_feedforward_layernorm"),
+    ),
+}
+
+
+def tensor_shapes(config: ModelConfig) -> Shapes:
+    """What `Transformer(config).state_dict()` holds, in its order; a test compares them for every family."""
+    D, V = config.hidden_size, config.vocab_size
+    shapes: Shapes = {"model.embed_tokens.weight": (V, D)}
+    if config.position == "learned":
+        shapes["model.embed_positions.weight"] = (config.max_position_embeddings, D)
+    of_kind = {False: _layer(config, None), True: _layer(config, config.experts)}
+    sparse = () if config.experts is None else config.experts.layers
+    for layer in range(config.num_hidden_layers):
+        shapes |= _inside(f"model.layers.{layer}", of_kind[layer in sparse])
+    shapes |= _inside("model.norm", _norm(config, D))
+    if not config.tie_word_embeddings:
+        shapes["lm_head.weight"] = (V, D)
+    if config.head_bias:
+        shapes["lm_head.bias"] = (V,)
+    return shapes
+
+
+def branch_norms(config: ModelConfig) -> tuple[str, ...]:
+    """Names of a layer's norms around its two branches."""
+    return _NORMS[config.norm_placement][: 1 if config.residual == "parallel_one_norm" else None]
+
+
+def _layer(config: ModelConfig, experts: ExpertsConfig | None) -> Shapes:
+    D, F = config.hidden_size, config.intermediate_size
+    attention = _attention(config) if config.latent is None else _latent_attention(config, config.latent)
+    mlp = _mlp(config, F, gated=config.gated_mlp) if experts is None else _experts(config, experts)
+    shapes = _inside("self_attn", attention) | _inside("mlp", mlp)
+    for name in branch_norms(config):
+        shapes |= _inside(name, _norm(config, D))
+    return shapes
+
+
+def _attention(config: ModelConfig) -> Shapes:
+    D, biased = config.hidden_size, config.attention_bias
+    q, kv = (heads * config.head_dim for heads in (config.num_attention_heads, config.num_key_value_heads))
+    shapes: Shapes = {"sinks": (config.num_attention_heads,)} if config.attention_sinks else {}
+    shapes |= _linear("q_proj", q, D, bias=biased)
+    shapes |= _linear("k_proj", kv, D, bias=biased)
+    shapes |= _linear("v_proj", kv, D, bias=biased)
+    shapes |= _linear("o_proj", D, q, bias=config.output_bias)
+    if config.qk_norm != "none":
+        over_heads = config.qk_norm == "projection"
+        for name, width in (("q_norm", q), ("k_norm", kv)):
+            shapes |= _inside(name, _norm(config, width if over_heads else config.head_dim))
+    return shapes
+
+
+def _latent_attention(config: ModelConfig, latent: LatentConfig) -> Shapes:
+    """Its two inner norms have no bias, whatever those of the layers are."""
+    D, H, biased = config.hidden_size, config.num_attention_heads, config.attention_bias
+    keys = H * (latent.qk_nope_head_dim + latent.qk_rope_head_dim)
+    if latent.q_lora_rank:
+        shapes = _linear("q_a_proj", latent.q_lora_rank, D, bias=biased)
+        shapes["q_a_layernorm.weight"] = (latent.q_lora_rank,)
+        shapes |= _linear("q_b_proj", keys, latent.q_lora_rank)
+    else:
+        shapes = _linear("q_proj", keys, D)
+    held = latent.kv_lora_rank + latent.qk_rope_head_dim
+    shapes |= _linear("kv_a_proj_with_mqa", held, D, bias=biased)
+    shapes["kv_a_layernorm.weight"] = (latent.kv_lora_rank,)
+    shapes |= _linear("kv_b_proj", H * (latent.qk_nope_head_dim + latent.v_head_dim), latent.kv_lora_rank)
+    shapes |= _linear("o_proj", D, H * latent.v_head_dim, bias=config.output_bias)
+    return shapes
+
+
+def _mlp(config: ModelConfig, width: int, *, gated: bool) -> Shapes:
+    D, biased = config.hidden_size, config.mlp_bias
+    shapes = _linear("gate_proj", width, D, bias=biased) if gated else {}
+    shapes |= _linear("up_proj", width, D, bias=biased)
+    return shapes | _linear("down_proj", D, width, bias=biased)
+
+
+def _experts(config: ModelConfig, experts: ExpertsConfig) -> Shapes:
+    D, N, F = config.hidden_size, experts.num_experts, experts.intermediate_size
+    shapes = _linear("gate", N, D, bias=experts.router_bias)
+    if experts.selection_bias:
+        shapes["gate.e_score_correction_bias"] = (N,)
+    shapes |= {"experts.gate_up_proj": (N, 2 * F, D), "experts.down_proj": (N, D, F)}
+    if experts.expert_bias:
+        shapes |= {"experts.gate_up_proj_bias": (N, 2 * F), "experts.down_proj_bias": (N, D)}
+    if experts.shared_intermediate_size:
+        shared = _mlp(config, experts.shared_intermediate_size, gated=True)
+        shapes |= _inside("shared_expert", shared)
+    return shapes | (_linear("shared_expert_gate", 1, D) if experts.shared_gate else {})
+
+
+def _norm(config: ModelConfig, width: int) -> Shapes:
+    shapes: Shapes = {"weight": (width,)}
+    return shapes | ({"bias": (width,)} if config.norm == "layer" and config.norm_bias else {})
+
+
+def _linear(name: str, rows: int, columns: int, *, bias: bool = False) -> Shapes:
+    shapes: Shapes = {f"{name}.weight": (rows, columns)}
+    return shapes | ({f"{name}.bias": (rows,)} if bias else {})
+
+
+def _inside(module: str, shapes: Shapes) -> Shapes:
+    return {f"{module}.{name}": shape for name, shape in shapes.items()}
