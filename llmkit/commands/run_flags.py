@@ -100,7 +100,7 @@ class Routers:
 
 Dtype = Annotated[
     Literal["auto", "float32", "bfloat16"],
-    Option(help="Of the arithmetic; auto: bfloat16 on GPUs, and wide models on CPUs that have it."),
+    Option(help="Of the arithmetic; auto: bfloat16 on GPUs, and wide models on x86 that has it."),
 ]
 DocumentMask = Annotated[bool, Option(help="Keep attention within a document.")]
 OnNonfinite = Annotated[Literal["stop", "skip"], Option(help="At a loss or gradient that is not finite.")]

@@ -66,8 +66,12 @@ class AdapterBank:
         Raises:
             UsageError, DataError: see `prepare_adapter`.
         """
-        from llmkit.engine.adapter_prepare import prepare_adapter  # torch: who has no adapter need not wait
+        import torch  # who has no adapter need not wait
 
+        from llmkit.engine.adapter_prepare import prepare_adapter
+
+        if self.kernels == "native":
+            torch.set_num_threads(1)  # more would spin in the kernels' turn
         return prepare_adapter(self._model, name, weights, strength=strength)
 
     def add(self, adapter: "Adapter") -> "Adapter":

@@ -181,7 +181,7 @@ class SavedBlocks:
         shapes: dict[str, tuple[str, tuple[int, ...]]] = dict.fromkeys(own, ("U8", (count, _KEY_BYTES)))
         shapes["ids"] = "I32", (count, size)
         shapes |= {_name(kind): (_NAMES[kind.dtype], (count, size, *kind.shape)) for kind in kinds}
-        if {name: (one.dtype, one.shape) for name, one in stored.items()} != shapes:
+        if not count or {name: (one.dtype, one.shape) for name, one in stored.items()} != shapes:
             raise _damaged(self.path)
 
 

@@ -48,7 +48,9 @@ class Softmax:
     @property
     def entropy(self) -> float:
         """How open the choice is, in natural units."""
-        return math.log(self.total) - float(self.weights @ np.maximum(self._below, _LEAST)) / self.total
+        # no product of BLAS, whose threads would spin in the kernels' turn
+        expected = float((self.weights * np.maximum(self._below, _LEAST)).sum())
+        return math.log(self.total) - expected / self.total
 
     @property
     def entropy_bits(self) -> float:

@@ -58,7 +58,8 @@ class Bnb4Bit:
     ) -> tuple[int, int] | None:
         """See `MatrixLayout`."""
         rows, columns = state_of(told).shape
-        return (rows, columns) if math.prod(parts[CODES]) == -(-rows * columns // 2) else None
+        fits = math.prod(parts[CODES]) == -(-rows * columns // 2) and parts[TABLE] == (16,)
+        return (rows, columns) if fits else None
 
     def read(self, parts: Mapping[str, Array], rows: int, columns: int) -> Floats:
         """See `MatrixLayout`."""

@@ -3,7 +3,8 @@
 GPTQ, AWQ, compressed-tensors and MLX in 2 to 8 bits, int8, float8, and bitsandbytes' tables. Codes of up to 4
 bits take 4 in memory, others 8; scales and bases 16 each a group, or 32 where 16 do not hold them exactly.
 float8, tables of floats and groups out of order (GPTQ's desc_act) are widened as they are multiplied; others
-are multiplied as whole numbers. Not taken, and so plain numbers in memory: groups of odd lengths in order.
+are multiplied as whole numbers. Not taken, and so plain numbers in memory: groups of odd lengths, float8 with
+zero points, blocks that share fewer than 16 columns with rows.
 Shapes: R rows, C columns, G groups of a row.
 """
 
@@ -61,7 +62,7 @@ _ORDERS = (gptq.ORDER, compressed_tensors.ORDER)
 TELLING = (*_ORDERS, *bnb_4bit.STATES, bytewise.ZEROS)
 """Suffixes of the tensors, small ones, that say whether the kernels take a matrix."""
 _SHORTEST = 16
-"""Groups that a row is cut into where blocks run on over the ends of rows."""
+"""Columns of a group, at least, where blocks run on over the ends of rows."""
 
 
 def takes_layout(layout: MatrixLayout, columns: int, told: Mapping[str, Array]) -> bool:

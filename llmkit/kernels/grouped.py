@@ -4,7 +4,7 @@ from ctypes import byref
 
 import numpy as np
 
-from llmkit.kernels.coded import Coded, CodedMatrix
+from llmkit.kernels.coded import Coded, CodedMatrix, Codes
 from llmkit.kernels.library import CodedRowsStruct, finished, library
 from llmkit.kernels.memory import Floats, aligned_bytes
 from llmkit.kernels.packed import PackedWeight, packed_bytes
@@ -44,6 +44,8 @@ def _pack_rows(rows: Coded, first: int, to: PackedWeight) -> None:
     groups, spans = -(-cols // grouping.group), -(-cols // grouping.span) if grouping.span else 0
     kept = {"codes": np.ascontiguousarray(rows.codes)}
     if grouping.head:
+        length = 64 if grouping.codes is Codes.FLOATS else 4 * cols
+        assert len(grouping.head) == length, "a table, or an order"
         kept["head"] = np.frombuffer(grouping.head, np.uint8)
     for name, width in zip(_PARTS, (groups, groups, spans, spans), strict=True):
         part = getattr(rows, name)

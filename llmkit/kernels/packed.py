@@ -126,7 +126,10 @@ def pack_below(
         done: told of rows that are packed.
     """
     if any(len(part) % _BLOCK_ROWS for part in parts[:-1]):
-        parts = [np.concatenate(parts)]
+        joined = np.concatenate(parts)
+        for part in parts:
+            done(part)
+        parts, done = [joined], lambda piece: None
     cols = parts[0].shape[1]
     packed = _empty(packed_format, sum(map(len, parts)), cols)
     step, first = max(1, _PIECE_VALUES // cols // _BLOCK_ROWS) * _BLOCK_ROWS, 0

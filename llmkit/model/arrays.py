@@ -1,12 +1,15 @@
 """Layout work on numpy's arrays and torch's tensors alike: what they do under different names. No torch."""
 
 import math
-import mmap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from llmkit.errors import DataError
+from llmkit.kernels.memory import fresh_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,9 +25,32 @@ def fresh(shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
     """
     kind = np.dtype(dtype)
     nbytes = math.prod(shape) * kind.itemsize
-    if nbytes < _LARGE_BYTES or not hasattr(mmap, "MAP_PRIVATE"):
+    if nbytes < _LARGE_BYTES:
         return np.empty(shape, kind)
-    return np.frombuffer(mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE), kind).reshape(shape)
+    return fresh_bytes(nbytes).view(kind).reshape(shape)
+
+
+def filled(
+    shape: Sequence[int], dtype: DTypeLike, pieces: Iterable[NDArray[Any]], source: Path
+) -> NDArray[Any]:
+    """An array from pieces of it, in order, whatever their shape.
+
+    Raises:
+        DataError: they do not fill it: the source was cut after its header was read.
+    """
+    array = fresh(shape, dtype)
+    place, begin = array.reshape(-1), 0
+    for piece in pieces:
+        place[begin : begin + piece.size] = piece.reshape(-1)
+        begin += piece.size
+    if begin != place.size:
+        raise cut_short(source)
+    return array
+
+
+def cut_short(source: Path) -> DataError:
+    """A file that has become shorter than its header says."""
+    return DataError(f"{source}: was cut short while it was read", hint="fetch or write the file again")
 
 
 def empty(shape: Sequence[int], like: Array) -> Array:

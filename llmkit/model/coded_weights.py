@@ -1,7 +1,7 @@
 """Matrices of a model that stay the codes they are stored as, until the kernels take them.
 
-`load_model` leaves them out where it is given a CodedWeights: the model then has tensors without memory in
-their place. Each is read when its turn comes, so that no plain copy of it is ever made.
+`StoredWeights` leaves them out where it is given a CodedWeights. Each is read when its turn comes, so that no
+plain copy of it is ever made.
 """
 
 import re

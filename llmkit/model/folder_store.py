@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from llmkit.errors import DataError, some_of
 from llmkit.formats.model_folder import CONFIG, CONFIG_DTYPES, TensorInfo, read_config, read_tensors
-from llmkit.model.arrays import fresh
+from llmkit.model.arrays import filled
 from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.config import ModelConfig
 from llmkit.model.extend_context import extend_context
@@ -99,12 +99,7 @@ class FolderStore:
             return as_dtype(info.read(), dtype)
         if mapped and CONFIG_DTYPES[info.dtype] == dtype:
             return self._files.array(info.file, info.offset, info.shape, ARRAY_DTYPES[dtype])
-        tensor = fresh(info.shape, ARRAY_DTYPES[dtype])
-        place, begin = tensor.reshape(-1), 0
-        for piece in _pieces(info, dtype):
-            place[begin : begin + piece.size] = piece
-            begin += piece.size
-        return tensor
+        return filled(info.shape, ARRAY_DTYPES[dtype], _pieces(info, dtype), info.file)
 
     def _expected(self, kept: Iterable[Group]) -> dict[str, Shape]:
         """Shapes of the tensors that the files of this model hold."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from llmkit.errors import DataError, some_of
 from llmkit.formats.gguf_data import GgufData
-from llmkit.model.arrays import fresh
+from llmkit.model.arrays import filled
 from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.config import ModelConfig
 from llmkit.model.extend_context import extend_context
@@ -86,13 +86,9 @@ class GgufStore:
         info, shape = self._data.info(name), self._data.shape(name)
         if mapped and _PLAIN.get(info.type) == dtype:
             return self._files.array(self._data.path, info.offset, shape, ARRAY_DTYPES[dtype])
-        tensor = fresh(shape, ARRAY_DTYPES[dtype])
-        place, begin = tensor.reshape(-1), 0
         kind = "float16" if dtype == "float16" else "float32"  # beyond float16 is refused there
-        for piece in self._data.pieces(name, kind, piece_values=_PIECE_VALUES):
-            place[begin : begin + piece.size] = as_dtype(piece.reshape(-1), dtype)
-            begin += piece.size
-        return tensor
+        pieces = self._data.pieces(name, kind, piece_values=_PIECE_VALUES)
+        return filled(shape, ARRAY_DTYPES[dtype], (as_dtype(one, dtype) for one in pieces), self._data.path)
 
     def _expected(self, kept: Iterable[GgufGroup]) -> dict[str, Shape]:
         """Shapes of the tensors that a file of this model holds."""

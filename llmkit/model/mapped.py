@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from llmkit.model.arrays import cut_short
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -26,13 +28,20 @@ class MappedFiles:
         self._bytes: dict[Path, NDArray[np.uint8]] = {}
 
     def array(self, file: Path, offset: int, shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
-        """Numbers of a file: its own pages, or a copy where they do not begin at a multiple of their size."""
+        """Numbers of a file: its own pages, or a copy where they do not begin at a multiple of their size.
+
+        Raises:
+            DataError: it is shorter than that.
+        """
         if file not in self._bytes:
             with file.open("rb") as stream:
                 mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
             self._bytes[file] = np.frombuffer(mapped, np.uint8)
         nbytes = np.dtype(dtype).itemsize * math.prod(shape)
-        array = self._bytes[file][offset : offset + nbytes].view(dtype).reshape(shape)
+        content = self._bytes[file][offset : offset + nbytes]
+        if content.size != nbytes:
+            raise cut_short(file)
+        array = content.view(dtype).reshape(shape)
         return array if array.flags.aligned else array.copy()
 
     def forget_pages(self, array: NDArray[Any]) -> int:

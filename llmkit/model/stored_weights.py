@@ -100,7 +100,6 @@ class StoredWeights:
         self._store = open_store(path, rope_scaling)
         self.config, self.shapes = self._store.config, self._store.shapes
         self.dtype = dtype or dtype_name_of(self.config)
-        self.coded = coded
         if coded is not None:
             self._store.offer(coded)
         self.codes: Mapping[str, list[Source]] = {} if coded is None else coded.sources

@@ -69,7 +69,8 @@ def round_matrix(
     weight = weight.float()
     if not torch.stack(weight.aminmax()).isfinite().all():  # one pass, where isfinite of all is three
         raise DataError("a weight is not a finite number", hint="llmkit doctor MODEL names the tensors")
-    step = max(_ROWS, _AT_ONCE // weight.shape[1] // _ROWS * _ROWS)
+    columns = weight.shape[1]  # what each part does for columns alone costs no more than its rows then
+    step = max(_ROWS, -(-max(_AT_ONCE // columns, columns) // _ROWS) * _ROWS)
     parts = [_rounded(part, grid, moments, feedback, damping, workers) for part in weight.split(step)]
     noise, output_noise = (
         None if one is None else float(one[0] / one[1].clamp_min(_LEAST))

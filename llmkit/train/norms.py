@@ -28,7 +28,7 @@ class LayerNorms:
     update_ratio: float | None
     """Norm of what the update changed, over `weight`; 0 where it was left out."""
     activation_rms: float | None
-    """Root of the mean square of all it put out; None where it was not called as a module."""
+    """Root of the mean square of all it put out in this process; None where it was not called as a module."""
     activation_max: float | None
     """The largest magnitude among these."""
 

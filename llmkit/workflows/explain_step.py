@@ -1,7 +1,7 @@
 """llmkit generate --explain-step: how the next token of a prompt comes about."""
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.engine.config import GenerateConfig
@@ -63,7 +63,7 @@ def explain_step(files: GenerateFiles, config: GenerateConfig) -> StepReport:
         UsageError, ConfigError, DataError, MissingError, ResourceError: see `open_job`, `read_prompt`,
             `place`, `start_engine` and `Sampler.draw`.
     """
-    job = open_job(files, config)
+    job = replace(open_job(files, config), drafts=None)  # nothing is guessed before the first token
     row = read_prompt(job)
 
     # these take a moment to import: what is wrong with the prompt has been said by now

@@ -444,11 +444,11 @@ def test_documents_need_a_tokenizer_and_shards_do_not(llmkit_run: Callable[..., 
 def test_too_little_disk_or_memory_is_found_before_the_start(
     pretrain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from llmkit.workflows.pretrain import plan as pretrain_plan
+    from llmkit.workflows.run import plan as run_plan
 
     for name, message in (("free_bytes", "checkpoints"), ("available_memory_bytes", "memory")):
         with monkeypatch.context() as patch:
-            patch.setattr(pretrain_plan, name, lambda place: 1000)
+            patch.setattr(run_plan, name, lambda place: 1000)
             done = pretrain()
         assert (done.status, message in done.err) == (5, True)
     assert not Path("run/metrics.jsonl").exists()

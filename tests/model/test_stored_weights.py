@@ -159,7 +159,7 @@ def test_quantised_folders_become_numbers_or_stay_codes(container: str, tmp_path
         assert torch.equal(as_tensor(weights.take(name)), plain[name]), name
     coded = CodedWeights()
     weights = StoredWeights(tmp_path / "quantised", coded=coded)
-    assert weights.coded is coded and weights.codes is coded.sources
+    assert weights.codes is coded.sources
     assert {Q, K, V, DOWN} <= weights.codes.keys()
     for name in weights.shapes:
         if name in weights.codes:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from llmkit.engine import kv_codes
+from llmkit.engine.block_store import CODES_ESTIMATED_AS
 from llmkit.errors import ConfigError
 from llmkit.quant.kv_forms import KV_FORMS, kv_form
 
@@ -23,7 +24,7 @@ def test_blocks_are_ggmls_to_the_bit(name: str) -> None:
 def test_int8_is_the_engines_to_the_bit() -> None:
     heads = torch.cat((HEADS, torch.zeros(1, 16, 128)))
     expected = kv_codes.decode(*kv_codes.encode(heads), torch.float32)
-    assert torch.equal(kv_form(kv_codes.ESTIMATED_AS).round(heads), expected)
+    assert torch.equal(kv_form(CODES_ESTIMATED_AS).round(heads), expected)
 
 
 @pytest.mark.parametrize(

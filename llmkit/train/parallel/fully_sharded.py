@@ -5,6 +5,7 @@ replicas of the shards beside each other, that is HSDP.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -28,12 +29,13 @@ def shard_weights(root: nn.Module, layers: Iterable[nn.Module], ranks: MeshRanks
     """
     narrow = torch.bfloat16 if dtype == "bfloat16" else None
     policy = MixedPrecisionPolicy(param_dtype=narrow, reduce_dtype=torch.float32)
+    of_experts = replace(policy, cast_forward_inputs=False)  # tokens' weights for them are float32
     mesh = ranks.shard_mesh()
     for layer in layers:
         if ranks.degrees.ep > 1:
             for module in layer.modules():
                 if isinstance(module, Experts):
-                    fully_shard(module, mesh=ranks.shard_mesh(of_experts=True), mp_policy=policy)
+                    fully_shard(module, mesh=ranks.shard_mesh(of_experts=True), mp_policy=of_experts)
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(root, mesh=mesh, mp_policy=policy)
     for module in root.modules():

@@ -143,6 +143,8 @@ class Scorer:
         """
         import torch
 
+        if self.engine.adapters.kernels == "native":
+            torch.set_num_threads(1)  # more would spin in the kernels' turn
         held: list[Tensor] = []
         left = len(ids) - 1
         request = replace(self.request(ids, SamplingConfig(logprobs=0)), scores_prompt="only")

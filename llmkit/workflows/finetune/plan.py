@@ -82,8 +82,7 @@ def check_finetune_resources(job: FinetuneJob, *, processes_here: int = 1) -> No
 def _needs(job: FinetuneJob) -> Needs:
     """Every process holds as much; beside the checkpoints that are kept there is the best one."""
     each, size = finetune_memory_bytes(job), _checkpoint_bytes(job)
-    copy = size if job.config.async_checkpoint and job.setup.device.type == "cpu" else 0
-    return Needs(RunMemory(each + copy, each), size, kept_checkpoints(job.config, job.setup.recipe.steps) + 1)
+    return Needs(RunMemory(each, each), size, kept_checkpoints(job.config, job.setup.recipe.steps) + 1)
 
 
 def trained_parameters(job: FinetuneJob) -> int:

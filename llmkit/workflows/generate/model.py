@@ -132,7 +132,7 @@ def start_engine(job: Job, placement: Placement) -> Engine:
     """Read the weights.
 
     Raises:
-        DataError, MissingError, ConfigError: see `load_model`.
+        DataError, MissingError, ConfigError: see `StoredWeights`.
     """
     native = _uses_kernels(job, placement)
     if native:

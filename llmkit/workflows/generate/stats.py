@@ -8,7 +8,7 @@ from llmkit.engine.speculation_report import SpeculationReport
 from llmkit.machine import peak_memory_bytes
 
 if TYPE_CHECKING:
-    from llmkit.engine.meter import Meter  # it imports torch
+    from llmkit.engine.meter import Meter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,8 @@ def _travelling_bytes(setup: Setup, own: OwnPart) -> int:
     """Copies of gradients that are summed, and what is gathered of shards, with its gradients."""
     degrees = setup.degrees
     if degrees.fsdp > 1:
-        return _FLOAT * (4 * own.ends + 6 * own.largest_layer)
+        apart = own.uncut // degrees.shards + own.experts // degrees.expert_shards if degrees.tp > 1 else 0
+        return _FLOAT * (4 * own.ends + 6 * own.largest_layer + apart)
     if degrees.shares * degrees.cp > 1:
         return _FLOAT * own.all
     return _FLOAT * (own.uncut + own.experts) if degrees.tp > 1 else 0

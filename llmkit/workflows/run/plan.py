@@ -49,7 +49,7 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     dtype: str
     threads: int
     memory_bytes: int
-    """Predicted, of the process that holds most: weights, gradients, optimiser state and activations."""
+    """Predicted, of the first process: weights, gradients, optimiser state and activations."""
     memory_available_bytes: int | None
     checkpoint_bytes: int
     disk_bytes: int

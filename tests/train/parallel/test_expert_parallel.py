@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from runs import EXPERTS, assert_same, run_on, runs_on
+from runs import EXPERTS, Texts, assert_same, config_of, run_on, runs_on
 from torch import Tensor
 
+from llmkit.model.moe import Experts
 from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
+from llmkit.train.loss import build_batch
+from llmkit.train.objective import NextToken
 from llmkit.train.parallel.degrees import Degrees
+from llmkit.train.parallel.divided import Divided
 from llmkit.train.parallel.expert_parallel import RowExchange, spread_experts
 from llmkit.train.parallel.ranks import MeshRanks
 from llmkit.train.parallel.tensors import whole
@@ -61,6 +65,28 @@ def test_each_process_keeps_its_experts_and_together_they_are_the_model(on_ranks
     for own, again in on_ranks(2, _spread, Degrees(ep=2)):
         assert own and all(shape[0] == 4 for shape in own)
         assert again
+
+
+def _told_to_experts(degrees: Degrees) -> set[str]:
+    ranks = MeshRanks(degrees, torch.device("cpu"))
+    run = EXPERTS["router losses"]
+    divided = Divided(Transformer(config_of(run)), ranks, dtype="bfloat16")
+    told: set[str] = set()
+    for module in divided.model.modules():
+        if isinstance(module, Experts):
+            module.register_forward_hook(lambda _, given, __: told.add(str(given[2].dtype)))
+    batch = build_batch(Texts(2).rows, document_mask=True, device=torch.device("cpu"))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss, _ = divided.loss_pass(NextToken(chunked=False), batch)
+    loss.backward()
+    return told
+
+
+def test_what_a_token_gives_of_an_expert_stays_float32_beside_weights_that_travel_in_bfloat16(
+    on_ranks: Callable[..., Any],
+) -> None:
+    for told in on_ranks(4, _told_to_experts, Degrees(fsdp=2, ep=2)):
+        assert told == {"torch.float32"}
 
 
 def test_experts_on_several_processes_learn_what_they_learn_on_one(
