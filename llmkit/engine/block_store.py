@@ -5,16 +5,17 @@ Shapes: K key/value heads, E head_dim, W kv_lora_rank + qk_rope_head_dim.
 
 from dataclasses import dataclass
 from math import prod
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import ConfigError
 from llmkit.model.config import ModelConfig
+from llmkit.model.stored_numbers import ARRAY_DTYPES
 
-ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
-"""Of a number, by the dtype's name."""
+ARRAYS: dict[str, np.dtype[Any]] = {**ARRAY_DTYPES, "int8": np.dtype(np.int8)}
+"""What numbers of a dtype are to numpy, by its name."""
 CODES_ESTIMATED_AS = "int8-token"
 """The name that `llmkit.estimate` has for keys and values in int8, as `kv_codes` keeps them."""
 
@@ -33,7 +34,7 @@ class BlockKind:
     @property
     def position_bytes(self) -> int:
         """Bytes of one position."""
-        return prod(self.shape) * ITEM_BYTES[self.dtype]
+        return prod(self.shape) * ARRAYS[self.dtype].itemsize
 
 
 class BlockStore(Protocol):

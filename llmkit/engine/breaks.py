@@ -25,8 +25,8 @@ class Breaks:
 
     def end_in(self, token: int, before: bytes) -> bool:
         """Whether one of the texts ends in a token. before: the last bytes that stand before it."""
-        if self.within(token) or not self.reach:
-            return self.within(token)
+        if self.within(token):
+            return True
         own = self.spell(token)
         return any(text in before[1 - len(text) :] + own for text in self._texts if len(text) > 1)
 
@@ -63,6 +63,6 @@ class Breaks:
 
 def breaks_of(sampling: SamplingConfig, tokenizer: Tokenizer | None) -> Breaks | None:
     """What breaks repetitions in a text; None: nothing does, or none are looked for."""
-    if tokenizer is None or not (sampling.has_dry and sampling.dry_sequence_breakers):
+    if tokenizer is None or not sampling.has_breaks:
         return None
     return Breaks(tokenizer, sampling.dry_sequence_breakers)

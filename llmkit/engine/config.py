@@ -166,10 +166,14 @@ class SamplingConfig:
         return self.adaptive_target >= 0 and not self.is_greedy
 
     @property
+    def has_breaks(self) -> bool:
+        """Whether there are texts over which no repetition goes."""
+        return self.has_dry and bool(self.dry_sequence_breakers)
+
+    @property
     def needs_text(self) -> bool:
         """Whether tokens must be known as text."""
-        breaks = self.has_dry and bool(self.dry_sequence_breakers)
-        return bool(self.stop) or self.rule is not None or breaks
+        return bool(self.stop) or self.rule is not None or self.has_breaks
 
     def _require(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:

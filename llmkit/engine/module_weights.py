@@ -11,7 +11,7 @@ from llmkit.engine.native_weights import PackedModel, pack_weights
 from llmkit.engine.parallel.ranks import ranks_of
 from llmkit.kernels.packed import PackedFormat
 from llmkit.model.coded_weights import Source
-from llmkit.model.dtypes import array_of
+from llmkit.model.dtypes import array_of, dtype_name
 from llmkit.model.mapped import FileMappings
 from llmkit.model.transformer import Transformer
 
@@ -27,11 +27,11 @@ class ModuleWeights:
             model: on a CPU.
             release: its matrices are given up as they are packed.
         """
-        self._model, self._release = model, release
+        self._model = model
         self._tensors = model.state_dict()
-        self._mappings = FileMappings()
+        self._mappings = FileMappings() if release else None
         self.config = model.config
-        self.dtype = str(model.model.embed_tokens.weight.dtype).removeprefix("torch.")
+        self.dtype = dtype_name(model.model.embed_tokens.weight.dtype)
         self.shapes = {name: tuple(one.shape) for name, one in self._tensors.items()}
 
     def take(self, name: str) -> NDArray[Any]:
@@ -40,12 +40,12 @@ class ModuleWeights:
 
     def forget(self, rows: NDArray[Any]) -> None:
         """See `Weights.forget`."""
-        if self._release:
+        if self._mappings is not None:
             self._mappings.forget_pages(rows)
 
     def give_up(self, name: str) -> None:
         """See `Weights.give_up`; the module has an empty tensor then."""
-        if self._release:
+        if self._mappings is not None:
             dtype = self._tensors.pop(name).dtype
             module, _, parameter = name.rpartition(".")
             empty = nn.Parameter(torch.empty(0, dtype=dtype), requires_grad=False)

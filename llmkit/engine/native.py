@@ -20,7 +20,6 @@ from llmkit.kernels.forward import Angles, BranchSum, NewPositions
 from llmkit.kernels.forward_adapters import AdapterStructs, AdapterTable
 from llmkit.kernels.memory import Floats
 from llmkit.model.position_tables import check_room
-from llmkit.model.rope_tables import RopeTables
 
 if TYPE_CHECKING:
     from llmkit.engine.adapter_values import Adapter
@@ -48,7 +47,7 @@ class NativeRunner:
         self._ranks = None if model.ranks is None else _array_ranks(model.ranks)
         self._gathers = gathers
         self._sum = None if self._ranks is None else BranchSum(self._ranks.sum)
-        self._rope = RopeTables(config) if config.position == "rope" else None
+        self._rope = model.rope
         self._block = store.block_tokens
         self._wide = wide
         self._kinds = [False] if config.sliding_rope_theta is None else [False, True]

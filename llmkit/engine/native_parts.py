@@ -15,11 +15,16 @@ ACTIVATIONS = {
 _DTYPES = ("float32", "bfloat16")
 
 
+def device_kind(device: str) -> str:
+    """cpu or cuda, of a device's name."""
+    return device.partition(":")[0]
+
+
 def why_not_natively(config: ModelConfig, dtype: str, device: str) -> str | None:
     """Why the kernels cannot compute a model, to follow "the native library"; None where they can."""
     if (reason := library.why_not()) is not None:
         return reason
-    if (kind := device.partition(":")[0]) != "cpu":
+    if (kind := device_kind(device)) != "cpu":
         return f"does not compute on {kind}, but on a CPU"
     if dtype not in _DTYPES:
         return f"does not compute in {dtype}, but in float32 and bfloat16"

@@ -6,13 +6,12 @@ Shapes: P positions of the pool, K key/value heads, E head_dim.
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.engine.block_store import block_kinds
+from llmkit.engine.block_store import ARRAYS, block_kinds
 from llmkit.kernels.forward import KeptMemory
 from llmkit.kernels.memory import ValueType, fresh_bytes
 from llmkit.model.config import ModelConfig
 
 _TYPES = {"float32": ValueType.FLOAT32, "bfloat16": ValueType.BFLOAT16, "int8": ValueType.CODES8}
-_ARRAYS = {"float32": np.float32, "bfloat16": np.uint16, "int8": np.int8}
 
 
 class NativeStore:
@@ -36,7 +35,7 @@ class NativeStore:
         self.block_tokens = block_tokens
         rows = num_blocks * block_tokens
         self.arrays = [
-            fresh_bytes(rows * kind.position_bytes).view(_ARRAYS[kind.dtype]).reshape(rows, *kind.shape)
+            fresh_bytes(rows * kind.position_bytes).view(ARRAYS[kind.dtype]).reshape(rows, *kind.shape)
             for kind in self.kinds
         ]
         self._by_block = [one.view(np.uint8).reshape(num_blocks, -1) for one in self.arrays]

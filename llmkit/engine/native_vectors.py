@@ -46,7 +46,7 @@ class Vectors:
         """A tensor, (...), or None where the model has none of this name; turned: `half_by_half`."""
         if name not in self._shapes:
             return None
-        values = np.ascontiguousarray(as_float32(self._take(name)))
+        values = as_float32(self._take(name))
         return np.ascontiguousarray(half_by_half(self.config, values)) if turned else values
 
     def norm(self, module: str, *, turned: bool = False) -> NormWeights | None:

@@ -8,6 +8,7 @@ Shapes: D hidden, H heads of one kind, E head_dim, R rotary_dim, F intermediate,
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ from llmkit.kernels.memory import Floats, rows_of
 from llmkit.kernels.packed import PackedFormat, PackedWeight, pack, pack_below
 from llmkit.model.coded_weights import Source
 from llmkit.model.config import ModelConfig
+from llmkit.model.rope_tables import RopeTables
 from llmkit.model.stored_numbers import as_dtype
 
 if TYPE_CHECKING:
@@ -84,6 +86,11 @@ class PackedModel:
         """Bytes of packed weights."""
         return self.native.nbytes
 
+    @cached_property
+    def rope(self) -> RopeTables | None:
+        """Rotations, made once for whoever runs it; None where positions do not rotate."""
+        return RopeTables(self.config) if self.config.position == "rope" else None
+
 
 def pack_weights(
     weights: Weights, packed_format: PackedFormat | None = None, *, ranks: "Ranks | None" = None
@@ -120,7 +127,7 @@ class _Packer:
     def __init__(self, weights: Weights, packed_format: PackedFormat) -> None:
         self._weights = weights
         self._config = weights.config
-        self.format = packed_format
+        self._format = packed_format
         self.vectors = Vectors(weights.config, weights.shapes, weights.take)
 
     def layer(self, number: int) -> LayerWeights:
@@ -223,7 +230,7 @@ class _Packer:
             return pack_coded(matrix)
         rows = self._weights.take(name) if taken is None else taken
         packed = pack_below(
-            [half_by_half(self._config, rows) if turned else rows], self.format, self._weights.forget
+            [half_by_half(self._config, rows) if turned else rows], self._format, self._weights.forget
         )
         if taken is None:
             self._weights.give_up(name)
@@ -235,7 +242,7 @@ class _Packer:
             joined = stacked([self._matrices(name)[0] for name in names])
             if joined is not None:
                 return pack_coded(joined)
-        packed = pack_below([self._plain(name) for name in names], self.format, self._weights.forget)
+        packed = pack_below([self._plain(name) for name in names], self._format, self._weights.forget)
         for name in names:
             self._weights.give_up(name)
         return packed
@@ -252,7 +259,7 @@ class _Packer:
         if name in self._weights.codes:
             return tuple(pack_coded(one) for one in common(self._matrices(name)))
         taken = self._weights.take(name)
-        packed = tuple(pack_below([one], self.format, self._weights.forget) for one in taken)
+        packed = tuple(pack_below([one], self._format, self._weights.forget) for one in taken)
         self._weights.give_up(name)
         return packed
 

@@ -21,19 +21,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.engine.block_store import ITEM_BYTES, BlockKind, BlockStore
+from llmkit.engine.block_store import ARRAYS, BlockKind, BlockStore
 from llmkit.engine.blocks import Block, BlockPool, Kept, Key, content_key
 from llmkit.engine.offload import HostMemory
 from llmkit.errors import DataError
 from llmkit.formats.atomic import atomic_file
-from llmkit.formats.model_folder import TensorInfo, read_header
+from llmkit.formats.model_folder import CONFIG_DTYPES, TensorInfo, read_header
 from llmkit.formats.safetensors_write import Planned, write_safetensors
 from llmkit.version import __version__
 
 SCHEMA = "llmkit.prompt-cache/1"
 _KEY_BYTES = 16
-_NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "int8": "I8"}
-_WORDS = {stored: name for name, stored in _NAMES.items()}
+_WORDS = {**CONFIG_DTYPES, "I8": "int8"}
+_NAMES = {name: stored for stored, name in _WORDS.items()}
 Pages = list[NDArray[np.uint8]]
 """For each tensor of a store the bytes of blocks, (blocks, bytes)."""
 ReadBlock = Callable[[int, int], NDArray[np.uint8]]
@@ -267,7 +267,7 @@ def _name(kind: BlockKind) -> str:
 
 def _file_order(kinds: Sequence[BlockKind]) -> list[int]:
     """The order that the tensors have in a file, and digests are made in: see `write_safetensors`."""
-    return sorted(range(len(kinds)), key=lambda number: -ITEM_BYTES[kinds[number].dtype])
+    return sorted(range(len(kinds)), key=lambda number: -ARRAYS[kinds[number].dtype].itemsize)
 
 
 def _short(value: str | None) -> str:

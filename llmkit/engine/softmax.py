@@ -75,7 +75,7 @@ def logprob(scores: NDArray[np.float32], token: int) -> float:
 
 
 def best_of(scores: NDArray[np.float32], count: int) -> list[int]:
-    """The `count` best tokens of those not ruled out, best first; of equal ones the first. scores: (V,)."""
+    """Places of the `count` best not ruled out, best first; of equal ones the first. scores: (V,)."""
     count = min(count, len(scores))
     if count < 1:
         return []

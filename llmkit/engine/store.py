@@ -15,6 +15,7 @@ from torch import Tensor
 from llmkit.engine.block_store import block_kinds
 from llmkit.engine.kv_codes import decode, encode
 from llmkit.model.config import ModelConfig
+from llmkit.model.dtypes import dtype_name
 from llmkit.model.layout import Layout, Span, layout_mask
 
 
@@ -51,7 +52,7 @@ class KVStore:
         Raises:
             ConfigError: int8, where a model keeps other than keys and values of heads.
         """
-        self.kinds = block_kinds(config, str(dtype).removeprefix("torch."))
+        self.kinds = block_kinds(config, dtype_name(dtype))
         self.config = config
         self.block_tokens = block_tokens
         self.dtype = dtype

@@ -5,7 +5,7 @@ plain copy of it is ever made.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
@@ -46,13 +46,17 @@ class CodedWeights:
         infos = [one for one in found if isinstance(one, QuantisedInfo) and not one.turned]
         if len(infos) != len(found) or not self._wants(group.ours):
             return False
-        if group.how not in ("same", "joined", "experts") or not all(map(_is_taken, infos)):
+        if group.how not in ("same", "joined", "experts"):
+            return False
+        pairs = [(one, one.read_parts(TELLING)) for one in infos]
+        if not all(takes_layout(one.layout, one.shape[1], parts) for one, parts in pairs):
             return False
         sources = [_stored(one) for one in infos]
         if group.how == "joined":
             sources = _split(sources[0], rows)
         elif group.how == "experts":
-            if not _go_together(infos, rows[0]):
+            keys = [widened_key(one.layout, one.shape[1], parts) for one, parts in pairs]
+            if not _go_together(keys, rows[0]):
                 return False
             self.sources[group.ours[0]] = _by_expert(sources, rows[0])
             return True
@@ -88,14 +92,9 @@ def in_turns(rows: int, heads: int) -> Order:
     return np.arange(rows).reshape(heads, -1, 2).transpose(0, 2, 1).reshape(-1)
 
 
-def _is_taken(info: QuantisedInfo) -> bool:
-    return takes_layout(info.layout, info.shape[1], info.read_parts(TELLING))
-
-
-def _go_together(infos: Sequence[QuantisedInfo], experts: int) -> bool:
+def _go_together(keys: Sequence[Hashable], experts: int) -> bool:
     """Whether the matrices of each expert become one: those that are widened need much in common."""
-    count = len(infos) // experts
-    keys = [widened_key(one.layout, one.shape[1], one.read_parts(TELLING)) for one in infos]
+    count = len(keys) // experts
     return all(len(set(keys[at : at + count])) == 1 for at in range(0, len(keys), count))
 
 

@@ -1,6 +1,6 @@
 """The weights of a model folder, config.json and safetensors: checked, and read in turn. No torch."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +14,20 @@ from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.config import ModelConfig
 from llmkit.model.extend_context import extend_context
 from llmkit.model.file_names import SINUSOIDS, stored_weights
-from llmkit.model.mapped import MappedFiles
+from llmkit.model.grouped_store import AS_STORED, GroupedStore
 from llmkit.model.names import Group, groups
 from llmkit.model.position_tables import sinusoids
 from llmkit.model.quantisation import quantisation
 from llmkit.model.shapes import Shape, tensor_shapes
-from llmkit.model.stored_numbers import ARRAY_DTYPES, as_dtype, kept_dtype_name
+from llmkit.model.stored_numbers import ARRAY_DTYPES, CACHED_VALUES, as_dtype, kept_dtype_name
 from llmkit.model.stored_quantised import QuantisedInfo, plain_tensors
 
 _EMBEDDING = "model.embed_tokens.weight"
 _HEADS = ("lm_head.weight", "embed_out.weight")
 _TOGETHER = "the config.json and the safetensors of one model belong together"
-_AS_STORED = ("same", "joined")
-"""Groups whose tensors are the file's own, or runs of its rows."""
-_PIECE_VALUES = 1 << 16
-"""What is in the making stays in the cache."""
 
 
-class FolderStore:
+class FolderStore(GroupedStore[Group]):
     """See `WeightStore`: of any family, plain or quantised."""
 
     def __init__(self, path: Path, rope_scaling: Mapping[str, Any] | None = None) -> None:
@@ -45,17 +41,19 @@ class FolderStore:
         content, source = read_config(path), str(path / CONFIG)
         if rope_scaling is not None:
             content = extend_context(content, rope_scaling, source)
-        self.config = config = ModelConfig.from_hf(content, source=source)
-        self.shapes = tensor_shapes(config)
+        config = ModelConfig.from_hf(content, source=source)
+        shapes = tensor_shapes(config)
+        kept = groups(config, shapes)
+        super().__init__(config, shapes, kept)
         self._path = path
-        kept = groups(config, self.shapes)
-        self._groups = {name: group for group in kept for name in group.ours}
         told = quantisation(content, source)
         self._method = "" if told is None else told.method
         turned = {name for one in kept if one.how in ("turned", "joined_turned") for name in one.theirs}
         self._stored = plain_tensors(stored_weights(read_tensors(path), config), told, turned)
-        self._files = MappedFiles()
-        self._check(self._expected(kept))
+        expected = self._expected()
+        if config.position == "sinusoidal":
+            expected[SINUSOIDS] = (config.max_position_embeddings, config.hidden_size)
+        self._check(expected)
         if config.position == "sinusoidal":
             self._check_sinusoids()
 
@@ -71,7 +69,7 @@ class FolderStore:
 
     def offer(self, coded: CodedWeights) -> None:
         """See `WeightStore`."""
-        for group in dict.fromkeys(self._groups.values()):
+        for group in self._all_groups():
             found = [self._stored[name] for name in group.theirs]
             if coded.take_stored(group, found, self._rows(group)) and _EMBEDDING in group.ours:
                 self._check_head("float32")
@@ -79,18 +77,11 @@ class FolderStore:
     def read(self, name: str, dtype: str, *, mapped: bool) -> dict[str, NDArray[Any]]:
         """See `WeightStore`."""
         group, dtype = self._groups[name], kept_dtype_name(name, dtype)
-        mapped = mapped and group.how in _AS_STORED
+        mapped = mapped and group.how in AS_STORED
         found = [self._tensor(self._stored[one], dtype, mapped=mapped) for one in group.theirs]
         if _EMBEDDING in group.ours:
             self._check_head(dtype)
         return dict(zip(group.ours, group.unpack(found, self._rows(group)), strict=True))
-
-    def forget_pages(self, array: NDArray[Any]) -> int:
-        """See `WeightStore`."""
-        return self._files.forget_pages(array)
-
-    def _rows(self, group: Group) -> list[int]:
-        return [self.shapes[name][0] for name in group.ours]
 
     def _tensor(self, info: TensorInfo, dtype: str, *, mapped: bool) -> NDArray[Any]:
         """One of the file's tensors; in memory of its own, past the pages that others may have mapped, where
@@ -100,16 +91,6 @@ class FolderStore:
         if mapped and CONFIG_DTYPES[info.dtype] == dtype:
             return self._files.array(info.file, info.offset, info.shape, ARRAY_DTYPES[dtype])
         return filled(info.shape, ARRAY_DTYPES[dtype], _pieces(info, dtype), info.file)
-
-    def _expected(self, kept: Iterable[Group]) -> dict[str, Shape]:
-        """Shapes of the tensors that the files of this model hold."""
-        expected: dict[str, Shape] = {}
-        for group in kept:
-            packed = group.shapes([self.shapes[name] for name in group.ours])
-            expected |= dict(zip(group.theirs, packed, strict=True))
-        if self.config.position == "sinusoidal":
-            expected[SINUSOIDS] = (self.config.max_position_embeddings, self.config.hidden_size)
-        return expected
 
     def _check(self, expected: Mapping[str, Shape]) -> None:
         stored = self._stored
@@ -157,16 +138,16 @@ class FolderStore:
 
 def _pieces(info: TensorInfo, dtype: str) -> Iterator[NDArray[Any]]:
     """The values of a stored tensor one after the other, (n,); of a quantised one, too."""
-    starts = range(0, info.numel, _PIECE_VALUES)
+    starts = range(0, info.numel, CACHED_VALUES)
     if isinstance(info, QuantisedInfo):
         values = info.read().reshape(-1)
-        yield from (as_dtype(values[begin : begin + _PIECE_VALUES], dtype) for begin in starts)
+        yield from (as_dtype(values[begin : begin + CACHED_VALUES], dtype) for begin in starts)
         return
     stored = ARRAY_DTYPES[CONFIG_DTYPES[info.dtype]]
     with info.file.open("rb") as stream:
         stream.seek(info.offset)
         for begin in starts:
-            yield as_dtype(np.fromfile(stream, stored, min(_PIECE_VALUES, info.numel - begin)), dtype)
+            yield as_dtype(np.fromfile(stream, stored, min(CACHED_VALUES, info.numel - begin)), dtype)
 
 
 def _same_numbers(one: TensorInfo, other: TensorInfo, dtype: str) -> bool:

@@ -1,6 +1,6 @@
 """The weights of one GGUF file: checked against its keys, and read as plain numbers. No torch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from llmkit.errors import DataError, some_of
 from llmkit.formats.gguf_data import GgufData
+from llmkit.formats.model_folder import CONFIG_DTYPES
 from llmkit.model.arrays import filled
 from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.config import ModelConfig
@@ -16,18 +17,12 @@ from llmkit.model.gguf_config import HEAD
 from llmkit.model.gguf_file import gguf_file_config
 from llmkit.model.gguf_names import GgufGroup, gguf_groups
 from llmkit.model.gguf_rope import TABLES
-from llmkit.model.mapped import MappedFiles
+from llmkit.model.grouped_store import AS_STORED, GroupedStore
 from llmkit.model.shapes import Shape, tensor_shapes
-from llmkit.model.stored_numbers import ARRAY_DTYPES, as_dtype, kept_dtype_name
-
-_PLAIN = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-_AS_STORED = ("same", "joined")
-"""Groups whose tensors are the file's own, or runs of its rows."""
-_PIECE_VALUES = 1 << 16
-"""What is in the making stays in the cache."""
+from llmkit.model.stored_numbers import ARRAY_DTYPES, CACHED_VALUES, as_dtype, kept_dtype_name
 
 
-class GgufStore:
+class GgufStore(GroupedStore[GgufGroup]):
     """See `WeightStore`: of any architecture that is a family here."""
 
     def __init__(self, path: Path, rope_scaling: Mapping[str, Any] | None = None) -> None:
@@ -42,61 +37,44 @@ class GgufStore:
         content = gguf_file_config(self._data)
         if rope_scaling is not None:
             content = extend_context(content, rope_scaling, str(path))
-        self.config = ModelConfig.from_hf(content, source=str(path))
-        self.shapes = tensor_shapes(self.config)
-        kept = gguf_groups(self.config, self.shapes, self._data.tensors)
-        self._groups = {name: group for group in kept for name in group.ours}
-        self._files = MappedFiles()
-        self._check(self._expected(kept))
+        config = ModelConfig.from_hf(content, source=str(path))
+        shapes = tensor_shapes(config)
+        super().__init__(config, shapes, gguf_groups(config, shapes, self._data.tensors))
+        self._check(self._expected())
 
     @property
     def quantised(self) -> bool:
         """See `WeightStore`."""
         kept = (name for group in self._groups.values() for name in group.theirs)
-        return any(self._data.info(name).type not in _PLAIN for name in kept)
+        return any(self._data.info(name).type not in CONFIG_DTYPES for name in kept)
 
     def form(self, name: str) -> str:
         """See `WeightStore`."""
         kind = self._data.info(self._groups[name].theirs[0]).type
-        return _PLAIN.get(kind, kind.lower())
+        return CONFIG_DTYPES.get(kind, kind.lower())
 
     def offer(self, coded: CodedWeights) -> None:
         """See `WeightStore`."""
-        for group in dict.fromkeys(self._groups.values()):
+        for group in self._all_groups():
             coded.take_gguf(group, self._data, self._rows(group))
 
     def read(self, name: str, dtype: str, *, mapped: bool) -> dict[str, NDArray[Any]]:
         """See `WeightStore`."""
         group, dtype = self._groups[name], kept_dtype_name(name, dtype)
-        mapped = mapped and group.how in _AS_STORED
+        mapped = mapped and group.how in AS_STORED
         exact = "float32" if group.how == "plus_one" else dtype
         found = [self._tensor(one, exact, mapped=mapped) for one in group.theirs]
         ours = zip(group.ours, group.unpack(found, self._rows(group)), strict=True)
         return {name: as_dtype(one, dtype).reshape(self.shapes[name]) for name, one in ours}
 
-    def forget_pages(self, array: NDArray[Any]) -> int:
-        """See `WeightStore`."""
-        return self._files.forget_pages(array)
-
-    def _rows(self, group: GgufGroup) -> list[int]:
-        return [self.shapes[name][0] for name in group.ours]
-
     def _tensor(self, name: str, dtype: str, *, mapped: bool) -> NDArray[Any]:
         """One of the file's tensors: its own pages, or in memory of its own."""
         info, shape = self._data.info(name), self._data.shape(name)
-        if mapped and _PLAIN.get(info.type) == dtype:
+        if mapped and CONFIG_DTYPES.get(info.type) == dtype:
             return self._files.array(self._data.path, info.offset, shape, ARRAY_DTYPES[dtype])
         kind = "float16" if dtype == "float16" else "float32"  # beyond float16 is refused there
-        pieces = self._data.pieces(name, kind, piece_values=_PIECE_VALUES)
+        pieces = self._data.pieces(name, kind, piece_values=CACHED_VALUES)
         return filled(shape, ARRAY_DTYPES[dtype], (as_dtype(one, dtype) for one in pieces), self._data.path)
-
-    def _expected(self, kept: Iterable[GgufGroup]) -> dict[str, Shape]:
-        """Shapes of the tensors that a file of this model holds."""
-        expected: dict[str, Shape] = {}
-        for group in kept:
-            packed = group.shapes([self.shapes[name] for name in group.ours])
-            expected |= dict(zip(group.theirs, packed, strict=True))
-        return expected
 
     def _check(self, expected: Mapping[str, Shape]) -> None:
         data = self._data

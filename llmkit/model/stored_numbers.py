@@ -20,7 +20,7 @@ ARRAY_DTYPES: dict[str, np.dtype[Any]] = {
 }
 ALWAYS_FLOAT32 = ("e_score_correction_bias",)
 """Endings of the names of tensors that stay float32 whatever the weights are: steps of 0.001 must show."""
-_STEP = 1 << 16
+CACHED_VALUES = 1 << 16
 """Values at a time: what is in the making stays in the cache, and memory is that of the result."""
 
 
@@ -58,10 +58,10 @@ def as_dtype(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     result = fresh(values.shape, ARRAY_DTYPES[dtype])
     source, place = values.reshape(-1), result.reshape(-1)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        for begin in range(0, place.size, _STEP):
-            part = source[begin : begin + _STEP]
+        for begin in range(0, place.size, CACHED_VALUES):
+            part = source[begin : begin + CACHED_VALUES]
             wide = widened(part) if part.dtype == np.uint16 else part.astype(np.float32, copy=False)
-            place[begin : begin + _STEP] = nearest(wide) if dtype == "bfloat16" else wide
+            place[begin : begin + CACHED_VALUES] = nearest(wide) if dtype == "bfloat16" else wide
     return result
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from llmkit.engine.softmax import best_of
 from llmkit.retrieve.search import Found
 
 ROWS = 4096
@@ -98,11 +99,8 @@ class VectorSearch:
             part = slice(start, start + ROWS)
             scores[part] = self._vectors[part].astype(np.float32) @ vector
         scores = (scores - self._mean @ vector) * self._scale
-        places = np.arange(len(scores))
-        if len(scores) > most:
-            places = np.flatnonzero(scores >= np.partition(scores, -most)[-most])
-        places = places[np.argsort(-scores[places], kind="stable")][:most]
-        return [Found(int(self._numbers[place]), float(scores[place])) for place in places]
+        best = best_of(scores, most)
+        return [Found(int(self._numbers[place]), float(scores[place])) for place in best]
 
     def _read(self, database: sqlite3.Connection) -> Iterator[tuple[slice, NDArray[np.float16]]]:
         rows = database.execute("SELECT number, vector FROM vectors ORDER BY number")

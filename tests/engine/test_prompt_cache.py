@@ -6,19 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from llmkit.engine.block_store import BlockKind
 from llmkit.engine.blocks import chain_key, root_key
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.prompt_cache import SCHEMA, MadeWith, SavedBlocks, save_blocks
 from llmkit.engine.request import Request
-from llmkit.engine.store import KVStore
 from llmkit.errors import DataError, MissingError
+from llmkit.formats.model_folder import read_header
 from llmkit.model.transformer import Transformer
 
 Make = Callable[..., Transformer]
@@ -158,39 +161,50 @@ def test_what_went_to_host_memory_is_written_too(make_model: Make, tmp_path: Pat
     assert again.counts.cached_tokens == 3 * 28
 
 
-class MixedStore(KVStore):
-    """A store as it may be: three tensors a layer, of three dtypes, one of them a number a position."""
+class MixedStore:
+    """A store as it may be: three arrays a layer, of three dtypes, one of them a number a position."""
 
-    def __init__(self, config: Any) -> None:
-        super().__init__(config, 8, 4)
-        draw = torch.Generator().manual_seed(0)
-        self.layers = [
-            (
-                torch.randint(-128, 128, (32, 2, 4), generator=draw, dtype=torch.int8),
-                torch.randn(32, generator=draw).half(),
-                torch.randn(32, 3, generator=draw),
-            )
-            for _ in range(config.num_hidden_layers)
+    block_tokens = 4
+
+    def __init__(self, layers: int, seed: int) -> None:
+        shapes = {"int8": (2, 4), "float16": (), "float32": (3,)}
+        self.kinds = [
+            BlockKind(layer, number, dtype, shape)
+            for layer in range(layers)
+            for number, (dtype, shape) in enumerate(shapes.items())
         ]
+        draw = np.random.default_rng(seed)
+        self.blocks = [
+            draw.integers(0, 256, (8, self.block_tokens * kind.position_bytes), np.uint8)
+            for kind in self.kinds
+        ]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(one.nbytes for one in self.blocks)
+
+    def read_block(self, number: int, block: int) -> NDArray[np.uint8]:
+        return self.blocks[number][block]
+
+    def write_block(self, number: int, block: int, content: NDArray[np.uint8]) -> None:
+        self.blocks[number][block] = content
 
 
 def test_tensors_of_any_number_and_dtype_come_back_bit_for_bit(make_model: Make, tmp_path: Path) -> None:
-    config, path = make_model().config, tmp_path / "cache"
-    store = MixedStore(config)
-    engine = _engine(make_model(), positions=32)
+    model, path = make_model(), tmp_path / "cache"
+    store, other = (MixedStore(model.config.num_hidden_layers, seed) for seed in (0, 1))
+    engine = _engine(model, positions=32)
     _ids(engine, PROMPT[:20], 1)
     assert save_blocks(path, store, engine.pool, MADE) == 5  # which blocks: as the pool says
-    other = MixedStore(config)
-    for tensor in other.by_block:
-        tensor.zero_()
+    assert {one.dtype for one in read_header(path).tensors.values()} >= {"I8", "F16", "F32"}
     saved = SavedBlocks(path, other)
     for block in [*engine.pool.findable()]:
         assert block.key is not None
         kept = saved.find(block.key)
         assert kept is not None
         kept.write(7 - block.index)
-        for mine, theirs in zip(other.by_block, store.by_block, strict=True):
-            assert torch.equal(mine[7 - block.index], theirs[block.index])
+        for mine, theirs in zip(other.blocks, store.blocks, strict=True):
+            assert np.array_equal(mine[7 - block.index], theirs[block.index])
     saved.check(())
     saved.clear()
     assert saved.find(next(engine.pool.findable()).key or b"") is None

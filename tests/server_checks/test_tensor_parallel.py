@@ -94,7 +94,7 @@ def test_a_killed_worker_leaves_no_process_behind(server: Server) -> None:
     rank = rank_of(victim)
     os.kill(victim, signal.SIGKILL)
     server.until(lambda: not is_alive(rank))
-    server.until(lambda: all(one["state"] == "up" for one in server.workers()))
+    server.until(lambda: all(one["state"] == "up" and one["pid"] != victim for one in server.workers()))
 
 
 def test_after_sigterm_a_stream_ends_well_and_nobody_is_left(server: Server) -> None:

@@ -23,6 +23,7 @@ from llmkit.engine.scheduler import Work
 from llmkit.engine.store import KVStore
 from llmkit.errors import UsageError
 from llmkit.kernels.memory import Floats
+from llmkit.model.dtypes import dtype_name
 from llmkit.model.position_tables import check_room
 from llmkit.model.transformer import Transformer
 
@@ -149,7 +150,7 @@ def _check(model: Transformer, store: KVStore) -> None:
         raise UsageError(f"this model does not run in pages: {missing}", hint="use Runner")
     held = store.layers[0]
     if len(held) != 2 or not all(tensor.is_floating_point() for tensor in held):
-        kept = str(held[0].dtype).removeprefix("torch.")
+        kept = dtype_name(held[0].dtype)
         raise UsageError(
             f"keys and values on a GPU are kept as they are computed (found a cache of {kept})",
             hint="leave out the cache's 8 bits, or run on the CPU",

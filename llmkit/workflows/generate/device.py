@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from llmkit import machine
+from llmkit.engine.native_parts import device_kind
 
 _GPU_DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
 """Of NVIDIA, of AMD, and of Windows for its Linux."""
@@ -22,11 +23,6 @@ def device_named(asked: str) -> str:
     from llmkit.train.hardware import choose_device
 
     return str(choose_device(asked))
-
-
-def device_kind(device: str) -> str:
-    """cpu or cuda."""
-    return device.partition(":")[0]
 
 
 def device_memory_bytes(device: str) -> int | None:

@@ -9,7 +9,7 @@ from llmkit.engine.draft_model import DraftModel
 from llmkit.engine.drafts import PromptLookup, Proposer
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.gain import Gain
-from llmkit.engine.native_parts import runs_natively, why_not_natively
+from llmkit.engine.native_parts import device_kind, runs_natively, why_not_natively
 from llmkit.engine.native_weights import PackedModel, pack_weights
 from llmkit.errors import ResourceError, UsageError
 from llmkit.estimate.architecture_of import architecture_of
@@ -19,7 +19,7 @@ from llmkit.kernels.packed import ROUNDED_FORMATS
 from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.stored_numbers import dtype_name_of
 from llmkit.model.stored_weights import StoredWeights
-from llmkit.workflows.generate.device import cpu_threads, device_kind, device_memory_bytes, device_named
+from llmkit.workflows.generate.device import cpu_threads, device_memory_bytes, device_named
 from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.placement import (
     Placement,

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from llmkit.engine.block_store import ITEM_BYTES
+from llmkit.engine.native_parts import device_kind
 from llmkit.model.config import ModelConfig
-from llmkit.workflows.generate.device import device_kind
+from llmkit.model.stored_numbers import ARRAY_DTYPES
 
 _KERNELS_BYTES = 80_000_000
 """Memory of a process that has loaded our kernels and no model."""
@@ -54,7 +54,7 @@ class Placement:
 def runtime_bytes(device: str, processes: int, *, loads_torch: bool) -> int:
     """Memory of processes that have no model yet; on GPUs, of the one that is there."""
     if not loads_torch:
-        return _KERNELS_BYTES * processes
+        return _KERNELS_BYTES  # of one process: parts are torch's
     kind = device_kind(device)
     return _TORCH_BYTES[kind] * (processes if kind == "cpu" else 1)
 
@@ -71,7 +71,7 @@ def weights_together(config: ModelConfig, nbytes: int, dtype: str, device: str, 
     """
     if device_kind(device) == "cpu":  # where all have the same pages of what is not cut
         return nbytes
-    whole = config.vocab_size * config.hidden_size * ITEM_BYTES[dtype]  # embeddings are not cut
+    whole = config.vocab_size * config.hidden_size * ARRAY_DTYPES[dtype].itemsize  # embeddings are not cut
     return whole + max(0, nbytes - whole) // processes
 
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from llmkit.engine.block_store import ITEM_BYTES
 from llmkit.engine.native_parts import why_not_natively
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.stored import NumbersAlone
@@ -10,6 +9,7 @@ from llmkit.estimate.weight_bytes import weight_bytes
 from llmkit.kernels.coded_gguf import GROUPINGS
 from llmkit.model.config import ModelConfig
 from llmkit.model.source import read_plain_tensors
+from llmkit.model.stored_numbers import ARRAY_DTYPES
 from llmkit.model.stored_quantised import QuantisedInfo
 
 
@@ -32,5 +32,5 @@ def held_weight_bytes(path: Path, config: ModelConfig, dtype: str, device: str, 
     held = 0
     for info in read_plain_tensors(path).values():
         is_coded = isinstance(info, QuantisedInfo) or info.dtype in GROUPINGS
-        held += info.nbytes if is_coded else info.numel * ITEM_BYTES[dtype]
+        held += info.nbytes if is_coded else info.numel * ARRAY_DTYPES[dtype].itemsize
     return min(plain, held)

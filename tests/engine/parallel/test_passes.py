@@ -5,8 +5,9 @@ import numpy as np
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.parallel.passes import Memory, PassReader, encode_pass
+from llmkit.engine.pass_runner import known_ids
 from llmkit.engine.request import Request
-from llmkit.engine.runner import known_ids, paged_spans
+from llmkit.engine.runner import paged_spans
 from llmkit.engine.sampling import Sampler
 from llmkit.engine.scheduler import Work
 from llmkit.engine.text import Text

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from llmkit.engine.native_parts import device_kind
 from llmkit.errors import ConfigError
 from llmkit.workflows.generate import device
 from llmkit.workflows.generate.device import (
     cpu_threads,
-    device_kind,
     device_memory_bytes,
     device_named,
     may_have_gpu,

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from llmkit.engine.block_store import ITEM_BYTES
 from llmkit.engine.config import GenerateConfig, SamplingConfig
 from llmkit.engine.engine import Engine
 from llmkit.engine.request import Drawn, Request
 from llmkit.errors import ConfigError, ResourceError, UsageError
 from llmkit.kernels.library import available
 from llmkit.kernels.library import threads as kernel_threads
+from llmkit.model.stored_numbers import ARRAY_DTYPES
 from llmkit.workflows.generate import model as generate_model
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
@@ -44,7 +44,7 @@ def test_weights_and_cache_take_what_is_predicted(tiny_model: Tiny, dtype: str, 
     job = _job(tiny_model(), dtype=dtype)
     placement = place(job, ONE)
     engine = start_engine(job, placement)
-    assert ITEM_BYTES[placement.dtype] == width
+    assert ARRAY_DTYPES[placement.dtype].itemsize == width
     list(engine.run(Request((1, 2, 3), SamplingConfig(max_tokens=7))))  # 3 + 7 - 1 places: a block
     assert engine.cache_bytes == placement.kv_bytes == 2 * 2 * 1 * 4 * 16 * width  # K and V, layers, heads, E
     file = (job.files.model / "model.safetensors").stat().st_size

@@ -7,11 +7,11 @@ import pytest
 from coded_models import coded_gguf
 from gguf_models import case_config, random_model
 
-from llmkit.engine.block_store import ITEM_BYTES
 from llmkit.engine.native_weights import pack_weights
 from llmkit.kernels.library import available, why_not
 from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.load import load_model
+from llmkit.model.stored_numbers import ARRAY_DTYPES
 from llmkit.model.stored_weights import StoredWeights
 from llmkit.workflows.generate.weights import held_weight_bytes
 
@@ -25,7 +25,7 @@ def test_codes_are_counted_as_they_lie_in_memory(tmp_path: Path, codes: str, dty
     config = case_config("llama", SHAPE)
     types = {"attn": codes, "ffn": codes, "token_embd": codes, "output": codes}
     path = coded_gguf(tmp_path / "a.gguf", random_model(config), types)
-    weights, each = StoredWeights(path, dtype=dtype, coded=CodedWeights()), ITEM_BYTES[dtype]
+    weights, each = StoredWeights(path, dtype=dtype, coded=CodedWeights()), ARRAY_DTYPES[dtype].itemsize
     norms = sum(prod(shape) * each for name, shape in weights.shapes.items() if "norm" in name)
     packed = pack_weights(weights).nbytes
     found = held_weight_bytes(path, config, dtype, "cpu", stays_coded=True)
