@@ -290,6 +290,7 @@ complete -c llmkit -n '__llmkit_at pretrain' -l router-z-loss-coef -x -d 'Of sma
 complete -c llmkit -n '__llmkit_at pretrain' -l router-bias-update -x -d 'Step of experts'"'"' selection bias; default 0.001.'
 complete -c llmkit -n '__llmkit_at pretrain' -l seed -x -d 'Seed of everything random.'
 complete -c llmkit -n '__llmkit_at pretrain' -l dtype -x -a 'auto float32 bfloat16' -d 'Of the arithmetic; auto: bfloat16 on GPUs, and wide models on x86 that has it.'
+complete -c llmkit -n '__llmkit_at pretrain' -l fp8 -d 'Layers'"'"' matrices multiply in float8 (GPUs from Ada and Hopper on).'
 complete -c llmkit -n '__llmkit_at pretrain' -l document-mask -l no-document-mask -d 'Keep attention within a document.'
 complete -c llmkit -n '__llmkit_at pretrain' -l on-nonfinite -x -a 'stop skip' -d 'At a loss or gradient that is not finite.'
 complete -c llmkit -n '__llmkit_at pretrain' -l on-spike -x -a 'ignore skip stop rewind' -d 'At one above mean + 6 sigma of the last 128; rewind: to a checkpoint.'

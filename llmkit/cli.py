@@ -139,16 +139,17 @@ def run(args: list[str]) -> int:
         return _report(error.problem, error.hint, error.status)
     except typer.TyperException as error:
         return _report_usage(error)
-    except KeyboardInterrupt as stop:  # its text, if any, says what is kept
-        print(f"llmkit: interrupted {stop}".rstrip(), file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        return _report_interrupt(stop)
     except OSError as error:
         return _report_os_error(error)
     except MemoryError:
         return _report(
             "out of memory", "give it smaller pieces: fewer rows, a shorter context, a smaller batch", 5
         )
-    except Exception:
+    except Exception as error:
+        if (behind := _interrupt_behind(error)) is not None:
+            return _report_interrupt(behind)
         import traceback
 
         traceback.print_exc()
@@ -159,6 +160,20 @@ def _report(problem: str, hint: str, status: int) -> int:
     """The two lines of every error, on stderr."""
     print(f"llmkit: error: {problem}\n  hint: {hint}", file=sys.stderr, flush=True)
     return status
+
+
+def _report_interrupt(stop: KeyboardInterrupt) -> int:
+    """One line; the interrupt's text, if any, says what is kept."""
+    print(f"llmkit: interrupted {stop}".rstrip(), file=sys.stderr)
+    return 130
+
+
+def _interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The Ctrl-C that an error came from: libraries that are unwound half-way through something complain."""
+    behind = error.__context__
+    while behind is not None and not isinstance(behind, KeyboardInterrupt):
+        behind = behind.__context__
+    return behind
 
 
 def _report_usage(error: typer.TyperException) -> int:

@@ -64,6 +64,13 @@ def test_a_bug_keeps_its_traceback_and_is_70(raising) -> None:
     assert status == 70 and "ZeroDivisionError: no" in text and "bug" in text
 
 
+def test_ctrl_c_that_another_error_came_from_is_ctrl_c(raising) -> None:
+    error = RuntimeError("unwound half-way")
+    error.__context__ = ValueError("between")
+    error.__context__.__context__ = KeyboardInterrupt("at step 3")
+    assert raising(error) == (130, "llmkit: interrupted at step 3\n")
+
+
 def test_a_reader_that_left_is_a_success_with_nothing_said() -> None:
     line = f"{sys.executable} -m llmkit tokenize --help | true"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True)

@@ -114,6 +114,7 @@ def pretrain(
     router_bias_update: flags.RouterBiasUpdate = None,
     seed: Seed = PretrainConfig.seed,
     dtype: flags.Dtype = PretrainConfig.dtype,
+    fp8: own.Fp8 = False,
     document_mask: flags.DocumentMask = PretrainConfig.document_mask,
     on_nonfinite: flags.OnNonfinite = PretrainConfig.on_nonfinite,
     on_spike: own.OnSpike = PretrainConfig.on_spike,

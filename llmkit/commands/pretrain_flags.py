@@ -85,6 +85,9 @@ ZLoss = Annotated[
     float | None,
     Option("--z-loss", metavar="X", help="Of logits that stay small (PaLM: 1e-4); default: none."),
 ]
+Fp8 = Annotated[
+    bool, Option("--fp8", help="Layers' matrices multiply in float8 (GPUs from Ada and Hopper on).")
+]
 QkNorm = Annotated[
     Literal["none", "head", "projection"] | None,
     Option("--qk-norm", help="Where the family has it: llama none, qwen3 head, olmo2 projection."),

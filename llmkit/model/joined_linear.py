@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from llmkit.model.float8_linear import Float8Linear, float8_linear
+
 
 def linear_layers(x: Tensor, *layers: nn.Module) -> list[Tensor]:
     """What each layer makes of x.
@@ -22,7 +24,8 @@ def linear_layers(x: Tensor, *layers: nn.Module) -> list[Tensor]:
         return [layer(x) for layer in layers]
     weights, biases = zip(*((layer.weight, layer.bias) for layer in layers), strict=True)
     bias = None if biases[0] is None else torch.cat(biases)
-    return list(F.linear(x, torch.cat(weights), bias).split([len(weight) for weight in weights], dim=-1))
+    product = float8_linear if type(layers[0]) is Float8Linear else F.linear
+    return list(product(x, torch.cat(weights), bias).split([len(weight) for weight in weights], dim=-1))
 
 
 def _pays(x: Tensor) -> bool:
@@ -30,8 +33,10 @@ def _pays(x: Tensor) -> bool:
 
 
 def _are_plain(layers: tuple[nn.Module, ...]) -> bool:
-    """Layers as they are: no adapter around them, not cut over processes, all with a bias or none."""
+    """Layers of one kind as they are: no adapter around them, not cut, all with a bias or none."""
+    kind = type(layers[0])
     return (
-        all(type(layer) is nn.Linear and not hasattr(layer.weight, "placements") for layer in layers)
+        kind in (nn.Linear, Float8Linear)
+        and all(type(layer) is kind and not hasattr(layer.weight, "placements") for layer in layers)
         and len({layer.bias is None for layer in layers}) == 1
     )

@@ -21,6 +21,8 @@ ROUTER_BIAS_UPDATE = 0.001
 """What a selection bias moves by after each update: 2408.15664, section 4.1."""
 MUON_MOMENTUM = 0.95
 MAX_REWINDS = 3
+_ONCE_UNSAID = {"optimizer": "adamw", "momentum": MUON_MOMENTUM, "fp8": False}
+"""What recipes of older checkpoints mean that do not say it."""
 ROUTER_SETTINGS = ("router_aux_loss_coef", "router_z_loss_coef", "router_bias_update")
 
 
@@ -80,6 +82,8 @@ class PretrainConfig:
     seed: int = 0
     dtype: DtypeName = "auto"
     """Of the arithmetic; weights and optimiser state are float32 always."""
+    fp8: bool = False
+    """Matrices of the layers multiply in float8, all else in bfloat16: see float8_linear.py."""
     document_mask: bool = True
     on_nonfinite: Literal["stop", "skip"] = "stop"
     on_spike: SpikeReaction = "ignore"
@@ -122,6 +126,11 @@ class PretrainConfig:
             raise ConfigError(
                 "--min-lr-ratio: a constant rate has no end to fall to",
                 hint="another --schedule, or leave it out",
+            )
+        if self.fp8 and self.dtype == "float32":
+            raise ConfigError(
+                "--fp8 is for matrices in bfloat16 arithmetic (found --dtype float32)",
+                hint="leave one of them out",
             )
         if self.batch_rows is not None and self.batch_tokens is not None:
             raise ConfigError("both --batch-rows and --batch-tokens", hint="give one of them")
@@ -184,6 +193,7 @@ class Recipe:
     batch_ramp: str | None = None
     z_loss: float | None = None
     mup_base_width: int | None = None
+    fp8: bool = False
 
     def rows_of(self, step: int) -> int:
         """Rows of update `step`, the first being 0."""
@@ -212,7 +222,7 @@ class Recipe:
 
     def differences(self, other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
         """The settings in which a stored recipe is another, keys of the model too: name to (stored, ours)."""
-        ours, theirs = asdict(self), {"optimizer": "adamw", "momentum": MUON_MOMENTUM, **other}
+        ours, theirs = asdict(self), {**_ONCE_UNSAID, **other}
         ours |= ours.pop("model")
         theirs |= theirs.pop("model", {})
         names = [*ours, *(name for name in theirs if name not in ours)]

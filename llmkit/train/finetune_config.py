@@ -32,7 +32,7 @@ OWN_SETTINGS: dict[str, tuple[str, ...]] = {
 """Settings that some methods have, and those methods."""
 PRETRAINS_ALONE = (
     *("tokens_per_parameter", "target_flops", "optimizer", "momentum", "batch_ramp", "max_rewinds"),
-    *("z_loss", "mup_base_width", "async_checkpoint"),
+    *("z_loss", "mup_base_width", "async_checkpoint", "fp8"),
 )
 """Settings of `pretrain` that `finetune` leaves as they are: it has no flags for them."""
 GROUP_SIZE = 8

@@ -28,6 +28,8 @@ GPU_PEAK_FLOPS = {  # dense bfloat16 with float32 sums, from the vendors' data s
 }
 _BFLOAT16_MIN_WIDTH = 256
 """Of a model on a CPU: from here on an update takes half of the time, below it less is won (tests/bench)."""
+_FLOAT8_CAPABILITY = (8, 9)
+"""Of the first GPUs with units for float8: Ada and Hopper."""
 _MATRIX = 768
 _TRIALS = 5
 
@@ -73,6 +75,18 @@ def choose_dtype(name: "DtypeName", device: torch.device, hidden_size: int) -> s
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if hidden_size >= _BFLOAT16_MIN_WIDTH and _multiplies_bfloat16() else "float32"
+
+
+def check_float8(device: torch.device) -> None:
+    """Refuse a GPU that has no float8. A CPU has it, at a tenth of bfloat16's speed: for trying out.
+
+    Raises:
+        MissingError: the GPU is too old.
+    """
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < _FLOAT8_CAPABILITY:
+        raise MissingError(
+            f"--fp8: {torch.cuda.get_device_name(device)} has no float8 products", hint="leave --fp8 out"
+        )
 
 
 def choose_threads(asked: int | None, available: int, flops_per_pass: float) -> int:

@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--dtypes", default="float32,bfloat16", help="of both sides")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of the one side")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--fp8", action="store_true", help="of llmkit, beside peers in bfloat16")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--rows", type=int, default=4)
@@ -175,9 +176,9 @@ def llmkit(given: argparse.Namespace, kind: str) -> tuple[Step, int]:
         model=config.to_hf(), initial_sha256=None, data_sha256="", tokenizer_sha256=None, seed=0,
         rows=1 << 20, seq_len=given.length, steps=1000, batch_rows=given.rows, lr=1e-4,
         min_lr_ratio=0.1, schedule="cosine", warmup_steps=10, decay_ratio=0.4, beta1=0.9, beta2=0.95,
-        weight_decay=0.1, clip=1.0, dtype=given.dtype, document_mask=True,
+        weight_decay=0.1, clip=1.0, dtype=given.dtype, document_mask=True, fp8=given.fp8,
     )  # fmt: skip
-    divided = Divided(model.to(given.device), dtype=given.dtype, compiles=given.compile)
+    divided = Divided(model.to(given.device), dtype=given.dtype, compiles=given.compile, fp8=given.fp8)
     trainer = Trainer(divided, Random(), recipe, micro_batch_rows=given.rows)
     return lambda number: trainer.train_step().loss, sum(one.numel() for one in model.parameters())
 

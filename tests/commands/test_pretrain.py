@@ -575,6 +575,15 @@ def test_a_z_loss_is_told_apart_and_changes_the_weights(pretrain: Callable[..., 
     assert Path("run/model.safetensors").read_bytes() != Path("run2/model.safetensors").read_bytes()
 
 
+def test_products_in_float8_are_learnt_with_and_are_part_of_the_recipe(pretrain: Callable[..., Any]) -> None:
+    for name, more in (("run", ()), ("run2", ("--fp8",))):
+        assert pretrain("-o", name, "--dtype", "bfloat16", *more).status == 0
+    losses = [[line["loss"] for line in steps_of(name)] for name in ("run", "run2")]
+    assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.02)
+    again = pretrain("-o", "run2", "--dtype", "bfloat16")
+    assert (again.status, "fp8 True there, False here" in again.err) == (2, True)
+
+
 def test_norms_of_queries_and_softcaps_are_there_where_the_family_has_them(
     pretrain: Callable[..., Any],
 ) -> None:

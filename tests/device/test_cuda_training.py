@@ -13,6 +13,7 @@ import torch
 from llmkit.formats.shards import Rows
 from llmkit.model.config import ModelConfig
 from llmkit.model.documents import has_document_kernel
+from llmkit.model.float8_linear import float8_linear
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import Recipe
@@ -77,7 +78,7 @@ def _recipe(model: Transformer, dtype: str, optimizer: str = "adamw") -> Recipe:
 def _trainer(fields: dict[str, Any], dtype: str, device: Any = DEVICE, **more: Any) -> Trainer:
     model = _model(fields, device)
     compiles, optimizer = more.pop("compiles", False), more.pop("optimizer", "adamw")
-    divided = Divided(model, dtype=dtype, compiles=compiles)
+    divided = Divided(model, dtype=dtype, compiles=compiles, **more)
     return Trainer(divided, Documents(), _recipe(model, dtype, optimizer), micro_batch_rows=4)
 
 
@@ -100,6 +101,36 @@ def test_losses_in_bfloat16_stay_near_those_in_float32(compiles: bool) -> None:
     found = _curve(_trainer({}, "bfloat16", compiles=compiles))
     assert found == pytest.approx(expected, rel=1e-2)
     assert found[-1] < found[0]
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 9), reason="a GPU without float8"
+)
+@pytest.mark.parametrize("compiles", [False, True], ids=["eager", "compiled"])
+def test_losses_with_products_in_float8_stay_near_those_in_bfloat16(compiles: bool) -> None:
+    expected = _curve(_trainer({}, "bfloat16"))
+    found = _curve(_trainer({}, "bfloat16", compiles=compiles, fp8=True))
+    assert found != expected and found == pytest.approx(expected, rel=2e-2)
+    assert found[-1] < found[0]
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 9), reason="a GPU without float8"
+)
+@pytest.mark.parametrize("tokens", [256, 250])
+def test_products_in_float8_and_their_gradients_are_those_of_the_cpu(tokens: int) -> None:
+    draw = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(rows, 64, generator=draw) for rows in (tokens, 96))
+    grad = torch.randn(tokens, 96, generator=draw)
+    made: list[list[torch.Tensor]] = []
+    for device in ("cpu", "cuda"):
+        one, other = (t.to(device).requires_grad_() for t in (x, weight))
+        y = float8_linear(one, other)
+        y.backward(grad.to(device))
+        assert one.grad is not None and other.grad is not None
+        made.append([t.detach().cpu() for t in (y, one.grad, other.grad)])
+    for slow, quick in zip(*made, strict=True):  # sums of products have fewer bits than float32 there
+        assert (quick - slow).norm() / slow.norm() < 1e-3
 
 
 @pytest.mark.parametrize("fields", [{}, WINDOW], ids=["llama", "window"])

@@ -25,6 +25,7 @@ def test_the_default_learning_rate_falls_with_the_root_of_the_width() -> None:
         ({"tokens": 5, "tokens_per_parameter": 20.0}, "two budgets: --tokens and --tokens-per-parameter"),
         ({"target_flops": 1e9, "epochs": 1.0}, "two budgets: --epochs and --target-flops"),
         ({"target_flops": 0.0}, r"--target-flops must be above 0 \(found 0.0\)"),
+        ({"fp8": True, "dtype": "float32"}, r"--fp8 is for matrices in bfloat16 .*found --dtype float32"),
         ({"momentum": 0.9}, "--momentum is Muon's"),
         ({"momentum": 1.0, "optimizer": "muon"}, r"--momentum must be below 1 \(found 1.0\)"),
         ({"schedule": "constant", "min_lr_ratio": 0.1}, "--min-lr-ratio: a constant rate has no end"),
@@ -47,6 +48,15 @@ def test_a_recipe_tells_in_which_settings_another_differs(make_recipe: Callable[
     stored = asdict(make_recipe(model={"hidden_size": 32, "num_hidden_layers": 2}, lr=0.5))
     assert ours.differences(stored) == {"hidden_size": (32, 64), "lr": (0.5, 1.0)}
     assert ours.differences(asdict(ours)) == {}
+
+
+def test_a_recipe_from_before_a_setting_is_one_without_it(
+    make_recipe: Callable[..., Recipe],
+) -> None:
+    stored = asdict(make_recipe())
+    assert [stored.pop(name) for name in ("optimizer", "momentum", "fp8")] == ["adamw", 0.95, False]
+    assert make_recipe().differences(stored) == {}
+    assert make_recipe(fp8=True).differences(stored) == {"fp8": (False, True)}
 
 
 EXPERTS = ExpertsConfig(

@@ -1,5 +1,7 @@
 """What is chosen for a machine, and what is measured on it."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -27,6 +29,17 @@ def test_bfloat16_on_a_cpu_needs_instructions_and_width(
     monkeypatch.setattr(hardware, "_multiplies_bfloat16", lambda: multiplies)
     assert hardware.choose_dtype("auto", CPU, width) == dtype
     assert hardware.choose_dtype("bfloat16", CPU, width) == "bfloat16"
+
+
+@pytest.mark.parametrize(("capability", "refused"), [((8, 0), True), ((8, 9), False), ((9, 0), False)])
+def test_float8_needs_a_gpu_that_has_units_for_it_and_any_cpu_can_try_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], refused: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A100")
+    hardware.check_float8(CPU)
+    with pytest.raises(MissingError, match="--fp8: A100 has no float8") if refused else nullcontext():
+        hardware.check_float8(torch.device("cuda"))
 
 
 def test_threads_are_as_asked_and_one_for_a_model_too_small_to_share() -> None:

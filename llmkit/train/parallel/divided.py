@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from llmkit.model.float8_linear import use_float8
 from llmkit.model.moe import Experts
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import ActivationCheckpointing, PretrainConfig, Recipe
@@ -31,6 +32,7 @@ def divide_model(
         dtype=recipe.dtype,
         recomputing=config.activation_checkpointing,
         compiles=config.compile,
+        fp8=recipe.fp8,
     )
 
 
@@ -43,6 +45,7 @@ class Divided:
         dtype: of the arithmetic.
         recomputing: what is computed again in the backward pass.
         compiles: compile the forward pass.
+        fp8: matrices of the layers multiply in float8.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Divided:
         dtype: str = "float32",
         recomputing: ActivationCheckpointing = "none",
         compiles: bool = False,
+        fp8: bool = False,
     ) -> None:
         self.model = model
         self.ranks = ranks
@@ -62,6 +66,8 @@ class Divided:
         degrees = ranks.degrees
         root: nn.Module = self.loss_pass
         layers = list(model.model.layers)
+        if fp8:
+            use_float8(model.model.layers)
         if isinstance(ranks, MeshRanks):
             if degrees.pp > 1:
                 from llmkit.train.parallel import pipeline

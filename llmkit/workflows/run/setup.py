@@ -15,7 +15,7 @@ from llmkit.train.budget import (
     resolve_warmup_steps,
 )
 from llmkit.train.config import MUON_MOMENTUM, PretrainConfig, Recipe, default_lr, resolve_router
-from llmkit.train.hardware import choose_device, choose_dtype, choose_threads
+from llmkit.train.hardware import check_float8, choose_device, choose_dtype, choose_threads
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees, check_degrees
 from llmkit.train.ramp import parse_ramp
 from llmkit.train.width_scaling import check_width_scaling
@@ -77,6 +77,12 @@ def set_up(
             f"{degrees.shares} processes",
             hint=f"begin with a multiple of {degrees.shares} rows",
         )
+    if config.fp8:
+        check_float8(device)
+        if degrees.tp > 1:
+            raise ConfigError(
+                f"--tp {degrees.tp}: parts of matrices do not multiply in float8", hint="--fp8 with --fsdp"
+            )
     if config.mup_base_width is not None:
         check_width_scaling(config.mup_base_width, model, config.optimizer)
     micro = resolve_micro_batch_rows(
@@ -114,13 +120,14 @@ def set_up(
         beta2=config.beta2,
         weight_decay=config.weight_decay,
         clip=config.clip,
-        dtype=choose_dtype(config.dtype, device, model.hidden_size),
+        dtype="bfloat16" if config.fp8 else choose_dtype(config.dtype, device, model.hidden_size),
         document_mask=config.document_mask,
         optimizer=config.optimizer,
         momentum=MUON_MOMENTUM if config.momentum is None else config.momentum,
         batch_ramp=config.batch_ramp,
         z_loss=config.z_loss or None,
         mup_base_width=config.mup_base_width,
+        fp8=config.fp8,
         **resolve_router(config, model.experts),
     )
     return Setup(

@@ -95,6 +95,24 @@ def test_other_heads_optimisers_and_parts_are_divided_alike(on_ranks: Callable[.
             assert_same(found, expected[name])
 
 
+def test_products_in_float8_are_those_of_one_process_in_replicas_shards_and_stages(
+    on_ranks: Callable[..., Any], alone: Outcome
+) -> None:
+    # of rows one by one: the scale of a tensor is of all tokens in it
+    run = Run(steps=6, recipe={"dtype": "bfloat16", "fp8": True}, divided={"dtype": "bfloat16", "fp8": True})
+    plain = replace(run, recipe={"dtype": "bfloat16"}, divided={"dtype": "bfloat16"})
+    expected, without = run_on(None, run), run_on(None, plain)
+    assert expected.losses != without.losses
+    assert expected.losses == pytest.approx(without.losses, rel=0.01)
+    again = run_on(None, replace(run, divided=run.divided | {"recomputing": "full"}))
+    assert again.losses == expected.losses
+    for outcomes in on_ranks(2, runs_on, [(TWO[name], run) for name in ("dp", "pp", "fsdp")]):
+        for found in outcomes:  # what is summed in another order is rounded to another code here and there
+            assert found.losses == pytest.approx(expected.losses, rel=1e-2)
+        for found in outcomes[:2]:  # shards travel in bfloat16, which their codes are made of
+            assert found.losses[0] == pytest.approx(expected.losses[0], rel=1e-6)
+
+
 def test_recomputing_changes_nothing_but_the_memory() -> None:
     plain, full, selective = (
         run_on(None, Run(steps=3, divided={"recomputing": how})) for how in ("none", "full", "selective")

@@ -33,6 +33,14 @@ def test_open_settings_are_worked_out_from_the_data_and_the_model(make_data: Mak
     assert setup.flops_per_token == 6 * products + 12 * 2 * 8 * 16
 
 
+def test_float8_products_are_in_bfloat16_arithmetic_and_not_of_parts_of_matrices(make_data: MakeData) -> None:
+    recipe = setup_of(make_data(), fp8=True).recipe
+    assert (recipe.dtype, recipe.fp8, setup_of(make_data()).recipe.fp8) == ("bfloat16", True, False)
+    model = replace(MODEL, num_key_value_heads=2)
+    with pytest.raises(ConfigError, match="--tp 2: parts of matrices do not multiply in float8"):
+        set_up(PretrainConfig(device="cpu", fp8=True), model, make_data(), None, degrees=Degrees(tp=2))
+
+
 def test_of_a_mixture_a_token_is_charged_for_the_experts_it_uses(make_data: MakeData) -> None:
     # a dense layer and one of 5 experts of 4, 2 of them used, and a shared one; the router scores all 5
     config = {"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1, "num_hidden_layers": 2}
