@@ -23,7 +23,7 @@ from functools import cache
 from llmkit.errors import MissingError
 from llmkit.kernels.build import LIBRARY, read_note
 
-ABI_VERSION = 11
+ABI_VERSION = 12
 HINT = "install a C++ compiler (g++ or clang++) and run: pip install --force-reinstall --no-deps llmkit"
 
 
@@ -83,6 +83,8 @@ _SIGNATURES = {
     "llmkit_rotary": (c_bool, (_at, _at, _at, _at, _i64, _i64, _i32, _i32, _i32)),
     "llmkit_gated": (c_bool, (_i32, _at, _at, _at, _i64, _i64, _i64, _i64, _i64)),
     "llmkit_attention": (c_bool, (POINTER(AttentionStruct),)),
+    "llmkit_learn_attention": (c_bool, (_at,)),
+    "llmkit_cross_entropy": (c_bool, (_at,)),
     "llmkit_forward": (c_bool, (_at, _at, _i32, _at)),
     "llmkit_keep": (c_bool, (_at, _at, _at, _at, _i64, _i32, _i32, _i32)),
     "llmkit_top_k": (c_bool, (_at, _i64, _i64, _i64, _i64, _at, _at)),

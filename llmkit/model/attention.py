@@ -13,6 +13,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.documents import DTYPES, attend_documents
 from llmkit.model.joined_linear import linear_layers
 from llmkit.model.layout import Layout
+from llmkit.model.learnt_attention import attend_learning, learns_here
 from llmkit.model.norm import norm_of_width
 from llmkit.model.rope import rotate
 
@@ -69,6 +70,9 @@ class Attention(nn.Module):
         plain = self.softcap is None and self.sinks is None
         if layout.starts is not None and plain and q.dtype in DTYPES:
             return attend_documents(q, k, v, layout.starts, scale=self.scale, window=layout.window)
+        is_told = layout.parts is None and (layout.mask is None or layout.first is not None)
+        if plain and is_told and learns_here(q, v):
+            return attend_learning(q, k, v, layout.first, scale=self.scale)
         return attend_row(q, k, v, layout, self._attend, plain=plain)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -87,6 +87,23 @@ class Layout:
     parts: RowParts | None = None
     """Where a row is more than what is here; then `stretches` stand in the place of the mask."""
     stretches: tuple[Stretch, ...] = ()
+    first: Tensor | None = None
+    """(B, T) or (T,) int32 the first position of its row that each sees, where the rows are whole and there
+    is a mask: what `attend_learning` is told in its place."""
+
+
+def first_seen(positions: Tensor, window: int | None) -> Tensor:
+    """The first position of its row that each sees.
+
+    Args:
+        positions: (B, T) or (T,) of whole rows, beginning again with each document.
+        window: how many positions a query sees, its own included; None for all before it.
+
+    Returns:
+        (B, T) or (T,) int32.
+    """
+    before = positions if window is None else positions.clamp(max=window - 1)
+    return (torch.arange(positions.shape[-1], device=positions.device) - before).int()
 
 
 def layout_mask(

@@ -15,7 +15,7 @@ from llmkit.errors import UsageError
 from llmkit.model.block import Block
 from llmkit.model.cache import Cache
 from llmkit.model.config import ModelConfig
-from llmkit.model.layout import Layout, RowParts, Span, Stretch, layout_mask, row_stretches
+from llmkit.model.layout import Layout, RowParts, Span, Stretch, first_seen, layout_mask, row_stretches
 from llmkit.model.norm import norm_of_width
 from llmkit.model.position_tables import check_room
 from llmkit.model.positions import SinusoidalPositions, segment_positions
@@ -159,7 +159,9 @@ class Decoder(nn.Module):
                 pairs = zip(tables, spans, strict=True)
                 halves = [[table[span.start : span.end] for table in both] for both, span in pairs]
                 cos, sin = halves[0] if len(halves) == 1 else map(torch.cat, zip(*halves, strict=True))
-        return Layout(cos, sin, mask, window, starts, parts, stretches)
+        is_whole = mask is not None and first.start == 0 and device.type == "cpu"
+        seen = first_seen(positions, window) if is_whole else None
+        return Layout(cos, sin, mask, window, starts, parts, stretches, seen)
 
 
 class TiedHead(nn.Module):

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llmkit.model.transformer import Transformer
+from llmkit.train.cross_entropy import IGNORED
 from llmkit.train.data import RowSource
-from llmkit.train.loss import IGNORED, Batch, build_batch
+from llmkit.train.loss import Batch, build_batch
 from llmkit.train.objective import NextToken, Objective
 from llmkit.train.parallel.divided import Divided
 from llmkit.train.parallel.ranks import Share

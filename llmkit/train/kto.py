@@ -12,7 +12,8 @@ from torch import Tensor
 from llmkit.errors import UsageError
 from llmkit.model.routing import RoutingTape
 from llmkit.model.transformer import Transformer
-from llmkit.train.loss import IGNORED, Batch, build_batch
+from llmkit.train.cross_entropy import IGNORED
+from llmkit.train.loss import Batch, build_batch
 from llmkit.train.objective import Objective, Reference
 from llmkit.train.pair_rows import Tokens, build_rows
 from llmkit.train.sequence_scores import num_sequences, sequence_logps, sequence_tokens

@@ -8,15 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from llmkit.formats.shards import Rows
 from llmkit.model.documents import document_starts, has_document_kernel
 from llmkit.model.routing import RoutingTape
 from llmkit.model.transformer import LogitParts, Transformer
-
-IGNORED = -100
-"""The target that carries no loss: PyTorch's default ignore_index."""
+from llmkit.train.cross_entropy import IGNORED, nats
 
 
 @dataclass(frozen=True)
@@ -102,8 +99,7 @@ def loss_sum(model: Transformer, batch: Batch, routing: RoutingTape | None = Non
 def nats_sum(logits: Tensor, targets: Tensor, parts: LogitParts | None = None) -> Tensor:
     """Cross-entropy of logits (B, T, V), summed over the targets (B, T) that carry loss."""
     if parts is None:
-        flat = logits.view(-1, logits.shape[-1]).float()
-        return F.cross_entropy(flat, targets.reshape(-1), ignore_index=IGNORED, reduction="sum")
+        return nats(logits.view(-1, logits.shape[-1]), targets.reshape(-1)).sum()
     log_z, chosen = target_terms(logits, targets, parts)
     return (log_z - chosen).masked_fill(targets.flatten() == IGNORED, 0.0).sum()
 

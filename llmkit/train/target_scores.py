@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from llmkit.model.routing import RoutingTape
 from llmkit.model.transformer import Transformer
 from llmkit.train.chunked_rows import row_scores, row_totals, rows_per_chunk
-from llmkit.train.loss import IGNORED, Batch
+from llmkit.train.cross_entropy import IGNORED, nats
+from llmkit.train.loss import Batch
 
 
 def learnt_places(batch: Batch) -> Tensor:
@@ -56,10 +56,8 @@ def target_logps(
     """
 
     def score(rows: Tensor, targets: Tensor) -> Tensor:
-        logits = model.logits(rows).float()
-        return -F.cross_entropy(
-            logits / temperature if temperature != 1.0 else logits, targets, reduction="none"
-        )
+        logits = model.logits(rows)
+        return -nats(logits if temperature == 1.0 else logits.float() / temperature, targets)
 
     places = learnt_places(batch)
     rows = learnt_hidden(model, batch, places, routing)
@@ -92,7 +90,7 @@ def target_nats(model: Transformer, batch: Batch, routing: RoutingTape | None = 
     """Cross-entropy in nats, summed over the targets that carry loss: `loss_sum` in less memory."""
 
     def score(rows: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(model.logits(rows).float(), targets, reduction="none").unsqueeze(1)
+        return nats(model.logits(rows), targets).unsqueeze(1)
 
     places = learnt_places(batch)
     rows = learnt_hidden(model, batch, places, routing)

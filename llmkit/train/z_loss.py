@@ -12,7 +12,8 @@ from torch import Tensor
 from llmkit.model.routing import RoutingTape
 from llmkit.model.transformer import LogitParts, Transformer
 from llmkit.train.config import Recipe
-from llmkit.train.loss import IGNORED, Batch, target_terms
+from llmkit.train.cross_entropy import IGNORED
+from llmkit.train.loss import Batch, target_terms
 from llmkit.train.objective import NextToken
 
 

@@ -17,7 +17,8 @@ from llmkit.model.router import Router
 from llmkit.model.routing import RoutingTape
 from llmkit.model.transformer import Transformer
 from llmkit.train.balance import ExpertUse
-from llmkit.train.loss import IGNORED, build_batch, loss_sum
+from llmkit.train.cross_entropy import IGNORED
+from llmkit.train.loss import build_batch, loss_sum
 from llmkit.train.state import load_weights, restore_trainer, save_trainer
 from llmkit.train.trainer import Trainer
 

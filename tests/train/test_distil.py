@@ -12,8 +12,9 @@ from llmkit.errors import ConfigError, UsageError
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 from llmkit.train import distil
+from llmkit.train.cross_entropy import IGNORED
 from llmkit.train.distil import Distil, distil_losses
-from llmkit.train.loss import IGNORED, build_batch
+from llmkit.train.loss import build_batch
 
 CPU = torch.device("cpu")
 

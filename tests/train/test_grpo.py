@@ -9,8 +9,8 @@ import torch
 from llmkit.errors import UsageError
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
+from llmkit.train.cross_entropy import IGNORED
 from llmkit.train.grpo import Grpo, GrpoBatch, group_advantages, grpo_losses, k3_kl
-from llmkit.train.loss import IGNORED
 from llmkit.train.objective import frozen_reference
 from llmkit.train.rollout import Completion, Prompt, build_grpo_batch
 

@@ -10,8 +10,9 @@ import torch
 from llmkit.errors import UsageError
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
+from llmkit.train.cross_entropy import IGNORED
 from llmkit.train.kto import Kto, kto_losses, mismatched
-from llmkit.train.loss import IGNORED, Batch, build_batch
+from llmkit.train.loss import Batch, build_batch
 from llmkit.train.objective import frozen_reference
 from llmkit.train.pair_rows import PairRows, Tokens
 from llmkit.train.sequence_scores import sequence_logps

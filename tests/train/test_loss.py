@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from llmkit.model.transformer import Transformer
-from llmkit.train.loss import IGNORED, build_batch, loss_sum
+from llmkit.train.cross_entropy import IGNORED
+from llmkit.train.loss import build_batch, loss_sum
 
 CPU = torch.device("cpu")
 

@@ -9,8 +9,8 @@ import torch
 from llmkit.errors import UsageError
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import Recipe
+from llmkit.train.cross_entropy import IGNORED
 from llmkit.train.grpo import Grpo
-from llmkit.train.loss import IGNORED
 from llmkit.train.rollout import Completion, Prompt, RolloutSource, build_grpo_batch
 from llmkit.train.trainer import Trainer
 

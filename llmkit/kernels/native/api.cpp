@@ -97,6 +97,21 @@ LLMKIT_API bool llmkit_attention(const Attention* attention) {
   return region(body, shared + static_cast<size_t>(threads()) * own, work >= kWorthSharing);
 }
 
+LLMKIT_API bool llmkit_learn_attention(const LearntAttention* a) {
+  const Kernels& k = *kernels();
+  size_t own = aligned(k.learn_bytes(*a));
+  auto body = [&](Worker& worker, char* memory) {
+    k.learn_attention(worker, *a, memory + static_cast<size_t>(worker.index) * own);
+  };
+  int64_t work = static_cast<int64_t>(a->rows) * a->heads * a->length * a->head_dim;
+  return region(body, static_cast<size_t>(threads()) * own, work >= kWorthSharing);
+}
+
+LLMKIT_API bool llmkit_cross_entropy(const CrossEntropy* a) {
+  return region([&](Worker& worker, char*) { kernels()->cross_entropy(worker, *a); }, 0,
+                a->rows * a->cols >= kWorthSharing);
+}
+
 LLMKIT_API bool llmkit_keep(const float* from, void* to, float* scales, const int32_t* places, int64_t rows,
                             int32_t heads, int32_t head_dim, int32_t type) {
   Keep keep{from, to, scales, places, rows, heads, head_dim, type};

@@ -5,14 +5,6 @@
 
 namespace {
 
-// bfloat16 is rounded to the nearest, ties to even.
-LK uint16_t to_bf16(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, 4);
-  bool is_nan = (bits & 0x7fffffff) > 0x7f800000;
-  return (uint16_t)((is_nan ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 constexpr float kSmallest = 7.8886091e-31f;  // 2^-100: below it is 0, and the inverse of what is above is finite
 
 // int8 codes of one head, and their scale: the largest of them is 127. What is not a number makes the scale one too.

@@ -1,6 +1,7 @@
 // What a level offers, and the arguments of each kernel.
 #pragma once
 #include "abi.h"
+#include "learn.h"
 #include "pool.h"
 #include "quantise.h"
 
@@ -169,6 +170,9 @@ struct Kernels {
   size_t (*attention_tile_bytes)(const Attention&);
   // `partial` is the team's, `memory` the worker's own. Holds one barrier where a long context is shared out.
   void (*attend)(Worker&, const Attention&, float* partial, char* memory);
+  size_t (*learn_bytes)(const LearntAttention&);  // of each worker
+  void (*learn_attention)(Worker&, const LearntAttention&, char* memory);
+  void (*cross_entropy)(Worker&, const CrossEntropy&);
   void (*top_k)(Worker&, const TopK&);
   void (*read_memory)(Worker&, ReadMemory&);
   // `memory`: so many bytes for each worker.

@@ -39,6 +39,7 @@ LK F odd_bf16(I a) { F r; LK_EACH r.v[i] = n_odd_bf16(a.v[i]); return r; }
 LK I as_int(F a) { I r; LK_EACH r.v[i] = (i32)a.v[i]; return r; }  // the same bits
 template <int BYTE>
 LK F code_of(I a) { F r; LK_EACH r.v[i] = n_to_float(n_byte<BYTE>(a.v[i])); return r; }  // an int8 of each word
+LK F as_float(I a) { F r; LK_EACH r.v[i] = (f32)a.v[i]; return r; }
 LK bool any_greater(F a, F b) {
   bool any = false;
   LK_EACH any |= n_any_greater(a.v[i], b.v[i]);
@@ -64,6 +65,23 @@ LK I lookup(I table, I places) { LK_EACH places.v[i] = n_lookup(table.v[i], plac
 LK I dot4(I c, I w, int32_t x) { i32 b = n_set1_int(x); LK_EACH c.v[i] = n_dot4(c.v[i], w.v[i], b); return c; }
 LK I dot8(I c, I w, int32_t x) { i32 b = n_set1_int(x); LK_EACH c.v[i] = n_dot8(c.v[i], w.v[i], b); return c; }
 LK F dot_bf16(F c, I w, int32_t x) { i32 b = n_set1_int(x); LK_EACH c.v[i] = n_dot_bf16(c.v[i], w.v[i], b); return c; }
+
+// bfloat16, rounded to nearest, ties to even; NaN stays NaN.
+LK uint16_t to_bf16(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, 4);
+  bool is_nan = (bits & 0x7fffffff) > 0x7f800000;
+  return (uint16_t)((is_nan ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+LK void store_bf16(uint16_t* p, F a) {
+#ifdef __AVX512BF16__
+  LK_EACH n_store_bf16(p + i * kWidth, a.v[i]);
+#else
+  float t[kLanes];
+  store(t, a);
+  for (int i = 0; i < kLanes; i++) p[i] = to_bf16(t[i]);
+#endif
+}
 
 // The lanes' sum and maximum, by halves, in one order on every level.
 LK f32 halve_add(F a) {

@@ -1,7 +1,9 @@
 // One instruction-set level: every kernel, instantiated in the including file, in a table that dispatch chooses from.
 #pragma once
 #include "attention.h"
+#include "attention_learn.h"
 #include "coding.h"
+#include "cross_entropy.h"
 #include "elementwise.h"
 #include "keep.h"
 #include "low_rank.h"
@@ -41,6 +43,9 @@ Kernels level_table(const char* name) {
   table.attention_partial_bytes = attention_partial_bytes;
   table.attention_tile_bytes = attention_tile_bytes;
   table.attend = attend;
+  table.learn_bytes = learn_bytes;
+  table.learn_attention = learn_attention;
+  table.cross_entropy = cross_entropy;
   table.top_k = top_k;
   table.read_memory = read_memory;
   table.groups_bytes = groups_bytes;

@@ -3,6 +3,8 @@
 
 #include "lanes.h"
 
+#include "attention_learn.h"
+#include "cross_entropy.h"
 #include "matmul.h"
 
 namespace {
@@ -16,6 +18,9 @@ Kernels matmul_table() {
   table.lay_out = lay_out;
   table.prepare = prepare;
   table.multiply = multiply;
+  table.learn_bytes = learn_bytes;
+  table.learn_attention = learn_attention;
+  table.cross_entropy = cross_entropy;
   return table;
 }
 const Kernels* table() {

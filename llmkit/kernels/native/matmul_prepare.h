@@ -59,14 +59,6 @@ static Prepared lay_out(int32_t format, int64_t batch, int64_t cols, char* memor
   return p;
 }
 
-// Two bfloat16 in one word, each rounded to nearest, ties to even; NaN stays NaN.
-LK uint32_t bf16_bits(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, 4);
-  if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0;
-  return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-}
-
 // Columns c .. c + 16 of one row, zeros beyond the row's end.
 LK F load_columns(const void* x, int32_t type, int64_t at, int64_t c, int64_t cols) {
   return c >= cols ? zero() : load_first_as(x, type, at + c, cols - c);
@@ -100,7 +92,7 @@ static void prepare_pairs(const Prepared& p, int32_t type, const void* x, int64_
       float t[kLanes];
       store(t, load_columns(x, type, (panel + r) * ldx, c, cols));
       for (int i = 0; i < kLanes && c + i < to; i += 2)
-        out[(c + i) / 2 * width + r] = bf16_bits(t[i]) | bf16_bits(t[i + 1]) << 16;
+        out[(c + i) / 2 * width + r] = (uint32_t)to_bf16(t[i]) | (uint32_t)to_bf16(t[i + 1]) << 16;
     }
 }
 

@@ -116,7 +116,7 @@ static void pack_floats(const Pack& from, bool halves, int64_t rows, int64_t col
         float t[2 * kLanes];
         store(t, load_columns(data, from.type, 0, c, cols));
         store(t + kLanes, load_columns(data, from.type, 0, c + kLanes, cols));
-        for (int i = 0; i < 2 * kLanes; i++) ((uint16_t*)line)[i] = (uint16_t)bf16_bits(t[i]);
+        for (int i = 0; i < 2 * kLanes; i++) ((uint16_t*)line)[i] = to_bf16(t[i]);
       }
     }
     transpose_words(words, lines);

@@ -72,6 +72,7 @@ LK i32 n_dot8(i32 c, i32 w, i32 x) { return _mm512_dpbusd_epi32(c, w, x); }  // 
 #ifdef __AVX512BF16__
 constexpr bool kBf16Dot = true;
 LK f32 n_dot_bf16(f32 c, i32 w, i32 x) { return _mm512_dpbf16_ps(c, (__m512bh)w, (__m512bh)x); }
+LK void n_store_bf16(uint16_t* p, f32 a) { _mm256_storeu_si256((__m256i*)p, (__m256i)_mm512_cvtneps_pbh(a)); }
 #elif defined(LLMKIT_EMULATE_BF16)  // the bfloat16 code path, on a machine that lacks the instruction
 constexpr bool kBf16Dot = true;
 LK f32 n_dot_bf16(f32 c, i32 w, i32 x) {

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from llmkit.model.layout import Span
-from llmkit.train.loss import IGNORED, Batch
+from llmkit.train.cross_entropy import IGNORED
+from llmkit.train.loss import Batch
 from llmkit.train.parallel.ranks import Share
 
 

@@ -111,7 +111,13 @@ def finetune_memory_bytes(job: FinetuneJob) -> int:
         teacher = read_model_config(job.files.teacher)
         weights += _weight_bytes(ModelConfig.from_hf(teacher, source=config_source(job.files.teacher)), 32)
     tokens = setup.micro_batch_rows * setup.recipe.seq_len
-    kept = activation_bytes(model, tokens, setup.recipe.dtype, head_tokens=rows_per_chunk(model.vocab_size))
+    kept = activation_bytes(
+        model,
+        tokens,
+        setup.recipe.dtype,
+        head_tokens=rows_per_chunk(model.vocab_size),
+        wide_logits=setup.device.type != "cpu" or config.method != "sft",
+    )
     runtime, gradients = RUNTIME_BYTES[setup.device.type], 4 * trained
     if setup.degrees.world > 1:
         runtime, gradients = runtime + DISTRIBUTED_BYTES[setup.device.type], 2 * gradients

@@ -108,6 +108,7 @@ def _activation_bytes(setup: Setup, config: PretrainConfig, model: ModelConfig, 
         degrees=degrees,
         stage=stage,
         under_way=under_way,
+        wide_logits=setup.device.type != "cpu" or recipe.z_loss is not None,
     )
 
 

@@ -6,7 +6,9 @@ again). What a process holds was measured on runs of 1M to 40M parameters: see t
 
 from dataclasses import dataclass
 
+from llmkit.kernels.learn import HEAD_DIM_STEP
 from llmkit.model.config import ModelConfig
+from llmkit.model.learnt_attention import HAS_KERNELS
 from llmkit.train.config import ActivationCheckpointing
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.parallel.own_part import layers_of
@@ -51,11 +53,12 @@ def activation_bytes(
     degrees: Degrees = ONE_PROCESS,
     stage: int = 0,
     under_way: int = 1,
+    wide_logits: bool = False,
 ) -> int:
     """What a process holds for what a forward pass keeps for the backward pass.
 
-    The layers' part, and at the end the logits and their logarithms of probabilities in float32, or with
-    bfloat16 the logits in both.
+    The layers' part, and at the end the logits and their gradient; or the logits and their logarithms of
+    probabilities in float32, and with bfloat16 the logits in both.
 
     Args:
         model: its shape.
@@ -66,10 +69,12 @@ def activation_bytes(
         degrees: how the model is divided: matrices that are cut keep less, stages have some of the layers.
         stage: of the layers.
         under_way: micro-batches that this stage holds at once.
+        wide_logits: they go through float32, as on a GPU, or where the loss asks more of them than `nats`.
     """
     half = dtype == "bfloat16"
     head = tokens if head_tokens is None else min(tokens, head_tokens)
-    logits = head * model.vocab_size * (10 if half else 8) // degrees.tp
+    of_one = (10 if wide_logits or degrees.tp > 1 or not HAS_KERNELS else 4) if half else 8
+    logits = head * model.vocab_size * of_one // degrees.tp
     if degrees.pp > 1:  # the pipeline holds on to them
         logits = round(1.5 * logits) if stage == degrees.pp - 1 else 0
     kept = layers_bytes(model, dtype)
@@ -92,8 +97,9 @@ def layers_bytes(model: ModelConfig, dtype: str) -> int:
     """What autograd keeps of a token in all layers.
 
     In values of D, hidden_size: norms' inputs and outputs, queries before and after their norm and rotation,
-    what attention gives, twice; of keys and values likewise. Of the MLP four values of F, intermediate_size,
-    or two where it has no gate. Norms keep float32 in bfloat16 arithmetic too, and so do normalised queries.
+    what attention gives, twice (once where `attend_learning` gives it); of keys and values likewise. Of the
+    MLP four values of F, intermediate_size, or two where it has no gate. Norms keep float32 in bfloat16
+    arithmetic too, and so do normalised queries.
     With experts, F is that of all that a token uses, and their inputs and outputs are kept k times beside.
     """
     half = dtype == "bfloat16"
@@ -104,6 +110,9 @@ def layers_bytes(model: ModelConfig, dtype: str) -> int:
         attention = (24 if half else 28) * model.hidden_size + (2 if half else 4) * kv
     else:
         attention = (20 if half else 24) * model.hidden_size + (2 if half else 4) * kv
+    plain = model.attn_logit_softcapping is None and not model.attention_sinks and model.latent is None
+    if plain and model.norm == "rms" and model.head_dim % HEAD_DIM_STEP == 0 and HAS_KERNELS:
+        attention -= (2 if half else 4) * model.num_attention_heads * model.head_dim
     return model.num_hidden_layers * attention + (2 if half else 4) * _mlp_values(model)
 
 

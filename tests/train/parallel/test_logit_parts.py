@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from llmkit.train.loss import IGNORED, nats_sum, target_terms
+from llmkit.train.cross_entropy import IGNORED
+from llmkit.train.loss import nats_sum, target_terms
 from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.parallel.logit_parts import LogitParts
 from llmkit.train.parallel.ranks import MeshRanks

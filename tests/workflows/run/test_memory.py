@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from llmkit.kernels.library import available
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.presets import preset
@@ -101,7 +102,9 @@ def test_layers_count_with_what_the_allocator_wastes_and_logits_as_they_are() ->
     layer = 28 * 8 + 4 * 16 + 4 * 4 * 24  # RMSNorm, as many key heads as heads, a gated MLP
     assert activation_bytes(MODEL, 10, "float32") == round(1.2 * 10 * 2 * layer) + 10 * 100 * 8
     layer = 24 * 8 + 2 * 16 + 2 * 4 * 24
-    assert activation_bytes(MODEL, 10, "bfloat16") == round(1.2 * 10 * 2 * layer) + 10 * 100 * 10
+    wide = round(1.2 * 10 * 2 * layer) + 10 * 100 * 10
+    assert activation_bytes(MODEL, 10, "bfloat16", wide_logits=True) == wide
+    assert activation_bytes(MODEL, 10, "bfloat16") == wide - (10 * 100 * 6 if available() else 0)
 
 
 def test_a_head_that_scores_in_chunks_keeps_one_chunk() -> None:

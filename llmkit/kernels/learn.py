@@ -1,0 +1,51 @@
+"""Kernels of training, forwards and backwards: attention within rows of text, and cross-entropy.
+
+For tensors that are not numpy's: what is given is where they are. Source: Dao et al. 2022, arXiv:2205.14135.
+"""
+
+from ctypes import Structure, byref, c_float, c_int32, c_int64, c_void_p
+
+from llmkit.kernels.library import finished, library
+
+HEAD_DIM_STEP = 32
+"""What a head's numbers must be a multiple of."""
+
+
+class LearntAttentionStruct(Structure):
+    """LearntAttention of native/learn.h."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("q", "k", "v", "out", "lse", "d_out", "d_q", "d_k", "d_v", "first")),
+        *((f"{name}_{step}", c_int64) for name in "qkvg" for step in ("row", "head", "token")),
+        *((name, c_int32) for name in ("type", "rows", "heads", "kv_heads", "length", "head_dim")),
+        ("scale", c_float),
+    ]
+
+
+class CrossEntropyStruct(Structure):
+    """CrossEntropy of native/learn.h."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("logits", "targets", "nats", "terms", "factor", "slopes")),
+        *((name, c_int64) for name in ("rows", "cols")),
+        ("type", c_int32),
+    ]
+
+
+def learnt_attention(struct: LearntAttentionStruct) -> None:
+    """Attention forwards, or backwards where there is `d_out`; nothing is checked.
+
+    Raises:
+        MissingError: no native library runs here.
+        MemoryError: its memory or its threads cannot be had.
+    """
+    finished(library().llmkit_learn_attention(byref(struct)))
+
+
+def cross_entropy(struct: CrossEntropyStruct) -> None:
+    """Nats of each row's target, or backwards where there are `slopes`; nothing is checked.
+
+    Raises:
+        MissingError, MemoryError: as for `learnt_attention`.
+    """
+    finished(library().llmkit_cross_entropy(byref(struct)))

@@ -1,0 +1,33 @@
+// What the kernels of training take; llmkit/kernels/learn.py mirrors these structs.
+#pragma once
+#include <stdint.h>
+
+// Attention within whole rows of text, forwards, or backwards where there is `d_out`. R rows, T positions, H query
+// heads, K key/value heads, E head_dim. q, k, v and d_out are (R, heads, T, E) with any strides but that of E; what is
+// written is (R, T, heads, E) without gaps, and out is read so backwards. All but `lse` are of one type.
+struct LearntAttention {
+  const void *q, *k, *v;
+  void* out;
+  float* lse;            // (R, H, T) logarithm of the sum of a query's exponentials: written forwards, read backwards
+  const void* d_out;     // or null: forwards
+  void *d_q, *d_k, *d_v;
+  const int32_t* first;  // (R, T) the first position that each sees: no later one has an earlier first; or null: all 0
+  int64_t q_row, q_head, q_token, k_row, k_head, k_token, v_row, v_head, v_token, g_row, g_head, g_token;
+  int32_t type;  // kFloat32 or kBfloat16
+  int32_t rows, heads, kv_heads, length;
+  int32_t head_dim;  // a multiple of 32
+  float scale;
+};
+
+// Nats of each row's target, or backwards where there are `slopes`. A target below zero carries no loss.
+struct CrossEntropy {
+  const void* logits;  // (rows, cols)
+  const int64_t* targets;
+  float* nats;
+  float* terms;         // (rows, 2) the largest logit, and the logarithm of the sum of exponentials below it: written
+                        // forwards, read backwards
+  const float* factor;  // of each row: what its nats count
+  void* slopes;         // (rows, cols) of the logits' type, or null: forwards
+  int64_t rows, cols;
+  int32_t type;  // kFloat32 or kBfloat16
+};

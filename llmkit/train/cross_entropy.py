@@ -1,0 +1,96 @@
+"""Cross-entropy of rows of logits: on a CPU by a native kernel, which keeps nothing as wide as they are.
+
+PyTorch's own copies logits to float32, keeps their log probabilities, and writes a gradient of zeros first.
+
+Shapes: N rows, V vocab_size.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from llmkit.kernels.learn import CrossEntropyStruct, cross_entropy
+from llmkit.kernels.library import available, set_threads
+from llmkit.kernels.memory import ValueType
+
+IGNORED = -100
+"""The target that carries no loss: PyTorch's default ignore_index."""
+HAS_KERNELS = available()
+"""Asked for once: torch.compile reads a constant, and would look into how a library is loaded."""
+_TYPES = {torch.float32: ValueType.FLOAT32, torch.bfloat16: ValueType.BFLOAT16}
+
+
+def nats(logits: Tensor, targets: Tensor) -> Tensor:
+    """Minus the log probability of each row's target, 0 where that is IGNORED.
+
+    Args:
+        logits: (N, V) of any float dtype.
+        targets: (N,) int64.
+
+    Returns:
+        (N,) float32, worked out in float32.
+    """
+    if logits.device.type == "cpu" and logits.dtype in _TYPES and HAS_KERNELS:
+        found: Tensor = torch.ops.llmkit.cross_entropy(logits.contiguous(), targets.contiguous())[0]
+        return found
+    return F.cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="none")
+
+
+def _forward(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) nats, and (N, 2) what the way back needs: the largest logit, and the logarithm of the sum."""
+    if targets.shape != logits.shape[:1] or bool((targets >= logits.shape[1]).any()):
+        raise IndexError(f"targets {tuple(targets.shape)} of logits {tuple(logits.shape)}")
+    found, terms = _room(logits, targets)
+    _call(logits, targets, terms, nats=found)
+    return found, terms
+
+
+def _room(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    N = len(logits)
+    return logits.new_empty(N, dtype=torch.float32), logits.new_empty(N, 2, dtype=torch.float32)
+
+
+def _backward(grad: Tensor, logits: Tensor, targets: Tensor, terms: Tensor) -> Tensor:
+    slopes, factor = torch.empty_like(logits), grad.contiguous()
+    _call(logits, targets, terms, factor=factor, slopes=slopes)
+    return slopes
+
+
+def _call(logits: Tensor, targets: Tensor, terms: Tensor, **more: Tensor) -> None:
+    tensors = {"logits": logits, "targets": targets, "terms": terms, **more}
+    addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
+    rows, cols = logits.shape
+    set_threads(torch.get_num_threads())
+    cross_entropy(CrossEntropyStruct(rows=rows, cols=cols, type=_TYPES[logits.dtype], **addresses))
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """The two operations as one with a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        with torch._C._AutoDispatchBelowAutograd():
+            found, terms = torch.ops.llmkit.cross_entropy(logits, targets)
+        ctx.save_for_backward(logits, targets, terms)
+        ctx.mark_non_differentiable(terms)
+        return found, terms
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return torch.ops.llmkit.cross_entropy_backward(grads[0], *ctx.saved_tensors), None
+
+
+_OPERATIONS = torch.library.Library("llmkit", "FRAGMENT")
+_OPERATIONS.define("cross_entropy(Tensor logits, Tensor targets) -> (Tensor, Tensor)")
+_OPERATIONS.impl("cross_entropy", _forward, "CPU")
+_OPERATIONS.impl("cross_entropy", _room, "Meta")
+_OPERATIONS.impl("cross_entropy", _CrossEntropy.apply, "AutogradCPU")
+_OPERATIONS.define(
+    "cross_entropy_backward(Tensor grad, Tensor logits, Tensor targets, Tensor terms) -> Tensor"
+)
+_OPERATIONS.impl("cross_entropy_backward", _backward, "CPU")
+_OPERATIONS.impl(
+    "cross_entropy_backward", lambda grad, logits, targets, terms: torch.empty_like(logits), "Meta"
+)

@@ -1,0 +1,55 @@
+"""Nats of targets beside PyTorch's own cross-entropy."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from llmkit.kernels.library import available, why_not
+from llmkit.train import cross_entropy
+from llmkit.train.cross_entropy import IGNORED, nats
+
+needs_kernels = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
+
+
+def _logits(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    logits = (torch.randn(40, 301, generator=draw) * 5).to(dtype).requires_grad_()
+    targets = torch.randint(301, (40,), generator=draw)
+    targets[::6] = IGNORED
+    return logits, targets, torch.rand(40, generator=draw)
+
+
+@pytest.mark.parametrize("native", [pytest.param(True, marks=needs_kernels), False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64, torch.float16])
+def test_nats_and_gradients_are_those_of_pytorch_with_the_kernels_and_without(
+    dtype: torch.dtype, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not native:
+        monkeypatch.setattr(cross_entropy, "HAS_KERNELS", False)
+    logits, targets, weights = _logits(dtype)
+    found = nats(logits, targets)
+    expected = F.cross_entropy(logits.float(), targets, reduction="none")
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=2e-6)
+    (one,) = torch.autograd.grad(found, logits, weights)
+    (other,) = torch.autograd.grad(expected, logits, weights)
+    assert one.dtype == dtype
+    exact = torch.finfo(dtype).bits >= 32
+    torch.testing.assert_close(one, other, rtol=1e-5 if exact else 1e-2, atol=1e-7)
+
+
+@needs_kernels
+def test_nothing_but_the_logits_is_kept_for_the_way_back() -> None:
+    logits, targets, _ = _logits(torch.bfloat16)
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda one: one):
+        nats(logits, targets)
+    assert sorted(one.nbytes for one in kept) == sorted([logits.nbytes, targets.nbytes, 2 * 40 * 4])
+
+
+@needs_kernels
+@pytest.mark.parametrize("targets", [[0, 301], [0]])
+def test_a_target_that_is_no_id_or_is_missing_is_refused(targets: list[int]) -> None:
+    with pytest.raises(IndexError):
+        nats(torch.zeros(2, 301), torch.tensor(targets))
