@@ -1,4 +1,5 @@
-"""Kernels of training, forwards and backwards: attention within rows of text, and cross-entropy.
+"""Kernels of training, forwards and backwards: attention within rows of text, cross-entropy, SwiGLU
+and rotary positions.
 
 For tensors that are not numpy's: what is given is where they are. Source: Dao et al. 2022, arXiv:2205.14135.
 """
@@ -32,6 +33,28 @@ class CrossEntropyStruct(Structure):
     ]
 
 
+class LearntGateStruct(Structure):
+    """LearntGate of native/learn.h."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("gate", "up", "d_out", "out", "d_gate", "d_up")),
+        ("count", c_int64),
+        ("type", c_int32),
+    ]
+
+
+class LearntRotationStruct(Structure):
+    """LearntRotation of native/learn.h."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("x", "out", "cosine", "sine")),
+        *((name, c_int64) for name in ("x_row", "x_head", "x_token", "table_row")),
+        *((name, c_int64) for name in ("rows", "heads", "length")),
+        *((name, c_int32) for name in ("head_dim", "rotary_dim", "type")),
+        ("sign", c_float),
+    ]
+
+
 def learnt_attention(struct: LearntAttentionStruct) -> None:
     """Attention forwards, or backwards where there is `d_out`; nothing is checked.
 
@@ -49,3 +72,21 @@ def cross_entropy(struct: CrossEntropyStruct) -> None:
         MissingError, MemoryError: as for `learnt_attention`.
     """
     finished(library().llmkit_cross_entropy(byref(struct)))
+
+
+def learnt_gate(struct: LearntGateStruct) -> None:
+    """silu(gate) * up, or backwards where there is `d_out`; nothing is checked.
+
+    Raises:
+        MissingError, MemoryError: as for `learnt_attention`.
+    """
+    finished(library().llmkit_learn_gate(byref(struct)))
+
+
+def learnt_rotation(struct: LearntRotationStruct) -> None:
+    """Rotary positions, forwards or backwards; nothing is checked.
+
+    Raises:
+        MissingError, MemoryError: as for `learnt_attention`.
+    """
+    finished(library().llmkit_learn_rotation(byref(struct)))

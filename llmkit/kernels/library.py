@@ -85,6 +85,8 @@ _SIGNATURES = {
     "llmkit_attention": (c_bool, (POINTER(AttentionStruct),)),
     "llmkit_learn_attention": (c_bool, (_at,)),
     "llmkit_cross_entropy": (c_bool, (_at,)),
+    "llmkit_learn_gate": (c_bool, (_at,)),
+    "llmkit_learn_rotation": (c_bool, (_at,)),
     "llmkit_forward": (c_bool, (_at, _at, _i32, _at)),
     "llmkit_keep": (c_bool, (_at, _at, _at, _at, _i64, _i32, _i32, _i32)),
     "llmkit_top_k": (c_bool, (_at, _i64, _i64, _i64, _i64, _at, _at)),

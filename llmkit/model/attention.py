@@ -13,7 +13,8 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.documents import DTYPES, attend_documents
 from llmkit.model.joined_linear import linear_layers
 from llmkit.model.layout import Layout
-from llmkit.model.learnt_attention import attend_learning, learns_here
+from llmkit.model.learnt_attention import attend_learning, learns_here, takes
+from llmkit.model.learnt_rotation import rotated
 from llmkit.model.norm import norm_of_width
 from llmkit.model.rope import rotate
 
@@ -60,10 +61,13 @@ class Attention(nn.Module):
         q, k = self._normed(q, k)
         v = v.view(B, T, -1, self.head_dim).transpose(1, 2)
         if layout.cos is not None and layout.sin is not None:
-            cos, sin = layout.cos.to(q.dtype), layout.sin.to(q.dtype)
-            q = rotate(q, cos, sin, interleaved=self.interleaved)
-            k = rotate(k, cos, sin, interleaved=self.interleaved)
+            q, k = (self._rotated(one, layout.cos, layout.sin) for one in (q, k))
         return q, k, v
+
+    def _rotated(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        if not self.interleaved and takes(x, x.dtype):
+            return rotated(x, cos, sin)
+        return rotate(x, cos.to(x.dtype), sin.to(x.dtype), interleaved=self.interleaved)
 
     def _attend_row(self, q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
         """Whole rows, of one document each or of several."""

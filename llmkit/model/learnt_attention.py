@@ -14,20 +14,23 @@ from llmkit.kernels.memory import ValueType
 
 HAS_KERNELS = available()
 """Asked for once: torch.compile reads a constant, and would look into how a library is loaded."""
-_TYPES = {torch.float32: ValueType.FLOAT32, torch.bfloat16: ValueType.BFLOAT16}
+TYPES = {torch.float32: ValueType.FLOAT32, torch.bfloat16: ValueType.BFLOAT16}
+"""What the kernels of training read and write."""
+
+
+def takes(x: Tensor, dtype: torch.dtype) -> bool:
+    """Whether the kernels of training are for a tensor of a pass, in what it is computed in.
+
+    Not in inference mode, as when texts are written: there PyTorch's own are the slow twin of the engine's.
+    Without gradients as with them: what a reference scores has the bits of what is learnt from.
+    """
+    is_plain = x.device.type == "cpu" and dtype in TYPES and not hasattr(x, "placements")
+    return is_plain and HAS_KERNELS and not torch.is_inference_mode_enabled()
 
 
 def learns_here(q: Tensor, v: Tensor) -> bool:
-    """Whether the kernels can take these queries, and values as wide as they, and there is a gradient."""
-    return (
-        q.device.type == "cpu"
-        and q.requires_grad
-        and torch.is_grad_enabled()
-        and q.shape[-1] == v.shape[-1]
-        and q.shape[-1] % HEAD_DIM_STEP == 0
-        and not hasattr(q, "placements")
-        and HAS_KERNELS
-    )
+    """Whether the kernels take these queries, and values as wide as they."""
+    return q.shape[-1] == v.shape[-1] and q.shape[-1] % HEAD_DIM_STEP == 0 and takes(q, _dtype(q))
 
 
 def attend_learning(q: Tensor, k: Tensor, v: Tensor, first: Tensor | None, *, scale: float) -> Tensor:
@@ -44,12 +47,16 @@ def attend_learning(q: Tensor, k: Tensor, v: Tensor, first: Tensor | None, *, sc
     Returns:
         (B, H, T, E); in memory positions come before heads.
     """
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else q.dtype
-    q, k, v = (_neighbours(one.to(dtype)) for one in (q, k, v))
+    q, k, v = (_neighbours(one.to(_dtype(q))) for one in (q, k, v))
     if first is not None:
         first = first.expand(q.shape[0], -1).contiguous()
     out: Tensor = torch.ops.llmkit.learnt_attention(q, k, v, first, scale)[0]
     return out.transpose(1, 2)
+
+
+def _dtype(q: Tensor) -> torch.dtype:
+    """What attention is computed in."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else q.dtype
 
 
 def _forward(q: Tensor, k: Tensor, v: Tensor, first: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
@@ -125,7 +132,7 @@ def _call(scale: float, first: Tensor | None, **tensors: Tensor) -> None:
     q, k = tensors["q"], tensors["k"]
     B, H, T, E = q.shape
     struct = LearntAttentionStruct(
-        type=_TYPES[q.dtype], rows=B, heads=H, kv_heads=k.shape[1], length=T, head_dim=E, scale=scale
+        type=TYPES[q.dtype], rows=B, heads=H, kv_heads=k.shape[1], length=T, head_dim=E, scale=scale
     )
     for name, tensor in tensors.items():
         setattr(struct, "d_out" if name == "g" else name, tensor.data_ptr())

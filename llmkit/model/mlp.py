@@ -7,6 +7,8 @@ from torch.nn import functional as F
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.joined_linear import linear_layers
+from llmkit.model.learnt_attention import takes
+from llmkit.model.learnt_gate import silu_gated
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
@@ -46,6 +48,8 @@ class GatedMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, T, D). Returns (B, T, D)."""
         gate, up = linear_layers(x, self.gate_proj, self.up_proj)
+        if self.act is F.silu and takes(gate, gate.dtype):
+            return self.down_proj(silu_gated(gate, up))
         return self.down_proj(self.act(gate) * up)
 
 

@@ -12,14 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from llmkit.kernels.learn import CrossEntropyStruct, cross_entropy
-from llmkit.kernels.library import available, set_threads
-from llmkit.kernels.memory import ValueType
+from llmkit.kernels.library import set_threads
+from llmkit.model.learnt_attention import HAS_KERNELS, TYPES
 
 IGNORED = -100
 """The target that carries no loss: PyTorch's default ignore_index."""
-HAS_KERNELS = available()
-"""Asked for once: torch.compile reads a constant, and would look into how a library is loaded."""
-_TYPES = {torch.float32: ValueType.FLOAT32, torch.bfloat16: ValueType.BFLOAT16}
 
 
 def nats(logits: Tensor, targets: Tensor) -> Tensor:
@@ -32,7 +29,7 @@ def nats(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         (N,) float32, worked out in float32.
     """
-    if logits.device.type == "cpu" and logits.dtype in _TYPES and HAS_KERNELS:
+    if logits.device.type == "cpu" and logits.dtype in TYPES and HAS_KERNELS:
         found: Tensor = torch.ops.llmkit.cross_entropy(logits.contiguous(), targets.contiguous())[0]
         return found
     return F.cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="none")
@@ -63,7 +60,7 @@ def _call(logits: Tensor, targets: Tensor, terms: Tensor, **more: Tensor) -> Non
     addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
     rows, cols = logits.shape
     set_threads(torch.get_num_threads())
-    cross_entropy(CrossEntropyStruct(rows=rows, cols=cols, type=_TYPES[logits.dtype], **addresses))
+    cross_entropy(CrossEntropyStruct(rows=rows, cols=cols, type=TYPES[logits.dtype], **addresses))
 
 
 class _CrossEntropy(torch.autograd.Function):

@@ -201,5 +201,5 @@ def test_logits_loss_gradients_and_a_step_of_qlora_are_those_of_peft_on_bitsandb
     for name, parameter in ours.items():
         assert parameter.grad is not None and parameter.grad.abs().max() > 1e-4
         torch.testing.assert_close(parameter.grad, expected[name].grad, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(model(IDS), tuned(IDS).logits, rtol=0, atol=2e-5)
+    torch.testing.assert_close(model(IDS), tuned(IDS).logits, rtol=0, atol=3e-5)
     assert (model(IDS) - before).abs().max() > 0.1

@@ -112,6 +112,15 @@ LLMKIT_API bool llmkit_cross_entropy(const CrossEntropy* a) {
                 a->rows * a->cols >= kWorthSharing);
 }
 
+LLMKIT_API bool llmkit_learn_gate(const LearntGate* a) {
+  return region([&](Worker& worker, char*) { kernels()->learn_gate(worker, *a); }, 0, a->count >= kWorthSharing);
+}
+
+LLMKIT_API bool llmkit_learn_rotation(const LearntRotation* a) {
+  return region([&](Worker& worker, char*) { kernels()->learn_rotation(worker, *a); }, 0,
+                a->rows * a->heads * a->length * a->head_dim >= kWorthSharing);
+}
+
 LLMKIT_API bool llmkit_keep(const float* from, void* to, float* scales, const int32_t* places, int64_t rows,
                             int32_t heads, int32_t head_dim, int32_t type) {
   Keep keep{from, to, scales, places, rows, heads, head_dim, type};

@@ -173,6 +173,8 @@ struct Kernels {
   size_t (*learn_bytes)(const LearntAttention&);  // of each worker
   void (*learn_attention)(Worker&, const LearntAttention&, char* memory);
   void (*cross_entropy)(Worker&, const CrossEntropy&);
+  void (*learn_gate)(Worker&, const LearntGate&);
+  void (*learn_rotation)(Worker&, const LearntRotation&);
   void (*top_k)(Worker&, const TopK&);
   void (*read_memory)(Worker&, ReadMemory&);
   // `memory`: so many bytes for each worker.

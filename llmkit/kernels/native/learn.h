@@ -31,3 +31,23 @@ struct CrossEntropy {
   int64_t rows, cols;
   int32_t type;  // kFloat32 or kBfloat16
 };
+
+// silu(gate) * up of `count` numbers, or backwards where there is `d_out`. All are of one type.
+struct LearntGate {
+  const void *gate, *up, *d_out;
+  void *out, *d_gate, *d_up;
+  int64_t count;
+  int32_t type;  // kFloat32 or kBfloat16
+};
+
+// Rotated queries or keys: x is (rows, heads, T, E) with any strides but that of E, out (rows, T, heads, E) without gaps.
+// Pairs are (i, i + rotary_dim / 2) of the first rotary_dim numbers of a head; the others stay.
+struct LearntRotation {
+  const void* x;
+  void* out;
+  const float *cosine, *sine;  // (T, rotary_dim / 2), those of the next row `table_row` later
+  int64_t x_row, x_head, x_token, table_row;
+  int64_t rows, heads, length;
+  int32_t head_dim, rotary_dim, type;
+  float sign;  // 1, or -1 backwards
+};

@@ -5,12 +5,14 @@
 #include "coding.h"
 #include "cross_entropy.h"
 #include "elementwise.h"
+#include "gate_learn.h"
 #include "keep.h"
 #include "low_rank.h"
 #include "neighbours.h"
 #include "pack.h"
 #include "pack_grouped.h"
 #include "residual.h"
+#include "rotate_learn.h"
 #include "search.h"
 #include "top_k.h"
 
@@ -46,6 +48,8 @@ Kernels level_table(const char* name) {
   table.learn_bytes = learn_bytes;
   table.learn_attention = learn_attention;
   table.cross_entropy = cross_entropy;
+  table.learn_gate = learn_gate;
+  table.learn_rotation = learn_rotation;
   table.top_k = top_k;
   table.read_memory = read_memory;
   table.groups_bytes = groups_bytes;

@@ -6,6 +6,7 @@
 #include "attention_learn.h"
 #include "cross_entropy.h"
 #include "matmul.h"
+#include "rotate_learn.h"
 
 namespace {
 Kernels matmul_table() {
@@ -21,6 +22,8 @@ Kernels matmul_table() {
   table.learn_bytes = learn_bytes;
   table.learn_attention = learn_attention;
   table.cross_entropy = cross_entropy;
+  table.learn_gate = learn_gate;
+  table.learn_rotation = learn_rotation;
   return table;
 }
 const Kernels* table() {

@@ -6,7 +6,6 @@ again). What a process holds was measured on runs of 1M to 40M parameters: see t
 
 from dataclasses import dataclass
 
-from llmkit.kernels.learn import HEAD_DIM_STEP
 from llmkit.model.config import ModelConfig
 from llmkit.model.learnt_attention import HAS_KERNELS
 from llmkit.train.config import ActivationCheckpointing
@@ -97,9 +96,9 @@ def layers_bytes(model: ModelConfig, dtype: str) -> int:
     """What autograd keeps of a token in all layers.
 
     In values of D, hidden_size: norms' inputs and outputs, queries before and after their norm and rotation,
-    what attention gives, twice (once where `attend_learning` gives it); of keys and values likewise. Of the
-    MLP four values of F, intermediate_size, or two where it has no gate. Norms keep float32 in bfloat16
-    arithmetic too, and so do normalised queries.
+    what attention gives, twice (once where kernels have rotated queries); of keys and values likewise. Of the
+    MLP four values of F, intermediate_size, three where `silu_gated` makes them, or two where it has no gate.
+    Norms keep float32 in bfloat16 arithmetic too, and so do normalised queries.
     With experts, F is that of all that a token uses, and their inputs and outputs are kept k times beside.
     """
     half = dtype == "bfloat16"
@@ -111,9 +110,10 @@ def layers_bytes(model: ModelConfig, dtype: str) -> int:
     else:
         attention = (20 if half else 24) * model.hidden_size + (2 if half else 4) * kv
     plain = model.attn_logit_softcapping is None and not model.attention_sinks and model.latent is None
-    if plain and model.norm == "rms" and model.head_dim % HEAD_DIM_STEP == 0 and HAS_KERNELS:
+    if plain and model.norm == "rms" and HAS_KERNELS:
         attention -= (2 if half else 4) * model.num_attention_heads * model.head_dim
-    return model.num_hidden_layers * attention + (2 if half else 4) * _mlp_values(model)
+    gated = 3 if HAS_KERNELS and model.hidden_act == "silu" else 4
+    return model.num_hidden_layers * attention + (2 if half else 4) * _mlp_values(model, gated=gated)
 
 
 def _others_keys_bytes(model: ModelConfig, degrees: Degrees, *, half: bool) -> int:
@@ -149,17 +149,18 @@ def _recomputed_bytes(
     kept = layers * 4 * model.hidden_size // pieces
     if recomputing == "selective":
         kv = 2 * model.num_key_value_heads * model.head_dim
-        cut = layers * (2 * model.hidden_size + kv) + _mlp_values(model) // 2
+        cut = layers * (2 * model.hidden_size + kv) + _mlp_values(model, gated=4) // 2
         kept += width * (cut // pieces + layers * 2 * model.hidden_size)
     return kept
 
 
-def _mlp_values(model: ModelConfig) -> int:
-    """What the MLPs of all layers keep for each token."""
-    dense, experts = (4 if model.gated_mlp else 2) * model.intermediate_size, model.experts
+def _mlp_values(model: ModelConfig, *, gated: int) -> int:
+    """What the MLPs of all layers keep for each token, one with a gate so many values of its width."""
+    experts = model.experts
+    dense = (gated if model.gated_mlp else 2) * model.intermediate_size
     if experts is None:
         return model.num_hidden_layers * dense
     k = experts.num_experts_per_tok
-    inside = k * experts.intermediate_size + experts.shared_intermediate_size
-    sparse = 4 * inside + _EXPERT_STREAM * k * model.hidden_size
+    inside = 4 * k * experts.intermediate_size + gated * experts.shared_intermediate_size
+    sparse = inside + _EXPERT_STREAM * k * model.hidden_size
     return (model.num_hidden_layers - len(experts.layers)) * dense + len(experts.layers) * sparse

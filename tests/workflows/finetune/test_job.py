@@ -11,6 +11,7 @@ import torch
 
 from llmkit.errors import ConfigError, ResourceError, UsageError
 from llmkit.formats.provenance import Invocation
+from llmkit.kernels.library import available
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.lora_config import LoraConfig
@@ -117,7 +118,8 @@ def test_memory_counts_what_is_held_and_what_learns(open_job: Callable[..., Any]
     adapter = 2 * 2 * (4 * 32 + 3 * 48)  # layers, rank, inputs and outputs of seven matrices
     assert trained_parameters(lora) == adapter
     tokens = full.setup.micro_batch_rows * full.setup.recipe.seq_len
-    kept = round(1.2 * tokens * 2 * (28 * 16 + 4 * 2 * 16 + 16 * 32)) + tokens * 8 * 259
+    gated = 3 if available() else 4
+    kept = round(1.2 * tokens * 2 * (28 * 16 + 4 * 2 * 16 + 4 * gated * 32)) + tokens * 8 * 259
     assert finetune_memory_bytes(full) == 325 * MiB + (4 + 4 + 12) * parameters + kept
     assert finetune_memory_bytes(lora) == 325 * MiB + 4 * parameters + 16 * adapter + kept
 
