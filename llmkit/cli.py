@@ -140,7 +140,7 @@ def run(args: list[str]) -> int:
     except typer.TyperException as error:
         return _report_usage(error)
     except KeyboardInterrupt as stop:
-        return _report_interrupt(stop)
+        return _report_interrupt(str(stop))
     except OSError as error:
         return _report_os_error(error)
     except MemoryError:
@@ -148,8 +148,8 @@ def run(args: list[str]) -> int:
             "out of memory", "give it smaller pieces: fewer rows, a shorter context, a smaller batch", 5
         )
     except Exception as error:
-        if (behind := _interrupt_behind(error)) is not None:
-            return _report_interrupt(behind)
+        if _interrupt_behind(error):
+            return _report_interrupt(f"while stopping: {type(error).__name__}: {error}")
         import traceback
 
         traceback.print_exc()
@@ -162,18 +162,18 @@ def _report(problem: str, hint: str, status: int) -> int:
     return status
 
 
-def _report_interrupt(stop: KeyboardInterrupt) -> int:
+def _report_interrupt(text: str) -> int:
     """One line; the interrupt's text, if any, says what is kept."""
-    print(f"llmkit: interrupted {stop}".rstrip(), file=sys.stderr)
+    print(f"llmkit: interrupted {' '.join(text.split())}".rstrip(), file=sys.stderr)
     return 130
 
 
-def _interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
-    """The Ctrl-C that an error came from: libraries that are unwound half-way through something complain."""
-    behind = error.__context__
+def _interrupt_behind(error: BaseException) -> bool:
+    """Whether an error came from Ctrl-C: libraries that are unwound half-way through something complain."""
+    behind: BaseException | None = error
     while behind is not None and not isinstance(behind, KeyboardInterrupt):
-        behind = behind.__context__
-    return behind
+        behind = behind.__cause__ if behind.__suppress_context__ else behind.__context__
+    return behind is not None
 
 
 def _report_usage(error: typer.TyperException) -> int:

@@ -68,7 +68,10 @@ def test_ctrl_c_that_another_error_came_from_is_ctrl_c(raising) -> None:
     error = RuntimeError("unwound half-way")
     error.__context__ = ValueError("between")
     error.__context__.__context__ = KeyboardInterrupt("at step 3")
-    assert raising(error) == (130, "llmkit: interrupted at step 3\n")
+    said = "llmkit: interrupted while stopping: RuntimeError: unwound half-way\n"
+    assert raising(error) == (130, said)
+    error.__context__.__suppress_context__ = True  # raised from None: it says all that there is
+    assert raising(error)[0] == 70
 
 
 def test_a_reader_that_left_is_a_success_with_nothing_said() -> None:

@@ -7,10 +7,12 @@ numbers slowly.
 Shapes: N tokens, D numbers in, F numbers out.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from llmkit.errors import ConfigError
@@ -27,7 +29,7 @@ class Float8Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., D) to (..., F)."""
-        return float8_linear(input, self.weight, self.bias)
+        return float8_linear(input, [self.weight], self.bias)
 
 
 def use_float8(layers: nn.Module) -> int:
@@ -54,12 +56,12 @@ def use_float8(layers: nn.Module) -> int:
     return len(fitting)
 
 
-def float8_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """What `F.linear` gives, in float8.
+def float8_linear(x: Tensor, weights: Sequence[Tensor], bias: Tensor | None = None) -> Tensor:
+    """What `F.linear` gives of weights one below the other, in float8 with one scale for them.
 
     Args:
         x: (..., D).
-        weight: (F, D).
+        weights: (F, D) together.
         bias: (F).
 
     Returns:
@@ -67,41 +69,48 @@ def float8_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
     """
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    flat: Tensor = _Product.apply(x.flatten(0, -2), weight, dtype)  # type: ignore[no-untyped-call]
+    with torch.autocast(kind, enabled=False):  # on a CPU products of codes would be rounded otherwise in it
+        flat: Tensor = _Product.apply(x.flatten(0, -2), dtype, *weights)  # type: ignore[no-untyped-call]
     y = flat.unflatten(0, x.shape[:-1])
     return y if bias is None else y + bias.to(dtype)
 
 
 class _Product(torch.autograd.Function):
-    """(N, D) and (F, D) to (N, F). Codes of x are kept; a weight's are made again, as it may be in shards."""
+    """(N, D) and (F, D) to (N, F). Codes of x are kept; weights' are made again: they may be in shards."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    def forward(ctx: Any, x: Tensor, dtype: torch.dtype, *weights: Tensor) -> Tensor:
         codes, scale = encode(x, FORWARD)
-        ctx.save_for_backward(codes, scale, weight)
+        ctx.save_for_backward(codes, scale, *weights)
         ctx.dtype = x.dtype
-        w_codes, w_scale = encode(weight, FORWARD)
+        w_codes, w_scale = encode(_joined(weights), FORWARD)
         return torch._scaled_mm(codes, w_codes.t(), scale, w_scale, out_dtype=dtype, use_fast_accum=True)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        codes, scale, weight = ctx.saved_tensors
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        codes, scale, *weights = ctx.saved_tensors
         g_codes, g_scale = encode(grads[0], BACKWARD)
-        of_x = of_weight = None
+        of_x, of_weights = None, [None] * len(weights)
         if ctx.needs_input_grad[0]:
-            w_codes, w_scale = encode(weight, FORWARD)
+            w_codes, w_scale = encode(_joined(weights), FORWARD)
             of_x = torch._scaled_mm(g_codes, _columns(w_codes), g_scale, w_scale, out_dtype=ctx.dtype)
-        if ctx.needs_input_grad[1]:  # its sum is over tokens: zeros make their number fit
+        if any(ctx.needs_input_grad[2:]):  # the sum is over tokens: zeros make their number fit
             more = -len(codes) % SIDE
             g_codes, codes = (F.pad(one.view(torch.uint8), (0, 0, 0, more)) for one in (g_codes, codes))
-            of_weight = torch._scaled_mm(
+            together = torch._scaled_mm(
                 g_codes.view(BACKWARD).t().contiguous(),
                 _columns(codes.view(FORWARD)),
                 g_scale,
                 scale,
-                out_dtype=weight.dtype,
+                out_dtype=weights[0].dtype,
             )
-        return of_x, of_weight, None
+            of_weights = list(together.split([len(one) for one in weights]))
+        return of_x, None, *of_weights
+
+
+def _joined(weights: Sequence[Tensor]) -> Tensor:
+    return weights[0] if len(weights) == 1 else torch.cat(list(weights))
 
 
 def encode(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from llmkit.kernels.learn import HEAD_DIM_STEP, LearntAttentionStruct, learnt_attention
-from llmkit.kernels.library import available, set_threads
+from llmkit.kernels.library import available
 from llmkit.kernels.memory import ValueType
 
 HAS_KERNELS = available()
@@ -25,7 +26,10 @@ def takes(x: Tensor, dtype: torch.dtype) -> bool:
     Without gradients as with them: what a reference scores has the bits of what is learnt from.
     """
     is_plain = x.device.type == "cpu" and dtype in TYPES and not hasattr(x, "placements")
-    return is_plain and HAS_KERNELS and not torch.is_inference_mode_enabled()
+    writes = (
+        not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
+    )  # it cannot be asked there
+    return is_plain and HAS_KERNELS and not writes
 
 
 def learns_here(q: Tensor, v: Tensor) -> bool:
@@ -105,6 +109,7 @@ class _LearntAttention(torch.autograd.Function):
         return out, lse
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         made = torch.ops.llmkit.learnt_attention_backward(grads[0], *ctx.saved_tensors, ctx.scale)
         d_q, d_k, d_v = (one.transpose(1, 2) for one in made)
@@ -141,7 +146,6 @@ def _call(scale: float, first: Tensor | None, **tensors: Tensor) -> None:
                 setattr(struct, f"{name}_{step}", stride)
     if first is not None:
         struct.first = first.data_ptr()
-    set_threads(torch.get_num_threads())
     learnt_attention(struct)
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from llmkit.kernels.learn import LearntGateStruct, learnt_gate
-from llmkit.kernels.library import set_threads
 from llmkit.model.learnt_attention import TYPES
 
 
@@ -33,7 +33,6 @@ def _backward(grad: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
 def _call(**tensors: Tensor) -> None:
     gate = tensors["gate"]
     addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
-    set_threads(torch.get_num_threads())
     learnt_gate(LearntGateStruct(count=gate.numel(), type=TYPES[gate.dtype], **addresses))
 
 
@@ -48,6 +47,7 @@ class _SiluGated(torch.autograd.Function):
         return gated
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         d_gate, d_up = torch.ops.llmkit.silu_gated_backward(grads[0], *ctx.saved_tensors)
         return d_gate, d_up

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from llmkit.kernels.learn import LearntRotationStruct, learnt_rotation
-from llmkit.kernels.library import set_threads
 from llmkit.model.learnt_attention import TYPES
 
 
@@ -37,7 +37,6 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
         raise ValueError(f"rotations {tuple(cos.shape)}, {tuple(sin.shape)} of {tuple(x.shape)}")
     out = _room(x, cos, sin, sign)
     strides = dict(zip(("x_row", "x_head", "x_token"), x.stride(), strict=False))
-    set_threads(torch.get_num_threads())
     learnt_rotation(
         LearntRotationStruct(
             **{"x": x.data_ptr(), "out": out.data_ptr(), "cosine": cos.data_ptr(), "sine": sin.data_ptr()},
@@ -66,6 +65,7 @@ class _Rotated(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         back = torch.ops.llmkit.rotated(grads[0].transpose(1, 2), *ctx.saved_tensors, -ctx.sign)
         return back.transpose(1, 2), None, None, None

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from llmkit.kernels.learn import CrossEntropyStruct, cross_entropy
-from llmkit.kernels.library import set_threads
 from llmkit.model.learnt_attention import HAS_KERNELS, TYPES
 
 IGNORED = -100
@@ -37,8 +37,10 @@ def nats(logits: Tensor, targets: Tensor) -> Tensor:
 
 def _forward(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """(N,) nats, and (N, 2) what the way back needs: the largest logit, and the logarithm of the sum."""
-    if targets.shape != logits.shape[:1] or bool((targets >= logits.shape[1]).any()):
-        raise IndexError(f"targets {tuple(targets.shape)} of logits {tuple(logits.shape)}")
+    if targets.dtype != torch.int64 or targets.shape != logits.shape[:1]:
+        raise ValueError(f"targets {targets.dtype} {tuple(targets.shape)} of logits {tuple(logits.shape)}")
+    if bool(((targets != IGNORED) & ((targets < 0) | (targets >= logits.shape[1]))).any()):
+        raise IndexError(f"a target that is none of {logits.shape[1]} ids")
     found, terms = _room(logits, targets)
     _call(logits, targets, terms, nats=found)
     return found, terms
@@ -59,7 +61,6 @@ def _call(logits: Tensor, targets: Tensor, terms: Tensor, **more: Tensor) -> Non
     tensors = {"logits": logits, "targets": targets, "terms": terms, **more}
     addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
     rows, cols = logits.shape
-    set_threads(torch.get_num_threads())
     cross_entropy(CrossEntropyStruct(rows=rows, cols=cols, type=TYPES[logits.dtype], **addresses))
 
 
@@ -75,6 +76,7 @@ class _CrossEntropy(torch.autograd.Function):
         return found, terms
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return torch.ops.llmkit.cross_entropy_backward(grads[0], *ctx.saved_tensors), None
 

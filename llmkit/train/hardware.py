@@ -1,6 +1,8 @@
 """What the machine can do: the device, the arithmetic that is faster on it, its peak, its memory."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +11,7 @@ import torch
 
 from llmkit import machine
 from llmkit.errors import ConfigError, MissingError
+from llmkit.kernels.library import available, set_threads, threads
 
 if TYPE_CHECKING:
     from llmkit.train.config import DtypeName
@@ -94,6 +97,21 @@ def choose_threads(asked: int | None, available: int, flops_per_pass: float) -> 
     if asked is not None:
         return asked
     return 1 if flops_per_pass < 2e8 else available
+
+
+@contextmanager
+def threads_set(count: int) -> Iterator[None]:
+    """So many threads for PyTorch and the kernels, as long as it lasts."""
+    before, kernels_before = torch.get_num_threads(), threads() if available() else 0
+    torch.set_num_threads(count)
+    if available():
+        set_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        if available():
+            set_threads(kernels_before)
 
 
 def measure_peak(device: torch.device, dtype: str) -> Peak:

@@ -94,9 +94,12 @@ def defaults(given: argparse.Namespace) -> tuple[str, str]:
 
 def timed(given: argparse.Namespace) -> dict[str, float]:
     """Tokens a second of the median step, and the share of the peak that they are."""
+    from llmkit.kernels.library import available, set_threads
     from llmkit.train.hardware import measure_peak
 
     torch.set_num_threads(given.threads)
+    if available():
+        set_threads(given.threads)
     torch.manual_seed(0)
     step, parameters = SIDES[given.side](given)
     seconds, worked = [], []

@@ -125,7 +125,7 @@ def test_products_in_float8_and_their_gradients_are_those_of_the_cpu(tokens: int
     made: list[list[torch.Tensor]] = []
     for device in ("cpu", "cuda"):
         one, other = (t.to(device).requires_grad_() for t in (x, weight))
-        y = float8_linear(one, other)
+        y = float8_linear(one, [other])
         y.backward(grad.to(device))
         assert one.grad is not None and other.grad is not None
         made.append([t.detach().cpu() for t in (y, one.grad, other.grad)])

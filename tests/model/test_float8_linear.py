@@ -24,7 +24,7 @@ def _rounded(x: Tensor, dtype: torch.dtype) -> Tensor:
 @pytest.mark.parametrize("n", [48, 7])
 def test_a_product_and_its_gradients_are_those_of_the_rounded_numbers(n: int) -> None:
     x, weight = _pair(n)
-    y = float8_linear(x, weight)
+    y = float8_linear(x, [weight])
     grad = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)) * 1e-6
     y.backward(grad)
     rounded_x, rounded_w, rounded_g = (
@@ -50,18 +50,18 @@ def test_codes_are_within_a_sixteenth_of_their_numbers_and_fill_the_grid() -> No
 
 def test_zeros_stay_zeros_and_a_number_that_is_not_finite_is_not_hidden() -> None:
     x, weight = _pair()
-    y = float8_linear(torch.zeros_like(x), weight)
+    y = float8_linear(torch.zeros_like(x), [weight])
     assert not y.any() and not y.isnan().any()
     broken = x.detach().clone()
     broken[3, 4] = torch.inf
-    assert float8_linear(broken, weight).isnan().all()
+    assert float8_linear(broken, [weight]).isnan().all()
 
 
 def test_under_autocast_what_comes_out_is_bfloat16_and_gradients_are_as_the_weights_are() -> None:
     x, weight = _pair()
     bias = torch.ones(32, requires_grad=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        y = float8_linear(x.view(2, 24, 64), weight, bias)
+        y = float8_linear(x.view(2, 24, 64), [weight], bias)
     assert y.dtype == torch.bfloat16 and y.shape == (2, 24, 32)
     y.sum().backward()
     assert weight.grad is not None and bias.grad is not None and x.grad is not None
@@ -69,11 +69,21 @@ def test_under_autocast_what_comes_out_is_bfloat16_and_gradients_are_as_the_weig
     assert (bias.grad == 48).all()
 
 
+def test_weights_one_below_the_other_are_one_product_with_one_scale() -> None:
+    x, weight = _pair(out=48)
+    grad = torch.randn(48, 48, generator=torch.Generator().manual_seed(1))
+    parts = [one.detach().clone().requires_grad_() for one in weight.split([16, 32])]
+    whole, joined = float8_linear(x, [weight]), float8_linear(x, parts)
+    assert torch.equal(whole, joined)
+    (expected,) = torch.autograd.grad(whole, weight, grad)
+    assert torch.equal(torch.cat(torch.autograd.grad(joined, parts, grad)), expected)
+
+
 def test_only_one_byte_a_number_of_x_is_kept_for_the_backward_pass() -> None:
     x, weight = _pair()
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda one: one):
-        float8_linear(x, weight)
+        float8_linear(x, [weight])
     assert sorted(one.nbytes for one in kept) == [4, x.numel(), weight.nbytes]
 
 

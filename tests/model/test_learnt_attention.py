@@ -116,3 +116,15 @@ def test_a_model_learns_the_same_by_either(
         )
     for one, other in zip(*made, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_scores_without_gradients_have_the_bits_of_those_with_them() -> None:
+    sizes = {"vocab_size": 64, "hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1}
+    model = Transformer(preset("stories15m", **{**sizes, "head_dim": 32, "num_hidden_layers": 2}))
+    initialise(model, torch.Generator().manual_seed(0))
+    ids = torch.randint(64, (2, 100), generator=torch.Generator().manual_seed(2))
+    for half in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            learnt = model(ids, segments=SEGMENTS)
+            with torch.no_grad():
+                assert torch.equal(model(ids, segments=SEGMENTS), learnt)

@@ -65,7 +65,10 @@ def test_a_layers_rounding_moves_the_text_as_a_whole_pass_does(
     outputs: list[Tensor] = []
     for one in (original, changed):
         attention_of = one.get_submodule("model.layers.1.self_attn")
-        with attention_of.register_forward_hook(lambda _m, _i, out: outputs.append(out)), torch.no_grad():
+        with (
+            attention_of.register_forward_hook(lambda _m, _i, out: outputs.append(out)),
+            torch.inference_mode(),
+        ):
             one(IDS)
     exact, moved = outputs
     assert row.noise == pytest.approx(float(seen["noise"]), rel=1e-4)

@@ -49,7 +49,18 @@ def test_nothing_but_the_logits_is_kept_for_the_way_back() -> None:
 
 
 @needs_kernels
-@pytest.mark.parametrize("targets", [[0, 301], [0]])
-def test_a_target_that_is_no_id_or_is_missing_is_refused(targets: list[int]) -> None:
-    with pytest.raises(IndexError):
-        nats(torch.zeros(2, 301), torch.tensor(targets))
+def test_a_target_that_is_no_id_is_missing_or_narrow_is_refused() -> None:
+    for wrong in ([0, 301], [0, -1]):
+        with pytest.raises(IndexError, match="none of 301 ids"):
+            nats(torch.zeros(2, 301), torch.tensor(wrong))
+    for targets in (torch.tensor([0]), torch.tensor([0, 1], dtype=torch.int32)):
+        with pytest.raises(ValueError, match="targets"):
+            nats(torch.zeros(2, 301), targets)
+
+
+@needs_kernels
+def test_a_gradient_of_its_gradient_is_refused() -> None:
+    logits, targets, _ = _logits(torch.float32)
+    (slopes,) = torch.autograd.grad(nats(logits, targets).sum(), logits, create_graph=True)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        slopes.square().sum().backward()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from llmkit.errors import ConfigError, MissingError
+from llmkit.kernels import library
 from llmkit.train import hardware
 
 CPU = torch.device("cpu")
@@ -46,6 +47,15 @@ def test_threads_are_as_asked_and_one_for_a_model_too_small_to_share() -> None:
     assert hardware.choose_threads(3, 8, 1.0) == 3
     assert hardware.choose_threads(None, 8, 1e6) == 1
     assert hardware.choose_threads(None, 8, 1e10) == 8
+
+
+def test_threads_of_pytorch_and_the_kernels_are_set_and_given_back() -> None:
+    before, kernels_before = torch.get_num_threads(), library.threads() if library.available() else 0
+    with hardware.threads_set(before + 1):
+        assert torch.get_num_threads() == before + 1
+        assert not library.available() or library.threads() == before + 1
+    assert torch.get_num_threads() == before
+    assert not library.available() or library.threads() == kernels_before
 
 
 def test_the_peak_says_where_it_comes_from_and_is_no_less_than_a_matrix_product_reaches() -> None:

@@ -1,4 +1,4 @@
-// AVX-512 with bfloat16 products: what multiplies; everything else is the AVX-512 level's.
+// AVX-512 with bfloat16 products: what multiplies and what learns; everything else is the AVX-512 level's.
 #include "simd_avx512.h"
 
 #include "lanes.h"

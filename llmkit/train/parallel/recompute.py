@@ -8,13 +8,14 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
-from llmkit.model import learnt_attention as _  # its operation  # noqa: F401
+import llmkit.model.learnt_attention  # noqa: F401  its operation is named here
 from llmkit.train.config import ActivationCheckpointing
 
 _KEPT = {
     torch.ops.aten.mm.default,
     torch.ops.aten.addmm.default,
     torch.ops.aten.bmm.default,
+    torch.ops.aten._scaled_mm.default,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default,
     torch.ops.llmkit.learnt_attention.default,
     torch.ops.aten._scaled_dot_product_flash_attention.default,

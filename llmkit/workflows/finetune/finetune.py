@@ -15,6 +15,7 @@ from llmkit.progress import SILENT, Progress
 from llmkit.train.best import Best
 from llmkit.train.config import Resume
 from llmkit.train.finetune_config import FinetuneConfig
+from llmkit.train.hardware import threads_set
 from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.stop import StopRequest
 from llmkit.workflows.finetune.audit import check_strict
@@ -32,7 +33,6 @@ from llmkit.workflows.run.folder import (
     find_start,
 )
 from llmkit.workflows.run.launch import threads_of
-from llmkit.workflows.run.plan import threads_set
 from llmkit.workflows.run.ranks import (
     ONE,
     Division,

@@ -7,12 +7,13 @@ from llmkit.estimate.architecture import TensorSpec
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.training_settings import QLORA_BITS
 from llmkit.model.config import ModelConfig
+from llmkit.model.learnt_attention import HAS_KERNELS
 from llmkit.model.source import config_source, read_model_config
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.audit import AuditReport
 from llmkit.train.budget import kept_checkpoints
 from llmkit.train.chunked_rows import rows_per_chunk
-from llmkit.train.hardware import Peak, measure_peak
+from llmkit.train.hardware import Peak, measure_peak, threads_set
 from llmkit.train.parallel.traffic import summed_bytes
 from llmkit.train.state import checkpoint_bytes
 from llmkit.workflows.finetune.job import FinetuneJob
@@ -27,7 +28,6 @@ from llmkit.workflows.run.plan import (
     check_needs,
     estimate_step,
     peak_of_all,
-    threads_set,
     time_step,
 )
 
@@ -116,7 +116,8 @@ def finetune_memory_bytes(job: FinetuneJob) -> int:
         tokens,
         setup.recipe.dtype,
         head_tokens=rows_per_chunk(model.vocab_size),
-        wide_logits=setup.device.type != "cpu" or config.method != "sft",
+        native=HAS_KERNELS and setup.device.type == "cpu",
+        wide_logits=config.method != "sft",
     )
     runtime, gradients = RUNTIME_BYTES[setup.device.type], 4 * trained
     if setup.degrees.world > 1:

@@ -9,7 +9,7 @@ from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 from llmkit.train.budget import kept_checkpoints
 from llmkit.train.config import PretrainConfig
-from llmkit.train.hardware import measure_peak
+from llmkit.train.hardware import measure_peak, threads_set
 from llmkit.train.parallel.divided import divide_model
 from llmkit.train.parallel.ranks import ALONE, Ranks
 from llmkit.train.trainer import Trainer
@@ -22,7 +22,6 @@ from llmkit.workflows.run.plan import (
     check_needs,
     peak_of_all,
     sent_in_update,
-    threads_set,
     time_step,
 )
 from llmkit.workflows.run.setup import Setup

@@ -15,7 +15,7 @@ from llmkit.formats.checkpoint import list_checkpoints
 from llmkit.formats.provenance import Invocation
 from llmkit.progress import SILENT, Progress
 from llmkit.train.config import PretrainConfig, Resume
-from llmkit.train.hardware import used_memory_bytes
+from llmkit.train.hardware import threads_set, used_memory_bytes
 from llmkit.train.parallel.degrees import ONE_PROCESS
 from llmkit.train.parallel.divided import divide_model
 from llmkit.train.parallel.ranks import Ranks
@@ -35,7 +35,6 @@ from llmkit.workflows.run.folder import (
     find_start,
 )
 from llmkit.workflows.run.launch import threads_of
-from llmkit.workflows.run.plan import threads_set
 from llmkit.workflows.run.ranks import (
     ONE,
     Division,

@@ -3,6 +3,7 @@
 from llmkit.estimate.adapters import is_layer_matrix
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.config import ModelConfig
+from llmkit.model.learnt_attention import HAS_KERNELS
 from llmkit.train.config import PretrainConfig
 from llmkit.train.parallel.own_part import OwnPart, own_part, parts_of_batch
 from llmkit.train.state import checkpoint_bytes
@@ -108,7 +109,8 @@ def _activation_bytes(setup: Setup, config: PretrainConfig, model: ModelConfig, 
         degrees=degrees,
         stage=stage,
         under_way=under_way,
-        wide_logits=setup.device.type != "cpu" or recipe.z_loss is not None,
+        native=HAS_KERNELS and setup.device.type == "cpu",
+        wide_logits=recipe.z_loss is not None,
     )
 
 

@@ -14,6 +14,7 @@ from llmkit.errors import GateFailed, LlmkitError
 from llmkit.formats.provenance import Invocation
 from llmkit.progress import Progress
 from llmkit.train.config import PretrainConfig, Recipe
+from llmkit.train.hardware import threads_set
 from llmkit.train.parallel.divided import divide_model
 from llmkit.train.trainer import StepResult, Trainer
 from llmkit.train.trial import (
@@ -30,7 +31,7 @@ from llmkit.train.trial import (
 from llmkit.workflows.pretrain.job import Job, PretrainFiles, open_job
 from llmkit.workflows.pretrain.model import build_model
 from llmkit.workflows.pretrain.process_memory import memory_bytes
-from llmkit.workflows.run.plan import check_memory, threads_set
+from llmkit.workflows.run.plan import check_memory
 
 
 class OverfitPoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,6 +52,7 @@ def activation_bytes(
     degrees: Degrees = ONE_PROCESS,
     stage: int = 0,
     under_way: int = 1,
+    native: bool = HAS_KERNELS,
     wide_logits: bool = False,
 ) -> int:
     """What a process holds for what a forward pass keeps for the backward pass.
@@ -68,15 +69,16 @@ def activation_bytes(
         degrees: how the model is divided: matrices that are cut keep less, stages have some of the layers.
         stage: of the layers.
         under_way: micro-batches that this stage holds at once.
-        wide_logits: they go through float32, as on a GPU, or where the loss asks more of them than `nats`.
+        native: the kernels of training are taken: on a CPU, where they are built.
+        wide_logits: they go through float32, because the loss asks more of them than `nats`.
     """
     half = dtype == "bfloat16"
     head = tokens if head_tokens is None else min(tokens, head_tokens)
-    of_one = (10 if wide_logits or degrees.tp > 1 or not HAS_KERNELS else 4) if half else 8
+    of_one = (10 if wide_logits or degrees.tp > 1 or not native else 4) if half else 8
     logits = head * model.vocab_size * of_one // degrees.tp
     if degrees.pp > 1:  # the pipeline holds on to them
         logits = round(1.5 * logits) if stage == degrees.pp - 1 else 0
-    kept = layers_bytes(model, dtype)
+    kept = layers_bytes(model, dtype, native=native)
     if degrees.cp > 1:
         kept += _others_keys_bytes(model, degrees, half=half)
     if degrees.tp > 1:
@@ -92,7 +94,7 @@ def activation_bytes(
     return round(_ALLOCATOR * tokens * own) + logits
 
 
-def layers_bytes(model: ModelConfig, dtype: str) -> int:
+def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) -> int:
     """What autograd keeps of a token in all layers.
 
     In values of D, hidden_size: norms' inputs and outputs, queries before and after their norm and rotation,
@@ -110,9 +112,9 @@ def layers_bytes(model: ModelConfig, dtype: str) -> int:
     else:
         attention = (20 if half else 24) * model.hidden_size + (2 if half else 4) * kv
     plain = model.attn_logit_softcapping is None and not model.attention_sinks and model.latent is None
-    if plain and model.norm == "rms" and HAS_KERNELS:
+    if plain and model.norm == "rms" and native:
         attention -= (2 if half else 4) * model.num_attention_heads * model.head_dim
-    gated = 3 if HAS_KERNELS and model.hidden_act == "silu" else 4
+    gated = 3 if native and model.hidden_act == "silu" else 4
     return model.num_hidden_layers * attention + (2 if half else 4) * _mlp_values(model, gated=gated)
 
 

@@ -2,8 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -238,17 +237,6 @@ def peak_of_all(setup: Setup, peak: Peak, processes_here: int) -> Peak:
 def sent_in_update(setup: Setup, config: PretrainConfig, model: ModelConfig) -> dict[str, int]:
     """See `RunPlan.sent_bytes`."""
     return sent_bytes(model, setup.degrees, _update(setup, config))
-
-
-@contextmanager
-def threads_set(count: int) -> Iterator[None]:
-    """As many as the run will have: a peak of more would be no peak of its."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _update(setup: Setup, config: PretrainConfig) -> Update:

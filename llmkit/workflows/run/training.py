@@ -15,7 +15,7 @@ from llmkit.formats.provenance import Invocation
 from llmkit.formats.tensorboard import EventsWriter
 from llmkit.progress import Progress
 from llmkit.train.best import Best
-from llmkit.train.hardware import Peak, measure_peak, used_memory_bytes
+from llmkit.train.hardware import Peak, measure_peak, threads_set, used_memory_bytes
 from llmkit.train.loop import Duties, is_due, train
 from llmkit.train.metrics import Cost, RunLog
 from llmkit.train.parallel.degrees import Degrees
@@ -222,10 +222,6 @@ def _last_time(records: Records) -> float:
 @contextmanager
 def _torch_settings(threads: int, seed: int) -> Iterator[None]:
     """Threads and the global generator, for the length of a run."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    try:
+    with threads_set(threads):
         yield
-    finally:
-        torch.set_num_threads(before)

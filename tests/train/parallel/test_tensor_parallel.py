@@ -43,7 +43,7 @@ def test_a_model_that_is_cut_scores_as_a_whole_one(on_ranks: Callable[..., Any])
 def test_heads_columns_and_the_vocabulary_are_cut(on_ranks: Callable[..., Any]) -> None:
     _, _, shapes = on_ranks(2, cut, SHAPES["qwen3"])[1]
     layer = {name.removeprefix("model.layers.1."): shape for name, shape in shapes.items()}
-    assert layer["self_attn.q_proj.weight"] == (16, 32)
+    assert layer["self_attn.q_proj.weight"] == (64, 32)
     assert layer["self_attn.k_proj.weight"] == (8, 32)
     assert layer["self_attn.o_proj.weight"] == (32, 16)
     assert layer["mlp.gate_proj.weight"] == (32, 32)
@@ -106,5 +106,5 @@ def test_the_stream_between_matrices_has_half_of_the_positions_and_no_process_al
     for seen in on_ranks(2, between_matrices, Run()):
         shapes = {name.rpartition(".")[2]: shape for name, shape in seen}
         assert shapes.pop("lm_head") == (2, 16, 32)
-        assert shapes.pop("q_norm")[1:] == (16, 2, 8) and shapes.pop("k_norm")[1:] == (16, 1, 8)
+        assert shapes.pop("q_norm")[1:] == (16, 2, 32) and shapes.pop("k_norm")[1:] == (16, 1, 32)
         assert set(shapes.values()) == {(2, 8, 32)}

@@ -28,6 +28,8 @@ MODEL = ModelConfig(
 )
 GATED = 3 if available() else 4
 """Values of its width that a gated MLP keeps."""
+ONCE = 4 if available() else 0
+"""Bytes of each value of hidden_size that kernels keep once."""
 SHAPES = {
     "normalised queries": preset("tiny", vocab_size=64),
     "fewer keys": preset("tiny", vocab_size=64, num_key_value_heads=1),
@@ -101,11 +103,13 @@ def test_cut_layers_keep_their_part_and_what_their_matrices_read_whole(on_ranks:
 
 
 def test_layers_count_with_what_the_allocator_wastes_and_logits_as_they_are() -> None:
-    layer = 28 * 8 + 4 * 16 + 4 * GATED * 24  # RMSNorm, as many key heads as heads, a gated MLP
+    layer = (28 - ONCE) * 8 + 4 * 16 + 4 * GATED * 24  # RMSNorm, as many key heads as heads, a gated MLP
     assert activation_bytes(MODEL, 10, "float32") == round(1.2 * 10 * 2 * layer) + 10 * 100 * 8
-    layer = 24 * 8 + 2 * 16 + 2 * GATED * 24
+    layer = (24 - ONCE // 2) * 8 + 2 * 16 + 2 * GATED * 24
     wide = round(1.2 * 10 * 2 * layer) + 10 * 100 * 10
     assert activation_bytes(MODEL, 10, "bfloat16", wide_logits=True) == wide
+    on_gpu = activation_bytes(MODEL, 10, "bfloat16", native=False)
+    assert on_gpu == round(1.2 * 10 * 2 * (24 * 8 + 2 * 16 + 2 * 4 * 24)) + 10 * 100 * 10
     assert activation_bytes(MODEL, 10, "bfloat16") == wide - (10 * 100 * 6 if available() else 0)
 
 
@@ -125,7 +129,7 @@ def test_experts_keep_what_a_token_uses_of_them() -> None:
 
 def test_layers_that_compute_again_keep_less_beside_those_at_work() -> None:
     model = replace(MODEL, num_hidden_layers=9)
-    whole = 28 * 8 + 4 * 16 + 4 * GATED * 24
+    whole = (28 - ONCE) * 8 + 4 * 16 + 4 * GATED * 24
     full = activation_bytes(model, 10, "float32", recomputing="full")
     assert full == round(1.2 * 10 * (3 * whole + 9 * 4 * 8)) + 10 * 100 * 8  # what comes into each
     given = 4 * 8 + 2 * 8 + 2 * 24  # queries, attention, two outputs; keys and values; gate and up

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from llmkit.errors import ResourceError
 from llmkit.train.config import PretrainConfig
@@ -15,7 +14,7 @@ from llmkit.train.parallel.degrees import Degrees
 from llmkit.workflows.pretrain.data import PretrainData
 from llmkit.workflows.run import plan as run_plan
 from llmkit.workflows.run.memory import RUNTIME_BYTES, RunMemory
-from llmkit.workflows.run.plan import Needs, check_needs, sent_in_update, threads_set
+from llmkit.workflows.run.plan import Needs, check_needs, sent_in_update
 from llmkit.workflows.run.setup import set_up
 from tests.workflows.small_setup import MODEL, setup_of
 
@@ -88,10 +87,3 @@ def test_pieces_of_rows_are_what_is_sent_of_them(make_data: MakeData) -> None:
     half = replace(setup, degrees=Degrees(dp=2, tp=2))
     assert sent_in_update(half, config, MODEL)["activations"] == whole / 2  # of half of the rows
     assert sent_in_update(replace(setup, degrees=Degrees()), config, MODEL) == {}
-
-
-def test_threads_are_given_back() -> None:
-    before = torch.get_num_threads()
-    with threads_set(before + 1):
-        assert torch.get_num_threads() == before + 1
-    assert torch.get_num_threads() == before
