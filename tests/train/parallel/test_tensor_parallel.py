@@ -44,8 +44,8 @@ def test_heads_columns_and_the_vocabulary_are_cut(on_ranks: Callable[..., Any]) 
     _, _, shapes = on_ranks(2, cut, SHAPES["qwen3"])[1]
     layer = {name.removeprefix("model.layers.1."): shape for name, shape in shapes.items()}
     assert layer["self_attn.q_proj.weight"] == (64, 32)
-    assert layer["self_attn.k_proj.weight"] == (8, 32)
-    assert layer["self_attn.o_proj.weight"] == (32, 16)
+    assert layer["self_attn.k_proj.weight"] == (32, 32)
+    assert layer["self_attn.o_proj.weight"] == (32, 64)
     assert layer["mlp.gate_proj.weight"] == (32, 32)
     assert layer["mlp.down_proj.weight"] == (32, 32)
     assert layer["input_layernorm.weight"] == (32,)
