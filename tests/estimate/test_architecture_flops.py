@@ -117,7 +117,12 @@ def counted_by_torch(config: ModelConfig, *, backward: bool) -> int:
     from llmkit.model.transformer import Transformer
 
     model = Transformer(config)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        FlopCounterMode(display=False) as counter,
+        sdpa_kernel(SDPBackend.MATH),
+    ):
+        patched.setattr("llmkit.model.attention.learns_here", lambda *_: False)
         scores = model(torch.zeros(2, 64, dtype=torch.long))
         if backward:
             scores.sum().backward()

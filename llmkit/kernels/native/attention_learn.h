@@ -37,21 +37,21 @@ LK int64_t squares_of(const LearntAttention& a) { return (a.length + kSquare - 1
 LK LearnMemory learn_memory(const LearntAttention& a, char* from, size_t* bytes) {
   LearnMemory m;
   char* at = from;
-  int64_t pad = squares_of(a) * kSquare, E = a.head_dim;
+  int64_t pad = squares_of(a) * kSquare, E = a.head_dim, W = in_pairs(a) ? 2 : 1;  // numbers of a word
   bool back = a.d_out != nullptr;
   auto take = [&](int64_t words) {
     char* here = at;
     at += (size_t)((words + 15) / 16 * 16) * 4;
     return here;
   };
-  m.k_columns = (uint32_t*)take(pad * E), m.v_lines = (uint32_t*)take(pad * E);
-  m.v_columns = (uint32_t*)take(back ? pad * E : 0), m.k_lines = (uint32_t*)take(back ? pad * E : 0);
+  m.k_columns = (uint32_t*)take(pad * E / W), m.v_lines = (uint32_t*)take(back ? 0 : pad * E / W);
+  m.v_columns = (uint32_t*)take(back ? pad * E / W : 0), m.k_lines = (uint32_t*)take(back ? pad * E / W : 0);
   m.d_k = (float*)take(back ? pad * E : 0), m.d_v = (float*)take(back ? pad * E : 0);
-  m.q = (uint32_t*)take(kSquare * E), m.g = (uint32_t*)take(kSquare * E);
-  m.q_lines = (uint32_t*)take(kSquare * E), m.g_lines = (uint32_t*)take(kSquare * E);
+  m.q = (uint32_t*)take(kSquare * E / W), m.g = (uint32_t*)take(kSquare * E / W);
+  m.q_lines = (uint32_t*)take(kSquare * E / W), m.g_lines = (uint32_t*)take(kSquare * E / W);
   m.sum = (float*)take(kSquare * E);
   m.score = (float*)take(kSquare * kSquare), m.slope = (float*)take(kSquare * kSquare);
-  m.left = (uint32_t*)take(kSquare * kSquare), m.turned = (uint32_t*)take(kSquare * kSquare);
+  m.left = (uint32_t*)take(kSquare * kSquare), m.turned = (uint32_t*)take(kSquare * kSquare / W);
   m.most = (float*)take(kSquare), m.weight = (float*)take(kSquare);
   m.shrink = (float*)take(kSquare), m.delta = (float*)take(kSquare);
   if (bytes) *bytes = (size_t)(at - from);
