@@ -10,26 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from llmkit.kernels.learn import HEAD_DIM_STEP, LearntAttentionStruct, learnt_attention
-from llmkit.kernels.library import available
-from llmkit.kernels.memory import ValueType
-
-HAS_KERNELS = available()
-"""Asked for once: torch.compile reads a constant, and would look into how a library is loaded."""
-TYPES = {torch.float32: ValueType.FLOAT32, torch.bfloat16: ValueType.BFLOAT16}
-"""What the kernels of training read and write."""
-
-
-def takes(x: Tensor, dtype: torch.dtype) -> bool:
-    """Whether the kernels of training are for a tensor of a pass, in what it is computed in.
-
-    Not in inference mode, as when texts are written: there PyTorch's own are the slow twin of the engine's.
-    Without gradients as with them: what a reference scores has the bits of what is learnt from.
-    """
-    is_plain = x.device.type == "cpu" and dtype in TYPES and not hasattr(x, "placements")
-    writes = (
-        not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
-    )  # it cannot be asked there
-    return is_plain and HAS_KERNELS and not writes
+from llmkit.model.learnt_operations import TYPES, define, strides, takes, with_neighbours
 
 
 def learns_here(q: Tensor, v: Tensor) -> bool:
@@ -51,7 +32,7 @@ def attend_learning(q: Tensor, k: Tensor, v: Tensor, first: Tensor | None, *, sc
     Returns:
         (B, H, T, E); in memory positions come before heads.
     """
-    q, k, v = (_neighbours(one.to(_dtype(q))) for one in (q, k, v))
+    q, k, v = (with_neighbours(one.to(_dtype(q))) for one in (q, k, v))
     if first is not None:
         first = first.expand(q.shape[0], -1).contiguous()
     out: Tensor = torch.ops.llmkit.learnt_attention(q, k, v, first, scale)[0]
@@ -80,7 +61,7 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of queries, keys and values, (B, T, heads, E), from that of what was taken home."""
     d_q, d_k, d_v = _gradients(g, q, k, v, out, lse, first, scale)
-    g = _neighbours(g.transpose(1, 2))
+    g = with_neighbours(g.transpose(1, 2))
     _call(scale, first, q=q, k=k, v=v, g=g, out=out, lse=lse, d_q=d_q, d_k=d_k, d_v=d_v)
     return d_q, d_k, d_v
 
@@ -116,20 +97,18 @@ class _LearntAttention(torch.autograd.Function):
         return d_q, d_k, d_v, None, None
 
 
-_OPERATIONS = torch.library.Library("llmkit", "FRAGMENT")
-"""Operations of PyTorch's: its compiler and `recompute` know them. `custom_op` would import the compiler."""
-_OPERATIONS.define(
-    "learnt_attention(Tensor q, Tensor k, Tensor v, Tensor? first, float scale) -> (Tensor, Tensor)"
+define(
+    "learnt_attention(Tensor q, Tensor k, Tensor v, Tensor? first, float scale) -> (Tensor, Tensor)",
+    _forward,
+    _room,
+    _LearntAttention,
 )
-_OPERATIONS.impl("learnt_attention", _forward, "CPU")
-_OPERATIONS.impl("learnt_attention", _room, "Meta")
-_OPERATIONS.impl("learnt_attention", _LearntAttention.apply, "AutogradCPU")
-_OPERATIONS.define(
+define(
     "learnt_attention_backward(Tensor g, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, Tensor? first,"
-    " float scale) -> (Tensor, Tensor, Tensor)"
+    " float scale) -> (Tensor, Tensor, Tensor)",
+    _backward,
+    _gradients,
 )
-_OPERATIONS.impl("learnt_attention_backward", _backward, "CPU")
-_OPERATIONS.impl("learnt_attention_backward", _gradients, "Meta")
 
 
 def _call(scale: float, first: Tensor | None, **tensors: Tensor) -> None:
@@ -142,13 +121,8 @@ def _call(scale: float, first: Tensor | None, **tensors: Tensor) -> None:
     for name, tensor in tensors.items():
         setattr(struct, "d_out" if name == "g" else name, tensor.data_ptr())
         if name in ("q", "k", "v", "g"):
-            for step, stride in zip(("row", "head", "token"), tensor.stride(), strict=False):
-                setattr(struct, f"{name}_{step}", stride)
+            for field, stride in strides(name, tensor).items():
+                setattr(struct, field, stride)
     if first is not None:
         struct.first = first.data_ptr()
     learnt_attention(struct)
-
-
-def _neighbours(x: Tensor) -> Tensor:
-    """With the numbers of a head side by side."""
-    return x if x.stride(-1) == 1 else x.contiguous()

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from llmkit.kernels.learn import LearntGateStruct, learnt_gate
-from llmkit.model.learnt_attention import TYPES
+from llmkit.model.learnt_operations import TYPES, define
 
 
 def silu_gated(gate: Tensor, up: Tensor) -> Tensor:
@@ -53,13 +53,14 @@ class _SiluGated(torch.autograd.Function):
         return d_gate, d_up
 
 
-_OPERATIONS = torch.library.Library("llmkit", "FRAGMENT")
-_OPERATIONS.define("silu_gated(Tensor gate, Tensor up) -> Tensor")
-_OPERATIONS.impl("silu_gated", _forward, "CPU")
-_OPERATIONS.impl("silu_gated", lambda gate, up: torch.empty_like(gate), "Meta")
-_OPERATIONS.impl("silu_gated", _SiluGated.apply, "AutogradCPU")
-_OPERATIONS.define("silu_gated_backward(Tensor grad, Tensor gate, Tensor up) -> (Tensor, Tensor)")
-_OPERATIONS.impl("silu_gated_backward", _backward, "CPU")
-_OPERATIONS.impl(
-    "silu_gated_backward", lambda grad, gate, up: (torch.empty_like(gate), torch.empty_like(up)), "Meta"
+define(
+    "silu_gated(Tensor gate, Tensor up) -> Tensor",
+    _forward,
+    lambda gate, up: torch.empty_like(gate),
+    _SiluGated,
+)
+define(
+    "silu_gated_backward(Tensor grad, Tensor gate, Tensor up) -> (Tensor, Tensor)",
+    _backward,
+    lambda grad, gate, up: (torch.empty_like(gate), torch.empty_like(up)),
 )

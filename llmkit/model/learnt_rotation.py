@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from llmkit.kernels.learn import LearntRotationStruct, learnt_rotation
-from llmkit.model.learnt_attention import TYPES
+from llmkit.model.learnt_operations import TYPES, define, strides, with_neighbours
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -30,17 +30,16 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
     """(B, T, H, E); sign -1 turns back."""
-    x = x if x.stride(-1) == 1 else x.contiguous()
+    x = with_neighbours(x)
     B, H, T, E = x.shape
     half = cos.shape[-1]
     if cos.shape != sin.shape or cos.shape[-2] != T or (cos.dim() > 2 and len(cos) != B) or 2 * half > E:
         raise ValueError(f"rotations {tuple(cos.shape)}, {tuple(sin.shape)} of {tuple(x.shape)}")
     out = _room(x, cos, sin, sign)
-    strides = dict(zip(("x_row", "x_head", "x_token"), x.stride(), strict=False))
     learnt_rotation(
         LearntRotationStruct(
             **{"x": x.data_ptr(), "out": out.data_ptr(), "cosine": cos.data_ptr(), "sine": sin.data_ptr()},
-            **strides,
+            **strides("x", x),
             **{"table_row": T * half if cos.dim() > 2 else 0, "rows": B, "heads": H, "length": T},
             **{"head_dim": E, "rotary_dim": 2 * half, "type": TYPES[x.dtype], "sign": sign},
         )
@@ -71,8 +70,4 @@ class _Rotated(torch.autograd.Function):
         return back.transpose(1, 2), None, None, None
 
 
-_OPERATIONS = torch.library.Library("llmkit", "FRAGMENT")
-_OPERATIONS.define("rotated(Tensor x, Tensor cos, Tensor sin, float sign) -> Tensor")
-_OPERATIONS.impl("rotated", _rotate, "CPU")
-_OPERATIONS.impl("rotated", _room, "Meta")
-_OPERATIONS.impl("rotated", _Rotated.apply, "AutogradCPU")
+define("rotated(Tensor x, Tensor cos, Tensor sin, float sign) -> Tensor", _rotate, _room, _Rotated)

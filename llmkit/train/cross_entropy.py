@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from llmkit.kernels.learn import CrossEntropyStruct, cross_entropy
-from llmkit.model.learnt_attention import HAS_KERNELS, TYPES
+from llmkit.model.learnt_operations import TYPES, define, takes
 
 IGNORED = -100
 """The target that carries no loss: PyTorch's default ignore_index."""
@@ -29,7 +29,7 @@ def nats(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         (N,) float32, worked out in float32.
     """
-    if logits.device.type == "cpu" and logits.dtype in TYPES and HAS_KERNELS:
+    if takes(logits, logits.dtype):
         found: Tensor = torch.ops.llmkit.cross_entropy(logits.contiguous(), targets.contiguous())[0]
         return found
     return F.cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="none")
@@ -81,15 +81,9 @@ class _CrossEntropy(torch.autograd.Function):
         return torch.ops.llmkit.cross_entropy_backward(grads[0], *ctx.saved_tensors), None
 
 
-_OPERATIONS = torch.library.Library("llmkit", "FRAGMENT")
-_OPERATIONS.define("cross_entropy(Tensor logits, Tensor targets) -> (Tensor, Tensor)")
-_OPERATIONS.impl("cross_entropy", _forward, "CPU")
-_OPERATIONS.impl("cross_entropy", _room, "Meta")
-_OPERATIONS.impl("cross_entropy", _CrossEntropy.apply, "AutogradCPU")
-_OPERATIONS.define(
-    "cross_entropy_backward(Tensor grad, Tensor logits, Tensor targets, Tensor terms) -> Tensor"
-)
-_OPERATIONS.impl("cross_entropy_backward", _backward, "CPU")
-_OPERATIONS.impl(
-    "cross_entropy_backward", lambda grad, logits, targets, terms: torch.empty_like(logits), "Meta"
+define("cross_entropy(Tensor logits, Tensor targets) -> (Tensor, Tensor)", _forward, _room, _CrossEntropy)
+define(
+    "cross_entropy_backward(Tensor grad, Tensor logits, Tensor targets, Tensor terms) -> Tensor",
+    _backward,
+    lambda grad, logits, targets, terms: torch.empty_like(logits),
 )

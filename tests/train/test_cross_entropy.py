@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from llmkit.kernels.library import available, why_not
-from llmkit.train import cross_entropy
+from llmkit.model import learnt_operations
 from llmkit.train.cross_entropy import IGNORED, nats
 
 needs_kernels = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
@@ -26,7 +26,7 @@ def test_nats_and_gradients_are_those_of_pytorch_with_the_kernels_and_without(
     dtype: torch.dtype, native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not native:
-        monkeypatch.setattr(cross_entropy, "HAS_KERNELS", False)
+        monkeypatch.setattr(learnt_operations, "HAS_KERNELS", False)
     logits, targets, weights = _logits(dtype)
     found = nats(logits, targets)
     expected = F.cross_entropy(logits.float(), targets, reduction="none")

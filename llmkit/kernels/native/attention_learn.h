@@ -144,11 +144,6 @@ static void learn_turn(const float* square, float* to) {
       transpose16(square + top * kSquare + c, kSquare, to + c * kSquare + top, kSquare);
 }
 
-LK void learn_store(const LearntAttention& a, void* to, int64_t at, F values) {
-  if (a.type == kFloat32) store((float*)to + at, values);
-  else store_bf16((uint16_t*)to + at, values);
-}
-
 // Which keys of a square a query sees: from `low` to `high`.
 struct Seen {
   int64_t low, high;
@@ -216,7 +211,7 @@ static void learn_forward(const LearntAttention& a, const LearnMemory& m, int64_
   }
   for (int64_t r = 0; r < count; r++) {
     int64_t at = ((row * a.length + start + r) * a.heads + head) * E;
-    for (int64_t e = 0; e < E; e += kLanes) learn_store(a, a.out, at + e, div(load(m.sum + r * E + e), set1(m.weight[r])));
+    for (int64_t e = 0; e < E; e += kLanes) store_as(a.out, a.type, at + e, div(load(m.sum + r * E + e), set1(m.weight[r])));
     a.lse[(row * a.heads + head) * a.length + start + r] = m.most[r] + logf(m.weight[r]);
   }
 }
@@ -268,7 +263,7 @@ static void learn_backward(const LearntAttention& a, const LearnMemory& m, int64
   }
   for (int64_t r = 0; r < count; r++) {
     int64_t at = ((row * a.length + start + r) * a.heads + head) * E;
-    for (int64_t e = 0; e < E; e += kLanes) learn_store(a, a.d_q, at + e, load(m.sum + r * E + e));
+    for (int64_t e = 0; e < E; e += kLanes) store_as(a.d_q, a.type, at + e, load(m.sum + r * E + e));
   }
 }
 
@@ -293,8 +288,8 @@ static void learn_head(const LearntAttention& a, const LearnMemory& m, int64_t r
   for (int64_t t = 0; t < a.length; t++)
     for (int64_t e = 0; e < E; e += kLanes) {
       int64_t at = ((row * a.length + t) * a.kv_heads + kv_head) * E + e;
-      learn_store(a, a.d_k, at, load(m.d_k + t * E + e));
-      learn_store(a, a.d_v, at, load(m.d_v + t * E + e));
+      store_as(a.d_k, a.type, at, load(m.d_k + t * E + e));
+      store_as(a.d_v, a.type, at, load(m.d_v + t * E + e));
     }
 }
 

@@ -49,8 +49,7 @@ static void row_slopes(const CrossEntropy& a, int64_t row) {
       F below = sub(load_as(a.logits, a.type, at + c), set1(highest));
       slope = mul(exp(sub(below, set1(rest))), set1(factor));
     }
-    if (a.type == kFloat32) store((float*)a.slopes + at + c, slope);
-    else store_bf16((uint16_t*)a.slopes + at + c, slope);
+    store_as(a.slopes, a.type, at + c, slope);
   }
   for (int64_t c = whole; c < a.cols; c++)
     put_slope(a, at + c, counts ? exp_one(logit(a, at + c) - highest - rest) * factor : 0.0f);

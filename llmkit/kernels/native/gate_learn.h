@@ -8,14 +8,6 @@ namespace {
 
 constexpr int64_t kGateRun = 4096;  // numbers of a task
 
-LK void store_first_as(void* to, int32_t type, int64_t at, F values, int64_t count) {
-  if (type == kFloat32) return store_first((float*)to + at, values, count);
-  if (count >= kLanes) return store_bf16((uint16_t*)to + at, values);
-  uint16_t t[kLanes];
-  store_bf16(t, values);
-  memcpy((uint16_t*)to + at, t, (size_t)count * 2);
-}
-
 static void learn_gate(Worker& worker, const LearntGate& a) {
   int64_t tasks = (a.count + kGateRun - 1) / kGateRun;
   for (int64_t task; (task = claim(worker, 1)) < tasks;) {

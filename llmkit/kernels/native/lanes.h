@@ -143,6 +143,19 @@ LK float exp_one(float x) {
   return t[0];
 }
 
+// 16 floats as values of a type, or the first `count`: float32 or bfloat16.
+LK void store_as(void* p, int32_t type, int64_t at, F a) {
+  if (type == 0) store((float*)p + at, a);
+  else store_bf16((uint16_t*)p + at, a);
+}
+LK void store_first_as(void* p, int32_t type, int64_t at, F a, int64_t count) {
+  if (count >= kLanes) return store_as(p, type, at, a);
+  if (type == 0) return store_first((float*)p + at, a, count);
+  uint16_t t[kLanes];
+  store_bf16(t, a);
+  memcpy((uint16_t*)p + at, t, (size_t)count * 2);
+}
+
 // 16 values of a stored type as floats.
 LK F load_as(const void* p, int32_t type, int64_t at) {
   if (type == 0) return load((const float*)p + at);

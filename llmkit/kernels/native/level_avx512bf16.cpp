@@ -5,6 +5,7 @@
 
 #include "attention_learn.h"
 #include "cross_entropy.h"
+#include "gate_learn.h"
 #include "matmul.h"
 #include "rotate_learn.h"
 

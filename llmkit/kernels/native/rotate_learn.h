@@ -1,7 +1,8 @@
 // Rotary positions of training (arXiv:2104.09864), from a tensor with any strides into one without gaps; backwards is the
 // same by the opposite angles. Numbers are read and written in their own type and turned in float32.
 #pragma once
-#include "gate_learn.h"
+#include "kernels.h"
+#include "lanes.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 """llmkit bench prefill, decode, train and load: a sweep over one model, its cases in turns with a peer's."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from functools import cache
 from itertools import count
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from llmkit.engine.module_weights import pack_model
 from llmkit.engine.native_weights import PackedModel
 from llmkit.formats.gguf_magic import is_gguf
-from llmkit.kernels.library import available, level, set_threads, threads
+from llmkit.kernels.library import available, level, set_threads
 from llmkit.kernels.packed import ROUNDED_FORMATS
 from llmkit.model.transformer import Transformer
 from llmkit.probe.bench import OURS, BenchReport, BenchRow, Ceiling, measured, noise
@@ -27,6 +27,7 @@ from llmkit.probe.machine_speed import SpeedProbe
 from llmkit.probe.memory import PeakMemory
 from llmkit.probe.timing import Timing, take_turns
 from llmkit.progress import SILENT, Progress
+from llmkit.train.hardware import threads_set
 from llmkit.workflows.bench import decode as bench_decode
 from llmkit.workflows.bench import load as bench_load
 from llmkit.workflows.bench import prefill as bench_prefill
@@ -60,8 +61,8 @@ def bench_model(
     """
     environment = read_environment(*PACKAGES, *(engine for engine in plan.engines if engine != OURS))
     refuse_busy(environment, config.require_quiet)
-    with _threads_kept(), ExitStack() as stack:
-        torch.set_num_threads(max(int(point["threads"]) for point in plan.points))
+    most = max(int(point["threads"]) for point in plan.points)
+    with threads_set(most), ExitStack() as stack:
         built, computed_by = _build(plan, config, stack)
         cases = {case.name: case for case in built}
         timings, peaks, ceilings = _measure(cases, config.rounds, probe or SpeedProbe(), progress)
@@ -220,15 +221,3 @@ def _row(
 def _key(case: BenchCase) -> tuple[int, str]:
     """What the machine's speed depends on."""
     return int(case.point["threads"]), str(case.point["dtype"])
-
-
-@contextmanager
-def _threads_kept() -> Iterator[None]:
-    """Give the process back the number of threads that it had."""
-    before, kernels_before = torch.get_num_threads(), threads() if available() else 0
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        if available():
-            set_threads(kernels_before)

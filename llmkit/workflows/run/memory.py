@@ -7,7 +7,7 @@ again). What a process holds was measured on runs of 1M to 40M parameters: see t
 from dataclasses import dataclass
 
 from llmkit.model.config import ModelConfig
-from llmkit.model.learnt_attention import HAS_KERNELS
+from llmkit.model.learnt_operations import HAS_KERNELS
 from llmkit.train.config import ActivationCheckpointing
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.parallel.own_part import layers_of
