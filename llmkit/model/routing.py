@@ -39,47 +39,25 @@ class RoutingTape:
         Raises:
             ValueError: no pass was recorded.
         """
-        routes = [one for passes in self.routes.values() for one in passes]
-        if not routes:
-            raise ValueError("no token was routed: give the tape to a model with experts, as `routing`")
+        routes = self._all()
         N = routes[0].logits.shape[1]
         chosen = torch.stack([_counts(one, N) for one in routes]).sum(0)
         return torch.cat((chosen, chosen.new_tensor([sum(len(one.logits) for one in routes)])))
 
-    def balance_loss(self, totals: Tensor | None = None) -> Tensor:
-        """N * sum over experts of f * P: k where all experts are used alike, up to N where they are not.
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """What losses are made of, summed over layers, passes and tokens: differentiable.
 
-        f is how often an expert is chosen by a token, P its mean probability, both over all layers and passes
-        at once, as transformers' load_balancing_loss_func has it. (Switch Transformer, 2101.03961, equations
-        4 to 6; k = 1 and one layer there.) The probabilities are a softmax whatever the scoring is.
-
-        Args:
-            totals: of all tapes of these rows, where other processes have some of their positions: this is
-                then what those here add to the loss. None: of this one.
+        Returns:
+            (N,) probability of each expert, a softmax whatever the scoring is, for `balance_slope`; and,
+            without shape, squares of log sum exp of the logits, whose mean is the z-loss (ST-MoE,
+            2202.08906, equation 5).
 
         Raises:
-            ValueError: no pass was recorded, or none of its tokens counts.
+            ValueError: no pass was recorded.
         """
-        routes = self._all()
-        totals = self.totals() if totals is None else totals
-        N, total = routes[0].logits.shape[1], totals[-1]
-        chosen = totals[:-1] / total  # (N,): f
-        probability = torch.stack([one.logits.softmax(-1).sum(0) for one in routes]).sum(0) / total  # (N,): P
-        return N * (chosen * probability).sum()
-
-    def z_loss(self, totals: Tensor | None = None) -> Tensor:
-        """Mean square of log sum exp of the logits, over tokens and layers (ST-MoE, 2202.08906, equation 5).
-
-        Args:
-            totals: as for `balance_loss`.
-
-        Raises:
-            ValueError: as for `balance_loss`.
-        """
-        routes = self._all()
-        total = (self.totals() if totals is None else totals)[-1]
-        squares = [one.logits.logsumexp(-1).square().sum() for one in routes]
-        return torch.stack(squares).sum() / total
+        logits = [one.logits for one in self._all()]
+        probability = torch.stack([one.softmax(-1).sum(0) for one in logits]).sum(0)
+        return probability, torch.stack([one.logsumexp(-1).square().sum() for one in logits]).sum()
 
     def expert_counts(self) -> dict[Router, Tensor]:
         """How many tokens chose each expert: (N,) int64 for every router, in the order of the layers."""
@@ -89,10 +67,26 @@ class RoutingTape:
         }
 
     def _all(self) -> list[Routes]:
-        routes = [one for passes in self.routes.values() for one in passes if len(one.logits)]
+        routes = [one for passes in self.routes.values() for one in passes]
         if not routes:
             raise ValueError("no token was routed: give the tape to a model with experts, as `routing`")
         return routes
+
+
+def balance_slope(totals: Tensor) -> Tensor:
+    """What the balance loss changes by with each expert's probability: (N,), 0 where no token counts.
+
+    The loss is N * sum over experts of f * P: k where all experts are used alike, up to N where they are not.
+    f is how often an expert is chosen by a token, P its mean probability, both over all layers and passes at
+    once, as transformers' load_balancing_loss_func has it (Switch Transformer, 2101.03961, equations 4 to 6;
+    k = 1 and one layer there). f has no gradient, so that the loss is the slope times the sums of
+    probabilities, wherever their tokens were routed.
+
+    Args:
+        totals: (N + 1,) of all tokens, wherever they were: see `RoutingTape.totals`.
+    """
+    chosen, total = totals[:-1].double(), totals[-1].clamp(min=1).double()
+    return (len(chosen) * chosen / total.square()).float()
 
 
 def _counts(routes: Routes, num_experts: int) -> Tensor:

@@ -95,7 +95,14 @@ class Decoder(nn.Module):
             x = x.to(torch.get_autocast_dtype(kind))  # on a CPU norms are quicker in float32
         return x
 
-    def through(self, x: Tensor, layers: range, positions: Tensor, segments: Tensor | None) -> Tensor:
+    def through(
+        self,
+        x: Tensor,
+        layers: range,
+        positions: Tensor,
+        segments: Tensor | None,
+        routing: RoutingTape | None = None,
+    ) -> Tensor:
         """Some layers alone, without a cache: a stage of a pipeline.
 
         Args:
@@ -103,13 +110,14 @@ class Decoder(nn.Module):
             layers: in their order.
             positions: (T,) or (B, T), of all.
             segments: see `Transformer.forward`.
+            routing: likewise.
 
         Returns:
             (B, T, D), what the next layer reads.
         """
         layouts = self._layouts(positions, [Span(0, positions.shape[-1])], segments)
         for index in layers:
-            x = self.layers[index](x, layouts[index])
+            x = self.layers[index](x, layouts[index], routing=routing)
         return x
 
     def layout_of(self, layer: int, count: int) -> Layout:

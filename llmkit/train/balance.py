@@ -3,13 +3,15 @@
 Shapes: N experts of a layer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from llmkit.model.config_parts import ExpertsConfig
 from llmkit.model.router import Router
-from llmkit.model.routing import RoutingTape
+from llmkit.model.routing import RoutingTape, balance_slope
 from llmkit.train.config import Recipe
 from llmkit.train.parallel.ranks import ALONE, Ranks
 
@@ -42,17 +44,20 @@ class Balancer:
 
     Args:
         recipe: with the coefficients.
+        experts: of the model, which has a router in each of their layers.
         ranks: the processes that share each batch.
     """
 
-    def __init__(self, recipe: Recipe, ranks: Ranks = ALONE) -> None:
+    def __init__(self, recipe: Recipe, experts: ExpertsConfig, ranks: Ranks = ALONE) -> None:
         self._ranks = ranks
+        self._routers = len(experts.layers)
         self._real = 0
         self._aux = recipe.router_aux_loss_coef or 0.0
         self._z = recipe.router_z_loss_coef or 0.0
         self._step = recipe.router_bias_update or 0.0
         self._loss = 0.0
         self._counts: dict[Router, Tensor] = {}
+        self._use = ExpertUse(0.0, ())
 
     def begin(self, real: int) -> None:
         """Another batch, of so many tokens that are no padding."""
@@ -60,36 +65,53 @@ class Balancer:
         self._loss = 0.0
         self._counts = {}
 
-    def add(self, tape: RoutingTape) -> Tensor | float:
-        """What a part of the batch adds to the loss; 0 where it is nothing but padding.
+    def add(self, tape: RoutingTape) -> Tensor:
+        """What a part of the batch adds to the loss.
 
         Where rows are cut, every process of them has to call this, and adds what its positions make of it.
         """
-        totals = tape.totals()
-        is_padding = not totals[-1]
-        totals = self._ranks.over_rows(totals)
-        for router, counts in tape.expert_counts().items():
-            self._counts[router] = self._counts[router] + counts if router in self._counts else counts
-        if is_padding:
-            return 0.0
-        share = int(totals[-1]) / len(tape.routes) / self._real  # of the tokens that a router met
-        balance = tape.balance_loss(totals) * share
-        self._loss += balance.item()
-        loss = self._aux * balance
-        return loss + self._z * share * tape.z_loss(totals) if self._z else loss
+        probability, squares = tape.sums()
+        slopes = self.slopes(self._ranks.over_rows(tape.totals()))
+        self.note(float((slopes[0] * probability.detach()).sum()), tape.expert_counts())
+        of_probability, of_squares = self.weighed(slopes)
+        return (of_probability * probability).sum() + of_squares * squares
+
+    def slopes(self, totals: Tensor) -> tuple[Tensor, float]:
+        """What the losses of a part change by with what its tapes' sums are made of, without coefficients.
+
+        Args:
+            totals: of the tapes of all layers and positions of the part: see `RoutingTape.totals`.
+
+        Returns:
+            (N,) for probabilities, and one for squares.
+        """
+        each = 1 / self._routers / max(1, self._real)
+        return balance_slope(totals) * int(totals[-1]) * each, each
+
+    def weighed(self, slopes: tuple[Tensor, float]) -> tuple[Tensor, float]:
+        """Slopes with their coefficients: what is learnt from."""
+        return self._aux * slopes[0], self._z * slopes[1]
+
+    def note(self, loss: float, counts: Mapping[Router, Tensor]) -> None:
+        """What a part made of the balance loss, and how many tokens chose each expert: (N,) by router."""
+        self._loss += loss
+        for router, chosen in counts.items():
+            self._counts[router] = self._counts[router] + chosen if router in self._counts else chosen
 
     def settle(self) -> None:
         """The batch is over: what every process saw of it is added up."""
         flat = [float(count) for counts in self._counts.values() for count in counts.tolist()]
-        self._loss, *flat = self._ranks.sum([self._loss, *flat], of_stream=True)
+        loss, *flat = self._ranks.sum([self._loss, *flat], of_stream=True)
         for counts in self._counts.values():
             own, flat = flat[: len(counts)], flat[len(counts) :]
             counts.copy_(torch.tensor(own))
+        own_use = (loss, [tuple(one.tolist()) for one in self._counts.values()])
+        losses, layers = zip(*self._ranks.of_stages(own_use), strict=True)
+        self._use = ExpertUse(sum(losses), tuple(layer for stage in layers for layer in stage))
 
     def use(self) -> ExpertUse:
         """Of the batch that is over."""
-        counts = tuple(tuple(one.tolist()) for one in self._counts.values())
-        return ExpertUse(self._loss, counts)
+        return self._use
 
     @torch.no_grad()
     def update_bias(self) -> None:

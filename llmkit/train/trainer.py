@@ -105,7 +105,8 @@ class Trainer:
         self._rate = rate
         self._norms = NormProbe(self.model, norms_every)
         self._reactions: dict[str, SpikeReaction] = {"nonfinite": on_nonfinite, "spike": on_spike}
-        self._balancer = Balancer(recipe, self.ranks) if self.model.config.experts is not None else None
+        experts = self.model.config.experts
+        self._balancer = None if experts is None else Balancer(recipe, experts, self.ranks)
         self._source = source or RowBatches(rows, recipe, self.device, self.ranks.share, self.ranks.cut)
 
     def train_step(self) -> StepResult:
@@ -214,7 +215,9 @@ class Trainer:
         else:
             assert isinstance(objective, NextToken)
             with self.autocast():
-                told = self.divided.pipeline.learn(objective, batch, self._micro_batch_rows, scale)
+                told = self.divided.pipeline.learn(
+                    objective, batch, self._micro_batch_rows, scale, self._balancer
+                )
             learnt.losses.append(told[0])
             learnt.sums.update(told[1])
         if self._balancer is not None:

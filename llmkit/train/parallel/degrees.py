@@ -106,11 +106,6 @@ def check_degrees(degrees: Degrees, model: ModelConfig, batch_rows: int, seq_len
         raise ConfigError(
             f"--pp {degrees.pp}: the model has {model.num_hidden_layers} layers", hint="fewer stages"
         )
-    if degrees.pp > 1 and model.experts is not None:
-        raise ConfigError(
-            f"--pp {degrees.pp}: routers' losses do not travel between stages",
-            hint="--fsdp divides any model",
-        )
     _check_rows(degrees, seq_len)
     if degrees.ep > 1:
         _check_experts(degrees, model)

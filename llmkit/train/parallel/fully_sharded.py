@@ -37,7 +37,8 @@ def shard_weights(root: nn.Module, layers: Iterable[nn.Module], ranks: MeshRanks
                 if isinstance(module, Experts):
                     fully_shard(module, mesh=ranks.shard_mesh(of_experts=True), mp_policy=of_experts)
         fully_shard(layer, mesh=mesh, mp_policy=policy)
-    fully_shard(root, mesh=mesh, mp_policy=policy)
+    # counts of experts come into a stage in float64, and are told to the next as they are
+    fully_shard(root, mesh=mesh, mp_policy=replace(policy, cast_forward_inputs=ranks.degrees.pp == 1))
     for module in root.modules():
         if isinstance(module, FSDPModule):  # the loss is over the targets of all: a sum, not a mean of means
             module.set_gradient_divide_factor(1.0)

@@ -16,10 +16,12 @@ from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGP
 
 from llmkit.model.positions import segment_positions
 from llmkit.model.transformer import TiedHead, Transformer
+from llmkit.train.balance import Balancer
 from llmkit.train.loss import Batch
 from llmkit.train.objective import NextToken
 from llmkit.train.parallel.own_part import layers_of, parts_of_batch
 from llmkit.train.parallel.ranks import MeshRanks
+from llmkit.train.parallel.stage_routing import StageRouting, told_back
 from llmkit.train.parallel.tensors import local, whole
 
 
@@ -40,6 +42,8 @@ class Stage(nn.Module):
         self.layers = layers_of(stage, stages, len(decoder.layers))
         self.is_first, self.is_last = stage == 0, stage == stages - 1
         self.is_tied = isinstance(model.lm_head, TiedHead)
+        self.routing: StageRouting | None = None
+        """Where losses of routers are learnt from."""
         for index in range(len(decoder.layers)):
             if index not in self.layers:
                 decoder.layers[index] = nn.Identity()
@@ -51,17 +55,35 @@ class Stage(nn.Module):
             decoder.norm, model.lm_head = nn.Identity(), nn.Identity()  # type: ignore[assignment]
         self.model = model
 
-    def forward(self, given: Tensor, segments: Tensor | None = None) -> Tensor:
-        """given: (B, T) ids at the first stage, else (B, T, D). Returns that, or (B, T, V) at the last.
+    def forward(
+        self,
+        given: Tensor,
+        counts: Tensor | None = None,
+        *,
+        segments: Tensor | None = None,
+        real: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """(B, T) ids at the first stage, else (B, T, D), to that, or to (B, T, V) at the last.
 
         Of (B, T, D) and (B, T, V) each of several pieces has its part.
+
+        Args:
+            given: ids, or what the stage before made of them.
+            counts: of its routers, and those before: see `StageRouting`. What is returned has them too.
+            segments: (B, T), see `Transformer.forward`.
+            real: (B, T), see `Batch`.
         """
         decoder = self.model.model
         T = given.shape[1] * (1 if self.is_first else self._pieces)
         positions = torch.arange(T, device=given.device) if segments is None else segment_positions(segments)
         x = decoder.embed(given, positions, T) if self.is_first else given
-        x = decoder.through(x, self.layers, positions, segments)
-        return self.model.logits(decoder.norm(x)) if self.is_last else x
+        tape = None if self.routing is None else self.routing.tape(real)
+        x = decoder.through(x, self.layers, positions, segments, tape)
+        if self.routing is not None and tape is not None:
+            counts = self.routing.counts(tape, self.routing.no_counts(x) if counts is None else counts)
+        if not self.is_last:
+            return x if counts is None else (x, counts)
+        return self.model.logits(decoder.norm(x if counts is None else told_back(x, counts)))
 
 
 class Pipeline:
@@ -83,9 +105,21 @@ class Pipeline:
         """Of the parts of a batch."""
 
     def learn(
-        self, objective: NextToken, batch: Batch, part_rows: int, scale: float
+        self,
+        objective: NextToken,
+        batch: Batch,
+        part_rows: int,
+        scale: float,
+        balancer: Balancer | None = None,
     ) -> tuple[float, dict[str, float]]:
         """Forward and backward of a batch in parts of at most `part_rows`, as many as stages if it can be.
+
+        Args:
+            objective: what is learnt.
+            batch: all of it.
+            part_rows: of the part that goes through a stage at once.
+            scale: of the loss.
+            balancer: of a model with experts; it is told of them.
 
         Returns:
             The loss, summed over the targets and times `scale`, and what else the objective tells, summed.
@@ -93,7 +127,13 @@ class Pipeline:
         parts = parts_of_batch(len(batch.ids), part_rows, self.group.size())
         self._objective, self._scale = objective, scale
         self._told = []
+        experts = self._stage.model.config.experts
+        if balancer is not None and experts is not None:
+            self._stage.routing = StageRouting(balancer, experts.num_experts, self._ranks)
         loss = self._run(batch, parts, learns=True)
+        if self._stage.routing is not None:
+            self._stage.routing.settle(parts)
+            self._stage.routing = None
         told = self._told[-parts:]  # a new schedule tries the loss beforehand
         loss, *sums = self._of_last([loss, *(sum(one[name] for one in told) for name in objective.told)])
         return loss, dict(zip(objective.told, sums, strict=True))
@@ -143,7 +183,8 @@ class Pipeline:
     def _run(self, batch: Batch, parts: int, *, learns: bool) -> float:
         schedule = self._schedule(tuple(batch.ids.shape), parts, learns=learns)
         given = (batch.ids,) if self._stage.is_first else ()
-        told = {} if batch.segments is None else {"segments": batch.segments}
+        beside = {"segments": batch.segments, "real": batch.real}
+        told = {name: one for name, one in beside.items() if one is not None}
         losses: list[Tensor] = []
         last = {"target": batch.targets, "losses": losses} if self._stage.is_last else {}
         run = schedule.step if learns else schedule.eval

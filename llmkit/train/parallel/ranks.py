@@ -58,6 +58,10 @@ class Ranks:
         """Of positions of `stream`, summed over the processes that have the rest of these rows, in place."""
         return values
 
+    def of_stages(self, value: Any) -> list[Any]:
+        """What each stage has, in their order."""
+        return [value]
+
     def highest(self, value: int) -> int:
         """The largest that any process has: how they agree to stop at the same step."""
         return value
@@ -105,7 +109,10 @@ class MeshRanks(Ranks):
         self.share = Share(shard * degrees.ep + mesh.get_local_rank("ep"), degrees.shares)
         self.cut = Share(mesh.get_local_rank("cp"), degrees.cp)
         self.stream = Share(mesh.get_local_rank("tp"), degrees.tp)
+        # all processes have to make a group at once: none is made in a pass, which stages come to apart
         self._apart = self.group("dp", "fsdp", "ep", "cp")
+        self._of_stream = self.group("dp", "fsdp", "ep", "cp", "tp")
+        self._of_rows = self.group("cp", "tp")
 
     def group(self, *dimensions: str) -> "ProcessGroup":
         """The processes that differ from this one in these dimensions only."""
@@ -134,7 +141,7 @@ class MeshRanks(Ranks):
         import torch.distributed as dist
 
         told = torch.tensor(values, dtype=torch.float64, device=self.device)
-        group = self.group("dp", "fsdp", "ep", "cp", "tp") if of_stream else self._apart
+        group = self._of_stream if of_stream else self._apart
         if group.size() > 1:
             dist.all_reduce(told, group=group)
         return told.tolist()
@@ -142,7 +149,14 @@ class MeshRanks(Ranks):
     def over_rows(self, values: Tensor) -> Tensor:
         """See `Ranks.over_rows`."""
         if self.degrees.cp * self.degrees.tp > 1:
-            torch.distributed.all_reduce(values, group=self.group("cp", "tp"))
+            torch.distributed.all_reduce(values, group=self._of_rows)
+        return values
+
+    def of_stages(self, value: Any) -> list[Any]:
+        """See `Ranks.of_stages`."""
+        values = [value] * self.degrees.pp
+        if len(values) > 1:
+            torch.distributed.all_gather_object(values, value, group=self.group("pp"))
         return values
 
     def highest(self, value: int) -> int:

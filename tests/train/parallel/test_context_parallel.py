@@ -167,7 +167,8 @@ def balanced_by(degrees: Degrees) -> tuple[int, float, float]:
         recipe: Any = SimpleNamespace(
             router_aux_loss_coef=0.5, router_z_loss_coef=0.25, router_bias_update=None
         )
-        balancer, tape = Balancer(recipe, among), RoutingTape(batch.real)
+        assert model.config.experts is not None
+        balancer, tape = Balancer(recipe, model.config.experts, among), RoutingTape(batch.real)
         balancer.begin(whole.num_real)
         nats = loss_sum(model, batch, tape)
         (nats * 0.0 + balancer.add(tape)).backward()

@@ -81,19 +81,11 @@ def test_heads_that_hang_together_are_not_cut(name: str, shape: dict[str, Any], 
     check_degrees(Degrees(fsdp=2), cast("ModelConfig", model), 4, 16)
 
 
-def test_stages_with_experts_are_refused() -> None:
-    experts = preset("tiny-moe", vocab_size=64, max_position_embeddings=16)
-    with pytest.raises(ConfigError, match="routers"):
-        check_degrees(Degrees(pp=2), experts, 4, 16)
-    check_degrees(Degrees(fsdp=2), experts, 4, 16)
-
-
 @pytest.mark.parametrize(
     ("degrees", "name", "rows", "message"),
     [
         (Degrees(ep=2), "tiny", 4, "--ep 2: the model has no experts"),
         (Degrees(ep=3), "tiny-moe", 6, "--ep 3: the model has 8 experts"),
-        (Degrees(ep=2, pp=2), "tiny-moe", 4, "routers"),
         (Degrees(ep=2, fsdp=2), "tiny-moe", 6, "cannot be shared by 4"),
         (Degrees(ep=4), "tiny-moe", 6, "cannot be shared by 4"),
     ],
