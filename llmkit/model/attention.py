@@ -11,6 +11,7 @@ from llmkit.model.attend import attend, attend_row, joined
 from llmkit.model.cache import HeldLayer
 from llmkit.model.config import ModelConfig
 from llmkit.model.documents import DTYPES, attend_documents
+from llmkit.model.here import here
 from llmkit.model.joined_linear import linear_layers
 from llmkit.model.layout import Layout
 from llmkit.model.learnt_attention import attend_learning, learns_here
@@ -81,7 +82,7 @@ class Attention(nn.Module):
         return attend_row(q, k, v, layout, self._attend, plain=plain)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        return attend(q, k, v, mask, scale=self.scale, softcap=self.softcap, sinks=self.sinks)
+        return attend(q, k, v, mask, scale=self.scale, softcap=self.softcap, sinks=here(self.sinks))
 
     def _normed(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Queries and keys by heads, after their norms."""

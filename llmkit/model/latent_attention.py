@@ -44,7 +44,6 @@ class LatentAttention(nn.Module):
         key_dim = latent.qk_nope_head_dim + latent.qk_rope_head_dim
         self.scale = config.attention_scale or key_dim**-0.5
         D, H, biased = config.hidden_size, config.num_attention_heads, config.attention_bias
-        self.num_heads = H
         if latent.q_lora_rank:
             self.q_a_proj = nn.Linear(D, latent.q_lora_rank, bias=biased)
             self.q_a_layernorm = RMSNorm(latent.q_lora_rank, _INNER_EPS)
@@ -60,7 +59,6 @@ class LatentAttention(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout, cache: HeldLayer | None = None) -> Tensor:
         """x: (B, T, D). Returns (B, T, D)."""
-        B, T, _ = x.shape
         q_nope, q_rope = self._queries(x, layout)
         rows = self._rows(x, layout)
         if cache is None:
@@ -74,7 +72,7 @@ class LatentAttention(nn.Module):
                     for part, (held,), mask in texts
                 ]
             )
-        return self.o_proj(y.transpose(1, 2).reshape(B, T, -1))
+        return self.o_proj(y.transpose(1, 2).flatten(2))
 
     def qkv(self, x: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
         """Queries and keys, (B, H, T, N + R), and values, (B, H, T, V), expanded for every head.
@@ -94,8 +92,8 @@ class LatentAttention(nn.Module):
     def _queries(self, x: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
         """Without a position and with one: (B, H, T, N), (B, H, T, R)."""
         q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))) if self.latent.q_lora_rank else self.q_proj(x)
-        q = q.view(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
         N = self.latent.qk_nope_head_dim
+        q = q.unflatten(-1, (-1, N + self.latent.qk_rope_head_dim)).transpose(1, 2)
         return q[..., :N], self._turned(q[..., N:], layout)
 
     def _rows(self, x: Tensor, layout: Layout) -> Tensor:
@@ -127,7 +125,7 @@ class LatentAttention(nn.Module):
         N, V, C = self.latent.qk_nope_head_dim, self.latent.v_head_dim, self.latent.kv_lora_rank
         B, S, _ = rows.shape
         made = self.kv_b_proj(rows[..., :C]).view(B, S, -1, N + V).transpose(1, 2)  # (B, H, S, N + V)
-        k_rope = rows[:, None, :, C:].expand(-1, self.num_heads, -1, -1)
+        k_rope = rows[:, None, :, C:].expand(-1, made.shape[1], -1, -1)
         return torch.cat((made[..., :N], k_rope), dim=-1), made[..., N:]
 
     def _absorbed(self, q_nope: Tensor, q_rope: Tensor, rows: Tensor, mask: Tensor | None) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmkit.model.config import ModelConfig
+from llmkit.model.here import here
 from llmkit.model.mlp import ACTIVATION_FUNCTIONS, GatedMLP
 from llmkit.model.router import Router, fresh
 from llmkit.model.routing import RoutingTape
@@ -124,7 +125,7 @@ class Experts(nn.Module):
         The stacks are taken apart once: a gradient of `stack[expert]` is as large as the whole stack. Where
         no expert has rows, one takes none: the stacks get a gradient, which other processes wait for.
         """
-        gate_up, down = _here(self.gate_up_proj).unbind(), _here(self.down_proj).unbind()
+        gate_up, down = here(self.gate_up_proj).unbind(), here(self.down_proj).unbind()
         gate_up_bias, down_bias = _unbind(self.gate_up_proj_bias), _unbind(self.down_proj_bias)
         sizes = counts.tolist()
         parts = rows.split(sizes)
@@ -139,9 +140,9 @@ class Experts(nn.Module):
         """The same in two kernels, without telling the CPU how many rows each expert has."""
         ends = counts.cumsum(0).to(torch.int32)
         gate_up_bias, down_bias = self.gate_up_proj_bias, self.down_proj_bias
-        inner = _grouped_linear(rows, _here(self.gate_up_proj), _maybe_here(gate_up_bias), owner, ends)
+        inner = _grouped_linear(rows, here(self.gate_up_proj), here(gate_up_bias), owner, ends)
         inner = self._act(*inner.chunk(2, -1))
-        return _grouped_linear(inner, _here(self.down_proj), _maybe_here(down_bias), owner, ends)
+        return _grouped_linear(inner, here(self.down_proj), here(down_bias), owner, ends)
 
     def _one_token(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """Decoding: k experts of one row each; nothing to put in order."""
@@ -223,17 +224,8 @@ def _clamped(limit: float) -> Gate:
     return act
 
 
-def _here(stack: Tensor) -> Tensor:
-    """The experts of a stack that this process has: all, or those of its part."""
-    return stack.to_local() if hasattr(stack, "to_local") else stack
-
-
-def _maybe_here(stack: Tensor | None) -> Tensor | None:
-    return None if stack is None else _here(stack)
-
-
 def _unbind(bias: Tensor | None) -> tuple[Tensor, ...] | None:
-    return None if bias is None else _here(bias).unbind()
+    return None if bias is None else here(bias).unbind()
 
 
 def _at(bias: Tensor | tuple[Tensor, ...] | None, expert: int) -> Tensor | None:

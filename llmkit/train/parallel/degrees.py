@@ -151,17 +151,8 @@ def _check_heads(degrees: Degrees, model: ModelConfig) -> None:
                 f"--tp {degrees.tp}: the model's {name} is {size}",
                 hint=f"a degree that divides it, or --{name.replace('_', '-')}",
             )
-    if model.latent is not None:
+    if model.qk_norm == "projection" and model.norm != "rms":
         raise ConfigError(
-            f"--tp {degrees.tp}: heads that share a latent are not divided",
-            hint="--fsdp divides any model",
-        )
-    if model.attention_sinks:
-        raise ConfigError(
-            f"--tp {degrees.tp}: attention sinks are not divided", hint="--fsdp divides any model"
-        )
-    if model.qk_norm == "projection":
-        raise ConfigError(
-            f"--tp {degrees.tp}: a norm over all heads at once is not divided",
+            f"--tp {degrees.tp}: a LayerNorm over all heads at once is not divided",
             hint="--fsdp divides any model",
         )

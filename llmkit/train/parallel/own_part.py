@@ -8,6 +8,13 @@ from llmkit.train.parallel.degrees import Degrees
 _CUT = ("embeddings", "head", "attention", "mlp")
 """Parts whose matrices --tp cuts; norms, routers and experts are whole on every process, and learn from the
 positions there."""
+_WHOLE = (
+    *(".shared_expert", ".q_a_proj", ".kv_a_proj_with_mqa"),
+    *(".o_proj.bias", ".down_proj.bias", ".c_proj.bias"),
+)
+"""But not these."""
+_OF_HEADS = (".q_norm.weight", ".k_norm.weight")
+"""And of norms these, where one is over all heads."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +78,9 @@ def own_part(architecture: Architecture, degrees: Degrees, stage: int = 0) -> Ow
     for tensor in architecture.tensors:
         if not tensor.learnt:
             continue
-        count = _cut(tensor, degrees)
+        count = _cut(tensor, architecture, degrees)
         is_here = tensor.layer in own or _is_at(tensor, architecture, stage, degrees.pp)
-        if is_here and tensor.part != "experts" and not _is_cut(tensor):
+        if is_here and tensor.part != "experts" and not _is_cut(tensor, architecture):
             uncut += count
         if tensor.layer is None:
             ends += count if is_here else 0
@@ -86,15 +93,19 @@ def own_part(architecture: Architecture, degrees: Degrees, stage: int = 0) -> Ow
     return OwnPart(ends, layers, experts, max(each.values(), default=0), uncut, degrees)
 
 
-def _cut(tensor: TensorSpec, degrees: Degrees) -> int:
+def _cut(tensor: TensorSpec, architecture: Architecture, degrees: Degrees) -> int:
     if tensor.part == "experts":
         return tensor.numel // degrees.ep
-    return tensor.numel // degrees.tp if _is_cut(tensor) else tensor.numel
+    return tensor.numel // degrees.tp if _is_cut(tensor, architecture) else tensor.numel
 
 
-def _is_cut(tensor: TensorSpec) -> bool:
+def _is_cut(tensor: TensorSpec, architecture: Architecture) -> bool:
     """Whether --tp cuts it."""
-    return tensor.part in _CUT and ".shared_expert" not in tensor.name
+    if tensor.part == "norms":  # of all heads at once, or of each
+        return tensor.name.endswith(_OF_HEADS) and tensor.numel > architecture.head_dim
+    if tensor.part not in _CUT:
+        return False
+    return not any(name in tensor.name for name in _WHOLE)
 
 
 def _is_at(tensor: TensorSpec, architecture: Architecture, stage: int, stages: int) -> bool:

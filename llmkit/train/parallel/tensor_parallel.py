@@ -3,7 +3,8 @@
 q, k, v, gate and up are cut by what comes out, o and down by what goes in (1909.08053), as DTensors; the head
 by the vocabulary, whose logits stay where they are (`logit_parts.py`). The stream between them, its norms,
 routers and experts have some positions of each row on every process (2205.05198): what a matrix reads is
-gathered before it, and what it gives is shared out in the place of a sum that everybody gets.
+gathered before it, and what it gives is shared out in the place of a sum that everybody gets. Where heads
+have keys and values out of one latent (2405.04434), that is gathered and not the wider stream.
 """
 
 from functools import partial
@@ -22,7 +23,9 @@ from torch.nn import functional as F
 
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
+from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.mlp import GatedMLP, PlainMLP
+from llmkit.model.norm import RMSNorm
 from llmkit.model.transformer import TiedHead, Transformer
 from llmkit.train.parallel.logit_parts import LogitParts
 from llmkit.train.parallel.ranks import Share
@@ -49,7 +52,7 @@ def cut_matrices(model: Transformer, mesh: "DeviceMesh") -> None:
     decoder = model.model
     if isinstance(decoder.embed_tokens, nn.Embedding):
         embedding = decoder.embed_tokens
-        embedding.weight = _cut_by_ids(embedding.weight, mesh)
+        embedding.weight = _cut_first(embedding.weight, mesh)
         embedding.forward = partial(_look_up, embedding, mesh)  # type: ignore[method-assign]
     if decoder.embed_positions is not None:
         own = Share(mesh.get_local_rank(), mesh.size())
@@ -57,7 +60,7 @@ def cut_matrices(model: Transformer, mesh: "DeviceMesh") -> None:
     head = model.lm_head
     if isinstance(head, TiedHead):  # it reads the embedding, which is cut by the vocabulary already
         if head.bias is not None:
-            head.bias = _cut_by_ids(head.bias, mesh)
+            head.bias = _cut_first(head.bias, mesh)
         head.register_forward_hook(lambda *told: told[-1].to_local())
     elif isinstance(head, nn.Linear):
         parallelize_module(head, mesh, ColwiseParallel(), src_data_rank=None)
@@ -74,6 +77,21 @@ def _cut_layer(layer: Block, mesh: "DeviceMesh") -> None:
         plan: dict[str, ParallelStyle] = {name: ColwiseParallel() for name in ("q_proj", "k_proj", "v_proj")}
         parallelize_module(attention, mesh, plan | {"o_proj": gives}, src_data_rank=None)
         _gather_before(attention, mesh)
+        if attention.sinks is not None:
+            attention.sinks = _cut_first(attention.sinks, mesh)
+        for norm in (attention.q_norm, attention.k_norm) if attention.norm_over_heads else ():
+            assert isinstance(norm, RMSNorm)  # `check_degrees` lets no other come here
+            norm.weight = _cut_first(norm.weight, mesh)
+            norm.forward = partial(_norm_over_heads, norm, mesh)  # type: ignore[method-assign]
+    elif isinstance(attention, LatentAttention):
+        to_heads = "q_b_proj" if attention.latent.q_lora_rank else "q_proj"
+        plan = {to_heads: ColwiseParallel(), "o_proj": gives}
+        parallelize_module(attention, mesh, plan, src_data_rank=None)
+        _gather_before(getattr(attention, to_heads), mesh)
+        rows, from_rows = attention.kv_a_proj_with_mqa, attention.kv_b_proj
+        rows.register_forward_hook(lambda *told: _gathered(told[-1], mesh))
+        from_rows.weight = _cut_first(from_rows.weight, mesh)
+        from_rows.forward = partial(_own_heads, from_rows)  # type: ignore[method-assign]
     if isinstance(mlp, GatedMLP | PlainMLP):
         plan = {name: ColwiseParallel() for name in ("gate_proj", "up_proj") if hasattr(mlp, name)}
         parallelize_module(mlp, mesh, plan | {"down_proj": gives}, src_data_rank=None)
@@ -93,7 +111,27 @@ def _gather_before(module: nn.Module, mesh: "DeviceMesh") -> None:
     module.register_forward_pre_hook(gather, prepend=True)
 
 
-def _cut_by_ids(whole: Tensor, mesh: "DeviceMesh") -> nn.Parameter:
+def _gathered(x: Tensor, mesh: "DeviceMesh") -> Tensor:
+    """(B, T / P, W) to (B, T, W), of which each process uses what its heads need: gradients are summed."""
+    part = DTensor.from_local(_as_read(x), mesh, [Shard(_POSITIONS)], run_check=False)
+    return part.redistribute(placements=[Replicate()]).to_local(grad_placements=[Partial()])
+
+
+def _own_heads(linear: nn.Linear, x: Tensor) -> Tensor:
+    """What the heads here make of latents, (B, T, C). DTensor would sum the gradient of x, as of a whole."""
+    return F.linear(x, linear.weight.to_local())  # type: ignore[attr-defined]
+
+
+def _norm_over_heads(norm: RMSNorm, mesh: "DeviceMesh", x: Tensor) -> Tensor:
+    """RMSNorm over the numbers of all heads: (B, T, W / P), of these, to the same."""
+    wide = x.float()
+    own = DTensor.from_local(wide.square().mean(-1, keepdim=True), mesh, [Partial("avg")], run_check=False)
+    mean = own.redistribute(placements=[Replicate()]).to_local(grad_placements=[Partial()])
+    scale = (mean + norm.eps).rsqrt()
+    return (wide * scale * norm.factor.to_local()).to(x.dtype)  # type: ignore[attr-defined]
+
+
+def _cut_first(whole: Tensor, mesh: "DeviceMesh") -> nn.Parameter:
     cut = distribute_tensor(whole.detach(), mesh, [Shard(0)], src_data_rank=None)
     return nn.Parameter(cut, requires_grad=whole.requires_grad)
 

@@ -119,12 +119,13 @@ def _activations(model: ModelConfig, degrees: Degrees, update: Update, stage: in
     layers = layers_of(stage, degrees.pp, model.num_hidden_layers)
     row = update.tokens * model.hidden_size / degrees.tp  # of each of its processes
     again = 1 + update.recomputes
-    sent = 0.0
+    sent = moves = 0.0
     if degrees.tp > 1:
         sparse = () if model.experts is None else model.experts.layers
         pairs = len(layers) + sum(layer not in sparse for layer in layers)  # of matrices that are cut
         moves = (2 + 2 * again) * pairs - update.recomputes * sum(layer not in sparse for layer in layers)
         moves += 2 * (stage == degrees.pp - 1)  # the head
+        moves += (1 + again) * len(layers) * (_gathered_width(model) / model.hidden_size - 1)
         sent += (degrees.tp - 1) * row * moves * update.product_bytes
         sent += (degrees.tp - 1) * row * 2 * (stage == 0) * update.stream_bytes  # embeddings
     if degrees.cp > 1:
@@ -140,6 +141,14 @@ def _activations(model: ModelConfig, degrees: Degrees, update: Update, stage: in
         rows = row * model.experts.num_experts_per_tok * update.stream_bytes
         sent += _part(degrees.ep) * 2 * (1 + again) * len(model.experts.layers) * rows
     return sent
+
+
+def _gathered_width(model: ModelConfig) -> int:
+    """Numbers of a token that attention reads of other processes' positions, where heads are cut."""
+    latent = model.latent
+    if latent is None:
+        return model.hidden_size
+    return latent.kv_lora_rank + latent.qk_rope_head_dim + (latent.q_lora_rank or model.hidden_size)
 
 
 def _part(processes: int) -> float:

@@ -11,6 +11,7 @@ import torch
 from llmkit.formats.checkpoint import read_state
 from llmkit.formats.shards import Rows
 from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import LatentConfig
 from llmkit.model.init import initialise
 from llmkit.model.presets import preset
 from llmkit.model.transformer import Transformer
@@ -65,6 +66,34 @@ EXPERTS = {
     "router losses": Run(name="tiny-moe", recipe={"router_aux_loss_coef": 0.01, "router_z_loss_coef": 1e-3}),
     "selection bias": Run(name="tiny-moe-free", recipe={"router_bias_update": 1e-3}),
 }
+
+
+def latent_shape(q_lora_rank: int) -> dict[str, Any]:
+    latent = LatentConfig(
+        kv_lora_rank=16, q_lora_rank=q_lora_rank, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=6
+    )
+    shape = {"model_type": "deepseek_v3", "qk_norm": "none", "head_dim": 12, "rotary_dim": 4}
+    shape |= {"num_key_value_heads": 4, "rope_interleaved": True, "attention_scale": 12**-0.5}
+    return {**shape, "latent": latent}
+
+
+def gpt_oss_shape() -> dict[str, Any]:
+    experts = preset("tiny-moe", vocab_size=64, hidden_size=32).experts
+    assert experts is not None
+    shape = {"model_type": "gpt_oss", "attention_sinks": True, "attention_bias": True, "output_bias": True}
+    of_all = {"layers": (0, 1), "intermediate_size": 64, "router_bias": True, "expert_bias": True}
+    return {**shape, "experts": replace(experts, **of_all)}
+
+
+HEADS = {
+    "norms over all heads": Run(
+        shape={"model_type": "olmo2", "qk_norm": "projection", "norm_placement": "after", "head_dim": 8}
+    ),
+    "sinks": Run(name="tiny-moe", shape=gpt_oss_shape()),
+    "latents of keys": Run(name="tiny-moe-free", shape=latent_shape(q_lora_rank=0)),
+    "latents of queries too": Run(name="tiny-moe-free", shape=latent_shape(q_lora_rank=12)),
+}
+"""Families whose heads have more in common than what they read."""
 
 
 class Texts:

@@ -70,8 +70,7 @@ def test_a_model_that_cannot_be_divided_so_is_refused_by_its_flag(
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [
-        ("olmo2", {"qk_norm": "projection", "norm_placement": "after"}, "a norm over all heads"),
-        ("llama", {"latent": "some"}, "a latent"),
+        ("olmo2", {"qk_norm": "projection", "norm": "layer"}, "a LayerNorm over all heads"),
     ],
 )
 def test_heads_that_hang_together_are_not_cut(name: str, shape: dict[str, Any], message: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from runs import Run, config_of
+from runs import HEADS, Run, config_of
 
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.transformer import Transformer
@@ -20,6 +20,7 @@ EXPERTS = Run(name="tiny-moe")
 TWO = [(one, UNTIED) for one in (Degrees(dp=2), Degrees(fsdp=2), Degrees(tp=2), Degrees(pp=2))]
 TWO += [(Degrees(pp=2), Run()), (Degrees(ep=2), EXPERTS), (Degrees(fsdp=2), EXPERTS)]
 TWO += [(Degrees(tp=2), one) for one in (EXPERTS, Run(name="tiny-moe-free"))]
+TWO += [(Degrees(tp=2), one) for one in (*HEADS.values(), Run(name="gpt2", shape={"num_key_value_heads": 4}))]
 FOUR = [(Degrees(fsdp=2, tp=2), Run()), (Degrees(pp=2, tp=2), Run()), (Degrees(dp=2, ep=2), EXPERTS)]
 FOUR += [(one, EXPERTS) for one in (Degrees(fsdp=2, ep=2), Degrees(ep=2, tp=2), Degrees(ep=2, cp=2))]
 

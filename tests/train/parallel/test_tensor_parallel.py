@@ -1,11 +1,12 @@
 """Matrices cut by heads and columns."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from runs import Run, assert_same, config_of, run_on, runs_on
+from runs import HEADS, Run, assert_same, config_of, run_on, runs_on
 
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
@@ -18,6 +19,7 @@ SHAPES = {
     "llama": Run(shape={"model_type": "llama"}),
     "qwen3": Run(shape={"model_type": "qwen3", "tie_word_embeddings": False}),
     "gpt2": Run(name="gpt2", shape={"num_key_value_heads": 4}),
+    **HEADS,
 }
 
 
@@ -67,6 +69,8 @@ LEARNT = {
         name="gpt2", shape={"num_key_value_heads": 4}, steps=20, micro=2
     ),
     "recomputed layers": Run(steps=20, divided={"recomputing": "full"}),
+    **HEADS,
+    "recomputed latents": replace(HEADS["latents of queries too"], divided={"recomputing": "selective"}),
 }
 BESIDE = [Degrees(fsdp=2, tp=2), Degrees(pp=2, tp=2), Degrees(dp=2, tp=2), Degrees(cp=2, tp=2)]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from runs import BATCH_ROWS, SEQ_LEN, Run, config_of, run_on
+from runs import BATCH_ROWS, HEADS, SEQ_LEN, Run, config_of, run_on
 from torch import Tensor
 from torch.distributed import ProcessGroup
 from torch.distributed.distributed_c10d import _resolve_process_group
@@ -43,6 +43,9 @@ TWO = {
     "untied": (Degrees(pp=2), replace(RUN, shape={"tie_word_embeddings": False})),
     "one stage of three layers": (Degrees(pp=2), replace(RUN, shape={"num_hidden_layers": 3}, micro=2)),
 }
+TWO |= {name: (Degrees(tp=2), replace(run, steps=2)) for name, run in HEADS.items()}
+again = replace(HEADS["latents of queries too"], steps=2, divided={"recomputing": "full"})
+TWO |= {"recomputed latents": (Degrees(tp=2), again), "stages with experts": (Degrees(pp=2), EXPERTS)}
 FOUR = {
     **{
         str(one): (one, RUN)

@@ -1,0 +1,16 @@
+"""Parameters of which a process may have a part only: what of them is here."""
+
+from typing import overload
+
+from torch import Tensor
+
+
+@overload
+def here(tensor: Tensor) -> Tensor: ...
+@overload
+def here(tensor: Tensor | None) -> Tensor | None: ...
+def here(tensor: Tensor | None) -> Tensor | None:
+    """The numbers that this process has: all, or those of its part. Differentiable; None stays None."""
+    # not hasattr: the compiler takes that for false of a parameter
+    spread = getattr(tensor, "placements", None) is not None
+    return tensor.to_local() if spread else tensor  # type: ignore[union-attr]
