@@ -56,25 +56,41 @@ class Decoder(nn.Module):
         """ids: (B, T). Returns (B, T, D)."""
         T = ids.shape[1]
         parts = self.row_parts if cache is None else None
-        if parts is not None:
-            spans, starts = parts.spans(T), None
-        else:
-            spans = [Span(0, T)] if cache is None else cache.spans(T)
-        positions = torch.cat(
-            [torch.arange(span.start, span.end, device=ids.device) for span in spans]
-        )  # (T,)
-        if segments is not None:
-            everywhere = segment_positions(segments)  # (B, S)
-            positions = everywhere if parts is None else everywhere[:, positions]  # (B, T)
-
+        spans = self.spans(T) if cache is None else cache.spans(T)
+        positions = self.positions(spans, ids.device, segments, parts)
         x = self.embed(ids, positions, max(span.end for span in spans))
-        layouts = self._layouts(positions, spans, segments, starts, parts)
+        layouts = self._layouts(positions, spans, segments, None if parts is not None else starts, parts)
         for index, layer in enumerate(self.layers):
             held = None if cache is None else cache.layers[index]
             x = layer(x, layouts[index], held, routing)
         if cache is not None:
             cache.advance(T)
         return self.norm(x)
+
+    def spans(self, count: int) -> Sequence[Span]:
+        """Where so many positions of a row stand in it, without a cache."""
+        return [Span(0, count)] if self.row_parts is None else self.row_parts.spans(count)
+
+    def positions(
+        self,
+        spans: Sequence[Span],
+        device: torch.device,
+        segments: Tensor | None,
+        parts: RowParts | None = None,
+    ) -> Tensor:
+        """What each token counts as its position: (T,), or (B, T) where its document begins in a row.
+
+        Args:
+            spans: where the tokens stand.
+            device: of the result.
+            segments: see `Transformer.forward`.
+            parts: of rows, where this process has some.
+        """
+        places = torch.cat([torch.arange(span.start, span.end, device=device) for span in spans])  # (T,)
+        if segments is None:
+            return places
+        everywhere = segment_positions(segments)  # (B, S)
+        return everywhere if parts is None else everywhere[:, places]
 
     def embed(self, ids: Tensor, positions: Tensor, most: int) -> Tensor:
         """What the first layer reads.
@@ -100,6 +116,7 @@ class Decoder(nn.Module):
         x: Tensor,
         layers: range,
         positions: Tensor,
+        spans: Sequence[Span],
         segments: Tensor | None,
         routing: RoutingTape | None = None,
     ) -> Tensor:
@@ -109,13 +126,14 @@ class Decoder(nn.Module):
             x: (B, T, D), what the first of them reads; fewer positions where they have their part of it.
             layers: in their order.
             positions: (T,) or (B, T), of all.
+            spans: where they stand.
             segments: see `Transformer.forward`.
             routing: likewise.
 
         Returns:
             (B, T, D), what the next layer reads.
         """
-        layouts = self._layouts(positions, [Span(0, positions.shape[-1])], segments)
+        layouts = self._layouts(positions, spans, segments, parts=self.row_parts)
         for index in layers:
             x = self.layers[index](x, layouts[index], routing=routing)
         return x

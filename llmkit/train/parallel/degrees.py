@@ -131,11 +131,6 @@ def _check_rows(degrees: Degrees, seq_len: int) -> None:
             f"{' '.join(flags)}: rows of {seq_len} tokens do not fall into {pieces} equal pieces",
             hint=f"rows of {-(-seq_len // pieces) * pieces} tokens: --seq-len, or llmkit pack --seq-len",
         )
-    if degrees.cp > 1 and degrees.pp > 1:
-        raise ConfigError(
-            f"--cp {degrees.cp}: stages of a pipeline hand on whole rows (found {degrees})",
-            hint="--cp with --dp, --fsdp or --tp",
-        )
 
 
 def _check_heads(degrees: Degrees, model: ModelConfig) -> None:

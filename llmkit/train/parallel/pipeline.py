@@ -14,7 +14,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
 
-from llmkit.model.positions import segment_positions
 from llmkit.model.transformer import TiedHead, Transformer
 from llmkit.train.balance import Balancer
 from llmkit.train.loss import Batch
@@ -70,15 +69,15 @@ class Stage(nn.Module):
         Args:
             given: ids, or what the stage before made of them.
             counts: of its routers, and those before: see `StageRouting`. What is returned has them too.
-            segments: (B, T), see `Transformer.forward`.
+            segments: (B, T), see `Transformer.forward`; of whole rows where they are cut.
             real: (B, T), see `Batch`.
         """
         decoder = self.model.model
-        T = given.shape[1] * (1 if self.is_first else self._pieces)
-        positions = torch.arange(T, device=given.device) if segments is None else segment_positions(segments)
-        x = decoder.embed(given, positions, T) if self.is_first else given
+        spans = decoder.spans(given.shape[1] * (1 if self.is_first else self._pieces))
+        positions = decoder.positions(spans, given.device, segments, decoder.row_parts)
+        x = decoder.embed(given, positions, max(at.end for at in spans)) if self.is_first else given
         tape = None if self.routing is None else self.routing.tape(real)
-        x = decoder.through(x, self.layers, positions, segments, tape)
+        x = decoder.through(x, self.layers, positions, spans, segments, tape)
         if self.routing is not None and tape is not None:
             counts = self.routing.counts(tape, self.routing.no_counts(x) if counts is None else counts)
         if not self.is_last:

@@ -125,8 +125,9 @@ def _own_heads(linear: nn.Linear, x: Tensor) -> Tensor:
 def _norm_over_heads(norm: RMSNorm, mesh: "DeviceMesh", x: Tensor) -> Tensor:
     """RMSNorm over the numbers of all heads: (B, T, W / P), of these, to the same."""
     wide = x.float()
-    own = DTensor.from_local(wide.square().mean(-1, keepdim=True), mesh, [Partial("avg")], run_check=False)
-    mean = own.redistribute(placements=[Replicate()]).to_local(grad_placements=[Partial()])
+    share = wide.square().mean(-1, keepdim=True) / mesh.size()  # of the mean over all
+    shares = DTensor.from_local(share, mesh, [Partial()], run_check=False)
+    mean = shares.redistribute(placements=[Replicate()]).to_local(grad_placements=[Partial()])
     scale = (mean + norm.eps).rsqrt()
     return (wide * scale * norm.factor.to_local()).to(x.dtype)  # type: ignore[attr-defined]
 

@@ -32,7 +32,7 @@ from tests.model.conftest import SIZES, SWITCHES
 
 CPU = torch.device("cpu")
 LONG = 20  # updates
-FOUR = (Degrees(cp=4), Degrees(dp=2, cp=2), Degrees(fsdp=2, cp=2), Degrees(cp=2, tp=2))
+FOUR = (Degrees(cp=4), Degrees(dp=2, cp=2), Degrees(fsdp=2, cp=2), Degrees(cp=2, tp=2), Degrees(pp=2, cp=2))
 FAMILIES: dict[str, dict[str, Any]] = {
     "qwen3": {"num_key_value_heads": 2, "tie_word_embeddings": True},
     "mistral": {"sliding_window": 5, "sliding_layers": (0, 1)},
@@ -140,9 +140,10 @@ def test_routers_are_balanced_over_rows_in_pieces_as_over_whole_ones(on_ranks: C
     runs = {name: replace(run, steps=4) for name, run in EXPERTS.items()}
     runs["one part a batch"] = replace(runs["router losses"], micro=4)
     expected = [run_on(None, run) for run in runs.values()]
-    for world, degrees in ((2, Degrees(cp=2)), (4, Degrees(cp=4)), (4, Degrees(fsdp=2, cp=2))):
-        alike = [run for run in runs.values() if run.micro * degrees.fsdp <= BATCH_ROWS]  # in the same parts
-        for outcomes in on_ranks(world, runs_on, [(degrees, run) for run in alike]):
+    for degrees in (Degrees(cp=2), Degrees(cp=4), Degrees(fsdp=2, cp=2), Degrees(pp=2, cp=2)):
+        parts = degrees.fsdp * degrees.pp
+        alike = [run for run in runs.values() if run.micro * parts <= BATCH_ROWS]  # in the same parts
+        for outcomes in on_ranks(degrees.world, runs_on, [(degrees, run) for run in alike]):
             for found, theirs in zip(outcomes, expected[: len(alike)], strict=True):
                 assert_same(found, theirs)
                 for one, other in zip(found.steps, theirs.steps, strict=True):

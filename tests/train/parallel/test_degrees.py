@@ -102,7 +102,6 @@ def test_experts_are_spread_where_there_are_enough(
     ("degrees", "name", "seq_len", "message"),
     [
         (Degrees(cp=2), "tiny", 18, "--cp 2: rows of 18 tokens do not fall into 4 equal pieces"),
-        (Degrees(cp=2, pp=2), "tiny", 16, "hand on whole rows"),
         (Degrees(tp=4), "tiny", 18, "--tp 4: rows of 18 tokens do not fall into 4 equal pieces"),
         (Degrees(cp=2, tp=4), "tiny", 18, "--cp 2 --tp 4: rows of 18 tokens do not fall into 8 equal pieces"),
     ],

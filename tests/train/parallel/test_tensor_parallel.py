@@ -62,15 +62,13 @@ GEMMA = {
 LEARNT = {
     "tied, norms of heads": Run(steps=20),
     "an untied head and a z-loss": Run(
-        shape={"tie_word_embeddings": False}, recipe={"z_loss": 0.01}, steps=20
+        shape={"tie_word_embeddings": False}, recipe={"z_loss": 0.01}, steps=8
     ),
-    "soft caps": Run(shape=GEMMA, steps=20),
+    "soft caps": Run(shape=GEMMA, steps=8),
     "learnt positions, biases, two rows a part": Run(
-        name="gpt2", shape={"num_key_value_heads": 4}, steps=20, micro=2
+        name="gpt2", shape={"num_key_value_heads": 4}, steps=8, micro=2
     ),
-    "recomputed layers": Run(steps=20, divided={"recomputing": "full"}),
-    **HEADS,
-    "recomputed latents": replace(HEADS["latents of queries too"], divided={"recomputing": "selective"}),
+    "recomputed layers": Run(steps=8, divided={"recomputing": "full"}),
 }
 BESIDE = [Degrees(fsdp=2, tp=2), Degrees(pp=2, tp=2), Degrees(dp=2, tp=2), Degrees(cp=2, tp=2)]
 
@@ -78,16 +76,29 @@ BESIDE = [Degrees(fsdp=2, tp=2), Degrees(pp=2, tp=2), Degrees(dp=2, tp=2), Degre
 def test_cut_matrices_learn_what_whole_ones_do_alone_and_beside_other_divisions(
     on_ranks: Callable[..., Any],
 ) -> None:
-    """Twenty updates over rows of several documents."""
+    """Twenty updates, or eight, over rows of several documents."""
     expected = [run_on(None, run) for run in LEARNT.values()]
-    for world, divisions in ((2, [Degrees(tp=2)]), (4, BESIDE)):
-        plans = [(degrees, run) for degrees in divisions for run in LEARNT.values()]
-        for outcomes in on_ranks(world, runs_on, plans):
-            for (_, run), found in zip(plans, outcomes, strict=True):
-                alone = expected[list(LEARNT.values()).index(run)]
+    for degrees in (Degrees(tp=2), *BESIDE):
+        for outcomes in on_ranks(degrees.world, runs_on, [(degrees, run) for run in LEARNT.values()]):
+            for found, alone in zip(outcomes, expected, strict=True):
                 assert_same(found, alone)
                 told = [[step.stats.get("z_loss", 0.0) for step in one.steps] for one in (found, alone)]
                 np.testing.assert_allclose(told[0], told[1], rtol=1e-4)
+
+
+def test_heads_that_share_something_learn_what_whole_ones_do(on_ranks: Callable[..., Any]) -> None:
+    runs = {name: replace(run, steps=5) for name, run in HEADS.items()}
+    latents = replace(runs["latents of queries too"], divided={"recomputing": "selective"})
+    runs["recomputed latents"] = latents
+    expected = [run_on(None, run) for run in runs.values()]
+    for degrees in (Degrees(tp=2), Degrees(fsdp=2, tp=2)):
+        for outcomes in on_ranks(degrees.world, runs_on, [(degrees, run) for run in runs.values()]):
+            for found, alone in zip(outcomes, expected, strict=True):
+                assert_same(found, alone)
+    beside = [(Degrees(cp=2, tp=2), latents), (Degrees(pp=2, tp=2), latents)]
+    for outcomes in on_ranks(4, runs_on, beside):
+        for found in outcomes:
+            assert_same(found, expected[-1])
 
 
 def between_matrices(run: Run) -> list[tuple[str, tuple[int, ...]]]:

@@ -53,6 +53,7 @@ FOUR = {
     },
     "stages of cut matrices": (Degrees(pp=2, tp=2), RUN),
     "rows in pieces and replicas": (Degrees(cp=2, tp=2), RUN),
+    "rows in pieces, in stages": (Degrees(pp=2, cp=2), RUN),
     "more parts": (Degrees(pp=2, fsdp=2), replace(RUN, recipe={"batch_rows": 8})),
 }
 
