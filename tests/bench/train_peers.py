@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ def defaults(given: argparse.Namespace) -> tuple[str, str]:
 def timed(given: argparse.Namespace) -> dict[str, float]:
     """Tokens a second of the median step, and the share of the peak that they are."""
     from llmkit.kernels.library import available, set_threads
+    from llmkit.machine import freed_memory_kept
     from llmkit.train.hardware import measure_peak
 
     torch.set_num_threads(given.threads)
@@ -103,11 +105,12 @@ def timed(given: argparse.Namespace) -> dict[str, float]:
     torch.manual_seed(0)
     step, parameters = SIDES[given.side](given)
     seconds, worked = [], []
-    for number in range(given.steps + 2):
-        begin, before = time.perf_counter(), time.process_time()
-        step(number)
-        seconds.append(time.perf_counter() - begin)
-        worked.append(time.process_time() - before)
+    with freed_memory_kept() if given.side.startswith("llmkit") else nullcontext():  # as `pretrain` does
+        for number in range(given.steps + 2):
+            begin, before = time.perf_counter(), time.process_time()
+            step(number)
+            seconds.append(time.perf_counter() - begin)
+            worked.append(time.process_time() - before)
     device = torch.device(given.device)
     peak = measure_peak(device, given.dtype).flops_per_second
     rate = given.rows * given.length / statistics.median(seconds[2:])

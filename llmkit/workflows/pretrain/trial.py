@@ -12,6 +12,7 @@ import torch
 
 from llmkit.errors import GateFailed, LlmkitError
 from llmkit.formats.provenance import Invocation
+from llmkit.machine import freed_memory_kept
 from llmkit.progress import Progress
 from llmkit.train.config import PretrainConfig, Recipe
 from llmkit.train.hardware import threads_set
@@ -177,7 +178,7 @@ def _trainer(
         setup = job.setup
         needed = memory_bytes(setup, config, job.source.config)
         check_memory(setup, needed, "shorter rows, or a smaller --preset")
-        with threads_set(setup.threads):
+        with threads_set(setup.threads), freed_memory_kept():
             torch.manual_seed(setup.recipe.seed)
             model = build_model(job.source, setup.recipe.seed, setup.device)
             trainer = Trainer(

@@ -12,7 +12,7 @@ import torch
 
 from llmkit.errors import ResourceError
 from llmkit.estimate.architecture_of import architecture_of
-from llmkit.machine import cores, free_bytes
+from llmkit.machine import cores, free_bytes, freed_memory_kept
 from llmkit.model.config import ModelConfig
 from llmkit.train.config import PretrainConfig
 from llmkit.train.hardware import Peak, available_memory_bytes
@@ -201,7 +201,16 @@ def time_step(
     assumed, source = estimate_step(setup, peak)
     if not calibrate and (assumed > _MEASURE_BELOW_SECONDS or ranks.degrees != setup.degrees):
         return assumed, source
-    trainer = make()
+    with freed_memory_kept():
+        seconds = _step_seconds(setup, make(), ranks, calibrate=calibrate)
+    warm = seconds[1:]  # the first warms up
+    if calibrate:
+        return statistics.median(warm), f"median of {len(warm)} measured steps"
+    return min(warm), "measured step"
+
+
+def _step_seconds(setup: Setup, trainer: Trainer, ranks: Ranks, *, calibrate: bool) -> list[float]:
+    """Of some updates, one after the other."""
     seconds: list[float] = []
     goes_on = True
     while goes_on:
@@ -213,10 +222,7 @@ def time_step(
         quick = calibrate and len(seconds) < _CALIBRATING and sum(seconds) < _QUICK_SECONDS
         goes_on = ranks.highest(len(seconds) < 3 or quick) == 1  # all of them, or none
     trainer.close()
-    warm = seconds[1:]  # the first warms up
-    if calibrate:
-        return statistics.median(warm), f"median of {len(warm)} measured steps"
-    return min(warm), "measured step"
+    return seconds
 
 
 def estimate_step(setup: Setup, peak: Peak) -> tuple[float, str]:

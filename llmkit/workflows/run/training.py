@@ -13,6 +13,7 @@ from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.metrics import MetricsWriter
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.tensorboard import EventsWriter
+from llmkit.machine import freed_memory_kept
 from llmkit.progress import Progress
 from llmkit.train.best import Best
 from llmkit.train.hardware import Peak, measure_peak, threads_set, used_memory_bytes
@@ -221,7 +222,7 @@ def _last_time(records: Records) -> float:
 
 @contextmanager
 def _torch_settings(threads: int, seed: int) -> Iterator[None]:
-    """Threads and the global generator, for the length of a run."""
+    """Threads, the global generator and memory, for the length of a run."""
     torch.manual_seed(seed)
-    with threads_set(threads):
+    with threads_set(threads), freed_memory_kept():
         yield
