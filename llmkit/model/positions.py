@@ -1,9 +1,12 @@
 """Where a token stands: fixed sinusoids, and positions that start again with every document of a row."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from llmkit.model.config import ModelConfig
+from llmkit.model.layout import Span
 from llmkit.model.position_tables import sinusoids
 
 
@@ -26,6 +29,21 @@ class SinusoidalPositions(nn.Module):
         """positions: any shape. Returns that shape with (D,) added, float32."""
         self.table = self.table.to(positions.device)  # a plain attribute: model.to(bfloat16) leaves it exact
         return self.table[positions]
+
+
+def span_positions(spans: Sequence[Span], device: torch.device, segments: Tensor | None) -> Tensor:
+    """What tokens of a row count as their positions.
+
+    Args:
+        spans: where they stand.
+        device: of the result.
+        segments: (B, S) documents of whole rows, each of which counts from its own beginning; None: one.
+
+    Returns:
+        (T,), or (B, T) with segments: int64.
+    """
+    places = torch.cat([torch.arange(span.start, span.end, device=device) for span in spans])
+    return places if segments is None else segment_positions(segments)[:, places]
 
 
 def segment_positions(segments: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.layout import Layout, RowParts, Span, Stretch, first_seen, layout_mask, row_stretches
 from llmkit.model.norm import norm_of_width
 from llmkit.model.position_tables import check_room
-from llmkit.model.positions import SinusoidalPositions, segment_positions
+from llmkit.model.positions import SinusoidalPositions, span_positions
 from llmkit.model.rope import Rope
 from llmkit.model.routing import RoutingTape
 
@@ -57,7 +57,7 @@ class Decoder(nn.Module):
         T = ids.shape[1]
         parts = self.row_parts if cache is None else None
         spans = self.spans(T) if cache is None else cache.spans(T)
-        positions = self.positions(spans, ids.device, segments, parts)
+        positions = span_positions(spans, ids.device, segments)
         x = self.embed(ids, positions, max(span.end for span in spans))
         layouts = self._layouts(positions, spans, segments, None if parts is not None else starts, parts)
         for index, layer in enumerate(self.layers):
@@ -70,27 +70,6 @@ class Decoder(nn.Module):
     def spans(self, count: int) -> Sequence[Span]:
         """Where so many positions of a row stand in it, without a cache."""
         return [Span(0, count)] if self.row_parts is None else self.row_parts.spans(count)
-
-    def positions(
-        self,
-        spans: Sequence[Span],
-        device: torch.device,
-        segments: Tensor | None,
-        parts: RowParts | None = None,
-    ) -> Tensor:
-        """What each token counts as its position: (T,), or (B, T) where its document begins in a row.
-
-        Args:
-            spans: where the tokens stand.
-            device: of the result.
-            segments: see `Transformer.forward`.
-            parts: of rows, where this process has some.
-        """
-        places = torch.cat([torch.arange(span.start, span.end, device=device) for span in spans])  # (T,)
-        if segments is None:
-            return places
-        everywhere = segment_positions(segments)  # (B, S)
-        return everywhere if parts is None else everywhere[:, places]
 
     def embed(self, ids: Tensor, positions: Tensor, most: int) -> Tensor:
         """What the first layer reads.

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import torch
 
 from llmkit.model.config import ModelConfig
+from llmkit.model.layout import Span
 from llmkit.model.position_tables import sinusoids
-from llmkit.model.positions import SinusoidalPositions, segment_positions, sinusoid_table
+from llmkit.model.positions import SinusoidalPositions, segment_positions, sinusoid_table, span_positions
 
 
 def test_the_table_is_nothing_to_learn_save_or_round(
@@ -25,6 +26,14 @@ def test_the_count_starts_again_with_every_document() -> None:
     expected = [[0, 1, 2, 0, 1, 0, 1, 2], [0, 0, 0, 1, 2, 3, 0, 1], list(range(8))]
     assert segment_positions(segments).tolist() == expected
     assert segment_positions(torch.tensor([[9]])).tolist() == [[0]]
+
+
+def test_tokens_in_pieces_of_a_row_count_as_they_do_in_the_whole() -> None:
+    cpu, pieces = torch.device("cpu"), [Span(1, 2, 8), Span(5, 2, 8)]
+    assert span_positions(pieces, cpu, None).tolist() == [1, 2, 5, 6]
+    segments = torch.tensor([[0, 0, 1, 1, 1, 2, 2, 2], [0] * 8])
+    assert span_positions(pieces, cpu, segments).tolist() == [[1, 0, 0, 1], [1, 2, 5, 6]]
+    assert torch.equal(span_positions([Span(0, 8)], cpu, segments), segment_positions(segments))
 
 
 def test_a_model_built_without_memory_has_real_sinusoids() -> None:

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
 
+from llmkit.model.positions import span_positions
 from llmkit.model.transformer import TiedHead, Transformer
 from llmkit.train.balance import Balancer
 from llmkit.train.loss import Batch
@@ -74,7 +75,7 @@ class Stage(nn.Module):
         """
         decoder = self.model.model
         spans = decoder.spans(given.shape[1] * (1 if self.is_first else self._pieces))
-        positions = decoder.positions(spans, given.device, segments, decoder.row_parts)
+        positions = span_positions(spans, given.device, segments)
         x = decoder.embed(given, positions, max(at.end for at in spans)) if self.is_first else given
         tape = None if self.routing is None else self.routing.tape(real)
         x = decoder.through(x, self.layers, positions, spans, segments, tape)
