@@ -1,18 +1,12 @@
 """What this machine, or the container it is, still has: cores, memory, disk. GPUs are asked elsewhere."""
 
-import ctypes
 import os
 import resource
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-"""Of glibc's malloc.h: bytes free at the heap's end that are given back, and blocks outside the heap."""
-_GLIBCS_OWN = {_MMAP_MAX: 65536, _TRIM_THRESHOLD: 128 << 10}
 
 
 def cores() -> int:
@@ -42,28 +36,6 @@ def peak_memory_bytes() -> int:
             return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-@contextmanager
-def freed_memory_kept() -> Iterator[None]:
-    """Let glibc keep what is freed for what comes next; afterwards the system gets it back.
-
-    Large blocks are else mapped anew each time, and the system clears every page of them at its first use: in
-    an update of 100M parameters on a CPU, of logits, embeddings and their gradients, a tenth of the time.
-    Other C libraries stay as they are.
-    """
-    malloc = ctypes.CDLL(None)
-    if not hasattr(malloc, "mallopt"):
-        yield
-        return
-    malloc.mallopt(_MMAP_MAX, 0)
-    malloc.mallopt(_TRIM_THRESHOLD, -1)
-    try:
-        yield
-    finally:
-        for option, value in _GLIBCS_OWN.items():
-            malloc.mallopt(option, value)
-        malloc.malloc_trim(0)
 
 
 def free_bytes(path: Path) -> int:

@@ -12,7 +12,7 @@ import pytest
 _PRELOADED = [
     *("torch.distributed.fsdp", "torch.distributed.tensor.parallel", "torch._dynamo", "numpy.random"),
     *("llmkit.train.state", "llmkit.train.parallel.fully_sharded", "llmkit.train.parallel.pipeline"),
-    *("llmkit.train.parallel.tensor_parallel", "llmkit.train.parallel.stage_routing"),
+    "llmkit.train.parallel.tensor_parallel",
 ]
 """What each process would import: torch's compiler too, which a first DTensor asks for, in 0.6 seconds."""
 SECONDS = 300

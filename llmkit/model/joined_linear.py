@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmkit.model.float8_linear import Float8Linear, float8_linear
+from llmkit.model.here import is_spread
 
 
 def linear_layers(x: Tensor, *layers: nn.Module) -> list[Tensor]:
@@ -38,6 +39,6 @@ def _are_plain(layers: tuple[nn.Module, ...]) -> bool:
     kind = type(layers[0])
     return (
         kind in (nn.Linear, Float8Linear)
-        and all(type(layer) is kind and not hasattr(layer.weight, "placements") for layer in layers)
+        and all(type(layer) is kind and not is_spread(layer.weight) for layer in layers)
         and len({layer.bias is None for layer in layers}) == 1
     )

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from llmkit.kernels.library import available
 from llmkit.kernels.memory import ValueType
+from llmkit.model.here import is_spread
 
 HAS_KERNELS = available()
 """Asked for once: torch.compile reads a constant, and would look into how a library is loaded."""
@@ -23,7 +24,7 @@ def takes(x: Tensor, dtype: torch.dtype) -> bool:
     Not in inference mode, as when texts are written: there PyTorch's own are the slow twin of the engine's.
     Without gradients as with them: what a reference scores has the bits of what is learnt from.
     """
-    is_plain = x.device.type == "cpu" and dtype in TYPES and not hasattr(x, "placements")
+    is_plain = x.device.type == "cpu" and dtype in TYPES and not is_spread(x)
     may_write = not torch.compiler.is_compiling()  # where the mode cannot be asked for
     return is_plain and HAS_KERNELS and not (may_write and torch.is_inference_mode_enabled())
 

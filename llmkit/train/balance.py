@@ -71,26 +71,25 @@ class Balancer:
         Where rows are cut, every process of them has to call this, and adds what its positions make of it.
         """
         probability, squares = tape.sums()
-        slopes = self.slopes(self._ranks.over_rows(tape.totals()))
-        self.note(float((slopes[0] * probability.detach()).sum()), tape.expert_counts())
-        of_probability, of_squares = self.weighed(slopes)
+        totals = self._ranks.over_rows(tape.totals())
+        loss, of_probability, of_squares = self.judged(totals, probability.detach())
+        self.note(loss, tape.expert_counts())
         return (of_probability * probability).sum() + of_squares * squares
 
-    def slopes(self, totals: Tensor) -> tuple[Tensor, float]:
-        """What the losses of a part change by with what its tapes' sums are made of, without coefficients.
+    def judged(self, totals: Tensor, probability: Tensor) -> tuple[float, Tensor, float]:
+        """What a tape adds to the losses of its part.
 
         Args:
             totals: of the tapes of all layers and positions of the part: see `RoutingTape.totals`.
+            probability: (N,) of this one: see `RoutingTape.sums`.
 
         Returns:
-            (N,) for probabilities, and one for squares.
+            The balance loss, unweighted, and what the weighed losses change by with the tape's sums: (N,) for
+            probabilities, and one for squares.
         """
         each = 1 / self._routers / max(1, self._real)
-        return balance_slope(totals) * int(totals[-1]) * each, each
-
-    def weighed(self, slopes: tuple[Tensor, float]) -> tuple[Tensor, float]:
-        """Slopes with their coefficients: what is learnt from."""
-        return self._aux * slopes[0], self._z * slopes[1]
+        slope = balance_slope(totals) * int(totals[-1]) * each
+        return float((slope * probability).sum()), self._aux * slope, self._z * each
 
     def note(self, loss: float, counts: Mapping[Router, Tensor]) -> None:
         """What a part made of the balance loss, and how many tokens chose each expert: (N,) by router."""

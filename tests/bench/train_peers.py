@@ -96,7 +96,7 @@ def defaults(given: argparse.Namespace) -> tuple[str, str]:
 def timed(given: argparse.Namespace) -> dict[str, float]:
     """Tokens a second of the median step, and the share of the peak that they are."""
     from llmkit.kernels.library import available, set_threads
-    from llmkit.machine import freed_memory_kept
+    from llmkit.train.freed_memory import freed_memory_kept
     from llmkit.train.hardware import measure_peak
 
     torch.set_num_threads(given.threads)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from llmkit.model.here import here
+from llmkit.model.here import here, is_spread
 from tests.connected import on_ranks
 
 __all__ = ["on_ranks"]
@@ -19,6 +19,7 @@ def _part(compiles: bool) -> tuple[list[float], list[float]]:
     spread = distribute_tensor(torch.arange(4.0), init_device_mesh("cpu", (2,)), [Shard(0)]).requires_grad_()
     find = torch.compile(here, backend="eager") if compiles else here
     own = find(spread)
+    assert is_spread(spread) and not is_spread(own)
     (own * own).sum().backward()
     assert spread.grad is not None
     return own.tolist(), here(spread.grad).tolist()
@@ -33,3 +34,4 @@ def test_a_whole_tensor_is_itself_and_none_is_none() -> None:
     whole = torch.zeros(2)
     assert here(whole) is whole
     assert here(None) is None
+    assert not is_spread(whole) and not is_spread(None)

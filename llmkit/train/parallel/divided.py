@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from llmkit.model.float8_linear import use_float8
+from llmkit.model.here import is_spread
 from llmkit.model.moe import Experts
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import ActivationCheckpointing, PretrainConfig, Recipe
@@ -16,7 +17,7 @@ from llmkit.train.parallel.ranks import ALONE, MeshRanks, Ranks
 from llmkit.train.parallel.recompute import recompute
 from llmkit.train.parallel.replicas import GradientSum
 from llmkit.train.parallel.row_cut import part_of_stream
-from llmkit.train.parallel.tensors import is_spread, settle, total_norm, whole
+from llmkit.train.parallel.tensors import settle, total_norm, whole
 
 if TYPE_CHECKING:
     from llmkit.train.parallel.pipeline import Pipeline

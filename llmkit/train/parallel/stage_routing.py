@@ -1,7 +1,7 @@
 """Losses of routers over the stages of a pipeline, each of which has the routers of its own layers.
 
 What a stage adds to these losses is linear in sums over its tokens, and the slopes follow from how often the
-routers of all stages chose each expert (`Balancer.slopes`). That count goes along with the stream: forwards
+routers of all stages chose each expert (`Balancer.judged`). That count goes along with the stream: forwards
 each stage adds its own to it, and the last stage tells the sum backwards, in the place of a gradient.
 
 Shapes: N experts.
@@ -64,15 +64,14 @@ class StageRouting:
 
     def settle(self, parts: int) -> None:
         """The last so many parts were learnt from; what was before them was only tried."""
-        self.balancer.note(sum(self.losses[-parts:]), {})
-        for counts in self._counts[-parts:]:
-            self.balancer.note(0.0, counts)
+        for loss, counts in zip(self.losses[-parts:], self._counts[-parts:], strict=True):
+            self.balancer.note(loss, counts)
 
 
 def told_back(x: Tensor, counts: Tensor) -> Tensor:
     """What the head reads, (B, T, D); backwards, all stages get to know the counts of all of them."""
-    both: Tensor = _Told.apply(x, counts)  # type: ignore[no-untyped-call]
-    return both
+    same: Tensor = _Told.apply(x, counts)  # type: ignore[no-untyped-call]
+    return same
 
 
 class _Counts(torch.autograd.Function):
@@ -92,10 +91,8 @@ class _Counts(torch.autograd.Function):
         """gradients: one, the counts of all stages."""
         (totals,) = gradients
         (probability,) = ctx.saved_tensors
-        balancer = ctx.routing.balancer
-        slopes = balancer.slopes(totals)
-        ctx.routing.losses.append(float((slopes[0] * probability).sum()))
-        of_probability, of_squares = balancer.weighed(slopes)
+        loss, of_probability, of_squares = ctx.routing.balancer.judged(totals, probability)
+        ctx.routing.losses.append(loss)
         return totals, None, of_probability, probability.new_tensor(of_squares), None
 
 

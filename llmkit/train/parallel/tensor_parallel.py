@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
+from llmkit.model.here import here
 from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.mlp import GatedMLP, PlainMLP
 from llmkit.model.norm import RMSNorm
@@ -89,7 +90,9 @@ def _cut_layer(layer: Block, mesh: "DeviceMesh") -> None:
         parallelize_module(attention, mesh, plan, src_data_rank=None)
         _gather_before(getattr(attention, to_heads), mesh)
         rows, from_rows = attention.kv_a_proj_with_mqa, attention.kv_b_proj
-        rows.register_forward_hook(lambda *told: _gathered(told[-1], mesh))
+        rows.register_forward_hook(
+            lambda *told: _gathered(told[-1], mesh).to_local(grad_placements=[Partial()])
+        )
         from_rows.weight = _cut_first(from_rows.weight, mesh)
         from_rows.forward = partial(_own_heads, from_rows)  # type: ignore[method-assign]
     if isinstance(mlp, GatedMLP | PlainMLP):
@@ -105,21 +108,20 @@ def _gather_before(module: nn.Module, mesh: "DeviceMesh") -> None:
     """
 
     def gather(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        part = DTensor.from_local(_as_read(given[0]), mesh, [Shard(_POSITIONS)], run_check=False)
-        return part.redistribute(placements=[Replicate()]), *given[1:]
+        return _gathered(given[0], mesh), *given[1:]
 
     module.register_forward_pre_hook(gather, prepend=True)
 
 
-def _gathered(x: Tensor, mesh: "DeviceMesh") -> Tensor:
-    """(B, T / P, W) to (B, T, W), of which each process uses what its heads need: gradients are summed."""
+def _gathered(x: Tensor, mesh: "DeviceMesh") -> DTensor:
+    """(B, T / P, W) to (B, T, W)."""
     part = DTensor.from_local(_as_read(x), mesh, [Shard(_POSITIONS)], run_check=False)
-    return part.redistribute(placements=[Replicate()]).to_local(grad_placements=[Partial()])
+    return part.redistribute(placements=[Replicate()])
 
 
 def _own_heads(linear: nn.Linear, x: Tensor) -> Tensor:
     """What the heads here make of latents, (B, T, C). DTensor would sum the gradient of x, as of a whole."""
-    return F.linear(x, linear.weight.to_local())  # type: ignore[attr-defined]
+    return F.linear(x, here(linear.weight))
 
 
 def _norm_over_heads(norm: RMSNorm, mesh: "DeviceMesh", x: Tensor) -> Tensor:
@@ -129,7 +131,7 @@ def _norm_over_heads(norm: RMSNorm, mesh: "DeviceMesh", x: Tensor) -> Tensor:
     shares = DTensor.from_local(share, mesh, [Partial()], run_check=False)
     mean = shares.redistribute(placements=[Replicate()]).to_local(grad_placements=[Partial()])
     scale = (mean + norm.eps).rsqrt()
-    return (wide * scale * norm.factor.to_local()).to(x.dtype)  # type: ignore[attr-defined]
+    return (wide * scale * here(norm.factor)).to(x.dtype)
 
 
 def _cut_first(whole: Tensor, mesh: "DeviceMesh") -> nn.Parameter:
@@ -142,10 +144,10 @@ def _look_up(embedding: nn.Embedding, mesh: "DeviceMesh", ids: Tensor) -> Tensor
 
     DTensor's own lookup makes a gradient of all ids on every process.
     """
-    weight = embedding.weight.to_local()  # type: ignore[attr-defined]
+    weight = here(embedding.weight)
     own = ids - mesh.get_local_rank() * len(weight)
-    here = (own >= 0) & (own < len(weight))
-    rows = F.embedding(own.where(here, 0), weight).masked_fill(~here.unsqueeze(-1), 0.0)
+    is_own = (own >= 0) & (own < len(weight))
+    rows = F.embedding(own.where(is_own, 0), weight).masked_fill(~is_own.unsqueeze(-1), 0.0)
     summands = DTensor.from_local(rows, mesh, [Partial()], run_check=False)
     return summands.redistribute(placements=[Shard(_POSITIONS)]).to_local()
 

@@ -4,26 +4,18 @@ A tensor of one process alone is its own part and its own whole, so that who cal
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from torch.distributed.tensor import DTensor
+from llmkit.model.here import here, is_spread
 
 
 def local(tensor: Tensor) -> Tensor:
     """The part that this process has, sharing its memory. Not differentiable."""
-    if not hasattr(tensor, "to_local"):
-        return tensor
     with torch.no_grad():
-        return tensor.to_local()
-
-
-def is_spread(tensor: Tensor) -> "TypeGuard[DTensor]":
-    """Whether other processes have parts of it."""
-    return hasattr(tensor, "placements")
+        return here(tensor)
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ import torch
 
 from llmkit.errors import GateFailed, LlmkitError
 from llmkit.formats.provenance import Invocation
-from llmkit.machine import freed_memory_kept
 from llmkit.progress import Progress
 from llmkit.train.config import PretrainConfig, Recipe
+from llmkit.train.freed_memory import freed_memory_kept
 from llmkit.train.hardware import threads_set
 from llmkit.train.parallel.divided import divide_model
 from llmkit.train.trainer import StepResult, Trainer

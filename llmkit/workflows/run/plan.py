@@ -12,9 +12,10 @@ import torch
 
 from llmkit.errors import ResourceError
 from llmkit.estimate.architecture_of import architecture_of
-from llmkit.machine import cores, free_bytes, freed_memory_kept
+from llmkit.machine import cores, free_bytes
 from llmkit.model.config import ModelConfig
 from llmkit.train.config import PretrainConfig
+from llmkit.train.freed_memory import freed_memory_kept
 from llmkit.train.hardware import Peak, available_memory_bytes
 from llmkit.train.parallel.ranks import ALONE, Ranks
 from llmkit.train.parallel.traffic import Update, sent_bytes

@@ -13,9 +13,9 @@ from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.metrics import MetricsWriter
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.tensorboard import EventsWriter
-from llmkit.machine import freed_memory_kept
 from llmkit.progress import Progress
 from llmkit.train.best import Best
+from llmkit.train.freed_memory import freed_memory_kept
 from llmkit.train.hardware import Peak, measure_peak, threads_set, used_memory_bytes
 from llmkit.train.loop import Duties, is_due, train
 from llmkit.train.metrics import Cost, RunLog

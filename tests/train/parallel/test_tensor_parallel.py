@@ -62,13 +62,13 @@ GEMMA = {
 LEARNT = {
     "tied, norms of heads": Run(steps=20),
     "an untied head and a z-loss": Run(
-        shape={"tie_word_embeddings": False}, recipe={"z_loss": 0.01}, steps=8
+        shape={"tie_word_embeddings": False}, recipe={"z_loss": 0.01}, steps=20
     ),
-    "soft caps": Run(shape=GEMMA, steps=8),
+    "soft caps": Run(shape=GEMMA, steps=20),
     "learnt positions, biases, two rows a part": Run(
-        name="gpt2", shape={"num_key_value_heads": 4}, steps=8, micro=2
+        name="gpt2", shape={"num_key_value_heads": 4}, steps=20, micro=2
     ),
-    "recomputed layers": Run(steps=8, divided={"recomputing": "full"}),
+    "recomputed layers": Run(steps=20, divided={"recomputing": "full"}),
 }
 BESIDE = [Degrees(fsdp=2, tp=2), Degrees(pp=2, tp=2), Degrees(dp=2, tp=2), Degrees(cp=2, tp=2)]
 
@@ -76,7 +76,7 @@ BESIDE = [Degrees(fsdp=2, tp=2), Degrees(pp=2, tp=2), Degrees(dp=2, tp=2), Degre
 def test_cut_matrices_learn_what_whole_ones_do_alone_and_beside_other_divisions(
     on_ranks: Callable[..., Any],
 ) -> None:
-    """Twenty updates, or eight, over rows of several documents."""
+    """Twenty updates over rows of several documents."""
     expected = [run_on(None, run) for run in LEARNT.values()]
     for degrees in (Degrees(tp=2), *BESIDE):
         for outcomes in on_ranks(degrees.world, runs_on, [(degrees, run) for run in LEARNT.values()]):

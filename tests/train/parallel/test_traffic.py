@@ -44,8 +44,13 @@ TWO = {
     "one stage of three layers": (Degrees(pp=2), replace(RUN, shape={"num_hidden_layers": 3}, micro=2)),
 }
 TWO |= {name: (Degrees(tp=2), replace(run, steps=2)) for name, run in HEADS.items()}
-again = replace(HEADS["latents of queries too"], steps=2, divided={"recomputing": "full"})
-TWO |= {"recomputed latents": (Degrees(tp=2), again), "stages with experts": (Degrees(pp=2), EXPERTS)}
+TWO |= {
+    "recomputed latents": (
+        Degrees(tp=2),
+        replace(HEADS["latents of queries too"], steps=2, divided={"recomputing": "full"}),
+    ),
+    "stages with experts": (Degrees(pp=2), EXPERTS),
+}
 FOUR = {
     **{
         str(one): (one, RUN)

@@ -1,0 +1,37 @@
+"""Page faults and resident memory, as the system counts them."""
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+
+def test_what_is_freed_is_kept_for_the_next_large_block_and_given_back_afterwards() -> None:
+    if not sys.platform.startswith("linux") or not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("another C library than glibc")
+    script = """
+import resource, sys
+import numpy as np
+from llmkit.train.freed_memory import freed_memory_kept
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        np.empty(64 << 20, np.uint8).fill(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+def held():
+    fields = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
+    return int(fields["VmRSS"].split()[0]) >> 10
+
+given_back, small = faults(), held()
+with freed_memory_kept():
+    faults()
+    kept, large = faults(), held()
+print(given_back, kept, small, large, held())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    given_back, kept, small, large, after = map(int, done.stdout.split())
+    assert kept < given_back / 10
+    assert large > small + 50 and after < small + 20  # MiB
