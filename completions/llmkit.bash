@@ -34,6 +34,7 @@ _llmkit() {
                 --pii) flags="" words="mask tag drop" ;;
                 --license-allow) flags="" words="" ;;
                 --license-deny) flags="" words="" ;;
+                --require-license) flags="" words="" ;;
                 --against) flags="" words="@files" ;;
                 --mode) flags="" words="drop tag" ;;
                 --field) flags="" words="" ;;
@@ -51,11 +52,11 @@ _llmkit() {
             esac
             ;;
         "dedup")
-            flags="--by --key --similarity --bands --rows --hashes --ngram --unit --verify --no-verify --transitive --prefer --min-words --span --drop-above --against --save-index --mode -o --out --rejects --clusters --report --field --memory --workers --executor --shard --fail-if-dropped-over --force --skip-bad --unbuffered -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--by --key --near --similarity --bands --rows --hashes --ngram --unit --verify --no-verify --transitive --prefer --min-words --span --drop-above --against --save-index --mode -o --out --rejects --clusters --report --field --memory --workers --executor --shard --fail-if-dropped-over --force --skip-bad --unbuffered -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --by) flags="" words="near exact paragraph line substring" ;;
                 --key) flags="" words="" ;;
-                --similarity) flags="" words="" ;;
+                --near|--similarity) flags="" words="" ;;
                 --bands) flags="" words="" ;;
                 --rows) flags="" words="" ;;
                 --hashes) flags="" words="" ;;
@@ -94,6 +95,7 @@ _llmkit() {
                 --on-exhaust) flags="" words="stop drop repeat" ;;
                 --license-allow) flags="" words="" ;;
                 --license-deny) flags="" words="" ;;
+                --require-license) flags="" words="" ;;
                 --seed) flags="" words="" ;;
                 --field) flags="" words="" ;;
                 -o|--out) flags="" words="@files" ;;
@@ -158,7 +160,7 @@ _llmkit() {
             esac
             ;;
         "pack")
-            flags="-o --out -t --tokenizer --seq-len --strategy --long --boundary --shuffle --no-shuffle --seed --shard-tokens --field --workers --resume --force --skip-bad --rejects -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-o --out -t --tokenizer --seq-len --strategy --long --boundary --shuffle --no-shuffle --seed --shard-tokens --field --workers --resume --force --skip-bad --rejects -MF --make-rule -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
@@ -171,6 +173,7 @@ _llmkit() {
                 --field) flags="" words="" ;;
                 --workers) flags="" words="" ;;
                 --rejects) flags="" words="@files" ;;
+                -MF|--make-rule) flags="" words="@files" ;;
                 --log-every) flags="" words="" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;
@@ -272,6 +275,7 @@ _llmkit() {
                 --valid) flags="" words="@files" ;;
                 --valid-fraction) flags="" words="" ;;
                 --method) flags="" words="sft dpo ipo hinge robust orpo kto simpo grpo kd" ;;
+                --lora) flags="" words="" ;;
                 --rank) flags="" words="" ;;
                 --alpha) flags="" words="" ;;
                 --dropout) flags="" words="" ;;
@@ -351,10 +355,10 @@ _llmkit() {
             esac
             ;;
         "merge")
-            flags="-o --out --adapter --into --method --base --weight --density --normalize --no-normalize --scale --expr --extract --rank --energy --dtype --max-shard-size -t --tokenizer --no-tokenizer --check --tolerance --threads --seed -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-o --out --lora --adapter --into --method --base --weight --density --normalize --no-normalize --scale --expr --extract --rank --energy --dtype --max-shard-size -t --tokenizer --no-tokenizer --check --tolerance --threads --seed -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
-                --adapter) flags="" words="" ;;
+                --lora|--adapter) flags="" words="" ;;
                 --into) flags="" words="" ;;
                 --method) flags="" words="linear slerp task ties dare dare-ties model-stock" ;;
                 --base) flags="" words="@files" ;;
@@ -376,13 +380,15 @@ _llmkit() {
             esac
             ;;
         "quantize")
-            flags="--type --bits --format --method --scale -c --calibration --calibration-tokens --imatrix --score --score-tokens --seq-len --embeddings --head --tensor --budget-bpw --fit --sensitivity --kv-report --save-imatrix --sweep --max-kl --max-ppl-increase -t --tokenizer --resume --seed --threads -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-o --out --type --bits --group --format --method --scale -c --calib --calibration --calibration-tokens --imatrix --score --score-tokens --seq-len --embeddings --head --tensor --budget-bpw --fit --sensitivity --kv-report --save-imatrix --sweep --max-kl --max-ppl-increase -t --tokenizer --resume --seed --threads -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
+                -o|--out) flags="" words="@files" ;;
                 --type) flags="" words="" ;;
                 --bits) flags="" words="" ;;
+                --group) flags="" words="" ;;
                 --format) flags="" words="gguf compressed-tensors gptq awq mlx" ;;
                 --method) flags="" words="nearest feedback" ;;
-                -c|--calibration) flags="" words="@files" ;;
+                -c|--calib|--calibration) flags="" words="@files" ;;
                 --calibration-tokens) flags="" words="" ;;
                 --imatrix) flags="" words="@files" ;;
                 --score) flags="" words="@files" ;;
@@ -420,12 +426,13 @@ _llmkit() {
             esac
             ;;
         "generate")
-            flags="-m --model -p --prompt -f --file --jsonl -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --top-n-sigma --xtc-probability --xtc-threshold --samplers --adaptive-target --adaptive-decay --repetition-penalty --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breaker --logit-bias --json-schema --regex --choice --grammar --stop --stop-id --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --tp --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model -p --prompt -f --file --jsonl --template -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --top-n-sigma --xtc-probability --xtc-threshold --samplers --adaptive-target --adaptive-decay --repetition-penalty --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breaker --logit-bias --json-schema --regex --choice --grammar --stop --stop-id --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --tp --adapter --adapters --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -p|--prompt) flags="" words="" ;;
                 -f|--file) flags="" words="@files" ;;
                 --jsonl) flags="" words="@files" ;;
+                --template) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
                 --system) flags="" words="" ;;
                 --prefill) flags="" words="" ;;
@@ -477,7 +484,7 @@ _llmkit() {
                 --device) flags="" words="" ;;
                 --threads) flags="" words="" ;;
                 --tp) flags="" words="" ;;
-                --adapter) flags="" words="" ;;
+                --adapter|--adapters) flags="" words="" ;;
                 --draft) flags="" words="" ;;
                 --draft-tokens) flags="" words="" ;;
                 --prompt-cache) flags="" words="@files" ;;
@@ -491,7 +498,7 @@ _llmkit() {
             esac
             ;;
         "chat")
-            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --top-n-sigma --xtc-probability --xtc-threshold --samplers --adaptive-target --adaptive-decay --repetition-penalty --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breaker --logit-bias --json-schema --regex --choice --grammar --stop --stop-id --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --seed --json --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-m --model -t --tokenizer --system -c --context --transcript --resume --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --top-n-sigma --xtc-probability --xtc-threshold --samplers --adaptive-target --adaptive-decay --repetition-penalty --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breaker --logit-bias --json-schema --regex --choice --grammar --stop --stop-id --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --seed --json --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --adapter --adapters --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --force --unbuffered -n --dry-run --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
@@ -541,7 +548,7 @@ _llmkit() {
                 --weights) flags="" words="stored int8 int4" ;;
                 --device) flags="" words="" ;;
                 --threads) flags="" words="" ;;
-                --adapter) flags="" words="" ;;
+                --adapter|--adapters) flags="" words="" ;;
                 --draft) flags="" words="" ;;
                 --draft-tokens) flags="" words="" ;;
                 --prompt-cache) flags="" words="@files" ;;
@@ -551,7 +558,7 @@ _llmkit() {
             esac
             ;;
         "serve")
-            flags="-m --model --name -t --tokenizer --host --port --unix-socket --ready-fd --replicas --tp --engine --max-replicas --worker --worker-key --admin-port --admin-socket --rollback-margin --keys --usage --new-key --show-usage --cors --tls-cert --tls-key --log --log-prompts --queue-requests --queue-tokens --long-prompt-tokens --long-places --drain-seconds --prompt-seconds --prompt-workers --tool-form --tool --tool-schema --max-calls --tool-timeout --tool-output --retrieve --retrieve-by --retrieve-embed-url --retrieve-embed-name --retrieve-embed-key --retrieve-key --adapter --batch --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --cache-offload -n --dry-run --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model --name -t --tokenizer --host --port --unix-socket --ready-fd --replicas --tp --engine --max-replicas --worker --worker-key --admin-port --admin-socket --rollback-margin --keys --api-key-file --usage --new-key --show-usage --cors --tls-cert --tls-key --log --log-prompts --queue-requests --queue-tokens --long-prompt-tokens --long-places --drain-seconds --prompt-seconds --prompt-workers --tool-form --tool --tool-schema --max-calls --tool-timeout --tool-output --retrieve --retrieve-by --retrieve-embed-url --retrieve-embed-name --retrieve-embed-key --retrieve-key --adapter --adapters --batch --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --draft --draft-tokens --cache-offload -n --dry-run --json --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="" ;;
                 --name) flags="" words="" ;;
@@ -569,7 +576,7 @@ _llmkit() {
                 --admin-port) flags="" words="" ;;
                 --admin-socket) flags="" words="@files" ;;
                 --rollback-margin) flags="" words="" ;;
-                --keys) flags="" words="@files" ;;
+                --keys|--api-key-file) flags="" words="@files" ;;
                 --usage) flags="" words="@files" ;;
                 --new-key) flags="" words="" ;;
                 --cors) flags="" words="" ;;
@@ -595,7 +602,7 @@ _llmkit() {
                 --retrieve-embed-name) flags="" words="" ;;
                 --retrieve-embed-key) flags="" words="@files" ;;
                 --retrieve-key) flags="" words="@files" ;;
-                --adapter) flags="" words="" ;;
+                --adapter|--adapters) flags="" words="" ;;
                 --batch) flags="" words="" ;;
                 --dtype) flags="" words="auto float32 bfloat16 float16" ;;
                 --kv-dtype) flags="" words="auto float32 bfloat16 int8" ;;
@@ -777,9 +784,9 @@ _llmkit() {
             esac
             ;;
         "eval kl")
-            flags="-r --reference -t --tokenizer --field --window --whole --max-chunks --per-record --fail-above --min-same-top --baseline --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-r --ref --reference -t --tokenizer --field --window --whole --max-chunks --per-record --fail-above --min-same-top --baseline --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
-                -r|--reference) flags="" words="@files" ;;
+                -r|--ref|--reference) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
                 --field) flags="" words="" ;;
                 --window) flags="" words="" ;;
@@ -921,18 +928,21 @@ _llmkit() {
             esac
             ;;
         "eval diff")
-            flags="--metric --lower-is-better --higher-is-better --alpha --common --seed --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--metric --lower-is-better --higher-is-better --alpha --max-increase --common --seed --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --metric) flags="" words="" ;;
                 --alpha) flags="" words="" ;;
+                --max-increase) flags="" words="" ;;
                 --seed) flags="" words="" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;
             esac
             ;;
         "inspect-attention")
-            flags="--tokens --record --field --max-tokens --probe --probe-tokens --seed --layers --heads --query --map --rows --cols --before-softmax --worked --lens --ablate --ablate-by --attribute --answer --diff --expect --edges --top-k -o --save --html --svg --png --adapter -t --tokenizer --dtype --rope-scaling --allow-special --device --threads --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-m --model -p --prompt --tokens --record --field --max-tokens --probe --probe-tokens --seed --layers --heads --query --map --rows --cols --before-softmax --worked --lens --ablate --ablate-by --attribute --answer --diff --expect --edges --top-k -o --save --html --svg --png --adapter -t --tokenizer --dtype --rope-scaling --allow-special --device --threads --force --log-every --json --jsonl --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
+                -m|--model) flags="" words="@files" ;;
+                -p|--prompt) flags="" words="" ;;
                 --tokens) flags="" words="" ;;
                 --record) flags="" words="" ;;
                 --field) flags="" words="" ;;
@@ -1109,11 +1119,11 @@ _llmkit() {
             esac
             ;;
         "bench serve")
-            flags="--url -m --model --api-key -c --concurrency --rate -n --requests --seconds --prompts --prompt-tokens --max-tokens --long-share --long-prompt-tokens --long-max-tokens --shared-tokens --chat --stream --no-stream --ignore-eos --no-ignore-eos --ttft-target --timeout --seed --format --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="--url -m --model --api-key-file -c --concurrency --rate -n --requests --seconds --prompts --prompt-tokens --max-tokens --long-share --long-prompt-tokens --long-max-tokens --shared-tokens --chat --stream --no-stream --ignore-eos --no-ignore-eos --ttft-target --timeout --seed --format --baseline --fail-slower --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 --url) flags="" words="" ;;
                 -m|--model) flags="" words="" ;;
-                --api-key) flags="" words="" ;;
+                --api-key-file) flags="" words="@files" ;;
                 -c|--concurrency) flags="" words="" ;;
                 --rate) flags="" words="" ;;
                 -n|--requests) flags="" words="" ;;
@@ -1129,6 +1139,8 @@ _llmkit() {
                 --timeout) flags="" words="" ;;
                 --seed) flags="" words="" ;;
                 --format) flags="" words="md jsonl csv json" ;;
+                --baseline) flags="" words="@files" ;;
+                --fail-slower) flags="" words="" ;;
                 --log-every) flags="" words="" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;

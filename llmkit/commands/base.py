@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from llmkit.commands.coercion import use_plain_coercion
 from llmkit.commands.console import ColorChoice, Console
+from llmkit.commands.optional_value import spell_out
 from llmkit.commands.settings import read_settings, setting_name, to_toml, words_of
 from llmkit.formats.provenance import Invocation, portable
 
@@ -23,7 +24,7 @@ use_plain_coercion()  # before any command is built: half of what a short one ta
 HELP_NAMES = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 HOW_NOT_WHAT = frozenset(  # settings that say where, how loud and how fast: no part of an artefact's record
     {
-        *("out", "force", "dry_run", "resume", "metrics", "rejects", "max_time"),
+        *("out", "output", "make_rule", "force", "dry_run", "resume", "metrics", "rejects", "max_time"),
         *("workers", "threads", "as_json", "log_every", "unbuffered", "async_checkpoint"),
         *("executor", "shard", "report"),
         *("nproc", "dp", "fsdp", "tp", "pp", "ep", "cp", "max_restarts", "activation_checkpointing"),
@@ -77,7 +78,7 @@ class Command(TyperCommand):
         if "--print-config" in args:  # what is required may come later
             for param in self.params:
                 param.required = False
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, spell_out(self.params, args))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the function with a Session; under --print-config only say what it would be given."""

@@ -1,5 +1,6 @@
 """llmkit bench serve: load on a server, and how it holds up."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -7,11 +8,12 @@ import typer
 from typer import Option
 
 from llmkit.commands.base import Session
-from llmkit.commands.bench_flags import parse_share
+from llmkit.commands.bench_flags import Baseline, FailSlower, parse_share
 from llmkit.commands.bench_serve_text import print_load
 from llmkit.commands.bench_text import BenchFormat
 from llmkit.commands.shared import LogEvery, Seed
 from llmkit.commands.values import parse_count, parse_seconds
+from llmkit.errors import DataError, GateFailed
 from llmkit.probe.load_config import BenchServeConfig
 
 Default = BenchServeConfig
@@ -23,8 +25,9 @@ def serve(
     model: Annotated[
         str | None, Option("--model", "-m", metavar="NAME", help="To ask for.", show_default="its first")
     ] = None,
-    api_key: Annotated[
-        str | None, Option(envvar="OPENAI_API_KEY", metavar="KEY", help="For the server.", show_envvar=True)
+    api_key_file: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="Its first line is the server's key; else OPENAI_API_KEY, if set."),
     ] = None,
     concurrency: Annotated[
         int, Option("--concurrency", "-c", min=1, metavar="N", help="Requests at once.")
@@ -40,7 +43,7 @@ def serve(
     ] = None,
     prompts: Annotated[
         Path | None,
-        Option(metavar="FILE.jsonl", help='Rows of "prompt" or "messages", in turn; not made-up ones.'),
+        Option(metavar="FILE.jsonl", help='Rows of "prompt" or "messages"; once, or by -n and --seconds.'),
     ] = None,
     prompt_tokens: Annotated[
         int, Option(parser=parse_count, metavar="N", help="Of a made-up prompt, about.")
@@ -74,6 +77,8 @@ def serve(
     ] = Default.timeout_seconds,
     seed: Seed = Default.seed,
     bench_format: Annotated[BenchFormat, Option("--format", help="Of the result.")] = "md",
+    baseline: Baseline = None,
+    fail_slower: FailSlower = Default.fail_slower,
     log_every: LogEvery = 10.0,
 ) -> None:
     """Put load on a server that speaks OpenAI's words, and time its answers.
@@ -82,16 +87,21 @@ def serve(
     With --concurrency the next request begins when one ends: the server sets
     the pace. With --rate requests come as they do from people; where the
     server is too slow, they queue. Tokens are counted by the server. Exit 1
-    where a request failed.
+    where a request failed, or where it is slower than --baseline: tokens a
+    second, medians of the time to the first text and between two.
 
     \b
     Examples:
       llmkit bench serve --help
       llmkit bench serve --concurrency 8 --seconds 60 --print-config
     """
-    from llmkit.errors import GateFailed
+    from llmkit.workflows.bench.load_baseline import check_load, read_load
     from llmkit.workflows.bench.serve import bench_serve
 
+    earlier = None if baseline is None else read_load(baseline)
+    key = os.environ.get("OPENAI_API_KEY") or None
+    if api_key_file is not None:
+        key = _first_line(api_key_file)
     config = BenchServeConfig(
         concurrency=concurrency,
         rate=rate,
@@ -109,10 +119,11 @@ def serve(
         ttft_target=ttft_target,
         timeout_seconds=timeout,
         seed=seed,
+        fail_slower=fail_slower,
     )
     session: Session = ctx.obj
     with session.console.progress("sending", log_every=log_every) as progress:
-        report = bench_serve(url, config, model=model, prompts=prompts, api_key=api_key, progress=progress)
+        report = bench_serve(url, config, model=model, prompts=prompts, api_key=key, progress=progress)
     print_load(report, bench_format)
     total = report.rows[-1]
     if total.failed:
@@ -121,3 +132,13 @@ def serve(
             f"{total.failed} of {total.requests} requests failed ({told})",
             hint="the server's log says why: llmkit serve --log FILE",
         )
+    if earlier is not None:
+        check_load(report, earlier, str(baseline), config.fail_slower)
+
+
+def _first_line(path: Path) -> str:
+    """A key, of a file with one or several."""
+    lines = path.read_text(encoding="utf-8").split()
+    if not lines:
+        raise DataError(f"{path}: no key in it", hint="a line with the key, and nothing else")
+    return lines[0]

@@ -15,6 +15,7 @@ from llmkit.commands.shared import (
     SkipBad,
     inputs_or_stdin,
     print_lines,
+    print_made,
     print_report,
 )
 from llmkit.errors import UsageError
@@ -112,4 +113,4 @@ def clean(
         if done.malformed_documents:
             session.console.note(f"{done.malformed_documents:,} bad lines passed over")
     else:
-        print_report(done, as_json, describe_report)
+        print_made(done, as_json, describe_report, session.console)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from llmkit.commands.corpus_flags import LicenseAllow, LicenseDeny
+from llmkit.commands.corpus_flags import LicenseAllow, LicenseDeny, RequireLicense, licence_settings
 from llmkit.commands.values import parse_seconds
 from llmkit.workflows.clean.options import CleanFiles, CleanSettings, Extract, Mode, Pii
 
@@ -60,9 +60,7 @@ class Rules:
     ] = None
     license_allow: LicenseAllow = None
     license_deny: LicenseDeny = None
-    require_license: Annotated[bool, Option("--require-license", help="Drop what has no licence.")] = (
-        Default.require_license
-    )
+    require_license: RequireLicense = None
     detect_license: Annotated[
         bool, Option("--detect-license", help="Look for a licence in the page or text.")
     ] = Default.detect_license
@@ -84,9 +82,7 @@ class Rules:
             "lang_model": None if self.lang_model is None else str(self.lang_model),
             "boilerplate": self.boilerplate,
             "pii": self.pii,
-            "license_allow": tuple(self.license_allow or ()),
-            "license_deny": tuple(self.license_deny or ()),
-            "require_license": self.require_license,
+            **licence_settings(self.require_license, self.license_allow, self.license_deny),
             "detect_license": self.detect_license,
             "mode": self.mode,
         }

@@ -1,12 +1,13 @@
 """llmkit convert: a model from one form to another."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer import Argument, Option
 
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, print_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, print_made, print_report
 from llmkit.commands.values import parse_count
 from llmkit.errors import GateFailed
 from llmkit.workflows.convert.options import ConvertConfig, Dtype, Form
@@ -93,7 +94,8 @@ def convert(
             report = plan_convert(model, out, config, force=force, invocation=session.invocation)
         else:
             report = run(model, out, config, force=force, invocation=session.invocation, progress=progress)
-    print_report(report, as_json, lambda one: convert_text(one, width=text_width()))
+    show = print_report if dry_run else partial(print_made, console=session.console)
+    show(report, as_json, lambda one: convert_text(one, width=text_width()))
     if report.check is not None and not report.check.passed:
         raise GateFailed(
             f"{out}: {check_text(report.check)}; nothing was written",

@@ -54,6 +54,8 @@ class Rule:
     similarity: Annotated[
         float | None,
         Option(
+            "--similarity",
+            "--near",
             metavar="X",
             help="By near: shared shingles over all, from which documents are duplicates; solves --bands and "
             "--rows unless given.",

@@ -30,6 +30,10 @@ def diff_text(report: Any) -> str:
             else None,
         ),
         ("verdict", report.verdict),
+        *(
+            (one.metric, f"{one.before:.6g} to {one.after:.6g}: {one.increase:+.2%} of {one.most * 100:+g}%")
+            for one in report.increases
+        ),
         *(("note", note) for note in report.notes),
     ]
     lines = [f"A {report.a}", f"B {report.b}", *facts_lines(facts, text_width())]

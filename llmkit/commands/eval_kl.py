@@ -15,7 +15,7 @@ from llmkit.commands.values import parse_count
 from llmkit.probe.evaluate.config import KlConfig
 
 Reference = Annotated[
-    Path, Option("--reference", "-r", metavar="MODEL", help="The original: folder or GGUF file.")
+    Path, Option("--reference", "--ref", "-r", metavar="MODEL", help="The original: folder or GGUF file.")
 ]
 Window = Annotated[
     int | None,

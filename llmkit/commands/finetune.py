@@ -9,6 +9,7 @@ import typer
 from typer import Option
 
 from llmkit.commands import finetune_flags as own
+from llmkit.commands import lora_flags as low_rank
 from llmkit.commands import run_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.finetune_text import describe_plan, describe_report
@@ -27,6 +28,7 @@ from llmkit.commands.shared import (
     LogEvery,
     Seed,
     inputs_or_stdin,
+    print_made,
     print_report,
 )
 from llmkit.formats.streams import STDIO
@@ -41,7 +43,7 @@ def finetune(
     out: Annotated[Path, Option("--out", "-o", metavar="RUN", help="Folder of the run.")],
     examples: own.Examples = own.EXAMPLES,
     method: own.Method = FinetuneConfig.method,
-    adapters: own.Adapters = own.NO_ADAPTERS,
+    adapters: low_rank.Adapters = low_rank.NO_ADAPTERS,
     last_layers: own.LastLayers = None,
     reading: own.Reading = own.READING,
     preferences: own.Preferences = own.PREFERENCES,
@@ -164,4 +166,4 @@ def finetune(
     if dry_run:
         print_report(plan, as_json, describe_plan)
     elif records.metrics != STDIO and is_first_process():
-        print_report(report, as_json, describe_report)
+        print_made(report, as_json, describe_report, console)

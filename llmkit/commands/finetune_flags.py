@@ -9,8 +9,6 @@ from typer import Argument, Option
 from llmkit.commands import run_flags
 from llmkit.commands.shared import SkipBad
 from llmkit.commands.values import parse_count, parse_seconds
-from llmkit.errors import UsageError
-from llmkit.model.lora_config import ALL_LINEAR, LoraConfig
 from llmkit.tokens.supervise_config import LongExamples, SuperviseConfig
 from llmkit.train.finetune_config import FinetuneConfig
 from llmkit.train.finetune_config import Method as MethodName
@@ -72,69 +70,6 @@ class Reading:
 # What is trained
 
 LastLayers = Annotated[int | None, Option(metavar="N", help="Train the last N layers only, no adapters.")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adapters:
-    """Low-rank adapters beside frozen weights."""
-
-    lora: Annotated[
-        bool, Option("--lora", help="Low-rank adapters on frozen weights; RUN is PEFT's folder.")
-    ] = False
-    rank: Annotated[int | None, Option(metavar="N", help=f"Of the adapters; default {LoraConfig.r}.")] = None
-    alpha: Annotated[
-        float | None, Option(metavar="X", help="Their scale is alpha / rank; default twice the rank.")
-    ] = None
-    dropout: Annotated[float | None, Option(metavar="X", help="Of what they read; default 0.")] = None
-    targets: Annotated[
-        str | None,
-        Option(metavar="A,B|REGEX", help=f"Modules that get one: ends of names; default {ALL_LINEAR}."),
-    ] = None
-    lora_layers: Annotated[int | None, Option(metavar="N", help="Adapters in the last N layers only.")] = None
-    save_modules: Annotated[
-        str | None, Option(metavar="A,B", help="Modules trained whole beside them: embed_tokens, lm_head.")
-    ] = None
-    rslora: Annotated[bool, Option("--rslora", help="LoRA with the scale alpha / sqrt(rank).")] = False
-    dora: Annotated[bool, Option("--dora", help="LoRA with a length of its own for each row (DoRA).")] = False
-    qlora: Annotated[bool, Option("--qlora", help="LoRA on weights in 4 bits, or as the file has them.")] = (
-        False
-    )
-
-    def config(self) -> LoraConfig | None:
-        """The adapters that are asked for; None: there are none.
-
-        Raises:
-            UsageError: details of adapters without adapters.
-            ConfigError: a value is out of range.
-        """
-        if not (self.lora or self.rslora or self.dora or self.qlora):
-            details = [name for name, value in vars(self).items() if value is not None and value is not False]
-            if details:
-                flag = f"--{details[0].replace('_', '-')}"
-                raise UsageError(f"{flag} without adapters", hint=f"add --lora, or leave {flag} out")
-            return None
-        r = LoraConfig.r if self.rank is None else self.rank
-        return LoraConfig(
-            r=r,
-            alpha=2.0 * r if self.alpha is None else self.alpha,
-            dropout=LoraConfig.dropout if self.dropout is None else self.dropout,
-            use_rslora=self.rslora,
-            use_dora=self.dora,
-            targets=LoraConfig.targets if self.targets is None else _targets(self.targets),
-            layers=self.lora_layers,
-            modules_to_save=_names(self.save_modules or ""),
-        )
-
-
-def _targets(text: str) -> str | tuple[str, ...]:
-    """Names where it is words and dots with commas between, else one pattern."""
-    if text == ALL_LINEAR or not all(name.replace(".", "").isidentifier() for name in _names(text)):
-        return text
-    return _names(text)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 # What is learnt
@@ -234,6 +169,6 @@ class Samples:
     sample_temperature: run_flags.SampleTemperature = FinetuneConfig.sample_temperature
 
 
-EXAMPLES, READING, NO_ADAPTERS, ADAMW, SAMPLES = Examples(), Reading(), Adapters(), AdamW(), Samples()
+EXAMPLES, READING, ADAMW, SAMPLES = Examples(), Reading(), AdamW(), Samples()
 PREFERENCES, DISTILLATION, REWARDS = Preferences(), Distillation(), Rewards()
 """What the groups are where nothing is given."""

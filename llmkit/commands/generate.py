@@ -79,6 +79,9 @@ def generate(
     seed comes from --seed and its id, or from its prompt if it has no id.
     --rope-scaling yarn:4 makes the context of the model four times as long.
 
+    --template FILE makes the prompt of each row, or with --chat the user's message,
+    from its keys and `record`, the row; a key that is missing is an error.
+
     --adapter NAME=PATH, repeated, puts PEFT adapters beside the model, unmerged
     and batched together: a row's "adapter" names one (null: none); where there
     is one alone every text has it. PATH:0.5 is half its strength.
@@ -145,6 +148,7 @@ def generate(
         prompt=words,
         file=file,
         jsonl=jsonl,
+        template=prompts.template,
         tools=tools,
         **vars(records),
         **vars(cache),

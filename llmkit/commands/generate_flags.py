@@ -6,6 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from llmkit.commands.optional_value import FILE_OR_STDIN
 from llmkit.commands.shared import Force, Rejects, SkipBad, inputs_or_stdin
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import UsageError
@@ -37,7 +38,12 @@ class Prompts:
         Path | None, Option("--file", "-f", metavar="FILE", help="A file that is the prompt; - is stdin.")
     ] = None
     jsonl: Annotated[
-        Path | None, Option("--jsonl", metavar="FILE", help="Rows with prompts; - is stdin.")
+        Path | None,
+        Option("--jsonl", metavar="[FILE]", parser=FILE_OR_STDIN, help="Rows with prompts; alone: on stdin."),
+    ] = None
+
+    template: Annotated[
+        Path | None, Option(metavar="FILE", help="Jinja: makes the prompt of a row from its keys.")
     ] = None
 
     def one_of_them(self) -> tuple[str | None, Path | None, Path | None]:

@@ -6,10 +6,11 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from llmkit.commands.shared import Seed
+from llmkit.commands.optional_value import OptionalValue
+from llmkit.commands.shared import Seed, given_once, inputs_or_stdin
 from llmkit.commands.values import parse_count
 from llmkit.engine.config import Dtype, GenerateConfig
-from llmkit.formats.streams import STDIO
+from llmkit.errors import UsageError
 from llmkit.probe.attention.config import AblateBy
 from llmkit.workflows.inspect_attention.config import (
     InspectFiles,
@@ -22,16 +23,44 @@ from llmkit.workflows.inspect_attention.config import (
     parse_range,
 )
 
-Model = Annotated[Path, Argument(metavar="MODEL", help="Model folder or GGUF file.")]
+USAGE = "llmkit inspect-attention run 'def main'"
+HEADS = OptionalValue("all", lambda word: word[:1].isdecimal() and set(word) <= set("0123456789.,"))
+Jsonl = Annotated[bool, Option("--jsonl", help="The table as lines: layer, head, class, score, figures.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Which model, and which text: as two words, or by their options."""
+
+    first: Annotated[str | None, Argument(metavar="MODEL", help="Model folder or GGUF file.")] = None
+    second: Annotated[
+        str | None, Argument(metavar="TEXT", help="A text, a file (text or jsonl), or - for stdin.")
+    ] = None
+    model: Annotated[Path | None, Option("--model", "-m", metavar="PATH", help="MODEL, as an option.")] = None
+    prompt: Annotated[
+        str | None, Option("--prompt", "-p", metavar="TEXT", help="TEXT, as an option: never a file.")
+    ] = None
+
+    def model_and_text(self) -> tuple[Path, str | None]:
+        """What is asked for; the first word is the text where --model has the model.
+
+        Raises:
+            UsageError: no model, or one of them twice.
+        """
+        words = [word for word in (self.first, self.second) if word is not None]
+        if self.model is None and not words:
+            raise UsageError("inspect-attention: no model", hint=USAGE)
+        model = Path(words.pop(0)) if self.model is None else self.model
+        if len(words) > 1:
+            raise UsageError(f"{words[0]} and --model are two models", hint="give one of them")
+        text = given_once({"TEXT": words[0] if words else None, "--prompt": self.prompt})
+        return model, text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
     """Which text is looked at."""
 
-    text: Annotated[
-        str | None, Argument(metavar="TEXT", help="A text, a file (text or jsonl), or - for stdin.")
-    ] = None
     tokens: Annotated[str | None, Option(metavar="IDS", help="Ids in place of a text: 1,17,4.")] = None
     record: Annotated[
         str | None, Option(metavar="N", help="Of jsonl: a number from 1, or an id; default the first.")
@@ -49,19 +78,22 @@ class Text:
     ] = InspectText.probe_tokens
     seed: Seed = InspectText.seed
 
-    @property
-    def is_given(self) -> bool:
-        """Whether there is one without stdin."""
-        return not (self.text is None and self.tokens is None and self.probe is None)
-
-    def config(self) -> InspectText:
+    def config(self, text: str | None, *, is_words: bool) -> InspectText:
         """The text as the workflow takes it: stdin where none is given.
 
+        Args:
+            text: that is named.
+            is_words: whether it is the text itself, whatever files there are.
+
         Raises:
-            UsageError: --tokens is no list of ids.
+            UsageError: there is none, and stdin is a terminal; or --tokens is no list of ids.
         """
+        if text is None and self.tokens is None and self.probe is None:
+            (stdin,) = inputs_or_stdin(None, USAGE)
+            text = str(stdin)
         return InspectText(
-            given=self.text if self.is_given else str(STDIO),
+            given=text,
+            is_words=is_words,
             tokens=None if self.tokens is None else parse_ids(self.tokens),
             record=self.record,
             field=self.field,
@@ -77,7 +109,10 @@ class Views:
     """What is looked at, and how."""
 
     layers: Annotated[str | None, Option(metavar="LIST", help="Only these, from 0: 0,2-4.")] = None
-    heads: Annotated[str | None, Option(metavar="LIST", help="Only these: 1.0,3.7 (LAYER.HEAD).")] = None
+    heads: Annotated[
+        str | None,
+        Option(metavar="[LIST]", parser=HEADS, help="Only these: 1.0,3.7 (LAYER.HEAD); alone: all."),
+    ] = None
     query: Annotated[
         str | None, Option(metavar="N", help="What one token looks at: its place, -1 the last, or its text.")
     ] = None
@@ -123,7 +158,7 @@ class Views:
         taken_out = None if self.ablate in (None, "all") else parse_heads(self.ablate, "--ablate")
         return InspectViews(
             layers=None if self.layers is None else parse_layers(self.layers),
-            heads=None if self.heads is None else parse_heads(self.heads),
+            heads=None if self.heads in (None, HEADS.left_out) else parse_heads(self.heads),
             query=self.query,
             rows=None if self.rows is None else parse_range(self.rows, "--rows"),
             cols=None if self.cols is None else parse_range(self.cols, "--cols"),
@@ -179,5 +214,5 @@ class Opening:
     threads: Annotated[int | None, Option(min=1, metavar="N", help="CPU threads.")] = None
 
 
-STDIN, TABLE, NO_FILES, AS_STORED = Text(), Views(), Files(), Opening()
+NOTHING, TEXT, TABLE, NO_FILES, AS_STORED = Asked(), Text(), Views(), Files(), Opening()
 """What the groups are where nothing is given."""

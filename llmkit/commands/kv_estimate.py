@@ -129,6 +129,7 @@ def kv_estimate(
       llmkit kv-estimate --preset llama-2-7b --memory 24GiB --solve context
       llmkit kv-estimate --preset llama-2-7b --memory 6GiB -c 4k --solve quant
       llmkit kv-estimate --preset llama-2-7b --device h100 --price-per-hour 2.5
+      llmkit kv-estimate --preset llama-2-7b --prices prices.toml
       llmkit kv-estimate --preset llama-2-7b --train --zero 3 --data-parallel 8
       llmkit kv-estimate --preset llama-3.2-1b -c 8k --explain
     """
@@ -170,7 +171,7 @@ def kv_estimate(
         print_explanations(sources, settings, as_json=as_json)
     elif plot:
         print_plots(sources, settings)
-    elif device is not None or measure:
+    elif device is not None or measure or prices is not None:
         print_speeds(sources, settings, ctx.params, as_json=as_json)
     else:
         print_estimates(sources, settings, as_json=as_json)
@@ -185,13 +186,15 @@ def one_mode(params: dict[str, Any]) -> None:
     chosen = [
         f"--{name}" for name in ("solve", "train", "explain", "plot", "device", "measure") if params[name]
     ]
+    if params["prices"] and not (params["device"] or params["measure"]):
+        chosen.append("--prices")  # of all devices that it names
     if len(chosen) > 1:
         raise UsageError(f"{' and '.join(chosen)} are two questions", hint="ask one at a time")
     if params["plot"] and params["as_json"]:
         raise UsageError("a plot is no JSON", hint="llmkit kv-estimate … -c 8k --json, for one context")
     _needs(params, (*TRAINING_FLAGS, "qlora"), ("train",))
-    _needs(params, SPEED_FLAGS, ("device", "measure"))
-    _needs(params, ("devices",), ("device",))
+    _needs(params, SPEED_FLAGS, ("device", "measure", "prices"))
+    _needs(params, ("devices",), ("device", "prices"))
     for mode, names in UNREAD.items():
         for name in names if params[mode] else ():
             if params[name] != getattr(Default, name):

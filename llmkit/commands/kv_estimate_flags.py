@@ -133,7 +133,12 @@ Calibrate = Annotated[
 ]
 PricePerHour = Annotated[float | None, Option(metavar="PRICE", help="Of one device: price of tokens.")]
 PriceTable = Annotated[
-    Path | None, Option("--prices", metavar="FILE", help="TOML: DEVICE = PRICE an hour, a line each.")
+    Path | None,
+    Option(
+        "--prices",
+        metavar="FILE",
+        help="TOML: DEVICE = PRICE an hour, a line each; without --device, the cheapest.",
+    ),
 ]
 Utilisation = Annotated[float | None, Option(metavar="PART", help="Of an hour that is used; default: 1.")]
 Users = Annotated[int | None, Option(metavar="N", parser=parse_count, help="Fleet for so many users.")]

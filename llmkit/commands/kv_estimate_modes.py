@@ -39,7 +39,13 @@ def print_speeds(
     sources: ModelSources, settings: EstimateConfig, flags: Mapping[str, Any], *, as_json: bool
 ) -> None:
     """Memory, speed and what is asked of cost, on a device; then GateFailed where it does not fit."""
-    from llmkit.workflows.kv_estimate.device import calibrated, choose_device, choose_price, this_machine
+    from llmkit.workflows.kv_estimate.device import (
+        calibrated,
+        choose_device,
+        choose_price,
+        priced_devices,
+        this_machine,
+    )
     from llmkit.workflows.kv_estimate.speed import SpeedRequest, estimate_speeds
 
     models = list(read_models(sources))  # before anything is measured
@@ -50,20 +56,25 @@ def print_speeds(
         mbu, source = measured[1] if mbu is None else mbu, "calibrated"
     elif mfu is not None or mbu is not None:
         source = "given"
-    device = this_machine() if flags["measure"] else choose_device(flags["device"], flags["devices"])
-    request = SpeedRequest(
-        device=device,
+    asks_all = not flags["measure"] and flags["device"] is None
+    if asks_all:
+        priced: list[tuple[Any, float | None]] = [*priced_devices(flags["prices"], flags["devices"])]
+    else:
+        device = this_machine() if flags["measure"] else choose_device(flags["device"], flags["devices"])
+        priced = [(device, choose_price(device, flags["price_per_hour"], flags["prices"]))]
+    asked = SpeedRequest(
+        device=priced[0][0],
         prompt_tokens=flags["prompt"],
         mfu=_whole(mfu),
         mbu=_whole(mbu),
         efficiency_source=source,  # type: ignore[arg-type]
-        price_per_hour=choose_price(device, flags["price_per_hour"], flags["prices"]),
         utilisation=_whole(flags["utilisation"]),
         users=flags["users"],
         concurrency=_whole(flags["concurrency"]),
         tokens_per_second_per_user=flags["rate"],
     )
-    estimates = estimate_speeds(models, settings, request)
+    requests = [replace(asked, device=one, price_per_hour=price) for one, price in priced]
+    estimates = estimate_speeds(models, settings, requests)
     _show(estimates, as_json, estimates_text)
     check_fit(estimates)
 

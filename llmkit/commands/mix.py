@@ -13,12 +13,23 @@ from llmkit.commands.corpus_flags import (
     LicenseDeny,
     PartsOut,
     ReportFile,
+    RequireLicense,
     Shard,
     TextField,
     Workers,
+    licence_settings,
 )
 from llmkit.commands.mix_text import describe_report
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, SkipBad, print_report
+from llmkit.commands.shared import (
+    DryRun,
+    Force,
+    JsonReport,
+    LogEvery,
+    Seed,
+    SkipBad,
+    print_made,
+    print_report,
+)
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
 from llmkit.formats.streams import STDIO
@@ -62,9 +73,7 @@ def mix(
     strict: Annotated[bool, Option("--strict", help="Exit 1 if a source ran dry.")] = False,
     license_allow: LicenseAllow = None,
     license_deny: LicenseDeny = None,
-    require_license: Annotated[
-        bool, Option("--require-license", help="Leave out what has no licence.")
-    ] = Default.require_license,
+    require_license: RequireLicense = None,
     seed: Seed = Default.seed,
     field: TextField = Default.field,
     out: PartsOut = None,
@@ -117,9 +126,7 @@ def mix(
         temperature=temperature,
         on_exhaust=on_exhaust,
         seed=seed,
-        license_allow=tuple(license_allow or ()),
-        license_deny=tuple(license_deny or ()),
-        require_license=require_license,
+        **licence_settings(require_license, license_allow, license_deny),
         field=field,
         tokenizer=None if tokenizer is None else str(tokenizer),
         skips_bad=skip_bad or rejects is not None,
@@ -140,8 +147,10 @@ def mix(
             done = mix_documents(files, settings, invocation=session.invocation, progress=progress)
     for warning in done.warnings:
         session.console.note(f"llmkit: warning: {warning}")
-    if dry_run or not is_piped:
+    if dry_run:
         print_report(done, as_json, describe_report)
+    elif not is_piped:
+        print_made(done, as_json, describe_report, session.console)
     else:
         session.console.detail(describe_report(done))
     if strict:

@@ -17,6 +17,7 @@ from llmkit.commands.shared import (
     Seed,
     SkipBad,
     inputs_or_stdin,
+    print_made,
     print_report,
 )
 from llmkit.commands.values import parse_count
@@ -69,6 +70,10 @@ def pack(
     force: Force = False,
     skip_bad: SkipBad = False,
     rejects: Rejects = None,
+    make_rule: Annotated[
+        Path | None,
+        Option("--make-rule", "-MF", metavar="FILE", help="A rule for make: what the shards are made of."),
+    ] = None,
     dry_run: DryRun = False,
     as_json: JsonReport = False,
     log_every: LogEvery = 10.0,
@@ -113,10 +118,11 @@ def pack(
         rejects=rejects,
         resume=resume,
         workers=workers,
+        make_rule=make_rule,
     )
     if dry_run:
         print_report(plan_pack(sources, config), as_json, describe_plan)
         return
     with session.console.progress("packing", log_every=log_every) as progress:
         report = pack_files(sources, config, invocation=session.invocation, progress=progress)
-    print_report(report, as_json, describe_report)
+    print_made(report, as_json, describe_report, session.console)

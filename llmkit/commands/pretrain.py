@@ -21,7 +21,16 @@ from llmkit.commands.parallel_flags import (
 )
 from llmkit.commands.pretrain_text import describe_plan, describe_report
 from llmkit.commands.pretrain_trial_text import describe_trial
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, inputs_or_stdin, print_report
+from llmkit.commands.shared import (
+    DryRun,
+    Force,
+    JsonReport,
+    LogEvery,
+    Seed,
+    inputs_or_stdin,
+    print_made,
+    print_report,
+)
 from llmkit.commands.values import parse_count
 from llmkit.tokens.config import PackConfig
 from llmkit.train.config import PretrainConfig
@@ -234,4 +243,4 @@ def pretrain(
     if dry_run and is_first_process():
         print_report(plan, as_json, describe_plan)
     elif not dry_run and metrics != STDIO and is_first_process():
-        print_report(report, as_json, describe_report)
+        print_made(report, as_json, describe_report, console)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,17 @@ import typer
 from llmkit.commands import quantize_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.flag_group import with_flag_groups
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, print_lines, print_report
+from llmkit.commands.shared import (
+    DryRun,
+    Force,
+    JsonReport,
+    LogEvery,
+    Seed,
+    given_once,
+    print_lines,
+    print_made,
+    print_report,
+)
 from llmkit.errors import GateFailed
 from llmkit.workflows.quantize.options import QuantizeConfig
 
@@ -22,9 +33,11 @@ KV_FORMS = ("int8-token", "q8_0", "q4_0")
 def quantize(
     ctx: typer.Context,
     model: flags.Model,
+    output: flags.Output = None,
     out: flags.Out = None,
     kind: flags.Kind = QuantizeConfig.type,
     bits: flags.Bits = None,
+    group: flags.Group = QuantizeConfig.group,
     container: flags.Format = QuantizeConfig.container,
     method: flags.Method = QuantizeConfig.method,
     scale: flags.Scale = QuantizeConfig.scale,
@@ -72,6 +85,7 @@ def quantize(
     config = QuantizeConfig(
         type=kind,
         bits=bits,
+        group=group,
         container=container,
         method=method,
         scale=scale,
@@ -83,6 +97,7 @@ def quantize(
         seed=seed,
         threads=threads,
     )
+    out = given_once({"OUT": output, "--out": out})
     question = questions.asked(out)
     if questions.save_imatrix is not None:
         _imatrix(session, model, config, questions.save_imatrix, log_every, force=force, as_json=as_json)
@@ -101,7 +116,8 @@ def quantize(
         progress.update(0)  # a long text is read first
         job = open_quantize(model, out, config, force=force, invocation=session.invocation)
         report = (plan_quantize if dry_run else run)(job, progress=progress)
-    print_report(report, as_json, lambda one: quantize_text(one, width=text_width()))
+    show = print_report if dry_run or out is None else partial(print_made, console=session.console)
+    show(report, as_json, lambda one: quantize_text(one, width=text_width()))
     missed = missed_gate(job, report.quality)
     if missed is not None:
         raise GateFailed(
@@ -160,7 +176,7 @@ def _imatrix(
     job = open_quantize(model, None, config, force=False, invocation=session.invocation)
     with session.console.progress("reading", log_every=log_every) as progress:
         report = save_imatrix(job, out, force=force, progress=progress)
-    print_report(report, as_json, imatrix_text)
+    print_made(report, as_json, imatrix_text, session.console)
 
 
 def _print(rows: Iterable[Any], to_text: Callable[[Sequence[Any]], str], as_json: bool) -> None:

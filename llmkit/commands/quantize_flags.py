@@ -12,15 +12,20 @@ from llmkit.workflows.quantize.options import Container, QuantizeConfig
 from llmkit.workflows.quantize.options import Method as MethodName
 
 Model = Annotated[Path, Argument(metavar="IN", help="Model folder or GGUF file of plain numbers.")]
-Out = Annotated[
+Output = Annotated[
     Path | None, Argument(metavar="OUT", help="Folder, or NAME.gguf; without it nothing is written.")
 ]
+Out = Annotated[Path | None, Option("--out", "-o", metavar="OUT", help="The same, as an option.")]
 Kind = Annotated[
     str | None,
     Option("--type", metavar="NAME", help="Q4_K_M, Q6_K, …; or int4-g128, …", show_default="by --bits"),
 ]
 Bits = Annotated[
     int | None, Option(metavar="N", help="The container's usual type of so many.", show_default="4")
+]
+Group = Annotated[
+    int | None,
+    Option(min=1, metavar="N", help="Weights that share a scale.", show_default="as the container's type"),
 ]
 Format = Annotated[
     Container | None, Option("--format", help="Default: gguf by OUT's suffix, else compressed-tensors.")
@@ -42,7 +47,13 @@ class Calibration:
 
     calibration: Annotated[
         list[Path] | None,
-        Option("--calibration", "-c", metavar="FILE", help="Text to weigh errors by; -: stdin. Repeatable."),
+        Option(
+            "--calibration",
+            "--calib",
+            "-c",
+            metavar="FILE",
+            help="Text to weigh errors by; -: stdin. Repeatable.",
+        ),
     ] = None
     calibration_tokens: Annotated[
         int, Option(parser=parse_count, metavar="N", help="Of it, drawn from all over.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from llmkit.commands.optional_value import FILE_OR_STDIN
 from llmkit.commands.shared import Force, Rejects, SkipBad, inputs_or_stdin
 from llmkit.retrieve.config import Bm25Config, By
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 Index = Annotated[Path, Argument(metavar="INDEX", help="What `retrieve index` made, or ENGINE+URL.")]
 Text = Annotated[str | None, Argument(metavar="[TEXT]", help="What to look for.")]
 Queries = Annotated[
-    list[Path] | None, Option("--jsonl", metavar="FILE", help="Queries, one a line; - is stdin.")
+    list[Path] | None,
+    Option("--jsonl", metavar="[FILE]", parser=FILE_OR_STDIN, help="Queries, one a line; alone: on stdin."),
 ]
 Most = Annotated[int, Option("--k", "-k", min=1, metavar="N", help="Passages a query.")]
 Device = Annotated[str, Option("--device", metavar="NAME", help="Of models: auto, cpu, cuda, cuda:N.")]

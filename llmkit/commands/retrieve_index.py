@@ -15,7 +15,7 @@ from llmkit.commands.shared import (
     Rejects,
     SkipBad,
     inputs_or_stdin,
-    print_report,
+    print_made,
 )
 from llmkit.commands.values import format_bytes, parse_count
 from llmkit.retrieve.config import IndexConfig
@@ -96,7 +96,7 @@ def index(
             force=force,
             progress=progress,
         )
-    print_report(report, as_json, _describe)
+    print_made(report, as_json, _describe, session.console)
 
 
 def _describe(report: "IndexReport") -> str:

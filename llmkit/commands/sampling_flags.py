@@ -200,7 +200,12 @@ Tp = Annotated[int, Option("--tp", metavar="N", help="Cut the model into N proce
 
 Adapters = Annotated[
     list[str] | None,
-    Option("--adapter", metavar="NAME=PATH[:X]", help="A PEFT folder beside the model, X times as strong."),
+    Option(
+        "--adapter",
+        "--adapters",
+        metavar="NAME=PATH[:X]",
+        help="A PEFT folder beside the model, X times as strong. Repeatable.",
+    ),
 ]
 Draft = Annotated[
     str,

@@ -33,6 +33,7 @@ from llmkit.server.router.config import Engine, RouterConfig, check_sources, rea
 
 def serve(
     ctx: typer.Context,
+    served: flags.Served = None,
     model: flags.Model = None,
     name: flags.Name = None,
     tokenizer: flags.TokenizerPath = None,
@@ -115,7 +116,7 @@ def serve(
 
     \b
     Examples:
-      llmkit serve -m run --dry-run
+      llmkit serve run --dry-run
       llmkit serve --new-key alice
     """
     if new_key is not None:
@@ -124,16 +125,17 @@ def serve(
     if show_usage:
         _print_usage(usage, as_json)
         return
-    if not model and not worker:
-        raise UsageError("serve: no model", hint="llmkit serve -m MODEL")
-    if not model and (tool or retrieve or adapter):
+    models = [*([] if served is None else [served]), *(model or ())]
+    if not models and not worker:
+        raise UsageError("serve: no model", hint="llmkit serve MODEL")
+    if not models and (tool or retrieve or adapter):
         raise UsageError(
             "--tool, --retrieve and --adapter are for models of one's own",
             hint="give them to the servers of --worker",
         )
-    if not model and (replicas > 1 or engine_name == "ray"):
+    if not models and (replicas > 1 or engine_name == "ray"):
         raise UsageError("--replicas and --engine: of what model?", hint="llmkit serve -m MODEL --replicas 2")
-    if tp > 1 and (not model or engine_name == "ray"):
+    if tp > 1 and (not models or engine_name == "ray"):
         raise UsageError(
             f"--tp {tp} cuts a model of one's own, in replicas that this program starts",
             hint="llmkit serve -m MODEL --replicas 2 --tp 2",
@@ -198,7 +200,7 @@ def serve(
         admin_socket=admin_socket,
         rollback_margin=rollback_margin,
     )
-    sources = tuple(read_source(one, name) for one in model or ())
+    sources = tuple(read_source(one, name) for one in models)
     check_sources(sources)
     session: Session = ctx.obj
     if dry_run and router.is_wanted(sources):

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option
+from typer import Argument, Option
 
 from llmkit.commands.values import parse_count, parse_seconds
 from llmkit.retrieve.config import By
 
+Served = Annotated[str | None, Argument(metavar="MODEL", help="What is served: the same as -m.")]
 Model = Annotated[
     list[str] | None,
     Option(
@@ -101,7 +102,15 @@ RollbackMargin = Annotated[
 
 # To whom
 
-KeyFile = Annotated[Path | None, Option("--keys", metavar="FILE.toml", help="Who may ask, and how much.")]
+KeyFile = Annotated[
+    Path | None,
+    Option(
+        "--keys",
+        "--api-key-file",
+        metavar="FILE",
+        help="Who may ask, and how much (TOML); or keys alone, a line each.",
+    ),
+]
 NewKey = Annotated[
     str | None, Option(metavar="NAME", help="Make a key, print its entry for --keys, and stop.")
 ]

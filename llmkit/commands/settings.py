@@ -11,7 +11,12 @@ def setting_name(param: Any) -> str:
     """The key of a parameter: `--seq-len` is seq_len, `--max` is max, an argument keeps its own name."""
     if param.param_type_name == "argument":
         return str(param.name)
-    return str(max(param.opts, key=len)).lstrip("-").replace("-", "_")
+    return flag_name(param).lstrip("-").replace("-", "_")
+
+
+def flag_name(param: Any) -> str:
+    """The name of an option that counts: of its long ones the first; others are those of peers."""
+    return str(next((name for name in param.opts if name.startswith("--")), param.opts[0]))
 
 
 def read_settings(path: Path, params: Iterable[Any], command: str) -> dict[str, Any]:
@@ -61,7 +66,7 @@ def words_of(param: Any, value: Any) -> list[str]:
     values = list(value) if isinstance(value, list | tuple) else [value]
     if param.param_type_name == "argument":
         return [str(one) for one in values]
-    flag = max(param.opts, key=len)
+    flag = flag_name(param)
     if isinstance(value, bool):
         off = max(param.secondary_opts, key=len, default=None)
         return [flag] if value else [off] if off else []

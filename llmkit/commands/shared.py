@@ -1,13 +1,14 @@
 """Options and reports that several subcommands share."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from typer import Option
 
+from llmkit.commands.console import Console
 from llmkit.errors import UsageError
 from llmkit.formats.jsonl import encode_line
 from llmkit.formats.streams import STDIO
@@ -38,6 +39,21 @@ def inputs_or_stdin(inputs: list[Path] | None, usage: str) -> list[Path]:
     return [STDIO]
 
 
+def given_once(places: Mapping[str, Any]) -> Any:
+    """What one of several places says, None where none does: an argument, and an option that means the same.
+
+    Args:
+        places: what each says, by its name: `MODEL`, `--model`.
+
+    Raises:
+        UsageError: two of them say something.
+    """
+    named = [name for name, value in places.items() if value is not None]
+    if len(named) > 1:
+        raise UsageError(f"{named[0]} and {named[1]} say the same thing twice", hint="give one of them")
+    return places[named[0]] if named else None
+
+
 def print_report(report: Any, as_json: bool, to_text: Callable[[Any], str]) -> None:
     """A report on stdout: one JSON object with its schema, or text for people.
 
@@ -52,6 +68,12 @@ def print_report(report: Any, as_json: bool, to_text: Callable[[Any], str]) -> N
     else:
         sys.stdout.write(to_text(report) + "\n")
         sys.stdout.flush()
+
+
+def print_made(report: Any, as_json: bool, to_text: Callable[[Any], str], console: Console) -> None:
+    """`print_report` of what is in a file or folder by now: under --quiet only JSON, which was asked for."""
+    if as_json or not console.quiet:
+        print_report(report, as_json, to_text)
 
 
 def print_lines(records: Iterable[Any]) -> None:

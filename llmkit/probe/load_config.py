@@ -10,7 +10,7 @@ class BenchServeConfig:
     """What is sent, and how.
 
     Raises:
-        ConfigError: settings that exclude each other, or of nothing.
+        ConfigError: settings that exclude each other.
     """
 
     concurrency: int = 8
@@ -18,7 +18,7 @@ class BenchServeConfig:
     rate: float | None = None
     """Requests a second on average, at random; None: `concurrency` at once."""
     requests: int | None = None
-    """After which none begins; None: `seconds` says when."""
+    """After which none begins; None: `seconds` says when, or the end of a file of prompts."""
     seconds: float | None = None
     prompt_tokens: int = 128
     """Of a short prompt, about; what the server counts is reported."""
@@ -40,10 +40,10 @@ class BenchServeConfig:
     timeout_seconds: float = 600.0
     """Of a request."""
     seed: int = 0
+    fail_slower: float = 0.1
+    """Share by which it may be slower than a baseline."""
 
     def __post_init__(self) -> None:
-        if self.requests is None and self.seconds is None:
-            raise ConfigError("nothing says when the load ends", hint="--requests 100, or --seconds 60")
         if self.rate is not None and not self.rate > 0:
             raise ConfigError(f"--rate must be above 0 (found {self.rate})", hint="--rate 2")
         if not 0 <= self.long_share <= 1:

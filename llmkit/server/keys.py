@@ -10,10 +10,14 @@ tokens_per_month = 20_000_000
 models = ["small", "small:poet"]
 priority = 0                   # the most urgent that it may ask for; lower goes first
 admin = false                  # may also use the admin listener
+
+Or, as llama.cpp's --api-key-file has it, the keys themselves, a line each, without limits. The one of line 2
+is called key-2.
 """
 
 import hashlib
 import hmac
+import re
 import secrets
 import tomllib
 from dataclasses import dataclass
@@ -27,6 +31,7 @@ from llmkit.server.gate import Caller
 
 PREFIX = "lk-"
 _DIGEST = 64
+_BARE = re.compile(r"[^\s\[\]'\"]{8,}")
 _FIXED = "llmkit serve --new-key NAME prints a key and its entry"
 
 
@@ -86,20 +91,32 @@ def read_keys(path: Path) -> Keys:
 
     Raises:
         MissingError: there is none.
-        DataError: it is not TOML.
+        DataError: it is neither TOML nor keys alone.
         ConfigError: an entry says something that is not known, or a value that cannot be.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if (bare := _bare_keys(text)) is not None:
+            return Keys({f"key-{number}": KeyRules(sha256=digest_of(key)) for number, key in bare})
+        content = tomllib.loads(text)
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file", hint=_FIXED) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not TOML ({error})", hint=_FIXED) from None
+        raise DataError(
+            f"{path}: neither TOML ({error}) nor keys of 8 letters and more, a line each", hint=_FIXED
+        ) from None
     entries = content.get("keys")
     if set(content) - {"keys"} or not isinstance(entries, dict) or not entries:
         found = ", ".join(content) or "nothing"
         raise ConfigError(f"{path}: no table [keys.NAME] (found {found})", hint=_FIXED)
     return Keys({name: _rules(entry, f"{path}: keys.{name}") for name, entry in entries.items()})
+
+
+def _bare_keys(text: str) -> list[tuple[int, str]] | None:
+    """Keys by their lines, of a file that has nothing else; None of another: TOML has brackets or spaces."""
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    keys = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    return keys if keys and all(_BARE.fullmatch(key) for _, key in keys) else None
 
 
 def _rules(entry: Any, where: str) -> KeyRules:

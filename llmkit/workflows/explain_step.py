@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.engine.config import GenerateConfig
+from llmkit.workflows.generate.extent import extent_of
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import open_job
-from llmkit.workflows.generate.rows import extent_of, read_prompt
+from llmkit.workflows.generate.rows import read_prompt
 
 if TYPE_CHECKING:
     from llmkit.engine.engine import Engine

@@ -163,7 +163,7 @@ def test_a_full_disk_is_5_and_the_old_output_stays(copy: Workbench, command: str
 
 @rows("result")
 def test_a_full_disk_behind_stdout_is_5(copy: Workbench, command: str) -> None:
-    done = copy.run(f"{TABLE[command].result.format(n=1)} -q > /dev/full")
+    done = copy.run(f"{TABLE[command].result.format(n=1)} > /dev/full")
     assert done.status == 5
     assert done.err.startswith("llmkit: error: ") and done.err.count("\n") == 2
 

@@ -39,7 +39,7 @@ STEPS = (
     "llmkit pretrain --data shards -t tok --preset tiny --hidden-size 32 --num-hidden-layers 2 --steps 5"
     " --batch-rows 4 -o run",
     "llmkit retrieve index docs.jsonl -o index",
-    "llmkit eval ppl run valid.txt --per-record scored.jsonl",
+    "llmkit eval ppl run valid.txt --per-record scored.jsonl --json > ppl.json",
 )
 
 
@@ -139,3 +139,4 @@ def write_texts(folder: Path) -> None:
     asked = [{"query": f"the {name} statement", "relevant": [name]} for name, _ in prose[:8]]
     (folder / "asked.jsonl").write_text("".join(json.dumps(one) + "\n" for one in asked))
     (folder / "config.json").write_text(json.dumps(CONFIG, indent=2))
+    (folder / "prices.toml").write_text("h100 = 2.5\na100-80 = 1.5\n")

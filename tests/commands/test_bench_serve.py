@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -15,10 +16,12 @@ class Listener(BaseHTTPRequestHandler):
     """Answers every prompt with one word, streamed where that is asked for, and remembers what was sent."""
 
     asked: list[dict[str, Any]]
+    keys: list[str | None]
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append(body)
+        self.keys.append(self.headers["Authorization"])
         whole = {"choices": [{"text": "a"}], "usage": USAGE}
         answer, kind = json.dumps(whole), "application/json"
         if body["stream"]:
@@ -36,7 +39,7 @@ class Listener(BaseHTTPRequestHandler):
 @pytest.fixture
 def asked() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """The address of a listener, and what it was sent."""
-    Listener.asked = []
+    Listener.asked, Listener.keys = [], []
     server = HTTPServer(("127.0.0.1", 0), Listener)
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -79,3 +82,30 @@ def test_answers_are_streams_of_full_length_unless_that_is_refused(
     assert done.status == 0, done.err
     assert len(bodies) == 3  # the first asks how many tokens a word is
     assert {(body["stream"], body.get("ignore_eos")) for body in bodies} == {(stream, ignore_eos)}
+
+
+def test_a_baseline_is_held_against_and_a_key_comes_from_a_file_or_the_environment(
+    asked: tuple[str, list[dict[str, Any]]],
+    llmkit_run: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url, _ = asked
+    monkeypatch.setenv("OPENAI_API_KEY", "")  # set, and no key
+    line = ("bench", "serve", "--url", url, "-m", "x", "-n", "3", "--no-stream", "--format", "json")
+    first = llmkit_run(*line)
+    assert first.status == 0, first.err
+    earlier = json.loads(first.out)
+    (tmp_path / "slow.json").write_bytes(first.out)
+    assert llmkit_run(*line, "--baseline", tmp_path / "slow.json", "--fail-slower", "99.9%").status == 0
+    earlier["rows"][0]["tokens_per_second"] *= 1e6
+    (tmp_path / "fast.json").write_text(json.dumps(earlier))
+    done = llmkit_run(*line, "--baseline", tmp_path / "fast.json", "--fail-slower", "10%")
+    assert done.status == 1 and "tokens/s, was" in done.err and done.out
+    (tmp_path / "key").write_text("k-from-a-file\n")
+    assert llmkit_run(*line, "--api-key-file", tmp_path / "key").status == 0
+    (tmp_path / "key").write_text("\n")
+    assert llmkit_run(*line, "--api-key-file", tmp_path / "key").status == 3
+    monkeypatch.setenv("OPENAI_API_KEY", "k-from-here")
+    assert llmkit_run(*line).status == 0
+    assert list(dict.fromkeys(Listener.keys)) == [None, "Bearer k-from-a-file", "Bearer k-from-here"]

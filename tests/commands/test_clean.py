@@ -158,6 +158,8 @@ def test_licences(llmkit_run: Run) -> None:
     assert kept("--license-deny", "GPL-3.0-only") == ["mit", "none", "said"]
     assert kept("--require-license") == ["mit", "gpl"]
     assert kept("--require-license", "--detect-license") == ["mit", "gpl", "said"]
+    assert kept("--require-license", "permissive") == kept("--require-license=MIT") == ["mit"]
+    assert kept("--require-license", "copyleft", "--license-allow", "MIT") == ["mit", "gpl"]
     assert llmkit_run("clean", source, "--license-allow", "MITT").status == 2
 
 

@@ -42,3 +42,20 @@ def test_records_of_one_alone_need_leave(llmkit_run, tmp_path: Path) -> None:
     assert llmkit_run("eval", "diff", a, b).status == 3
     done = llmkit_run("eval", "diff", a, b, "--common", "--seed", "3")
     assert done.status == 0 and "1 record only in A" in done.text
+
+
+def test_a_figure_of_two_reports_may_grow_by_a_share_and_no_more(llmkit_run, tmp_path: Path) -> None:
+    for name, value in (("a", 10.0), ("b", 10.5)):
+        figure = {"name": "perplexity", "value": value, "error": 0.001, "better": "lower"}
+        (tmp_path / name).write_text(json.dumps({"schema": "x", "perplexity": value, "headline": figure}))
+    line = ("eval", "diff", tmp_path / "a", tmp_path / "b")
+    assert llmkit_run(*line).status == 1  # beyond noise
+    assert llmkit_run(*line, "--max-increase", "ppl=6%").status == 0
+    assert "+5.00% of +6%" in llmkit_run(*line, "--max-increase", "ppl=6%").text
+    done = llmkit_run(*line, "--max-increase", "ppl=0.06", "--max-increase", "perplexity=2%", "--json")
+    assert done.status == 1 and "+5.00%, more than --max-increase perplexity=2%" in done.err
+    assert [one["most"] for one in json.loads(done.out)["increases"]] == [0.06, 0.02]
+    for wrong in ("ppl", "ppl=", "=2%", "ppl=2x"):
+        assert llmkit_run(*line, "--max-increase", wrong).status == 2
+    rows = _records(tmp_path / "r", [True])
+    assert llmkit_run("eval", "diff", rows, rows, "--max-increase", "ppl=2%").status == 3

@@ -510,3 +510,16 @@ def test_what_computes_and_how_weights_are_kept_can_be_asked_for(
     native = llmkit_run(*line, "--kernels", "native", "--weights", "int8", stdin=b"the License\n")
     assert native.status == (0 if available() else 2)
     assert native.out if available() else "the native library" in native.err
+
+
+def test_jsonl_alone_is_stdin_and_takes_no_flag_for_a_file(
+    llmkit_run: Run, gen: list[object], tmp_path: Path
+) -> None:
+    rows = b'{"id": 1, "prompt": "a"}\n'
+    named = llmkit_run(*gen, "--jsonl", "-", "--max-tokens", "3", stdin=rows)
+    assert llmkit_run(*gen, "--jsonl", "--max-tokens", "3", stdin=rows).out == named.out
+    assert llmkit_run(*gen, "--max-tokens", "3", "--jsonl", stdin=rows).out == named.out
+    (tmp_path / "t.jinja").write_text("{{ prompt }}{{ id }}")
+    made = llmkit_run(*gen, "--jsonl", "--template", tmp_path / "t.jinja", "--max-tokens", "3", stdin=rows)
+    asked = llmkit_run(*gen, "--jsonl", "--max-tokens", "3", stdin=b'{"id": 1, "prompt": "a1"}\n')
+    assert made.status == 0 and json.loads(made.out)["completion"] == json.loads(asked.out)["completion"]

@@ -138,3 +138,26 @@ def test_the_model_is_opened_as_asked(
 def test_progress_is_told_between_lines(inspect: Callable[..., Any]) -> None:
     assert "inspecting" in inspect(WORDS, "--log-every", 0).err
     assert inspect(WORDS, "--log-every", 0, "-q").err == ""
+
+
+def test_jsonl_has_a_line_for_each_name_of_a_head_as_the_report_has_them(
+    inspect: Callable[..., Any], llmkit_run: Callable[..., Any]
+) -> None:
+    heads = report(inspect(WORDS, "--json"))["heads"]
+    asked = ("inspect-attention", "-m", inspect.folder, "-p", WORDS, "--heads", "--jsonl")  # type: ignore[attr-defined]
+    lines = [json.loads(line) for line in llmkit_run(*asked).out.splitlines()]
+    named = [(one["layer"], one["head"], name) for one in heads for name in one["classes"] or [None]]
+    assert [(one["layer"], one["head"], one["class"]) for one in lines] == named and len(heads) == 4
+    assert all(one["entropy_nats"] == heads[2 * one["layer"] + one["head"]]["entropy_nats"] for one in lines)
+    only = llmkit_run(*asked[:-2], "--heads", "1.0", "--jsonl").out.splitlines()
+    assert {(json.loads(line)["layer"], json.loads(line)["head"]) for line in only} == {(1, 0)}
+    assert llmkit_run(*asked, "--json").status == 2
+
+
+def test_a_prompt_is_a_text_where_a_file_has_its_name(
+    inspect: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Work").write_text("the Licence")
+    assert report(inspect("Work", "--json"))["source"] != "text"
+    assert report(inspect("-p", "Work", "--json"))["source"] == "text"

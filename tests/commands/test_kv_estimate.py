@@ -209,3 +209,43 @@ def test_no_sequence_parallel_on_the_line_wins_over_a_settings_file(llmkit_run: 
     between = 4096 * 4096 * 2 * (4 * 32 + 2)
     assert plain["activations_bytes"] - split["activations_bytes"] == between * 7 // 8
     assert again == plain
+
+
+def test_prices_alone_ask_for_the_device_whose_tokens_cost_least_of_those_that_hold_the_model(
+    llmkit_run: Run, tmp_path: Path
+) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text("h100 = 2.5\nl4 = 0.01\na100-80 = 2.4\n")
+    line = ("kv-estimate", "--preset", "llama-2-7b", "-c", "2k", "--json", "--prices", prices)
+
+    def of(device: str, *flags: object) -> dict[str, Any]:
+        return dict(json.loads(llmkit_run(*line, "--device", device, *flags).out))
+
+    cheapest = json.loads(llmkit_run(*line).out)
+    assert cheapest == of("l4") and cheapest["fits"]
+    assert (
+        cheapest["usd_per_mtok"]
+        == cheapest["cost"]["output_price_per_million_tokens"]
+        < of("h100")["usd_per_mtok"]
+    )
+    wide = json.loads(llmkit_run(*line, "-b", 32).out)  # beyond an l4
+    dear, other = of("h100", "-b", 32), of("a100-80", "-b", 32)
+    assert wide == min(dear, other, key=lambda one: one["usd_per_mtok"]) and not of("l4", "-b", 32)["fits"]
+    none = llmkit_run(*line, "-b", 512)
+    assert none.status == 1 and json.loads(none.out)["memory_bytes"] == dear["memory_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "says"),
+    [
+        ("", (), "no prices"),
+        ("h1000 = 2", (), "h1000"),
+        ("h100 = 2", ("--solve", "context", "--memory", "24GiB"), "--solve and --prices are two questions"),
+    ],
+)
+def test_prices_of_nothing_are_refused(
+    llmkit_run: Run, tmp_path: Path, content: str, flags: tuple[str, ...], says: str
+) -> None:
+    (tmp_path / "p.toml").write_text(content)
+    done = llmkit_run("kv-estimate", "--preset", "llama-2-7b", "--prices", tmp_path / "p.toml", *flags)
+    assert done.status == 2 and says in done.err

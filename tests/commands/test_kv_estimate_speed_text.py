@@ -17,7 +17,7 @@ def _text(
     device: str, table: Path | None = None, settings: EstimateConfig | None = None, **request: Any
 ) -> str:
     asked = SpeedRequest(device=choose_device(device, table), **request)
-    (one,) = estimate_speeds(read_models(MODEL), settings or EstimateConfig(), asked)
+    (one,) = estimate_speeds(read_models(MODEL), settings or EstimateConfig(), [asked])
     lines = speed_lines(one, 80)
     assert max(map(len, lines)) <= 80
     return " ".join(" ".join(lines).split())

@@ -30,7 +30,7 @@ def pack(
     def call(*flags: object, out: str = "out", stdin: bytes | None = None) -> Any:
         source = [docs] if stdin is None else []
         return llmkit_run(
-            "pack", *source, "-t", byte_level_dir, "-o", tmp_path / out, "-q", *flags, stdin=stdin or b""
+            "pack", *source, "-t", byte_level_dir, "-o", tmp_path / out, *flags, stdin=stdin or b""
         )
 
     return call
@@ -45,6 +45,7 @@ def test_the_report_is_text_for_people_and_json_for_programs(
     index = ShardFolder.open(tmp_path / "two").index
     assert report["schema"] == "llmkit.pack/1"
     assert (report["rows"], report["tokens"], report["seq_len"]) == (index.rows, index.tokens, 127)
+    assert pack("-q", out="three").out == b"" and pack("-q", "--json", out="four").out
 
 
 def test_a_dry_run_writes_nothing(pack: Callable[..., Any], tmp_path: Path) -> None:
@@ -124,3 +125,14 @@ def test_an_existing_folder_is_replaced_only_with_force(pack: Callable[..., Any]
     (tmp_path / "out" / "mine").touch()
     assert pack().status == 2 and (tmp_path / "out" / "mine").exists()
     assert pack("--force").status == 0 and not (tmp_path / "out" / "mine").exists()
+
+
+@pytest.mark.parametrize("flag", ["-MF", "--make-rule"])
+def test_make_is_told_what_the_shards_were_made_of(
+    pack: Callable[..., Any], docs: Path, byte_level_dir: Path, tmp_path: Path, flag: str
+) -> None:
+    assert pack(flag, tmp_path / "rule.mk").status == 0
+    rule = (tmp_path / "rule.mk").read_text().replace(" \\\n", "").split("\n\n")[0]
+    target, _, inputs = rule.partition(": ")
+    assert target == str(tmp_path / "out" / "index.json")
+    assert set(inputs.split()) == {str(docs), *(str(one) for one in byte_level_dir.iterdir())}

@@ -19,7 +19,8 @@ def test_every_flag_is_one_of_the_command() -> None:
     unused = [
         name
         for name in names
-        if name not in ("Annotated", "By", "Option", "Path") and getattr(serve_flags, name) not in used
+        if name not in ("Annotated", "Argument", "By", "Option", "Path")
+        and getattr(serve_flags, name) not in used
     ]
     assert unused == [] and len(names) > 20
 
@@ -50,7 +51,7 @@ def test_what_is_said_about_the_queue_and_the_engine_reaches_them(
     flags += ["--tls-cert", "c.pem", "--tls-key", "k.pem", "--cors", "https://a", "--drain-seconds", "3"]
     flags += ["--draft", "lookup", "--draft-tokens", "5", "--cache-offload", "1MiB", "--batch", "3"]
     flags += ["--tp", "2"]
-    assert llmkit_run("serve", "-m", tmp_path, *flags).status == 0
+    assert llmkit_run("serve", tmp_path, *flags).status == 0
     engine, config = seen
     assert (config.queue_tokens, config.queue_requests) == (5000, 7)
     assert (config.long_places, config.long_prompt_tokens, config.drain_seconds) == (2, 99, 3.0)

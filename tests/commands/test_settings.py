@@ -5,7 +5,7 @@ import pytest
 import typer
 
 from llmkit.commands.base import build_command
-from llmkit.commands.settings import read_settings, setting_name, to_toml, words_of
+from llmkit.commands.settings import flag_name, read_settings, setting_name, to_toml, words_of
 from llmkit.errors import ConfigError, DataError, MissingError
 
 
@@ -94,3 +94,15 @@ def test_a_file_that_cannot_be_used_says_what_would(
 )
 def test_words_are_what_would_be_typed(name: str, value: Any, words: list[str]) -> None:
     assert words_of(PARAMS[name], value) == words
+
+
+def test_an_option_is_called_by_its_first_long_name() -> None:
+    def command(
+        near: Annotated[float, typer.Option("-s", "--near", "--similarity-of-all")] = 1.0,
+        k: Annotated[int, typer.Option("-k")] = 1,
+    ) -> None:
+        """Do."""
+
+    params = {param.name: param for param in build_command("do", command).params}
+    assert [flag_name(params[name]) for name in ("near", "k")] == ["--near", "-k"]
+    assert words_of(params["near"], 0.5) == ["--near", "0.5"] and setting_name(params["near"]) == "near"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.commands.shared import align, inputs_or_stdin, print_report
+from llmkit.commands.console import Console
+from llmkit.commands.shared import align, given_once, inputs_or_stdin, print_made, print_report
 from llmkit.errors import UsageError
 
 
@@ -42,3 +43,20 @@ def test_a_report_is_one_json_object_without_nan_or_text_for_people(capfdbinary)
 
 def test_columns_line_up_and_end_without_blanks() -> None:
     assert align([("a", "1", "x"), ("bbb", "22", "")], right=(1,)) == "a     1  x\nbbb  22"
+
+
+def test_one_of_two_places_is_taken_and_both_are_refused() -> None:
+    assert given_once({"OUT": None, "--out": 3}) == 3 and given_once({"OUT": None}) is None
+    assert given_once({"OUT": 0, "--out": None}) == 0
+    with pytest.raises(UsageError, match="OUT and --out say the same thing twice"):
+        given_once({"OUT": 1, "--out": 1})
+
+
+@pytest.mark.parametrize(
+    ("quiet", "as_json", "shown"), [(True, False, False), (True, True, True), (False, False, True)]
+)
+def test_quiet_leaves_out_the_words_on_what_was_made_and_not_json(
+    capfd: pytest.CaptureFixture[str], quiet: bool, as_json: bool, shown: bool
+) -> None:
+    print_made({"a": 1}, as_json, str, Console(quiet=quiet))
+    assert bool(capfd.readouterr().out) == shown

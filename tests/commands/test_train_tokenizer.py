@@ -155,7 +155,7 @@ def test_bad_bytes_are_named_or_passed_over(train: Run) -> None:
     Path("text.txt").write_bytes(b"fine\nb\xe4d\nfine fine\n")
     done = train()
     assert done.status == 3 and "text.txt:2: not UTF-8 (found byte 0xe4)" in done.err
-    done = train("--skip-bad", "--rejects", "rejects.jsonl", "-q")
+    done = train("--skip-bad", "--rejects", "rejects.jsonl")
     assert done.status == 0 and "1 line passed over" in done.text
     assert json.loads(Path("rejects.jsonl").read_text())["_line"] == "b\\xe4d"
 

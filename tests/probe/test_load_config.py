@@ -11,7 +11,6 @@ from llmkit.probe.load_config import BenchServeConfig
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({}, "when the load ends"),
         ({"requests": 1, "rate": 0.0}, "--rate must be above 0"),
         ({"requests": 1, "long_share": 1.5}, "--long-share must be between 0 and 1"),
         ({"requests": 1, "ttft_target": 1.0, "stream": False}, "--ttft-target needs streams"),

@@ -24,7 +24,10 @@ def test_a_new_key_is_found_by_the_entry_that_was_printed_for_it(tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "kind", "says"),
     [
-        ("x", DataError, "not TOML"),
+        ("x", DataError, "neither TOML .* nor keys of 8 letters"),
+        ("long-enough\nshort", DataError, "neither TOML"),
+        ("two words-of-it", DataError, "neither TOML"),
+        ("", ConfigError, "found nothing"),
         ("a = 1", ConfigError, r"no table \[keys.NAME\]"),
         ('[keys.a]\nkey = "lk-1"', ConfigError, "the key itself"),
         ('[keys.a]\nsha256 = "12"', ConfigError, "64 hexadecimal digits"),
@@ -43,3 +46,12 @@ def test_a_wrong_file_is_refused(content: str, kind: type[LlmkitError], says: st
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such file"):
         read_keys(tmp_path / "none.toml")
+
+
+def test_a_file_of_bare_keys_names_each_by_its_line_and_sets_no_limit(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text("# ours\nfirst-key-of-all\n\n  c2Vjb25kIGtleQ==\n")
+    keys = read_keys(path)
+    assert keys.find("first-key-of-all") == "key-2" and keys.find("c2Vjb25kIGtleQ==") == "key-4"
+    assert keys.find("# ours") is keys.find("") is None
+    assert keys.rules["key-2"].tokens_per_day is None and not keys.caller("key-2").is_admin

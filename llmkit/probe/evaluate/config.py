@@ -70,6 +70,8 @@ class DiffConfig:
     """None: by the metric's name."""
     alpha: float = 0.05
     """Chance of a difference where there is none, below which one counts."""
+    max_increase: tuple[tuple[str, float], ...] = ()
+    """Figures of two reports, and the share by which each may grow."""
     common: bool = False
     """Whether records that only one of the two has are left out; else they are an error."""
     seed: int = 0

@@ -3,13 +3,13 @@
 import asyncio
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from llmkit.errors import DataError, MissingError, ResourceError
+from llmkit.errors import ConfigError, DataError, MissingError, ResourceError
 from llmkit.formats.jsonl import decode_field, read_records
 from llmkit.probe.environment import Environment, read_environment
 from llmkit.probe.load import Outcome, Shot, arrivals, at_once, at_rate, send_shot
@@ -54,15 +54,21 @@ def bench_serve(
         url: of the server, with or without `/v1`; `unix:PATH` is a Unix socket.
         config: what to send, and how.
         model: to ask for; None: the first that it lists.
-        prompts: rows with "prompt" or "messages", sent in order and again from the start; None: made-up ones.
+        prompts: rows with "prompt" or "messages", sent in order; once where config does not say how many or
+            for how long, else again from the start. None: made-up ones.
         api_key: for the server.
         progress: told of each request that is over.
 
     Raises:
+        ConfigError: nothing says when the load ends.
         ResourceError: nobody answers there.
         MissingError, DataError: the file of prompts is missing, or is none; the server's answer is none.
     """
     rows = None if prompts is None else _read_prompts(prompts)
+    if config.requests is None and config.seconds is None:
+        if rows is None:
+            raise ConfigError("nothing says when the load ends", hint="--requests 100, or --seconds 60")
+        config = replace(config, requests=len(rows))
     return asyncio.run(_bench(url, config, model, rows, api_key, progress))
 
 
@@ -119,10 +125,10 @@ async def _first_model(client: httpx.AsyncClient, url: str) -> str:
         answer = await client.get("/v1/models")
     except httpx.HTTPError as error:
         raise ResourceError(
-            f"{url}: no answer ({type(error).__name__})", hint="is the server up? llmkit serve -m MODEL"
+            f"{url}: no answer ({type(error).__name__})", hint="is the server up? llmkit serve MODEL"
         ) from None
     if answer.status_code == 401:
-        raise DataError(f"{url}: the server wants a key", hint="--api-key, or OPENAI_API_KEY")
+        raise DataError(f"{url}: the server wants a key", hint="--api-key-file FILE, or OPENAI_API_KEY")
     try:
         return str(answer.json()["data"][0]["id"])
     except (ValueError, LookupError, TypeError):

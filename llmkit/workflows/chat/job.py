@@ -10,9 +10,9 @@ from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.streams import STDIO
 from llmkit.retrieve.tool_loop import Toolbox
 from llmkit.workflows.chat.history import read_conversations
+from llmkit.workflows.generate.extent import Extent
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
-from llmkit.workflows.generate.rows import Extent
 from llmkit.workflows.tool.options import ToolOptions
 
 

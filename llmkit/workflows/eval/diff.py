@@ -16,6 +16,7 @@ from llmkit.probe.evaluate.config import DiffConfig
 from llmkit.probe.evaluate.headline import Z95, Headline
 from llmkit.probe.evaluate.intervals import Interval, bootstrap_mean
 from llmkit.workflows.eval.gates import read_headline
+from llmkit.workflows.eval.increase import Increase, find_increases
 from llmkit.workflows.eval.task_lines import decoded
 
 SCHEMA = "llmkit.eval.diff/1"
@@ -65,6 +66,8 @@ class DiffReport(msgspec.Struct, frozen=True, kw_only=True):
     worst: list[ChangedRecord]
     """Records that lost most, at most 10."""
     verdict: Literal["better", "worse", "no difference"]
+    increases: list[Increase] = []
+    """Of reports, those that were asked for."""
     headline: Headline
     notes: list[str]
 
@@ -98,6 +101,11 @@ def eval_diff(a: Path, b: Path, config: DiffConfig) -> DiffReport:
         )
     if before.headline is not None and after.headline is not None:
         return _of_reports(before.headline, after.headline, a, b, config)
+    if config.max_increase:
+        raise DataError(
+            f"{a} and {b}: records, and --max-increase is of two --json reports",
+            hint="leave it out: records are compared pair by pair",
+        )
     return _of_records(before, after, config)
 
 
@@ -144,6 +152,7 @@ def _of_reports(before: Headline, after: Headline, a: Path, b: Path, config: Dif
         table=None,
         worst=[],
         verdict=_verdict(difference, p_value, before.better, config.alpha),
+        increases=find_increases(a, b, config.max_increase),
         headline=Headline(name="difference", value=difference, error=error, better=before.better),
         notes=["--per-record files of both compare record by record, which finds smaller differences"],
     )

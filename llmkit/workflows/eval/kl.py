@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from llmkit.errors import DataError, UsageError
+from llmkit.model.source import model_files
 from llmkit.probe.evaluate.config import KlConfig
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.progress import SILENT, Progress
@@ -37,6 +38,14 @@ class KlReport(msgspec.Struct, frozen=True, kw_only=True):
     chunks: int
     quality: Any
     """A `QualityReport`: llama.cpp's figures."""
+    size_bytes: int
+    """Of the model's config and weights, as they are on disk."""
+    kl: float
+    """Of `quality`, the figures that models are compared by, where jq finds them."""
+    top1_agree: float
+    ppl: float
+    bpb: float
+    """Bits per byte: bits per token of what is scored, by the tokens that a byte of the whole text has."""
     headline: Headline
     seconds: float
     notes: tuple[str, ...]
@@ -93,9 +102,9 @@ def eval_kl(
 
     begun = clock()
     settings = (asdict(config), window, scorer.fingerprint, base.fingerprint, inputs_told(inputs))
-    total, count = Divergence(), 0
+    total, count, read = Divergence(), 0, _Read()
     with open_records(per_record, settings, force=force, inputs=inputs) as records:
-        for index, ids in enumerate(_chunks(scorer, base, inputs, config, window)):
+        for index, ids in enumerate(_chunks(scorer, base, inputs, config, window, read)):
             if (done := records.done.get(index)) is not None:
                 total.add_table(_table_of(done))
             else:
@@ -112,14 +121,27 @@ def eval_kl(
         window=window,
         chunks=count,
         quality=quality,
+        size_bytes=sum(file.stat().st_size for file in model_files(model.model)),
+        kl=quality.kld,
+        top1_agree=quality.same_top,
+        ppl=quality.perplexity,
+        bpb=quality.bits_per_token * read.tokens / read.bytes,
         headline=Headline(name="kl_divergence", value=quality.kld, error=quality.kld_error, better="lower"),
         seconds=clock() - begun,
         notes=notes,
     )
 
 
+@dataclass
+class _Read:
+    """Of the documents that chunks came from."""
+
+    tokens: int = 0
+    bytes: int = 0
+
+
 def _chunks(
-    scorer: Scorer, base: Scorer, inputs: Sequence[Path], config: KlConfig, window: int
+    scorer: Scorer, base: Scorer, inputs: Sequence[Path], config: KlConfig, window: int, read: _Read
 ) -> Iterator[list[int]]:
     """Chunks of documents end to end; what is left at the end is left out, unless it is all there is."""
     held: list[int] = []
@@ -138,6 +160,7 @@ def _chunks(
                 hint="compare models of one tokenizer: llmkit diff MODEL OTHER --only tokenizer",
             )
         held += ids
+        read.tokens, read.bytes = read.tokens + len(ids), read.bytes + len(document.text.encode())
         while len(held) >= window:
             if config.max_chunks is not None and count >= config.max_chunks:
                 return

@@ -12,9 +12,9 @@ from llmkit.errors import UsageError
 from llmkit.formats.digest import digest_bytes
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.workflows.generate.extent import Extent
 from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.partial import model_files
-from llmkit.workflows.generate.rows import Extent
 from llmkit.workflows.model_job import JobOptions, open_model_job
 
 if TYPE_CHECKING:

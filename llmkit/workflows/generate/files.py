@@ -18,6 +18,8 @@ class GenerateFiles:
     """A file that is the prompt; `-` is stdin."""
     jsonl: Path | None = None
     """Rows with prompts; `-` is stdin."""
+    template: Path | None = None
+    """Makes the prompt of a row from its keys."""
     out: Path | None = None
     force: bool = False
     skip_bad: bool = False
@@ -34,4 +36,4 @@ class GenerateFiles:
     def inputs(self) -> list[Path]:
         """Files with prompts."""
         replay = None if self.tools is None else self.tools.replay
-        return [path for path in (self.file, self.jsonl, replay) if path is not None]
+        return [path for path in (self.file, self.jsonl, self.template, replay) if path is not None]

@@ -12,10 +12,11 @@ from llmkit.formats.rejects import bad_lines
 from llmkit.formats.streams import STDIO, is_terminal, open_output
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.generate.draft import check_gain
+from llmkit.workflows.generate.extent import Extent, extent_of
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
 from llmkit.workflows.generate.partial import Partial, read_partial
-from llmkit.workflows.generate.rows import Extent, Refusal, Row, extent_of, read_prompt, read_rows
+from llmkit.workflows.generate.rows import Refusal, Row, read_prompt, read_rows
 from llmkit.workflows.generate.stats import GenerateStats, generate_stats
 from llmkit.workflows.tool.extent import tool_extent
 from llmkit.workflows.tool.given import given_tools

@@ -36,6 +36,7 @@ from llmkit.workflows.generate.parts import check_parts
 from llmkit.workflows.tool.check import check_tool_options
 
 if TYPE_CHECKING:
+    from llmkit.workflows.generate.row_template import RowTemplate
     from llmkit.workflows.tool.talk import ToolTalk
 
 
@@ -60,6 +61,8 @@ class Job:
     """None where there is no tokenizer."""
     drafts: Drafts | None = None
     """What guesses at tokens ahead."""
+    template: "RowTemplate | None" = None
+    """Makes the prompt of a row."""
     adapters: AdapterSources = NO_ADAPTERS
     """What requests may name beside the base."""
     talk: "ToolTalk | None" = None
@@ -139,9 +142,18 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
         rope_scaling=scaling,
         grammars=grammars,
         drafts=open_drafts(config, files.model, model, tokenizer),
+        template=_open_template(files.template),
         adapters=open_adapters(config.adapters),
         talk=talk,
     )
+
+
+def _open_template(path: Path | None) -> "RowTemplate | None":
+    if path is None:
+        return None
+    from llmkit.workflows.generate.row_template import RowTemplate  # jinja2, for those who ask
+
+    return RowTemplate(path)
 
 
 def _open_config(folder: Path, scaling: str | None) -> tuple[ModelConfig, dict[str, Any] | None]:
@@ -167,6 +179,7 @@ def _check_options(files: GenerateFiles, config: GenerateConfig) -> None:
             config.prefill is not None and not config.chat and not rows,
             "without --chat, or --jsonl with messages: a prompt can end with it",
         ),
+        "--template": (files.template is not None and not rows, "without --jsonl: it is given a row's keys"),
         "--skip-bad": (files.skip_bad and not rows, "without --jsonl"),
         "--unordered": (config.unordered and not rows, "without --jsonl"),
         "--rejects": (files.rejects is not None and not rows, "without --jsonl"),

@@ -20,6 +20,7 @@ from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.stored_numbers import dtype_name_of
 from llmkit.model.stored_weights import StoredWeights
 from llmkit.workflows.generate.device import cpu_threads, device_memory_bytes, device_named
+from llmkit.workflows.generate.extent import Extent
 from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.placement import (
     Placement,
@@ -28,7 +29,6 @@ from llmkit.workflows.generate.placement import (
     runtime_bytes,
     weights_together,
 )
-from llmkit.workflows.generate.rows import Extent
 from llmkit.workflows.generate.weights import held_weight_bytes
 
 if TYPE_CHECKING:

@@ -177,6 +177,8 @@ def _settings_of(job: Job) -> str:
     weights = model_files(job.files.model, [source.path for source in job.adapters.sources])
     tokenizer = None if job.tokenizer is None else job.tokenizer.sha256
     told = [config | {"sampling": asdict(job.sampling)}, weights, tokenizer]
+    if job.template is not None:
+        told.append(job.template.source)
     return digest_bytes(msgspec.json.encode(told, enc_hook=str, order="sorted"))
 
 

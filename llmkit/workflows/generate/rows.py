@@ -1,6 +1,6 @@
 """Prompts as requests: one from an argument or a file, or jsonl rows with settings of their own."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,19 +48,6 @@ class Refusal:
     call: Call
     error: RefusedError
     record: Record
-
-
-@dataclass(frozen=True)
-class Extent:
-    """How much a job asks for at most."""
-
-    rows: int
-    prompt_tokens: int
-    """Of the longest prompt."""
-    positions: int
-    """Of the longest text with its prompt, without its last token, which is never read."""
-    texts: int
-    """Of all rows' samples."""
 
 
 def read_prompt(job: Job) -> Row:
@@ -113,20 +100,6 @@ def read_rows(
             yield row
 
 
-def extent_of(job: Job, rows: Iterable[Row | Refusal]) -> Extent:
-    """The extent of some rows, which are used up."""
-    count = prompt_tokens = positions = texts = 0
-    for row in rows:
-        count += 1
-        if isinstance(row, Refusal):
-            continue
-        texts += row.request.sampling.samples
-        length = len(row.request.prompt)
-        prompt_tokens = max(prompt_tokens, length)
-        positions = max(positions, length + row.request.room(job.model) - 1)
-    return Extent(count, prompt_tokens, positions, texts)
-
-
 def _read_text(path: Path) -> str:
     """A file as a prompt: all of it but one line feed at its end, which editors and echo put there."""
     with open_input(path) as stream:
@@ -142,19 +115,23 @@ def _read_text(path: Path) -> str:
 
 
 def _row(job: Job, line: Line) -> Row:
-    """The row of a record. Of `tokens`, `messages` and `prompt`, the first that it has counts."""
+    """The row of a record. Without a template the first of `tokens`, `messages` and `prompt` counts."""
     record = line.record
     given = {name: decode_field(line, name, kind) for name, kind in OVERRIDES.items() if _has(record, name)}
     sampling = replace(job.sampling, **as_fields(given))
-    is_chat = _has(record, "messages") or job.config.chat
+    has_tokens, has_messages = (
+        job.template is None and _has(record, name) for name in ("tokens", "messages")
+    )
     check_tool_row(line, job.talk)
-    if _has(record, "prefill") and (_has(record, "tokens") or not is_chat):
+    if _has(record, "prefill") and (has_tokens or not (has_messages or job.config.chat)):
         raise DataError(
             "a prefill, and no chat to reply in", hint="put it at the end of the prompt, or add --chat"
         )
-    if _has(record, "tokens"):
+    if job.template is not None:
+        row = _from_text(job, job.template.fill(record), record, sampling)
+    elif has_tokens:
         row = _checked(job, Row(Request(tuple(decode_field(line, "tokens", list[int])), sampling), record))
-    elif _has(record, "messages"):
+    elif has_messages:
         tools = decode_field(line, "tools", list | None) if "tools" in record else None
         row = _from_chat(job, decode_field(line, "messages", list[dict]), tools, record, sampling)  # type: ignore[type-arg]
     elif _has(record, "prompt"):

@@ -23,6 +23,8 @@ class InspectText:
 
     given: str | None = None
     """A file's name, `-`, or the text itself."""
+    is_words: bool = False
+    """Whether it is the text itself, whatever files there are."""
     tokens: tuple[int, ...] | None = None
     """Ids in its place."""
     record: str | None = None

@@ -152,9 +152,8 @@ def _check(asked: Inspection) -> None:
         parse_expected(text)
     check_model(asked.options.model)
     inputs = [] if asked.options.model == STDIO else model_files(asked.options.model)
-    given = asked.text.given
-    if given is not None and names_file(given):
-        inputs.append(Path(given))
+    if names_file(asked.text.given, is_words=asked.text.is_words):
+        inputs.append(Path(asked.text.given or ""))
     for path in asked.files.named:
         if path != STDIO:
             refuse_existing(path, force=asked.files.force, inputs=inputs)

@@ -63,12 +63,18 @@ def read_text(opened: Inspected, text: InspectText) -> Reading:
     return Reading(torch.tensor(ids, device=device), tokens, source, repeated)
 
 
-def names_file(given: str) -> bool:
+def names_file(given: str | None, *, is_words: bool = False) -> bool:
     """Whether a word on the command line is a file to read: there is one, or it is written like one.
 
+    Args:
+        given: the word, if there is one.
+        is_words: whether it is a text in any case.
+
     Raises:
-        MissingError: it is written like one and is not there.
+        MissingError: it is written like a file and is not there.
     """
+    if given is None or is_words:
+        return False
     path = Path(given)
     try:
         there = path == STDIO or path.is_file()
@@ -85,7 +91,7 @@ def names_file(given: str) -> bool:
 
 def _encoded(opened: Inspected, text: InspectText) -> tuple[list[int], str]:
     assert text.given is not None
-    if not names_file(text.given):
+    if not names_file(text.given, is_words=text.is_words):
         return opened.encoder.encode(text.given), "text"
     document = _document(opened, text)
     record = document.record

@@ -39,6 +39,19 @@ def choose_price(device: Device, price: float | None, table: Path | None) -> flo
     return find_price(device.key, load_prices(table))
 
 
+def priced_devices(prices: Path, table: Path | None) -> list[tuple[Device, float]]:
+    """The devices that a table of prices names, each with the price of an hour.
+
+    Raises:
+        ConfigError: it names a device that there is not, or none.
+        MissingError, DataError: no such file, or no TOML.
+    """
+    found = [(choose_device(key, table), price) for key, price in load_prices(prices).items()]
+    if not found:
+        raise ConfigError(f"{prices}: no prices", hint="a line for each device: h100 = 2.5")
+    return found
+
+
 def memory_of(device: Device, settings: EstimateConfig) -> EstimateConfig:
     """Settings with the part of a device's memory that may be filled, where they name none."""
     if settings.memory_bytes is not None or device.memory_bytes is None:

@@ -114,6 +114,8 @@ class KVEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens of each of this many sequences that memory_bytes holds, likewise; the model may have fewer
     positions."""
 
+    usd_per_mtok: float | None = None
+    """Price of a million output tokens, in dollars where that is what an hour's price was in."""
     speed: SpeedEstimate | None = None
     cost: CostEstimate | None = None
     fleet: FleetEstimate | None = None

@@ -1,6 +1,7 @@
 """Speed, cost and fleet: what a model does on a device, and what its tokens cost there."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -65,11 +66,24 @@ class SpeedRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def estimate_speeds(
-    models: Iterable[SizedModel], settings: EstimateConfig, request: SpeedRequest
+    models: Iterable[SizedModel], settings: EstimateConfig, requests: Sequence[SpeedRequest]
 ) -> list[KVEstimate]:
-    """The memory of each model with its speed and cost; raises what `estimate` and `roofline` do."""
-    settings = memory_of(request.device, settings)
-    return [_estimate(model, settings, request) for model in models]
+    """The memory of each model with its speed and cost; raises what `estimate` and `roofline` do.
+
+    Args:
+        requests: of one device; of several with prices, that one is taken for each model whose output tokens
+            cost least there, and where no device holds it, the one with the most memory.
+    """
+    return [
+        min((_estimate(model, memory_of(one.device, settings), one) for one in requests), key=_preference)
+        for model in models
+    ]
+
+
+def _preference(one: KVEstimate) -> tuple[bool, float]:
+    if one.fits is False:
+        return True, -float(one.memory_bytes or 0)
+    return False, math.inf if one.usd_per_mtok is None else one.usd_per_mtok
 
 
 def _estimate(model: SizedModel, settings: EstimateConfig, request: SpeedRequest) -> KVEstimate:
@@ -82,10 +96,12 @@ def _estimate(model: SizedModel, settings: EstimateConfig, request: SpeedRequest
         )
     asked = _settings(model, one, settings, request)
     found = roofline(model.architecture, request.device, asked)
+    cost = _cost(request, asked, found)
     return replace(
         one,
+        usd_per_mtok=None if cost is None else cost.output_price_per_million_tokens,
         speed=_speed(one, request, asked, found),
-        cost=_cost(request, asked, found),
+        cost=cost,
         fleet=_fleet(model, request, asked, found),
     )
 

@@ -12,10 +12,11 @@ from llmkit.errors import DataError, StoppedResumable, UsageError
 from llmkit.formats.atomic import atomic_folder, refuse_existing
 from llmkit.formats.digest import digest_bytes, digest_file, digest_inputs
 from llmkit.formats.documents import list_files
+from llmkit.formats.make_rule import write_make_rule
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.formats.rejects import bad_lines
 from llmkit.formats.resumable import forget_partial, resumable_folder
-from llmkit.formats.shards import ShardIndex
+from llmkit.formats.shards import INDEX, ShardIndex
 from llmkit.formats.streams import STDIO
 from llmkit.formats.token_files import index_of
 from llmkit.progress import Progress
@@ -44,6 +45,8 @@ class PackSources:
     resume: bool = False
     workers: int | None = None
     """Threads that encode and compress; None: all cores."""
+    make_rule: Path | None = None
+    """Where make is told what the shards were made of."""
 
 
 class PackReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +123,10 @@ def pack_files(
         )
     if key is None:
         forget_partial(sources.out)
+    if sources.make_rule is not None:
+        read = [path for path in job.inputs if path != STDIO]
+        own = [] if sources.tokenizer is None else list_files([sources.tokenizer])
+        write_make_rule(sources.make_rule, sources.out / INDEX, [*read, *own])
     return _report(sources.out, index, tally, cut, bad.count, time.monotonic() - begin)
 
 

@@ -1,5 +1,6 @@
 """What `llmkit quantize` makes of a model."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,8 @@ _BITS = {
     "mlx": {bits: f"mlx-{bits}bit-g64" for bits in (2, 3, 4, 5, 6, 8)},
 }
 
+_GROUP = re.compile(r"-g\d+")
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeConfig:
@@ -29,6 +32,8 @@ class QuantizeConfig:
     """A GGUF file type (Q4_K_M) or a grid (int4-g128); None: 4 bits as the container has them."""
     bits: int | None = None
     """The container's usual type of so many, where none is named; None: 4."""
+    group: int | None = None
+    """Weights that share a scale; None: as that type has it."""
     container: Container | None = None
     """None: gguf where the output's name ends with it, else compressed-tensors."""
     method: Method = "feedback"
@@ -76,6 +81,10 @@ class QuantizeConfig:
             raise UsageError(
                 f"--bits {self.bits} and --type {self.type} are two types", hint="give one of them"
             )
+        if self.type is not None and self.group is not None:
+            raise UsageError(
+                f"--type {self.type} names its own group", hint="--bits and --group, or one name: int4-g64"
+            )
         if self.budget_bpw is not None and self.fit_bytes is not None:
             raise UsageError("--budget-bpw and --fit are two budgets", hint="give one of them")
         if self.budgeted and not (self.score or self.calibration):
@@ -100,14 +109,17 @@ class QuantizeConfig:
     def type_of(self, out: Path) -> str:
         """What most matrices become."""
         container = self.container_of(out)
-        return self.type or type_of_bits(container, self.bits or 4)
+        return self.type or type_of_bits(container, self.bits or 4, self.group)
 
 
-def type_of_bits(container: Container, bits: int) -> str:
+def type_of_bits(container: Container, bits: int, group: int | None = None) -> str:
     """What so many bits are called in a container.
 
+    Args:
+        group: weights that share a scale, in place of the usual number.
+
     Raises:
-        UsageError: it has no such type.
+        UsageError: it has no such type, or its groups are of one size.
     """
     types = _BITS[container]
     if bits not in types:
@@ -115,4 +127,11 @@ def type_of_bits(container: Container, bits: int) -> str:
             f"{container} has no type of {bits} bits",
             hint=f"{', '.join(map(str, types))}, or name one with --type",
         )
-    return types[bits]
+    if group is None:
+        return types[bits]
+    if container == "gguf":
+        raise UsageError(
+            "--group: the types of a GGUF file have groups of their own",
+            hint="leave it out, or write a folder: --format compressed-tensors, gptq, mlx",
+        )
+    return _GROUP.sub(f"-g{group}", types[bits])

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from llmkit.workflows.generate.extent import Extent
 from llmkit.workflows.generate.job import Job
-from llmkit.workflows.generate.rows import Extent
 
 _BYTES_A_TOKEN = 2
 """Of a result, at least, as a rule: what memory is set aside for."""

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from llmkit.errors import DataError, LlmkitError, ResourceError
+from llmkit.errors import ConfigError, DataError, LlmkitError, ResourceError
 from llmkit.probe.load_config import BenchServeConfig
 from llmkit.workflows.bench.serve import bench_serve
 
@@ -120,3 +120,14 @@ def test_a_file_without_prompts_is_refused(content: str, says: str, peer: Peer, 
 def test_a_server_that_refuses_the_load_is_named_before_it_begins(peer: Peer) -> None:
     with pytest.raises(DataError, match=r"lists no model \(status 404\)"):
         bench_serve(peer.url + "/nowhere", BenchServeConfig(requests=1))
+
+
+def test_a_file_of_prompts_is_gone_through_once_and_made_up_ones_need_an_end(
+    peer: Peer, tmp_path: Path
+) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"p{n}"}) + "\n" for n in range(5)))
+    bench_serve(peer.url, BenchServeConfig(rate=500.0, max_tokens=1), prompts=path)
+    assert sorted(one["prompt"] for one in peer.bodies) == [f"p{n}" for n in range(5)]
+    with pytest.raises(ConfigError, match="when the load ends"):
+        bench_serve(peer.url, BenchServeConfig())

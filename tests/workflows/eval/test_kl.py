@@ -86,7 +86,13 @@ def test_every_figure_is_that_of_two_transformers_models(
     )
     assert found.quality.perplexity_base == pytest.approx(math.exp(sum(base) / count), rel=1e-4)
     assert found.quality.ratio == pytest.approx(math.exp((sum(own) - sum(base)) / count), rel=1e-4)
-    assert found.headline.value == found.quality.kld
+    assert found.headline.value == found.kl == found.quality.kld
+    assert (found.ppl, found.top1_agree) == (found.quality.perplexity, found.quality.same_top)
+    bits_per_token = sum(own) / count / math.log(2)
+    assert found.bpb == pytest.approx(bits_per_token * len(ids) / len(LICENSE.encode()), rel=1e-4)
+    assert found.size_bytes == sum(
+        (other / name).stat().st_size for name in ("config.json", "model.safetensors")
+    )
 
 
 def test_a_model_is_no_way_from_itself_and_a_rounded_cache_is_some(

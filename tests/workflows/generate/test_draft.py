@@ -12,11 +12,11 @@ from llmkit.engine.config import GenerateConfig, SamplingConfig
 from llmkit.engine.request import Request
 from llmkit.errors import DataError, LlmkitError, MissingError, UsageError
 from llmkit.workflows.generate.draft import LOOKUP_TOKENS, MODEL_TOKENS, check_gain
+from llmkit.workflows.generate.extent import Extent
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.generate import plan_generate
 from llmkit.workflows.generate.job import Job, open_job
 from llmkit.workflows.generate.model import place, start_engine
-from llmkit.workflows.generate.rows import Extent
 from tests.conftest import Finished
 
 Tiny = Callable[..., Path]

@@ -18,10 +18,10 @@ from llmkit.kernels.library import available
 from llmkit.kernels.library import threads as kernel_threads
 from llmkit.model.stored_numbers import ARRAY_DTYPES
 from llmkit.workflows.generate import model as generate_model
+from llmkit.workflows.generate.extent import Extent
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
 from llmkit.workflows.generate.model import AT_ONCE, ONE_THREAD_BYTES, place, start_engine
-from llmkit.workflows.generate.rows import Extent
 
 Tiny = Callable[..., Path]
 ONE = Extent(rows=1, prompt_tokens=3, positions=9, texts=1)

@@ -17,12 +17,12 @@ from llmkit.kernels.library import available
 from llmkit.workflows.chat.chat import start_chat
 from llmkit.workflows.chat.job import ChatFiles, open_chat
 from llmkit.workflows.generate import model as generate_model
+from llmkit.workflows.generate.extent import Extent
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.generate import generate_files
 from llmkit.workflows.generate.job import open_job
 from llmkit.workflows.generate.model import place, start_engine
 from llmkit.workflows.generate.prompt_cache import keeping, open_prompt_cache
-from llmkit.workflows.generate.rows import Extent
 
 STORY = "Once upon a time there was a little girl named Lily. She loved to play outside in the park. "
 

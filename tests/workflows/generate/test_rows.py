@@ -13,7 +13,7 @@ from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.jsonl import BadLine
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
-from llmkit.workflows.generate.rows import Refusal, Row, extent_of, read_prompt, read_rows
+from llmkit.workflows.generate.rows import Refusal, Row, read_prompt, read_rows
 
 CHAT = [{"role": "user", "content": "the License?"}]
 RENDERED = "<|im_start|>user\nthe License?<|im_end|>\n<|im_start|>assistant\n"
@@ -29,7 +29,7 @@ def folder(tiny_model: Callable[..., Path], byte_level_dir: Path) -> Path:
 
 
 def _job(folder: Path, *, sampling: dict[str, Any] | None = None, **settings: Any) -> Job:
-    names = {"prompt", "file", "jsonl"}
+    names = {"prompt", "file", "jsonl", "template"}
     files = {key: value for key, value in settings.items() if key in names}
     rest = {key: value for key, value in settings.items() if key not in names}
     return open_job(GenerateFiles(model=folder, **files), GenerateConfig(sampling=sampling or {}, **rest))
@@ -231,7 +231,6 @@ def test_what_a_batch_row_asks_for_and_cannot_have_is_its_answer(
 ) -> None:
     refused, row = _rows(folder, _call(body), {"prompt": "a"})
     assert isinstance(refused, Refusal) and refused.error.param == param and isinstance(row, Row)
-    assert extent_of(_job(folder, prompt="a"), [refused, refused]).rows == 2
 
 
 def test_a_batch_row_without_a_custom_id_is_a_bad_line(folder: Path) -> None:
@@ -274,12 +273,26 @@ def test_an_empty_prompt_needs_a_token_to_begin_with(folder: Path, shared_data: 
         read_prompt(_job(shared_data / "models" / "char-gpt-shakespeare", prompt=""))
 
 
-def test_the_extent_is_that_of_the_longest(folder: Path) -> None:
-    rows = _rows(
+def test_a_template_makes_the_prompt_of_a_row_whatever_else_the_row_has(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.jinja"
+    path.write_text("Q: {{ q }}, {{ record.q }}{% if hint is defined %} ({{ hint }}){% endif %}")
+    bare, hinted, other = _rows(
         folder,
-        {"tokens": [1] * 10, "max_tokens": 5},
-        {"tokens": [1] * 3, "max_tokens": 30},
-        {"tokens": [1] * 20, "max_tokens": 3},
+        {"q": "who", "tokens": [1, 2]},
+        {"q": "who", "hint": "me", "prompt": "no"},
+        {"q": 7, "messages": CHAT},
+        template=path,
     )
-    extent = extent_of(_job(folder, prompt="a"), rows)
-    assert (extent.rows, extent.prompt_tokens, extent.positions) == (3, 20, 3 + 30 - 1)
+    assert bare.text == "Q: who, who" and bare.request.prompt == _ids(folder, "Q: who, who")
+    assert hinted.text == "Q: who, who (me)" and other.text == "Q: 7, 7"
+    assert bytes(hinted.record["prompt"]) == b'"no"'
+    (asked,) = _rows(folder, {"q": "the License?"}, template=path, chat=True)
+    assert asked.text == RENDERED.replace("the License?", "Q: the License?, the License?")
+    with pytest.raises(DataError, match=r"rows\.jsonl:1: .*t\.jinja: 'q' is undefined"):
+        _rows(folder, {"question": "who"}, template=path)
+
+
+def test_a_template_without_rows_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.jinja").write_text("a")
+    with pytest.raises(UsageError, match="--template does nothing without --jsonl"):
+        _job(folder, prompt="a", template=tmp_path / "t.jinja")

@@ -13,11 +13,12 @@ import pytest
 from llmkit.engine.config import GenerateConfig
 from llmkit.engine.seeds import derive_seed
 from llmkit.progress import SILENT
+from llmkit.workflows.generate.extent import Extent
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
 from llmkit.workflows.generate.model import place, start_engine
 from llmkit.workflows.generate.output import JsonOutput, TextOutput
-from llmkit.workflows.generate.rows import Extent, Row, read_prompt
+from llmkit.workflows.generate.rows import Row, read_prompt
 from llmkit.workflows.generate.write import Writing, Written
 
 

@@ -22,7 +22,7 @@ def _speed(device: str = "h100", settings: EstimateConfig | None = None, **reque
     (one,) = estimate_speeds(
         read_models(ModelSources(overrides=LLAMA_3_8B)),
         settings or EstimateConfig(context=8192),
-        SpeedRequest(device=choose_device(device, None), **request),
+        [SpeedRequest(device=choose_device(device, None), **request)],
     )
     return one
 
@@ -111,7 +111,7 @@ def test_a_float32_model_is_computed_in_float32_where_the_rate_is_known(tmp_path
     rates = []
     for dtype in ("float32", "bfloat16"):
         models = read_models(ModelSources(overrides=LLAMA_3_8B))
-        (one,) = estimate_speeds(models, EstimateConfig(context=128, dtype=dtype), request)
+        (one,) = estimate_speeds(models, EstimateConfig(context=128, dtype=dtype), [request])
         assert one.speed is not None
         rates.append((one.speed.compute_dtype, one.speed.flops_per_second))
     assert rates == [("fp32", 1e12), ("bf16", 4e12)]

@@ -16,6 +16,9 @@ TEXT = (Path("t.txt"),)
         ({}, "q", ("compressed-tensors", "int4-g128")),
         ({"bits": 6}, "q.gguf", ("gguf", "Q6_K")),
         ({"container": "mlx", "bits": 3}, "q", ("mlx", "mlx-3bit-g64")),
+        ({"bits": 6, "group": 64}, "q", ("compressed-tensors", "int6-g64")),
+        ({"container": "mlx", "group": 32}, "q", ("mlx", "mlx-4bit-g32")),
+        ({"container": "awq", "group": 64}, "q", ("awq", "int4-g64-asym")),
         ({"container": "gguf", "type": "Q3_K_S"}, "q", ("gguf", "Q3_K_S")),
     ],
 )
@@ -30,6 +33,7 @@ def test_container_and_type_come_from_what_was_given_and_the_name_of_the_output(
     ("settings", "problem"),
     [
         ({"bits": 4, "type": "Q4_0"}, "two types"),
+        ({"group": 64, "type": "int4-g128"}, "names its own group"),
         ({"budget_bpw": 4.0, "fit_bytes": 5, "calibration": TEXT}, "two budgets"),
         ({"budget_bpw": 4.0}, "spent by what text shows"),
         ({"max_kl": 0.1}, "need text to score"),
@@ -47,3 +51,8 @@ def test_bits_that_a_container_does_not_have_are_refused_with_those_it_has() -> 
     with pytest.raises(UsageError, match="awq has no type of 3 bits") as error:
         type_of_bits("awq", 3)
     assert error.value.hint.startswith("4, or name one")
+
+
+def test_a_gguf_file_has_groups_of_its_own() -> None:
+    with pytest.raises(UsageError, match="--group: the types of a GGUF file"):
+        QuantizeConfig(bits=4, group=64).type_of(Path("q.gguf"))

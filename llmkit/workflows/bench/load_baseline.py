@@ -1,0 +1,77 @@
+"""A load on a server beside an earlier one: is it slower?"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from llmkit.errors import DataError, GateFailed, MissingError
+from llmkit.probe.load_rows import LoadRow, Percentiles
+from llmkit.workflows.bench.serve import BenchServeReport
+
+
+def read_load(path: Path) -> BenchServeReport:
+    """An earlier report, as `llmkit bench serve --format json` wrote it.
+
+    Raises:
+        MissingError: no such file.
+        DataError: it is something else.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=BenchServeReport)
+    except FileNotFoundError:
+        raise MissingError(
+            f"{path}: no such file", hint=f"llmkit bench serve … --format json > {path}"
+        ) from None
+    except msgspec.MsgspecError as error:
+        raise DataError(
+            f"{path}: not a report of llmkit bench serve ({error})", hint="--format json writes one"
+        ) from None
+
+
+def check_load(report: BenchServeReport, earlier: BenchServeReport, name: str, tolerance: float) -> None:
+    """Hold what came of a load against what came of an earlier one.
+
+    Args:
+        report, earlier: of the same load.
+        name: of the earlier one's file.
+        tolerance: share by which a figure may be worse.
+
+    Raises:
+        DataError: the two loads differ.
+        GateFailed: tokens a second, or the median of a time, is worse by more than `tolerance`.
+    """
+    differing = [key for key in report.work if report.work[key] != earlier.work.get(key)]
+    if differing:
+        key = differing[0]
+        raise DataError(
+            f"{name}: another load ({key} {earlier.work.get(key)}, now {report.work[key]})",
+            hint="compare with one of the same flags",
+        )
+    then = {row.kind: row for row in earlier.rows}
+    slower = [
+        f"{row.kind}: {what}"
+        for row in report.rows
+        if row.kind in then
+        for what in _slower(row, then[row.kind], tolerance)
+    ]
+    if slower:
+        raise GateFailed("; ".join(slower), hint=f"the baseline is {name}; --fail-slower allows more")
+
+
+def _slower(now: LoadRow, then: LoadRow, tolerance: float) -> Iterator[str]:
+    """What of one kind of request is worse, each as words."""
+    if now.tokens_per_second < then.tokens_per_second * (1 - tolerance):
+        yield f"{now.tokens_per_second:,.4g} tokens/s, was {then.tokens_per_second:,.4g}"
+    for field, words in _TIMES.items():
+        new: Percentiles | None = getattr(now, field)
+        old: Percentiles | None = getattr(then, field)
+        if new is not None and old is not None and new.p50 > old.p50 * (1 + tolerance):
+            yield f"{new.p50 * 1e3:,.3g} ms {words}, was {old.p50 * 1e3:,.3g}"
+
+
+_TIMES = {
+    "first_token": "to the first text",
+    "between_tokens": "between two tokens",
+    "whole": "for a whole answer",
+}

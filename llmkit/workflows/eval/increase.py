@@ -1,0 +1,64 @@
+"""How much figures of two reports grew: for gates that allow a model of fewer bits to be a little worse."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmkit.errors import DataError, UsageError, nearest
+
+SHORT = {"ppl": "perplexity", "bpb": "bits_per_byte", "bits_per_byte": "bpb", "perplexity": "ppl"}
+"""Reports of `eval ppl` have the long names, those of `eval kl` the short ones."""
+
+
+class Increase(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure in both reports."""
+
+    metric: str
+    before: float
+    after: float
+    increase: float
+    """Share of `before`."""
+    most: float
+    """That is allowed."""
+
+
+def find_increases(a: Path, b: Path, limits: Sequence[tuple[str, float]]) -> list[Increase]:
+    """Each figure in both reports.
+
+    Args:
+        a, b: reports as --json wrote them.
+        limits: keys, of what is inside with dots, and the share by which the figure may grow.
+
+    Raises:
+        UsageError: a report has no such key, or no number there.
+        DataError: the first report's figure is not above 0, so that nothing is a share of it.
+    """
+    before, after = (msgspec.json.decode(path.read_bytes(), type=dict[str, Any]) for path in (a, b))
+    found = []
+    for key, most in limits:
+        then, now = _figure(before, key, a), _figure(after, key, b)
+        if not then > 0:
+            raise DataError(f"{a}: {key} is {then:g}, and nothing is a share of it", hint="another figure")
+        found.append(Increase(metric=key, before=then, after=now, increase=(now - then) / then, most=most))
+    return found
+
+
+def _figure(report: dict[str, Any], key: str, path: Path) -> float:
+    for name in (key, SHORT.get(key, key)):
+        value: Any = report
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if _is_number(value):
+            return float(value)
+    numbers = [name for name, value in report.items() if _is_number(value)]
+    guess = nearest(key, numbers)
+    raise UsageError(
+        f"{path}: no figure {key}",
+        hint=f"did you mean {guess}?" if guess else f"it has: {', '.join(numbers)}",
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,34 @@
+"""How much a job asks for at most: what memory is set aside by."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from llmkit.workflows.generate.job import Job
+from llmkit.workflows.generate.rows import Refusal, Row
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much a job asks for at most."""
+
+    rows: int
+    prompt_tokens: int
+    """Of the longest prompt."""
+    positions: int
+    """Of the longest text with its prompt, without its last token, which is never read."""
+    texts: int
+    """Of all rows' samples."""
+
+
+def extent_of(job: Job, rows: Iterable[Row | Refusal]) -> Extent:
+    """The extent of some rows, which are used up."""
+    count = prompt_tokens = positions = texts = 0
+    for row in rows:
+        count += 1
+        if isinstance(row, Refusal):
+            continue
+        texts += row.request.sampling.samples
+        length = len(row.request.prompt)
+        prompt_tokens = max(prompt_tokens, length)
+        positions = max(positions, length + row.request.room(job.model) - 1)
+    return Extent(count, prompt_tokens, positions, texts)
