@@ -29,6 +29,7 @@ CASES: dict[str, list[str]] = {
         *("--preset", "gpt2", "--hidden-size", "320", "--num-hidden-layers", "6"),
         *("--num-attention-heads", "5", "--intermediate-size", "1280"),
     ],
+    "gpt2-92M": ["--preset", "gpt2"],
 }
 VOCAB = 8192
 SEQ_LEN = 256

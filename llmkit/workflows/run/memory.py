@@ -22,8 +22,9 @@ IN_PARTS_BYTES = {"cpu": 110 << 20, "cuda": 0}
 """torch.distributed.tensor, where a model lies in parts, and torch._dynamo, which it imports."""
 _AT_WORK = {"full": 3, "selective": 1}
 """Layers' worth that is held while one is computed again: measured."""
-_ALLOCATOR = 1.2
-"""Held over kept: what was freed between two tensors that stay is not given back."""
+_ALLOCATOR = {"rms": 1.2, "layer": 1.0}
+"""Held over kept, by what norms layers have: measured. What is freed between two tensors that stay is no room
+for a larger one; GPT-2's layers keep tensors of one width and its fourfold, and gradients find room there."""
 _EXPERT_STREAM = 2
 """Rows of hidden_size that are kept for each expert of a token: what goes in and what comes out."""
 
@@ -91,7 +92,7 @@ def activation_bytes(
         again = _recomputed_bytes(model, dtype, recomputing, degrees.tp)
         again = under_way * again * layers // model.num_hidden_layers
         own = min(own, at_work + again)
-    return round(_ALLOCATOR * tokens * own) + logits
+    return round(_ALLOCATOR[model.norm] * tokens * own) + logits
 
 
 def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) -> int:

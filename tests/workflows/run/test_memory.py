@@ -99,7 +99,8 @@ def test_cut_layers_keep_their_part_and_what_their_matrices_read_whole(on_ranks:
             one, three = (
                 activation_bytes(model, 1000, dtype, degrees=Degrees(tp=2)) for model in one_and_three(shape)
             )
-            assert (three - one) / 1.2 / 1000 == pytest.approx(bytes_, rel=0.01), (shape, dtype)
+            held = 1.2 if SHAPES[shape].norm == "rms" else 1.0
+            assert (three - one) / held / 1000 == pytest.approx(bytes_, rel=0.01), (shape, dtype)
 
 
 def test_layers_count_with_what_the_allocator_wastes_and_logits_as_they_are() -> None:
