@@ -624,7 +624,7 @@ _llmkit() {
             esac
             ;;
         "retrieve index")
-            flags="-o --out -t --tokenizer --chunk --overlap --field --embed --embed-url --embed-name --embed-key --device --add --delete --force --skip-bad --rejects --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-o --out -t --tokenizer --chunk --overlap --field --embed --embed-url --embed-name --embed-key --device --add --delete --force --skip-bad --rejects -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
@@ -728,7 +728,7 @@ _llmkit() {
             esac
             ;;
         "eval tokens")
-            flags="-t --tokenizer --chat --top --generate --context --threshold --calibration --calibrate --confidence --bins --keep-accuracy --fail-above --baseline --view --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch --jsonl --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-t --tokenizer --chat --top --generate --context --threshold --calibration --calibrate --confidence --bins --keep-accuracy --fail-above --baseline --view --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch --jsonl -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -t|--tokenizer) flags="" words="@files" ;;
                 --top) flags="" words="" ;;
@@ -758,7 +758,7 @@ _llmkit() {
             esac
             ;;
         "eval ppl")
-            flags="-t --tokenizer --field --window --stride --like --max-tokens --per-record --fail-above --baseline --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-t --tokenizer --field --window --stride --like --max-tokens --per-record --fail-above --baseline --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch -n --dry-run --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -t|--tokenizer) flags="" words="@files" ;;
                 --field) flags="" words="" ;;
@@ -784,7 +784,7 @@ _llmkit() {
             esac
             ;;
         "eval kl")
-            flags="-r --ref --reference -t --tokenizer --field --window --whole --max-chunks --per-record --fail-above --min-same-top --baseline --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-r --ref --reference -t --tokenizer --field --window --whole --max-chunks --per-record --fail-above --min-same-top --baseline --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads -n --dry-run --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -r|--ref|--reference) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
@@ -809,7 +809,7 @@ _llmkit() {
             esac
             ;;
         "eval mc")
-            flags="--form --shots --dev --by --limit --metric --min-accuracy --baseline --per-record -t --tokenizer --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--form --shots --dev --by --limit --metric --min-accuracy --baseline --per-record -t --tokenizer --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch -n --dry-run --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --form) flags="" words="auto plain mmlu hellaswag arc truthfulqa lambada" ;;
                 --shots) flags="" words="" ;;
@@ -836,7 +836,7 @@ _llmkit() {
             esac
             ;;
         "eval gen")
-            flags="--form -m --match --extract --verify --verify-timeout --verify-jobs --shots --dev --samples --pass-at --limit --max-tokens --temperature --top-k --top-p --min-p --stop --chat --seed --min-accuracy --baseline --per-record -t --tokenizer --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--form -m --match --extract --verify --verify-timeout --verify-jobs --shots --dev --samples --pass-at --limit --max-tokens --temperature --top-k --top-p --min-p --stop --chat --seed --min-accuracy --baseline --per-record -t --tokenizer --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch -n --dry-run --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --form) flags="" words="auto plain gsm8k humaneval" ;;
                 -m|--match) flags="" words="exact normalized contains contains-all contains-any regex number gsm8k choice f1" ;;
@@ -875,7 +875,7 @@ _llmkit() {
             esac
             ;;
         "eval needle")
-            flags="--tasks --lengths --depths --samples --haystack --needle --question --answer --values --words --max-tokens --chat --threshold --seed --svg --prompts --min-length --baseline --per-record -t --tokenizer --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--tasks --lengths --depths --samples --haystack --needle --question --answer --values --words --max-tokens --chat --threshold --seed --svg --prompts --min-length --baseline --per-record -t --tokenizer --adapter --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --batch -n --dry-run --json --force --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --tasks) flags="" words="" ;;
                 --lengths) flags="" words="" ;;
@@ -1105,7 +1105,7 @@ _llmkit() {
             esac
             ;;
         "bench tokenize")
-            flags="-t --tokenizer --rounds --max-bytes --format --baseline --fail-slower --require-quiet --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-t --tokenizer --rounds --max-bytes --format --baseline --fail-slower --require-quiet -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -t|--tokenizer) flags="" words="@files" ;;
                 --rounds) flags="" words="" ;;
@@ -1119,7 +1119,7 @@ _llmkit() {
             esac
             ;;
         "bench serve")
-            flags="--url -m --model --api-key-file -c --concurrency --rate -n --requests --seconds --prompts --prompt-tokens --max-tokens --long-share --long-prompt-tokens --long-max-tokens --shared-tokens --chat --stream --no-stream --ignore-eos --no-ignore-eos --ttft-target --timeout --seed --format --baseline --fail-slower --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="--url -m --model --api-key-file -c --concurrency --rate -n --requests --seconds --prompts --prompt-tokens --max-tokens --long-share --long-prompt-tokens --long-max-tokens --shared-tokens --chat --stream --no-stream --ignore-eos --no-ignore-eos --ttft-target --timeout --seed --format --baseline --fail-slower --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 --url) flags="" words="" ;;
                 -m|--model) flags="" words="" ;;

@@ -11,7 +11,8 @@ from llmkit.commands.base import Group, Session, build_group
 from llmkit.commands.bench_flags import Baseline, FailSlower, Format, RequireQuiet, Rounds, finish
 from llmkit.commands.bench_model import decode, load, prefill, train
 from llmkit.commands.bench_serve import serve
-from llmkit.commands.shared import LogEvery
+from llmkit.commands.bench_text import print_work
+from llmkit.commands.shared import DryRun, LogEvery
 from llmkit.commands.values import parse_count
 from llmkit.formats.streams import STDIO
 from llmkit.probe.config import BenchTokenizeConfig
@@ -46,6 +47,7 @@ def tokenize(
     baseline: Baseline = None,
     fail_slower: FailSlower = Default.fail_slower,
     require_quiet: RequireQuiet = Default.require_quiet,
+    dry_run: DryRun = False,
     log_every: LogEvery = 10.0,
 ) -> None:
     """Time tokenizing beside a bare encode_batch of the tokenizers library.
@@ -60,13 +62,16 @@ def tokenize(
       llmkit bench tokenize -t tok docs.jsonl.zst --rounds 2
       llmkit bench tokenize -t tok corpus.txt --rounds 2 --format json > b.json
     """
-    from llmkit.workflows.bench.tokenize import bench_tokenize
+    from llmkit.workflows.bench.tokenize import bench_tokenize, plan_tokenize
 
     if STDIO in inputs:
         raise BadParameter("the text is read several times: name a file, not -")
     config = BenchTokenizeConfig(
         rounds=rounds, max_bytes=max_bytes, fail_slower=fail_slower, require_quiet=require_quiet
     )
+    if dry_run:
+        print_work(plan_tokenize(inputs, tokenizer, config, baseline=baseline), bench_format)
+        return
     session: Session = ctx.obj
     with session.console.progress("measuring", log_every=log_every) as progress:
         report = bench_tokenize(inputs, tokenizer, config, baseline=baseline, progress=progress)

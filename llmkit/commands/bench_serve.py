@@ -10,7 +10,7 @@ from typer import Option
 from llmkit.commands.base import Session
 from llmkit.commands.bench_flags import Baseline, FailSlower, parse_share
 from llmkit.commands.bench_serve_text import print_load
-from llmkit.commands.bench_text import BenchFormat
+from llmkit.commands.bench_text import BenchFormat, print_work
 from llmkit.commands.shared import LogEvery, Seed
 from llmkit.commands.values import parse_count, parse_seconds
 from llmkit.errors import DataError, GateFailed
@@ -79,6 +79,7 @@ def serve(
     bench_format: Annotated[BenchFormat, Option("--format", help="Of the result.")] = "md",
     baseline: Baseline = None,
     fail_slower: FailSlower = Default.fail_slower,
+    dry_run: Annotated[bool, Option("--dry-run", help="Print what would be sent, and send nothing.")] = False,
     log_every: LogEvery = 10.0,
 ) -> None:
     """Put load on a server that speaks OpenAI's words, and time its answers.
@@ -96,7 +97,7 @@ def serve(
       llmkit bench serve --concurrency 8 --seconds 60 --print-config
     """
     from llmkit.workflows.bench.load_baseline import check_load, read_load
-    from llmkit.workflows.bench.serve import bench_serve
+    from llmkit.workflows.bench.serve import bench_serve, plan_load
 
     earlier = None if baseline is None else read_load(baseline)
     key = os.environ.get("OPENAI_API_KEY") or None
@@ -121,6 +122,9 @@ def serve(
         seed=seed,
         fail_slower=fail_slower,
     )
+    if dry_run:
+        print_work(plan_load(url, config, model=model, prompts=prompts), bench_format)
+        return
     session: Session = ctx.obj
     with session.console.progress("sending", log_every=log_every) as progress:
         report = bench_serve(url, config, model=model, prompts=prompts, api_key=key, progress=progress)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -109,6 +110,30 @@ def print_plan(plan: "PlanReport", bench_format: BenchFormat) -> None:
         else:
             write_csv([_flat(line) for line in lines])
     sys.stdout.flush()
+
+
+def print_work(plan: Any, bench_format: BenchFormat) -> None:
+    """A plan that has no cases of several settings, on stdout, in the formats that its result would have."""
+    import msgspec
+
+    told = msgspec.to_builtins(plan)
+    if bench_format == "md":
+        rows = [(name.replace("_", " "), _said(told[name])) for name in told if told[name] is not None]
+        sys.stdout.write(align(rows[1:]) + "\n")  # the first is the schema
+    elif bench_format == "csv":
+        write_csv(
+            [{name: _said(value) if isinstance(value, tuple) else value for name, value in told.items()}]
+        )
+    else:
+        sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
+    sys.stdout.flush()
+
+
+def _said(value: Any) -> str:
+    """A setting as people write it."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def _markdown(report: "BenchReport") -> str:

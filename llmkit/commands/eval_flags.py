@@ -1,5 +1,6 @@
 """Flags that the subcommands of `llmkit eval` share: the model, records, gates."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from llmkit.commands.sampling_flags import Device, DtypeName, KernelsName, Threads, WeightsName
+from llmkit.commands.shared import print_report
 from llmkit.engine.config import GenerateConfig, KVDtype
 
 if TYPE_CHECKING:
-    from llmkit.workflows.eval.open import ModelOptions
+    from llmkit.workflows.eval.scorer import ModelOptions
 
 # The model
 
@@ -70,8 +72,16 @@ FailAbove = Annotated[
 ]
 
 
+def show_plan(evaluate: Callable[[], Any], *, as_json: bool) -> None:
+    """Print what an evaluation would take; its model's options have `plans`."""
+    from llmkit.commands.eval_plan_text import eval_plan_text
+    from llmkit.workflows.eval.plan import plan_eval
+
+    print_report(plan_eval(evaluate), as_json, eval_plan_text)
+
+
 def model_options(model: Path, running: Running = AS_STORED, **given: Any) -> "ModelOptions":
     """Flags as the options of `open_scorer`."""
-    from llmkit.workflows.eval.open import ModelOptions
+    from llmkit.workflows.eval.scorer import ModelOptions
 
     return ModelOptions(model=model, **vars(running), **given)

@@ -1,5 +1,6 @@
 """llmkit eval gen: answers that a model writes."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from llmkit.commands.base import Session
 from llmkit.commands.bench_flags import expand_sizes, list_of
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import Force, JsonReport, LogEvery, Seed, inputs_or_stdin, print_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, inputs_or_stdin, print_report
 from llmkit.commands.values import parse_count, parse_seconds
 from llmkit.errors import UsageError
 from llmkit.probe.evaluate.config import Match
@@ -91,6 +92,7 @@ def gen(
     tokenizer: TokenizerPath = None,
     running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
+    dry_run: DryRun = False,
     as_json: JsonReport = False,
     force: Force = False,
     log_every: LogEvery = 10.0,
@@ -126,12 +128,14 @@ def gen(
         max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
         stop=None if stop is None else tuple(stop), chat=chat, seed=seed,
     )  # fmt: skip
-    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch)
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=dry_run)
     session: Session = ctx.obj
+    evaluate = partial(eval_gen, chosen, paths[0], config, dev=dev, per_record=per_record, force=force)
+    if dry_run:
+        flags.show_plan(evaluate, as_json=as_json)
+        return
     with session.console.progress("writing", log_every=log_every) as progress:
-        report = eval_gen(
-            chosen, paths[0], config, dev=dev, per_record=per_record, force=force, progress=progress
-        )
+        report = evaluate(progress=progress)
     print_report(report, as_json, gen_text)
     for note in report.notes:
         session.console.note(note)

@@ -1,5 +1,6 @@
 """llmkit eval kl: a model beside the one it was made of."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import Force, JsonReport, LogEvery, inputs_or_stdin, print_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, inputs_or_stdin, print_report
 from llmkit.commands.values import parse_count
 from llmkit.probe.evaluate.config import KlConfig
 
@@ -44,6 +45,7 @@ def kl(
     min_same_top: MinSameTop = None,
     baseline: flags.Baseline = None,
     running: flags.Running = flags.AS_STORED,
+    dry_run: DryRun = False,
     as_json: JsonReport = False,
     force: Force = False,
     log_every: LogEvery = 10.0,
@@ -77,11 +79,13 @@ def kl(
     before = None if baseline is None else read_headline(baseline, SCHEMA)
     config = KlConfig(window=window, whole=whole, field=field, max_chunks=max_chunks)
     session: Session = ctx.obj
-    chosen = flags.model_options(model, running, tokenizer=tokenizer)
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, plans=dry_run)
+    evaluate = partial(eval_kl, chosen, reference, paths, config, per_record=per_record, force=force)
+    if dry_run:
+        flags.show_plan(evaluate, as_json=as_json)
+        return
     with session.console.progress("comparing", log_every=log_every) as progress:
-        report = eval_kl(
-            chosen, reference, paths, config, per_record=per_record, force=force, progress=progress
-        )
+        report = evaluate(progress=progress)
     print_report(report, as_json, kl_text)
     for note in report.notes:
         session.console.note(note)

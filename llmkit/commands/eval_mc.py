@@ -1,5 +1,6 @@
 """llmkit eval mc: multiple-choice questions."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import Force, JsonReport, LogEvery, inputs_or_stdin, print_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, inputs_or_stdin, print_report
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
 from llmkit.probe.evaluate.tasks_config import ChoiceFormChoice, ChoiceMetric, McConfig
@@ -51,6 +52,7 @@ def mc(
     tokenizer: TokenizerPath = None,
     running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
+    dry_run: DryRun = False,
     as_json: JsonReport = False,
     force: Force = False,
     log_every: LogEvery = 10.0,
@@ -83,11 +85,13 @@ def mc(
     before = None if baseline is None else read_headline(baseline, SCHEMA)
     config = McConfig(form=form, shots=shots, by=by, metric=metric, limit=limit)
     session: Session = ctx.obj
-    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch)
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=dry_run)
+    evaluate = partial(eval_mc, chosen, paths[0], config, dev=dev, per_record=per_record, force=force)
+    if dry_run:
+        flags.show_plan(evaluate, as_json=as_json)
+        return
     with session.console.progress("asking", log_every=log_every) as progress:
-        report = eval_mc(
-            chosen, paths[0], config, dev=dev, per_record=per_record, force=force, progress=progress
-        )
+        report = evaluate(progress=progress)
     print_report(report, as_json, mc_text)
     for note in report.notes:
         session.console.note(note)

@@ -1,6 +1,7 @@
 """llmkit eval needle: what a model finds in contexts of growing length."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +13,7 @@ from llmkit.commands.base import Session
 from llmkit.commands.bench_flags import expand_sizes, list_of
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import Force, JsonReport, LogEvery, Seed, print_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, print_report
 from llmkit.commands.values import parse_count
 from llmkit.errors import GateFailed, UsageError
 from llmkit.probe.evaluate.tasks_config import NeedleConfig
@@ -88,6 +89,7 @@ def needle(
     tokenizer: TokenizerPath = None,
     running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
+    dry_run: DryRun = False,
     as_json: JsonReport = False,
     force: Force = False,
     log_every: LogEvery = 10.0,
@@ -133,18 +135,20 @@ def needle(
         threshold=threshold,
         seed=seed,
     )
-    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch)
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=dry_run)
     session: Session = ctx.obj
-    if prompts is not None:
+    if prompts is not None and not dry_run:
         count = write_prompts(chosen, config, prompts, haystack=haystack, force=force)
         session.console.note(f"{count:,} prompts written to {prompts}")
         return
     before = None if baseline is None else read_headline(baseline, SCHEMA)
     check_picture(svg, force=force)
+    evaluate = partial(eval_needle, chosen, config, haystack=haystack, per_record=per_record, force=force)
+    if dry_run:
+        flags.show_plan(evaluate, as_json=as_json)
+        return
     with session.console.progress("searching", log_every=log_every) as progress:
-        report = eval_needle(
-            chosen, config, haystack=haystack, per_record=per_record, force=force, progress=progress
-        )
+        report = evaluate(progress=progress)
     if svg is not None:
         from llmkit.formats.streams import open_output
 

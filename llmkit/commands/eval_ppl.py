@@ -1,5 +1,6 @@
 """llmkit eval ppl: how well a model predicts documents."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import Force, JsonReport, LogEvery, inputs_or_stdin, print_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, inputs_or_stdin, print_report
 from llmkit.commands.values import parse_count
 from llmkit.probe.evaluate.config import Like, PplConfig
 
@@ -49,6 +50,7 @@ def ppl(
     baseline: flags.Baseline = None,
     running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
+    dry_run: DryRun = False,
     as_json: JsonReport = False,
     force: Force = False,
     log_every: LogEvery = 10.0,
@@ -82,9 +84,13 @@ def ppl(
     before = None if baseline is None else read_headline(baseline, SCHEMA)
     config = PplConfig(window=window, stride=stride, like=like, field=field, max_tokens=max_tokens)
     session: Session = ctx.obj
-    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch)
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=dry_run)
+    evaluate = partial(eval_ppl, chosen, paths, config, per_record=per_record, force=force)
+    if dry_run:
+        flags.show_plan(evaluate, as_json=as_json)
+        return
     with session.console.progress("scoring", log_every=log_every) as progress:
-        report = eval_ppl(chosen, paths, config, per_record=per_record, force=force, progress=progress)
+        report = evaluate(progress=progress)
     print_report(report, as_json, ppl_text)
     for note in report.notes:
         session.console.note(note)

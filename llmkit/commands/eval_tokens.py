@@ -1,6 +1,7 @@
 """llmkit eval tokens: what the model thought of each token."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,14 +12,14 @@ from llmkit.commands import eval_flags as flags
 from llmkit.commands.base import Session
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import JsonReport, LogEvery, inputs_or_stdin, print_lines, print_report
+from llmkit.commands.shared import DryRun, JsonReport, LogEvery, inputs_or_stdin, print_lines, print_report
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
 from llmkit.formats.streams import STDIO
 from llmkit.probe.evaluate.config import Confidence, TokensConfig, View
 
 if TYPE_CHECKING:
-    from llmkit.workflows.eval.open import ModelOptions
+    from llmkit.workflows.eval.scorer import ModelOptions
 
 Text = Annotated[
     str | None, Argument(metavar="[TEXT|FILE]", help="A file if there is one of that name; - is stdin.")
@@ -78,6 +79,7 @@ def tokens(
     running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
     jsonl: Jsonl = False,
+    dry_run: DryRun = False,
     as_json: JsonReport = False,
     log_every: LogEvery = 10.0,
 ) -> None:
@@ -118,7 +120,7 @@ def tokens(
         top=top, generate=generate, chat=chat, threshold=threshold, context=_passage(context),
         confidence=confidence, bins=bins, keep_accuracy=keep_accuracy,
     )  # fmt: skip
-    options = flags.model_options(model, running, tokenizer=tokenizer, batch=batch)
+    options = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=dry_run)
     if calibrate is not None:
         excluded = {"TEXT": text is not None, "--generate": generate > 0, "--jsonl": jsonl}
         excluded |= {"--context": context is not None, "--calibration": calibration is not None}
@@ -137,6 +139,10 @@ def tokens(
     path = _file(text)
     marking = read_marking(calibration, threshold)
     scorer = open_scorer(options)
+    if dry_run:
+        samples = read_samples(text if path is None else None, path, chat=chat)
+        flags.show_plan(lambda: list(score_samples(scorer, samples, config, marking)), as_json=as_json)
+        return
     color = session.console.uses_color(sys.stdout)
     with session.console.progress("scoring", log_every=log_every) as progress:
         samples = read_samples(text if path is None else None, path, chat=chat)
@@ -174,8 +180,12 @@ def _calibrate(
     check_share(config.keep_accuracy, "--keep-accuracy")
     before = None if baseline is None else read_headline(baseline, SCHEMA)
     scorer = open_scorer(options)
+    evaluate = partial(eval_calibrate, scorer, labelled, config)
+    if options.plans:
+        flags.show_plan(evaluate, as_json=as_json)
+        return
     with session.console.progress("scoring", log_every=log_every) as progress:
-        report = eval_calibrate(scorer, labelled, config, progress=progress)
+        report = evaluate(progress=progress)
     print_report(report, as_json, calibration_text)
     check_limit(report.headline, fail_above, "--fail-above")
     check_baseline(report.headline, before, baseline)

@@ -8,20 +8,25 @@ import typer
 from typer import Argument, Option
 
 from llmkit.commands import retrieve_flags as flags
+from llmkit.commands.facts import plural
 from llmkit.commands.shared import (
+    DryRun,
     Force,
     JsonReport,
     LogEvery,
     Rejects,
     SkipBad,
+    align,
     inputs_or_stdin,
     print_made,
+    print_report,
 )
-from llmkit.commands.values import format_bytes, parse_count
+from llmkit.commands.values import format_bytes, format_need, format_seconds, parse_count
 from llmkit.retrieve.config import IndexConfig
 
 if TYPE_CHECKING:
     from llmkit.workflows.retrieve.index import IndexReport
+    from llmkit.workflows.retrieve.index_plan import IndexPlan
 
 
 def index(
@@ -55,6 +60,7 @@ def index(
     force: Force = False,
     skip_bad: SkipBad = False,
     rejects: Rejects = None,
+    dry_run: DryRun = False,
     as_json: JsonReport = False,
     log_every: LogEvery = 10.0,
 ) -> None:
@@ -82,11 +88,20 @@ def index(
     making = EmbedOptions(model=embed, device=device, url=embed_url, name=embed_name, key=embed_key)
     if inputs or not (delete or (add and making.is_given and sys.stdin.isatty())):
         paths = inputs_or_stdin(inputs, "llmkit retrieve index docs.jsonl -o index")
+    config = IndexConfig(chunk=chunk, overlap=overlap, field=field)
+    if dry_run:
+        from llmkit.workflows.retrieve.index_plan import plan_index
+
+        plan = plan_index(
+            paths, out, config, tokenizer=tokenizer, add=add, delete=tuple(delete or ()), force=force
+        )
+        print_report(plan, as_json, _describe_plan)
+        return
     with session.console.progress("indexing", log_every=log_every) as progress:
         report = index_documents(
             paths,
             out,
-            IndexConfig(chunk=chunk, overlap=overlap, field=field),
+            config,
             tokenizer=tokenizer,
             embed=making,
             add=add,
@@ -112,3 +127,15 @@ def _describe(report: "IndexReport") -> str:
         f"{', '.join(changes)}; {report.documents:,} documents in {report.passages:,} passages, "
         f"{format_bytes(report.size_bytes)}"
     )
+
+
+def _describe_plan(plan: "IndexPlan") -> str:
+    size = "stdin" if plan.input_bytes is None else format_bytes(plan.input_bytes)
+    rows: list[tuple[str, ...]] = [("inputs", f"{plural(len(plan.inputs), 'file')} ({size})")]
+    rows.append(("passages", f"{plan.chunk:,} tokens, {plan.overlap:,} of them of the one before"))
+    if plan.about_documents is not None:
+        about = f"{plural(plan.about_documents, 'document')}, {plural(plan.about_passages or 0, 'passage')}"
+        output = format_need(plan.about_output_bytes or 0, plan.disk_free_bytes, "free")
+        rows += [("about", about), ("disk", output), ("time", format_seconds(plan.about_seconds or 0.0))]
+    rows.append(("changes" if plan.changes else "writes", plan.out))
+    return align(rows)

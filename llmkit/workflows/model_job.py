@@ -1,6 +1,6 @@
 """A model opened but for its weights: what `eval` and `inspect-attention` begin with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from llmkit.errors import DataError
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
 
-_NAMED = ("model", "tokenizer", "adapter")
+_HOW = {one.name for one in fields(GenerateConfig)}
 """Options that are files; the others are those of `GenerateConfig`."""
 
 
@@ -39,7 +39,7 @@ def open_model_job(options: JobOptions) -> Job:
             than the model.
     """
     files = GenerateFiles(model=options.model, tokenizer=options.tokenizer, prompt="")
-    how: dict[str, Any] = {name: value for name, value in vars(options).items() if name not in _NAMED}
+    how: dict[str, Any] = {name: value for name, value in vars(options).items() if name in _HOW}
     adapters = () if options.adapter is None else (options.adapter,)
     job = open_job(files, GenerateConfig(as_json=True, adapters=adapters, **how))
     assert job.tokenizer is not None

@@ -25,7 +25,8 @@ from pathlib import Path
 from llmkit.engine.config import SamplingConfig
 from llmkit.retrieve.config import Bm25Config, IndexConfig
 from llmkit.retrieve.search import WordSearch
-from llmkit.workflows.eval.open import ModelOptions, open_scorer
+from llmkit.workflows.eval.open import open_scorer
+from llmkit.workflows.eval.scorer import ModelOptions
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.index_file import open_index
 

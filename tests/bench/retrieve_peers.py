@@ -32,7 +32,8 @@ from llmkit.retrieve.config import Bm25Config, By, IndexConfig
 from llmkit.retrieve.hits import Hit
 from llmkit.retrieve.postings import word_numbers
 from llmkit.retrieve.search import WordSearch
-from llmkit.workflows.eval.open import ModelOptions, open_scorer
+from llmkit.workflows.eval.open import open_scorer
+from llmkit.workflows.eval.scorer import ModelOptions
 from llmkit.workflows.retrieve.embed import EmbedOptions
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.index_file import open_index

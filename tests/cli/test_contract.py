@@ -16,6 +16,13 @@ ANOTHER_LINE = '{"id": "3", "text": "world", "tokens": [6], "prompt": "b"}'
 BAD = f"{GOOD_LINE}\n{BAD_LINE}\n{ANOTHER_LINE}\n"
 
 
+QUICK = {
+    *("eval score", "eval diff", "kv-estimate", "show", "diff", "doctor", "completion", "man"),
+    *("retrieve query", "retrieve context", "retrieve eval", "inspect-attention"),
+}
+"""Commands that write no artefact and do not run for long, so that they may be without a plan."""
+
+
 def rows(kind: str) -> pytest.MarkDecorator:
     """The commands that have such a line."""
     return pytest.mark.parametrize("command", [name for name, lines in TABLE.items() if getattr(lines, kind)])
@@ -34,6 +41,30 @@ def assert_error(done, status: int, *says: str) -> None:
 def test_every_command_has_a_row() -> None:
     leaves = {" ".join(page.path) for page in read_pages(build_cli()) if page.path and not page.subcommands}
     assert set(TABLE) == leaves
+
+
+def planning() -> list[str]:
+    """The commands that tell their plan."""
+    pages = [page for page in read_pages(build_cli()) if page.path and not page.subcommands]
+    flagged = [page for page in pages if any("--dry-run" in flag.names for flag in page.options)]
+    return [" ".join(page.path) for page in flagged]
+
+
+def test_every_command_that_writes_or_runs_for_long_has_a_plan() -> None:
+    assert set(TABLE) - set(planning()) <= QUICK
+
+
+@pytest.mark.parametrize("command", planning())
+def test_a_plan_is_text_and_json_and_leaves_nothing(copy: Workbench, command: str) -> None:
+    before = {path: path.stat().st_mtime_ns for path in copy.folder.rglob("*")}
+    line = TABLE[command].result.format(n=1)
+    line = line.replace(" --print-config", " --url http://127.0.0.1:9").replace(" --metrics -", "")
+    line = line.replace(" --json", "").replace(" --dry-run", "") + " --dry-run"
+    as_json = "--format json" if command.startswith("bench ") else "--json"
+    text, told = copy.run(f"{line} -q"), copy.run(f"{line} {as_json} -q")
+    assert (text.status, told.status) == (0, 0), text.err + told.err
+    assert text.out != b"" and isinstance(json.loads(told.out)["schema"], str)
+    assert {path: path.stat().st_mtime_ns for path in copy.folder.rglob("*")} == before
 
 
 @rows("result")

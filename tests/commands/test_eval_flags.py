@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from llmkit.commands.eval_flags import Running, model_options
-from llmkit.workflows.eval.open import ModelOptions, open_scorer
+from llmkit.workflows.eval.open import open_scorer
+from llmkit.workflows.eval.scorer import ModelOptions
 
 CHANGED: dict[str, Any] = {
     **{

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import DataError, MissingError
-from llmkit.workflows.eval.open import ModelOptions
+from llmkit.workflows.eval.scorer import ModelOptions
 from llmkit.workflows.inspect_attention.open import InspectOptions
 from llmkit.workflows.model_job import JobOptions, open_model_job
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
 from llmkit.errors import ConfigError, DataError, MissingError, ResourceError
 from llmkit.formats.jsonl import decode_field, read_records
@@ -64,12 +65,56 @@ def bench_serve(
         ResourceError: nobody answers there.
         MissingError, DataError: the file of prompts is missing, or is none; the server's answer is none.
     """
+    rows, config = _rows_of(prompts, config)
+    return asyncio.run(_bench(url, config, model, rows, api_key, progress))
+
+
+class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What would be sent; the server is not asked."""
+
+    schema: str = "llmkit.bench-serve-plan/1"
+    url: str
+    model: str | None
+    """None: the first that it lists."""
+    arrivals: str
+    requests: int | None
+    seconds: float | None
+    """After which no request begins; None: `requests` says when."""
+    prompts: int | None
+    """Rows of a file; None: made-up ones, of about `prompt_tokens`."""
+    prompt_tokens: int | None
+    max_tokens: int
+    stream: bool
+
+
+def plan_load(
+    url: str, config: BenchServeConfig, *, model: str | None = None, prompts: Path | None = None
+) -> LoadPlan:
+    """What `bench_serve` would send, after the same checks of settings and prompts."""
+    rows, config = _rows_of(prompts, config)
+    return LoadPlan(
+        url=url,
+        model=model,
+        arrivals=_arrivals(config),
+        requests=config.requests,
+        seconds=config.seconds,
+        prompts=None if rows is None else len(rows),
+        prompt_tokens=config.prompt_tokens if rows is None else None,
+        max_tokens=config.max_tokens,
+        stream=config.stream,
+    )
+
+
+def _rows_of(
+    prompts: Path | None, config: BenchServeConfig
+) -> tuple[list[dict[str, Any]] | None, BenchServeConfig]:
+    """The prompts of a file, and when the load ends: after them, where nothing else says so."""
     rows = None if prompts is None else _read_prompts(prompts)
     if config.requests is None and config.seconds is None:
         if rows is None:
             raise ConfigError("nothing says when the load ends", hint="--requests 100, or --seconds 60")
         config = replace(config, requests=len(rows))
-    return asyncio.run(_bench(url, config, model, rows, api_key, progress))
+    return rows, config
 
 
 def open_client(url: str, *, api_key: str | None = None, seconds: float = 600.0) -> httpx.AsyncClient:
@@ -205,9 +250,7 @@ def _read_prompts(path: Path) -> list[dict[str, Any]]:
 def _work(config: BenchServeConfig, model: str, from_file: bool) -> dict[str, Any]:
     work: dict[str, Any] = {
         "model": model,
-        "arrivals": f"{config.concurrency} at once"
-        if config.rate is None
-        else f"{config.rate:g} a second at random",
+        "arrivals": _arrivals(config),
         "stream": config.stream,
         "max_tokens": config.max_tokens,
         "ttft_target": config.ttft_target,
@@ -222,3 +265,9 @@ def _work(config: BenchServeConfig, model: str, from_file: bool) -> dict[str, An
         "long_share": config.long_share,
         "shared_tokens": config.shared_tokens,
     }
+
+
+def _arrivals(config: BenchServeConfig) -> str:
+    if config.rate is None:
+        return f"{config.concurrency} at once"
+    return f"{config.rate:g} a second at random"

@@ -3,7 +3,9 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import zstandard
 
 from llmkit.errors import DataError
@@ -27,6 +29,18 @@ OWN = ("llmkit to arrays", "llmkit to shards")
 PACKAGES = ("tokenizers", "numpy", "zstandard", "msgspec")
 
 
+class TokenizePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What would be timed."""
+
+    schema: str = "llmkit.bench-tokenize-plan/1"
+    cases: tuple[str, ...]
+    rounds: int
+    documents: int
+    bytes: int
+    """Of their text."""
+    tokenizer_sha256: str
+
+
 def bench_tokenize(
     inputs: Sequence[Path],
     tokenizer_path: Path,
@@ -47,15 +61,8 @@ def bench_tokenize(
         ResourceError: the machine is busy and `config.require_quiet` is on.
         MissingError, DataError: no such baseline, or one of another bench, tokenizer or text.
     """
-    if baseline is not None:
-        read_report(baseline)
-    tokenizer = load_tokenizer(tokenizer_path)
-    documents = _sample(inputs, config.max_bytes)
-    texts = [document.text for document in documents]
-    num_bytes = sum(len(text.encode()) for text in texts)
-    work = {"documents": len(documents), "bytes": num_bytes, "tokenizer_sha256": tokenizer.sha256}
-    if baseline is not None:
-        check_comparable(baseline, "tokenize", work, OWN)
+    tokenizer, documents, work = _work(inputs, tokenizer_path, config, baseline)
+    texts, num_bytes = [document.text for document in documents], work["bytes"]
     environment = read_environment(*PACKAGES)
     refuse_busy(environment, config.require_quiet)
     with tempfile.TemporaryDirectory(prefix="llmkit-bench-") as name:
@@ -73,6 +80,29 @@ def bench_tokenize(
     rows = bench_rows(timings, peer=PEER, tokens=tokens, num_bytes=num_bytes)
     work |= {"tokens": tokens, "rounds": config.rounds}
     return BenchReport("tokenize", work, environment, noise(environment, rows), rows)
+
+
+def plan_tokenize(
+    inputs: Sequence[Path], tokenizer_path: Path, config: BenchTokenizeConfig, *, baseline: Path | None = None
+) -> TokenizePlan:
+    """What `bench_tokenize` would time, after the same checks but that of a quiet machine."""
+    _, _, work = _work(inputs, tokenizer_path, config, baseline)
+    return TokenizePlan(cases=(PEER, *OWN), rounds=config.rounds, **work)
+
+
+def _work(
+    inputs: Sequence[Path], tokenizer_path: Path, config: BenchTokenizeConfig, baseline: Path | None
+) -> tuple[Tokenizer, list[Document], dict[str, Any]]:
+    """What is encoded by what, and how the report calls it."""
+    if baseline is not None:
+        read_report(baseline)
+    tokenizer = load_tokenizer(tokenizer_path)
+    documents = _sample(inputs, config.max_bytes)
+    num_bytes = sum(len(document.text.encode()) for document in documents)
+    work = {"documents": len(documents), "bytes": num_bytes, "tokenizer_sha256": tokenizer.sha256}
+    if baseline is not None:
+        check_comparable(baseline, "tokenize", work, OWN)
+    return tokenizer, documents, work
 
 
 def _sample(inputs: Sequence[Path], max_bytes: int) -> list[Document]:

@@ -13,7 +13,7 @@ from llmkit.probe.evaluate.confidence import answer_confidence
 from llmkit.probe.evaluate.config import Confidence, TokensConfig
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.progress import SILENT, Progress
-from llmkit.workflows.eval.open import Scorer
+from llmkit.workflows.eval.scorer import Scorer
 from llmkit.workflows.eval.tokens import Marking, ScoredSample, score_samples
 from llmkit.workflows.eval.tokens_input import Sample, read_samples
 

@@ -11,7 +11,7 @@ from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Request
 from llmkit.errors import UsageError
 from llmkit.probe.evaluate.choice import Likelihood
-from llmkit.workflows.eval.open import Scorer
+from llmkit.workflows.eval.scorer import Scorer
 
 _SAMPLING = SamplingConfig(max_tokens=1, temperature=0.0, logprobs=0)
 

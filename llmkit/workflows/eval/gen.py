@@ -21,8 +21,9 @@ from llmkit.probe.evaluate.written_tasks import STOPS, TOKENS
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.eval.gen_judge import Judge, open_judge
 from llmkit.workflows.eval.gen_tasks import Item, read_items
-from llmkit.workflows.eval.open import ModelOptions, Scorer, open_scorer
+from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
+from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 from llmkit.workflows.eval.task_lines import check_examples
 from llmkit.workflows.eval.write import Written, write_texts
 
@@ -105,7 +106,7 @@ def eval_gen(
     scorer.longest = max(map(len, prompts)) + sampling.max_tokens
     begun = clock()
     settings = (asdict(config), form, scorer.fingerprint, inputs_told(inputs))
-    with open_records(per_record, settings, force=force, inputs=inputs) as records:
+    with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
         written = _written(scorer, items, prompts, sampling, records)
         found = list(_judged(written, items, decides, config.verify_jobs, records, progress))
         notes = (*scorer.notes, *records.notes)

@@ -13,8 +13,10 @@ from llmkit.model.source import model_files
 from llmkit.probe.evaluate.config import KlConfig
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.progress import SILENT, Progress
-from llmkit.workflows.eval.open import ModelOptions, Scorer, open_scorer
+from llmkit.workflows.eval.open import open_scorer
+from llmkit.workflows.eval.plan import PlanningScorer
 from llmkit.workflows.eval.records import check_records, inputs_told, open_records
+from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 from llmkit.workflows.tokenize.input import is_chat, read_texts
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ def eval_kl(
     """
     check_records(per_record, force=force, inputs=inputs)
     where: dict[str, Any] = {"device": model.device, "threads": model.threads, "tokenizer": model.tokenizer}
+    where["plans"] = model.plans
     scorer, base = open_scorer(model), open_scorer(ModelOptions(model=reference, **where))
     ours, theirs = scorer.job.model.vocab_size, base.job.model.vocab_size
     if ours != theirs:
@@ -103,7 +106,9 @@ def eval_kl(
     begun = clock()
     settings = (asdict(config), window, scorer.fingerprint, base.fingerprint, inputs_told(inputs))
     total, count, read = Divergence(), 0, _Read()
-    with open_records(per_record, settings, force=force, inputs=inputs) as records:
+    with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
+        if isinstance(scorer, PlanningScorer):
+            raise scorer.planned(map(len, _chunks(scorer, base, inputs, config, window, read)), beside=base)
         for index, ids in enumerate(_chunks(scorer, base, inputs, config, window, read)):
             if (done := records.done.get(index)) is not None:
                 total.add_table(_table_of(done))

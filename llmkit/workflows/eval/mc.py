@@ -20,8 +20,9 @@ from llmkit.probe.evaluate.intervals import Interval, mean_error, wilson
 from llmkit.probe.evaluate.tasks_config import ChoiceForm, McConfig
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.eval.choices import Asked, likelihoods
-from llmkit.workflows.eval.open import ModelOptions, Scorer, open_scorer
+from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
+from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 from llmkit.workflows.eval.task_lines import at_line, check_examples, decoded
 
 SCHEMA = "llmkit.eval.mc/1"
@@ -108,7 +109,7 @@ def eval_mc(
     begun = clock()
     form, items = _read(path, dev, config)
     settings = (asdict(config), form, scorer.fingerprint, inputs_told(inputs))
-    with open_records(per_record, settings, force=force, inputs=inputs) as records:
+    with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
         found = list(_judged(scorer, items, records, progress))
         notes = (*scorer.notes, *records.notes)
     return _report(scorer.name, form, config, found, clock() - begun, notes)

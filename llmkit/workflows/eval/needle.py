@@ -37,8 +37,9 @@ from llmkit.probe.evaluate.needle_tasks import (
 from llmkit.probe.evaluate.tasks_config import NeedleConfig
 from llmkit.probe.evaluate.words import NOISE
 from llmkit.progress import SILENT, Progress
-from llmkit.workflows.eval.open import ModelOptions, Scorer, open_scorer
+from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
+from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 from llmkit.workflows.eval.write import write_texts
 
 SCHEMA = "llmkit.eval.needle/1"
@@ -98,7 +99,7 @@ def eval_needle(
     places, maker = _places(config), _maker(scorer, config, haystack)
     begun = clock()
     settings = (asdict(config), scorer.fingerprint, inputs_told(inputs))
-    with open_records(per_record, settings, force=force, inputs=inputs) as records:
+    with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
         found = list(_answered(scorer, places, maker, config, records, progress))
         notes = (*scorer.notes, *records.notes)
     return _report(scorer, config, found, clock() - begun, notes)

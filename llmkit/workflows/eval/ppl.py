@@ -16,8 +16,9 @@ from llmkit.probe.evaluate.intervals import Interval
 from llmkit.probe.evaluate.perplexity import TextSums, perplexity
 from llmkit.probe.evaluate.windows import Window, chunk_windows, sliding_windows
 from llmkit.progress import SILENT, Progress
-from llmkit.workflows.eval.open import ModelOptions, Scorer, open_scorer
+from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import check_records, inputs_told, open_records
+from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 from llmkit.workflows.tokenize.input import is_chat, read_texts
 
 SCHEMA = "llmkit.eval.ppl/1"
@@ -84,7 +85,7 @@ def eval_ppl(
     begun = clock()
     settings = (asdict(config), window, stride, scorer.fingerprint, inputs_told(inputs))
     found: list[TextSums] = []
-    with open_records(per_record, settings, force=force, inputs=inputs) as records:
+    with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
         parts = _parts(scorer, inputs, config, window, stride)
         for one, is_new in _summed(scorer, parts, records.done, config, progress):
             found.append(one)

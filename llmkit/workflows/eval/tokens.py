@@ -18,7 +18,7 @@ from llmkit.probe.evaluate.confidence import Span, answer_confidence, unsure_spa
 from llmkit.probe.evaluate.config import TokensConfig
 from llmkit.probe.evaluate.grounding import Grounding, grounding
 from llmkit.progress import SILENT, Progress
-from llmkit.workflows.eval.open import Scorer
+from llmkit.workflows.eval.scorer import Scorer
 from llmkit.workflows.eval.tokens_input import Encoded, Sample, encode_sample
 from llmkit.workflows.token_scores import token_record
 

@@ -10,7 +10,7 @@ from llmkit.formats.digest import content_id
 from llmkit.formats.documents import is_json_lines
 from llmkit.formats.jsonl import Line, Record, decode_field, parse_records, raw, record_id
 from llmkit.formats.streams import STDIO, open_input
-from llmkit.workflows.eval.open import Scorer
+from llmkit.workflows.eval.scorer import Scorer
 
 SEPARATOR = "\n\n"
 """Between a passage and what comes after it."""

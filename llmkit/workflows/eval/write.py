@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import FinishReason
-from llmkit.workflows.eval.open import Scorer
+from llmkit.workflows.eval.scorer import Scorer
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,7 @@ def write_texts(scorer: Scorer, prompts: Iterable[tuple[Sequence[int], SamplingC
     Raises:
         UsageError, DataError, ResourceError: see `Engine.submit`.
     """
-    from llmkit.engine.completion import complete_all
-
     requests = (scorer.request(ids, sampling) for ids, sampling in prompts)
-    for piece in complete_all(scorer.engine, requests, scorer.tokenizer):
+    for piece in scorer.complete(requests, scorer.tokenizer):
         if (done := piece.completion) is not None:
             yield Written(done.text or "", len(done.drawn), done.finish)

@@ -94,20 +94,20 @@ def index_documents(
         DataError: a malformed line; a tokenizer or a model other than the index was made with.
     """
     list_files(inputs)
-    settings = {**asdict(config), "tokenizer_sha256": _digest(tokenizer)}
+    settings = index_settings(config, tokenizer)
     files: dict[str, Any] = {"force": force, "inputs": inputs}
     changes = changed_index(out) if add or delete else created_index(out, settings, **files)
     with (
         bad_lines("retrieve index", skip=skip_bad, rejects=rejects, out=out, **files) as bad,
         changes as store,
     ):
-        measure = _measure_of(_cut_of(store, settings, out), tokenizer)
+        measure = measure_of(cut_of(store, settings, out), tokenizer)
         for identity in delete:
             if not store.delete(identity):
                 raise MissingError(f"{out}: no document {identity!r}", hint=f"llmkit show {out}")
         embedder = _embedder(store, embed, out, grows=bool(inputs))
         documents = read_documents(inputs, text_field=config.field, on_bad=bad.on_bad)
-        report = _add(store, documents, measure, config.field, replace=add, progress=progress)
+        report = add_documents(store, documents, measure, config.field, replace=add, progress=progress)
         embedded = 0 if embedder is None else give_vectors(store, embedder, progress)
         store.commit()
         report = msgspec.structs.replace(
@@ -121,15 +121,28 @@ def index_documents(
     return msgspec.structs.replace(report, size_bytes=out.stat().st_size)
 
 
-def _add(
+def add_documents(
     store: Store,
     documents: Iterator[Document],
     measure: MeasureOf,
     field: str,
     *,
     replace: bool,
-    progress: Progress,
+    progress: Progress = SILENT,
 ) -> IndexReport:
+    """Cut documents into passages, and put them into an index.
+
+    Args:
+        store: the index.
+        documents: in order.
+        measure: of a document's text.
+        field: the key of their text, which is not kept a second time.
+        replace: whether another text of an id that is there takes its place.
+        progress: hears of bytes.
+
+    Raises:
+        DataError: an id with another text, without `replace`.
+    """
     added = unchanged = text_bytes = 0
     for batch in _batches(documents):
         known = store.digests_of([document.id for document in batch])
@@ -191,7 +204,17 @@ def _embedder(store: Store, options: EmbedOptions, out: Path, *, grows: bool) ->
     return open_embedder_of(store, options, out) if grows and made is not None else None
 
 
-def _measure_of(config: IndexConfig, tokenizer: Path | None) -> MeasureOf:
+def index_settings(config: IndexConfig, tokenizer: Path | None) -> dict[str, Any]:
+    """What an index keeps of how it was made.
+
+    Raises:
+        MissingError: there is no such tokenizer.
+    """
+    return {**asdict(config), "tokenizer_sha256": _digest(tokenizer)}
+
+
+def measure_of(config: IndexConfig, tokenizer: Path | None) -> MeasureOf:
+    """What tells how long the passages of a text may be: tokens, or letters where there is no tokenizer."""
     size, overlap = config.chunk, config.overlap
     if tokenizer is None:
         characters = CHARACTERS_PER_TOKEN
@@ -212,7 +235,7 @@ def _measure_of(config: IndexConfig, tokenizer: Path | None) -> MeasureOf:
     return of
 
 
-def _cut_of(store: Store, settings: dict[str, Any], out: Path) -> IndexConfig:
+def cut_of(store: Store, settings: dict[str, Any], out: Path) -> IndexConfig:
     """How the index's documents are cut, whatever is asked for now.
 
     Raises:

@@ -8,7 +8,8 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.retrieve.hits import Hit
-from llmkit.workflows.eval.open import ModelOptions, Scorer, open_scorer
+from llmkit.workflows.eval.open import open_scorer
+from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 
 MOST_TOKENS = 4096
 """Of passage and query together: the cache is made for them, not for the longest context."""

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from llmkit.errors import ConfigError, DataError, LlmkitError, ResourceError
 from llmkit.probe.load_config import BenchServeConfig
-from llmkit.workflows.bench.serve import bench_serve
+from llmkit.workflows.bench.serve import bench_serve, plan_load
 
 
 class Peer:
@@ -131,3 +131,15 @@ def test_a_file_of_prompts_is_gone_through_once_and_made_up_ones_need_an_end(
     assert sorted(one["prompt"] for one in peer.bodies) == [f"p{n}" for n in range(5)]
     with pytest.raises(ConfigError, match="when the load ends"):
         bench_serve(peer.url, BenchServeConfig())
+
+
+def test_a_plan_asks_no_server_and_knows_the_load(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    plan = plan_load("http://127.0.0.1:9", BenchServeConfig(rate=5.0), prompts=path)
+    assert (plan.requests, plan.prompts, plan.prompt_tokens) == (2, 2, None)
+    assert plan.arrivals == "5 a second at random"
+    made_up = plan_load("http://127.0.0.1:9", BenchServeConfig(seconds=3.0, prompt_tokens=7))
+    assert (made_up.requests, made_up.seconds, made_up.prompts, made_up.prompt_tokens) == (None, 3.0, None, 7)
+    with pytest.raises(ConfigError, match="when the load ends"):
+        plan_load("http://127.0.0.1:9", BenchServeConfig())

@@ -12,7 +12,8 @@ from llmkit.errors import DataError
 from llmkit.probe.evaluate.calibration import calibrate
 from llmkit.probe.evaluate.config import TokensConfig
 from llmkit.workflows.eval.calibrate import CalibrationReport, eval_calibrate
-from llmkit.workflows.eval.open import ModelOptions, Scorer, open_scorer
+from llmkit.workflows.eval.open import open_scorer
+from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 
 PAIRS = [
     ("You must", " give"),

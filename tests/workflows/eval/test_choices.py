@@ -9,7 +9,8 @@ import torch
 
 from llmkit.errors import UsageError
 from llmkit.workflows.eval.choices import Asked, likelihoods
-from llmkit.workflows.eval.open import ModelOptions, open_scorer
+from llmkit.workflows.eval.open import open_scorer
+from llmkit.workflows.eval.scorer import ModelOptions
 
 Make = Callable[..., Path]
 PAIRS = [

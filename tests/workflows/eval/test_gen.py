@@ -12,7 +12,7 @@ import pytest
 from llmkit.errors import UsageError
 from llmkit.probe.evaluate.tasks_config import GenConfig
 from llmkit.workflows.eval.gen import GenReport, eval_gen
-from llmkit.workflows.eval.open import ModelOptions
+from llmkit.workflows.eval.scorer import ModelOptions
 
 Make = Callable[..., Path]
 

@@ -15,7 +15,7 @@ from llmkit.probe.evaluate.config import KlConfig
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.eval import kl as module
 from llmkit.workflows.eval.kl import KlReport, eval_kl
-from llmkit.workflows.eval.open import ModelOptions
+from llmkit.workflows.eval.scorer import ModelOptions
 
 Make = Callable[..., Path]
 LICENSE = (Path(__file__).parents[3] / "LICENSE").read_text()[:2500]

@@ -12,7 +12,7 @@ import pytest
 from llmkit.errors import DataError, UsageError
 from llmkit.probe.evaluate.tasks_config import McConfig
 from llmkit.workflows.eval.mc import McReport, eval_mc
-from llmkit.workflows.eval.open import ModelOptions
+from llmkit.workflows.eval.scorer import ModelOptions
 
 Make = Callable[..., Path]
 QUESTIONS = [

@@ -10,7 +10,7 @@ import pytest
 from llmkit.errors import UsageError
 from llmkit.probe.evaluate.tasks_config import NeedleConfig
 from llmkit.workflows.eval.needle import NeedleReport, eval_needle, write_prompts
-from llmkit.workflows.eval.open import ModelOptions
+from llmkit.workflows.eval.scorer import ModelOptions
 
 Make = Callable[..., Path]
 SMALL: dict[str, Any] = {

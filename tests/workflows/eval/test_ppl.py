@@ -13,8 +13,8 @@ from llmkit.errors import DataError, StoppedResumable, UsageError
 from llmkit.kernels.library import available
 from llmkit.probe.evaluate.config import PplConfig
 from llmkit.tokens.load import load_tokenizer
-from llmkit.workflows.eval.open import ModelOptions, Scorer
 from llmkit.workflows.eval.ppl import PplReport, eval_ppl
+from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 
 Make = Callable[..., Path]
 LICENSE = (Path(__file__).parents[3] / "LICENSE").read_text()[:3000]

@@ -13,7 +13,8 @@ from llmkit.engine.config import GenerateConfig
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.jsonl import encode_line
 from llmkit.probe.evaluate.config import TokensConfig
-from llmkit.workflows.eval.open import ModelOptions, Scorer, open_scorer
+from llmkit.workflows.eval.open import open_scorer
+from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 from llmkit.workflows.eval.tokens import Marking, ScoredSample, read_marking, score_samples, tokens_report
 from llmkit.workflows.eval.tokens_input import read_samples
 from llmkit.workflows.generate.files import GenerateFiles

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from llmkit.errors import DataError, MissingError
-from llmkit.workflows.eval.open import ModelOptions, Scorer, open_scorer
+from llmkit.workflows.eval.open import open_scorer
+from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 from llmkit.workflows.eval.tokens_input import Sample, encode_sample, read_samples
 
 

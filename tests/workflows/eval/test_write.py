@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmkit.engine.config import SamplingConfig
-from llmkit.workflows.eval.open import ModelOptions, open_scorer
+from llmkit.workflows.eval.open import open_scorer
+from llmkit.workflows.eval.scorer import ModelOptions
 from llmkit.workflows.eval.write import write_texts
 
 

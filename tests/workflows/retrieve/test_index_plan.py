@@ -1,0 +1,64 @@
+"""What indexing would make, beside what it makes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.retrieve.config import IndexConfig
+from llmkit.workflows.retrieve.index import index_documents
+from llmkit.workflows.retrieve.index_plan import plan_index
+
+CUT = IndexConfig(chunk=32, overlap=8)
+
+
+def _docs(path: Path, count: int, words: int = 60) -> Path:
+    rows = [{"id": str(n), "text": f"Ant {n} carries leaves. " * words} for n in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_of_a_small_input_the_plan_is_what_comes_of_it_and_nothing_is_written(tmp_path: Path) -> None:
+    docs = _docs(tmp_path / "docs.jsonl", 20)
+    plan = plan_index([docs], tmp_path / "index", CUT)
+    assert not (tmp_path / "index").exists()
+    report = index_documents([docs], tmp_path / "index", CUT)
+    assert (
+        (plan.about_documents, plan.about_passages)
+        == (report.documents, report.passages)
+        == (20, report.passages)
+    )
+    assert plan.about_output_bytes == report.size_bytes and plan.input_bytes == docs.stat().st_size
+
+
+def test_of_a_large_one_it_is_scaled_up_from_the_first_megabyte(tmp_path: Path) -> None:
+    docs = _docs(tmp_path / "docs.jsonl", 2000)
+    plan = plan_index([docs], tmp_path / "index", CUT)
+    report = index_documents([docs], tmp_path / "index", CUT)
+    assert docs.stat().st_size > 2 << 20
+    assert plan.about_documents == pytest.approx(2000, rel=0.03)
+    assert plan.about_passages == pytest.approx(report.passages, rel=0.03)
+    assert plan.about_output_bytes == pytest.approx(report.size_bytes, rel=0.1)
+
+
+def test_a_change_is_checked_against_the_index_that_is_there(tmp_path: Path) -> None:
+    docs, index = _docs(tmp_path / "docs.jsonl", 3), tmp_path / "index"
+    with pytest.raises(MissingError):
+        plan_index([docs], index, CUT, add=True)
+    index_documents([docs], index, CUT)
+    before = index.read_bytes()
+    with pytest.raises(UsageError, match="already exists"):
+        plan_index([docs], index, CUT)
+    with pytest.raises(MissingError, match="no document 'x'"):
+        plan_index([docs], index, CUT, delete=("x",))
+    plan = plan_index([docs], index, IndexConfig(chunk=99, overlap=9), add=True, delete=("1",))
+    assert plan.changes and (plan.chunk, plan.overlap) == (32, 8) and index.read_bytes() == before
+
+
+def test_bad_lines_are_found_and_of_stdin_nothing_is_known(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text("{\n")
+    with pytest.raises(DataError, match=r"bad\.jsonl:1"):
+        plan_index([tmp_path / "bad.jsonl"], tmp_path / "index", CUT)
+    plan = plan_index([Path("-")], tmp_path / "index", CUT)
+    assert plan.input_bytes is plan.about_passages is plan.about_seconds is None
