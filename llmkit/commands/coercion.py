@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 import typer.core
 from typer import BadParameter
 
+from llmkit.commands.values import parse_count
 from llmkit.errors import nearest
 
 _typers_own = typer.core.build_runtime_param  # type: ignore[attr-defined]
@@ -78,12 +79,20 @@ def _number(value: Any, kind: type, least: float | None) -> Any:
     try:
         number = kind(value)
     except (ValueError, TypeError, OverflowError):
-        number = None
+        number = _count(value) if kind is int else None
     if number is None or isinstance(value, bool) or (isinstance(value, float) and number != value):
         raise BadParameter(f"{value!r} is not {_NUMBERS[kind]}")
     if least is not None and not number >= least:
         raise BadParameter(f"{value!r} is below {least:g}")
     return number
+
+
+def _count(value: Any) -> int | None:
+    """`64k`, `1e3`: a count as people type it; None of another word."""
+    try:
+        return parse_count(value) if isinstance(value, str) else None
+    except BadParameter:
+        return None
 
 
 def _truth(value: Any) -> bool:

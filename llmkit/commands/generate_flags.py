@@ -57,6 +57,9 @@ class Prompts:
         if len(named) > 1:
             raise UsageError(f"{named[0]} and {named[1]} are two prompts", hint="give one of them")
         words = self.prompt if self.text is None else self.text
+        if self.jsonl == STDIO:
+            (rows,) = inputs_or_stdin(None, "… | llmkit generate -m MODEL --jsonl")  # nobody types rows
+            return None, None, rows
         if words == "-" or not named:
             (stdin,) = inputs_or_stdin([STDIO] if words == "-" else None, USAGE)
             return None, stdin, None

@@ -8,6 +8,7 @@ from typer import Argument, Option
 
 from llmkit.commands.optional_value import FILE_OR_STDIN
 from llmkit.commands.shared import Force, Rejects, SkipBad, inputs_or_stdin
+from llmkit.formats.streams import STDIO
 from llmkit.retrieve.config import Bm25Config, By
 
 if TYPE_CHECKING:
@@ -120,11 +121,12 @@ def run_options(
         key=how.pop("embed_key"),
     )
     how["key"], how["seconds"] = how.pop("index_key"), how.pop("index_timeout")
+    piped = None if queries == [STDIO] else queries  # --jsonl alone: from a pipe, not typed
     key, bm25 = how.pop("field"), Bm25Config(k1=how.pop("k1"), b=how.pop("b"))
     return RetrieveOptions(
         index=index,
         text=text,
-        queries=() if text is not None else tuple(inputs_or_stdin(queries, usage)),
+        queries=() if text is not None else tuple(inputs_or_stdin(piped, usage)),
         key=key,
         most=most,
         search=SearchOptions(bm25=bm25, embed=embed, **how),

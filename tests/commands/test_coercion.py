@@ -149,3 +149,14 @@ def test_a_command_then_runs_without_pydantic(shell: Callable[..., Any]) -> None
         " print('pydantic' in sys.modules, status, file=sys.stderr)\""
     )
     assert shell(line).err.strip() == "False 0"
+
+
+@pytest.mark.parametrize(("word", "count"), [("2k", 2000), ("1e3", 1000), ("4Ki", 4096), ("1_000", 1000)])
+def test_a_whole_number_may_be_a_count_with_a_suffix(plain: Call, word: str, count: int) -> None:
+    assert plain("--count", word)["count"] == count == plain("--size", word)["size"]
+
+
+@pytest.mark.parametrize("word", ["1.5", "2x", "k", "1e-3"])
+def test_what_is_no_count_is_no_whole_number_either(plain: Call, word: str) -> None:
+    with pytest.raises(BadParameter, match="is not a whole number"):
+        plain("--count", word)

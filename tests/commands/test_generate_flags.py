@@ -1,5 +1,7 @@
 """The flags of generate: none is left over, and a prompt comes from one place."""
 
+import os
+import sys
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, get_origin, get_type_hints
@@ -45,3 +47,12 @@ def test_a_prompt_comes_from_the_place_that_was_named(prompts: Prompts, found: t
 def test_two_prompts_are_refused_with_both_their_names() -> None:
     with pytest.raises(UsageError, match="--file and --jsonl are two prompts"):
         Prompts(file=Path("a"), jsonl=Path("b")).one_of_them()
+
+
+def test_rows_are_piped_in_and_not_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    main, terminal = os.openpty()
+    with os.fdopen(terminal) as tty:
+        monkeypatch.setattr(sys, "stdin", tty)
+        with pytest.raises(UsageError, match="pipe something in"):
+            Prompts(jsonl=STDIO).one_of_them()
+    os.close(main)
