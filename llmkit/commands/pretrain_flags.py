@@ -1,14 +1,17 @@
 """The flags of `llmkit pretrain` alone: budgets by a rule, its optimisers, and looks at a run before it."""
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from typer import Option
 
+from llmkit.commands import run_flags
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
 from llmkit.train.budget import CHINCHILLA
-from llmkit.train.config import OptimizerName, SpikeReaction
+from llmkit.train.config import OptimizerName, PretrainConfig, SpikeReaction
 
 NAMED_RATIOS = {"chinchilla": CHINCHILLA}
 
@@ -88,13 +91,6 @@ ZLoss = Annotated[
 Fp8 = Annotated[
     bool, Option("--fp8", help="Layers' matrices multiply in float8 (GPUs from Ada and Hopper on).")
 ]
-QkNorm = Annotated[
-    Literal["none", "head", "projection"] | None,
-    Option("--qk-norm", help="Where the family has it: llama none, qwen3 head, olmo2 projection."),
-]
-FinalLogitSoftcapping = Annotated[
-    float | None, Option(metavar="X", help="Logits become X tanh(logit / X): Gemma's families.")
-]
 AsyncCheckpoint = Annotated[
     bool, Option("--async-checkpoint", help="Copy what is to be saved, and write it while training goes on.")
 ]
@@ -105,3 +101,59 @@ MaxRewinds = Annotated[
     int | None, Option(metavar="N", help="How often; then a spike ends the run. Default 3.")
 ]
 Momentum = Annotated[float | None, Option(metavar="X", help="Of Muon; default 0.95.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What is learnt from, and what the model begins as."""
+
+    data: Annotated[
+        list[Path] | None,
+        Option("--data", metavar="PATH", help="Shard folder, or documents; - is stdin. Repeatable."),
+    ] = None
+    tokenizer: Annotated[
+        Path | None,
+        Option("--tokenizer", "-t", metavar="PATH", help="For documents, samples, the model folder."),
+    ] = None
+    valid: Annotated[
+        list[Path] | None, Option("--valid", metavar="PATH", help="Held-out shards or documents. Repeatable.")
+    ] = None
+    preset: Annotated[str, Option("--preset", metavar="NAME", help="Shape of a fresh model.")] = "tiny"
+    model: Annotated[
+        Path | None,
+        Option("--model", "-m", metavar="PATH", help="Model folder or GGUF file, or a config.json."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How long a run is, by a rule."""
+
+    tokens_per_parameter: TokensPerParameter = None
+    target_flops: TargetFlops = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches:
+    """How much is learnt at once."""
+
+    batch_rows: run_flags.BatchRows = None
+    batch_tokens: run_flags.BatchTokens = None
+    batch_ramp: BatchRamp = None
+    micro_batch_rows: run_flags.MicroBatchRows = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """What the model writes between updates, to be looked at."""
+
+    sample_every: run_flags.SampleEvery = PretrainConfig.sample_every
+    sample_prompt: Annotated[
+        list[str] | None, Option(metavar="TEXT", help="What samples go on from. Repeatable.")
+    ] = None
+    sample_tokens: run_flags.SampleTokens = PretrainConfig.sample_tokens
+    sample_temperature: run_flags.SampleTemperature = PretrainConfig.sample_temperature
+
+
+SOURCES, RULES, BATCHES, SAMPLES = Sources(), Rules(), Batches(), Samples()
+"""What the groups are where nothing is given."""

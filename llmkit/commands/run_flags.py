@@ -186,6 +186,6 @@ class Machine:
     threads: Threads = PretrainConfig.threads
 
 
-BUDGET, DECAY, ROUTERS = Budget(), Decay(), Routers()
+BUDGET, DECAY, ADAMW, ROUTERS = Budget(), Decay(), AdamW(), Routers()
 CHECKPOINTS, RECORDS, MACHINE = Checkpoints(), Records(), Machine()
 """What the groups are where nothing is given."""

@@ -2,94 +2,38 @@
 
 import sys
 from pathlib import Path
-from typing import cast
 
 import typer
 
+from llmkit.commands import sampling_flags as drawing
 from llmkit.commands import serve_flags as flags
 from llmkit.commands.base import Session
-from llmkit.commands.sampling_flags import (
-    Adapters,
-    CacheOffload,
-    Device,
-    Draft,
-    DraftTokens,
-    DtypeName,
-    KernelsName,
-    KVDtypeName,
-    RopeScaling,
-    Threads,
-    Tp,
-    WeightsName,
-)
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.serve_text import describe_fleet, describe_plan, usage_table
 from llmkit.commands.shared import DryRun, JsonReport, print_report
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import UsageError
-from llmkit.retrieve.tool_config import ToolLimits
-from llmkit.server.config import PassagesConfig, ServeConfig, ToolsConfig
-from llmkit.server.router.config import Engine, RouterConfig, check_sources, read_source
+from llmkit.server.config import ServeConfig
+from llmkit.server.router.config import check_sources, read_source
 
 
+@with_flag_groups
 def serve(
     ctx: typer.Context,
     served: flags.Served = None,
     model: flags.Model = None,
     name: flags.Name = None,
     tokenizer: flags.TokenizerPath = None,
-    host: flags.Host = ServeConfig.host,
-    port: flags.Port = ServeConfig.port,
-    unix_socket: flags.UnixSocket = None,
-    ready_fd: flags.ReadyFd = None,
-    replicas: flags.Replicas = RouterConfig.replicas,
-    tp: Tp = GenerateConfig.tp,
-    engine_name: flags.EngineName = RouterConfig.engine,
-    max_replicas: flags.MaxReplicas = RouterConfig.max_replicas,
-    worker: flags.WorkerUrl = None,
-    worker_key: flags.WorkerKey = None,
-    admin_port: flags.AdminPort = None,
-    admin_socket: flags.AdminSocket = None,
-    rollback_margin: flags.RollbackMargin = RouterConfig.rollback_margin,
-    keys: flags.KeyFile = None,
-    usage: flags.UsageFile = None,
-    new_key: flags.NewKey = None,
-    show_usage: flags.ShowUsage = False,
-    cors: flags.Cors = None,
-    tls_cert: flags.TlsCert = None,
-    tls_key: flags.TlsKey = None,
-    log: flags.Log = None,
-    log_prompts: flags.LogPrompts = False,
-    queue_requests: flags.QueueRequests = ServeConfig.queue_requests,
-    queue_tokens: flags.QueueTokens = ServeConfig.queue_tokens,
-    long_prompt_tokens: flags.LongPromptTokens = ServeConfig.long_prompt_tokens,
-    long_places: flags.LongPlaces = ServeConfig.long_places,
-    drain_seconds: flags.DrainSeconds = ServeConfig.drain_seconds,
-    prompt_seconds: flags.PromptSeconds = ServeConfig.prompt_seconds,
-    prompt_workers: flags.PromptWorkers = ServeConfig.prompt_workers,
-    tool_form: flags.ToolForm = None,
-    tool: flags.Tool = None,
-    tool_schema: flags.ToolSchema = None,
-    max_calls: flags.MaxCalls = ToolsConfig.max_calls,
-    tool_timeout: flags.ToolTimeout = ToolLimits.seconds,
-    tool_output: flags.ToolOutput = ToolLimits.output_bytes,
-    retrieve: flags.RetrieveIndex = None,
-    retrieve_by: flags.RetrieveBy = PassagesConfig.by,
-    retrieve_embed_url: flags.RetrieveEmbedUrl = None,
-    retrieve_embed_name: flags.RetrieveEmbedName = None,
-    retrieve_embed_key: flags.RetrieveEmbedKey = None,
-    retrieve_key: flags.RetrieveKey = None,
-    adapter: Adapters = None,
+    listening: flags.Listening = flags.HERE,
+    fleet: flags.Fleet = flags.ONE_PROCESS,
+    access: flags.Access = flags.ANYBODY,
+    queue: flags.Queue = flags.QUEUE,
+    helpers: flags.Helpers = flags.NO_HELPERS,
+    adapter: drawing.Adapters = None,
     batch: flags.Batch = GenerateConfig.batch,
-    dtype: DtypeName = GenerateConfig.dtype,
-    kv_dtype: KVDtypeName = GenerateConfig.kv_dtype,
-    rope_scaling: RopeScaling = GenerateConfig.rope_scaling,
-    kernels: KernelsName = GenerateConfig.kernels,
-    weights: WeightsName = GenerateConfig.weights,
-    device: Device = GenerateConfig.device,
-    threads: Threads = GenerateConfig.threads,
-    draft: Draft = GenerateConfig.draft,
-    draft_tokens: DraftTokens = GenerateConfig.draft_tokens,
-    cache_offload: CacheOffload = GenerateConfig.cache_offload,
+    running: drawing.Running = drawing.RUNNING,
+    speculation: drawing.Speculation = drawing.SPECULATION,
+    cache_offload: drawing.CacheOffload = GenerateConfig.cache_offload,
     dry_run: DryRun = False,
     as_json: JsonReport = False,
 ) -> None:
@@ -119,87 +63,24 @@ def serve(
       llmkit serve run --dry-run
       llmkit serve --new-key alice
     """
-    if new_key is not None:
-        _print_new_key(new_key)
+    if access.new_key is not None:
+        _print_new_key(access.new_key)
         return
-    if show_usage:
-        _print_usage(usage, as_json)
+    if access.show_usage:
+        _print_usage(access.usage, as_json)
         return
     models = [*([] if served is None else [served]), *(model or ())]
-    if not models and not worker:
-        raise UsageError("serve: no model", hint="llmkit serve MODEL")
-    if not models and (tool or retrieve or adapter):
-        raise UsageError(
-            "--tool, --retrieve and --adapter are for models of one's own",
-            hint="give them to the servers of --worker",
-        )
-    if not models and (replicas > 1 or engine_name == "ray"):
-        raise UsageError("--replicas and --engine: of what model?", hint="llmkit serve -m MODEL --replicas 2")
-    if tp > 1 and (not models or engine_name == "ray"):
-        raise UsageError(
-            f"--tp {tp} cuts a model of one's own, in replicas that this program starts",
-            hint="llmkit serve -m MODEL --replicas 2 --tp 2",
-        )
-    config = ServeConfig(
-        host=host,
-        port=port,
-        unix_socket=unix_socket,
-        tls_certificate=tls_cert,
-        tls_key=tls_key,
-        keys=keys,
-        usage=usage,
-        cors=tuple(cors or ()),
-        log=log,
-        log_prompts=log_prompts,
-        ready_fd=ready_fd,
-        queue_requests=queue_requests,
-        queue_tokens=queue_tokens,
-        long_prompt_tokens=long_prompt_tokens,
-        long_places=long_places,
-        drain_seconds=drain_seconds,
-        prompt_seconds=prompt_seconds,
-        prompt_workers=prompt_workers,
-        tool_form=tool_form,
-        tools=ToolsConfig(
-            tools=tuple(tool or ()),
-            schemas=tuple(tool_schema or ()),
-            max_calls=max_calls,
-            limits=ToolLimits(tool_timeout, tool_output),
-        ),
-        retrieve=retrieve,
-        passages=PassagesConfig(
-            by=retrieve_by,
-            embed_url=retrieve_embed_url,
-            embed_name=retrieve_embed_name,
-            embed_key=retrieve_embed_key,
-            key=retrieve_key,
-        ),
-    )
+    _check(models, fleet, has_helpers=bool(helpers.tool or helpers.retrieve or adapter))
+    config = ServeConfig(**vars(listening), **access.settings(), **vars(queue), **helpers.settings())
     engine = GenerateConfig(
-        dtype=dtype,
-        kv_dtype=kv_dtype,
-        rope_scaling=rope_scaling,
-        kernels=kernels,
-        weights=weights,
-        device=device,
-        threads=threads,
+        **vars(running),
         batch=batch,
         adapters=tuple(adapter or ()),
-        draft=draft,
-        draft_tokens=draft_tokens,
+        **vars(speculation),
         cache_offload=cache_offload,
-        tp=tp,
+        tp=fleet.tp,
     )
-    router = RouterConfig(
-        replicas=replicas,
-        engine=cast(Engine, engine_name),
-        max_replicas=max_replicas,
-        workers=tuple(worker or ()),
-        worker_key=worker_key,
-        admin_port=admin_port,
-        admin_socket=admin_socket,
-        rollback_margin=rollback_margin,
-    )
+    router = fleet.config()
     sources = tuple(read_source(one, name) for one in models)
     check_sources(sources)
     session: Session = ctx.obj
@@ -222,6 +103,28 @@ def serve(
         print_report(plan_serve(job, config, sources[0].name), as_json, describe_plan)
         return
     serve_model(job, config, name=sources[0].name, note=session.console.note)
+
+
+def _check(models: list[str], fleet: flags.Fleet, *, has_helpers: bool) -> None:
+    """Refuse what is asked of models that are not there.
+
+    Raises:
+        UsageError: says what is.
+    """
+    if not models and not fleet.worker:
+        raise UsageError("serve: no model", hint="llmkit serve MODEL")
+    if not models and has_helpers:
+        raise UsageError(
+            "--tool, --retrieve and --adapter are for models of one's own",
+            hint="give them to the servers of --worker",
+        )
+    if not models and (fleet.replicas > 1 or fleet.engine_name == "ray"):
+        raise UsageError("--replicas and --engine: of what model?", hint="llmkit serve MODEL --replicas 2")
+    if fleet.tp > 1 and (not models or fleet.engine_name == "ray"):
+        raise UsageError(
+            f"--tp {fleet.tp} cuts a model of one's own, in replicas that this program starts",
+            hint="llmkit serve MODEL --replicas 2 --tp 2",
+        )
 
 
 def _print_new_key(name: str) -> None:

@@ -1,12 +1,18 @@
 """The flags of `llmkit serve` alone: what is served, where, to whom, and how much at once."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 from typer import Argument, Option
 
+from llmkit.commands.sampling_flags import Tp
 from llmkit.commands.values import parse_count, parse_seconds
+from llmkit.engine.config import GenerateConfig
 from llmkit.retrieve.config import By
+from llmkit.retrieve.tool_config import ToolLimits
+from llmkit.server.config import PassagesConfig, ServeConfig, ToolsConfig
+from llmkit.server.router.config import Engine, RouterConfig
 
 Served = Annotated[str | None, Argument(metavar="MODEL", help="What is served: the same as -m.")]
 Model = Annotated[
@@ -136,3 +142,127 @@ LongPlaces = Annotated[int, Option(metavar="N", help="Long ones at work at once.
 DrainSeconds = Annotated[float, Option(metavar="S", help="After SIGTERM, for running requests.")]
 PromptSeconds = Annotated[float, Option(metavar="S", help="To render and tokenise one prompt.")]
 PromptWorkers = Annotated[int, Option(metavar="N", help="Processes that do so.")]
+
+# As groups, in the order of the help
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """Where requests come in."""
+
+    host: Host = ServeConfig.host
+    port: Port = ServeConfig.port
+    unix_socket: UnixSocket = None
+    ready_fd: ReadyFd = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    """The processes behind one address."""
+
+    replicas: Replicas = RouterConfig.replicas
+    tp: Tp = GenerateConfig.tp
+    engine_name: EngineName = RouterConfig.engine
+    max_replicas: MaxReplicas = RouterConfig.max_replicas
+    worker: WorkerUrl = None
+    worker_key: WorkerKey = None
+    admin_port: AdminPort = None
+    admin_socket: AdminSocket = None
+    rollback_margin: RollbackMargin = RouterConfig.rollback_margin
+
+    def config(self) -> RouterConfig:
+        """As the router takes them; raises ConfigError as that does."""
+        return RouterConfig(
+            replicas=self.replicas,
+            engine=cast(Engine, self.engine_name),
+            max_replicas=self.max_replicas,
+            workers=tuple(self.worker or ()),
+            worker_key=self.worker_key,
+            admin_port=self.admin_port,
+            admin_socket=self.admin_socket,
+            rollback_margin=self.rollback_margin,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Who may ask, and what is known of it."""
+
+    keys: KeyFile = None
+    usage: UsageFile = None
+    new_key: NewKey = None
+    show_usage: ShowUsage = False
+    cors: Cors = None
+    tls_cert: TlsCert = None
+    tls_key: TlsKey = None
+    log: Log = None
+    log_prompts: LogPrompts = False
+
+    def settings(self) -> dict[str, Any]:
+        """As ServeConfig has them."""
+        return {
+            "keys": self.keys,
+            "usage": self.usage,
+            "cors": tuple(self.cors or ()),
+            "tls_certificate": self.tls_cert,
+            "tls_key": self.tls_key,
+            "log": self.log,
+            "log_prompts": self.log_prompts,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """How much may wait, and for how long."""
+
+    queue_requests: QueueRequests = ServeConfig.queue_requests
+    queue_tokens: QueueTokens = ServeConfig.queue_tokens
+    long_prompt_tokens: LongPromptTokens = ServeConfig.long_prompt_tokens
+    long_places: LongPlaces = ServeConfig.long_places
+    drain_seconds: DrainSeconds = ServeConfig.drain_seconds
+    prompt_seconds: PromptSeconds = ServeConfig.prompt_seconds
+    prompt_workers: PromptWorkers = ServeConfig.prompt_workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Helpers:
+    """What a model has beside itself: tools that are run here, passages of an index."""
+
+    tool_form: ToolForm = None
+    tool: Tool = None
+    tool_schema: ToolSchema = None
+    max_calls: MaxCalls = ToolsConfig.max_calls
+    tool_timeout: ToolTimeout = ToolLimits.seconds
+    tool_output: ToolOutput = ToolLimits.output_bytes
+    retrieve: RetrieveIndex = None
+    retrieve_by: RetrieveBy = PassagesConfig.by
+    retrieve_embed_url: RetrieveEmbedUrl = None
+    retrieve_embed_name: RetrieveEmbedName = None
+    retrieve_embed_key: RetrieveEmbedKey = None
+    retrieve_key: RetrieveKey = None
+
+    def settings(self) -> dict[str, Any]:
+        """As ServeConfig has them."""
+        tools = ToolsConfig(
+            tools=tuple(self.tool or ()),
+            schemas=tuple(self.tool_schema or ()),
+            max_calls=self.max_calls,
+            limits=ToolLimits(self.tool_timeout, self.tool_output),
+        )
+        passages = PassagesConfig(
+            by=self.retrieve_by,
+            embed_url=self.retrieve_embed_url,
+            embed_name=self.retrieve_embed_name,
+            embed_key=self.retrieve_embed_key,
+            key=self.retrieve_key,
+        )
+        return {
+            "tool_form": self.tool_form,
+            "tools": tools,
+            "retrieve": self.retrieve,
+            "passages": passages,
+        }
+
+
+HERE, ONE_PROCESS, ANYBODY, QUEUE, NO_HELPERS = Listening(), Fleet(), Access(), Queue(), Helpers()
+"""What the groups are where nothing is given."""
