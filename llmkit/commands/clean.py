@@ -15,7 +15,6 @@ from llmkit.commands.shared import (
     SkipBad,
     inputs_or_stdin,
     print_lines,
-    print_made,
     print_report,
 )
 from llmkit.errors import UsageError
@@ -113,4 +112,4 @@ def clean(
         if done.malformed_documents:
             session.console.note(f"{done.malformed_documents:,} bad lines passed over")
     else:
-        print_made(done, as_json, describe_report, session.console)
+        print_report(done, as_json, describe_report, quiet=session.console.quiet)

@@ -1,13 +1,12 @@
 """llmkit convert: a model from one form to another."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer import Argument, Option
 
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, print_made, print_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, print_report
 from llmkit.commands.values import parse_count
 from llmkit.errors import GateFailed
 from llmkit.workflows.convert.options import ConvertConfig, Dtype, Form
@@ -94,8 +93,8 @@ def convert(
             report = plan_convert(model, out, config, force=force, invocation=session.invocation)
         else:
             report = run(model, out, config, force=force, invocation=session.invocation, progress=progress)
-    show = print_report if dry_run else partial(print_made, console=session.console)
-    show(report, as_json, lambda one: convert_text(one, width=text_width()))
+    quiet = session.console.quiet and not dry_run
+    print_report(report, as_json, lambda one: convert_text(one, width=text_width()), quiet=quiet)
     if report.check is not None and not report.check.passed:
         raise GateFailed(
             f"{out}: {check_text(report.check)}; nothing was written",

@@ -16,7 +16,6 @@ from llmkit.commands.shared import (
     LogEvery,
     SkipBad,
     inputs_or_stdin,
-    print_made,
     print_report,
 )
 from llmkit.errors import UsageError
@@ -100,6 +99,6 @@ def dedup(
     for warning in found.warnings:
         session.console.note(f"llmkit: warning: {warning}")
     if not is_piped:
-        print_made(found, as_json, describe_report, session.console)
+        print_report(found, as_json, describe_report, quiet=session.console.quiet)
     elif sys.stderr.isatty():
         session.console.note(describe_report(found))

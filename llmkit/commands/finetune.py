@@ -28,7 +28,6 @@ from llmkit.commands.shared import (
     LogEvery,
     Seed,
     inputs_or_stdin,
-    print_made,
     print_report,
 )
 from llmkit.formats.streams import STDIO
@@ -166,4 +165,4 @@ def finetune(
     if dry_run:
         print_report(plan, as_json, describe_plan)
     elif records.metrics != STDIO and is_first_process():
-        print_made(report, as_json, describe_report, console)
+        print_report(report, as_json, describe_report, quiet=console.quiet)

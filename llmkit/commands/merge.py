@@ -1,13 +1,12 @@
 """llmkit merge: adapters into a base, models into one, and an adapter out of two models."""
 
-from functools import partial
 from pathlib import Path
 
 import typer
 
 from llmkit.commands import merge_flags as flags
 from llmkit.commands.flag_group import with_flag_groups
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, print_made, print_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, print_report
 from llmkit.errors import GateFailed
 from llmkit.formats.provenance import Invocation
 from llmkit.workflows.merge.options import MergeConfig
@@ -82,8 +81,8 @@ def merge(
             invocation=_portable(session.invocation, given),
             progress=progress,
         )
-    show = print_report if dry_run else partial(print_made, console=session.console)
-    show(report, as_json, lambda one: merge_text(one, width=text_width()))
+    quiet = session.console.quiet and not dry_run
+    print_report(report, as_json, lambda one: merge_text(one, width=text_width()), quiet=quiet)
     if report.check is not None and not report.check.passed:
         from llmkit.commands.convert_text import check_text
 

@@ -27,7 +27,6 @@ from llmkit.commands.shared import (
     LogEvery,
     Seed,
     SkipBad,
-    print_made,
     print_report,
 )
 from llmkit.commands.values import parse_count
@@ -150,7 +149,7 @@ def mix(
     if dry_run:
         print_report(done, as_json, describe_report)
     elif not is_piped:
-        print_made(done, as_json, describe_report, session.console)
+        print_report(done, as_json, describe_report, quiet=session.console.quiet)
     else:
         session.console.detail(describe_report(done))
     if strict:

@@ -29,12 +29,19 @@ class OptionalValue:
 
 def spell_out(params: Iterable[Any], args: Sequence[str]) -> list[str]:
     """The words of a command line, with the values that were left out: `--jsonl` becomes `--jsonl=-`."""
-    flags = {name: parser for param in params if (parser := _parser(param)) for name in param.opts}
+    options = [param for param in params if param.param_type_name == "option"]
+    flags = {name: parser for param in options if (parser := _parser(param)) for name in param.opts}
+    valued = {name for param in options if not (param.is_flag or param.count) for name in param.opts}
+    valued -= flags.keys()
     words: list[str] = []
     for place, word in enumerate(args):
         if word == "--":
             return [*words, *args[place:]]
-        if (parser := flags.get(word)) and not (args[place + 1 :] and parser.is_value(args[place + 1])):
+        if place and args[place - 1] in valued:
+            words.append(word)  # another flag's value, whatever it looks like
+            continue
+        following = args[place + 1 : place + 2]
+        if (parser := flags.get(word)) and not (following and parser.is_value(following[0])):
             word = f"{word}={parser.left_out}"
         words.append(word)
     return words

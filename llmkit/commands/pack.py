@@ -17,7 +17,6 @@ from llmkit.commands.shared import (
     Seed,
     SkipBad,
     inputs_or_stdin,
-    print_made,
     print_report,
 )
 from llmkit.commands.values import parse_count
@@ -125,4 +124,4 @@ def pack(
         return
     with session.console.progress("packing", log_every=log_every) as progress:
         report = pack_files(sources, config, invocation=session.invocation, progress=progress)
-    print_made(report, as_json, describe_report, session.console)
+    print_report(report, as_json, describe_report, quiet=session.console.quiet)

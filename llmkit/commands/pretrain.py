@@ -29,7 +29,6 @@ from llmkit.commands.shared import (
     LogEvery,
     Seed,
     inputs_or_stdin,
-    print_made,
     print_report,
 )
 from llmkit.commands.values import parse_count
@@ -170,4 +169,4 @@ def pretrain(
     if dry_run and is_first_process():
         print_report(plan, as_json, describe_plan)
     elif not dry_run and records.metrics != STDIO and is_first_process():
-        print_made(report, as_json, describe_report, console)
+        print_report(report, as_json, describe_report, quiet=console.quiet)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from llmkit.commands.shared import (
     Seed,
     given_once,
     print_lines,
-    print_made,
     print_report,
 )
 from llmkit.errors import GateFailed
@@ -116,8 +114,8 @@ def quantize(
         progress.update(0)  # a long text is read first
         job = open_quantize(model, out, config, force=force, invocation=session.invocation)
         report = (plan_quantize if dry_run else run)(job, progress=progress)
-    show = print_report if dry_run or out is None else partial(print_made, console=session.console)
-    show(report, as_json, lambda one: quantize_text(one, width=text_width()))
+    quiet = session.console.quiet and not dry_run and out is not None
+    print_report(report, as_json, lambda one: quantize_text(one, width=text_width()), quiet=quiet)
     missed = missed_gate(job, report.quality)
     if missed is not None:
         raise GateFailed(
@@ -176,7 +174,7 @@ def _imatrix(
     job = open_quantize(model, None, config, force=False, invocation=session.invocation)
     with session.console.progress("reading", log_every=log_every) as progress:
         report = save_imatrix(job, out, force=force, progress=progress)
-    print_made(report, as_json, imatrix_text, session.console)
+    print_report(report, as_json, imatrix_text, quiet=session.console.quiet)
 
 
 def _print(rows: Iterable[Any], to_text: Callable[[Sequence[Any]], str], as_json: bool) -> None:

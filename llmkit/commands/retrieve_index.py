@@ -18,7 +18,6 @@ from llmkit.commands.shared import (
     SkipBad,
     align,
     inputs_or_stdin,
-    print_made,
     print_report,
 )
 from llmkit.commands.values import format_bytes, format_need, format_seconds, parse_count
@@ -111,7 +110,7 @@ def index(
             force=force,
             progress=progress,
         )
-    print_made(report, as_json, _describe, session.console)
+    print_report(report, as_json, _describe, quiet=session.console.quiet)
 
 
 def _describe(report: "IndexReport") -> str:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import msgspec
 from typer import Option
 
-from llmkit.commands.console import Console
 from llmkit.errors import UsageError
 from llmkit.formats.jsonl import encode_line
 from llmkit.formats.streams import STDIO
@@ -54,26 +53,21 @@ def given_once(places: Mapping[str, Any]) -> Any:
     return places[named[0]] if named else None
 
 
-def print_report(report: Any, as_json: bool, to_text: Callable[[Any], str]) -> None:
+def print_report(report: Any, as_json: bool, to_text: Callable[[Any], str], *, quiet: bool = False) -> None:
     """A report on stdout: one JSON object with its schema, or text for people.
 
     Args:
         report: a dataclass or msgspec struct with a `schema` field such as "llmkit.pack/1".
         as_json: the JSON form.
         to_text: makes the text form, without a trailing newline.
+        quiet: leave out the text, of what is in a file or a folder by now; JSON was asked for.
     """
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
         sys.stdout.buffer.flush()
-    else:
+    elif not quiet:
         sys.stdout.write(to_text(report) + "\n")
         sys.stdout.flush()
-
-
-def print_made(report: Any, as_json: bool, to_text: Callable[[Any], str], console: Console) -> None:
-    """`print_report` of what is in a file or folder by now: under --quiet only JSON, which was asked for."""
-    if as_json or not console.quiet:
-        print_report(report, as_json, to_text)
 
 
 def print_lines(records: Iterable[Any]) -> None:

@@ -16,7 +16,6 @@ from llmkit.commands.shared import (
     Seed,
     SkipBad,
     inputs_or_stdin,
-    print_made,
     print_report,
 )
 from llmkit.commands.train_tokenizer_text import describe_plan, describe_report
@@ -143,5 +142,5 @@ def train_tokenizer(
             f"{report.vocab_size:,} of {report.wanted_vocab_size:,} ids: the text holds no more pieces that "
             "repeat"
         )
-    print_made(report, as_json, describe_report, session.console)
+    print_report(report, as_json, describe_report, quiet=session.console.quiet)
     check_gate(report, min_bytes_per_token)

@@ -11,7 +11,7 @@ import msgspec
 from llmkit.errors import ConfigError
 from llmkit.retrieve.context import Excerpt, Order, pack
 from llmkit.retrieve.hits import Hit
-from llmkit.tokens.templates import compile_template
+from llmkit.tokens.templates import REFUSALS, compile_template
 
 TEMPLATE = """\
 Answer the question from the passages. Cite those you use by their numbers, like [1]. \
@@ -107,7 +107,7 @@ class PassagePrompts:
         ]
         try:
             text = self._template.render(query=query, passages=passages, record=record)
-        except jinja2.TemplateError as error:
+        except REFUSALS as error:
             hint = "it is given query, passages and record"
             raise ConfigError(f"{self._name}: {error}", hint=hint) from None
         return PassagePrompt(text, _citations(packed, hits), sum(map(cost, packed)))

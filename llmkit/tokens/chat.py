@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import jinja2
 
 from llmkit.errors import ConfigError, DataError, MissingError
-from llmkit.tokens.templates import compile_template, render_with_generations
+from llmkit.tokens.templates import REFUSALS, compile_template, render_with_generations
 from llmkit.tokens.tokenizer import Tokenizer, token_content
 
 _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -86,7 +86,7 @@ def _rendered(
                 raise
             # a tool-use template that goes through tools unasked
             return render(template, given | {"tools": []})
-    except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+    except REFUSALS as error:
         found = ", ".join(str(message.get("role")) for message in messages) or "no messages"
         raise DataError(
             f"the chat template refuses these messages: {error} (found roles: {found})",

@@ -18,6 +18,8 @@ from jinja2.nodes import CallBlock, Node
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+REFUSALS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What rendering raises where a template and what it is given do not go together."""
 _MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 

@@ -102,7 +102,7 @@ def test_a_baseline_is_held_against_and_a_key_comes_from_a_file_or_the_environme
     (tmp_path / "fast.json").write_text(json.dumps(earlier))
     done = llmkit_run(*line, "--baseline", tmp_path / "fast.json", "--fail-slower", "10%")
     assert done.status == 1 and "tokens/s, was" in done.err and done.out
-    (tmp_path / "key").write_text("k-from-a-file\n")
+    (tmp_path / "key").write_text("# ours\nk-from-a-file\nanother\n")
     assert llmkit_run(*line, "--api-key-file", tmp_path / "key").status == 0
     (tmp_path / "key").write_text("\n")
     assert llmkit_run(*line, "--api-key-file", tmp_path / "key").status == 3

@@ -23,7 +23,7 @@ def test_what_is_said_about_training_reaches_it(
         seen.extend((config, fail_above))
 
     monkeypatch.setattr("llmkit.workflows.finetune.finetune.finetune", start)
-    monkeypatch.setattr("llmkit.commands.finetune.print_made", lambda *told: None)
+    monkeypatch.setattr("llmkit.commands.finetune.print_report", lambda *told, **how: None)
     flags = [word for name, value in TRAINING.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     line = ["finetune", tmp_path, "--data", tmp_path / "d.jsonl", "-o", tmp_path / "o", "--fail-above", "3.5"]
     assert llmkit_run(*line, *flags).status == 0

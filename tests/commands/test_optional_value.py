@@ -17,6 +17,7 @@ def _command(
     rows: Annotated[Path | None, typer.Option("--rows", parser=FILE_OR_STDIN)] = None,
     level: Annotated[int | None, typer.Option("--level", parser=LEVEL)] = None,
     loud: Annotated[bool, typer.Option("--loud")] = False,
+    text: Annotated[str | None, typer.Option("--text")] = None,
 ) -> None:
     """Do.
 
@@ -41,6 +42,9 @@ COMMAND = build_command("do", _command)
         (["--level", "3", "x"], ["--level", "3", "x"]),
         (["x", "--", "--level"], ["x", "--", "--level"]),
         (["--loud", "x"], ["--loud", "x"]),
+        (["--text", "--rows", "x"], ["--text", "--rows", "x"]),
+        (["--loud", "--rows"], ["--loud", "--rows=-"]),
+        (["--rows", "--level"], ["--rows=-", "--level=9"]),
     ],
 )
 def test_a_value_that_is_left_out_is_spelled_out(words: list[str], spelled: list[str]) -> None:

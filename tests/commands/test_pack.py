@@ -136,3 +136,12 @@ def test_make_is_told_what_the_shards_were_made_of(
     target, _, inputs = rule.partition(": ")
     assert target == str(tmp_path / "out" / "index.json")
     assert set(inputs.split()) == {str(docs), *(str(one) for one in byte_level_dir.iterdir())}
+
+
+def test_a_rule_is_no_input_and_its_folder_is_there_before_any_work(
+    pack: Callable[..., Any], docs: Path, tmp_path: Path
+) -> None:
+    before = docs.read_bytes()
+    assert pack("-MF", docs).status == 2 and docs.read_bytes() == before
+    assert pack("-MF", tmp_path / "none" / "rule.mk").status == 4
+    assert not (tmp_path / "out").exists()

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.commands.console import Console
-from llmkit.commands.shared import align, given_once, inputs_or_stdin, print_made, print_report
+from llmkit.commands.shared import align, given_once, inputs_or_stdin, print_report
 from llmkit.errors import UsageError
 
 
@@ -58,5 +57,5 @@ def test_one_of_two_places_is_taken_and_both_are_refused() -> None:
 def test_quiet_leaves_out_the_words_on_what_was_made_and_not_json(
     capfd: pytest.CaptureFixture[str], quiet: bool, as_json: bool, shown: bool
 ) -> None:
-    print_made({"a": 1}, as_json, str, Console(quiet=quiet))
+    print_report({"a": 1}, as_json, str, quiet=quiet)
     assert bool(capfd.readouterr().out) == shown

@@ -8,7 +8,7 @@ import msgspec
 from llmkit.errors import ConfigError, DataError
 from llmkit.formats.jsonl import Record
 from llmkit.formats.streams import open_input
-from llmkit.tokens.templates import compile_template
+from llmkit.tokens.templates import REFUSALS, compile_template
 
 
 class RowTemplate:
@@ -46,7 +46,7 @@ class RowTemplate:
         fields = {key: msgspec.json.decode(value) for key, value in record.items()}
         try:
             return self._template.render({**fields, "record": fields})
-        except jinja2.TemplateError as error:
+        except REFUSALS as error:
             raise DataError(
                 f"{self._name}: {error}", hint=f"the row has: {', '.join(fields) or 'no keys at all'}"
             ) from None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmkit.errors import DataError, StoppedResumable, UsageError
+from llmkit.errors import DataError, MissingError, StoppedResumable, UsageError
 from llmkit.formats.atomic import atomic_folder, refuse_existing
 from llmkit.formats.digest import digest_bytes, digest_file, digest_inputs
 from llmkit.formats.documents import list_files
@@ -156,6 +156,10 @@ def open_job(sources: PackSources, config: PackConfig) -> PackJob:
     """
     inputs = list_files(sources.inputs)
     refuse_existing(sources.out, force=sources.force, inputs=sources.inputs)
+    if sources.make_rule is not None:
+        refuse_existing(sources.make_rule, force=True, inputs=inputs)
+        if not sources.make_rule.absolute().parent.is_dir():
+            raise MissingError(f"{sources.make_rule.parent}: no such folder", hint="make it, or name another")
     tokenizer = None if sources.tokenizer is None else load_tokenizer(sources.tokenizer)
     return PackJob(
         inputs=inputs,

@@ -42,3 +42,11 @@ def test_a_template_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_a_template_reaches_nothing_of_python(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         _filled(tmp_path, "{{ a.__class__.__mro__ }}", a="x")
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ 1 + a }}", "{{ a.b.c }}", "{{ 1 // 0 }}", "{{ range(10 ** 9) | list }}"]
+)
+def test_what_a_template_makes_go_wrong_is_the_rows_error_and_no_bug(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match=r"t\.jinja: "):
+        _filled(tmp_path, text, a="x")
