@@ -7,7 +7,7 @@ numbers slowly.
 Shapes: N tokens, D numbers in, F numbers out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from llmkit.errors import ConfigError
 FORWARD, BACKWARD = torch.float8_e4m3fn, torch.float8_e5m2
 SIDE = 16
 """What the sides of a product must be a multiple of: the units take no others."""
+Widen = Callable[[Tensor], Tensor]
 _LEAST = 1e-30
 """For the scale of zeros: far below any gradient, and its quotient by the largest code is no subnormal."""
 
@@ -32,11 +33,17 @@ class Float8Linear(nn.Linear):
         return float8_linear(input, [self.weight], self.bias)
 
 
-def use_float8(layers: nn.Module) -> int:
+def itself(most: Tensor) -> Tensor:
+    """The largest number of a whole tensor."""
+    return most
+
+
+def use_float8(layers: nn.Module, *, pieces: int = 1) -> int:
     """Let plain matrices multiply in float8, where both sides are a multiple of SIDE.
 
     Args:
         layers: of a model; changed in place.
+        pieces: that either side may be cut into.
 
     Returns:
         How many do.
@@ -45,10 +52,11 @@ def use_float8(layers: nn.Module) -> int:
         ConfigError: none can.
     """
     found = [one for one in layers.modules() if type(one) is nn.Linear]
-    fitting = [one for one in found if one.in_features % SIDE == 0 and one.out_features % SIDE == 0]
+    side = SIDE * pieces
+    fitting = [one for one in found if one.in_features % side == 0 and one.out_features % side == 0]
     if not fitting:
         raise ConfigError(
-            f"--fp8: no matrix of the layers has sides that are multiples of {SIDE}",
+            f"--fp8: no matrix of the layers has sides that are multiples of {side}",
             hint="another --hidden-size and --intermediate-size, or leave it out",
         )
     for one in fitting:
@@ -56,13 +64,16 @@ def use_float8(layers: nn.Module) -> int:
     return len(fitting)
 
 
-def float8_linear(x: Tensor, weights: Sequence[Tensor], bias: Tensor | None = None) -> Tensor:
+def float8_linear(
+    x: Tensor, weights: Sequence[Tensor], bias: Tensor | None = None, *, widen: Widen = itself
+) -> Tensor:
     """What `F.linear` gives of weights one below the other, in float8 with one scale for them.
 
     Args:
         x: (..., D).
         weights: (F, D) together.
         bias: (F).
+        widen: where tensors are parts of others, makes the largest number of a part that of the whole.
 
     Returns:
         (..., F), in the dtype of autocast, or of x where there is none.
@@ -70,7 +81,7 @@ def float8_linear(x: Tensor, weights: Sequence[Tensor], bias: Tensor | None = No
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
     with torch.autocast(kind, enabled=False):  # on a CPU products of codes would be rounded otherwise in it
-        flat: Tensor = _Product.apply(x.flatten(0, -2), dtype, *weights)  # type: ignore[no-untyped-call]
+        flat: Tensor = _Product.apply(x.flatten(0, -2), dtype, widen, *weights)  # type: ignore[no-untyped-call]
     y = flat.unflatten(0, x.shape[:-1])
     return y if bias is None else y + bias.to(dtype)
 
@@ -79,23 +90,23 @@ class _Product(torch.autograd.Function):
     """(N, D) and (F, D) to (N, F). Codes of x are kept; weights' are made again: they may be in shards."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dtype: torch.dtype, *weights: Tensor) -> Tensor:
-        codes, scale = encode(x, FORWARD)
+    def forward(ctx: Any, x: Tensor, dtype: torch.dtype, widen: Widen, *weights: Tensor) -> Tensor:
+        codes, scale = encode(x, FORWARD, widen)
         ctx.save_for_backward(codes, scale, *weights)
-        ctx.dtype = x.dtype
-        w_codes, w_scale = encode(_joined(weights), FORWARD)
+        ctx.dtype, ctx.widen = x.dtype, widen
+        w_codes, w_scale = encode(_joined(weights), FORWARD, widen)
         return torch._scaled_mm(codes, w_codes.t(), scale, w_scale, out_dtype=dtype, use_fast_accum=True)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         codes, scale, *weights = ctx.saved_tensors
-        g_codes, g_scale = encode(grads[0], BACKWARD)
+        g_codes, g_scale = encode(grads[0], BACKWARD, ctx.widen)
         of_x, of_weights = None, [None] * len(weights)
         if ctx.needs_input_grad[0]:
-            w_codes, w_scale = encode(_joined(weights), FORWARD)
+            w_codes, w_scale = encode(_joined(weights), FORWARD, ctx.widen)
             of_x = torch._scaled_mm(g_codes, _columns(w_codes), g_scale, w_scale, out_dtype=ctx.dtype)
-        if any(ctx.needs_input_grad[2:]):  # the sum is over tokens: zeros make their number fit
+        if any(ctx.needs_input_grad[3:]):  # the sum is over tokens: zeros make their number fit
             more = -len(codes) % SIDE
             g_codes, codes = (F.pad(one.view(torch.uint8), (0, 0, 0, more)) for one in (g_codes, codes))
             together = torch._scaled_mm(
@@ -106,19 +117,20 @@ class _Product(torch.autograd.Function):
                 out_dtype=weights[0].dtype,
             )
             of_weights = list(together.split([len(one) for one in weights]))
-        return of_x, None, *of_weights
+        return of_x, None, None, *of_weights
 
 
 def _joined(weights: Sequence[Tensor]) -> Tensor:
     return weights[0] if len(weights) == 1 else torch.cat(list(weights))
 
 
-def encode(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def encode(x: Tensor, dtype: torch.dtype, widen: Widen = itself) -> tuple[Tensor, Tensor]:
     """Codes of a float8 dtype and the scale that they stand for x with, float32 without shape.
 
     A number that is not finite makes all of them not-a-number.
     """
-    scale = x.detach().abs().amax().float().clamp(min=_LEAST) / torch.finfo(dtype).max
+    most = widen(x.detach().abs().amax().float())
+    scale = most.clamp(min=_LEAST) / torch.finfo(dtype).max
     return (x.detach().float() / scale).to(dtype), scale
 
 

@@ -68,7 +68,7 @@ class Divided:
         root: nn.Module = self.loss_pass
         layers = list(model.model.layers)
         if fp8:
-            use_float8(model.model.layers)
+            use_float8(model.model.layers, pieces=degrees.tp)
         if isinstance(ranks, MeshRanks):
             if degrees.pp > 1:
                 from llmkit.train.parallel import pipeline

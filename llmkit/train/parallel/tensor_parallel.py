@@ -7,11 +7,12 @@ gathered before it, and what it gives is shared out in the place of a sum that e
 have keys and values out of one latent (2405.04434), that is gathered and not the wider stream.
 """
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import ReduceOp, all_reduce
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
+from llmkit.model.float8_linear import Float8Linear, Widen, float8_linear
 from llmkit.model.here import here
 from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.mlp import GatedMLP, PlainMLP
@@ -33,6 +35,7 @@ from llmkit.train.parallel.ranks import Share
 from llmkit.train.parallel.row_cut import part_of_stream
 
 if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
 _POSITIONS = 1  # the dimension of positions in (B, T, D)
@@ -76,7 +79,7 @@ def _cut_layer(layer: Block, mesh: "DeviceMesh") -> None:
     gives = RowwiseParallel(output_layouts=Shard(_POSITIONS))
     if isinstance(attention, Attention):
         plan: dict[str, ParallelStyle] = {name: ColwiseParallel() for name in ("q_proj", "k_proj", "v_proj")}
-        parallelize_module(attention, mesh, plan | {"o_proj": gives}, src_data_rank=None)
+        cut_products(attention, plan | {"o_proj": gives}, mesh)
         _gather_before(attention, mesh)
         if attention.sinks is not None:
             attention.sinks = _cut_first(attention.sinks, mesh)
@@ -86,8 +89,7 @@ def _cut_layer(layer: Block, mesh: "DeviceMesh") -> None:
             norm.forward = partial(_norm_over_heads, norm, mesh)  # type: ignore[method-assign]
     elif isinstance(attention, LatentAttention):
         to_heads = "q_b_proj" if attention.latent.q_lora_rank else "q_proj"
-        plan = {to_heads: ColwiseParallel(), "o_proj": gives}
-        parallelize_module(attention, mesh, plan, src_data_rank=None)
+        cut_products(attention, {to_heads: ColwiseParallel(), "o_proj": gives}, mesh)
         _gather_before(getattr(attention, to_heads), mesh)
         rows, from_rows = attention.kv_a_proj_with_mqa, attention.kv_b_proj
         rows.register_forward_hook(
@@ -97,8 +99,59 @@ def _cut_layer(layer: Block, mesh: "DeviceMesh") -> None:
         from_rows.forward = partial(_own_heads, from_rows)  # type: ignore[method-assign]
     if isinstance(mlp, GatedMLP | PlainMLP):
         plan = {name: ColwiseParallel() for name in ("gate_proj", "up_proj") if hasattr(mlp, name)}
-        parallelize_module(mlp, mesh, plan | {"down_proj": gives}, src_data_rank=None)
+        cut_products(mlp, plan | {"down_proj": gives}, mesh)
         _gather_before(mlp, mesh)
+
+
+def cut_products(module: nn.Module, plan: dict[str, ParallelStyle], mesh: "DeviceMesh") -> None:
+    """Cut matrices of a module, by what comes out or by what goes in; those of float8 stay of float8.
+
+    Args:
+        module: changed in place.
+        plan: how each is cut, by its name there; one of float8 that is cut by what goes in has no bias.
+        mesh: of one dimension.
+    """
+    parallelize_module(module, mesh, plan, src_data_rank=None)
+    for name, style in plan.items():
+        linear = getattr(module, name)
+        if isinstance(linear, Float8Linear):
+            linear.__class__ = Float8Part
+            part = cast(Float8Part, linear)
+            part.gives_summands = isinstance(style, RowwiseParallel)
+            part.widen = _widen_of(mesh.get_group())
+
+
+class Float8Part(Float8Linear):
+    """What is here of a Float8Linear, which multiplies by the scales of whole tensors: DTensor has none.
+
+    Attributes:
+        gives_summands: whether it is cut by what goes in, and has no bias; else by what comes out.
+        widen: see `float8_linear`.
+    """
+
+    gives_summands: bool
+    widen: Widen
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Of DTensors: an input that is whole, or cut as the matrix is, to columns, or to summands."""
+        assert isinstance(input, DTensor)
+        # of a whole input each process finds a summand of the gradient
+        own = input.to_local(grad_placements=None if self.gives_summands else [Partial()])
+        y = float8_linear(own, [here(self.weight)], here(self.bias), widen=self.widen)
+        gives = Partial() if self.gives_summands else Shard(-1)
+        return DTensor.from_local(y, input.device_mesh, [gives], run_check=False)
+
+
+@cache
+def _widen_of(group: "ProcessGroup") -> Widen:
+    """Makes the largest number of a part that of all: one for all layers, so that they compile as one."""
+    return partial(_largest, group)
+
+
+def _largest(group: "ProcessGroup", most: Tensor) -> Tensor:
+    most = most.clone()
+    all_reduce(most, ReduceOp.MAX, group=group)
+    return most
 
 
 def _gather_before(module: nn.Module, mesh: "DeviceMesh") -> None:

@@ -5,14 +5,19 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from runs import HEADS, Run, assert_same, config_of, run_on, runs_on
+from torch import nn
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel
 
+from llmkit.model.float8_linear import Float8Linear
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.parallel.divided import Divided
 from llmkit.train.parallel.ranks import MeshRanks
+from llmkit.train.parallel.tensor_parallel import cut_products
 from llmkit.train.parallel.tensors import local
 
 SHAPES = {
@@ -123,3 +128,47 @@ def test_the_stream_between_matrices_has_half_of_the_positions_and_no_process_al
         assert shapes.pop("lm_head") == (2, 16, 32)
         assert shapes.pop("q_norm")[1:] == (16, 2, 32) and shapes.pop("k_norm")[1:] == (16, 1, 32)
         assert set(shapes.values()) == {(2, 8, 32)}
+
+
+def two_products(in_parts: bool) -> dict[str, Any]:
+    """Two float8 products, one after the other, cut by what comes out and by what goes in: what they give."""
+    generator = torch.Generator().manual_seed(3)
+    first, second = Float8Linear(32, 64), Float8Linear(64, 32, bias=False)
+    for one in (*first.parameters(), *second.parameters()):
+        one.data = torch.randn(one.shape, generator=generator) * torch.logspace(-2, 1, one.shape[0]).view(
+            -1, *[1] * (one.ndim - 1)
+        )  # parts of different largest numbers
+    module = nn.ModuleDict({"first": first, "second": second})
+    x = torch.randn(2, 16, 32, generator=generator, requires_grad=True)
+    if in_parts:
+        mesh = MeshRanks(Degrees(tp=2), torch.device("cpu")).mesh["tp"]
+        cut_products(module, {"first": ColwiseParallel(), "second": RowwiseParallel()}, mesh)
+    y = second(first(x))
+    (y * torch.logspace(-1, 1, 32)).sum().backward()
+    parts = {name: local(one.grad) for name, one in module.named_parameters() if one.grad is not None}
+    found = {"y": y, "x": x.grad, **parts}
+    return {name: one.detach().numpy() for name, one in found.items() if one is not None}
+
+
+def test_products_in_float8_have_the_scales_of_whole_tensors_forwards_and_backwards(
+    on_ranks: Callable[..., Any],
+) -> None:
+    expected = two_products(False)
+    one, other = on_ranks(2, two_products, True)
+    for name in ("y", "x"):
+        for found in (one, other):
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-4)
+    for name, axis in (("first.weight", 0), ("first.bias", 0), ("second.weight", 1)):
+        found = np.concatenate((one[name], other[name]), axis)
+        np.testing.assert_allclose(found, expected[name], rtol=1e-5, atol=1e-4, err_msg=name)
+
+
+def test_runs_in_float8_learn_alike_whole_and_cut(on_ranks: Callable[..., Any]) -> None:
+    run = Run(steps=6, recipe={"dtype": "bfloat16", "fp8": True}, divided={"dtype": "bfloat16", "fp8": True})
+    expected = run_on(None, run).losses
+    plain = run_on(None, replace(run, recipe={"dtype": "bfloat16"}, divided={"dtype": "bfloat16"})).losses
+    for found in on_ranks(2, runs_on, [(Degrees(tp=2), run)]):
+        assert found[0].losses == pytest.approx(expected, rel=5e-3)
+        assert found[0].losses != pytest.approx(plain, rel=1e-6)
+    for found in on_ranks(4, runs_on, [(Degrees(fsdp=2, tp=2), run)]):
+        assert found[0].losses == pytest.approx(expected, rel=1e-2)
