@@ -86,14 +86,14 @@ def quality(text: str) -> dict[str, float]:
 
 def fineweb(text: str) -> dict[str, float]:
     """Every score of fineweb-quality, in its order."""
-    lines = [line for line in text.split("\n") if line.strip() != ""]
+    lines, num_words = [line for line in text.split("\n") if line.strip() != ""], len(words_of(text))
     num_lines = len(lines) or 1
     return {
         "lines": len(lines),
         "stopped-lines": sum(line.endswith(tuple(TERMINAL)) for line in lines) / num_lines,
         "short-lines": sum(len(line) <= 30 for line in lines) / num_lines,
         "duplicate-line-characters": duplicates(lines)[1] / (len(text.replace("\n", "")) or 1),
-        "newlines": text.count("\n") / (len(words_of(text)) or 1),
+        "newlines": text.count("\n") / num_words if num_words else 0,  # "lines" drops a text without words
     }
 
 

@@ -1,7 +1,7 @@
 """FineWeb's rule against a literal twin."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from llmkit.text.fineweb import FinewebQuality
 from llmkit.text.rule import apply_rules
@@ -11,6 +11,8 @@ from tests.text.peer_rules import fineweb
 
 @settings(deadline=None)
 @given(TEXTS)
+@example("\n")
+@example(" \n\n")
 def test_every_score_is_the_twins(text: str) -> None:
     scores = apply_rules((FinewebQuality(),), text, every_score=True).scores
     assert scores == pytest.approx(
