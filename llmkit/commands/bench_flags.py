@@ -9,7 +9,7 @@ from typer import Argument, BadParameter, Option
 
 from llmkit.commands.base import Session
 from llmkit.commands.bench_text import BenchFormat, print_bench
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import parse_count, read_share
 from llmkit.probe.config import AUTO
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def parse_share(text: str | float) -> float:
         BadParameter: not a share between 0 and 1.
     """
     try:
-        value = float(text.removesuffix("%")) / 100 if isinstance(text, str) and "%" in text else float(text)
+        value = read_share(text)
     except ValueError:
         raise BadParameter(f"{text!r} is not a share such as 10% or 0.1") from None
     if not 0 <= value < 1:

@@ -142,8 +142,8 @@ def serve(
 
 def _first_line(path: Path) -> str:
     """A key, of a file with one or several, as `serve --api-key-file` reads them."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
-    if not lines:
-        raise DataError(f"{path}: no key in it", hint="a line with the key, and nothing else")
-    return lines[0]
+    from llmkit.server.keys import key_lines
+
+    for _, key in key_lines(path.read_text(encoding="utf-8")):
+        return key
+    raise DataError(f"{path}: no key in it", hint="a line with the key, and nothing else")

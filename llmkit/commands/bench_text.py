@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from llmkit.commands.shared import align
+from llmkit.commands.shared import align, print_report
 from llmkit.commands.values import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -114,24 +114,25 @@ def print_plan(plan: "PlanReport", bench_format: BenchFormat) -> None:
 
 def print_work(plan: Any, bench_format: BenchFormat) -> None:
     """A plan that has no cases of several settings, on stdout, in the formats that its result would have."""
+    if bench_format != "csv":
+        print_report(plan, bench_format != "md", _work_text)
+        return
     import msgspec
 
     told = msgspec.to_builtins(plan)
-    if bench_format == "md":
-        rows = [(name.replace("_", " "), _said(told[name])) for name in told if told[name] is not None]
-        sys.stdout.write(align(rows[1:]) + "\n")  # the first is the schema
-    elif bench_format == "csv":
-        write_csv(
-            [{name: _said(value) if isinstance(value, tuple) else value for name, value in told.items()}]
-        )
-    else:
-        sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
+    write_csv([told | {name: _said(value) for name, value in told.items() if isinstance(value, tuple)}])
     sys.stdout.flush()
+
+
+def _work_text(plan: Any) -> str:
+    """What a plan says, but its schema."""
+    told = ((name, getattr(plan, name)) for name in plan.__struct_fields__ if name != "schema")
+    return align([(name.replace("_", " "), _said(value)) for name, value in told if value is not None])
 
 
 def _said(value: Any) -> str:
     """A setting as people write it."""
-    if isinstance(value, list | tuple):
+    if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 

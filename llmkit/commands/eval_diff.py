@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from llmkit.commands.shared import JsonReport, Seed, print_report
+from llmkit.commands.values import read_share
 from llmkit.errors import GateFailed, UsageError
 from llmkit.probe.evaluate.config import DiffConfig
 
@@ -102,7 +103,7 @@ def _increase(text: str) -> tuple[str, float]:
     key, equals, share = text.partition("=")
     try:
         if key and equals:
-            return key, float(share.removesuffix("%")) / (100 if share.endswith("%") else 1)
+            return key, read_share(share)
     except ValueError:
         pass
     raise UsageError(f"--max-increase {text}: no KEY=SHARE", hint="--max-increase ppl=2%")

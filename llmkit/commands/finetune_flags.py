@@ -158,15 +158,12 @@ class AdamW(run_flags.AdamW):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Samples:
+class Samples(run_flags.Samples):
     """Answers that show what was learnt."""
 
-    sample_every: run_flags.SampleEvery = FinetuneConfig.sample_every
     sample_prompt: Annotated[
         list[str] | None, Option(metavar="TEXT", help="A message answered before and after. Repeatable.")
     ] = None
-    sample_tokens: run_flags.SampleTokens = FinetuneConfig.sample_tokens
-    sample_temperature: run_flags.SampleTemperature = FinetuneConfig.sample_temperature
 
 
 EXAMPLES, READING, ADAMW, SAMPLES = Examples(), Reading(), AdamW(), Samples()

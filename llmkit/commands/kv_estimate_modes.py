@@ -62,18 +62,17 @@ def print_speeds(
     else:
         device = this_machine() if flags["measure"] else choose_device(flags["device"], flags["devices"])
         priced = [(device, choose_price(device, flags["price_per_hour"], flags["prices"]))]
-    asked = SpeedRequest(
-        device=priced[0][0],
-        prompt_tokens=flags["prompt"],
-        mfu=_whole(mfu),
-        mbu=_whole(mbu),
-        efficiency_source=source,  # type: ignore[arg-type]
-        utilisation=_whole(flags["utilisation"]),
-        users=flags["users"],
-        concurrency=_whole(flags["concurrency"]),
-        tokens_per_second_per_user=flags["rate"],
-    )
-    requests = [replace(asked, device=one, price_per_hour=price) for one, price in priced]
+    asked: dict[str, Any] = {
+        "prompt_tokens": flags["prompt"],
+        "mfu": _whole(mfu),
+        "mbu": _whole(mbu),
+        "efficiency_source": source,
+        "utilisation": _whole(flags["utilisation"]),
+        "users": flags["users"],
+        "concurrency": _whole(flags["concurrency"]),
+        "tokens_per_second_per_user": flags["rate"],
+    }
+    requests = [SpeedRequest(device=one, price_per_hour=price, **asked) for one, price in priced]
     estimates = estimate_speeds(models, settings, requests)
     _show(estimates, as_json, estimates_text)
     check_fit(estimates)

@@ -69,7 +69,7 @@ def pretrain(
     max_rewinds: own.MaxRewinds = None,
     eval_every: flags.EvalEvery = None,
     eval_rows: flags.EvalRows = None,
-    samples: own.Samples = own.SAMPLES,
+    samples: flags.Samples = flags.SAMPLES,
     checkpoints: flags.Checkpoints = flags.CHECKPOINTS,
     async_checkpoint: own.AsyncCheckpoint = False,
     resume: flags.Resume = "auto",

@@ -11,7 +11,7 @@ from llmkit.commands import run_flags
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
 from llmkit.train.budget import CHINCHILLA
-from llmkit.train.config import OptimizerName, PretrainConfig, SpikeReaction
+from llmkit.train.config import OptimizerName, SpikeReaction
 
 NAMED_RATIOS = {"chinchilla": CHINCHILLA}
 
@@ -143,17 +143,5 @@ class Batches:
     micro_batch_rows: run_flags.MicroBatchRows = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Samples:
-    """What the model writes between updates, to be looked at."""
-
-    sample_every: run_flags.SampleEvery = PretrainConfig.sample_every
-    sample_prompt: Annotated[
-        list[str] | None, Option(metavar="TEXT", help="What samples go on from. Repeatable.")
-    ] = None
-    sample_tokens: run_flags.SampleTokens = PretrainConfig.sample_tokens
-    sample_temperature: run_flags.SampleTemperature = PretrainConfig.sample_temperature
-
-
-SOURCES, RULES, BATCHES, SAMPLES = Sources(), Rules(), Batches(), Samples()
+SOURCES, RULES, BATCHES = Sources(), Rules(), Batches()
 """What the groups are where nothing is given."""

@@ -113,6 +113,20 @@ EvalRows = Annotated[int | None, Option(metavar="N", help="Only the first rows o
 SampleEvery = Annotated[int, Option(metavar="STEPS", help="0: no samples.")]
 SampleTokens = Annotated[int, Option(metavar="N", help="Of each sample.")]
 SampleTemperature = Annotated[float, Option(metavar="X", help="0: greedy.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """What the model writes between updates, to be looked at."""
+
+    sample_every: SampleEvery = PretrainConfig.sample_every
+    sample_prompt: Annotated[
+        list[str] | None, Option(metavar="TEXT", help="What samples go on from. Repeatable.")
+    ] = None
+    sample_tokens: SampleTokens = PretrainConfig.sample_tokens
+    sample_temperature: SampleTemperature = PretrainConfig.sample_temperature
+
+
 CheckpointEvery = Annotated[int | None, Option(metavar="STEPS", help="Default: ten times a run.")]
 Keep = Annotated[int, Option(metavar="N", help="Checkpoints to keep, the last ones.")]
 KeepEvery = Annotated[
@@ -187,5 +201,5 @@ class Machine:
 
 
 BUDGET, DECAY, ADAMW, ROUTERS = Budget(), Decay(), AdamW(), Routers()
-CHECKPOINTS, RECORDS, MACHINE = Checkpoints(), Records(), Machine()
+SAMPLES, CHECKPOINTS, RECORDS, MACHINE = Samples(), Checkpoints(), Records(), Machine()
 """What the groups are where nothing is given."""

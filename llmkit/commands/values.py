@@ -39,6 +39,15 @@ def parse_count(text: str | int) -> int:
     return int(value)
 
 
+def read_share(text: str | float) -> float:
+    """`10%` or `0.1`.
+
+    Raises:
+        ValueError: neither.
+    """
+    return float(text.removesuffix("%")) / 100 if isinstance(text, str) and "%" in text else float(text)
+
+
 def parse_seconds(text: str | float) -> float:
     """A length of time in seconds: `90`, `90s`, `30m`, `8h`, `2d`.
 

@@ -112,10 +112,15 @@ def read_keys(path: Path) -> Keys:
     return Keys({name: _rules(entry, f"{path}: keys.{name}") for name, entry in entries.items()})
 
 
+def key_lines(text: str) -> list[tuple[int, str]]:
+    """What stands in a file of bare keys, by its line from 1; lines that begin with # are comments."""
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    return [(number, line) for number, line in lines if line and not line.startswith("#")]
+
+
 def _bare_keys(text: str) -> list[tuple[int, str]] | None:
     """Keys by their lines, of a file that has nothing else; None of another: TOML has brackets or spaces."""
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
-    keys = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    keys = key_lines(text)
     return keys if keys and all(_BARE.fullmatch(key) for _, key in keys) else None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -17,6 +18,9 @@ from jinja2.ext import Extension
 from jinja2.nodes import CallBlock, Node
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from llmkit.errors import ConfigError, DataError
+from llmkit.formats.streams import open_input
 
 REFUSALS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """What rendering raises where a template and what it is given do not go together."""
@@ -105,6 +109,29 @@ def compile_template(source: str) -> jinja2.Template:
     environment.globals["raise_exception"] = _raise
     environment.globals["strftime_now"] = _now
     return environment.from_string(source)
+
+
+def read_template(path: Path) -> str:
+    """The text of a file with a template.
+
+    Raises:
+        MissingError: there is no such file.
+        DataError: it is not UTF-8.
+        ConfigError: it does not parse.
+    """
+    with open_input(path) as stream:
+        content = stream.read()
+    try:
+        text = content.decode()
+        compile_template(text)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: not UTF-8 (found byte 0x{content[error.start]:02x} at {error.start})",
+            hint="give a template: text for jinja2",
+        ) from None
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError(f"{path}: line {error.lineno}: {error.message}", hint=f"mend {path}") from None
+    return text
 
 
 def _raise(message: str) -> None:

@@ -5,9 +5,15 @@ from pathlib import Path
 
 import zstandard
 
-from llmkit.formats.documents import COMPRESSIONS
+from llmkit.formats.documents import COMPRESSIONS, Document
+from llmkit.formats.jsonl import encode_line
 
 SAMPLE_BYTES = 1 << 20
+
+
+def as_read(document: Document) -> bytes:
+    """About the bytes that a document took in its file."""
+    return encode_line(document.record) if document.record else document.text.encode()
 
 
 class InputSample:

@@ -68,3 +68,11 @@ def test_passages_are_found_by_meaning_and_ranked_again(
     done = llmkit_run("retrieve", "context", index, "zebra", "-k", 2, *flags)
     assert done.status == 0, done.err
     assert json.loads(done.out)["citations"]
+
+
+def test_a_template_that_is_not_utf_8_is_bad_data_and_no_bug(
+    llmkit_run: Run, index: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "t.jinja").write_bytes(b"caf\xe9")
+    done = llmkit_run("retrieve", "context", index, "ant", "--template", tmp_path / "t.jinja")
+    assert done.status == 3 and "not UTF-8" in done.err

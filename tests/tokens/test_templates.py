@@ -1,12 +1,16 @@
 """The environment of chat templates; what it renders is compared in test_chat.py."""
 
+from pathlib import Path
+
 import jinja2
 import pytest
 
+from llmkit.errors import ConfigError, DataError
 from llmkit.tokens.templates import (
     compile_template,
     has_generation_markers,
     one_moment,
+    read_template,
     render_with_generations,
 )
 
@@ -56,3 +60,15 @@ def test_one_moment_lasts() -> None:
             assert template.render() == first
         assert template.render() == first
     assert template.render() != first
+
+
+def test_a_file_that_is_no_template_is_named_with_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "t.jinja"
+    path.write_text("{{ a }}\n{{ b", "utf-8")
+    with pytest.raises(ConfigError, match=r"t\.jinja: line 2: "):
+        read_template(path)
+    path.write_bytes(b"caf\xe9")
+    with pytest.raises(DataError, match=r"t\.jinja: not UTF-8 \(found byte 0xe9 at 3\)"):
+        read_template(path)
+    path.write_text("{{ a }}\n", "utf-8")
+    assert read_template(path) == "{{ a }}\n"

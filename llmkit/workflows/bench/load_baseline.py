@@ -3,30 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
-from llmkit.errors import DataError, GateFailed, MissingError
+from llmkit.errors import DataError, GateFailed
 from llmkit.probe.load_rows import LoadRow, Percentiles
+from llmkit.workflows.bench.report import read_report_of
 from llmkit.workflows.bench.serve import BenchServeReport
 
 
 def read_load(path: Path) -> BenchServeReport:
-    """An earlier report, as `llmkit bench serve --format json` wrote it.
-
-    Raises:
-        MissingError: no such file.
-        DataError: it is something else.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=BenchServeReport)
-    except FileNotFoundError:
-        raise MissingError(
-            f"{path}: no such file", hint=f"llmkit bench serve … --format json > {path}"
-        ) from None
-    except msgspec.MsgspecError as error:
-        raise DataError(
-            f"{path}: not a report of llmkit bench serve ({error})", hint="--format json writes one"
-        ) from None
+    """An earlier report of `llmkit bench serve --format json`; raises what `read_report_of` does."""
+    return read_report_of(path, BenchServeReport, "bench serve")
 
 
 def check_load(report: BenchServeReport, earlier: BenchServeReport, name: str, tolerance: float) -> None:

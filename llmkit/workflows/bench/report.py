@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from llmkit.errors import DataError, GateFailed, MissingError, ResourceError
 from llmkit.probe.bench import BenchReport, missing_rows, require_comparable, slower_rows
 from llmkit.probe.environment import Environment
+
+Report = TypeVar("Report")
 
 
 def refuse_busy(environment: Environment, require_quiet: bool) -> None:
@@ -55,19 +57,26 @@ def check_baseline(report: BenchReport, baseline: Path, tolerance: float) -> lis
 
 
 def read_report(path: Path) -> BenchReport:
-    """A report as `--format json` wrote it.
+    """A report as `--format json` wrote it; raises what `read_report_of` does."""
+    return read_report_of(path, BenchReport, "bench")
+
+
+def read_report_of(path: Path, kind: type[Report], command: str) -> Report:
+    """A report as `--format json` of a command wrote it.
 
     Raises:
         MissingError: no such file.
         DataError: it is something else.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=BenchReport)
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
-        raise MissingError(f"{path}: no such file", hint=f"llmkit bench … --format json > {path}") from None
+        raise MissingError(
+            f"{path}: no such file", hint=f"llmkit {command} … --format json > {path}"
+        ) from None
     except msgspec.MsgspecError as error:
         raise DataError(
-            f"{path}: not a report of llmkit bench ({error})", hint="--format json writes one"
+            f"{path}: not a report of llmkit {command} ({error})", hint="--format json writes one"
         ) from None
 
 

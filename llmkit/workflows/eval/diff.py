@@ -1,7 +1,7 @@
 """llmkit eval diff: two results of one evaluation, and whether the second is worse beyond noise."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -80,6 +80,8 @@ class _Result:
     headline: Headline | None
     """Of a report; None of records."""
     records: list[dict[str, Any]]
+    report: Mapping[str, Any]
+    """Of a report, all of it."""
 
 
 def eval_diff(a: Path, b: Path, config: DiffConfig) -> DiffReport:
@@ -100,7 +102,8 @@ def eval_diff(a: Path, b: Path, config: DiffConfig) -> DiffReport:
             f"{a} and {b}: a report and records", hint="compare two --json reports, or two --per-record files"
         )
     if before.headline is not None and after.headline is not None:
-        return _of_reports(before.headline, after.headline, a, b, config)
+        increases = find_increases((a, before.report), (b, after.report), config.max_increase)
+        return _of_reports(before.headline, after.headline, a, b, config, increases)
     if config.max_increase:
         raise DataError(
             f"{a} and {b}: records, and --max-increase is of two --json reports",
@@ -117,14 +120,16 @@ def _read(path: Path) -> _Result:
     except MALFORMED:
         whole = None
     if isinstance(whole, dict) and "headline" in whole:
-        return _Result(path, read_headline(path), [])
+        return _Result(path, read_headline(path), [], whole)
     records = [decoded(line) for line in read_records(path)]
     if not records:
         raise DataError(f"{path}: no records", hint="llmkit eval … --per-record writes them")
-    return _Result(path, None, records)
+    return _Result(path, None, records, {})
 
 
-def _of_reports(before: Headline, after: Headline, a: Path, b: Path, config: DiffConfig) -> DiffReport:
+def _of_reports(
+    before: Headline, after: Headline, a: Path, b: Path, config: DiffConfig, increases: list[Increase]
+) -> DiffReport:
     """Two figures, taken as independent."""
     if (before.name, before.better) != (after.name, after.better):
         raise DataError(f"{a} has {before.name}, {b} has {after.name}", hint="compare results of one command")
@@ -152,7 +157,7 @@ def _of_reports(before: Headline, after: Headline, a: Path, b: Path, config: Dif
         table=None,
         worst=[],
         verdict=_verdict(difference, p_value, before.better, config.alpha),
-        increases=find_increases(a, b, config.max_increase),
+        increases=increases,
         headline=Headline(name="difference", value=difference, error=error, better=before.better),
         notes=["--per-record files of both compare record by record, which finds smaller differences"],
     )

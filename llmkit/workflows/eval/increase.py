@@ -1,6 +1,6 @@
 """How much figures of two reports grew: for gates that allow a model of fewer bits to be a little worse."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,8 @@ import msgspec
 
 from llmkit.errors import DataError, UsageError, nearest
 
+Report = tuple[Path, Mapping[str, Any]]
+"""Where it is, and what it says."""
 SHORT = {"ppl": "perplexity", "bpb": "bits_per_byte", "bits_per_byte": "bpb", "perplexity": "ppl"}
 """Reports of `eval ppl` have the long names, those of `eval kl` the short ones."""
 
@@ -24,28 +26,30 @@ class Increase(msgspec.Struct, frozen=True, kw_only=True):
     """That is allowed."""
 
 
-def find_increases(a: Path, b: Path, limits: Sequence[tuple[str, float]]) -> list[Increase]:
+def find_increases(before: Report, after: Report, limits: Sequence[tuple[str, float]]) -> list[Increase]:
     """Each figure in both reports.
 
     Args:
-        a, b: reports as --json wrote them.
+        before, after: reports as --json wrote them.
         limits: keys, of what is inside with dots, and the share by which the figure may grow.
 
     Raises:
         UsageError: a report has no such key, or no number there.
         DataError: the first report's figure is not above 0, so that nothing is a share of it.
     """
-    before, after = (msgspec.json.decode(path.read_bytes(), type=dict[str, Any]) for path in (a, b))
     found = []
     for key, most in limits:
-        then, now = _figure(before, key, a), _figure(after, key, b)
+        then, now = _figure(before, key), _figure(after, key)
         if not then > 0:
-            raise DataError(f"{a}: {key} is {then:g}, and nothing is a share of it", hint="another figure")
+            raise DataError(
+                f"{before[0]}: {key} is {then:g}, and nothing is a share of it", hint="another figure"
+            )
         found.append(Increase(metric=key, before=then, after=now, increase=(now - then) / then, most=most))
     return found
 
 
-def _figure(report: dict[str, Any], key: str, path: Path) -> float:
+def _figure(told: Report, key: str) -> float:
+    path, report = told
     for name in (key, SHORT.get(key, key)):
         value: Any = report
         for part in name.split("."):

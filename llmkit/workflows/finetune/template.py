@@ -3,13 +3,10 @@
 import copy
 from pathlib import Path
 
-import jinja2
-
-from llmkit.errors import ConfigError, DataError, UsageError
-from llmkit.formats.streams import open_input
+from llmkit.errors import UsageError
 from llmkit.tokens.chatml import chatml_template
 from llmkit.tokens.config import TURN_END, TURN_START
-from llmkit.tokens.templates import compile_template
+from llmkit.tokens.templates import read_template
 from llmkit.tokens.tokenizer import Tokenizer
 
 CHATML = "chatml"
@@ -27,7 +24,7 @@ def template_of(template: str | None, tokenizer: Tokenizer) -> Tokenizer:
     if template is None:
         return tokenizer
     if template != CHATML:
-        text = _read_template(Path(template))
+        text = read_template(Path(template))
     else:
         added = tokenizer.backend.get_added_tokens_decoder().values()
         missing = {TURN_START, TURN_END} - {token.content for token in added if token.special}
@@ -41,20 +38,3 @@ def template_of(template: str | None, tokenizer: Tokenizer) -> Tokenizer:
     changed = copy.copy(tokenizer)
     changed.chat_template = text
     return changed
-
-
-def _read_template(path: Path) -> str:
-    with open_input(path) as stream:
-        content = stream.read()
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 (found byte 0x{content[error.start]:02x} at {error.start})",
-            hint="give a chat template: text for jinja2",
-        ) from None
-    try:
-        compile_template(text)
-    except jinja2.TemplateSyntaxError as error:
-        raise ConfigError(f"{path}: line {error.lineno}: {error.message}", hint=f"mend {path}") from None
-    return text

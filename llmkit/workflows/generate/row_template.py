@@ -5,10 +5,9 @@ from pathlib import Path
 import jinja2
 import msgspec
 
-from llmkit.errors import ConfigError, DataError
+from llmkit.errors import DataError
 from llmkit.formats.jsonl import Record
-from llmkit.formats.streams import open_input
-from llmkit.tokens.templates import REFUSALS, compile_template
+from llmkit.tokens.templates import REFUSALS, compile_template, read_template
 
 
 class RowTemplate:
@@ -19,23 +18,10 @@ class RowTemplate:
     """
 
     def __init__(self, path: Path) -> None:
-        """
-        Raises:
-            MissingError: there is no such file.
-            DataError: it is not UTF-8.
-            ConfigError: it does not parse.
-        """
-        self._name = str(path)
-        try:
-            with open_input(path) as stream:
-                self.source = stream.read().decode()
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not UTF-8 ({error})", hint="write the template in UTF-8") from None
-        try:
-            environment = compile_template("").environment.overlay(undefined=jinja2.StrictUndefined)
-            self._template = environment.from_string(self.source)
-        except jinja2.TemplateSyntaxError as error:
-            raise ConfigError(f"{path}: line {error.lineno}: {error.message}", hint=f"mend {path}") from None
+        """Read and compile it; raises what `read_template` does."""
+        self._name, self.source = str(path), read_template(path)
+        environment = compile_template("").environment.overlay(undefined=jinja2.StrictUndefined)
+        self._template = environment.from_string(self.source)
 
     def fill(self, record: Record) -> str:
         """The prompt of a row.

@@ -10,7 +10,7 @@ from llmkit.formats.jsonl import encode_line
 from llmkit.formats.streams import STDIO
 from llmkit.machine import free_bytes
 from llmkit.tokens.config import PackConfig
-from llmkit.workflows.input_sample import InputSample
+from llmkit.workflows.input_sample import InputSample, as_read
 from llmkit.workflows.pack.input import Encoded, PackJob, encode_packable, read_packable
 from llmkit.workflows.pack.pack import PackSources, open_job
 from llmkit.workflows.pack.spool import id_type_of
@@ -79,9 +79,9 @@ def _extrapolate(job: PackJob, input_bytes: int) -> tuple[int, float]:
 
 
 def _as_read(document: Document) -> bytes:
-    """About the bytes that a document took in its file."""
+    """The same of a document in tokens."""
     if isinstance(document, Encoded) and document.tokens is not None:
         if document.id_bytes:
             return bytes(document.id_bytes * len(document.tokens.tokens))
         return encode_line(document.tokens.tokens.tolist())
-    return encode_line(document.record) if document.record else document.text.encode()
+    return as_read(document)

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from llmkit.formats.streams import open_input
 from llmkit.retrieve.context import Order
 from llmkit.retrieve.passage_prompt import PassagePrompts
 from llmkit.retrieve.passages import CHARACTERS_PER_TOKEN
+from llmkit.tokens.templates import read_template
 from llmkit.workflows.retrieve.run import Run
 
 
@@ -51,8 +51,7 @@ def write_contexts(run: Run, options: ContextOptions) -> None:
 def _prompts(options: ContextOptions) -> PassagePrompts:
     own: dict[str, Any] = {}
     if options.template is not None:
-        with open_input(options.template) as stream:
-            own = {"name": str(options.template), "template": stream.read().decode()}
+        own = {"name": str(options.template), "template": read_template(options.template)}
     return PassagePrompts(_counter(options.tokenizer), options.budget, order=options.order, **own)
 
 

@@ -5,19 +5,19 @@ import time
 from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from llmkit.errors import MissingError
 from llmkit.formats.atomic import refuse_existing
-from llmkit.formats.documents import Document, list_files, read_documents
-from llmkit.formats.jsonl import encode_line
+from llmkit.formats.documents import list_files, read_documents
 from llmkit.formats.streams import STDIO
 from llmkit.machine import free_bytes
 from llmkit.retrieve.config import IndexConfig
 from llmkit.retrieve.store import Store
-from llmkit.workflows.input_sample import InputSample
-from llmkit.workflows.retrieve.index import add_documents, cut_of, index_settings, measure_of
+from llmkit.workflows.input_sample import InputSample, as_read
+from llmkit.workflows.retrieve.index import MeasureOf, add_documents, cut_of, index_settings, measure_of
 from llmkit.workflows.retrieve.index_file import open_index
 
 
@@ -34,10 +34,10 @@ class IndexPlan(msgspec.Struct, frozen=True, kw_only=True):
     chunk: int
     overlap: int
     tokenizer_sha256: str | None
-    about_documents: int | None
-    about_passages: int | None
-    about_output_bytes: int | None
-    about_seconds: float | None
+    about_documents: int | None = None
+    about_passages: int | None = None
+    about_output_bytes: int | None = None
+    about_seconds: float | None = None
     disk_free_bytes: int
 
 
@@ -67,7 +67,6 @@ def plan_index(
     else:
         refuse_existing(out, force=force, inputs=inputs)
     size = None if STDIO in files else sum(path.stat().st_size for path in files)
-    about = None if size is None else _extrapolate(files, size, config, tokenizer)
     return IndexPlan(
         inputs=[str(path) for path in files],
         input_bytes=size,
@@ -76,36 +75,27 @@ def plan_index(
         chunk=config.chunk,
         overlap=config.overlap,
         tokenizer_sha256=settings["tokenizer_sha256"],
-        about_documents=None if about is None else about[0],
-        about_passages=None if about is None else about[1],
-        about_output_bytes=None if about is None else about[2],
-        about_seconds=None if about is None else about[3],
         disk_free_bytes=free_bytes(out),
+        **({} if size is None else _extrapolate(files, size, settings, measure_of(config, tokenizer))),
     )
 
 
 def _extrapolate(
-    files: list[Path], input_bytes: int, config: IndexConfig, tokenizer: Path | None
-) -> tuple[int, int, int, float]:
-    """Documents, passages, bytes and seconds of all the input, as its beginning has them."""
+    files: list[Path], input_bytes: int, settings: dict[str, Any], measure: MeasureOf
+) -> dict[str, Any]:
+    """What the plan has about all the input, as its beginning has it."""
     sample = InputSample()
-    read = read_documents(files, text_field=config.field)
-    documents = list(takewhile(lambda one: sample.takes(_as_read(one)), read))
-    measure = measure_of(config, tokenizer)
+    read = read_documents(files, text_field=settings["field"])
+    documents = list(takewhile(lambda one: sample.takes(as_read(one)), read))
     with closing(sqlite3.connect(":memory:")) as database:
-        store = Store.create(database, index_settings(config, tokenizer))
+        store = Store.create(database, settings)
         begin = time.perf_counter()
-        add_documents(store, iter(documents), measure, config.field, replace=True)
+        add_documents(store, iter(documents), measure, settings["field"], replace=True)
         store.commit()
         seconds = time.perf_counter() - begin
         pages, page = (database.execute(f"PRAGMA page_{name}").fetchone() for name in ("count", "size"))
         size = pages[0] * page[0]
-        scale = sample.scale(files, input_bytes)
-        counts = (store.num_documents, store.num_passages, size)
-    num_documents, num_passages, num_bytes = (int(count * scale) for count in counts)
-    return num_documents, num_passages, num_bytes, round(seconds * scale, 3)
-
-
-def _as_read(document: Document) -> bytes:
-    """About the bytes that a document took in its file."""
-    return encode_line(document.record) if document.record else document.text.encode()
+        counts = {"documents": store.num_documents, "passages": store.num_passages, "output_bytes": size}
+    scale = sample.scale(files, input_bytes)
+    told = {f"about_{name}": int(count * scale) for name, count in counts.items()}
+    return told | {"about_seconds": round(seconds * scale, 3)}

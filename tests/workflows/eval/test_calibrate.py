@@ -12,8 +12,7 @@ from llmkit.errors import DataError
 from llmkit.probe.evaluate.calibration import calibrate
 from llmkit.probe.evaluate.config import TokensConfig
 from llmkit.workflows.eval.calibrate import CalibrationReport, eval_calibrate
-from llmkit.workflows.eval.open import open_scorer
-from llmkit.workflows.eval.scorer import ModelOptions, Scorer
+from llmkit.workflows.eval.scorer import Scorer
 
 PAIRS = [
     ("You must", " give"),
@@ -22,11 +21,6 @@ PAIRS = [
     ("any", " other"),
     ("a", " copy of"),
 ]
-
-
-@pytest.fixture
-def scorer(spelled_model: Callable[..., Path]) -> Scorer:
-    return open_scorer(ModelOptions(model=spelled_model()))
 
 
 def _run(scorer: Scorer, path: Path, *rows: dict[str, Any], **config: Any) -> CalibrationReport:

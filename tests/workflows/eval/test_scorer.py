@@ -21,16 +21,6 @@ TEXTS = [
 Make = Callable[..., Path]
 
 
-@pytest.fixture
-def folder(spelled_model: Make) -> Path:
-    return spelled_model()
-
-
-@pytest.fixture
-def scorer(folder: Path) -> Scorer:
-    return open_scorer(ModelOptions(model=folder))
-
-
 def _logits(folder: Path, ids: list[int]) -> torch.Tensor:
     from transformers import AutoModelForCausalLM
 

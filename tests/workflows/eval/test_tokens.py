@@ -23,16 +23,6 @@ from llmkit.workflows.generate.generate import generate_files
 Make = Callable[..., Path]
 
 
-@pytest.fixture
-def folder(spelled_model: Make) -> Path:
-    return spelled_model()
-
-
-@pytest.fixture
-def scorer(folder: Path) -> Scorer:
-    return open_scorer(ModelOptions(model=folder))
-
-
 def _logprobs(folder: Path, ids: list[int]) -> torch.Tensor:
     from transformers import AutoModelForCausalLM
 

@@ -1,21 +1,14 @@
 """What is read, and the ids that are scored: answers begin where their prompt ends."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmkit.errors import DataError, MissingError
-from llmkit.workflows.eval.open import open_scorer
-from llmkit.workflows.eval.scorer import ModelOptions, Scorer
+from llmkit.workflows.eval.scorer import Scorer
 from llmkit.workflows.eval.tokens_input import Sample, encode_sample, read_samples
-
-
-@pytest.fixture
-def scorer(spelled_model: Callable[..., Path]) -> Scorer:
-    return open_scorer(ModelOptions(model=spelled_model()))
 
 
 def _rows(path: Path, *rows: dict[str, Any]) -> list[Sample]:
