@@ -9,17 +9,19 @@ from ctypes import Structure, byref, c_float, c_int32, c_int64, c_void_p
 from llmkit.kernels.library import finished, library
 
 HEAD_DIM_STEP = 32
-"""What a head's numbers must be a multiple of."""
+"""What the numbers of a key and of a value must be multiples of."""
 
 
 class LearntAttentionStruct(Structure):
     """LearntAttention of native/learn.h."""
 
     _fields_ = [
-        *((name, c_void_p) for name in ("q", "k", "v", "out", "lse", "d_out", "d_q", "d_k", "d_v", "first")),
+        *((name, c_void_p) for name in ("q", "k", "v", "out", "lse", "d_out", "d_q", "d_k", "d_v")),
+        *((name, c_void_p) for name in ("sinks", "first")),
         *((f"{name}_{step}", c_int64) for name in "qkvg" for step in ("row", "head", "token")),
-        *((name, c_int32) for name in ("type", "rows", "heads", "kv_heads", "length", "head_dim")),
-        ("scale", c_float),
+        *((name, c_int32) for name in ("type", "rows", "heads", "kv_heads", "length")),
+        *((name, c_int32) for name in ("key_dim", "value_dim")),
+        *((name, c_float) for name in ("scale", "softcap")),
     ]
 
 
@@ -63,6 +65,15 @@ def learnt_attention(struct: LearntAttentionStruct) -> None:
         MemoryError: its memory or its threads cannot be had.
     """
     finished(library().llmkit_learn_attention(byref(struct)))
+
+
+def learnt_attention_bytes(struct: LearntAttentionStruct) -> int:
+    """Bytes of scratch memory that each thread touches in the call, for as long as the process runs.
+
+    Raises:
+        MissingError: no native library runs here.
+    """
+    return int(library().llmkit_learn_attention_bytes(byref(struct)))
 
 
 def cross_entropy(struct: CrossEntropyStruct) -> None:

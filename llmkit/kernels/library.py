@@ -23,7 +23,7 @@ from functools import cache
 from llmkit.errors import MissingError
 from llmkit.kernels.build import LIBRARY, read_note
 
-ABI_VERSION = 12
+ABI_VERSION = 13
 HINT = "install a C++ compiler (g++ or clang++) and run: pip install --force-reinstall --no-deps llmkit"
 
 
@@ -84,6 +84,7 @@ _SIGNATURES = {
     "llmkit_gated": (c_bool, (_i32, _at, _at, _at, _i64, _i64, _i64, _i64, _i64)),
     "llmkit_attention": (c_bool, (POINTER(AttentionStruct),)),
     "llmkit_learn_attention": (c_bool, (_at,)),
+    "llmkit_learn_attention_bytes": (_i64, (_at,)),
     "llmkit_cross_entropy": (c_bool, (_at,)),
     "llmkit_learn_gate": (c_bool, (_at,)),
     "llmkit_learn_rotation": (c_bool, (_at,)),

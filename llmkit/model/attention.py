@@ -76,9 +76,10 @@ class Attention(nn.Module):
         plain = self.softcap is None and self.sinks is None
         if layout.starts is not None and plain and q.dtype in DTYPES:
             return attend_documents(q, k, v, layout.starts, scale=self.scale, window=layout.window)
-        is_told = layout.parts is None and (layout.mask is None or layout.first is not None)
-        if plain and is_told and learns_here(q, v):
-            return attend_learning(q, k, v, layout.first, scale=self.scale)
+        if learns_here(q, v, layout):
+            sinks = here(self.sinks)
+            first, scale, softcap = layout.first, self.scale, self.softcap
+            return attend_learning(q, k, v, first, scale=scale, softcap=softcap, sinks=sinks)
         return attend_row(q, k, v, layout, self._attend, plain=plain)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -14,6 +14,7 @@ from llmkit.model.cache import HeldLayer
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import LatentConfig
 from llmkit.model.layout import Layout
+from llmkit.model.learnt_attention import attend_learning, learns_here
 from llmkit.model.norm import RMSNorm
 from llmkit.model.rope import rotate
 
@@ -63,7 +64,7 @@ class LatentAttention(nn.Module):
         rows = self._rows(x, layout)
         if cache is None:
             q, (k, v) = torch.cat((q_nope, q_rope), dim=-1), self._keys_and_values(rows)
-            y = attend_row(q, k, v, layout, self._attend)  # (B, H, T, V)
+            y = self._attend_row(q, k, v, layout)  # (B, H, T, V)
         else:  # text by text, each with all of its rows, (B, S, W)
             texts = cache.extend((rows,), layout)
             y = joined(
@@ -81,6 +82,11 @@ class LatentAttention(nn.Module):
         """
         k, v = self._keys_and_values(self._rows(x, layout))
         return torch.cat(self._queries(x, layout), dim=-1), k, v
+
+    def _attend_row(self, q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
+        if learns_here(q, v, layout):
+            return attend_learning(q, k, v, layout.first, scale=self.scale)
+        return attend_row(q, k, v, layout, self._attend)
 
     def _cached(self, q_nope: Tensor, q_rope: Tensor, rows: Tensor, mask: Tensor | None) -> Tensor:
         """Whichever way takes fewer operations. rows: (B, S, W). Returns (B, H, T, V)."""

@@ -12,13 +12,19 @@ from llmkit.kernels.learn import (
     LearntAttentionStruct,
     cross_entropy,
     learnt_attention,
+    learnt_attention_bytes,
 )
 from llmkit.kernels.memory import ValueType
 
 pytestmark = pytest.mark.usefixtures("native")
 Array = NDArray[Any]
-SHAPES = [(1, 1, 1, 1, 32), (2, 4, 2, 63, 64), (1, 3, 3, 64, 32), (1, 6, 1, 130, 96), (2, 2, 2, 200, 64)]
-"""Rows, query heads, key/value heads, positions, head_dim."""
+Terms = tuple[float, Array | None]
+SHAPES = [
+    *((1, 1, 1, 1, 32, 32), (2, 4, 2, 63, 64, 64), (1, 3, 3, 64, 32, 32), (1, 6, 1, 130, 96, 96)),
+    *((2, 2, 2, 200, 64, 64), (1, 2, 1, 330, 96, 64), (2, 2, 2, 70, 32, 128)),
+]
+"""Rows, query heads, key/value heads, positions, numbers of a key, of a value."""
+PLAIN = (0.0, None)
 
 
 def documents(random: np.random.Generator, rows: int, length: int) -> NDArray[np.int32]:
@@ -29,8 +35,14 @@ def documents(random: np.random.Generator, rows: int, length: int) -> NDArray[np
     return first.astype(np.int32)
 
 
-def twin(q: Array, k: Array, v: Array, first: Array | None, g: Array, scale: float) -> list[Array]:
-    """Out (R, T, H, E) and the gradients of q, k and v, (R, T, heads, E), in float64."""
+def twin(
+    q: Array, k: Array, v: Array, first: Array | None, g: Array, scale: float, terms: Terms = PLAIN
+) -> list[Array]:
+    """Out (R, T, H, X) and the gradients of q, k and v, (R, T, heads, E or X), in float64.
+
+    terms: what scores are capped at, or nought, and the sink of each head.
+    """
+    cap, sinks = terms
     group, length = q.shape[1] // k.shape[1], q.shape[2]
     q, g = q.astype("f8"), g.astype("f8")
     k, v = (np.repeat(one.astype("f8"), group, 1) for one in (k, v))
@@ -38,31 +50,39 @@ def twin(q: Array, k: Array, v: Array, first: Array | None, g: Array, scale: flo
     seen = (places[None, None, None] <= places[:, None]) & True
     if first is not None:
         seen = seen & (places >= first[:, None, :, None])
-    scores = np.where(seen, np.einsum("rhte,rhse->rhts", q, k) * scale, -np.inf)
-    weights = np.exp(scores - scores.max(-1, keepdims=True))
-    weights /= weights.sum(-1, keepdims=True)
+    scores, steep = np.einsum("rhte,rhse->rhts", q, k) * scale, 1.0
+    if cap:
+        scores = cap * np.tanh(scores / cap)
+        steep = 1 - (scores / cap) ** 2
+    weights = np.where(seen, np.exp(scores), 0.0)
+    sink = 0.0 if sinks is None else np.exp(sinks.astype("f8"))[:, None, None]
+    weights /= weights.sum(-1, keepdims=True) + sink
     out = weights @ v
     slopes = np.einsum("rhte,rhse->rhts", g, v)
-    slopes = weights * (slopes - (g * out).sum(-1, keepdims=True)) * scale
+    slopes = weights * (slopes - (g * out).sum(-1, keepdims=True)) * scale * steep
     per_head = [slopes.swapaxes(2, 3) @ q, weights.swapaxes(2, 3) @ g]
     shared = [one.reshape(len(q), -1, group, *one.shape[2:]).sum(2) for one in per_head]
     return [one.swapaxes(1, 2) for one in (out, slopes @ k, *shared)]
 
 
-def attend(q: Array, k: Array, v: Array, first: Array | None, g: Array, scale: float) -> list[Array]:
+def attend(
+    q: Array, k: Array, v: Array, first: Array | None, g: Array, scale: float, terms: Terms = PLAIN
+) -> list[Array]:
     """The same by the kernel: forwards, then backwards."""
-    rows, heads, length, head_dim = q.shape
+    rows, heads, length, key_dim = q.shape
+    cap, sinks = terms
     kind = ValueType.FLOAT32 if q.dtype == np.float32 else ValueType.BFLOAT16
     struct = LearntAttentionStruct(
         **{"type": kind, "rows": rows, "heads": heads, "kv_heads": k.shape[1], "length": length},
-        **{"head_dim": head_dim, "scale": scale},
+        **{"key_dim": key_dim, "value_dim": v.shape[-1], "scale": scale, "softcap": cap},
         **{"first": None if first is None else first.ctypes.data},
+        **{"sinks": None if sinks is None else sinks.ctypes.data},
     )
     for name, array in {"q": q, "k": k, "v": v, "g": g}.items():
         setattr(struct, "d_out" if name == "g" else name, array.ctypes.data)
         for step, stride in zip(("row", "head", "token"), array.strides, strict=False):
             setattr(struct, f"{name}_{step}", stride // array.itemsize)
-    made = [np.zeros((rows, length, one.shape[1], head_dim), q.dtype) for one in (q, q, k, v)]
+    made = [np.zeros((rows, length, one.shape[1], one.shape[-1]), q.dtype) for one in (g, q, k, v)]
     lse = np.empty((rows, heads, length), np.float32)
     struct.out, struct.lse, struct.d_out = made[0].ctypes.data, lse.ctypes.data, None
     learnt_attention(struct)
@@ -78,9 +98,9 @@ def off(found: Array, expected: Array) -> float:
 
 def inputs(random: np.random.Generator, shape: tuple[int, ...]) -> list[NDArray[np.float32]]:
     """q, k, v and the gradient of what comes out, positions before heads in memory."""
-    rows, heads, kv_heads, length, head_dim = shape
-    counts = (heads, kv_heads, kv_heads, heads)
-    drawn = [random.normal(size=(rows, length, count, head_dim)) for count in counts]
+    rows, heads, kv_heads, length, key_dim, value_dim = shape
+    sizes = ((heads, key_dim), (kv_heads, key_dim), (kv_heads, value_dim), (heads, value_dim))
+    drawn = [random.normal(size=(rows, length, *size)) for size in sizes]
     return [one.astype(np.float32).swapaxes(1, 2) for one in drawn]
 
 
@@ -109,16 +129,47 @@ def test_in_bfloat16_they_are_rounded_and_not_worse(
 ) -> None:
     narrow = [to_bf16(one) for one in inputs(random, shape)]
     first = documents(random, shape[0], shape[3])
-    expected = twin(*(from_bf16(one) for one in narrow[:3]), first, from_bf16(narrow[3]), 0.1)
-    for found, wanted in zip(attend(*narrow[:3], first, narrow[3], 0.1), expected, strict=True):
-        assert off(from_bf16(found), wanted) < 8e-3  # half a unit of bfloat16 is 4e-3 at most
+    q, k, v, g = (from_bf16(one) for one in narrow)
+    expected = twin(q, k, v, first, g, 0.1)
+    found = attend(narrow[0], narrow[1], narrow[2], first, narrow[3], 0.1)
+    for one, wanted in zip(found, expected, strict=True):
+        assert off(from_bf16(one), wanted) < 8e-3  # half a unit of bfloat16 is 4e-3 at most
 
 
-def test_bits_are_the_same_on_any_threads(
-    random: np.random.Generator, same_on_any_threads: Callable[[Callable[[], Array]], Array]
+@pytest.mark.parametrize("terms", [(0.0, [0.5, -1.0, 3.0]), (2.0, None), (5.0, [0.0, 0.0, 9.0])])
+def test_capped_scores_and_sinks_and_their_gradients_are_those_of_float64(
+    terms: tuple[float, list[float] | None], random: np.random.Generator
 ) -> None:
-    q, k, v, g = inputs(random, (2, 4, 2, 130, 64))
-    same_on_any_threads(lambda: np.concatenate([one.ravel() for one in attend(q, k, v, None, g, 0.1)]))
+    q, k, v, g = inputs(random, (2, 3, 1, 130, 64, 32))
+    first = documents(random, 2, 130)
+    told = (terms[0], None if terms[1] is None else np.array(terms[1], np.float32))
+    expected = twin(q, k, v, first, g, 0.2, told)
+    for found, wanted in zip(attend(q, k, v, first, g, 0.2, told), expected, strict=True):
+        assert off(found, wanted) < 3e-6
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 2, 130, 64, 64), (1, 3, 1, 600, 32, 64), (3, 1, 1, 200, 64, 32)])
+@pytest.mark.parametrize("half", [False, True])
+def test_bits_are_the_same_with_a_task_for_each_thread_and_with_one_for_all(
+    shape: tuple[int, ...],
+    half: bool,
+    random: np.random.Generator,
+    to_bf16: Callable[[Array], Array],
+    same_on_any_threads: Callable[[Callable[[], Array]], Array],
+) -> None:
+    q, k, v, g = (to_bf16(one) if half else one for one in inputs(random, shape))
+    first = documents(random, shape[0], shape[3])
+    same_on_any_threads(lambda: np.concatenate([one.ravel() for one in attend(q, k, v, first, g, 0.1)]))
+
+
+def test_each_thread_has_memory_for_the_keys_of_a_task() -> None:
+    sizes = {"rows": 1, "heads": 4, "kv_heads": 1, "key_dim": 128, "value_dim": 128, "d_out": 1}
+
+    def touched(length: int) -> int:
+        return learnt_attention_bytes(LearntAttentionStruct(type=ValueType.FLOAT32, length=length, **sizes))
+
+    # keys and values twice as products want them, keys once more, and both gradients, in float32
+    assert touched(32_768) - touched(0) == 32_768 * 128 * 5 * 4
 
 
 def nats(logits: Array, targets: NDArray[np.int64], factor: NDArray[np.float32]) -> tuple[Array, Array]:

@@ -134,3 +134,26 @@ def test_calls_from_several_threads_take_turns() -> None:
         "print(found == [4.0 * 256 * 256 * i for i in range(60)])"
     )
     assert done.stdout == "True\n", done.stderr
+
+
+RESIZED = """
+import threading
+done = False
+def resize():
+    number = 0
+    while not done:
+        number += 1
+        set_threads(number % 4 + 1)
+other = threading.Thread(target=resize)
+other.start()
+results = [(matmul(w, x) == 256).all() for _ in range(2000)]
+done = True
+other.join()
+print(all(results))
+"""
+
+
+@pytest.mark.usefixtures("native")
+def test_a_thread_may_set_another_number_while_a_kernel_works() -> None:
+    done = python(f"{WORK}\n{RESIZED}")
+    assert done.stdout == "True\n", done.stderr

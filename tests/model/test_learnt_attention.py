@@ -8,9 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from llmkit.kernels.library import available, why_not
-from llmkit.model import attention
+from llmkit.model import attention, latent_attention
+from llmkit.model.attend import attend
+from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
-from llmkit.model.layout import first_seen, layout_mask
+from llmkit.model.layout import Layout, first_seen, layout_mask
 from llmkit.model.learnt_attention import attend_learning, learns_here
 from llmkit.model.positions import segment_positions
 from llmkit.model.presets import preset
@@ -19,7 +21,26 @@ from llmkit.model.transformer import Transformer
 pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
 SEGMENTS = torch.tensor([[0] * 30 + [1] * 50 + [2] * 20, [0] * 99 + [1]])
 
-WINDOW = {"sliding_window": 20, "sliding_layers": (0, 1), "model_type": "mistral"}
+WINDOW = {"model_type": "mistral", "sliding_window": 20}
+CAPPED = {"model_type": "gemma2", "attn_logit_softcapping": 2.0, "sliding_window": 20}
+SINKS = {"model_type": "gpt_oss", "num_local_experts": 2, "num_experts_per_tok": 1, "sliding_window": 20}
+LATENT = {
+    **{
+        "model_type": "deepseek_v3",
+        "n_routed_experts": 2,
+        "num_experts_per_tok": 1,
+        "first_k_dense_replace": 2,
+    },
+    **{
+        "kv_lora_rank": 16,
+        "q_lora_rank": 16,
+        "v_head_dim": 64,
+        "qk_nope_head_dim": 64,
+        "qk_rope_head_dim": 32,
+    },
+    **{"num_key_value_heads": 2, "n_group": 1, "topk_group": 1, "moe_intermediate_size": 32},
+}
+"""The families that attend in their own way."""
 
 
 def _inputs(dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], Tensor]:
@@ -67,7 +88,7 @@ def test_any_strides_are_read(change: Callable[[Tensor], Tensor]) -> None:
     apart = [torch.randn(1, 2, 9, 64, generator=draw, requires_grad=True) for _ in range(3)]
     tensors = [change(one) for one in apart]
     whole = [one.detach().contiguous().requires_grad_() for one in tensors]
-    outs = [attend_learning(*some, None, scale=0.1) for some in (tensors, whole)]
+    outs = [attend_learning(q, k, v, None, scale=0.1) for q, k, v in (tensors, whole)]
     assert torch.equal(*outs)
     grad = torch.randn(outs[0].shape, generator=draw)
     found = torch.autograd.grad(outs[0], tensors, grad.transpose(2, 3).contiguous().transpose(2, 3))
@@ -75,31 +96,54 @@ def test_any_strides_are_read(change: Callable[[Tensor], Tensor]) -> None:
         assert torch.equal(one, other)
 
 
+def test_sinks_and_capped_scores_have_the_gradients_of_scores_written_out() -> None:
+    (q, k, v), grad = _inputs()
+    sinks = torch.tensor([0.5, -1.0, 4.0, 0.0], requires_grad=True)
+    outs = [by(q, k, v, None, scale=0.2, softcap=3.0, sinks=sinks) for by in (attend_learning, attend)]
+    torch.testing.assert_close(*outs, rtol=1e-5, atol=1e-6)
+    found, expected = (torch.autograd.grad(out, (q, k, v, sinks), grad) for out in outs)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(("dim", "taken"), [(32, True), (48, False), (96, True)])
 def test_it_is_for_heads_that_fit_and_not_for_texts_that_are_written(dim: int, taken: bool) -> None:
-    q = torch.zeros(1, 1, 2, dim)
-    assert learns_here(q, q) is taken
-    assert not learns_here(q, torch.zeros(1, 1, 2, 32 + dim)) and not learns_here(q.double(), q.double())
+    q, layout = torch.zeros(1, 1, 2, dim), Layout(None, None, None)
+    assert learns_here(q, q, layout) is learns_here(q, torch.zeros(1, 1, 2, 32 + dim), layout) is taken
+    assert not learns_here(q.double(), q.double(), layout)
+    assert not learns_here(q, q, Layout(None, None, torch.ones(2, 2, dtype=torch.bool)))
     with torch.no_grad():
-        assert learns_here(q, q) is taken
+        assert learns_here(q, q, layout) is taken
     with torch.inference_mode():
-        assert not learns_here(q, q)
+        assert not learns_here(q, q, layout)
 
 
 @pytest.fixture
 def by_torch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Call it, and models attend by PyTorch from then on."""
-    yield lambda: monkeypatch.setattr(attention, "learns_here", lambda *_: False)
+
+    def take_torch() -> None:
+        for module in (attention, latent_attention):
+            monkeypatch.setattr(module, "learns_here", lambda *_: False)
+
+    yield take_torch
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method`")  # torch's compiler's own
-@pytest.mark.parametrize(("shape", "compiles"), [({}, False), (WINDOW, False), (WINDOW, True)])
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # likewise, where a graph breaks
+@pytest.mark.parametrize(
+    ("shape", "compiles"),
+    [
+        *(({}, False), (WINDOW, False), (WINDOW, True), (CAPPED, False), (CAPPED, True)),
+        *((SINKS, False), (LATENT, False), (LATENT, True)),
+    ],
+)
 def test_a_model_learns_the_same_by_either(
     by_torch: Callable[[], None], shape: dict[str, object], compiles: bool
 ) -> None:
     sizes = {"vocab_size": 64, "hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1}
-    config = preset("stories15m", **{**sizes, "head_dim": 32, "num_hidden_layers": 2, **shape})
-    model = Transformer(config)
+    sizes |= {"head_dim": 32, "num_hidden_layers": 2, "intermediate_size": 32}
+    model = Transformer(ModelConfig.from_hf({"model_type": "llama", **sizes, **shape}))
     initialise(model, torch.Generator().manual_seed(0))
     ids = torch.randint(64, (2, 100), generator=torch.Generator().manual_seed(2))
     run = torch.compile(model, backend="aot_eager") if compiles else model

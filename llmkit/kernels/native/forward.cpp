@@ -17,7 +17,6 @@ struct Run {
 
   float* at(size_t offset) const { return reinterpret_cast<float*>(memory + offset); }
   float* stream() const { return at(plan.x); }
-  char* own() const { return memory + plan.own + static_cast<size_t>(worker.index) * plan.own_bytes; }
 
   // What the first layer reads: the tokens' rows, scaled, and what their positions add.
   void embed() const {
@@ -50,7 +49,7 @@ struct Run {
   }
 
   void multiply(const Weight& weight, const Prepared& prepared, float* y, const float* bias, bool accumulate) const {
-    kernel.multiply(worker, weight, prepared, Output{y, weight.rows, bias, accumulate}, own());
+    kernel.multiply(worker, weight, prepared, Output{y, weight.rows, bias, accumulate}, worker.own);
     barrier(worker);
   }
 
@@ -89,7 +88,7 @@ struct Run {
     a.q = at(plan.q), a.out = at(plan.attended), a.k = p.keys[number], a.v = p.values[number];
     if (p.key_scales) a.k_scale = p.key_scales[number], a.v_scale = p.value_scales[number];
     a.window = l.window, a.sinks = l.sinks;
-    kernel.attend(worker, a, at(plan.partial), own());
+    kernel.attend(worker, a, at(plan.partial), worker.own);
     barrier(worker);
   }
 
@@ -235,6 +234,6 @@ LLMKIT_API bool llmkit_forward(const Model* model, const Pass* pass, int32_t wid
   Plan plan = plan_of(kernel, *model, *pass);
   auto body = [&](Worker& worker, char* memory) { Run{kernel, *model, *pass, plan, sum, worker, memory}.run(); };
   return run_region(
-      [](Worker& worker, char* scratch, void* raw) { (*static_cast<decltype(body)*>(raw))(worker, scratch); }, &body,
-      plan.total, wide != 0);
+      [](Worker& worker, char* shared, void* raw) { (*static_cast<decltype(body)*>(raw))(worker, shared); }, &body,
+      Scratch{plan.total, plan.own_bytes}, wide != 0);
 }

@@ -21,18 +21,17 @@ struct ExpertsRun {
 
   float* floats(size_t offset) const { return reinterpret_cast<float*>(memory + offset); }
   int32_t* ints(size_t offset) const { return reinterpret_cast<int32_t*>(memory + offset); }
-  char* own() const { return memory + plan.own + static_cast<size_t>(worker.index) * plan.own_bytes; }
   int64_t router_rows() const { return e.num_experts + (e.shared_gate ? 1 : 0); }
 
   void choose(const float* fed) const {
     Prepared prepared = kernel.lay_out(e.router.format, tokens, m.hidden, memory + plan.prepared);
     kernel.prepare(worker, prepared, kFloat32, fed, m.hidden, m.hidden);
     barrier(worker);
-    kernel.multiply(worker, e.router, prepared, Output{floats(plan.scores), router_rows(), e.router_bias, false}, own());
+    kernel.multiply(worker, e.router, prepared, Output{floats(plan.scores), router_rows(), e.router_bias, false}, worker.own);
     barrier(worker);
     for (int64_t token; (token = claim(worker, 1)) < tokens;)
       route(e, floats(plan.scores) + token * router_rows(), ints(plan.chosen) + token * e.per_token,
-            floats(plan.weights) + token * e.per_token, reinterpret_cast<float*>(own()));
+            floats(plan.weights) + token * e.per_token, reinterpret_cast<float*>(worker.own));
     barrier(worker);
   }
 
@@ -65,7 +64,7 @@ struct ExpertsRun {
     for (int32_t expert = 0; expert < e.num_experts; expert++) {
       int64_t first = starts[expert], rows = starts[expert + 1] - first;
       if (!rows) continue;
-      Worker mine{cursors + expert, worker.index, worker.size};
+      Worker mine{cursors + expert, worker.index, worker.size, worker.own};
       each(expert, first, mine, kernel.lay_out(format, rows, cols, prepared));
       prepared += aligned(kernel.prepared_bytes(format, rows, cols));
     }
@@ -82,7 +81,7 @@ struct ExpertsRun {
     int64_t width = weights[0].rows;
     auto each = [&](int32_t expert, int64_t first, Worker& mine, const Prepared& prepared) {
       Output out{y + first * width, width, bias ? bias + expert * width : nullptr, false};
-      kernel.multiply(mine, weights[expert], prepared, out, own());
+      kernel.multiply(mine, weights[expert], prepared, out, worker.own);
     };
     each_expert(phase, weights[0].format, weights[0].cols, each);
   }
@@ -111,7 +110,7 @@ struct ExpertsRun {
     Prepared prepared = kernel.lay_out(e.shared_gate_up.format, tokens, m.hidden, memory + plan.prepared);
     kernel.prepare(worker, prepared, kFloat32, fed, m.hidden, m.hidden);
     barrier(worker);
-    kernel.multiply(worker, e.shared_gate_up, prepared, Output{inner, width, e.shared_gate_up_bias, false}, own());
+    kernel.multiply(worker, e.shared_gate_up, prepared, Output{inner, width, e.shared_gate_up_bias, false}, worker.own);
     barrier(worker);
     kernel.gated(worker, Gated{inner, inner + size, inner, tokens, size, width, width, width, m.activation, 0.0f});
     barrier(worker);
@@ -119,7 +118,7 @@ struct ExpertsRun {
     kernel.prepare(worker, prepared, kFloat32, inner, width, size);
     barrier(worker);
     Output out{floats(plan.shared), m.hidden, e.shared_down_bias, false};
-    kernel.multiply(worker, e.shared_down, prepared, out, own());
+    kernel.multiply(worker, e.shared_down, prepared, out, worker.own);
     barrier(worker);
   }
 

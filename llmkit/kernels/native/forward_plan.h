@@ -14,7 +14,7 @@ size_t most(size_t a, size_t b) { return a > b ? a : b; }
 
 // Offsets; all aligned to 64 bytes.
 struct Plan {
-  size_t x, normed, fed, q, k, v, attended, branch, inner, last, prepared, partial, own, own_bytes, total;
+  size_t x, normed, fed, q, k, v, attended, branch, inner, last, prepared, partial, own_bytes, total;
   size_t narrow;  // of adapters
   // of experts
   size_t scores, chosen, weights, places, starts, sources, cursors, rows, expert_inner, expert_prepared, shared;
@@ -102,7 +102,6 @@ Plan plan_of(const Kernels& kernel, const Model& m, const Pass& p) {
   plan.partial = take(kernel.attention_partial_bytes(a));
   size_t choosing = sizeof(float) * 3 * static_cast<size_t>(room.num_experts);
   plan.own_bytes = aligned(most(most(kernel.multiply_bytes(), kernel.attention_tile_bytes(a)), choosing));
-  plan.own = take(plan.own_bytes * static_cast<size_t>(threads()));
   plan.total = at;
   return plan;
 }

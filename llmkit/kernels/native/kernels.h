@@ -170,8 +170,8 @@ struct Kernels {
   size_t (*attention_tile_bytes)(const Attention&);
   // `partial` is the team's, `memory` the worker's own. Holds one barrier where a long context is shared out.
   void (*attend)(Worker&, const Attention&, float* partial, char* memory);
-  size_t (*learn_bytes)(const LearntAttention&);  // of each worker
-  void (*learn_attention)(Worker&, const LearntAttention&, char* memory);
+  Scratch (*learn_scratch)(const LearntAttention&);
+  void (*learn_attention)(Worker&, const LearntAttention&, char* shared);
   void (*cross_entropy)(Worker&, const CrossEntropy&);
   void (*learn_gate)(Worker&, const LearntGate&);
   void (*learn_rotation)(Worker&, const LearntRotation&);

@@ -1,7 +1,7 @@
 // One instruction-set level: every kernel, instantiated in the including file, in a table that dispatch chooses from.
 #pragma once
 #include "attention.h"
-#include "attention_learn.h"
+#include "attention_tasks.h"
 #include "coding.h"
 #include "cross_entropy.h"
 #include "elementwise.h"
@@ -45,7 +45,7 @@ Kernels level_table(const char* name) {
   table.attention_partial_bytes = attention_partial_bytes;
   table.attention_tile_bytes = attention_tile_bytes;
   table.attend = attend;
-  table.learn_bytes = learn_bytes;
+  table.learn_scratch = learn_scratch;
   table.learn_attention = learn_attention;
   table.cross_entropy = cross_entropy;
   table.learn_gate = learn_gate;

@@ -3,7 +3,7 @@
 
 #include "lanes.h"
 
-#include "attention_learn.h"
+#include "attention_tasks.h"
 #include "cross_entropy.h"
 #include "gate_learn.h"
 #include "matmul.h"
@@ -20,7 +20,7 @@ Kernels matmul_table() {
   table.lay_out = lay_out;
   table.prepare = prepare;
   table.multiply = multiply;
-  table.learn_bytes = learn_bytes;
+  table.learn_scratch = learn_scratch;
   table.learn_attention = learn_attention;
   table.cross_entropy = cross_entropy;
   table.learn_gate = learn_gate;

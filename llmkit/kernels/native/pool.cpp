@@ -63,8 +63,8 @@ struct Pool {
   Team team;
   Body body = nullptr;
   void* argument = nullptr;
-  char* scratch = nullptr;
-  size_t scratch_bytes = 0;
+  char* scratch = nullptr;  // what is shared, then each worker's own
+  size_t scratch_bytes = 0, shared_bytes = 0, own_bytes = 0;
   alignas(64) int32_t epoch = 0;  // one more for each region
   int32_t sleepers = 0;
   bool closing = false;
@@ -72,6 +72,11 @@ struct Pool {
   pthread_t threads[kMaxThreads];
   pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 };
+
+Worker worker_of(Pool* pool, Team* team, int32_t index) {
+  char* own = pool->scratch + pool->shared_bytes + static_cast<size_t>(index) * pool->own_bytes;
+  return Worker{team, index, team->size, own};
+}
 
 struct Start {
   Pool* pool;
@@ -86,7 +91,7 @@ void* serve(void* raw) {
   for (int32_t seen = start.epoch;; seen++) {
     wait_while(&pool->epoch, seen, &pool->sleepers);
     if (pool->closing) return nullptr;
-    Worker worker{&pool->team, start.index, pool->team.size};
+    Worker worker = worker_of(pool, &pool->team, start.index);
     pool->body(worker, pool->scratch, pool->argument);
     barrier(worker);
   }
@@ -147,7 +152,13 @@ Pool* pool() {
   return result;
 }
 
-bool reserve(Pool* pool, size_t bytes) {
+size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// Room for what a region of `workers` asks for; nothing of it outlives the region.
+bool reserve(Pool* pool, Scratch scratch, int32_t workers) {
+  pool->shared_bytes = aligned(scratch.shared);
+  pool->own_bytes = aligned(scratch.own);
+  size_t bytes = pool->shared_bytes + static_cast<size_t>(workers) * pool->own_bytes;
   if (bytes <= pool->scratch_bytes) return true;
   free(pool->scratch);
   void* memory = nullptr;
@@ -175,25 +186,26 @@ void barrier(Worker& worker) {
   }
 }
 
-bool run_region(Body body, void* argument, size_t scratch_bytes, bool wide) {
+bool run_region(Body body, void* argument, Scratch scratch, bool wide) {
   Pool* mine = pool();
   pthread_mutex_lock(&mine->turn);
-  bool ready = reserve(mine, scratch_bytes);
-  if (ready && wide && mine->started + 1 != usable_threads()) {
+  int32_t workers = wide ? usable_threads() : 1;  // asked once: another thread may set another number meanwhile
+  bool ready = reserve(mine, scratch, workers);
+  if (ready && wide && mine->started + 1 != workers) {
     stop_threads(mine);
-    ready = start_threads(mine, usable_threads() - 1);
+    ready = start_threads(mine, workers - 1);
   }
   if (ready && wide && mine->started) {
     mine->body = body;
     mine->argument = argument;
     mine->team.cursor = 0;
     advance(&mine->epoch, &mine->sleepers);
-    Worker worker{&mine->team, 0, mine->team.size};
+    Worker worker = worker_of(mine, &mine->team, 0);
     body(worker, mine->scratch, argument);
     barrier(worker);
   } else if (ready) {
     Team alone;
-    Worker worker{&alone, 0, 1};
+    Worker worker = worker_of(mine, &alone, 0);
     body(worker, mine->scratch, argument);
   }
   pthread_mutex_unlock(&mine->turn);

@@ -22,6 +22,7 @@ struct Worker {
   Team* team;
   int32_t index;
   int32_t size;
+  char* own;  // its own scratch memory
 };
 
 // First of `count` pieces that are now this worker's; ask again until it is not below your total.
@@ -32,11 +33,17 @@ static inline __attribute__((always_inline)) int64_t claim(Worker& worker, int64
 // Wait for the whole team; afterwards all its writes are visible and the cursor is 0.
 void barrier(Worker& worker);
 
-typedef void (*Body)(Worker& worker, char* scratch, void* argument);
+// Bytes of memory for a region, each part aligned to 64: what the team shares, and what each worker has of its own.
+struct Scratch {
+  size_t shared = 0, own = 0;
+};
 
-// Run `body` on every thread (on the caller alone if not `wide`), with `scratch_bytes` of shared memory aligned to 64.
-// Regions of different callers take turns. Returns false when memory or threads cannot be had.
-bool run_region(Body body, void* argument, size_t scratch_bytes, bool wide);
+typedef void (*Body)(Worker& worker, char* shared, void* argument);
+
+// Run `body` on every thread (on the caller alone if not `wide`). Regions of different callers take turns; only in its
+// turn is it known how many threads a region has, and so how much memory. Returns false when memory or threads cannot
+// be had.
+bool run_region(Body body, void* argument, Scratch scratch, bool wide);
 
 void set_threads(int32_t count);
 int32_t threads();

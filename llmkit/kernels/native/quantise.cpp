@@ -7,21 +7,11 @@ namespace {
 
 constexpr int64_t kWorthSharing = 16384;  // weights below which waking threads costs more than it saves
 
-size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 // One region, in which each worker has `own` bytes of memory.
 template <class Call>
 bool region(Call call, size_t own, int64_t weights) {
-  struct Job {
-    Call& call;
-    size_t own;
-  } job{call, aligned(own)};
-  return run_region(
-      [](Worker& worker, char* scratch, void* raw) {
-        Job& mine = *static_cast<Job*>(raw);
-        mine.call(worker, scratch + static_cast<size_t>(worker.index) * mine.own);
-      },
-      &job, static_cast<size_t>(threads()) * job.own, weights >= kWorthSharing);
+  return run_region([](Worker& worker, char*, void* raw) { (*static_cast<Call*>(raw))(worker); }, &call,
+                    Scratch{0, own}, weights >= kWorthSharing);
 }
 
 constexpr int64_t kBlocksAtOnce = 256;  // that a thread writes before it asks for more
@@ -61,30 +51,30 @@ void write_blocks(Worker& worker, const Blocks& a) {
 
 LLMKIT_API bool llmkit_blocks(const Blocks* blocks) {
   auto write = blocks->bits == 8 ? write_blocks<8> : blocks->bits == 5 ? write_blocks<5> : write_blocks<4>;
-  return region([&](Worker& worker, char*) { write(worker, *blocks); }, 0, blocks->count * 32);
+  return region([&](Worker& worker) { write(worker, *blocks); }, 0, blocks->count * 32);
 }
 
 LLMKIT_API bool llmkit_search(const Search* search) {
-  return region([&](Worker& worker, char* memory) { kernels()->search(worker, *search, memory); },
+  return region([&](Worker& worker) { kernels()->search(worker, *search, worker.own); },
                 kernels()->groups_bytes(search->width), search->groups * search->width);
 }
 
 LLMKIT_API bool llmkit_neighbours(const Neighbours* of) {
-  return region([&](Worker& worker, char* memory) { kernels()->neighbours(worker, *of, memory); },
+  return region([&](Worker& worker) { kernels()->neighbours(worker, *of, worker.own); },
                 kernels()->groups_bytes(of->width), of->groups * of->width);
 }
 
 LLMKIT_API bool llmkit_nearest_codes(const Coding* coding) {
-  return region([&](Worker& worker, char*) { kernels()->nearest_codes(worker, *coding); }, 0,
+  return region([&](Worker& worker) { kernels()->nearest_codes(worker, *coding); }, 0,
                 coding->rows * coding->cols);
 }
 
 LLMKIT_API bool llmkit_code_values(const Coding* coding) {
-  return region([&](Worker& worker, char*) { kernels()->code_values(worker, *coding); }, 0,
+  return region([&](Worker& worker) { kernels()->code_values(worker, *coding); }, 0,
                 coding->rows * coding->cols);
 }
 
 LLMKIT_API bool llmkit_feedback(const Feedback* feedback) {
-  return region([&](Worker& worker, char* memory) { kernels()->feedback(worker, *feedback, memory); },
+  return region([&](Worker& worker) { kernels()->feedback(worker, *feedback, worker.own); },
                 kernels()->feedback_bytes(*feedback), feedback->rows * feedback->count);
 }

@@ -20,7 +20,13 @@ from llmkit.workflows.finetune.job import FinetuneJob
 from llmkit.workflows.finetune.model import choose_trained
 from llmkit.workflows.finetune.run import FinetuneRun
 from llmkit.workflows.run.folder import Start
-from llmkit.workflows.run.memory import DISTRIBUTED_BYTES, RUNTIME_BYTES, RunMemory, activation_bytes
+from llmkit.workflows.run.memory import (
+    DISTRIBUTED_BYTES,
+    RUNTIME_BYTES,
+    RunMemory,
+    activation_bytes,
+    attention_scratch_bytes,
+)
 from llmkit.workflows.run.plan import (
     Needs,
     RunPlan,
@@ -110,15 +116,17 @@ def finetune_memory_bytes(job: FinetuneJob) -> int:
     if job.files.teacher is not None:
         teacher = read_model_config(job.files.teacher)
         weights += _weight_bytes(ModelConfig.from_hf(teacher, source=config_source(job.files.teacher)), 32)
-    tokens = setup.micro_batch_rows * setup.recipe.seq_len
+    rows, length, dtype = setup.micro_batch_rows, setup.recipe.seq_len, setup.recipe.dtype
+    native = HAS_KERNELS and setup.device.type == "cpu"
     kept = activation_bytes(
         model,
-        tokens,
-        setup.recipe.dtype,
+        rows * length,
+        dtype,
         head_tokens=rows_per_chunk(model.vocab_size),
-        native=HAS_KERNELS and setup.device.type == "cpu",
+        native=native,
         wide_logits=config.method != "sft",
     )
+    kept += attention_scratch_bytes(model, rows, length, dtype, threads=setup.threads) if native else 0
     runtime, gradients = RUNTIME_BYTES[setup.device.type], 4 * trained
     if setup.degrees.world > 1:
         runtime, gradients = runtime + DISTRIBUTED_BYTES[setup.device.type], 2 * gradients

@@ -14,6 +14,7 @@ from llmkit.workflows.run.memory import (
     RUNTIME_BYTES,
     RunMemory,
     activation_bytes,
+    attention_scratch_bytes,
 )
 from llmkit.workflows.run.setup import Setup
 
@@ -101,7 +102,8 @@ def _activation_bytes(setup: Setup, config: PretrainConfig, model: ModelConfig, 
         parts = parts_of_batch(share, setup.micro_batch_rows, degrees.pp)
         ahead = max(2, degrees.pp - stage)  # at the last stage one comes in while one is learnt: measured
         rows, under_way = share // parts, min(parts, ahead)
-    return _mask_bytes(setup, rows) + activation_bytes(
+    at_work = _mask_bytes(setup, rows) + _attention_bytes(setup, model, rows)
+    return at_work + activation_bytes(
         model,
         rows * recipe.seq_len // degrees.cp,
         recipe.dtype,
@@ -112,6 +114,13 @@ def _activation_bytes(setup: Setup, config: PretrainConfig, model: ModelConfig, 
         native=HAS_KERNELS and setup.device.type == "cpu",
         wide_logits=recipe.z_loss is not None,
     )
+
+
+def _attention_bytes(setup: Setup, model: ModelConfig, rows: int) -> int:
+    if setup.device.type != "cpu":
+        return 0
+    length, dtype = setup.recipe.seq_len, setup.recipe.dtype
+    return attention_scratch_bytes(model, rows, length, dtype, threads=setup.threads, degrees=setup.degrees)
 
 
 def _mask_bytes(setup: Setup, rows: int) -> int:

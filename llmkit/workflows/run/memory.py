@@ -6,6 +6,8 @@ again). What a process holds was measured on runs of 1M to 40M parameters: see t
 
 from dataclasses import dataclass
 
+from llmkit.kernels.learn import HEAD_DIM_STEP, LearntAttentionStruct, learnt_attention_bytes
+from llmkit.kernels.memory import ValueType
 from llmkit.model.config import ModelConfig
 from llmkit.model.learnt_operations import HAS_KERNELS
 from llmkit.train.config import ActivationCheckpointing
@@ -112,11 +114,40 @@ def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) 
         attention = (24 if half else 28) * model.hidden_size + (2 if half else 4) * kv
     else:
         attention = (20 if half else 24) * model.hidden_size + (2 if half else 4) * kv
-    plain = model.attn_logit_softcapping is None and not model.attention_sinks and model.latent is None
-    if plain and model.norm == "rms" and native:
+    if model.latent is None and model.norm == "rms" and native:
         attention -= (2 if half else 4) * model.num_attention_heads * model.head_dim
     gated = 3 if native and model.hidden_act == "silu" else 4
     return model.num_hidden_layers * attention + (2 if half else 4) * _mlp_values(model, gated=gated)
+
+
+def attention_scratch_bytes(
+    model: ModelConfig, rows: int, length: int, dtype: str, *, threads: int, degrees: Degrees = ONE_PROCESS
+) -> int:
+    """What the threads hold for keys and values while the kernels of training attend, and from then on.
+
+    Nothing where PyTorch attends: without kernels, where rows are cut, and in heads that do not fit.
+
+    Args:
+        model: its shape.
+        rows: of a micro-batch.
+        length: of a row.
+        dtype: of the arithmetic.
+        threads: of the process.
+        degrees: how the model is divided.
+    """
+    latent = model.latent
+    key = model.head_dim if latent is None else latent.qk_nope_head_dim + latent.qk_rope_head_dim
+    value = model.head_dim if latent is None else latent.v_head_dim
+    if not HAS_KERNELS or degrees.cp > 1 or key % HEAD_DIM_STEP or value % HEAD_DIM_STEP:
+        return 0
+    heads = model.num_attention_heads // degrees.tp
+    kv_heads = heads if latent is not None else model.num_key_value_heads // degrees.tp
+    kind = ValueType.BFLOAT16 if dtype == "bfloat16" else ValueType.FLOAT32
+    struct = LearntAttentionStruct(
+        **{"type": kind, "rows": rows, "length": length, "heads": heads, "kv_heads": kv_heads, "d_out": 1},
+        **{"key_dim": key, "value_dim": value},
+    )
+    return min(threads, rows * kv_heads) * learnt_attention_bytes(struct)
 
 
 def _others_keys_bytes(model: ModelConfig, degrees: Degrees, *, half: bool) -> int:

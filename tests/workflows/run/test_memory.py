@@ -18,7 +18,7 @@ from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.parallel.divided import Divided
 from llmkit.train.parallel.ranks import ALONE, MeshRanks, Ranks
 from llmkit.train.parallel.tensors import local
-from llmkit.workflows.run.memory import activation_bytes, layers_bytes
+from llmkit.workflows.run.memory import activation_bytes, attention_scratch_bytes, layers_bytes
 from tests.connected import on_ranks
 
 __all__ = ["on_ranks"]
@@ -139,3 +139,26 @@ def test_layers_that_compute_again_keep_less_beside_those_at_work() -> None:
     assert activation_bytes(MODEL, 10, "float32", recomputing="full") == activation_bytes(
         MODEL, 10, "float32"
     )
+
+
+@pytest.mark.skipif(not available(), reason="no native library")
+def test_keys_that_lie_as_products_want_them_are_counted_for_each_thread_that_has_some() -> None:
+    model = preset("stories15m", hidden_size=256, num_attention_heads=4, num_key_value_heads=2)
+    lines = (
+        4096 * 64 * (3 * 2 + 2 * 4)
+    )  # of keys two and of values one in bfloat16, both gradients in float32
+
+    def held(rows: int, threads: int, **divided: int) -> float:
+        degrees = Degrees(**divided)
+        asked = (model, rows, 4096, "bfloat16")
+        return attention_scratch_bytes(*asked, threads=threads, degrees=degrees) / lines
+
+    assert held(1, 1) == pytest.approx(1, rel=0.04)  # and squares of 64
+    assert held(1, 8) == held(8, 2) == 2 * held(1, 1)  # a row has two key heads
+    assert held(1, 8, tp=2) == held(1, 1)
+    assert held(4, 8, cp=2) == 0
+
+
+def test_heads_that_the_kernels_do_not_take_need_no_such_memory() -> None:
+    model = preset("stories15m", hidden_size=160, num_attention_heads=4, num_key_value_heads=2)
+    assert attention_scratch_bytes(model, 1, 4096, "float32", threads=2) == 0
