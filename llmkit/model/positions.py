@@ -42,8 +42,27 @@ def span_positions(spans: Sequence[Span], device: torch.device, segments: Tensor
     Returns:
         (T,), or (B, T) with segments: int64.
     """
-    places = torch.cat([torch.arange(span.start, span.end, device=device) for span in spans])
-    return places if segments is None else segment_positions(segments)[:, places]
+    if segments is not None:
+        return in_spans(segment_positions(segments), spans)
+    return torch.cat([torch.arange(span.start, span.end, device=device) for span in spans])
+
+
+def in_spans(rows: Tensor, spans: Sequence[Span]) -> Tensor:
+    """Of whole rows, (B, S), what stands at the positions here: (B, T)."""
+    parts = [rows[:, span.start : span.end] for span in spans]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def document_lengths(segments: Tensor) -> Tensor:
+    """How many tokens of its row the document of each has.
+
+    Args:
+        segments: (B, T) document numbers; a document's tokens stand together.
+
+    Returns:
+        (B, T) int64.
+    """
+    return segment_positions(segments) + segment_positions(segments.flip(1)).flip(1) + 1
 
 
 def segment_positions(segments: Tensor) -> Tensor:

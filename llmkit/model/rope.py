@@ -56,6 +56,27 @@ class Rope:
             self._tensors[kind] = held
         return held[1:]
 
+    def packed(self, positions: Tensor, lengths: Tensor, *, sliding: bool = False) -> tuple[Tensor, Tensor]:
+        """cos and sin of tokens of several documents, as each has them alone, where angles depend on lengths.
+
+        Args:
+            positions: (B, T) in the document of each.
+            lengths: (B, T) of it.
+            sliding: see `RopeTables.table`.
+
+        Returns:
+            (B, 1, T, R / 2) each.
+        """
+        made: list[Tensor] = []
+        for length in lengths.unique().tolist():
+            here = lengths == length
+            tables = self.table(length, positions.device, sliding=sliding)
+            made = made or [table.new_empty(*positions.shape, table.shape[-1]) for table in tables]
+            for angles, table in zip(made, tables, strict=True):
+                angles[here] = table[positions[here]]
+        cos, sin = made
+        return cos.unsqueeze(1), sin.unsqueeze(1)
+
 
 def inverse_frequencies(config: ModelConfig, length: int = 0, *, sliding: bool = False) -> Tensor:
     """Radians per position of each pair, (R / 2,) float32: `rope_tables`', with transformers' bits."""

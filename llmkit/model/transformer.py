@@ -18,7 +18,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.layout import Layout, RowParts, Span, Stretch, first_seen, layout_mask, row_stretches
 from llmkit.model.norm import norm_of_width
 from llmkit.model.position_tables import check_room
-from llmkit.model.positions import SinusoidalPositions, span_positions
+from llmkit.model.positions import SinusoidalPositions, document_lengths, in_spans, span_positions
 from llmkit.model.rope import Rope
 from llmkit.model.routing import RoutingTape
 
@@ -156,7 +156,10 @@ class Decoder(nn.Module):
             stretches = row_stretches(spans, device, window=window, segments=segments)
         elif len(spans) == 1:
             mask = layout_mask(first.start, first.count, device, window=window, segments=segments)
-        if self.rope is not None and rotates:
+        if self.rope is not None and rotates and segments is not None and self.rope.depends_on_length:
+            lengths = in_spans(document_lengths(segments), spans)
+            cos, sin = self.rope.packed(positions, lengths, sliding=sliding)
+        elif self.rope is not None and rotates:
             tables = [self.rope.table(max(span.end, span.reach), device, sliding=sliding) for span in spans]
             if segments is not None:
                 cos, sin = (table[positions].unsqueeze(1) for table in tables[0])

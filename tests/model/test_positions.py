@@ -7,7 +7,13 @@ import torch
 from llmkit.model.config import ModelConfig
 from llmkit.model.layout import Span
 from llmkit.model.position_tables import sinusoids
-from llmkit.model.positions import SinusoidalPositions, segment_positions, sinusoid_table, span_positions
+from llmkit.model.positions import (
+    SinusoidalPositions,
+    document_lengths,
+    segment_positions,
+    sinusoid_table,
+    span_positions,
+)
 
 
 def test_the_table_is_nothing_to_learn_save_or_round(
@@ -26,6 +32,12 @@ def test_the_count_starts_again_with_every_document() -> None:
     expected = [[0, 1, 2, 0, 1, 0, 1, 2], [0, 0, 0, 1, 2, 3, 0, 1], list(range(8))]
     assert segment_positions(segments).tolist() == expected
     assert segment_positions(torch.tensor([[9]])).tolist() == [[0]]
+
+
+def test_every_token_knows_how_long_its_document_is() -> None:
+    segments = torch.tensor([[4, 4, 4, 7, 7, 0, 0, 0], [1, 2, 3, 3, 3, 3, -1, -1], [0] * 8])
+    expected = [[3, 3, 3, 2, 2, 3, 3, 3], [1, 1, 4, 4, 4, 4, 2, 2], [8] * 8]
+    assert document_lengths(segments).tolist() == expected
 
 
 def test_tokens_in_pieces_of_a_row_count_as_they_do_in_the_whole() -> None:

@@ -142,6 +142,24 @@ def test_a_token_hears_nothing_of_another_document_or_of_what_comes_later(
     assert same.tolist() == [True] * 12 + [False] * 3
 
 
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+@torch.no_grad()
+def test_in_a_packed_row_angles_are_of_the_document_and_not_of_the_row(
+    kind: str, make_config: Callable[..., ModelConfig], make_model: Callable[..., Transformer]
+) -> None:
+    scaling = {"rope_type": kind, "factor": 4.0, "original_max_position_embeddings": 8}
+    factors = {"short_factor": [1.0] * 4, "long_factor": [1.0, 2.0, 4.0, 8.0]}
+    fields = {"rope_scaling": scaling | (factors if kind == "longrope" else {})}
+    model = make_model(make_config("llama", head_dim=8, max_position_embeddings=32, **fields))
+    assert model.model.rope is not None and model.model.rope.depends_on_length
+    lengths = [8, 12, 3, 9]  # two of them beyond the original context
+    ids = _ids(32, 1)
+    segments = torch.tensor([[number for number, length in enumerate(lengths) for _ in range(length)]])
+    alone = torch.cat([model(one) for one in ids.split(lengths, dim=1)], dim=1)
+    torch.testing.assert_close(model(ids, segments=segments), alone, rtol=1e-5, atol=1e-5)
+    assert (model(ids)[:, 8:] - alone[:, 8:]).abs().max() > 1e-2  # a row of one document has other angles
+
+
 def test_a_cache_and_segments_exclude_each_other(case_of: Callable[[str], Transformer]) -> None:
     model = case_of("llama")
     cache = KVCache(model.config, batch=1, capacity=4)
