@@ -1,5 +1,6 @@
 """Fixtures of the whole suite: the shared data, a command line in this process, and a real shell."""
 
+import fcntl
 import gc
 import json
 import os
@@ -67,6 +68,23 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no ../shared/data beside the repository")
     return folder
+
+
+@pytest.fixture
+def before_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Have something happen between the opening of the next file that is to be locked, and its locking."""
+
+    def arrange(act: Callable[[], object]) -> None:
+        lock, todo = fcntl.flock, [act]
+
+        def late(file: Any, kind: int) -> None:
+            if todo:
+                todo.pop()()
+            lock(file, kind)
+
+        monkeypatch.setattr(fcntl, "flock", late)
+
+    return arrange
 
 
 @pytest.fixture

@@ -4,16 +4,16 @@
 goes on in it; another job starts afresh.
 """
 
-import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmkit.errors import UsageError
 from llmkit.formats.atomic import replace_folder, sync_file, sync_folder, write_atomic
+from llmkit.formats.lock import LOCK, lock_folder, open_locked
 
-_KEY, _LOCK = ".key", ".lock"
+_KEY = ".key"
 
 
 def partial_path(path: Path) -> Path:
@@ -31,14 +31,12 @@ def kept_parts(path: Path, key: str) -> Iterator[Path]:
         UsageError: another process is at work on it.
     """
     partial = partial_path(path)
-    partial.mkdir(parents=True, exist_ok=True)
-    with (partial / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however that ends
-        except BlockingIOError:
-            raise UsageError(
-                f"{path}: another process is making it", hint="wait for it, or choose another name with -o"
-            ) from None
+    lock = lock_folder(partial)
+    if lock is None:
+        raise UsageError(
+            f"{path}: another process is making it", hint="wait for it, or choose another name with -o"
+        )
+    with lock:
         if not (partial / _KEY).exists() or (partial / _KEY).read_text() != key:
             _empty(partial)
             write_atomic(partial / _KEY, key.encode())
@@ -56,22 +54,30 @@ def resumable_folder(path: Path, key: str) -> Iterator[Path]:
     """
     with kept_parts(path, key) as partial:
         yield partial
-        for name in (_KEY, _LOCK):
-            (partial / name).unlink()
         for file in partial.rglob("*"):
             if file.is_file():
                 sync_file(file)
         sync_folder(partial)
         replace_folder(partial, path)
+        for name in (_KEY, LOCK):  # last: a folder without them is one that others may empty
+            (path / name).unlink(missing_ok=True)
 
 
 def forget_partial(path: Path) -> None:
-    """Remove what an interrupted job left of `path`."""
-    shutil.rmtree(partial_path(path), ignore_errors=True)
+    """Remove what an interrupted job left of `path`; what a process is at work on stays."""
+    partial = partial_path(path)
+    with suppress(OSError):  # there is none, it is not ours, or another process has come to begin in it
+        lock = open_locked(partial / LOCK)
+        if lock is None:
+            return
+        with lock:
+            _empty(partial)
+            (partial / LOCK).unlink()
+            partial.rmdir()
 
 
 def _empty(folder: Path) -> None:
     for entry in folder.iterdir():
-        if entry.name == _LOCK:
+        if entry.name == LOCK:
             continue
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

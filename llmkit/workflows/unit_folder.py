@@ -4,21 +4,19 @@ A job of the same fingerprint goes on in it. One process holds it alone, or seve
 with a shard of the units; the last one that leaves finishes it.
 """
 
-import fcntl
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from llmkit.errors import StoppedResumable, UsageError
 from llmkit.formats.atomic import replace_folder, sync_file, sync_folder, write_atomic
+from llmkit.formats.lock import LOCK, lock_folder, open_locked
 from llmkit.formats.resumable import partial_path
 from llmkit.workflows.units import Receipt, Unit, find_receipts
 
-_KEY, _LOCK, _CLOSING = ".key", ".lock", ".closing"
+_KEY, _CLOSING = ".key", ".closing"
 _PATIENCE_SECONDS = 5.0
 """Longer than another shard takes to look at the folder's key or to finish it."""
 
@@ -39,18 +37,20 @@ def unit_folder(out: Path, fingerprint: str, *, shared: bool = False) -> Iterato
     partial = partial_path(out)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
-        with _lock_of(partial) as lock:
-            if _try_lock(lock, partial, fcntl.LOCK_EX):
+        if (alone := lock_folder(partial)) is not None:
+            with alone:
                 _prepare(partial, fingerprint)
-                if shared:
-                    fcntl.flock(lock, fcntl.LOCK_SH)
-                with _stoppable(out):
-                    yield partial
-                return
-            if shared and _try_lock(lock, partial, fcntl.LOCK_SH) and _key_of(partial) == fingerprint:
-                with _stoppable(out):
-                    yield partial
-                return
+                if not shared:
+                    with _stoppable(out):
+                        yield partial
+                    return
+        # Nobody holds a lock while it turns into a shared one: another job may have come between.
+        if shared and (together := lock_folder(partial, shared=True)) is not None:
+            with together:
+                if _key_of(partial) == fingerprint:
+                    with _stoppable(out):
+                        yield partial
+                    return
         if time.monotonic() > deadline:
             raise UsageError(
                 f"{out}: another process is making it", hint="wait for it, or choose another name with -o"
@@ -74,10 +74,14 @@ def finish_units(
         All receipts; None where units are missing, or another process is at work on them or finishing.
     """
     partial = partial_path(out)
-    if not partial.exists():
+    try:
+        lock = open_locked(partial / LOCK)
+    except FileNotFoundError:
         return None
-    with _lock_of(partial) as lock:
-        if not _try_lock(lock, partial, fcntl.LOCK_EX) or _key_of(partial) != fingerprint:
+    if lock is None:
+        return None
+    with lock:
+        if _key_of(partial) != fingerprint:
             return None
         found = find_receipts(units, partial, fingerprint)
         if len(found) < len(units):
@@ -113,28 +117,12 @@ def _stoppable(out: Path) -> Iterator[None]:
         raise KeyboardInterrupt("the same line goes on") from None
 
 
-@contextmanager
-def _lock_of(partial: Path) -> Iterator[IO[str]]:
-    partial.mkdir(parents=True, exist_ok=True)
-    with (partial / _LOCK).open("a") as lock:
-        yield lock
-
-
-def _try_lock(lock: IO[str], partial: Path, kind: int) -> bool:
-    """Whether the lock is ours, and that of the folder as it is now: another process may have renamed it."""
-    try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)  # goes with the process, however that ends
-        return (partial / _LOCK).stat().st_ino == os.fstat(lock.fileno()).st_ino
-    except (BlockingIOError, FileNotFoundError):
-        return False
-
-
 def _prepare(partial: Path, fingerprint: str) -> None:
     """Keep what a job with this fingerprint has left; remove anything else."""
     if _key_of(partial) == fingerprint:
         return
     for entry in partial.iterdir():
-        if entry.name == _LOCK:
+        if entry.name == LOCK:
             continue
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     write_atomic(partial / _KEY, fingerprint.encode())

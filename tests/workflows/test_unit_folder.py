@@ -1,6 +1,9 @@
 """The folder of a job: whole under its name or not there, kept for the same job only, shared by shards."""
 
+import fcntl
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,6 +95,39 @@ def test_a_process_that_would_disturb_another_is_refused(
             pass
         assert len(names(folder)) == 7
     assert partial_path(out).exists()
+
+
+def test_a_shard_that_lets_others_in_finds_its_own_job_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, lock, others = tmp_path / "out", fcntl.flock, ["g"]
+
+    def lets_another_in(file: Any, kind: int) -> None:
+        if kind & fcntl.LOCK_SH and others:  # no process holds a lock while it turns one into another
+            lock(file, fcntl.LOCK_UN)
+            job = others.pop()
+            with unit_folder(out, job) as folder:
+                do(folder, UNITS, job)
+            assert finish_units(out, UNITS, job, close) is not None
+        lock(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", lets_another_in)
+    with unit_folder(out, "f", shared=True) as folder:
+        assert not others and names(folder) == {".key", ".lock"}
+        assert (folder / ".key").read_text() == "f"
+        do(folder, UNITS)
+    assert finish_units(out, UNITS, "f", close) is not None
+
+
+def test_who_would_finish_a_folder_that_another_finishes_leaves_nothing(
+    tmp_path: Path, before_lock: Callable[[Callable[[], object]], None]
+) -> None:
+    out = tmp_path / "out"
+    with unit_folder(out, "f") as folder:
+        do(folder, UNITS)
+    before_lock(lambda: finish_units(out, UNITS, "f", close))
+    assert finish_units(out, UNITS, "f", close) is None
+    assert names(tmp_path) == {"out"} and len(names(out)) == 5
 
 
 @pytest.mark.parametrize("shared", [False, True])

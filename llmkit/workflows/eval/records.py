@@ -5,7 +5,6 @@ whole. A run that was stopped, or killed, leaves FILE.partial: the same command 
 computes only what is missing. A last line that was torn off is written again.
 """
 
-import fcntl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.documents import list_files
 from llmkit.formats.jsonl import encode_line
+from llmkit.formats.lock import open_locked
 from llmkit.formats.streams import STDIO, open_output
 
 SCHEMA = "llmkit.eval-partial/1"
@@ -113,11 +113,10 @@ def open_records(
     partial = path.with_name(f"{path.name}.partial")
     digest = digest_bytes(repr(settings).encode())
     partial.parent.mkdir(parents=True, exist_ok=True)
-    with partial.open("ab") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{partial}: another run writes it now", hint="let it end") from None
+    stream = open_locked(partial)
+    if stream is None:
+        raise UsageError(f"{partial}: another run writes it now", hint="let it end")
+    with stream:
         done, end = _read(partial, digest)
         stream.truncate(end)
         if not end:

@@ -15,7 +15,7 @@ from llmkit.workflows.generate.draft import check_gain
 from llmkit.workflows.generate.extent import Extent, extent_of
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
-from llmkit.workflows.generate.partial import Partial, read_partial
+from llmkit.workflows.generate.partial import Partial, open_partial, read_partial
 from llmkit.workflows.generate.rows import Refusal, Row, read_prompt, read_rows
 from llmkit.workflows.generate.stats import GenerateStats, generate_stats
 from llmkit.workflows.tool.extent import tool_extent
@@ -87,12 +87,13 @@ def generate_files(
             `read_rows` and `place`.
     """
     with given_tools(files.tools) as toolbox:
-        return _generate(open_job(files, config, toolbox), progress)
+        job = open_job(files, config, toolbox)
+        with open_partial(job) as partial:
+            return _generate(job, partial, progress)
 
 
-def _generate(job: Job, progress: Progress) -> GenerateReport:
+def _generate(job: Job, partial: Partial | None, progress: Progress) -> GenerateReport:
     files, config = job.files, job.config
-    partial = read_partial(job) if files.resume else None
     prompt, extent = _prompts(job, partial)
 
     # Where torch is needed, these import it, which takes a second: what is wrong has been said by now.

@@ -6,8 +6,8 @@ OUT.partial; the same command line then computes only what is missing, and OUT h
 nothing had happened. A last line that was torn off is cut away, and its row is written again.
 """
 
-import fcntl
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,8 +20,10 @@ import msgspec
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import Record, encode_line, parse_line
+from llmkit.formats.lock import open_locked
 from llmkit.formats.peft import ADAPTER_WEIGHTS
 from llmkit.formats.streams import open_output
+from llmkit.model.source import model_files as stored_files
 from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.rows import Refusal, Row
 
@@ -53,6 +55,7 @@ class Partial:
         end: bytes of the whole lines; 0: there is no file yet.
         is_torn: whether more follows them.
         is_ordered: whether records stand in the order of their rows.
+        stream: the file, where this process alone may write it.
     """
 
     path: Path
@@ -61,6 +64,7 @@ class Partial:
     end: int
     is_torn: bool
     is_ordered: bool
+    stream: BinaryIO | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -95,30 +99,23 @@ class Partial:
         """Take records in behind those that are there; where no error comes, all of them become the output.
 
         Raises:
-            UsageError: another run is writing the file, or the output has come into being meanwhile.
+            UsageError: the output has come into being meanwhile.
         """
-        out = job.files.out
-        assert out is not None
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(
-                    f"{self.path}: another run writes it now", hint="let it end, or name another output"
-                ) from None
-            stream.truncate(self.end)
-            if not self.end:
-                stream.write(encode_line(_Header(SCHEMA, self.settings)))
-            yield stream
+        out, stream = job.files.out, self.stream
+        assert out is not None and stream is not None
+        stream.truncate(self.end)
+        if not self.end:
+            stream.write(encode_line(_Header(SCHEMA, self.settings)))
             stream.flush()
-            with (
-                open_output(out, force=job.files.force, inputs=job.files.inputs) as whole,
-                self.path.open("rb") as lines,
-            ):
-                next(lines)
-                whole.writelines(lines)
-            self.path.unlink()
+        yield stream
+        stream.flush()
+        with (
+            open_output(out, force=job.files.force, inputs=job.files.inputs) as whole,
+            self.path.open("rb") as lines,
+        ):
+            next(lines)
+            whole.writelines(lines)
+        self.path.unlink()
 
     def _wrong(self, what: str) -> DataError:
         return DataError(
@@ -157,6 +154,33 @@ def read_partial(job: Job) -> Partial:
     return Partial(path, settings, done, end, torn, not job.config.unordered)
 
 
+@contextmanager
+def open_partial(job: Job) -> Iterator[Partial | None]:
+    """The same, and no other process writes there until the end; None without --resume.
+
+    A file that stays empty goes again.
+
+    Raises:
+        UsageError: another run is writing the file.
+        DataError: as `read_partial`.
+    """
+    if not job.files.resume:
+        yield None
+        return
+    assert job.files.out is not None
+    path = partial_path(job.files.out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = open_locked(path)
+    if stream is None:
+        raise UsageError(f"{path}: another run writes it now", hint="let it end, or name another output")
+    with stream:
+        try:
+            yield replace(read_partial(job), stream=stream)
+        finally:
+            if not os.fstat(stream.fileno()).st_size:
+                path.unlink(missing_ok=True)
+
+
 def _check_header(path: Path, content: bytes, settings: str) -> None:
     try:
         header = msgspec.json.decode(content, type=_Header)
@@ -184,7 +208,10 @@ def _settings_of(job: Job) -> str:
 
 def model_files(model: Path, adapters: Iterable[Path] = ()) -> list[tuple[str, int, int]]:
     """Which files a model is: of each its name, bytes, and when it was written, in nanoseconds."""
-    files = [model] if model.is_file() else sorted(file for file in model.iterdir() if file.is_file())
+    if model.is_file():
+        files = stored_files(model)
+    else:
+        files = sorted(file for file in model.iterdir() if file.is_file())
     files += [path / ADAPTER_WEIGHTS for path in adapters]
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 

@@ -1,6 +1,7 @@
 """Records that come and stay: whole or absent, and continued."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,22 @@ def test_a_file_that_is_no_interrupted_run_is_refused(tmp_path: Path, content: b
 def test_a_second_run_at_the_same_time_is_refused(tmp_path: Path) -> None:
     with open_records(tmp_path / "r", "a"), pytest.raises(UsageError, match="another run"):
         open_records(tmp_path / "r", "a").__enter__()
+
+
+def test_who_comes_when_a_run_ends_writes_a_file_of_its_own(
+    tmp_path: Path, before_lock: Callable[[Callable[[], object]], None]
+) -> None:
+    path = tmp_path / "r"
+    with pytest.raises(StoppedResumable):
+        _stop_after(path, 2)
+    before_lock(lambda: _stop_after(path, 9))  # its lines are in `r` by then, and `r.partial` is gone
+    with open_records(path, "a", force=True) as records:
+        assert records.done == {}
+        with pytest.raises(UsageError, match="another run"):
+            open_records(path, "a", force=True).__enter__()
+        records.write({"index": 0, "id": "new"})
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ["new"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_nowhere_is_a_place_and_stdout_is_none(tmp_path: Path) -> None:

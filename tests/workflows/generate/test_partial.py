@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gguf_copies import split_gguf
+from gguf_models import case_config, random_model
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import DataError, StoppedResumable, UsageError
+from llmkit.formats.gguf_write import write_gguf
+from llmkit.model.gguf_save import gguf_model
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.generate import generate_files, plan_generate
 from llmkit.workflows.generate.output import JsonOutput
-from llmkit.workflows.generate.partial import partial_path
+from llmkit.workflows.generate.partial import model_files, partial_path
 
 MESSAGES = [{"role": "user", "content": "the License?"}]
 CALL = {"custom_id": "q", "method": "POST", "url": "/v1/chat/completions"}
@@ -141,6 +145,19 @@ def test_records_of_other_settings_rows_or_files_are_refused(bench: Bench) -> No
         bench.run()
 
 
+def test_a_gguf_model_is_all_of_its_parts(tmp_path: Path) -> None:
+    made = gguf_model(random_model(case_config("qwen3", {})), "q8_0")
+    whole = tmp_path / "m.gguf"
+    with whole.open("wb") as stream:
+        write_gguf(stream, made.metadata, made.tensors)
+    assert [name for name, *_ in model_files(whole)] == ["m.gguf"]
+    parts = split_gguf(whole, tmp_path / "parts", 20)
+    before = model_files(parts[0])
+    assert [name for name, *_ in before] == [one.name for one in parts] and len(parts) > 1
+    os.utime(parts[1], ns=(0, 0))
+    assert model_files(parts[0]) != before
+
+
 def test_two_runs_do_not_write_one_file(bench: Bench) -> None:
     import fcntl
 
@@ -148,6 +165,45 @@ def test_two_runs_do_not_write_one_file(bench: Bench) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(UsageError, match="another run writes it now"):
             bench.run()
+
+
+def test_a_run_keeps_others_out_from_before_its_model_is_loaded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmkit.workflows.generate import model
+
+    whole, start, came = bench.run(resume=False), model.start_engine, []
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedResumable):
+        _stop_after(patch, 2)
+        bench.run()
+
+    def another_comes(*args: Any) -> Any:
+        came.append(args)
+        with pytest.raises(UsageError, match="another run writes it now"):
+            generate_files(*bench.asked(force=True))
+        return start(*args)
+
+    monkeypatch.setattr(model, "start_engine", another_comes)
+    assert bench.run(force=True) == whole and len(came) == 1
+
+
+def test_who_comes_when_a_run_ends_writes_the_whole_anew(
+    bench: Bench, before_lock: Callable[[Callable[[], object]], None]
+) -> None:
+    whole = bench.run(resume=False)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedResumable):
+        _stop_after(patch, 2)
+        bench.run()
+    before_lock(lambda: generate_files(*bench.asked()))  # OUT is there by then, and OUT.partial is gone
+    assert bench.run(force=True) == whole and bench.report.texts > LINES - 2
+    assert not bench.partial.exists()
+
+
+def test_a_run_that_wrote_nothing_leaves_nothing(bench: Bench) -> None:
+    bench.give([{"prompt": 1}])
+    with pytest.raises(DataError):
+        bench.run()
+    assert not bench.partial.exists() and not bench.out.exists()
 
 
 def test_a_run_that_is_killed_leaves_whole_records(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
