@@ -47,8 +47,10 @@ def serve(
     a page      / with chat, settings, and how sure the model was of each token
 
     A parameter is followed, or refused with 400 and its name. With --keys only
-    who has a key is answered, and held to its limits. SIGTERM lets running
-    requests end; Ctrl-C and a second SIGTERM do not.
+    who has a key is answered, and held to its limits; SIGHUP reads the file
+    again. Keys share no cache; "cache_salt" keeps texts of one key apart too.
+    SIGTERM lets running requests end, for --drain-seconds; Ctrl-C and a second
+    SIGTERM do not.
 
     Long prompts have places of their own (--long-places), so that short ones do
     not wait for them. Admins load and unload adapters as with vLLM, at

@@ -214,6 +214,9 @@ class TextWriter:
         if tokenizer is not None:
             self._decoder = StreamDecoder(tokenizer, after=request.read, skip_special=True, shown=shown)
         self._stops = StopStrings(request.sampling.stop)
+        self._shows_stop = request.shows_stop
+        self._unstopped = request.min_tokens
+        """Tokens to come in which no stop string is looked for."""
         self._drawn: list[Drawn] = []
         self._pieces: list[str] = []
 
@@ -227,9 +230,12 @@ class TextWriter:
                 text += self._decoder.flush()
             self.decoded += len(text)
             if not token.given:  # a prompt may have what ends a text
-                text = self._stops.push(text)
+                self._unstopped -= 1
+                if self._unstopped < 0:
+                    text = self._stops.push(text)
             if self._stops.hit is not None:
                 finish = "stop"
+                text += self._stops.hit if self._shows_stop else ""
             elif finish is not None:
                 text += self._stops.flush()
             self._pieces.append(text)

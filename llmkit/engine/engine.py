@@ -19,7 +19,7 @@ from llmkit.engine.native_weights import PackedModel
 from llmkit.engine.offload import HostMemory
 from llmkit.engine.parallel.alone import ALONE, Alone
 from llmkit.engine.request import Drawn, FinishReason, Request
-from llmkit.engine.sampling import Sampler, scored
+from llmkit.engine.sampling import sampler_of, scored
 from llmkit.engine.scheduler import Scheduler, Work
 from llmkit.engine.speculation import Speculation
 from llmkit.engine.speculation_report import SpeculationReport
@@ -155,17 +155,15 @@ class Engine:
         """
         config = self._model.config
         request.check(config)
-        ends = request.ends(self._stop_ids)
         adapter = self.adapters.find(request.adapter)
-        matcher = None if request.grammar is None else request.grammar.start(ends)
         text = Text(
             number=self._count,
             request=request,
-            sampler=Sampler(request.sampling, request.prompt, config.vocab_size, matcher, request.breaks),
+            sampler=sampler_of(request, config.vocab_size, request.ends(self._stop_ids)),
             room=request.room(config),
             tokens=list(request.read),
             given=list(request.prompt[len(request.read) :]),
-            root=root_key(request.key) if adapter is None else root_key(request.key, adapter.digest),
+            root=root_key(*request.cached_under("" if adapter is None else adapter.digest)),
             adapter=adapter,
         )
         self._scheduler.submit(text)

@@ -238,7 +238,7 @@ def _vocabulary(tokenizer: Tokenizer, vocab_size: int) -> "LLTokenizer":
 def _parsed(schema: str) -> str:
     try:
         content = json.loads(schema)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ConfigError(
             f"json_schema: not JSON: {error}",
             hint='--json-schema \'{"type": "object"}\', or the name of a file',

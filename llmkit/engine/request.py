@@ -26,6 +26,8 @@ class Request:
     """Lower ones go first."""
     key: str = ""
     """Whose it is: each has its turn, and what one wrote into the cache no other can find."""
+    salt: str = ""
+    """What one wrote into the cache with such a word, it finds again with the same word only."""
     adapter: str | None = None
     """Which of the loaded ones changes the model for this text; None: the base alone."""
     grammar: Grammar | None = None
@@ -35,8 +37,22 @@ class Request:
     scores_prompt: Literal["too", "only"] | None = None
     """Whether each token of the prompt but the first is scored, and comes out before what is drawn, or in its
     place. Nothing of it is looked for in the cache."""
+    min_tokens: int = 0
+    """Tokens before which nothing ends the text, unless its grammar can only end."""
+    shows_stop: bool = False
+    """Whether the stop string that ends the text is part of it."""
     scores_from: int = 1
     """The first token of such a prompt that is scored; those before it are read as any prompt is."""
+
+    def cached_under(self, adapter: str = "") -> tuple[str, ...]:
+        """What keys and values depend on beside its tokens, and whose they are; see `blocks.root_key`.
+
+        Args:
+            adapter: digest of the one that changes the model; empty: none does.
+        """
+        if self.salt:
+            return self.key, adapter, self.salt
+        return (self.key, adapter) if adapter else (self.key,)
 
     def check(self, config: ModelConfig) -> None:
         """Refuse what the model cannot do.

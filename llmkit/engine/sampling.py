@@ -19,8 +19,9 @@ from llmkit.engine.breaks import Breaks
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.dry import Dry
 from llmkit.engine.grammar import Matcher
+from llmkit.engine.least import Least
 from llmkit.engine.penalties import Penalties
-from llmkit.engine.request import Drawn, Scored
+from llmkit.engine.request import Drawn, Request, Scored
 from llmkit.engine.seeds import Chances
 from llmkit.engine.shaping import Scores, shaping
 from llmkit.engine.softmax import Softmax, best_of, finite
@@ -39,11 +40,13 @@ class Sampler:
         vocab_size: int,
         matcher: Matcher | None = None,
         breaks: Breaks | None = None,
+        least: Least | None = None,
     ) -> None:
         self._config = config
         self._bias = Bias(config.logit_bias) if config.logit_bias else None
         self._penalties = Penalties(config, prompt, vocab_size) if config.has_penalties else None
         self._dry = Dry(config, prompt, breaks) if config.has_dry else None
+        self._least = least
         self._matcher = matcher
         self._adaptive = Adaptive(config) if config.is_adaptive else None
         self._chances = Chances(config.seed)
@@ -68,6 +71,8 @@ class Sampler:
             self._penalties.add(token)
         if self._dry is not None:
             self._dry.add(token)
+        if self._least is not None:
+            self._least.add()
         if self._matcher is not None:
             self._matcher.consume(token)
         return token
@@ -90,6 +95,8 @@ class Sampler:
             yield "penalties", (logits := self._penalties.apply(logits))
         if self._dry is not None:
             yield "dry", (logits := self._dry.apply(logits))
+        if self._least is not None:
+            yield "min_tokens", (logits := self._least.apply(logits))
         if self._matcher is not None:
             yield "grammar", np.where(self._matcher.allowed(), logits, np.float32(-math.inf))
 
@@ -113,6 +120,19 @@ class Sampler:
         if self._chance is None:
             self._chance = self._chances.next()
         return self._chance
+
+
+def sampler_of(request: Request, vocab_size: int, ends: frozenset[int]) -> Sampler:
+    """What draws the tokens of a request.
+
+    Args:
+        request: what to write.
+        vocab_size: of the model.
+        ends: ids that end the text.
+    """
+    matcher = None if request.grammar is None else request.grammar.start(ends)
+    least = Least(request.min_tokens, ends) if request.min_tokens else None
+    return Sampler(request.sampling, request.prompt, vocab_size, matcher, request.breaks, least)
 
 
 def _best(logits: Scores) -> int:

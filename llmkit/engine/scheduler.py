@@ -92,6 +92,7 @@ class Scheduler:
                 texts.remove(text)
         self.pool.give_back(text.table)
         text.forget()
+        self._forget_who_left(text.request.key)
 
     def restart(self, text: Text) -> None:
         """A text must be computed again from its first token."""
@@ -188,10 +189,18 @@ class Scheduler:
     def _join(self, key: str) -> None:
         """Whoever had no text here is served as far as the least served of the others: no credit grows."""
         others = {text.request.key for text in (*self.waiting, *self.working)}
-        if not others:
-            self._served.clear()
-        elif key not in others:
+        if others and key not in others:
             self._served[key] = max(self._served[key], min(self._served[other] for other in others))
+
+    def _forget_who_left(self, key: str) -> None:
+        """Where that was a key's last text: forget who has none, and would `_join` as somebody new does."""
+        here = {text.request.key for text in (*self.waiting, *self.working)}
+        if key in here:
+            return
+        least = min((self._served[one] for one in here), default=None)
+        for one in [one for one, served in self._served.items() if one not in here]:
+            if least is None or self._served[one] <= least:
+                del self._served[one]
 
     def _find(self, text: Text) -> None:
         """Give a text what the cache has of it, but for its last token, which is computed always."""

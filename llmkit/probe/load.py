@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 
 Clock = Callable[[], float]
+MOST_SAID = 300
+"""Letters of a server's message."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Outcome:
     completion_tokens: int = 0
     error: str | None = None
     """What went wrong, in a word or two that can be counted; None: nothing."""
+    said: str | None = None
+    """What the server said of it."""
 
 
 def arrivals(rate: float, seed: int) -> Iterator[float]:
@@ -165,8 +169,7 @@ async def send_shot(client: httpx.AsyncClient, shot: Shot, clock: Clock = time.p
     try:
         async with client.stream("POST", shot.path, json=shot.body) as answer:
             if answer.status_code != 200:
-                await answer.aread()
-                outcome.error = str(answer.status_code)
+                outcome.error, outcome.said = str(answer.status_code), server_said(await answer.aread())
             elif answer.headers.get("content-type", "").startswith("text/event-stream"):
                 await _follow(answer, outcome, began, clock)
             else:
@@ -175,6 +178,25 @@ async def send_shot(client: httpx.AsyncClient, shot: Shot, clock: Clock = time.p
         outcome.error = type(error).__name__
     outcome.seconds = clock() - began
     return outcome
+
+
+def server_said(body: bytes) -> str | None:
+    """The message of an answer that is an error, one line of it; None where there is none.
+
+    Servers say `{"error": {"message"}}`, as OpenAI does, `{"error"}`, `{"message"}` or `{"detail"}`.
+    """
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return None
+    for name in ("error", "message", "detail"):
+        if not isinstance(told, dict):
+            break
+        told = told.get(name) or told
+    if not isinstance(told, str):
+        return None
+    printable = "".join(letter if letter.isprintable() else " " for letter in told)
+    return " ".join(printable.split())[:MOST_SAID] or None
 
 
 async def _follow(answer: httpx.Response, outcome: Outcome, began: float, clock: Clock) -> None:

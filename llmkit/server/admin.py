@@ -14,7 +14,7 @@ POST /v1/load_lora_adapter, /v1/unload_lora_adapter  see `admin_adapters`
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class AdminState:
     """The database of usage; None: it is kept in memory only."""
     draining: bool = False
     in_flight: int = 0
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class OwnerGate(OpenGate):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from llmkit.engine.config import SamplingConfig
 from llmkit.retrieve.passage_prompt import Citation
 
 Finish = Literal["stop", "length", "tool_calls"]
@@ -20,6 +21,8 @@ class TokenScore:
     """None for the first token of a prompt, which nothing predicts."""
     top: tuple["TokenScore", ...] = ()
     """The likeliest ones at this place, best first, theirs empty."""
+    offset: int = 0
+    """Characters of the answer that stand before it."""
 
 
 @dataclass(frozen=True)
@@ -99,3 +102,5 @@ class Answered:
     """Of weights and version: the same fingerprint, seed and request give the same text."""
     citations: tuple[Citation, ...] | None = None
     """What the marks of the passages before the question stand for; None: there was no search."""
+    sampling: SamplingConfig | None = None
+    """With what settings."""

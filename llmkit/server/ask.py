@@ -1,5 +1,6 @@
 """What is asked of a model, whatever words it was asked in: each endpoint's body becomes this. No torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -57,12 +58,20 @@ class Ask:
     """Whether the prompt comes out too, with its scores where those are asked for."""
     score_only: bool = False
     """Whether nothing is to be drawn: `max_tokens: 0` with echo."""
+    min_tokens: int = 0
+    """Tokens before which nothing ends a text."""
+    shows_stop: bool = False
+    """Whether the stop string that ends a text is part of it."""
     priority: int = 0
     """Lower ones go first; what a key may ask for, its settings say."""
     user: str = ""
-    """On whose behalf; for the log, and to keep caches apart within a key."""
+    """On whose behalf; for the log."""
+    cache_salt: str = ""
+    """Texts of the same key with another one find nothing of each other in the cache."""
     seed_given: bool = False
     """Whether the client chose the seed; else each request has one of its own."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the request calls settings that have other names here; errors are told in its words."""
 
     @property
     def offered_tools(self) -> tuple[dict[str, Any], ...]:

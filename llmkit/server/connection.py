@@ -66,6 +66,11 @@ class TimedConnection(H11Protocol):
         super().resume_writing()
         self._unread.stop()
 
+    def _should_upgrade(self) -> bool:
+        """Never: a server may pass over `Upgrade` (RFC 9110, 7.8), and uvicorn would advise in our log what
+        to install for WebSockets."""
+        return False
+
     def _watch_head(self) -> None:
         """Time a head that has begun; between two requests uvicorn's own clock runs."""
         if self.conn.their_state is not h11.IDLE:

@@ -6,9 +6,19 @@
 Source: OpenAI's API reference, "Error codes"; Anthropic's, "Errors".
 """
 
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from llmkit.errors import ConfigError, DataError, LlmkitError, MissingError, ResourceError, UsageError
+from llmkit.errors import (
+    ConfigError,
+    DataError,
+    LlmkitError,
+    MissingError,
+    ResourceError,
+    UsageError,
+    nearest,
+)
 
 Dialect = Literal["openai", "anthropic"]
 
@@ -28,10 +38,21 @@ _TYPES = {
 """Of each status: the type as OpenAI's clients know it, and as Anthropic's do."""
 ANTHROPIC_OVERLOADED = 529
 """What Anthropic answers where others say 503."""
+MOST_PARAM = 100
+"""Characters of a parameter's name: clients choose some of them."""
+MOST_MESSAGE = 500
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of so many characters at most: of a longer one the beginning and the end."""
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - end - 1]}…{text[-end:]}"
 
 
 class ApiError(Exception):
-    """A request that is refused, or that went wrong.
+    """A request that is refused, or that went wrong. What the client wrote comes back shortened.
 
     Attributes:
         status: of the HTTP answer.
@@ -52,6 +73,10 @@ class ApiError(Exception):
         retry_after: float | None = None,
         retry: bool | None = None,
     ) -> None:
+        if param is not None and len(param) > MOST_PARAM:
+            short = shortened(param, MOST_PARAM)
+            param, message = short, message.replace(param, short)
+        message = shortened(message, MOST_MESSAGE)
         super().__init__(message)
         self.status = status
         self.message = message
@@ -91,6 +116,45 @@ class ApiError(Exception):
 def refused(param: str, message: str, *, code: str = "invalid_value") -> ApiError:
     """A parameter that cannot be followed; the message begins with its name."""
     return ApiError(400, f"{param}: {message}", code=code, param=param)
+
+
+def no_model(name: str, known: Sequence[str]) -> ApiError:
+    """None of this name is here.
+
+    Args:
+        name: asked for.
+        known: names that may be asked for.
+    """
+    told = shortened(name, MOST_PARAM)
+    meant = nearest(told, known)
+    more = f"; did you mean {meant!r}?" if meant else f" (there are {', '.join(known)})" if known else ""
+    return ApiError(404, f"model: there is no {told!r} here{more}", code="model_not_found", param="model")
+
+
+def model_not_allowed(name: str) -> ApiError:
+    """A key may not use the model of this name."""
+    what = f"model: this key may not use {shortened(name, MOST_PARAM)!r}"
+    return ApiError(403, what, code="model_not_allowed", param="model")
+
+
+def renamed(error: ApiError, names: Mapping[str, str]) -> ApiError:
+    """An error with its parameter under another name, in its message too where that begins with it.
+
+    Args:
+        error: names a parameter, or none.
+        names: from the name that it has to the one that the client knows; others stay.
+    """
+    found = re.match(r"\w+", error.param or "")
+    if error.param is None or found is None or (name := names.get(found[0])) is None:
+        return error
+    return ApiError(
+        error.status,
+        re.sub(rf"^{found[0]}\b", lambda _: name, error.message),
+        code=error.code,
+        param=name + error.param[found.end() :],
+        retry_after=error.retry_after,
+        retry=error.retry,
+    )
 
 
 def as_api_error(error: LlmkitError, param: str | None = None) -> ApiError:

@@ -19,12 +19,15 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from llmkit.server.ending import draining, unless
 from llmkit.server.errors import ApiError, Dialect
 from llmkit.server.gate import Gate
 from llmkit.server.observe import Observe, RequestLog
 
 OPEN = ("/", "/health", "/ready")
 """Paths that need no key."""
+EXPOSED = ("x-request-id", "retry-after", "retry-after-ms", "x-should-retry")
+"""Headers of answers that pages of other origins may read: what their libraries go by."""
 MOST_BODY_BYTES = 2 << 20
 BODY_SECONDS = 60.0
 """That a body may take to come in."""
@@ -41,6 +44,8 @@ class FrontState(Protocol):
     """Whether new requests are refused, because the server is about to end."""
     in_flight: int
     """Requests under way."""
+    over: asyncio.Event
+    """Set when their time is over: what is under way ends with `draining`."""
 
 
 def put_in_front(
@@ -55,6 +60,7 @@ def put_in_front(
         origins: whose pages may ask; none by default.
     """
     app = Starlette(routes=routes, exception_handlers={HTTPException: _not_routed})
+    app.router.redirect_slashes = False  # to an address made of what the client calls us
     app.state.serve = state
     app.add_middleware(BodyCap, most_bytes=MOST_BODY_BYTES, seconds=BODY_SECONDS)
     if origins:
@@ -62,7 +68,8 @@ def put_in_front(
             CORSMiddleware,
             allow_origins=list(origins),
             allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-api-key"],
+            allow_headers=["*"],  # the openai and anthropic libraries send a dozen of their own
+            expose_headers=EXPOSED,
         )
     app.add_middleware(Observe, state=state, tell=tell)
     return app
@@ -85,17 +92,8 @@ async def until_gone(request: Request, work: Awaitable[T]) -> T:
     Raises:
         ApiError: 499: nobody waits any more.
     """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.create_task(_gone(request))
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ApiError(499, "the client left", code="client_closed_request")
-    finally:
-        for one in (task, gone):
-            one.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
+    left = ApiError(499, "the client left", code="client_closed_request")
+    return await unless(work, _gone(request), left)
 
 
 def as_json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -127,7 +125,8 @@ class HeldStream(StreamingResponse):
 
 
 class BodyCap:
-    """Refuses a body that is larger than any request, as soon as that is known, or that takes too long."""
+    """Refuses a body that is larger than any request, as soon as that is known, that takes too long, or whose
+    end is told in two ways."""
 
     def __init__(self, app: ASGIApp, most_bytes: int, seconds: float) -> None:
         self._app = app
@@ -139,7 +138,15 @@ class BodyCap:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        told = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            # RFC 9112, 6.1 and 6.3: what a proxy before us takes for the next request may be this one's body
+            problem = "content-length and transfer-encoding contradict each other"
+            refusal = error_response(ApiError(400, problem, code="bad_request"), scope["path"])
+            refusal.headers["connection"] = "close"
+            await refusal(scope, receive, send)
+            return
+        told = headers.get(b"content-length", b"0")
         if told.isdigit() and int(told) > self._most_bytes:
             await self._refuse(scope, receive, send)
             return
@@ -183,8 +190,8 @@ def route(path: str, handler: Handler, *methods: str) -> Route:
             if path not in OPEN:
                 request.state.caller = state.gate.identify(_key(request))
                 if state.draining and request.method == "POST":
-                    raise ApiError(503, "the server is about to end", code="draining", retry_after=1.0)
-            return await handler(request)
+                    raise draining()
+            return await unless(handler(request), state.over.wait(), draining())
         except ApiError as error:
             return error_response(error, request.url.path)
         except ClientDisconnect:  # in the middle of its body
@@ -217,7 +224,9 @@ async def _not_routed(request: Request, error: Exception) -> Response:
         return error_response(stranger, request.url.path)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
     what = f"{request.method} {request.url.path}: {str(error.detail).lower()}"
-    return error_response(ApiError(error.status_code, what, code=code), request.url.path)
+    answer = error_response(ApiError(error.status_code, what, code=code), request.url.path)
+    answer.headers.update(error.headers or {})  # which methods there are
+    return answer
 
 
 async def _gone(request: Request) -> None:

@@ -3,11 +3,12 @@
 decode -> find the model -> Ask -> prepare -> a place -> pieces -> the endpoint's words
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -51,6 +52,8 @@ class State:
     """Whether new requests are refused, because the server is about to end."""
     in_flight: int = 0
     """Requests under way."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when their time is over."""
     log_prompts: bool = False
     """Whether the log has what was said."""
     behind_router: bool = False
@@ -133,6 +136,7 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
     began = time.monotonic()
     name = served.name if ask.adapter is None else f"{served.name}:{ask.adapter}"
     request.state.model = name
+    request.state.user = ask.user
     if state.log_prompts:
         request.state.prompt = ask.messages or ask.texts or ask.ids
     stack = AsyncExitStack()
@@ -156,7 +160,7 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
         await stack.aclose()
         raise
     own_id, created = f"{endpoint.prefix}{secrets.token_hex(12)}", int(time.time())
-    who = Answered(own_id, created, name, served.fingerprint, citations)
+    who = Answered(own_id, created, name, served.fingerprint, citations, ask.sampling)
     request.state.slot = slot
 
     def write(index: int, one: EngineRequest, asked: Ask) -> AsyncGenerator[Piece]:
@@ -169,7 +173,7 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
         answers = [write(index, one, ask) for index, one in enumerate(prepared.requests)]
     slot.usage.prompt_tokens = prepared.prompt_tokens
     if ask.stream:
-        events = told(endpoint.stream(who, ask), together(answers), slot.usage)
+        events = told(endpoint.stream(who, ask), together(answers, state.over), slot.usage)
         events = _events(stack, events, slot if state.behind_router else None)
         return HeldStream(events, stack)
     async with stack:
@@ -201,7 +205,7 @@ async def _answer(
         index,
         served.tokenizer,
         with_scores=ask.sampling.logprobs is not None,
-        prefill=prefill if first is None else first.text,
+        prefill=prefill,
         first=first,
         calls=served.reader(ask),
         one_call=not ask.parallel_tool_calls,

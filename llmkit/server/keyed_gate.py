@@ -14,10 +14,16 @@ from llmkit.server.limits import Bucket
 from llmkit.server.usage import UsageStore, day_ends_in, month_ends_in
 
 _NO_LIMITS = KeyRules(sha256="")
+_SOON = 1.0
+"""Seconds to come back after, where other requests of the key are in the way."""
+_ASIDE = ", and its requests under way may come to all that is left"
 
 
 class KeyedGate:
     """Identifies callers, holds them to their limits, and charges what they took.
+
+    What a request takes is known when it is over. Until then all that it may come to is set aside, so that
+    requests at once pass a limit by no more than one of them alone does.
 
     Attributes:
         limited: requests refused for a key's own limits, by key.
@@ -49,6 +55,7 @@ class KeyedGate:
         self._requests: dict[str, Bucket] = {}
         self._tokens: dict[str, Bucket] = {}
         self._running: dict[str, int] = defaultdict(int)
+        self._set_aside: dict[str, int] = defaultdict(int)
 
     def replace_keys(self, keys: Keys | None) -> None:
         """Take other keys from now on; those that stay keep the state of their limits."""
@@ -64,8 +71,7 @@ class KeyedGate:
             return Caller()
         name = self._keys.find(key)
         if name is None:
-            what = "no API key" if not key else "this API key is not known"
-            raise ApiError(401, what, code="invalid_api_key")
+            raise _unknown() if key else ApiError(401, "no API key", code="invalid_api_key")
         return self._keys.caller(name)
 
     @asynccontextmanager
@@ -75,15 +81,18 @@ class KeyedGate:
         """A place for a request; what it took is charged when the context ends, however it ends.
 
         Raises:
-            ApiError: 429: over one of the key's limits; 503: the queue is full.
+            ApiError: 401: its key is not known any more; 429: over one of the key's limits; 503: the queue is
+                full.
         """
-        self._check_limits(caller.name, prompt_tokens + answers)
+        rules = self._rules(caller.name)
+        self._check_limits(caller.name, rules, prompt_tokens + answers)
         tokens = prompt_tokens * max(1, answers) + max_tokens
         self.admission.check(tokens=tokens, answers=answers)  # before a request is counted against its key
-        rules = self._rules(caller.name)
         if rules.requests_per_minute is not None:
             self._bucket(self._requests, caller.name, rules.requests_per_minute).take(self._clock(), 1)
+        most = prompt_tokens + max_tokens
         self._running[caller.name] += 1
+        self._set_aside[caller.name] += most
         slot = Slot()
         place = None
         try:
@@ -91,6 +100,7 @@ class KeyedGate:
             yield slot
         finally:
             self._running[caller.name] -= 1
+            self._set_aside[caller.name] -= most
             done = 0 if slot.first_token_seconds is None else slot.usage.total_tokens  # nothing came of it
             if place is not None:
                 place.leave(done)
@@ -99,38 +109,62 @@ class KeyedGate:
             if done:
                 self._usage.charge(caller.name, model, slot.usage, self._now())
 
-    def _check_limits(self, name: str, least_tokens: int) -> None:
+    def _check_limits(self, name: str, rules: KeyRules, least_tokens: int) -> None:
         """Refuse what is over a limit of the key, with the time after which it is not."""
-        rules, clock, now = self._rules(name), self._clock(), self._now()
+        clock, now = self._clock(), self._now()
         if rules.concurrent is not None and self._running[name] >= rules.concurrent:
-            self._refuse(name, f"{rules.concurrent} requests at once", "concurrency_limit", 1.0)
+            self._refuse(name, f"{rules.concurrent} requests at once", "concurrency_limit", _SOON)
         if rules.requests_per_minute is not None:
             wait = self._bucket(self._requests, name, rules.requests_per_minute).wait(clock, 1)
             if wait:
                 self._refuse(
                     name, f"{rules.requests_per_minute:g} requests a minute", "rate_limit_exceeded", wait
                 )
+        aside = self._set_aside[name]
         if rules.tokens_per_minute is not None:
-            wait = self._bucket(self._tokens, name, rules.tokens_per_minute).wait(clock)
-            if wait:
-                self._refuse(
-                    name, f"{rules.tokens_per_minute:g} tokens a minute", "rate_limit_exceeded", wait
-                )
+            limit = f"{rules.tokens_per_minute:g} tokens a minute"
+            bucket = self._bucket(self._tokens, name, rules.tokens_per_minute)
+            if wait := bucket.wait(clock):
+                self._refuse(name, limit, "rate_limit_exceeded", wait)
+            if aside >= bucket.level:
+                self._refuse(name, f"{limit}{_ASIDE}", "rate_limit_exceeded", _SOON)
         day, month = rules.tokens_per_day, rules.tokens_per_month
-        if day is not None and self._usage.tokens_of_day(name, now) + least_tokens > day:
-            self._refuse(name, f"{day:,} tokens a day", "quota_exceeded", day_ends_in(now))
-        if month is not None and self._usage.tokens_of_month(name, now) + least_tokens > month:
-            self._refuse(name, f"{month:,} tokens a month", "quota_exceeded", month_ends_in(now))
+        if day is not None:
+            left = day - self._usage.tokens_of_day(name, now) - least_tokens
+            self._check_budget(name, f"{day:,} tokens a day", left, day_ends_in(now))
+        if month is not None:
+            left = month - self._usage.tokens_of_month(name, now) - least_tokens
+            self._check_budget(name, f"{month:,} tokens a month", left, month_ends_in(now))
+
+    def _check_budget(self, name: str, limit: str, left: int, ends_in: float) -> None:
+        """Refuse what a budget has not: not in its time, or not beside what is under way."""
+        if left < 0:
+            self._refuse(name, limit, "quota_exceeded", ends_in)
+        if left < self._set_aside[name]:
+            self._refuse(name, f"{limit}{_ASIDE}", "quota_set_aside", _SOON)
 
     def _refuse(self, name: str, limit: str, code: str, wait: float) -> None:
         self.limited[name] += 1
         raise ApiError(429, f"this key may have {limit}", code=code, retry_after=wait)
 
     def _rules(self, name: str) -> KeyRules:
-        return _NO_LIMITS if self._keys is None else self._keys.rules.get(name, _NO_LIMITS)
+        """Of a key.
+
+        Raises:
+            ApiError: 401: it was taken away since it was shown.
+        """
+        if self._keys is None:
+            return _NO_LIMITS
+        if name not in self._keys.rules:
+            raise _unknown()
+        return self._keys.rules[name]
 
     def _bucket(self, buckets: dict[str, Bucket], name: str, per_minute: float) -> Bucket:
         bucket = buckets.get(name)
         if bucket is None or bucket.per_minute != per_minute:
             bucket = buckets[name] = Bucket.full(per_minute, self._clock())
         return bucket
+
+
+def _unknown() -> ApiError:
+    return ApiError(401, "this API key is not known", code="invalid_api_key")

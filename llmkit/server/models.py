@@ -1,7 +1,6 @@
 """The models that a server has, by the names that clients call them."""
 
-from llmkit.errors import nearest
-from llmkit.server.errors import ApiError
+from llmkit.server.errors import model_not_allowed, no_model
 from llmkit.server.gate import Caller
 from llmkit.server.load import EngineLoad
 from llmkit.server.served import Served
@@ -21,14 +20,9 @@ class Models:
         """
         wanted = name or next(iter(self._served))
         if caller.models is not None and wanted not in caller.models:
-            raise ApiError(
-                403, f"model: this key may not use {wanted!r}", code="model_not_allowed", param="model"
-            )
+            raise model_not_allowed(wanted)
         if wanted not in (known := self.names()):
-            meant = nearest(wanted, known)
-            more = f"; did you mean {meant!r}?" if meant else f" (there are {', '.join(known)})"
-            problem = f"model: there is no {wanted!r} here{more}"
-            raise ApiError(404, problem, code="model_not_found", param="model")
+            raise no_model(wanted, known)
         return self._served[wanted.partition(":")[0]]
 
     def names(self) -> list[str]:

@@ -11,6 +11,8 @@ from llmkit.server.gate import Caller, Slot
 
 RequestLog = Callable[[dict[str, Any]], None]
 _ID_LETTERS = 64
+_USER_LETTERS = 64
+"""Of OpenAI's too."""
 
 
 class Counted(Protocol):
@@ -78,6 +80,8 @@ def record_of(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
     }
     if isinstance(caller, Caller) and caller.name:
         record["key"] = caller.name
+    if shared.get("user"):
+        record["user"] = shared["user"][:_USER_LETTERS]
     if "model" in shared:
         record["model"] = shared["model"]
     if isinstance(slot, Slot):

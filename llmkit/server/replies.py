@@ -3,10 +3,12 @@
 import secrets
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 from llmkit.engine import completion
 from llmkit.engine.request import Drawn, Scored
 from llmkit.server.answer import Finish, Piece, TokenScore, ToolCall
+from llmkit.server.token_places import TokenPlaces
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tool_calls import CallReader, FoundCall
 
@@ -34,7 +36,7 @@ class Reply:
             tokenizer: spells tokens.
             with_scores: whether their log probabilities were asked for.
             prefill: what the answer begins with, before what is drawn.
-            first: the prompt's first token, of a prompt that comes out with its scores.
+            first: the prompt's first token, of a prompt that comes out with its scores; prefill is its text.
             calls: finds functions to call in the text; None: there are none to find.
             one_call: whether the answer ends with the first of them.
         """
@@ -43,6 +45,11 @@ class Reply:
         self._with_scores = with_scores
         self._prefill = prefill
         self._first = () if first is None else (first,)
+        self._prompt = TokenPlaces(prefill, tokenizer)
+        if first is not None:
+            self._prompt.place(first.id)
+        self._prefill_length = len(prefill)
+        self._before = len(prefill)  # of the answer, less what was decoded until the first token is drawn
         self._calls = calls
         self._one_call = one_call
         self._waiting: deque[tuple[int, TokenScore]] = deque()
@@ -58,7 +65,8 @@ class Reply:
 
     def push(self, piece: completion.Piece) -> Piece:
         """What is new in the answer."""
-        text, self._prefill = self._prefill + piece.text, ""
+        is_given = piece.token is not None and piece.token.given  # a prompt comes out as it was sent
+        text, self._prefill = self._prefill + ("" if is_given else piece.text), ""
         self._shown += len(piece.text)
         done = piece.completion
         found: tuple[FoundCall, ...] = ()
@@ -83,7 +91,7 @@ class Reply:
             calls,
             finish,
             piece.matched,
-            0 if piece.token is None or piece.token.given else 1,
+            0 if piece.token is None or is_given else 1,
             piece.cached,
         )
 
@@ -93,12 +101,21 @@ class Reply:
 
     def _scores(self, token: Drawn | None, decoded: int, *, ended: bool) -> tuple[TokenScore, ...]:
         """Scores whose letters are out. A part of a character waits for the token that completes it."""
+        if token is not None and token.given:  # all its letters are out already
+            self._decoded, self._before = decoded, self._prefill_length - decoded
+            if not self._with_scores or token.score is None:
+                return ()
+            score = spelled(token.score, self._tokenizer, token.top)
+            return (replace(score, offset=self._prompt.place(token.id)),)
+        before = self._decoded
         whole = decoded > self._decoded
         if whole:
             self._waiting += [(decoded, score) for score in self._partial]
             self._partial, self._decoded = [], decoded
         if self._with_scores and token is not None and token.is_text and token.score is not None:
             score = spelled(token.score, self._tokenizer, token.top)
+            begin = max(before, decoded - len(score.text))  # after U+FFFD for what came before and was none
+            score = replace(score, offset=self._before + begin)
             if whole:
                 self._waiting.append((decoded, score))
             else:

@@ -49,7 +49,7 @@ class ResponsesStream:
     def end(self, usage: Usage) -> list[bytes]:
         """The whole response."""
         events = [] if self._output or self._text is not None else self._open_text()
-        events += self._close_text()
+        events += self._close_text(cut=self._last.finish == "length")
         response = closed(self._who, self._output, usage, self._last)
         kind = "incomplete" if response["status"] == "incomplete" else "completed"
         return [*events, self._event(kind, response=response)]
@@ -74,11 +74,11 @@ class ResponsesStream:
             self._told("content_part.added", part=text_part("")),
         ]
 
-    def _close_text(self) -> list[bytes]:
+    def _close_text(self, *, cut: bool = False) -> list[bytes]:
         if self._text is None:
             return []
         text = "".join(self._text)
-        item = self._message(text)
+        item = message_item(self._who, text, len(self._output), cut=cut)
         events = [
             self._told("output_text.done", text=text, logprobs=[]),
             self._told("content_part.done", part=text_part(text)),

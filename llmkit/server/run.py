@@ -18,6 +18,8 @@ from llmkit.server.front import FrontState
 Ending = Literal["drained", "interrupted", "killed"]
 KEEP_ALIVE_SECONDS = 75
 HEADER_BYTES = 65_536
+LAST_WORDS_SECONDS = 1.0
+"""That clients have to read how their requests have ended."""
 
 
 class _Uvicorn(uvicorn.Server):
@@ -59,8 +61,8 @@ def http_server(app: ASGIApp, tls: tuple[Path, Path] | None = None) -> uvicorn.S
 class Run:
     """One run of a server.
 
-    SIGTERM: running requests are finished, new ones get 503, then it ends; a second one ends it at once.
-    SIGINT ends it at once.
+    SIGTERM: running requests are finished, new ones get 503, then it ends; those that take too long get 503
+    too, and streams an event that says so. A second one ends it at once, as SIGINT does.
     """
 
     def __init__(
@@ -122,11 +124,21 @@ class Run:
         self._end("interrupted")
 
     async def _drain(self) -> None:
-        until = asyncio.get_running_loop().time() + self._drain_seconds
-        while self._state.in_flight and asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(0.02)
+        await self._idle_within(self._drain_seconds)
+        self._state.over.set()
+        await self._idle_within(LAST_WORDS_SECONDS)
+        if self._state.in_flight:  # for clients that do not read, or have not sent their body
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()
         self._server.should_exit = True
 
+    async def _idle_within(self, seconds: float) -> None:
+        """Wait until no request is under way, and no longer than that."""
+        until = asyncio.get_running_loop().time() + seconds
+        while self._state.in_flight and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.02)
+
     def _end(self, ending: Ending) -> None:
+        self._state.over.set()
         self._ending = ending
         self._server.force_exit = self._server.should_exit = True

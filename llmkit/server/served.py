@@ -21,10 +21,11 @@ from llmkit.server.adapters import ServedAdapters
 from llmkit.server.answer import Piece
 from llmkit.server.ask import Ask
 from llmkit.server.engine_thread import EngineThread
-from llmkit.server.errors import ApiError, as_api_error, refused
+from llmkit.server.errors import ApiError, as_api_error, refused, renamed
 from llmkit.server.gate import Caller
 from llmkit.server.prompts import PromptPool
 from llmkit.server.replies import Reply
+from llmkit.server.wire.names import setting_of
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tool_calls import CallReader
@@ -123,11 +124,16 @@ class Served:
         """Encode the prompts of a request, and check that the model can do what it asks.
 
         Raises:
-            ApiError: 400, naming the parameter.
+            ApiError: 400, naming the parameter as the request does.
         """
+        try:
+            return await self._prepare(ask, caller)
+        except ApiError as error:
+            raise renamed(error, ask.names) from None
+
+    async def _prepare(self, ask: Ask, caller: Caller) -> Prepared:
         prompts = await self._encode(ask)
         grammar = await self._grammar(ask)
-        tenant = "\0".join(one for one in (caller.tenant, ask.user) if one)
         requests, texts = [], []
         for number, (ids, text) in enumerate(prompts):
             sampling = self._fit(ask, len(ids))
@@ -140,16 +146,19 @@ class Served:
                 replace(sampling, samples=1),
                 stop_ids=self._stop_ids if ask.kind == "chat" else frozenset(),
                 priority=max(ask.priority, caller.lowest_priority),
-                key=tenant,
+                key=caller.tenant,
+                salt=ask.cache_salt,
                 adapter=ask.adapter,
                 grammar=grammar,
                 breaks=breaks_of(sampling, self.tokenizer),
                 scores_prompt=_scores_prompt(ask),
+                min_tokens=ask.min_tokens,
+                shows_stop=ask.shows_stop,
             )
             try:
                 request.check(self.config)
             except LlmkitError as error:
-                raise as_api_error(error, "messages" if ask.kind == "chat" else "prompt") from None
+                raise as_api_error(error, setting_of(error.problem) or _prompt_param(ask)) from None
             for sample in range(ask.sampling.samples):
                 requests.append(_sample(request, sample))
                 texts.append(text)
@@ -185,7 +194,8 @@ class Served:
         Raises:
             ApiError: 400: it is wrong, or takes too long.
         """
-        rule, param, tools = ask.sampling.rule, "response_format", ask.offered_tools
+        rule, tools = ask.sampling.rule, ask.offered_tools
+        param = "" if rule is None else rule[0]
         if tools and (rule is not None or ask.tool_choice.mode == "required"):
             param = "tools"
             if rule is not None and ask.tool_choice.mode == "required":
@@ -230,7 +240,7 @@ class Served:
         """
         room = self.context - prompt_tokens
         if room < 1:
-            param = "messages" if ask.kind == "chat" else "prompt"
+            param = _prompt_param(ask)
             raise ApiError(
                 400,
                 f"{param}: {prompt_tokens:,} tokens, and the context has {self.context:,}, "
@@ -239,6 +249,10 @@ class Served:
                 param=param,
             )
         return replace(ask.sampling, max_tokens=min(ask.sampling.max_tokens, room))
+
+
+def _prompt_param(ask: Ask) -> str:
+    return "messages" if ask.kind == "chat" else "prompt"
 
 
 def _scores_prompt(ask: Ask) -> Literal["too", "only"] | None:

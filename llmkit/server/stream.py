@@ -11,6 +11,7 @@ from typing import Protocol
 
 from llmkit.server.answer import Answered, Piece, Usage
 from llmkit.server.ask import Ask
+from llmkit.server.ending import draining
 from llmkit.server.errors import ApiError
 from llmkit.server.sse import DONE, data
 from llmkit.server.wire.chat import chat_chunk, chat_role_chunk, chat_usage_chunk
@@ -39,7 +40,6 @@ class CompletionStream:
     def __init__(self, who: Answered, ask: Ask) -> None:
         self._who = who
         self._ask = ask
-        self._offsets = [0] * ask.num_answers
 
     def begin(self, usage: Usage) -> list[bytes]:
         """Nothing: the first piece is the first event."""
@@ -50,9 +50,7 @@ class CompletionStream:
         if not (piece.text or piece.scores or piece.finish):
             return []
         told = usage if self._ask.continuous_usage else None
-        chunk = completion_chunk(self._who, piece, self._offsets[piece.index], told)
-        self._offsets[piece.index] += len(piece.text)
-        return [data(chunk)]
+        return [data(completion_chunk(self._who, piece, told))]
 
     def end(self, usage: Usage) -> list[bytes]:
         """How many tokens there were, where that was asked for."""
@@ -91,8 +89,18 @@ class ChatStream:
         return [data(error.body())]
 
 
-async def together(answers: Sequence[AsyncGenerator[Piece]]) -> AsyncGenerator[Piece]:
-    """The pieces of several answers as they come. When one fails, the others are given up."""
+async def together(
+    answers: Sequence[AsyncGenerator[Piece]], over: asyncio.Event | None = None
+) -> AsyncGenerator[Piece]:
+    """The pieces of several answers as they come. When one fails, the others are given up.
+
+    Args:
+        answers: each its own pieces.
+        over: set when their time is over; None: whoever waits for them gives them up.
+
+    Raises:
+        ApiError: as an answer does; `draining` where it is over.
+    """
     pieces: asyncio.Queue[Piece | Exception | None] = asyncio.Queue(64)
 
     async def pump(answer: AsyncGenerator[Piece]) -> None:
@@ -103,8 +111,14 @@ async def together(answers: Sequence[AsyncGenerator[Piece]]) -> AsyncGenerator[P
         except Exception as error:  # raised below, where somebody listens
             await pieces.put(error)
 
+    async def end(over: asyncio.Event) -> None:
+        await over.wait()
+        await pieces.put(draining())
+
     tasks = [asyncio.create_task(pump(answer)) for answer in answers]
     left = len(tasks)
+    if over is not None:
+        tasks.append(asyncio.create_task(end(over)))
     try:
         while left:
             item = await pieces.get()

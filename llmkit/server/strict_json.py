@@ -71,7 +71,9 @@ def too_deep(content: bytes) -> bool:
     return False
 
 
-_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+"""A string, which may lack its end, or a bracket. Whatever begins with a quotation mark is taken for one: a
+match that failed at the body's end would be tried again from each mark within."""
 
 
 def _invalid(message: str, kind: type[Any]) -> ApiError:

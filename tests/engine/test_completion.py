@@ -55,6 +55,30 @@ def test_a_space_between_prompt_and_text_is_part_of_the_text(stories: Transforme
     assert complete(Engine(stories), request, spell).text == " a time"
 
 
+def test_the_stop_string_that_ends_a_text_is_its_end_where_that_is_asked_for(
+    stories: Transformer, spell: Tokenizer
+) -> None:
+    sampling = SamplingConfig(temperature=0.0, max_tokens=50, stop=("e g", "named"))
+    requests = [Request(PROMPT, sampling, shows_stop=shows) for shows in (False, True)]
+    found = [complete(Engine(stories), one, spell) for one in requests]
+    assert [one.text for one in found] == [", there was a littl", ", there was a little g"]
+    assert [one.finish for one in found] == ["stop", "stop"]
+
+
+def test_no_stop_string_is_looked_for_in_the_tokens_that_a_text_must_have(
+    stories: Transformer, spell: Tokenizer
+) -> None:
+    sampling = SamplingConfig(temperature=0.0, max_tokens=50, stop=("a",))
+    texts = {}
+    for least in (0, 5, 50):
+        done = complete(Engine(stories), Request(PROMPT, sampling, min_tokens=least), spell)
+        texts[least] = done.text or ""
+        assert len(done.drawn) >= least
+    first = spell.decode([*PROMPT, *(one.id for one in done.drawn[:5])]).removeprefix(spell.decode(PROMPT))
+    assert "a" not in texts[0] and "a" in first and texts[5].startswith(first)
+    assert "a" not in texts[5][len(first) :] and texts[50].count("a") > texts[5].count("a")
+
+
 @pytest.mark.parametrize("stop", ["Lily", " girl", "e g", ".", ", there", "She loved"])
 def test_a_text_ends_before_a_stop_string_and_no_piece_of_it_shows(
     stop: str, stories: Transformer, spell: Tokenizer

@@ -510,6 +510,17 @@ def test_a_tenant_finds_its_own_prompts_and_no_others(make_model: Make) -> None:
     assert found == [0, 16, 0, 16, 0]
 
 
+def test_with_a_salt_an_owner_finds_only_what_has_the_same(make_model: Make) -> None:
+    engine = Engine(make_model(), EngineConfig(positions=400, block_tokens=4, max_texts=1))
+    sampling = SamplingConfig(max_tokens=2, **GREEDY)
+    found = []
+    for owner, salt in (("a", ""), ("a", "s"), ("a", "s"), ("a", ""), ("b", "s"), ("as", "")):
+        before = engine.counts.cached_tokens
+        list(engine.run(Request(tuple(range(18)), sampling, key=owner, salt=salt)))
+        found.append(engine.counts.cached_tokens - before)
+    assert found == [0, 0, 16, 16, 0, 0]
+
+
 @pytest.mark.parametrize("length", range(1, 14))
 def test_texts_that_end_at_and_around_the_borders_of_blocks_are_whole(make_model: Make, length: int) -> None:
     model = make_model()

@@ -1,7 +1,10 @@
 """Requests: what is refused before a model runs, and how many tokens there can be."""
 
+from dataclasses import replace
+
 import pytest
 
+from llmkit.engine.blocks import root_key
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Drawn, Request
 from llmkit.errors import ConfigError, DataError, UsageError
@@ -19,6 +22,18 @@ CONFIG = ModelConfig(
 
 def _request(*prompt: int, max_tokens: int = 4) -> Request:
     return Request(prompt, SamplingConfig(max_tokens=max_tokens))
+
+
+def test_caches_are_kept_apart_by_owner_adapter_and_salt_whatever_these_are_called() -> None:
+    words = ("", "a", "b")
+    found = [
+        replace(_request(1), key=key, salt=salt).cached_under(adapter)
+        for key in words
+        for salt in words
+        for adapter in words
+    ]
+    assert len({root_key(*one) for one in found}) == 27
+    assert found[0] == ("",) and found[1] == ("", "a")  # as caches on disk have it
 
 
 @pytest.mark.parametrize(("length", "room"), [(1, 4), (2, 4), (3, 3), (5, 1)])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from llmkit.engine.config import SamplingConfig
-from llmkit.engine.request import Drawn
-from llmkit.engine.sampling import Sampler, draw, scored
+from llmkit.engine.request import Drawn, Request
+from llmkit.engine.sampling import Sampler, draw, sampler_of, scored
 from llmkit.engine.seeds import Chances
 from llmkit.engine.shaping import Scores, shape
 from llmkit.engine.softmax import Softmax
@@ -25,6 +25,14 @@ def _logits(seed: int, size: int = 3000, spread: float = 3.0) -> Scores:
 
 def _array(*scores: float) -> Scores:
     return np.array(scores, np.float32)
+
+
+def test_a_requests_own_sampler_knows_its_settings_and_when_it_may_end() -> None:
+    sampling = SamplingConfig(temperature=0.0, logit_bias=((2, 1.0),))
+    logits, ends = _array(1.0, 1.5, 0.9), frozenset({2})
+    plain, longer = (sampler_of(Request((0,), sampling, min_tokens=one), 3, ends) for one in (0, 2))
+    assert [plain.draw(logits) for _ in range(2)] == [2, 2]
+    assert [longer.draw(logits) for _ in range(3)] == [1, 1, 2]
 
 
 def test_bias_is_added_before_penalties_which_come_before_the_rest() -> None:

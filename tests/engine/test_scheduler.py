@@ -231,6 +231,31 @@ def test_who_comes_late_has_no_credit_for_the_time_before() -> None:
     assert sum(number >= 10 for number in order) in (4, 5)  # in turns, not all of its own first
 
 
+def test_only_those_are_remembered_who_have_texts_or_had_more_than_their_turn() -> None:
+    desk = Desk(max_texts=2)
+    desk.submit([7] * 9, 300, key="stays")
+    kept = []
+    for number in range(60):
+        desk.submit([number, 1, 1], 2, key=f"comes and goes {number}")
+        for _ in range(5):
+            desk.step()
+        kept.append(len(desk.scheduler._served))
+    assert max(kept) <= 3
+    desk.finish()
+    assert not desk.scheduler._served
+
+
+def test_who_leaves_with_more_than_its_turn_and_comes_back_still_waits_for_the_others() -> None:
+    desk = Desk(max_texts=1)
+    desk.submit([1] * 40, 1, key="much")
+    for number in range(10):
+        desk.submit([number] * 4, 1, key="little")
+    desk.step()  # all of the long one, which ends
+    back = desk.submit([2] * 40, 1, key="much")
+    order = [next(iter(desk.step())) for _ in range(9)]
+    assert back.number not in order
+
+
 def test_drafts_ride_behind_the_known_tokens_as_far_as_the_pass_has_room() -> None:
     desk = Desk(pass_tokens=6, max_texts=2)
     text = desk.submit([1, 2, 3], 12)

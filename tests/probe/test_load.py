@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from llmkit.probe.load import Outcome, Shot, arrivals, at_once, at_rate, send_shot
+from llmkit.probe.load import MOST_SAID, Outcome, Shot, arrivals, at_once, at_rate, send_shot, server_said
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}
 
@@ -114,6 +114,27 @@ def test_a_slow_answer_holds_no_later_request_up_where_a_rate_is_given() -> None
 
     found = asyncio.run(gathered(at_rate(shots(5), send, iter([0.0] * 5), seconds=None)))
     assert begun == [0, 1, 2, 3, 4] and len(found) == 5
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"error": {"message": "no key", "type": "t"}}, "no key"),
+        ({"type": "error", "error": {"type": "t", "message": "no key"}}, "no key"),
+        ({"error": "no\n key\x1b"}, "no key"),
+        ({"object": "error", "message": "no key"}, "no key"),
+        ({"detail": "no key"}, "no key"),
+        ({"detail": [{"loc": 1}]}, None),
+        ({"error": {"message": "m" * 1000}}, "m" * MOST_SAID),
+        ({}, None),
+        ([1], None),
+    ],
+)
+def test_a_servers_message_is_read_in_whoevers_shape_and_kept_to_a_line(told: Any, said: str | None) -> None:
+    assert server_said(json.dumps(told).encode()) == said
+    assert server_said(b"<html>") is None
+    body = {"error": {"message": "no key"}}
+    assert outcome_of(json.dumps(body).encode(), status=401).said == "no key"
 
 
 def test_an_error_of_ours_is_raised_and_not_counted() -> None:

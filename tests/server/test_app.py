@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import threading
 from typing import Any
 
+import httpx
 import pytest
 import torch
 
@@ -111,12 +113,96 @@ def test_bad_json_is_400_whatever_is_wrong_with_it(serving: Serving) -> None:
     assert run(ask()) == [400] * len(bodies)
 
 
+WITH_TEXTS = ("/v1/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages")
+
+
+@pytest.mark.parametrize("path", WITH_TEXTS)
+def test_users_share_the_cache_of_their_key_and_salts_do_not(path: str, serving: Serving) -> None:
+    text = "the quick brown fox jumps over the lazy dog " * 3
+    said = {"messages": [{"role": "user", "content": text}]}
+    body = {"/v1/completions": {"prompt": text}, "/v1/responses": {"input": text}}.get(path, said)
+    most = {"max_output_tokens" if path == "/v1/responses" else "max_tokens": 1}
+
+    def user(name: str) -> dict[str, Any]:
+        return {"metadata": {"user_id": name}} if path == "/v1/messages" else {"user": name}
+
+    async def go() -> list[bool]:
+        async with serving() as client:
+            counts = client.thread._engine.counts  # type: ignore[attr-defined]
+            found = []
+            for more in (user("a"), user("b"), {"cache_salt": "s"}, {"cache_salt": "s"}, {"cache_salt": ""}):
+                before = counts.cached_tokens
+                answer = await client.post(path, json={**body, **most, **more})
+                assert answer.status_code == 200, answer.text
+                found.append(counts.cached_tokens > before)
+            return found
+
+    assert run(go()) == [False, True, False, True, True]
+
+
+@pytest.mark.parametrize("path", WITH_TEXTS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_when_the_time_is_over_every_text_ends_with_a_word_and_its_memory_is_free(
+    path: str, stream: bool, serving: Serving
+) -> None:
+    said = {"messages": [{"role": "user", "content": "the"}], "prompt": "the", "input": "the"}
+    names = {"/v1/completions": "prompt", "/v1/responses": "input"}
+    name = names.get(path, "messages")
+    most = "max_output_tokens" if name == "input" else "max_tokens"
+
+    async def go() -> tuple[httpx.Response, bool]:
+        async with serving() as client:
+            state = client.app.state.serve  # type: ignore[attr-defined]
+            thread = client.thread  # type: ignore[attr-defined]
+            one_pass, answered = thread._engine.step, threading.Event()
+            loop = asyncio.get_running_loop()
+
+            def step() -> Any:  # one pass, and no other before the answer is there
+                if thread.steps:
+                    answered.wait(20)
+                loop.call_soon_threadsafe(state.over.set)
+                return one_pass()
+
+            thread._engine.step = step
+            body = {name: said[name], most: 200, "stream": stream}
+            answer = await client.post(path, json=body)
+            answered.set()
+            while not thread._engine.is_idle:
+                await asyncio.sleep(0.005)
+            return answer, thread._engine.pool.num_free == thread._engine.pool.num_blocks
+
+    answer, free = run(go())
+    assert free and b"about to end" in answer.content and b"[DONE]" not in answer.content
+    overloaded = 529 if path == "/v1/messages" else 503
+    assert answer.status_code == (200 if stream else overloaded)
+
+
 def test_a_body_over_the_cap_is_413(serving: Serving) -> None:
     async def ask() -> int:
         async with serving() as client:
             return (await client.post("/v1/completions", content=b" " * (3 << 20))).status_code
 
     assert run(ask()) == 413
+
+
+def test_a_text_has_the_tokens_that_it_must_and_the_stop_string_where_it_shall(serving: Serving) -> None:
+    pytest.importorskip("llguidance")
+    body = {"prompt": "the", "temperature": 0, "max_tokens": 12, "logit_bias": {"66": 100}}
+    body |= {"stop_token_ids": [66]}
+    chat = {"messages": [{"role": "user", "content": "a"}], "max_tokens": 3, "min_tokens": 4}
+
+    async def ask() -> list[Any]:
+        async with serving() as client:
+            bodies = [body, {**body, "min_tokens": 4}]
+            counts = [(await client.post("/v1/completions", json=one)).json()["usage"] for one in bodies]
+            told = {"prompt": "the", "stop": "x", "regex": "abx", "include_stop_str_in_output": True}
+            shown = await client.post("/v1/completions", json=told)
+            return [*counts, shown.json(), await client.post("/v1/chat/completions", json=chat)]
+
+    plain, longer, shown, refused = run(ask())
+    assert (plain["completion_tokens"], longer["completion_tokens"]) == (1, 5)
+    assert (shown["choices"][0]["text"], shown["choices"][0]["stop_reason"]) == ("abx", "x")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "min_tokens")
 
 
 def test_several_prompts_and_samples_come_back_in_order(serving: Serving) -> None:
@@ -130,6 +216,35 @@ def test_several_prompts_and_samples_come_back_in_order(serving: Serving) -> Non
     assert [one["index"] for one in choices] == [0, 1, 2, 3]
     assert [one["text"][:3] for one in choices] == ["the", "the", "fox", "fox"]
     assert len({one["text"] for one in choices}) == 4
+
+
+@pytest.mark.parametrize("as_ids", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_echoed_prompt_is_the_same_text_with_scores_and_without_and_offsets_point_into_it(
+    as_ids: bool, stream: bool, serving: Serving, tokenizer: Tokenizer
+) -> None:
+    prompt = "the<|im_end|> quick é"
+    ids = tokenizer.backend.encode(prompt).ids
+    body = {"prompt": ids if as_ids else prompt, "echo": True, "max_tokens": 6, "seed": 5, "ignore_eos": True}
+    body |= {"stream": stream}
+
+    async def ask() -> list[list[dict[str, Any]]]:
+        async with serving() as client:
+            answers = [await client.post("/v1/completions", json=body | one) for one in ({}, {"logprobs": 0})]
+            if not stream:
+                return [one.json()["choices"] for one in answers]
+            told = [one.text.split("\n\n") for one in answers]
+            return [[json.loads(line[6:])["choices"][0] for line in one[:-2]] for one in told]
+
+    plain, scored = run(ask())
+    texts = ["".join(one["text"] for one in choices) for choices in (plain, scored)]
+    assert texts[0] == texts[1] and texts[0].startswith(prompt)
+    columns = [one["logprobs"] for one in scored if one["logprobs"]]
+    tokens = [token for one in columns for token in one["tokens"]]
+    offsets = [offset for one in columns for offset in one["text_offset"]]
+    assert offsets == sorted(offsets) and (len(tokens) == len(ids) + 6 or not as_ids)
+    for token, offset in zip(tokens, offsets, strict=True):
+        assert "\ufffd" in token or token in ("<|end|>", "<|im_start|>") or texts[1].startswith(token, offset)
 
 
 def test_a_prompt_that_is_echoed_with_scores_has_those_of_a_plain_pass(

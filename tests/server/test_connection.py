@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
@@ -102,6 +103,16 @@ def test_a_client_that_says_nothing_is_let_go() -> None:
         return await rest(reader)
 
     assert talk(work, head=0.2) == b""
+
+
+def test_another_protocol_is_passed_over_and_the_log_advises_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        return (await reader.readuntil(b"\r\n\r\n")).splitlines()[0]
+
+    assert talk(work) == b"HTTP/1.1 200 OK" and not caplog.records
 
 
 def test_a_pause_between_requests_is_not_a_slow_head() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from llmkit.errors import LlmkitError, MissingError, UsageError
-from llmkit.server.errors import ApiError, as_api_error, refused
+from llmkit.server.errors import ApiError, as_api_error, no_model, refused, renamed, shortened
 
 
 def test_a_refused_parameter_is_named_in_param_and_in_the_message() -> None:
@@ -38,6 +38,30 @@ def test_hints_about_flags_are_not_told_to_clients() -> None:
     assert error.status == 400 and "--prompt" not in str(error.body())
     assert as_api_error(MissingError("no template", hint="x")).status == 400
     assert "secret" not in as_api_error(LlmkitError("secret", hint="x")).message
+
+
+def test_a_parameter_is_renamed_at_its_beginning_and_the_rest_of_the_error_stays() -> None:
+    error = ApiError(429, "stop_ids[1]: stop_ids are few", code="c", param="stop_ids[1]", retry_after=2.0)
+    found = renamed(error, {"stop_ids": "stop_token_ids", "stop": "x"})
+    assert found.body()["error"] == {
+        **{"message": "stop_token_ids[1]: stop_ids are few", "type": "rate_limit_error"},
+        **{"param": "stop_token_ids[1]", "code": "c"},
+    }
+    assert (found.status, found.retry_after) == (429, 2.0)
+    assert renamed(error, {"stop": "x"}) is error and renamed(ApiError(400, "n"), {"n": "m"}).message == "n"
+
+
+def test_what_a_client_wrote_at_length_comes_back_short_and_the_rest_of_the_sentence_stays() -> None:
+    name = "x" * 3_000_000 + "end"
+    error = refused(name, "no such parameter here")
+    assert error.param is not None and len(error.param) == 100 and error.param.endswith("xend")
+    assert error.message == f"{error.param}: no such parameter here" == str(error)
+    assert len(ApiError(400, "a" * 10_000).message) == 500
+    assert (
+        len(no_model(name, ["tiny"]).message) < 200 and "there are tiny" in no_model(name, ["tiny"]).message
+    )
+    assert "did you mean 'tiny'" in no_model("tin", ["tiny"]).message
+    assert shortened("abc", 3) == "abc" and len(shortened("abcdefghij", 9)) == 9
 
 
 def test_the_openai_sdk_finds_the_parameter() -> None:

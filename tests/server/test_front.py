@@ -1,9 +1,9 @@
 """What stands before every application: it answers those with a key, and gives back what a request held."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -28,6 +28,7 @@ class Shared:
     gate: Gate
     draining: bool = False
     in_flight: int = 0
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 async def echo(request: Request) -> Response:
@@ -41,10 +42,12 @@ async def open_to_all(request: Request) -> Response:
     return as_json({})
 
 
-def ask(method: str, path: str, *, draining: bool = False, **more: Any) -> httpx.Response:
+def ask(
+    method: str, path: str, *, draining: bool = False, origins: Sequence[str] = (), **more: Any
+) -> httpx.Response:
     async def go() -> httpx.Response:
         routes = [route("/echo", echo, "POST"), route("/health", open_to_all, "GET")]
-        app = put_in_front(routes, Shared(OneKey(), draining), tell=lambda record: None)
+        app = put_in_front(routes, Shared(OneKey(), draining), tell=lambda record: None, origins=origins)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://s") as client:
             return await client.request(method, path, **more)
@@ -74,6 +77,47 @@ def test_a_stranger_learns_nothing_but_health(
     method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
     assert ask(method, path, headers=headers).status_code == status
+
+
+def test_a_path_with_a_slash_too_many_is_no_path_and_another_method_is_told_those_there_are() -> None:
+    key = {"x-api-key": "k", "host": "evil.example"}
+    slash = ask("POST", "/echo/", headers=key)
+    assert slash.status_code == 404 and "location" not in slash.headers
+    assert ask("POST", "/echo/", headers={"host": "evil.example"}).status_code == 401
+    assert ask("GET", "/echo", headers=key).headers["allow"] == "POST"
+    assert set(ask("DELETE", "/health", headers=key).headers["allow"].split(", ")) == {"GET", "HEAD"}
+    assert "allow" not in ask("DELETE", "/health").headers
+
+
+def test_a_body_whose_end_is_told_in_two_ways_is_refused_and_the_connection_ends() -> None:
+    both = {"x-api-key": "k", "content-length": "5", "transfer-encoding": "chunked"}
+    answer = ask("POST", "/echo", headers=both, content=b"0\r\n\r\n")
+    assert (answer.status_code, answer.headers["connection"]) == (400, "close")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "authorization, content-type, openai-organization, openai-project, x-stainless-arch, "
+        "x-stainless-lang, x-stainless-os, x-stainless-package-version, x-stainless-retry-count, "
+        "x-stainless-runtime, x-stainless-runtime-version, x-stainless-timeout",
+        "anthropic-dangerous-direct-browser-access, anthropic-version, content-type, x-api-key",
+    ],
+)
+def test_a_page_that_is_let_in_may_send_what_the_libraries_send_and_read_what_they_read(headers: str) -> None:
+    origin = {"origin": "https://app.example"}
+    wanted = {"access-control-request-method": "POST", "access-control-request-headers": headers}
+    before = ask("OPTIONS", "/echo", headers=origin | wanted, origins=["https://app.example"])
+    assert before.status_code == 200
+    allowed = before.headers["access-control-allow-headers"].split(", ")
+    assert "*" in allowed or set(headers.split(", ")) <= set(allowed)
+    answer = ask("POST", "/echo", headers=origin | {"x-api-key": "k"}, origins=["https://app.example"])
+    told = answer.headers["access-control-expose-headers"].split(", ")
+    assert {"x-request-id", "retry-after", "retry-after-ms"} <= set(told)
+    other = ask(
+        "OPTIONS", "/echo", headers=wanted | {"origin": "https://evil"}, origins=["https://app.example"]
+    )
+    assert other.status_code == 400 and "access-control-allow-origin" not in other.headers
 
 
 def test_what_goes_wrong_inside_stays_inside() -> None:

@@ -106,3 +106,84 @@ def test_a_request_that_came_to_nothing_is_not_charged() -> None:
         asyncio.run(ask(gate, "a", tokens=90, fails=True, draws=False))
     asyncio.run(ask(gate, "a", tokens=90))
     assert refusal_of(ask(gate, "a", tokens=90)).code == "quota_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        ("tokens_per_minute", "rate_limit_exceeded"),
+        ("tokens_per_day", "quota_set_aside"),
+        ("tokens_per_month", "quota_set_aside"),
+    ],
+)
+@pytest.mark.parametrize("fails", [False, True])
+def test_requests_at_once_pass_a_limit_by_no_more_than_one_of_them(rule: str, code: str, fails: bool) -> None:
+    gate = gate_of(**{rule: 200})
+    most = 10 + 50
+    refused: list[ApiError] = []
+    inside, total = asyncio.Event(), 0
+
+    async def one() -> None:
+        nonlocal total
+        caller = gate.identify("a")
+        try:
+            async with gate.enter(caller, model="m", prompt_tokens=10, max_tokens=50, answers=1) as slot:
+                await inside.wait()
+                slot.first_token_seconds = 0.1
+                slot.usage.prompt_tokens, slot.usage.completion_tokens = 10, 50
+                total += slot.usage.total_tokens
+                if fails:
+                    raise RuntimeError
+        except ApiError as error:
+            refused.append(error)
+        except RuntimeError:
+            pass
+
+    async def scenario() -> None:
+        asked = [asyncio.create_task(one()) for _ in range(50)]
+        await asyncio.sleep(0)
+        await ask(gate, "b")  # another key has its own
+        inside.set()
+        await asyncio.gather(*asked)
+
+    asyncio.run(scenario())
+    assert 200 - most < total < 200 + most
+    assert {(one.status, one.code, one.retry_after) for one in refused} == {(429, code, 1.0)}
+    assert gate.limited["alice"] == len(refused) == 50 - total // most
+
+
+def test_what_was_set_aside_and_not_taken_is_there_again_even_for_one_that_was_given_up() -> None:
+    gate = gate_of(tokens_per_day=100)
+
+    async def scenario() -> None:
+        for _ in range(5):
+            await ask(gate, "a", tokens=10)  # of 60 that it might have come to
+        waiting = asyncio.create_task(hold(gate))
+        await asyncio.sleep(0)
+        with pytest.raises(ApiError) as caught:
+            await ask(gate, "a", tokens=10)
+        assert caught.value.code == "quota_set_aside"
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await ask(gate, "a", tokens=10)
+
+    asyncio.run(scenario())
+
+
+async def hold(gate: KeyedGate) -> None:
+    async with gate.enter(gate.identify("a"), model="m", prompt_tokens=10, max_tokens=50, answers=1):
+        await asyncio.Event().wait()
+
+
+def test_a_key_that_was_taken_away_since_it_was_shown_is_nobodys() -> None:
+    gate = gate_of(tokens_per_day=5)
+    alice = gate.identify("a")
+
+    async def scenario() -> None:
+        async with gate.enter(alice, model="m", prompt_tokens=1, max_tokens=1, answers=1):
+            gate.replace_keys(Keys({"bob": KeyRules(sha256=digest_of("b"))}))  # who is in stays in
+        async with gate.enter(alice, model="m", prompt_tokens=1, max_tokens=1, answers=1):
+            pass
+
+    error = refusal_of(scenario())
+    assert (error.status, error.code) == (401, "invalid_api_key") and gate.admission.requests == 0

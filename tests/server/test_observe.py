@@ -38,6 +38,12 @@ def test_a_request_is_logged_with_its_figures_and_without_its_words(serving: Ser
     assert "secret" not in json.dumps(record)
 
 
+def test_on_whose_behalf_a_key_asks_is_logged_and_no_more_of_it_than_a_name(serving: Serving) -> None:
+    more = [{"user": "carol"}, {"safety_identifier": "x" * 999}, {}]
+    records = records_of(serving, [{"json": {"prompt": "a", "max_tokens": 1, **one}} for one in more])
+    assert [one.get("user") for one in records] == ["carol", "x" * 64, None]
+
+
 def test_prompts_are_logged_where_that_was_asked_for(serving: Serving) -> None:
     (record,) = records_of(serving, [{"json": {"prompt": "secret", "max_tokens": 1}}], log_prompts=True)
     assert record["prompt"] == ("secret",)

@@ -4,7 +4,7 @@ from llmkit.engine import completion
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Drawn, Request, Scored
 from llmkit.server.answer import Piece
-from llmkit.server.replies import Reply
+from llmkit.server.replies import Reply, first_token
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tool_forms import ToolForm
 
@@ -53,6 +53,41 @@ def test_what_an_answer_begins_with_comes_with_its_first_piece(tokenizer: Tokeni
     reply = Reply(0, tokenizer, with_scores=False, prefill="the ")
     texts = [reply.push(writer.push(Drawn(one, None))).text for one in ids]
     assert "".join(texts) == "the fox" and texts[0].startswith("the ")
+
+
+def echoed(tokenizer: Tokenizer, ids: list[int], text: str, drawn: list[int]) -> list[Piece]:
+    """The pieces of a prompt that comes out with its scores, and of what is drawn after it."""
+    request = Request(tuple(ids), SamplingConfig(), scores_prompt="too")
+    writer = completion.TextWriter(0, tokenizer, request)
+    first = first_token(ids[0], tokenizer)
+    reply = Reply(0, tokenizer, with_scores=True, prefill=text, first=first)
+    tokens = [Drawn(one, None, Scored(one, -1.0), given=True) for one in ids[1:]]
+    tokens += [Drawn(one, None, Scored(one, -1.0)) for one in drawn]
+    end = tokenizer.id_of("<|end|>")
+    assert end is not None
+    return [reply.push(writer.push(one)) for one in [*tokens, Drawn(end, "stop")]]
+
+
+def test_a_prompt_comes_out_as_it_was_sent_and_offsets_point_into_it(tokenizer: Tokenizer) -> None:
+    start, end = tokenizer.id_of("<|im_start|>"), tokenizer.id_of("<|end|>")
+    assert start is not None and end is not None
+    words = tokenizer.backend.encode("the é").ids
+    drawn = tokenizer.backend.encode(" fox!").ids
+    sent = "the <|im_start|>é"  # the tokenizer has put <|end|> before it
+    ids = [end, *tokenizer.backend.encode("the ").ids, start, *tokenizer.backend.encode("é").ids]
+    found = echoed(tokenizer, ids, sent, drawn)
+    assert "".join(piece.text for piece in found) == sent + " fox!"
+    scores = [score for piece in found for score in piece.scores]
+    assert [score.id for score in scores] == [*ids, *drawn] and len(words) > 2
+    text = (sent + " fox!").encode()
+    ends = [*(score.offset for score in scores[1:]), len(sent) + 5]
+    for score, until in zip(scores, ends, strict=True):
+        if score.id == end:
+            assert (score.offset, until) == (0, 0)
+        elif len(score.content.decode(errors="ignore").encode()) == len(score.content):
+            assert (sent + " fox!")[score.offset : until].encode() == score.content
+        else:  # a part of é
+            assert score.content in text and score.offset == sent.index("é")
 
 
 CALL = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'

@@ -37,6 +37,17 @@ def test_items_are_opened_and_closed_and_events_numbered(finish: Finish, last: s
     assert [item["type"] for item in found[-1]["response"]["output"]] == ["message", "function_call"]
 
 
+@pytest.mark.parametrize(("finish", "status"), [("stop", "completed"), ("length", "incomplete")])
+def test_the_last_message_is_as_whole_as_the_response(finish: Finish, status: str) -> None:
+    who = Answered("resp_1", 0, "m", None, sampling=SamplingConfig(temperature=0.5, top_p=0.9))
+    stream, usage = ResponsesStream(who, ASK), Usage(1, 0, 1)
+    found = told(stream.begin(usage) + stream.piece(Piece(0, "a", finish=finish), usage) + stream.end(usage))
+    response = found[-1]["response"]
+    done = next(one["item"] for one in found if one["type"] == "response.output_item.done")
+    assert done["status"] == response["output"][0]["status"] == response["status"] == status
+    assert (response["temperature"], response["top_p"]) == (0.5, 0.9)
+
+
 def test_an_answer_of_nothing_still_has_its_message() -> None:
     stream = ResponsesStream(WHO, ASK)
     stream.piece(Piece(0, finish="stop"), Usage())

@@ -1,6 +1,7 @@
 """Signals: the first lets requests end, the second does not; Ctrl-C does not either."""
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -8,24 +9,36 @@ import socket
 import ssl
 import struct
 import subprocess
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from llmkit.server.ending import until_over
+from llmkit.server.errors import ApiError
+from llmkit.server.front import HeldStream, as_json, put_in_front, route
+from llmkit.server.gate import OpenGate
 from llmkit.server.listener import open_port
 from llmkit.server.observe import Observe
 from llmkit.server.run import Run, http_server
+from llmkit.server.sse import data
 
 
 class State:
+    gate = OpenGate()
     draining = False
     in_flight = 0
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
 
 
 def run_with(signals: list[int], *, slow: float) -> tuple[str, int | None]:
@@ -72,6 +85,66 @@ def run_with(signals: list[int], *, slow: float) -> tuple[str, int | None]:
 def test_how_a_server_ends(signals: list[int], slow: float, ending: str, status: int | None) -> None:
     found, answered = run_with(signals, slow=slow)
     assert found == ending and (answered == status or (status is None and answered in (None, 500)))
+
+
+async def never(request: Request) -> Response:
+    await asyncio.Event().wait()
+    return as_json({})
+
+
+async def endless(request: Request) -> Response:
+    """Events without an end: as fast as they are read, or one and then none."""
+    over, fast = request.app.state.serve.over, request.url.path == "/fast"
+
+    async def source() -> AsyncGenerator[bytes]:
+        yield b"data: first\n\n"
+        while fast:
+            await asyncio.sleep(0)
+            yield b"data: " + b"x" * 65_536 + b"\n\n"
+        await asyncio.Event().wait()
+
+    async def events() -> AsyncGenerator[bytes]:
+        try:
+            async for one in until_over(over, source()):
+                yield one
+        except ApiError as error:
+            yield data(error.body())
+
+    return HeldStream(events(), AsyncExitStack())
+
+
+def test_what_is_under_way_when_the_time_to_drain_is_over_ends_with_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whole requests get JSON, streams an event, and a client that reads nothing holds nobody up."""
+    records: list[dict[str, Any]] = []
+
+    async def go() -> tuple[str, httpx.Response, bytes]:
+        state = State()
+        routes = [route("/whole", never, "GET"), *(route(one, endless, "GET") for one in ("/slow", "/fast"))]
+        app = put_in_front(routes, state, tell=records.append)
+        with open_port("127.0.0.1", 0) as listener, socket.socket() as silent:
+            port = listener.getsockname()[1]
+            run = Run(app, state, listener, drain_seconds=0.05)
+            ready = asyncio.Event()
+            ending = asyncio.create_task(run.until_signal(ready.set))
+            await ready.wait()
+            silent.connect(("127.0.0.1", port))
+            silent.sendall(b"GET /fast HTTP/1.1\r\nHost: x\r\n\r\n")
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+                whole = asyncio.create_task(client.get("/whole"))
+                stream = asyncio.create_task(client.get("/slow"))
+                while state.in_flight < 3:
+                    await asyncio.sleep(0.005)
+                os.kill(os.getpid(), signal.SIGTERM)
+                return await ending, await whole, (await stream).content
+
+    ending, whole, stream = asyncio.run(asyncio.wait_for(go(), 20))
+    assert ending == "drained" and (whole.status_code, whole.json()["error"]["code"]) == (503, "draining")
+    first, last, rest = stream.split(b"\n\n")
+    assert first == b"data: first" and b'"code":"draining"' in last and rest == b""
+    assert len(records) == 3
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
 def test_a_client_that_leaves_in_the_middle_of_a_stream_is_no_news(caplog: pytest.LogCaptureFixture) -> None:

@@ -64,14 +64,15 @@ def test_seeds_that_nobody_chose_differ(serving: Serving) -> None:
     assert prepare(serving, ask).requests[0].sampling.seed != prepare(serving, ask).requests[0].sampling.seed
 
 
-def test_what_one_key_and_user_cached_no_other_finds(serving: Serving) -> None:
+def test_what_one_key_cached_with_one_salt_no_other_finds_and_turns_are_the_keys(serving: Serving) -> None:
     alice = Caller("alice", "alice", lowest_priority=2)
-    keys = {
-        prepare(serving, replace(ASK, user=user), caller).requests[0].key
-        for user in ("", "u")
+    found = [
+        prepare(serving, replace(ASK, cache_salt=salt), caller).requests[0]
+        for salt in ("", "u")
         for caller in (Caller(), alice)
-    }
-    assert len(keys) == 4
+    ]
+    assert len({one.cached_under() for one in found}) == 4
+    assert [one.key for one in found] == ["", "alice", "", "alice"]
     assert prepare(serving, replace(ASK, priority=-5), alice).requests[0].priority == 2
 
 

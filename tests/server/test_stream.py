@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,29 @@ def test_when_one_answer_fails_the_others_are_given_up() -> None:
     assert sorted(closed) == [0, 1]
 
 
+def test_when_their_time_is_over_answers_are_given_up_with_a_last_word() -> None:
+    closed: list[int] = []
+
+    async def silent() -> AsyncGenerator[Piece]:
+        try:
+            yield Piece(1, "a")
+            await asyncio.Event().wait()
+        finally:
+            closed.append(1)
+
+    async def go() -> list[bytes]:
+        over, sent = asyncio.Event(), []
+        pieces = together([answer(0, ["b"], closed), silent()], over)
+        async for one in told(CompletionStream(WHO, replace(ASK, texts=("a", "b"))), pieces, Usage()):
+            sent.append(one)
+            if len(sent) == 2:
+                over.set()
+        return sent
+
+    sent = asyncio.run(go())
+    assert len(sent) == 3 and b'"code":"draining"' in sent[-1] and sorted(closed) == [0, 1]
+
+
 @pytest.mark.parametrize("error", [ApiError(503, "full"), RuntimeError("a secret")])
 def test_a_stream_that_fails_says_so_and_is_not_done(error: Exception) -> None:
     async def events() -> list[bytes]:
@@ -53,16 +77,6 @@ def test_a_stream_that_fails_says_so_and_is_not_done(error: Exception) -> None:
 
     sent = asyncio.run(events())
     assert b'"error"' in sent[-1] and b"secret" not in sent[-1] and b"[DONE]" not in b"".join(sent)
-
-
-def test_offsets_of_a_streamed_completion_go_on_from_piece_to_piece() -> None:
-    from llmkit.server.answer import TokenScore
-
-    stream = CompletionStream(WHO, ASK)
-    score = TokenScore(1, "ab", b"ab", -1.0)
-    first = stream.piece(Piece(0, "ab", (score,)), Usage())[0]
-    second = stream.piece(Piece(0, "ab", (score,)), Usage())[0]
-    assert b'"text_offset":[0]' in first and b'"text_offset":[2]' in second
 
 
 def test_a_chat_opens_each_answer_with_its_role_and_empty_pieces_are_no_events() -> None:

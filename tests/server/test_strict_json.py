@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from llmkit.server.errors import ApiError
-from llmkit.server.strict_json import MOST_DEPTH, decode, too_deep, whole
+from llmkit.server.strict_json import _BRACKETS, MOST_DEPTH, decode, too_deep, whole
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -69,3 +69,19 @@ def test_depth_is_counted_outside_strings_only() -> None:
     assert not too_deep(b"[" * MOST_DEPTH + b"]" * MOST_DEPTH)
     assert too_deep(b"[" * (MOST_DEPTH + 1))
     assert not too_deep(b"[]" * 10_000)
+
+
+@pytest.mark.parametrize(
+    "inside", [b'\\"' * 100, b'\\"' * 100 + b"\\", b"[" * 100, b"\\\n" * 100, b"\\\\" * 100, b""]
+)
+@pytest.mark.parametrize("end", [b"", b'"'])
+def test_a_string_is_looked_at_once_whether_it_ends_or_not(inside: bytes, end: bytes) -> None:
+    """A search that began again at each mark within it would take a time that grows with its square."""
+    found = [piece[0] for piece in _BRACKETS.finditer(b'{"prompt":"' + inside + end)]
+    assert found == [b"{", b'"prompt"', b'"' + inside + end]
+    assert not too_deep(b'{"prompt":"' + inside + end)
+
+
+def test_brackets_before_and_after_strings_with_escapes_count() -> None:
+    assert too_deep(b'["\\"\\\\",' * (MOST_DEPTH + 1))
+    assert not too_deep(b'["\\"\\\\",' * MOST_DEPTH + b'"\\')

@@ -115,7 +115,7 @@ def test_no_module_is_imported_by_a_name_that_comes_from_outside() -> None:
 
 
 @pytest.mark.parametrize("path", [COMPLETIONS, CHAT, "/v1/responses", "/v1/messages"])
-@pytest.mark.parametrize("field", ["prompt_embeds", "chat_template", "documents", "n_discard", "cache_salt"])
+@pytest.mark.parametrize("field", ["prompt_embeds", "chat_template", "documents", "n_discard", "cache_seed"])
 def test_tensors_templates_and_unknown_fields_are_refused_by_name(
     path: str, field: str, shared: Shared
 ) -> None:
@@ -423,7 +423,7 @@ def test_nothing_of_the_administration_is_on_the_port_for_clients(serving: Servi
     assert set(asyncio.run(go())) <= {404, 405}
 
 
-def test_a_second_key_finds_nothing_of_the_first_ones_prompt_in_the_cache(serving: Serving) -> None:
+def test_a_second_key_or_salt_finds_nothing_of_the_first_ones_prompt_in_the_cache(serving: Serving) -> None:
     body = {"prompt": list(range(3, 103)), "max_tokens": 1}
 
     async def go() -> list[int]:
@@ -433,9 +433,9 @@ def test_a_second_key_finds_nothing_of_the_first_ones_prompt_in_the_cache(servin
                 head = {"authorization": f"Bearer {key}"}
                 answer = await client.post(COMPLETIONS, json=body, headers=head)
                 cached.append(answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"])
-            for user in ("x", "y", "x"):
+            for salt in ("x", "y", "x"):
                 answer = await client.post(
-                    COMPLETIONS, json={**body, "user": user}, headers={"x-api-key": "alice"}
+                    COMPLETIONS, json={**body, "cache_salt": salt}, headers={"x-api-key": "alice"}
                 )
                 cached.append(answer.json()["usage"]["prompt_tokens_details"]["cached_tokens"])
             return cached

@@ -65,6 +65,8 @@ def test_systemd_waits_longer_than_the_server_drains_and_asks_for_flags_that_the
     assert read_source(value_of(words, "-m"), None).name == "small"
     assert service["KillMode"] == "mixed", "workers are for the router to end"
     assert service["SuccessExitStatus"] == "143", "that of a second SIGTERM"
+    assert service["ExecReload"].split()[1:] == ["-HUP", "$MAINPID"], "the keys are read again"
+    assert value_of(words, "--keys").startswith("/etc/"), "not a credential, which is copied at the start"
 
 
 def test_kubernetes_probes_open_paths_and_waits_longer_than_the_server_drains() -> None:

@@ -10,9 +10,10 @@ from llmkit.server.errors import ApiError, refused
 from llmkit.server.router.routing import BYTES_PER_TOKEN, prefixes_of
 from llmkit.server.strict_json import decode
 from llmkit.server.wire.completions import DEFAULT_MAX_TOKENS
+from llmkit.server.wire.sampling import HINTS
 
 _MAX_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-_OWNERS = ("prompt_cache_key", "user", "safety_identifier", "conversation")
+_OWNERS = (*HINTS, "user", "safety_identifier", "conversation")
 DEFAULT_CONTEXT = 4096
 """Where a worker does not say how long its texts may be."""
 _BEGINNING = 256
@@ -34,6 +35,14 @@ class Asked:
     """What stays the same as a conversation goes on."""
     digest: bytes
     """Of the whole body."""
+
+    @property
+    def user(self) -> str:
+        """On whose behalf, as OpenAI's clients say it or Anthropic's; empty where they do not."""
+        more = self.content.get("metadata")
+        named = more.get("user_id") if isinstance(more, dict) else None
+        told = (self.content.get("user"), self.content.get("safety_identifier"), named)
+        return next((one for one in told if one and isinstance(one, str)), "")
 
     def max_tokens(self, path: str, context: int | None) -> int:
         """Tokens that all its answers may come to.

@@ -138,7 +138,7 @@ async def _first(job: Job, worker: Worker, lease: Lease, request_id: str) -> Beg
             raise AttemptFailed("broken")
         whole = await response.aread()
         if response.status_code < 400:
-            _read_took(response, whole, job.slot)
+            _read_took(response, whole, job)
         return Begun(worker, lease, response, whole)
     except BaseException:
         async with aclosing(response):
@@ -156,9 +156,11 @@ def _body(job: Job, worker: Worker, *, asks_usage: bool) -> bytes:
     return job.asked.encoded(more) if more else job.body
 
 
-def _read_took(response: httpx.Response, whole: bytes, slot: Slot) -> None:
+def _read_took(response: httpx.Response, whole: bytes, job: Job) -> None:
     """What an answer took: as our worker says, or as the answer itself does."""
     if SLOT_HEADER in response.headers:
-        read_slot(response.headers[SLOT_HEADER], slot)
-    else:
-        read_usage(whole, slot)
+        read_slot(response.headers[SLOT_HEADER], job.slot)
+        return
+    read_usage(whole, job.slot)
+    if job.path == "/v1/embeddings":  # which have no word for how they ended
+        job.slot.finished = "stop"

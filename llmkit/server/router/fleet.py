@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from llmkit.errors import nearest
-from llmkit.server.errors import ApiError
+from llmkit.server.errors import ApiError, model_not_allowed, no_model
 from llmkit.server.gate import Caller
 from llmkit.server.router.crew import Crew
 from llmkit.server.router.rollout import Outcomes, RollbackConfig, choose_version, must_roll_back
@@ -130,15 +129,10 @@ class Fleet:
             raise no_worker("a model")
         wanted = name or next(iter(self.groups))
         if caller.models is not None and wanted not in caller.models:
-            raise ApiError(
-                403, f"model: this key may not use {wanted!r}", code="model_not_allowed", param="model"
-            )
+            raise model_not_allowed(wanted)
         group = self.groups.get(wanted) or self.groups.get(wanted.partition(":")[0])
         if group is None:
-            meant = nearest(wanted, self.groups)
-            more = f"; did you mean {meant!r}?" if meant else f" (there are {', '.join(self.groups)})"
-            problem = f"model: there is no {wanted!r} here{more}"
-            raise ApiError(404, problem, code="model_not_found", param="model")
+            raise no_model(wanted, [card.id for one in self.groups.values() for card in one.cards()])
         return group
 
     def add_version(self, model: str, version: Version) -> None:

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from llmkit.server.errors import ApiError, refused
+from llmkit.server.errors import MOST_PARAM, ApiError, refused, shortened
 from llmkit.server.gate import Caller
 from llmkit.server.router.worker import Card, Worker
 
@@ -23,21 +23,26 @@ BESIDE: dict[str, tuple[Any, ...]] = {
     **{"top_k": (0, -1), "min_p": (0,), "typical_p": (1,), "top_n_sigma": (0,), "xtc_probability": (0,)},
     **{"dry_multiplier": (0,), "adaptive_target": (-1,)},
     **{"repetition_penalty": (1,), "ignore_eos": (False,), "stop_token_ids": ([],), "samplers": ()},
+    **{"min_tokens": (0,), "include_stop_str_in_output": (False,)},
     **{"priority": (0,), "chat_template_kwargs": ({},), "structured_outputs": ({},)},
-    **{"json_schema": (), "regex": (), "choice": ([],), "grammar": ()},
+    **{"json_schema": (), "regex": (), "choice": ([],), "grammar": (), "cache_salt": ("",)},
 }
 """What we have beside OpenAI's parameters, with the values that ask for nothing; null never does."""
 _EVERY = {"top_k", "min_p", "ignore_eos", "chat_template_kwargs"}
 DOES = {
-    "vllm": _EVERY | {"repetition_penalty", "stop_token_ids", "priority", "structured_outputs"},
-    "sglang": _EVERY | {"repetition_penalty", "stop_token_ids", "json_schema", "regex"},
+    "vllm": _EVERY
+    | {"repetition_penalty", "stop_token_ids", "priority", "structured_outputs", "cache_salt"}
+    | {"min_tokens", "include_stop_str_in_output"},
+    "sglang": _EVERY
+    | {"repetition_penalty", "stop_token_ids", "json_schema", "regex", "cache_salt"}
+    | {"min_tokens"},
     "llamacpp": _EVERY
     | {"typical_p", "top_n_sigma", "xtc_probability", "dry_multiplier", "adaptive_target"}
     | {"samplers", "json_schema", "grammar"},
 }
 """Those of them that a server follows. SGLang's `priority` means the reverse of ours."""
 _TEXTS = ("/v1/completions", "/v1/chat/completions")
-_MESSAGES = "/v1/messages"
+_SALTED = (*_TEXTS, "/v1/responses", "/v1/messages")
 
 
 def card_of(worker: Worker, model: str) -> Card:
@@ -61,7 +66,8 @@ def passes_over(worker: Worker, model: str, content: Mapping[str, Any]) -> ApiEr
         return None
     wanted = content.get("model")
     if wanted and wanted not in (one.id for one in worker.cards):
-        problem = f"model: there is no {wanted!r} here; adapters are asked for as its server names them"
+        told = shortened(str(wanted), MOST_PARAM)
+        problem = f"model: there is no {told!r} here; adapters are asked for as its server names them"
         return ApiError(404, problem, code="model_not_found", param="model")
     does = DOES.get(str(owner))
     for name, nothing in BESIDE.items():
@@ -101,17 +107,11 @@ def for_worker(
 
 def _kept_apart(owner: Any, path: str, content: Mapping[str, Any], tenant: str) -> dict[str, Any]:
     """By what a server keeps the caches of its clients apart; no client may say another's."""
-    if owner == OURS and path == _MESSAGES:
-        match content.get("metadata") or {"user_id": ""}:
-            case {"user_id": str() as user, **rest} if not rest:
-                return {"metadata": {"user_id": _digest(tenant, user)}}
-        return {}  # for the worker to refuse
-    if owner == OURS and (path in _TEXTS or path == "/v1/responses"):
-        given = content.get("safety_identifier") or ""
-        return {"safety_identifier": _digest(tenant, given)} if isinstance(given, str) else {}
-    if owner in ("vllm", "sglang") and path in _TEXTS:
-        return {"cache_salt": _digest(tenant, str(content.get("cache_salt") or ""))}
-    return {}
+    given = content.get("cache_salt") or ""
+    takes = _SALTED if owner == OURS else _TEXTS if owner in ("vllm", "sglang") else ()
+    if path not in takes or not isinstance(given, str):  # what is no text is for the worker to refuse
+        return {}
+    return {"cache_salt": _digest(tenant, given)}
 
 
 def _digest(tenant: str, given: str) -> str:

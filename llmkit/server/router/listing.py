@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmkit.server.errors import ApiError
+from llmkit.server.errors import no_model
 from llmkit.server.front import as_json
 from llmkit.server.gate import Caller
 from llmkit.server.router.fleet import Group
@@ -33,7 +33,7 @@ async def show_model(request: Request) -> Response:
     group = state.fleet.find(name, request.state.caller)
     card = next((one for one in group.cards() if one.id == name), None)
     if card is None:
-        raise ApiError(404, f"model: there is no {name!r} here", code="model_not_found", param="model")
+        raise no_model(name, [one.id for one in group.cards()])
     return as_json(_described(group, card))
 
 

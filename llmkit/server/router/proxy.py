@@ -8,12 +8,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 
 import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 
+from llmkit.server.ending import until_over
 from llmkit.server.errors import ApiError
 from llmkit.server.front import HeldStream, until_gone
 from llmkit.server.gate import Caller
@@ -41,6 +42,7 @@ async def write_text(request: Request) -> Response:
     state: RouterState = request.app.state.serve
     job = await _job(request, state)
     request.state.model = name = job.group.known_name(job.asked.model)
+    request.state.user = job.asked.user
     if state.log_prompts:
         asked = job.asked.content
         request.state.prompt = asked.get("messages") or asked.get("prompt") or asked.get("input")
@@ -211,9 +213,13 @@ async def _events(state: RouterState, job: Job, begun: Begun) -> AsyncGenerator[
     yield begun.first
     failure: AttemptFailed | None = None
     try:
-        async for chunk in rest:
-            if told := relay.push(chunk):
-                yield told
+        async with aclosing(until_over(state.over, rest)) as chunks:
+            async for chunk in chunks:
+                if told := relay.push(chunk):
+                    yield told
+    except ApiError as ended:  # its time is over, and the worker has done nothing wrong
+        yield relay.broken(ended)
+        return
     except (httpx.TransportError, httpx.StreamError, ValueError):
         failure = AttemptFailed("broken")
     if relay.is_over:

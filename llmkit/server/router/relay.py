@@ -17,6 +17,8 @@ from llmkit.server.sse import data, event
 
 MOST_EVENT_BYTES = 16 << 20
 _END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
+_TOOK = re.compile(rb'"usage"|"finish_reason": ?"')
+"""An event that says how many tokens there were, or how a text ended: the two need not come together."""
 _SEQUENCE = re.compile(rb'"sequence_number": ?(\d+)')
 
 
@@ -84,7 +86,7 @@ class Relay:
                 read_slot(one[len(SLOT_COMMENT) :].decode(), self._slot)
             return False
         self._notice(one)
-        if self._slot is None or b'"usage"' not in one:
+        if self._slot is None or not _TOOK.search(one):
             return True
         is_usage_alone = read_usage_event(one, self._slot)
         return not (self._hides_usage and is_usage_alone)

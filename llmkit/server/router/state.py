@@ -1,5 +1,6 @@
 """What the handlers of a router share."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from llmkit.server.gate import Gate
@@ -21,5 +22,7 @@ class RouterState:
     """Whether new requests are refused, because the server is about to end or an admin says so."""
     in_flight: int = 0
     """Requests under way."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when their time is over."""
     log_prompts: bool = False
     """Whether the log has what was said."""

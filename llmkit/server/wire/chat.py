@@ -20,10 +20,11 @@ from llmkit.server.wire.sampling import (
     WireLimits,
     check_answers,
     check_logprobs,
-    owner_of,
+    read_ends,
     read_sampling,
     read_stream_options,
     refuse_what_is_not_done,
+    text_names,
 )
 from llmkit.server.wire.tools import read_offer
 from llmkit.server.wire.usage import envelope, usage_object
@@ -36,7 +37,6 @@ HARMLESS: dict[str, tuple[Any, ...]] = SAYS_NOTHING | {
     "web_search_options": (),
     "prediction": (),
     "audio": (),
-    "prompt_cache_key": (),
     "best_of": (1,),
 }
 """Parameters that are not done here, with the values that ask for nothing."""
@@ -64,7 +64,6 @@ class ChatRequest(SamplingFields, kw_only=True, forbid_unknown_fields=True):
     web_search_options: Any = None
     prediction: Any = None
     audio: Any = None
-    prompt_cache_key: Any = None
     best_of: Any = None
 
 
@@ -113,8 +112,11 @@ def read_chat(
         stream_usage=usage,
         continuous_usage=continuous,
         priority=told.priority or 0,
-        user=owner_of(told),
+        user=told.user or told.safety_identifier or "",
+        cache_salt=told.cache_salt or "",
         seed_given=told.seed is not None,
+        names=text_names(told, limits),
+        **read_ends(told, sampling),
     )
 
 

@@ -14,10 +14,11 @@ from llmkit.server.wire.sampling import (
     WireLimits,
     check_answers,
     check_logprobs,
-    owner_of,
+    read_ends,
     read_sampling,
     read_stream_options,
     refuse_what_is_not_done,
+    text_names,
 )
 from llmkit.server.wire.usage import envelope, usage_object
 
@@ -81,8 +82,11 @@ def read_completion(told: CompletionRequest, base: SamplingConfig, limits: WireL
         echo=bool(told.echo),
         score_only=score_only,
         priority=told.priority or 0,
-        user=owner_of(told),
+        user=told.user or told.safety_identifier or "",
+        cache_salt=told.cache_salt or "",
         seed_given=told.seed is not None,
+        names=text_names(told, limits),
+        **read_ends(told, sampling),
     )
 
 
@@ -95,21 +99,20 @@ def completion_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: 
         usage: of all together.
     """
     return envelope(who, "text_completion") | {
-        "choices": [_choice(index, pieces, 0) for index, pieces in enumerate(answers)],
+        "choices": [_choice(index, pieces) for index, pieces in enumerate(answers)],
         "usage": usage_object(usage),
     }
 
 
-def completion_chunk(who: Answered, piece: Piece, offset: int, usage: Usage | None) -> dict[str, Any]:
+def completion_chunk(who: Answered, piece: Piece, usage: Usage | None) -> dict[str, Any]:
     """A piece of the answer, as an event.
 
     Args:
         who: answers.
         piece: what is new.
-        offset: characters of the same answer that came before.
         usage: so far, where each event tells it.
     """
-    chunk = envelope(who, "text_completion") | {"choices": [_choice(piece.index, [piece], offset)]}
+    chunk = envelope(who, "text_completion") | {"choices": [_choice(piece.index, [piece])]}
     return chunk if usage is None else chunk | {"usage": usage_object(usage)}
 
 
@@ -159,25 +162,20 @@ def _text(prompt: str, param: str) -> str:
     return prompt
 
 
-def _choice(index: int, pieces: Sequence[Piece], offset: int) -> dict[str, Any]:
+def _choice(index: int, pieces: Sequence[Piece]) -> dict[str, Any]:
     scores = [score for piece in pieces for score in piece.scores]
     last = pieces[-1] if pieces else Piece(index)
     return {
         "index": index,
         "text": "".join(piece.text for piece in pieces),
-        "logprobs": score_columns(scores, offset) if scores else None,
+        "logprobs": score_columns(scores) if scores else None,
         "finish_reason": last.finish,
         "stop_reason": last.matched,
     }
 
 
-def score_columns(scores: Sequence[TokenScore], offset: int = 0) -> dict[str, Any]:
-    """Log probabilities as this endpoint has them: a list for each kind of figure.
-
-    Args:
-        scores: of some tokens.
-        offset: characters that came before them.
-    """
+def score_columns(scores: Sequence[TokenScore]) -> dict[str, Any]:
+    """Log probabilities as this endpoint has them: a list for each kind of figure."""
     columns: dict[str, list[Any]] = {
         "tokens": [],
         "token_logprobs": [],
@@ -187,10 +185,9 @@ def score_columns(scores: Sequence[TokenScore], offset: int = 0) -> dict[str, An
     for score in scores:
         top = {one.text: _logprob(one) for one in reversed(score.top)}  # of two that look alike, the best
         first = score.logprob is None
-        values = (score.text, _logprob(score), None if first else top, offset)
+        values = (score.text, _logprob(score), None if first else top, score.offset)
         for column, value in zip(columns.values(), values, strict=True):
             column.append(value)
-        offset += len(score.text)
     return columns
 
 

@@ -14,6 +14,8 @@ from llmkit.server.errors import ApiError, refused
 from llmkit.server.wire.chat import read_retrieve
 from llmkit.server.wire.message_blocks import answer_blocks, read_blocks
 from llmkit.server.wire.messages_in import content_text, read_messages
+from llmkit.server.wire.names import MESSAGES, named_error
+from llmkit.server.wire.rules import NO_RULE, read_format
 from llmkit.server.wire.sampling import WireLimits, refuse_what_is_not_done
 from llmkit.server.wire.tools import read_offer
 
@@ -47,8 +49,11 @@ class MessagesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     mcp_servers: Any = None
     container: Any = None
     context_management: Any = None
+    output_config: dict[str, Any] | None = None
     retrieve: bool | None = None
     """Ours: whether passages are put before the question."""
+    cache_salt: str | None = None
+    """vLLM's, for all that write texts."""
 
 
 def read_anthropic(
@@ -80,18 +85,20 @@ def read_anthropic(
         most = f"at most {limits.stop_strings}, of 1 to {limits.stop_bytes} bytes"
         raise refused("stop_sequences", most)
     given: dict[str, Any] = {"max_tokens": 1 if told.max_tokens is None else told.max_tokens, "samples": 1}
+    given |= _format(told.output_config, limits)
     for name in ("temperature", "top_p", "top_k"):
         if (value := getattr(told, name)) is not None:
             given[name] = value
+    names = MESSAGES | dict.fromkeys(NO_RULE, "output_config.format")
     try:
         sampling = replace(base, **given, stop=stops)
     except ConfigError as error:
-        name = error.problem.partition(" ")[0]
-        raise ApiError(400, error.problem, code="invalid_value", param=name) from None
+        raise named_error(error, names) from None
     tools = None if told.tools is None else [_tool(one, number) for number, one in enumerate(told.tools)]
     choice, parallel = _choice(told.tool_choice)
     offer = read_offer(tools, choice, functions)
-    messages = read_messages(_conversation(told))
+    turns, places = _conversation(told)
+    messages = read_messages(turns, places=places)
     prefill = ""
     if messages[-1]["role"] == "assistant" and "tool_calls" not in messages[-1]:
         prefill, messages = messages[-1]["content"], messages[:-1]
@@ -108,6 +115,8 @@ def read_anthropic(
         prefill=prefill,
         stream=bool(told.stream),
         user=_user(told.metadata),
+        cache_salt=told.cache_salt or "",
+        names=names,
     )
 
 
@@ -161,11 +170,13 @@ def anthropic_usage(usage: Usage) -> dict[str, int]:
     }
 
 
-def _conversation(told: MessagesRequest) -> list[dict[str, Any]]:
-    """The same turns as OpenAI writes them."""
+def _conversation(told: MessagesRequest) -> tuple[list[dict[str, Any]], list[str]]:
+    """The same turns as OpenAI writes them, and where in the body each stands."""
     turns: list[dict[str, Any]] = []
+    places: list[str] = []
     if told.system is not None:
         turns.append({"role": "system", "content": content_text(told.system, "system")})
+        places.append("system")
     for number, message in enumerate(told.messages):
         where = f"messages[{number}]"
         role, content = message.get("role"), message.get("content")
@@ -175,7 +186,22 @@ def _conversation(told: MessagesRequest) -> list[dict[str, Any]]:
             turns += read_blocks(role, content, f"{where}.content")
         else:
             turns.append({"role": role, "content": content})
-    return turns
+        places += [where] * (len(turns) - len(places))
+    return turns, places
+
+
+def _format(output: dict[str, Any] | None, limits: WireLimits) -> dict[str, Any]:
+    """The rule that `output_config.format` sets."""
+    for name, value in (output or {}).items():
+        if name != "format" and value is not None:
+            raise refused(f"output_config.{name}", "is not done here", code="unsupported_parameter")
+    match (output or {}).get("format"):
+        case None:
+            return {}
+        case {"type": "json_schema", "schema": dict() as schema}:
+            wanted = {"type": "json_schema", "json_schema": {"schema": schema}}
+            return read_format(wanted, limits.rule_bytes, "output_config.format")
+    raise refused("output_config.format", 'of type "json_schema" with a schema')
 
 
 def _tool(tool: dict[str, Any], number: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """OpenAI's messages as chat templates know them: text in one piece, and nothing that is not text."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,17 +16,25 @@ _KEYS = {
 MOST_MESSAGES = 4096
 
 
-def read_messages(messages: list[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+def read_messages(
+    messages: list[dict[str, Any]], param: str = "messages", places: Sequence[str] | None = None
+) -> tuple[dict[str, Any], ...]:
     """Messages to render.
+
+    Args:
+        messages: in OpenAI's words.
+        param: what the request calls them.
+        places: where in the request each stands; None: in their order.
 
     Raises:
         ApiError: 400, naming the message and what is wrong with it.
     """
     if not messages:
-        raise refused("messages", "is empty")
+        raise refused(param, "is empty")
     if len(messages) > MOST_MESSAGES:
-        raise refused("messages", f"at most {MOST_MESSAGES} (found {len(messages)})")
-    return tuple(_message(one, f"messages[{number}]") for number, one in enumerate(messages))
+        raise refused(param, f"at most {MOST_MESSAGES} (found {len(messages)})")
+    places = places or [f"{param}[{number}]" for number in range(len(messages))]
+    return tuple(_message(one, where) for one, where in zip(messages, places, strict=True))
 
 
 def _message(message: dict[str, Any], where: str) -> dict[str, Any]:

@@ -151,10 +151,11 @@ def _message(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "top_k": or_null(integer(minimum=0)),
         "system": or_null(reference("Content")),
         "stop_sequences": or_null(array(STOP, most=LIMITS.stop_strings)),
+        "output_config": or_null(record({"format": or_null(reference("AnthropicFormat"))})),
         "metadata": or_null(record({"user_id": TEXT}, required=("user_id",))),
     }
     free = either(NULL, record({"type": one_of("auto", "none")}, required=("type",), more=True))
-    return fields, [_forced(free)]
+    return fields, [_forced(free, ("output_config",))]
 
 
 def _embedding(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:

@@ -185,6 +185,9 @@ PARTS: dict[str, Schema] = {
             "verbosity": one_of(None, "medium"),
         }
     ),
+    "AnthropicFormat": record(
+        {"type": one_of("json_schema"), "schema": OBJECT}, required=("type", "schema"), more=True
+    ),
     "AnthropicMessage": either(
         _message(one_of("user"), either(TEXT, array(either(_SAID, *_RESULTS)))),
         _message(

@@ -91,6 +91,7 @@ def sampling_fields(facts: Facts) -> dict[str, Schema]:
         "model": named_model(facts),
         **drawn(),
         "max_tokens": or_null(integer(minimum=1)),
+        "min_tokens": or_null(integer(minimum=0)),
         "top_k": or_null(integer(minimum=-1)),
         "min_p": or_null(number(minimum=0, maximum=1)),
         "typical_p": or_null(number(exclusiveMinimum=0, maximum=1)),

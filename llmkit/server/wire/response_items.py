@@ -6,15 +6,26 @@ from llmkit.server.errors import refused
 from llmkit.server.wire.messages_in import content_text
 
 
-def read_items(instructions: str | None, told: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same turns as `/v1/chat/completions` has them."""
+def read_items(
+    instructions: str | None, told: str | list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The same turns as `/v1/chat/completions` has them, and where in the body each stands.
+
+    Args:
+        instructions, told: the body's `instructions` and `input`.
+
+    Raises:
+        ApiError: 400, naming the item that is not read here.
+    """
     turns: list[dict[str, Any]] = []
+    places: list[str] = []
     if instructions is not None:
         turns.append({"role": "system", "content": instructions})
+        places.append("instructions")
+    if not told:
+        raise refused("input", "is empty")
     if isinstance(told, str):
-        if not told:
-            raise refused("input", "is empty")
-        return [*turns, {"role": "user", "content": told}]
+        return [*turns, {"role": "user", "content": told}], [*places, "input"]
     for number, item in enumerate(told):
         where = f"input[{number}]"
         match item:
@@ -46,4 +57,5 @@ def read_items(instructions: str | None, told: str | list[dict[str, Any]]) -> li
                 kind = item.get("type")
                 known = "message, function_call, function_call_output and mcp_call are read"
                 raise refused(where, f"of type {kind!r}: {known}")
-    return turns
+        places += [where] * (len(turns) - len(places))
+    return turns, places

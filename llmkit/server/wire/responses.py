@@ -13,11 +13,12 @@ from llmkit.engine.config import SamplingConfig
 from llmkit.errors import ConfigError
 from llmkit.server.answer import Answered, ExecutedTool, Piece, ToolCall, Usage
 from llmkit.server.ask import Ask
-from llmkit.server.errors import ApiError, refused
+from llmkit.server.errors import refused
 from llmkit.server.wire.chat import read_retrieve
 from llmkit.server.wire.messages_in import read_messages
+from llmkit.server.wire.names import RESPONSES, named_error
 from llmkit.server.wire.response_items import read_items
-from llmkit.server.wire.rules import read_format
+from llmkit.server.wire.rules import NO_RULE, read_format
 from llmkit.server.wire.sampling import WireLimits, refuse_what_is_not_done
 from llmkit.server.wire.tools import read_offer
 
@@ -28,17 +29,15 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "previous_response_id": (),
     "conversation": (),
     "background": (False,),
-    "include": ([],),
+    "include": ([], ["reasoning.encrypted_content"]),
     "truncation": ("disabled",),
     "prompt": (),
-    "prompt_cache_key": (),
     "max_tool_calls": (),
     "top_logprobs": (0,),
     "stream_options": ({}, {"include_obfuscation": False}),
 }
-"""Parameters that are not done here, with the values that ask for nothing."""
-
-
+"""Parameters that are not done here, with the values that ask for nothing. No answer has an item of reasoning
+whose encrypted content could be included."""
 SERVER_LABEL = "llmkit"
 """Whose tools those are that the server calls itself."""
 
@@ -60,6 +59,9 @@ class ResponsesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     reasoning: dict[str, Any] | None = None
     user: str | None = None
     safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    """See `sampling.HINTS`."""
+    cache_salt: str | None = None
     retrieve: bool | None = None
     store: Any = None
     metadata: Any = None
@@ -70,7 +72,6 @@ class ResponsesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     include: Any = None
     truncation: Any = None
     prompt: Any = None
-    prompt_cache_key: Any = None
     max_tool_calls: Any = None
     top_logprobs: Any = None
     stream_options: Any = None
@@ -103,21 +104,22 @@ def read_response(
         if (value := getattr(told, name)) is not None:
             given[name] = value
     given |= _text(told.text, limits)
+    names = RESPONSES | dict.fromkeys(NO_RULE, "text.format")
     try:
         sampling = replace(base, **given)
     except ConfigError as error:
-        name = error.problem.partition(" ")[0].replace("max_tokens", "max_output_tokens")
-        raise ApiError(400, error.problem, code="invalid_value", param=name) from None
+        raise named_error(error, names) from None
     tools = None if told.tools is None else [_tool(one, place) for place, one in enumerate(told.tools)]
     choice = told.tool_choice
     if isinstance(choice, dict) and "name" in choice:
         choice = {"type": choice.get("type"), "function": {"name": choice["name"]}}
     offer = read_offer(tools, choice, functions)
+    turns, places = read_items(told.instructions, told.input)
     return Ask(
         kind="chat",
         model=told.model or "",
         sampling=sampling,
-        messages=read_messages(read_items(told.instructions, told.input)),
+        messages=read_messages(turns, "input", places),
         tools=offer.tools,
         server_tools=offer.by_server,
         tool_choice=offer.choice,
@@ -125,7 +127,9 @@ def read_response(
         passages=read_retrieve(told.retrieve),
         template_kwargs=_reasoning(told.reasoning),
         stream=bool(told.stream),
-        user="\0".join(one for one in (told.user, told.safety_identifier) if one),
+        user=told.user or told.safety_identifier or "",
+        cache_salt=told.cache_salt or "",
+        names=names,
     )
 
 
@@ -148,7 +152,8 @@ def response_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Us
         output += [executed_item(one) for one in piece.executed]
     calls = [call for piece in pieces for call in piece.calls]
     if text or not (calls or output):
-        output.append(message_item(who, text, len(output)))
+        cut = pieces[-1].finish == "length" and not calls
+        output.append(message_item(who, text, len(output), cut=cut))
     output += [call_item(call) for call in calls]
     return closed(who, output, usage, pieces[-1])
 
@@ -170,10 +175,10 @@ def opened(who: Answered) -> dict[str, Any]:
         "output": [],
         "parallel_tool_calls": True,
         "store": False,
-        "temperature": None,
+        "temperature": None if who.sampling is None else who.sampling.temperature,
         "tool_choice": "auto",
         "tools": [],
-        "top_p": None,
+        "top_p": None if who.sampling is None else who.sampling.top_p,
         "usage": None,
     }
 
@@ -195,13 +200,20 @@ def closed(who: Answered, output: list[dict[str, Any]], usage: Usage, last: Piec
     }
 
 
-def message_item(who: Answered, text: str, place: int = 0) -> dict[str, Any]:
-    """A message at some place of the output."""
+def message_item(who: Answered, text: str, place: int = 0, *, cut: bool = False) -> dict[str, Any]:
+    """A message at some place of the output.
+
+    Args:
+        who: answers.
+        text: of the message.
+        place: in the output.
+        cut: whether the text ends where no more was allowed.
+    """
     own = who.id.replace("resp_", "msg_", 1)
     return {
         "type": "message",
         "id": f"{own}_{place}" if place else own,
-        "status": "completed",
+        "status": "incomplete" if cut else "completed",
         "role": "assistant",
         "content": [text_part(text)],
     }

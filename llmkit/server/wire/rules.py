@@ -42,6 +42,20 @@ def read_rule(told: RuleFields, most_bytes: int) -> dict[str, Any]:
     Raises:
         ApiError: 400, naming the parameter: of no known type, too large, or a second rule.
     """
+    rules = _rules(told, most_bytes)
+    return {**NO_RULE, **rule} if (rule := next(iter(rules.values()), None)) else {}
+
+
+def rule_names(told: RuleFields, most_bytes: int) -> dict[str, str]:
+    """What a request calls its rule, by the rule's field in SamplingConfig; empty where it has none.
+
+    Args, Raises: see `read_rule`.
+    """
+    return {field: param for param, rule in _rules(told, most_bytes).items() for field in rule}
+
+
+def _rules(told: RuleFields, most_bytes: int) -> dict[str, dict[str, Any]]:
+    """The rule of a request by the name of its parameter; at most one."""
     found: dict[str, dict[str, Any]] = {
         "json_schema": _named("json", told.json_schema, "json_schema", most_bytes),
         "regex": _named("regex", told.regex, "regex", most_bytes),
@@ -65,7 +79,7 @@ def read_rule(told: RuleFields, most_bytes: int) -> dict[str, Any]:
     if len(rules) > 1:
         first, second, *_ = rules
         raise refused(second, f"{first} is given too, and a text has one rule")
-    return {**NO_RULE, **rule} if (rule := next(iter(rules.values()), None)) else {}
+    return rules
 
 
 def read_format(wanted: dict[str, Any], most_bytes: int, param: str) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import msgspec
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.errors import ConfigError
-from llmkit.server.errors import ApiError, refused
-from llmkit.server.wire.rules import RuleFields, read_rule
+from llmkit.server.errors import refused
+from llmkit.server.wire.names import TEXTS, named_error
+from llmkit.server.wire.rules import RuleFields, read_rule, rule_names
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class SamplingFields(RuleFields, kw_only=True, forbid_unknown_fields=True):
     stop: str | list[str] | None = None
     stop_token_ids: list[int] | None = None
     ignore_eos: bool | None = None
+    min_tokens: int | None = None
+    include_stop_str_in_output: bool | None = None
     seed: int | None = None
     n: int | None = None
     samplers: list[str] | None = None
@@ -65,12 +68,17 @@ class SamplingFields(RuleFields, kw_only=True, forbid_unknown_fields=True):
     stream_options: dict[str, Any] | None = None
     user: str | None = None
     safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    cache_salt: str | None = None
     priority: int | None = None
     store: Any = None
     metadata: Any = None
     service_tier: Any = None
 
 
+HINTS = ("prompt_cache_key",)
+"""Parameters that change no text. Every prompt is looked for in the cache without them; a router sends what
+has the same ones to the same worker."""
 SAYS_NOTHING: dict[str, tuple[Any, ...]] = {
     "store": (False,),
     "metadata": ({},),
@@ -124,10 +132,12 @@ def read_sampling(
     try:
         return replace(base, **given)
     except ConfigError as error:
-        name = error.problem.partition(" ")[0]
-        name = {"samples": "n"}.get(name, name)
-        known = name if hasattr(told, name) else None
-        raise ApiError(400, error.problem, code="invalid_value", param=known) from None
+        raise named_error(error, text_names(told, limits)) from None
+
+
+def text_names(told: SamplingFields, limits: WireLimits) -> dict[str, str]:
+    """What a request calls the settings that have other names inside."""
+    return TEXTS | rule_names(told, limits.rule_bytes)
 
 
 def refuse_what_is_not_done(told: msgspec.Struct, harmless: dict[str, tuple[Any, ...]]) -> None:
@@ -140,6 +150,18 @@ def refuse_what_is_not_done(told: msgspec.Struct, harmless: dict[str, tuple[Any,
         value = getattr(told, name)
         if value is not None and value not in values:
             raise refused(name, "is not done here", code="unsupported_parameter")
+
+
+def read_ends(told: SamplingFields, sampling: SamplingConfig) -> dict[str, Any]:
+    """When a text may end, and with what: as fields of an Ask. Both are vLLM's.
+
+    Raises:
+        ApiError: 400: more tokens at least than at most.
+    """
+    least = told.min_tokens or 0
+    if not 0 <= least <= sampling.max_tokens:
+        raise refused("min_tokens", f"from 0 to max_tokens, {sampling.max_tokens:,} (found {least:,})")
+    return {"min_tokens": least, "shows_stop": bool(told.include_stop_str_in_output)}
 
 
 def read_stream_options(options: dict[str, Any] | None, *, stream: bool) -> tuple[bool, bool]:
@@ -163,11 +185,6 @@ def read_stream_options(options: dict[str, Any] | None, *, stream: bool) -> tupl
         param = "stream_options.include_obfuscation"
         raise refused(param, "is not done here", code="unsupported_parameter")
     return bool(options.get("include_usage")), bool(options.get("continuous_usage_stats"))
-
-
-def owner_of(told: SamplingFields) -> str:
-    """On whose behalf a key asks."""
-    return "\0".join(one for one in (told.user, told.safety_identifier) if one)
 
 
 def check_logprobs(name: str, count: int, limits: WireLimits) -> int:

@@ -20,7 +20,7 @@ def check_load(report: BenchServeReport, earlier: BenchServeReport, name: str, t
     Args:
         report, earlier: of the same load.
         name: of the earlier one's file.
-        tolerance: share by which a figure may be worse.
+        tolerance: share by which a rate may be lower; a time may be as much longer as such a rate makes it.
 
     Raises:
         DataError: the two loads differ.
@@ -51,7 +51,7 @@ def _slower(now: LoadRow, then: LoadRow, tolerance: float) -> Iterator[str]:
     for field, words in _TIMES.items():
         new: Percentiles | None = getattr(now, field)
         old: Percentiles | None = getattr(then, field)
-        if new is not None and old is not None and new.p50 > old.p50 * (1 + tolerance):
+        if new is not None and old is not None and new.p50 * (1 - tolerance) > old.p50:
             yield f"{new.p50 * 1e3:,.3g} ms {words}, was {old.p50 * 1e3:,.3g}"
 
 

@@ -74,7 +74,7 @@ def read_report_of(path: Path, kind: type[Report], command: str) -> Report:
         raise MissingError(
             f"{path}: no such file", hint=f"llmkit {command} … --format json > {path}"
         ) from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(
             f"{path}: not a report of llmkit {command} ({error})", hint="--format json writes one"
         ) from None

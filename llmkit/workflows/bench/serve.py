@@ -10,13 +10,14 @@ from typing import Any
 import httpx
 import msgspec
 
-from llmkit.errors import ConfigError, DataError, MissingError, ResourceError
+from llmkit.errors import ConfigError, DataError, MissingError, RemoteError
 from llmkit.formats.jsonl import decode_field, read_records
 from llmkit.probe.environment import Environment, read_environment
-from llmkit.probe.load import Outcome, Shot, arrivals, at_once, at_rate, send_shot
+from llmkit.probe.load import Outcome, Shot, arrivals, at_once, at_rate, send_shot, server_said
 from llmkit.probe.load_config import BenchServeConfig
 from llmkit.probe.load_rows import LoadRow, load_rows
 from llmkit.progress import SILENT, Progress
+from llmkit.workflows.bench.load_refusal import load_refusal
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 _PROBE_WORDS = 100
@@ -62,7 +63,7 @@ def bench_serve(
 
     Raises:
         ConfigError: nothing says when the load ends.
-        ResourceError: nobody answers there.
+        RemoteError: nobody answers there, or the server refuses what it is asked.
         MissingError, DataError: the file of prompts is missing, or is none; the server's answer is none.
     """
     rows, config = _rows_of(prompts, config)
@@ -141,7 +142,7 @@ async def _bench(
         name = model or await _first_model(client, url)
         words = 1.0
         if rows is None:
-            words = await _words_per_token(client, config, name)
+            words = await _words_per_token(client, url, config, name)
         shots = _shots(config, name, rows, words)
 
         async def send(shot: Shot) -> Outcome:
@@ -169,29 +170,26 @@ async def _first_model(client: httpx.AsyncClient, url: str) -> str:
     try:
         answer = await client.get("/v1/models")
     except httpx.HTTPError as error:
-        raise ResourceError(
+        raise RemoteError(
             f"{url}: no answer ({type(error).__name__})", hint="is the server up? llmkit serve MODEL"
         ) from None
-    if answer.status_code == 401:
-        raise DataError(f"{url}: the server wants a key", hint="--api-key-file FILE, or OPENAI_API_KEY")
+    if answer.status_code != 200:
+        raise load_refusal(url, answer.status_code, server_said(answer.content))
     try:
         return str(answer.json()["data"][0]["id"])
     except (ValueError, LookupError, TypeError):
-        raise DataError(
-            f"{url}/v1/models: lists no model (status {answer.status_code})", hint="name it with --model"
-        ) from None
+        raise DataError(f"{url}: its /v1/models lists no model", hint="name it with --model") from None
 
 
-async def _words_per_token(client: httpx.AsyncClient, config: BenchServeConfig, model: str) -> float:
+async def _words_per_token(
+    client: httpx.AsyncClient, url: str, config: BenchServeConfig, model: str
+) -> float:
     """How many made-up words are a token of this model: asked for with one short request."""
     text = _text(random.Random(-1), _PROBE_WORDS)
     shot = _shot("probe", config, model, {"prompt": text}, 1)
     outcome = await send_shot(client, Shot(shot.kind, shot.path, {**shot.body, "max_tokens": 1}))
     if outcome.error is not None:
-        raise DataError(
-            f"the server refuses a request of the load ({outcome.error})",
-            hint="--no-ignore-eos for a server that does not know the word; --model NAME",
-        )
+        raise load_refusal(url, outcome.error, outcome.said)
     if not outcome.prompt_tokens:
         raise DataError("the server does not say how many tokens a prompt has", hint="give --prompts FILE")
     return _PROBE_WORDS / outcome.prompt_tokens

@@ -16,7 +16,7 @@ from llmkit.probe.bench import OURS
 from llmkit.probe.config import AUTO, BenchTrainConfig
 from llmkit.probe.work import train_work
 from llmkit.train.budget import resolve_micro_batch_rows
-from llmkit.train.config import PretrainConfig, Recipe, default_lr
+from llmkit.train.config import DECAY_RATIO, PretrainConfig, Recipe, default_lr
 from llmkit.train.hardware import choose_dtype, choose_threads
 from llmkit.train.optimizer import Optimizer
 from llmkit.train.trainer import Trainer
@@ -130,7 +130,7 @@ def _recipe(config: ModelConfig, point: Point, seed: int, rows: int) -> Recipe:
         min_lr_ratio=1.0,  # the rate of every update: no schedule ends here
         schedule=defaults.schedule,
         warmup_steps=0,
-        decay_ratio=defaults.decay_ratio,
+        decay_ratio=DECAY_RATIO,
         beta1=defaults.beta1,
         beta2=defaults.beta2,
         weight_decay=defaults.weight_decay,

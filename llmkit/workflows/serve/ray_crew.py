@@ -152,9 +152,11 @@ class RayCrew:
         application = deployment.bind(encode_settings(settings), self._secret)
         target = serve.RunTarget(application, self.app, f"/{self.app}", QUIET)
         serve.run_many([target], wait_for_applications_running=False)
+        problem = None  # of one replica; Ray's last word may be that it has given up the others
         while (status := self._status()) != "RUNNING":
+            problem = problem or self._problem()
             if status == "DEPLOY_FAILED":
-                raise self._why(settings)
+                raise problem or self._why(settings)
             if self._ends.wait(POLL_SECONDS):
                 raise ResourceError(
                     f"{self.app}: was ended before it ran", hint="ray status tells of its room"
@@ -166,11 +168,13 @@ class RayCrew:
         told = serve.status().applications.get(self.app)
         return None if told is None else told.status
 
+    def _problem(self) -> LlmkitError | None:
+        """What one of its replicas has said before it ended."""
+        return next(filter(None, map(read_problem, _reports().get(self.app, []))), None)
+
     def _why(self, settings: WorkerSettings) -> LlmkitError:
-        """Why its replicas do not start."""
+        """Why its replicas do not start, as far as Ray knows."""
         reports = _reports().get(self.app, [])
-        if (problem := next(filter(None, map(read_problem, reports)), None)) is not None:
-            return problem
         told = next((one.strip().splitlines()[-1] for one in reports if one.strip()), "no reason")
         return ResourceError(
             f"{settings.model}: Ray Serve's replicas do not start: {told}",

@@ -34,6 +34,7 @@ from llmkit.workflows.generate.adapter import open_adapters
 from llmkit.workflows.serve.adapters import specs_of
 from llmkit.workflows.serve.front import Front, end_as, listening, open_front
 from llmkit.workflows.serve.ray import RayServe
+from llmkit.workflows.serve.reload import reading_keys_again
 from llmkit.workflows.serve.worker import WorkerSettings, encode_settings, read_settings
 
 _FIRST_PROBE_SECONDS = 5.0
@@ -78,7 +79,7 @@ def serve_replicas(job: Replicas, *, note: Callable[[str], None]) -> None:
     with open_front(job.serve, engines=engines) as front:
         if job.engine.batch is not None and isinstance(front.gate, KeyedGate):
             front.gate.admission.limit_long((job.engine.batch - 1) * engines)
-        ending = asyncio.run(_serve(job, front, note))
+        ending = asyncio.run(reading_keys_again(front, note, _serve(job, front, note)))
     end_as(ending)
 
 

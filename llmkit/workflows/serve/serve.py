@@ -23,6 +23,7 @@ from llmkit.workflows.generate.job import Job, open_job
 from llmkit.workflows.serve.adapters import served_adapters
 from llmkit.workflows.serve.aids import Aids, open_aids
 from llmkit.workflows.serve.front import Front, address_of, end_as, open_front
+from llmkit.workflows.serve.reload import reading_keys_again
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -129,7 +130,7 @@ def serve(job: Job, config: ServeConfig, *, name: str | None = None, note: Calla
     if config.tool_form is not None:
         check_form(config.tool_form)
     with open_front(config) as front, open_aids(config) as aids:
-        ending = asyncio.run(_serve(job, front, aids, name, note))
+        ending = asyncio.run(reading_keys_again(front, note, _serve(job, front, aids, name, note)))
     end_as(ending)
 
 

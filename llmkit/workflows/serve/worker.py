@@ -63,6 +63,7 @@ def end_with_router(stdin: int) -> None:
 
 def main() -> None:
     """Serve until the router says to end, or is gone."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the router has the keys that it is about
     ready = os.dup(1)
     os.dup2(2, 1)  # what else is written to stdout is not for the router
     settings = read_settings(sys.stdin.buffer.readline())

@@ -46,6 +46,12 @@ def test_a_conversation_is_the_same_as_it_goes_on() -> None:
     assert asked(messages=other, user="u").conversation == asked(messages=first, user="u").conversation
 
 
+def test_a_user_is_found_in_the_words_of_either_client() -> None:
+    assert asked(user="u").user == asked(safety_identifier="u").user == "u"
+    assert asked(metadata={"user_id": "u"}).user == "u"
+    assert asked(user=3, metadata=[]).user == asked().user == ""
+
+
 def test_prompts_that_begin_alike_share_their_first_prefixes() -> None:
     begin = [{"role": "system", "content": "x" * 2000}]
     one, two = (asked(messages=[*begin, {"role": "user", "content": text * 3000}]) for text in "ab")

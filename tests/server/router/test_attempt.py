@@ -1,11 +1,14 @@
 """What is sent to a worker, and what of its answer goes on."""
 
 import asyncio
+from typing import Any
 
 import httpx
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from llmkit.server.router.attempt import forwarded
-from tests.server.router.fakes import FakeWorker, routed, said
+from tests.server.router.fakes import FakeWorker, routed, said, streaming
 
 
 def test_of_the_clients_headers_only_harmless_ones_go_on() -> None:
@@ -22,6 +25,26 @@ def test_of_the_clients_headers_only_harmless_ones_go_on() -> None:
     sent = one.headers[0]
     assert (sent["anthropic-version"], sent["x-request-id"]) == ("2023-06-01", "mine")
     assert not {"cookie", "x-api-key", "authorization"} & set(sent)
+
+
+def test_answers_of_anothers_server_count_by_how_they_ended_streams_and_vectors_too() -> None:
+    chunks = [
+        b'data: {"choices": [{"text": "a", "finish_reason": null}]}\n\n',
+        b'data: {"choices": [{"text": "", "finish_reason": "length"}]}\n\n',
+        b"data: [DONE]\n\n",
+    ]
+
+    async def vectors(request: Request, body: dict[str, Any]) -> Response:
+        return JSONResponse({"object": "list", "data": [], "usage": {"prompt_tokens": 2, "total_tokens": 2}})
+
+    async def scenario() -> list[Any]:
+        routers = [routed(FakeWorker(one, is_own=False)) for one in (streaming(*chunks), vectors)]
+        assert (await routers[0].complete(stream=True)).text.encode() == b"".join(chunks)
+        answer = await routers[1].client.post("/v1/embeddings", json={"input": "a", "model": "tiny"})
+        assert answer.status_code == 200
+        return [one.log[0]["finish_reason"] for one in routers]
+
+    assert asyncio.run(scenario()) == ["length", "stop"]
 
 
 def test_of_the_workers_headers_those_go_on_that_say_when_to_come_back() -> None:

@@ -112,3 +112,19 @@ def test_a_model_that_is_not_there_or_not_allowed_is_refused(
         fleet.find(name, Caller(models=models))
     assert caught.value.status == status
     assert fleet.find("tiny:poet", Caller()).name == fleet.find(None, Caller()).name == "tiny"
+
+
+def test_who_asks_for_a_model_that_is_not_there_is_told_of_all_that_the_list_of_models_has() -> None:
+    one = FakeWorker(said("a"), name="a")
+    one.worker.up((Card("tiny", 100, "fp"), Card("tiny:poet", 100, "fp_poet")))
+
+    async def go() -> list[Any]:
+        router = Routing(Version("", 100.0, [one.worker]))
+        listed = (await router.client.get("/v1/models")).json()["data"]
+        wrong = await router.complete(model="gpt-4o")
+        near = await router.complete(model="tinypoet")
+        return [[card["id"] for card in listed], *(each.json()["error"]["message"] for each in (wrong, near))]
+
+    listed, wrong, near = asyncio.run(go())
+    assert listed == ["tiny", "tiny:poet"] and "(there are tiny, tiny:poet)" in wrong
+    assert "did you mean 'tiny:poet'" in near

@@ -83,6 +83,9 @@ def test_no_passages_is_what_others_do_anyway_and_not_told_to_them() -> None:
         ("sglang", {"choice": ["a"]}, "choice"),
         ("llamacpp", {"repetition_penalty": 1.2}, "repetition_penalty"),
         ("llamacpp", {"stop_token_ids": [3]}, "stop_token_ids"),
+        ("llamacpp", {"min_tokens": 3}, "min_tokens"),
+        ("sglang", {"include_stop_str_in_output": True}, "include_stop_str_in_output"),
+        ("llamacpp", {"cache_salt": "s"}, "cache_salt"),
         ("vllm", {"samplers": ["top_k"], "typical_p": 1.0, "grammar": None}, "samplers"),
     ],
 )
@@ -99,7 +102,10 @@ def test_what_a_known_server_would_leave_unread_is_refused(
     ("owner", "body"),
     [
         ("vllm", {"top_k": 5, "structured_outputs": {"regex": "a"}, "priority": 2}),
-        ("sglang", {"regex": "a", "priority": 0}),
+        ("sglang", {"regex": "a", "priority": 0, "cache_salt": "s"}),
+        ("vllm", {"cache_salt": "s"}),
+        ("vllm", {"min_tokens": 3, "include_stop_str_in_output": True}),
+        ("llamacpp", {"min_tokens": 0, "include_stop_str_in_output": False, "prompt_cache_key": "k"}),
         ("llamacpp", {"samplers": ["top_k"], "grammar": 'root ::= "a"', "xtc_probability": 0.5}),
         ("llamacpp", {"dry_multiplier": 0.8, "dry_base": 2.0, "adaptive_target": 0.5}),
         ("vllm", {"typical_p": 1.0, "top_n_sigma": None, "stop_token_ids": [], "dry_multiplier": 0}),
@@ -153,10 +159,10 @@ def asked(
 @pytest.mark.parametrize(
     ("owner", "path", "name"),
     [
-        ("llmkit", CHAT, "safety_identifier"),
-        ("llmkit", "/v1/completions", "safety_identifier"),
-        ("llmkit", "/v1/responses", "safety_identifier"),
-        ("llmkit", "/v1/messages", "metadata"),
+        ("llmkit", CHAT, "cache_salt"),
+        ("llmkit", "/v1/completions", "cache_salt"),
+        ("llmkit", "/v1/responses", "cache_salt"),
+        ("llmkit", "/v1/messages", "cache_salt"),
         ("vllm", CHAT, "cache_salt"),
         ("sglang", "/v1/completions", "cache_salt"),
     ],
@@ -171,8 +177,8 @@ def test_caches_at_a_url_are_kept_apart_by_key_and_no_client_can_say_anothers(
 
 
 def test_what_a_worker_is_to_refuse_itself_is_left_as_it_is() -> None:
-    assert asked("llmkit", "/v1/messages", {"metadata": {"other": 1}}) == {}
-    assert asked("llmkit", CHAT, {"safety_identifier": 3}) == {}
+    assert asked("llmkit", "/v1/messages", {"cache_salt": {"other": 1}}) == {}
+    assert asked("llmkit", CHAT, {"cache_salt": 3}) == {}
     assert asked("llmkit", "/tokenize", {}) == asked("llamacpp", CHAT, {}) == {}
     own = Worker("own", httpx.AsyncClient(), cards=(Card("tiny"),))
     assert for_worker(own, "tiny", CHAT, {"retrieve": False}, Caller(tenant="a", lowest_priority=3)) == {}
@@ -198,7 +204,7 @@ def test_a_key_of_the_router_gives_the_worker_a_word_of_its_own() -> None:
         assert answer.status_code == 200
 
     asyncio.run(go())
-    assert len(fake.bodies[0]["safety_identifier"]) == 64 and "alice" not in str(fake.bodies[0])
+    assert len(fake.bodies[0]["cache_salt"]) == 64 and "alice" not in str(fake.bodies[0])
 
 
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "bee honey"}], "temperature": 0, "seed": 1}

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import signal
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import StreamingResponse
 
 from llmkit.server.keys import KeyRules, Keys, digest_of
 from llmkit.server.router import proxy
@@ -124,6 +126,34 @@ def test_a_stream_without_its_last_word_ends_with_an_error_event(breaks: bool) -
     told = events(answer)
     assert told[0]["choices"][0]["text"] == "a" and told[1]["error"]["code"] == "worker_lost"
     assert len(told) == 2 and len(one.bodies) + len(two.bodies) == 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_when_the_time_is_over_an_answer_ends_with_a_word_and_its_worker_is_free(stream: bool) -> None:
+    async def silent(request: Any, body: dict[str, Any]) -> Any:
+        async def told() -> AsyncIterator[bytes]:
+            yield CHUNK
+            await asyncio.Event().wait()
+
+        return StreamingResponse(told(), media_type="text/event-stream" if stream else "application/json")
+
+    async def scenario() -> None:
+        one = FakeWorker(silent)
+        router = routed(one)
+        asked = asyncio.create_task(router.complete(stream=stream))
+        while not one.worker.running:
+            await asyncio.sleep(0)
+        for _ in range(20):  # until the first event is on its way
+            await asyncio.sleep(0)
+        router.state.over.set()
+        answer = await asked
+        last = events(answer)[-1] if stream else answer.json()
+        assert last["error"]["code"] == "draining"
+        assert (answer.status_code, len(one.bodies)) == (200 if stream else 503, 1)
+        assert one.worker.running == router.gate.admission.requests == 0
+        assert one.worker.takes_requests  # it has done nothing wrong
+
+    run(scenario())
 
 
 def test_a_stream_that_breaks_before_its_first_event_is_tried_elsewhere() -> None:

@@ -55,6 +55,22 @@ def test_a_broken_stream_ends_in_openais_words_in_anthropics_and_in_those_of_res
     assert (told["response"]["status"], told["response"]["error"]["code"]) == ("failed", "worker_lost")
 
 
+@pytest.mark.parametrize("gap", ["", " "])
+def test_how_a_text_ended_is_read_from_its_last_event_though_usage_comes_in_another_or_not_at_all(
+    gap: str,
+) -> None:
+    text = f'data: {{"choices":{gap}[{{"text":"finish_reason \\"stop\\"","finish_reason":{gap}null}}]}}\n\n'
+    last = text.replace("null", '"length"')
+    usage = 'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n'
+    for more in ("", usage):
+        slot = Slot()
+        relay = Relay("/v1/completions", slot, hides_usage=True)
+        assert relay.push(text.encode()) == text.encode() and slot.finished is None
+        assert relay.push((last + more).encode()) == last.encode()
+        assert slot.finished == "length"
+    assert slot.usage.completion_tokens == 2
+
+
 def test_an_event_without_an_end_is_not_kept_for_ever() -> None:
     relay = Relay("/v1/completions", None)
     with pytest.raises(ValueError, match="without an end"):

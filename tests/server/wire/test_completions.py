@@ -54,7 +54,7 @@ def test_nothing_to_draw_is_for_scoring_only() -> None:
 
 def test_scores_are_columns_whose_offsets_are_characters() -> None:
     first = TokenScore(1, "ab", b"ab", None)
-    second = TokenScore(2, "c", b"c", -float("inf"), (TokenScore(3, "d", b"d", -0.5),))
+    second = TokenScore(2, "c", b"c", -float("inf"), (TokenScore(3, "d", b"d", -0.5),), 2)
     pieces = [Piece(0, "ab", (first,)), Piece(0, "c", (second,), finish="length")]
     body = completion_object(Answered("id", 0, "m", "fp"), [pieces], Usage(1, 0, 1))
     assert body["choices"][0] == {

@@ -42,9 +42,19 @@ def test_an_assistants_last_turn_is_what_the_reply_begins_with() -> None:
     assert ask.prefill == "Well" and len(ask.messages) == 1
 
 
+def test_a_format_of_the_output_is_a_rule() -> None:
+    wanted = {"format": {"type": "json_schema", "schema": {"type": "object"}}, "effort": None}
+    ask = read([{"role": "user", "content": "a"}], output_config=wanted)
+    assert ask.sampling.json_schema == '{"type":"object"}'
+    assert ask.names["json_schema"] == "output_config.format"
+    assert read([{"role": "user", "content": "a"}], output_config={"format": None}).sampling.rule is None
+
+
 @pytest.mark.parametrize(
     ("given", "param"),
     [
+        ({"output_config": {"effort": "high"}}, "output_config.effort"),
+        ({"output_config": {"format": {"type": "text"}}}, "output_config.format"),
         ({"max_tokens": None}, "max_tokens"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"thinking": {"type": "enabled", "budget_tokens": 10}}, "thinking"),

@@ -30,8 +30,9 @@ LEAST: dict[str, dict[str, Any]] = {
 """Of each path a body that asks for little."""
 UNSAID = (
     r"tool_choice: no tool is called",
-    r"(logit_bias|stop_ids): token id \d+ is not in the model's vocabulary",
-    r"messages: .* and the context has",
+    r"min_tokens: from 0 to max_tokens",
+    r"(logit_bias|stop_token_ids): token id \d+ is not in the model's vocabulary",
+    r"(messages|input): .* and the context has",
     r"(json_schema|regex|grammar|response_format|text\.format|tools|guided_\w+|structured_outputs).*",
 )
 """What is refused for reasons that no schema has."""

@@ -111,7 +111,7 @@ def blocks(message: dict[str, Any]) -> Any:
         ),
         (
             "ResponseItem",
-            lambda one: read_messages(read_items(None, [one])),
+            lambda one: read_messages(read_items(None, [one])[0]),
             (
                 [
                     {"role": "user", "content": "a"},

@@ -17,7 +17,7 @@ def called(**more: Any) -> dict[str, Any]:
     [(called(output="7"), "7"), (called(output=None, error="broken"), "broken"), (called(), "")],
 )
 def test_a_call_that_the_server_made_is_a_call_and_its_result(item: dict[str, Any], content: str) -> None:
-    told = read_items("be brief", [item, {"role": "user", "content": "so?"}])
+    told, places = read_items("be brief", [item, {"role": "user", "content": "so?"}])
     function = {"name": "f", "arguments": '{"a": 1}'}
     assert told == [
         {"role": "system", "content": "be brief"},
@@ -29,6 +29,7 @@ def test_a_call_that_the_server_made_is_a_call_and_its_result(item: dict[str, An
         {"role": "tool", "tool_call_id": "mcp_1", "content": content},
         {"role": "user", "content": "so?"},
     ]
+    assert places == ["instructions", "input[0]", "input[0]", "input[1]"]
 
 
 def test_calls_of_one_turn_stay_together() -> None:
@@ -36,9 +37,10 @@ def test_calls_of_one_turn_stay_together() -> None:
         {"type": "function_call", "call_id": name, "name": "f", "arguments": "{}"} for name in ("a", "b")
     ]
     output = {"type": "function_call_output", "call_id": "a", "output": "7"}
-    turn, result = read_items(None, [*calls, output])
+    (turn, result), places = read_items(None, [*calls, output])
     assert [one["id"] for one in turn["tool_calls"]] == ["a", "b"]
     assert result == {"role": "tool", "tool_call_id": "a", "content": "7"}
+    assert places == ["input[0]", "input[2]"]
 
 
 @pytest.mark.parametrize(

@@ -52,10 +52,28 @@ def test_what_cannot_be_followed_is_named(given: dict[str, Any], param: str) -> 
     assert caught.value.param == param
 
 
+def test_what_codex_sends_beside_its_input_is_taken_where_it_asks_for_nothing_that_is_missing() -> None:
+    plain = read(include=["reasoning.encrypted_content"], prompt_cache_key="session-1", store=False)
+    assert plain == read()
+    with pytest.raises(ApiError) as caught:
+        read(include=["message.output_text.logprobs"])
+    assert caught.value.param == "include"
+
+
+def test_a_response_tells_the_settings_it_was_drawn_with() -> None:
+    ask = read(temperature=0.25)
+    who = Answered("resp_1", 0, "m", None, sampling=ask.sampling)
+    body = response_object(who, [[Piece(0, "a", finish="stop")]], Usage(1, 0, 1))
+    assert (body["temperature"], body["top_p"]) == (0.25, SamplingConfig().top_p)
+
+
 def test_an_answer_that_was_cut_is_incomplete_and_says_why() -> None:
     who = Answered("resp_1", 0, "m", None)
     body = response_object(who, [[Piece(0, "a", finish="length")]], Usage(1, 0, 1))
     assert body["status"] == "incomplete" and body["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert body["output"][0]["status"] == "incomplete"
+    whole = response_object(who, [[Piece(0, "a", finish="stop")]], Usage(1, 0, 1))
+    assert whole["output"][0]["status"] == whole["status"] == "completed"
     call = ToolCall(0, "call_1", "f", "{}")
     body = response_object(who, [[Piece(0, calls=(call,), finish="tool_calls")]], Usage(1, 0, 1))
     assert body["status"] == "completed" and body["output"][0]["call_id"] == "call_1"

@@ -6,7 +6,8 @@ import pytest
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.server.errors import ApiError
-from llmkit.server.wire.completions import CompletionRequest
+from llmkit.server.wire.chat import ChatRequest, read_chat
+from llmkit.server.wire.completions import CompletionRequest, read_completion
 from llmkit.server.wire.sampling import (
     SamplingFields,
     WireLimits,
@@ -27,6 +28,19 @@ def test_what_is_given_stands_over_the_base_and_the_rest_of_the_base_stays() -> 
     found = read(temperature=0.5, top_k=-1, stop="END", logit_bias={"5": -100}, n=2, seed=3)
     assert (found.temperature, found.top_p, found.top_k, found.stop) == (0.5, 0.9, 0, ("END",))
     assert (found.logit_bias, found.samples, found.seed, found.max_tokens) == (((5, -100.0),), 2, 3, 16)
+
+
+def test_a_hint_for_the_cache_is_taken_and_changes_nothing() -> None:
+    turn = {"role": "user", "content": "a"}
+    texts = [
+        read_completion(CompletionRequest(prompt="a", prompt_cache_key=key), BASE, WireLimits())
+        for key in (None, "k")
+    ]
+    chats = [
+        read_chat(ChatRequest(messages=[turn], prompt_cache_key=key), BASE, WireLimits(), max_tokens=9)
+        for key in (None, "k")
+    ]
+    assert texts[0] == texts[1] and chats[0] == chats[1]
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,13 @@ def test_what_is_better_or_within_what_is_allowed_passes() -> None:
     check_load(_now(kind="long", tokens_per_second=1.0), THEN, "b.json", 0.0)
 
 
+def test_a_time_may_be_as_much_longer_as_a_lower_rate_makes_it() -> None:
+    check_load(_now(first_token=Percentiles(0.111, 0.2, 0.3)), THEN, "b.json", 0.1)  # 0.1 s over nine tenths
+    with pytest.raises(GateFailed, match="112 ms to the first text"):
+        check_load(_now(first_token=Percentiles(0.112, 0.2, 0.3)), THEN, "b.json", 0.1)
+    check_load(_now(first_token=Percentiles(9.0, 9.0, 9.0)), THEN, "b.json", 0.99)
+
+
 def test_another_load_is_not_compared() -> None:
     with pytest.raises(DataError, match=r"another load \(seed 0, now 1"):
         check_load(replace(THEN, work={"model": "m", "seed": 1}), THEN, "b.json", 0.1)

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from llmkit.errors import ConfigError, DataError, LlmkitError, ResourceError
+from llmkit.errors import ConfigError, DataError, LlmkitError, RemoteError
 from llmkit.probe.load_config import BenchServeConfig
 from llmkit.workflows.bench.serve import bench_serve, plan_load
 
@@ -28,11 +28,15 @@ class Peer:
         self.paths: list[str] = []
         self.keys: set[str | None] = set()
         self.url = ""
+        self.listed = [{"id": "words"}]
+        self.refusal: Response | None = None
 
     async def models(self, request: Request) -> Response:
-        return JSONResponse({"data": [{"id": "words"}]})
+        return self.refusal or JSONResponse({"data": self.listed})
 
     async def answer(self, request: Request) -> Response:
+        if self.refusal is not None:
+            return self.refusal
         body = await request.json()
         self.bodies.append(body)
         self.paths.append(request.url.path)
@@ -105,8 +109,9 @@ def test_rows_of_a_file_are_sent_in_turn_each_to_its_endpoint(peer: Peer, tmp_pa
 
 
 def test_nobody_there_is_said_so() -> None:
-    with pytest.raises(ResourceError, match="no answer"):
+    with pytest.raises(RemoteError, match="no answer") as caught:
         bench_serve("http://127.0.0.1:9", BenchServeConfig(requests=1))
+    assert caught.value.status == 6
 
 
 @pytest.mark.parametrize(("content", "says"), [("", "no prompts"), ('{"text": "a"}\n', '"prompt"')])
@@ -118,8 +123,32 @@ def test_a_file_without_prompts_is_refused(content: str, says: str, peer: Peer, 
 
 
 def test_a_server_that_refuses_the_load_is_named_before_it_begins(peer: Peer) -> None:
-    with pytest.raises(DataError, match=r"lists no model \(status 404\)"):
+    with pytest.raises(RemoteError, match=r"does not take the load \(404\)"):
         bench_serve(peer.url + "/nowhere", BenchServeConfig(requests=1))
+    peer.listed = []
+    with pytest.raises(DataError, match="lists no model"):
+        bench_serve(peer.url, BenchServeConfig(requests=1))
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "hint"),
+    [
+        (401, "no such key", "--api-key-file"),
+        (404, "model: there is no 'm' here", "--model"),
+        (503, "the server is about to end", "/ready"),
+        (400, "ignore_eos: no such parameter", "--no-ignore-eos"),
+        (400, "max_tokens: at most 5", "log"),
+    ],
+)
+@pytest.mark.parametrize("model", [None, "m"])
+def test_a_refusal_is_the_remotes_with_its_own_words_and_a_hint_that_fits(
+    status: int, message: str, hint: str, model: str | None, peer: Peer
+) -> None:
+    peer.refusal = JSONResponse({"error": {"message": message, "code": "c"}}, status)
+    with pytest.raises(RemoteError) as caught:
+        bench_serve(peer.url, BenchServeConfig(requests=1), model=model)
+    assert caught.value.status == 6 and f"({status}: {message})" in caught.value.problem
+    assert hint in caught.value.hint and ("ignore-eos" in caught.value.hint) == ("ignore_eos" in message)
 
 
 def test_a_file_of_prompts_is_gone_through_once_and_made_up_ones_need_an_end(

@@ -262,6 +262,14 @@ def test_an_adapter_loaded_under_load_is_with_all_workers_and_those_that_come_la
             }
 
 
+def test_a_hangup_ends_neither_the_router_nor_its_workers(server: Server) -> None:
+    pids = [one["pid"] for one in server.workers()]
+    for pid in (server.process.pid, *pids):
+        os.kill(pid, signal.SIGHUP)
+    assert all(server.client.post("/v1/completions", json=SHORT).status_code == 200 for _ in range(4))
+    assert [one["pid"] for one in server.workers()] == pids and server.process.poll() is None
+
+
 def test_6_after_sigterm_streams_end_well_new_requests_get_503_and_nobody_is_left(server: Server) -> None:
     pids = [one["pid"] for one in server.workers()]
     told = {**LONG, "max_tokens": 400, "stream": True}

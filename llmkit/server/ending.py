@@ -1,0 +1,55 @@
+"""Requests under way when a server's time is over: each ends with a word, not with its connection."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from typing import Any, TypeVar
+
+from llmkit.server.errors import ApiError
+
+T = TypeVar("T")
+
+
+def draining() -> ApiError:
+    """What a client is told of a server that is about to end."""
+    return ApiError(503, "the server is about to end", code="draining", retry_after=1.0)
+
+
+async def unless(work: Awaitable[T], other: Awaitable[Any], error: ApiError) -> T:
+    """What some work gives, unless something else happens first, which cancels it.
+
+    Args:
+        work: of a request.
+        other: what may happen meanwhile; given up when the work is done.
+        error: what its client is told then.
+
+    Raises:
+        ApiError: that one.
+    """
+    working, happening = asyncio.ensure_future(work), asyncio.ensure_future(other)
+    try:
+        await asyncio.wait((working, happening), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise error
+    finally:
+        for one in (working, happening):
+            one.cancel()
+        await asyncio.gather(working, happening, return_exceptions=True)
+
+
+async def until_over(over: asyncio.Event, items: AsyncIterator[T]) -> AsyncGenerator[T]:
+    """Items as they come, until an event is set.
+
+    Raises:
+        ApiError: it is: see `draining`.
+    """
+
+    async def following() -> T:
+        return await anext(items)
+
+    while True:
+        try:
+            item = await unless(following(), over.wait(), draining())
+        except StopAsyncIteration:
+            return
+        yield item
