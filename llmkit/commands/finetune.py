@@ -102,6 +102,7 @@ def finetune(
     from llmkit.workflows.finetune.job import FinetuneFiles
     from llmkit.workflows.run.ranks import first_speaks, is_first_process
 
+    flags.check_stdout(records, as_json=as_json, dry_run=dry_run)
     session: Session = ctx.obj
     console = speaking(session.console)
     given = {

@@ -61,7 +61,7 @@ ONE_REPLICA = Replicas()
 def start_processes(processes: Replicas) -> None:
     """Start the processes that are asked for, where this is not one of them, and leave with their status.
 
-    Each of them gets this command line.
+    Each of them gets this command line, and ends when this process is gone.
 
     Args:
         processes: the flags.
@@ -70,12 +70,12 @@ def start_processes(processes: Replicas) -> None:
         UsageError: torchrun started another number than --nproc says, or --max-restarts without --nproc.
         typer.Exit: they have ended.
     """
+    from llmkit.workflows.run.launch import follow_launcher, launch
     from llmkit.workflows.run.ranks import world_size
 
+    follow_launcher()
     nproc = count_processes(processes)
     if nproc > 1 and world_size() == 1:
-        from llmkit.workflows.run.launch import launch
-
         processes.division().degrees(nproc)  # refused here, before anything is started
         raise typer.Exit(launch(sys.argv[1:], nproc, max_restarts=processes.max_restarts))
 

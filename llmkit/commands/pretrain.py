@@ -105,6 +105,8 @@ def pretrain(
 
     if overfit_batch or find_lr:
         refuse_processes(processes)
+    else:
+        flags.check_stdout(records, as_json=as_json, dry_run=dry_run)
     own.check_calibrate(calibrate=calibrate, dry_run=dry_run)
     own.check_trial(overfit_batch=overfit_batch, find_lr=find_lr, dry_run=dry_run, fail_above=fail_above)
     session: Session = ctx.obj

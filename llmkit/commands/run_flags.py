@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from typer import Option
 
-from llmkit.commands.values import parse_count, parse_seconds
+from llmkit.commands.values import parse_count, parse_finite, parse_seconds
+from llmkit.errors import UsageError
+from llmkit.formats.streams import STDIO
 from llmkit.train.config import ActivationCheckpointing as Recomputed
 from llmkit.train.config import PretrainConfig, Reaction, ScheduleName
 from llmkit.train.config import Resume as ResumeChoice
@@ -47,7 +49,9 @@ Schedule = Annotated[ScheduleName, Option(help="After the warm-up.")]
 WarmupSteps = Annotated[
     int | None, Option(metavar="N", help="Default: a twentieth of the steps, at most 2000.")
 ]
-DecayRatio = Annotated[float, Option(metavar="X", help="Last part over which wsd decays.")]
+DecayRatio = Annotated[
+    float | None, Option(metavar="X", help="Last part over which wsd decays; default 0.4.")
+]
 Beta1 = Annotated[float, Option(metavar="X", help="Of AdamW.")]
 Beta2 = Annotated[float, Option(metavar="X", help="Of AdamW.")]
 WeightDecay = Annotated[float, Option(metavar="X", help="On matrices.")]
@@ -61,7 +65,7 @@ class Decay:
     min_lr_ratio: MinLrRatio = PretrainConfig.min_lr_ratio
     schedule: Schedule = PretrainConfig.schedule
     warmup_steps: WarmupSteps = None
-    decay_ratio: DecayRatio = PretrainConfig.decay_ratio
+    decay_ratio: DecayRatio = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +157,8 @@ MaxTime = Annotated[
     float | None, Option(metavar="TIME", parser=parse_seconds, help="30m, 8h: save, exit 75, resumable.")
 ]
 FailAbove = Annotated[
-    float | None, Option(metavar="LOSS", help="Exit 1 when the (validation) loss ends above.")
+    float | None,
+    Option(metavar="LOSS", parser=parse_finite, help="Exit 1 when the (validation) loss ends above."),
 ]
 Metrics = Annotated[
     Path | None, Option(metavar="FILE", help="Metrics here too, beside RUN/metrics.jsonl; - is stdout.")
@@ -198,6 +203,19 @@ class Machine:
     activation_checkpointing: ActivationCheckpointing = PretrainConfig.activation_checkpointing
     device: Device = PretrainConfig.device
     threads: Threads = PretrainConfig.threads
+
+
+def check_stdout(records: Records, *, as_json: bool, dry_run: bool) -> None:
+    """Refuse two things on one stdout.
+
+    Raises:
+        UsageError: the metrics go there, and so would the report.
+    """
+    if records.metrics == STDIO and as_json and not dry_run:
+        raise UsageError(
+            "--json and --metrics -: both are for stdout",
+            hint="--metrics FILE, or leave --json out: the last records say what came of the run",
+        )
 
 
 BUDGET, DECAY, ADAMW, ROUTERS = Budget(), Decay(), AdamW(), Routers()

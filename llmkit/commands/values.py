@@ -1,5 +1,6 @@
 """Values as people type them: counts and sizes with a suffix."""
 
+import math
 import re
 from decimal import Decimal
 
@@ -37,6 +38,21 @@ def parse_count(text: str | int) -> int:
     if value != int(value):
         raise BadParameter(f"{text!r} is not a whole number")
     return int(value)
+
+
+def parse_finite(text: str | float) -> float:
+    """A number that is not infinite and not nan: a bound that something can be held to.
+
+    Raises:
+        BadParameter: not one.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        raise BadParameter(f"{text!r} is not a number such as 3.5") from None
+    if not math.isfinite(value):
+        raise BadParameter(f"{text!r} is not a finite number")
+    return value
 
 
 def read_share(text: str | float) -> float:

@@ -37,8 +37,6 @@ class CheckpointState(msgspec.Struct, kw_only=True):
     schema: str = "llmkit.checkpoint/1"
     recipe: dict[str, Any]
     trainer: dict[str, Any]
-    random: dict[str, bytes]
-    """States of the random generators."""
     threads: int
     """CPU threads of the run: another number may sum in another order."""
     versions: dict[str, str | None]

@@ -5,7 +5,9 @@ to a pipe stays said; there a `start` or `rewind` event with step N takes back w
 """
 
 import io
+import math
 import os
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +19,7 @@ from llmkit.formats.jsonl import encode_line
 from llmkit.formats.streams import STDIO
 
 METRICS = "metrics.jsonl"
+_MEASURED = ("time_seconds", "peak_flops_per_second")
 
 
 class MetricsWriter:
@@ -46,7 +49,7 @@ class MetricsWriter:
 
     def sync(self) -> None:
         """Force all lines to the disk, where the file is on one."""
-        if self._stream.seekable():
+        if stat.S_ISREG(os.fstat(self._stream.fileno()).st_mode):
             os.fsync(self._stream.fileno())
 
     def __enter__(self) -> "MetricsWriter":
@@ -58,15 +61,43 @@ class MetricsWriter:
         self._stream.close()
 
 
+def told_number(record: dict[str, Any], name: str) -> float | None:
+    """A number of a record, nan where it was not finite; None where the record does not tell it."""
+    value = record.get(name)
+    return math.nan if value is None and name in record else value
+
+
 def holds_metrics(path: Path) -> bool:
     """Whether a file has nothing in it that `cut_metrics` would drop as no metrics; empty is as good."""
     try:
-        for line in path.read_bytes().splitlines()[:-1]:  # the last may be cut short
+        for line in path.read_bytes().splitlines(keepends=True):
+            if not line.endswith(b"\n"):  # the last, cut short
+                return line.startswith(b"{")
             if "step" not in msgspec.json.decode(line, type=dict[str, Any]):
                 return False
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
+
+
+def begin_alike(path: Path, own: Path) -> bool:
+    """Whether a file of metrics is of the run whose own metrics are `own`: its first record tells the same.
+
+    A file without a whole line tells nothing else: the writing of its first was cut short.
+    """
+    first = _first_told(path)
+    return own.is_file() and (first is None or first == _first_told(own))
+
+
+def _first_told(path: Path) -> dict[str, Any] | None:
+    """The first record, but for what was measured."""
+    with path.open("rb") as stream:
+        line = stream.readline()
+    try:
+        record = msgspec.json.decode(line, type=dict[str, Any]) if line.endswith(b"\n") else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return record and {name: value for name, value in record.items() if name not in _MEASURED}
 
 
 def cut_metrics(path: Path, step: int) -> list[dict[str, Any]]:
@@ -86,7 +117,7 @@ def _cut(path: Path, step: int) -> tuple[list[dict[str, Any]], list[dict[str, An
     for line in path.read_bytes().splitlines(keepends=True):
         try:
             record = msgspec.json.decode(line, type=dict[str, Any])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         if record.get("step", 0) <= step and record.get("event") != "stop":
             lines.append(line)

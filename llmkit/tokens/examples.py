@@ -1,6 +1,7 @@
 """Records of fine-tuning data, whatever their shape, as conversations of which some messages are learnt.
 
 {"messages": [{role, content, …}], "tools"?}                     every answer is learnt
+[{role, content, …}]                                             the same (nanochat)
 {"conversations": [{"from", "value"}], "system"?, "tools"?}      the same (ShareGPT)
 {"prompt", "completion"}                                         texts or lists of messages; the completion
 {"instruction", "input"?, "output" | "response"}                 Alpaca; the output
@@ -17,7 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from llmkit.errors import DataError
-from llmkit.formats.jsonl import Line, decode_field
+from llmkit.formats.jsonl import MALFORMED, Line, decode_field
 from llmkit.tokens.audit import ExampleError
 
 Message = dict[str, Any]
@@ -244,7 +245,19 @@ def _messages(line: Line, key: str) -> list[Message]:
                 f'message {number} has the role "{role}"',
                 hint=f"roles: {', '.join(sorted(ROLES))}",
             )
-    return messages
+    return [{**one, "content": _joined(one["content"])} if "content" in one else one for one in messages]
+
+
+def _joined(content: Any) -> Any:
+    """Parts that are all text as one text, which every template takes; anything else as it is."""
+    texts = []
+    for part in content if isinstance(content, list) else [None]:
+        match part:
+            case {"type": "text", "text": str() as text}:
+                texts.append(text)
+            case _:
+                return content
+    return "".join(texts)
 
 
 def _sharegpt(line: Line) -> list[Message]:
@@ -276,7 +289,7 @@ def _tools(line: Line) -> list[Any] | None:
         text = decode_field(line, "tools", str)
         try:
             return msgspec.json.decode(text, type=list[Any]) if text.strip() else None
-        except msgspec.MsgspecError as error:
+        except MALFORMED as error:
             raise ExampleError("record.shape", f'"tools": {error}', hint="a list of JSON schemas") from None
     tools: list[Any] | None = decode_field(line, "tools", list[Any] | None)
     return tools or None

@@ -88,7 +88,8 @@ class Balancer:
             probabilities, and one for squares.
         """
         each = 1 / self._routers / max(1, self._real)
-        slope = balance_slope(totals) * int(totals[-1]) * each
+        # no number is made of a count: where stages are tried on memory that nobody wrote, it may be none
+        slope = balance_slope(totals) * totals[-1].float() * each
         return float((slope * probability).sum()), self._aux * slope, self._z * each
 
     def note(self, loss: float, counts: Mapping[Router, Tensor]) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from llmkit.errors import ConfigError
 from llmkit.model.config_parts import ExpertsConfig
+from llmkit.train.bounds import check_bounds, flag_of
 from llmkit.train.ramp import parse_ramp
 from llmkit.train.step_profile import parse_window
 
@@ -20,6 +21,7 @@ DtypeName = Literal["auto", "float32", "bfloat16"]
 ROUTER_BIAS_UPDATE = 0.001
 """What a selection bias moves by after each update: 2408.15664, section 4.1."""
 MUON_MOMENTUM = 0.95
+DECAY_RATIO = 0.4
 MAX_REWINDS = 3
 _ONCE_UNSAID = {"optimizer": "adamw", "momentum": MUON_MOMENTUM, "fp8": False}
 """What recipes of older checkpoints mean that do not say it."""
@@ -63,8 +65,8 @@ class PretrainConfig:
     schedule: ScheduleName = "cosine"
     warmup_steps: int | None = None
     """None is a twentieth of the steps, at most 2000."""
-    decay_ratio: float = 0.4
-    """The last part of the steps over which wsd decays."""
+    decay_ratio: float | None = None
+    """The last part of the steps over which wsd decays; None: DECAY_RATIO."""
     beta1: float = 0.9
     beta2: float = 0.95
     weight_decay: float = 0.1
@@ -117,7 +119,7 @@ class PretrainConfig:
     """None: one for a model too small to share, else one a core."""
 
     def __post_init__(self) -> None:
-        budgets = [_flag(name) for name in BUDGETS if getattr(self, name) is not None]
+        budgets = [flag_of(name) for name in BUDGETS if getattr(self, name) is not None]
         if len(budgets) > 1:
             raise ConfigError(f"two budgets: {budgets[0]} and {budgets[1]}", hint="give one of them")
         if self.momentum is not None and self.optimizer != "muon":
@@ -127,6 +129,8 @@ class PretrainConfig:
                 "--min-lr-ratio: a constant rate has no end to fall to",
                 hint="another --schedule, or leave it out",
             )
+        if self.decay_ratio is not None and self.schedule != "wsd":
+            raise ConfigError("--decay-ratio is wsd's", hint="add --schedule wsd, or leave it out")
         if self.fp8 and self.dtype == "float32":
             raise ConfigError(
                 "--fp8 is for matrices in bfloat16 arithmetic (found --dtype float32)",
@@ -137,7 +141,7 @@ class PretrainConfig:
         at_least_one = ("steps", "tokens", "batch_rows", "batch_tokens", "micro_batch_rows", "keep")
         every = ("eval_every", "checkpoint_every", "keep_every")
         for name in (*at_least_one, *every, "eval_rows", "threads", "mup_base_width"):
-            _check(name, getattr(self, name), low=1)
+            check_bounds(name, getattr(self, name), low=1)
         if self.max_rewinds is not None and self.on_spike != "rewind":
             raise ConfigError("--max-rewinds counts what only --on-spike rewind does", hint="give both")
         if self.profile is not None:
@@ -149,13 +153,13 @@ class PretrainConfig:
             )
         at_least_zero = ("warmup_steps", "weight_decay", "clip", "sample_every", "sample_temperature")
         for name in (*at_least_zero, "log_norms", "max_rewinds", "z_loss", *ROUTER_SETTINGS):
-            _check(name, getattr(self, name), low=0)
+            check_bounds(name, getattr(self, name), low=0)
         for name in ("beta1", "beta2", "momentum"):
-            _check(name, getattr(self, name), low=0, below=1)
+            check_bounds(name, getattr(self, name), low=0, below=1)
         for name in ("min_lr_ratio", "decay_ratio"):
-            _check(name, getattr(self, name), low=0, high=1)
+            check_bounds(name, getattr(self, name), low=0, high=1)
         for name in ("lr", "epochs", "tokens_per_parameter", "target_flops", "max_seconds"):
-            _check(name, getattr(self, name), above=0)
+            check_bounds(name, getattr(self, name), above=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,32 +271,3 @@ def _refuse_router(config: PretrainConfig, names: tuple[str, ...], what: str, hi
     for name in names:
         if (value := getattr(config, name)) is not None:
             raise ConfigError(f"--{name.replace('_', '-')} {value:g}: {what}", hint=hint)
-
-
-def _check(
-    name: str,
-    value: float | None,
-    *,
-    low: float | None = None,
-    above: float | None = None,
-    high: float | None = None,
-    below: float | None = None,
-) -> None:
-    if value is None:
-        return
-    wanted = []
-    if low is not None and not value >= low:
-        wanted.append(f"at least {low}")
-    if above is not None and not value > above:
-        wanted.append(f"above {above}")
-    if high is not None and not value <= high:
-        wanted.append(f"at most {high}")
-    if below is not None and not value < below:
-        wanted.append(f"below {below}")
-    if wanted:
-        flag = _flag(name)
-        raise ConfigError(f"{flag} must be {' and '.join(wanted)} (found {value})", hint=f"change {flag}")
-
-
-def _flag(name: str) -> str:
-    return "--max-time" if name == "max_seconds" else f"--{name.replace('_', '-')}"

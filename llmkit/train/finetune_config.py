@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 
 from llmkit.errors import ConfigError
 from llmkit.model.lora_config import LoraConfig
+from llmkit.train.bounds import check_bounds
 from llmkit.train.config import PretrainConfig, Reaction, Recipe
 
 Method = Literal["sft", "dpo", "ipo", "hinge", "robust", "orpo", "kto", "simpo", "grpo", "kd"]
@@ -94,11 +95,10 @@ class FinetuneConfig(PretrainConfig):
                     f"--{name.replace('_', '-')} with --method {self.method}, which has no such setting",
                     hint=f"leave it out, or choose --method {' or '.join(methods)}",
                 )
+            if isinstance(value := getattr(self, name), float):
+                check_bounds(name, value)
         for name, low in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and value < low:
-                flag = f"--{name.replace('_', '-')}"
-                raise ConfigError(f"{flag} must be at least {low} (found {value})", hint=f"change {flag}")
+            check_bounds(name, getattr(self, name), low=low)
         if self.clip_ratio is not None and (self.updates_per_rollout or 1) == 1:
             raise ConfigError(
                 "--clip-ratio with one update from each answer, which it never changes",
@@ -148,7 +148,7 @@ class FinetuneConfig(PretrainConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneRecipe(Recipe):
-    """Everything that decides the weights of a run."""
+    """Everything that decides the weights of a run, and whose step's they are in the end."""
 
     method: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -158,6 +158,15 @@ class FinetuneRecipe(Recipe):
     teacher_sha256: str | None = None
     reward: str | None = None
     """The program that scores answers."""
+    valid_sha256: str | None = None
+    """Digest of the validation data; None: there is none, and the last step counts."""
+    eval_rows: int | None = None
+    """Of these, the first; None: all."""
+
+    def differences(self, other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """See `Recipe`. Older checkpoints do not say what they were validated on: that may be anything."""
+        unsaid = {"valid_sha256", "eval_rows"} - other.keys()
+        return {name: pair for name, pair in super().differences(other).items() if name not in unsaid}
 
 
 def default_finetune_lr(method: str, *, adapter: bool, hidden_size: int) -> float:

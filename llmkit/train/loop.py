@@ -42,7 +42,7 @@ class Duties:
     """Judges evaluations: a better one is saved at once, too many that are not end the run."""
 
 
-_REASONS: tuple[Reason | None, ...] = (None, "max_time", "sigterm", "sigint")
+_REASONS: tuple[Reason | None, ...] = (None, "max_time", "sighup", "sigterm", "sigint")
 
 
 class _StopNow(Exception):  # noqa: N818 (control flow inside this file)

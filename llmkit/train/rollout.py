@@ -48,6 +48,8 @@ Score = Callable[[list[dict[str, Any]]], list[float]]
 """Records to a reward each."""
 Logps = Callable[[Batch], Tensor]
 """(B, T) log p of each target of a batch by the model in training, 0 where there is no loss."""
+_STATS = "stats."
+"""Begins the names of figures in a checkpoint."""
 
 
 class RolloutSource(BatchSource):
@@ -110,18 +112,25 @@ class RolloutSource(BatchSource):
         return dict(self._stats)
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Answers still to be learnt from, for a checkpoint; nothing where each is learnt from once."""
+        """Answers still to be learnt from and their figures, for a checkpoint; nothing where each is learnt
+        from once."""
         if self._held is None or self._iterations == 1:
             return {}
         number, batch = self._held
         tensors = {name: value for name, value in vars(batch).items() if isinstance(value, Tensor)}
-        return {**tensors, "rollout": torch.tensor(number)}
+        stats = {
+            f"{_STATS}{name}": torch.tensor(one, dtype=torch.float64) for name, one in self._stats.items()
+        }
+        return {**tensors, **stats, "rollout": torch.tensor(number)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a checkpoint."""
         if "rollout" not in tensors:
             return
-        fields = {name: value.to(self._device) for name, value in tensors.items() if name != "rollout"}
+        stats = {name: value.item() for name, value in tensors.items() if name.startswith(_STATS)}
+        self._stats = {name.removeprefix(_STATS): one for name, one in stats.items()}
+        others = tensors.keys() - stats.keys() - {"rollout"}
+        fields = {name: tensors[name].to(self._device) for name in others}
         segments = fields.pop("segments", None)
         batch = GrpoBatch(**fields, segments=segments, count=int((fields["targets"] >= 0).sum()))
         self._held = (int(tensors["rollout"]), batch)

@@ -76,7 +76,6 @@ def take_snapshot(trainer: Trainer, *, threads: int) -> Snapshot:
         CheckpointState(
             recipe=asdict(trainer.recipe),
             trainer=trainer.state(),
-            random={"torch": torch.get_rng_state().numpy().tobytes()},
             threads=threads,
             versions={name: version(name) for name in ("torch", "numpy")},
             division=str(trainer.ranks.degrees),
@@ -129,7 +128,6 @@ def load_trained(model: Transformer, folder: Path) -> None:
 def restore_trainer(trainer: Trainer, folder: Path, state: CheckpointState) -> None:
     """Put a checkpoint's state into a Trainer that was made with its weights."""
     trainer.restore(state.trainer, load_file(folder / OPTIMIZER))
-    torch.set_rng_state(torch.frombuffer(bytearray(state.random["torch"]), dtype=torch.uint8))
 
 
 def checkpoint_bytes(parameters: int, trained: int | None = None, *, adapter: bool = False) -> int:

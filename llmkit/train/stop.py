@@ -1,7 +1,7 @@
 """Asking a run to stop: by signal or by the clock, at the next point where its state is whole.
 
-SIGTERM and --max-time wait for the end of the step. Ctrl-C waits half a second for it and then interrupts; a
-second Ctrl-C interrupts at once.
+SIGTERM, SIGHUP (the terminal went) and --max-time wait for the end of the step. Ctrl-C waits half a second
+for it and then interrupts; a second Ctrl-C interrupts at once.
 """
 
 import signal
@@ -10,12 +10,14 @@ import time
 from types import FrameType, TracebackType
 from typing import Any, Literal
 
-Reason = Literal["sigterm", "sigint", "max_time"]
+Reason = Literal["sigterm", "sighup", "sigint", "max_time"]
 INTERRUPT_AFTER_SECONDS = 0.5
 
 
 class StopRequest:
-    """A context in which SIGINT and SIGTERM are requests; `reason` says whether one came.
+    """A context in which SIGINT, SIGTERM and SIGHUP are requests; `reason` says whether one came.
+
+    A SIGHUP that was to be ignored, as under nohup, still is.
 
     Args:
         max_seconds: a request comes by itself after this time; None: never.
@@ -42,6 +44,8 @@ class StopRequest:
         if threading.current_thread() is threading.main_thread():  # the only thread that may set handlers
             handlers = {signal.SIGTERM: self._terminate, signal.SIGINT: self._interrupt}
             handlers[signal.SIGALRM] = _give_up
+            if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+                handlers[signal.SIGHUP] = self._terminate
             self._previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         return self
 
@@ -55,7 +59,7 @@ class StopRequest:
             self._previous = {}
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
-        self._signalled = self._signalled or "sigterm"
+        self._signalled = self._signalled or ("sighup" if number == signal.SIGHUP else "sigterm")
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._signalled == "sigint":

@@ -14,6 +14,7 @@ from llmkit.errors import LlmkitError
 from llmkit.model.routing import RoutingTape
 from llmkit.model.transformer import Transformer
 from llmkit.train.balance import Balancer, ExpertUse
+from llmkit.train.chance import seed_update
 from llmkit.train.config import PretrainConfig, Recipe, SpikeReaction
 from llmkit.train.data import RowSource
 from llmkit.train.guard import Guard, Spike
@@ -121,6 +122,7 @@ class Trainer:
         batch = self._source.batch(self.step)
         waited = time.perf_counter() - began
         self._norms.begin(self.step + 1)
+        seed_update(self.recipe.seed, self.step, self.ranks.share.index)
         totals = self._totals(batch)
         learnt = self._accumulate(batch, totals)
         gradients = self.divided.finish_gradients()

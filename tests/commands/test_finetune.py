@@ -121,13 +121,83 @@ def test_the_folder_has_the_best_checkpoints_model_and_patience_ends_the_run(
     flags = ["--valid-fraction", 0.2, "--steps", 40, "--lr", 0.3, "--eval-every", 1, "--patience", 2]
     report = report_of(finetune(*flags, "--json", "--batch-rows", 2, "--checkpoint-every", 1, "--keep", 1))
     losses = {one["step"]: one["valid_loss"] for one in records() if one.get("event") == "eval"}
+    del losses[0]
     assert report["best_step"] == min(losses, key=losses.__getitem__)
     assert report["steps"] == report["best_step"] + 2 < report["planned_steps"] == 40
-    if report["best_step"]:
-        kept = Path(f"run/checkpoints/step-{report['best_step']:08d}/model.safetensors")
-        assert kept.read_bytes() == Path("run/model.safetensors").read_bytes()
+    kept = Path(f"run/checkpoints/step-{report['best_step']:08d}/model.safetensors")
+    assert kept.read_bytes() == Path("run/model.safetensors").read_bytes()
     again = finetune(*flags, "--json", "--batch-rows", 2, "--checkpoint-every", 1, "--keep", 1)
     assert report_of(again)["steps"] == report["steps"]  # what is over stays over
+
+
+def test_a_run_that_only_makes_the_base_worse_is_judged_by_the_model_that_it_leaves(
+    finetune: Callable[..., Any], llmkit_run: Callable[..., Any]
+) -> None:
+    worse = ("--valid-fraction", 0.3, "--lr", 30.0, "--warmup-steps", 0, "--eval-every", 1)
+    flags = (*worse, "--batch-rows", 2, "--keep", 1, "--checkpoint-every", 1)
+    report = report_of(finetune(*flags, "--json"))
+    losses = {one["step"]: one["valid_loss"] for one in records() if one.get("event") == "eval"}
+    base = losses.pop(0)
+    best = min(losses, key=losses.__getitem__)
+    assert base < losses[best]  # each is worse
+    assert (report["valid_loss_base"], report["valid_loss"]) == (base, losses[best])
+    assert report["best_step"] == best
+    kept = Path(f"run/checkpoints/step-{best:08d}/model.safetensors")
+    assert kept.read_bytes() == Path("run/model.safetensors").read_bytes()
+    gated = finetune(*flags, "--fail-above", (base + losses[best]) / 2)  # the base would pass
+    assert (gated.status, f"found {losses[best]:.4f}" in gated.err) == (1, True)
+    line = ("finetune", "base", "--data", "sft.jsonl", "-o", "run", "--threads", 1, "--steps", 4)
+    assert "run: never better than the base" in llmkit_run(*line, *flags).err
+
+
+def test_a_model_with_losses_that_are_no_numbers_passes_no_gate(finetune: Callable[..., Any]) -> None:
+    flags = ("--valid-fraction", 0.3, "--lr", 1e37, "--warmup-steps", 0, "--on-nonfinite", "skip")
+    for _ in range(2):  # also by what the metrics of the first say
+        done = finetune(*flags, "--batch-rows", 2, "--fail-above", 1e9)
+        assert (done.status, "the loss is no number (found nan)" in done.err) == (1, True), done.err
+
+
+def test_other_validation_data_is_another_run_and_an_older_one_goes_on_with_any(
+    finetune: Callable[..., Any],
+) -> None:
+    for name, numbers in (("a", range(4)), ("b", range(4, 8))):
+        _lines(f"{name}.jsonl", [{"prompt": f"tell {n}", "completion": str(n)} for n in numbers])
+    assert finetune("--valid", "a.jsonl").status == 0
+    for flags, told in (
+        (("--valid", "b.jsonl"), "valid_sha256"),
+        (("--valid", "a.jsonl", "--eval-rows", 1), "eval_rows None there, 1 here"),
+        ((), "valid_sha256"),
+    ):
+        refused = finetune(*flags)
+        assert refused.status == 2 and told in refused.err
+    for path in Path("run/checkpoints").glob("*/state.json"):  # as before it was said
+        state = json.loads(path.read_text())
+        assert state["recipe"].pop("valid_sha256") and state["recipe"].pop("eval_rows") is None
+        path.write_text(json.dumps(state))
+        marker = path.parent / "COMPLETE"
+        facts = json.loads(marker.read_text())
+        facts["state.json"] = path.stat().st_size
+        marker.write_text(json.dumps(facts))
+    assert finetune("--valid", "b.jsonl").status == 0
+
+
+def test_a_line_that_is_a_list_of_messages_and_content_in_parts_are_learnt_as_the_rest(
+    finetune: Callable[..., Any],
+) -> None:
+    def said(content: Any, answer: Any) -> list[dict[str, Any]]:
+        return [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
+
+    def part(text: str) -> dict[str, str]:
+        return {"type": "text", "text": text}
+
+    plain = [said("Hi you", "Hello"), said("Bye", "Go well")]
+    _lines("plain.jsonl", [{"messages": one} for one in plain])
+    nested = [said([part("Hi "), part("you")], [part("Hello")]), said("Bye", [part("Go "), part("well")])]
+    Path("lists.jsonl").write_text("".join(json.dumps(one) + "\n" for one in nested))
+    for data in ("plain", "lists"):
+        assert finetune("--strict", data=f"{data}.jsonl", out=data).status == 0
+    weights = [Path(run, "model.safetensors").read_bytes() for run in ("plain", "lists")]
+    assert weights[0] == weights[1]
 
 
 @pytest.mark.parametrize("flags", [(), ("--lora", "--rank", 2, "--dropout", 0.2), ("--last-layers", 1)])
@@ -272,6 +342,8 @@ def test_examples_are_shown_with_what_is_learnt_marked(finetune: Callable[..., A
         (("--patience", 2), "--patience watches the validation loss"),
         (("--valid", "sft.jsonl", "--valid-fraction", 0.1), "both --valid and --valid-fraction"),
         (("--lora", "--last-layers", 1), "--last-layers trains the weights themselves"),
+        (("--metrics", "-", "--json"), "--json and --metrics -: both are for stdout"),
+        (("--method", "dpo", "--beta", "nan"), "--beta must be finite (found nan)"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(
@@ -356,3 +428,11 @@ def test_layers_that_are_computed_again_end_with_the_same_weights(
     assert again
     weights = [Path(run, "model.safetensors").read_bytes() for run in ("plain", "run")]
     assert weights[0] == weights[1]
+
+
+def test_a_run_that_is_to_be_longer_goes_on_and_is_looked_at_again(finetune: Callable[..., Any]) -> None:
+    flags = ("--schedule", "constant", "--valid-fraction", 0.3, "--batch-rows", 2, "--json")
+    assert report_of(finetune(*flags, "--steps", 4))["steps"] == 4
+    report = report_of(finetune(*flags, "--steps", 8))
+    assert (report["steps"], report["resumed_step"]) == (8, 4)
+    assert [one["step"] for one in records() if one.get("event") == "final"] == [4, 8]

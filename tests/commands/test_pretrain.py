@@ -16,7 +16,7 @@ import pytest
 import tokenizers
 import torch
 
-from llmkit.formats.checkpoint import list_checkpoints
+from llmkit.formats.checkpoint import damage, list_checkpoints
 from llmkit.train.guard import Guard
 from llmkit.train.parallel import recompute
 
@@ -208,6 +208,36 @@ def test_settings_that_do_not_decide_the_weights_may_change(
     assert pretrain(*flag).status == 0
 
 
+@pytest.mark.parametrize("schedule", ["constant", "inverse-sqrt"])
+def test_a_finished_run_goes_on_to_the_bits_of_one_that_was_to_be_longer(
+    pretrain: Callable[..., Any], schedule: str
+) -> None:
+    flags = ("--schedule", schedule, "--checkpoint-every", 5)
+    for out, counts in (("run", (6, 12)), ("straight", (12,))):
+        for steps in counts:
+            done = pretrain("-o", out, *flags, steps=steps)
+            assert done.status == 0, done.err
+    ours, theirs = (Path(out, "checkpoints/step-00000012") for out in ("run", "straight"))
+    names = {file.name for file in theirs.iterdir()}
+    assert {"model.safetensors", "optimizer.safetensors", "state.json", "llmkit.json", "COMPLETE"} < names
+    for name in names:
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+    assert all(damage(folder) is None for folder in list_checkpoints(Path("run"))[0])
+    assert [line["step"] for line in steps_of()] == list(range(1, 13))
+
+
+def test_a_rate_that_came_to_its_end_is_not_gone_on_with_and_the_way_to_train_longer_is_told(
+    pretrain: Callable[..., Any],
+) -> None:
+    pretrain()
+    done = pretrain(steps=12)
+    assert (done.status, "steps 6 there, 12 here" in done.err) == (2, True)
+    assert "pretrain -m run" in done.err
+    refused = pretrain("--fail-above", 0.01)
+    assert (refused.status, "-m run" in refused.err, "--steps" in refused.err) == (1, True, False)
+    assert pretrain("-o", "run2", "-m", "run", steps=12).status == 0
+
+
 def test_starting_over_needs_never_and_force(pretrain: Callable[..., Any]) -> None:
     pretrain()
     old = Path("run/model.safetensors").read_bytes()
@@ -283,6 +313,7 @@ def test_a_plan_for_people_has_the_same_figures(pretrain: Callable[..., Any]) ->
 def test_metrics_go_to_a_second_file_or_to_stdout(pretrain: Callable[..., Any]) -> None:
     assert pretrain("--metrics", "more.jsonl").status == 0
     assert Path("more.jsonl").read_text() == Path("run/metrics.jsonl").read_text()
+    assert pretrain("-o", "run4", "--metrics", os.devnull).status == 0
     done = pretrain("-o", "run2", "--metrics", "-")
     assert done.text == Path("run2/metrics.jsonl").read_text()
     refused = pretrain("-o", "run3", "--metrics", "more.jsonl")
@@ -408,6 +439,12 @@ def test_evaluation_of_the_first_rows_is_another_figure(pretrain: Callable[..., 
         (("--hidden-size", 15), 2, "hidden_size"),
         (("--valid", "absent"), 4, "absent: no such file"),
         (("--max-time", "soon"), 2, "is not a time"),
+        (("--fail-above", "nan"), 2, "'nan' is not a finite number"),
+        (("--weight-decay", "inf"), 2, "--weight-decay must be finite (found inf)"),
+        (("--decay-ratio", 0.4), 2, "--decay-ratio is wsd's"),
+        (("--sample-prompt", "the"), 2, "--sample-prompt without --sample-every"),
+        (("--metrics", "-", "--json"), 2, "--json and --metrics -: both are for stdout"),
+        (("--metrics", "nodir/m.jsonl"), 4, "nodir/m.jsonl: no such folder"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(

@@ -7,6 +7,7 @@ from llmkit.commands.values import (
     format_need,
     format_seconds,
     parse_count,
+    parse_finite,
     parse_seconds,
 )
 
@@ -62,3 +63,14 @@ def test_figures_are_short_for_people() -> None:
 def test_what_is_needed_is_told_beside_what_is_there_where_that_is_known() -> None:
     assert format_need(1 << 30, 16 << 30, "available") == "1.0 GiB of 16.0 GiB available"
     assert format_need(1 << 30, None, "available") == "1.0 GiB"
+
+
+def test_a_bound_is_a_finite_number() -> None:
+    assert (parse_finite("3.5"), parse_finite("-1e3"), parse_finite(2.0)) == (3.5, -1000.0, 2.0)
+    for text, told in (
+        ("nan", "not a finite number"),
+        ("-inf", "not a finite"),
+        ("low", "not a number such"),
+    ):
+        with pytest.raises(BadParameter, match=f"'{text}' is {told}"):
+            parse_finite(text)

@@ -5,7 +5,7 @@ import math
 import os
 from pathlib import Path
 
-from llmkit.formats.metrics import MetricsWriter, cut_metrics, holds_metrics
+from llmkit.formats.metrics import MetricsWriter, begin_alike, cut_metrics, holds_metrics, told_number
 
 
 def read(path: Path) -> list[dict[str, object]]:
@@ -84,3 +84,43 @@ def test_a_pipe_gives_nothing_back(tmp_path: Path) -> None:
         metrics.write({"step": 2})
     assert os.read(reader, 1000).count(b"\n") == 2
     os.close(reader)
+
+
+def test_a_line_that_was_not_cut_short_has_to_be_metrics_also_where_it_is_the_last(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    for content in ("notes of mine\n", "notes of mine", '{"step": 1}\n{"text": "a document"}\n'):
+        path.write_text(content)
+        assert not holds_metrics(path), content
+
+
+def test_metrics_begin_alike_where_their_first_records_differ_in_what_was_measured_alone(
+    tmp_path: Path,
+) -> None:
+    path, own = tmp_path / "m.jsonl", tmp_path / "own.jsonl"
+    first = {"event": "start", "time_seconds": 0.1, "step": 0, "parameters": 7, "peak_flops_per_second": 5.0}
+    path.write_text(json.dumps(first) + "\n" + '{"step": 1}\n')
+    assert not begin_alike(path, own)  # there is no run
+    for changed, expected in (
+        ({}, True),
+        ({"time_seconds": 0.2, "peak_flops_per_second": 6.0}, True),
+        ({"parameters": 8}, False),
+    ):
+        own.write_text(json.dumps(first | changed) + "\n")
+        assert begin_alike(path, own) is expected, changed
+    own.write_text("")
+    assert not begin_alike(path, own)
+    for cut in ("", '{"event": "sta'):
+        path.write_text(cut)
+        assert begin_alike(path, own), cut
+
+
+def test_what_was_not_finite_is_nan_again_and_what_was_not_told_is_nothing() -> None:
+    told = told_number({"valid_loss": None}, "valid_loss")
+    assert told is not None and math.isnan(told)
+    assert (told_number({"loss": 2.5}, "loss"), told_number({}, "loss")) == (2.5, None)
+
+
+def test_a_device_that_swallows_all_is_written_to_and_never_forced_to_a_disk() -> None:
+    with MetricsWriter(Path(os.devnull)) as metrics:
+        metrics.write({"step": 1})
+        metrics.sync()

@@ -161,3 +161,15 @@ def test_content_tells_conversations_apart_and_nothing_else() -> None:
         {"text": "Ho"},
     ]
     assert len({read(record).content for record in (*same, *others)}) == 5
+
+
+def test_content_in_parts_of_text_is_one_text_and_any_other_is_left_as_it_is() -> None:
+    def content_of(content: Any) -> Any:
+        (conversation,) = read({"messages": [{"role": "user", "content": content}, ANSWER]}).answers
+        return conversation.messages[0]["content"]
+
+    part = {"type": "text", "text": "Hi"}
+    assert content_of([part, {"type": "text", "text": " you"}]) == "Hi you"
+    for odd in ([part, {"type": "image_url", "image_url": "x"}], [part, "Hi"], [{"type": "text"}], None, 3):
+        assert content_of(odd) == odd
+    assert content_of([]) == ""

@@ -16,7 +16,7 @@ from llmkit.model.presets import preset
 from llmkit.model.router import Router
 from llmkit.model.routing import RoutingTape
 from llmkit.model.transformer import Transformer
-from llmkit.train.balance import ExpertUse
+from llmkit.train.balance import Balancer, ExpertUse
 from llmkit.train.cross_entropy import IGNORED
 from llmkit.train.loss import build_batch, loss_sum
 from llmkit.train.state import load_weights, restore_trainer, save_trainer
@@ -119,6 +119,18 @@ def test_the_z_loss_of_parts_adds_up_to_the_batchs(make_trainer: Callable[..., T
     whole.train_step(), parts.train_step()
     for name, gradient in _gradients(whole).items():
         torch.testing.assert_close(gradient, _gradients(parts)[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("count", [float("nan"), float("inf"), 1e300])
+def test_counts_that_nobody_wrote_raise_nothing(make_trainer: Callable[..., Trainer], count: float) -> None:
+    model = _model("tiny-moe")
+    assert model.config.experts is not None
+    recipe = make_trainer(model, router_aux_loss_coef=0.5, router_z_loss_coef=0.5).recipe
+    balancer = Balancer(recipe, model.config.experts)
+    balancer.begin(8)
+    totals = torch.full((model.config.experts.num_experts + 1,), count, dtype=torch.float64)
+    _, of_probability, _ = balancer.judged(totals, torch.ones(model.config.experts.num_experts))
+    assert of_probability.shape == (model.config.experts.num_experts,)
 
 
 def test_the_bias_moves_by_one_step_towards_experts_below_the_mean(

@@ -1,5 +1,6 @@
 """Settings, and what they come to."""
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -36,6 +37,10 @@ def test_the_default_learning_rate_falls_with_the_root_of_the_width() -> None:
         ({"beta2": 1.0}, r"--beta2 must be below 1 \(found 1.0\)"),
         ({"lr": 0.0}, r"--lr must be above 0 \(found 0.0\)"),
         ({"max_seconds": 0.0}, r"--max-time must be above 0"),
+        ({"lr": math.inf}, r"--lr must be finite \(found inf\)"),
+        ({"decay_ratio": 0.4}, "--decay-ratio is wsd's"),
+        ({"decay_ratio": 0.4, "schedule": "linear"}, "--decay-ratio is wsd's"),
+        ({"decay_ratio": 1.5, "schedule": "wsd"}, r"--decay-ratio must be at most 1 \(found 1.5\)"),
     ],
 )
 def test_impossible_settings_name_the_flag(settings: dict[str, Any], message: str) -> None:

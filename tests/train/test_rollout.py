@@ -98,6 +98,7 @@ def test_answers_can_be_learnt_from_twice_and_across_a_checkpoint(
     restored, second, _ = make_source(**settings)
     restored.restore(source.state_tensors())
     again = restored.batch(3)
+    assert restored.stats() == source.stats() != {}
     assert len(writer.calls) == 1
     assert second.calls == []
     for name, value in vars(first).items():

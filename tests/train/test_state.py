@@ -1,6 +1,7 @@
 """A trainer in a folder: every kind of model goes on bit for bit, and chance with it."""
 
 import copy
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,12 +13,16 @@ import torch
 from safetensors.torch import load_file
 
 from llmkit.formats.checkpoint import OPTIMIZER, read_state
+from llmkit.model.add_lora import add_lora
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
+from llmkit.model.lora_config import LoraConfig
 from llmkit.model.transformer import Transformer
 from llmkit.train.state import (
     MODEL_FILES,
+    Product,
     checkpoint_bytes,
+    load_trained,
     load_weights,
     restore_trainer,
     save_trainer,
@@ -84,15 +89,41 @@ def test_three_steps_a_folder_and_three_more_are_six_steps(
     assert second.state() == straight.state()
 
 
-def test_chance_goes_on_where_it_stood(make_trainer: Callable[..., Trainer], tmp_path: Path) -> None:
-    trainer = make_trainer()
+def test_dropout_leaves_out_the_same_whatever_was_drawn_before(
+    make_trainer: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    def adapted(folder: Path | None = None) -> Trainer:
+        model = Transformer(ModelConfig(**SIZES))
+        initialise(model, torch.Generator().manual_seed(0))
+        add_lora(model, LoraConfig(r=2, dropout=0.5), 0)
+        if folder is not None:
+            load_trained(model, folder)
+        return make_trainer(model)
+
+    straight, first = adapted(), adapted()
     torch.manual_seed(11)
-    torch.rand(7)
-    save_trainer(trainer, tmp_path, threads=1)
-    expected = torch.rand(5)
+    expected = _steps(straight, 4)
+    torch.manual_seed(12)
+    assert _steps(first, 2) == expected[:2]
+    product = Product((), lambda model, folder: None)
+    save_trainer(first, tmp_path, threads=1, product=product)
+    second = adapted(tmp_path)
+    restore_trainer(second, tmp_path, read_state(tmp_path))
     torch.manual_seed(99)
-    restore_trainer(make_trainer(load_weights(tmp_path, CPU)), tmp_path, read_state(tmp_path))
-    assert torch.equal(torch.rand(5), expected)
+    assert _steps(second, 2) == expected[2:]
+    for name, weight in straight.model.named_parameters():
+        assert torch.equal(second.model.get_parameter(name), weight), name
+
+
+def test_a_checkpoint_that_has_a_generators_state_is_read(
+    make_trainer: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    save_trainer(make_trainer(), tmp_path, threads=1)
+    path = tmp_path / "state.json"
+    old = {**json.loads(path.read_text()), "random": {"torch": "AP8="}}
+    expected = read_state(tmp_path)
+    path.write_text(json.dumps(old))
+    assert read_state(tmp_path) == expected
 
 
 def test_the_state_tells_what_the_run_was_and_the_folder_is_a_models(

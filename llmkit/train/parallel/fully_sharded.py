@@ -12,6 +12,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from llmkit.model.moe import Experts
+from llmkit.model.router import Router
 from llmkit.train.parallel.ranks import MeshRanks
 
 
@@ -19,7 +20,8 @@ def shard_weights(root: nn.Module, layers: Iterable[nn.Module], ranks: MeshRanks
     """Keep this process's part of every weight. Every process has the same weights before.
 
     Experts that are spread (--ep) are sharded over the processes that have the same of them, all else over
-    those of --ep too.
+    those of --ep too. Routers are gathered by themselves where all else travels in bfloat16: they are not
+    rounded.
 
     Args:
         root: what is called in a pass; changed in place, names stay.
@@ -30,12 +32,14 @@ def shard_weights(root: nn.Module, layers: Iterable[nn.Module], ranks: MeshRanks
     narrow = torch.bfloat16 if dtype == "bfloat16" else None
     policy = MixedPrecisionPolicy(param_dtype=narrow, reduce_dtype=torch.float32)
     of_experts = replace(policy, cast_forward_inputs=False)  # tokens' weights for them are float32
+    of_routers = replace(of_experts, param_dtype=None)
     mesh = ranks.shard_mesh()
     for layer in layers:
-        if ranks.degrees.ep > 1:
-            for module in layer.modules():
-                if isinstance(module, Experts):
-                    fully_shard(module, mesh=ranks.shard_mesh(of_experts=True), mp_policy=of_experts)
+        for module in layer.modules():
+            if ranks.degrees.ep > 1 and isinstance(module, Experts):
+                fully_shard(module, mesh=ranks.shard_mesh(of_experts=True), mp_policy=of_experts)
+            elif narrow is not None and isinstance(module, Router):
+                fully_shard(module, mesh=mesh, mp_policy=of_routers)
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     # counts of experts come into a stage in float64, and are told to the next as they are
     fully_shard(root, mesh=mesh, mp_policy=replace(policy, cast_forward_inputs=ranks.degrees.pp == 1))

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 import llmkit.model.learnt_attention  # noqa: F401  its operation is named here
+from llmkit.model.lora import LowRankChange
 from llmkit.train.config import ActivationCheckpointing
 
 _KEPT = {
@@ -34,11 +35,16 @@ def recompute(layers: Iterable[nn.Module], how: ActivationCheckpointing) -> None
     """
     if how == "none":
         return
-    options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+    options: dict[str, Any] = {"use_reentrant": False}
     if how == "selective":
         options["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
     for layer in layers:
-        layer.forward = partial(checkpoint, layer.forward, **options)
+        layer.forward = partial(checkpoint, layer.forward, preserve_rng_state=_draws(layer), **options)
+
+
+def _draws(layer: nn.Module) -> bool:
+    """Whether it has dropout, which has to leave out the same again: to keep the generators' states costs."""
+    return any(isinstance(module, LowRankChange) and module.dropout for module in layer.modules())
 
 
 def _policy(ctx: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:

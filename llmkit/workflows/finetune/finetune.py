@@ -157,7 +157,7 @@ def finetune(
             finish=lambda ended: build_report(job, run, ended),
             best=Best(config.patience) if job.valid is not None else None,
         )
-    hint = "train longer (--epochs), with another --lr, or on more examples"
+    hint = "another run (-o): longer (--epochs), with another --lr, or on more examples"
     check_loss(files.out, report, fail_above, hint=hint)
     return report
 

@@ -136,7 +136,7 @@ def open_finetune(
     )
     setup = replace(
         setup,
-        recipe=_recipe(setup.recipe, resolved, files),
+        recipe=_recipe(setup.recipe, resolved, files, valid),
         flops_per_token=_flops(setup, resolved, files),
         eval_batch_rows=_eval_rows(setup, resolved, valid),
     )
@@ -223,7 +223,9 @@ def _eval_rows(setup: Setup, config: FinetuneConfig, valid: FinetuneData | None)
     return next((one for one in range(max(2, rows), count) if count % one != 1), max(2, count))
 
 
-def _recipe(recipe: Recipe, config: FinetuneConfig, files: FinetuneFiles) -> FinetuneRecipe:
+def _recipe(
+    recipe: Recipe, config: FinetuneConfig, files: FinetuneFiles, valid: FinetuneData | None
+) -> FinetuneRecipe:
     return FinetuneRecipe(
         **{one.name: getattr(recipe, one.name) for one in fields(Recipe)},
         method=config.method,
@@ -231,6 +233,8 @@ def _recipe(recipe: Recipe, config: FinetuneConfig, files: FinetuneFiles) -> Fin
         parameters=config.parameters,
         teacher_sha256=None if files.teacher is None else _digest(files.teacher),
         reward=files.reward,
+        valid_sha256=None if valid is None else valid.data.sha256,
+        eval_rows=config.eval_rows,
     )
 
 

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from llmkit.errors import DataError, MissingError
+from llmkit.formats.jsonl import decode_all
 from llmkit.progress import SILENT, Progress
 from llmkit.tokens.audit import AuditReport, ExampleError, Fault
 from llmkit.tokens.chat import render_chat
@@ -75,7 +74,7 @@ def open_prompts(
                 continue
             stream.audit.examples += 1
             stream.audit.take_tokens(len(ids), 0, 0)
-            prompts.append(Prompt(ids, {key: msgspec.json.decode(one) for key, one in line.record.items()}))
+            prompts.append(Prompt(ids, decode_all(line)))
             if len(prompts) % 256 == 0:
                 progress.update(len(prompts), prompts=f"{len(prompts):,}")
     if not prompts:

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from llmkit.estimate.architecture_of import architecture_of
-from llmkit.formats.checkpoint import list_checkpoints
-from llmkit.formats.metrics import METRICS
+from llmkit.formats.checkpoint import list_checkpoints, step_of
+from llmkit.formats.metrics import METRICS, told_number
 from llmkit.probe.evaluate.intervals import wilson
 from llmkit.tokens.audit import AuditReport
 from llmkit.train.hardware import used_memory_bytes
@@ -53,7 +53,7 @@ class FinetuneReport(msgspec.Struct, frozen=True, kw_only=True):
     valid_loss_base: float | None
     """Before the first update."""
     valid_loss: float | None
-    """The lowest."""
+    """Of the model that the folder has."""
     valid: dict[str, float]
     """What else the method tells of the validation data, at the best step."""
     valid_base: dict[str, float]
@@ -77,9 +77,9 @@ class FinetuneReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def build_report(job: FinetuneJob, run: FinetuneRun, ended: Ended) -> FinetuneReport:
     """Look at the best model once more, unless that was done, and put everything together."""
-    trainer, log, best = ended.trainer, ended.log, ended.saver.best
-    best_step = trainer.step if best is None or best.step is None else best.step
-    if not any(record.get("event") == FINAL for record in ended.past):
+    trainer, log, shown = ended.trainer, ended.log, ended.saver.published
+    best_step = trainer.step if shown is None else step_of(shown)
+    if not any(one.get("event") == FINAL and one["step"] == trainer.step for one in ended.past):
         model = run.best_model(ended)
         for prompt, text in run.samples(model, best_step) if job.files.prompts else []:
             log.event("after", trainer.step, prompt=prompt, text=text)
@@ -87,7 +87,13 @@ def build_report(job: FinetuneJob, run: FinetuneRun, ended: Ended) -> FinetuneRe
     records = _read(job.files.out / METRICS)
     evaluations = {one["step"]: one for one in records if one.get("event") == "eval"}
     base, at_best = evaluations.get(0, {}), evaluations.get(best_step, {})
-    losses = [one["loss"] for one in records if one.get("loss") is not None]
+    valid_loss, before = told_number(at_best, "valid_loss"), told_number(base, "valid_loss")
+    if valid_loss is not None and before is not None and not valid_loss < before:
+        log.note(
+            f"{job.files.out}: never better than the base (validation loss {before:.4f} before, "
+            f"{valid_loss:.4f} at step {best_step})"
+        )
+    losses = [told_number(one, "loss") for one in records if "event" not in one]
     final = next(one for one in reversed(records) if one.get("event") == FINAL)
     newest = list_checkpoints(job.files.out)[0]
     return FinetuneReport(
@@ -101,8 +107,8 @@ def build_report(job: FinetuneJob, run: FinetuneRun, ended: Ended) -> FinetuneRe
         best_step=best_step,
         tokens=trainer.tokens,
         loss=losses[-1] if losses else None,
-        valid_loss_base=base.get("valid_loss"),
-        valid_loss=at_best.get("valid_loss"),
+        valid_loss_base=before,
+        valid_loss=valid_loss,
         valid=_figures(at_best),
         valid_base=_figures(base),
         reward_accuracy_interval=accuracy_interval(at_best),

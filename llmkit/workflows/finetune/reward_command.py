@@ -152,7 +152,7 @@ class RewardCommand:
     def _number(self, line: bytes) -> float:
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._wrong(line, "is not a number") from None
         if isinstance(value, dict):
             value = value.get("score")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from llmkit.formats.checkpoint import checkpoint_path
+from llmkit.formats.checkpoint import step_of
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
@@ -86,10 +86,10 @@ class FinetuneRun:
 
     def best_model(self, ended: Ended) -> Transformer:
         """The model that the run folder has."""
-        best = ended.saver.best
-        if best is None or not best.step or best.step == ended.trainer.step:
+        shown = ended.saver.published
+        if shown is None or step_of(shown) == ended.trainer.step:
             return ended.trainer.model
-        return self._model(checkpoint_path(self._job.files.out, best.step))
+        return self._model(shown)
 
     def kl_to_base(self, model: Transformer, trainer: Trainer) -> float | None:
         """How far the model has moved on the validation rows; None where there are none."""

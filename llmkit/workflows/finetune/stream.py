@@ -9,6 +9,7 @@ from typing import Literal
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.documents import Document, is_json_lines, read_documents
 from llmkit.formats.jsonl import Line, raw, read_records, record_id
+from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.tokens.audit import Audit, ExampleError, Fault
 from llmkit.tokens.encode import EncodeOptions, encode_pairs
 from llmkit.tokens.examples import Example, Kind, examples_of
@@ -144,15 +145,18 @@ def is_held_out(digest: bytes, fraction: float) -> bool:
 
 
 def read_lines(paths: Iterable[Path], log: RejectLog) -> Iterator[Line]:
-    """The records of .jsonl files; a file of another name is one record with a `text`.
+    """The records of .jsonl files and parquet; a file of another name is one record with a `text`.
 
     Raises:
         DataError: a malformed line, unless the log takes it; or a file that is one JSON array.
     """
     for path in paths:
+        if is_parquet(path):
+            yield from read_parquet(path)
+            continue
         if is_json_lines(path):
             name = "stdin" if path.name.startswith(STDIN_SPOOL) else str(path)
-            for line in read_records(path, on_bad=log.on_bad):
+            for line in read_records(path, on_bad=log.on_bad, array_key="messages"):
                 yield Line(line.record, name, line.number)
             continue
         if path.suffix == ".json":

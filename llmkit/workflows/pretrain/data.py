@@ -22,6 +22,7 @@ from llmkit.formats.digest import digest_bytes, digest_file, digest_inputs
 from llmkit.formats.documents import is_json_lines, list_files
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.shards import INDEX, ShardFolder, ShardIndex
+from llmkit.formats.stdin_kind import kind_of_stdin
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.formats.token_files import index_of
 from llmkit.progress import Progress
@@ -218,7 +219,7 @@ def spooled_files(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Pat
 
 def _starts_as_json(path: Path) -> bool:
     with path.open("rb") as stream:
-        return stream.read(64).lstrip().startswith(b"{")
+        return kind_of_stdin(stream) == "jsonl"
 
 
 def check_tokenizer(path: Path, found: str, data: PretrainData) -> None:

@@ -90,6 +90,8 @@ def open_job(
     own = files.model if files.model is not None and _has_tokenizer(files.model) else None
     tokenizer_path = tokenizer_path or own
     tokenizer = load_tokenizer(tokenizer_path) if tokenizer_path is not None else None
+    if any(files.prompts) and not config.sample_every:
+        raise UsageError("--sample-prompt without --sample-every", hint="add --sample-every STEPS")
     if config.sample_every and tokenizer is None:
         raise UsageError("--sample-every needs a tokenizer to write text with", hint="add -t TOKENIZER")
 

@@ -12,6 +12,7 @@ import torch
 
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.checkpoint import list_checkpoints
+from llmkit.formats.metrics import told_number
 from llmkit.formats.provenance import Invocation
 from llmkit.progress import SILENT, Progress
 from llmkit.train.config import PretrainConfig, Resume
@@ -180,7 +181,7 @@ def pretrain(
             duties_of=build_duties,
             finish=lambda ended: _report(job, ended),
         )
-    hint = "train longer (--steps), on more text, or a larger --preset"
+    hint = f"train its model on (-m {files.out}, another -o), on more text, or a larger --preset"
     check_loss(files.out, report, fail_above, hint=hint)
     return report
 
@@ -211,7 +212,7 @@ def _build_trainer(ranks: Ranks, job: Job, start: Start) -> Trainer:
 def _report(job: Job, ended: Ended) -> PretrainReport:
     """The figures of the whole run; those from before a resume come from its metrics."""
     trainer, log, past = ended.trainer, ended.log, ended.past
-    losses = [one["loss"] for one in past if one.get("loss") is not None]
+    losses = [told_number(one, "loss") for one in past if "event" not in one]
     evaluations = [one for one in past if one.get("event") == "eval"]
     new, old = log.last_evaluation, evaluations[-1] if evaluations else {}
     newest = list_checkpoints(job.files.out)[0][-1]
@@ -221,7 +222,7 @@ def _report(job: Job, ended: Ended) -> PretrainReport:
         steps=trainer.step,
         tokens=trainer.tokens,
         loss=log.last.loss if log.last else next(reversed(losses), None),
-        valid_loss=new.loss if new else old.get("valid_loss"),
+        valid_loss=new.loss if new else told_number(old, "valid_loss"),
         bits_per_byte=new.bits_per_byte if new else old.get("bits_per_byte"),
         seconds=round(log.seconds, 3),
         tokens_per_second=log.tokens_per_second,

@@ -126,7 +126,7 @@ def overfit_batch(
             OverfitPoint(step=one.step, lr=one.lr, loss=one.loss, grad_norm=one.grad_norm) for one in results
         ],
     )
-    if fail_above is not None and report.loss > fail_above:
+    if fail_above is not None and not report.loss <= fail_above:  # nan is neither
         raise GateFailed(
             f"the loss of one batch is above {fail_above:g} after {len(results)} updates "
             f"(found {report.loss:.4f})",

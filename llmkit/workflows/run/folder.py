@@ -8,7 +8,6 @@ RUN/cache/              documents packed for this run
 RUN/.replaced/          the run that stood here, until the first checkpoint of the new one
 """
 
-import fcntl
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError, MissingError, UsageError
-from llmkit.formats.atomic import write_atomic
+from llmkit.formats.atomic import refuse_stdout, write_atomic
 from llmkit.formats.checkpoint import (
     CHECKPOINTS,
     CheckpointState,
@@ -29,17 +28,18 @@ from llmkit.formats.checkpoint import (
     retract,
 )
 from llmkit.formats.json_text import json_text
-from llmkit.formats.metrics import METRICS, cut_metrics, holds_metrics
+from llmkit.formats.lock import LOCK, lock_folder
+from llmkit.formats.metrics import METRICS, begin_alike, cut_metrics, holds_metrics
 from llmkit.formats.model_folder import CONFIG
 from llmkit.formats.provenance import FILE_NAME, Invocation, write_provenance
 from llmkit.formats.streams import STDIO
 from llmkit.progress import Progress
 from llmkit.train.config import Recipe, Resume
 from llmkit.workflows.pretrain.job import Job
+from llmkit.workflows.run.same_run import check_same_run
 
 CACHE = "cache"
 REPLACED = ".replaced"
-LOCK = ".lock"
 PACKAGES = ("torch", "numpy", "tokenizers", "safetensors")
 CARRIED = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", FILE_NAME)
 """Files of the run folder that each checkpoint has too, so that it is whole by itself."""
@@ -64,8 +64,9 @@ def check_folder(out: Path, inputs: Sequence[Path]) -> None:
     """Refuse a folder that is not a run's, before anything is written.
 
     Raises:
-        UsageError: it is an input, a file, or holds something else.
+        UsageError: it is an input, a file, stdout, or holds something else.
     """
+    refuse_stdout(out)
     if any(path.exists() and path.resolve() == out.resolve() for path in inputs):
         raise UsageError(f"{out}: the output is also an input", hint="choose another name with -o")
     if not out.exists():
@@ -86,24 +87,23 @@ def locked(out: Path) -> Iterator[None]:
         UsageError: another process is at work in it.
     """
     existed = out.is_dir()
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / LOCK
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however that ends
-        except BlockingIOError:
-            raise UsageError(
-                f"{out}: another process is training in it",
-                hint="wait for it, or choose another name with -o",
-            ) from None
+    lock = lock_folder(out)
+    if lock is None:
+        raise UsageError(
+            f"{out}: another process is training in it",
+            hint="wait for it, or choose another name with -o",
+        )
+    with lock:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
             if not existed:
-                for folder in (out / CACHE, out):
-                    with suppress(OSError):  # there is something in it
-                        folder.rmdir()
+                with suppress(OSError):  # there is something in it
+                    (out / CACHE).rmdir()
+            (out / LOCK).unlink(missing_ok=True)  # from here on others may work in the folder
+            if not existed:
+                with suppress(OSError):
+                    out.rmdir()
 
 
 @contextmanager
@@ -151,13 +151,7 @@ def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progre
             hint="start over with --resume never --force, or choose another name with -o",
         )
     state = read_state(complete[-1])
-    different = recipe.differences(state.recipe)
-    if different:
-        raise UsageError(
-            f"{out}: the run there has other settings ({_describe(different)})",
-            hint="give its settings again, choose another name with -o, or start over with "
-            "--resume never --force",
-        )
+    check_same_run(out, recipe, state)
     return Start(complete[-1], state, tuple(damaged))
 
 
@@ -193,8 +187,11 @@ def prepare_folder(job: Job, start: Start, invocation: Invocation) -> list[dict[
     clear_leftovers(out)
     for folder, _ in start.damaged:
         retract(folder)
-    if start.checkpoint is not None:
+    if start.checkpoint is not None and start.state is not None:
         publish(start.checkpoint, out, job.product.files)
+        if start.state.recipe.get("steps") != job.setup.recipe.steps:
+            (out / FILE_NAME).unlink(missing_ok=True)  # older checkpoints have the same file
+            _write_origin(job, invocation)
         paths = [path for path in metrics_paths(out, metrics) if path != STDIO]
         records = [cut_metrics(path, start.step) for path in paths]
         return records[0]
@@ -206,14 +203,18 @@ def prepare_folder(job: Job, start: Start, invocation: Invocation) -> list[dict[
         job.tokenizer.save(out)
     if CONFIG in job.product.files:
         write_atomic(out / CONFIG, json_text(job.source.config.to_hf()))
+    _write_origin(job, invocation)
+    return []
+
+
+def _write_origin(job: Job, invocation: Invocation) -> None:
     write_provenance(
-        out,
+        job.files.out,
         invocation,
         inputs=_inputs(job),
         tokenizer_sha256=job.data.tokenizer_sha256,
         packages=PACKAGES,
     )
-    return []
 
 
 def _inputs(job: Job) -> dict[str, str]:
@@ -233,17 +234,28 @@ def metrics_paths(out: Path, other: Path | None) -> list[Path]:
 
 
 def check_metrics_file(out: Path, other: Path | None, *, resumes: bool, force: bool) -> None:
-    """Refuse to write metrics over an existing file that is not this run's.
+    """Refuse to write metrics where they cannot be, or over an existing file that is not this run's.
 
     Args:
+        out: of the run.
+        other: the file, beside the run's own.
         resumes: the run goes on: metrics that are there are gone on with, as any of this run's would be.
+            Where it was ended before its first checkpoint, those that begin as its own do are this run's.
         force: whatever is there is replaced.
 
     Raises:
-        UsageError: it exists and holds something else.
+        MissingError: there is no folder for it.
+        UsageError: it is a folder, or exists and holds something else.
     """
-    there = [path for path in metrics_paths(out, other)[1:] if path.is_file()]
-    if not force and there and not (resumes and holds_metrics(there[0])):
+    if other is None or len(metrics_paths(out, other)) == 1 or other == STDIO:
+        return
+    if other.is_dir():
+        raise UsageError(f"{other}: a folder", hint=f"--metrics {other / METRICS}")
+    if not other.parent.is_dir():
+        raise MissingError(f"{other}: no such folder: {other.parent}", hint=f"mkdir -p {other.parent}")
+    if not other.is_file() or force:
+        return
+    if not (holds_metrics(other) and (resumes or begin_alike(other, out / METRICS))):
         raise UsageError(
             f"{other}: already exists", hint="choose another file with --metrics, or replace it with --force"
         )
@@ -252,14 +264,3 @@ def check_metrics_file(out: Path, other: Path | None, *, resumes: bool, force: b
 def carry(out: Path, folder: Path) -> None:
     """Give a checkpoint the run's tokenizer and provenance."""
     publish(out, folder, [name for name in CARRIED if (out / name).is_file()])
-
-
-def _describe(different: dict[str, tuple[Any, Any]]) -> str:
-    shown = [f"{name} {_short(old)} there, {_short(new)} here" for name, (old, new) in different.items()]
-    more = f"; and {len(shown) - 4} more" if len(shown) > 4 else ""
-    return "; ".join(shown[:4]) + more
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 24 else f"{text[:12]}…"

@@ -1,5 +1,6 @@
 """Starting the processes of a run on this machine: by torchrun's launcher, which can restart them."""
 
+import ctypes
 import logging
 import os
 import signal
@@ -13,14 +14,17 @@ from llmkit.errors import StoppedResumable
 from llmkit.workflows.run.ranks import STATUS
 
 MODULE = "llmkit"
+LAUNCHER = "LLMKIT_LAUNCHER"
+"""Tells a process who launched it."""
 SAVE_SECONDS = 600
 """For a checkpoint, when the processes are asked to stop; then they are killed."""
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def launch(arguments: Sequence[str], processes: int, *, max_restarts: int) -> int:
     """Run `llmkit ARGUMENTS` in so many processes, and wait for them.
 
-    SIGINT and SIGTERM are passed on. What the first process writes is what is seen.
+    SIGINT, SIGTERM and SIGHUP are passed on. What the first process writes is what is seen.
 
     Returns:
         The exit status of the first process.
@@ -42,6 +46,8 @@ def launch(arguments: Sequence[str], processes: int, *, max_restarts: int) -> in
         max_restarts=max_restarts,
         shutdown_timeout=SAVE_SECONDS,
     )
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # under nohup
+        config.signals_to_handle = "SIGTERM,SIGINT,SIGQUIT"
     with (
         tempfile.TemporaryDirectory(prefix="llmkit-") as folder,
         _environment(Path(folder), processes) as status,
@@ -62,6 +68,21 @@ def launch(arguments: Sequence[str], processes: int, *, max_restarts: int) -> in
         return 0
 
 
+def follow_launcher() -> None:
+    """Have the system end this process, as by SIGTERM, once the one that launched it is gone.
+
+    Linux alone does that: when the thread that started this process ends, here the launcher's main one.
+    """
+    launcher = os.environ.pop(LAUNCHER, None)  # what this process starts is not the launcher's
+    if launcher is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    try:
+        os.kill(int(launcher), 0)
+    except ProcessLookupError:  # it was gone before
+        signal.raise_signal(signal.SIGTERM)
+
+
 def threads_of(processes: int) -> int:
     """CPU threads of each of so many processes, where the environment says nothing else."""
     return int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // processes))
@@ -75,6 +96,7 @@ def _environment(folder: Path, processes: int) -> Iterator[Path]:
     """
     before, status = dict(os.environ), folder / "status"
     os.environ[STATUS] = str(status)
+    os.environ[LAUNCHER] = str(os.getpid())
     os.environ["OMP_NUM_THREADS"] = str(threads_of(processes))
     logging.disable(logging.CRITICAL)
     try:

@@ -12,6 +12,7 @@ import torch
 
 from llmkit.errors import ResourceError
 from llmkit.estimate.architecture_of import architecture_of
+from llmkit.formats.checkpoint import list_checkpoints
 from llmkit.machine import cores, free_bytes
 from llmkit.model.config import ModelConfig
 from llmkit.train.config import PretrainConfig
@@ -159,13 +160,24 @@ def check_needs(setup: Setup, needs: Needs, out: Path, otherwise: str, *, proces
     if setup.device.type == "cpu":  # the others are there, and so is what each has imported
         needed = needs.memory.on(processes_here) - (processes_here - 1) * RUNTIME_BYTES["cpu"]
     check_memory(setup, needed, otherwise)
-    free = free_bytes(out)
-    if needs.disk > free:
+    free, there = free_bytes(out), min(_checkpoints_bytes(out), needs.checkpoint * needs.checkpoints)
+    if needs.disk - there > free:
+        held = f"{there:,} of them there, and " if there else ""
         raise ResourceError(
             f"{out}: {needs.checkpoints} checkpoints and one being written take about {needs.disk:,} bytes "
-            f"(found {free:,} free)",
+            f"(found {held}{free:,} free)",
             hint="free some space, or keep fewer with --keep 1",
         )
+
+
+def _checkpoints_bytes(out: Path) -> int:
+    """What a run's checkpoints take already; each goes before another would take its place."""
+    return sum(
+        file.stat().st_size
+        for folder in list_checkpoints(out)[0]
+        for file in folder.rglob("*")
+        if file.is_file()
+    )
 
 
 def check_memory(setup: Setup, needed: int, otherwise: str) -> None:

@@ -14,7 +14,14 @@ from llmkit.train.budget import (
     resolve_steps,
     resolve_warmup_steps,
 )
-from llmkit.train.config import MUON_MOMENTUM, PretrainConfig, Recipe, default_lr, resolve_router
+from llmkit.train.config import (
+    DECAY_RATIO,
+    MUON_MOMENTUM,
+    PretrainConfig,
+    Recipe,
+    default_lr,
+    resolve_router,
+)
 from llmkit.train.hardware import check_float8, choose_device, choose_dtype, choose_threads
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees, check_degrees
 from llmkit.train.ramp import parse_ramp
@@ -112,7 +119,7 @@ def set_up(
         min_lr_ratio=config.min_lr_ratio,
         schedule=config.schedule,
         warmup_steps=resolve_warmup_steps(config, steps),
-        decay_ratio=config.decay_ratio,
+        decay_ratio=DECAY_RATIO if config.decay_ratio is None else config.decay_ratio,
         beta1=config.beta1,
         beta2=config.beta2,
         weight_decay=config.weight_decay,

@@ -59,11 +59,12 @@ def check_loss(out: Path, found: Scored, most: float | None, *, hint: str) -> No
     """Hold a run to a loss: that of validation, where there is one.
 
     Raises:
-        GateFailed: it is above `most`.
+        GateFailed: it is above `most`, or no number.
     """
     judged = found.valid_loss if found.valid_loss is not None else found.loss
-    if most is not None and judged is not None and judged > most:
-        raise GateFailed(f"{out}: the loss is above {most:g} (found {judged:.4f})", hint=hint)
+    if most is not None and judged is not None and not judged <= most:  # nan is neither
+        what = f"above {most:g} (found {judged:.4f})" if judged > most else f"no number (found {judged})"
+        raise GateFailed(f"{out}: the loss is {what}", hint=hint)
 
 
 def run_training(
@@ -97,7 +98,7 @@ def run_training(
         LlmkitError: the loss is not finite, or is a spike, and the run was to stop then.
     """
     setup, out = job.setup, job.files.out
-    threads = job.config.threads or (start.state.threads if start.state else setup.threads)
+    threads = job.config.threads or _threads_before(start, setup.degrees) or setup.threads
     with _torch_settings(threads, setup.recipe.seed), ExitStack() as stack:
         trainer = build_trainer(job, start)
         ranks = trainer.ranks
@@ -154,6 +155,12 @@ def run_training(
         return report
 
 
+def _threads_before(start: Start, division: Degrees) -> int | None:
+    """CPU threads of the run that goes on, whose bits depend on them; None where it is divided otherwise."""
+    state = start.state
+    return state.threads if state is not None and state.division == str(division) else None
+
+
 def _announce(
     job: Job,
     start: Start,
@@ -201,7 +208,7 @@ def _stopped(reason: Reason | None, out: Path, trainer: Trainer, last_step: int)
     if reason == "sigint":
         kept = f"step {last_step} is saved, the same line goes on" if last_step else "nothing is saved yet"
         return KeyboardInterrupt(f"at step {step} of {steps}: {kept}")
-    what = "the time is over" if reason == "max_time" else "SIGTERM"
+    what = "the time is over" if reason == "max_time" else str(reason).upper()
     kept = "a checkpoint is saved" if last_step else "nothing was learnt yet"
     return StoppedResumable(
         f"{out}: stopped at step {step} of {steps} ({what}); {kept}", hint="run the same line again to go on"

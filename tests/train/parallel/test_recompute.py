@@ -7,7 +7,9 @@ import torch
 from runs import Run, config_of
 from torch.utils.flop_counter import FlopCounterMode
 
+from llmkit.model.add_lora import add_lora
 from llmkit.model.init import initialise
+from llmkit.model.lora_config import LoraConfig
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import ActivationCheckpointing
 from llmkit.train.parallel.recompute import recompute
@@ -38,6 +40,16 @@ def kept(model: Transformer, how: ActivationCheckpointing) -> tuple[int, list[to
     return size, [one.grad for one in model.parameters() if one.grad is not None]
 
 
+@pytest.fixture
+def dropping(model: Transformer) -> Transformer:
+    """The model with adapters that change something, and leave out three tenths of what they read."""
+    add_lora(model, LoraConfig(r=4, dropout=0.3), 0)
+    for name, one in model.named_parameters():
+        if name.endswith("lora_B"):
+            torch.nn.init.normal_(one, std=0.1, generator=torch.Generator().manual_seed(2))
+    return model.train()
+
+
 def test_less_is_kept_and_the_gradients_are_the_same_bits(model: Transformer) -> None:
     plain, gradients = kept(model, "none")
     full, same = kept(model, "full")
@@ -45,6 +57,20 @@ def test_less_is_kept_and_the_gradients_are_the_same_bits(model: Transformer) ->
     assert all(torch.equal(one, other) for one, other in zip(gradients, same, strict=True))
     _, selective = kept(model, "selective")
     assert all(torch.equal(one, other) for one, other in zip(gradients, selective, strict=True))
+
+
+@pytest.mark.parametrize("how", ["full", "selective"])
+def test_what_is_left_out_is_left_out_again(dropping: Transformer, how: ActivationCheckpointing) -> None:
+    torch.manual_seed(7)
+    _, expected = kept(dropping, "none")
+    after = torch.rand(3)
+    torch.manual_seed(7)
+    _, gradients = kept(dropping, how)
+    assert all(torch.equal(one, other) for one, other in zip(gradients, expected, strict=True))
+    assert torch.equal(torch.rand(3), after)  # and the next pass draws what it would have drawn
+    torch.manual_seed(8)
+    _, others = kept(dropping, how)
+    assert not any(torch.equal(one, other) for one, other in zip(others, expected, strict=True))
 
 
 def test_selective_computes_no_product_again(model: Transformer) -> None:

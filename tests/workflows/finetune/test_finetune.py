@@ -110,6 +110,22 @@ def test_two_processes_have_the_losses_of_one_and_go_on_by_themselves_where_one_
         assert ours.read_bytes() == theirs.read_bytes(), name
 
 
+def test_two_processes_with_dropout_end_with_the_same_bits_where_one_is_killed(
+    finetune: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    flags = ("--nproc", "2", "--dropout", "0.5")
+    for result in (
+        finetune("both", *flags),
+        finetune("lost", *flags, "--max-restarts", "1", before=BY_ANOTHER_PROGRAM),
+    ):
+        assert result.returncode == 0, result.stderr
+    records = [json.loads(line) for line in (tmp_path / "lost" / "metrics.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in records if one.get("event") == "start"] == [0, 2]
+    for name in STATE:
+        ours, theirs = (tmp_path / run / "checkpoints/step-00000005" / name for run in ("lost", "both"))
+        assert ours.read_bytes() == theirs.read_bytes(), name
+
+
 def _told(path: Path) -> list[float]:
     """The losses of a run's steps and evaluations, in order."""
     records = [json.loads(line) for line in path.read_text().splitlines()]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import DataError, MissingError
+from llmkit.formats.jsonl import decode_all
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.supervise import Supervisor
 from llmkit.tokens.supervise_config import SuperviseConfig
@@ -74,6 +75,16 @@ def test_an_array_of_json_is_told_how_to_become_lines(tmp_path: Path) -> None:
     assert "jq -c" in error.value.hint
 
 
+def test_rows_of_parquet_are_read_as_the_same_records_are(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    row = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}
+    path = tmp_path / "a.parquet"
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.Table.from_pylist([row] * 2), path)
+    lines = list(read_lines([path], RejectLog()))
+    assert [line.where for line in lines] == [f"{path}:1", f"{path}:2"]
+    assert decode_all(lines[0]) == row
+
+
 def test_messages_without_a_template_name_their_line(byte_level_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"messages": [{"role": "user", "content": "a"}]}\n')
     tokenizer = load_tokenizer(byte_level_dir)
@@ -86,3 +97,12 @@ def test_a_share_is_held_out_by_the_digest() -> None:
     assert not is_held_out(bytes(16), 0.0) and is_held_out(bytes(16), 1e-9)
     half = bytes(8) + (2**63).to_bytes(8, "little")
     assert not is_held_out(half, 0.5) and is_held_out(half, 0.5001)
+
+
+def test_a_line_that_is_a_list_of_messages_is_a_conversation(byte_level_dir: Path, tmp_path: Path) -> None:
+    """As nanochat's identity_conversations.jsonl has them."""
+    said = [{"role": "user", "content": "who?"}, {"role": "assistant", "content": "me"}]
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(said) + "\n" + json.dumps({"messages": said[::-1]}) + "\n")
+    found = [example for _, _, example in stream(load_tokenizer(byte_level_dir)).found([path])]
+    assert [example.answers[0].messages for example in found] == [said, said[::-1]]

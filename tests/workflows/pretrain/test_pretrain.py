@@ -148,6 +148,29 @@ def test_sigterm_saves_at_once_and_the_same_line_goes_on(
     assert [line for line in metrics(bench / out) if line != extra] == metrics(straight)
 
 
+def test_a_terminal_that_goes_saves_as_sigterm_does(bench: Path, pretrain: Callable[..., Any]) -> None:
+    out = "sighup"
+    told = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+    stopped = pretrain(out, told + KILL_BEFORE_STEP.format(step=6, signal="SIGHUP"))
+    assert stopped.returncode == 75
+    assert "stopped at step 7 of 10 (SIGHUP); a checkpoint is saved" in stopped.stderr
+    assert (bench / out / "checkpoints/step-00000007/COMPLETE").exists()
+
+
+def test_the_same_line_goes_on_with_its_metrics_where_it_was_killed_before_its_first_checkpoint(
+    bench: Path, straight: Path, pretrain: Callable[..., Any]
+) -> None:
+    flags = ("--metrics", "more.jsonl")
+    for _ in range(2):
+        killed = pretrain("killed-early", KILL_BEFORE_STEP.format(step=3, signal="SIGKILL"), *flags)
+        assert killed.returncode == -signal.SIGKILL
+    other = pretrain("killed-other", KILL_BEFORE_STEP.format(step=3, signal="SIGKILL"), *flags)
+    assert (other.returncode, "more.jsonl: already exists" in other.stderr) == (2, True)
+    assert pretrain("killed-early", "", *flags).returncode == 0
+    assert state(bench / "killed-early") == state(straight)
+    assert (bench / "more.jsonl").read_text() == (bench / "killed-early/metrics.jsonl").read_text()
+
+
 def test_ctrl_c_saves_what_is_saved_at_once_and_says_so_in_one_line(pretrain: Callable[..., Any]) -> None:
     out = "sigint"
     stopped = pretrain(out, KILL_BEFORE_STEP.format(step=6, signal="SIGINT"))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,7 @@ def _checkpoint(out: Path, step: int, recipe: Recipe) -> Path:
     def fill(folder: Path) -> None:
         for name in ("config.json", "generation_config.json", "model.safetensors", OPTIMIZER):
             (folder / name).write_text(f"{name} of {step}")
-        state = CheckpointState(
-            recipe=asdict(recipe), trainer={"step": step}, random={}, threads=1, versions={}
-        )
+        state = CheckpointState(recipe=asdict(recipe), trainer={"step": step}, threads=1, versions={})
         write_state(folder, state)
 
     out.mkdir(exist_ok=True)
@@ -117,6 +116,8 @@ def test_other_folders_files_and_inputs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(UsageError, match="the output is also an input"):
         check_folder(tmp_path, [Path("-"), tmp_path / "link"])
+    with pytest.raises(UsageError, match="stdout has the report"):
+        check_folder(Path("-"), [])
 
 
 def test_one_process_at_a_time_works_in_a_run(tmp_path: Path, forked_python: Path) -> None:
@@ -134,6 +135,22 @@ def test_one_process_at_a_time_works_in_a_run(tmp_path: Path, forked_python: Pat
     with locked(out):  # free again
         pass
     assert [path.name for path in out.iterdir()] == ["metrics.jsonl"]
+
+
+@pytest.mark.parametrize("left", [[], ["metrics.jsonl"]])
+def test_who_waits_at_a_run_that_ends_is_alone_in_it_afterwards(
+    tmp_path: Path, before_lock: Callable[[Callable[[], object]], None], left: list[str]
+) -> None:
+    out, first = tmp_path / "run", ExitStack()
+    first.enter_context(locked(out))
+    for name in left:
+        (out / name).touch()
+    before_lock(first.close)  # the second has opened the lock of the first by then
+    with locked(out):
+        assert out.is_dir()
+        with pytest.raises(UsageError, match="another process is training in it"), locked(out):
+            pass
+    assert [path.name for path in out.iterdir()] == left
 
 
 def test_a_folder_that_stays_empty_goes_and_one_that_was_there_stays(tmp_path: Path) -> None:
@@ -313,6 +330,26 @@ def test_metrics_go_to_the_run_and_to_one_other_place(tmp_path: Path) -> None:
         else:
             with pytest.raises(UsageError, match=r"m\.jsonl: already exists"):
                 check_metrics_file(tmp_path, other, resumes=True, force=False)
+
+
+def test_metrics_of_a_run_that_was_ended_before_its_first_checkpoint_are_its_own(tmp_path: Path) -> None:
+    own, other = tmp_path / METRICS, tmp_path / "m.jsonl"
+    first = {"event": "start", "step": 0, "parameters": 7}
+    other.write_text(json.dumps({**first, "time_seconds": 0.2}) + '\n{"step": 1}\n')
+    own.write_text(json.dumps({**first, "time_seconds": 0.1}) + '\n{"step": 1}\n')
+    check_metrics_file(tmp_path, other, resumes=False, force=False)
+    own.write_text(json.dumps({**first, "parameters": 8}) + "\n")
+    with pytest.raises(UsageError, match=r"m\.jsonl: already exists"):
+        check_metrics_file(tmp_path, other, resumes=False, force=False)
+
+
+def test_a_place_where_no_metrics_can_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no such folder") as caught:
+        check_metrics_file(tmp_path / "run", tmp_path / "absent" / "m.jsonl", resumes=False, force=True)
+    assert caught.value.hint == f"mkdir -p {tmp_path / 'absent'}"
+    with pytest.raises(UsageError, match="a folder") as refused:
+        check_metrics_file(tmp_path / "run", tmp_path, resumes=True, force=True)
+    assert refused.value.hint == f"--metrics {tmp_path / METRICS}"
 
 
 def test_a_checkpoint_is_given_what_the_run_has_beside_the_weights(

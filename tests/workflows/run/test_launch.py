@@ -1,11 +1,17 @@
 """Processes started by torchrun's launcher."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from llmkit.errors import StoppedResumable
+from llmkit.formats.lock import lock_folder
 from llmkit.workflows.run import launch as run_launch
 from llmkit.workflows.run.launch import launch, threads_of
 
@@ -85,3 +91,67 @@ def test_processes_that_are_started_again_find_each_other_and_not_those_before_t
         "        time.sleep(60)\n"
     )
     assert launch([], 2, max_restarts=1) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell that a parent ended")
+def test_the_processes_end_with_the_one_that_launched_them_however_that_ends(program: Path) -> None:
+    program.write_text(
+        "import os, pathlib, time\n"
+        "from llmkit.formats.lock import lock_folder\n"
+        "from llmkit.workflows.run.launch import follow_launcher\n"
+        "follow_launcher()\n"
+        "held = lock_folder(pathlib.Path(os.environ['RANK']))\n"
+        "pathlib.Path(os.environ['RANK'], 'ready').touch()\n"
+        "time.sleep(100)\n"
+    )
+    line = (
+        "from llmkit.workflows.run import launch\n"
+        "launch.MODULE = 'program'\n"
+        "launch.launch([], 2, max_restarts=0)"
+    )
+    folders = [program.parent / rank for rank in "01"]
+    with subprocess.Popen([sys.executable, "-c", line], cwd=program.parent) as launcher:
+        try:
+            _wait(lambda: all((folder / "ready").exists() for folder in folders))
+            assert not any(map(_is_free, folders))
+        finally:
+            launcher.kill()
+    _wait(lambda: all(map(_is_free, folders)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell that a parent ended")
+def test_a_process_whose_launcher_has_ended_already_ends_too() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    line = "from llmkit.workflows.run.launch import follow_launcher\nfollow_launcher()"
+    environment = {**os.environ, run_launch.LAUNCHER: str(gone.pid)}
+    done = subprocess.run([sys.executable, "-c", line], env=environment, check=False)
+    assert done.returncode == -signal.SIGTERM
+
+
+def test_a_hangup_that_was_to_be_ignored_ends_no_process(program: Path) -> None:
+    program.write_text(
+        "import os, signal, time\n"
+        "if os.environ['RANK'] == '0':\n"
+        "    os.kill(os.getppid(), signal.SIGHUP)\n"
+        "time.sleep(0.5)\n"
+    )
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert launch([], 2, max_restarts=0) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _is_free(folder: Path) -> bool:
+    held = lock_folder(folder)
+    if held is not None:
+        held.close()
+    return held is not None
+
+
+def _wait(until: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not until():
+        assert time.monotonic() < deadline, "nothing came of it"
+        time.sleep(0.05)

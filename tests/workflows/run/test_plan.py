@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from llmkit.errors import ResourceError
+from llmkit.formats.checkpoint import COMPLETE, write_checkpoint
 from llmkit.train.config import PretrainConfig
 from llmkit.train.hardware import Peak
 from llmkit.train.parallel.degrees import Degrees
@@ -54,6 +55,28 @@ def test_a_run_that_cannot_end_well_is_refused(
     with pytest.raises(ResourceError, match=rf"{message}.*found 1,000") as caught:
         check_needs(setup, needs, tmp_path / "run", "a diet")
     assert "--keep 1" in caught.value.hint or "--micro-batch-rows 1, a diet" in caught.value.hint
+
+
+def test_checkpoints_that_are_there_are_not_asked_for_again(
+    make_data: MakeData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three are kept and one is written; two are there, of 2000 bytes with their markers."""
+    setup, needs, out = setup_of(make_data()), Needs(RunMemory(1, 1), 2000, 3), tmp_path / "run"
+    out.mkdir()
+    for step in (1, 2):
+        folder = write_checkpoint(out, step, lambda folder: None)
+        (folder / "padding").write_bytes(bytes(2000 - (folder / COMPLETE).stat().st_size))
+    monkeypatch.setattr(run_plan, "free_bytes", lambda _: 4000)
+    check_needs(setup, needs, out, "a diet")
+    monkeypatch.setattr(run_plan, "free_bytes", lambda _: 3999)
+    with pytest.raises(ResourceError, match=r"about 8,000 bytes \(found 4,000 of them there, and 3,999 free"):
+        check_needs(setup, needs, out, "a diet")
+    for step in range(3, 9):  # of a run that was to keep more: each new one is written beside them
+        folder = write_checkpoint(out, step, lambda folder: None)
+        (folder / "padding").write_bytes(bytes(2000))
+    monkeypatch.setattr(run_plan, "free_bytes", lambda _: 1999)
+    with pytest.raises(ResourceError, match="found 6,000 of them there"):
+        check_needs(setup, needs, out, "a diet")
 
 
 def test_processes_on_one_machine_are_held_to_its_memory_together(

@@ -106,6 +106,13 @@ def test_everything_that_decides_the_weights_is_in_the_recipe(make_data: MakeDat
     assert (recipe.model, recipe.rows, recipe.seq_len) == (MODEL.to_hf(), 20, 8)
 
 
+def test_wsd_decays_over_two_fifths_where_nothing_is_said(make_data: MakeData) -> None:
+    assert (
+        set_up(PretrainConfig(device="cpu", schedule="wsd"), MODEL, make_data(), None).recipe.decay_ratio
+        == 0.4
+    )
+
+
 def test_rows_longer_than_the_models_positions_are_refused_and_as_long_ones_are_not(
     make_data: MakeData,
 ) -> None:

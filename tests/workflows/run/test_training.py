@@ -1,11 +1,14 @@
 """From a start to the end: what is judged again after a stop, and what a stop is called."""
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmkit.errors import GateFailed, StoppedResumable
@@ -31,12 +34,21 @@ MODEL = ModelConfig(
 
 @pytest.fixture
 def go(make_data: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
-    """Run four updates, evaluated at each, in `tmp_path/run`; gives what `finish` was shown."""
+    """Run four updates, evaluated at each, in `tmp_path/run`; gives what `finish` was shown.
 
-    def call(best: Best | None, stop: StopRequest | None = None) -> Any:
+    Where a division is given, the run goes on as if it had been divided so before.
+    """
+
+    def call(
+        best: Best | None,
+        stop: StopRequest | None = None,
+        *,
+        threads: int | None = 1,
+        division: str | None = None,
+    ) -> Any:
         data = make_data()
         config = PretrainConfig(
-            device="cpu", steps=4, batch_rows=4, eval_every=1, checkpoint_every=1, threads=1
+            device="cpu", steps=4, batch_rows=4, eval_every=1, checkpoint_every=1, threads=threads
         )
         setup = set_up(config, MODEL, data, None)
         files = PretrainFiles(data=(), out=tmp_path / "run")
@@ -55,6 +67,8 @@ def go(make_data: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
             return trainer
 
         start = find_start(files.out, setup.recipe, resume="auto", force=False, progress=SILENT)
+        if division is not None and start.state is not None:
+            start = replace(start, state=msgspec.structs.replace(start.state, division=division))
         how = {"build_trainer": build, "duties_of": build_duties, "best": best}
         ends: list[Ended] = []
         run_training(
@@ -87,11 +101,29 @@ def test_a_stop_before_anything_was_saved_says_so(go: Callable[..., Any], tmp_pa
     assert go(None).start.step == 1
 
 
+@pytest.mark.parametrize(("division", "expected"), [("one process", 2), ("dp 2", 1)])
+def test_threads_stay_where_the_division_does(
+    go: Callable[..., Any], tmp_path: Path, division: str, expected: int
+) -> None:
+    with pytest.raises(StoppedResumable):
+        go(None, StopRequest(1e-9), threads=2)
+    go(None, threads=None, division=division)  # one is enough for so small a model
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [one["threads"] for one in records if one.get("event") == "start"] == [2, expected]
+
+
 def test_validation_is_judged_where_there_is_one(tmp_path: Path) -> None:
     check_loss(tmp_path, SimpleNamespace(loss=9.0, valid_loss=2.0), 3.0, hint="h")
     check_loss(tmp_path, SimpleNamespace(loss=9.0, valid_loss=None), None, hint="h")
     with pytest.raises(GateFailed, match=r"above 3 \(found 9\.0000\)"):
         check_loss(tmp_path, SimpleNamespace(loss=9.0, valid_loss=None), 3.0, hint="h")
+
+
+def test_a_loss_that_is_no_number_passes_no_gate(tmp_path: Path) -> None:
+    for loss, valid_loss in ((1.0, math.nan), (math.nan, None)):
+        with pytest.raises(GateFailed, match=r"run: the loss is no number \(found nan\)"):
+            check_loss(Path("run"), SimpleNamespace(loss=loss, valid_loss=valid_loss), 3.0, hint="h")
+        check_loss(Path("run"), SimpleNamespace(loss=loss, valid_loss=valid_loss), None, hint="h")
 
 
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before_and_is_in_the_metrics(
