@@ -45,12 +45,15 @@ def diff(
     """Say whether two artefacts are the same, and where they differ.
 
     Exit status 1 when they differ. How weights are cut into files, and which
-    of transformers' forms a config.json has, is no difference.
+    of transformers' forms a config.json has, is no difference. Of a GGUF file
+    the numbers that its tensors stand for are compared, in float32, and what
+    it says of the model; beside a folder its tokenizer with --only tokenizer.
 
     \b
     Examples:
       llmkit diff tok run --only tokenizer --text docs.jsonl
       llmkit diff run run/checkpoints/step-00000005
+      llmkit convert run run.gguf && llmkit diff run run.gguf
       llmkit diff config.json run --only config || test $? = 1
     """
     config = DiffConfig(

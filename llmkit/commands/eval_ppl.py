@@ -68,7 +68,8 @@ def ppl(
     a chunk's first token where the tokenizer puts one before a text.
 
     The interval counts records (of fewer than ten, windows) as independent, and
-    not tokens; perplexity_error is llama.cpp's, which does.
+    not tokens, but where there is one window; perplexity_error is llama.cpp's,
+    which counts tokens.
 
     \b
     Examples:

@@ -9,9 +9,12 @@ from llmkit.commands.terminal import text_width
 def ppl_text(report: Any) -> str:
     """A PplReport as facts."""
     interval = report.interval
+    told = "not known of one token"
+    if interval is not None:
+        told = f"{interval.low:.4f} to {interval.high:.4f}: {interval.method}"
     facts: Facts = [
         ("perplexity", f"{report.perplexity:.4f} ± {report.perplexity_error:.4f}"),
-        ("95 % interval", f"{interval.low:.4f} to {interval.high:.4f}: {interval.method}"),
+        ("95 % interval", told),
         ("bits", f"{_bits(report)}, {report.bits_per_token:.4f} per token"),
         (
             "scored",

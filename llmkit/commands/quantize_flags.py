@@ -37,6 +37,9 @@ Scale = Annotated[
 TokenizerPath = Annotated[
     Path | None, Option("--tokenizer", "-t", metavar="PATH", help="In place of the model's own.")
 ]
+NoTokenizer = Annotated[
+    bool, Option("--no-tokenizer", help="Leave the tokenizer out; -t is for the text alone.")
+]
 Resume = Annotated[bool, Option("--resume", help="Keep what is rounded when stopped, and go on from it.")]
 Threads = Annotated[int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="all")]
 
@@ -83,13 +86,17 @@ class Mixing:
     """Types that some matrices have in place of the type's own: named, or by what they cost."""
 
     embeddings: Annotated[
-        str | None, Option(metavar="NAME", help="Type of the embedding.", show_default="by the type's rule")
+        str | None,
+        Option(
+            metavar="NAME", help="Type of the embedding: Q8_0, F16, ….", show_default="by the type's rule"
+        ),
     ] = QuantizeConfig.embeddings
     head: Annotated[
-        str | None, Option(metavar="NAME", help="Type of the head.", show_default="by the type's rule")
+        str | None, Option(metavar="NAME", help="The same of the head.", show_default="by the type's rule")
     ] = QuantizeConfig.head
     tensor: Annotated[
-        list[str] | None, Option(metavar="REGEX=NAME", help="Type of matrices by name. Repeatable.")
+        list[str] | None,
+        Option(metavar="REGEX=NAME", help="Type of matrices by name; the last counts. Repeatable."),
     ] = None
     budget_bpw: Annotated[
         float | None, Option(metavar="X", min=0, help="Bits a weight: types by measured sensitivity.")

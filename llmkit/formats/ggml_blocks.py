@@ -2,7 +2,8 @@
 
     raw: bytes of whole rows; values: float32 in torch's shape, the row length last
 
-Read: F32 F16 BF16 F64, Q4_0 Q4_1 Q5_0 Q5_1 Q8_0, Q2_K … Q6_K, IQ4_NL IQ4_XS, MXFP4 NVFP4, TQ1_0 TQ2_0.
+Read: F32 F16 BF16 F64, Q1_0 Q2_0 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0, Q2_K … Q6_K, IQ1_S … IQ4_XS, MXFP4 NVFP4, TQ1_0
+TQ2_0: all that llama.cpp runs.
 Written: F32 F16 BF16 Q8_0.
 """
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import DataError
-from llmkit.formats import ggml_k, ggml_plain, ggml_simple, ggml_ternary
+from llmkit.formats import ggml_iq, ggml_k, ggml_plain, ggml_simple, ggml_ternary
 from llmkit.formats.gguf_types import GGML_TYPES
 
 Floats = NDArray[np.float32]
@@ -22,22 +23,30 @@ Bytes = bytes | bytearray | memoryview | NDArray[np.uint8]
 
 LAYOUTS: dict[str, np.dtype[Any]] = {
     **{"F32": ggml_plain.F32, "F16": ggml_plain.F16, "BF16": ggml_plain.BF16, "F64": ggml_plain.F64},
+    **{"Q1_0": ggml_simple.Q1_0, "Q2_0": ggml_simple.Q2_0},
     **{"Q4_0": ggml_simple.Q4_0, "Q4_1": ggml_simple.Q4_1, "Q5_0": ggml_simple.Q5_0},
     **{"Q5_1": ggml_simple.Q5_1, "Q8_0": ggml_simple.Q8_0, "IQ4_NL": ggml_simple.IQ4_NL},
     **{"MXFP4": ggml_simple.MXFP4, "NVFP4": ggml_simple.NVFP4},
     **{"Q2_K": ggml_k.Q2_K, "Q3_K": ggml_k.Q3_K, "Q4_K": ggml_k.Q4_K, "Q5_K": ggml_k.Q5_K},
     **{"Q6_K": ggml_k.Q6_K, "IQ4_XS": ggml_k.IQ4_XS},
+    **{"IQ1_S": ggml_iq.IQ1_S, "IQ1_M": ggml_iq.IQ1_M, "IQ2_XXS": ggml_iq.IQ2_XXS},
+    **{"IQ2_XS": ggml_iq.IQ2_XS, "IQ2_S": ggml_iq.IQ2_S},
+    **{"IQ3_XXS": ggml_iq.IQ3_XXS, "IQ3_S": ggml_iq.IQ3_S},
     **{"TQ1_0": ggml_ternary.TQ1_0, "TQ2_0": ggml_ternary.TQ2_0},
 }
 """Of one block, by the type's name: its C struct."""
 _READERS: dict[str, Callable[[NDArray[Any]], Floats]] = {
     **dict.fromkeys(("F32", "F16", "F64"), ggml_plain.read_float),
     "BF16": ggml_plain.read_bf16,
+    **{"Q1_0": ggml_simple.read_q1_0, "Q2_0": ggml_simple.read_q2_0},
     **{"Q4_0": ggml_simple.read_q4_0, "Q4_1": ggml_simple.read_q4_1, "Q5_0": ggml_simple.read_q5_0},
     **{"Q5_1": ggml_simple.read_q5_1, "Q8_0": ggml_simple.read_q8_0, "IQ4_NL": ggml_simple.read_iq4_nl},
     **{"MXFP4": ggml_simple.read_mxfp4, "NVFP4": ggml_simple.read_nvfp4},
     **{"Q2_K": ggml_k.read_q2_k, "Q3_K": ggml_k.read_q3_k, "Q4_K": ggml_k.read_q4_k},
     **{"Q5_K": ggml_k.read_q5_k, "Q6_K": ggml_k.read_q6_k, "IQ4_XS": ggml_k.read_iq4_xs},
+    **{"IQ1_S": ggml_iq.read_iq1_s, "IQ1_M": ggml_iq.read_iq1_m, "IQ2_XXS": ggml_iq.read_iq2_xxs},
+    **{"IQ2_XS": ggml_iq.read_iq2_xs, "IQ2_S": ggml_iq.read_iq2_s},
+    **{"IQ3_XXS": ggml_iq.read_iq3_xxs, "IQ3_S": ggml_iq.read_iq3_s},
     **{"TQ1_0": ggml_ternary.read_tq1_0, "TQ2_0": ggml_ternary.read_tq2_0},
 }
 _WRITERS: dict[str, Callable[[Floats], NDArray[Any]]] = {

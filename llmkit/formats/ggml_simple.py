@@ -1,4 +1,4 @@
-"""ggml's blocks with one scale: 32 numbers (NVFP4: 4 times 16), read; Q8_0 also written.
+"""ggml's blocks with one scale: 32 numbers (Q1_0: 128, Q2_0: 64, NVFP4: 4 times 16), read; Q8_0 also written.
 
     stored (N,) of the block's layout, values (N, 32) float32
 
@@ -17,6 +17,8 @@ from llmkit.formats.ggml_plain import narrowed
 Stored = NDArray[Any]
 Floats = NDArray[np.float32]
 
+Q1_0 = np.dtype([("d", "<f2"), ("qs", "u1", 16)])
+Q2_0 = np.dtype([("d", "<f2"), ("qs", "u1", 16)])
 Q4_0 = np.dtype([("d", "<f2"), ("qs", "u1", 16)])
 Q4_1 = np.dtype([("d", "<f2"), ("m", "<f2"), ("qs", "u1", 16)])
 Q5_0 = np.dtype([("d", "<f2"), ("qh", "u1", 4), ("qs", "u1", 16)])
@@ -46,6 +48,16 @@ def spread(packed: NDArray[np.uint8], bits: int, run: int) -> NDArray[np.uint8]:
 def column(stored: NDArray[Any]) -> Floats:
     """One number of each block, (N,), to stand beside its values: (N, 1)."""
     return stored.astype(np.float32)[:, None]
+
+
+def read_q1_0(stored: Stored) -> Floats:
+    """Scale with a sign: plus where the bit is set."""
+    return column(stored["d"]) * (np.float32(2) * spread(stored["qs"], 1, 1) - np.float32(1))
+
+
+def read_q2_0(stored: Stored) -> Floats:
+    """Scale times a code from -1 to 2."""
+    return column(stored["d"]) * (spread(stored["qs"], 2, 1).astype(np.float32) - np.float32(1))
 
 
 def read_q4_0(stored: Stored) -> Floats:

@@ -1,5 +1,5 @@
-"""The tensors of a GGUF file: their bytes mapped from the disk, read-only, and their values in pieces, which
-are read past those pages.
+"""The tensors of a GGUF model, of one file or several: their bytes mapped from the disk, read-only, and their
+values in pieces, which are read past those pages.
 
 raw: (nbytes,) uint8; pieces: (rows, columns) float32 or float16; a whole tensor: torch's shape
 """
@@ -7,7 +7,7 @@ raw: (nbytes,) uint8; pieces: (rows, columns) float32 or float16; a whole tensor
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -15,7 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 from llmkit.errors import DataError, nearest
 from llmkit.formats.ggml_blocks import dequantise
 from llmkit.formats.ggml_plain import narrowed
-from llmkit.formats.gguf_header import GgufHeader, GgufTensorInfo, read_gguf_header
+from llmkit.formats.gguf_header import GgufHeader, GgufTensorInfo
+from llmkit.formats.gguf_parts import GgufPart, joined_header, read_gguf_parts
 
 PIECE_VALUES = 1 << 22
 """Values of a piece, unless asked otherwise: 16 MiB as float32. A longer row is a piece of its own."""
@@ -25,30 +26,33 @@ _MOST_VALUES = 1 << 60
 
 
 class GgufData:
-    """The tensors of one GGUF file. Nothing is read before it is asked for."""
+    """The tensors of one GGUF model. Nothing is read before it is asked for.
+
+    Attributes:
+        path: of its file, or of the first of several.
+        files: all of them.
+        header: of the first, with the tensors of all.
+        tensors: by name; where each begins is counted in its own file.
+    """
 
     def __init__(self, path: Path, header: GgufHeader | None = None) -> None:
-        """Map a file.
+        """Map a file, and those that it is a model with.
 
         Args:
-            path: of the file.
+            path: of the file, or of the first of several.
             header: what `read_gguf_header` gave for it, if it was read before.
 
         Raises:
             MissingError: no such file.
             DataError: it is damaged: a tensor ends after the file, begins off the alignment, lies on another
-                or has more values than can be counted; or it is big-endian.
+                or has more values than can be counted; or it is big-endian; or see `read_gguf_parts`.
         """
-        self.path = path
-        self.header = header or read_gguf_header(path)
+        parts = read_gguf_parts(path, header)
+        self.path, self.files = path, tuple(part.path for part in parts)
+        self.header = joined_header(parts)
         self.tensors = {tensor.name: tensor for tensor in self.header.tensors}
-        if self.header.big_endian:
-            raise DataError(
-                f"{path}: tensors of a big-endian file are not read",
-                hint=f"gguf-convert-endian {path} little",
-            )
-        self._content: NDArray[np.uint8] = np.memmap(path, np.uint8, mode="r")
-        self._check()
+        self._file_of = {tensor.name: part.path for part in parts for tensor in part.header.tensors}
+        self._contents = {part.path: _mapped(part) for part in parts}
 
     def raw(self, name: str) -> NDArray[np.uint8]:
         """The bytes of a tensor as they are in the file, (nbytes,), not writeable and not copied.
@@ -57,7 +61,15 @@ class GgufData:
             DataError: no such tensor.
         """
         tensor = self.info(name)
-        return self._content[tensor.offset : tensor.offset + tensor.nbytes]
+        return self._contents[self.file(name)][tensor.offset : tensor.offset + tensor.nbytes]
+
+    def file(self, name: str) -> Path:
+        """Which of the files has a tensor.
+
+        Raises:
+            DataError: no such tensor.
+        """
+        return self._file_of[self.info(name).name]
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Torch's, the row length last.
@@ -84,7 +96,7 @@ class GgufData:
         columns = tensor.dims[0] if tensor.dims else 1
         rows = math.prod(tensor.dims[1:]) if columns else 0
         step = max(1, piece_values // max(1, columns))
-        with self.path.open("rb") as stream:
+        with self.file(name).open("rb") as stream:
             stream.seek(tensor.offset)
             for begin in range(0, rows, step):
                 count = min(step, rows - begin)
@@ -93,7 +105,9 @@ class GgufData:
                     values = dequantise(part, tensor.type, (count, columns))
                     yield narrowed(values, target, target.name)
                 except DataError as error:
-                    raise DataError(f"{self.path}: tensor {name}: {error.problem}", hint=error.hint) from None
+                    raise DataError(
+                        f"{self.file(name)}: tensor {name}: {error.problem}", hint=error.hint
+                    ) from None
 
     def values(self, name: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """A whole tensor in torch's shape; beside it, memory is that of a piece.
@@ -122,23 +136,38 @@ class GgufData:
             raise DataError(f"{self.path}: no tensor {name}", hint=hint)
         return self.tensors[name]
 
-    def _check(self) -> None:
-        """Places that the header leaves open; from its numbers alone, before anything is read."""
-        end, previous = 0, ""
-        for tensor in sorted(self.tensors.values(), key=lambda tensor: tensor.offset):
-            if math.prod(max(1, size) for size in tensor.dims) >= _MOST_VALUES:
-                self._fail(f"tensor {tensor.name} has the dimensions {tensor.dims}")
-            if (tensor.offset - self.header.data_offset) % self.header.alignment:
-                self._fail(
-                    f"tensor {tensor.name} begins off the alignment of {self.header.alignment}: "
-                    f"at {tensor.offset - self.header.data_offset} of the data"
-                )
-            if tensor.offset + tensor.nbytes > self._content.size:
-                self._fail(f"cut short: tensor {tensor.name} ends after the file")
-            if tensor.nbytes:
-                if tensor.offset < end:
-                    self._fail(f"tensors {previous} and {tensor.name} lie on each other")
-                end, previous = tensor.offset + tensor.nbytes, tensor.name
 
-    def _fail(self, problem: str) -> None:
-        raise DataError(f"{self.path}: {problem}", hint="fetch the file again")
+def _mapped(part: GgufPart) -> NDArray[np.uint8]:
+    """The bytes of a file whose tensors lie where they can."""
+    if part.header.big_endian:
+        raise DataError(
+            f"{part.path}: tensors of a big-endian file are not read",
+            hint=f"gguf-convert-endian {part.path} little",
+        )
+    content: NDArray[np.uint8] = np.memmap(part.path, np.uint8, mode="r")
+    _check(part, content.size)
+    return content
+
+
+def _check(part: GgufPart, nbytes: int) -> None:
+    """Places that the header leaves open; from its numbers alone, before anything is read."""
+    header, end, previous = part.header, 0, ""
+    for tensor in sorted(header.tensors, key=lambda tensor: tensor.offset):
+        if math.prod(max(1, size) for size in tensor.dims) >= _MOST_VALUES:
+            _fail(part, f"tensor {tensor.name} has the dimensions {tensor.dims}")
+        if (tensor.offset - header.data_offset) % header.alignment:
+            _fail(
+                part,
+                f"tensor {tensor.name} begins off the alignment of {header.alignment}: "
+                f"at {tensor.offset - header.data_offset} of the data",
+            )
+        if tensor.offset + tensor.nbytes > nbytes:
+            _fail(part, f"cut short: tensor {tensor.name} ends after the file")
+        if tensor.nbytes:
+            if tensor.offset < end:
+                _fail(part, f"tensors {previous} and {tensor.name} lie on each other")
+            end, previous = tensor.offset + tensor.nbytes, tensor.name
+
+
+def _fail(part: GgufPart, problem: str) -> NoReturn:
+    raise DataError(f"{part.path}: {problem}", hint="fetch the file again")

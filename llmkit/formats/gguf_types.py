@@ -59,10 +59,11 @@ _ALL = (
     # three values: 5 to a byte, or 4
     GgmlType(34, "TQ1_0", _NUMBERS, 2 + 48 + 4),
     GgmlType(35, "TQ2_0", _NUMBERS, 2 + 64),
-    # float4 with a scale of 8 bits for 32 numbers, or 4 of them for 64; signs with a float16 scale
+    # float4 with a scale of 8 bits for 32 numbers, or 4 of them for 64; bits or twos with a float16 scale
     GgmlType(39, "MXFP4", 32, 1 + 16),
     GgmlType(40, "NVFP4", 64, 4 + 32),
     GgmlType(41, "Q1_0", 128, 2 + 16),
+    GgmlType(42, "Q2_0", 64, 2 + 16),
 )
 
 GGML_TYPES: dict[str, GgmlType] = {kind.name: kind for kind in _ALL}

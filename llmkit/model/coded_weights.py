@@ -111,12 +111,12 @@ def _stored(info: QuantisedInfo) -> Source:
 def _gguf(data: GgufData, name: str) -> list[Source]:
     """A matrix, or those of a stack; read, not mapped, so that its bytes go when it is packed."""
     *stack, rows, columns = data.shape(name)
-    info, count = data.info(name), int(np.prod(stack, dtype=np.int64))
+    info, count, file = data.info(name), int(np.prod(stack, dtype=np.int64)), data.file(name)
     nbytes = info.nbytes // count
 
     def source(number: int) -> Source:
         def read() -> CodedMatrix:
-            raw = np.fromfile(data.path, np.uint8, nbytes, offset=info.offset + number * nbytes)
+            raw = np.fromfile(file, np.uint8, nbytes, offset=info.offset + number * nbytes)
             return gguf_matrix(raw, info.type, rows, columns)
 
         return read

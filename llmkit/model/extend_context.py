@@ -98,7 +98,7 @@ def _with_positions(config: dict[str, Any], original: int, positions: int) -> di
 def _from_json(text: str) -> dict[str, Any]:
     try:
         settings = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UsageError(f"--rope-scaling: not JSON ({error})", hint=_FLAG_HINT) from None
     assert isinstance(settings, dict)  # it starts with a brace
     beside = [name for name in BESIDE_SCALING if name in settings]

@@ -46,7 +46,8 @@ def gguf_config(header: GgufHeader, source: str, tables: Tables | None = None) -
             config says nothing of Llama 3's and LongRoPE's scaling, which is of no consequence for sizes.
 
     Raises:
-        ConfigError: an architecture, or something in it, that is not supported: it is named.
+        ConfigError: an architecture, or something in it, that is not supported: it is named; or there is a
+            vocabulary only.
     """
     return gguf_model_config(header, source, tables).to_hf()
 
@@ -57,6 +58,11 @@ def gguf_model_config(header: GgufHeader, source: str, tables: Tables | None = N
     Raises:
         ConfigError: as `gguf_config`.
     """
+    if not header.tensors:
+        raise ConfigError(
+            f"{source}: a vocabulary only, without tensors",
+            hint=f"name the model's own file, and this one as its tokenizer: -t {source}",
+        )
     name = header.metadata.get(ARCHITECTURE)
     if not isinstance(name, str) or name not in KNOWN:
         close = nearest(str(name), KNOWN)
@@ -67,7 +73,7 @@ def gguf_model_config(header: GgufHeader, source: str, tables: Tables | None = N
     if EMBEDDING not in (tensor.name for tensor in header.tensors):
         raise ConfigError(
             f"{source}: no tensor {EMBEDDING} (found {len(header.tensors)} tensors)",
-            hint="name the first file of a split model",
+            hint="convert the model again from where it was published",
         )
     keys = GgufKeys(header.metadata, name, source)
     shapes = {tensor.name: tensor.dims for tensor in header.tensors}
@@ -121,8 +127,21 @@ def _fields(
     return fields
 
 
+def layers_ahead(header: GgufHeader, source: str) -> int:
+    """Layers after the model's own that predict further tokens: counted as blocks, and no part of the model.
+
+    Raises:
+        ConfigError: the key that says so holds something else.
+    """
+    return _ahead(GgufKeys(header.metadata, str(header.metadata.get(ARCHITECTURE)), source))
+
+
+def _ahead(keys: GgufKeys) -> int:
+    return keys.whole("nextn_predict_layers", 0)
+
+
 def _sizes(keys: GgufKeys, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    layers = keys.whole("block_count") - keys.whole("nextn_predict_layers", 0)
+    layers = keys.whole("block_count") - _ahead(keys)
     return {
         "vocab_size": shapes[EMBEDDING][-1],
         "hidden_size": keys.whole("embedding_length"),

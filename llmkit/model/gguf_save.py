@@ -54,7 +54,12 @@ class CodedMatrix:
     """The bytes of parts whose rows are in the file's order."""
 
 
-def gguf_model(model: Transformer, dtype: str, coded: Mapping[str, CodedMatrix] | None = None) -> GgufModel:
+def gguf_model(
+    model: Transformer,
+    dtype: str,
+    coded: Mapping[str, CodedMatrix] | None = None,
+    types: Mapping[str, str] | None = None,
+) -> GgufModel:
     """A model as the content of a GGUF file, without its tokenizer.
 
     Args:
@@ -63,6 +68,7 @@ def gguf_model(model: Transformer, dtype: str, coded: Mapping[str, CodedMatrix] 
             of 32 are stored as float16, as llama.cpp does.
         coded: matrices that are stored as they were rounded, by their names in `state_dict()`. Those that
             the file joins have one type.
+        types: of tensors that are not coded, by their names in the file, in place of the dtype's.
 
     Raises:
         ConfigError: llama.cpp has no such family, or computes it otherwise; or no such dtype.
@@ -71,14 +77,14 @@ def gguf_model(model: Transformer, dtype: str, coded: Mapping[str, CodedMatrix] 
         raise ConfigError(f"no GGUF dtype {dtype!r}", hint=f"one of {', '.join(GGUF_TYPES)}")
     config, ours = model.config, model.state_dict()
     wanted = GGUF_TYPES[dtype]
-    coded = coded or {}
+    coded, types = coded or {}, types or {}
     tensors: list[GgufTensor] = []
 
     def add(group: GgufGroup) -> None:
         if group.ours[0] in coded:
             tensors.extend(_coded_tensors(group, ours, [coded[name] for name in group.ours]))
         else:
-            tensors.extend(_tensors(group, [ours[name] for name in group.ours], wanted))
+            tensors.extend(_tensors(group, [ours[name] for name in group.ours], wanted, types))
 
     for group in gguf_groups(config, ours):
         add(group)
@@ -95,12 +101,13 @@ def gguf_model(model: Transformer, dtype: str, coded: Mapping[str, CodedMatrix] 
     return GgufModel(metadata, tensors, shape.lost)
 
 
-def _tensors(group: GgufGroup, ours: list[Tensor], wanted: str) -> Iterator[GgufTensor]:
+def _tensors(
+    group: GgufGroup, ours: list[Tensor], wanted: str, types: Mapping[str, str]
+) -> Iterator[GgufTensor]:
     shapes = group.shapes([tuple(one.shape) for one in ours])
     for index, (name, shape) in enumerate(zip(group.theirs, shapes, strict=True)):
-        yield GgufTensor(
-            name, shape, _type_of(name, shape, wanted), _maker(group, ours, index, name, shape, wanted)
-        )
+        kind = types.get(name) or _type_of(name, shape, wanted)
+        yield GgufTensor(name, shape, kind, _maker(group, ours, index, kind))
 
 
 def _coded_tensors(
@@ -121,13 +128,13 @@ def _coded_tensors(
 
 
 def _maker(
-    group: GgufGroup, ours: list[Tensor], index: int, name: str, shape: tuple[int, ...], wanted: str
+    group: GgufGroup, ours: list[Tensor], index: int, kind: str
 ) -> Callable[[], Iterator[NDArray[Any]]]:
     """Makes a tensor when its turn comes: no other is in memory then."""
 
     def make() -> Iterator[NDArray[Any]]:
         exact = [one.float() for one in ours] if group.how == "plus_one" else ours
-        return _pieces(group.pack(exact)[index], _type_of(name, shape, wanted))
+        return _pieces(group.pack(exact)[index], kind)
 
     return make
 

@@ -1,4 +1,4 @@
-"""The weights of one GGUF file: checked against its keys, and read as plain numbers. No torch."""
+"""The weights of one GGUF model: checked against its keys, and read as plain numbers. No torch."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from llmkit.model.arrays import filled
 from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.config import ModelConfig
 from llmkit.model.extend_context import extend_context
-from llmkit.model.gguf_config import HEAD
+from llmkit.model.gguf_config import HEAD, layers_ahead
 from llmkit.model.gguf_file import gguf_file_config
 from llmkit.model.gguf_names import GgufGroup, gguf_groups
 from llmkit.model.gguf_rope import TABLES
@@ -29,9 +29,9 @@ class GgufStore(GroupedStore[GgufGroup]):
         """Read the header.
 
         Raises:
-            MissingError: no such file.
+            MissingError: no such file, or one of several is not there.
             ConfigError: its architecture, or something in it, is not supported.
-            DataError: it is damaged, one of several, or its tensors are not what its keys say.
+            DataError: it is damaged, or its tensors are not what its keys say.
         """
         self._data = GgufData(path)
         content = gguf_file_config(self._data)
@@ -71,14 +71,18 @@ class GgufStore(GroupedStore[GgufGroup]):
         """One of the file's tensors: its own pages, or in memory of its own."""
         info, shape = self._data.info(name), self._data.shape(name)
         if mapped and CONFIG_DTYPES.get(info.type) == dtype:
-            return self._files.array(self._data.path, info.offset, shape, ARRAY_DTYPES[dtype])
+            return self._files.array(self._data.file(name), info.offset, shape, ARRAY_DTYPES[dtype])
         kind = "float16" if dtype == "float16" else "float32"  # beyond float16 is refused there
         pieces = self._data.pieces(name, kind, piece_values=CACHED_VALUES)
-        return filled(shape, ARRAY_DTYPES[dtype], (as_dtype(one, dtype) for one in pieces), self._data.path)
+        return filled(
+            shape, ARRAY_DTYPES[dtype], (as_dtype(one, dtype) for one in pieces), self._data.file(name)
+        )
 
     def _check(self, expected: Mapping[str, Shape]) -> None:
         data = self._data
-        surplus = [name for name in data.tensors if name not in expected and not _is_extra(name, self.config)]
+        ahead = layers_ahead(data.header, str(data.path))
+        others = [name for name in data.tensors if name not in expected]
+        surplus = [name for name in others if not _is_extra(name, self.config, ahead)]
         missing = [name for name in expected if name not in data.tensors]
         if missing or surplus:
             what = f"lacks {some_of(missing)}" if missing else f"has {some_of(surplus)}"
@@ -95,14 +99,15 @@ class GgufStore(GroupedStore[GgufGroup]):
                 )
 
 
-def _is_extra(name: str, config: ModelConfig) -> bool:
+def _is_extra(name: str, config: ModelConfig, ahead: int) -> bool:
     """What is no weight of the model: tables of positions, a tied head, layers that predict further."""
     parts = name.split(".")
     if name == HEAD and config.tie_word_embeddings:
         return True
     if name in TABLES or (len(parts) > 2 and parts[2] in ("attn_rot_embd", "rope_freqs")):
         return True
-    return parts[0] == "blk" and parts[1].isdigit() and int(parts[1]) >= config.num_hidden_layers
+    further = range(config.num_hidden_layers, config.num_hidden_layers + ahead)
+    return len(parts) > 1 and parts[0] == "blk" and parts[1].isdecimal() and int(parts[1]) in further
 
 
 def _squeezed(shape: Shape) -> Shape:

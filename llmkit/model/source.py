@@ -1,4 +1,4 @@
-"""A model on disk, in whichever of two forms: a Hugging Face folder, or one GGUF file. No torch."""
+"""A model on disk, in whichever of two forms: a Hugging Face folder, or GGUF. No torch."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from llmkit.errors import ConfigError, MissingError
 from llmkit.formats.gguf_header import read_gguf_header
 from llmkit.formats.gguf_magic import is_gguf
+from llmkit.formats.gguf_parts import read_gguf_parts
 from llmkit.formats.model_folder import (
     CONFIG,
     GENERATION_CONFIG,
@@ -128,5 +129,8 @@ def model_files(path: Path) -> list[Path]:
 
     Raises:
         MissingError: a file is not there.
+        DataError: a GGUF file is damaged, or is one of several and not the first.
     """
-    return [path] if is_gguf(path) else [path / CONFIG, *weight_files(path)]
+    if is_gguf(path):
+        return [part.path for part in read_gguf_parts(path)]
+    return [path / CONFIG, *weight_files(path)]

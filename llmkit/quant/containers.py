@@ -51,7 +51,13 @@ def container_grid(container: Container, name: str, dtype: torch.dtype) -> Grid:
         UsageError: no such grid, or none that these files hold.
     """
     old = container in ("gptq", "awq")  # their readers have float16 scales
-    grid = grid_named(name, torch.float16 if old else dtype, zero_low=int(container == "gptq"))
+    try:
+        grid = grid_named(name, torch.float16 if old else dtype, zero_low=int(container == "gptq"))
+    except UsageError:  # which tells of every container's grids
+        raise UsageError(
+            f"no grid is called {name!r} ({container} files take {_TAKES[container]})",
+            hint=f"for one: {'mlx-4bit-g64' if container == 'mlx' else 'int4-g32'}",
+        ) from None
     layout_for(container, grid)
     return grid
 

@@ -15,7 +15,9 @@ from llmkit.errors import DataError
 from llmkit.model.transformer import TiedHead, Transformer
 from llmkit.quant.embedding_moments import embedding_moments
 from llmkit.quant.grid import Grid
+from llmkit.quant.heads import own_logits, tied_like
 from llmkit.quant.moments import Moments
+from llmkit.quant.plain_numbers import as_stored, check_plain
 from llmkit.quant.rounding import RoundedMatrix, round_matrix
 from llmkit.quant.scaling import scale_layer
 from llmkit.quant.stream import Stream, float32_copy, in_float32, with_float32_ends
@@ -74,6 +76,7 @@ class Quantiser:
         given: Mapping[str, Moments] | None = None,
         scale_dtype: torch.dtype | None = None,
         catches_up: bool = True,
+        dtypes: Mapping[str, torch.dtype] | None = None,
     ) -> None:
         """
         Args:
@@ -89,6 +92,7 @@ class Quantiser:
                 are not.
             catches_up: the rounder makes use of what inputs have lost; the calibration text goes through the
                 original model too.
+            dtypes: of tensors without a grid, as they are written: texts see what is left of them there.
         """
         self._model = model
         self._grids = grids
@@ -100,6 +104,7 @@ class Quantiser:
         self._given = given or {}
         self._scale_dtype = scale_dtype
         self._catches_up = catches_up
+        self._dtypes = dtypes or {}
         self._original: Stream | None = None
         self.reference: Stream | None = None
         """The scored text in the original model; behind the last layer once `run` is through."""
@@ -122,15 +127,16 @@ class Quantiser:
             *(((HEAD, own_head.weight),) if own_head is not None else ()),
         ):
             if name not in self._grids:
-                _check(name, tensor.detach())
+                check_plain(name, tensor.detach(), self._dtypes.get(name))
         if self._scored is not None:
             self.reference = Stream(model, self._scored, self._workers)
         if self._calibration is not None and self._catches_up:
             self._original = Stream(model, self._calibration, self._workers)
         if EMBEDDING in self._grids:
             yield self._embedding(own_head)
-        elif own_head is None:
-            self.reference_head = _head(model, decoder.embed_tokens.weight.detach())
+        else:
+            embedding = decoder.embed_tokens.weight.detach()
+            self._replace_embedding(as_stored(embedding, self._dtypes.get(EMBEDDING)))
         calibration = None if self._calibration is None else Stream(model, self._calibration, self._workers)
         self.rounded = None if self._scored is None else Stream(model, self._scored, self._workers)
         if own_head is not None and EMBEDDING in self._grids:  # nobody looks anything up in it from here on
@@ -139,21 +145,28 @@ class Quantiser:
             yield self._layer(layer, calibration)
         if own_head is not None:
             model.lm_head = own_head = float32_copy(own_head)
-            self.reference_head = _head(model, own_head)
-        if own_head is not None and HEAD in self._grids:
-            yield self._head_alone(own_head, calibration)
+            self.reference_head = own_logits(model, own_head)
+            if HEAD in self._grids:
+                yield self._head_alone(own_head, calibration)
+            else:
+                self._replace_head(as_stored(own_head.weight.detach(), self._dtypes.get(HEAD)))
 
     def _embedding(self, own_head: nn.Linear | None) -> Rounded:
         """The embedding; where there is no head of its own, that too."""
-        model, decoder = self._model, self._model.model
-        original = decoder.embed_tokens.weight.detach()
+        original = self._model.model.embed_tokens.weight.detach()
         moments = partial(self._embedding_moments, original if own_head is None else own_head)
         rounded = self._alone(EMBEDDING, original, None if self._calibration is None else moments)
-        decoder.embed_tokens = nn.Embedding.from_pretrained(rounded.values())
-        if isinstance(model.lm_head, TiedHead):
-            self.reference_head = _head(model, original)
-            model.lm_head = _tied_like(model.lm_head, decoder.embed_tokens, model)
+        self._replace_embedding(rounded.values())
         return Rounded(None, {EMBEDDING: rounded})
+
+    def _replace_embedding(self, values: Tensor) -> None:
+        """What is looked up from here on; where the head is the same matrix, it multiplies with that."""
+        model, decoder = self._model, self._model.model
+        original = decoder.embed_tokens.weight.detach()
+        decoder.embed_tokens = nn.Embedding.from_pretrained(values)
+        if isinstance(model.lm_head, TiedHead):
+            self.reference_head = own_logits(model, original)
+            model.lm_head = tied_like(model.lm_head, decoder.embed_tokens, model)
 
     def _layer(self, layer: int, calibration: Stream | None) -> Rounded:
         layers = self._model.model.layers
@@ -166,9 +179,13 @@ class Quantiser:
             for name, parameter in block.named_parameters()
             if f"{_prefix(layer)}{name}" in self._grids
         }
-        for name, parameter in block.named_parameters():
-            if f"{_prefix(layer)}{name}" not in weights:
-                _check(f"{_prefix(layer)}{name}", parameter.detach())
+        plain = {
+            f"{_prefix(layer)}{name}": parameter.detach()
+            for name, parameter in block.named_parameters()
+            if f"{_prefix(layer)}{name}" not in weights
+        }
+        for name, tensor in plain.items():
+            check_plain(name, tensor, self._dtypes.get(name))
         done, moments = self._known(f"layer-{layer}"), self._given
         if done is None and calibration is not None:
             moments = calibration.moments(layer, weights, original=self._original)
@@ -179,7 +196,9 @@ class Quantiser:
         for name, part in _parts(weights).items():  # all at once: none sees another one's error
             part.copy_(done.matrices[name].values())
         for name, tensor in done.plain.items():
-            block.get_parameter(name.removeprefix(_prefix(layer))).data.copy_(tensor)
+            plain[name].copy_(tensor)
+        for name, tensor in plain.items():
+            tensor.copy_(as_stored(tensor, self._dtypes.get(name)))
         for stream in (calibration, self.rounded):
             if stream is not None:
                 stream.advance(layer)
@@ -215,10 +234,15 @@ class Quantiser:
     def _head_alone(self, head: nn.Linear, calibration: Stream | None) -> Rounded:
         moments = None if calibration is None else partial(calibration.head_moments, original=self._original)
         rounded = self._alone(HEAD, head.weight.detach(), moments)
-        after = nn.Linear(head.in_features, head.out_features, bias=False, device="meta")
-        after.weight, after.bias = nn.Parameter(rounded.values(), requires_grad=False), head.bias
-        self._model.lm_head = after
+        self._replace_head(rounded.values())
         return Rounded(None, {HEAD: rounded})
+
+    def _replace_head(self, values: Tensor) -> None:
+        head = self._model.lm_head
+        assert isinstance(head, nn.Linear)
+        after = nn.Linear(head.in_features, head.out_features, bias=False, device="meta")
+        after.weight, after.bias = nn.Parameter(values, requires_grad=False), head.bias
+        self._model.lm_head = after
 
     def _alone(
         self, name: str, weight: Tensor, moments: Callable[[], Moments | None] | None
@@ -239,7 +263,7 @@ class Quantiser:
     def _embedding_moments(self, own: Tensor | nn.Linear) -> Moments:
         """Of what comes back to the embedding, and where the head is the same matrix, of what that reads."""
         assert self._calibration is not None
-        head = _head(self._model, own if isinstance(own, Tensor) else float32_copy(own))
+        head = own_logits(self._model, own if isinstance(own, Tensor) else float32_copy(own))
         found = embedding_moments(self._model, self._calibration, head, self._workers)
         if not isinstance(self._model.lm_head, TiedHead):
             return found
@@ -260,14 +284,6 @@ class Quantiser:
         return stream.head_moments()
 
 
-def _check(name: str, tensor: Tensor) -> None:
-    """Tensors that stay plain are written as they are: as with those that are rounded, no NaN goes by."""
-    if tensor.numel() and not torch.stack(tensor.aminmax()).isfinite().all():
-        raise DataError(
-            f"{name}: a weight is not a finite number", hint="llmkit doctor MODEL names the tensors"
-        )
-
-
 def _prefix(layer: int) -> str:
     return f"model.layers.{layer}."
 
@@ -279,22 +295,3 @@ def _parts(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, weight in weights.items()
         for index, part in enumerate(weight.unbind() if weight.dim() == 3 else (weight,))
     }
-
-
-def _tied_like(head: TiedHead, embedding: nn.Embedding, model: Transformer) -> TiedHead:
-    fresh = TiedHead(embedding, model.config)
-    fresh.bias = None if head.bias is None else nn.Parameter(head.bias.detach().float())
-    return fresh
-
-
-def _head(model: Transformer, kept: Tensor | nn.Linear) -> Callable[[Tensor], Tensor]:
-    """`Transformer.logits` with a head of its own."""
-    if isinstance(kept, nn.Linear):
-        head: TiedHead | nn.Linear = kept
-    else:
-        assert isinstance(model.lm_head, TiedHead)
-        head = _tied_like(model.lm_head, nn.Embedding.from_pretrained(kept), model)
-    owner = Transformer.__new__(Transformer)
-    nn.Module.__init__(owner)
-    owner.config, owner.lm_head = model.config, head
-    return owner.logits

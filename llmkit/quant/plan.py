@@ -13,9 +13,11 @@ from llmkit.quant.budget import Choice
 from llmkit.quant.grid import Grid
 
 Shape = tuple[int, ...]
-Measure = Callable[[Shape, Grid | str], int]
-"""Bytes of one tensor of a file, by its shape and what it is stored as: a grid, or a dtype's name. Padding
-and all that stands beside the codes are counted."""
+Stored = Grid | str
+"""What a tensor is stored as: a grid, or a dtype's name as the file has it."""
+Measure = Callable[[Shape, Stored], int]
+"""Bytes of one tensor of a file, by its shape and what it is stored as. Padding and all that stands beside
+the codes are counted."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,11 @@ class QuantPlan:
         """What a budget chooses from, given the loss on each grid."""
         return [Choice(grid.name, self._nbytes(unit, grid), loss) for grid, loss in losses.items()]
 
-    def with_grids(self, grids: Mapping[str, Grid], reason: str) -> "QuantPlan":
-        """The plan with other grids for some units.
+    def with_grids(self, grids: Mapping[str, Stored], reason: str) -> "QuantPlan":
+        """The plan with other grids for some units, or with none.
 
         Args:
-            grids: by the units' names.
+            grids: by the units' names; a dtype's name for plain numbers.
             reason: why.
 
         Raises:
@@ -137,16 +139,23 @@ class QuantPlan:
         )
         return replace(self, units=units)
 
-    def _rounded(self, unit: PlanUnit, grid: Grid, reason: str) -> PlanUnit:
-        if not self.grids_for(unit, [grid]):
+    def _rounded(self, unit: PlanUnit, stored: Stored, reason: str) -> PlanUnit:
+        grid = None if isinstance(stored, str) else stored
+        if grid is not None and not self.grids_for(unit, [grid]):
             raise UsageError(
                 f"{unit.name}: a row of {max(unit.columns)} is no whole number of blocks of {grid.name}",
                 hint=f"choose a grid whose blocks divide it; those of {grid.name} have {grid.block} weights",
             )
-        return replace(unit, grid=grid, stored_as=grid.name, nbytes=self._nbytes(unit, grid), reason=reason)
+        nbytes = self._nbytes(unit, stored)
+        return replace(unit, grid=grid, stored_as=name_of(stored), nbytes=nbytes, reason=reason)
 
-    def _nbytes(self, unit: PlanUnit, grid: Grid) -> int:
-        return sum(self.measure(shape, grid) for shape in unit.files.values())
+    def _nbytes(self, unit: PlanUnit, stored: Stored) -> int:
+        return sum(self.measure(shape, stored) for shape in unit.files.values())
+
+
+def name_of(stored: Stored) -> str:
+    """What people call it."""
+    return stored if isinstance(stored, str) else stored.name
 
 
 FALLBACK = "fallback: "
@@ -157,9 +166,9 @@ FALLBACK = "fallback: "
 class Wishes:
     """What a user wants otherwise than the scheme has it."""
 
-    embeddings: Grid | None = None
-    head: Grid | None = None
-    tensors: Sequence[tuple[str, Grid]] = field(default_factory=tuple)
+    embeddings: Stored | None = None
+    head: Stored | None = None
+    tensors: Sequence[tuple[str, Stored]] = field(default_factory=tuple)
     """Regular expressions, searched for in the names of the model and in those of the file; the last that is
     found decides."""
 
@@ -169,7 +178,7 @@ class Wishes:
         Raises:
             UsageError: one is about no matrix, a pattern is none, or a grid does not fit.
         """
-        found: dict[str, Grid] = {}
+        found: dict[str, Stored] = {}
         for kind, flag, grid in (
             ("embed_tokens", "--embeddings", self.embeddings),
             ("lm_head", "--head", self.head),
@@ -178,7 +187,7 @@ class Wishes:
                 continue
             units = [unit for unit in plan.units if unit.kind == kind and unit.can_round]
             if not units:
-                raise _not_there(plan, kind, f"{flag} {grid.name}")
+                raise _not_there(plan, kind, f"{flag} {name_of(grid)}")
             found |= {unit.name: grid for unit in units}
         for pattern, grid in self.tensors:
             found |= dict.fromkeys(_matching(plan, pattern), grid)

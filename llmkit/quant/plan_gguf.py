@@ -24,13 +24,23 @@ FILE_TYPES = {
     **{"Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11, "Q3_K_M": 12},
     **{"Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18, "Q2_K_S": 21},
     **{"IQ4_NL": 25, "IQ4_XS": 30, "F32": 0, "F16": 1, "BF16": 32},
+    **{"IQ2_XXS": 19, "IQ2_XS": 20, "IQ3_XS": 22, "IQ3_XXS": 23, "IQ1_S": 24, "IQ3_S": 26, "IQ3_M": 27},
+    **{"IQ2_S": 28, "IQ2_M": 29, "IQ1_M": 31, "TQ1_0": 36, "TQ2_0": 37, "MXFP4_MOE": 38},
 }
-"""general.file_type, llama.cpp's LLAMA_FTYPE, of those that can be written here."""
+"""general.file_type, llama.cpp's LLAMA_FTYPE: of narrow models those too whose own blocks are not written."""
 VERSION = {"general.quantization_version": Typed("u32", 2)}
 """What a file with grids says beside; counted in the size of a plan."""
 _ALIGNMENT = 32
+PLAIN_TYPES = ("F16", "BF16", "F32")
+"""Types without a grid, file types too."""
 _UNROUNDED = "F16"
-"""What matrices are stored as that no grid can be laid over."""
+"""What matrices are stored as that no grid can be laid over, where grids are asked for."""
+
+
+def file_type_number(file_type: str) -> int:
+    """general.file_type of a name that `gguf_plan` knows."""
+    name = file_type.upper()
+    return FILE_TYPES[ALIASES.get(name, name)]
 
 
 def gguf_plan(
@@ -57,10 +67,11 @@ def gguf_plan(
     known = {**{name: name for name in BASE_TYPES}, **ALIASES}
     wanted = known.get(file_type.upper())
     if wanted is None:
-        close = nearest(file_type.upper(), known)
+        writable = [name for name, of in known.items() if BASE_TYPES[of] in (*GGML_GRIDS, *PLAIN_TYPES)]
+        close = nearest(file_type.upper(), writable)
         raise UsageError(
             f"no GGUF file type {file_type!r}",
-            hint=f"did you mean {close}?" if close else f"one of {', '.join(known)}",
+            hint=f"did you mean {close}?" if close else f"one of {', '.join(writable)}",
         )
     whole = gguf_model(model, "float16")
     types = _types(model.config, wanted, imatrix)
@@ -105,7 +116,9 @@ def _unit(
     if stored != "F32":
         can_round = group.how != "latent"
         stored, reason = _UNROUNDED, FALLBACK + "a file keeps its two halves by columns and by rows"
-        if can_round:
+        if file_type in PLAIN_TYPES:
+            stored, reason = file_type, ""
+        elif can_round:
             head = "token_embd.weight" if config.tie_word_embeddings else "output.weight"
             stored, reason = _chosen(files, types, base, file_type, head)
     grid = GGML_GRIDS.get(stored)
@@ -152,7 +165,7 @@ def _role(name: str, types: Mapping[str, str]) -> str:
 
 
 def _writable(type_name: str, name: str, file_type: str) -> str:
-    if type_name not in GGML_GRIDS and type_name not in ("F32", "F16", "BF16"):
+    if type_name not in GGML_GRIDS and type_name not in PLAIN_TYPES:
         raise UsageError(
             f"{file_type} stores {name} as {type_name}, which is not written here",
             hint=f"choose a file type made of {', '.join(GGML_GRIDS)}",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 
 @pytest.fixture
@@ -117,3 +118,32 @@ def test_shards_head_and_form_are_as_asked_for(
     assert llmkit_run("diff", model, tmp_path / "b", "--only", "tensors").status == 0
     wrong = llmkit_run("convert", model, tmp_path / "c", "-t", tmp_path / "none")
     assert wrong.status == 4 and not (tmp_path / "c").exists()
+
+
+def test_stdout_is_no_place_for_a_model(
+    llmkit_run: Callable[..., Any], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ("convert", model, "-"),
+        ("quantize", model, "-", "--type", "Q8_0"),
+        ("merge", model, model, "--method", "linear", "-o", "-"),
+        ("pretrain", "--data", model / "config.json", "-o", "-", "--dry-run"),
+    ):
+        done = llmkit_run(*words)
+        assert (done.status, done.text) == (2, ""), words
+        assert done.err == (
+            "llmkit: error: -: stdout has the report, and this needs a name\n  hint: name a file or folder\n"
+        )
+    assert not (tmp_path / "-").exists()
+
+
+def test_a_check_of_a_model_that_gives_no_numbers_says_so(
+    llmkit_run: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    tensors = load_file(model / "model.safetensors")
+    tensors["model.norm.weight"][0] = float("nan")
+    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+    done = llmkit_run("convert", model, tmp_path / "a.gguf", "--check")
+    assert (done.status, done.text) == (3, "") and "llmkit doctor MODEL" in done.err
+    assert "not finite" in done.err and not (tmp_path / "a.gguf").exists()

@@ -180,3 +180,38 @@ def test_every_flag_is_what_the_run_is_asked_for(
     monkeypatch.setattr("llmkit.workflows.quantize.job.open_quantize", asked)
     assert llmkit_run("quantize", "in", "out", *words).status == 2
     assert getattr(seen[0], field) == value
+
+
+def test_a_tokenizer_that_gguf_cannot_hold_may_be_left_out_and_read_the_text_all_the_same(
+    llmkit_run: Callable[..., Any], model: Path, line: tuple[Any, ...], tmp_path: Path
+) -> None:
+    gguf = pytest.importorskip("gguf")
+    content = json.loads((model / "tokenizer.json").read_text())
+    content["normalizer"] = {"type": "Replace", "pattern": {"Regex": "^ +"}, "content": ""}
+    (model / "tokenizer.json").write_text(json.dumps(content))
+    words = ("quantize", model, tmp_path / "a.gguf", "--type", "Q8_0")
+    refused = llmkit_run(*words)
+    assert refused.status == 2 and refused.err.endswith("or leave it out with --no-tokenizer\n")
+    done = llmkit_run(*words, "--no-tokenizer", *line, "-t", model)
+    assert done.status == 0, done.err
+    assert "KL divergence" in done.text and "there is no tokenizer in the file" in done.text
+    fields = gguf.GGUFReader(tmp_path / "a.gguf").fields
+    assert "tokenizer.ggml.tokens" not in fields
+    folder = llmkit_run("quantize", model, tmp_path / "b", "--type", "int4-g32", "--no-tokenizer")
+    assert folder.status == 0 and not (tmp_path / "b" / "tokenizer.json").exists()
+    both = llmkit_run(*words[:2], tmp_path / "c.gguf", "--no-tokenizer", "-t", model)
+    assert both.status == 2 and "-t and --no-tokenizer" in both.err
+
+
+def test_the_head_and_single_matrices_may_stay_plain_numbers(
+    llmkit_run: Callable[..., Any], tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    gguf = pytest.importorskip("gguf")
+    model = tiny_model(hidden_size=64, intermediate_size=128, tie_word_embeddings=False)
+    plain = ("--embeddings", "f16", "--head", "BF16", "--tensor", "blk.0.ffn_down=F32")
+    done = llmkit_run("quantize", model, tmp_path / "a.gguf", "--type", "Q8_0", *plain)
+    assert done.status == 0, done.err
+    types = {one.name: one.tensor_type.name for one in gguf.GGUFReader(tmp_path / "a.gguf").tensors}
+    assert [
+        types[f"{name}.weight"] for name in ("token_embd", "output", "blk.0.ffn_down", "blk.1.ffn_down")
+    ] == [*("F16", "BF16", "F32", "Q8_0")]

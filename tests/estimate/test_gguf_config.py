@@ -49,9 +49,11 @@ def test_a_list_of_equal_numbers_is_that_number() -> None:
 def test_what_is_not_covered_is_named() -> None:
     with pytest.raises(ConfigError, match=r"general.architecture 'mamba' is not supported"):
         gguf_config(_header("mamba"), "x.gguf")
-    split = GgufHeader(3, {"general.architecture": "llama"}, (), 0)
+    other = (GgufTensorInfo("output_norm.weight", (4096,), "F32", 0, 0),)
     with pytest.raises(ConfigError, match=r"no tensor token_embd.weight"):
-        gguf_config(split, "x.gguf")
+        gguf_config(GgufHeader(3, {"general.architecture": "llama"}, other, 0), "x.gguf")
+    with pytest.raises(ConfigError, match=r"a vocabulary only"):
+        gguf_config(GgufHeader(3, {"general.architecture": "llama"}, (), 0), "x.gguf")
 
 
 @pytest.mark.parametrize("arch", ["qwen2", "qwen3", "gemma2", "gpt2", "phi3"])

@@ -37,6 +37,14 @@ def test_four_bits_are_counted_from_eight_or_from_a_minimum() -> None:
     assert np.array_equal(simple.read_q4_1(stored)[0], CODES / 2 - 3)
 
 
+def test_bits_are_signs_and_twos_are_counted_from_one() -> None:
+    packed = bytes([0b11100100, *bytes(15)])
+    values = simple.read_q1_0(one(simple.Q1_0, half(0.5), packed))[0]
+    assert np.array_equal(2 * values[:8], [-1, -1, 1, -1, -1, 1, 1, 1]) and (2 * values[8:] == -1).all()
+    values = simple.read_q2_0(one(simple.Q2_0, half(0.5), packed))[0]
+    assert np.array_equal(2 * values[:4], [-1, 0, 1, 2]) and len(values) == 64
+
+
 def test_the_fifth_bit_is_worth_sixteen() -> None:
     mask = (0b1010 << 28 | 1).to_bytes(4, "little")  # values 0, 29 and 31
     fifth = np.zeros(32, dtype=np.float32)

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from gguf_copies import split_gguf
 
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.ggml_blocks import LAYOUTS, dequantise, quantise
@@ -55,7 +56,7 @@ def test_files_of_llama_cpps_writer_are_read(gguf: ModuleType, tmp_path: Path) -
     path = tmp_path / "theirs.gguf"
     writer = gguf.GGUFWriter(path, "llama")
     generator = np.random.default_rng(4)
-    for name in sorted(set(LAYOUTS) - {"F32", "F16", "F64", "BF16"}):
+    for name in sorted(set(LAYOUTS) - {"F32", "F16", "F64", "BF16", "Q1_0", "Q2_0"}):
         raw = generator.integers(0, 256, (2, 3, 2 * GGML_TYPES[name].nbytes)).astype(np.uint8)
         writer.add_tensor(name, raw, raw_dtype=gguf.GGMLQuantizationType[name])
     writer.add_tensor("F32", VALUES)
@@ -66,7 +67,7 @@ def test_files_of_llama_cpps_writer_are_read(gguf: ModuleType, tmp_path: Path) -
     writer.write_tensors_to_file()
     writer.close()
     data, reader = GgufData(path), gguf.GGUFReader(path)
-    assert set(data.tensors) == set(LAYOUTS) - {"BF16"}
+    assert set(data.tensors) == set(LAYOUTS) - {"BF16", "Q1_0", "Q2_0"}
     for theirs in reader.tensors:
         assert data.shape(theirs.name) == tuple(reversed(theirs.shape.tolist()))
         assert data.raw(theirs.name).tobytes() == theirs.data.tobytes()
@@ -188,3 +189,38 @@ def test_a_big_endian_file_is_refused_with_the_command_that_turns_it(tmp_path: P
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"none\.gguf: no such file"):
         GgufData(tmp_path / "none.gguf")
+
+
+def test_a_model_in_parts_has_the_tensors_of_the_whole(small: Path, tmp_path: Path) -> None:
+    whole = GgufData(small)
+    files = split_gguf(_without_empty(small), tmp_path / "parts", 1)
+    data = GgufData(files[0])
+    assert (data.path, data.files, data.header.metadata["split.count"]) == (files[0], tuple(files), 3)
+    assert {data.file(name) for name in data.tensors} == set(files)
+    for name in data.tensors:
+        assert data.shape(name) == whole.shape(name)
+        assert np.array_equal(data.raw(name), whole.raw(name))
+    assert np.array_equal(data.values("w"), whole.values("w"))
+    (piece,) = data.pieces("one")
+    assert piece == 7
+    with pytest.raises(DataError, match=r"small-00002-of-00003\.gguf: tensor large: .*float16"):
+        data.values("large", np.float16)
+    with files[2].open("r+b") as file:
+        file.truncate(files[2].stat().st_size - 32)
+    with pytest.raises(DataError, match=r"small-00003-of-00003\.gguf: cut short: tensor one"):
+        GgufData(files[0])
+
+
+def _without_empty(path: Path) -> Path:
+    """What the gguf package writes again: a tensor without values, and one of whole numbers, it does not."""
+    data = GgufData(path)
+    items = [
+        GgufTensor(name, data.shape(name), data.info(name).type, lambda name=name: data.raw(name))  # type: ignore[misc]
+        for name in ("w", "large", "one")
+    ]
+    stream = io.BytesIO()
+    write_gguf(stream, {"general.architecture": "llama"}, items)
+    whole = path.with_name("whole") / path.name
+    whole.parent.mkdir()
+    whole.write_bytes(stream.getvalue())
+    return whole

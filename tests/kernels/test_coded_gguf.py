@@ -39,5 +39,7 @@ def test_codes_stand_for_the_same_numbers(type_name: str) -> None:
         assert np.array_equal(coded_row(pack_coded(matrix), 17), expected[17])
 
 
-def test_every_type_but_ternary_ones_and_plain_numbers_is_taken() -> None:
-    assert set(LAYOUTS) - set(GROUPINGS) == {"F32", "F16", "BF16", "F64", "TQ1_0", "TQ2_0"}
+def test_every_type_but_codebooks_ternary_ones_and_plain_numbers_is_taken() -> None:
+    codebooks = {"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"}
+    plain, ternary = {"F32", "F16", "BF16", "F64"}, {"TQ1_0", "TQ2_0", "Q1_0", "Q2_0"}
+    assert set(LAYOUTS) - set(GROUPINGS) == plain | ternary | codebooks

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from coded_models import coded_gguf
+from gguf_copies import split_gguf
 from gguf_models import case_config, random_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -63,7 +64,9 @@ def test_what_a_gguf_file_holds_as_codes_is_left_out(
 ) -> None:
     config = case_config(family, changes | {"hidden_size": 256, "head_dim": 64})
     types = {"attn": "Q4_0", "ffn_down": "Q8_0", "ffn": "Q5_1", "token_embd": "Q6_K", "output": "Q4_K"}
-    coded = check(coded_gguf(tmp_path / "a.gguf", random_model(config), types))
+    whole = coded_gguf(tmp_path / "a.gguf", random_model(config), types)
+    coded = check(whole)
+    assert check(split_gguf(whole, tmp_path / "parts", 6)[0]).sources.keys() == coded.sources.keys()
     names = {name.split(".", 3)[-1] for name in coded.sources}
     assert {"self_attn.q_proj.weight", "model.embed_tokens.weight"} <= names | set(coded.sources)
     assert not any("norm" in name or "mlp.gate.weight" in name for name in coded.sources)

@@ -11,7 +11,7 @@ from llmkit.errors import ConfigError
 from llmkit.formats.gguf_header import GgufHeader, GgufTensorInfo
 from llmkit.formats.gguf_values import Typed
 from llmkit.model.config import ModelConfig
-from llmkit.model.gguf_config import gguf_config, gguf_model_config
+from llmkit.model.gguf_config import gguf_config, gguf_model_config, layers_ahead
 from llmkit.model.gguf_save import gguf_model
 from llmkit.model.transformer import Transformer
 
@@ -100,6 +100,21 @@ def test_the_dtype_is_that_of_most_weights_and_float32_of_quantised_ones() -> No
         plain = {key: one.value if isinstance(one, Typed) else one for key, one in made.metadata.items()}
         tensors = (GgufTensorInfo(one.name, one.shape[::-1], one.type, one.nbytes, 0) for one in made.tensors)
         assert gguf_config(GgufHeader(3, plain, tuple(tensors), 0), "a")["dtype"] == expected
+
+
+def test_a_vocabulary_alone_is_told_as_one() -> None:
+    header = GgufHeader(3, {"general.architecture": "bert", "tokenizer.ggml.model": "bert"}, (), 0)
+    with pytest.raises(ConfigError, match=r"a\.gguf: a vocabulary only") as caught:
+        gguf_config(header, "a.gguf")
+    assert "-t a.gguf" in caught.value.hint
+
+
+def test_layers_ahead_are_those_that_the_metadata_tells_of() -> None:
+    config = case_config("qwen3", {})
+    assert layers_ahead(header_of(config), "a.gguf") == 0
+    assert layers_ahead(header_of(config, **{"qwen3.nextn_predict_layers": 2}), "a.gguf") == 2
+    with pytest.raises(ConfigError, match=r"nextn_predict_layers"):
+        layers_ahead(header_of(config, **{"qwen3.nextn_predict_layers": "one"}), "a.gguf")
 
 
 def test_what_is_not_known_is_named() -> None:

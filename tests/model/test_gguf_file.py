@@ -4,6 +4,7 @@ from pathlib import Path
 
 import gguf_models
 import pytest
+from gguf_copies import split_gguf
 from gguf_models import case_config, random_model
 
 from llmkit.errors import DataError, MissingError
@@ -43,3 +44,20 @@ def test_parts_and_damage_are_refused(tmp_path: Path) -> None:
         read_gguf_tensors(tmp_path / "c.gguf")
     with pytest.raises(MissingError):
         read_gguf_tensors(tmp_path / "none.gguf")
+
+
+def test_a_model_in_parts_has_the_config_and_the_tensors_of_the_whole(tmp_path: Path) -> None:
+    whole = _write(tmp_path / "a.gguf", gguf_models.LLAMA3)
+    files = split_gguf(whole, tmp_path / "parts", 15, small_first=True)
+    assert read_gguf_config(files[0]) == read_gguf_config(whole)  # the scaling is a tensor of another part
+    tensors, alone = read_gguf_tensors(files[0]), read_gguf_tensors(whole)
+    assert {name: (one.shape, one.dtype) for name, one in tensors.items()} == {
+        name: (one.shape, one.dtype) for name, one in alone.items()
+    }
+    assert {one.file for one in tensors.values()} == set(files[1:])
+    for name in ("output_norm.weight", "blk.3.ffn_down.weight"):
+        one, other = tensors[name], alone[name]
+        assert (
+            one.file.read_bytes()[one.offset :][: one.nbytes]
+            == (whole.read_bytes()[other.offset :][: other.nbytes])
+        )

@@ -7,9 +7,10 @@ import gguf_models
 import numpy as np
 import pytest
 import torch
+from gguf_copies import split_gguf
 from gguf_models import CASES, case_config, random_model
 
-from llmkit.errors import ConfigError, DataError, LlmkitError
+from llmkit.errors import ConfigError, DataError, LlmkitError, MissingError
 from llmkit.formats.gguf_data import GgufData
 from llmkit.formats.gguf_values import Typed
 from llmkit.formats.gguf_write import GgufTensor, write_gguf
@@ -138,6 +139,7 @@ def test_a_latent_tensor_that_is_whole_is_taken_as_it_is(tmp_path: Path) -> None
             DataError,
             "it has blk.0.attn_gate",
         ),
+        (lambda tensors: [*tensors, _extra("blk", (4, 4))], DataError, "it has blk, unlike"),
         (
             lambda tensors: [*tensors[1:], _extra("token_embd.weight", (96, 32))],
             DataError,
@@ -156,6 +158,31 @@ def test_a_file_whose_tensors_are_others_is_refused(
     for load in (load_model, GgufStore):
         with pytest.raises(error, match=what):
             load(path)
+
+
+def test_layers_beyond_the_block_count_are_refused_unless_they_predict_further(tmp_path: Path) -> None:
+    model = random_model(case_config("qwen3", {}))
+    fewer = {"qwen3.block_count": Typed("u32", 3)}
+    with pytest.raises(DataError, match=r"it has blk\.3\."):
+        load_model(write(tmp_path / "a.gguf", model, **fewer))
+    ahead = {"qwen3.nextn_predict_layers": Typed("u32", 1)}
+    path = write(tmp_path / "b.gguf", model, **ahead)
+    assert load_model(path).config.num_hidden_layers == 3
+    with pytest.raises(DataError, match=r"it has blk\.3\."):  # one, and it is blk.2
+        load_model(write(tmp_path / "c.gguf", model, **fewer, **ahead))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "q8_0"])
+def test_a_model_in_parts_is_the_whole_bit_for_bit(dtype: str, tmp_path: Path) -> None:
+    whole = write(tmp_path / "a.gguf", random_model(case_config("qwen3", {})), dtype)
+    parts = split_gguf(whole, tmp_path / "parts", 7)
+    assert len(parts) > 3
+    ours, theirs = load_model(parts[0]).state_dict(), load_model(whole).state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
+    parts[2].unlink()
+    with pytest.raises(MissingError, match=r"a-00003-of-\d+\.gguf: no such file"):
+        load_model(parts[0])
 
 
 def test_one_file_of_several_is_refused(tmp_path: Path) -> None:

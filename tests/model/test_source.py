@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from gguf_copies import split_gguf
 
 from llmkit.errors import MissingError
 from llmkit.formats.gguf_values import MetadataValue, Typed
@@ -45,6 +46,8 @@ def test_both_forms_have_one_config(tiny_model: Callable[..., Path], tmp_path: P
     )
     assert model_files(path) == [path]
     assert [file.name for file in model_files(folder)] == ["config.json", "model.safetensors"]
+    parts = split_gguf(path, tmp_path / "parts", 9)
+    assert len(parts) > 1 and model_files(parts[0]) == parts
 
 
 def test_a_file_without_a_tokenizer_says_so(

@@ -13,6 +13,8 @@ from llmkit.model.transformer import Transformer
 SIZES = {
     **{"Q4_0": 0.01, "Q4_1": 0.01, "Q8_0": 7e-4, "Q5_0": 5e-3, "Q5_1": 5e-3, "IQ4_NL": 7e-4, "IQ4_XS": 4e-5},
     **{"Q2_K": 6e-3, "Q3_K": 1.2e-3, "Q4_K": 3e-4, "Q5_K": 1.5e-4, "Q6_K": 4e-5},
+    **{"IQ1_S": 1e-2, "IQ1_M": 1e-2, "IQ2_XXS": 1.5e-3, "IQ2_XS": 1.5e-3, "IQ2_S": 1.5e-3},
+    **{"IQ3_XXS": 5e-4, "IQ3_S": 5e-4, "Q1_0": 6e-2, "Q2_0": 5e-2},
 }
 """Of a block's scale, so that a matrix of 256 columns changes the size of what it is given little."""
 _MIDDLES = {"Q2_K": 1.5, "Q4_K": 7.5, "Q5_K": 15.5, "Q4_1": 7.5, "Q5_1": 15.5}
@@ -27,7 +29,12 @@ def coded_gguf(path: Path, model: Transformer, types: dict[str, str]) -> Path:
         raw = random.integers(0, 256, stored_nbytes(type_name, shape)).astype(np.uint8)
         stored = raw.view(LAYOUTS[type_name])
         size = SIZES[type_name]
-        stored["d"] = random.uniform(0.5, 1.5, size=len(stored)) * size
+        scales = random.uniform(0.5, 1.5, size=len(stored)) * size
+        if type_name == "IQ1_M":  # four bits of it in each of four words
+            pieces = scales.astype(np.float16).view(np.uint16)[:, None] >> np.uint16([0, 4, 8, 12]) << 12
+            stored["scales"] = stored["scales"] & 0xFFF | pieces
+        else:
+            stored["d"] = scales
         if type_name in _MIDDLES:  # so that the mean is about zero
             sign = -1 if "m" in stored.dtype.names else 1
             stored["m" if sign < 0 else "dmin"] = sign * stored["d"] * _MIDDLES[type_name]

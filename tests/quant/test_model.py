@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from llmkit.errors import DataError
 from llmkit.model.transformer import Transformer
 from llmkit.quant.embedding_moments import embedding_moments
 from llmkit.quant.ggml_grids import GGML_GRIDS
@@ -131,3 +132,33 @@ def test_matrices_without_a_grid_stay_as_they_are() -> None:
     assert {name for part in quantiser.run() for name in part.matrices} == set(grids)
     assert torch.equal(used.get_parameter(HEAD), original.get_parameter(HEAD))
     assert torch.equal(used.get_parameter(EMBEDDING), original.get_parameter(EMBEDDING))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tensors_without_a_grid_are_scored_as_they_are_stored(kind: str) -> None:
+    original = model(**KINDS[kind])
+    names = [name for name, value in original.named_parameters() if value.dim() > 1]
+    dtypes = dict.fromkeys(names, torch.bfloat16) | {"model.norm.weight": torch.float32}
+    used, whole = copy.deepcopy(original), copy.deepcopy(original)
+    quantiser = Quantiser(used, {}, calibration=IDS, scored=SCORED, dtypes=dtypes)
+    assert not [name for part in quantiser.run() for name in part.matrices]
+    with torch.no_grad():
+        for name in names:
+            place = whole.get_parameter(name)
+            place.copy_(place.bfloat16())
+    assert quantiser.reference and quantiser.rounded and quantiser.reference_head
+    with torch.inference_mode():
+        before = torch.cat([quantiser.reference_head(states) for _, states in quantiser.reference.last()])
+        after = torch.cat([used.logits(states) for _, states in quantiser.rounded.last()])
+        assert torch.allclose(before, original(SCORED), atol=1e-4)
+        assert torch.allclose(after, whole(SCORED), atol=1e-4)
+    assert not torch.allclose(before, after, atol=3e-3)
+
+
+def test_a_number_that_its_dtype_does_not_hold_is_refused_where_it_is_met() -> None:
+    original = model(num_hidden_layers=1)
+    name = "model.layers.0.mlp.up_proj.weight"
+    with torch.no_grad():
+        original.get_parameter(name)[0, 0] = -7e4
+    with pytest.raises(DataError, match=f"{name} has 70000, beyond float16's 65504"):
+        list(Quantiser(original, {}, dtypes={name: torch.float16}).run())

@@ -53,6 +53,19 @@ def test_embeddings_and_head_have_wishes_of_their_own(plan: QuantPlan) -> None:
     }
 
 
+def test_a_wish_for_plain_numbers_leaves_a_unit_without_a_grid(plan: QuantPlan) -> None:
+    changed = Wishes(embeddings="F16", tensors=((r"blk\.0\.ffn_down", "F32"),)).apply(plan)
+    units = {unit.name: unit for unit in changed.units}
+    embedding, down = units["model.embed_tokens.weight"], units["model.layers.0.mlp.down_proj.weight"]
+    assert [(one.grid, one.stored_as, one.bits) for one in (embedding, down)] == [
+        (None, "F16", 16),
+        (None, "F32", 32),
+    ]
+    assert not {embedding.name, down.name} & changed.grids.keys()
+    with pytest.raises(UsageError, match="--head F16: the model has no lm_head of its own"):
+        Wishes(head="F16").apply(gguf_plan(on_meta(tie_word_embeddings=True), "Q4_K_M"))
+
+
 def test_wishes_that_are_about_nothing_are_refused(plan: QuantPlan) -> None:
     with pytest.raises(UsageError, match="'ffn_gone' is found in no name of a matrix"):
         Wishes(tensors=(("ffn_gone", Q8),)).apply(plan)

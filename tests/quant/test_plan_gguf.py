@@ -139,3 +139,7 @@ def test_file_types_that_cannot_be_written_are_refused() -> None:
         gguf_plan(on_meta(), "IQ2_XS")
     with pytest.raises(UsageError, match="no GGUF file type 'Q4_K_X'"):
         gguf_plan(on_meta(), "Q4_K_X")
+    with pytest.raises(UsageError, match="no GGUF file type 'whole'") as told:
+        gguf_plan(on_meta(), "whole")
+    named = str(told.value.hint).removeprefix("one of ").split(", ")
+    assert {"F32", "Q4_K_M", "IQ4_XS"} <= set(named) and not {"IQ2_XS", "TQ1_0", "MXFP4_MOE"} & set(named)

@@ -20,10 +20,10 @@ class Headline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_worse(now: Headline, before: Headline) -> bool:
-    """Whether a figure is worse than an earlier one by more than 1.96 standard errors of the difference.
+    """Whether a figure is no number, or worse than an earlier one by more than 1.96 standard errors of both.
 
     The two are taken as independent, which is cautious where both are of the same records: `compare` is
     sharper there.
     """
     loss = before.value - now.value if now.better == "higher" else now.value - before.value
-    return loss > Z95 * math.hypot(now.error, before.error)
+    return math.isnan(now.value) or loss > Z95 * math.hypot(now.error, before.error)

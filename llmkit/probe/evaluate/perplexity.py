@@ -65,9 +65,11 @@ class Perplexity:
     """As llama.cpp has it: of tokens taken as independent."""
     perplexity: float
     perplexity_error: float
-    interval: Interval
-    """Of perplexity, by clusters: wider than the errors of tokens where texts differ."""
-    nll_cluster_error: float
+    interval: Interval | None
+    """Of perplexity, by clusters: wider than the errors of tokens where texts differ. Of one window by its
+    tokens; None of one token."""
+    nll_cluster_error: float | None
+    """None of one window: how windows differ is not known."""
     bits_per_byte: float | None
     """None where the scored tokens stand for no text."""
     bits_per_token: float
@@ -77,7 +79,7 @@ class Perplexity:
         return Headline(
             name="perplexity",
             value=self.perplexity,
-            error=self.perplexity * max(self.nll_cluster_error, self.nll_error),
+            error=self.perplexity * max(self.nll_cluster_error or 0.0, self.nll_error),
             better="lower",
         )
 
@@ -100,7 +102,11 @@ def perplexity(texts: Sequence[TextSums]) -> Perplexity:
         name, clusters = "records", [(text.scored_tokens, text.nll) for text in used]
     else:
         name, clusters = "windows", [window for text in used for window in text.windows]
-    error = ratio_error([nll for _, nll in clusters], [tokens for tokens, _ in clusters])
+    error, told = None, f"{count} tokens taken as independent, as there is one window"
+    if len(clusters) > 1:
+        error = ratio_error([nll for _, nll in clusters], [tokens for tokens, _ in clusters])
+        told = f"{len(clusters)} {name} as clusters"
+    width = Z95 * (token_error if error is None else error)
     return Perplexity(
         records=len(texts),
         tokens=sum(text.tokens for text in texts),
@@ -110,10 +116,12 @@ def perplexity(texts: Sequence[TextSums]) -> Perplexity:
         nll_error=token_error,
         perplexity=math.exp(mean),
         perplexity_error=math.exp(mean) * token_error,
-        interval=Interval(
-            low=math.exp(mean - Z95 * error),
-            high=math.exp(mean + Z95 * error),
-            method=f"1.96 standard errors of the mean -ln p, by {len(clusters)} {name} as clusters",
+        interval=None
+        if count == 1
+        else Interval(
+            low=math.exp(mean - width),
+            high=math.exp(mean + width),
+            method=f"1.96 standard errors of the mean -ln p, by {told}",
         ),
         nll_cluster_error=error,
         bits_per_byte=total / math.log(2) / size if size else None,

@@ -42,11 +42,15 @@ def sliding_windows(count: int, *, window: int, stride: int) -> Iterator[Window]
         stride: tokens between the beginnings of two.
 
     Raises:
-        UsageError: a stride beyond the window would leave tokens out.
+        UsageError: in a window of one token nothing is scored; a stride beyond the window would leave tokens
+            out.
     """
-    if not 1 <= stride <= window or window < 2:
+    if window < 2:
+        raise UsageError(f"--window {window}: nothing is scored in it", hint="--window 2, or more")
+    if not 1 <= stride <= window:
         raise UsageError(
-            f"a stride of {stride} and a window of {window}", hint="a stride is from 1 to the window"
+            f"--stride {stride}: a stride is from 1 to the window of {window}",
+            hint="leave --stride out for half a window",
         )
     before = 0
     for begin in range(0, count, stride):
@@ -70,7 +74,9 @@ def chunk_windows(count: int, *, window: int) -> list[Window]:
         UsageError: chunks of which nothing would be scored.
     """
     if window < 4:
-        raise UsageError(f"chunks of {window} tokens: nothing to score", hint="--window 512")
+        raise UsageError(
+            f"--window {window}: nothing to score in its second half", hint="--window 4, or more"
+        )
     if count < 2 * window:
         raise DataError(
             f"the text has {count:,} tokens, and two chunks of {window:,} are the least",

@@ -9,6 +9,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from llmkit.errors import DataError
 from llmkit.model.transformer import Transformer
 
 PROMPTS, TOKENS = 4, 64
@@ -56,10 +57,18 @@ def compare_logits(
         after: float32, its weights as they were stored.
         dtype: what the weights were rounded to.
         tolerance: of the largest difference.
+
+    Raises:
+        DataError: logits of the model before are not finite: there is nothing to compare.
     """
     ids = check_ids(before.config.vocab_size, min(TOKENS, before.config.max_position_embeddings))
     with torch.inference_mode():
         first, second = before(ids), after(ids)
+        if not first.isfinite().all():
+            raise DataError(
+                "--check: logits of the model itself are not finite numbers",
+                hint="llmkit doctor MODEL names the tensors",
+            )
         gap = (first - second).abs().max().item()
         if tolerance is None:
             disturb(before, dtype)

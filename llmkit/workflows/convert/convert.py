@@ -82,7 +82,9 @@ def convert(
 
 def _decide(path: Path, out: Path, config: ConvertConfig, force: bool, invocation: Invocation) -> Written:
     refuse_existing(out, force=force, inputs=[path])
-    return decide(open_convert_source(path, config), out, config, invocation)
+    source = open_convert_source(path, config)
+    refuse_existing(out, force=force, inputs=source.files)  # the other files of a GGUF model in parts
+    return decide(source, out, config, invocation)
 
 
 def _write_gguf(

@@ -70,18 +70,21 @@ class Written:
         return DTYPES.get(self.dtype, torch.float32) if self.source.quantised else None
 
     def gguf(
-        self, model: Transformer, coded: Mapping[str, CodedMatrix] | None = None
+        self,
+        model: Transformer,
+        coded: Mapping[str, CodedMatrix] | None = None,
+        types: Mapping[str, str] | None = None,
     ) -> tuple[dict[str, MetadataValue], list[GgufTensor], list[str]]:
         """The content of a GGUF file, and what llama.cpp does otherwise.
 
         Args:
             model: whose.
-            coded: see `gguf_model`.
+            coded, types: see `gguf_model`.
 
         Raises:
             ConfigError: llama.cpp has no such model or tokenizer.
         """
-        made = gguf_model(model, self.dtype, coded)
+        made = gguf_model(model, self.dtype, coded, types)
         tokenizer, lost = self._tokenizer()
         first = {key: made.metadata[key] for key in _GENERAL if key in made.metadata}
         metadata: dict[str, MetadataValue] = {

@@ -60,7 +60,7 @@ class ConvertSource:
     @property
     def files(self) -> list[Path]:
         """What it is read from."""
-        return [self.path] if self.path.is_file() else model_files(self.path)
+        return [self.path] if is_llama2c(self.path) else model_files(self.path)
 
     @property
     def own_generation(self) -> dict[str, Any]:

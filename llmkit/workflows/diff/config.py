@@ -6,7 +6,10 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import MissingError
+from llmkit.formats.gguf_magic import is_gguf
 from llmkit.formats.model_folder import CONFIG, GENERATION_CONFIG, read_json_object
+from llmkit.model.config import ModelConfig
+from llmkit.model.source import config_source, read_model_config
 from llmkit.workflows.artefact import ADAPTER_CONFIG
 from llmkit.workflows.diff.forms import one_form, other_form
 from llmkit.workflows.diff.keys import KeyDiff, Side, diff_keys, split_remarks
@@ -20,6 +23,11 @@ _WHO_WROTE_IT = {
 }
 _SETS = ("target_modules", "modules_to_save", "exclude_modules")
 """Lists that PEFT writes from Python sets: in any order."""
+
+
+_NOT_IN_GGUF = {"dtype", "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id"}
+"""What such a file does not say of the model: its types differ from tensor to tensor, its ids are the
+tokenizer's."""
 
 
 class OneSided(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +82,24 @@ def diff_model_configs(a: Path, b: Path, *, any_dtype: bool = False) -> ConfigDi
         moved = _moved(config_a, config_b)
         files[0] = (CONFIG, one_form(config_a), one_form(config_b))
     return _report(files, remarks, moved)
+
+
+def diff_read_configs(a: Path, b: Path) -> ConfigDiff:
+    """What is read of the configs of two models, of which one is a GGUF file: that has other keys, and fewer.
+
+    Args:
+        a, b: a folder, a GGUF file, or a config.json.
+
+    Raises:
+        MissingError, ConfigError, DataError: one is not there, not supported, or damaged.
+    """
+
+    def read(path: Path) -> dict[str, Any]:
+        is_model = path.is_dir() or is_gguf(path)
+        content = read_model_config(path) if is_model else read_json_object(path)
+        return one_form(ModelConfig.from_hf(content, source=config_source(path)).to_hf())
+
+    return _report([(CONFIG, read(a), read(b))], _WHO_WROTE_IT | _NOT_IN_GGUF, None)
 
 
 def diff_adapter_configs(a: Path, b: Path) -> ConfigDiff:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llmkit.errors import DataError
 from llmkit.formats.model_folder import TensorInfo
-from llmkit.model.stored_quantised import QuantisedInfo
+from llmkit.workflows.diff.numbers import MADE
 
 BLOCK_VALUES = 1 << 17
 """Values at a time: as float64 they fit a core's own cache."""
@@ -80,7 +80,7 @@ def read_codes(tensor: TensorInfo) -> Iterator[Codes]:
     Raises:
         DataError: the file ends before the tensor does.
     """
-    if isinstance(tensor, QuantisedInfo):
+    if isinstance(tensor, MADE):
         whole = tensor.read().reshape(-1).view("<u4")
         yield from (whole[start : start + BLOCK_VALUES] for start in range(0, whole.size, BLOCK_VALUES))
         return

@@ -18,8 +18,10 @@ from llmkit.workflows.diff.config import (
     OneSided,
     diff_adapter_configs,
     diff_model_configs,
+    diff_read_configs,
 )
 from llmkit.workflows.diff.keys import KeyDiff, diff_keys
+from llmkit.workflows.diff.numbers import model_tensors
 from llmkit.workflows.diff.options import DiffConfig, Part
 from llmkit.workflows.diff.shards import ShardsDiff, diff_shards
 from llmkit.workflows.diff.tensors import TensorsDiff, Weights, diff_tensors
@@ -27,11 +29,13 @@ from llmkit.workflows.diff.tokenizer import TokenizerDiff, diff_tokenizers
 
 _MODEL: tuple[Part, ...] = ("tensors", "config", "tokenizer")
 _PARTS: dict[Kind, tuple[Part, ...]] = {
-    **{"model": _MODEL, "run": _MODEL, "checkpoint": _MODEL, "adapter": ("tensors", "config")},
+    **{"model": _MODEL, "run": _MODEL, "checkpoint": _MODEL, "gguf": _MODEL},
+    "adapter": ("tensors", "config"),
     **{"safetensors": ("tensors",), "config": ("config",), "tokenizer": ("tokenizer",)},
     **{"shards": ("shards",), "shard": ("shards",)},
 }
-_FAMILIES: tuple[tuple[Kind, ...], ...] = (("model", "run", "checkpoint"), ("shards", "shard"))
+_MODELS: tuple[Kind, ...] = ("model", "run", "checkpoint", "gguf")
+_FAMILIES: tuple[tuple[Kind, ...], ...] = (_MODELS, ("shards", "shard"))
 _TENSOR_FLAGS = "--atol, --rtol, --headers, --tensors and --any-dtype"
 
 
@@ -72,10 +76,8 @@ def diff_artefacts(a: Path, b: Path, config: DiffConfig, *, progress: Progress =
     missing: list[OneSided] = []
     tensors = configs = tokenizer = shards = None
     if "tensors" in parts:
-        as_numbers = _section(first) != _section(second)
-        tensors = diff_tensors(
-            _weights(first, as_numbers), _weights(second, as_numbers), config, progress=progress
-        )
+        sides = _weights_of(first, second)
+        tensors = diff_tensors(*sides, config, progress=progress)
     if "config" in parts:
         configs = _configs(first, second, config)
     if "tokenizer" in parts:
@@ -113,7 +115,10 @@ def _parts(a: Artefact, b: Artefact, config: DiffConfig) -> tuple[Part, ...]:
     shared = tuple(part for part in _PARTS[a.kind] if part in _PARTS[b.kind])
     if "adapter" in (a.kind, b.kind) and a.kind != b.kind:  # its config is another file
         shared = tuple(part for part in shared if part == "tensors")
-    wanted = config.only or (shared if _family(a.kind) == _family(b.kind) else ())
+    usual = shared
+    if (a.kind == "gguf") != (b.kind == "gguf"):  # which keeps a tokenizer in another form, with other keys
+        usual = tuple(part for part in shared if part != "tokenizer")
+    wanted = config.only or (usual if _family(a.kind) == _family(b.kind) else ())
     if not wanted:
         hint = f"--only {','.join(shared)} compares what both have" if shared else "give two of one kind"
         raise DataError(f"{a.path} ({a.kind}), {b.path} ({b.kind}): artefacts of different kinds", hint=hint)
@@ -142,6 +147,18 @@ def _section(artefact: Artefact) -> Any:
     return quantised_section(read_config(artefact.path))
 
 
+def _weights_of(a: Artefact, b: Artefact) -> tuple[Weights, Weights]:
+    """The tensors of both: as models have them where one is a GGUF file, which has other names and types."""
+    if "gguf" in (a.kind, b.kind):
+        first, second = (
+            Weights(*model_tensors(one.path)) if one.kind in _MODELS else _weights(one, False)
+            for one in (a, b)
+        )
+        return first, second
+    as_numbers = _section(a) != _section(b)
+    return _weights(a, as_numbers), _weights(b, as_numbers)
+
+
 def _weights(artefact: Artefact, as_numbers: bool) -> Weights:
     """Its tensors; of two that are not quantised alike each matrix as the numbers that it stands for."""
     path = artefact.path
@@ -157,6 +174,8 @@ def _weights(artefact: Artefact, as_numbers: bool) -> Weights:
 def _configs(a: Artefact, b: Artefact, config: DiffConfig) -> ConfigDiff | None:
     if a.kind == "adapter":
         return diff_adapter_configs(a.path, b.path)
+    if "gguf" in (a.kind, b.kind):
+        return diff_read_configs(a.path, b.path)
     has_one = any(not one.path.is_dir() or (one.path / CONFIG).is_file() for one in (a, b))
     if not has_one and "config" not in config.only:
         return None

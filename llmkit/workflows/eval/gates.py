@@ -31,7 +31,7 @@ def read_headline(path: Path, schema: str | None = None) -> Headline:
         earlier = msgspec.json.decode(path.read_bytes(), type=_Earlier)
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file", hint=f"llmkit eval … --json > {path}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(
             f"{path}: not a report of llmkit eval ({error})", hint="--json writes one to stdout"
         ) from None
@@ -47,15 +47,17 @@ def check_limit(figure: Headline, limit: float | None, flag: str) -> None:
     """Hold a figure against what a flag allows.
 
     Raises:
-        GateFailed: it is beyond.
+        GateFailed: it is beyond, or no number.
     """
     if limit is None:
         return
     above = figure.better == "lower"
-    if figure.value > limit if above else figure.value < limit:
-        beyond = "more" if above else "less"
+    if not (figure.value <= limit if above else figure.value >= limit):
+        beyond = (
+            "not known to be within" if math.isnan(figure.value) else f"{'more' if above else 'less'} than"
+        )
         raise GateFailed(
-            f"{figure.name} {figure.value:.6g} ± {figure.error:.2g}, {beyond} than {flag} {limit:g}",
+            f"{figure.name} {figure.value:.6g} ± {figure.error:.2g}, {beyond} {flag} {limit:g}",
             hint=f"the report above is complete; {flag} is where it stops being good enough",
         )
 

@@ -92,7 +92,7 @@ def eval_kl(
             hint="compare models of one vocabulary",
         )
     context = min(scorer.context, base.context)
-    window = config.window or min(WINDOW, context)
+    window = min(WINDOW, context) if config.window is None else config.window
     if window > context:
         raise UsageError(
             f"--window {window:,}: the shorter context is {context:,}", hint=f"--window {context}"

@@ -43,8 +43,8 @@ class PplReport(msgspec.Struct, frozen=True, kw_only=True):
     nll_error: float
     perplexity: float
     perplexity_error: float
-    interval: Interval
-    nll_cluster_error: float
+    interval: Interval | None
+    nll_cluster_error: float | None
     bits_per_byte: float | None
     bits_per_token: float
     headline: Headline
@@ -123,7 +123,9 @@ class _Part:
 def _extent(scorer: Scorer, config: PplConfig) -> tuple[int, int]:
     """Window and stride in tokens."""
     is_llama = config.like == "llama.cpp"
-    window = config.window or min(scorer.context, LLAMA_WINDOW if is_llama else MOST_WINDOW)
+    window = config.window
+    if window is None:
+        window = min(scorer.context, LLAMA_WINDOW if is_llama else MOST_WINDOW)
     if window > scorer.context:
         raise UsageError(
             f"--window {window:,}: the model has a context of {scorer.context:,}",
@@ -131,8 +133,13 @@ def _extent(scorer: Scorer, config: PplConfig) -> tuple[int, int]:
         )
     if is_llama and config.stride is not None:
         raise UsageError("--stride: llama.cpp's chunks stand side by side", hint="leave out --stride")
-    stride = config.stride or max(1, window if is_llama else window // 2)
-    list(sliding_windows(2, window=window, stride=stride))  # refuses what makes no sense, now
+    stride = config.stride
+    if stride is None:
+        stride = max(1, window if is_llama else window // 2)
+    if is_llama:  # refuse what makes no sense now
+        chunk_windows(2 * window, window=window)
+    else:
+        list(sliding_windows(2, window=window, stride=stride))
     return window, stride
 
 

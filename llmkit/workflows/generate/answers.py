@@ -5,11 +5,13 @@ completion object".
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from llmkit.engine.completion import Completion
 from llmkit.server.answer import TokenScore
 from llmkit.server.replies import spelled
+from llmkit.server.token_places import TokenPlaces
 from llmkit.server.wire.chat import score_content
 from llmkit.server.wire.completions import score_columns
 from llmkit.tokens.tokenizer import Tokenizer
@@ -59,25 +61,27 @@ def _line(call: Call, status: int, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _chat_choice(call: Call, row: Row, one: Completion, number: int, tokenizer: Tokenizer) -> dict[str, Any]:
-    scores = _scores(row, one, tokenizer)
+    scores = _scores(call, row, one, tokenizer)
     logprobs = None if scores is None else score_content(scores)
     message = {"role": "assistant", "content": row.prefill + (one.text or ""), "refusal": None}
     return {"index": number, "message": message, "logprobs": logprobs, "finish_reason": one.finish}
 
 
 def _text_choice(call: Call, row: Row, one: Completion, number: int, tokenizer: Tokenizer) -> dict[str, Any]:
-    scores = _scores(row, one, tokenizer)
+    scores = _scores(call, row, one, tokenizer)
     logprobs = None if scores is None else score_columns(scores)
     text = (row.text or "" if call.echo else "") + (one.text or "")
     return {"index": number, "text": text, "logprobs": logprobs, "finish_reason": one.finish}
 
 
-def _scores(row: Row, one: Completion, tokenizer: Tokenizer) -> list[TokenScore] | None:
+def _scores(call: Call, row: Row, one: Completion, tokenizer: Tokenizer) -> list[TokenScore] | None:
     """Of the tokens of a text, where they were asked for."""
     if row.request.sampling.logprobs is None:
         return None
+    echoed = row.text or "" if call.echo else ""
+    places = TokenPlaces(one.text or "", tokenizer)
     return [
-        spelled(token.score, tokenizer, token.top)
+        replace(spelled(token.score, tokenizer, token.top), offset=len(echoed) + places.place(token.id))
         for token in one.drawn
         if token.is_text and token.score is not None
     ]

@@ -134,7 +134,7 @@ def main() -> None:
     """Follow until the first process is gone."""
     ready = os.dup(1)
     os.dup2(2, 1)
-    for one in (signal.SIGINT, signal.SIGTERM):  # whoever sends it to all of a group means the first
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # sent to all of a group, it means the first
         signal.signal(one, signal.SIG_IGN)
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=RankSettings)
     end_with_first(sys.stdin.fileno())

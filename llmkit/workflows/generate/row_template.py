@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import jinja2
-import msgspec
 
 from llmkit.errors import DataError
-from llmkit.formats.jsonl import Record
+from llmkit.formats.jsonl import Record, decode_value
 from llmkit.tokens.templates import REFUSALS, compile_template, read_template
 
 
@@ -27,9 +26,9 @@ class RowTemplate:
         """The prompt of a row.
 
         Raises:
-            DataError: the template asks for what the row has not got.
+            DataError: the template asks for what the row has not got, or a value is no JSON.
         """
-        fields = {key: msgspec.json.decode(value) for key, value in record.items()}
+        fields = {key: decode_value(value) for key, value in record.items()}
         try:
             return self._template.render({**fields, "record": fields})
         except REFUSALS as error:

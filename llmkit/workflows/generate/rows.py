@@ -12,7 +12,7 @@ from llmkit.engine.request import Request, no_adapter
 from llmkit.engine.seeds import derive_seed
 from llmkit.errors import DataError, LlmkitError, MissingError, UsageError
 from llmkit.formats.digest import content_id
-from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, raw, read_records, record_id
+from llmkit.formats.jsonl import MALFORMED, BadLine, Line, Record, decode_field, raw, read_records, record_id
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.workflows.generate.batch import Call, RefusedError, is_call, read_body, read_call
@@ -252,7 +252,7 @@ def _prefill(job: Job, record: Record) -> str:
         return job.config.prefill or ""
     try:
         return msgspec.json.decode(record["prefill"], type=str | None) or ""
-    except msgspec.MsgspecError as error:
+    except MALFORMED as error:
         raise DataError(f'"prefill": {error}', hint="the text that the reply begins with") from None
 
 

@@ -51,7 +51,7 @@ class SizedModel(msgspec.Struct, frozen=True, kw_only=True):
     weights_dir: Path | None = None
     """The folder that holds the weights of just this shape."""
     gguf: "GgufHeader | None" = None
-    """The file that holds them, read as far as its header."""
+    """Of the file that holds them, or of the first of several with the tensors of all."""
 
 
 def require_whole(model: SizedModel, flag: str) -> None:
@@ -71,7 +71,7 @@ def read_models(sources: ModelSources) -> Iterator[SizedModel]:
     """Each model in turn: paths, then presets; or the one that the overrides describe.
 
     Raises:
-        MissingError: a path does not exist.
+        MissingError: a path does not exist, or one of several GGUF files that are one model.
         DataError: a config.json is no JSON object, or the header of a file is damaged.
         ConfigError: a shape is not supported or not possible: the key is named.
         UsageError: flags that say too little of a model.
@@ -127,9 +127,9 @@ def _of_gguf(path: Path, overrides: Mapping[str, Any]) -> SizedModel:
             hint="name the model's config.json instead",
         )
     from llmkit.estimate.gguf_config import gguf_config
-    from llmkit.formats.gguf_header import read_gguf_header
+    from llmkit.formats.gguf_parts import joined_header, read_gguf_parts
 
-    header = read_gguf_header(path)
+    header = joined_header(read_gguf_parts(path))
     architecture = read_architecture(gguf_config(header, str(path)), str(path))
     return SizedModel(
         name=str(path),

@@ -18,6 +18,7 @@ from llmkit.model.adapter_load import load_adapter
 from llmkit.model.adapter_weights import AdapterWeights
 from llmkit.model.config import ModelConfig
 from llmkit.model.shapes import tensor_shapes
+from llmkit.quant.plain_numbers import check_plain
 from llmkit.workflows.merge.report import AdapterRow
 from llmkit.workflows.merge.source import MergeSource
 from llmkit.workflows.scaled_path import ScaledPath
@@ -81,7 +82,7 @@ class Adapters:
     def read(self, base: MergeSource, names: Sequence[str]) -> dict[str, Tensor]:
         """Tensors of the output, float32: the base's with everything added."""
         copied = self.unties and _HEAD in names
-        found = base.weights.read([_EMBEDDING if copied and name == _HEAD else name for name in names])
+        found = base.read([_EMBEDDING if copied and name == _HEAD else name for name in names])
         if copied:
             found[_HEAD] = found[_EMBEDDING] if _EMBEDDING in names else found.pop(_EMBEDDING)
         return {name: self.fold(name, found[name]) for name in names}
@@ -119,11 +120,13 @@ def open_adapters(given: Sequence[ScaledPath], base: MergeSource) -> Adapters:
     """Read adapters and find that they fit a base.
 
     Raises:
-        MissingError, ConfigError, DataError: see `load_adapter`; or the base has no such tensor, or another
-            shape of it: the first are named.
+        MissingError, ConfigError, DataError: see `load_adapter`; or a number is not finite; or the base
+            has no such tensor, or another shape of it: the first are named.
     """
     config = base.weights.config
     opened = tuple(OpenAdapter(one.path, one.scale, load_adapter(one.path, config)) for one in given)
+    for one in opened:
+        _check_finite(one)
     unties = False
     if config.tie_word_embeddings:
         opened, unties = _head_of_its_own(opened)
@@ -138,6 +141,15 @@ def open_adapters(given: Sequence[ScaledPath], base: MergeSource) -> Adapters:
                 hint="give the model that the adapter was trained on",
             )
     return found
+
+
+def _check_finite(adapter: OpenAdapter) -> None:
+    numbers = dict(adapter.values.whole)
+    for module, low in adapter.values.modules.items():
+        parts = {"lora_A": low.A, "lora_B": low.B, "magnitude": low.magnitude}
+        numbers |= {f"{module} {part}": one for part, one in parts.items() if one is not None}
+    for name, tensor in numbers.items():
+        check_plain(f"{adapter.path}: {name}", tensor, None)
 
 
 def _head_of_its_own(opened: tuple[OpenAdapter, ...]) -> tuple[tuple[OpenAdapter, ...], bool]:

@@ -163,7 +163,7 @@ def _differences(job: ExtractJob, progress: Progress) -> list[_Found]:
 
 
 def _difference(job: ExtractJob, group: Group) -> _Found:
-    before, after = job.base.weights.read(group.ours), job.tuned.weights.read(group.ours)
+    before, after = job.base.read(group.ours), job.tuned.read(group.ours)
     deltas = [after.pop(name).sub_(before.pop(name)) for name in group.ours]
     changed = tuple(name for name, one in zip(group.ours, deltas, strict=True) if bool(one.count_nonzero()))
     if not changed or not job.adapts(group):

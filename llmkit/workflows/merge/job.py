@@ -84,7 +84,7 @@ class MergeJob:
         """Tensors of the output, float32, by our names: a group's, all together."""
         if self.adapters is not None:
             return self.adapters.read(self.first, names)
-        read = [one.weights.read(names) for one in self.models]
+        read = [one.read(names) for one in self.models]
         made = {}
         for name in names:
             tensors = [one.pop(name) for one in read]

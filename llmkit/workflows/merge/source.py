@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from torch import Tensor
+
 from llmkit.errors import DataError, MissingError, some_of
 from llmkit.model.lazy_weights import LazyWeights
+from llmkit.quant.plain_numbers import check_plain
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.convert.source import ConvertSource, open_convert_source
 from llmkit.workflows.diff.tokenizer import TokenizerDiff, diff_tokenizers
@@ -30,6 +33,17 @@ class MergeSource:
     def path(self) -> Path:
         """Where it is."""
         return self.source.path
+
+    def read(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """Some tensors, float32, in memory of their own.
+
+        Raises:
+            DataError: a weight is not a finite number, or the file is damaged.
+        """
+        found = self.weights.read(names)
+        for name, tensor in found.items():
+            check_plain(f"{self.path}: {name}", tensor, None)
+        return found
 
 
 def open_merge_source(

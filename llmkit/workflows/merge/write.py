@@ -161,10 +161,11 @@ class _Made:
 
 def _rounded(one: FileTensor, tensor: Tensor) -> Tensor:
     rounded = tensor.to(one.dtype)
-    if one.dtype == torch.float16 and bool((rounded.isinf() & tensor.isfinite()).any()):
-        largest = tensor.abs().max().item()
+    if rounded.numel() and not torch.stack(rounded.aminmax()).isfinite().all():
+        largest, dtype = tensor.abs().max().item(), str(one.dtype).removeprefix("torch.")
         raise DataError(
-            f"{one.name} becomes {largest:.6g}, beyond float16's 65504", hint="--dtype bfloat16 or float32"
+            f"{one.name} becomes {largest:.6g}, beyond {dtype}'s {torch.finfo(one.dtype).max:.6g}",
+            hint="--dtype bfloat16 or float32" if dtype == "float16" else "give smaller weights or scales",
         )
     return rounded
 

@@ -179,6 +179,11 @@ def _work(job: QuantizeJob) -> list[tuple[PlanUnit, list[Grid]]]:
         )
     tried = [grid_of(job.source, job.container, name) for name in _TRIED[job.container]]
     narrow = [grid_of(job.source, job.container, name) for name in _NARROW] if job.container == "gguf" else []
+    if not job.plan.open_units:
+        raise UsageError(
+            f"{job.type}: no matrix is on a grid, and there is nothing to choose",
+            hint="leave --type out: a budget chooses the types",
+        )
     work = []
     for unit in job.plan.open_units:
         grids = job.plan.grids_for(unit, tried)

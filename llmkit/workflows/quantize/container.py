@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmkit.errors import UsageError
+from llmkit.errors import UsageError, nearest
 from llmkit.formats.atomic import atomic_file, atomic_folder
 from llmkit.formats.gguf_values import MetadataValue, Typed
 from llmkit.formats.gguf_write import write_gguf
@@ -24,20 +24,17 @@ from llmkit.quant.container_tensors import QuantisedFiles
 from llmkit.quant.containers import Container as FolderContainer
 from llmkit.quant.containers import container_grid
 from llmkit.quant.ggml_bytes import ggml_bytes
-from llmkit.quant.ggml_grids import GGML_GRIDS, GgmlGrid
+from llmkit.quant.ggml_grids import GGML_GRIDS
 from llmkit.quant.grid import Grid
-from llmkit.quant.grids import grid_named
 from llmkit.quant.kept_matrix import KeptMatrix
-from llmkit.quant.plan import QuantPlan, Wishes
+from llmkit.quant.plan import QuantPlan, Stored, Wishes
 from llmkit.quant.plan_folder import folder_plan
-from llmkit.quant.plan_gguf import FILE_TYPES, gguf_plan
+from llmkit.quant.plan_gguf import PLAIN_TYPES, VERSION, file_type_number, gguf_plan
 from llmkit.workflows.convert.convert import counted, write_companions
 from llmkit.workflows.convert.plan import Written
 from llmkit.workflows.convert.source import ConvertSource
 from llmkit.workflows.quantize.options import Container, QuantizeConfig
 
-_REST = "float16"
-"""Of matrices that are not rounded in GGUF files, as llama-quantize has it."""
 Rounded = Mapping[str, KeptMatrix]
 
 
@@ -94,10 +91,26 @@ def grid_of(source: ConvertSource, container: Container, name: str) -> Grid:
     """
     if container != "gguf":
         return container_grid(container, name, dtype_of(source.config))
-    grid = grid_named(name)
-    if not isinstance(grid, GgmlGrid):
-        raise UsageError(f"{name} is no type of GGUF files", hint=f"one of {', '.join(GGML_GRIDS)}")
+    grid = GGML_GRIDS.get(name.upper())
+    if grid is None:
+        known = (*GGML_GRIDS, *PLAIN_TYPES)
+        close = nearest(name.upper(), known)
+        raise UsageError(
+            f"{name} is no type of GGUF files",
+            hint=f"did you mean {close}?" if close else f"one of {', '.join(known)}",
+        )
     return grid
+
+
+def stored_of(source: ConvertSource, container: Container, name: str) -> Stored:
+    """What a matrix may be stored as by a name: a grid, or in GGUF files plain numbers.
+
+    Raises:
+        UsageError: see `grid_of`.
+    """
+    if container == "gguf" and name.upper() in PLAIN_TYPES:
+        return name.upper()
+    return grid_of(source, container, name)
 
 
 def write_files(
@@ -130,7 +143,7 @@ def write_files(
     model = source.load()
     model.load_state_dict(plain, strict=False, assign=True)
     if container == "gguf":
-        return _write_gguf(source, model, out, kind, rounded, invocation, progress)
+        return _write_gguf(source, model, out, kind, plan, rounded, invocation, progress)
     _write_folder(source, model, out, container, plan, rounded, invocation)
     return []
 
@@ -140,14 +153,15 @@ def _write_gguf(
     model: Transformer,
     out: Path,
     kind: str,
+    plan: QuantPlan,
     rounded: Rounded,
     invocation: Invocation,
     progress: Progress,
 ) -> list[str]:
     coded = {name: coded_matrix(matrices) for name, matrices in _by_tensor(rounded).items()}
-    metadata, tensors, lost = _written(source, out, invocation).gguf(model, coded)
-    label = FILE_TYPES.get(kind.upper())
-    named: dict[str, MetadataValue] = {} if label is None else {"general.file_type": Typed("u32", label)}
+    types = {name: unit.stored_as for unit in plan.units if unit.grid is None for name in unit.files}
+    metadata, tensors, lost = _written(source, out, invocation).gguf(model, coded, types)
+    named: dict[str, MetadataValue] = {"general.file_type": Typed("u32", file_type_number(kind)), **VERSION}
     total = sum(tensor.nbytes for tensor in tensors)
     with atomic_file(out) as stream:
         write_gguf(stream, {**metadata, **named}, counted(tensors, total, progress))
@@ -204,15 +218,15 @@ def _files(source: ConvertSource, container: FolderContainer, plan: QuantPlan) -
 
 
 def _written(source: ConvertSource, out: Path, invocation: Invocation) -> Written:
-    return Written(source, out, "gguf", _REST, 0, invocation)
+    return Written(source, out, "gguf", "float16", 0, invocation)  # the plan has the type of every tensor
 
 
 def _wishes(source: ConvertSource, container: Container, config: QuantizeConfig) -> Wishes:
-    def grid(name: str) -> Grid:
-        return grid_of(source, container, name)
+    def stored(name: str) -> Stored:
+        return stored_of(source, container, name)
 
     return Wishes(
-        embeddings=None if config.embeddings is None else grid(config.embeddings),
-        head=None if config.head is None else grid(config.head),
-        tensors=[(pattern, grid(name)) for pattern, name in config.overrides],
+        embeddings=None if config.embeddings is None else stored(config.embeddings),
+        head=None if config.head is None else stored(config.head),
+        tensors=[(pattern, stored(name)) for pattern, name in config.overrides],
     )

@@ -1,7 +1,7 @@
 """What `llmkit quantize` needs before any weight is read: opened, resolved, checked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -82,7 +82,10 @@ def open_quantize(
             force=force,
             inputs=[path, *config.calibration, *config.score, *([config.imatrix] if config.imatrix else [])],
         )
-    source = open_convert_source(path, ConvertConfig(tokenizer=config.tokenizer))
+    loaded = config.carry_tokenizer or config.reads_text
+    source = open_convert_source(path, ConvertConfig(tokenizer=config.tokenizer, carry_tokenizer=loaded))
+    if out is not None:
+        refuse_existing(out, force=force, inputs=source.files)  # the other files of a GGUF model in parts
     if source.quantised:
         raise UsageError(
             f"{path}: its weights are quantised already, and rounding them again loses twice",
@@ -91,6 +94,8 @@ def open_quantize(
     container = config.container_of(out or Path("out"))
     kind = config.type_of(out or Path("out"))
     calibration, scored, notes = _texts(source, config)
+    if not config.carry_tokenizer:
+        source = replace(source, tokenizer=None)
     weighed = calibration is not None or config.imatrix is not None
     plan = plan_files(source, container, kind, config, invocation, weighed=weighed)
     with torch.device("meta"):

@@ -60,6 +60,8 @@ class QuantizeConfig:
     max_kl: float | None = None
     max_ppl_increase: float | None = None
     tokenizer: Path | None = None
+    carry_tokenizer: bool = True
+    """Whether it goes into what is written; without, it only reads the text."""
     resume: bool = False
     """Whether what is rounded is kept where a run is stopped, and a run goes on from it."""
     seed: int = 0
@@ -87,10 +89,15 @@ class QuantizeConfig:
             )
         if self.budget_bpw is not None and self.fit_bytes is not None:
             raise UsageError("--budget-bpw and --fit are two budgets", hint="give one of them")
-        if self.budgeted and not (self.score or self.calibration):
+        if self.budgeted and not self.reads_text:
             raise UsageError("a budget is spent by what text shows", hint="add --calibration FILE")
-        if self.gated and not (self.score or self.calibration):
+        if self.gated and not self.reads_text:
             raise UsageError("--max-kl and --max-ppl-increase need text to score", hint="add --score FILE")
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether there is text that a tokenizer is needed for."""
+        return bool(self.calibration or self.score)
 
     @property
     def budgeted(self) -> bool:

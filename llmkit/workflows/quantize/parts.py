@@ -97,7 +97,7 @@ def job_key(job: QuantizeJob) -> str:
     told = {
         "llmkit": __version__,
         "model": model_fingerprint(job.source.path, job.source.config),
-        "grids": {name: grid.name for name, grid in job.plan.grids.items()},
+        "stored": {name: unit.stored_as for unit in job.plan.units for name in unit.names},
         "container": job.container,
         "method": job.config.method,
         "scale": job.config.scale,

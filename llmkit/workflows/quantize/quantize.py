@@ -15,6 +15,7 @@ from llmkit.quant.grid import Grid
 from llmkit.quant.kept_matrix import KeptMatrix
 from llmkit.quant.model import Quantiser, Rounded, Rounder
 from llmkit.quant.moments import Moments
+from llmkit.quant.plain_numbers import plain_dtypes
 from llmkit.quant.rounding import RoundedMatrix, round_matrix
 from llmkit.quant.workers import Workers
 from llmkit.workflows.quantize.budget import within_budget
@@ -71,8 +72,9 @@ def quantize(
                 *(job.source, job.out, job.container, job.type, job.plan, done.matrices, done.plain),
                 *(job.invocation, progress),
             )
-            if kept is not None:
-                forget_partial(job.out)
+    if kept is not None and written:
+        assert job.out is not None
+        forget_partial(job.out)
     if done.alphas:
         scaled = sum(alpha > 0 for alpha in done.alphas.values())
         notes.append(f"scaled: {scaled} of {len(done.alphas)} sets of matrices with one input")
@@ -176,6 +178,7 @@ def round_model(
             given=job.given,
             scale_dtype=job.scale_dtype,
             catches_up=feedback,
+            dtypes=plain_dtypes(job.plan),
         )
         done = RoundedModel({}, {}, {}, None)
         for part in quantiser.run():

@@ -32,13 +32,32 @@ def test_two_texts_worked_out_by_hand() -> None:
     # clusters of sums 3 and 4 bits, two tokens each: residuals -1/2 and 1/2
     cluster = math.sqrt((0.25 + 0.25) * 2) / 4 * math.log(2)
     assert found.nll_cluster_error == pytest.approx(cluster, rel=1e-9)
+    assert found.interval is not None
     assert found.interval.low == pytest.approx(found.perplexity * math.exp(-1.959964 * cluster), rel=1e-6)
-    assert "2 windows" in found.interval.method
+    assert "by 2 windows as clusters" in found.interval.method
 
 
 def test_ten_texts_are_clusters_themselves_and_windows_no_more() -> None:
     found = perplexity([_text(n, (0.5,), (0.25,)) for n in range(10)])
+    assert found.interval is not None
     assert "10 records" in found.interval.method and found.interval.low == pytest.approx(found.perplexity)
+
+
+def test_the_interval_of_one_window_is_that_of_its_tokens_and_says_so() -> None:
+    found = perplexity([_text(0, (0.5, 0.25, 0.125, 0.5))])
+    assert found.nll_cluster_error is None and found.interval is not None
+    assert found.interval.method.endswith("by 4 tokens taken as independent, as there is one window")
+    bits = [1, 2, 3, 1]
+    error = math.sqrt(sum((one - 7 / 4) ** 2 for one in bits) / 4 / 3)
+    assert math.log2(found.interval.high / found.interval.low) == pytest.approx(
+        2 * 1.959964 * error, rel=1e-6
+    )
+    assert found.headline().error == pytest.approx(found.perplexity_error)
+
+
+def test_one_token_has_no_interval() -> None:
+    found = perplexity([_text(0, (0.25,))])
+    assert (found.interval, found.nll_cluster_error, found.headline().error) == (None, None, 0.0)
 
 
 def test_a_text_of_which_nothing_is_scored_counts_as_a_record_only() -> None:

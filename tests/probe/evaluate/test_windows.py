@@ -42,8 +42,15 @@ def test_where_windows_overlap_every_token_but_the_first_is_scored_once(
 
 @pytest.mark.parametrize("stride", [0, 9])
 def test_a_stride_that_stands_still_or_leaves_tokens_out_is_refused(stride: int) -> None:
-    with pytest.raises(UsageError, match="stride"):
+    with pytest.raises(UsageError, match=f"--stride {stride}: a stride is from 1 to the window of 8"):
         list(sliding_windows(20, window=8, stride=stride))
+
+
+@pytest.mark.parametrize("window", [0, 1])
+def test_a_window_that_scores_nothing_is_refused_by_its_own_flag(window: int) -> None:
+    with pytest.raises(UsageError, match=f"--window {window}: nothing is scored") as refused:
+        list(sliding_windows(20, window=window, stride=1))
+    assert refused.value.hint == "--window 2, or more"
 
 
 @pytest.mark.parametrize("window", [8, 9])

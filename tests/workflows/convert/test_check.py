@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from llmkit.errors import DataError
 from llmkit.model.load import load_model
 from llmkit.workflows.convert.check import UNITS, check_ids, compare_logits, disturb, rounding
 
@@ -33,6 +34,17 @@ def test_a_nan_does_not_pass(tiny_model: Callable[..., Path]) -> None:
     with torch.no_grad():
         broken.model.norm.weight.fill_(float("nan"))
     assert not compare_logits(load_model(tiny_model("b")), broken, dtype="q8_0", tolerance=None).passed
+
+
+def test_a_model_whose_own_logits_are_no_numbers_has_nothing_to_be_compared_with(
+    tiny_model: Callable[..., Path],
+) -> None:
+    broken = load_model(tiny_model())
+    with torch.no_grad():
+        broken.model.norm.weight.fill_(float("inf"))
+    with pytest.raises(DataError, match="logits of the model itself are not finite") as refused:
+        compare_logits(broken, broken, dtype="q8_0", tolerance=None)
+    assert refused.value.hint == "llmkit doctor MODEL names the tensors"
 
 
 @pytest.mark.parametrize("dtype", list(UNITS))

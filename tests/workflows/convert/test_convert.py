@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gguf_copies import split_gguf
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_torch
 
@@ -95,6 +96,24 @@ def test_outputs_are_kept_unless_force_is_given_and_inputs_always(model: Path, t
     _convert(model, out, force=True)
     with pytest.raises(UsageError, match="also an input"):
         _convert(out, out, force=True, dtype="float16")
+
+
+def test_a_gguf_model_in_parts_comes_back_whole_and_no_part_is_written_over(
+    model: Path, tmp_path: Path
+) -> None:
+    _convert(model, tmp_path / "a.gguf")
+    parts = split_gguf(tmp_path / "a.gguf", tmp_path / "parts", 8)
+    _convert(parts[0], tmp_path / "b")
+    before, after = (load_file(folder / "model.safetensors") for folder in (model, tmp_path / "b"))
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    provenance = read_provenance(tmp_path / "b")
+    assert provenance is not None and list(provenance["inputs"]) == [one.name for one in parts]
+    assert load_tokenizer(tmp_path / "b").sha256 == load_tokenizer(tmp_path / "a.gguf").sha256
+    _convert(parts[0], tmp_path / "c.gguf", dtype="q8_0")
+    assert not any(key.startswith("split.") for key in read_gguf_header(tmp_path / "c.gguf").metadata)
+    with pytest.raises(UsageError, match="also an input"):
+        _convert(parts[0], parts[1], force=True, dtype="float16")
 
 
 def test_a_number_beyond_float16_is_named(model: Path, tmp_path: Path) -> None:

@@ -12,10 +12,14 @@ from safetensors.numpy import load_file, save_file
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.provenance import Invocation, write_provenance
+from llmkit.model.save import save_model
+from llmkit.workflows.convert.convert import convert
+from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.diff.config import OneSided
 from llmkit.workflows.diff.diff import DiffReport, diff_artefacts
 from llmkit.workflows.diff.options import DiffConfig
 from tests.quant.small_folders import write_folders
+from tests.quant.small_models import model as small_model
 
 
 def compared(a: Path, b: Path, **config: Any) -> DiffReport:
@@ -180,3 +184,69 @@ def test_a_quantised_matrix_is_compared_as_the_numbers_it_stands_for(tmp_path: P
     shutil.copytree(tmp_path / "quantised", tmp_path / "other")
     same = diff_artefacts(tmp_path / "quantised", tmp_path / "other", DiffConfig())
     assert same.same and same.tensors is not None and same.tensors.in_both == 12 + 2 * 7  # as they are stored
+
+
+@pytest.fixture
+def gguf(tmp_path: Path, byte_level_dir: Path) -> Callable[..., tuple[Path, Path]]:
+    """Write a model as a folder, and as a GGUF file."""
+
+    def make(dtype: str, **changes: Any) -> tuple[Path, Path]:
+        folder, file = tmp_path / "folder", tmp_path / f"{dtype}.gguf"
+        if not folder.exists():
+            folder.mkdir()
+            save_model(small_model(num_hidden_layers=2, vocab_size=600, **changes), folder)
+            for one in byte_level_dir.iterdir():
+                shutil.copy(one, folder)
+        config = ConvertConfig(dtype=dtype)  # type: ignore[arg-type]
+        convert(folder, file, config, force=False, invocation=Invocation("convert", {}))
+        return folder, file
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"tie_word_embeddings": True}, {"model_type": "phi3", "sliding_window": None}],
+    ids=["llama", "tied", "phi3"],
+)
+def test_a_gguf_file_is_the_folder_that_it_was_made_of(
+    gguf: Callable[..., tuple[Path, Path]], changes: dict[str, Any]
+) -> None:
+    folder, file = gguf("float32", **changes)  # llama's rows of queries and keys are in another order there
+    found = compared(folder, file)
+    assert found.same and found.tensors is not None and found.config is not None and found.tokenizer is None
+    assert found.tensors.in_both == len(small_model(num_hidden_layers=2, **changes).state_dict())
+    assert (found.a.kind, found.b.kind) == ("model", "gguf")
+    assert not compared(file, folder, only=("tokenizer",)).same  # other keys say the same there
+
+
+def test_two_gguf_files_are_compared_by_the_numbers_that_they_stand_for(
+    gguf: Callable[..., tuple[Path, Path]],
+) -> None:
+    _, exact = gguf("float32")
+    folder, rounded = gguf("q8_0")
+    found = compared(exact, rounded)
+    assert found.tensors is not None and found.tokenizer is not None and found.tokenizer.same
+    matrices = [one for one in load_file(folder / "model.safetensors").values() if one.ndim == 2]
+    assert len(found.tensors.changed) == len(matrices) and not found.same
+    # half a step of a block's largest number in 127, and that step itself is kept in float16
+    bound = max(float(np.abs(one).max()) for one in matrices) / 254 * 1.01
+    assert found.tensors.max_abs is not None and 0.5 * bound < found.tensors.max_abs < bound
+    assert compared(exact, rounded, atol=bound).same and compared(rounded, rounded).same
+
+
+def test_another_config_and_a_changed_weight_are_found_beside_a_gguf_file(
+    gguf: Callable[..., tuple[Path, Path]],
+) -> None:
+    folder, file = gguf("float32")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.1.self_attn.k_proj.weight"][3, 5] += 0.25
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-3}))
+    found = compared(file, folder)
+    assert found.tensors is not None and found.config is not None
+    (one,) = found.tensors.changed
+    assert one.a.name == "model.layers.1.self_attn.k_proj.weight" and one.values is not None
+    assert (one.values.differing, one.values.at) == (1, [3, 5])
+    assert [key.key for key in found.config.keys] == ["rms_norm_eps"]

@@ -1,9 +1,11 @@
 """Gates: at, above and below their limits, and against the report of an earlier run."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmkit.errors import DataError, GateFailed, MissingError, UsageError
@@ -28,6 +30,16 @@ def test_a_figure_at_its_limit_passes_and_beyond_it_fails_whichever_way_is_good(
         check_limit(PPL, 9.9, "--fail-above")
     with pytest.raises(GateFailed, match=r"accuracy 0.75 .* less than --min-accuracy 0.8"):
         check_limit(ACCURACY, 0.8, "--min-accuracy")
+
+
+def test_what_is_no_number_passes_no_gate(tmp_path: Path) -> None:
+    nowhere = msgspec.structs.replace(PPL, value=math.nan)
+    with pytest.raises(GateFailed, match="not known to be within --fail-above"):
+        check_limit(nowhere, 9.9, "--fail-above")
+    with pytest.raises(GateFailed, match="not known to be within --min-accuracy"):
+        check_limit(msgspec.structs.replace(ACCURACY, value=math.nan), 0.1, "--min-accuracy")
+    with pytest.raises(GateFailed, match="perplexity nan"):
+        check_baseline(nowhere, PPL, tmp_path / "b.json")
 
 
 def test_a_baseline_counts_beyond_noise(tmp_path: Path) -> None:

@@ -173,7 +173,11 @@ def test_a_run_that_was_stopped_gives_the_same_report(
     [
         ({"window": 65}, "context of 64"),
         ({"like": "llama.cpp", "stride": 8}, "side by side"),
-        ({"stride": 65}, "stride"),
+        ({"stride": 65}, "--stride 65: a stride is from 1 to the window of 64"),
+        ({"stride": 0}, "--stride 0"),
+        ({"window": 0}, "--window 0: nothing is scored"),
+        ({"window": 1}, "--window 1: nothing is scored"),
+        ({"window": 3, "like": "llama.cpp"}, "--window 3: nothing to score in its second half"),
     ],
 )
 def test_windows_that_cannot_be_are_refused_first(

@@ -68,7 +68,7 @@ def test_a_text_completion_has_columns_of_logprobs(byte_tokenizer: Tokenizer, ec
             "tokens": ["h", "i"],
             "token_logprobs": [-0.5, -9999.0],
             "top_logprobs": [{"h": -0.5}] * 2,
-            "text_offset": [0, 1],
+            "text_offset": [3, 4] if echo else [0, 1],
         },
         "finish_reason": "stop",
     }

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from coded_models import coded_gguf
+from gguf_copies import plain_gguf, split_gguf
+from gguf_models import case_config, random_model
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import DataError, GateFailed, MissingError
@@ -168,6 +171,41 @@ def test_a_model_without_a_tokenizer_turns_tokens_into_tokens(
     assert [one["id"] for one in row["logprobs"]] == row["completion_ids"]
     with pytest.raises(MissingError, match="no tokenizer"):
         bench.run(prompt="a")
+
+
+@pytest.mark.parametrize("kernels", ["auto", "torch"])
+def test_a_gguf_model_in_parts_gives_the_tokens_of_the_whole(kernels: str, tmp_path: Path) -> None:
+    shape = {"hidden_size": 256, "intermediate_size": 512, "head_dim": 64}
+    types = {"attn": "Q4_K", "ffn_down": "Q6_K", "ffn": "Q8_0", "token_embd": "Q4_0"}
+    whole = coded_gguf(tmp_path / "m.gguf", random_model(case_config("llama", shape)), types)
+    parts = split_gguf(whole, tmp_path / "parts", 8)
+    assert len(parts) > 3
+    row = {"tokens": [5, 1, 90, 33]}
+    ids = [
+        Bench(model, tmp_path).rows(row, config={"kernels": kernels})[0]["completion_ids"]
+        for model in (whole, parts[0])
+    ]
+    assert ids[0] == ids[1] and len(ids[0]) == 11 and len(set(ids[0])) > 2
+
+
+@pytest.mark.parametrize("kernels", ["auto", "torch"])
+def test_a_gguf_model_of_codebooks_gives_the_tokens_of_its_plain_numbers(
+    kernels: str, tmp_path: Path
+) -> None:
+    shape = {"hidden_size": 256, "intermediate_size": 512, "head_dim": 64}
+    types = {
+        **{"attn_q": "IQ1_S", "attn_k": "IQ3_XXS", "attn_v": "IQ2_S", "attn_output": "IQ1_M"},
+        **{"ffn_down": "IQ3_S", "ffn_up": "IQ2_XS", "ffn_gate": "IQ2_XXS", "token_embd": "IQ3_S"},
+    }
+    coded = coded_gguf(tmp_path / "m.gguf", random_model(case_config("llama", shape)), types)
+    plain = plain_gguf(coded, tmp_path / "plain.gguf")
+    assert plain.stat().st_size > 5 * coded.stat().st_size
+    row = {"tokens": [5, 1, 90, 33]}
+    ids = [
+        Bench(model, tmp_path).rows(row, config={"kernels": kernels})[0]["completion_ids"]
+        for model in (coded, plain)
+    ]
+    assert ids[0] == ids[1] and len(ids[0]) == 11 and len(set(ids[0])) > 2
 
 
 def test_a_text_that_the_context_cut_off_is_noted(tiny: Bench) -> None:

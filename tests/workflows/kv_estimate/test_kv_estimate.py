@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gguf_copies import split_gguf
+from gguf_models import case_config, random_model
+from msgspec.structs import replace
 
-from llmkit.errors import ConfigError, GateFailed, UsageError
+from llmkit.errors import ConfigError, GateFailed, MissingError, UsageError
 from llmkit.estimate.config import EstimateConfig
+from llmkit.formats.gguf_write import write_gguf
+from llmkit.model.gguf_save import gguf_model
 from llmkit.workflows.kv_estimate.kv_estimate import KVEstimate, check_fit, estimate_models
 from llmkit.workflows.kv_estimate.models import ModelSources
 
@@ -241,6 +246,21 @@ def test_a_gguf_file_is_what_its_header_says(tmp_path: Path) -> None:
     assert one.kv_bytes == 8 * 2 * 2 * 8 * 2
     with pytest.raises(UsageError, match="do not change a file"):
         _estimate(paths=(path,), overrides={"num_hidden_layers": 2})
+
+
+def test_a_gguf_model_in_parts_takes_what_all_of_them_take(tmp_path: Path) -> None:
+    made = gguf_model(random_model(case_config("llama", {})), "q8_0")
+    whole = tmp_path / "m.gguf"
+    with whole.open("wb") as stream:
+        write_gguf(stream, made.metadata, made.tensors)
+    parts = split_gguf(whole, tmp_path / "parts", 12)
+    assert len(parts) > 2
+    one, other = (_estimate(EstimateConfig(context=8), paths=(path,)) for path in (whole, parts[0]))
+    assert replace(other, model=one.model) == one
+    assert one.weights_bytes == sum(tensor.nbytes for tensor in made.tensors)
+    parts[-1].unlink()
+    with pytest.raises(MissingError, match="no such file"):
+        _estimate(EstimateConfig(context=8), paths=(parts[0],))
 
 
 @pytest.mark.parametrize("ranks", [3, 12, 64, 1_000_000])

@@ -162,6 +162,19 @@ def test_an_adapter_of_another_model_is_refused_with_its_names(tmp_path: Path) -
         merged(tmp_path, "out", "gpt2", adapters=(ScaledPath(tmp_path / "one"),))
 
 
+def test_an_adapter_with_a_number_that_is_none_is_refused(tmp_path: Path) -> None:
+    write_models(tmp_path, "base")
+    _peft(tmp_path, "one", target_modules=["q_proj"])
+    file = tmp_path / "one" / "adapter_model.safetensors"
+    tensors = load_file(file)
+    next(one for name, one in tensors.items() if "lora_B" in name)[2, 1] = float("nan")
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(
+        DataError, match=r"one: model\.layers\.0\.self_attn\.q_proj lora_B: a weight is not a f"
+    ):
+        merged(tmp_path, "out", "base", adapters=(ScaledPath(tmp_path / "one"),), dry_run=True)
+
+
 def test_a_plan_says_which_adapter_changes_which_tensor(tmp_path: Path) -> None:
     write_models(tmp_path, "base")
     _peft(tmp_path, "one", target_modules=["q_proj"])

@@ -1,12 +1,14 @@
 """Whole merges of models: the same as arithmetic on whole models, in bounded memory, whatever the threads."""
 
 import json
+import math
 import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.provenance import read_provenance
@@ -178,3 +180,25 @@ def test_a_number_beyond_float16_is_named_and_nothing_is_left(tmp_path: Path) ->
     with pytest.raises(DataError, match=r"becomes .*beyond float16"):
         merged(tmp_path, "out", "a=one", "b=two", expression="1e6*a + b", dtype="float16")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+
+
+@pytest.mark.parametrize("number", [math.nan, -math.inf])
+@pytest.mark.parametrize("options", [{"method": "linear"}, {"method": "ties"}, {"extract": True, "rank": 2}])
+def test_a_model_with_a_weight_that_is_no_number_is_refused(
+    number: float, options: dict[str, Any], tmp_path: Path
+) -> None:
+    write_models(tmp_path, "one", "two")
+    tensors = load_file(tmp_path / "two/model.safetensors")
+    tensors["model.layers.1.mlp.up_proj.weight"][3, 4] = number
+    save_file(tensors, tmp_path / "two/model.safetensors", metadata={"format": "pt"})
+    options = options | ({"base": tmp_path / "one"} if options.get("method") == "ties" else {})
+    models = ("two", "two") if "base" in options else ("one", "two")
+    with pytest.raises(DataError, match=r"two: model\.layers\.1\.mlp\.up_proj\.weight: a weight is not a f"):
+        merged(tmp_path, "out", *models, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sum_beyond_every_dtype_is_named(tmp_path: Path) -> None:
+    write_models(tmp_path, "one", "two")
+    with pytest.raises(DataError, match=r"becomes inf, beyond float32's 3.40282e\+38"):
+        merged(tmp_path, "out", "a=one", "b=two", expression="3e38*a + 3e38*b")

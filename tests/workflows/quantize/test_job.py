@@ -4,9 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from gguf_copies import split_gguf
+from gguf_models import case_config, random_model
 
 from llmkit.errors import DataError, MissingError, ResourceError, UsageError
+from llmkit.formats.gguf_write import write_gguf
 from llmkit.formats.provenance import Invocation
+from llmkit.model.gguf_save import gguf_model
 from llmkit.workflows.quantize import job as quantize_job
 from llmkit.workflows.quantize.job import QuantizeJob, open_quantize
 from llmkit.workflows.quantize.options import QuantizeConfig
@@ -59,6 +63,17 @@ def test_an_output_that_is_there_or_is_read_is_refused(place: Path, tmp_path: Pa
     config = QuantizeConfig(container="gguf", type="Q8_0", calibration=(tmp_path / "text.txt",))
     with pytest.raises(UsageError):
         open_quantize(place, tmp_path / "text.txt", config, force=True, invocation=INVOCATION)
+
+
+def test_no_part_of_a_gguf_model_is_written_over(tmp_path: Path) -> None:
+    made = gguf_model(random_model(case_config("qwen3", {})), "float32")
+    with (tmp_path / "m.gguf").open("wb") as stream:
+        write_gguf(stream, made.metadata, made.tensors)
+    parts = split_gguf(tmp_path / "m.gguf", tmp_path / "parts", 20)
+    config = QuantizeConfig(container="gguf", type="Q8_0")
+    assert open_quantize(parts[0], None, config, force=True, invocation=INVOCATION).source.files == parts
+    with pytest.raises(UsageError, match="also an input"):
+        open_quantize(parts[0], parts[1], config, force=True, invocation=INVOCATION)
 
 
 def test_a_model_without_a_tokenizer_needs_one_for_text(place: Path, tmp_path: Path) -> None:

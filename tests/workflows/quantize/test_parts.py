@@ -105,6 +105,8 @@ def test_whatever_decides_a_matrix_is_in_the_key(job: Callable[..., QuantizeJob]
         replace(first, calibration=first.calibration.flip(0)),
         replace(first, calibration=None),
         job("q.gguf", type="Q5_K_M"),
+        job("q.gguf", overrides=(("ffn_down", "F16"),)),
+        job("q.gguf", overrides=(("ffn_down", "BF16"),)),
     ]
     keys = [job_key(one) for one in (first, *others)]
     assert len(set(keys)) == len(keys)
