@@ -6,6 +6,7 @@ A subcommand's module is imported when it is called, so `llmkit --help` costs wh
 import errno
 import os
 import signal
+import stat
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -202,10 +203,16 @@ def _report_os_error(error: OSError) -> int:
     if isinstance(error, BrokenPipeError):
         close_stdout()
         return 0
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if is_full and not error.filename and _is_stdout_full():
+        error.filename = "stdout"
     where = f"{error.filename}: " if error.filename else ""
     what = (error.strerror or str(error)).lower()
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return _report(f"{where}{what}", "free some space; the previous output is untouched", 5)
+    if is_full:
+        hint = "free some space; the previous output is untouched"
+        if error.filename == "stdout":
+            hint = "free some space where it goes, or send it elsewhere; what is there is cut short"
+        return _report(f"{where}{what}", hint, 5)
     if error.errno == errno.ENOMEM:
         return _report(f"{where}{what}", "give it smaller pieces, or a machine with more memory", 5)
     if isinstance(error, FileNotFoundError):
@@ -213,6 +220,16 @@ def _report_os_error(error: OSError) -> int:
     if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError):
         return _report(f"{where}{what}", "check the path and its permissions", 2)
     return _report(f"{where}{what}", "the system refused; check the disk and the path", 5)
+
+
+def _is_stdout_full() -> bool:
+    """Whether stdout is what has no room: what waits for it cannot be written, or its disk is full."""
+    try:
+        sys.stdout.flush()
+        os.write(1, b"")  # of a device; Python may have kept nothing
+        return stat.S_ISREG(os.fstat(1).st_mode) and not os.fstatvfs(1).f_bavail
+    except OSError:
+        return True
 
 
 def _terminate(signum: int, frame: object) -> NoReturn:

@@ -90,7 +90,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known name that `word` was probably meant to be, or None."""
     from difflib import get_close_matches  # only when something already went wrong
 
-    matches = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    matches = get_close_matches(word[:100], list(known), n=1, cutoff=0.6)  # of megabytes it takes seconds
     return matches[0] if matches else None
 
 

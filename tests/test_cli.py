@@ -1,10 +1,12 @@
 """How errors become exit statuses. What every command keeps is in tests/cli/."""
 
 import errno
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -84,7 +86,21 @@ def test_a_full_disk_behind_stdout_is_5() -> None:
     line = f"{sys.executable} -m llmkit tokenize --help > /dev/full"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert done.returncode == 5
-    assert done.stderr.startswith("llmkit: error: no space left on device\n  hint: ")
+    assert done.stderr.startswith(
+        "llmkit: error: stdout: no space left on device\n  hint: free some space where it"
+    )
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize("to", ["> /dev/full", "-o /dev/full"])
+def test_an_output_that_is_full_is_named(tmp_path: Path, to: str, buffered: str) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": "a", "text": "x"}\n')
+    line = f"{sys.executable} -m llmkit clean {tmp_path}/a.jsonl {to}"
+    environment = {**os.environ, "PYTHONUNBUFFERED": buffered}
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment)
+    name = "/dev/full" if "-o" in to else "stdout"
+    assert done.returncode == 5
+    assert done.stderr.startswith(f"llmkit: error: {name}: no space left on device\n  hint: ")
 
 
 def test_no_arguments_is_help_on_stderr_and_2(llmkit_run) -> None:

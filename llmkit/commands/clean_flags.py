@@ -56,7 +56,12 @@ class Rules:
         bool, Option("--boilerplate", help="Take out lines of menus, cookie notes and the like.")
     ] = Default.boilerplate
     pii: Annotated[
-        Pii | None, Option(help="Personal data: put <EMAIL> in its place, tag it, or drop the document.")
+        Pii | None,
+        Option(
+            help="Personal data: put <EMAIL> in its place, tag it, or drop the document. Looked for are "
+            "e-mail and public IP addresses, telephone numbers with +, 1 or tel before them, cards, IBANs "
+            "and keys of known kinds; not names."
+        ),
     ] = None
     license_allow: LicenseAllow = None
     license_deny: LicenseDeny = None

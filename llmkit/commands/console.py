@@ -71,9 +71,16 @@ def _panel_or_bar(task: str, panel: bool) -> "RunPanel | _Bar":
 
 
 def format_fields(fields: dict[str, float | str]) -> str:
-    """`loss 2.31  tokens_per_second 41200`, short enough for one line."""
-    return "  ".join(
-        f"{name} {value if isinstance(value, str) else f'{value:.4g}'}" for name, value in fields.items()
+    """`loss 2.31  tokens_per_second 41,200`, short enough for one line."""
+    return "  ".join(f"{name} {_shown(value)}" for name, value in fields.items())
+
+
+def _shown(value: float | str) -> str:
+    """A figure: a count in full, a measure to four digits, and to the point where that is further."""
+    if isinstance(value, str):
+        return value
+    return (
+        f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
     )
 
 

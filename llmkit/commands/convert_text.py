@@ -1,5 +1,6 @@
 """A conversion and its plan, for people."""
 
+import math
 from typing import Any
 
 from llmkit.commands.facts import Facts, facts_lines, plural, title_line
@@ -25,6 +26,8 @@ def convert_text(report: Any, *, width: int) -> str:
 
 def check_text(check: Any) -> str:
     """`logits differ by up to 2.1e-06 (allowed 1.4e-05), same best token at 100 % of 256 positions`."""
+    if not math.isfinite(check.largest_difference):
+        return f"logits of what was made are not finite at some of {check.tokens} positions"
     return (
         f"logits differ by up to {check.largest_difference:.2g} (allowed {check.tolerance:.2g}), "
         f"same best token at {check.same_best_share:.1%} of {check.tokens} positions"

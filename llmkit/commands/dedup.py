@@ -102,3 +102,5 @@ def dedup(
         print_report(found, as_json, describe_report, quiet=session.console.quiet)
     elif sys.stderr.isatty():
         session.console.note(describe_report(found))
+    elif found.bad_lines:
+        session.console.note(f"{found.bad_lines:,} bad lines passed over")

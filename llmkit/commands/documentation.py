@@ -125,7 +125,7 @@ def _flag(param: Any, ctx: Any) -> Flag:
     return Flag(
         name=param.name,
         names=(*sorted(param.opts, key=len), *param.secondary_opts),
-        metavar="" if switch else shown.rpartition(" ")[2],
+        metavar="" if switch else (param.metavar or shown.rpartition(" ")[2]),
         help=text,
         choices=() if switch else _choices(param),
         is_path=not switch and _is_path(param),

@@ -152,5 +152,7 @@ def mix(
         print_report(done, as_json, describe_report, quiet=session.console.quiet)
     else:
         session.console.detail(describe_report(done))
+        if bad_lines := sum(source.bad_lines for source in done.sources):
+            session.console.note(f"{bad_lines:,} bad lines passed over")
     if strict:
         check_dry(done)

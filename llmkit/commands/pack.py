@@ -81,7 +81,8 @@ def pack(
 
     \b
     Reads   {"tokens": [int, ...], "mask"?: [[start, length], ...]} a line, or
-            with -t text files, {"text"}, {"messages"} (jsonl, .zst, .gz)
+            with -t text files, {"text"}, {"messages"} (jsonl, .zst, .gz,
+            parquet)
             ids of nanoGPT and llm.c (.bin; -t tells what ends a document),
             of Megatron (.bin with .idx)
     Writes  FOLDER/shard-00000.tok.zst   rows: zstd -dc | od -An -tu2

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 def index(
     ctx: typer.Context,
     inputs: Annotated[
-        list[Path] | None, Argument(metavar="FILE", help="Documents, text, folders; - is stdin.")
+        list[Path] | None,
+        Argument(metavar="FILE", help="Documents (jsonl, parquet), text, folders; - is stdin."),
     ] = None,
     out: Annotated[Path, Option("--out", "-o", metavar="INDEX", help="The index: one SQLite file.")] = ...,  # type: ignore[assignment]
     tokenizer: Annotated[

@@ -42,7 +42,8 @@ def tokenize(
 
     \b
     Reads   text files, folders, documents {"text"}, chats {"messages"} (jsonl,
-            .zst, .gz), stdin. A chat is rendered by the tokenizer's template.
+            .zst, .gz, parquet), stdin. A chat is rendered by the tokenizer's
+            template.
     Writes  counts: tokens, bytes, (cost,) (tokens over --max,) name
 
     Text that looks like a special token is ordinary text, except in a rendered

@@ -5,22 +5,34 @@ A crash, a full disk or Ctrl-C leaves the previous output untouched and at most 
 """
 
 import glob
+import io
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from llmkit.errors import UsageError
+
+
+def refuse_stdout(path: Path) -> None:
+    """Refuse `-` for what is written under a name: stdout carries the report.
+
+    Raises:
+        UsageError: it is `-`.
+    """
+    if str(path) == "-":
+        raise UsageError("-: stdout has the report, and this needs a name", hint="name a file or folder")
 
 
 def refuse_existing(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
     """Check an output path before any work.
 
     Raises:
-        UsageError: the output exists and `force` is off, or it is or holds an input (refused always).
+        UsageError: the output exists and `force` is off, it is or holds an input (refused always), or is `-`.
     """
+    refuse_stdout(path)
     resolved = path.resolve()
     for source in inputs:
         if _is_same(source, path):
@@ -37,12 +49,12 @@ def refuse_existing(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> 
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open `path` for writing; it appears, complete and synced, only when the block ends without an error."""
     if _is_stream(path):  # /dev/stdout, a named pipe: nothing to rename
-        with path.open("wb") as stream:
+        with io.BufferedWriter(_NamedFile(path, path)) as stream:
             yield stream
         return
     temporary = _temporary_name(path)
     try:
-        with temporary.open("wb") as stream:
+        with io.BufferedWriter(_NamedFile(temporary, path)) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -51,6 +63,21 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+class _NamedFile(io.FileIO):
+    """A file that says which it is where it cannot be written: the system's own error names none."""
+
+    def __init__(self, path: Path, target: Path) -> None:
+        super().__init__(path, "wb")
+        self._target = str(target)
+
+    def write(self, content: Any, /) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            error.filename = self._target
+            raise
 
 
 @contextmanager

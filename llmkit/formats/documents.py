@@ -1,6 +1,7 @@
 """Documents: jsonl records with a `text`, or plain files, one document each.
 
 {"id"?: str, "text": str, ...}      .jsonl, .jsonl.zst, .jsonl.gz; every other key passes through
+rows of parquet                      .parquet, .pq; the same object as a record
 anything else                        .txt, .md, source code: the file is one document, its path the id
 a folder                             its files but llmkit.json, in the sorted order of their relative paths
 -                                    stdin: jsonl when it starts with {, one plain document otherwise
@@ -15,8 +16,18 @@ import msgspec
 
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.digest import content_id
-from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, parse_records, record_id
+from llmkit.formats.jsonl import (
+    BYTE_ORDER_MARK,
+    BadLine,
+    Line,
+    Record,
+    decode_field,
+    parse_records,
+    record_id,
+)
+from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.provenance import FILE_NAME as PROVENANCE
+from llmkit.formats.stdin_kind import StdinKind, kind_of_stdin
 from llmkit.formats.streams import STDIO, open_input
 
 InputFormat = Literal["auto", "jsonl", "text"]
@@ -80,13 +91,20 @@ def read_documents(
         document_from: makes the document of a jsonl record; `document_of` unless given.
 
     Raises:
-        MissingError: a path does not exist.
+        MissingError: a path does not exist; parquet without pyarrow.
         DataError: a malformed line, a record without text, or bytes that are not UTF-8.
+        UsageError: parquet on stdin.
     """
     for path in list_files(paths):
+        if is_parquet(path):
+            yield from _from_records(read_parquet(path), text_field, on_bad, document_from or document_of)
+            continue
         name = "stdin" if path == STDIO else str(path)
         with open_input(path) as stream:
-            if _holds_json_lines(path, stream, input_format):
+            kind = _kind(path, stream, input_format)
+            if kind == "empty":
+                continue
+            if kind == "jsonl":
                 lines = parse_records(stream, name, on_bad=on_bad)
                 yield from _from_records(lines, text_field, on_bad, document_from or document_of)
             else:
@@ -138,24 +156,21 @@ def _from_records(
             if on_bad is None:
                 raise
             content = msgspec.json.encode(line.record)
-            on_bad(BadLine(content, line.file, line.number, error.problem))
+            on_bad(BadLine(content, line.file, line.number, error.problem.removeprefix(f"{line.where}: ")))
         else:
             yield document
 
 
-def _holds_json_lines(path: Path, stream: BinaryIO, input_format: InputFormat) -> bool:
-    if input_format != "auto":
-        return input_format == "jsonl"
-    if path != STDIO:
-        return is_json_lines(path)
-    peek = getattr(stream, "peek", None)
-    return peek is not None and peek(64)[:64].lstrip().startswith(b"{")
+def _kind(path: Path, stream: BinaryIO, input_format: InputFormat) -> StdinKind:
+    """What a file or stdin holds; a file of nothing is a document without text, stdin is none."""
+    found = kind_of_stdin(stream) if path == STDIO else "jsonl" if is_json_lines(path) else "text"
+    return found if input_format == "auto" or found == "empty" else input_format
 
 
 def _decode(content: bytes, name: str, on_bad: Callable[[BadLine], None] | None) -> str | None:
     """A plain file's text; None where it is not UTF-8 and bad input is passed over."""
     try:
-        return content.decode("utf-8-sig" if content.startswith(b"\xef\xbb\xbf") else "utf-8")
+        return content.decode("utf-8-sig" if content.startswith(BYTE_ORDER_MARK) else "utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         problem = f"not UTF-8 (found byte 0x{content[error.start]:02x} at offset {error.start})"

@@ -15,9 +15,12 @@ from llmkit.errors import DataError
 from llmkit.formats.streams import STDIO, open_input
 
 Record = dict[str, Raw]
-MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError)  # the second: bytes that are not UTF-8 inside a string
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # what some programs put before UTF-8
+MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What is wrong with JSON: also bytes that are not UTF-8 in a string, and lists in lists without end."""
 
 _decode_record = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_array = msgspec.json.Decoder(list[dict[str, Raw]]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -43,29 +46,37 @@ class BadLine(msgspec.Struct, frozen=True):
     problem: str
 
 
-def read_records(path: Path, *, on_bad: Callable[[BadLine], None] | None = None) -> Iterator[Line]:
+def read_records(
+    path: Path, *, on_bad: Callable[[BadLine], None] | None = None, array_key: str | None = None
+) -> Iterator[Line]:
     """Read a .jsonl file (plain, zstd or gzip) or stdin (`-`), a record at a time; blank lines are skipped.
 
     Args:
         path: the file, or `-`.
         on_bad: called with each malformed line, which is then skipped. None: a malformed line is an error.
+        array_key: see `parse_line`.
 
     Raises:
         DataError: a line is not a JSON object and `on_bad` is None.
     """
     with open_input(path) as stream:
-        yield from parse_records(stream, "stdin" if path == STDIO else str(path), on_bad=on_bad)
+        name = "stdin" if path == STDIO else str(path)
+        yield from parse_records(stream, name, on_bad=on_bad, array_key=array_key)
 
 
 def parse_records(
-    stream: BinaryIO, name: str, *, on_bad: Callable[[BadLine], None] | None = None
+    stream: BinaryIO,
+    name: str,
+    *,
+    on_bad: Callable[[BadLine], None] | None = None,
+    array_key: str | None = None,
 ) -> Iterator[Line]:
     """The records of an open stream called `name`; see `read_records`."""
-    for number, content in enumerate(stream, 1):
-        if content.isspace():
+    for number, content in number_lines(stream):
+        if not content or content.isspace():
             continue
         try:
-            line = parse_line(content, name, number)
+            line = parse_line(content, name, number, array_key=array_key)
         except DataError as error:
             if on_bad is None:
                 raise
@@ -74,13 +85,27 @@ def parse_records(
             yield line
 
 
-def parse_line(content: bytes, name: str, number: int) -> Line:
+def number_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """The lines of an open stream from 1, without a byte order mark before the first."""
+    for number, content in enumerate(stream, 1):
+        yield number, content.removeprefix(BYTE_ORDER_MARK) if number == 1 else content
+
+
+def parse_line(content: bytes, name: str, number: int, *, array_key: str | None = None) -> Line:
     """One record, from line `number` of the input called `name`.
+
+    Args:
+        content: the line.
+        name, number: where it stands.
+        array_key: a line that is an array of objects is a record with it at this key; None: it is none.
 
     Raises:
         DataError: the line is not a JSON object.
     """
     try:
+        if array_key is not None and content.lstrip().startswith(b"["):
+            _decode_array(content)
+            return Line({array_key: Raw(content.strip())}, name, number)
         return Line(_decode_record(content), name, number)
     except MALFORMED as error:
         raise DataError(
@@ -108,16 +133,51 @@ def decode_field(line: Line, key: str, kind: Any) -> Any:
         return msgspec.json.decode(raw, type=kind)
     except MALFORMED as error:
         raise DataError(
-            f'{line.where}: "{key}": {error}', hint=f"found {bytes(raw)[:60].decode(errors='replace')}"
+            f'{line.where}: "{key}": {_cause(error)}',
+            hint=f"found {bytes(raw)[:60].decode(errors='replace')}",
         ) from None
 
 
+def decode_value(content: Raw | bytes, kind: Any = Any) -> Any:
+    """A value by itself, decoded.
+
+    Raises:
+        DataError: it is no JSON, or of another type; where it stands is for the caller to say.
+    """
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except MALFORMED as error:
+        start = bytes(content)[:60].decode(errors="replace")
+        raise DataError(f"{_cause(error)} (found: {start})", hint="mend the line") from None
+
+
+def decode_all(line: Line) -> dict[str, Any]:
+    """All values of a record, decoded.
+
+    Raises:
+        DataError: one of them is no JSON.
+    """
+    try:
+        return {key: msgspec.json.decode(value) for key, value in line.record.items()}
+    except MALFORMED as error:
+        raise DataError(f"{line.where}: {_cause(error)}", hint="mend the line") from None
+
+
 def record_id(line: Line) -> str | None:
-    """The record's `id` as text, a number as it is written; None where it has none."""
+    """The record's `id` as text, anything but text as it is written; None where it has none.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
     value = line.record.get("id")
-    if value is None:
+    if value is None or bytes(value) == b"null":
         return None
-    return decode_field(line, "id", str) if bytes(value).startswith(b'"') else bytes(value).decode()
+    if bytes(value).startswith(b'"'):
+        return decode_field(line, "id", str)
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f'{line.where}: "id": {error}', hint="mend the line") from None
 
 
 def raw(value: Any) -> Raw:
@@ -127,4 +187,8 @@ def raw(value: Any) -> Raw:
 
 def _describe(content: bytes, error: Exception) -> str:
     start = content.strip()[:40].decode(errors="replace")
-    return f"not a JSON object: {error} (found: {start})"
+    return f"not a JSON object: {_cause(error)} (found: {start})"
+
+
+def _cause(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)

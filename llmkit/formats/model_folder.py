@@ -99,9 +99,9 @@ def read_json_object(path: Path) -> dict[str, Any]:
     name = "stdin" if path == STDIO else str(path)
     try:
         decoded = msgspec.json.decode(content, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        refuse_twice(name, content, decoded)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{name}: not a JSON object ({error})", hint=f"python -m json.tool {path}") from None
-    refuse_twice(name, content, decoded)
     return decoded
 
 
@@ -183,11 +183,11 @@ def read_header(path: Path) -> Header:
 def _decode_header(path: Path, content: bytes) -> dict[str, Any]:
     try:
         decoded = msgspec.json.decode(content, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        refuse_twice(str(path), content, decoded)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(
             f"{path}: not a safetensors header ({error})", hint="fetch or write the file again"
         ) from None
-    refuse_twice(str(path), content, decoded)
     return decoded
 
 

@@ -4,6 +4,7 @@ Reading never looks at the suffix, so a compressed stream on stdin is read like 
 suffix: `.zst` and `.gz` compress, anything else is written as it is.
 """
 
+import errno
 import gzip
 import io
 import select
@@ -20,6 +21,8 @@ from llmkit.errors import DataError, MissingError
 from llmkit.formats.atomic import atomic_file, refuse_existing
 
 STDIO = Path("-")
+STDOUT = "stdout"  # as errors call it
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # bytes 1 to 3 of the magics 0x184D2A50 to 0x184D2A5F
 GZIP_MAGIC = b"\x1f\x8b"
@@ -69,8 +72,13 @@ def open_output(path: Path | None, *, force: bool = False, inputs: Iterable[Path
         UsageError: the file exists and `force` is off, or it is one of `inputs`.
     """
     if path is None or path == STDIO:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            if error.errno in DISK_FULL and error.filename is None:
+                error.filename = STDOUT
+            raise
         return
     refuse_existing(path, force=force, inputs=inputs)
     with atomic_file(path) as raw:

@@ -49,7 +49,8 @@ def read_token_documents(
             except DataError as error:
                 if on_bad is None:
                     raise
-                on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, error.problem))
+                problem = error.problem.removeprefix(f"{line.where}: ")
+                on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, problem))
             else:
                 yield document
 

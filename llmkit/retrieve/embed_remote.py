@@ -132,7 +132,7 @@ class RemoteEmbedder:
     def _read(self, answer: httpx.Response) -> _Answer:
         try:
             return msgspec.json.decode(answer.content, type=_Answer)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._wrong(f"no answer of /v1/embeddings: {error}") from None
 
     def _wrong(self, why: str) -> RemoteError:

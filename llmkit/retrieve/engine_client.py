@@ -98,7 +98,7 @@ class EngineClient:
     def _decoded(self, content: bytes) -> Any:
         try:
             return msgspec.json.decode(content)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             hint = "see that the address is the engine's, and not that of a page before it"
             raise self.wrong(f"no JSON: {error}", hint) from None
 
@@ -143,7 +143,7 @@ def _said(answer: bytes) -> str:
     for kind in (_OpenSearchError, _QdrantError, _PlainError):
         try:
             told: Any = msgspec.json.decode(answer, type=kind)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         return str(told.said())[:300]
     return " ".join(answer[:300].decode(errors="replace").split())

@@ -131,7 +131,7 @@ def read_spec(content: bytes | str, source: str, name: str | None = None) -> Too
     """
     try:
         told = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _wrong(source, f"not JSON: {error}") from None
     if isinstance(told, dict) and isinstance(told.get("function"), dict):
         told = told["function"]

@@ -9,6 +9,7 @@ Source: spaCy 3.8 `lang/en`, `lang/punctuation.py` and `tokenizer.pyx` (MIT).
 """
 
 import re
+from functools import cache
 from itertools import accumulate
 
 from llmkit.text.english_characters import (
@@ -34,12 +35,13 @@ _SUFFIX = re.compile(
     rf"(?:\.\.+|['’][sS]|(?<=[0-9])\+|(?<=°[FfCcKk])\.|(?<=[0-9])(?:{_LONG}|{CURRENCY}|{'|'.join(UNITS)})"
     rf"|(?<={STOPPABLE})\.|(?<=[{UPPER}][{UPPER}])\.|{LAST})$"
 )
+_SUFFIX_WINDOW = max(map(len, (*UNITS, *LONG_CURRENCIES))) + 2  # a suffix but for dots, and what it looks at
 _INFIX = re.compile(
     rf"\.\.+|…|[{SIGNS}]|(?<=[0-9])[+\-*^](?=[0-9-])|(?<={DOT_LEFT})\.(?={DOT_RIGHT})|(?<={LETTER}),(?={LETTER})"
     rf"|(?<=[^\W_])(?:---|--|——|[-–—~])(?={LETTER})|(?<=[^\W_])[:<>=/](?={LETTER})"
 )
 _ADDRESS = re.compile(
-    r"(?:[\w+\-.]{2,}://)?(?:\S+(?::\S*)?@)?(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3}"
+    r"(?:[\w+\-.]{2,}://)?(?:\S+@)?(?:(?:[0-9]{1,3}\.){3}[0-9]{1,3}"
     r"|(?:(?:[A-Za-z0-9\u00a1-\uffff][A-Za-z0-9\u00a1-\uffff_-]{0,62})?[A-Za-z0-9\u00a1-\uffff]\.)+"
     rf"{DOMAIN}{{2,63}})(?::[0-9]{{2,5}})?(?:[/?#]\S*)?"
 )
@@ -50,7 +52,7 @@ _CLOSING = ',;:!?)]"”'
 def split_chunk(chunk: str) -> list[str]:
     """The words and punctuation marks of a chunk that holds no white space: `(world!)` is ( world ! )."""
     if chunk.isalpha():
-        return _special(chunk) or [chunk]
+        return _special(chunk, 0, len(chunk)) or [chunk]
     return _split_plain(chunk) or split_any(chunk)
 
 
@@ -66,43 +68,67 @@ def _split_plain(chunk: str) -> list[str] | None:
     end = start + len(word)
     if (start and chunk[start - 1 : end] in WHOLE) or chunk[start : end + 1] in WHOLE:
         return None
-    return _joined([*chunk[:start], *(_special(word) or [word]), *chunk[end:]])
+    return _joined([*chunk[:start], *(_special(word, 0, len(word)) or [word]), *chunk[end:]])
 
 
 def split_any(chunk: str) -> list[str]:
-    """`split_chunk` of any chunk, by spaCy's rules in their order."""
+    """`split_chunk` of any chunk, by spaCy's rules in their order; in time that its length bounds."""
     front: list[str] = []
     back: list[str] = []
     special: list[str] | None = None
-    while chunk and (special := _special(chunk)) is None:
-        prefix = _PREFIX.match(chunk)
-        first = prefix.end() if prefix else 0
-        if first and (special := _special(chunk[first:])) is not None:
-            front.append(chunk[:first])
+    start, end = 0, len(chunk)
+    while start < end and (special := _special(chunk, start, end)) is None:
+        prefix = _PREFIX.match(chunk, start, end)
+        first = prefix.end() if prefix else start
+        if prefix and (special := _special(chunk, first, end)) is not None:
+            front.append(chunk[start:first])
             break
-        suffix = _SUFFIX.search(chunk, first)
-        last = suffix.start() if suffix else len(chunk)
-        if suffix and (special := _special(chunk[:last])) is not None:
-            back.append(chunk[last:])
+        last = _suffix_start(chunk, start, first, end)
+        if last < end and (special := _special(chunk, start, last)) is not None:
+            back.append(chunk[last:end])
             break
-        if not first and not suffix:
+        if first == start and last == end:
             break
-        if first:
-            front.append(chunk[:first])
-        if suffix and last < len(chunk):
-            back.append(chunk[last:])
-        chunk = chunk[first:last]
+        if prefix:
+            front.append(chunk[start:first])
+        if last < end:
+            back.append(chunk[last:end])
+        start, end = first, last
     if special is None:
-        special = [chunk] if chunk and _ADDRESS.fullmatch(chunk) else _infixes(chunk)
+        left = chunk[start:end]
+        special = [left] if left and _ADDRESS.fullmatch(left) else _infixes(left)
     return _joined(front + special + back[::-1])
 
 
-def _special(chunk: str) -> list[str] | None:
-    lengths = special_chunks().get(chunk)
+def _suffix_start(chunk: str, start: int, first: int, end: int) -> int:
+    """Where the suffix of chunk[start:end] begins, at `first` or behind it; `end` where there is none."""
+    dots = end
+    while dots > first and chunk[dots - 1] == ".":
+        dots -= 1
+    if end - dots > 1:
+        return dots
+    window = max(
+        start, end - _SUFFIX_WINDOW
+    )  # seen from its front a long chunk would be searched at each turn
+    found = _SUFFIX.search(chunk[window:end], max(0, first - window))
+    return window + found.start() if found else end
+
+
+def _special(chunk: str, start: int, end: int) -> list[str] | None:
+    """The words of chunk[start:end] where it is a special case."""
+    if end - start > _longest_special():
+        return None
+    part = chunk[start:end]
+    lengths = special_chunks().get(part)
     if lengths is None:
         return None
     ends = [*accumulate(lengths)]
-    return [chunk[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return [part[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+@cache
+def _longest_special() -> int:
+    return max(map(len, special_chunks()))
 
 
 def _joined(words: list[str]) -> list[str]:

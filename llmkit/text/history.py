@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from llmkit.formats.jsonl import MALFORMED, Record, raw
+from llmkit.formats.jsonl import MALFORMED, Record, decode_value, raw
 
 METADATA, HISTORY, LICENCE = "metadata", "history", "license"
 
@@ -55,7 +55,7 @@ def licence_of(record: Record) -> str | None:
 
 def licence_in(metadata: Record) -> str | None:
     """The licence that a record's `metadata` declares; see `licence_of`."""
-    found = msgspec.json.decode(metadata[LICENCE]) if LICENCE in metadata else None
+    found = decode_value(metadata[LICENCE]) if LICENCE in metadata else None
     return found if isinstance(found, str) and found else None
 
 
@@ -72,7 +72,7 @@ def object_at(record: Record, key: str) -> Record | None:
 def origin_of(record: Record) -> dict[str, Any]:
     """Where a document is from, for later stages: `source`, `license`, `epoch`, as far as it is known."""
     found: dict[str, Any] = {}
-    source = msgspec.json.decode(record["source"]) if "source" in record else None
+    source = decode_value(record["source"]) if "source" in record else None
     if isinstance(source, str):
         found["source"] = source
     if METADATA not in record:
@@ -87,5 +87,5 @@ def origin_of(record: Record) -> dict[str, Any]:
 
 
 def _entries(metadata: Record) -> list[Any]:
-    found = msgspec.json.decode(metadata[HISTORY]) if HISTORY in metadata else []
+    found = decode_value(metadata[HISTORY]) if HISTORY in metadata else []
     return found if isinstance(found, list) else [found]

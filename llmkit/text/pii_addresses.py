@@ -5,10 +5,12 @@ import re
 from collections.abc import Iterator
 
 _EMAIL = re.compile(
-    r"(?<![\w.+%@/:-])[\w.+%-]{1,64}+@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}"
+    r"(?<![\w.+%@-])[\w.+%-]{1,64}+@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}"
     r"(?P<top>[A-Za-z]{2,18}|xn--[\w-]{2,58})"
     r"(?![\w(\[@=-]|:[\w/~]|\.\w)"
 )
+_USER_INFO = re.compile(r"//[^\s/?#]*\Z")  # of a URL, up to where a match begins
+_MOST_USER_INFO = 256
 _FILE_SUFFIXES = frozenset(("py", "rs", "md", "sh", "js", "ts", "go"))
 """Countries' top-level domains that a name of a file ends in more often, behind an @ at least."""
 _TOP_DOMAINS = frozenset(
@@ -51,15 +53,24 @@ _SMALL = 20  # four numbers below this are the number of a section or a version 
 
 
 def find_emails(text: str) -> Iterator[tuple[int, int]]:
-    """E-mail addresses; not those that are part of a URL, of an ssh path (git@host:path) or a file's name."""
+    """E-mail addresses; not the user of a URL, of an ssh path (git@host:path) or a file's name."""
     if "@" not in text:
         return
     for found in _EMAIL.finditer(text):
         top = found.group("top").lower()
         local = found.group().partition("@")[0]
         known = len(top) == 2 or top in _TOP_DOMAINS or top.startswith("xn--")
-        if known and top not in _FILE_SUFFIXES and not local.endswith(".") and ".." not in local:
-            yield found.start() + (len(local) - len(local.lstrip("."))), found.end()
+        if not known or top in _FILE_SUFFIXES or local.endswith(".") or ".." in local:
+            continue
+        start = found.start()
+        if text[start - 1 : start] in ("/", ":") and _is_user_info(text, start):
+            continue
+        yield start + (len(local) - len(local.lstrip("."))), found.end()
+
+
+def _is_user_info(text: str, start: int) -> bool:
+    """Whether what begins here is behind the // of a URL, the password of a user too."""
+    return _USER_INFO.search(text, max(0, start - _MOST_USER_INFO), start) is not None
 
 
 def find_ips(text: str) -> Iterator[tuple[int, int]]:

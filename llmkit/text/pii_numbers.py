@@ -97,7 +97,7 @@ def find_ibans(text: str, rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
 
 
 def find_phones(text: str, rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
-    """Telephone numbers, with the sign or the 1 before them."""
+    """Telephone numbers, with the sign, the 1 or a word such as tel before them."""
     for start, found in _near(text, rows, _PLUS):
         digits = _digits(found.group("number"))
         if 8 <= len(digits) <= 15 and _COUNTRY.match(digits) and not _is_round(digits):

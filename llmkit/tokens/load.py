@@ -99,7 +99,7 @@ def read_config(folder: Path) -> Config:
         if file.is_file():
             try:
                 config |= msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 raise DataError(
                     f"{file}: not a JSON object ({error})", hint=f"python -m json.tool {file}"
                 ) from None

@@ -3,6 +3,11 @@
 Read here without the sentencepiece package: of the whole message a tokenizer needs a dozen fields. BPE (with
 byte fallback, as Llama 2) and unigram (as T5) are built with `tokenizers`.
 
+A character map does there what it does in transformers' fast tokenizers, which is not all that it does in
+SentencePiece: of a letter in several code points whose beginning has a rule the other marks are dropped (ế as
+e and two accents becomes ê), and Hangul in single letters is not put together. Text in NFC has hardly any of
+these; `llmkit doctor` tells of such a tokenizer.
+
 Source: google/sentencepiece `src/sentencepiece_model.proto`; the order of merges is transformers'
 `convert_slow_tokenizer.py`, generate_merges.
 """

@@ -50,7 +50,7 @@ def read_vocabulary(vocabulary_file: Path, merges_file: Path, config: dict[str, 
 def _read_pieces(file: Path) -> dict[str, int]:
     try:
         vocabulary = msgspec.json.decode(file.read_bytes(), type=dict[str, int])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{file}: not pieces with their ids ({error})", hint="fetch the file again") from None
     missing = next((one for one in byte_characters() if one not in vocabulary), None)
     if missing is not None:

@@ -160,5 +160,5 @@ def _json_object(path: Path, content: dict[str, Any] | None) -> Artefact:
 def _object(content: bytes) -> dict[str, Any] | None:
     try:
         return msgspec.json.decode(content, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -69,7 +69,7 @@ def explain_step(files: GenerateFiles, config: GenerateConfig) -> StepReport:
 
     # these take a moment to import: what is wrong with the prompt has been said by now
     from llmkit.engine.explain import STEPS, explain
-    from llmkit.engine.sampling import Sampler
+    from llmkit.engine.sampling import sampler_of
     from llmkit.workflows.generate.model import place, start_engine
 
     request, sampling = row.request, row.request.sampling
@@ -77,8 +77,7 @@ def explain_step(files: GenerateFiles, config: GenerateConfig) -> StepReport:
     with closing(engine.lead):
         logits = _scores(engine, request)
     ends = request.ends(job.stop_ids)
-    matcher = None if request.grammar is None else request.grammar.start(ends)
-    sampler = Sampler(sampling, request.prompt, len(logits), matcher, request.breaks)
+    sampler = sampler_of(request, len(logits), ends)
     told = explain(logits, sampler, sampling, SHOWN)
 
     def spell(token: int) -> str | None:

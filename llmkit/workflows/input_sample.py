@@ -7,6 +7,7 @@ import zstandard
 
 from llmkit.formats.documents import COMPRESSIONS, Document
 from llmkit.formats.jsonl import encode_line
+from llmkit.formats.parquet import is_parquet
 
 SAMPLE_BYTES = 1 << 20
 
@@ -41,7 +42,7 @@ class InputSample:
         """
         if not self._is_full:
             return 1.0
-        packed = any(suffix in COMPRESSIONS for path in inputs for suffix in path.suffixes)
+        packed = any(is_parquet(path) or COMPRESSIONS & {*path.suffixes} for path in inputs)
         return max(1.0, input_bytes / (self._compressed_bytes() if packed else self._bytes))
 
     def _compressed_bytes(self) -> int:

@@ -71,7 +71,7 @@ def test_off_a_terminal_progress_is_plain_lines_seldom(capsys) -> None:
         progress.update(5, 10, loss=2.25, tokens_per_second=41234.5, state="ok")
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("packing 0%") and second.startswith(
-        "packing 50%  loss 2.25  tokens_per_second 4.123e+04  state ok"
+        "packing 50%  loss 2.25  tokens_per_second 41,234  state ok"
     )
     assert second.endswith(" left")
     with Console(quiet=True).progress("packing", log_every=0) as progress:
@@ -82,6 +82,9 @@ def test_off_a_terminal_progress_is_plain_lines_seldom(capsys) -> None:
 
 def test_fields_are_short() -> None:
     assert format_fields({"loss": 1 / 3, "at": "x"}) == "loss 0.3333  at x"
+    assert format_fields({"documents": 40_123, "rate": 1e-5, "nan": float("nan")}) == (
+        "documents 40,123  rate 1e-05  nan nan"
+    )
 
 
 def _on_a_terminal(settings: str, **environment: str) -> str:

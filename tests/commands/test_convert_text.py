@@ -1,5 +1,7 @@
 """A conversion as facts for people."""
 
+import msgspec
+
 from llmkit.commands.convert_text import check_text, convert_text
 from llmkit.workflows.convert.check import CheckReport
 from llmkit.workflows.convert.plan import ConvertReport
@@ -28,3 +30,8 @@ def test_a_check_says_how_far_and_how_often() -> None:
     assert check_text(CHECK) == (
         "logits differ by up to 0.012 (allowed 0.25), same best token at 99.6% of 256 positions"
     )
+
+
+def test_a_check_does_not_count_best_tokens_among_what_is_no_number() -> None:
+    nan = msgspec.structs.replace(CHECK, largest_difference=float("nan"), same_best_share=1.0, passed=False)
+    assert check_text(nan) == "logits of what was made are not finite at some of 256 positions"

@@ -30,6 +30,15 @@ def test_documents_go_through_stdout_and_nothing_else_does(llmkit_run, documents
     assert ids(llmkit_run("dedup", "--by", "exact", "docs.jsonl").out) == ["a", "b", "c"]
 
 
+def test_bad_lines_are_passed_over_and_counted_on_stderr(llmkit_run, documents: bytes) -> None:
+    deep = b'{"text": "x", "m": ' + b"[" * 2000 + b"]" * 2000 + b"}\n"
+    stopped = llmkit_run("dedup", stdin=documents + deep)
+    assert stopped.status == 3 and "stdin:4: not a JSON object: nested too deeply" in stopped.err
+    done = llmkit_run("dedup", "--skip-bad", stdin=documents + deep + b"nonsense\n")
+    assert (done.status, ids(done.out), done.err) == (0, ["b", "c"], "2 bad lines passed over\n")
+    assert llmkit_run("dedup", "--skip-bad", "-q", stdin=documents + deep).err == ""
+
+
 def test_a_report_is_on_stdout_where_documents_are_not(llmkit_run, documents: bytes) -> None:
     text = llmkit_run("dedup", "docs.jsonl", "-o", "out.jsonl")
     assert text.text.startswith("documents  3: 2 kept, 1 dropped (33.3%)\n")

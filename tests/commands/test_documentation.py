@@ -37,6 +37,8 @@ def test_flags_tell_their_names_values_choices_and_defaults(pages: dict[str, Com
     assert "default" not in flags["keep"].summary
     assert flags["compare"].repeatable and not flags["keep"].repeatable
     assert flags["ids"].metavar == ""
+    tool = next(flag for flag in pages["llmkit-serve"].options if flag.name == "tool")
+    assert tool.metavar == "'NAME: PROGRAM'"  # of two words
     assert flags["help"].names == ("-h", "--help")
 
 

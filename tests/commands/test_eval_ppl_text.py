@@ -1,5 +1,7 @@
 """The report of eval ppl, for people."""
 
+import msgspec
+
 from llmkit.commands.eval_ppl_text import ppl_text
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.probe.evaluate.intervals import Interval
@@ -27,3 +29,7 @@ def test_every_figure_is_there_with_its_unit() -> None:
 
 def test_tokens_that_stand_for_no_text_have_no_bits_per_byte() -> None:
     assert "no text, 1.4427 per token" in ppl_text(_report(None))
+
+
+def test_one_token_has_no_interval_and_the_report_says_why() -> None:
+    assert "not known of one token" in ppl_text(msgspec.structs.replace(_report(0.5), interval=None))

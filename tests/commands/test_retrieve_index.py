@@ -30,6 +30,24 @@ def test_flags_reach_the_index(llmkit_run: Run, docs: Path, tmp_path: Path, byte
     assert json.loads(shown.out)["hits"][0]["document"] == "b"
 
 
+def test_an_empty_stdin_makes_up_no_document(llmkit_run: Run, tmp_path: Path) -> None:
+    done = llmkit_run("retrieve", "index", "-o", tmp_path / "index", stdin=b"")
+    assert done.status == 0 and done.text.startswith("0 added; 0 documents")
+
+
+def test_rows_of_parquet_are_indexed(llmkit_run: Run, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    rows = [json.loads(line) for line in DOCS.splitlines()]
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pyarrow.Table.from_pylist(rows), tmp_path / "docs.parquet"
+    )
+    index = tmp_path / "index"
+    done = llmkit_run("retrieve", "index", tmp_path / "docs.parquet", "-o", index, "--field", "body")
+    assert done.status == 0 and done.text.startswith("2 added; 2 documents")
+    shown = llmkit_run("retrieve", "query", index, "bees", "--json")
+    assert json.loads(shown.out)["hits"][0]["document"] == "b"
+
+
 def test_vectors_are_made_on_a_device(
     llmkit_run: Run, docs: Path, tmp_path: Path, spelled_model: Callable[..., Path]
 ) -> None:

@@ -1,5 +1,6 @@
 """The flags that pretrain and finetune share: the same names, values and words in both."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import typer
 
 from llmkit.cli import build_cli
 from llmkit.commands import run_flags
+from llmkit.errors import UsageError
 
 
 def _params(command: str) -> dict[str, Any]:
@@ -40,3 +42,12 @@ def test_a_shared_flag_is_the_same_in_both_commands(name: str) -> None:
     assert ours.opts == theirs.opts
     assert ours.metavar == theirs.metavar
     assert (ours.help == theirs.help) == (name not in OWN)
+
+
+def test_metrics_and_a_report_do_not_share_stdout() -> None:
+    stdout = run_flags.Records(metrics=Path("-"))
+    for free in ({"as_json": False, "dry_run": False}, {"as_json": True, "dry_run": True}):
+        run_flags.check_stdout(stdout, **free)
+    run_flags.check_stdout(run_flags.Records(metrics=Path("m.jsonl")), as_json=True, dry_run=False)
+    with pytest.raises(UsageError, match="--json and --metrics -: both are for stdout"):
+        run_flags.check_stdout(stdout, as_json=True, dry_run=False)

@@ -1,5 +1,6 @@
 """llmkit tokenize on the command line: exit statuses, streams, colour, closed pipes."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,6 +85,35 @@ def test_a_malformed_line_is_exit_3_and_can_be_passed_over(llmkit_run: Run, tok:
     done = llmkit_run(*tok, "--skip-bad", "--ids", stdin=lines)
     assert (done.status, len(done.out.splitlines()), done.err) == (0, 2, "1 bad lines passed over\n")
     assert llmkit_run(*tok, "--skip-bad", "-q", stdin=lines).err == ""
+
+
+def test_a_reject_does_not_repeat_its_place(llmkit_run: Run, tok: list[object], tmp_path: Path) -> None:
+    rejects = tmp_path / "r.jsonl"
+    llmkit_run(*tok, "--rejects", rejects, stdin=b'{"text": "a"}\n{"no": 1}\n')
+    why = json.loads(rejects.read_text())["_reject"]
+    assert why["error"].startswith('no "text" field') and (why["file"], why["line"]) == ("stdin", 2)
+
+
+def test_an_empty_stdin_has_no_ids(llmkit_run: Run, tok: list[object]) -> None:
+    done = llmkit_run(*tok, "--jsonl", stdin=b"")
+    assert (done.status, done.out, done.err) == (0, b"", "")
+
+
+def test_parquet_is_read_and_refused_on_stdin(llmkit_run: Run, tok: list[object], tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    path = tmp_path / "docs.parquet"
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pyarrow.table({"id": ["a", "b"], "text": ["hello", "you"]}), path
+    )
+    lines = b'{"id":"a","text":"hello"}\n{"id":"b","text":"you"}\n'
+    assert llmkit_run(*tok, "--jsonl", path).out == llmkit_run(*tok, "--jsonl", stdin=lines).out != b""
+    piped = llmkit_run(*tok, stdin=path.read_bytes())
+    assert (piped.status, piped.out) == (2, b"") and "stdin: parquet cannot be piped" in piped.err
+
+
+def test_ids_behind_a_byte_order_mark_are_decoded(llmkit_run: Run, tok: list[object]) -> None:
+    ids = llmkit_run(*tok, "--jsonl", stdin=b"hello").out
+    assert llmkit_run(*tok, "--decode", "--format", "text", stdin=b"\xef\xbb\xbf" + ids).out == b"hello"
 
 
 def test_existing_output_is_refused_and_an_input_always(

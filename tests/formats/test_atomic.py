@@ -1,4 +1,5 @@
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,13 @@ def test_an_existing_output_is_refused_unless_forced(tmp_path: Path) -> None:
     refuse_existing(Path("/dev/null"), force=False)  # a device is written in place
 
 
+def test_stdout_is_no_place_for_what_is_written_under_a_name() -> None:
+    for force in (False, True):
+        with pytest.raises(UsageError, match="-: stdout has the report"):
+            refuse_existing(Path("-"), force=force)
+    refuse_existing(Path("-o"), force=False)
+
+
 def test_an_output_that_is_an_input_is_refused_even_when_forced(tmp_path: Path) -> None:
     path, link, hard = tmp_path / "a", tmp_path / "link", tmp_path / "hard"
     path.touch()
@@ -141,3 +149,15 @@ def test_a_folder_left_by_a_process_of_the_same_number_is_cleared(tmp_path: Path
     with atomic_folder(tmp_path / "out") as folder:
         assert list(folder.iterdir()) == []
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_that_cannot_be_written_is_named_by_its_target(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from llmkit.formats.atomic import write_atomic\n"
+        "try: write_atomic(Path(sys.argv[1]), b'x' * 100_000)\n"
+        "except OSError as error: print(error.filename)"
+    )
+    line = f"ulimit -f 8; {sys.executable} -c {shlex.quote(code)} {tmp_path}/out"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path}/out\n"
+    assert list(tmp_path.iterdir()) == []

@@ -1,13 +1,15 @@
 import hashlib
+import io
 import json
 import os
 from pathlib import Path
 
 import pytest
 
-from llmkit.errors import DataError, MissingError
+from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.documents import Document, is_json_lines, list_files, read_documents
 from llmkit.formats.jsonl import BadLine
+from llmkit.formats.streams import STDIO
 
 
 @pytest.fixture
@@ -80,6 +82,47 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
     assert [document.text for document in read_documents([path])] == ["hello"]
 
 
+def _documents_of_stdin(content: bytes, monkeypatch: pytest.MonkeyPatch) -> list[Document]:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+    return list(read_documents([STDIO]))
+
+
+def test_a_byte_order_mark_does_not_make_a_text_of_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b'\xef\xbb\xbf{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n'
+    assert [one.id for one in _documents_of_stdin(content, monkeypatch)] == ["a", "b"]
+    (tmp_path / "in.jsonl").write_bytes(content)
+    assert [one.id for one in read_documents([tmp_path / "in.jsonl"])] == ["a", "b"]
+
+
+def test_an_empty_stdin_has_no_documents_and_an_empty_file_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _documents_of_stdin(b"", monkeypatch) == []
+    assert [one.text for one in _documents_of_stdin(b"\n", monkeypatch)] == ["\n"]
+    (tmp_path / "empty.txt").touch()
+    assert [one.text for one in read_documents([tmp_path / "empty.txt"])] == [""]
+
+
+def test_rows_of_parquet_are_the_documents_that_the_same_jsonl_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [{"id": f"d{n}", "text": f"naïve {n}", "n": n} for n in range(5)] + [{"id": "no", "text": None}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "in.parquet")
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps({"n": None, **row}) + "\n" for row in rows))
+    found = {}
+    for name in ("in.parquet", "in.jsonl"):
+        bad: list[BadLine] = []
+        documents = list(read_documents([tmp_path / name], on_bad=bad.append))
+        found[name] = [(one.id, one.text, one.line) for one in documents], [one.number for one in bad]
+    assert found["in.parquet"] == found["in.jsonl"] and len(found["in.jsonl"][0]) == 5
+    with pytest.raises(UsageError, match="stdin: parquet cannot be piped"):
+        _documents_of_stdin((tmp_path / "in.parquet").read_bytes(), monkeypatch)
+
+
 def test_a_record_without_text_can_be_passed_over(folder: Path) -> None:
     path = folder / "c.jsonl"
     path.write_text('{"text": "good"}\n{"no": 1}\n{"text": 5}\n{"text": "too"}\n')
@@ -88,6 +131,7 @@ def test_a_record_without_text_can_be_passed_over(folder: Path) -> None:
     seen: list[BadLine] = []
     assert [d.text for d in read_documents([path], on_bad=seen.append)] == ["good", "too"]
     assert [bad.number for bad in seen] == [2, 3]
+    assert seen[0].problem.startswith('no "text" field')  # its place is told beside it
     assert json.loads(seen[0].content) == {"no": 1}
 
 

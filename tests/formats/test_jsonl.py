@@ -2,9 +2,20 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 
 from llmkit.errors import DataError
-from llmkit.formats.jsonl import BadLine, Line, decode_field, encode_line, raw, read_records, record_id
+from llmkit.formats.jsonl import (
+    BadLine,
+    Line,
+    decode_all,
+    decode_field,
+    decode_value,
+    encode_line,
+    raw,
+    read_records,
+    record_id,
+)
 
 ODD = (
     '{"z": 1.50, "a": "\\u00e9\\/", "n": 12345678901234567890123, "e": 1E+2, "deep": {"b":[1 ,2]}, "text":""}'
@@ -71,7 +82,56 @@ def test_an_id_may_be_text_or_a_number() -> None:
     assert record_id(Line({"id": raw("é")}, "f", 1)) == "é"
     assert record_id(Line({"id": raw(7)}, "f", 1)) == "7"
     assert record_id(Line({}, "f", 1)) is None
+    assert record_id(Line({"id": raw(None)}, "f", 1)) is None
+    with pytest.raises(DataError, match='f:1: "id"'):
+        record_id(Line({"id": Raw(b'["\xff"]')}, "f", 1))
+
+
+DEEP = b"[" * 20_000 + b"]" * 20_000
+
+
+def test_a_value_that_is_nested_too_deeply_makes_a_bad_line(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b'{"text": "x", "m": ' + DEEP + b'}\n{"text": "y"}\n')
+    with pytest.raises(DataError, match=r"in\.jsonl:1: not a JSON object: nested too deeply"):
+        list(read_records(path))
+    seen: list[BadLine] = []
+    assert [line.number for line in read_records(path, on_bad=seen.append)] == [2]
+    assert seen[0].number == 1 and seen[0].problem.startswith("not a JSON object: nested too deeply")
+
+
+@pytest.mark.parametrize(("value", "what"), [(DEEP, "nested too deeply"), (b'"\xff"', "utf-8")])
+def test_a_value_that_cannot_be_decoded_is_an_error_of_the_data(value: bytes, what: str) -> None:
+    line = Line({"text": raw("x"), "m": Raw(value)}, "f", 7)
+    with pytest.raises(DataError, match=f'f:7: "m": .*{what}'):
+        decode_field(line, "m", object)
+    with pytest.raises(DataError, match=f"f:7: .*{what}"):
+        decode_all(line)
+    with pytest.raises(DataError, match=what):
+        decode_value(line.record["m"])
+    assert decode_value(b"[1]") == [1] and decode_all(Line({"a": raw(1)}, "f", 1)) == {"a": 1}
+
+
+def test_a_byte_order_mark_before_the_first_record_is_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\n\xef\xbb\xbf{"a": 2}\n')
+    seen: list[BadLine] = []
+    (line,) = read_records(path, on_bad=seen.append)
+    assert list(line.record) == ["a"]
+    assert [bad.number for bad in seen] == [2]  # only a file begins with one
 
 
 def test_nan_is_written_as_null() -> None:
     assert encode_line({"loss": float("nan"), "x": 1.5}) == b'{"loss":null,"x":1.5}\n'
+
+
+def test_a_line_that_is_an_array_is_a_record_only_where_a_key_is_named(tmp_path: Path) -> None:
+    path = _write(tmp_path, ' [{"b": 1.50}, {}] ', '{"a":1}')
+    first, second = read_records(path, array_key="messages")
+    assert (bytes(first.record["messages"]), first.number) == (b'[{"b": 1.50}, {}]', 1)
+    assert list(second.record) == ["a"]
+    with pytest.raises(DataError, match="not a JSON object"):
+        list(read_records(path))
+    for bad in ('[{"b": 1}, ', "[1]"):
+        with pytest.raises(DataError, match="not a JSON object"):
+            list(read_records(_write(tmp_path, bad), array_key="messages"))

@@ -21,7 +21,12 @@ def ips(text: str) -> list[str]:
     [
         ("write to Jane.Doe+news@mail.example.co.uk.", "Jane.Doe+news@mail.example.co.uk"),
         ("<a_b%c@xn--bcher-kva.example.org>", "a_b%c@xn--bcher-kva.example.org"),
-        ("mail:müller@bücher.de,", ""),
+        ("mail:müller@bücher.de,", "müller@bücher.de"),
+        ('<a href="mailto:bob@example.com?subject=hi">', "bob@example.com"),
+        ("contact:bob@example.com", "bob@example.com"),
+        ("//contact: bob@example.com", "bob@example.com"),
+        ("https://lists.example.org/unsubscribe/bob@example.com", "bob@example.com"),
+        ("mail/in/bob@example.com/", "bob@example.com"),
         ("mail müller@bücher.de,", "müller@bücher.de"),
         ("(me@site.io)", "me@site.io"),
         ("[x@y.museum]", "x@y.museum"),
@@ -39,6 +44,10 @@ def test_an_address_is_found_whole(text: str, address: str) -> None:
         "W@x.mean(0)", "a@b.T", "y = A @ b.com", "user@localhost", "me@site", "q@k.transpose", "jane@",
         "weights@init.py",
         "mailto.com", "pkg@latest.js", "a..b@example.org",
+        "ftp://bob@example.com/x", "ssh://git@github.com/a/b", "//user:pw@example.com/x",
+        "postgres://app:s3cret@db.example.com/main", "redis://:pw@example.com", "db://app:p@ss:w@example.com",
+        "amqp://a:b:c@example.com/",
+        "git+https://user-x:pw.y@example.com/r.git", f"http://{'u' * 90}:pw@example.com/",
     ],
 )  # fmt: skip
 def test_code_and_paths_are_no_addresses(text: str) -> None:

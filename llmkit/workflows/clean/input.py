@@ -14,9 +14,10 @@ import msgspec
 from llmkit.errors import DataError
 from llmkit.formats.digest import content_id
 from llmkit.formats.documents import is_json_lines, printable
-from llmkit.formats.jsonl import BadLine, encode_line
+from llmkit.formats.jsonl import BYTE_ORDER_MARK, BadLine, encode_line
 from llmkit.formats.pages import is_html, read_pages
 from llmkit.formats.parquet import is_parquet, read_parquet
+from llmkit.formats.stdin_kind import kind_of_stdin
 from llmkit.formats.streams import STDIO, open_input, would_wait
 from llmkit.formats.warc import is_warc
 from llmkit.workflows.units import Piece
@@ -104,7 +105,7 @@ def _read(piece: Piece, field: str, skips_bad: bool) -> Iterator[Batch | Entry]:
         return
     name = "stdin" if path == STDIO else printable(piece.file)
     with open_input(path) as stream:
-        if kind == "jsonl" and (path != STDIO or _starts_as_json(stream)):
+        if kind == "jsonl" and (path != STDIO or kind_of_stdin(stream) != "text"):
             yield from _line_batches(stream, name, piece, waits=path == STDIO)
         elif kind == "pages":
             yield from _pages(path, stream, name, skips_bad)
@@ -118,6 +119,8 @@ def _line_batches(stream: BinaryIO, name: str, piece: Piece, *, waits: bool) -> 
     number = piece.first_line
     left = None if piece.stop is None else piece.stop - piece.start
     for lines in _whole_lines(stream, left, waits):
+        if number == 1:
+            lines = lines.removeprefix(BYTE_ORDER_MARK)
         yield Batch(name, number, lines)
         number += lines.count(b"\n")
 
@@ -147,12 +150,6 @@ def _whole_lines(stream: BinaryIO, left: int | None, waits: bool) -> Iterator[by
             held, size = [block[end:]], len(block) - end
     if size:
         yield b"".join(held)
-
-
-def _starts_as_json(stream: BinaryIO) -> bool:
-    """Whether stdin holds jsonl; nothing at all is no documents."""
-    start = cast(io.BufferedReader, stream).peek(64)[:64].lstrip()
-    return not start or start.startswith(b"{")
 
 
 def _pages(path: Path, stream: BinaryIO, name: str, skips_bad: bool) -> Iterator[Entry]:

@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from llmkit.errors import DataError
 from llmkit.formats.digest import content_id
-from llmkit.formats.jsonl import MALFORMED, Record, decode_field, encode_line, parse_line, raw
+from llmkit.formats.jsonl import MALFORMED, Record, decode_field, decode_value, encode_line, parse_line, raw
 from llmkit.text.history import object_at, with_history, with_id
 from llmkit.text.rule import Verdict
 from llmkit.workflows.clean.input import Entry
@@ -120,12 +120,16 @@ def _text_of(value: Raw | None) -> str | None:
     """The string that a value is; None where it is none."""
     if value is None or not bytes(value).startswith(b'"'):
         return None
-    return msgspec.json.decode(value, type=str)
+    return str(decode_value(value, str))
 
 
 def record_id_of(record: Record) -> str:
-    """A record's id as text, whatever type it has."""
-    value = msgspec.json.decode(record["id"])
+    """A record's id as text, whatever type it has.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
+    value = decode_value(record["id"])
     return value if isinstance(value, str) else bytes(record["id"]).decode()
 
 

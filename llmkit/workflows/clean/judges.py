@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import msgspec
-
 from llmkit.errors import DataError
-from llmkit.formats.jsonl import parse_line
+from llmkit.formats.jsonl import decode_all, parse_line
 from llmkit.text.decontaminate import NgramIndex, build_index, evaluation_texts
 from llmkit.text.extract import judge_page
 from llmkit.text.history import licence_in
@@ -144,8 +142,7 @@ def index_of(sets: tuple[tuple[str, str], ...]) -> NgramIndex:
     items: list[tuple[str, str]] = []
     for batch in read_batches(Piece(name) for name, _ in sets):
         for entry in batch:
-            record = parse_line(entry.content, entry.file, entry.line).record
-            texts = evaluation_texts({key: msgspec.json.decode(value) for key, value in record.items()})
+            texts = evaluation_texts(decode_all(parse_line(entry.content, entry.file, entry.line)))
             items += [(f"{Path(entry.file).name}:{entry.line}", text) for text in texts]
     index = build_index(items)
     if not index.num_runs:

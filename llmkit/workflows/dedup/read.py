@@ -8,7 +8,7 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.documents import Document, document_of
-from llmkit.formats.jsonl import BadLine, Line, Record, parse_line
+from llmkit.formats.jsonl import MALFORMED, BadLine, Line, Record, decode_value, parse_line
 from llmkit.workflows.clean.input import Entry, read_batches
 from llmkit.workflows.units import Piece
 
@@ -43,7 +43,7 @@ def read_pieces(
             file = "stdin" if entry.file.endswith(SPOOL) else entry.file
             try:
                 yield _quickly(entry, file, field)
-            except (KeyError, msgspec.MsgspecError, UnicodeDecodeError):
+            except (KeyError, *MALFORMED):
                 yield _carefully(entry, file, field, skips_bad, document_from)
 
 
@@ -59,11 +59,15 @@ def spool_stdin(folder: Path, field: str) -> Path:
 
 
 def value_at(record: Record, path: str) -> Any:
-    """The value at a dotted path of a record (`metadata.url`); None where there is none."""
+    """The value at a dotted path of a record (`metadata.url`); None where there is none.
+
+    Raises:
+        DataError: it is nested too deeply.
+    """
     first, *rest = path.split(".")
     if first not in record:
         return None
-    value = msgspec.json.decode(record[first])
+    value = decode_value(record[first])
     for key in rest:
         if not isinstance(value, dict) or key not in value:
             return None
@@ -81,6 +85,8 @@ def _quickly(entry: Entry, file: str, field: str) -> Document:
     """The document of a record that has all it should; anything else is left to `_carefully`."""
     if entry.problem is not None:
         raise KeyError
+    if not entry.content.isascii():
+        entry.content.decode()  # whatever is looked at later, by each of the passes
     record = _decode_record(entry.content)
     return Document(
         id=_decode_text(record["id"]),
@@ -98,11 +104,23 @@ def _carefully(
     if entry.problem is not None:
         return BadLine(entry.content, file, entry.line, entry.problem)
     try:
+        _check_utf_8(entry, file)
         return document_from(parse_line(entry.content, file, entry.line), field)
     except DataError as error:
         if not skips_bad:
             raise
         return BadLine(entry.content, file, entry.line, error.problem.removeprefix(f"{file}:{entry.line}: "))
+
+
+def _check_utf_8(entry: Entry, file: str) -> None:
+    try:
+        entry.content.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file}:{entry.line}: not UTF-8 (found byte 0x{entry.content[error.start]:02x} at "
+            f"offset {error.start} of the line)",
+            hint=f"iconv -f latin1 -t utf-8 {file}, or pass over bad lines with --skip-bad",
+        ) from None
 
 
 def group_pieces(pieces: Sequence[Piece], unit_bytes: int) -> list[tuple[Piece, ...]]:

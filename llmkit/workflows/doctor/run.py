@@ -5,10 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from llmkit.formats.checkpoint import CHECKPOINTS, list_checkpoints, read_state
-from llmkit.formats.jsonl import Line
+from llmkit.formats.jsonl import Line, decode_all
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import read_header
 from llmkit.progress import SILENT, Progress
@@ -66,7 +64,7 @@ def check_metrics(path: Path, lines: Iterable[Line]) -> list[Finding]:
     distance: int | None = None
     started, not_finite, ended = False, 0, ""
     for line in lines:
-        record: dict[str, Any] = {key: msgspec.json.decode(value) for key, value in line.record.items()}
+        record = decode_all(line)
         event, step = record.get("event"), record.get("step")
         if event is not None:
             started, ended = started or event in ("start", "rewind"), str(event)

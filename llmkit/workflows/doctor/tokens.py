@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from llmkit.errors import LlmkitError
 from llmkit.formats.model_folder import CONFIG, GENERATION_CONFIG, read_config, read_generation_config
@@ -13,12 +14,18 @@ from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.findings import Finding, Level, finding
 
 _CHAT = [{"role": "user", "content": "What is two and two?"}, {"role": "assistant", "content": "Four."}]
+_ACUTE = "\u0301"
+_ACCENTED = (f"x{_ACUTE}", f"e\u0302{_ACUTE}", f"\ufb01{_ACUTE}")  # the last: on the ligature of f and i
 _MARK = re.compile(r"<\|[^|<>\s]+\|>")  # how a template's own tokens are commonly written
 
 
 def check_tokenizer(where: Path, tokenizer: Tokenizer, stops: Sequence[int] = ()) -> list[Finding]:
-    """A tokenizer's pad token and its chat template; `stops` are the ids that end a text of its model."""
+    """A tokenizer's normaliser, pad token and chat template; `stops` are ids that end a text of its model."""
     findings = []
+    if _drops_marks(tokenizer):
+        what = "accents are dropped from letters that are written in several code points (NFD, ligatures)"
+        hint = "SentencePiece itself keeps them: bring text into NFC first"
+        findings.append(finding("info", "tokenizer.marks", where, what, hint))
     if tokenizer.pad_id is not None and tokenizer.pad_id == tokenizer.eos_id:
         what = f"pad and eos are one token ({tokenizer.token_text(tokenizer.pad_id)})"
         hint = "training that ignores padding then never learns to stop: give pad a token of its own"
@@ -26,6 +33,18 @@ def check_tokenizer(where: Path, tokenizer: Tokenizer, stops: Sequence[int] = ()
     if tokenizer.chat_template is not None:
         findings += check_template(where, tokenizer, stops)
     return findings
+
+
+def _drops_marks(tokenizer: Tokenizer) -> bool:
+    """Whether some accents get lost, and not all: a character map of the `tokenizers` library loses them.
+
+    It looks up a letter with all its marks, and takes the shortest rule for all of it.
+    """
+    normalizer = tokenizer.backend.normalizer
+    if normalizer is None:
+        return False
+    kept = [_ACUTE in normalize("NFD", normalizer.normalize_str(text)) for text in _ACCENTED]
+    return kept[0] and not all(kept)
 
 
 def check_template(where: Path, tokenizer: Tokenizer, stops: Sequence[int] = ()) -> list[Finding]:

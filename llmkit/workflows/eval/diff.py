@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from llmkit.errors import DataError, some_of
-from llmkit.formats.jsonl import MALFORMED, read_records
+from llmkit.formats.jsonl import MALFORMED, decode_all, read_records
 from llmkit.formats.streams import open_input
 from llmkit.probe.evaluate.compare import ENUMERATED, ROUNDS, mcnemar, sign_flip, two_sided
 from llmkit.probe.evaluate.config import DiffConfig
@@ -17,7 +17,6 @@ from llmkit.probe.evaluate.headline import Z95, Headline
 from llmkit.probe.evaluate.intervals import Interval, bootstrap_mean
 from llmkit.workflows.eval.gates import read_headline
 from llmkit.workflows.eval.increase import Increase, find_increases
-from llmkit.workflows.eval.task_lines import decoded
 
 SCHEMA = "llmkit.eval.diff/1"
 METRICS = ("correct", "score", "bits_per_byte", "nll_per_token", "kld")
@@ -121,7 +120,7 @@ def _read(path: Path) -> _Result:
         whole = None
     if isinstance(whole, dict) and "headline" in whole:
         return _Result(path, read_headline(path), [], whole)
-    records = [decoded(line) for line in read_records(path)]
+    records = [decode_all(line) for line in read_records(path)]
     if not records:
         raise DataError(f"{path}: no records", hint="llmkit eval … --per-record writes them")
     return _Result(path, None, records, {})

@@ -6,10 +6,10 @@ from typing import Any
 
 from llmkit.errors import DataError
 from llmkit.formats.digest import digest_bytes
-from llmkit.formats.jsonl import read_records
+from llmkit.formats.jsonl import decode_all, read_records
 from llmkit.probe.evaluate.tasks_config import GenConfig, WrittenForm
 from llmkit.probe.evaluate.written_tasks import Task, detect_written, read_task, with_examples
-from llmkit.workflows.eval.task_lines import at_line, decoded
+from llmkit.workflows.eval.task_lines import at_line
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def read_items(path: Path, dev: Path | None, config: GenConfig) -> tuple[Written
     for number, line in enumerate(read_records(path)):
         if config.limit is not None and number >= config.limit:
             break
-        record = decoded(line)
+        record = decode_all(line)
         with at_line(line):
             form = form or detect_written(record)
             task = read_task(record, form, needs_answer=config.verify is None)
@@ -71,7 +71,7 @@ def _examples(dev: Path, form: WrittenForm, shots: int) -> list[Task]:
         if len(found) == shots:
             return found
         with at_line(line):
-            found.append(read_task(decoded(line), form, needs_answer=False))
+            found.append(read_task(decode_all(line), form, needs_answer=False))
     if len(found) < shots:
         raise DataError(f"{dev}: {len(found)} examples, and --shots asks for {shots}", hint="fewer --shots")
     return found

@@ -12,7 +12,7 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.digest import digest_bytes
-from llmkit.formats.jsonl import encode_line, read_records, record_id
+from llmkit.formats.jsonl import decode_all, encode_line, read_records, record_id
 from llmkit.probe.evaluate.choice import METRICS, Likelihood, choose
 from llmkit.probe.evaluate.choice_tasks import Question, detect_form, read_question, with_examples
 from llmkit.probe.evaluate.headline import Headline
@@ -23,7 +23,7 @@ from llmkit.workflows.eval.choices import Asked, likelihoods
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
-from llmkit.workflows.eval.task_lines import at_line, check_examples, decoded
+from llmkit.workflows.eval.task_lines import at_line, check_examples
 
 SCHEMA = "llmkit.eval.mc/1"
 
@@ -121,7 +121,7 @@ def _read(path: Path, dev: Path | None, config: McConfig) -> tuple[ChoiceForm, l
     taken: Counter[str | None] = Counter()
     examples: dict[str | None, list[Question]] = {}
     for line in read_records(path):
-        record = decoded(line)
+        record = decode_all(line)
         with at_line(line):
             form = form or detect_form(record)
             question = read_question(record, form, group_by=config.by)
@@ -143,7 +143,7 @@ def _examples(dev: Path, form: ChoiceForm, config: McConfig) -> dict[str | None,
     found: dict[str | None, list[Question]] = defaultdict(list)
     for line in read_records(dev):
         with at_line(line):
-            question = read_question(decoded(line), form, group_by=config.by)
+            question = read_question(decode_all(line), form, group_by=config.by)
         for group in {None, question.group}:
             if len(found[group]) < config.shots:
                 found[group].append(question)

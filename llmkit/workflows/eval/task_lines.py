@@ -3,12 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from llmkit.errors import DataError, UsageError
-from llmkit.formats.jsonl import MALFORMED, Line
+from llmkit.formats.jsonl import Line
 
 
 @contextmanager
@@ -22,18 +19,6 @@ def at_line(line: Line) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(f"{line.where}: {error.problem}", hint=error.hint) from None
-
-
-def decoded(line: Line) -> dict[str, Any]:
-    """All values of a record.
-
-    Raises:
-        DataError: one of them is not JSON.
-    """
-    try:
-        return {key: msgspec.json.decode(value) for key, value in line.record.items()}
-    except MALFORMED as error:
-        raise DataError(f"{line.where}: {error}", hint="mend the line") from None
 
 
 def check_examples(shots: int, dev: Path | None, usage: str) -> None:

@@ -95,7 +95,7 @@ def read_marking(path: Path | None, threshold: float | None) -> Marking:
         raise MissingError(
             f"{path}: no such file", hint="llmkit eval tokens … --calibrate FILE --json"
         ) from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(
             f"{path}: not a calibration ({error})", hint="--calibrate FILE --json writes one"
         ) from None

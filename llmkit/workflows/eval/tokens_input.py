@@ -9,6 +9,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import content_id
 from llmkit.formats.documents import is_json_lines
 from llmkit.formats.jsonl import Line, Record, decode_field, parse_records, raw, record_id
+from llmkit.formats.stdin_kind import kind_of_stdin
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.workflows.eval.scorer import Scorer
 
@@ -60,9 +61,7 @@ def read_samples(text: str | None, path: Path | None, *, chat: bool) -> Iterator
     assert path is not None
     name = "stdin" if path == STDIO else str(path)
     with open_input(path) as stream:
-        peek = getattr(stream, "peek", None)
-        begins = peek(64)[:64].lstrip() if peek is not None else b""
-        if is_json_lines(path) or (path == STDIO and begins.startswith(b"{")):
+        if is_json_lines(path) or (path == STDIO and kind_of_stdin(stream) == "jsonl"):
             for number, line in enumerate(parse_records(stream, name)):
                 yield _sample(line, number)
             return

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from llmkit.errors import DataError
+from llmkit.formats.jsonl import decode_value
 from llmkit.retrieve.context import Order
 from llmkit.retrieve.passage_prompt import PassagePrompts
 from llmkit.retrieve.passages import CHARACTERS_PER_TOKEN
@@ -40,7 +40,10 @@ def write_contexts(run: Run, options: ContextOptions) -> None:
     """
     prompts = _prompts(options)
     for query, hits in run.answers():
-        record = {key: msgspec.json.decode(value) for key, value in query.record.items()}
+        try:
+            record = {key: decode_value(value) for key, value in query.record.items()}
+        except DataError as error:
+            raise DataError(f"{query.where}: {error.problem}", hint=error.hint) from None
         made = prompts.make(query.text, hits, record)
         prompt: dict[str, Any] = {"prompt": made.text}
         if options.messages:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from llmkit.errors import DataError
-from llmkit.formats.jsonl import Record, encode_line, raw
+from llmkit.formats.jsonl import MALFORMED, Record, encode_line, raw
 from llmkit.formats.streams import open_output
 from llmkit.retrieve.relevance import Relevance, judge, mean_of
 from llmkit.workflows.retrieve.query import Query, read_queries
@@ -80,7 +80,7 @@ def read_answers(paths: Iterable[Path], field: str | None) -> Iterator[tuple[Que
 def _documents(query: Query) -> list[str]:
     try:
         return [hit.document for hit in msgspec.json.decode(query.record["hits"], type=list[_Hit])]
-    except (KeyError, msgspec.DecodeError):
+    except (KeyError, *MALFORMED):
         raise DataError(
             f'{query.where}: no "hits" (found: {", ".join(query.record)})',
             hint="llmkit retrieve query INDEX --jsonl FILE",
@@ -91,7 +91,7 @@ def _relevant(query: Query, key: str) -> Grades:
     record: Record = query.record
     try:
         given = msgspec.json.decode(record[key], type=list[str] | Grades)
-    except (KeyError, msgspec.DecodeError):
+    except (KeyError, *MALFORMED):
         given = []
     grades = dict.fromkeys(given, 1.0) if isinstance(given, list) else given
     grades = {name: grade for name, grade in grades.items() if grade > 0}

@@ -46,7 +46,8 @@ def read_queries(
             except DataError as error:
                 if on_bad is None:
                     raise
-                on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, error.problem))
+                problem = error.problem.removeprefix(f"{line.where}: ")
+                on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, problem))
         return
     with open_input(path) as stream:
         for number, content in enumerate(stream, 1):

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import DataError
-from llmkit.formats.jsonl import BadLine, Line, read_records
+from llmkit.formats.jsonl import BadLine, Line, decode_all, read_records
 
 CURVE_POINTS = 200
 """At most so many points of a curve in a report; each is the mean of a stretch of steps."""
@@ -99,7 +99,7 @@ def summarise_metrics(lines: Iterable[Line]) -> MetricsSummary:
     """
     reading = _Reading()
     for line in lines:
-        record = {key: msgspec.json.decode(value) for key, value in line.record.items()}
+        record = decode_all(line)
         step = record.get("step")
         if record.get("event") is not None:
             reading.event(record, step if isinstance(step, int) else None)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import DataError
-from llmkit.formats.jsonl import Line
+from llmkit.formats.jsonl import Line, decode_field
 from llmkit.formats.streams import open_input
 
 
@@ -121,10 +121,7 @@ def show_text(path: Path) -> RecordsReport:
 
 
 def _value(line: Line, key: str, kind: Any) -> Any:
-    try:
-        return msgspec.json.decode(line.record[key], type=kind)
-    except msgspec.MsgspecError as error:
-        raise DataError(f'{line.where}: "{key}": {error}', hint="mend the line") from None
+    return decode_field(line, key, kind)
 
 
 class _Running:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from llmkit.errors import UsageError
-from llmkit.formats.jsonl import read_records
+from llmkit.formats.jsonl import decode_all, read_records
 from llmkit.formats.model_folder import TensorInfo, read_header
 from llmkit.formats.peft import ADAPTER_WEIGHTS
 from llmkit.formats.provenance import read_provenance
@@ -113,6 +113,6 @@ def _show_lines(path: Path) -> RunReport | RecordsReport:
     if first is None:
         return show_records(name, lines)
     every = chain([first], lines)
-    if path == STDIO and is_metrics({key: msgspec.json.decode(value) for key, value in first.record.items()}):
+    if path == STDIO and is_metrics(decode_all(first)):
         return show_metrics(name, every)
     return show_records(name, every)

@@ -13,7 +13,7 @@ import msgspec
 from llmkit.errors import DataError, GateFailed
 from llmkit.formats.digest import content_id, digest_bytes
 from llmkit.formats.documents import list_files
-from llmkit.formats.jsonl import Record, parse_line
+from llmkit.formats.jsonl import Record, decode_value, parse_line
 from llmkit.text.history import history_of, origin_of
 from llmkit.workflows.artefact import SHARD_INDEX
 from llmkit.workflows.clean.input import Entry, read_batches
@@ -94,19 +94,23 @@ def _in_documents(path: Path, identity: str) -> Iterator[Sighting]:
     for batch in read_batches([Piece(str(file)) for file in list_files([path])], skips_bad=True):
         for entry in batch:
             if needle in entry.content:
-                sighting = _seen(path, entry, identity)
+                try:
+                    sighting = _seen(path, entry, identity)
+                except DataError:
+                    continue
                 if sighting is not None:
                     yield sighting
 
 
 def _seen(path: Path, entry: Entry, identity: str) -> Sighting | None:
-    """What a record says of the document; None where it is about another."""
-    try:
-        if entry.problem is not None:
-            return None
-        record = parse_line(entry.content, entry.file, entry.line).record
-    except DataError:
+    """What a record says of the document; None where it is about another.
+
+    Raises:
+        DataError: it is malformed.
+    """
+    if entry.problem is not None:
         return None
+    record = parse_line(entry.content, entry.file, entry.line).record
     text = _value(record, "text", str)
     own = _id_of(record, text)
     why = _value(record, "_reject", dict)
@@ -141,7 +145,7 @@ def _id_of(record: Record, text: str | None) -> str | None:
     value = record.get("id")
     if value is None or bytes(value) == b"null":
         return None if text is None else content_id(text)
-    found = msgspec.json.decode(value)
+    found = decode_value(value)
     return found if isinstance(found, str) else bytes(value).decode()
 
 
@@ -149,5 +153,5 @@ def _value(record: Record, key: str, kind: Any) -> Any:
     """The value at a key, where it is of that kind."""
     if key not in record:
         return None
-    found = msgspec.json.decode(record[key])
+    found = decode_value(record[key])
     return found if isinstance(found, kind) else None

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from llmkit.errors import DataError
-from llmkit.formats.jsonl import BadLine, Record, encode_line, parse_line, raw
+from llmkit.formats.jsonl import BadLine, Record, encode_line, number_lines, parse_line, raw
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.formats.token_documents import token_document
 from llmkit.tokens.config import TokenizeConfig
@@ -97,7 +97,7 @@ def _raw_ids(stream: BinaryIO, name: str, raw_type: str) -> list[int]:
 
 
 def _lines(stream: BinaryIO, name: str, on_bad: OnBad) -> Iterator[Ids]:
-    for number, content in enumerate(stream, 1):
+    for number, content in number_lines(stream):
         if not content.strip():
             continue
         try:
@@ -118,7 +118,7 @@ def _parse(content: bytes, name: str, number: int) -> Ids:
         text = content.strip()
         ids = msgspec.json.decode(text, type=list[int]) if text.startswith(b"[") else None
         return Ids(list(map(int, text.replace(b",", b" ").split())) if ids is None else ids, where, None)
-    except ValueError:  # msgspec's errors are of this kind too
+    except (ValueError, RecursionError):  # msgspec's errors are of the first kind
         shown = content.strip()[:40].decode(errors="replace")
         raise DataError(
             f"{where}: not ids (found: {shown})", hint='numbers, or {"tokens": [...]}; text needs no --decode'

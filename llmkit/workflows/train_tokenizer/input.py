@@ -11,6 +11,8 @@ import msgspec
 from llmkit.errors import DataError
 from llmkit.formats.documents import is_json_lines, list_files
 from llmkit.formats.jsonl import BadLine, Line, decode_field, parse_records
+from llmkit.formats.parquet import is_parquet, read_parquet
+from llmkit.formats.stdin_kind import kind_of_stdin
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.formats.text_blocks import read_blocks
 from llmkit.tokens.parts import cut_parts
@@ -98,27 +100,24 @@ def _documents(
     path: Path, stream: BinaryIO, text_field: str, on_bad: OnBad | None
 ) -> Iterator[tuple[str | None, Iterable[str]]]:
     """The documents of a file: the source that a record names, and its text in parts."""
-    if not _holds_json_lines(path, stream):
+    if is_parquet(path):
+        lines = read_parquet(path)
+    elif is_json_lines(path) or (path == STDIO and kind_of_stdin(stream) == "jsonl"):
+        lines = parse_records(stream, name_of(path), on_bad=on_bad)
+    else:
         yield None, cut_parts(read_blocks(stream, name_of(path), on_bad=on_bad))
         return
-    for line in parse_records(stream, name_of(path), on_bad=on_bad):
+    for line in lines:
         try:
             text: str = decode_field(line, text_field, str)
             source = _source_of(line)
         except DataError as error:
             if on_bad is None:
                 raise
-            on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, error.problem))
+            problem = error.problem.removeprefix(f"{line.where}: ")
+            on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, problem))
         else:
             yield source, cut_parts([text])
-
-
-def _holds_json_lines(path: Path, stream: BinaryIO) -> bool:
-    """By suffix; by content on stdin."""
-    if path != STDIO:
-        return is_json_lines(path)
-    peek = getattr(stream, "peek", None)
-    return peek is not None and peek(64)[:64].lstrip().startswith(b"{")
 
 
 def _source_of(line: Line) -> str | None:

@@ -9,6 +9,7 @@ import msgspec
 from llmkit.errors import ResourceError, UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.documents import is_json_lines, list_files
+from llmkit.formats.parquet import is_parquet
 from llmkit.formats.streams import STDIO
 from llmkit.machine import available_memory_bytes, cores, free_bytes
 from llmkit.tokens.config import TrainTokenizerConfig
@@ -98,7 +99,7 @@ def check_sources(sources: TrainTokenizerSources, config: TrainTokenizerConfig) 
             f"{sources.out}: the disk has {free:,} bytes left, and the tokenizer takes about {needed:,}",
             hint="free some space, or name another place with -o",
         )
-    is_exact = not any(is_json_lines(path) for path in files)
+    is_exact = not any(is_json_lines(path) or is_parquet(path) for path in files)
     return Room(_size_of(files), is_exact, available_memory_bytes())
 
 
@@ -162,7 +163,7 @@ def disk_bytes(config: TrainTokenizerConfig) -> int:
 
 def _size_of(files: Sequence[Path]) -> int | None:
     """No less than the text in some files, from their sizes; None where those do not tell."""
-    if any(path == STDIO or not path.is_file() or is_compressed(path) for path in files):
+    if any(path == STDIO or not path.is_file() or is_parquet(path) or is_compressed(path) for path in files):
         return None
     return sum(path.stat().st_size for path in files)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from llmkit.errors import DataError
+from llmkit.errors import DataError, UsageError
 from llmkit.formats.documents import read_documents
 from llmkit.workflows.clean import input as clean_input
 from llmkit.workflows.clean.input import Batch, Entry, kind_of, read_batches
@@ -38,6 +38,24 @@ def test_lines_come_once_and_in_order_with_their_numbers(
     assert [entry.content.strip() for entry in found] == LINES
     expected = [n for n, line in enumerate(path.read_bytes().split(b"\n"), 1) if line.strip()]
     assert [entry.line for entry in found] == expected
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"\xef\xbb\xbf" + b"\n".join(LINES)
+    (tmp_path / "a.jsonl").write_bytes(content)
+    assert [entry.content for entry in entries([tmp_path / "a.jsonl"])] == LINES
+    pieces = split_inputs([tmp_path / "a.jsonl"], unit_bytes=1000)
+    assert [entry.content for batch in read_batches(pieces) for entry in batch] == LINES and len(pieces) > 1
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+    assert [entry.content for entry in entries([Path("-")])] == LINES
+
+
+def test_parquet_on_stdin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"PAR1" + b"x" * 99))))
+    with pytest.raises(UsageError, match="stdin: parquet cannot be piped"):
+        entries([Path("-")])
 
 
 def test_a_line_longer_than_a_batch_stays_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

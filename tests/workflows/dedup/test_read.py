@@ -52,6 +52,24 @@ def test_values_are_found_at_dotted_paths() -> None:
     assert [value_at(record, path) for path in ("y", "x.y", "metadata.b", "metadata.a.b.c")] == [None] * 4
 
 
+def test_a_value_that_cannot_be_decoded_is_an_error_of_the_data() -> None:
+    with pytest.raises(DataError, match="nested too deeply"):
+        value_at({"x": msgspec.Raw(b"[" * 20_000 + b"]" * 20_000)}, "x")
+
+
+@pytest.mark.parametrize(
+    "bad", [b'{"text": "x", "source": "\xff"}', b'{"id": "a", "text": "x", "k": ["\xff"]}']
+)
+def test_bytes_that_are_no_utf_8_anywhere_make_a_bad_line(tmp_path: Path, bad: bytes) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(bad + '\n{"text": "é"}\n'.encode())
+    first, second = read_pieces([Piece(str(path))], field="text", skips_bad=True)
+    assert isinstance(first, BadLine) and first.number == 1 and first.problem.startswith("not UTF-8")
+    assert isinstance(second, Document)
+    with pytest.raises(DataError, match=r"in\.jsonl:1: not UTF-8 \(found byte 0xff"):
+        list(read_pieces([Piece(str(path))], field="text", skips_bad=False))
+
+
 def test_small_files_share_a_unit(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"{number}.txt").write_text("x" * 10)

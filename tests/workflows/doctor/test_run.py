@@ -23,7 +23,7 @@ def run(tiny_model: Callable[..., Path], write_metrics: Callable[..., Path]) -> 
         for name in ("config.json", "model.safetensors"):
             (target / name).write_bytes((folder / name).read_bytes())
         (target / "optimizer.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
-        state = CheckpointState(recipe={}, trainer={}, random={}, threads=1, versions={})
+        state = CheckpointState(recipe={}, trainer={}, threads=1, versions={})
         write_state(target, state)
 
     for step in (20, 40):

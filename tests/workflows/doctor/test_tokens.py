@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+import sentencepiece
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.doctor.tokens import check_special_tokens, check_tokenizer, check_vocabulary, stop_ids
@@ -55,6 +56,22 @@ def _check(folder: Path) -> list[tuple[str, str]]:
 
 def test_a_good_tokenizer_and_template_have_no_findings(chat_tokenizer: Callable[..., Path]) -> None:
     assert _check(chat_tokenizer()) == []
+
+
+def test_a_character_map_that_drops_accents_is_a_remark(shared_data: Path) -> None:
+    folder = shared_data / "tokenizers" / "sentencepiece-unigram-1k"
+    theirs = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    tokenizer = load_tokenizer(folder / "tokenizer.model")
+    accented = "e\u0302\u0301"  # one letter of Vietnamese
+    assert (
+        theirs.normalize(accented).endswith("ế")
+        and tokenizer.backend.normalizer.normalize_str(accented)[-1] == "ê"
+    )
+    assert ("info", "tokenizer.marks") in _checks(check_tokenizer(folder, tokenizer))
+    tokenizer.backend.normalizer = normalizers.NFKC()
+    assert _checks(check_tokenizer(folder, tokenizer)) == []
+    tokenizer.backend.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()])
+    assert _checks(check_tokenizer(folder, tokenizer)) == []  # it means to
 
 
 def test_pad_that_is_eos_is_found(chat_tokenizer: Callable[..., Path]) -> None:

@@ -24,7 +24,7 @@ def make_run(
     if recipe is None:
         (folder / "checkpoints").mkdir()
         return folder
-    state = CheckpointState(recipe=recipe, trainer={"step": 20}, random={}, threads=1, versions={})
+    state = CheckpointState(recipe=recipe, trainer={"step": 20}, threads=1, versions={})
     write_checkpoint(folder, 20, lambda into: write_state(into, state))
     return folder
 

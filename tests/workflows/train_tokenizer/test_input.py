@@ -79,6 +79,21 @@ def test_stdin_is_told_by_its_content_and_digested(content: bytes, monkeypatch: 
     assert read[-1][0] == name_of(STDIO) == "stdin"
 
 
+def test_a_byte_order_mark_does_not_make_a_text_of_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"\xef\xbb\xbf" + LINES
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+    assert [text for _, text in _read(STDIO)] == ["one", "two grüße", "three"]
+
+
+def test_rows_of_parquet_are_read_as_the_same_records_are(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    rows = [record for record in RECORDS if isinstance(record["source"], str)]
+    pytest.importorskip("pyarrow.parquet").write_table(
+        pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet"
+    )
+    assert _read(tmp_path / "a.parquet") == [("web", "one"), ("books", "two grüße")]
+
+
 def test_another_field_can_hold_the_text(tmp_path: Path) -> None:
     file = tmp_path / "docs.jsonl"
     file.write_text('{"body": "here"}\n')
@@ -95,6 +110,7 @@ def test_bad_lines_go_where_they_are_asked_to(tmp_path: Path) -> None:
     parts = read_parts([lines, plain], Reading(), text_field="text", on_bad=bad.append)
     assert [part.text for part in parts] == ["a", "b", "good\n"]
     assert [(one.file, one.number) for one in bad] == [(str(lines), 2), (str(lines), 3), (str(plain), 2)]
+    assert bad[1].problem.startswith('"text": ')  # its place is told beside it
     for path in (lines, plain):
         with pytest.raises(DataError, match=":2: "):
             _read(path)

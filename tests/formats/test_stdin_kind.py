@@ -1,0 +1,33 @@
+"""What stdin holds, by its first bytes."""
+
+import io
+
+import pytest
+
+from llmkit.errors import UsageError
+from llmkit.formats.stdin_kind import kind_of_stdin
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b'{"text": "a"}\n', "jsonl"),
+        (b'\xef\xbb\xbf \n{"text": "a"}\n', "jsonl"),
+        (b"some text", "text"),
+        (b"\xef\xbb\xbfsome text", "text"),
+        (b"[1, 2]", "text"),
+        (b" \n\n", "blank"),
+        (b"\xef\xbb\xbf", "blank"),
+        (b"", "empty"),
+    ],
+)
+def test_the_first_bytes_say_what_it_is_and_stay_there(content: bytes, kind: str) -> None:
+    stream = io.BufferedReader(io.BytesIO(content))
+    assert kind_of_stdin(stream) == kind
+    assert stream.read() == content
+
+
+def test_parquet_is_refused_in_words_that_help() -> None:
+    with pytest.raises(UsageError, match="stdin: parquet cannot be piped") as caught:
+        kind_of_stdin(io.BufferedReader(io.BytesIO(b"PAR1\x15\x04")))
+    assert caught.value.hint == "name the file"
