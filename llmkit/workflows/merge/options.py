@@ -17,6 +17,8 @@ _WEIGHED_DIFFERENCES = ("task", "ties", "dare", "dare-ties")
 _ON_DIFFERENCES = (*_WEIGHED_DIFFERENCES, "model-stock")
 _SPARSE = ("ties", "dare", "dare-ties")
 _NORMALIZES = ("linear", "ties")
+_MOST = 3.4e38
+"""A number that float32 holds, next to its largest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ class MergeConfig:
     def __post_init__(self) -> None:
         self._check_job()
         self._check_flags()
+        self._check_numbers()
         if self.method is not None:
             self._check_method()
         if self.job == "extract":
@@ -188,6 +191,20 @@ class MergeConfig:
                 )
         if self.tokenizer is not None and not self.carry_tokenizer:
             raise UsageError("-t and --no-tokenizer", hint="give one of them")
+
+    def _check_numbers(self) -> None:
+        """What tensors are multiplied with is a number of their arithmetic."""
+        coefficients = self.coefficients().values() if self.job == "expression" else ()
+        for flag, fits in {
+            "--weight": all(abs(one) <= _MOST for one in self.weights),
+            "--scale": abs(self.scale) <= _MOST,
+            "--adapter": all(abs(one.scale) <= _MOST for one in self.adapters),
+            "--expr": all(abs(one) <= _MOST for one in coefficients),
+        }.items():
+            if not fits:
+                raise UsageError(
+                    f"{flag}: a number that float32 does not hold", hint=f"give one of at most {_MOST:g}"
+                )
 
     def _check_method(self) -> None:
         count = len(self.models)

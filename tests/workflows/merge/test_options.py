@@ -1,5 +1,6 @@
 """What goes together on a merge's command line, and what is refused with the flag that fixes it."""
 
+import math
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,13 @@ BASE = Path("base")
         ({"expression": "a + bass", "models": ("a=x", "base=y")}, "names bass"),
         ({"expression": "a", "models": ("a=x", "b=y")}, "does not use it"),
         ({"expression": "a*b", "models": ("a=x", "b=y")}, "product of two"),
+        (
+            {"expression": "a + 1e400*b", "models": ("a=x", "b=y")},
+            "--expr: a number that float32 does not",
+        ),
+        ({"method": "task", "base": BASE, "scale": 1e39}, "--scale: a number that float32 does not hold"),
+        ({"method": "linear", "weights": (math.nan, 1.0)}, "--weight: a number that float32 does not hold"),
+        ({"adapters": (ScaledPath(BASE, -1e39),), "models": ("a",)}, "--adapter: a number that"),
     ],
 )
 def test_what_does_not_go_together_is_refused(options: dict[str, Any], problem: str) -> None:
