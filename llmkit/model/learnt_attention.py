@@ -64,14 +64,12 @@ def _forward(
     q: Tensor, k: Tensor, v: Tensor, first: Tensor | None, sinks: Tensor | None, scale: float, softcap: float
 ) -> tuple[Tensor, Tensor]:
     """What queries take home, (B, T, H, X), and the logarithm of the sum of their exponentials, (B, H, T)."""
-    out, lse = _room(q, k, v, first, sinks, scale, softcap)
+    out, lse = _room(q, k, v)
     _call(scale, softcap, q=q, k=k, v=v, first=first, sinks=sinks, out=out, lse=lse)
     return out, lse
 
 
-def _room(
-    q: Tensor, k: Tensor, v: Tensor, first: Tensor | None, sinks: Tensor | None, scale: float, softcap: float
-) -> tuple[Tensor, Tensor]:
+def _room(q: Tensor, k: Tensor, v: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
     B, H, T, _ = q.shape
     return q.new_empty(B, T, H, v.shape[-1]), q.new_empty(B, H, T, dtype=torch.float32)
 
@@ -88,24 +86,14 @@ def _backward(
     softcap: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of queries, keys and values, (B, T, heads, ...), from that of what was taken home."""
-    d_q, d_k, d_v = _gradients(g, q, k, v, out, lse, first, scale, softcap)
+    d_q, d_k, d_v = _gradients(g, q, k, v)
     g = with_neighbours(g.transpose(1, 2))
     learnt = {"d_q": d_q, "d_k": d_k, "d_v": d_v}
     _call(scale, softcap, q=q, k=k, v=v, g=g, first=first, out=out, lse=lse, **learnt)
     return d_q, d_k, d_v
 
 
-def _gradients(
-    g: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    first: Tensor | None,
-    scale: float,
-    softcap: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _gradients(g: Tensor, q: Tensor, k: Tensor, v: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Room for them."""
     B, H, T, E = q.shape
     K, X = v.shape[1], v.shape[-1]
