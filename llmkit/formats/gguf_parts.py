@@ -50,6 +50,13 @@ def read_gguf_parts(path: Path, header: GgufHeader | None = None) -> tuple[GgufP
     return parts
 
 
+def name_of(path: Path) -> str:
+    """What a model is called after its folder, its file, or the first of its files."""
+    name = path.resolve().name
+    part = _NAME.fullmatch(name)
+    return name.removesuffix(".gguf") if part is None else part["stem"]
+
+
 def joined_header(parts: Sequence[GgufPart]) -> GgufHeader:
     """The first file's header with the tensors of all; each's offset is that in its own file."""
     first = parts[0].header

@@ -10,11 +10,24 @@ from gguf_copies import split_gguf
 
 from llmkit.errors import DataError, LlmkitError, MissingError
 from llmkit.formats.gguf_header import read_gguf_header
-from llmkit.formats.gguf_parts import joined_header, read_gguf_parts
+from llmkit.formats.gguf_parts import joined_header, name_of, read_gguf_parts
 from llmkit.formats.gguf_values import MetadataValue, Typed
 from llmkit.formats.gguf_write import GgufTensor, write_gguf
 
 NAMES = ("a", "b", "c", "d", "e")
+
+
+def test_a_model_is_called_after_its_folder_or_files(tmp_path: Path) -> None:
+    names = {
+        "run": "run",
+        "m.gguf": "m",
+        "m-00001-of-00003.gguf": "m",
+        "m-00001.gguf": "m-00001",
+        "v1.5": "v1.5",
+    }
+    assert {one: name_of(tmp_path / one) for one in names} == names
+    (tmp_path / "latest.gguf").symlink_to(tmp_path / "q-7b-00001-of-00002.gguf")
+    assert name_of(tmp_path / "latest.gguf") == "q-7b"
 
 
 def write(path: Path, names: tuple[str, ...], **keys: MetadataValue) -> Path:

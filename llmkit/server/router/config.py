@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from llmkit.errors import ConfigError, UsageError
+from llmkit.formats.gguf_parts import name_of
 
 _NAMED = re.compile(
     r"^(?P<name>[^=/]+)=(?P<path>.+?)(?:@(?P<version>[^@:/=]+)(?::(?P<weight>\d+(?:\.\d+)?))?)?$"
@@ -113,7 +114,7 @@ def read_source(told: str, name: str | None = None) -> ModelSource:
     """
     parts = None if Path(told).exists() else _NAMED.match(told)
     if parts is None:
-        found = name or Path(told).resolve().name.removesuffix(".gguf")
+        found = name or name_of(Path(told))
         return ModelSource(_checked(found, "--name"), told)
     if name is not None:
         raise UsageError(f"-m {told}: named there, and by --name too", hint="leave out --name")

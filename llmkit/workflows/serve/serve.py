@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import MissingError, UsageError
+from llmkit.formats.gguf_parts import name_of
 from llmkit.formats.streams import STDIO
 from llmkit.model.fingerprint import model_fingerprint
 from llmkit.server.config import ServeConfig
@@ -140,7 +141,7 @@ def model_name(job: Job, name: str | None) -> str:
     Raises:
         UsageError: a name with a colon, behind which adapters are named.
     """
-    found = name or job.files.model.resolve().name.removesuffix(".gguf")
+    found = name or name_of(job.files.model)
     if not found or ":" in found:
         raise UsageError(f"--name {found!r}: names have no colon", hint="--name small")
     return found
