@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from llmkit.commands.base import HELP_NAMES, build_command, close_stdout
-from llmkit.errors import LlmkitError, nearest
+from llmkit.errors import DISK_FULL, LlmkitError, nearest
 from llmkit.version import __version__
 
 COMMANDS = {
@@ -203,7 +203,7 @@ def _report_os_error(error: OSError) -> int:
     if isinstance(error, BrokenPipeError):
         close_stdout()
         return 0
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    is_full = error.errno in DISK_FULL
     if is_full and not error.filename and _is_stdout_full():
         error.filename = "stdout"
     where = f"{error.filename}: " if error.filename else ""

@@ -13,7 +13,11 @@
 Anything else that escapes is a bug (status 70) and keeps its traceback.
 """
 
+import errno
 from collections.abc import Iterable, Sequence
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The system's numbers for no room: no space, a quota, a file beyond its limit."""
 
 
 class LlmkitError(Exception):

@@ -4,7 +4,6 @@ Reading never looks at the suffix, so a compressed stream on stdin is read like 
 suffix: `.zst` and `.gz` compress, anything else is written as it is.
 """
 
-import errno
 import gzip
 import io
 import select
@@ -17,12 +16,11 @@ from typing import BinaryIO, cast
 
 import zstandard
 
-from llmkit.errors import DataError, MissingError
+from llmkit.errors import DISK_FULL, DataError, MissingError
 from llmkit.formats.atomic import atomic_file, refuse_existing
 
 STDIO = Path("-")
 STDOUT = "stdout"  # as errors call it
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # bytes 1 to 3 of the magics 0x184D2A50 to 0x184D2A5F
 GZIP_MAGIC = b"\x1f\x8b"

@@ -107,9 +107,8 @@ def _suffix_start(chunk: str, start: int, first: int, end: int) -> int:
         dots -= 1
     if end - dots > 1:
         return dots
-    window = max(
-        start, end - _SUFFIX_WINDOW
-    )  # seen from its front a long chunk would be searched at each turn
+    # from the front of a long chunk all of it would be searched at each turn
+    window = max(start, end - _SUFFIX_WINDOW)
     found = _SUFFIX.search(chunk[window:end], max(0, first - window))
     return window + found.start() if found else end
 
