@@ -6,7 +6,7 @@ decoded, so numbers, escapes and key order of everything else come out as they w
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 from msgspec import Raw
@@ -151,7 +151,19 @@ def decode_value(content: Raw | bytes, kind: Any = Any) -> Any:
         raise DataError(f"{_cause(error)} (found: {start})", hint="mend the line") from None
 
 
-def decode_all(line: Line) -> dict[str, Any]:
+class Placed(Protocol):
+    """A record, and where it stands."""
+
+    @property
+    def record(self) -> Record:
+        """Its values by key, not decoded."""
+
+    @property
+    def where(self) -> str:
+        """`file:line`, for errors."""
+
+
+def decode_all(line: Placed) -> dict[str, Any]:
     """All values of a record, decoded.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from llmkit.formats.atomic import atomic_file
-from llmkit.formats.jsonl import encode_line
+from llmkit.formats.jsonl import MALFORMED, encode_line
 from llmkit.formats.streams import STDIO
 
 METRICS = "metrics.jsonl"
@@ -75,7 +75,7 @@ def holds_metrics(path: Path) -> bool:
                 return line.startswith(b"{")
             if "step" not in msgspec.json.decode(line, type=dict[str, Any]):
                 return False
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except MALFORMED:
         return False
     return True
 
@@ -95,7 +95,7 @@ def _first_told(path: Path) -> dict[str, Any] | None:
         line = stream.readline()
     try:
         record = msgspec.json.decode(line, type=dict[str, Any]) if line.endswith(b"\n") else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except MALFORMED:
         return None
     return record and {name: value for name, value in record.items() if name not in _MEASURED}
 
@@ -117,7 +117,7 @@ def _cut(path: Path, step: int) -> tuple[list[dict[str, Any]], list[dict[str, An
     for line in path.read_bytes().splitlines(keepends=True):
         try:
             record = msgspec.json.decode(line, type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except MALFORMED:
             continue
         if record.get("step", 0) <= step and record.get("event") != "stop":
             lines.append(line)

@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.json_keys import refuse_twice
+from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.streams import STDIO, open_input
 
 CONFIG = "config.json"
@@ -100,7 +101,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     try:
         decoded = msgspec.json.decode(content, type=dict[str, Any])
         refuse_twice(name, content, decoded)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise DataError(f"{name}: not a JSON object ({error})", hint=f"python -m json.tool {path}") from None
     return decoded
 
@@ -184,7 +185,7 @@ def _decode_header(path: Path, content: bytes) -> dict[str, Any]:
     try:
         decoded = msgspec.json.decode(content, type=dict[str, Any])
         refuse_twice(str(path), content, decoded)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise DataError(
             f"{path}: not a safetensors header ({error})", hint="fetch or write the file again"
         ) from None

@@ -7,6 +7,7 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.json_text import json_text
+from llmkit.formats.jsonl import MALFORMED
 from llmkit.version import __version__
 
 FILE_NAME = "llmkit.json"
@@ -70,7 +71,7 @@ def read_provenance(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise DataError(f"{path}: not a JSON object ({error})", hint=f"python -m json.tool {path}") from None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import RemoteError, UsageError
+from llmkit.formats.jsonl import MALFORMED
 from llmkit.retrieve.embed import unit_vectors
 
 TEXTS = 64
@@ -132,7 +133,7 @@ class RemoteEmbedder:
     def _read(self, answer: httpx.Response) -> _Answer:
         try:
             return msgspec.json.decode(answer.content, type=_Answer)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except MALFORMED as error:
             raise self._wrong(f"no answer of /v1/embeddings: {error}") from None
 
     def _wrong(self, why: str) -> RemoteError:

@@ -9,6 +9,7 @@ import httpx
 import msgspec
 
 from llmkit.errors import DataError, MissingError, RemoteError
+from llmkit.formats.jsonl import MALFORMED
 from llmkit.retrieve.engine_address import EngineAddress
 
 TIMEOUT_SECONDS = 30.0
@@ -98,7 +99,7 @@ class EngineClient:
     def _decoded(self, content: bytes) -> Any:
         try:
             return msgspec.json.decode(content)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except MALFORMED as error:
             hint = "see that the address is the engine's, and not that of a page before it"
             raise self.wrong(f"no JSON: {error}", hint) from None
 
@@ -143,7 +144,7 @@ def _said(answer: bytes) -> str:
     for kind in (_OpenSearchError, _QdrantError, _PlainError):
         try:
             told: Any = msgspec.json.decode(answer, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except MALFORMED:
             continue
         return str(told.said())[:300]
     return " ".join(answer[:300].decode(errors="replace").split())

@@ -21,6 +21,7 @@ from tokenizers import AddedToken
 from llmkit.errors import DataError, LlmkitError, MissingError
 from llmkit.formats.gguf_header import read_gguf_header
 from llmkit.formats.gguf_magic import is_gguf
+from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.streams import open_input
 from llmkit.tokens.gguf_read import gguf_tokenizer
 from llmkit.tokens.tokenizer import CHAT_TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, Tokenizer, token_content
@@ -99,7 +100,7 @@ def read_config(folder: Path) -> Config:
         if file.is_file():
             try:
                 config |= msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            except MALFORMED as error:
                 raise DataError(
                     f"{file}: not a JSON object ({error})", hint=f"python -m json.tool {file}"
                 ) from None

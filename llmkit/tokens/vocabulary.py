@@ -8,6 +8,7 @@ from tokenizers import Tokenizer, normalizers
 from tokenizers.models import BPE
 
 from llmkit.errors import ConfigError, DataError
+from llmkit.formats.jsonl import MALFORMED
 from llmkit.tokens.patterns import GPT2, QWEN2, byte_level
 from llmkit.tokens.pieces import byte_characters
 from llmkit.tokens.post import add_around
@@ -50,7 +51,7 @@ def read_vocabulary(vocabulary_file: Path, merges_file: Path, config: dict[str, 
 def _read_pieces(file: Path) -> dict[str, int]:
     try:
         vocabulary = msgspec.json.decode(file.read_bytes(), type=dict[str, int])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise DataError(f"{file}: not pieces with their ids ({error})", hint="fetch the file again") from None
     missing = next((one for one in byte_characters() if one not in vocabulary), None)
     if missing is not None:

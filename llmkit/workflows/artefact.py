@@ -10,6 +10,7 @@ from llmkit.errors import DataError, MissingError, some_of
 from llmkit.formats.checkpoint import CHECKPOINTS, STATE
 from llmkit.formats.documents import is_json_lines
 from llmkit.formats.gguf_magic import is_gguf
+from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS
 from llmkit.formats.streams import STDIO, open_input
@@ -160,5 +161,5 @@ def _json_object(path: Path, content: dict[str, Any] | None) -> Artefact:
 def _object(content: bytes) -> dict[str, Any] | None:
     try:
         return msgspec.json.decode(content, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except MALFORMED:
         return None

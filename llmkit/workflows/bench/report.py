@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from llmkit.errors import DataError, GateFailed, MissingError, ResourceError
+from llmkit.formats.jsonl import MALFORMED
 from llmkit.probe.bench import BenchReport, missing_rows, require_comparable, slower_rows
 from llmkit.probe.environment import Environment
 
@@ -74,7 +75,7 @@ def read_report_of(path: Path, kind: type[Report], command: str) -> Report:
         raise MissingError(
             f"{path}: no such file", hint=f"llmkit {command} … --format json > {path}"
         ) from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise DataError(
             f"{path}: not a report of llmkit {command} ({error})", hint="--format json writes one"
         ) from None

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from llmkit.errors import DataError, GateFailed, MissingError, UsageError
+from llmkit.formats.jsonl import MALFORMED
 from llmkit.probe.evaluate.headline import Headline, is_worse
 
 
@@ -31,7 +32,7 @@ def read_headline(path: Path, schema: str | None = None) -> Headline:
         earlier = msgspec.json.decode(path.read_bytes(), type=_Earlier)
     except FileNotFoundError:
         raise MissingError(f"{path}: no such file", hint=f"llmkit eval … --json > {path}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise DataError(
             f"{path}: not a report of llmkit eval ({error})", hint="--json writes one to stdout"
         ) from None

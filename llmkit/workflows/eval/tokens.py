@@ -12,7 +12,7 @@ import msgspec
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Drawn, Request
 from llmkit.errors import DataError, MissingError, UsageError
-from llmkit.formats.jsonl import Record, decode_field, raw
+from llmkit.formats.jsonl import MALFORMED, Record, decode_field, raw
 from llmkit.probe.evaluate.calibration import Calibration
 from llmkit.probe.evaluate.confidence import Span, answer_confidence, unsure_spans
 from llmkit.probe.evaluate.config import TokensConfig
@@ -95,7 +95,7 @@ def read_marking(path: Path | None, threshold: float | None) -> Marking:
         raise MissingError(
             f"{path}: no such file", hint="llmkit eval tokens … --calibrate FILE --json"
         ) from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise DataError(
             f"{path}: not a calibration ({error})", hint="--calibrate FILE --json writes one"
         ) from None

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import DataError
-from llmkit.formats.jsonl import decode_value
+from llmkit.formats.jsonl import decode_all
 from llmkit.retrieve.context import Order
 from llmkit.retrieve.passage_prompt import PassagePrompts
 from llmkit.retrieve.passages import CHARACTERS_PER_TOKEN
@@ -40,11 +39,7 @@ def write_contexts(run: Run, options: ContextOptions) -> None:
     """
     prompts = _prompts(options)
     for query, hits in run.answers():
-        try:
-            record = {key: decode_value(value) for key, value in query.record.items()}
-        except DataError as error:
-            raise DataError(f"{query.where}: {error.problem}", hint=error.hint) from None
-        made = prompts.make(query.text, hits, record)
+        made = prompts.make(query.text, hits, decode_all(query))
         prompt: dict[str, Any] = {"prompt": made.text}
         if options.messages:
             prompt = {"messages": [{"role": "user", "content": made.text}]}
