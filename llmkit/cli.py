@@ -110,6 +110,7 @@ def main() -> NoReturn:
     """Run the command line and leave with its exit status."""
     signal.signal(signal.SIGTERM, _terminate)
     status = run(sys.argv[1:])
+    signal.signal(signal.SIGTERM, _ignore)
     if status == 0:
         try:
             sys.stdout.flush()
@@ -233,5 +234,10 @@ def _is_stdout_full() -> bool:
 
 
 def _terminate(signum: int, frame: object) -> NoReturn:
-    """SIGTERM unwinds the stack, so that temporary files go, and ends with 143."""
+    """SIGTERM unwinds the stack, so that temporary files go, and ends with 143; a second one must not cut in."""
+    signal.signal(signum, _ignore)
     raise SystemExit(128 + signum)
+
+
+def _ignore(signum: int, frame: object) -> None:
+    """This process is ending: a handler, as SIG_IGN would be inherited by what an unwinding stack starts."""

@@ -134,6 +134,23 @@ def test_sigterm_ends_with_143() -> None:
     running.stdout.close()
 
 
+@pytest.mark.parametrize("where", ["finally", "atexit"])
+def test_a_second_sigterm_cuts_into_nothing_that_the_first_unwinds(where: str) -> None:
+    again = "os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.1); print('whole', flush=True)"
+    program = f"""if True:
+        import atexit, os, signal, time, llmkit.cli as cli
+        def leave(): {again}
+        def work(_):
+            if {where == "atexit"}: atexit.register(leave)
+            try: os.kill(os.getpid(), signal.SIGTERM); time.sleep(30)
+            finally: leave()
+        cli.run = work
+        cli.main()"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (143, b"")
+    assert done.stdout == b"whole\n" * (2 if where == "atexit" else 1)
+
+
 def test_the_help_of_llmkit_is_the_table(llmkit_run) -> None:
     done = llmkit_run("--help")
     assert done.status == 0 and done.err == ""

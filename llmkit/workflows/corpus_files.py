@@ -10,7 +10,7 @@ from llmkit.errors import UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.documents import is_json_lines
 from llmkit.formats.streams import STDIO
-from llmkit.workflows.unit_folder import is_closing
+from llmkit.workflows.unit_folder import written_beside
 from llmkit.workflows.units import ExecutorName
 
 
@@ -55,7 +55,7 @@ def check_places(files: CorpusFiles, inputs: Sequence[Path]) -> None:
             "stdin: documents from a pipe cannot be taken up again, as a folder's parts can",
             hint=f"-o {files.out}.jsonl.zst writes one file",
         )
-    was_closing = files.is_folder and files.out is not None and is_closing(files.out)
+    own = written_beside(files.out) if files.is_folder and files.out is not None else set()
     taken: dict[str, Path] = {}
     for name, path in files.places.items():
         if path is None or path == STDIO:
@@ -65,8 +65,7 @@ def check_places(files: CorpusFiles, inputs: Sequence[Path]) -> None:
             if other in (place, *place.parents):
                 raise UsageError(f"{path}: {known} and {name} in one place", hint=f"choose another {name}")
         taken[name] = place
-        is_own = was_closing and name != "-o"  # a run that was killed while it wrote these goes on
-        refuse_existing(path, force=files.force or is_own, inputs=inputs)
+        refuse_existing(path, force=files.force or place in own, inputs=inputs)
 
 
 def join_parts(parts: Iterable[Path], out: BinaryIO) -> None:

@@ -4,9 +4,10 @@ A job of the same fingerprint goes on in it. One process holds it alone, or seve
 with a shard of the units; the last one that leaves finishes it.
 """
 
+import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,7 +60,12 @@ def unit_folder(out: Path, fingerprint: str, *, shared: bool = False) -> Iterato
 
 
 def finish_units(
-    out: Path, units: Sequence[Unit], fingerprint: str, close: Callable[[Path, list[Receipt]], None]
+    out: Path,
+    units: Sequence[Unit],
+    fingerprint: str,
+    close: Callable[[Path, list[Receipt]], None],
+    *,
+    beside: Iterable[Path | None] = (),
 ) -> list[Receipt] | None:
     """Make OUT of the folder when every unit is done; called after `unit_folder` was left.
 
@@ -69,6 +75,7 @@ def finish_units(
         fingerprint: of the job.
         close: writes what belongs to the whole (`llmkit.json`) and removes what is no output of it. What is
             hidden is removed behind it.
+        beside: files that `close` writes outside of the folder; see `written_beside`.
 
     Returns:
         All receipts; None where units are missing, or another process is at work on them or finishing.
@@ -87,7 +94,8 @@ def finish_units(
         if len(found) < len(units):
             return None
         receipts = [found[unit.name] for unit in units]
-        (partial / _CLOSING).touch()
+        closing = "".join(f"{path.resolve()}\0" for path in beside if path is not None)
+        write_atomic(partial / _CLOSING, os.fsencode(closing))
         close(partial, receipts)
         for file in partial.rglob("*"):
             if file.is_file():
@@ -99,9 +107,13 @@ def finish_units(
     return receipts
 
 
-def is_closing(out: Path) -> bool:
-    """Whether a process was killed inside `close`, whose files outside of the folder may be there then."""
-    return (partial_path(out) / _CLOSING).exists()
+def written_beside(out: Path) -> set[Path]:
+    """What a process that was killed inside `close` may have written outside of the folder: whole paths."""
+    try:
+        closing = os.fsdecode((partial_path(out) / _CLOSING).read_bytes())
+    except FileNotFoundError:
+        return set()
+    return {Path(path) for path in closing.split("\0") if path}
 
 
 @contextmanager

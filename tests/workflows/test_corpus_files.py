@@ -1,6 +1,7 @@
 """Outputs of clean, dedup and mix: what is a folder, what is refused, what a stopped run goes on with."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_an_output_that_is_there_or_is_an_input_and_stdin_for_a_folder_are_refus
     check_places(CorpusFiles(out=Path("-"), rejects=Path("-")), [Path("-")])
 
 
-def test_what_a_run_wrote_beside_its_folder_before_a_kill_is_its_own_and_the_folder_is_not(
+def test_what_a_run_wrote_beside_its_folder_before_a_kill_is_its_own_and_what_others_wrote_is_not(
     tmp_path: Path,
 ) -> None:
     files = CorpusFiles(out=tmp_path / "out", rejects=tmp_path / "rejects.jsonl")
@@ -77,8 +78,13 @@ def test_what_a_run_wrote_beside_its_folder_before_a_kill_is_its_own_and_the_fol
     with unit_folder(files.out, "f"):
         pass
     with pytest.raises(MemoryError):
-        finish_units(files.out, [], "f", killed)
+        finish_units(files.out, [], "f", killed, beside=[files.rejects])
     check_places(files, [])
+    theirs = tmp_path / "theirs.jsonl"
+    theirs.touch()
+    for others in ({"rejects": theirs}, {"report": theirs}):
+        with pytest.raises(UsageError, match=r"theirs\.jsonl: already exists"):
+            check_places(replace(files, **others), [])
     files.out.mkdir()
     with pytest.raises(UsageError, match="out: already exists"):
         check_places(files, [])

@@ -102,7 +102,7 @@ def clean_folder(
         made = _in_name_order(invocation, files.inputs)
         write_provenance(folder, made, inputs=digest_inputs(ordered), packages=("zstandard",))
 
-    finished = finish_units(files.out, units, fingerprint, close)
+    finished = finish_units(files.out, units, fingerprint, close, beside=[files.rejects])
     return merge_receipts(receipts if finished is None else finished), finished is not None
 
 

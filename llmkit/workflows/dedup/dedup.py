@@ -195,7 +195,9 @@ def _to_folder(
         shutil.rmtree(folder / WORK)
         write_provenance(folder, invocation, inputs=digest_inputs(inputs), packages=PACKAGES)
 
-    if finish_units(sources.out, phases.done, key, close) is None and sources.shard is None:
+    beside = [sources.rejects, sources.clusters, sources.save_index]
+    finished = finish_units(sources.out, phases.done, key, close, beside=beside)
+    if finished is None and sources.shard is None:
         raise UsageError(f"{sources.out}: another process is finishing it", hint="wait for it")
     return sum_tallies(receipt.report for receipt in receipts), found.facts
 

@@ -132,7 +132,8 @@ def _to_folder(job: MixJob, invocation: Invocation, progress: Progress) -> Chose
             packages=PACKAGES,
         )
 
-    if finish_units(files.out, phases.done, key, close) is None and files.shard is None:
+    finished = finish_units(files.out, phases.done, key, close, beside=[files.rejects])
+    if finished is None and files.shard is None:
         raise UsageError(f"{files.out}: another process is finishing it", hint="wait for it")
     return chosen
 
