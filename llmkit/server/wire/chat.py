@@ -20,11 +20,9 @@ from llmkit.server.wire.sampling import (
     WireLimits,
     check_answers,
     check_logprobs,
-    read_ends,
+    read_alike,
     read_sampling,
-    read_stream_options,
     refuse_what_is_not_done,
-    text_names,
 )
 from llmkit.server.wire.tools import read_offer
 from llmkit.server.wire.usage import envelope, usage_object
@@ -96,11 +94,8 @@ def read_chat(
     check_answers(1, sampling.samples, limits, ("n",))
     sampling = replace(sampling, logprobs=_logprobs(told, limits))
     offer = read_offer(told.tools, told.tool_choice, functions)
-    usage, continuous = read_stream_options(told.stream_options, stream=bool(told.stream))
     return Ask(
         kind="chat",
-        model=told.model or "",
-        sampling=sampling,
         messages=read_messages(told.messages),
         tools=offer.tools,
         server_tools=offer.by_server,
@@ -108,15 +103,7 @@ def read_chat(
         parallel_tool_calls=told.parallel_tool_calls is not False,
         passages=read_retrieve(told.retrieve),
         template_kwargs=read_template_kwargs(told.chat_template_kwargs, told.reasoning_effort),
-        stream=bool(told.stream),
-        stream_usage=usage,
-        continuous_usage=continuous,
-        priority=told.priority or 0,
-        user=told.user or told.safety_identifier or "",
-        cache_salt=told.cache_salt or "",
-        seed_given=told.seed is not None,
-        names=text_names(told, limits),
-        **read_ends(told, sampling),
+        **read_alike(told, sampling, limits),
     )
 
 

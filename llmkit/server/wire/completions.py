@@ -14,11 +14,9 @@ from llmkit.server.wire.sampling import (
     WireLimits,
     check_answers,
     check_logprobs,
-    read_ends,
+    read_alike,
     read_sampling,
-    read_stream_options,
     refuse_what_is_not_done,
-    text_names,
 )
 from llmkit.server.wire.usage import envelope, usage_object
 
@@ -69,24 +67,13 @@ def read_completion(told: CompletionRequest, base: SamplingConfig, limits: WireL
         sampling = replace(sampling, logprobs=count)
     texts, ids = read_prompts(told.prompt)
     check_answers(len(texts) or len(ids), sampling.samples, limits, ("prompt", "n"))
-    usage, continuous = read_stream_options(told.stream_options, stream=bool(told.stream))
     return Ask(
         kind="text",
-        model=told.model or "",
-        sampling=sampling,
         texts=texts,
         ids=ids,
-        stream=bool(told.stream),
-        stream_usage=usage,
-        continuous_usage=continuous,
         echo=bool(told.echo),
         score_only=score_only,
-        priority=told.priority or 0,
-        user=told.user or told.safety_identifier or "",
-        cache_salt=told.cache_salt or "",
-        seed_given=told.seed is not None,
-        names=text_names(told, limits),
-        **read_ends(told, sampling),
+        **read_alike(told, sampling, limits),
     )
 
 

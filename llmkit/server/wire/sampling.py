@@ -132,10 +132,10 @@ def read_sampling(
     try:
         return replace(base, **given)
     except ConfigError as error:
-        raise named_error(error, text_names(told, limits)) from None
+        raise named_error(error, _names(told, limits)) from None
 
 
-def text_names(told: SamplingFields, limits: WireLimits) -> dict[str, str]:
+def _names(told: SamplingFields, limits: WireLimits) -> dict[str, str]:
     """What a request calls the settings that have other names inside."""
     return TEXTS | rule_names(told, limits.rule_bytes)
 
@@ -152,16 +152,30 @@ def refuse_what_is_not_done(told: msgspec.Struct, harmless: dict[str, tuple[Any,
             raise refused(name, "is not done here", code="unsupported_parameter")
 
 
-def read_ends(told: SamplingFields, sampling: SamplingConfig) -> dict[str, Any]:
-    """When a text may end, and with what: as fields of an Ask. Both are vLLM's.
+def read_alike(told: SamplingFields, sampling: SamplingConfig, limits: WireLimits) -> dict[str, Any]:
+    """What chats and completions say alike, as fields of an Ask.
 
     Raises:
-        ApiError: 400: more tokens at least than at most.
+        ApiError: 400: more tokens at least than at most, or see `read_stream_options`.
     """
     least = told.min_tokens or 0
     if not 0 <= least <= sampling.max_tokens:
         raise refused("min_tokens", f"from 0 to max_tokens, {sampling.max_tokens:,} (found {least:,})")
-    return {"min_tokens": least, "shows_stop": bool(told.include_stop_str_in_output)}
+    usage, continuous = read_stream_options(told.stream_options, stream=bool(told.stream))
+    return {
+        "model": told.model or "",
+        "sampling": sampling,
+        "stream": bool(told.stream),
+        "stream_usage": usage,
+        "continuous_usage": continuous,
+        "min_tokens": least,
+        "shows_stop": bool(told.include_stop_str_in_output),
+        "priority": told.priority or 0,
+        "user": told.user or told.safety_identifier or "",
+        "cache_salt": told.cache_salt or "",
+        "seed_given": told.seed is not None,
+        "names": _names(told, limits),
+    }
 
 
 def read_stream_options(options: dict[str, Any] | None, *, stream: bool) -> tuple[bool, bool]:

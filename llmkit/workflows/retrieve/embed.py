@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.digest import digest_bytes
+from llmkit.formats.key_file import read_key
 from llmkit.progress import Progress
 from llmkit.retrieve.store import Store
 from llmkit.retrieve.vectors import create_vectors, has_vectors, put_vectors, without_vectors
@@ -146,20 +147,6 @@ def _another(given: str, made: Embedding, where: Path, hint: str) -> DataError:
         f"{given}: not the model that {where} has its vectors from ({made.model})",
         hint=f"{hint}, or make {where} again with --force",
     )
-
-
-def read_key(path: Path, flag: str) -> str:
-    """The one line of a file.
-
-    Raises:
-        MissingError: there is no file, or nothing in it.
-    """
-    if path.is_dir() or not path.exists():
-        raise MissingError(f"{path}: no such file", hint=f"{flag} FILE: its one line is the key")
-    key = path.read_text(encoding="utf-8").strip()
-    if not key:
-        raise MissingError(f"{path}: nothing in it", hint=f"{flag} FILE: its one line is the key")
-    return key
 
 
 def open_embedder_of(store: Store, options: EmbedOptions, where: Path) -> OpenEmbedder:

@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 
 from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.formats.key_file import read_key
 from llmkit.retrieve.config import Bm25Config
 from llmkit.retrieve.engine_address import is_engine, read_address
 from llmkit.retrieve.fusion import DEPTH, fuse
 from llmkit.retrieve.hits import Find, Hit
-from llmkit.workflows.retrieve.embed import OpenEmbedder, open_embedder, read_key
+from llmkit.workflows.retrieve.embed import OpenEmbedder, open_embedder
 from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.search import SearchOptions, open_search, ranked_again, weights
 

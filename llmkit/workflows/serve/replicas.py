@@ -14,6 +14,7 @@ import uvicorn
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import MissingError, RemoteError
+from llmkit.formats.key_file import read_key
 from llmkit.server.admin import AdminState, OwnerGate, build_admin
 from llmkit.server.config import ServeConfig
 from llmkit.server.keyed_gate import KeyedGate
@@ -213,7 +214,7 @@ def _as_source(job: Replicas, one: ModelSource) -> Source:
 
 async def _open_remote(config: RouterConfig, fleet: Fleet, supervisor: Supervisor) -> None:
     """Ask the servers at URLs what they have; those that do not answer are asked again and again."""
-    key = None if config.worker_key is None else _read_key(config.worker_key)
+    key = None if config.worker_key is None else read_key(config.worker_key, "--worker-key")
     fleet.remote = [Worker(url, remote_client(url, key), is_own=False) for url in config.workers]
     await asyncio.gather(*(probe(worker, _FIRST_PROBE_SECONDS) for worker in fleet.remote))
     for worker in fleet.remote:
@@ -256,10 +257,3 @@ async def _started(server: uvicorn.Server, serving: "asyncio.Task[None]") -> Non
 
 def _fingerprints(fleet: Fleet) -> dict[str, str]:
     return {name: group.card.fingerprint or "" for name, group in fleet.groups.items()}
-
-
-def _read_key(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        raise MissingError(f"{path}: no such file", hint="a file whose one line is the key") from None
