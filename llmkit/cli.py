@@ -234,7 +234,7 @@ def _is_stdout_full() -> bool:
 
 
 def _terminate(signum: int, frame: object) -> NoReturn:
-    """SIGTERM unwinds the stack, so that temporary files go, and ends with 143; a second one cuts in nowhere."""
+    """SIGTERM unwinds the stack, so that temporary files go, and ends with 143; a second cuts in nowhere."""
     signal.signal(signum, _ignore)
     raise SystemExit(128 + signum)
 
