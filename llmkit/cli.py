@@ -58,7 +58,7 @@ class Cli(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         word = cmd_name.replace("-", "_")
-        module = import_module(f"llmkit.commands.{word}")
+        module = import_module(f"llmkit.commands.{word}.{word}")
         return module.group() if hasattr(module, "group") else build_command(cmd_name, getattr(module, word))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -12,9 +12,9 @@ import pytest
 from zygote import EXECUTABLE
 
 from llmkit.cli import COMMANDS, build_cli
-from llmkit.commands.completion_text import completion_script
+from llmkit.commands.completion.text import completion_script
 from llmkit.commands.documentation import EXIT_STATUSES, read_pages
-from llmkit.commands.man_text import man_page
+from llmkit.commands.man.text import man_page
 from llmkit.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]

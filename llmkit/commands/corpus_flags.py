@@ -11,7 +11,7 @@ from llmkit.workflows.units import ExecutorName
 
 def _is_family(word: str) -> bool:
     """Whether a word is a family of licences, and no file."""
-    from llmkit.text.licence_table import FAMILIES  # thousands of names: for those who ask
+    from llmkit.text.licences.table import FAMILIES  # thousands of names: for those who ask
 
     return word in FAMILIES
 

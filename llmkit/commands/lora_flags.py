@@ -8,7 +8,7 @@ from typer import Option
 from llmkit.commands.optional_value import OptionalValue
 from llmkit.commands.shared import given_once
 from llmkit.errors import UsageError
-from llmkit.model.lora_config import ALL_LINEAR, LoraConfig
+from llmkit.model.adapters.config import ALL_LINEAR, LoraConfig
 
 _USUAL = "usual"
 LORA = OptionalValue(_USUAL, lambda word: "=" in word and not word.startswith("-"))

@@ -11,8 +11,8 @@ from llmkit.commands.console import Console
 from llmkit.commands.tool_terminal import terminal_approval, told_at
 from llmkit.commands.values import parse_count, parse_seconds
 from llmkit.progress import SILENT, Progress
-from llmkit.retrieve.tool_config import Approval, ToolLimits
-from llmkit.retrieve.tool_loop import MAX_CALLS
+from llmkit.retrieve.tools.config import Approval, ToolLimits
+from llmkit.retrieve.tools.loop import MAX_CALLS
 
 if TYPE_CHECKING:
     from llmkit.workflows.tool.options import ToolOptions

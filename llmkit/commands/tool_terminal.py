@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 from llmkit.commands.console import Console
 
 if TYPE_CHECKING:
-    from llmkit.retrieve.tool_loop import Approve, Called
+    from llmkit.retrieve.tools.loop import Approve, Called
 
 _SHOWN = 2_000
 """Characters of arguments that are shown: who approves must see all of them, or as good as."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmkit.engine.blocks import BlockPool, Key, chain_key
 from llmkit.engine.machinery import make_machinery
-from llmkit.engine.native_weights import PackedModel
+from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.scheduler import Work
 from llmkit.engine.text import Text
 from llmkit.model.rope_scaling import ORIGINAL, depends_on_length

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.engine.adapters import AdapterBank
+from llmkit.engine.adapters.adapters import AdapterBank
 from llmkit.engine.blocks import BlockPool, root_key
 from llmkit.engine.counts import Counts
 from llmkit.engine.drafts import Proposer
 from llmkit.engine.gain import Gain
 from llmkit.engine.hidden import HiddenSums
 from llmkit.engine.machinery import make_machinery
-from llmkit.engine.native_weights import PackedModel
+from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.offload import HostMemory
 from llmkit.engine.parallel.alone import ALONE, Alone
 from llmkit.engine.request import Drawn, FinishReason, Request

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from llmkit.engine.blocks import BlockPool
 from llmkit.engine.config import SamplingConfig
-from llmkit.engine.native import NativeRunner
-from llmkit.engine.native_store import NativeStore
-from llmkit.engine.native_weights import PackedModel
+from llmkit.engine.native.native import NativeRunner
+from llmkit.engine.native.store import NativeStore
+from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.pass_runner import PassRunner
 from llmkit.engine.request import Request
 from llmkit.engine.sampling import Sampler

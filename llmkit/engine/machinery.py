@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from llmkit.engine.cuda.plan import PagePlan
-from llmkit.engine.native import NativeRunner
-from llmkit.engine.native_store import NativeStore
-from llmkit.engine.native_weights import PackedModel
+from llmkit.engine.native.native import NativeRunner
+from llmkit.engine.native.store import NativeStore
+from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.pass_runner import Machinery
 
 if TYPE_CHECKING:

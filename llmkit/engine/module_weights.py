@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from llmkit.engine.native_weights import PackedModel, pack_weights
+from llmkit.engine.native.weights import PackedModel, pack_weights
 from llmkit.engine.parallel.ranks import ranks_of
 from llmkit.kernels.packed import PackedFormat
-from llmkit.model.coded_weights import Source
 from llmkit.model.dtypes import array_of, dtype_name
 from llmkit.model.mapped import FileMappings
+from llmkit.model.quantised.coded_weights import Source
 from llmkit.model.transformer import Transformer
 
 

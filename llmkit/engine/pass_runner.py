@@ -13,7 +13,7 @@ from llmkit.engine.scheduler import Work
 from llmkit.kernels.memory import Floats
 
 if TYPE_CHECKING:
-    from llmkit.engine.adapter_values import Adapter
+    from llmkit.engine.adapters.values import Adapter
 
 
 class PassRunner(Protocol):

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from llmkit.engine.adapter_torch import ModuleAdditions
-from llmkit.engine.adapter_values import Adapter
+from llmkit.engine.adapters.torch_products import ModuleAdditions
+from llmkit.engine.adapters.values import Adapter
 from llmkit.engine.parallel.ranks import ranks_of
 from llmkit.engine.pass_runner import known_ids, parted
 from llmkit.engine.scheduler import Work

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.engine.adapter_values import Adapter
+from llmkit.engine.adapters.values import Adapter
 from llmkit.engine.blocks import Block, Key
 from llmkit.engine.request import Drawn, Request, Scored
 from llmkit.engine.sampling import Sampler, scored

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from llmkit.formats.gguf_header import GgufHeader
-from llmkit.model.gguf_config import gguf_config as model_config
+from llmkit.formats.gguf.header import GgufHeader
+from llmkit.model.gguf.config import gguf_config as model_config
 
 
 def gguf_config(header: GgufHeader, source: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture
 from llmkit.estimate.gguf_tensors import GgufTensor, gguf_tensors
 from llmkit.estimate.matrices import num_experts
-from llmkit.formats.gguf_types import GGML_TYPES, GgmlType
+from llmkit.formats.gguf.types import GGML_TYPES, GgmlType
 
 BASE_TYPES: dict[str, str] = {
     **{name: name for name in ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q6_K")},

@@ -15,8 +15,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.formats.matrix_layout import Array, Floats, Part, Scales
-from llmkit.formats.packed_ints import Codes
+from llmkit.formats.quantised.matrix_layout import Array, Floats, Part, Scales
+from llmkit.formats.quantised.packed_ints import Codes
 
 CODES, SCALE, SCALE_INV, ZEROS = ".weight", ".weight_scale", ".weight_scale_inv", ".weight_zero_point"
 _NAN = 0x7F

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.formats.ggml_blocks import LAYOUTS
-from llmkit.formats.ggml_k import scales_and_minima
-from llmkit.formats.ggml_simple import e4m3_halves, five_bits, power_of_two, spread
-from llmkit.formats.gguf_types import GGML_TYPES
+from llmkit.formats.gguf.blocks import LAYOUTS
+from llmkit.formats.gguf.k_quants import scales_and_minima
+from llmkit.formats.gguf.simple import e4m3_halves, five_bits, power_of_two, spread
+from llmkit.formats.gguf.types import GGML_TYPES
 from llmkit.kernels.coded import Coded, CodedMatrix, Codes, Grouping, Order
 
 Stored = NDArray[Any]

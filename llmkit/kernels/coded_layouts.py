@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.formats import awq, bnb_4bit, bytewise, compressed_tensors, gptq, mlx_affine
-from llmkit.formats.matrix_layout import Array, MatrixLayout
-from llmkit.formats.packed_ints import unpack_columns, unpack_rows
+from llmkit.formats import bytewise
+from llmkit.formats.quantised import awq, bnb_4bit, compressed_tensors, gptq, mlx_affine
+from llmkit.formats.quantised.matrix_layout import Array, MatrixLayout
+from llmkit.formats.quantised.packed_ints import unpack_columns, unpack_rows
 from llmkit.kernels.coded import Coded, CodedMatrix, Codes, Grouping, Order
 from llmkit.kernels.memory import Floats
 

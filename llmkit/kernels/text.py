@@ -40,7 +40,7 @@ class ChunkTableStruct(Structure):
 
 
 class SplitRules:
-    """How the native library splits chunks; see llmkit/text/english_native.py.
+    """How the native library splits chunks; see llmkit/text/english/native.py.
 
     Args:
         classes: bits for each code point, 0 where not known yet: who fills them in later does so in place.

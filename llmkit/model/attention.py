@@ -14,9 +14,9 @@ from llmkit.model.documents import DTYPES, attend_documents
 from llmkit.model.here import here
 from llmkit.model.joined_linear import linear_layers
 from llmkit.model.layout import Layout
-from llmkit.model.learnt_attention import attend_learning, learns_here
-from llmkit.model.learnt_operations import takes
-from llmkit.model.learnt_rotation import rotated
+from llmkit.model.learnt.attention import attend_learning, learns_here
+from llmkit.model.learnt.operations import takes
+from llmkit.model.learnt.rotation import rotated
 from llmkit.model.norm import norm_of_width
 from llmkit.model.rope import rotate
 

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from llmkit.errors import DataError, some_of
 from llmkit.formats.model_folder import CONFIG, CONFIG_DTYPES, TensorInfo, read_config, read_tensors
 from llmkit.model.arrays import filled
-from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.config import ModelConfig
 from llmkit.model.extend_context import extend_context
 from llmkit.model.file_names import SINUSOIDS, stored_weights
 from llmkit.model.grouped_store import AS_STORED, GroupedStore
 from llmkit.model.names import Group, groups
 from llmkit.model.position_tables import sinusoids
-from llmkit.model.quantisation import quantisation
+from llmkit.model.quantised.coded_weights import CodedWeights
+from llmkit.model.quantised.quantisation import quantisation
+from llmkit.model.quantised.stored import QuantisedInfo, plain_tensors
 from llmkit.model.shapes import Shape, tensor_shapes
 from llmkit.model.stored_numbers import ARRAY_DTYPES, CACHED_VALUES, as_dtype, kept_dtype_name
-from llmkit.model.stored_quantised import QuantisedInfo, plain_tensors
 
 _EMBEDDING = "model.embed_tokens.weight"
 _HEADS = ("lm_head.weight", "embed_out.weight")

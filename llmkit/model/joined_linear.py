@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llmkit.model.float8_linear import Float8Linear, float8_linear
 from llmkit.model.here import is_spread
+from llmkit.model.quantised.float8_linear import Float8Linear, float8_linear
 
 
 def linear_layers(x: Tensor, *layers: nn.Module) -> list[Tensor]:

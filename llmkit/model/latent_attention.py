@@ -14,7 +14,7 @@ from llmkit.model.cache import HeldLayer
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import LatentConfig
 from llmkit.model.layout import Layout
-from llmkit.model.learnt_attention import attend_learning, learns_here
+from llmkit.model.learnt.attention import attend_learning, learns_here
 from llmkit.model.norm import RMSNorm
 from llmkit.model.rope import rotate
 

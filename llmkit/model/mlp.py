@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from llmkit.model.config import ModelConfig
 from llmkit.model.joined_linear import linear_layers
-from llmkit.model.learnt_gate import silu_gated
-from llmkit.model.learnt_operations import takes
+from llmkit.model.learnt.gate import silu_gated
+from llmkit.model.learnt.operations import takes
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import ConfigError, MissingError
-from llmkit.formats.gguf_header import read_gguf_header
-from llmkit.formats.gguf_magic import is_gguf
-from llmkit.formats.gguf_parts import read_gguf_parts
+from llmkit.formats.gguf.header import read_gguf_header
+from llmkit.formats.gguf.magic import is_gguf
+from llmkit.formats.gguf.parts import read_gguf_parts
 from llmkit.formats.model_folder import (
     CONFIG,
     GENERATION_CONFIG,
@@ -17,9 +17,9 @@ from llmkit.formats.model_folder import (
     read_tensors,
     weight_files,
 )
-from llmkit.model.gguf_file import read_gguf_config, read_gguf_tensors
-from llmkit.model.quantisation import quantisation
-from llmkit.model.stored_quantised import plain_tensors
+from llmkit.model.gguf.file import read_gguf_config, read_gguf_tensors
+from llmkit.model.quantised.quantisation import quantisation
+from llmkit.model.quantised.stored import plain_tensors
 
 NO_TOKENIZER = (None, "none", "no_vocab")
 """Values of tokenizer.ggml.model in a file without one."""
@@ -104,7 +104,7 @@ def read_model_generation(path: Path) -> tuple[dict[str, Any], str]:
     metadata = read_gguf_header(path, keep_arrays=True).metadata
     settings = {name: metadata[key] for name, (key, _) in SAMPLING_KEYS.items() if key in metadata}
     if _names_tokenizer(metadata):
-        from llmkit.tokens.gguf_read import gguf_stop_ids  # tokenizers: `show` need not wait
+        from llmkit.tokens.gguf.read import gguf_stop_ids  # tokenizers: `show` need not wait
 
         stops = gguf_stop_ids(metadata, str(path))
         settings["eos_token_id"] = stops[0] if len(stops) == 1 else list(stops)

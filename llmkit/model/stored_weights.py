@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from llmkit.formats.gguf_magic import is_gguf
-from llmkit.model.coded_weights import CodedWeights, Source
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.model.config import ModelConfig
 from llmkit.model.folder_store import FolderStore
-from llmkit.model.gguf_store import GgufStore
+from llmkit.model.gguf.store import GgufStore
+from llmkit.model.quantised.coded_weights import CodedWeights, Source
 from llmkit.model.shapes import Shape
 from llmkit.model.stored_numbers import dtype_name_of
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import UsageError
-from llmkit.formats.matrix_layout import Part
+from llmkit.formats.quantised.matrix_layout import Part
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import kept_dtype
 from llmkit.model.families.stored import How

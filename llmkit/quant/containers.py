@@ -1,7 +1,7 @@
 """The safetensors files that hold rounded matrices: which grids each kind takes, and what config.json says.
 
 compressed-tensors is read by transformers and vLLM, gptq and awq by those and their own programs, mlx by
-mlx-lm. GGUF files are none of these: see llmkit/model/gguf_save.py.
+mlx-lm. GGUF files are none of these: see llmkit/model/gguf/save.py.
 """
 
 import math
@@ -13,14 +13,14 @@ from typing import Any, Literal, get_args
 import torch
 
 from llmkit.errors import ConfigError, UsageError
-from llmkit.formats.awq import Awq
 from llmkit.formats.bytewise import Bytewise
-from llmkit.formats.compressed_tensors import PackQuantized
-from llmkit.formats.gptq import BITS as GPTQ_BITS
-from llmkit.formats.gptq import Gptq
-from llmkit.formats.matrix_layout import WrittenLayout
-from llmkit.formats.mlx_affine import MlxAffine
 from llmkit.formats.model_folder import DTYPE_BITS
+from llmkit.formats.quantised.awq import Awq
+from llmkit.formats.quantised.compressed_tensors import PackQuantized
+from llmkit.formats.quantised.gptq import BITS as GPTQ_BITS
+from llmkit.formats.quantised.gptq import Gptq
+from llmkit.formats.quantised.matrix_layout import WrittenLayout
+from llmkit.formats.quantised.mlx_affine import MlxAffine
 from llmkit.model.families.stored import How
 from llmkit.quant.fp8_grid import Fp8Grid
 from llmkit.quant.grid import Grid

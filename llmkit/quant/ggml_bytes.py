@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmkit.formats import ggml_k_write, ggml_simple_write
-from llmkit.formats.ggml_simple_write import Codes, Fields, Stored
-from llmkit.formats.gguf_types import GGML_TYPES
+from llmkit.formats.gguf import k_quants_write as ggml_k_write
+from llmkit.formats.gguf import simple_write as ggml_simple_write
+from llmkit.formats.gguf.simple_write import Codes, Fields, Stored
+from llmkit.formats.gguf.types import GGML_TYPES
 from llmkit.kernels.encode import block_bytes
 from llmkit.kernels.library import available
 from llmkit.quant.ggml_grids import GGML_GRIDS

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import DataError
-from llmkit.formats.ggml_simple import IQ4_VALUES
-from llmkit.formats.gguf_types import GGML_TYPES
+from llmkit.formats.gguf.simple import IQ4_VALUES
+from llmkit.formats.gguf.types import GGML_TYPES
 from llmkit.quant.grid import Fitted
 from llmkit.quant.lattice import Lattice
 from llmkit.quant.search import encode, even_scale, even_scale_and_base, natively, table_scale

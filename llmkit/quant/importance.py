@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import DataError, some_of
-from llmkit.formats.imatrix import Importance
-from llmkit.model.gguf_names import gguf_groups
+from llmkit.formats.gguf.imatrix import Importance
+from llmkit.model.gguf.names import gguf_groups
 from llmkit.model.transformer import Transformer
 from llmkit.progress import SILENT, Progress
 from llmkit.quant.model import EMBEDDING

@@ -6,13 +6,13 @@ from dataclasses import replace
 from llmkit.errors import ConfigError, UsageError, nearest
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.gguf_mix import BASE_TYPES, gguf_types
-from llmkit.formats.ggml_blocks import stored_nbytes
-from llmkit.formats.gguf_types import GGML_TYPES
-from llmkit.formats.gguf_values import MetadataValue, Typed
-from llmkit.formats.gguf_write import GgufTensor, gguf_nbytes
+from llmkit.formats.gguf.blocks import stored_nbytes
+from llmkit.formats.gguf.types import GGML_TYPES
+from llmkit.formats.gguf.values import MetadataValue, Typed
+from llmkit.formats.gguf.write import GgufTensor, gguf_nbytes
 from llmkit.model.config import ModelConfig
-from llmkit.model.gguf_names import GgufGroup, gguf_groups
-from llmkit.model.gguf_save import GgufModel, gguf_model
+from llmkit.model.gguf.names import GgufGroup, gguf_groups
+from llmkit.model.gguf.save import GgufModel, gguf_model
 from llmkit.model.transformer import Transformer
 from llmkit.quant.ggml_grids import GGML_GRIDS
 from llmkit.quant.grid import Grid

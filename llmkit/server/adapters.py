@@ -15,7 +15,7 @@ from llmkit.errors import LlmkitError
 from llmkit.server.errors import ApiError, as_api_error
 
 if TYPE_CHECKING:
-    from llmkit.model.adapter_weights import AdapterWeights
+    from llmkit.model.adapters.weights import AdapterWeights
     from llmkit.server.engine_thread import EngineThread
 
 

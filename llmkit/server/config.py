@@ -5,8 +5,8 @@ from pathlib import Path
 
 from llmkit.errors import ConfigError
 from llmkit.retrieve.config import By
-from llmkit.retrieve.tool_config import ToolLimits
-from llmkit.retrieve.tool_loop import MAX_CALLS
+from llmkit.retrieve.tools.config import ToolLimits
+from llmkit.retrieve.tools.loop import MAX_CALLS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class ServeConfig:
     """That the template and the tokenizer may take for one prompt."""
     prompt_workers: int = 2
     tool_form: str | None = None
-    """How models call functions, one of `tool_forms.FORMS`; None: as each one's chat template says."""
+    """How models call functions, one of `tools.forms.FORMS`; None: as each one's chat template says."""
     version: str = ""
     """Of the model; part of its fingerprint."""
     tools: ToolsConfig = field(default_factory=ToolsConfig)

@@ -23,7 +23,7 @@ from llmkit.server.load import EngineLoad
 from llmkit.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from llmkit.model.adapter_weights import AdapterWeights
+    from llmkit.model.adapters.weights import AdapterWeights
 
 T = TypeVar("T")
 

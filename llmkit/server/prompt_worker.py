@@ -26,7 +26,7 @@ from llmkit.errors import ConfigError, LlmkitError, ResourceError, as_told, told
 from llmkit.formats.frames import read_frame, write_frame
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
-from llmkit.tokens.tool_turns import ToolTurns, has_tools, tool_turns
+from llmkit.tokens.tools.turns import ToolTurns, has_tools, tool_turns
 
 RULE_SECONDS = 0.5
 """Of the processor, that a rule may take to say what can come first."""

@@ -13,7 +13,7 @@ from llmkit.engine.grammar import Rule
 from llmkit.formats.frames import LENGTH, frame
 from llmkit.server.errors import ApiError, as_api_error, refused
 from llmkit.server.prompt_worker import as_error
-from llmkit.tokens.tool_turns import ToolTurns
+from llmkit.tokens.tools.turns import ToolTurns
 
 START_SECONDS = 60.0
 BYTES_PER_TOKEN = 16

@@ -10,7 +10,7 @@ from llmkit.engine.request import Drawn, Scored
 from llmkit.server.answer import Finish, Piece, TokenScore, ToolCall
 from llmkit.server.token_places import TokenPlaces
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.tokens.tool_calls import CallReader, FoundCall
+from llmkit.tokens.tools.calls import CallReader, FoundCall
 
 
 class Reply:

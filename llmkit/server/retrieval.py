@@ -15,7 +15,7 @@ from llmkit.server.ask import Ask
 from llmkit.server.errors import as_api_error
 from llmkit.tokens.ordinary import ordinary_backend
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.tokens.tool_results import Disarmed
+from llmkit.tokens.tools.results import Disarmed
 
 MOST_TOKENS = 2000
 """Of the passages; of a model of few positions, half of those."""

@@ -28,10 +28,10 @@ from llmkit.server.replies import Reply
 from llmkit.server.wire.names import setting_of
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.tokens.tool_calls import CallReader
-from llmkit.tokens.tool_forms import form_of
-from llmkit.tokens.tool_grammar import calls_grammar
-from llmkit.tokens.tool_turns import ToolTurns
+from llmkit.tokens.tools.calls import CallReader
+from llmkit.tokens.tools.forms import form_of
+from llmkit.tokens.tools.grammar import calls_grammar
+from llmkit.tokens.tools.turns import ToolTurns
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from llmkit.retrieve.tool_leave import until
-from llmkit.retrieve.tool_loop import Called, Toolbox
+from llmkit.retrieve.tools.leave import until
+from llmkit.retrieve.tools.loop import Called, Toolbox
 from llmkit.server.answer import ExecutedTool, ToolCall
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.tokens.tool_calls import FoundCall
-from llmkit.tokens.tool_results import Disarmed
+from llmkit.tokens.tools.calls import FoundCall
+from llmkit.tokens.tools.results import Disarmed
 
 CALLS_AT_ONCE = 16
 

@@ -18,7 +18,7 @@ class Repeats(NamedTuple):
 
 
 class Features:
-    """The parts of a text. Words are those of english_words.py; characters are Unicode code points."""
+    """The parts of a text. Words are those of english/words.py; characters are Unicode code points."""
 
     def __init__(self, text: str, *, num_words: int | None = None) -> None:
         """num_words: where it is known, as after an edit of white space alone."""

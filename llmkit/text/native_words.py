@@ -1,8 +1,8 @@
 """The table of words of word_table.py over the native library: the same words, found ten times as fast."""
 
 from llmkit.kernels.text import ChunkIndex, WordBuffer, hash_word
-from llmkit.text.english_native import learn_characters, split_rules
-from llmkit.text.english_words import split_chunk
+from llmkit.text.english.native import learn_characters, split_rules
+from llmkit.text.english.words import split_chunk
 from llmkit.text.word_table import Words, facts_of
 
 FIRST_SLOTS = 1 << 17  # 1.5 MB: a small table stays in the cache

@@ -13,7 +13,7 @@ from unicodedata import category
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.text.english_words import split_chunk
+from llmkit.text.english.words import split_chunk
 from llmkit.text.punctuation import SYMBOLS, TERMINAL
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")

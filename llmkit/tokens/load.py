@@ -19,11 +19,11 @@ import tokenizers
 from tokenizers import AddedToken
 
 from llmkit.errors import DataError, LlmkitError, MissingError
-from llmkit.formats.gguf_header import read_gguf_header
-from llmkit.formats.gguf_magic import is_gguf
+from llmkit.formats.gguf.header import read_gguf_header
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.streams import open_input
-from llmkit.tokens.gguf_read import gguf_tokenizer
+from llmkit.tokens.gguf.read import gguf_tokenizer
 from llmkit.tokens.tokenizer import CHAT_TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, Tokenizer, token_content
 
 VOCABULARY, MERGES, SENTENCEPIECE = "vocab.json", "merges.txt", "tokenizer.model"

@@ -85,7 +85,7 @@ class PretrainConfig:
     dtype: DtypeName = "auto"
     """Of the arithmetic; weights and optimiser state are float32 always."""
     fp8: bool = False
-    """Matrices of the layers multiply in float8, all else in bfloat16: see float8_linear.py."""
+    """Matrices of the layers multiply in float8, all else in bfloat16: see quantised/float8_linear.py."""
     document_mask: bool = True
     on_nonfinite: Literal["stop", "skip"] = "stop"
     on_spike: SpikeReaction = "ignore"

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from llmkit.kernels.learn import CrossEntropyStruct, cross_entropy
-from llmkit.model.learnt_operations import TYPES, define, takes
+from llmkit.model.learnt.operations import TYPES, define, takes
 
 IGNORED = -100
 """The target that carries no loss: PyTorch's default ignore_index."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from llmkit.errors import ConfigError
-from llmkit.model.lora_config import LoraConfig
+from llmkit.model.adapters.config import LoraConfig
 from llmkit.train.bounds import check_bounds
 from llmkit.train.config import PretrainConfig, Reaction, Recipe
 

@@ -126,7 +126,7 @@ def frozen_reference(reference: Transformer) -> Reference:
 
 def adapter_reference() -> Reference:
     """The model in training without its adapters: no second copy of the weights."""
-    from llmkit.model.lora import without_adapters
+    from llmkit.model.adapters.lora import without_adapters
 
     @contextmanager
     def open_reference(model: Transformer) -> Iterator[Transformer]:

@@ -12,8 +12,8 @@ from torch import Tensor
 from llmkit.errors import DataError, some_of
 from llmkit.formats.checkpoint import OPTIMIZER, CheckpointState, write_state
 from llmkit.formats.safetensors_write import system_errors
+from llmkit.model.adapters.lora import adapter_parameters
 from llmkit.model.load import load_model
-from llmkit.model.lora import adapter_parameters
 from llmkit.model.save import save_model
 from llmkit.model.transformer import Transformer
 from llmkit.train.trainer import Trainer

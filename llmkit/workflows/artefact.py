@@ -9,7 +9,7 @@ import msgspec
 from llmkit.errors import DataError, MissingError, some_of
 from llmkit.formats.checkpoint import CHECKPOINTS, STATE
 from llmkit.formats.documents import is_json_lines
-from llmkit.formats.gguf_magic import is_gguf
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS

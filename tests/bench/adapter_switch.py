@@ -21,7 +21,7 @@ from llmkit.engine.module_weights import pack_model
 from llmkit.engine.request import Request
 from llmkit.kernels.library import set_threads
 from llmkit.kernels.packed import PackedFormat
-from llmkit.model.adapter_weights import AdapterWeights, LowRank
+from llmkit.model.adapters.weights import AdapterWeights, LowRank
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer

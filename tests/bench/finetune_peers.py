@@ -40,10 +40,10 @@ LENGTH, RANK = 512, 16
 
 def ours(shape: dict[str, Any], ids: torch.Tensor) -> Callable[[], None]:
     """A step of llmkit's."""
-    from llmkit.model.add_lora import add_lora
+    from llmkit.model.adapters.add_lora import add_lora
+    from llmkit.model.adapters.config import LoraConfig
     from llmkit.model.config import ModelConfig
     from llmkit.model.init import initialise
-    from llmkit.model.lora_config import LoraConfig
     from llmkit.model.transformer import Transformer
     from llmkit.train.loss import Batch
     from llmkit.train.objective import NextToken

@@ -23,8 +23,8 @@ from typing import Any
 
 import zstandard
 
-from llmkit.model.adapter_load import load_adapter
-from llmkit.model.add_lora import attach_adapter
+from llmkit.model.adapters.add_lora import attach_adapter
+from llmkit.model.adapters.load import load_adapter
 from llmkit.model.load import load_model
 from llmkit.probe.evaluate.intervals import wilson
 from llmkit.tokens.load import load_tokenizer

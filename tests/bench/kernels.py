@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from llmkit.formats.bnb_4bit import NF4
+from llmkit.formats.quantised.bnb_4bit import NF4
 from llmkit.kernels.attention import AttentionOptions, Cache, attention
 from llmkit.kernels.bandwidth import memory_bandwidth
 from llmkit.kernels.coded import Coded, CodedMatrix, Codes, Grouping

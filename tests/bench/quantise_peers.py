@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmkit.formats.ggml_blocks import dequantise
-from llmkit.formats.gguf_types import GGML_TYPES
+from llmkit.formats.gguf.blocks import dequantise
+from llmkit.formats.gguf.types import GGML_TYPES
 from llmkit.formats.provenance import Invocation
 from llmkit.progress import SILENT
 from llmkit.quant.divergence import QualityReport

@@ -5,9 +5,9 @@ import inspect
 import pytest
 
 from llmkit.commands import corpus_flags
-from llmkit.commands.clean import clean
-from llmkit.commands.dedup import dedup
-from llmkit.commands.mix import mix
+from llmkit.commands.clean.clean import clean
+from llmkit.commands.dedup.dedup import dedup
+from llmkit.commands.mix.mix import mix
 
 IN_COMMON = {"out": "PartsOut", "field": "TextField", "workers": "Workers"} | {
     "executor": "Executor",

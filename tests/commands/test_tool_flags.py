@@ -9,7 +9,7 @@ from llmkit.commands import tool_flags
 from llmkit.commands.console import Console
 from llmkit.errors import UsageError
 from llmkit.progress import SILENT
-from llmkit.retrieve.tool_config import ToolLimits
+from llmkit.retrieve.tools.config import ToolLimits
 
 
 def options(**more: Any) -> Any:

@@ -10,7 +10,7 @@ import pytest
 
 from llmkit.commands.console import Console
 from llmkit.commands.tool_terminal import approval_at, told_at
-from llmkit.retrieve.tool_loop import Called
+from llmkit.retrieve.tools.loop import Called
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import torch
 from llmkit.formats.shards import Rows
 from llmkit.model.config import ModelConfig
 from llmkit.model.documents import has_document_kernel
-from llmkit.model.float8_linear import float8_linear
 from llmkit.model.init import initialise
+from llmkit.model.quantised.float8_linear import float8_linear
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import Recipe
 from llmkit.train.loss import build_batch, loss_sum

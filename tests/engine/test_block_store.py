@@ -7,7 +7,7 @@ import torch
 from gguf_models import LATENT, case_config
 
 from llmkit.engine.block_store import BlockKind, block_kinds
-from llmkit.engine.native_store import NativeStore
+from llmkit.engine.native.store import NativeStore
 from llmkit.engine.store import KVStore
 from llmkit.errors import ConfigError
 from llmkit.kernels.library import available, why_not

@@ -14,7 +14,7 @@ from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.kv_codes import decode, encode
 from llmkit.engine.module_weights import pack_model
-from llmkit.engine.native_parts import runs_natively
+from llmkit.engine.native.parts import runs_natively
 from llmkit.engine.request import Drawn, Request
 from llmkit.engine.store import KVStore, PagedCache, PagedSpan
 from llmkit.estimate.architecture_of import architecture_of

@@ -7,8 +7,8 @@ import pytest
 
 from llmkit.engine.machinery import make_machinery
 from llmkit.engine.module_weights import pack_model
-from llmkit.engine.native import NativeRunner
-from llmkit.engine.native_store import NativeStore
+from llmkit.engine.native.native import NativeRunner
+from llmkit.engine.native.store import NativeStore
 from llmkit.engine.runner import Runner
 from llmkit.kernels.library import available
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from llmkit.engine.module_weights import ModuleWeights, pack_model
-from llmkit.engine.native_weights import PackedModel, pack_weights
+from llmkit.engine.native.weights import PackedModel, pack_weights
 from llmkit.kernels.library import available, why_not
 from llmkit.kernels.packed import PackedWeight
 from llmkit.model.save import save_model

@@ -7,7 +7,7 @@ import pytest
 from llmkit.errors import ConfigError
 from llmkit.estimate.gguf_config import gguf_config
 from llmkit.estimate.read_architecture import read_architecture
-from llmkit.formats.gguf_header import GgufHeader, GgufTensorInfo, SkippedArray
+from llmkit.formats.gguf.header import GgufHeader, GgufTensorInfo, SkippedArray
 
 SIZES = {
     **{"block_count": 32, "context_length": 8192, "embedding_length": 4096, "feed_forward_length": 14_336},

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from llmkit.formats.ggml_blocks import LAYOUTS, dequantise
-from llmkit.formats.gguf_types import GGML_TYPES
+from llmkit.formats.gguf.blocks import LAYOUTS, dequantise
+from llmkit.formats.gguf.types import GGML_TYPES
 from llmkit.kernels.coded_gguf import GROUPINGS, gguf_matrix
 from llmkit.kernels.grouped import coded_row, pack_coded
 from llmkit.kernels.library import available

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmkit.formats import bnb_4bit
-from llmkit.formats.awq import Awq
-from llmkit.formats.bnb_4bit import Bnb4Bit
 from llmkit.formats.bytewise import Bytewise
-from llmkit.formats.compressed_tensors import ORDER, PackQuantized
-from llmkit.formats.gptq import ORDER as GPTQ_ORDER
-from llmkit.formats.gptq import Gptq
-from llmkit.formats.mlx_affine import MlxAffine
+from llmkit.formats.quantised import bnb_4bit
+from llmkit.formats.quantised.awq import Awq
+from llmkit.formats.quantised.bnb_4bit import Bnb4Bit
+from llmkit.formats.quantised.compressed_tensors import ORDER, PackQuantized
+from llmkit.formats.quantised.gptq import ORDER as GPTQ_ORDER
+from llmkit.formats.quantised.gptq import Gptq
+from llmkit.formats.quantised.mlx_affine import MlxAffine
 from llmkit.kernels.coded import Coded, Codes
 from llmkit.kernels.coded_layouts import TELLING, layout_matrix, takes_layout, widened_key
 

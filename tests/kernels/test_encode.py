@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from llmkit.formats import ggml_simple_write
-from llmkit.formats.ggml_simple import IQ4_VALUES
+from llmkit.formats.gguf import simple_write as ggml_simple_write
+from llmkit.formats.gguf.simple import IQ4_VALUES
 from llmkit.kernels.encode import block_bytes, encode
 from llmkit.kernels.quantise import GroupValues, nearest_codes
 

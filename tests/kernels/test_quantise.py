@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from llmkit.formats.ggml_simple import IQ4_VALUES
+from llmkit.formats.gguf.simple import IQ4_VALUES
 from llmkit.kernels import quantise
 from llmkit.kernels.quantise import GroupValues
 from llmkit.quant import search_torch, shared_torch

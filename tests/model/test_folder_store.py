@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from llmkit.errors import DataError
-from llmkit.formats.gptq import Gptq
-from llmkit.model.coded_weights import CodedWeights
+from llmkit.formats.quantised.gptq import Gptq
 from llmkit.model.config import ModelConfig
 from llmkit.model.folder_store import FolderStore
 from llmkit.model.mapped import FileMappings
+from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.save import save_model
 from llmkit.model.transformer import Transformer
 from tests.quant.small_folders import write_folders

@@ -4,7 +4,7 @@ from typing import Any
 
 from gguf_models import case_config
 
-from llmkit.model.gguf_names import gguf_groups
+from llmkit.model.gguf.names import gguf_groups
 from llmkit.model.grouped_store import GroupedStore
 from llmkit.model.names import groups
 from llmkit.model.shapes import tensor_shapes

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from llmkit.errors import ConfigError
-from llmkit.formats.gguf_write import write_gguf
+from llmkit.formats.gguf.write import write_gguf
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import ExpertsConfig
-from llmkit.model.gguf_save import gguf_model
+from llmkit.model.gguf.save import gguf_model
 from llmkit.model.load import load_model
 from llmkit.model.part import Part, part_config
 from llmkit.model.save import save_model

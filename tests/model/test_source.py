@@ -7,10 +7,11 @@ import pytest
 from gguf_copies import split_gguf
 
 from llmkit.errors import MissingError
-from llmkit.formats.gguf_values import MetadataValue, Typed
-from llmkit.formats.gguf_write import write_gguf
-from llmkit.model.gguf_save import gguf_model
+from llmkit.formats.gguf.values import MetadataValue, Typed
+from llmkit.formats.gguf.write import write_gguf
+from llmkit.model.gguf.save import gguf_model
 from llmkit.model.load import load_model
+from llmkit.model.quantised.stored import QuantisedInfo
 from llmkit.model.source import (
     carries_tokenizer,
     check_model,
@@ -22,8 +23,7 @@ from llmkit.model.source import (
     read_model_tensors,
     read_plain_tensors,
 )
-from llmkit.model.stored_quantised import QuantisedInfo
-from llmkit.tokens.gguf_write import gguf_tokenizer_metadata
+from llmkit.tokens.gguf.write import gguf_tokenizer_metadata
 from llmkit.tokens.load import load_tokenizer
 from tests.quant.small_folders import write_folders
 

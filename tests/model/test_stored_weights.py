@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llmkit.errors import ConfigError, DataError, MissingError
-from llmkit.formats.gguf_write import write_gguf
-from llmkit.model.coded_weights import CodedWeights
+from llmkit.formats.gguf.write import write_gguf
 from llmkit.model.config import ModelConfig
-from llmkit.model.gguf_save import gguf_model
+from llmkit.model.gguf.save import gguf_model
 from llmkit.model.load import load_model
 from llmkit.model.mapped import FileMappings
+from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.save import save_model
 from llmkit.model.stored_weights import StoredWeights, open_store
 from llmkit.model.transformer import Transformer
@@ -220,7 +220,7 @@ def test_weights_of_every_form_are_read_without_torch(tmp_path: Path) -> None:
         paths.append(write(tmp_path / str(number), random_model(case_config(family, {})), form))
     script = (
         "import sys; from pathlib import Path\n"
-        "from llmkit.model.coded_weights import CodedWeights\n"
+        "from llmkit.model.quantised.coded_weights import CodedWeights\n"
         "from llmkit.model.stored_weights import StoredWeights\n"
         "for path in map(Path, sys.argv[1:]):\n"
         "    weights = StoredWeights(path, dtype='bfloat16', coded=CodedWeights())\n"

@@ -8,7 +8,7 @@ from torch import nn
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine
 from llmkit.engine.request import Request
-from llmkit.model.adapter_weights import AdapterWeights, LowRank
+from llmkit.model.adapters.weights import AdapterWeights, LowRank
 from llmkit.model.transformer import Transformer
 
 GREEDY = SamplingConfig(max_tokens=12, temperature=0.0, ignore_eos=True)

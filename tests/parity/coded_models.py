@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from llmkit.formats.ggml_blocks import LAYOUTS, stored_nbytes
-from llmkit.formats.gguf_write import GgufTensor, write_gguf
-from llmkit.model.gguf_save import gguf_model
+from llmkit.formats.gguf.blocks import LAYOUTS, stored_nbytes
+from llmkit.formats.gguf.write import GgufTensor, write_gguf
+from llmkit.model.gguf.save import gguf_model
 from llmkit.model.transformer import Transformer
 
 SIZES = {

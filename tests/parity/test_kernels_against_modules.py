@@ -16,9 +16,9 @@ from torch import Tensor
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.module_weights import pack_model
-from llmkit.engine.native import NativeRunner
-from llmkit.engine.native_parts import why_not_natively
-from llmkit.engine.native_store import NativeStore
+from llmkit.engine.native.native import NativeRunner
+from llmkit.engine.native.parts import why_not_natively
+from llmkit.engine.native.store import NativeStore
 from llmkit.engine.pass_runner import PassRunner
 from llmkit.engine.request import Request
 from llmkit.engine.runner import Runner

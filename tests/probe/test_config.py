@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from llmkit.commands.bench import tokenize
+from llmkit.commands.bench.bench import tokenize
 from llmkit.probe.config import BenchPrefillConfig, BenchTokenizeConfig
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from llmkit.formats.ggml_blocks import dequantise
+from llmkit.formats.gguf.blocks import dequantise
 from llmkit.quant import descent, feedback
 from llmkit.quant.descent import SharedNumbers, descended
 from llmkit.quant.feedback import feedback_codes, lost

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from llmkit.formats.ggml_blocks import dequantise
-from llmkit.formats.gguf_types import GGML_TYPES
+from llmkit.formats.gguf.blocks import dequantise
+from llmkit.formats.gguf.types import GGML_TYPES
 from llmkit.quant.ggml_bytes import ggml_bytes
 from llmkit.quant.ggml_grids import GGML_GRIDS
 

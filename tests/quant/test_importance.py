@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from llmkit.errors import DataError
-from llmkit.formats.imatrix import Importance
+from llmkit.formats.gguf.imatrix import Importance
 from llmkit.quant.grids import grid_named
 from llmkit.quant.importance import importance_of, moments_of
 from llmkit.quant.moments import InputsOfPass, Moments, add_inputs

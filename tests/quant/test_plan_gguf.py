@@ -10,8 +10,8 @@ from gguf_models import CASES, case_config, random_model
 from llmkit.errors import UsageError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.scheme_names import parse_scheme
-from llmkit.formats.gguf_write import gguf_nbytes, write_gguf
-from llmkit.model.gguf_save import gguf_model
+from llmkit.formats.gguf.write import gguf_nbytes, write_gguf
+from llmkit.model.gguf.save import gguf_model
 from llmkit.quant.plan_gguf import FILE_TYPES, VERSION, gguf_plan, gguf_tensors_of
 from tests.quant.small_models import config, experts, model, on_meta
 

@@ -3,7 +3,7 @@
 import torch
 
 from llmkit.errors import MissingError
-from llmkit.model.adapter_weights import AdapterWeights, LowRank
+from llmkit.model.adapters.weights import AdapterWeights, LowRank
 from llmkit.server.adapters import AdapterSpec
 
 PLACE = "model.layers.0.self_attn.q_proj"

@@ -7,11 +7,11 @@ from typing import Any, cast
 import pytest
 import torch
 
-from llmkit.engine.adapter_prepare import prepare_adapter
+from llmkit.engine.adapters.prepare import prepare_adapter
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine
 from llmkit.engine.request import Request
-from llmkit.model.adapter_weights import AdapterWeights, LowRank
+from llmkit.model.adapters.weights import AdapterWeights, LowRank
 from llmkit.model.transformer import Transformer
 from llmkit.server.adapters import AdapterSpec, ServedAdapters
 from llmkit.server.errors import ApiError

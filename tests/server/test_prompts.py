@@ -12,7 +12,7 @@ from llmkit.server.errors import ApiError
 from llmkit.server.prompts import PromptPool, most_prompt_bytes
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.tokens.tool_turns import tool_turns
+from llmkit.tokens.tools.turns import tool_turns
 
 HELLO = ({"role": "user", "content": "hello"},)
 

@@ -6,7 +6,7 @@ from llmkit.engine.request import Drawn, Request, Scored
 from llmkit.server.answer import Piece
 from llmkit.server.replies import Reply, first_token
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.tokens.tool_forms import ToolForm
+from llmkit.tokens.tools.forms import ToolForm
 
 
 def pieces_of(tokenizer: Tokenizer, text: str, stop: tuple[str, ...] = ()) -> list[Piece]:

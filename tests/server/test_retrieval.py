@@ -13,7 +13,7 @@ from llmkit.engine.config import SamplingConfig
 from llmkit.model.transformer import Transformer
 from llmkit.retrieve.config import IndexConfig
 from llmkit.retrieve.hits import Find
-from llmkit.retrieve.tool_loop import Toolbox
+from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.server.ask import Ask
 from llmkit.server.config import PassagesConfig, ServeConfig
 from llmkit.server.retrieval import Retrieval

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from llmkit.retrieve.tool_config import ToolSpec
-from llmkit.retrieve.tool_loop import Toolbox
+from llmkit.retrieve.tools.config import ToolSpec
+from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.server.answer import ToolCall
 from llmkit.server.tool_bench import ToolBench
 from llmkit.tokens.load import load_tokenizer

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from llmkit.model.transformer import Transformer
-from llmkit.retrieve.tool_config import Tool, ToolError, ToolLimits, ToolSpec
-from llmkit.retrieve.tool_loop import Toolbox
-from llmkit.retrieve.tool_mcp import McpServer
-from llmkit.retrieve.tool_program import ProgramTool
+from llmkit.retrieve.tools.config import Tool, ToolError, ToolLimits, ToolSpec
+from llmkit.retrieve.tools.loop import Toolbox
+from llmkit.retrieve.tools.mcp import McpServer
+from llmkit.retrieve.tools.program import ProgramTool
 from llmkit.server.tool_bench import ToolBench
 from llmkit.tokens.load import load_tokenizer
 from tests.server.calling_made import calling_folder, calling_model

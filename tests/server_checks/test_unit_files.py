@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from llmkit.cli import COMMANDS
-from llmkit.commands.serve import serve
+from llmkit.commands.serve.serve import serve
 from llmkit.server.front import OPEN
 from llmkit.server.keys import read_keys
 from llmkit.server.router.config import read_source

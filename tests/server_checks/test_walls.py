@@ -13,7 +13,7 @@ import pytest
 from starlette.routing import Route
 
 from llmkit.errors import LlmkitError
-from llmkit.formats.gguf_header import read_gguf_header
+from llmkit.formats.gguf.header import read_gguf_header
 from llmkit.model.load import load_model
 from llmkit.server.admin import AdminState, build_admin
 from llmkit.server.handoff import WorkerGate

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from llmkit.model.transformer import Transformer
-from llmkit.retrieve.tool_calculator import Calculator
-from llmkit.retrieve.tool_loop import Toolbox
+from llmkit.retrieve.tools.calculator import Calculator
+from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.server.tool_bench import ToolBench
 from llmkit.tokens.load import load_tokenizer
 from tests.server.calling_made import calling_folder, calling_model

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from llmkit.text.english_words import split_chunk
+from llmkit.text.english.words import split_chunk
 from llmkit.text.punctuation import SYMBOLS, TERMINAL
 
 STOP_WORDS = {"the", "be", "to", "of", "and", "that", "have", "with"}

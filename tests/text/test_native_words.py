@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from llmkit.kernels.library import available
 from llmkit.text import native_words
-from llmkit.text.english_special import special_chunks
-from llmkit.text.english_words import split_chunk
+from llmkit.text.english.special import special_chunks
+from llmkit.text.english.words import split_chunk
 from llmkit.text.native_words import NativeWordTable
 from llmkit.text.word_table import WordTable
 from tests.text.clean_texts import TEXTS

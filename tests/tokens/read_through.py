@@ -1,7 +1,7 @@
 """A text, pushed through a reading of a call."""
 
-from llmkit.tokens.tool_calls import Body
-from llmkit.tokens.tool_reading import Reading
+from llmkit.tokens.tools.calls import Body
+from llmkit.tokens.tools.reading import Reading
 
 
 def read_through(reading: Reading | Body, text: str) -> tuple[object, str]:

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from llmkit.kernels.library import available, why_not
-from llmkit.model import learnt_operations
+from llmkit.model.learnt import operations as learnt_operations
 from llmkit.train.cross_entropy import IGNORED, nats
 
 needs_kernels = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")

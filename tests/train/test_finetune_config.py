@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from llmkit.errors import ConfigError
-from llmkit.model.lora_config import LoraConfig
+from llmkit.model.adapters.config import LoraConfig
 from llmkit.train.finetune_config import (
     METHODS,
     OWN_SETTINGS,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from llmkit.model.add_lora import add_lora
-from llmkit.model.lora_config import LoraConfig
+from llmkit.model.adapters.add_lora import add_lora
+from llmkit.model.adapters.config import LoraConfig
 from llmkit.model.transformer import Transformer
 from llmkit.train.loss import build_batch, loss_sum
 from llmkit.train.objective import NextToken, Objective, adapter_reference, frozen_reference

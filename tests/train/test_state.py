@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from llmkit.formats.checkpoint import OPTIMIZER, read_state
-from llmkit.model.add_lora import add_lora
+from llmkit.model.adapters.add_lora import add_lora
+from llmkit.model.adapters.config import LoraConfig
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
-from llmkit.model.lora_config import LoraConfig
 from llmkit.model.transformer import Transformer
 from llmkit.train.state import (
     MODEL_FILES,

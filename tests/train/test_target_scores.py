@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from llmkit.model.add_lora import add_lora
+from llmkit.model.adapters.add_lora import add_lora
+from llmkit.model.adapters.config import LoraConfig
 from llmkit.model.config_parts import ExpertsConfig
 from llmkit.model.init import initialise
-from llmkit.model.lora_config import LoraConfig
 from llmkit.model.routing import RoutingTape
 from llmkit.model.transformer import Transformer
 from llmkit.train import target_scores

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from llmkit.engine.adapter_torch import ModuleAdditions
-from llmkit.engine.adapter_values import Adapter
+from llmkit.engine.adapters.torch_products import ModuleAdditions
+from llmkit.engine.adapters.values import Adapter
 from llmkit.engine.cuda.attention import GatheredAttention, PagedAttention
 from llmkit.engine.cuda.batch import BlockTables, decoding_batch, mixed_batch, upload
 from llmkit.engine.cuda.graphs import CudaRecorder, DecodeGraphs, Recorder

@@ -10,10 +10,10 @@ from functools import cached_property
 from itertools import count
 from typing import NoReturn, Protocol
 
-from llmkit.engine.adapter_values import Adapter
+from llmkit.engine.adapters.values import Adapter
 from llmkit.engine.hidden import headless, hidden_runner
 from llmkit.engine.machinery import make_machinery
-from llmkit.engine.native_weights import PackedModel
+from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.parallel.alone import Alone
 from llmkit.engine.parallel.passes import MAIN, Memory, PassReader, encode_pass
 from llmkit.engine.pass_runner import PassRunner

@@ -1,9 +1,9 @@
-// A chunk of text split into words and marks: llmkit/text/english_words.py in its order, for all but web addresses.
+// A chunk of text split into words and marks: llmkit/text/english/words.py in its order, for all but web addresses.
 #include "text.h"
 
 namespace {
 
-// As llmkit/text/english_native.py numbers them.
+// As llmkit/text/english/native.py numbers them.
 enum CharacterClass : uint16_t {
   kFirst = 1 << 0,     // split off the front
   kLast = 1 << 1,      // split off the back

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <cstring>
 
-// How English is split into words: llmkit/text/english_native.py makes it of the rules in Python.
+// How English is split into words: llmkit/text/english/native.py makes it of the rules in Python.
 struct SplitRules {
   const uint16_t* classes;  // what each code point is (CharacterClass), 0 where nobody has asked yet
   const uint64_t* keys;     // slots: the hash of a special chunk, 0 where empty

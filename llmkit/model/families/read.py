@@ -8,7 +8,7 @@ from llmkit.errors import ConfigError, nearest
 from llmkit.model.families.parts import Fields
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.keys import Keys
-from llmkit.model.quantised_section import quantised_section
+from llmkit.model.quantised.section import quantised_section
 
 FORMAT_VERSION = "5.0.0"
 """The transformers release whose folder format is written, recorded as `transformers_version`."""
@@ -40,9 +40,9 @@ def fields_from_hf(config: Mapping[str, Any], source: str) -> dict[str, Any]:
             hint=f"did you mean {guess}?" if guess else "use a model of one of these families",
         )
     if quantised_section(whole) is not None:
-        from llmkit.model.quantisation import quantisation  # loads numpy, which few configs need
+        from llmkit.model.quantised.quantisation import quantisation  # loads numpy, which few configs need
 
-        quantisation(whole, source)  # refuses what stored_quantised.py could not read
+        quantisation(whole, source)  # refuses what quantised/stored.py could not read
     keys = Keys(config, source)
     dtype = keys.word("dtype", "torch_dtype", default="float32")
     deviation = keys.number("initializer_range", default=0.02)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from llmkit.errors import ConfigError, UsageError
-from llmkit.formats.gguf_parts import name_of
+from llmkit.formats.gguf.parts import name_of
 
 _NAMED = re.compile(
     r"^(?P<name>[^=/]+)=(?P<path>.+?)(?:@(?P<version>[^@:/=]+)(?::(?P<weight>\d+(?:\.\d+)?))?)?$"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from llmkit.model.float8_linear import use_float8
 from llmkit.model.here import is_spread
 from llmkit.model.moe import Experts
+from llmkit.model.quantised.float8_linear import use_float8
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import ActivationCheckpointing, PretrainConfig, Recipe
 from llmkit.train.loss import Batch

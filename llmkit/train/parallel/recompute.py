@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
-import llmkit.model.learnt_attention  # noqa: F401  its operation is named here
-from llmkit.model.lora import LowRankChange
+import llmkit.model.learnt.attention  # noqa: F401  its operation is named here
+from llmkit.model.adapters.lora import LowRankChange
 from llmkit.train.config import ActivationCheckpointing
 
 _KEPT = {

@@ -24,11 +24,11 @@ from torch.nn import functional as F
 
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
-from llmkit.model.float8_linear import Float8Linear, Widen, float8_linear
 from llmkit.model.here import here
 from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.mlp import GatedMLP, PlainMLP
 from llmkit.model.norm import RMSNorm
+from llmkit.model.quantised.float8_linear import Float8Linear, Widen, float8_linear
 from llmkit.model.transformer import TiedHead, Transformer
 from llmkit.train.parallel.logit_parts import LogitParts
 from llmkit.train.parallel.ranks import Share

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
-from llmkit.engine.native_weights import PackedModel
+from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.request import Request
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer

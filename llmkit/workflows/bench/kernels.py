@@ -1,6 +1,6 @@
 """What computes llmkit's cases of a bench, our kernels or torch: as `llmkit generate` decides it."""
 
-from llmkit.engine.native_parts import why_not_natively
+from llmkit.engine.native.parts import why_not_natively
 from llmkit.errors import ConfigError, UsageError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.step_bytes import weight_bytes_read

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llmkit.formats.gguf_values import Typed
-from llmkit.formats.gguf_write import Buffer, GgufTensor, write_gguf
-from llmkit.model.gguf_save import gguf_model
+from llmkit.formats.gguf.values import Typed
+from llmkit.formats.gguf.write import Buffer, GgufTensor, write_gguf
+from llmkit.model.gguf.save import gguf_model
 from llmkit.model.source import NO_TOKENIZER
 from llmkit.model.transformer import Transformer
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from llmkit.engine.module_weights import pack_model
-from llmkit.engine.native_weights import PackedModel
-from llmkit.formats.gguf_magic import is_gguf
+from llmkit.engine.native.weights import PackedModel
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.kernels.library import available, level, set_threads
 from llmkit.kernels.packed import ROUNDED_FORMATS
 from llmkit.model.transformer import Transformer

@@ -11,7 +11,7 @@ from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.cache import contiguous_cache_bytes
 from llmkit.estimate.stored import NumbersAlone
 from llmkit.estimate.weight_bytes import weight_bytes
-from llmkit.formats.gguf_magic import is_gguf
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.machine import available_memory_bytes
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import DTYPES, dtype_of

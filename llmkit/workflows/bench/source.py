@@ -6,16 +6,16 @@ from pathlib import Path
 import msgspec
 import torch
 
-from llmkit.engine.native_weights import PackedModel, pack_weights
+from llmkit.engine.native.weights import PackedModel, pack_weights
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file
 from llmkit.formats.model_folder import read_config
-from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import DTYPES
 from llmkit.model.init import initialise
 from llmkit.model.load import load_model
 from llmkit.model.presets import preset
+from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.source import (
     config_source,
     is_model,

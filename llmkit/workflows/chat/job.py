@@ -8,7 +8,7 @@ from llmkit.engine.config import GenerateConfig
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.streams import STDIO
-from llmkit.retrieve.tool_loop import Toolbox
+from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.workflows.chat.history import read_conversations
 from llmkit.workflows.generate.extent import Extent
 from llmkit.workflows.generate.files import GenerateFiles

@@ -10,8 +10,8 @@ from llmkit.text.decontaminate import NgramIndex, build_index, evaluation_texts
 from llmkit.text.extract import judge_page
 from llmkit.text.history import licence_in
 from llmkit.text.language import Detector, detector_of, parse_languages
-from llmkit.text.licence_detect import best_licence, detect_licences
-from llmkit.text.licence_ids import LicenceGate
+from llmkit.text.licences.detect import best_licence, detect_licences
+from llmkit.text.licences.ids import LicenceGate
 from llmkit.text.rule import Check, Rule, Verdict, apply_rules, checks_of
 from llmkit.workflows.clean.input import read_batches
 from llmkit.workflows.clean.item import Item

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from llmkit.text.extract_process import Extractor
 from llmkit.text.mojibake import looks_broken, repair_mojibake
 from llmkit.text.normalise import normalise
-from llmkit.text.pii import apply_pii, find_pii
+from llmkit.text.pii.pii import apply_pii, find_pii
 from llmkit.text.rule import Check, Verdict
 from llmkit.workflows.clean.item import Item
 from llmkit.workflows.clean.options import Extract, Pii

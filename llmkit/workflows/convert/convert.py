@@ -11,7 +11,7 @@ from torch import Tensor
 from llmkit.errors import DataError
 from llmkit.formats.atomic import atomic_file, atomic_folder, refuse_existing
 from llmkit.formats.digest import digest_file
-from llmkit.formats.gguf_write import Buffer, GgufTensor, write_gguf
+from llmkit.formats.gguf.write import Buffer, GgufTensor, write_gguf
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.model.dtypes import DTYPES, kept_dtype
 from llmkit.model.load import load_model

@@ -8,13 +8,13 @@ import msgspec
 import torch
 
 from llmkit.errors import ConfigError, ResourceError, UsageError
-from llmkit.formats.gguf_values import MetadataValue, Typed
-from llmkit.formats.gguf_write import GgufTensor, gguf_nbytes
+from llmkit.formats.gguf.values import MetadataValue, Typed
+from llmkit.formats.gguf.write import GgufTensor, gguf_nbytes
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
 from llmkit.machine import free_bytes
 from llmkit.model.dtypes import DTYPES, dtype_of
-from llmkit.model.gguf_save import CodedMatrix, gguf_model
+from llmkit.model.gguf.save import CodedMatrix, gguf_model
 from llmkit.model.save import file_tensors, split_shards
 from llmkit.model.source import NO_TOKENIZER, SAMPLING_KEYS
 from llmkit.model.transformer import Transformer

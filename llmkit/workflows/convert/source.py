@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from llmkit.errors import DataError, UsageError
-from llmkit.formats.gguf_magic import is_gguf
-from llmkit.formats.gguf_values import MetadataValue
+from llmkit.formats.gguf.magic import is_gguf
+from llmkit.formats.gguf.values import MetadataValue
 from llmkit.model.config import ModelConfig
 from llmkit.model.grow_embeddings import grow_embeddings
 from llmkit.model.llama2c import is_llama2c, llama2c_config, load_llama2c
 from llmkit.model.load import load_model
-from llmkit.model.quantised_section import quantised_section
+from llmkit.model.quantised.section import quantised_section
 from llmkit.model.source import (
     check_model,
     config_source,
@@ -27,7 +27,7 @@ from llmkit.model.source import (
 )
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.add_tokens import add_tokens
-from llmkit.tokens.gguf_write import gguf_tokenizer_metadata, lost_in_gguf
+from llmkit.tokens.gguf.write import gguf_tokenizer_metadata, lost_in_gguf
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.artefact import holds_tokenizer

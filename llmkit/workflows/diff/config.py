@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import MissingError
-from llmkit.formats.gguf_magic import is_gguf
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.model_folder import CONFIG, GENERATION_CONFIG, read_json_object
 from llmkit.model.config import ModelConfig
 from llmkit.model.source import config_source, read_model_config

@@ -9,7 +9,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.formats.model_folder import CONFIG, TensorInfo, read_config, read_header, read_tensors
 from llmkit.formats.peft import ADAPTER_WEIGHTS
 from llmkit.formats.provenance import FILE_NAME, read_provenance
-from llmkit.model.quantised_section import quantised_section
+from llmkit.model.quantised.section import quantised_section
 from llmkit.model.source import read_plain_tensors
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.artefact import Artefact, Kind, holds_tokenizer, recognise

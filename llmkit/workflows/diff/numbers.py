@@ -3,9 +3,9 @@
 import math
 from pathlib import Path
 
-from llmkit.formats.matrix_layout import Floats
 from llmkit.formats.model_folder import TensorInfo
-from llmkit.model.stored_quantised import QuantisedInfo
+from llmkit.formats.quantised.matrix_layout import Floats
+from llmkit.model.quantised.stored import QuantisedInfo
 from llmkit.model.stored_weights import WeightStore, open_store
 
 

@@ -15,7 +15,7 @@ from llmkit.formats.model_folder import (
 )
 from llmkit.formats.provenance import FILE_NAME, read_provenance
 from llmkit.model.config import ModelConfig
-from llmkit.model.gguf_store import GgufStore
+from llmkit.model.gguf.store import GgufStore
 from llmkit.model.source import read_model_generation, read_model_tensors
 from llmkit.progress import SILENT, Progress
 from llmkit.tokens.load import load_tokenizer

@@ -22,8 +22,8 @@ from llmkit.formats.model_folder import (
 )
 from llmkit.model.config import ModelConfig
 from llmkit.model.file_names import stored_weights
-from llmkit.model.quantisation import quantisation
-from llmkit.model.stored_quantised import QuantisedInfo, plain_tensors
+from llmkit.model.quantised.quantisation import quantisation
+from llmkit.model.quantised.stored import QuantisedInfo, plain_tensors
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.findings import Finding, Level, as_finding, finding
 

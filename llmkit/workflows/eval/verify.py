@@ -14,7 +14,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from llmkit.errors import MissingError, UsageError
-from llmkit.retrieve.process_group import end_group
+from llmkit.retrieve.tools.process_group import end_group
 
 _NOT_FOUND = (126, 127)
 """Of a shell that found no program, or one that it may not run."""

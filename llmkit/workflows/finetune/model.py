@@ -4,14 +4,14 @@ from pathlib import Path
 
 import torch
 
-from llmkit.formats.gguf_magic import is_gguf
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from llmkit.model.adapter_save import save_adapter
-from llmkit.model.add_lora import add_lora
+from llmkit.model.adapters.add_lora import add_lora
+from llmkit.model.adapters.save import save_adapter
 from llmkit.model.load import load_model
-from llmkit.model.quantised_base import load_quantised_base, quantise_base
+from llmkit.model.quantised.base import load_quantised_base, quantise_base
+from llmkit.model.quantised.stored import QuantisedInfo
 from llmkit.model.source import read_plain_tensors
-from llmkit.model.stored_quantised import QuantisedInfo
 from llmkit.model.trainable import trainable_layers
 from llmkit.model.transformer import Transformer
 from llmkit.train.finetune_config import FinetuneConfig

@@ -7,7 +7,7 @@ from llmkit.estimate.architecture import TensorSpec
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.training_settings import QLORA_BITS
 from llmkit.model.config import ModelConfig
-from llmkit.model.learnt_operations import HAS_KERNELS
+from llmkit.model.learnt.operations import HAS_KERNELS
 from llmkit.model.source import config_source, read_model_config
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.audit import AuditReport

@@ -11,7 +11,7 @@ from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_peft_confi
 from llmkit.workflows.scaled_path import parse_scaled_path
 
 if TYPE_CHECKING:
-    from llmkit.engine.adapter_values import Adapter
+    from llmkit.engine.adapters.values import Adapter
     from llmkit.model.config import ModelConfig
     from llmkit.model.transformer import Transformer
 
@@ -119,8 +119,8 @@ def load_adapters(sources: AdapterSources, model: "Transformer", config: "ModelC
     """
     if not sources.sources:
         return []
-    from llmkit.engine.adapter_prepare import prepare_adapter
-    from llmkit.model.adapter_load import load_adapter
+    from llmkit.engine.adapters.prepare import prepare_adapter
+    from llmkit.model.adapters.load import load_adapter
 
     return [
         prepare_adapter(model, one.name, load_adapter(one.path, config), strength=one.strength)

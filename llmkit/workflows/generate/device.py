@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from llmkit import machine
-from llmkit.engine.native_parts import device_kind
+from llmkit.engine.native.parts import device_kind
 
 _GPU_DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
 """Of NVIDIA, of AMD, and of Windows for its Linux."""

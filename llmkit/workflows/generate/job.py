@@ -23,7 +23,7 @@ from llmkit.model.source import (
     read_model_generation,
     read_model_tensors,
 )
-from llmkit.retrieve.tool_loop import Toolbox
+from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer

@@ -9,14 +9,14 @@ from llmkit.engine.draft_model import DraftModel
 from llmkit.engine.drafts import PromptLookup, Proposer
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.gain import Gain
-from llmkit.engine.native_parts import device_kind, runs_natively, why_not_natively
-from llmkit.engine.native_weights import PackedModel, pack_weights
+from llmkit.engine.native.parts import device_kind, runs_natively, why_not_natively
+from llmkit.engine.native.weights import PackedModel, pack_weights
 from llmkit.errors import ResourceError, UsageError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.cache import contiguous_cache_bytes
 from llmkit.kernels.library import set_threads
 from llmkit.kernels.packed import ROUNDED_FORMATS
-from llmkit.model.coded_weights import CodedWeights
+from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.stored_numbers import dtype_name_of
 from llmkit.model.stored_weights import StoredWeights
 from llmkit.workflows.generate.device import cpu_threads, device_memory_bytes, device_named
@@ -32,7 +32,7 @@ from llmkit.workflows.generate.placement import (
 from llmkit.workflows.generate.weights import held_weight_bytes
 
 if TYPE_CHECKING:
-    from llmkit.engine.adapter_values import Adapter
+    from llmkit.engine.adapters.values import Adapter
     from llmkit.model.transformer import Transformer
 
 ONE_THREAD_BYTES = 16_000_000
@@ -242,7 +242,7 @@ def _adds_natively(job: Job, adapters: "Sequence[Adapter]") -> bool:
     Raises:
         UsageError: they were asked for, and cannot.
     """
-    from llmkit.engine.adapter_native import why_not_added_natively
+    from llmkit.engine.adapters.native import why_not_added_natively
 
     for adapter in adapters:
         reason = why_not_added_natively(adapter.additions)

@@ -7,8 +7,8 @@ from llmkit.errors import UsageError
 from llmkit.kernels.coded_gguf import GROUPINGS
 from llmkit.model.config import ModelConfig
 from llmkit.model.part import part_config
+from llmkit.model.quantised.stored import QuantisedInfo
 from llmkit.model.source import read_plain_tensors
-from llmkit.model.stored_quantised import QuantisedInfo
 
 
 def check_parts(path: Path, config: GenerateConfig, model: ModelConfig, prompt_cache: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from llmkit.engine.native_parts import device_kind
+from llmkit.engine.native.parts import device_kind
 from llmkit.model.config import ModelConfig
 from llmkit.model.stored_numbers import ARRAY_DTYPES
 

@@ -17,7 +17,7 @@ from typing import NoReturn
 import msgspec
 import torch
 
-from llmkit.engine.native_weights import PackedModel
+from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.parallel.group import GroupRanks
 from llmkit.engine.parallel.mirror import Lead
 from llmkit.errors import ResourceError, as_told

@@ -22,7 +22,7 @@ from llmkit.formats.frames import read_frame
 from llmkit.model.part import Part
 
 if TYPE_CHECKING:
-    from llmkit.engine.native_weights import PackedModel
+    from llmkit.engine.native.weights import PackedModel
     from llmkit.engine.parallel.ranks import Ranks
     from llmkit.model.transformer import Transformer
 

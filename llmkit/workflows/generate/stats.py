@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.engine.adapter_use import AdapterUse
+from llmkit.engine.adapters.use import AdapterUse
 from llmkit.engine.speculation_report import SpeculationReport
 from llmkit.machine import peak_memory_bytes
 

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from llmkit.engine.native_parts import why_not_natively
+from llmkit.engine.native.parts import why_not_natively
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.stored import NumbersAlone
 from llmkit.estimate.weight_bytes import weight_bytes
 from llmkit.kernels.coded_gguf import GROUPINGS
 from llmkit.model.config import ModelConfig
+from llmkit.model.quantised.stored import QuantisedInfo
 from llmkit.model.source import read_plain_tensors
 from llmkit.model.stored_numbers import ARRAY_DTYPES
-from llmkit.model.stored_quantised import QuantisedInfo
 
 
 def held_weight_bytes(path: Path, config: ModelConfig, dtype: str, device: str, *, stays_coded: bool) -> int:

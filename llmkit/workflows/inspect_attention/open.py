@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from llmkit.errors import UsageError
-from llmkit.model.adapter_load import load_adapter
-from llmkit.model.adapter_weights import AdapterWeights
-from llmkit.model.add_lora import attach_adapter
+from llmkit.model.adapters.add_lora import attach_adapter
+from llmkit.model.adapters.load import load_adapter
+from llmkit.model.adapters.merge import merge_adapter
+from llmkit.model.adapters.weights import AdapterWeights
 from llmkit.model.dtypes import DTYPES
 from llmkit.model.load import load_model
-from llmkit.model.merge_adapter import merge_adapter
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer

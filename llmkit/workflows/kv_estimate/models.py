@@ -16,7 +16,7 @@ from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, read_config
 from llmkit.formats.streams import STDIO
 
 if TYPE_CHECKING:
-    from llmkit.formats.gguf_header import GgufHeader
+    from llmkit.formats.gguf.header import GgufHeader
     from llmkit.model.config import ModelConfig
 
 _WHOLE_MODEL = (
@@ -127,7 +127,7 @@ def _of_gguf(path: Path, overrides: Mapping[str, Any]) -> SizedModel:
             hint="name the model's config.json instead",
         )
     from llmkit.estimate.gguf_config import gguf_config
-    from llmkit.formats.gguf_parts import joined_header, read_gguf_parts
+    from llmkit.formats.gguf.parts import joined_header, read_gguf_parts
 
     header = joined_header(read_gguf_parts(path))
     architecture = read_architecture(gguf_config(header, str(path)), str(path))

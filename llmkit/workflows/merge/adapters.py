@@ -14,8 +14,8 @@ from torch import Tensor
 
 from llmkit.errors import DataError, some_of
 from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from llmkit.model.adapter_load import load_adapter
-from llmkit.model.adapter_weights import AdapterWeights
+from llmkit.model.adapters.load import load_adapter
+from llmkit.model.adapters.weights import AdapterWeights
 from llmkit.model.config import ModelConfig
 from llmkit.model.shapes import tensor_shapes
 from llmkit.quant.plain_numbers import check_plain

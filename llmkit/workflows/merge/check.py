@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llmkit.model.adapter_weights import LowRank
+from llmkit.model.adapters.weights import LowRank
 from llmkit.model.load import load_model
 from llmkit.model.transformer import Transformer
 from llmkit.workflows.convert.check import TOKENS, CheckReport, check_ids, compare_logits

@@ -17,10 +17,10 @@ from llmkit.formats.atomic import atomic_folder, refuse_existing
 from llmkit.formats.digest import digest_file
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.machine import cores
-from llmkit.model.adapter_load import load_adapter
-from llmkit.model.adapter_save import write_adapter
-from llmkit.model.adapter_weights import AdapterWeights, LowRank
-from llmkit.model.algebra_low_rank import Factors, factorise
+from llmkit.model.adapters.load import load_adapter
+from llmkit.model.adapters.save import write_adapter
+from llmkit.model.adapters.weights import AdapterWeights, LowRank
+from llmkit.model.algebra.low_rank import Factors, factorise
 from llmkit.model.dtypes import DTYPES
 from llmkit.model.load import load_model
 from llmkit.model.names import Group, groups

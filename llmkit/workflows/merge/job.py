@@ -11,8 +11,8 @@ from llmkit.errors import ResourceError, UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.provenance import Invocation
 from llmkit.machine import cores, free_bytes
-from llmkit.model.algebra import linear
-from llmkit.model.algebra_mix import Recipe, mix
+from llmkit.model.algebra.algebra import linear
+from llmkit.model.algebra.mix import Recipe, mix
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import DTYPES, dtype_of
 from llmkit.workflows.merge.adapters import Adapters, open_adapters

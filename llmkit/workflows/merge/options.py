@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from llmkit.errors import UsageError, nearest
-from llmkit.model.algebra_expression import parse_expression
-from llmkit.model.algebra_method import Method
+from llmkit.model.algebra.expression import parse_expression
+from llmkit.model.algebra.method import Method
 from llmkit.workflows.scaled_path import ScaledPath
 
 Job = Literal["adapters", "method", "expression", "extract"]

@@ -17,7 +17,7 @@ from llmkit.formats.digest import content_id
 from llmkit.formats.documents import Document, document_of
 from llmkit.formats.jsonl import BadLine, Line, decode_field, record_id
 from llmkit.text.history import licence_of
-from llmkit.text.licence_ids import UNKNOWN, normalise_licence
+from llmkit.text.licences.ids import UNKNOWN, normalise_licence
 from llmkit.text.rule import Verdict
 from llmkit.workflows.dedup.read import read_pieces
 from llmkit.workflows.mix.options import MixSettings

@@ -14,7 +14,7 @@ from llmkit.text.mix_amounts import Exhaust
 from llmkit.workflows.corpus_files import CorpusFiles
 
 if TYPE_CHECKING:
-    from llmkit.text.licence_ids import LicenceGate
+    from llmkit.text.licences.ids import LicenceGate
 
 Measure = Literal["tokens", "bytes", "documents"]
 FORM = "--source NAME=PATH:WEIGHT[:MAX_EPOCHS], as --source wiki=wiki.jsonl:0.3:2"
@@ -80,7 +80,7 @@ class MixSettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def gate(self) -> "LicenceGate":
         """What asks for the licence."""
-        from llmkit.text.licence_ids import LicenceGate  # numpy, which --help need not wait for
+        from llmkit.text.licences.ids import LicenceGate  # numpy, which --help need not wait for
 
         return LicenceGate(allow=self.license_allow, deny=self.license_deny, require=self.require_license)
 

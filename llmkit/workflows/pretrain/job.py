@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import UsageError
-from llmkit.formats.gguf_magic import is_gguf
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.streams import STDIO
 from llmkit.model.source import carries_tokenizer

@@ -9,7 +9,7 @@ import torch
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file
-from llmkit.formats.gguf_magic import is_gguf
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS, read_config
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise

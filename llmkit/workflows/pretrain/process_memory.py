@@ -3,7 +3,7 @@
 from llmkit.estimate.adapters import is_layer_matrix
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.config import ModelConfig
-from llmkit.model.learnt_operations import HAS_KERNELS
+from llmkit.model.learnt.operations import HAS_KERNELS
 from llmkit.train.config import PretrainConfig
 from llmkit.train.parallel.own_part import OwnPart, own_part, parts_of_batch
 from llmkit.train.state import checkpoint_bytes

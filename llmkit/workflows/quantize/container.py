@@ -11,12 +11,12 @@ from torch import Tensor
 
 from llmkit.errors import UsageError, nearest
 from llmkit.formats.atomic import atomic_file, atomic_folder
-from llmkit.formats.gguf_values import MetadataValue, Typed
-from llmkit.formats.gguf_write import write_gguf
+from llmkit.formats.gguf.values import MetadataValue, Typed
+from llmkit.formats.gguf.write import write_gguf
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
 from llmkit.model.dtypes import dtype_of
-from llmkit.model.gguf_save import CodedMatrix
+from llmkit.model.gguf.save import CodedMatrix
 from llmkit.model.save import MAX_SHARD_BYTES, save_config, write_weights
 from llmkit.model.transformer import Transformer
 from llmkit.progress import Progress

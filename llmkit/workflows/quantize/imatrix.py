@@ -8,7 +8,7 @@ import msgspec
 
 from llmkit.errors import UsageError
 from llmkit.formats.atomic import atomic_file, refuse_existing
-from llmkit.formats.imatrix import write_imatrix
+from llmkit.formats.gguf.imatrix import write_imatrix
 from llmkit.progress import SILENT, Progress
 from llmkit.quant.importance import importance_of
 from llmkit.workflows.quantize.job import QuantizeJob

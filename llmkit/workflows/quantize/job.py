@@ -9,7 +9,7 @@ from torch import Tensor
 
 from llmkit.errors import MissingError, ResourceError, UsageError
 from llmkit.formats.atomic import refuse_existing
-from llmkit.formats.imatrix import read_imatrix
+from llmkit.formats.gguf.imatrix import read_imatrix
 from llmkit.formats.provenance import Invocation
 from llmkit.kernels.library import available, set_threads
 from llmkit.machine import cores, free_bytes

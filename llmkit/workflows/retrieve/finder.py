@@ -10,7 +10,7 @@ import msgspec
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.key_file import read_key
 from llmkit.retrieve.config import Bm25Config
-from llmkit.retrieve.engine_address import is_engine, read_address
+from llmkit.retrieve.engines.address import is_engine, read_address
 from llmkit.retrieve.fusion import DEPTH, fuse
 from llmkit.retrieve.hits import Find, Hit
 from llmkit.workflows.retrieve.embed import OpenEmbedder, open_embedder
@@ -34,7 +34,7 @@ def open_finder(index: Path, options: SearchOptions) -> Iterator[Finder]:
     """Open what is searched.
 
     Args:
-        index: a file, or an address as retrieve/engine_address.py has it.
+        index: a file, or an address as retrieve/engines/address.py has it.
         options: how it is searched.
 
     Raises:
@@ -55,9 +55,9 @@ def open_finder(index: Path, options: SearchOptions) -> Iterator[Finder]:
 
 @contextmanager
 def _open_engine(index: Path, options: SearchOptions) -> Iterator[Find]:
-    from llmkit.retrieve.engine_client import TIMEOUT_SECONDS, EngineClient  # httpx
-    from llmkit.retrieve.engine_opensearch import OpenSearchIndex
-    from llmkit.retrieve.engine_qdrant import QdrantCollection
+    from llmkit.retrieve.engines.client import TIMEOUT_SECONDS, EngineClient  # httpx
+    from llmkit.retrieve.engines.opensearch import OpenSearchIndex
+    from llmkit.retrieve.engines.qdrant import QdrantCollection
 
     address = read_address(str(index))
     if options.bm25 != Bm25Config():

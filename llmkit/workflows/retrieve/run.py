@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from llmkit.formats.jsonl import BadLine, encode_line, raw
 from llmkit.formats.rejects import BadLines, bad_lines
 from llmkit.formats.streams import is_terminal, open_output
-from llmkit.retrieve.engine_address import is_engine
+from llmkit.retrieve.engines.address import is_engine
 from llmkit.retrieve.hits import Find, Hit
 from llmkit.workflows.retrieve.finder import open_finder
 from llmkit.workflows.retrieve.query import Query, answer_queries, read_queries

@@ -30,7 +30,7 @@ class SearchOptions:
     key: Path | None = None
     """A file whose one line is the key of a search engine."""
     seconds: float | None = None
-    """That a search engine may take; None: as retrieve/engine_client.py has it."""
+    """That a search engine may take; None: as retrieve/engines/client.py has it."""
     rerank: Path | None = None
     """A model that ranks again what was found."""
     candidates: int | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from llmkit.kernels.learn import HEAD_DIM_STEP, LearntAttentionStruct, learnt_attention_bytes
 from llmkit.kernels.memory import ValueType
 from llmkit.model.config import ModelConfig
-from llmkit.model.learnt_operations import HAS_KERNELS
+from llmkit.model.learnt.operations import HAS_KERNELS
 from llmkit.train.config import ActivationCheckpointing
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.parallel.own_part import layers_of

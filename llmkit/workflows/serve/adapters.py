@@ -9,7 +9,7 @@ from llmkit.workflows.generate.adapter import AdapterSources, open_adapter
 from llmkit.workflows.generate.job import Job
 
 if TYPE_CHECKING:
-    from llmkit.model.adapter_weights import AdapterWeights
+    from llmkit.model.adapters.weights import AdapterWeights
     from llmkit.server.engine_thread import EngineThread
 
 
@@ -42,7 +42,7 @@ def served_adapters(job: Job, thread: "EngineThread", device: str) -> ServedAdap
                 f"(found {available:,} available)",
                 hint="unload another one first",
             )
-        from llmkit.model.adapter_load import load_adapter  # torch: a server without adapters needs none
+        from llmkit.model.adapters.load import load_adapter  # torch: a server without adapters needs none
 
         return load_adapter(source.path, job.model)
 

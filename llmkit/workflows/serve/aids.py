@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.errors import UsageError
-from llmkit.retrieve.tool_loop import Toolbox
+from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.server.config import PassagesConfig, ServeConfig, ToolsConfig
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.retrieve.embed import EmbedOptions

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import MissingError, UsageError
-from llmkit.formats.gguf_parts import name_of
+from llmkit.formats.gguf.parts import name_of
 from llmkit.formats.streams import STDIO
 from llmkit.model.fingerprint import model_fingerprint
 from llmkit.server.config import ServeConfig
@@ -18,7 +18,7 @@ from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import read_keys
 from llmkit.server.observe import RequestLog
 from llmkit.server.run import Ending, Run
-from llmkit.tokens.tool_forms import check_form
+from llmkit.tokens.tools.forms import check_form
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
 from llmkit.workflows.serve.adapters import served_adapters

@@ -21,9 +21,9 @@ from llmkit.formats.model_folder import (
 )
 from llmkit.formats.provenance import read_provenance
 from llmkit.model.config import ModelConfig
-from llmkit.model.quantised_section import quantised_section
+from llmkit.model.quantised.section import quantised_section
+from llmkit.model.quantised.stored import QuantisedInfo
 from llmkit.model.source import read_model_config, read_plain_tensors
-from llmkit.model.stored_quantised import QuantisedInfo
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.artefact import holds_tokenizer
 

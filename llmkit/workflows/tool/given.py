@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 
-from llmkit.retrieve.tool_loop import Toolbox
+from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.workflows.tool.options import ToolOptions
 
 

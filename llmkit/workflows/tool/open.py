@@ -22,14 +22,14 @@ from pathlib import Path
 
 from llmkit.errors import DataError, MissingError, UsageError, nearest
 from llmkit.formats.jsonl import decode_field, read_records
-from llmkit.retrieve.tool_calculator import Calculator
-from llmkit.retrieve.tool_config import NAME, Tool, ToolLimits, ToolSpec, read_spec
-from llmkit.retrieve.tool_loop import Message, Toolbox
-from llmkit.retrieve.tool_mcp import McpServer
-from llmkit.retrieve.tool_program import ProgramTool, ask_schema
-from llmkit.retrieve.tool_replay import Recording, ReplayTool
-from llmkit.retrieve.tool_search import SearchTool
-from llmkit.retrieve.tool_sql import SqlTool
+from llmkit.retrieve.tools.calculator import Calculator
+from llmkit.retrieve.tools.config import NAME, Tool, ToolLimits, ToolSpec, read_spec
+from llmkit.retrieve.tools.loop import Message, Toolbox
+from llmkit.retrieve.tools.mcp import McpServer
+from llmkit.retrieve.tools.program import ProgramTool, ask_schema
+from llmkit.retrieve.tools.replay import Recording, ReplayTool
+from llmkit.retrieve.tools.search import SearchTool
+from llmkit.retrieve.tools.sql import SqlTool
 from llmkit.workflows.retrieve.finder import open_finder
 from llmkit.workflows.retrieve.search import SearchOptions
 from llmkit.workflows.tool.options import ToolOptions
@@ -98,7 +98,7 @@ def _open(given: str, options: ToolOptions, schemas: dict[str, ToolSpec], stack:
         if not Path(function[1]).is_file():
             raise MissingError(f"--tool {given}: no such file", hint="--tool FILE.py:FUNCTION")
         # -P: not the folder that this happens to be run in, before the library's own
-        command = [sys.executable, "-P", "-m", "llmkit.retrieve.tool_function", function[1], function[2]]
+        command = [sys.executable, "-P", "-m", "llmkit.retrieve.tools.function", function[1], function[2]]
         name = name or function[2]
     else:
         command = _command(given, source)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmkit.errors import UsageError
-from llmkit.retrieve.tool_config import Approval, ToolLimits
-from llmkit.retrieve.tool_loop import MAX_CALLS, Approve, Called
+from llmkit.retrieve.tools.config import Approval, ToolLimits
+from llmkit.retrieve.tools.loop import MAX_CALLS, Approve, Called
 
 
 @dataclass(frozen=True, kw_only=True)

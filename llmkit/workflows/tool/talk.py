@@ -8,14 +8,14 @@ from llmkit.engine.completion import Piece, TextEngine, complete_all
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.grammar import Rule
 from llmkit.engine.request import Request
-from llmkit.retrieve.tool_loop import Message, Toolbox
+from llmkit.retrieve.tools.loop import Message, Toolbox
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.tokens.tool_calls import CallReader, FoundCall
-from llmkit.tokens.tool_forms import form_of
-from llmkit.tokens.tool_grammar import calls_grammar
-from llmkit.tokens.tool_results import Disarmed
-from llmkit.tokens.tool_turns import tool_turns
+from llmkit.tokens.tools.calls import CallReader, FoundCall
+from llmkit.tokens.tools.forms import form_of
+from llmkit.tokens.tools.grammar import calls_grammar
+from llmkit.tokens.tools.results import Disarmed
+from llmkit.tokens.tools.turns import tool_turns
 
 
 @dataclass(frozen=True)

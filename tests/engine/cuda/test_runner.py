@@ -9,7 +9,7 @@ import torch
 from adapters_by_hand import adapter, merged
 
 from llmkit.engine import torch_machinery
-from llmkit.engine.adapter_prepare import prepare_adapter
+from llmkit.engine.adapters.prepare import prepare_adapter
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.cuda import runner as runner_module
 from llmkit.engine.cuda.attention import GatheredAttention, PagedAttention

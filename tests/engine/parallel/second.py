@@ -11,7 +11,7 @@ import torch
 
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.module_weights import pack_model
-from llmkit.engine.native_weights import PackedModel
+from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.parallel.group import GroupRanks
 from llmkit.engine.parallel.mirror import Follower, Lead
 from llmkit.engine.parallel.ranks import join_parts

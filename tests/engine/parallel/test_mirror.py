@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from llmkit.engine.adapter_values import Adapter
+from llmkit.engine.adapters.values import Adapter
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.drafts import PromptLookup
 from llmkit.engine.engine import Engine, EngineConfig

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from llmkit.retrieve.hits import Hit
-from llmkit.retrieve.tool_config import ToolSpec
-from llmkit.retrieve.tool_loop import Toolbox
+from llmkit.retrieve.tools.config import ToolSpec
+from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.server.adapters import AdapterSpec
 from llmkit.server.gate import Caller, OpenGate
 from llmkit.server.handoff import WorkerGate

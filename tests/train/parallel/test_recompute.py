@@ -7,9 +7,9 @@ import torch
 from runs import Run, config_of
 from torch.utils.flop_counter import FlopCounterMode
 
-from llmkit.model.add_lora import add_lora
+from llmkit.model.adapters.add_lora import add_lora
+from llmkit.model.adapters.config import LoraConfig
 from llmkit.model.init import initialise
-from llmkit.model.lora_config import LoraConfig
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import ActivationCheckpointing
 from llmkit.train.parallel.recompute import recompute

@@ -11,8 +11,8 @@ from runs import HEADS, Run, assert_same, config_of, run_on, runs_on
 from torch import nn
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel
 
-from llmkit.model.float8_linear import Float8Linear
 from llmkit.model.init import initialise
+from llmkit.model.quantised.float8_linear import Float8Linear
 from llmkit.model.transformer import Transformer
 from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.parallel.divided import Divided

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from llmkit.formats.ggml_blocks import dequantise
-from llmkit.formats.gguf_data import GgufData
+from llmkit.formats.gguf.blocks import dequantise
+from llmkit.formats.gguf.data import GgufData
 from llmkit.workflows.bench.llama_gguf import q4_0_blocks, write_peer_gguf
 from llmkit.workflows.bench.source import open_source
 

@@ -12,7 +12,7 @@ import torch
 from coded_models import coded_gguf
 from gguf_models import case_config, random_model
 
-from llmkit.engine.native_weights import PackedModel
+from llmkit.engine.native.weights import PackedModel
 from llmkit.errors import ResourceError
 from llmkit.kernels.library import available, why_not
 from llmkit.kernels.library import threads as kernel_threads

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_torch
 
 from llmkit.errors import ConfigError, DataError, UsageError
-from llmkit.formats.gguf_header import read_gguf_header
+from llmkit.formats.gguf.header import read_gguf_header
 from llmkit.formats.provenance import Invocation, read_provenance
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.convert.convert import convert

@@ -12,9 +12,9 @@ import torch
 from llmkit.errors import ConfigError, ResourceError, UsageError
 from llmkit.formats.provenance import Invocation
 from llmkit.kernels.library import available
+from llmkit.model.adapters.config import LoraConfig
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
-from llmkit.model.lora_config import LoraConfig
 from llmkit.model.save import save_model
 from llmkit.model.transformer import Transformer
 from llmkit.progress import SILENT

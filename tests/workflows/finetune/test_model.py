@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
+from llmkit.model.adapters.config import LoraConfig
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.load import load_model
-from llmkit.model.lora_config import LoraConfig
-from llmkit.model.quantised_linear import QuantisedLinear
+from llmkit.model.quantised.linear import QuantisedLinear
 from llmkit.model.save import save_model
 from llmkit.model.transformer import Transformer
 from llmkit.train.finetune_config import FinetuneConfig

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.engine.native_parts import device_kind
+from llmkit.engine.native.parts import device_kind
 from llmkit.errors import ConfigError
 from llmkit.workflows.generate import device
 from llmkit.workflows.generate.device import (

@@ -17,8 +17,8 @@ from gguf_models import case_config, random_model
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import DataError, StoppedResumable, UsageError
-from llmkit.formats.gguf_write import write_gguf
-from llmkit.model.gguf_save import gguf_model
+from llmkit.formats.gguf.write import write_gguf
+from llmkit.model.gguf.save import gguf_model
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.generate import generate_files, plan_generate
 from llmkit.workflows.generate.output import JsonOutput

@@ -8,9 +8,9 @@ import pytest
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import ConfigError, UsageError
-from llmkit.formats.gguf_write import write_gguf
+from llmkit.formats.gguf.write import write_gguf
 from llmkit.model.config import ModelConfig
-from llmkit.model.gguf_save import gguf_model
+from llmkit.model.gguf.save import gguf_model
 from llmkit.model.load import load_model
 from llmkit.model.transformer import Transformer
 from llmkit.workflows.generate.parts import check_parts

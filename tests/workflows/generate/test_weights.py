@@ -7,10 +7,10 @@ import pytest
 from coded_models import coded_gguf
 from gguf_models import case_config, random_model
 
-from llmkit.engine.native_weights import pack_weights
+from llmkit.engine.native.weights import pack_weights
 from llmkit.kernels.library import available, why_not
-from llmkit.model.coded_weights import CodedWeights
 from llmkit.model.load import load_model
+from llmkit.model.quantised.coded_weights import CodedWeights
 from llmkit.model.stored_numbers import ARRAY_DTYPES
 from llmkit.model.stored_weights import StoredWeights
 from llmkit.workflows.generate.weights import held_weight_bytes

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from llmkit.errors import DataError, UsageError
-from llmkit.model.adapter_save import save_adapter
-from llmkit.model.add_lora import add_lora
+from llmkit.model.adapters.add_lora import add_lora
+from llmkit.model.adapters.config import LoraConfig
+from llmkit.model.adapters.save import save_adapter
 from llmkit.model.load import load_model
-from llmkit.model.lora_config import LoraConfig
 from llmkit.model.transformer import Transformer
 from llmkit.workflows.inspect_attention.open import InspectOptions, open_inspected
 

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from llmkit.errors import ConfigError, GateFailed, MissingError, UsageError
 from llmkit.estimate.config import EstimateConfig
-from llmkit.formats.gguf_write import write_gguf
-from llmkit.model.gguf_save import gguf_model
+from llmkit.formats.gguf.write import write_gguf
+from llmkit.model.gguf.save import gguf_model
 from llmkit.workflows.kv_estimate.kv_estimate import KVEstimate, check_fit, estimate_models
 from llmkit.workflows.kv_estimate.models import ModelSources
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from llmkit.model.adapter_weights import AdapterWeights, LowRank
+from llmkit.model.adapters.weights import AdapterWeights, LowRank
 from llmkit.model.load import load_model
 from llmkit.workflows.merge.adapters import Adapters, OpenAdapter
 from llmkit.workflows.merge.check import with_adapters

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.provenance import read_provenance
-from llmkit.model.algebra_mix import Recipe, mix
+from llmkit.model.algebra.mix import Recipe, mix
 from llmkit.model.lazy_weights import LazyWeights
 from tests.quant.small_folders import write_folders
 from tests.workflows.merging import FAMILIES, merged, weights_of, write_models

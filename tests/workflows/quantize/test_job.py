@@ -8,9 +8,9 @@ from gguf_copies import split_gguf
 from gguf_models import case_config, random_model
 
 from llmkit.errors import DataError, MissingError, ResourceError, UsageError
-from llmkit.formats.gguf_write import write_gguf
+from llmkit.formats.gguf.write import write_gguf
 from llmkit.formats.provenance import Invocation
-from llmkit.model.gguf_save import gguf_model
+from llmkit.model.gguf.save import gguf_model
 from llmkit.workflows.quantize import job as quantize_job
 from llmkit.workflows.quantize.job import QuantizeJob, open_quantize
 from llmkit.workflows.quantize.options import QuantizeConfig

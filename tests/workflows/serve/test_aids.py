@@ -15,7 +15,7 @@ def test_who_is_named_is_approved_and_nobody_else_can_be_called() -> None:
     with open_aids(ServeConfig(tools=ToolsConfig(tools=("sums: calculator",), max_calls=3))) as aids:
         assert aids.toolbox is not None and aids.finder is None
         assert (aids.toolbox.names, aids.toolbox.max_calls) == (("sums",), 3)
-        from llmkit.tokens.tool_calls import FoundCall
+        from llmkit.tokens.tools.calls import FoundCall
 
         calls = [FoundCall("sums", '{"expression": "17 * 23"}'), FoundCall("calculator", "{}")]
         _, results = aids.toolbox.answer(calls, 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.commands.serve_text import describe_fleet
+from llmkit.commands.serve.text import describe_fleet
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import ConfigError
 from llmkit.server.config import ServeConfig

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmkit.engine.config import GenerateConfig
-from llmkit.retrieve.tool_config import ToolLimits
+from llmkit.retrieve.tools.config import ToolLimits
 from llmkit.server.config import ServeConfig, ToolsConfig
 from llmkit.workflows.serve.worker import WorkerSettings, encode_settings, read_settings
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from llmkit.retrieve.tool_config import ToolLimits
+from llmkit.retrieve.tools.config import ToolLimits
 from llmkit.workflows.generate.extent import Extent
 from llmkit.workflows.tool.extent import tool_extent
 from llmkit.workflows.tool.options import ToolOptions

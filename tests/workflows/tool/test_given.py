@@ -21,4 +21,4 @@ def test_nothing_that_opens_tools_is_imported_where_none_is_named() -> None:
         "with given_tools(None): print(*sys.modules)"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
-    assert not {"llmkit.workflows.tool.open", "llmkit.retrieve.tool_mcp"} & set(loaded.split())
+    assert not {"llmkit.workflows.tool.open", "llmkit.retrieve.tools.mcp"} & set(loaded.split())

@@ -9,8 +9,8 @@ import pytest
 
 from llmkit.errors import DataError, LlmkitError, MissingError, UsageError
 from llmkit.retrieve.config import IndexConfig
-from llmkit.retrieve.tool_loop import Toolbox
-from llmkit.tokens.tool_calls import FoundCall
+from llmkit.retrieve.tools.loop import Toolbox
+from llmkit.tokens.tools.calls import FoundCall
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.tool.open import open_tools
 from llmkit.workflows.tool.options import ToolOptions

@@ -11,9 +11,9 @@ from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Event
 from llmkit.engine.request import Drawn, Request
 from llmkit.errors import ConfigError
-from llmkit.retrieve.tool_calculator import Calculator
-from llmkit.retrieve.tool_config import Tool, ToolSpec
-from llmkit.retrieve.tool_loop import Message, Toolbox
+from llmkit.retrieve.tools.calculator import Calculator
+from llmkit.retrieve.tools.config import Tool, ToolSpec
+from llmkit.retrieve.tools.loop import Message, Toolbox
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer

@@ -9,7 +9,7 @@ import pytest
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import DataError, UsageError
-from llmkit.retrieve.tool_loop import Called
+from llmkit.retrieve.tools.loop import Called
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.generate import GenerateReport, generate_files, plan_generate
 from llmkit.workflows.tool.options import ToolOptions
@@ -125,7 +125,7 @@ def test_without_a_call_the_text_is_that_of_the_same_conversation_without_tools(
     (record,) = bench.run(prompt="Hi", tools=bench.options(choice="auto"), sampling={"max_tokens": 9})
     assert record["calls"] == 0 and len(record["messages"]) == 2
     from llmkit.tokens.load import load_tokenizer
-    from llmkit.tokens.tool_turns import tool_turns
+    from llmkit.tokens.tools.turns import tool_turns
 
     told, _ = tool_turns(load_tokenizer(bench.model)).told(record["messages"][:1], record["tools"])
     rows = bench.folder / "rows.jsonl"

@@ -1,0 +1,99 @@
+"""llmkit eval mc: multiple-choice questions."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+from llmkit.commands.base import Session
+from llmkit.commands.eval import flags
+from llmkit.commands.flag_group import with_flag_groups
+from llmkit.commands.sampling_flags import TokenizerPath
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, inputs_or_stdin, print_report
+from llmkit.commands.values import parse_count
+from llmkit.errors import UsageError
+from llmkit.probe.evaluate.tasks_config import ChoiceFormChoice, ChoiceMetric, McConfig
+
+Questions = Annotated[
+    list[Path] | None, Argument(metavar="[QUESTIONS]", help="Jsonl of questions; - is stdin.")
+]
+FormName = Annotated[
+    ChoiceFormChoice, Option("--form", help="Of the records; auto: by the first one's keys.")
+]
+Shots = Annotated[int, Option("--shots", min=0, metavar="N", help="Examples before each question.")]
+Dev = Annotated[Path | None, Option("--dev", metavar="FILE", help="Where examples come from.")]
+By = Annotated[
+    str | None,
+    Option("--by", metavar="KEY", help="Whose values make groups.", show_default="subject, category"),
+]
+Metric = Annotated[ChoiceMetric, Option("--metric", help="What --min-accuracy and --baseline go by.")]
+Limit = Annotated[
+    int | None, Option("--limit", parser=parse_count, metavar="N", help="Questions at most, of each group.")
+]
+MinAccuracy = Annotated[float | None, Option("--min-accuracy", metavar="X", help="Exit 1 below it.")]
+
+
+@with_flag_groups
+def mc(
+    ctx: typer.Context,
+    model: flags.Model,
+    questions: Questions = None,
+    form: FormName = McConfig.form,
+    shots: Shots = McConfig.shots,
+    dev: Dev = None,
+    by: By = None,
+    limit: Limit = None,
+    metric: Metric = McConfig.metric,
+    min_accuracy: MinAccuracy = None,
+    baseline: flags.Baseline = None,
+    per_record: flags.PerRecord = None,
+    tokenizer: TokenizerPath = None,
+    running: flags.Running = flags.AS_STORED,
+    batch: flags.Batch = None,
+    dry_run: DryRun = False,
+    as_json: JsonReport = False,
+    force: Force = False,
+    log_every: LogEvery = 10.0,
+) -> None:
+    """Multiple choice: which answer the model finds most likely.
+
+    \b
+    Reads   {"question" or "prompt", "choices": […], "answer": 0, "A" or text},
+            and records of MMLU, HellaSwag, ARC, TruthfulQA (mc1), LAMBADA
+    Writes  acc, acc_norm (per character), acc_bytes (per byte); per record:
+            index, id, group, correct, acc, acc_norm, acc_bytes, chosen,
+            answer, logprobs, greedy, tokens
+
+    Prompts, figures and errors are those of lm-evaluation-harness. LAMBADA has
+    one continuation, right when each of its tokens is the model's own.
+
+    \b
+    Examples:
+      llmkit eval mc run questions.jsonl --per-record mc.jsonl
+      llmkit eval mc run questions.jsonl --shots 1 --dev questions.jsonl --json
+    """
+    from llmkit.commands.eval.mc_text import mc_text
+    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share, read_headline
+    from llmkit.workflows.eval.mc import SCHEMA, eval_mc
+
+    check_share(min_accuracy, "--min-accuracy")
+    paths = inputs_or_stdin(questions, "llmkit eval mc MODEL questions.jsonl")
+    if len(paths) > 1:
+        raise UsageError(f"{len(paths)} files of questions", hint="cat them together")
+    before = None if baseline is None else read_headline(baseline, SCHEMA)
+    config = McConfig(form=form, shots=shots, by=by, metric=metric, limit=limit)
+    session: Session = ctx.obj
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=dry_run)
+    evaluate = partial(eval_mc, chosen, paths[0], config, dev=dev, per_record=per_record, force=force)
+    if dry_run:
+        flags.show_plan(evaluate, as_json=as_json)
+        return
+    with session.console.progress("asking", log_every=log_every) as progress:
+        report = evaluate(progress=progress)
+    print_report(report, as_json, mc_text)
+    for note in report.notes:
+        session.console.note(note)
+    check_limit(report.headline, min_accuracy, "--min-accuracy")
+    check_baseline(report.headline, before, baseline)

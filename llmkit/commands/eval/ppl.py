@@ -1,0 +1,99 @@
+"""llmkit eval ppl: how well a model predicts documents."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from llmkit.commands.base import Session
+from llmkit.commands.eval import flags
+from llmkit.commands.flag_group import with_flag_groups
+from llmkit.commands.sampling_flags import TokenizerPath
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, inputs_or_stdin, print_report
+from llmkit.commands.values import parse_count
+from llmkit.probe.evaluate.config import Like, PplConfig
+
+Window = Annotated[
+    int | None,
+    Option(
+        parser=parse_count,
+        metavar="N",
+        help="Tokens read at a time.",
+        show_default="the context, 2,048 at most; 512 as llama.cpp",
+    ),
+]
+Stride = Annotated[
+    int | None,
+    Option(parser=parse_count, metavar="N", help="Tokens from window to window.", show_default="half of one"),
+]
+LikeName = Annotated[Like, Option("--like", help="Whose windows; see above.")]
+MaxTokens = Annotated[
+    int | None, Option(parser=parse_count, metavar="N", help="Begin no record after so many are scored.")
+]
+
+
+@with_flag_groups
+def ppl(
+    ctx: typer.Context,
+    model: flags.Model,
+    inputs: flags.Inputs = None,
+    tokenizer: TokenizerPath = None,
+    field: flags.Field = PplConfig.field,
+    window: Window = None,
+    stride: Stride = None,
+    like: LikeName = PplConfig.like,
+    max_tokens: MaxTokens = None,
+    per_record: flags.PerRecord = None,
+    fail_above: flags.FailAbove = None,
+    baseline: flags.Baseline = None,
+    running: flags.Running = flags.AS_STORED,
+    batch: flags.Batch = None,
+    dry_run: DryRun = False,
+    as_json: JsonReport = False,
+    force: Force = False,
+    log_every: LogEvery = 10.0,
+) -> None:
+    """Perplexity and bits per byte of documents.
+
+    \b
+    Reads   text, jsonl with text or messages, folders; each document by itself
+    Writes  perplexity with its interval, bits per byte; per record: index, id,
+            tokens, scored_tokens, bytes, nll, perplexity, bits_per_byte
+
+    Each token is scored once, with the tokens of its window before it: windows
+    overlap as in transformers' guide. --like llama.cpp is llama-perplexity: one
+    text in chunks side by side, the second half of each scored, bos in place of
+    a chunk's first token where the tokenizer puts one before a text.
+
+    The interval counts records (of fewer than ten, windows) as independent, and
+    not tokens, but where there is one window; perplexity_error is llama.cpp's,
+    which counts tokens.
+
+    \b
+    Examples:
+      llmkit eval ppl run valid.txt --json
+      llmkit eval ppl run valid.txt --like llama.cpp --window 32
+      llmkit eval ppl run docs.jsonl --per-record ppl.jsonl --fail-above 1e6
+    """
+    from llmkit.commands.eval.ppl_text import ppl_text
+    from llmkit.workflows.eval.gates import check_baseline, check_limit, read_headline
+    from llmkit.workflows.eval.ppl import SCHEMA, eval_ppl
+
+    paths: list[Path] = inputs_or_stdin(inputs, "llmkit eval ppl MODEL FILE")
+    before = None if baseline is None else read_headline(baseline, SCHEMA)
+    config = PplConfig(window=window, stride=stride, like=like, field=field, max_tokens=max_tokens)
+    session: Session = ctx.obj
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=dry_run)
+    evaluate = partial(eval_ppl, chosen, paths, config, per_record=per_record, force=force)
+    if dry_run:
+        flags.show_plan(evaluate, as_json=as_json)
+        return
+    with session.console.progress("scoring", log_every=log_every) as progress:
+        report = evaluate(progress=progress)
+    print_report(report, as_json, ppl_text)
+    for note in report.notes:
+        session.console.note(note)
+    check_limit(report.headline, fail_above, "--fail-above")
+    check_baseline(report.headline, before, baseline)

@@ -1,0 +1,174 @@
+"""llmkit pretrain: shards or documents in, a model folder out; stopped and resumed at will."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from llmkit.commands import run_flags as flags
+from llmkit.commands import shape_flags
+from llmkit.commands.base import Session
+from llmkit.commands.flag_group import with_flag_groups
+from llmkit.commands.parallel_flags import (
+    ALONE,
+    Processes,
+    count_processes,
+    refuse_processes,
+    speaking,
+    start_processes,
+)
+from llmkit.commands.pretrain import flags as own
+from llmkit.commands.pretrain.text import describe_plan, describe_report
+from llmkit.commands.pretrain.trial_text import describe_trial
+from llmkit.commands.shared import (
+    DryRun,
+    Force,
+    JsonReport,
+    LogEvery,
+    Seed,
+    inputs_or_stdin,
+    print_report,
+)
+from llmkit.commands.values import parse_count
+from llmkit.tokens.config import PackConfig
+from llmkit.train.config import PretrainConfig
+
+STDIO = Path("-")
+
+
+@with_flag_groups
+def pretrain(
+    ctx: typer.Context,
+    out: Annotated[Path, Option("--out", "-o", metavar="RUN", help="Folder of the run.")],
+    sources: own.Sources = own.SOURCES,
+    shape: shape_flags.Shape = shape_flags.AS_PRESET,
+    seq_len: Annotated[
+        int | None, Option(metavar="N", parser=parse_count, help="Row length for documents.")
+    ] = None,
+    budget: flags.Budget = flags.BUDGET,
+    rules: own.Rules = own.RULES,
+    batches: own.Batches = own.BATCHES,
+    lr: Annotated[
+        float | None, Option(metavar="X", help="Peak learning rate; default 3e-3 * sqrt(128 / hidden_size).")
+    ] = None,
+    mup_base_width: own.MupBaseWidth = None,
+    decay: flags.Decay = flags.DECAY,
+    optimizer: own.Optimizer = PretrainConfig.optimizer,
+    momentum: own.Momentum = None,
+    adamw: flags.AdamW = flags.ADAMW,
+    z_loss: own.ZLoss = None,
+    routers: flags.Routers = flags.ROUTERS,
+    seed: Seed = PretrainConfig.seed,
+    dtype: flags.Dtype = PretrainConfig.dtype,
+    fp8: own.Fp8 = False,
+    document_mask: flags.DocumentMask = PretrainConfig.document_mask,
+    on_nonfinite: flags.OnNonfinite = PretrainConfig.on_nonfinite,
+    on_spike: own.OnSpike = PretrainConfig.on_spike,
+    max_rewinds: own.MaxRewinds = None,
+    eval_every: flags.EvalEvery = None,
+    eval_rows: flags.EvalRows = None,
+    samples: flags.Samples = flags.SAMPLES,
+    checkpoints: flags.Checkpoints = flags.CHECKPOINTS,
+    async_checkpoint: own.AsyncCheckpoint = False,
+    resume: flags.Resume = "auto",
+    max_time: flags.MaxTime = None,
+    fail_above: flags.FailAbove = None,
+    records: flags.Records = flags.RECORDS,
+    machine: flags.Machine = flags.MACHINE,
+    processes: Processes = ALONE,
+    overfit_batch: own.OverfitBatch = False,
+    find_lr: own.FindLr = False,
+    dry_run: DryRun = False,
+    calibrate: own.Calibrate = False,
+    force: Force = False,
+    as_json: JsonReport = False,
+    log_every: LogEvery = 10.0,
+) -> None:
+    """Train a language model from scratch, or train one on.
+
+    RUN is a model folder that transformers opens, with its checkpoints and
+    metrics. The same line run again goes on where it stopped, bit for bit.
+
+    \b
+    Examples:
+      llmkit pretrain --data shards -t tok -o run2 --steps 20
+      llmkit pretrain --data corpus.txt --valid valid.txt -t tok -o run3 --steps 5
+      llmkit pretrain --data shards --preset small -o run4 --dry-run
+    """
+    from llmkit.workflows.pretrain.job import PretrainFiles
+    from llmkit.workflows.pretrain.pretrain import plan_pretrain
+    from llmkit.workflows.pretrain.pretrain import pretrain as run
+    from llmkit.workflows.pretrain.trial import try_out
+    from llmkit.workflows.run.ranks import first_speaks, is_first_process
+
+    if overfit_batch or find_lr:
+        refuse_processes(processes)
+    else:
+        flags.check_stdout(records, as_json=as_json, dry_run=dry_run)
+    own.check_calibrate(calibrate=calibrate, dry_run=dry_run)
+    own.check_trial(overfit_batch=overfit_batch, find_lr=find_lr, dry_run=dry_run, fail_above=fail_above)
+    session: Session = ctx.obj
+    console = speaking(session.console)
+    given = {**ctx.params, "compile": machine.compile_model, "max_seconds": max_time}
+    config = PretrainConfig(**{one.name: given[one.name] for one in fields(PretrainConfig)})
+    count = count_processes(processes)
+    only_planned = dry_run and not calibrate
+    if only_planned and not is_first_process():
+        return
+    if not only_planned:
+        start_processes(processes)
+    files = PretrainFiles(
+        data=tuple(inputs_or_stdin(sources.data, "llmkit pretrain --data shards -o run")),
+        valid=tuple(sources.valid or ()),
+        tokenizer=sources.tokenizer,
+        preset=sources.preset,
+        model=sources.model,
+        overrides=shape.overrides(),
+        out=out,
+        packing=PackConfig() if seq_len is None else PackConfig(seq_len=seq_len),
+        seq_len=seq_len,
+        metrics=records.metrics,
+        tensorboard=records.tensorboard,
+        prompts=tuple(samples.sample_prompt or ("",)),
+    )
+    if overfit_batch or find_lr:
+        with session.console.progress("trying", log_every=log_every) as progress:
+            trial = try_out(
+                files,
+                config,
+                rates=find_lr,
+                fail_above=fail_above,
+                invocation=session.invocation,
+                progress=progress,
+            )
+        print_report(trial, as_json, describe_trial)
+        return
+    with first_speaks(), console.progress("pretraining", log_every=log_every, panel=True) as progress:
+        if dry_run:
+            plan = plan_pretrain(
+                files,
+                config,
+                resume=resume,
+                calibrate=calibrate,
+                division=processes.division(),
+                processes=count if only_planned else None,
+                invocation=session.invocation,
+                progress=progress,
+            )
+        else:
+            report = run(
+                files,
+                config,
+                resume=resume,
+                force=force,
+                fail_above=fail_above,
+                division=processes.division(),
+                invocation=session.invocation,
+                progress=progress,
+            )
+    if dry_run and is_first_process():
+        print_report(plan, as_json, describe_plan)
+    elif not dry_run and records.metrics != STDIO and is_first_process():
+        print_report(report, as_json, describe_report, quiet=console.quiet)

@@ -1,0 +1,141 @@
+"""llmkit retrieve index: documents in, one index file out."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Argument, Option
+
+from llmkit.commands.facts import plural
+from llmkit.commands.retrieve import flags
+from llmkit.commands.shared import (
+    DryRun,
+    Force,
+    JsonReport,
+    LogEvery,
+    Rejects,
+    SkipBad,
+    align,
+    inputs_or_stdin,
+    print_report,
+)
+from llmkit.commands.values import format_bytes, format_need, format_seconds, parse_count
+from llmkit.retrieve.config import IndexConfig
+
+if TYPE_CHECKING:
+    from llmkit.workflows.retrieve.index import IndexReport
+    from llmkit.workflows.retrieve.index_plan import IndexPlan
+
+
+def index(
+    ctx: typer.Context,
+    inputs: Annotated[
+        list[Path] | None,
+        Argument(metavar="FILE", help="Documents (jsonl, parquet), text, folders; - is stdin."),
+    ] = None,
+    out: Annotated[Path, Option("--out", "-o", metavar="INDEX", help="The index: one SQLite file.")] = ...,  # type: ignore[assignment]
+    tokenizer: Annotated[
+        Path | None,
+        Option("--tokenizer", "-t", metavar="PATH", help="Measures passages; else 4 letters a token."),
+    ] = None,
+    chunk: Annotated[int, Option(parser=parse_count, metavar="N", help="Most tokens of a passage.")] = (
+        IndexConfig.chunk
+    ),
+    overlap: Annotated[
+        int, Option(parser=parse_count, metavar="N", help="Tokens a passage repeats from the last.")
+    ] = IndexConfig.overlap,
+    field: Annotated[str, Option(metavar="KEY", help="Key of the text in jsonl.")] = IndexConfig.field,
+    embed: Annotated[
+        Path | None, Option(metavar="MODEL", help="Give passages vectors: the mean of its hidden states.")
+    ] = None,
+    embed_url: flags.EmbedUrl = None,
+    embed_name: flags.EmbedName = None,
+    embed_key: flags.EmbedKey = None,
+    device: flags.Device = "auto",
+    add: Annotated[bool, Option("--add", help="To an index that is there; new texts replace old.")] = False,
+    delete: Annotated[
+        list[str] | None, Option(metavar="ID", help="Take this document out first; repeatable.")
+    ] = None,
+    force: Force = False,
+    skip_bad: SkipBad = False,
+    rejects: Rejects = None,
+    dry_run: DryRun = False,
+    as_json: JsonReport = False,
+    log_every: LogEvery = 10.0,
+) -> None:
+    """Cut documents into passages, and index their words, and with --embed their meaning.
+
+    A passage ends at a heading or a paragraph where one is near, and knows the
+    headings above it. What is changed by --add and --delete is changed as a
+    whole or not at all; passages of equal texts keep their ids. Vectors are means
+    of a model's last hidden states; an index that has some gives new passages
+    theirs, from the same model, and --add --embed gives them to one without. Of
+    --embed-url, a server's vectors, it is checked that they are still its.
+
+    \b
+    Examples:
+      llmkit retrieve index docs.jsonl -o out.index
+      llmkit retrieve index docs.jsonl -t tok --chunk 128 --overlap 16 -o out.two
+      llmkit retrieve index docs.jsonl --add --delete world -o index
+      llmkit retrieve index docs.jsonl --embed run -o out.meaning
+    """
+    from llmkit.workflows.retrieve.embed import EmbedOptions
+    from llmkit.workflows.retrieve.index import index_documents
+
+    session = ctx.obj
+    paths: list[Path] = []
+    making = EmbedOptions(model=embed, device=device, url=embed_url, name=embed_name, key=embed_key)
+    if inputs or not (delete or (add and making.is_given and sys.stdin.isatty())):
+        paths = inputs_or_stdin(inputs, "llmkit retrieve index docs.jsonl -o index")
+    config = IndexConfig(chunk=chunk, overlap=overlap, field=field)
+    if dry_run:
+        from llmkit.workflows.retrieve.index_plan import plan_index
+
+        plan = plan_index(
+            paths, out, config, tokenizer=tokenizer, add=add, delete=tuple(delete or ()), force=force
+        )
+        print_report(plan, as_json, _describe_plan)
+        return
+    with session.console.progress("indexing", log_every=log_every) as progress:
+        report = index_documents(
+            paths,
+            out,
+            config,
+            tokenizer=tokenizer,
+            embed=making,
+            add=add,
+            delete=tuple(delete or ()),
+            skip_bad=skip_bad,
+            rejects=rejects,
+            force=force,
+            progress=progress,
+        )
+    print_report(report, as_json, _describe, quiet=session.console.quiet)
+
+
+def _describe(report: "IndexReport") -> str:
+    changes = [f"{report.added:,} added"]
+    others = {
+        "embedded": report.embedded,
+        "unchanged": report.unchanged,
+        "deleted": report.deleted,
+        "rejected": report.rejected,
+    }
+    changes += [f"{count:,} {name}" for name, count in others.items() if count]
+    return (
+        f"{', '.join(changes)}; {report.documents:,} documents in {report.passages:,} passages, "
+        f"{format_bytes(report.size_bytes)}"
+    )
+
+
+def _describe_plan(plan: "IndexPlan") -> str:
+    size = "stdin" if plan.input_bytes is None else format_bytes(plan.input_bytes)
+    rows: list[tuple[str, ...]] = [("inputs", f"{plural(len(plan.inputs), 'file')} ({size})")]
+    rows.append(("passages", f"{plan.chunk:,} tokens, {plan.overlap:,} of them of the one before"))
+    if plan.about_documents is not None:
+        about = f"{plural(plan.about_documents, 'document')}, {plural(plan.about_passages or 0, 'passage')}"
+        output = format_need(plan.about_output_bytes or 0, plan.disk_free_bytes, "free")
+        rows += [("about", about), ("disk", output), ("time", format_seconds(plan.about_seconds or 0.0))]
+    rows.append(("changes" if plan.changes else "writes", plan.out))
+    return align(rows)

@@ -1,0 +1,83 @@
+"""llmkit retrieve query: queries in, the passages that answer them out."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Option
+
+from llmkit.commands.flag_group import with_flag_groups
+from llmkit.commands.retrieve import flags
+from llmkit.errors import GateFailed
+
+if TYPE_CHECKING:
+    from llmkit.retrieve.hits import Hit
+
+
+@with_flag_groups
+def query(
+    ctx: typer.Context,
+    index: flags.Index,
+    text: flags.Text = None,
+    queries: flags.Queries = None,
+    most: flags.Most = 5,
+    searching: flags.Searching = flags.BY_WORDS,
+    as_json: Annotated[bool, Option("--json", help="Of TEXT too: a record, as of --jsonl.")] = False,
+    results: flags.Results = flags.TO_STDOUT,
+) -> None:
+    """Find the passages that answer a query best.
+
+    By words: BM25, as Lucene scores it. By meaning: the cosine of vectors, from
+    the model of `retrieve index --embed`. By both: the sum of 1 / (5 + place),
+    weighted. Exit status 1 when nothing is found for any query.
+
+    What another engine holds is searched by its address instead of a file, by
+    words as it scores them, and by vectors with --embed-url or --embed. Fields
+    are text, heading, document and the only vector, unless they are named:
+
+    \b
+    opensearch+https://HOST:9200/INDEX   (elasticsearch+ is the same)
+    qdrant+http://HOST:6333/COLLECTION?text=body&vector=dense
+
+    \b
+    Reads   {"query": str, ...}    a line each, or the lines of a .txt file
+    Writes  the same, with "hits": [{"id", "score", "document", "start", "end",
+            "heading"?, "text", "source"?, "metadata"?}, ...]
+
+    \b
+    Examples:
+      llmkit retrieve query index 'how is a loop ended?'
+      llmkit retrieve query index 'how is a loop ended?' --rerank run
+      echo '{"query": "raise an exception"}' | llmkit retrieve query index -k 3
+    """
+    from llmkit.workflows.retrieve.run import open_run
+
+    usage = f"llmkit retrieve query {index} 'a question'"
+    options = flags.run_options(index, queries, most, searching, results, usage=usage, text=text)
+    with open_run("retrieve query", options) as run:
+        for one, hits in run.answers():
+            if text is None or as_json:
+                run.write_record(one, hits=hits)
+            else:
+                run.write(_readable(hits).encode())
+    finish(ctx, run.bad.count, run.found)
+
+
+def finish(ctx: typer.Context, bad: int, found: int) -> None:
+    """Say what was passed over; nothing found is an answer that is no.
+
+    Raises:
+        GateFailed: nothing was found.
+    """
+    if bad:
+        ctx.obj.console.note(f"{bad} malformed lines passed over")
+    if not found:
+        raise GateFailed("nothing was found", hint="ask with words that the documents have")
+
+
+def _readable(hits: list["Hit"]) -> str:
+    parts = []
+    for number, hit in enumerate(hits, 1):
+        place = f"{hit.document}:{hit.start}-{hit.end}" + (f"  {hit.heading}" if hit.heading else "")
+        body = "\n".join("   " + line for line in hit.text.splitlines())
+        parts.append(f"{number}. {hit.score:.3g}  {place}\n{body}\n")
+    return "\n".join(parts)

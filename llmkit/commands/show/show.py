@@ -1,0 +1,150 @@
+"""llmkit show: what any artefact is, as text for people or as JSON."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from llmkit.commands.shared import Force, JsonReport, inputs_or_stdin, print_lines, print_report
+from llmkit.errors import UsageError
+
+USAGE = "llmkit show run"
+
+
+def show(
+    ctx: typer.Context,
+    paths: Annotated[
+        list[Path] | None, Argument(metavar="PATH...", help="Artefacts of any kind; - reads JSON lines.")
+    ] = None,
+    tensors: Annotated[bool, Option("--tensors", help="List every tensor; with --json one a line.")] = False,
+    vocab: Annotated[bool, Option("--vocab", help="Dump a vocabulary: id, piece, text and bytes.")] = False,
+    row: Annotated[
+        int | None, Option("--row", metavar="N", help="One row of a shard folder, from 0; -1: the last.")
+    ] = None,
+    decode: Annotated[bool, Option("--decode", help="With --row: as text too, by the -t tokenizer.")] = False,
+    tokenizer: Annotated[
+        Path | None,
+        Option("--tokenizer", "-t", help="For --decode, whose shards must be of it; --embeddings."),
+    ] = None,
+    embeddings: Annotated[
+        bool, Option("--embeddings", help="A model's embedding table: lengths, neighbours, unused tokens.")
+    ] = False,
+    token: Annotated[
+        str | None, Option("--token", metavar="TEXT", help="With --embeddings: what is near it; or id:N.")
+    ] = None,
+    top: Annotated[
+        int | None, Option(metavar="N", min=1, help="With --embeddings: how many; default 10.")
+    ] = None,
+    trace: Annotated[
+        str | None,
+        Option("--trace", metavar="ID", help="A document's way through documents, rejects and shards."),
+    ] = None,
+    verify: Annotated[bool, Option("--verify", help="Read all of a shard folder and check it.")] = False,
+    html: Annotated[
+        Path | None, Option("--html", metavar="FILE", help="Of training runs: one page with their curves.")
+    ] = None,
+    force: Force = False,
+    as_json: JsonReport = False,
+) -> None:
+    """Say what an artefact is: model, tokenizer, shards, run, adapter, data file.
+
+    What a path holds is told by its content. A run is shown with its curves; several runs are compared.
+
+    \b
+    Examples:
+      llmkit show run
+      llmkit show run --html run.html
+      llmkit show run --tensors
+      llmkit show run --embeddings --token def
+      llmkit show tok --json
+      llmkit show shards --row 0 --decode -t tok
+      llmkit show docs.jsonl shards --trace assert
+    """
+    given = inputs_or_stdin(paths, USAGE)
+    _check_flags(
+        given,
+        tensors=tensors,
+        vocab=vocab,
+        row=row is not None,
+        trace=trace is not None,
+        verify=verify,
+        embeddings=embeddings,
+        html=html is not None,
+    )
+    if force and html is None:
+        raise UsageError("--force replaces the page of --html", hint="add --html FILE, or leave it out")
+    if (token is not None or top is not None) and not embeddings:
+        raise UsageError(
+            "--token and --top need --embeddings", hint="llmkit show run --embeddings --token the"
+        )
+    if (decode or (tokenizer and not embeddings)) and row is None:
+        raise UsageError("--decode and -t need --row", hint="llmkit show shards --row 0 --decode -t tok")
+    if decode and tokenizer is None:
+        raise UsageError("--decode needs a tokenizer", hint="llmkit show shards --row 0 --decode -t tok")
+    from llmkit.commands.show.model_text import tensors_text
+    from llmkit.commands.show.shards_text import row_text, verified_text
+    from llmkit.commands.show.text import report_text
+    from llmkit.commands.terminal import text_width
+    from llmkit.workflows.show import show as workflow
+    from llmkit.workflows.show.rows import show_row
+    from llmkit.workflows.show.runs import are_runs
+    from llmkit.workflows.show.shards import verify_shards
+
+    def to_text(report: Any) -> str:
+        return report_text(report, width=text_width(), color=ctx.obj.console.uses_color(sys.stdout))
+
+    path = given[0]
+    if tensors:
+        listed = workflow.tensors_of(path)
+        print_lines(listed) if as_json else print(tensors_text(list(listed)))
+    elif vocab:
+        print_lines(workflow.pieces_of(path))
+    elif row is not None:
+        print_report(show_row(path, row, tokenizer, decode=decode), as_json, row_text)
+    elif trace is not None:
+        from llmkit.commands.show.trace_text import trace_text
+        from llmkit.workflows.show.trace import trace as trace_document
+
+        found = trace_document(given, trace)
+        print_lines(found) if as_json else print(trace_text(found))
+    elif verify:
+        print_report(verify_shards(path), as_json, verified_text)
+    elif embeddings:
+        from llmkit.commands.show.embeddings_text import embeddings_text
+        from llmkit.workflows.show.embeddings import (
+            show_embeddings,
+        )  # torch, which the rest of show never loads
+
+        table = show_embeddings(path, token, tokenizer, top=10 if top is None else top)
+        print_report(table, as_json, lambda one: embeddings_text(one, width=text_width()))
+    elif html is not None or (len(given) > 1 and are_runs(given)):
+        _show_runs(given, html, force=force, as_json=as_json, color=ctx.obj.console.uses_color(sys.stdout))
+    else:
+        for number, one in enumerate(given):
+            if number and not as_json:
+                print()
+            print_report(workflow.show_artefact(one), as_json, to_text)
+
+
+def _show_runs(paths: list[Path], html: Path | None, *, force: bool, as_json: bool, color: bool) -> None:
+    """Training runs beside each other, and as a page where that was asked for."""
+    from llmkit.commands.show.runs_text import run_names, runs_text
+    from llmkit.commands.terminal import text_width
+    from llmkit.workflows.show.runs import compare_runs, read_runs
+    from llmkit.workflows.show.runs_page import write_runs
+
+    report = compare_runs(read_runs(paths))
+    if html is not None:
+        write_runs(html, report, run_names([one.path for one in report.runs]), force=force)
+    print_report(report, as_json, lambda one: runs_text(one, width=text_width(), color=color))
+
+
+def _check_flags(given: list[Path], **modes: bool) -> None:
+    """At most one of the flags that show a part, and then one path; a trace goes through several."""
+    chosen = [f"--{name}" for name, on in modes.items() if on]
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} exclude each other", hint="give one of them")
+    if chosen and chosen not in (["--trace"], ["--html"]) and len(given) > 1:
+        raise UsageError(f"{chosen[0]} takes one path (found {len(given)})", hint="give one path")

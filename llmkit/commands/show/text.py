@@ -1,0 +1,118 @@
+"""The reports of `llmkit show` as text for people: a line that names the artefact, facts, tables, curves."""
+
+from llmkit.commands.facts import Facts, facts_lines, indented, plural, quoted, title_line, visible
+from llmkit.commands.shared import align
+from llmkit.commands.show.model_text import model_text
+from llmkit.commands.show.run_text import run_text
+from llmkit.commands.show.shards_text import shards_text
+from llmkit.commands.values import format_bytes
+from llmkit.workflows.show.adapter import AdapterReport
+from llmkit.workflows.show.model import ModelReport
+from llmkit.workflows.show.records import Lengths, RecordsReport
+from llmkit.workflows.show.run import RunReport
+from llmkit.workflows.show.shards import ShardsReport
+from llmkit.workflows.show.show import Report
+from llmkit.workflows.show.tokenizer import TokenizerReport
+
+
+def report_text(report: Report, *, width: int, color: bool) -> str:
+    """Any report of `show`, at most `width` columns wide where its words allow it."""
+    match report:
+        case ModelReport():
+            return model_text(report, width=width)
+        case RunReport():
+            return run_text(report, width=width, color=color)
+        case AdapterReport():
+            return adapter_text(report, width=width)
+        case TokenizerReport():
+            return tokenizer_text(report, width=width)
+        case RecordsReport():
+            return records_text(report, width=width)
+        case ShardsReport():
+            return shards_text(report, width=width)
+
+
+def tokenizer_text(report: TokenizerReport, *, width: int) -> str:
+    """A tokenizer folder or file."""
+    special = [
+        f"{one.piece} {one.id:,}" + (f" ({', '.join(one.roles)})" if one.roles else "")
+        for one in report.special_tokens
+    ]
+    shown = special[:12] + ([f"and {len(special) - 12:,} more"] if len(special) > 12 else [])
+    merges = "" if report.merges is None else f", {report.merges:,} merges"
+    template = report.chat_template
+    facts: Facts = [
+        (
+            "vocabulary",
+            f"{report.vocab_size:,} ids{merges}" + (f", {report.bytes_as}" if report.bytes_as else ""),
+        ),
+        ("cut into words", report.pre_tokenizer + (f": {report.pattern}" if report.pattern else "")),
+        ("normaliser", ", ".join(report.normalizer) or "none"),
+        ("special", shown or "none"),
+        ("adds to text", " ".join(report.added_to_text) or "nothing"),
+        ("template", "none" if template is None else f"{len(template):,} characters"),
+        (
+            "longest",
+            [quoted(one.text if one.text is not None else one.piece) for one in report.longest],
+        ),
+        ("sha256", report.sha256[:12]),
+        ("made by", report.made_by),
+    ]
+    return "\n".join([title_line(report.path, "tokenizer", report.model), *facts_lines(facts, width)])
+
+
+def adapter_text(report: AdapterReport, *, width: int) -> str:
+    """An adapter folder."""
+    targets, size = report.target_modules, format_bytes(report.size_bytes)
+    facts: Facts = [
+        ("base model", report.base_model or "not named"),
+        ("rank", _rank(report)),
+        ("targets", ", ".join(targets) if isinstance(targets, list) else targets),
+        ("also saved", ", ".join(report.modules_to_save or []) or None),
+        ("weights", f"{report.parameters:,} parameters, {', '.join(report.dtypes)}, {size}"),
+        *report.refused_by.items(),
+    ]
+    rows = [
+        (visible(one.name), str(one.modules), ", ".join(map(str, one.ranks)) or "-", f"{one.parameters:,}")
+        for one in report.modules
+    ]
+    table = align([("module", "count", "rank", "parameters"), *rows], right=(1, 2, 3))
+    title = title_line(report.path, "adapter", f"{report.peft_type.lower()}, {report.variant}")
+    return "\n".join([title, *facts_lines(facts, width), "", *indented(table)])
+
+
+def records_text(report: RecordsReport, *, width: int) -> str:
+    """A data file."""
+    fields = [
+        name if count == report.records else f"{name} ({count:,})" for name, count in report.fields.items()
+    ]
+    facts: Facts = [
+        ("records", f"{report.records:,}"),
+        ("lines", None if report.lines is None else f"{report.lines:,}"),
+        ("text", _lengths(report.text_bytes, "byte")),
+        ("tokens", _lengths(report.tokens, "token")),
+        ("highest id", None if report.highest_token_id is None else f"{report.highest_token_id:,}"),
+        ("masked", plural(report.masked_records, "record") if report.masked_records else None),
+        ("messages", _lengths(report.messages, "message")),
+        ("roles", ", ".join(f"{role} {count:,}" for role, count in report.roles.items()) or None),
+        ("fields", fields),
+        ("made by", report.made_by),
+    ]
+    return "\n".join([title_line(report.path, report.kind), *facts_lines(facts, width)])
+
+
+def _rank(report: AdapterReport) -> str | None:
+    if report.rank is None or report.alpha is None or report.scaling is None:
+        return None if report.rank is None else str(report.rank)
+    return f"{report.rank}, alpha {report.alpha:g}, scaling {report.scaling:g}"
+
+
+def _lengths(lengths: Lengths | None, unit: str) -> str | None:
+    if lengths is None:
+        return None
+    total = plural(lengths.total, unit)
+    if lengths.total == lengths.longest:
+        return total
+    if lengths.shortest == lengths.longest:
+        return f"{total}; {lengths.longest:,} a record"
+    return f"{total}; {lengths.shortest:,} to {lengths.longest:,} a record, mean {lengths.mean:,.1f}"

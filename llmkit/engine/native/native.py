@@ -1,0 +1,167 @@
+"""Passes through the native kernels: every layer in one call.
+
+The slow twin is `Runner`. Activations stay float32 between products. What Python does here it does for each
+token that is written: lists, few arrays, and nothing that grows with the length of a text.
+Shapes: N new positions of all texts, R rotary_dim.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmkit.engine.native.store import NativeStore
+from llmkit.engine.native.weights import PackedModel
+from llmkit.engine.pass_runner import known_ids, parted
+from llmkit.engine.scheduler import Work
+from llmkit.errors import UsageError
+from llmkit.kernels.forward import Angles, BranchSum, NewPositions
+from llmkit.kernels.forward_adapters import AdapterStructs, AdapterTable
+from llmkit.kernels.memory import Floats
+from llmkit.model.position_tables import check_room
+
+if TYPE_CHECKING:
+    from llmkit.engine.adapters.values import Adapter
+    from llmkit.engine.parallel.array_ranks import ArrayRanks
+    from llmkit.engine.parallel.ranks import Ranks
+
+
+class NativeRunner:
+    """Computes what is planned, in one call of the library a pass."""
+
+    kernels = "native"
+
+    def __init__(
+        self, model: PackedModel, store: NativeStore, *, wide: bool = True, gathers: bool = True
+    ) -> None:
+        """
+        Args:
+            model: its weights, packed.
+            store: memory of keys and values.
+            wide: use every thread of the kernels.
+            gathers: of a model in parts, whether the processes have parts of the scores.
+        """
+        self._config = config = model.config
+        self._native, self._store = model.native, store
+        self._ranks = None if model.ranks is None else _array_ranks(model.ranks)
+        self._gathers = gathers
+        self._sum = None if self._ranks is None else BranchSum(self._ranks.sum)
+        self._rope = model.rope
+        self._block = store.block_tokens
+        self._wide = wide
+        self._kinds = [False] if config.sliding_rope_theta is None else [False, True]
+        self._angles, self._num_angles = Angles([]), 0
+        self._adapters: dict[Adapter, AdapterStructs] = {}
+
+    def add_adapter(self, adapter: "Adapter") -> None:
+        """See `PassRunner`.
+
+        Raises:
+            UsageError: it changes what the kernels do not add to.
+        """
+        from llmkit.engine.adapters.native import native_adapter, why_not_added_natively  # torch
+
+        reason = why_not_added_natively(adapter.additions)
+        if reason is not None:
+            raise UsageError(
+                f"adapter {adapter.name!r}: the native library {reason}",
+                hint="--kernels torch computes it, or llmkit merge makes one model of both",
+            )
+        self._adapters[adapter] = native_adapter(adapter, self._config)
+
+    def remove_adapter(self, adapter: "Adapter") -> None:
+        """See `PassRunner`."""
+        del self._adapters[adapter]
+
+    def run(self, works: Sequence[Work]) -> list[Floats | None]:
+        """See `PassRunner.run`."""
+        ids: list[int] = []
+        positions: list[int] = []
+        places: list[int] = []
+        query_start: list[int] = [0]
+        lengths: list[int] = []
+        wanted: list[int] = []
+        scored: list[int] = []
+        for work in works:
+            end = work.start + work.count
+            ids += known_ids(work)
+            positions += range(work.start, end)
+            self._add_places(places, work, end)
+            query_start.append(len(ids))
+            lengths.append(end)
+            scored.append(work.num_drafts + 1 if work.completes else 0)
+            wanted += range(len(ids) - scored[-1], len(ids))
+        rows, angles = self._angles_of(works, positions, max(lengths))
+        logits = self._native.forward(
+            NewPositions(ids, rows, places, query_start, lengths, wanted),
+            angles,
+            self._store.memory,
+            self._block_table(works, lengths),
+            adapters=self._adapters_of(works),
+            wide=self._wide,
+            branch_sum=self._sum,
+        )
+        if self._ranks is not None and self._gathers and wanted:
+            logits = self._ranks.gathered(logits, self._config.vocab_size)
+        if len(works) == 1:
+            return [logits if wanted else None]
+        return parted(logits, scored)
+
+    def _adapters_of(self, works: Sequence[Work]) -> AdapterTable | None:
+        if not self._adapters:
+            return None
+        used = (work.text.adapter for work in works)
+        return AdapterTable([None if one is None else self._adapters[one] for one in used])
+
+    def _angles_of(self, works: Sequence[Work], positions: list[int], end: int) -> tuple[list[int], Angles]:
+        """Of each new position a row of the tables, and the tables; rows of positions that are added."""
+        if self._rope is None:
+            check_room(self._config, end)
+            return positions, self._angles
+        if self._rope.depends_on_length:  # tables of this pass alone: each text's own, as long as it is
+            texts = [(work.start, work.start + work.count, len(work.text.tokens)) for work in works]
+            tables = []
+            for kind in self._kinds:
+                parts = [
+                    [half[start:end] for half in self._table(max(end, reach), kind)]
+                    for start, end, reach in texts
+                ]
+                cosine, sine = (np.concatenate(halves) for halves in zip(*parts, strict=True))
+                tables.append((cosine, sine))
+            return list(range(len(positions))), Angles(tables)
+        if self._num_angles < end:
+            made = [self._table(end, kind) for kind in self._kinds]
+            self._angles, self._num_angles = Angles(made), min(len(cosine) for cosine, _ in made)
+        return positions, self._angles
+
+    def _table(self, end: int, sliding: bool) -> tuple[Floats, Floats]:
+        """Cosines and sines of so many positions or more, each (rows, R / 2)."""
+        assert self._rope is not None
+        return self._rope.table(end, sliding=sliding)
+
+    def _add_places(self, places: list[int], work: Work, end: int) -> None:
+        """Rows of memory that a text's new positions go to, up to `end`: block by block."""
+        size, at = self._block, work.start
+        while at < end:
+            number, inner = divmod(at, size)
+            count = min(end - at, size - inner)
+            first = work.text.table[number].index * size + inner
+            places += range(first, first + count)
+            at += count
+
+    def _block_table(self, works: Sequence[Work], lengths: list[int]) -> NDArray[np.int32]:
+        """(texts, blocks of the longest); what a text does not have is 0."""
+        needed = [-(-length // self._block) for length in lengths]
+        if len(works) == 1:
+            return works[0].text.block_numbers[None, : needed[0]]
+        table = np.zeros((len(works), max(needed)), np.int32)
+        for row, (work, count) in enumerate(zip(works, needed, strict=True)):
+            table[row, :count] = work.text.block_numbers[:count]
+        return table
+
+
+def _array_ranks(ranks: "Ranks") -> "ArrayRanks":
+    from llmkit.engine.parallel.array_ranks import ArrayRanks  # torch: a model that is whole needs none
+
+    return ArrayRanks(ranks)

@@ -1,0 +1,113 @@
+"""A model's numbers and vectors as the kernels take them; matrices are native/weights.py's.
+
+Shapes: D hidden, H heads of one kind, E head_dim, R rotary_dim.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmkit.engine.native.parts import ACTIVATIONS
+from llmkit.kernels.forward import Sizes
+from llmkit.kernels.forward_weights import NormKind, NormWeights, Residual
+from llmkit.kernels.memory import Floats
+from llmkit.model.config import ModelConfig
+from llmkit.model.position_tables import sinusoids
+from llmkit.model.stored_numbers import as_dtype, as_float32
+
+_RESIDUALS = {
+    "serial": Residual.SERIAL,
+    "parallel": Residual.PARALLEL,
+    "parallel_one_norm": Residual.PARALLEL_ONE_NORM,
+}
+
+
+class Vectors:
+    """Norms, biases and other small tensors of a model, in float32."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        shapes: Mapping[str, tuple[int, ...]],
+        take: Callable[[str], NDArray[Any]],
+    ) -> None:
+        """
+        Args:
+            config: of the model.
+            shapes: of its tensors.
+            take: gives one of them by its name; bfloat16 is uint16.
+        """
+        self.config = config
+        self._shapes, self._take = shapes, take
+
+    def take(self, name: str, *, turned: bool = False) -> Floats | None:
+        """A tensor, (...), or None where the model has none of this name; turned: `half_by_half`."""
+        if name not in self._shapes:
+            return None
+        values = as_float32(self._take(name))
+        return np.ascontiguousarray(half_by_half(self.config, values)) if turned else values
+
+    def norm(self, module: str, *, turned: bool = False) -> NormWeights | None:
+        """A norm's vectors; Gemma's 1 + weight is added up here."""
+        weight = self.take(f"{module}.weight", turned=turned)
+        if weight is None:
+            return None
+        if self.config.norm == "rms" and self.config.norm_plus_one:
+            weight = weight + np.float32(1)
+        return NormWeights(weight, self.take(f"{module}.bias", turned=turned))
+
+
+def sizes_of(config: ModelConfig, dtype: str, *, vocabulary: int) -> Sizes:
+    """The numbers of a model whose embeddings have a dtype, and whose head has so many rows."""
+    return Sizes(
+        hidden=config.hidden_size,
+        heads=config.num_attention_heads,
+        kv_heads=config.num_key_value_heads,
+        head_dim=config.head_dim,
+        rotary_dim=config.rotary_dim,
+        intermediate=config.intermediate_size,
+        vocabulary=vocabulary,
+        activation=ACTIVATIONS[config.hidden_act],
+        gated=config.gated_mlp,
+        norm_kind=NormKind.LAYER if config.norm == "layer" else NormKind.RMS,
+        norm_all_heads=config.qk_norm == "projection",
+        residual=_RESIDUALS[config.residual],
+        epsilon=config.norm_eps,
+        scale=config.attention_scale or config.head_dim**-0.5,
+        softcap=config.attn_logit_softcapping or 0.0,
+        # rounded to the dtype of the embeddings, as the modules do
+        embedding_scale=as_float32(as_dtype(np.array([config.embedding_scale], np.float32), dtype)).item(),
+        residual_scale=config.residual_scale,
+        logit_scale=config.logit_scale,
+        logit_cap=config.final_logit_softcapping or 0.0,
+    )
+
+
+def added_positions(vectors: Vectors) -> Floats | None:
+    """What positions add to embeddings, (positions, D); None where they rotate."""
+    config = vectors.config
+    if config.position == "sinusoidal":
+        return sinusoids(config.max_position_embeddings, config.hidden_size)
+    return vectors.take("model.embed_positions.weight")
+
+
+def angles_of(config: ModelConfig, layer: int) -> int:
+    """Which of the pass's tables of angles a layer uses; -1 for none."""
+    if config.position != "rope" or layer in config.no_rope_layers:
+        return -1
+    return int(layer in config.sliding_layers and config.sliding_rope_theta is not None)
+
+
+def half_by_half(config: ModelConfig, rows: NDArray[Any]) -> NDArray[Any]:
+    """Rows of queries or keys, (H * E, ...) or one head's: pairs that stand side by side put apart.
+
+    The kernels turn pairs that are half a head apart. Queries and keys are reordered alike, so that scores do
+    not change.
+    """
+    E, R = config.head_dim, config.rotary_dim
+    if not config.rope_interleaved:
+        return rows
+    order = np.concatenate((np.arange(0, R, 2), np.arange(1, R, 2), np.arange(R, E)))
+    return rows.reshape(-1, E, *rows.shape[1:])[:, order].reshape(rows.shape)

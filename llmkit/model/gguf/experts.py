@@ -1,0 +1,104 @@
+"""Mixtures of experts in GGUF files: their keys, both ways. No torch."""
+
+from typing import Any
+
+from llmkit.formats.gguf.values import MetadataValue, Typed
+from llmkit.model.config_parts import ExpertsConfig, Scoring
+from llmkit.model.gguf.architectures import GgufArchitecture
+from llmkit.model.gguf.keys import GgufKeys
+
+_GATING: dict[Scoring, int] = {"softmax": 1, "sigmoid": 2}
+"""gguf-py's ExpertGatingFuncType."""
+_WIDTH_OF_MLP = ("llama", "olmoe", "gpt-oss")
+"""Architectures whose experts are as wide as the MLP would be; gpt-oss has the key for it all the same."""
+_WITH_SHARED_WIDTH = "qwen2moe"
+_DENSE_FIRST = ("deepseek2", "dots1", "glm4moe")
+"""DeepSeek's kind: dense layers first, whole shared experts, a scale, groups."""
+
+
+def experts_metadata(name: str, experts: ExpertsConfig, num_layers: int) -> dict[str, MetadataValue]:
+    """The keys of a mixture of experts.
+
+    Args:
+        name: of the architecture.
+        experts: what it has.
+        num_layers: of the model.
+    """
+    keys: dict[str, MetadataValue] = {
+        f"{name}.expert_count": Typed("u32", experts.num_experts),
+        f"{name}.expert_used_count": Typed("u32", experts.num_experts_per_tok),
+    }
+    if name != "llama":
+        keys[f"{name}.expert_feed_forward_length"] = Typed("u32", experts.intermediate_size)
+    if name == _WITH_SHARED_WIDTH:
+        keys[f"{name}.expert_shared_feed_forward_length"] = Typed("u32", experts.shared_intermediate_size)
+    if name in _DENSE_FIRST:
+        keys |= {
+            f"{name}.leading_dense_block_count": Typed("u32", min(experts.layers, default=num_layers)),
+            f"{name}.expert_shared_count": Typed(
+                "u32", experts.shared_intermediate_size // experts.intermediate_size
+            ),
+            f"{name}.expert_weights_scale": Typed("f32", experts.routed_scaling_factor),
+            f"{name}.expert_weights_norm": experts.norm_topk_prob,
+            f"{name}.expert_gating_func": Typed("u32", _GATING[experts.scoring]),
+            f"{name}.expert_group_count": Typed("u32", experts.num_groups),
+            f"{name}.expert_group_used_count": Typed("u32", experts.topk_groups),
+        }
+    return keys
+
+
+def read_experts(
+    keys: GgufKeys, architecture: GgufArchitecture, fields: dict[str, Any]
+) -> ExpertsConfig | None:
+    """The experts of a file; None where its architecture has none.
+
+    Args:
+        keys: of the file.
+        architecture: with what is built in.
+        fields: of ModelConfig, read so far: num_hidden_layers and intermediate_size.
+
+    Raises:
+        ConfigError: a key is missing or wrong.
+    """
+    if architecture.experts is None:
+        return None
+    name, layers = architecture.name, fields["num_hidden_layers"]
+    width = keys.whole(
+        "expert_feed_forward_length", fields["intermediate_size"] if name in _WIDTH_OF_MLP else None
+    )
+    found: dict[str, Any] = {
+        "num_experts": keys.whole("expert_count"),
+        "num_experts_per_tok": keys.whole("expert_used_count"),
+        "intermediate_size": width,
+        "layers": tuple(range(layers)),
+    }
+    if name == _WITH_SHARED_WIDTH:
+        found["shared_intermediate_size"] = keys.whole(
+            "expert_shared_feed_forward_length", fields["intermediate_size"]
+        )
+    if name in _DENSE_FIRST:
+        found |= {
+            "layers": tuple(range(keys.whole("leading_dense_block_count", 0), layers)),
+            "shared_intermediate_size": width * keys.whole("expert_shared_count", 0),
+            "routed_scaling_factor": float(keys.number("expert_weights_scale", 1.0)) or 1.0,
+            "norm_topk_prob": keys.flag("expert_weights_norm", False),
+            "num_groups": keys.whole("expert_group_count", 1) or 1,
+            "topk_groups": keys.whole("expert_group_used_count", 1) or 1,
+        }
+    return ExpertsConfig(**{**found, **architecture.experts})
+
+
+def is_sigmoid(keys: GgufKeys, default: bool) -> bool:
+    """Whether a file's experts are scored by sigmoids: what tells DeepSeek-V3 from V2.
+
+    Args:
+        keys: of the file.
+        default: where it does not say.
+
+    Raises:
+        ConfigError: the key has another value.
+    """
+    gating = keys.whole("expert_gating_func", 0)
+    if gating not in (0, *_GATING.values()):
+        keys.wrong("expert_gating_func", "1 (softmax) or 2 (sigmoid)")
+    return gating == _GATING["sigmoid"] if gating else default

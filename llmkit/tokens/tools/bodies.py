@@ -1,0 +1,142 @@
+"""What stands inside calls, in the form of each family; see tools/forms.py for the marks around it."""
+
+import re
+from collections.abc import Collection, Generator, Mapping
+from typing import Any
+
+from llmkit.tokens.tools.calls import Body, FoundCall, NotACall, TextEnded
+from llmkit.tokens.tools.json_calls import arguments_of, calls_in, dumps, loads
+from llmkit.tokens.tools.reading import (
+    MOST_HEADER,
+    Reading,
+    expect,
+    first_char,
+    json_text,
+    name_until,
+    named,
+    until,
+)
+
+_CALL_KEYS = ("name", "tool_name", "arguments", "parameters", "type", "function", "id")
+
+
+def json_body(*, begun: str = "", names: Collection[str] | None = None, before: str = "") -> Body:
+    """A call, or a list of them, as JSON.
+
+    Args:
+        begun: its first bracket, where that was the opening mark.
+        names: functions that there are; any other is no call, nor is an object that looks unlike one: JSON
+            without a mark around it may be an answer. None: what stands inside marks is a call.
+        before: may stand before the bracket.
+    """
+    char = begun or (yield from first_char())
+    if before and char == before[0]:
+        yield from expect(before[1:])
+        char = yield from first_char()
+    text = yield from json_text(char, first_keys=None if names is None else _CALL_KEYS)
+    return calls_in(text, names)
+
+
+def mistral_body() -> Body:
+    """After `[TOOL_CALLS]`: a list of calls, or a name, maybe `[CALL_ID]` and an id, `[ARGS]`, arguments.
+
+    Source: mistral-common, tokens/tokenizers/instruct.py (tokenizers v3, v11 and v13).
+    """
+    char = yield from first_char()
+    if char in "[{":
+        return calls_in((yield from json_text(char)))
+    name = []
+    while char not in "[{":
+        name.append(char)
+        if len(name) > MOST_HEADER:
+            raise NotACall
+        char = yield
+    while char == "[":
+        mark = yield from until("]", most=MOST_HEADER)
+        if mark == "CALL_ID":
+            yield from until("[", most=MOST_HEADER)
+            char = "["
+        elif mark == "ARGS":
+            char = yield from first_char()
+            break
+        else:
+            raise NotACall
+    arguments = arguments_of(loads((yield from json_text(char))))
+    return (FoundCall(named("".join(name)), arguments),)
+
+
+def xml_body(schemas: Mapping[str, Any], *, opened: bool) -> Body:
+    """Qwen3-Coder's: `<function=NAME>`, `<parameter=KEY>` value `</parameter>`, …, `</function>`.
+
+    Args:
+        schemas: of the arguments, by function: they say which values are texts.
+        opened: whether `<function=` was the opening mark.
+    """
+    if not opened:
+        char = yield from first_char()
+        if char == "{":
+            return calls_in((yield from json_text(char)))
+        if char != "<":
+            raise NotACall
+        yield from expect("function=")
+    name = yield from name_until(">")
+    properties = schemas.get(name, {}).get("properties", {})
+    arguments: dict[str, Any] = {}
+    while True:
+        if (yield from first_char()) != "<":
+            raise NotACall
+        tag = yield from until(">", most=MOST_HEADER)
+        if tag == "/function":
+            loads(text := dumps(arguments))
+            return (FoundCall(name, text),)
+        if not tag.startswith("parameter="):
+            raise NotACall
+        key = tag.removeprefix("parameter=")
+        arguments[key] = _typed((yield from _value()), properties.get(key))
+
+
+def _value() -> Reading:
+    """The value of a parameter: on lines of its own, as the template writes it, or between its marks."""
+    char = yield
+    if char == "\n":
+        return (yield from until("\n</parameter>", begun=char)).removeprefix("\n")
+    return (yield from until("</parameter>", begun=char)).removesuffix("\n")
+
+
+def _typed(text: str, schema: Any) -> Any:
+    """A value, which only a schema tells from a text."""
+    if isinstance(schema, dict) and schema.get("type") == "string":
+        return text
+    try:
+        return loads(text)
+    except NotACall:
+        return text
+
+
+def harmony_body() -> Body:
+    """A message of the harmony format from its header on: what the assistant thinks is hidden, what it says
+    comes out, and what it says to a function is a call.
+
+    Source: openai/harmony, docs/format.md.
+    """
+    header = yield from until("<|message|>", most=MOST_HEADER)
+    to = re.search(r"to=functions\.([A-Za-z0-9_.-]+)", header)
+    if to is not None:
+        text = yield from json_text((yield from first_char()))
+        return (FoundCall(named(to[1]), arguments_of(loads(text))),)
+    if re.search(r"(^|<\|channel\|>)analysis\b", header):
+        yield from _thoughts()
+    return ()
+
+
+def nothing() -> Body:
+    """A mark that is no text."""
+    return ()
+    yield
+
+
+def _thoughts() -> Generator[None, str, None]:
+    try:
+        yield from until("<|end|>")
+    except TextEnded:
+        return

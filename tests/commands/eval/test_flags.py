@@ -1,0 +1,65 @@
+"""Every flag that says how the model runs reaches the scorer."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.commands.eval.flags import Running, model_options
+from llmkit.workflows.eval.open import open_scorer
+from llmkit.workflows.eval.scorer import ModelOptions
+
+CHANGED: dict[str, Any] = {
+    **{
+        "tokenizer": Path("t"),
+        "adapter": "a",
+        "dtype": "bfloat16",
+        "kv_dtype": "int8",
+        "rope_scaling": "yarn:2",
+    },
+    **{"kernels": "torch", "weights": "int8", "device": "cpu", "threads": 1, "batch": 3},
+}
+APART = ("tokenizer", "batch")
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_flag_is_the_option_of_its_name(name: str) -> None:
+    given = {name: CHANGED[name]}
+    options = (
+        model_options(Path("m"), **given) if name in APART else model_options(Path("m"), Running(**given))
+    )
+    assert getattr(options, name) == CHANGED[name]
+    assert model_options(Path("m")) == ModelOptions(model=Path("m"))
+
+
+@pytest.mark.parametrize("command", ["ppl", "kl", "tokens"])
+def test_each_command_hands_on_what_it_is_given(
+    llmkit_run, spelled_model, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[ModelOptions] = []
+
+    class StopHere(Exception):  # noqa: N818
+        pass
+
+    def opened(options: ModelOptions) -> None:
+        asked.append(options)
+        raise StopHere
+
+    for module in ("open", command):
+        monkeypatch.setattr(f"llmkit.workflows.eval.{module}.open_scorer", opened, raising=False)
+    text = tmp_path / "t.txt"
+    text.write_text("a")
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in CHANGED.items()]
+    if command == "kl":
+        words = [word for word in words if not word.startswith("--batch")]
+    llmkit_run("eval", command, "m", text, *words, *(["-r", "m"] if command == "kl" else []))
+    expected = {**CHANGED, "batch": None} if command == "kl" else CHANGED
+    assert asked == [ModelOptions(model=Path("m"), **expected)]
+
+
+def test_an_options_model_is_opened_as_it_says(spelled_model) -> None:
+    scorer = open_scorer(
+        model_options(spelled_model(), Running(dtype="bfloat16", rope_scaling="yarn:2"), batch=2)
+    )
+    assert scorer.job.config.dtype == "bfloat16" and scorer.job.config.batch == 2
+    assert scorer.context == 128

@@ -1,0 +1,52 @@
+"""llmkit eval needle on the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from llmkit.commands.eval.needle import parse_depths
+from llmkit.errors import UsageError
+
+WORDS = (
+    *("--tasks", "needle", "--needle", " {key} {value}.", "--question", " {key}", "--answer", "{value}"),
+    *("--words", "8", "--max-tokens", "2", "--lengths", "32,64", "--depths", "0,100", "--samples", "1"),
+)
+
+
+def test_a_run_leaves_a_report_a_picture_and_records(
+    llmkit_run, spelled_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    model, svg, records = spelled_model(), tmp_path / "n.svg", tmp_path / "r.jsonl"
+    words = ("eval", "needle", model, *WORDS, "--values", "numbers", "--threshold", "0", "--seed", "4")
+    done = llmkit_run(*words, "--svg", svg, "--per-record", records, "--json")
+    report = json.loads(done.out)
+    assert (report["schema"], report["effective_length"], report["seed"]) == ("llmkit.eval.needle/1", 64, 4)
+    assert len(report["tasks"][0]["cells"]) == 4
+    assert ElementTree.parse(svg).getroot().tag.endswith("svg")
+    answers = [json.loads(line)["answers"][0] for line in records.read_text().splitlines()]
+    assert all(one.isdigit() and len(one) == 7 for one in answers)
+    assert llmkit_run(*words, "--svg", svg).status == 2  # it is there already
+
+
+def test_a_length_that_is_not_used_fails_the_gate(llmkit_run, spelled_model: Callable[..., Path]) -> None:
+    done = llmkit_run("eval", "needle", spelled_model(), *WORDS, "--threshold", "100", "--min-length", "64")
+    assert done.status == 1 and "less than --min-length 64" in done.err and "needle" in done.text
+
+
+def test_prompts_are_written_from_a_text(
+    llmkit_run, spelled_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    hay = tmp_path / "hay.txt"
+    hay.write_text("Old men row. " * 20)
+    done = llmkit_run("eval", "needle", spelled_model(), *WORDS, "--haystack", hay, "--prompts", "-")
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert len(rows) == 4 and all("Old men row." in row["prompt"] for row in rows)
+
+
+def test_depths_are_percents() -> None:
+    assert parse_depths("0,12.5,100,0") == (0.0, 12.5, 100.0)
+    with pytest.raises(UsageError, match="--depths deep"):
+        parse_depths("deep")

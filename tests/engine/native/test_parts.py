@@ -1,0 +1,48 @@
+"""What the kernels compute, and what they say of the rest."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from llmkit.engine.native.parts import ACTIVATIONS, runs_natively, why_not_natively
+from llmkit.kernels import library
+from llmkit.model import config as model_config
+from llmkit.model.config import ModelConfig
+from llmkit.model.config_parts import LatentConfig
+from llmkit.model.families.table import FAMILIES
+
+CPU = torch.device("cpu")
+SIZES: dict[str, Any] = {
+    **{"vocab_size": 90, "hidden_size": 48, "intermediate_size": 72, "num_hidden_layers": 3},
+    "num_attention_heads": 4,
+}
+needs_kernels = pytest.mark.skipif(not library.available(), reason="no native library")
+
+
+def test_every_activation_of_a_config_has_its_kernel() -> None:
+    assert set(ACTIVATIONS) == set(model_config.ACTIVATIONS)
+
+
+@needs_kernels
+def test_what_is_not_computed_is_named() -> None:
+    plain = ModelConfig(**SIZES)
+    assert runs_natively(plain, "float32", "cpu") and runs_natively(plain, "bfloat16", "cpu")
+    reasons = {
+        "in float16": why_not_natively(plain, "float16", "cpu"),
+        "on cuda": why_not_natively(plain, "float32", "cuda:1"),
+    }
+    latent = LatentConfig(kv_lora_rank=8, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=8)
+    config = object.__new__(ModelConfig)
+    config.__dict__.update(vars(plain) | {"latent": latent, "model_type": "deepseek_v3"})
+    reasons["latent attention, which deepseek_v3 has"] = why_not_natively(config, "float32", "cpu")
+    for part, reason in reasons.items():
+        assert reason is not None and reason.startswith("does not compute") and part in reason
+    assert "deepseek_v3" in FAMILIES
+
+
+def test_without_the_library_nothing_runs_and_its_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "_loaded", lambda: "not built: no C++ compiler (g++)")
+    config = ModelConfig(**SIZES)
+    assert why_not_natively(config, "float32", "cpu") == "not built: no C++ compiler (g++)"
+    assert not runs_natively(config, "float32", "cpu")

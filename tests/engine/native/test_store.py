@@ -1,0 +1,36 @@
+"""The memory that the kernels write: as large as it may become, and taken as it is written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gguf_models import case_config
+
+from llmkit.engine.native.store import NativeStore
+from llmkit.kernels.library import available, why_not
+
+pytestmark = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
+
+
+def test_arrays_lie_where_a_pass_is_told_and_bfloat16_is_uint16() -> None:
+    config = case_config("llama", {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2})
+    store = NativeStore(config, 3, 4, "bfloat16")
+    assert {one.dtype for one in store.arrays} == {np.dtype(np.uint16)}
+    assert {one.shape for one in store.arrays} == {(12, 2, 16)}
+    assert store.memory.num_layers == config.num_hidden_layers and store.memory.block_size == 4
+    assert store.memory.addresses[2:] == (None, None)
+    assert None not in NativeStore(config, 3, 4, "int8").memory.addresses
+
+
+def test_what_is_not_written_is_not_taken() -> None:
+    config = case_config("llama", {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2})
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    before = resident()
+    store = NativeStore(config, 100_000, 16, "float32")
+    assert store.nbytes > 500_000_000
+    for array in store.arrays:
+        array[0] = 1
+    assert resident() - before < 10_000_000

@@ -1,0 +1,24 @@
+"""The table of llama.cpp's architectures: names that gguf-py has, families that are ours."""
+
+import pytest
+
+from llmkit.model.families.table import FAMILIES
+from llmkit.model.gguf.architectures import ARCHITECTURES, KNOWN
+
+
+def test_every_architecture_is_a_familys() -> None:
+    assert set(ARCHITECTURES) <= set(FAMILIES)
+
+
+def test_llama_cpp_knows_every_name() -> None:
+    constants = pytest.importorskip("gguf.constants")
+    assert set(KNOWN) <= set(constants.MODEL_ARCH_NAMES.values())
+
+
+def test_families_of_one_architecture_have_one_layout() -> None:
+    layouts: dict[str, set[tuple[bool, bool, bool, str]]] = {}
+    for one in ARCHITECTURES.values():
+        layout = (one.permuted, one.joined_qkv, one.joined_gate_up, one.feed_norm)
+        layouts.setdefault(one.name, set()).add(layout)
+    assert all(len(kinds) == 1 for kinds in layouts.values())
+    assert len(layouts) < len(ARCHITECTURES)

@@ -1,0 +1,129 @@
+"""The config.json of a GGUF file: what was written comes back, others' files go by llama.cpp's rules."""
+
+from typing import Any
+
+import gguf_models
+import pytest
+import torch
+from gguf_models import CASES, case_config
+
+from llmkit.errors import ConfigError
+from llmkit.formats.gguf.header import GgufHeader, GgufTensorInfo
+from llmkit.formats.gguf.values import Typed
+from llmkit.model.config import ModelConfig
+from llmkit.model.gguf.config import gguf_config, gguf_model_config, layers_ahead
+from llmkit.model.gguf.save import gguf_model
+from llmkit.model.transformer import Transformer
+
+ELSEWHERE = (
+    *("initializer_range", "experts", "rope_scaling", "position"),
+    *("bos_token_id", "eos_token_id", "pad_token_id"),
+)
+"""Fields of training, of tests of their own, and of the tokenizer."""
+
+
+def header_of(config: ModelConfig, **more: Any) -> GgufHeader:
+    """The header of a model's file, some keys changed (None: left out)."""
+    with torch.device("meta"):
+        made = gguf_model(Transformer(config), "float32")
+    plain = {key: one.value if isinstance(one, Typed) else one for key, one in made.metadata.items()}
+    plain = {key: one for key, one in {**plain, **more}.items() if one is not None}
+    tensors = (GgufTensorInfo(one.name, one.shape[::-1], one.type, one.nbytes, 0) for one in made.tensors)
+    return GgufHeader(3, plain, tuple(tensors), 0)
+
+
+@pytest.mark.parametrize(("family", "changes"), CASES)
+def test_every_family_is_read_as_it_was_written(family: str, changes: dict[str, Any]) -> None:
+    config = case_config(family, changes)
+    again = gguf_model_config(header_of(config), "a.gguf")
+    for name, value in vars(config).items():
+        if name not in ELSEWHERE:
+            found = getattr(again, name)
+            assert found == (pytest.approx(value) if isinstance(value, float) else value), name
+
+
+def test_the_result_is_a_config_json() -> None:
+    config = case_config("gpt2", {})
+    read = gguf_config(header_of(config), "a.gguf")
+    assert (read["model_type"], read["n_embd"], read["n_inner"]) == ("gpt2", 64, 256)
+    assert ModelConfig.from_hf(read).hidden_size == 64
+
+
+def test_without_our_own_key_the_first_family_of_an_architecture_is_taken() -> None:
+    for family, changes, alone in (
+        ("mistral", {"sliding_window": None}, "llama"),
+        ("mistral", gguf_models.WINDOW, "mistral"),
+        ("mixtral", gguf_models.LOCAL, "mixtral"),
+        ("olmo3", {**gguf_models.WINDOW, **gguf_models.MHA}, "olmo3"),
+        ("deepseek_v3", {**gguf_models.LATENT, **gguf_models.GROUPS}, "deepseek_v3"),
+        ("deepseek_v2", gguf_models.LATENT, "deepseek_v2"),
+    ):
+        config = case_config(family, changes)
+        for own, expected in ((family, family), (None, alone), ("gemma", alone)):
+            header = header_of(config, **{"llmkit.model_type": own})
+            assert gguf_config(header, "a.gguf")["model_type"] == expected
+
+
+def test_layers_that_predict_further_tokens_are_left_out() -> None:
+    """As in the files of GLM-4.5, whose last block is one."""
+    config = case_config("glm4_moe", gguf_models.ROUTED)
+    more = {"glm4moe.block_count": 5, "glm4moe.nextn_predict_layers": 1}
+    assert gguf_model_config(header_of(config, **more), "a.gguf").num_hidden_layers == 4
+
+
+def test_defaults_are_llama_cpps() -> None:
+    config = case_config("gemma3_text", {**gguf_models.WINDOW, "head_dim": 16, "query_pre_attn_scalar": 16})
+    absent = {f"gemma3.{key}": None for key in ("rope.freq_base_swa", "attention.sliding_window_pattern")}
+    again = gguf_model_config(header_of(config, **absent), "a.gguf")
+    assert again.sliding_rope_theta == 10_000.0 and again.sliding_layers == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize(("layers", "scale"), [(26, 16**-0.5), (46, (64 / 4) ** -0.5 * 1.0)])
+def test_gemma_2_27b_is_known_by_its_layers(layers: int, scale: float) -> None:
+    changes = {**gguf_models.WINDOW, "head_dim": 32 if layers == 46 else 16, "num_hidden_layers": layers}
+    config = case_config("gemma2", {**changes, "query_pre_attn_scalar": 16})
+    assert gguf_model_config(header_of(config), "a.gguf").attention_scale == pytest.approx(scale)
+
+
+def test_special_ids_are_the_tokenizers() -> None:
+    ids = {"bos": 1, "eos": 2, "eot": 7, "padding": 0}
+    more = {f"tokenizer.ggml.{what}_token_id": one for what, one in ids.items()}
+    read = gguf_model_config(header_of(case_config("qwen3", {}), **more), "a.gguf")
+    assert (read.bos_token_id, read.eos_token_id, read.pad_token_id) == (1, (2, 7), 0)
+
+
+def test_the_dtype_is_that_of_most_weights_and_float32_of_quantised_ones() -> None:
+    with torch.device("meta"):
+        model = Transformer(case_config("qwen3", {}))
+    for dtype, expected in (("float16", "float16"), ("bfloat16", "bfloat16"), ("q8_0", "float32")):
+        made = gguf_model(model, dtype)
+        plain = {key: one.value if isinstance(one, Typed) else one for key, one in made.metadata.items()}
+        tensors = (GgufTensorInfo(one.name, one.shape[::-1], one.type, one.nbytes, 0) for one in made.tensors)
+        assert gguf_config(GgufHeader(3, plain, tuple(tensors), 0), "a")["dtype"] == expected
+
+
+def test_a_vocabulary_alone_is_told_as_one() -> None:
+    header = GgufHeader(3, {"general.architecture": "bert", "tokenizer.ggml.model": "bert"}, (), 0)
+    with pytest.raises(ConfigError, match=r"a\.gguf: a vocabulary only") as caught:
+        gguf_config(header, "a.gguf")
+    assert "-t a.gguf" in caught.value.hint
+
+
+def test_layers_ahead_are_those_that_the_metadata_tells_of() -> None:
+    config = case_config("qwen3", {})
+    assert layers_ahead(header_of(config), "a.gguf") == 0
+    assert layers_ahead(header_of(config, **{"qwen3.nextn_predict_layers": 2}), "a.gguf") == 2
+    with pytest.raises(ConfigError, match=r"nextn_predict_layers"):
+        layers_ahead(header_of(config, **{"qwen3.nextn_predict_layers": "one"}), "a.gguf")
+
+
+def test_what_is_not_known_is_named() -> None:
+    header = header_of(case_config("qwen3", {}), **{"general.architecture": "mamba"})
+    with pytest.raises(ConfigError, match=r"a.gguf: general.architecture 'mamba' is not supported"):
+        gguf_config(header, "a.gguf")
+    header = header_of(case_config("qwen3", {}), **{"qwen3.attention.layer_norm_rms_epsilon": None})
+    with pytest.raises(ConfigError, match=r"no qwen3.attention.layer_norm_rms_epsilon"):
+        gguf_config(header, "a.gguf")
+    header = header_of(case_config("llama", {}), **{"llama.rope.dimension_count": 8})
+    with pytest.raises(ConfigError, match=r"a.gguf: a llama model has rotary_dim"):
+        gguf_config(header, "a.gguf")

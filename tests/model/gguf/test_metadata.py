@@ -1,0 +1,95 @@
+"""What llama.cpp cannot compute is refused by name; what it computes nearly is told."""
+
+from typing import Any
+
+import gguf_models
+import pytest
+import torch
+from gguf_models import case_config
+
+from llmkit.errors import ConfigError
+from llmkit.formats.gguf.values import Typed
+from llmkit.model.gguf.metadata import gguf_architecture
+from llmkit.model.gguf.save import gguf_model
+from llmkit.model.transformer import Transformer
+
+
+def _made(family: str, changes: dict[str, Any]) -> Any:
+    with torch.device("meta"):
+        return gguf_model(Transformer(case_config(family, changes)), "float32")
+
+
+DYNAMIC = gguf_models.rope("dynamic", factor=4.0)
+OTHER_MSCALE = {"rope_parameters": {**gguf_models.LATENT_YARN["rope_parameters"], "mscale": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "what"),
+    [
+        ("llama", DYNAMIC, "llama models with rope_scaling None"),
+        ("qwen3", gguf_models.LLAMA3, "rope_scaling of another kind .found llama3"),
+        ("llama", {"hidden_act": "relu"}, "hidden_act silu .found relu"),
+        ("gemma", {"tie_word_embeddings": False}, "tie_word_embeddings True"),
+        ("gemma2", {**gguf_models.WINDOW, "query_pre_attn_scalar": 9}, "attention_scale"),
+        (
+            "gemma2",
+            {**gguf_models.WINDOW, "layer_types": ["full_attention", "sliding_attention"] * 2},
+            "sliding_",
+        ),
+        ("smollm3", {"no_rope_layers": [1, 0, 0, 1]}, "no_rope_layers"),
+        ("qwen3", gguf_models.BIAS, "output_bias False"),
+        ("gpt_neox", {"attention_bias": False}, "attention_bias True"),
+        ("olmoe", {"num_experts": 8, "num_experts_per_tok": 2}, "num_key_value_heads 4, num_attention_heads"),
+        ("qwen3_moe", {**gguf_models.QWEN, "mlp_only_layers": [1], "norm_topk_prob": True}, "layers"),
+        ("qwen3_moe", gguf_models.QWEN, "norm_topk_prob True .found False"),
+        ("deepseek_v2", {**gguf_models.LATENT, "q_lora_rank": None}, "q_lora_rank"),
+        ("deepseek_v2", {**gguf_models.LATENT, **OTHER_MSCALE}, "rope_scaling"),
+        (
+            "deepseek_v3",
+            {**gguf_models.LATENT, **gguf_models.GROUPS, "rope_interleave": False},
+            "rope_interleaved",
+        ),
+        ("gpt_oss", {**gguf_models.LOCAL, **gguf_models.WINDOW, "swiglu_limit": 5.0}, "swiglu_limit 7.0"),
+    ],
+)
+def test_what_llama_cpp_computes_otherwise_is_refused(
+    family: str, changes: dict[str, Any], what: str
+) -> None:
+    with pytest.raises(ConfigError, match=what):
+        _made(family, changes)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "what"),
+    [
+        ("mistral", gguf_models.WINDOW, "the last 16 tokens"),
+        ("phi3", gguf_models.LONG, "by the context"),
+        ("gpt_oss", {**gguf_models.LOCAL, **gguf_models.WINDOW, **gguf_models.YARN}, ""),
+        ("gpt_neox", {}, "GELU"),
+        ("deepseek_v3", {**gguf_models.LATENT, **gguf_models.GROUPS, "rms_norm_eps": 1e-5}, "inner norms"),
+    ],
+)
+def test_what_comes_out_the_same_for_most_texts_is_told(
+    family: str, changes: dict[str, Any], what: str
+) -> None:
+    lost = _made(family, changes).lost
+    assert lost == [] if not what else what in lost[0]
+
+
+def test_keys_have_the_types_and_names_of_ggufs_writer() -> None:
+    constants = pytest.importorskip("gguf.constants")
+    metadata = _made("qwen3", gguf_models.YARN).metadata
+    known = {
+        value.replace("{arch}", "qwen3")
+        for group in vars(constants.Keys).values()
+        if isinstance(group, type)
+        for value in vars(group).values()
+        if isinstance(value, str)
+    }
+    assert {key for key in metadata if not key.startswith("llmkit.")} <= known
+    kinds = {key: one.kind for key, one in metadata.items() if isinstance(one, Typed)}
+    assert kinds["qwen3.block_count"] == "u32" and kinds["qwen3.rope.freq_base"] == "f32"
+
+
+def test_an_architecture_is_found_by_family() -> None:
+    assert gguf_architecture(case_config("glm4_moe", gguf_models.ROUTED)).name == "glm4moe"

@@ -1,0 +1,174 @@
+"""A text drawn at random under a form's grammar is calls that its reader finds, valid under their schemas."""
+
+import json
+import random
+from typing import Any, get_args
+
+import pytest
+import tokenizers
+from tokenizers import AddedToken
+
+from llmkit.engine.grammar import Grammars
+from llmkit.errors import ConfigError
+from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.tokens.tools.forms import FORMS, FormName, ToolForm, form_of
+from llmkit.tokens.tools.grammar import calls_grammar
+
+pytest.importorskip("llguidance")
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "text": {"type": "string"},
+        "unit": {"type": "string", "enum": ["°C", 'a"\nb']},
+        "count": {"$ref": "#/$defs/count"},
+        "tags": {"type": "array", "items": {"enum": ["x", "y"]}, "maxItems": 2},
+    },
+    "required": ["text", "unit"],
+    "additionalProperties": False,
+    "$defs": {"count": {"type": "integer", "minimum": 0, "maximum": 99}},
+}
+TOOLS: list[dict[str, Any]] = [
+    {"type": "function", "function": {"name": "get_it", "parameters": SCHEMA}},
+    {"type": "function", "function": {"name": "now", "parameters": {"additionalProperties": False}}},
+]
+MARKS = ("[TOOL_CALLS]", "[ARGS]", "<|channel|>", "<|message|>", "<|constrain|>")
+ENDING = "\n</parameter>\n"
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    """Bytes, and the marks that are special tokens in some families."""
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE())
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    trainer = tokenizers.trainers.BpeTrainer(initial_alphabet=alphabet, show_progress=False)
+    backend.train_from_iterator([], trainer)
+    backend.add_special_tokens([AddedToken(mark, special=True) for mark in MARKS])
+    return Tokenizer(backend, {}, None)
+
+
+@pytest.fixture(scope="module")
+def grammars(tokenizer: Tokenizer) -> Grammars:
+    return Grammars(tokenizer, tokenizer.vocab_size)
+
+
+def drawn(tokenizer: Tokenizer, grammars: Grammars, source: str, chance: random.Random) -> str:
+    """A text under a grammar, in which what is free soon ends."""
+    matcher, content, free = grammars.compile_rule(("tools", source)).start(), b"", 0
+    while not matcher.is_complete and len(content) < 2000:
+        allowed = matcher.allowed().nonzero()[0].tolist()
+        free += len(allowed) > 20
+        spelled = {tokenizer.token_bytes(one): one for one in allowed}
+        ending = max((n for n in range(len(ENDING)) if content.endswith(ENDING[:n].encode())), default=0)
+        ends = [ENDING[ending].encode(), b'"', b"}", b"]"] if free > 12 else []
+        one = next((spelled[end] for end in ends if end in spelled), None)
+        one = chance.choice(allowed) if one is None else one
+        free = 0 if tokenizer.token_bytes(one) in (b'"', b">") else free
+        matcher.consume(one)
+        content += tokenizer.token_bytes(one)
+    return content.decode()
+
+
+def check(name: str, arguments: dict[str, Any]) -> None:
+    """The schema by hand."""
+    if name == "now":
+        assert arguments == {}
+        return
+    assert name == "get_it" and {"text", "unit"} <= set(arguments) <= set(SCHEMA["properties"])  # type: ignore[arg-type, call-overload]
+    assert isinstance(arguments["text"], str) and arguments["unit"] in ("°C", 'a"\nb')
+    count = arguments.get("count", 0)
+    assert type(count) is int and 0 <= count <= 99
+    assert set(arguments.get("tags", [])) <= {"x", "y"} and len(arguments.get("tags", [])) <= 2
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_whatever_is_drawn_is_a_call_with_valid_arguments(
+    name: str, tokenizer: Tokenizer, grammars: Grammars
+) -> None:
+    form, chance, seen = form_of(tokenizer, name), random.Random(name), set()
+    source = calls_grammar(form, TOOLS, parallel=False)
+    for _ in range(25):
+        text = drawn(tokenizer, grammars, source, chance)
+        reader = form.reader(TOOLS, parallel=False)
+        told = [reader.push(text), reader.flush()]
+        assert told[0][1] or told[1][1], text
+        (call,) = [call for _, calls in told for call in calls]
+        assert "".join(text for text, _ in told) == "", text
+        check(call.name, json.loads(call.arguments))
+        seen.add(call.name)
+    assert seen == {"get_it", "now"}
+
+
+@pytest.mark.parametrize("name", [one for one in FORMS if one not in ("llama", "harmony", "json")])
+def test_several_calls_may_follow_each_other(name: str, tokenizer: Tokenizer, grammars: Grammars) -> None:
+    form, chance, counts = form_of(tokenizer, name), random.Random(1), set()
+    source = calls_grammar(form, TOOLS[1:])
+    for _ in range(6):
+        text = drawn(tokenizer, grammars, source, chance)
+        reader = form.reader(TOOLS)
+        found = [*reader.push(text)[1], *reader.flush()[1]]
+        assert found, text
+        assert {one.name for one in found} == {"now"}
+        counts.add(len(found))
+    assert max(counts) > 1
+
+
+def test_the_function_that_is_named_is_the_one_called(tokenizer: Tokenizer, grammars: Grammars) -> None:
+    form = form_of(tokenizer, "hermes")
+    source = calls_grammar(form, TOOLS, name="now", parallel=False)
+    assert drawn(tokenizer, grammars, source, random.Random(0)).startswith('<tool_call>\n{"name": "now"')
+
+
+def test_special_tokens_are_drawn_as_such(tokenizer: Tokenizer, grammars: Grammars) -> None:
+    source = calls_grammar(form_of(tokenizer, "mistral"), TOOLS, parallel=False)
+    matcher = grammars.compile_rule(("tools", source)).start()
+    assert matcher.allowed().nonzero()[0].tolist() == [tokenizer.id_of("[TOOL_CALLS]")]
+
+
+def test_an_answer_by_its_own_rule_may_stand_in_the_place_of_calls(
+    tokenizer: Tokenizer, grammars: Grammars
+) -> None:
+    form, texts = form_of(tokenizer, "mistral"), set()
+    choice = ("choice", ("yes", 'n"o'))
+    source = calls_grammar(form, TOOLS[1:], parallel=False, answer=choice)
+    for seed in range(12):
+        texts.add(drawn(tokenizer, grammars, source, random.Random(seed)))
+    assert {"yes", 'n"o'} < texts and any(text.startswith("[TOOL_CALLS]") for text in texts)
+    schema = ("json_schema", '{"const": 7}')
+    source = calls_grammar(form, TOOLS[1:], parallel=False, answer=schema)
+    assert "7" in {drawn(tokenizer, grammars, source, random.Random(seed)) for seed in range(12)}
+    for refused in (("regex", "a+"), ("json_schema", "true")):
+        with pytest.raises(ConfigError, match=refused[0]):
+            calls_grammar(form, TOOLS, answer=refused)
+
+
+@pytest.mark.parametrize("name", get_args(FormName))
+def test_arguments_that_are_no_object_are_refused(name: FormName) -> None:
+    tool = {"function": {"name": "f", "parameters": {"type": "array"}}}
+    with pytest.raises(ConfigError, match="arguments of f are not an object"):
+        calls_grammar(ToolForm(name, {}), [tool])
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({"properties": {"a": {"type": "string", "pattern": "^x$"}}}, "pattern"),
+        ({"properties": {"a": {"type": "string", "maxLength": 3}}}, "maxLength"),
+        ({"anyOf": [{"required": ["a"]}]}, "anyOf"),
+        ({"required": ["a"]}, "requires 'a'"),
+        ({"properties": {"a>": {"type": "integer"}}}, "'a>'"),
+    ],
+)
+def test_what_marks_cannot_hold_to_is_refused_by_name(schema: dict[str, Any], why: str) -> None:
+    tool = {"function": {"name": "f", "parameters": schema}}
+    with pytest.raises(ConfigError, match="schema of f") as caught:
+        calls_grammar(ToolForm("qwen-xml", {}), [tool])
+    assert why in caught.value.problem
+    assert calls_grammar(ToolForm("hermes", {}), [tool])
+
+
+def test_a_schema_that_is_none_is_refused_by_what_is_wrong_with_it(grammars: Grammars) -> None:
+    tool = {"function": {"name": "f", "parameters": {"properties": {"a": {"type": "nonsense"}}}}}
+    with pytest.raises(ConfigError, match=r"tools: .*nonsense"):
+        grammars.compile_rule(("tools", calls_grammar(ToolForm("hermes", {}), [tool])))

@@ -1,0 +1,135 @@
+"""Earlier calls and results through the published templates: as the model itself would have written them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.tokens.chat import render_chat
+from llmkit.tokens.tools.forms import form_of
+from llmkit.tokens.tools.turns import ToolTurns, has_tools, nine_letters, tool_turns
+from tests.tokens.test_answers import END_TOKENS, chat_tokenizer, published
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        },
+    }
+]
+IDS = ("call_0a1b2c3d4e5f", "call_ffffffffffff")
+
+
+def call(city: str, name: str) -> dict[str, Any]:
+    return {"type": "function", "id": name, "function": {"name": "weather", "arguments": {"city": city}}}
+
+
+ONE = [
+    {"role": "user", "content": "Weather?"},
+    {"role": "assistant", "content": "", "tool_calls": [call("Köln", IDS[0])]},
+    {"role": "tool", "tool_call_id": IDS[0], "content": "rain 7"},
+]
+TWO = [
+    ONE[0],
+    {"role": "assistant", "content": "", "tool_calls": [call("Köln", IDS[0]), call("Bern", IDS[1])]},
+    {"role": "tool", "tool_call_id": IDS[1], "content": "snow -1"},
+    ONE[2],
+]
+CALLED = {  # what stands in the rendered text, whitespace apart
+    "CohereForAI-c4ai-command-r-plus-tool_use.jinja": (
+        'Action: ```json [ { "tool_name": "weather", "parameters": { "city": "Köln" } } ]```',
+        "<results> rain 7</results>",
+    ),
+    "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use.jinja": (
+        '<tool_call> {"name": "weather", "arguments": {"city": "Köln"}} </tool_call><|im_end|>',
+        "<tool_response> rain 7 </tool_response>",
+    ),
+    "Qwen-Qwen2.5-7B-Instruct.jinja": (
+        '<tool_call> {"name": "weather", "arguments": {"city": "Köln"}} </tool_call><|im_end|>',
+        "<tool_response> rain 7 </tool_response>",
+    ),
+    "qwen3.tokenizer_config.json": (
+        '<tool_call> {"name": "weather", "arguments": {"city": "Köln"}} </tool_call><|im_end|>',
+        "<tool_response> rain 7 </tool_response>",
+    ),
+    "meta-llama-Llama-3.1-8B-Instruct.jinja": (
+        '{"name": "weather", "parameters": {"city": "Köln"}}<|eot_id|>',
+        '<|start_header_id|>ipython<|end_header_id|> "rain 7"<|eot_id|>',
+    ),
+    "mistralai-Mistral-Nemo-Instruct-2407.jinja": (
+        '[TOOL_CALLS][{"name": "weather", "arguments": {"city": "Köln"}, '
+        f'"id": "{nine_letters(IDS[0])}"}}]',
+        f'[TOOL_RESULTS]{{"content": rain 7, "call_id": "{nine_letters(IDS[0])}"}}[/TOOL_RESULTS]',
+    ),
+}
+
+
+def rendered(name: str, folder: Path, messages: list[dict[str, Any]]) -> str:
+    tokenizer = published(folder / "chat_templates", name)
+    told, tools = tool_turns(tokenizer).told(messages, TOOLS)
+    return " ".join(render_chat(tokenizer, told, tools=tools, add_generation_prompt=True).split())
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_a_call_and_its_result_are_shown_as_the_model_writes_them(name: str, shared_data: Path) -> None:
+    text = rendered(name, shared_data, ONE)
+    asked, answered = CALLED[name]
+    assert asked in text and answered in text and text.index(asked) < text.index(answered)
+    assert "weather" in text[: text.index(asked)]  # the tools
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_the_model_would_be_read_as_having_made_the_call_that_is_shown(name: str, shared_data: Path) -> None:
+    reader = form_of(published(shared_data / "chat_templates", name)).reader(TOOLS)
+    _, found = reader.push(CALLED[name][0])
+    assert [(one.name, one.arguments) for one in found] == [("weather", '{"city": "Köln"}')]
+
+
+@pytest.mark.parametrize("name", END_TOKENS)
+def test_two_calls_and_their_results_come_through_every_published_template(
+    name: str, shared_data: Path
+) -> None:
+    text = rendered(name, shared_data, TWO)
+    places = [text.rindex(word) for word in ("Köln", "Bern", "rain 7", "snow -1")]
+    assert all(place > text.index("Weather?") for place in places)
+    if name.startswith("meta"):  # one call a message: each before its own result
+        assert sorted(places) == [places[0], places[2], places[1], places[3]]
+
+
+@pytest.mark.parametrize("name", END_TOKENS)
+def test_every_template_tells_of_the_tools(name: str, shared_data: Path) -> None:
+    text = rendered(name, shared_data, ONE[:1])
+    assert "weather" in text and "city" in text and "Weather?" in text
+
+
+def test_arguments_are_text_where_the_template_puts_texts_together() -> None:
+    template = (
+        "{% for t in tools or [] %}{{ t.function.name + t.function.description }}{% endfor %}"
+        "{% for m in messages %}{% for c in m.tool_calls or [] %}"
+        "{{ c.function.name + '(' + c.function.arguments + ')' }}{% endfor %}{{ m.content }}{% endfor %}"
+    )
+    turns = tool_turns(chat_tokenizer(template, "<end>"))
+    assert turns.arguments_as_text and turns.needs_descriptions and turns.shows_tools
+    told, tools = turns.told(ONE, TOOLS)
+    assert told[1]["tool_calls"][0]["function"]["arguments"] == '{"city": "Köln"}'
+    assert tools is not None and tools[0]["function"]["description"] == ""
+
+
+def test_what_was_given_is_not_changed_and_nothing_is_told_where_there_is_nothing() -> None:
+    before = repr((TWO, TOOLS))
+    for turns in (
+        ToolTurns(True, True, arguments_as_text=True, empty_content=False, one_call=True, nine_letters=True),
+        ToolTurns(False, False),
+    ):
+        turns.told(TWO, TOOLS)
+        assert turns.told(ONE[:1], None) == (ONE[:1], None)
+    assert repr((TWO, TOOLS)) == before
+    assert not has_tools(ONE[:1], None) and has_tools(ONE, None)
+
+
+def test_ids_of_nine_letters_stay_and_others_get_the_same_each_time() -> None:
+    assert nine_letters("aB3456789") == "aB3456789"
+    assert nine_letters(IDS[0]) == nine_letters(IDS[0]) != nine_letters(IDS[1])
+    assert len(nine_letters("")) == 9 and nine_letters(IDS[0]).isalnum()
