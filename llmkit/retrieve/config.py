@@ -1,6 +1,7 @@
 """How documents are cut into passages, and how passages are searched for. No numpy: flags import it."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from llmkit.errors import ConfigError
@@ -48,7 +49,7 @@ class Bm25Config:
     """How much a long passage has to have more: 0 not at all, 1 in proportion."""
 
     def __post_init__(self) -> None:
-        if self.k1 < 0:
+        if not 0 <= self.k1 < inf:
             raise ConfigError(f"k1 is {self.k1}", hint="give --k1 0 or more; 1.2 to 2 is usual")
         if not 0 <= self.b <= 1:
             raise ConfigError(f"b is {self.b}", hint="give --b between 0 and 1; 0.75 is usual")

@@ -57,7 +57,10 @@ class CharacterMeasure:
 
 
 class TokenMeasure:
-    """Sizes in tokens of one text: its tokens' ranges."""
+    """Sizes in tokens of one text: its tokens' ranges.
+
+    Several may be of one character: one that a size ends in is left out, with all of them.
+    """
 
     def __init__(self, spans: Spans, length: int, size: int, overlap: int) -> None:
         self._starts = spans.chars[:, 0]
@@ -66,13 +69,17 @@ class TokenMeasure:
 
     def reach(self, start: int) -> int:
         """See `Measure`."""
-        last = int(np.searchsorted(self._ends, start, side="right")) + self._size - 1
-        return int(self._ends[last]) if last < len(self._ends) - 1 else self._length
+        behind = int(np.searchsorted(self._ends, start, side="right")) + self._size
+        if behind >= len(self._ends):
+            return self._length
+        return max(start + 1, int(min(self._ends[behind - 1], self._starts[behind])))
 
     def back(self, end: int) -> int:
         """See `Measure`."""
+        if not self._overlap:
+            return end
         first = int(np.searchsorted(self._starts, end, side="left")) - self._overlap
-        return int(self._starts[max(first, 0)]) if len(self._starts) else 0
+        return int(max(self._starts[first], self._ends[first - 1])) if first > 0 else 0
 
 
 def passages(text: str, measure: Measure) -> Iterator[Passage]:

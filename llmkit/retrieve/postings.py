@@ -36,6 +36,20 @@ class Postings(NamedTuple):
     """(N,): words of each passage."""
 
 
+class Segment(NamedTuple):
+    """An inverted index that is stored, without its postings, which are read word by word."""
+
+    number: int
+    """In the index."""
+    passages: NDArray[np.int64]
+    """(N,): their numbers, ascending."""
+    words: NDArray[np.uint32]
+    starts: NDArray[np.uint64]
+    lengths: NDArray[np.uint32]
+    present: NDArray[np.bool_]
+    """(N,): whether the passage has not been deleted."""
+
+
 def word_numbers(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     """The words of some texts in order, and where each text's begin (one more than there are texts)."""
     parts = [shingle(texts[part], ngram=1) for part in batches([len(text) for text in texts])]

@@ -11,7 +11,8 @@ Adding makes a new segment; small ones are merged, which leaves out what is gone
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from llmkit.errors import DataError
 from llmkit.retrieve.incoming import SEGMENT_CHARACTERS, Incoming
 from llmkit.retrieve.passages import Passage
-from llmkit.retrieve.postings import ALGORITHM, Postings, merge_postings
+from llmkit.retrieve.postings import ALGORITHM, Postings, Segment, merge_postings
 
 _Record = dict[str, msgspec.Raw]
 SCHEMA = "llmkit.retrieve/1"
@@ -56,19 +57,6 @@ class StoredPassage(NamedTuple):
     text: str
     record: _Record
     """The document's, without its text."""
-
-
-class Segment(NamedTuple):
-    """A run of passages with an inverted index."""
-
-    number: int
-    passages: NDArray[np.int64]
-    """(N,): their numbers, ascending."""
-    words: NDArray[np.uint32]
-    starts: NDArray[np.uint64]
-    lengths: NDArray[np.uint32]
-    present: NDArray[np.bool_]
-    """(N,): whether the passage has not been deleted."""
 
 
 class Store:
@@ -129,6 +117,18 @@ class Store:
                 f"not an index of llmkit ({error})", hint="llmkit retrieve index DOCUMENTS -o INDEX"
             ) from None
 
+    @contextmanager
+    def one_state(self) -> Iterator[int]:
+        """Let all that is read within be of one state, and no other process commit meanwhile.
+
+        Gives a number, which is another one when others have committed since.
+        """
+        self.database.execute("BEGIN")
+        try:
+            yield int(self._value("PRAGMA data_version"))
+        finally:
+            self.database.rollback()
+
     def digests_of(self, identities: Sequence[str]) -> dict[str, str]:
         """The digests of documents' texts as they were added, by id, of those that are in the index."""
         self.flush()
@@ -147,6 +147,13 @@ class Store:
             found: its passages.
         """
         return self._incoming.add(identity, digest, record, text, found)
+
+    def describe(self, records: Mapping[str, bytes]) -> int:
+        """Give documents, by id, other records than those they were added with; how many had another."""
+        self.flush()
+        change = "UPDATE documents SET record = :record WHERE id = :id AND record <> :record"
+        rows = ({"id": identity, "record": record} for identity, record in records.items())
+        return max(0, self.database.executemany(change, rows).rowcount)
 
     def flush(self) -> None:
         """Let whoever reads the tables see what was added; words become searchable by `commit`."""

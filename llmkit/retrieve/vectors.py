@@ -11,7 +11,7 @@ Shapes: N passages, D hidden_size.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,17 +67,13 @@ def put_vectors(database: sqlite3.Connection, numbers: Sequence[int], vectors: N
 class VectorSearch:
     """The cosine of a query's vector with every passage's, less the mean of all."""
 
-    def __init__(
-        self, database: sqlite3.Connection, width: int, embed: Callable[[list[str]], NDArray[np.float32]]
-    ) -> None:
+    def __init__(self, database: sqlite3.Connection, width: int) -> None:
         """
         Args:
             database: of an index with vectors; they are read now: 2·N·D bytes of memory.
             width: D.
-            embed: texts to vectors (n, D) of length 1, as the passages' were made.
         """
         (count,) = database.execute("SELECT count(*) FROM vectors").fetchone()
-        self._embed = embed
         self._numbers = np.empty(count, np.int64)
         self._vectors = np.empty((count, width), np.float16)
         total = np.zeros(width)
@@ -90,9 +86,14 @@ class VectorSearch:
             part = slice(start, start + ROWS)
             self._scale[part] = _scale(self._vectors[part].astype(np.float32) - self._mean)
 
-    def search(self, query: str, most: int) -> list[Found]:
-        """The passages with the highest cosines, -1 to 1, the best first; of equal ones the first added."""
-        vector = self._embed([query])[0] - self._mean
+    def search(self, query: NDArray[np.float32], most: int) -> list[Found]:
+        """The passages with the highest cosines, -1 to 1, the best first; of equal ones the first added.
+
+        Args:
+            query: its vector (D,), of length 1, made as the passages' were.
+            most: passages that are looked for.
+        """
+        vector = query - self._mean
         vector *= _scale(vector[None])[0]
         scores = np.empty(len(self._numbers), np.float32)
         for start in range(0, len(scores), ROWS):

@@ -93,6 +93,35 @@ def test_tokens_measure_passages_where_a_tokenizer_is_given(byte_level_dir: Path
     assert any(after.start < before.end for before, after in itertools.pairwise(found))
 
 
+@settings(deadline=None)
+@given(
+    st.text(alphabet=st.sampled_from("ab .\n#é東🎉"), max_size=120),
+    st.lists(st.integers(1, 5), min_size=1, max_size=9),
+    st.integers(1, 9),
+    st.integers(0, 4),
+)
+@example("tea🎉🎉🎉 ", [1], 6, 0)
+def test_no_passage_touches_more_tokens_than_asked_and_no_overlap_though_characters_have_several(
+    text: str, widths: list[int], size: int, overlap: int
+) -> None:
+    overlap = min(overlap, (size - 1) // 2)
+    owners = [place for place, letter in enumerate(text.rstrip()) for _ in letter.encode()]  # of each byte
+    tokens, sizes = list[list[int]](), itertools.cycle(widths)
+    while owners:
+        width = next(sizes)
+        tokens, owners = [*tokens, owners[:width]], owners[width:]
+    chars = np.array([(token[0], token[-1] + 1) for token in tokens], np.int64).reshape(-1, 2)
+    found = list(passages(text, TokenMeasure(Spans(chars, chars), len(text), size, overlap)))
+    covered = {place for one in found for place in range(one.start, one.end)}
+    assert {place for place, letter in enumerate(text) if not letter.isspace()} <= covered
+    for one in found:
+        touched = [token for token in tokens if one.start <= token[-1] and token[0] < one.end]
+        assert len(touched) <= size or one.end - one.start == 1
+    for before, after in itertools.pairwise(found):
+        shared = [token for token in tokens if after.start <= token[-1] and token[0] < before.end]
+        assert len(shared) <= overlap or after.start >= before.end
+
+
 def test_tokens_without_a_place_in_the_text_cut_nothing() -> None:
     empty = Spans(np.zeros((0, 2), np.int64), np.zeros((0, 2), np.int64))
     assert [one[:2] for one in passages("abc", TokenMeasure(empty, 3, 4, 0))] == [(0, 3)]

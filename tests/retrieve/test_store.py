@@ -103,6 +103,25 @@ def test_what_is_not_committed_is_not_there_for_others(tmp_path: object) -> None
     assert again.digests_of(["b", "a"]) == {"a": "ant bee"}
 
 
+def test_others_commit_no_change_while_a_state_is_read_and_the_next_has_another_number(
+    tmp_path: object,
+) -> None:
+    path = f"{tmp_path}/index"
+    Store.create(sqlite3.connect(path), {}).commit()
+    store, other = Store(sqlite3.connect(path)), Store(sqlite3.connect(path, timeout=0))
+    add(other, "a", "ant bee")
+    with store.one_state() as first:
+        pass
+    with store.one_state() as state:
+        assert state == first
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.commit()
+        assert store.num_documents == 0
+    other.commit()
+    with store.one_state() as again:
+        assert again != state and store.num_documents == 1
+
+
 def test_a_passage_never_gets_the_number_of_one_that_is_gone(tmp_path: object) -> None:
     path = f"{tmp_path}/index"
     store = Store.create(sqlite3.connect(path), {})
@@ -114,6 +133,16 @@ def test_a_passage_never_gets_the_number_of_one_that_is_gone(tmp_path: object) -
     add(again, "b", "fox eel")
     again.commit()
     assert [word for word, *_ in found(again)] == ["eel", "fox", "top"]
+
+
+def test_a_document_can_be_given_another_record() -> None:
+    store = new_store()
+    add(store, "a", "ant bee")
+    add(store, "b", "ant bee")
+    new = {"a": b'{"source":"new"}', "b": b'{"source":"test"}', "none": b"{}"}
+    assert store.describe(new) == 1
+    told = {one.document: bytes(one.record["source"]) for one in store.passages_of([1, 3])}
+    assert told == {"a": b'"new"', "b": b'"test"'}
 
 
 def test_a_database_of_something_else_is_refused() -> None:

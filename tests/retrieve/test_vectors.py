@@ -1,7 +1,6 @@
 """Vectors of passages, and search by them."""
 
 import sqlite3
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -34,15 +33,11 @@ def new_store(count: int) -> Store:
     return store
 
 
-def answers(row: Rows) -> Callable[[list[str]], Rows]:
-    return lambda texts: np.stack([row] * len(texts))
-
-
 def test_the_ranking_is_that_of_cosines_without_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROWS", 7)
     store, rows, asked = new_store(40), given(40), given(1, seed=1)[0]
     put_vectors(store.database, range(1, 41), rows)
-    found = VectorSearch(store.database, WIDTH, answers(asked)).search("x", 12)
+    found = VectorSearch(store.database, WIDTH).search(asked, 12)
 
     kept = rows.astype(np.float16).astype(np.float64)
     centred, query = kept - kept.mean(0), asked.astype(np.float64) - kept.mean(0)
@@ -58,9 +53,7 @@ def test_a_vector_goes_with_its_passage_and_what_is_left_is_as_if_it_never_was()
     put_vectors(fresh.database, [1, 2, 4, 5, 6, 7, 9], rows[[0, 1, 3, 4, 5, 6, 8]])
     store.delete("d2")
     store.delete("d7")
-    found, alone = (
-        VectorSearch(one.database, WIDTH, answers(asked)).search("x", 9) for one in (store, fresh)
-    )
+    found, alone = (VectorSearch(one.database, WIDTH).search(asked, 9) for one in (store, fresh))
     assert found == alone
     assert len(found) == 7
 
@@ -79,6 +72,6 @@ def test_passages_without_a_vector_are_told_in_order_with_their_headings() -> No
 def test_equal_vectors_have_no_direction_of_their_own_and_come_as_they_were_added() -> None:
     store = new_store(3)
     put_vectors(store.database, [1, 2, 3], np.repeat(given(1), 3, axis=0))
-    found = VectorSearch(store.database, WIDTH, answers(given(1, seed=1)[0])).search("x", 2)
+    found = VectorSearch(store.database, WIDTH).search(given(1, seed=1)[0], 2)
     assert [(one.passage, one.score) for one in found] == [(1, 0.0), (2, 0.0)]
-    assert VectorSearch(new_store(0).database, WIDTH, answers(given(1)[0])).search("x", 2) == []
+    assert VectorSearch(new_store(0).database, WIDTH).search(given(1)[0], 2) == []

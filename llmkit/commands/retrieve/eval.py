@@ -9,7 +9,8 @@ from typer import Argument, Option
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.retrieve import flags
 from llmkit.commands.shared import Force, JsonReport, inputs_or_stdin, print_report
-from llmkit.errors import GateFailed
+from llmkit.commands.values import parse_finite
+from llmkit.errors import GateFailed, UsageError
 
 if TYPE_CHECKING:
     from llmkit.workflows.retrieve.eval import RetrievalReport
@@ -28,7 +29,9 @@ def evaluate(
     relevant: Annotated[
         str, Option(metavar="KEY", help="Key of the relevant ids, or grades by id.")
     ] = "relevant",
-    min_recall: Annotated[float | None, Option(metavar="X", help="Exit 1 below this recall.")] = None,
+    min_recall: Annotated[
+        float | None, Option(parser=parse_finite, metavar="X", help="Exit 1 below this recall.")
+    ] = None,
     searching: flags.Searching = flags.BY_WORDS,
     per_record: Annotated[Path | None, Option(metavar="FILE", help="Each query's figures, as jsonl.")] = None,
     force: Force = False,
@@ -54,14 +57,18 @@ def evaluate(
 
     usage = "llmkit retrieve eval QUERIES --index INDEX"
     if index is None:
+        for name, value in vars(searching).items():
+            if name != "field" and value != getattr(flags.BY_WORDS, name):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} {value}: the hits are there, nothing is searched",
+                    hint="--index INDEX",
+                )
         answered = read_answers(inputs_or_stdin(queries, usage), searching.field)
         report = judge_all(answered, most, relevant, per_record, force=force)
     else:
-        passages = 4 * most  # of one document several may be found
-        options = flags.run_options(index, queries, passages, searching, usage=usage)
+        options = flags.run_options(index, queries, most, searching, usage=usage)
         with open_run("retrieve eval", options, [per_record] if per_record else []) as run:
-            answers = ((one, [hit.document for hit in hits]) for one, hits in run.answers())
-            report = judge_all(answers, most, relevant, per_record, force=force)
+            report = judge_all(run.documents(), most, relevant, per_record, force=force)
     print_report(report, as_json, _describe)
     if min_recall is not None and report.recall < min_recall:
         raise GateFailed(

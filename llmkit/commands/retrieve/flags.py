@@ -102,8 +102,9 @@ def run_options(
     """Flags as the options of `open_run`.
 
     Args:
-        index, queries, most, searching, results, text: as given; without `text` and `queries`, stdin is read.
+        index, queries, most, searching, results: as given.
         usage: a line that works, for the error where there is nothing to read.
+        text: as given; without it and `queries`, stdin is read.
 
     Raises:
         UsageError, ConfigError: there is nothing to look for, or flags do not go together.

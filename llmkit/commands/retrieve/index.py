@@ -39,12 +39,24 @@ def index(
         Path | None,
         Option("--tokenizer", "-t", metavar="PATH", help="Measures passages; else 4 letters a token."),
     ] = None,
-    chunk: Annotated[int, Option(parser=parse_count, metavar="N", help="Most tokens of a passage.")] = (
-        IndexConfig.chunk
-    ),
+    chunk: Annotated[
+        int | None,
+        Option(
+            parser=parse_count,
+            metavar="N",
+            help="Most tokens of a passage.",
+            show_default=str(IndexConfig.chunk),
+        ),
+    ] = None,
     overlap: Annotated[
-        int, Option(parser=parse_count, metavar="N", help="Tokens a passage repeats from the last.")
-    ] = IndexConfig.overlap,
+        int | None,
+        Option(
+            parser=parse_count,
+            metavar="N",
+            help="Tokens a passage repeats from the last.",
+            show_default=str(IndexConfig.overlap),
+        ),
+    ] = None,
     field: Annotated[str, Option(metavar="KEY", help="Key of the text in jsonl.")] = IndexConfig.field,
     embed: Annotated[
         Path | None, Option(metavar="MODEL", help="Give passages vectors: the mean of its hidden states.")
@@ -53,7 +65,9 @@ def index(
     embed_name: flags.EmbedName = None,
     embed_key: flags.EmbedKey = None,
     device: flags.Device = "auto",
-    add: Annotated[bool, Option("--add", help="To an index that is there; new texts replace old.")] = False,
+    add: Annotated[
+        bool, Option("--add", help="To an index that is there; what is new replaces what is old.")
+    ] = False,
     delete: Annotated[
         list[str] | None, Option(metavar="ID", help="Take this document out first; repeatable.")
     ] = None,
@@ -80,20 +94,31 @@ def index(
       llmkit retrieve index docs.jsonl --add --delete world -o index
       llmkit retrieve index docs.jsonl --embed run -o out.meaning
     """
+    from llmkit.formats.documents import printable
     from llmkit.workflows.retrieve.embed import EmbedOptions
     from llmkit.workflows.retrieve.index import index_documents
 
     session = ctx.obj
     paths: list[Path] = []
+    gone = tuple(printable(name) for name in delete or ())  # as a file's name became its id
     making = EmbedOptions(model=embed, device=device, url=embed_url, name=embed_name, key=embed_key)
     if inputs or not (delete or (add and making.is_given and sys.stdin.isatty())):
         paths = inputs_or_stdin(inputs, "llmkit retrieve index docs.jsonl -o index")
-    config = IndexConfig(chunk=chunk, overlap=overlap, field=field)
+    cut = {name: size for name, size in (("chunk", chunk), ("overlap", overlap)) if size is not None}
+    config = IndexConfig(field=field, **cut)
     if dry_run:
         from llmkit.workflows.retrieve.index_plan import plan_index
 
         plan = plan_index(
-            paths, out, config, tokenizer=tokenizer, add=add, delete=tuple(delete or ()), force=force
+            paths,
+            out,
+            config,
+            given=cut,
+            tokenizer=tokenizer,
+            embed=making,
+            add=add,
+            delete=gone,
+            force=force,
         )
         print_report(plan, as_json, _describe_plan)
         return
@@ -102,10 +127,11 @@ def index(
             paths,
             out,
             config,
+            given=cut,
             tokenizer=tokenizer,
             embed=making,
             add=add,
-            delete=tuple(delete or ()),
+            delete=gone,
             skip_bad=skip_bad,
             rejects=rejects,
             force=force,
@@ -118,6 +144,7 @@ def _describe(report: "IndexReport") -> str:
     changes = [f"{report.added:,} added"]
     others = {
         "embedded": report.embedded,
+        "updated": report.updated,
         "unchanged": report.unchanged,
         "deleted": report.deleted,
         "rejected": report.rejected,
@@ -137,5 +164,8 @@ def _describe_plan(plan: "IndexPlan") -> str:
         about = f"{plural(plan.about_documents, 'document')}, {plural(plan.about_passages or 0, 'passage')}"
         output = format_need(plan.about_output_bytes or 0, plan.disk_free_bytes, "free")
         rows += [("about", about), ("disk", output), ("time", format_seconds(plan.about_seconds or 0.0))]
+    if plan.embedding is not None:
+        size = "" if plan.about_vector_bytes is None else f", about {format_bytes(plan.about_vector_bytes)}"
+        rows.append(("vectors", f"from {plan.embedding}{size}; their time is not counted"))
     rows.append(("changes" if plan.changes else "writes", plan.out))
     return align(rows)

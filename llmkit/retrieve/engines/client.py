@@ -59,24 +59,24 @@ class EngineClient:
         """
         until = time.monotonic() + self._seconds
         content = None if body is None else msgspec.json.encode(body)
-        why, attempt = "", 0
+        why, status, attempt = "", None, 0
         while attempt < TRIES and (left := until - time.monotonic()) > 0:
             if attempt:
-                self._sleep(min(left, _FIRST_WAIT_SECONDS * 2**attempt))
+                self._sleep(min(left, _FIRST_WAIT_SECONDS * 2 ** (attempt - 1)))
             attempt += 1
             try:
                 status, answer = self._once(method, path, content, until)
             except httpx.TimeoutException:
                 raise self.wrong(f"no answer within {self._seconds:g} seconds", "--index-timeout") from None
             except httpx.TransportError as error:
-                why = str(error) or type(error).__name__
+                why, status = str(error) or type(error).__name__, None
                 continue
             if status < 300:
                 return self._decoded(answer)
             why = f"{status}: {_said(answer)}"
             if status not in _PASSING:
                 break
-        raise self._refused(why)
+        raise self._refused(status, why)
 
     def wrong(self, why: str, hint: str) -> RemoteError:
         """An error of this engine."""
@@ -103,13 +103,12 @@ class EngineClient:
             hint = "see that the address is the engine's, and not that of a page before it"
             raise self.wrong(f"no JSON: {error}", hint) from None
 
-    def _refused(self, why: str) -> MissingError | RemoteError:
-        status = why.partition(":")[0]
-        if status == "404":
+    def _refused(self, status: int | None, why: str) -> MissingError | RemoteError:
+        if status == 404:
             return MissingError(
                 f"{self.address.shown}: no such collection ({why})", hint=f"curl {self.address.url}"
             )
-        if status in ("401", "403"):
+        if status in (401, 403):
             return self.wrong(why, "--index-key FILE: its one line is USER:PASSWORD or a key")
         return self.wrong(why, f"curl {self.address.url}")
 

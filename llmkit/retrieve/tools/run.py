@@ -3,13 +3,13 @@
 import contextlib
 import os
 import selectors
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from llmkit.machine import signal_name
 from llmkit.retrieve.tools.config import ToolError, ToolLimits
 from llmkit.retrieve.tools.leave import check_awaited
 from llmkit.retrieve.tools.process_group import end_group, has_ended
@@ -63,7 +63,7 @@ def run_program(command: Sequence[str], given: bytes, limits: ToolLimits) -> byt
     if not ended or status is None:
         raise ToolError(f"no result within {limits.seconds:g} seconds")
     if status:
-        how = f"status {status}" if status > 0 else signal.Signals(-status).name
+        how = f"status {status}" if status > 0 else signal_name(-status)
         last = said.err.decode(errors="replace").strip().splitlines()[-1:]
         raise ToolError(f"failed with {how}" + "".join(f": {line[:300]}" for line in last))
     return said.out

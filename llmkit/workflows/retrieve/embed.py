@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import numpy as np
@@ -15,6 +15,9 @@ from llmkit.formats.key_file import read_key
 from llmkit.progress import Progress
 from llmkit.retrieve.store import Store
 from llmkit.retrieve.vectors import create_vectors, has_vectors, put_vectors, without_vectors
+
+if TYPE_CHECKING:
+    from llmkit.workflows.generate.job import Job
 
 _AT_ONCE = 256
 """Passages that are embedded together: enough to sort them by length."""
@@ -109,18 +112,40 @@ def open_embedder(options: EmbedOptions, made: Embedding | None, where: Path) ->
     return _open_local(options.model, options.device, made, where)
 
 
+def plan_embedder(options: EmbedOptions, made: Embedding | None, where: Path) -> Embedding:
+    """The model that `open_embedder` would open, after the same checks; weights are not read.
+
+    Raises:
+        MissingError, ConfigError, DataError, RemoteError: see `open_embedder`.
+    """
+    if options.url is not None:
+        return _open_remote(options, options.url, made, where).embedding
+    from llmkit.train.hardware import choose_device
+    from llmkit.workflows.model_job import JobOptions, open_model_job
+
+    assert options.model is not None
+    job = open_model_job(JobOptions(model=options.model, device=options.device))
+    choose_device(options.device)
+    return _embedding_by(options.model, job, made, where)
+
+
 def _open_local(model: Path, device: str, made: Embedding | None, where: Path) -> OpenEmbedder:
-    from llmkit.model.fingerprint import model_fingerprint
     from llmkit.retrieve.embed import Embedder
     from llmkit.workflows.inspect_attention.open import InspectOptions, open_inspected
 
     opened = open_inspected(InspectOptions(model=model, device=device))
-    weights = model_fingerprint(model, opened.model.config)
-    sha256 = digest_bytes(f"{weights} {opened.tokenizer.sha256}".encode())
+    embedding = _embedding_by(model, opened.job, made, where)
+    return OpenEmbedder(Embedder(opened.model, opened.encoder), embedding)
+
+
+def _embedding_by(model: Path, job: "Job", made: Embedding | None, where: Path) -> Embedding:
+    from llmkit.model.fingerprint import model_fingerprint
+
+    assert job.tokenizer is not None
+    sha256 = digest_bytes(f"{model_fingerprint(model, job.model)} {job.tokenizer.sha256}".encode())
     if made is not None and made.sha256 != sha256:
         raise _another(str(model), made, where, "name that one")
-    embedder = Embedder(opened.model, opened.encoder)
-    return OpenEmbedder(embedder, Embedding(str(model.resolve()), sha256, embedder.width))
+    return Embedding(str(model.resolve()), sha256, job.model.hidden_size)
 
 
 def _open_remote(options: EmbedOptions, url: str, made: Embedding | None, where: Path) -> OpenEmbedder:
@@ -162,23 +187,55 @@ def open_embedder_of(store: Store, options: EmbedOptions, where: Path) -> OpenEm
         DataError, ConfigError: see `open_embedder`.
     """
     made = embedding_of(store)
+    return open_embedder(_where_it_is(options, made, where), made, where)
+
+
+def _where_it_is(options: EmbedOptions, made: Embedding | None, where: Path) -> EmbedOptions:
+    """The model that made an index's vectors: where `options` say, else where it was.
+
+    Raises:
+        MissingError: see `open_embedder_of`.
+    """
     if made is None:
         raise MissingError(
             f"{where}: has no vectors",
             hint=f"llmkit retrieve index -o {where} --add --embed MODEL gives it some",
         )
     if options.is_given:
-        return open_embedder(options, made, where)
+        return options
     if made.url:
-        return open_embedder(
-            replace(options, url=made.url, name=options.name or made.model or None), made, where
-        )
+        return replace(options, url=made.url, name=options.name or made.model or None)
     if not Path(made.model).exists():
         raise MissingError(
             f"{made.model}: not there any more, and {where} has its vectors from it",
             hint="say where it is now: --embed MODEL",
         )
-    return open_embedder(replace(options, model=Path(made.model)), made, where)
+    return replace(options, model=Path(made.model))
+
+
+def model_of_vectors(
+    options: EmbedOptions, made: Embedding | None, out: Path, *, grows: bool
+) -> EmbedOptions | None:
+    """The model for passages that have no vector; None where there are none, or the index has no vectors.
+
+    Args:
+        options: what is asked for.
+        made: what gave the index its vectors; None: it has none.
+        out: the index.
+        grows: whether documents come.
+
+    Raises:
+        UsageError: an option has nothing to say.
+        MissingError: the model is not where it was.
+    """
+    if not options.is_given and (options.name or options.key) and (made is None or not made.url):
+        raise UsageError(
+            "--embed-name and --embed-key are of a server, and none is given", hint="--embed-url URL"
+        )
+    asked = options if options.is_given else _where_it_is(options, made, out) if grows and made else None
+    if options.device != "auto" and (asked is None or asked.url is not None):
+        raise UsageError(f"--device {options.device}: no model runs here", hint="--embed MODEL")
+    return asked
 
 
 def give_vectors(store: Store, opened: OpenEmbedder, progress: Progress) -> int:

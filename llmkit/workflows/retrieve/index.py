@@ -1,6 +1,6 @@
 """llmkit retrieve index: documents in, an index file out, or one that is there brought up to date."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import msgspec
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file
-from llmkit.formats.documents import Document, list_files, read_documents
+from llmkit.formats.documents import Document, list_files, printable, read_documents
 from llmkit.formats.rejects import bad_lines
 from llmkit.progress import SILENT, Progress
 from llmkit.retrieve.config import IndexConfig
@@ -23,11 +23,10 @@ from llmkit.retrieve.passages import (
 from llmkit.retrieve.store import Store
 from llmkit.workflows.retrieve.embed import (
     EmbedOptions,
-    OpenEmbedder,
     embedding_of,
     give_vectors,
+    model_of_vectors,
     open_embedder,
-    open_embedder_of,
 )
 from llmkit.workflows.retrieve.index_file import changed_index, created_index
 
@@ -45,8 +44,10 @@ class IndexReport(msgspec.Struct, frozen=True, kw_only=True):
     schema: str = "llmkit.retrieve.index/1"
     added: int
     """Documents that were not there, or had another text."""
+    updated: int = 0
+    """Documents that were there with the same text, and with other keys beside it."""
     unchanged: int
-    """Documents that were there with the same text."""
+    """Documents that were there just so."""
     deleted: int = 0
     embedded: int = 0
     """Passages that were given a vector."""
@@ -65,6 +66,7 @@ def index_documents(
     out: Path,
     config: IndexConfig,
     *,
+    given: Collection[str] = (),
     tokenizer: Path | None = None,
     embed: EmbedOptions = NO_EMBED,
     add: bool = False,
@@ -79,17 +81,19 @@ def index_documents(
     Args:
         inputs: documents; may be none where something is deleted.
         out: the index file. It appears when it is whole; `add` and `delete` change it in one transaction.
-        config: how documents are cut; of an index that is there only `field` counts, it has its own cut.
+        config: how documents are cut; an index that is there has its own cut.
+        given: fields of `config` that an index which is there must have too.
         tokenizer: measures passages.
         embed: what gives passages vectors; nothing: that of an index which has some, else none.
-        add: add to an index that is there; a document with the same id and another text takes its place.
+        add: add to an index that is there; a document with the same id and another text takes its place,
+            one with other keys keeps its passages.
         delete: ids of documents to take out first.
         skip_bad, rejects: as everywhere, see formats/rejects.py.
         force: replace what is there.
         progress: hears of bytes read.
 
     Raises:
-        UsageError: `out` exists and neither `add`, `delete` nor `force` is given.
+        UsageError: `out` exists and neither `add`, `delete` nor `force` is given, or it is cut otherwise.
         MissingError: an input, a document to delete or the index to add to is not there.
         DataError: a malformed line; a tokenizer or a model other than the index was made with.
     """
@@ -101,11 +105,13 @@ def index_documents(
         bad_lines("retrieve index", skip=skip_bad, rejects=rejects, out=out, **files) as bad,
         changes as store,
     ):
-        measure = measure_of(cut_of(store, settings, out), tokenizer)
+        measure = measure_of(cut_of(store, settings, out, given), tokenizer)
         for identity in delete:
             if not store.delete(identity):
                 raise MissingError(f"{out}: no document {identity!r}", hint=f"llmkit show {out}")
-        embedder = _embedder(store, embed, out, grows=bool(inputs))
+        made = embedding_of(store)
+        asked = model_of_vectors(embed, made, out, grows=bool(inputs))
+        embedder = None if asked is None else open_embedder(asked, made, out)
         documents = read_documents(inputs, text_field=config.field, on_bad=bad.on_bad)
         report = add_documents(store, documents, measure, config.field, replace=add, progress=progress)
         embedded = 0 if embedder is None else give_vectors(store, embedder, progress)
@@ -143,17 +149,20 @@ def add_documents(
     Raises:
         DataError: an id with another text, without `replace`.
     """
-    added = unchanged = text_bytes = 0
+    added = seen = updated = text_bytes = 0
     for batch in _batches(documents):
         known = store.digests_of([document.id for document in batch])
+        same = dict[str, bytes]()
         for document in batch:
             text = document.text
             content = text.encode()
             digest = digest_bytes(content)
             text_bytes += len(content)
             there = known.get(document.id)
+            record = _record(document, field)
             if there == digest:
-                unchanged += 1
+                seen += 1
+                same[document.id] = record
                 continue
             if there is not None:
                 if not replace:
@@ -162,11 +171,13 @@ def add_documents(
                         hint="give each document its own id; --add lets the later text take the place",
                     )
                 store.delete(document.id)
-            store.add(document.id, digest, _record(document, field), text, passages(text, measure(text)))
+                same.pop(document.id, None)
+            store.add(document.id, digest, record, text, passages(text, measure(text)))
             known[document.id] = digest
             added += 1
-        progress.update(text_bytes, None, documents=added + unchanged)
-    return IndexReport(added=added, unchanged=unchanged, text_bytes=text_bytes)
+        updated += store.describe(same) if replace else 0
+        progress.update(text_bytes, None, documents=added + seen)
+    return IndexReport(added=added, updated=updated, unchanged=seen - updated, text_bytes=text_bytes)
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -186,22 +197,10 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 def _record(document: Document, field: str) -> bytes:
     """What is known of a document besides its id and its text."""
     if not document.record:
-        return msgspec.json.encode({"source": document.file})
+        return msgspec.json.encode({"source": printable(document.file)})
     return msgspec.json.encode(
         {name: value for name, value in document.record.items() if name not in ("id", field)}
     )
-
-
-def _embedder(store: Store, options: EmbedOptions, out: Path, *, grows: bool) -> OpenEmbedder | None:
-    """The model for passages that have no vector; None where there are none, or the index has no vectors."""
-    made = embedding_of(store)
-    if options.is_given:
-        return open_embedder(options, made, out)
-    if (options.name or options.key) and (made is None or not made.url):
-        raise UsageError(
-            "--embed-name and --embed-key are of a server, and none is given", hint="--embed-url URL"
-        )
-    return open_embedder_of(store, options, out) if grows and made is not None else None
 
 
 def index_settings(config: IndexConfig, tokenizer: Path | None) -> dict[str, Any]:
@@ -235,10 +234,17 @@ def measure_of(config: IndexConfig, tokenizer: Path | None) -> MeasureOf:
     return of
 
 
-def cut_of(store: Store, settings: dict[str, Any], out: Path) -> IndexConfig:
-    """How the index's documents are cut, whatever is asked for now.
+def cut_of(store: Store, settings: dict[str, Any], out: Path, given: Collection[str] = ()) -> IndexConfig:
+    """How the index's documents are cut.
+
+    Args:
+        store: the index.
+        settings: those of now, see `index_settings`.
+        out: the index, for errors.
+        given: names of settings that were asked for.
 
     Raises:
+        UsageError: what was asked for is not what it has.
         DataError: its tokenizer is another, or is not given.
     """
     made = store.settings
@@ -247,6 +253,12 @@ def cut_of(store: Store, settings: dict[str, Any], out: Path) -> IndexConfig:
             f"{out}: made {'with' if made['tokenizer_sha256'] else 'without'} a tokenizer, and not this one",
             hint="give --tokenizer as it was given then",
         )
+    for name in given:
+        if settings[name] != made[name]:
+            raise UsageError(
+                f"--{name} {settings[name]}: {out} has --{name} {made[name]}",
+                hint="leave it out, or make the index again with --force",
+            )
     return IndexConfig(chunk=made["chunk"], overlap=made["overlap"], field=settings["field"])
 
 

@@ -10,6 +10,9 @@ from llmkit.errors import DataError, MissingError, ResourceError
 from llmkit.formats.atomic import atomic_file, refuse_existing
 from llmkit.retrieve.store import Store
 
+_CHANGED_KIB = 1 << 18
+"""Memory for changes that are not committed: beyond, they go to the file, and others wait or are refused."""
+
 
 @contextmanager
 def open_index(path: Path) -> Iterator[Store]:
@@ -22,7 +25,7 @@ def open_index(path: Path) -> Iterator[Store]:
     if not path.is_file():
         raise MissingError(f"{path}: no such index", hint=f"llmkit retrieve index DOCUMENTS -o {path}")
     address = f"{path.resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True, check_same_thread=False)) as database, _named(path):
+    with closing(sqlite3.connect(address, uri=True, check_same_thread=False)) as database, named(path):
         yield _store_in(database, path)
 
 
@@ -35,7 +38,7 @@ def created_index(out: Path, settings: dict[str, Any], *, force: bool, inputs: l
         ResourceError, DataError: the disk is full, or SQLite has another complaint.
     """
     refuse_existing(out, force=force, inputs=inputs)
-    with _named(out), atomic_file(out) as stream, closing(sqlite3.connect(stream.name)) as database:
+    with named(out), atomic_file(out) as stream, closing(sqlite3.connect(stream.name)) as database:
         database.execute("PRAGMA journal_mode = OFF")
         database.execute("PRAGMA synchronous = OFF")
         yield Store.create(database, settings)
@@ -51,8 +54,9 @@ def changed_index(path: Path) -> Iterator[Store]:
     """
     if not path.is_file():
         raise MissingError(f"{path}: no index to change", hint=f"llmkit retrieve index DOCUMENTS -o {path}")
-    with closing(sqlite3.connect(path, timeout=10)) as database, _named(path):
+    with closing(sqlite3.connect(path, timeout=10)) as database, named(path):
         _store_in(database, path)  # another kind of file is called that, not a damaged index
+        database.execute(f"PRAGMA cache_size = -{_CHANGED_KIB}")
         database.execute("BEGIN IMMEDIATE")  # so that no other process numbers passages meanwhile
         yield _store_in(database, path)
 
@@ -65,8 +69,12 @@ def _store_in(database: sqlite3.Connection, path: Path) -> Store:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Say which file an error is about."""
+def named(path: Path) -> Iterator[None]:
+    """Say which file an error is about.
+
+    Raises:
+        ResourceError, DataError: in place of an error of SQLite.
+    """
     try:
         yield
     except sqlite3.OperationalError as error:

@@ -8,8 +8,8 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.documents import is_json_lines
-from llmkit.formats.jsonl import BadLine, Record, decode_field, raw, read_records
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.jsonl import BadLine, Record, decode_field, number_lines, raw, read_records
+from llmkit.formats.streams import is_stream, open_input
 from llmkit.retrieve.hits import Find, Hit
 
 FIELDS = ("query", "question", "prompt", "text")
@@ -31,14 +31,14 @@ def read_queries(
     """Queries from jsonl, or from plain text, one a line.
 
     Args:
-        path: the file, or `-`, which is jsonl.
+        path: the file, or a stream (`-`, a pipe), which is jsonl.
         field: the key of the query; None: the first of FIELDS that a record has.
         on_bad: see `read_records`.
 
     Raises:
         DataError: a malformed line, or one without a query.
     """
-    if path == STDIO or is_json_lines(path):
+    if is_stream(path) or is_json_lines(path):
         for line in read_records(path, on_bad=on_bad):
             key = field or next((name for name in FIELDS if name in line.record), FIELDS[0])
             try:
@@ -50,8 +50,17 @@ def read_queries(
                 on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, problem))
         return
     with open_input(path) as stream:
-        for number, content in enumerate(stream, 1):
-            text = content.decode().strip()
+        for number, content in number_lines(stream):
+            try:
+                text = content.decode().strip()
+            except UnicodeDecodeError as error:
+                problem = f"not UTF-8 (found byte 0x{content[error.start]:02x} at offset {error.start})"
+                if on_bad is None:
+                    raise DataError(
+                        f"{path}:{number}: {problem}", hint=f"iconv -f latin1 -t utf-8 {path}"
+                    ) from None
+                on_bad(BadLine(content, str(path), number, problem))
+                continue
             if text:
                 yield Query(text, {"query": raw(text)}, f"{path}:{number}")
 
@@ -66,3 +75,20 @@ def answer_queries(queries: Iterable[Query], find: Find, *, most: int) -> Iterat
     """
     for query in queries:
         yield query, find(query.text, most)
+
+
+def find_documents(query: str, find: Find, *, most: int) -> list[str]:
+    """The documents that have the best passages, the best first.
+
+    Args:
+        query: what is looked for.
+        find: where.
+        most: documents; passages are looked for until there are so many of them, or no more are found.
+    """
+    passages = 4 * most
+    while True:
+        hits = find(query, passages)
+        documents = list(dict.fromkeys(hit.document for hit in hits))
+        if len(documents) >= most or len(hits) < passages:
+            return documents[:most]
+        passages *= 4

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from llmkit.errors import UsageError
 from llmkit.formats.jsonl import BadLine, encode_line, raw
 from llmkit.formats.rejects import BadLines, bad_lines
 from llmkit.formats.streams import is_terminal, open_output
 from llmkit.retrieve.engines.address import is_engine
 from llmkit.retrieve.hits import Find, Hit
 from llmkit.workflows.retrieve.finder import open_finder
-from llmkit.workflows.retrieve.query import Query, answer_queries, read_queries
+from llmkit.workflows.retrieve.query import Query, answer_queries, find_documents, read_queries
 from llmkit.workflows.retrieve.search import SearchOptions
 
 
@@ -36,6 +37,11 @@ class RetrieveOptions:
     rejects: Path | None = None
     unbuffered: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises UsageError where the query is no text."""
+        if any("\ud800" <= letter <= "\udfff" for letter in self.text or ""):  # how Python keeps other bytes
+            raise UsageError("the query is not UTF-8", hint="give it in a file: --jsonl FILE")
+
 
 @dataclass
 class Run:
@@ -55,6 +61,11 @@ class Run:
         for query, hits in answer_queries(queries, self.find, most=options.most):
             self.found += len(hits)
             yield query, hits
+
+    def documents(self) -> Iterator[tuple[Query, list[str]]]:
+        """Each query with the documents of what was found, the best first; `most` are of documents."""
+        for query in _asked(self.options, self.bad.on_bad):
+            yield query, find_documents(query.text, self.find, most=self.options.most)
 
     def write(self, content: bytes) -> None:
         """Write one result, at once where somebody waits for it."""

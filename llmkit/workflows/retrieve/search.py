@@ -2,7 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
 
 from llmkit.errors import ConfigError, UsageError
 from llmkit.retrieve.config import HIDDEN_STATES_WEIGHT, MEANING_WEIGHT, Bm25Config, By
@@ -11,10 +16,15 @@ from llmkit.retrieve.hits import Find, Hit, hits_of
 from llmkit.retrieve.search import Found, WordSearch
 from llmkit.retrieve.store import Store
 from llmkit.retrieve.vectors import VectorSearch
-from llmkit.workflows.retrieve.embed import Embedding, EmbedOptions, open_embedder_of
+from llmkit.workflows.retrieve.embed import Embedding, EmbedOptions, OpenEmbedder, open_embedder_of
+from llmkit.workflows.retrieve.index_file import named
 
 CANDIDATES = 50
 """Passages that are ranked again, unless it is said."""
+_Search = Callable[[str, NDArray[np.float32], int], list[Found]]
+"""A query, its vector, and how many passages at most, to those passages."""
+_NO_VECTOR = np.empty(0, np.float32)
+"""Of a query that is looked for by its words alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +50,22 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         """Raises UsageError where an option has nothing to say."""
-        if self.embed.is_given and self.by == "words":
-            model, url = self.embed.model, self.embed.url
-            given = f"--embed {model}" if url is None else f"--embed-url {url}"
-            raise UsageError(f"{given}: words need no model", hint="--by meaning, or --by both")
+        if self.by == "words":
+            named = {
+                "": self.embed.model,
+                "-url": self.embed.url,
+                "-name": self.embed.name,
+                "-key": self.embed.key,
+            }
+            for what, value in named.items():
+                if value is not None:
+                    raise UsageError(
+                        f"--embed{what} {value}: words need no model", hint="--by meaning, or --by both"
+                    )
+        if self.device != "auto" and self.rerank is None and (self.by == "words" or self.embed.url):
+            raise UsageError(f"--device {self.device}: no model runs here", hint="--rerank MODEL")
+        if self.seconds is not None and not 0 < self.seconds < inf:
+            raise ConfigError(f"--index-timeout {self.seconds:g}", hint="seconds, such as 30")
         if self.meaning_weight is not None:
             if self.by != "both":
                 raise UsageError("--meaning-weight: nothing is weighed", hint="--by both")
@@ -54,7 +76,7 @@ class SearchOptions:
 
 
 def open_search(store: Store, options: SearchOptions, where: Path) -> Find:
-    """Open what a search of an index needs.
+    """Open what a search of an index needs; any thread may search.
 
     Args:
         store: the index.
@@ -64,8 +86,7 @@ def open_search(store: Store, options: SearchOptions, where: Path) -> Find:
     Raises:
         MissingError, DataError, ConfigError: see `open_embedder_of` and `open_reranker`.
     """
-    search = _first(store, options, where)
-    return ranked_again(lambda query, most: hits_of(store, search(query, most)), options)
+    return ranked_again(_IndexSearch(store, options, where).find, options)
 
 
 def ranked_again(find: Find, options: SearchOptions) -> Find:
@@ -91,21 +112,43 @@ def weights(options: SearchOptions, embedding: Embedding) -> tuple[float, float]
     return 1 - meaning, meaning
 
 
-def _first(store: Store, options: SearchOptions, where: Path) -> Callable[[str, int], list[Found]]:
-    if options.by == "words":
-        return WordSearch(store, options.bm25).search
-    opened = open_embedder_of(store, options.embed, where)
-    meaning = VectorSearch(store.database, opened.embedder.width, opened.embedder.embed)
+class _IndexSearch:
+    """Searches of an index that other processes may change: each is of one state, the last committed one."""
+
+    def __init__(self, store: Store, options: SearchOptions, where: Path) -> None:
+        self._store, self._options, self._where = store, options, where
+        self._opened = None if options.by == "words" else open_embedder_of(store, options.embed, where)
+        self._turn = Lock()
+        with store.one_state() as self._state:
+            self._search = _search_of(store, options, self._opened)
+
+    def find(self, query: str, most: int) -> list[Hit]:
+        with self._turn, named(self._where):
+            # not while a state is held: others can commit only when none is
+            vector = _NO_VECTOR if self._opened is None else self._opened.embedder.embed([query])[0]
+            with self._store.one_state() as state:
+                if state != self._state:
+                    self._search = _search_of(self._store, self._options, self._opened)
+                    self._state = state
+                return hits_of(self._store, self._search(query, vector, most))
+
+
+def _search_of(store: Store, options: SearchOptions, opened: OpenEmbedder | None) -> _Search:
+    """The search of an index as it is now."""
+    if opened is None:
+        alone = WordSearch(store, options.bm25)
+        return lambda query, vector, most: alone.search(query, most)
+    meaning = VectorSearch(store.database, opened.embedder.width)
     if options.by == "meaning":
-        return meaning.search
+        return lambda query, vector, most: meaning.search(vector, most)
     words = WordSearch(store, options.bm25)
     shares = weights(options, opened.embedding)
 
-    def both(query: str, most: int) -> list[Found]:
+    def both(query: str, vector: NDArray[np.float32], most: int) -> list[Found]:
         depth = max(most, DEPTH)
         rankings = [
             [one.passage for one in ranking]
-            for ranking in (words.search(query, depth), meaning.search(query, depth))
+            for ranking in (words.search(query, depth), meaning.search(vector, depth))
         ]
         return [Found(*one) for one in fuse(rankings, shares, most)]
 

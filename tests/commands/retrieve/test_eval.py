@@ -35,6 +35,19 @@ def test_an_index_is_searched_and_what_is_found_judged(llmkit_run: Run, index: P
     assert llmkit_run(*line, "--k1", "-1", stdin=ASKED).status == 2
 
 
+def test_documents_below_one_of_many_passages_are_judged(llmkit_run: Run, tmp_path: Path) -> None:
+    book = {"id": "book", "text": "\n\n".join(f"bee bee bee word{number}." for number in range(200))}
+    others = [{"id": f"d{number}", "text": f"bee and much else of number {number}"} for number in range(9)]
+    docs = "".join(json.dumps(one) + "\n" for one in (book, *others)).encode()
+    made = llmkit_run(*("retrieve", "index", "-o", tmp_path / "i", "--chunk", 8, "--overlap", 0), stdin=docs)
+    assert made.status == 0, made.err
+    asked = b'{"query": "bee", "relevant": ["d0", "d1"]}\n'
+    report = json.loads(llmkit_run("retrieve", "eval", "--index", tmp_path / "i", "--json", stdin=asked).out)
+    # the book first, then d0 and d1: (1 / log2(3) + 1 / log2(4)) / (1 + 1 / log2(3))
+    assert (report["recall"], report["mrr"]) == (1.0, 0.5)
+    assert report["ndcg"] == pytest.approx((0.63093 + 0.5) / (1 + 0.63093), abs=1e-5)
+
+
 def test_hits_that_were_found_before_are_judged_and_the_gate_is_1(llmkit_run: Run, index: Path) -> None:
     found = llmkit_run("retrieve", "query", index, "--field", "ask", stdin=ASKED).out
     line = ("retrieve", "eval", "--field", "ask", "--relevant", "gold")
@@ -42,6 +55,10 @@ def test_hits_that_were_found_before_are_judged_and_the_gate_is_1(llmkit_run: Ru
     assert done.status == 0
     assert "recall@10 0.750" in done.text
     assert "of 2 queries" in done.text
+    assert llmkit_run(*line, "--min-recall", "nan", stdin=found).status == 2
+    for flags in (("--k1", 2.5), ("--by", "both"), ("--rerank", "nowhere"), ("--device", "cpu")):
+        done = llmkit_run(*line, *flags, stdin=found)
+        assert done.status == 2 and f"{flags[0]} {flags[1]}: " in done.err and "--index INDEX" in done.err
     done = llmkit_run(*line, "--min-recall", 0.8, stdin=found)
     assert done.status == 1
     assert "recall@10 0.750 is below 0.8" in done.err

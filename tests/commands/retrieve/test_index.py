@@ -1,6 +1,7 @@
 """llmkit retrieve index, from its flags to what it prints."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,10 @@ def test_vectors_are_made_on_a_device(
         spelled_model(),
     )
     assert llmkit_run(*line, "--device", "nowhere").status == 2
+    done = llmkit_run(*line, "--device", "cpu", "--dry-run")
+    assert "vectors   from " in done.text and not (tmp_path / "index").exists()
+    assert llmkit_run(*line[:-2], "--embed", tmp_path / "nowhere", "--dry-run").status == 4
+    assert llmkit_run(*line[:-2], "--device", "cpu").status == 2
     done = llmkit_run(*line, "--device", "cpu")
     assert done.status == 0, done.err
     assert done.text.startswith("2 added, 2 embedded; 2 documents")
@@ -107,6 +112,20 @@ def test_add_delete_and_force(llmkit_run: Run, docs: Path, tmp_path: Path) -> No
     assert llmkit_run(*index_line).status == 2
     assert "2 added" in llmkit_run(*index_line, "--force").text
     assert "0 added, 2 unchanged" in llmkit_run(*index_line, "--add").text
+    for flags in (("--chunk", 512), ("--overlap", 8), ("--chunk", 512, "--dry-run")):
+        done = llmkit_run(*index_line, "--add", *flags)
+        assert done.status == 2 and f"{flags[0]} {flags[1]}: {index} has {flags[0]}" in done.err
+    assert llmkit_run(*index_line, "--add", "--chunk", 256, "--overlap", 32).status == 0
+    docs.write_text(DOCS.replace("}", ', "source": "new"}', 1))
+    assert "0 added, 1 updated, 1 unchanged" in llmkit_run(*index_line, "--add").text
     done = llmkit_run("retrieve", "index", "--delete", "a", "-o", index, stdin=b"")
     assert "1 deleted; 1 documents" in done.text
     assert llmkit_run("retrieve", "index", "--delete", "a", "-o", index).status == 4
+
+
+def test_a_file_whose_name_is_no_utf_8_is_taken_out_by_that_name(llmkit_run: Run, tmp_path: Path) -> None:
+    note = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    note.write_text("one ant")
+    assert llmkit_run("retrieve", "index", note, "-o", tmp_path / "i").status == 0
+    done = llmkit_run("retrieve", "index", "--delete", note, "-o", tmp_path / "i", stdin=b"")
+    assert "1 deleted; 0 documents" in done.text

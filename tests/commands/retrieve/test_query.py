@@ -42,6 +42,16 @@ def test_parameters_change_scores(llmkit_run: Run, index: Path) -> None:
 
     assert scores("--b", "0") != scores() != scores("--k1", "0.5")
     assert scores("--k1", "0")["a"] == scores("--k1", "0")["b"]
+    for flags in (("--k1", "nan"), ("--k1", "inf"), ("--b", "nan"), ("--index-timeout", "nan")):
+        assert llmkit_run("retrieve", "query", index, "ant", *flags).status == 2
+
+
+@pytest.mark.parametrize("flag", ["--embed", "--embed-url", "--embed-name", "--embed-key", "--device"])
+def test_flags_of_vectors_are_refused_where_words_are_looked_for(
+    llmkit_run: Run, index: Path, flag: str
+) -> None:
+    done = llmkit_run("retrieve", "query", index, "ant", flag, "x")
+    assert (done.status, done.out) == (2, b"") and f"{flag} x: " in done.err
 
 
 def test_text_is_shown_to_a_person(llmkit_run: Run, index: Path) -> None:

@@ -43,6 +43,21 @@ def test_what_may_pass_is_tried_again() -> None:
     assert asked == ["http://h/x"] * 3
 
 
+def test_waits_begin_with_the_first_and_double() -> None:
+    answers, _ = in_turn(httpx.Response(503), httpx.Response(503), httpx.Response(200, json={}))
+    waits: list[float] = []
+    EngineClient(read_address(ADDRESS), transport=httpx.MockTransport(answers), sleep=waits.append).ask(
+        "GET", "/x"
+    )
+    assert waits == [module._FIRST_WAIT_SECONDS, 2 * module._FIRST_WAIT_SECONDS] == [0.2, 0.4]
+
+
+def test_words_of_a_broken_connection_that_look_like_a_status_are_none() -> None:
+    answers, _ = in_turn(httpx.Response(503), *[httpx.ConnectError("404: no route")] * 2)
+    with pytest.raises(RemoteError, match="404: no route"):
+        client(answers).ask("GET", "/x")
+
+
 def test_what_does_not_pass_is_told_in_the_engines_words() -> None:
     answers, asked = in_turn(*[httpx.Response(429, json={"error": "slow down"})] * 3)
     with pytest.raises(RemoteError, match=r"opensearch\+http://h/docs: 429: slow down"):

@@ -57,6 +57,8 @@ def test_what_a_program_leaves_running_does_not_hold_up_its_result() -> None:
 def test_a_failure_tells_its_status_and_the_last_line_of_stderr() -> None:
     with pytest.raises(ToolError, match=r"^failed with status 3: no such town$"):
         sh("echo first >&2; echo no such town >&2; exit 3")
+    with pytest.raises(ToolError, match=r"^failed with signal 40$"):  # of real time: it has no name
+        run_program(["sh", "-c", "kill -40 $$"], b"", ToolLimits(20.0, 100))
     with pytest.raises(ToolError, match=r"^failed with SIGSEGV$"):
         sh("kill -SEGV $$")
     with pytest.raises(ToolError, match="cannot be run: No such file"):

@@ -1,12 +1,15 @@
 """Making an index and bringing it up to date."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 
 from llmkit.errors import ConfigError, DataError, MissingError, UsageError
 from llmkit.retrieve.config import IndexConfig
+from llmkit.workflows.retrieve.embed import EmbedOptions
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.query import Query, answer_queries
@@ -57,6 +60,39 @@ def test_adding_leaves_equal_texts_alone_and_puts_new_ones_in_place_of_old(
     assert ids(index, "sleeps") == ["cats:0-13"]
 
 
+def test_other_keys_beside_an_equal_text_take_the_place_of_the_old_and_vectors_stay(
+    tmp_path: Path, spelled_model: Callable[..., Path]
+) -> None:
+    docs, index = write(tmp_path / "docs.jsonl", ANTS, BEES), tmp_path / "index"
+    index_documents([docs], index, IndexConfig(), embed=EmbedOptions(model=spelled_model()))
+    before = ids(index, "honey")
+    write(docs, ANTS, {**BEES, "source": "farm", "metadata": {"license": "CC0"}})
+    report = index_documents([docs], index, IndexConfig(), add=True)
+    assert (report.added, report.updated, report.unchanged, report.embedded) == (0, 1, 1, 0)
+    with open_index(index) as store:
+        (hit,) = open_search(store, SearchOptions(), index)("honey", 9)
+        assert (hit.source, hit.metadata) == (Raw(b'"farm"'), Raw(b'{"license": "CC0"}'))
+        assert (
+            store.database.execute("SELECT number FROM passages EXCEPT SELECT number FROM vectors").fetchall()
+            == []
+        )
+    assert ids(index, "honey") == before
+    report = index_documents([docs], index, IndexConfig(), add=True)
+    assert (report.updated, report.unchanged) == (0, 2)
+
+
+def test_of_one_id_twice_in_what_is_added_the_last_counts_and_a_new_index_keeps_the_first(
+    tmp_path: Path,
+) -> None:
+    docs = write(tmp_path / "docs.jsonl", BEES, {**BEES, "source": "farm"})
+    found = []
+    for index, add in ((tmp_path / "new", False), (tmp_path / "new", True)):
+        index_documents([docs], index, IndexConfig(), add=add)
+        with open_index(index) as store:
+            found.append(open_search(store, SearchOptions(), index)("honey", 1)[0].source)
+    assert found == [Raw(b'"zoo"'), Raw(b'"farm"')]
+
+
 def test_what_is_deleted_is_not_found_and_a_wrong_name_changes_nothing(index: Path) -> None:
     with pytest.raises(MissingError, match="dogs"):
         index_documents([], index, IndexConfig(), delete=("bees", "dogs"))
@@ -74,6 +110,16 @@ def test_an_index_keeps_its_own_cut_when_it_grows(tmp_path: Path) -> None:
             [Query("ant", {})], open_search(store, SearchOptions(), Path("i")), most=99
         )
     assert all(hit.end - hit.start <= 64 for hit in hits)
+
+
+def test_another_cut_than_the_indexs_own_is_refused_where_it_is_asked_for(tmp_path: Path) -> None:
+    docs, index = write(tmp_path / "a.jsonl", BEES), tmp_path / "index"
+    index_documents([docs], index, IndexConfig(chunk=16, overlap=4))
+    for given in (("chunk",), ("overlap",)):
+        with pytest.raises(UsageError, match=rf"--{given[0]} .*: .*index has --{given[0]}"):
+            index_documents([docs], index, IndexConfig(chunk=8, overlap=2), given=given, add=True)
+    same = IndexConfig(chunk=16, overlap=4)
+    assert index_documents([docs], index, same, given=("chunk", "overlap"), add=True).unchanged == 1
 
 
 def test_a_tokenizer_measures_and_another_is_refused(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.retrieve.passages import Passage
 from llmkit.workflows.retrieve.index_file import changed_index, created_index, open_index
 
 SETTINGS: dict[str, Any] = {"chunk": 8, "overlap": 0, "field": "text", "tokenizer_sha256": None}
@@ -59,3 +60,13 @@ def test_a_writer_who_waits_for_another_says_which_file(index: Path) -> None:
     with pytest.raises(DataError, match=r"index: .*locked"), open_index(index):
         pass
     other.close()
+
+
+def test_an_index_is_read_while_megabytes_are_added_to_it(index: Path) -> None:
+    with changed_index(index) as changed, open_index(index) as store:
+        for number in range(1000):
+            changed.add(str(number), "digest", b"{}", "text " * 2000, [Passage(0, 10_000, "")])
+        changed.flush()
+        assert store.num_documents == 0
+        changed.commit()
+        assert store.num_documents == 1000

@@ -1,12 +1,16 @@
 """What indexing would make, beside what it makes."""
 
 import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.retrieve.config import IndexConfig
+from llmkit.workflows.retrieve.embed import EmbedOptions
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.index_plan import plan_index
 
@@ -54,6 +58,40 @@ def test_a_change_is_checked_against_the_index_that_is_there(tmp_path: Path) -> 
         plan_index([docs], index, CUT, delete=("x",))
     plan = plan_index([docs], index, IndexConfig(chunk=99, overlap=9), add=True, delete=("1",))
     assert plan.changes and (plan.chunk, plan.overlap) == (32, 8) and index.read_bytes() == before
+
+
+def test_vectors_are_planned_after_the_checks_that_their_model_gets(
+    tmp_path: Path, spelled_model: Callable[..., Path]
+) -> None:
+    docs, index, model = _docs(tmp_path / "docs.jsonl", 3), tmp_path / "index", spelled_model()
+    with pytest.raises(MissingError, match="nowhere"):
+        plan_index([docs], index, CUT, embed=EmbedOptions(model=tmp_path / "nowhere"))
+    with pytest.raises(UsageError, match="--embed-name"):
+        plan_index([docs], index, CUT, embed=EmbedOptions(name="m"))
+    with pytest.raises(UsageError, match="device"):
+        plan_index([docs], index, CUT, embed=EmbedOptions(model=model, device="nowhere"))
+    plan = plan_index([docs], index, CUT, embed=EmbedOptions(model=model))
+    index_documents([docs], index, CUT, embed=EmbedOptions(model=model))
+    with closing(sqlite3.connect(index)) as database:
+        (stored,) = database.execute("SELECT sum(length(vector)) FROM vectors").fetchone()
+    assert plan.embedding == str(model) and plan.about_vector_bytes == stored
+
+    other = spelled_model("other", num_hidden_layers=1)
+    with pytest.raises(DataError, match="not the model that"):
+        plan_index([docs], index, CUT, add=True, embed=EmbedOptions(model=other))
+    assert plan_index([docs], index, CUT, add=True).embedding == str(model)  # as what is added gets them too
+
+
+def test_an_index_without_vectors_gets_them_for_what_it_has_too(
+    tmp_path: Path, spelled_model: Callable[..., Path]
+) -> None:
+    docs, index, model = _docs(tmp_path / "docs.jsonl", 3), tmp_path / "index", spelled_model()
+    passages = index_documents([docs], index, CUT).passages
+    more = _docs(tmp_path / "more.jsonl", 4)
+    plan = plan_index([more], index, CUT, add=True, embed=EmbedOptions(model=model))
+    width = json.loads((model / "config.json").read_text())["hidden_size"]
+    assert plan.about_passages and plan.about_vector_bytes == 2 * width * (passages + plan.about_passages)
+    assert plan_index([more], index, CUT, add=True).embedding is None
 
 
 def test_bad_lines_are_found_and_of_stdin_nothing_is_known(tmp_path: Path) -> None:

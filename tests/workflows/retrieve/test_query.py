@@ -9,9 +9,10 @@ import pytest
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import BadLine
 from llmkit.retrieve.config import IndexConfig
+from llmkit.retrieve.hits import Hit
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.index_file import open_index
-from llmkit.workflows.retrieve.query import Query, answer_queries, read_queries
+from llmkit.workflows.retrieve.query import Query, answer_queries, find_documents, read_queries
 from llmkit.workflows.retrieve.search import SearchOptions, open_search
 
 
@@ -32,6 +33,18 @@ def test_plain_lines_are_queries_and_blank_ones_are_none(tmp_path: Path) -> None
         Query("one two", {"query": msgspec.Raw(b'"one two"')}, f"{path}:1"),
         Query("three", {"query": msgspec.Raw(b'"three"')}, f"{path}:3"),
     ]
+
+
+def test_a_plain_line_that_is_not_utf_8_is_named_or_passed_over_and_a_byte_order_mark_is_no_query(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "q.txt"
+    path.write_bytes("\ufeffone\n".encode() + b"caf\xe9\ntwo\n")
+    with pytest.raises(DataError, match=r"q.txt:2: not UTF-8 \(found byte 0xe9 at offset 3\)"):
+        list(read_queries(path, None))
+    bad: list[BadLine] = []
+    assert [one.text for one in read_queries(path, None, on_bad=bad.append)] == ["one", "two"]
+    assert [(one.content, one.file, one.number) for one in bad] == [(b"caf\xe9\n", str(path), 2)]
 
 
 def test_a_record_without_a_query_is_an_error(tmp_path: Path) -> None:
@@ -56,3 +69,14 @@ def test_a_hit_is_a_slice_of_its_document_and_its_id_says_which(tmp_path: Path) 
         assert hit.id == f"d:{hit.start}-{hit.end}"
         assert "fox" in hit.text
         assert hit.heading == "Two"
+
+
+def test_so_many_documents_are_found_however_many_passages_one_of_them_has() -> None:
+    documents = [*["book"] * 300, "a", "book", "b", "c"]
+    hits = [
+        Hit(id=str(place), score=-place, document=name, start=0, end=1, text="")
+        for place, name in enumerate(documents)
+    ]
+    for most, expected in ((1, ["book"]), (3, ["book", "a", "b"]), (9, ["book", "a", "b", "c"])):
+        assert find_documents("x", lambda _, passages: hits[:passages], most=most) == expected
+    assert find_documents("x", lambda *_: [], most=3) == []

@@ -1,13 +1,16 @@
 """The search that is asked for."""
 
 import json
+import threading
 from collections.abc import Callable
+from math import inf, nan
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from llmkit.errors import UsageError
-from llmkit.retrieve.config import IndexConfig
+from llmkit.errors import ConfigError, UsageError
+from llmkit.retrieve.config import By, IndexConfig
 from llmkit.retrieve.fusion import fuse
 from llmkit.retrieve.hits import Hit
 from llmkit.workflows.retrieve.embed import EmbedOptions
@@ -58,9 +61,60 @@ def test_so_many_are_ranked_again_and_so_many_given(index: Path, model: Path) ->
     assert best == found(index, SearchOptions(by="meaning", rerank=model, candidates=4))[:1]
 
 
+@pytest.mark.parametrize("by", ["words", "meaning", "both"])
+def test_an_open_search_finds_what_one_opened_after_every_change_finds(
+    index: Path, by: By, tmp_path: Path
+) -> None:
+    options = SearchOptions(by=by)
+    with open_index(index) as store:
+        find = open_search(store, options, index)
+        assert find("bee", 9) == found(index, options)
+        index_documents([], index, IndexConfig(), delete=("3",))
+        assert find("bee", 9) == found(index, options)
+        for number in range(9):  # small segments become one, and their numbers are taken again
+            (tmp_path / "d.jsonl").write_text(
+                json.dumps({"id": f"n{number}", "text": f"bee {number}"}) + "\n"
+            )
+            index_documents([tmp_path / "d.jsonl"], index, IndexConfig(), add=True)
+        hits = find("bee", 99)
+        assert hits == found(index, options, most=99)
+        assert {hit.document for hit in hits} >= {"0", *(f"n{number}" for number in range(9))}
+
+
+def test_threads_search_one_index_together(index: Path) -> None:
+    with open_index(index) as store:
+        find, hits = open_search(store, SearchOptions(), index), list[list[Hit]]()
+        threads = [
+            threading.Thread(target=lambda: hits.extend(find("bee", 9) for _ in range(50))) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert hits == [find("bee", 9)] * 200
+
+
 @pytest.mark.parametrize(
-    "options", [{"embed": EmbedOptions(model=Path("m"))}, {"candidates": 5}, {"meaning_weight": 0.5}]
+    "options",
+    [
+        {"embed": EmbedOptions(model=Path("m"))},
+        {"embed": EmbedOptions(url="http://h")},
+        {"embed": EmbedOptions(name="m")},
+        {"embed": EmbedOptions(key=Path("k"))},
+        {"candidates": 5},
+        {"meaning_weight": 0.5},
+        {"device": "cpu"},
+        {"device": "cpu", "by": "meaning", "embed": EmbedOptions(url="http://h")},
+    ],
 )
 def test_an_option_that_has_nothing_to_say_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         SearchOptions(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options", [{"seconds": nan}, {"seconds": inf}, {"by": "both", "meaning_weight": nan}]
+)
+def test_a_number_that_is_none_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        SearchOptions(**options)
