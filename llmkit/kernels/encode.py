@@ -23,8 +23,9 @@ def encode(
     """Steps, bases, and the codes of the values nearest to the weights.
 
     Args:
-        weight, importance, trials: as for `even_scale`.
+        weight, importance: as for `even_scale`.
         table: (N,) ascending: the value of each code in steps.
+        trials: as for `even_scale`.
         with_base: whether groups have a base, of any sign; the table is of whole numbers from 0 then.
 
     Returns:
@@ -65,7 +66,7 @@ def block_bytes(
     out = np.empty((blocks, 2 * len(fields) + _BLOCK * bits // 8), np.uint8)
     struct = BlocksStruct(
         *(codes.ctypes.data, fields[0].ctypes.data, None if m is None else fields[1].ctypes.data),
-        *(out.ctypes.data, blocks, bits, 0),
+        *(out.ctypes.data, blocks, bits),
     )
     finished(library().llmkit_blocks(byref(struct)))
     return out

@@ -202,6 +202,11 @@ class NativeModel:
         """Bytes of packed weights."""
         return sum(weight.data.nbytes for weight in self._weights)
 
+    @property
+    def rounds_inputs(self) -> bool:
+        """Whether some of its products round what they are given to int8."""
+        return any(weight.rounds_inputs for weight in self._weights)
+
     def with_head(self, head: PackedWeight) -> "NativeModel":
         """The same layers before another matrix (W, D), whose products come out as they are."""
         other = copy(self)

@@ -59,6 +59,12 @@ class PackedWeight:
         struct.data = self.data.ctypes.data
         object.__setattr__(self, "struct", struct)
 
+    @property
+    def rounds_inputs(self) -> bool:
+        """Whether a product with it rounds what it is given to int8, in groups of 32."""
+        kept = self.packed_format
+        return not kept.is_widened if isinstance(kept, Grouping) else kept in ROUNDED_FORMATS.values()
+
 
 def packed_bytes(packed_format: PackedFormat | Grouping, num_rows: int, num_cols: int) -> int:
     """Bytes of a packed weight: rows padded to 16, columns to 2 (bfloat16) or 64 (most of codes)."""

@@ -31,7 +31,7 @@ class BlocksStruct(Structure):
     _fields_ = [
         *((name, c_void_p) for name in ("codes", "d", "m", "out")),
         ("count", c_int64),
-        *((name, c_int32) for name in ("bits", "unused")),
+        ("bits", c_int32),
     ]
 
 

@@ -160,6 +160,27 @@ def test_a_row_is_the_same_to_the_bit_in_any_batch_and_on_any_threads(
 
 
 @pytest.mark.parametrize("grouping", [*GROUPINGS, *WIDENED], ids=str)
+def test_what_rounds_its_inputs_says_so(grouping: Grouping, random: np.random.Generator) -> None:
+    packed = pack_coded(matrix(drawn(scattered(grouping, 64, random), 37, 64, random)))
+    x = np.zeros((2, 64), np.float32)
+    x[:, 0], x[1, 1] = 1, 1 / 512  # less than half of a 127th
+    without, beside = matmul(packed, x)
+    assert packed.rounds_inputs == np.array_equal(without, beside)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+@pytest.mark.parametrize("grouping", [*GROUPINGS, *WIDENED], ids=str)
+def test_activations_that_are_no_finite_numbers_give_none(
+    grouping: Grouping, wrong: float, random: np.random.Generator
+) -> None:
+    packed = pack_coded(matrix(drawn(scattered(grouping, 300, random), 37, 300, random)))
+    x = random.normal(size=(3, 300)).astype(np.float32)
+    x[1, 200] = wrong
+    assert np.isfinite(matmul(packed, x)).all(1).tolist() == [True, False, True]
+    assert not np.isfinite(matmul(packed, x)[1]).any()
+
+
+@pytest.mark.parametrize("grouping", [*GROUPINGS, *WIDENED], ids=str)
 def test_a_row_comes_back_as_its_numbers(grouping: Grouping, random: np.random.Generator) -> None:
     coded = drawn(scattered(grouping, 300, random), 37, 300, random)
     coded.codes[3, :16] = np.arange(112, 128) % (256 if grouping.codes is Codes.E4M3 else 16)  # one no number

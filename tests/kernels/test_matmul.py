@@ -146,6 +146,34 @@ def test_a_torch_tensor_is_rows_at_its_address(random: np.random.Generator) -> N
     )
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("form", list(PackedFormat))
+def test_what_is_no_finite_number_gives_none_and_the_rest_is_as_before(
+    form: PackedFormat, wrong: float, random: np.random.Generator
+) -> None:
+    weight, x = normal(random, 20, 130), normal(random, 3, 130)
+    before = matmul(pack(weight, form), x)
+    x[1, 70] = weight[5, 100] = wrong
+    with np.errstate(invalid="ignore"):
+        finite = np.isfinite(x.astype("f8") @ weight.T.astype("f8"))
+    assert finite.sum() == 2 * 19
+    found = matmul(pack(weight, form), x)
+    assert np.array_equal(np.isfinite(found), finite)
+    assert np.array_equal(found[finite], before[finite])
+
+
+@pytest.mark.parametrize("form", list(PackedFormat))
+def test_numbers_whose_inverse_is_none_count_as_no_more_than_they_are(
+    form: PackedFormat, random: np.random.Generator
+) -> None:
+    weight = normal(random, 20, 130)
+    for least in (1e-44, 1e-38, 1e-31):
+        x = np.full((1, 130), least, np.float32)
+        most = 1.01 * (x.astype("f8") @ np.abs(weight).T.astype("f8"))
+        assert (np.abs(matmul(pack(weight, form), x)) <= most).all()
+        assert (np.abs(matmul(pack(np.repeat(x, 16, 0), form), weight)) <= 1.01 * most.T).all()
+
+
 def test_zeros_and_nothing_at_all_are_fine(random: np.random.Generator) -> None:
     for form in PackedFormat:
         packed = pack(np.zeros((5, 40), np.float32), form)

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from llmkit.kernels import packed as packed_module
+from llmkit.kernels.matmul import matmul
 from llmkit.kernels.memory import Rows, ValueType
 from llmkit.kernels.packed import PackedFormat, PackedWeight, pack, pack_below, packed_bytes
 
@@ -171,3 +172,12 @@ def test_matrices_packed_piece_by_piece_are_those_packed_at_once(
     assert np.array_equal(found.data, pack(np.concatenate(parts), packed_format).data)
     assert sum(seen) == sum(heights) == found.num_rows
     assert max(seen) == 16 or heights == (7, 20)  # which do not begin with a block
+
+
+@pytest.mark.parametrize("form", list(PackedFormat))
+def test_what_rounds_its_inputs_says_so(form: PackedFormat) -> None:
+    packed = pack(np.ones((3, 40), np.float32), form)
+    x = np.zeros((2, 40), np.float32)
+    x[:, 0], x[1, 1] = 1, 1 / 512  # less than half of a 127th, and a bfloat16 number
+    without, beside = matmul(packed, x)
+    assert packed.rounds_inputs == np.array_equal(without, beside)

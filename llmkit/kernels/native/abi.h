@@ -1,5 +1,5 @@
-// What crosses the border between Python (ctypes) and the library: plain numbers, addresses and these two structs.
-// llmkit/kernels/{library,packing,attention}.py mirror them; kAbiVersion changes with any of them.
+// What crosses the border between Python (ctypes) and the library: plain numbers, addresses, and the structs here and
+// in forward.h, learn.h, quantise.h and text.h; kAbiVersion changes with any of them.
 #pragma once
 #include <stdint.h>
 

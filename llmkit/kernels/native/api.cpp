@@ -1,17 +1,10 @@
 // The C functions that Python calls. Arguments are checked there; each call is one region of the pool.
 #include "kernels.h"
+#include "region.h"
 
 namespace {
 
-constexpr int64_t kRowsAtOnce = 960;       // activation rows prepared together: bounds the scratch memory
-constexpr int64_t kWorthSharing = 16384;   // values below which waking threads costs more than it saves
-
-// One region, on every thread where it is about so many values.
-template <class Call>
-bool region(Call call, int64_t values, Scratch scratch = {}) {
-  return run_region([](Worker& worker, char* shared, void* raw) { (*static_cast<Call*>(raw))(worker, shared); },
-                    &call, scratch, values >= kWorthSharing);
-}
+constexpr int64_t kRowsAtOnce = 960;  // activation rows prepared together: bounds the scratch memory
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 //
 // Between Python calls, or kernels called one by one, a small model's token would spend longer than in the kernels.
 #include "forward_experts.h"
+#include "region.h"
 
 namespace {
 
@@ -233,7 +234,5 @@ LLMKIT_API bool llmkit_forward(const Model* model, const Pass* pass, int32_t wid
   const Kernels& kernel = *kernels();
   Plan plan = plan_of(kernel, *model, *pass);
   auto body = [&](Worker& worker, char* memory) { Run{kernel, *model, *pass, plan, sum, worker, memory}.run(); };
-  return run_region(
-      [](Worker& worker, char* shared, void* raw) { (*static_cast<decltype(body)*>(raw))(worker, shared); }, &body,
-      Scratch{plan.total, plan.own_bytes}, wide != 0);
+  return region(body, wide ? kWorthSharing : 0, Scratch{plan.total, plan.own_bytes});
 }

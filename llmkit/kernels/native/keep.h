@@ -5,8 +5,6 @@
 
 namespace {
 
-constexpr float kSmallest = 7.8886091e-31f;  // 2^-100: below it is 0, and the inverse of what is above is finite
-
 // int8 codes of one head, and their scale: the largest of them is 127. What is not a number makes the scale one too.
 LK void keep_codes(const float* from, int8_t* to, float* scale, int64_t size) {
   F most = zero(), nothing = zero();

@@ -21,7 +21,7 @@ struct Prepared {
   int64_t cols;    // padded
   int64_t width;   // rows of a full panel
   float* values;   // F32, Bf16 and widened weights; pairs of bfloat16 where the machine multiplies those
-  int8_t* codes;   // Int8 and Int4 weights
+  int8_t* codes;   // Int8, Int4 and grouped weights
   float* scales;
   int32_t* zeros;  // -zero point * sum of codes: where the integer accumulators start
   float* sums;     // grouped weights: scale * sum of codes, what a base is multiplied with

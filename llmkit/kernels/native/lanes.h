@@ -7,6 +7,7 @@ namespace {
 
 constexpr int kLanes = 16;
 constexpr int kParts = kLanes / kWidth;
+constexpr float kSmallest = 7.8886091e-31f;  // 2^-100: where codes are made, less is 0; the inverse of more is finite
 
 struct F {
   f32 v[kParts];

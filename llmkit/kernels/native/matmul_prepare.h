@@ -1,5 +1,6 @@
 // Activations made ready for the product: cut into panels of a few batch rows, column by column, so that the inner
-// loop reads them in order; for int8 and int4 weights also quantised, to int8 with one scale for each group of 32.
+// loop reads them in order; for int8, int4 and grouped weights also quantised, to int8 with one scale for each group of
+// 32. Where a number is infinite or none at all, its group's scale is NaN, and so what is computed with it.
 //
 // A panel of w rows from row b lies at element b * padded_cols (codes), b * groups (scales, zero points) and holds
 // [column (or 2, or 4 of them)][row]. Panels' widths depend on the batch and never change a row's result.
@@ -99,28 +100,29 @@ static void prepare_pairs(const Prepared& p, int32_t type, const void* x, int64_
 static void prepare_codes(const Prepared& p, int32_t type, const void* x, int64_t ldx, int64_t panel, int64_t width,
                           int64_t from, int64_t to, int64_t cols) {
   int64_t groups = p.cols / kGroup;
-  int32_t zero = zero_point(p.format);
+  int32_t middle = zero_point(p.format);
   int pieces = pieces_of(p.format);
   for (int64_t c = from; c < to; c += kGroup)
     for (int64_t r = 0; r < width; r++) {
       F a = load_columns(x, type, (panel + r) * ldx, c, cols);
       F b = load_columns(x, type, (panel + r) * ldx, c + kLanes, cols);
-      float most = max_lanes(max(abs(a), abs(b)));
-      F inverse = set1(most > 0 ? 127.0f / most : 0.0f);
+      float most = max_lanes(max(abs(a), abs(b))), nothing = sum_lanes(fma(a, zero(), mul(b, zero())));
+      if (nothing != nothing) a = b = zero();
+      F inverse = set1(nothing == nothing && most >= kSmallest ? 127.0f / most : 0.0f);
       I ia = round_int(mul(a, inverse)), ib = round_int(mul(b, inverse));
       alignas(64) int8_t t[kGroup];
       store_i8(t, ia);
       store_i8(t + kLanes, ib);
       int64_t place = panel * groups + c / kGroup * width + r;
-      p.scales[place] = most / 127.0f;
+      p.scales[place] = nothing == nothing ? most / 127.0f : nothing;
       if (pieces == 2) {
         int64_t first = (panel * groups + c / kGroup * width) * 2 + r;
         int32_t a_sum = sum_lanes_int(ia), b_sum = sum_lanes_int(ib);
-        p.zeros[first] = -zero * a_sum, p.zeros[first + width] = -zero * b_sum;
+        p.zeros[first] = -middle * a_sum, p.zeros[first + width] = -middle * b_sum;
         p.sums[first] = p.scales[place] * (float)a_sum, p.sums[first + width] = p.scales[place] * (float)b_sum;
       } else {
         int32_t sum = sum_lanes_int(add_int(ia, ib));
-        p.zeros[place] = -zero * sum;
+        p.zeros[place] = -middle * sum;
         p.sums[place] = p.scales[place] * (float)sum;
       }
       char* out = (char*)p.codes + panel * p.cols + c * width + r * 4;

@@ -1,5 +1,6 @@
 // Weights as files hold them, row by row, into the packed layouts of abi.h. Rounding is GGUF's reference, exactly:
-// Q8_0 scale = max|w| / 127, Q4_0 scale = (the largest by magnitude) / -8, both kept as float16.
+// Q8_0 scale = max|w| / 127, Q4_0 scale = (the largest by magnitude) / -8, both kept as float16. Where a weight is
+// infinite or no number, its group's scale is no number.
 #pragma once
 #include "matmul.h"
 
@@ -49,13 +50,17 @@ static void read_group(const Pack& from, bool four, int64_t row, int64_t c, int6
     F low = load_columns(data, from.type, 0, c, cols), high = load_columns(data, from.type, 0, c + kLanes, cols);
     store(x, low);
     store(x + kLanes, high);
-    float most = max_lanes(max(abs(low), abs(high)));
+    float most = max_lanes(max(abs(low), abs(high))), nothing = sum_lanes(fma(low, zero(), mul(high, zero())));
+    if (nothing != nothing) {
+      *scale = 0x7e00;
+      return;
+    }
     if (four) {
       int at = 0;
       while (at < kGroup - 1 && x[at] != most && x[at] != -most) at++;
       most = x[at];
     }
-    float step = four ? most / -8 : most / 127, inverse = step ? 1 / step : 0;
+    float step = four ? most / -8 : most / 127, inverse = most >= kSmallest || most <= -kSmallest ? 1 / step : 0;
     *scale = half_bits(step);
     if (four) {
       for (int i = 0; i < kGroup; i++) {

@@ -25,26 +25,26 @@ inline void relax() {
 }
 
 #ifdef __linux__
-void sleep_while(int32_t* word, int32_t value) {
+void sleep_while(uint32_t* word, uint32_t value) {
   syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
 }
-void wake_all(int32_t* word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, kMaxThreads, nullptr, nullptr, 0); }
+void wake_all(uint32_t* word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, kMaxThreads, nullptr, nullptr, 0); }
 #else
 pthread_mutex_t sleep_mutex = PTHREAD_MUTEX_INITIALIZER;
 pthread_cond_t sleep_condition = PTHREAD_COND_INITIALIZER;
-void sleep_while(int32_t* word, int32_t value) {
+void sleep_while(uint32_t* word, uint32_t value) {
   pthread_mutex_lock(&sleep_mutex);
   if (__atomic_load_n(word, __ATOMIC_SEQ_CST) == value) pthread_cond_wait(&sleep_condition, &sleep_mutex);
   pthread_mutex_unlock(&sleep_mutex);
 }
-void wake_all(int32_t*) {
+void wake_all(uint32_t*) {
   pthread_mutex_lock(&sleep_mutex);
   pthread_cond_broadcast(&sleep_condition);
   pthread_mutex_unlock(&sleep_mutex);
 }
 #endif
 
-void wait_while(int32_t* word, int32_t value, int32_t* sleepers) {
+void wait_while(uint32_t* word, uint32_t value, int32_t* sleepers) {
   for (int spin = 0; spin < kSpins; spin++) {
     if (__atomic_load_n(word, __ATOMIC_ACQUIRE) != value) return;
     relax();
@@ -54,7 +54,7 @@ void wait_while(int32_t* word, int32_t value, int32_t* sleepers) {
   __atomic_sub_fetch(sleepers, 1, __ATOMIC_SEQ_CST);
 }
 
-void advance(int32_t* word, int32_t* sleepers) {
+void advance(uint32_t* word, int32_t* sleepers) {
   __atomic_add_fetch(word, 1, __ATOMIC_SEQ_CST);
   if (__atomic_load_n(sleepers, __ATOMIC_SEQ_CST) > 0) wake_all(word);
 }
@@ -65,7 +65,7 @@ struct Pool {
   void* argument = nullptr;
   char* scratch = nullptr;  // what is shared, then each worker's own
   size_t scratch_bytes = 0, shared_bytes = 0, own_bytes = 0;
-  alignas(64) int32_t epoch = 0;  // one more for each region
+  alignas(64) uint32_t epoch = 0;  // one more for each region, and round again: the team may live for weeks
   int32_t sleepers = 0;
   bool closing = false;
   int32_t started = 0;  // threads beside the caller
@@ -81,14 +81,14 @@ Worker worker_of(Pool* pool, Team* team, int32_t index) {
 struct Start {
   Pool* pool;
   int32_t index;
-  int32_t epoch;
+  uint32_t epoch;
 };
 
 void* serve(void* raw) {
   Start start = *static_cast<Start*>(raw);
   free(raw);
   Pool* pool = start.pool;
-  for (int32_t seen = start.epoch;; seen++) {
+  for (uint32_t seen = start.epoch;; seen++) {
     wait_while(&pool->epoch, seen, &pool->sleepers);
     if (pool->closing) return nullptr;
     Worker worker = worker_of(pool, &pool->team, start.index);
@@ -176,7 +176,7 @@ void barrier(Worker& worker) {
     team->cursor = 0;
     return;
   }
-  int32_t generation = __atomic_load_n(&team->generation, __ATOMIC_ACQUIRE);
+  uint32_t generation = __atomic_load_n(&team->generation, __ATOMIC_ACQUIRE);
   if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_ACQ_REL) == worker.size) {
     __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&team->cursor, 0, __ATOMIC_RELAXED);

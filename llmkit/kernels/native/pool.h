@@ -13,7 +13,7 @@
 struct Team {
   int32_t size = 1;
   int32_t arrived = 0;
-  int32_t generation = 0;
+  uint32_t generation = 0;
   int32_t sleepers = 0;
   alignas(64) int64_t cursor = 0;
 };

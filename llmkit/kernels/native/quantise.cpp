@@ -2,17 +2,9 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "region.h"
 
 namespace {
-
-constexpr int64_t kWorthSharing = 16384;  // weights below which waking threads costs more than it saves
-
-// One region, in which each worker has `own` bytes of memory.
-template <class Call>
-bool region(Call call, size_t own, int64_t weights) {
-  return run_region([](Worker& worker, char*, void* raw) { (*static_cast<Call*>(raw))(worker); }, &call,
-                    Scratch{0, own}, weights >= kWorthSharing);
-}
 
 constexpr int64_t kBlocksAtOnce = 256;  // that a thread writes before it asks for more
 constexpr uint64_t kLowNibbles = 0x0f0f0f0f0f0f0f0f, kLowBits = 0x0101010101010101;
@@ -51,30 +43,30 @@ void write_blocks(Worker& worker, const Blocks& a) {
 
 LLMKIT_API bool llmkit_blocks(const Blocks* blocks) {
   auto write = blocks->bits == 8 ? write_blocks<8> : blocks->bits == 5 ? write_blocks<5> : write_blocks<4>;
-  return region([&](Worker& worker) { write(worker, *blocks); }, 0, blocks->count * 32);
+  return region([&](Worker& worker, char*) { write(worker, *blocks); }, blocks->count * 32);
 }
 
 LLMKIT_API bool llmkit_search(const Search* search) {
-  return region([&](Worker& worker) { kernels()->search(worker, *search, worker.own); },
-                kernels()->groups_bytes(search->width), search->groups * search->width);
+  return region([&](Worker& worker, char*) { kernels()->search(worker, *search, worker.own); },
+                search->groups * search->width, Scratch{0, kernels()->groups_bytes(search->width)});
 }
 
 LLMKIT_API bool llmkit_neighbours(const Neighbours* of) {
-  return region([&](Worker& worker) { kernels()->neighbours(worker, *of, worker.own); },
-                kernels()->groups_bytes(of->width), of->groups * of->width);
+  return region([&](Worker& worker, char*) { kernels()->neighbours(worker, *of, worker.own); },
+                of->groups * of->width, Scratch{0, kernels()->groups_bytes(of->width)});
 }
 
 LLMKIT_API bool llmkit_nearest_codes(const Coding* coding) {
-  return region([&](Worker& worker) { kernels()->nearest_codes(worker, *coding); }, 0,
+  return region([&](Worker& worker, char*) { kernels()->nearest_codes(worker, *coding); },
                 coding->rows * coding->cols);
 }
 
 LLMKIT_API bool llmkit_code_values(const Coding* coding) {
-  return region([&](Worker& worker) { kernels()->code_values(worker, *coding); }, 0,
+  return region([&](Worker& worker, char*) { kernels()->code_values(worker, *coding); },
                 coding->rows * coding->cols);
 }
 
 LLMKIT_API bool llmkit_feedback(const Feedback* feedback) {
-  return region([&](Worker& worker) { kernels()->feedback(worker, *feedback, worker.own); },
-                kernels()->feedback_bytes(*feedback), feedback->rows * feedback->count);
+  return region([&](Worker& worker, char*) { kernels()->feedback(worker, *feedback, worker.own); },
+                feedback->rows * feedback->count, Scratch{0, kernels()->feedback_bytes(*feedback)});
 }

@@ -47,8 +47,7 @@ struct Blocks {
   const uint16_t* m;     // (count), or null
   uint8_t* out;          // (count, bytes of a block)
   int64_t count;
-  int32_t bits;  // 4, 5 or 8
-  int32_t unused;
+  int32_t bits;          // 4, 5 or 8
 };
 
 // The values allowed: table[code] * step + base, a step and a base for each `group` columns of a row.
