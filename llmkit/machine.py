@@ -1,11 +1,16 @@
-"""What this machine, or the container it is, still has: cores, memory, disk. GPUs are asked elsewhere."""
+"""What this machine, or the container it is, still has: cores, memory, disk; what ends a process here.
+
+GPUs are asked elsewhere.
+"""
 
 import os
 import resource
 import shutil
+import signal
 import sys
 from pathlib import Path
 
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -44,6 +49,29 @@ def free_bytes(path: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def signal_name(number: int) -> str:
+    """Its name; those of real time have none."""
+    known = {one.value: one.name for one in signal.Signals}
+    return known.get(number, f"signal {number}")
+
+
+def end_with_parent(by: signal.Signals) -> bool:
+    """Have the system end this process once the thread that started it is gone, as Linux alone does.
+
+    Args:
+        by: what is sent to this process then.
+
+    Returns:
+        Whether the system does that.
+    """
+    if sys.platform != "linux":
+        return False
+    import ctypes  # few processes need it
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
+    return True
 
 
 def _meminfo(field: str) -> int | None:

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from llmkit import machine
-from llmkit.machine import available_memory_bytes, cores, free_bytes, peak_memory_bytes, total_memory_bytes
+from llmkit.machine import (
+    available_memory_bytes,
+    cores,
+    free_bytes,
+    peak_memory_bytes,
+    signal_name,
+    total_memory_bytes,
+)
 
 MEMINFO = "MemTotal:       16000000 kB\nMemAvailable:    8000000 kB\n"
 
@@ -80,3 +87,19 @@ def test_cores_are_those_that_this_process_may_use() -> None:
         pytest.skip("this system does not bind processes to cores")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n" and cores() >= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell that a parent ended")
+def test_what_ends_a_process_with_its_parent_is_the_signal_that_was_asked_for() -> None:
+    script = (  # prctl(2): PR_GET_PDEATHSIG is 2
+        "import ctypes, signal; from llmkit.machine import end_with_parent; told = ctypes.c_int()\n"
+        "done = end_with_parent(signal.SIGTERM); ctypes.CDLL(None).prctl(2, ctypes.byref(told))\n"
+        "print(done, told.value)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "True 15\n"
+
+
+def test_a_signal_without_a_name_is_told_by_its_number() -> None:
+    assert signal_name(9) == "SIGKILL"
+    assert signal_name(40) == "signal 40", "of real time"

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.gbnf import as_lark, is_gbnf, is_lark
 from llmkit.errors import ConfigError, DataError, MissingError
+from llmkit.tokens.json_schema import held_schema
 from llmkit.tokens.stream import joins_plainly
 from llmkit.tokens.tokenizer import Tokenizer
 
@@ -82,9 +83,14 @@ class Grammars:
             self._vocabulary = _vocabulary(self._tokenizer, self._vocab_size)
         if kind == "json_schema":
             assert isinstance(rule, str)
-            source = LLMatcher.grammar_from_json_schema(
-                _parsed(rule), overrides={"whitespace_pattern": _BLANKS}
-            )
+            try:
+                source = LLMatcher.grammar_from_json_schema(
+                    _parsed(rule), overrides={"whitespace_pattern": _BLANKS}
+                )
+            except ValueError as error:  # NaN, or too many levels
+                raise ConfigError(
+                    f"json_schema: {error}", hint="a schema that is JSON, not so deep"
+                ) from None
         elif kind in ("grammar", "tools"):
             assert isinstance(rule, str)
             source = LLMatcher.grammar_from_lark(self._lark(rule) if kind == "grammar" else rule)
@@ -238,7 +244,7 @@ def _vocabulary(tokenizer: Tokenizer, vocab_size: int) -> "LLTokenizer":
 def _parsed(schema: str) -> str:
     try:
         content = json.loads(schema)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits too
         raise ConfigError(
             f"json_schema: not JSON: {error}",
             hint='--json-schema \'{"type": "object"}\', or the name of a file',
@@ -250,7 +256,8 @@ def _parsed(schema: str) -> str:
         )
     if content is False:
         raise ConfigError("json_schema: false allows no text", hint="--json-schema '{}' allows any JSON")
-    return json.dumps({} if content is True else content)  # llguidance takes options for objects only
+    held = held_schema({} if content is True else content, "json_schema")  # options are for objects only
+    return json.dumps(held)
 
 
 def _one_of(choices: Iterable[str]) -> str:

@@ -1,7 +1,8 @@
 """What a model gives back, whatever words it is told in: endpoints' answers are made of these. No torch."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.retrieve.passage_prompt import Citation
@@ -104,3 +105,5 @@ class Answered:
     """What the marks of the passages before the question stand for; None: there was no search."""
     sampling: SamplingConfig | None = None
     """With what settings."""
+    echoed: Mapping[str, Any] = field(default_factory=dict)
+    """Other settings of the request, in its own words, where its endpoint tells them again."""

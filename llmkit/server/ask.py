@@ -43,8 +43,8 @@ class Ask:
     tool_choice: ToolChoice = field(default_factory=ToolChoice)
     parallel_tool_calls: bool = True
     passages: Passages = "off"
-    """Whether passages of the server's index are put before the question: never, if it has one, or else it is
-    an error."""
+    """Whether passages of the server's index are put before the question. `off`: never; `on`: where there is
+    an index; `required`: always, and it is an error if there is no index."""
     template_kwargs: dict[str, Any] = field(default_factory=dict)
     """For the chat template, only what is on its list of what may be said."""
     prefill: str = ""
@@ -72,6 +72,8 @@ class Ask:
     """Whether the client chose the seed; else each request has one of its own."""
     names: Mapping[str, str] = field(default_factory=dict)
     """What the request calls settings that have other names here; errors are told in its words."""
+    echoed: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that the answer tells again, in the request's words."""
 
     @property
     def offered_tools(self) -> tuple[dict[str, Any], ...]:

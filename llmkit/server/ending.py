@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
+import anyio
+
 from llmkit.server.errors import ApiError
 
 T = TypeVar("T")
@@ -34,7 +36,9 @@ async def unless(work: Awaitable[T], other: Awaitable[Any], error: ApiError) -> 
     finally:
         for one in (working, happening):
             one.cancel()
-        await asyncio.gather(working, happening, return_exceptions=True)
+        with anyio.CancelScope(shield=True):  # starlette cancels a left stream in every turn of the loop:
+            # handed on by `gather`, that would reach the work while it gives back what it holds
+            await asyncio.gather(working, happening, return_exceptions=True)
 
 
 async def until_over(over: asyncio.Event, items: AsyncIterator[T]) -> AsyncGenerator[T]:

@@ -10,8 +10,9 @@ import queue
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from llmkit.engine.completion import Piece, TextWriter
 from llmkit.engine.engine import Engine
 from llmkit.engine.request import Request
-from llmkit.server.load import EngineLoad
+from llmkit.server.engine_load import EngineLoad
 from llmkit.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class EngineThread:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._sinks: dict[int, _Sink] = {}
         self._stopping = False
+        self._over = False
         self._reading = asyncio.Lock()
         self._step_began: float | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -179,24 +181,29 @@ class EngineThread:
     async def call(self, function: Callable[[], T]) -> T:
         """Run a function in the engine's thread, between two passes, and wait for what it returns or raises.
 
+        One that nobody waits for any more is not begun.
+
         Raises:
-            EngineStopped: the thread is over.
+            EngineStopped: the thread is over, or ends before the function's turn.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        asked: Future[T] = Future()
 
         def run() -> None:
+            if not asked.set_running_or_notify_cancel():
+                return
             try:
-                result = function()
+                if self._over:
+                    raise EngineStopped
+                asked.set_result(function())
             except Exception as error:  # the one who asked is told
-                loop.call_soon_threadsafe(_fail, future, error)
-            else:
-                loop.call_soon_threadsafe(_finish, future, result)
+                asked.set_exception(error)
 
         if not self.is_alive:
             raise EngineStopped
         self._inbox.put(run)
-        return await future
+        if self._over:  # it may have looked for the last time
+            raise EngineStopped
+        return await asyncio.wrap_future(asked)
 
     async def stop(self) -> None:
         """End once the texts at work are complete; new ones are for others to refuse."""
@@ -272,9 +279,11 @@ class EngineThread:
 
     def _end(self) -> None:
         """Nobody waits for what will not come."""
+        self._over = True
         for sink in self._sinks.values():
             _tell(sink.loop, [(sink, EngineStopped())])
         self._sinks.clear()
+        self._take(wait=False)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, items: list[tuple[_Sink, Piece | Exception]]) -> None:
@@ -286,13 +295,3 @@ def _tell(loop: asyncio.AbstractEventLoop, items: list[tuple[_Sink, Piece | Exce
 
     if not loop.is_closed():
         loop.call_soon_threadsafe(put)
-
-
-def _finish(future: "asyncio.Future[Any]", result: Any) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)

@@ -6,6 +6,7 @@
 Source: OpenAI's API reference, "Error codes"; Anthropic's, "Errors".
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -106,7 +107,7 @@ class ApiError(Exception):
         """When to come back; both SDKs read these."""
         told = {}
         if self.retry_after is not None:
-            told["retry-after"] = str(max(1, round(self.retry_after + 0.499)))
+            told["retry-after"] = str(max(1, math.ceil(self.retry_after)))
             told["retry-after-ms"] = str(max(1, round(self.retry_after * 1000)))
         if self.retry is not None:
             told["x-should-retry"] = "true" if self.retry else "false"

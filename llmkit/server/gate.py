@@ -34,6 +34,12 @@ class Slot:
     """That the server made."""
     finished: str | None = None
     """How its answers ended; None while they have not."""
+    error: str | None = None
+    """The code of what broke its stream off, on our side."""
+
+    def broke(self, code: str | None) -> None:
+        """Its stream ends with an error, whatever was written."""
+        self.finished, self.error = "error", code
 
 
 class Gate(Protocol):
@@ -47,16 +53,24 @@ class Gate(Protocol):
         """
 
     def enter(
-        self, caller: Caller, *, model: str, prompt_tokens: int, max_tokens: int, answers: int
+        self,
+        caller: Caller,
+        *,
+        model: str,
+        prompt_tokens: int,
+        max_tokens: int,
+        answers: int,
+        samples: int = 1,
     ) -> AbstractAsyncContextManager[Slot]:
         """A place for a request, held until the context ends; its tokens are charged then.
 
         Args:
             caller: who asks.
             model: of what.
-            prompt_tokens: of all its prompts.
+            prompt_tokens: of all its prompts, each once.
             max_tokens: that may be drawn, of all its answers.
             answers: texts at once.
+            samples: of them, those of each prompt, all of which read it.
 
         Raises:
             ApiError: 429 or 503 with the time after which it may go well.
@@ -72,7 +86,14 @@ class OpenGate:
 
     @asynccontextmanager
     async def enter(
-        self, caller: Caller, *, model: str, prompt_tokens: int, max_tokens: int, answers: int
+        self,
+        caller: Caller,
+        *,
+        model: str,
+        prompt_tokens: int,
+        max_tokens: int,
+        answers: int,
+        samples: int = 1,
     ) -> AsyncIterator[Slot]:
         """A place, always."""
         yield Slot()

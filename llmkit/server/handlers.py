@@ -154,13 +154,14 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
             prompt_tokens=prepared.prompt_tokens,
             max_tokens=prepared.max_tokens,
             answers=len(prepared.requests),
+            samples=ask.sampling.samples,
         )
         slot = await until_gone(request, stack.enter_async_context(place))
     except BaseException:
         await stack.aclose()
         raise
     own_id, created = f"{endpoint.prefix}{secrets.token_hex(12)}", int(time.time())
-    who = Answered(own_id, created, name, served.fingerprint, citations, ask.sampling)
+    who = Answered(own_id, created, name, served.fingerprint, citations, ask.sampling, ask.echoed)
     request.state.slot = slot
 
     def write(index: int, one: EngineRequest, asked: Ask) -> AsyncGenerator[Piece]:
@@ -173,7 +174,7 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
         answers = [write(index, one, ask) for index, one in enumerate(prepared.requests)]
     slot.usage.prompt_tokens = prepared.prompt_tokens
     if ask.stream:
-        events = told(endpoint.stream(who, ask), together(answers, state.over), slot.usage)
+        events = told(endpoint.stream(who, ask), together(answers, state.over), slot)
         events = _events(stack, events, slot if state.behind_router else None)
         return HeldStream(events, stack)
     async with stack:

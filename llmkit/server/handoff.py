@@ -3,8 +3,8 @@
 For whom a request is goes where a key would: `authorization: Bearer …`. What an answer took comes back in a
 header, or in comments of the stream, which the router takes out:
 
-    x-llmkit-slot: 12 0 5 0.031 stop 0
-    : llmkit-slot 12 0 5 0.031 stop 0
+    x-llmkit-slot: 12 0 5 0.031 stop 0 -
+    : llmkit-slot 12 0 5 0.031 stop 0 -
 """
 
 import base64
@@ -18,7 +18,7 @@ from llmkit.server.gate import Caller, OpenGate, Slot
 
 SLOT_HEADER = "x-llmkit-slot"
 SLOT_COMMENT = b": llmkit-slot "
-_FIELDS = 6
+_FIELDS = 7
 
 
 class WorkerGate(OpenGate):
@@ -73,11 +73,11 @@ def _no_router() -> ApiError:
 
 
 def slot_line(slot: Slot) -> str:
-    """Tokens read, found in the cache, written; seconds to the first; how it ended; calls of tools made."""
+    """Tokens read, found in the cache, written; seconds to the first; how it ended; calls of tools; error."""
     usage = slot.usage
     first = "-" if slot.first_token_seconds is None else f"{slot.first_token_seconds:.6f}"
     tokens = f"{usage.prompt_tokens} {usage.cached_tokens} {usage.completion_tokens}"
-    return f"{tokens} {first} {slot.finished or '-'} {slot.tool_calls}"
+    return f"{tokens} {first} {slot.finished or '-'} {slot.tool_calls} {slot.error or '-'}"
 
 
 def slot_comment(slot: Slot) -> bytes:
@@ -99,6 +99,7 @@ def read_slot(line: str, slot: Slot) -> None:
     slot.first_token_seconds = None if fields[3] == "-" else float(fields[3])
     slot.finished = None if fields[4] == "-" else fields[4]
     slot.tool_calls = int(fields[5])
+    slot.error = None if fields[6] == "-" else fields[6]
 
 
 class _Told(msgspec.Struct):

@@ -76,7 +76,14 @@ class KeyedGate:
 
     @asynccontextmanager
     async def enter(
-        self, caller: Caller, *, model: str, prompt_tokens: int, max_tokens: int, answers: int
+        self,
+        caller: Caller,
+        *,
+        model: str,
+        prompt_tokens: int,
+        max_tokens: int,
+        answers: int,
+        samples: int = 1,
     ) -> AsyncIterator[Slot]:
         """A place for a request; what it took is charged when the context ends, however it ends.
 
@@ -86,7 +93,7 @@ class KeyedGate:
         """
         rules = self._rules(caller.name)
         self._check_limits(caller.name, rules, prompt_tokens + answers)
-        tokens = prompt_tokens * max(1, answers) + max_tokens
+        tokens = prompt_tokens * samples + max_tokens
         self.admission.check(tokens=tokens, answers=answers)  # before a request is counted against its key
         if rules.requests_per_minute is not None:
             self._bucket(self._requests, caller.name, rules.requests_per_minute).take(self._clock(), 1)

@@ -2,6 +2,8 @@
 
 import socket
 import stat
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from llmkit.errors import ResourceError, UsageError
@@ -16,23 +18,18 @@ def open_port(host: str, port: int) -> socket.socket:
         ResourceError: it is in use, or not ours to use.
         UsageError: the host is none of this machine's.
     """
+
+    def bind(listener: socket.socket) -> None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except socket.gaierror:
+            raise UsageError(
+                f"--host {host}: no such address", hint="--host 127.0.0.1, or 0.0.0.0 for all"
+            ) from None
+
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except socket.gaierror:
-        listener.close()
-        raise UsageError(
-            f"--host {host}: no such address", hint="--host 127.0.0.1, or 0.0.0.0 for all"
-        ) from None
-    except OSError as error:
-        listener.close()
-        what = (error.strerror or str(error)).lower()
-        raise ResourceError(f"{host}:{port}: {what}", hint="--port 0 takes one that is free") from None
-    listener.listen(BACKLOG)
-    listener.setblocking(False)
-    return listener
+    return _listening(family, bind, f"{host}:{port}", "--port 0 takes one that is free")
 
 
 def open_unix_socket(path: Path) -> socket.socket:
@@ -52,14 +49,24 @@ def open_unix_socket(path: Path) -> socket.socket:
                 path.unlink()
             else:
                 raise ResourceError(f"{path}: another server listens on it", hint="choose another name")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+
+    def bind(listener: socket.socket) -> None:
         listener.bind(str(path))
         path.chmod(0o600)
-    except OSError as error:
-        listener.close()
-        what = (error.strerror or str(error)).lower()
-        raise ResourceError(f"{path}: {what}", hint="choose another name") from None
-    listener.listen(BACKLOG)
-    listener.setblocking(False)
-    return listener
+
+    return _listening(socket.AF_UNIX, bind, str(path), "choose another name")
+
+
+def _listening(family: int, bind: Callable[[socket.socket], None], where: str, hint: str) -> socket.socket:
+    """A socket that listens; closed again where that cannot be."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        try:
+            bind(listener)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            what = (error.strerror or str(error)).lower()
+            raise ResourceError(f"{where}: {what}", hint=hint) from None
+        listener.setblocking(False)
+        stack.pop_all()
+        return listener

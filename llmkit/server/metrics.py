@@ -3,14 +3,14 @@
 Names are vLLM's, with `llmkit_` in front and their unit at the end.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from llmkit.server.admission import Admission
-from llmkit.server.load import EngineLoad
+from llmkit.server.engine_load import EngineLoad
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -106,6 +106,22 @@ class Metrics:
 
     def _histogram(self, name: str, what: str) -> Histogram:
         return Histogram(name, what, ("model",), buckets=_SECONDS, registry=self._registry)
+
+
+def families_text(families: Sequence[Metric]) -> bytes:
+    """Families of figures, as Prometheus reads them."""
+    registry = CollectorRegistry()
+    registry.register(_Families(families))
+    return generate_latest(registry)
+
+
+class _Families:
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Sequence[Metric]:
+        """Called by prometheus_client."""
+        return self._families
 
 
 class _Engines:

@@ -1,8 +1,8 @@
 """The models that a server has, by the names that clients call them."""
 
+from llmkit.server.engine_load import EngineLoad
 from llmkit.server.errors import model_not_allowed, no_model
 from llmkit.server.gate import Caller
-from llmkit.server.load import EngineLoad
 from llmkit.server.served import Served
 
 

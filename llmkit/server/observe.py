@@ -91,6 +91,8 @@ def record_of(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
             "completion_tokens": slot.usage.completion_tokens,
             "finish_reason": slot.finished,
         }
+        if slot.error is not None:
+            record["error"] = slot.error
         if slot.tool_calls:
             record["tool_calls"] = slot.tool_calls
         if slot.first_token_seconds is not None:

@@ -73,7 +73,7 @@ class Reply:
         if self._calls is not None:
             text, found = self._calls.push(text)
             if done is not None:
-                rest, more = self._calls.flush()
+                rest, more = self._calls.flush(cut=done.finish == "length")
                 text, found = text + rest, (*found, *more)
         calls = tuple(self._named(one) for one in found)
         ended = done is not None and piece.matched is None

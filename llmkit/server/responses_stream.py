@@ -56,13 +56,7 @@ class ResponsesStream:
 
     def failed(self, error: ApiError) -> list[bytes]:
         """The SDK raises it."""
-        told = error.body()["error"]
-        failure = {"code": told["code"] or "server_error", "message": told["message"]}
-        response = opened(self._who) | {"status": "failed", "error": failure}
-        named = {"code": told["code"], "message": told["message"], "param": told["param"]}
-        number, self._number = self._number, self._number + 1
-        error_event = event("error", {"type": "error", "sequence_number": number, **named})
-        return [error_event, self._event("failed", response=response)]
+        return failure_events(error, opened(self._who), self._number)
 
     def _open_text(self) -> list[bytes]:
         if self._text is not None:
@@ -128,3 +122,22 @@ class ResponsesStream:
         number, self._number = self._number, self._number + 1
         name = f"response.{kind}"
         return event(name, {"type": name, "sequence_number": number, **content})
+
+
+def failure_events(error: ApiError, response: dict[str, Any], number: int) -> list[bytes]:
+    """The last events of a response that will not be whole.
+
+    Args:
+        error: why.
+        response: as it was opened; empty: it was not, and there is only the error to tell.
+        number: of the first of them.
+    """
+    told = error.body()["error"]
+    named = {"code": told["code"], "message": told["message"], "param": told["param"]}
+    events = [event("error", {"type": "error", "sequence_number": number, **named})]
+    if response:
+        failure = {"code": told["code"] or "server_error", "message": told["message"]}
+        last = response | {"status": "failed", "error": failure}
+        content = {"type": "response.failed", "sequence_number": number + 1, "response": last}
+        events.append(event("response.failed", content))
+    return events

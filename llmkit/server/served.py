@@ -30,7 +30,7 @@ from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tools.calls import CallReader
 from llmkit.tokens.tools.forms import form_of
-from llmkit.tokens.tools.grammar import calls_grammar
+from llmkit.tokens.tools.grammar import calls_grammar, strict_grammar
 from llmkit.tokens.tools.turns import ToolTurns
 
 
@@ -168,7 +168,11 @@ class Served:
         """What finds the calls of one answer; None where there can be none."""
         if not ask.offered_tools:
             return None
-        return self._form.reader(ask.offered_tools, parallel=ask.parallel_tool_calls)
+        return self._form.reader(
+            ask.offered_tools,
+            parallel=ask.parallel_tool_calls,
+            required=ask.tool_choice.mode == "required",
+        )
 
     async def write(self, request: Request, reply: Reply) -> AsyncGenerator[Piece]:
         """One answer as it is written.
@@ -196,21 +200,14 @@ class Served:
         """
         rule, tools = ask.sampling.rule, ask.offered_tools
         param = "" if rule is None else rule[0]
-        if tools and (rule is not None or ask.tool_choice.mode == "required"):
-            param = "tools"
-            if rule is not None and ask.tool_choice.mode == "required":
-                raise refused("tool_choice", "a call that is required cannot have a response_format too")
+        if rule is not None and ask.tool_choice.mode == "required":
+            raise refused("tool_choice", "a call that is required cannot have a response_format too")
+        if tools:
             try:
-                source = calls_grammar(
-                    self._form,
-                    tools,
-                    name=ask.tool_choice.name,
-                    parallel=ask.parallel_tool_calls,
-                    answer=rule,
-                )
+                source = self._calls(ask)
             except LlmkitError as error:
-                raise as_api_error(error, param) from None
-            rule = ("tools", source)
+                raise as_api_error(error, "tools") from None
+            param, rule = "tools", None if source is None else ("tools", source)
         if rule is None:
             return None
         await self.prompts.check_rule(rule, self.config.vocab_size)
@@ -219,6 +216,18 @@ class Served:
                 return await asyncio.to_thread(self._grammars.compile_rule, rule)
         except LlmkitError as error:
             raise as_api_error(error, param) from None
+
+    def _calls(self, ask: Ask) -> str | None:
+        """The grammar of a text that may call functions; None: the text is free."""
+        if ask.sampling.rule is None and ask.tool_choice.mode == "auto":
+            return strict_grammar(self._form, ask.offered_tools)
+        return calls_grammar(
+            self._form,
+            ask.offered_tools,
+            name=ask.tool_choice.name,
+            parallel=ask.parallel_tool_calls,
+            answer=ask.sampling.rule,
+        )
 
     async def _encode(self, ask: Ask) -> Sequence[tuple[list[int], str]]:
         if ask.kind == "chat":

@@ -6,13 +6,15 @@ word, `[DONE]` or the like, or with an error event.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
 from llmkit.server.answer import Answered, Piece, Usage
 from llmkit.server.ask import Ask
 from llmkit.server.ending import draining
 from llmkit.server.errors import ApiError
+from llmkit.server.gate import Slot
 from llmkit.server.sse import DONE, data
 from llmkit.server.wire.chat import chat_chunk, chat_role_chunk, chat_usage_chunk
 from llmkit.server.wire.completions import completion_chunk, completion_usage_chunk
@@ -105,8 +107,9 @@ async def together(
 
     async def pump(answer: AsyncGenerator[Piece]) -> None:
         try:
-            async for piece in answer:
-                await pieces.put(piece)
+            async with aclosing(answer):
+                async for piece in answer:
+                    await pieces.put(piece)
             await pieces.put(None)
         except Exception as error:  # raised below, where somebody listens
             await pieces.put(error)
@@ -134,26 +137,30 @@ async def together(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def told(dialect: Dialect, pieces: AsyncIterator[Piece], usage: Usage) -> AsyncGenerator[bytes]:
+async def told(dialect: Dialect, pieces: AsyncGenerator[Piece], slot: Slot) -> AsyncGenerator[bytes]:
     """Events of a stream, to its last word.
 
     Args:
         dialect: of the endpoint.
         pieces: of all its answers; see `together`.
-        usage: filled in by whoever makes the pieces.
+        slot: filled in by whoever makes the pieces; told here what breaks them off.
     """
+    usage = slot.usage
     for one in dialect.begin(usage):
         yield one
     try:
-        async for piece in pieces:
-            for one in dialect.piece(piece, usage):
-                yield one
+        async with aclosing(pieces):  # a client that leaves ends its texts now, not at the next collection
+            async for piece in pieces:
+                for one in dialect.piece(piece, usage):
+                    yield one
     except ApiError as error:
-        last = dialect.failed(error)
+        broken: ApiError | None = error
     except Exception:
         logging.getLogger("llmkit.serve").exception("a stream failed")
-        last = dialect.failed(ApiError(500, "the request failed inside the server", code="internal_error"))
+        broken = ApiError(500, "the request failed inside the server", code="internal_error")
     else:
-        last = dialect.end(usage)
-    for one in last:
+        broken = None
+    if broken is not None:
+        slot.broke(broken.code)
+    for one in dialect.end(usage) if broken is None else dialect.failed(broken):
         yield one

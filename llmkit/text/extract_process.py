@@ -15,6 +15,7 @@ import msgspec
 
 from llmkit.errors import MissingError
 from llmkit.formats.frames import read_frame, write_frame
+from llmkit.machine import signal_name
 from llmkit.text.extract import PACKAGES, Method, require_extractor
 from llmkit.text.rule import Verdict
 
@@ -110,7 +111,7 @@ class Extractor:
         self.close()
         if -status in (signal.SIGPROF, signal.SIGALRM):
             return Verdict("extract timeout", self._seconds, self._seconds)
-        name = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        name = signal_name(-status) if status < 0 else f"exit status {status}"
         return Verdict("extract crash", name, None)
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -146,7 +146,7 @@ def test_texts_of_different_grammars_in_one_batch_keep_each_its_own(
     found = [piece.completion for piece in complete_all(engine, requests, bytes_only) if piece.completion]
     for number, done in enumerate(found):
         assert done.finish == "stop" and done.text is not None and RULES[number % len(RULES)][1](done.text)
-        assert done == complete(Engine(engine._model, stop_ids=[256]), requests[number], bytes_only)
+        assert done == complete(Engine(engine.model, stop_ids=[256]), requests[number], bytes_only)
 
 
 def test_the_tokens_allowed_first_are_the_beginnings_of_what_is_asked(bytes_level: Tokenizer) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
+import anyio
 import pytest
 
 from llmkit.server.ending import draining, unless, until_over
@@ -39,6 +40,26 @@ def test_the_work_of_a_request_is_given_up_when_something_else_happens_first() -
         raise ZeroDivisionError
 
     asyncio.run(go())
+
+
+def test_work_that_is_given_up_gives_back_what_it_holds_though_it_is_cancelled_again_and_again() -> None:
+    given_back: list[bool] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):  # as a connection takes turns of the loop to close
+                await asyncio.sleep(0)
+            given_back.append(True)
+
+    async def go() -> None:
+        with anyio.CancelScope() as scope:  # as starlette has around a stream, whose client leaves
+            asyncio.get_running_loop().call_later(0.01, scope.cancel)
+            await unless(work(), asyncio.Event().wait(), draining())
+
+    asyncio.run(go())
+    assert given_back == [True]
 
 
 def test_items_come_until_the_time_is_over_and_their_source_is_given_up() -> None:

@@ -126,6 +126,35 @@ def test_what_a_function_raises_reaches_whoever_asked(thread: EngineThread) -> N
         asyncio.run(thread.call(divide))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_when_the_thread_dies_nobody_waits_for_it_any_more(
+    thread: EngineThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_pass, may_die = threading.Event(), threading.Event()
+
+    def die() -> None:
+        in_pass.set()
+        may_die.wait()
+        raise MemoryError
+
+    async def scenario() -> None:
+        monkeypatch.setattr(thread._engine, "step", die)
+        reading = asyncio.create_task(anext(thread.stream(Request((5, 6, 7), LONG))))
+        await asyncio.to_thread(in_pass.wait)
+        calling = asyncio.create_task(thread.call(lambda: 1))  # during the pass
+        await asyncio.sleep(0)
+        may_die.set()
+        async with asyncio.timeout(60):
+            ends = await asyncio.gather(reading, calling, return_exceptions=True)
+            assert [type(one) for one in ends] == [EngineStopped, EngineStopped]
+            await asyncio.to_thread(thread._thread.join)
+            monkeypatch.setattr(EngineThread, "is_alive", True)  # as it was when `call` looked
+            with pytest.raises(EngineStopped):
+                await thread.call(lambda: 1)
+
+    asyncio.run(scenario())
+
+
 def test_stopping_lets_the_texts_at_work_end_and_then_nothing_more_is_written(
     model: Transformer, tokenizer: Tokenizer
 ) -> None:

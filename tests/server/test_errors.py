@@ -27,7 +27,9 @@ def test_overload_is_503_for_openai_and_529_for_anthropic() -> None:
     }
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(0.05, "1"), (1.0, "1"), (1.2, "2"), (30.0, "30")])
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.05, "1"), (1.0, "1"), (1.2, "2"), (1.0004, "2"), (30.0, "30")]
+)
 def test_retry_after_is_whole_seconds_rounded_up(seconds: float, told: str) -> None:
     headers = ApiError(429, "slow down", retry_after=seconds).headers()
     assert headers["retry-after"] == told and headers["retry-after-ms"] == str(round(seconds * 1000))

@@ -35,7 +35,14 @@ def test_who_is_no_router_is_not_answered(key: str) -> None:
     assert caught.value.status == 401
 
 
-@pytest.mark.parametrize("slot", [Slot(), Slot(Usage(5, 2, 9), 0.25, tool_calls=2, finished="stop")])
+@pytest.mark.parametrize(
+    "slot",
+    [
+        Slot(),
+        Slot(Usage(5, 2, 9), 0.25, tool_calls=2, finished="stop"),
+        Slot(Usage(5, 2, 9), 0.25, finished="error", error="internal_error"),
+    ],
+)
 def test_a_slot_comes_out_as_it_went_in(slot: Slot) -> None:
     found = Slot(Usage(1, 1, 1), 1.0, tool_calls=1, finished="length")
     read_slot(slot_line(slot), found)

@@ -175,6 +175,19 @@ async def hold(gate: KeyedGate) -> None:
         await asyncio.Event().wait()
 
 
+def test_each_answer_counts_in_the_queue_with_the_one_prompt_that_it_reads() -> None:
+    gate = gate_of()
+
+    async def held(prompts: list[int], samples: int) -> int:
+        answers = len(prompts) * samples
+        more = {"prompt_tokens": sum(prompts), "max_tokens": answers, "answers": answers}
+        async with gate.enter(gate.identify("a"), model="m", samples=samples, **more):
+            return gate.admission.tokens
+
+    assert asyncio.run(held([39] * 15, 1)) == sum(39 + 1 for _ in range(15))
+    assert asyncio.run(held([10, 20], 3)) == 3 * (10 + 1) + 3 * (20 + 1)
+
+
 def test_a_key_that_was_taken_away_since_it_was_shown_is_nobodys() -> None:
     gate = gate_of(tokens_per_day=5)
     alice = gate.identify("a")

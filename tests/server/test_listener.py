@@ -18,6 +18,27 @@ def test_port_0_is_a_free_one_and_the_same_again_is_in_use() -> None:
             open_port("127.0.0.1", port)
 
 
+def test_a_port_that_somebody_takes_between_our_two_steps_is_in_use_and_nothing_stays_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours: list[socket.socket] = []
+    listen = socket.socket.listen
+
+    def beaten(one: socket.socket, backlog: int) -> None:
+        ours.append(one)
+        listen(rival)
+        listen(one, backlog)
+
+    with socket.socket() as rival:
+        rival.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        rival.bind(("127.0.0.1", 0))
+        port = rival.getsockname()[1]
+        monkeypatch.setattr(socket.socket, "listen", beaten)
+        with pytest.raises(ResourceError, match=f"127.0.0.1:{port}: address already in use"):
+            open_port("127.0.0.1", port)
+    assert ours[0].fileno() == -1
+
+
 def test_an_address_that_is_not_ours_is_refused() -> None:
     with pytest.raises(UsageError, match="no such address"):
         open_port("not.an.address.invalid", 0)

@@ -2,7 +2,7 @@
 
 from llmkit.engine import completion
 from llmkit.engine.config import SamplingConfig
-from llmkit.engine.request import Drawn, Request, Scored
+from llmkit.engine.request import Drawn, FinishReason, Request, Scored
 from llmkit.server.answer import Piece
 from llmkit.server.replies import Reply, first_token
 from llmkit.tokens.tokenizer import Tokenizer
@@ -93,7 +93,9 @@ def test_a_prompt_comes_out_as_it_was_sent_and_offsets_point_into_it(tokenizer: 
 CALL = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
 
 
-def calling(tokenizer: Tokenizer, text: str, *, one_call: bool) -> list[Piece]:
+def calling(
+    tokenizer: Tokenizer, text: str, *, one_call: bool = False, finish: FinishReason = "stop"
+) -> list[Piece]:
     """The pieces of a text with calls, drawn byte by byte, as far as the answer goes."""
     writer = completion.TextWriter(0, tokenizer, Request((1,), SamplingConfig()))
     calls = ToolForm("hermes", {}).reader([], parallel=not one_call)
@@ -103,7 +105,7 @@ def calling(tokenizer: Tokenizer, text: str, *, one_call: bool) -> list[Piece]:
         found.append(reply.push(writer.push(Drawn(one, None))))
         if found[-1].finish is not None:
             return found
-    return [*found, reply.push(writer.push(Drawn(0, "stop")))]
+    return [*found, reply.push(writer.push(Drawn(0, finish)))]
 
 
 def test_calls_come_whole_and_numbered_and_the_answer_ends_for_their_sake(tokenizer: Tokenizer) -> None:
@@ -123,3 +125,9 @@ def test_an_answer_of_one_call_ends_with_it_though_the_text_goes_on(tokenizer: T
 def test_a_call_that_is_cut_off_is_the_end_of_the_text(tokenizer: Tokenizer) -> None:
     found = calling(tokenizer, CALL[:-15], one_call=False)
     assert "".join(piece.text for piece in found) == CALL[:-15] and found[-1].finish == "stop"
+
+
+def test_a_second_call_that_is_cut_off_is_dropped(tokenizer: Tokenizer) -> None:
+    found = calling(tokenizer, f"So: {CALL}{CALL[:-15]}", finish="length")
+    assert "".join(piece.text for piece in found) == "So:" and found[-1].finish == "length"
+    assert [call.name for piece in found for call in piece.calls] == ["f"]

@@ -1,9 +1,12 @@
 """What is asked becomes requests: seeds, caches kept apart, the context never overrun, nothing cut."""
 
 import asyncio
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from llmkit.engine.config import SamplingConfig
@@ -12,7 +15,8 @@ from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError
 from llmkit.server.gate import Caller
 from llmkit.server.served import Prepared
-from tests.server.conftest import Serving
+from tests.server.calling_made import calling_folder, calling_model
+from tests.server.conftest import Serving, served_app
 
 ASK = Ask(
     kind="text",
@@ -80,3 +84,33 @@ def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(serving: Serving
     with pytest.raises(ApiError, match="256 tokens, and the context has 256") as caught:
         prepare(serving, replace(ASK, texts=(), ids=((5,) * 256,)))
     assert caught.value.code == "context_length_exceeded"
+
+
+CITY: dict[str, Any] = {"type": "object", "properties": {"city": {"enum": ["Bern", "Rome"]}}}
+CITY |= {"required": ["city"], "additionalProperties": False}
+
+
+def test_a_strict_function_that_may_be_called_is_called_rightly_or_refused(tmp_path: Path) -> None:
+    pytest.importorskip("llguidance")
+    folder = calling_folder(tmp_path)
+    model = calling_model(folder, 768)
+
+    async def go() -> list[httpx.Response]:
+        async with served_app(model, folder, stop_ids=(0,)) as (app, _):
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+                mark = app.state.serve.models.find(None, Caller()).tokenizer.id_of("[TOOL_CALLS]")
+                body = {"messages": [{"role": "user", "content": "a"}], "seed": 1, "max_tokens": 300}
+                found = []
+                for schema, strict in ((CITY, True), (CITY | {"uniqueItems": True}, True), (CITY, False)):
+                    function = {"name": "weather", "parameters": schema, "strict": strict}
+                    asked = body | {"tools": [{"type": "function", "function": function}]}
+                    asked |= {"logit_bias": {str(mark): 100}, "parallel_tool_calls": False}
+                    found.append(await client.post("/v1/chat/completions", json=asked, timeout=60))
+                return found
+
+    called, refused, free = asyncio.run(go())
+    (call,) = called.json()["choices"][0]["message"]["tool_calls"]
+    assert json.loads(call["function"]["arguments"]) in ({"city": "Bern"}, {"city": "Rome"})
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "tools"
+    assert "tool_calls" not in free.json()["choices"][0]["message"]  # a random model writes what it wants

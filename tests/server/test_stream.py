@@ -10,6 +10,7 @@ from llmkit.engine.config import SamplingConfig
 from llmkit.server.answer import Answered, Piece, Usage
 from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError
+from llmkit.server.gate import Slot
 from llmkit.server.stream import ChatStream, CompletionStream, together, told
 
 WHO = Answered("id", 0, "m", None)
@@ -59,7 +60,7 @@ def test_when_their_time_is_over_answers_are_given_up_with_a_last_word() -> None
     async def go() -> list[bytes]:
         over, sent = asyncio.Event(), []
         pieces = together([answer(0, ["b"], closed), silent()], over)
-        async for one in told(CompletionStream(WHO, replace(ASK, texts=("a", "b"))), pieces, Usage()):
+        async for one in told(CompletionStream(WHO, replace(ASK, texts=("a", "b"))), pieces, Slot()):
             sent.append(one)
             if len(sent) == 2:
                 over.set()
@@ -69,13 +70,34 @@ def test_when_their_time_is_over_answers_are_given_up_with_a_last_word() -> None
     assert len(sent) == 3 and b'"code":"draining"' in sent[-1] and sorted(closed) == [0, 1]
 
 
+def test_when_the_client_leaves_its_answers_are_over_before_its_place_is_free() -> None:
+    closed: list[int] = []
+
+    async def go() -> list[int]:
+        endless: list[str | Exception] = ["x"] * 10_000
+        pieces = together([answer(0, endless, closed), answer(1, endless, closed)])
+        events = told(CompletionStream(WHO, ASK), pieces, Slot())
+        await anext(events)
+        for _ in range(200):  # until the queue is full, and both wait for room in it
+            await asyncio.sleep(0)
+        kept = [pieces, events]  # so that nothing is closed for want of a reference
+        await events.aclose()
+        return closed[:] if kept else []
+
+    assert sorted(asyncio.run(go())) == [0, 1]
+
+
 @pytest.mark.parametrize("error", [ApiError(503, "full"), RuntimeError("a secret")])
 def test_a_stream_that_fails_says_so_and_is_not_done(error: Exception) -> None:
+    slot = Slot()
+
     async def events() -> list[bytes]:
         pieces = together([answer(0, ["a", error], [])])
-        return [one async for one in told(CompletionStream(WHO, ASK), pieces, Usage())]
+        return [one async for one in told(CompletionStream(WHO, ASK), pieces, slot)]
 
     sent = asyncio.run(events())
+    code = None if isinstance(error, ApiError) else "internal_error"
+    assert (slot.finished, slot.error) == ("error", code)
     assert b'"error"' in sent[-1] and b"secret" not in sent[-1] and b"[DONE]" not in b"".join(sent)
 
 

@@ -58,7 +58,8 @@ def serve(
 
     Chats, responses and messages without tools of their own may have those of
     --tool called, here ("tool_choice": "none" forbids it), and get passages of
-    --retrieve ("retrieve": false leaves them out).
+    --retrieve ("retrieve": false leaves them out). "strict" of a tool holds where
+    a call is required, and where a mark begins calls (as <tool_call> does).
 
     \b
     Examples:
@@ -113,7 +114,7 @@ def _check(models: list[str], fleet: flags.Fleet, *, has_helpers: bool) -> None:
     Raises:
         UsageError: says what is.
     """
-    if not models and not fleet.worker:
+    if "" in models or not (models or fleet.worker):
         raise UsageError("serve: no model", hint="llmkit serve MODEL")
     if not models and has_helpers:
         raise UsageError(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,7 +11,7 @@ from starlette.responses import Response
 from llmkit.server.errors import ApiError
 from llmkit.server.front import as_json, put_in_front, route
 from llmkit.server.gate import Caller
-from llmkit.server.metrics import CONTENT_TYPE
+from llmkit.server.metrics import CONTENT_TYPE, families_text
 from llmkit.server.observe import RequestLog
 from llmkit.server.page import show_page
 from llmkit.server.router.fleet import Fleet
@@ -102,15 +101,4 @@ def fleet_text(fleet: Fleet) -> bytes:
     for group in fleet.groups.values():
         for version in group.versions.values():
             weights.add_metric([group.name, version.name], version.weight)
-    registry = CollectorRegistry()
-    registry.register(_Families([up, running, tokens, restarts, weights, over]))
-    return generate_latest(registry)
-
-
-class _Families:
-    def __init__(self, families: list[Any]) -> None:
-        self._families = families
-
-    def collect(self) -> list[Any]:
-        """Called by prometheus_client."""
-        return self._families
+    return families_text([up, running, tokens, restarts, weights, over])

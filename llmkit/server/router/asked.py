@@ -30,11 +30,18 @@ class Asked:
     """All that is read before the answer, as the body has it."""
     prompt_tokens: int
     """A guess, for the queue: what is charged is counted by the worker."""
-    answers: int
+    prompts: int
+    samples: int
+    """Answers to each."""
     conversation: str
     """What stays the same as a conversation goes on."""
     digest: bytes
     """Of the whole body."""
+
+    @property
+    def answers(self) -> int:
+        """To all its prompts."""
+        return self.prompts * self.samples
 
     @property
     def user(self) -> str:
@@ -45,7 +52,7 @@ class Asked:
         return next((one for one in told if one and isinstance(one, str)), "")
 
     def max_tokens(self, path: str, context: int | None) -> int:
-        """Tokens that all its answers may come to.
+        """Tokens that all its answers may come to; of several prompts each counts as long as another.
 
         Args:
             path: of the endpoint.
@@ -57,7 +64,7 @@ class Asked:
         most = next((one for one in told if isinstance(one, int)), None)
         if most is None and path == "/v1/completions":
             most = DEFAULT_MAX_TOKENS
-        room = max(1, (context or DEFAULT_CONTEXT) - self.prompt_tokens)
+        room = max(1, (context or DEFAULT_CONTEXT) - self.prompt_tokens // self.prompts)
         return self.answers * (room if most is None else max(0, min(most, room)))
 
     def encoded(self, more: dict[str, Any]) -> bytes:
@@ -98,7 +105,8 @@ def read_asked(body: bytes) -> Asked:
         stream=bool(stream),
         prompt=prompt,
         prompt_tokens=number or max(1, len(prompt) // BYTES_PER_TOKEN),
-        answers=prompts * (samples if isinstance(samples, int) and samples > 0 else 1),
+        prompts=prompts,
+        samples=samples if isinstance(samples, int) and samples > 0 else 1,
         conversation=_conversation(content, prompt),
         digest=digest,
     )

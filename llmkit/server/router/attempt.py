@@ -110,9 +110,10 @@ async def attempt(job: Job, worker: Worker, lease: Lease, request_id: str) -> Be
     except (httpx.TransportError, httpx.StreamError, ValueError):
         raise AttemptFailed("broken") from None
     finally:
-        for one in (sending, losing):
-            one.cancel()
-        await asyncio.gather(sending, losing, return_exceptions=True)
+        losing.cancel()
+        if not sending.done():  # else nothing is waited for, and an answer that is here cannot be lost
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
 
 
 async def _first(job: Job, worker: Worker, lease: Lease, request_id: str) -> Begun:

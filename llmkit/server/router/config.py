@@ -10,7 +10,7 @@ from llmkit.errors import ConfigError, UsageError
 from llmkit.formats.gguf.parts import name_of
 
 _NAMED = re.compile(
-    r"^(?P<name>[^=/]+)=(?P<path>.+?)(?:@(?P<version>[^@:/=]+)(?::(?P<weight>\d+(?:\.\d+)?))?)?$"
+    r"^(?P<name>(?!\.{0,2}/)[^=]+)=(?P<path>.+?)(?:@(?P<version>[^@:/=]+)(?::(?P<weight>\d+(?:\.\d+)?))?)?$"
 )
 Engine = Literal["own", "ray"]
 _EXAMPLE = "-m prod=run1@v1:95 -m prod=run2@v2:5"
@@ -106,7 +106,7 @@ def read_source(told: str, name: str | None = None) -> ModelSource:
     """A model as the command line names it.
 
     Args:
-        told: a path that is there, or NAME=PATH[@VERSION[:WEIGHT]].
+        told: a path that is there, or NAME=PATH[@VERSION[:WEIGHT]], whose NAME may be as `org/model`.
         name: what clients call it, where only a path is told; None: what its folder is called.
 
     Raises:

@@ -57,6 +57,7 @@ async def write_text(request: Request) -> Response:
         prompt_tokens=prompt_tokens,
         max_tokens=max_tokens,
         answers=job.asked.answers,
+        samples=job.asked.samples,
     )
     try:
         job.slot = request.state.slot = await until_gone(request, stack.enter_async_context(place))
@@ -74,7 +75,7 @@ async def write_text(request: Request) -> Response:
             return _whole(job, begun)
     first = time.monotonic() - began
     stack.callback(lambda: _note_first(job, waited, first, begun.relay))
-    return HeldStream(_events(state, job, begun), stack)
+    return HeldStream(_events(state, job, begun, request.state.request_id), stack)
 
 
 async def forward(request: Request) -> Response:
@@ -206,7 +207,7 @@ async def _judge(fleet: Fleet, job: Job, worker: Worker, failure: AttemptFailed)
         raise _poison()
 
 
-async def _events(state: RouterState, job: Job, begun: Begun) -> AsyncGenerator[bytes]:
+async def _events(state: RouterState, job: Job, begun: Begun, request_id: str) -> AsyncGenerator[bytes]:
     """The events of a stream, to its last word."""
     relay, rest = begun.relay, begun.rest
     assert relay is not None and rest is not None
@@ -218,6 +219,7 @@ async def _events(state: RouterState, job: Job, begun: Begun) -> AsyncGenerator[
                 if told := relay.push(chunk):
                     yield told
     except ApiError as ended:  # its time is over, and the worker has done nothing wrong
+        job.slot.broke(ended.code)
         yield relay.broken(ended)
         return
     except (httpx.TransportError, httpx.StreamError, ValueError):
@@ -231,7 +233,9 @@ async def _events(state: RouterState, job: Job, begun: Begun) -> AsyncGenerator[
         await _judge(state.fleet, job, begun.worker, failure or AttemptFailed("broken"))
     except ApiError as judged:
         error = judged
-    logging.getLogger("llmkit.serve").warning("worker %s left a stream unfinished", begun.worker.id)
+    problem = "worker %s left the stream of %s unfinished"
+    logging.getLogger("llmkit.serve").warning(problem, begun.worker.id, request_id)
+    job.slot.broke(error.code)
     yield relay.broken(error)
 
 

@@ -12,6 +12,7 @@ import msgspec
 from llmkit.server.errors import ApiError
 from llmkit.server.gate import Slot
 from llmkit.server.handoff import SLOT_COMMENT, read_slot
+from llmkit.server.responses_stream import failure_events
 from llmkit.server.router.took import read_usage_event
 from llmkit.server.sse import data, event
 
@@ -66,16 +67,7 @@ class Relay:
         """The last word, where the worker did not say it."""
         self.is_over = True
         if self._path == "/v1/responses":
-            told = error.body()["error"]
-            named = {"code": told["code"], "message": told["message"], "param": None}
-            number = self._number + 1
-            last = event("error", {"type": "error", "sequence_number": number, **named})
-            if not self._response:
-                return last
-            failure = {"code": told["code"], "message": told["message"]}
-            response = self._response | {"status": "failed", "error": failure}
-            content = {"type": "response.failed", "sequence_number": number + 1, "response": response}
-            return last + event("response.failed", content)
+            return b"".join(failure_events(error, self._response, self._number + 1))
         if self._path == "/v1/messages":
             return event("error", error.body("anthropic"))
         return data(error.body())
@@ -99,9 +91,13 @@ class Relay:
             if one.startswith(b"event: response.created"):
                 content = msgspec.json.decode(one.partition(b"data: ")[2], type=dict[str, Any])
                 self._response = content.get("response", {})
-            ends = (b"event: response.completed", b"event: response.incomplete", b"event: response.failed")
+            ends: tuple[bytes, ...] = (
+                b"event: response.completed",
+                b"event: response.incomplete",
+                b"event: response.failed",
+            )
         elif self._path == "/v1/messages":
-            ends = (b"event: message_stop", b"event: error", b"event: error")
+            ends = (b"event: message_stop", b"event: error")
         else:
             ends = (b"data: [DONE]", b"data:[DONE]", b'data: {"error"')
         self.is_over = self.is_over or one.startswith(ends)

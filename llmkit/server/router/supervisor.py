@@ -110,7 +110,7 @@ class Supervisor:
             at_once: without letting it end by itself.
         """
         worker.state = "stopped"
-        process = self._processes.get(worker)
+        process = self._processes.pop(worker, None)
         task = self._tasks.pop(worker, None)
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -140,6 +140,10 @@ class Supervisor:
                 started.set_exception(error)
                 return
             except OSError as error:
+                if not started.done():
+                    worker.state = "failed"
+                    started.set_exception(_not_begun(error, worker.id))
+                    return
                 worker.ended(1)
                 logging.getLogger("llmkit.serve").error("worker %s: %s", worker.id, error)
             if worker.state in ("draining", "stopped"):
@@ -210,6 +214,11 @@ async def _told(process: asyncio.subprocess.Process, launch: Launch) -> _Ready:
         return msgspec.json.decode(await process.stdout.readline(), type=_Ready)
     except (msgspec.DecodeError, ConnectionError):
         return _Ready()
+
+
+def _not_begun(error: OSError, worker: str) -> LlmkitError:
+    what = f"worker {worker} cannot be started: {(error.strerror or str(error)).lower()}"
+    return ResourceError(what, hint="see what the machine has left: ulimit -a, free -h")
 
 
 def _error_of(ready: _Ready, worker: str, code: int) -> LlmkitError:

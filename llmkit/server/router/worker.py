@@ -62,8 +62,8 @@ class Worker:
     is_own: bool = True
     """Whether the supervisor has its process; others only answer or do not."""
     secret: str = ""
-    """Of one that is ours and no process of the supervisor's: it is told for whom a request is, and asks for
-    this word."""
+    """Of one that is ours but was not started by the supervisor (Ray's): the word by which the router shows
+    who it is."""
     crew: Crew | None = None
     """Of an address of several processes of ours: what all of them are told goes there."""
     state: WorkerState = "starting"

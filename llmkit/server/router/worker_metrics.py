@@ -5,11 +5,10 @@ Of requests the router has figures of its own, which a worker's would count twic
 
 from collections.abc import Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from llmkit.server.metrics import ENGINE_FAMILIES
+from llmkit.server.metrics import ENGINE_FAMILIES, families_text
 from llmkit.server.router.processes import ask_all
 from llmkit.server.router.worker import Worker
 
@@ -38,18 +37,7 @@ def merged(texts: Mapping[str, str]) -> bytes:
             one = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
             for sample in family.samples:
                 one.add_sample(sample.name, {**sample.labels, "worker": worker}, sample.value)
-    registry = CollectorRegistry()
-    registry.register(_Merged(list(families.values())))
-    return generate_latest(registry)
-
-
-class _Merged:
-    def __init__(self, families: list[Metric]) -> None:
-        self._families = families
-
-    def collect(self) -> list[Metric]:
-        """Called by prometheus_client."""
-        return self._families
+    return families_text(list(families.values()))
 
 
 def _families(text: str) -> list[Metric]:

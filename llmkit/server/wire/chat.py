@@ -100,7 +100,7 @@ def read_chat(
         tools=offer.tools,
         server_tools=offer.by_server,
         tool_choice=offer.choice,
-        parallel_tool_calls=told.parallel_tool_calls is not False,
+        parallel_tool_calls=told.parallel_tool_calls is not False and offer.choice.name is None,
         passages=read_retrieve(told.retrieve),
         template_kwargs=read_template_kwargs(told.chat_template_kwargs, told.reasoning_effort),
         **read_alike(told, sampling, limits),

@@ -15,20 +15,19 @@ from llmkit.server.wire.responses import SERVER_LABEL
 
 
 def answer_blocks(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
-    """An answer: what the server called, at its place in the text, and what the client is to call."""
+    """An answer: what the server called and what the client is to call, each at its place in the text."""
     blocks: list[dict[str, Any]] = []
     text = ""
     for piece in pieces:
         text += piece.text
-        if piece.executed:
+        if piece.executed or piece.calls:
             blocks += _text_block(text)
             text = ""
-            for one in piece.executed:
-                use, result = executed_blocks(one)
-                blocks += [{**use, "input": given_object(one.arguments)}, result]
-    calls = [call for piece in pieces for call in piece.calls]
+        for one in piece.executed:
+            use, result = executed_blocks(one)
+            blocks += [{**use, "input": given_object(one.arguments)}, result]
+        blocks += [{**tool_use(call), "input": given_object(call.arguments)} for call in piece.calls]
     blocks += _text_block(text)
-    blocks += [{**tool_use(call), "input": given_object(call.arguments)} for call in calls]
     return blocks or [{"type": "text", "text": ""}]
 
 

@@ -209,9 +209,11 @@ def _tool(tool: dict[str, Any], number: int) -> dict[str, Any]:
         case {"name": str() as name, "input_schema": dict() as schema} if (
             tool.get("type", "custom") == "custom"
         ):
-            function = {"name": name, "parameters": schema}
+            function: dict[str, Any] = {"name": name, "parameters": schema}
             if isinstance(tool.get("description"), str):
                 function["description"] = tool["description"]
+            if tool.get("strict") is True:
+                function["strict"] = True
             return {"type": "function", "function": function}
     raise refused(f"tools[{number}]", 'of the form {"name", "description", "input_schema"}')
 

@@ -163,12 +163,13 @@ class ResponseAnswer(msgspec.Struct):
     error: Object | None
     incomplete_details: Object | None
     instructions: str | None
+    max_output_tokens: int | None
     metadata: Object
     output: list[Object]
     parallel_tool_calls: bool
     store: bool
     temperature: float | None
-    tool_choice: str
+    tool_choice: str | Object
     tools: list[Object]
     top_p: float | None
     usage: ResponseUsage

@@ -123,13 +123,14 @@ def read_response(
         tools=offer.tools,
         server_tools=offer.by_server,
         tool_choice=offer.choice,
-        parallel_tool_calls=told.parallel_tool_calls is not False,
+        parallel_tool_calls=told.parallel_tool_calls is not False and offer.choice.name is None,
         passages=read_retrieve(told.retrieve),
         template_kwargs=_reasoning(told.reasoning),
         stream=bool(told.stream),
         user=told.user or told.safety_identifier or "",
         cache_salt=told.cache_salt or "",
         names=names,
+        echoed=_echoed(told),
     )
 
 
@@ -146,15 +147,13 @@ def response_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Us
     text = ""
     for piece in pieces:
         text += piece.text
-        if piece.executed and text:
+        if (piece.calls or piece.executed) and text:
             output.append(message_item(who, text, len(output)))
             text = ""
+        output += [call_item(call) for call in piece.calls]
         output += [executed_item(one) for one in piece.executed]
-    calls = [call for piece in pieces for call in piece.calls]
-    if text or not (calls or output):
-        cut = pieces[-1].finish == "length" and not calls
-        output.append(message_item(who, text, len(output), cut=cut))
-    output += [call_item(call) for call in calls]
+    if text or not output:
+        output.append(message_item(who, text, len(output), cut=pieces[-1].finish == "length"))
     return closed(who, output, usage, pieces[-1])
 
 
@@ -173,6 +172,7 @@ def opened(who: Answered) -> dict[str, Any]:
         "instructions": None,
         "metadata": {},
         "output": [],
+        "max_output_tokens": None,
         "parallel_tool_calls": True,
         "store": False,
         "temperature": None if who.sampling is None else who.sampling.temperature,
@@ -180,6 +180,7 @@ def opened(who: Answered) -> dict[str, Any]:
         "tools": [],
         "top_p": None if who.sampling is None else who.sampling.top_p,
         "usage": None,
+        **who.echoed,
     }
 
 
@@ -248,6 +249,17 @@ def executed_item(one: ExecutedTool) -> dict[str, Any]:
         "output": None if one.failed else one.output,
         "error": one.output if one.failed else None,
         "status": "failed" if one.failed else "completed",
+    }
+
+
+def _echoed(told: ResponsesRequest) -> dict[str, Any]:
+    """What a response says again of its request: what a client said, or what holds where it said nothing."""
+    return {
+        "instructions": told.instructions,
+        "max_output_tokens": told.max_output_tokens,
+        "parallel_tool_calls": told.parallel_tool_calls is not False,
+        "tool_choice": told.tool_choice or "auto",
+        "tools": told.tools or [],
     }
 
 

@@ -26,8 +26,13 @@ class CallReader(Protocol):
     def push(self, text: str) -> tuple[str, tuple[FoundCall, ...]]:
         """What is certain to be text, and the calls that are complete."""
 
-    def flush(self) -> tuple[str, tuple[FoundCall, ...]]:
-        """What is left when nothing more comes: a call that was begun and never ended is text."""
+    def flush(self, *, cut: bool = False) -> tuple[str, tuple[FoundCall, ...]]:
+        """What is left when nothing more comes: a call that was begun and never ended is text.
+
+        Args:
+            cut: whether the text was to go on: what was certain to become another call, or one that had to
+                come, is dropped.
+        """
 
 
 class NotACall(Exception):  # noqa: N818 (an answer, not a fault)
@@ -61,14 +66,16 @@ class CallFinder:
     else that is no call comes out as it is.
     """
 
-    def __init__(self, syntax: Syntax, *, most: int | None = None) -> None:
+    def __init__(self, syntax: Syntax, *, most: int | None = None, required: bool = False) -> None:
         """
         Args:
             syntax: how calls stand in the text.
             most: calls to find; what comes after them is dropped. None: all there are.
+            required: whether the text can be nothing but calls.
         """
         self._syntax = syntax
         self._most = most
+        self._required = required
         self._bodies = dict(syntax.opens)
         self._bodies_at_start = {**syntax.bare, **syntax.opens}
         self._firsts = {mark[0] for mark in (*self._bodies_at_start, *syntax.closes)}
@@ -89,8 +96,9 @@ class CallFinder:
             self._feed(char)
         return self._taken()
 
-    def flush(self) -> tuple[str, tuple[FoundCall, ...]]:
+    def flush(self, *, cut: bool = False) -> tuple[str, tuple[FoundCall, ...]]:
         """See `CallReader`."""
+        calls_only = cut and (self._required or self._num_calls > 0)
         if self._body is not None:
             try:
                 self._body.throw(TextEnded())
@@ -98,8 +106,9 @@ class CallFinder:
                 self._finish(done.value)
             except (TextEnded, NotACall):
                 self._body = None
-                self._say("".join(self._raw))
-        elif self._held and not self._after_call:
+                if not calls_only:
+                    self._say("".join(self._raw))
+        elif self._held and not self._after_call and not calls_only:
             self._say(self._held)
         if not self._num_calls:
             self._out.append(self._blank)

@@ -65,24 +65,29 @@ class ToolForm:
     """Special tokens that belong to calls: what they spell, and their ids, which must show in a text."""
     in_words: bool = False
     """Whether the template says nothing of tools, so that the model is asked for JSON in words."""
+    others: tuple[int, ...] = ()
+    """The special tokens that do not belong to calls."""
 
     @property
     def shown(self) -> frozenset[int]:
         """Ids that must not be left out of the text."""
         return frozenset(self.marks.values())
 
-    def reader(self, tools: Sequence[Mapping[str, Any]], *, parallel: bool = True) -> CallReader:
+    def reader(
+        self, tools: Sequence[Mapping[str, Any]], *, parallel: bool = True, required: bool = False
+    ) -> CallReader:
         """What finds the calls of one text.
 
         Args:
             tools: functions that there are, as OpenAI writes them.
             parallel: whether there may be several calls; else nothing comes after the first.
+            required: whether the text can be nothing but calls.
         """
         syntax = syntax_of(self.name, tools)
         if self.in_words:
             asked = syntax_of("json", tools)
             syntax = Syntax(syntax.opens, {**asked.bare, **syntax.bare}, (*syntax.closes, *asked.closes))
-        return CallFinder(syntax, most=None if parallel else 1)
+        return CallFinder(syntax, most=None if parallel else 1, required=required)
 
 
 def form_of(tokenizer: Tokenizer, name: str | None = None, *, turns: ToolTurns | None = None) -> ToolForm:
@@ -96,14 +101,19 @@ def form_of(tokenizer: Tokenizer, name: str | None = None, *, turns: ToolTurns |
     Raises:
         ConfigError: there is no form of this name.
     """
-    known = form_in(tokenizer.chat_template or "")
+    known = form_in(tokenizer.for_tools.chat_template or "")
     if name is not None:
         check_form(name)
         known = next(form for form in get_args(FormName) if form == name)
     added = tokenizer.backend.get_added_tokens_decoder()
     ids = {token.content: index for index, token in added.items() if token.special}
     marks = {mark: ids[mark] for mark in _MARKS[known] if mark in ids}
-    return ToolForm(known, marks, in_words=not (turns or tool_turns(tokenizer)).shows_tools)
+    return ToolForm(
+        known,
+        marks,
+        in_words=not (turns or tool_turns(tokenizer)).shows_tools,
+        others=tuple(sorted({*ids.values()} - {*marks.values()})),
+    )
 
 
 def check_form(name: str) -> None:

@@ -7,10 +7,11 @@ Source: llguidance, docs/syntax.md.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmkit.errors import ConfigError
+from llmkit.tokens.json_schema import held_schema
 from llmkit.tokens.tools.forms import FormName, ToolForm
 
 BLANKS = r"( |\n{1,2}[ \t]{0,20})"
@@ -52,6 +53,17 @@ _SHAPES: dict[FormName, _Shape] = {
 }
 
 
+_OPENS: dict[FormName, str] = {
+    "hermes": "<tool_call>",
+    "qwen-xml": "<tool_call>",
+    "mistral": "[TOOL_CALLS]",
+    "mistral-args": "[TOOL_CALLS]",
+}
+"""What begins a call and stands nowhere else: after it a text that may be anything is a call and no other."""
+_OPEN_PARAMETER = r'open: "<parameter=" /[^<>\n]{1,64}/ ">\n" value "\n"'
+"""Any parameter, as `_parameters` has one that is a text."""
+
+
 def calls_grammar(
     form: ToolForm,
     tools: Sequence[Mapping[str, Any]],
@@ -74,25 +86,79 @@ def calls_grammar(
     """
     shape = _SHAPES[form.name]
     functions = [one["function"] for one in tools if name in (None, one["function"]["name"])]
+    start = "start: calls" if answer is None else f"start: calls | {_answer(*answer)}"
+    rules = [start, *_call_rules(form, shape, functions, parallel=parallel)]
+    return "\n".join(rules) + "\n"
+
+
+def strict_grammar(form: ToolForm, tools: Sequence[Mapping[str, Any]]) -> str | None:
+    """The grammar of a text that may call functions, and whose calls of a strict one are valid.
+
+    Args:
+        form: of the model.
+        tools: functions that there are, as OpenAI writes them.
+
+    Returns:
+        None where no function is strict, or where this form has no mark that only calls begin with: then
+        nothing tells what comes from an answer until it is over.
+
+    Raises:
+        ConfigError: a strict schema asks for what cannot be held to in this form.
+    """
+    functions = [one["function"] for one in tools]
+    mark = _OPENS.get(form.name)
+    if mark is None or form.in_words or not any(one.get("strict") is True for one in functions):
+        return None
+    shape = _SHAPES[form.name]
+    if shape.begin:
+        shape = replace(shape, begin=shape.begin.removeprefix(mark))
+    else:  # each call has the mark
+        shape = replace(shape, before=shape.before.removeprefix(mark), between=None)
+    other = f"<[{','.join(map(str, form.others))}]>"
+    rules = [
+        "start: (opening calls)* text",
+        "text: TEXT" + f" ({other} TEXT)*" * bool(form.others),
+        "TEXT: /(?s:.*)/",
+    ]
+    if mark in form.marks:
+        rules.append(f"opening: text {_joined(form, mark)}")
+    else:
+        rules.append("opening: " + f"(TEXT {other})* " * bool(form.others) + "until")
+        rules.append(f"until[suffix={_quoted(mark)}]: /(?s:.*)/")
+    rules += _call_rules(form, shape, functions, strict_only=True)
+    return "\n".join(rules) + "\n"
+
+
+def _call_rules(
+    form: ToolForm,
+    shape: _Shape,
+    functions: Sequence[Mapping[str, Any]],
+    *,
+    parallel: bool = True,
+    strict_only: bool = False,
+) -> list[str]:
+    """Rules for `calls`; of those that are not strict, any arguments where only strict ones are held."""
     more = parallel and shape.between is not None
     rules = [
-        "start: calls" if answer is None else f"start: calls | {_answer(*answer)}",
         _rule(
             "calls", form, shape.begin, "call", f"({_joined(form, shape.between)} call)*" * more, shape.end
         ),
         "call: " + " | ".join(f"call_{number}" for number in range(len(functions))),
     ]
     for number, function in enumerate(functions):
-        schema = _object_schema(function)
+        is_free = strict_only and function.get("strict") is not True
+        schema = {"type": "object"} if is_free else _object_schema(function)
         before = shape.before.replace("NAME", function["name"])
-        if form.name == "qwen-xml":
-            rules += _parameters(number, function["name"], schema)
-        else:
+        if form.name != "qwen-xml":
             rules.append(f"args_{number}: %json {_schema_text(schema)}")
+        elif is_free:
+            rules.append(f"args_{number}: open*")
+        else:
+            rules += _parameters(number, function["name"], schema)
         rules.append(_rule(f"call_{number}", form, before, f"args_{number}", "", shape.after))
     if form.name == "qwen-xml":
-        rules.append(_VALUE)
-    return "\n".join(rules) + "\n"
+        rules += [_VALUE, *([_OPEN_PARAMETER] if strict_only else [])]
+    return rules
 
 
 def _rule(name: str, form: ToolForm, before: str, middle: str, more: str, after: str) -> str:
@@ -109,7 +175,7 @@ def _answer(kind: str, rule: str | tuple[str, ...]) -> str:
             f"tools: a model that may call functions cannot be held to a {kind} of this kind",
             hint='a JSON schema that is an object, or tool_choice "none"',
         )
-    return f"%json {_schema_text(schema)}"
+    return f"%json {_schema_text(held_schema(schema, kind))}"
 
 
 def _joined(form: ToolForm, text: str | None) -> str:
@@ -132,7 +198,7 @@ def _object_schema(function: Mapping[str, Any]) -> dict[str, Any]:
             f"tools: the arguments of {function['name']} are not an object (found {schema['type']!r})",
             hint='"parameters": {"type": "object", "properties": {…}}',
         )
-    return schema
+    return held_schema(schema, f"tools: the schema of {function['name']}")
 
 
 def _schema_text(schema: Mapping[str, Any]) -> str:
@@ -185,5 +251,5 @@ def _value(rule: str, kind: Any, function: str) -> str:
 def _cannot(function: str, why: str) -> ConfigError:
     return ConfigError(
         f"tools: the schema of {function} {why}, and this model's calls cannot be held to that",
-        hint='tool_choice "auto", or a simpler schema',
+        hint='a simpler schema, or tool_choice "auto" and no "strict"',
     )

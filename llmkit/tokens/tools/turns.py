@@ -47,7 +47,7 @@ class ToolTurns:
     shows_tools: bool
     """Whether it says which functions there are."""
     shows_calls: bool
-    """Whether earlier calls and their results are shown."""
+    """Whether earlier calls and their results are shown, to a conversation that has tools at least."""
     arguments_as_text: bool = False
     empty_content: bool = True
     """Whether a message of calls has an empty content, else none."""
@@ -58,6 +58,8 @@ class ToolTurns:
     takes_system: bool = True
     needs_descriptions: bool = False
     """Whether it refuses a function or an argument that says nothing of itself."""
+    calls_with_tools: bool = False
+    """Whether earlier calls are shown only where functions are: by a template of their own."""
 
     def told(
         self, messages: Sequence[Message], tools: Sequence[Message] | None
@@ -69,7 +71,8 @@ class ToolTurns:
             tools: functions that the model may call.
         """
         apart = _apart(messages) if self.one_call else messages
-        shown = [self._shown(one) for one in apart] if self.shows_calls else _in_words(messages)
+        shows_calls = self.shows_calls and (not self.calls_with_tools or bool(tools))
+        shown = [self._shown(one) for one in apart] if shows_calls else _in_words(messages)
         if not tools or self.shows_tools:
             given = [_described(one) if self.needs_descriptions else one for one in tools or ()]
             return shown, given or None
@@ -124,8 +127,10 @@ def tool_turns(tokenizer: Tokenizer) -> ToolTurns:
             takes_system=takes_system,
             needs_descriptions=needs,
         )
-        if _shows_calls(tokenizer, turns, 1):
-            return replace(turns, one_call=not _shows_calls(tokenizer, turns, 2))
+        if _shows_calls(tokenizer.for_tools, turns, 1):
+            one_call = not _shows_calls(tokenizer.for_tools, turns, 2)
+            apart = not _shows_calls(tokenizer, turns, 1)
+            return replace(turns, one_call=one_call, calls_with_tools=apart)
     return ToolTurns(shows_tools, False, takes_system=takes_system, needs_descriptions=needs)
 
 

@@ -215,7 +215,7 @@ class Chat:
         reply = self._pieces(request, turn)
         try:
             for said in reply:
-                turn.completion_tokens += 1
+                turn.completion_tokens += said.piece.token is not None
                 turn.seconds = time.perf_counter() - begin
                 turn.first_seconds = turn.first_seconds or turn.seconds
                 turn.text += said.text
@@ -231,9 +231,9 @@ class Chat:
             else:
                 conversation.answer(turn.text)
 
-    def _request(self, done: int = 0) -> Request:
-        """What the model is asked, after so many calls of this reply."""
-        return request_of(self._job, self.conversation, context=self.limit, adapter=self.adapter, done=done)
+    def _request(self, **so_far: int) -> Request:
+        """What the model is asked, after so many calls and tokens of this reply."""
+        return request_of(self._job, self.conversation, context=self.limit, adapter=self.adapter, **so_far)
 
     def _pieces(self, request: Request, turn: Turn) -> Generator[Said]:
         """The pieces of a reply: of one text, or of several with calls between them, the last being it."""
@@ -244,17 +244,20 @@ class Chat:
                 yield from (Said(piece.text, piece) for piece in pieces)
             return
 
-        def following(done: int) -> Request:
+        def following(done: int, drawn: int) -> Request:
             if not done:
                 return request
             self._gap = "\n" if turn.text else ""
             turn.calls, turn.text = done, ""
-            following = self._request(done)
+            following = self._request(done=done, drawn=drawn)
             self._read = len(following.prompt) - turn.completion_tokens
             return following
 
         with closing(talk.reply(self._engine, self.conversation.messages, following)) as said:
-            yield from said
+            for one in said:
+                if one.piece.token is None:
+                    turn.calls, turn.text = one.calls, ""
+                yield one
 
 
 def start_chat(job: ChatJob) -> Chat:

@@ -92,15 +92,18 @@ def open_chat(
         raise UsageError("--resume does nothing without --transcript", hint="--transcript FILE --resume")
     replay = None if files.tools is None else files.tools.replay
     inputs = [path for path in (files.turns, replay) if path is not None]
+    own = [] if files.tokenizer is None else [files.tokenizer]
     for path in inputs:
         if path != STDIO and not path.exists():
             raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin")
     if files.transcript is not None:
         if files.transcript == STDIO:
             raise UsageError("--transcript -: stdout has the replies", hint="name a file, or use --json")
-        refuse_existing(files.transcript, force=files.force or files.resume, inputs=inputs)
         if files.resume and files.transcript.exists():
+            refuse_existing(files.transcript, force=True, inputs=inputs)
             read_conversations(files.transcript)
+        else:
+            refuse_existing(files.transcript, force=files.force, inputs=[*inputs, files.model, *own])
     given = GenerateFiles(
         model=files.model,
         tokenizer=files.tokenizer,

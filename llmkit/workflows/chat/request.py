@@ -13,7 +13,13 @@ REPLY_SHARE = 4
 
 
 def request_of(
-    job: Job, conversation: Conversation, *, context: int, adapter: str | None = None, done: int = 0
+    job: Job,
+    conversation: Conversation,
+    *,
+    context: int,
+    adapter: str | None = None,
+    done: int = 0,
+    drawn: int = 0,
 ) -> Request:
     """The request for the next reply; the oldest turns are dropped as far as that takes to leave room for it.
 
@@ -23,6 +29,7 @@ def request_of(
         context: tokens of both together.
         adapter: what replies; None: the model alone.
         done: calls of this reply so far.
+        drawn: tokens of this reply so far.
 
     Raises:
         UsageError: the last message alone is longer than the context; nothing is dropped then.
@@ -44,7 +51,7 @@ def request_of(
         )
     after = f" call {done}" if done else ""
     seed = derive_seed(sampling.seed, f"turn {conversation.turns} try {conversation.tries}{after}")
-    own = replace(sampling, seed=seed, max_tokens=min(sampling.max_tokens, context - len(ids)))
+    own = replace(sampling, seed=seed, max_tokens=min(sampling.max_tokens - drawn, context - len(ids)))
     rule = own.rule if job.talk is None else job.talk.rule(own, done)
     return job.bound(Request(ids, own, encoder.turn_ends, adapter=adapter), rule)
 

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from llmkit.errors import DataError, LlmkitError, UsageError
+from llmkit.machine import signal_name
 
 TIMEOUT_SECONDS = 60.0
 """For which a program may be silent, where nobody says otherwise."""
@@ -179,7 +180,7 @@ class RewardCommand:
         if status is None:
             how = "closed its output or input"
         else:
-            how = f"ended with status {status}" if status >= 0 else f"was ended by {_signal_name(-status)}"
+            how = f"ended with status {status}" if status >= 0 else f"was ended by {signal_name(-status)}"
         return LlmkitError(
             f"reward command `{self.command}`: it {how} after {self._answers} answers",
             hint="it should read lines until its input ends; try it on one line: "
@@ -199,7 +200,3 @@ class RewardCommand:
         os.killpg(self._process.pid, signal.SIGKILL)
         status = self._process.wait()
         return status if by_itself else None
-
-
-def _signal_name(number: int) -> str:
-    return signal.Signals(number).name

@@ -1,6 +1,5 @@
 """Starting the processes of a run on this machine: by torchrun's launcher, which can restart them."""
 
-import ctypes
 import logging
 import os
 import signal
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llmkit.errors import StoppedResumable
+from llmkit.machine import cores, end_with_parent, signal_name
 from llmkit.workflows.run.ranks import STATUS
 
 MODULE = "llmkit"
@@ -18,7 +18,6 @@ LAUNCHER = "LLMKIT_LAUNCHER"
 """Tells a process who launched it."""
 SAVE_SECONDS = 600
 """For a checkpoint, when the processes are asked to stop; then they are killed."""
-_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def launch(arguments: Sequence[str], processes: int, *, max_restarts: int) -> int:
@@ -59,9 +58,8 @@ def launch(arguments: Sequence[str], processes: int, *, max_restarts: int) -> in
         except ChildFailedError as failed:
             rank, failure = failed.get_first_failure()
             if failure.exitcode < 0:
-                name = signal.Signals(-failure.exitcode).name
                 raise StoppedResumable(
-                    f"process {rank} of {processes} was ended by {name}",
+                    f"process {rank} of {processes} was ended by {signal_name(-failure.exitcode)}",
                     hint="run the same line again to go on, or let it be restarted: --max-restarts 3",
                 ) from None
             return _read(status, failure.exitcode)
@@ -74,9 +72,8 @@ def follow_launcher() -> None:
     Linux alone does that: when the thread that started this process ends, here the launcher's main one.
     """
     launcher = os.environ.pop(LAUNCHER, None)  # what this process starts is not the launcher's
-    if launcher is None or sys.platform != "linux":
+    if launcher is None or not end_with_parent(signal.SIGTERM):
         return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     try:
         os.kill(int(launcher), 0)
     except ProcessLookupError:  # it was gone before
@@ -85,7 +82,7 @@ def follow_launcher() -> None:
 
 def threads_of(processes: int) -> int:
     """CPU threads of each of so many processes, where the environment says nothing else."""
-    return int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // processes))
+    return int(os.environ.get("OMP_NUM_THREADS") or max(1, cores() // processes))
 
 
 @contextmanager

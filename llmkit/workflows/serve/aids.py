@@ -54,8 +54,7 @@ def open_aids(config: ServeConfig) -> Iterator[Aids]:
     """Open it; closed again at the end.
 
     Raises:
-        UsageError, MissingError, DataError, LlmkitError: see `tool_open.open_tools` and
-            `finder.open_finder`.
+        UsageError, MissingError, DataError, LlmkitError: see `open_tools` and `open_finder`.
     """
     with ExitStack() as stack:
         toolbox = stack.enter_context(open_tools(tool_options(config.tools)))

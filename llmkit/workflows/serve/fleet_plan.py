@@ -7,6 +7,7 @@ from pathlib import Path
 from llmkit.engine.config import GenerateConfig
 from llmkit.server.config import ServeConfig
 from llmkit.server.router.config import ModelSource, RouterConfig
+from llmkit.server.tls import check_tls
 from llmkit.workflows.serve.serve import ServePlan, open_serve_job, plan_serve
 
 
@@ -36,9 +37,10 @@ def plan_fleet(
     """What a router would start; nothing is opened or written.
 
     Raises:
-        LlmkitError: see `open_serve_job`.
+        LlmkitError: see `open_serve_job`; files of TLS that cannot be.
     """
     router.check_keys(config.keys)
+    check_tls(config.tls_certificate, config.tls_key)
     plans = tuple(
         plan_serve(open_serve_job(Path(one.path), tokenizer, engine), config, one.name) for one in sources
     )

@@ -22,6 +22,7 @@ from llmkit.server.keys import read_keys
 from llmkit.server.listener import open_port, open_unix_socket
 from llmkit.server.observe import RequestLog
 from llmkit.server.run import Ending
+from llmkit.server.tls import check_tls
 from llmkit.server.usage import UsageStore
 
 
@@ -68,8 +69,9 @@ def open_front(config: ServeConfig, *, engines: int = 1) -> Iterator[Front]:
 
     Raises:
         ResourceError: the port is in use.
-        UsageError, ConfigError, DataError, MissingError: a file of keys or a socket that cannot be.
+        UsageError, ConfigError, DataError, MissingError: a file of keys, of TLS, or a socket that cannot be.
     """
+    check_tls(config.tls_certificate, config.tls_key)
     keys = None if config.keys is None else read_keys(config.keys)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listening(config.host, config.port, config.unix_socket))

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +14,7 @@ import uvicorn
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import MissingError, RemoteError
 from llmkit.formats.key_file import read_key
+from llmkit.machine import cores
 from llmkit.server.admin import AdminState, OwnerGate, build_admin
 from llmkit.server.config import ServeConfig
 from llmkit.server.keyed_gate import KeyedGate
@@ -87,8 +87,7 @@ def serve_replicas(job: Replicas, *, note: Callable[[str], None]) -> None:
 def launch_of(job: Replicas, source: Source, socket: Path) -> Launch:
     """How a worker is started that is to listen on a socket."""
     own = sum(job.router.replicas for _ in job.sources) or 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = job.engine.threads or max(1, cores // own)
+    threads = job.engine.threads or max(1, cores() // own)
     settings = WorkerSettings(
         model=Path(source.path),
         name=source.model,

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmkit.engine.config import GenerateConfig
+from llmkit.engine.config import GenerateConfig, SamplingConfig
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.gguf.parts import name_of
 from llmkit.formats.streams import STDIO
@@ -18,6 +18,7 @@ from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import read_keys
 from llmkit.server.observe import RequestLog
 from llmkit.server.run import Ending, Run
+from llmkit.server.tls import check_tls
 from llmkit.tokens.tools.forms import check_form
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
@@ -29,8 +30,11 @@ from llmkit.workflows.serve.reload import reading_keys_again
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from llmkit.server.adapters import ServedAdapters
+    from llmkit.server.engine_thread import EngineThread
     from llmkit.server.handlers import State
     from llmkit.server.prompts import PromptPool, TemplateFacts
+    from llmkit.server.served import Served
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,15 @@ def open_serve_job(model: Path, tokenizer: Path | None, config: GenerateConfig) 
     """Read everything of a model but its weights.
 
     Raises:
-        UsageError, ConfigError, DataError, MissingError: see `generate_job.open_job`.
+        UsageError, ConfigError, DataError, MissingError: see `open_job`.
     """
     job = open_job(GenerateFiles(model=model, tokenizer=tokenizer, jsonl=STDIO), config)
     if job.tokenizer is None:
         raise MissingError(f"{model}: no tokenizer in this folder", hint="name it with -t TOKENIZER")
-    return job
+    if job.sampling.max_tokens == SamplingConfig.max_tokens:
+        return job
+    what = f"{model}: max_new_tokens is not followed: replies are as long as requests say"
+    return replace(job, notes=(*job.notes, what))
 
 
 def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
@@ -80,6 +87,7 @@ def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
 
     Raises:
         ConfigError: there is no such form of tool calls.
+        DataError, MissingError: files of TLS, or of keys, that cannot be.
     """
     from llmkit.estimate.architecture_of import architecture_of
     from llmkit.workflows.generate.device import device_memory_bytes
@@ -87,6 +95,7 @@ def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
 
     if config.tool_form is not None:
         check_form(config.tool_form)
+    check_tls(config.tls_certificate, config.tls_key)
     placement = place(job, None)
     return ServePlan(
         model=str(job.files.model),
@@ -201,26 +210,66 @@ async def opened_app(
     from llmkit.server.metrics import Metrics
     from llmkit.server.models import Models
     from llmkit.server.prompts import PromptPool, most_prompt_bytes
-    from llmkit.server.served import Served
     from llmkit.server.wire.sampling import WireLimits
     from llmkit.workflows.generate.model import place, start_engine
 
     assert job.tokenizer is not None
     placement = place(job, None)
     context = min(job.model.max_position_embeddings, placement.positions)
-    prompts = PromptPool(
-        job.files.tokenizer or job.files.model,
-        workers=config.prompt_workers,
-        seconds=config.prompt_seconds,
-        most_bytes=most_prompt_bytes(context),
-    )
-    tried = asyncio.create_task(_start_prompts(prompts))  # while the weights are read
-    engine: Engine = await asyncio.to_thread(start_engine, job, placement)
-    thread = EngineThread(engine, job.tokenizer)
-    template = await tried
-    if template.problem:
-        note(f"{template.problem}, so that chats may be refused")
-    served = Served(
+    async with contextlib.AsyncExitStack() as stack:
+        prompts = PromptPool(
+            job.files.tokenizer or job.files.model,
+            workers=config.prompt_workers,
+            seconds=config.prompt_seconds,
+            most_bytes=most_prompt_bytes(context),
+        )
+        stack.push_async_callback(prompts.close)
+        tried = asyncio.create_task(_start_prompts(prompts))  # while the weights are read
+        stack.callback(tried.cancel)
+        engine: Engine = await asyncio.to_thread(start_engine, job, placement)
+        stack.push_async_callback(asyncio.to_thread, engine.lead.close)
+        thread = EngineThread(engine, job.tokenizer)
+        stack.callback(thread.abandon)
+        template = await tried
+        if template.problem:
+            note(f"{template.problem}, so that chats may be refused")
+        adapters = served_adapters(job, thread, placement.device)
+        models = Models([_served(job, config, name, context, thread, prompts, template, adapters)])
+        metrics = Metrics(models.loads, models.versions)
+        if isinstance(gate, KeyedGate):
+            gate.admission.limit_long(placement.texts - 1)  # short ones have one of its places
+            metrics = Metrics(models.loads, models.versions, gate.admission, lambda: gate.limited)
+        bench = aids.bench(job.tokenizer)
+        if bench is not None:
+            stack.callback(bench.close)
+        state = State(
+            models,
+            gate,
+            WireLimits(),
+            metrics,
+            log_prompts=config.log_prompts,
+            behind_router=behind_router,
+            bench=bench,
+            retrieval=aids.retrieval(job.tokenizer, context),
+        )
+        thread.start()
+        yield build_app(state, tell=tell, origins=config.cors), state
+
+
+def _served(
+    job: Job,
+    config: ServeConfig,
+    name: str,
+    context: int,
+    thread: "EngineThread",
+    prompts: "PromptPool",
+    template: "TemplateFacts",
+    adapters: "ServedAdapters",
+) -> "Served":
+    from llmkit.server.served import Served
+
+    assert job.tokenizer is not None
+    return Served(
         name,
         fingerprint=fingerprint_of(job, config.version),
         config=job.model,
@@ -232,32 +281,8 @@ async def opened_app(
         turn_end=template.turn_end,
         tool_form=config.tool_form,
         tool_turns=template.turns,
-        adapters=served_adapters(job, thread, placement.device),
+        adapters=adapters,
     )
-    models = Models([served])
-    metrics = Metrics(models.loads, models.versions)
-    if isinstance(gate, KeyedGate):
-        gate.admission.limit_long(placement.texts - 1)  # short ones have one of its places
-        metrics = Metrics(models.loads, models.versions, gate.admission, lambda: gate.limited)
-    state = State(
-        models,
-        gate,
-        WireLimits(),
-        metrics,
-        log_prompts=config.log_prompts,
-        behind_router=behind_router,
-        bench=aids.bench(job.tokenizer),
-        retrieval=aids.retrieval(job.tokenizer, context),
-    )
-    try:
-        thread.start()
-        yield build_app(state, tell=tell, origins=config.cors), state
-    finally:
-        thread.abandon()
-        if state.bench is not None:
-            state.bench.close()
-        await prompts.close()
-        await asyncio.to_thread(engine.lead.close)
 
 
 async def _start_prompts(prompts: "PromptPool") -> "TemplateFacts":

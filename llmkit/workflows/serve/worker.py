@@ -4,7 +4,6 @@ Its settings come as the first line of stdin. Stdin then stays open for as long 
 `server/router/supervisor.py`.
 """
 
-import ctypes
 import os
 import signal
 import sys
@@ -17,9 +16,8 @@ import msgspec
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import LlmkitError, told
+from llmkit.machine import end_with_parent
 from llmkit.server.config import ServeConfig
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +48,7 @@ def read_settings(line: bytes) -> WorkerSettings:
 def end_with_router(stdin: int) -> None:
     """End this process when the router does, however it does: by the kernel's word where there is one, and as
     the pipe from the router closes."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
 
     def wait() -> None:
         while os.read(stdin, 1):

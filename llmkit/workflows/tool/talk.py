@@ -1,10 +1,10 @@
 """An answer with calls in it: the model writes, functions are called, it reads their results and goes on."""
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from llmkit.engine.completion import Piece, TextEngine, complete_all
+from llmkit.engine.completion import Completion, Piece, TextEngine, complete_all
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.grammar import Rule
 from llmkit.engine.request import Request
@@ -24,6 +24,9 @@ class Said:
 
     text: str
     piece: Piece
+    """Without a token where calls took the last of them: the text after the calls is empty."""
+    calls: int = 0
+    """Of the answer before it."""
 
 
 class ToolTalk:
@@ -85,33 +88,44 @@ class ToolTalk:
         self,
         engine: TextEngine,
         messages: list[Message],
-        request: Callable[[int], Request],
+        request: Callable[[int, int], Request],
     ) -> Generator[Said]:
-        """The pieces of an answer. It ends with a text without calls, or with the first that has none left.
+        """The pieces of an answer. It ends with a text without calls, with the first that has none left, or
+        where all its texts together have the tokens of the first request: calls of a text that was cut are
+        not made.
 
         Args:
             engine: writes; has no other text meanwhile.
             messages: the conversation. Calls and their results are put behind it; the answer's text is not.
-            request: what is asked next, after so many calls.
+            request: what is asked next, after so many calls and tokens.
         """
-        done = 0
+        done = drawn = most = 0
         while True:
-            reader = self._reader(done)
+            reader, asks = self._reader(done), request(done, drawn)
+            most = most or asks.sampling.max_tokens
             text, calls = "", list[FoundCall]()
             shown = () if reader is None else self._form.shown
-            for piece in complete_all(engine, [request(done)], self._tokenizer, shown=shown):
+            for piece in complete_all(engine, [asks], self._tokenizer, shown=shown):
                 new, found = _read(reader, piece)
                 text += new
                 calls += found
-                yield Said(new, piece)
-            if not calls:
+                drawn += 0 if piece.token is None else 1
+                yield Said(new, piece, done)
+            assert piece.completion is not None
+            if not calls or piece.completion.finish == "length":
                 return
             asked, results = self.toolbox.answer(calls, done)
             messages += [{"role": "assistant", "content": text, "tool_calls": asked}, *results]
             done += len(calls)
+            if drawn >= most:
+                none = Completion("", (), "length")
+                yield Said("", replace(piece, text="", token=None, completion=none), done)
+                return
 
     def _reader(self, done: int) -> CallReader | None:
-        return self._form.reader(self.toolbox.functions) if done < self.toolbox.max_calls else None
+        if done >= self.toolbox.max_calls:
+            return None
+        return self._form.reader(self.toolbox.functions, required=self._choice != "auto" and not done)
 
 
 def _read(reader: CallReader | None, piece: Piece) -> tuple[str, tuple[FoundCall, ...]]:
@@ -119,6 +133,6 @@ def _read(reader: CallReader | None, piece: Piece) -> tuple[str, tuple[FoundCall
         return piece.text, ()
     text, found = reader.push(piece.text)
     if piece.completion is not None:
-        rest, more = reader.flush()
+        rest, more = reader.flush(cut=piece.completion.finish == "length")
         text, found = text + rest, (*found, *more)
     return text, found

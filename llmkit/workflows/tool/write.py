@@ -42,7 +42,11 @@ class ToolWriting(Writing):
         drawn: list[Drawn] = []
         text, ends = "", None
         self._output.begin(row)
-        for said in talk.reply(self.meter, messages, lambda done: self._request(talk, row, messages, done)):
+
+        def request(done: int, drawn: int) -> Request:
+            return self._request(talk, row, messages, done, drawn)
+
+        for said in talk.reply(self.meter, messages, request):
             if ends is not None:  # the text before had calls: this is another
                 self._output.write("\n" if text else "")
                 text = ""
@@ -59,15 +63,18 @@ class ToolWriting(Writing):
         self._output.end(row, whole, sample)
         self._count(row, whole)
 
-    def _request(self, talk: ToolTalk, row: Row, messages: list[dict[str, object]], done: int) -> Request:
-        """The next text of an answer; the first is the row's own."""
+    def _request(
+        self, talk: ToolTalk, row: Row, messages: list[dict[str, object]], done: int, drawn: int
+    ) -> Request:
+        """The next text of an answer, after so many calls and tokens; the first is the row's own."""
         sampling = row.request.sampling
         rule = talk.rule(sampling, done)
         own = replace(sampling, samples=1)
         if not done:
             return self._job.bound(replace(row.request, sampling=own), rule)
         ids, _ = talk.encode(messages)
-        own = replace(own, seed=derive_seed(sampling.seed, f"call {done}"))
+        seed = derive_seed(sampling.seed, f"call {done}")
+        own = replace(own, seed=seed, max_tokens=sampling.max_tokens - drawn)
         request = self._job.bound(replace(row.request, prompt=ids, sampling=own), rule)
         request.check(self._job.model)
         return request

@@ -62,15 +62,21 @@ def test_usage_is_shown_as_it_was_counted(llmkit_run: Callable[..., Any], tmp_pa
 ENGINE = ("--port", "0", "--retrieve", "opensearch+http://127.0.0.1:1/docs")
 VECTORS = ("--port", "0", "--retrieve-by", "both", "--retrieve-embed-url", "http://b")
 VECTORS += ("--retrieve-embed-name", "m", "--retrieve-embed-key", "no.key")
+TLS = ("--tls-cert", "no.pem", "--tls-key", "its.pem")
 
 
 @pytest.mark.parametrize(
     ("args", "status", "says"),
     [
         ((), 2, "serve: no model"),
+        (("",), 2, "serve: no model"),
         (("--show-usage",), 2, "--show-usage needs the file"),
         (("-m", "nowhere"), 4, "nowhere"),
         (("-m", "{stories}", "--tls-key", "k"), 2, "a certificate and its key"),
+        (("-m", "{stories}", *TLS, "--port", "0"), 4, "--tls-cert no.pem: no such file"),
+        (("-m", "{stories}", *TLS, "--dry-run"), 4, "--tls-cert no.pem: no such file"),
+        (("-m", "{stories}", *TLS, "--replicas", "2", "--dry-run"), 4, "--tls-cert no.pem: no such file"),
+        (("--worker", "http://nowhere", *TLS, "--dry-run"), 4, "--tls-cert no.pem: no such file"),
         (("-m", "{stories}", "--engine", "vllm"), 2, "--engine vllm: own or ray"),
         (("-m", "{stories}", "--max-replicas", "2"), 2, "--max-replicas is Ray Serve's"),
         (("-m", "{stories}", "--keys", "nowhere.toml", "--port", "0"), 4, "nowhere.toml: no such file"),

@@ -93,7 +93,8 @@ class Streamed(httpx.AsyncBaseTransport):
 
         async def send(message: Any) -> None:
             if message["type"] == "http.response.start":
-                started.set_result(message)
+                if not started.cancelled():
+                    started.set_result(message)
             else:
                 pieces.put_nowait(message.get("body", b""))
                 if not message.get("more_body"):
@@ -120,7 +121,11 @@ class Streamed(httpx.AsyncBaseTransport):
             async def aclose(self) -> None:
                 task.cancel()
 
-        head = await started
+        try:
+            head = await started
+        except asyncio.CancelledError:  # as a connection is closed that nobody wants any more
+            task.cancel()
+            raise
         return httpx.Response(head["status"], headers=head["headers"], stream=Body())
 
 

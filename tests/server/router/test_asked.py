@@ -30,6 +30,8 @@ def test_answers_are_prompts_times_samples_and_ids_are_counted() -> None:
         ("/v1/chat/completions", {"prompt": [1] * 10, "max_completion_tokens": 5}, 5),
         ("/v1/responses", {"prompt": [1] * 10, "max_output_tokens": 500}, 90),
         ("/v1/completions", {"prompt": [1] * 10, "max_tokens": -4}, 0),
+        ("/v1/completions", {"prompt": [[1] * 60] * 3, "max_tokens": 50, "n": 2}, 6 * 40),
+        ("/v1/completions", {"prompt": [[1] * 40] * 5, "max_tokens": 50}, 5 * 50),
         ("/v1/embeddings", {"input": "a text"}, 0),
     ],
 )

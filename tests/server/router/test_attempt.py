@@ -1,13 +1,16 @@
 """What is sent to a worker, and what of its answer goes on."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from llmkit.server.router.attempt import forwarded
+from llmkit.server.gate import Caller
+from llmkit.server.router.asked import read_asked
+from llmkit.server.router.attempt import Begun, Job, attempt, forwarded
 from tests.server.router.fakes import FakeWorker, routed, said, streaming
 
 
@@ -56,3 +59,42 @@ def test_of_the_workers_headers_those_go_on_that_say_when_to_come_back() -> None
         "server": "s",
     }
     assert set(forwarded(httpx.Headers(told))) == {"content-type", "retry-after", "x-should-retry"}
+
+
+def test_in_whatever_turn_of_the_loop_a_client_leaves_its_worker_stops_writing() -> None:
+    writing: list[int] = []
+    turns_left, chunk = 40, b'data: {"choices": [{"index": 0, "text": "a"}]}\n\n'
+
+    async def endless(request: Request, body: dict[str, Any]) -> Response:
+        async def told() -> AsyncIterator[bytes]:
+            writing.append(1)
+            try:
+                yield chunk
+                await asyncio.Event().wait()
+            finally:
+                writing.pop()
+
+        return StreamingResponse(told(), media_type="text/event-stream")
+
+    async def scenario() -> list[Any]:
+        one, body = FakeWorker(endless), b'{"prompt": "a", "stream": true}'
+        group = routed(one).fleet.groups["tiny"]
+        ended = []
+        for turns in range(turns_left):
+            job = Job("/v1/completions", body, {}, read_asked(body), Caller(), group, group.main, (), 1)
+            asking = asyncio.create_task(attempt(job, one.worker, one.worker.take(1, turns), "id"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+            (end,) = await asyncio.gather(asking, return_exceptions=True)
+            if isinstance(end, Begun):
+                assert end.first == chunk and writing
+                await end.close()
+            for _ in range(turns_left):
+                await asyncio.sleep(0)
+            assert not writing, f"left after {turns} turns"
+            ended.append(type(end))
+        return ended
+
+    ended = asyncio.run(scenario())
+    assert ended[0] is asyncio.CancelledError and ended[-1] is Begun  # before, after, and all between

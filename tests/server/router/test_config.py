@@ -17,6 +17,10 @@ from llmkit.server.router.config import ModelSource, RouterConfig, check_sources
         ("prod=runs/a", ModelSource("prod", "runs/a")),
         ("prod=runs/a@v1", ModelSource("prod", "runs/a", "v1")),
         ("prod=/x/a=b@v1:2.5", ModelSource("prod", "/x/a=b", "v1", 2.5)),
+        ("org/model=runs/a@v1:3", ModelSource("org/model", "runs/a", "v1", 3.0)),
+        ("./a=b", ModelSource("a=b", "./a=b")),
+        ("../a=b", ModelSource("a=b", "../a=b")),
+        ("/x/a=b", ModelSource("a=b", "/x/a=b")),
         ("a@v1:3", ModelSource("a@v1-3", "")),
     ],
 )

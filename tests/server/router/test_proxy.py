@@ -1,6 +1,7 @@
 """A request is answered by one worker or the next, until the client has got a byte; then it ends in words."""
 
 import asyncio
+import contextlib
 import json
 import signal
 from collections.abc import AsyncIterator
@@ -8,10 +9,15 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
+from starlette.routing import Route
 
 from llmkit.server.keys import KeyRules, Keys, digest_of
+from llmkit.server.listener import open_port
 from llmkit.server.router import proxy
+from llmkit.server.router.app import build_router
+from llmkit.server.run import http_server
 from tests.server.router.fakes import FakeWorker, refusing, routed, said, streaming
 
 CHUNK = b'data: {"choices": [{"index": 0, "text": "a"}]}\n\n'
@@ -102,7 +108,7 @@ def test_without_a_worker_the_answer_is_503_with_the_time_to_come_back() -> None
 
 
 def test_a_stream_loses_the_workers_own_notes_and_nothing_else() -> None:
-    notes = b": llmkit-slot 4 1 2 0.5 stop 3\n\n"
+    notes = b": llmkit-slot 4 1 2 0.5 stop 3 -\n\n"
     whole = CHUNK + notes + CHUNK + notes + DONE + notes
     cut = [whole[index : index + 7] for index in range(0, len(whole), 7)]
     one = FakeWorker(streaming(*cut))
@@ -126,6 +132,23 @@ def test_a_stream_without_its_last_word_ends_with_an_error_event(breaks: bool) -
     told = events(answer)
     assert told[0]["choices"][0]["text"] == "a" and told[1]["error"]["code"] == "worker_lost"
     assert len(told) == 2 and len(one.bodies) + len(two.bodies) == 1
+
+
+def test_a_stream_that_is_broken_off_is_told_from_one_that_was_left_in_log_and_metrics(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        router = routed(FakeWorker(streaming(CHUNK, breaks=True), name="a"))
+        told = {"prompt": "hi", "stream": True}
+        await router.client.post("/v1/completions", json=told, headers={"x-request-id": "mine"})
+        (record,) = router.log
+        assert (record["finish_reason"], record["error"]) == ("error", "worker_lost")
+        metrics = (await router.client.get("/metrics")).text
+        assert 'llmkit_request_success_total{finished_reason="error",model="tiny"} 1.0' in metrics
+        assert "abort" not in metrics
+
+    run(scenario())
+    assert "worker a left the stream of mine unfinished" in caplog.text
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -152,6 +175,7 @@ def test_when_the_time_is_over_an_answer_ends_with_a_word_and_its_worker_is_free
         assert (answer.status_code, len(one.bodies)) == (200 if stream else 503, 1)
         assert one.worker.running == router.gate.admission.requests == 0
         assert one.worker.takes_requests  # it has done nothing wrong
+        assert not stream or router.log[0]["error"] == "draining"
 
     run(scenario())
 
@@ -256,6 +280,44 @@ def test_a_client_that_leaves_gives_everything_back() -> None:
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         assert one.worker.running == router.gate.admission.requests == 0
+
+    run(scenario())
+
+
+@contextlib.asynccontextmanager
+async def on_a_port(app: Any) -> AsyncIterator[tuple[str, set[Any]]]:
+    """An application behind a socket of its own: its URL, and the connections that it has."""
+    with open_port("127.0.0.1", 0) as listener:
+        server = http_server(app)
+        serving = asyncio.create_task(server.serve([listener]))
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", server.server_state.connections
+        server.should_exit = True
+        await serving
+
+
+def test_streams_that_their_clients_leave_hold_no_connection_to_the_worker() -> None:
+    async def endless(request: Any) -> StreamingResponse:
+        async def told() -> AsyncIterator[bytes]:
+            while True:
+                yield CHUNK
+                await asyncio.sleep(0.001)
+
+        return StreamingResponse(told(), media_type="text/event-stream")
+
+    async def scenario() -> None:
+        app = Starlette(routes=[Route("/v1/completions", endless, methods=["POST"])])
+        async with on_a_port(app) as (url, connections), httpx.AsyncClient(base_url=url) as to_worker:
+            one = FakeWorker(said("x"))
+            one.worker.client = to_worker
+            router = routed(one)
+            async with on_a_port(build_router(router.state)) as (front, _), httpx.AsyncClient() as client:
+                for _ in range(10):
+                    asked = {"prompt": "a", "stream": True}
+                    async with client.stream("POST", f"{front}/v1/completions", json=asked) as answer:
+                        assert await anext(answer.aiter_bytes())
+                async with asyncio.timeout(20):
+                    while connections or one.worker.running:
+                        await asyncio.sleep(0.01)
 
     run(scenario())
 

@@ -147,6 +147,26 @@ def test_a_worker_that_ends_without_a_word_is_not_started_again_and_again(tmp_pa
         start("raise SystemExit(7)", tmp_path)
 
 
+def test_a_worker_without_a_program_is_said_at_once_and_no_process_is_remembered_after_its_end(
+    tmp_path: Path,
+) -> None:
+    none = Launch((str(tmp_path / "nothing"),), b"{}")
+    lost, good = (Worker(name, own_client(tmp_path / "s")) for name in ("lost", "good"))
+
+    async def scenario() -> None:
+        supervisor = Supervisor(RestartConfig(first_seconds=0.01, most_seconds=0.05), FAST)
+        async with asyncio.timeout(60):
+            with pytest.raises(ResourceError, match="worker lost cannot be started: no such file"):
+                await supervisor.start(lost, none)
+        assert lost.state == "failed"
+        await supervisor.start(good, launch(SERVES, tmp_path / "s"))
+        assert [one.pid for one in supervisor._processes.values()] == [good.pid]
+        await supervisor.stop_all(at_once=True)
+        assert not supervisor._processes
+
+    asyncio.run(scenario())
+
+
 def test_a_process_that_hangs_is_ended_and_started_again(tmp_path: Path) -> None:
     socket = tmp_path / "s"
     worker = Worker("w", own_client(socket))

@@ -53,6 +53,13 @@ def test_what_asks_for_nothing_is_taken() -> None:
     }
 
 
+def test_a_function_that_is_named_is_called_once() -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    named = read(tools=tools, tool_choice={"type": "function", "function": {"name": "f"}})
+    assert named.tool_choice.name == "f" and not named.parallel_tool_calls
+    assert read(tools=tools, tool_choice="required").parallel_tool_calls
+
+
 def test_calls_take_the_place_of_an_empty_text() -> None:
     call = ToolCall(0, "call_1", "add", '{"a": 1}')
     last = Piece(0, calls=(call,), finish="tool_calls")

@@ -29,6 +29,12 @@ def test_what_was_executed_stands_at_its_place_in_the_text() -> None:
     assert answer_blocks([Piece(0, finish="stop")]) == [{"type": "text", "text": ""}]
 
 
+def test_text_stands_before_and_after_the_calls_as_it_came() -> None:
+    call = ToolCall(0, "call_1", "own", "{}")
+    blocks = answer_blocks([Piece(0, "a"), Piece(0, calls=(call,)), Piece(0, "b"), Piece(0, finish="stop")])
+    assert [one.get("text", one["type"]) for one in blocks] == ["a", "tool_use", "b"]
+
+
 def test_an_answer_sent_back_as_it_came_becomes_the_turns_that_the_model_saw() -> None:
     blocks = answer_blocks([Piece(0, "I add."), Piece(0, executed=(RAN,)), Piece(0, "It is 391.")])
     call = {"id": "mcptoolu_1", "type": "function", "function": {"name": "sums", "arguments": {"x": 1}}}

@@ -42,6 +42,14 @@ def test_an_assistants_last_turn_is_what_the_reply_begins_with() -> None:
     assert ask.prefill == "Well" and len(ask.messages) == 1
 
 
+def test_a_tool_may_be_strict() -> None:
+    tools = [{"name": "f", "input_schema": {}, "strict": True}, {"name": "g", "input_schema": {}}]
+    said = [
+        one["function"].get("strict") for one in read([{"role": "user", "content": "a"}], tools=tools).tools
+    ]
+    assert said == [True, None]
+
+
 def test_a_format_of_the_output_is_a_rule() -> None:
     wanted = {"format": {"type": "json_schema", "schema": {"type": "object"}}, "effort": None}
     ask = read([{"role": "user", "content": "a"}], output_config=wanted)

@@ -60,11 +60,43 @@ def test_what_codex_sends_beside_its_input_is_taken_where_it_asks_for_nothing_th
     assert caught.value.param == "include"
 
 
+def test_text_stands_before_and_after_the_calls_as_it_came_and_only_the_last_is_cut() -> None:
+    call = ToolCall(0, "call_1", "f", "{}")
+    pieces = [Piece(0, "a"), Piece(0, calls=(call,)), Piece(0, "b", finish="length")]
+    found = response_object(Answered("resp_1", 0, "m", None), [pieces], Usage(1, 0, 1))["output"]
+    assert [one["type"] for one in found] == ["message", "function_call", "message"]
+    assert [one["status"] for one in found] == ["completed", "completed", "incomplete"]
+    assert len({one["id"] for one in found}) == 3
+
+
+def test_a_function_that_is_named_is_called_once() -> None:
+    tool = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+    named = read(tools=[tool], tool_choice={"type": "function", "name": "f"})
+    assert named.tool_choice.name == "f" and not named.parallel_tool_calls
+    assert read(tools=[tool], tool_choice="required").parallel_tool_calls
+
+
 def test_a_response_tells_the_settings_it_was_drawn_with() -> None:
     ask = read(temperature=0.25)
     who = Answered("resp_1", 0, "m", None, sampling=ask.sampling)
     body = response_object(who, [[Piece(0, "a", finish="stop")]], Usage(1, 0, 1))
     assert (body["temperature"], body["top_p"]) == (0.25, SamplingConfig().top_p)
+
+
+def test_a_response_tells_what_was_asked_for_again() -> None:
+    tool = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}
+    asked = {
+        **{"instructions": "be brief", "max_output_tokens": 7, "parallel_tool_calls": False},
+        **{"tool_choice": {"type": "function", "name": "f"}, "tools": [tool]},
+    }
+    for given, told in (
+        (asked, asked),
+        ({}, dict(zip(asked, (None, None, True, "auto", []), strict=True))),
+    ):
+        ask = read(**given)
+        who = Answered("resp_1", 0, "m", None, sampling=ask.sampling, echoed=ask.echoed)
+        body = response_object(who, [[Piece(0, "a", finish="stop")]], Usage(1, 0, 1))
+        assert {name: body[name] for name in told} == told
 
 
 def test_an_answer_that_was_cut_is_incomplete_and_says_why() -> None:

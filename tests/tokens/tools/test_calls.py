@@ -103,6 +103,20 @@ def test_a_call_that_never_ends_is_text(form: str) -> None:
         assert (said, found) == (text, []), text
 
 
+@pytest.mark.parametrize("form", MARKED)
+def test_of_a_text_that_was_cut_a_second_call_or_one_that_had_to_come_is_dropped(form: str) -> None:
+    call = FoundCall("f", GIVEN[form])
+    named = next(one for one in CALLS if one == form)
+    for required, before, found in ((False, f"A.{CALLS[form]}\n", (call,)), (True, "", ())):
+        for length in range(1, CALLS[form].index("f") + 1):
+            reader = ToolForm(named, {}).reader(TOOLS, required=required)  # type: ignore[arg-type]
+            said, calls = reader.push(before + CALLS[form][:length])
+            rest, more = reader.flush(cut=True)
+            assert (said + rest, calls + more) == ("A." if before else "", found)
+    said, calls = read(form, [f"{CALLS[form][:4]}"])
+    assert (said, calls) == (CALLS[form][:4], [])  # no call before, and none required: text
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_text_without_calls_comes_out_as_it_is(form: str) -> None:
     for text in (

@@ -64,3 +64,12 @@ def test_a_special_token_that_opens_a_call_is_not_left_out_of_the_text() -> None
     ids = [mark, *(backend.token_to_id(letter) for letter in letters), end]
     told = form.reader([TOOL]).push("".join([*map(decoder.push, ids), decoder.flush()]))
     assert told == ("", (FoundCall("f", "{}"),))
+
+
+def test_the_template_for_tools_says_how_its_model_calls(shared_data: Path) -> None:
+    name = "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use.jinja"
+    tokenizer = published(shared_data / "chat_templates", name)
+    own = tokenizer.with_template("{% for m in messages %}{{ m.content }}{% endfor %}")
+    assert form_of(own).name == "json"
+    own.named_templates["tool_use"] = tokenizer.chat_template or ""
+    assert form_of(own).name == "hermes" and not form_of(own).in_words

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from typing import Any, get_args
 
 import pytest
@@ -12,7 +13,7 @@ from llmkit.engine.grammar import Grammars
 from llmkit.errors import ConfigError
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tools.forms import FORMS, FormName, ToolForm, form_of
-from llmkit.tokens.tools.grammar import calls_grammar
+from llmkit.tokens.tools.grammar import calls_grammar, strict_grammar
 
 pytest.importorskip("llguidance")
 SCHEMA = {
@@ -172,3 +173,71 @@ def test_a_schema_that_is_none_is_refused_by_what_is_wrong_with_it(grammars: Gra
     tool = {"function": {"name": "f", "parameters": {"properties": {"a": {"type": "nonsense"}}}}}
     with pytest.raises(ConfigError, match=r"tools: .*nonsense"):
         grammars.compile_rule(("tools", calls_grammar(ToolForm("hermes", {}), [tool])))
+
+
+STRICT = [
+    {"type": "function", "function": TOOLS[0]["function"] | {"strict": True}},
+    {"type": "function", "function": {"name": "any", "parameters": {"properties": {"a": {"const": 1}}}}},
+]
+BY_FORM: dict[FormName, tuple[str, str, str]] = {
+    "hermes": (
+        '<tool_call>\n{"name": "get_it", "arguments": {"text": "a", "unit": "°C", "count": 7}}\n</tool_call>',
+        '"count": 7',
+        '<tool_call>\n{"name": "any", "arguments": {"a": 2, "b": []}}\n</tool_call>',
+    ),
+    "qwen-xml": (
+        "<tool_call>\n<function=get_it>\n<parameter=text>\na\n</parameter>\n<parameter=unit>\n°C\n</parameter>\n"
+        "<parameter=count>\n7\n</parameter>\n</function>\n</tool_call>",
+        "\n7\n",
+        "<tool_call>\n<function=any>\n<parameter=b>\n[]\n</parameter>\n</function>\n</tool_call>",
+    ),
+    "mistral": (
+        '[TOOL_CALLS][{"name": "get_it", "arguments": {"text": "a", "unit": "°C", "count": 7}}]',
+        '"count": 7',
+        '[TOOL_CALLS][{"name": "any", "arguments": {"a": 2}}, {"name": "any", "arguments": {}}]',
+    ),
+    "mistral-args": (
+        '[TOOL_CALLS]get_it[ARGS]{"text": "a", "unit": "°C", "count": 7}',
+        '"count": 7',
+        '[TOOL_CALLS]any[ARGS]{"a": 2}',
+    ),
+}
+
+
+@pytest.mark.parametrize("form", list(BY_FORM))
+def test_a_free_text_may_call_and_the_calls_of_a_strict_function_are_valid(
+    form: FormName, tokenizer: Tokenizer, grammars: Grammars
+) -> None:
+    ids = {mark: one for mark in MARKS if (one := tokenizer.id_of(mark)) is not None}
+    end = ids.pop("<|message|>")
+    marks = {mark: ids.pop(mark) for mark in MARKS[:2]} if "mistral" in form else {}
+    made = ToolForm(form, marks, others=(end, *ids.values()))
+    source = strict_grammar(made, STRICT)
+    assert source is not None
+    spelled = {tokenizer.token_bytes(one): one for one in range(tokenizer.vocab_size)}
+    by_byte = [spelled[bytes([one])] for one in range(256)]
+
+    def allowed(text: str) -> bool:
+        matcher = grammars.compile_rule(("tools", source)).start([end])
+        parts = re.split(f"({'|'.join(map(re.escape, marks))})", text) if marks else [text]
+        for part in parts:
+            for one in [marks[part]] if part in marks else [by_byte[byte] for byte in part.encode()]:
+                if not matcher.allowed()[one]:
+                    return False
+                matcher.consume(one)
+        return bool(matcher.allowed()[end])
+
+    call, count, other = BY_FORM[form]
+    for text in ("", "a < b <tool_c {}", f"Hm.\n{call}", f"{call}\n{call} and {other}", f"{other} ok <"):
+        assert allowed(text), text
+    for text in (call.replace(count, count.replace("7", "100")), call[: call.index("text")], f"x{call[:-2]}"):
+        assert not allowed(f"Hm. {text}"), text
+    assert not allowed(call.replace("get_it", "gone"))
+
+
+def test_nothing_holds_a_text_where_no_function_is_strict_or_no_mark_begins_a_call() -> None:
+    for form in FORMS:
+        named = next(one for one in get_args(FormName) if one == form)
+        assert strict_grammar(ToolForm(named, {}), TOOLS) is None
+        assert (strict_grammar(ToolForm(named, {}), STRICT) is None) == (form not in BY_FORM)
+        assert strict_grammar(ToolForm(named, {}, in_words=True), STRICT) is None

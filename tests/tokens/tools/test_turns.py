@@ -133,3 +133,18 @@ def test_ids_of_nine_letters_stay_and_others_get_the_same_each_time() -> None:
     assert nine_letters("aB3456789") == "aB3456789"
     assert nine_letters(IDS[0]) == nine_letters(IDS[0]) != nine_letters(IDS[1])
     assert len(nine_letters("")) == 9 and nine_letters(IDS[0]).isalnum()
+
+
+def test_a_template_for_tools_is_tried_where_there_are_tools_and_calls_are_words_where_not() -> None:
+    tokenizer = chat_tokenizer("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", "<end>")
+    tokenizer.named_templates["tool_use"] = (
+        "{% for t in tools %}{{ t.function.name + t.function.description }}{% endfor %}"
+        "{% for m in messages %}{% for c in m.tool_calls or [] %}"
+        "{{ c.function.name + '(' + c.function.arguments + ')' }}{% endfor %}{{ m.content }}{% endfor %}"
+    )
+    turns = tool_turns(tokenizer)
+    assert turns.shows_tools and turns.shows_calls and turns.arguments_as_text and turns.calls_with_tools
+    messages, tools = turns.told(ONE, TOOLS)
+    assert render_chat(tokenizer, messages, tools=tools) == 'weatherWeather?weather({"city": "Köln"})rain 7'
+    messages, tools = turns.told(ONE, None)
+    assert "Result of weather: rain 7" in render_chat(tokenizer, messages, tools=tools)

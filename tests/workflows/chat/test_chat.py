@@ -240,7 +240,12 @@ def test_a_reply_with_a_call_in_it_keeps_all_of_it_and_the_next_turn_sees_it(
     program = tmp_path / "weather"
     program.write_text("#!/bin/sh\ncat >/dev/null\necho '{\"degrees\": 21}'\n")
     program.chmod(0o755)
-    schema = {"type": "object", "properties": {"town": {"enum": ["Oslo"]}}, "required": ["town"]}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {"town": {"enum": ["Oslo"]}},
+        "required": ["town"],
+    }
+    schema["additionalProperties"] = False
     (tmp_path / "schema.json").write_text(json.dumps(schema))
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 1024}))
@@ -260,12 +265,23 @@ def test_a_reply_with_a_call_in_it_keeps_all_of_it_and_the_next_turn_sees_it(
         assert asked["tool_calls"][0]["function"] == {"name": "weather", "arguments": {"town": "Oslo"}}
         assert result["content"] == '{"degrees": 21}'
         assert answer["content"] == chat.last.text == said  # a call is no text
+        assert chat.last.completion_tokens == 150 and chat.last.finish == "length"  # both texts together
         first = chat.used
         list(chat.say("And now?"))
         assert chat.last.prompt_tokens > first and chat.conversation.turns == 2
         assert len(chat.conversation.messages) == 8
         list(chat.again())
         assert len(chat.conversation.messages) == 8  # the call of the reply before is gone with it
+        chat.set("temperature", "0")
+        for most in range(2, 150):
+            chat.set("max_tokens", str(most))
+            said = "".join(chat.again())
+            assert (said, chat.last.finish, chat.last.completion_tokens) == ("", "length", most)
+            if chat.last.calls:  # it took the last token: nothing is left to answer with
+                break
+        assert chat.last.calls == 1 and [one["content"] for one in chat.conversation.messages[5:]] == [
+            *("", '{"degrees": 21}', "")
+        ]
         chat.save()
     (kept,) = read_conversations(tmp_path / "talk.jsonl")
     assert kept.messages == chat.conversation.messages

@@ -1,13 +1,26 @@
 """What is opened before a model is served, and what it is called."""
 
+import asyncio
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmkit.engine.config import GenerateConfig
-from llmkit.errors import MissingError, UsageError
+from llmkit.errors import MissingError, ResourceError, UsageError
 from llmkit.server.config import ServeConfig
-from llmkit.workflows.serve.serve import fingerprint_of, model_name, open_serve_job, plan_serve
+from llmkit.server.gate import OpenGate
+from llmkit.workflows.generate import model as opening
+from llmkit.workflows.serve.aids import Aids
+from llmkit.workflows.serve.serve import (
+    fingerprint_of,
+    model_name,
+    open_serve_job,
+    opened_app,
+    plan_serve,
+)
 
 
 def test_a_model_is_called_as_its_folder_unless_it_has_a_name(shared_data: Path) -> None:
@@ -25,9 +38,51 @@ def test_a_model_is_called_as_its_folder_unless_it_has_a_name(shared_data: Path)
     assert (halved.processes, halved.threads) == (2, 3) and halved.memory_bytes > plan.memory_bytes
 
 
+def test_a_models_own_length_of_texts_is_noted_as_requests_say_theirs(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    for file in (shared_data / "models" / "stories260K").iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "generation_config.json").unlink(missing_ok=True)
+    assert open_serve_job(tmp_path, None, GenerateConfig()).notes == ()
+    (tmp_path / "generation_config.json").write_text('{"max_new_tokens": 5}')
+    (note,) = open_serve_job(tmp_path, None, GenerateConfig()).notes
+    assert "max_new_tokens is not followed" in note
+
+
 def test_a_model_without_a_tokenizer_is_not_served(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "models" / "stories260K"
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).symlink_to(folder / name)
     with pytest.raises(MissingError, match="no tokenizer"):
         open_serve_job(tmp_path, None, GenerateConfig())
+
+
+def prompt_workers() -> list[int]:
+    """Processes of this one's that encode prompts."""
+    own = [
+        one for task in Path("/proc/self/task").iterdir() for one in (task / "children").read_text().split()
+    ]
+    return [int(one) for one in own if "prompt_worker" in Path(f"/proc/{one}/cmdline").read_text()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_a_model_that_cannot_be_started_leaves_no_process_behind(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = open_serve_job(shared_data / "models" / "stories260K", None, GenerateConfig())
+
+    def start(job: Any, placement: Any) -> None:
+        while len(prompt_workers()) < 2:
+            time.sleep(0.01)
+        raise ResourceError("no memory", hint="")
+
+    async def scenario() -> None:
+        monkeypatch.setattr(opening, "start_engine", start)
+        named = {"name": "m", "note": print, "tell": print, "behind_router": False}
+        with pytest.raises(ResourceError, match="no memory"):
+            async with opened_app(job, ServeConfig(), OpenGate(), Aids(None, None, 0), **named):
+                raise AssertionError
+        assert not prompt_workers()
+
+    asyncio.run(scenario())

@@ -9,7 +9,7 @@ import pytest
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Event
-from llmkit.engine.request import Drawn, Request
+from llmkit.engine.request import Drawn, FinishReason, Request
 from llmkit.errors import ConfigError
 from llmkit.retrieve.tools.calculator import Calculator
 from llmkit.retrieve.tools.config import Tool, ToolSpec
@@ -45,7 +45,9 @@ class Writer:
 
     def submit(self, request: Request) -> int:
         self.prompts.append(self._tokenizer.decode(list(request.prompt)))
-        self._left = [*self._tokenizer.backend.encode(self._texts.pop(0)).ids, 0]
+        ids = [*self._tokenizer.backend.encode(self._texts.pop(0)).ids, 0]
+        self._is_cut = len(ids) > request.sampling.max_tokens
+        self._left = ids[: request.sampling.max_tokens]
         return len(self.prompts)
 
     def abort(self, number: int) -> None:
@@ -53,7 +55,8 @@ class Writer:
 
     def step(self) -> list[Event]:
         token = self._left.pop(0)
-        return [Event(len(self.prompts), Drawn(token, None if self._left else "stop"))]
+        finish: FinishReason = "length" if self._is_cut else "stop"
+        return [Event(len(self.prompts), Drawn(token, None if self._left else finish))]
 
 
 class Page:
@@ -97,13 +100,17 @@ class Bench:
             texts = [one.replace(marks[0], "").replace(marks[1], "") for one in texts]
         self.writer = Writer(tokenizer, texts)
 
-    def reply(self) -> tuple[str, list[Message]]:
+    def reply(self, max_tokens: int = 500) -> tuple[str, list[Message]]:
         messages: list[Message] = [{"role": "user", "content": "What is 17 * 23?"}]
+        self.spent: list[int] = []
 
-        def request(done: int) -> Request:
-            return Request(self.talk.encode(messages)[0], SamplingConfig(max_tokens=500))
+        def request(done: int, drawn: int) -> Request:
+            self.spent.append(drawn)
+            return Request(self.talk.encode(messages)[0], SamplingConfig(max_tokens=max_tokens - drawn))
 
         said = list(self.talk.reply(self.writer, messages, request))
+        ends = said[-1].piece.completion
+        self.finish = None if ends is None else ends.finish
         return "".join(one.text for one in said), messages[1:]
 
 
@@ -124,6 +131,29 @@ def test_a_call_is_no_text_its_result_is_in_the_next_prompt_and_the_answer_is_te
     ]
     first, second = bench.writer.prompts
     assert '"expression"' in first and "391" not in first and "391" in second
+
+
+def test_all_texts_of_an_answer_together_have_the_tokens_of_one(tokenizer: Tokenizer) -> None:
+    texts = [SUM, "It is 391, which is 17 times 23."]
+    bench = Bench(tokenizer, [Calculator()], texts)
+    bench.reply()
+    first, enough = bench.spent[1], 500
+    assert bench.finish == "stop" and first > 10
+    for most, length in ((first + 3, 3), (first, 0), (enough, None)):
+        bench = Bench(tokenizer, [Calculator()], texts)
+        text, messages = bench.reply(max_tokens=most)
+        assert [one["role"] for one in messages] == ["assistant", "tool"]
+        if length is not None:
+            assert bench.finish == "length" and len(tokenizer.encode(text)) == length
+        else:
+            assert bench.finish == "stop" and text == texts[1]
+
+
+def test_calls_of_a_text_that_was_cut_are_not_made_and_its_half_call_is_no_text(tokenizer: Tokenizer) -> None:
+    bench = Bench(tokenizer, [Calculator()], [f"{SUM}\n{SUM}"])
+    (twice,) = bench.writer._texts
+    text, messages = bench.reply(max_tokens=len(tokenizer.encode(twice)) * 3 // 4)
+    assert (text, messages, bench.asked, bench.finish) == ("", [], [], "length")
 
 
 def test_a_page_that_spells_turns_and_calls_begins_neither(tokenizer: Tokenizer) -> None:

@@ -80,7 +80,8 @@ def test_a_call_is_made_its_result_stands_in_the_conversation_and_the_answer_fol
     assert answer == {"role": "assistant", "content": record["completion"]}
     assert record["calls"] == 1 and record["tools"][0]["function"]["parameters"] == SCHEMA["parameters"]
     assert bench.told == [Called("weather", json.dumps({"town": town}), '{"degrees": 21}', failed=False)]
-    assert record["usage"]["completion_tokens"] == bench.report.completion_tokens > 150
+    assert record["usage"]["completion_tokens"] == bench.report.completion_tokens
+    assert record["usage"]["completion_tokens"] == 150 and record["finish_reason"] == "length"  # all together
 
 
 def test_the_same_seed_gives_the_same_conversation_and_a_replay_gives_it_with_nothing_run(
