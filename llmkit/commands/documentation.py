@@ -1,7 +1,7 @@
 """What commands and flags exist, read from the command line itself: one source for manual and completion."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -9,6 +9,7 @@ from typing import Any, get_args
 import typer
 
 from llmkit.model.presets import PRESETS
+from llmkit.text.presets import PRESETS as CLEAN_PRESETS
 
 EXIT_STATUSES = (
     (0, "done; also when the reader of a pipe left early"),
@@ -87,15 +88,22 @@ def read_pages(cli: Any) -> list[CommandPage]:
     Args:
         cli: what `llmkit.cli.build_cli` returns.
     """
-    return list(_walk(cli, ()))
+    commands = cli.list_commands(typer.Context(cli))
+    known = {"preset": PRESETS, "clean preset": CLEAN_PRESETS, "man command": commands}
+    return list(_walk(cli, (), known))
 
 
-def _walk(command: Any, path: tuple[str, ...]) -> Iterator[CommandPage]:
+def _walk(command: Any, path: tuple[str, ...], known: Mapping[str, Iterable[str]]) -> Iterator[CommandPage]:
+    """Pages; known: the values of a parameter, in any command or in one, that its type does not tell."""
     ctx = typer.Context(command, info_name=" ".join(("llmkit", *path)), **command.context_settings)
     names = command.list_commands(ctx) if hasattr(command, "list_commands") else []
     children = {name: command.get_command(ctx, name) for name in names}
     blocks, examples = _read_help(command.help or "")
-    params = [_flag(param, ctx) for param in command.get_params(ctx) if not param.hidden]
+    params = [
+        _flag(param, ctx, _choices(param, path, known))
+        for param in command.get_params(ctx)
+        if not param.hidden
+    ]
     yield CommandPage(
         path=path,
         usage=" ".join((" ".join(("llmkit", *path)), *command.collect_usage_pieces(ctx))),
@@ -106,10 +114,10 @@ def _walk(command: Any, path: tuple[str, ...]) -> Iterator[CommandPage]:
         subcommands=tuple((name, _first_sentence(child.help or "")) for name, child in children.items()),
     )
     for name, child in children.items():
-        yield from _walk(child, (*path, name))
+        yield from _walk(child, (*path, name), known)
 
 
-def _flag(param: Any, ctx: Any) -> Flag:
+def _flag(param: Any, ctx: Any, choices: tuple[str, ...]) -> Flag:
     shown, text = param.get_help_record(ctx)
     if param.param_type_name == "argument":
         return Flag(
@@ -117,7 +125,7 @@ def _flag(param: Any, ctx: Any) -> Flag:
             names=(),
             metavar=(param.metavar or param.name.upper()).strip("[]."),
             help=text,
-            choices=_choices(param),
+            choices=choices,
             is_path=_is_path(param),
             repeatable=param.nargs != 1,
         )
@@ -127,15 +135,16 @@ def _flag(param: Any, ctx: Any) -> Flag:
         names=(*sorted(param.opts, key=len), *param.secondary_opts),
         metavar="" if switch else (param.metavar or shown.rpartition(" ")[2]),
         help=text,
-        choices=() if switch else _choices(param),
+        choices=() if switch else choices,
         is_path=not switch and _is_path(param),
         repeatable=param.multiple,
     )
 
 
-def _choices(param: Any) -> tuple[str, ...]:
-    if param.name == "preset":
-        return tuple(PRESETS)
+def _choices(param: Any, path: tuple[str, ...], known: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
+    for name in (" ".join((*path, param.name)), param.name):
+        if name in known:
+            return tuple(known[name])
     descriptor = getattr(param, "type_descriptor", None)  # typer's --help has none
     return tuple(str(choice) for choice in (descriptor.choices if descriptor else None) or ())
 

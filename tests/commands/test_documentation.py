@@ -1,4 +1,5 @@
 import inspect
+import re
 
 import pytest
 
@@ -40,6 +41,18 @@ def test_flags_tell_their_names_values_choices_and_defaults(pages: dict[str, Com
     tool = next(flag for flag in pages["llmkit-serve"].options if flag.name == "tool")
     assert tool.metavar == "'NAME: PROGRAM'"  # of two words
     assert flags["help"].names == ("-h", "--help")
+
+
+def test_values_that_no_type_tells_are_those_of_the_command(pages: dict[str, CommandPage]) -> None:
+    def choices(title: str, name: str) -> tuple[str, ...]:
+        page = pages[title]
+        return next(flag.choices for flag in (*page.options, *page.arguments) if flag.name == name)
+
+    listed = re.search(r"Presets: ([^.]+)\.", " ".join(one.text for one in pages["llmkit-clean"].blocks))
+    assert listed is not None and set(listed[1].split(", ")) <= set(choices("llmkit-clean", "preset"))
+    assert "gpt2" not in choices("llmkit-clean", "preset")
+    assert "gpt2" in choices("llmkit-kv-estimate", "preset")
+    assert choices("llmkit-man", "command") == tuple(COMMANDS)
 
 
 def test_help_is_taken_apart_into_sentence_blocks_and_examples(pages: dict[str, CommandPage]) -> None:

@@ -59,6 +59,9 @@ def diff(
             --json reports, whose figures are compared as independent ones
     Writes  the difference, its 95 % interval (paired bootstrap), a p-value
 
+    Both must be of the same texts, put in the same way; models, and how they
+    run, may differ. The same goes for --baseline elsewhere.
+
     Records that are right or wrong: McNemar's exact test. Numbers: Fisher's
     paired randomisation test, exact up to 16 records that differ. The mean of
     records counts each alike, whatever its length.

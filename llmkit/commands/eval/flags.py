@@ -1,17 +1,22 @@
-"""Flags that the subcommands of `llmkit eval` share: the model, records, gates."""
+"""What the subcommands of `llmkit eval` share: flags of the model, of records and gates; and how one runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 from typer import Argument, Option
 
+from llmkit.commands.base import Session
 from llmkit.commands.sampling_flags import Device, DtypeName, KernelsName, Threads, WeightsName
 from llmkit.commands.shared import print_report
 from llmkit.engine.config import GenerateConfig, KVDtype
+from llmkit.errors import UsageError
+from llmkit.formats.atomic import refuse_existing
+from llmkit.formats.streams import STDIO
 
 if TYPE_CHECKING:
+    from llmkit.workflows.eval.gates import Earlier
     from llmkit.workflows.eval.scorer import ModelOptions
 
 # The model
@@ -70,6 +75,90 @@ Baseline = Annotated[
 FailAbove = Annotated[
     float | None, Option("--fail-above", metavar="X", help="Exit 1 when the figure is above.")
 ]
+
+
+# One run
+
+
+class Noted(Protocol):
+    """A report that may have something to add."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know."""
+
+
+Report = TypeVar("Report", bound=Noted)
+
+
+def one_file(paths: list[Path], what: str) -> Path:
+    """The file of an evaluation that reads one.
+
+    Raises:
+        UsageError: there are several; `what` says of what.
+    """
+    if len(paths) > 1:
+        raise UsageError(f"{len(paths)} files of {what}", hint="cat them together")
+    return paths[0]
+
+
+def read_baseline(
+    baseline: Path | None, schema: str, inputs: Iterable[Path | None] = (), per_record: Path | None = None
+) -> "Earlier | None":
+    """The report of --baseline, read before any work.
+
+    Args:
+        baseline: None: there is none.
+        schema: that it must have.
+        inputs: of the run.
+        per_record: where the run's records go.
+
+    Raises:
+        UsageError: it and an input are both stdin, or the records are to replace it.
+        MissingError, DataError: see `read_earlier`.
+    """
+    from llmkit.workflows.eval.gates import read_earlier
+
+    if baseline is None:
+        return None
+    if baseline == STDIO and STDIO in inputs:
+        raise UsageError("--baseline - and an input are both stdin", hint="name one of them with a path")
+    if per_record not in (None, STDIO):
+        refuse_existing(per_record, force=True, inputs=[baseline])
+    return read_earlier(baseline, schema)
+
+
+def evaluated(
+    session: Session,
+    evaluate: Callable[..., Report],
+    doing: str,
+    to_text: Callable[[Report], str],
+    *,
+    dry_run: bool,
+    as_json: bool,
+    log_every: float,
+) -> Report | None:
+    """Run an evaluation and print its report, then its notes; or print what it would take.
+
+    Args:
+        session: whose console tells them.
+        evaluate: takes `progress`; its model's options have `plans` where `dry_run` is on.
+        doing: what progress is called.
+        to_text: the report for people.
+        dry_run, as_json, log_every: flags of these names.
+
+    Returns:
+        The report; None of a plan.
+    """
+    if dry_run:
+        show_plan(evaluate, as_json=as_json)
+        return None
+    with session.console.progress(doing, log_every=log_every) as progress:
+        report = evaluate(progress=progress)
+    print_report(report, as_json, to_text)
+    for note in report.notes:
+        session.console.note(note)
+    return report
 
 
 def show_plan(evaluate: Callable[[], Any], *, as_json: bool) -> None:

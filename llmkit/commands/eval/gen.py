@@ -12,9 +12,8 @@ from llmkit.commands.bench.flags import expand_sizes, list_of
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, inputs_or_stdin, print_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, inputs_or_stdin
 from llmkit.commands.values import parse_count, parse_seconds
-from llmkit.errors import UsageError
 from llmkit.probe.evaluate.config import Match
 from llmkit.probe.evaluate.tasks_config import GenConfig, WrittenFormChoice
 
@@ -114,14 +113,12 @@ def gen(
       llmkit eval gen run tasks.jsonl --max-tokens 8 --verify 'grep -q 4'
     """
     from llmkit.commands.eval.gen_text import gen_text
-    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share, read_headline
+    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share
     from llmkit.workflows.eval.gen import SCHEMA, eval_gen
 
     check_share(min_accuracy, "--min-accuracy")
-    paths = inputs_or_stdin(tasks, "llmkit eval gen MODEL tasks.jsonl")
-    if len(paths) > 1:
-        raise UsageError(f"{len(paths)} files of tasks", hint="cat them together")
-    before = None if baseline is None else read_headline(baseline, SCHEMA)
+    path = flags.one_file(inputs_or_stdin(tasks, "llmkit eval gen MODEL tasks.jsonl"), "tasks")
+    before = flags.read_baseline(baseline, SCHEMA, [path, dev], per_record)
     config = GenConfig(
         form=form, match=match, extract=extract, verify=verify, verify_seconds=verify_timeout,
         verify_jobs=verify_jobs, shots=shots, samples=samples, ks=expand_sizes(pass_at), limit=limit,
@@ -130,14 +127,11 @@ def gen(
     )  # fmt: skip
     chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=dry_run)
     session: Session = ctx.obj
-    evaluate = partial(eval_gen, chosen, paths[0], config, dev=dev, per_record=per_record, force=force)
-    if dry_run:
-        flags.show_plan(evaluate, as_json=as_json)
+    evaluate = partial(eval_gen, chosen, path, config, dev=dev, per_record=per_record, force=force)
+    report = flags.evaluated(
+        session, evaluate, "writing", gen_text, dry_run=dry_run, as_json=as_json, log_every=log_every
+    )
+    if report is None:
         return
-    with session.console.progress("writing", log_every=log_every) as progress:
-        report = evaluate(progress=progress)
-    print_report(report, as_json, gen_text)
-    for note in report.notes:
-        session.console.note(note)
     check_limit(report.headline, min_accuracy, "--min-accuracy")
-    check_baseline(report.headline, before, baseline)
+    check_baseline(report, before)

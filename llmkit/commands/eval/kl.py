@@ -11,7 +11,7 @@ from llmkit.commands.base import Session
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, inputs_or_stdin, print_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, inputs_or_stdin
 from llmkit.commands.values import parse_count
 from llmkit.probe.evaluate.config import KlConfig
 
@@ -71,28 +71,25 @@ def kl(
     """
     from llmkit.commands.eval.kl_text import kl_text
     from llmkit.errors import GateFailed
-    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share, read_headline
+    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share
     from llmkit.workflows.eval.kl import SCHEMA, eval_kl
 
     check_share(min_same_top, "--min-same-top")
     paths: list[Path] = inputs_or_stdin(inputs, "llmkit eval kl MODEL FILE --reference OTHER")
-    before = None if baseline is None else read_headline(baseline, SCHEMA)
+    before = flags.read_baseline(baseline, SCHEMA, paths, per_record)
     config = KlConfig(window=window, whole=whole, field=field, max_chunks=max_chunks)
     session: Session = ctx.obj
     chosen = flags.model_options(model, running, tokenizer=tokenizer, plans=dry_run)
     evaluate = partial(eval_kl, chosen, reference, paths, config, per_record=per_record, force=force)
-    if dry_run:
-        flags.show_plan(evaluate, as_json=as_json)
+    report = flags.evaluated(
+        session, evaluate, "comparing", kl_text, dry_run=dry_run, as_json=as_json, log_every=log_every
+    )
+    if report is None:
         return
-    with session.console.progress("comparing", log_every=log_every) as progress:
-        report = evaluate(progress=progress)
-    print_report(report, as_json, kl_text)
-    for note in report.notes:
-        session.console.note(note)
     check_limit(report.headline, fail_above, "--fail-above")
     if min_same_top is not None and report.quality.same_top < min_same_top:
         raise GateFailed(
             f"same best token {report.quality.same_top:.4f}, less than --min-same-top {min_same_top:g}",
             hint="the report above is complete",
         )
-    check_baseline(report.headline, before, baseline)
+    check_baseline(report, before)

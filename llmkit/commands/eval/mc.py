@@ -11,9 +11,8 @@ from llmkit.commands.base import Session
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, inputs_or_stdin, print_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, inputs_or_stdin
 from llmkit.commands.values import parse_count
-from llmkit.errors import UsageError
 from llmkit.probe.evaluate.tasks_config import ChoiceFormChoice, ChoiceMetric, McConfig
 
 Questions = Annotated[
@@ -75,25 +74,20 @@ def mc(
       llmkit eval mc run questions.jsonl --shots 1 --dev questions.jsonl --json
     """
     from llmkit.commands.eval.mc_text import mc_text
-    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share, read_headline
+    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share
     from llmkit.workflows.eval.mc import SCHEMA, eval_mc
 
     check_share(min_accuracy, "--min-accuracy")
-    paths = inputs_or_stdin(questions, "llmkit eval mc MODEL questions.jsonl")
-    if len(paths) > 1:
-        raise UsageError(f"{len(paths)} files of questions", hint="cat them together")
-    before = None if baseline is None else read_headline(baseline, SCHEMA)
+    path = flags.one_file(inputs_or_stdin(questions, "llmkit eval mc MODEL questions.jsonl"), "questions")
+    before = flags.read_baseline(baseline, SCHEMA, [path, dev], per_record)
     config = McConfig(form=form, shots=shots, by=by, metric=metric, limit=limit)
     session: Session = ctx.obj
     chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=dry_run)
-    evaluate = partial(eval_mc, chosen, paths[0], config, dev=dev, per_record=per_record, force=force)
-    if dry_run:
-        flags.show_plan(evaluate, as_json=as_json)
+    evaluate = partial(eval_mc, chosen, path, config, dev=dev, per_record=per_record, force=force)
+    report = flags.evaluated(
+        session, evaluate, "asking", mc_text, dry_run=dry_run, as_json=as_json, log_every=log_every
+    )
+    if report is None:
         return
-    with session.console.progress("asking", log_every=log_every) as progress:
-        report = evaluate(progress=progress)
-    print_report(report, as_json, mc_text)
-    for note in report.notes:
-        session.console.note(note)
     check_limit(report.headline, min_accuracy, "--min-accuracy")
-    check_baseline(report.headline, before, baseline)
+    check_baseline(report, before)

@@ -13,7 +13,7 @@ from llmkit.commands.bench.flags import expand_sizes, list_of
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, print_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed
 from llmkit.commands.values import parse_count
 from llmkit.errors import GateFailed, UsageError
 from llmkit.probe.evaluate.tasks_config import NeedleConfig
@@ -117,8 +117,9 @@ def needle(
     """
     from llmkit.commands.eval.needle_svg import needle_svg
     from llmkit.commands.eval.needle_text import needle_text
-    from llmkit.workflows.eval.gates import check_baseline, read_headline
-    from llmkit.workflows.eval.needle import SCHEMA, eval_needle, write_prompts
+    from llmkit.workflows.eval.gates import check_baseline
+    from llmkit.workflows.eval.needle import SCHEMA, eval_needle
+    from llmkit.workflows.eval.needle_prompts import write_prompts
 
     config = NeedleConfig(
         tasks=tuple(one.strip() for one in tasks.split(",")),
@@ -141,29 +142,27 @@ def needle(
         count = write_prompts(chosen, config, prompts, haystack=haystack, force=force)
         session.console.note(f"{count:,} prompts written to {prompts}")
         return
-    before = None if baseline is None else read_headline(baseline, SCHEMA)
+    before = flags.read_baseline(baseline, SCHEMA, [haystack], per_record)
     check_picture(svg, force=force)
     evaluate = partial(eval_needle, chosen, config, haystack=haystack, per_record=per_record, force=force)
-    if dry_run:
-        flags.show_plan(evaluate, as_json=as_json)
+    color = session.console.uses_color(sys.stdout)
+    report = flags.evaluated(
+        session, evaluate, "searching", partial(needle_text, color=color),
+        dry_run=dry_run, as_json=as_json, log_every=log_every,
+    )  # fmt: skip
+    if report is None:
         return
-    with session.console.progress("searching", log_every=log_every) as progress:
-        report = evaluate(progress=progress)
     if svg is not None:
         from llmkit.formats.streams import open_output
 
         with open_output(svg, force=force) as stream:
             stream.write(needle_svg(report).encode())
-    color = session.console.uses_color(sys.stdout)
-    print_report(report, as_json, lambda one: needle_text(one, color=color))
-    for note in report.notes:
-        session.console.note(note)
     if min_length is not None and (report.effective_length or 0) < min_length:
         raise GateFailed(
             f"effective length {report.effective_length or 'none'}, less than --min-length {min_length:,}",
             hint="the report above is complete; --threshold says what counts as used",
         )
-    check_baseline(report.headline, before, baseline)
+    check_baseline(report, before)
 
 
 def parse_depths(text: str) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from llmkit.commands.base import Session
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, inputs_or_stdin, print_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, inputs_or_stdin
 from llmkit.commands.values import parse_count
 from llmkit.probe.evaluate.config import Like, PplConfig
 
@@ -78,22 +78,19 @@ def ppl(
       llmkit eval ppl run docs.jsonl --per-record ppl.jsonl --fail-above 1e6
     """
     from llmkit.commands.eval.ppl_text import ppl_text
-    from llmkit.workflows.eval.gates import check_baseline, check_limit, read_headline
+    from llmkit.workflows.eval.gates import check_baseline, check_limit
     from llmkit.workflows.eval.ppl import SCHEMA, eval_ppl
 
     paths: list[Path] = inputs_or_stdin(inputs, "llmkit eval ppl MODEL FILE")
-    before = None if baseline is None else read_headline(baseline, SCHEMA)
+    before = flags.read_baseline(baseline, SCHEMA, paths, per_record)
     config = PplConfig(window=window, stride=stride, like=like, field=field, max_tokens=max_tokens)
     session: Session = ctx.obj
     chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=dry_run)
     evaluate = partial(eval_ppl, chosen, paths, config, per_record=per_record, force=force)
-    if dry_run:
-        flags.show_plan(evaluate, as_json=as_json)
+    report = flags.evaluated(
+        session, evaluate, "scoring", ppl_text, dry_run=dry_run, as_json=as_json, log_every=log_every
+    )
+    if report is None:
         return
-    with session.console.progress("scoring", log_every=log_every) as progress:
-        report = evaluate(progress=progress)
-    print_report(report, as_json, ppl_text)
-    for note in report.notes:
-        session.console.note(note)
     check_limit(report.headline, fail_above, "--fail-above")
-    check_baseline(report.headline, before, baseline)
+    check_baseline(report, before)

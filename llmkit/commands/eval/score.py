@@ -73,13 +73,13 @@ def score(
       llmkit eval score docs.jsonl --output-field text --answer-field id --json
     """
     from llmkit.commands.eval.score_text import score_text
-    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share, read_headline
+    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share
     from llmkit.workflows.eval.score import SCHEMA, eval_score
 
     check_share(min_score, "--min-score")
     usage = "llmkit eval score OUTPUTS.jsonl --match exact"
     (path,) = inputs_or_stdin(None if outputs is None else [outputs], usage)
-    before = None if baseline is None else read_headline(baseline, SCHEMA)
+    before = flags.read_baseline(baseline, SCHEMA, [path, answers], per_record)
     config = ScoreConfig(
         match=match,
         output_field=output_field,
@@ -91,4 +91,4 @@ def score(
     report = eval_score(path, config, answers=answers, by=by, per_record=per_record, force=force)
     print_report(report, as_json, score_text)
     check_limit(report.headline, min_score, "--min-score")
-    check_baseline(report.headline, before, baseline)
+    check_baseline(report, before)

@@ -15,7 +15,7 @@ from llmkit.commands.sampling_flags import TokenizerPath
 from llmkit.commands.shared import DryRun, JsonReport, LogEvery, inputs_or_stdin, print_lines, print_report
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import STDIO, is_stream
 from llmkit.probe.evaluate.config import Confidence, TokensConfig, View
 
 if TYPE_CHECKING:
@@ -174,11 +174,11 @@ def _calibrate(
     """The report on labelled answers."""
     from llmkit.commands.eval.tokens_text import calibration_text
     from llmkit.workflows.eval.calibrate import SCHEMA, eval_calibrate
-    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share, read_headline
+    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share
     from llmkit.workflows.eval.open import open_scorer
 
     check_share(config.keep_accuracy, "--keep-accuracy")
-    before = None if baseline is None else read_headline(baseline, SCHEMA)
+    before = flags.read_baseline(baseline, SCHEMA, [labelled])
     scorer = open_scorer(options)
     evaluate = partial(eval_calibrate, scorer, labelled, config)
     if options.plans:
@@ -188,7 +188,7 @@ def _calibrate(
         report = evaluate(progress=progress)
     print_report(report, as_json, calibration_text)
     check_limit(report.headline, fail_above, "--fail-above")
-    check_baseline(report.headline, before, baseline)
+    check_baseline(report, before)
 
 
 def _file(text: str | None) -> Path | None:
@@ -208,6 +208,6 @@ def _passage(context: str | None) -> str | None:
 
 def _is_file(text: str) -> bool:
     try:
-        return "\n" not in text and Path(text).is_file()
+        return "\n" not in text and (is_stream(Path(text)) or Path(text).is_file())
     except OSError:  # a text too long for a name
         return False

@@ -7,7 +7,8 @@ from typing import Literal
 import msgspec
 
 from llmkit.errors import DataError
-from llmkit.formats.jsonl import decode_field
+from llmkit.formats.digest import digest_bytes
+from llmkit.formats.jsonl import decode_field, encode_line
 from llmkit.probe.evaluate.calibration import Calibration, calibrate
 from llmkit.probe.evaluate.confidence import answer_confidence
 from llmkit.probe.evaluate.config import Confidence, TokensConfig
@@ -16,6 +17,7 @@ from llmkit.progress import SILENT, Progress
 from llmkit.workflows.eval.scorer import Scorer
 from llmkit.workflows.eval.tokens import Marking, ScoredSample, score_samples
 from llmkit.workflows.eval.tokens_input import Sample, read_samples
+from llmkit.workflows.eval.work import INPUTS, Work, digest_all
 
 SCHEMA = "llmkit.eval.calibration/1"
 LABELS = ("correct", "label")
@@ -33,6 +35,7 @@ class CalibrationReport(msgspec.Struct, frozen=True, kw_only=True):
     """Of answers; a token's is its probability."""
     records: int
     calibration: Calibration
+    work: Work
     headline: Headline
 
 
@@ -56,10 +59,10 @@ def eval_calibrate(
     confidences: list[float] = []
     right: list[bool] = []
     kinds: set[str] = set()
-    records = 0
+    digests: list[str] = []
     samples = _labelled(labelled)
     for scored in score_samples(scorer, samples, config, Marking(), progress=progress):
-        records += 1
+        digests.append(digest_bytes(encode_line(scored.sample.record)))
         assert scored.answer is not None
         if not scored.summary.scored_tokens:
             raise DataError(f"{scored.sample.where}: nothing of the answer is scored", hint="is it empty?")
@@ -71,15 +74,16 @@ def eval_calibrate(
             )
         confidences += [p for p, _ in found]
         right += [one for _, one in found]
-    if not records:
+    if not digests:
         raise DataError(f"{labelled}: no records", hint='{"prompt", "completion", "correct": true}')
     result = calibrate(confidences, right, bins=config.bins, keep_accuracy=config.keep_accuracy)
     return CalibrationReport(
         model=scorer.name,
         of="tokens" if kinds == {"tokens"} else "answers",
         confidence=config.confidence,
-        records=records,
+        records=len(digests),
         calibration=result,
+        work={"confidence": config.confidence, "bins": config.bins, INPUTS: digest_all(digests)},
         headline=Headline(name="ece", value=result.scores.ece, error=0.0, better="lower"),
     )
 

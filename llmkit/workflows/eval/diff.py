@@ -1,28 +1,30 @@
 """llmkit eval diff: two results of one evaluation, and whether the second is worse beyond noise."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from llmkit.errors import DataError, some_of
-from llmkit.formats.jsonl import MALFORMED, decode_all, read_records
-from llmkit.formats.streams import open_input
+from llmkit.errors import DataError, UsageError, some_of
+from llmkit.formats.streams import STDIO
 from llmkit.probe.evaluate.compare import ENUMERATED, ROUNDS, mcnemar, sign_flip, two_sided
 from llmkit.probe.evaluate.config import DiffConfig
 from llmkit.probe.evaluate.headline import Z95, Headline
 from llmkit.probe.evaluate.intervals import Interval, bootstrap_mean
-from llmkit.workflows.eval.gates import read_headline
+from llmkit.workflows.eval.diff_input import Records, by_name, check_pair, metric_of, read_result
+from llmkit.workflows.eval.gates import Earlier
 from llmkit.workflows.eval.increase import Increase, find_increases
+from llmkit.workflows.eval.work import TOKENS, check_same
 
 SCHEMA = "llmkit.eval.diff/1"
 METRICS = ("correct", "score", "bits_per_byte", "nll_per_token", "kld")
 """What is looked for in records, in this order."""
 LOWER = ("nll", "perplexity", "bits", "kld", "loss", "error")
 """A metric with one of these in its name is better where it is lower."""
+BY_BYTES = {"bpb", "bits_per_byte"}
+"""Figures that tokenizers do not bear on."""
 _SHOWN = 10
 
 
@@ -71,18 +73,6 @@ class DiffReport(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
 
 
-@dataclass(frozen=True)
-class _Result:
-    """One side."""
-
-    path: Path
-    headline: Headline | None
-    """Of a report; None of records."""
-    records: list[dict[str, Any]]
-    report: Mapping[str, Any]
-    """Of a report, all of it."""
-
-
 def eval_diff(a: Path, b: Path, config: DiffConfig) -> DiffReport:
     """Compare two results.
 
@@ -92,52 +82,46 @@ def eval_diff(a: Path, b: Path, config: DiffConfig) -> DiffReport:
         config: how.
 
     Raises:
-        DataError: the two cannot be compared: other kinds, metrics or records.
+        DataError: the two cannot be compared: other kinds, metrics, records, inputs or settings.
         MissingError: a file is not there.
+        UsageError: both are stdin.
     """
-    before, after = _read(a), _read(b)
-    if (before.headline is None) != (after.headline is None):
+    if a == b == STDIO:
+        raise UsageError("A and B are both stdin", hint="name one of them with a path")
+    before, after = read_result(a), read_result(b)
+    if isinstance(before, Earlier) and isinstance(after, Earlier):
+        return _of_reports(before, after, config)
+    if isinstance(before, Earlier) or isinstance(after, Earlier):
         raise DataError(
-            f"{a} and {b}: a report and records", hint="compare two --json reports, or two --per-record files"
+            f"{before.name} and {after.name}: a report and records",
+            hint="compare two --json reports, or two --per-record files",
         )
-    if before.headline is not None and after.headline is not None:
-        increases = find_increases((a, before.report), (b, after.report), config.max_increase)
-        return _of_reports(before.headline, after.headline, a, b, config, increases)
     if config.max_increase:
         raise DataError(
-            f"{a} and {b}: records, and --max-increase is of two --json reports",
+            f"{before.name} and {after.name}: records, and --max-increase is of two --json reports",
             hint="leave it out: records are compared pair by pair",
         )
     return _of_records(before, after, config)
 
 
-def _read(path: Path) -> _Result:
-    with open_input(path) as stream:
-        content = stream.read()
-    try:
-        whole = msgspec.json.decode(content)
-    except MALFORMED:
-        whole = None
-    if isinstance(whole, dict) and "headline" in whole:
-        return _Result(path, read_headline(path), [], whole)
-    records = [decode_all(line) for line in read_records(path)]
-    if not records:
-        raise DataError(f"{path}: no records", hint="llmkit eval … --per-record writes them")
-    return _Result(path, None, records, {})
-
-
-def _of_reports(
-    before: Headline, after: Headline, a: Path, b: Path, config: DiffConfig, increases: list[Increase]
-) -> DiffReport:
+def _of_reports(a: Earlier, b: Earlier, config: DiffConfig) -> DiffReport:
     """Two figures, taken as independent."""
+    before, after = a.headline, b.headline
     if (before.name, before.better) != (after.name, after.better):
-        raise DataError(f"{a} has {before.name}, {b} has {after.name}", hint="compare results of one command")
+        raise DataError(
+            f"{a.name} has {before.name}, {b.name} has {after.name}", hint="compare results of one command"
+        )
+    increases = find_increases((a.name, a.report), (b.name, b.report), config.max_increase)
+    ignored = {TOKENS} if increases and {one.metric for one in increases} <= BY_BYTES else set()
+    for one, other in ((b, a), (a, b)):
+        work = {key: value for key, value in one.report.get("work", {}).items() if key not in ignored}
+        check_same(work, other.report, other.name, one.name)
     error = math.hypot(before.error, after.error)
     difference = after.value - before.value
     p_value = two_sided(difference / error) if error else float(difference == 0)
     return DiffReport(
-        a=str(a),
-        b=str(b),
+        a=a.name,
+        b=b.name,
         metric=before.name,
         better=before.better,
         records=None,
@@ -162,26 +146,31 @@ def _of_reports(
     )
 
 
-def _of_records(before: _Result, after: _Result, config: DiffConfig) -> DiffReport:
+def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffReport:
     metric = config.metric or _metric(before, after)
     lower = config.lower_is_better
     if lower is None:
         lower = any(word in metric for word in LOWER)
     better: Literal["higher", "lower"] = "lower" if lower else "higher"
-    ours, theirs = _values(before, metric), _values(after, metric)
+    ours, theirs = by_name(before), by_name(after)
     common = [name for name in ours if name in theirs]
     only_a, only_b = [one for one in ours if one not in theirs], [one for one in theirs if one not in ours]
     if (only_a or only_b) and not config.common:
-        where = before.path if only_a else after.path
+        where = before.name if only_a else after.name
         raise DataError(
             f"only {where} has record {some_of(only_a or only_b)}",
             hint="give both the same inputs, or compare what they have in common: --common",
         )
-    pairs = [(name, ours[name], theirs[name]) for name in common]
+    for name in common:
+        check_pair(name, ours[name], theirs[name], f"{before.name} and {after.name}")
+    pairs = [
+        (name, metric_of(before, name, ours[name], metric), metric_of(after, name, theirs[name], metric))
+        for name in common
+    ]
     known = [(name, float(x), float(y)) for name, x, y in pairs if x is not None and y is not None]
     if not known:
         raise DataError(
-            f"{before.path} and {after.path} have no record in common", hint="are the ids the same?"
+            f"{before.name} and {after.name} have no record in common", hint="are the ids the same?"
         )
     is_binary = all(isinstance(x, bool) and isinstance(y, bool) for _, x, y in pairs)
     differences = [y - x for _, x, y in known]
@@ -198,8 +187,8 @@ def _of_records(before: _Result, after: _Result, config: DiffConfig) -> DiffRepo
     difference = math.fsum(differences) / len(known)
     left_out = len(pairs) - len(known)
     return DiffReport(
-        a=str(before.path),
-        b=str(after.path),
+        a=before.name,
+        b=after.name,
         metric=metric,
         better=better,
         records=len(known),
@@ -223,33 +212,15 @@ def _of_records(before: _Result, after: _Result, config: DiffConfig) -> DiffRepo
     )
 
 
-def _metric(before: _Result, after: _Result) -> str:
+def _metric(before: Records, after: Records) -> str:
     for name in METRICS:
         if all(name in record for side in (before, after) for record in side.records):
             return name
     found = ", ".join(before.records[0])
     raise DataError(
-        f"{before.path}: no {', '.join(METRICS)} in every record of both (found: {found})",
+        f"{before.name}: no {', '.join(METRICS)} in every record of both (found: {found})",
         hint="--metric KEY names another",
     )
-
-
-def _values(result: _Result, metric: str) -> dict[str, bool | float | None]:
-    """Of each record its metric, by id where ids are unique, else by place."""
-    ids = [str(record.get("id", "")) for record in result.records]
-    names = ids if len(set(ids)) == len(ids) else [f"#{place}" for place in range(len(ids))]
-    found: dict[str, bool | float | None] = {}
-    for name, record in zip(names, result.records, strict=True):
-        if metric not in record:
-            raise DataError(
-                f"{result.path}: record {name} has no {metric!r} (found: {', '.join(record)})",
-                hint="--metric KEY names another",
-            )
-        value = record[metric]
-        if value is not None and not isinstance(value, bool | int | float):
-            raise DataError(f"{result.path}: record {name}: {metric!r} is no number", hint="--metric KEY")
-        found[name] = value
-    return found
 
 
 def _table(known: Sequence[tuple[str, float, float]]) -> ChangeTable:

@@ -12,7 +12,9 @@ import msgspec
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.seeds import derive_seed
-from llmkit.errors import UsageError
+from llmkit.errors import DataError, UsageError
+from llmkit.formats.digest import digest_bytes
+from llmkit.formats.jsonl import encode_line
 from llmkit.probe.evaluate.generation import check_ks, pass_at_k
 from llmkit.probe.evaluate.headline import Headline
 from llmkit.probe.evaluate.intervals import mean_error
@@ -25,6 +27,7 @@ from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 from llmkit.workflows.eval.task_lines import check_examples
+from llmkit.workflows.eval.work import INPUTS, Work, digest_all
 from llmkit.workflows.eval.write import Written, write_texts
 
 SCHEMA = "llmkit.eval.gen/1"
@@ -60,6 +63,7 @@ class GenReport(msgspec.Struct, frozen=True, kw_only=True):
     cut_off: int
     """Samples that ended with --max-tokens or the context."""
     completion_tokens: int
+    work: Work
     headline: Headline
     seconds: float
     notes: tuple[str, ...]
@@ -90,16 +94,17 @@ def eval_gen(
 
     Raises:
         UsageError: options that do not go together.
-        DataError: a record is no task of the form, or there are too few examples.
+        DataError: a record is no task of the form, or too long, or there are too few examples.
         MissingError, ConfigError, ResourceError, StoppedResumable: see `open_scorer`, `Verifier.judge` and
             `open_records`.
     """
     check_examples(config.shots, dev, "llmkit eval gen MODEL test.jsonl --shots 5 --dev train.jsonl")
     check_ks(config.ks, config.samples)
     inputs = [path, *([dev] if dev is not None else [])]
-    check_records(per_record, force=force, inputs=inputs)
+    check_records(per_record, force=force, inputs=[*inputs, *model.paths])
     form, items = read_items(path, dev, config)
     decides = open_judge(form, config)
+    decides.check(items)
     scorer = open_scorer(model)
     sampling = _sampling(form, config)
     prompts = _encoded(scorer, items, config, sampling)
@@ -110,7 +115,8 @@ def eval_gen(
         written = _written(scorer, items, prompts, sampling, records)
         found = list(_judged(written, items, decides, config.verify_jobs, records, progress))
         notes = (*scorer.notes, *records.notes)
-    return _report(scorer.name, form, decides, config, found, clock() - begun, notes)
+    work = _work(form, items, decides, config)
+    return _report(scorer.name, form, decides, config, found, work, clock() - begun, notes)
 
 
 def _sampling(form: WrittenForm, config: GenConfig) -> SamplingConfig:
@@ -143,8 +149,8 @@ def _encoded(
         else:
             prompts.append(scorer.encoder.encode(item.prompt))
         if len(prompts[-1]) >= scorer.context:
-            raise UsageError(
-                f"task {item.task_index} has {len(prompts[-1]):,} tokens, "
+            raise DataError(
+                f"{item.where}: {len(prompts[-1]):,} tokens, "
                 f"which leave no room in the context of {scorer.context:,}",
                 hint="fewer --shots, or --rope-scaling to stretch the context",
             )
@@ -216,12 +222,26 @@ def _judged(
             yield first()
 
 
+def _work(form: WrittenForm, items: Sequence[Item], decides: Judge, config: GenConfig) -> Work:
+    """What is asked and what is right; how the model writes is what may differ."""
+    tasks = (encode_line([one.prompt, one.record]) for one in items if not one.sample)
+    return {
+        "form": form,
+        "judged_by": decides.name,
+        "extract": config.extract,
+        "shots": config.shots,
+        "max_tokens": config.max_tokens,
+        INPUTS: digest_all(map(digest_bytes, tasks)),
+    }
+
+
 def _report(
     name: str,
     form: WrittenForm,
     decides: Judge,
     config: GenConfig,
     found: Sequence[Mapping[str, Any]],
+    work: Work,
     seconds: float,
     notes: tuple[str, ...],
 ) -> GenReport:
@@ -235,7 +255,7 @@ def _report(
     return GenReport(
         model=name,
         form=form,
-        judged_by=decides.match if decides.verifier is None else "command",
+        judged_by=decides.name,
         shots=config.shots,
         tasks=len(tasks),
         samples=n,
@@ -245,6 +265,7 @@ def _report(
         nothing_found=sum(one["found"] is None for one in found),
         cut_off=sum(one["finish_reason"] == "length" for one in found),
         completion_tokens=sum(one["tokens"] for one in found),
+        work=work,
         headline=Headline(
             name=f"pass@{pass_at[0].k}", value=pass_at[0].value, error=pass_at[0].error, better="higher"
         ),

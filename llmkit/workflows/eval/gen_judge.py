@@ -1,10 +1,11 @@
 """What makes an answer right: a comparison, or a command of the user's."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from llmkit.errors import UsageError
+from llmkit.errors import DataError, UsageError
 from llmkit.probe.evaluate.config import Match
 from llmkit.probe.evaluate.generation import extract_last
 from llmkit.probe.evaluate.matching import judge
@@ -22,12 +23,28 @@ class Judge:
     pattern: re.Pattern[str] | None
     verifier: Verifier | None
 
+    @property
+    def name(self) -> str:
+        """The match, or `command`."""
+        return self.match if self.verifier is None else "command"
+
+    def check(self, items: Iterable[Item]) -> None:
+        """Refuse answers that nothing can be held against, before anything is written.
+
+        Raises:
+            DataError: one is no number, no choice or no regular expression; the message names its line.
+        """
+        for item in items if self.verifier is None else ():
+            try:
+                judge(self.match, "", item.task.answers)
+            except DataError as error:
+                raise DataError(f"{item.where}: {error.problem}", hint=error.hint) from None
+
     def told(self, item: Item, text: str) -> dict[str, Any]:
         """What a record says of an answer.
 
         Raises:
             MissingError: see `Verifier.judge`.
-            DataError: see `judge`.
         """
         found = extract_last(self.pattern, text)
         if self.verifier is not None:

@@ -22,6 +22,8 @@ class Item:
     task_index: int
     sample: int
     prompt: str
+    where: str
+    """`file:line`."""
 
     @property
     def digest(self) -> str:
@@ -57,7 +59,7 @@ def read_items(path: Path, dev: Path | None, config: GenConfig) -> tuple[Written
             examples = _examples(dev, form, config.shots)
         prompt = with_examples(task, examples)
         items += [
-            Item(number * config.samples + sample, task, record, number, sample, prompt)
+            Item(number * config.samples + sample, task, record, number, sample, prompt, line.where)
             for sample in range(config.samples)
         ]
     if form is None or not items:

@@ -1,15 +1,14 @@
 """How much figures of two reports grew: for gates that allow a model of fewer bits to be a little worse."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from llmkit.errors import DataError, UsageError, nearest
 
-Report = tuple[Path, Mapping[str, Any]]
-"""Where it is, and what it says."""
+Report = tuple[str, Mapping[str, Any]]
+"""Its file's name, and what it says."""
 SHORT = {"ppl": "perplexity", "bpb": "bits_per_byte", "bits_per_byte": "bpb", "perplexity": "ppl"}
 """Reports of `eval ppl` have the long names, those of `eval kl` the short ones."""
 
@@ -49,7 +48,7 @@ def find_increases(before: Report, after: Report, limits: Sequence[tuple[str, fl
 
 
 def _figure(told: Report, key: str) -> float:
-    path, report = told
+    file, report = told
     for name in (key, SHORT.get(key, key)):
         value: Any = report
         for part in name.split("."):
@@ -59,7 +58,7 @@ def _figure(told: Report, key: str) -> float:
     numbers = [name for name, value in report.items() if _is_number(value)]
     guess = nearest(key, numbers)
     raise UsageError(
-        f"{path}: no figure {key}",
+        f"{file}: no figure {key}",
         hint=f"did you mean {guess}?" if guess else f"it has: {', '.join(numbers)}",
     )
 

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from llmkit.errors import DataError, UsageError
+from llmkit.formats.digest import digest_bytes
 from llmkit.model.source import model_files
 from llmkit.probe.evaluate.config import KlConfig
 from llmkit.probe.evaluate.headline import Headline
@@ -17,6 +18,7 @@ from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.plan import PlanningScorer
 from llmkit.workflows.eval.records import check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
+from llmkit.workflows.eval.work import INPUTS, Work, digest_all, digest_document
 from llmkit.workflows.tokenize.input import is_chat, read_texts
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class KlReport(msgspec.Struct, frozen=True, kw_only=True):
     ppl: float
     bpb: float
     """Bits per byte: bits per token of what is scored, by the tokens that a byte of the whole text has."""
+    work: Work
     headline: Headline
     seconds: float
     notes: tuple[str, ...]
@@ -81,24 +84,9 @@ def eval_kl(
         DataError: the two have other tokens, the text is too short, or a logit is not finite.
         MissingError, ConfigError, ResourceError, StoppedResumable: see `open_scorer` and `open_records`.
     """
-    check_records(per_record, force=force, inputs=inputs)
-    where: dict[str, Any] = {"device": model.device, "threads": model.threads, "tokenizer": model.tokenizer}
-    where["plans"] = model.plans
-    scorer, base = open_scorer(model), open_scorer(ModelOptions(model=reference, **where))
-    ours, theirs = scorer.job.model.vocab_size, base.job.model.vocab_size
-    if ours != theirs:
-        raise DataError(
-            f"{scorer.name} scores {ours:,} tokens, {base.name} {theirs:,}",
-            hint="compare models of one vocabulary",
-        )
-    context = min(scorer.context, base.context)
-    window = min(WINDOW, context) if config.window is None else config.window
-    if window > context:
-        raise UsageError(
-            f"--window {window:,}: the shorter context is {context:,}", hint=f"--window {context}"
-        )
-    if window < 4:
-        raise UsageError(f"--window {window}: chunks with next to nothing in them", hint="--window 512")
+    check_records(per_record, force=force, inputs=[*inputs, reference, *model.paths])
+    scorer, base = open_scorer(model), open_scorer(_as_stored(reference, beside=model))
+    window = _window(scorer, base, config)
     scorer.longest = base.longest = window
 
     from llmkit.quant.divergence import Divergence
@@ -115,7 +103,7 @@ def eval_kl(
             else:
                 found = _compared(scorer, base, ids, whole=config.whole)
                 total.add_table(found.table())
-                records.write(_record(index, found))
+                records.write(_record(index, digest_bytes(scorer.tokenizer.decode(ids).encode()), found))
             count = index + 1
             progress.update(count, config.max_chunks)
         notes = (*scorer.notes, *base.notes, *records.notes)
@@ -131,10 +119,41 @@ def eval_kl(
         top1_agree=quality.same_top,
         ppl=quality.perplexity,
         bpb=quality.bits_per_token * read.tokens / read.bytes,
+        work={"window": window, "whole": config.whole, INPUTS: digest_all(read.digests), "chunks": count},
         headline=Headline(name="kl_divergence", value=quality.kld, error=quality.kld_error, better="lower"),
         seconds=clock() - begun,
         notes=notes,
     )
+
+
+def _as_stored(reference: Path, *, beside: ModelOptions) -> ModelOptions:
+    """The reference where the model is, and changed by none of its options."""
+    return ModelOptions(
+        model=reference,
+        device=beside.device,
+        threads=beside.threads,
+        tokenizer=beside.tokenizer,
+        plans=beside.plans,
+    )
+
+
+def _window(scorer: Scorer, base: Scorer, config: KlConfig) -> int:
+    """Tokens of a chunk, of two models that can be compared."""
+    ours, theirs = scorer.job.model.vocab_size, base.job.model.vocab_size
+    if ours != theirs:
+        raise DataError(
+            f"{scorer.name} scores {ours:,} tokens, {base.name} {theirs:,}",
+            hint="compare models of one vocabulary",
+        )
+    context = min(scorer.context, base.context)
+    window = min(WINDOW, context) if config.window is None else config.window
+    if window > context:
+        raise UsageError(
+            f"--window {window:,}: the shorter context is {context:,}", hint=f"--window {context}"
+        )
+    if window < 4:
+        raise UsageError(f"--window {window}: chunks with next to nothing in them", hint="--window 512")
+    return window
 
 
 @dataclass
@@ -143,6 +162,7 @@ class _Read:
 
     tokens: int = 0
     bytes: int = 0
+    digests: list[str] = field(default_factory=list)
 
 
 def _chunks(
@@ -165,6 +185,7 @@ def _chunks(
                 hint="compare models of one tokenizer: llmkit diff MODEL OTHER --only tokenizer",
             )
         held += ids
+        read.digests.append(digest_document(document, config.field))
         read.tokens, read.bytes = read.tokens + len(ids), read.bytes + len(document.text.encode())
         while len(held) >= window:
             if config.max_chunks is not None and count >= config.max_chunks:
@@ -208,11 +229,12 @@ def _in_step(ours: "Iterator[Tensor]", theirs: "Iterator[Tensor]") -> "Iterator[
             piece, left = piece[count:], left[count:]
 
 
-def _record(index: int, found: "Divergence") -> dict[str, Any]:
+def _record(index: int, text_sha256: str, found: "Divergence") -> dict[str, Any]:
     table = found.table()
     means = dict(zip(COLUMNS, table.mean(dim=1).tolist(), strict=True))
     positions = dict(zip(COLUMNS, table.tolist(), strict=True))
-    return {"index": index, "id": f"chunk {index}", **means, "positions": positions}
+    named = {"index": index, "id": f"chunk {index}", "text_sha256": text_sha256}
+    return {**named, **means, "positions": positions}
 
 
 def _table_of(record: dict[str, Any]) -> "Tensor":

@@ -24,6 +24,7 @@ from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 from llmkit.workflows.eval.task_lines import at_line, check_examples
+from llmkit.workflows.eval.work import INPUTS, Work, digest_all
 
 SCHEMA = "llmkit.eval.mc/1"
 
@@ -59,6 +60,7 @@ class McReport(msgspec.Struct, frozen=True, kw_only=True):
     groups: list[GroupAccuracy]
     truncated: int
     """Questions that the context had no room for: their beginning is cut off."""
+    work: Work
     headline: Headline
     seconds: float
     notes: tuple[str, ...]
@@ -104,7 +106,7 @@ def eval_mc(
     """
     check_examples(config.shots, dev, "llmkit eval mc MODEL test.jsonl --shots 5 --dev dev.jsonl")
     inputs = [path, *([dev] if dev is not None else [])]
-    check_records(per_record, force=force, inputs=inputs)
+    check_records(per_record, force=force, inputs=[*inputs, *model.paths])
     scorer = open_scorer(model)
     begun = clock()
     form, items = _read(path, dev, config)
@@ -242,6 +244,11 @@ def _report(
         perplexity=_perplexity([one["logprobs"][0] for one in found]) if is_last_word else None,
         groups=[_group(group, ones) for group, ones in sorted(groups.items())],
         truncated=truncated,
+        work={
+            "form": form,
+            "shots": config.shots,
+            INPUTS: digest_all(f"{one['prompt_sha256']} {one['answer']}" for one in found),
+        },
         headline=Headline(
             name=config.metric, value=mean[config.metric], error=error[config.metric], better="higher"
         ),

@@ -1,45 +1,35 @@
 """llmkit eval needle: what a model finds in contexts of growing length, at growing depth."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from llmkit.engine.config import SamplingConfig
-from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import digest_bytes
-from llmkit.formats.jsonl import encode_line
-from llmkit.formats.streams import open_input, open_output
-from llmkit.probe.evaluate.grid import (
-    LengthScore,
-    TaskGrid,
-    check_depths,
-    default_lengths,
-    effective_length,
-    task_grid,
-)
+from llmkit.probe.evaluate.grid import LengthScore, TaskGrid, effective_length, task_grid
 from llmkit.probe.evaluate.headline import Headline
-from llmkit.probe.evaluate.hidden import Hay, Hidden, split_sentences
+from llmkit.probe.evaluate.hidden import Hidden
 from llmkit.probe.evaluate.intervals import mean_error
 from llmkit.probe.evaluate.matching import judge
-from llmkit.probe.evaluate.needle import ANSWERS, NEEDLE, QUESTION, Needle, Tokens
-from llmkit.probe.evaluate.needle_tasks import (
-    Material,
-    Place,
-    PromptMaker,
-    answer_tokens,
-    expand_tasks,
-    has_depth,
-)
+from llmkit.probe.evaluate.needle_tasks import Place, PromptMaker, answer_tokens
 from llmkit.probe.evaluate.tasks_config import NeedleConfig
-from llmkit.probe.evaluate.words import NOISE
 from llmkit.progress import SILENT, Progress
-from llmkit.workflows.eval.open import open_scorer
+from llmkit.workflows.eval.needle_prompts import (
+    list_places,
+    needle_work,
+    open_needle,
+    prompt_ids,
+    prompt_maker,
+    read_hay,
+)
 from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
+from llmkit.workflows.eval.work import Work
 from llmkit.workflows.eval.write import write_texts
 
 SCHEMA = "llmkit.eval.needle/1"
@@ -61,7 +51,9 @@ class NeedleReport(msgspec.Struct, frozen=True, kw_only=True):
     effective_length: int | None
     """The longest with a mean of the threshold or more."""
     score: float
+    """The same of all lengths: each task counts alike, however many prompts it has."""
     samples: int
+    work: Work
     headline: Headline
     seconds: float
     notes: tuple[str, ...]
@@ -94,117 +86,16 @@ def eval_needle(
             `open_records`.
     """
     inputs = [] if haystack is None else [haystack]
-    check_records(per_record, force=force, inputs=inputs)
-    scorer, config = _opened(model, config)
-    places, maker = _places(config), _maker(scorer, config, haystack)
+    check_records(per_record, force=force, inputs=[*inputs, *model.paths])
+    scorer, config = open_needle(model, config)
+    text, hay = read_hay(haystack)
+    places, maker = list_places(config), prompt_maker(scorer, config, text, hay)
     begun = clock()
     settings = (asdict(config), scorer.fingerprint, inputs_told(inputs))
     with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
         found = list(_answered(scorer, places, maker, config, records, progress))
         notes = (*scorer.notes, *records.notes)
-    return _report(scorer, config, found, clock() - begun, notes)
-
-
-def write_prompts(
-    model: ModelOptions,
-    config: NeedleConfig,
-    path: Path,
-    *,
-    haystack: Path | None = None,
-    force: bool = False,
-) -> int:
-    """The prompts as jsonl: {"id", "task", "length", "depth", "prompt", "prefix", "answers"}.
-
-    Args:
-        model: whose tokenizer measures them; its weights are not read.
-        config: what is hidden, and where.
-        path: of the file; `-` is stdout.
-        haystack: a text to hide it in; None: noise.
-        force: replace the file.
-
-    Returns:
-        How many there are.
-
-    Raises:
-        UsageError, DataError, MissingError, ConfigError: see `eval_needle`.
-    """
-    scorer, config = _opened(model, config)
-    places, maker = _places(config), _maker(scorer, config, haystack)
-    with open_output(path, force=force, inputs=[] if haystack is None else [haystack]) as stream:
-        for place in places:
-            hidden = maker.make(place)
-            name = f"{place.task}/{place.length}/{place.depth}/{place.sample}"
-            told = {"id": name, "task": place.task, "length": place.length, "depth": place.depth}
-            stream.write(encode_line(told | asdict(hidden)))
-    return len(places)
-
-
-def _opened(model: ModelOptions, config: NeedleConfig) -> tuple[Scorer, NeedleConfig]:
-    check_depths(config.depths)
-    tasks = expand_tasks(config.tasks)
-    scorer = open_scorer(model)
-    lengths = tuple(sorted(set(config.lengths))) or default_lengths(scorer.context)
-    if lengths[-1] > scorer.context:
-        factor = -(-lengths[-1] // scorer.context)
-        raise UsageError(
-            f"--lengths {lengths[-1]:,}: the model has a context of {scorer.context:,}",
-            hint=f"--rope-scaling yarn:{factor} stretches it, or shorter --lengths",
-        )
-    scorer.longest = lengths[-1]
-    return scorer, replace(config, tasks=tasks, lengths=lengths)
-
-
-def _places(config: NeedleConfig) -> list[Place]:
-    return [
-        Place(task=task, length=length, depth=depth, sample=sample)
-        for task in config.tasks
-        for length in config.lengths
-        for depth in (config.depths if has_depth(task) else (None,))
-        for sample in range(config.samples)
-    ]
-
-
-def _read_hay(haystack: Path | None) -> tuple[str, Hay]:
-    """The text that things are hidden in, and its sentences; noise has none."""
-    if haystack is None:
-        return " ".join(NOISE) + " ", Hay()
-    with open_input(haystack) as stream:
-        content = stream.read()
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{haystack}: not UTF-8 ({error})", hint="convert it to UTF-8") from None
-    hay = Hay(tuple(split_sentences(text)))
-    if not hay.sentences:
-        raise DataError(f"{haystack}: no text", hint="a text of some sentences")
-    return text, hay
-
-
-def _maker(scorer: Scorer, config: NeedleConfig, haystack: Path | None) -> PromptMaker:
-    text, hay = _read_hay(haystack)
-    encoder, tokenizer = scorer.encoder, scorer.tokenizer
-    tokens = Tokens(
-        lambda one: encoder.encode(one, special=False),
-        tokenizer.decode,
-        tuple(encoder.encode(text, special=False)),
-    )
-    needle = Needle(
-        needle=NEEDLE if config.needle is None else config.needle,
-        question=QUESTION if config.question is None else config.question,
-        answers=ANSWERS if not config.answers else config.answers,
-        values=config.values,
-        words=config.words,
-    )
-    material = Material(needle=needle, hay=hay, tokens=tokens, seed=config.seed)
-    return PromptMaker(material, lambda one: len(_ids(scorer, one, config)), max_tokens=config.max_tokens)
-
-
-def _ids(scorer: Scorer, hidden: Hidden, config: NeedleConfig) -> list[int]:
-    """The prompt as the model gets it: as it is, or as a user's message with the answer begun."""
-    if not config.chat:
-        return scorer.encoder.encode(hidden.prompt + hidden.prefix)
-    rendered = scorer.encoder.render([{"role": "user", "content": hidden.prompt}])
-    return scorer.encoder.encode_rendered(rendered + hidden.prefix.lstrip())
+    return _report(scorer, config, found, needle_work(config, text), clock() - begun, notes)
 
 
 def _answered(
@@ -223,7 +114,7 @@ def _answered(
             if index in records.done:
                 continue
             hidden = maker.make(place)
-            ids = _ids(scorer, hidden, config)
+            ids = prompt_ids(scorer, hidden, config)
             asked.append((hidden, len(ids)))
             most = answer_tokens(place.task, config.max_tokens)
             yield ids, SamplingConfig(max_tokens=most, temperature=0.0)
@@ -255,6 +146,7 @@ def _report(
     scorer: Scorer,
     config: NeedleConfig,
     found: Sequence[Mapping[str, Any]],
+    work: Work,
     seconds: float,
     notes: tuple[str, ...],
 ) -> NeedleReport:
@@ -270,8 +162,9 @@ def _report(
         )
         for length in config.lengths
     ]
-    every = [float(one["score"]) for one in found]
-    mean = 100 * sum(every) / len(every)
+    by_task = [[float(one["score"]) for one in found if one["task"] == task] for task in config.tasks]
+    mean = 100 * sum(sum(ones) / len(ones) for ones in by_task) / len(by_task)
+    error = 100 * math.hypot(*map(mean_error, by_task)) / len(by_task)
     return NeedleReport(
         model=scorer.name,
         rope_scaling=scorer.job.config.rope_scaling,
@@ -282,8 +175,9 @@ def _report(
         lengths=lengths,
         effective_length=effective_length({one.length: one.score for one in lengths}, config.threshold),
         score=mean,
-        samples=len(every),
-        headline=Headline(name="needle_score", value=mean, error=100 * mean_error(every), better="higher"),
+        samples=len(found),
+        work=work,
+        headline=Headline(name="needle_score", value=mean, error=error, better="higher"),
         seconds=seconds,
         notes=notes,
     )

@@ -19,6 +19,7 @@ from llmkit.progress import SILENT, Progress
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
+from llmkit.workflows.eval.work import INPUTS, TOKENS, Work, digest_all, digest_document
 from llmkit.workflows.tokenize.input import is_chat, read_texts
 
 SCHEMA = "llmkit.eval.ppl/1"
@@ -47,6 +48,7 @@ class PplReport(msgspec.Struct, frozen=True, kw_only=True):
     nll_cluster_error: float | None
     bits_per_byte: float | None
     bits_per_token: float
+    work: Work
     headline: Headline
     seconds: float
     notes: tuple[str, ...]
@@ -78,7 +80,7 @@ def eval_ppl(
         DataError: a malformed record, or nothing to score.
         MissingError, ConfigError, ResourceError, StoppedResumable: see `open_scorer` and `open_records`.
     """
-    check_records(per_record, force=force, inputs=inputs)
+    check_records(per_record, force=force, inputs=[*inputs, *model.paths])
     scorer = open_scorer(model)
     window, stride = _extent(scorer, config)
     scorer.longest = window
@@ -102,6 +104,13 @@ def eval_ppl(
         like=config.like,
         window=window,
         stride=stride,
+        work={
+            "like": config.like,
+            "window": window,
+            "stride": stride,
+            INPUTS: digest_all(one.text_sha256 for one in found),
+            TOKENS: figures.scored_tokens,
+        },
         headline=figures.headline(),
         seconds=clock() - begun,
         notes=notes,
@@ -149,9 +158,9 @@ def _parts(
     documents = read_texts(inputs, scorer.tokenizer, field=config.field, generation_prompt=False, on_bad=None)
     for index, document in enumerate(documents):
         encode = scorer.encoder.encode_rendered if is_chat(document, config.field) else scorer.encoder.encode
-        ids = encode(document.text)
+        ids, digest = encode(document.text), digest_document(document, config.field)
         if config.like == "transformers":
-            sums = TextSums(index=index, id=document.id, tokens=len(ids))
+            sums = TextSums(index=index, id=document.id, tokens=len(ids), text_sha256=digest)
             yield _Part(sums, ids, list(sliding_windows(len(ids), window=window, stride=stride)))
             continue
         if index:
@@ -161,7 +170,8 @@ def _parts(
             )
         bos = scorer.tokenizer.bos_id if scorer.adds_bos else None
         for number, chunk in enumerate(chunk_windows(len(ids), window=window)):
-            sums = TextSums(index=number, id=f"{document.id}#{number}", tokens=window)
+            name = f"{document.id}#{number}"
+            sums = TextSums(index=number, id=name, tokens=window, text_sha256=digest)
             yield _Part(sums, ids, [chunk], bos)
 
 
@@ -207,4 +217,4 @@ def _summed(
                 hint="give it the inputs that it began with, or remove the .partial file",
             )
         else:
-            yield msgspec.convert(earlier, TextSums), False
+            yield msgspec.convert({**earlier, "text_sha256": part.sums.text_sha256}, TextSums), False

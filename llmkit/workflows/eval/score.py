@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import DataError, UsageError
-from llmkit.formats.jsonl import Line, decode_field, read_records, record_id
+from llmkit.formats.digest import digest_bytes
+from llmkit.formats.jsonl import Line, decode_field, encode_line, read_records, record_id
 from llmkit.formats.streams import STDIO
 from llmkit.probe.evaluate.config import Match, ScoreConfig
 from llmkit.probe.evaluate.headline import Z95, Headline
@@ -18,6 +19,7 @@ from llmkit.probe.evaluate.intervals import Interval, bootstrap_mean, mean_error
 from llmkit.probe.evaluate.matching import GRADED, Judgement, judge
 from llmkit.workflows.eval.records import check_records, inputs_told, open_records
 from llmkit.workflows.eval.task_lines import at_line
+from llmkit.workflows.eval.work import INPUTS, Work, digest_all
 
 SCHEMA = "llmkit.eval.score/1"
 
@@ -43,6 +45,7 @@ class ScoreReport(msgspec.Struct, frozen=True, kw_only=True):
     nothing_found: int
     """Outputs that hold nothing of the kind: no number, no choice, no match of --extract. They are wrong."""
     groups: list[GroupScore]
+    work: Work
     headline: Headline
 
 
@@ -75,6 +78,7 @@ def eval_score(
     pattern = _compiled(config.extract)
     known = None if answers is None else _answers_by_id(answers, config.answer_field)
     scores: list[float] = []
+    right: list[str] = []
     groups: dict[str, list[float]] = defaultdict(list)
     correct = nothing = 0
     settings = (asdict(config), by, inputs_told(inputs))
@@ -83,6 +87,7 @@ def eval_score(
             answer = _answers(line, config.answer_field) if known is None else _known(line, known, answers)
             judgement = _judged(line, config, pattern, answer)
             scores.append(judgement.score)
+            right.append(digest_bytes(encode_line([record_id(line), answer])))
             correct += judgement.correct
             nothing += judgement.found is None
             if by is not None:
@@ -92,7 +97,14 @@ def eval_score(
                 records.write({"index": index, "id": record_id(line) or str(index), **told, "answer": answer})
     if not scores:
         raise DataError(f"{outputs}: no outputs", hint="llmkit generate --jsonl … writes them")
-    return _report(outputs, config.match, scores, correct, nothing, groups)
+    work = {
+        "match": config.match,
+        "extract": config.extract,
+        "which": config.which,
+        "ignore_case": config.ignore_case,
+        INPUTS: digest_all(sorted(right)),  # outputs come in any order
+    }
+    return _report(outputs, config.match, scores, correct, nothing, groups, work)
 
 
 def _report(
@@ -102,6 +114,7 @@ def _report(
     correct: int,
     nothing: int,
     groups: Mapping[str, list[float]],
+    work: Work,
 ) -> ScoreReport:
     count, mean = len(scores), sum(scores) / len(scores)
     if match in GRADED:
@@ -122,6 +135,7 @@ def _report(
             GroupScore(group=name, records=len(found), score=sum(found) / len(found))
             for name, found in sorted(groups.items())
         ],
+        work=work,
         headline=Headline(
             name=match if match in GRADED else "accuracy", value=mean, error=error, better="higher"
         ),

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from llmkit.workflows.generate.placement import Placement
 
 
+_ROUNDING = (
+    "the kernels round what its int8 and int4 matrices are multiplied with to int8; --kernels torch does not"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(JobOptions):
     """Which model, and where and how it runs; its adapter stays beside it."""
@@ -51,7 +56,6 @@ class Scorer:
         tokenizer, encoder: the model's.
         context: positions that it has.
         longest: tokens of the longest text that will be scored or written, at most; the cache is made for it.
-        notes: what a person should know.
     """
 
     def __init__(self, job: Job, longest: int | None = None) -> None:
@@ -65,13 +69,22 @@ class Scorer:
         self.tokenizer: Tokenizer = job.tokenizer
         self.encoder: PromptEncoder = job.encoder
         self.context = job.model.max_position_embeddings
-        self.notes = job.notes
         self.longest = min(longest or self.context, self.context)
 
     @property
     def name(self) -> str:
         """The model, as reports call it; an adapter's name behind a plus."""
         return "+".join([str(self.job.files.model), *self.job.adapters.names])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know: of the weights too, once they are read."""
+        from llmkit.engine.native.weights import PackedModel
+
+        model = self.engine.model if "engine" in vars(self) else None
+        rounds = isinstance(model, PackedModel) and model.native.rounds_inputs
+        rounding = f"{self.name}: {_ROUNDING}"
+        return (*self.job.notes, rounding) if rounds else self.job.notes
 
     @property
     def adds_bos(self) -> bool:

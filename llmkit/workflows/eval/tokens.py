@@ -122,7 +122,7 @@ def score_samples(
 
     Raises:
         UsageError: there is an answer, and more is to be written; or see `Request.check`.
-        DataError: see `encode_sample` and `Request.check`.
+        DataError: see `encode_sample`; a record is nothing that the model can take.
     """
     asked: deque[tuple[Sample, Encoded, bool]] = deque()
 
@@ -136,10 +136,10 @@ def score_samples(
                 )
             encoded = encode_sample(sample, scorer, passage)
             asked.append((sample, encoded, False))
-            yield _request(scorer, encoded.ids, config)
+            yield _request(scorer, sample, encoded.ids, config)
             if passage is not None:
                 asked.append((sample, encoded, True))
-                yield _request(scorer, encoded.with_passage, config)
+                yield _request(scorer, sample, encoded.with_passage, config)
 
     without: list[Drawn] = []
     for done, drawn in enumerate(scorer.run(requests()), 1):
@@ -151,10 +151,17 @@ def score_samples(
         progress.update(done)
 
 
-def _request(scorer: Scorer, ids: Sequence[int], config: TokensConfig) -> Request:
+def _request(scorer: Scorer, sample: Sample, ids: Sequence[int], config: TokensConfig) -> Request:
+    """What is asked of the engine; a record that the model cannot take is named."""
     sampling = SamplingConfig(logprobs=config.top, max_tokens=max(1, config.generate), temperature=0.0)
     request = scorer.request(ids, sampling)
-    return replace(request, scores_prompt="too" if config.generate else "only")
+    request = replace(request, scores_prompt="too" if config.generate else "only")
+    if sample.line is not None and (config.generate or len(ids) > 1):  # less is not asked: nothing is scored
+        try:
+            request.check(scorer.job.model)
+        except (UsageError, DataError) as error:
+            raise DataError(f"{sample.where}: {error.problem}", hint=error.hint) from None
+    return request
 
 
 def _passage(sample: Sample, config: TokensConfig) -> str | None:

@@ -7,9 +7,8 @@ from typing import Any
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import content_id
-from llmkit.formats.documents import is_json_lines
+from llmkit.formats.documents import kind_of_input
 from llmkit.formats.jsonl import Line, Record, decode_field, parse_records, raw, record_id
-from llmkit.formats.stdin_kind import kind_of_stdin
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.workflows.eval.scorer import Scorer
 
@@ -61,7 +60,8 @@ def read_samples(text: str | None, path: Path | None, *, chat: bool) -> Iterator
     assert path is not None
     name = "stdin" if path == STDIO else str(path)
     with open_input(path) as stream:
-        if is_json_lines(path) or (path == STDIO and kind_of_stdin(stream) == "jsonl"):
+        kind, stream = kind_of_input(path, stream)
+        if kind == "jsonl":
             for number, line in enumerate(parse_records(stream, name)):
                 yield _sample(line, number)
             return

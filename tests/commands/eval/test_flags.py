@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from llmkit.commands.eval.flags import Running, model_options
+from llmkit.commands.eval.flags import Running, model_options, one_file, read_baseline
+from llmkit.errors import MissingError, UsageError
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.scorer import ModelOptions
 
@@ -63,3 +64,17 @@ def test_an_options_model_is_opened_as_it_says(spelled_model) -> None:
     )
     assert scorer.job.config.dtype == "bfloat16" and scorer.job.config.batch == 2
     assert scorer.context == 128
+
+
+def test_one_file_is_one_and_two_are_usage() -> None:
+    assert one_file([Path("a")], "tasks") == Path("a")
+    with pytest.raises(UsageError, match="2 files of tasks"):
+        one_file([Path("a"), Path("b")], "tasks")
+
+
+def test_a_baseline_is_read_before_any_work(tmp_path: Path) -> None:
+    assert read_baseline(None, "llmkit.eval.ppl/1") is None
+    with pytest.raises(MissingError, match="no such file"):
+        read_baseline(tmp_path / "b.json", "llmkit.eval.ppl/1")
+    with pytest.raises(UsageError, match="both stdin"):
+        read_baseline(Path("-"), "llmkit.eval.ppl/1", [Path("a"), None, Path("-")])

@@ -11,6 +11,7 @@ def test_every_k_and_what_went_wrong_is_there() -> None:
         score_error=0.1,
         pass_at=[PassAt(k=1, value=0.5, error=0.1), PassAt(k=4, value=0.75, error=0.2)], nothing_found=3,
         cut_off=1, completion_tokens=1234, seconds=2.0, notes=(),
+        work={},
         headline=Headline(name="pass@1", value=0.5, error=0.1, better="higher"),
     )  # fmt: skip
     text = gen_text(report)

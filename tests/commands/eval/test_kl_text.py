@@ -19,6 +19,7 @@ def test_figures_and_percentiles_are_there() -> None:
     report = KlReport(
         model="m", reference="r", window=64, chunks=3, quality=quality, seconds=0.5, notes=(),
         size_bytes=1, kl=quality.kld, top1_agree=quality.same_top, ppl=quality.perplexity, bpb=1.0,
+        work={},
         headline=Headline(name="kl_divergence", value=0, error=0, better="lower"),
     )  # fmt: skip
     lines = kl_text(report).splitlines()

@@ -16,6 +16,7 @@ def _report(**given: Any) -> McReport:
         acc_norm_error=0.02, acc_bytes=0.75, acc_bytes_error=0.03, perplexity=None, truncated=0, seconds=1.0,
         interval=Interval(low=0.2, high=0.3, method="by hand"), notes=(),
         groups=[GroupAccuracy(group="law", records=10, acc=0.1, acc_error=0.2, acc_norm=0.3, acc_bytes=0.4)],
+        work={},
         headline=Headline(name="acc", value=0.25, error=0.01, better="higher"),
     )  # fmt: skip
     return msgspec.structs.replace(report, **given)

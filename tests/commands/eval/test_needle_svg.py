@@ -18,6 +18,7 @@ def test_every_cell_is_a_square_of_its_colour_at_its_place() -> None:
         model="a<b", rope_scaling=None, context=128, seed=0, threshold=50.0, tasks=[grid],
         lengths=[LengthScore(length=one.length, score=one.score) for one in grid.lengths],
         effective_length=128, score=48.0, samples=6, seconds=1.0, notes=(),
+        work={},
         headline=Headline(name="needle_score", value=48.0, error=1.0, better="higher"),
     )  # fmt: skip
     text = needle_svg(report)

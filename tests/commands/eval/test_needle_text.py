@@ -20,6 +20,7 @@ def needle_report(**given: Any) -> NeedleReport:
         "model": "run", "rope_scaling": None, "context": 128, "seed": 0, "threshold": 80.0, "tasks": grids,
         "lengths": [LengthScore(length=64, score=91.7), LengthScore(length=128, score=36.7)],
         "effective_length": 64, "score": 64.2, "samples": 8, "seconds": 1.0, "notes": (),
+        "work": {},
         "headline": Headline(name="needle_score", value=64.2, error=1.0, better="higher"),
     }  # fmt: skip
     return NeedleReport(**{**values, **given})

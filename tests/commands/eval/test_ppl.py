@@ -59,3 +59,27 @@ def test_gates_exit_1_behind_a_whole_report(llmkit_run, spelled_model, docs: Pat
     old.write_text(json.dumps(report))
     done = llmkit_run(*words, "--baseline", old)
     assert done.status == 1 and "worse by 1e+09" in done.err
+
+
+def test_a_baseline_of_another_text_or_other_windows_does_not_belong_here(
+    llmkit_run, spelled_model, docs: Path, tmp_path: Path
+) -> None:
+    words = ("eval", "ppl", spelled_model(), docs)
+    old = tmp_path / "old.json"
+    old.write_bytes(llmkit_run(*words, "--json").out)
+    other = tmp_path / "other.txt"
+    other.write_text("You may add")
+    done = llmkit_run(*words[:3], other, "--baseline", old)
+    assert done.status == 3 and "old.json: of other inputs than this run" in done.err
+    done = llmkit_run(*words, "--window", "4", "--baseline", old)
+    assert done.status == 3 and "window is 64 there, and 4 in this run" in done.err
+    changed = llmkit_run(*words, "--kv-dtype", "int8", "--weights", "int8", "--baseline", old)
+    assert changed.status in (0, 1)  # how a model runs is what a gate is for
+
+
+def test_a_baseline_is_read_from_stdin_where_nothing_else_is(llmkit_run, spelled_model, docs: Path) -> None:
+    words = ("eval", "ppl", spelled_model())
+    old = llmkit_run(*words, docs, "--json").out
+    assert llmkit_run(*words, docs, "--baseline", "-", stdin=old).status == 0
+    done = llmkit_run(*words, "-", "--baseline", "-", stdin=old)
+    assert done.status == 2 and "both stdin" in done.err

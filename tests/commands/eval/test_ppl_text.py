@@ -13,7 +13,8 @@ def _report(bits: float | None) -> PplReport:
         model="m", like="llama.cpp", window=512, stride=512, records=2, tokens=1030, scored_tokens=510,
         bytes=2000, nll=1.0, nll_error=0.1, perplexity=2.71828, perplexity_error=0.27,
         interval=Interval(low=2.0, high=3.5, method="by hand"), nll_cluster_error=0.1, bits_per_byte=bits,
-        bits_per_token=1.442695, headline=Headline(name="perplexity", value=1, error=0, better="lower"),
+        bits_per_token=1.442695, work={},
+        headline=Headline(name="perplexity", value=1, error=0, better="lower"),
         seconds=1.25, notes=(),
     )  # fmt: skip
 

@@ -46,9 +46,13 @@ def test_gates_exit_1_behind_a_whole_report(llmkit_run, tmp_path: Path) -> None:
     assert done.status == 1 and "less than --min-score 0.6" in done.err and json.loads(done.out)
     assert llmkit_run(*words, "--min-score", "0.5", stdin=ROWS).status == 0
     assert llmkit_run(*words, "--min-score", "50", stdin=ROWS).status == 2
-    old = json.loads(done.out)
+    many = b'{"completion": "1", "answer": 2}\n' * 50
+    old = json.loads(llmkit_run(*words, stdin=many).out)
     old["headline"] |= {"value": 0.99, "error": 0.001}
     (tmp_path / "old.json").write_text(json.dumps(old))
-    many = b'{"completion": "1", "answer": 2}\n' * 50
     done = llmkit_run(*words, "--baseline", tmp_path / "old.json", stdin=many)
     assert done.status == 1 and "worse by 0.99" in done.err
+    others = llmkit_run(*words, "--baseline", tmp_path / "old.json", stdin=ROWS)
+    assert others.status == 3 and "of other inputs than this run" in others.err
+    same = many.replace(b'"1"', b'"3"')  # other outputs, held against the same answers
+    assert llmkit_run(*words, "--baseline", tmp_path / "old.json", stdin=same).status == 1

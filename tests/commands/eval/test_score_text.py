@@ -11,6 +11,7 @@ def test_the_share_its_interval_and_groups_are_there() -> None:
         outputs="o.jsonl", match="gsm8k", records=1000, correct=250, score=0.25, nothing_found=3,
         interval=Interval(low=0.22, high=0.28, method="by hand"),
         groups=[GroupScore(group="algebra", records=500, score=0.5)],
+        work={},
         headline=Headline(name="accuracy", value=0.25, error=0.01, better="higher"),
     )  # fmt: skip
     lines = score_text(report).splitlines()

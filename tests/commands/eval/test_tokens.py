@@ -1,7 +1,9 @@
 """llmkit eval tokens on the command line: texts, files, pipes; views and calibrations."""
 
 import json
+import os
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,30 @@ def test_rows_come_out_as_lines_with_their_own_fields(llmkit_run, folder: Path) 
     assert b'"x":1.50' in done.out and "logprobs" not in first
     assert len(first["prompt_logprobs"][-1]["top"]) == 2
     assert "".join(one["text"] for one in second["logprobs"]) == " must"
+
+
+@pytest.mark.parametrize("place", ["text", "passage"])
+def test_a_pipe_with_a_name_is_a_file_and_not_a_text(
+    llmkit_run, folder: Path, tmp_path: Path, place: str
+) -> None:
+    pipe = tmp_path / "f.txt"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_text, args=("You must give",), daemon=True).start()
+    words = [pipe] if place == "text" else ["You must give", "--context", pipe]
+    plain = ["You must give"] if place == "text" else ["You must give", "--context", "You must give"]
+    assert (
+        llmkit_run("eval", "tokens", folder, *words, "--json").out
+        == llmkit_run("eval", "tokens", folder, *plain, "--json").out
+    )
+
+
+@pytest.mark.parametrize("more", [[], ["--generate", "1"], ["--context", "a"], ["--dry-run"]])
+def test_a_record_that_is_too_long_is_named_by_its_line(llmkit_run, folder: Path, more: list[str]) -> None:
+    rows = b"".join(b'{"text": "%s"}\n' % text for text in (b"You must", b"You must give " * 40, b"You"))
+    done = llmkit_run("eval", "tokens", folder, "--jsonl", *more, stdin=rows)
+    assert done.status == 3 and "stdin:2: the prompt has " in done.err and "context of 64" in done.err
+    words = llmkit_run("eval", "tokens", folder, "You must give " * 40)
+    assert words.status == 2 and "the prompt has" in words.err
 
 
 def test_tokens_are_written_and_a_chat_is_put_into_its_template(llmkit_run, folder: Path) -> None:

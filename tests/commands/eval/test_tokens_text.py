@@ -69,6 +69,7 @@ def test_a_calibration_shows_its_table_and_what_to_think_of_it() -> None:
     found = calibrate(confidences, right, bins=5, keep_accuracy=0.5)
     report = CalibrationReport(
         model="m", of="answers", confidence="mean", records=10, calibration=found,
+        work={},
         headline=Headline(name="ece", value=found.scores.ece, error=0, better="lower"),
     )  # fmt: skip
     text = calibration_text(report)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.errors import DataError
+from llmkit.errors import DataError, UsageError
 from llmkit.probe.evaluate.compare import mcnemar
 from llmkit.probe.evaluate.config import DiffConfig
 from llmkit.workflows.eval.diff import DiffReport, eval_diff
@@ -19,9 +19,9 @@ def _records(path: Path, values: list[Any], key: str = "correct", ids: list[Any]
     return path
 
 
-def _report(path: Path, value: float, error: float, name: str = "perplexity") -> Path:
+def _report(path: Path, value: float, error: float, name: str = "perplexity", **more: Any) -> Path:
     headline = {"name": name, "value": value, "error": error, "better": "lower"}
-    path.write_text(json.dumps({"schema": "llmkit.eval.ppl/1", "headline": headline}, indent=1))
+    path.write_text(json.dumps({"schema": "llmkit.eval.ppl/1", "headline": headline, **more}, indent=1))
     return path
 
 
@@ -111,3 +111,23 @@ def test_results_of_two_kinds_are_refused(tmp_path: Path) -> None:
     (tmp_path / "e").touch()
     with pytest.raises(DataError, match="no records"):
         _diff(tmp_path / "e", tmp_path / "e")
+
+
+def test_two_reports_of_other_work_are_refused(tmp_path: Path) -> None:
+    work = {"inputs_sha256": "a", "window": 64, "scored_tokens": 9}
+    a = _report(tmp_path / "a", 10.0, 0.3, work=work, bits_per_byte=1.0)
+    assert _diff(a, _report(tmp_path / "b", 10.0, 0.3, work=work)).verdict == "no difference"
+    with pytest.raises(DataError, match=r"a: of other inputs than .*b"):
+        _diff(a, _report(tmp_path / "b", 10.0, 0.3, work={**work, "inputs_sha256": "b"}))
+    with pytest.raises(DataError, match=r"b: window is 32 there, and 64 in .*a"):  # of a time before `work`
+        _diff(a, _report(tmp_path / "b", 10.0, 0.3, window=32))
+    other_tokens = _report(tmp_path / "b", 10.0, 0.3, work={**work, "scored_tokens": 8}, bits_per_byte=1.0)
+    with pytest.raises(DataError, match="scored_tokens is 9 there, and 8") as told:
+        _diff(a, other_tokens)
+    assert "bpb" in told.value.hint
+    assert _diff(a, other_tokens, max_increase=(("bpb", 0.1),)).increases[0].increase == 0
+
+
+def test_both_sides_from_stdin_are_refused() -> None:
+    with pytest.raises(UsageError, match="both stdin"):
+        _diff(Path("-"), Path("-"))

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,25 @@ import pytest
 
 from llmkit.errors import DataError, GateFailed, MissingError, UsageError
 from llmkit.probe.evaluate.headline import Headline
-from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share, read_headline
+from llmkit.workflows.eval.gates import (
+    Earlier,
+    check_baseline,
+    check_limit,
+    check_share,
+    parse_earlier,
+    read_earlier,
+)
+from llmkit.workflows.eval.work import Work
 
 PPL = Headline(name="perplexity", value=10.0, error=0.5, better="lower")
 ACCURACY = Headline(name="accuracy", value=0.75, error=0.05, better="higher")
+
+
+class _Now(msgspec.Struct, frozen=True):
+    """A report of this run."""
+
+    headline: Headline
+    work: Work = {}
 
 
 def _report(path: Path, **changes: Any) -> Path:
@@ -32,36 +49,56 @@ def test_a_figure_at_its_limit_passes_and_beyond_it_fails_whichever_way_is_good(
         check_limit(ACCURACY, 0.8, "--min-accuracy")
 
 
-def test_what_is_no_number_passes_no_gate(tmp_path: Path) -> None:
+def test_what_is_no_number_passes_no_gate() -> None:
     nowhere = msgspec.structs.replace(PPL, value=math.nan)
     with pytest.raises(GateFailed, match="not known to be within --fail-above"):
         check_limit(nowhere, 9.9, "--fail-above")
     with pytest.raises(GateFailed, match="not known to be within --min-accuracy"):
         check_limit(msgspec.structs.replace(ACCURACY, value=math.nan), 0.1, "--min-accuracy")
     with pytest.raises(GateFailed, match="perplexity nan"):
-        check_baseline(nowhere, PPL, tmp_path / "b.json")
+        check_baseline(_Now(nowhere), Earlier("b.json", PPL, {}))
 
 
 def test_a_baseline_counts_beyond_noise(tmp_path: Path) -> None:
     path = tmp_path / "b.json"
-    check_baseline(PPL, None, None)
-    check_baseline(PPL, read_headline(_report(path, value=9.01)), path)  # 1.96 errors of 0.51 are 0.999
+    check_baseline(_Now(PPL), None)
+    check_baseline(_Now(PPL), read_earlier(_report(path, value=9.01)))  # 1.96 errors of 0.51 are 0.999
     with pytest.raises(GateFailed, match=r"worse by 2"):
-        check_baseline(PPL, read_headline(_report(path, value=8.0)), path)
+        check_baseline(_Now(PPL), read_earlier(_report(path, value=8.0)))
     with pytest.raises(DataError, match="has accuracy, and this run perplexity"):
-        check_baseline(PPL, read_headline(_report(path, name="accuracy")), path)
+        check_baseline(_Now(PPL), read_earlier(_report(path, name="accuracy")))
+
+
+def test_a_baseline_of_other_work_is_refused_however_good_the_figure(tmp_path: Path) -> None:
+    before = read_earlier(_report(tmp_path / "b.json", value=1e9))
+    now = _Now(PPL, {"window": 32})
+    check_baseline(now, before)
+    told = {**before.report, "work": {"window": 64}}
+    with pytest.raises(DataError, match=r"b\.json: window is 64 there, and 32 in this run"):
+        check_baseline(now, Earlier(before.name, before.headline, told))
+
+
+def test_a_report_is_read_from_a_pipe_once(tmp_path: Path) -> None:
+    content = _report(tmp_path / "b.json").read_bytes()
+    assert parse_earlier(content, "stdin").report == json.loads(content)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    assert read_earlier(pipe).headline.value == 9.0
+    writer.join()
 
 
 def test_what_is_no_report_of_this_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "b.json"
     with pytest.raises(MissingError, match="no such file"):
-        read_headline(path)
+        read_earlier(path)
     path.write_text("{}")
     with pytest.raises(DataError, match="not a report"):
-        read_headline(path)
-    assert read_headline(_report(path), "llmkit.eval.ppl/1").value == 9.0
+        read_earlier(path)
+    assert read_earlier(_report(path), "llmkit.eval.ppl/1").headline.value == 9.0
     with pytest.raises(DataError, match="another kind"):
-        read_headline(path, "llmkit.eval.kl/1")
+        read_earlier(path, "llmkit.eval.kl/1")
 
 
 def test_a_share_is_between_0_and_1() -> None:

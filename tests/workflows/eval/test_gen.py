@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.errors import UsageError
+from llmkit.errors import DataError, UsageError
 from llmkit.probe.evaluate.tasks_config import GenConfig
 from llmkit.workflows.eval.gen import GenReport, eval_gen
 from llmkit.workflows.eval.scorer import ModelOptions
@@ -89,6 +89,11 @@ def test_what_cannot_tell_anything_is_refused(spelled_model: Make, tmp_path: Pat
         _gen(folder, path, samples=2)
     with pytest.raises(UsageError, match="--pass-at 2"):
         _gen(folder, path, ks=(2,))
-    path.write_text(json.dumps({"prompt": "long " * 200, "answer": "e"}) + "\n")
-    with pytest.raises(UsageError, match="task 0 has"):
-        _gen(folder, path)
+
+
+def test_a_task_that_leaves_no_room_for_an_answer_is_named(spelled_model: Make, tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    rows = [{"prompt": "a", "answer": "e"}, {"prompt": "You must give " * 40, "answer": "e"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match=r"t\.jsonl:2: [0-9]+ tokens, .* context of 64"):
+        _gen(spelled_model(), path)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.errors import UsageError
+from llmkit.errors import DataError, UsageError
 from llmkit.probe.evaluate.tasks_config import GenConfig
 from llmkit.probe.evaluate.written_tasks import Task
 from llmkit.workflows.eval.gen_judge import open_judge
@@ -16,7 +16,7 @@ HUMANEVAL = {"prompt": "def f():\n", "entry_point": "f", "test": "def check(f): 
 
 
 def _item(record: dict[str, Any], *answers: str) -> Item:
-    return Item(0, Task(id=None, prompt="", answers=answers), record, 0, 0, "")
+    return Item(0, Task(id=None, prompt="", answers=answers), record, 0, 0, "", "t.jsonl:1")
 
 
 def test_a_match_judges_what_is_extracted() -> None:
@@ -49,3 +49,11 @@ def test_programs_are_run_by_the_users_command_or_not_at_all() -> None:
         open_judge("plain", GenConfig(verify="true", match="exact"))
     with pytest.raises(UsageError, match="--extract"):
         open_judge("plain", GenConfig(extract="("))
+
+
+def test_an_answer_that_nothing_can_be_held_against_is_named_before_anything_is_written() -> None:
+    judge = open_judge("plain", GenConfig(match="number"))
+    judge.check([_item({}, "4")])
+    with pytest.raises(DataError, match=r"^t\.jsonl:1: the answer 'x' has no number"):
+        judge.check([_item({}, "4"), _item({}, "4", "x")])
+    open_judge("plain", GenConfig(verify="true")).check([_item({}, "x")])

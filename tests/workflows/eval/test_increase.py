@@ -1,6 +1,5 @@
 """Figures of two reports, and how much they grew."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from llmkit.workflows.eval.increase import Report, find_increases
 
 
 def _reports(before: dict[str, Any], after: dict[str, Any]) -> tuple[Report, Report]:
-    return (Path("a.json"), before), (Path("b.json"), after)
+    return ("a.json", before), ("b.json", after)
 
 
 def test_a_figure_is_found_by_its_key_its_short_name_or_its_path() -> None:

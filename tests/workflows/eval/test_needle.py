@@ -1,7 +1,8 @@
 """Needle grids of whole runs."""
 
 import json
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from llmkit.errors import UsageError
 from llmkit.probe.evaluate.tasks_config import NeedleConfig
-from llmkit.workflows.eval.needle import NeedleReport, eval_needle, write_prompts
-from llmkit.workflows.eval.scorer import ModelOptions
+from llmkit.workflows.eval.needle import NeedleReport, eval_needle
+from llmkit.workflows.eval.scorer import ModelOptions, Scorer
+from llmkit.workflows.eval.write import Written
 
 Make = Callable[..., Path]
 SMALL: dict[str, Any] = {
@@ -37,18 +39,6 @@ def test_the_grid_is_the_mean_of_the_records(spelled_model: Make, tmp_path: Path
         scores = [one["score"] for one in found if (one["length"], one["depth"]) == (cell.length, cell.depth)]
         assert cell.score == pytest.approx(100 * sum(scores) / 2)
     assert report.score == pytest.approx(100 * sum(one["score"] for one in found) / 8)
-
-
-def test_the_same_seed_asks_the_same(spelled_model: Make, tmp_path: Path) -> None:
-    folder = spelled_model()
-    texts = []
-    for number, seed in enumerate((0, 0, 1)):
-        path = tmp_path / f"{number}.jsonl"
-        assert write_prompts(ModelOptions(model=folder), NeedleConfig(**{**SMALL, "seed": seed}), path) == 8
-        texts.append(path.read_bytes())
-    assert texts[0] == texts[1] != texts[2]
-    first = json.loads(texts[0].splitlines()[0])
-    assert first["answers"][0] in first["prompt"] and first["id"] == "needle/32/0.0/0"
 
 
 def test_an_interrupted_run_goes_on_to_the_same_records(spelled_model: Make, tmp_path: Path) -> None:
@@ -80,9 +70,22 @@ def test_a_stretched_model_takes_longer_lengths(spelled_model: Make) -> None:
     assert (report.context, report.rope_scaling) == (256, "yarn:4")
 
 
-def test_a_text_is_the_hay(spelled_model: Make, tmp_path: Path) -> None:
-    hay, out = tmp_path / "hay.txt", tmp_path / "p.jsonl"
-    hay.write_text("Blue whales sing. Old men row. " * 9)
-    config = NeedleConfig(**{**SMALL, "lengths": (64,)})
-    write_prompts(ModelOptions(model=spelled_model()), config, out, haystack=hay)
-    assert all("Blue whales" in json.loads(line)["prompt"] for line in out.read_text().splitlines())
+def test_tasks_count_alike_however_many_prompts_they_have(
+    spelled_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(scorer: Scorer, prompts: Iterable[Any]) -> Iterator[Written]:
+        for number, _ in enumerate(prompts):
+            yield Written("e t"[: 1 + 2 * (number % 2)], 1, "length")
+
+    monkeypatch.setattr("llmkit.workflows.eval.needle.write_texts", written)
+    folder, records = spelled_model(max_position_embeddings=1024), tmp_path / "r.jsonl"
+    many = {"tasks": ("needle", "fwe"), "lengths": (1024,), "max_tokens": 8, "answers": ("e", "t", "a")}
+    report = _needle(folder, records, **many)
+    found = [json.loads(line) for line in records.read_text().splitlines()]
+    scores = {name: [one["score"] for one in found if one["task"] == name] for name in ("needle", "fwe")}
+    assert [len(ones) for ones in scores.values()] == [4, 2]
+    means = [statistics.mean(ones) for ones in scores.values()]
+    assert means[0] != means[1]
+    assert report.score == pytest.approx(50 * sum(means)) == pytest.approx(report.lengths[0].score)
+    errors = [statistics.stdev(ones) ** 2 / len(ones) for ones in scores.values()]
+    assert report.headline.error == pytest.approx(50 * sum(errors) ** 0.5)

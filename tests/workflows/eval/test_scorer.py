@@ -9,6 +9,7 @@ import torch
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.kernels.library import available, why_not
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 
@@ -101,6 +102,15 @@ def test_a_fingerprint_is_of_the_files_and_of_how_they_run(folder: Path, scorer:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes())
     assert open_scorer(options).fingerprint != scorer.fingerprint
+
+
+@pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
+def test_a_note_tells_of_rounded_activations_where_there_are_any(folder: Path) -> None:
+    for options, told in ((ModelOptions(model=folder), 0), (ModelOptions(model=folder, weights="int8"), 1)):
+        scorer = open_scorer(options)
+        assert scorer.notes == ()
+        list(scorer.score([(scorer.encoder.encode(TEXTS[0]), 1)]))
+        assert len(scorer.notes) == told and all("--kernels torch does not" in one for one in scorer.notes)
 
 
 def test_a_pair_is_encoded_as_lm_eval_encodes_it(scorer: Scorer) -> None:

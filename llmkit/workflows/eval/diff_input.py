@@ -1,0 +1,99 @@
+"""The two sides of `llmkit eval diff`: reports, or records that are paired."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmkit.errors import DataError
+from llmkit.formats.jsonl import MALFORMED, decode_all, parse_records
+from llmkit.formats.streams import STDIO, open_input
+from llmkit.workflows.eval.gates import Earlier, parse_earlier
+
+DIGESTS = ("prompt_sha256", "text_sha256")
+"""Of what a record is of."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """What --per-record wrote."""
+
+    name: str
+    """Of the file, as messages call it."""
+    records: list[dict[str, Any]]
+
+
+def read_result(path: Path) -> Earlier | Records:
+    """A report of --json, or what --per-record wrote.
+
+    Args:
+        path: `-` is stdin.
+
+    Raises:
+        MissingError: no such file.
+        DataError: it is neither, or has no records.
+    """
+    with open_input(path) as stream:
+        content = stream.read()
+    name = "stdin" if path == STDIO else str(path)
+    try:
+        whole = msgspec.json.decode(content)
+    except MALFORMED:
+        whole = None
+    if isinstance(whole, dict) and "headline" in whole:
+        return parse_earlier(content, name)
+    records = [decode_all(line) for line in parse_records(io.BytesIO(content), name)]
+    if not records:
+        raise DataError(f"{name}: no records", hint="llmkit eval … --per-record writes them")
+    return Records(name, records)
+
+
+def by_name(result: Records) -> dict[str, dict[str, Any]]:
+    """Each record by its id where ids are unique, else by its place."""
+    ids = [str(record.get("id", "")) for record in result.records]
+    names = ids if len(set(ids)) == len(ids) else [f"#{place}" for place in range(len(ids))]
+    return dict(zip(names, result.records, strict=True))
+
+
+def check_pair(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> None:
+    """Refuse a pair that is of two texts; those of needles have no id, and are made to measure.
+
+    Args:
+        name: of both.
+        ours, theirs: the records.
+        where: the files.
+
+    Raises:
+        DataError: they do not belong together.
+    """
+    for key in DIGESTS:
+        if "id" in ours and key in ours and key in theirs and ours[key] != theirs[key]:
+            raise DataError(
+                f"{where}: record {name} is of other texts ({key})", hint="give both the same inputs"
+            )
+
+
+def metric_of(result: Records, name: str, record: Mapping[str, Any], metric: str) -> bool | float | None:
+    """The value of a record.
+
+    Args:
+        result: whose.
+        name: of the record.
+        record: itself.
+        metric: a key.
+
+    Raises:
+        DataError: it has no such key, or no number there.
+    """
+    if metric not in record:
+        raise DataError(
+            f"{result.name}: record {name} has no {metric!r} (found: {', '.join(record)})",
+            hint="--metric KEY names another",
+        )
+    value = record[metric]
+    if value is not None and not isinstance(value, bool | int | float):
+        raise DataError(f"{result.name}: record {name}: {metric!r} is no number", hint="--metric KEY")
+    return value
