@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from llmkit.commands.base import HELP_NAMES, build_command, close_stdout
+from llmkit.commands.base import HELP_NAMES, build_command
+from llmkit.commands.descriptors import discard, replace_closed
 from llmkit.errors import DISK_FULL, LlmkitError, nearest
 from llmkit.version import __version__
 
@@ -108,6 +109,7 @@ def _llmkit(
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit status."""
+    replace_closed()
     signal.signal(signal.SIGTERM, _terminate)
     status = run(sys.argv[1:])
     signal.signal(signal.SIGTERM, _ignore)
@@ -117,7 +119,7 @@ def main() -> NoReturn:
         except OSError as error:
             status = _report_os_error(error)
     if status:
-        close_stdout()
+        discard(1)
     sys.exit(status)
 
 
@@ -154,19 +156,27 @@ def run(args: list[str]) -> int:
             return _report_interrupt(f"while stopping: {type(error).__name__}: {error}")
         import traceback
 
-        traceback.print_exc()
+        _say(traceback.format_exc().rstrip("\n"))
         return _report("this is a bug in llmkit", "report the traceback above with the command line", 70)
 
 
 def _report(problem: str, hint: str, status: int) -> int:
     """The two lines of every error, on stderr."""
-    print(f"llmkit: error: {problem}\n  hint: {hint}", file=sys.stderr, flush=True)
+    _say(f"llmkit: error: {problem}\n  hint: {hint}")
     return status
+
+
+def _say(text: str) -> None:
+    """Last words; where they can be said to nobody, the status is left."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        discard(2)
 
 
 def _report_interrupt(text: str) -> int:
     """One line; the interrupt's text, if any, says what is kept."""
-    print(f"llmkit: interrupted {' '.join(text.split())}".rstrip(), file=sys.stderr)
+    _say(f"llmkit: interrupted {' '.join(text.split())}".rstrip())
     return 130
 
 
@@ -202,7 +212,7 @@ def _report_usage(error: typer.TyperException) -> int:
 def _report_os_error(error: OSError) -> int:
     """An error of the system: a reader that left is a success, the rest is named and classed."""
     if isinstance(error, BrokenPipeError):
-        close_stdout()
+        discard(1)
         return 0
     is_full = error.errno in DISK_FULL
     if is_full and not error.filename and _is_stdout_full():
@@ -214,6 +224,8 @@ def _report_os_error(error: OSError) -> int:
         if error.filename == "stdout":
             hint = "free some space where it goes, or send it elsewhere; what is there is cut short"
         return _report(f"{where}{what}", hint, 5)
+    if error.errno == errno.EBADF:
+        return _report("stdout: it is closed", "send it to a file or a pipe, or to /dev/null", 5)
     if error.errno == errno.ENOMEM:
         return _report(f"{where}{what}", "give it smaller pieces, or a machine with more memory", 5)
     if isinstance(error, FileNotFoundError):

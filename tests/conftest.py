@@ -52,6 +52,23 @@ class Finished:
         return self.out.decode()
 
 
+@pytest.fixture
+def piped() -> Iterator[Callable[[bytes], Path]]:
+    """Some bytes as the shell's `<(COMMAND)` gives them: a path that can be read only once."""
+    receivers: list[int] = []
+
+    def pipe(content: bytes) -> Path:
+        receiver, sender = os.pipe()
+        receivers.append(receiver)
+        assert os.write(sender, content) == len(content)  # there is room for 64 KiB
+        os.close(sender)
+        return Path(f"/dev/fd/{receiver}")
+
+    yield pipe
+    for receiver in receivers:
+        os.close(receiver)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def a_quick_peak() -> None:
     """Each training run begins with the machine's top speed, 90 ms that no test looks at."""

@@ -91,6 +91,35 @@ def test_a_full_disk_behind_stdout_is_5() -> None:
     )
 
 
+def _shell(line: str, folder: Path) -> tuple[int, str, str]:
+    """Status, stdout and stderr of a line in a shell, where $L is llmkit."""
+    command = f"L='{sys.executable} -m llmkit'; {line}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=folder)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "line", ["$L --version", "$L clean a.jsonl", "$L show a.jsonl", "$L show a.jsonl --json"]
+)
+def test_what_is_written_to_a_closed_stdout_is_5(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": "a", "text": "x"}\n')
+    status, _, said = _shell(f"{line} >&-", tmp_path)
+    assert status == 5 and said.startswith("llmkit: error: stdout: it is closed\n  hint: ")
+    assert said.count("\n") == 2
+
+
+def test_a_command_with_nothing_for_stdout_needs_none(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": "a", "text": "x"}\n')
+    assert _shell("$L clean a.jsonl -o b.jsonl -q >&- 2>&- <&-", tmp_path) == (0, "", "")
+    assert (tmp_path / "b.jsonl").read_text() == '{"id": "a", "text": "x"}\n'
+
+
+@pytest.mark.parametrize("to", ["2>&-", "2>/dev/full", "2>&- <&-"])
+def test_an_error_that_nobody_can_be_told_keeps_its_status(tmp_path: Path, to: str) -> None:
+    assert _shell(f"$L show nowhere {to}", tmp_path) == (4, "", "")
+    assert _shell(f"$L shaw {to}", tmp_path) == (2, "", "")
+
+
 @pytest.mark.parametrize("buffered", ["", "1"])
 @pytest.mark.parametrize("to", ["> /dev/full", "-o /dev/full"])
 def test_an_output_that_is_full_is_named(tmp_path: Path, to: str, buffered: str) -> None:

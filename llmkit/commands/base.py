@@ -4,7 +4,6 @@ A subcommand is a plain function with typer annotations. `build_command` turns i
 the common options, keeps them out of the function's signature, and hands it `ctx.obj`, a `Session`.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -71,8 +70,8 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read --config before anything else, so that its values stand in for defaults."""
-        path = _value_of("--config", args)
-        if path is not None and not ctx.resilient_parsing:
+        path = _settings_path(args)
+        if path and not ctx.resilient_parsing:
             params = [param for param in self.params if param.name not in ("config", "print_config")]
             ctx.default_map = read_settings(Path(path), params, ctx.command_path)
         if "--print-config" in args:  # what is required may come later
@@ -142,25 +141,19 @@ def build_group(name: str, help_text: str, functions: dict[str, Callable[..., No
     )
 
 
-def close_stdout() -> None:
-    """Point fd 1 at the null device, so that nothing is flushed into a closed pipe or a full disk at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.close(null)
-
-
 def _argument_name(param: Any) -> str:
     """`FILE`, whether its metavar was written FILE, FILE... or [FILE]..."""
     name = param.metavar or param.name.upper().replace("_", "-")
     return str(name).strip("[].")
 
 
-def _value_of(flag: str, args: list[str]) -> str | None:
+def _settings_path(args: list[str]) -> str | None:
+    """What --config says."""
     for position, word in enumerate(args):
         if word == "--":
             return None
-        if word == flag and position + 1 < len(args):
+        if word == "--config" and position + 1 < len(args):
             return args[position + 1]
-        if word.startswith(flag + "="):
-            return word.removeprefix(flag + "=")
+        if word.startswith("--config="):
+            return word.removeprefix("--config=")
     return None

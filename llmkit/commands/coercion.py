@@ -104,6 +104,8 @@ def _truth(value: Any) -> bool:
 def _path(value: Any) -> Path:
     if not isinstance(value, str | Path):
         raise BadParameter(f"{value!r} is not a path")
+    if value == "":  # of a variable that is not set; Path() would be the folder that one is in
+        raise BadParameter("it is empty, and not a path")
     return Path(value)
 
 

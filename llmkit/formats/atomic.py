@@ -16,6 +16,15 @@ from typing import Any, BinaryIO
 from llmkit.errors import UsageError
 
 
+_BESIDE = {".gguf", ".html", ".png", ".svg"}
+"""Files that people keep in the folder of a model or a run, which is never read by them."""
+
+
+def is_special(path: Path) -> bool:
+    """Whether a path is a pipe or a device: it is written in place, and read once."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def refuse_stdout(path: Path) -> None:
     """Refuse `-` for what is written under a name: stdout carries the report.
 
@@ -30,10 +39,11 @@ def refuse_existing(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> 
     """Check an output path before any work.
 
     Raises:
-        UsageError: the output exists and `force` is off, it is or holds an input (refused always), or is `-`.
+        UsageError: the output exists and `force` is off, or is `-`; always where it is or holds an input, or
+            is there already in a folder that is one, unless it is a GGUF file or a page beside a model.
     """
     refuse_stdout(path)
-    resolved = path.resolve()
+    resolved, is_there = path.resolve(), path.exists()
     for source in inputs:
         if _is_same(source, path):
             raise UsageError(f"{path}: the output is also an input", hint="choose another name")
@@ -41,14 +51,19 @@ def refuse_existing(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> 
             raise UsageError(
                 f"{path}: the output folder holds the input {source}", hint="choose another name"
             )
-    if path.exists() and not force and not _is_stream(path):
+        in_input = source.is_dir() and source.resolve() in resolved.parents
+        if is_there and in_input and path.suffix not in _BESIDE:
+            raise UsageError(
+                f"{path}: is there already, in the input {source}", hint="choose another name, or remove it"
+            )
+    if is_there and not force and not is_special(path):
         raise UsageError(f"{path}: already exists", hint="choose another name, or replace it with --force")
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open `path` for writing; it appears, complete and synced, only when the block ends without an error."""
-    if _is_stream(path):  # /dev/stdout, a named pipe: nothing to rename
+    if is_special(path):  # /dev/stdout, a named pipe: nothing to rename
         with io.BufferedWriter(_NamedFile(path, path)) as stream:
             yield stream
         return
@@ -179,8 +194,3 @@ def _is_alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _is_stream(path: Path) -> bool:
-    """Whether the path is a pipe or a device, which is written in place."""
-    return path.exists() and not path.is_file() and not path.is_dir()

@@ -154,8 +154,8 @@ def publish(checkpoint: Path, run: Path, names: Iterable[str]) -> None:
     sync_folder(run)
 
 
-def prune(run: Path, keep: int, spared: Iterable[Path] = (), *, every: int = 0) -> list[Path]:
-    """Remove all but the last `keep` complete checkpoints, and what is incomplete. Returns what went.
+def prune(run: Path, keep: int, spared: Iterable[Path] = (), *, every: int = 0) -> None:
+    """Remove all but the last `keep` complete checkpoints, and what is incomplete.
 
     Args:
         run: the folder of the run.
@@ -166,12 +166,10 @@ def prune(run: Path, keep: int, spared: Iterable[Path] = (), *, every: int = 0) 
     complete, _ = list_checkpoints(run)
     kept = {*complete[-keep:], *(folder for folder in spared if folder in complete)}
     kept |= {folder for folder in complete if every and step_of(folder) % every == 0}
-    removed = [folder for folder in sorted((run / CHECKPOINTS).glob("step-*")) if folder not in kept]
-    for folder in removed:
+    for folder in sorted({*(run / CHECKPOINTS).glob("step-*")} - kept):
         with suppress(FileNotFoundError):
             (folder / COMPLETE).unlink()  # first, so that a half-removed folder is never taken for whole
         shutil.rmtree(folder, ignore_errors=True)
-    return removed
 
 
 def clear_leftovers(run: Path) -> None:

@@ -3,14 +3,15 @@
 {"id"?: str, "text": str, ...}      .jsonl, .jsonl.zst, .jsonl.gz; every other key passes through
 rows of parquet                      .parquet, .pq; the same object as a record
 anything else                        .txt, .md, source code: the file is one document, its path the id
-a folder                             its files but llmkit.json, in the sorted order of their relative paths
+a folder                             its files but llmkit.json and hidden ones, sorted by relative paths
 -                                    stdin: jsonl when it starts with {, one plain document otherwise
+a pipe, /dev/stdin                   as stdin is
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import msgspec
 
@@ -28,9 +29,8 @@ from llmkit.formats.jsonl import (
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.provenance import FILE_NAME as PROVENANCE
 from llmkit.formats.stdin_kind import StdinKind, kind_of_stdin
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.streams import STDIO, is_stream, open_input
 
-InputFormat = Literal["auto", "jsonl", "text"]
 COMPRESSIONS = {".zst", ".gz"}
 JSON_LINES = {".jsonl", ".ndjson"}
 
@@ -77,7 +77,6 @@ def read_documents(
     paths: Iterable[Path],
     *,
     text_field: str = "text",
-    input_format: InputFormat = "auto",
     on_bad: Callable[[BadLine], None] | None = None,
     document_from: Callable[[Line, str], Document] | None = None,
 ) -> Iterator[Document]:
@@ -86,7 +85,6 @@ def read_documents(
     Args:
         paths: what to read; see the module's table.
         text_field: the key that holds the text in jsonl records.
-        input_format: `auto` goes by suffix (by content on stdin); `jsonl` or `text` decide for all.
         on_bad: called with each malformed line or plain file, which is then skipped; None: it is an error.
         document_from: makes the document of a jsonl record; `document_of` unless given.
 
@@ -101,7 +99,7 @@ def read_documents(
             continue
         name = "stdin" if path == STDIO else str(path)
         with open_input(path) as stream:
-            kind = _kind(path, stream, input_format)
+            kind, stream = kind_of_input(path, stream)  # a file of nothing is a document without text
             if kind == "empty":
                 continue
             if kind == "jsonl":
@@ -110,9 +108,8 @@ def read_documents(
             else:
                 text = _decode(stream.read(), name, on_bad)
                 if text is not None:
-                    yield Document(
-                        printable(name) if path != STDIO else content_id(text), text, file=name, line=0
-                    )
+                    identity = content_id(text) if is_stream(path) else printable(name)
+                    yield Document(identity, text, file=name, line=0)
 
 
 def printable(name: str) -> str:
@@ -124,6 +121,17 @@ def is_json_lines(path: Path) -> bool:
     """Whether a path's name says jsonl, compressed or not."""
     suffixes = [suffix for suffix in path.suffixes if suffix not in COMPRESSIONS]
     return bool(suffixes) and suffixes[-1] in JSON_LINES
+
+
+def kind_of_input(path: Path, stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
+    """What an open input holds, by its name or, of a stream, by its content; and the input to go on with.
+
+    Raises:
+        UsageError: parquet from a pipe.
+    """
+    if not is_json_lines(path) and is_stream(path):
+        return kind_of_stdin(stream)
+    return "jsonl" if is_json_lines(path) else "text", stream
 
 
 def document_of(line: Line, text_field: str = "text") -> Document:
@@ -159,12 +167,6 @@ def _from_records(
             on_bad(BadLine(content, line.file, line.number, error.problem.removeprefix(f"{line.where}: ")))
         else:
             yield document
-
-
-def _kind(path: Path, stream: BinaryIO, input_format: InputFormat) -> StdinKind:
-    """What a file or stdin holds; a file of nothing is a document without text, stdin is none."""
-    found = kind_of_stdin(stream) if path == STDIO else "jsonl" if is_json_lines(path) else "text"
-    return found if input_format == "auto" or found == "empty" else input_format
 
 
 def _decode(content: bytes, name: str, on_bad: Callable[[BadLine], None] | None) -> str | None:

@@ -9,8 +9,10 @@ A safetensors file is 8 bytes of header length (little-endian), a JSON header, a
 here maps or reads the tensors themselves.
 """
 
+import json
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,6 +93,8 @@ def read_generation_config(folder: Path) -> dict[str, Any] | None:
 def read_json_object(path: Path) -> dict[str, Any]:
     """One JSON object from a file, or from stdin for `-`.
 
+    Python's own dialect is read too: older programs write Infinity, as in a Mamba-2's time_step_limit.
+
     Raises:
         MissingError: no such file.
         DataError: it is not a JSON object.
@@ -99,11 +103,24 @@ def read_json_object(path: Path) -> dict[str, Any]:
         content = stream.read()
     name = "stdin" if path == STDIO else str(path)
     try:
-        decoded = msgspec.json.decode(content, type=dict[str, Any])
+        decoded = _decode_object(content)
         refuse_twice(name, content, decoded)
     except MALFORMED as error:
         raise DataError(f"{name}: not a JSON object ({error})", hint=f"python -m json.tool {path}") from None
     return decoded
+
+
+def _decode_object(content: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError:
+        if b"Infinity" not in content and b"NaN" not in content:
+            raise
+        with suppress(ValueError):
+            decoded = json.loads(content)
+            if isinstance(decoded, dict):
+                return decoded
+        raise
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.jsonl import Line, raw
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import is_stream
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -28,12 +28,12 @@ def read_parquet(path: Path) -> Iterator[Line]:
     """The rows of a parquet file as records; `number` is the row's place in the whole file, from 1.
 
     Args:
-        path: the file; a parquet file cannot be read from stdin, its index stands at the end.
+        path: the file; a parquet file cannot be read from a pipe, its index stands at the end.
 
     Raises:
         MissingError: no such file, or pyarrow is not installed.
         DataError: not a parquet file, or a damaged one.
-        UsageError: `-`.
+        UsageError: `-`, or a pipe.
     """
     import pyarrow
 
@@ -60,7 +60,7 @@ def _opened(path: Path) -> "ParquetFile":
         raise MissingError(
             f"{path}: parquet needs the package pyarrow", hint="pip install 'llmkit[parquet]'"
         ) from None
-    if path == STDIO:
+    if is_stream(path):
         raise UsageError("stdin: parquet cannot be piped, its index is at the end", hint="name the file")
     try:
         return ParquetFile(path, pre_buffer=False)

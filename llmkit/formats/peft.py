@@ -47,6 +47,12 @@ _NO_MATTER = (
 """Keys that say how an adapter was made, or what its tensors say themselves."""
 _AGAIN = "fetch or write the adapter again"
 _OTHER = "merge the adapter into its base with peft, and use that model"
+_PROMPTS = (
+    *("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING"),
+    *("ADAPTION_PROMPT", "CPT", "CARTRIDGE"),
+)
+"""Kinds that learn what is put before the text: there is nothing that merges into weights."""
+_NO_MERGE = "no merge into the base can stand for it: train a LoRA adapter instead, llmkit finetune --lora"
 
 
 class TensorName(NamedTuple):
@@ -176,9 +182,11 @@ def refused_by(config: Mapping[str, Any], names: Iterable[str]) -> dict[str, str
 
 def _refuse_others(path: Path, content: Mapping[str, Any]) -> None:
     """Everything that changes the arithmetic and is not known here."""
-    if content.get("peft_type") != "LORA":
+    kind = content.get("peft_type")
+    if kind != "LORA":
         raise ConfigError(
-            f"{path}: peft_type {content.get('peft_type')!r} is not supported (known: LORA)", hint=_OTHER
+            f"{path}: peft_type {kind!r} is not supported (known: LORA)",
+            hint=_NO_MERGE if kind in _PROMPTS else _OTHER,
         )
     if content.get("bias", "none") != "none":
         raise ConfigError(f"{path}: bias {content['bias']!r} is not supported (known: none)", hint=_OTHER)
@@ -189,6 +197,11 @@ def _refuse_others(path: Path, content: Mapping[str, Any]) -> None:
             hint="save it with peft's path_initial_model_for_weight_conversion: a plain adapter",
         )
     known = {*PeftConfig.__struct_fields__, *_NO_MATTER}
+    if content.get("lora_bias"):
+        raise ConfigError(
+            f"{path}: lora_bias is not supported (found {content['lora_bias']!r})",
+            hint="where all its layers have biases, merge it with peft; else train it without lora_bias",
+        )
     for key, value in content.items():
         if key not in known and value:
             raise ConfigError(f"{path}: {key} is not supported (found {value!r})", hint=_OTHER)

@@ -13,7 +13,7 @@ import msgspec
 
 from llmkit.errors import UsageError
 from llmkit.formats.jsonl import MALFORMED, BadLine, Record, encode_line, raw
-from llmkit.formats.streams import open_output
+from llmkit.formats.streams import STDIO, open_output
 
 
 class BadLines:
@@ -53,7 +53,7 @@ def bad_lines(
         skip: pass over bad lines instead of failing at the first.
         rejects: keep them in this file; implies `skip`.
         force, inputs: as for `open_output`.
-        out: where the results go, a file or a folder.
+        out: where the results go, a file or a folder; None: to stdout.
 
     Raises:
         UsageError: `rejects` exists and `force` is off, or it is one of `inputs`, or it is or lies in `out`.
@@ -61,7 +61,7 @@ def bad_lines(
     if rejects is None:
         yield BadLines(stage, skip=skip, stream=None)
         return
-    if out is not None and out.resolve() in (rejects.resolve(), *rejects.resolve().parents):
+    if (out or STDIO).resolve() in (rejects.resolve(), *rejects.resolve().parents):
         raise UsageError(
             f"{rejects}: rejects and results in one place", hint="choose another name with --rejects"
         )

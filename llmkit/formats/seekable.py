@@ -38,11 +38,10 @@ class Frame:
     checksum: int
 
 
-def compress_frame(content: bytes, level: int = 3) -> bytes:
+def compress_frame(content: bytes) -> bytes:
     """One independent zstd frame, with its size and a checksum of its content inside."""
-    return zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True).compress(
-        content
-    )
+    compressor = zstandard.ZstdCompressor(level=3, write_checksum=True, write_content_size=True)
+    return compressor.compress(content)
 
 
 def checksum(content: bytes) -> int:

@@ -1,27 +1,33 @@
-"""What stdin holds, told by its first bytes: it has no name that would say."""
+"""What stdin or a pipe holds, told by its first bytes: it has no name that would say."""
 
-import io
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, Literal
 
 from llmkit.errors import UsageError
 from llmkit.formats.jsonl import BYTE_ORDER_MARK
+from llmkit.formats.streams import look_ahead
 
 StdinKind = Literal["jsonl", "text", "blank", "empty"]
 _PARQUET = b"PAR1"
 
 
-def kind_of_stdin(stream: BinaryIO) -> StdinKind:
-    """jsonl where it begins with a brace, else text; as far as can be seen without reading it away.
+def kind_of_stdin(stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
+    """jsonl where it begins with a brace, else text; and a stream that still has what was looked at.
 
     Raises:
         UsageError: it is parquet.
     """
-    start = cast(io.BufferedReader, stream).peek(64)
+    start, whole = look_ahead(stream, _tells_kind)
     if start.startswith(_PARQUET):
         raise UsageError("stdin: parquet cannot be piped, its index is at the end", hint="name the file")
     if not start:
-        return "empty"
+        return "empty", whole
     start = start.removeprefix(BYTE_ORDER_MARK).lstrip()
     if not start:
-        return "blank"
-    return "jsonl" if start.startswith(b"{") else "text"
+        return "blank", whole
+    return "jsonl" if start.startswith(b"{") else "text", whole
+
+
+def _tells_kind(start: bytes) -> bool:
+    """Whether some first bytes are more than the beginning of what stands before the first word."""
+    begun = BYTE_ORDER_MARK.startswith(start) or _PARQUET.startswith(start)
+    return start.startswith(_PARQUET) or not (begun or not start.removeprefix(BYTE_ORDER_MARK).lstrip())

@@ -9,7 +9,7 @@ import io
 import select
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 import zstandard
 
 from llmkit.errors import DISK_FULL, DataError, MissingError
-from llmkit.formats.atomic import atomic_file, refuse_existing
+from llmkit.formats.atomic import atomic_file, is_special, refuse_existing
 
 STDIO = Path("-")
 STDOUT = "stdout"  # as errors call it
@@ -27,15 +27,31 @@ GZIP_MAGIC = b"\x1f\x8b"
 READ_BYTES = 1 << 17  # compressed bytes at a time: bounds what one read can expand to
 
 
+def is_stream(path: Path) -> bool:
+    """Whether an input can be read only once, and has no name that says what is in it.
+
+    It is stdin (`-`, `/dev/stdin`), a pipe of `<(COMMAND)` or one with a name, a device.
+    """
+    return path == STDIO or path == Path("/dev/stdin") or path.parent == Path("/dev/fd") or is_special(path)
+
+
+def input_bytes(paths: Iterable[Path]) -> int | None:
+    """The sizes of some inputs together; None where one is a stream, which has none."""
+    sizes = [None if is_stream(path) else path.stat().st_size for path in paths]
+    return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
 @contextmanager
 def open_input(path: Path) -> Iterator[BinaryIO]:
     """Open a file, or stdin for `-`, decompressed and buffered.
 
     Raises:
-        MissingError: no such file.
+        MissingError: no such file, or stdin is closed.
         DataError: the path is a folder, or the compressed stream is cut short or damaged.
     """
     if path == STDIO:
+        if sys.stdin is None:
+            raise MissingError("stdin: it is closed", hint="name a file, or pipe something in")
         yield from _decoded(cast(io.BufferedReader, sys.stdin.buffer), "stdin")
         return
     try:
@@ -90,6 +106,28 @@ def open_output(path: Path | None, *, force: bool = False, inputs: Iterable[Path
             yield raw
 
 
+def look_ahead(
+    stream: BinaryIO, is_enough: Callable[[bytes], bool], most: int = READ_BYTES
+) -> tuple[bytes, io.BufferedReader]:
+    """The first bytes of a buffered stream, and a stream that still has them.
+
+    A pipe may be slow: what is there at first can be a single byte.
+
+    Args:
+        stream: as `open_input` gives it.
+        is_enough: whether some bytes tell what is asked; else more are waited for, to the end of the stream.
+        most: bytes after which nothing more is waited for.
+    """
+    buffered = cast(io.BufferedReader, stream)
+    head = buffered.peek()
+    if not head or is_enough(head):
+        return head, buffered
+    head = buffered.read1(len(head))
+    while len(head) < most and not is_enough(head) and (more := buffered.read1(READ_BYTES)):
+        head += more
+    return head, io.BufferedReader(_GivenBack(head, buffered), READ_BYTES)
+
+
 def is_terminal(path: Path | None) -> bool:
     """Whether writing to `path` (None or `-` for stdout) shows on a terminal: then flush every record."""
     return (path is None or path == STDIO) and sys.stdout.isatty()
@@ -97,7 +135,8 @@ def is_terminal(path: Path | None) -> bool:
 
 def _decoded(raw: io.BufferedReader, name: str) -> Iterator[BinaryIO]:
     """Yield one decompressed reader over `raw`, and turn damage in the compression into a DataError."""
-    head = raw.peek(4)[:4]
+    head, raw = look_ahead(raw, _tells_compression)
+    head = head[:4]
     try:
         if head == ZSTD_MAGIC or (head[1:4] == ZSTD_SKIPPABLE and head[0] >> 4 == 5):
             yield cast(BinaryIO, io.BufferedReader(_ZstdFrames(raw), READ_BYTES))
@@ -109,6 +148,37 @@ def _decoded(raw: io.BufferedReader, name: str) -> Iterator[BinaryIO]:
         raise DataError(
             f"{name}: damaged or truncated compressed data ({error})", hint="fetch or write the file again"
         ) from error
+
+
+def _tells_compression(head: bytes) -> bool:
+    """Whether no more bytes are needed to know a magic number, or that there is none."""
+    begun = (
+        ZSTD_MAGIC.startswith(head)
+        or GZIP_MAGIC.startswith(head)
+        or (head[0] >> 4 == 5 and ZSTD_SKIPPABLE.startswith(head[1:]))
+    )
+    return len(head) >= 4 or not begun
+
+
+class _GivenBack(io.RawIOBase):
+    """A stream after some bytes that were read from it already."""
+
+    def __init__(self, head: bytes, rest: io.BufferedReader) -> None:
+        self._head = head
+        self._rest = rest
+
+    def readable(self) -> bool:
+        """Always: this is an input."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Fill `buffer` with the first bytes, later with what comes behind them."""
+        if not self._head:
+            return self._rest.readinto1(buffer)
+        count = min(len(buffer), len(self._head))
+        buffer[:count] = self._head[:count]
+        self._head = self._head[count:]
+        return count
 
 
 class _ZstdFrames(io.RawIOBase):

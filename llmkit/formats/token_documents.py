@@ -1,22 +1,17 @@
 """Token documents: `{"id", "tokens": [int, …], "mask"?: [[start, length], …]}` ; other keys pass on."""
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import (
-    BadLine,
     Line,
     Record,
     decode_field,
     encode_line,
     raw,
-    read_records,
     record_id,
 )
 
@@ -32,27 +27,6 @@ class TokenDocument:
     mask: list[tuple[int, int]] | None = None
     where: str = ""
     record: Record = field(default_factory=dict)
-
-
-def read_token_documents(
-    paths: Iterable[Path], *, on_bad: Callable[[BadLine], None] | None = None
-) -> Iterator[TokenDocument]:
-    """Read token documents from .jsonl(.zst, .gz) files or stdin (`-`).
-
-    Raises:
-        DataError: a malformed line, no `tokens`, a negative id, or a mask run outside the document.
-    """
-    for path in paths:
-        for line in read_records(path, on_bad=on_bad):
-            try:
-                document = token_document(line)
-            except DataError as error:
-                if on_bad is None:
-                    raise
-                problem = error.problem.removeprefix(f"{line.where}: ")
-                on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, problem))
-            else:
-                yield document
 
 
 def encode_token_document(document: TokenDocument) -> bytes:

@@ -9,9 +9,12 @@ from typing import BinaryIO
 from llmkit.errors import UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.documents import is_json_lines
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import STDIO, is_stream
 from llmkit.workflows.unit_folder import written_beside
 from llmkit.workflows.units import ExecutorName
+
+RECORDS = {"-o", "--rejects", "--clusters"}
+"""Outputs that flow, and may go to stdout; others need a name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,11 @@ class CorpusFiles:
         return self.out.is_dir() or not self.out.exists()
 
     @property
+    def is_piped(self) -> bool:
+        """Whether stdout has records, and no place for a report."""
+        return self.out is None or STDIO in self.places.values()
+
+    @property
     def places(self) -> dict[str, Path | None]:
         """Every output by its flag."""
         return {"-o": self.out, "--rejects": self.rejects, "--report": self.report}
@@ -48,23 +56,25 @@ def check_places(files: CorpusFiles, inputs: Sequence[Path]) -> None:
         inputs: files, and folders as they were named.
 
     Raises:
-        UsageError: one of them is, or stdin is to become a folder of parts.
+        UsageError: one of them is, two are for stdout, or a stream is to become a folder of parts.
     """
-    if files.is_folder and STDIO in inputs:
+    if files.is_folder and any(map(is_stream, inputs)):
         raise UsageError(
             "stdin: documents from a pipe cannot be taken up again, as a folder's parts can",
             hint=f"-o {files.out}.jsonl.zst writes one file",
         )
     own = written_beside(files.out) if files.is_folder and files.out is not None else set()
     taken: dict[str, Path] = {}
-    for name, path in files.places.items():
-        if path is None or path == STDIO:
+    for name, path in (files.places | {"-o": files.out or STDIO}).items():
+        if path is None:
             continue
-        place = path.resolve()
+        place = path if path == STDIO else path.resolve()
         for known, other in taken.items():
             if other in (place, *place.parents):
                 raise UsageError(f"{path}: {known} and {name} in one place", hint=f"choose another {name}")
         taken[name] = place
+        if path == STDIO and name in RECORDS:
+            continue
         refuse_existing(path, force=files.force or place in own, inputs=inputs)
 
 

@@ -21,6 +21,8 @@ class Lines:
     """Writes the output called out, ready for --force behind it."""
     is_input: str = ""
     """An output that is, or holds, an input."""
+    in_input: str = ""
+    """An output that is a file of a folder that is read."""
     long: str = ""
     """Works for many seconds on big.txt or big.jsonl and shows progress on stderr each tenth of a second."""
 
@@ -85,6 +87,7 @@ TABLE = {
         writes="llmkit tokenize -t tok --jsonl docs.jsonl -o out",
         is_input="llmkit tokenize -t tok --jsonl docs.jsonl -o docs.jsonl --force",
         long="llmkit tokenize -t tok --jsonl big.jsonl -o out --force --log-every 0.1",
+        in_input="llmkit tokenize -t tok docs.jsonl --jsonl -o tok/tokenizer.json --force",
     ),
     "pack": Lines(
         result="llmkit pack tokens.jsonl -t tok --seq-len 64 -o out.{n}",
@@ -98,6 +101,7 @@ TABLE = {
         writes="llmkit pack tokens.jsonl -t tok --seq-len 64 -o out",
         is_input="llmkit pack docs/tokens.jsonl -t tok -o docs --force",
         long="llmkit pack big.jsonl -t tok -o out --force --log-every 0.1",
+        in_input="llmkit pack docs.jsonl -t tok -o tok --force",
     ),
     "pretrain": Lines(
         result="llmkit pretrain --data shards -t tok -o out.{n} --steps 2 --hidden-size 32 --metrics - -q",
@@ -152,6 +156,7 @@ TABLE = {
         missing="llmkit generate -m nowhere 'def main'",
         writes="llmkit generate -m run --jsonl prompts.jsonl --max-tokens 20 --logprobs 5 -o out",
         is_input="llmkit generate -m run --jsonl prompts.jsonl -o prompts.jsonl --force",
+        in_input="llmkit generate -m run 'def main' -o run/config.json --force",
     ),
     "chat": Lines(
         result="llmkit chat -m run prompts.jsonl --max-tokens 8 --greedy",
@@ -161,6 +166,7 @@ TABLE = {
         ),
         missing="llmkit chat -m nowhere prompts.jsonl",
         is_input="llmkit chat -m run docs/docs.jsonl --transcript docs/docs.jsonl --force",
+        in_input="llmkit chat -m run docs.jsonl --transcript run/config.json --force",
     ),
     "serve": Lines(
         result="llmkit serve -m run --dry-run",
@@ -177,6 +183,7 @@ TABLE = {
         writes="llmkit inspect-attention run corpus.txt --max-tokens 64 -o out",
         is_input="llmkit inspect-attention run docs/docs.jsonl --max-tokens 24 -o docs/docs.jsonl --force",
         long="llmkit inspect-attention run corpus.txt --rope-scaling yarn:1000 --log-every 0.1",
+        in_input="llmkit inspect-attention run 'def main' -t tok --html tok/tokenizer.json --force",
     ),
     "eval tokens": Lines(
         result="llmkit eval tokens run 'def main():' --jsonl",
@@ -197,6 +204,7 @@ TABLE = {
         missing="llmkit eval ppl run nowhere --per-record out",
         is_input="llmkit eval ppl run docs/docs.jsonl --per-record docs/docs.jsonl --force",
         long="llmkit eval ppl run big.jsonl --log-every 0.1",
+        in_input="llmkit eval ppl run docs.jsonl --baseline ppl.json --per-record ppl.json --force",
     ),
     "eval kl": Lines(
         result="llmkit eval kl run valid.txt -r run --max-chunks 1",
@@ -208,6 +216,7 @@ TABLE = {
         missing="llmkit eval kl run valid.txt -r nowhere --per-record out",
         is_input="llmkit eval kl run docs/docs.jsonl -r run --per-record docs/docs.jsonl --force",
         long="llmkit eval kl run big.jsonl -r run --log-every 0.1",
+        in_input="llmkit eval kl run docs.jsonl -r run --per-record run/config.json --force",
     ),
     "eval mc": Lines(
         result="llmkit eval mc run questions.jsonl --per-record out.{n}",
@@ -217,6 +226,7 @@ TABLE = {
         ),
         missing="llmkit eval mc run nowhere --per-record out",
         is_input="llmkit eval mc run docs/docs.jsonl --form lambada --per-record docs/docs.jsonl --force",
+        in_input="llmkit eval mc run docs.jsonl --form lambada --per-record run/config.json --force",
     ),
     "eval gen": Lines(
         result="llmkit eval gen run tasks.jsonl --max-tokens 4 --per-record out.{n}",
@@ -226,10 +236,12 @@ TABLE = {
         ),
         missing="llmkit eval gen run nowhere --per-record out",
         is_input="llmkit eval gen run docs/docs.jsonl --per-record docs/docs.jsonl --force",
+        in_input="llmkit eval gen run docs.jsonl --per-record run/config.json --force",
     ),
     "eval needle": Lines(
         result="llmkit eval needle run --rope-scaling yarn:8 --samples 1 --max-tokens 2 --lengths 512",
         missing="llmkit eval needle nowhere",
+        in_input="llmkit eval needle run --per-record run/config.json --force",
     ),
     "eval score": Lines(
         result="llmkit eval score docs.jsonl --output-field text --answer-field id",
@@ -331,6 +343,7 @@ TABLE = {
         ),
         malformed="llmkit show bad.jsonl",
         missing="llmkit show nowhere",
+        in_input="llmkit show run --html run/model.safetensors --force",
     ),
     "diff": Lines(
         result="llmkit diff tok run --only tokenizer",

@@ -133,6 +133,13 @@ def test_an_output_that_is_an_input_is_refused_even_with_force(copy: Workbench, 
     assert _contents(copy.folder) == before
 
 
+@rows("in_input")
+def test_a_file_of_a_folder_that_is_read_is_refused_even_with_force(copy: Workbench, command: str) -> None:
+    before = _contents(copy.folder)
+    assert_error(copy.run(TABLE[command].in_input), 2, "input")
+    assert _contents(copy.folder) == before
+
+
 def test_no_input_on_a_terminal_is_usage_at_once(copy: Workbench) -> None:
     for line in (
         *("tokenize -t tok", "pack -t tok -o out", "train-tokenizer -o out", "show", "kv-estimate"),

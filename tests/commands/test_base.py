@@ -3,6 +3,7 @@ from typing import Annotated, Any
 
 import pytest
 import typer
+from typer import BadParameter
 
 from llmkit.commands.base import Session, build_command, build_group
 from llmkit.commands.values import parse_count
@@ -54,6 +55,13 @@ def test_a_file_of_settings_stands_below_the_flags_and_above_the_defaults(tmp_pa
     assert (inputs, size, session.console.quiet) == ([Path("a"), Path("b")], 2048, True)
     assert session.invocation.settings["loud"] is True
     assert _run(f"--config={settings}", "--size", "7", "c")[:2] == ([Path("c")], 7)
+
+
+@pytest.mark.parametrize("words", [["--config", ""], ["--config="]])
+def test_an_empty_name_of_settings_is_refused_as_any_empty_path_is(words: list[str]) -> None:
+    with pytest.raises(BadParameter, match="it is empty") as caught:
+        _run("x", *words)
+    assert "'--config'" in caught.value.format_message()
 
 
 def test_an_unknown_key_is_refused_with_the_nearest(tmp_path: Path) -> None:

@@ -100,6 +100,16 @@ def test_wrong_words_are_refused_by_both_and_the_flag_is_named(
     assert says in message and f"'{words[-2]}'" in message
 
 
+def test_an_empty_path_is_refused_and_named_wherever_it_stands(plain: Call) -> None:
+    with pytest.raises(BadParameter, match="it is empty") as caught:
+        plain("-o", "")
+    assert "'--out'" in caught.value.format_message()
+    with pytest.raises(BadParameter, match="it is empty"):
+        plain("a", "")
+    with pytest.raises(BadParameter, match="it is empty"):
+        plain(settings={"out": ""})
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -127,6 +127,21 @@ def test_an_output_that_is_an_input_is_refused_even_when_forced(tmp_path: Path) 
             refuse_existing(path, force=True, inputs=[Path("-"), same])
 
 
+def test_what_is_there_in_an_input_folder_is_refused_even_when_forced_and_a_new_name_is_not(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "model"
+    write_atomic(folder / "config.json", b"precious")
+    (tmp_path / "link").symlink_to(folder)
+    for source in (folder, tmp_path / "link"):
+        with pytest.raises(UsageError, match="is there already, in the input"):
+            refuse_existing(folder / "config.json", force=True, inputs=[source])
+        refuse_existing(folder / "new.json", force=True, inputs=[source])
+        for beside in ("model.gguf", "run.html"):  # nothing reads a folder by these, and they are made again
+            (folder / beside).touch()
+            refuse_existing(folder / beside, force=True, inputs=[source])
+
+
 def test_an_output_folder_that_holds_an_input_is_refused(tmp_path: Path) -> None:
     write_atomic(tmp_path / "text" / "a.txt", b"precious")
     with pytest.raises(UsageError, match="holds the input"):

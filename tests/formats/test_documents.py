@@ -2,6 +2,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,11 +60,12 @@ def test_a_missing_path_and_an_empty_folder_are_named(tmp_path: Path) -> None:
         list(read_documents([tmp_path / "empty"]))
 
 
-def test_the_field_and_the_format_can_be_chosen(tmp_path: Path) -> None:
-    path = tmp_path / "x.data"
-    path.write_text('{"body": "hello"}\n')
-    assert [d.text for d in read_documents([path], text_field="body", input_format="jsonl")] == ["hello"]
-    assert [d.text for d in read_documents([path])] == ['{"body": "hello"}\n']
+def test_the_field_can_be_chosen_and_the_suffix_decides_what_is_a_record(tmp_path: Path) -> None:
+    record, plain = tmp_path / "x.jsonl", tmp_path / "x.data"
+    for path in (record, plain):
+        path.write_text('{"body": "hello"}\n')
+    assert [d.text for d in read_documents([record], text_field="body")] == ["hello"]
+    assert [d.text for d in read_documents([plain], text_field="body")] == ['{"body": "hello"}\n']
 
 
 def test_bytes_that_are_no_utf_8_are_reported_by_line_and_offset_never_replaced(tmp_path: Path) -> None:
@@ -154,3 +156,13 @@ def test_a_file_name_that_is_not_utf8_gives_an_id_that_is(tmp_path: Path) -> Non
     path.write_text("x")
     (document,) = read_documents([path])
     assert document.id == f"{tmp_path}/caf\\xe9.txt" and document.id.encode()
+
+
+@pytest.mark.parametrize("content", [b'{"id": "a", "text": "x"}\n', b"plain text"])
+def test_a_pipe_is_told_by_its_content_as_stdin_is(
+    piped: Callable[[bytes], Path], content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = list(read_documents([piped(content)]))
+    assert [(one.id, one.text) for one in found] == [
+        (one.id, one.text) for one in _documents_of_stdin(content, monkeypatch)
+    ]

@@ -1,6 +1,7 @@
 """Model folders: headers as the safetensors library has them, and what it refuses is refused in words."""
 
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -195,10 +196,21 @@ def test_a_config_is_read_from_its_folder_its_file_or_stdin(
     assert read_generation_config(folder) == {"eos_token_id": [1, 2]}
 
 
-@pytest.mark.parametrize("content", [b"[1]", b"{", b"", b'{"a": "\xff"}', b"{} {}"])
+@pytest.mark.parametrize(
+    "content", [b"[1]", b"{", b"", b'{"a": "\xff"}', b"{} {}", b"[NaN]", b'{"a": Infinity', b'{"a": NaN,}']
+)
 def test_what_is_no_json_object_is_bad_data(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "c.json").write_bytes(content)
     with pytest.raises(DataError, match=r"c\.json: not a JSON object"):
+        read_json_object(tmp_path / "c.json")
+
+
+def test_what_python_writes_of_numbers_without_end_is_read(tmp_path: Path) -> None:
+    config = {"time_step_limit": [0.0, math.inf], "least": -math.inf, "none": math.nan, "text": "NaN"}
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    assert repr(read_json_object(tmp_path / "c.json")) == repr(config)
+    (tmp_path / "c.json").write_text('{"a": NaN, "a": 1}')
+    with pytest.raises(DataError, match="the key 'a' is there twice"):
         read_json_object(tmp_path / "c.json")
 
 

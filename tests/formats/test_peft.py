@@ -69,6 +69,27 @@ def test_a_value_of_a_wrong_kind_is_named(changes: dict[str, Any], message: str,
         read_peft_config(_write(tmp_path, **changes))
 
 
+def test_no_kind_that_learns_a_prompt_is_said_to_merge(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    kinds = PEFT_TYPE_TO_CONFIG_MAPPING.items()
+    prompts = {kind.value for kind, made in kinds if issubclass(made, peft.PromptLearningConfig)}
+    assert {"PROMPT_TUNING", "PREFIX_TUNING"} <= prompts
+    for kind in (*prompts, "ADAPTION_PROMPT", "IA3", "LOHA"):
+        with pytest.raises(ConfigError) as caught:
+            read_peft_config(_write(tmp_path, peft_type=kind))
+        merges = kind in ("IA3", "LOHA")
+        assert ("merge the adapter into its base with peft" in caught.value.hint) == merges, kind
+        assert ("train a LoRA adapter instead" in caught.value.hint) != merges, kind
+
+
+def test_biases_of_factors_are_merged_only_where_there_are_biases(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="lora_bias is not supported") as caught:
+        read_peft_config(_write(tmp_path, lora_bias=True))
+    assert "without lora_bias" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"peft_type": "IA3"}, {"bias": "lora_only"}, {"init_lora_weights": "olora"}, {"use_qalora": True}],

@@ -7,8 +7,9 @@ import pytest
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.documents import read_documents
+from llmkit.formats.jsonl import read_records
 from llmkit.formats.rejects import bad_lines
-from llmkit.formats.token_documents import encode_token_document, read_token_documents
+from llmkit.formats.token_documents import encode_token_document, token_document
 
 LINES = [
     b'{"id": 7, "text": "good", "n": 1.50}',
@@ -55,7 +56,8 @@ def test_bytes_that_are_not_utf8_inside_a_record_are_a_data_error(line: bytes, t
 def test_a_numeric_id_stays_a_number_through_a_token_document(tmp_path: Path) -> None:
     path = tmp_path / "tokens.jsonl"
     path.write_bytes(b'{"id":7,"n":1.50,"tokens":[1,2]}\n')
-    (document,) = read_token_documents([path])
+    (line,) = read_records(path)
+    document = token_document(line)
     assert document.id == "7"
     assert encode_token_document(document) == b'{"id":7,"n":1.50,"tokens":[1,2]}\n'
 
@@ -69,3 +71,9 @@ def test_rejects_and_results_do_not_go_to_one_place(tmp_path: Path) -> None:
             pass
     with bad_lines("x", rejects=tmp_path / "rejects.jsonl", out=tmp_path / "out"):
         pass
+    for stdout in (None, Path("-")):
+        with (
+            pytest.raises(UsageError, match="rejects and results in one place"),
+            bad_lines("x", rejects=Path("-"), out=stdout),
+        ):
+            pass

@@ -6,6 +6,7 @@ import pytest
 
 from llmkit.errors import UsageError
 from llmkit.formats.stdin_kind import kind_of_stdin
+from tests.formats.test_streams import Dripping
 
 
 @pytest.mark.parametrize(
@@ -22,12 +23,14 @@ from llmkit.formats.stdin_kind import kind_of_stdin
     ],
 )
 def test_the_first_bytes_say_what_it_is_and_stay_there(content: bytes, kind: str) -> None:
-    stream = io.BufferedReader(io.BytesIO(content))
-    assert kind_of_stdin(stream) == kind
-    assert stream.read() == content
+    for raw in (io.BytesIO(content), Dripping(content)):
+        found, stream = kind_of_stdin(io.BufferedReader(raw))
+        assert found == kind
+        assert stream.read() == content
 
 
 def test_parquet_is_refused_in_words_that_help() -> None:
-    with pytest.raises(UsageError, match="stdin: parquet cannot be piped") as caught:
-        kind_of_stdin(io.BufferedReader(io.BytesIO(b"PAR1\x15\x04")))
-    assert caught.value.hint == "name the file"
+    for raw in (io.BytesIO(b"PAR1\x15\x04"), Dripping(b"PAR1\x15\x04")):
+        with pytest.raises(UsageError, match="stdin: parquet cannot be piped") as caught:
+            kind_of_stdin(io.BufferedReader(raw))
+        assert caught.value.hint == "name the file"

@@ -9,7 +9,24 @@ import pytest
 import zstandard
 
 from llmkit.errors import DataError, MissingError, UsageError
-from llmkit.formats.streams import STDIO, open_input, open_output, would_wait
+from llmkit.formats.streams import STDIO, input_bytes, is_stream, open_input, open_output, would_wait
+
+
+class Dripping(io.RawIOBase):
+    """A slow pipe: a byte at each read."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = iter(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        for byte in self._content:
+            buffer[0] = byte
+            return 1
+        return 0
+
 
 TEXT = "Straße, 東京, 🌍\n".encode() * 50_000
 
@@ -76,6 +93,12 @@ def test_an_absent_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
         pass
 
 
+def test_a_closed_stdin_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(MissingError, match="stdin: it is closed"), open_input(STDIO):
+        pass
+
+
 def test_an_output_is_refused_before_it_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"old")
@@ -120,3 +143,35 @@ def test_whatever_byte_of_a_gzip_file_is_wrong_the_error_names_the_file(tmp_path
             open_input(tmp_path / "x.gz") as stream,
         ):
             stream.read()
+
+
+@pytest.mark.parametrize("tool", ["zstd -q", "gzip", "cat"])
+@pytest.mark.parametrize("content", [b"W", b"\x1f", b"P*text", "grüße\n".encode(), b""])
+def test_a_slow_pipe_is_known_by_the_same_bytes(
+    tool: str, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = subprocess.run(tool.split(), input=content, capture_output=True, check=True).stdout
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Dripping(sent))))
+    with open_input(STDIO) as stream:
+        assert stream.read() == content
+
+
+def test_a_short_line_is_there_before_a_pipe_says_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver, sender = os.pipe()
+    with os.fdopen(receiver) as stdin, os.fdopen(sender, "wb", 0) as pipe:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        pipe.write(b"a\n")
+        with open_input(STDIO) as stream:
+            assert stream.readline() == b"a\n"
+
+
+def test_what_can_be_read_once_is_no_file_and_has_no_size(tmp_path: Path) -> None:
+    file, pipe = tmp_path / "a.jsonl", tmp_path / "pipe"
+    file.write_bytes(b"12345")
+    os.mkfifo(pipe)
+    streams = [STDIO, Path("/dev/stdin"), Path("/dev/fd/0"), Path("/dev/null"), pipe]
+    assert [is_stream(path) for path in (*streams, file, tmp_path, tmp_path / "absent")] == [
+        *[True] * 5,
+        *[False] * 3,
+    ]
+    assert input_bytes([file, file]) == 10 and input_bytes([file, pipe]) is None

@@ -48,7 +48,7 @@ class Asked:
             UsageError: no model, or one of them twice.
         """
         words = [word for word in (self.first, self.second) if word is not None]
-        if self.model is None and not words:
+        if self.model is None and not (words and words[0]):
             raise UsageError("inspect-attention: no model", hint=USAGE)
         model = Path(words.pop(0)) if self.model is None else self.model
         if len(words) > 1:

@@ -58,10 +58,10 @@ def inspect_attention(
     from llmkit.commands.inspect_attention.heat import MARGIN
     from llmkit.commands.inspect_attention.text import inspect_text
     from llmkit.commands.terminal import text_width
-    from llmkit.workflows.inspect_attention.head_lines import head_lines
     from llmkit.workflows.inspect_attention.inspect_attention import Inspection
     from llmkit.workflows.inspect_attention.inspect_attention import inspect_attention as inspect
     from llmkit.workflows.inspect_attention.open import InspectOptions
+    from llmkit.workflows.inspect_attention.report import head_lines
 
     width, color = text_width(), session.console.uses_color(sys.stdout)
     cells = JSON_CELLS if as_json else (LINES, width - MARGIN)

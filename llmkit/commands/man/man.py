@@ -30,7 +30,7 @@ def man(
     """
     from llmkit.commands.documentation import read_pages
     from llmkit.commands.man.text import man_page
-    from llmkit.formats.atomic import refuse_existing, write_atomic
+    from llmkit.formats.atomic import refuse_existing, refuse_stdout, write_atomic
 
     if every != (out is not None):
         raise UsageError("--all and --out go together", hint="llmkit man --all -o DIR")
@@ -49,6 +49,7 @@ def man(
         sys.stdout.write(man_page(pages[title], list(pages.values())))
         return
     session: Session = ctx.obj
+    refuse_stdout(out)
     for title in pages:
         refuse_existing(out / f"{title}.1", force=force)
     for title, page in pages.items():

@@ -13,7 +13,7 @@ from llmkit.formats.digest import digest_file
 from llmkit.formats.documents import list_files
 from llmkit.formats.json_text import json_text
 from llmkit.formats.provenance import Invocation
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import STDIO, input_bytes, is_stream
 from llmkit.progress import SILENT, Progress
 from llmkit.text.rule import Check
 from llmkit.workflows.clean.folder import clean_folder, units_of
@@ -103,7 +103,7 @@ def plan_clean(files: CleanFiles, settings: CleanSettings) -> CleanPlan:
         units = select_shard(units_of(job.settings, job.inputs, numbered=False), files.shard)
     return CleanPlan(
         inputs=[str(path) for path in job.inputs],
-        input_bytes=None if STDIO in job.inputs else sum(path.stat().st_size for path in job.inputs),
+        input_bytes=input_bytes(job.inputs),
         out=None if files.out is None else str(files.out),
         units=None if units is None else len(units),
         workers=files.workers,
@@ -158,6 +158,8 @@ def _resolve(files: CleanFiles, settings: CleanSettings) -> _Job:
     inputs = list_files(files.inputs)
     if files.report is not None:
         _check_report(files.report)
+    for path in filter(is_stream, files.against):
+        raise UsageError(f"--against {path}: is read more than once", hint="put it into a file and name that")
     if files.shard is not None:
         select_shard([], files.shard)
         if not files.is_folder:

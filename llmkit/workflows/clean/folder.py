@@ -90,7 +90,7 @@ def clean_folder(
             clean_unit, mine, folder=folder, executor=executor, fingerprint=fingerprint, on_done=on_done
         )
 
-    def close(folder: Path, all_receipts: list[Receipt]) -> None:
+    def close(folder: Path) -> None:
         if files.rejects is not None:
             with atomic_file(files.rejects) as stream:
                 join_parts((_rejects_part(folder, unit) for unit in units), stream)

@@ -18,7 +18,7 @@ from llmkit.formats.jsonl import BYTE_ORDER_MARK, BadLine, encode_line
 from llmkit.formats.pages import is_html, read_pages
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.stdin_kind import kind_of_stdin
-from llmkit.formats.streams import STDIO, open_input, would_wait
+from llmkit.formats.streams import STDIO, is_stream, open_input, would_wait
 from llmkit.formats.warc import is_warc
 from llmkit.workflows.units import Piece
 
@@ -87,8 +87,8 @@ def read_batches(
 
 
 def kind_of(path: Path) -> Kind:
-    """What a file holds, by its name. stdin is jsonl, or one text where it does not begin with a brace."""
-    if path == STDIO or is_json_lines(path):
+    """What a file holds, by its name. A stream is jsonl, or one text where it does not begin with a brace."""
+    if is_stream(path) or is_json_lines(path):
         return "jsonl"
     if is_parquet(path):
         return "parquet"
@@ -103,14 +103,17 @@ def _read(piece: Piece, field: str, skips_bad: bool) -> Iterator[Batch | Entry]:
         for row in read_parquet(path):
             yield Entry(_as_json(row.record), printable(row.file), row.number)
         return
-    name = "stdin" if path == STDIO else printable(piece.file)
+    name = _name_of(path)
     with open_input(path) as stream:
-        if kind == "jsonl" and (path != STDIO or kind_of_stdin(stream) != "text"):
+        if kind == "jsonl" and not is_json_lines(path):
+            found, stream = kind_of_stdin(stream)
+            kind = "text" if found == "text" else "jsonl"
+        if kind == "jsonl":
             yield from _line_batches(stream, name, piece, waits=path == STDIO)
         elif kind == "pages":
             yield from _pages(path, stream, name, skips_bad)
         else:
-            yield _text_entry(stream.read(), name, field, skips_bad)
+            yield _text_entry(path, stream.read(), field, skips_bad)
 
 
 def _line_batches(stream: BinaryIO, name: str, piece: Piece, *, waits: bool) -> Iterator[Batch]:
@@ -162,8 +165,9 @@ def _pages(path: Path, stream: BinaryIO, name: str, skips_bad: bool) -> Iterator
     yield from map(_bad_entry, bad)
 
 
-def _text_entry(content: bytes, name: str, field: str, skips_bad: bool) -> Entry:
+def _text_entry(path: Path, content: bytes, field: str, skips_bad: bool) -> Entry:
     """A plain file as one record, its name the id."""
+    name = _name_of(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -172,8 +176,12 @@ def _text_entry(content: bytes, name: str, field: str, skips_bad: bool) -> Entry
         if not skips_bad:
             raise DataError(f"{name}:{line}: {problem}", hint=f"iconv -f latin1 -t utf-8 {name}") from None
         return Entry(content, name, line, problem)
-    identity = content_id(text) if name == "stdin" else name
+    identity = content_id(text) if is_stream(path) else name
     return Entry(_as_json({"id": identity, field: text}), name, 0)
+
+
+def _name_of(path: Path) -> str:
+    return "stdin" if path == STDIO else printable(str(path))
 
 
 def _bad_entry(bad: BadLine) -> Entry:

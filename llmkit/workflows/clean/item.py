@@ -170,10 +170,10 @@ def _put(record: Record, item: Item, key: str, values: dict[str, Any]) -> None:
         record[key] = raw({**item.within(key), **{name: raw(value) for name, value in values.items()}})
 
 
-def reject_line(entry: Entry, verdict: Verdict, stage: str = "clean") -> bytes:
+def reject_line(entry: Entry, verdict: Verdict) -> bytes:
     """A rejected document as a line: its input, and why."""
     why = {
-        "stage": stage,
+        "stage": "clean",
         "rule": verdict.rule,
         "value": verdict.value,
         "threshold": verdict.threshold,

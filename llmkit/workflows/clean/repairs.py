@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from llmkit.text.extract_process import Extractor
-from llmkit.text.mojibake import looks_broken, repair_mojibake
+from llmkit.text.mojibake import repair_mojibake
 from llmkit.text.normalise import normalise
 from llmkit.text.pii.pii import apply_pii, find_pii
 from llmkit.text.rule import Check, Verdict
@@ -73,7 +73,7 @@ class Repair(Step):
         self._name = name
         self._repair = REPAIRS[name]
         if self._repair is repair_mojibake:
-            looks_broken("é")  # says now if its package is missing
+            repair_mojibake("é")  # says now if its package is missing
 
     def __call__(self, item: Item, *, every_score: bool) -> Sequence[Verdict]:
         """Repair what is broken."""

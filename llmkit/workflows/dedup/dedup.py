@@ -17,7 +17,7 @@ from llmkit.formats.documents import Document, list_files
 from llmkit.formats.json_text import json_text
 from llmkit.formats.jsonl import BadLine
 from llmkit.formats.provenance import Invocation, write_provenance
-from llmkit.formats.streams import STDIO, is_terminal, open_output
+from llmkit.formats.streams import is_terminal, open_output
 from llmkit.progress import Progress
 from llmkit.workflows.corpus_files import check_places, join_parts
 from llmkit.workflows.dedup.choose import DROPPED, histogram
@@ -27,7 +27,7 @@ from llmkit.workflows.dedup.filter import filter_documents
 from llmkit.workflows.dedup.index import read_index, save_index
 from llmkit.workflows.dedup.job import DedupJob, Found, filter_parts, find_duplicates
 from llmkit.workflows.dedup.options import DedupConfig, DedupSources, check_options, usual
-from llmkit.workflows.dedup.read import group_pieces, read_pieces, spool_stdin
+from llmkit.workflows.dedup.read import group_pieces, read_pieces, spool_streams
 from llmkit.workflows.dedup.report import DedupReport, make_report, sum_tallies
 from llmkit.workflows.dedup.shingles import ShingleStore
 from llmkit.workflows.dedup.signed import open_corpus
@@ -36,7 +36,7 @@ from llmkit.workflows.dedup.write import DocumentWriter, Tally
 from llmkit.workflows.executors import executor_of
 from llmkit.workflows.phases import Phases
 from llmkit.workflows.unit_folder import finish_units, unit_folder
-from llmkit.workflows.units import Piece, Receipt, fingerprint_of, name_order, split_inputs
+from llmkit.workflows.units import Piece, fingerprint_of, name_order, split_inputs
 
 PACKAGES = ("numpy", "xxhash", "msgspec", "zstandard")
 
@@ -148,9 +148,7 @@ def _to_file(
     with ExitStack() as stack:
         rejects = _open_rejects(stack, sources, inputs)
         folder = stack.enter_context(work_folder(sources.out))
-        if STDIO in inputs:
-            spooled = spool_stdin(folder, config.field)
-            inputs = sorted([*(path for path in inputs if path != STDIO), spooled], key=name_order)
+        inputs = sorted(spool_streams(inputs, folder, config.field), key=name_order)
         phases = _phases(sources, folder, "", progress)  # nothing can be there from another job
         job = _job(sources, config, inputs, phases, part_suffix=".jsonl")
         found = find_duplicates(job)
@@ -187,7 +185,7 @@ def _to_folder(
         found = find_duplicates(job)
         receipts = filter_parts(job, found)
 
-    def close(folder: Path, _: list[Receipt]) -> None:
+    def close(folder: Path) -> None:
         if sources.rejects is not None:
             with open_output(sources.rejects, force=True) as stream:
                 join_parts((folder / str(task.rejects) for task in found.filters), stream)

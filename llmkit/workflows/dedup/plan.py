@@ -8,7 +8,7 @@ import msgspec
 
 from llmkit.formats.documents import Document
 from llmkit.formats.jsonl import encode_line
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import input_bytes
 from llmkit.machine import free_bytes
 from llmkit.text.exact_pieces import split_pieces
 from llmkit.text.minhash import band_keys, found_probability, signatures
@@ -33,7 +33,7 @@ _POINTS = (0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 
 class DedupPlan(msgspec.Struct, frozen=True, kw_only=True):
     """The report of --dry-run. What starts with `about_` is scaled up from the first megabyte of input; None
-    where the input is stdin."""
+    where a stream is among the inputs."""
 
     schema: str = "llmkit.dedup-plan/1"
     by: str
@@ -66,9 +66,8 @@ def plan_dedup(sources: DedupSources, config: DedupConfig) -> DedupPlan:
     if sources.against is not None:
         read_index(sources.against, config)
     is_near = config.by == "near"
-    is_piped = STDIO in inputs
-    size = None if is_piped else sum(path.stat().st_size for path in inputs)
-    pieces = [] if is_piped else split_inputs(inputs, unit_bytes=sources.unit_bytes, numbered=False)
+    size = input_bytes(inputs)
+    pieces = [] if size is None else split_inputs(inputs, unit_bytes=sources.unit_bytes, numbered=False)
     documents = memory = disk = seconds = None
     if size is not None:
         documents, parts, text_bytes, seconds = _extrapolate(pieces, config, inputs, size)

@@ -3,17 +3,19 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import quote, unquote
 
 import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.documents import Document, document_of
 from llmkit.formats.jsonl import MALFORMED, BadLine, Line, Record, decode_value, parse_line
+from llmkit.formats.streams import STDIO, is_stream
 from llmkit.workflows.clean.input import Entry, read_batches
 from llmkit.workflows.units import Piece
 
-SPOOL = "stdin-of-dedup.jsonl"
-"""The file that stdin is kept in: what was read from it is said to be from stdin."""
+SPOOL = "-of-dedup.jsonl"
+"""How a file ends that a stream is kept in; before it its name, where what was read is said to be from."""
 _decode_record = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 
@@ -40,22 +42,18 @@ def read_pieces(
     """
     for batch in read_batches(pieces, field=field, flowing=flowing, skips_bad=skips_bad):
         for entry in batch:
-            file = "stdin" if entry.file.endswith(SPOOL) else entry.file
+            file = entry.file
+            if file.endswith(SPOOL):
+                file = unquote(PurePath(file).name.removesuffix(SPOOL))
             try:
                 yield _quickly(entry, file, field)
             except (KeyError, *MALFORMED):
                 yield _carefully(entry, file, field, skips_bad, document_from)
 
 
-def spool_stdin(folder: Path, field: str) -> Path:
-    """Put what comes on stdin into a file, where it can be read again; a plain text as one record."""
-    path = folder / SPOOL
-    with path.open("wb") as out:
-        for batch in read_batches([Piece("-")], field=field, skips_bad=True):
-            out.write(batch.lines)
-            for entry in batch.entries:
-                out.write(entry.content + b"\n")
-    return path
+def spool_streams(paths: Iterable[Path], folder: Path, field: str) -> list[Path]:
+    """The same inputs; what comes on stdin or from a pipe in a file of `folder`, to be read again."""
+    return [_spooled(path, folder, field) if is_stream(path) else path for path in paths]
 
 
 def value_at(record: Record, path: str) -> Any:
@@ -79,6 +77,17 @@ def source_of(document: Document) -> str:
     """Where a document is from, as it says itself; its file's name where it does not."""
     value = value_at(document.record, "source")
     return value if isinstance(value, str) else PurePath(document.file).name
+
+
+def _spooled(stream: Path, folder: Path, field: str) -> Path:
+    """A file of what comes from a stream; a plain text as one record."""
+    path = folder / f"{quote('stdin' if stream == STDIO else str(stream), safe='')}{SPOOL}"
+    with path.open("wb") as out:
+        for batch in read_batches([Piece(str(stream))], field=field, skips_bad=True):
+            out.write(batch.lines)
+            for entry in batch.entries:
+                out.write(entry.content + b"\n")
+    return path
 
 
 def _quickly(entry: Entry, file: str, field: str) -> Document:

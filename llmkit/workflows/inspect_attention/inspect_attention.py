@@ -152,10 +152,11 @@ def _check(asked: Inspection) -> None:
         parse_expected(text)
     check_model(asked.options.model)
     inputs = [] if asked.options.model == STDIO else model_files(asked.options.model)
+    inputs += asked.options.paths
     if names_file(asked.text.given, is_words=asked.text.is_words):
         inputs.append(Path(asked.text.given or ""))
     for path in asked.files.named:
-        if path != STDIO:
+        if path != STDIO or path != asked.files.edges:
             refuse_existing(path, force=asked.files.force, inputs=inputs)
 
 

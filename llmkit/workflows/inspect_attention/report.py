@@ -1,5 +1,6 @@
 """What `llmkit inspect-attention` reports: the text, and of each view its figures."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -228,3 +229,18 @@ class InspectReport(Struct, frozen=True, kw_only=True):
     expected: list[ExpectRow] | None = None
     files: list[str] = []
     """Written."""
+
+
+def head_lines(heads: Iterable[HeadRow]) -> Iterator[dict[str, Any]]:
+    """The table of heads as jsonl: `layer`, `head`, `class`, its `score`, then the figures of the table.
+
+    A head that is two things has two lines, so `select(.class == "induction")` finds every one; a head that
+    is none has one.
+    """
+    for row in heads:
+        figures = msgspec.to_builtins(row)
+        where = {name: figures.pop(name) for name in ("layer", "head")}
+        del figures["classes"]
+        for name in (*row.classes,) or (None,):
+            score = None if name is None else row.class_scores[name]
+            yield {**where, "class": name, "score": score, **figures}

@@ -9,7 +9,7 @@ from torch import Tensor
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.documents import Document, is_json_lines, read_documents
 from llmkit.formats.jsonl import Line, decode_field, record_id
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import is_stream
 from llmkit.probe.attention.patterns import repeated_random_ids
 from llmkit.workflows.inspect_attention.config import InspectText
 from llmkit.workflows.inspect_attention.open import Inspected
@@ -77,7 +77,7 @@ def names_file(given: str | None, *, is_words: bool = False) -> bool:
         return False
     path = Path(given)
     try:
-        there = path == STDIO or path.is_file()
+        there = is_stream(path) or path.is_file()
     except OSError:  # a text longer than names can be
         return False
     if (

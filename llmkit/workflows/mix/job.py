@@ -9,10 +9,10 @@ import msgspec
 
 from llmkit.errors import UsageError
 from llmkit.formats.documents import list_files
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import is_stream
 from llmkit.progress import Progress
 from llmkit.workflows.corpus_files import check_places
-from llmkit.workflows.dedup.read import group_pieces, spool_stdin
+from llmkit.workflows.dedup.read import group_pieces, spool_streams
 from llmkit.workflows.executors import executor_of
 from llmkit.workflows.mix.choose import ChooseTask, Chosen, choose_unit
 from llmkit.workflows.mix.measure import WORK, MeasureReport, MeasureTask, measure_unit
@@ -62,7 +62,7 @@ def resolve_mix(files: MixFiles, settings: MixSettings) -> MixJob:
     for source in settings.sources:
         paths = sorted(list_files(source.files), key=name_order)
         for path in paths:
-            place = path if path == STDIO else path.resolve()
+            place = path if is_stream(path) else path.resolve()
             if place in owner:
                 raise UsageError(
                     f"{path}: in two sources, {owner[place]} and {source.name}",
@@ -119,10 +119,8 @@ def write_parts(job: MixJob, phases: Phases, chosen: Chosen, names: list[str], s
 
 
 def with_spooled(inputs: Inputs, folder: Path, settings: MixSettings) -> Inputs:
-    """The same, stdin as a file that can be read twice."""
-    return [
-        [spool_stdin(folder, settings.field) if path == STDIO else path for path in paths] for paths in inputs
-    ]
+    """The same, streams as files that can be read twice."""
+    return [spool_streams(paths, folder, settings.field) for paths in inputs]
 
 
 def fingerprint_of_mix(job: MixJob, stage: str) -> str:

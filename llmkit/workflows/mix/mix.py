@@ -38,7 +38,6 @@ from llmkit.workflows.mix.options import MixFiles, MixSettings
 from llmkit.workflows.mix.report import MixReport, make_report
 from llmkit.workflows.mix.write import rejects_of
 from llmkit.workflows.unit_folder import finish_units, unit_folder
-from llmkit.workflows.units import Receipt
 
 PACKAGES = ("numpy", "xxhash", "msgspec", "zstandard")
 
@@ -119,7 +118,7 @@ def _to_folder(job: MixJob, invocation: Invocation, progress: Progress) -> Chose
         chosen, names = choose_documents(job, phases)
         write_parts(job, phases, chosen, names, ".jsonl.zst")
 
-    def close(folder: Path, _: list[Receipt]) -> None:
+    def close(folder: Path) -> None:
         if files.rejects is not None:
             with open_output(files.rejects, force=True) as stream:
                 join_parts((rejects_of(folder, name) for name in names), stream)

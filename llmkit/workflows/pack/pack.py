@@ -17,7 +17,7 @@ from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.formats.rejects import bad_lines
 from llmkit.formats.resumable import forget_partial, resumable_folder
 from llmkit.formats.shards import INDEX, ShardIndex
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import is_stream
 from llmkit.formats.token_files import index_of
 from llmkit.progress import Progress
 from llmkit.tokens.boundary import markers_of
@@ -90,7 +90,7 @@ def pack_files(
     """
     begin = time.monotonic()
     job = open_job(sources, config)
-    named = [path for path in sources.inputs if path != STDIO]
+    named = [path for path in sources.inputs if not is_stream(path)]
     inputs = digest_inputs([*named, *(beside for path in named if (beside := index_of(path)) is not None)])
     key = _key(sources, job, inputs) if sources.resume else None
     with _workplace(sources.out, key) as folder:
@@ -115,7 +115,7 @@ def pack_files(
                     hint="name files with text or tokens in them",
                 )
             index, cut = write_shards(folder, spool, job, progress)
-        if STDIO in sources.inputs:  # what came on it can only be known by what was made of it
+        if len(named) < len(sources.inputs):  # what came from a stream is known by what was made of it
             inputs["stdin"] = digest_file(spool_folder / "tokens")
         clear_spool(spool_folder, folder)
         write_provenance(
@@ -124,7 +124,7 @@ def pack_files(
     if key is None:
         forget_partial(sources.out)
     if sources.make_rule is not None:
-        read = [path for path in job.inputs if path != STDIO]
+        read = [path for path in job.inputs if not is_stream(path)]
         own = [] if sources.tokenizer is None else list_files([sources.tokenizer])
         write_make_rule(sources.make_rule, sources.out / INDEX, [*read, *own])
     return _report(sources.out, index, tally, cut, bad.count, time.monotonic() - begin)
@@ -155,9 +155,10 @@ def open_job(sources: PackSources, config: PackConfig) -> PackJob:
         UsageError, MissingError, DataError: as `pack_files`.
     """
     inputs = list_files(sources.inputs)
-    refuse_existing(sources.out, force=sources.force, inputs=sources.inputs)
+    own = [] if sources.tokenizer is None else [sources.tokenizer]
+    refuse_existing(sources.out, force=sources.force, inputs=[*sources.inputs, *own])
     if sources.make_rule is not None:
-        refuse_existing(sources.make_rule, force=True, inputs=inputs)
+        refuse_existing(sources.make_rule, force=True, inputs=[*inputs, *own])
         if not sources.make_rule.absolute().parent.is_dir():
             raise MissingError(f"{sources.make_rule.parent}: no such folder", hint="make it, or name another")
     tokenizer = None if sources.tokenizer is None else load_tokenizer(sources.tokenizer)
@@ -173,9 +174,9 @@ def open_job(sources: PackSources, config: PackConfig) -> PackJob:
 
 def _key(sources: PackSources, job: PackJob, inputs: dict[str, str]) -> str:
     """What has to be the same for an interrupted job to be gone on with."""
-    if STDIO in sources.inputs:
+    if any(map(is_stream, sources.inputs)):
         raise UsageError(
-            "--resume: stdin cannot be read a second time", hint="put it into a file, and name the file"
+            "--resume: stdin or a pipe cannot be read a second time", hint="put it into a file and name that"
         )
     tokenizer = None if job.tokenizer is None else job.tokenizer.sha256
     parts = {"inputs": inputs, "config": asdict(job.config), "field": job.field, "tokenizer": tokenizer}

@@ -7,7 +7,7 @@ import msgspec
 
 from llmkit.formats.documents import Document
 from llmkit.formats.jsonl import encode_line
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import input_bytes
 from llmkit.machine import free_bytes
 from llmkit.tokens.config import PackConfig
 from llmkit.workflows.input_sample import InputSample, as_read
@@ -46,7 +46,7 @@ def plan_pack(sources: PackSources, config: PackConfig) -> PackPlan:
         UsageError, MissingError, DataError: as `pack_files`; also bad input within the first megabyte.
     """
     job = open_job(sources, config)
-    size = None if STDIO in job.inputs else sum(path.stat().st_size for path in job.inputs)
+    size = input_bytes(job.inputs)
     tokens, seconds = (None, None) if size is None else _extrapolate(job, size)
     width = 2 if id_type_of(job.tokenizer) == "u2" else 4
     output = None if tokens is None else int(tokens * width * _COMPRESSION)

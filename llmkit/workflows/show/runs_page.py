@@ -51,7 +51,7 @@ def write_runs(path: Path, report: RunsReport, names: Sequence[str], *, force: b
     """The page as a file.
 
     Raises:
-        UsageError: it is there already, and is not to be replaced.
+        UsageError: it is there already, and is not to be replaced, or is a file of a run, but no page.
     """
     refuse_existing(path, force=force, inputs=[Path(one.path) for one in report.runs])
     write_atomic(path, render_runs(report, names))

@@ -11,7 +11,7 @@ from llmkit.formats.jsonl import decode_all, read_records
 from llmkit.formats.model_folder import TensorInfo, read_header
 from llmkit.formats.peft import ADAPTER_WEIGHTS
 from llmkit.formats.provenance import read_provenance
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import STDIO, is_stream
 from llmkit.model.source import read_model_tensors
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.artefact import Artefact, corpus_parts, is_metrics, recognise
@@ -102,7 +102,7 @@ def _no_such(artefact: Artefact, what: str, which: str) -> UsageError:
 
 
 def _show_lines(path: Path) -> RunReport | RecordsReport:
-    """JSON lines, or a folder of their parts; what comes on stdin is known by its first line."""
+    """JSON lines, or a folder of their parts; what comes from a stream is known by its first line."""
     if parts := corpus_parts(path):
         provenance = read_provenance(path) or {}
         found = show_records(path, chain.from_iterable(map(read_records, parts)))
@@ -113,6 +113,6 @@ def _show_lines(path: Path) -> RunReport | RecordsReport:
     if first is None:
         return show_records(name, lines)
     every = chain([first], lines)
-    if path == STDIO and is_metrics(decode_all(first)):
+    if is_stream(path) and is_metrics(decode_all(first)):
         return show_metrics(name, every)
     return show_records(name, every)

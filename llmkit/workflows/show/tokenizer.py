@@ -60,6 +60,8 @@ class TokenizerReport(msgspec.Struct, frozen=True, kw_only=True):
     added_to_text: list[str]
     """The special tokens that the tokenizer puts around a text when asked to."""
     chat_template: str | None
+    named_templates: tuple[str, ...] = ()
+    """Names of chat templates beside that one."""
     longest: list[Piece]
     sha256: str
     made_by: str | None
@@ -94,6 +96,7 @@ def show_tokenizer(path: Path) -> TokenizerReport:
         normalizer=[one["type"] for one in _steps(content.get("normalizer"), "normalizers")],
         added_to_text=[tokenizer.token_text(one) for one in tokenizer.encode("", special_tokens=True)],
         chat_template=tokenizer.chat_template,
+        named_templates=tuple(sorted(tokenizer.named_templates)),
         longest=heapq.nlargest(LONGEST, (one for one in pieces if not one.special), key=_length),
         sha256=tokenizer.sha256,
         made_by=(provenance or {}).get("command_line"),

@@ -8,7 +8,7 @@ from llmkit.errors import GateFailed, UsageError
 from llmkit.formats.documents import Document, list_files
 from llmkit.formats.jsonl import BadLine
 from llmkit.formats.rejects import bad_lines
-from llmkit.formats.streams import STDIO, is_terminal, open_output
+from llmkit.formats.streams import STDIO, input_bytes, is_terminal, open_output
 from llmkit.progress import SILENT, Progress
 from llmkit.tokens.config import TokenizeConfig
 from llmkit.tokens.load import load_tokenizer
@@ -100,16 +100,17 @@ def tokenize_files(
             hint="one --price for all, or one each: first that of -t, then those of --compare in order",
         )
     tokenizer = load_tokenizer(sources.tokenizer)
+    read = [*inputs, sources.tokenizer, *sources.compare]
     with (
         bad_lines(
             "tokenize",
             skip=sources.skip_bad,
             rejects=sources.rejects,
             force=sources.force,
-            inputs=inputs,
+            inputs=read,
             out=sources.out,
         ) as bad,
-        open_output(sources.out, force=sources.force, inputs=inputs) as stream,
+        open_output(sources.out, force=sources.force, inputs=read) as stream,
     ):
         run = Run(
             tokenizer=tokenizer,
@@ -139,13 +140,12 @@ def plan_tokenize(sources: TokenizeSources, config: TokenizeConfig) -> TokenizeP
     """What `tokenize_files` would read and write, after the same checks."""
     inputs = resolve_inputs(sources)
     tokenizer = load_tokenizer(sources.tokenizer)
-    sizes = [None if path == STDIO else path.stat().st_size for path in inputs]
     return TokenizePlan(
         mode=config.mode,
         tokenizer=str(sources.tokenizer),
         tokenizer_sha256=tokenizer.sha256,
         inputs=[str(path) for path in inputs],
-        input_bytes=None if None in sizes else sum(size for size in sizes if size is not None),
+        input_bytes=input_bytes(inputs),
         out=None if sources.out is None else str(sources.out),
     )
 

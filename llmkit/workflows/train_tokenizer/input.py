@@ -9,11 +9,10 @@ from typing import BinaryIO
 import msgspec
 
 from llmkit.errors import DataError
-from llmkit.formats.documents import is_json_lines, list_files
+from llmkit.formats.documents import kind_of_input, list_files
 from llmkit.formats.jsonl import BadLine, Line, decode_field, parse_records
 from llmkit.formats.parquet import is_parquet, read_parquet
-from llmkit.formats.stdin_kind import kind_of_stdin
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.streams import STDIO, is_stream, open_input
 from llmkit.formats.text_blocks import read_blocks
 from llmkit.tokens.parts import cut_parts
 from llmkit.tokens.reservoir import Part
@@ -35,8 +34,8 @@ class Reading:
 
     sources: dict[str, SourceTotals] = field(default_factory=dict)
     bytes: int = 0
-    stdin_sha256: str | None = None
-    """Of the text that came on stdin, once it has been read to its end."""
+    streams: dict[str, str] = field(default_factory=dict)
+    """The SHA-256 of the text that came on stdin or from a pipe, once it has been read to its end."""
 
     @property
     def documents(self) -> int:
@@ -75,12 +74,12 @@ def read_parts(
                     for source, texts in documents
                     for part in reading.count(source or name_of(given), texts)
                 )
-                if path == STDIO:
+                if is_stream(path):
                     digest = hashlib.sha256()
                     for part in parts:
                         digest.update(part.content)
                         yield part
-                    reading.stdin_sha256 = digest.hexdigest()
+                    reading.streams[name_of(path)] = digest.hexdigest()
                 else:
                     yield from parts
 
@@ -100,9 +99,10 @@ def _documents(
     path: Path, stream: BinaryIO, text_field: str, on_bad: OnBad | None
 ) -> Iterator[tuple[str | None, Iterable[str]]]:
     """The documents of a file: the source that a record names, and its text in parts."""
+    kind, stream = kind_of_input(path, stream)
     if is_parquet(path):
         lines = read_parquet(path)
-    elif is_json_lines(path) or (path == STDIO and kind_of_stdin(stream) == "jsonl"):
+    elif kind == "jsonl":
         lines = parse_records(stream, name_of(path), on_bad=on_bad)
     else:
         yield None, cut_parts(read_blocks(stream, name_of(path), on_bad=on_bad))

@@ -10,7 +10,7 @@ from llmkit.errors import ResourceError, UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.documents import is_json_lines, list_files
 from llmkit.formats.parquet import is_parquet
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import input_bytes, is_stream
 from llmkit.machine import available_memory_bytes, cores, free_bytes
 from llmkit.tokens.config import TrainTokenizerConfig
 from llmkit.tokens.reservoir import Part, Reservoir
@@ -82,15 +82,17 @@ def check_sources(sources: TrainTokenizerSources, config: TrainTokenizerConfig) 
     """Find what is wrong before any work.
 
     Raises:
-        UsageError: the output exists, is or holds an input; stdin twice; a special token that is a word.
+        UsageError: the output exists, is or holds an input; a stream twice; a special token that is a word.
         MissingError: an input is not there.
         ResourceError: too little room on the disk, or to hold the sample.
     """
     check_special_tokens(config)
     given = [*sources.inputs, *sources.valid]
     refuse_existing(sources.out, force=sources.force, inputs=given)
-    if given.count(STDIO) > 1:
-        raise UsageError("-: stdin can be read once", hint="put one of the inputs into a file")
+    twice = next((path for path in given if is_stream(path) and given.count(path) > 1), None)
+    if twice is not None:
+        what = "stdin" if str(twice) == "-" else "a pipe"
+        raise UsageError(f"{twice}: {what} can be read once", hint="put one of the inputs into a file")
     files = list_files(sources.inputs)
     list_files(sources.valid)
     needed, free = disk_bytes(config), free_bytes(sources.out)
@@ -140,7 +142,7 @@ def plan_train_tokenizer(sources: TrainTokenizerSources, config: TrainTokenizerC
     growth = measure_symbols(config.type, (part.text for part in sample))
     return TrainTokenizerPlan(
         inputs=[str(path) for path in files],
-        input_bytes=None if STDIO in files else sum(path.stat().st_size for path in files),
+        input_bytes=input_bytes(files),
         out=str(sources.out),
         type=config.type,
         vocab_size=config.vocab_size,
@@ -163,7 +165,7 @@ def disk_bytes(config: TrainTokenizerConfig) -> int:
 
 def _size_of(files: Sequence[Path]) -> int | None:
     """No less than the text in some files, from their sizes; None where those do not tell."""
-    if any(path == STDIO or not path.is_file() or is_parquet(path) or is_compressed(path) for path in files):
+    if any(is_stream(path) or is_parquet(path) or is_compressed(path) for path in files):
         return None
     return sum(path.stat().st_size for path in files)
 

@@ -8,7 +8,7 @@ from llmkit.formats.atomic import atomic_folder
 from llmkit.formats.digest import digest_inputs
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.formats.rejects import bad_lines
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import is_stream
 from llmkit.machine import peak_memory_bytes
 from llmkit.progress import Progress
 from llmkit.tokens.background import run_in_background
@@ -134,6 +134,5 @@ def _train(feed: Feed, config: TrainTokenizerConfig, progress: Progress) -> Trai
 
 
 def _digests(inputs: Sequence[Path], reading: Reading) -> dict[str, str]:
-    """Of each input; of stdin, the text that came."""
-    digests = digest_inputs(path for path in inputs if path != STDIO)
-    return digests if reading.stdin_sha256 is None else digests | {"stdin": reading.stdin_sha256}
+    """Of each input; of a stream, the text that came."""
+    return digest_inputs(path for path in inputs if not is_stream(path)) | reading.streams

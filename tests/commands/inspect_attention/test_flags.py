@@ -45,6 +45,7 @@ def test_model_and_text_are_words_or_options(asked: Asked, found: tuple[str, str
     ("asked", "says"),
     [
         (Asked(), "no model"),
+        (Asked(first="", second="a"), "no model"),
         (Asked(first="run", second="a", model=Path("run")), "run and --model are two models"),
         (Asked(first="run", second="a", prompt="b"), "TEXT and --prompt say the same thing twice"),
     ],

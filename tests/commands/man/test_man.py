@@ -26,3 +26,9 @@ def test_all_wants_a_folder_and_no_command(llmkit_run, tmp_path: Path) -> None:
     assert llmkit_run("man", "-o", tmp_path / "x").status == 2
     assert llmkit_run("man", "pack", "--all", "-o", tmp_path / "x").status == 2
     assert not (tmp_path / "x").exists()
+
+
+def test_all_makes_no_folder_called_as_stdout(llmkit_run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = llmkit_run("man", "--all", "-o", "-")
+    assert done.status == 2 and done.err.startswith("llmkit: error: -: ") and not list(tmp_path.iterdir())

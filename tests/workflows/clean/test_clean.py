@@ -114,6 +114,7 @@ def test_an_explanation_asks_every_rule_of_each_document(tmp_path: Path) -> None
         ({"executor": "ray"}, "--executor ray makes"),
         ({"rejects": "-", "out": "out"}, "--rejects -"),
         ({"workers": 0}, "--workers 0"),
+        ({"against": [Path("-")]}, "--against -: is read more than once"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(

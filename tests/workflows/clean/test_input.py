@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -153,6 +153,13 @@ def test_rows_of_parquet_are_records_with_their_columns(tmp_path: Path) -> None:
 )
 def test_the_kind_goes_by_the_name(name: str, kind: str) -> None:
     assert kind_of(Path(name)) == kind
+
+
+@pytest.mark.parametrize("content", [b'{"id":"a","text":"x"}\n', b"plain text"])
+def test_a_pipe_is_jsonl_or_one_text_by_its_content(piped: Callable[[bytes], Path], content: bytes) -> None:
+    entries = [entry for batch in read_batches([Piece(str(piped(content)))]) for entry in batch]
+    (record,) = [json.loads(entry.content) for entry in entries]
+    assert record["text"] == ("x" if content.startswith(b"{") else "plain text")
 
 
 def test_a_batch_iterates_over_lines_then_entries() -> None:

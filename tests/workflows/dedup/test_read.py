@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,8 @@ import pytest
 from llmkit.errors import DataError
 from llmkit.formats.documents import Document
 from llmkit.formats.jsonl import BadLine
-from llmkit.workflows.dedup.read import group_pieces, read_pieces, source_of, spool_stdin, value_at
+from llmkit.formats.streams import STDIO
+from llmkit.workflows.dedup.read import group_pieces, read_pieces, source_of, spool_streams, value_at
 from llmkit.workflows.units import Piece, split_inputs
 
 
@@ -40,10 +42,21 @@ def test_stdin_is_spooled_and_said_to_be_stdin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, ids: list[str] | None
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
-    path = spool_stdin(tmp_path, "text")
+    (path,) = spool_streams([STDIO], tmp_path, "text")
     (document,) = read_pieces([Piece(str(path))], field="text", skips_bad=False)
     assert isinstance(document, Document) and document.file == "stdin" and source_of(document) == "stdin"
     assert ids is None or [document.id] == ids
+
+
+def test_a_pipe_is_read_once_into_a_file_that_is_called_as_the_pipe(
+    piped: Callable[[bytes], Path], tmp_path: Path
+) -> None:
+    pipe, plain = piped(b'{"id": "a", "text": "x"}\n'), tmp_path / "plain.jsonl"
+    spooled, same = spool_streams([pipe, plain], tmp_path, "text")
+    assert same == plain and spooled.is_file()
+    for _ in range(2):
+        (document,) = read_pieces([Piece(str(spooled))], field="text", skips_bad=False)
+        assert isinstance(document, Document) and (document.id, document.file) == ("a", str(pipe))
 
 
 def test_values_are_found_at_dotted_paths() -> None:

@@ -60,6 +60,12 @@ def test_an_output_that_is_an_input_is_refused_even_when_forced(folder: Path, tm
         run(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("name", ["save", "html", "svg", "png"])
+def test_stdout_is_for_edges_alone(folder: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="needs a name"):
+        run(folder, files=InspectFiles(**{name: Path("-")}))
+
+
 def test_views_are_what_was_asked_for_and_nothing_else(folder: Path) -> None:
     table = run(folder)
     assert table.heads is not None and len(table.heads) == 4 and table.maps is None

@@ -1,6 +1,7 @@
 """Texts as ids: words, files, records, conversations, ids themselves, the probe."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,8 @@ def test_the_probe_is_random_tokens_twice_by_seed_and_fits_the_context(opened: I
 def test_a_word_is_a_file_where_there_is_one_or_where_it_is_written_like_one(tmp_path: Path) -> None:
     file = tmp_path / "README"
     file.write_text("text")
-    assert names_file(str(file)) and names_file("-")
+    os.mkfifo(tmp_path / "pipe")
+    assert names_file(str(file)) and names_file("-") and names_file(str(tmp_path / "pipe"))
     assert not names_file("def main():") and not names_file("a" * 5000)
     assert not names_file("see notes.txt")
     for name in ("notes.txt", "docs.jsonl.zst"):

@@ -4,9 +4,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.workflows.mixing import mix, write_sources
+from tests.workflows.mixing import mix, read_rows, rows_of, write_rows, write_sources
 
 
 def test_a_killed_job_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
@@ -31,3 +32,11 @@ def test_a_killed_job_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names and len(names) > 10
     for name in names:
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_pipes_give_what_the_same_files_give(tmp_path: Path, piped: Callable[[bytes], Path]) -> None:
+    files = [write_rows(tmp_path / f"{name}.jsonl", rows_of(name, 20)) for name in ("web", "code")]
+    for name, paths in (("files", files), ("pipes", [piped(file.read_bytes()) for file in files])):
+        mix([f"s{number}={path}:1" for number, path in enumerate(paths)], tmp_path / f"{name}.jsonl")
+    found = [[row["text"] for row in read_rows(tmp_path / f"{name}.jsonl")] for name in ("files", "pipes")]
+    assert found[0] == found[1] and len(found[0]) > 10

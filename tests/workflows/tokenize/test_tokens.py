@@ -13,7 +13,8 @@ from tokenizers.models import WordLevel
 
 from llmkit.errors import UsageError
 from llmkit.formats.documents import Document
-from llmkit.formats.token_documents import read_token_documents
+from llmkit.formats.jsonl import read_records
+from llmkit.formats.token_documents import token_document as read_back
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.tokenize.run import Run
 from llmkit.workflows.tokenize.tokens import (
@@ -163,7 +164,7 @@ def test_what_is_written_is_what_pack_reads(make_run: MakeRun, tmp_path: Path) -
     run = make_run("é", _record("x", '{"id": "r", "text": "x"}', "r"), mode="jsonl", eos=True)
     write_token_documents(run)
     (tmp_path / "t.jsonl").write_bytes(_bytes(run))
-    first, second = read_token_documents([tmp_path / "t.jsonl"])
+    first, second = map(read_back, read_records(tmp_path / "t.jsonl"))
     assert (first.id, first.tokens.tolist(), first.mask) == ("0.txt", [0xC3, 0xA9, 256], None)
     assert (second.id, second.tokens.tolist()) == ("r", [ord("x"), 256])
 

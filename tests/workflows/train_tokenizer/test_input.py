@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,15 @@ def test_stdin_is_told_by_its_content_and_digested(content: bytes, monkeypatch: 
     read = _read(STDIO, reading=reading)
     texts = [text for _, text in read]
     assert texts == (["plain text"] if content == b"plain text" else ["one", "two grüße", "three"])
-    assert reading.stdin_sha256 == hashlib.sha256("".join(texts).encode()).hexdigest()
+    assert reading.streams == {"stdin": hashlib.sha256("".join(texts).encode()).hexdigest()}
     assert read[-1][0] == name_of(STDIO) == "stdin"
+
+
+def test_a_pipe_is_told_by_its_content_and_digested_as_stdin_is(piped: Callable[[bytes], Path]) -> None:
+    pipe, reading = piped(LINES), Reading()
+    texts = [text for _, text in _read(pipe, reading=reading)]
+    assert texts == ["one", "two grüße", "three"]
+    assert reading.streams == {str(pipe): hashlib.sha256("".join(texts).encode()).hexdigest()}
 
 
 def test_a_byte_order_mark_does_not_make_a_text_of_records(monkeypatch: pytest.MonkeyPatch) -> None:

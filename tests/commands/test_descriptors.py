@@ -1,0 +1,34 @@
+"""Descriptors of a process that are closed or full."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def _python(code: str, to: str) -> str:
+    """What such a process writes to descriptor 9, which is ours."""
+    line = f"{{ {sys.executable} -c '{code}' {to}; }} 9>&1"
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("to", ["2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-"])
+def test_a_file_that_is_opened_takes_no_number_of_what_was_closed(to: str) -> None:
+    code = "import os, llmkit.commands.descriptors as d; d.replace_closed(); "
+    code += 'f = open("/dev/null"); f = open("/dev/null"); os.write(9, b"%d" % f.fileno())'
+    assert int(_python(code, to)) > 2
+
+
+def test_nothing_is_written_to_a_descriptor_that_is_discarded() -> None:
+    code = "import os, llmkit.commands.descriptors as d; print(1, flush=True); d.discard(1); "
+    code += 'print(2, flush=True); os.write(9, b"end")'
+    assert _python(code, "") == "1\nend"
+
+
+def test_what_is_written_to_a_closed_stdout_fails_and_to_a_closed_stderr_is_lost() -> None:
+    code = "import os, sys, llmkit.commands.descriptors as d; d.replace_closed()\n"
+    code += "print(1, file=sys.stderr, flush=True)\n"
+    code += (
+        'try: print(1, flush=True)\nexcept OSError as error: os.write(9, b"%d" % error.errno); d.discard(1)'
+    )
+    assert _python(code, "1>&- 2>&-") == "9"
