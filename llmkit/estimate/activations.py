@@ -116,19 +116,16 @@ def output_activation_bytes(
     return ceil(settings.tokens * (inputs + logits))
 
 
-def prefill_activation_bytes(
-    architecture: Architecture, *, chunk_tokens: int, sampled_rows: int = 1, bytes_per_value: int = 2
-) -> int:
+def prefill_activation_bytes(architecture: Architecture, *, chunk_tokens: int, sampled_rows: int = 1) -> int:
     """What inference needs beside weights and cache, at most at a time, in bytes; an engineering estimate.
 
     Per token of a chunk: the residual stream and its normed copy, and the wider of the MLP's gate and up, or
-    queries, keys and values. Per row that a token is drawn from: float32 logits.
+    queries, keys and values, in 2 bytes each. Per row that a token is drawn from: float32 logits.
 
     Args:
         architecture: the model.
         chunk_tokens: tokens that go through the model together.
         sampled_rows: sequences that get a token in this step.
-        bytes_per_value: of the activations.
 
     Raises:
         ConfigError: chunk_tokens is below 1, or sampled_rows below 0.
@@ -141,7 +138,7 @@ def prefill_activation_bytes(
     heads = architecture.num_attention_heads + 2 * architecture.num_key_value_heads
     widest = max(2 * architecture.mlp_width, heads * architecture.head_dim)
     per_token = 2 * architecture.hidden_size + widest
-    return chunk_tokens * per_token * bytes_per_value + sampled_rows * architecture.vocab_size * 4
+    return 2 * chunk_tokens * per_token + sampled_rows * architecture.vocab_size * 4
 
 
 def _scores(architecture: Architecture, layer: int, settings: ActivationSettings) -> int:

@@ -16,8 +16,6 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-import msgspec
-
 from llmkit.errors import ConfigError
 
 LEAST_WIDTH, LEAST_HEIGHT = 40, 4
@@ -30,21 +28,9 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bit of each 
 _BLANK = 0x2800
 
 
-class _Ink(msgspec.Struct, frozen=True):
-    """Characters of a chart, and the dots that one of them holds."""
-
-    columns: int
-    rows: int
-    tick: str
-    axis: str
-    corner: str
-    floor: str
-    limit_tick: str
-    limit: str
-
-
-_BRAILLE = _Ink(2, 4, "┤", "│", "└", "─", "┼", "╌")
-_ASCII = _Ink(1, 1, "+", "|", "+", "-", "+", "-")
+_ROWS, _COLUMNS = 4, 2
+"""Of dots in a character."""
+_LIMIT = "╌"
 
 
 def memory_chart(
@@ -53,7 +39,6 @@ def memory_chart(
     width: int,
     height: int,
     limit: int | None = None,
-    ascii_only: bool = False,
 ) -> str:
     """Lines of a plot of memory against context, without colour codes. The same points, the same text.
 
@@ -66,13 +51,11 @@ def memory_chart(
         width: columns, labels included; at least 40.
         height: rows of the plot itself; at least 4.
         limit: bytes that there are: a dashed line, or a note where it is far above the curve or below 0.
-        ascii_only: asterisks in place of braille.
 
     Raises:
         ConfigError: no points, contexts that do not rise or are below 1, or no room to draw in.
     """
     _require_drawable(points, width, height)
-    ink = _ASCII if ascii_only else _BRAILLE
     most = max(nbytes for _, nbytes in points)
     drawn_limit = limit if limit is not None and 0 <= limit <= _FAR_ABOVE * most else None
     top = max(most, drawn_limit or 0, 1)
@@ -83,25 +66,25 @@ def memory_chart(
     cells = [[" "] * columns for _ in range(height)]
     limit_row = None if drawn_limit is None else _row(drawn_limit, top, height)
     if limit_row is not None:
-        cells[limit_row] = [ink.limit] * columns
-    for row, column, character in _curve(points, top, columns, height, ink):
+        cells[limit_row] = [_LIMIT] * columns
+    for row, column, character in _curve(points, top, columns, height):
         cells[row][column] = character
 
     lines = []
     for row in range(height):
-        edge = ink.limit_tick if row == limit_row else ink.tick if row in labels else ink.axis
+        edge = "┼" if row == limit_row else "┤" if row in labels else "│"
         lines.append(f"{labels.get(row, ''):>{margin}} {edge}{''.join(cells[row])}")
-    lines.append(f"{'':>{margin}} {ink.corner}{ink.floor * columns}")
+    lines.append(f"{'':>{margin}} └{'─' * columns}")
     lines.append(f"{'':>{margin}}  {_x_labels(points, columns)}")
     if limit is not None:
-        lines.append(f"{'':>{margin}}  {_limit_note(limit, drawn_limit is not None, ink)}")
+        lines.append(f"{'':>{margin}}  {_limit_note(limit, drawn_limit is not None)}")
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _limit_note(limit: int, drawn: bool, ink: _Ink) -> str:
+def _limit_note(limit: int, drawn: bool) -> str:
     amount = _amount(limit, _unit(abs(limit)))
     if drawn:
-        return f"{ink.limit * 2} limit {amount}"
+        return f"{_LIMIT * 2} limit {amount}"
     return f"limit {'below 0' if limit < 0 else 'far above'}: {amount}"
 
 
@@ -138,20 +121,20 @@ def _context_at(place: float, points: Sequence[tuple[int, int]]) -> float:
 
 
 def _curve(
-    points: Sequence[tuple[int, int]], top: int, columns: int, height: int, ink: _Ink
+    points: Sequence[tuple[int, int]], top: int, columns: int, height: int
 ) -> Iterator[tuple[int, int, str]]:
     """(row, column, character) of the line through the points."""
     cells: dict[tuple[int, int], int] = {}
     before = None
-    for x, nbytes in _samples(points, columns * ink.columns):
-        y = _row(nbytes, top, height * ink.rows)
+    for x, nbytes in _samples(points, columns * _COLUMNS):
+        y = _row(nbytes, top, height * _ROWS)
         start = y if before is None else before + (y > before) - (y < before)  # no gap where it is steep
         for dot in range(min(start, y), max(start, y) + 1):
-            cell = dot // ink.rows, x // ink.columns
-            cells[cell] = cells.get(cell, 0) | _DOTS[dot % ink.rows][x % ink.columns]
+            cell = dot // _ROWS, x // _COLUMNS
+            cells[cell] = cells.get(cell, 0) | _DOTS[dot % _ROWS][x % _COLUMNS]
         before = y
     for (row, column), dots in cells.items():
-        yield row, column, "*" if ink is _ASCII else chr(_BLANK + dots)
+        yield row, column, chr(_BLANK + dots)
 
 
 def _samples(points: Sequence[tuple[int, int]], dots: int) -> Iterator[tuple[int, float]]:

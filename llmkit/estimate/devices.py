@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from llmkit.errors import ConfigError, DataError, MissingError, nearest
+from llmkit.errors import ConfigError, DataError, nearest
+from llmkit.formats.streams import open_input
 
 FLOPS_DTYPES = ("fp32", "bf16", "fp16", "fp8", "int8", "fp4", "int4")
 _FIELDS = ("name", "memory_gb", "bandwidth_gb_s", "tflops", "source", "note")
@@ -88,16 +89,16 @@ def find_device(key: str, table: Mapping[str, Device]) -> Device:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file.
+    """A TOML file; `-` is stdin.
 
     Raises:
         MissingError: there is no such file.
         DataError: it is no TOML.
     """
+    with open_input(path) as stream:
+        content = stream.read()
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingError(f"{path}: no such file", hint="check the path") from None
+        return tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not TOML: {error}", hint="key = value, strings in quotes") from None
 

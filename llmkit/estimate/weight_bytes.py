@@ -8,7 +8,7 @@ import math
 import msgspec
 
 from llmkit.estimate.architecture import PARTS, Architecture
-from llmkit.estimate.stored import INDEX, Scheme
+from llmkit.estimate.stored import Scheme
 
 
 class WeightBytes(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,11 +22,6 @@ class WeightBytes(msgspec.Struct, frozen=True, kw_only=True):
     """By what they are: Q4_K, F32; int4, scales, zeros, index, bfloat16. Most bytes first."""
     bits_per_weight: float
     """Bits for a parameter, all tensors together."""
-
-    @property
-    def index_nbytes(self) -> int:
-        """Of shapes, orders and code tables, which published formulas leave out; the rest is arithmetic."""
-        return self.formats.get(INDEX, 0)
 
 
 def weight_bytes(architecture: Architecture, scheme: Scheme) -> WeightBytes:

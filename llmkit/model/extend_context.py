@@ -51,7 +51,7 @@ def parse_rope_scaling(text: str, *, max_positions: int) -> dict[str, Any]:
             )
         settings = {"rope_type": kind, "factor": _number(text, number), **_FLAG_DEFAULTS[kind]}
     found = normalise_rope_scaling(
-        settings, max_positions=max_positions, original=None, source="--rope-scaling"
+        settings, max_positions=max_positions, original=settings.get(ORIGINAL), source="--rope-scaling"
     )
     return found or {"rope_type": "default"}
 

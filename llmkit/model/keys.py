@@ -1,5 +1,7 @@
 """Looks keys up in a foreign config.json, and refuses what no look-up understood and what changes sizes."""
 
+import json
+import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -38,11 +40,12 @@ OTHER_READERS = (
 )
 """Beginnings of keys that others read, or that hold numbers of no tensor's shape."""
 FOREIGN = {
-    "is_encoder_decoder": "an encoder",
-    "add_cross_attention": "cross-attention",
-    "use_bidirectional_attention": "attention to later tokens",
+    "is_encoder_decoder": (True, "an encoder"),
+    "add_cross_attention": (True, "cross-attention"),
+    "use_bidirectional_attention": (True, "attention to later tokens"),
+    "is_causal": (False, "attention to later tokens"),
 }
-"""Refused when set, whatever the family."""
+"""Refused when set to this, whatever the family, and what it means."""
 MOST = 10_000
 """Beyond this a number of layers is a damaged file."""
 LARGEST = 2**31 - 1
@@ -127,7 +130,8 @@ class Keys:
         for name in names:
             value = self._look_up(name, None)
             if value is not None:
-                if isinstance(value, bool) or not isinstance(value, int | float):
+                is_number = isinstance(value, int | float) and not isinstance(value, bool)
+                if not is_number or (isinstance(value, float) and not math.isfinite(value)):
                     self.wrong(name, "a number")
                 return value
         return default
@@ -186,10 +190,11 @@ class Keys:
             signs: parts of names.
             elsewhere: beginnings of keys that others read.
         """
-        for name, meaning in FOREIGN.items():
-            if self.config.get(name):
+        for name, (refused, meaning) in FOREIGN.items():
+            value = self.config.get(name)
+            if value is not None and bool(value) == refused:
                 raise ConfigError(
-                    f"{self.source}: {name} ({meaning}) is not supported",
+                    f"{self.source}: {name} {json.dumps(value)} ({meaning}) is not supported",
                     hint="give a decoder-only language model",
                 )
         for name, value in self.config.items():

@@ -35,7 +35,8 @@ class RopeType:
 
 ROPE_TYPES: Mapping[str, RopeType] = {
     "linear": RopeType(("factor",)),
-    # transformers takes max_position_embeddings for ORIGINAL here, which is our default
+    # transformers has max_position_embeddings for ORIGINAL; another, where a flag asked for a longer context,
+    # stands at the top of what we write
     "dynamic": RopeType(("factor", ORIGINAL)),
     "yarn": RopeType(
         ("factor", ORIGINAL, "beta_fast", "beta_slow", "truncate"),
@@ -82,7 +83,8 @@ def normalise_rope_scaling(
     Args:
         settings: the object, of transformers 4 or 5.
         max_positions: the model's max_position_embeddings.
-        original: original_max_position_embeddings at the top of config.json, as Phi-3 has it; it wins.
+        original: original_max_position_embeddings at the top of config.json, as Phi-3 has it; it wins, and
+            for dynamic scaling no other counts.
         source: file and key, for messages.
 
     Returns:
@@ -140,7 +142,9 @@ def _normal_form(
     _check_known(kind, given)
     known = ROPE_TYPES[kind]
     if ORIGINAL in known.needed:
-        if original is not None and kind != "dynamic":  # as transformers
+        if kind == "dynamic":
+            given.pop(ORIGINAL, None)  # as transformers, which takes max_position_embeddings
+        if original is not None:
             given[ORIGINAL] = original
         follows = kind == "longrope" or (kind == "yarn" and ORIGINAL in given)
         given.setdefault(ORIGINAL, max_positions)

@@ -27,7 +27,6 @@ def save_model(
     *,
     dtype: torch.dtype | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
-    generation: Mapping[str, Any] | None = None,
 ) -> None:
     """Write config.json, the weights and generation_config.json into a folder.
 
@@ -39,9 +38,8 @@ def save_model(
         folder: exists, usually under a temporary name (formats/atomic.py).
         dtype: to store; None keeps the dtype that the weights have.
         max_shard_bytes: a model larger than this is written in several files with an index.
-        generation: keys for generation_config.json beside the special ids.
     """
-    save_config(model, folder, dtype=dtype, generation=generation)
+    save_config(model, folder, dtype=dtype)
     write_weights(file_tensors(model, dtype), folder, max_shard_bytes)
 
 
@@ -53,7 +51,13 @@ def save_config(
     generation: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """The same without the weights; `extra` are further keys of config.json."""
+    """The same without the weights.
+
+    Args:
+        model, folder, dtype: see `save_model`.
+        generation: keys for generation_config.json beside the special ids.
+        extra: further keys of config.json.
+    """
     config = model.config.to_hf()
     name = str(next(model.parameters()).dtype if dtype is None else dtype).removeprefix("torch.")
     (folder / CONFIG).write_bytes(

@@ -35,4 +35,4 @@ def add_tokens(tokenizer: Tokenizer, texts: Sequence[str]) -> Tokenizer:
         facts = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
         listed = {str(backend.token_to_id(text)): {"content": text, **facts} for text in texts}
         config[_LISTED] = {**config[_LISTED], **listed}
-    return Tokenizer(backend, config, tokenizer.chat_template)
+    return Tokenizer(backend, config, tokenizer.chat_template, named_templates=tokenizer.named_templates)

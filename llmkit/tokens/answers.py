@@ -56,6 +56,9 @@ class AnswerFinder:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        apart = tokenizer.for_tools is not tokenizer
+        self._with_tools = AnswerFinder(tokenizer.for_tools) if apart else None
+        """Of another template."""
         self._has_blocks = has_generation_markers(tokenizer.chat_template or "")
         self._openings: dict[tuple[str, str, bool], str] = {}
         ids = {PromptEncoder(tokenizer).turn_end, tokenizer.eos_id} - {None}
@@ -72,6 +75,8 @@ class AnswerFinder:
             ExampleError: the template refuses the messages (`template.refused`), or does not let the answers
                 be told from the rest (`mask.unclear`).
         """
+        if tools is not None and self._with_tools is not None:
+            return self._with_tools.find(messages, tools)
         with one_moment():
             try:
                 if self._has_blocks:

@@ -32,6 +32,8 @@ def run_in_background(
         texts: drawn in this thread, a few ahead; an error there ends the work and goes on from here.
         tick: called in this thread ten times a second or oftener.
 
+    Returns:
+        What `work` returned; an error of its own is raised here.
     """
     ready: queue.Queue[str | None] = queue.Queue(TEXTS_AHEAD)
     is_abandoned = threading.Event()

@@ -13,7 +13,6 @@ _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token"
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 
 Result = TypeVar("Result")
-SPECIAL_KEYS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 def render_chat(
@@ -25,6 +24,8 @@ def render_chat(
     settings: Mapping[str, Any] | None = None,
 ) -> str:
     """The text of a conversation, equal to transformers' `apply_chat_template(tokenize=False)`.
+
+    With tools it is the template called "tool_use" that is rendered, where there is one.
 
     Encode it without adding special tokens: the template writes them itself.
 
@@ -65,6 +66,8 @@ def _rendered(
     add_generation_prompt: bool,
     render: Callable[[jinja2.Template, dict[str, Any]], Result],
 ) -> Result:
+    if tools is not None:
+        tokenizer = tokenizer.for_tools
     if tokenizer.chat_template is None:
         raise MissingError(
             "the tokenizer has no chat template",

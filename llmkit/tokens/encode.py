@@ -59,35 +59,18 @@ class Piece:
 
 
 def encode_documents(
-    tokenizer: Tokenizer,
-    documents: Iterable[Document],
-    *,
-    bos: bool = False,
-    eos: bool = False,
-    allow_special: bool = False,
-    batch_bytes: int = BATCH_BYTES,
-    threads: int | None = None,
+    tokenizer: Tokenizer, documents: Iterable[Document], options: EncodeOptions = EncodeOptions()
 ) -> Iterator[TokenDocument]:
-    """Encode documents, in order, with a few batches of `batch_bytes` in memory.
+    """Encode documents, in order, with a few batches in memory.
 
     Args:
         tokenizer: whose ids.
         documents: read as they are needed.
-        bos, eos: put the tokenizer's begin or end token around each document.
-        allow_special: whether text that looks like a special token becomes that token.
-        batch_bytes: text encoded at a time, about.
-        threads: cores to use; None: all of them.
+        options: see there.
 
     Raises:
         ConfigError: bos or eos is asked for and the tokenizer has none.
     """
-    options = EncodeOptions(
-        bos=bos,
-        eos=eos,
-        special=lambda document: allow_special,
-        batch_bytes=batch_bytes,
-        threads=threads,
-    )
     for document, tokens in encode_pairs(tokenizer, documents, options):
         yield TokenDocument(document.id, tokens, None, document.where, document.record)
 

@@ -7,7 +7,8 @@ vocab.json + merges.txt        GPT-2's and Qwen 2's older form
 tokenizer.model                SentencePiece
 NAME.gguf                      a model with its tokenizer
 
-Beside each, tokenizer_config.json (special tokens, template) and chat_template.jinja are read if there.
+Beside each, tokenizer_config.json (special tokens, templates), chat_template.jinja and
+additional_chat_templates/NAME.jinja are read if there.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,14 @@ from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.streams import open_input
 from llmkit.tokens.gguf.read import gguf_tokenizer
-from llmkit.tokens.tokenizer import CHAT_TEMPLATE, TOKENIZER, TOKENIZER_CONFIG, Tokenizer, token_content
+from llmkit.tokens.tokenizer import (
+    CHAT_TEMPLATE,
+    NAMED_TEMPLATES,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    Tokenizer,
+    token_content,
+)
 
 VOCABULARY, MERGES, SENTENCEPIECE = "vocab.json", "merges.txt", "tokenizer.model"
 SPECIAL_TOKENS_MAP = "special_tokens_map.json"
@@ -44,7 +52,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
         return gguf_tokenizer(read_gguf_header(path, keep_arrays=True).metadata, str(path))
     file = find_tokenizer(path)
     config = read_config(file.parent)
-    template = read_template(file.parent, config)
+    templates = read_templates(file.parent, config)
     content = None
     if file.suffix == ".tiktoken":
         backend, config = _from_tiktoken(file, config)
@@ -58,7 +66,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
     backend = _add_missing(backend, config, file)
     backend.no_truncation()
     backend.no_padding()
-    return Tokenizer(backend, config, template, content=content)
+    default = templates.pop("default", None)
+    return Tokenizer(backend, config, default, content=content, named_templates=templates)
 
 
 def find_tokenizer(path: Path) -> Path:
@@ -107,30 +116,44 @@ def read_config(folder: Path) -> Config:
     return config
 
 
-def read_template(folder: Path, config: Config) -> str | None:
-    """The chat template: chat_template.jinja, else the config's; of several the one named "default".
+def read_templates(folder: Path, config: Config) -> dict[str, str]:
+    """The chat templates by name: "default" is chat_template.jinja, else the config's one or its first.
+
+    Others are in additional_chat_templates/; the config's list counts where chat_template.jinja is not there.
 
     Raises:
-        DataError: not text, or not UTF-8.
+        DataError: not text, not UTF-8, or of a name that no file can have.
     """
-    file = folder / CHAT_TEMPLATE
-    if file.is_file():
-        try:
-            return file.read_bytes().decode()  # as it is: newlines are part of the prompt
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{file}: not UTF-8 ({error.reason})", hint="save the template as UTF-8"
-            ) from None
+    own = folder / CHAT_TEMPLATE
+    named = {file.stem: _read_template(file) for file in sorted((folder / NAMED_TEMPLATES).glob("*.jinja"))}
+    if own.is_file():
+        return {**named, "default": _read_template(own)}
     value = config.get("chat_template")
+    listed: dict[Any, Any]
     if isinstance(value, list):
-        named = {one.get("name"): one.get("template") for one in value if isinstance(one, dict)}
-        value = named.get("default") or next(iter(named.values()), None)
-    if value is not None and not isinstance(value, str):
-        raise DataError(
-            f"{folder / TOKENIZER_CONFIG}: chat_template is not text (found {type(value).__name__})",
-            hint=f"put the template into {CHAT_TEMPLATE}",
-        )
-    return value
+        listed = {one.get("name"): one.get("template") for one in value if isinstance(one, dict)}
+    else:
+        listed = {} if value is None else {"default": value}
+    for name, text in listed.items():
+        if not isinstance(text, str):
+            raise DataError(
+                f"{folder / TOKENIZER_CONFIG}: chat_template is not text (found {type(text).__name__})",
+                hint=f"put the template into {CHAT_TEMPLATE}",
+            )
+        if not isinstance(name, str) or not name or name != Path(name).name:
+            raise DataError(
+                f"{folder / TOKENIZER_CONFIG}: no name for a chat template (found {name!r})",
+                hint="name it as a file can be called: it is saved as one",
+            )
+    found: dict[str, str] = {**listed, **named}
+    return found if "default" in found or not found else {"default": next(iter(found.values())), **found}
+
+
+def _read_template(file: Path) -> str:
+    try:
+        return file.read_bytes().decode()  # as it is: newlines are part of the prompt
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not UTF-8 ({error.reason})", hint="save the template as UTF-8") from None
 
 
 def _read(file: Path) -> bytes:

@@ -70,6 +70,20 @@ def piece_reader(state: dict[str, Any]) -> Callable[[str], bytes]:
     return read
 
 
+def added_reader(state: dict[str, Any]) -> Callable[[str], bytes]:
+    """The function from an added token that is not special to its bytes.
+
+    It is written as text, but SentencePiece's decoders read it as any piece: Gemma adds runs of ▁.
+
+    Args:
+        state: a tokenizer.json, decoded.
+    """
+    kinds = {step["type"] for step in _steps(state.get("decoder"))}
+    if kinds & {"ByteLevel", "WordPiece"} or not kinds & {"Metaspace", "Replace", "ByteFallback"}:
+        return str.encode
+    return piece_reader(state)
+
+
 def _from_byte_level(piece: str) -> bytes:
     alphabet = byte_alphabet()
     try:

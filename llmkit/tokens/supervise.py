@@ -108,6 +108,8 @@ class Supervisor:
         learnt = learnt_tokens(chars, prepared.ranges)
         if prepared.is_chat or not len(ids):
             return Supervised(ids, learnt)
+        if prepared.ranges == [(0, len(prepared.text))]:
+            learnt[:] = True  # also what stands for no character: the ▁ that some put before a text
         bos, eos = self.tokenizer.bos_id, self.tokenizer.eos_id
         before, after = [] if bos is None else [bos], [] if eos is None else [eos]
         return Supervised(

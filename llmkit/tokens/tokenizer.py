@@ -1,8 +1,9 @@
 """A tokenizer: text to ids and back, on the `tokenizers` library, with what tokenizer_config.json adds."""
 
+import copy
 import functools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ import tokenizers
 from numpy.typing import NDArray
 
 from llmkit.formats.digest import digest_bytes
-from llmkit.tokens.pieces import piece_reader
+from llmkit.tokens.pieces import added_reader, piece_reader
 
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 CHAT_TEMPLATE = "chat_template.jinja"
+NAMED_TEMPLATES = "additional_chat_templates"
+"""A folder of templates, NAME.jinja each."""
+TOOL_USE = "tool_use"
+"""The template that conversations with tools take, where there is one of this name."""
 
 
 class Tokenizer:
@@ -29,6 +34,7 @@ class Tokenizer:
         config: tokenizer_config.json.
         bos_id, eos_id, pad_id: ids of the special tokens that the config names, None where it names none.
         chat_template: jinja text that turns messages into a prompt, or None.
+        named_templates: others by name, such as the one for tools.
         sha256: digest of tokenizer.json, byte for byte as `save` writes it.
     """
 
@@ -39,11 +45,13 @@ class Tokenizer:
         chat_template: str | None = None,
         *,
         content: bytes | None = None,
+        named_templates: Mapping[str, str] | None = None,
     ) -> None:
         """`content` is the tokenizer.json that the backend was read from; without it, the backend's own."""
         self.backend = backend
         self.config = config or {}
         self.chat_template = chat_template
+        self.named_templates = dict(named_templates or {})
         self._content = canonical_json(backend) if content is None else content
         self.sha256 = digest_bytes(self._content)
         self.bos_id = self._special("bos_token")
@@ -74,7 +82,7 @@ class Tokenizer:
         A SentencePiece token keeps its leading space, which decoding leaves out at the start of a text.
         """
         added = self._added.get(token_id)
-        return added.encode() if added is not None else self._read(self.token_text(token_id))
+        return added if added is not None else self._read(self.token_text(token_id))
 
     @functools.cached_property
     def byte_lengths(self) -> NDArray[np.int64]:
@@ -83,7 +91,7 @@ class Tokenizer:
         for piece, token_id in self._vocabulary.items():
             sizes[token_id] = len(self._read(piece))
         for token_id, token in self.backend.get_added_tokens_decoder().items():
-            sizes[token_id] = 0 if token.special else len(token.content.encode())
+            sizes[token_id] = 0 if token.special else len(self._added[token_id])
         return sizes
 
     def token_text(self, token_id: int) -> str:
@@ -94,10 +102,22 @@ class Tokenizer:
         """The id of a piece or special token, as the vocabulary stores it."""
         return self.backend.token_to_id(piece)
 
+    def with_template(self, template: str) -> "Tokenizer":
+        """The same tokenizer with one chat template."""
+        changed = copy.copy(self)
+        changed.chat_template, changed.named_templates = template, {}
+        return changed
+
+    @property
+    def for_tools(self) -> "Tokenizer":
+        """The tokenizer with the template that conversations with tools take: itself, if that is no other."""
+        template = self.named_templates.get(TOOL_USE)
+        return self if template is None else self.with_template(template)
+
     def save(self, folder: Path) -> None:
         """Write a folder's tokenizer files; transformers.AutoTokenizer opens them.
 
-        The chat template stands in its own file, which current readers take, and in tokenizer_config.json
+        Chat templates stand in files of their own, which current readers take, and in tokenizer_config.json
         for older ones. A config without a class gets the one that takes tokenizer.json as it is: left to
         choose by a model's type, transformers builds another tokenizer around the vocabulary.
         """
@@ -107,6 +127,12 @@ class Tokenizer:
         if self.chat_template is not None:
             config["chat_template"] = self.chat_template
             (folder / CHAT_TEMPLATE).write_text(self.chat_template, encoding="utf-8", newline="")
+        if self.named_templates:
+            every = {"default": self.chat_template, **self.named_templates}
+            config["chat_template"] = [{"name": name, "template": text} for name, text in every.items()]
+            (folder / NAMED_TEMPLATES).mkdir(exist_ok=True)
+        for name, text in self.named_templates.items():
+            (folder / NAMED_TEMPLATES / f"{name}.jinja").write_text(text, encoding="utf-8", newline="")
         (folder / TOKENIZER).write_bytes(self._content)
         text = json.dumps(config, indent=2, ensure_ascii=False)
         (folder / TOKENIZER_CONFIG).write_text(text + "\n", encoding="utf-8")
@@ -121,12 +147,20 @@ class Tokenizer:
         return self.backend.get_vocab(with_added_tokens=True)
 
     @functools.cached_property
-    def _added(self) -> dict[int, str]:
-        return {index: token.content for index, token in self.backend.get_added_tokens_decoder().items()}
+    def _added(self) -> dict[int, bytes]:
+        """The bytes of each added token: a special one is its own text."""
+        read = self._readers[1]
+        added = self.backend.get_added_tokens_decoder().items()
+        return {index: one.content.encode() if one.special else read(one.content) for index, one in added}
+
+    def _read(self, piece: str) -> bytes:
+        return self._readers[0](piece)
 
     @functools.cached_property
-    def _read(self) -> Callable[[str], bytes]:
-        return piece_reader(msgspec.json.decode(self._content))
+    def _readers(self) -> tuple[Callable[[str], bytes], Callable[[str], bytes]]:
+        """From a piece to its bytes, and from an added token that is not special."""
+        state = msgspec.json.decode(self._content)
+        return piece_reader(state), added_reader(state)
 
 
 def token_content(value: Any) -> str | None:

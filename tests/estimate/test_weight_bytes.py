@@ -122,7 +122,7 @@ def test_published_files_of_llama_2_7b_are_these_tensors_and_one_header(name: st
 )
 def test_matrices_of_llama_3_8b_take_the_bytes_of_the_reference(name: str, linears: int) -> None:
     found = size(LLAMA_3_8B, name)
-    assert found.nbytes - found.index_nbytes == linears + 2 * REST
+    assert found.nbytes - found.formats["index"] == linears + 2 * REST
     assert found.formats["bfloat16"] == 2 * REST
 
 
@@ -146,7 +146,7 @@ def test_mlx_quantises_embeddings_and_head_as_well() -> None:
 
 def test_gptq_keeps_the_group_of_every_input() -> None:
     # six matrices of 4096 inputs and one of 14336 in each layer, an int32 for each input
-    assert size(LLAMA_3_8B, "gptq-4bit-g128").index_nbytes == 4 * 32 * (6 * 4096 + 14336)
+    assert size(LLAMA_3_8B, "gptq-4bit-g128").formats["index"] == 4 * 32 * (6 * 4096 + 14336)
 
 
 def test_awq_takes_what_asymmetric_groups_take() -> None:
@@ -157,7 +157,7 @@ def test_double_quantisation_takes_4127_thousandths_of_a_bit_more_than_none() ->
     double, plain = size(LLAMA_3_8B, "nf4"), size(LLAMA_3_8B, "nf4-plain")
     assert 8 * (double.formats["nf4"] + double.formats["scales"]) / LINEARS == pytest.approx(4.127, abs=5e-4)
     assert 8 * (plain.formats["nf4"] + plain.formats["scales"]) / LINEARS == 4.5
-    assert double.index_nbytes == MATRICES * 4 * (16 + 256)
+    assert double.formats["index"] == MATRICES * 4 * (16 + 256)
 
 
 def test_fp8_blocks_have_a_float32_for_128_by_128_numbers() -> None:

@@ -68,7 +68,11 @@ def test_what_cannot_be_meant_is_refused_with_a_hint(text: str, problem: str, hi
 
 
 @pytest.mark.parametrize(
-    ("text", "positions"), [("yarn:4", 256), ("linear:2.5", 160), ("dynamic:2", 128), ("none", 64)]
+    ("text", "positions"),
+    [
+        *(("yarn:4", 256), ("linear:2.5", 160), ("dynamic:2", 128), ("none", 64)),
+        (f'{{"rope_type": "dynamic", "factor": 2, "{ORIGINAL}": 48}}', 96),
+    ],
 )
 def test_the_model_has_the_scaling_and_the_longer_context_and_is_otherwise_itself(
     text: str, positions: int, make_config: Make

@@ -22,6 +22,7 @@ def keys(**config: Any) -> Keys:
         ("use_qk_norm", True),
         ("layer_types", ["full_attention"]),
         ("is_encoder_decoder", True),
+        ("is_causal", False),
     ],
 )
 def test_a_set_key_that_changes_sizes_and_no_one_read_is_refused(name: str, value: Any) -> None:
@@ -45,6 +46,9 @@ def test_a_set_key_that_changes_sizes_and_no_one_read_is_refused(name: str, valu
         ("num_experts", 0),
         ("sliding_window", None),
         ("attention_bias", False),
+        ("is_encoder_decoder", False),
+        ("is_causal", True),
+        ("is_causal", None),
     ],
 )
 def test_a_key_without_consequence_or_unset_passes(name: str, value: Any) -> None:

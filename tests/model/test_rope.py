@@ -93,6 +93,19 @@ def test_frequencies_are_the_published_formulas(kind: str, length: int, make_con
     assert inverse_frequencies(config, length).tolist() == pytest.approx(exact, rel=2e-6)
 
 
+def test_of_a_file_with_dynamic_scaling_only_the_context_counts(transformers: ModuleType) -> None:
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    sizes = {"hidden_size": 64, "num_attention_heads": 4, "max_position_embeddings": 128}
+    scaling = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 4.0}
+    scaling["original_max_position_embeddings"] = 16
+    theirs = transformers.LlamaConfig(**sizes, rope_parameters=scaling)
+    ours = ModelConfig.from_hf(theirs.to_dict())
+    for length in (60, 128, 300):
+        expected, _ = ROPE_INIT_FUNCTIONS["dynamic"](theirs, seq_len=torch.tensor(length))
+        assert torch.equal(inverse_frequencies(ours, length), expected)
+
+
 @pytest.mark.parametrize(("head_dim", "rotary_dim"), [(128, 128), (64, 16), (80, 40), (12, 12)])
 @pytest.mark.parametrize("kind", [kind for kind in SCALINGS if kind != "default"])
 def test_frequencies_are_transformers_to_the_bit(

@@ -54,6 +54,10 @@ def _normal(settings: dict[str, Any], max_positions: int = 131_072, original: in
             {"rope_type": "dynamic", "factor": 2.0, "original_max_position_embeddings": 131_072},
         ),
         (
+            {"type": "dynamic", "factor": 2.0, "original_max_position_embeddings": 16},  # nobody reads it
+            {"rope_type": "dynamic", "factor": 2.0, "original_max_position_embeddings": 131_072},
+        ),
+        (
             {"type": "linear", "rope_type": "dynamic", "factor": 2.0},  # the newer name wins
             {"rope_type": "dynamic", "factor": 2.0, "original_max_position_embeddings": 131_072},
         ),

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from llmkit.model.config import ModelConfig
 from llmkit.model.load import load_model
 from llmkit.model.positions import sinusoid_table
-from llmkit.model.save import file_tensors, save_model, write_weights
+from llmkit.model.save import file_tensors, save_config, save_model, write_weights
 from llmkit.model.transformer import Transformer
 
 Make = Callable[..., ModelConfig]
@@ -108,7 +108,7 @@ def test_special_ids_and_sampling_defaults_are_written_for_transformers(
 ) -> None:
     fields: dict[str, Any] = {"bos_token_id": 1, "eos_token_id": (2, 5), "pad_token_id": None}
     settings = {"temperature": 0.7, "do_sample": True}
-    save_model(make_model(make_config(**fields)), tmp_path, generation=settings)
+    save_config(make_model(make_config(**fields)), tmp_path, generation=settings)
     theirs = transformers.GenerationConfig.from_pretrained(tmp_path)
     assert (theirs.bos_token_id, theirs.eos_token_id, theirs.pad_token_id) == (1, [2, 5], None)
     assert (theirs.temperature, theirs.do_sample) == (0.7, True)

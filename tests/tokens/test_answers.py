@@ -246,3 +246,16 @@ def test_answers_are_found_in_a_few_renderings_of_a_long_conversation(
     plain = [message | {"content": message["content"].strip()} for message in TURNS]
     assert len(finder.find(plain * 50).answers) == 150
     assert len(rendered) == 3  # as it is, with marks, and one opening
+
+
+def test_answers_with_tools_are_found_in_the_template_for_tools() -> None:
+    blocks = "{% for m in messages %}[{% generation %}{{ m.content }}{% endgeneration %}]{% endfor %}"
+    plain = "{% for m in messages %}{{ m.role }}:{{ m.content }}<end>{% endfor %}"
+    plain += "{% if add_generation_prompt %}assistant:{% endif %}"
+    for own, with_tools in ((plain, blocks), (blocks, plain)):
+        tokenizer = chat_tokenizer(own, "<end>")
+        tokenizer.named_templates = {"tool_use": with_tools}
+        finder = AnswerFinder(tokenizer)
+        for tools, template in ((None, own), ([{"name": "f"}], with_tools)):
+            alone = AnswerFinder(chat_tokenizer(template, "<end>")).find(TURNS[:2], tools)
+            assert finder.find(TURNS[:2], tools) == alone

@@ -33,7 +33,8 @@ TEXTS = ["", "one", LICENSE * 12, "two words", *LICENSE.splitlines(), "日本語
 def test_ids_are_those_of_a_bare_encode_in_order(
     tokenizer: Tokenizer, batch_bytes: int, threads: int | None
 ) -> None:
-    done = list(encode_documents(tokenizer, documents(TEXTS), batch_bytes=batch_bytes, threads=threads))
+    options = EncodeOptions(batch_bytes=batch_bytes, threads=threads)
+    done = list(encode_documents(tokenizer, documents(TEXTS), options))
     assert [document.id for document in done] == [str(number) for number in range(len(TEXTS))]
     assert len(LICENSE * 12) > 3 * PIECE_CHARS
     for document, text in zip(done, TEXTS, strict=True):
@@ -43,7 +44,7 @@ def test_ids_are_those_of_a_bare_encode_in_order(
 
 def test_bos_and_eos_stand_once_around_a_document_of_many_pieces(tokenizer: Tokenizer) -> None:
     for text in (LICENSE * 12, ""):
-        (document,) = encode_documents(tokenizer, documents([text]), bos=True, eos=True)
+        (document,) = encode_documents(tokenizer, documents([text]), EncodeOptions(bos=True, eos=True))
         inner = tokenizer.backend.encode(text).ids
         assert document.tokens.tolist() == [tokenizer.bos_id, *inner, tokenizer.eos_id]
 
@@ -52,7 +53,7 @@ def test_a_missing_bos_is_a_config_error(byte_level_dir: Path, tmp_path: Path) -
     (tmp_path / "tokenizer.json").write_bytes((byte_level_dir / "tokenizer.json").read_bytes())
     (tmp_path / "tokenizer_config.json").write_text("{}")
     with pytest.raises(ConfigError, match="no bos token"):
-        list(encode_documents(load_tokenizer(tmp_path), documents(["a"]), bos=True))
+        list(encode_documents(load_tokenizer(tmp_path), documents(["a"]), EncodeOptions(bos=True)))
 
 
 def test_no_more_is_read_than_a_few_batches(tokenizer: Tokenizer) -> None:
@@ -64,7 +65,7 @@ def test_no_more_is_read_than_a_few_batches(tokenizer: Tokenizer) -> None:
             read += 1
             yield document
 
-    done = encode_documents(tokenizer, reading(), batch_bytes=40, threads=1)
+    done = encode_documents(tokenizer, reading(), EncodeOptions(batch_bytes=40, threads=1))
     next(done)
     assert read <= 40  # 10 documents a batch: one done, two ahead, one begun
 
@@ -89,7 +90,8 @@ def test_a_text_that_looks_like_a_special_token_is_text_unless_allowed(tokenizer
     (plain,) = encode_documents(tokenizer, documents(["a<|endoftext|>b"]))
     assert special not in plain.tokens
     assert tokenizer.decode(plain.tokens.tolist()) == "a<|endoftext|>b"
-    (parsed,) = encode_documents(tokenizer, documents(["a<|endoftext|>b"]), allow_special=True)
+    allowing = EncodeOptions(special=lambda document: True)
+    (parsed,) = encode_documents(tokenizer, documents(["a<|endoftext|>b"]), allowing)
     assert parsed.tokens.tolist().count(special) == 1
 
 
@@ -126,4 +128,4 @@ def test_a_text_that_the_vocabulary_has_no_token_for_is_named(threads: int | Non
         Document(str(number), "aa" if number != 5 else "ab", "docs.jsonl", number) for number in range(9)
     ]
     with pytest.raises(DataError, match=r"docs\.jsonl:5: the tokenizer cannot encode this"):
-        list(encode_documents(Tokenizer(backend), documents, threads=threads))
+        list(encode_documents(Tokenizer(backend), documents, EncodeOptions(threads=threads)))

@@ -10,6 +10,7 @@ import pytest
 
 from llmkit.errors import ConfigError, DataError, MissingError
 from llmkit.formats.streams import open_input
+from llmkit.tokens.chat import render_chat
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.ordinary import ordinary_backend
 from llmkit.tokens.tokenizer import Tokenizer
@@ -270,3 +271,40 @@ def test_a_class_that_cuts_text_in_another_way_is_not_guessed(shared_data: Path,
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "CLIPTokenizer"}')
     with pytest.raises(ConfigError, match="how CLIPTokenizer cuts text"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("in_files", [False, True])
+def test_a_template_called_tool_use_is_taken_with_tools_as_transformers_does(
+    folder: Path, tmp_path: Path, in_files: bool
+) -> None:
+    from transformers import AutoTokenizer
+
+    plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    named = {"default": plain, "rag": "documents", "tool_use": "TOOLS {{ tools | tojson }}\n" + plain}
+    if in_files:
+        _set(folder, chat_template="older")
+        (folder / "additional_chat_templates").mkdir()
+        for name, text in named.items():
+            file = "chat_template" if name == "default" else f"additional_chat_templates/{name}"
+            (folder / f"{file}.jinja").write_text(text)
+    else:
+        _set(folder, chat_template=[{"name": name, "template": text} for name, text in named.items()])
+    ours = load_tokenizer(folder)
+    assert ours.chat_template == plain
+    ours.save(tmp_path / "saved")
+    messages = [{"role": "user", "content": "hello"}]
+    for place in (folder, tmp_path / "saved"):
+        again, theirs = load_tokenizer(place), AutoTokenizer.from_pretrained(place)
+        assert theirs.chat_template == named == {"default": again.chat_template, **again.named_templates}
+        for tools in (None, [{"type": "function", "function": {"name": "f", "parameters": {}}}]):
+            expected = theirs.apply_chat_template(messages, tools=tools, tokenize=False)
+            assert render_chat(again, messages, tools=tools) == expected
+            assert ("TOOLS" in expected) == (tools is not None)
+    older = json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text())["chat_template"]
+    assert {one["name"]: one["template"] for one in older} == named
+
+
+def test_a_template_whose_name_is_a_path_is_refused(folder: Path) -> None:
+    _set(folder, chat_template=[{"name": "default", "template": "d"}, {"name": "../x", "template": "x"}])
+    with pytest.raises(DataError, match=r"'\.\./x'"):
+        load_tokenizer(folder)

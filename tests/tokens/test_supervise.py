@@ -112,6 +112,13 @@ def test_a_text_is_learnt_as_in_pretraining(supervisor: Supervisor) -> None:
     assert example.learnt.all() and len(example.ids) == len(supervisor.tokenizer.encode("The License")) + 2
 
 
+def test_a_piece_that_stands_for_no_character_is_learnt_where_the_whole_text_is(shared_data: Path) -> None:
+    supervisor = Supervisor(load_tokenizer(shared_data / "tokenizers" / "llama2"))
+    example, _ = supervisor.supervise(Conversation([], plain=("", "12 dogs")))
+    assert [supervisor.tokenizer.token_text(one) for one in example.ids[:3]] == ["<s>", "▁", "1"]
+    assert example.learnt.all()
+
+
 def test_messages_without_a_template_are_missing_one(byte_level_dir: Path) -> None:
     supervisor = Supervisor(with_template(load_tokenizer(byte_level_dir), None))
     with pytest.raises(MissingError) as error:

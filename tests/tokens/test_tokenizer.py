@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tokenizers
+from tokenizers import decoders, models
 
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer, token_content
@@ -69,3 +70,39 @@ def test_byte_lengths_are_those_of_the_text_and_none_for_special_tokens(tokenize
     assert tokenizer.byte_lengths[tokenizer.encode(text)].sum() == len(text.encode())
     assert tokenizer.byte_lengths[tokenizer.eos_id] == 0
     assert len(tokenizer.byte_lengths) == tokenizer.vocab_size
+
+
+@pytest.mark.parametrize("prepended", [False, True])
+def test_added_tokens_are_the_bytes_that_the_library_decodes(prepended: bool) -> None:
+    # as in Gemma's files: runs of spaces are in the vocabulary, and added beside it
+    vocabulary = {"<unk>": 0, "x": 1, "▁▁": 2, "▁": 3, "▁▁▁▁": 4, "<0x41>": 5, "<0xE6>": 6}
+    backend = tokenizers.Tokenizer(models.BPE(vocabulary, [("▁", "▁"), ("▁▁", "▁▁")], byte_fallback=True))
+    steps = [decoders.Metaspace() if prepended else decoders.Replace("▁", " "), decoders.ByteFallback()]
+    backend.decoder = decoders.Sequence([*steps, decoders.Fuse()])
+    backend.add_tokens(
+        [tokenizers.AddedToken(one, normalized=False) for one in ("▁▁", "▁▁▁▁", "<0x41>", "é")]
+    )
+    backend.add_special_tokens(["<end>"])
+    tokenizer = Tokenizer(backend)
+    for name in ("▁▁", "▁▁▁▁", "<0x41>", "é", "▁", "x"):
+        middle = backend.token_to_id(name)
+        ids = [1, middle, 1]
+        content = b"".join(map(tokenizer.token_bytes, ids))
+        assert content.decode() == backend.decode(ids)
+        assert tokenizer.byte_lengths[ids].sum() == len(content)
+    assert tokenizer.byte_lengths[backend.token_to_id("<end>")] == 0
+
+
+def test_added_tokens_of_a_byte_level_vocabulary_are_their_own_text(tokenizer: Tokenizer) -> None:
+    backend = tokenizers.Tokenizer.from_str(tokenizer.backend.to_str())
+    backend.add_tokens(["<think>", "▁▁"])
+    made = Tokenizer(backend)
+    assert [made.token_bytes(made.encode(one)[0]) for one in ("<think>", "▁▁")] == [b"<think>", "▁▁".encode()]
+
+
+def test_a_template_for_tools_is_all_that_a_tokenizer_with_it_has(tokenizer: Tokenizer) -> None:
+    made = Tokenizer(tokenizer.backend, None, "plain", named_templates={"tool_use": "tools", "rag": "rag"})
+    assert (made.for_tools.chat_template, made.for_tools.named_templates) == ("tools", {})
+    assert made.for_tools.for_tools.chat_template == "tools" and made.chat_template == "plain"
+    assert made.with_template("other").for_tools.chat_template == "other"
+    assert tokenizer.for_tools is tokenizer

@@ -80,24 +80,12 @@ def qwen_moe(*, shared: bool) -> MlpRule:
     """Qwen's experts in most layers; `shared`: one more that each token uses, behind a gate of its own."""
 
     def rule(keys: Keys, sizes: Sizes) -> Mlp:
-        D, F = sizes.hidden_size, keys.whole("intermediate_size")
+        F = keys.whole("intermediate_size")
         experts = _experts(keys, sizes, keys.whole("moe_intermediate_size"))
         own = keys.whole("shared_expert_intermediate_size") if shared else 0
         step, dense = keys.whole("decoder_sparse_step", default=1), keys.numbers("mlp_only_layers") or ()
         sparse = {n for n in range(sizes.layers) if n not in dense and (n + 1) % step == 0}
-
-        def write(layer: Sheet, number: int) -> None:
-            if number not in sparse:
-                write_gated(layer, "mlp", D, F)
-                return
-            sheet = layer.within("mlp.")
-            _write_router(sheet, "gate", experts)
-            experts.write_one_by_one(sheet)
-            write_gated(sheet, "shared_expert", D, own)
-            if shared:
-                sheet.linear("shared_expert_gate", 1, D, "router", "router")
-
-        return Mlp(_width(sizes, sparse, F, experts, own), write)
+        return _one_by_one(sizes, sparse, F, experts, "shared_expert", own, gate=shared)
 
     return rule
 
@@ -113,21 +101,11 @@ def deepseek(*, first_dense: int, shared: int) -> MlpRule:
         keys.known("num_nextn_predict_layers", "num_mtp_layers")
         if keys.whole("moe_layer_freq", default=1) != 1:
             keys.wrong("moe_layer_freq", "1")
-        D, F = sizes.hidden_size, keys.whole("intermediate_size")
+        F = keys.whole("intermediate_size")
         experts = _experts(keys, sizes, keys.whole("moe_intermediate_size"), "n_routed_experts")
         own = experts.width * keys.count("n_shared_experts", shared)
         sparse = set(range(keys.count("first_k_dense_replace", first_dense), sizes.layers))
-
-        def write(layer: Sheet, number: int) -> None:
-            if number not in sparse:
-                write_gated(layer, "mlp", D, F)
-                return
-            sheet = layer.within("mlp.")
-            _write_router(sheet, "gate", experts)
-            experts.write_one_by_one(sheet)
-            write_gated(sheet, "shared_experts", D, own)
-
-        return Mlp(_width(sizes, sparse, F, experts, own), write)
+        return _one_by_one(sizes, sparse, F, experts, "shared_experts", own)
 
     return rule
 
@@ -162,6 +140,32 @@ def llama4(keys: Keys, sizes: Sizes) -> Mlp:
         write_gated(sheet, "shared_expert", D, experts.width)
 
     return Mlp(_width(sizes, sparse, F, experts, experts.width), write)
+
+
+def _one_by_one(
+    sizes: Sizes,
+    sparse: set[int],
+    dense_width: int,
+    experts: Experts,
+    shared_name: str,
+    shared: int,
+    *,
+    gate: bool = False,
+) -> Mlp:
+    """Experts one by one in the layers `sparse`, beside a shared one of a width that may have a gate."""
+
+    def write(layer: Sheet, number: int) -> None:
+        if number not in sparse:
+            write_gated(layer, "mlp", experts.hidden, dense_width)
+            return
+        sheet = layer.within("mlp.")
+        _write_router(sheet, "gate", experts)
+        experts.write_one_by_one(sheet)
+        write_gated(sheet, shared_name, experts.hidden, shared)
+        if gate:
+            sheet.linear(f"{shared_name}_gate", 1, experts.hidden, "router", "router")
+
+    return Mlp(_width(sizes, sparse, dense_width, experts, shared), write)
 
 
 def _experts(keys: Keys, sizes: Sizes, width: int, first: str = "num_experts") -> Experts:

@@ -62,23 +62,18 @@ def add_lora(model: Transformer, config: LoraConfig, seed: int) -> None:
         _wrap(model, target.name, values, config.dropout, config.use_rslora)
 
 
-def attach_adapter(
-    model: Transformer, weights: AdapterWeights, *, trainable: bool = False, dropout: float | None = None
-) -> None:
-    """Give a model an adapter that was trained before.
+def attach_adapter(model: Transformer, weights: AdapterWeights) -> None:
+    """Give a model an adapter that was trained before; nothing of both learns any more.
 
     Args:
-        model: changed in place; its own weights are frozen.
+        model: changed in place.
         weights: of an adapter of such a model.
-        trainable: whether they go on learning.
-        dropout: in place of the adapter's own.
 
     Raises:
         ConfigError: the adapter has tensors that the model has no place for.
         UsageError: it has an adapter already.
     """
     _refuse_adapted(model)
-    model.requires_grad_(False)
     _put_whole(model, weights)
     shared: dict[int, nn.Parameter] = {}
     for name, values in weights.modules.items():
@@ -87,9 +82,8 @@ def attach_adapter(
             shared[id(values.A)] = nn.Parameter(values.A.detach().float().to(device, copy=True))
         magnitude = None if values.magnitude is None else values.magnitude.to(device)
         moved = LowRank(shared[id(values.A)], values.B.to(device), values.scale, magnitude)
-        _wrap(model, name, moved, weights.dropout if dropout is None else dropout, weights.use_rslora)
-    if not trainable:
-        model.requires_grad_(False)
+        _wrap(model, name, moved, weights.dropout, weights.use_rslora)
+    model.requires_grad_(False)
 
 
 def adapter_of(model: Transformer) -> AdapterWeights:

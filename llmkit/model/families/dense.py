@@ -122,7 +122,7 @@ DENSE: dict[str, Family] = {
                 RopeByKind(1_000_000.0, 10_000.0, "rope_local_base_freq"),
                 *_GEMMA,
             ),
-            Number("attn_logit_softcapping", "attn_logit_softcapping", None),
+            Constant({"attn_logit_softcapping": None}),  # the class reads it, and never caps with it
             Number("final_logit_softcapping", "final_logit_softcapping", None),
             *(QueryScalar(), SpecialIds(2, 1, 0), Windows(every(6, 4096, "sliding_window_pattern"))),
             Fixed({"norm_placement": "both", "qk_norm": "head"}),

@@ -25,6 +25,8 @@ class EveryLayer:
         keys.known("output_router_logits", "router_jitter_noise", "experts_per_token")
         normalised = keys.flag("norm_topk_prob") if self.normalised is None else self.normalised
         limit = keys.number("swiglu_limit", default=7.0) if self.gpt_oss else 0.0
+        if limit is not None and self.gpt_oss and limit <= 0:
+            keys.wrong("swiglu_limit", "a number above 0")
         if self.gpt_oss and keys.number("swiglu_alpha", default=1.702) != 1.702:
             keys.wrong("swiglu_alpha", "1.702, which is all that is supported")
         return {
@@ -120,6 +122,7 @@ class DeepSeekExperts:
         width = keys.whole("moe_intermediate_size")
         first = keys.count("first_k_dense_replace", self.first_dense)
         groups, chosen = self._groups(keys)
+        scaling = keys.number("routed_scaling_factor", default=self.scaling)
         return {
             "experts": ExpertsConfig(
                 num_experts=keys.whole("n_routed_experts", "num_local_experts", "num_experts"),
@@ -128,7 +131,7 @@ class DeepSeekExperts:
                 layers=tuple(range(first, found["num_hidden_layers"])),
                 scoring=self._scoring(keys),
                 norm_topk_prob=keys.flag("norm_topk_prob", self.normalised),
-                routed_scaling_factor=keys.number("routed_scaling_factor", default=self.scaling) or 1.0,
+                routed_scaling_factor=self.scaling if scaling is None else scaling,
                 num_groups=groups,
                 topk_groups=chosen,
                 group_score="best_two" if self.version == 3 else "best",

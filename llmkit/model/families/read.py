@@ -9,6 +9,7 @@ from llmkit.model.families.parts import Fields
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.keys import Keys
 from llmkit.model.quantised.section import quantised_section
+from llmkit.model.rope_scaling import ORIGINAL
 
 FORMAT_VERSION = "5.0.0"
 """The transformers release whose folder format is written, recorded as `transformers_version`."""
@@ -59,12 +60,20 @@ def fields_to_hf(fields: Fields) -> dict[str, Any]:
         "architectures": [family.architecture],
         "model_type": name,
         **family.write(fields),
+        **_original_positions(fields),
         "initializer_range": fields["initializer_range"],
         "use_cache": True,
         "dtype": fields["dtype"],
         "torch_dtype": fields["dtype"],
         "transformers_version": FORMAT_VERSION,
     }
+
+
+def _original_positions(fields: Fields) -> dict[str, Any]:
+    """Where dynamic scaling begins, if not where the context ends: files say it beside the scaling only."""
+    scaling = fields["rope_scaling"] or {}
+    is_said = scaling.get("rope_type") != "dynamic" or scaling[ORIGINAL] == fields["max_position_embeddings"]
+    return {} if is_said else {ORIGINAL: scaling[ORIGINAL]}
 
 
 def _language_model(config: Mapping[str, Any], source: str) -> Mapping[str, Any]:

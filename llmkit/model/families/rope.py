@@ -124,6 +124,8 @@ def read_scaling(
         found: fields read before.
         original: the class's original_max_position_embeddings where the file's top has none.
     """
+    if settings.get("rope_type", settings.get("type")) == "dynamic":
+        original = None
     original = keys.optional(ORIGINAL, original)
     return normalise_rope_scaling(
         settings,

@@ -63,10 +63,10 @@ class CodedWeights:
         self.sources |= {name: [source] for name, source in zip(group.ours, sources, strict=True)}
         return True
 
-    def take_gguf(self, group: GgufGroup, data: GgufData, rows: Sequence[int]) -> bool:
+    def take_gguf(self, group: GgufGroup, data: GgufData, rows: Sequence[int]) -> None:
         """Take a group of a GGUF file's tensors, if it is one the kernels read."""
         if not self._wants(group.ours) or any(data.info(name).type not in GROUPINGS for name in group.theirs):
-            return False
+            return
         parts = [_gguf(data, name) for name in group.theirs]
         match group.how:
             case "same":
@@ -79,9 +79,6 @@ class CodedWeights:
             case "halves":
                 pairs = zip(*parts, strict=True)
                 self.sources[group.ours[0]] = [_stacked(list(pair)) for pair in pairs]
-            case _:
-                return False
-        return True
 
     def _wants(self, names: Sequence[str]) -> bool:
         return all(_TAKEN.fullmatch(name) for name in names)

@@ -38,15 +38,12 @@ def itself(most: Tensor) -> Tensor:
     return most
 
 
-def use_float8(layers: nn.Module, *, pieces: int = 1) -> int:
+def use_float8(layers: nn.Module, *, pieces: int = 1) -> None:
     """Let plain matrices multiply in float8, where both sides are a multiple of SIDE.
 
     Args:
         layers: of a model; changed in place.
         pieces: that either side may be cut into.
-
-    Returns:
-        How many do.
 
     Raises:
         ConfigError: none can.
@@ -61,7 +58,6 @@ def use_float8(layers: nn.Module, *, pieces: int = 1) -> int:
         )
     for one in fitting:
         one.__class__ = Float8Linear
-    return len(fitting)
 
 
 def float8_linear(

@@ -5,6 +5,7 @@ only, by the model's name; whether text is composed (NFC) goes by the name of th
 file was written by llmkit, which says it.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,7 +68,18 @@ def gguf_tokenizer(metadata: Mapping[str, Any], name: str) -> Tokenizer:
             )
     add_around(backend, bos, eos)
     template = metadata.get(TEMPLATE)
-    return Tokenizer(backend, _config(vocabulary), template if isinstance(template, str) else None)
+    return Tokenizer(
+        backend,
+        _config(vocabulary),
+        template if isinstance(template, str) else None,
+        named_templates=_named_templates(metadata),
+    )
+
+
+def _named_templates(metadata: Mapping[str, Any]) -> dict[str, str]:
+    names = (key.removeprefix(f"{TEMPLATE}.") for key in metadata if key.startswith(f"{TEMPLATE}."))
+    found = {name: metadata[f"{TEMPLATE}.{name}"] for name in names if re.fullmatch(r"\w+", name)}
+    return {name: text for name, text in found.items() if isinstance(text, str)}
 
 
 def gguf_stop_ids(metadata: Mapping[str, Any], name: str) -> tuple[int, ...]:

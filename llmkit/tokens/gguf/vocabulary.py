@@ -16,6 +16,8 @@ from llmkit.tokens.sentencepiece import CONTROL, NORMAL
 
 PREFIX = "tokenizer.ggml."
 TEMPLATE = "tokenizer.chat_template"
+"""A named one has .NAME behind it."""
+TEMPLATE_NAMES = "tokenizer.chat_templates"
 COMPOSES = "llmkit.tokenizer.nfc"
 """Our own key: whether text is brought into NFC first, where the name of the pre-tokenizer says otherwise."""
 SENTENCEPIECE, BYTE_LEVEL, UNIGRAM = "llama", "gpt2", "t5"

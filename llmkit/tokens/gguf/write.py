@@ -5,6 +5,7 @@ that is told by `lost_in_gguf`.
 """
 
 import json
+import re
 from typing import Any
 
 from llmkit.errors import ConfigError, nearest
@@ -19,6 +20,7 @@ from llmkit.tokens.gguf.vocabulary import (
     PREFIX,
     SENTENCEPIECE,
     TEMPLATE,
+    TEMPLATE_NAMES,
     TEXT_ENDS,
     TURN_ENDS,
     UNIGRAM,
@@ -66,6 +68,10 @@ def gguf_tokenizer_metadata(
     metadata |= _special(tokenizer, state)
     if tokenizer.chat_template is not None:
         metadata[TEMPLATE] = tokenizer.chat_template
+    named = {re.sub(r"[^A-Za-z0-9]", "_", name): text for name, text in tokenizer.named_templates.items()}
+    if named:
+        metadata |= {f"{TEMPLATE}.{name}": text for name, text in named.items()}
+        metadata[TEMPLATE_NAMES] = Typed("str", sorted(named))
     return metadata
 
 

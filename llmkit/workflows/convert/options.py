@@ -36,7 +36,7 @@ class ConvertConfig:
     """Special tokens to add to the tokenizer, each with a row of embeddings."""
     check: bool = False
     tolerance: float | None = None
-    """Largest difference of logits; None: measured (`convert_check.compare_logits`)."""
+    """Largest difference of logits; None: measured (`check.compare_logits`)."""
 
     def __post_init__(self) -> None:
         if self.tolerance is not None and not self.check:

@@ -38,6 +38,7 @@ _PICKLES = {b"PK\x03\x04": "a zip or pickle checkpoint", b"\x80\x02": "a pickle"
 _TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt", "tokenizer.model", "*.tiktoken", "chat_template.jinja"),
+    "additional_chat_templates/*.jinja",
 )
 
 
@@ -98,7 +99,9 @@ class ConvertSource:
             return
         for pattern in _TOKENIZER_FILES:
             for file in sorted(self.tokenizer_path.glob(pattern)):
-                shutil.copyfile(file, folder / file.name)
+                target = folder / file.relative_to(self.tokenizer_path)
+                target.parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, target)
 
 
 def open_convert_source(path: Path, config: ConvertConfig) -> ConvertSource:

@@ -97,7 +97,7 @@ def diff_tokenizers(
     special = _special_ids(first, second)
     in_json, in_config = _settings(contents, "tokenizer.json"), _config_keys(first, second)
     settings, remarks = split_remarks([*in_json, *in_config], _WHO_WROTE_IT)
-    template = _template(first.chat_template, second.chat_template)
+    template = _template(_templates(first), _templates(second))
     encodings = diff_encodings(first, second, texts, progress=progress) if texts else None
     alike = not (only_a or only_b or moved or merge or scores or special or settings or template)
     return TokenizerDiff(
@@ -202,6 +202,14 @@ def _config_keys(a: Tokenizer, b: Tokenizer) -> list[KeyDiff]:
         tokens = {key: token_content(kept[key]) for key in _TOKENS if key in kept}
         forms.append(kept | tokens)
     return diff_keys("tokenizer_config.json", *forms)
+
+
+def _templates(tokenizer: Tokenizer) -> str | None:
+    """The chat template, and behind it those that have a name."""
+    if not tokenizer.named_templates:
+        return tokenizer.chat_template
+    named = (f"{{# {name} #}}\n{text}" for name, text in sorted(tokenizer.named_templates.items()))
+    return "\n".join([tokenizer.chat_template or "", *named])
 
 
 def _template(a: str | None, b: str | None) -> list[str]:

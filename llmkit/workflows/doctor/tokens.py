@@ -1,6 +1,7 @@
 """A model folder's tokenizer: it opens, its ids have rows, its special tokens are the model's, and its chat
 template writes what the model was trained on: one bos, an eos after the answer, tokens that exist."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +15,15 @@ from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.findings import Finding, Level, finding
 
 _CHAT = [{"role": "user", "content": "What is two and two?"}, {"role": "assistant", "content": "Four."}]
+_PARAMETERS = {"type": "object", "properties": {"text": {"type": "string", "description": "a text"}}}
+_TOOL = {
+    "type": "function",
+    "function": {"name": "count", "description": "Counts letters.", "parameters": _PARAMETERS},
+}
 _ACUTE = "\u0301"
 _ACCENTED = (f"x{_ACUTE}", f"e\u0302{_ACUTE}", f"\ufb01{_ACUTE}")  # the last: on the ligature of f and i
+_AS_IT_IS = (None, "PreTrainedTokenizerFast", "TokenizersBackend", "LlamaTokenizer", "LlamaTokenizerFast")
+"""Classes of transformers that take a byte-level tokenizer.json as it is."""
 _MARK = re.compile(r"<\|[^|<>\s]+\|>")  # how a template's own tokens are commonly written
 
 
@@ -30,9 +38,24 @@ def check_tokenizer(where: Path, tokenizer: Tokenizer, stops: Sequence[int] = ()
         what = f"pad and eos are one token ({tokenizer.token_text(tokenizer.pad_id)})"
         hint = "training that ignores padding then never learns to stop: give pad a token of its own"
         findings.append(finding("warning", "special.pad", where, what, hint))
+    if (asked := _asks_for_other_spaces(tokenizer)) is not None:
+        what = f"add_prefix_space is {json.dumps(asked)} in its config, otherwise in tokenizer.json"
+        hint = "transformers' older classes follow the config, llmkit tokenizer.json: make them say the same"
+        findings.append(finding("warning", "tokenizer.prefix", where, what, hint))
     if tokenizer.chat_template is not None:
         findings += check_template(where, tokenizer, stops)
     return findings
+
+
+def _asks_for_other_spaces(tokenizer: Tokenizer) -> bool | None:
+    """What tokenizer_config.json says of a space before texts, where its class heeds that and the tokenizer
+    does otherwise; else None."""
+    asked = tokenizer.config.get("add_prefix_space")
+    heeded = tokenizer.config.get("tokenizer_class") not in _AS_IT_IS
+    part = str(tokenizer.backend.pre_tokenizer)
+    if not heeded or not isinstance(asked, bool) or f"ByteLevel(add_prefix_space={not asked}" not in part:
+        return None
+    return asked
 
 
 def _drops_marks(tokenizer: Tokenizer) -> bool:
@@ -57,6 +80,8 @@ def check_template(where: Path, tokenizer: Tokenizer, stops: Sequence[int] = ())
     try:
         rendered = render_chat(tokenizer, _CHAT)
         prompt = render_chat(tokenizer, _CHAT[:1], add_generation_prompt=True)
+        if tokenizer.for_tools is not tokenizer:
+            render_chat(tokenizer, _CHAT, tools=[_TOOL])
     except LlmkitError as error:
         found("error", "template.renders", error.problem, error.hint)
         return findings

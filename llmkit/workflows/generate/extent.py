@@ -1,10 +1,13 @@
 """How much a job asks for at most: what memory is set aside by."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.rows import Refusal, Row
+
+_BYTES_A_TOKEN = 2
+"""Of a call's result, at least, as a rule: what memory is set aside for."""
 
 
 @dataclass(frozen=True)
@@ -32,3 +35,13 @@ def extent_of(job: Job, rows: Iterable[Row | Refusal]) -> Extent:
         prompt_tokens = max(prompt_tokens, length)
         positions = max(positions, length + row.request.room(job.model) - 1)
     return Extent(count, prompt_tokens, positions, texts)
+
+
+def tool_extent(job: Job, extent: Extent) -> Extent:
+    """The extent of some rows, with the results that their texts may have in them, one text at a time."""
+    tools = job.files.tools
+    if job.talk is None or tools is None:
+        return extent
+    turn = job.sampling.max_tokens + tools.limits.output_bytes // _BYTES_A_TOKEN
+    most = extent.positions + job.talk.toolbox.max_calls * turn
+    return replace(extent, positions=min(most, job.model.max_position_embeddings), texts=min(extent.texts, 1))

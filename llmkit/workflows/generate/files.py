@@ -37,3 +37,8 @@ class GenerateFiles:
         """Files with prompts."""
         replay = None if self.tools is None else self.tools.replay
         return [path for path in (self.file, self.jsonl, self.template, replay) if path is not None]
+
+    @property
+    def every_input(self) -> list[Path]:
+        """Also the model and its tokenizer: what no output may replace."""
+        return [*self.inputs, self.model, *([] if self.tokenizer is None else [self.tokenizer])]

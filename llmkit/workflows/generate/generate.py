@@ -12,13 +12,12 @@ from llmkit.formats.rejects import bad_lines
 from llmkit.formats.streams import STDIO, is_terminal, open_output
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.generate.draft import check_gain
-from llmkit.workflows.generate.extent import Extent, extent_of
+from llmkit.workflows.generate.extent import Extent, extent_of, tool_extent
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
 from llmkit.workflows.generate.partial import Partial, open_partial, read_partial
 from llmkit.workflows.generate.rows import Refusal, Row, read_prompt, read_rows
 from llmkit.workflows.generate.stats import GenerateStats, generate_stats
-from llmkit.workflows.tool.extent import tool_extent
 from llmkit.workflows.tool.given import given_tools
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def _generate(job: Job, partial: Partial | None, progress: Progress) -> Generate
             skip=files.skip_bad,
             rejects=files.rejects,
             force=files.force,
-            inputs=files.inputs,
+            inputs=files.every_input,
             out=files.out,
         ) as bad,
         _output(job, partial) as stream,
@@ -228,7 +227,7 @@ def plan_generate(files: GenerateFiles, config: GenerateConfig) -> GeneratePlan:
 def _output(job: Job, partial: Partial | None) -> Iterator[BinaryIO]:
     """Where texts go; what an interrupted run leaves of it can be gone on with under --resume."""
     if partial is None:
-        with open_output(job.files.out, force=job.files.force, inputs=job.files.inputs) as stream:
+        with open_output(job.files.out, force=job.files.force, inputs=job.files.every_input) as stream:
             yield stream
         return
     try:

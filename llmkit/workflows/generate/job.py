@@ -103,7 +103,7 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
         check_tool_options(files, config)
     for path in (files.out, files.rejects):
         if path is not None and path != STDIO:
-            refuse_existing(path, force=files.force, inputs=files.inputs)
+            refuse_existing(path, force=files.force, inputs=files.every_input)
     for path in files.inputs:
         if path != STDIO and not path.exists():
             raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin")
@@ -130,6 +130,7 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
         rule = talk.rule(sampling, 0)
         if rule is not None:
             grammars.compile_rule(rule)  # the same
+    context = model.max_position_embeddings
     return Job(
         files=files,
         config=config,
@@ -138,7 +139,7 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
         encoder=encoder,
         sampling=sampling,
         stop_ids=_stop_ids(generation, model, tokenizer),
-        notes=tuple(f"{source}: {name} is not followed" for name in unfollowed(generation)),
+        notes=tuple(f"{source}: {name} is not followed" for name in unfollowed(generation, context)),
         rope_scaling=scaling,
         grammars=grammars,
         drafts=open_drafts(config, files.model, model, tokenizer),

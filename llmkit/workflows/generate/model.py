@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.engine.block_store import CODES_ESTIMATED_AS, check_kv_dtype
+from llmkit.engine.block_store import check_kv_dtype
 from llmkit.engine.draft_model import DraftModel
 from llmkit.engine.drafts import PromptLookup, Proposer
 from llmkit.engine.engine import Engine, EngineConfig
@@ -12,8 +12,6 @@ from llmkit.engine.gain import Gain
 from llmkit.engine.native.parts import device_kind, runs_natively, why_not_natively
 from llmkit.engine.native.weights import PackedModel, pack_weights
 from llmkit.errors import ResourceError, UsageError
-from llmkit.estimate.architecture_of import architecture_of
-from llmkit.estimate.cache import contiguous_cache_bytes
 from llmkit.kernels.library import set_threads
 from llmkit.kernels.packed import ROUNDED_FORMATS
 from llmkit.model.quantised.coded_weights import CodedWeights
@@ -22,14 +20,8 @@ from llmkit.model.stored_weights import StoredWeights
 from llmkit.workflows.generate.device import cpu_threads, device_memory_bytes, device_named
 from llmkit.workflows.generate.extent import Extent
 from llmkit.workflows.generate.job import Job
-from llmkit.workflows.generate.placement import (
-    Placement,
-    cache_together,
-    device_of,
-    runtime_bytes,
-    weights_together,
-)
-from llmkit.workflows.generate.weights import held_weight_bytes
+from llmkit.workflows.generate.placement import Placement, device_of, runtime_bytes
+from llmkit.workflows.generate.weights import job_bytes
 
 if TYPE_CHECKING:
     from llmkit.engine.adapters.values import Adapter
@@ -61,57 +53,34 @@ def place(job: Job, extent: Extent | None) -> Placement:
     if device_kind(device) == "cuda" and tp > 1:
         device_named(device_of(device, tp - 1))
     dtype = dtype_name_of(job.model) if job.config.dtype == "auto" else job.config.dtype
-    architecture = architecture_of(job.model)
-    coded = job.config.weights == "stored" and job.config.kernels != "torch"
-    nbytes = held_weight_bytes(
-        job.files.model, job.model, dtype, device, stays_coded=coded and not job.adapters.sources
-    )
-    nbytes = weights_together(job.model, nbytes, dtype, device, tp)
-    context = job.model.max_position_embeddings
     kv_dtype = dtype if job.config.kv_dtype == "auto" else job.config.kv_dtype
     check_kv_dtype(job.model, kv_dtype)
+    held = job_bytes(job, dtype, kv_dtype, device, block_tokens=BLOCK_TOKENS)
+    offload_bytes = job.config.cache_offload if device_kind(device) == "cpu" else 0
+    loads_torch = _loads_torch(job, dtype, device)
+    fixed_bytes = held.weights + held.draft_weights + offload_bytes + job.adapters.nbytes
+    fixed_bytes += runtime_bytes(device, tp, loads_torch=loads_torch)
+
+    available = device_memory_bytes(device)
+    room = _INFINITE if available is None else available - fixed_bytes
+    context = job.model.max_position_embeddings
     longest = _whole_blocks(
         max(1, min(job.sampling.max_tokens, context) if extent is None else extent.positions)
     )
-    kv_name = CODES_ESTIMATED_AS if kv_dtype == "int8" else kv_dtype
-    own_bytes = contiguous_cache_bytes(architecture, kv_name, context=BLOCK_TOKENS)
-    own_bytes = block_bytes = cache_together(job.model, own_bytes, device, tp)
-    draft_weight_bytes = 0
-    if job.drafts is not None and job.drafts.model is not None and job.drafts.path is not None:
-        draft = architecture_of(job.drafts.model)  # it keeps keys and values of its own
-        draft_weight_bytes = held_weight_bytes(
-            job.drafts.path, job.drafts.model, dtype, device, stays_coded=coded
-        )
-        block_bytes += contiguous_cache_bytes(draft, dtype, context=BLOCK_TOKENS)
-    texts = job.config.batch or AT_ONCE
-    if extent is not None:
-        texts = max(1, min(texts, extent.texts))
-    available = device_memory_bytes(device)
-    offload_bytes = job.config.cache_offload if device_kind(device) == "cpu" else 0
-    adapter_bytes = job.adapters.nbytes
-    loads_torch = _loads_torch(job, dtype, device)
-    fixed_bytes = nbytes + draft_weight_bytes + offload_bytes + adapter_bytes
-    fixed_bytes += runtime_bytes(device, tp, loads_torch=loads_torch)
-    room = _INFINITE if available is None else available - fixed_bytes
-    if job.config.batch is None:  # fewer at once where memory is short
-        texts = max(1, min(texts, int(room * _CACHE_SHARE) // (longest * block_bytes)))
-    blocks = texts * longest
-    if extent is None:
-        most = texts * _whole_blocks(context)
-        blocks = max(blocks, min(most, int(room * _CACHE_SHARE) // block_bytes))
-    threads = job.config.threads or (1 if nbytes < ONE_THREAD_BYTES else cpu_threads())
+    texts, blocks = _texts_and_blocks(job, extent, longest, held.block, room)
+    threads = job.config.threads or (1 if held.weights < ONE_THREAD_BYTES else cpu_threads())
     placement = Placement(
         device=device,
         dtype=dtype,
         threads=max(1, threads // tp),
-        weight_bytes=nbytes,
-        kv_bytes=texts * longest * own_bytes,
+        weight_bytes=held.weights,
+        kv_bytes=texts * longest * held.own_block,
         kv_dtype=kv_dtype,
         positions=blocks * BLOCK_TOKENS,
         texts=texts,
-        draft_bytes=draft_weight_bytes + texts * longest * (block_bytes - own_bytes),
+        draft_bytes=held.draft_weights + texts * longest * (held.block - held.own_block),
         offload_bytes=offload_bytes,
-        adapter_bytes=adapter_bytes,
+        adapter_bytes=job.adapters.nbytes,
         processes=tp,
         loads_torch=loads_torch,
     )
@@ -122,6 +91,29 @@ def place(job: Job, extent: Extent | None) -> Placement:
             hint="--dtype bfloat16, --kv-dtype int8, fewer --max-tokens, a smaller --batch or model",
         )
     return placement
+
+
+def _texts_and_blocks(
+    job: Job, extent: Extent | None, longest: int, block_bytes: int, room: int
+) -> tuple[int, int]:
+    """Texts at once, and the blocks of their cache.
+
+    Args:
+        job, extent: see `place`.
+        longest: blocks of the longest text.
+        block_bytes: of one.
+        room: bytes that there are for them.
+    """
+    texts = job.config.batch or AT_ONCE
+    if extent is not None:
+        texts = max(1, min(texts, extent.texts))
+    if job.config.batch is None:  # fewer at once where memory is short
+        texts = max(1, min(texts, int(room * _CACHE_SHARE) // (longest * block_bytes)))
+    blocks = texts * longest
+    if extent is None:
+        most = texts * _whole_blocks(job.model.max_position_embeddings)
+        blocks = max(blocks, min(most, int(room * _CACHE_SHARE) // block_bytes))
+    return texts, blocks
 
 
 def _whole_blocks(positions: int) -> int:

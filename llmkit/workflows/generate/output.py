@@ -1,5 +1,6 @@
 """Where texts go: bare, piece by piece as they come, or as a line of JSON each."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import BinaryIO, Protocol
@@ -9,9 +10,11 @@ from llmkit.engine.request import Drawn
 from llmkit.formats.jsonl import encode_line, raw
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.generate.code import first_code_block
-from llmkit.workflows.generate.marks import marked
 from llmkit.workflows.generate.results import SCHEMA, result_record
 from llmkit.workflows.generate.rows import Refusal, Row
+
+MARK, RESET = "\x1b[33m", "\x1b[0m"
+"""Around a piece that the model was not sure of."""
 
 
 class Output(Protocol):
@@ -162,3 +165,13 @@ class JsonOutput:
         self._stream.write(encode_line(record))
         if self._flush:
             self._stream.flush()
+
+
+def marked(text: str, token: Drawn | None, below: float) -> str:
+    """A piece of a text, in colour where the model gave its token a lower probability than `below`.
+
+    Of a character that several tokens make, the last token counts. The colour ends before a line does.
+    """
+    if token is None or token.score is None or math.exp(token.score.logprob) >= below:
+        return text
+    return "\n".join(f"{MARK}{line}{RESET}" if line else "" for line in text.split("\n"))

@@ -110,7 +110,7 @@ class Partial:
         yield stream
         stream.flush()
         with (
-            open_output(out, force=job.files.force, inputs=job.files.inputs) as whole,
+            open_output(out, force=job.files.force, inputs=job.files.every_input) as whole,
             self.path.open("rb") as lines,
         ):
             next(lines)

@@ -1,9 +1,12 @@
-"""What a model's weights take in memory as the engine holds them, told from the headers of its files."""
+"""What a model takes in memory as the engine holds it, told from the headers of its files."""
 
 from pathlib import Path
+from typing import NamedTuple
 
+from llmkit.engine.block_store import CODES_ESTIMATED_AS
 from llmkit.engine.native.parts import why_not_natively
 from llmkit.estimate.architecture_of import architecture_of
+from llmkit.estimate.cache import contiguous_cache_bytes
 from llmkit.estimate.stored import NumbersAlone
 from llmkit.estimate.weight_bytes import weight_bytes
 from llmkit.kernels.coded_gguf import GROUPINGS
@@ -11,6 +14,49 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.quantised.stored import QuantisedInfo
 from llmkit.model.source import read_plain_tensors
 from llmkit.model.stored_numbers import ARRAY_DTYPES
+from llmkit.workflows.generate.job import Job
+from llmkit.workflows.generate.placement import cache_together, weights_together
+
+
+class JobBytes(NamedTuple):
+    """What the models of a job take."""
+
+    weights: int
+    draft_weights: int
+    """Of the model that guesses."""
+    own_block: int
+    """A block of the model's own cache."""
+    block: int
+    """With that of the model that guesses, which keeps keys and values of its own."""
+
+
+def job_bytes(job: Job, dtype: str, kv_dtype: str, device: str, *, block_tokens: int) -> JobBytes:
+    """What the models of a job take; of a model in parts on GPUs, one part.
+
+    Args:
+        job: whose.
+        dtype: of weights that are plain numbers.
+        kv_dtype: of the cache.
+        device: of the first part.
+        block_tokens: of a block of the cache.
+
+    Raises:
+        MissingError, DataError: see `held_weight_bytes`.
+    """
+    config, tp = job.model, job.config.tp
+    coded = job.config.weights == "stored" and job.config.kernels != "torch"
+    nbytes = held_weight_bytes(
+        job.files.model, config, dtype, device, stays_coded=coded and not job.adapters.sources
+    )
+    kv_name = CODES_ESTIMATED_AS if kv_dtype == "int8" else kv_dtype
+    own_block = contiguous_cache_bytes(architecture_of(config), kv_name, context=block_tokens)
+    own_block = cache_together(config, own_block, device, tp)
+    draft_weights = draft_block = 0
+    if job.drafts is not None and job.drafts.model is not None and job.drafts.path is not None:
+        draft_weights = held_weight_bytes(job.drafts.path, job.drafts.model, dtype, device, stays_coded=coded)
+        draft_block = contiguous_cache_bytes(architecture_of(job.drafts.model), dtype, context=block_tokens)
+    weights = weights_together(config, nbytes, dtype, device, tp)
+    return JobBytes(weights, draft_weights, own_block, own_block + draft_block)
 
 
 def held_weight_bytes(path: Path, config: ModelConfig, dtype: str, device: str, *, stays_coded: bool) -> int:

@@ -17,6 +17,8 @@ _WEIGHED_DIFFERENCES = ("task", "ties", "dare", "dare-ties")
 _ON_DIFFERENCES = (*_WEIGHED_DIFFERENCES, "model-stock")
 _SPARSE = ("ties", "dare", "dare-ties")
 _NORMALIZES = ("linear", "ties")
+_DIVIDED_BY_SUM = ("linear", "task", "dare")
+"""Of all weights: ties divides by those of the models that a number is taken from."""
 _MOST = 3.4e38
 """A number that float32 holds, next to its largest."""
 
@@ -240,7 +242,7 @@ class MergeConfig:
             raise UsageError("--density is a share, above 0 and at most 1", hint="0.5 keeps half")
         if self.method == "slerp" and self.weights and len(self.weights) > 1:
             raise UsageError("slerp has one --weight: that of the second model", hint="--weight 0.5")
-        if self.divides and self.method == "linear" and abs(sum(self.all_weights)) < 1e-8:
+        if self.divides and self.method in _DIVIDED_BY_SUM and abs(sum(self.all_weights)) < 1e-8:
             raise UsageError("the weights add up to 0, and are divided by it", hint="--no-normalize")
 
     def _check_extract(self) -> None:

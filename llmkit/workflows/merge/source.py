@@ -142,7 +142,9 @@ def _tokenizer_notes(first: MergeSource, other: MergeSource) -> list[str]:
                 hint="rows of the embeddings would be mixed that stand for different tokens; "
                 "-t TOKENIZER says which is right all the same",
             )
-    if first.source.tokenizer.chat_template != other.source.tokenizer.chat_template:
+    mine, theirs = first.source.tokenizer, other.source.tokenizer
+    same = mine.chat_template == theirs.chat_template and mine.named_templates == theirs.named_templates
+    if not same:
         return [f"{other.path}: another chat template; the output has that of {first.path}"]
     return []
 

@@ -58,6 +58,7 @@ def test_what_sets_a_family_apart(family: str, minimal: Minimal) -> None:
         ("qwen3", "logit_scale", 0.5),
         ("gemma", "final_logit_softcapping", 30.0),
         ("gemma3_text", "use_bidirectional_attention", True),
+        ("gemma3_text", "attn_logit_softcapping", 50.0),
         ("phi", "qk_layernorm", True),
         ("phi3", "lm_head_bias", True),
         ("olmo2", "clip_qkv", 8.0),

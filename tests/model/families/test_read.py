@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -222,6 +223,7 @@ def test_null_and_a_list_are_special_ids_too() -> None:
         ({"eos_token_id": [1, "2"]}, "eos_token_id is not a whole number"),
         ({"pad_token_id": "0"}, "pad_token_id is not a whole number"),
         ({"rope_theta": "big"}, "rope_theta is not a number"),
+        ({"rope_theta": float("inf")}, "rope_theta is not a number"),
         ({"rope_scaling": "linear"}, "rope_scaling is not an object"),
         ({"num_hidden_layers": 0}, "num_hidden_layers is not a whole number from 1"),
         ({"num_key_value_heads": 5}, r"num_attention_heads \(32\) is not a multiple of num_key_value_heads"),
@@ -265,3 +267,16 @@ def test_keys_are_written_in_the_forms_of_both_releases(make_config: Callable[..
 def test_a_text_model_inside_an_unknown_one_is_refused() -> None:
     with pytest.raises(ConfigError, match="there: text_config"):
         ModelConfig.from_hf({"model_type": "llava", "text_config": MINIMAL}, source="there")
+
+
+def test_dynamic_scaling_of_a_stretched_context_is_itself_when_read_again(
+    minimal: Callable[[str], dict[str, Any]],
+) -> None:
+    original = {"original_max_position_embeddings": 16}
+    for family in ("llama", "phi3", "gemma3_text", "deepseek_v3"):
+        config = ModelConfig.from_hf(minimal(family))
+        scaling = {"rope_type": "dynamic", "factor": 4.0, **original}
+        stretched = replace(config, max_position_embeddings=64, rope_scaling=scaling)
+        assert ModelConfig.from_hf(stretched.to_hf()) == stretched, family
+        plain = replace(config, max_position_embeddings=16, rope_scaling=scaling)
+        assert ModelConfig.from_hf(plain.to_hf()) == plain

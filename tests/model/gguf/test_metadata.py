@@ -50,6 +50,11 @@ OTHER_MSCALE = {"rope_parameters": {**gguf_models.LATENT_YARN["rope_parameters"]
             "rope_interleaved",
         ),
         ("gpt_oss", {**gguf_models.LOCAL, **gguf_models.WINDOW, "swiglu_limit": 5.0}, "swiglu_limit 7.0"),
+        (
+            "deepseek_v3",
+            {**gguf_models.LATENT, **gguf_models.GROUPS, "routed_scaling_factor": 0.0},
+            "routed_scaling_factor 1.0",
+        ),
     ],
 )
 def test_what_llama_cpp_computes_otherwise_is_refused(

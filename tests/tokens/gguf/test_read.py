@@ -107,3 +107,12 @@ def test_merges_of_another_model_are_refused() -> None:
 def test_an_unknown_cut_is_named() -> None:
     with pytest.raises(ConfigError, match=r"a.gguf: tokenizer.ggml.pre is 'kimi-k2', a way of cutting text"):
         gguf_tokenizer(byte_level_keys(pre="kimi-k2"), "a.gguf")
+
+
+def test_named_templates_are_read() -> None:
+    keys = byte_level_keys() | {
+        "tokenizer.chat_template": "plain",
+        "tokenizer.chat_template.tool_use": "tools",
+    }
+    ours = gguf_tokenizer(keys, "a.gguf")
+    assert (ours.chat_template, ours.named_templates) == ("plain", {"tool_use": "tools"})

@@ -375,3 +375,22 @@ def llama_cpp_answers(files: list[Path], texts: list[str]) -> list[list[list[lis
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
+
+
+def test_named_templates_are_written_as_llama_cpps_converter_writes_them(
+    byte_level_dir: Path, tmp_path: Path
+) -> None:
+    import gguf
+
+    tokenizer = load_tokenizer(byte_level_dir)
+    tokenizer.named_templates = {"tool_use": "tools", "r.a-g": "rag"}
+    written = gguf_tokenizer_metadata(tokenizer)
+    writer = gguf.GGUFWriter(tmp_path / "a.gguf", "llama")
+    every = {"default": tokenizer.chat_template, **tokenizer.named_templates}
+    writer.add_chat_template([{"name": name, "template": text} for name, text in every.items()])
+    theirs = {name: one.value for name, one in writer.kv_data[0].items() if "chat_template" in name}
+    ours = {name: value for name, value in written.items() if "chat_template" in name}
+    assert sorted(ours) == sorted(theirs)
+    names = ours.pop("tokenizer.chat_templates")
+    assert isinstance(names, Typed) and sorted(names.value) == sorted(theirs.pop("tokenizer.chat_templates"))
+    assert ours == theirs

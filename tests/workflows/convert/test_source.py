@@ -1,5 +1,6 @@
 """What may be converted: folders, GGUF files, llama2.c's; heads tied and not; tokenizers that fit."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.convert.source import open_convert_source
 
@@ -55,3 +57,15 @@ def test_a_folders_tokenizer_is_copied_byte_for_byte(
     source.copy_tokenizer(tmp_path / "to")
     for file in byte_level_dir.iterdir():
         assert (tmp_path / "to" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_a_folders_named_templates_are_copied(
+    tiny_model: Callable[..., Path], byte_level_dir: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(byte_level_dir, tmp_path / "from")
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("tools")
+    source = open_convert_source(tiny_model(vocab_size=600), ConvertConfig(tokenizer=folder))
+    (tmp_path / "to").mkdir()
+    source.copy_tokenizer(tmp_path / "to")
+    assert load_tokenizer(tmp_path / "to").named_templates == {"tool_use": "tools"}

@@ -154,3 +154,13 @@ def test_unigram_scores_are_compared(shared_data: Path, tmp_path: Path) -> None:
     found = diff_tokenizers(source, tmp_path / "t5")
     assert found.scores == 2 and found.moved == [] and not found.same
     assert found.merges_a is None and found.first_merge is None
+
+
+def test_a_named_template_that_only_one_has_is_a_difference(
+    byte_level_dir: Path, edited: Callable[..., Path]
+) -> None:
+    folder = edited(lambda content: None)
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("tools")
+    found = diff_tokenizers(byte_level_dir, folder)
+    assert not found.same and found.chat_template[-2:] == ["+{# tool_use #}", "+tools"]

@@ -164,3 +164,25 @@ def test_an_end_that_only_the_generation_config_names_counts(chat_tokenizer: Cal
     assert stops == [257, 258]
     assert _checks(check_tokenizer(folder, tokenizer)) == [("warning", "template.eos")]
     assert check_tokenizer(folder, tokenizer, stops) == []
+
+
+def test_a_template_for_tools_that_does_not_render_is_found(chat_tokenizer: Callable[..., Path]) -> None:
+    def named(template: str) -> list[dict[str, str]]:
+        return [{"name": "default", "template": CHAT}, {"name": "tool_use", "template": template}]
+
+    assert _check(chat_tokenizer(chat_template=named("{{ tools[0].function.name }}"))) == []
+    assert _check(chat_tokenizer(chat_template=named("{% for %}"))) == [("error", "template.renders")]
+
+
+@pytest.mark.parametrize("name", ["GPT2Tokenizer", "GPTNeoXTokenizerFast", "PreTrainedTokenizerFast"])
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_space_before_texts_that_only_transformers_would_put_is_found(
+    chat_tokenizer: Callable[..., Path], name: str, asked: bool
+) -> None:
+    from transformers import AutoTokenizer
+
+    folder = chat_tokenizer(tokenizer_class=name, add_prefix_space=asked)
+    theirs = AutoTokenizer.from_pretrained(folder).encode("Hi", add_special_tokens=False)
+    differs = theirs != load_tokenizer(folder).encode("Hi")
+    assert differs == (asked is True and name != "PreTrainedTokenizerFast")
+    assert (("warning", "tokenizer.prefix") in _check(folder)) == differs

@@ -40,10 +40,11 @@ def _generation_config(folder: Path, **content: Any) -> None:
 
 
 def test_flags_win_over_generation_config_which_wins_over_our_defaults(folder: Path) -> None:
-    _generation_config(folder, temperature=0.5, top_k=7, do_sample=True)
+    _generation_config(folder, temperature=0.5, top_k=7, do_sample=True, max_new_tokens=5)
     sampling = _open(folder, {"top_k": 9, "seed": 3}).sampling
     assert (sampling.temperature, sampling.top_k, sampling.seed) == (0.5, 9, 3)
-    assert sampling.max_tokens == SamplingConfig.max_tokens
+    assert sampling.max_tokens == 5 and sampling.min_p == SamplingConfig.min_p
+    assert _open(folder, {"max_tokens": 7}).sampling.max_tokens == 7
 
 
 def test_every_source_says_what_ends_a_text(folder: Path) -> None:
@@ -53,8 +54,12 @@ def test_every_source_says_what_ends_a_text(folder: Path) -> None:
 
 
 def test_what_generation_config_asks_for_in_vain_is_noted(folder: Path) -> None:
-    _generation_config(folder, num_beams=4)
-    assert _open(folder).notes == (f"{folder}/generation_config.json: num_beams is not followed",)
+    _generation_config(folder, num_beams=4, max_length=20)
+    where = f"{folder}/generation_config.json"
+    assert _open(folder).notes == (
+        f"{where}: num_beams is not followed",
+        f"{where}: max_length is not followed",
+    )
 
 
 @pytest.mark.parametrize("content", [{"top_k": "x"}, {"temperature": -1.0}])

@@ -1,6 +1,7 @@
 """Where texts go: what is flushed when, and what is left where a text is cut off."""
 
 import io
+import math
 from typing import Any
 
 import msgspec
@@ -8,8 +9,8 @@ import pytest
 
 from llmkit.engine.completion import Completion
 from llmkit.engine.config import SamplingConfig
-from llmkit.engine.request import Drawn, Request
-from llmkit.workflows.generate.output import JsonOutput, Output, TextOutput
+from llmkit.engine.request import Drawn, Request, Scored
+from llmkit.workflows.generate.output import MARK, RESET, JsonOutput, Output, TextOutput, marked
 from llmkit.workflows.generate.rows import Row
 
 ROW = Row(Request((1,), SamplingConfig()), {"prompt": msgspec.Raw(b'"Hi"')}, "Hi")
@@ -80,3 +81,16 @@ def test_records_that_are_complete_are_let_out_where_the_next_is_not() -> None:
     output.write("half")
     output.abandon()
     assert stream.flushed[-1].count(b"\n") == 1 and b"half" not in stream.flushed[-1]
+
+
+@pytest.mark.parametrize(("probability", "is_marked"), [(0.09, True), (0.11, False), (0.0, True)])
+def test_what_is_below_the_bound_is_in_colour(probability: float, is_marked: bool) -> None:
+    logprob = math.log(probability) if probability else -math.inf
+    found = marked("a b", Drawn(1, score=Scored(1, logprob)), 0.1)
+    assert found == (f"{MARK}a b{RESET}" if is_marked else "a b")
+
+
+def test_no_colour_runs_over_the_end_of_a_line_or_stands_around_nothing() -> None:
+    low = Drawn(1, score=Scored(1, -9.0))
+    assert marked("a\n\nb", low, 0.1) == f"{MARK}a{RESET}\n\n{MARK}b{RESET}"
+    assert marked("", low, 0.1) == "" and marked("a", None, 0.1) == marked("a", Drawn(1), 0.1) == "a"

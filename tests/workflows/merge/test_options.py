@@ -30,6 +30,10 @@ BASE = Path("base")
         ({"method": "ties", "base": BASE, "densities": (0.0,)}, "--density is a share"),
         ({"method": "ties", "base": BASE, "weights": (1.0,) * 3}, "3 times --weight, for 2"),
         ({"method": "linear", "weights": (1.0,)}, "1 times --weight, for 2"),
+        *(
+            ({"method": method, "base": base, "weights": (1.0, -1.0), "normalize": True}, "add up to 0")
+            for method, base in (("linear", None), ("task", BASE), ("dare", BASE))
+        ),
         ({"method": "linear", "weights": (1.0, -1.0)}, "add up to 0"),
         ({"method": "ties", "base": BASE, "seed": 3}, "--seed does nothing"),
         ({"method": "linear", "into": "dequantised"}, "--into does nothing"),
@@ -75,6 +79,13 @@ def test_weights_and_densities_are_one_for_each_model() -> None:
     assert (mean.all_weights, mean.all_densities, mean.divides) == ((0.25,) * 4, (), True)
     task = MergeConfig(models=("a",), method="task", base=BASE, normalize=True)
     assert (task.all_weights, task.divides) == ((1,), True)
+
+
+@pytest.mark.parametrize(
+    ("method", "normalize"), [("task", False), ("dare", None), ("ties", True), ("dare-ties", True)]
+)
+def test_weights_may_add_up_to_0_where_their_sum_divides_nothing(method: Any, normalize: bool | None) -> None:
+    MergeConfig(models=("a", "b"), method=method, base=BASE, weights=(1.0, -1.0), normalize=normalize)
 
 
 def test_an_expression_gives_each_name_a_weight() -> None:

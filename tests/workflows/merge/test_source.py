@@ -79,6 +79,12 @@ def test_another_chat_template_is_only_told(tmp_path: Path, byte_level_dir: Path
     (tmp_path / "two/tokenizer_config.json").write_text(json.dumps(config | {"chat_template": "x"}))
     report = merged(tmp_path, "out", "one", "two", method="linear", dry_run=True)
     assert len(report.notes) == 1 and "another chat template" in report.notes[0]
+    (tmp_path / "two/tokenizer_config.json").write_text(json.dumps(config))
+    assert not merged(tmp_path, "out", "one", "two", method="linear", dry_run=True).notes
+    (tmp_path / "two/additional_chat_templates").mkdir()
+    (tmp_path / "two/additional_chat_templates/tool_use.jinja").write_text("x")
+    report = merged(tmp_path, "out", "one", "two", method="linear", dry_run=True)
+    assert len(report.notes) == 1 and "another chat template" in report.notes[0]
 
 
 def test_a_missing_model_is_missing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine
-from llmkit.engine.least import Least
+from llmkit.engine.min_tokens import MinTokens
 from llmkit.engine.request import Request
 from llmkit.model.transformer import Transformer
 
@@ -16,10 +16,10 @@ END, ASKED = 7, 5
 
 
 def test_ends_are_ruled_out_until_there_are_enough_tokens() -> None:
-    least, logits = Least(1, {2, 0}), np.array([1.0, 2.0, 3.0], np.float32)
-    assert least.apply(logits).tolist() == [-math.inf, 2.0, -math.inf]
-    least.add()
-    assert least.apply(logits).tolist() == logits.tolist() == [1.0, 2.0, 3.0]
+    min_tokens, logits = MinTokens(1, {2, 0}), np.array([1.0, 2.0, 3.0], np.float32)
+    assert min_tokens.apply(logits).tolist() == [-math.inf, 2.0, -math.inf]
+    min_tokens.add()
+    assert min_tokens.apply(logits).tolist() == logits.tolist() == [1.0, 2.0, 3.0]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

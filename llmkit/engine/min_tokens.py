@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Least:
+class MinTokens:
     """Rules out what ends a text while it has fewer tokens."""
 
     def __init__(self, tokens: int, ends: Iterable[int]) -> None:
