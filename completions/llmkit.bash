@@ -25,7 +25,7 @@ _llmkit() {
         "clean")
             flags="--preset --rules --extract --time-per-document --fix-encoding --lang --lang-model --boilerplate --pii --license-allow --license-deny --require-license --detect-license --against --mode --field -o --out --rejects --report --max-drop --fail-if-dropped-over --explain --workers --shard --executor --force --skip-bad --unbuffered -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
-                --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
+                --preset) flags="" words="c4 c4-tfds c4-paragraphs gopher gopher-repetition gopher-quality fineweb fineweb-quality refinedweb ocr markup code boilerplate" ;;
                 --rules) flags="" words="@files" ;;
                 --extract) flags="" words="fast precise none" ;;
                 --time-per-document) flags="" words="" ;;
@@ -1188,7 +1188,7 @@ _llmkit() {
             esac
             ;;
         "man")
-            flags="--all -o --out --force --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="--all -o --out --force --config --print-config -q --quiet -v --verbose --color -h --help" words="clean dedup mix train-tokenizer tokenize pack pretrain finetune merge quantize convert generate chat serve retrieve eval inspect-attention kv-estimate bench show diff doctor completion man"
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 --config) flags="" words="@files" ;;

@@ -1,4 +1,4 @@
-"""What the plans of all runs say, for people."""
+"""What the plans and reports of all runs say, for people."""
 
 from typing import Any
 
@@ -36,6 +36,17 @@ def need_rows(plan: Any) -> list[Row]:
 def end_rows(plan: Any) -> list[Row]:
     """Where a RunPlan begins and what it leaves."""
     return [("begins", f"at step {plan.resume_step:,}"), ("writes", plan.out)]
+
+
+def run_rows(report: Any) -> list[Row]:
+    """What a run took."""
+    rows: list[Row] = [("time", format_seconds(report.seconds))]
+    if report.tokens_per_second is not None:
+        rows.append(("speed", f"{report.tokens_per_second:,.0f} tokens/s, {report.mfu:.1%} MFU"))
+    rows.append(("memory", format_bytes(report.memory_bytes)))
+    if report.skipped_steps:
+        rows.append(("left out", plural(report.skipped_steps, "update")))
+    return rows
 
 
 def _memory_rows(plan: Any) -> list[Row]:

@@ -32,9 +32,15 @@ def parse_bias(text: str) -> tuple[int, float]:
 class Sampling:
     """What a text may be, and how its tokens are drawn."""
 
-    max_tokens: Annotated[int, Option(parser=parse_count, metavar="N", help="Tokens at most.")] = (
-        Default.max_tokens
-    )
+    max_tokens: Annotated[
+        int | None,
+        Option(
+            parser=parse_count,
+            metavar="N",
+            help="Tokens at most.",
+            show_default=f"the model's, else {Default.max_tokens}",
+        ),
+    ] = None
     greedy: Annotated[bool, Option("--greedy", help="The best token always: temperature 0.")] = False
     temperature: Annotated[
         float | None,
@@ -172,7 +178,13 @@ RopeScaling = Annotated[
     str | None,
     Option(metavar="TYPE:X", help="yarn:4, linear, dynamic, llama3, none.", show_default="the model's"),
 ]
-KernelsName = Annotated[Kernels, Option("--kernels", help="What computes; auto: ours where they can.")]
+KernelsName = Annotated[
+    Kernels,
+    Option(
+        "--kernels",
+        help="What computes; auto: ours where they can. They round activations of quantised weights to int8.",
+    ),
+]
 WeightsName = Annotated[Weights, Option("--weights", help="Round the weights to 8 or 4 bits.")]
 Device = Annotated[str, Option(metavar="NAME", help="auto, cpu, cuda, cuda:N.")]
 Threads = Annotated[

@@ -105,6 +105,16 @@ class BlockPool:
         block.holders = 1
         return block
 
+    def extend(self, table: list[Block], count: int) -> bool:
+        """Put so many blocks behind those of a text; False, and none, where fewer are free."""
+        if count > self.num_free:
+            return False
+        for _ in range(count):
+            block = self.take(table[-1] if table else None)
+            assert block is not None
+            table.append(block)
+        return True
+
     def find(self, key: Key, after: Block | None = None) -> Block | None:
         """The block with this content, now held once more; None where there is none.
 

@@ -152,14 +152,8 @@ class DraftModel:
 
     def _hold(self, reading: _Reading, positions: int) -> bool:
         """Give a text the memory for so many positions; False where there is not enough."""
-        needed = -(-positions // self._block_tokens) - len(reading.table)
-        if needed > self.pool.num_free:
-            return False
-        for _ in range(needed):
-            block = self.pool.take(reading.table[-1] if reading.table else None)
-            assert block is not None
-            reading.table.append(block)
-        return True
+        needed = -(-positions // self._block_tokens)
+        return self.pool.extend(reading.table, needed - len(reading.table))
 
     def _key(self, reading: _Reading, tokens: list[int], number: int) -> Key:
         """Of one of the blocks, all before it known."""

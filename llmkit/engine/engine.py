@@ -92,7 +92,7 @@ class Engine:
         """
         self.counts = Counts()
         self.max_texts = config.max_texts
-        self._model, self._pass_tokens = model, config.pass_tokens
+        self.model, self._pass_tokens = model, config.pass_tokens
         self.lead = lead
         self._stop_ids = frozenset((*model.config.eos_token_ids, *stop_ids))
         self._speculation = None if proposer is None else Speculation(proposer, gain)
@@ -153,7 +153,7 @@ class Engine:
             UsageError, DataError: see `Request.check`; also, no such adapter.
             ResourceError: it could come to need more memory than there is.
         """
-        config = self._model.config
+        config = self.model.config
         request.check(config)
         adapter = self.adapters.find(request.adapter)
         text = Text(
@@ -176,7 +176,7 @@ class Engine:
 
     def hidden_sums(self, rows: Sequence[Sequence[int]], skipped: Sequence[int]) -> HiddenSums:
         """What adds up the base's hidden states of texts, pass by pass, in memory of its own."""
-        return HiddenSums(self._model, rows, skipped, most=self._pass_tokens, over=self.lead.aside)
+        return HiddenSums(self.model, rows, skipped, most=self._pass_tokens, over=self.lead.aside)
 
     def abort(self, number: int) -> None:
         """Give up a text; its memory is free at once. Nothing happens if it is over."""

@@ -55,8 +55,8 @@ class HiddenSums:
             model: packed for the kernels, which then compute; or in evaluation mode.
             rows: token ids of each text, at least one and no more than its context.
             skipped: of each text, the first tokens that are read and not added.
-            most: tokens of a pass; of a model that turns positions by a text's length, of the texts of a pass
-                but the longest.
+            most: tokens of a pass; where rotary positions depend on a text's length, a longer text is read
+                alone, whole, in one pass.
             over: makes another runner of what computes passes in a memory of so many blocks.
         """
         self._over = over
@@ -112,10 +112,8 @@ class HiddenSums:
             request = Request(tuple(self._rows[number]), _ASKED)
             sampler = Sampler(_ASKED, request.prompt, self._model.config.vocab_size)
             text = Text(number, request, sampler, room=0, tokens=[])
-            for _ in range(count):
-                block = pool.take(text.table[-1] if text.table else None)
-                assert block is not None
-                text.table.append(block)
+            held = pool.extend(text.table, count)
+            assert held
             self._open.append(text)
 
 

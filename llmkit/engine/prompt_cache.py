@@ -193,19 +193,17 @@ def save_blocks(
     *,
     host: HostMemory | None = None,
     saved: SavedBlocks | None = None,
-) -> int:
+) -> None:
     """Write every block that can be found, to a file that is whole or stays as it was.
 
     Args:
-        path: of the file; nothing is written where it has every block already, or where there is none.
+        path: of the file; nothing is written where it has every block already, or where there is no block
+            to save.
         store: the pool's memory.
         pool: whose blocks.
         made_with: for those who read it.
         host: memory behind the pool, whose blocks are written too.
         saved: what was read at the beginning, of which those blocks are written that were found.
-
-    Returns:
-        Number of blocks written; 0: the file was left as it was.
     """
     parts: list[tuple[ReadBlock, list[int]]] = []
     entries: dict[Key, bytes] = {}
@@ -220,11 +218,10 @@ def save_blocks(
                 places.append(place)
         parts.append((read, places))
     if not entries or (saved is not None and all(key in saved for key in entries)):
-        return 0
+        return
     with atomic_file(path) as stream:
         metadata = {"schema": SCHEMA, **made_with.metadata(), "llmkit": __version__}
         write_safetensors(stream, _plan(parts, entries, store), metadata)
-    return len(entries)
 
 
 def _plan(

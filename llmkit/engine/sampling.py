@@ -1,5 +1,5 @@
-"""From scores to a token: bias, penalties, DRY, grammar, the steps of `shaping`, adaptive-p, and one random
-number; xtc takes one more.
+"""From scores to a token: bias, penalties, DRY, min_tokens, grammar, the steps of `shaping`, adaptive-p, and
+one random number; xtc takes one more.
 
 What is ruled out is -inf. No step looks at what was ruled out before it, so a draw goes on with the tokens
 that are left, a few of thousands. Scores that are given stay as they are.
@@ -19,7 +19,7 @@ from llmkit.engine.breaks import Breaks
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.dry import Dry
 from llmkit.engine.grammar import Matcher
-from llmkit.engine.least import Least
+from llmkit.engine.min_tokens import MinTokens
 from llmkit.engine.penalties import Penalties
 from llmkit.engine.request import Drawn, Request, Scored
 from llmkit.engine.seeds import Chances
@@ -40,13 +40,13 @@ class Sampler:
         vocab_size: int,
         matcher: Matcher | None = None,
         breaks: Breaks | None = None,
-        least: Least | None = None,
+        min_tokens: MinTokens | None = None,
     ) -> None:
         self._config = config
         self._bias = Bias(config.logit_bias) if config.logit_bias else None
         self._penalties = Penalties(config, prompt, vocab_size) if config.has_penalties else None
         self._dry = Dry(config, prompt, breaks) if config.has_dry else None
-        self._least = least
+        self._min_tokens = min_tokens
         self._matcher = matcher
         self._adaptive = Adaptive(config) if config.is_adaptive else None
         self._chances = Chances(config.seed)
@@ -71,8 +71,8 @@ class Sampler:
             self._penalties.add(token)
         if self._dry is not None:
             self._dry.add(token)
-        if self._least is not None:
-            self._least.add()
+        if self._min_tokens is not None:
+            self._min_tokens.add()
         if self._matcher is not None:
             self._matcher.consume(token)
         return token
@@ -95,8 +95,8 @@ class Sampler:
             yield "penalties", (logits := self._penalties.apply(logits))
         if self._dry is not None:
             yield "dry", (logits := self._dry.apply(logits))
-        if self._least is not None:
-            yield "min_tokens", (logits := self._least.apply(logits))
+        if self._min_tokens is not None:
+            yield "min_tokens", (logits := self._min_tokens.apply(logits))
         if self._matcher is not None:
             yield "grammar", np.where(self._matcher.allowed(), logits, np.float32(-math.inf))
 
@@ -131,8 +131,8 @@ def sampler_of(request: Request, vocab_size: int, ends: frozenset[int]) -> Sampl
         ends: ids that end the text.
     """
     matcher = None if request.grammar is None else request.grammar.start(ends)
-    least = Least(request.min_tokens, ends) if request.min_tokens else None
-    return Sampler(request.sampling, request.prompt, vocab_size, matcher, request.breaks, least)
+    min_tokens = MinTokens(request.min_tokens, ends) if request.min_tokens else None
+    return Sampler(request.sampling, request.prompt, vocab_size, matcher, request.breaks, min_tokens)
 
 
 def _best(logits: Scores) -> int:

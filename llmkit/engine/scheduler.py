@@ -243,14 +243,7 @@ class Scheduler:
 
     def _hold(self, text: Text, positions: int) -> bool:
         """Give a text the memory for so many positions; False where there is not enough."""
-        needed = self._blocks(positions) - len(text.table)
-        if needed > self.pool.num_free:
-            return False
-        for _ in range(needed):
-            block = self.pool.take(text.table[-1] if text.table else None)
-            assert block is not None
-            text.table.append(block)
-        return True
+        return self.pool.extend(text.table, self._blocks(positions) - len(text.table))
 
     def _preempt(self, text: Text) -> None:
         self.restart(text)

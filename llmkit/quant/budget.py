@@ -35,15 +35,8 @@ class Allotment(msgspec.Struct, frozen=True, kw_only=True):
     nbytes: int
     loss: float
     """Sum of the units'."""
-    unspent: int
-    """Bytes of the budget left over: no unit's next larger choice fits."""
     repaired: tuple[str, ...]
     """Units with a measured loss that grew with size: such losses were levelled (isotonic regression)."""
-
-
-def budget_nbytes(bits_per_weight: float, parameters: int) -> int:
-    """Bytes that a number of weights may take at an average of bits."""
-    return math.floor(bits_per_weight * parameters / 8)
 
 
 def allot(units: Mapping[str, Sequence[Choice]], nbytes: int) -> Allotment:
@@ -73,12 +66,10 @@ def allot(units: Mapping[str, Sequence[Choice]], nbytes: int) -> Allotment:
         )
     places = _top_up(options, _best(options, nbytes - least), nbytes)
     chosen = {name: choices[at] for name, choices, at in zip(names, options, places, strict=True)}
-    spent = sum(choice.nbytes for choice in chosen.values())
     return Allotment(
         chosen=chosen,
-        nbytes=spent,
+        nbytes=sum(choice.nbytes for choice in chosen.values()),
         loss=math.fsum(choice.loss for choice in chosen.values()),
-        unspent=nbytes - spent,
         repaired=tuple(
             name for name, was, now in zip(names, measured, options, strict=True) if list(was) != list(now)
         ),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llmkit.quant.feedback import damped, rounded_block
+from llmkit.quant.feedback import DAMPING, damped, rounded_block
 from llmkit.quant.ggml_grids import GgmlGrid
 from llmkit.quant.grid import Fitted, Grid
 from llmkit.quant.lattice import Lattice
@@ -34,7 +34,6 @@ def descended(
     codes: Tensor,
     second_moments: Tensor,
     *,
-    damping: float = 0.01,
     workers: Workers = ALONE,
 ) -> tuple[Fitted, Tensor]:
     """A rounded matrix gone over again.
@@ -43,10 +42,10 @@ def descended(
         grid: scales and minima move on those of GGUF's that have superblocks, codes on all.
         weight: (R, C) float32, as it was.
         fitted, codes: what it has become.
-        second_moments, damping: as for `feedback_codes`.
+        second_moments: as for `feedback_codes`.
         workers: share out the rows.
     """
-    moments = damped(second_moments, damping)
+    moments = damped(second_moments, DAMPING)
     if not moments.diagonal().any():
         return fitted, codes
     numbers = SharedNumbers.of(grid, fitted) if isinstance(grid, GgmlGrid) and grid.scale_high else None
@@ -112,7 +111,7 @@ class SharedNumbers:
         Args:
             block: which.
             codes: (R, n) of its columns.
-            slope: (R, n) of what is lost by them: half of it, and its own negative.
+            slope: (R, n) minus half the derivative of the loss with respect to each value.
             moments: (n, n) theirs.
 
         Returns:

@@ -25,7 +25,7 @@ _PIECE_VALUES = 1 << 19
 class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
     """A model against the original, over the scored positions of a text.
 
-    Errors (`_error`) are standard errors of the mean; 0 over ten positions or fewer.
+    Errors (`_error`) are standard errors of the mean; 0 over ten positions or fewer (of same_top over one).
     """
 
     positions: int

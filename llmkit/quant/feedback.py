@@ -22,6 +22,8 @@ _BLOCK = 128
 """Columns whose errors are carried to the rest at once."""
 _ROWS = 512
 """That one thread carries them in."""
+DAMPING = 0.01
+"""Of the mean diagonal of second moments, added to their diagonal."""
 _CAUGHT_UP = 0.5
 """Of what inputs have lost, see `caught_up`."""
 
@@ -31,7 +33,7 @@ def feedback_codes(
     lattice: Lattice,
     second_moments: Tensor,
     *,
-    damping: float = 0.01,
+    damping: float = DAMPING,
     workers: Workers = ALONE,
 ) -> Tensor:
     """Codes that lose little over the inputs seen.
@@ -125,9 +127,7 @@ def damped(moments: Tensor, damping: float) -> Tensor:
     return trial
 
 
-def caught_up(
-    weight: Tensor, second_moments: Tensor, missing: Tensor, damping: float, workers: Workers = ALONE
-) -> Tensor:
+def caught_up(weight: Tensor, second_moments: Tensor, missing: Tensor, workers: Workers = ALONE) -> Tensor:
     """Weights that make good, by what they read, a share of what their inputs have lost before.
 
     In a rounded model a matrix reads x where the original reads y. `W + W M H⁻¹`, M the sum of `(y - x) xᵀ`,
@@ -135,13 +135,13 @@ def caught_up(
 
     Args:
         weight: (R, C) float32.
-        second_moments, damping: as for `feedback_codes`.
+        second_moments: as for `feedback_codes`.
         missing: (C, C), M.
         workers: share out the rows.
     """
     if not second_moments.diagonal().any():
         return weight
-    lower = _lower_factor(second_moments, damping)
+    lower = _lower_factor(second_moments, DAMPING)
 
     def some(rows: slice) -> Tensor:
         return weight[rows] + _CAUGHT_UP * torch.cholesky_solve((weight[rows] @ missing).T, lower).T

@@ -77,7 +77,6 @@ def kv_noise(
     ids: Tensor,
     forms: Sequence[KVForm],
     *,
-    whole: bool = False,
     workers: Workers = ALONE,
     progress: Progress = SILENT,
 ) -> Iterator[KVNoise]:
@@ -90,7 +89,6 @@ def kv_noise(
         model: in evaluation mode; it is left as it is.
         ids: (N, T) of the scored text.
         forms: to try.
-        whole: score every position; else the second half of each row.
         workers: share out passes.
         progress: told how far it is.
 
@@ -104,7 +102,7 @@ def kv_noise(
     if latent is not None:
         width, parts = latent.kv_lora_rank + latent.qk_rope_head_dim, ("latents",)
     sizes = {form.name: form.bytes_per_value(width, latent=latent is not None) for form in forms}
-    trials = Trials(model, ids, whole=whole, workers=workers)
+    trials = Trials(model, ids, workers=workers)
     jobs = [(part, form) for part in parts for form in forms]
     every: tuple[Part, ...] = (*parts, "both") if latent is None else parts
     layers = trials.num_layers

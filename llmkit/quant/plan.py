@@ -99,11 +99,6 @@ class QuantPlan:
         """Of the file without its open units."""
         return self.rest_nbytes + sum(unit.nbytes for unit in self.units if unit.grid is None)
 
-    @property
-    def fallbacks(self) -> tuple[PlanUnit, ...]:
-        """Matrices that do not have what was asked for, with their reasons."""
-        return tuple(unit for unit in self.units if unit.reason.startswith(FALLBACK))
-
     def spare_for_file(self, nbytes: int) -> int:
         """Bytes for the open units in a file of so many."""
         return nbytes - self.fixed_nbytes

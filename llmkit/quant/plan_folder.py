@@ -35,20 +35,17 @@ def folder_plan(
     grid: Grid,
     *,
     dtype: torch.dtype | None = None,
-    alike: bool = True,
-    rest_nbytes: int = 0,
 ) -> QuantPlan:
     """One grid for every matrix of every layer; embeddings, head, routers and norms stay plain numbers.
 
-    A matrix that the container or the grid's blocks do not fit stays, too, and its reason says so.
+    A matrix that the container or the grid's blocks do not fit stays, too, and its reason says so. Queries,
+    keys and values have one grid in any case, and gates and ups, as vLLM asks.
 
     Args:
         model: whose; on the "meta" device to plan only.
         container: the kind of files.
         grid: of `container_grid`.
         dtype: of what stays; None: the model's own.
-        alike: whether queries, keys and values have one grid in any case, and gates and ups, as vLLM asks.
-        rest_nbytes: of the folder beside the tensors: headers, config.json, the tokenizer.
 
     Raises:
         UsageError: the container does not hold the grid.
@@ -62,15 +59,15 @@ def folder_plan(
     }
     merged: dict[str, list[Group]] = {}
     for group in groups(model.config, ours):
-        merged.setdefault(_key(group, alike), []).append(group)
+        merged.setdefault(_key(group), []).append(group)
     units = [_unit(parts, shapes, dtypes, container, grid) for parts in merged.values()]
-    return QuantPlan(tuple(units), partial(_nbytes, container), rest_nbytes)
+    return QuantPlan(tuple(units), partial(_nbytes, container))
 
 
-def _key(group: Group, alike: bool) -> str:
+def _key(group: Group) -> str:
     """The same for groups of one unit."""
     name = group.ours[0]
-    for modules in _ALIKE if alike else ():
+    for modules in _ALIKE:
         for module in modules:
             if name.endswith(f".{module}.weight"):
                 return name.replace(module, modules[0])

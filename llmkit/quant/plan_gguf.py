@@ -1,7 +1,6 @@
 """Plans of GGUF files: the mixtures of llama-quantize, tensor by tensor, with its fallbacks and its sizes."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from llmkit.errors import ConfigError, UsageError, nearest
 from llmkit.estimate.architecture_of import architecture_of
@@ -48,7 +47,6 @@ def gguf_plan(
     file_type: str,
     *,
     imatrix: bool = False,
-    pure: bool = False,
     metadata: Mapping[str, MetadataValue] | None = None,
 ) -> QuantPlan:
     """The plan of a file type of llama-quantize.
@@ -57,7 +55,6 @@ def gguf_plan(
         model: whose; on the "meta" device to plan only.
         file_type: Q4_K_M, Q6_K, …
         imatrix: whether errors are weighed by what a text puts in: llama.cpp chooses other types then.
-        pure: the base type for every matrix whose rows it fits, as `llama-quantize --pure` has it.
         metadata: what the file says beside the model's shape, above all its tokenizer; for the exact size.
 
     Raises:
@@ -77,25 +74,13 @@ def gguf_plan(
     types = _types(model.config, wanted, imatrix)
     tensors = {tensor.name: tensor for tensor in whole.tensors}
     ours = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    base = BASE_TYPES[wanted] if pure else None
     units = []
     for group in gguf_groups(model.config, ours):
-        units.append(_unit(group, ours, tensors, types, base, file_type.upper(), model.config))
+        units.append(_unit(group, ours, tensors, types, file_type.upper(), model.config))
     planned = {name for unit in units for name in unit.files}
     kept = [tensor for tensor in whole.tensors if tensor.name not in planned]
     rest = _header_nbytes(whole, metadata) + sum(_nbytes(tensor.shape, tensor.type) for tensor in kept)
     return QuantPlan(tuple(units), _nbytes, rest)
-
-
-def gguf_tensors_of(plan: QuantPlan, whole: GgufModel) -> list[GgufTensor]:
-    """A file's tensors with the types of the plan; their data is still that of the model.
-
-    Args:
-        plan: of `gguf_plan`.
-        whole: `gguf_model(model, "float16")`.
-    """
-    types = {name: unit.stored_as for unit in plan.units for name in unit.files}
-    return [replace(tensor, type=types.get(tensor.name, tensor.type)) for tensor in whole.tensors]
 
 
 def _unit(
@@ -103,7 +88,6 @@ def _unit(
     ours: Mapping[str, Shape],
     tensors: Mapping[str, GgufTensor],
     types: Mapping[str, str],
-    base: str | None,
     file_type: str,
     config: ModelConfig,
 ) -> PlanUnit:
@@ -120,7 +104,7 @@ def _unit(
             stored, reason = file_type, ""
         elif can_round:
             head = "token_embd.weight" if config.tie_word_embeddings else "output.weight"
-            stored, reason = _chosen(files, types, base, file_type, head)
+            stored, reason = _chosen(files, types, file_type, head)
     grid = GGML_GRIDS.get(stored)
     return PlanUnit(
         names=group.ours,
@@ -137,14 +121,12 @@ def _unit(
 
 
 def _chosen(
-    files: Mapping[str, Shape], types: Mapping[str, str], base: str | None, file_type: str, head: str
+    files: Mapping[str, Shape], types: Mapping[str, str], file_type: str, head: str
 ) -> tuple[str, str]:
     """The type of a unit of matrices, and why."""
     found = {types[_role(name, types)] for name in files}
     stored = max(found, key=lambda name: GGML_TYPES[name].nbytes / GGML_TYPES[name].values)
     columns, first = max(shape[-1] for shape in files.values()), next(iter(files))
-    if base is not None and columns % GGML_TYPES[base].values == 0:
-        return _writable(base, first, file_type), ""
     reason = ""
     block = GGML_TYPES[BASE_TYPES[ALIASES.get(file_type, file_type)]].values
     if first == head and stored == "Q8_0" != file_type:  # which would be Q6_K

@@ -49,7 +49,6 @@ def round_matrix(
     moments: Moments | None,
     *,
     feedback: bool = True,
-    damping: float = 0.01,
     workers: Workers = ALONE,
 ) -> RoundedMatrix:
     """Put a matrix on a grid.
@@ -60,7 +59,6 @@ def round_matrix(
         moments: of its inputs; None (nothing seen): every column counts alike, and there is no feedback.
         feedback: make up for each error in the columns that follow, where the moments say how, and for what
             inputs have lost on their way here; else round to the nearest.
-        damping: see `feedback_codes`.
         workers: share out the work.
 
     Raises:
@@ -71,7 +69,7 @@ def round_matrix(
         raise DataError("a weight is not a finite number", hint="llmkit doctor MODEL names the tensors")
     columns = weight.shape[1]  # what each part does for columns alone costs no more than its rows then
     step = max(_ROWS, -(-max(_AT_ONCE // columns, columns) // _ROWS) * _ROWS)
-    parts = [_rounded(part, grid, moments, feedback, damping, workers) for part in weight.split(step)]
+    parts = [_rounded(part, grid, moments, feedback, workers) for part in weight.split(step)]
     noise, output_noise = (
         None if one is None else float(one[0] / one[1].clamp_min(_LEAST))
         for one in (_sum([part.squares for part in parts]), _sum([part.energies for part in parts]))
@@ -93,18 +91,16 @@ class _Rows:
     """The same of outputs over the text seen."""
 
 
-def _rounded(
-    weight: Tensor, grid: Grid, moments: Moments | None, feedback: bool, damping: float, workers: Workers
-) -> _Rows:
+def _rounded(weight: Tensor, grid: Grid, moments: Moments | None, feedback: bool, workers: Workers) -> _Rows:
     seen = moments is not None and moments.count > 0 and bool(moments.absolute.any())
     importance = moments.squares if moments is not None and seen else None
     if moments is not None and seen and feedback and moments.second.dim() == 2:
         second = moments.second
         if moments.missing is not None:
-            weight = caught_up(weight, second, moments.missing, damping, workers)
+            weight = caught_up(weight, second, moments.missing, workers)
         fitted = grid.fit(weight, importance)
-        codes = feedback_codes(weight, fitted.lattice, second, damping=damping, workers=workers)
-        fitted, codes = descended(grid, weight, fitted, codes, second, damping=damping, workers=workers)
+        codes = feedback_codes(weight, fitted.lattice, second, workers=workers)
+        fitted, codes = descended(grid, weight, fitted, codes, second, workers=workers)
     else:
         fitted, codes = nearest(grid, weight, importance)
     values = fitted.lattice.values(codes)

@@ -90,8 +90,9 @@ def encode(
     """Steps and bases in half precision, and the nearest codes, in one go: natively only.
 
     Args:
-        weight, importance, trials: as for the other searches.
+        weight, importance: as for the other searches.
         table: (N,) the value of each code in steps.
+        trials: as for the other searches.
         with_base: whether groups have a base, of any sign.
 
     Returns:

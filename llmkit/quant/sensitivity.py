@@ -66,7 +66,6 @@ def sensitivities(
     calibration: Tensor | None = None,
     rounder: Rounder = to_the_nearest,
     every_grid: bool = True,
-    whole: bool = False,
     workers: Workers = ALONE,
     progress: Progress = SILENT,
 ) -> Iterator[Sensitivity]:
@@ -80,14 +79,13 @@ def sensitivities(
         rounder: how a matrix is rounded.
         every_grid: measure on each grid; else on the middle one, and tell the others in proportion to their
             output noise (of a small change, divergence is a square as noise is).
-        whole: score every position; else the second half of each row.
         workers: share out passes.
         progress: told how long it will take.
 
     Raises:
         DataError: see `round_matrix` and `scored_positions`.
     """
-    trials = Trials(model, ids, whole=whole, workers=workers)
+    trials = Trials(model, ids, workers=workers)
     counts = {unit.name: len(grids) if every_grid else min(1, len(grids)) for unit, grids in work}
     total = sum(counts[unit.name] * _seconds(trials, unit) for unit, _ in work)
     progress.note(

@@ -79,9 +79,10 @@ def neighbours(
     """Of each group's whole numbers and those next to them, what loses least.
 
     Args:
-        weight, importance, table, limits: as for `settled`.
+        weight, importance, table: as for `settled`.
         units: (M,) of a group's step and of its base taken negative.
         chosen: (M,) whole multiples of these.
+        limits: as for `settled`.
 
     Returns:
         (M,) of each, and (M, 6) sums over a group's weights x, with the values q of their nearest codes and

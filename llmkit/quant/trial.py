@@ -35,14 +35,11 @@ _KEPT_LOGITS = 1 << 26
 class Trials:
     """The original model over a text, and what becomes of it when something is changed."""
 
-    def __init__(
-        self, model: Transformer, ids: Tensor, *, whole: bool = False, workers: Workers = ALONE
-    ) -> None:
+    def __init__(self, model: Transformer, ids: Tensor, *, workers: Workers = ALONE) -> None:
         """
         Args:
             model: in evaluation mode; it is left as it is.
-            ids: (N, T) int64, rows of one length.
-            whole: see `scored_positions`.
+            ids: (N, T) int64, rows of one length; their `scored_positions` count.
             workers: share out the rows.
 
         Raises:
@@ -51,7 +48,7 @@ class Trials:
         self.model = model
         self._workers = workers
         self.ids = ids
-        self._scored = scored_positions(ids.shape[1], whole=whole)
+        self._scored = scored_positions(ids.shape[1])
         self._next = ids[:, 1:][:, self._scored].flatten()  # (M,)
         self._step = max(1, _TOKENS // ids.shape[1])
         self._norm = copy.deepcopy(model.model.norm).float()

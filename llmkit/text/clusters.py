@@ -102,7 +102,7 @@ def choose(
 
     Args:
         num_documents: D.
-        pairs: alike, or only candidates where `compare` is None.
+        pairs: alike, or only candidates where `compare` is None; sorted where `similarities` are given.
         rank: (D,)
         compare: gives similarities; None: nothing is compared, and components go whole.
         similarity: a duplicate is at least so similar to what is kept for it.

@@ -35,15 +35,6 @@ def repair_mojibake(text: str) -> tuple[str, int]:
     return ("\n".join(lines) if edits else text), edits
 
 
-def looks_broken(text: str) -> bool:
-    """Whether any line holds characters that mojibake is made of; most lines that do are sound all the same.
-
-    Raises:
-        MissingError: ftfy is not installed.
-    """
-    return not text.isascii() and _tools()[0].search(text) is not None
-
-
 @cache
 def _tools() -> tuple[re.Pattern[str], Callable[[str], str]]:
     """The gate, and the repair of one line."""

@@ -37,7 +37,8 @@ class PretrainConfig:
     """
 
     steps: int | None = None
-    """Updates to make. One of steps, epochs and tokens is the budget; none of them means one epoch."""
+    """Updates to make. One of steps, epochs, tokens, tokens_per_parameter and target_flops is the budget;
+    none of them means one epoch."""
     epochs: float | None = None
     tokens: int | None = None
     """Targets to learn from, repeats included."""

@@ -21,18 +21,16 @@ Length = Literal["sequence", "token", "constant"]
 _TINY = 1e-4  # what trl adds to the deviation; the paper adds nothing
 
 
-def group_advantages(rewards: Tensor, *, scale: bool = True) -> Tensor:
+def group_advantages(rewards: Tensor) -> Tensor:
     """How much better than its group each answer is: (r - mean) / (deviation + 1e-4).
 
     (2402.03300, section 4.1.2.) The deviation is the sample's (divided by G - 1), as in trl. Where all
     answers of a group are scored alike, its advantages are 0.
 
     Args:
-        rewards: (P, G).
-        scale: divide by the deviation; Dr. GRPO (2503.20783) does not.
+        rewards: (P, G), G at least 2.
     """
-    centred = rewards - rewards.mean(1, keepdim=True)
-    return centred / (rewards.std(1, keepdim=True) + _TINY) if scale and rewards.shape[1] > 1 else centred
+    return (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + _TINY)
 
 
 def grpo_losses(

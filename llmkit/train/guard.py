@@ -3,8 +3,9 @@
 import math
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
+Verdict = Literal["nonfinite", "spike"]
 WINDOW = 128
 MIN_HISTORY = 32
 """Before so many steps nothing counts as a spike: there is no line yet to be out of."""
@@ -33,8 +34,8 @@ class Guard:
         self._losses: deque[float] = deque(maxlen=WINDOW)
         self._norms: deque[float] = deque(maxlen=WINDOW)
 
-    def judge(self, loss: float, grad_norm: float) -> str | None:
-        """`nonfinite`, `spike`, or None when the step is as it should be."""
+    def judge(self, loss: float, grad_norm: float) -> Verdict | None:
+        """What is wrong with a step, or None where it is as it should be."""
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):
             return "nonfinite"
         spike = _is_above(loss, self._losses) or _is_above(grad_norm, self._norms)

@@ -57,6 +57,8 @@ class Kto(Objective):
     beta: float = 0.1
     desirable_weight: float = 1.0
     undesirable_weight: float = 1.0
+    longest: int | None = None
+    """Tokens of a prompt with another's answer, at most; None: as many as they have."""
     kl: float | None = None
     """z0 of the batch; `for_batch` fills it in."""
 
@@ -71,7 +73,7 @@ class Kto(Objective):
 
     def for_batch(self, model: Transformer, batch: Batch, micro_batch_rows: int) -> "Kto":
         total, count = 0.0, 0
-        for part in mismatched(batch).split(micro_batch_rows):
+        for part in mismatched(batch, self.longest).split(micro_batch_rows):
             with only_scoring(model):
                 logp = sequence_logps(model, part)
             with self.reference(model) as reference:
@@ -113,11 +115,14 @@ class Kto(Objective):
         return means
 
 
-def mismatched(batch: Batch) -> Batch:
+def mismatched(batch: Batch, longest: int | None = None) -> Batch:
     """Each prompt of a batch with the answer before it, the first with the last: (C, ...), one a row.
 
-    The prompt is what comes before the first token that is learnt. What is longer than the batch's rows is
-    cut.
+    The prompt is what comes before the first token that is learnt.
+
+    Args:
+        batch: prompts with their own answers.
+        longest: ids of a prompt and an answer, at most: what is longer is cut.
 
     Raises:
         UsageError: one answer only, which has no other.
@@ -128,7 +133,6 @@ def mismatched(batch: Batch) -> Batch:
             "a batch of one answer: KTO compares answers of the same batch",
             hint="use a larger --batch-tokens",
         )
-    longest = batch.ids.shape[1] + 1
     rows = []
     for number, (ids, learnt) in enumerate(answers):
         other_ids, other_learnt = answers[number - 1]

@@ -73,9 +73,7 @@ class AdamW:
 
     def zero_grad(self) -> None:
         """Let go of all gradients."""
-        for group in self.groups:
-            for parameter in group.parameters:
-                parameter.grad = None
+        _let_go_of_gradients(self.groups)
 
     def _state_of(self, parameter: nn.Parameter) -> dict[str, Tensor]:
         if parameter not in self.state:
@@ -117,12 +115,16 @@ class MuonAdamW:
 
     def zero_grad(self) -> None:
         """Let go of all gradients."""
-        for group in self.groups:
-            for parameter in group.parameters:
-                parameter.grad = None
+        _let_go_of_gradients(self.groups)
 
 
 Optimizer = AdamW | MuonAdamW
+
+
+def _let_go_of_gradients(groups: Sequence[Group]) -> None:
+    for group in groups:
+        for parameter in group.parameters:
+            parameter.grad = None
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:

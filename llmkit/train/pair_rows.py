@@ -78,16 +78,6 @@ class PairRows:
         return int(self._lengths.sum(1).max())
 
     @property
-    def num_tokens(self) -> int:
-        """Ids of all rows, padding not counted."""
-        return len(self._ids)
-
-    @property
-    def num_learnt(self) -> int:
-        """Of those, how many are learnt."""
-        return int(self._learnt.sum())
-
-    @property
     def digest(self) -> str:
         """SHA-256 of all rows: what a resumed run compares."""
         digest = hashlib.sha256(self._lengths.astype("<i8").tobytes())

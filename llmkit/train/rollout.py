@@ -63,7 +63,6 @@ class RolloutSource(BatchSource):
         prompts_per_step: P.
         group_size: G, at least 2.
         device: where batches go.
-        scale_rewards: divide by the group's deviation.
         iterations: updates from the same answers.
         logps: for `iterations` above 1, where `rollout` gives none.
 
@@ -81,7 +80,6 @@ class RolloutSource(BatchSource):
         prompts_per_step: int,
         group_size: int,
         device: torch.device,
-        scale_rewards: bool = True,
         iterations: int = 1,
         logps: Logps | None = None,
     ) -> None:
@@ -93,7 +91,7 @@ class RolloutSource(BatchSource):
             raise UsageError("no prompts to answer", hint="see which records were left out, and why")
         self._prompts, self._rollout, self._score = prompts, rollout, score
         self._seed, self._count, self._group_size = seed, prompts_per_step, group_size
-        self._device, self._scale = device, scale_rewards
+        self._device = device
         self._iterations, self._logps = iterations, logps
         self._order = RowOrder(len(prompts), seed)
         self._held: tuple[int, GrpoBatch] | None = None
@@ -148,7 +146,7 @@ class RolloutSource(BatchSource):
         ]
         rewards = torch.tensor(self._score(records), dtype=torch.float64).view(len(prompts), -1)
         self._stats = _figures(rewards, groups)
-        advantages = group_advantages(rewards, scale=self._scale).flatten().float()
+        advantages = group_advantages(rewards).flatten().float()
         batch = build_grpo_batch(prompts, groups, advantages, self._device)
         if batch.old_logp is None and self._iterations > 1:
             if self._logps is None:

@@ -26,15 +26,13 @@ class Pairs:
     rejected: Tensor
 
 
-def sequence_logps(
-    model: Transformer, batch: Batch, routing: RoutingTape | None = None, *, temperature: float = 1.0
-) -> Tensor:
+def sequence_logps(model: Transformer, batch: Batch, routing: RoutingTape | None = None) -> Tensor:
     """log p of each answer given its prompt, in nats.
 
     Returns:
         (B, S) float32; 0 where there is no answer.
     """
-    return sum_by_sequence(target_logps(model, batch, routing, temperature=temperature), batch)
+    return sum_by_sequence(target_logps(model, batch, routing), batch)
 
 
 def sequence_tokens(batch: Batch) -> Tensor:

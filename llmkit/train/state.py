@@ -42,19 +42,6 @@ class Product:
 WHOLE_MODEL = Product(MODEL_FILES)
 
 
-def save_trainer(trainer: Trainer, folder: Path, *, threads: int, product: Product = WHOLE_MODEL) -> None:
-    """Write the product, optimizer.safetensors and state.json into an empty folder: the first process does.
-
-    Every process has to call this.
-
-    However a model is divided, the files are those of one process: a run goes on in any other division.
-    """
-    snapshot = take_snapshot(trainer, threads=threads)
-    if trainer.ranks.is_first:
-        write_snapshot(snapshot, folder, product)
-    trainer.ranks.wait()
-
-
 @dataclass(frozen=True)
 class Snapshot:
     """A trainer between two updates, whole."""
@@ -68,6 +55,7 @@ class Snapshot:
 def take_snapshot(trainer: Trainer, *, threads: int) -> Snapshot:
     """What a checkpoint holds, for the first process to write. Every process has to call this.
 
+    However a model is divided, it is that of one process: a run goes on in any other division.
     It shares the memory of a model that lies in no parts.
     """
     return Snapshot(

@@ -17,7 +17,7 @@ from llmkit.train.balance import Balancer, ExpertUse
 from llmkit.train.chance import seed_update
 from llmkit.train.config import PretrainConfig, Recipe, SpikeReaction
 from llmkit.train.data import RowSource
-from llmkit.train.guard import Guard, Spike
+from llmkit.train.guard import Guard, Spike, Verdict
 from llmkit.train.loss import Batch
 from llmkit.train.norms import NormProbe
 from llmkit.train.objective import BatchSource, NextToken, Objective
@@ -45,7 +45,7 @@ class StepResult:
     lr: float
     tokens: int
     """Targets of this update that carried loss."""
-    skipped: Literal["nonfinite", "spike"] | None = None
+    skipped: Verdict | None = None
     experts: ExpertUse | None = None
     """None where the model has none."""
     stats: dict[str, float] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class Trainer:
         self._micro_batch_rows = micro_batch_rows
         self._rate = rate
         self._norms = NormProbe(self.model, norms_every)
-        self._reactions: dict[str, SpikeReaction] = {"nonfinite": on_nonfinite, "spike": on_spike}
+        self._reactions: dict[Verdict, SpikeReaction] = {"nonfinite": on_nonfinite, "spike": on_spike}
         experts = self.model.config.experts
         self._balancer = None if experts is None else Balancer(recipe, experts, self.ranks)
         self._source = source or RowBatches(rows, recipe, self.device, self.ranks.share, self.ranks.cut)
@@ -146,8 +146,9 @@ class Trainer:
         self.skipped += skip
         skipped = verdict if skip else None
         experts = None if self._balancer is None else self._balancer.use()
-        told = (skipped, experts, stats, totals.real if self._counts_all else None, waited, norms)
-        return StepResult(self.step, loss, norm, lr, totals.count, *told)  # type: ignore[arg-type]
+        worked = totals.real if self._counts_all else None
+        told = (skipped, experts, stats, worked, waited, norms)
+        return StepResult(self.step, loss, norm, lr, totals.count, *told)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The arithmetic of the forward pass."""
@@ -257,7 +258,7 @@ class Trainer:
         if 0 < self.recipe.clip < norm < math.inf:
             torch._foreach_mul_([local(one) for one in gradients], self.recipe.clip / (norm + 1e-6))
 
-    def _react(self, verdict: str | None, loss: float, norm: float) -> bool:
+    def _react(self, verdict: Verdict | None, loss: float, norm: float) -> bool:
         """Whether to leave this update out."""
         reaction = self._reactions[verdict] if verdict else "ignore"
         if reaction == "rewind":

@@ -13,7 +13,7 @@ from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.streams import STDIO, is_stream, open_input
 from llmkit.model.source import carries_tokenizer
 
 Kind = Literal[
@@ -42,7 +42,7 @@ class Artefact:
 
 
 def recognise(path: Path) -> Artefact:
-    """What `path` (or stdin, for `-`) holds.
+    """What `path` holds; of stdin (`-`) or a pipe, records are expected.
 
     Raises:
         MissingError: there is nothing at the path.
@@ -90,7 +90,7 @@ def holds_tokenizer(folder: Path) -> bool:
 
 
 def _file(path: Path) -> Artefact:
-    if path == STDIO or is_json_lines(path):
+    if is_stream(path) or is_json_lines(path):
         return _json_lines(path)
     if is_gguf(path):
         return Artefact("gguf", path)
@@ -109,8 +109,8 @@ def _file(path: Path) -> Artefact:
 
 
 def _json_lines(path: Path) -> Artefact:
-    """JSON lines; stdin is not looked at, so that all of it can still be read."""
-    if path == STDIO:
+    """JSON lines; a stream is not looked at, so that all of it can still be read."""
+    if is_stream(path):
         return Artefact("records", path)
     with open_input(path) as stream:
         first = _object(stream.readline())

@@ -30,6 +30,11 @@ class JobOptions:
     threads: int | None = None
     """None: as many as suit the model, or what torch takes."""
 
+    @property
+    def paths(self) -> list[Path]:
+        """The model and its tokenizer: what no output may replace."""
+        return [self.model, *([] if self.tokenizer is None else [self.tokenizer])]
+
 
 def open_model_job(options: JobOptions) -> Job:
     """Read everything but the weights.

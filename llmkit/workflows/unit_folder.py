@@ -63,7 +63,7 @@ def finish_units(
     out: Path,
     units: Sequence[Unit],
     fingerprint: str,
-    close: Callable[[Path, list[Receipt]], None],
+    close: Callable[[Path], None],
     *,
     beside: Iterable[Path | None] = (),
 ) -> list[Receipt] | None:
@@ -96,7 +96,7 @@ def finish_units(
         receipts = [found[unit.name] for unit in units]
         closing = "".join(f"{path.resolve()}\0" for path in beside if path is not None)
         write_atomic(partial / _CLOSING, os.fsencode(closing))
-        close(partial, receipts)
+        close(partial)
         for file in partial.rglob("*"):
             if file.is_file():
                 sync_file(file)

@@ -1,8 +1,8 @@
-"""What the plans of all runs say: needs beside what there is, of one process and of several."""
+"""What the plans and reports of all runs say: needs beside what there is, of one process and of several."""
 
 from types import SimpleNamespace
 
-from llmkit.commands.plan_text import end_rows, epochs, how_rows, need_rows
+from llmkit.commands.plan_text import end_rows, epochs, how_rows, need_rows, run_rows
 
 MiB, GiB = 1 << 20, 1 << 30
 PLAN = {
@@ -30,6 +30,20 @@ def test_one_process_has_what_there_is() -> None:
     assert need_rows(plan)[0] == ("memory", "400.0 MiB of 12.0 GiB available")
     assert need_rows(plan)[-1][1].endswith("(measured step, 2 s a step)")
     assert end_rows(plan) == [("begins", "at step 1,000"), ("writes", "run")]
+
+
+def test_a_run_without_a_speed_says_none_and_updates_left_out_are_told() -> None:
+    took = {
+        "seconds": 90.0,
+        "tokens_per_second": None,
+        "mfu": None,
+        "memory_bytes": 3 * MiB,
+        "skipped_steps": 0,
+    }
+    assert run_rows(SimpleNamespace(**took)) == [("time", "1 m 30 s"), ("memory", "3.0 MiB")]
+    took |= {"tokens_per_second": 1234.5, "mfu": 0.25, "skipped_steps": 2}
+    assert run_rows(SimpleNamespace(**took))[1] == ("speed", "1,234 tokens/s, 25.0% MFU")
+    assert run_rows(SimpleNamespace(**took))[-1] == ("left out", "2 updates")
 
 
 def test_several_on_one_machine_have_it_together_and_on_gpus_each_its_own() -> None:

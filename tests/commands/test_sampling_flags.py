@@ -8,7 +8,9 @@ from llmkit.commands.sampling_flags import Sampling, parse_bias
 from llmkit.engine.config import SamplingConfig
 from llmkit.errors import UsageError
 
-MODELS_OWN = {"temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty"}
+MODELS_OWN = {
+    *("max_tokens", "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty"),
+}
 """What a generation_config.json may set: where no flag is given, it must win."""
 
 

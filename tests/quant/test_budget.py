@@ -7,7 +7,7 @@ import random
 import pytest
 
 from llmkit.errors import UsageError
-from llmkit.quant.budget import Choice, allot, budget_nbytes
+from llmkit.quant.budget import Choice, allot
 
 
 def drawn(units: int, choices: int, seed: int, unit_bytes: int) -> dict[str, list[Choice]]:
@@ -52,7 +52,6 @@ def test_no_combination_that_fits_loses_less(seed: int) -> None:
     )
     assert found.loss == pytest.approx(best, rel=1e-12)
     assert found.nbytes == sum(choice.nbytes for choice in found.chosen.values()) <= budget
-    assert found.unspent == budget - found.nbytes
 
 
 def test_sizes_without_a_common_measure_come_within_a_thousandth_of_the_best() -> None:
@@ -76,7 +75,7 @@ def test_of_many_units_what_is_left_over_is_under_two_hundredths_of_a_bit() -> N
         choices[0].nbytes * 8 // int(choices[0].grid.removeprefix("int")) for choices in units.values()
     )
     for bits in (4.5, 5.0, 5.71):
-        found = allot(units, budget_nbytes(bits, weights))
+        found = allot(units, math.floor(bits * weights / 8))
         assert 0 <= bits - 8 * found.nbytes / weights <= 0.02
 
 
@@ -88,7 +87,7 @@ def test_a_loss_that_grows_with_size_is_levelled_and_told() -> None:
     found = allot(units, 1000)
     assert found.repaired == ("odd",)
     assert found.chosen["odd"] == Choice("c", 30, 1.5)  # the mean of 1 and 2
-    assert found.unspent == 950
+    assert found.nbytes == 30 + 20
 
 
 def test_of_choices_of_one_size_the_better_is_taken() -> None:
@@ -99,7 +98,7 @@ def test_of_choices_of_one_size_the_better_is_taken() -> None:
 
 def test_bits_that_gain_nothing_measurable_are_spent_all_the_same() -> None:
     found = allot({"dead": [Choice("int4", 40, 0.0), Choice("int8", 80, 0.0)]}, 85)
-    assert (found.chosen["dead"].grid, found.unspent) == ("int8", 5)
+    assert (found.chosen["dead"].grid, found.nbytes) == ("int8", 80)
 
 
 def test_a_budget_under_the_least_is_refused() -> None:
@@ -108,7 +107,3 @@ def test_a_budget_under_the_least_is_refused() -> None:
         allot(units, 89)
     with pytest.raises(UsageError, match="no grid fits two"):
         allot({**units, "two": []}, 89)
-
-
-def test_a_budget_in_bits_is_rounded_down() -> None:
-    assert budget_nbytes(4.5, 1001) == math.floor(4.5 * 1001 / 8) == 563

@@ -1,5 +1,6 @@
 """Plans of GGUF files: types against llama.cpp's published sizes, bytes against files that are written."""
 
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -10,15 +11,27 @@ from gguf_models import CASES, case_config, random_model
 from llmkit.errors import UsageError
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.scheme_names import parse_scheme
-from llmkit.formats.gguf.write import gguf_nbytes, write_gguf
-from llmkit.model.gguf.save import gguf_model
-from llmkit.quant.plan_gguf import FILE_TYPES, VERSION, gguf_plan, gguf_tensors_of
+from llmkit.formats.gguf.write import GgufTensor, gguf_nbytes, write_gguf
+from llmkit.model.gguf.save import GgufModel, gguf_model
+from llmkit.quant.plan import FALLBACK, PlanUnit, QuantPlan
+from llmkit.quant.plan_gguf import FILE_TYPES, VERSION, gguf_plan
 from tests.quant.small_models import config, experts, model, on_meta
 
 LLAMA_3_8B: dict[str, Any] = {
     **{"vocab_size": 128_256, "hidden_size": 4096, "intermediate_size": 14_336, "num_hidden_layers": 32},
     **{"num_attention_heads": 32, "num_key_value_heads": 8, "max_position_embeddings": 8192},
 }
+
+
+def fallbacks(plan: QuantPlan) -> list[PlanUnit]:
+    """Matrices that do not have what was asked for."""
+    return [unit for unit in plan.units if unit.reason.startswith(FALLBACK)]
+
+
+def file_tensors(plan: QuantPlan, whole: GgufModel) -> list[GgufTensor]:
+    """A file's tensors with the types of the plan; their data is still that of the model."""
+    types = {name: unit.stored_as for unit in plan.units for name in unit.files}
+    return [replace(tensor, type=types.get(tensor.name, tensor.type)) for tensor in whole.tensors]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +47,7 @@ def test_llama_3_8b_has_the_size_of_published_files(file_type: str, nbytes: int,
     plan = gguf_plan(on_meta(**LLAMA_3_8B), file_type)
     assert sum(unit.nbytes for unit in plan.units) == nbytes
     assert round(plan.bits_per_weight, 4) == bits
-    assert plan.fallbacks == ()
+    assert fallbacks(plan) == []
 
 
 @pytest.mark.parametrize(
@@ -65,7 +78,7 @@ def test_a_written_file_has_the_bytes_of_the_plan() -> None:
 def test_the_tensors_of_a_plan_make_a_file_of_its_size() -> None:
     made = on_meta(**LLAMA_3_8B)
     plan, whole = gguf_plan(made, "Q4_K_M"), gguf_model(made, "float16")
-    tensors = gguf_tensors_of(plan, whole)
+    tensors = file_tensors(plan, whole)
     assert gguf_nbytes({**whole.metadata, **VERSION}, tensors) == plan.nbytes
     types = {tensor.name: tensor.type for tensor in tensors}
     assert (types["blk.0.attn_v.weight"], types["blk.8.attn_v.weight"]) == ("Q6_K", "Q4_K")
@@ -99,19 +112,13 @@ def test_rows_that_no_superblock_divides_fall_back_as_in_llama_cpp() -> None:
     assert kinds["lm_head"].stored_as == "Q8_0"
     assert kinds["down_proj"].grid is not None
     assert kinds["down_proj"].stored_as == "Q6_K"  # rows of 512
-    told = {unit.kind for unit in plan.fallbacks}
+    told = {unit.kind for unit in fallbacks(plan)}
     assert told == {*("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj")} | {
         *("embed_tokens", "lm_head")
     }
     assert kinds["q_proj"].reason == "fallback: a row of 288 is no whole number of blocks of 256"
     q4_0 = gguf_plan(narrow, "Q4_0")
-    assert {unit.kind for unit in q4_0.fallbacks} == {"lm_head"}
-
-
-def test_pure_gives_every_matrix_the_base_type() -> None:
-    plan = gguf_plan(on_meta(), "Q4_K_M", pure=True)
-    assert {unit.stored_as for unit in plan.open_units} == {"Q4_K"}
-    assert {unit.kind for unit in plan.open_units} >= {"embed_tokens", "lm_head", "v_proj"}
+    assert {unit.kind for unit in fallbacks(q4_0)} == {"lm_head"}
 
 
 @pytest.mark.parametrize(("family", "changes"), CASES)
@@ -121,11 +128,11 @@ def test_every_family_has_a_plan_whose_file_has_its_bytes(family: str, changes: 
     plan, whole = gguf_plan(made, "Q4_K_M"), gguf_model(made, "float16")
     names = [name for unit in plan.units for name in unit.names]
     assert sorted(names) == sorted(made.state_dict())
-    assert plan.nbytes == gguf_nbytes({**whole.metadata, **VERSION}, gguf_tensors_of(plan, whole))
+    assert plan.nbytes == gguf_nbytes({**whole.metadata, **VERSION}, file_tensors(plan, whole))
     for unit in plan.units:
         if unit.kind == "kv_b_proj":  # a file keeps its halves by columns and by rows: no codes for both
             assert (unit.grid, unit.stored_as, unit.can_round) == (None, "F16", False)
-            assert unit in plan.fallbacks
+            assert unit in fallbacks(plan)
 
 
 def test_short_names_are_llama_quantizes() -> None:

@@ -27,12 +27,12 @@ FAMILIES = {
 }
 
 
-def plain_divergence(original: Transformer, changed: Transformer, *, whole: bool = False) -> float:
+def plain_divergence(original: Transformer, changed: Transformer) -> float:
     """Mean KL divergence of two whole passes in float64."""
     with torch.no_grad():
         base, own = (copy.deepcopy(one).double()(IDS).log_softmax(-1) for one in (original, changed))
     kld = (base.exp() * (base - own)).sum(-1)
-    return float(kld[:, scored_positions(IDS.shape[1], whole=whole)].mean())
+    return float(kld[:, scored_positions(IDS.shape[1])].mean())
 
 
 def noise_for(weight: Tensor) -> Tensor:
@@ -59,19 +59,19 @@ def test_a_changed_layer_moves_the_text_as_a_whole_pass_does(changes: dict[str, 
 @pytest.mark.parametrize("tied", [True, False])
 def test_changed_embeddings_and_heads_do_too(tied: bool) -> None:
     original = model(tie_word_embeddings=tied)
-    trials = Trials(original, IDS, whole=True)
+    trials = Trials(original, IDS)
     weight = noise_for(original.model.embed_tokens.weight.detach())
     states = trials.rest(0, trials.embedded(weight))
     moved = trials.divergence(states, weight if tied else None)
     changed = copy.deepcopy(original)
     changed.model.embed_tokens.weight.data = weight
-    assert moved.mean()[0] == pytest.approx(plain_divergence(original, changed, whole=True), rel=1e-3)
+    assert moved.mean()[0] == pytest.approx(plain_divergence(original, changed), rel=1e-3)
     if not tied:
         head = noise_for(original.lm_head.weight.detach())
         moved = trials.divergence(trials.rest(0, trials.embedded()), head)
         changed = copy.deepcopy(original)
         changed.lm_head.weight.data = head
-        assert moved.mean()[0] == pytest.approx(plain_divergence(original, changed, whole=True), rel=1e-3)
+        assert moved.mean()[0] == pytest.approx(plain_divergence(original, changed), rel=1e-3)
 
 
 def test_without_a_change_nothing_moves_and_the_model_is_as_before() -> None:

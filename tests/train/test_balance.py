@@ -19,8 +19,9 @@ from llmkit.model.transformer import Transformer
 from llmkit.train.balance import Balancer, ExpertUse
 from llmkit.train.cross_entropy import IGNORED
 from llmkit.train.loss import build_batch, loss_sum
-from llmkit.train.state import load_weights, restore_trainer, save_trainer
+from llmkit.train.state import load_weights, restore_trainer
 from llmkit.train.trainer import Trainer
+from tests.train.saved import save_trainer
 
 CPU = torch.device("cpu")
 NONE = {"router_aux_loss_coef": 0.0, "router_z_loss_coef": 0.0, "router_bias_update": None}

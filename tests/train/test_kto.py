@@ -59,6 +59,20 @@ def test_each_prompt_is_given_the_answer_before_it() -> None:
         assert batch.targets[row, len(text) - 2] == text[-1]
 
 
+def test_a_prompt_and_anothers_answer_may_be_longer_than_the_rows_but_not_than_the_longest_allowed() -> None:
+    long_prompt, long_answer = (
+        Tokens([1, 2, 3, 4], [*[False] * 3, True]),
+        Tokens([5, 6, 7, 8], [False, *[True] * 3]),
+    )
+    batch = batch_of(PairRows([(long_prompt, None), (long_answer, None)]))
+    joined = [[1, 2, 3, 6, 7, 8], [5, 4]]
+    for longest, expected in ((None, joined), (5, [joined[0][:5], joined[1]])):
+        found = mismatched(batch, longest)
+        assert found.ids[0].tolist() == expected[0][:-1] and found.ids[1, 0] == expected[1][0]
+        learnt = [[one for one in row if one != IGNORED] for row in found.targets.tolist()]
+        assert learnt == [expected[0][3:], expected[1][1:]]
+
+
 def test_what_is_not_learnt_after_the_last_answer_is_no_answer() -> None:
     pairs = PairRows([(Tokens([1, 2, 3], [False, True, False]), None), (Tokens([4, 5], [False, True]), None)])
     batch = mismatched(batch_of(pairs))

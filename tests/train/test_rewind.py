@@ -11,8 +11,9 @@ import torch
 from llmkit.formats.checkpoint import read_state
 from llmkit.model.transformer import Transformer
 from llmkit.train.rewind import put_at_start, put_weights
-from llmkit.train.state import load_weights, restore_trainer, save_trainer
+from llmkit.train.state import load_weights, restore_trainer
 from llmkit.train.trainer import Trainer
+from tests.train.saved import save_trainer
 
 
 @pytest.fixture

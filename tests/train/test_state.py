@@ -25,9 +25,9 @@ from llmkit.train.state import (
     load_trained,
     load_weights,
     restore_trainer,
-    save_trainer,
 )
 from llmkit.train.trainer import Trainer
+from tests.train.saved import save_trainer
 
 CPU = torch.device("cpu")
 SIZES = {

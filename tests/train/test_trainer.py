@@ -18,8 +18,9 @@ from llmkit.model.transformer import Transformer
 from llmkit.train.order import RowOrder
 from llmkit.train.parallel.divided import Divided
 from llmkit.train.schedule import learning_rate
-from llmkit.train.state import load_weights, restore_trainer, save_trainer
+from llmkit.train.state import load_weights, restore_trainer
 from llmkit.train.trainer import Trainer
+from tests.train.saved import save_trainer
 
 
 @pytest.fixture

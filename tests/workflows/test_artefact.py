@@ -1,6 +1,7 @@
 """Artefacts are told by what they hold, and what is none is refused with what was found."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,11 @@ def test_folders_are_told_apart(
     assert recognise(_write(tmp_path / "corpus" / "part-00000.jsonl.zst", "").parent).kind == "records"
     (model / "model.safetensors").unlink()
     assert recognise(model).kind == "config"
+
+
+def test_a_pipe_holds_records_and_is_not_opened_to_see_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert recognise(tmp_path / "pipe").kind == "records"
 
 
 def test_files_are_told_apart(

@@ -1,6 +1,7 @@
 """Outputs of clean, dedup and mix: what is a folder, what is refused, what a stopped run goes on with."""
 
 import gzip
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import zstandard
 from llmkit.errors import UsageError
 from llmkit.formats.streams import open_input
 from llmkit.workflows.corpus_files import CorpusFiles, check_places, join_parts
+from llmkit.workflows.dedup.options import DedupSources
 from llmkit.workflows.unit_folder import finish_units, unit_folder
-from llmkit.workflows.units import Receipt
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,28 @@ def test_an_output_that_is_there_or_is_an_input_and_stdin_for_a_folder_are_refus
     with pytest.raises(UsageError, match="stdin: documents from a pipe") as caught:
         check_places(CorpusFiles(out=tmp_path / "out"), [Path("-")])
     assert caught.value.hint == f"-o {tmp_path / 'out'}.jsonl.zst writes one file"
-    check_places(CorpusFiles(out=Path("-"), rejects=Path("-")), [Path("-")])
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="documents from a pipe"):
+        check_places(CorpusFiles(out=tmp_path / "out"), [tmp_path / "pipe"])
+    check_places(CorpusFiles(out=Path("-"), rejects=tmp_path / "rejects.jsonl"), [Path("-")])
+
+
+@pytest.mark.parametrize("out", [None, Path("-")])
+def test_stdout_takes_records_of_one_kind_and_no_report_beside_them(tmp_path: Path, out: Path | None) -> None:
+    stdout, file = Path("-"), tmp_path / "out.jsonl"
+    for files in (
+        CorpusFiles(out=out, rejects=stdout),
+        DedupSources(inputs=(), out=out, clusters=stdout),
+        DedupSources(inputs=(), out=file, rejects=stdout, clusters=stdout),
+    ):
+        with pytest.raises(UsageError, match="in one place"):
+            check_places(files, [])
+    for files in (CorpusFiles(out=file, report=stdout), DedupSources(inputs=(), out=file, save_index=stdout)):
+        with pytest.raises(UsageError, match="needs a name"):
+            check_places(files, [])
+    check_places(CorpusFiles(out=file, rejects=stdout), [])
+    assert CorpusFiles(out=out).is_piped and CorpusFiles(out=file, rejects=stdout).is_piped
+    assert not CorpusFiles(out=file, rejects=tmp_path / "rejects.jsonl").is_piped
 
 
 def test_what_a_run_wrote_beside_its_folder_before_a_kill_is_its_own_and_what_others_wrote_is_not(
@@ -71,7 +93,7 @@ def test_what_a_run_wrote_beside_its_folder_before_a_kill_is_its_own_and_what_ot
     files = CorpusFiles(out=tmp_path / "out", rejects=tmp_path / "rejects.jsonl")
     assert files.out is not None and files.rejects is not None
 
-    def killed(folder: Path, _: list[Receipt]) -> None:
+    def killed(folder: Path) -> None:
         files.rejects.touch()  # type: ignore[union-attr]
         raise MemoryError
 

@@ -1,8 +1,9 @@
 """llmkit bench serve: load on a server, and how it holds up."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
@@ -11,14 +12,73 @@ from llmkit.commands.base import Session
 from llmkit.commands.bench.flags import Baseline, FailSlower, parse_share
 from llmkit.commands.bench.serve_text import print_load
 from llmkit.commands.bench.text import BenchFormat, print_work
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import LogEvery, Seed
 from llmkit.commands.values import parse_count, parse_seconds
 from llmkit.errors import DataError, GateFailed
 from llmkit.probe.load_config import BenchServeConfig
 
+if TYPE_CHECKING:
+    from llmkit.workflows.bench.serve import BenchServeReport
+
 Default = BenchServeConfig
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """When requests begin, and how many."""
+
+    concurrency: Annotated[
+        int, Option("--concurrency", "-c", min=1, metavar="N", help="Requests at once.")
+    ] = Default.concurrency
+    rate: Annotated[
+        float | None, Option(metavar="R", help="Instead: so many a second, at random (Poisson).")
+    ] = None
+    requests: Annotated[
+        int | None, Option("--requests", "-n", min=1, metavar="N", help="After which none begins.")
+    ] = None
+    seconds: Annotated[
+        float | None, Option(parser=parse_seconds, metavar="S", help="After which none begins.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is asked for, and when an answer is a good one."""
+
+    prompt_tokens: Annotated[
+        int, Option(parser=parse_count, metavar="N", help="Of a made-up prompt, about.")
+    ] = Default.prompt_tokens
+    max_tokens: Annotated[int, Option(parser=parse_count, metavar="N", help="Written for it.")] = (
+        Default.max_tokens
+    )
+    long_share: Annotated[
+        float, Option(parser=parse_share, metavar="SHARE", help="Of the requests, long ones.")
+    ] = Default.long_share
+    long_prompt_tokens: Annotated[
+        int, Option(parser=parse_count, metavar="N", help="Of a long prompt, about.")
+    ] = Default.long_prompt_tokens
+    long_max_tokens: Annotated[
+        int, Option(parser=parse_count, metavar="N", help="Written for a long one.")
+    ] = Default.long_max_tokens
+    shared_tokens: Annotated[
+        int, Option(parser=parse_count, metavar="N", help="The same at the start of every prompt, about.")
+    ] = Default.shared_tokens
+    chat: Annotated[bool, Option("--chat", help="Ask as a conversation, not to go on with a text.")] = False
+    stream: Annotated[bool, Option(help="Answers as they are written.")] = Default.stream
+    ignore_eos: Annotated[
+        bool, Option(help="Every text as long as it may be; some servers do not know it.")
+    ] = Default.ignore_eos
+    ttft_target: Annotated[
+        float | None,
+        Option(parser=parse_seconds, metavar="S", help="Goodput: requests whose first text is in by then."),
+    ] = None
+
+
+PACE, ASKED = Pace(), Asked()
+
+
+@with_flag_groups
 def serve(
     ctx: typer.Context,
     url: Annotated[str, Option(metavar="URL", help="Of the server; unix:PATH for a Unix socket.")],
@@ -29,49 +89,12 @@ def serve(
         Path | None,
         Option(metavar="FILE", help="Its first line is the server's key; else OPENAI_API_KEY, if set."),
     ] = None,
-    concurrency: Annotated[
-        int, Option("--concurrency", "-c", min=1, metavar="N", help="Requests at once.")
-    ] = Default.concurrency,
-    rate: Annotated[
-        float | None, Option(metavar="R", help="Instead: so many a second, at random (Poisson).")
-    ] = None,
-    requests: Annotated[
-        int | None, Option("--requests", "-n", min=1, metavar="N", help="After which none begins.")
-    ] = None,
-    seconds: Annotated[
-        float | None, Option(parser=parse_seconds, metavar="S", help="After which none begins.")
-    ] = None,
+    pace: Pace = PACE,
     prompts: Annotated[
         Path | None,
         Option(metavar="FILE.jsonl", help='Rows of "prompt" or "messages"; once, or by -n and --seconds.'),
     ] = None,
-    prompt_tokens: Annotated[
-        int, Option(parser=parse_count, metavar="N", help="Of a made-up prompt, about.")
-    ] = Default.prompt_tokens,
-    max_tokens: Annotated[
-        int, Option(parser=parse_count, metavar="N", help="Written for it.")
-    ] = Default.max_tokens,
-    long_share: Annotated[
-        float, Option(parser=parse_share, metavar="SHARE", help="Of the requests, long ones.")
-    ] = Default.long_share,
-    long_prompt_tokens: Annotated[
-        int, Option(parser=parse_count, metavar="N", help="Of a long prompt, about.")
-    ] = Default.long_prompt_tokens,
-    long_max_tokens: Annotated[
-        int, Option(parser=parse_count, metavar="N", help="Written for a long one.")
-    ] = Default.long_max_tokens,
-    shared_tokens: Annotated[
-        int, Option(parser=parse_count, metavar="N", help="The same at the start of every prompt, about.")
-    ] = Default.shared_tokens,
-    chat: Annotated[bool, Option("--chat", help="Ask as a conversation, not to go on with a text.")] = False,
-    stream: Annotated[bool, Option(help="Answers as they are written.")] = Default.stream,
-    ignore_eos: Annotated[
-        bool, Option(help="Every text as long as it may be; some servers do not know it.")
-    ] = Default.ignore_eos,
-    ttft_target: Annotated[
-        float | None,
-        Option(parser=parse_seconds, metavar="S", help="Goodput: requests whose first text is in by then."),
-    ] = None,
+    asked: Asked = ASKED,
     timeout: Annotated[
         float, Option(parser=parse_seconds, metavar="S", help="Of a request.")
     ] = Default.timeout_seconds,
@@ -104,23 +127,7 @@ def serve(
     if api_key_file is not None:
         key = _first_line(api_key_file)
     config = BenchServeConfig(
-        concurrency=concurrency,
-        rate=rate,
-        requests=requests,
-        seconds=seconds,
-        prompt_tokens=prompt_tokens,
-        max_tokens=max_tokens,
-        long_share=long_share,
-        long_prompt_tokens=long_prompt_tokens,
-        long_max_tokens=long_max_tokens,
-        shared_tokens=shared_tokens,
-        chat=chat,
-        stream=stream,
-        ignore_eos=ignore_eos,
-        ttft_target=ttft_target,
-        timeout_seconds=timeout,
-        seed=seed,
-        fail_slower=fail_slower,
+        **vars(pace), **vars(asked), timeout_seconds=timeout, seed=seed, fail_slower=fail_slower
     )
     if dry_run:
         print_work(plan_load(url, config, model=model, prompts=prompts), bench_format)
@@ -129,6 +136,13 @@ def serve(
     with session.console.progress("sending", log_every=log_every) as progress:
         report = bench_serve(url, config, model=model, prompts=prompts, api_key=key, progress=progress)
     print_load(report, bench_format)
+    _judge(report)
+    if earlier is not None:
+        check_load(report, earlier, str(baseline), config.fail_slower)
+
+
+def _judge(report: "BenchServeReport") -> None:
+    """Raise GateFailed where a request failed."""
     total = report.rows[-1]
     if total.failed:
         told = ", ".join(f"{count} × {what}" for what, count in total.errors.items())
@@ -136,8 +150,6 @@ def serve(
             f"{total.failed} of {total.requests} requests failed ({told})",
             hint="the server's log says why: llmkit serve --log FILE",
         )
-    if earlier is not None:
-        check_load(report, earlier, str(baseline), config.fail_slower)
 
 
 def _first_line(path: Path) -> str:

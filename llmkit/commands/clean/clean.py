@@ -18,7 +18,7 @@ from llmkit.commands.shared import (
     print_report,
 )
 from llmkit.errors import UsageError
-from llmkit.formats.streams import STDIO, is_terminal
+from llmkit.formats.streams import is_terminal
 from llmkit.progress import SILENT
 from llmkit.workflows.clean.options import CleanFiles, CleanSettings
 
@@ -80,7 +80,7 @@ def clean(
         **vars(limits),
     )
     settings = CleanSettings(**rules.settings(), field=field, keep_bad=skip_bad or rejects is not None)
-    is_piped = out is None or out == STDIO
+    is_piped = files.is_piped
     if as_json and is_piped and not (dry_run or explain):
         raise UsageError(
             "--json: documents and the report cannot both go to stdout", hint="-o FILE, or --report FILE.json"

@@ -19,7 +19,6 @@ from llmkit.commands.shared import (
     print_report,
 )
 from llmkit.errors import UsageError
-from llmkit.formats.streams import STDIO
 from llmkit.workflows.dedup.options import DedupConfig, DedupSources
 
 USAGE = "llmkit dedup docs.jsonl -o unique.jsonl, or … | llmkit dedup"
@@ -87,7 +86,7 @@ def dedup(
     if dry_run:
         print_report(plan_dedup(sources, config), as_json, describe_plan)
         return
-    is_piped = out is None or out == STDIO
+    is_piped = sources.is_piped
     if as_json and is_piped:
         raise UsageError(
             "--json: documents are on stdout already", hint="--report FILE, or -o FILE for the documents"

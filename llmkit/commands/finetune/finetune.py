@@ -3,7 +3,7 @@
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Option
@@ -33,6 +33,9 @@ from llmkit.commands.shared import (
 from llmkit.formats.streams import STDIO
 from llmkit.tokens.supervise_config import SuperviseConfig
 from llmkit.train.finetune_config import PRETRAINS_ALONE, FinetuneConfig
+
+if TYPE_CHECKING:
+    from llmkit.workflows.finetune.job import FinetuneFiles
 
 
 @with_flag_groups
@@ -99,48 +102,18 @@ def finetune(
     """
     from llmkit.workflows.finetune.finetune import finetune as run
     from llmkit.workflows.finetune.finetune import plan_finetune
-    from llmkit.workflows.finetune.job import FinetuneFiles
     from llmkit.workflows.run.ranks import first_speaks, is_first_process
 
     flags.check_stdout(records, as_json=as_json, dry_run=dry_run)
     session: Session = ctx.obj
     console = speaking(session.console)
-    given = {
-        **{"document_mask": True, **ctx.params},
-        **{"compile": machine.compile_model, "max_seconds": max_time, "lora": adapters.config()},
-    }
-    names = [one.name for one in fields(FinetuneConfig) if one.name not in PRETRAINS_ALONE]
-    config = FinetuneConfig(**{name: given[name] for name in names})
+    config = _config(ctx.params, machine, max_time, adapters)
     if dry_run and not is_first_process():
         return
     count = count_processes(replicas)
     if not dry_run:
         start_processes(replicas)
-    files = FinetuneFiles(
-        model=model,
-        data=tuple(inputs_or_stdin(examples.data, "llmkit finetune MODEL --data chat.jsonl -o run")),
-        valid=tuple(examples.valid or ()),
-        tokenizer=reading.tokenizer,
-        template=reading.template,
-        out=out,
-        supervise=SuperviseConfig(
-            max_tokens=reading.max_tokens,
-            long=reading.long,
-            valid_fraction=examples.valid_fraction,
-            seed=seed,
-        ),
-        seq_len=reading.seq_len,
-        rejects=reading.rejects,
-        strict=reading.strict,
-        skip_bad=reading.skip_bad,
-        shown=reading.show_mask,
-        teacher=distillation.teacher,
-        reward=rewards.reward,
-        reward_seconds=rewards.reward_timeout,
-        metrics=records.metrics,
-        tensorboard=records.tensorboard,
-        prompts=tuple(samples.sample_prompt or ()),
-    )
+    files = _files(model, out, examples, reading, distillation, rewards, records, samples, seed)
 
     def show(masked: list[Any]) -> None:
         from llmkit.commands.finetune.mask_text import mask_text
@@ -167,3 +140,56 @@ def finetune(
         print_report(plan, as_json, describe_plan)
     elif records.metrics != STDIO and is_first_process():
         print_report(report, as_json, describe_report, quiet=console.quiet)
+
+
+def _config(
+    params: dict[str, Any], machine: flags.Machine, max_time: float | None, adapters: low_rank.Adapters
+) -> FinetuneConfig:
+    """The settings of the run: flags by their names, but for these."""
+    given = {
+        **{"document_mask": True, **params},
+        **{"compile": machine.compile_model, "max_seconds": max_time, "lora": adapters.config()},
+    }
+    names = [one.name for one in fields(FinetuneConfig) if one.name not in PRETRAINS_ALONE]
+    return FinetuneConfig(**{name: given[name] for name in names})
+
+
+def _files(
+    model: Path,
+    out: Path,
+    examples: own.Examples,
+    reading: own.Reading,
+    distillation: own.Distillation,
+    rewards: own.Rewards,
+    records: flags.Records,
+    samples: own.Samples,
+    seed: int,
+) -> "FinetuneFiles":
+    """What the run reads and writes."""
+    from llmkit.workflows.finetune.job import FinetuneFiles
+
+    return FinetuneFiles(
+        model=model,
+        data=tuple(inputs_or_stdin(examples.data, "llmkit finetune MODEL --data chat.jsonl -o run")),
+        valid=tuple(examples.valid or ()),
+        tokenizer=reading.tokenizer,
+        template=reading.template,
+        out=out,
+        supervise=SuperviseConfig(
+            max_tokens=reading.max_tokens,
+            long=reading.long,
+            valid_fraction=examples.valid_fraction,
+            seed=seed,
+        ),
+        seq_len=reading.seq_len,
+        rejects=reading.rejects,
+        strict=reading.strict,
+        skip_bad=reading.skip_bad,
+        shown=reading.show_mask,
+        teacher=distillation.teacher,
+        reward=rewards.reward,
+        reward_seconds=rewards.reward_timeout,
+        metrics=records.metrics,
+        tensorboard=records.tensorboard,
+        prompts=tuple(samples.sample_prompt or ()),
+    )

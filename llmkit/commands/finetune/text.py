@@ -3,9 +3,9 @@
 from typing import Any
 
 from llmkit.commands.facts import plural
-from llmkit.commands.plan_text import end_rows, epochs, how_rows, need_rows
+from llmkit.commands.plan_text import end_rows, epochs, how_rows, need_rows, run_rows
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_bytes, format_count, format_seconds
+from llmkit.commands.values import format_count
 
 _FIGURES = ("reward_accuracy", "reward_margin", "reward", "kl")
 
@@ -46,13 +46,7 @@ def describe_report(report: Any) -> str:
             rows.append((name.replace("_", " "), f"{report.valid[name]:.4g}{_interval(report, name)}"))
     if report.kl_to_base is not None:
         rows.append(("KL to base", f"{report.kl_to_base:.4g} nats a token"))
-    rows.append(("time", format_seconds(report.seconds)))
-    if report.tokens_per_second is not None:
-        rows.append(("speed", f"{report.tokens_per_second:,.0f} tokens/s, {report.mfu:.1%} MFU"))
-    rows.append(("memory", format_bytes(report.memory_bytes)))
-    if report.skipped_steps:
-        rows.append(("left out", plural(report.skipped_steps, "update")))
-    return "\n".join([align(rows), *map(_sample, report.samples)])
+    return "\n".join([align([*rows, *run_rows(report)]), *map(_sample, report.samples)])
 
 
 def _audit(audit: Any) -> list[tuple[str, ...]]:

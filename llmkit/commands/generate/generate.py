@@ -95,10 +95,11 @@ def generate(
     half-written last record is written again.
 
     With --tool (and so --chat) the model may call functions: its calls are made,
-    their results put behind them, and it goes on, up to --max-calls. PROGRAM
-    reads the arguments as JSON on stdin, writes its result as JSON, and tells its
-    schema by --schema. NAME: can be left out; instead of PROGRAM there may be
-    FILE.py:FUNCTION, calculator, sql=DATABASE (read-only), search=INDEX, or
+    their results put behind them, and it goes on, up to --max-calls; all texts of
+    an answer together have --max-tokens, and calls of one that is cut are not made.
+    PROGRAM reads the arguments as JSON on stdin, writes its result as JSON, and
+    tells its schema by --schema. NAME: can be left out; instead of PROGRAM there
+    may be FILE.py:FUNCTION, calculator, sql=DATABASE (read-only), search=INDEX, or
     mcp=COMMAND, all functions of an MCP server. A call that fails or is not
     approved is an error that the model reads. Records have the whole
     conversation in messages, which finetune and --replay read.

@@ -1,6 +1,7 @@
 """The flags of `llmkit kv-estimate`, one by one."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -47,19 +48,34 @@ def _known(flag: str, name: str, read: Callable[[str], object]) -> str:
 # Which model
 
 Preset = Annotated[list[str] | None, Option("--preset", metavar="NAME", help="A shape by name. Repeatable.")]
-Layers = Annotated[int | None, Option("--num-hidden-layers", "--layers", metavar="N", min=1, help="Blocks.")]
-Heads = Annotated[
-    int | None, Option("--num-attention-heads", "--heads", metavar="N", min=1, help="Query heads.")
-]
-KVHeads = Annotated[
-    int | None,
-    Option("--num-key-value-heads", "--kv-heads", metavar="N", min=1, help="Default: as many as heads."),
-]
-HeadDim = Annotated[int | None, Option(metavar="N", min=1, help="Default: hidden size / heads.")]
-HiddenSize = Annotated[int | None, Option(metavar="N", min=1, help="Width of the model.")]
-IntermediateSize = Annotated[int | None, Option(metavar="N", min=1, help="Width of the MLP.")]
-VocabSize = Annotated[int | None, Option(metavar="N", parser=parse_count, help="Rows of the embedding.")]
-Tied = Annotated[bool | None, Option(help="Whether the head is the embedding itself.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Sizes in place of the model's, or of a model that has no other."""
+
+    num_hidden_layers: Annotated[
+        int | None, Option("--num-hidden-layers", "--layers", metavar="N", min=1, help="Blocks.")
+    ] = None
+    num_attention_heads: Annotated[
+        int | None, Option("--num-attention-heads", "--heads", metavar="N", min=1, help="Query heads.")
+    ] = None
+    num_key_value_heads: Annotated[
+        int | None,
+        Option("--num-key-value-heads", "--kv-heads", metavar="N", min=1, help="Default: as many as heads."),
+    ] = None
+    head_dim: Annotated[int | None, Option(metavar="N", min=1, help="Default: hidden size / heads.")] = None
+    hidden_size: Annotated[int | None, Option(metavar="N", min=1, help="Width of the model.")] = None
+    intermediate_size: Annotated[int | None, Option(metavar="N", min=1, help="Width of the MLP.")] = None
+    vocab_size: Annotated[
+        int | None, Option(metavar="N", parser=parse_count, help="Rows of the embedding.")
+    ] = None
+    tie_word_embeddings: Annotated[bool | None, Option(help="Whether the head is the embedding itself.")] = (
+        None
+    )
+
+
+SHAPE = Shape()
 
 # How it is used
 
@@ -119,61 +135,98 @@ PrefillChunk = Annotated[
 
 # Speed and cost
 
-DeviceName = Annotated[
-    str | None, Option("--device", metavar="NAME", help="Speed on h100, a100-80, l4, rtx4090, m3-max …")
-]
-DeviceTable = Annotated[
-    Path | None, Option("--devices", metavar="FILE", help="TOML: further devices, or other figures.")
-]
-Measure = Annotated[bool, Option("--measure", help="Speed on this machine, measured now.")]
-Mfu = Annotated[float | None, Option(metavar="PART", help="Of the arithmetic that is reached; default: 1.")]
-Mbu = Annotated[float | None, Option(metavar="PART", help="Of the bandwidth that is reached; default: 1.")]
-Calibrate = Annotated[
-    Path | None, Option(metavar="FILE", help="Take both from a report of llmkit bench --format json.")
-]
-PricePerHour = Annotated[float | None, Option(metavar="PRICE", help="Of one device: price of tokens.")]
-PriceTable = Annotated[
-    Path | None,
-    Option(
-        "--prices",
-        metavar="FILE",
-        help="TOML: DEVICE = PRICE an hour, a line each; without --device, the cheapest.",
-    ),
-]
-Utilisation = Annotated[float | None, Option(metavar="PART", help="Of an hour that is used; default: 1.")]
-Users = Annotated[int | None, Option(metavar="N", parser=parse_count, help="Fleet for so many users.")]
-Rate = Annotated[float | None, Option(metavar="N", help="Tokens a second that each of them is to get.")]
-Concurrency = Annotated[
-    float | None, Option(metavar="PART", help="Of the users that wait at the same time; default: 1.")
-]
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """On which device, how much of it is reached, and what its tokens cost."""
+
+    device: Annotated[
+        str | None, Option("--device", metavar="NAME", help="Speed on h100, a100-80, l4, rtx4090, m3-max …")
+    ] = None
+    devices: Annotated[
+        Path | None, Option("--devices", metavar="FILE", help="TOML: further devices, or other figures.")
+    ] = None
+    measure: Annotated[bool, Option("--measure", help="Speed on this machine, measured now.")] = False
+    prompt: Annotated[
+        int | None, Option(metavar="N", parser=parse_count, help="Tokens of a prompt; default: --context.")
+    ] = None
+    mfu: Annotated[
+        float | None, Option(metavar="PART", help="Of the arithmetic that is reached; default: 1.")
+    ] = None
+    mbu: Annotated[
+        float | None, Option(metavar="PART", help="Of the bandwidth that is reached; default: 1.")
+    ] = None
+    calibrate: Annotated[
+        Path | None, Option(metavar="FILE", help="Take both from a report of llmkit bench --format json.")
+    ] = None
+    price_per_hour: Annotated[
+        float | None, Option(metavar="PRICE", help="Of one device: price of tokens.")
+    ] = None
+    prices: Annotated[
+        Path | None,
+        Option(
+            "--prices",
+            metavar="FILE",
+            help="TOML: DEVICE = PRICE an hour, a line each; without --device, the cheapest.",
+        ),
+    ] = None
+    utilisation: Annotated[
+        float | None, Option(metavar="PART", help="Of an hour that is used; default: 1.")
+    ] = None
+    users: Annotated[int | None, Option(metavar="N", parser=parse_count, help="Fleet for so many users.")] = (
+        None
+    )
+    rate: Annotated[
+        float | None, Option(metavar="N", help="Tokens a second that each of them is to get.")
+    ] = None
+    concurrency: Annotated[
+        float | None, Option(metavar="PART", help="Of the users that wait at the same time; default: 1.")
+    ] = None
+
+
+UNTIMED = Speed()
 
 # Training
 
-OptimizerName = Annotated[
-    Optimizer | None, Option("--optimizer", metavar="NAME", help="adamw, adamw-8bit, muon, sgd-momentum.")
-]
-PrecisionName = Annotated[
-    Precision | None,
-    Option(
-        "--precision",
-        metavar="NAME",
-        help="bf16-master (18 bytes a parameter with AdamW), mixed16 (16), fp32 (16), bf16 (8).",
-    ),
-]
-Zero = Annotated[
-    int | None, Option(metavar="STAGE", min=0, help="ZeRO: 1 optimiser, 2 and gradients, 3 (FSDP) weights.")
-]
-DataParallel = Annotated[
-    int | None, Option("--data-parallel", "--dp", metavar="N", min=1, help="Devices that ZeRO splits over.")
-]
-PipelineParallel = Annotated[
-    int | None, Option("--pipeline-parallel", "--pp", metavar="N", min=1, help="Stages, one after the other.")
-]
-MicroBatches = Annotated[int | None, Option(metavar="N", min=1, help="Of a step, for the pipeline.")]
-RecomputeName = Annotated[
-    Recompute | None,
-    Option("--recompute", metavar="WHAT", help="none, selective (flash attention) or full layers."),
-]
-SequenceParallel = Annotated[bool | None, Option(help="Split what is between the matrices too.")]
-LoraRank = Annotated[int | None, Option(metavar="R", min=1, help="Train adapters of this rank.")]
-QLora = Annotated[bool, Option("--qlora", help="Keep the frozen weights in NF4.")]
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a model is trained, and on how many devices; None: as `TrainingSettings` has it."""
+
+    optimizer: Annotated[
+        Optimizer | None,
+        Option("--optimizer", metavar="NAME", help="adamw, adamw-8bit, muon, sgd-momentum."),
+    ] = None
+    precision: Annotated[
+        Precision | None,
+        Option(
+            "--precision",
+            metavar="NAME",
+            help="bf16-master (18 bytes a parameter with AdamW), mixed16 (16), fp32 (16), bf16 (8).",
+        ),
+    ] = None
+    zero: Annotated[
+        int | None,
+        Option(metavar="STAGE", min=0, help="ZeRO: 1 optimiser, 2 and gradients, 3 (FSDP) weights."),
+    ] = None
+    data_parallel: Annotated[
+        int | None,
+        Option("--data-parallel", "--dp", metavar="N", min=1, help="Devices that ZeRO splits over."),
+    ] = None
+    pipeline_parallel: Annotated[
+        int | None,
+        Option("--pipeline-parallel", "--pp", metavar="N", min=1, help="Stages, one after the other."),
+    ] = None
+    micro_batches: Annotated[int | None, Option(metavar="N", min=1, help="Of a step, for the pipeline.")] = (
+        None
+    )
+    recompute: Annotated[
+        Recompute | None,
+        Option("--recompute", metavar="WHAT", help="none, selective (flash attention) or full layers."),
+    ] = None
+    sequence_parallel: Annotated[bool | None, Option(help="Split what is between the matrices too.")] = None
+    lora_rank: Annotated[int | None, Option(metavar="R", min=1, help="Train adapters of this rank.")] = None
+    qlora: Annotated[bool, Option("--qlora", help="Keep the frozen weights in NF4.")] = False
+
+
+TRAINING = Training()

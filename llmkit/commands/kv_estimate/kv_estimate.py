@@ -1,26 +1,20 @@
 """llmkit kv-estimate: memory, speed and cost of a model from its shape alone; exit 1 when it does not fit."""
 
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.kv_estimate import flags
 from llmkit.commands.shared import inputs_or_stdin
-from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
 from llmkit.estimate.config import EstimateConfig, Unknown
 
 Default = EstimateConfig()
-SHAPE_FLAGS = (
-    *("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "hidden_size"),
-    *("intermediate_size", "vocab_size", "tie_word_embeddings"),
-)
-TRAINING_FLAGS = (
-    *("optimizer", "precision", "zero", "data_parallel", "pipeline_parallel", "micro_batches"),
-    *("recompute", "sequence_parallel", "lora_rank"),
-)
 SPEED_FLAGS = (
     "prompt",
     "mfu",
@@ -49,6 +43,7 @@ COMPANIONS = {
 USAGE = "llmkit kv-estimate config.json"
 
 
+@with_flag_groups
 def kv_estimate(
     ctx: typer.Context,
     inputs: Annotated[
@@ -66,46 +61,16 @@ def kv_estimate(
     shared_prefix: flags.SharedPrefix = Default.shared_prefix,
     window: flags.Window = Default.window,
     prefill_chunk: flags.PrefillChunk = Default.prefill_chunk,
-    num_hidden_layers: flags.Layers = None,
-    num_attention_heads: flags.Heads = None,
-    num_key_value_heads: flags.KVHeads = None,
-    head_dim: flags.HeadDim = None,
-    hidden_size: flags.HiddenSize = None,
-    intermediate_size: flags.IntermediateSize = None,
-    vocab_size: flags.VocabSize = None,
-    tie_word_embeddings: flags.Tied = None,
+    shape: flags.Shape = flags.SHAPE,
     solve: Annotated[
         Unknown | None,
         Option(metavar="UNKNOWN", help="What --memory allows: context, batch, quant or parameters."),
     ] = Default.solve,
-    device: flags.DeviceName = None,
-    devices: flags.DeviceTable = None,
-    measure: flags.Measure = False,
-    prompt: Annotated[
-        int | None, Option(metavar="N", parser=parse_count, help="Tokens of a prompt; default: --context.")
-    ] = None,
-    mfu: flags.Mfu = None,
-    mbu: flags.Mbu = None,
-    calibrate: flags.Calibrate = None,
-    price_per_hour: flags.PricePerHour = None,
-    prices: flags.PriceTable = None,
-    utilisation: flags.Utilisation = None,
-    users: flags.Users = None,
-    rate: flags.Rate = None,
-    concurrency: flags.Concurrency = None,
+    speed: flags.Speed = flags.UNTIMED,
     train: Annotated[
         bool, Option("--train", help="Memory of training: --context a row, --batch rows at a time.")
     ] = False,
-    optimizer: flags.OptimizerName = None,
-    precision: flags.PrecisionName = None,
-    zero: flags.Zero = None,
-    data_parallel: flags.DataParallel = None,
-    pipeline_parallel: flags.PipelineParallel = None,
-    micro_batches: flags.MicroBatches = None,
-    recompute: flags.RecomputeName = None,
-    sequence_parallel: flags.SequenceParallel = None,
-    lora_rank: flags.LoraRank = None,
-    qlora: flags.QLora = False,
+    training: flags.Training = flags.TRAINING,
     explain: Annotated[bool, Option("--explain", help="Every formula with its numbers and source.")] = False,
     plot: Annotated[bool, Option("--plot", help="Memory against context, drawn.")] = False,
     as_json: Annotated[bool, Option("--json", help="A JSON object a model.")] = False,
@@ -133,20 +98,12 @@ def kv_estimate(
       llmkit kv-estimate --preset llama-2-7b --train --zero 3 --data-parallel 8
       llmkit kv-estimate --preset llama-3.2-1b -c 8k --explain
     """
-    overrides = {name: ctx.params[name] for name in SHAPE_FLAGS if ctx.params[name] is not None}
-    training = {name: ctx.params[name] for name in TRAINING_FLAGS if ctx.params[name] is not None}
     one_mode(ctx.params)
+    overrides = {name: size for name, size in vars(shape).items() if size is not None}
     paths = inputs or []
     if not paths and not preset and not overrides:
         paths = inputs_or_stdin(inputs, USAGE)
-    from llmkit.commands.kv_estimate.modes import (
-        print_estimates,
-        print_explanations,
-        print_plots,
-        print_solutions,
-        print_speeds,
-        print_training,
-    )
+    from llmkit.commands.kv_estimate.modes import print_answer
     from llmkit.workflows.kv_estimate.models import ModelSources
 
     settings = EstimateConfig(
@@ -163,18 +120,8 @@ def kv_estimate(
         solve=solve,
     )
     sources = ModelSources(paths=tuple(paths), presets=tuple(preset or ()), overrides=overrides)
-    if solve is not None:
-        print_solutions(sources, settings, as_json=as_json)
-    elif train:
-        print_training(sources, settings, training, qlora=qlora, as_json=as_json)
-    elif explain:
-        print_explanations(sources, settings, as_json=as_json)
-    elif plot:
-        print_plots(sources, settings)
-    elif device is not None or measure or prices is not None:
-        print_speeds(sources, settings, ctx.params, as_json=as_json)
-    else:
-        print_estimates(sources, settings, as_json=as_json)
+    asked = training if train else None
+    print_answer(sources, settings, speed, asked, explain=explain, plot=plot, as_json=as_json)
 
 
 def one_mode(params: dict[str, Any]) -> None:
@@ -192,7 +139,7 @@ def one_mode(params: dict[str, Any]) -> None:
         raise UsageError(f"{' and '.join(chosen)} are two questions", hint="ask one at a time")
     if params["plot"] and params["as_json"]:
         raise UsageError("a plot is no JSON", hint="llmkit kv-estimate … -c 8k --json, for one context")
-    _needs(params, (*TRAINING_FLAGS, "qlora"), ("train",))
+    _needs(params, [flag.name for flag in fields(flags.Training)], ("train",))
     _needs(params, SPEED_FLAGS, ("device", "measure", "prices"))
     _needs(params, ("devices",), ("device", "prices"))
     for mode, names in UNREAD.items():
@@ -209,7 +156,7 @@ def one_mode(params: dict[str, Any]) -> None:
         raise UsageError("--rate is each user's, and --users is not given", hint="--users 1000 --rate 20")
 
 
-def _needs(params: dict[str, Any], names: tuple[str, ...], modes: tuple[str, ...]) -> None:
+def _needs(params: dict[str, Any], names: Sequence[str], modes: tuple[str, ...]) -> None:
     if any(params[mode] for mode in modes):
         return
     for name in names:

@@ -3,11 +3,12 @@
 Each imports what it needs when it is asked: the plain answer is to come in a quarter of a second.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
+from llmkit.commands.kv_estimate.flags import Speed, Training
 from llmkit.commands.kv_estimate.text import estimates_text
 from llmkit.commands.shared import print_lines
 from llmkit.commands.terminal import text_width
@@ -28,6 +29,31 @@ PLOT_POINTS = 64
 PLOT_HEIGHT = 12
 
 
+def print_answer(
+    sources: ModelSources,
+    settings: EstimateConfig,
+    speed: Speed,
+    training: Training | None,
+    *,
+    explain: bool,
+    plot: bool,
+    as_json: bool,
+) -> None:
+    """The answer to the one question that is asked; see `one_mode`."""
+    if settings.solve is not None:
+        print_solutions(sources, settings, as_json=as_json)
+    elif training is not None:
+        print_training(sources, settings, training, as_json=as_json)
+    elif explain:
+        print_explanations(sources, settings, as_json=as_json)
+    elif plot:
+        print_plots(sources, settings)
+    elif speed.device is not None or speed.measure or speed.prices is not None:
+        print_speeds(sources, settings, speed, as_json=as_json)
+    else:
+        print_estimates(sources, settings, as_json=as_json)
+
+
 def print_estimates(sources: ModelSources, settings: EstimateConfig, *, as_json: bool) -> None:
     """Memory; then GateFailed where it does not fit."""
     estimates = estimate_models(sources, settings)
@@ -35,9 +61,7 @@ def print_estimates(sources: ModelSources, settings: EstimateConfig, *, as_json:
     check_fit(estimates)  # after the report, which says how far off it is
 
 
-def print_speeds(
-    sources: ModelSources, settings: EstimateConfig, flags: Mapping[str, Any], *, as_json: bool
-) -> None:
+def print_speeds(sources: ModelSources, settings: EstimateConfig, speed: Speed, *, as_json: bool) -> None:
     """Memory, speed and what is asked of cost, on a device; then GateFailed where it does not fit."""
     from llmkit.workflows.kv_estimate.device import (
         calibrated,
@@ -49,28 +73,29 @@ def print_speeds(
     from llmkit.workflows.kv_estimate.speed import SpeedRequest, estimate_speeds
 
     models = list(read_models(sources))  # before anything is measured
-    mfu, mbu, source = flags["mfu"], flags["mbu"], "bound"
-    if flags["calibrate"] is not None:
-        measured = calibrated(flags["calibrate"])
+    mfu, mbu, source = speed.mfu, speed.mbu, "bound"
+    if speed.calibrate is not None:
+        measured = calibrated(speed.calibrate)
         mfu = measured[0] if mfu is None else mfu
         mbu, source = measured[1] if mbu is None else mbu, "calibrated"
     elif mfu is not None or mbu is not None:
         source = "given"
-    asks_all = not flags["measure"] and flags["device"] is None
-    if asks_all:
-        priced: list[tuple[Any, float | None]] = [*priced_devices(flags["prices"], flags["devices"])]
+    priced: list[tuple[Any, float | None]]
+    if speed.measure or speed.device is not None:
+        device = this_machine() if speed.device is None else choose_device(speed.device, speed.devices)
+        priced = [(device, choose_price(device, speed.price_per_hour, speed.prices))]
     else:
-        device = this_machine() if flags["measure"] else choose_device(flags["device"], flags["devices"])
-        priced = [(device, choose_price(device, flags["price_per_hour"], flags["prices"]))]
+        assert speed.prices is not None  # or no speed was asked for
+        priced = [*priced_devices(speed.prices, speed.devices)]
     asked: dict[str, Any] = {
-        "prompt_tokens": flags["prompt"],
+        "prompt_tokens": speed.prompt,
         "mfu": _whole(mfu),
         "mbu": _whole(mbu),
         "efficiency_source": source,
-        "utilisation": _whole(flags["utilisation"]),
-        "users": flags["users"],
-        "concurrency": _whole(flags["concurrency"]),
-        "tokens_per_second_per_user": flags["rate"],
+        "utilisation": _whole(speed.utilisation),
+        "users": speed.users,
+        "concurrency": _whole(speed.concurrency),
+        "tokens_per_second_per_user": speed.rate,
     }
     requests = [SpeedRequest(device=one, price_per_hour=price, **asked) for one, price in priced]
     estimates = estimate_speeds(models, settings, requests)
@@ -91,9 +116,8 @@ def print_solutions(sources: ModelSources, settings: EstimateConfig, *, as_json:
 def print_training(
     sources: ModelSources,
     settings: EstimateConfig,
-    training: Mapping[str, Any],
+    training: Training,
     *,
-    qlora: bool,
     as_json: bool,
 ) -> None:
     """Memory of training; then GateFailed where it does not fit."""
@@ -101,8 +125,10 @@ def print_training(
     from llmkit.estimate.training_settings import QLORA_BITS
     from llmkit.workflows.kv_estimate.training import check_training_fits, estimate_training
 
-    frozen = {"frozen_bits": QLORA_BITS} if qlora else {}
-    estimates = estimate_training(sources, settings, {**training, **frozen})
+    given = {name: value for name, value in vars(training).items() if value is not None}
+    if given.pop("qlora"):
+        given["frozen_bits"] = QLORA_BITS
+    estimates = estimate_training(sources, settings, given)
     _show(estimates, as_json, _each(training_text))
     check_training_fits(estimates)
 

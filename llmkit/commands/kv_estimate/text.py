@@ -44,7 +44,7 @@ def _one(one: "KVEstimate", width: int) -> list[str]:
 
 
 def _title(one: "KVEstimate") -> str:
-    heads = [] if one.num_attention_heads is None else [plural(one.num_attention_heads, "head")]
+    heads = [plural(one.num_attention_heads, "head")] if one.num_attention_heads else []
     if one.num_key_value_heads != one.num_attention_heads:
         heads.append(plural(one.num_key_value_heads, "key/value head"))
     if heads:

@@ -31,7 +31,6 @@ from llmkit.commands.shared import (
 )
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
-from llmkit.formats.streams import STDIO
 from llmkit.text.mix_amounts import Exhaust
 from llmkit.workflows.mix.options import Measure, MixFiles, MixSettings, parse_sources
 
@@ -134,7 +133,7 @@ def mix(
     files = MixFiles(
         out=out, rejects=rejects, report=report, force=force, workers=workers, executor=executor, shard=shard
     )
-    is_piped = out is None or out == STDIO
+    is_piped = files.is_piped
     if as_json and is_piped and not dry_run:
         raise UsageError(
             "--json: documents are on stdout already", hint="--report FILE, or -o FILE for the documents"

@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
@@ -34,6 +34,9 @@ from llmkit.commands.shared import (
 from llmkit.commands.values import parse_count
 from llmkit.tokens.config import PackConfig
 from llmkit.train.config import PretrainConfig
+
+if TYPE_CHECKING:
+    from llmkit.workflows.pretrain.job import PretrainFiles
 
 STDIO = Path("-")
 
@@ -97,7 +100,6 @@ def pretrain(
       llmkit pretrain --data corpus.txt --valid valid.txt -t tok -o run3 --steps 5
       llmkit pretrain --data shards --preset small -o run4 --dry-run
     """
-    from llmkit.workflows.pretrain.job import PretrainFiles
     from llmkit.workflows.pretrain.pretrain import plan_pretrain
     from llmkit.workflows.pretrain.pretrain import pretrain as run
     from llmkit.workflows.pretrain.trial import try_out
@@ -119,20 +121,7 @@ def pretrain(
         return
     if not only_planned:
         start_processes(processes)
-    files = PretrainFiles(
-        data=tuple(inputs_or_stdin(sources.data, "llmkit pretrain --data shards -o run")),
-        valid=tuple(sources.valid or ()),
-        tokenizer=sources.tokenizer,
-        preset=sources.preset,
-        model=sources.model,
-        overrides=shape.overrides(),
-        out=out,
-        packing=PackConfig() if seq_len is None else PackConfig(seq_len=seq_len),
-        seq_len=seq_len,
-        metrics=records.metrics,
-        tensorboard=records.tensorboard,
-        prompts=tuple(samples.sample_prompt or ("",)),
-    )
+    files = _files(out, sources, shape, seq_len, records, samples)
     if overfit_batch or find_lr:
         with session.console.progress("trying", log_every=log_every) as progress:
             trial = try_out(
@@ -172,3 +161,30 @@ def pretrain(
         print_report(plan, as_json, describe_plan)
     elif not dry_run and records.metrics != STDIO and is_first_process():
         print_report(report, as_json, describe_report, quiet=console.quiet)
+
+
+def _files(
+    out: Path,
+    sources: own.Sources,
+    shape: shape_flags.Shape,
+    seq_len: int | None,
+    records: flags.Records,
+    samples: flags.Samples,
+) -> "PretrainFiles":
+    """What the run reads and writes."""
+    from llmkit.workflows.pretrain.job import PretrainFiles
+
+    return PretrainFiles(
+        data=tuple(inputs_or_stdin(sources.data, "llmkit pretrain --data shards -o run")),
+        valid=tuple(sources.valid or ()),
+        tokenizer=sources.tokenizer,
+        preset=sources.preset,
+        model=sources.model,
+        overrides=shape.overrides(),
+        out=out,
+        packing=PackConfig() if seq_len is None else PackConfig(seq_len=seq_len),
+        seq_len=seq_len,
+        metrics=records.metrics,
+        tensorboard=records.tensorboard,
+        prompts=tuple(samples.sample_prompt or ("",)),
+    )

@@ -3,9 +3,9 @@
 from typing import Any
 
 from llmkit.commands.facts import plural
-from llmkit.commands.plan_text import end_rows, epochs, how_rows, need_rows
+from llmkit.commands.plan_text import end_rows, epochs, how_rows, need_rows, run_rows
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_bytes, format_count, format_seconds
+from llmkit.commands.values import format_count
 
 
 def describe_plan(plan: Any) -> str:
@@ -39,10 +39,4 @@ def describe_report(report: Any) -> str:
     if report.valid_loss is not None:
         bits = "" if report.bits_per_byte is None else f"  ({report.bits_per_byte:.4f} bits per byte)"
         rows.append(("validation", f"{report.valid_loss:.4f}{bits}"))
-    rows.append(("time", format_seconds(report.seconds)))
-    if report.tokens_per_second is not None:
-        rows.append(("speed", f"{report.tokens_per_second:,.0f} tokens/s, {report.mfu:.1%} MFU"))
-    rows.append(("memory", format_bytes(report.memory_bytes)))
-    if report.skipped_steps:
-        rows.append(("left out", plural(report.skipped_steps, "update")))
-    return align(rows)
+    return align([*rows, *run_rows(report)])

@@ -51,6 +51,7 @@ def tokenizer_text(report: TokenizerReport, *, width: int) -> str:
         ("special", shown or "none"),
         ("adds to text", " ".join(report.added_to_text) or "nothing"),
         ("template", "none" if template is None else f"{len(template):,} characters"),
+        ("more templates", ", ".join(report.named_templates) or None),
         (
             "longest",
             [quoted(one.text if one.text is not None else one.piece) for one in report.longest],

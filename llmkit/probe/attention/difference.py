@@ -34,9 +34,7 @@ class HeadDifference:
 
 
 @torch.no_grad()
-def head_divergences(
-    first: Captured, other: Captured, heads: Sequence[int], *, dtype: torch.dtype = torch.float32
-) -> list[float]:
+def head_divergences(first: Captured, other: Captured, heads: Sequence[int]) -> list[float]:
     """`HeadDifference.js` of some heads of a layer.
 
     Raises:
@@ -48,8 +46,8 @@ def head_divergences(
         theirs = frame_of(other, mine.queries)
         low = min(mine.first, theirs.first)
         for head in heads:
-            p = _padded(mine, rows_of(first, head, mine, dtype=dtype), low)
-            q = _padded(theirs, rows_of(other, head, theirs, dtype=dtype), low)
+            p = _padded(mine, rows_of(first, head, mine), low)
+            q = _padded(theirs, rows_of(other, head, theirs), low)
             sums[head] += float(_divergence(p, q).sum(dtype=torch.float64))
     return [max(0.0, sums[head] / first.tokens) for head in heads]
 

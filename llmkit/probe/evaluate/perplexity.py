@@ -23,6 +23,8 @@ class TextSums(msgspec.Struct, kw_only=True):
     id: str
     tokens: int
     """Read."""
+    text_sha256: str = ""
+    """Of the document: who compares two runs sees by it whether they read the same."""
     scored_tokens: int = 0
     bytes: int = 0
     """Of text behind the tokens that were scored."""

@@ -25,8 +25,8 @@ _STEP = 1 << 17
 """Values at a time."""
 
 
-def write_peer_gguf(model: Transformer, weights: str, file: Path) -> int:
-    """Write the file, without a tokenizer. Returns its bytes.
+def write_peer_gguf(model: Transformer, weights: str, file: Path) -> None:
+    """Write the file, without a tokenizer.
 
     Args:
         model: whose; its dtype is that of `stored`.
@@ -43,7 +43,7 @@ def write_peer_gguf(model: Transformer, weights: str, file: Path) -> int:
         tensors = [_narrow(plain[one.name]) if one.type == "Q8_0" else one for one in tensors]
         metadata["general.file_type"] = Typed("u32", _ALL_Q4_0)
     with file.open("wb") as stream:
-        return write_gguf(stream, metadata, tensors)
+        write_gguf(stream, metadata, tensors)
 
 
 def _narrow(tensor: GgufTensor) -> GgufTensor:

@@ -107,6 +107,7 @@ def open_examples(
             **{
                 "tokenizer": tokenizer.sha256,
                 "template": tokenizer.chat_template,
+                "templates": tokenizer.named_templates,
                 "special": tokenizer.config,
             },
         }

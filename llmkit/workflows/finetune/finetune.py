@@ -64,8 +64,9 @@ def plan_finetune(
     """What `finetune` would do and take. Examples are packed into a folder that is removed again.
 
     Args:
-        files, config, resume, show, division, invocation, progress: as for `finetune`.
+        files, config, resume, show, division: as for `finetune`.
         processes: that the run would have; they are not started.
+        invocation, progress: as for `finetune`.
     """
     check_folder(files.out, _inputs(files))
     degrees = division.degrees(processes)
@@ -138,7 +139,9 @@ def finetune(
                 show(job.samples)
             check_strict(job.audit, files.strict)
             start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
-            check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
+            check_metrics_file(
+                files.out, files.metrics, resumes=start.step > 0, force=force, inputs=_inputs(files)
+            )
             check_finetune_resources(job, processes_here=processes_here())
         score = None
         if files.reward is not None:

@@ -68,6 +68,8 @@ class FinetuneJob(Job):
 
     files: FinetuneFiles
     config: FinetuneConfig
+    longest: int = field(kw_only=True)
+    """Tokens of a text, at most."""
     audit: AuditReport = field(kw_only=True)
     samples: list[Sample] = field(kw_only=True)
     """For --show-mask."""
@@ -149,6 +151,7 @@ def open_finetune(
         source,
         setup,
         product_of(resolved, files.model),
+        longest=opened.longest,
         audit=opened.audit,
         samples=opened.samples,
         prompts=opened.prompts,

@@ -14,7 +14,7 @@ _FORMS = {"dpo": "sigmoid", "ipo": "ipo", "hinge": "hinge", "robust": "robust"}
 
 
 def build_objective(
-    config: FinetuneConfig, reference: Reference | None, teacher: Transformer | None
+    config: FinetuneConfig, reference: Reference | None, teacher: Transformer | None, longest: int
 ) -> Objective:
     """What a run makes smaller.
 
@@ -22,6 +22,7 @@ def build_objective(
         config: names the method and its settings.
         reference: of the methods that have one.
         teacher: of kd.
+        longest: tokens of a text, at most.
     """
     beta, method = config.resolved_beta, config.method
     if method in _FORMS:
@@ -31,7 +32,7 @@ def build_objective(
     if method == "kto":
         assert reference is not None
         weights = {name: name for name in ("desirable_weight", "undesirable_weight")}
-        return Kto(reference, beta=beta, **_given(config, **weights))
+        return Kto(reference, beta=beta, longest=longest, **_given(config, **weights))
     if method == "orpo":
         return Orpo(beta=beta)
     if method == "simpo":

@@ -44,9 +44,10 @@ def open_pairs(
     """Pairs of answers, or labelled ones, in memory.
 
     Args:
+        paths, tokenizer, config: as for `open_examples`.
         kind: `pair`, or `label`: a record with `chosen` and `rejected` is one answer of each then.
         max_tokens: most of one answer with its prompt, where `config` does not say.
-        paths, tokenizer, config, side, cache, log, shown, progress: as for `open_examples`.
+        side, cache, log, shown, progress: as for `open_examples`.
 
     Raises:
         DataError, MissingError: as `open_examples`.

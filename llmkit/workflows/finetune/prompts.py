@@ -43,9 +43,10 @@ def open_prompts(
     """The prompts of some records, in memory; answers that came with them are left out.
 
     Args:
-        paths, tokenizer, config, side, cache, log, progress: as for `open_examples`.
+        paths, tokenizer, config: as for `open_examples`.
         max_tokens: most of a prompt, where `config` does not say. A longer one is left out, or an error
             under `--long error`: a prompt without its end asks something else.
+        side, cache, log, progress: as for `open_examples`.
 
     Raises:
         DataError, MissingError: as `open_examples`.

@@ -57,7 +57,7 @@ class FinetuneRun:
             micro_batch_rows=setup.micro_batch_rows,
             on_nonfinite=config.on_nonfinite,
             on_spike=config.on_spike,
-            objective=build_objective(config, reference, teacher),
+            objective=build_objective(config, reference, teacher, job.longest),
             source=self._rollouts(model),
             norms_every=config.log_norms,
         )

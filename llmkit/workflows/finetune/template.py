@@ -1,6 +1,5 @@
 """The chat template that fine-tuning renders with: the tokenizer's own, or the one of --template."""
 
-import copy
 from pathlib import Path
 
 from llmkit.errors import UsageError
@@ -35,6 +34,4 @@ def template_of(template: str | None, tokenizer: Tokenizer) -> Tokenizer:
                 "prompt and completion",
             )
         text = chatml_template(bos=tokenizer.bos_id is not None and tokenizer.bos_id != tokenizer.eos_id)
-    changed = copy.copy(tokenizer)
-    changed.chat_template = text
-    return changed
+    return tokenizer.with_template(text)

@@ -126,11 +126,12 @@ def _of_gguf(path: Path, overrides: Mapping[str, Any]) -> SizedModel:
             f"{path}: flags of a shape do not change a file that has one",
             hint="name the model's config.json instead",
         )
-    from llmkit.estimate.gguf_config import gguf_config
     from llmkit.formats.gguf.parts import joined_header, read_gguf_parts
+    from llmkit.model.gguf.config import gguf_config
 
     header = joined_header(read_gguf_parts(path))
-    architecture = read_architecture(gguf_config(header, str(path)), str(path))
+    config = {**gguf_config(header, str(path)), "dtype": "float16"}  # what llama.cpp keeps its cache in
+    architecture = read_architecture(config, str(path))
     return SizedModel(
         name=str(path),
         architecture=architecture,

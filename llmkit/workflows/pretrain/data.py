@@ -23,7 +23,7 @@ from llmkit.formats.documents import is_json_lines, list_files
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.shards import INDEX, ShardFolder, ShardIndex
 from llmkit.formats.stdin_kind import kind_of_stdin
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.streams import is_stream, open_input
 from llmkit.formats.token_files import index_of
 from llmkit.progress import Progress
 from llmkit.tokens.config import PackConfig
@@ -194,14 +194,16 @@ def _pack(paths: Sequence[Path], packing: Packing, invocation: Invocation, progr
 
 @contextmanager
 def spooled_files(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Path], str]]:
-    """The files behind the paths and a digest of their bytes; stdin is kept in a file meanwhile."""
+    """The files behind the paths and a digest of their bytes; a stream is kept in a file meanwhile."""
     digest = hashlib.sha256()
     files: list[Path] = []
-    spool = cache / f".stdin-{os.getpid()}.jsonl"
+    spools: list[Path] = []
     try:
         for path in list_files(paths):
-            if path == STDIO:
+            if is_stream(path):
                 cache.mkdir(parents=True, exist_ok=True)
+                spool = cache / f".stdin-{os.getpid()}-{len(spools)}.jsonl"
+                spools += [spool, spool.with_suffix(".txt")]
                 with open_input(path) as source, spool.open("wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
                 path = spool if _starts_as_json(spool) else spool.rename(spool.with_suffix(".txt"))
@@ -212,14 +214,13 @@ def spooled_files(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Pat
             files.append(path)
         yield files, digest.hexdigest()
     finally:
-        if STDIO in paths:  # a caller further out may hold a spool of its own
-            for leftover in (spool, spool.with_suffix(".txt")):
-                leftover.unlink(missing_ok=True)
+        for leftover in spools:
+            leftover.unlink(missing_ok=True)
 
 
 def _starts_as_json(path: Path) -> bool:
     with path.open("rb") as stream:
-        return kind_of_stdin(stream) == "jsonl"
+        return kind_of_stdin(stream)[0] == "jsonl"
 
 
 def check_tokenizer(path: Path, found: str, data: PretrainData) -> None:

@@ -48,6 +48,12 @@ class PretrainFiles:
     prompts: tuple[str, ...] = ("",)
     """What samples go on from."""
 
+    @property
+    def inputs(self) -> list[Path]:
+        """All that is read: what no output may replace."""
+        own = [path for path in (self.tokenizer, self.model) if path is not None]
+        return [*self.data, *self.valid, *own]
+
 
 @dataclass(frozen=True)
 class Job:

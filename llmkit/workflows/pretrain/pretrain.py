@@ -169,7 +169,9 @@ def pretrain(
             cache = files.out / CACHE
             job = open_job(files, config, cache, invocation, progress, degrees=ranks.degrees)
             start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
-            check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
+            check_metrics_file(
+                files.out, files.metrics, resumes=start.step > 0, force=force, inputs=files.inputs
+            )
             check_resources(job.setup, config, job.source.config, files.out, processes_here=processes_here())
         report = run_training(
             job,

@@ -149,10 +149,10 @@ def _texts(source: ConvertSource, config: QuantizeConfig) -> tuple[Tensor | None
             vocab_size=source.config.vocab_size,
         )
         for one, count in zip(found, counts, strict=True):
-            if len(one.ids) < count:
-                name, found_tokens = ", ".join(map(str, files)), one.ids.numel()
+            if len(one) < count:
+                name, found_tokens = ", ".join(map(str, files)), one.numel()
                 notes.append(f"{name}: {found_tokens:,} tokens where {count * length:,} were asked for")
-        return [one.ids for one in found]
+        return found
 
     if config.calibration and config.score:
         return rows(config.calibration, [wanted[0]])[0], rows(config.score, [wanted[1]])[0], notes

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +19,6 @@ MOST_TOKENS = 1 << 22
 """Read of a text to choose rows from: a few seconds' work."""
 
 
-@dataclass(frozen=True)
-class TextRows:
-    """Rows of text, in the order in which they stand in it."""
-
-    ids: Tensor
-    """(N, T) int64."""
-    tokens_read: int
-    """That they were chosen from."""
-
-
 def choose_rows(
     paths: Sequence[Path],
     tokenizer: Tokenizer,
@@ -38,8 +27,10 @@ def choose_rows(
     counts: Sequence[int],
     seed: int,
     vocab_size: int,
-) -> list[TextRows]:
+) -> list[Tensor]:
     """Rows drawn at random from all over a text, the same for the same seed.
+
+    Of each kind (N, T) int64, in the order in which they stand in the text.
 
     Args:
         paths: documents: text, jsonl with text or messages; `-` is stdin.
@@ -67,7 +58,7 @@ def choose_rows(
         wanted = [max(1, int(count * share)) for count in wanted]
         wanted[0] = len(rows) - sum(wanted[1:])
     drawn = random.Random(seed).sample(range(len(rows)), sum(wanted))
-    found: list[TextRows] = []
+    found: list[Tensor] = []
     for count in wanted:
         places, drawn = sorted(drawn[:count]), drawn[count:]
         ids = torch.from_numpy(np.stack([rows[place] for place in places]).astype(np.int64))
@@ -76,7 +67,7 @@ def choose_rows(
                 f"{name}: its tokenizer gives id {int(ids.max())}, the model has {vocab_size}",
                 hint="name the model's own tokenizer with -t",
             )
-        found.append(TextRows(ids, len(rows) * seq_len))
+        found.append(ids)
     return found
 
 

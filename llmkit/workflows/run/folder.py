@@ -9,14 +9,14 @@ RUN/.replaced/          the run that stood here, until the first checkpoint of t
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError, MissingError, UsageError
-from llmkit.formats.atomic import refuse_stdout, write_atomic
+from llmkit.formats.atomic import refuse_existing, refuse_stdout, write_atomic
 from llmkit.formats.checkpoint import (
     CHECKPOINTS,
     CheckpointState,
@@ -34,6 +34,7 @@ from llmkit.formats.model_folder import CONFIG
 from llmkit.formats.provenance import FILE_NAME, Invocation, write_provenance
 from llmkit.formats.streams import STDIO
 from llmkit.progress import Progress
+from llmkit.tokens.tokenizer import NAMED_TEMPLATES
 from llmkit.train.config import Recipe, Resume
 from llmkit.workflows.pretrain.job import Job
 from llmkit.workflows.run.same_run import check_same_run
@@ -233,7 +234,9 @@ def metrics_paths(out: Path, other: Path | None) -> list[Path]:
     return [own, other]
 
 
-def check_metrics_file(out: Path, other: Path | None, *, resumes: bool, force: bool) -> None:
+def check_metrics_file(
+    out: Path, other: Path | None, *, resumes: bool, force: bool, inputs: Iterable[Path] = ()
+) -> None:
     """Refuse to write metrics where they cannot be, or over an existing file that is not this run's.
 
     Args:
@@ -241,11 +244,12 @@ def check_metrics_file(out: Path, other: Path | None, *, resumes: bool, force: b
         other: the file, beside the run's own.
         resumes: the run goes on: metrics that are there are gone on with, as any of this run's would be.
             Where it was ended before its first checkpoint, those that begin as its own do are this run's.
-        force: whatever is there is replaced.
+        force: whatever is there is replaced, but not one of `inputs`.
+        inputs: what the run reads.
 
     Raises:
         MissingError: there is no folder for it.
-        UsageError: it is a folder, or exists and holds something else.
+        UsageError: it is a folder, or exists and holds something else, or is an input.
     """
     if other is None or len(metrics_paths(out, other)) == 1 or other == STDIO:
         return
@@ -253,6 +257,7 @@ def check_metrics_file(out: Path, other: Path | None, *, resumes: bool, force: b
         raise UsageError(f"{other}: a folder", hint=f"--metrics {other / METRICS}")
     if not other.parent.is_dir():
         raise MissingError(f"{other}: no such folder: {other.parent}", hint=f"mkdir -p {other.parent}")
+    refuse_existing(other, force=True, inputs=inputs)
     if not other.is_file() or force:
         return
     if not (holds_metrics(other) and (resumes or begin_alike(other, out / METRICS))):
@@ -264,3 +269,7 @@ def check_metrics_file(out: Path, other: Path | None, *, resumes: bool, force: b
 def carry(out: Path, folder: Path) -> None:
     """Give a checkpoint the run's tokenizer and provenance."""
     publish(out, folder, [name for name in CARRIED if (out / name).is_file()])
+    named = sorted(file.name for file in (out / NAMED_TEMPLATES).glob("*.jinja"))
+    if named:
+        (folder / NAMED_TEMPLATES).mkdir(exist_ok=True)
+        publish(out / NAMED_TEMPLATES, folder / NAMED_TEMPLATES, named)

@@ -226,15 +226,17 @@ def _step_seconds(setup: Setup, trainer: Trainer, ranks: Ranks, *, calibrate: bo
     """Of some updates, one after the other."""
     seconds: list[float] = []
     goes_on = True
-    while goes_on:
-        begin = time.perf_counter()
-        trainer.train_step()
-        if setup.device.type == "cuda":
-            torch.cuda.synchronize(setup.device)
-        seconds.append(time.perf_counter() - begin)
-        quick = calibrate and len(seconds) < _CALIBRATING and sum(seconds) < _QUICK_SECONDS
-        goes_on = ranks.highest(len(seconds) < 3 or quick) == 1  # all of them, or none
-    trainer.close()
+    try:
+        while goes_on:
+            begin = time.perf_counter()
+            trainer.train_step()
+            if setup.device.type == "cuda":
+                torch.cuda.synchronize(setup.device)
+            seconds.append(time.perf_counter() - begin)
+            quick = calibrate and len(seconds) < _CALIBRATING and sum(seconds) < _QUICK_SECONDS
+            goes_on = ranks.highest(len(seconds) < 3 or quick) == 1  # all of them, or none
+    finally:
+        trainer.close()
     return seconds
 
 

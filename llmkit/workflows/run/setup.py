@@ -76,14 +76,7 @@ def set_up(
         )
     device = choose_device(config.device)
     batch_rows = resolve_batch_rows(config, seq_len)
-    check_degrees(degrees, model, batch_rows, seq_len)
-    ramp = None if config.batch_ramp is None else parse_ramp(config.batch_ramp, batch_rows)
-    if ramp is not None and ramp.rows % degrees.shares:
-        raise ConfigError(
-            f"--batch-ramp {config.batch_ramp}: {ramp.rows} rows cannot be shared by "
-            f"{degrees.shares} processes",
-            hint=f"begin with a multiple of {degrees.shares} rows",
-        )
+    _check_division(config, model, degrees, batch_rows, seq_len)
     if config.fp8:
         check_float8(device)
         check_float8_parts(model, degrees)
@@ -105,14 +98,39 @@ def set_up(
         parameters=architecture.active_parameters,
         flops_per_token=flops,
     )
-    recipe = Recipe(
+    recipe = _recipe(config, model, data, initial_sha256, device, steps=steps, batch_rows=batch_rows)
+    return Setup(
+        recipe=recipe,
+        device=device,
+        threads=choose_threads(config.threads, torch.get_num_threads(), flops * micro * seq_len / degrees.cp),
+        micro_batch_rows=micro,
+        eval_batch_rows=max(micro, 8192 // seq_len) * degrees.shares,
+        eval_every=config.eval_every or max(1, -(-steps // 10)),
+        checkpoint_every=config.checkpoint_every or max(1, -(-steps // 10)),
+        flops_per_token=flops,
+        degrees=degrees,
+    )
+
+
+def _recipe(
+    config: PretrainConfig,
+    model: ModelConfig,
+    data: PretrainData,
+    initial_sha256: str | None,
+    device: torch.device,
+    *,
+    steps: int,
+    batch_rows: int,
+) -> Recipe:
+    """What decides what is learnt."""
+    return Recipe(
         model=model.to_hf(),
         initial_sha256=initial_sha256,
         data_sha256=data.sha256,
         tokenizer_sha256=data.tokenizer_sha256,
         seed=config.seed,
-        rows=rows,
-        seq_len=seq_len,
+        rows=len(data.rows),
+        seq_len=data.seq_len,
         steps=steps,
         batch_rows=batch_rows,
         lr=config.lr if config.lr is not None else default_lr(config.mup_base_width or model.hidden_size),
@@ -134,17 +152,20 @@ def set_up(
         fp8=config.fp8,
         **resolve_router(config, model.experts),
     )
-    return Setup(
-        recipe=recipe,
-        device=device,
-        threads=choose_threads(config.threads, torch.get_num_threads(), flops * micro * seq_len / degrees.cp),
-        micro_batch_rows=micro,
-        eval_batch_rows=max(micro, 8192 // seq_len) * degrees.shares,
-        eval_every=config.eval_every or max(1, -(-steps // 10)),
-        checkpoint_every=config.checkpoint_every or max(1, -(-steps // 10)),
-        flops_per_token=flops,
-        degrees=degrees,
-    )
+
+
+def _check_division(
+    config: PretrainConfig, model: ModelConfig, degrees: Degrees, batch_rows: int, seq_len: int
+) -> None:
+    """Raise ConfigError where the model, a row or a batch cannot be shared so."""
+    check_degrees(degrees, model, batch_rows, seq_len)
+    ramp = None if config.batch_ramp is None else parse_ramp(config.batch_ramp, batch_rows)
+    if ramp is not None and ramp.rows % degrees.shares:
+        raise ConfigError(
+            f"--batch-ramp {config.batch_ramp}: {ramp.rows} rows cannot be shared by "
+            f"{degrees.shares} processes",
+            hint=f"begin with a multiple of {degrees.shares} rows",
+        )
 
 
 def check_float8_parts(model: ModelConfig, degrees: Degrees) -> None:

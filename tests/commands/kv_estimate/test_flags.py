@@ -1,5 +1,6 @@
 """Flags of kv-estimate: names of formats are known or refused, and every flag is in the help."""
 
+from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
 import pytest
@@ -21,9 +22,11 @@ def test_a_name_that_is_not_known_is_refused_with_the_hint() -> None:
 
 def test_every_flag_is_in_the_help_and_fits_its_columns(llmkit_run: Any) -> None:
     text = llmkit_run("kv-estimate", "--help").text
+    groups = [one for one in vars(kv_estimate_flags).values() if isinstance(one, type) and is_dataclass(one)]
+    grouped = [one.type for group in groups for one in fields(group)]
     declared = [
         word
-        for flag in vars(kv_estimate_flags).values()
+        for flag in (*vars(kv_estimate_flags).values(), *grouped)
         for part in get_args(flag)
         for word in getattr(part, "param_decls", None) or ()
     ]

@@ -211,6 +211,15 @@ def test_no_sequence_parallel_on_the_line_wins_over_a_settings_file(llmkit_run: 
     assert again == plain
 
 
+def test_prices_come_from_stdin_too(llmkit_run, tmp_path: Path) -> None:
+    content = b"h100 = 2.5\na100-80 = 2.4\n"
+    (tmp_path / "p.toml").write_bytes(content)
+    for device in ((), ("--device", "h100")):
+        line = ("kv-estimate", "--preset", "llama-2-7b", "--json", *device, "--prices")
+        piped = llmkit_run(*line, "-", stdin=content)
+        assert piped.status == 0 and piped.out == llmkit_run(*line, tmp_path / "p.toml").out
+
+
 def test_prices_alone_ask_for_the_device_whose_tokens_cost_least_of_those_that_hold_the_model(
     llmkit_run: Run, tmp_path: Path
 ) -> None:

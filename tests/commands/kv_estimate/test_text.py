@@ -49,6 +49,16 @@ def test_multi_head_attention_counts_its_heads_once() -> None:
     assert _text("gpt2").startswith("gpt2: gpt2, 12 layers, 12 heads of 64\n")
 
 
+def test_a_model_without_attention_has_no_heads_to_tell_of(tmp_path: Path) -> None:
+    config = {"model_type": "mamba2", "num_heads": 8, "head_dim": 16, "hidden_size": 64, "state_size": 16}
+    config |= {"num_hidden_layers": 2, "n_groups": 1, "expand": 2, "conv_kernel": 4, "vocab_size": 100}
+    config["time_step_limit"] = [0.0, float("inf")]  # which older transformers write as Infinity
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    sources = ModelSources(paths=(tmp_path / "config.json",))
+    text = estimates_text(estimate_models(sources, EstimateConfig(context=8)), width=110)
+    assert text.split("\n")[0].endswith(": mamba2, 2 layers")
+
+
 def test_several_models_are_a_table_of_what_differs() -> None:
     text = _text("llama-3.2-1b", "tinyllama-1.1b", context=2048, batch=4, memory_bytes=5 << 29)
     assert text.splitlines()[:5] == [

@@ -96,6 +96,7 @@ def test_a_tokenizer_is_told_in_facts() -> None:
         ({"special_tokens": []}, "special", "none"),
         ({"added_to_text": []}, "adds to text", "nothing"),
         ({"chat_template": None}, "template", "none"),
+        ({"named_templates": ("rag", "tool_use")}, "more templates", "rag, tool_use"),
         ({"longest": []}, "longest", None),
         ({"made_by": "llmkit train-tokenizer"}, "made by", "llmkit train-tokenizer"),
         ({"pattern": "[\r\n]+"}, "cut into words", r"other: [\x0d\x0a]+"),

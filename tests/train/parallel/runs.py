@@ -20,8 +20,9 @@ from llmkit.train.evaluate import evaluate
 from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.parallel.divided import Divided
 from llmkit.train.parallel.ranks import ALONE, MeshRanks, Ranks
-from llmkit.train.state import load_weights, restore_trainer, save_trainer
+from llmkit.train.state import load_weights, restore_trainer
 from llmkit.train.trainer import StepResult, Trainer
+from tests.train.saved import save_trainer
 
 ROWS = 26
 SEQ_LEN = 16

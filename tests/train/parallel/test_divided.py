@@ -30,8 +30,9 @@ from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.parallel.divided import Divided
 from llmkit.train.parallel.ranks import MeshRanks
 from llmkit.train.rewind import put_at_start, put_weights
-from llmkit.train.state import load_weights, restore_trainer, save_trainer
+from llmkit.train.state import load_weights, restore_trainer
 from llmkit.train.trainer import Trainer
+from tests.train.saved import save_trainer
 
 TWO = {
     "dp": Degrees(dp=2),

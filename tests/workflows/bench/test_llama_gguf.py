@@ -29,7 +29,7 @@ def test_every_matrix_has_the_same_bits_and_norms_stay_as_they_are(
     tmp_path: Path, weights: str, matrix: str
 ) -> None:
     model = open_source(None, "tiny").load("bfloat16", 0)
-    assert write_peer_gguf(model, weights, tmp_path / "a.gguf") == (tmp_path / "a.gguf").stat().st_size
+    write_peer_gguf(model, weights, tmp_path / "a.gguf")
     data = GgufData(tmp_path / "a.gguf")
     tensors = {one.name: one for one in data.header.tensors}
     assert {one.type for name, one in tensors.items() if "norm" not in name} == {matrix}

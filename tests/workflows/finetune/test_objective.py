@@ -23,7 +23,7 @@ SIZES: dict[str, Any] = {
 
 def _build(method: str, **settings: Any) -> Any:
     config = FinetuneConfig(method=method, **settings)  # type: ignore[arg-type]
-    return build_objective(config, lambda model: nullcontext(model), Transformer(ModelConfig(**SIZES)))
+    return build_objective(config, lambda model: nullcontext(model), Transformer(ModelConfig(**SIZES)), 8)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_settings_reach_the_objective_and_the_published_ones_stand_in_for_them()
     assert _build("dpo", label_smoothing=0.2).label_smoothing == 0.2
     assert (_build("simpo").beta, _build("simpo", gamma=0.3).gamma) == (2.0, 0.3)
     kto = _build("kto", desirable_weight=2.0, undesirable_weight=0.5)
-    assert (kto.desirable_weight, kto.undesirable_weight) == (2.0, 0.5)
+    assert (kto.desirable_weight, kto.undesirable_weight, kto.longest) == (2.0, 0.5, 8)
     kd = _build("kd", temperature=2.0, direction="reverse", hard_weight=0.25)
     assert (kd.temperature, kd.direction, kd.hard_weight) == (2.0, "reverse", 0.25)
     grpo = _build("grpo", temperature=0.7)

@@ -55,8 +55,9 @@ def test_a_pair_is_a_row_of_both_answers(tokenizer: Tokenizer, tmp_path: Path) -
         [(0, rendered("Hello"), "Hello<|im_end|>"), (1, rendered("Go away"), "Go away<|im_end|>")]
     ]
     assert (found.audit.records, found.audit.examples, found.audit.faults) == (1, 1, {})
-    assert found.audit.tokens == found.rows.num_tokens
-    assert found.audit.learnt_tokens == found.rows.num_learnt
+    rows = found.rows.read(np.arange(len(found.rows)))
+    assert found.audit.tokens == (rows.segments >= 0).sum()
+    assert found.audit.learnt_tokens == rows.loss.sum()
     assert [sample.name for sample in found.samples] == ["chosen", "rejected"]
     assert found.sha256 == found.rows.digest
 

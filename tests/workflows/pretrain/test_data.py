@@ -153,6 +153,21 @@ def test_stdin_is_text_or_records_by_its_first_byte_and_leaves_nothing_behind(
     assert [path.name for path in packing.cache.iterdir()] == list(data.inputs)
 
 
+def test_pipes_are_read_once_and_as_the_same_files_are(
+    open_paths: Callable[..., PretrainData],
+    packing: Packing,
+    tmp_path: Path,
+    piped: Callable[[bytes], Path],
+) -> None:
+    contents = [b"the cat sat " * 50, b'{"text": "the cat sat the cat sat"}\n' * 20]
+    files = [tmp_path / "a.txt", tmp_path / "b.jsonl"]
+    for file, content in zip(files, contents, strict=True):
+        file.write_bytes(content)
+    data = open_paths(*[piped(content) for content in contents])
+    assert data.sha256 == open_paths(*files).sha256
+    assert [path.name for path in packing.cache.iterdir()] == list(data.inputs)
+
+
 def test_what_does_not_belong_together_is_refused(
     pack_records: Callable[..., Path],
     open_paths: Callable[..., PretrainData],

@@ -343,6 +343,17 @@ def test_metrics_of_a_run_that_was_ended_before_its_first_checkpoint_are_its_own
         check_metrics_file(tmp_path, other, resumes=False, force=False)
 
 
+def test_metrics_replace_no_file_that_the_run_reads_even_when_forced(tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    (shards / "index.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"index\.json: is there already, in the input"):
+        check_metrics_file(
+            tmp_path / "run", shards / "index.json", resumes=False, force=True, inputs=[shards]
+        )
+    check_metrics_file(tmp_path / "run", shards / "m.jsonl", resumes=False, force=True, inputs=[shards])
+
+
 def test_a_place_where_no_metrics_can_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such folder") as caught:
         check_metrics_file(tmp_path / "run", tmp_path / "absent" / "m.jsonl", resumes=False, force=True)
@@ -358,11 +369,13 @@ def test_a_checkpoint_is_given_what_the_run_has_beside_the_weights(
     out, folder = tmp_path / "run", tmp_path / "checkpoint"
     folder.mkdir()
     byte_tokenizer.save(out)
+    (out / "additional_chat_templates").mkdir()
+    (out / "additional_chat_templates" / "tool_use.jinja").write_text("tools")
     (out / "llmkit.json").write_text("{}")
     (out / "metrics.jsonl").write_text("stays")
     carry(out, folder)
     assert _tree(folder) == {name: text for name, text in _tree(out).items() if name != "metrics.jsonl"}
-    assert len(_tree(folder)) == 4
+    assert len(_tree(folder)) == 5
 
 
 def test_a_claimed_folder_has_the_run_back_that_was_set_aside_and_is_nobody_elses(tmp_path: Path) -> None:

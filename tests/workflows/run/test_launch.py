@@ -37,7 +37,8 @@ def test_each_process_knows_its_place_and_the_status_is_the_firsts(program: Path
 def test_processes_share_the_cores_unless_the_environment_says_otherwise(
     program: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)  # under taskset
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert [threads_of(count) for count in (1, 2, 3, 16)] == [8, 4, 2, 1]
     program.write_text(

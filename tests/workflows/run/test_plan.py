@@ -38,6 +38,19 @@ def test_a_calibrated_plan_has_the_middle_of_steps_however_long_they_take(
     assert run_plan.time_step(setup, Peak(1.0, ""), lambda: trainer) == (3600.0, "a guess")  # type: ignore[arg-type,return-value]
 
 
+def test_a_trainer_that_is_timed_is_closed_when_a_step_fails(make_data: MakeData) -> None:
+    setup = set_up(PretrainConfig(device="cpu", steps=6, batch_rows=4), MODEL, make_data(), None)
+    closed: list[bool] = []
+
+    def fail() -> None:
+        raise MemoryError
+
+    trainer = SimpleNamespace(train_step=fail, close=lambda: closed.append(True))
+    with pytest.raises(MemoryError):
+        run_plan.time_step(setup, Peak(1e18, ""), lambda: trainer)  # type: ignore[arg-type,return-value]
+    assert closed == [True]
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
