@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 
 from llmkit.errors import UsageError
 
-
 _BESIDE = {".gguf", ".html", ".png", ".svg"}
 """Files that people keep in the folder of a model or a run, which is never read by them."""
 
