@@ -224,7 +224,7 @@ def _report_os_error(error: OSError) -> int:
         if error.filename == "stdout":
             hint = "free some space where it goes, or send it elsewhere; what is there is cut short"
         return _report(f"{where}{what}", hint, 5)
-    if error.errno == errno.EBADF:
+    if error.errno == errno.EBADF and not error.filename:
         return _report("stdout: it is closed", "send it to a file or a pipe, or to /dev/null", 5)
     if error.errno == errno.ENOMEM:
         return _report(f"{where}{what}", "give it smaller pieces, or a machine with more memory", 5)

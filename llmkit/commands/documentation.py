@@ -9,7 +9,7 @@ from typing import Any, get_args
 import typer
 
 from llmkit.model.presets import PRESETS
-from llmkit.text.presets import PRESETS as CLEAN_PRESETS
+from llmkit.workflows.clean.options import PRESET_NAMES
 
 EXIT_STATUSES = (
     (0, "done; also when the reader of a pipe left early"),
@@ -89,7 +89,7 @@ def read_pages(cli: Any) -> list[CommandPage]:
         cli: what `llmkit.cli.build_cli` returns.
     """
     commands = cli.list_commands(typer.Context(cli))
-    known = {"preset": PRESETS, "clean preset": CLEAN_PRESETS, "man command": commands}
+    known = {"preset": PRESETS, "clean preset": PRESET_NAMES, "man command": commands}
     return list(_walk(cli, (), known))
 
 

@@ -30,6 +30,7 @@ _FOREIGN = {
     b"PK\x03\x04": "a zip or pickle checkpoint, which is never read: it can run code",
     b"\x80\x02": "a pickle, which is never read: it can run code",
 }
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "*.tiktoken")
 
 
@@ -58,7 +59,7 @@ def _folder(path: Path) -> Artefact:
         return Artefact("adapter", path)
     if (path / METRICS).is_file():
         return Artefact("run", path)
-    if (path / WEIGHTS).is_file() or (path / INDEX).is_file():
+    if (path / WEIGHTS).is_file() or (path / INDEX).is_file() or _lacks_weights(path):
         return Artefact("checkpoint" if (path / STATE).is_file() else "model", path)
     if (path / SHARD_INDEX).is_file() or any(path.glob("*.tok.zst")):
         return Artefact("shards", path)
@@ -75,6 +76,11 @@ def _folder(path: Path) -> Artefact:
         f"{path}: no artefact that llmkit knows (found: {some_of(names, 5) or 'nothing'})",
         hint=f"give {KNOWN}",
     )
+
+
+def _lacks_weights(path: Path) -> bool:
+    """Whether a folder is to be a model whose weights are not whole, or not to be read: opening it says why."""
+    return (path / CONFIG).is_file() and any(any(path.glob(pattern)) for pattern in _WEIGHTS)
 
 
 def corpus_parts(path: Path) -> list[Path]:

@@ -37,6 +37,17 @@ def test_folders_are_told_apart(
     assert recognise(model).kind == "config"
 
 
+@pytest.mark.parametrize("weights", ["model-00001-of-00002.safetensors", "pytorch_model.bin"])
+def test_a_model_whose_weights_are_not_whole_or_not_to_be_read_is_no_tokenizer(
+    tmp_path: Path, weights: str
+) -> None:
+    _write(tmp_path / "tokenizer.json", "{}")
+    _write(tmp_path / "config.json", "{}")
+    assert recognise(tmp_path).kind == "tokenizer"
+    _write(tmp_path / weights, "")
+    assert recognise(tmp_path).kind == "model"
+
+
 def test_a_pipe_holds_records_and_is_not_opened_to_see_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert recognise(tmp_path / "pipe").kind == "records"

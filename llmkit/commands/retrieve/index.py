@@ -54,7 +54,7 @@ def index(
             parser=parse_count,
             metavar="N",
             help="Tokens a passage repeats from the last.",
-            show_default=str(IndexConfig.overlap),
+            show_default=f"an eighth of --chunk, {IndexConfig.overlap} at most",
         ),
     ] = None,
     field: Annotated[str, Option(metavar="KEY", help="Key of the text in jsonl.")] = IndexConfig.field,
@@ -105,7 +105,8 @@ def index(
     if inputs or not (delete or (add and making.is_given and sys.stdin.isatty())):
         paths = inputs_or_stdin(inputs, "llmkit retrieve index docs.jsonl -o index")
     cut = {name: size for name, size in (("chunk", chunk), ("overlap", overlap)) if size is not None}
-    config = IndexConfig(field=field, **cut)
+    repeated = min(IndexConfig.overlap, cut.get("chunk", IndexConfig.chunk) // 8)
+    config = IndexConfig(field=field, **{"overlap": repeated} | cut)
     if dry_run:
         from llmkit.workflows.retrieve.index_plan import plan_index
 

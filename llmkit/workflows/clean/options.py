@@ -12,6 +12,11 @@ from llmkit.workflows.corpus_files import CorpusFiles
 Extract = Literal["fast", "precise", "none"]
 Pii = Literal["mask", "tag", "drop"]
 Mode = Literal["drop", "tag"]
+PRESET_NAMES = (
+    *("c4", "c4-tfds", "c4-paragraphs", "gopher", "gopher-repetition", "gopher-quality", "fineweb"),
+    *("fineweb-quality", "refinedweb", "ocr", "markup", "code", "boilerplate"),
+)
+"""Of `text.presets`, which loads numpy: completions and the manual name them."""
 ENOUGH_DOCUMENTS = 200
 """That a rule must have seen before `max_drop` says anything about it."""
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmkit.errors import DataError
-from llmkit.formats.shards import Shard, ShardFolder, ShardIndex
+from llmkit.errors import DataError, MissingError
+from llmkit.formats.shards import DOCUMENTS, Shard, ShardFolder, ShardIndex
+from llmkit.formats.streams import open_input
 from llmkit.workflows.doctor.together import Identity
 from llmkit.workflows.findings import Finding, as_finding, finding
 
@@ -18,7 +19,7 @@ def check_shards(path: Path) -> tuple[list[Finding], Identity | None]:
     with as_finding(findings, "shards.open", path):
         if path.is_dir():
             folder = ShardFolder.open(path)
-            index, problems = folder.index, folder.verify()
+            index, problems = folder.index, [*folder.verify(), *_wrong_documents(folder)]
         else:
             shard = Shard(path)
             index, problems = shard.header, list(_damaged_frames(shard))
@@ -29,6 +30,19 @@ def check_shards(path: Path) -> tuple[list[Finding], Identity | None]:
             findings.append(finding("error", "shards.verify", where, what, AGAIN))
         findings += _check_header(path, index)
     return findings, identity
+
+
+def _wrong_documents(folder: ShardFolder) -> Iterator[str]:
+    """What is wrong with the list of documents, which has a line for each."""
+    path = folder.path / DOCUMENTS
+    try:
+        with open_input(path) as stream:
+            found = sum(1 for _ in stream)
+    except (DataError, MissingError) as error:
+        yield error.problem
+        return
+    if found != folder.index.documents:
+        yield f"{path}: {found} documents, index.json says {folder.index.documents}"
 
 
 def _damaged_frames(shard: Shard) -> Iterator[str]:

@@ -3,7 +3,12 @@
 import msgspec
 import pytest
 
-from llmkit.workflows.clean.options import CleanSettings
+from llmkit.text.presets import PRESETS
+from llmkit.workflows.clean.options import PRESET_NAMES, CleanSettings
+
+
+def test_presets_are_named_as_there_are() -> None:
+    assert PRESET_NAMES == tuple(PRESETS)
 
 
 def test_settings_go_to_a_worker_and_a_receipt_unchanged() -> None:

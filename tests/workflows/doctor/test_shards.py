@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import pytest
+import zstandard
 
-from llmkit.formats.shards import INDEX, read_index
+from llmkit.formats.shards import DOCUMENTS, INDEX, read_index
 from llmkit.workflows.doctor.shards import check_shards
 
 
@@ -33,6 +35,24 @@ def test_every_damaged_file_is_named(shards: Path) -> None:
     findings, _ = check_shards(shards)
     assert {Path(one.where).name for one in findings} == {"shard-00000.tok.zst", "shard-00001.tok.zst"}
     assert all(one.level == "error" and one.hint for one in findings)
+
+
+@pytest.mark.parametrize(
+    ("lines", "what"), [(None, "no such file"), (2, "2 documents, index.json says"), (-1, "truncated")]
+)
+def test_a_list_of_documents_that_is_gone_short_or_cut_is_named(
+    shards: Path, lines: int | None, what: str
+) -> None:
+    path = shards / DOCUMENTS
+    content = path.read_bytes()
+    path.unlink()
+    if lines == -1:
+        path.write_bytes(content[:-5])
+    elif lines is not None:
+        path.write_bytes(zstandard.compress(b'{"id": "a"}\n' * lines))
+    (finding,) = check_shards(shards)[0]
+    assert (finding.level, finding.check, finding.where) == ("error", "shards.verify", str(path))
+    assert what in finding.what
 
 
 def test_a_folder_that_does_not_open_is_one_finding(shards: Path) -> None:
