@@ -274,7 +274,7 @@ complete -c llmkit -n '__llmkit_at pretrain' -l batch-tokens -x -d 'The same in 
 complete -c llmkit -n '__llmkit_at pretrain' -l batch-ramp -x -d 'Begin with fewer rows; all from update STEPS on.'
 complete -c llmkit -n '__llmkit_at pretrain' -l micro-batch-rows -x -d 'Rows of one pass; gradients add up over a batch.'
 complete -c llmkit -n '__llmkit_at pretrain' -l lr -x -d 'Peak learning rate; default 3e-3 * sqrt(128 / hidden_size).'
-complete -c llmkit -n '__llmkit_at pretrain' -l mup-base-width -x -d 'Width that --lr was tuned at; a wider model learns alike (muP), heads as wide.'
+complete -c llmkit -n '__llmkit_at pretrain' -l mup-base-width -x -d 'Width of --lr and --initializer-range: a wider model learns alike (muP).'
 complete -c llmkit -n '__llmkit_at pretrain' -l min-lr-ratio -x -d 'Its share at the end.'
 complete -c llmkit -n '__llmkit_at pretrain' -l schedule -x -a 'cosine wsd linear inverse-sqrt constant' -d 'After the warm-up.'
 complete -c llmkit -n '__llmkit_at pretrain' -l warmup-steps -x -d 'Default: a twentieth of the steps, at most 2000.'

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from llmkit.commands.base import HELP_NAMES, build_command
-from llmkit.commands.descriptors import discard, replace_closed
+from llmkit.commands.descriptors import discard, prepare
 from llmkit.errors import DISK_FULL, LlmkitError, nearest
 from llmkit.version import __version__
 
@@ -109,7 +109,7 @@ def _llmkit(
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit status."""
-    replace_closed()
+    prepare()
     signal.signal(signal.SIGTERM, _terminate)
     status = run(sys.argv[1:])
     signal.signal(signal.SIGTERM, _ignore)
@@ -156,27 +156,19 @@ def run(args: list[str]) -> int:
             return _report_interrupt(f"while stopping: {type(error).__name__}: {error}")
         import traceback
 
-        _say(traceback.format_exc().rstrip("\n"))
+        traceback.print_exc()
         return _report("this is a bug in llmkit", "report the traceback above with the command line", 70)
 
 
 def _report(problem: str, hint: str, status: int) -> int:
     """The two lines of every error, on stderr."""
-    _say(f"llmkit: error: {problem}\n  hint: {hint}")
+    print(f"llmkit: error: {problem}\n  hint: {hint}", file=sys.stderr, flush=True)
     return status
-
-
-def _say(text: str) -> None:
-    """Last words; where they can be said to nobody, the status is left."""
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except OSError:
-        discard(2)
 
 
 def _report_interrupt(text: str) -> int:
     """One line; the interrupt's text, if any, says what is kept."""
-    _say(f"llmkit: interrupted {' '.join(text.split())}".rstrip())
+    print(f"llmkit: interrupted {' '.join(text.split())}".rstrip(), file=sys.stderr)
     return 130
 
 

@@ -1,7 +1,9 @@
 """stdin, stdout and stderr by their numbers: where one was closed or is full."""
 
+import io
 import os
 import sys
+from typing import Any
 
 
 def discard(descriptor: int, flags: int = os.O_WRONLY) -> None:
@@ -14,14 +16,28 @@ def discard(descriptor: int, flags: int = os.O_WRONLY) -> None:
     os.close(null)
 
 
-def replace_closed() -> None:
-    """Give a stdout or stderr that the caller closed something to stand on, before a file takes its number.
+def prepare() -> None:
+    """Let nothing that happens to stderr end the work; a closed stdout is an error once it is written to.
 
-    What is said on stderr then goes nowhere. What is written to stdout is wanted, and is an OSError.
+    What is said on a stderr that is closed or full, or whose reader left, goes nowhere. What is closed is
+    given something to stand on, before a file takes its number.
     """
     if sys.stderr is None:
         discard(2)
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 as long as the process
+    said = io.BufferedWriter(_Said(2, "w", closefd=False))
+    encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
+    sys.stderr = io.TextIOWrapper(said, encoding=encoding, errors="backslashreplace", line_buffering=True)
     if sys.stdout is None:
         discard(1, os.O_RDONLY)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 as long as the process
+
+
+class _Said(io.FileIO):
+    """stderr, which nothing depends on."""
+
+    def write(self, content: Any, /) -> int:
+        try:
+            return super().write(content)
+        except OSError:
+            discard(2)
+            return super().write(content)

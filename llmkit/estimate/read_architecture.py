@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from msgspec.structs import replace
+
 from llmkit.errors import ConfigError, nearest
 from llmkit.estimate.architecture import Architecture
 from llmkit.estimate.families.sizes import Reader
 from llmkit.model.keys import Keys
+from llmkit.model.rope_scaling import OWN_CONTEXT
 
 _MODULES = {
     "llama_like": (
@@ -61,7 +64,8 @@ def read_architecture(config: Mapping[str, Any], source: str = "config.json") ->
     keys = Keys(config, source)
     architecture = readers_of(FAMILIES[name])[name](keys, prefix)
     keys.refuse_unknown(name)
-    return architecture
+    context = keys.optional(OWN_CONTEXT)
+    return architecture if context is None else replace(architecture, max_position_embeddings=context)
 
 
 def readers_of(module: str) -> dict[str, Reader]:

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from llmkit.errors import UsageError
-
-_BESIDE = {".gguf", ".html", ".png", ".svg"}
-"""Files that people keep in the folder of a model or a run, which is never read by them."""
+from llmkit.formats.folder_parts import is_read_of
 
 
 def is_special(path: Path) -> bool:
@@ -39,10 +37,11 @@ def refuse_existing(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> 
 
     Raises:
         UsageError: the output exists and `force` is off, or is `-`; always where it is or holds an input, or
-            is there already in a folder that is one, unless it is a GGUF file or a page beside a model.
+            is there already in a folder that is one, and belongs to what is read of it.
     """
     refuse_stdout(path)
     resolved, is_there = path.resolve(), path.exists()
+    places = {resolved, path.parent.resolve() / path.name}  # a model's files may be links
     for source in inputs:
         if _is_same(source, path):
             raise UsageError(f"{path}: the output is also an input", hint="choose another name")
@@ -50,11 +49,8 @@ def refuse_existing(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> 
             raise UsageError(
                 f"{path}: the output folder holds the input {source}", hint="choose another name"
             )
-        in_input = source.is_dir() and source.resolve() in resolved.parents
-        if is_there and in_input and path.suffix not in _BESIDE:
-            raise UsageError(
-                f"{path}: is there already, in the input {source}", hint="choose another name, or remove it"
-            )
+        if is_there and any(_is_read(source, place) for place in places):
+            raise UsageError(f"{path}: is there already, in the input {source}", hint="choose another name")
     if is_there and not force and not is_special(path):
         raise UsageError(f"{path}: already exists", hint="choose another name, or replace it with --force")
 
@@ -183,6 +179,12 @@ def _is_same(source: Path, path: Path) -> bool:
         return path.is_file() and os.path.samestat(os.fstat(0), path.stat())
     except OSError:  # no stdin
         return False
+
+
+def _is_read(source: Path, place: Path) -> bool:
+    """Whether `place` is in the folder of an input, and read as a part of it."""
+    folder = source.resolve()
+    return folder in place.parents and folder.is_dir() and is_read_of(folder, place.relative_to(folder))
 
 
 def _is_alive(process: int) -> bool:

@@ -188,7 +188,7 @@ class ModelConfig:
             if value != again:
                 raise ConfigError(
                     f"a {self.model_type} model has {one.name} {again} (found {value})",
-                    hint="choose another model_type, or a preset of the shape you want",
+                    hint="choose another model_type, a preset of the shape you want, or -m a config.json",
                 )
 
     def _check_rope(self) -> None:

@@ -8,7 +8,13 @@ import msgspec
 from llmkit.errors import UsageError, nearest
 from llmkit.model.config import ModelConfig
 from llmkit.model.families.rope import with_rope_scaling
-from llmkit.model.rope_scaling import BESIDE_SCALING, ORIGINAL, normalise_rope_scaling
+from llmkit.model.rope_scaling import (
+    BESIDE_SCALING,
+    ORIGINAL,
+    OWN_CONTEXT,
+    is_dynamic,
+    normalise_rope_scaling,
+)
 
 _FLAG_DEFAULTS: dict[str, dict[str, float]] = {
     "linear": {},
@@ -67,7 +73,8 @@ def extend_context(
 ) -> dict[str, Any]:
     """The config.json of the same model with this scaling in place of its own, and the longer context.
 
-    max_position_embeddings becomes factor times the original positions, unless it is more already.
+    max_position_embeddings becomes factor times the original positions, unless it is more already; with
+    dynamic scaling OWN_CONTEXT does.
 
     Args:
         config: the decoded JSON object.
@@ -85,14 +92,18 @@ def extend_context(
         )
     original = scaling.get(ORIGINAL, original_positions(model))
     positions = max(model.max_position_embeddings, int(scaling.get("factor", 1.0) * original))
-    return _with_positions(with_rope_scaling(config, scaling), original, positions)
+    said = {"max_position_embeddings": positions}
+    if is_dynamic(scaling):
+        said = {"max_position_embeddings": original, OWN_CONTEXT: positions}
+    return _with_positions(with_rope_scaling(config, scaling), original, said)
 
 
-def _with_positions(config: dict[str, Any], original: int, positions: int) -> dict[str, Any]:
+def _with_positions(config: dict[str, Any], original: int, said: Mapping[str, int]) -> dict[str, Any]:
     if isinstance(config.get("text_config"), Mapping):
-        return {**config, "text_config": _with_positions(config["text_config"], original, positions)}
+        return {**config, "text_config": _with_positions(config["text_config"], original, said)}
     at_top = {ORIGINAL: original} if ORIGINAL in config else {}  # it wins there, as in Phi-3
-    return {**config, **at_top, "max_position_embeddings": positions}
+    rest = {key: value for key, value in config.items() if key != OWN_CONTEXT}
+    return {**rest, **at_top, **said}
 
 
 def _from_json(text: str) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from llmkit.errors import ConfigError, nearest
 
 ORIGINAL = "original_max_position_embeddings"
 """Positions that the model was trained with before it was stretched."""
+OWN_CONTEXT = "llmkit_context_length"
+"""In config.json, a context beyond max_position_embeddings, where dynamic scaling begins in transformers."""
 BESIDE_SCALING = ("rope_theta", "partial_rotary_factor")
 """What config.json may have in the same object, and is no part of a scaling."""
 _IGNORED = ("rope_type", "type", "finetuned", *BESIDE_SCALING)
@@ -35,8 +37,6 @@ class RopeType:
 
 ROPE_TYPES: Mapping[str, RopeType] = {
     "linear": RopeType(("factor",)),
-    # transformers has max_position_embeddings for ORIGINAL; another, where a flag asked for a longer context,
-    # stands at the top of what we write
     "dynamic": RopeType(("factor", ORIGINAL)),
     "yarn": RopeType(
         ("factor", ORIGINAL, "beta_fast", "beta_slow", "truncate"),
@@ -83,8 +83,8 @@ def normalise_rope_scaling(
     Args:
         settings: the object, of transformers 4 or 5.
         max_positions: the model's max_position_embeddings.
-        original: original_max_position_embeddings at the top of config.json, as Phi-3 has it; it wins, and
-            for dynamic scaling no other counts.
+        original: original_max_position_embeddings at the top of config.json, as Phi-3 has it; it wins. Of
+            dynamic scaling what a flag says: in files no other number than max_positions counts.
         source: file and key, for messages.
 
     Returns:
@@ -120,6 +120,11 @@ def attention_factor(scaling: Mapping[str, Any] | None, max_positions: int) -> f
 def depends_on_length(scaling: Mapping[str, Any] | None) -> bool:
     """Whether a position's angle changes with the length of its text."""
     return scaling is not None and scaling["rope_type"] in ("dynamic", "longrope")
+
+
+def is_dynamic(scaling: Mapping[str, Any] | None) -> bool:
+    """Whether the base grows with texts beyond the original positions."""
+    return scaling is not None and scaling["rope_type"] == "dynamic"
 
 
 def yarn_softmax_factor(scaling: Mapping[str, Any] | None) -> float:

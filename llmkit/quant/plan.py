@@ -5,8 +5,9 @@ A unit is what has one grid: tensors of the model that a file keeps as one, or t
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from llmkit.errors import UsageError, some_of
 from llmkit.quant.budget import Choice
@@ -114,6 +115,11 @@ class QuantPlan:
     def choices(self, unit: PlanUnit, losses: Mapping[Grid, float]) -> list[Choice]:
         """What a budget chooses from, given the loss on each grid."""
         return [Choice(grid.name, self._nbytes(unit, grid), loss) for grid, loss in losses.items()]
+
+    def smallest(self, work: Iterable[tuple[PlanUnit, Sequence[Grid]]]) -> "QuantPlan":
+        """The plan with the smallest grid for each unit, of those that it may have."""
+        least = {unit.name: min(grids, key=partial(self._nbytes, unit)) for unit, grids in work if grids}
+        return self.with_grids(least, "the smallest")
 
     def with_grids(self, grids: Mapping[str, Stored], reason: str) -> "QuantPlan":
         """The plan with other grids for some units, or with none.

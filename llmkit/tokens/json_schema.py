@@ -24,7 +24,6 @@ _DIGITS = Context(prec=15, rounding=ROUND_CEILING)
 """Of a fraction that is read as it is said."""
 _EXACT = 2**53
 """Below it every whole number is a float64."""
-_BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 _FORMATS = frozenset(
     ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri", "unknown")
 )
@@ -76,7 +75,7 @@ def _bounded(schema: dict[str, Any], where: str) -> dict[str, Any]:
         upper = {"maximum": _MOST}
     if upper.get("maximum", 0) <= -_OPEN and not lower:
         lower = {"minimum": -_MOST}
-    rest = {key: value for key, value in schema.items() if not _is_bound(key, value)}
+    rest = {key: value for key, value in schema.items() if not _is_told_otherwise(key, value)}
     return rest | lower | upper
 
 
@@ -84,8 +83,8 @@ def _side(
     schema: Mapping[str, Any], plain: str, exclusive: str, sign: int, most: int, where: str
 ) -> dict[str, float]:
     """The bounds of one side; by `sign`, of the upper one as if all numbers were their negatives."""
-    edges = {key: schema[key] * sign for key in (plain, exclusive) if _is_bound(key, schema.get(key))}
-    if schema.get(exclusive) is True and plain in edges:  # draft 4
+    edges = {key: schema[key] * sign for key in (plain, exclusive) if _is_edge(schema.get(key))}
+    if schema.get(exclusive) is True and plain in edges:  # draft 4, where false and true alone say nothing
         edges[exclusive] = edges.pop(plain)
     told: dict[str, float] = {}
     if plain in edges:
@@ -123,11 +122,15 @@ def _after(edge: float) -> float:
     return edge if abs(edge) > _MOST else int(edge) + 1
 
 
-def _is_bound(key: str, value: Any) -> bool:
-    """Whether a key of a schema bounds numbers: in draft 4 an exclusive one is true or false."""
-    if isinstance(value, bool):
-        return key in ("exclusiveMinimum", "exclusiveMaximum")
-    return key in _BOUNDS and isinstance(value, int | float) and value == value  # NaN is no bound
+def _is_told_otherwise(key: str, value: Any) -> bool:
+    """Whether a key of a schema is one of those that `_side` says in its own words."""
+    if key in ("exclusiveMinimum", "exclusiveMaximum"):
+        return _is_edge(value) or isinstance(value, bool)
+    return key in ("minimum", "maximum") and _is_edge(value)
+
+
+def _is_edge(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # not NaN
 
 
 def _check_literal(value: Any, where: str) -> None:
@@ -135,11 +138,17 @@ def _check_literal(value: Any, where: str) -> None:
     if isinstance(value, dict | list):
         for one in value.values() if isinstance(value, dict) else value:
             _check_literal(one, where)
-    elif isinstance(value, int | float) and (not abs(value) <= _MOST or _read(value) != value):
+    elif isinstance(value, int | float) and not _comes_out(value):
         raise ConfigError(
             f"{where}: the value {value} would come out as another, of fewer digits",
             hint="a string, or a number of 15 digits",
         )
+
+
+def _comes_out(value: float) -> bool:
+    """Whether it is written as it is: beyond int64 as its fewest digits, with zeros behind them."""
+    read = _read(value)
+    return read == value if abs(value) <= _MOST else Decimal(repr(read)) == value
 
 
 def _read(value: float) -> float:
@@ -148,4 +157,5 @@ def _read(value: float) -> float:
     if not isinstance(exponent, int) or exponent < -300:
         return math.nan
     whole = float("".join(map(str, digits)))
-    return math.copysign(whole / 10.0**-exponent if exponent < 0 else whole * 10.0**exponent, value)
+    read = whole / 10.0**-exponent if exponent < 0 else whole * 10.0**exponent
+    return -read if value < 0 else read

@@ -1,7 +1,7 @@
 """How a model is trained: what is asked for (PretrainConfig) and what that comes to (Recipe). No torch."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from llmkit.errors import ConfigError
@@ -227,13 +227,18 @@ class Recipe:
 
     def differences(self, other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
         """The settings in which a stored recipe is another, keys of the model too: name to (stored, ours)."""
-        ours, theirs = asdict(self), {**_ONCE_UNSAID, **other}
-        ours |= ours.pop("model")
-        theirs |= theirs.pop("model", {})
+        ours, theirs = _flat(asdict(self)), _flat({**_ONCE_UNSAID, **other})
         names = [*ours, *(name for name in theirs if name not in ours)]
         return {
             name: (theirs.get(name), ours.get(name)) for name in names if ours.get(name) != theirs.get(name)
         }
+
+
+def _flat(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe with the model's keys among its own; those that both have are `model.KEY`."""
+    own = {one.name for one in fields(Recipe)}
+    model = {f"model.{key}" if key in own else key: value for key, value in recipe.get("model", {}).items()}
+    return {name: value for name, value in recipe.items() if name != "model"} | model
 
 
 def default_lr(hidden_size: int) -> float:

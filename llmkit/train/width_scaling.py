@@ -43,9 +43,14 @@ def rate_share(base_width: int | None, model: nn.Module) -> float:
     return base_width / model.config.hidden_size
 
 
+def range_at_width(base_range: float, base_width: int, hidden_size: int) -> float:
+    """The deviation of fresh matrices at a width, of one that was found at the base width."""
+    return base_range * (base_width / hidden_size) ** 0.5
+
+
 @torch.no_grad()
 def scale_fresh(model: Transformer, base_width: int) -> None:
-    """Give fresh embeddings and a fresh head their spread; all other matrices have it, 1 / sqrt(width)."""
+    """Give fresh embeddings and a fresh head their spread; all other matrices have it, as 1 / sqrt(width)."""
     root = (model.config.hidden_size / base_width) ** 0.5
     for module in model.modules():
         if isinstance(module, nn.Embedding):

@@ -7,13 +7,14 @@ from typing import Any, Literal
 import msgspec
 
 from llmkit.errors import DataError, MissingError, some_of
+from llmkit.formats.atomic import is_special
 from llmkit.formats.checkpoint import CHECKPOINTS, STATE
 from llmkit.formats.documents import is_json_lines
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS
-from llmkit.formats.streams import STDIO, is_stream, open_input
+from llmkit.formats.streams import STDIO, open_input
 from llmkit.model.source import carries_tokenizer
 
 Kind = Literal[
@@ -79,7 +80,7 @@ def _folder(path: Path) -> Artefact:
 
 
 def _lacks_weights(path: Path) -> bool:
-    """Whether a folder is to be a model whose weights are not whole, or not to be read: opening it says why."""
+    """Whether a folder is a model's whose weights are not whole, or not to be read: opening it says why."""
     return (path / CONFIG).is_file() and any(any(path.glob(pattern)) for pattern in _WEIGHTS)
 
 
@@ -96,7 +97,7 @@ def holds_tokenizer(folder: Path) -> bool:
 
 
 def _file(path: Path) -> Artefact:
-    if is_stream(path) or is_json_lines(path):
+    if _is_read_once(path) or is_json_lines(path):
         return _json_lines(path)
     if is_gguf(path):
         return Artefact("gguf", path)
@@ -114,9 +115,14 @@ def _file(path: Path) -> Artefact:
     return _content(path)
 
 
+def _is_read_once(path: Path) -> bool:
+    """Whether a look at it would take something away; not where /dev/stdin is a file."""
+    return path == STDIO or is_special(path)
+
+
 def _json_lines(path: Path) -> Artefact:
-    """JSON lines; a stream is not looked at, so that all of it can still be read."""
-    if is_stream(path):
+    """JSON lines; a pipe is not looked at, so that all of it can still be read."""
+    if _is_read_once(path):
         return Artefact("records", path)
     with open_input(path) as stream:
         first = _object(stream.readline())

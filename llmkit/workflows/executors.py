@@ -3,6 +3,7 @@
 All three call `complete_unit`, so a unit's files and its receipt have the same bytes whoever ran it.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -45,7 +46,7 @@ class Processes:
         """
         workers = min(self._workers, len(units))
         with WorkerPool(unit_handler, (function, str(folder), fingerprint), workers=workers) as pool:
-            tasks = (msgspec.json.encode(unit) for unit in units)
+            tasks = map(_encode, units)
             for _, answer in pool.unordered(tasks, name=lambda number: units[number].name):
                 yield msgspec.json.decode(answer, type=Receipt)
 
@@ -84,7 +85,7 @@ class Ray:
             running: dict[Any, str] = {}
             while True:
                 for unit in _next_of(coming, self._workers - len(running)):
-                    reference = task.remote(function, msgspec.json.encode(unit), str(folder), fingerprint)
+                    reference = task.remote(function, _encode(unit), str(folder), fingerprint)
                     running[reference] = unit.name
                 if not running:
                     return
@@ -113,13 +114,18 @@ def executor_of(name: ExecutorName, workers: int) -> Executor:
     return Inline() if name == "inline" or workers == 1 else Processes(workers)
 
 
+def _encode(unit: Unit) -> bytes:
+    """As JSON, in which a file's name need not be UTF-8."""
+    return json.dumps(msgspec.to_builtins(unit)).encode()
+
+
 def unit_handler(function: UnitFunction, folder: str, fingerprint: str) -> Handler:
     """What a worker does with a unit that came as JSON: its receipt as JSON."""
     return partial(_complete, function, folder, fingerprint)
 
 
 def _complete(function: UnitFunction, folder: str, fingerprint: str, task: bytes) -> bytes:
-    unit = msgspec.json.decode(task, type=Unit)
+    unit = msgspec.convert(json.loads(task), Unit)
     return msgspec.json.encode(complete_unit(function, unit, Path(folder), fingerprint))
 
 

@@ -8,8 +8,10 @@ A receipt counts when it has the fingerprint of this job and its outputs are the
 written last and under a temporary name, so that `kill -9` at any moment leaves a unit done or not done.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -63,6 +65,8 @@ class Piece(msgspec.Struct, frozen=True):
     stop: int | None = None
     first_line: int = 1
     """The number of its first line in the file."""
+    stream: str | None = None
+    """What `file` was made of, where that can be read only once: the input, for people."""
 
 
 UnitFunction = Callable[[Unit, Path], tuple[list[Output], dict[str, Any]]]
@@ -155,7 +159,8 @@ def fingerprint_of(stage: str, settings: Any, inputs: Iterable[Path]) -> str:
     files = [
         (path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(inputs, key=name_order)
     ]
-    return digest_bytes(msgspec.json.encode([stage, __version__, settings, files]))
+    told = msgspec.to_builtins([stage, __version__, settings, files])
+    return digest_bytes(json.dumps(told).encode())  # a name need not be UTF-8
 
 
 def select_shard(units: Sequence[Unit], shard: str | None) -> list[Unit]:
@@ -181,7 +186,11 @@ def name_order(path: Path) -> tuple[str, str]:
 
 
 def split_inputs(
-    paths: Iterable[Path], *, unit_bytes: int = UNIT_BYTES, numbered: bool = True
+    paths: Iterable[Path],
+    *,
+    unit_bytes: int = UNIT_BYTES,
+    numbered: bool = True,
+    spools: Mapping[Path, Path] = MappingProxyType({}),
 ) -> list[Piece]:
     """Files in pieces of about `unit_bytes`, in the order of their names.
 
@@ -192,17 +201,19 @@ def split_inputs(
         unit_bytes: of plain jsonl in a piece.
         numbered: whether every piece knows the number of its first line, for which all of plain jsonl is
             read once; else only the first of a file does (the others have 0).
+        spools: files of what came from those of the paths that can be read only once.
     """
     pieces = []
-    for path in sorted(paths, key=name_order):
+    for given in sorted(paths, key=name_order):
+        path, stream = (spools[given], str(given)) if given in spools else (given, None)
         size = path.stat().st_size
         if not is_json_lines(path) or path.suffix in COMPRESSIONS or size <= unit_bytes or _is_packed(path):
-            pieces.append(Piece(str(path)))
+            pieces.append(Piece(str(path), stream=stream))
             continue
         start, line = 0, 1
         while start < size:
             stop = _line_end(path, start + unit_bytes, size)
-            pieces.append(Piece(str(path), start, stop, line))
+            pieces.append(Piece(str(path), start, stop, line, stream))
             line = line + _count_lines(path, start, stop) if numbered else 0
             start = stop
     return pieces

@@ -14,7 +14,7 @@ def _python(code: str, to: str) -> str:
 
 @pytest.mark.parametrize("to", ["2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-"])
 def test_a_file_that_is_opened_takes_no_number_of_what_was_closed(to: str) -> None:
-    code = "import os, llmkit.commands.descriptors as d; d.replace_closed(); "
+    code = "import os, llmkit.commands.descriptors as d; d.prepare(); "
     code += 'f = open("/dev/null"); f = open("/dev/null"); os.write(9, b"%d" % f.fileno())'
     assert int(_python(code, to)) > 2
 
@@ -26,9 +26,17 @@ def test_nothing_is_written_to_a_descriptor_that_is_discarded() -> None:
 
 
 def test_what_is_written_to_a_closed_stdout_fails_and_to_a_closed_stderr_is_lost() -> None:
-    code = "import os, sys, llmkit.commands.descriptors as d; d.replace_closed()\n"
+    code = "import os, sys, llmkit.commands.descriptors as d; d.prepare()\n"
     code += "print(1, file=sys.stderr, flush=True)\n"
     code += (
         'try: print(1, flush=True)\nexcept OSError as error: os.write(9, b"%d" % error.errno); d.discard(1)'
     )
     assert _python(code, "1>&- 2>&-") == "9"
+
+
+@pytest.mark.parametrize("to", ["2> >(exec true)", "2>/dev/full"])
+def test_a_stderr_that_takes_nothing_ends_no_work(to: str) -> None:
+    code = "import os, sys, time, llmkit.commands.descriptors as d; d.prepare()\n"
+    code += "time.sleep(0.5)\nfor _ in range(3): print(1, file=sys.stderr, flush=True)\n"
+    code += 'os.write(9, b"end")'
+    assert _python(code, to) == "end"

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -259,3 +260,11 @@ def test_an_unknown_key_that_changes_no_size_is_ignored() -> None:
         **{"bos_token_id": 1, "num_experts": None, "sliding_window": None, "unheard_of": "value"},
     }
     assert read_architecture({**TINY, **harmless}) == read_architecture(TINY)
+
+
+def test_a_context_that_dynamic_scaling_stretched_is_that_of_the_model() -> None:
+    scaling = {"rope_type": "dynamic", "factor": 4.0}
+    short = ModelConfig.from_hf({**TINY, "max_position_embeddings": 32, "rope_scaling": scaling})
+    config = replace(short, max_position_embeddings=128)
+    assert config.to_hf()["max_position_embeddings"] == 32
+    assert read_architecture(config.to_hf()).max_position_embeddings == 128

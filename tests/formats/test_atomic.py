@@ -137,9 +137,18 @@ def test_what_is_there_in_an_input_folder_is_refused_even_when_forced_and_a_new_
         with pytest.raises(UsageError, match="is there already, in the input"):
             refuse_existing(folder / "config.json", force=True, inputs=[source])
         refuse_existing(folder / "new.json", force=True, inputs=[source])
-        for beside in ("model.gguf", "run.html"):  # nothing reads a folder by these, and they are made again
+        for beside in ("model.gguf", "run.html", "out.jsonl"):  # no part of a model, and made again
             (folder / beside).touch()
             refuse_existing(folder / beside, force=True, inputs=[source])
+
+
+def test_a_part_of_a_model_that_is_a_link_to_elsewhere_is_refused_too(tmp_path: Path) -> None:
+    folder = tmp_path / "snapshot"
+    write_atomic(tmp_path / "blobs" / "0a1b", b"{}")
+    folder.mkdir()
+    (folder / "config.json").symlink_to(tmp_path / "blobs" / "0a1b")
+    with pytest.raises(UsageError, match="is there already, in the input"):
+        refuse_existing(folder / "config.json", force=True, inputs=[folder])
 
 
 def test_an_output_folder_that_holds_an_input_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A longer context: what the flag says, and config.json before and after."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -87,11 +88,14 @@ def test_the_model_has_the_scaling_and_the_longer_context_and_is_otherwise_itsel
 def test_a_scaling_is_replaced_and_counts_from_the_positions_before_it(make_config: Make) -> None:
     stretched = make_config(rope_scaling=YARN, max_position_embeddings=256)
     assert original_positions(stretched) == 64
-    for text, positions in (("yarn:8", 512), ("yarn:2", 256), ("none", 256)):
-        scaling = parse_rope_scaling(text, max_positions=original_positions(stretched))
-        after = ModelConfig.from_hf(extend_context(stretched.to_hf(), scaling))
-        assert after.max_position_embeddings == positions
-        assert after.rope_scaling == (None if text == "none" else scaling)
+    dynamic = replace(stretched, rope_scaling={"rope_type": "dynamic", "factor": 4.0, ORIGINAL: 64})
+    for before in (stretched, dynamic):
+        for text, positions in (("yarn:8", 512), ("yarn:2", 256), ("dynamic:8", 512), ("none", 256)):
+            scaling = parse_rope_scaling(text, max_positions=original_positions(before))
+            written = extend_context(before.to_hf(), scaling)
+            after = ModelConfig.from_hf(written)
+            assert after.max_position_embeddings == positions
+            assert after.rope_scaling == (None if text == "none" else scaling)
 
 
 def test_original_positions_at_the_top_of_a_file_follow(make_config: Make) -> None:

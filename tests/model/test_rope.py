@@ -99,9 +99,23 @@ def test_of_a_file_with_dynamic_scaling_only_the_context_counts(transformers: Mo
     sizes = {"hidden_size": 64, "num_attention_heads": 4, "max_position_embeddings": 128}
     scaling = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 4.0}
     scaling["original_max_position_embeddings"] = 16
-    theirs = transformers.LlamaConfig(**sizes, rope_parameters=scaling)
+    theirs = transformers.LlamaConfig(**sizes, rope_parameters=scaling, original_max_position_embeddings=32)
     ours = ModelConfig.from_hf(theirs.to_dict())
     for length in (60, 128, 300):
+        expected, _ = ROPE_INIT_FUNCTIONS["dynamic"](theirs, seq_len=torch.tensor(length))
+        assert torch.equal(inverse_frequencies(ours, length), expected)
+
+
+def test_a_context_that_dynamic_scaling_stretched_is_the_same_to_transformers_when_it_is_saved(
+    transformers: ModuleType, make_config: Make
+) -> None:
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    scaling = {"rope_type": "dynamic", "factor": 4.0, "original_max_position_embeddings": 32}
+    ours = make_config(max_position_embeddings=128, rope_scaling=scaling)
+    theirs = transformers.LlamaConfig(**ours.to_hf())
+    assert ModelConfig.from_hf(theirs.to_dict()) == ours
+    for length in (20, 60, 128, 300):
         expected, _ = ROPE_INIT_FUNCTIONS["dynamic"](theirs, seq_len=torch.tensor(length))
         assert torch.equal(inverse_frequencies(ours, length), expected)
 

@@ -98,6 +98,12 @@ def test_choices_have_the_bytes_that_the_plan_would_have(plan: QuantPlan) -> Non
         assert changed.nbytes - plan.nbytes == choice.nbytes - unit.nbytes
 
 
+def test_the_smallest_plan_has_the_grid_of_fewest_bits_where_there_is_a_choice(plan: QuantPlan) -> None:
+    first, second, *_ = plan.open_units
+    least = plan.smallest([(first, [Q8, Q4, Q5]), (second, [])])
+    assert stored(least) == stored(plan) | {first.name: "Q4_K"}  # 4.5 bits a weight beside 5.5 and 8.5
+
+
 def test_room_for_open_units_is_what_a_request_leaves(plan: QuantPlan) -> None:
     open_bytes = sum(unit.nbytes for unit in plan.open_units)
     assert plan.spare_for_file(plan.nbytes) == open_bytes

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft4Validator, Draft202012Validator
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers
 
@@ -100,9 +100,37 @@ def test_bounds_that_no_float_or_int_of_64_bits_has_are_moved_inwards(
 @pytest.mark.parametrize(
     "schema",
     [
+        {"minimum": 0, "exclusiveMinimum": False},
+        {"maximum": 10, "exclusiveMaximum": False},
+        {"minimum": 0, "maximum": 10, "exclusiveMinimum": False, "exclusiveMaximum": False},
+        {"minimum": 0, "maximum": 10, "exclusiveMinimum": True, "exclusiveMaximum": False},
+        {"minimum": 0, "maximum": 10, "exclusiveMinimum": False, "exclusiveMaximum": True},
+        {"minimum": 0, "exclusiveMinimum": True},
+        {"maximum": 10, "exclusiveMaximum": True},
+        {"exclusiveMinimum": True},
+        {"exclusiveMaximum": True, "minimum": 0},
+        {"exclusiveMinimum": False, "exclusiveMaximum": False},
+    ],
+)
+@pytest.mark.parametrize("kind", ["number", "integer"])
+def test_in_draft_4_an_exclusive_bound_is_true_or_false_of_the_plain_one_beside_it(
+    kind: str, schema: dict[str, Any], texts: Texts
+) -> None:
+    schema = {"type": kind, **schema}
+    validator = Draft4Validator(schema)
+    for one in ("-1", "0", "1", "9", "10", "11"):
+        assert texts.allowed(schema, one) == validator.is_valid(json.loads(one)), one
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
         {"type": "integer", "minimum": 99999999999999999999, "maximum": 999999999999999999999},
         {"type": "number", "maximum": -(10**400)},
         {"const": 2**53 + 1},
+        {"const": 2.0**63},
+        {"const": 10**20 + 1},
+        {"const": 1e300},
         {"enum": [1, {"a": [10**400]}]},
         {"const": 964.9453287863279},
         {"const": 5e-324},
@@ -118,6 +146,13 @@ def test_numbers_that_would_come_out_as_others_are_refused_by_name(schema: dict[
 def test_values_that_come_out_as_they_are_stay_as_they_are() -> None:
     schema = {"enum": [0.1, 1e-7, -0.5, 1e10, 2**53, None, True, "a", [3.25, {"b": 1}]]}
     assert held_schema(schema, "f") == schema
+
+
+@pytest.mark.parametrize("value", [1e20, 10**20, -1.5e20, 10**22, 123456e15])
+def test_a_great_value_of_few_digits_is_written_as_a_whole_number(value: float, texts: Texts) -> None:
+    schema = {"const": value}
+    assert Draft202012Validator(schema).is_valid(json.loads(str(int(value))))
+    assert texts.allowed(schema, str(int(value)))
 
 
 def test_a_format_that_is_not_known_is_an_annotation_and_one_that_is_known_holds() -> None:

@@ -55,6 +55,18 @@ def test_a_recipe_tells_in_which_settings_another_differs(make_recipe: Callable[
     assert ours.differences(asdict(ours)) == {}
 
 
+def test_a_setting_that_the_model_has_by_the_same_name_is_compared_for_itself(
+    make_recipe: Callable[..., Recipe],
+) -> None:
+    model = {"dtype": "float32", "router_aux_loss_coef": 0.01}
+    ours = make_recipe(model=model, dtype="bfloat16", router_aux_loss_coef=0.5)
+    stored = asdict(make_recipe(model=model, dtype="float32", router_aux_loss_coef=0.1))
+    told = {"dtype": ("float32", "bfloat16"), "router_aux_loss_coef": (0.1, 0.5)}
+    assert ours.differences(stored) == told
+    stored["model"]["dtype"] = "float16"
+    assert ours.differences(stored) == told | {"model.dtype": ("float16", "float32")}
+
+
 def test_a_recipe_from_before_a_setting_is_one_without_it(
     make_recipe: Callable[..., Recipe],
 ) -> None:

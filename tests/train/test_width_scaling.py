@@ -12,7 +12,7 @@ from llmkit.errors import ConfigError
 from llmkit.model.config import ModelConfig
 from llmkit.train.config import default_initializer_range
 from llmkit.train.trainer import Trainer
-from llmkit.train.width_scaling import check_width_scaling, rate_share, scale_fresh
+from llmkit.train.width_scaling import check_width_scaling, range_at_width, rate_share, scale_fresh
 from llmkit.workflows.pretrain.model import ModelSource, build_model
 
 BASE = 32
@@ -120,3 +120,15 @@ def test_what_the_table_has_no_row_for_is_refused() -> None:
     assert caught.value.hint == "add --no-tie-word-embeddings"
     with pytest.raises(ConfigError, match="scales the rates of AdamW"):
         check_width_scaling(BASE, _config(64), "muon")
+
+
+def test_a_spread_that_was_found_at_the_base_width_gives_the_rows_of_the_table_at_another() -> None:
+    spread = {}
+    for width in (BASE, 4 * BASE):
+        config = replace(_config(width), initializer_range=range_at_width(0.05, BASE, width))
+        model = build_model(ModelSource(config, None, None, BASE), 0, torch.device("cpu"))
+        attention = model.model.layers[0].self_attn
+        every = (model.model.embed_tokens.weight, attention.q_proj.weight, model.lm_head.weight)
+        spread[width] = [float(one.detach().std()) for one in every]
+    assert spread[BASE] == pytest.approx([0.05, 0.05, 0.05], rel=0.1)
+    assert spread[4 * BASE] == pytest.approx([0.05, 0.025, 0.0125], rel=0.1)

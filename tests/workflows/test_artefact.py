@@ -53,6 +53,12 @@ def test_a_pipe_holds_records_and_is_not_opened_to_see_it(tmp_path: Path) -> Non
     assert recognise(tmp_path / "pipe").kind == "records"
 
 
+def test_a_file_on_stdin_under_a_name_is_told_by_its_content(tmp_path: Path) -> None:
+    path = _write(tmp_path / "config.json", '{"model_type": "llama"}')
+    with path.open() as stream:
+        assert recognise(Path(f"/dev/fd/{stream.fileno()}")).kind == "config"
+
+
 def test_files_are_told_apart(
     tmp_path: Path, tiny_model: Callable[..., Path], tiny_adapter: Callable[..., Path]
 ) -> None:

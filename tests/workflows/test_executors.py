@@ -49,6 +49,11 @@ def test_processes_give_the_receipts_and_files_of_one_process_though_a_worker_wa
     assert files(tmp_path / "b") == files(tmp_path / "a")
 
 
+def test_a_worker_gets_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    units = [Unit(f"write-{n}", {"n": n, "file": os.fsdecode(b"caf\xe9")}) for n in range(2)]
+    assert do(tmp_path / "b", Processes(2), units) == do(tmp_path / "a", Inline(), units)
+
+
 def test_a_unit_that_kills_its_workers_is_named_and_the_others_keep_their_receipts(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="write-7: 3 workers died"):
         do(tmp_path, Processes(2), [*UNITS[:2], Unit("write-7", {"n": 7})])

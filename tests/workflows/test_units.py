@@ -1,5 +1,6 @@
 """Units and receipts: done once, found again, refused when anything about them has changed."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,14 @@ def test_a_fingerprint_knows_settings_and_files_but_not_the_order_of_the_files(t
     assert one != fingerprint_of("clean", {"x": 1}, [a])
     b.write_text("22")
     assert one != fingerprint_of("clean", {"x": 1}, [a, b])
+
+
+def test_a_fingerprint_knows_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    one, other = (tmp_path / os.fsdecode(name) for name in (b"caf\xe8", b"caf\xe9"))
+    for path in (one, other):
+        path.touch()
+        os.utime(path, ns=(0, 0))
+    assert fingerprint_of("mix", [one.name], [one]) != fingerprint_of("mix", [other.name], [other])
 
 
 def test_shards_share_out_the_units_each_once() -> None:

@@ -80,9 +80,7 @@ BatchRamp = Annotated[
 ]
 MupBaseWidth = Annotated[
     int | None,
-    Option(
-        metavar="N", help="Width that --lr was tuned at; a wider model learns alike (muP), heads as wide."
-    ),
+    Option(metavar="N", help="Width of --lr and --initializer-range: a wider model learns alike (muP)."),
 ]
 ZLoss = Annotated[
     float | None,

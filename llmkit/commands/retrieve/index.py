@@ -102,7 +102,8 @@ def index(
     paths: list[Path] = []
     gone = tuple(printable(name) for name in delete or ())  # as a file's name became its id
     making = EmbedOptions(model=embed, device=device, url=embed_url, name=embed_name, key=embed_key)
-    if inputs or not (delete or (add and making.is_given and sys.stdin.isatty())):
+    is_silent = sys.stdin is None or sys.stdin.isatty()
+    if inputs or not (delete or (add and making.is_given and is_silent)):
         paths = inputs_or_stdin(inputs, "llmkit retrieve index docs.jsonl -o index")
     cut = {name: size for name, size in (("chunk", chunk), ("overlap", overlap)) if size is not None}
     repeated = min(IndexConfig.overlap, cut.get("chunk", IndexConfig.chunk) // 8)

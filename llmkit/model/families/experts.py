@@ -25,8 +25,6 @@ class EveryLayer:
         keys.known("output_router_logits", "router_jitter_noise", "experts_per_token")
         normalised = keys.flag("norm_topk_prob") if self.normalised is None else self.normalised
         limit = keys.number("swiglu_limit", default=7.0) if self.gpt_oss else 0.0
-        if limit is not None and self.gpt_oss and limit <= 0:
-            keys.wrong("swiglu_limit", "a number above 0")
         if self.gpt_oss and keys.number("swiglu_alpha", default=1.702) != 1.702:
             keys.wrong("swiglu_alpha", "1.702, which is all that is supported")
         return {

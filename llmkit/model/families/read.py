@@ -9,7 +9,7 @@ from llmkit.model.families.parts import Fields
 from llmkit.model.families.table import FAMILIES
 from llmkit.model.keys import Keys
 from llmkit.model.quantised.section import quantised_section
-from llmkit.model.rope_scaling import ORIGINAL
+from llmkit.model.rope_scaling import ORIGINAL, OWN_CONTEXT, is_dynamic
 
 FORMAT_VERSION = "5.0.0"
 """The transformers release whose folder format is written, recorded as `transformers_version`."""
@@ -48,6 +48,8 @@ def fields_from_hf(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     dtype = keys.word("dtype", "torch_dtype", default="float32")
     deviation = keys.number("initializer_range", default=0.02)
     fields = FAMILIES[name].read(keys, name)
+    if is_dynamic(fields.get("rope_scaling")):
+        fields["max_position_embeddings"] = keys.whole(OWN_CONTEXT, default=fields["max_position_embeddings"])
     return {"model_type": name, **fields, "initializer_range": deviation, "dtype": dtype}
 
 
@@ -55,25 +57,23 @@ def fields_to_hf(fields: Fields) -> dict[str, Any]:
     """The config.json of a ModelConfig: all that decides the arithmetic, as transformers 4 and 5 want it."""
     name = fields["model_type"]
     family = FAMILIES[name]
-    fields = {**fields, "rope_scaling": deepcopy(fields["rope_scaling"])}  # whoever has it may write into it
+    scaling = deepcopy(fields["rope_scaling"])  # whoever has it may write into it
+    fields = {**fields, "rope_scaling": scaling}
+    own = {}
+    if is_dynamic(scaling) and scaling[ORIGINAL] != fields["max_position_embeddings"]:
+        own[OWN_CONTEXT] = fields["max_position_embeddings"]
+        fields["max_position_embeddings"] = scaling[ORIGINAL]
     return {
         "architectures": [family.architecture],
         "model_type": name,
         **family.write(fields),
-        **_original_positions(fields),
+        **own,
         "initializer_range": fields["initializer_range"],
         "use_cache": True,
         "dtype": fields["dtype"],
         "torch_dtype": fields["dtype"],
         "transformers_version": FORMAT_VERSION,
     }
-
-
-def _original_positions(fields: Fields) -> dict[str, Any]:
-    """Where dynamic scaling begins, if not where the context ends: files say it beside the scaling only."""
-    scaling = fields["rope_scaling"] or {}
-    is_said = scaling.get("rope_type") != "dynamic" or scaling[ORIGINAL] == fields["max_position_embeddings"]
-    return {} if is_said else {ORIGINAL: scaling[ORIGINAL]}
 
 
 def _language_model(config: Mapping[str, Any], source: str) -> Mapping[str, Any]:

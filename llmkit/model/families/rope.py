@@ -124,13 +124,12 @@ def read_scaling(
         found: fields read before.
         original: the class's original_max_position_embeddings where the file's top has none.
     """
-    if settings.get("rope_type", settings.get("type")) == "dynamic":
-        original = None
     original = keys.optional(ORIGINAL, original)
+    is_dynamic = settings.get("rope_type", settings.get("type")) == "dynamic"
     return normalise_rope_scaling(
         settings,
         max_positions=found["max_position_embeddings"],
-        original=original,
+        original=None if is_dynamic else original,  # as transformers
         source=keys.source,
     )
 

@@ -103,7 +103,7 @@ def _read(piece: Piece, field: str, skips_bad: bool) -> Iterator[Batch | Entry]:
         for row in read_parquet(path):
             yield Entry(_as_json(row.record), printable(row.file), row.number)
         return
-    name = _name_of(path)
+    name = _name_of(Path(piece.stream or piece.file))
     with open_input(path) as stream:
         if kind == "jsonl" and not is_json_lines(path):
             found, stream = kind_of_stdin(stream)

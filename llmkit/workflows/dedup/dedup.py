@@ -148,9 +148,9 @@ def _to_file(
     with ExitStack() as stack:
         rejects = _open_rejects(stack, sources, inputs)
         folder = stack.enter_context(work_folder(sources.out))
-        inputs = sorted(spool_streams(inputs, folder, config.field), key=name_order)
+        spools = spool_streams(inputs, folder, config.field)
         phases = _phases(sources, folder, "", progress)  # nothing can be there from another job
-        job = _job(sources, config, inputs, phases, part_suffix=".jsonl")
+        job = _job(sources, config, inputs, phases, part_suffix=".jsonl", spools=spools)
         found = find_duplicates(job)
         kept = stack.enter_context(open_output(sources.out, force=sources.force, inputs=sources.inputs))
         if sources.workers == 1:
@@ -181,7 +181,7 @@ def _to_folder(
     key = _fingerprint(sources, config, inputs)
     with unit_folder(sources.out, key, shared=sources.shard is not None) as folder:
         phases = _phases(sources, folder, key, progress)
-        job = _job(sources, config, inputs, phases, part_suffix=".jsonl.zst")
+        job = _job(sources, config, inputs, phases, part_suffix=".jsonl.zst", spools={})
         found = find_duplicates(job)
         receipts = filter_parts(job, found)
 
@@ -211,12 +211,19 @@ def _phases(sources: DedupSources, folder: Path, fingerprint: str, progress: Pro
 
 
 def _job(
-    sources: DedupSources, config: DedupConfig, inputs: list[Path], phases: Phases, *, part_suffix: str
+    sources: DedupSources,
+    config: DedupConfig,
+    inputs: list[Path],
+    phases: Phases,
+    *,
+    part_suffix: str,
+    spools: dict[Path, Path],
 ) -> DedupJob:
+    pieces = split_inputs(inputs, unit_bytes=sources.unit_bytes, spools=spools)
     note = None if sources.against is None else read_index(sources.against, config)
     return DedupJob(
         config=config,
-        inputs=group_pieces(split_inputs(inputs, unit_bytes=sources.unit_bytes), sources.unit_bytes),
+        inputs=group_pieces(pieces, sources.unit_bytes),
         phases=phases,
         memory_bytes=sources.memory_bytes,
         workers=sources.workers,

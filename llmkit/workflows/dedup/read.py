@@ -3,19 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Any
-from urllib.parse import quote, unquote
 
 import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.documents import Document, document_of
 from llmkit.formats.jsonl import MALFORMED, BadLine, Line, Record, decode_value, parse_line
-from llmkit.formats.streams import STDIO, is_stream
+from llmkit.formats.streams import is_stream
 from llmkit.workflows.clean.input import Entry, read_batches
 from llmkit.workflows.units import Piece
 
-SPOOL = "-of-dedup.jsonl"
-"""How a file ends that a stream is kept in; before it its name, where what was read is said to be from."""
 _decode_record = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 
@@ -42,18 +39,19 @@ def read_pieces(
     """
     for batch in read_batches(pieces, field=field, flowing=flowing, skips_bad=skips_bad):
         for entry in batch:
-            file = entry.file
-            if file.endswith(SPOOL):
-                file = unquote(PurePath(file).name.removesuffix(SPOOL))
             try:
-                yield _quickly(entry, file, field)
+                yield _quickly(entry, field)
             except (KeyError, *MALFORMED):
-                yield _carefully(entry, file, field, skips_bad, document_from)
+                yield _carefully(entry, field, skips_bad, document_from)
 
 
-def spool_streams(paths: Iterable[Path], folder: Path, field: str) -> list[Path]:
-    """The same inputs; what comes on stdin or from a pipe in a file of `folder`, to be read again."""
-    return [_spooled(path, folder, field) if is_stream(path) else path for path in paths]
+def spool_streams(paths: Iterable[Path], folder: Path, field: str) -> dict[Path, Path]:
+    """Files of `folder` by the inputs that they are made of: what comes on stdin or from a pipe, once."""
+    streams = dict.fromkeys(path for path in paths if is_stream(path))
+    return {
+        stream: _spooled(stream, folder / f"stream-{number}.jsonl", field)
+        for number, stream in enumerate(streams)
+    }
 
 
 def value_at(record: Record, path: str) -> Any:
@@ -79,9 +77,8 @@ def source_of(document: Document) -> str:
     return value if isinstance(value, str) else PurePath(document.file).name
 
 
-def _spooled(stream: Path, folder: Path, field: str) -> Path:
-    """A file of what comes from a stream; a plain text as one record."""
-    path = folder / f"{quote('stdin' if stream == STDIO else str(stream), safe='')}{SPOOL}"
+def _spooled(stream: Path, path: Path, field: str) -> Path:
+    """The file, of what comes from a stream; a plain text as one record."""
     with path.open("wb") as out:
         for batch in read_batches([Piece(str(stream))], field=field, skips_bad=True):
             out.write(batch.lines)
@@ -90,7 +87,7 @@ def _spooled(stream: Path, folder: Path, field: str) -> Path:
     return path
 
 
-def _quickly(entry: Entry, file: str, field: str) -> Document:
+def _quickly(entry: Entry, field: str) -> Document:
     """The document of a record that has all it should; anything else is left to `_carefully`."""
     if entry.problem is not None:
         raise KeyError
@@ -100,16 +97,17 @@ def _quickly(entry: Entry, file: str, field: str) -> Document:
     return Document(
         id=_decode_text(record["id"]),
         text=_decode_text(record[field]),
-        file=file,
+        file=entry.file,
         line=entry.line,
         record=record,
     )
 
 
 def _carefully(
-    entry: Entry, file: str, field: str, skips_bad: bool, document_from: Callable[[Line, str], Document]
+    entry: Entry, field: str, skips_bad: bool, document_from: Callable[[Line, str], Document]
 ) -> Document | BadLine:
     """The document of a record that may lack its id, or what is wrong with it."""
+    file = entry.file
     if entry.problem is not None:
         return BadLine(entry.content, file, entry.line, entry.problem)
     try:

@@ -10,6 +10,7 @@ import msgspec
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import digest_bytes
+from llmkit.model.fingerprint import model_fingerprint
 from llmkit.model.source import model_files
 from llmkit.probe.evaluate.config import KlConfig
 from llmkit.probe.evaluate.headline import Headline
@@ -18,7 +19,7 @@ from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.plan import PlanningScorer
 from llmkit.workflows.eval.records import check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
-from llmkit.workflows.eval.work import INPUTS, Work, digest_all, digest_document
+from llmkit.workflows.eval.work import INPUTS, REFERENCE, Work, digest_all, digest_document
 from llmkit.workflows.tokenize.input import is_chat, read_texts
 
 if TYPE_CHECKING:
@@ -108,6 +109,10 @@ def eval_kl(
             progress.update(count, config.max_chunks)
         notes = (*scorer.notes, *base.notes, *records.notes)
     quality = total.report()
+    work = {
+        **{"window": window, "whole": config.whole, "chunks": count, INPUTS: digest_all(read.digests)},
+        REFERENCE: model_fingerprint(reference, base.job.model),
+    }
     return KlReport(
         model=scorer.name,
         reference=base.name,
@@ -119,7 +124,7 @@ def eval_kl(
         top1_agree=quality.same_top,
         ppl=quality.perplexity,
         bpb=quality.bits_per_token * read.tokens / read.bytes,
-        work={"window": window, "whole": config.whole, INPUTS: digest_all(read.digests), "chunks": count},
+        work=work,
         headline=Headline(name="kl_divergence", value=quality.kld, error=quality.kld_error, better="lower"),
         seconds=clock() - begun,
         notes=notes,

@@ -1,7 +1,8 @@
 """What an evaluation was of: the texts and settings that two figures must have in common to be compared.
 
 A report keeps it as `work`, as those of `llmkit bench` do: a digest of the inputs' content, which knows no
-file names, and how they were put to the model. The model and how it runs are what is compared, and not in it.
+file names, and how they were put to the model. The model and how it runs are what is compared, and not in it;
+one that all are compared with is.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,9 +17,14 @@ from llmkit.workflows.tokenize.input import MESSAGES, is_chat
 
 Work = dict[str, Any]
 INPUTS = "inputs_sha256"
+REFERENCE = "reference_sha256"
+"""What a model was compared with, by its `model_fingerprint`."""
 TOKENS = "scored_tokens"
+_DIGESTS = {INPUTS: "of other inputs", REFERENCE: "beside another reference"}
+"""Things too large to be shown, and what is said of others."""
 _HINTS = {
     INPUTS: "give both the same inputs",
+    REFERENCE: "give both the same --reference",
     TOKENS: "where tokenizers differ, compare bits per byte: llmkit eval diff A B --max-increase bpb=2%",
 }
 
@@ -50,8 +56,8 @@ def check_same(work: Work, report: Mapping[str, Any], name: str, other: str) -> 
     for key, now in msgspec.json.decode(msgspec.json.encode(work)).items():
         if key not in told or told[key] == now:
             continue
-        if key == INPUTS:
-            problem = f"{name}: of other inputs than {other}"
+        if key in _DIGESTS:
+            problem = f"{name}: {_DIGESTS[key]} than {other}"
         else:
             problem = f"{name}: {key} is {_shown(told[key])} there, and {_shown(now)} in {other}"
         raise DataError(problem, hint=_HINTS.get(key, "give both the same options"))

@@ -107,10 +107,11 @@ def open_examples(
             **{
                 "tokenizer": tokenizer.sha256,
                 "template": tokenizer.chat_template,
-                "templates": tokenizer.named_templates,
                 "special": tokenizer.config,
             },
         }
+        if tokenizer.named_templates:  # without any, runs that began before there were some go on
+            key["templates"] = tokenizer.named_templates
         target = cache / digest_bytes(msgspec.json.encode(key, order="sorted"))[:16]
         audit = Audit()
         if not is_shard_folder(target):

@@ -1,6 +1,6 @@
 """A run of `llmkit mix`: its inputs, and the phases of units of work that it consists of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -32,11 +32,13 @@ class MixJob:
     settings: MixSettings
     files: MixFiles
     inputs: Inputs
+    spools: dict[Path, Path] = field(default_factory=dict)
+    """Of streams, which are read once: files of what came, by the inputs."""
 
     @property
     def every_file(self) -> list[Path]:
-        """Of all sources."""
-        return [path for paths in self.inputs for path in paths]
+        """Of all sources, as they are read."""
+        return [self.spools.get(path, path) for paths in self.inputs for path in paths]
 
     @property
     def every_input(self) -> list[Path]:
@@ -50,7 +52,9 @@ class MixJob:
         return [
             MeasureTask(number, pieces, self.settings)
             for number, paths in enumerate(self.inputs)
-            for pieces in group_pieces(split_inputs(paths, unit_bytes=unit_bytes), unit_bytes)
+            for pieces in group_pieces(
+                split_inputs(paths, unit_bytes=unit_bytes, spools=self.spools), unit_bytes
+            )
         ]
 
 
@@ -118,9 +122,9 @@ def write_parts(job: MixJob, phases: Phases, chosen: Chosen, names: list[str], s
     return phases.run("part", part_unit, parts)
 
 
-def with_spooled(inputs: Inputs, folder: Path, settings: MixSettings) -> Inputs:
+def with_spooled(job: MixJob, folder: Path) -> MixJob:
     """The same, streams as files that can be read twice."""
-    return [spool_streams(paths, folder, settings.field) for paths in inputs]
+    return replace(job, spools=spool_streams(job.every_file, folder, job.settings.field))
 
 
 def fingerprint_of_mix(job: MixJob, stage: str) -> str:

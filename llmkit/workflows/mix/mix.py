@@ -81,8 +81,7 @@ def plan_mix(files: MixFiles, settings: MixSettings, *, progress: Progress = SIL
     begin = time.monotonic()
     job = resolve_mix(files, settings)
     with tempfile.TemporaryDirectory(prefix="llmkit-mix-") as name:
-        inputs = with_spooled(job.inputs, Path(name), job.settings)
-        job = MixJob(job.settings, files, inputs)
+        job = with_spooled(job, Path(name))
         chosen, _ = choose_documents(job, phases_of(job, Path(name), "plan", progress))
     report = make_report(job.settings, chosen, out=None, seconds=time.monotonic() - begin)
     return report
@@ -97,7 +96,7 @@ def _to_file(job: MixJob, progress: Progress) -> Chosen:
         if files.rejects is not None:
             rejects = stack.enter_context(open_output(files.rejects, force=files.force, inputs=inputs))
         folder = stack.enter_context(work_folder(files.out, "mix"))
-        job = MixJob(job.settings, files, with_spooled(job.inputs, folder, job.settings))
+        job = with_spooled(job, folder)
         phases = phases_of(job, folder, "mix", progress)
         chosen, names = choose_documents(job, phases)
         parts = write_parts(job, phases, chosen, names, ".jsonl")

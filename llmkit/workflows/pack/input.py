@@ -64,6 +64,9 @@ def read_packable(job: PackJob, on_bad: Callable[[BadLine], None] | None) -> Ite
             continue
         if path.suffix == INDEX_SUFFIX and path.with_suffix(SUFFIX) in job.inputs:
             continue
+        if path.suffix == INDEX_SUFFIX and path.with_suffix(SUFFIX).is_file():
+            ids = path.with_suffix(SUFFIX)
+            raise UsageError(f"{path}: the index of {ids.name}, which has the ids", hint=f"give {ids}")
         for document in read_documents(
             [path], text_field=job.field, on_bad=on_bad, document_from=document_from
         ):

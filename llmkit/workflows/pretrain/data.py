@@ -168,8 +168,8 @@ def _check(
         )
     if seq_len is not None and index.seq_len != seq_len:
         raise UsageError(
-            f"{folder}: rows of {index.seq_len} tokens (--seq-len asks for {seq_len})",
-            hint=f"leave --seq-len out, or llmkit pack --seq-len {seq_len}",
+            f"{folder}: rows of {index.seq_len} tokens, where --seq-len or --data has {seq_len}",
+            hint=f"llmkit pack --seq-len {seq_len}, or leave --seq-len out",
         )
 
 

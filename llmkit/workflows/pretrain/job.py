@@ -1,5 +1,6 @@
 """A run's inputs, opened and checked: everything that can be known to be wrong before training begins."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.train.config import PretrainConfig
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.state import WHOLE_MODEL, Product
+from llmkit.train.width_scaling import range_at_width
 from llmkit.workflows.pretrain.data import Packing, PretrainData, check_tokenizer, open_data, require
 from llmkit.workflows.pretrain.model import ModelSource, choose_model
 from llmkit.workflows.run.setup import Setup, set_up
@@ -117,9 +119,19 @@ def open_job(
     if tokenizer is not None:
         ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_id") for name in ("bos", "eos", "pad")}
     source = choose_model(files.preset, files.model, files.overrides, data, ids)
-    source = replace(source, mup_base_width=config.mup_base_width)
+    source = _at_base_width(source, config.mup_base_width, files.overrides)
     setup = set_up(config, source.config, data, source.weights_sha256, degrees=degrees)
     return Job(files, config, tokenizer, data, valid, source, setup)
+
+
+def _at_base_width(source: ModelSource, base: int | None, overrides: Mapping[str, Any]) -> ModelSource:
+    """A model that is tuned at a base width: a spread that was given is that width's."""
+    if base is None:
+        return source
+    shape, given = source.config, overrides.get("initializer_range")
+    if given is not None and source.weights is None:
+        shape = replace(shape, initializer_range=range_at_width(given, base, shape.hidden_size))
+    return replace(source, config=shape, mup_base_width=base)
 
 
 def refuse_idle_evaluation(config: PretrainConfig, *, has_valid: bool) -> None:

@@ -142,13 +142,8 @@ def within_budget(job: QuantizeJob, progress: Progress) -> Budget:
     Raises:
         UsageError: even the smallest grids are larger, or see `sensitivity_rows`.
     """
-    config, plan = job.config, job.plan
-    if config.fit_bytes is not None:
-        spare = plan.spare_for_file(config.fit_bytes)
-    else:
-        assert config.budget_bpw is not None
-        spare = plan.spare_for_bits(config.budget_bpw)
-    work = _work(job)
+    plan, work = job.plan, _work(job)
+    spare = _spare(job, plan.smallest(work))
     losses: dict[str, dict[str, float]] = {}
     for row in _tried(job, work, progress):
         losses.setdefault(row.name, {})[row.grid] = row.kld
@@ -161,6 +156,31 @@ def within_budget(job: QuantizeJob, progress: Progress) -> Budget:
     wanted = {name: grids[name][choice.grid] for name, choice in bought.chosen.items()}
     told = plan.with_grids(wanted, "within the budget")
     return Budget(measured(job.source, job.container, told), bought.repaired, trial_effort(job, work))
+
+
+def _spare(job: QuantizeJob, smallest: QuantPlan) -> int:
+    """Bytes for the grids that are chosen.
+
+    Raises:
+        UsageError: the smallest take more. That is a matter of shapes, and told before anything is tried.
+    """
+    config = job.config
+    least = smallest.nbytes - smallest.fixed_nbytes
+    if config.fit_bytes is not None:
+        spare = job.plan.spare_for_file(config.fit_bytes)
+        taken, asked = f"{smallest.nbytes:,} bytes", f"{config.fit_bytes:,}"
+        hint = f"--fit {smallest.nbytes} or more"
+    else:
+        assert config.budget_bpw is not None
+        spare = job.plan.spare_for_bits(config.budget_bpw)
+        hundredths = 800 * (smallest.nbytes - smallest.rest_nbytes) // smallest.parameters + 1  # rounded up
+        taken, asked = f"{hundredths / 100} bits a weight", f"{config.budget_bpw:g}"
+        hint = f"--budget-bpw {hundredths / 100} or more"
+    if spare < least:
+        raise UsageError(
+            f"{job.source.path}: takes {taken} with the smallest grids (asked {asked})", hint=hint
+        )
+    return spare
 
 
 def _scored(job: QuantizeJob) -> Tensor:

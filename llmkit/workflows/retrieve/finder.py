@@ -1,9 +1,10 @@
 """What is searched: an index of llmkit's, or a collection that another engine holds."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 
@@ -49,8 +50,45 @@ def open_finder(index: Path, options: SearchOptions) -> Iterator[Finder]:
     if options.key is not None or options.seconds is not None:
         flag = "--index-timeout" if options.key is None else "--index-key"
         raise UsageError(f"{flag} is of a search engine, and {index} is a file", hint="leave it out")
-    with open_index(index) as store:
-        yield Finder(open_search(store, options, index), 1)
+    with closing(_IndexFinder(index, options)) as finder:
+        yield Finder(finder.find, 1)
+
+
+class _IndexFinder:
+    """The search of an index file, and of the one that has taken its place: `retrieve index --force`."""
+
+    def __init__(self, index: Path, options: SearchOptions) -> None:
+        self._index, self._options = index, options
+        self._turn = Lock()
+        self._open()
+
+    def find(self, query: str, most: int) -> list[Hit]:
+        with self._turn:
+            file = _file_at(self._index)
+            if file is not None and file != self._file:
+                before = self._opened
+                self._open()
+                before.close()
+            return self._find(query, most)
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def _open(self) -> None:
+        file = _file_at(self._index)  # before it is opened: another that comes meanwhile is seen by `find`
+        with ExitStack() as stack:
+            store = stack.enter_context(open_index(self._index))
+            self._find = open_search(store, self._options, self._index)
+            self._file, self._opened = file, stack.pop_all()
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file is at a path; its number is not given to another while it is open."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

@@ -97,9 +97,8 @@ def index_documents(
         MissingError: an input, a document to delete or the index to add to is not there.
         DataError: a malformed line; a tokenizer or a model other than the index was made with.
     """
-    list_files(inputs)
+    files: dict[str, Any] = {"force": force, "inputs": [*inputs, *list_files(inputs)]}
     settings = index_settings(config, tokenizer)
-    files: dict[str, Any] = {"force": force, "inputs": inputs}
     changes = changed_index(out) if add or delete else created_index(out, settings, **files)
     with (
         bad_lines("retrieve index", skip=skip_bad, rejects=rejects, out=out, **files) as bad,

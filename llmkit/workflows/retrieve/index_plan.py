@@ -81,7 +81,7 @@ def plan_index(
                 if not store.digests_of([identity]):
                     raise MissingError(f"{out}: no document {identity!r}", hint=f"llmkit show {out}")
     else:
-        refuse_existing(out, force=force, inputs=inputs)
+        refuse_existing(out, force=force, inputs=[*inputs, *files])
     asked = model_of_vectors(embed, made, out, grows=bool(inputs))
     embedding = None if asked is None else plan_embedder(asked, made, out)
     size = input_bytes(files)

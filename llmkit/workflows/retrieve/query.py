@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
 from llmkit.errors import DataError
-from llmkit.formats.documents import is_json_lines
-from llmkit.formats.jsonl import BadLine, Record, decode_field, number_lines, raw, read_records
-from llmkit.formats.streams import is_stream, open_input
+from llmkit.formats.documents import kind_of_input
+from llmkit.formats.jsonl import BadLine, Record, decode_field, number_lines, parse_records, raw
+from llmkit.formats.streams import STDIO, open_input
 from llmkit.retrieve.hits import Find, Hit
 
 FIELDS = ("query", "question", "prompt", "text")
@@ -31,15 +31,20 @@ def read_queries(
     """Queries from jsonl, or from plain text, one a line.
 
     Args:
-        path: the file, or a stream (`-`, a pipe), which is jsonl.
+        path: the file, or a stream (`-`, a pipe), which is jsonl where it begins with a brace.
         field: the key of the query; None: the first of FIELDS that a record has.
         on_bad: see `read_records`.
 
     Raises:
         DataError: a malformed line, or one without a query.
     """
-    if is_stream(path) or is_json_lines(path):
-        for line in read_records(path, on_bad=on_bad):
+    name = "stdin" if path == STDIO else str(path)
+    with open_input(path) as stream:
+        kind, stream = kind_of_input(path, stream)
+        if kind == "text":
+            yield from _from_text(stream, name, on_bad)
+            return
+        for line in parse_records(stream, name, on_bad=on_bad):
             key = field or next((name for name in FIELDS if name in line.record), FIELDS[0])
             try:
                 yield Query(decode_field(line, key, str), line.record, line.where)
@@ -48,21 +53,22 @@ def read_queries(
                     raise
                 problem = error.problem.removeprefix(f"{line.where}: ")
                 on_bad(BadLine(msgspec.json.encode(line.record), line.file, line.number, problem))
-        return
-    with open_input(path) as stream:
-        for number, content in number_lines(stream):
-            try:
-                text = content.decode().strip()
-            except UnicodeDecodeError as error:
-                problem = f"not UTF-8 (found byte 0x{content[error.start]:02x} at offset {error.start})"
-                if on_bad is None:
-                    raise DataError(
-                        f"{path}:{number}: {problem}", hint=f"iconv -f latin1 -t utf-8 {path}"
-                    ) from None
-                on_bad(BadLine(content, str(path), number, problem))
-                continue
-            if text:
-                yield Query(text, {"query": raw(text)}, f"{path}:{number}")
+
+
+def _from_text(stream: BinaryIO, name: str, on_bad: Callable[[BadLine], None] | None) -> Iterator[Query]:
+    for number, content in number_lines(stream):
+        try:
+            text = content.decode().strip()
+        except UnicodeDecodeError as error:
+            problem = f"not UTF-8 (found byte 0x{content[error.start]:02x} at offset {error.start})"
+            if on_bad is None:
+                raise DataError(
+                    f"{name}:{number}: {problem}", hint=f"iconv -f latin1 -t utf-8 {name}"
+                ) from None
+            on_bad(BadLine(content, name, number, problem))
+            continue
+        if text:
+            yield Query(text, {"query": raw(text)}, f"{name}:{number}")
 
 
 def answer_queries(queries: Iterable[Query], find: Find, *, most: int) -> Iterator[tuple[Query, list[Hit]]]:

@@ -22,6 +22,7 @@ from llmkit.formats.checkpoint import (
     CheckpointState,
     clear_leftovers,
     damage,
+    is_finished,
     list_checkpoints,
     publish,
     read_state,
@@ -138,6 +139,8 @@ def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progre
                 hint="choose another name with -o, go on with --resume auto, or replace it with --force",
             )
         return Start()
+    if not complete and problems and any(map(is_finished, (out / CHECKPOINTS).glob("step-*"))):
+        raise _all_damaged(out, problems[0].removeprefix(f"{out / CHECKPOINTS}/"))
     if not complete:
         if resume == "must":
             raise MissingError(f"{out}: no checkpoint to resume from", hint="--resume auto starts a new run")
@@ -147,13 +150,17 @@ def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progre
         damaged.append((complete.pop(), what))
         progress.note(f"passed over {damaged[-1][0]}: {what}")
     if not complete:
-        raise DataError(
-            f"{out}: every checkpoint is damaged ({damaged[-1][0].name}: {damaged[-1][1]})",
-            hint="start over with --resume never --force, or choose another name with -o",
-        )
+        raise _all_damaged(out, f"{damaged[-1][0].name}: {damaged[-1][1]}")
     state = read_state(complete[-1])
     check_same_run(out, recipe, state)
     return Start(complete[-1], state, tuple(damaged))
+
+
+def _all_damaged(out: Path, what: str) -> DataError:
+    return DataError(
+        f"{out}: every checkpoint is damaged ({what})",
+        hint="start over with --resume never --force, or choose another name with -o",
+    )
 
 
 def set_aside(out: Path) -> None:

@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 
+import torch
+
 from llmkit.engine.completion import Completion, complete_all
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.request import Request
+from llmkit.estimate.architecture_of import architecture_of
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.train.hardware import choose_threads, threads_set
 
 
 def sample(
@@ -36,6 +40,9 @@ def write_texts(
 ) -> list[Completion]:
     """What a model writes for some requests, in their order.
 
+    A pass for one id of each text is less work than one of training: where it is too little to share, one
+    thread does it, and the caller's own number is put back.
+
     Args:
         model: put back into training mode where it was in it.
         tokenizer: its.
@@ -43,11 +50,13 @@ def write_texts(
         max_texts: at work at once.
     """
     needed = max(len(one.prompt) + one.sampling.max_tokens for one in requests)
+    flops = 2.0 * max_texts * architecture_of(model.config).active_parameters
     was_training = model.training
     model.eval()
     try:
-        engine = Engine(model, EngineConfig(positions=needed * max_texts, max_texts=max_texts))
-        pieces = complete_all(engine, requests, tokenizer)
-        return [piece.completion for piece in pieces if piece.completion is not None]
+        with threads_set(choose_threads(None, torch.get_num_threads(), flops)):
+            engine = Engine(model, EngineConfig(positions=needed * max_texts, max_texts=max_texts))
+            pieces = complete_all(engine, requests, tokenizer)
+            return [piece.completion for piece in pieces if piece.completion is not None]
     finally:
         model.train(was_training)

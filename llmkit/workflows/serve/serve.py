@@ -79,7 +79,8 @@ def open_serve_job(model: Path, tokenizer: Path | None, config: GenerateConfig) 
     if job.sampling.max_tokens == SamplingConfig.max_tokens:
         return job
     what = f"{model}: max_new_tokens is not followed: replies are as long as requests say"
-    return replace(job, notes=(*job.notes, what))
+    sampling = replace(job.sampling, max_tokens=SamplingConfig.max_tokens)  # memory is planned by it
+    return replace(job, sampling=sampling, notes=(*job.notes, what))
 
 
 def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from llmkit.errors import UsageError
-from llmkit.formats.jsonl import decode_all, read_records
+from llmkit.errors import DataError, UsageError
+from llmkit.formats.jsonl import BadLine, Line, decode_all, read_records
 from llmkit.formats.model_folder import TensorInfo, read_header
 from llmkit.formats.peft import ADAPTER_WEIGHTS
 from llmkit.formats.provenance import read_provenance
@@ -105,9 +105,9 @@ def _show_lines(path: Path) -> RunReport | RecordsReport:
     """JSON lines, or a folder of their parts; what comes from a stream is known by its first line."""
     if parts := corpus_parts(path):
         provenance = read_provenance(path) or {}
-        found = show_records(path, chain.from_iterable(map(read_records, parts)))
+        found = show_records(path, chain.from_iterable(map(_records, parts)))
         return msgspec.structs.replace(found, made_by=provenance.get("command_line"))
-    lines = read_records(path)
+    lines = _records(path)
     first = next(lines, None)
     name = Path("stdin") if path == STDIO else path
     if first is None:
@@ -116,3 +116,12 @@ def _show_lines(path: Path) -> RunReport | RecordsReport:
     if is_stream(path) and is_metrics(decode_all(first)):
         return show_metrics(name, every)
     return show_records(name, every)
+
+
+def _records(path: Path) -> Iterator[Line]:
+    """The records of a file, all of them: nothing is passed over here."""
+
+    def refuse(bad: BadLine) -> None:
+        raise DataError(f"{bad.file}:{bad.number}: {bad.problem}", hint="mend the line, or remove it")
+
+    return read_records(path, on_bad=refuse)

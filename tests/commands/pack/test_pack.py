@@ -108,7 +108,7 @@ def test_bad_lines_are_kept_with_their_reason(pack: Callable[..., Any], docs: Pa
     [
         (("--seq-len", "0"), 2, "--seq-len must be at least 1"),
         (("--boundary", "nonsense"), 2, "nonsense"),
-        (("--resume",), 2, "stdin cannot be read a second time"),
+        (("--resume",), 2, "stdin or a pipe cannot be read a second time"),
         (("--workers", "0"), 2, "--workers"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,17 @@ def test_stdin_and_bad_lines(llmkit_run: Run, tmp_path: Path) -> None:
     assert done.status == 0
     assert "2 added, 1 rejected; 2 documents in 2 passages" in done.text
     assert json.loads(rejects.read_text())["_reject"]["line"] == 3
+
+
+def test_vectors_are_given_to_an_index_where_stdin_is_closed(
+    llmkit_run: Run, docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmkit.cli import run
+
+    index = tmp_path / "index"
+    assert llmkit_run("retrieve", "index", docs, "--field", "body", "-o", index).status == 0
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run(["retrieve", "index", "--add", "--embed", str(tmp_path / "none"), "-o", str(index)]) == 4
 
 
 def test_add_delete_and_force(llmkit_run: Run, docs: Path, tmp_path: Path) -> None:

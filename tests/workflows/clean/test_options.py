@@ -8,7 +8,7 @@ from llmkit.workflows.clean.options import PRESET_NAMES, CleanSettings
 
 
 def test_presets_are_named_as_there_are() -> None:
-    assert PRESET_NAMES == tuple(PRESETS)
+    assert tuple(PRESETS) == PRESET_NAMES
 
 
 def test_settings_go_to_a_worker_and_a_receipt_unchanged() -> None:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import msgspec
 import pytest
 
 from llmkit.errors import DataError
-from llmkit.formats.documents import Document
+from llmkit.formats.documents import Document, printable
 from llmkit.formats.jsonl import BadLine
 from llmkit.formats.streams import STDIO
 from llmkit.workflows.dedup.read import group_pieces, read_pieces, source_of, spool_streams, value_at
@@ -42,8 +44,8 @@ def test_stdin_is_spooled_and_said_to_be_stdin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, ids: list[str] | None
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
-    (path,) = spool_streams([STDIO], tmp_path, "text")
-    (document,) = read_pieces([Piece(str(path))], field="text", skips_bad=False)
+    spools = spool_streams([STDIO], tmp_path, "text")
+    (document,) = read_pieces(split_inputs([STDIO], spools=spools), field="text", skips_bad=False)
     assert isinstance(document, Document) and document.file == "stdin" and source_of(document) == "stdin"
     assert ids is None or [document.id] == ids
 
@@ -52,11 +54,28 @@ def test_a_pipe_is_read_once_into_a_file_that_is_called_as_the_pipe(
     piped: Callable[[bytes], Path], tmp_path: Path
 ) -> None:
     pipe, plain = piped(b'{"id": "a", "text": "x"}\n'), tmp_path / "plain.jsonl"
-    spooled, same = spool_streams([pipe, plain], tmp_path, "text")
-    assert same == plain and spooled.is_file()
+    spools = spool_streams([pipe, plain], tmp_path, "text")
+    assert list(spools) == [pipe]
     for _ in range(2):
-        (document,) = read_pieces([Piece(str(spooled))], field="text", skips_bad=False)
+        (document,) = read_pieces(split_inputs([pipe], spools=spools), field="text", skips_bad=False)
         assert isinstance(document, Document) and (document.id, document.file) == ("a", str(pipe))
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", ("\u732b" * 80).encode()])
+def test_pipes_of_any_names_are_read_and_named(tmp_path: Path, name: bytes) -> None:
+    pipe = tmp_path / os.fsdecode(name)
+    os.mkfifo(pipe)
+    with subprocess.Popen(["sh", "-c", 'echo "{}" > "$1"', "sh", pipe]):
+        spools = spool_streams([pipe], tmp_path, "text")
+    (bad,) = read_pieces(split_inputs([pipe], spools=spools), field="text", skips_bad=True)
+    assert isinstance(bad, BadLine) and bad.file == printable(str(pipe))
+
+
+def test_a_file_is_called_by_its_name_whatever_that_is(tmp_path: Path) -> None:
+    for name in ("best-of-dedup.jsonl", "stream-0.jsonl"):
+        (tmp_path / name).write_text("no json\n")
+        (bad,) = read_pieces([Piece(str(tmp_path / name))], field="text", skips_bad=True)
+        assert isinstance(bad, BadLine) and bad.file == str(tmp_path / name)
 
 
 def test_values_are_found_at_dotted_paths() -> None:

@@ -107,6 +107,17 @@ def test_a_model_is_no_way_from_itself_and_a_rounded_cache_is_some(
     assert 0 < cached.quality.kld < 0.1
 
 
+def test_the_reference_is_part_of_the_work_by_its_content(
+    pair: tuple[Path, Path], text: Path, tmp_path: Path
+) -> None:
+    original, other = pair
+    work = _kl(other, original, text, max_chunks=1).work
+    shutil.copytree(original, tmp_path / "copy")
+    assert _kl(original, tmp_path / "copy", text, max_chunks=1).work == work
+    beside_another = _kl(original, other, text, max_chunks=1).work
+    assert {key for key in work if work[key] != beside_another[key]} == {"reference_sha256"}
+
+
 def test_bos_stands_in_front_of_each_chunk_where_the_tokenizer_puts_one(
     shared_data: Path, text: Path
 ) -> None:

@@ -50,15 +50,16 @@ def test_digests_of_parts_know_their_order() -> None:
     assert digest_all(["a", "b"]) != digest_all(["b", "a"])
 
 
-@pytest.mark.parametrize("key", ["inputs_sha256", "lengths", "extract"])
+@pytest.mark.parametrize("key", ["inputs_sha256", "reference_sha256", "lengths", "extract"])
 def test_what_differs_is_named(key: str) -> None:
-    work = {"inputs_sha256": "a", "lengths": (1, 2), "extract": None}
+    work = {"inputs_sha256": "a", "reference_sha256": "a", "lengths": (1, 2), "extract": None}
     told = json.loads(msgspec.json.encode(work))
     check_same(work, {"work": told}, "b.json", "this run")
     with pytest.raises(DataError) as caught:
         check_same(work, {"work": {**told, key: "x"}}, "b.json", "this run")
     expected = {
         "inputs_sha256": "b.json: of other inputs than this run",
+        "reference_sha256": "b.json: beside another reference than this run",
         "lengths": 'b.json: lengths is "x" there, and [1,2] in this run',
         "extract": 'b.json: extract is "x" there, and not given in this run',
     }

@@ -1,8 +1,10 @@
 """Files and stdin as packed rows: what was audited is what is learnt, and each planted fault is found."""
 
+import hashlib
 import io
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.provenance import Invocation
 from llmkit.tokens.audit import AuditReport
+from llmkit.tokens.config import PackConfig
 from llmkit.tokens.examples import Conversation
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.supervise import Supervisor
@@ -19,6 +22,7 @@ from llmkit.tokens.supervise_config import SuperviseConfig
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.finetune.audit import reject_log
 from llmkit.workflows.finetune.examples import Examples, example_files, open_examples
+from llmkit.workflows.pretrain.data import spooled_files
 
 INVOCATION = Invocation("finetune")
 
@@ -94,6 +98,26 @@ def test_the_same_line_finds_its_rows_and_their_audit(
     assert len(again.samples) == 2
     changed = Tokenizer(tokenizer.backend, tokenizer.config, f"{tokenizer.chat_template} ")
     assert opened(files, changed, tmp_path / "cache").data.sha256 != first.data.sha256
+
+
+def test_rows_are_called_as_before_named_templates_where_there_are_none(
+    files: list[Path], tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    opened(files, tokenizer, tmp_path / "cache")
+    (folder,) = (tmp_path / "cache").iterdir()
+    with spooled_files(files, tmp_path) as (_, digest):
+        packing = asdict(PackConfig(seq_len=128, boundary="none"))
+        texts = {
+            "tokenizer": tokenizer.sha256,
+            "template": tokenizer.chat_template,
+            "special": tokenizer.config,
+        }
+        key = {"examples": digest, "side": "all", "packing": packing, "config": asdict(SuperviseConfig())}
+    written = json.dumps({**key, **texts}, sort_keys=True, separators=(",", ":"))
+    assert folder.name == hashlib.sha256(written.encode()).hexdigest()[:16]
+    named = Tokenizer(tokenizer.backend, tokenizer.config, named_templates={"rag": "{{ messages }}"})
+    opened(files, named, tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_a_split_is_by_what_records_say(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -100,3 +100,6 @@ def test_a_folder_of_megatrons_pairs_is_read_by_its_ids(tmp_path: Path) -> None:
     (tmp_path / "m.idx").write_bytes(head + struct.pack("<2i2q3q", 2, 1, 0, 8, 0, 1, 2))
     made = replace(job(tmp_path, None), inputs=list_files([tmp_path]))
     assert [one.tokens.tolist() for one in encode_packable(read_packable(made, None), made)] == [[1, 2], [3]]
+    alone = replace(made, inputs=[tmp_path / "m.idx"])
+    with pytest.raises(UsageError, match=r"the index of m\.bin, which has the ids"):
+        list(read_packable(alone, None))

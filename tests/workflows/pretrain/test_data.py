@@ -179,7 +179,7 @@ def test_what_does_not_belong_together_is_refused(
     (tmp_path / "d.txt").write_text("x")
     with pytest.raises(UsageError, match=r"d\.txt: documents beside shards"):
         open_paths(shards, tmp_path / "d.txt")
-    with pytest.raises(UsageError, match=r"shards: rows of 63 tokens \(--seq-len asks for 31\)"):
+    with pytest.raises(UsageError, match="shards: rows of 63 tokens, where --seq-len or --data has 31"):
         open_paths(shards, seq_len=31)
     assert open_paths(shards, seq_len=63).seq_len == 63
     with pytest.raises(DataError, match=r"short: rows of 31 tokens .*found in .*shards: 63"):

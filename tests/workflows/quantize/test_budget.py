@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from llmkit.progress import SILENT
 from llmkit.workflows.quantize.budget import sensitivity_rows, trial_effort, within_budget
 from llmkit.workflows.quantize.job import QuantizeJob, open_quantize
 from llmkit.workflows.quantize.options import QuantizeConfig
+from llmkit.workflows.quantize.quantize import quantize
 
 
 @pytest.fixture
@@ -46,9 +48,33 @@ def test_rows_that_fill_no_superblock_are_tried_on_smaller_blocks(job: Callable[
     assert {row.grid for row in rows} == {"IQ4_NL", "Q5_0", "Q8_0"}
 
 
-def test_a_budget_below_the_smallest_grids_is_refused(job: Callable[..., QuantizeJob]) -> None:
-    with pytest.raises(UsageError, match="too few"):
-        within_budget(job(budget_bpw=1.0), SILENT)
+def test_a_size_below_the_smallest_is_refused_before_any_trial_and_the_hint_is_the_smallest_file(
+    job: Callable[..., QuantizeJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("llmkit.workflows.quantize.budget._tried", lambda *given: pytest.fail("tried"))
+        with pytest.raises(UsageError, match=r"takes [\d,]+ bytes .*\(asked 1,000\)") as error:
+            within_budget(job(container="gguf", type="Q4_K_M", fit_bytes=1000), SILENT)
+    least = int(error.value.hint.split()[1])
+    assert error.value.hint == f"--fit {least} or more" and f"{least:,}" in error.value.problem
+    with pytest.raises(UsageError, match="smallest"):
+        within_budget(job(container="gguf", type="Q4_K_M", fit_bytes=least - 1), SILENT)
+    out = tmp_path / "small.gguf"
+    quantize(replace(job(container="gguf", type="Q4_K_M", fit_bytes=least), out=out))
+    assert out.stat().st_size == least
+
+
+def test_bits_below_the_smallest_are_refused_before_any_trial_and_the_hint_is_enough(
+    job: Callable[..., QuantizeJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("llmkit.workflows.quantize.budget._tried", lambda *given: pytest.fail("tried"))
+        with pytest.raises(UsageError, match=r"bits a weight .*\(asked 0.5\)") as error:
+            within_budget(job(budget_bpw=0.5), SILENT)
+    least = float(error.value.hint.removeprefix("--budget-bpw ").removesuffix(" or more"))
+    plan = within_budget(job(budget_bpw=least), SILENT).plan
+    assert {unit.stored_as for unit in plan.open_units} == {"int3-g32"}
+    assert least - 0.01 <= plan.bits_per_weight <= least
 
 
 def test_a_container_with_one_grid_for_all_has_no_budget(job: Callable[..., QuantizeJob]) -> None:

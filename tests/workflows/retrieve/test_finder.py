@@ -144,6 +144,25 @@ def test_a_model_of_another_width_is_refused(host: str, engine: Engine, model: P
         find(f"opensearch+http://{host}/docs", by="meaning", embed=EmbedOptions(model=model))
 
 
+@pytest.mark.parametrize("by", ["words", "meaning"])
+def test_an_index_that_has_taken_the_place_of_another_is_the_one_that_is_searched(
+    tmp_path: Path, model: Path, by: str
+) -> None:
+    def write(texts: dict[str, str]) -> None:
+        rows = (json.dumps({"id": key, "text": text}) for key, text in texts.items())
+        (tmp_path / "d.jsonl").write_text("\n".join(rows))
+        embed = EmbedOptions(model=model)
+        index_documents([tmp_path / "d.jsonl"], tmp_path / "i", IndexConfig(), embed=embed, force=True)
+
+    write(TEXTS)
+    with open_finder(tmp_path / "i", SearchOptions(by=by)) as finder:
+        assert {hit.document for hit in finder.find("bee", 9)} >= {"a", "b"}
+        write({"new": "one bee"})
+        assert finder.find("bee", 9) == find(tmp_path / "i", by=by)
+        (tmp_path / "i").unlink()
+        assert [hit.document for hit in finder.find("bee", 9)] == ["new"]
+
+
 def test_what_is_of_an_engine_is_refused_for_a_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--index-key is of a search engine"):
         find(tmp_path / "i", key=tmp_path / "key")

@@ -1,6 +1,7 @@
 """Queries from files, and what is found for them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -33,6 +34,11 @@ def test_plain_lines_are_queries_and_blank_ones_are_none(tmp_path: Path) -> None
         Query("one two", {"query": msgspec.Raw(b'"one two"')}, f"{path}:1"),
         Query("three", {"query": msgspec.Raw(b'"three"')}, f"{path}:3"),
     ]
+
+
+@pytest.mark.parametrize("content", [b"one two\n\nthree\n", b'{"query": "one two"}\n{"text": "three"}\n'])
+def test_a_pipe_holds_what_it_begins_with(piped: Callable[[bytes], Path], content: bytes) -> None:
+    assert [one.text for one in read_queries(piped(content), None)] == ["one two", "three"]
 
 
 def test_a_plain_line_that_is_not_utf_8_is_named_or_passed_over_and_a_byte_order_mark_is_no_query(

@@ -212,12 +212,13 @@ def test_a_checkpoint_damaged_inside_is_passed_over_told_and_counts_no_more(
     assert list_checkpoints(out)[0] == [older]  # keeping one keeps a good one
 
 
+@pytest.mark.parametrize("bytes_left", [None, 1])
 def test_a_run_whose_every_checkpoint_is_damaged_is_not_started_over_in_silence(
-    tmp_path: Path, recipe: Recipe
+    tmp_path: Path, recipe: Recipe, bytes_left: int | None
 ) -> None:
-    for step in (2, 10):
+    for step in (10, 2):
         state = _checkpoint(tmp_path, step, recipe) / "state.json"
-        state.write_text("?" * state.stat().st_size)
+        state.write_text("?" * (bytes_left or state.stat().st_size))
     with pytest.raises(
         DataError, match=r"every checkpoint is damaged \(step-00000002: state\.json"
     ) as caught:
@@ -352,6 +353,8 @@ def test_metrics_replace_no_file_that_the_run_reads_even_when_forced(tmp_path: P
             tmp_path / "run", shards / "index.json", resumes=False, force=True, inputs=[shards]
         )
     check_metrics_file(tmp_path / "run", shards / "m.jsonl", resumes=False, force=True, inputs=[shards])
+    (shards / "m.jsonl").write_text('{"event": "start", "step": 0}\n{"step": 1, "loss": 2.5}\n')
+    check_metrics_file(tmp_path / "run", shards / "m.jsonl", resumes=True, force=False, inputs=[shards])
 
 
 def test_a_place_where_no_metrics_can_be_is_refused(tmp_path: Path) -> None:

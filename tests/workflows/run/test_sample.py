@@ -1,13 +1,21 @@
 """Samples from a model in training: what full passes would choose, without a trace in the run."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
 
+from llmkit.engine.completion import complete_all
+from llmkit.engine.config import SamplingConfig
+from llmkit.engine.request import Request
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.workflows.run.sample import sample
+from llmkit.train.hardware import threads_set
+from llmkit.workflows.run import sample as sampling
+from llmkit.workflows.run.sample import sample, write_texts
 
 
 def _model(**fields: object) -> Transformer:
@@ -100,3 +108,22 @@ def test_no_prompt_is_too_long_for_the_positions_of_a_model(
     room = min(4, 24 - len(kept))
     expected = _greedy(model, [*kept.encode()], room)
     assert written == byte_tokenizer.decode(expected, skip_special=True)
+
+
+def test_passes_of_little_work_take_one_thread_and_the_runs_own_are_put_back(
+    byte_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def watched(*given: Any) -> Iterator[Any]:
+        seen.append(torch.get_num_threads())
+        return complete_all(*given)
+
+    monkeypatch.setattr(sampling, "complete_all", watched)
+    wide = _model(hidden_size=256, intermediate_size=4096)  # 7 million weights, of 14 million operations
+    request = Request(tuple(b"go"), SamplingConfig(max_tokens=2, temperature=0.0))
+    with threads_set(2):
+        for model, max_texts in ((_model(), 32), (wide, 1), (wide, 32)):
+            write_texts(model, byte_tokenizer, [request], max_texts=max_texts)
+            assert torch.get_num_threads() == 2
+    assert seen == [1, 1, 2]

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,18 @@ def test_a_models_own_length_of_texts_is_noted_as_requests_say_theirs(
     for file in (shared_data / "models" / "stories260K").iterdir():
         (tmp_path / file.name).symlink_to(file)
     (tmp_path / "generation_config.json").unlink(missing_ok=True)
-    assert open_serve_job(tmp_path, None, GenerateConfig()).notes == ()
-    (tmp_path / "generation_config.json").write_text('{"max_new_tokens": 5}')
-    (note,) = open_serve_job(tmp_path, None, GenerateConfig()).notes
-    assert "max_new_tokens is not followed" in note
+    plain = open_serve_job(tmp_path, None, GenerateConfig())
+    assert plain.notes == ()
+    planned = plan_serve(plain, ServeConfig(), "m")
+    for longest in (5, 512):
+        (tmp_path / "generation_config.json").write_text(f'{{"max_new_tokens": {longest}}}')
+        job = open_serve_job(tmp_path, None, GenerateConfig())
+        (note,) = job.notes
+        assert "max_new_tokens is not followed" in note
+        found = plan_serve(job, ServeConfig(), "m")
+        assert found == replace(
+            planned, notes=(note,), memory_available_bytes=found.memory_available_bytes
+        )  # which others use too
 
 
 def test_a_model_without_a_tokenizer_is_not_served(shared_data: Path, tmp_path: Path) -> None:

@@ -59,6 +59,13 @@ def test_tensors_and_pieces_are_of_what_has_them(
         pieces_of(adapter)
 
 
+def test_a_malformed_line_is_told_without_a_flag_that_there_is_not(tmp_path: Path) -> None:
+    (tmp_path / "docs.jsonl").write_text('{"text": "a"}\nbad\n')
+    with pytest.raises(DataError, match=r"docs\.jsonl:2: not a JSON object") as caught:
+        show_artefact(tmp_path / "docs.jsonl")
+    assert "--skip-bad" not in caught.value.hint
+
+
 def test_a_file_of_blank_lines_is_bad_data(tmp_path: Path) -> None:
     (tmp_path / "docs.jsonl").write_text("\n\n")
     with pytest.raises(DataError, match="no records"):

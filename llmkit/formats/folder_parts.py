@@ -1,0 +1,37 @@
+"""Which files of a folder are read where the folder is named.
+
+a model, a tokenizer, a run, an adapter, shards     the files that such a folder is made of; others lie beside
+documents                                           every file but hidden ones, as `list_files` has them
+"""
+
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
+
+_PROVENANCE = "llmkit.json"
+"""Of every kind of folder that llmkit makes, so that it tells none from the others."""
+_PARTS = (
+    *("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "pytorch_model*"),
+    *("adapter_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "*.tiktoken", "*.model"),
+    *("chat_template.json", "*.jinja", "additional_chat_templates"),
+    *("metrics.jsonl", "checkpoints", "state.json", "COMPLETE"),
+    *("index.json", "*.tok.zst", "documents.jsonl.zst"),
+)
+"""Names in a folder of one of the first kinds; all in a folder of such a name belongs to it too."""
+
+
+def is_read_of(folder: Path, inside: PurePath) -> bool:
+    """Whether something in a folder is read, or tells how it was made, where the folder is named.
+
+    Args:
+        folder: it may be of any kind.
+        inside: of a file or folder in it, relative to it.
+    """
+    if _is_part(inside.parts[0]) or inside.parts[0] == _PROVENANCE:
+        return True
+    is_hidden = any(part.startswith(".") for part in inside.parts)
+    return not is_hidden and not any(_is_part(entry.name) for entry in folder.iterdir())
+
+
+def _is_part(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in _PARTS)
