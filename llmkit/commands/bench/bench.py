@@ -8,11 +8,11 @@ import typer
 from typer import Argument, BadParameter, Option
 
 from llmkit.commands.base import Group, Session, build_group
-from llmkit.commands.bench.flags import Baseline, FailSlower, Format, RequireQuiet, Rounds, finish
+from llmkit.commands.bench.flags import REPORTING, Reporting, Rounds, finish
 from llmkit.commands.bench.model import decode, load, prefill, train
 from llmkit.commands.bench.serve import serve
 from llmkit.commands.bench.text import print_work
-from llmkit.commands.shared import DryRun, LogEvery
+from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.values import parse_count
 from llmkit.formats.streams import STDIO
 from llmkit.probe.config import BenchTokenizeConfig
@@ -33,6 +33,7 @@ def group() -> Group:
     return build_group("bench", "Measure speed, alone or beside a peer, in turns.", benches)
 
 
+@with_flag_groups
 def tokenize(
     ctx: typer.Context,
     inputs: Annotated[list[Path], Argument(metavar="FILE", help="Text, documents, folders to encode.")],
@@ -43,12 +44,7 @@ def tokenize(
     max_bytes: Annotated[
         int, Option(parser=parse_count, metavar="N", help="Text in a round, from the start.")
     ] = Default.max_bytes,
-    bench_format: Format = "md",
-    baseline: Baseline = None,
-    fail_slower: FailSlower = Default.fail_slower,
-    require_quiet: RequireQuiet = Default.require_quiet,
-    dry_run: DryRun = False,
-    log_every: LogEvery = 10.0,
+    reporting: Reporting = REPORTING,
 ) -> None:
     """Time tokenizing beside a bare encode_batch of the tokenizers library.
 
@@ -67,12 +63,16 @@ def tokenize(
     if STDIO in inputs:
         raise BadParameter("the text is read several times: name a file, not -")
     config = BenchTokenizeConfig(
-        rounds=rounds, max_bytes=max_bytes, fail_slower=fail_slower, require_quiet=require_quiet
+        rounds=rounds,
+        max_bytes=max_bytes,
+        fail_slower=reporting.fail_slower,
+        require_quiet=reporting.require_quiet,
     )
-    if dry_run:
-        print_work(plan_tokenize(inputs, tokenizer, config, baseline=baseline), bench_format)
+    baseline = reporting.baseline
+    if reporting.dry_run:
+        print_work(plan_tokenize(inputs, tokenizer, config, baseline=baseline), reporting.bench_format)
         return
     session: Session = ctx.obj
-    with session.console.progress("measuring", log_every=log_every) as progress:
+    with session.console.progress("measuring", log_every=reporting.log_every) as progress:
         report = bench_tokenize(inputs, tokenizer, config, baseline=baseline, progress=progress)
-    finish(session, report, bench_format, baseline, fail_slower)
+    finish(session, report, reporting)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,8 +10,9 @@ from typer import Argument, BadParameter, Option
 
 from llmkit.commands.base import Session
 from llmkit.commands.bench.text import BenchFormat, print_bench
+from llmkit.commands.shared import DryRun, LogEvery
 from llmkit.commands.values import parse_count, read_share
-from llmkit.probe.config import AUTO
+from llmkit.probe.config import AUTO, BenchModelConfig
 
 if TYPE_CHECKING:
     from llmkit.probe.bench import BenchReport
@@ -151,13 +153,23 @@ FailSlower = Annotated[
 RequireQuiet = Annotated[bool, Option("--require-quiet", help="Exit 5 when the machine is busy.")]
 
 
-def finish(
-    session: Session,
-    report: "BenchReport",
-    bench_format: BenchFormat,
-    baseline: Path | None,
-    fail_slower: float,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Reporting:
+    """How a bench is told, and what its figures are held against."""
+
+    bench_format: Format = "md"
+    baseline: Baseline = None
+    fail_slower: FailSlower = BenchModelConfig.fail_slower
+    require_quiet: RequireQuiet = BenchModelConfig.require_quiet
+    dry_run: DryRun = False
+    log_every: LogEvery = 10.0
+
+
+REPORTING = Reporting()
+"""What the group is where nothing is given."""
+
+
+def finish(session: Session, report: "BenchReport", reporting: Reporting) -> None:
     """Print a report, say what speaks against it, compare it with a baseline.
 
     Raises:
@@ -166,16 +178,16 @@ def finish(
     """
     from llmkit.workflows.bench.report import check_baseline
 
-    print_bench(report, bench_format)
+    print_bench(report, reporting.bench_format)
     if report.noisy:
         has_ratio = any(row.ratio is not None for row in report.rows)
         advice = (
             "read the ratios, not the seconds" if has_ratio else "--against a peer gives ratios that hold"
         )
         session.console.note(f"noisy: {report.noisy}; {advice}")
-    if baseline is not None:
-        for name in check_baseline(report, baseline, fail_slower):
-            session.console.note(f"{baseline}: has no case {name}")
+    if reporting.baseline is not None:
+        for name in check_baseline(report, reporting.baseline, reporting.fail_slower):
+            session.console.note(f"{reporting.baseline}: has no case {name}")
 
 
 def _names(text: str, known: tuple[str, ...]) -> tuple[str, ...]:

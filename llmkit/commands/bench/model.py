@@ -8,16 +8,14 @@ from typer import Argument, Option
 
 from llmkit.commands.base import Session
 from llmkit.commands.bench.flags import (
+    REPORTING,
     Against,
-    Baseline,
     Depth,
     Dtypes,
-    FailSlower,
-    Format,
     KernelsChoice,
     Model,
     Preset,
-    RequireQuiet,
+    Reporting,
     Rounds,
     Threads,
     Weights,
@@ -30,7 +28,8 @@ from llmkit.commands.bench.flags import (
     list_of,
 )
 from llmkit.commands.bench.text import print_plan
-from llmkit.commands.shared import DryRun, LogEvery, Seed
+from llmkit.commands.flag_group import with_flag_groups
+from llmkit.commands.shared import Seed
 from llmkit.probe.config import (
     BenchDecodeConfig,
     BenchLoadConfig,
@@ -47,6 +46,7 @@ DEPTH, THREADS, DTYPE = join(BenchPrefillConfig.depth), join(Common.threads), jo
 BATCH, WEIGHTS = join(BenchDecodeConfig.batch), join(BenchDecodeConfig.weights)
 
 
+@with_flag_groups
 def prefill(
     ctx: typer.Context,
     model: Model = None,
@@ -60,12 +60,7 @@ def prefill(
     rounds: Rounds = Common.rounds,
     seed: Seed = Common.seed,
     against: Against = None,
-    bench_format: Format = "md",
-    baseline: Baseline = None,
-    fail_slower: FailSlower = Common.fail_slower,
-    require_quiet: RequireQuiet = Common.require_quiet,
-    dry_run: DryRun = False,
-    log_every: LogEvery = 10.0,
+    reporting: Reporting = REPORTING,
 ) -> None:
     """Time how long a prompt takes until its first token is known.
 
@@ -85,9 +80,10 @@ def prefill(
         kernels=kernels,
         **_shared(ctx.params),
     )
-    _run(ctx, config)
+    _run(ctx, config, reporting)
 
 
+@with_flag_groups
 def decode(
     ctx: typer.Context,
     model: Model = None,
@@ -102,12 +98,7 @@ def decode(
     rounds: Rounds = Common.rounds,
     seed: Seed = Common.seed,
     against: Against = None,
-    bench_format: Format = "md",
-    baseline: Baseline = None,
-    fail_slower: FailSlower = Common.fail_slower,
-    require_quiet: RequireQuiet = Common.require_quiet,
-    dry_run: DryRun = False,
-    log_every: LogEvery = 10.0,
+    reporting: Reporting = REPORTING,
 ) -> None:
     """Time the tokens of a text, drawn one by one on the cache.
 
@@ -129,9 +120,10 @@ def decode(
         kernels=kernels,
         **_shared(ctx.params),
     )
-    _run(ctx, config)
+    _run(ctx, config, reporting)
 
 
+@with_flag_groups
 def train(
     ctx: typer.Context,
     model: Model = None,
@@ -143,12 +135,7 @@ def train(
     rounds: Rounds = Common.rounds,
     seed: Seed = Common.seed,
     against: Against = None,
-    bench_format: Format = "md",
-    baseline: Baseline = None,
-    fail_slower: FailSlower = Common.fail_slower,
-    require_quiet: RequireQuiet = Common.require_quiet,
-    dry_run: DryRun = False,
-    log_every: LogEvery = 10.0,
+    reporting: Reporting = REPORTING,
 ) -> None:
     """Time an update: forward, backward, clipping and AdamW on random rows.
 
@@ -167,9 +154,10 @@ def train(
         seq_len=expand_sizes(seq_len),
         **_shared(ctx.params),
     )
-    _run(ctx, config)
+    _run(ctx, config, reporting)
 
 
+@with_flag_groups
 def load(
     ctx: typer.Context,
     model: Annotated[Path, Argument(metavar="MODEL", help="Model folder or GGUF file.")],
@@ -177,12 +165,7 @@ def load(
     dtype: Dtypes = DTYPE,
     rounds: Rounds = Common.rounds,
     against: Against = None,
-    bench_format: Format = "md",
-    baseline: Baseline = None,
-    fail_slower: FailSlower = Common.fail_slower,
-    require_quiet: RequireQuiet = Common.require_quiet,
-    dry_run: DryRun = False,
-    log_every: LogEvery = 10.0,
+    reporting: Reporting = REPORTING,
 ) -> None:
     """Time opening a model folder, as far as the first token.
 
@@ -196,7 +179,7 @@ def load(
       llmkit bench load run --dtype float32,bfloat16 --rounds 2
     """
     config = BenchLoadConfig(**_shared(ctx.params))
-    _run(ctx, config)
+    _run(ctx, config, reporting)
 
 
 def _shared(flags: dict[str, Any]) -> dict[str, Any]:
@@ -209,18 +192,16 @@ def _shared(flags: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _run(ctx: typer.Context, config: BenchModelConfig) -> None:
+def _run(ctx: typer.Context, config: BenchModelConfig, reporting: Reporting) -> None:
     """Plan and measure; print the one or the other."""
     from llmkit.workflows.bench.model import bench_model
     from llmkit.workflows.bench.plan import plan_bench
 
     session: Session = ctx.obj
-    flags = ctx.params
-    bench_format, baseline = flags["bench_format"], flags["baseline"]
-    plan = plan_bench(flags["model"], flags.get("preset"), config, baseline=baseline)
-    if flags["dry_run"]:
-        print_plan(plan.report(), bench_format)
+    plan = plan_bench(ctx.params["model"], ctx.params.get("preset"), config, baseline=reporting.baseline)
+    if reporting.dry_run:
+        print_plan(plan.report(), reporting.bench_format)
         return
-    with session.console.progress("measuring", log_every=flags["log_every"]) as progress:
+    with session.console.progress("measuring", log_every=reporting.log_every) as progress:
         report = bench_model(plan, config, progress=progress)
-    finish(session, report, bench_format, baseline, config.fail_slower)
+    finish(session, report, reporting)

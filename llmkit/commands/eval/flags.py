@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from llmkit.commands.base import Session
 from llmkit.commands.sampling_flags import Device, DtypeName, KernelsName, Threads, WeightsName
-from llmkit.commands.shared import print_report
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, print_report
 from llmkit.engine.config import GenerateConfig, KVDtype
 from llmkit.errors import UsageError
 from llmkit.formats.atomic import refuse_existing
@@ -128,34 +128,45 @@ def read_baseline(
     return read_earlier(baseline, schema)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """How an evaluation is told."""
+
+    dry_run: DryRun = False
+    as_json: JsonReport = False
+    force: Force = False
+    log_every: LogEvery = 10.0
+
+
+TOLD = Told()
+"""What the group is where nothing is given."""
+
+
 def evaluated(
     session: Session,
     evaluate: Callable[..., Report],
     doing: str,
     to_text: Callable[[Report], str],
-    *,
-    dry_run: bool,
-    as_json: bool,
-    log_every: float,
+    told: Told,
 ) -> Report | None:
     """Run an evaluation and print its report, then its notes; or print what it would take.
 
     Args:
         session: whose console tells them.
-        evaluate: takes `progress`; its model's options have `plans` where `dry_run` is on.
+        evaluate: takes `progress`; its model's options have `plans` where a dry run is asked for.
         doing: what progress is called.
         to_text: the report for people.
-        dry_run, as_json, log_every: flags of these names.
+        told: how.
 
     Returns:
         The report; None of a plan.
     """
-    if dry_run:
-        show_plan(evaluate, as_json=as_json)
+    if told.dry_run:
+        show_plan(evaluate, as_json=told.as_json)
         return None
-    with session.console.progress(doing, log_every=log_every) as progress:
+    with session.console.progress(doing, log_every=told.log_every) as progress:
         report = evaluate(progress=progress)
-    print_report(report, as_json, to_text)
+    print_report(report, told.as_json, to_text)
     for note in report.notes:
         session.console.note(note)
     return report

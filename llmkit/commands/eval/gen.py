@@ -12,7 +12,7 @@ from llmkit.commands.bench.flags import expand_sizes, list_of
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed, inputs_or_stdin
+from llmkit.commands.shared import Seed, inputs_or_stdin
 from llmkit.commands.values import parse_count, parse_seconds
 from llmkit.probe.evaluate.config import Match
 from llmkit.probe.evaluate.tasks_config import GenConfig, WrittenFormChoice
@@ -91,10 +91,7 @@ def gen(
     tokenizer: TokenizerPath = None,
     running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
-    dry_run: DryRun = False,
-    as_json: JsonReport = False,
-    force: Force = False,
-    log_every: LogEvery = 10.0,
+    told: flags.Told = flags.TOLD,
 ) -> None:
     """Written answers: compared with the right ones, or tried by your command.
 
@@ -125,12 +122,10 @@ def gen(
         max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
         stop=None if stop is None else tuple(stop), chat=chat, seed=seed,
     )  # fmt: skip
-    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=dry_run)
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=told.dry_run)
     session: Session = ctx.obj
-    evaluate = partial(eval_gen, chosen, path, config, dev=dev, per_record=per_record, force=force)
-    report = flags.evaluated(
-        session, evaluate, "writing", gen_text, dry_run=dry_run, as_json=as_json, log_every=log_every
-    )
+    evaluate = partial(eval_gen, chosen, path, config, dev=dev, per_record=per_record, force=told.force)
+    report = flags.evaluated(session, evaluate, "writing", gen_text, told)
     if report is None:
         return
     check_limit(report.headline, min_accuracy, "--min-accuracy")

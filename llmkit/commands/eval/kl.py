@@ -11,7 +11,7 @@ from llmkit.commands.base import Session
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, inputs_or_stdin
+from llmkit.commands.shared import inputs_or_stdin
 from llmkit.commands.values import parse_count
 from llmkit.probe.evaluate.config import KlConfig
 
@@ -45,10 +45,7 @@ def kl(
     min_same_top: MinSameTop = None,
     baseline: flags.Baseline = None,
     running: flags.Running = flags.AS_STORED,
-    dry_run: DryRun = False,
-    as_json: JsonReport = False,
-    force: Force = False,
-    log_every: LogEvery = 10.0,
+    told: flags.Told = flags.TOLD,
 ) -> None:
     """KL divergence of a model from another, in lock-step over documents.
 
@@ -79,11 +76,9 @@ def kl(
     before = flags.read_baseline(baseline, SCHEMA, paths, per_record)
     config = KlConfig(window=window, whole=whole, field=field, max_chunks=max_chunks)
     session: Session = ctx.obj
-    chosen = flags.model_options(model, running, tokenizer=tokenizer, plans=dry_run)
-    evaluate = partial(eval_kl, chosen, reference, paths, config, per_record=per_record, force=force)
-    report = flags.evaluated(
-        session, evaluate, "comparing", kl_text, dry_run=dry_run, as_json=as_json, log_every=log_every
-    )
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, plans=told.dry_run)
+    evaluate = partial(eval_kl, chosen, reference, paths, config, per_record=per_record, force=told.force)
+    report = flags.evaluated(session, evaluate, "comparing", kl_text, told)
     if report is None:
         return
     check_limit(report.headline, fail_above, "--fail-above")

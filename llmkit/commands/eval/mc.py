@@ -11,7 +11,7 @@ from llmkit.commands.base import Session
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, inputs_or_stdin
+from llmkit.commands.shared import inputs_or_stdin
 from llmkit.commands.values import parse_count
 from llmkit.probe.evaluate.tasks_config import ChoiceFormChoice, ChoiceMetric, McConfig
 
@@ -51,10 +51,7 @@ def mc(
     tokenizer: TokenizerPath = None,
     running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
-    dry_run: DryRun = False,
-    as_json: JsonReport = False,
-    force: Force = False,
-    log_every: LogEvery = 10.0,
+    told: flags.Told = flags.TOLD,
 ) -> None:
     """Multiple choice: which answer the model finds most likely.
 
@@ -82,11 +79,9 @@ def mc(
     before = flags.read_baseline(baseline, SCHEMA, [path, dev], per_record)
     config = McConfig(form=form, shots=shots, by=by, metric=metric, limit=limit)
     session: Session = ctx.obj
-    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=dry_run)
-    evaluate = partial(eval_mc, chosen, path, config, dev=dev, per_record=per_record, force=force)
-    report = flags.evaluated(
-        session, evaluate, "asking", mc_text, dry_run=dry_run, as_json=as_json, log_every=log_every
-    )
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=told.dry_run)
+    evaluate = partial(eval_mc, chosen, path, config, dev=dev, per_record=per_record, force=told.force)
+    report = flags.evaluated(session, evaluate, "asking", mc_text, told)
     if report is None:
         return
     check_limit(report.headline, min_accuracy, "--min-accuracy")

@@ -13,7 +13,7 @@ from llmkit.commands.bench.flags import expand_sizes, list_of
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, Seed
+from llmkit.commands.shared import Seed
 from llmkit.commands.values import parse_count
 from llmkit.errors import GateFailed, UsageError
 from llmkit.probe.evaluate.tasks_config import NeedleConfig
@@ -89,10 +89,7 @@ def needle(
     tokenizer: TokenizerPath = None,
     running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
-    dry_run: DryRun = False,
-    as_json: JsonReport = False,
-    force: Force = False,
-    log_every: LogEvery = 10.0,
+    told: flags.Told = flags.TOLD,
 ) -> None:
     """Find what is hidden in a long text: how much of its context a model uses.
 
@@ -136,26 +133,25 @@ def needle(
         threshold=threshold,
         seed=seed,
     )
-    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=dry_run)
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=told.dry_run)
     session: Session = ctx.obj
-    if prompts is not None and not dry_run:
-        count = write_prompts(chosen, config, prompts, haystack=haystack, force=force)
+    if prompts is not None and not told.dry_run:
+        count = write_prompts(chosen, config, prompts, haystack=haystack, force=told.force)
         session.console.note(f"{count:,} prompts written to {prompts}")
         return
     before = flags.read_baseline(baseline, SCHEMA, [haystack], per_record)
-    check_picture(svg, force=force)
-    evaluate = partial(eval_needle, chosen, config, haystack=haystack, per_record=per_record, force=force)
+    check_picture(svg, force=told.force)
+    evaluate = partial(
+        eval_needle, chosen, config, haystack=haystack, per_record=per_record, force=told.force
+    )
     color = session.console.uses_color(sys.stdout)
-    report = flags.evaluated(
-        session, evaluate, "searching", partial(needle_text, color=color),
-        dry_run=dry_run, as_json=as_json, log_every=log_every,
-    )  # fmt: skip
+    report = flags.evaluated(session, evaluate, "searching", partial(needle_text, color=color), told)
     if report is None:
         return
     if svg is not None:
         from llmkit.formats.streams import open_output
 
-        with open_output(svg, force=force) as stream:
+        with open_output(svg, force=told.force) as stream:
             stream.write(needle_svg(report).encode())
     if min_length is not None and (report.effective_length or 0) < min_length:
         raise GateFailed(

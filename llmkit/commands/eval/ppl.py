@@ -11,7 +11,7 @@ from llmkit.commands.base import Session
 from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, inputs_or_stdin
+from llmkit.commands.shared import inputs_or_stdin
 from llmkit.commands.values import parse_count
 from llmkit.probe.evaluate.config import Like, PplConfig
 
@@ -50,10 +50,7 @@ def ppl(
     baseline: flags.Baseline = None,
     running: flags.Running = flags.AS_STORED,
     batch: flags.Batch = None,
-    dry_run: DryRun = False,
-    as_json: JsonReport = False,
-    force: Force = False,
-    log_every: LogEvery = 10.0,
+    told: flags.Told = flags.TOLD,
 ) -> None:
     """Perplexity and bits per byte of documents.
 
@@ -85,11 +82,9 @@ def ppl(
     before = flags.read_baseline(baseline, SCHEMA, paths, per_record)
     config = PplConfig(window=window, stride=stride, like=like, field=field, max_tokens=max_tokens)
     session: Session = ctx.obj
-    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=dry_run)
-    evaluate = partial(eval_ppl, chosen, paths, config, per_record=per_record, force=force)
-    report = flags.evaluated(
-        session, evaluate, "scoring", ppl_text, dry_run=dry_run, as_json=as_json, log_every=log_every
-    )
+    chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=told.dry_run)
+    evaluate = partial(eval_ppl, chosen, paths, config, per_record=per_record, force=told.force)
+    report = flags.evaluated(session, evaluate, "scoring", ppl_text, told)
     if report is None:
         return
     check_limit(report.headline, fail_above, "--fail-above")

@@ -5,6 +5,7 @@ from typer import BadParameter
 
 from llmkit.commands.base import Session
 from llmkit.commands.bench.flags import (
+    Reporting,
     expand_dtypes,
     expand_sizes,
     expand_threads,
@@ -86,6 +87,6 @@ def test_a_noisy_machine_is_told_on_stderr_with_what_still_holds(
     row = BenchRow("case", 1.0, 1.0, 1.0, 0.0, 1.0, ratio, ratio)
     work = {"documents": 1, "bytes": 1, "tokens": 1, "rounds": 1}
     report = BenchReport("tokenize", work, Environment("c", 1, "3", {}, 9.0), "load average 9.0", [row])
-    finish(Session(Console(), Invocation("bench")), report, "md", None, 0.1)
+    finish(Session(Console(), Invocation("bench")), report, Reporting())
     told = capsys.readouterr().err
     assert told.startswith("noisy: load average 9.0; ") and advice in told

@@ -36,6 +36,14 @@ def test_a_length_that_is_not_used_fails_the_gate(llmkit_run, spelled_model: Cal
     assert done.status == 1 and "less than --min-length 64" in done.err and "needle" in done.text
 
 
+def test_the_map_of_scores_has_colours_where_they_are_asked_for(
+    llmkit_run, spelled_model: Callable[..., Path]
+) -> None:
+    words = ("eval", "needle", spelled_model(), *WORDS)
+    shown = [llmkit_run(*words, "--color", when).text for when in ("always", "never")]
+    assert ["\x1b[38;2;" in one for one in shown] == [True, False]
+
+
 def test_prompts_are_written_from_a_text(
     llmkit_run, spelled_model: Callable[..., Path], tmp_path: Path
 ) -> None:
