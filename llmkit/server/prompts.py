@@ -63,8 +63,14 @@ class PromptPool:
             self._idle.put_nowait(process)
 
     async def start(self) -> None:
-        """Start the processes, so that no request waits for one."""
-        await asyncio.gather(*(process.start() for process in self._processes))
+        """Start the processes, so that no request waits for one.
+
+        Where it is cancelled, or one does not start, all that were being started are there or gone behind it.
+        """
+        starts = (process.start() for process in self._processes)
+        for failed in await asyncio.gather(*starts, return_exceptions=True):
+            if failed is not None:
+                raise failed
 
     async def close(self) -> None:
         """End them."""

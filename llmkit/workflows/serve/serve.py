@@ -226,7 +226,7 @@ async def opened_app(
         )
         stack.push_async_callback(prompts.close)
         tried = asyncio.create_task(_start_prompts(prompts))  # while the weights are read
-        stack.callback(tried.cancel)
+        stack.push_async_callback(_give_up, tried)
         engine: Engine = await asyncio.to_thread(start_engine, job, placement)
         stack.push_async_callback(asyncio.to_thread, engine.lead.close)
         thread = EngineThread(engine, job.tokenizer)
@@ -284,6 +284,12 @@ def _served(
         tool_turns=template.turns,
         adapters=adapters,
     )
+
+
+async def _give_up(work: "asyncio.Task[TemplateFacts]") -> None:
+    """Have it over before more is closed: a process that is being started is nobody's yet, and ends there."""
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
 
 
 async def _start_prompts(prompts: "PromptPool") -> "TemplateFacts":
