@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 from typer import Option
 
 from llmkit.errors import UsageError
+from llmkit.formats.json_text import encode_json
 from llmkit.formats.jsonl import encode_line
 from llmkit.formats.streams import STDIO
 
@@ -63,7 +63,7 @@ def print_report(report: Any, as_json: bool, to_text: Callable[[Any], str], *, q
         quiet: leave out the text, of what is in a file or a folder by now; JSON was asked for.
     """
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+        sys.stdout.buffer.write(encode_json(report) + b"\n")
         sys.stdout.buffer.flush()
     elif not quiet:
         sys.stdout.write(to_text(report) + "\n")

@@ -17,6 +17,7 @@ import msgspec
 
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.digest import content_id
+from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import (
     BYTE_ORDER_MARK,
     BadLine,
@@ -110,11 +111,6 @@ def read_documents(
                 if text is not None:
                     identity = content_id(text) if is_stream(path) else printable(name)
                     yield Document(identity, text, file=name, line=0)
-
-
-def printable(name: str) -> str:
-    """A file name for JSON, which has no place for bytes that are not UTF-8."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def is_json_lines(path: Path) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from llmkit.errors import DataError
+from llmkit.formats.json_text import encode_json
 from llmkit.formats.streams import STDIO, open_input
 
 Record = dict[str, Raw]
@@ -21,7 +22,6 @@ MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _decode_record = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_array = msgspec.json.Decoder(list[dict[str, Raw]]).decode
-_encode = msgspec.json.Encoder().encode
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -116,7 +116,7 @@ def parse_line(content: bytes, name: str, number: int, *, array_key: str | None 
 
 def encode_line(record: Any) -> bytes:
     """A record (or any JSON-able value) as a line of JSON, newline included; NaN and infinity become null."""
-    return _encode(record) + b"\n"
+    return encode_json(record) + b"\n"
 
 
 def decode_field(line: Line, key: str, kind: Any) -> Any:
@@ -194,7 +194,7 @@ def record_id(line: Line) -> str | None:
 
 def raw(value: Any) -> Raw:
     """A value encoded, ready to be put into a record."""
-    return Raw(_encode(value))
+    return Raw(encode_json(value))
 
 
 def _describe(content: bytes, error: Exception) -> str:

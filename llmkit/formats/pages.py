@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 from msgspec import Raw
 
-from llmkit.formats.documents import printable
 from llmkit.formats.html_bytes import decode_html
+from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import BadLine, Record, raw
 from llmkit.formats.warc import WarcRecord, is_warc, read_warc
 

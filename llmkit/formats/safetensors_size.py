@@ -8,8 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
-
+from llmkit.formats.json_text import encode_json
 from llmkit.formats.model_folder import DTYPE_BITS
 
 _ALIGNMENT = 8
@@ -58,7 +57,7 @@ def header_bytes(tensors: Iterable[Stored], metadata: Mapping[str, str]) -> byte
     for one in tensors:
         begin, end = end, end + one.nbytes
         header[one.name] = {"dtype": one.dtype, "shape": list(one.shape), "data_offsets": [begin, end]}
-    content = msgspec.json.encode(header)
+    content = encode_json(header)
     content += b" " * (-len(content) % _ALIGNMENT)
     return len(content).to_bytes(8, "little") + content
 

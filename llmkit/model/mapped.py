@@ -107,8 +107,8 @@ def _drop(begin: int, end: int) -> int:
 
 def _mapped_files() -> Iterator[tuple[int, int]]:
     """Their addresses. proc(5): `7f00-7f08 r--p offset device inode path`."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    for line in Path("/proc/self/maps").read_bytes().splitlines():
         addresses, _, _, _, inode, *_ = line.split(maxsplit=5)
-        if inode != "0":
-            first, last = (int(one, 16) for one in addresses.split("-"))
+        if inode != b"0":
+            first, last = (int(one, 16) for one in addresses.split(b"-"))
             yield first, last

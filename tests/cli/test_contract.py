@@ -1,6 +1,8 @@
 """The contract of the command line, for every command: one row each in contract_table.py."""
 
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,12 @@ def test_every_command_that_writes_or_runs_for_long_has_a_plan() -> None:
     assert set(TABLE) - set(planning()) <= QUICK
 
 
+def with_json() -> list[str]:
+    """The commands whose report can be JSON."""
+    pages = [page for page in read_pages(build_cli()) if page.path and not page.subcommands]
+    return [" ".join(page.path) for page in pages if any("--json" in flag.names for flag in page.options)]
+
+
 @pytest.mark.parametrize("command", planning())
 def test_a_plan_is_text_and_json_and_leaves_nothing(copy: Workbench, command: str) -> None:
     before = {path: path.stat().st_mtime_ns for path in copy.folder.rglob("*")}
@@ -104,6 +112,22 @@ def test_bad_lines_can_be_passed_over_and_kept(copy: Workbench, command: str) ->
 def test_a_missing_input_is_4_and_named(copy: Workbench, command: str) -> None:
     assert_error(copy.run(TABLE[command].missing), 4, "nowhere")
     assert not (copy.folder / "out").exists()
+
+
+@pytest.mark.parametrize("command", TABLE)
+def test_names_need_not_be_utf8(copy: Workbench, command: str) -> None:
+    """`out`, and the files and folders of the workbench that a line names, begin with a byte that is none."""
+    line = TABLE[command].writes or TABLE[command].result.format(n=1)
+    as_json = command in with_json() and not re.search("--(jsonl|metrics|offsets)", line)
+    words = line.removeprefix(f"llmkit {command}")
+    for name in {path.name for path in copy.folder.iterdir() if path.name in line} | {"out", "out.1"}:
+        if (copy.folder / name).exists():
+            (copy.folder / name).rename(copy.folder / os.fsdecode(b"\xff" + name.encode()))
+        words = re.sub(rf"(?<![\w./-]){re.escape(name)}(?![\w./])", rf"$'\\xff'{name}", words)
+    done = copy.run(f"llmkit {command}{words}{' --json' if as_json else ''}")
+    assert done.status == 0, done.err
+    if as_json:
+        assert all(map(json.loads, done.out.splitlines()))
 
 
 @rows("writes")

@@ -4,6 +4,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from llmkit.commands.bench.text import BenchFormat, markdown_table, write_csv
+from llmkit.formats.jsonl import encode_line
 
 if TYPE_CHECKING:
     from llmkit.probe.load_rows import LoadRow, Percentiles
@@ -17,12 +18,12 @@ def print_load(report: "BenchServeReport", bench_format: BenchFormat) -> None:
     if bench_format == "md":
         sys.stdout.write(load_table(report))
     elif bench_format == "json":
-        sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+        sys.stdout.buffer.write(encode_line(report))
     else:
         whole = msgspec.to_builtins(report)
         rows = whole.pop("rows")
         if bench_format == "jsonl":
-            sys.stdout.buffer.write(b"".join(msgspec.json.encode({**whole, **row}) + b"\n" for row in rows))
+            sys.stdout.buffer.write(b"".join(encode_line({**whole, **row}) for row in rows))
         else:
             shared = {"schema": report.schema, "bench": report.bench, **whole["work"]}
             write_csv([{**shared, **_flat(row)} for row in rows])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llmkit.commands.shared import align, print_report
 from llmkit.commands.values import format_bytes, format_count
+from llmkit.formats.jsonl import encode_line
 
 if TYPE_CHECKING:
     from llmkit.probe.bench import BenchReport, BenchRow
@@ -68,12 +69,12 @@ def print_bench(report: "BenchReport", bench_format: BenchFormat) -> None:
     if bench_format == "md":
         sys.stdout.write(_markdown(report))
     elif bench_format == "json":
-        sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+        sys.stdout.buffer.write(encode_line(report))
     elif bench_format == "jsonl":
         whole = msgspec.to_builtins(report)
         rows = whole.pop("rows")
         for row in rows:
-            sys.stdout.buffer.write(msgspec.json.encode({**whole, **row}) + b"\n")
+            sys.stdout.buffer.write(encode_line({**whole, **row}))
     else:
         machine = report.environment
         shared = {
@@ -101,12 +102,12 @@ def print_plan(plan: "PlanReport", bench_format: BenchFormat) -> None:
             f"about {format_bytes(plan.memory_bytes)} of memory\n"
         )
     elif bench_format == "json":
-        sys.stdout.buffer.write(msgspec.json.encode(plan) + b"\n")
+        sys.stdout.buffer.write(encode_line(plan))
     else:
         whole = msgspec.to_builtins(plan)
         lines = [{**whole, **one} for one in whole.pop("cases")]
         if bench_format == "jsonl":
-            sys.stdout.buffer.write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+            sys.stdout.buffer.write(b"".join(encode_line(line) for line in lines))
         else:
             write_csv([_flat(line) for line in lines])
     sys.stdout.flush()

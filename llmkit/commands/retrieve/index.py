@@ -94,7 +94,7 @@ def index(
       llmkit retrieve index docs.jsonl --add --delete world -o index
       llmkit retrieve index docs.jsonl --embed run -o out.meaning
     """
-    from llmkit.formats.documents import printable
+    from llmkit.formats.json_text import printable
     from llmkit.workflows.retrieve.embed import EmbedOptions
     from llmkit.workflows.retrieve.index import index_documents
 

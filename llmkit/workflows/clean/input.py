@@ -13,7 +13,8 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.digest import content_id
-from llmkit.formats.documents import is_json_lines, printable
+from llmkit.formats.documents import is_json_lines
+from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import BYTE_ORDER_MARK, BadLine, encode_line
 from llmkit.formats.pages import is_html, read_pages
 from llmkit.formats.parquet import is_parquet, read_parquet

@@ -12,6 +12,7 @@ from llmkit.errors import DataError, MissingError, StoppedResumable, UsageError
 from llmkit.formats.atomic import atomic_folder, refuse_existing
 from llmkit.formats.digest import digest_bytes, digest_file, digest_inputs
 from llmkit.formats.documents import list_files
+from llmkit.formats.json_text import encode_json
 from llmkit.formats.make_rule import write_make_rule
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.formats.rejects import bad_lines
@@ -180,7 +181,7 @@ def _key(sources: PackSources, job: PackJob, inputs: dict[str, str]) -> str:
         )
     tokenizer = None if job.tokenizer is None else job.tokenizer.sha256
     parts = {"inputs": inputs, "config": asdict(job.config), "field": job.field, "tokenizer": tokenizer}
-    return digest_bytes(msgspec.json.encode(parts | {"version": __version__}))
+    return digest_bytes(encode_json(parts | {"version": __version__}))
 
 
 def _report(out: Path, index: ShardIndex, tally: Tally, cut: int, bad: int, seconds: float) -> PackReport:

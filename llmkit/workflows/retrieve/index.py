@@ -9,7 +9,8 @@ import msgspec
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file
-from llmkit.formats.documents import Document, list_files, printable, read_documents
+from llmkit.formats.documents import Document, list_files, read_documents
+from llmkit.formats.json_text import printable
 from llmkit.formats.rejects import bad_lines
 from llmkit.progress import SILENT, Progress
 from llmkit.retrieve.config import IndexConfig

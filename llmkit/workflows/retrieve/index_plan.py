@@ -12,7 +12,8 @@ import msgspec
 
 from llmkit.errors import MissingError
 from llmkit.formats.atomic import refuse_existing
-from llmkit.formats.documents import list_files, printable, read_documents
+from llmkit.formats.documents import list_files, read_documents
+from llmkit.formats.json_text import printable
 from llmkit.formats.streams import input_bytes
 from llmkit.machine import free_bytes
 from llmkit.retrieve.config import IndexConfig

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from llmkit.formats.documents import Document, printable
+from llmkit.formats.documents import Document
+from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import MALFORMED, encode_line
 from llmkit.tokens.compare import Tally, cost
 from llmkit.tokens.encode import EncodeOptions, encode_pairs

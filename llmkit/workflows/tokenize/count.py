@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmkit.formats.documents import Document, printable
+from llmkit.formats.documents import Document
+from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import encode_line
 from llmkit.tokens.compare import Tally, cost
 from llmkit.workflows.tokenize.run import Run

@@ -3,7 +3,8 @@
 from functools import partial
 from typing import Any
 
-from llmkit.formats.documents import Document, printable
+from llmkit.formats.documents import Document
+from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import encode_line
 from llmkit.tokens.chunk import chunks, truncate
 from llmkit.tokens.roundtrip import first_difference

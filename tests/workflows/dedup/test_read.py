@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from llmkit.errors import DataError
-from llmkit.formats.documents import Document, printable
+from llmkit.formats.documents import Document
+from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import BadLine
 from llmkit.formats.streams import STDIO
 from llmkit.workflows.dedup.read import group_pieces, read_pieces, source_of, spool_streams, value_at

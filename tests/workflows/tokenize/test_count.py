@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmkit.formats.documents import Document
-from llmkit.workflows.tokenize.count import escape_tsv, printable, write_counts
+from llmkit.workflows.tokenize.count import escape_tsv, write_counts
 from llmkit.workflows.tokenize.run import Run
 
 MakeRun = Callable[..., Run]
@@ -127,9 +127,3 @@ def test_an_escaped_cell_is_one_cell_of_one_row_and_comes_back(cell: bytes) -> N
         back += pairs.get(escaped[place : place + width], escaped[place : place + width])
         place += width
     assert back == cell
-
-
-def test_a_printable_name_is_the_name_where_it_can_be() -> None:
-    assert [printable(os.fsdecode(one)) for one in ("日本.txt".encode(), b"\xff\xfea")] == [
-        *("日本.txt", "\\xff\\xfea")
-    ]
