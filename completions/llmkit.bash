@@ -180,7 +180,7 @@ _llmkit() {
             esac
             ;;
         "pretrain")
-            flags="-o --out --data -t --tokenizer --valid --preset -m --model --model-type --hidden-size --intermediate-size --num-hidden-layers --num-attention-heads --num-key-value-heads --head-dim --num-experts --num-experts-per-tok --moe-intermediate-size --max-position-embeddings --rope-theta --qk-norm --final-logit-softcapping --tie-word-embeddings --no-tie-word-embeddings --initializer-range --vocab-size --seq-len --steps --epochs --tokens --tokens-per-parameter --target-flops --batch-rows --batch-tokens --batch-ramp --micro-batch-rows --lr --mup-base-width --min-lr-ratio --schedule --warmup-steps --decay-ratio --optimizer --momentum --beta1 --beta2 --weight-decay --clip --z-loss --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --fp8 --document-mask --no-document-mask --on-nonfinite --on-spike --max-rewinds --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --keep-every --async-checkpoint --resume --max-time --fail-above --metrics --tensorboard --log-norms --profile --compile --activation-checkpointing --device --threads --nproc --max-restarts --dp --fsdp --tp --pp --ep --cp --overfit-batch --find-lr -n --dry-run --calibrate --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-o --out --data -t --tokenizer --valid --preset -m --model --rope-scaling --model-type --hidden-size --intermediate-size --num-hidden-layers --num-attention-heads --num-key-value-heads --head-dim --num-experts --num-experts-per-tok --moe-intermediate-size --max-position-embeddings --rope-theta --qk-norm --final-logit-softcapping --tie-word-embeddings --no-tie-word-embeddings --initializer-range --vocab-size --seq-len --steps --epochs --tokens --tokens-per-parameter --target-flops --batch-rows --batch-tokens --batch-ramp --micro-batch-rows --lr --mup-base-width --min-lr-ratio --schedule --warmup-steps --decay-ratio --optimizer --momentum --beta1 --beta2 --weight-decay --clip --z-loss --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --fp8 --document-mask --no-document-mask --on-nonfinite --on-spike --max-rewinds --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --keep-every --async-checkpoint --resume --max-time --fail-above --metrics --tensorboard --log-norms --profile --compile --activation-checkpointing --device --threads --nproc --max-restarts --dp --fsdp --tp --pp --ep --cp --overfit-batch --find-lr -n --dry-run --calibrate --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 --data) flags="" words="@files" ;;
@@ -188,6 +188,7 @@ _llmkit() {
                 --valid) flags="" words="@files" ;;
                 --preset) flags="" words="tiny tiny-moe tiny-moe-free small small-moe medium base large xl nanogpt-cpu stories15m gpt2 gpt2-medium gpt2-large gpt2-xl smollm2-135m qwen3-0.6b tinyllama-1.1b llama-3.2-1b llama-2-7b" ;;
                 -m|--model) flags="" words="@files" ;;
+                --rope-scaling) flags="" words="" ;;
                 --model-type) flags="" words="" ;;
                 --hidden-size) flags="" words="" ;;
                 --intermediate-size) flags="" words="" ;;
@@ -268,7 +269,7 @@ _llmkit() {
             esac
             ;;
         "finetune")
-            flags="-o --out --data --valid --valid-fraction --method --lora --rank --alpha --dropout --targets --lora-layers --save-modules --rslora --dora --qlora --last-layers -t --tokenizer --template --max-tokens --long --seq-len --show-mask --strict --rejects --skip-bad --beta --gamma --label-smoothing --desirable-weight --undesirable-weight --teacher --temperature --direction --hard-weight --reward --reward-timeout --group-size --completion-tokens --updates-per-rollout --clip-ratio --steps --epochs --tokens --batch-rows --batch-tokens --micro-batch-rows --lr --min-lr-ratio --schedule --warmup-steps --decay-ratio --beta1 --beta2 --weight-decay --clip --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --on-nonfinite --on-spike --patience --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --keep-every --resume --max-time --fail-above --metrics --tensorboard --log-norms --profile --compile --activation-checkpointing --device --threads --nproc --max-restarts -n --dry-run --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-o --out --data --valid --valid-fraction --method --lora --rank --alpha --dropout --targets --lora-layers --save-modules --rslora --dora --qlora --last-layers -t --tokenizer --template --max-tokens --long --seq-len --rope-scaling --show-mask --strict --rejects --skip-bad --beta --gamma --label-smoothing --desirable-weight --undesirable-weight --teacher --temperature --direction --hard-weight --reward --reward-timeout --group-size --completion-tokens --updates-per-rollout --clip-ratio --steps --epochs --tokens --batch-rows --batch-tokens --micro-batch-rows --lr --min-lr-ratio --schedule --warmup-steps --decay-ratio --beta1 --beta2 --weight-decay --clip --router-aux-loss-coef --router-z-loss-coef --router-bias-update --seed --dtype --on-nonfinite --on-spike --patience --eval-every --eval-rows --sample-every --sample-prompt --sample-tokens --sample-temperature --checkpoint-every --keep --keep-every --resume --max-time --fail-above --metrics --tensorboard --log-norms --profile --compile --activation-checkpointing --device --threads --nproc --max-restarts -n --dry-run --force --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 --data) flags="" words="@files" ;;
@@ -288,6 +289,7 @@ _llmkit() {
                 --max-tokens) flags="" words="" ;;
                 --long) flags="" words="cut drop error" ;;
                 --seq-len) flags="" words="" ;;
+                --rope-scaling) flags="" words="" ;;
                 --show-mask) flags="" words="" ;;
                 --rejects) flags="" words="@files" ;;
                 --beta) flags="" words="" ;;

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from llmkit.commands.base import HELP_NAMES, build_command
 from llmkit.commands.descriptors import discard, prepare
 from llmkit.errors import DISK_FULL, LlmkitError, nearest
+from llmkit.signals import Ending, has_come, numpy_before_torch
 from llmkit.version import __version__
 
 COMMANDS = {
@@ -110,8 +111,14 @@ def _llmkit(
 def main() -> NoReturn:
     """Run the command line and leave with its exit status."""
     prepare()
-    signal.signal(signal.SIGTERM, _terminate)
-    status = run(sys.argv[1:])
+    numpy_before_torch()
+    signal.signal(signal.SIGTERM, Ending())
+    try:
+        if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # by __main__
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        status = run(sys.argv[1:])
+    except KeyboardInterrupt as stop:
+        status = _report_interrupt(str(stop))
     signal.signal(signal.SIGTERM, _ignore)
     if status == 0:
         try:
@@ -154,6 +161,8 @@ def run(args: list[str]) -> int:
     except Exception as error:
         if _interrupt_behind(error):
             return _report_interrupt(f"while stopping: {type(error).__name__}: {error}")
+        if has_come(signal.getsignal(signal.SIGTERM)):
+            return 128 + signal.SIGTERM
         import traceback
 
         traceback.print_exc()
@@ -235,12 +244,6 @@ def _is_stdout_full() -> bool:
         return stat.S_ISREG(os.fstat(1).st_mode) and not os.fstatvfs(1).f_bavail
     except OSError:
         return True
-
-
-def _terminate(signum: int, frame: object) -> NoReturn:
-    """SIGTERM unwinds the stack, so that temporary files go, and ends with 143; a second cuts in nowhere."""
-    signal.signal(signum, _ignore)
-    raise SystemExit(128 + signum)
 
 
 def _ignore(signum: int, frame: object) -> None:

@@ -78,6 +78,26 @@ def a_quick_peak() -> None:
         hardware._MATRIX = 64
 
 
+@pytest.fixture
+def signalled_at(tmp_path: Path) -> Callable[[str, int], dict[str, str]]:
+    """An environment in which a Python program gets a signal when it first looks a module up."""
+
+    def environment(module: str, number: int) -> dict[str, str]:
+        (tmp_path / "hook").mkdir(exist_ok=True)
+        (tmp_path / "hook" / "sitecustomize.py").write_text(
+            "import signal, sys\n"
+            "class Finder:\n"
+            "    def find_spec(self, name, path=None, target=None):\n"
+            f"        if name == {module!r}:\n"
+            "            sys.meta_path.remove(self)\n"
+            f"            signal.raise_signal({int(number)})\n"
+            "sys.meta_path.insert(0, Finder())\n"
+        )
+        return {**os.environ, "PYTHONPATH": str(tmp_path / "hook")}
+
+    return environment
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data beside the repository; tests that need it skip where it is absent."""

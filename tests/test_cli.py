@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from llmkit import cli
 from llmkit.errors import DataError, GateFailed
+from llmkit.signals import Ending
 
 
 @pytest.fixture
@@ -74,6 +76,43 @@ def test_ctrl_c_that_another_error_came_from_is_ctrl_c(raising) -> None:
     assert raising(error) == (130, said)
     error.__context__.__suppress_context__ = True  # raised from None: it says all that there is
     assert raising(error)[0] == 70
+
+
+def test_what_complains_while_sigterm_unwinds_it_is_143_and_no_bug(raising) -> None:
+    handler = Ending()
+    handler.came = True
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        assert raising(AttributeError("half imported")) == (143, "")
+        assert raising(DataError("broken", hint="mend it"))[0] == 3
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_ctrl_c_while_the_command_is_imported_ends_it_without_a_word(signalled_at) -> None:
+    line = [sys.executable, "-m", "llmkit", "--version"]
+    done = subprocess.run(line, env=signalled_at("typer", signal.SIGINT), capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+    ignoring = ["bash", "-c", f"trap '' INT; exec {' '.join(line)}"]  # as in the background
+    done = subprocess.run(ignoring, env=signalled_at("typer", signal.SIGINT), capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_ctrl_c_while_a_subcommand_is_imported_is_one_line(signalled_at) -> None:
+    line = [sys.executable, "-m", "llmkit", "man", "pack"]
+    environment = signalled_at("llmkit.commands.man.man", signal.SIGINT)
+    done = subprocess.run(line, env=environment, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"llmkit: interrupted\n")
+
+
+def test_the_installed_command_begins_where_ctrl_c_is_seen_to() -> None:
+    settings = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    assert settings["project"]["scripts"] == {"llmkit": "llmkit.__main__:main"}
+
+
+def test_a_program_that_imports_the_command_line_keeps_its_ctrl_c() -> None:
+    program = "import signal, llmkit.cli; print(signal.getsignal(2) is signal.default_int_handler)"
+    assert subprocess.check_output([sys.executable, "-c", program]) == b"True\n"
 
 
 def test_a_reader_that_left_is_a_success_with_nothing_said() -> None:

@@ -29,6 +29,15 @@ class Budget:
     tokens: Tokens = None
 
 
+# From what
+
+RopeScaling = Annotated[
+    str | None,
+    Option(
+        "--rope-scaling", metavar="TYPE:X", help="Longer rows for a trained model: yarn:4, linear:2, JSON."
+    ),
+]
+
 # How much at once
 
 BatchRows = Annotated[
@@ -107,7 +116,9 @@ Dtype = Annotated[
     Option(help="Of the arithmetic; auto: bfloat16 on GPUs, and wide models on x86 that has it."),
 ]
 DocumentMask = Annotated[bool, Option(help="Keep attention within a document.")]
-OnNonfinite = Annotated[Literal["stop", "skip"], Option(help="At a loss or gradient that is not finite.")]
+OnNonfinite = Annotated[
+    Literal["stop", "skip"], Option(help="At a loss or gradient that is not finite; skip: 32 in a row.")
+]
 OnSpike = Annotated[Reaction, Option(help="At one above mean + 6 sigma of the last 128.")]
 
 # What is done between updates

@@ -190,7 +190,7 @@ class Engine:
             ready = [text for text in self._scheduler.working if text.is_ready]
             self._speculation.begin(ready, [self._most_drafts(text) for text in ready])
         for text in self._scoring:  # tokens that are given are guesses that are right
-            text.drafts = [] if self._length_matters else text.given[:GIVEN_TOKENS]
+            text.drafts = text.given[:GIVEN_TOKENS]
         if not (works := self._scheduler.plan()):
             return []
         events: list[Event] = []
@@ -271,7 +271,7 @@ class Engine:
         if finish is not None:
             del self._texts[text.number]
             self._end(text)
-        elif self._length_matters == "longrope" and len(text.tokens) == self._original + 1:
+        elif self._length_matters == "longrope" and text.drawn > 0 and len(text.tokens) == self._original + 1:
             self._scheduler.restart(text)  # as in transformers: another list of factors from here on
 
     def _finish(self, text: Text, token: int) -> FinishReason | None:

@@ -32,7 +32,7 @@ Rule = tuple[str, str | tuple[str, ...]]
 _PLACE = re.compile(r"^(?:at )?(?P<line>\d+)\(\d+\): ")
 """How llguidance names a line and a column of Lark."""
 _MOST_KEPT = 256
-"""Compiled grammars that are kept; of more than these the oldest is forgotten."""
+"""Compiled grammars that are kept; of more than these the one that was not used for longest goes."""
 
 
 class Grammars:
@@ -66,11 +66,13 @@ class Grammars:
         Raises:
             ConfigError, DataError, MissingError: see `compile`.
         """
-        if rule not in self._known:
+        found = self._known.pop(rule, None)
+        if found is None:
             if len(self._known) >= _MOST_KEPT:
                 self._known.pop(next(iter(self._known)))
-            self._known[rule] = self._compile(*rule)
-        return self._known[rule]
+            found = self._compile(*rule)
+        self._known[rule] = found  # behind all others: the first is the one that was not used for longest
+        return found
 
     def _compile(self, kind: str, rule: str | tuple[str, ...]) -> "Grammar":
         try:

@@ -75,7 +75,7 @@ def paged_spans(works: Sequence[Work]) -> list[PagedSpan]:
     first = 0
     for work in works:
         table = tuple(block.index for block in work.text.table)
-        spans.append(PagedSpan(work.start, work.count, len(work.text.tokens), first, table))
+        spans.append(PagedSpan(work.start, work.count, work.text.length, first, table))
         first += work.count
     return spans
 

@@ -57,6 +57,15 @@ class Text:
         return len(self.tokens) - len(self.request.prompt)
 
     @property
+    def length(self) -> int:
+        """Tokens that are known of it, with those that are still to be scored.
+
+        Where angles of positions depend on a text's length, a prompt has those of its whole length from its
+        first pass on, as in one pass over all of it.
+        """
+        return len(self.tokens) + len(self.given)
+
+    @property
     def is_ready(self) -> bool:
         """Whether nothing but the last token drawn is to be read before the next is drawn."""
         return self.drawn > 0 and self.computed == len(self.tokens) - 1

@@ -7,10 +7,12 @@
         COMPLETE                            written last: each file, its length and its SHA-256
 
 A checkpoint is written under a hidden name, synced and renamed. The run folder has hard links to the newest
-model files, so it is a model folder too, and each file in it is always one that was whole.
+model files, so it is a model folder too, and each file in it is always one that was whole. What else lies
+beside checkpoints, such as a copy (`step-00000100.good`), is somebody's own: it is neither read nor removed.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +31,8 @@ CHECKPOINTS = "checkpoints"
 COMPLETE = "COMPLETE"
 STATE = "state.json"
 OPTIMIZER = "optimizer.safetensors"
+_NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,})")
+_LEFTOVER = re.compile(rf"\.{_NAME.pattern}\.(tmp|old)-[0-9]+")
 
 
 class CheckpointState(msgspec.Struct, kw_only=True):
@@ -62,10 +66,22 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
 
 
+def checkpoint_folders(run: Path) -> list[Path]:
+    """Whatever has the name of a checkpoint, whole or not, in the order of steps."""
+    named = [one for one in (run / CHECKPOINTS).glob("step-*") if _NAME.fullmatch(one.name)]
+    return sorted(named, key=step_of)
+
+
+def leftovers(run: Path) -> list[Path]:
+    """What a killed process left half written, by name."""
+    hidden = (run / CHECKPOINTS).glob(".step-*")
+    return sorted(one for one in hidden if _LEFTOVER.fullmatch(one.name))
+
+
 def list_checkpoints(run: Path) -> tuple[list[Path], list[str]]:
     """The complete checkpoints of a run, oldest first, and what is wrong with each of the others."""
     complete, problems = [], []
-    for folder in sorted((run / CHECKPOINTS).glob("step-*")):
+    for folder in checkpoint_folders(run):
         problem = _problem(folder)
         if problem is None:
             complete.append(folder)
@@ -171,7 +187,9 @@ def prune(run: Path, keep: int, spared: Iterable[Path] = (), *, every: int = 0) 
     complete, _ = list_checkpoints(run)
     kept = {*complete[-keep:], *(folder for folder in spared if folder in complete)}
     kept |= {folder for folder in complete if every and step_of(folder) % every == 0}
-    for folder in sorted({*(run / CHECKPOINTS).glob("step-*")} - kept):
+    for folder in checkpoint_folders(run):
+        if folder in kept:
+            continue
         with suppress(FileNotFoundError):
             (folder / COMPLETE).unlink()  # first, so that a half-removed folder is never taken for whole
         shutil.rmtree(folder, ignore_errors=True)
@@ -179,7 +197,7 @@ def prune(run: Path, keep: int, spared: Iterable[Path] = (), *, every: int = 0) 
 
 def clear_leftovers(run: Path) -> None:
     """Remove what a killed process left half written; nobody else may be at work in the run."""
-    for folder in (run / CHECKPOINTS).glob(".step-*"):
+    for folder in leftovers(run):
         shutil.rmtree(folder, ignore_errors=True)
 
 

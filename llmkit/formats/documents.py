@@ -119,6 +119,32 @@ def is_json_lines(path: Path) -> bool:
     return bool(suffixes) and suffixes[-1] in JSON_LINES
 
 
+def names_file(given: str | None, *, is_words: bool = False) -> bool:
+    """Whether a word on the command line is a file to read: there is one, or it is written like one.
+
+    Args:
+        given: the word, if there is one.
+        is_words: whether it is a text in any case.
+
+    Raises:
+        MissingError: it is written like a file and is not there.
+    """
+    if given is None or is_words:
+        return False
+    path = Path(given)
+    try:
+        there = is_stream(path) or path.is_file()
+    except OSError:  # a text longer than names can be
+        return False
+    if (
+        not there
+        and not any(one.isspace() for one in given)
+        and (is_json_lines(path) or path.suffix == ".txt")
+    ):
+        raise MissingError(f"{given}: no such file", hint="check the path; other words are read as a text")
+    return there
+
+
 def kind_of_input(path: Path, stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
     """What an open input holds, by its name or, of a stream, by its content; and the input to go on with.
 

@@ -36,7 +36,7 @@ def open_locked(path: Path, *, shared: bool = False) -> BinaryIO | None:
                 fcntl.flock(file, kind | fcntl.LOCK_NB)
             except BlockingIOError:
                 return None
-            if _is_at(path, file):
+            if is_at(path, file):
                 stack.pop_all()
                 return file
 
@@ -49,8 +49,9 @@ def lock_folder(folder: Path, *, shared: bool = False) -> BinaryIO | None:
             return open_locked(folder / LOCK, shared=shared)
 
 
-def _is_at(path: Path, file: BinaryIO) -> bool:
+def is_at(path: Path, file: BinaryIO) -> bool:
+    """Whether an open file is the one that is at a path now."""
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False

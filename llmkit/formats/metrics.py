@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from llmkit.errors import DISK_FULL
 from llmkit.formats.atomic import atomic_file
 from llmkit.formats.jsonl import MALFORMED, encode_line
 from llmkit.formats.streams import STDIO
@@ -34,9 +35,13 @@ class MetricsWriter:
         """Append one line. A value that is not finite becomes null: JSON has no NaN."""
         if self._has_reader:
             try:
-                self._stream.write(encode_line(record))
+                self._append(encode_line(record))
             except BrokenPipeError:  # the reader of a pipe left: training goes on
                 self._has_reader = False
+            except OSError as error:
+                if error.errno in DISK_FULL:  # the system names no file
+                    error.filename = "stdout" if self._path == STDIO else str(self._path)
+                raise
 
     def take_back(self, step: int) -> list[dict[str, Any]]:
         """Drop the records after `step` from a file, and give them; a pipe gives nothing back."""
@@ -51,6 +56,12 @@ class MetricsWriter:
         """Force all lines to the disk, where the file is on one."""
         if stat.S_ISREG(os.fstat(self._stream.fileno()).st_mode):
             os.fsync(self._stream.fileno())
+
+    def _append(self, line: bytes) -> None:
+        """All of it: where a disk is nearly full, the system takes a part, and says so at the next one."""
+        left = memoryview(line)
+        while left:
+            left = left[self._stream.write(left) or 0 :]
 
     def __enter__(self) -> "MetricsWriter":
         return self

@@ -1,7 +1,7 @@
 """A model's shape, in the words of Hugging Face config.json. No torch: estimates and `show` read it too."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 from llmkit.errors import ConfigError, nearest
@@ -187,7 +187,7 @@ class ModelConfig:
             value, again = getattr(self, one.name), written.get(one.name, one.default)
             if value != again:
                 raise ConfigError(
-                    f"a {self.model_type} model has {one.name} {again} (found {value})",
+                    f"a {self.model_type} model has {_differing(one.name, again, value)}",
                     hint="choose another model_type, a preset of the shape you want, or -m a config.json",
                 )
 
@@ -209,3 +209,11 @@ class ModelConfig:
 def _is_number(value: object) -> bool:
     """Finite, and 0 or more."""
     return isinstance(value, int | float) and 0 <= value < float("inf")
+
+
+def _differing(name: str, wanted: Any, found: Any) -> str:
+    """Where two values of a field differ; of a part with fields of its own, in which of them."""
+    if not (is_dataclass(wanted) and is_dataclass(found)):
+        return f"{name} {wanted} (found {found})"
+    pairs = [(one.name, getattr(wanted, one.name), getattr(found, one.name)) for one in fields(wanted)]
+    return ", ".join(f"{name}.{key} {a} (found {b})" for key, a, b in pairs if a != b)

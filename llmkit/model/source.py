@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import ConfigError, MissingError
+from llmkit.errors import ConfigError, MissingError, UsageError
 from llmkit.formats.gguf.header import read_gguf_header
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.gguf.parts import read_gguf_parts
@@ -17,6 +17,7 @@ from llmkit.formats.model_folder import (
     read_tensors,
     weight_files,
 )
+from llmkit.formats.peft import ADAPTER_CONFIG
 from llmkit.model.gguf.file import read_gguf_config, read_gguf_tensors
 from llmkit.model.quantised.quantisation import quantisation
 from llmkit.model.quantised.stored import plain_tensors
@@ -42,7 +43,13 @@ def check_model(path: Path) -> None:
 
     Raises:
         MissingError: the path is no folder and no GGUF file.
+        UsageError: it is an adapter's folder.
     """
+    if (path / ADAPTER_CONFIG).is_file() and not (path / CONFIG).is_file():
+        raise UsageError(
+            f"{path}: an adapter, not a model",
+            hint=f"put it into its base first: llmkit merge BASE --adapter {path} -o merged",
+        )
     if not is_model(path):
         what = "no model folder and no GGUF file" if path.exists() else "no such model folder or GGUF file"
         raise MissingError(
@@ -97,14 +104,14 @@ def read_model_generation(path: Path) -> tuple[dict[str, Any], str]:
     """generation_config.json, or what a GGUF file has in its place (empty for none), and where it stands.
 
     Raises:
-        ConfigError, DataError: it is damaged, or a GGUF file's tokenizer is of a kind that is not known.
+        DataError: it is damaged.
     """
     if not is_gguf(path):
         return read_generation_config(path) or {}, str(path / GENERATION_CONFIG)
     metadata = read_gguf_header(path, keep_arrays=True).metadata
     settings = {name: metadata[key] for name, (key, _) in SAMPLING_KEYS.items() if key in metadata}
     if _names_tokenizer(metadata):
-        from llmkit.tokens.gguf.read import gguf_stop_ids  # tokenizers: `show` need not wait
+        from llmkit.tokens.gguf.vocabulary import gguf_stop_ids
 
         stops = gguf_stop_ids(metadata, str(path))
         settings["eos_token_id"] = stops[0] if len(stops) == 1 else list(stops)

@@ -197,16 +197,17 @@ async def _answer(
 ) -> AsyncGenerator[Piece]:
     """One of the answers; what it takes goes into the slot."""
     first = None if one.scores_prompt is None else first_token(one.prompt[0], served.tokenizer)
-    prefill = prepared.prompts[index] if ask.echo else ask.prefill
+    echo = prepared.prompts[index] if ask.echo else ""
+    is_first = index % ask.sampling.samples == 0  # of its prompt, which is counted once
     if ask.score_only and (first is None or len(one.prompt) == 1):  # nothing is to be computed
         slot.first_token_seconds, slot.finished = time.monotonic() - began, "length"
-        yield Piece(index, prefill, () if first is None else (first,), finish="length")
+        yield Piece(index, echo, () if first is None else (first,), finish="length")
         return
     reply = Reply(
         index,
         served.tokenizer,
         with_scores=ask.sampling.logprobs is not None,
-        prefill=prefill,
+        prefill=echo,
         first=first,
         calls=served.reader(ask),
         one_call=not ask.parallel_tool_calls,
@@ -215,7 +216,7 @@ async def _answer(
         if slot.first_token_seconds is None:
             slot.first_token_seconds = time.monotonic() - began
         slot.usage.completion_tokens += piece.drawn
-        slot.usage.cached_tokens += piece.cached
+        slot.usage.cached_tokens += piece.cached if is_first else 0
         if piece.finish is not None:
             slot.finished = piece.finish
         yield piece

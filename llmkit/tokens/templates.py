@@ -19,8 +19,8 @@ from jinja2.nodes import CallBlock, Node
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from llmkit.errors import ConfigError, DataError
-from llmkit.formats.streams import open_input
+from llmkit.errors import ConfigError
+from llmkit.formats.text_file import read_text_file
 
 REFUSALS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 """What rendering raises where a template and what it is given do not go together."""
@@ -119,16 +119,9 @@ def read_template(path: Path) -> str:
         DataError: it is not UTF-8.
         ConfigError: it does not parse.
     """
-    with open_input(path) as stream:
-        content = stream.read()
+    text = read_text_file(path, hint="give a template: text for jinja2")
     try:
-        text = content.decode()
         compile_template(text)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 (found byte 0x{content[error.start]:02x} at {error.start})",
-            hint="give a template: text for jinja2",
-        ) from None
     except jinja2.TemplateSyntaxError as error:
         raise ConfigError(f"{path}: line {error.lineno}: {error.message}", hint=f"mend {path}") from None
     return text

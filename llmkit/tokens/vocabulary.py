@@ -9,6 +9,7 @@ from tokenizers.models import BPE
 
 from llmkit.errors import ConfigError, DataError
 from llmkit.formats.jsonl import MALFORMED
+from llmkit.formats.text_file import read_text_file
 from llmkit.tokens.patterns import GPT2, QWEN2, byte_level
 from llmkit.tokens.pieces import byte_characters
 from llmkit.tokens.post import add_around
@@ -64,11 +65,7 @@ def _read_pieces(file: Path) -> dict[str, int]:
 
 def _read_merges(file: Path) -> list[tuple[str, str]]:
     merges = []
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not UTF-8 ({error.reason})", hint="fetch the file again") from None
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text_file(file, hint="fetch the file again").split("\n"), 1):
         if not line or (number == 1 and line.startswith("#version")):
             continue
         left, _, right = line.rstrip("\r").partition(" ")

@@ -115,17 +115,27 @@ def threads_set(count: int) -> Iterator[None]:
 
 
 def measure_peak(device: torch.device, dtype: str) -> Peak:
-    """The data sheet's peak of a known GPU, else the best of a few matrix products (some milliseconds)."""
+    """The data sheet's peak of a known GPU, else the best of a few matrix products (some milliseconds).
+
+    bfloat16 widens where a CPU has no instructions for it, so that its peak is then what float32 reaches.
+    """
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         for model, flops in GPU_PEAK_FLOPS.items():
             if model in name and dtype == "bfloat16":
                 return Peak(flops, f"data sheet of {model}, dense bfloat16")
-    kind = torch.bfloat16 if dtype == "bfloat16" else torch.float32
+    name = "bfloat16" if dtype == "bfloat16" and not is_emulated(device, dtype) else "float32"
     n = _MATRIX if device.type == "cpu" else 8192
-    a = torch.randn(n, n, generator=torch.Generator().manual_seed(0)).to(device, kind)  # ones take less power
+    a = torch.randn(n, n, generator=torch.Generator().manual_seed(0)).to(
+        device, getattr(torch, name)
+    )  # ones take less power
     best = min(_seconds_of(a) for _ in range(_TRIALS))
-    return Peak(2 * n**3 / best, f"measured matmul {dtype}, {n} x {n}")
+    return Peak(2 * n**3 / best, f"measured matmul {name}, {n} x {n}")
+
+
+def is_emulated(device: torch.device, dtype: str) -> bool:
+    """Whether PyTorch multiplies in a dtype that this CPU has no instructions for: tens of times slower."""
+    return device.type == "cpu" and dtype == "bfloat16" and not _multiplies_bfloat16()
 
 
 def used_memory_bytes(device: torch.device) -> int:

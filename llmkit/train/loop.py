@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from llmkit.train.best import Best
 from llmkit.train.evaluate import Evaluation
-from llmkit.train.guard import Spike
+from llmkit.train.guard import BadUpdateError, Spike
 from llmkit.train.metrics import RunLog
 from llmkit.train.stop import Reason, StopRequest
-from llmkit.train.trainer import Trainer
+from llmkit.train.trainer import StepResult, Trainer
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Duties:
     """Stands around each update, and is told its number."""
     rewind: Callable[[Spike], None] | None = None
     """Takes the trainer back from a spike."""
+    rescue: Callable[[BadUpdateError], None] = lambda _: None
+    """Told of an update that ends the run, before it does: saves the step before it."""
     best: Best | None = None
     """Judges evaluations: a better one is saved at once, too many that are not end the run."""
 
@@ -64,6 +66,9 @@ def train(
     Returns:
         None when the run is complete, or over early, else why it stopped. It has been saved at its last step,
         unless the reason is `sigint` and saving would have taken too long.
+
+    Raises:
+        BadUpdateError: an update is bad, and the run is to stop then. `rescue` was told.
     """
     try:
         reason = _train(trainer, duties, log, stop, owed=owed)
@@ -85,12 +90,11 @@ def _train(trainer: Trainer, duties: Duties, log: RunLog, stop: StopRequest, *, 
     log.resume_clock()
     while trainer.step < trainer.recipe.steps and not (best and best.is_over):
         try:
-            with duties.watch(trainer.step + 1):
-                result = trainer.train_step()
-        except Spike as spike:
-            if duties.rewind is None:
-                raise
-            duties.rewind(spike)
+            result = _update(trainer, duties)
+        except BadUpdateError as bad:
+            duties.rescue(bad)
+            raise
+        if result is None:
             log.resume_clock()
             continue
         log.step(result, trainer.tokens)
@@ -109,6 +113,18 @@ def _train(trainer: Trainer, duties: Duties, log: RunLog, stop: StopRequest, *, 
             return reason
         log.resume_clock()
     return None
+
+
+def _update(trainer: Trainer, duties: Duties) -> StepResult | None:
+    """The next update; None where the run went back in its place."""
+    try:
+        with duties.watch(trainer.step + 1):
+            return trainer.train_step()
+    except Spike as spike:
+        if duties.rewind is None:
+            raise
+        duties.rewind(spike)
+        return None
 
 
 def is_due(step: int, duties: Duties, last_step: int) -> bool:

@@ -74,6 +74,7 @@ class RunLog:
         self._recent = _Pace()
         self._total = _Pace()
         self._valid: dict[str, str] = {}
+        self._first_left_out: int | None = None
         self.last: StepResult | None = None
         self.last_evaluation: Evaluation | None = None
 
@@ -122,15 +123,19 @@ class RunLog:
             record["expert_loads"] = [[round(load, 2) for load in layer] for layer in result.experts.loads]
         if result.skipped:
             record["skipped"] = result.skipped
-            self._progress.note(
-                f"step {result.step}: update left out ({result.skipped}: loss {result.loss:.4g}, "
-                f"gradient norm {result.grad_norm:.4g})"
-            )
+            self._left_out(result)
+        else:
+            self._tell_left_out()
         self.last = result
         self._write(record)
         if result.norms is not None:
             self.event("norms", result.step, layers=result.norms)
         self._progress.update(result.step, self._steps, **self._figures(result, memory))
+
+    def stopped(self, step: int, reason: str) -> None:
+        """The run ended, or is to go on later."""
+        self._tell_left_out()
+        self.event("stop", step, reason=reason)
 
     def event(self, name: str, step: int, **fields: Any) -> None:
         """Something else happened."""
@@ -165,6 +170,7 @@ class RunLog:
             rewinds: how often it went back, this time included.
             undone: records of the steps since, which were taken back: their losses are kept with the event.
         """
+        self._tell_left_out()
         fields = {"spike_step": spike.step, "loss": spike.loss, "grad_norm": spike.grad_norm}
         steps = [
             {name: one.get(name) for name in ("step", "loss", "grad_norm")}
@@ -192,6 +198,22 @@ class RunLog:
     def resume_clock(self) -> None:
         """The next step begins now: what came between is not training time."""
         self._step_began = time.monotonic()
+
+    def _left_out(self, result: StepResult) -> None:
+        """A person reads of the first of several updates in a row, and how many they were in the end."""
+        if self._first_left_out is None:
+            self._first_left_out = result.step
+            self._progress.note(
+                f"step {result.step}: update left out ({result.skipped}: loss {result.loss:.4g}, "
+                f"gradient norm {result.grad_norm:.4g})"
+            )
+
+    def _tell_left_out(self) -> None:
+        """The updates that were left out in a row are over."""
+        first, self._first_left_out = self._first_left_out, None
+        if first is not None and self.last is not None and self.last.step > first:
+            count = self.last.step - first + 1
+            self._progress.note(f"steps {first} to {self.last.step}: {count} updates left out")
 
     def _write(self, record: Record) -> None:
         for write in self._writers:

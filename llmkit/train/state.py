@@ -1,9 +1,10 @@
 """A Trainer to and from a checkpoint folder, so that a resumed run goes on bit for bit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -87,9 +88,17 @@ def write_snapshot(snapshot: Snapshot, folder: Path, product: Product = WHOLE_MO
     write_state(folder, snapshot.state)
 
 
-def load_weights(folder: Path, device: torch.device) -> Transformer:
-    """The model of a checkpoint, float32, in memory of its own: a file that is replaced cannot change it."""
-    model = load_model(folder, dtype=torch.float32, device=device)
+def load_weights(
+    folder: Path, device: torch.device, rope_scaling: Mapping[str, Any] | None = None
+) -> Transformer:
+    """A model to train on, float32, in memory of its own: a file that is replaced cannot change it.
+
+    Args:
+        folder: of a checkpoint or a model; or a GGUF file.
+        device: where to put it.
+        rope_scaling: in place of what its config.json says, for longer rows.
+    """
+    model = load_model(folder, dtype=torch.float32, device=device, rope_scaling=rope_scaling)
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
     return model

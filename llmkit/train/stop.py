@@ -10,6 +10,8 @@ import time
 from types import FrameType, TracebackType
 from typing import Any, Literal
 
+from llmkit.signals import has_come
+
 Reason = Literal["sigterm", "sighup", "sigint", "max_time"]
 INTERRUPT_AFTER_SECONDS = 0.5
 
@@ -17,7 +19,8 @@ INTERRUPT_AFTER_SECONDS = 0.5
 class StopRequest:
     """A context in which SIGINT, SIGTERM and SIGHUP are requests; `reason` says whether one came.
 
-    A SIGHUP that was to be ignored, as under nohup, still is.
+    A SIGHUP that was to be ignored, as under nohup, still is. A signal that came before and was
+    lost is a request from the beginning.
 
     Args:
         max_seconds: a request comes by itself after this time; None: never.
@@ -47,6 +50,9 @@ class StopRequest:
             if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
                 handlers[signal.SIGHUP] = self._terminate
             self._previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+            for number, previous in self._previous.items():
+                if has_come(previous):
+                    handlers[number](number, None)
         return self
 
     def __exit__(

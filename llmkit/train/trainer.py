@@ -10,14 +10,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from llmkit.errors import LlmkitError
 from llmkit.model.routing import RoutingTape
 from llmkit.model.transformer import Transformer
 from llmkit.train.balance import Balancer, ExpertUse
 from llmkit.train.chance import seed_update
 from llmkit.train.config import PretrainConfig, Recipe, SpikeReaction
 from llmkit.train.data import RowSource
-from llmkit.train.guard import Guard, Spike, Verdict
+from llmkit.train.guard import MOST_LEFT_OUT, Guard, Spike, Verdict, bad_update
 from llmkit.train.loss import Batch
 from llmkit.train.norms import NormProbe
 from llmkit.train.objective import BatchSource, NextToken, Objective
@@ -67,7 +66,8 @@ class Trainer:
         rows: what to learn from.
         recipe: what decides the weights.
         micro_batch_rows: rows of one forward pass.
-        on_nonfinite: a loss or gradient that is not finite ends the run, or only its update is left out.
+        on_nonfinite: a loss or gradient that is not finite ends the run, or only its update is left out;
+            one more than MOST_LEFT_OUT in a row end it too.
         on_spike: the same for one far above the last ones; `ignore` learns from it, `rewind` raises Spike.
         objective: what to make smaller; None: the loss of the next token.
         source: makes the batch of each update; None: `rows`, in their order.
@@ -97,10 +97,9 @@ class Trainer:
         self._counts_all = objective is not None
         self.optimizer = build_optimizer(self.model, recipe)
         self.guard = Guard()
-        self.step = 0
-        self.tokens = 0
-        self.skipped = 0
-        self.rewinds = 0
+        self.step = self.tokens = self.skipped = self.rewinds = 0
+        self.left_out = 0
+        """Updates in a row, up to the last, that were left out because they were not finite."""
         self.device = next(self.model.parameters()).device
         self._micro_batch_rows = micro_batch_rows
         self._rate = rate
@@ -114,9 +113,9 @@ class Trainer:
         """Learn from the next batch.
 
         Raises:
-            LlmkitError: the loss or the gradient is not finite, or is a spike, and the run is to stop then.
-                The weights are those before the batch.
-            Spike: it is one, and the run is to go back. The weights are those before the batch.
+            BadUpdateError: the loss or the gradient is not finite, or is a spike, and the run is to stop
+                then. All that a checkpoint keeps is as it was before the batch.
+            Spike: it is one, and the run is to go back. All is as it was then too.
         """
         began = time.perf_counter()
         batch = self._source.batch(self.step)
@@ -132,8 +131,9 @@ class Trainer:
         norm = float(total)
         self._clip(gradients, norm)
         lr = self._rate(self.recipe, self.step)
+        before = self.guard.state()
         verdict = self.guard.judge(loss, norm)
-        skip = self._react(verdict, loss, norm)
+        skip = self._react(verdict, loss, norm, before)
         if not skip:
             self.optimizer.lr = lr
             self.optimizer.step()
@@ -144,6 +144,7 @@ class Trainer:
         self.step += 1
         self.tokens += totals.count
         self.skipped += skip
+        self.left_out = self.left_out + 1 if verdict == "nonfinite" else 0
         skipped = verdict if skip else None
         experts = None if self._balancer is None else self._balancer.use()
         worked = totals.real if self._counts_all else None
@@ -167,6 +168,7 @@ class Trainer:
             "step": self.step,
             "tokens": self.tokens,
             "skipped": self.skipped,
+            "left_out": self.left_out,
             "row_cursor": self.recipe.rows_before(self.step) + self.passed_rows,
             "passed_rows": self.passed_rows,
             "rewinds": self.rewinds,
@@ -180,6 +182,7 @@ class Trainer:
         own = {name: tensor for name, tensor in tensors.items() if name.startswith(_SOURCE)}
         self._source.restore({name.removeprefix(_SOURCE): tensor for name, tensor in own.items()})
         self.step, self.tokens, self.skipped = state["step"], state["tokens"], state["skipped"]
+        self.left_out = state.get("left_out", 0)
         self.passed_rows, self.rewinds = state.get("passed_rows", 0), state.get("rewinds", 0)
         self.guard.restore(state["guard"])
 
@@ -258,22 +261,18 @@ class Trainer:
         if 0 < self.recipe.clip < norm < math.inf:
             torch._foreach_mul_([local(one) for one in gradients], self.recipe.clip / (norm + 1e-6))
 
-    def _react(self, verdict: Verdict | None, loss: float, norm: float) -> bool:
-        """Whether to leave this update out."""
+    def _react(self, verdict: Verdict | None, loss: float, norm: float, before: dict[str, Any]) -> bool:
+        """Whether to leave this update out; `before` is what the guard remembered."""
         reaction = self._reactions[verdict] if verdict else "ignore"
-        if reaction == "rewind":
+        too_many = self.left_out if verdict == "nonfinite" and self.left_out >= MOST_LEFT_OUT else 0
+        if verdict and (reaction in ("stop", "rewind") or too_many):
             self._norms.finish()
-            raise Spike(self.step + 1, loss, norm)
-        if reaction == "stop":
-            loss_limit, norm_limit = self.guard.limits()
-            limit = f"; usual: loss below {loss_limit:.4g}, norm below {norm_limit:.4g}" if loss_limit else ""
-            what = "is not finite" if verdict == "nonfinite" else "is a spike"
-            raise LlmkitError(
-                f"step {self.step + 1}: the loss or its gradient {what} "
-                f"(found loss {loss:.4g}, gradient norm {norm:.4g}{limit})",
-                hint=f"pass over such batches with --on-{verdict} skip, or start again with --lr "
-                f"{self.recipe.lr / 2:.3g} or a longer --warmup-steps",
-            )
+            self.optimizer.zero_grad()
+            self.guard.restore(before)
+            if reaction == "rewind":
+                raise Spike(self.step + 1, loss, norm)
+            found = (loss, norm, self.guard.limits())
+            raise bad_update(verdict, self.step + 1, *found, lr=self.recipe.lr, left_out=too_many)
         return reaction == "skip"
 
 

@@ -277,3 +277,16 @@ def test_a_rule_of_a_caller_is_one_that_no_setting_names(shared_data: Path) -> N
     )
     with pytest.raises(ConfigError, match="tools: "):
         grammars.compile_rule(("tools", "start: nothing"))
+
+
+def test_of_too_many_grammars_the_one_not_used_for_longest_goes(
+    bytes_only: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmkit.engine.grammar._MOST_KEPT", 2)
+    grammars = Grammars(bytes_only, 257)
+    first, second, third = (SamplingConfig(regex=one) for one in ("a", "b", "c"))
+    kept, gone = grammars.compile(first), grammars.compile(second)
+    assert grammars.compile(first) is kept  # used again, behind the second
+    grammars.compile(third)
+    assert grammars.compile(first) is kept
+    assert grammars.compile(second) is not gone

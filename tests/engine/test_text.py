@@ -32,6 +32,15 @@ def test_what_was_drawn_is_what_follows_the_prompt() -> None:
     assert text.drawn == 3
 
 
+def test_a_prompt_that_is_scored_is_as_long_as_all_of_it_from_the_beginning() -> None:
+    text = _text((5, 6, 7), 4)
+    assert text.length == 3
+    text.tokens, text.given = [5], [6, 7]
+    assert text.length == 3
+    text.give(np.zeros(9, np.float32))
+    assert (text.tokens, text.length) == ([5, 6], 3)
+
+
 def test_a_text_is_ready_when_only_the_last_token_drawn_is_unread() -> None:
     text = _text((5, 6), 4)
     text.computed = 1
@@ -89,6 +98,20 @@ def test_scores_equal_a_plain_pass_in_parts_of_any_size(
     assert scores == pytest.approx(plain_scores(model), abs=1e-5)
     assert all(len(one.top) == 2 and one.top[0].logprob >= one.top[1].logprob for one in found)
     assert engine.pool.num_free == engine.pool.num_blocks
+
+
+@pytest.mark.parametrize("kind", ["longrope", "dynamic"])
+def test_a_prompt_beyond_the_original_context_is_scored_in_parts_and_none_of_it_is_read_twice(
+    kind: str, make_model: Callable[..., Transformer]
+) -> None:
+    factors = {"short_factor": [1.0, 1.5], "long_factor": [3.0, 7.0]} if kind == "longrope" else {}
+    scaling = {"rope_type": kind, "factor": 3.0, **factors, "original_max_position_embeddings": 16}
+    model = make_model(rope_scaling=scaling)
+    engine = Engine(model, EngineConfig(pass_tokens=15, max_texts=1))  # 1, 2, 17, … are known
+    found = list(engine.run(Request(PROMPT, SAMPLING, scores_prompt="only")))
+    scores = [one.score.logprob for one in found if one.score is not None]
+    assert scores == pytest.approx(plain_scores(model), abs=1e-5)
+    assert engine.counts.computed_tokens == len(PROMPT)
 
 
 @pytest.mark.parametrize("positions", [0, 48])

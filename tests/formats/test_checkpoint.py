@@ -14,6 +14,7 @@ import pytest
 from llmkit.errors import DataError
 from llmkit.formats.checkpoint import (
     CheckpointState,
+    checkpoint_folders,
     checkpoint_path,
     clear_leftovers,
     damage,
@@ -262,3 +263,23 @@ def test_what_a_killed_process_left_goes_and_checkpoints_stay(tmp_path: Path) ->
     clear_leftovers(tmp_path)
     assert [*folder.parent.iterdir()] == [folder]
     clear_leftovers(tmp_path / "absent")
+
+
+def test_a_copy_beside_checkpoints_is_none_and_is_left_alone(tmp_path: Path) -> None:
+    whole = [write_checkpoint(tmp_path, step, fill) for step in (5, 10, 100_000_000)]
+    names = ("step-00000005.good", "step-00000010.bak", "step-best", "step-10", "step-000000010")
+    hidden = (".step-00000005.good", ".step-best.tmp-1", ".step-00000005.tmp-1.good")
+    copies = [shutil.copytree(whole[0], whole[0].parent / name) for name in (*names, *hidden)]
+    assert checkpoint_folders(tmp_path) == whole
+    assert list_checkpoints(tmp_path) == (whole, [])
+    (copies[0] / "COMPLETE").unlink()
+    assert list_checkpoints(tmp_path) == (whole, [])
+    clear_leftovers(tmp_path)
+    prune(tmp_path, keep=1, every=3)
+    assert {*(tmp_path / "checkpoints").iterdir()} == {whole[2], *copies}
+
+
+def test_checkpoints_come_in_the_order_of_their_steps_however_long_their_names(tmp_path: Path) -> None:
+    for step in (100_000_000, 20_000_000):
+        write_checkpoint(tmp_path, step, fill)
+    assert [step_of(one) for one in list_checkpoints(tmp_path)[0]] == [20_000_000, 100_000_000]

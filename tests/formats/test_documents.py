@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import DataError, MissingError, UsageError
-from llmkit.formats.documents import Document, is_json_lines, list_files, read_documents
+from llmkit.formats.documents import Document, is_json_lines, list_files, names_file, read_documents
 from llmkit.formats.jsonl import BadLine
 from llmkit.formats.streams import STDIO
 
@@ -166,3 +166,15 @@ def test_a_pipe_is_told_by_its_content_as_stdin_is(
     assert [(one.id, one.text) for one in found] == [
         (one.id, one.text) for one in _documents_of_stdin(content, monkeypatch)
     ]
+
+
+def test_a_word_is_a_file_where_there_is_one_or_where_it_is_written_like_one(tmp_path: Path) -> None:
+    file = tmp_path / "README"
+    file.write_text("text")
+    os.mkfifo(tmp_path / "pipe")
+    assert names_file(str(file)) and names_file("-") and names_file(str(tmp_path / "pipe"))
+    assert not names_file("def main():") and not names_file("a" * 5000)
+    assert not names_file("see notes.txt")
+    for name in ("notes.txt", "docs.jsonl.zst"):
+        with pytest.raises(MissingError, match="no such file"):
+            names_file(name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.formats.lock import lock_folder, open_locked
+from llmkit.formats.lock import is_at, lock_folder, open_locked
 
 BeforeLock = Callable[[Callable[[], object]], None]
 
@@ -101,3 +101,19 @@ def test_a_folder_is_locked_where_it_is_though_its_holder_renames_or_removes_it(
         in_done = lock_folder(done)
         assert in_done is not None  # what was renamed is another folder
         in_done.close()
+
+
+def test_a_file_is_at_its_path_until_it_is_removed_renamed_or_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file"
+    path.parent.mkdir()
+    with path.open("ab") as file:
+        assert is_at(path, file)
+        path.rename(tmp_path / "other")
+        assert not is_at(path, file) and is_at(tmp_path / "other", file)
+        path.touch()
+        assert not is_at(path, file)
+        path.unlink()
+        path.parent.rmdir()
+        assert not is_at(path, file)
+        path.parent.touch()
+        assert not is_at(path, file)

@@ -1,9 +1,14 @@
 """Metrics files: appended line by line, cut back to a step when a run goes on from there."""
 
+import errno
+import io
 import json
 import math
 import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from llmkit.formats.metrics import MetricsWriter, begin_alike, cut_metrics, holds_metrics, told_number
 
@@ -124,3 +129,31 @@ def test_a_device_that_swallows_all_is_written_to_and_never_forced_to_a_disk() -
     with MetricsWriter(Path(os.devnull)) as metrics:
         metrics.write({"step": 1})
         metrics.sync()
+
+
+class Narrow(io.FileIO):
+    """A file that takes a few bytes at once, and no more than there is room for."""
+
+    room = 20
+
+    def write(self, content: Any, /) -> int:
+        taken = bytes(content)[: min(7, self.room)]
+        if not taken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.room -= len(taken)
+        return super().write(taken)
+
+
+def test_a_line_that_the_system_takes_in_parts_is_whole_and_a_full_disk_names_the_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "m.jsonl"
+    with MetricsWriter(path) as metrics:
+        metrics._stream.close()
+        metrics._stream = Narrow(path, "a")
+        metrics.write({"step": 1, "a": 2})
+        assert read(path) == [{"step": 1, "a": 2}]
+        with pytest.raises(OSError, match="No space left") as caught:
+            metrics.write({"step": 2, "a": 2})
+    assert caught.value.filename == str(path)
+    assert cut_metrics(path, 1) == [{"step": 1, "a": 2}]

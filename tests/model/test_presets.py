@@ -174,3 +174,10 @@ def test_experts_are_as_much_narrower_as_the_model() -> None:
         assert (experts.intermediate_size, experts.shared_intermediate_size) == (width, shared)
     odd = preset("tiny-moe", hidden_size=48, num_hidden_layers=2).experts  # 66: no rows of 16 bytes
     assert odd is not None and odd.intermediate_size == 72
+
+
+def test_a_part_that_a_family_has_otherwise_is_told_by_the_field_of_it() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^a mixtral model has experts\.intermediate_size 352 \(found 176\)$"
+    ):
+        preset("tiny-moe", model_type="mixtral", vocab_size=64)

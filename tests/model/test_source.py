@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from gguf_copies import split_gguf
 
-from llmkit.errors import MissingError
+from llmkit.errors import MissingError, UsageError
 from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.formats.gguf.write import write_gguf
 from llmkit.model.gguf.save import gguf_model
@@ -72,6 +72,9 @@ def test_what_is_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such model folder"):
         check_model(tmp_path / "none")
     check_model(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(UsageError, match="an adapter, not a model"):
+        check_model(tmp_path)
 
 
 def test_a_quantised_matrix_is_one_tensor_unless_its_way_is_not_read(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The engine beside transformers' generate: the same greedy text, whatever goes on around it."""
+"""The engine beside transformers: the same greedy text and the same scores, whatever goes on around it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,8 +10,11 @@ import torch
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.counts import Counts
 from llmkit.engine.drafts import PromptLookup
-from llmkit.engine.engine import Engine, EngineConfig
+from llmkit.engine.engine import GIVEN_TOKENS, Engine, EngineConfig
+from llmkit.engine.module_weights import pack_model
+from llmkit.engine.native.parts import runs_natively
 from llmkit.engine.request import Request
+from llmkit.kernels.library import available
 
 from .family_models import CASES, DYNAMIC, Pair, make_pair
 
@@ -77,11 +80,22 @@ def ragged(vocab_size: int) -> list[list[int]]:
     ]
 
 
+def _forget_the_longest(pair: Pair) -> None:
+    """Of dynamic scaling transformers remembers the longest text, up to the next short one."""
+    pair.theirs(torch.tensor([[3]]))
+
+
+@torch.no_grad()
+def _their_scores(pair: Pair, prompt: list[int]) -> list[float]:
+    """The log probability of each token but the first, from one pass over all of them."""
+    _forget_the_longest(pair)
+    logprobs = pair.theirs(torch.tensor([prompt])).logits[0, :-1].float().log_softmax(-1)
+    return [float(row[one]) for row, one in zip(logprobs, prompt[1:], strict=True)]
+
+
 @torch.no_grad()
 def _theirs(pair: Pair, prompt: list[int]) -> list[int]:
-    pair.theirs(
-        torch.tensor([[3]])
-    )  # its dynamic scaling remembers the longest text, up to the next short one
+    _forget_the_longest(pair)
     written = pair.theirs.generate(  # type: ignore[operator]
         torch.tensor([prompt]), max_new_tokens=NEW, min_new_tokens=NEW, do_sample=False, pad_token_id=0
     )
@@ -156,3 +170,51 @@ def test_guesses_ahead_leave_the_text_as_it_is(case: Case, positions: int) -> No
     assert texts == case.written[:12]
     assert counts.proposed_drafts >= counts.accepted_drafts > 0
     assert counts.drawn_tokens == 12 * NEW
+
+
+@pytest.mark.parametrize("kernels", ["torch", "native"])
+@pytest.mark.parametrize(
+    "sizes",
+    [{"positions": 3200}, {"positions": 3200, "pass_tokens": 7, "max_texts": 7}, {"positions": 256}],
+    ids=["at once", "in parts", "with little memory"],
+)
+def test_a_prompt_that_is_scored_has_the_scores_of_one_pass_of_transformers_over_all_of_it(
+    case: Case, sizes: dict[str, int], kernels: str
+) -> None:
+    config = case.pair.ours.config
+    if kernels == "native" and not (available() and runs_natively(config, "float32", "cpu")):
+        pytest.skip("the kernels do not run this model")
+    model = pack_model(case.pair.ours) if kernels == "native" else case.pair.ours
+    random = torch.Generator().manual_seed(5)
+    original = min((config.rope_scaling or {}).get("original_max_position_embeddings", 80), 80)
+    lengths = [2, original - 1, original, original + 1, original + 9, GIVEN_TOKENS + 60]
+    prompts = [
+        torch.randint(3, config.vocab_size, (length,), generator=random).tolist() for length in lengths
+    ]
+    engine = Engine(model, EngineConfig(**sizes))
+    sampling = SamplingConfig(max_tokens=1, temperature=0.0)
+    firsts = [1, 1, 1, 1, original, 1]  # of one text some tokens are only read
+    found: dict[int, list[float]] = {
+        engine.submit(Request(tuple(prompt), sampling, scores_prompt="only", scores_from=first)): []
+        for prompt, first in zip(prompts, firsts, strict=True)
+    }
+    while not engine.is_idle:
+        for event in engine.step():
+            assert event.drawn is not None and event.drawn.score is not None, event.error
+            found[event.number].append(event.drawn.score.logprob)
+    is_dynamic = (config.rope_scaling or {}).get("rope_type") == "dynamic"  # which takes its memory whole
+    assert (engine.counts.restarts > 0) == (sizes["positions"] == 256 and not is_dynamic)
+    for scores, prompt, first in zip(found.values(), prompts, firsts, strict=True):
+        assert scores == pytest.approx(_their_scores(case.pair, prompt)[first - 1 :], abs=1e-4)
+
+
+def test_what_follows_a_prompt_is_the_same_where_its_tokens_are_scored_too(case: Case) -> None:
+    engine = Engine(case.pair.ours, EngineConfig(positions=3200))
+    greedy = SamplingConfig(temperature=0.0, max_tokens=NEW, ignore_eos=True)
+    numbers = [engine.submit(Request(tuple(prompt), greedy, scores_prompt="too")) for prompt in case.prompts]
+    found: dict[int, list[int]] = {number: [] for number in numbers}
+    while not engine.is_idle:
+        for event in engine.step():
+            assert event.drawn is not None, event.error
+            found[event.number] += [] if event.drawn.given else [event.drawn.id]
+    assert list(found.values()) == case.written

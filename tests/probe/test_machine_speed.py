@@ -67,8 +67,22 @@ def test_no_larger_product_follows_one_that_took_long(
 ) -> None:
     calls: list[object] = []
     monkeypatch.setattr(machine_speed, "_seconds", lambda work: calls.append(work) or 1.0)
-    SpeedProbe(stream_bytes=STREAM, sides=(4, 8, 16)).measure([(1, "float16")])
+    SpeedProbe(stream_bytes=STREAM, sides=(4, 8, 16)).measure([(1, "float32")])
     assert len(calls) == 2 + 2
+
+
+def test_the_ceiling_of_a_dtype_that_is_slow_here_is_what_float32_reaches(
+    monkeypatch: pytest.MonkeyPatch, threads_kept: object
+) -> None:
+    times = iter([1.0, 1.0, 8.0, 8.0, 2.0, 2.0, 1.0, 1.0])  # two of bandwidth, bfloat16, two of float32
+    monkeypatch.setattr(machine_speed, "_LONG_SECONDS", 3.0)
+    monkeypatch.setattr(machine_speed, "_seconds", lambda work: next(times))
+    monkeypatch.setattr(machine_speed, "available", lambda: False)
+    probe = SpeedProbe(stream_bytes=STREAM, sides=(4, 8))
+    probe.measure([(1, "bfloat16")])
+    best = probe.best(1, "bfloat16")
+    assert (best.dtype, best.flops_per_second) == ("bfloat16", 2 * 8**3 / 1.0)
+    assert best.flops_source == "product of 8 x 8 in float32"
 
 
 def test_every_pair_is_measured_and_threads_are_those_asked_for(threads_kept: object) -> None:

@@ -74,6 +74,35 @@ def test_every_text_endpoint_tells_its_own_usage(serving: Serving) -> None:
     )
 
 
+def test_a_prompt_of_several_samples_was_found_in_the_cache_once(serving: Serving) -> None:
+    body = {"messages": [{"role": "user", "content": "a b c d " * 20}], "max_tokens": 2, "n": 3}
+
+    async def go() -> list[httpx.Response]:
+        async with serving() as client:
+            return [await client.post("/v1/chat/completions", json=body) for _ in range(2)]
+
+    first, second = (one.json()["usage"] for one in asyncio.run(go()))
+    assert first["prompt_tokens"] == second["prompt_tokens"]
+    found = [one["prompt_tokens_details"]["cached_tokens"] for one in (first, second)]
+    assert found[0] == 0 < found[1] < second["prompt_tokens"]
+
+
+def test_a_reply_that_was_begun_is_gone_on_with_and_not_said_again(serving: Serving) -> None:
+    begun = "the quick brown fox"
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": begun}]
+    body = {"messages": turns, "max_tokens": 4, "temperature": 0}
+
+    async def go() -> tuple[httpx.Response, httpx.Response]:
+        async with serving() as client:
+            whole = await client.post("/v1/messages", json=body)
+            return whole, await client.post("/v1/messages", json={**body, "stream": True})
+
+    whole, streamed = asyncio.run(go())
+    (content,) = whole.json()["content"]
+    assert not content["text"].startswith("the") and begun not in streamed.text
+    assert whole.json()["usage"]["output_tokens"] == 4
+
+
 def test_a_grammar_holds_the_text_in_whoevers_words_and_a_wrong_one_is_refused_with_its_line(
     serving: Serving,
 ) -> None:

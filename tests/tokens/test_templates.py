@@ -68,7 +68,7 @@ def test_a_file_that_is_no_template_is_named_with_what_is_wrong(tmp_path: Path) 
     with pytest.raises(ConfigError, match=r"t\.jinja: line 2: "):
         read_template(path)
     path.write_bytes(b"caf\xe9")
-    with pytest.raises(DataError, match=r"t\.jinja: not UTF-8 \(found byte 0xe9 at 3\)"):
+    with pytest.raises(DataError, match=r"t\.jinja: not UTF-8 \(found byte 0xe9 at offset 3\)"):
         read_template(path)
     path.write_text("{{ a }}\n", "utf-8")
     assert read_template(path) == "{{ a }}\n"

@@ -2,10 +2,11 @@
 
 import math
 import statistics
+from typing import Any
 
 import pytest
 
-from llmkit.train.guard import MIN_HISTORY, Guard
+from llmkit.train.guard import MIN_HISTORY, Guard, bad_update
 
 
 def settled(count: int = 100) -> Guard:
@@ -52,3 +53,24 @@ def test_a_restored_guard_judges_as_the_one_it_was_saved_from() -> None:
     restored.restore(guard.state())
     assert restored.limits() == guard.limits()
     assert restored.judge(3.0, 1.0) == guard.judge(3.0, 1.0) == "spike"
+
+
+@pytest.mark.parametrize(("verdict", "what"), [("nonfinite", "is not finite"), ("spike", "is a spike")])
+def test_an_update_that_ends_a_run_tells_what_was_found_and_what_is_usual(verdict: Any, what: str) -> None:
+    error = bad_update(verdict, 7, 9.0, 2.0, (5.5, 1.25), lr=0.1)
+    assert error.problem == (
+        f"step 7: the loss or its gradient {what} "
+        "(found loss 9, gradient norm 2; usual: loss below 5.5, norm below 1.25)"
+    )
+    assert error.hint.startswith(
+        f"pass over such batches with --on-{verdict} skip, or start again with --lr 0.05"
+    )
+    assert (error.verdict, error.left_out) == (verdict, 0)
+    assert bad_update(verdict, 7, 9.0, 2.0, (None, None), lr=0.1).problem.endswith("gradient norm 2)")
+
+
+def test_a_run_that_left_out_too_many_updates_is_not_told_to_leave_them_out() -> None:
+    error = bad_update("nonfinite", 7, math.nan, 2.0, (None, None), lr=0.1, left_out=32)
+    assert error.problem.endswith("gradient norm 2), after 32 updates in a row that were left out")
+    assert error.hint == "start again with --lr 0.05 or a longer --warmup-steps"
+    assert error.left_out == 32

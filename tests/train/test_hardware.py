@@ -64,6 +64,17 @@ def test_the_peak_says_where_it_comes_from_and_is_no_less_than_a_matrix_product_
     assert peak.flops_per_second > 1e8
 
 
+def test_the_peak_of_a_dtype_without_instructions_is_what_its_widened_numbers_reach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for multiplies, measured in ((False, "float32"), (True, "bfloat16")):
+        monkeypatch.setattr(hardware, "_multiplies_bfloat16", lambda found=multiplies: found)
+        monkeypatch.setattr(hardware, "_MATRIX", 8)
+        assert hardware.measure_peak(CPU, "bfloat16").source == f"measured matmul {measured}, 8 x 8"
+        assert hardware.is_emulated(CPU, "bfloat16") is not multiplies
+        assert not hardware.is_emulated(CPU, "float32")
+
+
 def test_memory_is_in_bytes() -> None:
     held = hardware.used_memory_bytes(CPU)
     assert 50e6 < held < 1e12  # torch alone takes more than 50 MB

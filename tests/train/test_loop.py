@@ -1,6 +1,7 @@
 """What falls due when, and what happens when the run is asked to stop."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from llmkit.train.best import Best
 from llmkit.train.evaluate import Evaluation
-from llmkit.train.guard import Spike
+from llmkit.train.guard import BadUpdateError, Spike
 from llmkit.train.loop import Duties, train
 from llmkit.train.parallel.ranks import ALONE
 from llmkit.train.stop import StopRequest
@@ -181,3 +182,26 @@ def test_a_spike_that_nobody_takes_back_is_not_swallowed() -> None:
     diary = Diary(spikes=[2])
     with pytest.raises(Spike, match=r"step 2: loss 9"):
         run(diary, diary.duties())
+
+
+@pytest.mark.parametrize("of_rewind", [False, True])
+def test_an_update_that_ends_the_run_is_told_before_it_does(of_rewind: bool) -> None:
+    diary, bad = Diary(spikes=[3] if of_rewind else []), BadUpdateError("spike", "step 3 is bad", hint="h")
+
+    def refuse(number: int) -> Any:
+        if number == 3 and not of_rewind:
+            raise bad
+        return nullcontext()
+
+    def back(spike: Spike) -> None:
+        raise bad
+
+    def rescue(told: BadUpdateError) -> None:
+        diary.lines.append(f"rescued {diary.step}: {told.problem}")
+
+    duties = diary.duties(
+        watch=refuse, rewind=back, rescue=rescue, settle=lambda: diary.lines.append("settled")
+    )
+    with pytest.raises(BadUpdateError, match="step 3 is bad"):
+        run(diary, duties)
+    assert diary.lines == ["step 1", "step 2", "rescued 2: step 3 is bad", "settled"]

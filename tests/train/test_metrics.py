@@ -8,6 +8,7 @@ from llmkit.progress import SILENT
 from llmkit.train import metrics
 from llmkit.train.balance import ExpertUse
 from llmkit.train.evaluate import Evaluation
+from llmkit.train.guard import Spike
 from llmkit.train.metrics import Cost, RunLog
 from llmkit.train.step_profile import OperatorCost
 from llmkit.train.trainer import StepResult
@@ -138,3 +139,31 @@ def test_a_profile_is_an_event_and_a_table_for_a_person(clock: list[float]) -> N
         notes.notes[0].startswith("steps 4 to 5: profile/x.gz, a step:\noperator")
         and "98.8%" in notes.notes[0]
     )
+
+
+def test_a_person_reads_of_the_first_of_many_updates_left_out_and_their_count_and_the_records_have_all(
+    clock: list[float],
+) -> None:
+    records: list[dict[str, Any]] = []
+    notes = Notes()
+    log = build(records, notes)
+    for step in range(1, 10):
+        skipped = None if step in (1, 6, 8) else "nonfinite"
+        log.step(StepResult(step, 2.0, 1.0, 1e-3, 400, skipped), tokens=400)  # type: ignore[arg-type]
+    assert [one["step"] for one in records if "skipped" in one] == [2, 3, 4, 5, 7, 9]
+    told = [(note.partition(":")[0], "updates left out" in note) for note in notes.notes]
+    assert told == [("step 2", False), ("steps 2 to 5", True), ("step 7", False), ("step 9", False)]
+    log.step(StepResult(10, 2.0, 1.0, 1e-3, 400, "nonfinite"), tokens=400)
+    log.stopped(10, "nonfinite")
+    assert notes.notes[4:] == ["steps 9 to 10: 2 updates left out"]
+    assert (records[-1]["event"], records[-1]["step"], records[-1]["reason"]) == ("stop", 10, "nonfinite")
+
+
+def test_what_was_left_out_is_told_before_the_run_goes_back(clock: list[float]) -> None:
+    notes = Notes()
+    log = build([], notes)
+    for step in (5, 6):
+        log.step(StepResult(step, 2.0, 1.0, 1e-3, 400, "nonfinite"), tokens=400)
+    log.rewound(2, Spike(7, 9.0, 1.0), passed_rows=4, rewinds=1)
+    log.step(StepResult(3, 2.0, 1.0, 1e-3, 400), tokens=400)
+    assert [note.partition(":")[0] for note in notes.notes] == ["step 5", "steps 5 to 6", "step 7"]

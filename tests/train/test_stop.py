@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from llmkit.signals import Ending
 from llmkit.train.stop import StopRequest
 
 
@@ -49,6 +50,24 @@ def test_the_handlers_from_before_come_back() -> None:
     with StopRequest():
         assert signal.getsignal(signal.SIGINT) != before[0]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "raised"),
+    [(signal.SIGTERM, "sigterm", SystemExit), (signal.SIGINT, "sigint", KeyboardInterrupt)],
+)
+def test_a_signal_that_came_before_and_was_lost_is_a_request(
+    number: signal.Signals, reason: str, raised: type[BaseException]
+) -> None:
+    before = signal.signal(number, Ending())
+    try:
+        with pytest.raises(raised):
+            signal.raise_signal(number)
+        with StopRequest() as stop:
+            stop.hold()
+            assert stop.reason == reason
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_terminal_that_goes_is_a_request_unless_that_was_to_be_ignored() -> None:

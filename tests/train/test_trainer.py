@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from llmkit.errors import LlmkitError
 from llmkit.formats.checkpoint import read_state
 from llmkit.model.transformer import Transformer
+from llmkit.train.guard import MOST_LEFT_OUT, BadUpdateError, Spike
 from llmkit.train.order import RowOrder
 from llmkit.train.parallel.divided import Divided
 from llmkit.train.schedule import learning_rate
@@ -143,13 +144,13 @@ def test_a_saved_and_restored_trainer_goes_on_bit_for_bit(
     assert second.state() == straight.state()
 
 
-def poison(trainer: Trainer, step: int) -> None:
-    """Make the loss of one step not a number."""
+def poison(trainer: Trainer, *steps: int) -> None:
+    """Make the gradient of some steps not a number."""
     original = trainer.divided.finish_gradients
 
     def finish() -> list[Tensor]:
         gradients = original()
-        if trainer.step + 1 == step:
+        if trainer.step + 1 in steps:
             gradients[0].fill_(math.nan)
         return gradients
 
@@ -195,6 +196,47 @@ def test_a_spike_is_learnt_from_skipped_or_the_end(
     else:
         assert trainer.train_step().skipped == ("spike" if reaction == "skip" else None)
     assert same(weights(trainer), before) == (reaction != "ignore")
+
+
+@pytest.mark.parametrize("reaction", ["stop", "rewind"])
+def test_a_spike_that_ends_a_run_is_no_part_of_what_is_usual_and_leaves_no_trace(
+    make_trainer: Callable[..., Trainer], reaction: str
+) -> None:
+    trainer = make_trainer(on_spike=reaction)
+    trainer.guard.restore({"losses": [0.01, 0.02] * 50, "grad_norms": [1e9, 2e9] * 50})
+    loss_limit, norm_limit = trainer.guard.limits()
+    assert loss_limit is not None and loss_limit < 0.05
+    before, tensors = trainer.state(), trainer.state_tensors()
+    with pytest.raises((BadUpdateError, Spike)) as caught:
+        trainer.train_step()
+    if isinstance(caught.value, BadUpdateError):
+        assert f"usual: loss below {loss_limit:.4g}, norm below {norm_limit:.4g})" in caught.value.problem
+    assert trainer.state() == before and same(trainer.state_tensors(), tensors)
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
+
+
+def test_updates_are_left_out_so_often_in_a_row_and_one_more_ends_the_run(
+    make_trainer: Callable[..., Trainer],
+) -> None:
+    trainer = make_trainer(on_nonfinite="skip")
+    bad = range(3, 3 + MOST_LEFT_OUT + 1)
+    poison(trainer, 1, *bad)
+    counts = []
+    for _ in range(2 + MOST_LEFT_OUT):
+        trainer.train_step()
+        counts.append(trainer.left_out)
+    assert counts == [1, 0, *range(1, MOST_LEFT_OUT + 1)]
+    before = trainer.state()
+    assert before["left_out"] == MOST_LEFT_OUT
+    with pytest.raises(BadUpdateError, match=r"not finite .* after 32 updates in a row") as caught:
+        trainer.train_step()
+    assert caught.value.left_out == MOST_LEFT_OUT
+    assert trainer.state() == before
+    again = make_trainer(on_nonfinite="skip")
+    poison(again, *bad)
+    again.restore(before, trainer.state_tensors())
+    with pytest.raises(BadUpdateError, match="after 32 updates in a row"):
+        again.train_step()
 
 
 def test_clipping_bounds_the_update_and_zero_leaves_it(make_trainer: Callable[..., Trainer]) -> None:

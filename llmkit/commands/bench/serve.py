@@ -16,6 +16,7 @@ from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import LogEvery, Seed
 from llmkit.commands.values import parse_count, parse_seconds
 from llmkit.errors import DataError, GateFailed
+from llmkit.formats.text_file import read_text_file
 from llmkit.probe.load_config import BenchServeConfig
 
 if TYPE_CHECKING:
@@ -156,6 +157,6 @@ def _first_line(path: Path) -> str:
     """A key, of a file with one or several, as `serve --api-key-file` reads them."""
     from llmkit.server.keys import key_lines
 
-    for _, key in key_lines(path.read_text(encoding="utf-8")):
+    for _, key in key_lines(read_text_file(path)):
         return key
     raise DataError(f"{path}: no key in it", hint="a line with the key, and nothing else")

@@ -25,7 +25,10 @@ def convert(
         bool, Option("--dequantize", help="Make quantised weights plain numbers of the model's dtype.")
     ] = ConvertConfig.dequantize,
     max_shard_size: Annotated[
-        int, Option("--max-shard-size", metavar="SIZE", parser=parse_count, help="Of a safetensors file.")
+        int | None,
+        Option(
+            "--max-shard-size", metavar="SIZE", parser=parse_count, help="Of a safetensors file; default 5G."
+        ),
     ] = ConvertConfig.max_shard_bytes,
     tie: Annotated[
         bool | None, Option("--tie/--untie", help="Make the head the embedding, or a copy of it.")

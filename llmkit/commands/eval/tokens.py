@@ -15,7 +15,9 @@ from llmkit.commands.sampling_flags import TokenizerPath
 from llmkit.commands.shared import DryRun, JsonReport, LogEvery, inputs_or_stdin, print_lines, print_report
 from llmkit.commands.values import parse_count
 from llmkit.errors import UsageError
-from llmkit.formats.streams import STDIO, is_stream
+from llmkit.formats.documents import names_file
+from llmkit.formats.streams import STDIO
+from llmkit.formats.text_file import read_text_file
 from llmkit.probe.evaluate.config import Confidence, TokensConfig, View
 
 if TYPE_CHECKING:
@@ -196,18 +198,11 @@ def _file(text: str | None) -> Path | None:
     if text is None or text == "-":
         usage = "llmkit eval tokens MODEL 'TEXT', or … | llmkit eval tokens MODEL"
         return inputs_or_stdin(None if text is None else [STDIO], usage)[0]
-    return Path(text) if _is_file(text) else None
+    return Path(text) if names_file(text) else None
 
 
 def _passage(context: str | None) -> str | None:
     """A passage as it was given, or what a file of that name holds."""
-    if context is None or not _is_file(context):
+    if context is None or not names_file(context):
         return context
-    return Path(context).read_text(encoding="utf-8")
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return "\n" not in text and (is_stream(Path(text)) or Path(text).is_file())
-    except OSError:  # a text too long for a name
-        return False
+    return read_text_file(Path(context))

@@ -21,6 +21,7 @@ from llmkit.commands.parallel_flags import (
     speaking,
     start_processes,
 )
+from llmkit.commands.run_start import stoppable
 from llmkit.commands.shared import (
     DryRun,
     Force,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 
 @with_flag_groups
+@stoppable
 def finetune(
     ctx: typer.Context,
     model: own.Model,
@@ -102,7 +104,7 @@ def finetune(
     """
     from llmkit.workflows.finetune.finetune import finetune as run
     from llmkit.workflows.finetune.finetune import plan_finetune
-    from llmkit.workflows.run.ranks import first_speaks, is_first_process
+    from llmkit.workflows.run.ranks import is_first_process
 
     flags.check_stdout(records, as_json=as_json, dry_run=dry_run)
     session: Session = ctx.obj
@@ -124,7 +126,7 @@ def finetune(
     common: dict[str, Any] = {"resume": resume, "show": show, "invocation": session.invocation}
     common["division"] = replicas.division()
     speaks = console.progress("fine-tuning", log_every=log_every, panel=True)
-    with first_speaks(), speaks as progress:
+    with speaks as progress:
         if dry_run:
             plan = plan_finetune(files, config, processes=count, progress=progress, **common)
         else:
@@ -182,6 +184,7 @@ def _files(
             seed=seed,
         ),
         seq_len=reading.seq_len,
+        rope_scaling=reading.rope_scaling,
         rejects=reading.rejects,
         strict=reading.strict,
         skip_bad=reading.skip_bad,

@@ -54,6 +54,7 @@ class Reading:
         int | None,
         Option(metavar="N", parser=parse_count, help="Row length; default 1024, or the model's positions."),
     ] = None
+    rope_scaling: run_flags.RopeScaling = None
     show_mask: Annotated[
         int, Option(metavar="N", help="Show N examples, what is learnt marked, on stderr.")
     ] = 0

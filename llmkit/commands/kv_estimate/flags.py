@@ -115,7 +115,7 @@ KVCache = Annotated[
         "--kv-dtype",
         metavar="FORMAT",
         parser=parse_cache,
-        help="Of the cache: bfloat16, fp8, q8_0, q4_0, int8-token …; default: the model's own.",
+        help="Of the cache: bfloat16, fp8, q8_0, int8-token (llmkit's int8) …; default: the model's own.",
     ),
 ]
 TensorParallel = Annotated[
@@ -127,7 +127,9 @@ BlockSize = Annotated[
 SharedPrefix = Annotated[
     int, Option(metavar="N", parser=parse_count, help="Tokens all sequences share and keep once.")
 ]
-Window = Annotated[bool, Option(help="Whether sliding windows let go of what is outside them.")]
+Window = Annotated[
+    bool, Option(help="Whether sliding windows let go of what is outside (llmkit's engine keeps it).")
+]
 PrefillChunk = Annotated[
     int | None,
     Option(metavar="N", parser=parse_count, help="Count activations of so many prompt tokens at a time."),

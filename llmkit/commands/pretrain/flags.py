@@ -121,6 +121,7 @@ class Sources:
         Path | None,
         Option("--model", "-m", metavar="PATH", help="Model folder or GGUF file, or a config.json."),
     ] = None
+    rope_scaling: run_flags.RopeScaling = None
 
 
 @dataclass(frozen=True, kw_only=True)

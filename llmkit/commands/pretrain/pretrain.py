@@ -22,6 +22,7 @@ from llmkit.commands.parallel_flags import (
 from llmkit.commands.pretrain import flags as own
 from llmkit.commands.pretrain.text import describe_plan, describe_report
 from llmkit.commands.pretrain.trial_text import describe_trial
+from llmkit.commands.run_start import stoppable
 from llmkit.commands.shared import (
     DryRun,
     Force,
@@ -42,6 +43,7 @@ STDIO = Path("-")
 
 
 @with_flag_groups
+@stoppable
 def pretrain(
     ctx: typer.Context,
     out: Annotated[Path, Option("--out", "-o", metavar="RUN", help="Folder of the run.")],
@@ -103,7 +105,7 @@ def pretrain(
     from llmkit.workflows.pretrain.pretrain import plan_pretrain
     from llmkit.workflows.pretrain.pretrain import pretrain as run
     from llmkit.workflows.pretrain.trial import try_out
-    from llmkit.workflows.run.ranks import first_speaks, is_first_process
+    from llmkit.workflows.run.ranks import is_first_process
 
     if overfit_batch or find_lr:
         refuse_processes(processes)
@@ -134,7 +136,7 @@ def pretrain(
             )
         print_report(trial, as_json, describe_trial)
         return
-    with first_speaks(), console.progress("pretraining", log_every=log_every, panel=True) as progress:
+    with console.progress("pretraining", log_every=log_every, panel=True) as progress:
         if dry_run:
             plan = plan_pretrain(
                 files,
@@ -181,6 +183,7 @@ def _files(
         preset=sources.preset,
         model=sources.model,
         overrides=shape.overrides(),
+        rope_scaling=sources.rope_scaling,
         out=out,
         packing=PackConfig() if seq_len is None else PackConfig(seq_len=seq_len),
         seq_len=seq_len,

@@ -120,7 +120,7 @@ class NativeRunner:
             check_room(self._config, end)
             return positions, self._angles
         if self._rope.depends_on_length:  # tables of this pass alone: each text's own, as long as it is
-            texts = [(work.start, work.start + work.count, len(work.text.tokens)) for work in works]
+            texts = [(work.start, work.start + work.count, work.text.length) for work in works]
             tables = []
             for kind in self._kinds:
                 parts = [

@@ -43,8 +43,10 @@ class _Told(msgspec.Struct, array_like=True, frozen=True):
     start: int
     count: int
     num_drafts: int
-    length: int
-    """Tokens that are known of it."""
+    num_tokens: int
+    """What it has, without guesses."""
+    num_given: int
+    """Of its prompt, still to be scored."""
     ids: bytes
     """(count,) int32: the last `num_drafts` are guesses."""
     blocks: bytes
@@ -71,6 +73,7 @@ def encode_pass(works: Sequence[Work], memory: Memory = Memory()) -> bytes:
             work.count,
             work.num_drafts,
             len(work.text.tokens),
+            len(work.text.given),
             np.array(known_ids(work), np.int32).tobytes(),
             work.text.block_numbers.tobytes(),
         )
@@ -107,7 +110,7 @@ class PassReader:
         had = text.block_numbers
         if not np.array_equal(had, blocks[: len(had)]):
             text.forget()
-        text.tokens = [0] * told.length  # of the others nothing is read
+        text.tokens, text.given = [0] * told.num_tokens, [0] * told.num_given  # of the others nothing is read
         text.tokens[told.start : told.start + known] = ids[:known]
         text.drafts = ids[known:]
         text.table += [Block(index) for index in blocks[len(text.table) :].tolist()]

@@ -20,7 +20,6 @@ from llmkit.tokens.gguf.vocabulary import (
     BYTE_LEVEL,
     PREFIX,
     TEMPLATE,
-    TURN_ENDS,
     UNIGRAM,
     GgufVocabulary,
     parse_vocabulary,
@@ -80,22 +79,6 @@ def _named_templates(metadata: Mapping[str, Any]) -> dict[str, str]:
     names = (key.removeprefix(f"{TEMPLATE}.") for key in metadata if key.startswith(f"{TEMPLATE}."))
     found = {name: metadata[f"{TEMPLATE}.{name}"] for name in names if re.fullmatch(r"\w+", name)}
     return {name: text for name, text in found.items() if isinstance(text, str)}
-
-
-def gguf_stop_ids(metadata: Mapping[str, Any], name: str) -> tuple[int, ...]:
-    """The ids that end a text or a turn: eos, eot, eom, and tokens that look like the end of a turn.
-
-    Args:
-        metadata: as `gguf_tokenizer` takes it.
-        name: of the file, for messages.
-
-    Raises:
-        ConfigError, DataError: as `gguf_tokenizer`.
-    """
-    vocabulary = parse_vocabulary(metadata, name)
-    named = [vocabulary.ids[what] for what in ("eos", "eot", "eom") if what in vocabulary.ids]
-    looks = [index for index, token in enumerate(vocabulary.tokens) if token in TURN_ENDS]
-    return tuple(dict.fromkeys((*named, *looks)))
 
 
 def _check_tokens(vocabulary: GgufVocabulary, name: str) -> None:

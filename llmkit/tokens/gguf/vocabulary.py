@@ -107,6 +107,25 @@ def parse_vocabulary(metadata: Mapping[str, Any], name: str) -> GgufVocabulary:
     )
 
 
+def gguf_stop_ids(metadata: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    """The ids that end a text or a turn: eos, eot, eom, and tokens that look like the end of a turn.
+
+    How text is cut does not bear on them: a file whose tokenizer cannot be read has them too.
+
+    Args:
+        metadata, name: as `parse_vocabulary` takes them.
+
+    Raises:
+        DataError: a key is missing or makes no sense.
+    """
+    keys = _Keys(metadata, name)
+    tokens = keys.texts("tokens")
+    ids = _ids(keys, keys.text("model"), len(tokens))
+    named = [ids[what] for what in ("eos", "eot", "eom") if what in ids]
+    looks = [index for index, token in enumerate(tokens) if token in TURN_ENDS]
+    return tuple(dict.fromkeys((*named, *looks)))
+
+
 def listed_merges(model: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The merges of a tokenizer.json's model, which older files write as one text each."""
     pairs = (one.split(" ", 1) if isinstance(one, str) else one for one in model["merges"])
@@ -164,11 +183,17 @@ class _Keys:
 
 
 def _pre_tokenizer(keys: _Keys) -> PreTokenizer:
+    name = keys.get("pre")
+    if name is None:  # llama.cpp takes a default, whose tokens may be other than the model was trained with
+        raise DataError(
+            f"{keys.name}: {PREFIX}pre is missing, as in old files: how text is cut is not told",
+            hint="-t with the model's tokenizer.json, or convert the model again from where it was published",
+        )
     name = keys.text("pre")
     if name not in PRE_TOKENIZERS:
         raise ConfigError(
             f"{keys.name}: {PREFIX}pre is {name!r}, a way of cutting text that is not known here",
-            hint="use the model's tokenizer.json; known are " + ", ".join(sorted(PRE_TOKENIZERS)),
+            hint="-t with the model's tokenizer.json; known are " + ", ".join(sorted(PRE_TOKENIZERS)),
         )
     return PRE_TOKENIZERS[name]
 

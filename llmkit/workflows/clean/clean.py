@@ -7,13 +7,14 @@ from typing import Any
 
 import msgspec
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import UsageError
 from llmkit.formats.atomic import write_atomic
 from llmkit.formats.digest import digest_file
 from llmkit.formats.documents import list_files
 from llmkit.formats.json_text import json_text
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.streams import STDIO, input_bytes, is_stream
+from llmkit.formats.text_file import read_text_file
 from llmkit.progress import SILENT, Progress
 from llmkit.text.rule import Check
 from llmkit.workflows.clean.folder import clean_folder, units_of
@@ -174,7 +175,7 @@ def _resolve(files: CleanFiles, settings: CleanSettings) -> _Job:
     settings = msgspec.structs.replace(
         settings,
         pages=any(kind_of(path) == "pages" for path in inputs),
-        rules=None if files.rules is None else _read_text(files.rules),
+        rules=None if files.rules is None else read_text_file(files.rules, hint="rule files are TOML"),
         rules_name="" if files.rules is None else files.rules.name,
         against=tuple((str(path), digest_file(path)) for path in list_files(files.against)),
         rejects=files.rejects is not None,
@@ -190,10 +191,3 @@ def _check_report(path: Path) -> None:
             f"--report {path}: neither .json nor .html (found {path.suffix or 'no suffix'})",
             hint=f"--report {path.with_suffix('.html').name}",
         )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error.reason})", hint="rule files are TOML") from None

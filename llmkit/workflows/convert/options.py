@@ -8,6 +8,7 @@ from llmkit.errors import UsageError
 
 Form = Literal["gguf", "safetensors"]
 Dtype = Literal["float32", "float16", "bfloat16", "q8_0"]
+SHARD_BYTES = 5_000_000_000
 _SUFFIX = ".gguf"
 
 
@@ -25,8 +26,8 @@ class ConvertConfig:
     """Of the weights; None: the model's own."""
     dequantize: bool = False
     """Quantised weights become plain numbers of the model's own dtype."""
-    max_shard_bytes: int = 5_000_000_000
-    """Of a safetensors file."""
+    max_shard_bytes: int | None = None
+    """Of a safetensors file; None: SHARD_BYTES."""
     tie: bool | None = None
     """Whether the head is the embedding; None: as it is."""
     tokenizer: Path | None = None

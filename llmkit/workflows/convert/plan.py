@@ -19,7 +19,7 @@ from llmkit.model.save import file_tensors, split_shards
 from llmkit.model.source import NO_TOKENIZER, SAMPLING_KEYS
 from llmkit.model.transformer import Transformer
 from llmkit.workflows.convert.check import CheckReport
-from llmkit.workflows.convert.options import ConvertConfig, Form
+from llmkit.workflows.convert.options import SHARD_BYTES, ConvertConfig, Form
 from llmkit.workflows.convert.source import ConvertSource
 
 _WORDS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
@@ -143,8 +143,13 @@ def decide(source: ConvertSource, out: Path, config: ConvertConfig, invocation: 
         raise UsageError(
             f"{source.path}: --dequantize, but the weights are plain numbers", hint="leave --dequantize out"
         )
+    if form == "gguf" and config.max_shard_bytes is not None:
+        raise UsageError(
+            "--max-shard-size is of safetensors files, and a GGUF file is written as one",
+            hint="leave it out; llama.cpp's llama-gguf-split cuts a file, and llmkit reads the parts",
+        )
     dtype = config.dtype or str(dtype_of(source.config)).removeprefix("torch.")
-    return Written(source, out, form, dtype, config.max_shard_bytes, invocation)
+    return Written(source, out, form, dtype, config.max_shard_bytes or SHARD_BYTES, invocation)
 
 
 def plan(written: Written) -> ConvertReport:

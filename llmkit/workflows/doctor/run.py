@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from llmkit.formats.checkpoint import CHECKPOINTS, list_checkpoints, read_state
+from llmkit.formats.checkpoint import leftovers, list_checkpoints, read_state
 from llmkit.formats.jsonl import Line, decode_all
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import read_header
@@ -33,8 +33,7 @@ def check_run(folder: Path, *, progress: Progress = SILENT) -> list[Finding]:
         where, _, what = problem.partition(": ")
         hint = f"rm -r {where}; llmkit pretrain --resume goes on from an older one"
         findings.append(finding("warning", "run.checkpoint", where, what, hint))
-    inside = folder / CHECKPOINTS
-    for leftover in sorted(inside.glob(".*")) if inside.is_dir() else []:
+    for leftover in leftovers(folder):
         findings.append(
             finding("info", "run.leftover", leftover, "left by a run that was killed", f"rm -r {leftover}")
         )

@@ -6,7 +6,8 @@ from pathlib import Path
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import encode_line
-from llmkit.formats.streams import open_input, open_output
+from llmkit.formats.streams import open_output
+from llmkit.formats.text_file import read_text_file
 from llmkit.probe.evaluate.grid import check_depths, default_lengths
 from llmkit.probe.evaluate.hidden import Hay, Hidden, split_sentences
 from llmkit.probe.evaluate.needle import ANSWERS, NEEDLE, QUESTION, Needle, Tokens
@@ -92,12 +93,7 @@ def read_hay(haystack: Path | None) -> tuple[str, Hay]:
     """
     if haystack is None:
         return " ".join(NOISE) + " ", Hay()
-    with open_input(haystack) as stream:
-        content = stream.read()
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{haystack}: not UTF-8 ({error})", hint="convert it to UTF-8") from None
+    text = read_text_file(haystack)
     hay = Hay(tuple(split_sentences(text)))
     if not hay.sentences:
         raise DataError(f"{haystack}: no text", hint="a text of some sentences")

@@ -25,11 +25,11 @@ from llmkit.workflows.finetune.report import FinetuneReport, build_report
 from llmkit.workflows.finetune.reward_command import TIMEOUT_SECONDS, RewardCommand
 from llmkit.workflows.finetune.run import FinetuneRun
 from llmkit.workflows.finetune.samples import Sample
+from llmkit.workflows.run.claim import claimed
 from llmkit.workflows.run.folder import (
     CACHE,
     check_folder,
     check_metrics_file,
-    claimed,
     find_start,
 )
 from llmkit.workflows.run.launch import threads_of
@@ -126,9 +126,10 @@ def finetune(
     _check_method(config, degrees)
     with joined_ranks(degrees, config.device) as ranks, ExitStack() as stack:
         progress = progress if ranks.is_first else SILENT
+        claim = None
         with ranks.first():
             if ranks.is_first:
-                stack.enter_context(claimed(files.out, _inputs(files)))
+                claim = stack.enter_context(claimed(files.out, _inputs(files)))
             else:
                 files = replace(files, rejects=None)
             cache = files.out / CACHE
@@ -155,6 +156,7 @@ def finetune(
             stop,
             invocation,
             progress,
+            claim=claim,
             build_trainer=lambda _, begin: run.build_trainer(begin),
             duties_of=lambda _, trainer, saver: run.build_duties(trainer, saver),
             finish=lambda ended: build_report(job, run, ended),

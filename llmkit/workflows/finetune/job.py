@@ -8,11 +8,11 @@ from llmkit.errors import ConfigError, UsageError
 from llmkit.estimate.architecture_flops import train_flops_per_token
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.digest import digest_bytes, digest_file
-from llmkit.formats.peft import ADAPTER_CONFIG
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.streams import STDIO
 from llmkit.model.config import ModelConfig
 from llmkit.model.source import check_model, config_source, model_files, read_model_config
+from llmkit.model.stretched import read_stretched
 from llmkit.progress import Progress
 from llmkit.tokens.audit import AuditReport
 from llmkit.tokens.load import load_tokenizer
@@ -97,7 +97,7 @@ def open_finetune(
         if path != STDIO:
             require(path)
     _check(files, config)
-    model = ModelConfig.from_hf(read_model_config(files.model), source=config_source(files.model))
+    model, _ = read_stretched(files.model, files.rope_scaling)
     if files.teacher is not None:
         _check_teacher(files.teacher, model)
     tokenizer = template_of(files.template, load_tokenizer(files.tokenizer or files.model))
@@ -130,7 +130,7 @@ def open_finetune(
         held_out = listed if fraction else files.valid
         quiet = RejectLog(skip_bad=log.on_bad is not None)
         valid = read(held_out, "valid", quiet, 0) if held_out else None
-    source = choose_model("", files.model, {}, opened.data, {})
+    source = choose_model("", files.model, {}, opened.data, {}, files.rope_scaling)
     resolved = _resolved(config, model, opened)
     longest = max(one.longest for one in (opened, valid) if one is not None)
     setup = set_up(
@@ -161,10 +161,11 @@ def open_finetune(
 
 def _check(files: FinetuneFiles, config: FinetuneConfig) -> None:
     check_model(files.model)
-    if (files.model / ADAPTER_CONFIG).is_file():
+    if files.rope_scaling is not None and config.lora is not None:
         raise UsageError(
-            f"{files.model}: an adapter, not a model",
-            hint=f"put it into its base first: llmkit merge BASE --adapter {files.model} -o merged",
+            "--rope-scaling with --lora: an adapter does not say that its base is stretched",
+            hint=f"stretch the base first: llmkit pretrain --model {files.model} --rope-scaling "
+            f"{files.rope_scaling} --data FILE -o stretched",
         )
     if files.teacher is not None:
         check_model(files.teacher)

@@ -1,6 +1,8 @@
 """The model of a run as it starts: the base, what of it is trained, and where a checkpoint left it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,6 +19,7 @@ from llmkit.model.transformer import Transformer
 from llmkit.train.finetune_config import FinetuneConfig
 from llmkit.train.objective import Reference, adapter_reference, frozen_reference
 from llmkit.train.state import MODEL_FILES, Product, load_trained, load_weights
+from llmkit.workflows.pretrain.model import ModelSource
 
 ADAPTER_FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
 
@@ -34,21 +37,25 @@ def product_of(config: FinetuneConfig, base: Path) -> Product:
 
 
 def build_finetuned(
-    base: Path, config: FinetuneConfig, device: torch.device, checkpoint: Path | None
+    source: ModelSource, config: FinetuneConfig, device: torch.device, checkpoint: Path | None
 ) -> Transformer:
     """The model to train: everything that is not trained wants no gradient.
 
     Args:
-        base: model folder or GGUF file.
+        source: the base, a model folder or GGUF file, and its shape.
         config: what is trained.
         device: where it is put.
         checkpoint: of this run, to go on from; None: the beginning.
     """
+    assert source.weights is not None
     if config.lora is None:
-        model = load_weights(checkpoint or base, device)
+        if checkpoint is None:
+            model = load_weights(source.weights, device, source.rope_scaling)
+        else:  # it says itself how it is stretched
+            model = load_weights(checkpoint, device)
         choose_trained(model, config)
         return model
-    model = load_frozen(base, device, quantised=config.qlora)
+    model = load_frozen(source.weights, device, quantised=config.qlora)
     choose_trained(model, config)
     if checkpoint is not None:
         load_trained(model, checkpoint)
@@ -63,7 +70,13 @@ def choose_trained(model: Transformer, config: FinetuneConfig) -> None:
         trainable_layers(model, config.last_layers)
 
 
-def load_frozen(path: Path, device: torch.device, *, quantised: bool = False) -> Transformer:
+def load_frozen(
+    path: Path,
+    device: torch.device,
+    *,
+    quantised: bool = False,
+    rope_scaling: Mapping[str, Any] | None = None,
+) -> Transformer:
     """A model that is not trained.
 
     Args:
@@ -71,11 +84,12 @@ def load_frozen(path: Path, device: torch.device, *, quantised: bool = False) ->
         device: where it is put.
         quantised: the matrices of the layers as the file quantises them, in NF4 where it does not; else all
             of it in float32, of which a CPU reads float32 files in place.
+        rope_scaling: in place of what its config.json says; not with `quantised`.
     """
     if quantised and is_quantised(path):
         model = load_quantised_base(path, dtype=torch.float32).to(device)
     else:
-        model = load_model(path, dtype=torch.float32, device=device)
+        model = load_model(path, dtype=torch.float32, device=device, rope_scaling=rope_scaling)
         if quantised:
             quantise_base(model)
     model.requires_grad_(False)
@@ -90,6 +104,9 @@ def is_quantised(path: Path) -> bool:
     return any(isinstance(tensor, QuantisedInfo) for tensor in tensors)
 
 
-def build_reference(base: Path, config: FinetuneConfig, device: torch.device) -> Reference:
+def build_reference(source: ModelSource, config: FinetuneConfig, device: torch.device) -> Reference:
     """The base that a model in training is compared with: itself without adapters, or a second copy."""
-    return adapter_reference() if config.lora is not None else frozen_reference(load_frozen(base, device))
+    if config.lora is not None:
+        return adapter_reference()
+    assert source.weights is not None
+    return frozen_reference(load_frozen(source.weights, device, rope_scaling=source.rope_scaling))

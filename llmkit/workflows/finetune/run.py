@@ -110,12 +110,12 @@ class FinetuneRun:
         """Opens the base."""
         if self._reference is None:
             job = self._job
-            self._reference = build_reference(job.files.model, job.config, job.setup.device)
+            self._reference = build_reference(job.source, job.config, job.setup.device)
         return self._reference
 
     def _model(self, checkpoint: Path | None) -> Transformer:
         job = self._job
-        return build_finetuned(job.files.model, job.config, job.setup.device, checkpoint)
+        return build_finetuned(job.source, job.config, job.setup.device, checkpoint)
 
     def _rollouts(self, model: Transformer) -> RolloutSource | None:
         job, config = self._job, self._job.config

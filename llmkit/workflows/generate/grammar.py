@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from llmkit.engine.gbnf import is_gbnf, is_lark
-from llmkit.errors import DataError, MissingError
-from llmkit.formats.streams import open_input
+from llmkit.errors import MissingError
+from llmkit.formats.text_file import read_text_file
 
 
 def read_schema(given: str) -> str:
@@ -41,9 +41,4 @@ def _read(flag: str, given: str, hint: str) -> str:
     path = Path(given)
     if not path.exists():
         raise MissingError(f"{flag} {given}: no such file", hint=hint)
-    with open_input(path) as stream:
-        content = stream.read()
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8: {error}", hint="iconv -f latin1 -t utf-8 FILE") from None
+    return read_text_file(path)

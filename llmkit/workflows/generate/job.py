@@ -15,14 +15,12 @@ from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.provenance import read_provenance
 from llmkit.formats.streams import STDIO
 from llmkit.model.config import ModelConfig
-from llmkit.model.extend_context import extend_context, original_positions, parse_rope_scaling
 from llmkit.model.source import (
     check_model,
-    config_source,
-    read_model_config,
     read_model_generation,
     read_model_tensors,
 )
+from llmkit.model.stretched import read_stretched
 from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
@@ -108,7 +106,7 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
         if path != STDIO and not path.exists():
             raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin")
     check_model(files.model)
-    model, scaling = _open_config(files.model, config.rope_scaling)
+    model, scaling = read_stretched(files.model, config.rope_scaling)
     check_cache_options(files, config, model)
     read_model_tensors(files.model)  # their headers: a missing or truncated file is found now
     check_parts(files.model, config, model, files.prompt_cache)
@@ -155,16 +153,6 @@ def _open_template(path: Path | None) -> "RowTemplate | None":
     from llmkit.workflows.generate.row_template import RowTemplate  # jinja2, for those who ask
 
     return RowTemplate(path)
-
-
-def _open_config(folder: Path, scaling: str | None) -> tuple[ModelConfig, dict[str, Any] | None]:
-    """The model's shape, and the scaling that was put into it."""
-    content, source = read_model_config(folder), config_source(folder)
-    model = ModelConfig.from_hf(content, source)
-    if scaling is None:
-        return model, None
-    parsed = parse_rope_scaling(scaling, max_positions=original_positions(model))
-    return ModelConfig.from_hf(extend_context(content, parsed, source), source), parsed
 
 
 def _check_options(files: GenerateFiles, config: GenerateConfig) -> None:

@@ -13,7 +13,7 @@ from llmkit.engine.seeds import derive_seed
 from llmkit.errors import DataError, LlmkitError, MissingError, UsageError
 from llmkit.formats.digest import content_id
 from llmkit.formats.jsonl import MALFORMED, BadLine, Line, Record, decode_field, raw, read_records, record_id
-from llmkit.formats.streams import STDIO, open_input
+from llmkit.formats.text_file import read_text_file
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.workflows.generate.batch import Call, RefusedError, is_call, read_body, read_call
 from llmkit.workflows.generate.job import Job, no_tokenizer
@@ -102,16 +102,7 @@ def read_rows(
 
 def _read_text(path: Path) -> str:
     """A file as a prompt: all of it but one line feed at its end, which editors and echo put there."""
-    with open_input(path) as stream:
-        content = stream.read().removesuffix(b"\n")
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        name = "stdin" if path == STDIO else path
-        raise DataError(
-            f"{name}: the prompt is not UTF-8 (found byte 0x{content[error.start]:02x} at {error.start})",
-            hint="iconv -f latin1 -t utf-8 FILE | llmkit generate …",
-        ) from None
+    return read_text_file(path, hint="iconv -f latin1 -t utf-8 FILE | llmkit generate …").removesuffix("\n")
 
 
 def _row(job: Job, line: Line) -> Row:

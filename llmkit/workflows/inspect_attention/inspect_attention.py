@@ -9,6 +9,7 @@ import torch
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.atomic import refuse_existing, write_atomic
+from llmkit.formats.documents import names_file
 from llmkit.formats.peft import ADAPTER_CONFIG
 from llmkit.formats.streams import STDIO, open_output
 from llmkit.model.source import check_model, model_files
@@ -30,7 +31,7 @@ from llmkit.workflows.inspect_attention.report import (
     MapPart,
     TokenRow,
 )
-from llmkit.workflows.inspect_attention.text import Reading, names_file, read_text
+from llmkit.workflows.inspect_attention.text import Reading, read_text
 
 MOST_MAPS = 12
 """Heads whose maps are drawn at once."""

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import DataError, MissingError, UsageError
-from llmkit.formats.documents import Document, is_json_lines, read_documents
+from llmkit.formats.documents import Document, names_file, read_documents
 from llmkit.formats.jsonl import Line, decode_field, record_id
-from llmkit.formats.streams import is_stream
 from llmkit.probe.attention.patterns import repeated_random_ids
 from llmkit.workflows.inspect_attention.config import InspectText
 from llmkit.workflows.inspect_attention.open import Inspected
@@ -61,32 +60,6 @@ def read_text(opened: Inspected, text: InspectText) -> Reading:
     ]
     device = opened.model.model.embed_tokens.weight.device
     return Reading(torch.tensor(ids, device=device), tokens, source, repeated)
-
-
-def names_file(given: str | None, *, is_words: bool = False) -> bool:
-    """Whether a word on the command line is a file to read: there is one, or it is written like one.
-
-    Args:
-        given: the word, if there is one.
-        is_words: whether it is a text in any case.
-
-    Raises:
-        MissingError: it is written like a file and is not there.
-    """
-    if given is None or is_words:
-        return False
-    path = Path(given)
-    try:
-        there = is_stream(path) or path.is_file()
-    except OSError:  # a text longer than names can be
-        return False
-    if (
-        not there
-        and not any(one.isspace() for one in given)
-        and (is_json_lines(path) or path.suffix == ".txt")
-    ):
-        raise MissingError(f"{given}: no such file", hint="check the path; other words are read as a text")
-    return there
 
 
 def _encoded(opened: Inspected, text: InspectText) -> tuple[list[int], str]:

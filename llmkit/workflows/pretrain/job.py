@@ -10,6 +10,7 @@ from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.streams import STDIO
 from llmkit.model.source import carries_tokenizer
+from llmkit.model.stretched import read_stretched
 from llmkit.progress import Progress
 from llmkit.tokens.config import PackConfig
 from llmkit.tokens.load import load_tokenizer
@@ -19,8 +20,8 @@ from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.state import WHOLE_MODEL, Product
 from llmkit.train.width_scaling import range_at_width
 from llmkit.workflows.pretrain.data import Packing, PretrainData, check_tokenizer, open_data, require
-from llmkit.workflows.pretrain.model import ModelSource, choose_model
-from llmkit.workflows.run.setup import Setup, set_up
+from llmkit.workflows.pretrain.model import ModelSource, choose_model, has_weights
+from llmkit.workflows.run.setup import Setup, check_positions, set_up
 
 _TOKENIZER = "tokenizer.json"
 
@@ -39,6 +40,8 @@ class PretrainFiles:
     model: Path | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
     """Fields of ModelConfig."""
+    rope_scaling: str | None = None
+    """Stretches the positions of a model that is trained on, as `model/extend_context.py` reads it."""
     packing: PackConfig = field(default_factory=PackConfig)
     """For documents."""
     seq_len: int | None = None
@@ -94,6 +97,10 @@ def open_job(
                 hint="pack it first: … | llmkit pack -t TOKENIZER -o shards",
             )
     refuse_idle_evaluation(config, has_valid=bool(files.valid))
+    if files.seq_len is not None and files.model is not None and has_weights(files.model):
+        shape, _ = read_stretched(files.model, files.rope_scaling)
+        positions = files.overrides.get("max_position_embeddings", shape.max_position_embeddings)
+        check_positions(files.seq_len, positions, is_kept=True)  # before documents are packed
     tokenizer_path = files.tokenizer
     own = files.model if files.model is not None and _has_tokenizer(files.model) else None
     tokenizer_path = tokenizer_path or own
@@ -118,7 +125,7 @@ def open_job(
     ids = data.special_ids
     if tokenizer is not None:
         ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_id") for name in ("bos", "eos", "pad")}
-    source = choose_model(files.preset, files.model, files.overrides, data, ids)
+    source = choose_model(files.preset, files.model, files.overrides, data, ids, files.rope_scaling)
     source = _at_base_width(source, config.mup_base_width, files.overrides)
     setup = set_up(config, source.config, data, source.weights_sha256, degrees=degrees)
     return Job(files, config, tokenizer, data, valid, source, setup)

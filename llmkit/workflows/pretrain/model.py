@@ -15,7 +15,8 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.presets import preset
 from llmkit.model.reshape import field_of, reshape
-from llmkit.model.source import config_source, model_files, read_model_config
+from llmkit.model.source import model_files
+from llmkit.model.stretched import read_stretched
 from llmkit.model.transformer import Transformer
 from llmkit.train.config import default_initializer_range
 from llmkit.train.state import load_weights
@@ -33,6 +34,8 @@ class ModelSource:
     config: ModelConfig
     weights: Path | None
     weights_sha256: str | None
+    rope_scaling: Mapping[str, Any] | None = None
+    """What was put in place of the weights' own, for longer rows."""
     mup_base_width: int | None = None
     """Fresh weights are drawn for this width's learning rate; None: for their own."""
 
@@ -43,6 +46,7 @@ def choose_model(
     overrides: Mapping[str, Any],
     data: PretrainData,
     ids: Mapping[str, int | None],
+    rope_scaling: str | None = None,
 ) -> ModelSource:
     """The model for some data.
 
@@ -52,14 +56,21 @@ def choose_model(
         overrides: fields of ModelConfig, or of its experts, that were given as flags.
         data: its vocabulary is the model's, and its row length the default of max_position_embeddings.
         ids: special ids of the tokenizer.
+        rope_scaling: in place of the weights' own, as `--rope-scaling` has it.
 
     Raises:
         ConfigError: no such preset, or the result is no possible model.
-        UsageError: a flag would change the shape of weights that are to be kept.
+        UsageError: a flag would change the shape of weights that are to be kept, or a fresh model is to be
+            stretched.
         DataError: the data has ids that the model has no embedding for.
     """
-    if folder is not None and _has_weights(folder):
-        return _continued(folder, overrides, data)
+    if folder is not None and has_weights(folder):
+        return _continued(folder, overrides, data, rope_scaling)
+    if rope_scaling is not None:
+        raise UsageError(
+            f"--rope-scaling {rope_scaling} stretches a model that was trained, and this one is fresh",
+            hint="--model FOLDER with its weights; a fresh one has --max-position-embeddings",
+        )
     fitted = {
         "vocab_size": data.vocab_size,
         "max_position_embeddings": data.seq_len,
@@ -92,8 +103,10 @@ def build_model(source: ModelSource, seed: int, device: torch.device) -> Transfo
     return model.to(device)
 
 
-def _continued(folder: Path, overrides: Mapping[str, Any], data: PretrainData) -> ModelSource:
-    config = ModelConfig.from_hf(read_model_config(folder), source=config_source(folder))
+def _continued(
+    folder: Path, overrides: Mapping[str, Any], data: PretrainData, rope_scaling: str | None
+) -> ModelSource:
+    config, scaling = read_stretched(folder, rope_scaling)
     for key, value in overrides.items():
         free = key in _FREE_WITH_WEIGHTS and config.position == "rope"
         if not free and value != field_of(config, key):
@@ -106,7 +119,7 @@ def _continued(folder: Path, overrides: Mapping[str, Any], data: PretrainData) -
     files = [file for file in model_files(folder) if file.name != CONFIG]
     digest = digest_bytes("".join(map(digest_file, files)).encode())
     kept = {key: value for key, value in overrides.items() if key in _FREE_WITH_WEIGHTS}
-    return ModelSource(replace(config, dtype="float32", **kept), folder, digest)
+    return ModelSource(replace(config, dtype="float32", **kept), folder, digest, scaling)
 
 
 def _config_file(model: Path) -> Path:
@@ -122,5 +135,6 @@ def _check_vocabulary(config: ModelConfig, data: PretrainData, where: str) -> No
         )
 
 
-def _has_weights(folder: Path) -> bool:
+def has_weights(folder: Path) -> bool:
+    """Whether `--model` names a model to train on, and not only a shape."""
     return is_gguf(folder) or (folder / WEIGHTS).is_file() or (folder / INDEX).is_file()

@@ -26,13 +26,13 @@ from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain.job import Job, PretrainFiles, open_job
 from llmkit.workflows.pretrain.model import build_model
 from llmkit.workflows.pretrain.plan import PretrainPlan, check_resources, plan_run
+from llmkit.workflows.run.claim import claimed
 from llmkit.workflows.run.duties import build_duties
 from llmkit.workflows.run.folder import (
     CACHE,
     Start,
     check_folder,
     check_metrics_file,
-    claimed,
     find_start,
 )
 from llmkit.workflows.run.launch import threads_of
@@ -163,9 +163,10 @@ def pretrain(
         resume = "auto"
     with joined_ranks(division.degrees(), config.device) as ranks, ExitStack() as stack:
         progress = progress if ranks.is_first else SILENT
+        claim = None
         with ranks.first():
             if ranks.is_first:
-                stack.enter_context(claimed(files.out, [*files.data, *files.valid]))
+                claim = stack.enter_context(claimed(files.out, [*files.data, *files.valid]))
             cache = files.out / CACHE
             job = open_job(files, config, cache, invocation, progress, degrees=ranks.degrees)
             start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
@@ -179,6 +180,7 @@ def pretrain(
             stop,
             invocation,
             progress,
+            claim=claim,
             build_trainer=partial(_build_trainer, ranks),
             duties_of=build_duties,
             finish=lambda ended: _report(job, ended),

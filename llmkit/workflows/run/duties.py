@@ -27,8 +27,9 @@ def build_duties(job: Job, trainer: Trainer, saver: Saver) -> Duties:
         notice=saver.notice,
         settle=saver.wait,
         rewind=Rewinder(job, trainer, saver),
+        rescue=saver.rescue,
         best=saver.best,
-        watch=profile_duty(job, trainer, saver.log),
+        watch=profile_duty(job, trainer, saver.log, saver.check_folder),
         can_save_at_once=saver.is_quick,
     )
 

@@ -9,8 +9,7 @@ RUN/.replaced/          the run that stood here, until the first checkpoint of t
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from llmkit.formats.atomic import refuse_existing, refuse_stdout, write_atomic
 from llmkit.formats.checkpoint import (
     CHECKPOINTS,
     CheckpointState,
+    checkpoint_folders,
     clear_leftovers,
     damage,
     is_finished,
@@ -29,7 +29,7 @@ from llmkit.formats.checkpoint import (
     retract,
 )
 from llmkit.formats.json_text import json_text
-from llmkit.formats.lock import LOCK, lock_folder
+from llmkit.formats.lock import LOCK
 from llmkit.formats.metrics import METRICS, begin_alike, cut_metrics, holds_metrics
 from llmkit.formats.model_folder import CONFIG
 from llmkit.formats.provenance import FILE_NAME, Invocation, write_provenance
@@ -81,46 +81,6 @@ def check_folder(out: Path, inputs: Sequence[Path]) -> None:
         )
 
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keep other processes out of a run folder. A folder that stays empty is removed again.
-
-    Raises:
-        UsageError: another process is at work in it.
-    """
-    existed = out.is_dir()
-    lock = lock_folder(out)
-    if lock is None:
-        raise UsageError(
-            f"{out}: another process is training in it",
-            hint="wait for it, or choose another name with -o",
-        )
-    with lock:
-        try:
-            yield
-        finally:
-            if not existed:
-                with suppress(OSError):  # there is something in it
-                    (out / CACHE).rmdir()
-            (out / LOCK).unlink(missing_ok=True)  # from here on others may work in the folder
-            if not existed:
-                with suppress(OSError):
-                    out.rmdir()
-
-
-@contextmanager
-def claimed(out: Path, inputs: Sequence[Path]) -> Iterator[None]:
-    """A folder that a run may write, for this process alone; a run whose replacement failed is back in it.
-
-    Raises:
-        UsageError: as `check_folder` and `locked`.
-    """
-    check_folder(out, inputs)
-    with locked(out):
-        restore_aside(out)
-        yield
-
-
 def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progress: Progress) -> Start:
     """Where the run in `out` goes on from.
 
@@ -139,7 +99,7 @@ def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progre
                 hint="choose another name with -o, go on with --resume auto, or replace it with --force",
             )
         return Start()
-    if not complete and problems and any(map(is_finished, (out / CHECKPOINTS).glob("step-*"))):
+    if not complete and problems and any(map(is_finished, checkpoint_folders(out))):
         raise _all_damaged(out, problems[0].removeprefix(f"{out / CHECKPOINTS}/"))
     if not complete:
         if resume == "must":

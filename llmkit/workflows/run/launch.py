@@ -1,4 +1,4 @@
-"""Starting the processes of a run on this machine: by torchrun's launcher, which can restart them."""
+"""Starting the processes of a run on this machine, by torchrun's launcher, and again when one was lost."""
 
 import logging
 import os
@@ -11,11 +11,12 @@ from pathlib import Path
 
 from llmkit.errors import StoppedResumable
 from llmkit.machine import cores, end_with_parent, signal_name
-from llmkit.workflows.run.ranks import STATUS
+from llmkit.workflows.run.ranks import RESTARTS, STATUS, LostProcess
 
 MODULE = "llmkit"
 LAUNCHER = "LLMKIT_LAUNCHER"
 """Tells a process who launched it."""
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 SAVE_SECONDS = 600
 """For a checkpoint, when the processes are asked to stop; then they are killed."""
 
@@ -25,13 +26,49 @@ def launch(arguments: Sequence[str], processes: int, *, max_restarts: int) -> in
 
     SIGINT, SIGTERM and SIGHUP are passed on. What the first process writes is what is seen.
 
+    Args:
+        arguments: of each.
+        processes: how many.
+        max_restarts: how often all are started anew because one was lost. An error would come again; that is
+            why the launcher's own restarts, which know no difference, are not used.
+
     Returns:
         The exit status of the first process.
 
     Raises:
         StoppedResumable: a process was killed, more often than it was to be restarted.
+        SystemExit: a signal came before the first process could say anything.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
+
+    with (
+        tempfile.TemporaryDirectory(prefix="llmkit-") as folder,
+        _environment(Path(folder), processes) as status,
+    ):
+        try:
+            for restarts in range(max_restarts + 1):
+                os.environ[RESTARTS] = str(restarts)
+                status.unlink(missing_ok=True)
+                failed = _attempt(arguments, processes)
+                if failed is None:
+                    return 0
+                rank, code = failed
+                if not _is_loss(code, status):
+                    break
+        except SignalException as stop:
+            if stop.sigval != signal.SIGINT and not status.is_file():
+                raise SystemExit(128 + stop.sigval) from None
+            return _read(status, 128 + stop.sigval)
+        if code < 0:
+            raise StoppedResumable(
+                f"process {rank} of {processes} was ended by {signal_name(-code)}",
+                hint="run the same line again to go on, or let it be restarted: --max-restarts 3",
+            )
+        return _read(status, code)
+
+
+def _attempt(arguments: Sequence[str], processes: int) -> tuple[int, int] | None:
+    """Start the processes and wait for them; the number and exit status of the first that failed."""
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -42,28 +79,22 @@ def launch(arguments: Sequence[str], processes: int, *, max_restarts: int) -> in
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         run_id=str(os.getpid()),
-        max_restarts=max_restarts,
+        max_restarts=0,
         shutdown_timeout=SAVE_SECONDS,
     )
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # under nohup
-        config.signals_to_handle = "SIGTERM,SIGINT,SIGQUIT"
-    with (
-        tempfile.TemporaryDirectory(prefix="llmkit-") as folder,
-        _environment(Path(folder), processes) as status,
-    ):
-        try:
-            elastic_launch(config, sys.executable)("-m", MODULE, *arguments)
-        except SignalException as stop:
-            return _read(status, 128 + stop.sigval)
-        except ChildFailedError as failed:
-            rank, failure = failed.get_first_failure()
-            if failure.exitcode < 0:
-                raise StoppedResumable(
-                    f"process {rank} of {processes} was ended by {signal_name(-failure.exitcode)}",
-                    hint="run the same line again to go on, or let it be restarted: --max-restarts 3",
-                ) from None
-            return _read(status, failure.exitcode)
-        return 0
+    ignored = signal.SIGHUP if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else None  # under nohup
+    config.signals_to_handle = ",".join(one.name for one in PASSED_ON if one != ignored)
+    try:
+        elastic_launch(config, sys.executable)("-m", MODULE, *arguments)
+    except ChildFailedError as failed:
+        rank, failure = failed.get_first_failure()
+        return rank, failure.exitcode
+    return None
+
+
+def _is_loss(code: int, status: Path) -> bool:
+    """Whether a failure is that a process was lost: by a signal, or found lost by another one."""
+    return code < 0 or (code == LostProcess.status and not status.is_file())
 
 
 def follow_launcher() -> None:
@@ -89,9 +120,11 @@ def threads_of(processes: int) -> int:
 def _environment(folder: Path, processes: int) -> Iterator[Path]:
     """What the processes are told; gives the file that the first leaves its status in.
 
-    The launcher's own log lines are kept back: what went wrong is told by the first process, or here.
+    The launcher's own log lines are kept back: what went wrong is told by the first process, or here. Its
+    handlers of signals, which it leaves behind, are not.
     """
     before, status = dict(os.environ), folder / "status"
+    handlers = {number: signal.getsignal(number) for number in PASSED_ON}
     os.environ[STATUS] = str(status)
     os.environ[LAUNCHER] = str(os.getpid())
     os.environ["OMP_NUM_THREADS"] = str(threads_of(processes))
@@ -99,6 +132,8 @@ def _environment(folder: Path, processes: int) -> Iterator[Path]:
     try:
         yield status
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         logging.disable(logging.NOTSET)
         os.environ.clear()
         os.environ.update(before)

@@ -18,8 +18,13 @@ PROFILE = "profile"
 """Folder of a run."""
 
 
-def profile_duty(job: Job, trainer: Trainer, log: RunLog) -> Callable[[int], AbstractContextManager[None]]:
-    """What stands around each update: the profiler where one was asked for, on the process that speaks."""
+def profile_duty(
+    job: Job, trainer: Trainer, log: RunLog, check: Callable[[], None] = lambda: None
+) -> Callable[[int], AbstractContextManager[None]]:
+    """What stands around each update: the profiler where one was asked for, on the process that speaks.
+
+    `check` is called before a trace is written, and may raise.
+    """
     asked = job.config.profile
     if asked is None or not trainer.ranks.is_first:
         return lambda step: nullcontext()
@@ -29,6 +34,7 @@ def profile_duty(job: Job, trainer: Trainer, log: RunLog) -> Callable[[int], Abs
         log.note(f"--profile {asked}: the run is over before, after {left} more steps; nothing is recorded")
 
     def write(export: Callable[[Path], None], costs: list[OperatorCost], first: int, last: int) -> None:
+        check()
         path = job.files.out / PROFILE / f"steps-{first}-{last}.trace.json.gz"
         write_trace(export, path)
         log.profiled(first, last, path.relative_to(job.files.out).as_posix(), costs)

@@ -7,12 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmkit.errors import ConfigError, LlmkitError, StoppedResumable
-from llmkit.train.parallel.degrees import Degrees, resolve_degrees
-from llmkit.train.parallel.ranks import ALONE, MeshRanks, Ranks
+
+if TYPE_CHECKING:
+    from llmkit.train.parallel.degrees import Degrees
+    from llmkit.train.parallel.ranks import Ranks
 
 STATUS = "LLMKIT_STATUS_FILE"
+RESTARTS = "LLMKIT_RESTARTS"
+"""How often our own launcher has started the processes anew."""
+
 FIRST_SPEAKS_SECONDS = 10.0
 """How long the others keep silent about an error that the first process most likely has too, and tells."""
 
@@ -38,12 +44,14 @@ class Division:
     ep: int = 1
     cp: int = 1
 
-    def degrees(self, processes: int | None = None) -> Degrees:
+    def degrees(self, processes: int | None = None) -> "Degrees":
         """For so many processes; None: those that there are.
 
         Raises:
             ConfigError: they do not multiply to these.
         """
+        from llmkit.train.parallel.degrees import resolve_degrees
+
         return resolve_degrees(processes or world_size(), **vars(self))
 
 
@@ -66,7 +74,7 @@ def is_first_process() -> bool:
 
 
 def was_restarted() -> bool:
-    """Whether torchrun started the processes anew after one was lost: then a run is always gone on with."""
+    """Whether the processes were started anew after one was lost: then a run is always gone on with."""
     return _restarts() > 0
 
 
@@ -86,7 +94,7 @@ def own_device(name: str) -> str:
 
 
 @contextmanager
-def joined_ranks(degrees: Degrees, device_name: str) -> Iterator[Ranks]:
+def joined_ranks(degrees: "Degrees", device_name: str) -> Iterator["Ranks"]:
     """This process among the others, until the end.
 
     Args:
@@ -96,6 +104,8 @@ def joined_ranks(degrees: Degrees, device_name: str) -> Iterator[Ranks]:
     Raises:
         StoppedResumable: another process was lost.
     """
+    from llmkit.train.parallel.ranks import ALONE, MeshRanks
+
     if degrees.world == 1:
         yield ALONE
         return
@@ -154,8 +164,8 @@ def first_speaks() -> Iterator[None]:
 
 
 def _restarts() -> int:
-    """How often torchrun has started the processes anew."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    """How often the processes were started anew, by torchrun or by our launcher."""
+    return sum(int(os.environ.get(name, "0")) for name in ("TORCHELASTIC_RESTART_COUNT", RESTARTS))
 
 
 def _is_lost(error: BaseException) -> bool:

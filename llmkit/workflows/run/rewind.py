@@ -8,10 +8,10 @@ same spike again, and does the same.
 
 import torch
 
-from llmkit.errors import DataError, LlmkitError
+from llmkit.errors import DataError
 from llmkit.formats.checkpoint import damage, read_state, step_of
 from llmkit.train.config import MAX_REWINDS
-from llmkit.train.guard import Spike
+from llmkit.train.guard import BadUpdateError, Spike
 from llmkit.train.rewind import put_at_start, put_weights
 from llmkit.train.state import load_weights, restore_trainer
 from llmkit.train.trainer import Trainer
@@ -38,13 +38,14 @@ class Rewinder:
         """Go back from a spike.
 
         Raises:
-            LlmkitError: that was done as often as it may be.
+            BadUpdateError: that was done as often as it may be.
             DataError: the checkpoint is damaged.
         """
         trainer, recipe, most = self._trainer, self._trainer.recipe, self._job.config.max_rewinds
         most = MAX_REWINDS if most is None else most
         if trainer.rewinds >= most:
-            raise LlmkitError(
+            raise BadUpdateError(
+                "spike",
                 f"step {spike.step}: the loss or its gradient is a spike (found loss {spike.loss:.4g}, "
                 f"gradient norm {spike.grad_norm:.4g}), after {most} that the run went back from",
                 hint=f"go on with --max-rewinds {2 * most or 1} or --on-spike skip, or start again with --lr "

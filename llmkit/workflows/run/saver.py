@@ -1,8 +1,9 @@
 """Writes the checkpoints of a run, keeps its folder up to date, and removes what is to go."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,11 +21,14 @@ from llmkit.formats.checkpoint import (
 )
 from llmkit.formats.metrics import MetricsWriter
 from llmkit.train.best import Best
+from llmkit.train.guard import BadUpdateError
 from llmkit.train.metrics import RunLog
 from llmkit.train.snapshot_copy import copy_snapshot
 from llmkit.train.state import Snapshot, checkpoint_bytes, take_snapshot, write_snapshot
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain.job import Job
+from llmkit.workflows.run.claim import Claim
+from llmkit.workflows.run.disk_full import full_disk_told
 from llmkit.workflows.run.folder import carry, restore_aside
 
 _QUICK_BYTES = 64 << 20  # a checkpoint of this size is written well within half a second
@@ -49,6 +53,7 @@ class Saver:
         threads: recorded, so that a resumed run sums in the same order.
         last_step: the newest checkpoint's.
         best: the run folder has the model of its step, which is kept; None: that of the newest checkpoint.
+        claim: of the folder, in the process that writes into it; None: nobody else can come there.
     """
 
     def __init__(
@@ -61,9 +66,11 @@ class Saver:
         threads: int,
         last_step: int,
         best: Best | None = None,
+        claim: Claim | None = None,
     ) -> None:
         self.last_step = last_step
         self.best = best
+        self._claim = claim
         self._product = job.product
         self._out = job.files.out
         self._keep, self._keep_every = job.config.keep, job.config.keep_every or 0
@@ -90,11 +97,33 @@ class Saver:
         With --async-checkpoint the run stands still only while a copy is made, and where the checkpoint
         before is not written yet.
         """
+        trainer = self._trainer
+        self._save(spared_to=trainer.step - trainer.left_out if trainer.left_out else 0)
+
+    def rescue(self, bad: BadUpdateError) -> None:
+        """Save the step before an update that ends the run, so that the run can go on there.
+
+        Where that is no number, the weights may be why: no older checkpoint makes way. Where so many updates
+        were left out in a row, nothing was learnt in them: what was saved since counts no more, if there is
+        something older.
+        """
+        step = self._trainer.step
+        if not bad.left_out:
+            self._save(spared_to=step if bad.verdict == "nonfinite" else 0)
+            return
+        self.wait()
+        older = [one for one in map(step_of, list_checkpoints(self._out)[0]) if one <= step - bad.left_out]
+        if older:
+            self._retract_after(older[-1])
+
+    def _save(self, *, spared_to: int) -> None:
+        """Save the present step; checkpoints up to the step `spared_to` all stay."""
         step = self._trainer.step
         if step == self.last_step:
             return
         begin = time.monotonic()
         self.wait()
+        self.check_folder()
         snapshot = take_snapshot(self._trainer, threads=self._threads)
         self.last_step = step
         if self._trainer.ranks.is_first:
@@ -102,12 +131,12 @@ class Saver:
                 writer.sync()
             if self._is_async:
                 pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-                work = (step, copy_snapshot(snapshot), self._published_steps())
+                work = (step, copy_snapshot(snapshot), self._published_steps(), spared_to)
                 self._in_flight = pool.submit(self._write, *work)
                 self._stall_seconds = time.monotonic() - begin
                 pool.shutdown(wait=False)
             else:
-                self._tell(self._write(step, snapshot, self._published_steps()))
+                self._tell(self._write(step, snapshot, self._published_steps(), spared_to))
         if not self._is_async:
             self._trainer.ranks.wait()
 
@@ -127,17 +156,41 @@ class Saver:
         stall = {"stall_seconds": round(self._stall_seconds, 3)} if self._is_async else {}
         self.log.event("checkpoint", step_of(written.folder), path=path, write_seconds=seconds, **stall)
 
-    def _write(self, step: int, snapshot: Snapshot, published: list[int]) -> "_Written":
+    def _write(self, step: int, snapshot: Snapshot, published: list[int], spared_to: int) -> "_Written":
         """Write a checkpoint, with what follows from its being there; may be in a thread of its own."""
         begin = time.monotonic()
-        folder = write_checkpoint(self._out, step, partial(self._fill, snapshot))
-        shown = self._first_of(published)
-        if shown is not None:
-            publish(shown, self._out, self._product.files)
-        restore_aside(self._out)
-        spared = (shown, self.anchor if self._goes_back else None)
-        prune(self._out, self._keep, [one for one in spared if one is not None], every=self._keep_every)
+        with self._told(checkpoint_path(self._out, step)):
+            folder = write_checkpoint(self._out, step, partial(self._fill, snapshot))
+            self.check_folder()
+            shown = self._first_of(published)
+            if shown is not None:
+                publish(shown, self._out, self._product.files)
+            restore_aside(self._out)
+            spared = [one for one in (shown, self.anchor if self._goes_back else None) if one is not None]
+            older = [one for one in list_checkpoints(self._out)[0] if step_of(one) <= spared_to]
+            keep = 1 if older else self._keep
+            prune(self._out, keep, [*spared, *older], every=self._keep_every)
         return _Written(folder, time.monotonic() - begin)
+
+    @contextmanager
+    def _told(self, what: Path) -> Iterator[None]:
+        """What goes wrong while something is written into the folder, as a person is to know it."""
+        self.check_folder()
+        try:
+            with full_disk_told(self._out, what):
+                yield
+        except OSError:
+            self.check_folder()
+            raise
+
+    def check_folder(self) -> None:
+        """Refuse to write into a folder that is not this run's any more.
+
+        Raises:
+            FolderLostError: it was removed or replaced.
+        """
+        if self._claim is not None:
+            self._claim.check()
 
     @property
     def published(self) -> Path | None:
@@ -166,17 +219,23 @@ class Saver:
 
     def go_back(self, step: int) -> list[dict[str, Any]]:
         """What came after a step was undone: its checkpoints count no more; gives its metrics, taken back."""
+        self._retract_after(step)
+        undone = [writer.take_back(step) for writer in self._writers]
+        return next(filter(None, undone), [])
+
+    def _retract_after(self, step: int) -> None:
+        """Have the checkpoints after a step count no more."""
+        self.check_folder()
         if self._trainer.ranks.is_first:
             for folder in list_checkpoints(self._out)[0]:
                 if step_of(folder) > step:
                     retract(folder)
         self.last_step = step
         self.publish()
-        undone = [writer.take_back(step) for writer in self._writers]
-        return next(filter(None, undone), [])
 
     def publish(self) -> None:
         """Bring the run folder up to date."""
+        self.check_folder()
         if self.published is not None and self._trainer.ranks.is_first:
             publish(self.published, self._out, self._product.files)
 

@@ -68,12 +68,7 @@ def set_up(
         UsageError: rows longer than the model's positions.
     """
     seq_len, rows = data.seq_len, len(data.rows)
-    if (longest or seq_len) > model.max_position_embeddings:
-        raise UsageError(
-            f"rows of {seq_len} tokens, but the model has {model.max_position_embeddings} positions",
-            hint=f"--max-position-embeddings {seq_len}, or shorter rows: "
-            f"llmkit pack --seq-len {model.max_position_embeddings}",
-        )
+    check_positions(longest or seq_len, model.max_position_embeddings, is_kept=initial_sha256 is not None)
     device = choose_device(config.device)
     batch_rows = resolve_batch_rows(config, seq_len)
     _check_division(config, model, degrees, batch_rows, seq_len)
@@ -109,6 +104,27 @@ def set_up(
         checkpoint_every=config.checkpoint_every or max(1, -(-steps // 10)),
         flops_per_token=flops,
         degrees=degrees,
+    )
+
+
+def check_positions(seq_len: int, positions: int, *, is_kept: bool) -> None:
+    """Refuse rows that are longer than a model's positions.
+
+    Args:
+        seq_len: the longest text of a row.
+        positions: of the model.
+        is_kept: whether its weights have learnt them.
+
+    Raises:
+        UsageError: they are longer.
+    """
+    if seq_len <= positions:
+        return
+    longer = f"--rope-scaling yarn:{-(-seq_len // positions)}" if is_kept else "--max-position-embeddings"
+    raise UsageError(
+        f"rows of {seq_len} tokens, but the model has {positions} positions",
+        hint=f"{longer if is_kept else f'{longer} {seq_len}'}, or shorter rows: "
+        f"llmkit pack --seq-len {positions}",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from llmkit.errors import GateFailed, StoppedResumable
+from llmkit.errors import DISK_FULL, GateFailed, StoppedResumable
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.metrics import MetricsWriter
 from llmkit.formats.provenance import Invocation
@@ -16,7 +16,8 @@ from llmkit.formats.tensorboard import EventsWriter
 from llmkit.progress import Progress
 from llmkit.train.best import Best
 from llmkit.train.freed_memory import freed_memory_kept
-from llmkit.train.hardware import Peak, measure_peak, threads_set, used_memory_bytes
+from llmkit.train.guard import BadUpdateError
+from llmkit.train.hardware import Peak, is_emulated, measure_peak, threads_set, used_memory_bytes
 from llmkit.train.loop import Duties, is_due, train
 from llmkit.train.metrics import Cost, RunLog
 from llmkit.train.parallel.degrees import Degrees
@@ -24,6 +25,8 @@ from llmkit.train.parallel.ranks import ALONE
 from llmkit.train.stop import Reason, StopRequest
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain.job import Job
+from llmkit.workflows.run.claim import Claim, FolderLostError
+from llmkit.workflows.run.disk_full import DiskFullError, full_disk_told
 from llmkit.workflows.run.folder import Start, metrics_paths, prepare_folder, restore_aside
 from llmkit.workflows.run.saver import Saver, inside
 
@@ -74,6 +77,7 @@ def run_training(
     invocation: Invocation,
     progress: Progress,
     *,
+    claim: Claim | None = None,
     build_trainer: Callable[[Job, Start], Trainer],
     duties_of: Callable[[Job, Trainer, Saver], Duties],
     finish: Callable[[Ended], Report],
@@ -87,6 +91,7 @@ def run_training(
         stop: asks to end early.
         invocation: recorded in llmkit.json.
         progress: shows the run.
+        claim: of the folder, in the process that writes into it; None: nobody else can come there.
         build_trainer: makes the trainer, as it was at the start.
         duties_of: what falls due between updates.
         finish: looks at the trained model, and makes the report.
@@ -95,23 +100,27 @@ def run_training(
     Raises:
         StoppedResumable: SIGTERM or the time limit.
         KeyboardInterrupt: Ctrl-C; its text says where the run can be resumed.
-        LlmkitError: the loss is not finite, or is a spike, and the run was to stop then.
+        BadUpdateError: the loss is not finite, or is a spike, and the run was to stop then.
+        DiskFullError: the disk is full.
+        FolderLostError: the folder was removed or replaced.
     """
     setup, out = job.setup, job.files.out
     threads = job.config.threads or _threads_before(start, setup.degrees) or setup.threads
-    with _torch_settings(threads, setup.recipe.seed), ExitStack() as stack:
+    with _torch_settings(threads, setup.recipe.seed), full_disk_told(out), ExitStack() as stack:
         trainer = build_trainer(job, start)
         ranks = trainer.ranks
         stack.callback(trainer.close)
         past = ranks.told(prepare_folder(job, start, invocation) if ranks.is_first else None)
         if ranks.is_first:
-            stack.callback(restore_aside, out)
+            stack.callback(_close, out, claim)
         if best is not None:
             for record in _events(past, "eval"):
                 best.judge(record["step"], record.get("valid_loss"))
         paths = metrics_paths(out, job.files.metrics) if ranks.is_first else []
         writers = [stack.enter_context(MetricsWriter(path)) for path in paths]
         peak = measure_peak(setup.device, setup.recipe.dtype)
+        if is_emulated(setup.device, setup.recipe.dtype) and ranks.is_first:
+            progress.note("bfloat16: no instructions for it on this CPU, --dtype float32 is far faster")
         sinks = [writer.write for writer in writers]
         if job.files.tensorboard is not None and ranks.is_first:
             sinks.append(stack.enter_context(EventsWriter(job.files.tensorboard, start.step)).write)
@@ -124,7 +133,9 @@ def run_training(
             memory_bytes=lambda: used_memory_bytes(setup.device),
         )
         _announce(job, start, past, log, peak, ranks.degrees, threads, progress)
-        saver = Saver(job, trainer, log, writers, threads=threads, last_step=start.step, best=best)
+        saver = Saver(
+            job, trainer, log, writers, threads=threads, last_step=start.step, best=best, claim=claim
+        )
         saver.publish()
         duties = duties_of(job, trainer, saver)
         owed = is_due(start.step, duties, setup.recipe.steps) and not _has(past, "eval", start.step)
@@ -135,24 +146,48 @@ def run_training(
             reason: Reason | None
             report: Report | None
             try:
-                reason, report = train(trainer, duties, log, stop, owed=owed), None
-                if reason is None:
-                    with ranks.first():  # the others read what the first writes for it
-                        report = finish(Ended(trainer, log, past, start, saver))
+                with full_disk_told(out):
+                    reason, report = train(trainer, duties, log, stop, owed=owed), None
+                    if reason is None:
+                        saver.check_folder()
+                        with ranks.first():  # the others read what the first writes for it
+                            report = finish(Ended(trainer, log, past, start, saver))
             except KeyboardInterrupt:
                 reason, report = "sigint", None
             except RuntimeError as error:
                 if stop.reason != "sigint" or ranks is ALONE:
-                    log.event("stop", trainer.step, reason=type(error).__name__)
+                    _tell_end(log, trainer.step, error)
                     raise
                 reason, report = "sigint", None  # another process was interrupted within a step
             except BaseException as error:
-                log.event("stop", trainer.step, reason=type(error).__name__)
+                _tell_end(log, trainer.step, error)
                 raise
-            log.event("stop", trainer.step, reason=reason or "done")
+            log.stopped(trainer.step, reason or "done")
         if report is None:
             raise _stopped(reason, out, trainer, saver.last_step)
         return report
+
+
+def _close(out: Path, claim: Claim | None) -> None:
+    """Bring back the run that was set aside, unless the folder is another's by now."""
+    if claim is None or claim.holds:
+        restore_aside(out)
+
+
+def _tell_end(log: RunLog, step: int, error: BaseException) -> None:
+    """The `stop` event of a run that an error ends; a full disk may have no room for it."""
+    reason = type(error).__name__
+    if isinstance(error, BadUpdateError):
+        reason = error.verdict
+    elif isinstance(error, DiskFullError):
+        reason = "disk_full"
+    elif isinstance(error, FolderLostError):
+        reason = "folder_lost"
+    try:
+        log.stopped(step, reason)
+    except OSError as full:
+        if full.errno not in DISK_FULL:
+            raise
 
 
 def _threads_before(start: Start, division: Degrees) -> int | None:

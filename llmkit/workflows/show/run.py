@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from llmkit.formats.checkpoint import list_checkpoints
+from llmkit.formats.checkpoint import list_checkpoints, step_of
 from llmkit.formats.jsonl import Line
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS
@@ -67,4 +67,4 @@ def show_metrics(path: Path, lines: Iterable[Line]) -> RunReport:
 
 def _checkpoint(folder: Path) -> Checkpoint:
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-    return Checkpoint(name=folder.name, step=int(folder.name.removeprefix("step-")), size_bytes=size)
+    return Checkpoint(name=folder.name, step=step_of(folder), size_bytes=size)

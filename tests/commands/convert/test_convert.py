@@ -105,6 +105,32 @@ def test_a_damaged_gguf_file_is_a_finding(
     assert llmkit_run("generate", "-m", file, "x").status == 3
 
 
+def test_another_tokenizer_is_taken_in_place_of_one_that_cannot_be_read(
+    llmkit_run: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    file, words = tmp_path / "a.gguf", ("def main", "--max-tokens", 3, "--greedy")
+    llmkit_run("convert", model, file)
+    expected = llmkit_run("generate", "-m", file, *words)
+    content = bytearray(file.read_bytes())
+    at = content.index(b"tokenizer.ggml.pre") + len(b"tokenizer.ggml.pre") + 4  # past the type
+    size = int.from_bytes(content[at : at + 8], "little")
+    content[at + 8 : at + 8 + size] = b"z" * size
+    file.write_bytes(content)
+    refused = llmkit_run("generate", "-m", file, *words)
+    assert refused.status == 2 and "a way of cutting text that is not known" in refused.err
+    assert "-t with" in refused.err
+    given = llmkit_run("generate", "-m", file, "-t", model, *words)
+    assert (given.status, given.out) == (0, expected.out)
+    assert llmkit_run("convert", file, tmp_path / "back", "-t", model).status == 0
+
+
+def test_the_size_of_a_shard_is_refused_where_there_are_none(
+    llmkit_run: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    refused = llmkit_run("convert", model, tmp_path / "a.gguf", "--max-shard-size", "50k")
+    assert refused.status == 2 and "--max-shard-size is of safetensors files" in refused.err
+
+
 def test_shards_head_and_form_are_as_asked_for(
     llmkit_run: Callable[..., Any], model: Path, tmp_path: Path
 ) -> None:

@@ -38,6 +38,12 @@ def test_a_text_a_file_of_that_name_and_stdin_are_the_same(llmkit_run, folder: P
     assert report["schema"] == "llmkit.eval.tokens/1" and report["records"][0]["text"] == "You must give"
 
 
+def test_what_is_written_like_a_file_and_is_none_is_missing_and_not_a_text(llmkit_run, folder: Path) -> None:
+    for words in (("nowhere.jsonl",), ("must give", "--context", "nowhere.txt")):
+        done = llmkit_run("eval", "tokens", folder, *words)
+        assert done.status == 4 and "nowhere" in done.err and not done.out
+
+
 def test_rows_come_out_as_lines_with_their_own_fields(llmkit_run, folder: Path) -> None:
     rows = b'{"id": 1, "text": "You must", "x": 1.50}\n{"prompt": "You", "completion": " must"}\n'
     done = llmkit_run("eval", "tokens", folder, "--jsonl", "--top", "2", stdin=rows)
@@ -84,6 +90,9 @@ def test_a_passage_may_be_a_file(llmkit_run, folder: Path, tmp_path: Path) -> No
     named = llmkit_run(*words, tmp_path / "p.txt")
     assert named.out == llmkit_run(*words, "You must give").out
     assert json.loads(named.out)["gain_bits_per_token"] is not None
+    (tmp_path / "p.txt").write_bytes("café".encode("latin1"))
+    done = llmkit_run(*words, tmp_path / "p.txt")
+    assert done.status == 3 and "p.txt: not UTF-8" in done.err
 
 
 def test_colour_or_brackets_or_a_table(llmkit_run, folder: Path) -> None:

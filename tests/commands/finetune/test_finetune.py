@@ -23,6 +23,7 @@ from llmkit.model.transformer import Transformer
 from llmkit.tokens.patterns import GPT2, byte_level, special_token
 from llmkit.tokens.pieces import spell
 from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.train.guard import Guard
 from llmkit.train.parallel import recompute
 from llmkit.train.trainer import Trainer
 
@@ -115,6 +116,19 @@ def test_checkpoints_at_a_multiple_stay_beside_the_last_one(finetune: Callable[.
     assert [folder.name[-1] for folder in list_checkpoints(Path("run"))[0]] == ["2", "4", "5"]
 
 
+def test_a_run_whose_folder_is_removed_ends_at_its_next_checkpoint_and_leaves_nothing(
+    finetune: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge(guard: Guard, loss: float, grad_norm: float) -> None:
+        shutil.rmtree("run", ignore_errors=True)
+
+    monkeypatch.setattr(Guard, "judge", judge)
+    done = finetune("--steps", 4, "--batch-rows", 2, "--checkpoint-every", 2)
+    assert done.status == 5
+    assert "run: the run's folder was removed or replaced" in done.err
+    assert not Path("run").exists()
+
+
 def test_the_folder_has_the_best_checkpoints_model_and_patience_ends_the_run(
     finetune: Callable[..., Any],
 ) -> None:
@@ -133,7 +147,7 @@ def test_the_folder_has_the_best_checkpoints_model_and_patience_ends_the_run(
 def test_a_run_that_only_makes_the_base_worse_is_judged_by_the_model_that_it_leaves(
     finetune: Callable[..., Any], llmkit_run: Callable[..., Any]
 ) -> None:
-    worse = ("--valid-fraction", 0.3, "--lr", 30.0, "--warmup-steps", 0, "--eval-every", 1)
+    worse = ("--valid-fraction", 0.3, "--lr", 3.0, "--warmup-steps", 0, "--eval-every", 1)
     flags = (*worse, "--batch-rows", 2, "--keep", 1, "--checkpoint-every", 1)
     report = report_of(finetune(*flags, "--json"))
     losses = {one["step"]: one["valid_loss"] for one in records() if one.get("event") == "eval"}
@@ -341,6 +355,7 @@ def test_examples_are_shown_with_what_is_learnt_marked(finetune: Callable[..., A
         (("--beta", 0.1), "--beta with --method sft"),
         (("--patience", 2), "--patience watches the validation loss"),
         (("--valid", "sft.jsonl", "--valid-fraction", 0.1), "both --valid and --valid-fraction"),
+        (("--lora", "--rope-scaling", "yarn:2"), "an adapter does not say that its base is stretched"),
         (("--lora", "--last-layers", 1), "--last-layers trains the weights themselves"),
         (("--metrics", "-", "--json"), "--json and --metrics -: both are for stdout"),
         (("--method", "dpo", "--beta", "nan"), "--beta must be finite (found nan)"),
@@ -352,6 +367,16 @@ def test_flags_that_do_not_fit_are_refused(
     result = finetune(*flags)
     assert result.status == 2 and message in result.err
     assert not Path("run").exists()
+
+
+def test_answers_beyond_the_models_positions_are_learnt_with_a_scaling(finetune: Callable[..., Any]) -> None:
+    _lines("sft.jsonl", [{"prompt": "say", "completion": "yes " * 40}] * 8)
+    short = finetune("--seq-len", 200)
+    assert short.status == 2 and "the model has 128 positions" in short.err
+    assert finetune("--seq-len", 200, "--rope-scaling", "yarn:2", "--json").status == 0
+    config = json.loads(Path("run/config.json").read_text())
+    assert config["max_position_embeddings"] == 256
+    assert config["rope_parameters"]["rope_type"] == "yarn"
 
 
 def test_another_base_is_another_run(finetune: Callable[..., Any]) -> None:

@@ -332,10 +332,33 @@ def test_a_loss_that_is_not_finite_stops_or_is_skipped(pretrain: Callable[..., A
     assert done.status == 1
     assert "not finite" in done.err
     assert "--on-nonfinite skip" in done.err
-    assert records()[-1]["reason"] == "LlmkitError"
+    assert records()[-1]["reason"] == "nonfinite"
     done = pretrain(*flags, "--on-nonfinite", "skip", "--json")
     assert done.status == 0
     assert json.loads(done.out)["skipped_steps"] > 0
+
+
+def test_a_run_whose_updates_come_to_nothing_any_more_gives_up(pretrain: Callable[..., Any]) -> None:
+    flags = ("--lr", 1e38, "--warmup-steps", 0, "--clip", 0, "--on-nonfinite", "skip")
+    done = pretrain(*flags, steps=100)
+    assert done.status == 1 and "after 32 updates in a row that were left out" in done.err
+    assert "--on-nonfinite skip" not in done.err
+    left_out = [one["step"] for one in steps_of() if one.get("skipped") == "nonfinite"]
+    assert left_out == [*range(steps_of()[-1]["step"] - 31, steps_of()[-1]["step"] + 1)]
+    assert records()[-1]["reason"] == "nonfinite"
+
+
+def test_a_run_whose_folder_is_removed_ends_at_its_next_checkpoint_and_leaves_nothing(
+    pretrain: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge(guard: Guard, loss: float, grad_norm: float) -> None:
+        shutil.rmtree("run", ignore_errors=True)
+
+    monkeypatch.setattr(Guard, "judge", judge)
+    done = pretrain("--checkpoint-every", 3)
+    assert done.status == 5
+    assert "run: the run's folder was removed or replaced" in done.err
+    assert not Path("run").exists()
 
 
 def test_samples_are_written_on_time_and_change_nothing(pretrain: Callable[..., Any]) -> None:
@@ -365,6 +388,29 @@ def test_a_model_is_trained_on_from_its_weights(pretrain: Callable[..., Any]) ->
     assert (refused.status, "would change the weights of run" in refused.err) == (2, True)
     assert pretrain("-o", "run3", "--model", "run/config.json").status == 0
     assert steps_of("run3")[0]["loss"] == before  # the shape alone: weights from the seed
+
+
+@pytest.mark.parametrize("scaling", ["yarn:4", "linear:4", "dynamic:4", "llama3:4"])
+def test_a_model_is_trained_on_with_longer_rows_as_transformers_stretches_it(
+    pretrain: Callable[..., Any], llmkit_run: Callable[..., Any], scaling: str
+) -> None:
+    import transformers
+
+    assert pretrain("-o", "short", steps=30).status == 0
+    Path("valid.txt").write_text(TEXT[:61])
+    more = ["--steps", 2, "--schedule", "constant", "--batch-rows", 4, "--threads", 1, "--valid", "valid.txt"]
+    words = ["pretrain", "-m", "short", "--data", "text.txt", "--seq-len", 60, *more, "-q", "-o", "long"]
+    refused = llmkit_run(*words)
+    assert refused.status == 2 and "--rope-scaling yarn:4" in refused.err and not Path("long").exists()
+    assert llmkit_run(*words, "--rope-scaling", scaling).status == 0
+    theirs = transformers.AutoModelForCausalLM.from_pretrained("long")
+    ids = torch.tensor([_ids(TEXT[:61])])
+    expected = torch.nn.functional.cross_entropy(theirs(ids[:, :-1]).logits[0], ids[0, 1:])
+    (*_, last) = (one for one in records("long") if one.get("event") == "eval")
+    assert last["valid_loss"] == pytest.approx(expected.item(), rel=1e-5)
+    assert llmkit_run(*words, "--rope-scaling", scaling, "--steps", 3).status == 0  # it knows itself again
+    other = llmkit_run(*words, "--rope-scaling", "yarn:5", "--steps", 3)
+    assert other.status == 2 and "has other settings" in other.err
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,20 @@ def test_a_pass_that_is_read_is_the_pass_that_was_planned() -> None:
     assert np.array_equal(read[0].text.block_numbers, [3, 1, 2])
 
 
+def test_of_a_prompt_that_is_scored_is_told_how_long_all_of_it_is() -> None:
+    planned = text(3, [5, 6, 7, 8, 9, 10], [3, 1], (7, 8))
+    planned.tokens, planned.given = [5, 6], [7, 8, 9, 10]
+    works = [Work(planned, 0, 4, 2)]
+    reader = PassReader(8)
+    _, read = reader.read(encode_pass(works))
+    assert paged_spans(read) == paged_spans(works) and paged_spans(read)[0].reach == 6
+    assert known_ids(read[0]) == [5, 6, 7, 8] and read[0].completes
+    planned.tokens, planned.given, planned.drafts = [5, 6, 7, 8, 9, 10, 11], [], []
+    works = [Work(planned, 6, 1, 0)]
+    _, read = reader.read(encode_pass(works))
+    assert paged_spans(read) == paged_spans(works) and read[0].completes
+
+
 def test_a_table_grows_in_its_place_until_the_text_gets_other_blocks() -> None:
     reader, planned = PassReader(8), text(0, [1, 2, 3], [5, 6])
     _, (first,) = reader.read(encode_pass([Work(planned, 0, 2, 0)]))

@@ -7,7 +7,8 @@ import pytest
 
 from llmkit.errors import ConfigError, DataError
 from llmkit.formats.gguf.header import read_gguf_header
-from llmkit.tokens.gguf.read import gguf_stop_ids, gguf_tokenizer
+from llmkit.tokens.gguf.read import gguf_tokenizer
+from llmkit.tokens.gguf.vocabulary import gguf_stop_ids
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.ordinary import ordinary_backend
 from llmkit.tokens.pieces import byte_characters
@@ -84,6 +85,8 @@ def test_the_chat_template_comes_along() -> None:
 def test_what_ends_a_turn_stops_a_text() -> None:
     assert gguf_stop_ids(byte_level_keys(eos_token_id=0), "a.gguf") == (0, 257)  # <|end|> looks like it
     assert gguf_stop_ids(byte_level_keys(eot_token_id=258, eos_token_id=0), "a.gguf") == (0, 258, 257)
+    unread = byte_level_keys(eos_token_id=0, pre="of-tomorrow")  # nor does it matter how text is cut
+    assert gguf_stop_ids(unread, "a.gguf") == (0, 257)
 
 
 def test_phi_3s_tokens_take_the_white_space_after_them() -> None:

@@ -130,5 +130,5 @@ def test_test_sets_and_rule_files_that_are_not_there_are_missing(tmp_path: Path)
     (path,) = write_inputs(tmp_path, "a")
     with pytest.raises(MissingError, match="nowhere"):
         run(CleanFiles([path], against=[Path("nowhere")]))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(MissingError, match=r"nowhere\.toml"):
         run(CleanFiles([path], rules=Path("nowhere.toml")))

@@ -89,6 +89,7 @@ def test_a_damaged_state_is_found(run: Path) -> None:
 
 def test_what_a_killed_run_left_behind_is_a_remark(run: Path) -> None:
     (run / "checkpoints" / ".step-00000060.tmp-1").mkdir()
+    (run / "checkpoints" / ".mine").mkdir()  # somebody's own
     assert _checks(check_run(run)) == [("info", "run.leftover")]
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from llmkit.engine.config import Kernels
 from llmkit.errors import DataError, UsageError
 from llmkit.probe.evaluate.tasks_config import McConfig
 from llmkit.workflows.eval.mc import McReport, eval_mc
+from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.scorer import ModelOptions
 
 Make = Callable[..., Path]
@@ -54,6 +57,28 @@ def test_figures_are_the_records_and_errors_the_harnesss(spelled_model: Make, tm
         assert getattr(report, f"{measure}_error") == pytest.approx(statistics.stdev(right) / math.sqrt(7))
     assert [(one.group, one.records) for one in report.groups] == [("even", 4), ("odd", 3)]
     assert report.headline.name == "acc_norm" and report.headline.value == report.acc_norm
+
+
+def test_where_angles_depend_on_length_each_choice_is_scored_in_one_pass_with_what_stands_before_it(
+    stretched: Path, kernels: Kernels, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    prompt, choices = "a b c d e f g h i j", ["one", "o", "a much longer answer than the others"]
+    path = _write(tmp_path / "q.jsonl", [{"prompt": prompt, "choices": choices, "answer": 0}] * 2)
+    options, records = ModelOptions(model=stretched, kernels=kernels), tmp_path / "r.jsonl"
+    eval_mc(options, path, McConfig(), per_record=records)
+    expected, lengths = [], []
+    for choice in choices:
+        ids, first = open_scorer(options).pair(prompt, " " + choice)
+        model = AutoModelForCausalLM.from_pretrained(stretched, dtype=torch.float32)
+        with torch.no_grad():
+            rows = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        expected.append(sum(float(rows[place - 1, ids[place]]) for place in range(first, len(ids))))
+        lengths.append(len(ids))
+    assert min(lengths) <= 16 < max(lengths)  # the question ends near the original context
+    for line in records.read_text().splitlines():
+        assert json.loads(line)["logprobs"] == pytest.approx(expected, abs=2e-4)
 
 
 def test_a_last_word_is_right_when_it_is_the_models_own(spelled_model: Make, tmp_path: Path) -> None:

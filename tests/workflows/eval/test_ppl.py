@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from llmkit.engine.config import Kernels
 from llmkit.errors import DataError, StoppedResumable, UsageError
 from llmkit.kernels.library import available
 from llmkit.probe.evaluate.config import PplConfig
@@ -72,6 +73,21 @@ def test_a_long_text_has_the_perplexity_of_the_guides_loop(
         size = len(text.read_bytes()) - len(load_tokenizer(folder).token_bytes(ids[0]))
         assert found.bytes == size
         assert found.bits_per_byte == pytest.approx(nll / math.log(2) / size, rel=1e-4)
+
+
+def test_where_angles_depend_on_length_windows_have_the_perplexity_of_one_pass_over_each(
+    stretched: Path, kernels: Kernels, tmp_path: Path
+) -> None:
+    encode, docs = load_tokenizer(stretched).encode, tmp_path / "docs.jsonl"
+    texts = [LICENSE[n : n + 60 * n // 100 + 20] for n in range(0, 240, 40)]
+    lengths = [len(encode(one)) for one in texts]
+    assert min(lengths) < 16 < 32 < max(lengths) <= 64
+    docs.write_text("".join(json.dumps({"text": one}) + "\n" for one in texts))
+    found = eval_ppl(ModelOptions(model=stretched, kernels=kernels), [docs], PplConfig(window=64, stride=64))
+    # a model for each: transformers' dynamic scaling remembers the longest text
+    sums = [_guides_loop(_transformers(stretched), encode(one), 64, 64) for one in texts]
+    total, count = sum(nll for nll, _ in sums), sum(count for _, count in sums)
+    assert (found.scored_tokens, found.nll) == (count, pytest.approx(total / count, rel=1e-5))
 
 
 def test_a_real_model_agrees_too_and_scores_the_first_word_after_bos(shared_data: Path, text: Path) -> None:

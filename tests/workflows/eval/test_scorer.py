@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from llmkit.engine.config import SamplingConfig
+from llmkit.engine.config import Kernels, SamplingConfig
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.kernels.library import available, why_not
 from llmkit.workflows.eval.open import open_scorer
@@ -77,6 +77,24 @@ def test_logits_are_all_rows_but_the_last_and_are_given_once(scorer: Scorer, fol
         rows = torch.cat(list(scorer.logits(ids)))
         assert torch.allclose(rows, _logits(folder, ids)[:-1], atol=1e-3)
     assert scorer.engine.on_rows is None and scorer.engine.is_idle
+
+
+def test_where_angles_depend_on_length_logits_and_scores_are_those_of_one_pass(
+    stretched: Path, kernels: Kernels
+) -> None:
+    scorer = open_scorer(ModelOptions(model=stretched, kernels=kernels))
+    texts = [(scorer.encoder.encode(TEXTS[2]) * 9)[:length] for length in (60, 15, 16, 17, 40)]
+    firsts = [1, 1, 1, 1, 20]
+    for ids, first, found in zip(
+        texts, firsts, scorer.score(list(zip(texts, firsts, strict=True))), strict=True
+    ):
+        expected = _logits(stretched, ids)[:-1]
+        rows = torch.cat(list(scorer.logits(ids)))
+        assert torch.allclose(rows, expected, atol=1e-3)
+        logprobs = expected.log_softmax(-1)
+        told = [one.score.logprob for one in found if one.score is not None]
+        wanted = [float(logprobs[place - 1, ids[place]]) for place in range(first, len(ids))]
+        assert told == pytest.approx(wanted, abs=1e-4)
 
 
 def test_an_adapter_changes_the_scores_and_the_fingerprint(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from llmkit.engine.config import GenerateConfig
+from llmkit.engine.config import GenerateConfig, Kernels
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.jsonl import encode_line
 from llmkit.probe.evaluate.config import TokensConfig
@@ -63,6 +63,21 @@ def test_prompt_and_answer_have_transformers_log_probabilities(
     record = json.loads(encode_line(found.record()))
     assert record["id"] == "x" and record["completion"] == " any other"
     assert record["logprobs"] == json.loads(json.dumps(found.answer))
+
+
+def test_where_angles_depend_on_length_prompt_and_answer_have_log_probabilities_of_one_pass(
+    stretched: Path, kernels: Kernels, tmp_path: Path
+) -> None:
+    scorer = open_scorer(ModelOptions(model=stretched, kernels=kernels))
+    prompt, answer = "You must give any other recipients of the Work", " a copy of this License"
+    (found,) = _rows(scorer, tmp_path / "r.jsonl", {"prompt": prompt, "completion": answer})
+    assert found.answer is not None
+    ids = scorer.encoder.encode(prompt + answer)
+    assert len(found.prompt) < len(ids) and len(ids) > 20
+    rows = _logprobs(stretched, ids)
+    expected = [float(rows[place, one]) for place, one in enumerate(ids[1:])]
+    told = [one["logprob"] for one in (*found.prompt, *found.answer)]
+    assert told[1:] == pytest.approx(expected, abs=1e-4)
 
 
 def test_what_is_written_is_what_generate_writes_with_the_same_fields(

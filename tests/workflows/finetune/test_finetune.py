@@ -35,7 +35,7 @@ Trainer.train_step = train_step
 RUN = "from llmkit.cli import main\nmain()\n"
 KILLED_ONCE = f"""
 import os
-if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+if os.environ["RANK"] == "1" and os.environ["LLMKIT_RESTARTS"] == "0":
     exec({KILL_BEFORE_STEP_4!r})
 {RUN}"""
 BY_ANOTHER_PROGRAM = "from llmkit.workflows.run import launch\nlaunch.MODULE = 'killed_once'\n"

@@ -12,9 +12,11 @@ from llmkit.model.init import initialise
 from llmkit.model.load import load_model
 from llmkit.model.quantised.linear import QuantisedLinear
 from llmkit.model.save import save_model
+from llmkit.model.stretched import read_stretched
 from llmkit.model.transformer import Transformer
 from llmkit.train.finetune_config import FinetuneConfig
 from llmkit.workflows.finetune.model import build_finetuned, build_reference, is_quantised, product_of
+from llmkit.workflows.pretrain.model import ModelSource
 
 CPU = torch.device("cpu")
 SIZES: dict[str, Any] = {
@@ -33,27 +35,32 @@ def base(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def _source(base: Path, scaling: str | None = None) -> ModelSource:
+    shape, put_in = read_stretched(base, scaling)
+    return ModelSource(shape, base, "sha", put_in)
+
+
 def _learnt(model: Transformer) -> set[str]:
     return {name for name, one in model.named_parameters() if one.requires_grad}
 
 
 def test_everything_learns_or_the_last_layers_or_adapters_alone(base: Path) -> None:
     names = {name for name, _ in load_model(base).named_parameters()}
-    assert _learnt(build_finetuned(base, FinetuneConfig(), CPU, None)) == names
-    last = _learnt(build_finetuned(base, FinetuneConfig(last_layers=1), CPU, None))
+    assert _learnt(build_finetuned(_source(base), FinetuneConfig(), CPU, None)) == names
+    last = _learnt(build_finetuned(_source(base), FinetuneConfig(last_layers=1), CPU, None))
     assert last == {name for name in names if name.startswith("model.layers.1.")} | {"model.norm.weight"}
-    lora = _learnt(build_finetuned(base, FinetuneConfig(lora=LoraConfig(r=2)), CPU, None))
+    lora = _learnt(build_finetuned(_source(base), FinetuneConfig(lora=LoraConfig(r=2)), CPU, None))
     assert lora and all(name.endswith(("lora_A", "lora_B")) for name in lora)
 
 
 def test_a_fresh_adapter_changes_nothing(base: Path) -> None:
     with torch.no_grad():
-        adapted = build_finetuned(base, FinetuneConfig(lora=LoraConfig()), CPU, None)(IDS)
+        adapted = build_finetuned(_source(base), FinetuneConfig(lora=LoraConfig()), CPU, None)(IDS)
         torch.testing.assert_close(adapted, load_model(base)(IDS))
 
 
 def test_qlora_keeps_four_bits_of_the_layers_matrices(base: Path) -> None:
-    model = build_finetuned(base, FinetuneConfig(lora=LoraConfig(), qlora=True), CPU, None)
+    model = build_finetuned(_source(base), FinetuneConfig(lora=LoraConfig(), qlora=True), CPU, None)
     kept = [module for module in model.modules() if isinstance(module, QuantisedLinear)]
     assert len(kept) == 2 * 7 and not is_quantised(base)
 
@@ -61,13 +68,13 @@ def test_qlora_keeps_four_bits_of_the_layers_matrices(base: Path) -> None:
 @pytest.mark.parametrize("lora", [None, LoraConfig(r=2)])
 def test_the_reference_is_the_base_whatever_was_learnt(base: Path, lora: LoraConfig | None) -> None:
     config = FinetuneConfig(lora=lora)
-    model = build_finetuned(base, config, CPU, None)
+    model = build_finetuned(_source(base), config, CPU, None)
     with torch.no_grad():
         for one in model.parameters():
             if one.requires_grad:
                 one.add_(0.1)
         expected = load_model(base)(IDS)
-        with build_reference(base, config, CPU)(model) as reference:
+        with build_reference(_source(base), config, CPU)(model) as reference:
             torch.testing.assert_close(reference(IDS), expected)
         assert (model(IDS) - expected).abs().max() > 1e-3
 
@@ -79,5 +86,18 @@ def test_a_run_makes_a_model_or_pefts_folder(base: Path, tmp_path: Path) -> None
     assert product.adapter is not None
     folder = tmp_path / "adapter"
     folder.mkdir()
-    product.adapter(build_finetuned(base, config, CPU, None), folder)
+    product.adapter(build_finetuned(_source(base), config, CPU, None), folder)
     assert {one.name for one in folder.iterdir()} == set(product.files)
+
+
+def test_a_stretched_base_is_trained_and_compared_with_at_its_longer_positions(base: Path) -> None:
+    source, config = _source(base, "yarn:2"), FinetuneConfig()
+    ids = torch.arange(24)[None] % 32
+    _, scaling = read_stretched(base, "yarn:2")
+    with torch.no_grad():
+        expected = load_model(base, rope_scaling=scaling)(ids)
+        model = build_finetuned(source, config, CPU, None)
+        torch.testing.assert_close(model(ids), expected, rtol=0, atol=0)
+        with build_reference(source, config, CPU)(model) as reference:
+            torch.testing.assert_close(reference(ids), expected, rtol=0, atol=0)
+    assert model.config.max_position_embeddings == 32

@@ -43,7 +43,7 @@ def test_a_template_that_is_not_there_is_missing(byte_level_dir: Path, tmp_path:
 def test_a_template_that_cannot_be_read_is_named(byte_level_dir: Path, tmp_path: Path) -> None:
     tokenizer, path = load_tokenizer(byte_level_dir), tmp_path / "t.jinja"
     path.write_bytes(b"{{ messages }}\xff")
-    with pytest.raises(DataError, match=r"t\.jinja: not UTF-8 \(found byte 0xff at 14\)"):
+    with pytest.raises(DataError, match=r"t\.jinja: not UTF-8 \(found byte 0xff at offset 14\)"):
         template_of(str(path), tokenizer)
     path.write_text("a\n{% for m in messages %}")
     with pytest.raises(ConfigError, match=r"t\.jinja: line 2: Unexpected end of template") as error:

@@ -65,7 +65,7 @@ def test_a_file_is_a_prompt_but_for_one_line_feed_at_its_end(folder: Path, conte
 def test_a_prompt_that_is_not_utf_8_is_refused_wherever_it_comes_from(folder: Path) -> None:
     file = folder / "prompt.txt"
     file.write_bytes(b"caf\xe9")
-    with pytest.raises(DataError, match=r"prompt.txt: the prompt is not UTF-8 \(found byte 0xe9 at 3\)"):
+    with pytest.raises(DataError, match=r"prompt.txt: not UTF-8 \(found byte 0xe9 at offset 3\)"):
         read_prompt(_job(folder, file=file))
     with pytest.raises(UsageError, match="not UTF-8"):
         read_prompt(_job(folder, prompt="caf\udce9"))  # as Python hands over such an argument

@@ -1,7 +1,6 @@
 """Texts as ids: words, files, records, conversations, ids themselves, the probe."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.tokens.chat import render_chat
 from llmkit.workflows.inspect_attention.config import InspectText
 from llmkit.workflows.inspect_attention.open import Inspected, InspectOptions, open_inspected
-from llmkit.workflows.inspect_attention.text import Reading, names_file, read_text
+from llmkit.workflows.inspect_attention.text import Reading, read_text
 
 CHAT = [{"role": "user", "content": "Which licence?"}, {"role": "assistant", "content": "Apache."}]
 
@@ -88,18 +87,6 @@ def test_the_probe_is_random_tokens_twice_by_seed_and_fits_the_context(opened: I
     assert read(opened, probe="induction", probe_tokens=10).ids.tolist() == ids
     assert read(opened, probe="induction", probe_tokens=10, seed=1).ids.tolist() != ids
     assert read(opened, probe="induction").repeated == 31  # of 64 positions, bos has one
-
-
-def test_a_word_is_a_file_where_there_is_one_or_where_it_is_written_like_one(tmp_path: Path) -> None:
-    file = tmp_path / "README"
-    file.write_text("text")
-    os.mkfifo(tmp_path / "pipe")
-    assert names_file(str(file)) and names_file("-") and names_file(str(tmp_path / "pipe"))
-    assert not names_file("def main():") and not names_file("a" * 5000)
-    assert not names_file("see notes.txt")
-    for name in ("notes.txt", "docs.jsonl.zst"):
-        with pytest.raises(MissingError, match="no such file"):
-            names_file(name)
 
 
 def test_an_empty_text_and_a_record_of_neither_kind_are_refused(opened: Inspected, tmp_path: Path) -> None:

@@ -189,3 +189,17 @@ def test_how_to_evaluate_is_refused_where_there_is_nothing_to_evaluate_on(
     with pytest.raises(UsageError, match=f"--{setting.replace('_', '-')} without validation data"):
         open_run(shards, config={setting: 2})
     assert open_run(shards, config={setting: 2}, valid=(shards,)).valid is not None
+
+
+def test_rows_longer_than_a_trained_models_positions_are_refused_before_anything_is_packed(
+    open_run: Callable[..., Job], model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text("the cat sat " * 60)
+    given: dict[str, Any] = {"model": model_folder(), "overrides": {}, "seq_len": 128}
+    given["packing"] = PackConfig(seq_len=128)
+    with pytest.raises(UsageError, match="rows of 128 tokens, but the model has 64 positions") as caught:
+        open_run(tmp_path / "text.txt", **given)
+    assert caught.value.hint is not None and caught.value.hint.startswith("--rope-scaling yarn:2, or")
+    assert not (tmp_path / "cache").exists()
+    job = open_run(tmp_path / "text.txt", rope_scaling="yarn:2", **given)
+    assert job.setup.recipe.model["max_position_embeddings"] == 128

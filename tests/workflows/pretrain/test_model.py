@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from llmkit.errors import ConfigError, DataError, UsageError
 from llmkit.model.config import ModelConfig
+from llmkit.model.load import load_model
 from llmkit.model.presets import PRESETS
 from llmkit.model.save import file_tensors, save_model
 from llmkit.model.transformer import Transformer
@@ -55,6 +56,24 @@ def test_a_vocabulary_smaller_than_the_datas_is_refused(tiny_model: Callable[...
         _choose(vocab_size=39)
     with pytest.raises(DataError, match=r"model: a vocabulary of 39, but the data has 40 ids"):
         _choose(tiny_model(vocab_size=39))
+
+
+def test_weights_are_trained_on_at_longer_positions_and_a_fresh_model_is_not_stretched(
+    tiny_model: Callable[..., Path],
+) -> None:
+    folder = tiny_model(vocab_size=40, max_position_embeddings=16)
+    source = choose_model("tiny", folder, {}, DATA, IDS, "linear:3")
+    assert (source.config.max_position_embeddings, source.rope_scaling) == (
+        *(48, {"rope_type": "linear", "factor": 3.0}),
+    )
+    model = build_model(source, 0, CPU)
+    expected = load_model(folder, dtype=torch.float32, rope_scaling=source.rope_scaling)
+    ids = torch.arange(40)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids), expected(ids), rtol=0, atol=0)
+    for fresh in (None, folder / "config.json"):
+        with pytest.raises(UsageError, match="stretches a model that was trained"):
+            choose_model("tiny", fresh, {}, DATA, IDS, "linear:3")
 
 
 def test_no_such_preset_is_told_with_the_nearest() -> None:

@@ -30,7 +30,7 @@ def test_duties_are_as_often_as_asked_and_absent_without_what_they_need(
     duties = build_duties(bench.job, bench.trainer, bench.saver)
     assert (duties.evaluate, duties.sample, duties.sample_every) == (None, None, 0)
     assert (duties.checkpoint_every, duties.save) == (1, bench.saver)  # a tenth of four steps
-    assert duties.keep_every == 0
+    assert duties.keep_every == 0 and duties.rescue == bench.saver.rescue
     bench = make_bench(
         valid=make_data(vocab=259),
         tokenizer=byte_tokenizer,

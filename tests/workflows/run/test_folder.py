@@ -1,9 +1,7 @@
-"""The folder of a run: only a run's is touched, an old one comes back, one process works in it."""
+"""The folder of a run: only a run's is touched, an old one comes back."""
 
 import json
-import subprocess
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,14 +28,11 @@ from llmkit.workflows.pretrain.data import PretrainData
 from llmkit.workflows.pretrain.job import Job, PretrainFiles
 from llmkit.workflows.pretrain.model import ModelSource
 from llmkit.workflows.run.folder import (
-    REPLACED,
     Start,
     carry,
     check_folder,
     check_metrics_file,
-    claimed,
     find_start,
-    locked,
     metrics_paths,
     prepare_folder,
     restore_aside,
@@ -118,49 +113,6 @@ def test_other_folders_files_and_inputs_are_refused(tmp_path: Path) -> None:
         check_folder(tmp_path, [Path("-"), tmp_path / "link"])
     with pytest.raises(UsageError, match="stdout has the report"):
         check_folder(Path("-"), [])
-
-
-def test_one_process_at_a_time_works_in_a_run(tmp_path: Path, forked_python: Path) -> None:
-    out = tmp_path / "run"
-    line = (
-        "import sys; from pathlib import Path; from llmkit.workflows.run.folder import locked\n"
-        "with locked(Path(sys.argv[1])): print('in')"
-    )
-    with locked(out):
-        other = subprocess.run(
-            [forked_python, "-c", line, str(out)], capture_output=True, text=True, check=False
-        )
-        assert other.stdout == "" and "another process is training in it" in other.stderr
-        (out / "metrics.jsonl").touch()
-    with locked(out):  # free again
-        pass
-    assert [path.name for path in out.iterdir()] == ["metrics.jsonl"]
-
-
-@pytest.mark.parametrize("left", [[], ["metrics.jsonl"]])
-def test_who_waits_at_a_run_that_ends_is_alone_in_it_afterwards(
-    tmp_path: Path, before_lock: Callable[[Callable[[], object]], None], left: list[str]
-) -> None:
-    out, first = tmp_path / "run", ExitStack()
-    first.enter_context(locked(out))
-    for name in left:
-        (out / name).touch()
-    before_lock(first.close)  # the second has opened the lock of the first by then
-    with locked(out):
-        assert out.is_dir()
-        with pytest.raises(UsageError, match="another process is training in it"), locked(out):
-            pass
-    assert [path.name for path in out.iterdir()] == left
-
-
-def test_a_folder_that_stays_empty_goes_and_one_that_was_there_stays(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), locked(tmp_path / "deep" / "run"):
-        raise ZeroDivisionError
-    assert not (tmp_path / "deep" / "run").exists()
-    (tmp_path / "mine").mkdir()
-    with locked(tmp_path / "mine"):
-        pass
-    assert list((tmp_path / "mine").iterdir()) == []
 
 
 def test_a_run_goes_on_from_its_newest_whole_checkpoint(tmp_path: Path, recipe: Recipe) -> None:
@@ -379,18 +331,3 @@ def test_a_checkpoint_is_given_what_the_run_has_beside_the_weights(
     carry(out, folder)
     assert _tree(folder) == {name: text for name, text in _tree(out).items() if name != "metrics.jsonl"}
     assert len(_tree(folder)) == 5
-
-
-def test_a_claimed_folder_has_the_run_back_that_was_set_aside_and_is_nobody_elses(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    (out / REPLACED).mkdir(parents=True)
-    (out / REPLACED / METRICS).write_text("{}\n")
-    with claimed(out, []):
-        assert (out / METRICS).is_file() and not (out / REPLACED).exists()
-        with pytest.raises(UsageError, match="another process"), claimed(out, []):
-            pass
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "letter.txt").write_text("dear")
-    with pytest.raises(UsageError, match="is not a run"), claimed(other, []):
-        pass

@@ -14,6 +14,7 @@ from llmkit.errors import StoppedResumable
 from llmkit.formats.lock import lock_folder
 from llmkit.workflows.run import launch as run_launch
 from llmkit.workflows.run.launch import launch, threads_of
+from llmkit.workflows.run.ranks import RESTARTS
 
 
 @pytest.fixture
@@ -64,13 +65,49 @@ def test_an_error_of_the_first_process_is_the_status_of_all(program: Path) -> No
 def test_a_process_that_is_killed_is_named_and_restarted_where_that_is_asked_for(program: Path) -> None:
     program.write_text(
         "import os, pathlib, signal, time\n"
-        "if os.environ['RANK'] == '1' and os.environ['TORCHELASTIC_RESTART_COUNT'] == '0':\n"
+        "if os.environ['RANK'] == '1' and os.environ['LLMKIT_RESTARTS'] == '0':\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "time.sleep(0.5)\n"
     )
     with pytest.raises(StoppedResumable, match="process 1 of 2 was ended by SIGKILL"):
         launch([], 2, max_restarts=0)
     assert launch([], 2, max_restarts=1) == 0
+
+
+@pytest.mark.parametrize(("told", "code", "expected", "attempts"), [
+    ("3", 3, 3, 1),
+    ("75", 75, 75, 1),
+    ("", 70, 70, 1),
+    ("", 75, 75, 3),
+])  # fmt: skip
+def test_what_is_no_loss_of_a_process_is_not_tried_again(
+    program: Path, told: str, code: int, expected: int, attempts: int
+) -> None:
+    program.write_text(
+        "import os, pathlib, sys, time\n"
+        "if os.environ['RANK'] == '1':\n"
+        "    time.sleep(60)\n"
+        "with open('attempts', 'a') as file:\n"
+        f"    file.write(os.environ['{RESTARTS}'])\n"
+        f"if {told!r}:\n"
+        f"    pathlib.Path(os.environ['{run_launch.STATUS}']).write_text({told!r})\n"
+        f"sys.exit({code})\n"
+    )
+    assert launch([], 2, max_restarts=2) == expected
+    assert (program.parent / "attempts").read_text() == "012"[:attempts]
+
+
+def test_a_signal_before_the_first_process_spoke_ends_the_launcher_as_it_ends_others(program: Path) -> None:
+    before = [signal.getsignal(number) for number in run_launch.PASSED_ON]
+    program.write_text(
+        "import os, signal, time\n"
+        "if os.environ['RANK'] == '0':\n"
+        "    os.kill(os.getppid(), signal.SIGTERM)\n"
+        "time.sleep(60)\n"
+    )
+    with pytest.raises(SystemExit, match="143"):
+        launch([], 2, max_restarts=2)
+    assert [signal.getsignal(number) for number in run_launch.PASSED_ON] == before
 
 
 def test_processes_that_are_started_again_find_each_other_and_not_those_before_them(
@@ -82,7 +119,7 @@ def test_processes_that_are_started_again_find_each_other_and_not_those_before_t
         "import os, signal, time\n"
         "from llmkit.workflows.run.ranks import Division, joined_ranks\n"
         "signal.alarm(100)\n"
-        "again, rank = os.environ['TORCHELASTIC_RESTART_COUNT'] == '1', os.environ['RANK']\n"
+        "again, rank = os.environ['LLMKIT_RESTARTS'] == '1', os.environ['RANK']\n"
         "if again and rank == '0':\n"
         "    time.sleep(2)\n"
         "with joined_ranks(Division().degrees(), 'cpu'):\n"

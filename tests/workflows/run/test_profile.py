@@ -27,7 +27,9 @@ class Log:
         self.profiles.append(told)
 
 
-def watch(out: Path, profile: str | None, *, step: int = 0, steps: int = 6, first: bool = True) -> Log:
+def watch(
+    out: Path, profile: str | None, *, step: int = 0, steps: int = 6, first: bool = True, **more: Any
+) -> Log:
     """Run what is left of a run of `steps` updates."""
     job = SimpleNamespace(config=SimpleNamespace(profile=profile), files=SimpleNamespace(out=out))
     trainer = SimpleNamespace(
@@ -37,7 +39,7 @@ def watch(out: Path, profile: str | None, *, step: int = 0, steps: int = 6, firs
         device=torch.device("cpu"),
     )
     log = Log()
-    duty = profile_duty(job, trainer, log)  # type: ignore[arg-type]
+    duty = profile_duty(job, trainer, log, **more)  # type: ignore[arg-type]
     for number in range(step + 1, steps + 1):
         with duty(number):
             torch.ones(3) + 1
@@ -67,6 +69,15 @@ def test_a_run_that_ends_before_says_so_and_one_that_ends_within_records_less(tm
     assert log.profiles == [] and "after 6 more steps; nothing is recorded" in log.notes[0]
     assert watch(tmp_path, "5:3").profiles[0][:2] == (6, 6)
     assert watch(tmp_path, "6:3", step=6).notes == []  # complete: nothing was asked of it
+
+
+def test_no_trace_is_written_into_a_folder_that_is_anothers(tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        watch(tmp_path, "2:2", check=refuse)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_trace_that_fails_leaves_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.parallel.ranks import ALONE
 from llmkit.workflows.run import ranks as run_ranks
 from llmkit.workflows.run.ranks import (
+    RESTARTS,
     STATUS,
     Division,
     LostProcess,
@@ -33,6 +34,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
         "LOCAL_RANK",
         "LOCAL_WORLD_SIZE",
         "TORCHELASTIC_RESTART_COUNT",
+        RESTARTS,
         STATUS,
     ):
         monkeypatch.delenv(name, raising=False)
@@ -57,6 +59,14 @@ def test_torchruns_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert processes_here() == 4
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # on two machines
     assert processes_here() == 2
+
+
+def test_our_own_launchers_restarts_are_restarts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    monkeypatch.setenv(RESTARTS, "0")
+    assert not was_restarted()
+    monkeypatch.setenv(RESTARTS, "1")
+    assert was_restarted()
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,14 @@ import pytest
 import torch
 
 from llmkit.formats.checkpoint import list_checkpoints, step_of
+from llmkit.formats.lock import LOCK
 from llmkit.model.config import ModelConfig
 from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.train.guard import BadUpdateError, Verdict
 from llmkit.workflows.pretrain.data import PretrainData
 from llmkit.workflows.run import saver as run_saver
+from llmkit.workflows.run.claim import FolderLostError, locked
+from llmkit.workflows.run.disk_full import DiskFullError
 from llmkit.workflows.run.folder import REPLACED
 from llmkit.workflows.run.saver import inside
 from tests.workflows.duties_bench import Bench, bench_maker
@@ -225,6 +229,122 @@ def test_a_failure_beside_is_one_of_the_run_and_the_last_good_one_stays(
     assert bench.saver._in_flight is not None
     bench.saver._in_flight.exception(timeout=30)
     bench.trainer.train_step()
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DiskFullError, match="step-00000002: no space left on device") as caught:
         getattr(bench.saver, when)()
+    assert caught.value.hint == "free some space; step 1 is saved, and the same line goes on"
     assert [path.name for path in (bench.out / "checkpoints").iterdir()] == ["step-00000001"]
+
+
+def test_a_copy_of_a_checkpoint_does_not_count_and_stays(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench(keep=1, keep_every=2, on_spike="rewind")
+    names = ("step-00000001.good", "step-best")
+    for step in range(1, 5):
+        bench.trainer.train_step()
+        bench.saver()
+        if step == 1:
+            for name in names:
+                shutil.copytree(bench.out / "checkpoints" / "step-00000001", bench.out / "checkpoints" / name)
+    assert _names(bench) == ["step-00000002", "step-00000004"]
+    assert all((bench.out / "checkpoints" / name / "COMPLETE").exists() for name in names)
+    assert bench.saver.anchor is not None and step_of(bench.saver.anchor) == 4
+
+
+def _bad(verdict: Verdict, left_out: int = 0) -> BadUpdateError:
+    return BadUpdateError(verdict, "bad", hint="", left_out=left_out)
+
+
+@pytest.mark.parametrize(("verdict", "kept"), [("spike", [3]), ("nonfinite", [2, 3])])
+def test_the_step_before_a_bad_update_is_saved_and_older_ones_stay_where_weights_may_be_bad(
+    make_bench: Callable[..., Bench], verdict: Verdict, kept: list[int]
+) -> None:
+    bench = make_bench(keep=1)
+    for step in (1, 2, 3):
+        bench.trainer.train_step()
+        if step == 2:
+            bench.saver()
+    bench.saver.rescue(_bad(verdict))
+    assert [step_of(folder) for folder in list_checkpoints(bench.out)[0]] == kept
+    bench.saver.rescue(_bad(verdict))  # saved already
+    bench.trainer.train_step()
+    bench.saver()
+    assert _names(bench) == ["step-00000004"]  # all is well again
+
+
+def test_while_updates_are_left_out_no_checkpoint_from_before_makes_way_and_one_more_is_kept(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench(keep=1)
+    for left_out in (0, 1, 2):
+        bench.trainer.train_step()
+        bench.trainer.left_out = left_out
+        bench.saver()
+    assert _names(bench) == ["step-00000001", "step-00000003"]
+
+
+@pytest.mark.parametrize("left_out", [3, 2])
+def test_a_run_that_learnt_nothing_any_more_goes_on_from_before_that(
+    make_bench: Callable[..., Bench], left_out: int
+) -> None:
+    bench = make_bench(keep=2)
+    for _ in range(4):
+        bench.trainer.train_step()
+        bench.trainer.left_out = max(0, bench.trainer.step - 4 + left_out)
+        bench.saver()
+    bench.saver.rescue(_bad("nonfinite", left_out))
+    last = 4 - left_out
+    assert _names(bench)[-1] == f"step-{last:08d}"
+    newest = bench.out / "checkpoints" / f"step-{last:08d}"
+    assert (bench.out / "model.safetensors").samefile(newest / "model.safetensors")
+    assert [record["step"] for record in bench.writer.records] == [1, 2, 3, 4]
+
+
+def test_a_run_that_never_learnt_keeps_what_it_has(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench()
+    bench.trainer.train_step()
+    bench.trainer.left_out = 1
+    bench.saver()
+    bench.saver.rescue(_bad("nonfinite", 1))
+    assert _names(bench) == ["step-00000001"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_written_into_a_folder_that_was_removed_or_is_anothers(
+    make_bench: Callable[..., Bench], is_async: bool, replaced: bool
+) -> None:
+    bench = make_bench(async_checkpoint=is_async)
+    with locked(bench.out) as claim:
+        bench.saver._claim = claim
+        bench.trainer.train_step()
+        bench.saver()
+        bench.saver.wait()
+        shutil.rmtree(bench.out)
+        if replaced:
+            bench.out.mkdir()
+            (bench.out / LOCK).touch()
+        before = sorted(bench.out.parent.rglob("*"))
+        bench.trainer.train_step()
+        for write in (bench.saver, bench.saver.publish, lambda: bench.saver.go_back(1)):
+            with pytest.raises(FolderLostError, match="run: the run's folder was removed or replaced"):
+                write()
+        assert sorted(bench.out.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_folder_that_goes_while_a_checkpoint_is_written_is_told_as_that(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    bench, write = make_bench(async_checkpoint=is_async), run_saver.write_snapshot
+
+    def late(*words: Any) -> None:
+        shutil.rmtree(bench.out)
+        write(*words)
+
+    monkeypatch.setattr(run_saver, "write_snapshot", late)
+    with locked(bench.out) as claim:
+        bench.saver._claim = claim
+        bench.trainer.train_step()
+        with pytest.raises(FolderLostError, match="was removed or replaced"):
+            bench.saver()
+            bench.saver.wait()
+        assert not bench.out.exists()

@@ -1,8 +1,11 @@
 """From a start to the end: what is judged again after a stop, and what a stop is called."""
 
+import errno
 import json
 import math
+import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,21 +13,30 @@ from typing import Any
 
 import msgspec
 import pytest
+import torch
 
 from llmkit.errors import GateFailed, StoppedResumable
+from llmkit.formats.checkpoint import list_checkpoints, step_of
+from llmkit.formats.lock import LOCK
+from llmkit.formats.metrics import MetricsWriter
 from llmkit.formats.provenance import Invocation
 from llmkit.model.config import ModelConfig
 from llmkit.progress import SILENT
 from llmkit.train.best import Best
 from llmkit.train.config import PretrainConfig
+from llmkit.train.guard import BadUpdateError
 from llmkit.train.stop import StopRequest
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain.job import Job, PretrainFiles
 from llmkit.workflows.pretrain.model import ModelSource, build_model
+from llmkit.workflows.run import saver
+from llmkit.workflows.run.claim import locked
+from llmkit.workflows.run.disk_full import DiskFullError
 from llmkit.workflows.run.duties import build_duties
-from llmkit.workflows.run.folder import Start, find_start
+from llmkit.workflows.run.folder import REPLACED, Start, find_start
 from llmkit.workflows.run.setup import set_up
-from llmkit.workflows.run.training import Ended, check_loss, run_training
+from llmkit.workflows.run.training import Ended, _close, check_loss, run_training
+from tests.workflows.run.rewind_bench import Bench
 
 MODEL = ModelConfig(
     **{"vocab_size": 48, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1},
@@ -140,3 +152,86 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before_and_is_in_the
     (told,) = [record for record in records if record.get("event") == "damaged"]
     assert (told["step"], told["path"]) == (3, "checkpoints/step-00000004")
     assert told["problem"].startswith("optimizer.safetensors is damaged")
+
+
+def _checkpoint_state(bench: Bench) -> tuple[Any, bytes]:
+    last = list_checkpoints(bench.out)[0][-1]
+    state = json.loads((last / "state.json").read_text())["trainer"]
+    return state, (last / "optimizer.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(("update", "kept"), [(7, [4, 6]), (3, [2]), (1, [])])
+def test_a_run_that_a_spike_ends_goes_on_with_skip_as_one_that_skipped_from_the_start(
+    make_data: Callable[..., Any], tmp_path: Path, update: int, kept: list[int], is_async: bool
+) -> None:
+    more: Any = {"bad": [4 * (update - 1)], "async_checkpoint": is_async}
+    straight = Bench(tmp_path / "straight", make_data(), **more, on_spike="skip")
+    expected = straight.go()
+    stopped = Bench(tmp_path / "run", make_data(), **more, on_spike="stop")
+    for _ in range(2):  # the same line comes to the same end
+        with pytest.raises(BadUpdateError, match=rf"step {update}: .* is a spike"):
+            stopped.go()
+        assert stopped.events("stop")[-1]["reason"] == "spike"
+        assert [step_of(folder) for folder in list_checkpoints(stopped.out)[0]] == kept
+    bench = Bench(tmp_path / "run", make_data(), **more, on_spike="skip")
+    found = bench.go()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    assert _checkpoint_state(bench) == _checkpoint_state(straight)
+
+
+def test_a_disk_that_fills_up_ends_the_run_with_what_is_saved_and_the_same_line_goes_on(
+    make_data: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = Bench(tmp_path / "straight", make_data(), bad=[]).go()
+    bench, write = Bench(tmp_path / "run", make_data(), bad=[]), saver.write_snapshot
+
+    def fill(snapshot: Any, *words: Any) -> None:
+        if snapshot.state.trainer["step"] == 8:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(snapshot, *words)
+
+    monkeypatch.setattr(saver, "write_snapshot", fill)
+    with pytest.raises(DiskFullError) as caught:
+        bench.go()
+    assert caught.value.problem == f"{bench.out}/checkpoints/step-00000008: no space left on device"
+    assert caught.value.hint == "free some space; step 4 is saved, and the same line goes on"
+    assert bench.events("stop")[-1]["reason"] == "disk_full"
+    monkeypatch.undo()
+    found = bench.go()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_metrics_without_room_end_the_run_alike_though_there_is_none_for_its_end_either(
+    make_data: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, append = Bench(tmp_path / "run", make_data(), bad=[]), MetricsWriter._append
+
+    def fill(writer: MetricsWriter, line: bytes) -> None:
+        if b'"step":6' in line:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(writer, line)
+
+    monkeypatch.setattr(MetricsWriter, "_append", fill)
+    with pytest.raises(DiskFullError) as caught:
+        bench.go()
+    assert caught.value.problem == f"{bench.out}/metrics.jsonl: no space left on device"
+    assert caught.value.hint == "free some space; step 4 is saved, and the same line goes on"
+    assert bench.events("stop") == []
+
+
+def test_a_run_that_was_set_aside_is_not_brought_back_into_a_folder_that_is_anothers(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "run"
+    with ExitStack() as first:
+        claim = first.enter_context(locked(out))
+        (out / REPLACED).mkdir()
+        (out / LOCK).rename(out / "old")
+        (out / LOCK).touch()
+        _close(out, claim)
+        assert (out / REPLACED).exists()
+        (out / "old").rename(out / LOCK)
+        _close(out, claim)
+        assert not (out / REPLACED).exists()
