@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,3 +152,13 @@ def _runs_later(node: ast.AST) -> bool:
     """A function's body, or what only a type checker reads."""
     is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
     return is_function or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
+
+
+def test_python_is_never_started_with_the_working_folder_to_import_from() -> None:
+    starts = [
+        (path.name, start)
+        for path in FILES
+        for start in re.findall(r"sys\.executable[^\n]*\"-[mc]\"[^\n]*", path.read_text(encoding="utf-8"))
+    ]
+    assert len(starts) >= 6
+    assert [one for one in starts if '"-P", "-' not in one[1]] == []

@@ -117,7 +117,7 @@ Dtype = Annotated[
 ]
 DocumentMask = Annotated[bool, Option(help="Keep attention within a document.")]
 OnNonfinite = Annotated[
-    Literal["stop", "skip"], Option(help="At a loss or gradient that is not finite; skip: 32 in a row.")
+    Literal["stop", "skip"], Option(help="At a loss or gradient that is not finite; skip: up to 32 in a row.")
 ]
 OnSpike = Annotated[Reaction, Option(help="At one above mean + 6 sigma of the last 128.")]
 

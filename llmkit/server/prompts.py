@@ -179,7 +179,7 @@ class _Process:
         if self._process is not None and self._process.returncode is None:
             return
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "llmkit.server.prompt_worker", str(self._path)),
+            *(sys.executable, "-P", "-m", "llmkit.server.prompt_worker", str(self._path)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the server, which ends it

@@ -116,7 +116,7 @@ class Extractor:
 
     def _start(self) -> subprocess.Popen[bytes]:
         child = subprocess.Popen(
-            [sys.executable, "-m", "llmkit.text.extract_worker", self._method, str(self._seconds)],
+            [sys.executable, "-P", "-m", "llmkit.text.extract_worker", self._method, str(self._seconds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -215,10 +215,11 @@ def run() -> None:
         sys.argv.insert(0, program)
         main()
         return
-    kind, content, *words = sys.argv
+    is_safe = sys.argv[0] == "-P"
+    kind, content, *words = sys.argv[is_safe:]
     if kind == "-m":
         sys.argv = [content, *words]
-        sys.path[0] = str(Path.cwd())
+        sys.path[:1] = [] if is_safe else [str(Path.cwd())]
         sys.modules.pop(content, None)  # it runs as a program, not as what was imported
         runpy.run_module(content, run_name="__main__", alter_sys=True)
         return

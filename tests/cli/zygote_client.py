@@ -40,7 +40,7 @@ def main(address: str, real: str, zygote_has: str) -> None:
         zygote_has: `repr(inherited())` of the zygote.
     """
     arguments = [real, *sys.argv[1:]]
-    can_fork = arguments[0].endswith("llmkit") or arguments[1:2] in (["-c"], ["-m"])
+    can_fork = arguments[0].endswith("llmkit") or arguments[1:2] in (["-c"], ["-m"], ["-P"])
     if not can_fork or repr(inherited()) != zygote_has or not all(map(_is_open, range(3))):
         os.execv(real, arguments)
     files = [0, 1, 2, *filter(_is_inherited, range(3, 64))]

@@ -109,7 +109,7 @@ class Processes:
 
     def _start(self, settings: RankSettings) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(
-            [sys.executable, "-m", "llmkit.workflows.generate.rank"],
+            [sys.executable, "-P", "-m", "llmkit.workflows.generate.rank"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C at a terminal is for the first

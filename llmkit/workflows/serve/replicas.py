@@ -107,7 +107,7 @@ def launch_of(job: Replicas, source: Source, socket: Path) -> Launch:
         ),
         engine=replace(job.engine, threads=threads),
     )
-    return Launch((sys.executable, "-m", "llmkit.workflows.serve.worker"), encode_settings(settings))
+    return Launch((sys.executable, "-P", "-m", "llmkit.workflows.serve.worker"), encode_settings(settings))
 
 
 async def _serve(job: Replicas, front: Front, note: Callable[[str], None]) -> Ending:
