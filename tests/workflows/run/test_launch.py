@@ -22,6 +22,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """In the place of llmkit: a program that starts at once."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run_launch, "MODULE", "program")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # nothing is imported from the working folder
     return tmp_path / "program.py"
 
 
