@@ -85,7 +85,7 @@ def _attempt(arguments: Sequence[str], processes: int) -> tuple[int, int] | None
     ignored = signal.SIGHUP if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else None  # under nohup
     config.signals_to_handle = ",".join(one.name for one in PASSED_ON if one != ignored)
     try:
-        elastic_launch(config, sys.executable)("-P", "-m", MODULE, *arguments)
+        elastic_launch(config, sys.executable)("-m", MODULE, *arguments)
     except ChildFailedError as failed:
         rank, failure = failed.get_first_failure()
         return rank, failure.exitcode
