@@ -29,7 +29,7 @@ from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain.job import Job
 from llmkit.workflows.run.claim import Claim
 from llmkit.workflows.run.disk_full import full_disk_told
-from llmkit.workflows.run.folder import carry, restore_aside
+from llmkit.workflows.run.folder import REPLACED, carry, restore_aside
 
 _QUICK_BYTES = 64 << 20  # a checkpoint of this size is written well within half a second
 
@@ -105,9 +105,11 @@ class Saver:
 
         Where that is no number, the weights may be why: no older checkpoint makes way. Where so many updates
         were left out in a row, nothing was learnt in them: what was saved since counts no more, if there is
-        something older.
+        something older. A run that was to be replaced is left, as whenever the new one came to no checkpoint.
         """
-        step = self._trainer.step
+        step, ranks = self._trainer.step, self._trainer.ranks
+        if ranks.told((self._out / REPLACED).is_dir() if ranks.is_first else None):
+            return
         if not bad.left_out:
             self._save(spared_to=step if bad.verdict == "nonfinite" else 0)
             return

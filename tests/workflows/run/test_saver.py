@@ -348,3 +348,14 @@ def test_a_folder_that_goes_while_a_checkpoint_is_written_is_told_as_that(
             bench.saver()
             bench.saver.wait()
         assert not bench.out.exists()
+
+
+def test_a_bad_update_before_the_first_checkpoint_leaves_the_run_that_was_to_be_replaced(
+    make_bench: Callable[..., Bench],
+) -> None:
+    bench = make_bench()
+    (bench.out / REPLACED).mkdir()
+    bench.trainer.train_step()
+    for verdict in ("spike", "nonfinite"):
+        bench.saver.rescue(_bad(verdict))
+    assert [path.name for path in bench.out.iterdir()] == [REPLACED]
