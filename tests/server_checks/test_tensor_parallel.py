@@ -20,7 +20,7 @@ from tests.workflows.serve.test_replicas import LONG, PATIENCE_SECONDS, Server, 
 def children(pid: int) -> dict[int, str]:
     """Processes that a process has started, and their command lines."""
     lines = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+        ["ps", "-ww", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout.splitlines()
     rows = [line.split(maxsplit=2) for line in lines]
     return {int(row[0]): row[2] for row in rows if int(row[1]) == pid}

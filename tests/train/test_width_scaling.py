@@ -35,7 +35,7 @@ def moved(make_recipe: Callable[..., Any], make_rows: Callable[..., Any]) -> Cal
         config = _config(width)
         rows = make_rows(16)
         tokens = torch.from_numpy(rows.rows.tokens.astype(np.int64))[:, :-1]
-        model = build_model(ModelSource(config, None, None, base), 0, torch.device("cpu"))
+        model = build_model(ModelSource(config, None, None, mup_base_width=base), 0, torch.device("cpu"))
         recipe = make_recipe(
             rows=16, lr=0.01, warmup_steps=0, model=config.to_hf(), weight_decay=0.0, mup_base_width=base
         )
@@ -75,7 +75,7 @@ def test_each_kind_of_weight_has_the_rate_the_decay_and_the_spread_of_its_row(
 ) -> None:
     config = _config(128)
     device = torch.device("cpu")
-    model = build_model(ModelSource(config, None, None, BASE), 0, device)
+    model = build_model(ModelSource(config, None, None, mup_base_width=BASE), 0, device)
     plain = build_model(ModelSource(config, None, None), 0, device).state_dict()
     for name, tensor in model.state_dict().items():
         factor = {"model.embed_tokens.weight": 2.0, "lm_head.weight": 0.5}.get(name, 1.0)
@@ -126,7 +126,7 @@ def test_a_spread_that_was_found_at_the_base_width_gives_the_rows_of_the_table_a
     spread = {}
     for width in (BASE, 4 * BASE):
         config = replace(_config(width), initializer_range=range_at_width(0.05, BASE, width))
-        model = build_model(ModelSource(config, None, None, BASE), 0, torch.device("cpu"))
+        model = build_model(ModelSource(config, None, None, mup_base_width=BASE), 0, torch.device("cpu"))
         attention = model.model.layers[0].self_attn
         every = (model.model.embed_tokens.weight, attention.q_proj.weight, model.lm_head.weight)
         spread[width] = [float(one.detach().std()) for one in every]

@@ -4,6 +4,7 @@ With the package `mcp` its own server is spoken with, too.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 
 from llmkit.errors import DataError, LlmkitError
 from llmkit.retrieve.tools import mcp as tool_mcp
+from llmkit.retrieve.tools import mcp_link
 from llmkit.retrieve.tools.config import ToolError, ToolLimits
 from llmkit.retrieve.tools.mcp import McpServer
 
@@ -142,7 +144,31 @@ def test_a_server_that_fails_in_the_middle_is_an_error_for_the_model(
 ) -> None:
     with start(seconds=0.5) as server, pytest.raises(ToolError, match=why):
         call(server, kind=kind)
-    assert server._process.returncode is not None
+    assert server._link.process.returncode is not None
+
+
+def test_a_server_that_has_ended_is_started_again_by_the_next_call(start: Start) -> None:
+    with start() as server:
+        for _ in range(2):
+            with pytest.raises(ToolError, match="the server has ended"):
+                call(server, kind="dead")
+            assert call(server, a=1) == '{"a": 1}\nü'
+        server._link.process.kill()  # between two calls
+        os.waitid(os.P_PID, server._link.process.pid, os.WEXITED | os.WNOWAIT)
+        assert call(server, a=2) == '{"a": 2}\nü'
+
+
+def test_a_server_that_ends_at_every_call_is_let_rest(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool_mcp, "_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(tool_mcp, "_MOST_PAUSE_SECONDS", 3600.0)
+    with start() as server:
+        for _ in range(2):
+            with pytest.raises(ToolError, match="the server has ended"):
+                call(server, kind="dead")
+        with pytest.raises(ToolError, match="again and again: it is started again in"):
+            call(server, a=1)
+        server._pause_until = 0.0
+        assert call(server, a=1) == '{"a": 1}\nü'
 
 
 @pytest.mark.parametrize(
@@ -162,7 +188,7 @@ def test_a_server_that_cannot_be_used_is_told_at_the_start(
 
 def test_programs_that_are_no_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tool_mcp, "_START_SECONDS", 0.3)
-    monkeypatch.setattr(tool_mcp, "_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(mcp_link, "_GRACE_SECONDS", 0.1)
     for command, why in (
         (["true"], "has ended"),
         (["cat"], "the server refuses"),  # ours to it, come back
