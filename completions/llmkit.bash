@@ -382,7 +382,7 @@ _llmkit() {
             esac
             ;;
         "quantize")
-            flags="-o --out --type --bits --group --format --method --scale -c --calib --calibration --calibration-tokens --imatrix --score --score-tokens --seq-len --embeddings --head --tensor --budget-bpw --fit --sensitivity --kv-report --save-imatrix --sweep --max-kl --max-ppl-increase -t --tokenizer --no-tokenizer --resume --seed --threads -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-o --out --type --bits --group --format --method --scale -c --calib --calibration --calibration-tokens --imatrix --score --score-tokens --seq-len --embeddings --head --tensor --budget-bpw --fit --sensitivity --kv-report --save-imatrix --sweep --max-kl --max-ppl-increase -t --tokenizer --no-tokenizer --max-shard-size --resume --seed --threads -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 --type) flags="" words="" ;;
@@ -406,6 +406,7 @@ _llmkit() {
                 --max-kl) flags="" words="" ;;
                 --max-ppl-increase) flags="" words="" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
+                --max-shard-size) flags="" words="" ;;
                 --seed) flags="" words="" ;;
                 --threads) flags="" words="" ;;
                 --log-every) flags="" words="" ;;
@@ -414,13 +415,14 @@ _llmkit() {
             esac
             ;;
         "convert")
-            flags="--to --dtype --dequantize --max-shard-size --tie --untie -t --tokenizer --no-tokenizer --add-token --check --tolerance -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="--to --dtype --dequantize --max-shard-size --tie --untie -t --tokenizer --no-tokenizer --add-token --base --check --tolerance -n --dry-run --force --log-every --json --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 --to) flags="" words="gguf safetensors" ;;
                 --dtype) flags="" words="float32 float16 bfloat16 q8_0" ;;
                 --max-shard-size) flags="" words="" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
                 --add-token) flags="" words="" ;;
+                --base) flags="" words="@files" ;;
                 --tolerance) flags="" words="" ;;
                 --log-every) flags="" words="" ;;
                 --config) flags="" words="@files" ;;
@@ -1195,6 +1197,9 @@ _llmkit() {
                 -o|--out) flags="" words="@files" ;;
                 --config) flags="" words="@files" ;;
                 --color) flags="" words="auto always never" ;;
+                retrieve) words="index query context eval" ;;
+                eval) words="tokens ppl kl mc gen needle score diff" ;;
+                bench) words="prefill decode train load tokenize serve" ;;
             esac
             ;;
     esac

@@ -110,6 +110,23 @@ def test_the_installed_command_begins_where_ctrl_c_is_seen_to() -> None:
     assert settings["project"]["scripts"] == {"llmkit": "llmkit.__main__:main"}
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({}, "300"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+    ids=["nothing", "spins", "policy"],
+)
+def test_torch_threads_sleep_soon_unless_the_user_has_said_how_they_wait(
+    given: dict[str, str], told: str
+) -> None:
+    unsaid = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    kept = {key: value for key, value in os.environ.items() if key not in unsaid}
+    program = "import os, llmkit.__main__; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=kept | given, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{told}\n"
+
+
 def test_a_program_that_imports_the_command_line_keeps_its_ctrl_c() -> None:
     program = "import signal, llmkit.cli; print(signal.getsignal(2) is signal.default_int_handler)"
     assert subprocess.check_output([sys.executable, "-c", program]) == b"True\n"

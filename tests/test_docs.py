@@ -89,6 +89,14 @@ def test_there_is_an_example_for_every_command() -> None:
         assert f"llmkit {name} " in text, name
 
 
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "tests" / "bench").glob("*.py")), ids=lambda path: path.name
+)
+def test_every_script_that_measures_reads_its_words_by_argparse_and_so_answers_help(script: Path) -> None:
+    text = script.read_text()
+    assert "ArgumentParser(" in text and ".parse_args(" in text
+
+
 def test_the_manual_pages_are_those_of_the_flags() -> None:
     made = {f"{page.title}.1": man_page(page, PAGES) for page in PAGES}
     found = {path.name: path.read_text() for path in (ROOT / "man").iterdir()}

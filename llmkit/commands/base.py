@@ -17,6 +17,7 @@ from llmkit.commands.coercion import use_plain_coercion
 from llmkit.commands.console import ColorChoice, Console
 from llmkit.commands.optional_value import spell_out
 from llmkit.commands.settings import read_settings, setting_name, to_toml, words_of
+from llmkit.commands.values import ShownCount, parse_count
 from llmkit.formats.provenance import Invocation, portable
 
 use_plain_coercion()  # before any command is built: half of what a short one takes
@@ -64,6 +65,9 @@ class Command(TyperCommand):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
+        for param in self.params:
+            if _parser_of(param) is parse_count and isinstance(param.default, int):
+                param.default = ShownCount(param.default)
         common = _common_params()
         self.params = [*self.params, *common]
         self._common = {param.name for param in common}
@@ -123,6 +127,12 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """A subcommand that has subcommands of its own, such as `bench tokenize`."""
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list in --help: of each the first sentence, whole."""
+        found = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _first_paragraph(one)) for name, one in found.items()])
+
 
 def build_command(name: str, function: Callable[..., None]) -> Command:
     """The command called `name` for a function annotated with typer's Argument and Option."""
@@ -139,6 +149,14 @@ def build_group(name: str, help_text: str, functions: dict[str, Callable[..., No
     return Group(
         name=name, help=help_text, commands=dict(commands), rich_markup_mode=None, context_settings=HELP_NAMES
     )
+
+
+def _first_paragraph(command: Any) -> str:
+    return " ".join((command.help or "").partition("\n\n")[0].split())
+
+
+def _parser_of(param: Any) -> Any:
+    return getattr(getattr(param.type_descriptor, "parameter_info", None), "parser", None)
 
 
 def _argument_name(param: Any) -> str:

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 Facts = list[tuple[str, str | Sequence[str] | None]]
 """A name and what is to be said; a list of items is broken between items only. None is left out."""
@@ -55,6 +56,11 @@ def quoted(text: str) -> str:
     if len(text) > 8 and len(set(text)) == 1:
         return f"{text[0]!r} x {len(text)}"
     return repr(text if len(text) <= 32 else text[:31] + "…")
+
+
+def kernels_of(told: Any) -> str:
+    """What computes, by the `kernels` of a plan or of figures."""
+    return "native kernels" if told.kernels == "native" else str(told.kernels)
 
 
 def threads_of(processes: int, threads: int) -> str:

@@ -97,9 +97,11 @@ def _finite(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
 
 
-def _range(values: list[float], margin: float = 0.05) -> tuple[float, float]:
-    """Lowest and highest, apart even where all values are one."""
+def _range(values: list[float], margin: float | None = None) -> tuple[float, float]:
+    """Lowest and highest, apart even where all values are one: by a twentieth of it, or `margin`."""
     low, high = min(values), max(values)
+    if margin is None:
+        margin = 0.05 * abs(low) or 0.05
     return (low, high) if high > low else (low - margin, high + margin)
 
 

@@ -216,7 +216,7 @@ Adapters = Annotated[
         "--adapter",
         "--adapters",
         metavar="NAME=PATH[:X]",
-        help="A PEFT folder beside the model, X times as strong. Repeatable.",
+        help="A PEFT folder or GGUF file beside the model, X times as strong. Repeatable.",
     ),
 ]
 Draft = Annotated[

@@ -24,7 +24,7 @@ def parse_count(text: str | int) -> int:
         BadParameter: not a number, an unknown suffix, or not whole.
     """
     if isinstance(text, int):
-        return text
+        return int(text)
     match = _NUMBER.fullmatch(text.strip().replace("_", "").replace(",", ""))
     if match is None or (match["binary"] and not match["suffix"]):
         raise BadParameter(f"{text!r} is not a number such as 512, 64k, 64Ki, 2M, 24GiB or 1e9")
@@ -38,6 +38,22 @@ def parse_count(text: str | int) -> int:
     if value != int(value):
         raise BadParameter(f"{text!r} is not a whole number")
     return int(value)
+
+
+def short_count(count: int) -> str:
+    """A whole number as `parse_count` takes it, with a suffix where it is a round one of 10,000 and more."""
+    for base, mark in ((1000, ""), (1024, "i")):
+        for power, suffix in ((4, "T"), (3, "G"), (2, "M"), (1, "k" if base == 1000 else "K")):
+            if count >= 10_000 and count % base**power == 0:
+                return f"{count // base**power}{suffix}{mark}"
+    return str(count)
+
+
+class ShownCount(int):
+    """A default that --help shows as it may be typed; `parse_count` makes a plain number of it."""
+
+    def __str__(self) -> str:
+        return short_count(int(self))
 
 
 def parse_finite(text: str | float) -> float:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from llmkit.errors import UsageError
+from llmkit.errors import MissingError, UsageError
 from llmkit.formats.folder_parts import is_read_of
 
 
@@ -32,12 +32,19 @@ def refuse_stdout(path: Path) -> None:
         raise UsageError("-: stdout has the report, and this needs a name", hint="name a file or folder")
 
 
-def refuse_existing(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
+def refuse_existing(path: Path, *, force: bool, inputs: Iterable[Path] = (), is_file: bool = False) -> None:
     """Check an output path before any work.
+
+    Args:
+        path: of a file or a folder.
+        force: what is there may be replaced.
+        inputs: what is read.
+        is_file: it is to be a file, which takes no folder's place.
 
     Raises:
         UsageError: the output exists and `force` is off, or is `-`; always where it is or holds an input, or
-            is there already in a folder that is one, and belongs to what is read of it.
+            is there already in a folder that is one, and belongs to what is read of it;
+            or it cannot be written, or a folder stands where a file is to be.
     """
     refuse_stdout(path)
     resolved, is_there = path.resolve(), path.exists()
@@ -51,8 +58,38 @@ def refuse_existing(path: Path, *, force: bool, inputs: Iterable[Path] = ()) -> 
             )
         if is_there and any(_is_read(source, place) for place in places):
             raise UsageError(f"{path}: is there already, in the input {source}", hint="choose another name")
+    if is_file and path.is_dir():
+        raise UsageError(f"{path}: is a folder, and a file is to be written", hint="choose another name")
     if is_there and not force and not is_special(path):
         raise UsageError(f"{path}: already exists", hint="choose another name, or replace it with --force")
+    refuse_unwritable(path)
+
+
+def refuse_unwritable(path: Path, *, in_place: bool = False) -> None:
+    """Check, before any work, that an output can be made: folders that are missing above it are made with it.
+
+    Args:
+        path: of a file or a folder.
+        in_place: it is added to where it is there, and its folder has to be: a log, a database, a socket.
+
+    Raises:
+        UsageError: something above it is no folder, or it or the folder may not be written.
+        MissingError: there is no folder for what is written in place.
+    """
+    if is_special(path) or (in_place and path.exists()):
+        if path.is_dir() or not os.access(path, os.W_OK):
+            what = "is a folder" if path.is_dir() else "may not be written"
+            raise UsageError(f"{path}: {what}", hint="name another place")
+        return
+    folder = path.absolute().parent
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise UsageError(f"{path}: {folder} is no folder", hint="name another place")
+    if in_place and not path.parent.is_dir():
+        raise MissingError(f"{path}: no such folder: {path.parent}", hint=f"mkdir -p {path.parent}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{path}: the folder {folder} may not be written", hint="name another place")
 
 
 @contextmanager
@@ -64,14 +101,16 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         return
     temporary = _temporary_name(path)
     try:
-        with io.BufferedWriter(_NamedFile(temporary, path)) as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+        with _as_named(temporary, path):
+            with io.BufferedWriter(_NamedFile(temporary, path)) as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may be the reason
+            temporary.unlink()
         raise
 
 
@@ -97,16 +136,62 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     An existing folder at `path` is replaced as a whole, and only then.
     """
     temporary = _temporary_name(path)
-    temporary.mkdir(parents=True)
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                sync_file(file)
-        sync_folder(temporary)
-        replace_folder(temporary, path)
+        with _as_named(temporary, path):
+            temporary.mkdir(parents=True)
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    sync_file(file)
+            sync_folder(temporary)
+            replace_folder(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def atomic_files(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder whose files take their places beside `path` when the block ends well.
+
+    They are read by way of the first, in the order of their names: a previous one of its name goes before
+    all else, and it comes last, so that it is never there without the others. Where a place cannot be
+    taken, none is.
+    """
+    temporary = _temporary_name(path)
+    taken: list[Path] = []
+    try:
+        with _as_named(temporary, path.parent):
+            temporary.mkdir(parents=True)
+            yield temporary
+            files = sorted(temporary.iterdir())
+            for file in files:
+                sync_file(file)
+            path.with_name(files[0].name).unlink(missing_ok=True)
+            for file in reversed(files):
+                place = path.with_name(file.name)
+                file.replace(place)
+                taken.append(place)
+            sync_folder(path.parent)
+    except BaseException:
+        for place in taken:
+            place.unlink(missing_ok=True)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _as_named(temporary: Path, path: Path) -> Iterator[None]:
+    """Errors of the system name what the user named, not what stands for it until it is whole."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error.filename, str | os.PathLike):
+            name = Path(error.filename)
+            if name == temporary or temporary in name.parents:
+                error.filename = str(path / name.relative_to(temporary))
+                error.filename2 = None
         raise
 
 
@@ -126,7 +211,10 @@ def replace_folder(source: Path, target: Path) -> None:
         except BaseException:
             aside.rename(target)
             raise
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:  # a file was called so
+            aside.unlink(missing_ok=True)
     else:
         source.rename(target)
     sync_folder(target.parent)

@@ -13,7 +13,7 @@ import msgspec
 
 from llmkit.errors import UsageError
 from llmkit.formats.jsonl import MALFORMED, BadLine, Record, encode_line, raw
-from llmkit.formats.streams import STDIO, open_output
+from llmkit.formats.streams import STDIO, check_output, open_output
 
 
 class BadLines:
@@ -56,17 +56,32 @@ def bad_lines(
         out: where the results go, a file or a folder; None: to stdout.
 
     Raises:
-        UsageError: `rejects` exists and `force` is off, or it is one of `inputs`, or it is or lies in `out`.
+        UsageError: see `check_rejects`.
     """
+    check_rejects(rejects, force=force, inputs=inputs, out=out)
     if rejects is None:
         yield BadLines(stage, skip=skip, stream=None)
+        return
+    with open_output(rejects, force=force, inputs=inputs) as stream:
+        yield BadLines(stage, skip=skip, stream=stream)
+
+
+def check_rejects(
+    rejects: Path | None, *, force: bool = False, inputs: Iterable[Path] = (), out: Path | None = None
+) -> None:
+    """Check a place for rejects before any work; the arguments are those of `bad_lines`.
+
+    Raises:
+        UsageError: `rejects` exists and `force` is off, or it is one of `inputs`, or it is or lies in `out`,
+            or cannot be written.
+    """
+    if rejects is None:
         return
     if (out or STDIO).resolve() in (rejects.resolve(), *rejects.resolve().parents):
         raise UsageError(
             f"{rejects}: rejects and results in one place", hint="choose another name with --rejects"
         )
-    with open_output(rejects, force=force, inputs=inputs) as stream:
-        yield BadLines(stage, skip=skip, stream=stream)
+    check_output(rejects, force=force, inputs=inputs)
 
 
 def reject_record(bad: BadLine, stage: str) -> Record:

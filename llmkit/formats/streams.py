@@ -78,13 +78,24 @@ def would_wait(path: Path) -> bool:
     return not readable
 
 
+def check_output(path: Path | None, *, force: bool = False, inputs: Iterable[Path] = ()) -> None:
+    """Check an output that `open_output` is to open later, before any work.
+
+    Raises:
+        UsageError: the file exists and `force` is off, or it is one of `inputs`, or cannot be written.
+    """
+    if path is not None and path != STDIO:
+        refuse_existing(path, force=force, inputs=inputs, is_file=True)
+
+
 @contextmanager
 def open_output(path: Path | None, *, force: bool = False, inputs: Iterable[Path] = ()) -> Iterator[BinaryIO]:
     """Open an output: stdout for None or `-`, else an atomic file, compressed as its suffix says.
 
     Raises:
-        UsageError: the file exists and `force` is off, or it is one of `inputs`.
+        UsageError: see `check_output`.
     """
+    check_output(path, force=force, inputs=inputs)
     if path is None or path == STDIO:
         try:
             yield sys.stdout.buffer
@@ -94,7 +105,6 @@ def open_output(path: Path | None, *, force: bool = False, inputs: Iterable[Path
                 error.filename = STDOUT
             raise
         return
-    refuse_existing(path, force=force, inputs=inputs)
     with atomic_file(path) as raw:
         if path.suffix == ".zst":
             with zstandard.ZstdCompressor(level=3).stream_writer(raw, closefd=False) as stream:

@@ -24,7 +24,10 @@ from llmkit.errors import MissingError
 from llmkit.kernels.build import LIBRARY, read_note
 
 ABI_VERSION = 13
-HINT = "install a C++ compiler (g++ or clang++) and run: pip install --force-reinstall --no-deps llmkit"
+HINT = (
+    "install a C++ compiler (g++ or clang++); then, in the folder of llmkit's source: "
+    "pip install --force-reinstall --no-deps ."
+)
 
 
 class WeightStruct(Structure):

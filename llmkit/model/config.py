@@ -182,13 +182,17 @@ class ModelConfig:
                 f"unknown model_type {self.model_type!r}",
                 hint=f"did you mean {guess}?" if guess else f"use one of {', '.join(FAMILIES)}",
             )
-        written = fields_from_hf(fields_to_hf(vars(self)), "config.json")
+        keys = fields_to_hf(vars(self))
+        try:
+            written = fields_from_hf(keys, f"a {self.model_type} model")
+        except ConfigError as error:  # it was read from no file: the hint must not send people to one
+            raise ConfigError(error.problem, hint=_OTHER_SHAPE) from None
         for one in fields(self):
             value, again = getattr(self, one.name), written.get(one.name, one.default)
             if value != again:
                 raise ConfigError(
                     f"a {self.model_type} model has {_differing(one.name, again, value)}",
-                    hint="choose another model_type, a preset of the shape you want, or -m a config.json",
+                    hint=_OTHER_SHAPE,
                 )
 
     def _check_rope(self) -> None:
@@ -204,6 +208,9 @@ class ModelConfig:
             )
         if self.rope_scaling is not None:
             check_rope_scaling(self.rope_scaling, rotary_dim=self.rotary_dim)
+
+
+_OTHER_SHAPE = "choose another model_type, a preset of the shape you want, or -m a config.json"
 
 
 def _is_number(value: object) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import ConfigError, MissingError, UsageError
+from llmkit.formats.gguf.adapter import ADAPTER, IMATRIX, gguf_kind, is_gguf_adapter
 from llmkit.formats.gguf.header import read_gguf_header
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.gguf.parts import read_gguf_parts
@@ -38,17 +39,32 @@ def is_model(path: Path) -> bool:
     return path.is_dir() or is_gguf(path)
 
 
+def is_adapter(path: Path) -> bool:
+    """Whether a path is an adapter: PEFT's folder, or a GGUF file.
+
+    Raises:
+        DataError: it is a damaged GGUF file.
+    """
+    return (path / ADAPTER_CONFIG).is_file() or is_gguf_adapter(path)
+
+
 def check_model(path: Path) -> None:
     """Refuse what is neither.
 
     Raises:
         MissingError: the path is no folder and no GGUF file.
-        UsageError: it is an adapter's folder.
+        UsageError: it is an adapter, or an importance matrix.
+        DataError: it is a damaged GGUF file.
     """
-    if (path / ADAPTER_CONFIG).is_file() and not (path / CONFIG).is_file():
+    kind = gguf_kind(path) if is_gguf(path) else "model"
+    if kind == ADAPTER or ((path / ADAPTER_CONFIG).is_file() and not (path / CONFIG).is_file()):
         raise UsageError(
             f"{path}: an adapter, not a model",
             hint=f"put it into its base first: llmkit merge BASE --adapter {path} -o merged",
+        )
+    if kind == IMATRIX:
+        raise UsageError(
+            f"{path}: an importance matrix, not a model", hint=f"llmkit quantize MODEL OUT --imatrix {path}"
         )
     if not is_model(path):
         what = "no model folder and no GGUF file" if path.exists() else "no such model folder or GGUF file"

@@ -62,6 +62,7 @@ class ApiError(Exception):
         param: the parameter.
         retry_after: seconds after which it may go well.
         retry: whether clients should try again by themselves; None: what their library does.
+        details: what Anthropic's library goes on by, beside the sentence.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class ApiError(Exception):
         param: str | None = None,
         retry_after: float | None = None,
         retry: bool | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         if param is not None and len(param) > MOST_PARAM:
             short = shortened(param, MOST_PARAM)
@@ -85,6 +87,7 @@ class ApiError(Exception):
         self.param = param
         self.retry_after = retry_after
         self.retry = retry
+        self.details = details
 
     @property
     def kind(self) -> str:
@@ -95,7 +98,8 @@ class ApiError(Exception):
         """The JSON of the answer, or of the event that ends a stream."""
         if dialect == "anthropic":
             kind = _TYPES.get(self.status, _TYPES[500])[1]
-            return {"type": "error", "error": {"type": kind, "message": self.message}}
+            told = {} if self.details is None else {"details": dict(self.details)}
+            return {"type": "error", "error": {"type": kind, "message": self.message, **told}}
         named = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
         return {"error": named}
 
@@ -155,6 +159,7 @@ def renamed(error: ApiError, names: Mapping[str, str]) -> ApiError:
         param=name + error.param[found.end() :],
         retry_after=error.retry_after,
         retry=error.retry,
+        details=error.details,
     )
 
 

@@ -6,7 +6,7 @@ which each of those bounds gives back. A call whose client has left is ended.
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -47,18 +47,20 @@ class ToolBench:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def run(
-        self, calls: Sequence[ToolCall], done: int
+        self, calls: Sequence[ToolCall], done: int, only: Collection[str]
     ) -> tuple[list[Message], list[Message], tuple[ExecutedTool, ...]]:
         """The calls as a message has them, a message with the result of each, and what is told of them.
 
         Args:
             calls: of one text.
             done: of this answer before.
+            only: names of the tools that the request allows.
         """
         found = [FoundCall(one.name, one.arguments) for one in calls]
         loop, over = asyncio.get_running_loop(), threading.Event()
         try:
-            asked, results, heard = await loop.run_in_executor(self._threads, self._run, found, done, over)
+            work = loop.run_in_executor(self._threads, self._run, found, done, only, over)
+            asked, results, heard = await work
         finally:
             over.set()  # where the client left, what runs ends
         executed = tuple(
@@ -68,10 +70,10 @@ class ToolBench:
         return asked, results, executed
 
     def _run(
-        self, found: Sequence[FoundCall], done: int, over: threading.Event
+        self, found: Sequence[FoundCall], done: int, only: Collection[str], over: threading.Event
     ) -> tuple[list[Message], list[Message], list[Called]]:
         heard: list[Called] = []
         with until(over):
-            asked, results = self._toolbox.answer(found, done, told=heard.append)
+            asked, results = self._toolbox.answer(found, done, told=heard.append, only=only)
         read = [{**one, "content": self._disarmed.text(one["content"])} for one in results]
         return asked, read, heard

@@ -55,6 +55,7 @@ class ToolRounds:
             ApiError: the engine could not; or results leave no room for an answer.
         """
         messages, request, ask = list(self._ask.messages), first, self._ask
+        allowed = tuple(one["function"]["name"] for one in ask.tools)
         done = drawn = 0
         gap = ""
         while True:
@@ -73,7 +74,7 @@ class ToolRounds:
                 yield last
                 return
             yield replace(last, finish=None, matched=None)
-            asked, results, executed = await self._bench.run(calls, done)
+            asked, results, executed = await self._bench.run(calls, done, allowed)
             self._slot.tool_calls += len(executed)
             yield Piece(index, executed=executed)
             messages += [

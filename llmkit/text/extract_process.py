@@ -20,6 +20,8 @@ from llmkit.text.extract import PACKAGES, Method, require_extractor
 from llmkit.text.rule import Verdict
 
 CPU_SECONDS = 10.0
+READY = b"ready"
+"""The child's first frame, once its libraries are loaded; else why they are not."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -121,10 +123,12 @@ class Extractor:
             stdout=subprocess.PIPE,
         )
         assert child.stdout is not None
-        if read_frame(child.stdout) is None:  # it says that it is ready once its libraries are loaded
+        said = read_frame(child.stdout)
+        if said != READY:
             child.communicate()
+            why = "" if not said else f": {' '.join(said.decode(errors='replace').split())[:200]}"
             raise MissingError(
-                f"--extract {self._method}: {PACKAGES[self._method]} does not load",
-                hint=f"python -c 'import {PACKAGES[self._method]}' says why; pip install 'llmkit[corpus]'",
+                f"--extract {self._method}: {PACKAGES[self._method]} does not load{why}",
+                hint="pip install 'llmkit[corpus]'",
             )
         return child

@@ -9,7 +9,7 @@ import msgspec
 
 from llmkit.formats.frames import read_frame, write_frame
 from llmkit.text.extract import Method, extract_text, page_title
-from llmkit.text.extract_process import Reply
+from llmkit.text.extract_process import READY, Reply
 
 WALL_FACTOR, WALL_SECONDS = 20.0, 60.0
 """The wall clock's limit: so many times the CPU's and so many seconds more; a loaded machine stays within."""
@@ -17,8 +17,12 @@ WALL_FACTOR, WALL_SECONDS = 20.0, 60.0
 
 def serve(source: BinaryIO, sink: BinaryIO, method: Method, seconds: float) -> None:
     """Answer pages until `source` ends; a page that takes longer than `seconds` of CPU ends this process."""
-    extract_text("<html><body><p>Load what there is to load.</p></body></html>", method)
-    write_frame(sink, b"ready")
+    try:
+        extract_text("<html><body><p>Load what there is to load.</p></body></html>", method)
+    except ImportError as error:  # a package that this one needs
+        write_frame(sink, f"{error}".encode())
+        return
+    write_frame(sink, READY)
     while (page := read_frame(source)) is not None:
         signal.setitimer(signal.ITIMER_PROF, seconds)
         signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS + WALL_FACTOR * seconds)

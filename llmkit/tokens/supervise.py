@@ -21,6 +21,7 @@ from llmkit.tokens.spans import token_spans
 from llmkit.tokens.special_text import SpecialText
 from llmkit.tokens.supervise_config import SuperviseConfig
 from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.tokens.tools.records import RecordTurns, Told
 
 Bools = NDArray[np.bool_]
 
@@ -61,6 +62,7 @@ class Supervisor:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self._finder = AnswerFinder(tokenizer)
+        self._turns = RecordTurns(tokenizer)
         self._special = SpecialText(tokenizer)
         self._backends = {True: parsing_backend(tokenizer), False: ordinary_backend(tokenizer)}
         added = tokenizer.backend.get_added_tokens_decoder()
@@ -137,9 +139,10 @@ class Supervisor:
         return faults
 
     def _by_template(self, conversation: Conversation) -> Prepared:
-        messages = conversation.messages
-        found = self._finder.find(messages, conversation.tools)
-        wanted = [_is_wanted(number, messages, conversation) for number in range(len(messages))]
+        told = self._turns.tell(conversation.messages, conversation.tools)
+        messages = told.messages
+        found = self._finder.find(messages, told.tools)
+        wanted = [_is_wanted(number, told, conversation) for number in range(len(messages))]
         unnumbered = any(answer.message < 0 for answer in found.answers)
         asked = [number for number, one in enumerate(messages) if one.get("role") == "assistant"]
         if unnumbered and not all(wanted[number] for number in asked):
@@ -151,18 +154,19 @@ class Supervisor:
             )
         ranges = [(one.start, one.end) for one in found.answers if one.message < 0 or wanted[one.message]]
         faults = [
-            Fault("answer.empty", f"message {number}: the answer has no text")
+            Fault("answer.empty", f"message {_place(told, number)}: the answer has no text")
             for number in asked
             if wanted[number] and _is_empty(messages[number])
         ]
         faults += [
-            Fault("text.lost", f"message {n}: the template leaves (a part of) it out") for n in found.lost
+            Fault("text.lost", f"message {_place(told, n)}: the template leaves (a part of) it out")
+            for n in found.lost
         ]
         faults += [
-            Fault("mask.prompt", f"message {n} is learnt, and it is not the assistant's")
+            Fault("mask.prompt", f"message {_place(told, n)} is learnt, and it is not the assistant's")
             for n in found.strange
         ]
-        faults += self._special.faults(messages, is_chat=True)
+        faults += self._special.faults(conversation.messages, is_chat=True)
         return Prepared(found.text, ranges, True, faults)
 
 
@@ -204,9 +208,26 @@ def cut(example: Supervised, limit: int, config: SuperviseConfig) -> tuple[Super
     return kept, [Fault("cut.answer", f"an answer is cut: {problem}", **value)]
 
 
-def _is_wanted(number: int, messages: list[dict[str, Any]], conversation: Conversation) -> bool:
-    """Whether a message is to be learnt; a weight of 0 takes an answer out, as OpenAI's files have it."""
-    return number >= conversation.learn_from and messages[number].get("weight") != 0
+def _is_wanted(number: int, told: Told, conversation: Conversation) -> bool:
+    """Whether a message is to be learnt; a weight of 0 takes an answer out, as OpenAI's files have it.
+
+    Raises:
+        ExampleError: it was made of several answers, of which only some are.
+    """
+    sources = [(place, conversation.messages[place]) for place in told.places[number]]
+    wanted = {place >= conversation.learn_from and one.get("weight") != 0 for place, one in sources}
+    if len(wanted) > 1 and told.messages[number].get("role") == "assistant":
+        raise ExampleError(
+            "mask.unclear",
+            f"message {sources[-1][0]}: put as one answer with the message before it, and only one is learnt",
+            hint="put a user's message between them, or give both the same weight",
+        )
+    return True in wanted
+
+
+def _place(told: Told, number: int) -> int:
+    """The number of a message in its record; of one that tells of the tools, the first."""
+    return (*told.places[number], 0)[0]
 
 
 def _is_empty(message: dict[str, Any]) -> bool:

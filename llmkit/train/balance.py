@@ -24,6 +24,8 @@ class ExpertUse:
     """Unweighted: k experts a token where they are used alike; the mean over the passes."""
     counts: tuple[tuple[int, ...], ...]
     """Tokens of each expert, layer by layer."""
+    z_loss: float = 0.0
+    """Unweighted: the mean squared log-sum-exp of the routers' logits."""
 
     @property
     def loads(self) -> list[list[float]]:
@@ -55,14 +57,14 @@ class Balancer:
         self._aux = recipe.router_aux_loss_coef or 0.0
         self._z = recipe.router_z_loss_coef or 0.0
         self._step = recipe.router_bias_update or 0.0
-        self._loss = 0.0
+        self._loss = self._z_loss = 0.0
         self._counts: dict[Router, Tensor] = {}
         self._use = ExpertUse(0.0, ())
 
     def begin(self, real: int) -> None:
         """Another batch, of so many tokens that are no padding."""
         self._real = real
-        self._loss = 0.0
+        self._loss = self._z_loss = 0.0
         self._counts = {}
 
     def add(self, tape: RoutingTape) -> Tensor:
@@ -73,7 +75,7 @@ class Balancer:
         probability, squares = tape.sums()
         totals = self._ranks.over_rows(tape.totals())
         loss, of_probability, of_squares = self.judged(totals, probability.detach())
-        self.note(loss, tape.expert_counts())
+        self.note(loss, self.z_loss(squares.detach()), tape.expert_counts())
         return (of_probability * probability).sum() + of_squares * squares
 
     def judged(self, totals: Tensor, probability: Tensor) -> tuple[float, Tensor, float]:
@@ -87,27 +89,36 @@ class Balancer:
             The balance loss, unweighted, and what the weighed losses change by with the tape's sums: (N,) for
             probabilities, and one for squares.
         """
-        each = 1 / self._routers / max(1, self._real)
         # no number is made of a count: where stages are tried on memory that nobody wrote, it may be none
-        slope = balance_slope(totals) * totals[-1].float() * each
-        return float((slope * probability).sum()), self._aux * slope, self._z * each
+        slope = balance_slope(totals) * totals[-1].float() * self._each
+        return float((slope * probability).sum()), self._aux * slope, self._z * self._each
 
-    def note(self, loss: float, counts: Mapping[Router, Tensor]) -> None:
-        """What a part made of the balance loss, and how many tokens chose each expert: (N,) by router."""
+    def z_loss(self, squares: Tensor) -> float:
+        """What a tape adds to the z-loss of its part, unweighted. squares: see `RoutingTape.sums`."""
+        return float(squares) * self._each
+
+    @property
+    def _each(self) -> float:
+        """The weight of one token at one router in a mean over all of the batch."""
+        return 1 / self._routers / max(1, self._real)
+
+    def note(self, loss: float, z_loss: float, counts: Mapping[Router, Tensor]) -> None:
+        """What a part made of both losses, and how many tokens chose each expert: (N,) by router."""
         self._loss += loss
+        self._z_loss += z_loss
         for router, chosen in counts.items():
             self._counts[router] = self._counts[router] + chosen if router in self._counts else chosen
 
     def settle(self) -> None:
         """The batch is over: what every process saw of it is added up."""
         flat = [float(count) for counts in self._counts.values() for count in counts.tolist()]
-        loss, *flat = self._ranks.sum([self._loss, *flat], of_stream=True)
+        loss, z_loss, *flat = self._ranks.sum([self._loss, self._z_loss, *flat], of_stream=True)
         for counts in self._counts.values():
             own, flat = flat[: len(counts)], flat[len(counts) :]
             counts.copy_(torch.tensor(own))
-        own_use = (loss, [tuple(one.tolist()) for one in self._counts.values()])
-        losses, layers = zip(*self._ranks.of_stages(own_use), strict=True)
-        self._use = ExpertUse(sum(losses), tuple(layer for stage in layers for layer in stage))
+        own_use = (loss, z_loss, [tuple(one.tolist()) for one in self._counts.values()])
+        losses, z_losses, layers = zip(*self._ranks.of_stages(own_use), strict=True)
+        self._use = ExpertUse(sum(losses), tuple(layer for stage in layers for layer in stage), sum(z_losses))
 
     def use(self) -> ExpertUse:
         """Of the batch that is over."""

@@ -119,6 +119,7 @@ class RunLog:
         record |= {name: _rounded(value) for name, value in result.stats.items()}
         if result.experts is not None:
             record["balance_loss"] = result.experts.balance_loss
+            record["router_z_loss"] = result.experts.z_loss
             record["expert_load_max"] = round(result.experts.max_load, 4)
             record["expert_loads"] = [[round(load, 2) for load in layer] for layer in result.experts.loads]
         if result.skipped:

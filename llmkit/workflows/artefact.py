@@ -10,6 +10,7 @@ from llmkit.errors import DataError, MissingError, some_of
 from llmkit.formats.atomic import is_special
 from llmkit.formats.checkpoint import CHECKPOINTS, STATE
 from llmkit.formats.documents import is_json_lines
+from llmkit.formats.gguf.adapter import ADAPTER, IMATRIX, gguf_kind
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.metrics import METRICS
@@ -19,18 +20,20 @@ from llmkit.model.source import carries_tokenizer
 
 Kind = Literal[
     "model", "gguf", "run", "checkpoint", "config", "safetensors", "adapter", "tokenizer", "shards", "shard",
-    "metrics", "records", "text",
+    "metrics", "records", "text", "imatrix",
 ]  # fmt: skip
 ADAPTER_CONFIG = "adapter_config.json"
 SHARD_INDEX = "index.json"
 KNOWN = "a model, tokenizer, run, adapter or shard folder, or a file of one"
-"""Of Artefact.kind, `gguf` is a model in one file; `records` also a folder of documents in parts."""
+"""Of Artefact.kind, `gguf` is a model in one file, and an `adapter` may be such a file too; `records` also a
+folder of documents in parts; `imatrix` an importance matrix in a GGUF file."""
 
 _SHARD_MAGIC = b"\x50\x2a\x4d\x18"  # the skippable zstd frame 0x184D2A50 that holds a shard's header
 _FOREIGN = {
     b"PK\x03\x04": "a zip or pickle checkpoint, which is never read: it can run code",
     b"\x80\x02": "a pickle, which is never read: it can run code",
 }
+_GGUF: dict[str, Kind] = {ADAPTER: "adapter", IMATRIX: "imatrix"}
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "*.tiktoken")
 
@@ -100,7 +103,7 @@ def _file(path: Path) -> Artefact:
     if _is_read_once(path) or is_json_lines(path):
         return _json_lines(path)
     if is_gguf(path):
-        return Artefact("gguf", path)
+        return Artefact(_gguf(path), path)
     with path.open("rb") as stream:
         head = stream.read(64)
     for magic, what in _FOREIGN.items():
@@ -113,6 +116,14 @@ def _file(path: Path) -> Artefact:
     if path.suffix in (".tiktoken", ".model"):
         return Artefact("tokenizer", path)
     return _content(path)
+
+
+def _gguf(path: Path) -> Kind:
+    """What a GGUF file is; of a damaged one opening it says what is wrong."""
+    try:
+        return _GGUF.get(gguf_kind(path), "gguf")
+    except DataError:
+        return "gguf"
 
 
 def _is_read_once(path: Path) -> bool:

@@ -15,6 +15,8 @@ from llmkit.workflows.units import ExecutorName
 
 RECORDS = {"-o", "--rejects", "--clusters"}
 """Outputs that flow, and may go to stdout; others need a name."""
+FILES = {"--rejects", "--clusters", "--report"}
+"""Outputs that are files, whatever they are called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,8 @@ def check_places(files: CorpusFiles, inputs: Sequence[Path]) -> None:
         taken[name] = place
         if path == STDIO and name in RECORDS:
             continue
-        refuse_existing(path, force=files.force or place in own, inputs=inputs)
+        force = files.force or place in own
+        refuse_existing(path, force=force, inputs=inputs, is_file=name in FILES)
 
 
 def join_parts(parts: Iterable[Path], out: BinaryIO) -> None:

@@ -111,7 +111,7 @@ def written_beside(out: Path) -> set[Path]:
     """What a process that was killed inside `close` may have written outside of the folder: whole paths."""
     try:
         closing = os.fsdecode((partial_path(out) / _CLOSING).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return set()
     return {Path(path) for path in closing.split("\0") if path}
 

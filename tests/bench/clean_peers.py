@@ -18,15 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import zstandard
-from datatrove.data import Document
-from datatrove.pipeline.filters import (
-    C4ParagraphFilter,
-    C4QualityFilter,
-    FineWebQualityFilter,
-    GopherQualityFilter,
-    GopherRepetitionFilter,
-)
-from datatrove.utils.text import split_into_parts
 
 from llmkit.text.c4 import C4
 from llmkit.text.choose_words import word_table
@@ -37,15 +28,25 @@ from llmkit.text.paragraphs import C4Paragraphs
 from llmkit.text.presets import preset
 from llmkit.text.rule import Rule, apply_rules
 
-PAIRS: tuple[tuple[str, Any, Rule], ...] = (
-    ("gopher-repetition", GopherRepetitionFilter(), GopherRepetition()),
-    ("gopher-quality", GopherQualityFilter(), GopherQuality()),
-    ("c4", C4QualityFilter(), C4()),
-    ("c4, no end marks", C4QualityFilter(filter_no_terminal_punct=False), C4(end_marks=False)),
-    ("c4-paragraphs", C4ParagraphFilter(), C4Paragraphs()),
-    ("fineweb-quality", FineWebQualityFilter(), FinewebQuality()),
-)
-CHAIN = [PAIRS[0][1], PAIRS[1][1], PAIRS[3][1], PAIRS[5][1]]
+
+def pairs() -> tuple[tuple[str, Any, Rule], ...]:
+    """A name, datatrove's filter, and ours; datatrove is imported here, so that --help needs none."""
+    from datatrove.pipeline.filters import (
+        C4ParagraphFilter,
+        C4QualityFilter,
+        FineWebQualityFilter,
+        GopherQualityFilter,
+        GopherRepetitionFilter,
+    )
+
+    return (
+        ("gopher-repetition", GopherRepetitionFilter(), GopherRepetition()),
+        ("gopher-quality", GopherQualityFilter(), GopherQuality()),
+        ("c4", C4QualityFilter(), C4()),
+        ("c4, no end marks", C4QualityFilter(filter_no_terminal_punct=False), C4(end_marks=False)),
+        ("c4-paragraphs", C4ParagraphFilter(), C4Paragraphs()),
+        ("fineweb-quality", FineWebQualityFilter(), FinewebQuality()),
+    )
 
 
 def read(path: Path) -> str:
@@ -93,6 +94,8 @@ def documents(folder: Path, wanted: int) -> dict[str, list[str]]:
 
 def peer_keeps(filters: Sequence[Any], text: str) -> tuple[bool, str]:
     """What datatrove decides; it raises where it divides by no words, which is no decision to keep."""
+    from datatrove.data import Document
+
     document = Document(text=text, id="0")
     for one in filters:
         try:
@@ -121,18 +124,24 @@ def seconds(call: Callable[[str], object], texts: Sequence[str], rounds: int) ->
 
 def main() -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--documents", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--show", type=int, default=5, help="disagreements to show of each filter")
     options = parser.parse_args()
+    from datatrove.utils.text import split_into_parts
+
+    compared = pairs()
+    peers = [compared[place][1] for place in (0, 1, 3, 5)]  # FineWeb's chain
     if options.rounds < 2:
         parser.error("--rounds is 2 or more: the first one fills the table of words")
     for name, texts in documents(options.folder, options.documents).items():
         megabytes = sum(len(text.encode()) for text in texts) / 1e6
         print(f"{name}: {len(texts)} documents, {megabytes:.2f} MB")
-        for kind, peer, rule in PAIRS:
+        for kind, peer, rule in compared:
             differ: Counter[tuple[str, str]] = Counter()
             peer_drops = 0
             for text in texts:
@@ -152,7 +161,7 @@ def main() -> None:
         sample = texts[:: max(len(texts) // 200, 1)]
         sample_megabytes = sum(len(text.encode()) for text in sample) / 1e6
         split_into_parts.cache_clear()
-        peer_seconds = seconds(lambda text: peer_keeps(CHAIN, text), sample, 1)[0]
+        peer_seconds = seconds(lambda text: peer_keeps(peers, text), sample, 1)[0]
         print(
             f"  FineWeb chain: llmkit {megabytes / rest[0]:.2f} MB/s (first pass {megabytes / first:.2f}, "
             f"every score {megabytes / tagged:.2f}), datatrove {sample_megabytes / peer_seconds:.2f} MB/s"

@@ -4,7 +4,7 @@ FOLDER is a transformers encoder (BERT and the like) whose vectors are the mean 
 length 1, as sentence-transformers/all-MiniLM-L6-v2 has them. Needs transformers. Prints the URL it serves.
 """
 
-import sys
+import argparse
 import threading
 import time
 from collections.abc import Iterator
@@ -79,7 +79,11 @@ def serving(folder: Path, port: int = 0) -> Iterator[str]:
 
 def main() -> None:
     """Serve until the process is interrupted."""
-    with serving(Path(sys.argv[1])) as url:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    with serving(parser.parse_args().folder) as url:
         print(url, flush=True)
         threading.Event().wait()
 

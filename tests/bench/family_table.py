@@ -6,6 +6,7 @@ Small float32 models, every number at random, made and saved by transformers
 (tests/parity/family_models.py).
 """
 
+import argparse
 import sys
 import tempfile
 from collections import defaultdict
@@ -40,4 +41,8 @@ def main(only: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("families", nargs="*", metavar="FAMILY")
+    main(parser.parse_args().families)

@@ -11,6 +11,7 @@ p          of the whole answer, the mean of its log: exp(mean log p)
 right      each of its tokens is the likeliest
 """
 
+import argparse
 import json
 import math
 import os
@@ -88,6 +89,9 @@ def train(folder: Path, towns: list[str], draw: random.Random) -> Path:
 
 def main() -> None:
     """Print the table."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     draw = random.Random(0)
     towns = [f"{first} {second}" for first in FIRST for second in SECOND]
     draw.shuffle(towns)

@@ -13,13 +13,13 @@ grounding  bits a token of a story's third sentence behind its first: alone, beh
 Peers are measured where they are installed; nothing of this is run by pytest.
 """
 
+import argparse
 import itertools
 import json
 import math
 import random
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -251,7 +251,14 @@ def grounding(folder: Path) -> None:
 def main() -> None:
     """Print the sections that are named, all unless some are."""
     sections = {"speed": speed, "quality": quality, "hybrid": hybrid, "grounding": grounding}
-    for name in sys.argv[1:] or sections:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(sections))
+    asked = parser.parse_args().sections
+    for name in [one for one in asked if one not in sections]:
+        parser.error(f"no section {name}")
+    for name in asked or sections:
         with tempfile.TemporaryDirectory() as folder:
             sections[name](Path(folder))
 

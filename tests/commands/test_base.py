@@ -98,3 +98,28 @@ def test_a_group_lists_its_commands() -> None:
         group.invoke(ctx)
     assert seen[-1][0] == [Path("x")]
     assert group.list_commands(ctx) == ["try"]
+
+
+def test_a_group_lists_whole_sentences() -> None:
+    def one() -> None:
+        """Say something that is much longer than what fits one line of a terminal, to the very end of it.
+
+        More of it.
+        """
+
+    group = build_group("many", "Many.", {"one": one})
+    with group.make_context("llmkit many", [], resilient_parsing=True) as ctx:
+        told = " ".join(group.get_help(ctx).split())
+    assert "to the very end of it." in told and "More of it" not in told
+
+
+def test_a_default_that_counts_is_shown_as_it_may_be_typed() -> None:
+    def one(
+        size: Annotated[int, typer.Option(parser=parse_count)] = 5_000_000_000,
+        many: Annotated[int, typer.Option()] = 50_000,
+    ) -> None:
+        """Do it."""
+
+    with build_command("one", one).make_context("llmkit one", [], resilient_parsing=True) as ctx:
+        text = ctx.get_help()
+    assert "[default: 5G]" in text and "[default: 50000]" in text

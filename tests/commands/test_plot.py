@@ -76,6 +76,11 @@ def test_one_point_and_a_flat_line_can_be_drawn() -> None:
     assert len(rows) == 1
 
 
+def test_a_flat_line_of_small_values_is_labelled_with_its_value() -> None:
+    lines = draw_curves([Series("lr", [(1, 3e-4), (9, 3e-4)])], width=40, height=5)
+    assert any(line.split()[0] == "0.0003" for line in lines if "⠤" in line or "⠒" in line or "⠉" in line)
+
+
 def test_escape_codes_appear_with_colour_only() -> None:
     series = [Series("train", [(0, 2.0), (9, 1.0)]), Series("valid", [(5, 1.5)], "o")]
     plain = draw_curves(series, width=50)

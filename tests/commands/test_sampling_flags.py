@@ -1,6 +1,8 @@
 """Flags as fields of SamplingConfig: only what was given, in the shape that the engine takes."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,14 @@ def test_what_was_not_given_is_left_to_the_model() -> None:
     assert not given.keys() & (MODELS_OWN | {"logprobs"})
     assert SamplingConfig(**given) == SamplingConfig()
     assert Sampling(greedy=True).fields(seed=7) == given | {"temperature": 0.0, "seed": 7}
+
+
+@pytest.mark.parametrize("command", ["generate", "chat", "serve"])
+def test_each_help_says_how_tokens_are_drawn_where_nobody_does(
+    command: str, llmkit_run: Callable[..., Any]
+) -> None:
+    words = " ".join(llmkit_run(command, "--help").text.split())
+    assert f"generation_config.json does; else it is at temperature {SamplingConfig.temperature}" in words
 
 
 def test_what_was_given_makes_a_config(tmp_path: Path) -> None:

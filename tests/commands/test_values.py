@@ -2,6 +2,7 @@ import pytest
 from typer import BadParameter
 
 from llmkit.commands.values import (
+    ShownCount,
     format_bytes,
     format_count,
     format_need,
@@ -9,6 +10,7 @@ from llmkit.commands.values import (
     parse_count,
     parse_finite,
     parse_seconds,
+    short_count,
 )
 
 
@@ -31,6 +33,19 @@ from llmkit.commands.values import (
 )
 def test_counts_read_as_people_type_them(text: str, value: int) -> None:
     assert parse_count(text) == value
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        *((512, "512"), (8000, "8000"), (65_536, "64Ki"), (4 << 30, "4Gi"), (10**6, "1M")),
+        *((5 * 10**9, "5G"), (1_500_000, "1500k"), (12_345, "12345"), (2 * 10**12, "2T"), (0, "0")),
+    ],
+)
+def test_a_round_count_is_shown_as_it_may_be_typed(count: int, text: str) -> None:
+    assert short_count(count) == text and parse_count(text) == count
+    assert f"{ShownCount(count)!s}" == text and ShownCount(count) == count
+    assert type(parse_count(ShownCount(count))) is int
 
 
 @pytest.mark.parametrize("text", ["", "k", "1.5", "-3", "12q", "5i", "1e", "0x10", "64 000 k b", "1e999"])

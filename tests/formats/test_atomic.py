@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.errors import UsageError
+from llmkit.errors import MissingError, UsageError
 from llmkit.formats.atomic import (
     atomic_file,
+    atomic_files,
     atomic_folder,
     refuse_existing,
+    refuse_unwritable,
     replace_folder,
     write_atomic,
 )
@@ -185,3 +187,111 @@ def test_a_file_that_cannot_be_written_is_named_by_its_target(tmp_path: Path) ->
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
     assert done.stdout == f"{tmp_path}/out\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_below_a_file_is_refused_before_any_work_and_folders_that_are_missing_are_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for place in ("file/out", "file/deep/out", "dangling/out"):
+        with pytest.raises(UsageError, match=f"{place}: .* is no folder"):
+            refuse_existing(tmp_path / place, force=True)
+    refuse_existing(tmp_path / "deep" / "er" / "out", force=False)
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
+    shut = tmp_path / "shut"
+    shut.mkdir(mode=0o555)
+    for place in (shut / "out", shut / "deep" / "out"):
+        done = _bound("refuse_existing(path, force=True)", place)
+        assert f"UsageError: {place}: the folder {shut} may not be written" in done
+    assert _bound("refuse_existing(path, force=True)", tmp_path / "out") == ""
+
+
+def test_what_is_added_to_need_not_have_a_folder_that_may_be_written_but_has_to_have_one(
+    tmp_path: Path,
+) -> None:
+    shut = tmp_path / "shut"
+    shut.mkdir()
+    (shut / "log").touch()
+    (shut / "old").touch(mode=0o444)
+    shut.chmod(0o555)
+    check = "refuse_unwritable(path, in_place=True)"
+    assert _bound(check, shut / "log") == ""
+    assert "UsageError" in _bound(check, shut / "new")
+    assert f"UsageError: {shut / 'old'}: may not be written" in _bound(check, shut / "old")
+    with pytest.raises(MissingError, match="no such folder"):
+        refuse_unwritable(tmp_path / "deep" / "log", in_place=True)
+    with pytest.raises(UsageError, match="is a folder"):
+        refuse_unwritable(shut, in_place=True)
+
+
+def test_a_folder_where_a_file_is_to_be_is_refused_even_when_forced(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder"):
+        refuse_existing(tmp_path, force=True, is_file=True)
+    refuse_existing(tmp_path, force=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "write_atomic(path, b'x')",
+        "with atomic_folder(path) as folder: pass",
+    ],
+)
+def test_an_error_of_the_system_names_what_was_named_not_the_temporary_file(
+    tmp_path: Path, line: str
+) -> None:
+    shut = tmp_path / "shut"
+    shut.mkdir(mode=0o555)
+    assert f"PermissionError: [Errno 13] Permission denied: '{shut / 'out'}'" in _bound(line, shut / "out")
+
+
+def test_an_error_inside_a_folder_that_is_made_names_the_file_in_the_folder_that_is_to_be(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(FileNotFoundError) as caught, atomic_folder(tmp_path / "out") as folder:
+        (folder / "deep" / "file").write_bytes(b"")
+    assert caught.value.filename == str(tmp_path / "out" / "deep" / "file")
+    with pytest.raises(IsADirectoryError) as other, atomic_file(tmp_path):
+        pass
+    assert (other.value.filename, other.value.filename2) == (str(tmp_path), None)
+
+
+def test_a_folder_takes_the_place_of_a_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.touch()
+    with atomic_folder(path) as folder:
+        (folder / "a").touch()
+    assert [file.name for file in tmp_path.rglob("*")] == ["out", "a"]
+
+
+def test_files_beside_a_path_are_there_together_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with atomic_files(out) as folder:
+        for name in ("out-1", "out-2"):
+            (folder / name).write_text(name)
+        assert [file.name for file in tmp_path.iterdir()] == [folder.name]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out-1", "out-2"]
+    with pytest.raises(ValueError), atomic_files(out) as folder:
+        (folder / "out-1").write_text("new")
+        raise ValueError
+    assert (tmp_path / "out-1").read_text() == "out-1"
+    with pytest.raises(FileNotFoundError) as caught, atomic_files(out) as folder:
+        (folder / "deep" / "file").write_bytes(b"")
+    assert caught.value.filename == str(tmp_path / "deep" / "file")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["out-1", "out-2"]
+
+
+def _bound(line: str, path: Path) -> str:
+    """The last line on stderr of a process that permissions bind, root's too."""
+    begin = (
+        "import sys; from pathlib import Path; from llmkit.formats.atomic import *; path = Path(sys.argv[1])"
+    )
+    free = [] if os.geteuid() else ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    done = subprocess.run(
+        [*free, sys.executable, "-c", f"{begin}\n{line}", str(path)], capture_output=True, text=True
+    )
+    return done.stderr.strip().rpartition("\n")[2]

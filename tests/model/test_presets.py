@@ -181,3 +181,6 @@ def test_a_part_that_a_family_has_otherwise_is_told_by_the_field_of_it() -> None
         ConfigError, match=r"^a mixtral model has experts\.intermediate_size 352 \(found 176\)$"
     ):
         preset("tiny-moe", model_type="mixtral", vocab_size=64)
+    with pytest.raises(ConfigError, match=r"^a qwen2_moe model: shared_expert_intermediate_size") as error:
+        preset("tiny-moe", model_type="qwen2_moe", vocab_size=64)  # no file has this key: it names none
+    assert "original config.json" not in error.value.hint and "model_type" in error.value.hint

@@ -16,6 +16,7 @@ from llmkit.model.source import (
     carries_tokenizer,
     check_model,
     config_source,
+    is_adapter,
     is_model,
     model_files,
     read_model_config,
@@ -88,3 +89,14 @@ def test_a_quantised_matrix_is_one_tensor_unless_its_way_is_not_read(tmp_path: P
     config = (folder / "config.json").read_text().replace('"compressed-tensors"', '"another"')
     (folder / "config.json").write_text(config)
     assert read_plain_tensors(folder) == stored
+
+
+def test_an_adapter_or_an_importance_matrix_in_a_gguf_file_is_no_model(tmp_path: Path) -> None:
+    for kind, hint in (("adapter", "llmkit merge BASE --adapter"), ("imatrix", "--imatrix")):
+        path = tmp_path / f"{kind}.gguf"
+        with path.open("wb") as stream:
+            write_gguf(stream, {"general.type": kind, "general.architecture": "llama"}, [])
+        assert is_adapter(path) == (kind == "adapter")
+        with pytest.raises(UsageError, match="not a model") as caught:
+            check_model(path)
+        assert hint in caught.value.hint

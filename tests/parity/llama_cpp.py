@@ -1,6 +1,7 @@
 """llama.cpp's own logits, through the C functions of the xllamacpp wheel, in a process of its own.
 
-Run as a script: FILE.gguf in argv, ids as JSON on stdin, rows of logits as JSON on stdout.
+Run as a script: FILE.gguf, and that of an adapter where there is one, in argv; ids as JSON on stdin, rows of
+logits as JSON on stdout.
 """
 
 import ctypes
@@ -13,8 +14,13 @@ from pathlib import Path
 _F16, _F32 = 1, 0
 
 
-def llama_cpp_logits(file: Path, ids: list[int]) -> list[list[float]]:
+def llama_cpp_logits(file: Path, ids: list[int], adapter: Path | None = None) -> list[list[float]]:
     """T rows of V: what llama.cpp scores after each of the ids, read one by one through its float32 cache.
+
+    Args:
+        file: of the model.
+        ids: to read.
+        adapter: beside it, at its own strength.
 
     Skips the test where xllamacpp is not installed.
     """
@@ -23,7 +29,7 @@ def llama_cpp_logits(file: Path, ids: list[int]) -> list[list[float]]:
     if importlib.util.find_spec("xllamacpp") is None:
         pytest.skip("no llama.cpp here: pip install --no-deps xllamacpp")
     done = subprocess.run(
-        [sys.executable, __file__, str(file)],
+        [sys.executable, __file__, *map(str, [file] if adapter is None else [file, adapter])],
         input=json.dumps(ids),
         capture_output=True,
         text=True,
@@ -53,7 +59,7 @@ def _main() -> None:
         *(("llama_model_default_params", _Parameters), ("llama_context_default_params", _Parameters)),
         *(("llama_batch_get_one", _Batch), ("llama_get_logits_ith", ctypes.POINTER(ctypes.c_float))),
         *((name, ctypes.c_void_p) for name in ("llama_model_load_from_file", "llama_init_from_model")),
-        ("llama_model_get_vocab", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("llama_model_get_vocab", "llama_adapter_lora_init")),
     ):
         getattr(llama, name).restype = result
     model = llama.llama_model_load_from_file(sys.argv[1].encode(), llama.llama_model_default_params())
@@ -64,6 +70,14 @@ def _main() -> None:
     context = ctypes.c_void_p(llama.llama_init_from_model(ctypes.c_void_p(model), parameters))
     if not context:
         sys.exit("llama.cpp does not start it")
+    for path in sys.argv[2:]:
+        adapter = llama.llama_adapter_lora_init(ctypes.c_void_p(model), path.encode())
+        if not adapter:
+            sys.exit("llama.cpp does not load the adapter")
+        if llama.llama_set_adapters_lora(
+            context, (ctypes.c_void_p * 1)(adapter), ctypes.c_size_t(1), (ctypes.c_float * 1)(1.0)
+        ):
+            sys.exit("llama.cpp does not take the adapter")
     vocab = llama.llama_vocab_n_tokens(ctypes.c_void_p(llama.llama_model_get_vocab(ctypes.c_void_p(model))))
     rows = []
     for one in json.load(sys.stdin):

@@ -1,5 +1,7 @@
 """Scores show with their letters and not before; nothing of a stop string shows at all."""
 
+import pytest
+
 from llmkit.engine import completion
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Drawn, FinishReason, Request, Scored
@@ -94,10 +96,15 @@ CALL = '<tool_call>{"name": "f", "arguments": {}}</tool_call>'
 
 
 def calling(
-    tokenizer: Tokenizer, text: str, *, one_call: bool = False, finish: FinishReason = "stop"
+    tokenizer: Tokenizer,
+    text: str,
+    *,
+    one_call: bool = False,
+    finish: FinishReason = "stop",
+    stop: tuple[str, ...] = (),
 ) -> list[Piece]:
     """The pieces of a text with calls, drawn byte by byte, as far as the answer goes."""
-    writer = completion.TextWriter(0, tokenizer, Request((1,), SamplingConfig()))
+    writer = completion.TextWriter(0, tokenizer, Request((1,), SamplingConfig(stop=stop)))
     calls = ToolForm("hermes", {}).reader([], parallel=not one_call)
     reply, found = Reply(0, tokenizer, with_scores=False, calls=calls, one_call=one_call), []
     ids = [one for letter in text for one in tokenizer.backend.encode(letter).ids]
@@ -131,3 +138,19 @@ def test_a_second_call_that_is_cut_off_is_dropped(tokenizer: Tokenizer) -> None:
     found = calling(tokenizer, f"So: {CALL}{CALL[:-15]}", finish="length")
     assert "".join(piece.text for piece in found) == "So:" and found[-1].finish == "length"
     assert [call.name for piece in found for call in piece.calls] == ["f"]
+
+
+@pytest.mark.parametrize("stop", [(), ("argu",)], ids=["end token", "stop string"])
+def test_nothing_of_a_second_call_shows_where_the_text_ends_in_it(
+    stop: tuple[str, ...], tokenizer: Tokenizer
+) -> None:
+    first = CALL.replace("arguments", "parameters")
+    for part in (first + CALL[:-15], f"{first}\n{CALL[:-15]}"):
+        found = calling(tokenizer, f"So: {part}", stop=stop)
+        assert "".join(piece.text for piece in found) == "So:" and found[-1].finish == "tool_calls"
+        assert [call.name for piece in found for call in piece.calls] == ["f"]
+
+
+def test_text_after_a_call_keeps_a_last_letter_that_begins_marks(tokenizer: Tokenizer) -> None:
+    found = calling(tokenizer, f"{CALL}a <")
+    assert "".join(piece.text for piece in found) == "a <"

@@ -38,9 +38,9 @@ def bench(tmp_path: Path) -> ToolBench:
 
 def test_calls_of_two_requests_run_beside_each_other_and_beside_the_loop(bench: ToolBench) -> None:
     async def go() -> Any:
-        one = asyncio.create_task(bench.run([ToolCall(0, "call_a", "meets", "{}")], 0))
+        one = asyncio.create_task(bench.run([ToolCall(0, "call_a", "meets", "{}")], 0, ["meets"]))
         await asyncio.sleep(0)
-        return await asyncio.gather(one, bench.run([ToolCall(0, "call_b", "meets", "{}")], 4))
+        return await asyncio.gather(one, bench.run([ToolCall(0, "call_b", "meets", "{}")], 4, ["meets"]))
 
     first, second = asyncio.run(go())
     (told,) = first[2]
@@ -56,7 +56,7 @@ def test_no_special_token_is_in_what_a_model_reads_of_tools(bench: ToolBench) ->
 
     async def go() -> Any:
         calls = [ToolCall(0, "a", "nobody", "{}"), ToolCall(1, "b", "nobody<|end|>", "[1]")]
-        return await bench.run(calls, 0)
+        return await bench.run(calls, 0, ["meets"])
 
     _, results, executed = asyncio.run(go())
     assert all("<|end|>" not in one["content"] for one in results)

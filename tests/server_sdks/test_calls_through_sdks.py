@@ -7,7 +7,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -190,6 +190,61 @@ def test_a_message_uses_a_tool_streamed_or_not_and_goes_on_with_its_result(askin
 
 
 SAID = 'Well.\n<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
+
+
+def test_a_tool_runner_with_nothing_but_its_tools_said_sends_the_whole_conversation(asking: Asking) -> None:
+    called: list[str] = []
+
+    @anthropic.beta_async_tool  # type: ignore[untyped-decorator]
+    async def town(name: Literal["Bern", "Rome"]) -> str:
+        """Tells of a town.
+
+        Args:
+            name: of the town.
+        """
+        called.append(name)
+        return f"<{name}>"
+
+    async def work(_: Any, client: Any) -> Any:
+        runner = client.beta.messages.tool_runner(
+            model="tiny",
+            max_tokens=200,
+            messages=HELLO,
+            tools=[town],
+            tool_choice={"type": "any", "disable_parallel_tool_use": True},
+            max_iterations=2,
+        )
+        return [message async for message in runner]
+
+    first, second = asking("hermes", work)
+    (use,) = [one for one in first.content if one.type == "tool_use"]
+    assert called[:1] == [use.input["name"]] and second.usage.input_tokens > first.usage.input_tokens
+
+
+def test_of_allowed_tools_one_is_called_and_no_other_is_known(asking: Asking) -> None:
+    async def work(client: Any, _: Any) -> Any:
+        only = {"type": "function", "function": {"name": "now"}}
+        allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [only]}}
+        chat = await client.chat.completions.create(**CHAT, **REQUIRED | {"tool_choice": allowed})
+        alone = await client.chat.completions.create(**CHAT, **REQUIRED | {"tools": TOOLS[1:]})
+        response = await client.responses.create(
+            model="tiny",
+            input="hello",
+            max_output_tokens=200,
+            tools=[{"type": "function", **tool["function"]} for tool in TOOLS],
+            tool_choice={
+                "type": "allowed_tools",
+                "mode": "required",
+                "tools": [{"type": "function", "name": "now"}],
+            },
+        )
+        return chat, alone, response
+
+    chat, alone, response = asking("hermes", work)
+    assert {one.function.name for one in chat.choices[0].message.tool_calls} == {"now"}
+    assert chat.usage.prompt_tokens == alone.usage.prompt_tokens
+    assert {one.name for one in response.output} == {"now"}
+    assert response.tool_choice.type == "allowed_tools"
 
 
 @pytest.mark.parametrize("stream", [False, True])

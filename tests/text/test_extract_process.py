@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +50,15 @@ def test_a_library_that_does_not_load_is_an_error_and_no_reject(monkeypatch: pyt
     monkeypatch.setattr("sys.executable", "/bin/false")
     with Extractor("fast") as extract, pytest.raises(MissingError, match="resiliparse does not load"):
         extract(GOOD)
+
+
+def test_a_part_of_a_library_that_is_missing_is_named_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "trafilatura.py").write_text("raise ImportError('lxml.html.clean is now\\nlxml_html_clean')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Extractor("precise") as extract, pytest.raises(MissingError) as caught:
+        extract(GOOD)
+    assert caught.value.problem.endswith("trafilatura does not load: lxml.html.clean is now lxml_html_clean")
+    assert caught.value.hint == "pip install 'llmkit[corpus]'"
+    assert capfd.readouterr().err == ""

@@ -89,6 +89,7 @@ def test_the_loss_that_is_learnt_from_is_the_formulas(
     assert result.loss == pytest.approx(plain.item(), rel=1e-5)  # as comparable as it ever was
     assert result.experts is not None
     assert result.experts.balance_loss == pytest.approx(balance.detach().item(), rel=1e-5)
+    assert result.experts.z_loss == pytest.approx(z.detach().item(), rel=1e-5)
     for name, gradient in _gradients(trainer).items():
         torch.testing.assert_close(gradient, model.get_parameter(name).grad, rtol=1e-3, atol=1e-5, msg=name)
 

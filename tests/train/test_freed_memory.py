@@ -35,3 +35,39 @@ print(given_back, kept, small, large, held())
     given_back, kept, small, large, after = map(int, done.stdout.split())
     assert kept < given_back / 10
     assert large > small + 50 and after < small + 20  # MiB
+
+
+def test_large_blocks_go_back_at_once_where_memory_is_to_be_saved() -> None:
+    """The second block is larger than what lies free between those that stay: a heap would grow by it."""
+    if not sys.platform.startswith("linux") or not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("another C library than glibc")
+    script = """
+import sys
+import numpy as np
+from llmkit.train.freed_memory import freed_memory_kept
+
+def held():
+    fields = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
+    return int(fields["VmRSS"].split()[0]) >> 10
+
+def full(mib):
+    block = np.empty(mib << 20, np.uint8)
+    block.fill(1)
+    return block
+
+with freed_memory_kept(small_only=sys.argv[1] == "saves"):
+    before, stays = held(), []
+    for _ in range(8):
+        passing = full(16)
+        stays.append(np.ones(64 << 10, np.uint8))
+        del passing
+        passing = full(16 + 4 * len(stays))
+        stays.append(np.ones(64 << 10, np.uint8))
+        del passing
+    print(held() - before)
+"""
+    grown = {
+        how: int(subprocess.run([sys.executable, "-c", script, how], capture_output=True, check=True).stdout)
+        for how in ("keeps", "saves")
+    }
+    assert grown["saves"] < 8 < 40 < grown["keeps"]  # MiB

@@ -104,10 +104,11 @@ def test_a_step_of_a_mixture_says_how_its_experts_were_used(clock: list[float]) 
     records: list[dict[str, Any]] = []
     notes = Notes()
     log = build(records, notes)
-    use = ExpertUse(2.125, ((5, 1, 1, 1), (2, 2, 2, 2)))
+    use = ExpertUse(2.125, ((5, 1, 1, 1), (2, 2, 2, 2)), 1.5)
     log.step(StepResult(1, 2.5, 0.7, 1e-3, 400, experts=use), tokens=400)
-    assert {name: records[0][name] for name in ("balance_loss", "expert_load_max", "expert_loads")} == {
-        **{"balance_loss": 2.125, "expert_load_max": 2.5},
+    told = ("balance_loss", "router_z_loss", "expert_load_max", "expert_loads")
+    assert {name: records[0][name] for name in told} == {
+        **{"balance_loss": 2.125, "router_z_loss": 1.5, "expert_load_max": 2.5},
         "expert_loads": [[2.5, 0.5, 0.5, 0.5], [1.0, 1.0, 1.0, 1.0]],
     }
     assert notes.fields["busiest expert"] == "2.50x"

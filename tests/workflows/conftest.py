@@ -92,3 +92,18 @@ def make_data() -> Callable[..., PretrainData]:
     """Data to train on, held in memory."""
 
     return small_data
+
+
+@pytest.fixture
+def as_gguf() -> Callable[[Path, Path], Path]:
+    """An adapter's folder as a GGUF file beside it, for a base."""
+    from llmkit.workflows.convert.convert import convert
+    from llmkit.workflows.convert.options import ConvertConfig
+
+    def make(folder: Path, base: Path) -> Path:
+        out = folder.with_name(f"{folder.name}.gguf")
+        invocation = Invocation("convert", {}, ("in", "out"))
+        convert(folder, out, ConvertConfig(base=base), force=True, invocation=invocation)
+        return out
+
+    return make

@@ -140,6 +140,10 @@ Against = Annotated[
         help="Run in turns: transformers, llama.cpp, llama.cpp:PATH.",
     ),
 ]
+TransformersAgainst = Annotated[
+    str | None, Option("--against", metavar="PEER", parser=parse_peer, help="Run in turns: transformers.")
+]
+"""Of what llama.cpp has no bench for."""
 Format = Annotated[BenchFormat, Option("--format", help="Of the result.")]
 Baseline = Annotated[
     Path | None, Option("--baseline", metavar="FILE", help="Compare with this earlier --format json.")

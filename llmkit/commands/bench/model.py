@@ -18,6 +18,7 @@ from llmkit.commands.bench.flags import (
     Reporting,
     Rounds,
     Threads,
+    TransformersAgainst,
     Weights,
     expand_dtypes,
     expand_sizes,
@@ -134,7 +135,7 @@ def train(
     dtype: Dtypes = DTYPE,
     rounds: Rounds = Common.rounds,
     seed: Seed = Common.seed,
-    against: Against = None,
+    against: TransformersAgainst = None,
     reporting: Reporting = REPORTING,
 ) -> None:
     """Time an update: forward, backward, clipping and AdamW on random rows.
@@ -164,7 +165,7 @@ def load(
     threads: Threads = THREADS,
     dtype: Dtypes = DTYPE,
     rounds: Rounds = Common.rounds,
-    against: Against = None,
+    against: TransformersAgainst = None,
     reporting: Reporting = REPORTING,
 ) -> None:
     """Time opening a model folder, as far as the first token.

@@ -73,7 +73,9 @@ def chat(
     was said is computed once: the cache is kept from turn to turn. Where the
     context is full the oldest turns are dropped, never the system message; the
     transcript keeps them. With --prompt-cache FILE the cache is kept for a later
-    session too; it is written at the end, Ctrl-C included.
+    session too; it is written at the end, Ctrl-C included. Where no flag says how
+    tokens are drawn, the model's generation_config.json does; else it is at
+    temperature 0.8, any token.
 
     With --tool the model may call functions, each after you say so (--approve):
     llmkit generate --help says what PROGRAM is and what else can be named. The

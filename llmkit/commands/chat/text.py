@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from llmkit.commands.facts import plural
+from llmkit.commands.facts import kernels_of, plural
 from llmkit.commands.generate.text import sampling_words
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes, format_count, format_need
@@ -36,7 +36,7 @@ def describe_plan(plan: Any) -> str:
     """A ChatPlan as a table."""
     rows = [
         ("model", f"{plan.model}  ({format_count(plan.parameters)} parameters)"),
-        ("runs on", f"{plan.device}, {plan.dtype}, {plural(plan.threads, 'thread')}"),
+        ("runs on", f"{plan.device}, {plan.dtype}, {plural(plan.threads, 'thread')}, {kernels_of(plan)}"),
         ("context", plural(plan.context, "token")),
         ("sampling", ", ".join(sampling_words(plan.sampling))),
         ("weights", format_bytes(plan.weight_bytes)),

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 
 from llmkit.commands.documentation import CommandPage, Flag
 
+MAN = ("man",)
+"""The command whose arguments are the words of a command."""
 FILES = "@files"  # stands among a flag's values for the names of files
 
 
@@ -22,6 +24,12 @@ def _values(flag: Flag) -> str:
     return FILES if flag.is_path else " ".join(flag.choices)
 
 
+def _groups(pages: list[CommandPage]) -> dict[str, str]:
+    """The subcommands of each command that has some: what may follow it behind `llmkit man`."""
+    groups = (page for page in pages if page.path and page.subcommands)
+    return {page.path[0]: " ".join(name for name, _ in page.subcommands) for page in groups}
+
+
 def _takes_value(page: CommandPage) -> Iterator[Flag]:
     return (flag for flag in page.options if flag.metavar)
 
@@ -37,6 +45,8 @@ def _bash(pages: list[CommandPage]) -> str:
         cases += ['            case "$previous" in']
         for flag in _takes_value(page):
             cases.append(f'                {"|".join(flag.names)}) flags="" words="{_values(flag)}" ;;')
+        if page.path == MAN:
+            cases += [f'                {name}) words="{after}" ;;' for name, after in _groups(pages).items()]
         cases += ["            esac", "            ;;"]
     return _BASH_HEAD + "\n".join(cases) + _bash_tail(pages)
 
@@ -91,7 +101,9 @@ complete -F _llmkit llmkit
 
 def _zsh(pages: list[CommandPage]) -> str:
     functions = [
-        _zsh_group(page, pages) if page.subcommands else f"{_zsh_name(page)}() {{\n{_zsh_arguments(page)}\n}}"
+        _zsh_group(page, pages)
+        if page.subcommands
+        else f"{_zsh_name(page)}() {{\n{_zsh_arguments(page, pages)}\n}}"
         for page in pages
     ]
     head = "#compdef llmkit\n# zsh completion of llmkit, made by: llmkit completion zsh"
@@ -127,11 +139,21 @@ def _zsh_group(page: CommandPage, pages: list[CommandPage]) -> str:
 }}"""
 
 
-def _zsh_arguments(page: CommandPage) -> str:
+def _zsh_arguments(page: CommandPage, pages: list[CommandPage]) -> str:
     specs = [spec for flag in page.options for spec in _zsh_specs(flag)]
+    if page.path == MAN:
+        (flag,) = page.arguments
+        after = " ".join(f"{name}) compadd {words};;" for name, words in _groups(pages).items())
+        specs.append(_quote(f"1:{flag.metavar}:{_zsh_action(flag)}"))
+        specs.append(_quote(f"2:{flag.metavar}:{{case $line[1] in {after} esac}}"))
+        return _zsh_call(specs)
     for number, flag in enumerate(page.arguments, 1):
         place = "*" if flag.repeatable else str(number)
         specs.append(_quote(f"{place}:{flag.metavar}:{_zsh_action(flag)}"))
+    return _zsh_call(specs)
+
+
+def _zsh_call(specs: list[str]) -> str:
     return "    _arguments -s \\\n" + " \\\n".join(f"        {spec}" for spec in specs)
 
 
@@ -166,6 +188,10 @@ def _fish(pages: list[CommandPage]) -> str:
             lines.append(f"complete -c llmkit {where} -f")
         for name, text in page.subcommands:
             lines.append(f"complete -c llmkit {where} -a {name} -d {_quote(text)}")
+        if page.path == MAN:
+            for name, after in _groups(pages).items():
+                seen = f"-n '__llmkit_at man; and __fish_seen_subcommand_from {name}'"
+                lines.append(f"complete -c llmkit {seen} -a {_quote(after)}")
         for flag in page.arguments:
             if flag.choices:
                 lines.append(f"complete -c llmkit {where} -a {_quote(' '.join(flag.choices))}")

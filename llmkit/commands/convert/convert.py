@@ -1,4 +1,4 @@
-"""llmkit convert: a model from one form to another."""
+"""llmkit convert: a model or adapter from one form to another."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,9 @@ from llmkit.workflows.convert.options import ConvertConfig, Dtype, Form
 
 def convert(
     ctx: typer.Context,
-    model: Annotated[Path, Argument(metavar="IN", help="Model folder, GGUF file, or .bin of llama2.c.")],
+    model: Annotated[
+        Path, Argument(metavar="IN", help="Model or adapter: folder, GGUF file; .bin of llama2.c.")
+    ],
     out: Annotated[Path, Argument(metavar="OUT", help="Folder, or a file called NAME.gguf.")],
     to: Annotated[Form | None, Option("--to", help="Default: by OUT's suffix.")] = ConvertConfig.to,
     dtype: Annotated[
@@ -27,7 +29,10 @@ def convert(
     max_shard_size: Annotated[
         int | None,
         Option(
-            "--max-shard-size", metavar="SIZE", parser=parse_count, help="Of a safetensors file; default 5G."
+            "--max-shard-size",
+            metavar="SIZE",
+            parser=parse_count,
+            help="Of a file; default 5G, or one GGUF file.",
         ),
     ] = ConvertConfig.max_shard_bytes,
     tie: Annotated[
@@ -41,6 +46,10 @@ def convert(
         list[str] | None,
         Option("--add-token", metavar="TEXT", help="A special token to learn later; repeatable."),
     ] = None,
+    base: Annotated[
+        Path | None,
+        Option("--base", metavar="MODEL", help="Of an adapter; default: what it names, if that is here."),
+    ] = ConvertConfig.base,
     check: Annotated[
         bool, Option("--check", help="Compare logits before and after; exit 1 when they differ.")
     ] = ConvertConfig.check,
@@ -63,15 +72,21 @@ def convert(
     rounding (2^-11 of a weight for float16, 2^-8 for bfloat16 and q8_0, 2^-24
     where nothing is rounded), drawn at random, make in the model's own logits.
     --add-token gives the tokenizer a token and the model the mean of its
-    embeddings for it, for finetune to go on from.
+    embeddings for it, for finetune to go on from. --max-shard-size cuts a GGUF
+    file into NAME-00001-of-0000N.gguf, as llama-gguf-split does.
+
+    An adapter's folder (PEFT) becomes the GGUF file that llama.cpp's --lora
+    reads, and such a file a folder; of --base the config is enough.
 
     \b
     Examples:
       llmkit convert run run.gguf --dtype q8_0 --check
+      llmkit convert lora lora.gguf --base run
       llmkit convert run.gguf back --dtype float16
       llmkit convert run.gguf plain --dequantize
       llmkit convert run longer --add-token '<|call|>' --add-token '<|end|>'
       llmkit convert run half --dtype bfloat16 --max-shard-size 1GB --json
+      llmkit convert run parts.gguf --max-shard-size 100k
     """
     session = ctx.obj
     config = ConvertConfig(
@@ -83,6 +98,7 @@ def convert(
         tokenizer=tokenizer,
         carry_tokenizer=not no_tokenizer,
         add_tokens=tuple(add_token or ()),
+        base=base,
         check=check,
         tolerance=tolerance,
     )

@@ -11,6 +11,8 @@ _FORMS = {"gguf": "GGUF file", "safetensors": "model folder"}
 
 def convert_text(report: Any, *, width: int) -> str:
     """A ConvertReport as facts."""
+    if report.base is not None:
+        return _adapter_text(report, width=width)
     facts: Facts = [
         ("from", report.source),
         ("model", f"{report.model_type}, {format_count(report.parameters)} parameters"),
@@ -22,6 +24,17 @@ def convert_text(report: Any, *, width: int) -> str:
         *(("note", note) for note in report.notes),
     ]
     return "\n".join([title_line(report.out, _FORMS[report.form]), *facts_lines(facts, width)])
+
+
+def _adapter_text(report: Any, *, width: int) -> str:
+    facts: Facts = [
+        ("from", report.source),
+        ("of", f"{report.base} ({report.model_type})"),
+        ("numbers", f"{format_count(report.parameters)}, {report.dtype}"),
+        ("size", f"{format_bytes(report.size_bytes)} ({report.size_bytes:,} bytes)"),
+    ]
+    title = title_line(report.out, "adapter", "GGUF file" if report.form == "gguf" else "PEFT folder")
+    return "\n".join([title, *facts_lines(facts, width)])
 
 
 def check_text(check: Any) -> str:

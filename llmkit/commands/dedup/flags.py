@@ -47,7 +47,7 @@ FailOver = Annotated[
 class Rule:
     """What makes a duplicate, and which of them stays."""
 
-    by: Annotated[DedupKind, Option(help="What makes a duplicate: see below.")] = Default.by
+    by: Annotated[DedupKind, Option(help="What makes a duplicate; see above.")] = Default.by
     key: Annotated[str, Option(metavar="KEY", help="By exact: has to be equal, as metadata.url.")] = (
         Default.key
     )

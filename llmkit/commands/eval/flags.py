@@ -36,7 +36,9 @@ class Running:
 
     adapter: Annotated[
         str | None,
-        Option("--adapter", metavar="PATH[:X]", help="A PEFT folder beside the model, X as strong."),
+        Option(
+            "--adapter", metavar="PATH[:X]", help="A PEFT folder or GGUF file beside the model, X as strong."
+        ),
     ] = None
     dtype: DtypeName = GenerateConfig.dtype
     kv_dtype: Annotated[KVDtype, Option("--kv-dtype", help="Of the cache; auto: as --dtype.")] = (

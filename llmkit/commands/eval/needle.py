@@ -114,6 +114,7 @@ def needle(
     """
     from llmkit.commands.eval.needle_svg import needle_svg
     from llmkit.commands.eval.needle_text import needle_text
+    from llmkit.formats.streams import check_output
     from llmkit.workflows.eval.gates import check_baseline
     from llmkit.workflows.eval.needle import SCHEMA, eval_needle
     from llmkit.workflows.eval.needle_prompts import write_prompts
@@ -135,6 +136,7 @@ def needle(
     )
     chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=told.dry_run)
     session: Session = ctx.obj
+    check_output(prompts, force=told.force, inputs=[] if haystack is None else [haystack])
     if prompts is not None and not told.dry_run:
         count = write_prompts(chosen, config, prompts, haystack=haystack, force=told.force)
         session.console.note(f"{count:,} prompts written to {prompts}")
@@ -185,4 +187,4 @@ def check_picture(path: Path | None, *, force: bool) -> None:
     if path == STDIO:
         raise UsageError("--svg - : stdout has the report", hint="--svg FILE.svg")
     if path is not None:
-        refuse_existing(path, force=force, inputs=[])
+        refuse_existing(path, force=force, is_file=True)

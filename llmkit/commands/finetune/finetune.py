@@ -123,8 +123,8 @@ def finetune(
         for sample in masked:
             print(mask_text(sample, color=session.console.uses_color(sys.stderr)), file=sys.stderr)
 
-    common: dict[str, Any] = {"resume": resume, "show": show, "invocation": session.invocation}
-    common["division"] = replicas.division()
+    common: dict[str, Any] = {"resume": resume, "force": force, "show": show}
+    common |= {"invocation": session.invocation, "division": replicas.division()}
     speaks = console.progress("fine-tuning", log_every=log_every, panel=True)
     with speaks as progress:
         if dry_run:
@@ -133,7 +133,6 @@ def finetune(
             report = run(
                 files,
                 config,
-                force=force,
                 fail_above=fail_above,
                 progress=progress,
                 **common,

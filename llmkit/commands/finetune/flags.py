@@ -75,7 +75,7 @@ LastLayers = Annotated[int | None, Option(metavar="N", help="Train the last N la
 
 # What is learnt
 
-Method = Annotated[MethodName, Option(help="The loss; see below.")]
+Method = Annotated[MethodName, Option(help="The loss; see Methods.")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,8 @@ def generate(
     prompt is ordinary text, except in a chat or with --allow-special. A row's
     seed comes from --seed and its id, or from its prompt if it has no id.
     --rope-scaling yarn:4 makes the context of the model four times as long.
+    Where no flag says how tokens are drawn, the model's generation_config.json does;
+    else it is at temperature 0.8, any token.
 
     --template FILE makes the prompt of each row, or with --chat the user's message,
     from its keys and `record`, the row; a key that is missing is an error.

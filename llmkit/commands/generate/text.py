@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from llmkit.commands.console import Console
-from llmkit.commands.facts import plural, threads_of
+from llmkit.commands.facts import kernels_of, plural, threads_of
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes, format_count, format_need
 from llmkit.engine.config import SamplingConfig
@@ -24,7 +24,10 @@ def describe_plan(plan: Any) -> str:
         prompts = f"{plural(plan.rows, 'prompt')}, {plural(plan.prompt_tokens, 'token')} at most"
     rows = [
         ("model", f"{plan.model}  ({format_count(plan.parameters)} parameters)"),
-        ("runs on", f"{plan.device}, {plan.dtype}, {threads_of(plan.processes, plan.threads)}"),
+        (
+            "runs on",
+            f"{plan.device}, {plan.dtype}, {threads_of(plan.processes, plan.threads)}, {kernels_of(plan)}",
+        ),
         ("prompts", prompts),
         ("context", plural(plan.context, "token")),
         ("sampling", ", ".join(sampling_words(plan.sampling))),
@@ -82,6 +85,7 @@ def describe_stats(stats: "GenerateStats") -> str:
         if speed is not None:
             rows.append((name, f"{speed:,.1f} tokens a second"))
     rows += [
+        ("computed by", kernels_of(stats)),
         ("loading", f"{stats.load_seconds:.2f} s"),
         ("memory", f"{format_bytes(stats.peak_memory_bytes)} at most"),
     ]

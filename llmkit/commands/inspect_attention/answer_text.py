@@ -67,7 +67,11 @@ def attribution_lines(part: AttributionPart) -> list[str]:
     if abs(biases) >= _SHOWN:
         rows.append(("biases", f"{biases:+.4f}"))
     rows.append(("sum", f"{part.total:+.4f}"))
+    capped = (
+        [] if part.capped_logit is None else [f"  which the model caps softly, to {part.capped_logit:+.4f}"]
+    )
     return [
         f"the logit {part.logit:+.4f} of {quoted(part.target)} after token {part.query.position}, in parts",
+        *capped,
         *indented(align(rows, right=(1,))),
     ]

@@ -14,7 +14,9 @@ Models = Annotated[list[str], Argument(metavar="MODEL", help="Folders or GGUF fi
 Out = Annotated[Path, Option("--out", "-o", help="Folder to write.")]
 Adapters = Annotated[
     list[str] | None,
-    Option("--adapter", "--lora", metavar="PATH[:SCALE]", help="PEFT folder to fold in; repeatable."),
+    Option(
+        "--adapter", "--lora", metavar="PATH[:SCALE]", help="PEFT folder or GGUF file to fold in; repeatable."
+    ),
 ]
 Into = Annotated[
     str | None,

@@ -142,6 +142,7 @@ def pretrain(
                 files,
                 config,
                 resume=resume,
+                force=force,
                 calibrate=calibrate,
                 division=processes.division(),
                 processes=count if only_planned else None,

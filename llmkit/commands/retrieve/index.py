@@ -120,6 +120,7 @@ def index(
             embed=making,
             add=add,
             delete=gone,
+            rejects=rejects,
             force=force,
         )
         print_report(plan, as_json, _describe_plan)

@@ -52,6 +52,10 @@ def serve(
     SIGTERM lets running requests end, for --drain-seconds; Ctrl-C and a second
     SIGTERM do not.
 
+    Where a request does not say how tokens are drawn, the model's
+    generation_config.json does; else it is at temperature 0.8 (OpenAI's own models
+    have 1), any token.
+
     Long prompts have places of their own (--long-places), so that short ones do
     not wait for them. Admins load and unload adapters as with vLLM, at
     /v1/load_lora_adapter of --admin-port: in all processes, or in none.

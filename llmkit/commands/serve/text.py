@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from llmkit.commands.facts import plural, threads_of
+from llmkit.commands.facts import kernels_of, plural, threads_of
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes, format_count, format_need
 
@@ -14,7 +14,10 @@ def describe_plan(plan: Any) -> str:
         ("called", plan.name),
         ("listens", plan.listens),
         ("keys", "none: whoever reaches it is answered" if plan.keys is None else str(plan.keys)),
-        ("runs on", f"{plan.device}, {plan.dtype}, {threads_of(plan.processes, plan.threads)}"),
+        (
+            "runs on",
+            f"{plan.device}, {plan.dtype}, {threads_of(plan.processes, plan.threads)}, {kernels_of(plan)}",
+        ),
         ("context", plural(plan.context, "token")),
         ("at once", f"{plural(plan.texts_at_once, 'text')}, {plan.cache_positions:,} tokens of cache"),
         ("weights", format_bytes(plan.weight_bytes)),

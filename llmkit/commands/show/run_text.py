@@ -1,9 +1,11 @@
 """A training run as text: how its loss went, drawn, and what is left of it on disk."""
 
 import re
+from typing import Any
 
-from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_line
+from llmkit.commands.facts import Facts, facts_lines, indented, plural, title_line, visible
 from llmkit.commands.plot import Series, draw_curves
+from llmkit.commands.shared import align
 from llmkit.commands.show.model_text import context_words, shape_words
 from llmkit.commands.values import format_bytes, format_count, format_seconds
 from llmkit.workflows.show.metrics import CurvePoint, MetricsSummary
@@ -11,6 +13,14 @@ from llmkit.workflows.show.run import RunReport
 
 _SMALL = 24
 """Columns of the smallest plot that says something."""
+_NORMS = {
+    "gradient": "gradient",
+    "weight": "weight",
+    "update_ratio": "update/weight",
+    "activation_rms": "output rms",
+    "activation_max": "output max",
+}
+"""Figures of a layer, and the heads of their columns."""
 _ESCAPE = re.compile("\x1b\\[[0-9]*m")
 
 
@@ -39,7 +49,18 @@ def run_text(report: RunReport, *, width: int, color: bool) -> str:
         lines += ["", *indented("\n".join(draw_curves([train, valid], width=width - 2, color=color)))]
     if metrics is not None and metrics.curves:
         lines += ["", *indented("\n".join(_small_plots(metrics.curves, width - 2, color)))]
+    if metrics is not None and metrics.norms:
+        lines += ["", f"  layers in step {metrics.norms_step:,}", *indented(_norms_table(metrics.norms))]
     return "\n".join(lines)
+
+
+def _norms_table(norms: list[dict[str, Any]]) -> str:
+    """What `--log-norms` tells of each layer in an update."""
+    rows: list[tuple[str, ...]] = [("layer", *_NORMS.values())]
+    for one in norms:
+        figures = [one.get(key) for key in _NORMS]
+        rows.append((visible(str(one.get("name"))), *("-" if x is None else f"{x:.4g}" for x in figures)))
+    return align(rows, right=tuple(range(1, len(_NORMS) + 1)))
 
 
 def _small_plots(curves: dict[str, list[CurvePoint]], width: int, color: bool) -> list[str]:

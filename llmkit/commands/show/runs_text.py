@@ -6,7 +6,7 @@ from llmkit.commands.facts import indented, visible
 from llmkit.commands.plot import INKS, Series, draw_curves
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes, format_count, format_seconds
-from llmkit.workflows.show.runs import RunRow, RunsReport
+from llmkit.workflows.show.runs import RunRow, RunsReport, setting_words
 
 _MARKERS = "o+x*#%@&"
 """What tells lines apart where there is no colour; the first run is a line."""
@@ -76,5 +76,9 @@ def _or_dash(value: Any, form: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else visible("-" if value is None else str(value))
+    text = (
+        f"{value:.6g}"
+        if isinstance(value, float)
+        else visible("-" if value is None else setting_words(value))
+    )
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
 from llmkit.commands.shared import Force, JsonReport, inputs_or_stdin, print_lines, print_report
 from llmkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmkit.workflows.show.runs import RunsReport
 
 USAGE = "llmkit show run"
 
@@ -119,6 +122,9 @@ def show(
 
         table = show_embeddings(path, token, tokenizer, top=10 if top is None else top)
         print_report(table, as_json, lambda one: embeddings_text(one, width=text_width()))
+    elif html is not None and len(given) == 1:
+        _write_page(given, html, force=force)
+        print_report(workflow.show_artefact(path), as_json, to_text)
     elif html is not None or (len(given) > 1 and are_runs(given)):
         _show_runs(given, html, force=force, as_json=as_json, color=ctx.obj.console.uses_color(sys.stdout))
     else:
@@ -130,15 +136,23 @@ def show(
 
 def _show_runs(paths: list[Path], html: Path | None, *, force: bool, as_json: bool, color: bool) -> None:
     """Training runs beside each other, and as a page where that was asked for."""
-    from llmkit.commands.show.runs_text import run_names, runs_text
+    from llmkit.commands.show.runs_text import runs_text
     from llmkit.commands.terminal import text_width
+    from llmkit.workflows.show.runs import compare_runs, read_runs
+
+    report = compare_runs(read_runs(paths)) if html is None else _write_page(paths, html, force=force)
+    print_report(report, as_json, lambda one: runs_text(one, width=text_width(), color=color))
+
+
+def _write_page(paths: list[Path], html: Path, *, force: bool) -> "RunsReport":
+    """The page of training runs, or of one; what it shows."""
+    from llmkit.commands.show.runs_text import run_names
     from llmkit.workflows.show.runs import compare_runs, read_runs
     from llmkit.workflows.show.runs_page import write_runs
 
     report = compare_runs(read_runs(paths))
-    if html is not None:
-        write_runs(html, report, run_names([one.path for one in report.runs]), force=force)
-    print_report(report, as_json, lambda one: runs_text(one, width=text_width(), color=color))
+    write_runs(html, report, run_names([one.path for one in report.runs]), force=force)
+    return report
 
 
 def _check_flags(given: list[Path], **modes: bool) -> None:

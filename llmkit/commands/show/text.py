@@ -7,6 +7,7 @@ from llmkit.commands.show.run_text import run_text
 from llmkit.commands.show.shards_text import shards_text
 from llmkit.commands.values import format_bytes
 from llmkit.workflows.show.adapter import AdapterReport
+from llmkit.workflows.show.imatrix import ImatrixReport
 from llmkit.workflows.show.model import ModelReport
 from llmkit.workflows.show.records import Lengths, RecordsReport
 from llmkit.workflows.show.run import RunReport
@@ -24,6 +25,8 @@ def report_text(report: Report, *, width: int, color: bool) -> str:
             return run_text(report, width=width, color=color)
         case AdapterReport():
             return adapter_text(report, width=width)
+        case ImatrixReport():
+            return imatrix_text(report, width=width)
         case TokenizerReport():
             return tokenizer_text(report, width=width)
         case RecordsReport():
@@ -63,10 +66,11 @@ def tokenizer_text(report: TokenizerReport, *, width: int) -> str:
 
 
 def adapter_text(report: AdapterReport, *, width: int) -> str:
-    """An adapter folder."""
+    """An adapter's folder or file."""
     targets, size = report.target_modules, format_bytes(report.size_bytes)
     facts: Facts = [
         ("base model", report.base_model or "not named"),
+        ("for", report.architecture and f"{report.architecture} models"),
         ("rank", _rank(report)),
         ("targets", ", ".join(targets) if isinstance(targets, list) else targets),
         ("also saved", ", ".join(report.modules_to_save or []) or None),
@@ -80,6 +84,23 @@ def adapter_text(report: AdapterReport, *, width: int) -> str:
     table = align([("module", "count", "rank", "parameters"), *rows], right=(1, 2, 3))
     title = title_line(report.path, "adapter", f"{report.peft_type.lower()}, {report.variant}")
     return "\n".join([title, *facts_lines(facts, width), "", *indented(table)])
+
+
+def imatrix_text(report: ImatrixReport, *, width: int) -> str:
+    """An importance matrix."""
+    text = None
+    if report.chunks is not None and report.chunk_size is not None:
+        text = f"{plural(report.chunks, 'chunk')} of {report.chunk_size:,} tokens"
+    unseen = f", {report.unseen:,} of them unseen" if report.unseen else ""
+    facts: Facts = [
+        ("datasets", ", ".join(report.datasets) or None),
+        ("text", text),
+        ("matrices", f"{report.matrices:,}{unseen}"),
+        ("columns", f"{report.columns:,}"),
+        ("size", f"{format_bytes(report.size_bytes)} ({report.size_bytes:,} bytes)"),
+        ("use", f"llmkit quantize MODEL OUT --imatrix {report.path}"),
+    ]
+    return "\n".join([title_line(report.path, "importance matrix"), *facts_lines(facts, width)])
 
 
 def records_text(report: RecordsReport, *, width: int) -> str:

@@ -57,6 +57,11 @@ def name_of(path: Path) -> str:
     return name.removesuffix(".gguf") if part is None else part["stem"]
 
 
+def is_part_name(path: Path) -> bool:
+    """Whether a path is named as one of several files."""
+    return _NAME.fullmatch(path.name) is not None
+
+
 def joined_header(parts: Sequence[GgufPart]) -> GgufHeader:
     """The first file's header with the tensors of all; each's offset is that in its own file."""
     first = parts[0].header

@@ -1,4 +1,4 @@
-"""An adapter out of PEFT's folder, by our names.
+"""An adapter out of PEFT's folder, or out of a GGUF file, by our names.
 
 Shapes: r rank, in and out of a matrix (out, in), V rows of an embedding, D its width.
 """
@@ -11,6 +11,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from llmkit.errors import ConfigError, DataError, MissingError, nearest, some_of
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.model_folder import read_header
 from llmkit.formats.peft import (
     ADAPTER_CONFIG,
@@ -20,6 +21,7 @@ from llmkit.formats.peft import (
     parse_tensor_name,
     read_peft_config,
 )
+from llmkit.model.adapters.gguf import load_gguf_adapter
 from llmkit.model.adapters.names import PeftModule, model_tensors, peft_modules, whole_groups
 from llmkit.model.adapters.weights import AdapterWeights, LowRank
 from llmkit.model.config import ModelConfig
@@ -29,10 +31,10 @@ _BASE = "give the model that the adapter was trained on"
 
 
 def load_adapter(folder: Path, model_config: ModelConfig) -> AdapterWeights:
-    """The values of a PEFT adapter: matrices that transformers fuses are split, A is then shared.
+    """The values of an adapter: matrices that transformers fuses are split, A is then shared.
 
     Args:
-        folder: holds adapter_config.json and adapter_model.safetensors.
+        folder: holds adapter_config.json and adapter_model.safetensors; or a GGUF file.
         model_config: of the model that it is for.
 
     Raises:
@@ -40,6 +42,8 @@ def load_adapter(folder: Path, model_config: ModelConfig) -> AdapterWeights:
         ConfigError: the adapter is of a kind that is not supported, or not for such a model.
         DataError: it is damaged.
     """
+    if is_gguf(folder):
+        return load_gguf_adapter(folder, model_config)
     config = read_peft_config(folder)
     path = folder / ADAPTER_WEIGHTS
     factors: dict[str, dict[Part, Tensor]] = {}

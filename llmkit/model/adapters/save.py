@@ -4,10 +4,9 @@ Shapes: r rank, in and out of a matrix (out, in), V rows of an embedding, D its 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from llmkit.errors import ConfigError
 from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, PeftConfig, peft_config_bytes, tensor_name
 from llmkit.formats.safetensors_write import system_errors
 from llmkit.model.adapters.add_lora import adapter_of
+from llmkit.model.adapters.joined import Lengths, joined
 from llmkit.model.adapters.lora import dense_weight
 from llmkit.model.adapters.names import (
     PeftModule,
@@ -27,8 +27,6 @@ from llmkit.model.adapters.names import (
 from llmkit.model.adapters.weights import AdapterWeights, LowRank
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
-
-Lengths = Callable[[str], Tensor]
 
 
 def save_adapter(model: Transformer, folder: Path, base: str) -> None:
@@ -79,13 +77,13 @@ def write_adapter(
         )
     if weights.use_dora and any(one.magnitude is None for one in weights.modules.values()):
         raise ConfigError("an adapter is DoRA in all modules or in none", hint="train it with one of them")
-    joined = {
-        module: _joined(module, weights.modules, lengths)
+    made = {
+        module: joined(module, weights.modules, lengths)
         for module in modules
         if any(name in weights.modules for name in module.ours)
     }
     tensors: dict[str, Tensor] = {}
-    for module, one in joined.items():
+    for module, one in made.items():
         if module.is_embedding:
             tensors[tensor_name(module.name, "embedding_A")] = one.B.t()
             tensors[tensor_name(module.name, "embedding_B")] = one.A.t()
@@ -97,56 +95,11 @@ def write_adapter(
     whole = _whole(weights, model_config)
     tensors |= {tensor_name(name, "whole"): tensor for name, tensor in whole.items()}
     (folder / ADAPTER_CONFIG).write_bytes(
-        peft_config_bytes(_config(joined, modules, weights, _modules_to_save(whole, model_config), base))
+        peft_config_bytes(_config(made, modules, weights, _modules_to_save(whole, model_config), base))
     )
     owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with system_errors(folder / ADAPTER_WEIGHTS):
         save_file(owned, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
-
-
-def _joined(module: PeftModule, ours: Mapping[str, LowRank], lengths: Lengths | None) -> LowRank:
-    """Factors of a matrix of theirs: exactly the change that ours make together.
-
-    Different A stand below each other, and each of ours has numbers in the columns of its own only.
-    """
-    here = [ours[name] for name in module.ours if name in ours]
-    if len(module.ours) == 1:
-        return here[0]
-    stack: list[Tensor] = []
-    for one in here:
-        if not any(_same(one.A, other) for other in stack):
-            stack.append(one.A)
-    starts = [sum(len(other) for other in stack[:index]) for index in range(len(stack))]
-    rank, scale = sum(map(len, stack)), here[0].scale
-    rows = []
-    for name, count in zip(module.ours, module.rows, strict=True):
-        part = here[0].B.new_zeros(count, rank)
-        if name in ours:
-            one = ours[name]
-            start = next(begin for begin, other in zip(starts, stack, strict=True) if _same(one.A, other))
-            part[:, start : start + one.rank] = one.B if one.scale == scale else one.B * (one.scale / scale)
-        rows.append(part)
-    magnitude = None
-    if here[0].magnitude is not None:
-        magnitude = module.join([_length(name, ours, lengths).to(here[0].magnitude) for name in module.ours])
-    return LowRank(torch.cat(stack), module.join(rows), scale, magnitude)
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one is other or torch.equal(one, other)
-
-
-def _length(name: str, ours: Mapping[str, LowRank], lengths: Lengths | None) -> Tensor:
-    if name in ours:
-        magnitude = ours[name].magnitude
-        assert magnitude is not None
-        return magnitude
-    if lengths is None:
-        raise ConfigError(
-            f"DoRA: {name} is not adapted, and is one matrix with others that are",
-            hint="adapt all of them",
-        )
-    return lengths(name)
 
 
 def _whole(weights: AdapterWeights, model_config: ModelConfig) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmkit.errors import ConfigError, nearest
+from llmkit.formats.gguf.adapter import ADAPTER, IMATRIX
 from llmkit.formats.gguf.header import GgufHeader
 from llmkit.model.config import ModelConfig
 from llmkit.model.config_parts import LatentConfig
@@ -62,6 +63,11 @@ def gguf_model_config(header: GgufHeader, source: str, tables: Tables | None = N
         raise ConfigError(
             f"{source}: a vocabulary only, without tensors",
             hint=f"name the model's own file, and this one as its tokenizer: -t {source}",
+        )
+    kind = header.metadata.get("general.type")
+    if kind in (ADAPTER, IMATRIX):
+        raise ConfigError(
+            f"{source}: general.type is {kind!r}, and a model is asked for", hint="give the model's own file"
         )
     name = header.metadata.get(ARCHITECTURE)
     if not isinstance(name, str) or name not in KNOWN:

@@ -23,7 +23,7 @@ from llmkit.model.transformer import Transformer
 
 GGUF_TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "q8_0": "Q8_0"}
 """ggml's words for what weights may be stored as."""
-_FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}
+FILE_TYPES = {"F32": 0, "F16": 1, "Q8_0": 7, "BF16": 32}
 """general.file_type, llama.cpp's LLAMA_FTYPE."""
 _EXACT = ("ffn_gate_inp", "ffn_gate_inp_shexp", "position_embd", "exp_probs_b", "attn_sinks")
 """Tensors that stay float32, beside norms, biases and other single rows: llama.cpp asks for that."""
@@ -95,7 +95,7 @@ def gguf_model(
         add(GgufGroup((_EMBEDDING,), (HEAD,)))
     shape = gguf_shape(config, [_info(tensor) for tensor in tensors])
     tensors[:0] = [_plain(name, torch.tensor(values)) for name, values in shape.tables.items()]
-    metadata = {**shape.metadata, "general.file_type": Typed("u32", _FILE_TYPES[wanted])}
+    metadata = {**shape.metadata, "general.file_type": Typed("u32", FILE_TYPES[wanted])}
     if wanted == "Q8_0" or coded:
         metadata["general.quantization_version"] = Typed("u32", 2)
     return GgufModel(metadata, tensors, shape.lost)
@@ -134,7 +134,7 @@ def _maker(
 
     def make() -> Iterator[NDArray[Any]]:
         exact = [one.float() for one in ours] if group.how == "plus_one" else ours
-        return _pieces(group.pack(exact)[index], kind)
+        return pieces(group.pack(exact)[index], kind)
 
     return make
 
@@ -144,15 +144,20 @@ def _type_of(name: str, shape: tuple[int, ...], wanted: str) -> str:
     module = module.rpartition(".")[2]
     if len(shape) < 2 or kind == "bias" or module in _EXACT or module.endswith("_norm"):
         return "F32"
+    return matrix_type(shape, wanted)
+
+
+def matrix_type(shape: tuple[int, ...], wanted: str) -> str:
+    """The type that a matrix is stored as: F16 where its rows do not fill blocks of the wanted one."""
     return wanted if GGML_TYPES[wanted].row_nbytes(shape[-1]) is not None else "F16"
 
 
 def _plain(name: str, values: Tensor) -> GgufTensor:
-    return GgufTensor(name, tuple(values.shape), "F32", lambda: _pieces(values, "F32"))
+    return GgufTensor(name, tuple(values.shape), "F32", lambda: pieces(values, "F32"))
 
 
-def _pieces(tensor: Tensor, type_name: str) -> Iterator[NDArray[Any]]:
-    """The bytes of a tensor as a type, some rows at a time."""
+def pieces(tensor: Tensor, type_name: str) -> Iterator[NDArray[Any]]:
+    """The bytes of a tensor as a ggml type, some rows at a time."""
     rows = tensor.reshape(1, -1) if tensor.dim() < 2 else tensor.flatten(0, -2)
     step = max(1, _PIECE_VALUES // max(1, rows.shape[1]))
     for part in rows.split(step):

@@ -8,6 +8,7 @@ way of later layers is not in its part.
 Shapes: L layers, H heads, E numbers of a head's output, D hidden_size.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +27,7 @@ class Attribution:
 
     target: Target
     logit: float
-    """Before any soft-capping of logits."""
+    """Before any soft-capping of logits: what comes after is no sum."""
     embedding: float
     """Of the token itself, and its position where that is added."""
     heads: tuple[tuple[float, ...], ...]
@@ -37,6 +38,8 @@ class Attribution:
     """By layer."""
     bias: float
     """Of the last norm and the head."""
+    capped_logit: float | None = None
+    """The logit as the model tells it, soft-capped (Gemma 2); None where it caps none."""
 
     @property
     def total(self) -> float:
@@ -74,14 +77,17 @@ def attribute_logit(model: Transformer, ids: Tensor, target: Target) -> Attribut
             biases.append((float(bias @ inner) + inner_bias) * scale)
     for fed in seen.fed:
         mlps.append(float(fed.double() @ read) * scale)
+    logit = float(model.lm_head(norm(seen.final))[target.id]) * model.config.logit_scale
+    cap = model.config.final_logit_softcapping
     return Attribution(
         target=target,
-        logit=float(model.lm_head(norm(seen.final))[target.id]) * model.config.logit_scale,
+        logit=logit,
         embedding=float(seen.embedded.double() @ read),
         heads=tuple(heads),
         attention_biases=tuple(biases),
         mlps=tuple(mlps),
         bias=norm_bias + head_bias,
+        capped_logit=None if cap is None else math.tanh(logit / cap) * cap,
     )
 
 

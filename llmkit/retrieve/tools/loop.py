@@ -5,7 +5,7 @@ or in a result is text.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,7 +74,12 @@ class Toolbox:
         return [tool.spec.function for tool in self._tools.values()]
 
     def answer(
-        self, calls: Sequence[FoundCall], done: int, *, told: Callable[[Called], None] | None = None
+        self,
+        calls: Sequence[FoundCall],
+        done: int,
+        *,
+        told: Callable[[Called], None] | None = None,
+        only: Collection[str] | None = None,
     ) -> tuple[list[Message], list[Message]]:
         """The calls as a message has them, and a message with the result of each.
 
@@ -82,11 +87,12 @@ class Toolbox:
             calls: of one text.
             done: of this answer before; ids go on from there.
             told: hears of each call; None: who heard of all from the beginning.
+            only: of the tools, those that there are for this answer; None: all.
         """
         asked, results = [], []
         for number, call in enumerate(calls, done + 1):
             identity = f"call_{number}"
-            arguments, called = self._one(call, number)
+            arguments, called = self._one(call, number, self._tools if only is None else only)
             function = {"name": call.name, "arguments": arguments}
             asked.append({"id": identity, "type": "function", "function": function})
             results.append(
@@ -95,16 +101,16 @@ class Toolbox:
             (told or self._told)(called)
         return asked, results
 
-    def _one(self, call: FoundCall, number: int) -> tuple[dict[str, Any], Called]:
+    def _one(self, call: FoundCall, number: int, only: Collection[str]) -> tuple[dict[str, Any], Called]:
         arguments: dict[str, Any] = {}
         called = Called(call.name, call.arguments, "", failed=False)
         try:
             arguments = _arguments(call)
             if number > self.max_calls:
                 raise ToolError(f"no call is left of {self.max_calls}: answer with what is known")
-            tool = self._tools.get(call.name)
+            tool = self._tools.get(call.name) if call.name in only else None
             if tool is None:
-                raise ToolError(f"no function {call.name!r} (there are: {', '.join(self._tools)})")
+                raise ToolError(f"no function {call.name!r} (there are: {', '.join(only)})")
             tool.spec.check(arguments)
             check_awaited()
             if not self._approve(call.name, arguments):

@@ -25,6 +25,7 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "mcp_servers": ([],),
     "container": (),
     "context_management": (),
+    "thread": (),
 }
 """Parameters that are not done here, with the values that ask for nothing."""
 
@@ -50,6 +51,7 @@ class MessagesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     container: Any = None
     context_management: Any = None
     output_config: dict[str, Any] | None = None
+    thread: Any = None
     retrieve: bool | None = None
     """Ours: whether passages are put before the question."""
     cache_salt: str | None = None
@@ -76,6 +78,8 @@ def read_anthropic(
     Raises:
         ApiError: 400, naming the parameter that cannot be followed.
     """
+    if told.thread is not None:
+        raise _no_thread()
     refuse_what_is_not_done(told, HARMLESS)
     if told.max_tokens is None and not counts:
         raise ApiError(400, "max_tokens: missing", code="missing_parameter", param="max_tokens")
@@ -117,6 +121,19 @@ def read_anthropic(
         user=_user(told.metadata),
         cache_salt=told.cache_salt or "",
         names=names,
+    )
+
+
+def _no_thread() -> ApiError:
+    """No conversation is held here. Anthropic's tool runner asks for that unasked; told so in these words it
+    sends the whole conversation each time. Source: anthropic-sdk-python, lib/threads/_thread_state.py.
+    """
+    return ApiError(
+        400,
+        "thread: is not done here: nothing is kept, send the whole conversation",
+        code="unsupported_parameter",
+        param="thread",
+        details={"error_code": "thread_unsupported_request", "unsupported": ["thread"]},
     )
 
 

@@ -75,12 +75,34 @@ def as_decoded(kind: type[msgspec.Struct], fields: Mapping[str, Schema]) -> Sche
     return schema
 
 
-def _forced(free: Schema, rules: Iterable[str] = ()) -> Schema:
-    """A call that is required, without tools, or with a rule for the text beside it."""
+def _forced(free: Schema, rules: Iterable[str]) -> tuple[Schema, Schema]:
+    """A choice among tools that are not there; a call that is required, with a rule for the text beside it.
+
+    Args:
+        free: choices that say nothing of tools.
+        rules: what sets a rule.
+    """
     no_tools = lacking({}, tools={"type": "array", "minItems": 1})
-    return clash(tool_choice={"not": free}) | either(
-        no_tools, *(clash(**{one: {"not": NULL}}) for one in rules)
+    ruled = either(*(clash(**{one: {"not": NULL}}) for one in rules))
+    return (
+        clash(tool_choice={"not": free}) | either(no_tools),
+        clash(tool_choice={"not": either(free, *_ALLOWED)}) | ruled,
     )
+
+
+_ALLOWED = (
+    record(
+        {"allowed_tools": record({"mode": one_of("auto")}, required=("mode",), more=True)},
+        required=("allowed_tools",),
+        more=True,
+    ),
+    record(
+        {"type": one_of("allowed_tools"), "mode": one_of("auto"), "tools": {"type": "array"}},
+        required=("type", "mode", "tools"),
+        more=True,
+    ),
+)
+"""Choices of the tools that may be called, where none need be."""
 
 
 def _talk(facts: Facts, message: str, tool: str, choice: str) -> dict[str, Schema]:
@@ -127,7 +149,7 @@ def _chat(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "chat_template_kwargs": or_null(_kwargs()),
     }
     unscored = lacking(clash(top_logprobs=integer(minimum=1)), logprobs=TRUE)
-    return fields, [*sampling_clashes(), unscored, _forced(one_of(None, "none", "auto"), RULES)]
+    return fields, [*sampling_clashes(), unscored, *_forced(one_of(None, "none", "auto"), RULES)]
 
 
 def _response(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
@@ -140,7 +162,7 @@ def _response(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "text": or_null(reference("ResponseText")),
         "reasoning": or_null(record({"effort": TEXT}, required=("effort",))),
     }
-    return fields, [_forced(one_of(None, "none", "auto"), ("text",))]
+    return fields, [*_forced(one_of(None, "none", "auto"), ("text",))]
 
 
 def _message(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
@@ -155,7 +177,7 @@ def _message(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         "metadata": or_null(record({"user_id": TEXT}, required=("user_id",))),
     }
     free = either(NULL, record({"type": one_of("auto", "none")}, required=("type",), more=True))
-    return fields, [_forced(free, ("output_config",))]
+    return fields, [*_forced(free, ("output_config",))]
 
 
 def _embedding(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:

@@ -46,6 +46,13 @@ def _message(role: Schema, content: Schema) -> Schema:
     return record({"role": role, "content": content}, required=("role", "content"))
 
 
+def _allowed(**of: Schema) -> dict[str, Schema]:
+    """What may be called: functions, each with these fields."""
+    one = record({"type": one_of("function"), **of}, required=("type", *of))
+    return {"mode": one_of("auto", "required"), "tools": array(one, least=1)}
+
+
+_NAMED = record({"name": TEXT}, required=("name",))
 _USE = {"id": TEXT, "name": TEXT, "input": OBJECT}
 _SAID = _block("text", text=TEXT)
 _RESULTS = (_result("tool_result"), _result("mcp_tool_result"))
@@ -107,9 +114,14 @@ PARTS: dict[str, Schema] = {
     ),
     "ToolChoice": either(
         _CHOICE,
+        record({"type": one_of("function"), "function": _NAMED}, required=("type", "function")),
         record(
-            {"type": one_of("function"), "function": record({"name": TEXT}, required=("name",))},
-            required=("type", "function"),
+            {
+                "type": one_of("allowed_tools"),
+                "allowed_tools": record(_allowed(function=_NAMED), required=("mode", "tools")),
+                "mode": TEXT,  # some clients say it twice
+            },
+            required=("type", "allowed_tools"),
         ),
     ),
     "ResponseFormat": either(
@@ -169,6 +181,7 @@ PARTS: dict[str, Schema] = {
     "ResponseToolChoice": either(
         reference("ToolChoice"),
         record({"type": one_of("function"), "name": TEXT}, required=("type", "name")),
+        record({"type": one_of("allowed_tools"), **_allowed(name=TEXT)}, required=("type", "mode", "tools")),
     ),
     "ResponseText": record(
         {

@@ -20,7 +20,7 @@ from llmkit.server.wire.names import RESPONSES, named_error
 from llmkit.server.wire.response_items import read_items
 from llmkit.server.wire.rules import NO_RULE, read_format
 from llmkit.server.wire.sampling import WireLimits, refuse_what_is_not_done
-from llmkit.server.wire.tools import read_offer
+from llmkit.server.wire.tools import as_chats_choose, read_offer
 
 HARMLESS: dict[str, tuple[Any, ...]] = {
     "store": (False,),
@@ -110,10 +110,7 @@ def read_response(
     except ConfigError as error:
         raise named_error(error, names) from None
     tools = None if told.tools is None else [_tool(one, place) for place, one in enumerate(told.tools)]
-    choice = told.tool_choice
-    if isinstance(choice, dict) and "name" in choice:
-        choice = {"type": choice.get("type"), "function": {"name": choice["name"]}}
-    offer = read_offer(tools, choice, functions)
+    offer = read_offer(tools, as_chats_choose(told.tool_choice), functions)
     turns, places = read_items(told.instructions, told.input)
     return Ask(
         kind="chat",

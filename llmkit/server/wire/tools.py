@@ -37,6 +37,14 @@ def read_tool_choice(choice: str | dict[str, Any] | None, tools: tuple[dict[str,
     Raises:
         ApiError: 400: a choice that is not known, or of a function that is not there.
     """
+    names = [tool["function"]["name"] for tool in tools]
+    allowed = _allowed(choice)
+    if isinstance(choice, dict) and allowed is not None:
+        if not tools:
+            raise refused("tool_choice", _NO_TOOLS)
+        for name in allowed:
+            _check_name(name, names)
+        choice = choice["allowed_tools"]["mode"]
     match choice:
         case None:
             return ToolChoice("auto" if tools else "none")
@@ -49,13 +57,59 @@ def read_tool_choice(choice: str | dict[str, Any] | None, tools: tuple[dict[str,
         case {"type": "function", "function": {"name": str() as wanted}}:
             pass
         case _:
-            raise refused("tool_choice", '"none", "auto", "required", or a function by its name')
+            raise refused(
+                "tool_choice", '"none", "auto", "required", a function by its name, or allowed_tools'
+            )
     if not tools:
-        raise refused("tool_choice", "there are no tools to choose from")
-    names = [tool["function"]["name"] for tool in tools]
-    if wanted is not None and wanted not in names:
-        raise refused("tool_choice", f"no tool is called {wanted!r} (there are {', '.join(names)})")
+        raise refused("tool_choice", _NO_TOOLS)
+    if wanted is not None:
+        _check_name(wanted, names)
     return ToolChoice("required", wanted)
+
+
+_NO_TOOLS = "there are no tools to choose from"
+
+
+def _check_name(name: str, names: list[str]) -> None:
+    if name not in names:
+        raise refused("tool_choice", f"no tool is called {name!r} (there are {', '.join(names)})")
+
+
+def _allowed(choice: str | dict[str, Any] | None) -> list[str] | None:
+    """The functions that alone may be called; None: all.
+
+    Raises:
+        ApiError: 400: what is allowed is said in no known form.
+    """
+    match choice:
+        case {"type": "allowed_tools"}:
+            pass
+        case _:
+            return None
+    match choice:
+        case {"allowed_tools": {"mode": "auto" | "required", "tools": [_, *_] as tools}}:
+            pass
+        case _:
+            raise refused("tool_choice", 'allowed_tools has a mode, "auto" or "required", and tools')
+    names = []
+    for one in tools:
+        match one:
+            case {"type": "function", "function": {"name": str() as name}}:
+                names.append(name)
+            case _:
+                raise refused("tool_choice", "allowed_tools has functions by their names alone")
+    return names
+
+
+def as_chats_choose(choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+    """The choice of /v1/responses as chats write it."""
+    match choice:
+        case {"type": "allowed_tools", "mode": mode, "tools": list() as tools}:
+            allowed = {"mode": mode, "tools": [as_chats_choose(one) for one in tools]}
+            return {"type": "allowed_tools", "allowed_tools": allowed}
+        case {"name": name, **more}:
+            return {"type": more.get("type"), "function": {"name": name}}
+    return choice
 
 
 @dataclass(frozen=True)
@@ -75,6 +129,8 @@ def read_offer(
 ) -> Offer:
     """The client's tools where it says anything of tools, be it that there are none; else the server's.
 
+    Of `allowed_tools` the model is told of those alone: of others it knows nothing that it could call.
+
     Args:
         tools, choice: as the body has them.
         functions: of the server.
@@ -84,7 +140,10 @@ def read_offer(
     """
     by_server = bool(functions) and tools is None and choice != "none"
     offered = functions if by_server else read_tools(tools)
-    return Offer(offered, read_tool_choice(choice, offered), by_server)
+    read, allowed = read_tool_choice(choice, offered), _allowed(choice)
+    if allowed is not None:
+        offered = tuple(tool for tool in offered if tool["function"]["name"] in allowed)
+    return Offer(offered, read, by_server)
 
 
 def _tool(tool: dict[str, Any], where: str) -> dict[str, Any]:

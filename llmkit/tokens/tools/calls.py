@@ -27,11 +27,12 @@ class CallReader(Protocol):
         """What is certain to be text, and the calls that are complete."""
 
     def flush(self, *, cut: bool = False) -> tuple[str, tuple[FoundCall, ...]]:
-        """What is left when nothing more comes: a call that was begun and never ended is text.
+        """What is left when nothing more comes: a call that was begun and never ended is text; another, after
+        those that are complete, is dropped.
 
         Args:
-            cut: whether the text was to go on: what was certain to become another call, or one that had to
-                come, is dropped.
+            cut: whether the text was to go on: what may become another call, or was one that had to come, is
+                dropped too.
         """
 
 
@@ -98,7 +99,7 @@ class CallFinder:
 
     def flush(self, *, cut: bool = False) -> tuple[str, tuple[FoundCall, ...]]:
         """See `CallReader`."""
-        calls_only = cut and (self._required or self._num_calls > 0)
+        calls_only = self._num_calls > 0 or (cut and self._required)
         if self._body is not None:
             try:
                 self._body.throw(TextEnded())
@@ -108,7 +109,7 @@ class CallFinder:
                 self._body = None
                 if not calls_only:
                     self._say("".join(self._raw))
-        elif self._held and not self._after_call and not calls_only:
+        elif self._held and not self._after_call and not (cut and calls_only):
             self._say(self._held)
         if not self._num_calls:
             self._out.append(self._blank)

@@ -30,6 +30,8 @@ _TOOL: dict[str, Any] = {
         },
     },
 }
+_PLACES = "_llmkit_places"
+"""Of a message, while `told_from` works: the numbers of those that it was made of."""
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
 _ASKED = """\
 You can call these functions:
@@ -78,6 +80,16 @@ class ToolTurns:
             return shown, given or None
         return self._asked(shown, tools), None
 
+    def told_from(
+        self, messages: Sequence[Message], tools: Sequence[Message] | None
+    ) -> tuple[list[Message], list[Message] | None, list[tuple[int, ...]]]:
+        """`told`, and for each message the numbers of those that it was made of."""
+        numbered = [{**one, _PLACES: (number,)} for number, one in enumerate(messages)]
+        shown, given = self.told(numbered, tools)
+        places = [one.get(_PLACES, ()) for one in shown]
+        bare = [{key: value for key, value in one.items() if key != _PLACES} for one in shown]
+        return bare, given, places
+
     def _shown(self, message: Message) -> Message:
         message = dict(message)
         if self.nine_letters and isinstance(message.get("tool_call_id"), str):
@@ -110,7 +122,7 @@ class ToolTurns:
 
 def tool_turns(tokenizer: Tokenizer) -> ToolTurns:
     """How the template of a tokenizer takes tools; without a template it takes none."""
-    shows_tools = {_SIGNS["name"], _SIGNS["about"]} <= _seen(tokenizer, [_user("hello")], [_TOOL])
+    shows_tools = _SIGNS["name"] in _seen(tokenizer, [_user("hello")], [_TOOL])
     bare: Message = {"name": _SIGNS["name"]}
     bare["parameters"] = {"type": "object", "properties": {"text": {"type": "string"}}}
     plain = [{"type": "function", "function": bare}]
@@ -221,8 +233,9 @@ def _in_words(messages: Sequence[Message]) -> list[Message]:
         if role == "tool":
             name = names.get(message.get("tool_call_id", ""))
             role, content = "user", f"Result of {name or 'the function'}: {content}"
+        places = message.get(_PLACES, ())
         if told and told[-1]["role"] == role and role != "system":
-            told[-1] = {"role": role, "content": f"{told[-1]['content']}\n\n{content}"}
-        else:
-            told.append({"role": role, "content": content})
+            before = told.pop()
+            content, places = f"{before['content']}\n\n{content}", (*before.get(_PLACES, ()), *places)
+        told.append({"role": role, "content": content} | ({_PLACES: places} if places else {}))
     return told

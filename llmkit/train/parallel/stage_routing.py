@@ -33,8 +33,8 @@ class StageRouting:
         self._num_experts = num_experts
         self._ranks = ranks
         self._counts: list[dict[Router, Tensor]] = []
-        self.losses: list[float] = []
-        """Balance loss of each part, as far as the routers here make it."""
+        self.losses: list[tuple[float, float]] = []
+        """Balance loss and z-loss of each part, as far as the routers here make them."""
 
     def tape(self, real: Tensor | None) -> RoutingTape:
         """For a part of the batch. real: (B, T) bool, ids that are no padding; None: all."""
@@ -64,8 +64,8 @@ class StageRouting:
 
     def settle(self, parts: int) -> None:
         """The last so many parts were learnt from; what was before them was only tried."""
-        for loss, counts in zip(self.losses[-parts:], self._counts[-parts:], strict=True):
-            self.balancer.note(loss, counts)
+        for losses, counts in zip(self.losses[-parts:], self._counts[-parts:], strict=True):
+            self.balancer.note(*losses, counts)
 
 
 def told_back(x: Tensor, counts: Tensor) -> Tensor:
@@ -83,16 +83,17 @@ class _Counts(torch.autograd.Function):
     ) -> Tensor:
         """before, own: (N + 1,); probability: (N,) and squares, without shape: see `RoutingTape.sums`."""
         ctx.routing = routing
-        ctx.save_for_backward(probability)
+        ctx.save_for_backward(probability, squares)
         return before + own
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """gradients: one, the counts of all stages."""
         (totals,) = gradients
-        (probability,) = ctx.saved_tensors
-        loss, of_probability, of_squares = ctx.routing.balancer.judged(totals, probability)
-        ctx.routing.losses.append(loss)
+        probability, squares = ctx.saved_tensors
+        balancer = ctx.routing.balancer
+        loss, of_probability, of_squares = balancer.judged(totals, probability)
+        ctx.routing.losses.append((loss, balancer.z_loss(squares)))
         return totals, None, of_probability, probability.new_tensor(of_squares), None
 
 

@@ -59,7 +59,6 @@ class Chat:
         self._job = job.job
         self._engine = engine
         self._cache = cache
-        self._gap = ""  # between a text with calls and the next
         self._read = 0  # tokens that stood before the reply, calls and their results included
         files = job.files
         self._transcript = None
@@ -220,8 +219,10 @@ class Chat:
                 turn.first_seconds = turn.first_seconds or turn.seconds
                 turn.text += said.text
                 turn.finish = None if said.piece.completion is None else said.piece.completion.finish
-                text, self._gap = self._gap + said.text, ""
-                yield text  # also an empty one: whoever listens may want to stop
+                gap = (
+                    "\n" if said.asks and turn.text else ""
+                )  # what is said of its calls has lines of its own
+                yield said.text + gap  # also an empty one: whoever listens may want to stop
         finally:
             reply.close()
             turn.cached_tokens = self._engine.counts.cached_tokens - cached
@@ -237,7 +238,7 @@ class Chat:
 
     def _pieces(self, request: Request, turn: Turn) -> Generator[Said]:
         """The pieces of a reply: of one text, or of several with calls between them, the last being it."""
-        self._read, self._gap, talk = len(request.prompt), "", self._job.talk
+        self._read, talk = len(request.prompt), self._job.talk
         if talk is None:
             pieces = cast(Generator[Piece], complete_all(self._engine, [request], self._job.tokenizer))
             with closing(pieces):
@@ -247,9 +248,9 @@ class Chat:
         def following(done: int, drawn: int) -> Request:
             if not done:
                 return request
-            self._gap = "\n" if turn.text else ""
             turn.calls, turn.text = done, ""
             following = self._request(done=done, drawn=drawn)
+            turn.prompt_tokens += len(following.prompt)
             self._read = len(following.prompt) - turn.completion_tokens
             return following
 

@@ -57,6 +57,8 @@ class ChatPlan:
     parameters: int
     dtype: str
     device: str
+    kernels: str
+    """What computes: native or torch."""
     threads: int
     context: int
     weight_bytes: int
@@ -100,10 +102,11 @@ def open_chat(
         if files.transcript == STDIO:
             raise UsageError("--transcript -: stdout has the replies", hint="name a file, or use --json")
         if files.resume and files.transcript.exists():
-            refuse_existing(files.transcript, force=True, inputs=inputs)
+            refuse_existing(files.transcript, force=True, inputs=inputs, is_file=True)
             read_conversations(files.transcript)
         else:
-            refuse_existing(files.transcript, force=files.force, inputs=[*inputs, files.model, *own])
+            read = [*inputs, files.model, *own]
+            refuse_existing(files.transcript, force=files.force, inputs=read, is_file=True)
     given = GenerateFiles(
         model=files.model,
         tokenizer=files.tokenizer,
@@ -138,6 +141,7 @@ def plan_chat(chat: ChatJob) -> ChatPlan:
         parameters=architecture_of(job.model).parameters,
         dtype=placement.dtype,
         device=placement.device,
+        kernels=placement.kernels,
         threads=placement.threads,
         context=chat.context,
         weight_bytes=placement.weight_bytes,

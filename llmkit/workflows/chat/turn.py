@@ -12,8 +12,9 @@ class Turn:
     number: int
     """Of the user's messages in the conversation."""
     prompt_tokens: int
+    """With calls in the reply, of all prompts that its texts were written after."""
     cached_tokens: int
-    """Of the prompt, found in the cache."""
+    """Of them, found in the cache."""
     seed: int
     dropped_turns: int
     """That the model stopped seeing to make room for this one."""

@@ -1,4 +1,4 @@
-"""A model from one form to another: folder or GGUF file, dtype, number of files, a head or none."""
+"""A model or adapter from one form to another: folder or GGUF file, dtype, number of files, its head."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,17 +9,24 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import DataError
-from llmkit.formats.atomic import atomic_file, atomic_folder, refuse_existing
+from llmkit.formats.atomic import atomic_folder, refuse_existing
 from llmkit.formats.digest import digest_file
-from llmkit.formats.gguf.write import Buffer, GgufTensor, write_gguf
+from llmkit.formats.gguf.split import atomic_gguf, cut_gguf, file_paths
+from llmkit.formats.gguf.write import Buffer, GgufTensor
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.model.dtypes import DTYPES, kept_dtype
 from llmkit.model.load import load_model
 from llmkit.model.save import file_tensors, save_config, write_weights
+from llmkit.model.source import is_adapter
 from llmkit.model.transformer import Transformer
 from llmkit.progress import SILENT, Progress
+from llmkit.workflows.convert.adapter import (
+    adapter_report,
+    open_adapter_conversion,
+    write_adapter_conversion,
+)
 from llmkit.workflows.convert.check import CheckReport, NotAlikeError, compare_logits, rounding
-from llmkit.workflows.convert.options import ConvertConfig
+from llmkit.workflows.convert.options import SHARD_BYTES, ConvertConfig
 from llmkit.workflows.convert.plan import ConvertReport, Written, decide, plan
 from llmkit.workflows.convert.source import ConvertSource, open_convert_source
 
@@ -35,7 +42,11 @@ def plan_convert(
     Raises:
         UsageError, ConfigError, DataError, MissingError, ResourceError: as `convert`.
     """
-    return plan(_decide(path, out, config, force, invocation))
+    if is_adapter(path):
+        refuse_existing(out, force=force, inputs=[path])
+        return adapter_report(open_adapter_conversion(path, out, config, invocation))
+    written = _decide(path, out, config, force, invocation)
+    return _planned(written, force)
 
 
 def convert(
@@ -47,10 +58,10 @@ def convert(
     invocation: Invocation,
     progress: Progress = SILENT,
 ) -> ConvertReport:
-    """Write a model in another form, whole or not at all.
+    """Write a model or an adapter in another form, whole or not at all.
 
     Args:
-        path: a model folder, a GGUF file, or a .bin of llama2.c.
+        path: a model folder, a GGUF file, or a .bin of llama2.c; or an adapter's folder or GGUF file.
         out: the folder or file to write.
         config: as what.
         force: replace what is there.
@@ -67,8 +78,11 @@ def convert(
         DataError: it is damaged, or a weight is beyond the dtype.
         ResourceError: the disk has too little room.
     """
+    if is_adapter(path):
+        refuse_existing(out, force=force, inputs=[path])
+        return write_adapter_conversion(open_adapter_conversion(path, out, config, invocation))
     written = _decide(path, out, config, force, invocation)
-    expected = plan(written)
+    expected = _planned(written, force)
     model = written.source.load(written.read_dtype)
     try:
         if written.form == "gguf":
@@ -87,14 +101,22 @@ def _decide(path: Path, out: Path, config: ConvertConfig, force: bool, invocatio
     return decide(source, out, config, invocation)
 
 
+def _planned(written: Written, force: bool) -> ConvertReport:
+    """The plan, and no file of several in the place of another."""
+    expected = plan(written)
+    if written.form == "gguf" and expected.files > 1:
+        for path in file_paths(written.out, expected.files):
+            refuse_existing(path, force=force, inputs=written.source.files)
+    return expected
+
+
 def _write_gguf(
     written: Written, model: Transformer, config: ConvertConfig, total: int, progress: Progress
 ) -> CheckReport | None:
     metadata, tensors, _ = written.gguf(model)
-    with atomic_file(written.out) as stream:
-        write_gguf(stream, metadata, counted(tensors, total, progress))
-        stream.flush()
-        return _checked(written, model, config, Path(stream.name))
+    files = cut_gguf(metadata, counted(tensors, total, progress), written.max_shard_bytes)
+    with atomic_gguf(written.out, files) as first:
+        return _checked(written, model, config, first)
 
 
 def _write_folder(
@@ -104,7 +126,7 @@ def _write_folder(
     with atomic_folder(written.out) as folder:
         save_config(model, folder, dtype=dtype, generation=source.own_generation)
         tensors = _within_range(file_tensors(model), dtype, source)
-        write_weights(_told(tensors, total, progress), folder, written.max_shard_bytes)
+        write_weights(_told(tensors, total, progress), folder, written.max_shard_bytes or SHARD_BYTES)
         write_companions(source, folder, written.invocation)
         return _checked(written, model, config, folder)
 

@@ -27,7 +27,7 @@ class ConvertConfig:
     dequantize: bool = False
     """Quantised weights become plain numbers of the model's own dtype."""
     max_shard_bytes: int | None = None
-    """Of a safetensors file; None: SHARD_BYTES."""
+    """Of a file's tensors; None: SHARD_BYTES of a safetensors file, and one GGUF file."""
     tie: bool | None = None
     """Whether the head is the embedding; None: as it is."""
     tokenizer: Path | None = None
@@ -36,6 +36,8 @@ class ConvertConfig:
     add_tokens: tuple[str, ...] = ()
     """Special tokens to add to the tokenizer, each with a row of embeddings."""
     check: bool = False
+    base: Path | None = None
+    """The model of an adapter that is converted; None: the one that it names."""
     tolerance: float | None = None
     """Largest difference of logits; None: measured (`check.compare_logits`)."""
 

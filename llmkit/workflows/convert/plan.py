@@ -8,8 +8,9 @@ import msgspec
 import torch
 
 from llmkit.errors import ConfigError, ResourceError, UsageError
+from llmkit.formats.gguf.split import cut_gguf, file_paths
 from llmkit.formats.gguf.values import MetadataValue, Typed
-from llmkit.formats.gguf.write import GgufTensor, gguf_nbytes
+from llmkit.formats.gguf.write import GgufTensor
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
 from llmkit.machine import free_bytes
@@ -24,7 +25,7 @@ from llmkit.workflows.convert.source import ConvertSource
 
 _WORDS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 """safetensors' words."""
-_OWN_LINE = "llmkit.command_line"
+OWN_LINE = "llmkit.command_line"
 _GENERAL = ("general.architecture", "general.type", "general.file_type", "general.quantization_version")
 
 
@@ -34,6 +35,7 @@ class ConvertReport(msgspec.Struct, frozen=True, kw_only=True):
     schema: str = "llmkit.convert/1"
     source: str
     out: str
+    """Of several GGUF files the first, which is the one to name."""
     model_type: str
     form: Form
     dtype: str
@@ -46,6 +48,8 @@ class ConvertReport(msgspec.Struct, frozen=True, kw_only=True):
     tied: bool
     tokenizer_sha256: str | None
     chat_template: bool
+    base: str | None = None
+    """The model that an adapter is for; None of a model."""
     notes: list[str]
     """What other programs will do otherwise."""
     check: CheckReport | None = None
@@ -61,7 +65,8 @@ class Written:
     out: Path
     form: Form
     dtype: str
-    max_shard_bytes: int
+    max_shard_bytes: int | None
+    """None: SHARD_BYTES of a safetensors file, and one GGUF file."""
     invocation: Invocation
 
     @property
@@ -92,28 +97,39 @@ class Written:
             "general.name": _name(self.source.path),
             **self._sampling(),
             **made.metadata,
-            _OWN_LINE: self.invocation.command_line,
+            OWN_LINE: self.invocation.command_line,
             **tokenizer,
         }
         return metadata, made.tensors, made.lost + lost
 
     def _tokenizer(self) -> tuple[dict[str, MetadataValue], list[str]]:
-        config = self.source.config
         if self.source.tokenizer is not None:
             try:
-                return self.source.gguf_tokenizer
+                keys, lost = self.source.gguf_tokenizer
             except ConfigError as error:
                 raise ConfigError(
                     error.problem, hint=f"{error.hint}; or leave it out with --no-tokenizer"
                 ) from None
-        ids = {"bos": config.bos_token_id, "eos": next(iter(config.eos_token_ids), None)}
-        keys: dict[str, MetadataValue] = {"tokenizer.ggml.model": str(NO_TOKENIZER[1])}
-        keys |= {
+            own = {key: one for key, one in self._special_ids().items() if key not in keys}
+            return {**keys, **own}, lost
+        named: dict[str, MetadataValue] = {"tokenizer.ggml.model": str(NO_TOKENIZER[1])}
+        return named | self._special_ids(), [
+            "there is no tokenizer in the file: other programs cannot read text with it"
+        ]
+
+    def _special_ids(self) -> dict[str, MetadataValue]:
+        """Those of config.json, where the tokenizer names none: llama.cpp takes others of its own then."""
+        config = self.source.config
+        ids = {
+            "bos": config.bos_token_id,
+            "eos": next(iter(config.eos_token_ids), None),
+            "padding": config.pad_token_id,
+        }
+        return {
             f"tokenizer.ggml.{what}_token_id": Typed("u32", one)
             for what, one in ids.items()
-            if one is not None
+            if one is not None and 0 <= one < config.vocab_size
         }
-        return keys, ["there is no tokenizer in the file: other programs cannot read text with it"]
 
     def _sampling(self) -> dict[str, MetadataValue]:
         """generation_config.json's numbers, under GGUF's names."""
@@ -143,13 +159,8 @@ def decide(source: ConvertSource, out: Path, config: ConvertConfig, invocation: 
         raise UsageError(
             f"{source.path}: --dequantize, but the weights are plain numbers", hint="leave --dequantize out"
         )
-    if form == "gguf" and config.max_shard_bytes is not None:
-        raise UsageError(
-            "--max-shard-size is of safetensors files, and a GGUF file is written as one",
-            hint="leave it out; llama.cpp's llama-gguf-split cuts a file, and llmkit reads the parts",
-        )
     dtype = config.dtype or str(dtype_of(source.config)).removeprefix("torch.")
-    return Written(source, out, form, dtype, config.max_shard_bytes or SHARD_BYTES, invocation)
+    return Written(source, out, form, dtype, config.max_shard_bytes, invocation)
 
 
 def plan(written: Written) -> ConvertReport:
@@ -165,12 +176,14 @@ def plan(written: Written) -> ConvertReport:
     notes: list[str] = []
     if written.form == "gguf":
         metadata, tensors, notes = written.gguf(model)
-        size, files, count = gguf_nbytes(metadata, tensors), 1, len(tensors)
+        cut = cut_gguf(metadata, tensors, written.max_shard_bytes)
+        paths = file_paths(written.out, len(cut))
+        size, files, count = sum(one.nbytes for one in cut), len(cut), len(tensors)
     else:
         shapes = list(file_tensors(model, DTYPES[written.dtype]))
-        shards = list(split_shards(shapes, written.max_shard_bytes))
+        shards = list(split_shards(shapes, written.max_shard_bytes or SHARD_BYTES))
         size = sum(safetensors_nbytes(map(_shape_of, shard.items())) for shard in shards)
-        files, count = len(shards), len(shapes)
+        paths, files, count = [written.out], len(shards), len(shapes)
     if size > free_bytes(written.out):
         raise ResourceError(
             f"{written.out}: takes {size:,} bytes (found {free_bytes(written.out):,} free)",
@@ -178,7 +191,7 @@ def plan(written: Written) -> ConvertReport:
         )
     return ConvertReport(
         source=str(source.path),
-        out=str(written.out),
+        out=str(paths[0]),
         model_type=source.config.model_type,
         form=written.form,
         dtype=written.dtype,

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import DataError, UsageError
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.model_folder import CONFIG, TensorInfo, read_config, read_header, read_tensors
 from llmkit.formats.peft import ADAPTER_WEIGHTS
 from llmkit.formats.provenance import FILE_NAME, read_provenance
@@ -107,6 +108,11 @@ def diff_artefacts(a: Path, b: Path, config: DiffConfig, *, progress: Progress =
 def _parts(a: Artefact, b: Artefact, config: DiffConfig) -> tuple[Part, ...]:
     """The parts to compare: those asked for, or all where the artefacts are of one kind."""
     for one in (a, b):
+        if one.kind == "adapter" and is_gguf(one.path):
+            raise DataError(
+                f"{one.path}: adapters in GGUF files are not compared",
+                hint=f"compare their folders: llmkit convert {one.path} FOLDER --base MODEL",
+            )
         if one.kind not in _PARTS:
             raise DataError(
                 f"{one.path}: {one.kind} are not compared",

@@ -1,11 +1,15 @@
-"""An adapter folder: low-rank pairs that are whole, of the rank that is written, and that fit their base."""
+"""An adapter: low-rank pairs that are whole, of the rank that is written, and that fit their base."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llmkit.formats.gguf.adapter import read_gguf_adapter
 from llmkit.formats.model_folder import TensorInfo, read_header, read_json_object
 from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, parse_tensor_name
+from llmkit.model.config import ModelConfig
+from llmkit.model.gguf.file import read_gguf_tensors
+from llmkit.model.source import config_source, read_model_config
 from llmkit.workflows.doctor.weights import check_finite
 from llmkit.workflows.findings import Finding, as_finding, finding
 
@@ -25,6 +29,25 @@ def check_adapter(folder: Path, base: Mapping[str, TensorInfo] | None = None) ->
         findings += check_finite(tensors)
         if base is not None:
             findings += _check_base(folder, _pairs(tensors), base)
+    return findings
+
+
+def check_gguf_adapter(path: Path) -> list[Finding]:
+    """What is wrong with an adapter's GGUF file by itself."""
+    findings: list[Finding] = []
+    with as_finding(findings, "adapter.files", path):
+        read_gguf_adapter(path)
+        findings += check_finite(read_gguf_tensors(path))
+    return findings
+
+
+def check_fits(path: Path, base: Path) -> list[Finding]:
+    """Whether an adapter is for a model, whatever the form of either: a GGUF file, or a folder."""
+    from llmkit.model.adapters.load import load_adapter  # torch, which the rest of doctor never loads
+
+    findings: list[Finding] = []
+    with as_finding(findings, "adapter.base", path):
+        load_adapter(path, ModelConfig.from_hf(read_model_config(base), source=config_source(base)))
     return findings
 
 

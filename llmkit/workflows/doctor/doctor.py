@@ -6,12 +6,12 @@ from pathlib import Path
 import msgspec
 
 from llmkit.errors import DataError, LlmkitError
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.model_folder import (
     CONFIG,
     TensorInfo,
     read_config,
     read_header,
-    read_json_object,
 )
 from llmkit.formats.provenance import FILE_NAME, read_provenance
 from llmkit.model.config import ModelConfig
@@ -20,9 +20,11 @@ from llmkit.model.source import read_model_generation, read_model_tensors
 from llmkit.progress import SILENT, Progress
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
-from llmkit.workflows.artefact import ADAPTER_CONFIG, Artefact, holds_tokenizer, recognise
-from llmkit.workflows.doctor.adapter import check_adapter
+from llmkit.workflows.adapter_base import named_base
+from llmkit.workflows.artefact import Artefact, holds_tokenizer, recognise
+from llmkit.workflows.doctor.adapter import check_adapter, check_fits, check_gguf_adapter
 from llmkit.workflows.doctor.data import check_records, check_text
+from llmkit.workflows.doctor.imatrix import check_imatrix
 from llmkit.workflows.doctor.machine import Machine, check_machine, read_machine
 from llmkit.workflows.doctor.run import check_checkpoint, check_metrics, check_run
 from llmkit.workflows.doctor.shards import check_shards
@@ -89,7 +91,7 @@ class _Examination:
         self._progress = progress
         self.findings: list[Finding] = []
         self.identities: list[Identity] = []
-        self._bases: list[Mapping[str, TensorInfo]] = []
+        self._bases: list[tuple[Path, Mapping[str, TensorInfo]]] = []
 
     def recognise(self, path: Path) -> Artefact | None:
         """What a path holds; None, with a finding, where it is nothing that llmkit knows."""
@@ -104,7 +106,7 @@ class _Examination:
         """The tensors of all models, for adapters that stand before them."""
         for patient in patients:
             if patient is not None and patient.kind in _MODELS and (tensors := _tensors(patient.path)):
-                self._bases.append(tensors)
+                self._bases.append((patient.path, tensors))
 
     def check(self, patient: Artefact) -> None:
         """One artefact by itself."""
@@ -119,6 +121,7 @@ class _Examination:
             },
             **{"safetensors": self._safetensors, "adapter": self._adapter, "tokenizer": self._tokenizer},
             **{"shards": self._shards, "shard": self._shards, "metrics": self._metrics},
+            "imatrix": lambda one: self.findings.extend(check_imatrix(one)),
             **{"records": self._records, "text": lambda one: self.findings.extend(check_text(one))},
         }
         checks[patient.kind](path)
@@ -209,13 +212,20 @@ class _Examination:
         with as_finding(self.findings, "weights.header", path):
             self.findings += check_finite(read_header(path).tensors, progress=self._progress)
 
-    def _adapter(self, folder: Path) -> None:
+    def _adapter(self, path: Path) -> None:
         base = self._bases[0] if self._bases else None
-        with as_finding(self.findings, "adapter.files", folder):
-            named = read_json_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
-            if base is None and isinstance(named, str) and named:
-                base = _tensors(Path(named)) or _tensors(folder.parent / named)
-        self.findings += check_adapter(folder, base)
+        with as_finding(self.findings, "adapter.files", path):
+            named = named_base(path) if base is None else None
+            for place in () if named is None else (Path(named), path.parent / named):
+                tensors = _tensors(place)
+                if base is None and tensors:
+                    base = place, tensors
+        if is_gguf(path):
+            self.findings += check_gguf_adapter(path)
+        else:
+            self.findings += check_adapter(path, None if base is None or is_gguf(base[0]) else base[1])
+        if base is not None and (is_gguf(path) or is_gguf(base[0])):  # tensors of two ways to name them
+            self.findings += check_fits(path, base[0])
 
     def _shards(self, path: Path) -> None:
         findings, identity = check_shards(path)

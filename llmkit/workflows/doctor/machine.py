@@ -120,7 +120,9 @@ def check_machine(machine: Machine) -> list[Finding]:
         found("warning", "instructions", "this CPU has no AVX2: training will be slow", "use another machine")
     if machine.why_no_kernels is not None:
         found(
-            "info", "kernels", f"generate runs slower here: the native library {machine.why_no_kernels}", HINT
+            *("info", "kernels"),
+            f"generating, training and cleaning are slower here: the native library {machine.why_no_kernels}",
+            HINT,
         )
     _check_threads(machine, found)
     if machine.nvidia_driver and "+cpu" in (machine.packages.get("torch") or ""):

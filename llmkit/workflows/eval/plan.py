@@ -22,6 +22,8 @@ class EvalPlan(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     dtype: str
     device: str
+    kernels: str
+    """What computes: native or torch."""
     threads: int
     context: int
     texts: int
@@ -82,6 +84,7 @@ class PlanningScorer(Scorer):
                 parameters=architecture_of(self.job.model).parameters,
                 dtype=own.dtype,
                 device=own.device,
+                kernels=own.kernels,
                 threads=own.threads,
                 context=self.context,
                 texts=len(read),

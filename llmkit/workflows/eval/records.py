@@ -87,7 +87,7 @@ def check_records(path: Path | None, *, force: bool, inputs: Iterable[Path]) -> 
     if path == STDIO:
         raise UsageError("--per-record - : stdout has the report", hint="--per-record FILE.jsonl")
     if path is not None:
-        refuse_existing(path, force=force, inputs=inputs)
+        refuse_existing(path, force=force, inputs=inputs, is_file=True)
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from typing import BinaryIO
 
 import msgspec
 
-from llmkit.errors import DataError, GateFailed, UsageError
+from llmkit.errors import DataError, GateFailed
 from llmkit.formats.jsonl import BadLine, Line, encode_line, raw
-from llmkit.formats.rejects import reject_record
+from llmkit.formats.rejects import check_rejects, reject_record
 from llmkit.formats.streams import open_output
 from llmkit.tokens.audit import AuditReport, Fault, gravest
 
@@ -77,15 +77,12 @@ def reject_log(
         out: where the results go.
 
     Raises:
-        UsageError: `rejects` exists and `force` is off, or it is one of `inputs`, or it is or lies in `out`.
+        UsageError: see `check_rejects`.
     """
+    check_rejects(rejects, force=force, inputs=inputs, out=out)
     if rejects is None:
         yield RejectLog(skip_bad=skip_bad)
         return
-    if out is not None and out.resolve() in (rejects.resolve(), *rejects.resolve().parents):
-        raise UsageError(
-            f"{rejects}: rejects and results in one place", hint="choose another name with --rejects"
-        )
     with open_output(rejects, force=force, inputs=inputs) as stream:
         yield RejectLog(stream, skip_bad=skip_bad)
 

@@ -11,6 +11,7 @@ import torch
 
 from llmkit.errors import UsageError
 from llmkit.formats.provenance import Invocation
+from llmkit.formats.rejects import check_rejects
 from llmkit.progress import SILENT, Progress
 from llmkit.train.best import Best
 from llmkit.train.config import Resume
@@ -30,6 +31,7 @@ from llmkit.workflows.run.folder import (
     CACHE,
     check_folder,
     check_metrics_file,
+    check_records,
     find_start,
 )
 from llmkit.workflows.run.launch import threads_of
@@ -55,6 +57,7 @@ def plan_finetune(
     config: FinetuneConfig,
     *,
     resume: Resume,
+    force: bool = False,
     show: Show,
     division: Division = ONE,
     processes: int = 1,
@@ -64,11 +67,13 @@ def plan_finetune(
     """What `finetune` would do and take. Examples are packed into a folder that is removed again.
 
     Args:
-        files, config, resume, show, division: as for `finetune`.
+        files, config, resume, force, show, division: as for `finetune`.
         processes: that the run would have; they are not started.
         invocation, progress: as for `finetune`.
     """
     check_folder(files.out, _inputs(files))
+    check_records(files.out, files.metrics, files.tensorboard, _inputs(files), force=force)
+    check_rejects(files.rejects, force=force, inputs=files.data, out=files.out)
     degrees = division.degrees(processes)
     _check_method(config, degrees)
     here = processes if world_size() == 1 else processes_here()
@@ -129,6 +134,7 @@ def finetune(
         claim = None
         with ranks.first():
             if ranks.is_first:
+                check_records(files.out, files.metrics, files.tensorboard, _inputs(files), force=force)
                 claim = stack.enter_context(claimed(files.out, _inputs(files)))
             else:
                 files = replace(files, rejects=None)
@@ -140,9 +146,7 @@ def finetune(
                 show(job.samples)
             check_strict(job.audit, files.strict)
             start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
-            check_metrics_file(
-                files.out, files.metrics, resumes=start.step > 0, force=force, inputs=_inputs(files)
-            )
+            check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
             check_finetune_resources(job, processes_here=processes_here())
         score = None
         if files.reward is not None:

@@ -30,7 +30,7 @@ from llmkit.workflows.finetune.stream import Side
 from llmkit.workflows.finetune.template import template_of
 from llmkit.workflows.pretrain.data import require
 from llmkit.workflows.pretrain.job import Job, PretrainFiles, refuse_idle_evaluation
-from llmkit.workflows.pretrain.model import choose_model
+from llmkit.workflows.pretrain.model import choose_model, with_router_losses
 from llmkit.workflows.run.setup import Setup, set_up
 
 _FROZEN = 2 / 3  # of the FLOPs of a pass: no gradient of the weights
@@ -148,7 +148,7 @@ def open_finetune(
         tokenizer,
         opened.data,
         None if valid is None else valid.data,
-        source,
+        with_router_losses(source, setup.recipe),
         setup,
         product_of(resolved, files.model),
         longest=opened.longest,

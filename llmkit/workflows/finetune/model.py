@@ -1,6 +1,7 @@
 """The model of a run as it starts: the base, what of it is trained, and where a checkpoint left it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def build_finetuned(
             model = load_weights(source.weights, device, source.rope_scaling)
         else:  # it says itself how it is stretched
             model = load_weights(checkpoint, device)
+        model.config = replace(model.config, experts=source.config.experts)  # as this run weighs their losses
         choose_trained(model, config)
         return model
     model = load_frozen(source.weights, device, quantised=config.qlora)

@@ -8,12 +8,12 @@ from llmkit.errors import DataError, MissingError
 from llmkit.formats.jsonl import decode_all
 from llmkit.progress import SILENT, Progress
 from llmkit.tokens.audit import AuditReport, ExampleError, Fault
-from llmkit.tokens.chat import render_chat
 from llmkit.tokens.examples import Conversation
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.supervise import Supervisor
 from llmkit.tokens.supervise_config import SuperviseConfig
 from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.tokens.tools.records import RecordTurns
 from llmkit.train.rollout import Prompt
 from llmkit.workflows.finetune.audit import RejectLog, nothing_left
 from llmkit.workflows.finetune.stream import Side, Stream
@@ -56,12 +56,12 @@ def open_prompts(
     stream = Stream(
         supervisor=Supervisor(tokenizer), kind="prompt", config=config, limit=limit, side=side, log=log
     )
-    encoder = PromptEncoder(tokenizer)
+    encoder, turns = PromptEncoder(tokenizer), RecordTurns(tokenizer)
     prompts: list[Prompt] = []
     with spooled_files(paths, cache) as (files, digest):
         for line, _, example in stream.found(files):
             try:
-                ids = _encode(encoder, tokenizer, example.answers[0])
+                ids = _encode(encoder, turns, tokenizer, example.answers[0])
             except ExampleError as error:
                 stream.take(line, [error.fault])
                 continue
@@ -83,16 +83,19 @@ def open_prompts(
     return Prompts(prompts, stream.audit.report(), digest)
 
 
-def _encode(encoder: PromptEncoder, tokenizer: Tokenizer, prompt: Conversation) -> list[int]:
+def _encode(
+    encoder: PromptEncoder, turns: RecordTurns, tokenizer: Tokenizer, prompt: Conversation
+) -> list[int]:
     """The ids that an answer is written after.
 
     Raises:
         MissingError: messages, and no chat template.
-        ExampleError: the template refuses them.
+        ExampleError: the template refuses them, or a call in them has no known form.
     """
     if prompt.messages and (tokenizer.chat_template is not None or prompt.plain is None):
+        told = turns.tell(prompt.messages, prompt.tools)
         try:
-            text = render_chat(tokenizer, prompt.messages, tools=prompt.tools, add_generation_prompt=True)
+            text = encoder.render(told.messages, told.tools)
         except DataError as error:
             raise ExampleError("template.refused", error.problem, hint=error.hint) from None
         return encoder.encode_rendered(text)

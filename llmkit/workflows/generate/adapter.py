@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.errors import MissingError, UsageError
+from llmkit.formats.gguf.adapter import read_gguf_adapter
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.model_folder import read_header
 from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_peft_config
 from llmkit.workflows.scaled_path import parse_scaled_path
@@ -62,7 +64,7 @@ def open_adapters(given: Sequence[str]) -> AdapterSources:
     Raises:
         UsageError: two of one name, or a strength that is no number.
         MissingError: no adapter is there.
-        ConfigError, DataError: see `read_peft_config` and `read_header`.
+        ConfigError, DataError: see `open_adapter`.
     """
     sources: list[AdapterSource] = []
     for text in given:
@@ -81,23 +83,26 @@ def _open(text: str) -> AdapterSource:
     if not equals or "/" in name:
         name, rest = "", text
     path, strength = parse_scaled_path(rest)
-    name = name or path.resolve().name
+    name = name or path.resolve().name.removesuffix(".gguf")
     if name == OFF or not name:
         raise UsageError(f"--adapter {text}: {name!r} is no name", hint=f"--adapter NAME={path}")
     return open_adapter(name, path, strength)
 
 
 def open_adapter(name: str, path: Path, strength: float) -> AdapterSource:
-    """An adapter that is there.
+    """An adapter that is there: PEFT's folder, or a GGUF file.
 
     Raises:
         MissingError: none is.
-        ConfigError, DataError: see `read_peft_config` and `read_header`.
+        ConfigError, DataError: see `read_peft_config` and `read_header`, or `read_gguf_adapter`.
     """
+    if is_gguf(path):
+        halves = [half for pair in read_gguf_adapter(path).pairs.values() for half in pair.halves]
+        return AdapterSource(name, path, strength, sum(4 * half.numel for half in halves))
     weights = path / ADAPTER_WEIGHTS
     if not path.is_dir() or not (path / ADAPTER_CONFIG).is_file() or not weights.is_file():
         raise MissingError(
-            f"{path}: no adapter (a folder with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS})",
+            f"{path}: no adapter (a folder with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}, or a .gguf file)",
             hint="--adapter NAME=PATH[:STRENGTH]",
         )
     read_peft_config(path)

@@ -2,6 +2,7 @@
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import MissingError, UsageError
+from llmkit.formats.atomic import refuse_unwritable
 from llmkit.formats.streams import STDIO
 from llmkit.model.config import ModelConfig
 from llmkit.model.rope_scaling import depends_on_length
@@ -12,8 +13,8 @@ def check_cache_options(files: GenerateFiles, config: GenerateConfig, model: Mod
     """Refuse what cannot be kept, or has nowhere to be kept.
 
     Raises:
-        UsageError: the file is stdin, a folder or another file of the run; or nothing read by this model can
-            be used again; or an option that does nothing.
+        UsageError: the file is stdin, a folder or another file of the run, or cannot be written; or nothing
+            read by this model can be used again; or an option that does nothing.
         MissingError: a file that is not to be written is not there.
     """
     path, read_only = files.prompt_cache, files.prompt_cache_read_only
@@ -41,3 +42,5 @@ def check_cache_options(files: GenerateFiles, config: GenerateConfig, model: Mod
         raise MissingError(
             f"{path}: no such file", hint="leave out --prompt-cache-read-only: the first run writes it"
         )
+    if not read_only:
+        refuse_unwritable(path)

@@ -49,6 +49,8 @@ class GeneratePlan:
     parameters: int
     dtype: str
     device: str
+    kernels: str
+    """What computes: native or torch."""
     processes: int
     """That have a part of the model each."""
     threads: int
@@ -204,6 +206,7 @@ def plan_generate(files: GenerateFiles, config: GenerateConfig) -> GeneratePlan:
         parameters=architecture_of(job.model).parameters,
         dtype=placement.dtype,
         device=placement.device,
+        kernels=placement.kernels,
         processes=placement.processes,
         threads=placement.threads,
         context=job.model.max_position_embeddings,

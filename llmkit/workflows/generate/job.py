@@ -11,9 +11,8 @@ from llmkit.engine.generation_config import model_defaults, unfollowed
 from llmkit.engine.grammar import Grammars, Rule
 from llmkit.engine.request import Request
 from llmkit.errors import ConfigError, DataError, MissingError, UsageError
-from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.provenance import read_provenance
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import STDIO, check_output
 from llmkit.model.config import ModelConfig
 from llmkit.model.source import (
     check_model,
@@ -100,8 +99,7 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
     if toolbox is not None:
         check_tool_options(files, config)
     for path in (files.out, files.rejects):
-        if path is not None and path != STDIO:
-            refuse_existing(path, force=files.force, inputs=files.every_input)
+        check_output(path, force=files.force, inputs=files.every_input)
     for path in files.inputs:
         if path != STDIO and not path.exists():
             raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin")

@@ -46,6 +46,7 @@ def place(job: Job, extent: Extent | None) -> Placement:
             rows are as long as they are, and memory that is not used is not taken.
 
     Raises:
+        UsageError: the native kernels were asked for, and cannot.
         ConfigError, MissingError: no such device, or a cache that the model has no use for.
         ResourceError: not enough memory.
     """
@@ -83,6 +84,7 @@ def place(job: Job, extent: Extent | None) -> Placement:
         adapter_bytes=job.adapters.nbytes,
         processes=tp,
         loads_torch=loads_torch,
+        kernels="native" if _uses_kernels(job, dtype, device) else "torch",
     )
     if available is not None and placement.memory_bytes > available:
         raise ResourceError(
@@ -126,7 +128,7 @@ def start_engine(job: Job, placement: Placement) -> Engine:
     Raises:
         DataError, MissingError, ConfigError: see `StoredWeights`.
     """
-    native = _uses_kernels(job, placement)
+    native = placement.kernels == "native"
     if native:
         set_threads(placement.threads)
     if job.config.tp > 1:
@@ -265,7 +267,7 @@ def _loads_torch(job: Job, dtype: str, device: str) -> bool:
     return not all(runs_natively(one, dtype, device) for one in models)
 
 
-def _uses_kernels(job: Job, placement: Placement) -> bool:
+def _uses_kernels(job: Job, dtype: str, device: str) -> bool:
     """Whether the native kernels compute.
 
     Raises:
@@ -276,7 +278,7 @@ def _uses_kernels(job: Job, placement: Placement) -> bool:
         if asked is not None:
             raise UsageError(f"{asked} needs the native kernels", hint="leave out --kernels torch")
         return False
-    reason = why_not_natively(job.model, placement.dtype, placement.device)
+    reason = why_not_natively(job.model, dtype, device)
     if asked is not None and reason is not None:
         raise UsageError(
             f"{asked}: the native library {reason}",

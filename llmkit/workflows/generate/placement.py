@@ -37,6 +37,8 @@ class Placement:
     """Of all adapters beside the base."""
     processes: int = 1
     loads_torch: bool = True
+    kernels: str = "torch"
+    """What computes the model: native or torch."""
 
     @property
     def memory_bytes(self) -> int:

@@ -45,5 +45,5 @@ def result_record(
 
 def usage(completions: Iterable[Completion], row: Row) -> dict[str, int]:
     """Tokens read and written; a token that ended a text counts, it was drawn like the others."""
-    prompt, written = len(row.request.prompt), sum(len(one.drawn) for one in completions)
+    prompt, written = row.prompt_tokens, sum(len(one.drawn) for one in completions)
     return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}

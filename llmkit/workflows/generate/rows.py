@@ -39,6 +39,13 @@ class Row:
     """Samples that are written already."""
     messages: list[dict[str, Any]] | None = None
     """The conversation, where functions may be called."""
+    reread_tokens: int = 0
+    """Of the prompts after the first one, where functions were called: each has the results in it."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of all prompts that its text was written after."""
+        return len(self.request.prompt) + self.reread_tokens
 
 
 @dataclass(frozen=True)

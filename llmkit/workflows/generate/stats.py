@@ -17,7 +17,7 @@ class GenerateStats:
 
     texts: int
     prompt_tokens: int
-    """Of each text's prompt."""
+    """Of each text's prompt; of a text with calls in it, of all prompts that its parts came after."""
     cached_tokens: int
     """Of them, found in the cache."""
     completion_tokens: int

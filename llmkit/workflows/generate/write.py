@@ -25,7 +25,7 @@ class Written:
 
     texts: int = 0
     prompt_tokens: int = 0
-    """Of each text's prompt."""
+    """Of each text's prompt; of a text with calls in it, of all prompts that its parts came after."""
     completion_tokens: int = 0
     seconds: float = 0.0
     """Of reading prompts and drawing tokens."""
@@ -92,7 +92,7 @@ class Writing:
     def _count(self, row: Row, completion: Completion) -> None:
         written, sampling = self.written, row.request.sampling
         written.texts += 1
-        written.prompt_tokens += len(row.request.prompt)
+        written.prompt_tokens += row.prompt_tokens
         written.completion_tokens += len(completion.drawn)
         text = row.prefill + (completion.text or "")
         if self._pattern is not None and not self._pattern.search(text):

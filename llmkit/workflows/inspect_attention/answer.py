@@ -110,6 +110,7 @@ def see_attribution(opened: Inspected, reading: Reading, query: int, answer: int
         target=token_label(opened.tokenizer, target.id),
         target_id=target.id,
         logit=found.logit,
+        capped_logit=found.capped_logit,
         embedding=found.embedding,
         heads=[list(layer) for layer in found.heads],
         attention_biases=list(found.attention_biases),

@@ -167,9 +167,10 @@ def _others(report: InspectReport) -> list[dict[str, Any]]:
             for head, value in enumerate(row)
         ]
         lines = [[name, f"{value:+.3f}"] for value, name in sorted(flat, key=lambda one: -abs(one[0]))]
+        capped = "" if parts.capped_logit is None else f" (capped softly: {parts.capped_logit:.3f})"
         words = (
-            f"Logit {parts.logit:.3f} of {parts.target!r} after token {parts.query.position}: embedding "
-            f"{parts.embedding:+.3f}, MLPs {sum(parts.mlps):+.3f}, biases "
+            f"Logit {parts.logit:.3f}{capped} of {parts.target!r} after token {parts.query.position}: "
+            f"embedding {parts.embedding:+.3f}, MLPs {sum(parts.mlps):+.3f}, biases "
             f"{sum(parts.attention_biases) + parts.bias:+.3f}, and the heads:"
         )
         found.append(_part("Direct logit attribution", words, ("head", "logit"), lines))

@@ -10,9 +10,8 @@ import torch
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.atomic import refuse_existing, write_atomic
 from llmkit.formats.documents import names_file
-from llmkit.formats.peft import ADAPTER_CONFIG
 from llmkit.formats.streams import STDIO, open_output
-from llmkit.model.source import check_model, model_files
+from llmkit.model.source import check_model, is_adapter, model_files
 from llmkit.probe.attention.capture import Captured
 from llmkit.probe.attention.region import RegionMap, region_of
 from llmkit.progress import SILENT, Progress
@@ -158,12 +157,12 @@ def _check(asked: Inspection) -> None:
         inputs.append(Path(asked.text.given or ""))
     for path in asked.files.named:
         if path != STDIO or path != asked.files.edges:
-            refuse_existing(path, force=asked.files.force, inputs=inputs)
+            refuse_existing(path, force=asked.files.force, inputs=inputs, is_file=True)
 
 
 def _open_other(options: InspectOptions, path: Path, opened: Inspected, reading: Reading) -> Inspected:
     """The model of --diff: another folder or file, or an adapter beside the same base."""
-    if (path / ADAPTER_CONFIG).is_file():
+    if is_adapter(path):
         other = open_inspected(replace(options, adapter=str(path)))
     else:
         check_model(path)

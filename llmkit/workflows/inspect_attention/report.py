@@ -167,6 +167,9 @@ class AttributionPart(Struct, frozen=True, kw_only=True):
     target: str
     target_id: int
     logit: float
+    """Before the soft-capping of logits."""
+    capped_logit: float | None = None
+    """After it; null where the model caps none."""
     embedding: float
     heads: list[list[float]]
     """By layer and head."""

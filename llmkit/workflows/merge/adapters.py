@@ -1,4 +1,4 @@
-"""PEFT adapters to be folded into a base: opened, found to fit, and added to one tensor at a time.
+"""Adapters to be folded into a base: opened, found to fit, and added to one tensor at a time.
 
 What an adapter changes is its difference to the base: scales multiply that difference, and those of several
 adapters are added, each taken from the base itself, so their order does not matter.
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from llmkit.errors import DataError, some_of
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from llmkit.model.adapters.load import load_adapter
 from llmkit.model.adapters.weights import AdapterWeights
@@ -113,7 +114,12 @@ class Adapters:
 
     def files(self) -> dict[Path, list[Path]]:
         """What was read, by folder."""
-        return {one.path: [one.path / ADAPTER_CONFIG, one.path / ADAPTER_WEIGHTS] for one in self.adapters}
+        return {
+            one.path: [one.path]
+            if is_gguf(one.path)
+            else [one.path / ADAPTER_CONFIG, one.path / ADAPTER_WEIGHTS]
+            for one in self.adapters
+        }
 
 
 def open_adapters(given: Sequence[ScaledPath], base: MergeSource) -> Adapters:

@@ -15,7 +15,7 @@ from llmkit.formats.documents import list_files
 from llmkit.formats.json_text import encode_json
 from llmkit.formats.make_rule import write_make_rule
 from llmkit.formats.provenance import Invocation, write_provenance
-from llmkit.formats.rejects import bad_lines
+from llmkit.formats.rejects import bad_lines, check_rejects
 from llmkit.formats.resumable import forget_partial, resumable_folder
 from llmkit.formats.shards import INDEX, ShardIndex
 from llmkit.formats.streams import is_stream
@@ -159,9 +159,10 @@ def open_job(sources: PackSources, config: PackConfig) -> PackJob:
     own = [] if sources.tokenizer is None else [sources.tokenizer]
     refuse_existing(sources.out, force=sources.force, inputs=[*sources.inputs, *own])
     if sources.make_rule is not None:
-        refuse_existing(sources.make_rule, force=True, inputs=[*inputs, *own])
+        refuse_existing(sources.make_rule, force=True, inputs=[*inputs, *own], is_file=True)
         if not sources.make_rule.absolute().parent.is_dir():
             raise MissingError(f"{sources.make_rule.parent}: no such folder", hint="make it, or name another")
+    check_rejects(sources.rejects, force=sources.force, inputs=inputs, out=sources.out)
     tokenizer = None if sources.tokenizer is None else load_tokenizer(sources.tokenizer)
     return PackJob(
         inputs=inputs,

@@ -20,7 +20,7 @@ from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.state import WHOLE_MODEL, Product
 from llmkit.train.width_scaling import range_at_width
 from llmkit.workflows.pretrain.data import Packing, PretrainData, check_tokenizer, open_data, require
-from llmkit.workflows.pretrain.model import ModelSource, choose_model, has_weights
+from llmkit.workflows.pretrain.model import ModelSource, choose_model, has_weights, with_router_losses
 from llmkit.workflows.run.setup import Setup, check_positions, set_up
 
 _TOKENIZER = "tokenizer.json"
@@ -128,6 +128,7 @@ def open_job(
     source = choose_model(files.preset, files.model, files.overrides, data, ids, files.rope_scaling)
     source = _at_base_width(source, config.mup_base_width, files.overrides)
     setup = set_up(config, source.config, data, source.weights_sha256, degrees=degrees)
+    source = with_router_losses(source, setup.recipe)
     return Job(files, config, tokenizer, data, valid, source, setup)
 
 

@@ -18,7 +18,7 @@ from llmkit.model.reshape import field_of, reshape
 from llmkit.model.source import model_files
 from llmkit.model.stretched import read_stretched
 from llmkit.model.transformer import Transformer
-from llmkit.train.config import default_initializer_range
+from llmkit.train.config import Recipe, default_initializer_range
 from llmkit.train.state import load_weights
 from llmkit.train.width_scaling import scale_fresh
 from llmkit.workflows.pretrain.data import PretrainData
@@ -86,6 +86,21 @@ def choose_model(
         config = replace(config, initializer_range=default_initializer_range(config.hidden_size))
     _check_vocabulary(config, data, "the model")
     return ModelSource(config, None, None)
+
+
+def with_router_losses(source: ModelSource, recipe: Recipe) -> ModelSource:
+    """The same, with a shape that says what the routers' losses weigh in this run, which transformers and a
+    later run read in config.json. The recipe keeps what it was before: settings are compared there.
+    """
+    experts = source.config.experts
+    if experts is None:
+        return source
+    experts = replace(
+        experts,
+        router_aux_loss_coef=recipe.router_aux_loss_coef or 0.0,
+        router_z_loss_coef=recipe.router_z_loss_coef or 0.0,
+    )
+    return replace(source, config=replace(source.config, experts=experts))
 
 
 def build_model(source: ModelSource, seed: int, device: torch.device) -> Transformer:

@@ -40,6 +40,12 @@ class PretrainPlan(RunPlan, frozen=True, kw_only=True):
     peak_source: str
     tokens_per_second: float
     """At the pace of `step_seconds`, padding counted."""
+    evaluations: int = 0
+    """Of the whole run; 0 without validation data."""
+    evaluation_rows: int = 0
+    """That each scores."""
+    evaluation_seconds: float = 0.0
+    """Of all evaluations, a part of `total_seconds`: forward passes at the pace of `step_seconds`."""
 
 
 def plan_run(
@@ -49,6 +55,7 @@ def plan_run(
     data: PretrainData,
     out: Path,
     *,
+    valid: PretrainData | None = None,
     calibrate: bool = False,
     ranks: Ranks = ALONE,
     processes_here: int = 1,
@@ -61,6 +68,7 @@ def plan_run(
         model: its shape.
         data: to measure on.
         out: of the run.
+        valid: what it is scored on.
         calibrate: measure, however long it takes.
         ranks: the processes of the run, where it is measured in all of them: each has to call this. One alone
             measures no run of several.
@@ -74,8 +82,11 @@ def plan_run(
             peak_of_all(setup, peak, processes_here),
             lambda: _fresh_trainer(setup, config, model, data, ranks),
             calibrate=calibrate,
+            saves=config.activation_checkpointing != "none",
             ranks=ranks,
         )
+    evaluations, rows = _evaluations(setup, config, valid)
+    evaluating = evaluations * rows * _row_seconds(step[0], setup, config)
     return build_plan(
         PretrainPlan,
         setup,
@@ -93,6 +104,10 @@ def plan_run(
         peak_flops_per_second=peak.flops_per_second,
         peak_source=peak.source,
         tokens_per_second=recipe.batch_tokens / step[0],
+        beside_seconds=evaluating,
+        evaluations=evaluations,
+        evaluation_rows=rows,
+        evaluation_seconds=evaluating,
     )
 
 
@@ -106,6 +121,20 @@ def check_resources(
     """
     needs = _needs(setup, config, model)
     check_needs(setup, needs, out, "shorter rows, or a smaller --preset", processes_here=processes_here)
+
+
+def _evaluations(setup: Setup, config: PretrainConfig, valid: PretrainData | None) -> tuple[int, int]:
+    """How often a run is scored, the end of it included, and on how many rows each time."""
+    if valid is None:
+        return 0, 0
+    every = -(-setup.recipe.steps // setup.eval_every)
+    return every, min(len(valid.rows), config.eval_rows or len(valid.rows))
+
+
+def _row_seconds(step_seconds: float, setup: Setup, config: PretrainConfig) -> float:
+    """To score a row: of what it takes to learn from it, a pass in three, in four where layers run again."""
+    passes = 4 if config.activation_checkpointing == "full" else 3
+    return step_seconds / setup.recipe.batch_rows / passes
 
 
 def _needs(setup: Setup, config: PretrainConfig, model: ModelConfig) -> Needs:

@@ -33,6 +33,7 @@ from llmkit.workflows.run.folder import (
     Start,
     check_folder,
     check_metrics_file,
+    check_records,
     find_start,
 )
 from llmkit.workflows.run.launch import threads_of
@@ -79,6 +80,7 @@ def plan_pretrain(
     config: PretrainConfig,
     *,
     resume: Resume,
+    force: bool = False,
     calibrate: bool = False,
     division: Division = ONE,
     processes: int | None = None,
@@ -90,7 +92,7 @@ def plan_pretrain(
     Args:
         files: what would be read and written.
         config: how it would train.
-        resume: as for `pretrain`.
+        resume, force: as for `pretrain`.
         calibrate: time updates, however long they take.
         division: of the run.
         processes: that the run would have on this machine, where they are not started; None: those that are
@@ -99,6 +101,7 @@ def plan_pretrain(
         progress: shows what is packed.
     """
     check_folder(files.out, [*files.data, *files.valid])
+    check_records(files.out, files.metrics, files.tensorboard, files.inputs, force=force)
     degrees = division.degrees(processes)
     started = degrees if processes is None else ONE_PROCESS
     here = processes if processes is not None and world_size() == 1 else processes_here()
@@ -118,6 +121,7 @@ def plan_pretrain(
             job.source.config,
             job.data,
             files.out,
+            valid=job.valid,
             calibrate=calibrate,
             ranks=ranks,
             processes_here=here,
@@ -166,13 +170,12 @@ def pretrain(
         claim = None
         with ranks.first():
             if ranks.is_first:
+                check_records(files.out, files.metrics, files.tensorboard, files.inputs, force=force)
                 claim = stack.enter_context(claimed(files.out, [*files.data, *files.valid]))
             cache = files.out / CACHE
             job = open_job(files, config, cache, invocation, progress, degrees=ranks.degrees)
             start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
-            check_metrics_file(
-                files.out, files.metrics, resumes=start.step > 0, force=force, inputs=files.inputs
-            )
+            check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
             check_resources(job.setup, config, job.source.config, files.out, processes_here=processes_here())
         report = run_training(
             job,

@@ -155,7 +155,8 @@ def within_budget(job: QuantizeJob, progress: Progress) -> Budget:
     bought = allot(choices, spare)
     wanted = {name: grids[name][choice.grid] for name, choice in bought.chosen.items()}
     told = plan.with_grids(wanted, "within the budget")
-    return Budget(measured(job.source, job.container, told), bought.repaired, trial_effort(job, work))
+    plan = measured(job.source, job.container, told, job.config.max_shard_bytes)
+    return Budget(plan, bought.repaired, trial_effort(job, work))
 
 
 def _spare(job: QuantizeJob, smallest: QuantPlan) -> int:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llmkit.errors import UsageError, nearest
-from llmkit.formats.atomic import atomic_file, atomic_folder
+from llmkit.formats.atomic import atomic_folder
+from llmkit.formats.gguf.split import GgufFile, atomic_gguf, cut_gguf
 from llmkit.formats.gguf.values import MetadataValue, Typed
-from llmkit.formats.gguf.write import write_gguf
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
 from llmkit.model.dtypes import dtype_of
@@ -68,17 +68,23 @@ def plan_files(
     else:
         dtype = dtype_of(source.config)
         plan = folder_plan(model, container, container_grid(container, kind, dtype), dtype=dtype)
-    return measured(source, container, _wishes(source, container, config).apply(plan))
+    wished = _wishes(source, container, config).apply(plan)
+    return measured(source, container, wished, config.max_shard_bytes)
 
 
-def measured(source: ConvertSource, container: Container, plan: QuantPlan) -> QuantPlan:
-    """The plan with what files have beside their tensors, which depends on how these are kept."""
+def measured(
+    source: ConvertSource, container: Container, plan: QuantPlan, max_shard_bytes: int | None = None
+) -> QuantPlan:
+    """The plan with what files have beside their tensors, which depends on how these are kept.
+
+    Of a model in several files the headers of all but the first are not counted.
+    """
     if container == "gguf":
         return plan  # types are numbers there: all plans have one header
     parts = _files(source, container, plan).planned()
     shapes = [TensorShape(part.suffix, part.dtype, part.shape) for part in parts]
     tensors = sum(unit.nbytes for unit in plan.units)
-    if tensors > MAX_SHARD_BYTES:
+    if tensors > (max_shard_bytes or MAX_SHARD_BYTES):
         return plan  # several files, and an index that is not counted
     return replace(plan, rest_nbytes=safetensors_nbytes(shapes) - tensors)
 
@@ -113,6 +119,26 @@ def stored_of(source: ConvertSource, container: Container, name: str) -> Stored:
     return grid_of(source, container, name)
 
 
+def planned_gguf(
+    source: ConvertSource,
+    out: Path,
+    kind: str,
+    plan: QuantPlan,
+    max_shard_bytes: int | None,
+    invocation: Invocation,
+) -> list[GgufFile]:
+    """The files of a GGUF model, for their number and sizes: their tensors have no data.
+
+    Raises:
+        UsageError: see `cut_gguf`.
+    """
+    with torch.device("meta"):
+        model = Transformer(source.config)
+    types = {name: unit.stored_as for unit in plan.units for name in unit.files}
+    metadata, tensors, _ = _written(source, out, invocation).gguf(model, None, types)
+    return cut_gguf({**metadata, **_named(kind)}, tensors, max_shard_bytes)
+
+
 def write_files(
     source: ConvertSource,
     out: Path,
@@ -121,6 +147,7 @@ def write_files(
     plan: QuantPlan,
     rounded: Rounded,
     plain: Mapping[str, Tensor],
+    max_shard_bytes: int | None,
     invocation: Invocation,
     progress: Progress,
 ) -> list[str]:
@@ -134,6 +161,7 @@ def write_files(
         plan: of the files.
         rounded: the matrices of the plan.
         plain: other tensors that are not the original's, by name.
+        max_shard_bytes: see `QuantizeConfig`.
         invocation: told in the files.
         progress: hears of bytes written.
 
@@ -143,8 +171,8 @@ def write_files(
     model = source.load()
     model.load_state_dict(plain, strict=False, assign=True)
     if container == "gguf":
-        return _write_gguf(source, model, out, kind, plan, rounded, invocation, progress)
-    _write_folder(source, model, out, container, plan, rounded, invocation)
+        return _write_gguf(source, model, out, kind, plan, rounded, max_shard_bytes, invocation, progress)
+    _write_folder(source, model, out, container, plan, rounded, max_shard_bytes, invocation)
     return []
 
 
@@ -155,17 +183,23 @@ def _write_gguf(
     kind: str,
     plan: QuantPlan,
     rounded: Rounded,
+    max_shard_bytes: int | None,
     invocation: Invocation,
     progress: Progress,
 ) -> list[str]:
     coded = {name: coded_matrix(matrices) for name, matrices in _by_tensor(rounded).items()}
     types = {name: unit.stored_as for unit in plan.units if unit.grid is None for name in unit.files}
     metadata, tensors, lost = _written(source, out, invocation).gguf(model, coded, types)
-    named: dict[str, MetadataValue] = {"general.file_type": Typed("u32", file_type_number(kind)), **VERSION}
     total = sum(tensor.nbytes for tensor in tensors)
-    with atomic_file(out) as stream:
-        write_gguf(stream, {**metadata, **named}, counted(tensors, total, progress))
+    files = cut_gguf({**metadata, **_named(kind)}, counted(tensors, total, progress), max_shard_bytes)
+    with atomic_gguf(out, files):
+        pass
     return lost
+
+
+def _named(kind: str) -> dict[str, MetadataValue]:
+    """What a file says of its type."""
+    return {"general.file_type": Typed("u32", file_type_number(kind)), **VERSION}
 
 
 def _write_folder(
@@ -175,13 +209,15 @@ def _write_folder(
     container: FolderContainer,
     plan: QuantPlan,
     rounded: Rounded,
+    max_shard_bytes: int | None,
     invocation: Invocation,
 ) -> None:
     files = _files(source, container, plan)
     with atomic_folder(out) as folder:
         generation, extra = source.own_generation, files.config_keys()
         save_config(model, folder, dtype=files.dtype, generation=generation, extra=extra)
-        write_weights(files.tensors(rounded, model.state_dict()), folder)
+        tensors = files.tensors(rounded, model.state_dict())
+        write_weights(tensors, folder, max_shard_bytes or MAX_SHARD_BYTES)
         write_companions(source, folder, invocation)
 
 

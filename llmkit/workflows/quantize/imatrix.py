@@ -52,7 +52,8 @@ def save_imatrix(
     config, ids = job.config, job.calibration
     if ids is None:
         raise UsageError("--save-imatrix says what a text puts in", hint="add --calibration FILE")
-    refuse_existing(out, force=force, inputs=[job.source.path, *config.calibration, *config.score])
+    read = [job.source.path, *config.calibration, *config.score]
+    refuse_existing(out, force=force, inputs=read, is_file=True)
     with job.workers() as workers:
         found = importance_of(job.source.load(), ids, workers=workers, progress=progress)
     names = [path.name for path in config.calibration]

@@ -62,6 +62,8 @@ class QuantizeConfig:
     tokenizer: Path | None = None
     carry_tokenizer: bool = True
     """Whether it goes into what is written; without, it only reads the text."""
+    max_shard_bytes: int | None = None
+    """Of a file's tensors; None: MAX_SHARD_BYTES of a safetensors file, and one GGUF file."""
     resume: bool = False
     """Whether what is rounded is kept where a run is stopped, and a run goes on from it."""
     seed: int = 0

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from llmkit.errors import StoppedResumable
+from llmkit.formats.gguf.split import file_paths
 from llmkit.formats.resumable import forget_partial
 from llmkit.progress import SILENT, Progress
 from llmkit.quant.divergence import Divergence, QualityReport, scored_positions
@@ -19,7 +20,7 @@ from llmkit.quant.plain_numbers import plain_dtypes
 from llmkit.quant.rounding import RoundedMatrix, round_matrix
 from llmkit.quant.workers import Workers
 from llmkit.workflows.quantize.budget import within_budget
-from llmkit.workflows.quantize.container import write_files
+from llmkit.workflows.quantize.container import planned_gguf, write_files
 from llmkit.workflows.quantize.job import QuantizeJob
 from llmkit.workflows.quantize.parts import KeptParts, parts_of
 from llmkit.workflows.quantize.report import QuantizeReport, SweepRow, unit_rows
@@ -70,7 +71,7 @@ def quantize(
             assert job.out is not None
             notes = write_files(
                 *(job.source, job.out, job.container, job.type, job.plan, done.matrices, done.plain),
-                *(job.invocation, progress),
+                *(job.config.max_shard_bytes, job.invocation, progress),
             )
     if kept is not None and written:
         assert job.out is not None
@@ -217,6 +218,15 @@ def method_of(job: QuantizeJob) -> str:
     return f"{method}, scaled" if job.config.scale else method
 
 
+def _files(job: QuantizeJob) -> tuple[str | None, int]:
+    """What is to be named of what is written, the first of several GGUF files; and the bytes of all."""
+    limit = job.config.max_shard_bytes
+    if job.out is None or job.container != "gguf" or limit is None:
+        return None if job.out is None else str(job.out), job.plan.nbytes
+    files = planned_gguf(job.source, job.out, job.type, job.plan, limit, job.invocation)
+    return str(file_paths(job.out, len(files))[0]), sum(one.nbytes for one in files)
+
+
 def _report(
     job: QuantizeJob,
     rounded: Mapping[str, KeptMatrix],
@@ -227,16 +237,17 @@ def _report(
     written: bool,
 ) -> QuantizeReport:
     plan, source = job.plan, job.source
+    out, size = _files(job)
     return QuantizeReport(
         source=str(source.path),
-        out=None if job.out is None else str(job.out),
+        out=out,
         model_type=source.config.model_type,
         container=job.container,
         type=job.type,
         method=method_of(job),
         parameters=plan.parameters,
         bits_per_weight=plan.bits_per_weight,
-        size_bytes=plan.nbytes,
+        size_bytes=size,
         source_bytes=sum(file.stat().st_size for file in source.files),
         calibration_tokens=0 if job.calibration is None else job.calibration.numel(),
         imatrix=None if job.config.imatrix is None else str(job.config.imatrix),

@@ -41,7 +41,7 @@ class QuantizeReport(msgspec.Struct, frozen=True, kw_only=True):
     bits_per_weight: float
     """Of all tensors."""
     size_bytes: int
-    """Of the file, or of all safetensors files."""
+    """Of all files."""
     source_bytes: int
     calibration_tokens: int
     imatrix: str | None

@@ -37,7 +37,7 @@ def created_index(out: Path, settings: dict[str, Any], *, force: bool, inputs: l
         UsageError: `out` exists and may not be replaced, or is an input.
         ResourceError, DataError: the disk is full, or SQLite has another complaint.
     """
-    refuse_existing(out, force=force, inputs=inputs)
+    refuse_existing(out, force=force, inputs=inputs, is_file=True)
     with named(out), atomic_file(out) as stream, closing(sqlite3.connect(stream.name)) as database:
         database.execute("PRAGMA journal_mode = OFF")
         database.execute("PRAGMA synchronous = OFF")

@@ -14,6 +14,7 @@ from llmkit.errors import MissingError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.documents import list_files, read_documents
 from llmkit.formats.json_text import printable
+from llmkit.formats.rejects import check_rejects
 from llmkit.formats.streams import input_bytes
 from llmkit.machine import free_bytes
 from llmkit.retrieve.config import IndexConfig
@@ -64,6 +65,7 @@ def plan_index(
     embed: EmbedOptions = NO_EMBED,
     add: bool = False,
     delete: tuple[str, ...] = (),
+    rejects: Path | None = None,
     force: bool = False,
 ) -> IndexPlan:
     """What `index_documents` would do, after the same checks; no weight is read, and nothing written.
@@ -72,6 +74,7 @@ def plan_index(
         UsageError, MissingError, DataError: as `index_documents`; also bad input within the first megabyte.
     """
     files, settings = list_files(inputs), index_settings(config, tokenizer)
+    check_rejects(rejects, force=force, inputs=[*inputs, *files], out=out)
     changes, made, waiting = add or bool(delete), None, 0
     if changes:
         with open_index(out) as store:
@@ -82,7 +85,7 @@ def plan_index(
                 if not store.digests_of([identity]):
                     raise MissingError(f"{out}: no document {identity!r}", hint=f"llmkit show {out}")
     else:
-        refuse_existing(out, force=force, inputs=[*inputs, *files])
+        refuse_existing(out, force=force, inputs=[*inputs, *files], is_file=True)
     asked = model_of_vectors(embed, made, out, grows=bool(inputs))
     embedding = None if asked is None else plan_embedder(asked, made, out)
     size = input_bytes(files)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import DataError, MissingError, UsageError
-from llmkit.formats.atomic import refuse_existing, refuse_stdout, write_atomic
+from llmkit.formats.atomic import refuse_existing, refuse_stdout, refuse_unwritable, write_atomic
 from llmkit.formats.checkpoint import (
     CHECKPOINTS,
     CheckpointState,
@@ -66,19 +66,20 @@ def check_folder(out: Path, inputs: Sequence[Path]) -> None:
     """Refuse a folder that is not a run's, before anything is written.
 
     Raises:
-        UsageError: it is an input, a file, stdout, or holds something else.
+        UsageError: it is an input, a file, stdout, or holds something else, or may not be written.
     """
     refuse_stdout(out)
     if any(path.exists() and path.resolve() == out.resolve() for path in inputs):
         raise UsageError(f"{out}: the output is also an input", hint="choose another name with -o")
-    if not out.exists():
-        return
-    names = {entry.name for entry in out.iterdir()} if out.is_dir() else {out.name}
+    names = {out.name} if out.exists() else set()
+    if out.is_dir():
+        names = {entry.name for entry in out.iterdir()}
     if names - {CACHE, REPLACED, LOCK} and not names & {METRICS, CHECKPOINTS}:
         raise UsageError(
             f"{out}: exists and is not a run (found {', '.join(sorted(names)[:4])})",
             hint="choose another name with -o",
         )
+    refuse_unwritable(out / METRICS)
 
 
 def find_start(out: Path, recipe: Recipe, *, resume: Resume, force: bool, progress: Progress) -> Start:
@@ -201,36 +202,60 @@ def metrics_paths(out: Path, other: Path | None) -> list[Path]:
     return [own, other]
 
 
-def check_metrics_file(
-    out: Path, other: Path | None, *, resumes: bool, force: bool, inputs: Iterable[Path] = ()
+def check_records(
+    out: Path, metrics: Path | None, events: Path | None, inputs: Iterable[Path], *, force: bool
 ) -> None:
-    """Refuse to write metrics where they cannot be, or over an existing file that is not this run's.
+    """Refuse to write metrics where they cannot be, before any work.
+
+    Args:
+        out: of the run.
+        metrics: a file beside the run's own.
+        events: a folder for TensorBoard.
+        inputs: what the run reads.
+        force: a file that is there is replaced, but no input.
+
+    Raises:
+        MissingError: there is no folder for the file.
+        UsageError: it is a folder, an input or there and no metrics, or one of the two may not be written.
+    """
+    if events is not None:
+        refuse_unwritable(events / "events")
+    if metrics is None or len(metrics_paths(out, metrics)) == 1 or metrics == STDIO:
+        return
+    if metrics.is_dir():
+        raise UsageError(f"{metrics}: a folder", hint=f"--metrics {metrics / METRICS}")
+    refuse_existing(metrics, force=True, inputs=inputs)
+    if not metrics.parent.is_dir():
+        raise MissingError(f"{metrics}: no such folder: {metrics.parent}", hint=f"mkdir -p {metrics.parent}")
+    if metrics.is_file() and not force and not holds_metrics(metrics):
+        raise _is_another(metrics)
+
+
+def check_metrics_file(out: Path, other: Path | None, *, resumes: bool, force: bool) -> None:
+    """Refuse to write metrics over an existing file that is not this run's.
 
     Args:
         out: of the run.
         other: the file, beside the run's own.
         resumes: the run goes on: metrics that are there are gone on with, as any of this run's would be.
             Where it was ended before its first checkpoint, those that begin as its own do are this run's.
-        force: whatever is there is replaced, but not one of `inputs`.
-        inputs: what the run reads.
+        force: whatever is there is replaced.
 
     Raises:
-        MissingError: there is no folder for it.
-        UsageError: it is a folder, or exists and holds something else, or is an input.
+        UsageError: it exists and holds something else.
     """
     if other is None or len(metrics_paths(out, other)) == 1 or other == STDIO:
         return
-    if other.is_dir():
-        raise UsageError(f"{other}: a folder", hint=f"--metrics {other / METRICS}")
-    if not other.parent.is_dir():
-        raise MissingError(f"{other}: no such folder: {other.parent}", hint=f"mkdir -p {other.parent}")
-    refuse_existing(other, force=True, inputs=inputs)
     if not other.is_file() or force:
         return
     if not (holds_metrics(other) and (resumes or begin_alike(other, out / METRICS))):
-        raise UsageError(
-            f"{other}: already exists", hint="choose another file with --metrics, or replace it with --force"
-        )
+        raise _is_another(other)
+
+
+def _is_another(metrics: Path) -> UsageError:
+    return UsageError(
+        f"{metrics}: already exists", hint="choose another file with --metrics, or replace it with --force"
+    )
 
 
 def carry(out: Path, folder: Path) -> None:

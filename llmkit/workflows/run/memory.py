@@ -22,11 +22,10 @@ DISTRIBUTED_BYTES = {"cpu": 20 << 20, "cuda": 0}
 """torch.distributed, in each of several processes."""
 IN_PARTS_BYTES = {"cpu": 110 << 20, "cuda": 0}
 """torch.distributed.tensor, where a model lies in parts, and torch._dynamo, which it imports."""
-_AT_WORK = {"full": 3, "selective": 1}
-"""Layers' worth that is held while one is computed again: measured."""
 _ALLOCATOR = {"rms": 1.2, "layer": 1.0}
 """Held over kept, by what norms layers have: measured. What is freed between two tensors that stay is no room
-for a larger one; GPT-2's layers keep tensors of one width and its fourfold, and gradients find room there."""
+for a larger one; GPT-2's layers keep tensors of one width and its fourfold, and gradients find room there.
+Where layers compute again, large blocks go back at once (`freed_memory_kept`): as much is held as is kept."""
 _EXPERT_STREAM = 2
 """Rows of hidden_size that are kept for each expert of a token: what goes in and what comes out."""
 
@@ -88,13 +87,13 @@ def activation_bytes(
         read, whole = _read_bytes(model, half=half)
         kept = whole + (kept - read) // degrees.tp
     layers = len(layers_of(stage, degrees.pp, model.num_hidden_layers))
-    own = under_way * kept * layers // model.num_hidden_layers
+    own = _ALLOCATOR[model.norm] * (under_way * kept * layers // model.num_hidden_layers)
     if recomputing != "none":
-        at_work = _AT_WORK[recomputing] * kept // model.num_hidden_layers
+        at_work = kept // model.num_hidden_layers  # one layer, whole
         again = _recomputed_bytes(model, dtype, recomputing, degrees.tp)
         again = under_way * again * layers // model.num_hidden_layers
         own = min(own, at_work + again)
-    return round(_ALLOCATOR[model.norm] * tokens * own) + logits
+    return round(tokens * own) + logits
 
 
 def layers_bytes(model: ModelConfig, dtype: str, *, native: bool = HAS_KERNELS) -> int:

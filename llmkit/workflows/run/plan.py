@@ -58,7 +58,7 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     disk_free_bytes: int
     step_seconds: float
     total_seconds: float
-    """Of the updates; evaluations, samples and checkpoints are not counted."""
+    """Of the updates, and of evaluations where the plan counts them; samples and checkpoints are not."""
     time_source: str
     """`measured step`, or an assumed share of the peak."""
     resume_step: int = 0
@@ -101,6 +101,7 @@ def build_plan(
     step: tuple[float, str],
     sent: dict[str, int],
     processes_here: int,
+    beside_seconds: float = 0.0,
     **own: Any,
 ) -> Plan:
     """A plan with the fields that all have.
@@ -114,6 +115,7 @@ def build_plan(
         step: seconds of an update, and where they come from.
         sent: see `RunPlan.sent_bytes`.
         processes_here: that will share this machine.
+        beside_seconds: what the run takes beside its updates, in all.
         own: the other fields.
     """
     recipe, degrees = setup.recipe, setup.degrees
@@ -140,7 +142,7 @@ def build_plan(
         disk_bytes=needs.disk,
         disk_free_bytes=free_bytes(out),
         step_seconds=seconds,
-        total_seconds=seconds * recipe.tokens / recipe.batch_tokens,
+        total_seconds=seconds * recipe.tokens / recipe.batch_tokens + beside_seconds,
         time_source=source,
         processes=degrees.world,
         division=str(degrees),
@@ -200,6 +202,7 @@ def time_step(
     make: Callable[[], Trainer],
     *,
     calibrate: bool = False,
+    saves: bool = False,
     ranks: Ranks = ALONE,
 ) -> tuple[float, str]:
     """Seconds of one update: measured where one takes about two seconds at most, else by the peak.
@@ -209,12 +212,13 @@ def time_step(
         peak: of all its processes.
         make: a trainer to measure with.
         calibrate: measure, however long that takes, and take the middle of some updates, not the best.
+        saves: memory is saved, as in a run whose layers compute again.
         ranks: the processes that are there to measure with: those of the run, else it is not measured.
     """
     assumed, source = estimate_step(setup, peak)
     if not calibrate and (assumed > _MEASURE_BELOW_SECONDS or ranks.degrees != setup.degrees):
         return assumed, source
-    with freed_memory_kept():
+    with freed_memory_kept(small_only=saves):
         seconds = _step_seconds(setup, make(), ranks, calibrate=calibrate)
     warm = seconds[1:]  # the first warms up
     if calibrate:

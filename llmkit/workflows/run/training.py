@@ -106,7 +106,8 @@ def run_training(
     """
     setup, out = job.setup, job.files.out
     threads = job.config.threads or _threads_before(start, setup.degrees) or setup.threads
-    with _torch_settings(threads, setup.recipe.seed), full_disk_told(out), ExitStack() as stack:
+    saves = job.config.activation_checkpointing != "none"
+    with _torch_settings(threads, setup.recipe.seed, saves=saves), full_disk_told(out), ExitStack() as stack:
         trainer = build_trainer(job, start)
         ranks = trainer.ranks
         stack.callback(trainer.close)
@@ -263,8 +264,8 @@ def _last_time(records: Records) -> float:
 
 
 @contextmanager
-def _torch_settings(threads: int, seed: int) -> Iterator[None]:
-    """Threads, the global generator and memory, for the length of a run."""
+def _torch_settings(threads: int, seed: int, *, saves: bool) -> Iterator[None]:
+    """Threads, the global generator and memory, which may be to be saved, for the length of a run."""
     torch.manual_seed(seed)
-    with threads_set(threads), freed_memory_kept():
+    with threads_set(threads), freed_memory_kept(small_only=saves):
         yield

@@ -7,7 +7,8 @@ from pathlib import Path
 from llmkit.engine.config import GenerateConfig
 from llmkit.server.config import ServeConfig
 from llmkit.server.router.config import ModelSource, RouterConfig
-from llmkit.server.tls import check_tls
+from llmkit.workflows.serve.front import check_places
+from llmkit.workflows.serve.ray_cluster import import_ray
 from llmkit.workflows.serve.serve import ServePlan, open_serve_job, plan_serve
 
 
@@ -18,7 +19,7 @@ class FleetPlan:
     models: tuple[ServePlan, ...]
     """Of one process of each version."""
     versions: tuple[str, ...]
-    """NAME@VERSION:WEIGHT of each."""
+    """Of each, NAME@VERSION:WEIGHT as the command line has it; its name where it has no version."""
     replicas: int
     workers: tuple[str, ...]
     """URLs."""
@@ -37,16 +38,20 @@ def plan_fleet(
     """What a router would start; nothing is opened or written.
 
     Raises:
-        LlmkitError: see `open_serve_job`; files of TLS that cannot be.
+        LlmkitError: see `open_serve_job` and `check_places`; there is no Ray, and it is asked for.
     """
     router.check_keys(config.keys)
-    check_tls(config.tls_certificate, config.tls_key)
+    check_places(config, router.admin_socket)
+    if router.engine == "ray":
+        import_ray()  # what is not there is said now, as by the run
     plans = tuple(
         plan_serve(open_serve_job(Path(one.path), tokenizer, engine), config, one.name) for one in sources
     )
     return FleetPlan(
         models=plans,
-        versions=tuple(f"{one.name}@{one.version or '-'}:{one.weight:g}" for one in sources),
+        versions=tuple(
+            f"{one.name}@{one.version}:{one.weight:g}" if one.version else one.name for one in sources
+        ),
         replicas=router.replicas,
         workers=router.workers,
         memory_bytes=router.replicas * sum(one.memory_bytes for one in plans),

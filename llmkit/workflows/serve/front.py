@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from llmkit.formats.atomic import refuse_unwritable
 from llmkit.formats.streams import STDIO
 from llmkit.server.admission import Admission
 from llmkit.server.config import AdmissionConfig, ServeConfig
@@ -59,6 +60,19 @@ class Front:
                 stream.write(json.dumps(told) + "\n")
 
 
+def check_places(config: ServeConfig, admin_socket: Path | None = None) -> None:
+    """Check the files of TLS, and that what is written can be.
+
+    Raises:
+        UsageError, MissingError: a log, the counts or a socket that may not be written, or has no folder.
+        LlmkitError: see `check_tls`.
+    """
+    check_tls(config.tls_certificate, config.tls_key)
+    for path in (config.log, config.usage, config.unix_socket, admin_socket):
+        if path is not None and path != STDIO:
+            refuse_unwritable(path, in_place=True)
+
+
 @contextlib.contextmanager
 def open_front(config: ServeConfig, *, engines: int = 1) -> Iterator[Front]:
     """Open it; closed again at the end.
@@ -71,7 +85,7 @@ def open_front(config: ServeConfig, *, engines: int = 1) -> Iterator[Front]:
         ResourceError: the port is in use.
         UsageError, ConfigError, DataError, MissingError: a file of keys, of TLS, or a socket that cannot be.
     """
-    check_tls(config.tls_certificate, config.tls_key)
+    check_places(config)
     keys = None if config.keys is None else read_keys(config.keys)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listening(config.host, config.port, config.unix_socket))

@@ -33,7 +33,7 @@ from llmkit.server.router.worker import Worker, remote_client
 from llmkit.server.run import Ending, Run, http_server
 from llmkit.workflows.generate.adapter import open_adapters
 from llmkit.workflows.serve.adapters import specs_of
-from llmkit.workflows.serve.front import Front, end_as, listening, open_front
+from llmkit.workflows.serve.front import Front, check_places, end_as, listening, open_front
 from llmkit.workflows.serve.ray import RayServe
 from llmkit.workflows.serve.reload import reading_keys_again
 from llmkit.workflows.serve.worker import WorkerSettings, encode_settings, read_settings
@@ -73,6 +73,7 @@ def serve_replicas(job: Replicas, *, note: Callable[[str], None]) -> None:
         SystemExit: a second SIGTERM.
     """
     job.router.check_keys(job.serve.keys)
+    check_places(job.serve, job.router.admin_socket)
     for source in job.sources:
         if not Path(source.path).exists():
             raise MissingError(f"{source.path}: no such model", hint="-m NAME=PATH@VERSION:WEIGHT")

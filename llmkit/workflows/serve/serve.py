@@ -18,13 +18,12 @@ from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import read_keys
 from llmkit.server.observe import RequestLog
 from llmkit.server.run import Ending, Run
-from llmkit.server.tls import check_tls
 from llmkit.tokens.tools.forms import check_form
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
 from llmkit.workflows.serve.adapters import served_adapters
 from llmkit.workflows.serve.aids import Aids, open_aids
-from llmkit.workflows.serve.front import Front, address_of, end_as, open_front
+from llmkit.workflows.serve.front import Front, address_of, check_places, end_as, open_front
 from llmkit.workflows.serve.reload import reading_keys_again
 
 if TYPE_CHECKING:
@@ -46,6 +45,8 @@ class ServePlan:
     parameters: int
     dtype: str
     device: str
+    kernels: str
+    """What computes: native or torch."""
     processes: int
     """That have a part of the model each."""
     threads: int
@@ -88,7 +89,7 @@ def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
 
     Raises:
         ConfigError: there is no such form of tool calls.
-        DataError, MissingError: files of TLS, or of keys, that cannot be.
+        UsageError, DataError, MissingError: files of TLS, or of keys, that cannot be; see `check_places`.
     """
     from llmkit.estimate.architecture_of import architecture_of
     from llmkit.workflows.generate.device import device_memory_bytes
@@ -96,7 +97,7 @@ def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
 
     if config.tool_form is not None:
         check_form(config.tool_form)
-    check_tls(config.tls_certificate, config.tls_key)
+    check_places(config)
     placement = place(job, None)
     return ServePlan(
         model=str(job.files.model),
@@ -104,6 +105,7 @@ def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
         parameters=architecture_of(job.model).parameters,
         dtype=placement.dtype,
         device=placement.device,
+        kernels=placement.kernels,
         processes=placement.processes,
         threads=placement.threads,
         context=min(job.model.max_position_embeddings, placement.positions),

@@ -1,4 +1,4 @@
-"""What a PEFT adapter folder changes in its base model: adapter_config.json and adapter_model.safetensors."""
+"""What an adapter changes in its base model: adapter_config.json and its weights, or a GGUF file."""
 
 import math
 from pathlib import Path
@@ -7,8 +7,12 @@ from typing import Any
 import msgspec
 
 from llmkit.errors import DataError
+from llmkit.formats.gguf.adapter import read_gguf_adapter
+from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.model_folder import TensorInfo, read_header, read_json_object
 from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, parse_tensor_name, refused_by
+from llmkit.model.gguf.file import read_gguf_tensors
+from llmkit.model.gguf.keys import shortest
 
 
 class AdaptedModule(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,13 +25,15 @@ class AdaptedModule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdapterReport(msgspec.Struct, frozen=True, kw_only=True):
-    """An adapter folder."""
+    """An adapter's folder, or its GGUF file."""
 
     schema: str = "llmkit.show/1"
     kind: str = "adapter"
     path: str
     peft_type: str
     base_model: str | None
+    architecture: str | None = None
+    """Of its base, in llama.cpp's word: of a GGUF file."""
     rank: int | None
     alpha: float | None
     scaling: float | None
@@ -45,12 +51,15 @@ class AdapterReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def show_adapter(folder: Path) -> AdapterReport:
-    """An adapter folder.
+    """An adapter.
 
     Raises:
         MissingError: the weights are not there.
+        ConfigError: a GGUF file's is of a kind that is not supported.
         DataError: the config or the header is damaged, or has no rank.
     """
+    if is_gguf(folder):
+        return _show_gguf(folder)
     config = read_json_object(folder / ADAPTER_CONFIG)
     tensors = list(read_header(folder / ADAPTER_WEIGHTS).tensors.values())
     rank, alpha = config.get("r"), config.get("lora_alpha")
@@ -62,9 +71,6 @@ def show_adapter(folder: Path) -> AdapterReport:
                 f"{folder / ADAPTER_CONFIG}: {name} is not a positive number (found {value!r})",
                 hint="fetch or write the adapter again",
             )
-    dtypes: dict[str, int] = {}
-    for tensor in tensors:
-        dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + tensor.numel
     return AdapterReport(
         path=str(folder),
         peft_type=str(config.get("peft_type", "unknown")),
@@ -78,9 +84,61 @@ def show_adapter(folder: Path) -> AdapterReport:
         modules=_modules(tensors),
         parameters=sum(tensor.numel for tensor in tensors),
         size_bytes=sum(tensor.nbytes for tensor in tensors),
-        dtypes=dtypes,
+        dtypes=_dtypes(tensors),
         refused_by=refused_by(config, [tensor.name for tensor in tensors]),
     )
+
+
+def adapter_tensors(path: Path) -> dict[str, TensorInfo]:
+    """The tensors of an adapter's folder or GGUF file, by their names there.
+
+    Raises:
+        MissingError: they are not there.
+        DataError: the header is damaged.
+    """
+    return read_gguf_tensors(path) if is_gguf(path) else read_header(path / ADAPTER_WEIGHTS).tensors
+
+
+def _show_gguf(path: Path) -> AdapterReport:
+    told, tensors = read_gguf_adapter(path), list(adapter_tensors(path).values())
+    groups: dict[str, list[str]] = {}
+    for name in told.pairs:
+        groups.setdefault(name.removesuffix(".weight").rpartition(".")[2], []).append(name)
+    ranks = [pair.rank for pair in told.pairs.values()]
+    rank = max(set(ranks), key=ranks.count)
+    return AdapterReport(
+        path=str(path),
+        peft_type="LORA",
+        base_model=told.base,
+        architecture=told.architecture,
+        rank=rank,
+        alpha=shortest(told.alpha) or None,
+        scaling=shortest(told.alpha) / rank if told.alpha else 1.0,
+        variant="lora",
+        target_modules=sorted(groups),
+        modules_to_save=None,
+        modules=[
+            AdaptedModule(
+                name=name,
+                modules=len(members),
+                ranks=sorted({told.pairs[one].rank for one in members}),
+                parameters=sum(half.numel for one in members for half in told.pairs[one].halves),
+            )
+            for name, members in sorted(groups.items())
+        ],
+        parameters=sum(tensor.numel for tensor in tensors),
+        size_bytes=sum(tensor.nbytes for tensor in tensors),
+        dtypes=_dtypes(tensors),
+        refused_by={},
+    )
+
+
+def _dtypes(tensors: list[TensorInfo]) -> dict[str, int]:
+    """Numbers of each dtype."""
+    dtypes: dict[str, int] = {}
+    for tensor in tensors:
+        dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + tensor.numel
+    return dtypes
 
 
 def _scaling(rank: float | None, alpha: float | None, rslora: bool) -> float | None:

@@ -72,6 +72,10 @@ class MetricsSummary(msgspec.Struct, frozen=True, kw_only=True):
     valid: list[Point] = []
     curves: dict[str, list[CurvePoint]] = {}
     """The names in CURVES that the steps have."""
+    norms_step: int | None = None
+    """The last update whose layers were watched (`--log-norms`)."""
+    norms: list[dict[str, Any]] = []
+    """Of its layers: name, gradient, weight, update_ratio, activation_rms, activation_max."""
 
 
 def read_metrics(path: Path) -> Iterator[Line]:
@@ -128,6 +132,7 @@ class _Reading:
     events: dict[str, int] = field(default_factory=dict)
     last: dict[str, Any] = field(default_factory=dict)
     evals: dict[int, dict[str, Any]] = field(default_factory=dict)
+    norms: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     rewinds: list[Rewind] = field(default_factory=list)
     stop: dict[str, Any] = field(default_factory=dict)
 
@@ -142,7 +147,7 @@ class _Reading:
                 seen[step] = float(record[name])
 
     def _forget_after(self, step: int) -> None:
-        every: list[dict[int, Any]] = [self.losses, self.valid, self.evals, *self.curves.values()]
+        every: list[dict[int, Any]] = [self.losses, self.valid, self.evals, self.norms, *self.curves.values()]
         for seen in every:
             for later in [done for done in seen if done > step]:
                 del seen[later]
@@ -158,6 +163,8 @@ class _Reading:
                 self.last = {}
             undone = record.get("undone") or []
             self.rewinds.append(Rewind(step, int(record.get("spike_step", 0)), len(undone)))
+        if name == "norms" and step is not None:
+            self.norms[step] = record.get("layers") or []
         if name == "eval":
             self.evals[step or 0] = record
             loss = eval_loss(record)
@@ -186,6 +193,8 @@ class _Reading:
             stop=self.stop,
             not_finite=len(self.losses) - len(finite),
             rewinds=self.rewinds,
+            norms_step=max(self.norms, default=None),
+            norms=self.norms[max(self.norms)] if self.norms else [],
             train=_thinned(finite),
             valid=_thinned(self.valid),
             curves={

@@ -1,5 +1,6 @@
 """Several training runs beside each other: the settings that differ, where each ended, and its curves."""
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     train: list[Point]
     valid: list[Point]
     curves: dict[str, list[CurvePoint]]
+    norms_step: int | None
+    norms: list[dict[str, Any]]
+    """As in MetricsSummary."""
 
 
 class RunsReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +126,17 @@ def _row(report: RunReport, summary: MetricsSummary, settings: dict[str, Any]) -
         train=summary.train,
         valid=summary.valid,
         curves=summary.curves,
+        norms_step=summary.norms_step,
+        norms=summary.norms,
     )
+
+
+def setting_words(value: object) -> str:
+    """A setting for people; of a list, what repeats once: `3 × sliding_attention, full_attention`."""
+    if not isinstance(value, list | tuple):
+        return str(value)
+    runs = [(str(one), len(list(same))) for one, same in groupby(value)]
+    return ", ".join(word if count == 1 else f"{count} × {word}" for word, count in runs)
 
 
 def _settings(reports: list[RunReport]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.formats.atomic import refuse_existing, write_atomic
-from llmkit.workflows.show.runs import RunRow, RunsReport
+from llmkit.workflows.show.runs import RunRow, RunsReport, setting_words
 
 WIDTH, HEIGHT = 600, 240
 _TICKS = 5
@@ -53,7 +53,7 @@ def write_runs(path: Path, report: RunsReport, names: Sequence[str], *, force: b
     Raises:
         UsageError: it is there already, and is not to be replaced, or is a file of a run, but no page.
     """
-    refuse_existing(path, force=force, inputs=[Path(one.path) for one in report.runs])
+    refuse_existing(path, force=force, inputs=[Path(one.path) for one in report.runs], is_file=True)
     write_atomic(path, render_runs(report, names))
 
 
@@ -152,7 +152,7 @@ def _figure(value: object) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = str(value)
+    text = setting_words(value)
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
@@ -160,7 +160,8 @@ _PAGE = """\
 <!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,"><title>llmkit show: training runs</title>
+<link rel="icon" href="data:,"><title>llmkit show: \
+{{ runs[0][0] if runs|length == 1 else "training runs" }}</title>
 <style>
 :root { color-scheme: light dark; --ink: #1c2330; --soft: #5d6778; --line: #dfe3ea; --paper: #fff;
   --wash: #f6f7f9; --c0: #1f6fd0; --c1: #c4540b; --c2: #1c8a4f; --c3: #9b3fbf; --c4: #b3841a; --c5: #c0306a;
@@ -196,6 +197,9 @@ svg line, svg polyline { vector-effect: non-scaling-stroke }
 .dots { stroke-width: 6; stroke-linecap: round; vector-effect: non-scaling-stroke }
 .ends { grid-column: 2; display: flex; justify-content: space-between; padding-top: .2rem }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin: .8rem 0 0; padding: 0; list-style: none }
+@media print { body { margin: 0; max-width: none; padding: 0 } .scroll { overflow: visible }
+  table { font-size: .7rem } th, td { white-space: normal; overflow-wrap: anywhere; padding-right: .4rem }
+  figure, tr { break-inside: avoid } }
 </style></head><body>
 <h1>{% if runs|length == 1 %}{{ runs[0][0] }}{% else %}{{ runs|length }} training runs{% endif %}</h1>
 {% if best is not none and runs|length > 1 %}
@@ -203,7 +207,8 @@ svg line, svg polyline { vector-effect: non-scaling-stroke }
 {% endif %}
 <section class="scroll"><table>
 <thead><tr><th>Run</th><th>Steps</th><th>Tokens</th><th>Seconds</th><th>Tokens/s</th><th>Memory, MiB</th>
-<th>Loss</th><th>Lowest</th><th>Validation</th><th>Lowest</th><th>Bits/byte</th><th>Ended</th></tr></thead>
+<th>Loss</th><th>Lowest loss</th><th>Validation</th><th>Lowest validation</th>
+<th>Bits/byte</th><th>Ended</th></tr></thead>
 <tbody>
 {% for name, run in runs %}
 <tr{% if loop.index0 == best %} class="best"{% endif %}>
@@ -234,6 +239,18 @@ y2="{{ y }}"/>{% endfor %}
 </div></div></figure>
 {% endfor %}
 </section>
+{% for name, run in runs if run.norms %}
+<section class="scroll"><h2>Layers in step {{ "{:,}".format(run.norms_step) }}\
+{% if runs|length > 1 %} of {{ name }}{% endif %}</h2><table>
+<thead><tr><th>Layer</th><th>Gradient norm</th><th>Weight norm</th><th>Update / weight</th><th>Output RMS</th>
+<th>Largest output</th></tr></thead><tbody>
+{% for one in run.norms %}
+<tr><td>{{ one.name }}</td><td>{{ one.gradient|figure }}</td><td>{{ one.weight|figure }}</td>
+<td>{{ one.update_ratio|figure }}</td><td>{{ one.activation_rms|figure }}</td>
+<td>{{ one.activation_max|figure }}</td></tr>
+{% endfor %}
+</tbody></table></section>
+{% endfor %}
 {% if runs|length > 1 %}
 <ul class="legend">{% for name, run in runs %}
 <li><span class="key k{{ loop.index0 % colors }}"></span>{{ name }}\

@@ -9,13 +9,13 @@ import msgspec
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.jsonl import BadLine, Line, decode_all, read_records
 from llmkit.formats.model_folder import TensorInfo, read_header
-from llmkit.formats.peft import ADAPTER_WEIGHTS
 from llmkit.formats.provenance import read_provenance
 from llmkit.formats.streams import STDIO, is_stream
 from llmkit.model.source import read_model_tensors
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.artefact import Artefact, corpus_parts, is_metrics, recognise
-from llmkit.workflows.show.adapter import AdapterReport, show_adapter
+from llmkit.workflows.show.adapter import AdapterReport, adapter_tensors, show_adapter
+from llmkit.workflows.show.imatrix import ImatrixReport, show_imatrix
 from llmkit.workflows.show.metrics import read_metrics
 from llmkit.workflows.show.model import (
     ModelReport,
@@ -30,7 +30,9 @@ from llmkit.workflows.show.run import RunReport, show_metrics, show_run
 from llmkit.workflows.show.shards import ShardsReport, show_shards
 from llmkit.workflows.show.tokenizer import Piece, TokenizerReport, list_pieces, show_tokenizer
 
-Report = ModelReport | AdapterReport | TokenizerReport | RunReport | RecordsReport | ShardsReport
+Report = (
+    ModelReport | AdapterReport | ImatrixReport | TokenizerReport | RunReport | RecordsReport | ShardsReport
+)
 
 
 def show_artefact(path: Path) -> Report:
@@ -50,6 +52,8 @@ def show_artefact(path: Path) -> Report:
             return show_safetensors(artefact.path)
         case "adapter":
             return show_adapter(artefact.path)
+        case "imatrix":
+            return show_imatrix(artefact.path)
         case "tokenizer":
             return show_tokenizer(artefact.path)
         case "run":
@@ -88,12 +92,12 @@ def pieces_of(path: Path) -> Iterator[Piece]:
 
 def _tensors(artefact: Artefact) -> dict[str, TensorInfo]:
     match artefact.kind:
-        case "model" | "checkpoint" | "run" | "gguf":
+        case "model" | "checkpoint" | "run" | "gguf" | "imatrix":
             return read_model_tensors(artefact.path)
         case "safetensors":
             return read_header(artefact.path).tensors
         case "adapter":
-            return read_header(artefact.path / ADAPTER_WEIGHTS).tensors
+            return adapter_tensors(artefact.path)
     raise _no_such(artefact, "tensors", "a model, an adapter or a safetensors file")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from llmkit.errors import GateFailed, UsageError
 from llmkit.formats.documents import Document, list_files
 from llmkit.formats.jsonl import BadLine
-from llmkit.formats.rejects import bad_lines
-from llmkit.formats.streams import STDIO, input_bytes, is_terminal, open_output
+from llmkit.formats.rejects import bad_lines, check_rejects
+from llmkit.formats.streams import STDIO, check_output, input_bytes, is_terminal, open_output
 from llmkit.progress import SILENT, Progress
 from llmkit.tokens.config import TokenizeConfig
 from llmkit.tokens.load import load_tokenizer
@@ -137,9 +137,16 @@ def tokenize_files(
 
 
 def plan_tokenize(sources: TokenizeSources, config: TokenizeConfig) -> TokenizePlan:
-    """What `tokenize_files` would read and write, after the same checks."""
+    """What `tokenize_files` would read and write, after the same checks.
+
+    Raises:
+        UsageError, DataError, MissingError: as `tokenize_files`; no document is read.
+    """
     inputs = resolve_inputs(sources)
     tokenizer = load_tokenizer(sources.tokenizer)
+    read = [*inputs, sources.tokenizer, *sources.compare]
+    check_rejects(sources.rejects, force=sources.force, inputs=read, out=sources.out)
+    check_output(sources.out, force=sources.force, inputs=read)
     return TokenizePlan(
         mode=config.mode,
         tokenizer=str(sources.tokenizer),

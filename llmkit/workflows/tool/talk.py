@@ -27,6 +27,8 @@ class Said:
     """Without a token where calls took the last of them: the text after the calls is empty."""
     calls: int = 0
     """Of the answer before it."""
+    asks: bool = False
+    """Whether it is the last of a text whose calls are made next."""
 
 
 class ToolTalk:
@@ -110,7 +112,8 @@ class ToolTalk:
                 text += new
                 calls += found
                 drawn += 0 if piece.token is None else 1
-                yield Said(new, piece, done)
+                ended = piece.completion is not None and piece.completion.finish != "length"
+                yield Said(new, piece, done, asks=ended and bool(calls))
             assert piece.completion is not None
             if not calls or piece.completion.finish == "length":
                 return

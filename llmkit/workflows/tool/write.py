@@ -38,27 +38,31 @@ class ToolWriting(Writing):
 
     def _answer(self, talk: ToolTalk, row: Row, sample: int) -> None:
         assert row.messages is not None
-        messages, before = [*row.messages], len(row.messages)
+        messages, before, reread = [*row.messages], len(row.messages), 0
         drawn: list[Drawn] = []
         text, ends = "", None
         self._output.begin(row)
 
         def request(done: int, drawn: int) -> Request:
-            return self._request(talk, row, messages, done, drawn)
+            nonlocal reread
+            asked = self._request(talk, row, messages, done, drawn)
+            reread += len(asked.prompt) if done else 0
+            return asked
 
         for said in talk.reply(self.meter, messages, request):
-            if ends is not None:  # the text before had calls: this is another
-                self._output.write("\n" if text else "")
-                text = ""
             text += said.text
             self._output.write(said.text, said.piece.token)
+            if said.asks:  # what is said of its calls, and the next text, have lines of their own
+                self._output.write("\n" if text else "")
+                text = ""
             ends = said.piece.completion
             drawn += () if ends is None else ends.drawn
         assert ends is not None
         calls = sum(len(one.get("tool_calls", ())) for one in messages[before:])
         messages.append({"role": "assistant", "content": text})
         told = {"messages": messages, "tools": talk.toolbox.functions, "calls": calls}
-        row = replace(row, record=row.record | {key: raw(value) for key, value in told.items()})
+        record = row.record | {key: raw(value) for key, value in told.items()}
+        row = replace(row, record=record, reread_tokens=reread)
         whole = Completion(text, tuple(drawn), ends.finish)
         self._output.end(row, whole, sample)
         self._count(row, whole)

@@ -10,6 +10,7 @@ from llmkit.errors import ResourceError, UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.documents import is_json_lines, list_files
 from llmkit.formats.parquet import is_parquet
+from llmkit.formats.rejects import check_rejects
 from llmkit.formats.streams import input_bytes, is_stream
 from llmkit.machine import available_memory_bytes, cores, free_bytes
 from llmkit.tokens.config import TrainTokenizerConfig
@@ -89,6 +90,7 @@ def check_sources(sources: TrainTokenizerSources, config: TrainTokenizerConfig) 
     check_special_tokens(config)
     given = [*sources.inputs, *sources.valid]
     refuse_existing(sources.out, force=sources.force, inputs=given)
+    check_rejects(sources.rejects, force=sources.force, inputs=given, out=sources.out)
     twice = next((path for path in given if is_stream(path) and given.count(path) > 1), None)
     if twice is not None:
         what = "stdin" if str(twice) == "-" else "a pipe"

@@ -177,3 +177,11 @@ def test_a_busy_machine_is_refused_where_quiet_is_required(
     assert (busy.status, busy.out) == (5, b"") and "the machine is busy (load average 99.0)" in busy.err
     done = llmkit_run(*line)
     assert done.status == 0 and "noisy" in done.text + done.err
+
+
+@pytest.mark.parametrize(
+    ("bench", "offered"), [("prefill", True), ("decode", True), ("train", False), ("load", False)]
+)
+def test_the_peers_offered_are_those_that_are_taken(llmkit_run: Run, bench: str, offered: bool) -> None:
+    told = llmkit_run("bench", bench, "--help").text
+    assert ("llama.cpp" in told) is offered and "transformers" in told

@@ -20,6 +20,9 @@ CASES = [
     ("llmkit bench tok", "tokenize"),
     ("llmkit bench tokenize --rou", "--rounds"),
     ("llmkit completion zs", "zsh"),
+    ("llmkit man toke", "tokenize"),
+    ("llmkit man eval pp", "ppl"),
+    ("llmkit man bench pre", "prefill"),
     ("llmkit show a_file_of", "a_file_of_mine.jsonl"),
     ("llmkit tokenize -t a_file_of", "a_file_of_mine.jsonl"),
 ]

@@ -124,11 +124,41 @@ def test_another_tokenizer_is_taken_in_place_of_one_that_cannot_be_read(
     assert llmkit_run("convert", file, tmp_path / "back", "-t", model).status == 0
 
 
-def test_the_size_of_a_shard_is_refused_where_there_are_none(
+def test_a_gguf_file_is_cut_by_size_and_generate_reads_it_by_the_first_file(
     llmkit_run: Callable[..., Any], model: Path, tmp_path: Path
 ) -> None:
-    refused = llmkit_run("convert", model, tmp_path / "a.gguf", "--max-shard-size", "50k")
-    assert refused.status == 2 and "--max-shard-size is of safetensors files" in refused.err
+    done = llmkit_run("convert", model, tmp_path / "a.gguf", "--max-shard-size", "50k")
+    assert done.status == 0 and done.text.startswith(f"{tmp_path}/a-00001-of-00003.gguf: GGUF file\n")
+    words = ("import os", "--max-tokens", "5", "--temperature", "0")
+    whole, cut = (
+        llmkit_run("generate", "-m", path, *words) for path in (model, tmp_path / "a-00001-of-00003.gguf")
+    )
+    assert (cut.status, cut.out) == (0, whole.out)
+    again = llmkit_run("convert", model, tmp_path / "a.gguf", "--max-shard-size", "50k")
+    assert again.status == 2 and "a-00001-of-00003.gguf: already exists" in again.err
+
+
+def test_an_adapter_is_converted_shown_and_used_in_either_form(
+    llmkit_run: Callable[..., Any], tiny_model: Callable[..., Path], tiny_adapter: Callable[..., Path]
+) -> None:
+    base, folder = tiny_model(), tiny_adapter()
+    file = folder.with_name("a.gguf")
+    done = llmkit_run("convert", folder, file, "--dry-run")
+    assert done.status == 0 and not file.exists()
+    done = llmkit_run("convert", folder, file)
+    assert done.status == 0 and done.text.startswith(f"{file}: adapter, GGUF file\n")
+    assert f"of       {base} (llama)" in done.text.replace("\n           ", " ")
+    shown = llmkit_run("show", file)
+    assert "adapter" in shown.text and "rank        2, alpha 8, scaling 4" in shown.text
+    assert llmkit_run("doctor", file).status == 0
+    refused = llmkit_run("generate", "-m", file, "text")
+    assert refused.status == 2 and "an adapter, not a model" in refused.err
+    refused = llmkit_run("diff", file, file)
+    assert refused.status == 3 and "adapters in GGUF files are not compared" in refused.err
+    refused = llmkit_run("kv-estimate", file)
+    assert refused.status != 0 and "general.type is 'adapter'" in refused.err
+    assert llmkit_run("merge", base, "--adapter", file, "-o", folder.with_name("merged")).status == 0
+    assert llmkit_run("convert", file, folder.with_name("back")).status == 0
 
 
 def test_shards_head_and_form_are_as_asked_for(

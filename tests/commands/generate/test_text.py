@@ -18,6 +18,7 @@ PLAN = GeneratePlan(
     parameters=1_262_976,
     dtype="float32",
     device="cpu",
+    kernels="native",
     processes=1,
     threads=1,
     context=512,
@@ -40,7 +41,7 @@ PLAN = GeneratePlan(
 def test_a_plan_is_a_table_of_facts() -> None:
     assert describe_plan(PLAN).splitlines() == [
         "model     run  (1.26M parameters)",
-        "runs on   cpu, float32, 1 thread",
+        "runs on   cpu, float32, 1 thread, native kernels",
         "prompts   1 prompt, 5 tokens at most",
         "context   512 tokens",
         "sampling  max-tokens 256, temperature 0.8, seed 0",
@@ -49,6 +50,10 @@ def test_a_plan_is_a_table_of_facts() -> None:
         "memory    244.2 MiB of 8.0 GiB available",
         "writes    stdout",
     ]
+
+
+def test_a_plan_says_when_torch_computes() -> None:
+    assert "1 thread, torch\n" in describe_plan(replace(PLAN, kernels="torch"))
 
 
 def test_settings_that_change_something_are_shown_as_they_would_be_typed() -> None:
@@ -91,6 +96,7 @@ def test_the_figures_of_a_run_are_a_table() -> None:
         "first token  after 0.250 s",
         "prefill      96.0 tokens a second",
         "decode       32.0 tokens a second",
+        "computed by  native kernels",
         "loading      1.50 s",
         "memory       1.0 GiB at most",
     ]

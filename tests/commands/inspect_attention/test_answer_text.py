@@ -1,5 +1,6 @@
 """Lens, ablation and attribution as people read them."""
 
+from msgspec import structs
 from worded_models import report_of
 
 from llmkit.commands.inspect_attention.answer_text import ablation_lines, attribution_lines, lens_lines
@@ -58,3 +59,6 @@ def test_an_attribution_ends_with_its_sum_and_small_heads_are_put_together() -> 
     assert list(rows)[:2] == ["embedding", "head 1.0"] and rows["head 1.0"] == "-2.0000"
     assert rows["10 other heads"] == "+0.1000"
     assert (rows["MLP 1"], rows["biases"], rows["sum"]) == ("+0.2000", "+0.7500", "+3.0000")
+    capped = attribution_lines(structs.replace(part, capped_logit=1.5))
+    assert capped[1] == "  which the model caps softly, to +1.5000"
+    assert [capped[0], *capped[2:]] == attribution_lines(part)

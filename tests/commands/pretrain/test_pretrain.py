@@ -611,6 +611,7 @@ def test_a_mixture_is_a_model_that_transformers_opens_and_says_how_its_experts_a
     from llmkit.model.load import load_model
 
     mixture = ("--preset", preset, "--num-hidden-layers", 2, "--router-aux-loss-coef", 0.01)
+    mixture += ("--router-z-loss-coef", 0.002)
     assert pretrain(*mixture, steps=3).status == 0
     done = pretrain(*mixture, "--max-time", "0.000001s", "-o", "part", steps=3)  # stops after a step
     assert done.status == 75
@@ -621,9 +622,13 @@ def test_a_mixture_is_a_model_that_transformers_opens_and_says_how_its_experts_a
     assert [len(layer) for layer in last["expert_loads"]] == [8] * layers
     assert last["expert_load_max"] == pytest.approx(max(map(max, last["expert_loads"])), abs=0.01)
     assert all(sum(layer) == pytest.approx(8, abs=0.05) for layer in last["expert_loads"])
-    assert k * 0.9 < last["balance_loss"] < 8
+    assert k * 0.9 < last["balance_loss"] < 8 and 0 < last["router_z_loss"] < 100
+    for folder in ("run", "part"):
+        keys = json.loads(Path(folder, "config.json").read_text())
+        assert (keys["router_aux_loss_coef"], keys["router_z_loss_coef"]) == (0.01, 0.002)
     ids = torch.arange(12)[None]
     theirs = transformers.AutoModelForCausalLM.from_pretrained("run")
+    assert theirs.config.router_aux_loss_coef == 0.01
     assert (theirs(ids).logits - load_model(Path("run"))(ids)).abs().max() < 1e-4
     shown = llmkit_run("show", "run")
     assert (shown.status, "train loss" in shown.text) == (0, True)

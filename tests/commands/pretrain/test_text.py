@@ -90,6 +90,12 @@ memory      1.5 GiB
 left out    2 updates"""
 
 
+def test_the_time_of_validation_has_a_line_of_its_own_below_the_whole() -> None:
+    plan = msgspec.structs.replace(PLAN, evaluations=10, evaluation_rows=1234, evaluation_seconds=95.0)
+    after = PLANNED.replace("speed ", "valid    1 m 35 s of that (10 times 1,234 rows)\nspeed ", 1)
+    assert describe_plan(plan) == after
+
+
 def test_a_plan_is_a_table_of_all_its_figures() -> None:
     assert describe_plan(PLAN) == PLANNED
 

@@ -13,6 +13,7 @@ def test_a_plan_without_keys_says_that_everybody_is_answered() -> None:
         listens="http://127.0.0.1:8000",
         keys=None,
         device="cpu",
+        kernels="native",
         dtype="float32",
         processes=1,
         threads=1,
@@ -29,7 +30,7 @@ def test_a_plan_without_keys_says_that_everybody_is_answered() -> None:
     text = describe_plan(plan)
     assert "whoever reaches it is answered" in text and "16 texts, 8,192 tokens of cache" in text
     assert "a note" in text and "256.0 MiB of 16.0 GiB available" in text
-    assert "cpu, float32, 1 thread\n" in text
+    assert "cpu, float32, 1 thread, native kernels\n" in text
     plan.keys, plan.processes, plan.threads = 3, 2, 4
     text = describe_plan(plan)
     assert "whoever" not in text and "cpu, float32, 2 processes of 4 threads" in text

@@ -121,3 +121,12 @@ def test_other_curves_stand_side_by_side_or_below_each_other() -> None:
     assert run_text(report, width=40, color=False).splitlines()[-1].split() == ["⠤⠤", "grad", "norm"]
     coloured = run_text(report, width=60, color=True).splitlines()
     assert [re.sub("\x1b\\[[0-9]*m", "", line).rstrip() for line in coloured] == wide
+
+
+def test_the_norms_of_layers_stand_below_the_curves() -> None:
+    layer = {"name": "layers.0", "gradient": 0.125, "weight": 8.5, "update_ratio": None}
+    report = RunReport(path="run", metrics=MetricsSummary(steps=9, norms_step=8, norms=[layer]))
+    *_, title, heads, row = run_text(report, width=80, color=False).splitlines()
+    assert title == "  layers in step 8"
+    assert heads.split() == ["layer", "gradient", "weight", "update/weight", "output", "rms", "output", "max"]
+    assert row.split() == ["layers.0", "0.125", "8.5", "-", "-", "-"]

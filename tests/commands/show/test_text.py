@@ -9,6 +9,7 @@ import pytest
 
 from llmkit.commands.show.text import adapter_text, records_text, report_text, tokenizer_text
 from llmkit.workflows.show.adapter import AdaptedModule, AdapterReport
+from llmkit.workflows.show.imatrix import ImatrixReport
 from llmkit.workflows.show.model import ModelReport
 from llmkit.workflows.show.records import Lengths, RecordsReport
 from llmkit.workflows.show.run import RunReport
@@ -204,3 +205,19 @@ def test_every_kind_of_report_has_its_text(
 def test_only_a_run_has_colour() -> None:
     for report in (TOKENIZER, ADAPTER, ModelReport(kind="config", path="c"), RunReport(path="r")):
         assert "\x1b" not in report_text(report, width=80, color=True)
+
+
+def test_an_importance_matrix_says_what_it_saw_and_how_it_is_used() -> None:
+    report = ImatrixReport(
+        **{"path": "imatrix.gguf", "datasets": ["a.txt"], "chunks": 2, "chunk_size": 512},
+        **{"matrices": 9, "unseen": 1, "columns": 4096, "size_bytes": 2048},
+    )
+    assert report_text(report, width=80, color=False).splitlines() == [
+        "imatrix.gguf: importance matrix",
+        "  datasets  a.txt",
+        "  text      2 chunks of 512 tokens",
+        "  matrices  9, 1 of them unseen",
+        "  columns   4,096",
+        "  size      2.0 KiB (2,048 bytes)",
+        "  use       llmkit quantize MODEL OUT --imatrix imatrix.gguf",
+    ]

@@ -72,3 +72,6 @@ def test_the_logit_is_taken_before_its_capping(tmp_path: Path) -> None:
     with torch.no_grad():
         capped = float(pair.theirs(IDS[None]).logits[0, 5, 17])
     assert capped == pytest.approx(3.0 * float(torch.tanh(torch.tensor(found.logit / 3.0))), rel=1e-3)
+    assert found.capped_logit == pytest.approx(capped, rel=1e-3)
+    plain = make_pair("gemma2", {"final_logit_softcapping": None}, tmp_path)
+    assert attribute_logit(plain.ours, IDS, Target(5, 17)).capped_logit is None

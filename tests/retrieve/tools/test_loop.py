@@ -54,6 +54,16 @@ def test_calls_and_results_are_messages_with_ids_that_go_on() -> None:
     ]
 
 
+def test_a_tool_that_an_answer_does_not_allow_is_not_there_for_it() -> None:
+    deleter = Deleter()
+    box = Toolbox([Calculator(), deleter], yes)
+    call = FoundCall("delete", '{"path": "a"}')
+    _, (result,) = box.answer([call], 0, only=["calculator"])
+    assert error_of(result) == "no function 'delete' (there are: calculator)" and deleter.deleted == []
+    box.answer([call], 0, only=["delete"])
+    assert deleter.deleted == ["a"]
+
+
 def test_what_is_not_approved_does_not_run_and_the_approver_sees_what_would() -> None:
     deleter, seen = Deleter(), []
 

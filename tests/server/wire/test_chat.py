@@ -58,6 +58,10 @@ def test_a_function_that_is_named_is_called_once() -> None:
     named = read(tools=tools, tool_choice={"type": "function", "function": {"name": "f"}})
     assert named.tool_choice.name == "f" and not named.parallel_tool_calls
     assert read(tools=tools, tool_choice="required").parallel_tool_calls
+    allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": tools[:1]}}
+    of_one = read(tools=[*tools, {"type": "function", "function": {"name": "g"}}], tool_choice=allowed)
+    assert [one["function"]["name"] for one in of_one.offered_tools] == ["f"]
+    assert of_one.tool_choice.mode == "required"
 
 
 def test_calls_take_the_place_of_an_empty_text() -> None:

@@ -77,6 +77,16 @@ def test_what_cannot_be_followed_is_named(given: dict[str, Any], param: str) -> 
     assert caught.value.param == param
 
 
+def test_a_thread_is_refused_in_the_words_by_which_clients_go_on_without() -> None:
+    with pytest.raises(ApiError) as caught:
+        read([{"role": "user", "content": "a"}], thread={"type": "create"})
+    body = caught.value.body("anthropic")["error"]
+    assert caught.value.param == "thread" and body["type"] == "invalid_request_error"
+    assert body["details"] == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+    assert "details" not in caught.value.body("openai")["error"]
+    read([{"role": "user", "content": "a"}], thread=None)
+
+
 def test_an_image_is_refused_and_not_fetched() -> None:
     block = {"type": "image", "source": {"type": "url", "url": "http://127.0.0.1:1/"}}
     with pytest.raises(ApiError, match="of type 'image'"):

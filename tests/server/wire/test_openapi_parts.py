@@ -17,6 +17,7 @@ from llmkit.server.wire.tools import read_tool_choice, read_tools
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 USE = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
 TOOL = {"type": "function", "function": {"name": "f"}}
+ALLOWED = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [TOOL]}}
 
 
 def allowed(name: str, value: Any) -> bool:
@@ -84,8 +85,16 @@ def blocks(message: dict[str, Any]) -> Any:
             "ToolChoice",
             lambda one: read_tool_choice(one, (TOOL,)),
             (
-                ["none", "auto", "required", TOOL],
-                ["any", {"type": "function"}, {"type": "x", "function": {"name": "f"}}],
+                ["none", "auto", "required", TOOL, {**ALLOWED}, {**ALLOWED, "mode": "auto"}],
+                [
+                    "any",
+                    {"type": "function"},
+                    {"type": "x", "function": {"name": "f"}},
+                    {"type": "allowed_tools", "mode": "auto", "tools": [TOOL]},
+                    {"type": "allowed_tools", "allowed_tools": {"mode": "none", "tools": [TOOL]}},
+                    {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}},
+                    {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{"type": "mcp"}]}},
+                ],
             ),
         ),
         (

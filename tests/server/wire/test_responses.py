@@ -76,6 +76,16 @@ def test_a_function_that_is_named_is_called_once() -> None:
     assert read(tools=[tool], tool_choice="required").parallel_tool_calls
 
 
+def test_of_allowed_tools_the_model_is_told_of_those_alone() -> None:
+    tools = [{"type": "function", "name": name} for name in "fgh"]
+    allowed = {"type": "allowed_tools", "mode": "required", "tools": [tools[0], tools[2]]}
+    asked = read(tools=tools, tool_choice=allowed)
+    assert [one["function"]["name"] for one in asked.offered_tools] == ["f", "h"]
+    assert (asked.tool_choice.mode, asked.echoed["tool_choice"]) == ("required", allowed)
+    with pytest.raises(ApiError, match="no tool is called 'x'"):
+        read(tools=tools, tool_choice=allowed | {"tools": [{"type": "function", "name": "x"}]})
+
+
 def test_a_response_tells_the_settings_it_was_drawn_with() -> None:
     ask = read(temperature=0.25)
     who = Answered("resp_1", 0, "m", None, sampling=ask.sampling)

@@ -54,6 +54,38 @@ def test_a_choice_of_what_is_not_there_is_refused() -> None:
     assert read_tool_choice("auto", ()) == ToolChoice("none")
 
 
+MUL = {"type": "function", "function": {"name": "mul"}}
+
+
+def allowed(mode: str, *names: str) -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_of_allowed_tools_the_model_is_told_of_those_alone(mode: Any) -> None:
+    offer = read_offer([ADD, MUL], allowed(mode, "mul"), ())
+    assert offer == Offer(read_tools([MUL]), ToolChoice(mode), by_server=False)
+    of_server = read_offer(None, allowed(mode, "sums"), (*read_tools([ADD]), *FUNCTIONS))
+    assert of_server == Offer(FUNCTIONS, ToolChoice(mode), by_server=True)
+
+
+def test_allowed_tools_of_no_known_form_or_that_are_not_there_are_refused() -> None:
+    for choice, problem in (
+        (allowed("auto", "mul"), "no tool is called 'mul'"),
+        (allowed("none", "add"), "has a mode"),
+        (allowed("auto"), "and tools"),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [{"type": "mcp"}]}},
+            "by their",
+        ),
+    ):
+        with pytest.raises(ApiError, match=problem):
+            read_offer([ADD], choice, ())
+    with pytest.raises(ApiError, match="there are no tools to choose from"):
+        read_offer([], allowed("auto", "add"), FUNCTIONS)
+
+
 FUNCTIONS = ({"type": "function", "function": {"name": "sums", "parameters": {}}},)
 OWN = [{"type": "function", "function": {"name": "own", "parameters": {}}}]
 

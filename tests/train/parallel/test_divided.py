@@ -137,6 +137,7 @@ def test_experts_are_balanced_over_the_processes_that_share_a_batch(on_ranks: Ca
             for one, other in zip(found.steps, theirs.steps, strict=True):
                 assert one.experts is not None and other.experts is not None
                 assert one.experts.balance_loss == pytest.approx(other.experts.balance_loss, rel=1e-4)
+                assert one.experts.z_loss == pytest.approx(other.experts.z_loss, rel=1e-4)
                 assert sum(map(sum, one.experts.counts)) == sum(map(sum, other.experts.counts))
             bias = [key for key in found.weights if key.endswith("e_score_correction_bias")]
             for key in bias:

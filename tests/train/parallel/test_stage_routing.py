@@ -85,6 +85,11 @@ def test_stages_with_experts_beside_every_other_division_learn_what_one_process_
             theirs = [one.experts.balance_loss for one in alone.steps if one.experts is not None]
             ours = [one.experts.balance_loss for one in found.steps if one.experts is not None]
             assert ours == pytest.approx(theirs, rel=1e-4)
+            theirs, ours = (
+                [step.experts.z_loss for step in run.steps if step.experts is not None]
+                for run in (alone, found)
+            )
+            assert ours == pytest.approx(theirs, rel=1e-4) and min(theirs) > 0
             for name in (name for name in found.weights if name.endswith("e_score_correction_bias")):
                 np.testing.assert_allclose(found.weights[name], alone.weights[name], atol=1e-7)
     rest = run_on(None, replace(LOSSES, steps=2, resume=tmp_path / "stages"))

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmkit.engine.completion import complete
+from llmkit.engine.completion import Completion, Piece, complete
 from llmkit.engine.config import GenerateConfig
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.request import Request
@@ -19,8 +19,10 @@ from llmkit.model.load import load_model
 from llmkit.workflows.chat.chat import Chat, start_chat
 from llmkit.workflows.chat.history import read_conversations
 from llmkit.workflows.chat.job import ChatFiles, open_chat
+from llmkit.workflows.chat.turn import Turn
 from llmkit.workflows.tool.open import open_tools
 from llmkit.workflows.tool.options import ToolOptions
+from llmkit.workflows.tool.talk import Said
 
 Start = Callable[..., Chat]
 
@@ -233,6 +235,24 @@ def test_another_adapter_replies_from_the_next_turn_on_and_the_cache_is_its_own(
     assert start(adapters=paths[:1]).adapter == "one"
 
 
+def test_a_line_ends_before_a_call_is_told_of(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat, events = start(), list[str]()
+    piece = Piece(0, "", Completion("", (), "stop"))
+
+    def pieces(request: Request, turn: Turn) -> Iterator[Said]:
+        yield Said("Let me ", replace(piece, completion=None))
+        yield Said("look.", piece, asks=True)
+        events.append("the call")
+        turn.text = ""
+        yield Said("Warm.", piece)
+
+    monkeypatch.setattr(chat, "_pieces", pieces)
+    for text in chat.say("Warm?"):
+        events.append(text)
+    assert events == ["Let me ", "look.\n", "the call", "Warm."]
+    assert chat.conversation.messages[-1]["content"] == "Warm."
+
+
 def test_a_reply_with_a_call_in_it_keeps_all_of_it_and_the_next_turn_sees_it(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -267,6 +287,10 @@ def test_a_reply_with_a_call_in_it_keeps_all_of_it_and_the_next_turn_sees_it(
         assert answer["content"] == chat.last.text == said  # a call is no text
         assert chat.last.completion_tokens == 150 and chat.last.finish == "length"  # both texts together
         first = chat.used
+        talk = chat._job.talk
+        assert talk is not None
+        asked_twice = [talk.encode(chat.conversation.messages[:number])[0] for number in (1, 3)]
+        assert chat.last.prompt_tokens == sum(map(len, asked_twice))  # the prompts of both
         list(chat.say("And now?"))
         assert chat.last.prompt_tokens > first and chat.conversation.turns == 2
         assert len(chat.conversation.messages) == 8

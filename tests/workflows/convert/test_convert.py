@@ -15,14 +15,16 @@ from llmkit.errors import ConfigError, DataError, UsageError
 from llmkit.formats.gguf.header import read_gguf_header
 from llmkit.formats.provenance import Invocation, read_provenance
 from llmkit.tokens.load import load_tokenizer
-from llmkit.workflows.convert.convert import convert
+from llmkit.workflows.convert.convert import convert, plan_convert
 from llmkit.workflows.convert.options import ConvertConfig
+from llmkit.workflows.convert.plan import ConvertReport
+from tests.parity.llama_cpp import llama_cpp_logits
 from tests.quant.small_folders import write_folders
 
 INVOCATION = Invocation("convert", {"dtype": None}, ("in", "out"))
 
 
-def _convert(source: Path, out: Path, force: bool = False, **options: object) -> object:
+def _convert(source: Path, out: Path, force: bool = False, **options: object) -> ConvertReport:
     config = ConvertConfig(**options)  # type: ignore[arg-type]
     return convert(source, out, config, force=force, invocation=INVOCATION)
 
@@ -186,3 +188,59 @@ def test_new_tokens_without_a_tokenizer_or_beside_a_check_are_refused(model: Pat
         ConvertConfig(add_tokens=("<|call|>",), check=True)
     with pytest.raises(UsageError, match="--add-token and --no-tokenizer"):
         ConvertConfig(add_tokens=("<|call|>",), carry_tokenizer=False)
+
+
+def test_a_gguf_model_is_cut_and_llama_cpp_and_llmkit_read_the_files_as_one(
+    model: Path, tmp_path: Path
+) -> None:
+    whole = _convert(model, tmp_path / "a.gguf")
+    plan = plan_convert(
+        *(model, tmp_path / "b.gguf", ConvertConfig(max_shard_bytes=20_000)),
+        **{"force": False, "invocation": INVOCATION},
+    )
+    report = _convert(model, tmp_path / "b.gguf", max_shard_bytes=20_000, check=True)
+    files = sorted(tmp_path.glob("b-*.gguf"))
+    assert report.files == plan.files == len(files) > 2 and not (tmp_path / "b.gguf").exists()
+    assert report.out == plan.out == str(files[0])
+    assert report.size_bytes == plan.size_bytes == sum(file.stat().st_size for file in files)
+    assert report.tensors == whole.tensors and report.check is not None and report.check.passed
+    ids = [5, 300, 17, 42]
+    assert llama_cpp_logits(files[0], ids) == llama_cpp_logits(tmp_path / "a.gguf", ids)
+    _convert(files[0], tmp_path / "again.gguf")
+    first, second = (read_gguf_header(tmp_path / f"{name}.gguf") for name in ("a", "again"))
+    assert [one.name for one in first.tensors] == [one.name for one in second.tensors]
+    assert load_tokenizer(files[0]).encode("and use") == load_tokenizer(model).encode("and use")
+
+
+def test_files_of_several_are_refused_where_one_is_there_already(model: Path, tmp_path: Path) -> None:
+    report = _convert(model, tmp_path / "b.gguf", max_shard_bytes=20_000)
+    first = Path(report.out)
+    first.unlink()
+    with pytest.raises(UsageError, match=r"b-00002-of-.*already exists"):
+        _convert(model, tmp_path / "b.gguf", max_shard_bytes=20_000)
+    assert not first.exists()
+    _convert(model, tmp_path / "b.gguf", max_shard_bytes=20_000, force=True)
+    assert first.exists()
+    with pytest.raises(UsageError, match="also an input"):
+        _convert(first, tmp_path / "b.gguf", max_shard_bytes=20_000, force=True)
+
+
+def test_special_ids_that_only_the_config_names_are_kept_and_none_is_put_before_a_text(
+    tiny_model: Callable[..., Path], byte_level_dir: Path, tmp_path: Path
+) -> None:
+    folder = tiny_model(vocab_size=600, hidden_size=32, intermediate_size=64, bos_token_id=7, pad_token_id=9)
+    for file in byte_level_dir.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    settings = json.loads((folder / "tokenizer_config.json").read_text()) | {"bos_token": None}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    before = load_tokenizer(folder)
+    assert (before.bos_id, before.pad_id) == (None, None)  # as Qwen2's
+    _convert(folder, tmp_path / "a.gguf")
+    told = read_gguf_header(tmp_path / "a.gguf").metadata
+    assert (told["tokenizer.ggml.bos_token_id"], told["tokenizer.ggml.padding_token_id"]) == (7, 9)
+    assert told["tokenizer.ggml.add_bos_token"] is False
+    again = load_tokenizer(tmp_path / "a.gguf")
+    assert again.encode("and use", special_tokens=True) == before.encode("and use", special_tokens=True)
+    _convert(tmp_path / "a.gguf", tmp_path / "b")
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    assert (config["bos_token_id"], config["pad_token_id"]) == (7, 9)

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import MissingError
+from llmkit.formats.provenance import Invocation
 from llmkit.tokens.load import load_tokenizer
+from llmkit.workflows.convert.convert import convert
+from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.doctor.doctor import diagnose
 from llmkit.workflows.findings import LEVELS
 
@@ -115,3 +118,31 @@ def test_every_finding_has_a_level_a_place_and_a_hint(stories: Path) -> None:
     for one in diagnose([stories]).findings:
         assert one.level in LEVELS and one.where.startswith(str(stories)) and one.what and one.hint
         assert not one.what.startswith(one.where)
+
+
+def test_an_adapter_is_held_against_a_base_in_whichever_form_either_has(
+    tiny_model: Callable[..., Path],
+    tiny_adapter: Callable[..., Path],
+    as_gguf: Callable[[Path, Path], Path],
+    tmp_path: Path,
+) -> None:
+    model, folder = tiny_model("model"), tiny_adapter()
+    file = as_gguf(folder, model)
+    invocation = Invocation("convert", {}, ("in", "out"))
+    for name, source in (("model", model), ("small", tiny_model("shallow", num_hidden_layers=1))):
+        convert(source, tmp_path / f"{name}.gguf", ConvertConfig(), force=False, invocation=invocation)
+    assert diagnose([file]).findings == []  # it names a base, and that is beside it
+    assert diagnose([file]).checked[0].kind == "adapter"
+    good, bad = tmp_path / "model.gguf", tmp_path / "small.gguf"
+    for adapter in (folder, file):
+        assert ("error", "adapter.base") not in _checks(adapter, good)
+        assert ("error", "adapter.base") in _checks(adapter, bad)
+        assert ("error", "adapter.base") in _checks(adapter, tmp_path / "shallow")
+
+
+def test_an_adapters_file_that_is_damaged_is_told_as_one(
+    tiny_model: Callable[..., Path], tiny_adapter: Callable[..., Path], as_gguf: Callable[[Path, Path], Path]
+) -> None:
+    file = as_gguf(tiny_adapter(), tiny_model())
+    file.write_bytes(file.read_bytes().replace(b"attn_q.weight.lora_b", b"attn_o.weight.lora_b", 1))
+    assert ("error", "adapter.files") in _checks(file)

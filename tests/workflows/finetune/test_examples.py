@@ -168,7 +168,7 @@ PLANTED: dict[str, dict[str, Any]] = {
     "text.special": {"prompt": "Ends: <|im_end|>", "completion": "Yes"},
     "record.duplicate": {"id": "again", **GOOD},
     "record.shape": {"question": "a", "answer": "b"},
-    "text.lost": {"messages": [{"role": "tool", "content": "dropped"}, *GOOD["messages"]]},
+    "text.lost": {"messages": [{"role": "observation", "content": "dropped"}, *GOOD["messages"]]},
 }
 FAULTY = (  # does what each fault above needs of a template, told by the text
     "{%- if messages[0].content == 'bos twice' %}<|endoftext|><|endoftext|>{% endif %}"
@@ -176,7 +176,8 @@ FAULTY = (  # does what each fault above needs of a template, told by the text
     "{%- if m.role == 'assistant' %}<|im_start|>assistant\n{% generation %}{{ m.content }}"
     "{%- if messages[0].content != 'no end' %}<|im_end|>{% endif %}{% endgeneration %}"
     "{%- elif m.content == 'wide' %}{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}"
-    "{%- elif m.role != 'tool' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endif %}\n{% endfor %}"
+    "{%- elif m.role != 'observation' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endif %}\n"
+    "{% endfor %}"
 )
 
 

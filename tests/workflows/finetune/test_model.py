@@ -1,5 +1,7 @@
 """The model of a run: what of it learns, what it is compared with, and what it leaves behind."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from llmkit.model.adapters.config import LoraConfig
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.load import load_model
+from llmkit.model.presets import preset
 from llmkit.model.quantised.linear import QuantisedLinear
 from llmkit.model.save import save_model
 from llmkit.model.stretched import read_stretched
@@ -51,6 +54,19 @@ def test_everything_learns_or_the_last_layers_or_adapters_alone(base: Path) -> N
     assert last == {name for name in names if name.startswith("model.layers.1.")} | {"model.norm.weight"}
     lora = _learnt(build_finetuned(_source(base), FinetuneConfig(lora=LoraConfig(r=2)), CPU, None))
     assert lora and all(name.endswith(("lora_A", "lora_B")) for name in lora)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_mixture_is_saved_with_what_its_routers_losses_weighed(goes_on: bool, tmp_path: Path) -> None:
+    shape = preset("tiny-moe", vocab_size=32, hidden_size=32, num_hidden_layers=1)
+    save_model(Transformer(shape), tmp_path)
+    assert shape.experts is not None
+    experts = replace(shape.experts, router_aux_loss_coef=0.25, router_z_loss_coef=0.5)
+    source = ModelSource(replace(shape, experts=experts), tmp_path, "sha")
+    model = build_finetuned(source, FinetuneConfig(), CPU, tmp_path if goes_on else None)
+    save_model(model, tmp_path)
+    keys = json.loads((tmp_path / "config.json").read_text())
+    assert (keys["router_aux_loss_coef"], keys["router_z_loss_coef"]) == (0.25, 0.5)
 
 
 def test_a_fresh_adapter_changes_nothing(base: Path) -> None:

@@ -196,3 +196,19 @@ def test_a_prompt_cache_serves_the_adapter_that_filled_it(tiny: Bench, tmp_path:
         return report.stats.cached_tokens
 
     assert [cached("x"), cached("x"), cached(None)] == [0, 16, 0]
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_a_gguf_file_of_an_adapter_writes_what_its_folder_does(
+    tiny: Bench, as_gguf: Callable[[Path, Path], Path], kernels: str
+) -> None:
+    folder, _ = peft_adapter(tiny.model, "poet", seed=1)
+    file = as_gguf(folder, tiny.model)
+    (source,) = open_adapters([f"{file}:0.5"]).sources
+    assert (source.name, source.strength) == ("poet", 0.5)
+    assert source.nbytes == open_adapters([str(folder)]).nbytes
+    plain, first, second = (
+        tiny.ids({"logprobs": 2}, kernels=kernels, adapters=given)
+        for given in ((), (str(folder),), (str(file),))
+    )
+    assert plain != first == second

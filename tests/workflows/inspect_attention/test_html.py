@@ -79,7 +79,7 @@ def test_each_part_that_was_asked_for_has_a_table() -> None:
         ablation=AblationPart(by="mean", heads=[AblationRow(layer=1, head=1, **change)], **target),
         attribution=AttributionPart(
             **{"logit": 1.0, "embedding": 0.5, "heads": [[0.1], [-0.9]], "attention_biases": [0.0]},
-            **{"mlps": [0.2], "bias": 0.1, "total": 1.0},
+            **{"mlps": [0.2], "bias": 0.1, "total": 1.0, "capped_logit": 0.75},
             **target,
         ),
         difference=DifferencePart(other="o", heads=[DifferenceRow(layer=1, head=1, js_nats=0.2, **moved)]),
@@ -89,6 +89,7 @@ def test_each_part_that_was_asked_for_has_a_table() -> None:
     assert parts["Against o"]["rows"] == [["1.1", "0.2", "+0.100", "+0.200", "-0.300"]]
     assert parts["Logit lens"]["rows"] == [["0", "1", "0.5000", "0.100", '"<x>"', "0.600"]]
     assert parts["Ablation"]["picks"] and parts["Ablation"]["rows"][0][0] == "1.1"
+    assert parts["Direct logit attribution"]["words"].startswith("Logit 1.000 (capped softly: 0.750) of ")
     assert parts["Direct logit attribution"]["rows"] == [["1.0", "-0.900"], ["0.0", "+0.100"]]
 
 

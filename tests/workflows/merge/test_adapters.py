@@ -1,5 +1,6 @@
 """Adapters folded into a base: what peft's merge_and_unload gives, for each kind of adapter and family."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,18 @@ def test_a_plan_says_which_adapter_changes_which_tensor(tmp_path: Path) -> None:
     assert rows["model.layers.0.self_attn.q_proj.weight"] == f"{tmp_path / 'base'} + {tmp_path / 'one'}"
     assert rows["model.layers.0.self_attn.k_proj.weight"] == str(tmp_path / "base")
     assert report.changed == 2
+
+
+@pytest.mark.parametrize("kind", ["lora", "rslora", "gpt2"])
+def test_a_gguf_file_of_an_adapter_folds_in_as_its_folder_does(
+    kind: str, tmp_path: Path, as_gguf: Callable[[Path, Path], Path]
+) -> None:
+    family, settings = KINDS[kind]
+    write_models(tmp_path, "base", **FAMILIES[family])
+    _peft(tmp_path, "adapter", **settings)
+    file = as_gguf(tmp_path / "adapter", tmp_path / "base")
+    for out, path in (("a", tmp_path / "adapter"), ("b", file)):
+        merged(tmp_path, out, "base", adapters=(ScaledPath(path, 0.5),))
+    first, second = weights_of(tmp_path / "a"), weights_of(tmp_path / "b")
+    assert first.keys() == second.keys()
+    assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)

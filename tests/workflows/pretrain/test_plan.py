@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -65,6 +66,26 @@ def test_a_step_too_long_to_measure_is_estimated_at_a_share_of_the_peak(
     plan = plan_run(setup, config, MODEL, make_data(), tmp_path)
     assert plan.step_seconds == pytest.approx(2.0 / 0.4)
     assert (plan.time_source, plan.peak_source) == ("estimated at 40% of the peak", "a slow machine")
+
+
+def test_the_time_of_a_plan_counts_a_forward_pass_over_every_row_of_every_evaluation(
+    make_data: MakeData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planned(valid: PretrainData | None, **more: Any) -> PretrainPlan:
+        config = PretrainConfig(device="cpu", steps=7, batch_rows=4, eval_every=3, **more)
+        setup = set_up(config, MODEL, make_data(), None)
+        return plan_run(setup, config, MODEL, make_data(), tmp_path, valid=valid)
+
+    monkeypatch.setattr(pretrain_plan, "time_step", lambda *_, **__: (1.2, "a clock"))
+    plan = planned(make_data(count=30))
+    assert (plan.evaluations, plan.evaluation_rows) == (3, 30)  # after 3, 6 and 7 updates
+    assert plan.evaluation_seconds == pytest.approx(3 * 30 * 0.3 / 3)  # forwards, not backwards
+    assert plan.total_seconds == pytest.approx(7 * 1.2 + plan.evaluation_seconds)
+    assert planned(make_data(count=30), eval_rows=10).evaluation_rows == 10
+    assert planned(make_data(count=5), eval_rows=10).evaluation_rows == 5
+    again = planned(make_data(count=30), activation_checkpointing="full")
+    assert again.evaluation_seconds == pytest.approx(3 * 30 * 0.3 / 4)  # an update has two of them
+    assert planned(None).total_seconds == pytest.approx(7 * 1.2)
 
 
 def test_a_plan_tells_tokens_a_second(plan: PretrainPlan) -> None:

@@ -13,6 +13,7 @@ from llama_cpp import llama_cpp_logits
 from safetensors.torch import load_file, save_file
 
 from llmkit.errors import DataError, UsageError
+from llmkit.formats.gguf.data import GgufData
 from llmkit.formats.provenance import Invocation, read_provenance
 from llmkit.model.load import load_model
 from llmkit.model.save import save_model
@@ -123,6 +124,35 @@ def test_the_plan_is_the_size_of_the_files_to_the_byte(
     written = path if path.is_file() else path / "model.safetensors"
     assert planned.size_bytes == done.size_bytes == written.stat().st_size
     assert (planned.written, done.written) == (False, True)
+
+
+def test_a_quantised_model_is_cut_into_files_that_are_the_whole_again(
+    folder: Callable[..., Path], text: Path, tmp_path: Path
+) -> None:
+    place = folder()
+    quantize(opened(place, tmp_path / "whole.gguf", text))
+    job = opened(place, tmp_path / "q.gguf", text, max_shard_bytes=100_000)
+    planned = plan_quantize(job)
+    done = quantize(job)
+    files = sorted(tmp_path.glob("q-*.gguf"))
+    assert len(files) > 1 and not (tmp_path / "q.gguf").exists()
+    assert planned.out == done.out == str(files[0])
+    assert planned.size_bytes == done.size_bytes == sum(file.stat().st_size for file in files)
+    whole, cut = GgufData(tmp_path / "whole.gguf"), GgufData(files[0])
+    assert list(whole.tensors) == list(cut.tensors)
+    assert all(np.array_equal(whole.raw(name), cut.raw(name)) for name in whole.tensors)
+    ids = [5, 17, 300, 42]
+    assert llama_cpp_logits(files[0], ids) == llama_cpp_logits(tmp_path / "whole.gguf", ids)
+    with pytest.raises(UsageError, match=r"q-00001-of-.* already exists"):
+        opened(place, tmp_path / "q.gguf", text, max_shard_bytes=200_000)
+
+
+def test_a_folder_is_cut_as_it_is_asked_to_be(
+    folder: Callable[..., Path], text: Path, tmp_path: Path
+) -> None:
+    quantize(opened(folder(), tmp_path / "q", text, max_shard_bytes=100_000))
+    assert len(list((tmp_path / "q").glob("model-*.safetensors"))) > 1
+    assert load_model(tmp_path / "q") is not None
 
 
 def test_the_same_settings_give_the_same_bytes_whatever_the_threads(

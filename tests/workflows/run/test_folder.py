@@ -32,6 +32,7 @@ from llmkit.workflows.run.folder import (
     carry,
     check_folder,
     check_metrics_file,
+    check_records,
     find_start,
     metrics_paths,
     prepare_folder,
@@ -301,21 +302,33 @@ def test_metrics_replace_no_file_that_the_run_reads_even_when_forced(tmp_path: P
     shards.mkdir()
     (shards / "index.json").write_text("{}")
     with pytest.raises(UsageError, match=r"index\.json: is there already, in the input"):
-        check_metrics_file(
-            tmp_path / "run", shards / "index.json", resumes=False, force=True, inputs=[shards]
-        )
-    check_metrics_file(tmp_path / "run", shards / "m.jsonl", resumes=False, force=True, inputs=[shards])
+        check_records(tmp_path / "run", shards / "index.json", None, [shards], force=True)
+    check_records(tmp_path / "run", shards / "m.jsonl", None, [shards], force=True)
     (shards / "m.jsonl").write_text('{"event": "start", "step": 0}\n{"step": 1, "loss": 2.5}\n')
-    check_metrics_file(tmp_path / "run", shards / "m.jsonl", resumes=True, force=False, inputs=[shards])
+    check_records(tmp_path / "run", shards / "m.jsonl", None, [shards], force=False)
+    check_metrics_file(tmp_path / "run", shards / "m.jsonl", resumes=True, force=False)
 
 
 def test_a_place_where_no_metrics_can_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such folder") as caught:
-        check_metrics_file(tmp_path / "run", tmp_path / "absent" / "m.jsonl", resumes=False, force=True)
+        check_records(tmp_path / "run", tmp_path / "absent" / "m.jsonl", None, [], force=True)
     assert caught.value.hint == f"mkdir -p {tmp_path / 'absent'}"
     with pytest.raises(UsageError, match="a folder") as refused:
-        check_metrics_file(tmp_path / "run", tmp_path, resumes=True, force=True)
+        check_records(tmp_path / "run", tmp_path, None, [], force=True)
     assert refused.value.hint == f"--metrics {tmp_path / METRICS}"
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(UsageError, match="file: already exists"):
+        check_records(tmp_path / "run", tmp_path / "file", None, [], force=False)
+    check_records(tmp_path / "run", tmp_path / "file", tmp_path / "events", [], force=True)
+    for metrics, events in (
+        ("file/m.jsonl", None),
+        (None, tmp_path / "file"),
+        (None, tmp_path / "file" / "e"),
+    ):
+        with pytest.raises(UsageError, match="is no folder"):
+            check_records(tmp_path / "run", metrics and tmp_path / metrics, events, [], force=True)
+    with pytest.raises(UsageError, match="is no folder"):
+        check_folder(tmp_path / "file" / "run", [])
 
 
 def test_a_checkpoint_is_given_what_the_run_has_beside_the_weights(

@@ -49,3 +49,18 @@ def test_an_adapter_without_weights_is_missing_them(tiny_adapter: Callable[..., 
 def test_a_rank_that_is_no_number_is_bad_data(tiny_adapter: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match="r is not a positive number"):
         show_adapter(tiny_adapter(r="two"))
+
+
+def test_a_gguf_file_is_told_by_the_names_that_it_has(
+    tiny_adapter: Callable[..., Path], tiny_model: Callable[..., Path], as_gguf: Callable[[Path, Path], Path]
+) -> None:
+    file = as_gguf(tiny_adapter(rank_pattern={}), tiny_model())
+    report = show_adapter(file)
+    assert (report.kind, report.architecture, report.base_model) == ("adapter", "llama", "model")
+    assert (report.rank, report.alpha, report.scaling, report.variant) == (2, 8, 4.0, "lora")
+    assert report.target_modules == ["attn_q", "attn_v"]
+    assert {one.name: (one.modules, one.ranks, one.parameters) for one in report.modules} == {
+        "attn_q": (2, [2], 2 * (16 + 16)),
+        "attn_v": (2, [2], 2 * (16 + 8)),
+    }
+    assert (report.parameters, report.size_bytes, report.dtypes) == (112, 448, {"F32": 112})

@@ -98,3 +98,15 @@ def test_what_a_rewind_took_back_is_in_no_curve_of_a_stream_that_still_has_it(tm
     later = _summary(tmp_path / "m.jsonl", [*UNDONE, REWIND, *again])
     assert [point.loss for point in later.train] == [8.0, 7.0, 6.5] and later.last["step"] == 3
     assert [(one.step, one.spike_step, one.undone_steps) for one in later.rewinds] == [(2, 5, 2)]
+
+
+def test_the_layers_of_the_last_watched_update_are_kept_unless_it_was_undone(tmp_path: Path) -> None:
+    def watched(step: int) -> list[dict[str, Any]]:
+        layers = [{"name": "layers.0", "gradient": step / 10}]
+        return [{"step": step, "loss": 1.0}, {"event": "norms", "step": step, "layers": layers}]
+
+    summary = _summary(tmp_path / "m.jsonl", [*watched(5), *watched(10)])
+    assert (summary.norms_step, summary.norms) == (10, [{"name": "layers.0", "gradient": 1.0}])
+    back = {"event": "rewind", "step": 6, "spike_step": 10}
+    summary = _summary(tmp_path / "m.jsonl", [*watched(5), *watched(10), back])
+    assert (summary.norms_step, summary.norms) == (5, [{"name": "layers.0", "gradient": 0.5}])

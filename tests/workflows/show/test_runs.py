@@ -9,7 +9,7 @@ import pytest
 from llmkit.errors import UsageError
 from llmkit.formats.checkpoint import CheckpointState, write_checkpoint, write_state
 from llmkit.formats.provenance import Invocation, write_provenance
-from llmkit.workflows.show.runs import are_runs, compare_runs, read_runs
+from llmkit.workflows.show.runs import are_runs, compare_runs, read_runs, setting_words
 
 Write = Callable[..., Path]
 
@@ -81,3 +81,9 @@ def test_what_is_no_run_is_refused_by_name(tmp_path: Path, write_metrics: Write)
     (run / "metrics.jsonl").unlink()
     with pytest.raises(UsageError, match="run: a run without metrics"):
         read_runs([run])
+
+
+def test_a_list_among_settings_tells_what_repeats_once() -> None:
+    kinds = ["sliding_attention"] * 3 + ["full_attention"] + ["sliding_attention"]
+    assert setting_words(kinds) == "3 × sliding_attention, full_attention, sliding_attention"
+    assert (setting_words((0, 1)), setting_words("ab"), setting_words(4)) == ("0, 1", "ab", "4")

@@ -105,3 +105,21 @@ def test_a_page_is_not_written_over_another_file(tmp_path: Path, write_metrics: 
         write_runs(tmp_path / "one.html", report, ["run"], force=False)
     write_runs(tmp_path / "one.html", report, ["run"], force=True)
     assert "<h1>run</h1>" in (tmp_path / "one.html").read_text()
+
+
+def test_no_two_columns_have_one_name_and_nothing_is_cut_off_on_paper(page: str) -> None:
+    heads = re.findall(r"<th>(.*?)</th>", page.partition("</table>")[0])
+    assert len(set(heads)) == len(heads) == 12
+    printed = page.partition("@media print")[2].partition("</style>")[0]
+    assert ".scroll { overflow: visible }" in printed and "white-space: normal" in printed
+
+
+def test_a_page_of_one_run_has_its_name_and_the_norms_of_its_layers(tmp_path: Path) -> None:
+    names = ("gradient", "weight", "update_ratio", "activation_rms", "activation_max")
+    layer = {"name": "layers.0", **dict(zip(names, (0.125, 8.5, 0.0025, 1.5, None), strict=True))}
+    lines = [{"step": 4, "loss": 1.0}, {"event": "norms", "step": 4, "layers": [layer]}]
+    (path := tmp_path / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = render_runs(compare_runs(read_runs([path])), ["<one>"]).decode()
+    assert "<title>llmkit show: &lt;one&gt;</title>" in page
+    section = page.partition("Layers in step 4</h2>")[2].partition("</table>")[0]
+    assert re.findall(r"<td>(.*?)</td>", section) == ["layers.0", "0.125", "8.5", "0.0025", "1.5", "–"]

@@ -1,18 +1,28 @@
 """generate with tools: a model of random weights, held to calls of a program that has one argument of two."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from llmkit.engine.config import GenerateConfig
+from llmkit.engine.completion import Completion, Piece
+from llmkit.engine.config import GenerateConfig, SamplingConfig
+from llmkit.engine.request import Request
 from llmkit.errors import DataError, UsageError
-from llmkit.retrieve.tools.loop import Called
+from llmkit.retrieve.tools.loop import Called, Toolbox
+from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.prompt import PromptEncoder
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.generate import GenerateReport, generate_files, plan_generate
+from llmkit.workflows.generate.output import TextOutput
+from llmkit.workflows.generate.rows import Row
 from llmkit.workflows.tool.options import ToolOptions
+from llmkit.workflows.tool.talk import Said, ToolTalk
+from llmkit.workflows.tool.write import ToolWriting
 
 pytest.importorskip("llguidance")
 SCHEMA = {
@@ -82,6 +92,48 @@ def test_a_call_is_made_its_result_stands_in_the_conversation_and_the_answer_fol
     assert bench.told == [Called("weather", json.dumps({"town": town}), '{"degrees": 21}', failed=False)]
     assert record["usage"]["completion_tokens"] == bench.report.completion_tokens
     assert record["usage"]["completion_tokens"] == 150 and record["finish_reason"] == "length"  # all together
+
+
+def test_the_prompt_of_every_text_counts_not_only_the_first(bench: Bench) -> None:
+    (record,) = bench.run(prompt="Is it warm?")
+    tokenizer = load_tokenizer(bench.model)
+    talk = ToolTalk(Toolbox([], lambda name, given: True), tokenizer, PromptEncoder(tokenizer))
+    talk._functions = record["tools"]
+    asked = talk.encode(record["messages"][:1])[0], talk.encode(record["messages"][:3])[0]
+    assert record["usage"]["prompt_tokens"] == sum(map(len, asked))
+    assert bench.report.prompt_tokens == bench.report.stats.prompt_tokens == sum(map(len, asked))
+
+
+class _Noted(BytesIO):
+    """Notes what is written, among what else happens."""
+
+    def __init__(self, events: list[str]) -> None:
+        super().__init__()
+        self._events = events
+
+    def write(self, content: Any) -> int:
+        self._events.append(bytes(content).decode())
+        return super().write(content)
+
+
+def test_a_line_ends_before_a_call_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    piece = Piece(0, "", Completion("", (), "stop"))
+    events: list[str] = []
+
+    class Talk:
+        toolbox = SimpleNamespace(functions=[])
+
+        def reply(self, engine: Any, messages: list[Any], request: Any) -> Iterator[Said]:
+            yield Said("Let me look.", piece, asks=True)
+            events.append("the call")
+            yield Said("Warm.", piece)
+
+    row = Row(Request((1,), SamplingConfig()), {}, messages=[])
+    writing = ToolWriting.__new__(ToolWriting)
+    writing.__dict__ |= {"_output": TextOutput(_Noted(events), echo=False, flush=True), "meter": None}
+    monkeypatch.setattr(writing, "_count", lambda row, whole: None)
+    writing._answer(cast(Any, Talk()), row, 0)
+    assert events == ["Let me look.", "\n", "the call", "Warm.", "\n"]
 
 
 def test_the_same_seed_gives_the_same_conversation_and_a_replay_gives_it_with_nothing_run(
