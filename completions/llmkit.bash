@@ -160,7 +160,7 @@ _llmkit() {
             esac
             ;;
         "pack")
-            flags="-o --out -t --tokenizer --seq-len --strategy --long --boundary --shuffle --no-shuffle --seed --shard-tokens --field --workers --resume --force --skip-bad --rejects -MF --make-rule -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
+            flags="-o --out -t --tokenizer --seq-len --strategy --long --boundary --shuffle --no-shuffle --seed --shard-tokens --field --threads --workers --resume --force --skip-bad --rejects -MF --make-rule -n --dry-run --json --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words="@files"
             case "$previous" in
                 -o|--out) flags="" words="@files" ;;
                 -t|--tokenizer) flags="" words="@files" ;;
@@ -171,7 +171,7 @@ _llmkit() {
                 --seed) flags="" words="" ;;
                 --shard-tokens) flags="" words="" ;;
                 --field) flags="" words="" ;;
-                --workers) flags="" words="" ;;
+                --threads|--workers) flags="" words="" ;;
                 --rejects) flags="" words="@files" ;;
                 -MF|--make-rule) flags="" words="@files" ;;
                 --log-every) flags="" words="" ;;
@@ -430,7 +430,7 @@ _llmkit() {
             esac
             ;;
         "generate")
-            flags="-m --model -p --prompt -f --file --jsonl --template -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --top-n-sigma --xtc-probability --xtc-threshold --samplers --adaptive-target --adaptive-decay --repetition-penalty --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breaker --logit-bias --json-schema --regex --choice --grammar --stop --stop-id --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --ignore-eos --seed --n --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --tp --adapter --adapters --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="-m --model -p --prompt -f --file --jsonl --template -t --tokenizer --chat --system --prefill --allow-special --max-tokens --greedy --temperature --top-k --top-p --min-p --typical-p --top-n-sigma --xtc-probability --xtc-threshold --samplers --adaptive-target --adaptive-decay --repetition-penalty --presence-penalty --frequency-penalty --dry-multiplier --dry-base --dry-allowed-length --dry-penalty-last-n --dry-sequence-breaker --logit-bias --json-schema --regex --choice --grammar --stop --stop-id --tool --tool-schema --tool-choice --approve --max-calls --tool-timeout --tool-output --replay --ignore-eos --seed --samples --logprobs --json --explain-step --echo -x --extract-code --mark-below --require --dtype --kv-dtype --rope-scaling --kernels --weights --device --threads --tp --adapter --adapters --draft --draft-tokens --prompt-cache --prompt-cache-read-only --cache-offload --batch --unordered -o --out --resume --force --skip-bad --rejects --unbuffered -n --dry-run --stats --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 -m|--model) flags="" words="@files" ;;
                 -p|--prompt) flags="" words="" ;;
@@ -476,7 +476,7 @@ _llmkit() {
                 --tool-output) flags="" words="" ;;
                 --replay) flags="" words="@files" ;;
                 --seed) flags="" words="" ;;
-                --n|--samples) flags="" words="" ;;
+                --samples) flags="" words="" ;;
                 --logprobs) flags="" words="" ;;
                 --mark-below) flags="" words="" ;;
                 --require) flags="" words="" ;;
@@ -1123,14 +1123,14 @@ _llmkit() {
             esac
             ;;
         "bench serve")
-            flags="--url -m --model --api-key-file -c --concurrency --rate -n --requests --seconds --prompts --prompt-tokens --max-tokens --long-share --long-prompt-tokens --long-max-tokens --shared-tokens --chat --stream --no-stream --ignore-eos --no-ignore-eos --ttft-target --timeout --seed --format --baseline --fail-slower --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
+            flags="--url -m --model --api-key-file -c --concurrency --rate --requests --seconds --prompts --prompt-tokens --max-tokens --long-share --long-prompt-tokens --long-max-tokens --shared-tokens --chat --stream --no-stream --ignore-eos --no-ignore-eos --ttft-target --timeout --seed --format --baseline --fail-slower -n --dry-run --log-every --config --print-config -q --quiet -v --verbose --color -h --help" words=""
             case "$previous" in
                 --url) flags="" words="" ;;
                 -m|--model) flags="" words="" ;;
                 --api-key-file) flags="" words="@files" ;;
                 -c|--concurrency) flags="" words="" ;;
                 --rate) flags="" words="" ;;
-                -n|--requests) flags="" words="" ;;
+                --requests) flags="" words="" ;;
                 --seconds) flags="" words="" ;;
                 --prompts) flags="" words="@files" ;;
                 --prompt-tokens) flags="" words="" ;;

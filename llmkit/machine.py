@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
@@ -17,6 +18,16 @@ _CGROUP = Path("/sys/fs/cgroup")
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def asked_threads(told: str | None) -> int | None:
+    """Threads of a process as OMP_NUM_THREADS tells them, the first of its list; None where it says nothing.
+
+    Args:
+        told: the variable; None where it is not set.
+    """
+    asked = (told or "").partition(",")[0].strip()
+    return int(asked) if asked.isdecimal() and int(asked) else None
 
 
 def total_memory_bytes() -> int | None:
@@ -72,6 +83,15 @@ def end_with_parent(by: signal.Signals) -> bool:
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
     return True
+
+
+def started_at(pid: int) -> float | None:
+    """When a process was started, in seconds since 1970; None where the system does not tell."""
+    told = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    up = _read(Path("/proc/uptime")).split()
+    if len(told) < 20 or not up:
+        return None
+    return time.time() - float(up[0]) + int(told[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _meminfo(field: str) -> int | None:

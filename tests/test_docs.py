@@ -1,11 +1,12 @@
 """What is written about llmkit holds: README and examples run, generated files are up to date."""
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,15 @@ MINUTES_LONG = {
     "needle.sh": "a model learns to look things up",
     "tools.sh": "a model learns to call programs",
 }
+FOREIGN = {
+    "--description": "fish",
+    "--schema": "a program that a model may call",
+    **dict.fromkeys(("--pure", "--tensor-type", "--kl-divergence", "--cache-type-k"), "llama.cpp"),
+    **dict.fromkeys(("--force-reinstall", "--no-deps"), "pip"),
+    "--rampup-batch-size": "Megatron-LM",
+    **dict.fromkeys(("--address", "--http-host"), "Ray"),
+}
+"""Flags that the package speaks of and that are another program's."""
 COMPLETIONS = {"bash": "llmkit.bash", "zsh": "_llmkit", "fish": "llmkit.fish"}
 
 
@@ -127,4 +137,54 @@ def test_nothing_names_a_place_on_one_machine() -> None:
         if (ROOT / name).is_file()
         and mark in (ROOT / name).read_text(encoding="utf-8", errors="ignore").replace("/home/me", "")
     ]
+    assert wrong == []
+
+
+def _strings() -> Iterator[tuple[str, str]]:
+    """Every text in the package, its file and line before it; X stands for what an f-string fills in."""
+    for path in sorted((ROOT / "llmkit").rglob("*.py")):
+        todo: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+        while todo:
+            node = todo.pop()
+            where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.JoinedStr):
+                parts = [one.value if isinstance(one, ast.Constant) else "X" for one in node.values]
+                yield where, "".join(map(str, parts))
+                todo += [one for one in node.values if not isinstance(one, ast.Constant)]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield where, node.value
+            else:
+                todo += ast.iter_child_nodes(node)
+
+
+def _flags_in(text: str) -> list[str]:
+    """Whole ones: of `--on-X`, which is one of several, nobody knows which."""
+    return re.findall(r"(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*(?![\w-])", text)
+
+
+def test_no_text_of_the_package_names_a_flag_that_no_command_has() -> None:
+    known = {name for page in PAGES for flag in page.options for name in flag.names} | {"--help"}
+    named = {
+        (flag, where)
+        for where, text in _strings()
+        if "<style>" not in text  # which has variables that look like flags
+        for flag in _flags_in(text)
+        if flag not in known
+    }
+    assert {one for one in named if one[0] not in FOREIGN} == set()
+    assert {flag for flag, _ in named} == set(FOREIGN), "the list has one that is named no more"
+
+
+def test_a_line_of_llmkit_in_a_text_has_only_flags_of_its_command() -> None:
+    flags: dict[str, set[str]] = {}
+    for page in PAGES:
+        for depth in range(1, len(page.path) + 1):  # a group's are those of its commands
+            known = flags.setdefault(" ".join(page.path[:depth]), {"--help"})
+            known |= {name for one in page.options for name in one.names}
+    wrong = []
+    for where, text in _strings():
+        for words in re.findall(r"llmkit ((?:(?!llmkit )[^\n|;`])*)", text):
+            line = re.split(r"[,:] | \(", words)[0]  # behind them a sentence goes on
+            name = max((one for one in flags if f"{line} ".startswith(f"{one} ")), key=len, default=None)
+            wrong += [(where, line) for flag in _flags_in(line) if name and flag not in flags[name]]
     assert wrong == []

@@ -3,17 +3,20 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from llmkit import machine
 from llmkit.machine import (
+    asked_threads,
     available_memory_bytes,
     cores,
     free_bytes,
     peak_memory_bytes,
     signal_name,
+    started_at,
     total_memory_bytes,
 )
 
@@ -89,6 +92,23 @@ def test_cores_are_those_that_this_process_may_use() -> None:
     assert done.stdout == "1\n" and cores() >= 1
 
 
+@pytest.mark.parametrize(
+    ("told", "threads"),
+    [
+        ("4", 4),
+        ("4,2", 4),
+        (" 3 , 1", 3),
+        ("", None),
+        ("0", None),
+        ("-2", None),
+        ("many", None),
+        (None, None),
+    ],
+)
+def test_threads_are_the_first_of_the_list_that_openmp_is_told(told: str | None, threads: int | None) -> None:
+    assert asked_threads(told) == threads
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not tell that a parent ended")
 def test_what_ends_a_process_with_its_parent_is_the_signal_that_was_asked_for() -> None:
     script = (  # prctl(2): PR_GET_PDEATHSIG is 2
@@ -103,3 +123,12 @@ def test_what_ends_a_process_with_its_parent_is_the_signal_that_was_asked_for() 
 def test_a_signal_without_a_name_is_told_by_its_number() -> None:
     assert signal_name(9) == "SIGKILL"
     assert signal_name(40) == "signal 40", "of real time"
+
+
+def test_a_process_was_started_when_its_starter_did_it() -> None:
+    before = time.time()
+    with subprocess.Popen(["sleep", "60"]) as child:
+        found = started_at(child.pid)
+        child.kill()
+    assert found is not None and before - 0.1 <= found <= time.time() + 0.1
+    assert started_at(2**22 + 1) is None

@@ -37,8 +37,8 @@ def plain_param(descriptor: Any) -> Any:
         return _PlainParam(info.parser)
     if get_origin(kind) is Literal:
         return _PlainParam(lambda value: _word(value, get_args(kind)))
-    if kind in _NUMBERS and info.max is None:
-        return _PlainParam(lambda value: _number(value, kind, info.min))
+    if kind in _NUMBERS:
+        return _PlainParam(lambda value: _number(value, kind, info.min, info.max))
     if kind in _SIMPLE and not any(getattr(info, check) for check in _PATH_CHECKS):
         return _PlainParam(_SIMPLE[kind])
     return _typers_own(descriptor)
@@ -75,7 +75,7 @@ def _word(value: Any, words: tuple[Any, ...]) -> Any:
     )
 
 
-def _number(value: Any, kind: type, least: float | None) -> Any:
+def _number(value: Any, kind: type, least: float | None, most: float | None) -> Any:
     try:
         number = kind(value)
     except (ValueError, TypeError, OverflowError):
@@ -84,6 +84,8 @@ def _number(value: Any, kind: type, least: float | None) -> Any:
         raise BadParameter(f"{value!r} is not {_NUMBERS[kind]}")
     if least is not None and not number >= least:
         raise BadParameter(f"{value!r} is below {least:g}")
+    if most is not None and not number <= most:
+        raise BadParameter(f"{value!r} is above {most:g}")
     return number
 
 

@@ -15,13 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-_DOTS = (
-    (0x01, 0x08),
-    (0x02, 0x10),
-    (0x04, 0x20),
-    (0x40, 0x80),
-)  # bit of each dot, by row and column of a cell
-_BLANK = 0x2800
+DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""The bit of each dot of a braille character, by row and column."""
+BLANK = 0x2800
+"""The character without a dot."""
 _CYAN, _YELLOW, _RESET = "\x1b[36m", "\x1b[33m", "\x1b[0m"
 INKS = (_CYAN, _YELLOW, "\x1b[35m", "\x1b[32m", "\x1b[34m", "\x1b[31m")
 """Colours that tell several lines apart."""
@@ -137,9 +134,9 @@ def _lined(places: list[tuple[float, float]]) -> Iterator[tuple[int, int, str]]:
     means = [(x, sum(ys) / len(ys)) for x, ys in sorted(columns.items())]
     cells: dict[tuple[int, int], int] = {}
     for x, y in _joined(means):
-        cells[y // 4, x // 2] = cells.get((y // 4, x // 2), 0) | _DOTS[y % 4][x % 2]
+        cells[y // 4, x // 2] = cells.get((y // 4, x // 2), 0) | DOTS[y % 4][x % 2]
     for (row, column), dots in cells.items():
-        yield row, column, chr(_BLANK + dots)
+        yield row, column, chr(BLANK + dots)
 
 
 def _joined(points: list[tuple[int, float]]) -> Iterator[tuple[int, int]]:

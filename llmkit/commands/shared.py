@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
+from llmkit.commands.values import parse_seconds
 from llmkit.errors import UsageError
 from llmkit.formats.json_text import encode_json
 from llmkit.formats.jsonl import encode_line
@@ -17,7 +18,10 @@ Force = Annotated[bool, Option("--force", help="Replace an existing output.")]
 DryRun = Annotated[bool, Option("--dry-run", "-n", help="Print the plan and write nothing.")]
 Seed = Annotated[int, Option("--seed", help="Seed of everything random.")]
 LogEvery = Annotated[
-    float, Option("--log-every", metavar="SECONDS", help="Between progress lines, off a terminal.")
+    float,
+    Option(
+        "--log-every", parser=parse_seconds, metavar="TIME", help="Between progress lines, off a terminal."
+    ),
 ]
 SkipBad = Annotated[bool, Option("--skip-bad", help="Count malformed lines and go on.")]
 Rejects = Annotated[

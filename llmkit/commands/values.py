@@ -6,13 +6,15 @@ from decimal import Decimal
 
 from typer import BadParameter
 
+from llmkit.formats.byte_text import format_bytes as format_bytes
+
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "b": 3, "t": 4}
 _NUMBER = re.compile(
     r"(?P<number>[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(?P<suffix>[kmgbt]?)(?P<binary>i?)(?P<unit>b?)", re.I
 )
 _MOST_DIGITS = 30
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-_TIME = re.compile(r"(?P<number>[0-9]*\.?[0-9]+)\s*(?P<unit>[smhd]?)", re.I)
+_TIME = re.compile(r"(?P<number>[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(?P<unit>[smhd]?)", re.I)
 
 
 def parse_count(text: str | int) -> int:
@@ -80,27 +82,36 @@ def read_share(text: str | float) -> float:
     return float(text.removesuffix("%")) / 100 if isinstance(text, str) and "%" in text else float(text)
 
 
+def parse_share(text: str | float) -> float:
+    """`10%` or `0.1`, from none of it to all.
+
+    Raises:
+        BadParameter: not a share from 0 to 1.
+    """
+    try:
+        value = read_share(text)
+    except ValueError:
+        raise BadParameter(f"{text!r} is not a share such as 10% or 0.1") from None
+    if not 0 <= value <= 1:
+        raise BadParameter(f"{text!r} is not between 0 and 100%")
+    return value
+
+
 def parse_seconds(text: str | float) -> float:
     """A length of time in seconds: `90`, `90s`, `30m`, `8h`, `2d`.
 
     Raises:
-        BadParameter: not a number with one of these units.
+        BadParameter: not a number with one of these units, or one that never ends.
     """
     if isinstance(text, int | float):
-        return float(text)
-    match = _TIME.fullmatch(text.strip())
-    if match is None:
+        value = float(text)
+    elif match := _TIME.fullmatch(text.strip()):
+        value = float(match["number"]) * _SECONDS[match["unit"].lower()]
+    else:
+        value = math.nan
+    if not 0 <= value < math.inf:
         raise BadParameter(f"{text!r} is not a time such as 90s, 30m, 8h or 2d")
-    return float(match["number"]) * _SECONDS[match["unit"].lower()]
-
-
-def format_bytes(count: float) -> str:
-    """`1.5 GiB`: for people; reports carry whole bytes."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
+    return value
 
 
 def format_need(needed: int, there: int | None, word: str) -> str:

@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.gbnf import as_lark, is_gbnf, is_lark
 from llmkit.errors import ConfigError, DataError, MissingError
-from llmkit.tokens.json_schema import held_schema
+from llmkit.tokens.json_schema import BLANKS, held_schema
 from llmkit.tokens.stream import joins_plainly
 from llmkit.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
-_BLANKS = r"( |\n{1,2}[ \t]{0,20})"
-"""What may stand between the parts of JSON, as in llama.cpp: no model can fill its text with blanks."""
 Rule = tuple[str, str | tuple[str, ...]]
 """Its kind and its value."""
 _PLACE = re.compile(r"^(?:at )?(?P<line>\d+)\(\d+\): ")
@@ -87,7 +85,7 @@ class Grammars:
             assert isinstance(rule, str)
             try:
                 source = LLMatcher.grammar_from_json_schema(
-                    _parsed(rule), overrides={"whitespace_pattern": _BLANKS}
+                    _parsed(rule), overrides={"whitespace_pattern": BLANKS}
                 )
             except ValueError as error:  # NaN, or too many levels
                 raise ConfigError(

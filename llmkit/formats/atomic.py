@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from llmkit.errors import MissingError, UsageError
-from llmkit.formats.folder_parts import is_read_of
+from llmkit.formats.folder_parts import is_ours
+from llmkit.formats.output_place import is_fixed, is_inside, is_read, is_same, linked
+from llmkit.processes import is_alive
 
 
 def is_special(path: Path) -> bool:
@@ -44,25 +46,39 @@ def refuse_existing(path: Path, *, force: bool, inputs: Iterable[Path] = (), is_
     Raises:
         UsageError: the output exists and `force` is off, or is `-`; always where it is or holds an input, or
             is there already in a folder that is one, and belongs to what is read of it;
-            or it cannot be written, or a folder stands where a file is to be.
+            or it cannot be written or replaced, or a folder stands where a file is to be, or a folder that
+            neither llmkit nor Hugging Face has made.
     """
     refuse_stdout(path)
-    resolved, is_there = path.resolve(), path.exists()
+    resolved, is_there = linked(path).resolve(), path.exists()
     places = {resolved, path.parent.resolve() / path.name}  # a model's files may be links
     for source in inputs:
-        if _is_same(source, path):
+        if is_same(source, path):
             raise UsageError(f"{path}: the output is also an input", hint="choose another name")
-        if resolved in source.resolve().parents and str(source) != "-":
+        if is_inside(source, path):
             raise UsageError(
                 f"{path}: the output folder holds the input {source}", hint="choose another name"
             )
-        if is_there and any(_is_read(source, place) for place in places):
+        if is_there and any(is_read(source, place) for place in places):
             raise UsageError(f"{path}: is there already, in the input {source}", hint="choose another name")
     if is_file and path.is_dir():
         raise UsageError(f"{path}: is a folder, and a file is to be written", hint="choose another name")
+    if path.is_dir():
+        _refuse_folder(path, force=force)
     if is_there and not force and not is_special(path):
         raise UsageError(f"{path}: already exists", hint="choose another name, or replace it with --force")
     refuse_unwritable(path)
+
+
+def _refuse_folder(path: Path, *, force: bool) -> None:
+    """Refuse a folder that cannot be replaced, or is not ours to remove: nothing brings it back."""
+    if is_fixed(path):
+        raise UsageError(
+            f"{path}: cannot be replaced: you are in it, or a disk is mounted there", hint="name one in it"
+        )
+    if not is_ours(path):
+        what = "holds nothing that llmkit or Hugging Face writes, and is kept" if force else "already exists"
+        raise UsageError(f"{path}: {what}", hint="choose another name, or remove it yourself")
 
 
 def refuse_unwritable(path: Path, *, in_place: bool = False) -> None:
@@ -81,7 +97,7 @@ def refuse_unwritable(path: Path, *, in_place: bool = False) -> None:
             what = "is a folder" if path.is_dir() else "may not be written"
             raise UsageError(f"{path}: {what}", hint="name another place")
         return
-    folder = path.absolute().parent
+    folder = linked(path).absolute().parent
     while not os.path.lexists(folder):
         folder = folder.parent
     if not folder.is_dir():
@@ -99,15 +115,16 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         with io.BufferedWriter(_NamedFile(path, path)) as stream:
             yield stream
         return
-    temporary = _temporary_name(path)
+    place = linked(path)
+    temporary = _temporary_name(place)
     try:
         with _as_named(temporary, path):
             with io.BufferedWriter(_NamedFile(temporary, path)) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            temporary.replace(path)
-            sync_folder(path.parent)
+            temporary.replace(place)
+            sync_folder(place.parent)
     except BaseException:
         with suppress(OSError):  # the folder may be the reason
             temporary.unlink()
@@ -135,7 +152,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
     An existing folder at `path` is replaced as a whole, and only then.
     """
-    temporary = _temporary_name(path)
+    temporary = _temporary_name(linked(path))
     try:
         with _as_named(temporary, path):
             temporary.mkdir(parents=True)
@@ -202,7 +219,11 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def replace_folder(source: Path, target: Path) -> None:
-    """Rename folder `source` to `target`; a previous `target` is moved aside first and removed last."""
+    """Rename folder `source` to `target`; a previous `target` is moved aside first and removed last.
+
+    Where `target` is a link, it stays, and this is done where it leads.
+    """
+    target = linked(target)
     if target.exists():
         aside = _temporary_name(target, mark="old")
         target.rename(aside)
@@ -246,7 +267,7 @@ def _temporary_name(path: Path, mark: str = "tmp") -> Path:
         if process == str(os.getpid()):  # in a container, a dead process had the same number
             if kind != mark or not leftover.is_dir():
                 continue
-        elif _is_alive(int(process)):
+        elif is_alive(int(process)):
             continue
         if kind == "old" and not path.exists():
             leftover.rename(path)  # the process died between the two renames of `replace_folder`
@@ -255,31 +276,3 @@ def _temporary_name(path: Path, mark: str = "tmp") -> Path:
         else:
             leftover.unlink(missing_ok=True)
     return path.parent / f".{path.name}.{mark}-{os.getpid()}"
-
-
-def _is_same(source: Path, path: Path) -> bool:
-    """Whether an input, stdin included, is the file at `path`."""
-    if str(source) != "-":
-        return source.resolve() == path.resolve() or (
-            source.is_file() and path.exists() and source.samefile(path)
-        )
-    try:
-        return path.is_file() and os.path.samestat(os.fstat(0), path.stat())
-    except OSError:  # no stdin
-        return False
-
-
-def _is_read(source: Path, place: Path) -> bool:
-    """Whether `place` is in the folder of an input, and read as a part of it."""
-    folder = source.resolve()
-    return folder in place.parents and folder.is_dir() and is_read_of(folder, place.relative_to(folder))
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,6 +1,7 @@
 """Documents: jsonl records with a `text`, or plain files, one document each.
 
 {"id"?: str, "text": str, ...}      .jsonl, .jsonl.zst, .jsonl.gz; every other key passes through
+the same                             .json, .json.gz, .json.zst with an object on each of its first two lines
 rows of parquet                      .parquet, .pq; the same object as a record
 anything else                        .txt, .md, source code: the file is one document, its path the id
 a folder                             its files but llmkit.json and hidden ones, sorted by relative paths
@@ -10,6 +11,7 @@ a pipe, /dev/stdin                   as stdin is
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +22,7 @@ from llmkit.formats.digest import content_id
 from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import (
     BYTE_ORDER_MARK,
+    MALFORMED,
     BadLine,
     Line,
     Record,
@@ -34,6 +37,8 @@ from llmkit.formats.streams import STDIO, is_stream, open_input
 
 COMPRESSIONS = {".zst", ".gz"}
 JSON_LINES = {".jsonl", ".ndjson"}
+_JSON = ".json"
+_LONGEST = 64 << 20  # bytes of a line that is looked at: a file of one line may be as large as the disk
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,8 @@ def read_documents(
     """
     for path in list_files(paths):
         if is_parquet(path):
-            yield from _from_records(read_parquet(path), text_field, on_bad, document_from or document_of)
+            rows = read_parquet(path, text_field=text_field, on_bad=on_bad)
+            yield from _from_records(rows, text_field, on_bad, document_from or document_of)
             continue
         name = "stdin" if path == STDIO else str(path)
         with open_input(path) as stream:
@@ -115,8 +121,24 @@ def read_documents(
 
 def is_json_lines(path: Path) -> bool:
     """Whether a path's name says jsonl, compressed or not."""
-    suffixes = [suffix for suffix in path.suffixes if suffix not in COMPRESSIONS]
-    return bool(suffixes) and suffixes[-1] in JSON_LINES
+    return _suffix(path) in JSON_LINES
+
+
+def holds_json_lines(path: Path) -> bool:
+    """Whether an input is jsonl: by its name, or by its first two lines where it is called .json.
+
+    Corpora of jsonl go by that name (C4, Dolma). There both lines are objects, or the only one is; of
+    JSON that is laid out for people the first line is none. A stream has no name, and is not looked at.
+
+    Raises:
+        MissingError, DataError: of a .json that is not there, or is damaged in its compression.
+    """
+    if is_json_lines(path) or is_stream(path) or _suffix(path) != _JSON:
+        return is_json_lines(path)
+    with open_input(path) as stream:
+        lines = (line.removeprefix(BYTE_ORDER_MARK) for line in iter(lambda: stream.readline(_LONGEST), b""))
+        first = list(islice((line for line in lines if line and not line.isspace()), 2))
+    return bool(first) and all(map(_is_object, first))
 
 
 def names_file(given: str | None, *, is_words: bool = False) -> bool:
@@ -153,7 +175,7 @@ def kind_of_input(path: Path, stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
     """
     if not is_json_lines(path) and is_stream(path):
         return kind_of_stdin(stream)
-    return "jsonl" if is_json_lines(path) else "text", stream
+    return "jsonl" if holds_json_lines(path) else "text", stream
 
 
 def document_of(line: Line, text_field: str = "text") -> Document:
@@ -202,6 +224,19 @@ def _decode(content: bytes, name: str, on_bad: Callable[[BadLine], None] | None)
             raise DataError(f"{name}:{line}: {problem}", hint=f"iconv -f latin1 -t utf-8 {name}") from None
         on_bad(BadLine(content, name, line, problem))
         return None
+
+
+def _suffix(path: Path) -> str:
+    """A name's last suffix but for those of compression; empty where there is none."""
+    return next((suffix for suffix in reversed(path.suffixes) if suffix not in COMPRESSIONS), "")
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line, type=Record)
+    except MALFORMED:
+        return False
+    return True
 
 
 def _is_aside(path: Path) -> bool:

@@ -20,6 +20,18 @@ _PARTS = (
 """Names in a folder of one of the first kinds; all in a folder of such a name belongs to it too."""
 
 
+_MARKS = (
+    *(_PROVENANCE, "index.json", "config.json", "tokenizer.json", "tokenizer_config.json"),
+    *("adapter_config.json", "checkpoints", "metrics.jsonl", "COMPLETE"),
+)
+"""Names of which a folder that llmkit or Hugging Face has made holds one."""
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a folder is one that llmkit or Hugging Face has made, or has nothing in it."""
+    return any((folder / name).exists() for name in _MARKS) or not any(folder.iterdir())
+
+
 def is_read_of(folder: Path, inside: PurePath) -> bool:
     """Whether something in a folder is read, or tells how it was made, where the folder is named.
 

@@ -1,15 +1,16 @@
 """Parquet rows as records, some of them in memory at a time; needs the extra `[parquet]`.
 
-A row becomes what the same row would be as a line of jsonl: columns in their order, times as RFC 3339, bytes
-as base64, not-a-number as null.
+A row becomes what the same row would be as a line of jsonl: columns in their order, times as RFC 3339 (see
+`parquet_rows`), bytes as base64 but for the text's, not-a-number as null.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, MissingError, UsageError
-from llmkit.formats.jsonl import Line, raw
+from llmkit.formats.jsonl import BadLine, Line, encode_line, raw
+from llmkit.formats.parquet_rows import Row, rows_of
 from llmkit.formats.streams import is_stream
 
 if TYPE_CHECKING:
@@ -24,15 +25,19 @@ def is_parquet(path: Path) -> bool:
     return path.suffix.lower() in (".parquet", ".pq")
 
 
-def read_parquet(path: Path) -> Iterator[Line]:
+def read_parquet(
+    path: Path, *, text_field: str = "text", on_bad: Callable[[BadLine], None] | None = None
+) -> Iterator[Line]:
     """The rows of a parquet file as records; `number` is the row's place in the whole file, from 1.
 
     Args:
         path: the file; a parquet file cannot be read from a pipe, its index stands at the end.
+        text_field: the column of the text: where it is of bytes they are its UTF-8.
+        on_bad: called with each row whose text is not UTF-8, which is then skipped; None: it is an error.
 
     Raises:
         MissingError: no such file, or pyarrow is not installed.
-        DataError: not a parquet file, or a damaged one.
+        DataError: not a parquet file, or a damaged one; a text that is not UTF-8.
         UsageError: `-`, or a pipe.
     """
     import pyarrow
@@ -45,11 +50,30 @@ def read_parquet(path: Path) -> Iterator[Line]:
             rows = max(1, min(BATCH_ROWS, BATCH_BYTES // each))
             try:
                 for batch in file.iter_batches(batch_size=rows, row_groups=[group], use_threads=False):
-                    for row in batch.to_pylist():
-                        yield Line({key: raw(value) for key, value in row.items()}, str(path), number)
+                    for row, bad in rows_of(batch):
+                        problem = f'"{bad}" is not UTF-8' if bad else _decode_text(row, text_field)
+                        if problem is None:
+                            yield Line({key: raw(value) for key, value in row.items()}, str(path), number)
+                        elif on_bad is None:
+                            raise DataError(
+                                f"{path}:{number}: {problem}", hint="pass over bad rows with --skip-bad"
+                            )
+                        else:
+                            on_bad(BadLine(encode_line(row)[:-1], str(path), number, problem))
                         number += 1
             except (pyarrow.ArrowException, OSError) as error:
                 raise _damaged(path, error) from None
+
+
+def _decode_text(row: Row, text_field: str) -> str | None:
+    """Put text in the place of the bytes of a text; what is wrong with them, if they are none."""
+    content = row.get(text_field)
+    if isinstance(content, bytes):
+        try:
+            row[text_field] = content.decode()
+        except UnicodeDecodeError as error:
+            return f'"{text_field}" is not UTF-8 (found byte 0x{content[error.start]:02x} at {error.start})'
+    return None
 
 
 def _opened(path: Path) -> "ParquetFile":

@@ -12,12 +12,14 @@ from pathlib import Path
 from llmkit.errors import UsageError
 from llmkit.formats.atomic import replace_folder, sync_file, sync_folder, write_atomic
 from llmkit.formats.lock import LOCK, lock_folder, open_locked
+from llmkit.formats.output_place import linked
 
 _KEY = ".key"
 
 
 def partial_path(path: Path) -> Path:
-    """Where the parts of `path` are kept."""
+    """Where the parts of `path` are kept: beside it, or beside what it is a link to."""
+    path = linked(path)
     return path.parent / f".{path.name}.partial"
 
 

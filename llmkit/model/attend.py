@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from llmkit.model.dtypes import computed_dtype
 from llmkit.model.layout import Layout
 
 _SCORES = 1 << 24
@@ -78,8 +79,7 @@ def attend_row(
     if layout.parts is None:
         return attend_to(q, k, v, layout.mask)
     k, v = layout.parts.gather(k, v)
-    kind = q.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else q.dtype
+    dtype = computed_dtype(q)
     taken = []
     for one in layout.stretches:
         mask = one.added(dtype) if plain else one.mask

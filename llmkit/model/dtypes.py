@@ -7,10 +7,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from llmkit.formats.model_folder import CONFIG_DTYPES
 from llmkit.model.config import ModelConfig
 from llmkit.model.stored_numbers import dtype_name_of, stays_float32
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+STORED_WORDS = {DTYPES[name]: word for word, name in CONFIG_DTYPES.items()}
+"""safetensors' words for them."""
 
 _Dtype = TypeVar("_Dtype", torch.dtype, torch.dtype | None)
 
@@ -18,6 +21,12 @@ _Dtype = TypeVar("_Dtype", torch.dtype, torch.dtype | None)
 def dtype_name(dtype: torch.dtype) -> str:
     """What config.json calls a dtype."""
     return str(dtype).removeprefix("torch.")
+
+
+def computed_dtype(x: Tensor) -> torch.dtype:
+    """What products with x are computed in: autocast, which looks into no function of our own, or as x is."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def kept_dtype(name: str, dtype: _Dtype) -> torch.dtype | _Dtype:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llmkit.model.config import ModelConfig
+from llmkit.model.dtypes import computed_dtype
 from llmkit.model.here import here
 from llmkit.model.mlp import ACTIVATION_FUNCTIONS, GatedMLP
 from llmkit.model.router import Router, fresh
@@ -115,7 +116,7 @@ class Experts(nn.Module):
         return (y * weights.unsqueeze(-1)).sum(1).to(x.dtype)
 
     def _compute(self, rows: Tensor, owner: Tensor, counts: Tensor) -> Tensor:
-        if rows.is_cuda and _arithmetic(rows) == torch.bfloat16 and self._is_aligned and len(rows):
+        if rows.is_cuda and computed_dtype(rows) == torch.bfloat16 and self._is_aligned and len(rows):
             return self._grouped(rows.bfloat16(), owner, counts)
         return self._one_by_one(rows, counts)
 
@@ -201,12 +202,6 @@ def _grouped_linear(rows: Tensor, weight: Tensor, bias: Tensor | None, owner: Te
         return y
     own = F.one_hot(owner, len(bias)).to(y.dtype)  # a product, whose gradient is added up in one order
     return y + own @ bias.to(y.dtype)
-
-
-def _arithmetic(x: Tensor) -> torch.dtype:
-    """What matrix products are done in: autocast does not know grouped_mm."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def _gated(hidden_act: str) -> Gate:

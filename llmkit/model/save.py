@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llmkit.formats.json_text import json_text
-from llmkit.formats.model_folder import CONFIG, GENERATION_CONFIG, INDEX, WEIGHTS
+from llmkit.formats.model_folder import CONFIG, GENERATION_CONFIG, INDEX, MAX_SHARD_BYTES, WEIGHTS
 from llmkit.formats.safetensors_write import system_errors
 from llmkit.model.dtypes import kept_dtype
 from llmkit.model.families.read import FORMAT_VERSION
@@ -17,8 +17,6 @@ from llmkit.model.file_names import SINUSOIDS
 from llmkit.model.names import groups
 from llmkit.model.positions import sinusoid_table
 from llmkit.model.transformer import Transformer
-
-MAX_SHARD_BYTES = 5_000_000_000
 
 
 def save_model(

@@ -14,12 +14,12 @@ from torch import Tensor
 from llmkit.errors import UsageError
 from llmkit.formats.quantised.matrix_layout import Part
 from llmkit.model.config import ModelConfig
-from llmkit.model.dtypes import kept_dtype
+from llmkit.model.dtypes import STORED_WORDS, kept_dtype
 from llmkit.model.families.stored import How
 from llmkit.model.file_names import SINUSOIDS
 from llmkit.model.names import Group, groups
 from llmkit.model.positions import sinusoid_table
-from llmkit.quant.containers import WORDS, Container, check_module, config_keys, layout_for
+from llmkit.quant.containers import Container, check_module, config_keys, layout_for
 from llmkit.quant.grid import Grid
 from llmkit.quant.kept_matrix import KeptMatrix
 from llmkit.quant.rounding import RoundedMatrix
@@ -86,10 +86,10 @@ class QuantisedFiles:
             shapes = group.shapes([self.shapes[name] for name in group.ours])
             for name, shape in zip(group.theirs, shapes, strict=True):
                 if grid is None:
-                    parts.append(Part(name, WORDS[kept_dtype(name, self.dtype)], shape))
+                    parts.append(Part(name, STORED_WORDS[kept_dtype(name, self.dtype)], shape))
                     continue
                 layout, module = layout_for(self.container, grid), name.removesuffix(_WEIGHT)
-                scale = WORDS[getattr(grid, "scale_dtype", self.dtype)]
+                scale = STORED_WORDS[getattr(grid, "scale_dtype", self.dtype)]
                 rows, columns = shape
                 parts += [
                     Part(module + part.suffix, part.dtype, part.shape)
@@ -97,7 +97,7 @@ class QuantisedFiles:
                 ]
         if self.config.position == "sinusoidal":
             table = (self.config.max_position_embeddings, self.config.hidden_size)
-            parts.append(Part(SINUSOIDS, WORDS[self.dtype], table))
+            parts.append(Part(SINUSOIDS, STORED_WORDS[self.dtype], table))
         return parts
 
     def tensors(
@@ -139,7 +139,7 @@ class QuantisedFiles:
             if scales.bases is not None:
                 made[scales.bases] = own["bias"]
             rows, columns = own["codes"].shape
-            for part in layout.parts(rows, columns, WORDS[own["scale"].dtype]):
+            for part in layout.parts(rows, columns, STORED_WORDS[own["scale"].dtype]):
                 tensor = made[part.suffix]
                 if part.dtype == "F8_E4M3":
                     tensor = tensor.view(torch.float8_e4m3fn)

@@ -21,6 +21,7 @@ from llmkit.formats.quantised.gptq import BITS as GPTQ_BITS
 from llmkit.formats.quantised.gptq import Gptq
 from llmkit.formats.quantised.matrix_layout import WrittenLayout
 from llmkit.formats.quantised.mlx_affine import MlxAffine
+from llmkit.model.dtypes import STORED_WORDS
 from llmkit.model.families.stored import How
 from llmkit.quant.fp8_grid import Fp8Grid
 from llmkit.quant.grid import Grid
@@ -29,8 +30,6 @@ from llmkit.quant.int_grids import AffineGrid, IntGrid
 
 Container = Literal["compressed-tensors", "gptq", "awq", "mlx"]
 CONTAINERS: tuple[str, ...] = get_args(Container)
-WORDS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
-"""safetensors' words."""
 _TAKES = {
     "compressed-tensors": "int2 to int8 in any group, with or without -asym, and fp8-channel",
     "gptq": "int2, int3, int4 and int8 in any group, with or without -asym",
@@ -224,6 +223,6 @@ def matrix_nbytes(container: Container, shape: Sequence[int], grid: Grid) -> int
         UsageError, ConfigError: the files do not hold the grid, or not in this shape.
     """
     rows, columns = shape
-    layout, scale = layout_for(container, grid), WORDS[getattr(grid, "scale_dtype", torch.float16)]
+    layout, scale = layout_for(container, grid), STORED_WORDS[getattr(grid, "scale_dtype", torch.float16)]
     parts = layout.parts(rows, columns, scale)
     return sum(math.prod(part.shape) * DTYPE_BITS[part.dtype] // 8 for part in parts)

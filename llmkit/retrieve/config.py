@@ -16,6 +16,34 @@ MEANING_WEIGHT = 0.8
 HIDDEN_STATES_WEIGHT = 0.5
 """Of vectors that are means of a language model's hidden states: words are the better half there."""
 
+SEARCH_SECONDS = 30.0
+"""That a server may take for its part of a search, tries and waits included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchFlags:
+    """What the flags of a search are called where it was asked for: errors name them. None: there is none."""
+
+    by: str = "--by"
+    embed: str | None = "--embed"
+    embed_url: str = "--embed-url"
+    embed_name: str = "--embed-name"
+    embed_key: str = "--embed-key"
+    key: str | None = "--index-key"
+    seconds: str | None = "--index-timeout"
+    fewer: str = "ask for fewer passages: -k N"
+    """A whole hint."""
+
+    @property
+    def embed_hint(self) -> str:
+        """How to say what makes vectors."""
+        url = f"{self.embed_url} URL"
+        return url if self.embed is None else f"{url}, or {self.embed} MODEL"
+
+
+SEARCH_FLAGS = SearchFlags()
+"""Of `llmkit retrieve`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class IndexConfig:

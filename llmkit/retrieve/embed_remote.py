@@ -5,6 +5,7 @@ Source: OpenAI's API reference, "Create embeddings".
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import httpx
@@ -14,18 +15,21 @@ from numpy.typing import NDArray
 
 from llmkit.errors import RemoteError, UsageError
 from llmkit.formats.jsonl import MALFORMED
+from llmkit.retrieve.config import SEARCH_FLAGS, SearchFlags
 from llmkit.retrieve.embed import unit_vectors
+from llmkit.retrieve.retry import PASSING, Answer, LateError, PatientClient, UnansweredError
 
 TEXTS = 64
 """Of one request, at most."""
 TEXT_BYTES = 1 << 18
 """Of one request, as a rule: a longer text has one of its own."""
 TRIES = 6
-"""Of one request, where what went wrong may pass: about half a minute in all."""
+"""Of one request, where what went wrong may pass and there is time."""
+BULK_SECONDS = 300.0
+"""That a request with passages to index may take, tries and waits included: a server on a CPU is slow."""
 _FIRST_WAIT_SECONDS = 0.5
-_MOST_WAIT_SECONDS = 30.0
-_PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
-_TIMEOUT = httpx.Timeout(120.0, connect=10.0)
+_PASSING = PASSING | {409, 500}
+"""As OpenAI's own client has it."""
 _PROBE = "The quick brown fox jumps over the lazy dog."
 
 
@@ -40,7 +44,7 @@ class _Answer(msgspec.Struct):
 
 
 class RemoteEmbedder:
-    """Vectors from a server.
+    """Vectors from a server; from any thread, and from several at once.
 
     Attributes:
         name: what the server calls its model.
@@ -54,6 +58,8 @@ class RemoteEmbedder:
         *,
         model: str | None = None,
         key: str | None = None,
+        seconds: float = BULK_SECONDS,
+        flags: SearchFlags = SEARCH_FLAGS,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -62,6 +68,8 @@ class RemoteEmbedder:
             url: of the server, with or without `/v1` and `/embeddings`; or `unix:SOCKET`.
             model: which of its models; None: it is not said.
             key: that it asks for.
+            seconds: that a request may take, tries and waits included.
+            flags: what errors call the flags.
             transport: None: as the URL says.
             sleep: waits so many seconds.
 
@@ -70,15 +78,29 @@ class RemoteEmbedder:
             RemoteError: the server refuses, is not there, or gives no vectors.
         """
         self._shown = url
-        address, socket = _address(url)
+        address, socket = server_address(url, flags)
         if transport is None and socket is not None:
             transport = httpx.HTTPTransport(uds=socket)
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
-        self._client = httpx.Client(transport=transport, headers=headers, timeout=_TIMEOUT)
-        self._address, self._model, self._sleep = address, model, sleep
+        self._requests = PatientClient(
+            httpx.Client(transport=transport, headers=headers),
+            seconds=seconds,
+            tries=TRIES,
+            first_wait=_FIRST_WAIT_SECONDS,
+            passing=_PASSING,
+            sleep=sleep,
+        )
+        self._address, self._model, self._flags = address, model, flags
         self.name, self.width = model or "", 0
-        self.probe = self.embed([_PROBE])[0]
+        with ExitStack() as stack:
+            stack.callback(self.close)
+            self.probe = self.embed([_PROBE])[0]
+            stack.pop_all()
         self.width = len(self.probe)
+
+    def close(self) -> None:
+        """Give back its connections."""
+        self._requests.close()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors (N, width) of length 1; of a text of nothing but space, zeros.
@@ -109,45 +131,43 @@ class RemoteEmbedder:
             raise self._wrong(f"vectors of {max(widths)} numbers, where there were {self.width}")
         return np.array([rows[place] for place in range(len(texts))])
 
-    def _post(self, content: bytes) -> httpx.Response:
+    def _post(self, content: bytes) -> Answer:
         """The answer; what may pass is tried again, later and later."""
-        for attempt in range(TRIES):
-            wait = min(_FIRST_WAIT_SECONDS * 2**attempt, _MOST_WAIT_SECONDS)
-            try:
-                answer = self._client.post(
-                    self._address, content=content, headers={"content-type": "application/json"}
-                )
-            except httpx.TransportError as error:
-                why = str(error) or type(error).__name__
-            else:
-                if answer.is_success:
-                    return answer
-                why = f"{answer.status_code}: {_said(answer)}"
-                if answer.status_code not in _PASSING:
-                    raise self._wrong(why)
-                wait = max(wait, min(_told_wait(answer), _MOST_WAIT_SECONDS))
-            if attempt + 1 < TRIES:
-                self._sleep(wait)
-        raise self._wrong(f"{why} ({TRIES} times)")
+        try:
+            answer = self._requests.ask("POST", self._address, content)
+        except UnansweredError as error:
+            raise self._wrong(str(error), is_late=isinstance(error, LateError)) from None
+        if answer.status >= 300:
+            raise self._wrong(f"{answer.status}: {_said(answer)}{answer.after_tries}")
+        return answer
 
-    def _read(self, answer: httpx.Response) -> _Answer:
+    def _read(self, answer: Answer) -> _Answer:
         try:
             return msgspec.json.decode(answer.content, type=_Answer)
         except MALFORMED as error:
             raise self._wrong(f"no answer of /v1/embeddings: {error}") from None
 
-    def _wrong(self, why: str) -> RemoteError:
-        hint = "see its model (--embed-name), its key (--embed-key), and that --chunk fits its context"
+    def _wrong(self, why: str, *, is_late: bool = False) -> RemoteError:
+        flags = self._flags
+        hint = f"see its model ({flags.embed_name}), its key ({flags.embed_key}), and what fits its context"
+        if is_late:
+            hint = f"curl {self._address}" if flags.seconds is None else f"give it more time: {flags.seconds}"
         return RemoteError(f"{self._shown}: {why}", hint=hint)
 
 
-def _address(url: str) -> tuple[str, str | None]:
-    """Where to send requests, and the Unix socket to send them through."""
+def server_address(url: str, flags: SearchFlags = SEARCH_FLAGS) -> tuple[str, str | None]:
+    """Where to send requests, and the Unix socket to send them through.
+
+    Raises:
+        UsageError: it is no URL.
+    """
     if url.startswith("unix:"):
         return "http://llmkit/v1/embeddings", url.removeprefix("unix:").removeprefix("//")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise UsageError(f"--embed-url {url}: no URL", hint="--embed-url http://127.0.0.1:8000/v1")
+        raise UsageError(
+            f"{flags.embed_url} {url}: no URL", hint=f"{flags.embed_url} http://127.0.0.1:8000/v1"
+        )
     base = url.rstrip("/")
     if base.endswith("/embeddings"):
         return base, None
@@ -169,17 +189,10 @@ def _batches(texts: Sequence[str], places: Sequence[int]) -> Iterator[list[int]]
         yield batch
 
 
-def _said(answer: httpx.Response) -> str:
+def _said(answer: Answer) -> str:
     """The server's own words, as far as they are any."""
     try:
-        message = answer.json()["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        message = answer.text
-    return " ".join(str(message).split())[:300] or answer.reason_phrase
-
-
-def _told_wait(answer: httpx.Response) -> float:
-    try:
-        return float(answer.headers.get("retry-after", "0"))
-    except ValueError:  # a date
-        return 0.0
+        message = msgspec.json.decode(answer.content)["error"]["message"]
+    except (*MALFORMED, KeyError, TypeError):
+        message = answer.content.decode(errors="replace")
+    return " ".join(str(message).split())[:300] or httpx.codes.get_reason_phrase(answer.status)

@@ -1,6 +1,7 @@
 """How a server listens, whom it serves and how much at once: torch-free, so that flags can show defaults."""
 
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 from llmkit.errors import ConfigError
@@ -117,6 +118,8 @@ class ServeConfig:
                 f"--port must be from 0 to 65535 (found {self.port})", hint="--port 0: any free one"
             )
         for name in ("drain_seconds", "prompt_seconds"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < inf:
                 flag = f"--{name.replace('_', '-')}"
-                raise ConfigError(f"{flag} must be above 0 (found {getattr(self, name)})", hint=f"{flag} 10")
+                raise ConfigError(
+                    f"{flag} must be above 0, and end (found {getattr(self, name)})", hint=f"{flag} 10"
+                )

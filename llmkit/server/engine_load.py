@@ -25,3 +25,6 @@ class EngineLoad:
     proposed_drafts: int
     accepted_drafts: int
     offloaded_blocks: int
+    """Copied to host memory."""
+    restored_blocks: int
+    """Copied back."""

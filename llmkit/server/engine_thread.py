@@ -104,6 +104,7 @@ class EngineThread:
             proposed_drafts=counts.proposed_drafts,
             accepted_drafts=counts.accepted_drafts,
             offloaded_blocks=counts.offloaded_blocks,
+            restored_blocks=counts.restored_blocks,
         )
 
     async def stream(self, request: Request, *, shown: Collection[int] = ()) -> AsyncGenerator[Piece]:

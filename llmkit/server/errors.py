@@ -6,6 +6,7 @@
 Source: OpenAI's API reference, "Error codes"; Anthropic's, "Errors".
 """
 
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -166,6 +167,8 @@ def renamed(error: ApiError, names: Mapping[str, str]) -> ApiError:
 def as_api_error(error: LlmkitError, param: str | None = None) -> ApiError:
     """What our own refusal of a request is for a client: hints are about flags, and stay here.
 
+    What is no fault of the request the client is told in general, and the log in full.
+
     Args:
         error: raised while a request was checked.
         param: what it is about, where that is known.
@@ -174,4 +177,5 @@ def as_api_error(error: LlmkitError, param: str | None = None) -> ApiError:
         return ApiError(400, error.problem, code="invalid_value", param=param)
     if isinstance(error, MissingError):
         return ApiError(400, error.problem, code="not_available", param=param)
+    logging.getLogger("llmkit.serve").error("%s (%s)", error.problem, error.hint)
     return ApiError(500, "the request failed inside the server", code="internal_error")

@@ -147,6 +147,7 @@ class _Engines:
         ("spec_decode_num_draft_tokens", "Tokens guessed", lambda load: load.proposed_drafts),
         ("spec_decode_num_accepted_tokens", "Of them, right", lambda load: load.accepted_drafts),
         ("kv_offloaded_blocks", "Blocks copied to host memory", lambda load: load.offloaded_blocks),
+        ("kv_restored_blocks", "Blocks copied back from it", lambda load: load.restored_blocks),
     )
 
     def __init__(

@@ -14,7 +14,7 @@ from llmkit.errors import DataError, UsageError
 WORST = float("inf")
 HINT = "as in --prefer 'source:wiki>web,date:max,length:max', or --prefer first"
 _TERM = re.compile(r"(?P<key>[^:,>\s]+):(?P<order>[^:,]+)")
-_DATES = ("created", "added", "metadata.date", "metadata.created", "metadata.timestamp")
+_DATES = ("date", "created", "added", "metadata.date", "metadata.created", "metadata.timestamp")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ import msgspec
 
 from llmkit.formats.jsonl import MALFORMED, Record, decode_value, raw
 
-METADATA, HISTORY, LICENCE = "metadata", "history", "license"
+METADATA, HISTORY = "metadata", "history"
+LICENCES = ("license", "licence", "licenses")
+"""Where a licence is declared: in `metadata` and in the record itself, as a name or a list of names."""
 
 
 def with_history(record: Record, stage: str, **facts: Any) -> Record:
@@ -49,14 +51,22 @@ def with_id(record: Record, identity: str) -> Record:
 
 
 def licence_of(record: Record) -> str | None:
-    """The licence that a record declares, as it is spelled there; None where it declares none."""
-    return licence_in(object_at(record, METADATA) or {})
+    """The licence that a record declares, as it is spelled there: several joined by AND, None for none."""
+    found = licences_of(record)
+    if len(found) > 1:
+        found = tuple(f"({name})" if " OR " in name else name for name in found)
+    return " AND ".join(found) or None
 
 
-def licence_in(metadata: Record) -> str | None:
-    """The licence that a record's `metadata` declares; see `licence_of`."""
-    found = decode_value(metadata[LICENCE]) if LICENCE in metadata else None
-    return found if isinstance(found, str) and found else None
+def licences_of(record: Record) -> tuple[str, ...]:
+    """The licences that a record declares, each once, as they are spelled there: all of them apply."""
+    found: dict[str, None] = {}
+    for place in (object_at(record, METADATA) or {}, record):
+        for key in LICENCES:
+            declared = decode_value(place[key]) if key in place else None
+            names = declared if isinstance(declared, list) else [declared]
+            found |= dict.fromkeys(name for name in names if isinstance(name, str) and name)
+    return tuple(found)
 
 
 def object_at(record: Record, key: str) -> Record | None:
@@ -75,11 +85,11 @@ def origin_of(record: Record) -> dict[str, Any]:
     source = decode_value(record["source"]) if "source" in record else None
     if isinstance(source, str):
         found["source"] = source
-    if METADATA not in record:
-        return found
     licence = licence_of(record)
     if licence is not None:
         found["license"] = licence
+    if METADATA not in record:
+        return found
     epochs = [one["epoch"] for one in history_of(record) if isinstance(one, dict) and "epoch" in one]
     if epochs and isinstance(epochs[-1], int):
         found["epoch"] = epochs[-1]

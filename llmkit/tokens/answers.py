@@ -20,12 +20,11 @@ from llmkit.errors import DataError
 from llmkit.tokens.audit import ExampleError
 from llmkit.tokens.chat import render_chat, render_generations
 from llmkit.tokens.marks import Marks, mark_messages, strip_marks, text_of
-from llmkit.tokens.prompt import PromptEncoder
+from llmkit.tokens.prompt import TRIAL, PromptEncoder
 from llmkit.tokens.templates import has_generation_markers, one_moment
 from llmkit.tokens.tokenizer import Tokenizer
 
 Message = dict[str, Any]
-_TRIAL = [{"role": "user", "content": "Two and two?"}, {"role": "assistant", "content": "Four."}]
 _NOTHING = re.compile(r"(?!)")
 
 
@@ -170,7 +169,7 @@ class AnswerFinder:
         """What asking for an answer adds to a text; empty where the template adds nothing."""
         try:
             asked, told = (
-                render_chat(self._tokenizer, _TRIAL[:1], add_generation_prompt=prompt)
+                render_chat(self._tokenizer, TRIAL[:1], add_generation_prompt=prompt)
                 for prompt in (True, False)
             )
         except DataError:
@@ -181,7 +180,7 @@ class AnswerFinder:
     def _trailer(self) -> str:
         """What the template writes behind the last turn."""
         try:
-            after = render_chat(self._tokenizer, _TRIAL).rpartition(_TRIAL[-1]["content"])[2]
+            after = render_chat(self._tokenizer, TRIAL).rpartition(TRIAL[-1]["content"])[2]
         except DataError:
             return ""
         closing = self._end_after_space.match(after)

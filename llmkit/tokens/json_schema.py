@@ -13,6 +13,8 @@ from typing import Any
 
 from llmkit.errors import ConfigError
 
+BLANKS = r"( |\n{1,2}[ \t]{0,20})"
+"""What may stand between the parts of JSON, as in llama.cpp: no model can fill its text with blanks."""
 _INT64 = 2**63
 _MOST = _INT64 - 1024
 """The greatest whole number that is both a float64 and an int64."""

@@ -9,7 +9,8 @@ from llmkit.errors import DataError, LlmkitError
 from llmkit.tokens.ordinary import ordinary_backend
 from llmkit.tokens.tokenizer import Tokenizer
 
-_TRIAL = [{"role": "user", "content": "Two and two?"}, {"role": "assistant", "content": "Four."}]
+TRIAL = [{"role": "user", "content": "Two and two?"}, {"role": "assistant", "content": "Four."}]
+"""A conversation by which templates are tried out."""
 
 
 class PromptEncoder:
@@ -103,10 +104,10 @@ def _turn_end(tokenizer: Tokenizer) -> int | None:
     from llmkit.tokens.chat import render_chat
 
     try:
-        rendered = render_chat(tokenizer, _TRIAL)
+        rendered = render_chat(tokenizer, TRIAL)
     except LlmkitError:  # a template for other conversations: its own rendering will say what is wrong
         return None
-    after = rendered.rpartition(_TRIAL[-1]["content"])[2].lstrip()
+    after = rendered.rpartition(TRIAL[-1]["content"])[2].lstrip()
     added = tokenizer.backend.get_added_tokens_decoder()
     ends = [index for index, token in added.items() if token.special and after.startswith(token.content)]
     return max(ends, key=lambda index: len(added[index].content), default=None)

@@ -126,8 +126,12 @@ class Balancer:
 
     @torch.no_grad()
     def update_bias(self) -> None:
-        """Make experts below their share easier to choose and others harder (2408.15664, algorithm 1)."""
+        """Make experts below their share easier to choose and others harder (2408.15664, algorithm 1).
+
+        A router whose weight is frozen stays as it is: nobody would save its bias.
+        """
         for router, counts in self._counts.items():
-            if self._step and router.e_score_correction_bias is not None:
+            frozen = not router.weight.requires_grad
+            if self._step and not frozen and router.e_score_correction_bias is not None:
                 load = counts.float()
                 router.e_score_correction_bias += self._step * (load.mean() - load).sign()

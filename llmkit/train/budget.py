@@ -55,11 +55,12 @@ def resolve_steps(
         tokens = config.tokens_per_parameter * parameters
     elif config.target_flops is not None:
         tokens = config.target_flops / flops_per_token
+    times = 1
     if tokens is None:
-        tokens = (config.epochs or 1.0) * rows * seq_len
+        tokens, times = (config.epochs or 1.0) * rows * seq_len, config.updates_per_batch
     if config.batch_ramp is not None:
         return parse_ramp(config.batch_ramp, batch_rows).steps_for(max(1, math.ceil(tokens / seq_len - 1e-9)))
-    return max(1, math.ceil(tokens / (batch_rows * seq_len) - 1e-9))
+    return max(1, math.ceil(tokens / (batch_rows * seq_len) - 1e-9)) * times
 
 
 def resolve_micro_batch_rows(

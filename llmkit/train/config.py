@@ -119,6 +119,16 @@ class PretrainConfig:
     threads: int | None = None
     """None: one for a model too small to share, else one a core."""
 
+    @property
+    def trains_routers(self) -> bool:
+        """Whether the routers of a model with experts are trained."""
+        return True
+
+    @property
+    def updates_per_batch(self) -> int:
+        """Updates from the same rows, one after the other."""
+        return 1
+
     def __post_init__(self) -> None:
         budgets = [flag_of(name) for name in BUDGETS if getattr(self, name) is not None]
         if len(budgets) > 1:
@@ -222,8 +232,12 @@ class Recipe:
 
     @property
     def epochs(self) -> float:
-        """Times that each row is seen."""
-        return self.rows_before(self.steps) / self.rows
+        """Times that each row is taken up."""
+        return self.cursor(self.steps) / self.rows
+
+    def cursor(self, step: int) -> int:
+        """Rows that are taken up before update `step`."""
+        return self.rows_before(step)
 
     def differences(self, other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
         """The settings in which a stored recipe is another, keys of the model too: name to (stored, ours)."""
@@ -264,7 +278,7 @@ def resolve_router(config: PretrainConfig, experts: ExpertsConfig | None) -> dic
     if not experts.selection_bias:
         what = "the model's routers have no selection bias"
         _refuse_router(config, ROUTER_SETTINGS[2:], what, "--preset tiny-moe-free has one; or use a loss")
-    elif update is None:
+    elif update is None and config.trains_routers:
         update = ROUTER_BIAS_UPDATE
     return {
         "router_aux_loss_coef": experts.router_aux_loss_coef if aux is None else aux,

@@ -97,6 +97,7 @@ class FinetuneConfig(PretrainConfig):
                 )
             if isinstance(value := getattr(self, name), float):
                 check_bounds(name, value)
+        check_bounds("temperature", self.temperature, above=0)
         for name, low in _LEAST.items():
             check_bounds(name, getattr(self, name), low=low)
         if self.clip_ratio is not None and (self.updates_per_rollout or 1) == 1:
@@ -109,8 +110,23 @@ class FinetuneConfig(PretrainConfig):
                 "--last-layers trains the weights themselves, --lora leaves them as they are",
                 hint="give one of them; --lora-layers N puts adapters on the last layers only",
             )
+        if self.lora is not None and self.router_bias_update is not None:
+            raise ConfigError(
+                "--router-bias-update changes the model itself, --lora leaves it as it is",
+                hint="leave --router-bias-update out",
+            )
         if self.qlora and self.lora is None:
             raise ConfigError("weights in four bits cannot be trained", hint="--qlora with --lora")
+
+    @property
+    def trains_routers(self) -> bool:
+        """See `PretrainConfig`."""
+        return self.lora is None
+
+    @property
+    def updates_per_batch(self) -> int:
+        """See `PretrainConfig`."""
+        return self.updates_per_rollout or 1
 
     @property
     def uses_reference(self) -> bool:
@@ -162,6 +178,10 @@ class FinetuneRecipe(Recipe):
     """Digest of the validation data; None: there is none, and the last step counts."""
     eval_rows: int | None = None
     """Of these, the first; None: all."""
+
+    def cursor(self, step: int) -> int:
+        """See `Recipe`: several updates may learn from the same answers."""
+        return self.rows_before(-(-step // (self.settings.get("updates_per_rollout") or 1)))
 
     def differences(self, other: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
         """See `Recipe`. Older checkpoints do not say what they were validated on: that may be anything."""

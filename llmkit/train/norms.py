@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from llmkit.train.parallel.ranks import ALONE, Ranks
 from llmkit.train.parallel.tensors import local, total_norm
 
 
@@ -48,9 +49,11 @@ class NormProbe:
     Args:
         model: in training.
         every: updates from one that is watched to the next; 0: none is.
+        ranks: the processes that have the other stages of it.
     """
 
-    def __init__(self, model: nn.Module, every: int) -> None:
+    def __init__(self, model: nn.Module, every: int, ranks: Ranks = ALONE) -> None:
+        self._ranks = ranks
         self._model = model
         self._every = every
         self._hooks: list[RemovableHandle] = []
@@ -92,7 +95,11 @@ class NormProbe:
             return None
         found = [self._norms(*group) for group in parameter_groups(self._model).items()]
         self._before, self._outputs, self._watches = {}, {}, False
-        return [asdict(one) for one in found]
+        every: dict[str, LayerNorms] = {}
+        for stage in self._ranks.of_stages(found):
+            for one in stage:
+                every.setdefault(one.name, one)  # two stages have a tied embedding
+        return [asdict(one) for one in every.values()]
 
     def _norms(self, name: str, parameters: list[nn.Parameter]) -> LayerNorms:
         before = self._before.pop(name)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from llmkit.model.routing import RoutingTape
 from llmkit.model.transformer import Transformer
+from llmkit.train.arithmetic import arithmetic
 from llmkit.train.balance import Balancer, ExpertUse
 from llmkit.train.chance import seed_update
 from llmkit.train.config import PretrainConfig, Recipe, SpikeReaction
@@ -103,7 +104,7 @@ class Trainer:
         self.device = next(self.model.parameters()).device
         self._micro_batch_rows = micro_batch_rows
         self._rate = rate
-        self._norms = NormProbe(self.model, norms_every)
+        self._norms = NormProbe(self.model, norms_every, self.ranks)
         self._reactions: dict[Verdict, SpikeReaction] = {"nonfinite": on_nonfinite, "spike": on_spike}
         experts = self.model.config.experts
         self._balancer = None if experts is None else Balancer(recipe, experts, self.ranks)
@@ -153,9 +154,7 @@ class Trainer:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The arithmetic of the forward pass."""
-        if self.recipe.dtype == "bfloat16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
+        return arithmetic(self.device, self.recipe.dtype)
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Everything beside the weights that is a tensor, whole. Every process has to call this."""
@@ -169,7 +168,7 @@ class Trainer:
             "tokens": self.tokens,
             "skipped": self.skipped,
             "left_out": self.left_out,
-            "row_cursor": self.recipe.rows_before(self.step) + self.passed_rows,
+            "row_cursor": self.recipe.cursor(self.step) + self.passed_rows,
             "passed_rows": self.passed_rows,
             "rewinds": self.rewinds,
             "learning_rate": self._rate(self.recipe, self.step),

@@ -20,10 +20,11 @@ from llmkit.model.source import carries_tokenizer
 
 Kind = Literal[
     "model", "gguf", "run", "checkpoint", "config", "safetensors", "adapter", "tokenizer", "shards", "shard",
-    "metrics", "records", "text", "imatrix",
+    "metrics", "records", "text", "imatrix", "dedup-index",
 ]  # fmt: skip
 ADAPTER_CONFIG = "adapter_config.json"
-SHARD_INDEX = "index.json"
+SHARD_INDEX = "index.json"  # also what `dedup --save-index` calls its own: their schemas differ
+_DEDUP_INDEX = "llmkit.dedup-index"
 KNOWN = "a model, tokenizer, run, adapter or shard folder, or a file of one"
 """Of Artefact.kind, `gguf` is a model in one file, and an `adapter` may be such a file too; `records` also a
 folder of documents in parts; `imatrix` an importance matrix in a GGUF file."""
@@ -65,6 +66,8 @@ def _folder(path: Path) -> Artefact:
         return Artefact("run", path)
     if (path / WEIGHTS).is_file() or (path / INDEX).is_file() or _lacks_weights(path):
         return Artefact("checkpoint" if (path / STATE).is_file() else "model", path)
+    if _is_dedup_index(path / SHARD_INDEX):
+        return Artefact("dedup-index", path)
     if (path / SHARD_INDEX).is_file() or any(path.glob("*.tok.zst")):
         return Artefact("shards", path)
     if corpus_parts(path):
@@ -80,6 +83,12 @@ def _folder(path: Path) -> Artefact:
         f"{path}: no artefact that llmkit knows (found: {some_of(names, 5) or 'nothing'})",
         hint=f"give {KNOWN}",
     )
+
+
+def _is_dedup_index(path: Path) -> bool:
+    """Whether a file is the note of what `dedup --save-index` has made."""
+    content = _object(path.read_bytes()) if path.is_file() else None
+    return content is not None and str(content.get("schema", "")).startswith(_DEDUP_INDEX)
 
 
 def _lacks_weights(path: Path) -> bool:
@@ -171,6 +180,8 @@ def _json_object(path: Path, content: dict[str, Any] | None) -> Artefact:
         return Artefact("model", path.parent)
     if str(content.get("schema", "")).startswith("llmkit.shard"):
         return Artefact("shards", path.parent)
+    if str(content.get("schema", "")).startswith(_DEDUP_INDEX):
+        return Artefact("dedup-index", path.parent)
     if "model_type" in content or "architectures" in content:
         return Artefact("config", path)
     if path.name == "vocab.json" and all(isinstance(token, int) for token in content.values()):

@@ -1,7 +1,10 @@
-"""Where clean, dedup and mix put their results, and who does the work: what the three have in common."""
+"""What clean, dedup and mix have in common: where results go, where they work, and who does the work."""
 
+import os
 import shutil
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -9,7 +12,9 @@ from typing import BinaryIO
 from llmkit.errors import UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.documents import is_json_lines
+from llmkit.formats.output_place import linked
 from llmkit.formats.streams import STDIO, is_stream
+from llmkit.processes import is_alive
 from llmkit.workflows.unit_folder import written_beside
 from llmkit.workflows.units import ExecutorName
 
@@ -70,7 +75,7 @@ def check_places(files: CorpusFiles, inputs: Sequence[Path]) -> None:
     for name, path in (files.places | {"-o": files.out or STDIO}).items():
         if path is None:
             continue
-        place = path if path == STDIO else path.resolve()
+        place = path if path == STDIO else linked(path).resolve()
         for known, other in taken.items():
             if other in (place, *place.parents):
                 raise UsageError(f"{path}: {known} and {name} in one place", hint=f"choose another {name}")
@@ -79,6 +84,31 @@ def check_places(files: CorpusFiles, inputs: Sequence[Path]) -> None:
             continue
         force = files.force or place in own
         refuse_existing(path, force=force, inputs=inputs, is_file=name in FILES)
+
+
+@contextmanager
+def work_folder(out: Path | None, stage: str) -> Iterator[Path]:
+    """A folder for what is needed only while it works: beside the output, else where temporary files go.
+
+    What a process that is dead has left beside the output is removed.
+    """
+    if out is None or out == STDIO:
+        with tempfile.TemporaryDirectory(prefix=f"llmkit-{stage}-") as name:
+            yield Path(name)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{out.name}.{stage}-"
+    for leftover in out.parent.iterdir():
+        process = leftover.name.removeprefix(prefix)
+        if leftover.name.startswith(prefix) and process.isdigit() and not is_alive(int(process)):
+            shutil.rmtree(leftover, ignore_errors=True)
+    folder = out.parent / f"{prefix}{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def join_parts(parts: Iterable[Path], out: BinaryIO) -> None:

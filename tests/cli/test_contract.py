@@ -52,6 +52,11 @@ def planning() -> list[str]:
     return [" ".join(page.path) for page in flagged]
 
 
+def test_n_is_the_plan_in_every_command_that_has_it_and_nothing_else() -> None:
+    flags = [flag.names for page in read_pages(build_cli()) for flag in page.options]
+    assert {names for names in flags if {"-n", "--n", "--dry-run"} & {*names}} == {("-n", "--dry-run")}
+
+
 def test_every_command_that_writes_or_runs_for_long_has_a_plan() -> None:
     assert set(TABLE) - set(planning()) <= QUICK
 

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from typer import BadParameter
 
@@ -10,6 +12,7 @@ from llmkit.commands.values import (
     parse_count,
     parse_finite,
     parse_seconds,
+    parse_share,
     short_count,
 )
 
@@ -55,22 +58,29 @@ def test_what_is_no_whole_number_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2d", 172_800), (3, 3.0)]
+    ("text", "value"),
+    [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2d", 172_800), (3, 3.0), ("1e-05", 1e-05)],
 )
 def test_times_read_with_their_units(text: str, value: float) -> None:
     assert parse_seconds(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "soon", "5w", "-1s"])
-def test_what_is_no_time_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "soon", "5w", "-1s", "nan", "inf", "1e999", math.nan, math.inf, -1])
+def test_what_is_no_time_is_refused(text: str | float) -> None:
     with pytest.raises(BadParameter):
         parse_seconds(text)
 
 
+def test_a_share_is_some_percent_or_a_part_of_one_and_may_be_all() -> None:
+    assert parse_share("10%") == parse_share("0.1") == parse_share(0.1) == 0.1
+    assert [parse_share(one) for one in ("0", "1", "100%")] == [0, 1, 1]
+    for wrong in ("ten", "200%", "-1%", "10", "nan", "nan%", "inf"):
+        with pytest.raises(BadParameter):
+            parse_share(wrong)
+
+
 def test_figures_are_short_for_people() -> None:
-    assert [format_bytes(n) for n in (0, 1023, 1024, 1.5 * 2**30, 2**50)] == [
-        *("0 B", "1023 B", "1.0 KiB", "1.5 GiB", "1024.0 TiB")
-    ]
+    assert [format_bytes(n) for n in (1023, 1.5 * 2**30)] == ["1023 B", "1.5 GiB"]
     assert [format_count(n) for n in (999, 1000, 1_230_000, 2e12)] == ["999", "1k", "1.23M", "2T"]
     assert [format_seconds(n) for n in (1.44, 200, 7500)] == ["1.4 s", "3 m 20 s", "2 h 05 m"]
 

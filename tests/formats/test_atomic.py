@@ -159,6 +159,63 @@ def test_an_output_folder_that_holds_an_input_is_refused(tmp_path: Path) -> None
         refuse_existing(tmp_path / "text", force=True, inputs=[tmp_path / "text" / "a.txt"])
 
 
+def test_a_link_into_the_output_folder_that_an_input_is_named_by_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").touch()
+    write_atomic(tmp_path / "out" / "llmkit.json", b"{}")
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "a.txt")
+    with pytest.raises(UsageError, match="holds the input"):
+        refuse_existing(tmp_path / "out", force=True, inputs=[tmp_path / "out" / "link"])
+
+
+def test_a_folder_of_others_is_not_replaced_even_when_forced_and_one_of_ours_or_an_empty_one_is(
+    tmp_path: Path,
+) -> None:
+    write_atomic(tmp_path / "out" / "thesis.tex", b"precious")
+    for force, problem in ((True, "holds nothing that llmkit"), (False, "already exists")):
+        with pytest.raises(UsageError, match=problem) as caught:
+            refuse_existing(tmp_path / "out", force=force)
+        assert "--force" not in caught.value.hint
+    for mark in ("llmkit.json", "index.json", "config.json", "tokenizer.json", "adapter_config.json"):
+        write_atomic(tmp_path / mark.partition(".")[0] / mark, b"{}")
+        refuse_existing(tmp_path / mark.partition(".")[0], force=True)
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    refuse_existing(tmp_path / "run", force=True)
+    (tmp_path / "empty").mkdir()
+    refuse_existing(tmp_path / "empty", force=True)
+
+
+def test_the_folder_we_are_in_and_those_above_it_are_no_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    for place in (".", "..", "/", tmp_path / "deep", "../deep"):
+        with pytest.raises(UsageError, match="you are in it"):
+            refuse_existing(Path(place), force=True)
+
+
+def test_what_a_link_leads_to_is_replaced_or_made_and_the_link_stays(tmp_path: Path) -> None:
+    for name in ("there", "nowhere"):
+        (tmp_path / f"{name}.link").symlink_to(Path("deep") / name)
+        (tmp_path / f"{name}.txt").symlink_to(Path("deep") / f"{name}.file")
+    write_atomic(tmp_path / "deep" / "there" / "old", b"")
+    write_atomic(tmp_path / "deep" / "there.file", b"old")
+    for name in ("there", "nowhere"):
+        with atomic_folder(tmp_path / f"{name}.link") as folder:
+            (folder / "new").touch()
+        write_atomic(tmp_path / f"{name}.txt", b"new")
+        assert (tmp_path / f"{name}.link").is_symlink() and (tmp_path / f"{name}.txt").is_symlink()
+        assert [file.name for file in (tmp_path / "deep" / name).iterdir()] == ["new"]
+        assert (tmp_path / "deep" / f"{name}.file").read_bytes() == b"new"
+    assert len(list(tmp_path.iterdir())) == 5 and len(list((tmp_path / "deep").iterdir())) == 4
+
+
+def test_a_link_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(UsageError, match="leads to itself"):
+        refuse_existing(tmp_path / "loop", force=True)
+
+
 def test_a_named_pipe_is_written_in_place(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

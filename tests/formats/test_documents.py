@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import io
 import json
@@ -8,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import DataError, MissingError, UsageError
-from llmkit.formats.documents import Document, is_json_lines, list_files, names_file, read_documents
+from llmkit.formats.documents import (
+    Document,
+    holds_json_lines,
+    is_json_lines,
+    list_files,
+    names_file,
+    read_documents,
+)
 from llmkit.formats.jsonl import BadLine
 from llmkit.formats.streams import STDIO
 
@@ -178,3 +186,28 @@ def test_a_word_is_a_file_where_there_is_one_or_where_it_is_written_like_one(tmp
     for name in ("notes.txt", "docs.jsonl.zst"):
         with pytest.raises(MissingError, match="no such file"):
             names_file(name)
+
+
+@pytest.mark.parametrize(
+    ("content", "is_lines"),
+    [
+        ('{"text": "a"}\n{"text": "b"}\n', True),
+        ('\ufeff\n{"text": "a"}\n\n{"text": "b"}', True),
+        ('{"text": "a"}', True),
+        ('{\n  "text": "a"\n}\n', False),
+        ('{"text": "a"}\nwords\n', False),
+        ('[{"text": "a"}]\n', False),
+        ("", False),
+    ],
+)
+def test_a_file_called_json_is_lines_where_its_first_two_are_objects(
+    tmp_path: Path, content: str, is_lines: bool
+) -> None:
+    plain, packed, other = (tmp_path / name for name in ("c4.json", "c4.json.gz", "c4.txt"))
+    plain.write_text(content)
+    other.write_text(content)
+    packed.write_bytes(gzip.compress(content.encode()))
+    assert holds_json_lines(plain) == holds_json_lines(packed) == is_lines
+    assert not holds_json_lines(other) and not holds_json_lines(STDIO)
+    texts = [document.text for document in read_documents([packed])]
+    assert texts == ([one for one in "ab" if f'"{one}"' in content] if is_lines else [content])

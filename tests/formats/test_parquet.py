@@ -9,6 +9,7 @@ import pytest
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.documents import document_of
+from llmkit.formats.jsonl import BadLine
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.streams import STDIO
 
@@ -69,3 +70,30 @@ def test_what_is_no_parquet_is_named(tmp_path: Path, path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be piped"):
         list(read_parquet(STDIO))
     assert is_parquet(Path("a.PARQUET")) and not is_parquet(Path("a.jsonl"))
+
+
+def test_a_text_of_bytes_is_its_utf_8_and_a_row_without_any_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "a.parquet"
+    texts = pyarrow.array(["caf\u00e9".encode(), b"two \xff", None, b"last"], pyarrow.binary())
+    parquet.write_table(pyarrow.table({"id": list("abcd"), "body": texts, "b": texts}), out)
+    with pytest.raises(DataError, match=r'a\.parquet:2: "body" is not UTF-8 \(found byte 0xff at 4\)'):
+        list(read_parquet(out, text_field="body"))
+    seen: list[BadLine] = []
+    lines = list(read_parquet(out, text_field="body", on_bad=seen.append))
+    found = [msgspec.json.decode(line.record["body"]) for line in lines]
+    assert found == ["caf\u00e9", None, "last"] and [line.number for line in lines] == [1, 3, 4]
+    assert msgspec.json.decode(lines[2].record["b"]) == "bGFzdA=="
+    assert [(one.number, json.loads(one.content)["id"]) for one in seen] == [(2, "b")]
+
+
+def test_a_string_that_is_not_utf_8_makes_its_row_a_bad_one(tmp_path: Path) -> None:
+    out = tmp_path / "a.parquet"
+    names = pyarrow.StringArray.from_buffers(
+        2, *pyarrow.array([b"\xff\xfe", b"ok"], pyarrow.binary()).buffers()[1:]
+    )
+    parquet.write_table(pyarrow.table({"text": ["x", "y"], "name": names}), out)
+    with pytest.raises(DataError, match=r'a\.parquet:1: "name" is not UTF-8'):
+        list(read_parquet(out))
+    seen: list[BadLine] = []
+    assert [line.number for line in read_parquet(out, on_bad=seen.append)] == [2]
+    assert json.loads(seen[0].content) == {"text": "x"}

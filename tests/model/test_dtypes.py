@@ -2,14 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from llmkit.errors import ConfigError
 from llmkit.model.config import ModelConfig
-from llmkit.model.dtypes import DTYPES, dtype_name, dtype_of, kept_dtype, tensor_of
+from llmkit.model.dtypes import (
+    DTYPES,
+    STORED_WORDS,
+    computed_dtype,
+    dtype_name,
+    dtype_of,
+    kept_dtype,
+    tensor_of,
+)
 
 
 def test_a_name_is_torchs_own(make_config: Callable[..., ModelConfig]) -> None:
@@ -24,6 +35,22 @@ def test_a_dtype_that_weights_are_not_kept_in_is_refused(make_config: Callable[.
     with pytest.raises(ConfigError, match="dtype 'int8' is not supported") as caught:
         dtype_of(replace(make_config(), dtype="int8"))
     assert caught.value.hint == "use float32, bfloat16, float16"
+
+
+def test_safetensors_calls_each_dtype_by_its_own_word(tmp_path: Path) -> None:
+    save_file({str(dtype): torch.zeros(1, dtype=dtype) for dtype in STORED_WORDS}, tmp_path / "w")
+    with safe_open(tmp_path / "w", framework="pt") as file:
+        assert {dtype: file.get_slice(str(dtype)).get_dtype() for dtype in STORED_WORDS} == STORED_WORDS
+    assert set(STORED_WORDS) == set(DTYPES.values())
+
+
+def test_products_are_computed_as_autocast_says_and_else_as_their_factor_is() -> None:
+    x = torch.ones(2, dtype=torch.float16)
+    assert computed_dtype(x) == torch.float16
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert computed_dtype(x) == (x @ x).dtype == torch.bfloat16
+        with torch.autocast("cpu", enabled=False):
+            assert computed_dtype(x) == torch.float16
 
 
 def test_a_bias_that_moves_by_a_thousandth_needs_float32() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from llmkit.errors import RemoteError, UsageError
 from llmkit.model.transformer import Transformer
+from llmkit.retrieve.config import SearchFlags
 from llmkit.retrieve.embed import Embedder
 from llmkit.retrieve.embed_remote import TEXTS, TRIES, RemoteEmbedder
 from llmkit.tokens.load import load_tokenizer
@@ -177,6 +178,33 @@ def test_an_address_is_taken_as_people_write_it(url: str, path: str) -> None:
     server = Scripted(lambda number, texts: vectors(texts))
     server.open(url)
     assert server.requests[0].url.path == path
+
+
+def test_a_server_that_is_given_up_has_its_connections_given_back() -> None:
+    opened = Scripted(lambda number, texts: vectors(texts)).open()
+    opened.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        opened.embed(["a"])
+
+
+def test_errors_name_the_flags_that_there_are_and_a_late_server_is_given_more_time() -> None:
+    flags = SearchFlags(embed_url="--u", embed_name="--n", embed_key="--k", seconds=None)
+    refuses = Scripted(lambda number, texts: httpx.Response(401))
+    with pytest.raises(RemoteError) as caught:
+        refuses.open(flags=flags)
+    assert caught.value.hint.startswith("see its model (--n), its key (--k)")
+    with pytest.raises(UsageError, match="--u x: no URL"):
+        refuses.open("x", flags=flags)
+
+    def late(number: int, texts: list[str]) -> httpx.Response:
+        raise httpx.ReadTimeout("late")
+
+    hints = []
+    for one in (flags, SearchFlags()):
+        with pytest.raises(RemoteError, match=r"no answer within 0\.1 seconds") as caught:
+            Scripted(late).open(flags=one, seconds=0.1)
+        hints.append(caught.value.hint)
+    assert hints == ["curl http://server/v1/embeddings", "give it more time: --index-timeout"]
 
 
 def test_what_is_no_url_is_refused() -> None:

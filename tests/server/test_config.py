@@ -19,6 +19,7 @@ from llmkit.server.config import ServeConfig
         ({"long_places": 0}, "--long-places must be at least 1"),
         ({"port": 70_000}, "--port must be from 0 to 65535"),
         ({"drain_seconds": 0.0}, "--drain-seconds must be above 0"),
+        ({"drain_seconds": float("inf")}, "--drain-seconds must be above 0, and end"),
         ({"prompt_seconds": float("nan")}, "--prompt-seconds must be above 0"),
     ],
 )

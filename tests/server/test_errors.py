@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmkit.errors import LlmkitError, MissingError, UsageError
+from llmkit.errors import LlmkitError, MissingError, RemoteError, UsageError
 from llmkit.server.errors import ApiError, as_api_error, no_model, refused, renamed, shortened
 
 
@@ -40,6 +40,13 @@ def test_hints_about_flags_are_not_told_to_clients() -> None:
     assert error.status == 400 and "--prompt" not in str(error.body())
     assert as_api_error(MissingError("no template", hint="x")).status == 400
     assert "secret" not in as_api_error(LlmkitError("secret", hint="x")).message
+
+
+def test_what_a_client_is_told_in_general_is_logged_in_full(caplog: pytest.LogCaptureFixture) -> None:
+    as_api_error(UsageError("n is 0", hint="--n 1"))
+    assert caplog.messages == []
+    as_api_error(RemoteError("http://h: 503", hint="curl h"))
+    assert caplog.messages == ["http://h: 503 (curl h)"]
 
 
 def test_a_parameter_is_renamed_at_its_beginning_and_the_rest_of_the_error_stays() -> None:

@@ -31,6 +31,7 @@ def test_what_prometheus_reads_adds_up_to_the_requests(serving: Serving) -> None
     assert found["llmkit_time_to_first_token_seconds_count", "tiny"] == 3
     assert found["llmkit_kv_cache_free_blocks", "tiny"] == found["llmkit_kv_cache_blocks", "tiny"]
     assert found["llmkit_num_requests_running", "tiny"] == 0
+    assert found["llmkit_kv_restored_blocks_total", "tiny"] == 0
     hits, asked = (found[f"llmkit_prefix_cache_{one}_total", "tiny"] for one in ("hits", "queries"))
     assert 0 < hits < asked == found["llmkit_prompt_tokens_total", "tiny"]
     assert found["llmkit_model_version_info", "fp_test", "tiny"] == 1

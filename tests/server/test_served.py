@@ -11,6 +11,7 @@ import pytest
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.seeds import derive_seed
+from llmkit.model.transformer import Transformer
 from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError
 from llmkit.server.gate import Caller
@@ -114,3 +115,23 @@ def test_a_strict_function_that_may_be_called_is_called_rightly_or_refused(tmp_p
     assert json.loads(call["function"]["arguments"]) in ({"city": "Bern"}, {"city": "Rome"})
     assert refused.status_code == 400 and refused.json()["error"]["param"] == "tools"
     assert "tool_calls" not in free.json()["choices"][0]["message"]  # a random model writes what it wants
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_fault_in_a_pass_is_logged_with_the_place_where_it_came_about(
+    model: Transformer, tokenizer_folder: Path, caplog: pytest.LogCaptureFixture, stream: bool
+) -> None:
+    def faulty_pass(works: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    async def scenario() -> str:
+        async with served_app(model, tokenizer_folder) as (app, thread):
+            thread._engine._runner.run = faulty_pass  # type: ignore[method-assign, assignment]
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://h") as client:
+                body = {"model": "tiny", "prompt": "a", "max_tokens": 2, "stream": stream}
+                return (await client.post("/v1/completions", json=body)).text
+
+    told = asyncio.run(scenario())
+    assert "inside the server" in told and "secret" not in told
+    assert "in faulty_pass" in caplog.text and "ZeroDivisionError: secret" in caplog.text

@@ -6,7 +6,15 @@ import msgspec
 import pytest
 
 from llmkit.formats.jsonl import Record, encode_line, parse_line
-from llmkit.text.history import history_of, licence_of, origin_of, with_history, with_id, with_latest
+from llmkit.text.history import (
+    history_of,
+    licence_of,
+    licences_of,
+    origin_of,
+    with_history,
+    with_id,
+    with_latest,
+)
 
 
 def record(text: str) -> Record:
@@ -34,8 +42,29 @@ def test_what_is_no_object_or_no_list_is_kept() -> None:
         "by hand",
         {"stage": "s"},
     ]
-    assert licence_of(record('{"metadata":{"license":["MIT"]}}')) is None
     assert licence_of(record('{"text":"x"}')) is None and licence_of(record('{"metadata":7}')) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "joined"),
+    [
+        ('{"metadata":{"license":["MIT"]}}', ("MIT",), "MIT"),
+        (
+            '{"metadata":{"licenses":["MIT OR Zlib","GPL-3.0","MIT OR Zlib",7,""]}}',
+            ("MIT OR Zlib", "GPL-3.0"),
+            "(MIT OR Zlib) AND GPL-3.0",
+        ),
+        ('{"license":"MIT"}', ("MIT",), "MIT"),
+        ('{"licence":"Zlib","metadata":{"license":"MIT"}}', ("MIT", "Zlib"), "MIT AND Zlib"),
+        ('{"licenses":["MIT"],"metadata":7}', ("MIT",), "MIT"),
+        ('{"license":null,"licenses":[],"licence":{"name":"MIT"}}', (), None),
+    ],
+)
+def test_a_licence_is_declared_by_name_or_list_in_the_record_or_its_metadata(
+    text: str, names: tuple[str, ...], joined: str | None
+) -> None:
+    assert licences_of(record(text)) == names and licence_of(record(text)) == joined
+    assert origin_of(record(text)).get("license") == joined
 
 
 def test_an_origin_is_what_is_known_of_it() -> None:

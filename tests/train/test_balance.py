@@ -161,6 +161,15 @@ def test_a_step_of_nought_or_a_skipped_update_leaves_the_bias(
         assert bias is not None and not bias.any()
 
 
+def test_a_frozen_router_keeps_its_bias(make_trainer: Callable[..., Trainer]) -> None:
+    trainer = make_trainer(_model("tiny-moe-free"), router_bias_update=0.1)
+    (router,) = _routers(trainer.model)
+    router.weight.requires_grad_(False)
+    trainer.train_step()
+    bias = router.e_score_correction_bias
+    assert bias is not None and not bias.any()
+
+
 @pytest.mark.parametrize(
     ("name", "recipe"),
     [("tiny-moe", {"router_aux_loss_coef": 0.05}), ("tiny-moe-free", {"router_bias_update": 0.02})],

@@ -1,12 +1,15 @@
 """What may be asked for, and what is worked out where nothing was."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
 from llmkit.errors import ConfigError
 from llmkit.model.adapters.config import LoraConfig
+from llmkit.model.config import ExpertsConfig
+from llmkit.train.budget import resolve_steps
+from llmkit.train.config import resolve_router
 from llmkit.train.finetune_config import (
     METHODS,
     OWN_SETTINGS,
@@ -51,6 +54,8 @@ def test_a_setting_of_another_method_is_refused_by_its_flag(setting: str) -> Non
         ({"patience": 0}, "--patience must be at least 1"),
         ({"method": "grpo", "group_size": 1}, "--group-size must be at least 2"),
         ({"lora": LoraConfig(), "last_layers": 1}, "--last-layers trains the weights themselves"),
+        ({"lora": LoraConfig(), "router_bias_update": 0.1}, "--router-bias-update changes the model itself"),
+        ({"method": "grpo", "temperature": 0.0}, "--temperature must be above 0"),
         ({"method": "grpo", "updates_per_rollout": 0}, "--updates-per-rollout must be at least 1"),
         ({"method": "grpo", "clip_ratio": 0.2}, "--clip-ratio with one update from each answer"),
         ({"qlora": True}, "weights in four bits cannot be trained"),
@@ -60,6 +65,28 @@ def test_a_setting_of_another_method_is_refused_by_its_flag(setting: str) -> Non
 def test_what_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         FinetuneConfig(**settings)
+
+
+def test_adapters_leave_the_biases_of_routers() -> None:
+    biased = ExpertsConfig(
+        num_experts=4, num_experts_per_tok=2, intermediate_size=8, layers=(0,), selection_bias=True
+    )
+    whole = resolve_router(FinetuneConfig(), biased)
+    assert whole["router_bias_update"] == 0.001
+    assert resolve_router(FinetuneConfig(lora=LoraConfig()), biased) == {**whole, "router_bias_update": None}
+
+
+def test_several_updates_from_the_same_answers_take_up_their_prompts_once(make_recipe: Any) -> None:
+    config = FinetuneConfig(method="grpo", updates_per_rollout=4)
+    sizes = {"rows": 10, "seq_len": 8, "batch_rows": 2, "parameters": 1, "flops_per_token": 1.0}
+    assert resolve_steps(config, **sizes) == 5 * 4
+    assert resolve_steps(replace(config, epochs=2.0), **sizes) == 10 * 4
+    assert resolve_steps(replace(config, steps=7), **sizes) == 7
+    recipe = FinetuneRecipe(
+        **vars(make_recipe(rows=10, batch_rows=2, steps=20)), method="grpo", settings=config.settings
+    )
+    assert recipe.epochs == 1.0
+    assert [recipe.cursor(step) for step in (0, 1, 4, 5, 20)] == [0, 2, 2, 4, 10]
 
 
 def test_a_reference_is_used_by_the_methods_that_compare_and_by_grpo_unless_beta_is_0() -> None:

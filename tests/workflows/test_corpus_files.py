@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import zstandard
 
 from llmkit.errors import UsageError
 from llmkit.formats.streams import open_input
-from llmkit.workflows.corpus_files import CorpusFiles, check_places, join_parts
+from llmkit.workflows.corpus_files import CorpusFiles, check_places, join_parts, work_folder
 from llmkit.workflows.dedup.options import DedupSources
 from llmkit.workflows.unit_folder import finish_units, unit_folder
 
@@ -128,3 +129,22 @@ def test_parts_are_read_as_one_file(tmp_path: Path, suffix: str) -> None:
         join_parts(parts, out)
     with open_input(joined) as stream:
         assert stream.read() == b"a\nb\n"
+
+
+def test_a_folder_to_work_in_stands_beside_the_output_and_goes_whatever_happens(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), work_folder(tmp_path / "new" / "out.jsonl", "dedup") as folder:
+        assert folder.parent == tmp_path / "new" and folder.is_dir()
+        raise RuntimeError
+    assert list((tmp_path / "new").iterdir()) == []
+    with work_folder(None, "mix") as folder:
+        assert folder.is_dir() and folder.parent != tmp_path
+
+
+def test_what_a_dead_process_left_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for process in (ended.pid, 1):
+        (tmp_path / f".out.jsonl.dedup-{process}").mkdir()
+    with work_folder(tmp_path / "out.jsonl", "dedup"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [".out.jsonl.dedup-1"]

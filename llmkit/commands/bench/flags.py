@@ -11,7 +11,7 @@ from typer import Argument, BadParameter, Option
 from llmkit.commands.base import Session
 from llmkit.commands.bench.text import BenchFormat, print_bench
 from llmkit.commands.shared import DryRun, LogEvery
-from llmkit.commands.values import parse_count, read_share
+from llmkit.commands.values import parse_count, parse_share
 from llmkit.probe.config import AUTO, BenchModelConfig
 
 if TYPE_CHECKING:
@@ -86,18 +86,15 @@ def list_of(expand: Callable[[str], object]) -> Callable[[object], str]:
     return parse
 
 
-def parse_share(text: str | float) -> float:
-    """`10%` or `0.1`.
+def parse_part(text: str | float) -> float:
+    """`10%` or `0.1`, and never all of it: nothing is slower by more than that.
 
     Raises:
-        BadParameter: not a share between 0 and 1.
+        BadParameter: not a share from 0 to below 1.
     """
-    try:
-        value = read_share(text)
-    except ValueError:
-        raise BadParameter(f"{text!r} is not a share such as 10% or 0.1") from None
-    if not 0 <= value < 1:
-        raise BadParameter(f"{text!r} is not between 0 and 100%")
+    value = parse_share(text)
+    if value == 1:
+        raise BadParameter(f"{text!r} is not below 100%")
     return value
 
 
@@ -150,9 +147,7 @@ Baseline = Annotated[
 ]
 FailSlower = Annotated[
     float,
-    Option(
-        "--fail-slower", metavar="SHARE", parser=parse_share, help="Exit 1 when slower than that by more."
-    ),
+    Option("--fail-slower", metavar="SHARE", parser=parse_part, help="Exit 1 when slower than that by more."),
 ]
 RequireQuiet = Annotated[bool, Option("--require-quiet", help="Exit 5 when the machine is busy.")]
 

@@ -9,7 +9,7 @@ import typer
 from typer import Option
 
 from llmkit.commands.base import Session
-from llmkit.commands.bench.flags import Baseline, FailSlower, parse_share
+from llmkit.commands.bench.flags import Baseline, FailSlower, parse_part
 from llmkit.commands.bench.serve_text import print_load
 from llmkit.commands.bench.text import BenchFormat, print_work
 from llmkit.commands.flag_group import with_flag_groups
@@ -36,10 +36,10 @@ class Pace:
         float | None, Option(metavar="R", help="Instead: so many a second, at random (Poisson).")
     ] = None
     requests: Annotated[
-        int | None, Option("--requests", "-n", min=1, metavar="N", help="After which none begins.")
+        int | None, Option("--requests", min=1, metavar="N", help="After which none begins.")
     ] = None
     seconds: Annotated[
-        float | None, Option(parser=parse_seconds, metavar="S", help="After which none begins.")
+        float | None, Option(parser=parse_seconds, metavar="TIME", help="After which none begins.")
     ] = None
 
 
@@ -54,7 +54,7 @@ class Asked:
         Default.max_tokens
     )
     long_share: Annotated[
-        float, Option(parser=parse_share, metavar="SHARE", help="Of the requests, long ones.")
+        float, Option(parser=parse_part, metavar="SHARE", help="Of the requests, long ones.")
     ] = Default.long_share
     long_prompt_tokens: Annotated[
         int, Option(parser=parse_count, metavar="N", help="Of a long prompt, about.")
@@ -72,7 +72,9 @@ class Asked:
     ] = Default.ignore_eos
     ttft_target: Annotated[
         float | None,
-        Option(parser=parse_seconds, metavar="S", help="Goodput: requests whose first text is in by then."),
+        Option(
+            parser=parse_seconds, metavar="TIME", help="Goodput: requests whose first text is in by then."
+        ),
     ] = None
 
 
@@ -93,17 +95,21 @@ def serve(
     pace: Pace = PACE,
     prompts: Annotated[
         Path | None,
-        Option(metavar="FILE.jsonl", help='Rows of "prompt" or "messages"; once, or by -n and --seconds.'),
+        Option(
+            metavar="FILE.jsonl", help='Rows of "prompt" or "messages"; once, or by --requests or --seconds.'
+        ),
     ] = None,
     asked: Asked = ASKED,
     timeout: Annotated[
-        float, Option(parser=parse_seconds, metavar="S", help="Of a request.")
+        float, Option(parser=parse_seconds, metavar="TIME", help="Of a request.")
     ] = Default.timeout_seconds,
     seed: Seed = Default.seed,
     bench_format: Annotated[BenchFormat, Option("--format", help="Of the result.")] = "md",
     baseline: Baseline = None,
     fail_slower: FailSlower = Default.fail_slower,
-    dry_run: Annotated[bool, Option("--dry-run", help="Print what would be sent, and send nothing.")] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", "-n", help="Print what would be sent, and send nothing.")
+    ] = False,
     log_every: LogEvery = 10.0,
 ) -> None:
     """Put load on a server that speaks OpenAI's words, and time its answers.

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from llmkit.commands.corpus_flags import LicenseAllow, LicenseDeny, RequireLicense, licence_settings
-from llmkit.commands.values import parse_seconds
+from llmkit.commands.values import parse_seconds, parse_share
 from llmkit.workflows.clean.options import CleanFiles, CleanSettings, Extract, Mode, Pii
 
 Default = CleanSettings()
@@ -98,10 +98,11 @@ class Limits:
     """How much may be dropped."""
 
     max_drop: Annotated[
-        float, Option(min=0, max=1, metavar="SHARE", help="Stop when a rule drops more; 1 is no limit.")
+        float, Option(parser=parse_share, metavar="SHARE", help="Stop when a rule drops more; 1: never.")
     ] = CleanFiles.max_drop
     fail_if_dropped_over: Annotated[
-        float | None, Option(min=0, max=1, metavar="SHARE", help="Exit 1 at the end if more was rejected.")
+        float | None,
+        Option(parser=parse_share, metavar="SHARE", help="Exit 1 at the end if more was rejected."),
     ] = None
 
 

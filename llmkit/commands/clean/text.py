@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_bytes
+from llmkit.workflows.clean.figures import share_text, value_text
 
 if TYPE_CHECKING:
     from llmkit.workflows.clean.clean import CleanPlan, Explanation
@@ -17,7 +18,7 @@ def describe_report(report: "CleanReport") -> str:
         f"documents  {report.documents:,} ({format_bytes(report.bytes)})"
         + (", one shard: others are missing" if report.unfinished else ""),
         f"kept       {report.kept_documents:,} ({format_bytes(report.kept_bytes)}"
-        f", {_share(report.kept_documents, report.documents)} of documents)",
+        f", {share_text(report.kept_documents, report.documents)} of documents)",
         f"rejected   {report.rejected_documents:,} ({format_bytes(report.rejected_bytes)})"
         + (f", {report.malformed_documents:,} of them malformed" if report.malformed_documents else ""),
         f"changed    {report.changed_documents:,}; {format_bytes(report.written_bytes)} written",
@@ -26,9 +27,9 @@ def describe_report(report: "CleanReport") -> str:
         (
             row.rule,
             f"{row.dropped_documents:,}",
-            _share(row.dropped_documents, row.documents),
+            share_text(row.dropped_documents, row.documents),
             format_bytes(row.dropped_bytes),
-            _number(row.values.get("p50")),
+            value_text(row.values.get("p50")),
             row.meaning,
         )
         for row in report.rules
@@ -66,7 +67,7 @@ def describe_explanation(one: "Explanation") -> str:
     lines = [f"{one.id}  {where}  {'kept' if one.kept else 'dropped'}"]
     rows = [
         (
-            *("keeps" if check["keeps"] else "DROPS", check["rule"], _number(check["value"])),
+            *("keeps" if check["keeps"] else "DROPS", check["rule"], value_text(check["value"])),
             *(_bounds(check), check["meaning"]),
         )
         for check in one.checks
@@ -77,20 +78,10 @@ def describe_explanation(one: "Explanation") -> str:
     return "\n".join(lines)
 
 
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else "-"
-
-
 def _bounds(check: dict[str, Any]) -> str:
     low = "" if check["low"] is None else f">= {check['low']:g}"
     high = "" if check["high"] is None else f"<= {check['high']:g}"
     return ", ".join(filter(None, (low, high)))
-
-
-def _number(value: float | str | None) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 def _without(row: tuple[str, ...], column: int) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import parse_count, parse_share
 from llmkit.workflows.dedup.options import (
     DedupConfig,
     DedupKind,
@@ -39,7 +39,12 @@ Memory = Annotated[
 ]
 FailOver = Annotated[
     float | None,
-    Option("--fail-if-dropped-over", metavar="X", help="Exit 1 if more than this share are duplicates."),
+    Option(
+        "--fail-if-dropped-over",
+        parser=parse_share,
+        metavar="SHARE",
+        help="Exit 1 if more than this are duplicates.",
+    ),
 ]
 
 

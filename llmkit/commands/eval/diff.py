@@ -64,7 +64,9 @@ def diff(
 
     Records that are right or wrong: McNemar's exact test. Numbers: Fisher's
     paired randomisation test, exact up to 16 records that differ. The mean of
-    records counts each alike, whatever its length.
+    records counts each alike, whatever its length; samples of one task count
+    as one record, their mean. Reports: shares by Fisher's exact test, others by
+    their standard errors; where an error is not known, no difference counts.
 
     --max-increase KEY=SHARE asks instead how much a figure of two reports grew:
     any number of theirs by its key, QUALITY.KEY where it is inside, ppl and bpb
@@ -94,10 +96,11 @@ def diff(
     if report.increases:
         _check(report.increases, a, b)
     elif report.verdict == "worse":
+        lost = "the report names the records that lost most; " if report.worst else ""
         raise GateFailed(
             f"{b}: {report.metric} {report.value_b:.6g}, {report.value_a:.6g} in {a}: worse, "
             f"p = {report.p_value:.3g}",
-            hint="the report names the records that lost most; --alpha says what counts as noise",
+            hint=f"{lost}--alpha says what counts as noise",
         )
 
 

@@ -18,8 +18,11 @@ def diff_text(report: Any) -> str:
     facts: Facts = [
         (report.metric, f"{report.value_a:.6g} to {report.value_b:.6g}; {report.better} is better"),
         ("difference", f"{report.difference:+.6g}"),
-        ("95 % interval", f"{interval.low:+.6g} to {interval.high:+.6g}: {interval.method}"),
-        ("p-value", f"{report.p_value:.4g}: {report.test}"),
+        (
+            "95 % interval",
+            f"{interval.low:+.6g} to {interval.high:+.6g}: {interval.method}" if interval else None,
+        ),
+        ("p-value", f"{report.p_value:.4g}: {report.test}" if report.p_value is not None else None),
         ("records", plural(report.records, "pair") if report.records is not None else None),
         ("left out", alone),
         (

@@ -10,13 +10,14 @@ from typer import Argument, Option
 from llmkit.commands.base import Session
 from llmkit.commands.sampling_flags import Device, DtypeName, KernelsName, Threads, WeightsName
 from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, print_report
+from llmkit.commands.values import parse_finite
 from llmkit.engine.config import GenerateConfig, KVDtype
 from llmkit.errors import UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.streams import STDIO
 
 if TYPE_CHECKING:
-    from llmkit.workflows.eval.gates import Earlier
+    from llmkit.workflows.eval.gates import Earlier, Evaluated
     from llmkit.workflows.eval.scorer import ModelOptions
 
 # The model
@@ -75,7 +76,8 @@ Baseline = Annotated[
     Option("--baseline", metavar="FILE", help="An earlier --json; exit 1 when worse beyond noise."),
 ]
 FailAbove = Annotated[
-    float | None, Option("--fail-above", metavar="X", help="Exit 1 when the figure is above.")
+    float | None,
+    Option("--fail-above", parser=parse_finite, metavar="X", help="Exit 1 when the figure is above."),
 ]
 
 
@@ -128,6 +130,18 @@ def read_baseline(
     if per_record not in (None, STDIO):
         refuse_existing(per_record, force=True, inputs=[baseline])
     return read_earlier(baseline, schema)
+
+
+def hold_to_baseline(session: Session, report: "Evaluated", before: "Earlier | None") -> None:
+    """Hold a report against that of --baseline; what fails no gate and should be known goes to stderr.
+
+    Raises:
+        DataError, GateFailed: see `check_baseline`.
+    """
+    from llmkit.workflows.eval.gates import check_baseline
+
+    if (note := check_baseline(report, before)) is not None:
+        session.console.note(note)
 
 
 @dataclass(frozen=True, kw_only=True)

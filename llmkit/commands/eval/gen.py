@@ -35,7 +35,7 @@ VerifyTimeout = Annotated[
 ]
 VerifyJobs = Annotated[int, Option("--verify-jobs", min=1, metavar="N", help="Such commands at a time.")]
 Shots = Annotated[int, Option("--shots", min=0, metavar="N", help="Examples before each task.")]
-Dev = Annotated[Path | None, Option("--dev", metavar="FILE", help="Where examples come from.")]
+Dev = Annotated[Path | None, Option("--dev", metavar="FILE", help="Examples; never the task itself.")]
 Samples = Annotated[int, Option("--samples", min=1, metavar="N", help="Texts of each task.")]
 PassAt = Annotated[
     str, Option("--pass-at", metavar="LIST", parser=list_of(expand_sizes), help="k of pass@k, such as 1,10.")
@@ -104,13 +104,16 @@ def gen(
     gives it the task's record with "completion" (and of HumanEval "program")
     as one line of JSON, and goes by its exit status: put a sandbox into CMD.
 
+    To --extract ^ and $ are at each line, and . stays within it; with (?s) it
+    does not. The first of its groups that matched something is judged.
+
     \b
     Examples:
       llmkit eval gen run tasks.jsonl --max-tokens 8 -m number --json
       llmkit eval gen run tasks.jsonl --max-tokens 8 --verify 'grep -q 4'
     """
     from llmkit.commands.eval.gen_text import gen_text
-    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share
+    from llmkit.workflows.eval.gates import check_limit, check_share
     from llmkit.workflows.eval.gen import SCHEMA, eval_gen
 
     check_share(min_accuracy, "--min-accuracy")
@@ -129,4 +132,4 @@ def gen(
     if report is None:
         return
     check_limit(report.headline, min_accuracy, "--min-accuracy")
-    check_baseline(report, before)
+    flags.hold_to_baseline(session, report, before)

@@ -68,7 +68,7 @@ def kl(
     """
     from llmkit.commands.eval.kl_text import kl_text
     from llmkit.errors import GateFailed
-    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share
+    from llmkit.workflows.eval.gates import check_limit, check_share
     from llmkit.workflows.eval.kl import SCHEMA, eval_kl
 
     check_share(min_same_top, "--min-same-top")
@@ -87,4 +87,4 @@ def kl(
             f"same best token {report.quality.same_top:.4f}, less than --min-same-top {min_same_top:g}",
             hint="the report above is complete",
         )
-    check_baseline(report, before)
+    flags.hold_to_baseline(session, report, before)

@@ -22,7 +22,7 @@ FormName = Annotated[
     ChoiceFormChoice, Option("--form", help="Of the records; auto: by the first one's keys.")
 ]
 Shots = Annotated[int, Option("--shots", min=0, metavar="N", help="Examples before each question.")]
-Dev = Annotated[Path | None, Option("--dev", metavar="FILE", help="Where examples come from.")]
+Dev = Annotated[Path | None, Option("--dev", metavar="FILE", help="Examples; never the question itself.")]
 By = Annotated[
     str | None,
     Option("--by", metavar="KEY", help="Whose values make groups.", show_default="subject, category"),
@@ -71,7 +71,7 @@ def mc(
       llmkit eval mc run questions.jsonl --shots 1 --dev questions.jsonl --json
     """
     from llmkit.commands.eval.mc_text import mc_text
-    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share
+    from llmkit.workflows.eval.gates import check_limit, check_share
     from llmkit.workflows.eval.mc import SCHEMA, eval_mc
 
     check_share(min_accuracy, "--min-accuracy")
@@ -85,4 +85,4 @@ def mc(
     if report is None:
         return
     check_limit(report.headline, min_accuracy, "--min-accuracy")
-    check_baseline(report, before)
+    flags.hold_to_baseline(session, report, before)

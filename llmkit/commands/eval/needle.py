@@ -14,7 +14,7 @@ from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
 from llmkit.commands.shared import Seed
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import parse_count, parse_share
 from llmkit.errors import GateFailed, UsageError
 from llmkit.probe.evaluate.tasks_config import NeedleConfig
 
@@ -51,7 +51,12 @@ MaxTokens = Annotated[
 Chat = Annotated[bool, Option("--chat", help="Each prompt is a user's message.")]
 Threshold = Annotated[
     float,
-    Option("--threshold", metavar="X", min=0, max=100, help="Percent from which a length counts as used."),
+    Option(
+        "--threshold",
+        parser=parse_share,
+        metavar="SHARE",
+        help="Score from which a length counts as used: 0.85 or 85%.",
+    ),
 ]
 Svg = Annotated[Path | None, Option("--svg", metavar="FILE", help="Write the grid as a picture.")]
 Prompts = Annotated[
@@ -79,7 +84,7 @@ def needle(
     words: Words = None,
     max_tokens: MaxTokens = None,
     chat: Chat = Default.chat,
-    threshold: Threshold = Default.threshold,
+    threshold: Threshold = Default.threshold / 100,
     seed: Seed = Default.seed,
     svg: Svg = None,
     prompts: Prompts = None,
@@ -115,7 +120,6 @@ def needle(
     from llmkit.commands.eval.needle_svg import needle_svg
     from llmkit.commands.eval.needle_text import needle_text
     from llmkit.formats.streams import check_output
-    from llmkit.workflows.eval.gates import check_baseline
     from llmkit.workflows.eval.needle import SCHEMA, eval_needle
     from llmkit.workflows.eval.needle_prompts import write_prompts
 
@@ -131,7 +135,7 @@ def needle(
         words=words,
         max_tokens=max_tokens,
         chat=chat,
-        threshold=threshold,
+        threshold=round(100 * threshold, 9),  # 29% is 29, and not a little less
         seed=seed,
     )
     chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=told.dry_run)
@@ -160,7 +164,7 @@ def needle(
             f"effective length {report.effective_length or 'none'}, less than --min-length {min_length:,}",
             hint="the report above is complete; --threshold says what counts as used",
         )
-    check_baseline(report, before)
+    flags.hold_to_baseline(session, report, before)
 
 
 def parse_depths(text: str) -> tuple[float, ...]:

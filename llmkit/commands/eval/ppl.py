@@ -75,7 +75,7 @@ def ppl(
       llmkit eval ppl run docs.jsonl --per-record ppl.jsonl --fail-above 1e6
     """
     from llmkit.commands.eval.ppl_text import ppl_text
-    from llmkit.workflows.eval.gates import check_baseline, check_limit
+    from llmkit.workflows.eval.gates import check_limit
     from llmkit.workflows.eval.ppl import SCHEMA, eval_ppl
 
     paths: list[Path] = inputs_or_stdin(inputs, "llmkit eval ppl MODEL FILE")
@@ -88,4 +88,4 @@ def ppl(
     if report is None:
         return
     check_limit(report.headline, fail_above, "--fail-above")
-    check_baseline(report, before)
+    flags.hold_to_baseline(session, report, before)

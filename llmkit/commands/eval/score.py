@@ -19,7 +19,7 @@ MatchName = Annotated[
 OutputField = Annotated[str, Option("--output-field", metavar="KEY", help="The key of the output.")]
 AnswerField = Annotated[str, Option("--answer-field", metavar="KEY", help="The key of the answer.")]
 Answers = Annotated[
-    Path | None, Option("--answers", metavar="FILE", help="Jsonl with the answers, by the outputs' ids.")
+    Path | None, Option("--answers", metavar="FILE", help="Jsonl of answers by id; no output: wrong.")
 ]
 Extract = Annotated[
     str | None, Option("--extract", metavar="REGEX", help="Judge what it finds: its group, or all.")
@@ -67,13 +67,16 @@ def score(
     choice        the letter chosen; answers are letters, or numbers from 0
     f1            words in common (SQuAD)
 
+    To --extract ^ and $ are at each line, and . stays within it; with (?s) it
+    does not. The first of its groups that matched something is judged.
+
     \b
     Examples:
       echo '{"completion": "It is 4", "answer": 4}' | llmkit eval score -m number
       llmkit eval score docs.jsonl --output-field text --answer-field id --json
     """
     from llmkit.commands.eval.score_text import score_text
-    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share
+    from llmkit.workflows.eval.gates import check_limit, check_share
     from llmkit.workflows.eval.score import SCHEMA, eval_score
 
     check_share(min_score, "--min-score")
@@ -91,4 +94,4 @@ def score(
     report = eval_score(path, config, answers=answers, by=by, per_record=per_record, force=force)
     print_report(report, as_json, score_text)
     check_limit(report.headline, min_score, "--min-score")
-    check_baseline(report, before)
+    flags.hold_to_baseline(ctx.obj, report, before)

@@ -9,11 +9,12 @@ from llmkit.commands.terminal import text_width
 
 def score_text(report: Any) -> str:
     """A ScoreReport as facts, and a table of its groups."""
-    interval = report.interval
+    interval, missing = report.interval, report.without_output
     facts: Facts = [
         (report.headline.name, f"{report.score:.4f} ({report.correct:,} of {report.records:,} right)"),
         ("95 % interval", f"{interval.low:.4f} to {interval.high:.4f}: {interval.method}"),
         ("nothing found", plural(report.nothing_found, "output") if report.nothing_found else None),
+        ("no output", f"for {plural(missing, 'answer')}, counted as wrong" if missing else None),
     ]
     lines = [title_line(report.outputs, f"matched by {report.match}"), *facts_lines(facts, text_width())]
     if report.groups:

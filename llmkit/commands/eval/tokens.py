@@ -13,7 +13,7 @@ from llmkit.commands.eval import flags
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.sampling_flags import TokenizerPath
 from llmkit.commands.shared import DryRun, JsonReport, LogEvery, inputs_or_stdin, print_lines, print_report
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import parse_count, parse_finite
 from llmkit.errors import UsageError
 from llmkit.formats.documents import names_file
 from llmkit.formats.streams import STDIO
@@ -55,7 +55,10 @@ KeepAccuracy = Annotated[
     float, Option("--keep-accuracy", metavar="X", help="Share right that the threshold is to reach.")
 ]
 FailAbove = Annotated[
-    float | None, Option("--fail-above", metavar="X", help="With --calibrate: exit 1 at a higher ECE.")
+    float | None,
+    Option(
+        "--fail-above", parser=parse_finite, metavar="X", help="With --calibrate: exit 1 at a higher ECE."
+    ),
 ]
 
 
@@ -176,7 +179,7 @@ def _calibrate(
     """The report on labelled answers."""
     from llmkit.commands.eval.tokens_text import calibration_text
     from llmkit.workflows.eval.calibrate import SCHEMA, eval_calibrate
-    from llmkit.workflows.eval.gates import check_baseline, check_limit, check_share
+    from llmkit.workflows.eval.gates import check_limit, check_share
     from llmkit.workflows.eval.open import open_scorer
 
     check_share(config.keep_accuracy, "--keep-accuracy")
@@ -190,7 +193,7 @@ def _calibrate(
         report = evaluate(progress=progress)
     print_report(report, as_json, calibration_text)
     check_limit(report.headline, fail_above, "--fail-above")
-    check_baseline(report, before)
+    flags.hold_to_baseline(session, report, before)
 
 
 def _file(text: str | None) -> Path | None:

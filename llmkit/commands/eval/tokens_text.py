@@ -39,7 +39,7 @@ def sample_table(scored: Any, marking: Any) -> str:
     marked = {place for span in scored.spans for place in range(span.start, span.end)}
     for part, name in ((scored.prompt, "prompt"), (scored.answer or [], "answer")):
         unsure = marked if (name == "answer") == (scored.answer is not None) else set()
-        rows += [_row(place, token, place in unsure, gains=gains) for place, token in enumerate(part)]
+        rows += [_row(token, place in unsure, gains=gains) for place, token in enumerate(part)]
     table = align(rows, right=(1, *range(3, 9 if gains else 8)))
     return "\n".join([table, "", *_summary(scored, marking)])
 
@@ -112,7 +112,7 @@ def _legend() -> str:
     return " ".join(["surprise:", *names])
 
 
-def _row(place: int, token: Any, unsure: bool, *, gains: bool) -> tuple[str, ...]:
+def _row(token: Any, unsure: bool, *, gains: bool) -> tuple[str, ...]:
     bits = token["surprisal_bits"]
     best = "  ".join(f"{one['text']!r} {math.exp(one['logprob']):.1%}" for one in token["top"][:_SHOWN])
     if bits is None:

@@ -143,7 +143,10 @@ Patience = Annotated[
 ]
 Lr = Annotated[
     float | None,
-    Option(metavar="X", help="Peak; default 2e-5 * 4096 / hidden_size, LoRA 10x; preferences 1e-6."),
+    Option(
+        metavar="X",
+        help="Peak; default 2e-5, preferences 1e-6, orpo 8e-6, LoRA 10x; all * 4096 / hidden_size.",
+    ),
 ]
 BatchRows = Annotated[
     int | None,

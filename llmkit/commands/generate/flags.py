@@ -69,7 +69,7 @@ class Prompts:
 # What is written
 
 IgnoreEos = Annotated[bool, Option("--ignore-eos", help="Go on after tokens that end a text.")]
-Samples = Annotated[int, Option("--samples", "--n", metavar="N", help="Texts of each prompt.")]
+Samples = Annotated[int, Option("--samples", metavar="N", help="Texts of each prompt.")]
 Logprobs = Annotated[int | None, Option(metavar="N", help="With --json: log probabilities, N alternatives.")]
 AsJson = Annotated[bool, Option("--json", help="A JSON object for each text.")]
 ExplainStep = Annotated[

@@ -173,7 +173,7 @@ def _whole(part: float | None) -> float:
 
 def _plot(model: SizedModel, one: KVEstimate, settings: EstimateConfig) -> str:
     """A chart up to the context of the estimate `one`; the weights are the same all along."""
-    from llmkit.estimate.chart import memory_chart
+    from llmkit.commands.kv_estimate.chart import memory_chart
 
     longest = one.context
     if longest < 2:

@@ -60,8 +60,9 @@ def pack(
         int, Option(parser=parse_count, metavar="N", help="Begin another shard after so many ids.")
     ] = Default.shard_tokens,
     field: Annotated[str, Option(metavar="KEY", help="Key of the text in jsonl.")] = "text",
-    workers: Annotated[
-        int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="all")
+    threads: Annotated[
+        int | None,
+        Option("--threads", "--workers", min=1, metavar="N", help="Cores to use.", show_default="all"),
     ] = None,
     resume: Annotated[
         bool, Option("--resume", help="Keep what is done when stopped; the same line goes on.")
@@ -117,7 +118,7 @@ def pack(
         skip_bad=skip_bad,
         rejects=rejects,
         resume=resume,
-        workers=workers,
+        workers=threads,
         make_rule=make_rule,
     )
     if dry_run:

@@ -8,6 +8,7 @@ from typer import Argument, Option
 
 from llmkit.commands.optional_value import FILE_OR_STDIN
 from llmkit.commands.shared import Force, Rejects, SkipBad, inputs_or_stdin
+from llmkit.commands.values import parse_seconds
 from llmkit.formats.streams import STDIO
 from llmkit.retrieve.config import Bm25Config, By
 
@@ -52,7 +53,13 @@ class Searching:
     ] = None
     index_timeout: Annotated[
         float | None,
-        Option("--index-timeout", min=0.01, metavar="SECONDS", help="Of an engine.", show_default="30"),
+        Option(
+            "--index-timeout",
+            parser=parse_seconds,
+            metavar="TIME",
+            help="Of an engine, or of a server of vectors.",
+            show_default="30s",
+        ),
     ] = None
     rerank: Annotated[
         Path | None, Option("--rerank", metavar="MODEL", help="Rank again by log p(query | passage).")

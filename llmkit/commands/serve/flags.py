@@ -139,8 +139,12 @@ LongPromptTokens = Annotated[
     int, Option(parser=parse_count, metavar="N", help="Prompts from here on are long ones.")
 ]
 LongPlaces = Annotated[int, Option(metavar="N", help="Long ones at work at once.")]
-DrainSeconds = Annotated[float, Option(metavar="S", help="After SIGTERM, for running requests.")]
-PromptSeconds = Annotated[float, Option(metavar="S", help="To render and tokenise one prompt.")]
+DrainSeconds = Annotated[
+    float, Option(parser=parse_seconds, metavar="TIME", help="After SIGTERM, for running requests.")
+]
+PromptSeconds = Annotated[
+    float, Option(parser=parse_seconds, metavar="TIME", help="To render and tokenise one prompt.")
+]
 PromptWorkers = Annotated[int, Option(metavar="N", help="Processes that do so.")]
 
 # As groups, in the order of the help

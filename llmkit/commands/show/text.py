@@ -6,7 +6,9 @@ from llmkit.commands.show.model_text import model_text
 from llmkit.commands.show.run_text import run_text
 from llmkit.commands.show.shards_text import shards_text
 from llmkit.commands.values import format_bytes
+from llmkit.errors import some_of
 from llmkit.workflows.show.adapter import AdapterReport
+from llmkit.workflows.show.dedup_index import DedupIndexReport
 from llmkit.workflows.show.imatrix import ImatrixReport
 from llmkit.workflows.show.model import ModelReport
 from llmkit.workflows.show.records import Lengths, RecordsReport
@@ -33,6 +35,8 @@ def report_text(report: Report, *, width: int, color: bool) -> str:
             return records_text(report, width=width)
         case ShardsReport():
             return shards_text(report, width=width)
+        case DedupIndexReport():
+            return dedup_index_text(report, width=width)
 
 
 def tokenizer_text(report: TokenizerReport, *, width: int) -> str:
@@ -101,6 +105,20 @@ def imatrix_text(report: ImatrixReport, *, width: int) -> str:
         ("use", f"llmkit quantize MODEL OUT --imatrix {report.path}"),
     ]
     return "\n".join([title_line(report.path, "importance matrix"), *facts_lines(facts, width)])
+
+
+def dedup_index_text(report: DedupIndexReport, *, width: int) -> str:
+    """An index of `llmkit dedup`."""
+    settings = ", ".join(f"{name} {value}" for name, value in report.made_with.items())
+    facts: Facts = [
+        ("documents", f"{report.documents:,}"),
+        ("from", some_of(report.sources) or None),
+        ("alike by", f"{report.by}: {settings}"),
+        ("algorithm", report.algorithm),
+        ("size", f"{format_bytes(report.size_bytes)} ({report.size_bytes:,} bytes)"),
+        ("use", f"llmkit dedup FILE --against {report.path}"),
+    ]
+    return "\n".join([title_line(report.path, "dedup index"), *facts_lines(facts, width)])
 
 
 def records_text(report: RecordsReport, *, width: int) -> str:

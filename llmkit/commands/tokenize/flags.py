@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from llmkit.commands.shared import Force, Rejects, SkipBad, inputs_or_stdin
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import parse_count, parse_finite
 from llmkit.errors import UsageError
 from llmkit.tokens.config import Keep, RawType, RowFormat, TokenizeConfig, TokenizeMode
 
@@ -20,7 +20,9 @@ TokenizerPath = Annotated[
 MaxTokens = Annotated[
     int | None, Option("--max", parser=parse_count, metavar="N", help="Exit 1 if a document is over N.")
 ]
-Price = Annotated[list[float] | None, Option(metavar="X", help="Cost at X per million tokens.")]
+Price = Annotated[
+    list[float] | None, Option(parser=parse_finite, metavar="X", help="Cost at X per million tokens.")
+]
 PerRecord = Annotated[bool, Option("--per-record", help="Count jsonl records, not files.")]
 Format = Annotated[RowFormat | None, Option("--format", help="Of the result; tsv has no header, no total.")]
 Unbuffered = Annotated[bool, Option("--unbuffered", help="Write each result at once.")]

@@ -16,15 +16,21 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from llmkit.errors import DataError, MissingError
+from llmkit.formats.gguf.magic import MAGIC
 from llmkit.formats.gguf.types import GGML_TYPES_BY_NUMBER
-from llmkit.formats.gguf.values import ARRAY, KIND_NAMES, SCALAR_CODES, STRING, Typed
+from llmkit.formats.gguf.values import (
+    ALIGNMENT,
+    ARRAY,
+    DEFAULT_ALIGNMENT,
+    KIND_NAMES,
+    SCALAR_CODES,
+    STRING,
+    Typed,
+)
 
 MAX_LISTED = 1024
 """Longest array whose values are kept; of a longer one (a tokenizer's) the length alone, unless asked for."""
 
-_MAGIC = b"GGUF"
-_ALIGNMENT = "general.alignment"
-_DEFAULT_ALIGNMENT = 32
 _MAX_DIMENSIONS = 4
 _MAX_NESTING = 4
 
@@ -79,7 +85,7 @@ class GgufHeader:
     @property
     def alignment(self) -> int:
         """Tensors begin at multiples of it, counted from `data_offset`."""
-        return cast(int, self.metadata.get(_ALIGNMENT, _DEFAULT_ALIGNMENT))
+        return cast(int, self.metadata.get(ALIGNMENT, DEFAULT_ALIGNMENT))
 
     def typed(self) -> dict[str, Typed]:
         """The metadata as `write_gguf` takes it, types kept.
@@ -157,7 +163,7 @@ class _Reader:
         return GgufHeader(version, metadata, tensors, data_offset, kinds, self.order == ">")
 
     def version(self) -> int:
-        if self.take(4) != _MAGIC:
+        if self.take(4) != MAGIC:
             self.fail(f"not a GGUF file (begins with {self.content[:4]!r})")
         version = self.scalar("I")
         if version >= 1 << 16:  # in the other byte order
@@ -247,9 +253,9 @@ class _Reader:
         return GgufTensorInfo(name, dims, ggml_type.name, row * math.prod(dims[1:]), offset)
 
     def aligned(self, metadata: dict[str, Value]) -> int:
-        alignment = metadata.get(_ALIGNMENT, _DEFAULT_ALIGNMENT)
+        alignment = metadata.get(ALIGNMENT, DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
-            self.fail(f"{_ALIGNMENT} is {alignment!r}, and it must be a power of two")
+            self.fail(f"{ALIGNMENT} is {alignment!r}, and it must be a power of two")
         return -(-self.place // alignment) * alignment
 
     def placed(self, found: list[GgufTensorInfo], data_offset: int) -> tuple[GgufTensorInfo, ...]:

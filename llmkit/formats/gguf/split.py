@@ -14,13 +14,12 @@ from pathlib import Path
 from llmkit.errors import UsageError
 from llmkit.formats.atomic import atomic_file, atomic_files
 from llmkit.formats.gguf.parts import COUNT, NUMBER, TENSORS, is_part_name
-from llmkit.formats.gguf.values import MetadataValue, Typed
+from llmkit.formats.gguf.values import ALIGNMENT, MetadataValue, Typed
 from llmkit.formats.gguf.write import GgufTensor, gguf_nbytes, write_gguf
 
 MOST_FILES = 1 << 16
 """split.count has 16 bits."""
 _SUFFIX = ".gguf"
-_ALIGNMENT = "general.alignment"
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def cut_gguf(
         raise UsageError(
             f"--max-shard-size cuts the model into {len(runs):,} files", hint="give a larger one"
         )
-    shared = {key: metadata[key] for key in (_ALIGNMENT,) if key in metadata}
+    shared = {key: metadata[key] for key in (ALIGNMENT,) if key in metadata}
     return [
         GgufFile(
             {

@@ -21,6 +21,9 @@ KIND_NAMES = {
     **{STRING: "str", ARRAY: "array", 10: "u64", 11: "i64", 12: "f64"},
 }
 """Numbers of types in a file, and their words here."""
+ALIGNMENT = "general.alignment"
+"""The key of it: the data, and each tensor in them, begin at a multiple of so many bytes."""
+DEFAULT_ALIGNMENT = 32
 _NUMBERS = {name: number for number, name in KIND_NAMES.items()}
 _MAX_KEY_BYTES = 65535
 

@@ -19,14 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import DataError, nearest
+from llmkit.formats.gguf.magic import MAGIC
 from llmkit.formats.gguf.types import GGML_TYPES, GgmlType
-from llmkit.formats.gguf.values import MetadataValue, Typed, encode_pair, encode_text
+from llmkit.formats.gguf.values import (
+    ALIGNMENT,
+    DEFAULT_ALIGNMENT,
+    MetadataValue,
+    Typed,
+    encode_pair,
+    encode_text,
+)
 
 Buffer = bytes | bytearray | memoryview | NDArray[Any]
 
 _VERSION = 3
-_ALIGNMENT = "general.alignment"
-_DEFAULT_ALIGNMENT = 32
 _MAX_DIMENSIONS = 4
 _MAX_NAME_BYTES = 63
 """ggml keeps names in 64 bytes, the last of them zero, and refuses a file with a longer one."""
@@ -126,9 +132,9 @@ def write_gguf(stream: BinaryIO, metadata: Mapping[str, MetadataValue], tensors:
 
 def _header(metadata: Mapping[str, MetadataValue], tensors: Sequence[GgufTensor]) -> tuple[bytes, int]:
     """Everything before the data, padded; and the alignment."""
-    alignment = _alignment(metadata.get(_ALIGNMENT))
+    alignment = _alignment(metadata.get(ALIGNMENT))
     _check(tensors)
-    parts = [b"GGUF", struct.pack("<IQQ", _VERSION, len(tensors), len(metadata))]
+    parts = [MAGIC, struct.pack("<IQQ", _VERSION, len(tensors), len(metadata))]
     parts += [encode_pair(key, value) for key, value in metadata.items()]
     offset = 0
     for tensor in tensors:
@@ -142,11 +148,11 @@ def _header(metadata: Mapping[str, MetadataValue], tensors: Sequence[GgufTensor]
 
 def _alignment(value: MetadataValue | None) -> int:
     if value is None:
-        return _DEFAULT_ALIGNMENT
+        return DEFAULT_ALIGNMENT
     number = value.value if isinstance(value, Typed) and value.kind == "u32" else None
     if not isinstance(number, int) or number < 8 or number & (number - 1):  # a multiple of 8, says gguf.md
         raise DataError(
-            f"{_ALIGNMENT} is {value!r}",
+            f"{ALIGNMENT} is {value!r}",
             hint='a power of two from 8 up, as Typed("u32", 32), or leave it out',
         )
     return number

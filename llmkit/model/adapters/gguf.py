@@ -28,6 +28,7 @@ from llmkit.model.adapters.joined import joined
 from llmkit.model.adapters.names import peft_modules
 from llmkit.model.adapters.weights import AdapterWeights, LowRank
 from llmkit.model.config import ModelConfig
+from llmkit.model.dtypes import dtype_name
 from llmkit.model.gguf.keys import as_float32, shortest
 from llmkit.model.gguf.metadata import gguf_architecture
 from llmkit.model.gguf.names import GgufGroup, gguf_groups
@@ -35,7 +36,6 @@ from llmkit.model.gguf.save import FILE_TYPES, GGUF_TYPES, matrix_type, pieces
 
 _BASE = "give the model that the adapter was trained on"
 _MERGE = "put it into its base, llmkit merge BASE --adapter, and convert that"
-_DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 _WEIGHT = ".weight"
 
 
@@ -135,7 +135,7 @@ def gguf_adapter(
     dtypes = {part.dtype for one in made.values() for part in (one.A, one.B)}
     if dtype is None:
         same = len(dtypes) == 1 and all(one == alpha for one in alphas.values())
-        dtype = _DTYPES[dtypes.pop()] if same else "float32"
+        dtype = dtype_name(dtypes.pop()) if same else "float32"
     tensors: list[GgufTensor] = []
     for name, one in made.items():
         A, B = one.A, one.B

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from llmkit.kernels.learn import HEAD_DIM_STEP, LearntAttentionStruct, learnt_attention
+from llmkit.model.dtypes import computed_dtype
 from llmkit.model.layout import Layout
 from llmkit.model.learnt.operations import TYPES, define, strides, takes, with_neighbours
 
@@ -18,7 +19,7 @@ def learns_here(q: Tensor, v: Tensor, layout: Layout) -> bool:
     """Whether the kernels take these queries and values, and what the layout lets them see."""
     is_told = layout.parts is None and (layout.mask is None or layout.first is not None)
     fits = q.shape[-1] % HEAD_DIM_STEP == 0 and v.shape[-1] % HEAD_DIM_STEP == 0
-    return is_told and fits and takes(q, _dtype(q))
+    return is_told and fits and takes(q, computed_dtype(q))
 
 
 def attend_learning(
@@ -46,18 +47,13 @@ def attend_learning(
     Returns:
         (B, H, T, X); in memory positions come before heads.
     """
-    q, k, v = (with_neighbours(one.to(_dtype(q))) for one in (q, k, v))
+    q, k, v = (with_neighbours(one.to(computed_dtype(q))) for one in (q, k, v))
     if first is not None:
         first = first.expand(q.shape[0], -1).contiguous()
     if sinks is not None:
         sinks = sinks.float().contiguous()
     out: Tensor = torch.ops.llmkit.learnt_attention(q, k, v, first, sinks, scale, softcap or 0.0)[0]
     return out.transpose(1, 2)
-
-
-def _dtype(q: Tensor) -> torch.dtype:
-    """What attention is computed in."""
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else q.dtype
 
 
 def _forward(

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from llmkit.errors import ConfigError
+from llmkit.model.dtypes import computed_dtype
 
 FORWARD, BACKWARD = torch.float8_e4m3fn, torch.float8_e5m2
 SIDE = 16
@@ -74,9 +75,9 @@ def float8_linear(
     Returns:
         (..., F), in the dtype of autocast, or of x where there is none.
     """
-    kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    with torch.autocast(kind, enabled=False):  # on a CPU products of codes would be rounded otherwise in it
+    dtype = computed_dtype(x)
+    # on a CPU products of codes would be rounded otherwise in it
+    with torch.autocast(x.device.type, enabled=False):
         flat: Tensor = _Product.apply(x.flatten(0, -2), dtype, widen, *weights)  # type: ignore[no-untyped-call]
     y = flat.unflatten(0, x.shape[:-1])
     return y if bias is None else y + bias.to(dtype)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from llmkit.model.dtypes import computed_dtype
+
 
 class Codes(Protocol):
     """A matrix in some quantised form."""
@@ -79,7 +81,7 @@ class QuantisedLinear(nn.Module):
 
     def product(self, x: Tensor) -> Tensor:
         """x: (..., C). Returns x W^T, (..., R)."""
-        y: Tensor = _Product.apply(_computed(x), self)  # type: ignore[no-untyped-call]
+        y: Tensor = _Product.apply(x.to(computed_dtype(x)), self)  # type: ignore[no-untyped-call]
         return y
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,9 +105,3 @@ class QuantisedLinear(nn.Module):
 def _held(name: str) -> str:
     """The buffer's: layouts have a tensor called `weight`, too."""
     return f"stored_{name}"
-
-
-def _computed(x: Tensor) -> Tensor:
-    """x in the dtype that products are done in: autocast does not look inside a function of our own."""
-    kind = x.device.type
-    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x

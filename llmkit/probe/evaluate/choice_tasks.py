@@ -13,7 +13,7 @@ lambada_openai.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -58,6 +58,11 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     def is_last_word(self) -> bool:
         """Whether there is one continuation, right when it is the model's own: LAMBADA."""
         return len(self.continuations) == 1
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for two that ask the same, in whatever order their choices are."""
+        return self.context, frozenset(self.continuations)
 
     @property
     def example(self) -> str:

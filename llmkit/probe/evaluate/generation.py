@@ -1,7 +1,6 @@
-"""How many of several tries are right: pass@k, and the part of an output that is judged."""
+"""How many of several tries are right: pass@k."""
 
 import math
-import re
 from collections.abc import Sequence
 
 from llmkit.errors import UsageError
@@ -36,13 +35,3 @@ def check_ks(ks: Sequence[int], samples: int) -> None:
             raise UsageError(
                 f"--pass-at {k}: there are {samples} samples of each prompt", hint=f"--samples {max(k, 1)}"
             )
-
-
-def extract_last(pattern: re.Pattern[str] | None, text: str) -> str | None:
-    """What a pattern finds last: its first group, or all of it; without a pattern the whole text."""
-    if pattern is None:
-        return text
-    *_, found = (None, *pattern.finditer(text))
-    if found is None:
-        return None
-    return str(found[1] or "") if pattern.groups else found[0]

@@ -52,7 +52,14 @@ def ratio_error(sums: Sequence[float], counts: Sequence[int]) -> float:
 
 
 def mean_error(values: Sequence[float]) -> float:
-    """Standard error of a mean; 0 of less than two values."""
+    """Standard error of a mean; 0 of less than two values.
+
+    Where all are right or all wrong, 1 or 0 each, that they do not differ says little of others: the error is
+    that of Wilson's interval, 1.96 of which are half of it.
+    """
+    if values and values[0] in (0, 1) and all(one == values[0] for one in values):
+        low, high = wilson(round(sum(values)), len(values))
+        return (high - low) / 2 / Z95
     return ratio_error(values, [1] * len(values))
 
 

@@ -14,8 +14,12 @@ GRADED: frozenset[Match] = frozenset(("contains-all", "f1"))
 """Those whose scores lie between 0 and 1; the others are right or wrong."""
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
+_MINUS = "\u2212"
+"""Unicode's own sign, which models write in mathematics."""
 _NUMBER = re.compile(
-    r"-?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?|-?\$?\.\d+(?:[eE][+-]?\d+)?"
+    # a hyphen right behind a digit or a word is none of the number: 10-12, 5-3, covid-19
+    rf"(?:(?<!\w)[-{_MINUS}])?\$?"
+    rf"(?:(?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+{_MINUS}-]?\d+)?"
 )
 _GSM8K = re.compile(r"#### (-?[0-9.,]+)")
 _SAID_CHOICE = re.compile(r"(?i:answer)\s*(?i:is)?\s*:?\s*\**(?:\(([A-Za-z])\)|([A-Z])\b)")
@@ -87,12 +91,17 @@ def last_number(text: str) -> str | None:
 
 
 def plain_number(text: str) -> str | None:
-    """A number without commas, dollar signs and needless zeros; None where it is none."""
+    """A number without commas, dollar signs and needless zeros, to its last digit; None where it is none."""
     try:
-        value = Decimal(text.replace(",", "").replace("$", "").strip().rstrip("."))
+        value = Decimal(text.replace(",", "").replace("$", "").replace(_MINUS, "-").strip().rstrip("."))
     except InvalidOperation:
         return None
-    return f"{value.normalize():f}" if value.is_finite() and abs(value.adjusted()) < 100 else None
+    if not value:
+        return "0"  # whatever its sign and exponent
+    if not value.is_finite() or abs(value.adjusted()) >= 100:
+        return None
+    plain = f"{value:f}"  # Decimal.normalize() would round to 28 digits
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
 def gsm8k_answer(text: str) -> str | None:

@@ -33,7 +33,12 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     answers: tuple[str, ...]
     """Empty where a command judges."""
     told: str = ""
-    """The answer as an example gives it."""
+    """The answer as an example gives it; empty where the record has none that could be shown."""
+
+    @property
+    def identity(self) -> str:
+        """Equal for two that ask the same."""
+        return self.prompt
 
 
 def detect_written(record: Mapping[str, Any]) -> WrittenForm:
@@ -76,12 +81,12 @@ def read_task(record: Mapping[str, Any], form: WrittenForm, *, needs_answer: boo
             raise DataError('no "answer"', hint='{"prompt": "2 + 2 =", "answer": "4"}, or --verify CMD')
         value = record["answer"]
         answers = tuple(_text(one) for one in (value if isinstance(value, list) else [value]))
-    told = str(record.get("canonical_solution", record.get("answer", "")))
+    told = _told(record)
     return Task(
         id=None if name is None else str(name),
         prompt=asked if raw else f"Question: {asked}\nAnswer:",
         answers=answers,
-        told=told if form == "humaneval" else f" {told}",
+        told=told if form == "humaneval" or not told else f" {told}",
     )
 
 
@@ -97,7 +102,21 @@ def program(record: Mapping[str, Any], completion: str) -> str | None:
     return f"{record['prompt']}{completion}\n{record['test']}\ncheck({record['entry_point']})\n"
 
 
+def _told(record: Mapping[str, Any]) -> str:
+    """What an example gives as its answer: the program, else the first answer that is right."""
+    value = record.get("canonical_solution")
+    if value is None:
+        value = record.get("answer")
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return str(value) if _is_text(value) else ""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
 def _text(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if not _is_text(value):
         raise DataError(f"the answer {value!r} is no text and no number", hint='"answer": "4"')
     return str(value)

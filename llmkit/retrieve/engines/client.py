@@ -1,4 +1,4 @@
-"""Requests to a search engine: within a time, a size and a few tries, and errors that say what to do."""
+"""Requests to a search engine, and errors that say what to do."""
 
 import base64
 import time
@@ -10,14 +10,11 @@ import msgspec
 
 from llmkit.errors import DataError, MissingError, RemoteError
 from llmkit.formats.jsonl import MALFORMED
+from llmkit.retrieve.config import SEARCH_FLAGS, SEARCH_SECONDS, SearchFlags
 from llmkit.retrieve.engines.address import EngineAddress
+from llmkit.retrieve.retry import LateError, PatientClient, TooLargeError, UnansweredError
 
-TIMEOUT_SECONDS = 30.0
-"""Of a search, tries and waits included."""
 TRIES = 3
-MOST_BYTES = 64 << 20
-"""Of an answer."""
-_PASSING = {408, 429, 502, 503, 504}
 _FIRST_WAIT_SECONDS = 0.2
 
 
@@ -29,7 +26,8 @@ class EngineClient:
         address: EngineAddress,
         *,
         key: str | None = None,
-        seconds: float = TIMEOUT_SECONDS,
+        seconds: float = SEARCH_SECONDS,
+        flags: SearchFlags = SEARCH_FLAGS,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -37,18 +35,21 @@ class EngineClient:
         Args:
             address: of the engine.
             key: `USER:PASSWORD`, or a key as the engine gives them.
-            seconds: that a search may take.
+            seconds: that a request may take, tries and waits included.
+            flags: what errors call the flags.
             transport: None: as the address says.
             sleep: waits so many seconds.
         """
-        self.address = address
-        self._seconds, self._sleep = seconds, sleep
+        self.address, self._flags = address, flags
         headers = {} if key is None else _authorization(address, key)
-        self._client = httpx.Client(base_url=address.url, headers=headers, transport=transport)
+        client = httpx.Client(base_url=address.url, headers=headers, transport=transport)
+        self._requests = PatientClient(
+            client, seconds=seconds, tries=TRIES, first_wait=_FIRST_WAIT_SECONDS, sleep=sleep
+        )
 
     def close(self) -> None:
         """Give back its connections."""
-        self._client.close()
+        self._requests.close()
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """An answer, from JSON.
@@ -57,44 +58,26 @@ class EngineClient:
             MissingError: the collection is not there.
             RemoteError: the engine is not there, is late, refuses, or answers with something else.
         """
-        until = time.monotonic() + self._seconds
         content = None if body is None else msgspec.json.encode(body)
-        why, status, attempt = "", None, 0
-        while attempt < TRIES and (left := until - time.monotonic()) > 0:
-            if attempt:
-                self._sleep(min(left, _FIRST_WAIT_SECONDS * 2 ** (attempt - 1)))
-            attempt += 1
-            try:
-                status, answer = self._once(method, path, content, until)
-            except httpx.TimeoutException:
-                raise self.wrong(f"no answer within {self._seconds:g} seconds", "--index-timeout") from None
-            except httpx.TransportError as error:
-                why, status = str(error) or type(error).__name__, None
-                continue
-            if status < 300:
-                return self._decoded(answer)
-            why = f"{status}: {_said(answer)}"
-            if status not in _PASSING:
-                break
-        raise self._refused(status, why)
+        try:
+            answer = self._requests.ask(method, path, content)
+        except UnansweredError as error:
+            raise self.wrong(str(error), self._hint_after(error)) from None
+        if answer.status < 300:
+            return self._decoded(answer.content)
+        raise self._refused(answer.status, f"{answer.status}: {_said(answer.content)}{answer.after_tries}")
 
     def wrong(self, why: str, hint: str) -> RemoteError:
         """An error of this engine."""
         return RemoteError(f"{self.address.shown}: {why}", hint=hint)
 
-    def _once(self, method: str, path: str, content: bytes | None, until: float) -> tuple[int, bytes]:
-        left = max(0.001, until - time.monotonic())
-        headers = {} if content is None else {"content-type": "application/json"}
-        parts, size = list[bytes](), 0
-        with self._client.stream(method, path, content=content, headers=headers, timeout=left) as answer:
-            for part in answer.iter_bytes():
-                parts.append(part)
-                size += len(part)
-                if size > MOST_BYTES:
-                    raise self.wrong(f"an answer of more than {MOST_BYTES >> 20} MiB", "ask for fewer: -k N")
-                if time.monotonic() > until:  # a byte now and then is no answer either
-                    raise httpx.ReadTimeout("late")
-            return answer.status_code, b"".join(parts)
+    def _hint_after(self, error: UnansweredError) -> str:
+        flags = self._flags
+        if isinstance(error, TooLargeError):
+            return flags.fewer
+        if isinstance(error, LateError) and flags.seconds is not None:
+            return f"give it more time: {flags.seconds}"
+        return f"curl {self.address.url}"
 
     def _decoded(self, content: bytes) -> Any:
         try:
@@ -103,13 +86,13 @@ class EngineClient:
             hint = "see that the address is the engine's, and not that of a page before it"
             raise self.wrong(f"no JSON: {error}", hint) from None
 
-    def _refused(self, status: int | None, why: str) -> MissingError | RemoteError:
+    def _refused(self, status: int, why: str) -> MissingError | RemoteError:
         if status == 404:
             return MissingError(
                 f"{self.address.shown}: no such collection ({why})", hint=f"curl {self.address.url}"
             )
-        if status in (401, 403):
-            return self.wrong(why, "--index-key FILE: its one line is USER:PASSWORD or a key")
+        if status in (401, 403) and self._flags.key is not None:
+            return self.wrong(why, f"{self._flags.key} FILE: its one line is USER:PASSWORD or a key")
         return self.wrong(why, f"curl {self.address.url}")
 
 

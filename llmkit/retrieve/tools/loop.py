@@ -31,6 +31,19 @@ class Called:
     failed: bool
 
 
+def check_tools(names: Sequence[str], max_calls: int) -> None:
+    """Check what tools are called, and how often one answer may call them.
+
+    Raises:
+        UsageError: two have one name, or there are to be no calls.
+    """
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"two tools are called {twice}", hint="--tool 'NAME: …' names one of them anew")
+    if max_calls < 1:
+        raise UsageError(f"--max-calls {max_calls}: at least 1", hint=f"--max-calls {MAX_CALLS}")
+
+
 class Toolbox:
     """The functions that there are, and the only way to them."""
 
@@ -53,12 +66,7 @@ class Toolbox:
             UsageError: two have one name, or there are to be no calls.
         """
         self._tools = {tool.spec.name: tool for tool in tools}
-        names = [tool.spec.name for tool in tools]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise UsageError(f"two tools are called {twice}", hint="--tool 'NAME: …' names one of them anew")
-        if max_calls < 1:
-            raise UsageError(f"--max-calls {max_calls}: at least 1", hint=f"--max-calls {MAX_CALLS}")
+        check_tools([tool.spec.name for tool in tools], max_calls)
         self._approve = approve
         self.max_calls = max_calls
         self._told = told

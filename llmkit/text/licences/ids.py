@@ -98,6 +98,11 @@ class LicenceGate:
             return None
         return Verdict("licence", known, self._described())
 
+    def judge_all(self, licences: Sequence[str]) -> Verdict | None:
+        """Whether a document under all of `licences` passes: each has to; none of them is an unknown one."""
+        verdicts = map(self.judge, licences or (None,))
+        return next((verdict for verdict in verdicts if verdict is not None), None)
+
     def _passes(self, one: str) -> bool:
         allowed = not self._allowed or any(fnmatchcase(one, pattern) for pattern in self._allowed)
         return allowed and not any(fnmatchcase(one, pattern) for pattern in self._denied)

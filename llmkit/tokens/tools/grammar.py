@@ -11,11 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llmkit.errors import ConfigError
-from llmkit.tokens.json_schema import held_schema
+from llmkit.tokens.json_schema import BLANKS, held_schema
 from llmkit.tokens.tools.forms import FormName, ToolForm
 
-BLANKS = r"( |\n{1,2}[ \t]{0,20})"
-"""What may stand between the parts of JSON: no model can fill its text with blanks."""
 _COMBINED = ("anyOf", "oneOf", "allOf", "not", "if", "$ref", "patternProperties", "minProperties")
 _OF_TEXTS = ("pattern", "format", "minLength", "maxLength", "not", "anyOf", "oneOf", "allOf", "$ref")
 _END = r'"\n</parameter>\n"'

@@ -106,11 +106,24 @@ def check_degrees(degrees: Degrees, model: ModelConfig, batch_rows: int, seq_len
         raise ConfigError(
             f"--pp {degrees.pp}: the model has {model.num_hidden_layers} layers", hint="fewer stages"
         )
+    check_stage_rows(degrees, batch_rows, f"--batch-rows {degrees.pp * degrees.shares}")
     _check_rows(degrees, seq_len)
     if degrees.ep > 1:
         _check_experts(degrees, model)
     if degrees.tp > 1:
         _check_heads(degrees, model)
+
+
+def check_stage_rows(degrees: Degrees, rows: int, hint: str) -> None:
+    """Whether the stages have a part of a batch each: fewer would never be at work together.
+
+    Raises:
+        ConfigError: they have not.
+    """
+    if rows // degrees.shares < degrees.pp:
+        raise ConfigError(
+            f"--pp {degrees.pp}: an update has {rows // degrees.shares} rows for so many stages", hint=hint
+        )
 
 
 def _check_experts(degrees: Degrees, model: ModelConfig) -> None:

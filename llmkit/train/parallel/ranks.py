@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,9 @@ from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
+
+
+_PATIENCE = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,8 @@ class MeshRanks(Ranks):
         self.share = Share(shard * degrees.ep + mesh.get_local_rank("ep"), degrees.shares)
         self.cut = Share(mesh.get_local_rank("cp"), degrees.cp)
         self.stream = Share(mesh.get_local_rank("tp"), degrees.tp)
+        # what the first does alone, such as packing, may take hours; one that is lost is noticed at once
+        self._patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
         # all processes have to make a group at once: none is made in a pass, which stages come to apart
         self._apart = self.group("dp", "fsdp", "ep", "cp")
         self._of_stream = self.group("dp", "fsdp", "ep", "cp", "tp")
@@ -168,8 +174,10 @@ class MeshRanks(Ranks):
         return int(told)
 
     def wait(self) -> None:
-        """See `Ranks.wait`."""
-        self.highest(0)
+        """See `Ranks.wait`. As long as it takes, unlike all else that processes tell each other."""
+        import torch.distributed as dist
+
+        dist.all_reduce(torch.zeros(1), group=self._patient)
 
     def told(self, value: Any) -> Any:
         """See `Ranks.told`."""

@@ -10,7 +10,6 @@ have keys and values out of one latent (2405.04434), that is gathered and not th
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
 from torch import Tensor, nn
 from torch.distributed import ReduceOp, all_reduce
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
@@ -24,6 +23,7 @@ from torch.nn import functional as F
 
 from llmkit.model.attention import Attention
 from llmkit.model.block import Block
+from llmkit.model.dtypes import computed_dtype
 from llmkit.model.here import here
 from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.mlp import GatedMLP, PlainMLP
@@ -168,7 +168,7 @@ def _gather_before(module: nn.Module, mesh: "DeviceMesh") -> None:
 
 def _gathered(x: Tensor, mesh: "DeviceMesh") -> DTensor:
     """(B, T / P, W) to (B, T, W)."""
-    part = DTensor.from_local(_as_read(x), mesh, [Shard(_POSITIONS)], run_check=False)
+    part = DTensor.from_local(x.to(computed_dtype(x)), mesh, [Shard(_POSITIONS)], run_check=False)
     return part.redistribute(placements=[Replicate()])
 
 
@@ -203,8 +203,3 @@ def _look_up(embedding: nn.Embedding, mesh: "DeviceMesh", ids: Tensor) -> Tensor
     rows = F.embedding(own.where(is_own, 0), weight).masked_fill(~is_own.unsqueeze(-1), 0.0)
     summands = DTensor.from_local(rows, mesh, [Partial()], run_check=False)
     return summands.redistribute(placements=[Shard(_POSITIONS)]).to_local()
-
-
-def _as_read(x: Tensor) -> Tensor:
-    kind = x.device.type
-    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x

@@ -6,7 +6,7 @@ from pathlib import Path
 from llmkit.errors import DataError, GateFailed
 from llmkit.probe.load_rows import LoadRow, Percentiles
 from llmkit.workflows.bench.report import read_report_of
-from llmkit.workflows.bench.serve import BenchServeReport
+from llmkit.workflows.bench.serve import PROMPTS, BenchServeReport
 
 
 def read_load(path: Path) -> BenchServeReport:
@@ -23,16 +23,18 @@ def check_load(report: BenchServeReport, earlier: BenchServeReport, name: str, t
         tolerance: share by which a rate may be lower; a time may be as much longer as such a rate makes it.
 
     Raises:
-        DataError: the two loads differ.
+        DataError: the two loads differ, or the earlier report does not say enough of its own.
         GateFailed: tokens a second, or the median of a time, is worse by more than `tolerance`.
     """
-    differing = [key for key in report.work if report.work[key] != earlier.work.get(key)]
-    if differing:
-        key = differing[0]
-        raise DataError(
-            f"{name}: another load ({key} {earlier.work.get(key)}, now {report.work[key]})",
-            hint="compare with one of the same flags",
-        )
+    for key, now in report.work.items():
+        if key not in earlier.work:
+            raise DataError(
+                f"{name}: it does not say whether it is of another load (no {key})",
+                hint="make it anew: llmkit bench serve --format json",
+            )
+        if earlier.work[key] != now:
+            told = "other prompts" if key == PROMPTS else f"{key} {earlier.work[key]}, now {now}"
+            raise DataError(f"{name}: another load ({told})", hint="compare with one of the same flags")
     then = {row.kind: row for row in earlier.rows}
     slower = [
         f"{row.kind}: {what}"

@@ -11,7 +11,8 @@ import httpx
 import msgspec
 
 from llmkit.errors import ConfigError, DataError, MissingError, RemoteError
-from llmkit.formats.jsonl import decode_field, read_records
+from llmkit.formats.digest import digest_bytes
+from llmkit.formats.jsonl import decode_field, encode_line, read_records
 from llmkit.probe.environment import Environment, read_environment
 from llmkit.probe.load import Outcome, Shot, arrivals, at_once, at_rate, send_shot, server_said
 from llmkit.probe.load_config import BenchServeConfig
@@ -19,6 +20,7 @@ from llmkit.probe.load_rows import LoadRow, load_rows
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.bench.load_refusal import load_refusal
 
+PROMPTS = "prompts_sha256"
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 _PROBE_WORDS = 100
 _WORDS = (
@@ -33,7 +35,7 @@ class BenchServeReport:
     """What was sent, and what came of it."""
 
     work: dict[str, Any]
-    """The model, how requests came, their sizes."""
+    """The model, how requests came, their sizes or the digest of a file of them."""
     environment: Environment
     """Of the client."""
     rows: list[LoadRow]
@@ -160,7 +162,7 @@ async def _bench(
     if not outcomes:
         raise DataError("no request was sent", hint="a longer --seconds, or a higher --rate")
     return BenchServeReport(
-        work=_work(config, name, rows is not None),
+        work=_work(config, name, rows),
         environment=read_environment("httpx"),
         rows=load_rows(outcomes, config.ttft_target),
     )
@@ -245,16 +247,22 @@ def _read_prompts(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _work(config: BenchServeConfig, model: str, from_file: bool) -> dict[str, Any]:
+def _work(config: BenchServeConfig, model: str, rows: list[dict[str, Any]] | None) -> dict[str, Any]:
+    """All that two loads must have in common to be compared."""
     work: dict[str, Any] = {
         "model": model,
         "arrivals": _arrivals(config),
+        "requests": config.requests,
+        "seconds": config.seconds,
+        PROMPTS: None if rows is None else digest_bytes(b"".join(map(encode_line, rows))),
+        "chat": config.chat,
         "stream": config.stream,
+        "ignore_eos": config.ignore_eos,
         "max_tokens": config.max_tokens,
         "ttft_target": config.ttft_target,
         "seed": config.seed,
     }
-    if from_file:
+    if rows is not None:
         return work
     return work | {
         "prompt_tokens": config.prompt_tokens,

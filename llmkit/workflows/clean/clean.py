@@ -98,7 +98,7 @@ def clean_documents(
 def plan_clean(files: CleanFiles, settings: CleanSettings) -> CleanPlan:
     """What `clean_documents` would do, after the same checks."""
     job = _resolve(files, settings)
-    check_places(files, job.inputs)
+    check_places(files, files.reads(job.inputs, job.settings))
     units = None
     if files.is_folder:
         units = select_shard(units_of(job.settings, job.inputs, numbered=False), files.shard)

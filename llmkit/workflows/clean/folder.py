@@ -66,11 +66,12 @@ def clean_folder(
         the units of this shard are counted.
 
     Raises:
-        UsageError: an output exists or holds an input, stdin is an input, or another process is at work here.
+        UsageError: an output exists, or is or holds what is read, stdin is an input, or another process is at
+            work here.
         LlmkitError: what a unit failed with; units that are done are kept.
     """
     assert files.out is not None
-    check_places(files, inputs)
+    check_places(files, files.reads(inputs, settings))
     units = units_of(settings, inputs, None if files.rejects is None else files.rejects.suffix)
     fingerprint = fingerprint_of("clean", [settings, [unit.task for unit in units]], inputs)
     mine = select_shard(units, files.shard)

@@ -13,7 +13,7 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.digest import content_id
-from llmkit.formats.documents import is_json_lines
+from llmkit.formats.documents import holds_json_lines, is_json_lines
 from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import BYTE_ORDER_MARK, BadLine, encode_line
 from llmkit.formats.pages import is_html, read_pages
@@ -88,8 +88,12 @@ def read_batches(
 
 
 def kind_of(path: Path) -> Kind:
-    """What a file holds, by its name. A stream is jsonl, or one text where it does not begin with a brace."""
-    if is_stream(path) or is_json_lines(path):
+    """What a file holds, by its name. A stream is jsonl, or one text where it does not begin with a brace.
+
+    Raises:
+        MissingError, DataError: see `holds_json_lines`.
+    """
+    if is_stream(path) or holds_json_lines(path):
         return "jsonl"
     if is_parquet(path):
         return "parquet"
@@ -101,12 +105,11 @@ def _read(piece: Piece, field: str, skips_bad: bool) -> Iterator[Batch | Entry]:
     path = Path(piece.file)
     kind = kind_of(path)
     if kind == "parquet":
-        for row in read_parquet(path):
-            yield Entry(_as_json(row.record), printable(row.file), row.number)
+        yield from _rows(path, field, skips_bad)
         return
     name = _name_of(Path(piece.stream or piece.file))
     with open_input(path) as stream:
-        if kind == "jsonl" and not is_json_lines(path):
+        if is_stream(path) and not is_json_lines(path):
             found, stream = kind_of_stdin(stream)
             kind = "text" if found == "text" else "jsonl"
         if kind == "jsonl":
@@ -154,6 +157,16 @@ def _whole_lines(stream: BinaryIO, left: int | None, waits: bool) -> Iterator[by
             held, size = [block[end:]], len(block) - end
     if size:
         yield b"".join(held)
+
+
+def _rows(path: Path, field: str, skips_bad: bool) -> Iterator[Entry]:
+    """Rows of parquet, and the malformed ones among them in their places."""
+    bad: list[BadLine] = []
+    for row in read_parquet(path, text_field=field, on_bad=bad.append if skips_bad else None):
+        yield from map(_bad_entry, bad)
+        bad.clear()
+        yield Entry(_as_json(row.record), printable(row.file), row.number)
+    yield from map(_bad_entry, bad)
 
 
 def _pages(path: Path, stream: BinaryIO, name: str, skips_bad: bool) -> Iterator[Entry]:

@@ -8,7 +8,7 @@ from llmkit.errors import DataError
 from llmkit.formats.jsonl import decode_all, parse_line
 from llmkit.text.decontaminate import NgramIndex, build_index, evaluation_texts
 from llmkit.text.extract import judge_page
-from llmkit.text.history import licence_in
+from llmkit.text.history import licences_of
 from llmkit.text.language import Detector, detector_of, parse_languages
 from llmkit.text.licences.detect import best_licence, detect_licences
 from llmkit.text.licences.ids import LicenceGate
@@ -86,7 +86,7 @@ class Rules(Step):
 class Licences(Step):
     """Finds the licence of a document, and drops it where that is not to be had.
 
-    What `metadata.license` declares is taken before what is found in the page or text.
+    What the record or its `metadata` declares is taken before what is found in the page or text.
 
     Raises:
         UsageError: a name that is no licence.
@@ -102,13 +102,14 @@ class Licences(Step):
 
     def __call__(self, item: Item, *, every_score: bool) -> Sequence[Verdict]:
         """Find and judge."""
-        licence = licence_in(item.within("metadata"))
-        if licence is None and self._detects:
+        item.within("metadata")  # an error where it is something else than an object
+        licences = licences_of(item.record)
+        if not licences and self._detects:
             evidence = best_licence(detect_licences(item.text or "", item.html or ""))
             if evidence is not None:
-                licence = evidence.licence
-                item.facts |= {"license": licence, "license_evidence": evidence}
-        verdict = self._gate.judge(licence)
+                licences = (evidence.licence,)
+                item.facts |= {"license": evidence.licence, "license_evidence": evidence}
+        verdict = self._gate.judge_all(licences)
         return () if verdict is None else (verdict,)
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from llmkit.errors import UsageError
 from llmkit.workflows.corpus_files import CorpusFiles
 
 Extract = Literal["fast", "precise", "none"]
@@ -57,6 +59,14 @@ class CleanSettings(msgspec.Struct, frozen=True, kw_only=True):
     report: bool = False
     """Every rule measures every document, and samples are kept."""
 
+    def __post_init__(self) -> None:
+        """Raises UsageError where extraction has no time: a timer of 0 seconds would never end it."""
+        if not 0 < self.seconds_per_document < inf:
+            raise UsageError(
+                f"--time-per-document {self.seconds_per_document:g}: no page is extracted in that",
+                hint="--time-per-document 10s",
+            )
+
     @property
     def asks_licence(self) -> bool:
         """Whether the licence of a document is of any account."""
@@ -75,3 +85,14 @@ class CleanFiles(CorpusFiles):
     unbuffered: bool = False
     max_drop: float = 0.9
     fail_if_dropped_over: float | None = None
+
+    def reads(self, inputs: Sequence[Path], settings: CleanSettings) -> list[Path]:
+        """All that a run reads, of which no output may take the place.
+
+        Args:
+            inputs: folders already listed.
+            settings: with the evaluation sets, also listed.
+        """
+        evaluation = [*self.against, *(Path(path) for path, _ in settings.against)]
+        model = None if settings.lang_model is None else Path(settings.lang_model)
+        return [*inputs, *evaluation, *(path for path in (self.rules, model) if path is not None)]

@@ -4,6 +4,8 @@ import difflib
 import re
 from typing import Any
 
+from llmkit.formats.byte_text import format_bytes
+from llmkit.workflows.clean.figures import share_text, value_text
 from llmkit.workflows.clean.report import CleanReport
 from llmkit.workflows.clean.tally import QUANTILES, SAMPLE_LETTERS, quantiles_of, value_of
 
@@ -17,12 +19,12 @@ def render_html(report: CleanReport, values: dict[str, dict[int, int]]) -> bytes
 
     Args:
         report: what it says.
-        values: histograms of the values of checks, by name: see `clean_tally`.
+        values: histograms of the values of checks, by name: those of a `Tally`.
     """
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"size": _size, "share": _share, "number": _number}
+    environment.filters |= {"size": format_bytes, "share": share_text, "number": value_text}
     picture = {row.rule: _picture(values.get(row.rule, {}), row.low, row.high) for row in report.rules}
     page = environment.from_string(_PAGE).render(
         report=report, picture=picture, bounds=_bounds, marked=_marked, width=_WIDTH, height=_HEIGHT
@@ -55,8 +57,8 @@ def _picture(buckets: dict[int, int], low: float | None, high: float | None) -> 
             if number
         ],
         "marks": [round((bound - first) / (last - first) * _WIDTH, 1) for bound in marks],
-        "first": _number(first),
-        "last": _number(last),
+        "first": value_text(first),
+        "last": value_text(last),
     }
 
 
@@ -77,24 +79,6 @@ def _marked(before: str, after: str, side: str) -> list[tuple[bool, str]]:
     if pieces and max(len(before), len(after)) >= SAMPLE_LETTERS:
         pieces[-1] = (False, pieces[-1][1])  # where a sample was cut off nothing was changed
     return pieces
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
-
-
-def _share(part: float, whole: float) -> str:
-    return f"{part / whole:.1%}" if whole else "–"
-
-
-def _number(value: float | str | None) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else f"{value:.4g}"
 
 
 _PAGE = """\

@@ -37,10 +37,11 @@ def clean_stream(
         progress: told how far it is.
 
     Raises:
-        UsageError: an output exists, or is an input, or two outputs are one.
+        UsageError: an output exists, or is or holds what is read, or two outputs are one.
         DataError, MissingError: of the readers and steps.
     """
-    check_places(files, inputs)
+    reads = files.reads(inputs, settings)
+    check_places(files, reads)
     tally = Tally()
     flush = files.unbuffered or is_terminal(files.out)
     pieces = [Piece(str(path)) for path in inputs]
@@ -50,8 +51,8 @@ def clean_stream(
     with ExitStack() as stack:
         rejects: BinaryIO | None = None
         if files.rejects is not None:
-            rejects = stack.enter_context(open_output(files.rejects, force=files.force, inputs=inputs))
-        out = stack.enter_context(open_output(files.out, force=files.force, inputs=inputs))
+            rejects = stack.enter_context(open_output(files.rejects, force=files.force, inputs=reads))
+        out = stack.enter_context(open_output(files.out, force=files.force, inputs=reads))
         for cleaned in stack.enter_context(_results(batches, settings, files.workers)):
             out.write(cleaned.kept)
             if flush:

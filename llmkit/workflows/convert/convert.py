@@ -13,6 +13,7 @@ from llmkit.formats.atomic import atomic_folder, refuse_existing
 from llmkit.formats.digest import digest_file
 from llmkit.formats.gguf.split import atomic_gguf, cut_gguf, file_paths
 from llmkit.formats.gguf.write import Buffer, GgufTensor
+from llmkit.formats.model_folder import MAX_SHARD_BYTES
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.model.dtypes import DTYPES, kept_dtype
 from llmkit.model.load import load_model
@@ -26,7 +27,7 @@ from llmkit.workflows.convert.adapter import (
     write_adapter_conversion,
 )
 from llmkit.workflows.convert.check import CheckReport, NotAlikeError, compare_logits, rounding
-from llmkit.workflows.convert.options import SHARD_BYTES, ConvertConfig
+from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.convert.plan import ConvertReport, Written, decide, plan
 from llmkit.workflows.convert.source import ConvertSource, open_convert_source
 
@@ -126,7 +127,7 @@ def _write_folder(
     with atomic_folder(written.out) as folder:
         save_config(model, folder, dtype=dtype, generation=source.own_generation)
         tensors = _within_range(file_tensors(model), dtype, source)
-        write_weights(_told(tensors, total, progress), folder, written.max_shard_bytes or SHARD_BYTES)
+        write_weights(_told(tensors, total, progress), folder, written.max_shard_bytes or MAX_SHARD_BYTES)
         write_companions(source, folder, written.invocation)
         return _checked(written, model, config, folder)
 

@@ -8,7 +8,6 @@ from llmkit.errors import UsageError
 
 Form = Literal["gguf", "safetensors"]
 Dtype = Literal["float32", "float16", "bfloat16", "q8_0"]
-SHARD_BYTES = 5_000_000_000
 _SUFFIX = ".gguf"
 
 
@@ -27,7 +26,7 @@ class ConvertConfig:
     dequantize: bool = False
     """Quantised weights become plain numbers of the model's own dtype."""
     max_shard_bytes: int | None = None
-    """Of a file's tensors; None: SHARD_BYTES of a safetensors file, and one GGUF file."""
+    """Of a file's tensors; None: MAX_SHARD_BYTES of a safetensors file, and one GGUF file."""
     tie: bool | None = None
     """Whether the head is the embedding; None: as it is."""
     tokenizer: Path | None = None

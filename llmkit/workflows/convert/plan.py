@@ -11,20 +11,19 @@ from llmkit.errors import ConfigError, ResourceError, UsageError
 from llmkit.formats.gguf.split import cut_gguf, file_paths
 from llmkit.formats.gguf.values import MetadataValue, Typed
 from llmkit.formats.gguf.write import GgufTensor
+from llmkit.formats.model_folder import MAX_SHARD_BYTES
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
 from llmkit.machine import free_bytes
-from llmkit.model.dtypes import DTYPES, dtype_of
+from llmkit.model.dtypes import DTYPES, STORED_WORDS, dtype_of
 from llmkit.model.gguf.save import CodedMatrix, gguf_model
 from llmkit.model.save import file_tensors, split_shards
 from llmkit.model.source import NO_TOKENIZER, SAMPLING_KEYS
 from llmkit.model.transformer import Transformer
 from llmkit.workflows.convert.check import CheckReport
-from llmkit.workflows.convert.options import SHARD_BYTES, ConvertConfig, Form
+from llmkit.workflows.convert.options import ConvertConfig, Form
 from llmkit.workflows.convert.source import ConvertSource
 
-_WORDS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
-"""safetensors' words."""
 OWN_LINE = "llmkit.command_line"
 _GENERAL = ("general.architecture", "general.type", "general.file_type", "general.quantization_version")
 
@@ -66,7 +65,7 @@ class Written:
     form: Form
     dtype: str
     max_shard_bytes: int | None
-    """None: SHARD_BYTES of a safetensors file, and one GGUF file."""
+    """None: MAX_SHARD_BYTES of a safetensors file, and one GGUF file."""
     invocation: Invocation
 
     @property
@@ -181,7 +180,7 @@ def plan(written: Written) -> ConvertReport:
         size, files, count = sum(one.nbytes for one in cut), len(cut), len(tensors)
     else:
         shapes = list(file_tensors(model, DTYPES[written.dtype]))
-        shards = list(split_shards(shapes, written.max_shard_bytes or SHARD_BYTES))
+        shards = list(split_shards(shapes, written.max_shard_bytes or MAX_SHARD_BYTES))
         size = sum(safetensors_nbytes(map(_shape_of, shard.items())) for shard in shards)
         paths, files, count = [written.out], len(shards), len(shapes)
     if size > free_bytes(written.out):
@@ -209,7 +208,7 @@ def plan(written: Written) -> ConvertReport:
 
 def _shape_of(item: tuple[str, torch.Tensor]) -> TensorShape:
     name, one = item
-    return TensorShape(name, _WORDS[one.dtype], tuple(one.shape))
+    return TensorShape(name, STORED_WORDS[one.dtype], tuple(one.shape))
 
 
 def _name(path: Path) -> str:

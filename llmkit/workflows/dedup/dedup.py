@@ -3,7 +3,7 @@
 import shutil
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,9 +19,9 @@ from llmkit.formats.jsonl import BadLine
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.formats.streams import is_terminal, open_output
 from llmkit.progress import Progress
-from llmkit.workflows.corpus_files import check_places, join_parts
+from llmkit.workflows.corpus_files import check_places, join_parts, work_folder
 from llmkit.workflows.dedup.choose import DROPPED, histogram
-from llmkit.workflows.dedup.clusters import work_folder, write_clusters
+from llmkit.workflows.dedup.clusters import write_clusters
 from llmkit.workflows.dedup.corpus import WORK, map_array
 from llmkit.workflows.dedup.filter import filter_documents
 from llmkit.workflows.dedup.index import read_index, save_index
@@ -100,7 +100,11 @@ def prepare(sources: DedupSources, config: DedupConfig) -> list[Path]:
     """
     check_options(config, sources)
     inputs = sorted(list_files(sources.inputs), key=name_order)
-    check_places(sources, [*sources.inputs, *inputs])
+    reads = [*sources.inputs, *inputs]
+    check_places(sources, reads)
+    if (index := sources.against) is not None:
+        renews = sources.save_index is not None and sources.save_index.resolve() == index.resolve()
+        check_places(replace(sources, save_index=None) if renews else sources, [*reads, index])
     return inputs
 
 
@@ -147,7 +151,7 @@ def _to_file(
     """One file or stdout, by way of a folder that goes when it is done."""
     with ExitStack() as stack:
         rejects = _open_rejects(stack, sources, inputs)
-        folder = stack.enter_context(work_folder(sources.out))
+        folder = stack.enter_context(work_folder(sources.out, "dedup"))
         spools = spool_streams(inputs, folder, config.field)
         phases = _phases(sources, folder, "", progress)  # nothing can be there from another job
         job = _job(sources, config, inputs, phases, part_suffix=".jsonl", spools=spools)

@@ -37,11 +37,28 @@ class IndexNote(msgspec.Struct, frozen=True):
 
 
 def read_index(folder: Path, config: DedupConfig) -> IndexNote:
-    """What an index says of itself.
+    """What an index says of itself, if it was made with these settings.
 
     Raises:
         MissingError: no index there.
         DataError: made by another algorithm or with other settings, or damaged.
+    """
+    note = read_note(folder)
+    for name, value in _made_with(config).items():
+        if note.made_with.get(name) != value:
+            raise DataError(
+                f"{folder / FILE_NAME}: made with {name} {note.made_with.get(name)}, not {value}",
+                hint=f"give --{name} as it was, or make the index again",
+            )
+    return note
+
+
+def read_note(folder: Path) -> IndexNote:
+    """What an index says of itself, whatever it was made with.
+
+    Raises:
+        MissingError: no index there.
+        DataError: made by another algorithm, or damaged.
     """
     path = folder / FILE_NAME
     if not path.exists():
@@ -52,20 +69,13 @@ def read_index(folder: Path, config: DedupConfig) -> IndexNote:
         note = msgspec.json.decode(path.read_bytes(), type=IndexNote)
     except msgspec.MsgspecError as error:
         raise DataError(f"{path}: {error}", hint="make it again with --save-index") from None
-    wanted = _made_with(config)
     if (note.schema, note.algorithm) != (SCHEMA, ALGORITHM):
         raise DataError(
             f"{path}: of another algorithm ({note.algorithm}, not {ALGORITHM})",
             hint="make it again with --save-index",
         )
-    for name, value in wanted.items():
-        if note.made_with.get(name) != value:
-            raise DataError(
-                f"{path}: made with {name} {note.made_with.get(name)}, not {value}",
-                hint=f"give --{name} as it was, or make the index again",
-            )
-    size = (folder / f"{INDEX_STEM}.facts").stat().st_size
-    if size != note.documents * FACTS.itemsize:
+    facts = folder / f"{INDEX_STEM}.facts"
+    if not facts.is_file() or facts.stat().st_size != note.documents * FACTS.itemsize:
         raise DataError(
             f"{folder}: {INDEX_STEM}.facts is cut short or damaged", hint="make it again with --save-index"
         )

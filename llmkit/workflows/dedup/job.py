@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from llmkit.text.clusters_prefer import FIRST
 from llmkit.workflows.dedup.choose import ChooseTask, choose_unit
 from llmkit.workflows.dedup.corpus import WORK
 from llmkit.workflows.dedup.filter import FilterTask, filter_unit
@@ -96,7 +97,10 @@ def _find_documents(job: DedupJob) -> Found:
     write_signed(signed, job.phases.folder)
     counts = [receipt.report["documents"] for receipt in signs]
     firsts = [job.index_documents + sum(counts[:number]) for number in range(len(counts))]
-    facts: dict[str, Any] = {"index_documents": job.index_documents}
+    facts: dict[str, Any] = {
+        "index_documents": job.index_documents,
+        "had_by_none": _had_by_none(config, [receipt.report["having"] for receipt in signs]),
+    }
     compared: tuple[str, ...] = ()
     if config.by == "near":
         compared, facts["candidates"] = _compare_near(job, firsts, counts)
@@ -141,6 +145,17 @@ def _find_pieces(job: DedupJob) -> Found:
     counts = [receipt.report["pieces"] for receipt in marks]
     filters = [_filter_task(job, number, sum(counts[:number]), count) for number, count in enumerate(counts)]
     return Found(tuple(filters), None, {})
+
+
+def _had_by_none(config: DedupConfig, having: Sequence[Sequence[int]]) -> list[str]:
+    """The keys of the preference that no document has a value at.
+
+    Args:
+        config: has the preference.
+        having: of each unit, the documents with a value for each term.
+    """
+    keys = [term.key for term in config.terms if term is not FIRST]
+    return [key for number, key in enumerate(keys) if not any(counts[number] for counts in having)]
 
 
 def _sign_tasks(job: DedupJob) -> list[SignTask]:

@@ -126,4 +126,6 @@ def _warnings(config: DedupConfig, tally: Tally, found: dict[str, Any]) -> list[
     without = found.get("without_key", 0)
     if without:
         warnings.append(f"{without:,} documents have no {config.key}: all are kept")
+    if tally.documents:
+        warnings += [f"--prefer {key}: no document has it" for key in found.get("had_by_none", [])]
     return warnings

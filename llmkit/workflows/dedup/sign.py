@@ -52,6 +52,7 @@ class _Signer:
         self._terms = [term for term in config.terms if term is not FIRST]
         self._rows: list[tuple[int, ...]] = []
         self._prefer: list[float] = []
+        self._having = [0] * len(self._terms)
         self._ids: list[bytes] = []
         self._id_end = 0
         self._sources: dict[str, int] = {}
@@ -70,8 +71,10 @@ class _Signer:
         self._id_end += len(self._ids[-1])
         source = self._sources.setdefault(source_of(document), len(self._sources))
         self._rows.append((*key_digest(document, self._config, content), content[0], self._id_end, source, 0))
-        for term in self._terms:
-            self._prefer.append(badness(term, _preferred(term.paths, document, len(encoded)), document.where))
+        for number, term in enumerate(self._terms):
+            value = _preferred(term.paths, document, len(encoded))
+            self._prefer.append(badness(term, value, document.where))
+            self._having[number] += value is not None
         if self._config.by == "near":
             self._texts.append(document.text)
             self._characters += len(document.text)
@@ -97,8 +100,13 @@ class _Signer:
             waiting.clear()
 
     def report(self) -> dict[str, Any]:
-        """What is to be known of the unit."""
-        return {"documents": self.num_documents, "bytes": self._bytes, "sources": list(self._sources)}
+        """What is to be known of the unit; `having`: documents with a value for each preferred term."""
+        return {
+            "documents": self.num_documents,
+            "bytes": self._bytes,
+            "sources": list(self._sources),
+            "having": self._having,
+        }
 
     def _sign(self) -> None:
         """The bands of the texts that are waiting."""

@@ -22,6 +22,7 @@ from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.adapter_base import named_base
 from llmkit.workflows.artefact import Artefact, holds_tokenizer, recognise
+from llmkit.workflows.dedup.index import read_note
 from llmkit.workflows.doctor.adapter import check_adapter, check_fits, check_gguf_adapter
 from llmkit.workflows.doctor.data import check_records, check_text
 from llmkit.workflows.doctor.imatrix import check_imatrix
@@ -122,6 +123,7 @@ class _Examination:
             **{"safetensors": self._safetensors, "adapter": self._adapter, "tokenizer": self._tokenizer},
             **{"shards": self._shards, "shard": self._shards, "metrics": self._metrics},
             "imatrix": lambda one: self.findings.extend(check_imatrix(one)),
+            "dedup-index": self._dedup_index,
             **{"records": self._records, "text": lambda one: self.findings.extend(check_text(one))},
         }
         checks[patient.kind](path)
@@ -232,6 +234,10 @@ class _Examination:
         self.findings += findings
         if identity is not None:
             self.identities.append(identity)
+
+    def _dedup_index(self, path: Path) -> None:
+        with as_finding(self.findings, "dedup-index.opens", path):
+            read_note(path)
 
     def _metrics(self, path: Path) -> None:
         with as_finding(self.findings, "run.metrics", path):

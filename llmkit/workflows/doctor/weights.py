@@ -63,7 +63,7 @@ def check_finite(tensors: Mapping[str, TensorInfo], *, progress: Progress = SILE
             bad.setdefault(tensor.file, []).append(name)
         elif largest >= _BEYOND_FLOAT16.get(tensor.dtype, largest + 1):
             wide.setdefault(tensor.file, []).append(name)
-    hint = "go back to an earlier checkpoint, and train on with a lower --lr or --grad-clip"
+    hint = "go back to an earlier checkpoint, and train on with a lower --lr or --clip"
     findings = [
         finding("error", "weights.finite", file, f"NaN or infinite values in {some_of(names)}", hint)
         for file, names in bad.items()

@@ -8,7 +8,7 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.digest import digest_bytes
-from llmkit.formats.jsonl import decode_field, encode_line
+from llmkit.formats.jsonl import Line, decode_field, encode_line
 from llmkit.probe.evaluate.calibration import Calibration, calibrate
 from llmkit.probe.evaluate.confidence import answer_confidence
 from llmkit.probe.evaluate.config import Confidence, TokensConfig
@@ -53,7 +53,7 @@ def eval_calibrate(
         progress: hears of records.
 
     Raises:
-        DataError: a record has no answer or no label, or both kinds are mixed.
+        DataError: a record has no answer or no label, or one outside its answer, or both kinds are mixed.
         MissingError, UsageError, ConfigError: see `score_samples`.
     """
     confidences: list[float] = []
@@ -84,7 +84,7 @@ def eval_calibrate(
         records=len(digests),
         calibration=result,
         work={"confidence": config.confidence, "bins": config.bins, INPUTS: digest_all(digests)},
-        headline=Headline(name="ece", value=result.scores.ece, error=0.0, better="lower"),
+        headline=Headline(name="ece", value=result.scores.ece, error=None, better="lower"),
     )
 
 
@@ -114,8 +114,8 @@ def _judged(scored: ScoredSample, kind: Confidence) -> tuple[str, list[tuple[flo
         if label not in (0, 1):
             raise DataError(f"{line.where}: {name} {label} is neither right nor wrong", hint="true or false")
         return "answers", [(answer_confidence(known, kind), bool(label))]
-    spans = decode_field(line, WRONG, list[tuple[int, int]])
     text = scored.sample.answer
+    spans = _spans(line, text)
     places = [tuple(len(text[:edge].encode()) for edge in span) for span in spans]
     sizes = [len(bytes(one.get("bytes", b"")) or one["text"].encode()) for one in answer]
     return "tokens", [
@@ -123,6 +123,18 @@ def _judged(scored: ScoredSample, kind: Confidence) -> tuple[str, list[tuple[flo
         for logprob, is_wrong in zip(logprobs, _overlaps(sizes, places, len(text.encode())), strict=True)
         if logprob is not None
     ]
+
+
+def _spans(line: Line, text: str) -> list[tuple[int, int]]:
+    """What of an answer is wrong, in characters."""
+    spans: list[tuple[int, int]] = decode_field(line, WRONG, list[tuple[int, int]])
+    for start, end in spans:
+        if not 0 <= start < end <= len(text):
+            raise DataError(
+                f"{line.where}: {WRONG} [{start}, {end}] is no part of an answer of {len(text):,} characters",
+                hint="[start, end] counts characters from 0, and end is the first that is right again",
+            )
+    return spans
 
 
 def _overlaps(sizes: Sequence[int], spans: Sequence[tuple[int, ...]], total: int) -> list[bool]:

@@ -9,11 +9,12 @@ import msgspec
 
 from llmkit.errors import DataError, UsageError, some_of
 from llmkit.formats.streams import STDIO
-from llmkit.probe.evaluate.compare import ENUMERATED, ROUNDS, mcnemar, sign_flip, two_sided
+from llmkit.probe.evaluate.compare import ENUMERATED, ROUNDS, mcnemar, sign_flip
 from llmkit.probe.evaluate.config import DiffConfig
 from llmkit.probe.evaluate.headline import Z95, Headline
 from llmkit.probe.evaluate.intervals import Interval, bootstrap_mean
-from llmkit.workflows.eval.diff_input import Records, by_name, check_pair, metric_of, read_result
+from llmkit.probe.evaluate.noise import noise_between
+from llmkit.workflows.eval.diff_input import Records, by_name, check_pair, mean_metric, read_result
 from llmkit.workflows.eval.gates import Earlier
 from llmkit.workflows.eval.increase import Increase, find_increases
 from llmkit.workflows.eval.work import TOKENS, check_same
@@ -26,6 +27,7 @@ LOWER = ("nll", "perplexity", "bits", "kld", "loss", "error")
 BY_BYTES = {"bpb", "bits_per_byte"}
 """Figures that tokenizers do not bear on."""
 _SHOWN = 10
+Verdict = Literal["better", "worse", "no difference", "not known"]
 
 
 class ChangedRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,19 +56,20 @@ class DiffReport(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     better: Literal["higher", "lower"]
     records: int | None
-    """That both have; None of two reports."""
+    """That both have, samples of one task counted as one; None of two reports."""
     only_a: int
     only_b: int
     value_a: float
     value_b: float
     difference: float
-    interval: Interval
-    p_value: float
+    interval: Interval | None
+    """None, as p_value, of two reports whose noise is not known."""
+    p_value: float | None
     test: str
     table: ChangeTable | None
     worst: list[ChangedRecord]
     """Records that lost most, at most 10."""
-    verdict: Literal["better", "worse", "no difference"]
+    verdict: Verdict
     increases: list[Increase] = []
     """Of reports, those that were asked for."""
     headline: Headline
@@ -116,9 +119,11 @@ def _of_reports(a: Earlier, b: Earlier, config: DiffConfig) -> DiffReport:
     for one, other in ((b, a), (a, b)):
         work = {key: value for key, value in one.report.get("work", {}).items() if key not in ignored}
         check_same(work, other.report, other.name, one.name)
-    error = math.hypot(before.error, after.error)
-    difference = after.value - before.value
-    p_value = two_sided(difference / error) if error else float(difference == 0)
+    noise, difference = noise_between(before, after, (a.share, b.share)), after.value - before.value
+    if noise.p_value is None:
+        note = "no difference counts, as their noise is not known; --max-increase KEY=SHARE sets a limit"
+    else:
+        note = "--per-record files of both compare record by record, which finds smaller differences"
     return DiffReport(
         a=a.name,
         b=b.name,
@@ -130,19 +135,15 @@ def _of_reports(a: Earlier, b: Earlier, config: DiffConfig) -> DiffReport:
         value_a=before.value,
         value_b=after.value,
         difference=difference,
-        interval=Interval(
-            low=difference - Z95 * error,
-            high=difference + Z95 * error,
-            method="1.96 standard errors, the two reports taken as independent",
-        ),
-        p_value=p_value,
-        test="z of two independent figures",
+        interval=noise.interval,
+        p_value=noise.p_value,
+        test=noise.test,
         table=None,
         worst=[],
-        verdict=_verdict(difference, p_value, before.better, config.alpha),
+        verdict=_verdict(difference, noise.p_value, before.better, config.alpha),
         increases=increases,
-        headline=Headline(name="difference", value=difference, error=error, better=before.better),
-        notes=["--per-record files of both compare record by record, which finds smaller differences"],
+        headline=Headline(name="difference", value=difference, error=noise.error, better=before.better),
+        notes=[note],
     )
 
 
@@ -162,9 +163,9 @@ def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffRepo
             hint="give both the same inputs, or compare what they have in common: --common",
         )
     for name in common:
-        check_pair(name, ours[name], theirs[name], f"{before.name} and {after.name}")
+        check_pair(name, ours[name][0], theirs[name][0], f"{before.name} and {after.name}")
     pairs = [
-        (name, metric_of(before, name, ours[name], metric), metric_of(after, name, theirs[name], metric))
+        (name, mean_metric(before, name, ours[name], metric), mean_metric(after, name, theirs[name], metric))
         for name in common
     ]
     known = [(name, float(x), float(y)) for name, x, y in pairs if x is not None and y is not None]
@@ -185,7 +186,11 @@ def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffRepo
     mean_a = math.fsum(x for _, x, _ in known) / len(known)
     mean_b = math.fsum(y for _, _, y in known) / len(known)
     difference = math.fsum(differences) / len(known)
-    left_out = len(pairs) - len(known)
+    notes = _notes(len(pairs) - len(known), metric)
+    unit = "records"
+    if any(len(records) > 1 for side in (ours, theirs) for records in side.values()):
+        unit = "tasks"
+        notes.append("each task counts once, by the mean of its samples, which are not independent")
     return DiffReport(
         a=before.name,
         b=after.name,
@@ -200,7 +205,7 @@ def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffRepo
         interval=Interval(
             low=low,
             high=high,
-            method=f"paired bootstrap of {len(known)} records, 10,000 samples, percentiles",
+            method=f"paired bootstrap of {len(known)} {unit}, 10,000 samples, percentiles",
         ),
         p_value=p_value,
         test=test,
@@ -208,8 +213,12 @@ def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffRepo
         worst=_worst(known, lower),
         verdict=_verdict(difference, p_value, better, config.alpha),
         headline=Headline(name="difference", value=difference, error=(high - low) / 2 / Z95, better=better),
-        notes=[f"{left_out:,} records have no {metric} in one of the two"] if left_out else [],
+        notes=notes,
     )
+
+
+def _notes(left_out: int, metric: str) -> list[str]:
+    return [f"{left_out:,} records have no {metric} in one of the two"] if left_out else []
 
 
 def _metric(before: Records, after: Records) -> str:
@@ -239,9 +248,9 @@ def _worst(known: Sequence[tuple[str, float, float]], lower: bool) -> list[Chang
     return [ChangedRecord(id=name, before=x, after=y) for name, x, y in lost[:_SHOWN] if sign * (y - x) > 0]
 
 
-def _verdict(
-    difference: float, p_value: float, better: str, alpha: float
-) -> Literal["better", "worse", "no difference"]:
-    if p_value >= alpha or difference == 0:
+def _verdict(difference: float, p_value: float | None, better: str, alpha: float) -> Verdict:
+    if difference and p_value is None:
+        return "not known"
+    if p_value is None or p_value >= alpha or difference == 0:
         return "no difference"
     return "better" if (difference > 0) == (better == "higher") else "worse"

@@ -1,7 +1,8 @@
 """The two sides of `llmkit eval diff`: reports, or records that are paired."""
 
 import io
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,28 @@ def read_result(path: Path) -> Earlier | Records:
     return Records(name, records)
 
 
-def by_name(result: Records) -> dict[str, dict[str, Any]]:
-    """Each record by its id where ids are unique, else by its place."""
+def by_name(result: Records) -> dict[str, list[dict[str, Any]]]:
+    """The records of each thing that was asked, which two results are paired by.
+
+    Samples of one task go together: they are not independent. Else each record is alone, by its id where
+    ids are unique, and by its place where they are not.
+    """
     ids = [str(record.get("id", "")) for record in result.records]
-    names = ids if len(set(ids)) == len(ids) else [f"#{place}" for place in range(len(ids))]
-    return dict(zip(names, result.records, strict=True))
+    if len(set(ids)) < len(ids):
+        ids = _tasks(result.records) or [f"#{place}" for place in range(len(ids))]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, record in zip(ids, result.records, strict=True):
+        found.setdefault(name, []).append(record)
+    return found
+
+
+def _tasks(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of each sample of `eval gen` its task, by id where no two have one; nothing of other records."""
+    if not all({"id", "task", "sample"} <= record.keys() for record in records):
+        return []
+    pairs = {(str(record["id"]), str(record["task"])) for record in records}
+    key = "id" if len({name for name, _ in pairs}) == len(pairs) else "task"
+    return [f"#{record[key]}" if key == "task" else str(record[key]) for record in records]
 
 
 def check_pair(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> None:
@@ -74,6 +92,16 @@ def check_pair(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], wh
             raise DataError(
                 f"{where}: record {name} is of other texts ({key})", hint="give both the same inputs"
             )
+
+
+def mean_metric(
+    result: Records, name: str, records: Sequence[Mapping[str, Any]], metric: str
+) -> bool | float | None:
+    """The value of one record, or the mean of several; see `metric_of`. None where none has one."""
+    known = [value for one in records if (value := metric_of(result, name, one, metric)) is not None]
+    if len(known) < 2:
+        return known[0] if known else None
+    return math.fsum(known) / len(known)
 
 
 def metric_of(result: Records, name: str, record: Mapping[str, Any], metric: str) -> bool | float | None:

@@ -1,7 +1,7 @@
 """What an evaluation must not fall short of: limits on its figure, and the report of an earlier run."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,8 +11,14 @@ import msgspec
 from llmkit.errors import DataError, GateFailed, MissingError, UsageError
 from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.streams import STDIO, open_input
-from llmkit.probe.evaluate.headline import Headline, is_worse
+from llmkit.probe.evaluate.headline import Headline
+from llmkit.probe.evaluate.noise import Share, noise_between
 from llmkit.workflows.eval.work import Work, check_same
+
+_ONE_SAMPLE = "pass@1"
+_SHARES = {"accuracy", "acc", "acc_norm", "acc_bytes", _ONE_SAMPLE}
+"""Figures of records that are right or wrong."""
+_ALPHA = 0.05
 
 
 class Evaluated(Protocol):
@@ -36,6 +42,11 @@ class Earlier:
     headline: Headline
     report: Mapping[str, Any]
     """All of it."""
+
+    @property
+    def share(self) -> Share | None:
+        """How many were right of how many, where that is what its figure says."""
+        return share_of(self.headline, self.report.get)
 
 
 class _Read(msgspec.Struct, frozen=True):
@@ -98,21 +109,25 @@ def check_limit(figure: Headline, limit: float | None, flag: str) -> None:
         beyond = (
             "not known to be within" if math.isnan(figure.value) else f"{'more' if above else 'less'} than"
         )
+        noise = f" ± {figure.error:.2g}" if figure.error else ""
         raise GateFailed(
-            f"{figure.name} {figure.value:.6g} ± {figure.error:.2g}, {beyond} {flag} {limit:g}",
+            f"{figure.name} {figure.value:.6g}{noise}, {beyond} {flag} {limit:g}",
             hint=f"the report above is complete; {flag} is where it stops being good enough",
         )
 
 
-def check_baseline(now: Evaluated, before: Earlier | None) -> None:
+def check_baseline(now: Evaluated, before: Earlier | None) -> str | None:
     """Hold a report against an earlier one.
+
+    Returns:
+        What a person should know: that it is worse, and nobody can say whether beyond noise.
 
     Raises:
         DataError: they are two figures, or of other inputs or settings.
         GateFailed: it is worse, beyond noise.
     """
     if before is None:
-        return
+        return None
     figure, earlier = now.headline, before.headline
     if earlier.name != figure.name:
         raise DataError(
@@ -120,13 +135,38 @@ def check_baseline(now: Evaluated, before: Earlier | None) -> None:
             hint="give both the same options",
         )
     check_same(now.work, before.report, before.name, "this run")
-    if is_worse(figure, earlier):
-        noise = math.hypot(figure.error, earlier.error)
+    shares = before.share, share_of(figure, lambda key: getattr(now, key, None))
+    noise, loss = noise_between(earlier, figure, shares), figure.loss(earlier)
+    problem = f"{figure.name} {figure.value:.6g}, {earlier.value:.6g} in {before.name}"
+    if math.isnan(figure.value):
+        raise GateFailed(f"{problem}: no number", hint="the report above is complete")
+    if loss <= 0:
+        return None
+    if noise.p_value is None or noise.error is None:
+        return f"{problem}: worse by {loss:.3g}, which fails no gate, as its noise is not known"
+    if noise.p_value < _ALPHA:
         raise GateFailed(
-            f"{figure.name} {figure.value:.6g}, {earlier.value:.6g} in {before.name}: worse by "
-            f"{abs(figure.value - earlier.value):.3g}, standard error {noise:.2g}",
-            hint="llmkit eval diff compares two --per-record files record by record",
+            f"{problem}: worse by {loss:.3g}, standard error {noise.error:.2g}, p = {noise.p_value:.2g}",
+            hint="write --per-record files of both: llmkit eval diff A B compares them record by record",
         )
+    return None
+
+
+def share_of(figure: Headline, told: Callable[[str], Any]) -> Share | None:
+    """How many were right of how many, where the figure of a report is such a share.
+
+    Args:
+        figure: of the report.
+        told: what the report has under a key, or None.
+    """
+    if figure.name not in _SHARES:
+        return None
+    of_samples = figure.name == _ONE_SAMPLE
+    count = told("tasks" if of_samples else "records")
+    if not isinstance(count, int) or count < 1 or (of_samples and told("samples") != 1):
+        return None
+    right = figure.value * count
+    return (round(right), count) if 0 <= right <= count and abs(right - round(right)) < 1e-6 * count else None
 
 
 def check_share(value: float | None, flag: str) -> None:

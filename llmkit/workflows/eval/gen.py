@@ -95,7 +95,7 @@ def eval_gen(
     Raises:
         UsageError: options that do not go together.
         DataError: a record is no task of the form, or too long, or there are too few examples.
-        MissingError, ConfigError, ResourceError, StoppedResumable: see `open_scorer`, `Verifier.judge` and
+        MissingError, ConfigError, ResourceError, StoppedResumable: see `open_scorer`, `Verifier.check` and
             `open_records`.
     """
     check_examples(config.shots, dev, "llmkit eval gen MODEL test.jsonl --shots 5 --dev train.jsonl")
@@ -107,14 +107,14 @@ def eval_gen(
     decides.check(items)
     scorer = open_scorer(model)
     sampling = _sampling(form, config)
-    prompts = _encoded(scorer, items, config, sampling)
+    prompts = _encoded(scorer, items, config)
     scorer.longest = max(map(len, prompts)) + sampling.max_tokens
     begun = clock()
     settings = (asdict(config), form, scorer.fingerprint, inputs_told(inputs))
     with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
         written = _written(scorer, items, prompts, sampling, records)
         found = list(_judged(written, items, decides, config.verify_jobs, records, progress))
-        notes = (*scorer.notes, *records.notes)
+        notes = (*scorer.notes, *records.notes, *decides.notes(found))
     work = _work(form, items, decides, config)
     return _report(scorer.name, form, decides, config, found, work, clock() - begun, notes)
 
@@ -135,9 +135,7 @@ def _sampling(form: WrittenForm, config: GenConfig) -> SamplingConfig:
     )
 
 
-def _encoded(
-    scorer: Scorer, items: Sequence[Item], config: GenConfig, sampling: SamplingConfig
-) -> list[list[int]]:
+def _encoded(scorer: Scorer, items: Sequence[Item], config: GenConfig) -> list[list[int]]:
     """Ids of each prompt; one that leaves no room for an answer is found before any work."""
     prompts: list[list[int]] = []
     for item in items:

@@ -1,18 +1,18 @@
 """What makes an answer right: a comparison, or a command of the user's."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from llmkit.errors import DataError, UsageError
 from llmkit.probe.evaluate.config import Match
-from llmkit.probe.evaluate.generation import extract_last
+from llmkit.probe.evaluate.extract import compile_extract, extract
 from llmkit.probe.evaluate.matching import judge
 from llmkit.probe.evaluate.tasks_config import GenConfig, WrittenForm
 from llmkit.probe.evaluate.written_tasks import MATCHES, program
 from llmkit.workflows.eval.gen_tasks import Item
-from llmkit.workflows.eval.verify import Verifier
+from llmkit.workflows.eval.verify import NOT_FOUND, Verifier
 
 
 @dataclass(frozen=True)
@@ -29,24 +29,24 @@ class Judge:
         return self.match if self.verifier is None else "command"
 
     def check(self, items: Iterable[Item]) -> None:
-        """Refuse answers that nothing can be held against, before anything is written.
+        """Refuse answers that nothing can be held against and a command that is not there, before all work.
 
         Raises:
             DataError: one is no number, no choice or no regular expression; the message names its line.
+            MissingError: see `Verifier.check`.
         """
-        for item in items if self.verifier is None else ():
+        if self.verifier is not None:
+            self.verifier.check()
+            return
+        for item in items:
             try:
                 judge(self.match, "", item.task.answers)
             except DataError as error:
                 raise DataError(f"{item.where}: {error.problem}", hint=error.hint) from None
 
     def told(self, item: Item, text: str) -> dict[str, Any]:
-        """What a record says of an answer.
-
-        Raises:
-            MissingError: see `Verifier.judge`.
-        """
-        found = extract_last(self.pattern, text)
+        """What a record says of an answer."""
+        found = extract(self.pattern, text)
         if self.verifier is not None:
             if found is None:
                 return {"score": 0.0, "correct": False, "found": None, "status": None}
@@ -59,6 +59,14 @@ class Judge:
             return {"score": 0.0, "correct": False, "found": None}
         judged = judge(self.match, found, item.task.answers)
         return {"score": judged.score, "correct": judged.correct, "found": judged.found}
+
+    def notes(self, found: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+        """What all records together say of the command: that the shell has run nothing of it, it seems."""
+        statuses = {one["status"] for one in found if one["found"] is not None} if self.verifier else set()
+        if not statuses or not statuses <= set(NOT_FOUND):
+            return ()
+        told = " or ".join(map(str, sorted(statuses)))
+        return (f"--verify ended with status {told} for every answer, as a shell does that finds no program",)
 
 
 def open_judge(form: WrittenForm, config: GenConfig) -> Judge:
@@ -75,10 +83,4 @@ def open_judge(form: WrittenForm, config: GenConfig) -> Judge:
             "programs are judged by running them, which llmkit does not do itself",
             hint='--verify CMD, which gets {"program", …} on stdin, in a sandbox of yours',
         )
-    try:
-        pattern = None if config.extract is None else re.compile(config.extract, re.DOTALL)
-    except re.error as error:
-        raise UsageError(
-            f"--extract: not a regular expression: {error}", hint="--extract '(?:= )(.*)'"
-        ) from None
-    return Judge(config.match or MATCHES[form], pattern, verifier)
+    return Judge(config.match or MATCHES[form], compile_extract(config.extract), verifier)

@@ -9,7 +9,7 @@ from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import decode_all, read_records
 from llmkit.probe.evaluate.tasks_config import GenConfig, WrittenForm
 from llmkit.probe.evaluate.written_tasks import Task, detect_written, read_task, with_examples
-from llmkit.workflows.eval.task_lines import at_line
+from llmkit.workflows.eval.task_lines import at_line, examples_of, has_enough
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def read_items(path: Path, dev: Path | None, config: GenConfig) -> tuple[Written
             task = read_task(record, form, needs_answer=config.verify is None)
         if dev is not None and not examples:
             examples = _examples(dev, form, config.shots)
-        prompt = with_examples(task, examples)
+        prompt = with_examples(task, examples_of(task, examples, config.shots, str(dev)))
         items += [
             Item(number * config.samples + sample, task, record, number, sample, prompt, line.where)
             for sample in range(config.samples)
@@ -70,10 +70,11 @@ def read_items(path: Path, dev: Path | None, config: GenConfig) -> tuple[Written
 def _examples(dev: Path, form: WrittenForm, shots: int) -> list[Task]:
     found: list[Task] = []
     for line in read_records(dev):
-        if len(found) == shots:
-            return found
+        if has_enough(found, shots):
+            break
         with at_line(line):
-            found.append(read_task(decode_all(line), form, needs_answer=False))
-    if len(found) < shots:
-        raise DataError(f"{dev}: {len(found)} examples, and --shots asks for {shots}", hint="fewer --shots")
+            task = read_task(decode_all(line), form, needs_answer=False)
+            if not task.told:
+                raise DataError("an example without an answer", hint='{"prompt": "2 + 2 =", "answer": "4"}')
+        found.append(task)
     return found

@@ -1,6 +1,7 @@
 """How much figures of two reports grew: for gates that allow a model of fewer bits to be a little worse."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -33,11 +34,15 @@ def find_increases(before: Report, after: Report, limits: Sequence[tuple[str, fl
         limits: keys, of what is inside with dots, and the share by which the figure may grow.
 
     Raises:
-        UsageError: a report has no such key, or no number there.
+        UsageError: a report has no such key, or no number there; a limit that is none.
         DataError: the first report's figure is not above 0, so that nothing is a share of it.
     """
     found = []
     for key, most in limits:
+        if not isfinite(most):
+            raise UsageError(
+                f"--max-increase {key}={most}: nothing is held to that", hint=f"--max-increase {key}=2%"
+            )
         then, now = _figure(before, key), _figure(after, key)
         if not then > 0:
             raise DataError(

@@ -99,14 +99,17 @@ def eval_kl(
         if isinstance(scorer, PlanningScorer):
             raise scorer.planned(map(len, _chunks(scorer, base, inputs, config, window, read)), beside=base)
         for index, ids in enumerate(_chunks(scorer, base, inputs, config, window, read)):
-            if (done := records.done.get(index)) is not None:
-                total.add_table(_table_of(done))
+            digest = digest_bytes(scorer.tokenizer.decode(ids).encode())
+            if index in records.done:
+                earlier = records.earlier(index, digest, f"chunk {index}", key="text_sha256")
+                total.add_table(_table_of(earlier))
             else:
                 found = _compared(scorer, base, ids, whole=config.whole)
                 total.add_table(found.table())
-                records.write(_record(index, digest_bytes(scorer.tokenizer.decode(ids).encode()), found))
+                records.write(_record(index, digest, found))
             count = index + 1
             progress.update(count, config.max_chunks)
+        records.check_all_read(count)
         notes = (*scorer.notes, *base.notes, *records.notes)
     quality = total.report()
     work = {

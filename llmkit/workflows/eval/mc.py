@@ -23,7 +23,7 @@ from llmkit.workflows.eval.choices import Asked, likelihoods
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
-from llmkit.workflows.eval.task_lines import at_line, check_examples
+from llmkit.workflows.eval.task_lines import at_line, check_examples, examples_of, has_enough
 from llmkit.workflows.eval.work import INPUTS, Work, digest_all
 
 SCHEMA = "llmkit.eval.mc/1"
@@ -141,13 +141,13 @@ def _read(path: Path, dev: Path | None, config: McConfig) -> tuple[ChoiceForm, l
 
 
 def _examples(dev: Path, form: ChoiceForm, config: McConfig) -> dict[str | None, list[Question]]:
-    """The first questions of each group, and of the whole file under None."""
+    """The first questions of each group, enough of them, and of the whole file under None."""
     found: dict[str | None, list[Question]] = defaultdict(list)
     for line in read_records(dev):
         with at_line(line):
             question = read_question(decode_all(line), form, group_by=config.by)
         for group in {None, question.group}:
-            if len(found[group]) < config.shots:
+            if not has_enough(found[group], config.shots):
                 found[group].append(question)
     return found
 
@@ -157,13 +157,8 @@ def _shown(
 ) -> Sequence[Question]:
     if not shots:
         return ()
-    shown = examples.get(question.group, ())
-    if len(shown) < shots:
-        group = "" if question.group is None else f" of {question.group!r}"
-        raise DataError(
-            f"{dev}: {len(shown)} examples{group}, and --shots asks for {shots}", hint=f"--shots {len(shown)}"
-        )
-    return shown
+    group = "" if question.group is None else f", {question.group!r}"
+    return examples_of(question, examples.get(question.group, ()), shots, f"{dev}{group}")
 
 
 def _judged(

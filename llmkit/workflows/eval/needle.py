@@ -29,7 +29,7 @@ from llmkit.workflows.eval.needle_prompts import (
 )
 from llmkit.workflows.eval.records import Records, check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
-from llmkit.workflows.eval.work import Work
+from llmkit.workflows.eval.work import INPUTS, Work
 from llmkit.workflows.eval.write import write_texts
 
 SCHEMA = "llmkit.eval.needle/1"
@@ -91,11 +91,12 @@ def eval_needle(
     text, hay = read_hay(haystack)
     places, maker = list_places(config), prompt_maker(scorer, config, text, hay)
     begun = clock()
-    settings = (asdict(config), scorer.fingerprint, inputs_told(inputs))
+    work = needle_work(config, text)
+    settings = (asdict(config), scorer.fingerprint, inputs_told(inputs), work[INPUTS])  # stdin: by its text
     with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
         found = list(_answered(scorer, places, maker, config, records, progress))
         notes = (*scorer.notes, *records.notes)
-    return _report(scorer, config, found, needle_work(config, text), clock() - begun, notes)
+    return _report(scorer, config, found, work, clock() - begun, notes)
 
 
 def _answered(
@@ -177,7 +178,7 @@ def _report(
         score=mean,
         samples=len(found),
         work=work,
-        headline=Headline(name="needle_score", value=mean, error=error, better="higher"),
+        headline=Headline(name="needle_score", value=mean, error=error or None, better="higher"),
         seconds=seconds,
         notes=notes,
     )

@@ -16,8 +16,9 @@ from llmkit.probe.evaluate.intervals import Interval
 from llmkit.probe.evaluate.perplexity import TextSums, perplexity
 from llmkit.probe.evaluate.windows import Window, chunk_windows, sliding_windows
 from llmkit.progress import SILENT, Progress
+from llmkit.tokens.text_bytes import bytes_in_text
 from llmkit.workflows.eval.open import open_scorer
-from llmkit.workflows.eval.records import check_records, inputs_told, open_records
+from llmkit.workflows.eval.records import another_input, check_records, inputs_told, open_records
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 from llmkit.workflows.eval.work import INPUTS, TOKENS, Work, digest_all, digest_document
 from llmkit.workflows.tokenize.input import is_chat, read_texts
@@ -94,6 +95,7 @@ def eval_ppl(
             if is_new:
                 told = msgspec.to_builtins(one)
                 records.write({**told, **one.figures(), "windows": told["windows"]})
+        records.check_all_read(len(found))
         notes = (*scorer.notes, *records.notes)
     skipped = sum(not one.scored_tokens for one in found)
     if skipped:
@@ -124,6 +126,8 @@ class _Part:
 
     sums: TextSums
     ids: Sequence[int]
+    sizes: Sequence[int]
+    """Of each token the bytes of the text behind it."""
     windows: Sequence[Window]
     first_id: int | None = None
     """In place of the first token of each window."""
@@ -157,11 +161,13 @@ def _parts(
 ) -> Iterator[_Part]:
     documents = read_texts(inputs, scorer.tokenizer, field=config.field, generation_prompt=False, on_bad=None)
     for index, document in enumerate(documents):
-        encode = scorer.encoder.encode_rendered if is_chat(document, config.field) else scorer.encoder.encode
+        rendered = is_chat(document, config.field)
+        encode = scorer.encoder.encode_rendered if rendered else scorer.encoder.encode
         ids, digest = encode(document.text), digest_document(document, config.field)
+        sizes = bytes_in_text(scorer.tokenizer, document.text, ids, rendered=rendered)
         if config.like == "transformers":
             sums = TextSums(index=index, id=document.id, tokens=len(ids), text_sha256=digest)
-            yield _Part(sums, ids, list(sliding_windows(len(ids), window=window, stride=stride)))
+            yield _Part(sums, ids, sizes, list(sliding_windows(len(ids), window=window, stride=stride)))
             continue
         if index:
             raise DataError(
@@ -172,7 +178,7 @@ def _parts(
         for number, chunk in enumerate(chunk_windows(len(ids), window=window)):
             name = f"{document.id}#{number}"
             sums = TextSums(index=number, id=name, tokens=window, text_sha256=digest)
-            yield _Part(sums, ids, [chunk], bos)
+            yield _Part(sums, ids, sizes, [chunk], bos)
 
 
 def _summed(
@@ -183,7 +189,7 @@ def _summed(
     progress: Progress,
 ) -> Iterator[tuple[TextSums, bool]]:
     """Each part in order, with its sums, and whether they are new."""
-    most, lengths = config.max_tokens, scorer.tokenizer.byte_lengths
+    most = config.max_tokens
     asked: deque[tuple[_Part, Window | None]] = deque()
     planned = 0
 
@@ -204,7 +210,7 @@ def _summed(
     for scored in scorer.score(texts()):
         part, window = asked.popleft()
         if window is not None:
-            part.sums.add(scored, (int(lengths[one.id]) for one in scored))
+            part.sums.add(scored, part.sizes[window.first : window.end])
             heard += len(scored)
             progress.update(heard)
             continue
@@ -216,5 +222,7 @@ def _summed(
                 f"record {part.sums.index} is {part.sums.id!r}, and was {earlier['id']!r} in an earlier run",
                 hint="give it the inputs that it began with, or remove the .partial file",
             )
+        elif earlier["text_sha256"] != part.sums.text_sha256:
+            raise another_input(f"the text of record {part.sums.index} ({part.sums.id!r})")
         else:
-            yield msgspec.convert({**earlier, "text_sha256": part.sums.text_sha256}, TextSums), False
+            yield msgspec.convert(earlier, TextSums), False

@@ -50,19 +50,33 @@ class Records:
             self._stream.write(encode_line(record))
             self._stream.flush()
 
-    def earlier(self, index: int, prompt_sha256: str, what: str) -> dict[str, Any]:
-        """The record that an interrupted run left of a prompt.
+    def earlier(self, index: int, sha256: str, what: str, *, key: str = "prompt_sha256") -> dict[str, Any]:
+        """The record that an interrupted run left of a prompt, or of the text whose digest is its `key`.
 
         Raises:
-            DataError: it is of another prompt; `what` names whose.
+            DataError: it is of another; `what` names whose.
         """
         found = self.done[index]
-        if found["prompt_sha256"] != prompt_sha256:
-            raise DataError(
-                f"{what} is another than in the interrupted run",
-                hint="give it the inputs that it began with, or remove the .partial file",
-            )
+        if found.get(key) != sha256:
+            raise another_input(what)
         return found
+
+    def check_all_read(self, count: int) -> None:
+        """Refuse a file with records of more inputs than the `count` that there are.
+
+        Raises:
+            DataError: the interrupted run had more.
+        """
+        if (last := max(self.done, default=-1)) >= count:
+            raise another_input(f"the input ends after {count:,} records, has no record {last:,}, and")
+
+
+def another_input(what: str) -> DataError:
+    """The error of an interrupted run that goes on with other inputs, which stdin alone does not tell."""
+    return DataError(
+        f"{what} is another than in the interrupted run",
+        hint="give it the inputs that it began with, or remove the .partial file",
+    )
 
 
 class _Header(msgspec.Struct, frozen=True):

@@ -14,14 +14,17 @@ from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import Line, decode_field, encode_line, read_records, record_id
 from llmkit.formats.streams import STDIO
 from llmkit.probe.evaluate.config import Match, ScoreConfig
+from llmkit.probe.evaluate.extract import compile_extract, extract
 from llmkit.probe.evaluate.headline import Z95, Headline
 from llmkit.probe.evaluate.intervals import Interval, bootstrap_mean, mean_error, wilson
 from llmkit.probe.evaluate.matching import GRADED, Judgement, judge
-from llmkit.workflows.eval.records import check_records, inputs_told, open_records
+from llmkit.workflows.eval.records import Records, another_input, check_records, inputs_told, open_records
 from llmkit.workflows.eval.task_lines import at_line
 from llmkit.workflows.eval.work import INPUTS, Work, digest_all
 
 SCHEMA = "llmkit.eval.score/1"
+_NOTHING = Judgement(0.0, None)
+"""Of what is not there."""
 
 
 class GroupScore(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +47,8 @@ class ScoreReport(msgspec.Struct, frozen=True, kw_only=True):
     interval: Interval
     nothing_found: int
     """Outputs that hold nothing of the kind: no number, no choice, no match of --extract. They are wrong."""
+    without_output: int = 0
+    """Answers of --answers that no output has the id of. They are among the records, and wrong."""
     groups: list[GroupScore]
     work: Work
     headline: Headline
@@ -70,21 +75,26 @@ def eval_score(
 
     Raises:
         UsageError: --extract is no regular expression, or see `check_records`.
-        DataError: a record has no output, no answer, or one that cannot be held against anything.
+        DataError: a record has no output, no answer, or one that cannot be held against anything; two
+            outputs have one answer of `answers`; an interrupted run had others.
         MissingError: a file is not there.
     """
     inputs = [outputs, *([answers] if answers is not None else [])]
     check_records(per_record, force=force, inputs=inputs)
-    pattern = _compiled(config.extract)
+    pattern = compile_extract(config.extract)
     known = None if answers is None else _answers_by_id(answers, config.answer_field)
     scores: list[float] = []
     right: list[str] = []
     groups: dict[str, list[float]] = defaultdict(list)
-    correct = nothing = 0
+    correct = nothing = count = 0
+    seen: set[str] = set()
     settings = (asdict(config), by, inputs_told(inputs))
     with open_records(per_record, settings, force=force, inputs=inputs) as records:
         for index, line in enumerate(read_records(outputs)):
-            answer = _answers(line, config.answer_field) if known is None else _known(line, known, answers)
+            if known is None:
+                answer = _answers(line, config.answer_field)
+            else:
+                answer = _known(line, known, answers, seen)
             judgement = _judged(line, config, pattern, answer)
             scores.append(judgement.score)
             right.append(digest_bytes(encode_line([record_id(line), answer])))
@@ -92,11 +102,18 @@ def eval_score(
             nothing += judgement.found is None
             if by is not None:
                 groups[_group(line, by)].append(judgement.score)
-            if index not in records.done:
-                told = {"score": judgement.score, "correct": judgement.correct, "found": judgement.found}
-                records.write({"index": index, "id": record_id(line) or str(index), **told, "answer": answer})
-    if not scores:
-        raise DataError(f"{outputs}: no outputs", hint="llmkit generate --jsonl … writes them")
+            name = record_id(line) or str(index)
+            _keep(records, {"index": index, "id": name, **_told(judgement), "answer": answer})
+            count = index + 1
+        if not count:
+            raise DataError(f"{outputs}: no outputs", hint="llmkit generate --jsonl … writes them")
+        missing = [name for name in known or () if name not in seen]
+        for index, name in enumerate(missing, count):
+            answer = (known or {})[name]
+            scores.append(_NOTHING.score)
+            right.append(digest_bytes(encode_line([name, answer])))
+            _keep(records, {"index": index, "id": name, **_told(_NOTHING), "answer": answer})
+        records.check_all_read(len(scores))
     work = {
         "match": config.match,
         "extract": config.extract,
@@ -104,7 +121,20 @@ def eval_score(
         "ignore_case": config.ignore_case,
         INPUTS: digest_all(sorted(right)),  # outputs come in any order
     }
-    return _report(outputs, config.match, scores, correct, nothing, groups, work)
+    return _report(outputs, config.match, scores, correct, nothing, len(missing), groups, work)
+
+
+def _told(judgement: Judgement) -> dict[str, Any]:
+    return {"score": judgement.score, "correct": judgement.correct, "found": judgement.found}
+
+
+def _keep(records: Records, record: dict[str, Any]) -> None:
+    """Write a record, or see that the one which an interrupted run wrote says the same."""
+    index = record["index"]
+    if index not in records.done:
+        records.write(record)
+    elif encode_line(records.done[index]) != encode_line(record):
+        raise another_input(f"record {index} ({record['id']!r})")
 
 
 def _report(
@@ -113,6 +143,7 @@ def _report(
     scores: list[float],
     correct: int,
     nothing: int,
+    missing: int,
     groups: Mapping[str, list[float]],
     work: Work,
 ) -> ScoreReport:
@@ -131,42 +162,26 @@ def _report(
         score=mean,
         interval=Interval(low=low, high=high, method=method),
         nothing_found=nothing,
+        without_output=missing,
         groups=[
             GroupScore(group=name, records=len(found), score=sum(found) / len(found))
             for name, found in sorted(groups.items())
         ],
         work=work,
         headline=Headline(
-            name=match if match in GRADED else "accuracy", value=mean, error=error, better="higher"
+            name=match if match in GRADED else "accuracy", value=mean, error=error or None, better="higher"
         ),
     )
-
-
-def _compiled(extract: str | None) -> re.Pattern[str] | None:
-    try:
-        return None if extract is None else re.compile(extract, re.M)
-    except re.error as error:
-        raise UsageError(
-            f"--extract {extract!r} is no regular expression: {error}", hint=r"--extract 'Answer: (\w+)'"
-        ) from None
 
 
 def _judged(
     line: Line, config: ScoreConfig, pattern: re.Pattern[str] | None, answers: list[str]
 ) -> Judgement:
-    output = decode_field(line, config.output_field, str)
-    if pattern is not None:
-        places = [_text_of(found) for found in pattern.finditer(output)]
-        if not places:
-            return Judgement(0.0, None)
-        output = places[0 if config.which == "first" else -1]
+    output = extract(pattern, decode_field(line, config.output_field, str), config.which)
+    if output is None:
+        return _NOTHING
     with at_line(line):
         return judge(config.match, output, answers, ignore_case=config.ignore_case)
-
-
-def _text_of(found: re.Match[str]) -> str:
-    """The first group that took part, or all of it."""
-    return next((group for group in found.groups() if group is not None), found[0])
 
 
 def _answers(line: Line, field: str) -> list[str]:
@@ -193,11 +208,18 @@ def _answers_by_id(path: Path, field: str) -> dict[str, list[str]]:
     return found
 
 
-def _known(line: Line, known: Mapping[str, list[str]], path: Path | None) -> list[str]:
+def _known(line: Line, known: Mapping[str, list[str]], path: Path | None, seen: set[str]) -> list[str]:
+    """The answer to an output; its id joins those that were seen."""
     name = record_id(line)
     if name is None or name not in known:
         what = "no id to look up" if name is None else f"no answer for id {name!r} in {path}"
         raise DataError(f"{line.where}: {what}", hint="each output needs the id of its answer")
+    if name in seen:
+        raise DataError(
+            f"{line.where}: a second output with id {name!r}",
+            hint="--answers has one answer for each; several samples of one need their answers beside them",
+        )
+    seen.add(name)
     return known[name]
 
 

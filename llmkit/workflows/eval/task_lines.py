@@ -1,11 +1,23 @@
 """Records of tasks: decoded whole, and named where something is wrong with them; where examples come from."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.jsonl import Line
+
+
+class Example(Protocol):
+    """A question with its answer."""
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for two that ask the same."""
+
+
+_Example = TypeVar("_Example", bound=Example)
 
 
 @contextmanager
@@ -37,3 +49,33 @@ def check_examples(shots: int, dev: Path | None, usage: str) -> None:
             "--shots needs --dev FILE" if dev is None else "--dev needs --shots N",
             hint=usage,
         )
+
+
+def has_enough(found: Sequence[Example], shots: int) -> bool:
+    """Whether examples are so many that any question has enough: one more, as none is shown itself."""
+    return len({one.identity for one in found}) > shots
+
+
+def examples_of(asked: _Example, found: Sequence[_Example], shots: int, source: str) -> list[_Example]:
+    """The examples before a question: the first ones that are not the question itself.
+
+    So its answer is not given away where both come from one file (lm_eval/api/samplers.py does the same).
+
+    Args:
+        asked: the question.
+        found: examples, until there are enough or no more.
+        shots: how many are asked for.
+        source: their file, and what else errors say of them.
+
+    Raises:
+        DataError: there are fewer.
+    """
+    others = [one for one in found if one.identity != asked.identity]
+    if len(others) < shots:
+        words = "1 example" if len(others) == 1 else f"{len(others)} examples"
+        itself = "" if len(others) == len(found) else " beside the question itself"
+        raise DataError(
+            f"{source}: {words}{itself}, and --shots asks for {shots}",
+            hint=f"--shots {len(others)}" if others else "leave out --shots and --dev",
+        )
+    return others[:shots]

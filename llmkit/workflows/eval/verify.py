@@ -7,6 +7,7 @@ whole. Whoever runs what a model wrote decides where: llmkit itself never does.
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +17,11 @@ from typing import Any
 from llmkit.errors import MissingError, UsageError
 from llmkit.retrieve.tools.process_group import end_group
 
-_NOT_FOUND = (126, 127)
-"""Of a shell that found no program, or one that it may not run."""
+NOT_FOUND = (126, 127)
+"""Of a shell that found no program, or one that it may not run; and of what a model wrote, run by one."""
+_FIRST_WORD = re.compile(r"\s*([\w./+~@%:-]+)(?=[\s;&|<>]|$)")
+"""Of a command that begins with a program's plain name; others (`VAR=1 …`, `"$X"`) are not looked up."""
+_LOOK_UP = 'found=$(command -v {word}) && case $found in */*) [ -f "$found" ] && [ -x "$found" ];; esac'
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,24 @@ class Verifier:
                 hint="--verify 'python verify.py' --verify-timeout 30",
             )
 
-    def judge(self, record: Mapping[str, Any]) -> Verdict:
-        """Start the command on a record, and wait for it.
+    def check(self) -> None:
+        """Look the command's program up, as the shell will, without starting it.
 
         Raises:
-            MissingError: the shell does not find it.
+            MissingError: the shell does not find it, or may not run it.
         """
+        first = _FIRST_WORD.match(self.command)
+        if first is None:
+            return
+        look_up = _LOOK_UP.format(word=first[1])
+        if subprocess.run(look_up, shell=True, stdin=subprocess.DEVNULL, capture_output=True).returncode:
+            raise MissingError(
+                f"--verify `{self.command}`: the shell cannot run {first[1]}",
+                hint='try it on one line: echo \'{"completion": "4"}\' | ' + self.command,
+            )
+
+    def judge(self, record: Mapping[str, Any]) -> Verdict:
+        """Start the command on a record, and wait for it."""
         with TemporaryFile() as told:  # a pipe would have to be fed while the command runs
             told.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
             told.seek(0)
@@ -61,9 +77,4 @@ class Verifier:
                 start_new_session=True,
             )
             status = end_group(process, self.timeout_seconds)
-        if status in _NOT_FOUND:
-            raise MissingError(
-                f"--verify `{self.command}`: the shell cannot run it (status {status})",
-                hint='try it on one line: echo \'{"completion": "4"}\' | ' + self.command,
-            )
         return Verdict(status == 0, status)

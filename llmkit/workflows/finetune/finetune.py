@@ -41,9 +41,9 @@ from llmkit.workflows.run.ranks import (
     joined_ranks,
     own_device,
     processes_here,
-    was_restarted,
     world_size,
 )
+from llmkit.workflows.run.restart import resume_now
 from llmkit.workflows.run.training import check_loss, run_training
 
 ALONE_METHODS = ("grpo", "kto")
@@ -125,8 +125,6 @@ def finetune(
     """
     stop = StopRequest(config.max_seconds)
     config = replace(config, device=own_device(config.device))
-    if was_restarted():
-        resume = "auto"
     degrees = division.degrees()
     _check_method(config, degrees)
     with joined_ranks(degrees, config.device) as ranks, ExitStack() as stack:
@@ -145,6 +143,7 @@ def finetune(
             if ranks.is_first:
                 show(job.samples)
             check_strict(job.audit, files.strict)
+            resume = resume_now(files.out, resume)
             start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
             check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
             check_finetune_resources(job, processes_here=processes_here())

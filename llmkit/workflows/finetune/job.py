@@ -16,11 +16,14 @@ from llmkit.model.stretched import read_stretched
 from llmkit.progress import Progress
 from llmkit.tokens.audit import AuditReport
 from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.same import other_token
 from llmkit.tokens.supervise_config import SuperviseConfig
+from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.train.config import Recipe
 from llmkit.train.finetune_config import FinetuneConfig, FinetuneRecipe, default_finetune_lr, default_rows
 from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.train.rollout import Prompt
+from llmkit.workflows.artefact import holds_tokenizer
 from llmkit.workflows.finetune.audit import RejectLog, reject_log
 from llmkit.workflows.finetune.data import FinetuneData, open_finetune_data
 from llmkit.workflows.finetune.examples import example_files
@@ -98,9 +101,10 @@ def open_finetune(
             require(path)
     _check(files, config)
     model, _ = read_stretched(files.model, files.rope_scaling)
+    tokenizer = load_tokenizer(files.tokenizer or files.model)
     if files.teacher is not None:
-        _check_teacher(files.teacher, model)
-    tokenizer = template_of(files.template, load_tokenizer(files.tokenizer or files.model))
+        _check_teacher(files.teacher, model, tokenizer)
+    tokenizer = template_of(files.template, tokenizer)
 
     fraction = files.supervise.valid_fraction
     with (
@@ -199,13 +203,19 @@ def _check(files: FinetuneFiles, config: FinetuneConfig) -> None:
         )
 
 
-def _check_teacher(path: Path, model: ModelConfig) -> None:
+def _check_teacher(path: Path, model: ModelConfig, tokenizer: Tokenizer) -> None:
+    """Whether the teacher speaks of the same tokens; those that templates add may be its own."""
+    hint = "distil from a model with the same tokenizer"
     teacher = ModelConfig.from_hf(read_model_config(path), source=config_source(path))
     if teacher.vocab_size != model.vocab_size:
         raise ConfigError(
             f"{path}: the teacher has {teacher.vocab_size:,} tokens and the model {model.vocab_size:,}",
-            hint="distil from a model with the same tokenizer",
+            hint=hint,
         )
+    if holds_tokenizer(path):
+        differs = other_token(tokenizer, load_tokenizer(path), added=False)
+        if differs is not None:
+            raise ConfigError(f"{path}: the teacher has another tokenizer ({differs})", hint=hint)
 
 
 def _resolved(config: FinetuneConfig, model: ModelConfig, opened: FinetuneData) -> FinetuneConfig:

@@ -4,14 +4,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from torch import Tensor
+
 from llmkit.formats.checkpoint import step_of
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.train.arithmetic import arithmetic
 from llmkit.train.divergence import kl_to_base
 from llmkit.train.evaluate import Evaluation
 from llmkit.train.finetune_config import GROUP_SIZE, TEMPERATURE
 from llmkit.train.loop import Duties
+from llmkit.train.loss import Batch
 from llmkit.train.objective import Reference
 from llmkit.train.parallel.divided import divide_model
 from llmkit.train.parallel.ranks import ALONE, Ranks
@@ -130,17 +134,25 @@ class FinetuneRun:
             prompts_per_step=job.setup.recipe.batch_rows,
             group_size=config.group_size or GROUP_SIZE,
             device=job.setup.device,
-            iterations=config.updates_per_rollout or 1,
-            logps=lambda batch: written_logps(
-                model, batch, job.setup.micro_batch_rows, temperature=config.temperature or TEMPERATURE
-            ),
+            iterations=config.updates_per_batch,
+            logps=lambda batch: self._logps(model, batch),
         )
+
+    def _logps(self, model: Transformer, batch: Batch) -> Tensor:
+        """Of answers just written, in the arithmetic of the loss: it divides by their probabilities."""
+        setup = self._job.setup
+        with arithmetic(setup.device, setup.recipe.dtype):
+            return written_logps(model, batch, setup.micro_batch_rows, temperature=self._temperature)
+
+    @property
+    def _temperature(self) -> float:
+        told = self._job.config.temperature
+        return TEMPERATURE if told is None else told
 
     def _writer(self, model: Transformer) -> Writer:
         job, config = self._job, self._job.config
         assert job.tokenizer is not None
-        temperature = TEMPERATURE if config.temperature is None else config.temperature
-        return Writer(model, job.tokenizer, config.resolved_completion_tokens, temperature)
+        return Writer(model, job.tokenizer, config.resolved_completion_tokens, self._temperature)
 
     def _rewards(self, model: Transformer, between: Callable[[], None]) -> Evaluation:
         assert self._score is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from llmkit.errors import DataError, MissingError
-from llmkit.formats.documents import Document, is_json_lines, read_documents
+from llmkit.formats.documents import Document, holds_json_lines, read_documents
 from llmkit.formats.jsonl import Line, raw, read_records, record_id
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.tokens.audit import Audit, ExampleError, Fault
@@ -152,16 +152,16 @@ def read_lines(paths: Iterable[Path], log: RejectLog) -> Iterator[Line]:
     """
     for path in paths:
         if is_parquet(path):
-            yield from read_parquet(path)
+            yield from read_parquet(path, on_bad=log.on_bad)
             continue
-        if is_json_lines(path):
+        if holds_json_lines(path):
             name = "stdin" if path.name.startswith(STDIN_SPOOL) else str(path)
             for line in read_records(path, on_bad=log.on_bad, array_key="messages"):
                 yield Line(line.record, name, line.number)
             continue
         if path.suffix == ".json":
             raise DataError(
-                f"{path}: not lines of JSON, by its name",
+                f"{path}: not lines of JSON, each an object",
                 hint=f"jq -c .[] {path} > {path.with_suffix('.jsonl')}",
             )
         for document in read_documents([path], on_bad=log.on_bad):

@@ -45,9 +45,9 @@ def may_have_gpu() -> bool:
 
 def cpu_threads() -> int:
     """Threads for arithmetic: as many as OMP_NUM_THREADS says, else one for each physical core."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    if asked.isdigit() and int(asked):
-        return int(asked)
+    asked = machine.asked_threads(os.environ.get("OMP_NUM_THREADS"))
+    if asked is not None:
+        return asked
     if not hasattr(os, "sched_getaffinity"):
         return machine.cores()
     return len({_siblings(one) for one in os.sched_getaffinity(0)})

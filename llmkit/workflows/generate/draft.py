@@ -10,6 +10,7 @@ from llmkit.model.config import ModelConfig
 from llmkit.model.rope_scaling import ORIGINAL
 from llmkit.model.source import check_model, config_source, read_model_config, read_model_tensors
 from llmkit.tokens.load import load_tokenizer
+from llmkit.tokens.same import other_token
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.artefact import holds_tokenizer
 
@@ -108,14 +109,6 @@ def _check_vocabulary(
                 hint=hint,
             )
         return
-    other = load_tokenizer(draft_path)
-    if other.sha256 == tokenizer.sha256:
-        return
-    ours, theirs = (one.backend.get_vocab(with_added_tokens=True) for one in (tokenizer, other))
-    if ours != theirs:
-        token = min(name for name, number in (ours.items() ^ theirs.items()))
-        raise DataError(
-            f"{draft_path}: another tokenizer than that of {path} (token {token!r} is {theirs.get(token)} "
-            f"there, {ours.get(token)} here)",
-            hint=hint,
-        )
+    differs = other_token(tokenizer, load_tokenizer(draft_path))
+    if differs is not None:
+        raise DataError(f"{draft_path}: another tokenizer than that of {path} ({differs})", hint=hint)

@@ -100,7 +100,7 @@ def _estimate(model: SizedModel, settings: EstimateConfig, request: SpeedRequest
     return replace(
         one,
         usd_per_mtok=None if cost is None else cost.output_price_per_million_tokens,
-        speed=_speed(one, request, asked, found),
+        speed=_speed(request, asked, found),
         cost=cost,
         fleet=_fleet(model, request, asked, found),
     )
@@ -133,7 +133,7 @@ def _compute_dtype(model: SizedModel, settings: EstimateConfig, device: Device) 
     return "fp32" if dtype == "float32" and "fp32" in device.flops else None
 
 
-def _speed(one: KVEstimate, request: SpeedRequest, asked: RooflineSettings, found: Roofline) -> SpeedEstimate:
+def _speed(request: SpeedRequest, asked: RooflineSettings, found: Roofline) -> SpeedEstimate:
     device = request.device
     peak = device.peak(asked.compute_dtype)
     return SpeedEstimate(

@@ -132,7 +132,7 @@ def extract(job: ExtractJob, *, progress: Progress = SILENT) -> MergeReport:
             f"{job.tuned.path}: no matrix differs from {job.base.path}",
             hint=f"llmkit diff {job.base.path} {job.tuned.path}",
         )
-    rows = _matrix_rows(job, found)
+    rows = _matrix_rows(found)
     total = sum(one.norm**2 for one in rows)
     report = msgspec.structs.replace(
         _report(job, rows=[], size=weights.nbytes, notes=list(job.notes)),
@@ -186,7 +186,7 @@ def _adapter(job: ExtractJob, found: list[_Found]) -> AdapterWeights:
     return AdapterWeights(modules=modules, whole={}, base=job.base.path.resolve().name)
 
 
-def _matrix_rows(job: ExtractJob, found: list[_Found]) -> list[MatrixRow]:
+def _matrix_rows(found: list[_Found]) -> list[MatrixRow]:
     return [
         MatrixRow(
             name=" + ".join(one.group.ours),

@@ -188,13 +188,13 @@ def open_merge(config: MergeConfig, out: Path, *, force: bool, invocation: Invoc
     inputs += [] if original is None else [original]
     refuse_existing(out, force=force, inputs=inputs)
     models = _open_models(config)
-    quantised, companion, notes = None, _leader(config, models), []
+    quantised, companion, notes = None, _leader(models), []
     if original is not None:
         quantised = models[0]
         _refuse_plain(quantised, original)
         models = (open_merge_source("original", original, carry_tokenizer=False),)
         notes += check_alike(models[0], [quantised])
-    first = _leader(config, models)
+    first = _leader(models)
     notes += check_alike(first, [one for one in models if one is not first])
     if config.into == DEQUANTISED:
         _refuse_plain(first, None)
@@ -234,7 +234,7 @@ def _open_models(config: MergeConfig) -> tuple[MergeSource, ...]:
     )
 
 
-def _leader(config: MergeConfig, models: Sequence[MergeSource]) -> MergeSource:
+def _leader(models: Sequence[MergeSource]) -> MergeSource:
     return next((one for one in models if one.name == "base"), models[0])
 
 

@@ -15,15 +15,13 @@ from llmkit.formats.json_text import json_text
 from llmkit.formats.model_folder import INDEX, WEIGHTS
 from llmkit.formats.safetensors_write import Planned, write_safetensors
 from llmkit.model.config import ModelConfig
-from llmkit.model.dtypes import kept_dtype
+from llmkit.model.dtypes import STORED_WORDS, kept_dtype
 from llmkit.model.file_names import SINUSOIDS
 from llmkit.model.names import Group, groups
 from llmkit.model.positions import sinusoid_table
 from llmkit.progress import SILENT, Progress
 from llmkit.quant.workers import Workers
 
-WORDS = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
-"""safetensors' words."""
 Make = Callable[[Sequence[str]], Mapping[str, Tensor]]
 """From our names of a group to its tensors, float32; called from any thread, once or more."""
 
@@ -121,7 +119,7 @@ def write_folder(
             progress.update(done, plan.nbytes)
 
         planned = [
-            Planned(one.name, WORDS[one.dtype], one.shape, lambda one=one: parts(one))  # type: ignore[misc]
+            Planned(one.name, STORED_WORDS[one.dtype], one.shape, lambda one=one: parts(one))  # type: ignore[misc]
             for one in shard
         ]
         with (folder / file).open("wb") as stream:

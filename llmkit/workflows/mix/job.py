@@ -42,8 +42,10 @@ class MixJob:
 
     @property
     def every_input(self) -> list[Path]:
-        """Of all sources, also as they were named."""
-        return [*(Path(source.path) for source in self.settings.sources), *self.every_file]
+        """Of all sources, also as they were named, and the tokenizer."""
+        named = [Path(source.path) for source in self.settings.sources]
+        tokenizer = self.settings.tokenizer
+        return [*named, *self.every_file, *([] if tokenizer is None else [Path(tokenizer)])]
 
     @cached_property
     def measures(self) -> list[MeasureTask]:

@@ -16,7 +16,7 @@ from llmkit.formats.atomic import atomic_file
 from llmkit.formats.digest import content_id
 from llmkit.formats.documents import Document, document_of
 from llmkit.formats.jsonl import BadLine, Line, decode_field, record_id
-from llmkit.text.history import licence_of
+from llmkit.text.history import licence_of, licences_of
 from llmkit.text.licences.ids import UNKNOWN, normalise_licence
 from llmkit.text.rule import Verdict
 from llmkit.workflows.dedup.read import read_pieces
@@ -97,7 +97,7 @@ def judged(
     ):
         verdict = None
         if asks and isinstance(document, Document):
-            verdict = gate.judge(licence_of(document.record))
+            verdict = gate.judge_all(licences_of(document.record))
         yield document, verdict
 
 

@@ -21,8 +21,7 @@ from llmkit.formats.json_text import json_text
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.formats.streams import open_output
 from llmkit.progress import SILENT, Progress
-from llmkit.workflows.corpus_files import join_parts
-from llmkit.workflows.dedup.clusters import work_folder
+from llmkit.workflows.corpus_files import join_parts, work_folder
 from llmkit.workflows.mix.choose import Chosen
 from llmkit.workflows.mix.job import (
     MixJob,

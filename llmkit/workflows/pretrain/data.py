@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file, digest_inputs
-from llmkit.formats.documents import is_json_lines, list_files
+from llmkit.formats.documents import holds_json_lines, list_files
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.shards import INDEX, ShardFolder, ShardIndex
 from llmkit.formats.stdin_kind import kind_of_stdin
@@ -207,7 +207,7 @@ def spooled_files(paths: Sequence[Path], cache: Path) -> Iterator[tuple[list[Pat
                 with open_input(path) as source, spool.open("wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
                 path = spool if _starts_as_json(spool) else spool.rename(spool.with_suffix(".txt"))
-            how = "records" if is_json_lines(path) else "text"  # the same bytes can be read as either
+            how = "records" if holds_json_lines(path) else "text"  # the same bytes can be read as either
             digest.update(f"{how} {digest_file(path)}\n".encode())
             if (beside := index_of(path)) is not None:
                 digest.update(f"index {digest_file(beside)}\n".encode())

@@ -43,9 +43,9 @@ from llmkit.workflows.run.ranks import (
     joined_ranks,
     own_device,
     processes_here,
-    was_restarted,
     world_size,
 )
+from llmkit.workflows.run.restart import resume_now
 from llmkit.workflows.run.saver import inside
 from llmkit.workflows.run.training import Ended, check_loss, run_training
 
@@ -163,8 +163,6 @@ def pretrain(
     """
     stop = StopRequest(config.max_seconds)
     config = replace(config, device=own_device(config.device))
-    if was_restarted():
-        resume = "auto"
     with joined_ranks(division.degrees(), config.device) as ranks, ExitStack() as stack:
         progress = progress if ranks.is_first else SILENT
         claim = None
@@ -174,6 +172,7 @@ def pretrain(
                 claim = stack.enter_context(claimed(files.out, [*files.data, *files.valid]))
             cache = files.out / CACHE
             job = open_job(files, config, cache, invocation, progress, degrees=ranks.degrees)
+            resume = resume_now(files.out, resume)
             start = find_start(files.out, job.setup.recipe, resume=resume, force=force, progress=progress)
             check_metrics_file(files.out, files.metrics, resumes=start.step > 0, force=force)
             check_resources(job.setup, config, job.source.config, files.out, processes_here=processes_here())

@@ -13,11 +13,12 @@ from llmkit.errors import UsageError, nearest
 from llmkit.formats.atomic import atomic_folder
 from llmkit.formats.gguf.split import GgufFile, atomic_gguf, cut_gguf
 from llmkit.formats.gguf.values import MetadataValue, Typed
+from llmkit.formats.model_folder import MAX_SHARD_BYTES
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.safetensors_size import TensorShape, safetensors_nbytes
 from llmkit.model.dtypes import dtype_of
 from llmkit.model.gguf.save import CodedMatrix
-from llmkit.model.save import MAX_SHARD_BYTES, save_config, write_weights
+from llmkit.model.save import save_config, write_weights
 from llmkit.model.transformer import Transformer
 from llmkit.progress import Progress
 from llmkit.quant.container_tensors import QuantisedFiles

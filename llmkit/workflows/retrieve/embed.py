@@ -1,6 +1,7 @@
 """The model that gives an index its vectors, here or at a server: opened, remembered there, known again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -12,16 +13,15 @@ from numpy.typing import NDArray
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.key_file import read_key
-from llmkit.progress import Progress
+from llmkit.retrieve.config import SEARCH_FLAGS, SearchFlags
 from llmkit.retrieve.store import Store
-from llmkit.retrieve.vectors import create_vectors, has_vectors, put_vectors, without_vectors
 
 if TYPE_CHECKING:
+    from llmkit.retrieve.embed_remote import RemoteEmbedder
     from llmkit.workflows.generate.job import Job
 
-_AT_ONCE = 256
-"""Passages that are embedded together: enough to sort them by length."""
-_NAME = "embedding"
+EMBEDDING = "embedding"
+"""The setting of an index that remembers its model."""
 _LEAST_COSINE = 0.99
 """Of a text's vector now and then: less, and it is another model, whatever the server calls it."""
 
@@ -64,14 +64,20 @@ class EmbedOptions:
     """Which of its models."""
     key: Path | None = None
     """A file whose one line is the key that it asks for."""
+    flags: SearchFlags = SEARCH_FLAGS
+    """What errors call all this."""
 
     def __post_init__(self) -> None:
         """Raises UsageError where two are given."""
+        flags = self.flags
         if self.model is not None and self.url is not None:
-            raise UsageError("--embed and --embed-url exclude each other", hint="leave one of them out")
+            raise UsageError(
+                f"{flags.embed} and {flags.embed_url} exclude each other", hint="leave one of them out"
+            )
         if self.model is not None and (self.name is not None or self.key is not None):
-            flag = "--embed-key" if self.name is None else "--embed-name"
-            raise UsageError(f"{flag} is of a server, not of --embed", hint="--embed-url URL")
+            flag = flags.embed_key if self.name is None else flags.embed_name
+            what = f"of {flags.embed}" if flags.embed else f"of a model that is here ({self.model})"
+            raise UsageError(f"{flag} is of a server, not {what}", hint=f"{flags.embed_url} URL")
 
     @property
     def is_given(self) -> bool:
@@ -85,21 +91,26 @@ class OpenEmbedder:
 
     embedder: Embedder
     embedding: Embedding
+    close: Callable[[], None] = lambda: None
+    """Gives back what it holds of a server."""
 
 
 def embedding_of(store: Store) -> Embedding | None:
     """The model of an index's vectors; None: it has none."""
-    told = store.setting(_NAME)
+    told = store.setting(EMBEDDING)
     return None if told is None else msgspec.json.decode(told, type=Embedding)
 
 
-def open_embedder(options: EmbedOptions, made: Embedding | None, where: Path) -> OpenEmbedder:
+def open_embedder(
+    options: EmbedOptions, made: Embedding | None, where: Path, *, seconds: float | None = None
+) -> OpenEmbedder:
     """Open a model to make vectors.
 
     Args:
         options: a folder or a GGUF file, or a server.
         made: what the index remembers; None: it has no vectors yet.
         where: the index, for errors.
+        seconds: that a server may take for the vector of a query; None: for many passages, which take longer.
 
     Raises:
         DataError: another model than the index's.
@@ -107,7 +118,7 @@ def open_embedder(options: EmbedOptions, made: Embedding | None, where: Path) ->
         MissingError, ConfigError, DataError: see `open_inspected`.
     """
     if options.url is not None:
-        return _open_remote(options, options.url, made, where)
+        return _open_remote(options, options.url, made, where, seconds)
     assert options.model is not None
     return _open_local(options.model, options.device, made, where)
 
@@ -119,7 +130,8 @@ def plan_embedder(options: EmbedOptions, made: Embedding | None, where: Path) ->
         MissingError, ConfigError, DataError, RemoteError: see `open_embedder`.
     """
     if options.url is not None:
-        return _open_remote(options, options.url, made, where).embedding
+        with closing(_open_remote(options, options.url, made, where, None)) as opened:
+            return opened.embedding
     from llmkit.train.hardware import choose_device
     from llmkit.workflows.model_job import JobOptions, open_model_job
 
@@ -148,23 +160,41 @@ def _embedding_by(model: Path, job: "Job", made: Embedding | None, where: Path) 
     return Embedding(str(model.resolve()), sha256, job.model.hidden_size)
 
 
-def _open_remote(options: EmbedOptions, url: str, made: Embedding | None, where: Path) -> OpenEmbedder:
-    from llmkit.retrieve.embed_remote import RemoteEmbedder  # httpx
+def _open_remote(
+    options: EmbedOptions, url: str, made: Embedding | None, where: Path, seconds: float | None
+) -> OpenEmbedder:
+    from llmkit.retrieve.embed_remote import BULK_SECONDS, RemoteEmbedder  # httpx
 
-    key = None if options.key is None else read_key(options.key, "--embed-key")
-    embedder = RemoteEmbedder(url, model=options.name, key=key)
-    told = Embedding(embedder.name, "", embedder.width, url, tuple(map(float, embedder.probe)))
-    if made is not None:
-        if not made.url:
-            raise _another(url, made, where, f"--embed {made.model}")
-        if made.width != embedder.width:
-            raise DataError(
-                f"{url}: vectors of {embedder.width} numbers, and those of {where} have {made.width}",
-                hint=f"--embed-name {made.model}, or make {where} again with --force",
-            )
-        if float(np.dot(made.probe, embedder.probe)) < _LEAST_COSINE:
-            raise _another(url, made, where, f"--embed-url {made.url} --embed-name {made.model}")
-    return OpenEmbedder(embedder, told)
+    flags = options.flags if seconds is not None else replace(options.flags, seconds=None)
+    embedder = RemoteEmbedder(
+        url, model=options.name, key=_key(options), seconds=seconds or BULK_SECONDS, flags=flags
+    )
+    with ExitStack() as stack:
+        stack.callback(embedder.close)
+        told = Embedding(embedder.name, "", embedder.width, url, tuple(map(float, embedder.probe)))
+        if made is not None:
+            _require_same(embedder, made, options, where)
+        return OpenEmbedder(embedder, told, stack.pop_all().close)
+
+
+def _require_same(embedder: "RemoteEmbedder", made: Embedding, options: EmbedOptions, where: Path) -> None:
+    """Raises DataError where this is not the model that made an index's vectors."""
+    url, flags = str(options.url), options.flags
+    if not made.url:
+        hint = f"leave {flags.embed_url} out" if flags.embed is None else f"{flags.embed} {made.model}"
+        raise _another(url, made, where, hint)
+    named = f"{flags.embed_name} {made.model}"
+    if made.width != embedder.width:
+        raise DataError(
+            f"{url}: vectors of {embedder.width} numbers, and those of {where} have {made.width}",
+            hint=f"{named}, or make {where} again with --force",
+        )
+    if float(np.dot(made.probe, embedder.probe)) < _LEAST_COSINE:
+        raise _another(url, made, where, f"{flags.embed_url} {made.url} {named}")
+
+
+def _key(options: EmbedOptions) -> str | None:
+    return None if options.key is None else read_key(options.key, options.flags.embed_key)
 
 
 def _another(given: str, made: Embedding, where: Path, hint: str) -> DataError:
@@ -174,20 +204,47 @@ def _another(given: str, made: Embedding, where: Path, hint: str) -> DataError:
     )
 
 
-def open_embedder_of(store: Store, options: EmbedOptions, where: Path) -> OpenEmbedder:
+def open_embedder_of(store: Store, options: EmbedOptions, where: Path, *, seconds: float) -> OpenEmbedder:
     """Open the model that an index has its vectors from.
 
     Args:
         store: the index.
         options: where it is now; of neither a model nor a server, where it was.
-        where: see `open_embedder`.
+        where, seconds: see `open_embedder`.
 
     Raises:
         MissingError: the index has no vectors, or their model is not where it was.
         DataError, ConfigError: see `open_embedder`.
     """
     made = embedding_of(store)
-    return open_embedder(_where_it_is(options, made, where), made, where)
+    return open_embedder(_where_it_is(options, made, where), made, where, seconds=seconds)
+
+
+def check_embedder_of(store: Store, options: EmbedOptions, where: Path) -> None:
+    """What `open_embedder_of` finds out before it reads a weight or asks a server.
+
+    Raises:
+        MissingError, DataError, ConfigError, UsageError: see there.
+    """
+    made = embedding_of(store)
+    found = _where_it_is(options, made, where)
+    if found.url is None:
+        plan_embedder(found, made, where)
+    else:
+        check_server(found)
+
+
+def check_server(options: EmbedOptions) -> None:
+    """Check how a server is named and that its key is there; it is not asked.
+
+    Raises:
+        UsageError, MissingError, DataError: that cannot be.
+    """
+    from llmkit.retrieve.embed_remote import server_address  # httpx
+
+    if options.url is not None:
+        server_address(options.url, options.flags)
+    _key(options)
 
 
 def _where_it_is(options: EmbedOptions, made: Embedding | None, where: Path) -> EmbedOptions:
@@ -208,7 +265,9 @@ def _where_it_is(options: EmbedOptions, made: Embedding | None, where: Path) -> 
     if not Path(made.model).exists():
         raise MissingError(
             f"{made.model}: not there any more, and {where} has its vectors from it",
-            hint="say where it is now: --embed MODEL",
+            hint="put it there again"
+            if options.flags.embed is None
+            else f"say where it is now: {options.flags.embed} MODEL",
         )
     return replace(options, model=Path(made.model))
 
@@ -236,19 +295,3 @@ def model_of_vectors(
     if options.device != "auto" and (asked is None or asked.url is not None):
         raise UsageError(f"--device {options.device}: no model runs here", hint="--embed MODEL")
     return asked
-
-
-def give_vectors(store: Store, opened: OpenEmbedder, progress: Progress) -> int:
-    """Give a vector to each passage that has none; returns to how many. Kept by `Store.commit`."""
-    if not has_vectors(store.database):
-        told = msgspec.json.encode(opened.embedding).decode()
-        store.database.execute("INSERT INTO meta VALUES (?, ?)", (_NAME, told))  # begins a transaction
-        create_vectors(store.database)
-    store.flush()
-    done = 0
-    for rows in without_vectors(store.database, _AT_ONCE):
-        vectors = opened.embedder.embed([text for _, text in rows])
-        put_vectors(store.database, [number for number, _ in rows], vectors)
-        done += len(rows)
-        progress.update(done, None, embedded=done)
-    return done

@@ -1,6 +1,7 @@
 """llmkit retrieve index: documents in, an index file out, or one that is there brought up to date."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from llmkit.retrieve.passages import (
     passages,
 )
 from llmkit.retrieve.store import Store
+from llmkit.retrieve.vectors import create_vectors, has_vectors, put_vectors, without_vectors
 from llmkit.workflows.retrieve.embed import (
+    EMBEDDING,
     EmbedOptions,
+    OpenEmbedder,
     embedding_of,
-    give_vectors,
     model_of_vectors,
     open_embedder,
 )
@@ -37,6 +40,8 @@ _AT_ONCE = 32
 """Documents that are looked up together: few, so that they are still in the cache when they are written."""
 _AT_ONCE_CHARACTERS = 1 << 20
 """Of them, as a rule."""
+_VECTORS_AT_ONCE = 256
+"""Passages that are embedded together: enough to sort them by length."""
 
 
 class IndexReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +109,7 @@ def index_documents(
     with (
         bad_lines("retrieve index", skip=skip_bad, rejects=rejects, out=out, **files) as bad,
         changes as store,
+        ExitStack() as stack,
     ):
         measure = measure_of(cut_of(store, settings, out, given), tokenizer)
         for identity in delete:
@@ -111,7 +117,9 @@ def index_documents(
                 raise MissingError(f"{out}: no document {identity!r}", hint=f"llmkit show {out}")
         made = embedding_of(store)
         asked = model_of_vectors(embed, made, out, grows=bool(inputs))
-        embedder = None if asked is None else open_embedder(asked, made, out)
+        embedder = None
+        if asked is not None:
+            embedder = stack.enter_context(closing(open_embedder(asked, made, out)))
         documents = read_documents(inputs, text_field=config.field, on_bad=bad.on_bad)
         report = add_documents(store, documents, measure, config.field, replace=add, progress=progress)
         embedded = 0 if embedder is None else give_vectors(store, embedder, progress)
@@ -178,6 +186,22 @@ def add_documents(
         updated += store.describe(same) if replace else 0
         progress.update(text_bytes, None, documents=added + seen)
     return IndexReport(added=added, updated=updated, unchanged=seen - updated, text_bytes=text_bytes)
+
+
+def give_vectors(store: Store, opened: OpenEmbedder, progress: Progress) -> int:
+    """Give a vector to each passage that has none; returns to how many. Kept by `Store.commit`."""
+    if not has_vectors(store.database):
+        told = msgspec.json.encode(opened.embedding).decode()
+        store.database.execute("INSERT INTO meta VALUES (?, ?)", (EMBEDDING, told))  # begins a transaction
+        create_vectors(store.database)
+    store.flush()
+    done = 0
+    for rows in without_vectors(store.database, _VECTORS_AT_ONCE):
+        vectors = opened.embedder.embed([text for _, text in rows])
+        put_vectors(store.database, [number for number, _ in rows], vectors)
+        done += len(rows)
+        progress.update(done, None, embedded=done)
+    return done
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

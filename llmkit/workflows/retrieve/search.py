@@ -1,6 +1,7 @@
 """The search that was asked for: by words, by meaning, by both, and ranked again by a model."""
 
 from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -10,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.errors import ConfigError, UsageError
-from llmkit.retrieve.config import HIDDEN_STATES_WEIGHT, MEANING_WEIGHT, Bm25Config, By
+from llmkit.retrieve.config import (
+    HIDDEN_STATES_WEIGHT,
+    MEANING_WEIGHT,
+    SEARCH_FLAGS,
+    SEARCH_SECONDS,
+    Bm25Config,
+    By,
+    SearchFlags,
+)
 from llmkit.retrieve.fusion import DEPTH, fuse
 from llmkit.retrieve.hits import Find, Hit, hits_of
 from llmkit.retrieve.search import Found, WordSearch
@@ -40,32 +49,32 @@ class SearchOptions:
     key: Path | None = None
     """A file whose one line is the key of a search engine."""
     seconds: float | None = None
-    """That a search engine may take; None: as retrieve/engines/client.py has it."""
+    """That a search engine may take, and a server for the vector of a query; None: SEARCH_SECONDS."""
     rerank: Path | None = None
     """A model that ranks again what was found."""
     candidates: int | None = None
     """Passages that it ranks; None: CANDIDATES."""
     device: str = "auto"
     """Of the models."""
+    flags: SearchFlags = SEARCH_FLAGS
+    """What errors call all this."""
 
     def __post_init__(self) -> None:
         """Raises UsageError where an option has nothing to say."""
         if self.by == "words":
-            named = {
-                "": self.embed.model,
-                "-url": self.embed.url,
-                "-name": self.embed.name,
-                "-key": self.embed.key,
-            }
-            for what, value in named.items():
+            flags, embed = self.flags, self.embed
+            values = (embed.model, embed.url, embed.name, embed.key)
+            names = (flags.embed, flags.embed_url, flags.embed_name, flags.embed_key)
+            for flag, value in zip(names, values, strict=True):
                 if value is not None:
                     raise UsageError(
-                        f"--embed{what} {value}: words need no model", hint="--by meaning, or --by both"
+                        f"{flag} {value}: words need no model",
+                        hint=f"{flags.by} meaning, or {flags.by} both",
                     )
         if self.device != "auto" and self.rerank is None and (self.by == "words" or self.embed.url):
             raise UsageError(f"--device {self.device}: no model runs here", hint="--rerank MODEL")
         if self.seconds is not None and not 0 < self.seconds < inf:
-            raise ConfigError(f"--index-timeout {self.seconds:g}", hint="seconds, such as 30")
+            raise ConfigError(f"{self.flags.seconds} {self.seconds:g}", hint="seconds, such as 30")
         if self.meaning_weight is not None:
             if self.by != "both":
                 raise UsageError("--meaning-weight: nothing is weighed", hint="--by both")
@@ -75,7 +84,7 @@ class SearchOptions:
             raise UsageError("--candidates: nothing is ranked again", hint="--rerank MODEL")
 
 
-def open_search(store: Store, options: SearchOptions, where: Path) -> Find:
+def open_search(store: Store, options: SearchOptions, where: Path) -> "IndexSearch":
     """Open what a search of an index needs; any thread may search.
 
     Args:
@@ -84,9 +93,10 @@ def open_search(store: Store, options: SearchOptions, where: Path) -> Find:
         where: the index, for errors.
 
     Raises:
+        UsageError: a time for a server, and none is asked.
         MissingError, DataError, ConfigError: see `open_embedder_of` and `open_reranker`.
     """
-    return ranked_again(_IndexSearch(store, options, where).find, options)
+    return IndexSearch(store, options, where)
 
 
 def ranked_again(find: Find, options: SearchOptions) -> Find:
@@ -112,25 +122,58 @@ def weights(options: SearchOptions, embedding: Embedding) -> tuple[float, float]
     return 1 - meaning, meaning
 
 
-class _IndexSearch:
-    """Searches of an index that other processes may change: each is of one state, the last committed one."""
+class IndexSearch:
+    """Searches of an index that other processes may change: each is of one state, the last committed one.
+
+    Attributes:
+        asks: whether a server makes the vectors of queries: searches wait for it, and need not one by one.
+    """
 
     def __init__(self, store: Store, options: SearchOptions, where: Path) -> None:
+        """See `open_search`."""
         self._store, self._options, self._where = store, options, where
-        self._opened = None if options.by == "words" else open_embedder_of(store, options.embed, where)
-        self._turn = Lock()
-        with store.one_state() as self._state:
-            self._search = _search_of(store, options, self._opened)
+        self._turn, self._computing = Lock(), Lock()
+        with ExitStack() as stack:
+            self._opened: OpenEmbedder | None = None
+            if options.by != "words":
+                seconds = options.seconds or SEARCH_SECONDS
+                self._opened = open_embedder_of(store, options.embed, where, seconds=seconds)
+                stack.callback(self._opened.close)
+            self.asks = self._opened is not None and bool(self._opened.embedding.url)
+            if options.seconds is not None and not self.asks:
+                raise no_server(options, where)
+            with store.one_state() as self._state:
+                self._search = _search_of(store, options, self._opened)
+            self._ranked = ranked_again(self._found, options)
+            self._close = stack.pop_all().close
 
-    def find(self, query: str, most: int) -> list[Hit]:
-        with self._turn, named(self._where):
-            # not while a state is held: others can commit only when none is
-            vector = _NO_VECTOR if self._opened is None else self._opened.embedder.embed([query])[0]
-            with self._store.one_state() as state:
-                if state != self._state:
-                    self._search = _search_of(self._store, self._options, self._opened)
-                    self._state = state
-                return hits_of(self._store, self._search(query, vector, most))
+    def __call__(self, query: str, most: int) -> list[Hit]:
+        """Passages, the best first."""
+        return self._ranked(query, most)
+
+    def close(self) -> None:
+        """Give back what it holds beside the index."""
+        self._close()
+
+    def _found(self, query: str, most: int) -> list[Hit]:
+        vector = self._vector(query)  # before its turn: others can search, and commit, while it is made
+        with self._turn, named(self._where), self._store.one_state() as state:
+            if state != self._state:
+                self._search = _search_of(self._store, self._options, self._opened)
+                self._state = state
+            return hits_of(self._store, self._search(query, vector, most))
+
+    def _vector(self, query: str) -> NDArray[np.float32]:
+        if self._opened is None:
+            return _NO_VECTOR
+        with nullcontext() if self.asks else self._computing:  # a model here has all cores for one
+            return self._opened.embedder.embed([query])[0]
+
+
+def no_server(options: SearchOptions, where: Path) -> UsageError:
+    """What is said of an engine's flag where none is asked."""
+    flag = options.flags.seconds if options.key is None else options.flags.key
+    return UsageError(f"{flag} is of a search engine, and {where} is a file", hint="leave it out")
 
 
 def _search_of(store: Store, options: SearchOptions, opened: OpenEmbedder | None) -> _Search:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llmkit.errors import StoppedResumable
-from llmkit.machine import cores, end_with_parent, signal_name
+from llmkit.machine import asked_threads, cores, end_with_parent, signal_name
+from llmkit.processes import is_alive
 from llmkit.workflows.run.ranks import RESTARTS, STATUS, LostProcess
 
 MODULE = "llmkit"
@@ -105,15 +106,13 @@ def follow_launcher() -> None:
     launcher = os.environ.pop(LAUNCHER, None)  # what this process starts is not the launcher's
     if launcher is None or not end_with_parent(signal.SIGTERM):
         return
-    try:
-        os.kill(int(launcher), 0)
-    except ProcessLookupError:  # it was gone before
+    if not is_alive(int(launcher)):  # it was gone before
         signal.raise_signal(signal.SIGTERM)
 
 
 def threads_of(processes: int) -> int:
     """CPU threads of each of so many processes, where the environment says nothing else."""
-    return int(os.environ.get("OMP_NUM_THREADS") or max(1, cores() // processes))
+    return asked_threads(os.environ.get("OMP_NUM_THREADS")) or max(1, cores() // processes)
 
 
 @contextmanager

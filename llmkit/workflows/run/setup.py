@@ -23,7 +23,7 @@ from llmkit.train.config import (
     resolve_router,
 )
 from llmkit.train.hardware import check_float8, choose_device, choose_dtype, choose_threads
-from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees, check_degrees
+from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees, check_degrees, check_stage_rows
 from llmkit.train.ramp import parse_ramp
 from llmkit.train.width_scaling import check_width_scaling
 from llmkit.workflows.pretrain.data import PretrainData
@@ -182,6 +182,8 @@ def _check_division(
             f"{degrees.shares} processes",
             hint=f"begin with a multiple of {degrees.shares} rows",
         )
+    if ramp is not None:
+        check_stage_rows(degrees, ramp.rows, f"a --batch-ramp from {degrees.pp * degrees.shares} rows on")
 
 
 def check_float8_parts(model: ModelConfig, degrees: Degrees) -> None:

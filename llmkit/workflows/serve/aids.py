@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.errors import UsageError
+from llmkit.retrieve.config import SearchFlags
 from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.server.config import PassagesConfig, ServeConfig, ToolsConfig
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.retrieve.embed import EmbedOptions
-from llmkit.workflows.retrieve.finder import Finder, open_finder
+from llmkit.workflows.retrieve.finder import Finder, check_finder, open_finder
 from llmkit.workflows.retrieve.search import SearchOptions
-from llmkit.workflows.tool.open import open_tools
+from llmkit.workflows.tool.open import check_tools, open_tools
 from llmkit.workflows.tool.options import ToolOptions
 
 if TYPE_CHECKING:
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from llmkit.server.tool_bench import ToolBench
 
 MOST_PASSAGES = 8
+SERVE_FLAGS = SearchFlags(
+    by="--retrieve-by",
+    embed=None,
+    embed_url="--retrieve-embed-url",
+    embed_name="--retrieve-embed-name",
+    embed_key="--retrieve-embed-key",
+    key="--retrieve-key",
+    seconds=None,
+    fewer="ask for fewer passages: --retrieve INDEX:K",
+)
 _WITH_NUMBER = re.compile(r"(.+):([0-9]+)", re.DOTALL)
 
 
@@ -65,6 +76,18 @@ def open_aids(config: ServeConfig) -> Iterator[Aids]:
         yield Aids(toolbox, finder, most)
 
 
+def check_aids(config: ServeConfig) -> None:
+    """What `open_aids` finds out before it starts a program, asks a server or reads a weight.
+
+    Raises:
+        UsageError, MissingError, DataError, LlmkitError: see there.
+    """
+    check_tools(tool_options(config.tools))
+    if config.retrieve is not None:
+        path, _ = read_index(config.retrieve)
+        check_finder(path, search_options(config.passages))
+
+
 def tool_options(config: ToolsConfig) -> ToolOptions:
     """The options of `open_tools`. Who may be called is who is named: nobody sits at a server to be asked.
 
@@ -86,8 +109,10 @@ def search_options(config: PassagesConfig) -> SearchOptions:
     Raises:
         UsageError: a setting has nothing to say.
     """
-    embed = EmbedOptions(url=config.embed_url, name=config.embed_name, key=config.embed_key)
-    return SearchOptions(by=config.by, embed=embed, key=config.key)
+    embed = EmbedOptions(
+        url=config.embed_url, name=config.embed_name, key=config.embed_key, flags=SERVE_FLAGS
+    )
+    return SearchOptions(by=config.by, embed=embed, key=config.key, flags=SERVE_FLAGS)
 
 
 def read_index(source: str) -> tuple[Path, int]:

@@ -22,7 +22,7 @@ from llmkit.tokens.tools.forms import check_form
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
 from llmkit.workflows.serve.adapters import served_adapters
-from llmkit.workflows.serve.aids import Aids, open_aids
+from llmkit.workflows.serve.aids import Aids, check_aids, open_aids
 from llmkit.workflows.serve.front import Front, address_of, check_places, end_as, open_front
 from llmkit.workflows.serve.reload import reading_keys_again
 
@@ -85,11 +85,11 @@ def open_serve_job(model: Path, tokenizer: Path | None, config: GenerateConfig) 
 
 
 def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
-    """What `serve` would do and take; nothing is opened or written.
+    """What `serve` would do and take; no program is started, no server asked, and nothing written.
 
     Raises:
         ConfigError: there is no such form of tool calls.
-        UsageError, DataError, MissingError: files of TLS, or of keys, that cannot be; see `check_places`.
+        LlmkitError: files, tools or an index that cannot be; see `check_places` and `check_aids`.
     """
     from llmkit.estimate.architecture_of import architecture_of
     from llmkit.workflows.generate.device import device_memory_bytes
@@ -98,6 +98,7 @@ def plan_serve(job: Job, config: ServeConfig, name: str | None) -> ServePlan:
     if config.tool_form is not None:
         check_form(config.tool_form)
     check_places(config)
+    check_aids(config)
     placement = place(job, None)
     return ServePlan(
         model=str(job.files.model),
@@ -134,9 +135,7 @@ def serve(job: Job, config: ServeConfig, *, name: str | None = None, note: Calla
 
     Raises:
         ResourceError: the port is in use, or memory is short.
-        ConfigError: there is no such form of tool calls.
-        UsageError, ConfigError, DataError, MissingError: a file of keys, a socket, a tool or an index that
-            cannot be.
+        LlmkitError: a file of keys, a socket, a form of calls, a tool or an index that cannot be.
         KeyboardInterrupt: Ctrl-C.
         SystemExit: a second SIGTERM.
     """

@@ -15,6 +15,7 @@ from llmkit.model.source import read_model_tensors
 from llmkit.tokens.load import load_tokenizer
 from llmkit.workflows.artefact import Artefact, corpus_parts, is_metrics, recognise
 from llmkit.workflows.show.adapter import AdapterReport, adapter_tensors, show_adapter
+from llmkit.workflows.show.dedup_index import DedupIndexReport, show_dedup_index
 from llmkit.workflows.show.imatrix import ImatrixReport, show_imatrix
 from llmkit.workflows.show.metrics import read_metrics
 from llmkit.workflows.show.model import (
@@ -31,7 +32,14 @@ from llmkit.workflows.show.shards import ShardsReport, show_shards
 from llmkit.workflows.show.tokenizer import Piece, TokenizerReport, list_pieces, show_tokenizer
 
 Report = (
-    ModelReport | AdapterReport | ImatrixReport | TokenizerReport | RunReport | RecordsReport | ShardsReport
+    ModelReport
+    | AdapterReport
+    | ImatrixReport
+    | TokenizerReport
+    | RunReport
+    | RecordsReport
+    | ShardsReport
+    | DedupIndexReport
 )
 
 
@@ -62,6 +70,8 @@ def show_artefact(path: Path) -> Report:
             return show_metrics(artefact.path, read_metrics(artefact.path))
         case "shards" | "shard":
             return show_shards(artefact.path)
+        case "dedup-index":
+            return show_dedup_index(artefact.path)
         case "text":
             return show_text(artefact.path)
         case "records":

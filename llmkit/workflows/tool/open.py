@@ -18,24 +18,29 @@ import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from llmkit.errors import DataError, MissingError, UsageError, nearest
 from llmkit.formats.jsonl import decode_field, read_records
+from llmkit.retrieve.config import SearchFlags
 from llmkit.retrieve.tools.calculator import Calculator
 from llmkit.retrieve.tools.config import NAME, Tool, ToolLimits, ToolSpec, read_spec
 from llmkit.retrieve.tools.loop import Message, Toolbox
+from llmkit.retrieve.tools.loop import check_tools as check_names
 from llmkit.retrieve.tools.mcp import McpServer
 from llmkit.retrieve.tools.program import ProgramTool, ask_schema
 from llmkit.retrieve.tools.replay import Recording, ReplayTool
 from llmkit.retrieve.tools.search import SearchTool
 from llmkit.retrieve.tools.sql import SqlTool
-from llmkit.workflows.retrieve.finder import open_finder
+from llmkit.workflows.retrieve.finder import check_finder, open_finder
 from llmkit.workflows.retrieve.search import SearchOptions
 from llmkit.workflows.tool.options import ToolOptions
 
 _NAMED = re.compile(r"([^\s:=/]+):\s+(.*\S)\s*", re.DOTALL)
 _BUILT_IN = re.compile(r"(sql|search)=(.+)", re.DOTALL)
+_SEARCH = SearchOptions(flags=SearchFlags(key=None, seconds=None, fewer="keep shorter passages there"))
 _FUNCTION = re.compile(r"(.+\.py):([A-Za-z_]\w*)", re.DOTALL)
 
 
@@ -58,12 +63,9 @@ def open_tools(options: ToolOptions | None) -> Iterator[Toolbox | None]:
             tools = _replayed(options.replay)
         else:
             schemas = _schemas(options)
-            tools = [tool for given in options.tools for tool in _open(given, options, schemas, stack)]
-            unread = next((name for name in schemas if name not in {one.spec.name for one in tools}), None)
-            if unread is not None:
-                raise UsageError(
-                    f"--tool-schema {unread}: no tool is called so", hint=f"--tool '{unread}: PROGRAM'"
-                )
+            sources = [_read(given) for given in options.tools]
+            tools = [tool for source in sources for tool in _open(source, options.limits, schemas, stack)]
+            _require_read(schemas, [tool.spec.name for tool in tools])
         toolbox = Toolbox(tools, approve, max_calls=options.max_calls, told=options.told)
         if options.choice not in ("auto", "required", *toolbox.names):
             guess = nearest(options.choice, ["auto", "required", *toolbox.names])
@@ -74,26 +76,56 @@ def open_tools(options: ToolOptions | None) -> Iterator[Toolbox | None]:
         yield toolbox
 
 
-def _open(given: str, options: ToolOptions, schemas: dict[str, ToolSpec], stack: ExitStack) -> Sequence[Tool]:
+def check_tools(options: ToolOptions) -> None:
+    """What `open_tools` finds out before it starts a program or asks a server.
+
+    Raises:
+        UsageError, MissingError, DataError: see there.
+    """
+    if not options.is_given:
+        return
+    _ = options.approver  # refuses where somebody is to be asked, and nobody is there
+    if options.replay is not None:
+        _replayed(options.replay)
+        return
+    schemas = _schemas(options)
+    sources = [_read(given) for given in options.tools]
+    for source in sources:
+        if source.kind == "search":
+            check_finder(source.path, _SEARCH)
+        elif source.kind == "sql":
+            with ExitStack() as stack:
+                _open_sql(source.path, options.limits, source.name, stack)
+    check_names([one.name for one in sources if one.kind != "mcp"], options.max_calls)
+    if all(one.kind != "mcp" for one in sources):  # what an MCP server has, it says itself
+        _require_read(schemas, [one.name for one in sources])
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a `--tool` names, nothing of it opened."""
+
+    kind: Literal["calculator", "search", "sql", "mcp", "program"]
+    name: str
+    """Of the function; of an MCP server's, what is put before their names."""
+    path: Path = Path()
+    """Of an index or a database."""
+    command: tuple[str, ...] = ()
+
+
+def _read(given: str) -> _Source:
     named = _NAMED.fullmatch(given)
     name, source = (named[1], named[2]) if named else (None, given.strip())
     if not source or (name is not None and not NAME.fullmatch(name)):
         raise UsageError(f"--tool {given!r}: no name and source", hint="--tool 'weather: ./weather.sh'")
-    limits = options.limits
     if source == "calculator":
-        return [Calculator(name or "calculator")]
+        return _Source("calculator", name or "calculator")
     if (built_in := _BUILT_IN.fullmatch(source)) is not None:
-        path = Path(built_in[2])
-        if built_in[1] == "search":
-            return [
-                SearchTool(
-                    stack.enter_context(open_finder(path, SearchOptions())).find, limits, name or "search"
-                )
-            ]
-        return [_open_sql(path, limits, name or "sql", stack)]
+        kind: Literal["search", "sql"] = "search" if built_in[1] == "search" else "sql"
+        return _Source(kind, name or kind, Path(built_in[2]))
     if source.startswith("mcp="):
-        server = McpServer(_command(given, source.removeprefix("mcp=")), limits, f"{name}_" if name else "")
-        return stack.enter_context(server).tools
+        command = _command(given, source.removeprefix("mcp="))
+        return _Source("mcp", f"{name}_" if name else "", command=tuple(command))
     if (function := _FUNCTION.fullmatch(source)) is not None:
         if not Path(function[1]).is_file():
             raise MissingError(f"--tool {given}: no such file", hint="--tool FILE.py:FUNCTION")
@@ -105,8 +137,30 @@ def _open(given: str, options: ToolOptions, schemas: dict[str, ToolSpec], stack:
         name = name or Path(command[0]).stem
     if not NAME.fullmatch(name):
         raise UsageError(f"--tool {given!r}: {name!r} names no function", hint=f"--tool 'NAME: {source}'")
-    spec = schemas.get(name) or ask_schema(command, name)
-    return [ProgramTool(spec, tuple(command), limits)]
+    return _Source("program", name, command=tuple(command))
+
+
+def _open(
+    source: _Source, limits: ToolLimits, schemas: dict[str, ToolSpec], stack: ExitStack
+) -> Sequence[Tool]:
+    if source.kind == "calculator":
+        return [Calculator(source.name)]
+    if source.kind == "search":
+        find = stack.enter_context(open_finder(source.path, _SEARCH)).find
+        return [SearchTool(find, limits, source.name)]
+    if source.kind == "sql":
+        return [_open_sql(source.path, limits, source.name, stack)]
+    if source.kind == "mcp":
+        return stack.enter_context(McpServer(list(source.command), limits, source.name)).tools
+    spec = schemas.get(source.name) or ask_schema(list(source.command), source.name)
+    return [ProgramTool(spec, source.command, limits)]
+
+
+def _require_read(schemas: dict[str, ToolSpec], names: Sequence[str]) -> None:
+    """Raises UsageError where a schema is of none of these tools."""
+    unread = next((name for name in schemas if name not in names), None)
+    if unread is not None:
+        raise UsageError(f"--tool-schema {unread}: no tool is called so", hint=f"--tool '{unread}: PROGRAM'")
 
 
 def _command(given: str, source: str) -> list[str]:

@@ -101,7 +101,7 @@ def _documents(
     """The documents of a file: the source that a record names, and its text in parts."""
     kind, stream = kind_of_input(path, stream)
     if is_parquet(path):
-        lines = read_parquet(path)
+        lines = read_parquet(path, text_field=text_field, on_bad=on_bad)
     elif kind == "jsonl":
         lines = parse_records(stream, name_of(path), on_bad=on_bad)
     else:

@@ -8,7 +8,7 @@ import msgspec
 
 from llmkit.errors import ResourceError, UsageError
 from llmkit.formats.atomic import refuse_existing
-from llmkit.formats.documents import is_json_lines, list_files
+from llmkit.formats.documents import holds_json_lines, list_files
 from llmkit.formats.parquet import is_parquet
 from llmkit.formats.rejects import check_rejects
 from llmkit.formats.streams import input_bytes, is_stream
@@ -103,7 +103,7 @@ def check_sources(sources: TrainTokenizerSources, config: TrainTokenizerConfig) 
             f"{sources.out}: the disk has {free:,} bytes left, and the tokenizer takes about {needed:,}",
             hint="free some space, or name another place with -o",
         )
-    is_exact = not any(is_json_lines(path) or is_parquet(path) for path in files)
+    is_exact = not any(holds_json_lines(path) or is_parquet(path) for path in files)
     return Room(_size_of(files), is_exact, available_memory_bytes())
 
 

@@ -12,7 +12,7 @@ from llmkit.commands.bench.flags import (
     finish,
     join,
     list_of,
-    parse_share,
+    parse_part,
 )
 from llmkit.commands.console import Console
 from llmkit.formats.provenance import Invocation
@@ -73,11 +73,11 @@ def test_a_default_is_shown_as_it_would_be_typed() -> None:
     assert expand_threads(join(())) == ()
 
 
-def test_shares_are_percent_or_plain() -> None:
-    assert parse_share("10%") == parse_share("0.1") == parse_share(0.1) == 0.1
-    for wrong in ("ten", "200%", "-1%"):
+def test_a_part_is_a_share_and_never_all_of_it() -> None:
+    assert parse_part("10%") == parse_part("0.1") == parse_part(0.1) == 0.1
+    for wrong in ("ten", "200%", "-1%", "100%", "1"):
         with pytest.raises(BadParameter):
-            parse_share(wrong)
+            parse_part(wrong)
 
 
 @pytest.mark.parametrize(("ratio", "advice"), [(1.0, "read the ratios"), (None, "--against")])

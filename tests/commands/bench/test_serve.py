@@ -54,8 +54,12 @@ def asked() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     [
         ((), 2, "--url"),
         (("--url", "http://127.0.0.1:9"), 2, "nothing says when the load ends"),
-        (("--url", "http://127.0.0.1:9", "-n", "1", "--long-share", "2"), 2, "is not between 0 and 100%"),
-        (("--url", "http://127.0.0.1:9", "-n", "1"), 1, "no answer (ConnectError)"),
+        (
+            ("--url", "http://127.0.0.1:9", "--requests", "1", "--long-share", "2"),
+            2,
+            "is not between 0 and 100%",
+        ),
+        (("--url", "http://127.0.0.1:9", "--requests", "1"), 1, "no answer (ConnectError)"),
     ],
 )
 def test_what_cannot_be_measured_is_said(
@@ -78,7 +82,9 @@ def test_answers_are_streams_of_full_length_unless_that_is_refused(
     asked: tuple[str, list[dict[str, Any]]],
 ) -> None:
     url, bodies = asked
-    done = llmkit_run("bench", "serve", "--url", url, "--model", "m", "-n", "2", *flags, "--format", "json")
+    done = llmkit_run(
+        "bench", "serve", "--url", url, "--model", "m", "--requests", "2", *flags, "--format", "json"
+    )
     assert done.status == 0, done.err
     assert len(bodies) == 3  # the first asks how many tokens a word is
     assert {(body["stream"], body.get("ignore_eos")) for body in bodies} == {(stream, ignore_eos)}
@@ -92,7 +98,7 @@ def test_a_baseline_is_held_against_and_a_key_comes_from_a_file_or_the_environme
 ) -> None:
     url, _ = asked
     monkeypatch.setenv("OPENAI_API_KEY", "")  # set, and no key
-    line = ("bench", "serve", "--url", url, "-m", "x", "-n", "3", "--no-stream", "--format", "json")
+    line = ("bench", "serve", "--url", url, "-m", "x", "--requests", "3", "--no-stream", "--format", "json")
     first = llmkit_run(*line)
     assert first.status == 0, first.err
     earlier = json.loads(first.out)

@@ -243,6 +243,16 @@ def test_gates(llmkit_run: Run) -> None:
     assert failed.status == 1 and "180 of 240 documents rejected (75.0%)" in failed.err
     assert len(rows(Path("o.jsonl"))) == 60
     assert llmkit_run(*flags, "--fail-if-dropped-over", "0.75", "--force").status == 0
+    assert llmkit_run(*flags, "--fail-if-dropped-over", "50%", "--force").status == 1
+    for flag in ("--fail-if-dropped-over", "--max-drop"):
+        for wrong in ("75", "nan"):
+            assert llmkit_run(*flags, flag, wrong, "--force").status == 2
+
+
+def test_extraction_without_any_time_is_refused_before_work(llmkit_run: Run) -> None:
+    Path("a.html").write_text(f"<p>{PROSE}</p>")
+    done = llmkit_run("clean", "a.html", "--time-per-document", "0")
+    assert done.status == 2 and "--time-per-document 0: no page is extracted in that" in done.err
 
 
 def test_explain(llmkit_run: Run, documents: str) -> None:

@@ -90,6 +90,14 @@ def test_too_many_duplicates_exit_1_with_the_output_written(llmkit_run, document
     assert done.status == 1 and "33.3%" in done.err and Path("out.jsonl").exists()
 
 
+@pytest.mark.parametrize(("most", "status"), [("10%", 1), ("34%", 0), ("1", 0), ("10", 2), ("nan", 2)])
+def test_a_gate_that_nothing_can_fail_is_refused(
+    llmkit_run, documents: bytes, most: str, status: int
+) -> None:
+    done = llmkit_run("dedup", "docs.jsonl", "-o", "out.jsonl", "--fail-if-dropped-over", most)
+    assert done.status == status and Path("out.jsonl").exists() == (status != 2)
+
+
 def test_warnings_are_on_stderr_unless_quiet(llmkit_run, documents: bytes) -> None:
     flags = ("dedup", "docs.jsonl", "--by", "exact")
     assert llmkit_run(*flags).err == (

@@ -44,6 +44,16 @@ def test_records_of_one_alone_need_leave(llmkit_run, tmp_path: Path) -> None:
     assert done.status == 0 and "1 record only in A" in done.text
 
 
+def test_the_hint_names_records_only_where_there_are_some(llmkit_run, tmp_path: Path) -> None:
+    old, new = _records(tmp_path / "a", [True] * 9), _records(tmp_path / "b", [False] * 9)
+    assert "names the records that lost most" in llmkit_run("eval", "diff", old, new).err
+    for path, value in ((old, 1.0), (new, 9.0)):
+        headline = {"name": "perplexity", "value": value, "error": 0.1, "better": "lower"}
+        path.write_text(json.dumps({"schema": "llmkit.eval.ppl/1", "headline": headline}))
+    done = llmkit_run("eval", "diff", old, new)
+    assert done.status == 1 and "--alpha" in done.err and "lost most" not in done.err
+
+
 def test_a_figure_of_two_reports_may_grow_by_a_share_and_no_more(llmkit_run, tmp_path: Path) -> None:
     for name, value in (("a", 10.0), ("b", 10.5)):
         figure = {"name": "perplexity", "value": value, "error": 0.001, "better": "lower"}
@@ -55,7 +65,7 @@ def test_a_figure_of_two_reports_may_grow_by_a_share_and_no_more(llmkit_run, tmp
     done = llmkit_run(*line, "--max-increase", "ppl=0.06", "--max-increase", "perplexity=2%", "--json")
     assert done.status == 1 and "+5.00%, more than --max-increase perplexity=2%" in done.err
     assert [one["most"] for one in json.loads(done.out)["increases"]] == [0.06, 0.02]
-    for wrong in ("ppl", "ppl=", "=2%", "ppl=2x"):
+    for wrong in ("ppl", "ppl=", "=2%", "ppl=2x", "ppl=nan", "ppl=inf"):
         assert llmkit_run(*line, "--max-increase", wrong).status == 2
     rows = _records(tmp_path / "r", [True])
     assert llmkit_run("eval", "diff", rows, rows, "--max-increase", "ppl=2%").status == 3

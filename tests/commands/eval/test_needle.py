@@ -32,8 +32,25 @@ def test_a_run_leaves_a_report_a_picture_and_records(
 
 
 def test_a_length_that_is_not_used_fails_the_gate(llmkit_run, spelled_model: Callable[..., Path]) -> None:
-    done = llmkit_run("eval", "needle", spelled_model(), *WORDS, "--threshold", "100", "--min-length", "64")
+    done = llmkit_run("eval", "needle", spelled_model(), *WORDS, "--threshold", "100%", "--min-length", "64")
     assert done.status == 1 and "less than --min-length 64" in done.err and "needle" in done.text
+
+
+@pytest.mark.parametrize(
+    ("words", "percent"), [((), 85.6), (("--threshold", "29%"), 29.0), (("--threshold", "0.29"), 29.0)]
+)
+def test_the_threshold_is_a_share_and_reported_in_percent_as_the_scores_are(
+    llmkit_run, spelled_model: Callable[..., Path], words: tuple[str, ...], percent: float
+) -> None:
+    done = llmkit_run("eval", "needle", spelled_model(), *WORDS, *words, "--json")
+    assert json.loads(done.out)["threshold"] == percent
+
+
+def test_a_threshold_in_percent_without_its_sign_is_refused(
+    llmkit_run, spelled_model: Callable[..., Path]
+) -> None:
+    done = llmkit_run("eval", "needle", spelled_model(), *WORDS, "--threshold", "85")
+    assert done.status == 2 and "'85' is not between 0 and 100%" in done.err
 
 
 def test_the_map_of_scores_has_colours_where_they_are_asked_for(

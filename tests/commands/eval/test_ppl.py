@@ -48,6 +48,8 @@ def test_gates_exit_1_behind_a_whole_report(llmkit_run, spelled_model, docs: Pat
     assert done.status == 1 and "more than --fail-above 1" in done.err and json.loads(done.out)
     report = json.loads(done.out)
     assert llmkit_run(*words, "--fail-above", "1e9").status == 0
+    refused = llmkit_run(*words, "--fail-above", "nan")
+    assert refused.status == 2 and refused.out == b""  # before anything is scored
     old = tmp_path / "old.json"
     old.write_bytes(done.out)
     assert llmkit_run(*words, "--baseline", old).status == 0

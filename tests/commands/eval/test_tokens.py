@@ -120,7 +120,13 @@ def test_a_calibration_is_a_report_and_marks_later_texts(
     assert marked["calibrated"] and marked["threshold"] == report["calibration"]["threshold"]
     assert "labelled" in llmkit_run(*words).text
     assert llmkit_run(*words, "--fail-above", "0").status == 1
-    assert llmkit_run(*words, "--baseline", path, "--confidence", "min", "--bins", "4").status == 0
+    words = (*words, "--baseline", path, "--confidence", "min", "--bins", "4")
+    assert llmkit_run(*words).status == 0
+    report["headline"]["value"] /= 2
+    path.write_text(json.dumps(report))
+    done = llmkit_run(*words)
+    assert report["headline"]["error"] is None
+    assert done.status == 0 and "noise is not known" in done.err
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_rows_from_stdin_are_rows_from_a_file(llmkit_run: Run, gen: list[object]
         (["--grammar", "root ::= [0-9]{9}"], True),
         (["--explain-step"], True), (["--presence-penalty", "100"], True),
         (["--frequency-penalty", "100"], True),
-        (["--greedy"], True), (["--max-tokens", "5"], True), (["--samples", "2"], True), (["--n", "2"], True),
+        (["--greedy"], True), (["--max-tokens", "5"], True), (["--samples", "2"], True),
         (["--echo"], True), (["--chat"], True), (["--chat", "--system", "x"], True), (["--json"], True),
         (["--dtype", "bfloat16"], True), (["--stop", ";"], False), (["--device", "cpu"], False),
         (["--rope-scaling", "yarn:4"], True), (["--rope-scaling", "none"], False),

@@ -109,7 +109,8 @@ def test_bad_lines_are_kept_with_their_reason(pack: Callable[..., Any], docs: Pa
         (("--seq-len", "0"), 2, "--seq-len must be at least 1"),
         (("--boundary", "nonsense"), 2, "nonsense"),
         (("--resume",), 2, "stdin or a pipe cannot be read a second time"),
-        (("--workers", "0"), 2, "--workers"),
+        (("--threads", "0"), 2, "--threads"),
+        (("--workers", "0"), 2, "--threads"),
     ],
 )
 def test_wrong_usage_is_two_lines(
@@ -124,6 +125,8 @@ def test_an_existing_folder_is_replaced_only_with_force(pack: Callable[..., Any]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
     assert pack().status == 2 and (tmp_path / "out" / "mine").exists()
+    assert pack("--force").status == 2 and (tmp_path / "out" / "mine").exists()  # not ours
+    (tmp_path / "out" / "index.json").touch()
     assert pack("--force").status == 0 and not (tmp_path / "out" / "mine").exists()
 
 

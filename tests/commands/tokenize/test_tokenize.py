@@ -52,6 +52,12 @@ def test_over_the_budget_is_exit_1_with_two_lines(llmkit_run: Run, tok: list[obj
     assert llmkit_run(*tok, "--max", "1k", path).status == 0
 
 
+@pytest.mark.parametrize("price", ["nan", "inf", "much"])
+def test_a_price_is_a_finite_number(llmkit_run: Run, tok: list[object], price: str) -> None:
+    done = llmkit_run(*tok, "--price", price, "--text", "a")
+    assert done.status == 2 and "--price" in done.err
+
+
 def test_a_price_gives_a_cost(llmkit_run: Run, tok: list[object]) -> None:
     report = msgspec.json.decode(llmkit_run(*tok, "--price", "3", "--json", "--text", "the License").out)
     assert report["total"]["cost"] == pytest.approx(report["total"]["tokens"] * 3 / 1e6)

@@ -1,12 +1,11 @@
 """pass@k by going through all choices of k samples."""
 
-import re
 from itertools import combinations
 
 import pytest
 
 from llmkit.errors import UsageError
-from llmkit.probe.evaluate.generation import check_ks, extract_last, pass_at_k
+from llmkit.probe.evaluate.generation import check_ks, pass_at_k
 
 
 def test_pass_at_k_is_the_share_of_choices_of_k_samples_that_have_a_right_one() -> None:
@@ -26,10 +25,3 @@ def test_what_cannot_be_estimated_is_refused(n: int, right: int, k: int) -> None
         pass_at_k(n, right, k)
     with pytest.raises(UsageError, match="--pass-at 4"):
         check_ks([1, 4], 3)
-
-
-def test_the_last_place_that_a_pattern_finds_is_judged() -> None:
-    assert extract_last(re.compile(r"= (\d+)"), "1 = 1, 2 = 2") == "2"
-    assert extract_last(re.compile(r"\d+"), "1 or 22") == "22"
-    assert extract_last(re.compile("x"), "1 or 22") is None
-    assert extract_last(None, "all") == "all"

@@ -37,6 +37,12 @@ def test_the_error_of_a_mean_is_the_textbooks() -> None:
     assert mean_error([3.0]) == 0.0
 
 
+@pytest.mark.parametrize(("value", "count"), [(0.0, 2), (1.0, 2), (1.0, 1), (0.0, 400)])
+def test_where_all_are_right_or_all_wrong_the_error_is_wilsons_and_not_0(value: float, count: int) -> None:
+    low, high = wilson(round(value * count), count)
+    assert 2 * 1.959964 * mean_error([value] * count) == pytest.approx(high - low, rel=1e-6)
+
+
 def test_the_error_of_a_ratio_is_worked_out_by_hand() -> None:
     # sums 2, 6; counts 1, 2: ratio 8/3; residuals 2 - 8/3 = -2/3 and 6 - 16/3 = 2/3
     expected = math.sqrt((4 / 9 + 4 / 9) * 2 / 1) / 3

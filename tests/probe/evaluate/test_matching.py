@@ -53,10 +53,20 @@ def test_an_output_has_the_score_that_a_person_gives_it(
     [
         ("It costs $1,234.50 today", "1234.5"), ("-7", "-7"), ("1e3", "1000"), ("a .5 b", "0.5"),
         ("1,2,3", "3"), ("5 apples, 12 pears.", "12"), ("0.10", "0.1"), ("no", None), ("100", "100"),
+        ("10-12", "12"), ("5-3", "3"), ("10\u221212", "12"), ("covid-19", "19"), ("$5-$3", "3"),
+        ("x = -3", "-3"), ("(-3)", "-3"), ("\u22125", "-5"), ("1e\u22123", "0.001"), ("-$.50", "-0.5"),
+        ("-0", "0"), ("-0.00", "0"), ("0e500", "0"), ("1.50e3", "1500"),
     ],
 )  # fmt: skip
 def test_the_last_number_in_its_plain_form(text: str, number: str | None) -> None:
     assert last_number(text) == number
+
+
+def test_numbers_are_equal_only_when_all_their_digits_are() -> None:
+    assert judge("number", str(10**32 + 1), [str(10**32 + 1)]).correct
+    assert not judge("number", str(10**32 + 1), [str(10**32 + 2)]).correct
+    assert not judge("number", f"1.{'0' * 40}1", ["1"]).correct
+    assert judge("number", f"1.{'0' * 40}", ["1"]).correct
 
 
 def test_what_is_no_number_is_none() -> None:

@@ -46,6 +46,22 @@ def test_answers_may_be_numbers_and_several() -> None:
 @pytest.mark.parametrize(
     ("record", "told"),
     [
+        ({"answer": ["4", "four"]}, " 4"),
+        ({"answer": 4, "canonical_solution": None}, " 4"),
+        ({"answer": "4", "canonical_solution": "four"}, " four"),
+        ({"answer": []}, ""),
+        ({"answer": None}, ""),
+        ({"answer": {"a": 1}}, ""),
+        ({}, ""),
+    ],
+)
+def test_an_example_shows_one_answer_as_text(record: dict[str, Any], told: str) -> None:
+    assert read_task({"prompt": "2 + 2 =", **record}, "plain", needs_answer=False).told == told
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
         ({"answer": 1}, "no text"),
         ({"prompt": "a"}, 'no "answer"'),
         ({"prompt": "a", "answer": {}}, "no number"),

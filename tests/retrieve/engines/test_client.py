@@ -9,6 +9,8 @@ import httpx
 import pytest
 
 from llmkit.errors import DataError, MissingError, RemoteError
+from llmkit.retrieve import retry
+from llmkit.retrieve.config import SearchFlags
 from llmkit.retrieve.engines import client as module
 from llmkit.retrieve.engines.address import read_address
 from llmkit.retrieve.engines.client import EngineClient, entry_of
@@ -128,7 +130,7 @@ def test_an_answer_that_never_ends_is_late(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_answer_that_is_too_large_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_BYTES", 100)
+    monkeypatch.setattr(retry, "MOST_BYTES", 100)
     with pytest.raises(RemoteError, match="more than"):
         client(lambda _: httpx.Response(200, stream=Drip([0.0]))).ask("GET", "/x")
 
@@ -139,6 +141,25 @@ def test_an_answer_that_is_no_json_or_of_another_form_is_told() -> None:
     with pytest.raises(DataError, match=r"without hits\.0\.a"):
         entry_of({"hits": []}, "hits", 0, "a")
     assert entry_of({"hits": [{"a": 2}]}, "hits", 0, "a") == 2
+
+
+def test_hints_name_the_flags_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hint(answers: Answers, flags: SearchFlags) -> str:
+        with pytest.raises(RemoteError) as caught:
+            client(answers, flags=flags, seconds=0.1).ask("GET", "/x")
+        return caught.value.hint
+
+    def refused(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(401)
+
+    def late(_: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("late")
+
+    monkeypatch.setattr(module, "_FIRST_WAIT_SECONDS", 1.0)
+    here = SearchFlags(key="--retrieve-key", seconds=None)
+    assert hint(refused, here).startswith("--retrieve-key FILE") and hint(late, here) == "curl http://h"
+    assert hint(refused, SearchFlags(key=None)) == "curl http://h"
+    assert hint(late, SearchFlags()) == "give it more time: --index-timeout"
 
 
 def test_an_engine_that_keeps_still_is_given_up_in_time() -> None:

@@ -39,6 +39,7 @@ class Run:
     steps: int = 12
     micro: int = 1
     divided: dict[str, Any] = field(default_factory=dict)
+    norms_every: int = 0
     save: Path | None = None
     """Where a checkpoint is written at the end."""
     resume: Path | None = None
@@ -141,7 +142,8 @@ def run_on(degrees: Degrees | None, run: Run) -> Outcome:
         **{"beta2": 0.95, "weight_decay": 0.1, "clip": 0.5, "dtype": "float32", "document_mask": True},
     }
     recipe = Recipe(**{**settings, **run.recipe})
-    trainer = Trainer(Divided(model, ranks, **run.divided), Texts(), recipe, micro_batch_rows=run.micro)
+    divided = Divided(model, ranks, **run.divided)
+    trainer = Trainer(divided, Texts(), recipe, micro_batch_rows=run.micro, norms_every=run.norms_every)
     try:
         if run.resume is not None:
             restore_trainer(trainer, run.resume, read_state(run.resume))

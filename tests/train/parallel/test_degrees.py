@@ -56,6 +56,8 @@ def test_degrees_that_do_not_multiply_to_the_processes_are_refused(
         (Degrees(dp=3), {}, 4, "4 rows of an update cannot be shared by 3 processes"),
         (Degrees(dp=2, fsdp=2), {}, 6, "cannot be shared by 4"),
         (Degrees(pp=99), {}, 4, "--pp 99: the model has"),
+        (Degrees(pp=2), {}, 1, "--pp 2: an update has 1 rows for so many stages"),
+        (Degrees(pp=2, dp=2), {}, 2, "--pp 2: an update has 1 rows for so many stages"),
         (Degrees(tp=2), {"vocab_size": 65}, 4, "the model's vocab_size is 65"),
         (Degrees(tp=2), {"num_attention_heads": 3, "num_key_value_heads": 3}, 4, "num_attention_heads is 3"),
     ],

@@ -115,6 +115,18 @@ def test_products_in_float8_are_those_of_one_process_in_replicas_shards_and_stag
             assert found.losses[0] == pytest.approx(expected.losses[0], rel=1e-6)
 
 
+def test_norms_are_told_of_the_layers_of_every_stage(on_ranks: Callable[..., Any]) -> None:
+    run = Run(steps=1, norms_every=1)
+    expected = run_on(None, run).steps[0].norms
+    assert expected is not None
+    for found in on_ranks(2, run_on, TWO["pp"], run):
+        told = found.steps[0].norms
+        assert [one["name"] for one in told] == [one["name"] for one in expected]
+        for key in ("gradient", "weight", "update_ratio"):
+            figures = [[one[key] for one in norms] for norms in (told, expected)]
+            assert figures[0] == pytest.approx(figures[1], rel=1e-4), key
+
+
 def test_recomputing_changes_nothing_but_the_memory() -> None:
     plain, full, selective = (
         run_on(None, Run(steps=3, divided={"recomputing": how})) for how in ("none", "full", "selective")

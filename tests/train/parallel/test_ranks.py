@@ -47,6 +47,24 @@ def test_the_others_find_what_the_first_made(on_ranks: Callable[..., Any], tmp_p
     assert on_ranks(2, in_turn, str(tmp_path)) == [[], ["0"]]
 
 
+def patiently() -> str:
+    import time
+    from datetime import timedelta
+
+    from torch.distributed.distributed_c10d import _get_default_group, _set_pg_timeout
+
+    ranks = MeshRanks(Degrees(dp=2), torch.device("cpu"))
+    _set_pg_timeout(timedelta(seconds=1), _get_default_group())
+    with ranks.first():
+        if ranks.is_first:
+            time.sleep(3)
+    return "met"
+
+
+def test_the_first_may_work_longer_than_others_wait_for_a_sum(on_ranks: Callable[..., Any]) -> None:
+    assert on_ranks(2, patiently) == ["met", "met"]
+
+
 def stages() -> tuple[int, Share]:
     ranks = MeshRanks(Degrees(pp=2, dp=2), torch.device("cpu"))
     return ranks.stage, ranks.share

@@ -10,7 +10,7 @@ from llmkit.errors import DataError, GateFailed, MissingError
 from llmkit.probe.environment import read_environment
 from llmkit.probe.load_rows import LoadRow, Percentiles
 from llmkit.workflows.bench.load_baseline import check_load, read_load
-from llmkit.workflows.bench.serve import BenchServeReport
+from llmkit.workflows.bench.serve import PROMPTS, BenchServeReport
 
 ROW = LoadRow(
     kind="short", requests=10, failed=0, errors={}, seconds=2.0, requests_per_second=5.0,
@@ -69,3 +69,12 @@ def test_a_time_may_be_as_much_longer_as_a_lower_rate_makes_it() -> None:
 def test_another_load_is_not_compared() -> None:
     with pytest.raises(DataError, match=r"another load \(seed 0, now 1"):
         check_load(replace(THEN, work={"model": "m", "seed": 1}), THEN, "b.json", 0.1)
+    others = [replace(THEN, work={"model": "m", PROMPTS: digest}) for digest in ("a" * 64, None)]
+    for now, then in (others, reversed(others)):
+        with pytest.raises(DataError, match=r"^b.json: another load \(other prompts\)$"):
+            check_load(now, then, "b.json", 0.1)
+
+
+def test_a_baseline_that_does_not_say_all_of_its_load_is_not_compared() -> None:
+    with pytest.raises(DataError, match="does not say whether it is of another load \\(no chat\\)"):
+        check_load(replace(THEN, work={**THEN.work, "chat": None}), THEN, "b.json", 0.1)

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from llmkit.errors import ConfigError, DataError, LlmkitError, RemoteError
 from llmkit.probe.load_config import BenchServeConfig
-from llmkit.workflows.bench.serve import bench_serve, plan_load
+from llmkit.workflows.bench.serve import PROMPTS, bench_serve, plan_load
 
 
 class Peer:
@@ -106,6 +106,25 @@ def test_rows_of_a_file_are_sent_in_turn_each_to_its_endpoint(peer: Peer, tmp_pa
     assert not any("ignore_eos" in one or "stream_options" in one for one in peer.bodies)
     (row,) = report.rows
     assert (row.prompt_tokens, row.first_token) == (7, None)
+
+
+def test_a_load_is_another_when_anything_that_is_sent_or_when_it_ends_is_another(
+    peer: Peer, tmp_path: Path
+) -> None:
+    rows = [{"prompt": "a b"}, {"messages": [{"role": "user", "content": "c"}]}]
+    files = [tmp_path / name for name in ("a.jsonl", "same.jsonl", "other.jsonl", "turned.jsonl")]
+    for path, content in zip(files, (rows, rows, [rows[0], rows[0]], rows[::-1]), strict=True):
+        path.write_text("".join(json.dumps(row) + "\n" for row in content))
+
+    def work(path: Path | None = files[0], **config: Any) -> dict[str, Any]:
+        return bench_serve(peer.url, BenchServeConfig(max_tokens=1, **config), prompts=path).work
+
+    then = work()
+    assert work(files[1]) == work(requests=2) == then  # a file's name does not matter, nor who says how many
+    assert then[PROMPTS] not in {work(path)[PROMPTS] for path in (files[2], files[3])}
+    assert work(None, requests=2)[PROMPTS] is None
+    for key, value in {"ignore_eos": False, "chat": True, "requests": 3, "seconds": 60.0}.items():
+        assert work(**{key: value})[key] == value != then[key]
 
 
 def test_nobody_there_is_said_so() -> None:

@@ -132,3 +132,19 @@ def test_test_sets_and_rule_files_that_are_not_there_are_missing(tmp_path: Path)
         run(CleanFiles([path], against=[Path("nowhere")]))
     with pytest.raises(MissingError, match=r"nowhere\.toml"):
         run(CleanFiles([path], rules=Path("nowhere.toml")))
+
+
+def test_no_output_takes_the_place_of_an_evaluation_set_even_when_forced(tmp_path: Path) -> None:
+    docs, sets, out = tmp_path / "docs.jsonl", tmp_path / "sets" / "a.jsonl", tmp_path / "out.jsonl"
+    sets.parent.mkdir()
+    for path in (docs, sets):
+        path.write_text(json.dumps({"id": "a", "text": "precious " * 9}) + "\n")
+    for files in (
+        CleanFiles([docs], against=[sets], force=True, out=sets),
+        CleanFiles([docs], against=[sets], force=True, out=sets.parent),
+        CleanFiles([docs], against=[sets], force=True, out=out, rejects=sets),
+    ):
+        for do in (run, lambda files: plan_clean(files, GOPHER)):
+            with pytest.raises(UsageError, match=r"also an input|holds the input"):
+                do(files)
+    assert "precious" in sets.read_text()

@@ -94,6 +94,26 @@ def test_a_declared_licence_is_judged_as_the_flags_say(
     assert [verdict.rule for verdict in verdicts] == ([] if passes else ["licence"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "record", "passes"),
+    [
+        ({"license_deny": ("GPL-3.0",)}, {"metadata": {"license": ["GPL-3.0"]}}, False),
+        ({"license_deny": ("GPL-3.0",)}, {"metadata": {"license": ["no such name", "GPL-3.0"]}}, False),
+        ({"license_deny": ("GPL-3.0",)}, {"license": "GPL-3.0"}, False),
+        ({"license_deny": ("GPL-3.0",)}, {"licenses": ["MIT", "Zlib"]}, True),
+        ({"license_allow": ("MIT",)}, {"licenses": ["MIT", "GPL-3.0"]}, False),
+        ({"license_allow": ("MIT", "GPL-3.0")}, {"licenses": ["MIT", "GPL-3.0"]}, True),
+        ({"require_license": True}, {"licence": "MIT"}, True),
+        ({"require_license": True}, {"licenses": []}, False),
+    ],
+)
+def test_every_licence_of_a_list_or_of_the_record_itself_has_to_pass(
+    settings: dict[str, Any], record: dict[str, Any], passes: bool
+) -> None:
+    verdicts = Licences(CleanSettings(**settings))(item_of("t", **record), every_score=False)
+    assert [verdict.rule for verdict in verdicts] == ([] if passes else ["licence"])
+
+
 def test_a_licence_is_found_in_page_or_text_with_its_evidence_where_none_is_declared() -> None:
     judge = Licences(CleanSettings(detect_license=True, license_allow=("Apache-2.0", "CC-BY-4.0")))
     item = item_of(NOTICE)

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from llmkit.commands.clean.text import describe_report
 from llmkit.text.rule import Check
 from llmkit.workflows.clean.report import build_report
 from llmkit.workflows.clean.report_html import render_html
@@ -86,6 +87,13 @@ def test_counts_rules_places_values_and_thresholds_can_be_read() -> None:
     ):
         assert words in text
     assert "doc-1" in text and "3 against 50" in text and "234 19.0%" in text
+
+
+def test_the_page_and_the_text_have_the_same_sizes() -> None:
+    tally = Tally(documents=9, bytes=1_610_000, kept=9, kept_bytes=1_610_000)
+    page, _ = page_of(tally)
+    assert "documents,\n1.5 MiB" in page and "MB" not in page
+    assert "(1.5 MiB)" in describe_report(build_report(tally, CHECKS, "drop"))
 
 
 def test_what_an_edit_took_out_and_put_in_is_marked() -> None:

@@ -1,27 +1,33 @@
-"""The folder to work in."""
+"""Clusters as lines."""
 
-import subprocess
-from pathlib import Path
+import io
+import json
+from typing import Any, cast
 
-import pytest
+import numpy as np
 
-from llmkit.workflows.dedup.clusters import work_folder
-
-
-def test_it_stands_beside_the_output_and_goes_whatever_happens(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), work_folder(tmp_path / "new" / "out.jsonl") as folder:
-        assert folder.parent == tmp_path / "new" and folder.is_dir()
-        raise RuntimeError
-    assert list((tmp_path / "new").iterdir()) == []
-    with work_folder(None) as folder:
-        assert folder.is_dir() and folder.parent != tmp_path
+from llmkit.workflows.dedup.choose import DROPPED
+from llmkit.workflows.dedup.clusters import write_clusters
 
 
-def test_what_a_dead_process_left_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    for process in (ended.pid, 1):
-        (tmp_path / f".out.jsonl.dedup-{process}").mkdir()
-    with work_folder(tmp_path / "out.jsonl"):
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == [".out.jsonl.dedup-1"]
+class Named:
+    """Documents that are called by their numbers."""
+
+    def identity(self, document: int) -> str:
+        return f"d{document}"
+
+
+def test_each_cluster_is_a_line_of_its_keeper_and_its_members_in_their_order() -> None:
+    rows = np.zeros(3, DROPPED)
+    rows["document"], rows["keeper"], rows["similarity"] = [7, 5, 3], [4, 0, 0], [np.nan, 0.91234, 1.0]
+    stream = io.BytesIO()
+    write_clusters(stream, cast(Any, Named()), rows)
+    assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
+        {
+            **{"keeper": "d0", "size": 3},
+            "members": [{"id": "d3", "similarity": 1.0}, {"id": "d5", "similarity": 0.9123}],
+        },
+        {"keeper": "d4", "size": 2, "members": [{"id": "d7"}]},
+    ]
+    write_clusters(empty := io.BytesIO(), cast(Any, Named()), rows[:0])
+    assert empty.getvalue() == b""

@@ -10,6 +10,8 @@ import pytest
 
 from llmkit.errors import DataError, GateFailed, MissingError, StoppedResumable, UsageError
 from llmkit.text.minhash import found_probability
+from llmkit.workflows.dedup.dedup import prepare
+from llmkit.workflows.dedup.options import DedupConfig, DedupSources
 from tests.text.duplicates import adjusted_rand, edited, pairs_at, plain_jaccard, plain_shingles, random_text
 from tests.workflows.deduping import Rows, content_of, dedup, families, write_rows
 
@@ -358,3 +360,17 @@ def test_editions_of_a_book_are_told_from_other_books(shared_data: Path, tmp_pat
         if "attributes" in row
     ]
     assert len(pairs) >= 8 and all(own == kept for own, kept in pairs)
+
+
+def test_an_index_that_is_read_is_no_output_even_when_forced_but_may_be_saved_anew(tmp_path: Path) -> None:
+    docs, index = tmp_path / "docs.jsonl", tmp_path / "out" / "index"
+    docs.touch()
+    index.mkdir(parents=True)
+    for folder in (index, index.parent):
+        (folder / "index.json").touch()
+        with pytest.raises(UsageError, match=r"also an input|holds the input"):
+            prepare(DedupSources(inputs=[docs], against=index, out=folder, force=True), DedupConfig())
+    renewed = DedupSources(
+        inputs=[docs], against=index, save_index=index, out=tmp_path / "b.jsonl", force=True
+    )
+    assert prepare(renewed, DedupConfig()) == [docs]

@@ -34,6 +34,12 @@ def report(config: DedupConfig, tally: Tally, **found: Any) -> Any:
             ["3 documents have no text"],
         ),
         (DedupConfig(), Tally(documents=9, kept=8, removed=1), {}, []),
+        (
+            DedupConfig(),
+            Tally(documents=9, kept=8, removed=1),
+            {"had_by_none": ["score"]},
+            ["--prefer score: no document has it"],
+        ),
     ],
 )
 def test_what_is_odd_is_said(config: DedupConfig, tally: Tally, found: Any, says: list[str]) -> None:

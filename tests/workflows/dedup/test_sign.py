@@ -32,6 +32,27 @@ def test_what_has_no_order_is_named_by_its_line(tmp_path) -> None:
         dedup(tmp_path / "out", [path], prefer="score:max")
 
 
+@pytest.mark.parametrize("by", ["near", "exact"])
+def test_the_later_of_two_dates_at_the_top_is_kept(tmp_path, by) -> None:
+    text = "one text of more than five words, twice"
+    dates = {"old": "2020-01-01", "new": "2024-01-01"}
+    rows = [{"id": name, "text": text, "date": date} for name, date in dates.items()]
+    done = dedup(tmp_path, [write_rows(tmp_path / "in.jsonl", rows)], by=by, prefer="date:max")
+    assert done.ids == {"new"} and done.report.warnings == []
+
+
+def test_a_preference_for_what_no_document_has_is_told_once(tmp_path) -> None:
+    inputs = [
+        write_rows(tmp_path / f"{name}.jsonl", [{"id": name, "text": "a b c d e f", key: 1}])
+        for name, key in (("a", "score"), ("b", "other"), ("c", "third"))
+    ]
+    done = dedup(tmp_path, inputs, prefer="nothing:max,score:max,length:max", unit_bytes=10)
+    assert done.ids == {"a"}
+    assert [line for line in done.report.warnings if "--prefer" in line] == [
+        "--prefer nothing: no document has it"
+    ]
+
+
 def test_a_unit_is_told_what_to_do_in_full() -> None:
     with pytest.raises(msgspec.ValidationError, match="pieces"):
         sign_unit(Unit("sign-0", {}), None)  # type: ignore[arg-type]

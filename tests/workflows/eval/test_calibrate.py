@@ -80,6 +80,10 @@ def test_wrong_characters_label_the_tokens_that_they_touch(scorer: Scorer, tmp_p
         ({"prompt": "a", "completion": " b", "label": 2}, "neither right nor wrong"),
         ({"prompt": "a", "completion": "", "label": 1}, "nothing of the answer"),
         ({"prompt": "a", "completion": " b", "wrong": [[0, 1]]}, "in one file"),
+        ({"prompt": "a", "completion": " b", "wrong": [[0, 3]]}, r"\[0, 3\] is no part of .* 2 characters"),
+        ({"prompt": "a", "completion": " b", "wrong": [[0, 1], [-1, 1]]}, r"\[-1, 1\] is no part"),
+        ({"prompt": "a", "completion": " b", "wrong": [[2, 1]]}, r"\[2, 1\] is no part"),
+        ({"prompt": "a", "completion": " b", "wrong": [[1, 1]]}, r"\[1, 1\] is no part"),
     ],
 )
 def test_a_record_that_cannot_be_judged_is_named(

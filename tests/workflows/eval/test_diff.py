@@ -99,6 +99,45 @@ def test_two_reports_are_compared_as_independent(tmp_path: Path) -> None:
         _diff(a, _report(tmp_path / "c", 1, 1, "kl_divergence"))
 
 
+def test_reports_whose_noise_is_not_known_have_no_verdict(tmp_path: Path) -> None:
+    a, b = _report(tmp_path / "a", 1.0, 0.0, "ece"), _report(tmp_path / "b", 0.0, 0.0, "ece")
+    found = _diff(a, b)
+    assert (found.p_value, found.interval, found.headline.error) == (None, None, None)
+    assert found.verdict == "not known" and "noise is not known" in found.notes[0]
+    assert "--per-record" not in found.notes[0]  # which eval tokens does not have
+    assert _diff(a, a).verdict == "no difference"
+
+
+def test_all_of_two_right_and_none_of_two_are_two_small_shares(tmp_path: Path) -> None:
+    a, b = (
+        _report(tmp_path / name, value, 0.0, "acc", records=2) for name, value in (("a", 0.0), ("b", 1.0))
+    )
+    found = _diff(a, b)
+    assert found.p_value == pytest.approx(1 / 3) and "Fisher" in found.test
+    assert found.verdict == "no difference"
+
+
+def test_samples_of_one_task_count_as_one(tmp_path: Path) -> None:
+    def write(path: Path, first_is_right: bool, samples: int = 20) -> Path:
+        rows = [
+            {"id": f"t{task}", "task": task, "sample": sample, "correct": first_is_right or task > 0}
+            for task in range(5)
+            for sample in range(samples)
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    a, b = write(tmp_path / "a", True), write(tmp_path / "b", False)
+    found = _diff(a, b)
+    assert (found.records, found.p_value, found.verdict) == (5, 1.0, "no difference")
+    assert found.difference == pytest.approx(-0.2) and found.table is None
+    assert found.interval.method.startswith("paired bootstrap of 5 tasks") and found.worst[0].id == "t0"
+    assert "each task counts once" in found.notes[0]
+    assert _diff(a, write(tmp_path / "c", False, samples=1)).records == 5
+    single = _diff(write(tmp_path / "d", True, samples=1), tmp_path / "c")
+    assert single.table is not None and single.table.lost == 1 and not single.notes
+
+
 def test_results_of_two_kinds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a report and records"):
         _diff(_report(tmp_path / "a", 1, 1), _records(tmp_path / "b", [True]))

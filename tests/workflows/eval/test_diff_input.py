@@ -36,6 +36,16 @@ def test_records_without_ids_of_their_own_are_named_by_their_place() -> None:
     assert list(by_name(Records("a", [{"id": "x"}, {"id": "x"}]))) == ["#0", "#1"]
 
 
+def test_samples_of_one_task_go_together_by_its_id_or_where_two_share_one_by_its_place() -> None:
+    def units(*pairs: tuple[str, int]) -> dict[str, int]:
+        rows = [{"id": name, "task": task, "sample": n} for n, (name, task) in enumerate(pairs)]
+        return {name: len(found) for name, found in by_name(Records("a", rows)).items()}
+
+    assert units(("x", 0), ("x", 0), ("y", 1)) == {"x": 2, "y": 1}
+    assert units(("x", 0), ("x", 0), ("x", 1)) == {"#0": 2, "#1": 1}
+    assert units(("x", 0), ("y", 1)) == {"x": 1, "y": 1}
+
+
 def test_a_pair_of_other_texts_is_refused_and_of_prompts_made_to_measure_is_not() -> None:
     ours, theirs = {"id": "0", "prompt_sha256": "a"}, {"id": "0", "prompt_sha256": "b"}
     with pytest.raises(DataError, match=r"a and b: record 0 is of other texts"):

@@ -19,6 +19,7 @@ from llmkit.workflows.eval.gates import (
     check_share,
     parse_earlier,
     read_earlier,
+    share_of,
 )
 from llmkit.workflows.eval.work import Work
 
@@ -106,3 +107,45 @@ def test_a_share_is_between_0_and_1() -> None:
     check_share(1.0, "--x")
     with pytest.raises(UsageError, match="--x 80"):
         check_share(80, "--x")
+
+
+def test_a_loss_whose_noise_is_not_known_fails_no_gate_and_is_told(tmp_path: Path) -> None:
+    ece = Headline(name="ece", value=0.31, error=None, better="lower")
+    before = read_earlier(_report(tmp_path / "b.json", name="ece", value=0.3, error=0.0))  # an old report
+    told = check_baseline(_Now(ece), before)
+    assert told is not None and "worse by 0.01" in told and "noise is not known" in told
+    assert check_baseline(_Now(msgspec.structs.replace(ece, value=0.29)), before) is None
+    with pytest.raises(GateFailed, match=r"ece 0.31, more than --fail-above 0.3"):
+        check_limit(ece, 0.3, "--fail-above")
+
+
+class _Shares(msgspec.Struct, frozen=True):
+    """A report of records that are right or wrong."""
+
+    headline: Headline
+    records: int
+    work: Work = {}
+
+
+@pytest.mark.parametrize(("records", "fails"), [(2, False), (3, False), (5, True)])
+def test_a_share_fails_by_its_counts_however_sure_its_error_looks(records: int, fails: bool) -> None:
+    # none right now, all before: p is 1/3, 1/10, 1/126
+    right = Headline(name="acc", value=1.0, error=0.0, better="higher")
+    now = _Shares(msgspec.structs.replace(right, value=0.0), records)
+    before = Earlier("b.json", right, {"records": records})
+    if fails:
+        with pytest.raises(GateFailed, match=r"acc 0, 1 in b\.json: worse by 1"):
+            check_baseline(now, before)
+    else:
+        assert check_baseline(now, before) is None
+
+
+def test_only_figures_of_right_and_wrong_are_shares() -> None:
+    def share(name: str, value: float, told: dict[str, object]) -> object:
+        return share_of(Headline(name=name, value=value, error=0.1, better="higher"), told.get)
+
+    assert share("accuracy", 0.75, {"records": 8}) == (6, 8)
+    assert share("f1", 0.75, {"records": 8}) is None
+    assert share("acc", 0.7, {"records": 8}) is None and share("acc", 0.5, {}) is None
+    assert share("pass@1", 0.5, {"tasks": 4, "samples": 1, "records": 9}) == (2, 4)
+    assert share("pass@1", 0.5, {"tasks": 4, "samples": 8}) is None

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.probe.evaluate.config import ScoreConfig
 from llmkit.probe.evaluate.tasks_config import GenConfig
 from llmkit.probe.evaluate.written_tasks import Task
 from llmkit.workflows.eval.gen_judge import open_judge
 from llmkit.workflows.eval.gen_tasks import Item
+from llmkit.workflows.eval.score import eval_score
 
 HUMANEVAL = {"prompt": "def f():\n", "entry_point": "f", "test": "def check(f): assert f() == 1"}
 
@@ -23,6 +25,13 @@ def test_a_match_judges_what_is_extracted() -> None:
     judge = open_judge("plain", GenConfig(match="number", extract="= (.*)"))
     assert judge.told(_item({}, "4"), "= 5, no: = 4")["correct"]
     assert judge.told(_item({}, "4"), "4") == {"score": 0.0, "correct": False, "found": None}
+
+
+def test_what_is_extracted_is_what_score_extracts_of_the_last_place(tmp_path: Path) -> None:
+    text, regex, path = "A: 4 of them\nB: 5\nbecause", "A: (.*)$|B: (.*)$", tmp_path / "o.jsonl"
+    path.write_text(json.dumps({"completion": text, "answer": "5"}))
+    assert open_judge("plain", GenConfig(extract=regex)).told(_item({}, "5"), text)["found"] == "5"
+    assert eval_score(path, ScoreConfig(extract=regex, which="last")).score == 1
 
 
 def test_gsm8k_answers_are_the_numbers_behind_the_marks() -> None:
@@ -57,3 +66,15 @@ def test_an_answer_that_nothing_can_be_held_against_is_named_before_anything_is_
     with pytest.raises(DataError, match=r"^t\.jsonl:1: the answer 'x' has no number"):
         judge.check([_item({}, "4"), _item({}, "4", "x")])
     open_judge("plain", GenConfig(verify="true")).check([_item({}, "x")])
+    with pytest.raises(MissingError, match="cannot run no-such-program"):
+        open_judge("plain", GenConfig(verify="no-such-program 4")).check([])
+
+
+def test_a_note_says_that_a_shell_has_found_no_program_for_any_answer() -> None:
+    judge = open_judge("plain", GenConfig(verify="grep 4 | no-such-program", extract=r"\d"))
+    found = [judge.told(_item({}), text) for text in ("4", "5", "none")]
+    assert [(one["correct"], one["status"]) for one in found] == [(False, 127), (False, 127), (False, None)]
+    (note,) = judge.notes(found)
+    assert "status 127 for every answer" in note
+    assert not judge.notes([*found, {"found": "6", "status": 1}]) and not judge.notes(found[2:])
+    assert not open_judge("plain", GenConfig()).notes([{"found": "4"}])

@@ -33,6 +33,12 @@ def test_what_is_no_figure_is_refused_with_the_nearest(key: str) -> None:
     assert "perplexity" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("most", [float("nan"), float("inf")])
+def test_a_limit_that_nothing_can_be_held_to_is_refused(most: float) -> None:
+    with pytest.raises(UsageError, match=f"--max-increase kl={most}"):
+        find_increases(*_reports({"kl": 1.0}, {"kl": 1.0}), [("kl", most)])
+
+
 def test_nothing_is_a_share_of_nought() -> None:
     with pytest.raises(DataError, match="kl is 0"):
         find_increases(*_reports({"kl": 0.0}, {"kl": 0.1}), [("kl", 0.1)])

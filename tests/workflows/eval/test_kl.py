@@ -1,5 +1,6 @@
 """Two models in lock-step, beside transformers' logits and the formula of the KL divergence."""
 
+import io
 import json
 import math
 import shutil
@@ -189,3 +190,23 @@ def test_a_window_beyond_the_context_is_refused(pair: tuple[Path, Path], text: P
         _kl(*pair, text, window=65)
     with pytest.raises(UsageError, match="next to nothing"):
         _kl(*pair, text, window=3)
+
+
+def test_records_of_another_text_are_not_gone_on_with(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, other = pair
+
+    def read(text: str) -> KlReport:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(text.encode()))))
+        return _kl(other, original, Path("-"), window=40, whole=True, per_record=tmp_path / "r")
+
+    lines = "".join(json.dumps({"text": LICENSE[n : n + 600]}) + "\n" for n in range(0, 1800, 600))
+    with pytest.raises(DataError, match="stdin:4"):
+        read(lines + "{broken\n")
+    with pytest.raises(DataError, match="chunk 0 is another than in the interrupted run"):
+        read(lines.replace("a", "e"))
+    first = json.dumps({"text": LICENSE[:600]}) + "\n"
+    with pytest.raises(DataError, match="the input ends after"):
+        read(first)
+    assert read(lines).notes

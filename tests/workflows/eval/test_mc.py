@@ -95,8 +95,9 @@ def test_a_last_word_is_right_when_it_is_the_models_own(spelled_model: Make, tmp
 
 def test_examples_stand_before_each_question(spelled_model: Make, tmp_path: Path) -> None:
     questions = [{"prompt": "1 +", "choices": ["a", "b"], "answer": 1}]
-    path, dev = _write(tmp_path / "q.jsonl", questions), _write(tmp_path / "dev.jsonl", questions * 2)
-    written_out = _write(tmp_path / "w.jsonl", [{**questions[0], "prompt": "1 + b\n\n1 + b\n\n1 +"}])
+    examples = [{**questions[0], "prompt": prompt} for prompt in ("2 +", "3 +")]
+    path, dev = _write(tmp_path / "q.jsonl", questions), _write(tmp_path / "dev.jsonl", examples)
+    written_out = _write(tmp_path / "w.jsonl", [{**questions[0], "prompt": "2 + b\n\n3 + b\n\n1 +"}])
     folder = spelled_model()
     shots, plain = tmp_path / "shots.jsonl", tmp_path / "plain.jsonl"
     _mc(folder, path, shots, dev, shots=2)
@@ -106,6 +107,28 @@ def test_examples_stand_before_each_question(spelled_model: Make, tmp_path: Path
         _mc(folder, path, None, dev, shots=3)
     with pytest.raises(UsageError, match="--shots needs --dev"):
         _mc(folder, path, shots=1)
+
+
+def test_a_question_is_none_of_its_own_examples(spelled_model: Make, tmp_path: Path) -> None:
+    choices = ["a", "b"]
+    rows = [
+        {"prompt": f"{n} +", "choices": choices, "answer": 1, "by": "x" if n < 3 else "y"} for n in range(5)
+    ]
+    path, folder = _write(tmp_path / "q.jsonl", rows), spelled_model()
+    prompts = ("1 + b\n\n0 +", "0 + b\n\n1 +", "0 + b\n\n2 +", "4 + b\n\n3 +", "3 + b\n\n4 +")
+    written = [{**row, "prompt": prompt} for row, prompt in zip(rows, prompts, strict=True)]
+    shots, plain = tmp_path / "shots.jsonl", tmp_path / "plain.jsonl"
+    turned = [{**row, "choices": choices[::-1], "answer": 0} for row in rows]  # is the same question still
+    _mc(folder, path, shots, _write(tmp_path / "dev.jsonl", turned), shots=1, by="by")
+    _mc(folder, _write(tmp_path / "w.jsonl", written), plain)
+    found = [
+        [json.loads(line)["logprobs"] for line in one.read_text().splitlines()] for one in (shots, plain)
+    ]
+    assert found[0] == found[1]
+    with pytest.raises(
+        DataError, match=r"q.jsonl, 'y': 1 example beside the question itself, and --shots asks"
+    ):
+        _mc(folder, path, None, path, shots=2, by="by")
 
 
 def test_an_interrupted_run_asks_only_what_is_missing(spelled_model: Make, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Needle grids of whole runs."""
 
+import io
 import json
 import statistics
 from collections.abc import Callable, Iterable, Iterator
@@ -8,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from llmkit.errors import UsageError
+from llmkit.errors import DataError, StoppedResumable, UsageError
+from llmkit.probe.evaluate.intervals import mean_error
 from llmkit.probe.evaluate.tasks_config import NeedleConfig
+from llmkit.workflows.eval import needle
 from llmkit.workflows.eval.needle import NeedleReport, eval_needle
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 from llmkit.workflows.eval.write import Written
@@ -87,5 +90,32 @@ def test_tasks_count_alike_however_many_prompts_they_have(
     means = [statistics.mean(ones) for ones in scores.values()]
     assert means[0] != means[1]
     assert report.score == pytest.approx(50 * sum(means)) == pytest.approx(report.lengths[0].score)
-    errors = [statistics.stdev(ones) ** 2 / len(ones) for ones in scores.values()]
+    errors = [mean_error(ones) ** 2 for ones in scores.values()]
+    assert min(errors) > 0
+    assert errors[0] == pytest.approx(statistics.stdev(scores["needle"]) ** 2 / 4)
     assert report.headline.error == pytest.approx(50 * sum(errors) ** 0.5)
+
+
+def test_records_of_another_haystack_are_not_gone_on_with(
+    spelled_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, records, written = spelled_model(), tmp_path / "r.jsonl", needle.write_texts
+
+    def stopping(scorer: Scorer, prompts: Iterable[Any]) -> Iterator[Written]:
+        for number, one in enumerate(written(scorer, prompts)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield one
+
+    def read(text: str) -> NeedleReport:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(text.encode()))))
+        given = NeedleConfig(**SMALL)
+        return eval_needle(ModelOptions(model=folder), given, haystack=Path("-"), per_record=records)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(needle, "write_texts", stopping)
+        with pytest.raises(StoppedResumable):
+            read("The grass is green. The sky is blue. " * 20)
+    with pytest.raises(DataError, match="other texts"):
+        read("The sea is deep. The hill is high now. " * 20)
+    assert read("The grass is green. The sky is blue. " * 20).samples == 8

@@ -1,5 +1,6 @@
 """Perplexity beside a plain transformers loop, and beside llama-perplexity's definition written out."""
 
+import io
 import json
 import math
 from collections.abc import Callable
@@ -212,3 +213,33 @@ def test_an_empty_text_is_refused(spelled_model: Make, text: Path) -> None:
     text.write_text("")
     with pytest.raises(DataError, match="no token was scored"):
         _ppl(spelled_model(), text)
+
+
+def test_records_of_another_text_of_as_many_tokens_are_not_gone_on_with(
+    spelled_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = spelled_model()
+
+    def read(*texts: str, end: str = "") -> PplReport:
+        lines = "".join(json.dumps({"id": n, "text": one}) + "\n" for n, one in enumerate(texts)) + end
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(lines.encode()))))
+        options = ModelOptions(model=folder, batch=1)
+        return eval_ppl(options, [Path("-")], PplConfig(), per_record=tmp_path / "r")
+
+    with pytest.raises(DataError, match="stdin:4"):
+        read("zq" * 9, "qz" * 9, "zz" * 9, end="{broken\n")
+    with pytest.raises(DataError, match=r"the text of record 0 \('0'\) is another"):
+        read("qz" * 9, "zq" * 9, "zz" * 9)
+    with pytest.raises(DataError, match="the input ends after 1 records"):
+        read("zq" * 9)
+    assert read("zq" * 9, "qz" * 9, "zz" * 9).records == 3
+
+
+def test_bits_per_byte_counts_the_bytes_of_the_documents(shared_data: Path, tmp_path: Path) -> None:
+    words, docs = ["cat", "dog", "big", " sun", "red", "two  blanks", "she\n", "a"], tmp_path / "docs.jsonl"
+    docs.write_text("".join(json.dumps({"text": one}) + "\n" for one in words))
+    found = _ppl(shared_data / "models" / "stories260K", docs)
+    assert found.bytes == sum(len(one.encode()) for one in words)
+    assert found.bits_per_byte == pytest.approx(
+        found.bits_per_token * found.scored_tokens / found.bytes, rel=1e-12
+    )

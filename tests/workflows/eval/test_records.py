@@ -52,6 +52,15 @@ def test_what_an_earlier_run_left_is_of_the_same_prompt_or_refused(tmp_path: Pat
             records.earlier(3, "cd", "task 3")
 
 
+def test_an_interrupted_run_of_more_inputs_than_there_are_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoppedResumable):
+        _stop_after(tmp_path / "r", 2)
+    with open_records(tmp_path / "r", "a") as records:
+        records.check_all_read(2)
+        with pytest.raises(DataError, match="the input ends after 1 records"):
+            records.check_all_read(1)
+
+
 def test_another_error_keeps_what_is_done_too_and_is_not_changed(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         _stop_after(tmp_path / "r", 1, error=ZeroDivisionError)

@@ -1,5 +1,6 @@
 """Outputs held against answers, in files."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -116,3 +117,45 @@ def test_gsm8ks_own_answers_are_all_right(shared_data: Path, tmp_path: Path) -> 
         rows.append({"completion": answer, "answer": answer})
     found = _score(_write(tmp_path / "o", *rows), match="gsm8k")
     assert found.records == found.correct == 1319
+
+
+def test_answers_without_an_output_are_wrong_and_told(tmp_path: Path) -> None:
+    answers = _write(tmp_path / "a", *({"id": name, "answer": name} for name in "xyz"))
+    records = tmp_path / "r.jsonl"
+    one = _write(tmp_path / "o", {"id": "y", "completion": "y"})
+    found = _score(one, answers=answers, per_record=records)
+    assert (found.records, found.correct, found.without_output, found.nothing_found) == (3, 1, 2, 0)
+    assert found.score == pytest.approx(1 / 3) and (found.interval.low, found.interval.high) == wilson(1, 3)
+    rows = [json.loads(line) for line in records.read_text().splitlines()]
+    assert [(row["index"], row["id"], row["correct"]) for row in rows] == [
+        (0, "y", True), (1, "x", False), (2, "z", False),
+    ]  # fmt: skip
+    every = _write(tmp_path / "p", *({"id": name, "completion": "?"} for name in "zyx"))
+    assert _score(every, answers=answers).work == found.work  # of one set of answers, so they are compared
+
+
+def test_a_second_output_for_one_answer_is_refused(tmp_path: Path) -> None:
+    answers = _write(tmp_path / "a", {"id": "x", "answer": "x"})
+    twice = _write(tmp_path / "o", *[{"id": "x", "completion": "x", "answer": "x"}] * 2)
+    with pytest.raises(DataError, match=r"o:2: a second output with id 'x'"):
+        _score(twice, answers=answers)
+    assert _score(twice).records == 2  # several samples, each with its answer
+
+
+def test_records_of_other_outputs_are_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*outputs: str, end: str = "") -> ScoreReport:
+        rows = ({"id": n, "completion": one, "answer": "x"} for n, one in enumerate(outputs))
+        lines = "".join(json.dumps(row) + "\n" for row in rows) + end
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(lines.encode()))))
+        return _score(Path("-"), per_record=tmp_path / "r")
+
+    with pytest.raises(DataError, match="stdin:3"):
+        read("x", "y", end="{broken\n")
+    with pytest.raises(DataError, match=r"record 1 \('1'\) is another than in the interrupted run"):
+        read("x", "x")
+    with pytest.raises(DataError, match="the input ends after 1 records"):
+        read("x")
+    assert read("x", "y", "x").correct == 2
+    assert len((tmp_path / "r").read_text().splitlines()) == 3

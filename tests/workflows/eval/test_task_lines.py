@@ -6,7 +6,8 @@ import pytest
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.jsonl import decode_all, read_records
-from llmkit.workflows.eval.task_lines import at_line, check_examples
+from llmkit.probe.evaluate.written_tasks import Task
+from llmkit.workflows.eval.task_lines import at_line, check_examples, examples_of, has_enough
 
 
 def test_an_error_inside_has_file_and_line(tmp_path: Path) -> None:
@@ -26,3 +27,19 @@ def test_examples_and_their_file_go_together() -> None:
         check_examples(2, None, "usage")
     with pytest.raises(UsageError, match="--dev needs --shots N"):
         check_examples(0, Path("dev"), "usage")
+
+
+def test_examples_are_the_first_that_are_not_the_question_itself() -> None:
+    one, two, three = (Task(id=None, prompt=prompt, answers=()) for prompt in "abc")
+    assert examples_of(one, [two, one, three], 2, "dev") == [two, three]
+    assert examples_of(three, [two, two, one], 2, "dev") == [two, two]
+    assert examples_of(one, [], 0, "dev") == []
+    with pytest.raises(DataError, match="dev: 1 example beside the question itself, and --shots asks for 2"):
+        examples_of(one, [two, one], 2, "dev")
+
+
+def test_there_are_enough_examples_when_each_question_has_enough_beside_itself() -> None:
+    one, two = (Task(id=None, prompt=prompt, answers=()) for prompt in "ab")
+    assert not has_enough([one], 1)
+    assert not has_enough([one, one], 1)
+    assert has_enough([one, one, two], 1)

@@ -126,6 +126,20 @@ def test_two_processes_with_dropout_end_with_the_same_bits_where_one_is_killed(
         assert ours.read_bytes() == theirs.read_bytes(), name
 
 
+def test_a_run_that_starts_over_and_loses_a_process_at_once_does_not_end_as_the_old_one(
+    finetune: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    flags = ("--nproc", "2", "--checkpoint-every", "5")
+    anew = ("--seed", "7", "--max-restarts", "1", "--resume", "never", "--force")
+    for result in (
+        finetune("fresh", *flags, "--seed", "7"),
+        finetune("run", *flags),
+        finetune("run", *flags, *anew, before=BY_ANOTHER_PROGRAM),
+    ):
+        assert result.returncode == 0, result.stderr
+    assert _told(tmp_path / "run" / "metrics.jsonl") == _told(tmp_path / "fresh" / "metrics.jsonl")
+
+
 def _told(path: Path) -> list[float]:
     """The losses of a run's steps and evaluations, in order."""
     records = [json.loads(line) for line in path.read_text().splitlines()]

@@ -178,3 +178,23 @@ def test_a_teacher_of_another_vocabulary_is_refused_before_anything_is_packed(
     with pytest.raises(ConfigError, match="teacher has 300 tokens and the model 259"):
         open_job({"teacher": teacher}, method="kd")
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_teacher_of_other_tokens_is_refused_and_one_with_other_added_tokens_is_not(
+    open_job: Callable[..., Any], tmp_path: Path, byte_tokenizer: Tokenizer
+) -> None:
+    teacher = tmp_path / "teacher"
+    teacher.mkdir()
+    save_model(Transformer(ModelConfig(**SIZES)), teacher)
+    byte_tokenizer.save(teacher)
+    told = json.loads((teacher / "tokenizer.json").read_text())
+    for one in told["added_tokens"]:
+        one["content"] = f"<other {one['id']}>"
+    (teacher / "tokenizer.json").write_text(json.dumps(told))
+    assert open_job({"teacher": teacher}, method="kd").files.teacher == teacher
+    vocabulary = told["model"]["vocab"]
+    (first, a), (second, b) = list(vocabulary.items())[-2:]
+    vocabulary.update({first: b, second: a})
+    (teacher / "tokenizer.json").write_text(json.dumps(told))
+    with pytest.raises(ConfigError, match="the teacher has another tokenizer"):
+        open_job({"teacher": teacher}, method="kd")

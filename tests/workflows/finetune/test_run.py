@@ -131,3 +131,21 @@ def test_answers_that_are_learnt_from_twice_are_clipped_and_kept_in_a_checkpoint
     assert wide.train_step().stats["clipped"] < second.stats["clipped"]
     for one in (trainer, again, wide):
         one.close()
+
+
+def test_answers_just_written_are_as_probable_as_when_they_are_first_learnt_from_in_bfloat16_too(
+    open_job: Callable[..., Any],
+) -> None:
+    job = open_job(
+        {"reward": "true"},
+        **{"method": "grpo", "updates_per_rollout": 2, "clip_ratio": 1e-6, "dtype": "bfloat16", "steps": 2},
+        **{"completion_tokens": 8, "group_size": 3, "batch_rows": 2},
+    )
+
+    def score(records: list[dict[str, Any]]) -> list[float]:
+        return [float(number % 3) for number, _ in enumerate(records)]
+
+    trainer = FinetuneRun(job, score).build_trainer(Start())
+    stats = trainer.train_step().stats
+    trainer.close()
+    assert (stats["ratio"], stats["clipped"]) == (1.0, 0.0)

@@ -7,6 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from llmkit.errors import UsageError
+from llmkit.workflows.mix.job import resolve_mix
+from llmkit.workflows.mix.options import MixFiles, MixSettings, Source
 from tests.workflows.mixing import mix, read_rows, rows_of, write_rows, write_sources
 
 
@@ -40,3 +45,14 @@ def test_pipes_give_what_the_same_files_give(tmp_path: Path, piped: Callable[[by
         mix([f"s{number}={path}:1" for number, path in enumerate(paths)], tmp_path / f"{name}.jsonl")
     found = [[row["text"] for row in read_rows(tmp_path / f"{name}.jsonl")] for name in ("files", "pipes")]
     assert found[0] == found[1] and len(found[0]) > 10
+
+
+def test_an_output_folder_that_holds_the_tokenizer_is_refused_even_when_forced(tmp_path: Path) -> None:
+    docs, out = tmp_path / "docs.jsonl", tmp_path / "out"
+    docs.touch()
+    (out / "tok").mkdir(parents=True)
+    settings = MixSettings(
+        sources=(Source(name="a", path=str(docs)),), by="tokens", tokenizer=str(out / "tok")
+    )
+    with pytest.raises(UsageError, match="holds the input"):
+        resolve_mix(MixFiles(out=out, force=True), settings)

@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
 from llmkit.errors import DataError, MissingError, RemoteError, UsageError
+from llmkit.retrieve import embed_remote
 from llmkit.retrieve.config import Bm25Config, IndexConfig
 from llmkit.retrieve.fusion import fuse
 from llmkit.retrieve.hits import Hit
 from llmkit.workflows.retrieve.embed import EmbedOptions, open_embedder
-from llmkit.workflows.retrieve.finder import open_finder
+from llmkit.workflows.retrieve.finder import check_finder, open_finder
 from llmkit.workflows.retrieve.index import index_documents
 from llmkit.workflows.retrieve.index_file import open_index
 from llmkit.workflows.retrieve.search import SearchOptions, open_search
@@ -161,6 +163,119 @@ def test_an_index_that_has_taken_the_place_of_another_is_the_one_that_is_searche
         assert finder.find("bee", 9) == find(tmp_path / "i", by=by)
         (tmp_path / "i").unlink()
         assert [hit.document for hit in finder.find("bee", 9)] == ["new"]
+
+
+@pytest.fixture
+def embedding_server(monkeypatch: pytest.MonkeyPatch) -> "Lengths":
+    server = Lengths()
+    client = httpx.Client
+    made = lambda **more: client(**(more | {"transport": httpx.MockTransport(server)}))  # noqa: E731
+    monkeypatch.setattr(embed_remote.httpx, "Client", made)
+    return server
+
+
+class Lengths:
+    """A server of vectors that can be stopped, and counts who waits for it."""
+
+    def __init__(self) -> None:
+        self.goes, self.begun, self.together = threading.Event(), threading.Event(), threading.Barrier(4)
+        self.goes.set()
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if not self.goes.is_set():
+            self.begun.set()
+            self.together.wait(60)
+        texts = json.loads(request.content)["input"]
+        data = [{"index": place, "embedding": [len(text), 1.0]} for place, text in enumerate(texts)]
+        return httpx.Response(200, json={"data": data, "model": "lengths"})
+
+
+@pytest.fixture
+def index(tmp_path: Path, embedding_server: Lengths) -> Path:
+    """With vectors of the server."""
+    rows = (json.dumps({"id": key, "text": text}) for key, text in TEXTS.items())
+    (tmp_path / "d.jsonl").write_text("\n".join(rows))
+    embed = EmbedOptions(url="http://server")
+    index_documents([tmp_path / "d.jsonl"], tmp_path / "i", IndexConfig(), embed=embed)
+    return tmp_path / "i"
+
+
+def test_searches_of_a_file_wait_for_a_server_of_vectors_together(
+    index: Path, embedding_server: Lengths
+) -> None:
+    with open_finder(index, SearchOptions(by="meaning")) as finder:
+        assert finder.at_once > 1
+        expected, found = finder.find("bee", 9), list[list[Hit]]()
+        embedding_server.goes.clear()  # from now on nobody is answered before four ask
+        threads = [threading.Thread(target=lambda: found.append(finder.find("bee", 9))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == [expected] * 4
+
+
+def test_an_index_that_another_has_taken_the_place_of_is_closed_with_its_last_search(
+    index: Path, embedding_server: Lengths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[object] = []
+    close = embed_remote.RemoteEmbedder.close
+
+    def noted(embedder: embed_remote.RemoteEmbedder) -> None:
+        closed.append(embedder)
+        close(embedder)
+
+    monkeypatch.setattr(embed_remote.RemoteEmbedder, "close", noted)
+    with open_finder(index, SearchOptions(by="meaning")) as finder:
+        expected = finder.find("bee", 9)
+        index.with_name("j").write_bytes(index.read_bytes())
+        embedding_server.goes.clear()
+        embedding_server.together, found = threading.Barrier(2), list[list[Hit]]()
+        waiting = threading.Thread(target=lambda: found.append(finder.find("bee", 9)))
+        waiting.start()
+        assert embedding_server.begun.wait(60)
+        embedding_server.goes.set()
+        index.with_name("j").replace(index)
+        assert finder.find("bee", 9) == expected and closed == []
+        embedding_server.together.wait(60)
+        waiting.join()
+        assert found == [expected] and len(closed) == 1
+    assert len(closed) == 2
+
+
+def test_a_time_for_a_server_is_refused_where_none_is_asked_and_taken_where_one_is(
+    index: Path, tmp_path: Path, model: Path
+) -> None:
+    assert find(index, by="meaning", seconds=3.0)
+    embed = EmbedOptions(model=model)
+    index_documents([tmp_path / "d.jsonl"], tmp_path / "own", IndexConfig(), embed=embed)
+    with pytest.raises(UsageError, match="--index-timeout is of a search engine"):
+        find(tmp_path / "own", by="meaning", seconds=3.0)
+
+
+def test_a_check_finds_what_cannot_be_opened_and_asks_no_server(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embed_remote.RemoteEmbedder, "__init__", None)  # nobody may
+    check_finder(index, SearchOptions(by="meaning"))
+    check_finder(Path("opensearch+http://nowhere/docs"), SearchOptions())
+    check_finder(
+        Path("qdrant+http://nowhere/docs"), SearchOptions(by="both", embed=EmbedOptions(url="http://h"))
+    )
+    index_documents([tmp_path / "d.jsonl"], tmp_path / "words", IndexConfig())
+    wrong: list[tuple[str | Path, dict[str, Any], type[Exception], str]] = [
+        (tmp_path / "nowhere", {}, MissingError, "no such index"),
+        (tmp_path / "d.jsonl", {}, DataError, "no index|not a database"),
+        (tmp_path / "words", {"by": "meaning"}, MissingError, "has no vectors"),
+        (index, {"key": tmp_path / "k"}, UsageError, "--index-key is of a search engine"),
+        (index, {"by": "both", "embed": EmbedOptions(url="h:1")}, UsageError, "no URL"),
+        (index, {"by": "both", "embed": EmbedOptions(key=tmp_path / "k")}, MissingError, "no such file"),
+        ("qdrant+http://h/docs", {"key": tmp_path / "k"}, MissingError, "no such file"),
+        ("qdrant+http://h/docs", {"by": "meaning"}, MissingError, "what made its vectors"),
+    ]
+    for path, options, kind, said in wrong:
+        with pytest.raises(kind, match=said):
+            check_finder(Path(path), SearchOptions(**options))
 
 
 def test_what_is_of_an_engine_is_refused_for_a_file(tmp_path: Path) -> None:

@@ -145,6 +145,9 @@ def test_a_ramp_is_in_the_recipe_and_its_first_rows_are_shared_too(make_data: Ma
     config = PretrainConfig(device="cpu", batch_rows=12, batch_ramp="3:8")
     with pytest.raises(ConfigError, match="3 rows cannot be shared by 2 processes"):
         set_up(config, MODEL, make_data(100), None, degrees=Degrees(dp=2))
+    config = PretrainConfig(device="cpu", batch_rows=12, batch_ramp="1:8")
+    with pytest.raises(ConfigError, match="--pp 2: an update has 1 rows"):
+        set_up(config, MODEL, make_data(100), None, degrees=Degrees(pp=2))
 
 
 def test_a_z_loss_and_a_base_width_are_in_the_recipe_where_they_can_be(make_data: MakeData) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from llmkit.engine.config import GenerateConfig
 from llmkit.errors import MissingError, ResourceError, UsageError
-from llmkit.server.config import ServeConfig
+from llmkit.server.config import ServeConfig, ToolsConfig
 from llmkit.server.gate import OpenGate
 from llmkit.workflows.generate import model as opening
 from llmkit.workflows.serve.aids import Aids
@@ -57,6 +57,19 @@ def test_a_models_own_length_of_texts_is_noted_as_requests_say_theirs(
         assert found == replace(
             planned, notes=(note,), memory_available_bytes=found.memory_available_bytes
         )  # which others use too
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"retrieve": "nosuch.index"}, "nosuch.index: no such index"),
+        ({"tools": ToolsConfig(tools=("x: /nosuch/prog",))}, "no program /nosuch/prog"),
+    ],
+)
+def test_what_cannot_start_has_no_plan(shared_data: Path, more: dict[str, Any], said: str) -> None:
+    job = open_serve_job(shared_data / "models" / "stories260K", None, GenerateConfig())
+    with pytest.raises(MissingError, match=said):
+        plan_serve(job, ServeConfig(**more), None)
 
 
 def test_a_model_without_a_tokenizer_is_not_served(shared_data: Path, tmp_path: Path) -> None:

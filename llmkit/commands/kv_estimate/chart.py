@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from llmkit.commands.plot import BLANK, DOTS
 from llmkit.errors import ConfigError
 
 LEAST_WIDTH, LEAST_HEIGHT = 40, 4
@@ -24,10 +25,6 @@ _LOG_FROM = 16
 _FAR_ABOVE = 4
 """A limit that is this many times the most memory is named, not drawn: it would press the curve flat."""
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bit of each dot, by row and column
-_BLANK = 0x2800
-
-
 _ROWS, _COLUMNS = 4, 2
 """Of dots in a character."""
 _LIMIT = "╌"
@@ -131,10 +128,10 @@ def _curve(
         start = y if before is None else before + (y > before) - (y < before)  # no gap where it is steep
         for dot in range(min(start, y), max(start, y) + 1):
             cell = dot // _ROWS, x // _COLUMNS
-            cells[cell] = cells.get(cell, 0) | _DOTS[dot % _ROWS][x % _COLUMNS]
+            cells[cell] = cells.get(cell, 0) | DOTS[dot % _ROWS][x % _COLUMNS]
         before = y
     for (row, column), dots in cells.items():
-        yield row, column, chr(_BLANK + dots)
+        yield row, column, chr(BLANK + dots)
 
 
 def _samples(points: Sequence[tuple[int, int]], dots: int) -> Iterator[tuple[int, float]]:

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-import llmkit.estimate.chart
+import llmkit.commands.kv_estimate.chart
+from llmkit.commands.kv_estimate.chart import memory_chart, token_label
 from llmkit.errors import ConfigError
-from llmkit.estimate.chart import memory_chart, token_label
 
 GIB = 2**30
 PER_TOKEN = 131_072  # Llama-3-8B in 16 bits
@@ -53,7 +53,7 @@ def test_a_chart_looks_like_this() -> None:
 def test_the_picture_in_the_docstring_is_what_is_drawn() -> None:
     points = [(context, context * PER_TOKEN) for context in (8192, 16_384, 32_768)]
     chart = memory_chart(points, width=44, height=7, limit=3 * GIB)
-    assert chart in (llmkit.estimate.chart.__doc__ or "")
+    assert chart in (llmkit.commands.kv_estimate.chart.__doc__ or "")
 
 
 def test_dots_stand_where_the_memory_is() -> None:
