@@ -11,7 +11,7 @@ def test_every_flag_reaches_its_config(
     llmkit_run, spelled_model: Callable[..., Path], tmp_path: Path
 ) -> None:
     model, records, dev = spelled_model(), tmp_path / "r.jsonl", tmp_path / "dev.jsonl"
-    dev.write_bytes(ROWS)
+    dev.write_bytes(ROWS.replace(b"1 +", b"+ 1"))
     words = ("eval", "gen", model, "--form", "plain", "--shots", "1", "--dev", dev, "--limit", "2")
     drawn = ("--temperature", "1.5", "--top-k", "50", "--top-p", "0.9", "--min-p", "0.001", "--seed", "3")
     judged = ("-m", "contains", "--extract", "(?s).+", "--samples", "2", "--pass-at", "1,2")

@@ -12,7 +12,7 @@ def test_every_flag_reaches_its_config(
 ) -> None:
     model, records = spelled_model(), tmp_path / "r.jsonl"
     dev = tmp_path / "dev.jsonl"
-    dev.write_bytes(ROWS)
+    dev.write_bytes(ROWS.replace(b"1 +", b"+ 1"))
     words = (
         "eval",
         "mc",
