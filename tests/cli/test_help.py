@@ -49,6 +49,8 @@ def test_the_examples_run_as_they_are_written(copy: Workbench, page: CommandPage
         (copy.folder / "corpus.txt").write_text(
             (copy.folder / "valid.txt").read_text()
         )  # enough to calibrate
+    if page.path == ("convert",):
+        assert copy.run("llmkit finetune run --data chat.jsonl --lora --steps 1 -o lora").status == 0
     for example in page.examples:
         missing = [tool for tool in ("jq", "zstd") if tool in example.split() and shutil.which(tool) is None]
         if missing:

@@ -113,7 +113,7 @@ def open_convert_source(path: Path, config: ConvertConfig) -> ConvertSource:
         DataError: it is damaged, or a pickle.
     """
     _refuse_pickle(path)
-    if config.base is not None:
+    if config.base is not None and path.exists():  # what is not there is told below
         raise UsageError("--base is the model of an adapter, and this is a model", hint="leave it out")
     generation: Mapping[str, Any] = {}
     quantised = False

@@ -143,13 +143,13 @@ def test_text_on_stdin_gives_the_same_tokenizer(bench: Bench, monkeypatch: pytes
 
 def test_bad_input_leaves_the_old_output_and_nothing_else(bench: Bench) -> None:
     (bench.folder / "out").mkdir()
-    (bench.folder / "out" / "old").write_text("old")
+    (bench.folder / "out" / "tokenizer.json").write_text("old")
     (bench.folder / "bad.jsonl").write_text('{"text": "a"}\n{"text": \n')
     before = sorted(bench.folder.iterdir())
     with pytest.raises(DataError, match=r"bad.jsonl:2: "):
         bench.train(bench.folder / "text", bench.folder / "bad.jsonl")
     assert sorted(bench.folder.iterdir()) == before
-    assert [path.name for path in (bench.folder / "out").iterdir()] == ["old"]
+    assert [path.name for path in (bench.folder / "out").iterdir()] == ["tokenizer.json"]
 
 
 def test_bad_lines_can_be_passed_over_and_kept(bench: Bench) -> None:
