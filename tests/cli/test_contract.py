@@ -218,7 +218,8 @@ def test_a_full_disk_is_5_and_the_old_output_stays(copy: Workbench, command: str
     line = line.replace("tokens.jsonl", "big-tokens.jsonl").replace("prompts.jsonl", "big-prompts.jsonl")
     _write_big(copy.folder)
     (disk / "out").mkdir() if (command in ("pack", "train-tokenizer", "man")) else (disk / "out").touch()
-    keep = disk / "out" / "llmkit.1" if (disk / "out").is_dir() else disk / "out"
+    name = "llmkit.1" if command == "man" else "llmkit.json"  # what --force may replace
+    keep = disk / "out" / name if (disk / "out").is_dir() else disk / "out"
     keep.write_bytes(b"old")
     done = copy.run(f"{line} --force")
     assert done.status == 5, (done.status, done.err)
