@@ -8,8 +8,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
-# three, as a test often waits for what it started; worksteal: neighbouring tests stay with one worker, and so does what they open and make once
-PYTEST_ARGS ?= -n 3 --dist worksteal
+# worksteal: neighbouring tests stay with one worker, and so does what they open and make once
+PYTEST_ARGS ?= -n 2 --dist worksteal
 
 .PHONY: quickstart test check docs clean
 
