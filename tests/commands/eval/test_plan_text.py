@@ -4,9 +4,9 @@ from llmkit.commands.eval.plan_text import eval_plan_text
 from llmkit.workflows.eval.plan import EvalPlan
 
 PLAN = EvalPlan(
-    model="m", reference=None, parameters=1000, dtype="float32", device="cpu", kernels="native", threads=2, context=64,
-    texts=3, prompt_tokens=90, longest_tokens=40, written_tokens=0, texts_at_once=16, weight_bytes=4000, kv_bytes=2048,
-    memory_bytes=1 << 20, memory_available_bytes=1 << 30, notes=("look",),
+    model="m", reference=None, parameters=1000, dtype="float32", device="cpu", kernels="native", threads=2,
+    context=64, texts=3, prompt_tokens=90, longest_tokens=40, written_tokens=0, texts_at_once=16,
+    weight_bytes=4000, kv_bytes=2048, memory_bytes=1 << 20, memory_available_bytes=1 << 30, notes=("look",),
 )  # fmt: skip
 
 
