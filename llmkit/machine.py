@@ -85,6 +85,17 @@ def end_with_parent(by: signal.Signals) -> bool:
     return True
 
 
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of this number, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
+
+
 def started_at(pid: int) -> float | None:
     """When a process was started, in seconds since 1970; None where the system does not tell."""
     told = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()

@@ -14,6 +14,7 @@ from llmkit.machine import (
     available_memory_bytes,
     cores,
     free_bytes,
+    is_alive,
     peak_memory_bytes,
     signal_name,
     started_at,
@@ -132,3 +133,17 @@ def test_a_process_was_started_when_its_starter_did_it() -> None:
         child.kill()
     assert found is not None and before - 0.1 <= found <= time.time() + 0.1
     assert started_at(2**22 + 1) is None
+
+
+def test_a_process_is_alive_until_it_has_ended() -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    assert is_alive(os.getpid()) and not is_alive(ended.pid)
+
+
+def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(process: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(machine.os, "kill", refuse)
+    assert is_alive(1)

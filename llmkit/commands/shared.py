@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from llmkit.commands.values import parse_seconds
+from llmkit.commands.values import parse_count, parse_seconds
 from llmkit.errors import UsageError
 from llmkit.formats.json_text import encode_json
 from llmkit.formats.jsonl import encode_line
@@ -21,6 +21,15 @@ LogEvery = Annotated[
     float,
     Option(
         "--log-every", parser=parse_seconds, metavar="TIME", help="Between progress lines, off a terminal."
+    ),
+]
+MaxShardSize = Annotated[
+    int | None,
+    Option(
+        "--max-shard-size",
+        metavar="SIZE",
+        parser=parse_count,
+        help="Of a file; default 5G, or one GGUF file.",
     ),
 ]
 SkipBad = Annotated[bool, Option("--skip-bad", help="Count malformed lines and go on.")]

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from llmkit.errors import MissingError, UsageError
 from llmkit.formats.folder_parts import is_ours
 from llmkit.formats.output_place import is_fixed, is_inside, is_read, is_same, linked
-from llmkit.processes import is_alive
+from llmkit.machine import is_alive
 
 
 def is_special(path: Path) -> bool:
@@ -157,10 +157,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         with _as_named(temporary, path):
             temporary.mkdir(parents=True)
             yield temporary
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    sync_file(file)
-            sync_folder(temporary)
+            sync_tree(temporary)
             replace_folder(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -255,6 +252,14 @@ def sync_folder(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Force a folder to the disk: the bytes of all files in it, and its names."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            sync_file(file)
+    sync_folder(folder)
 
 
 def _temporary_name(path: Path, mark: str = "tmp") -> Path:

@@ -12,29 +12,38 @@ import msgspec
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANO = 10**9
+_NOT_UTF8 = object()
 
 Row = dict[str, Any]
 
 
 def rows_of(batch: Any) -> Iterator[tuple[Row, str | None]]:
     """Each row of a RecordBatch, and the name of a column whose text is not UTF-8, which it then lacks."""
-    if not any(map(_has_nanoseconds, batch.schema.types)):
-        try:
-            rows = batch.to_pylist()
-        except (ValueError, OverflowError):  # of some value: each is looked at by itself
-            pass
-        else:
-            yield from ((row, None) for row in rows)
-            return
+    columns = {name: _values(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
     for number in range(batch.num_rows):
-        row: Row = {}
-        bad = None
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            try:
-                row[name] = _value(column[number])
-            except UnicodeDecodeError:
-                bad = name
-        yield row, bad
+        row = {name: values[number] for name, values in columns.items()}
+        bad = [name for name, value in row.items() if value is _NOT_UTF8]
+        for name in bad:
+            del row[name]
+        yield row, bad[-1] if bad else None
+
+
+def _values(column: Any) -> list[Any]:
+    """Of all rows; each is looked at by itself where Python has none for some."""
+    if not _has_nanoseconds(column.type):
+        try:
+            found: list[Any] = column.to_pylist()
+            return found
+        except (ValueError, OverflowError):
+            pass
+    return [_value_or_not(scalar) for scalar in column]
+
+
+def _value_or_not(scalar: Any) -> Any:
+    try:
+        return _value(scalar)
+    except UnicodeDecodeError:
+        return _NOT_UTF8
 
 
 def _has_nanoseconds(kind: Any) -> bool:

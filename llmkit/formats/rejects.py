@@ -58,10 +58,10 @@ def bad_lines(
     Raises:
         UsageError: see `check_rejects`.
     """
-    check_rejects(rejects, force=force, inputs=inputs, out=out)
     if rejects is None:
         yield BadLines(stage, skip=skip, stream=None)
         return
+    _check_apart(rejects, out)
     with open_output(rejects, force=force, inputs=inputs) as stream:
         yield BadLines(stage, skip=skip, stream=stream)
 
@@ -75,13 +75,16 @@ def check_rejects(
         UsageError: `rejects` exists and `force` is off, or it is one of `inputs`, or it is or lies in `out`,
             or cannot be written.
     """
-    if rejects is None:
-        return
+    if rejects is not None:
+        _check_apart(rejects, out)
+        check_output(rejects, force=force, inputs=inputs)
+
+
+def _check_apart(rejects: Path, out: Path | None) -> None:
     if (out or STDIO).resolve() in (rejects.resolve(), *rejects.resolve().parents):
         raise UsageError(
             f"{rejects}: rejects and results in one place", hint="choose another name with --rejects"
         )
-    check_output(rejects, force=force, inputs=inputs)
 
 
 def reject_record(bad: BadLine, stage: str) -> Record:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmkit.errors import UsageError
-from llmkit.formats.atomic import replace_folder, sync_file, sync_folder, write_atomic
+from llmkit.formats.atomic import replace_folder, sync_tree, write_atomic
 from llmkit.formats.lock import LOCK, lock_folder, open_locked
 from llmkit.formats.output_place import linked
 
@@ -56,10 +56,7 @@ def resumable_folder(path: Path, key: str) -> Iterator[Path]:
     """
     with kept_parts(path, key) as partial:
         yield partial
-        for file in partial.rglob("*"):
-            if file.is_file():
-                sync_file(file)
-        sync_folder(partial)
+        sync_tree(partial)
         replace_folder(partial, path)
         for name in (_KEY, LOCK):  # last: a folder without them is one that others may empty
             (path / name).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.documents import is_json_lines
 from llmkit.formats.output_place import linked
 from llmkit.formats.streams import STDIO, is_stream
-from llmkit.processes import is_alive
+from llmkit.machine import is_alive
 from llmkit.workflows.unit_folder import written_beside
 from llmkit.workflows.units import ExecutorName
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llmkit.errors import StoppedResumable, UsageError
-from llmkit.formats.atomic import replace_folder, sync_file, sync_folder, write_atomic
+from llmkit.formats.atomic import replace_folder, sync_tree, write_atomic
 from llmkit.formats.lock import LOCK, lock_folder, open_locked
 from llmkit.formats.resumable import partial_path
 from llmkit.workflows.units import Receipt, Unit, find_receipts
@@ -97,10 +97,7 @@ def finish_units(
         closing = "".join(f"{path.resolve()}\0" for path in beside if path is not None)
         write_atomic(partial / _CLOSING, os.fsencode(closing))
         close(partial)
-        for file in partial.rglob("*"):
-            if file.is_file():
-                sync_file(file)
-        sync_folder(partial)
+        sync_tree(partial)
         replace_folder(partial, out)
         for hidden in list(out.rglob(".*")):  # last: without receipts all would be done again
             shutil.rmtree(hidden, ignore_errors=True) if hidden.is_dir() else hidden.unlink(missing_ok=True)

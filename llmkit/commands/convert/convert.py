@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, print_report
-from llmkit.commands.values import parse_count
+from llmkit.commands.shared import DryRun, Force, JsonReport, LogEvery, MaxShardSize, print_report
 from llmkit.errors import GateFailed
 from llmkit.workflows.convert.options import ConvertConfig, Dtype, Form
 
@@ -26,15 +25,7 @@ def convert(
     dequantize: Annotated[
         bool, Option("--dequantize", help="Make quantised weights plain numbers of the model's dtype.")
     ] = ConvertConfig.dequantize,
-    max_shard_size: Annotated[
-        int | None,
-        Option(
-            "--max-shard-size",
-            metavar="SIZE",
-            parser=parse_count,
-            help="Of a file; default 5G, or one GGUF file.",
-        ),
-    ] = ConvertConfig.max_shard_bytes,
+    max_shard_size: MaxShardSize = ConvertConfig.max_shard_bytes,
     tie: Annotated[
         bool | None, Option("--tie/--untie", help="Make the head the embedding, or a copy of it.")
     ] = ConvertConfig.tie,

@@ -40,15 +40,6 @@ TokenizerPath = Annotated[
 NoTokenizer = Annotated[
     bool, Option("--no-tokenizer", help="Leave the tokenizer out; -t is for the text alone.")
 ]
-MaxShardSize = Annotated[
-    int | None,
-    Option(
-        "--max-shard-size",
-        metavar="SIZE",
-        parser=parse_count,
-        help="Of a file; default 5G, or one GGUF file.",
-    ),
-]
 Resume = Annotated[bool, Option("--resume", help="Keep what is rounded when stopped, and go on from it.")]
 Threads = Annotated[int | None, Option(min=1, metavar="N", help="Cores to use.", show_default="all")]
 

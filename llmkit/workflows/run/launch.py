@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llmkit.errors import StoppedResumable
-from llmkit.machine import asked_threads, cores, end_with_parent, signal_name
-from llmkit.processes import is_alive
+from llmkit.machine import asked_threads, cores, end_with_parent, is_alive, signal_name
 from llmkit.workflows.run.ranks import RESTARTS, STATUS, LostProcess
 
 MODULE = "llmkit"
