@@ -82,15 +82,15 @@ def _allowed(choice: str | dict[str, Any] | None) -> list[str] | None:
         ApiError: 400: what is allowed is said in no known form.
     """
     match choice:
-        case {"type": "allowed_tools"}:
+        case {
+            "type": "allowed_tools",
+            "allowed_tools": {"mode": "auto" | "required", "tools": [_, *_] as tools},
+        }:
             pass
+        case {"type": "allowed_tools"}:
+            raise refused("tool_choice", 'allowed_tools has a mode, "auto" or "required", and tools')
         case _:
             return None
-    match choice:
-        case {"allowed_tools": {"mode": "auto" | "required", "tools": [_, *_] as tools}}:
-            pass
-        case _:
-            raise refused("tool_choice", 'allowed_tools has a mode, "auto" or "required", and tools')
     names = []
     for one in tools:
         match one:
