@@ -15,6 +15,7 @@ from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS
+from llmkit.formats.peft import ADAPTER_CONFIG
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.model.source import carries_tokenizer
 
@@ -22,7 +23,6 @@ Kind = Literal[
     "model", "gguf", "run", "checkpoint", "config", "safetensors", "adapter", "tokenizer", "shards", "shard",
     "metrics", "records", "text", "imatrix", "dedup-index",
 ]  # fmt: skip
-ADAPTER_CONFIG = "adapter_config.json"
 SHARD_INDEX = "index.json"  # also what `dedup --save-index` calls its own: their schemas differ
 _DEDUP_INDEX = "llmkit.dedup-index"
 KNOWN = "a model, tokenizer, run, adapter or shard folder, or a file of one"

@@ -219,9 +219,7 @@ class Chat:
                 turn.first_seconds = turn.first_seconds or turn.seconds
                 turn.text += said.text
                 turn.finish = None if said.piece.completion is None else said.piece.completion.finish
-                gap = (
-                    "\n" if said.asks and turn.text else ""
-                )  # what is said of its calls has lines of its own
+                gap = "\n" if said.asks and turn.text else ""  # what is said of its calls has its own lines
                 yield said.text + gap  # also an empty one: whoever listens may want to stop
         finally:
             reply.close()

@@ -8,9 +8,9 @@ import msgspec
 from llmkit.errors import MissingError
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.model_folder import CONFIG, GENERATION_CONFIG, read_json_object
+from llmkit.formats.peft import ADAPTER_CONFIG
 from llmkit.model.config import ModelConfig
 from llmkit.model.source import config_source, read_model_config
-from llmkit.workflows.artefact import ADAPTER_CONFIG
 from llmkit.workflows.diff.forms import one_form, other_form
 from llmkit.workflows.diff.keys import KeyDiff, Side, diff_keys, split_remarks
 
