@@ -39,6 +39,8 @@ from llmkit.workflows.unit_folder import finish_units, unit_folder
 from llmkit.workflows.units import Piece, fingerprint_of, name_order, split_inputs
 
 PACKAGES = ("numpy", "xxhash", "msgspec", "zstandard")
+_RECEIPTS = 2
+"""The form of units' receipts: a folder that was begun with another is begun anew."""
 
 
 def dedup_files(
@@ -244,7 +246,7 @@ def _job(
 def _fingerprint(sources: DedupSources, config: DedupConfig, inputs: list[Path]) -> str:
     index = None if sources.against is None else digest_path(sources.against)
     flags = [sources.skips_bad, sources.rejects is not None, sources.save_index is not None]
-    return fingerprint_of("dedup", [asdict(config), index, flags, sources.unit_bytes], inputs)
+    return fingerprint_of("dedup", [asdict(config), index, flags, sources.unit_bytes, _RECEIPTS], inputs)
 
 
 def _write_extras(

@@ -219,8 +219,7 @@ class _Examination:
         with as_finding(self.findings, "adapter.files", path):
             named = named_base(path) if base is None else None
             for place in () if named is None else (Path(named), path.parent / named):
-                tensors = _tensors(place)
-                if base is None and tensors:
+                if base is None and (tensors := _tensors(place)):
                     base = place, tensors
         if is_gguf(path):
             self.findings += check_gguf_adapter(path)

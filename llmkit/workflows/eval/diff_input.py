@@ -72,8 +72,9 @@ def _tasks(records: Sequence[Mapping[str, Any]]) -> list[str]:
     if not all({"id", "task", "sample"} <= record.keys() for record in records):
         return []
     pairs = {(str(record["id"]), str(record["task"])) for record in records}
-    key = "id" if len({name for name, _ in pairs}) == len(pairs) else "task"
-    return [f"#{record[key]}" if key == "task" else str(record[key]) for record in records]
+    if len({name for name, _ in pairs}) == len(pairs):
+        return [str(record["id"]) for record in records]
+    return [f"#{record['task']}" for record in records]
 
 
 def check_pair(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> None:
