@@ -129,6 +129,11 @@ class PretrainConfig:
         """Updates from the same rows, one after the other."""
         return 1
 
+    @property
+    def recomputes(self) -> bool:
+        """Whether layers, or parts of them, compute again backwards, for memory."""
+        return self.activation_checkpointing != "none"
+
     def __post_init__(self) -> None:
         budgets = [flag_of(name) for name in BUDGETS if getattr(self, name) is not None]
         if len(budgets) > 1:

@@ -82,7 +82,7 @@ def plan_run(
             peak_of_all(setup, peak, processes_here),
             lambda: _fresh_trainer(setup, config, model, data, ranks),
             calibrate=calibrate,
-            saves=config.activation_checkpointing != "none",
+            saves=config.recomputes,
             ranks=ranks,
         )
     evaluations, rows = _evaluations(setup, config, valid)

@@ -69,7 +69,7 @@ def _runtime_bytes(setup: Setup, config: PretrainConfig) -> int:
         found += DISTRIBUTED_BYTES[kind]
     if degrees.is_split:
         found += IN_PARTS_BYTES[kind]
-    elif config.activation_checkpointing != "none":
+    elif config.recomputes:
         found += RECOMPUTING_BYTES[kind]
     return found
 

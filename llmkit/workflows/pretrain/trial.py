@@ -178,8 +178,7 @@ def _trainer(
         setup = job.setup
         needed = memory_bytes(setup, config, job.source.config)
         check_memory(setup, needed, "shorter rows, or a smaller --preset")
-        saves = config.activation_checkpointing != "none"
-        with threads_set(setup.threads), freed_memory_kept(small_only=saves):
+        with threads_set(setup.threads), freed_memory_kept(small_only=config.recomputes):
             torch.manual_seed(setup.recipe.seed)
             model = build_model(job.source, setup.recipe.seed, setup.device)
             trainer = Trainer(

@@ -106,8 +106,8 @@ def run_training(
     """
     setup, out = job.setup, job.files.out
     threads = job.config.threads or _threads_before(start, setup.degrees) or setup.threads
-    saves = job.config.activation_checkpointing != "none"
-    with _torch_settings(threads, setup.recipe.seed, saves=saves), full_disk_told(out), ExitStack() as stack:
+    settings = _torch_settings(threads, setup.recipe.seed, saves=job.config.recomputes)
+    with settings, full_disk_told(out), ExitStack() as stack:
         trainer = build_trainer(job, start)
         ranks = trainer.ranks
         stack.callback(trainer.close)
