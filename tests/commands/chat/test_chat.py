@@ -268,8 +268,7 @@ def test_by_hand_a_message_may_have_several_lines(hand: Callable[..., Hand], tmp
     assert json.loads(path.read_text())["messages"][0] == {"role": "user", "content": said}
     one.type("/multi\n")
     one.until("... ")
-    one.interrupt()
-    one.until("nothing is said\n")
+    one.interrupt_at_prompt("nothing is said\n")
     one.until("] > ")
     one.type("/multi two\n")
     one.until("stands alone in its line\n")
