@@ -11,6 +11,9 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --con
 # worksteal: neighbouring tests stay with one worker, and so does what they open and make once
 PYTEST_ARGS ?= -n 2 --dist worksteal
 
+# compiled modules are kept, whatever the environment says: some hundred processes start, each with 300 modules
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: quickstart test check docs clean
 
 quickstart: $(VENV)/.run

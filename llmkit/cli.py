@@ -170,8 +170,9 @@ def run(args: list[str]) -> int:
 
 
 def _report(problem: str, hint: str, status: int) -> int:
-    """The two lines of every error, on stderr."""
-    print(f"llmkit: error: {problem}\n  hint: {hint}", file=sys.stderr, flush=True)
+    """The two lines of every error, and of an end that is none, on stderr."""
+    kind = "error: " if status else ""
+    print(f"llmkit: {kind}{problem}\n  hint: {hint}", file=sys.stderr, flush=True)
     return status
 
 

@@ -1,6 +1,7 @@
 """Every error a user can act on: where and what, what was found, and the command that fixes it.
 
     LlmkitError              status
+      AlreadyDone            0    what is asked for is there, and nothing is left to do
       GateFailed             1    ran well, and the answer is no
       UsageError             2    wrong usage or configuration
         ConfigError          2
@@ -29,6 +30,12 @@ class LlmkitError(Exception):
         super().__init__(problem)
         self.problem = problem
         self.hint = hint
+
+
+class AlreadyDone(LlmkitError):  # noqa: N818 (an end, not a fault)
+    """Somebody else did what this command was to do: a shard that comes when all shards are done."""
+
+    status = 0
 
 
 class GateFailed(LlmkitError):  # noqa: N818 (an answer, not a fault)

@@ -1,10 +1,12 @@
 """Fixtures of the whole suite: the shared data, a command line in this process, and a real shell."""
 
 import fcntl
+import functools
 import gc
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -19,6 +21,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: workers of a test run share the cores
 if not Path("/dev/nvidiactl").exists():  # before Triton: without a GPU its interpreter runs the kernels
     os.environ.setdefault("TRITON_INTERPRET", "1")
+# each client of HTTP reads all authorities' certificates, 70 ms; nobody changes what is made of them
+ssl.create_default_context = functools.cache(ssl.create_default_context)
 os.fsync = os.fstat  # no test loses power, and waiting for a disk took a third of the time of some
 TINY: dict[str, Any] = {
     **{"vocab_size": 48, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2},

@@ -48,11 +48,7 @@ def write_provenance(
         packages: distributions whose versions bear on the bytes.
     """
     record = {
-        "schema": "llmkit.provenance/1",
-        "llmkit": __version__,
-        "command_line": invocation.command_line,
-        "settings": {name: portable(value) for name, value in invocation.settings.items()},
-        "seed": invocation.settings.get("seed"),
+        **_called(invocation),
         "inputs": inputs or {},
         "tokenizer_sha256": tokenizer_sha256,
         "versions": {name: _version(name) for name in packages},
@@ -75,6 +71,12 @@ def read_provenance(folder: Path) -> dict[str, Any] | None:
         raise DataError(f"{path}: not a JSON object ({error})", hint=f"python -m json.tool {path}") from None
 
 
+def is_made_by(record: dict[str, Any], invocation: Invocation) -> bool:
+    """Whether what `read_provenance` gave is of the same command line, with whatever inputs."""
+    made = msgspec.json.decode(json_text(_called(invocation)), type=dict[str, Any])
+    return record | made == record
+
+
 def portable(value: Any) -> Any:
     """A setting without the place it was made in: paths become their names."""
     if isinstance(value, Path):
@@ -82,6 +84,16 @@ def portable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [portable(item) for item in value]
     return value
+
+
+def _called(invocation: Invocation) -> dict[str, Any]:
+    return {
+        "schema": "llmkit.provenance/1",
+        "llmkit": __version__,
+        "command_line": invocation.command_line,
+        "settings": {name: portable(value) for name, value in invocation.settings.items()},
+        "seed": invocation.settings.get("seed"),
+    }
 
 
 def _version(package: str) -> str | None:

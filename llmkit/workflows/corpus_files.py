@@ -3,16 +3,18 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from llmkit.errors import UsageError
+from llmkit.errors import AlreadyDone, UsageError
 from llmkit.formats.atomic import refuse_existing
+from llmkit.formats.digest import digest_inputs
 from llmkit.formats.documents import is_json_lines
 from llmkit.formats.output_place import linked
+from llmkit.formats.provenance import Invocation, is_made_by, read_provenance
 from llmkit.formats.streams import STDIO, is_stream
 from llmkit.machine import is_alive
 from llmkit.workflows.unit_folder import written_beside
@@ -84,6 +86,26 @@ def check_places(files: CorpusFiles, inputs: Sequence[Path]) -> None:
             continue
         force = files.force or place in own
         refuse_existing(path, force=force, inputs=inputs, is_file=name in FILES)
+
+
+def refuse_done(files: CorpusFiles, invocation: Invocation, inputs: Callable[[], Iterable[Path]]) -> None:
+    """Check that other shards have not made the folder whole already.
+
+    Args:
+        files: with the shard, if it is one.
+        invocation: as it goes into the folder's `llmkit.json`.
+        inputs: what is read, as it goes there; all of it is read to compare.
+
+    Raises:
+        AlreadyDone: they have. A shard without units of its own, or one that is run again, is no error.
+    """
+    if files.shard is None or files.force or not files.is_folder or files.out is None:
+        return
+    record = read_provenance(files.out)
+    if record and is_made_by(record, invocation) and record["inputs"] == digest_inputs(inputs()):
+        raise AlreadyDone(
+            f"{files.out}: whole already, all shards are done", hint="--force does this shard again"
+        )
 
 
 @contextmanager

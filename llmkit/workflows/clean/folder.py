@@ -22,7 +22,7 @@ from llmkit.workflows.clean.input import kind_of, read_batches
 from llmkit.workflows.clean.options import CleanFiles, CleanSettings
 from llmkit.workflows.clean.steps import build_cleaner
 from llmkit.workflows.clean.tally import Tally, tally_from, tally_report
-from llmkit.workflows.corpus_files import check_places, join_parts
+from llmkit.workflows.corpus_files import check_places, join_parts, refuse_done
 from llmkit.workflows.executors import executor_of
 from llmkit.workflows.unit_folder import finish_units, unit_folder
 from llmkit.workflows.units import (
@@ -66,11 +66,19 @@ def clean_folder(
         the units of this shard are counted.
 
     Raises:
+        AlreadyDone: this is a shard, and all shards are done.
         UsageError: an output exists, or is or holds what is read, stdin is an input, or another process is at
             work here.
         LlmkitError: what a unit failed with; units that are done are kept.
     """
     assert files.out is not None
+    made = _in_name_order(invocation, files.inputs)
+
+    def reads() -> list[Path]:
+        rules = [] if files.rules is None else [files.rules]
+        return [*sorted(inputs, key=name_order), *rules, *(Path(path) for path, _ in settings.against)]
+
+    refuse_done(files, made, reads)
     check_places(files, files.reads(inputs, settings))
     units = units_of(settings, inputs, None if files.rejects is None else files.rejects.suffix)
     fingerprint = fingerprint_of("clean", [settings, [unit.task for unit in units]], inputs)
@@ -95,13 +103,7 @@ def clean_folder(
         if files.rejects is not None:
             with atomic_file(files.rejects) as stream:
                 join_parts((_rejects_part(folder, unit) for unit in units), stream)
-        ordered = [
-            *sorted(inputs, key=name_order),
-            *([] if files.rules is None else [files.rules]),
-            *(Path(path) for path, _ in settings.against),
-        ]
-        made = _in_name_order(invocation, files.inputs)
-        write_provenance(folder, made, inputs=digest_inputs(ordered), packages=("zstandard",))
+        write_provenance(folder, made, inputs=digest_inputs(reads()), packages=("zstandard",))
 
     finished = finish_units(files.out, units, fingerprint, close, beside=[files.rejects])
     return merge_receipts(receipts if finished is None else finished), finished is not None

@@ -19,7 +19,7 @@ from llmkit.formats.jsonl import BadLine
 from llmkit.formats.provenance import Invocation, write_provenance
 from llmkit.formats.streams import is_terminal, open_output
 from llmkit.progress import Progress
-from llmkit.workflows.corpus_files import check_places, join_parts, work_folder
+from llmkit.workflows.corpus_files import check_places, join_parts, refuse_done, work_folder
 from llmkit.workflows.dedup.choose import DROPPED, histogram
 from llmkit.workflows.dedup.clusters import write_clusters
 from llmkit.workflows.dedup.corpus import WORK, map_array
@@ -61,6 +61,7 @@ def dedup_files(
         fail_over: the share of duplicates above which the answer is no, though all is written.
 
     Raises:
+        AlreadyDone: this is a shard, and all shards are done.
         UsageError: flags that do not go together, or an output that exists or is an input.
         DataError, MissingError: of the readers, or of an index.
         ResourceError: the memory does not do.
@@ -69,7 +70,7 @@ def dedup_files(
     """
     begin = time.monotonic()
     config = usual(config)
-    inputs = prepare(sources, config)
+    inputs = prepare(sources, config, invocation)
     if flows(sources, config):
         tally, found = _stream(sources, config, inputs, progress)
     elif sources.is_folder:
@@ -94,14 +95,19 @@ def dedup_files(
     return report
 
 
-def prepare(sources: DedupSources, config: DedupConfig) -> list[Path]:
+def prepare(sources: DedupSources, config: DedupConfig, invocation: Invocation | None = None) -> list[Path]:
     """The inputs in the order of their names, after all that can be checked before any work.
 
+    Args:
+        invocation: of the work itself; a plan has none.
+
     Raises:
-        UsageError, MissingError: as `dedup_files`.
+        AlreadyDone, UsageError, MissingError: as `dedup_files`.
     """
     check_options(config, sources)
     inputs = sorted(list_files(sources.inputs), key=name_order)
+    if invocation is not None:
+        refuse_done(sources, invocation, lambda: inputs)
     reads = [*sources.inputs, *inputs]
     check_places(sources, reads)
     if (index := sources.against) is not None:

@@ -9,9 +9,10 @@ import msgspec
 
 from llmkit.errors import UsageError
 from llmkit.formats.documents import list_files
+from llmkit.formats.provenance import Invocation
 from llmkit.formats.streams import is_stream
 from llmkit.progress import Progress
-from llmkit.workflows.corpus_files import check_places
+from llmkit.workflows.corpus_files import check_places, refuse_done
 from llmkit.workflows.dedup.read import group_pieces, spool_streams
 from llmkit.workflows.executors import executor_of
 from llmkit.workflows.mix.choose import ChooseTask, Chosen, choose_unit
@@ -60,8 +61,14 @@ class MixJob:
         ]
 
 
-def resolve_mix(files: MixFiles, settings: MixSettings) -> MixJob:
-    """The files of each source, after all that can be checked before any work."""
+def resolve_mix(files: MixFiles, settings: MixSettings, invocation: Invocation | None = None) -> MixJob:
+    """The files of each source, after all that can be checked before any work.
+
+    Args:
+        files: where things go.
+        settings: what is mixed.
+        invocation: of the work itself; a plan has none.
+    """
     check_settings(settings, files)
     inputs: Inputs = []
     owner: dict[Path, str] = {}
@@ -76,7 +83,10 @@ def resolve_mix(files: MixFiles, settings: MixSettings) -> MixJob:
                 )
             owner[place] = source.name
         inputs.append(paths)
-    check_places(files, MixJob(settings, files, inputs).every_input)
+    job = MixJob(settings, files, inputs)
+    if invocation is not None:
+        refuse_done(files, portable_call(invocation, settings), lambda: job.every_file)
+    check_places(files, job.every_input)
     executor_of(files.executor, files.workers)
     if settings.tokenizer is not None:
         from llmkit.tokens.load import load_tokenizer
@@ -122,6 +132,15 @@ def write_parts(job: MixJob, phases: Phases, chosen: Chosen, names: list[str], s
         for number, (start, stop) in enumerate(pairwise(chosen.parts))
     ]
     return phases.run("part", part_unit, parts)
+
+
+def portable_call(invocation: Invocation, settings: MixSettings) -> Invocation:
+    """The record of how it was called, but for where sources are and in which order they were named."""
+    typed = invocation.settings.get("source") or []
+    told = [source.described(Path(source.path).name) for source in settings.sources]
+    ordered = iter(told)
+    words = tuple(next(ordered) if word in typed else word for word in invocation.words)
+    return Invocation(invocation.command, invocation.settings | {"source": told}, words)
 
 
 def with_spooled(job: MixJob, folder: Path) -> MixJob:

@@ -28,6 +28,7 @@ from llmkit.workflows.mix.job import (
     choose_documents,
     fingerprint_of_mix,
     phases_of,
+    portable_call,
     resolve_mix,
     with_spooled,
     write_parts,
@@ -57,12 +58,13 @@ def mix_documents(
         progress: told how far it is.
 
     Raises:
+        AlreadyDone: this is a shard, and all shards are done.
         UsageError: flags that do not go together, or an output that exists or is an input.
         DataError, MissingError: of the readers, or a source without any document that may be taken.
         StoppedResumable: stopped, or other shards are not there yet.
     """
     begin = time.monotonic()
-    job = resolve_mix(files, settings)
+    job = resolve_mix(files, settings, invocation)
     chosen = _to_folder(job, invocation, progress) if files.is_folder else _to_file(job, progress)
     report = make_report(
         job.settings,
@@ -123,7 +125,7 @@ def _to_folder(job: MixJob, invocation: Invocation, progress: Progress) -> Chose
         shutil.rmtree(folder / WORK)
         write_provenance(
             folder,
-            _portable(invocation, job.settings),
+            portable_call(invocation, job.settings),
             inputs=digest_inputs(job.every_file),
             tokenizer_sha256=job.settings.tokenizer_sha256,
             packages=PACKAGES,
@@ -133,15 +135,6 @@ def _to_folder(job: MixJob, invocation: Invocation, progress: Progress) -> Chose
     if finished is None and files.shard is None:
         raise UsageError(f"{files.out}: another process is finishing it", hint="wait for it")
     return chosen
-
-
-def _portable(invocation: Invocation, settings: MixSettings) -> Invocation:
-    """The record of how it was called, but for where sources are and in which order they were named."""
-    typed = invocation.settings.get("source") or []
-    told = [source.described(Path(source.path).name) for source in settings.sources]
-    ordered = iter(told)
-    words = tuple(next(ordered) if word in typed else word for word in invocation.words)
-    return Invocation(invocation.command, invocation.settings | {"source": told}, words)
 
 
 def check_dry(report: MixReport) -> None:
