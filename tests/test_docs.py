@@ -1,12 +1,13 @@
 """What is written about llmkit holds: README and examples run, generated files are up to date."""
 
 import ast
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -140,8 +141,10 @@ def test_nothing_names_a_place_on_one_machine() -> None:
     assert wrong == []
 
 
-def _strings() -> Iterator[tuple[str, str]]:
+@functools.cache
+def _strings() -> tuple[tuple[str, str], ...]:
     """Every text in the package, its file and line before it; X stands for what an f-string fills in."""
+    found: list[tuple[str, str]] = []
     for path in sorted((ROOT / "llmkit").rglob("*.py")):
         todo: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
         while todo:
@@ -149,12 +152,13 @@ def _strings() -> Iterator[tuple[str, str]]:
             where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.JoinedStr):
                 parts = [one.value if isinstance(one, ast.Constant) else "X" for one in node.values]
-                yield where, "".join(map(str, parts))
+                found.append((where, "".join(map(str, parts))))
                 todo += [one for one in node.values if not isinstance(one, ast.Constant)]
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield where, node.value
+                found.append((where, node.value))
             else:
                 todo += ast.iter_child_nodes(node)
+    return tuple(found)
 
 
 def _flags_in(text: str) -> list[str]:

@@ -123,7 +123,7 @@ def test_a_load_is_another_when_anything_that_is_sent_or_when_it_ends_is_another
     assert work(files[1]) == work(requests=2) == then  # a file's name does not matter, nor who says how many
     assert then[PROMPTS] not in {work(path)[PROMPTS] for path in (files[2], files[3])}
     assert work(None, requests=2)[PROMPTS] is None
-    for key, value in {"ignore_eos": False, "chat": True, "requests": 3, "seconds": 60.0}.items():
+    for key, value in {"ignore_eos": False, "chat": True, "requests": 3, "seconds": 0.5}.items():
         assert work(**{key: value})[key] == value != then[key]
 
 
