@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import BadLine
+from llmkit.formats.not_utf8 import utf8_hint
 
 BLOCK_BYTES = 1 << 20
 _BYTE_ORDER_MARK = "\ufeff"
@@ -48,8 +49,9 @@ def _checked(text: str, name: str, number: int, on_bad: Callable[[BadLine], None
             line = number + text.count("\n", 0, error.start)
             problem = f"not UTF-8 (found byte 0x{ord(text[error.start]) & 0xFF:02x})"
             if on_bad is None:
+                head = text[:16].encode("utf-8", "surrogateescape") if number == 1 else b""
                 raise DataError(
-                    f"{name}:{line}: {problem}", hint=f"iconv -f latin1 -t utf-8 {name}, or --skip-bad"
+                    f"{name}:{line}: {problem}", hint=f"{utf8_hint(name, head)}, or --skip-bad"
                 ) from None
             start = text.rfind("\n", 0, error.start) + 1
             end = text.find("\n", error.start) + 1 or len(text)

@@ -3,15 +3,16 @@
 from pathlib import Path
 
 from llmkit.errors import DataError
+from llmkit.formats.not_utf8 import utf8_hint
 from llmkit.formats.streams import STDIO, open_input
 
 
-def read_text_file(path: Path, *, hint: str = "iconv -f latin1 -t utf-8 FILE") -> str:
+def read_text_file(path: Path, *, hint: str | None = None) -> str:
     """All of a file (plain, zstd or gzip) or of stdin, decoded and otherwise as it is.
 
     Args:
         path: the file, or `-`.
-        hint: what to do where it is no text.
+        hint: what to do where it is no text; None: the command that makes UTF-8 of it.
 
     Raises:
         MissingError: no such file, or stdin is closed.
@@ -24,4 +25,4 @@ def read_text_file(path: Path, *, hint: str = "iconv -f latin1 -t utf-8 FILE") -
     except UnicodeDecodeError as error:
         name = "stdin" if path == STDIO else path
         found = f"found byte 0x{content[error.start]:02x} at offset {error.start}"
-        raise DataError(f"{name}: not UTF-8 ({found})", hint=hint) from None
+        raise DataError(f"{name}: not UTF-8 ({found})", hint=hint or utf8_hint(path, content)) from None

@@ -16,6 +16,7 @@ from llmkit.formats.digest import content_id
 from llmkit.formats.documents import holds_json_lines, is_json_lines
 from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import BYTE_ORDER_MARK, BadLine, encode_line
+from llmkit.formats.not_utf8 import utf8_hint
 from llmkit.formats.pages import is_html, read_pages
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.stdin_kind import kind_of_stdin
@@ -188,7 +189,7 @@ def _text_entry(path: Path, content: bytes, field: str, skips_bad: bool) -> Entr
         line = content.count(b"\n", 0, error.start) + 1
         problem = f"not UTF-8 (found byte 0x{content[error.start]:02x} at offset {error.start})"
         if not skips_bad:
-            raise DataError(f"{name}:{line}: {problem}", hint=f"iconv -f latin1 -t utf-8 {name}") from None
+            raise DataError(f"{name}:{line}: {problem}", hint=utf8_hint(name, content)) from None
         return Entry(content, name, line, problem)
     identity = content_id(text) if is_stream(path) else name
     return Entry(_as_json({"id": identity, field: text}), name, 0)

@@ -9,6 +9,7 @@ import msgspec
 from llmkit.errors import DataError
 from llmkit.formats.documents import Document, document_of
 from llmkit.formats.jsonl import MALFORMED, BadLine, Line, Record, decode_value, parse_line
+from llmkit.formats.not_utf8 import utf8_hint
 from llmkit.formats.streams import is_stream
 from llmkit.workflows.clean.input import Entry, read_batches
 from llmkit.workflows.units import Piece
@@ -123,10 +124,11 @@ def _check_utf_8(entry: Entry, file: str) -> None:
     try:
         entry.content.decode()
     except UnicodeDecodeError as error:
+        head = entry.content if entry.line <= 1 else b""
         raise DataError(
             f"{file}:{entry.line}: not UTF-8 (found byte 0x{entry.content[error.start]:02x} at "
             f"offset {error.start} of the line)",
-            hint=f"iconv -f latin1 -t utf-8 {file}, or pass over bad lines with --skip-bad",
+            hint=f"{utf8_hint(file, head)}, or pass over bad lines with --skip-bad",
         ) from None
 
 

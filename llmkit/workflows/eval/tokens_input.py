@@ -9,6 +9,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import content_id
 from llmkit.formats.documents import kind_of_input
 from llmkit.formats.jsonl import Line, Record, decode_field, parse_records, raw, record_id
+from llmkit.formats.not_utf8 import utf8_hint
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.workflows.eval.scorer import Scorer
 
@@ -65,11 +66,12 @@ def read_samples(text: str | None, path: Path | None, *, chat: bool) -> Iterator
             for number, line in enumerate(parse_records(stream, name)):
                 yield _sample(line, number)
             return
+        content = stream.read()
         try:
-            whole = stream.read().decode().removesuffix("\n")
+            whole = content.decode().removesuffix("\n")
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{name}: not UTF-8 (byte {error.start})", hint="iconv -f latin1 -t utf-8 FILE"
+                f"{name}: not UTF-8 (byte {error.start})", hint=utf8_hint(name, content)
             ) from None
     yield _bare(whole, name, {"text": raw(whole)}, chat)
 

@@ -109,7 +109,7 @@ def read_rows(
 
 def _read_text(path: Path) -> str:
     """A file as a prompt: all of it but one line feed at its end, which editors and echo put there."""
-    return read_text_file(path, hint="iconv -f latin1 -t utf-8 FILE | llmkit generate …").removesuffix("\n")
+    return read_text_file(path).removesuffix("\n")
 
 
 def _row(job: Job, line: Line) -> Row:

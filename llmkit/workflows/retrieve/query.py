@@ -9,6 +9,7 @@ import msgspec
 from llmkit.errors import DataError
 from llmkit.formats.documents import kind_of_input
 from llmkit.formats.jsonl import BadLine, Record, decode_field, number_lines, parse_records, raw
+from llmkit.formats.not_utf8 import utf8_hint
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.retrieve.hits import Find, Hit
 
@@ -63,7 +64,7 @@ def _from_text(stream: BinaryIO, name: str, on_bad: Callable[[BadLine], None] | 
             problem = f"not UTF-8 (found byte 0x{content[error.start]:02x} at offset {error.start})"
             if on_bad is None:
                 raise DataError(
-                    f"{name}:{number}: {problem}", hint=f"iconv -f latin1 -t utf-8 {name}"
+                    f"{name}:{number}: {problem}", hint=utf8_hint(name, content if number == 1 else b"")
                 ) from None
             on_bad(BadLine(content, name, number, problem))
             continue

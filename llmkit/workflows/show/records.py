@@ -8,6 +8,7 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import Line, decode_field
+from llmkit.formats.not_utf8 import utf8_hint
 from llmkit.formats.streams import open_input
 
 
@@ -108,7 +109,7 @@ def show_text(path: Path) -> RecordsReport:
             except UnicodeDecodeError as error:
                 raise DataError(
                     f"{path}:{number}: not UTF-8 (found byte 0x{line[error.start]:02x})",
-                    hint=f"iconv -f latin1 -t utf-8 {path}",
+                    hint=utf8_hint(path, line if number == 1 else b""),
                 ) from None
             count += len(line)
     return RecordsReport(

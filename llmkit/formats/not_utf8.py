@@ -1,0 +1,29 @@
+"""What to do with bytes that are no UTF-8, told by what the file begins with."""
+
+_BEGINNINGS = {
+    b"\xff\xfe": "iconv -f utf-16 -t utf-8 {}",
+    b"\xfe\xff": "iconv -f utf-16 -t utf-8 {}",
+    b"\xfd7zXZ\0": "xz -dc {}",
+    b"BZh": "bzip2 -dc {}",
+    b"\x04\x22\x4d\x18": "lz4 -dc {}",
+    b"PK\x03\x04": "unzip -p {}",
+    b"7z\xbc\xaf\x27\x1c": "7z e -so {}",
+    b"%PDF-": "pdftotext {} -",
+    b"ARROW1": "an Arrow file: write it as parquet or JSON lines first",
+}
+
+
+def utf8_hint(name: object, head: bytes = b"") -> str:
+    """The command that makes UTF-8 of a file.
+
+    Args:
+        name: of the file; stdin is called FILE.
+        head: its first bytes, as many as there are; none where they are not at hand.
+    """
+    file = "FILE" if str(name) in ("-", "stdin") else name
+    for beginning, command in _BEGINNINGS.items():
+        if head.startswith(beginning):
+            return command.format(file)
+    if len(head) >= 4 and 0 in (head[0], head[1]):  # UTF-16 without its mark
+        return f"iconv -f utf-16{'be' if head[0] == 0 else 'le'} -t utf-8 {file}"
+    return f"iconv -f latin1 -t utf-8 {file}"

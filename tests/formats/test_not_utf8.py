@@ -1,0 +1,60 @@
+"""Files that are no UTF-8."""
+
+import bz2
+import lzma
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmkit.formats.not_utf8 import utf8_hint
+
+TEXT = "Über den Flüssen.\nEs war einmal.\n"
+KINDS: dict[str, tuple[bytes, str]] = {
+    "latin1": (TEXT.encode("latin1"), "iconv -f latin1 "),
+    "utf-16": (TEXT.encode("utf-16"), "iconv -f utf-16 "),
+    "utf-16be": (TEXT[1:].encode("utf-16be"), "iconv -f utf-16be "),
+    "utf-16le": (TEXT[1:].encode("utf-16le"), "iconv -f utf-16le "),
+    "xz": (lzma.compress(TEXT.encode()), "xz -dc "),
+    "bzip2": (bz2.compress(TEXT.encode()), "bzip2 -dc "),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_hint_makes_utf_8_of_the_file(tmp_path: Path, kind: str) -> None:
+    content, begins = KINDS[kind]
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    hint = utf8_hint(path, content[:16])
+    assert hint.startswith(begins)
+    if shutil.which(hint.split()[0]) is None:
+        pytest.skip(f"no {hint.split()[0]} here")
+    made = subprocess.run(hint.split(), capture_output=True, check=True).stdout.decode()
+    assert made == (TEXT[1:] if kind in ("utf-16be", "utf-16le") else TEXT)
+
+
+def test_stdin_and_unknown_bytes_have_the_usual_one() -> None:
+    assert utf8_hint("-") == utf8_hint("stdin", b"a\xe4b") == "iconv -f latin1 -t utf-8 FILE"
+    assert "parquet" in utf8_hint("data.arrow", b"ARROW1\0\0")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("clean", "a.txt"),
+        ("dedup", "a.txt"),
+        ("train-tokenizer", "a.txt", "-o", "tok"),
+        ("show", "a.txt"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_commands_that_read_text_give_it(
+    llmkit_run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_bytes(KINDS["utf-16"][0])
+    done = llmkit_run(*line)
+    assert done.status == 3 and done.err.splitlines()[-1].startswith("  hint: iconv -f utf-16 -t utf-8 a.txt")
