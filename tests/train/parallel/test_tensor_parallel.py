@@ -72,7 +72,7 @@ LEARNT = {
     "recomputed layers": Run(divided={"recomputing": "full"}),
 }
 BESIDE = [Degrees(fsdp=2, tp=2), Degrees(pp=2, tp=2), Degrees(dp=2, tp=2), Degrees(cp=2, tp=2)]
-LONG, SHORT = 20, 3
+LONG, SHORT = 20, 2
 """Updates: of the first run alone and beside shards; of the others, with two rows a part."""
 
 
