@@ -30,7 +30,7 @@ from llmkit.formats.jsonl import (
     parse_records,
     record_id,
 )
-from llmkit.formats.not_utf8 import utf8_hint
+from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.provenance import FILE_NAME as PROVENANCE
 from llmkit.formats.stdin_kind import StdinKind, kind_of_stdin
@@ -220,7 +220,7 @@ def _decode(content: bytes, name: str, on_bad: Callable[[BadLine], None] | None)
         return content.decode("utf-8-sig" if content.startswith(BYTE_ORDER_MARK) else "utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        problem = f"not UTF-8 (found byte 0x{content[error.start]:02x} at offset {error.start})"
+        problem = not_utf8(error)
         if on_bad is None:
             raise DataError(f"{name}:{line}: {problem}", hint=utf8_hint(name, content)) from None
         on_bad(BadLine(content, name, line, problem))

@@ -1,4 +1,4 @@
-"""What to do with bytes that are no UTF-8, told by what the file begins with."""
+"""What is said of bytes that are no UTF-8, and what to do with them by what the file begins with."""
 
 _BEGINNINGS = {
     b"\xff\xfe": "iconv -f utf-16 -t utf-8 {}",
@@ -11,6 +11,11 @@ _BEGINNINGS = {
     b"%PDF-": "pdftotext {} -",
     b"ARROW1": "an Arrow file: write it as parquet or JSON lines first",
 }
+
+
+def not_utf8(error: UnicodeDecodeError) -> str:
+    """What was found, and where in what was to be decoded."""
+    return f"not UTF-8 (found byte 0x{error.object[error.start]:02x} at offset {error.start})"
 
 
 def utf8_hint(name: object, head: bytes = b"") -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from llmkit.errors import DataError
-from llmkit.formats.not_utf8 import utf8_hint
+from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.streams import STDIO, open_input
 
 
@@ -24,5 +24,4 @@ def read_text_file(path: Path, *, hint: str | None = None) -> str:
         return content.decode()
     except UnicodeDecodeError as error:
         name = "stdin" if path == STDIO else path
-        found = f"found byte 0x{content[error.start]:02x} at offset {error.start}"
-        raise DataError(f"{name}: not UTF-8 ({found})", hint=hint or utf8_hint(path, content)) from None
+        raise DataError(f"{name}: {not_utf8(error)}", hint=hint or utf8_hint(path, content)) from None

@@ -16,7 +16,7 @@ from llmkit.formats.digest import content_id
 from llmkit.formats.documents import holds_json_lines, is_json_lines
 from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import BYTE_ORDER_MARK, BadLine, encode_line
-from llmkit.formats.not_utf8 import utf8_hint
+from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.pages import is_html, read_pages
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.stdin_kind import kind_of_stdin
@@ -187,7 +187,7 @@ def _text_entry(path: Path, content: bytes, field: str, skips_bad: bool) -> Entr
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        problem = f"not UTF-8 (found byte 0x{content[error.start]:02x} at offset {error.start})"
+        problem = not_utf8(error)
         if not skips_bad:
             raise DataError(f"{name}:{line}: {problem}", hint=utf8_hint(name, content)) from None
         return Entry(content, name, line, problem)

@@ -9,7 +9,7 @@ import msgspec
 from llmkit.errors import DataError
 from llmkit.formats.documents import kind_of_input
 from llmkit.formats.jsonl import BadLine, Record, decode_field, number_lines, parse_records, raw
-from llmkit.formats.not_utf8 import utf8_hint
+from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.retrieve.hits import Find, Hit
 
@@ -61,7 +61,7 @@ def _from_text(stream: BinaryIO, name: str, on_bad: Callable[[BadLine], None] | 
         try:
             text = content.decode().strip()
         except UnicodeDecodeError as error:
-            problem = f"not UTF-8 (found byte 0x{content[error.start]:02x} at offset {error.start})"
+            problem = not_utf8(error)
             if on_bad is None:
                 raise DataError(
                     f"{name}:{number}: {problem}", hint=utf8_hint(name, content if number == 1 else b"")

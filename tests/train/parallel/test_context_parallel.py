@@ -78,7 +78,7 @@ def test_two_processes_with_half_of_each_row_learn_what_one_learns(
 def test_four_processes_and_other_divisions_beside_learn_it_too(
     on_ranks: Callable[..., Any],
 ) -> None:
-    run = Run(steps=4)
+    run = Run(steps=10)
     alone = run_on(None, run)
     for outcomes in on_ranks(4, runs_on, [(degrees, run) for degrees in FOUR]):
         for degrees, found in zip(FOUR, outcomes, strict=True):

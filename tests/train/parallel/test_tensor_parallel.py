@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from runs import HEADS, Run, assert_same, config_of, run_on, runs_on
+from runs import HEADS, Outcome, Run, assert_same, config_of, run_on, runs_on
 from torch import nn
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel
 
@@ -65,36 +65,39 @@ GEMMA = {
     **{"embedding_scale": 32**0.5, "hidden_act": "gelu_pytorch_tanh"},
 }
 LEARNT = {
-    "tied, norms of heads, a row a part": Run(micro=1),
+    "tied, norms of heads": Run(),
     "an untied head and a z-loss": Run(shape={"tie_word_embeddings": False}, recipe={"z_loss": 0.01}),
     "soft caps": Run(shape=GEMMA),
-    "learnt positions, biases": Run(name="gpt2", shape={"num_key_value_heads": 4}),
+    "learnt positions, biases, two rows a part": Run(name="gpt2", shape={"num_key_value_heads": 4}, micro=2),
     "recomputed layers": Run(divided={"recomputing": "full"}),
 }
 BESIDE = [Degrees(fsdp=2, tp=2), Degrees(pp=2, tp=2), Degrees(dp=2, tp=2), Degrees(cp=2, tp=2)]
-LONG, SHORT = 20, 2
-"""Updates: of the first run alone and beside shards; of the others, with two rows a part."""
+LONG, SHORT = 20, 6
+"""Updates: alone, and of the first run beside shards; of the others beside other divisions."""
+
+
+def _beside_alone(run: Run) -> tuple[Run, Outcome]:
+    return run, run_on(None, run)
 
 
 def test_cut_matrices_learn_what_whole_ones_do_alone_and_beside_other_divisions(
     on_ranks: Callable[..., Any],
 ) -> None:
     """Over rows of several documents."""
-    long, *others = LEARNT.values()
-    runs = [replace(long, steps=LONG), *(replace(run, steps=SHORT, micro=2) for run in others)]
-    whole = [run_on(None, run) for run in runs]
-    for degrees in (Degrees(tp=2), *BESIDE):
-        first = 0 if degrees in (Degrees(tp=2), Degrees(fsdp=2, tp=2)) else 1
-        expected = whole[first:]
-        for outcomes in on_ranks(degrees.world, runs_on, [(degrees, run) for run in runs[first:]]):
-            for found, alone in zip(outcomes, expected, strict=True):
+    long = [_beside_alone(replace(run, steps=LONG)) for run in LEARNT.values()]
+    short = [_beside_alone(replace(run, steps=SHORT, micro=2)) for run in LEARNT.values()]
+    shards, *others = BESIDE
+    plans = {Degrees(tp=2): long, shards: [long[0], *short[1:]], **dict.fromkeys(others, short)}
+    for degrees, pairs in plans.items():
+        for outcomes in on_ranks(degrees.world, runs_on, [(degrees, run) for run, _ in pairs]):
+            for found, (_, alone) in zip(outcomes, pairs, strict=True):
                 assert_same(found, alone)
                 told = [[step.stats.get("z_loss", 0.0) for step in one.steps] for one in (found, alone)]
                 np.testing.assert_allclose(told[0], told[1], rtol=1e-4)
 
 
 def test_heads_that_share_something_learn_what_whole_ones_do(on_ranks: Callable[..., Any]) -> None:
-    runs = {name: replace(run, steps=SHORT, micro=2) for name, run in HEADS.items()}
+    runs = {name: replace(run, steps=5, micro=2) for name, run in HEADS.items()}
     latents = replace(runs["latents of queries too"], divided={"recomputing": "selective"})
     runs["recomputed latents"] = latents
     expected = [run_on(None, run) for run in runs.values()]
