@@ -44,10 +44,11 @@ $(VENV)/.run: pyproject.toml constraints.txt
 	$(PIP) --editable .
 	touch $@
 
+# of what only tests import, few modules are compiled, at their first import
 $(VENV)/.test: $(VENV)/.run
-	$(PIP) --editable '.[test]'
+	$(PIP) --no-compile --editable '.[test]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(PIP) --editable '.[dev]'
-	touch $@
+	$(PIP) --no-compile --editable '.[dev]'
+	touch $(VENV)/.test $@

@@ -109,8 +109,8 @@ def _compile(compiler: str, sources: Path, objects: Path, target: Path) -> Built
     }
     defines = [f"-DLLMKIT_LEVEL_{name.upper()}" for name in levels]
     jobs: dict[str, Sequence[str]] = {f"level_{name}": flags for name, flags in levels.items()}
-    jobs = {**jobs, "level_portable": (), "dispatch": defines}
-    jobs |= dict.fromkeys(("pool", "api", "forward", "quantise", "split", "text"), ())
+    jobs = {"level_portable": (), **jobs}  # what takes longest comes first, and two cores end together
+    jobs |= {"dispatch": defines} | dict.fromkeys(("pool", "api", "forward", "quantise", "split", "text"), ())
 
     def compile_one(name: str) -> str:
         line = [compiler, *FLAGS, *jobs[name], "-c", f"{sources / name}.cpp", "-o", f"{objects / name}.o"]
