@@ -39,7 +39,9 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
-        gc.set_threshold(20_000, 20, 20)  # looking for cycles took a twelfth of small tests at Python's own 700
+        gc.set_threshold(
+            20_000, 20, 20
+        )  # looking for cycles took a twelfth of small tests at Python's own 700
         gc.enable()
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from llmkit.model.transformer import Transformer
+from llmkit.tokens.text_sizes import TextSizes
 from llmkit.train.cross_entropy import IGNORED
 from llmkit.train.data import RowSource
 from llmkit.train.loss import Batch, build_batch
@@ -45,7 +44,7 @@ def evaluate(
     document_mask: bool,
     autocast: Callable[[], AbstractContextManager[Any]],
     limit: int | None = None,
-    token_bytes: NDArray[np.int64] | None = None,
+    sizes: TextSizes | None = None,
     between: Callable[[], None] = lambda: None,
     objective: Objective | None = None,
 ) -> Evaluation:
@@ -59,7 +58,7 @@ def evaluate(
         document_mask: as in training.
         autocast: makes the context of the forward pass.
         limit: the first rows only.
-        token_bytes: (V,) UTF-8 bytes that each id stands for; a float where it is a mean.
+        sizes: UTF-8 bytes of text behind the ids.
         between: called between batches; may raise to stop.
         objective: what is scored; None: the next token.
     """
@@ -84,8 +83,8 @@ def evaluate(
                 sums[name] = sums.get(name, 0.0) + value
             units += objective.units(batch)
             count += batch.count
-            if token_bytes is not None:
-                text_bytes += _bytes_of(batch.targets, token_bytes)
+            if sizes is not None:
+                text_bytes += _bytes_of(batch, sizes)
             between()
     finally:
         model.train(was_training)
@@ -131,6 +130,7 @@ def _batches(
         yield batch
 
 
-def _bytes_of(targets: Tensor, token_bytes: NDArray[np.int64]) -> float:
-    ids = targets[targets != IGNORED].cpu().numpy()
-    return float(token_bytes[ids].sum())
+def _bytes_of(batch: Batch, sizes: TextSizes) -> float:
+    learnt = batch.targets != IGNORED
+    targets, before = (ids[learnt].cpu().numpy() for ids in (batch.targets, batch.ids))
+    return sizes.total(targets, sizes.opens_after(before))

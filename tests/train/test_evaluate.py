@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from llmkit.model.transformer import Transformer
+from llmkit.tokens.text_sizes import TextSizes
 from llmkit.train.evaluate import Evaluation, evaluate
 
 
@@ -38,10 +39,23 @@ def test_bits_per_byte_counts_the_bytes_of_the_targets(
     rows = make_rows(4, masked=0.3)
     sizes = np.arange(32) % 5
     targets = rows.rows.tokens[:, 1:][rows.rows.loss[:, 1:]]
-    result = score(tiny_model, rows, token_bytes=sizes)
+    result = score(tiny_model, rows, sizes=TextSizes(sizes))
     expected = result.loss * len(targets) / math.log(2) / sizes[targets].sum()
     assert result.bits_per_byte == pytest.approx(expected)
     assert score(tiny_model, rows).bits_per_byte is None
+
+
+def test_bits_per_byte_leave_out_the_space_that_the_tokenizer_puts_before_a_text(
+    make_rows: Callable[..., Any], tiny_model: Transformer
+) -> None:
+    rows = make_rows(4)
+    behind, spaced = np.arange(32) % 4, np.arange(32) % 3 == 1  # every fourth id is special
+    before, targets = rows.rows.tokens[:, :-1], rows.rows.tokens[:, 1:]
+    own = [spaced[now] for was, now in zip(before.flat, targets.flat, strict=True) if was % 4 == 0]
+    assert any(own) and not all(own)
+    result = score(tiny_model, rows, sizes=TextSizes(behind, spaced))
+    expected = result.loss * result.tokens / math.log(2) / (behind[targets].sum() - sum(own))
+    assert result.bits_per_byte == pytest.approx(expected)
 
 
 def test_a_limit_scores_the_first_rows(make_rows: Callable[..., Any], tiny_model: Transformer) -> None:

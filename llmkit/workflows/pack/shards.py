@@ -16,6 +16,7 @@ from llmkit.formats.token_spool import TokenSpool
 from llmkit.machine import cores
 from llmkit.progress import Progress
 from llmkit.tokens.pack import RowPlan, copy_rows, notes_of, plan_rows
+from llmkit.tokens.text_sizes import TextSizes
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.pack.input import PackJob
 from llmkit.workflows.pack.spool import SPOOL
@@ -37,10 +38,11 @@ def write_shards(
     """
     lengths = spool.lengths()
     plan = plan_rows(lengths, job.config)
-    index = _index(spool, plan, job)
+    tokens, starts = spool.tokens(), np.cumsum(lengths) - lengths
+    text_bytes = None if job.tokenizer is None else _text_bytes(tokens, starts, job.tokenizer)
+    index = _index(spool, plan, job, text_bytes)
     run_table, run_counts = spool.runs()
     run_bounds = np.concatenate([[0], np.cumsum(run_counts)]).astype(np.int64)
-    tokens, starts = spool.tokens(), np.cumsum(lengths) - lengths
     pad = index.pad_id if index.pad_id is not None else index.eos_id or 0
 
     finished = folder / SPOOL / _FINISHED
@@ -71,7 +73,7 @@ def write_shards(
     return index, plan.cut_documents
 
 
-def _index(spool: TokenSpool, plan: RowPlan, job: PackJob) -> ShardIndex:
+def _index(spool: TokenSpool, plan: RowPlan, job: PackJob, text_bytes: int | None) -> ShardIndex:
     tokenizer, config = job.tokenizer, job.config
     vocab_size = _highest(spool.tokens()) + 1 if tokenizer is None else tokenizer.vocab_size
     return ShardIndex(
@@ -89,7 +91,7 @@ def _index(spool: TokenSpool, plan: RowPlan, job: PackJob) -> ShardIndex:
         strategy=config.strategy,
         long=config.long,
         seed=config.seed if config.shuffle else None,
-        bytes=None if tokenizer is None else _text_bytes(spool.tokens(), tokenizer),
+        bytes=text_bytes,
     )
 
 
@@ -98,9 +100,15 @@ def _highest(tokens: NDArray[Any]) -> int:
     return max(int(tokens[start : start + _CHUNK].max()) for start in range(0, len(tokens), _CHUNK))
 
 
-def _text_bytes(tokens: NDArray[Any], tokenizer: Tokenizer) -> int:
-    """UTF-8 bytes of the text behind some ids."""
-    counts = np.zeros(tokenizer.vocab_size, np.int64)
+def _text_bytes(tokens: NDArray[Any], starts: NDArray[np.int64], tokenizer: Tokenizer) -> int:
+    """UTF-8 bytes of the text behind all tokens, of which documents begin at `starts`."""
+    sizes, total = TextSizes.of_tokenizer(tokenizer), 0.0
     for start in range(0, len(tokens), _CHUNK):
-        counts += np.bincount(tokens[start : start + _CHUNK], minlength=len(counts))
-    return int(counts @ tokenizer.byte_lengths)
+        chunk = tokens[start : start + _CHUNK]
+        opens = np.zeros(len(chunk), np.bool_)
+        opens[0] = start > 0 and sizes.opens_after(tokens[start - 1])
+        opens[1:] = sizes.opens_after(chunk[:-1])
+        first, last = np.searchsorted(starts, (start, start + len(chunk)))
+        opens[starts[first:last] - start] = True
+        total += sizes.total(chunk, opens)
+    return int(total)

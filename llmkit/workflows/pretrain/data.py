@@ -11,11 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file, digest_inputs
@@ -27,6 +24,7 @@ from llmkit.formats.streams import is_stream, open_input
 from llmkit.formats.token_files import index_of
 from llmkit.progress import Progress
 from llmkit.tokens.config import PackConfig
+from llmkit.tokens.text_sizes import TextSizes
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.train.data import JoinedRows, RowSource
 
@@ -100,16 +98,12 @@ def is_shard_folder(path: Path) -> bool:
     return (path / INDEX).is_file()
 
 
-def bytes_of_tokens(tokenizer: Tokenizer | None, data: PretrainData, vocab_size: int) -> NDArray[Any] | None:
-    """(V,) UTF-8 bytes behind each id: exact with a tokenizer, else the shards' mean for every id.
-
-    None where neither is known. Special tokens stand for no text.
-    """
+def text_sizes(tokenizer: Tokenizer | None, data: PretrainData, vocab_size: int) -> TextSizes | None:
+    """Bytes behind `vocab_size` ids: by a tokenizer, else the shards' mean; None where neither is known."""
     if tokenizer is not None:
-        known = tokenizer.byte_lengths[:vocab_size]
-        return np.pad(known, (0, vocab_size - len(known)))
+        return TextSizes.of_tokenizer(tokenizer, vocab_size)
     if data.bytes_per_token is not None:
-        return np.full(vocab_size, data.bytes_per_token)
+        return TextSizes.mean(data.bytes_per_token, vocab_size)
     return None
 
 

@@ -6,7 +6,7 @@ from llmkit.train.evaluate import Evaluation, evaluate
 from llmkit.train.loop import Duties
 from llmkit.train.objective import NextToken
 from llmkit.train.trainer import Trainer
-from llmkit.workflows.pretrain.data import bytes_of_tokens
+from llmkit.workflows.pretrain.data import text_sizes
 from llmkit.workflows.pretrain.job import Job
 from llmkit.workflows.run.profile import profile_duty
 from llmkit.workflows.run.rewind import Rewinder
@@ -37,9 +37,9 @@ def build_duties(job: Job, trainer: Trainer, saver: Saver) -> Duties:
 def _evaluator(job: Job, trainer: Trainer) -> Callable[[Callable[[], None]], Evaluation]:
     assert job.valid is not None
     rows = job.valid.rows
-    token_bytes = None
+    sizes = None
     if isinstance(trainer.objective, NextToken):  # else the loss is not that of a text
-        token_bytes = bytes_of_tokens(job.tokenizer, job.valid, job.source.config.vocab_size)
+        sizes = text_sizes(job.tokenizer, job.valid, job.source.config.vocab_size)
 
     def score(between: Callable[[], None]) -> Evaluation:
         return evaluate(
@@ -49,7 +49,7 @@ def _evaluator(job: Job, trainer: Trainer) -> Callable[[Callable[[], None]], Eva
             document_mask=job.config.document_mask,
             autocast=trainer.autocast,
             limit=job.config.eval_rows,
-            token_bytes=token_bytes,
+            sizes=sizes,
             between=between,
             objective=trainer.objective,
         )

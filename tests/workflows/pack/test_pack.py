@@ -20,6 +20,7 @@ from llmkit.formats.shards import ShardFolder
 from llmkit.progress import SILENT
 from llmkit.tokens.config import PackConfig
 from llmkit.tokens.load import load_tokenizer
+from llmkit.workflows.pack import shards
 from llmkit.workflows.pack.pack import PackReport, PackSources, pack_files
 
 TEXTS = [f"Document {n}: " + "the quick brown fox jumps over the lazy dog. " * (n % 13) for n in range(60)]
@@ -100,6 +101,21 @@ def test_markers_are_put_around_and_their_ids_kept_in_the_index(
         number: [index.bos_id, *ids, index.eos_id] for number, ids in enumerate(expected)
     }
     assert index.bytes == sum(len(text.encode()) for text in TEXTS)  # markers stand for no text
+
+
+@pytest.mark.parametrize("boundary", ["auto", "none", "eos"])
+def test_the_bytes_of_the_index_are_those_of_the_documents_without_the_tokenizers_own_space(
+    pack: Callable[..., PackReport],
+    documents: Path,
+    tmp_path: Path,
+    shared_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    boundary: Any,
+) -> None:
+    monkeypatch.setattr(shards, "_CHUNK", 37)  # documents go over their ends
+    llama = shared_data / "tokenizers" / "llama2"
+    pack("out", documents, tokenizer=llama, config=replace(CONFIG, boundary=boundary))
+    assert ShardFolder.open(tmp_path / "out").index.bytes == sum(len(text.encode()) for text in TEXTS)
 
 
 def test_long_documents_are_cut_off_or_left_out_as_asked_and_counted(

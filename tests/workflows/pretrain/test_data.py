@@ -22,11 +22,11 @@ from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.pretrain.data import (
     Packing,
     PretrainData,
-    bytes_of_tokens,
     check_tokenizer,
     is_shard_folder,
     open_data,
     require,
+    text_sizes,
 )
 
 TEXTS = [{"id": "a", "text": "the cat sat " * 30}, {"id": "b", "text": "on the mat " * 30}]
@@ -201,15 +201,15 @@ def _data(bytes_per_token: float | None = None, sha256: str | None = None) -> Pr
 
 def test_each_id_stands_for_the_bytes_of_its_text(byte_tokenizer: Tokenizer) -> None:
     # 256 bytes, three special tokens, and rows of the embedding that no token has
-    sizes = bytes_of_tokens(byte_tokenizer, _data(bytes_per_token=9.0), 264)
-    assert sizes is not None and sizes.tolist() == [1] * 256 + [0] * 8
-    assert bytes_of_tokens(byte_tokenizer, _data(), 100).tolist() == [1] * 100  # type: ignore[union-attr]
+    sizes = text_sizes(byte_tokenizer, _data(bytes_per_token=9.0), 264)
+    assert sizes is not None and sizes.behind.tolist() == [1] * 256 + [0] * 8
+    assert text_sizes(byte_tokenizer, _data(), 100).behind.tolist() == [1] * 100  # type: ignore[union-attr]
 
 
 def test_without_a_tokenizer_each_id_stands_for_the_mean_or_for_nothing_known() -> None:
-    sizes = bytes_of_tokens(None, _data(bytes_per_token=3.25), 5)
-    assert sizes is not None and sizes.tolist() == [3.25] * 5
-    assert bytes_of_tokens(None, _data(), 5) is None
+    sizes = text_sizes(None, _data(bytes_per_token=3.25), 5)
+    assert sizes is not None and sizes.behind.tolist() == [3.25] * 5
+    assert text_sizes(None, _data(), 5) is None
 
 
 def test_only_the_datas_own_tokenizer_will_do_where_it_is_known(tmp_path: Path) -> None:
