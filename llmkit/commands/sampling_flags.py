@@ -90,6 +90,9 @@ class Sampling:
     frequency_penalty: Annotated[float, Option(metavar="X", help="The same, each time one is there.")] = (
         Default.frequency_penalty
     )
+    repeat_last_n: Annotated[
+        int, Option(metavar="N", help="Tokens of prompt and text that the three look at; -1: all.")
+    ] = Default.repeat_last_n
     dry_multiplier: Annotated[
         float, Option(metavar="X", help="Off tokens that go on with a repetition; 0: off.")
     ] = Default.dry_multiplier

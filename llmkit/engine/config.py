@@ -41,6 +41,8 @@ class SamplingConfig:
     """Taken off the scores of tokens that the text has."""
     frequency_penalty: float = 0.0
     """The same for each time the text has it."""
+    repeat_last_n: int = -1
+    """Tokens of prompt and text that these three look at, the last ones; -1: all; 0 is off."""
     dry_multiplier: float = 0.0
     """Taken off the scores of tokens that would go on with a repetition of `dry_allowed_length` tokens, and
     `dry_base` times as much for each token that it is longer; 0 is off."""
@@ -100,6 +102,7 @@ class SamplingConfig:
         )
         self._require("presence_penalty", abs(self.presence_penalty) < 1e6, "above -1e6 and below 1e6")
         self._require("frequency_penalty", abs(self.frequency_penalty) < 1e6, "above -1e6 and below 1e6")
+        self._require("repeat_last_n", self.repeat_last_n >= -1, "-1 (all), 0 (off) or above")
         self._require("dry_multiplier", 0 <= self.dry_multiplier < 1e6, "0 (off) or above, and below 1e6")
         self._require("dry_base", 1 <= self.dry_base < 1e6, "1 or above, and below 1e6")
         self._require("dry_allowed_length", self.dry_allowed_length >= 1, "at least 1")
@@ -157,7 +160,8 @@ class SamplingConfig:
     @property
     def has_penalties(self) -> bool:
         """Whether what was written changes the scores."""
-        return self.repetition_penalty != 1 or self.presence_penalty != 0 or self.frequency_penalty != 0
+        told = self.repetition_penalty != 1 or self.presence_penalty != 0 or self.frequency_penalty != 0
+        return told and self.repeat_last_n != 0
 
     @property
     def has_dry(self) -> bool:

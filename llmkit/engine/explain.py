@@ -97,7 +97,8 @@ def _setting(step: str, config: SamplingConfig) -> Any:
             return dict(config.logit_bias)
         case "penalties":
             names = ("repetition_penalty", "presence_penalty", "frequency_penalty")
-            return {name.removesuffix("_penalty"): getattr(config, name) for name in names}
+            told = {name.removesuffix("_penalty"): getattr(config, name) for name in names}
+            return told | {"last_n": config.repeat_last_n}
         case "dry":
             fields = ("multiplier", "base", "allowed_length", "penalty_last_n", "sequence_breakers")
             return {name: getattr(config, f"dry_{name}") for name in fields}

@@ -19,7 +19,7 @@ from llmkit.errors import ConfigError, UsageError
         *(("logprobs", -1), ("logprobs", 1001), ("typical_p", 0.0), ("typical_p", 1.1), ("choice", ("",))),
         *(("top_n_sigma", -1.0), ("xtc_probability", 1.1), ("xtc_threshold", 0.0)),
         *(("dry_multiplier", -0.1), ("dry_multiplier", 1e6), ("dry_base", 0.99), ("dry_base", float("nan"))),
-        *(("dry_allowed_length", 0), ("dry_penalty_last_n", -2)),
+        *(("dry_allowed_length", 0), ("dry_penalty_last_n", -2), ("repeat_last_n", -2)),
         *(("adaptive_target", 1.1), ("adaptive_target", float("nan"))),
         *(("adaptive_decay", -0.1), ("adaptive_decay", 1.0)),
     ],

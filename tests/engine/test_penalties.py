@@ -42,6 +42,19 @@ def test_presence_counts_once_and_frequency_each_time_and_the_prompt_not_at_all(
     assert np.array_equal(found, expected) and found.dtype == np.float32
 
 
+def test_a_prompt_that_is_further_back_than_asked_is_seen_no_more_and_the_text_counts_on() -> None:
+    found = _applied(SamplingConfig(repetition_penalty=2.0, repeat_last_n=6), np.ones(V, np.float32))
+    assert np.flatnonzero(found != 1).tolist() == [7, 11, 20]  # of 3 7 7 11, the first two are gone
+    counted = SamplingConfig(frequency_penalty=1.0, repeat_last_n=2)
+    assert np.flatnonzero(_applied(counted, np.zeros(V, np.float32))).tolist() == [20]
+    assert _applied(counted, np.zeros(V, np.float32))[20] == -2
+
+
+def test_penalties_that_look_at_nothing_are_none() -> None:
+    assert SamplingConfig(repetition_penalty=2.0, repeat_last_n=1).has_penalties
+    assert not SamplingConfig(repetition_penalty=2.0, repeat_last_n=0).has_penalties
+
+
 def test_the_models_own_scores_are_left_as_they_are() -> None:
     before = LOGITS.copy()
     _applied(SamplingConfig(repetition_penalty=2.0, presence_penalty=1.0, frequency_penalty=1.0), LOGITS)

@@ -33,6 +33,14 @@ def llama_dry(
     return _asked({"dry": settings, **asked})["rows"]
 
 
+def llama_penalties(
+    scores: Sequence[float], tokens: Sequence[int], start: int, *, last: int, penalties: Sequence[float]
+) -> list[list[float]]:
+    """The same of its penalties: repetition, frequency, presence, of the `last` tokens."""
+    asked = {"scores": [*scores], "tokens": [*tokens], "start": start}
+    return _asked({"penalties": [last if last >= 0 else _EVERYTHING, *penalties], **asked})["rows"]
+
+
 def llama_adaptive(rows: Sequence[Sequence[float]], target: float, decay: float, seed: int) -> dict[str, Any]:
     """What adaptive-p makes of one row of scores after the other: `rows`, and the tokens drawn: `drawn`."""
     return _asked({"adaptive": [target, decay, seed], "scores": [[*row] for row in rows]})
@@ -85,6 +93,7 @@ def _main() -> None:
             c_void_p,
             (c_void_p, c_float, c_float, c_int32, c_int32, ctypes.POINTER(c_char_p), c_size_t),
         ),
+        ("llama_sampler_init_penalties", c_void_p, (c_int32, c_int32, c_float, c_float, c_float)),
         ("llama_sampler_init_adaptive_p", c_void_p, (c_float, c_float, c_uint32)),
         ("llama_sampler_accept", None, (c_void_p, c_int32)),
         ("llama_sampler_apply", None, (c_void_p, ctypes.POINTER(_Tokens))),
@@ -92,7 +101,8 @@ def _main() -> None:
         function = getattr(llama, name)
         function.restype, function.argtypes = result, arguments
     asked = json.load(sys.stdin)
-    print(json.dumps(_dry(llama, asked) if "dry" in asked else _adaptive(llama, asked)))
+    kinds = {"dry": _dry, "penalties": _penalties, "adaptive": _adaptive}
+    print(json.dumps(next(answer for kind, answer in kinds.items() if kind in asked)(llama, asked)))
 
 
 def _dry(llama: ctypes.CDLL, asked: dict[str, Any]) -> dict[str, Any]:
@@ -108,6 +118,15 @@ def _dry(llama: ctypes.CDLL, asked: dict[str, Any]) -> dict[str, Any]:
         *(vocab, told["multiplier"], told["base"], told["allowed_length"], last),
         *((c_char_p * len(texts))(*texts), len(texts)),
     )
+    return _rows(llama, sampler, asked)
+
+
+def _penalties(llama: ctypes.CDLL, asked: dict[str, Any]) -> dict[str, Any]:
+    return _rows(llama, llama.llama_sampler_init_penalties(len(asked["scores"]), *asked["penalties"]), asked)
+
+
+def _rows(llama: ctypes.CDLL, sampler: int, asked: dict[str, Any]) -> dict[str, Any]:
+    """What it makes of the scores after the first tokens, and after each one more."""
     rows, tokens, start = [], asked["tokens"], asked["start"]
     for token in tokens[:start]:
         llama.llama_sampler_accept(sampler, token)

@@ -1,4 +1,4 @@
-"""DRY and adaptive-p beside llama.cpp's own."""
+"""Penalties, DRY and adaptive-p beside llama.cpp's own."""
 
 import random
 from collections.abc import Callable
@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from llama_samplers import llama_adaptive, llama_dry
+from llama_samplers import llama_adaptive, llama_dry, llama_penalties
 
 from llmkit.engine.adaptive import Adaptive
 from llmkit.engine.breaks import breaks_of
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.dry import Dry
+from llmkit.engine.penalties import Penalties
 from llmkit.formats.provenance import Invocation
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
@@ -79,6 +80,33 @@ def _beside(
         if count < len(tokens):
             dry.add(tokens[count])
     assert changed > 10
+
+
+@pytest.mark.parametrize("last", [-1, 0, 1, 7, 64])
+@pytest.mark.parametrize(("start", "frequency", "presence"), [(20, 0.0, 0.0), (0, 0.3, 0.5)])
+def test_penalties_look_as_far_back_as_in_llama_cpp(
+    last: int, start: int, frequency: float, presence: float
+) -> None:
+    chance = random.Random(4)
+    tokens = [chance.randrange(16) for _ in range(90)]
+    scores = np.random.default_rng(0).standard_normal(16, np.float32)
+    config = SamplingConfig(
+        repetition_penalty=1.3,
+        frequency_penalty=frequency,  # of the text alone, so no prompt is read where these are set
+        presence_penalty=presence,
+        repeat_last_n=last,
+    )
+    told = (1.3, frequency, presence)
+    theirs = llama_penalties(scores.tolist(), tokens, start, last=last, penalties=told)
+    penalties = Penalties(config, tokens[:start], 16)
+    changed = 0
+    for count, row in enumerate(theirs, start):
+        ours = penalties.apply(scores)
+        changed += int((ours != scores).sum())
+        np.testing.assert_allclose(ours, row, rtol=1e-5, atol=1e-6)
+        if count < len(tokens):
+            penalties.add(tokens[count])
+    assert changed > 10 if last else not changed
 
 
 @pytest.mark.parametrize(("target", "decay"), [(0.0, 0.9), (0.3, 0.5), (0.55, 0.9), (1.0, 0.99)])

@@ -108,6 +108,7 @@ def sampling_fields(facts: Facts) -> dict[str, Schema]:
         "repetition_penalty": or_null(number(minimum=MIN_PENALTY, exclusiveMaximum=_BELOW)),
         "presence_penalty": or_null(penalty),
         "frequency_penalty": or_null(penalty),
+        "repeat_last_n": or_null(integer(minimum=-1)),
         "stop_token_ids": or_null(token_ids(facts, most=LIMITS.stop_strings)),
         "priority": or_null(integer()),
         "logit_bias": or_null(bias),

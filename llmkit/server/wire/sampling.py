@@ -55,6 +55,7 @@ class SamplingFields(RuleFields, kw_only=True, forbid_unknown_fields=True):
     repetition_penalty: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+    repeat_last_n: int | None = None
     logit_bias: dict[str, float] | None = None
     stop: str | list[str] | None = None
     stop_token_ids: list[int] | None = None
@@ -104,7 +105,7 @@ def read_sampling(
     given: dict[str, Any] = {"max_tokens": max_tokens, "samples": 1}
     for name in (
         *("max_tokens", "temperature", "top_p", "top_k", "min_p", "typical_p", "repetition_penalty"),
-        *("presence_penalty", "frequency_penalty", "ignore_eos", "seed"),
+        *("presence_penalty", "frequency_penalty", "repeat_last_n", "ignore_eos", "seed"),
         *("top_n_sigma", "xtc_probability", "xtc_threshold", "adaptive_target", "adaptive_decay"),
         *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
     ):

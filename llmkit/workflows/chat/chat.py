@@ -35,7 +35,7 @@ SETTABLE = (
     *("max_tokens", "temperature", "top_k", "top_p", "min_p", "typical_p", "seed"),
     *("top_n_sigma", "xtc_probability", "xtc_threshold", "adaptive_target", "adaptive_decay"),
     *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
-    *("repetition_penalty", "presence_penalty", "frequency_penalty"),
+    *("repetition_penalty", "presence_penalty", "frequency_penalty", "repeat_last_n"),
 )
 """Settings that can change from reply to reply."""
 

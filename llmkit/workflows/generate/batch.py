@@ -24,7 +24,8 @@ _SHARED: dict[str, Any] = {
         *("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "seed", "stop"),
         *("top_n_sigma", "xtc_probability", "xtc_threshold", "adaptive_target", "adaptive_decay"),
         *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers"),
-        *("top_k", "min_p", "typical_p", "repetition_penalty", "stop_ids", "ignore_eos", "samplers"),
+        *("top_k", "min_p", "typical_p", "repetition_penalty", "repeat_last_n"),
+        *("stop_ids", "ignore_eos", "samplers"),
         *("json_schema", "regex", "choice", "grammar"),
     )
 } | {"model": str, "n": int, "max_tokens": int, "user": str, "safety_identifier": str}

@@ -8,6 +8,7 @@ import msgspec
 OVERRIDES: dict[str, Any] = {
     **{"max_tokens": int, "temperature": float, "top_k": int, "top_p": float, "min_p": float},
     **{"repetition_penalty": float, "presence_penalty": float, "frequency_penalty": float},
+    "repeat_last_n": int,
     **{
         "stop": str | list[str],
         "stop_ids": list[int],

@@ -124,6 +124,26 @@ def test_what_dry_takes_off_the_next_token_of_a_repetition_is_what_its_flags_say
     assert taken(*on, "--dry-penalty-last-n", str(len(said) + 1)) == 0
 
 
+def test_penalties_look_back_as_far_as_they_are_told(llmkit_run: Run, gen: list[object], model: Path) -> None:
+    text = "the License and the Work"
+    ids = load_tokenizer(model).encode(text)
+    place = next(at for at, token in enumerate(ids) if ids.count(token) == 1)
+    asked = [*gen, text, "--logit-bias", f"{ids[place]}=100", "--repetition-penalty", "2", "--explain-step"]
+
+    def divided_by(*flags: object) -> float:
+        stages = json.loads(llmkit_run(*asked, "--json", *flags).out)["stages"]
+        bias, penalties = (
+            next(one["score"] for one in stage["candidates"] if one["id"] == ids[place])
+            for stage in stages
+            if stage["step"] in ("bias", "penalties")
+        )
+        return round(float(bias / penalties), 3)
+
+    back = len(ids) - place
+    assert divided_by() == divided_by("--repeat-last-n", back) == divided_by("--repeat-last-n", -1) == 2
+    assert divided_by("--repeat-last-n", back - 1) == 1
+
+
 def test_an_int8_cache_takes_what_kv_estimate_says_and_moves_the_scores_a_little(
     llmkit_run: Run, gen: list[object]
 ) -> None:
