@@ -14,7 +14,7 @@ PYTEST_ARGS ?= -n 2 --dist worksteal
 # compiled modules are kept, whatever the environment says: some hundred processes start, each with 300 modules
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: quickstart test check docs clean
+.PHONY: quickstart test check lint types pages docs clean
 
 quickstart: $(VENV)/.run
 	rm -rf quickstart
@@ -23,10 +23,16 @@ quickstart: $(VENV)/.run
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(VENV)/.dev
+check: lint types pages
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
 	$(BIN)/mypy
+
+pages: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/test_docs.py -k 'manual_pages or completion_scripts'
 
 docs: $(VENV)/.run
