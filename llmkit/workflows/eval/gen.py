@@ -110,12 +110,12 @@ def eval_gen(
     prompts = _encoded(scorer, items, config)
     scorer.longest = max(map(len, prompts)) + sampling.max_tokens
     begun = clock()
-    settings = (asdict(config), form, scorer.fingerprint, inputs_told(inputs))
+    work = _work(form, items, decides, config)
+    settings = (asdict(config), form, scorer.fingerprint, inputs_told(inputs), work[INPUTS])
     with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
         written = _written(scorer, items, prompts, sampling, records)
         found = list(_judged(written, items, decides, config.verify_jobs, records, progress))
         notes = (*scorer.notes, *records.notes, *decides.notes(found))
-    work = _work(form, items, decides, config)
     return _report(scorer.name, form, decides, config, found, work, clock() - begun, notes)
 
 

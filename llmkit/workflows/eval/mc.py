@@ -75,6 +75,11 @@ class _Item:
     question: Question
     context: str
 
+    @property
+    def digest(self) -> str:
+        """Of what is asked."""
+        return digest_bytes(encode_line([self.context, self.question.continuations]))[:16]
+
 
 def eval_mc(
     model: ModelOptions,
@@ -110,11 +115,12 @@ def eval_mc(
     scorer = open_scorer(model)
     begun = clock()
     form, items = _read(path, dev, config)
-    settings = (asdict(config), form, scorer.fingerprint, inputs_told(inputs))
+    work = _work(form, items, config)
+    settings = (asdict(config), form, scorer.fingerprint, inputs_told(inputs), work[INPUTS])
     with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
         found = list(_judged(scorer, items, records, progress))
         notes = (*scorer.notes, *records.notes)
-    return _report(scorer.name, form, config, found, clock() - begun, notes)
+    return _report(scorer.name, form, config, found, work, clock() - begun, notes)
 
 
 def _read(path: Path, dev: Path | None, config: McConfig) -> tuple[ChoiceForm, list[_Item]]:
@@ -174,12 +180,11 @@ def _judged(
 
     answers = likelihoods(scorer, asked())
     for count, item in enumerate(items, 1):
-        digest = digest_bytes(encode_line([item.context, item.question.continuations]))[:16]
         if item.index in records.done:
-            yield records.earlier(item.index, digest, f"question {item.index}")
+            yield records.earlier(item.index, item.digest, f"question {item.index}")
             continue
         answer = next(answers)
-        told = _record(item, answer.choices, answer.truncated) | {"prompt_sha256": digest}
+        told = _record(item, answer.choices, answer.truncated) | {"prompt_sha256": item.digest}
         records.write(told)
         progress.update(count, len(items))
         yield told
@@ -204,11 +209,17 @@ def _record(item: _Item, found: Sequence[Likelihood], truncated: bool) -> dict[s
     }
 
 
+def _work(form: ChoiceForm, items: Sequence[_Item], config: McConfig) -> Work:
+    asked = digest_all(f"{item.digest} {item.question.answer}" for item in items)
+    return {"form": form, "shots": config.shots, INPUTS: asked}
+
+
 def _report(
     name: str,
     form: ChoiceForm,
     config: McConfig,
     found: Sequence[Mapping[str, Any]],
+    work: Work,
     seconds: float,
     notes: tuple[str, ...],
 ) -> McReport:
@@ -239,11 +250,7 @@ def _report(
         perplexity=_perplexity([one["logprobs"][0] for one in found]) if is_last_word else None,
         groups=[_group(group, ones) for group, ones in sorted(groups.items())],
         truncated=truncated,
-        work={
-            "form": form,
-            "shots": config.shots,
-            INPUTS: digest_all(f"{one['prompt_sha256']} {one['answer']}" for one in found),
-        },
+        work=work,
         headline=Headline(
             name=config.metric, value=mean[config.metric], error=error[config.metric], better="higher"
         ),

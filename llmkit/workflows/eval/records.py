@@ -85,7 +85,7 @@ class _Header(msgspec.Struct, frozen=True):
 
 
 def inputs_told(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Which files the inputs are, for the settings of `open_records`; of stdin nothing is known."""
+    """Which files the inputs are, for the settings of `open_records`; of stdin, what is read tells."""
     return [
         (str(path), path.stat().st_size, path.stat().st_mtime_ns) if path != STDIO else (str(path), 0, 0)
         for path in list_files(paths)

@@ -1,5 +1,6 @@
 """Written answers, counted by hand."""
 
+import io
 import json
 import math
 import statistics
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError, StoppedResumable, UsageError
 from llmkit.probe.evaluate.tasks_config import GenConfig
 from llmkit.workflows.eval.gen import GenReport, eval_gen
 from llmkit.workflows.eval.scorer import ModelOptions
@@ -25,6 +26,19 @@ def _gen(folder: Path, path: Path, records: Path | None = None, **config: Any) -
 def _tasks(path: Path, count: int = 3) -> Path:
     path.write_text("".join(json.dumps({"prompt": f"{n} =", "answer": "e"}) + "\n" for n in range(count)))
     return path
+
+
+class _Stop:
+    """Ctrl-C as soon as so many records are done."""
+
+    def __init__(self, done: int) -> None:
+        self._done = done
+
+    def update(self, done: float, total: float | None = None, **fields: Any) -> None:
+        if done == self._done:
+            raise KeyboardInterrupt
+
+    def note(self, message: str) -> None: ...
 
 
 def test_pass_at_k_counts_the_right_samples_of_each_task(spelled_model: Make, tmp_path: Path) -> None:
@@ -66,21 +80,33 @@ def test_a_command_judges_and_an_interrupted_run_goes_on(spelled_model: Make, tm
     lines = records.read_bytes().splitlines(keepends=True)
     records.unlink()
 
-    class Stop:
-        def update(self, done: float, total: float | None = None, **fields: Any) -> None:
-            if done == 2:
-                raise KeyboardInterrupt
-
-        def note(self, message: str) -> None: ...
-
     config = GenConfig(max_tokens=4, verify=verify, verify_jobs=2)
     with pytest.raises(Exception, match="stopped"):
-        eval_gen(ModelOptions(model=folder), path, config, per_record=records, progress=Stop())
+        eval_gen(ModelOptions(model=folder), path, config, per_record=records, progress=_Stop(2))
     log.write_text("")
     again = _gen(folder, path, records, verify=verify, verify_jobs=2)
     assert again.pass_at == whole.pass_at
     assert records.read_bytes().splitlines(keepends=True) == lines
     assert len(log.read_text().splitlines()) == 3
+
+
+def test_an_interrupted_run_does_not_go_on_with_other_answers_from_stdin(
+    spelled_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, records = spelled_model(), tmp_path / "r.jsonl"
+    lines = _tasks(tmp_path / "t.jsonl", 5).read_bytes()
+
+    def read(content: bytes, **settings: Any) -> GenReport:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+        config = GenConfig(max_tokens=4)
+        return eval_gen(ModelOptions(model=folder), Path("-"), config, per_record=records, **settings)
+
+    with pytest.raises(StoppedResumable):
+        read(lines, progress=_Stop(2))
+    with pytest.raises(DataError, match="other texts"):
+        read(lines.replace(b'"e"', b'"f"'))
+    read(lines)
+    assert len(records.read_bytes().splitlines()) == 5
 
 
 def test_what_cannot_tell_anything_is_refused(spelled_model: Make, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Multiple choice, record by record, and as one report."""
 
+import io
 import json
 import math
 import statistics
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from llmkit.engine.config import Kernels
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError, StoppedResumable, UsageError
 from llmkit.probe.evaluate.tasks_config import McConfig
 from llmkit.workflows.eval.mc import McReport, eval_mc
 from llmkit.workflows.eval.open import open_scorer
@@ -34,6 +35,19 @@ def _mc(
     folder: Path, path: Path, records: Path | None = None, dev: Path | None = None, **config: Any
 ) -> McReport:
     return eval_mc(ModelOptions(model=folder), path, McConfig(**config), dev=dev, per_record=records)
+
+
+class _Stop:
+    """Ctrl-C as soon as so many records are done."""
+
+    def __init__(self, done: int) -> None:
+        self._done = done
+
+    def update(self, done: float, total: float | None = None, **fields: Any) -> None:
+        if done == self._done:
+            raise KeyboardInterrupt
+
+    def note(self, message: str) -> None: ...
 
 
 def test_figures_are_the_records_and_errors_the_harnesss(spelled_model: Make, tmp_path: Path) -> None:
@@ -136,20 +150,31 @@ def test_an_interrupted_run_asks_only_what_is_missing(spelled_model: Make, tmp_p
     whole = _mc(folder, path, records)
     lines = records.read_text()
 
-    class Stop:
-        def update(self, done: float, total: float | None = None, **fields: Any) -> None:
-            if done == 3:
-                raise KeyboardInterrupt
-
-        def note(self, message: str) -> None: ...
-
     records.unlink()
     with pytest.raises(Exception, match="stopped"):
-        eval_mc(ModelOptions(model=folder), path, McConfig(), per_record=records, progress=Stop())
+        eval_mc(ModelOptions(model=folder), path, McConfig(), per_record=records, progress=_Stop(3))
     again = _mc(folder, path, records)
     assert records.read_text() == lines
     assert (again.acc, again.acc_error) == (whole.acc, whole.acc_error)
     assert any("goes on after 3" in note for note in again.notes)
+
+
+def test_an_interrupted_run_does_not_go_on_with_other_answers_from_stdin(
+    spelled_model: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, records = spelled_model(), tmp_path / "r.jsonl"
+    others = [*QUESTIONS[:-1], QUESTIONS[-1] | {"answer": 1}]
+
+    def read(questions: list[dict[str, Any]], **settings: Any) -> McReport:
+        lines = "".join(json.dumps(one) + "\n" for one in questions).encode()
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(lines))))
+        return eval_mc(ModelOptions(model=folder), Path("-"), McConfig(), per_record=records, **settings)
+
+    with pytest.raises(StoppedResumable):
+        read(QUESTIONS, progress=_Stop(3))
+    with pytest.raises(DataError, match="other texts"):
+        read(others)
+    assert read(QUESTIONS).records == 7
 
 
 def test_questions_of_each_group_can_be_few(spelled_model: Make, tmp_path: Path) -> None:
