@@ -33,6 +33,14 @@ def need_rows(plan: Any) -> list[Row]:
     ]
 
 
+def evaluation_rows(plan: Any) -> list[Row]:
+    """What a RunPlan says of evaluations, below the time that they are part of."""
+    if not plan.evaluations:
+        return []
+    times, each = plural(plan.evaluations, "time"), plural(plan.evaluation_rows, "row")
+    return [("valid", f"{format_seconds(plan.evaluation_seconds)} of that ({times} {each})")]
+
+
 def end_rows(plan: Any) -> list[Row]:
     """Where a RunPlan begins and what it leaves."""
     return [("begins", f"at step {plan.resume_step:,}"), ("writes", plan.out)]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from llmkit.commands.facts import plural
-from llmkit.commands.plan_text import end_rows, epochs, how_rows, need_rows, run_rows
+from llmkit.commands.plan_text import end_rows, epochs, evaluation_rows, how_rows, need_rows, run_rows
 from llmkit.commands.shared import align
 from llmkit.commands.values import format_count
 
@@ -23,6 +23,7 @@ def describe_plan(plan: Any) -> str:
         ("run", f"{plural(plan.steps, 'step')} of {plural(plan.batch_rows, 'row')}, {epochs(plan)}"),
         *how_rows(plan),
         *need_rows(plan),
+        *evaluation_rows(plan),
         *end_rows(plan),
     ]
     return align(rows)

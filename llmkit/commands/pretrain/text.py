@@ -3,9 +3,9 @@
 from typing import Any
 
 from llmkit.commands.facts import plural
-from llmkit.commands.plan_text import end_rows, epochs, how_rows, need_rows, run_rows
+from llmkit.commands.plan_text import end_rows, epochs, evaluation_rows, how_rows, need_rows, run_rows
 from llmkit.commands.shared import align
-from llmkit.commands.values import format_count, format_seconds
+from llmkit.commands.values import format_count
 
 
 def describe_plan(plan: Any) -> str:
@@ -22,18 +22,11 @@ def describe_plan(plan: Any) -> str:
         ("compute", f"{plan.total_flops:.3g} FLOPs, {format_count(plan.flops_per_token)} a token"),
         ("peak", f"{plan.peak_flops_per_second:.3g} FLOPs/s{each} ({plan.peak_source})"),
         *need_rows(plan),
-        *_evaluation_rows(plan),
+        *evaluation_rows(plan),
         ("speed", f"{plan.tokens_per_second:,.0f} tokens/s"),
         *end_rows(plan),
     ]
     return align(rows)
-
-
-def _evaluation_rows(plan: Any) -> list[tuple[str, ...]]:
-    if not plan.evaluations:
-        return []
-    times, each = plural(plan.evaluations, "time"), plural(plan.evaluation_rows, "row")
-    return [("valid", f"{format_seconds(plan.evaluation_seconds)} of that ({times} {each})")]
 
 
 def describe_report(report: Any) -> str:

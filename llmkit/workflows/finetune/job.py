@@ -36,8 +36,7 @@ from llmkit.workflows.pretrain.job import Job, PretrainFiles, refuse_idle_evalua
 from llmkit.workflows.pretrain.model import choose_model, with_router_losses
 from llmkit.workflows.run.setup import Setup, set_up
 
-_FROZEN = 2 / 3  # of the FLOPs of a pass: no gradient of the weights
-_FORWARD = 1 / 3
+_FORWARD = 1 / 3  # of the FLOPs of a pass forwards and backwards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,10 +255,15 @@ def _digest(model: Path) -> str:
     return digest_bytes("".join(map(digest_file, model_files(model))).encode())
 
 
+def backward_share(config: FinetuneConfig) -> float:
+    """Of the FLOPs of a pass forwards and backwards: with adapters, no gradient of the weights is taken."""
+    return _FORWARD if config.lora is not None else 2 * _FORWARD
+
+
 def _flops(setup: Setup, config: FinetuneConfig, files: FinetuneFiles) -> float:
     """Of a target: forward and backward, and the passes of the reference and the teacher."""
     own = setup.flops_per_token
-    flops = own * (_FROZEN if config.lora is not None else 1.0) + own * _FORWARD * config.uses_reference
+    flops = own * (_FORWARD * (1 + config.uses_reference) + backward_share(config))
     if files.teacher is not None:
         teacher = ModelConfig.from_hf(read_model_config(files.teacher), source=config_source(files.teacher))
         flops += _FORWARD * train_flops_per_token(architecture_of(teacher), setup.recipe.seq_len)

@@ -4,6 +4,7 @@ import torch
 
 from llmkit.estimate.adapters import is_layer_matrix
 from llmkit.estimate.architecture import TensorSpec
+from llmkit.estimate.architecture_flops import train_flops_per_token
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.training_settings import QLORA_BITS
 from llmkit.model.config import ModelConfig
@@ -16,9 +17,10 @@ from llmkit.train.chunked_rows import rows_per_chunk
 from llmkit.train.hardware import Peak, measure_peak, threads_set
 from llmkit.train.parallel.traffic import summed_bytes
 from llmkit.train.state import checkpoint_bytes
-from llmkit.workflows.finetune.job import FinetuneJob
+from llmkit.workflows.finetune.job import FinetuneJob, backward_share
 from llmkit.workflows.finetune.model import choose_trained
 from llmkit.workflows.finetune.run import FinetuneRun
+from llmkit.workflows.run.evaluations import plan_evaluations
 from llmkit.workflows.run.folder import Start
 from llmkit.workflows.run.memory import (
     DISTRIBUTED_BYTES,
@@ -57,6 +59,14 @@ def plan_finetune_run(job: FinetuneJob, *, processes_here: int = 1) -> FinetuneP
     with threads_set(setup.threads):
         peak = measure_peak(setup.device, setup.recipe.dtype)
         step = _step_seconds(job, peak_of_all(setup, peak, processes_here))
+    evaluations = plan_evaluations(
+        setup,
+        0 if job.valid is None or config.method == "grpo" else len(job.valid.rows),
+        config.eval_rows,
+        step_seconds=step[0],
+        share=_forward_share(job),
+        from_the_start=True,
+    )
     sent = round(summed_bytes(trained, setup.degrees.world))
     return build_plan(
         FinetunePlan,
@@ -67,6 +77,7 @@ def plan_finetune_run(job: FinetuneJob, *, processes_here: int = 1) -> FinetuneP
         step=step,
         sent={"gradients": sent} if sent else {},
         processes_here=processes_here,
+        evaluations=evaluations,
         method=config.method,
         kind=config.parameters["kind"],
         trained_parameters=trained,
@@ -145,6 +156,13 @@ def _weight_bytes(model: ModelConfig, matrix_bits: float) -> int:
 def _checkpoint_bytes(job: FinetuneJob) -> int:
     parameters = architecture_of(job.source.config).parameters
     return checkpoint_bytes(parameters, trained_parameters(job), adapter=job.config.lora is not None)
+
+
+def _forward_share(job: FinetuneJob) -> float:
+    """Of the work of an update: the passes forwards, of the model, its reference and its teacher."""
+    setup = job.setup
+    own = train_flops_per_token(architecture_of(job.source.config), setup.recipe.seq_len)
+    return 1 - own * backward_share(job.config) / setup.flops_per_token
 
 
 def _step_seconds(job: FinetuneJob, peak: Peak) -> tuple[float, str]:

@@ -15,6 +15,7 @@ from llmkit.train.parallel.ranks import ALONE, Ranks
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain.data import PretrainData
 from llmkit.workflows.pretrain.process_memory import checkpoint_file_bytes, run_memory
+from llmkit.workflows.run.evaluations import plan_evaluations
 from llmkit.workflows.run.plan import (
     Needs,
     RunPlan,
@@ -40,12 +41,6 @@ class PretrainPlan(RunPlan, frozen=True, kw_only=True):
     peak_source: str
     tokens_per_second: float
     """At the pace of `step_seconds`, padding counted."""
-    evaluations: int = 0
-    """Of the whole run; 0 without validation data."""
-    evaluation_rows: int = 0
-    """That each scores."""
-    evaluation_seconds: float = 0.0
-    """Of all evaluations, a part of `total_seconds`: forward passes at the pace of `step_seconds`."""
 
 
 def plan_run(
@@ -85,8 +80,15 @@ def plan_run(
             saves=config.recomputes,
             ranks=ranks,
         )
-    evaluations, rows = _evaluations(setup, config, valid)
-    evaluating = evaluations * rows * _row_seconds(step[0], setup, config)
+    evaluations = plan_evaluations(
+        setup,
+        0 if valid is None else len(valid.rows),
+        config.eval_rows,
+        step_seconds=step[0],
+        share=1 / 4
+        if config.activation_checkpointing == "full"
+        else 1 / 3,  # layers that run again: a pass more
+    )
     return build_plan(
         PretrainPlan,
         setup,
@@ -104,10 +106,7 @@ def plan_run(
         peak_flops_per_second=peak.flops_per_second,
         peak_source=peak.source,
         tokens_per_second=recipe.batch_tokens / step[0],
-        beside_seconds=evaluating,
         evaluations=evaluations,
-        evaluation_rows=rows,
-        evaluation_seconds=evaluating,
     )
 
 
@@ -121,20 +120,6 @@ def check_resources(
     """
     needs = _needs(setup, config, model)
     check_needs(setup, needs, out, "shorter rows, or a smaller --preset", processes_here=processes_here)
-
-
-def _evaluations(setup: Setup, config: PretrainConfig, valid: PretrainData | None) -> tuple[int, int]:
-    """How often a run is scored, the end of it included, and on how many rows each time."""
-    if valid is None:
-        return 0, 0
-    every = -(-setup.recipe.steps // setup.eval_every)
-    return every, min(len(valid.rows), config.eval_rows or len(valid.rows))
-
-
-def _row_seconds(step_seconds: float, setup: Setup, config: PretrainConfig) -> float:
-    """To score a row: of what it takes to learn from it, a pass in three, in four where layers run again."""
-    passes = 4 if config.activation_checkpointing == "full" else 3
-    return step_seconds / setup.recipe.batch_rows / passes
 
 
 def _needs(setup: Setup, config: PretrainConfig, model: ModelConfig) -> Needs:

@@ -21,6 +21,7 @@ from llmkit.train.hardware import Peak, available_memory_bytes
 from llmkit.train.parallel.ranks import ALONE, Ranks
 from llmkit.train.parallel.traffic import Update, sent_bytes
 from llmkit.train.trainer import Trainer
+from llmkit.workflows.run.evaluations import Evaluations
 from llmkit.workflows.run.memory import RUNTIME_BYTES, RunMemory
 from llmkit.workflows.run.setup import Setup
 
@@ -58,7 +59,7 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     disk_free_bytes: int
     step_seconds: float
     total_seconds: float
-    """Of the updates, and of evaluations where the plan counts them; samples and checkpoints are not."""
+    """Of updates and evaluations, not of samples and checkpoints."""
     time_source: str
     """`measured step`, or an assumed share of the peak."""
     resume_step: int = 0
@@ -70,6 +71,12 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Of all processes on this machine, where they take it from the same memory; None: each has its own."""
     sent_bytes: dict[str, int] = {}
     """What a process sends the others in an update, by what it is; nothing where there is one."""
+    evaluations: int = 0
+    """Of the whole run; 0 without validation data, and of rewards: no plan knows how long their texts are."""
+    evaluation_rows: int = 0
+    """That each scores."""
+    evaluation_seconds: float = 0.0
+    """Of all evaluations, a part of `total_seconds`: forward passes at the pace of `step_seconds`."""
 
 
 Plan = TypeVar("Plan", bound=RunPlan)
@@ -101,7 +108,7 @@ def build_plan(
     step: tuple[float, str],
     sent: dict[str, int],
     processes_here: int,
-    beside_seconds: float = 0.0,
+    evaluations: Evaluations,
     **own: Any,
 ) -> Plan:
     """A plan with the fields that all have.
@@ -115,7 +122,7 @@ def build_plan(
         step: seconds of an update, and where they come from.
         sent: see `RunPlan.sent_bytes`.
         processes_here: that will share this machine.
-        beside_seconds: what the run takes beside its updates, in all.
+        evaluations: of the run.
         own: the other fields.
     """
     recipe, degrees = setup.recipe, setup.degrees
@@ -142,7 +149,10 @@ def build_plan(
         disk_bytes=needs.disk,
         disk_free_bytes=free_bytes(out),
         step_seconds=seconds,
-        total_seconds=seconds * recipe.tokens / recipe.batch_tokens + beside_seconds,
+        total_seconds=seconds * recipe.tokens / recipe.batch_tokens + evaluations.seconds,
+        evaluations=evaluations.count,
+        evaluation_rows=evaluations.rows,
+        evaluation_seconds=evaluations.seconds,
         time_source=source,
         processes=degrees.world,
         division=str(degrees),

@@ -319,6 +319,29 @@ def test_a_dry_run_counts_and_writes_nothing(finetune: Callable[..., Any]) -> No
     assert not Path("run").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "data", "share"),
+    [
+        ((), "sft.jsonl", 1 / 3),  # forwards, of a pass forwards and two backwards
+        (("--lora",), "sft.jsonl", 1 / 2),  # no gradient of the weights
+        (("--method", "dpo"), "pairs.jsonl", 2 / 4),  # and a reference's pass forwards in both
+        (("--method", "dpo", "--lora"), "pairs.jsonl", 2 / 3),
+    ],
+)
+def test_a_dry_run_counts_the_evaluations_that_the_run_makes(
+    finetune: Callable[..., Any], words: tuple[str, ...], data: str, share: float
+) -> None:
+    common = ("--steps", 5, "--eval-every", 2, "--valid-fraction", 0.5, "--batch-rows", 2, *words)
+    plan = report_of(finetune(*common, "--dry-run", "--json", data=data))
+    assert finetune(*common, data=data).status == 0
+    events = [json.loads(line) for line in Path("run", "metrics.jsonl").read_text().splitlines()]
+    assert plan["evaluations"] == sum(one["event"] == "eval" for one in events if "event" in one) == 4
+    assert plan["evaluation_rows"] == plan["valid_rows"]
+    each = plan["evaluation_rows"] / plan["batch_rows"] * plan["step_seconds"] * share
+    assert plan["evaluation_seconds"] == pytest.approx(4 * each)
+    assert plan["total_seconds"] == pytest.approx(5 * plan["step_seconds"] + plan["evaluation_seconds"])
+
+
 def test_a_dry_run_of_several_processes_starts_none_and_counts_all(finetune: Callable[..., Any]) -> None:
     common = ("--dry-run", "--json", "--batch-rows", 4, "--micro-batch-rows", 2)
     one, two = report_of(finetune(*common)), report_of(finetune(*common, "--nproc", 2))
