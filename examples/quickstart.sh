@@ -41,7 +41,7 @@ step 'llmkit train-tokenizer text/train --vocab-size 2048 -o tok'
 step 'llmkit tokenize -t tok text/train text/valid | tail -n 1'
 step 'llmkit pack -t tok text/train -o shards --seq-len 256'
 step 'llmkit pack -t tok text/valid -o shards-valid --seq-len 256'
-step 'llmkit pretrain --data shards --valid shards-valid -t tok --eval-rows 200 --preset tiny --tokens 1.5M -o run'
+step 'llmkit pretrain --data shards --valid shards-valid -t tok --eval-rows 200 --preset tiny --tokens 1M -o run'
 
 # What a model that knows only how often each token occurs would reach: -sum p log p over the held-out tokens.
 step "llmkit tokenize -t tok --ids text/valid | tr ' ' '\n' | sort | uniq -c |

@@ -19,16 +19,21 @@ def not_utf8(error: UnicodeDecodeError) -> str:
 
 
 def utf8_hint(name: object, head: bytes = b"") -> str:
-    """The command that makes UTF-8 of a file.
+    """The command that makes UTF-8 of a file; from Latin-1 where its beginning tells nothing.
 
     Args:
         name: of the file; stdin is called FILE.
         head: its first bytes, as many as there are; none where they are not at hand.
     """
     file = "FILE" if str(name) in ("-", "stdin") else name
-    for beginning, command in _BEGINNINGS.items():
-        if head.startswith(beginning):
-            return command.format(file)
-    if len(head) >= 4 and 0 in (head[0], head[1]):  # UTF-16 without its mark
-        return f"iconv -f utf-16{'be' if head[0] == 0 else 'le'} -t utf-8 {file}"
-    return f"iconv -f latin1 -t utf-8 {file}"
+    charset = "latin1"
+    if len(head) >= 4 and 0 in (head[0], head[1]):
+        charset = "utf-16be" if head[0] == 0 else "utf-16le"  # without its mark
+    return told_by_beginning(file, head) or f"iconv -f {charset} -t utf-8 {file}"
+
+
+def told_by_beginning(file: object, head: bytes) -> str | None:
+    """The command that makes UTF-8 of what begins like that; None where it tells nothing."""
+    found = (command for beginning, command in _BEGINNINGS.items() if head.startswith(beginning))
+    command = next(found, None)
+    return None if command is None else command.format(file)

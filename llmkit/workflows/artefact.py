@@ -1,5 +1,7 @@
 """What a path holds, told by its content: the first question of `show` and `doctor`."""
 
+import codecs
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +17,7 @@ from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.metrics import METRICS
 from llmkit.formats.model_folder import CONFIG, INDEX, WEIGHTS
+from llmkit.formats.not_utf8 import told_by_beginning
 from llmkit.formats.peft import ADAPTER_CONFIG
 from llmkit.formats.streams import STDIO, open_input
 from llmkit.model.source import carries_tokenizer
@@ -35,6 +38,7 @@ _FOREIGN = {
     b"\x80\x02": "a pickle, which is never read: it can run code",
 }
 _GGUF: dict[str, Kind] = {ADAPTER: "adapter", IMATRIX: "imatrix"}
+_DECODER = codecs.getincrementaldecoder("utf-8")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "*.tiktoken")
 
@@ -160,8 +164,19 @@ def _content(path: Path) -> Artefact:
             return _json_object(path, _object(head + rest + stream.read()))
     if {suffix.lower() for suffix in path.suffixes} & {".txt", ".md"}:
         return Artefact("text", path)
-    found = head[:40].strip().decode(errors="replace").replace("\n", " ") if head else "nothing"
-    raise DataError(f"{path}: no artefact that llmkit knows (found: {found})", hint=f"give {KNOWN}")
+    raise DataError(
+        f"{path}: no artefact that llmkit knows (found: {_shown(head)})",
+        hint=told_by_beginning(path, head) or f"give {KNOWN}",
+    )
+
+
+def _shown(head: bytes) -> str:
+    """The beginning of a file for a person: text, or the bytes of what is none."""
+    with suppress(UnicodeDecodeError):
+        text = " ".join(_DECODER().decode(head[:40]).split())  # a letter that is cut in two is left out
+        if text.isprintable():
+            return text or "nothing"
+    return f"bytes {head[:8].hex(' ')}"
 
 
 def is_metrics(record: dict[str, Any]) -> bool:

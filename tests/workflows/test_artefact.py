@@ -1,6 +1,7 @@
 """Artefacts are told by what they hold, and what is none is refused with what was found."""
 
 import json
+import lzma
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +90,10 @@ def test_files_are_told_apart(
     [
         ("cut.json", '{"model_type": "llama", "hid', "cut short"),
         ("other.json", '{"a": 1}', "found: a"),
-        ("photo.bin", b"\x89PNG\r\n", "PNG"),
+        ("photo.bin", b"\x89PNG\r\n", r"found: bytes 89 50 4e 47 0d 0a\)"),
+        ("notes", "only\ta few words\nmore", "found: only a few words"),
+        ("cut", "a" * 39 + "\u00e9", r"found: a{39}\)"),
+        ("one", b"\xff", r"found: bytes ff\)"),
         ("pytorch_model.bin", b"PK\x03\x04", "pickle"),
         ("empty.json", "", "found: nothing"),
     ],
@@ -97,6 +101,13 @@ def test_files_are_told_apart(
 def test_what_is_no_artefact_is_bad_data(tmp_path: Path, name: str, content: str | bytes, found: str) -> None:
     with pytest.raises(DataError, match=found):
         recognise(_write(tmp_path / name, content))
+
+
+def test_a_packed_file_that_is_not_read_is_told_how_to_unpack(tmp_path: Path) -> None:
+    path = _write(tmp_path / "d.jsonl.xz", lzma.compress(b'{"text": "a"}'))
+    with pytest.raises(DataError, match="found: bytes fd 37") as caught:
+        recognise(path)
+    assert caught.value.hint == f"xz -dc {path}"
 
 
 def test_a_folder_of_something_else_lists_what_is_in_it(tmp_path: Path) -> None:
