@@ -23,8 +23,8 @@ class Penalties:
         self._config, self._last = config, config.repeat_last_n
         if self._last >= 0:
             prompt = prompt[max(0, len(prompt) - self._last) :]
-        self._window = deque(prompt)
-        self._of_prompt = len(prompt)
+        self._window = deque(prompt if self._last >= 0 else ())
+        self._of_prompt = len(self._window)
         self._seen = np.bincount(np.array(prompt, np.int64), minlength=vocab_size)
         self._counts = np.zeros(vocab_size, np.float32)
 
