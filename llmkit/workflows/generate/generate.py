@@ -15,6 +15,7 @@ from llmkit.workflows.generate.draft import check_gain
 from llmkit.workflows.generate.extent import Extent, extent_of, tool_extent
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
+from llmkit.workflows.generate.near_keys import NearKeys
 from llmkit.workflows.generate.partial import Partial, open_partial, read_partial
 from llmkit.workflows.generate.rows import Refusal, Row, read_prompt, read_rows
 from llmkit.workflows.generate.stats import GenerateStats, generate_stats
@@ -103,6 +104,7 @@ def _generate(job: Job, partial: Partial | None, progress: Progress) -> Generate
 
     placement = place(job, extent)
     cache = open_prompt_cache(job, placement)
+    keys = NearKeys()
     begin = time.perf_counter()
     engine = start_engine(job, placement)
     load_seconds = time.perf_counter() - begin
@@ -123,12 +125,12 @@ def _generate(job: Job, partial: Partial | None, progress: Progress) -> Generate
         if prompt is not None:
             writing.write([prompt], 1)
         elif files.jsonl is not None:
-            rows = read_rows(job, files.jsonl, bad.on_bad)
+            rows = keys.watched(read_rows(job, files.jsonl, bad.on_bad))
             rows = rows if partial is None else partial.left(rows)
             writing.write(rows, None if extent is None else extent.rows)
     written = writing.written
     _check_written(written, config.require)
-    notes = job.notes + (() if partial is None else partial.notes)
+    notes = job.notes + (() if partial is None else partial.notes) + keys.notes
     if written.cut_by_context and not job.writes_json:
         notes += (f"the text ends where the model's context of {job.model.max_position_embeddings:,} does",)
     return GenerateReport(
