@@ -45,9 +45,11 @@ def gguf_tokenizer(metadata: Mapping[str, Any], name: str) -> Tokenizer:
         DataError: a key is missing or makes no sense.
     """
     vocabulary = parse_vocabulary(metadata, name)
-    _check_tokens(vocabulary, name)
+    ids = _ids(vocabulary, name)
     try:
-        backend = _byte_level(vocabulary) if vocabulary.model == BYTE_LEVEL else _sentencepiece(vocabulary)
+        backend = (
+            _byte_level(vocabulary, ids) if vocabulary.model == BYTE_LEVEL else _sentencepiece(vocabulary)
+        )
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # the library throws bare Exceptions, and its panics are no Exceptions
@@ -81,28 +83,23 @@ def _named_templates(metadata: Mapping[str, Any]) -> dict[str, str]:
     return {name: text for name, text in found.items() if isinstance(text, str)}
 
 
-def _check_tokens(vocabulary: GgufVocabulary, name: str) -> None:
-    """Every token stands for itself once; unused ones aside, which nothing looks up."""
-    seen: dict[str, int] = {}
-    for index, token in _used(vocabulary):
-        first = seen.setdefault(token, index)
-        if first != index:
-            raise DataError(
-                f"{name}: {PREFIX}tokens has {token!r:.40} twice (ids {first} and {index})",
-                hint="convert the model again from where it was published",
-            )
-
-
-def _used(vocabulary: GgufVocabulary) -> list[tuple[int, str]]:
-    """Ids and tokens, without those that only fill the table."""
+def _ids(vocabulary: GgufVocabulary, name: str) -> dict[str, int]:
+    """Of each token, those aside that only fill the table; every other one stands for itself once."""
     pairs = enumerate(zip(vocabulary.tokens, vocabulary.kinds, strict=True))
-    return [(index, token) for index, (token, kind) in pairs if token and kind != spm.UNUSED]
+    used = [(index, token) for index, (token, kind) in pairs if token and kind != spm.UNUSED]
+    ids = {token: index for index, token in reversed(used)}
+    if len(ids) < len(used):
+        index, token = next((index, token) for index, token in used if ids[token] != index)
+        raise DataError(
+            f"{name}: {PREFIX}tokens has {token!r:.40} twice (ids {ids[token]} and {index})",
+            hint="convert the model again from where it was published",
+        )
+    return ids
 
 
-def _byte_level(vocabulary: GgufVocabulary) -> tokenizers.Tokenizer:
+def _byte_level(vocabulary: GgufVocabulary, ids: dict[str, int]) -> tokenizers.Tokenizer:
     pre = vocabulary.pre
     assert pre is not None  # parse_vocabulary has it for this kind
-    ids = {token: index for index, token in _used(vocabulary)}
     backend = tokenizers.Tokenizer(BPE(vocab=ids, merges=vocabulary.merges, ignore_merges=pre.ignore_merges))
     if vocabulary.composes:
         backend.normalizer = normalizers.NFC()
@@ -130,9 +127,9 @@ def _sentencepiece(vocabulary: GgufVocabulary) -> tokenizers.Tokenizer:
 def _add_special(backend: tokenizers.Tokenizer, vocabulary: GgufVocabulary) -> None:
     kinds = (spm.CONTROL, spm.UNKNOWN, spm.USER_DEFINED)
     added = [
-        AddedToken(token, special=vocabulary.kinds[index] != spm.USER_DEFINED, normalized=False)
-        for index, token in _used(vocabulary)
-        if vocabulary.kinds[index] in kinds
+        AddedToken(token, special=kind != spm.USER_DEFINED, normalized=False)
+        for token, kind in zip(vocabulary.tokens, vocabulary.kinds, strict=True)
+        if kind in kinds and token
     ]
     backend.add_tokens(added)
 
