@@ -8,9 +8,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
-# worksteal: neighbouring tests stay with one worker, and so does what they open and make once;
-# one worker more than CI has cores, for many tests wait for what they have started
-PYTEST_ARGS ?= -n 3 --dist worksteal
+# worksteal: neighbouring tests stay with one worker, and so does what they open and make once
+PYTEST_ARGS ?= -n 2 --dist worksteal
 
 # compiled modules are kept, whatever the environment says: some hundred processes start, each with 300 modules
 export PYTHONDONTWRITEBYTECODE :=

@@ -208,9 +208,10 @@ class Supervisor:
 async def _told(process: asyncio.subprocess.Process, launch: Launch) -> _Ready:
     """What a new worker says."""
     assert process.stdin is not None and process.stdout is not None
-    try:
+    with contextlib.suppress(ConnectionError):  # one that ends at once has said why before it read anything
         process.stdin.write(launch.settings + b"\n")
         await process.stdin.drain()
+    try:
         return msgspec.json.decode(await process.stdout.readline(), type=_Ready)
     except (msgspec.DecodeError, ConnectionError):
         return _Ready()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,14 @@ def test_why_a_worker_cannot_serve_is_told_in_its_own_words(tmp_path: Path) -> N
     with pytest.raises(DataError) as caught:
         start(f"print({told!r})", tmp_path)
     assert (caught.value.problem, caught.value.hint) == ("m: no weights", "look")
+
+
+def test_its_own_words_are_read_where_it_ends_before_its_settings_are_written(tmp_path: Path) -> None:
+    told = '{"problem": "m: no weights", "hint": "look", "kind": "DataError"}'
+    program = f"import os; print({told!r}, flush=True); os.close(0)"
+    long = replace(launch(program, tmp_path / "s"), settings=b" " * (1 << 22))  # more than a pipe holds
+    with pytest.raises(DataError, match="m: no weights"):
+        asyncio.run(Supervisor().start(Worker("w", own_client(tmp_path / "s")), long))
 
 
 def test_a_worker_that_ends_without_a_word_is_not_started_again_and_again(tmp_path: Path) -> None:
