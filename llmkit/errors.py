@@ -97,11 +97,11 @@ def as_told(kind: str, problem: str, hint: str) -> LlmkitError:
     return made(problem, hint=hint)
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known name that `word` was probably meant to be, or None."""
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name that `word` was probably meant to be; None where none is alike by `cutoff`, of 1."""
     from difflib import get_close_matches  # only when something already went wrong
 
-    matches = get_close_matches(word[:100], list(known), n=1, cutoff=0.6)  # of megabytes it takes seconds
+    matches = get_close_matches(word[:100], list(known), n=1, cutoff=cutoff)  # of megabytes it takes seconds
     return matches[0] if matches else None
 
 

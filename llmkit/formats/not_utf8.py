@@ -34,6 +34,7 @@ def utf8_hint(name: object, head: bytes = b"") -> str:
 
 def told_by_beginning(file: object, head: bytes) -> str | None:
     """The command that makes UTF-8 of what begins like that; None where it tells nothing."""
-    found = (command for beginning, command in _BEGINNINGS.items() if head.startswith(beginning))
-    command = next(found, None)
-    return None if command is None else command.format(file)
+    for beginning, command in _BEGINNINGS.items():
+        if head.startswith(beginning):
+            return command.format(file)
+    return None

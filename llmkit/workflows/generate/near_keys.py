@@ -1,8 +1,8 @@
 """Keys of rows that set nothing and look as if they did: misspelt, or as another program calls a setting."""
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 
+from llmkit.errors import nearest
 from llmkit.formats.jsonl import Record
 from llmkit.workflows.generate.overrides import OVERRIDES
 from llmkit.workflows.generate.rows import Refusal, Row
@@ -17,7 +17,6 @@ ELSEWHERE = {
 _ORDINARY = {"sample", "choices"}
 """Near a setting, and often in rows: our own, and questions with answers to choose from."""
 _NEAR = 0.85  # of 1: one letter in six or so
-_LONGEST = 40  # letters; longer ones are no slip
 
 
 class NearKeys:
@@ -49,9 +48,6 @@ class NearKeys:
 
 
 def _meant(key: str) -> str | None:
-    if key in _ORDINARY or len(key) > _LONGEST:
+    if key in _ORDINARY:
         return None
-    if key in ELSEWHERE:
-        return ELSEWHERE[key]
-    plain = key.lower().replace("-", "_")
-    return next(iter(get_close_matches(plain, OVERRIDES, n=1, cutoff=_NEAR)), None)
+    return ELSEWHERE.get(key) or nearest(key.lower().replace("-", "_"), OVERRIDES, cutoff=_NEAR)

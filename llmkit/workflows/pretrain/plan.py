@@ -80,14 +80,13 @@ def plan_run(
             saves=config.recomputes,
             ranks=ranks,
         )
+    passes = 4 if config.activation_checkpointing == "full" else 3  # where layers run again: one more
     evaluations = plan_evaluations(
         setup,
         0 if valid is None else len(valid.rows),
         config.eval_rows,
         step_seconds=step[0],
-        share=1 / 4
-        if config.activation_checkpointing == "full"
-        else 1 / 3,  # layers that run again: a pass more
+        share=1 / passes,
     )
     return build_plan(
         PretrainPlan,

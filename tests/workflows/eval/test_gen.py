@@ -14,6 +14,7 @@ from llmkit.errors import DataError, StoppedResumable, UsageError
 from llmkit.probe.evaluate.tasks_config import GenConfig
 from llmkit.workflows.eval.gen import GenReport, eval_gen
 from llmkit.workflows.eval.scorer import ModelOptions
+from tests.workflows.eval.stop_at import StopAt
 
 Make = Callable[..., Path]
 
@@ -26,19 +27,6 @@ def _gen(folder: Path, path: Path, records: Path | None = None, **config: Any) -
 def _tasks(path: Path, count: int = 3) -> Path:
     path.write_text("".join(json.dumps({"prompt": f"{n} =", "answer": "e"}) + "\n" for n in range(count)))
     return path
-
-
-class _Stop:
-    """Ctrl-C as soon as so many records are done."""
-
-    def __init__(self, done: int) -> None:
-        self._done = done
-
-    def update(self, done: float, total: float | None = None, **fields: Any) -> None:
-        if done == self._done:
-            raise KeyboardInterrupt
-
-    def note(self, message: str) -> None: ...
 
 
 def test_pass_at_k_counts_the_right_samples_of_each_task(spelled_model: Make, tmp_path: Path) -> None:
@@ -82,7 +70,7 @@ def test_a_command_judges_and_an_interrupted_run_goes_on(spelled_model: Make, tm
 
     config = GenConfig(max_tokens=4, verify=verify, verify_jobs=2)
     with pytest.raises(Exception, match="stopped"):
-        eval_gen(ModelOptions(model=folder), path, config, per_record=records, progress=_Stop(2))
+        eval_gen(ModelOptions(model=folder), path, config, per_record=records, progress=StopAt(2))
     log.write_text("")
     again = _gen(folder, path, records, verify=verify, verify_jobs=2)
     assert again.pass_at == whole.pass_at
@@ -102,7 +90,7 @@ def test_an_interrupted_run_does_not_go_on_with_other_answers_from_stdin(
         return eval_gen(ModelOptions(model=folder), Path("-"), config, per_record=records, **settings)
 
     with pytest.raises(StoppedResumable):
-        read(lines, progress=_Stop(2))
+        read(lines, progress=StopAt(2))
     with pytest.raises(DataError, match="other texts"):
         read(lines.replace(b'"e"', b'"f"'))
     read(lines)

@@ -17,6 +17,7 @@ from llmkit.probe.evaluate.tasks_config import McConfig
 from llmkit.workflows.eval.mc import McReport, eval_mc
 from llmkit.workflows.eval.open import open_scorer
 from llmkit.workflows.eval.scorer import ModelOptions
+from tests.workflows.eval.stop_at import StopAt
 
 Make = Callable[..., Path]
 QUESTIONS = [
@@ -35,19 +36,6 @@ def _mc(
     folder: Path, path: Path, records: Path | None = None, dev: Path | None = None, **config: Any
 ) -> McReport:
     return eval_mc(ModelOptions(model=folder), path, McConfig(**config), dev=dev, per_record=records)
-
-
-class _Stop:
-    """Ctrl-C as soon as so many records are done."""
-
-    def __init__(self, done: int) -> None:
-        self._done = done
-
-    def update(self, done: float, total: float | None = None, **fields: Any) -> None:
-        if done == self._done:
-            raise KeyboardInterrupt
-
-    def note(self, message: str) -> None: ...
 
 
 def test_figures_are_the_records_and_errors_the_harnesss(spelled_model: Make, tmp_path: Path) -> None:
@@ -152,7 +140,7 @@ def test_an_interrupted_run_asks_only_what_is_missing(spelled_model: Make, tmp_p
 
     records.unlink()
     with pytest.raises(Exception, match="stopped"):
-        eval_mc(ModelOptions(model=folder), path, McConfig(), per_record=records, progress=_Stop(3))
+        eval_mc(ModelOptions(model=folder), path, McConfig(), per_record=records, progress=StopAt(3))
     again = _mc(folder, path, records)
     assert records.read_text() == lines
     assert (again.acc, again.acc_error) == (whole.acc, whole.acc_error)
@@ -171,7 +159,7 @@ def test_an_interrupted_run_does_not_go_on_with_other_answers_from_stdin(
         return eval_mc(ModelOptions(model=folder), Path("-"), McConfig(), per_record=records, **settings)
 
     with pytest.raises(StoppedResumable):
-        read(QUESTIONS, progress=_Stop(3))
+        read(QUESTIONS, progress=StopAt(3))
     with pytest.raises(DataError, match="other texts"):
         read(others)
     assert read(QUESTIONS).records == 7

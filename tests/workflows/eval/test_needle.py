@@ -16,6 +16,7 @@ from llmkit.workflows.eval import needle
 from llmkit.workflows.eval.needle import NeedleReport, eval_needle
 from llmkit.workflows.eval.scorer import ModelOptions, Scorer
 from llmkit.workflows.eval.write import Written
+from tests.workflows.eval.stop_at import StopAt
 
 Make = Callable[..., Path]
 SMALL: dict[str, Any] = {
@@ -50,15 +51,8 @@ def test_an_interrupted_run_goes_on_to_the_same_records(spelled_model: Make, tmp
     lines = records.read_bytes()
     records.unlink()
 
-    class Stop:
-        def update(self, done: float, total: float | None = None, **fields: Any) -> None:
-            if done == 5:
-                raise KeyboardInterrupt
-
-        def note(self, message: str) -> None: ...
-
     with pytest.raises(Exception, match="stopped"):
-        eval_needle(ModelOptions(model=folder), NeedleConfig(**SMALL), per_record=records, progress=Stop())
+        eval_needle(ModelOptions(model=folder), NeedleConfig(**SMALL), per_record=records, progress=StopAt(5))
     again = _needle(folder, records)
     assert records.read_bytes() == lines and again.tasks == whole.tasks
 
