@@ -28,6 +28,7 @@ DOCUMENTS = "documents"
 _NUMBERS = ("lengths", "runs", "run_counts")
 _FILES = ("tokens", *_NUMBERS, DOCUMENTS)
 _NUMBERS_HELD = 1 << 14  # documents whose numbers are written together
+_BUFFER = 1 << 20  # bytes of a file: each write lets go of the interpreter, and threads that encode take it
 _STATE = "state.json"
 
 
@@ -127,4 +128,4 @@ def _open_at(path: Path, size: int) -> BinaryIO:
     """Open a file to go on at `size`; what was written after that is dropped."""
     path.touch()
     os.truncate(path, size)
-    return path.open("ab")
+    return path.open("ab", buffering=_BUFFER)

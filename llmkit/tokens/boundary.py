@@ -39,14 +39,18 @@ class Markers:
         tokens = document.tokens
         if not len(tokens):
             return tokens, _NO_RUNS
-        before = [] if self.bos is None or tokens[0] == self.bos else [self.bos]
-        after = [] if self.eos is None or tokens[-1] == self.eos else [self.eos]
+        bos = None if tokens.item(0) == self.bos else self.bos
+        eos = None if tokens.item(-1) == self.eos else self.eos
+        before, after = int(bos is not None), int(eos is not None)
         if before or after:
-            end = len(before) + len(tokens)
-            whole = np.empty(end + len(after), np.uint32)
-            whole[: len(before)], whole[len(before) : end], whole[end:] = before, tokens, after
+            whole = np.empty(before + len(tokens) + after, np.uint32)
+            whole[before : before + len(tokens)] = tokens
+            if bos is not None:
+                whole[0] = bos
+            if eos is not None:
+                whole[-1] = eos
             tokens = whole
-        return tokens, _silent_runs(document, len(before), len(after))
+        return tokens, _silent_runs(document, before, after)
 
 
 def markers_of(boundary: Boundary, tokenizer: Tokenizer | None) -> Markers:

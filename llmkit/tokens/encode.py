@@ -10,9 +10,10 @@ import queue
 import threading
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import tokenizers
@@ -48,8 +49,7 @@ class EncodeOptions:
     """Cores to use; None: all of them."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Part of a document's text, and whether the document ends here."""
 
     document: Document
@@ -210,18 +210,27 @@ class _Road:
         self._memo = None if self.places is None else UnitMemo(backend, self.places)
 
     def encode(self, batch: list[Piece]) -> list[TokenIds]:
-        return [self._piece(piece) for piece in batch]
-
-    def _piece(self, piece: Piece) -> TokenIds:
-        """One piece's ids, on this thread's core alone: a call with several would be shared out.
+        """Each piece's ids.
 
         Raises:
-            DataError: the tokenizer has no token for a part of it.
+            DataError: the tokenizer has no token for a part of one of them.
         """
+        texts = [piece.text for piece in batch]
+        return [
+            self._alone(piece) if ids is None else ids
+            for piece, ids in zip(batch, self._remembered(texts), strict=True)
+        ]
+
+    def _remembered(self, texts: list[str]) -> Sequence[TokenIds | None]:
+        """What memory has of each text: nothing where one cannot be encoded, which is then told of alone."""
         try:
-            ids = self._memo.encode(piece.text) if self._memo is not None else None
-            if ids is not None:
-                return ids
+            return [None] * len(texts) if self._memo is None else self._memo.encode(texts)
+        except Exception:  # the library throws no narrower kind
+            return [None] * len(texts)
+
+    def _alone(self, piece: Piece) -> TokenIds:
+        """One piece's ids, on this thread's core alone: a call with several would be shared out."""
+        try:
             (encoding,) = self._backend.encode_batch_fast([piece.text], add_special_tokens=False)
         except Exception as error:  # the library throws no narrower kind
             raise DataError(

@@ -5,6 +5,8 @@ units' ids in a row, and looking a unit up costs a tenth of merging its bytes ag
 """
 
 import threading
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import numpy as np
 import tokenizers
@@ -31,21 +33,32 @@ class UnitMemo:
         self._chars = 0
         self._seats = threading.BoundedSemaphore(SEATS)
 
-    def encode(self, text: str) -> TokenIds | None:
-        """The text's ids, those of the backend itself; None where memory does not pay or is taken."""
+    def encode(self, texts: Sequence[str]) -> list[TokenIds | None]:
+        """Each text's ids, those of the backend itself; None where memory does not pay or is taken.
+
+        What is new in them is learnt in one call: texts may be short, and calls are dear.
+        """
         if not self._seats.acquire(blocking=False):
-            return None
+            return [None] * len(texts)
         try:
-            units = self._units_of(text)
-            if len(units) * _MEAN_CHARS < len(text):
-                return None
+            units: list[str] = []  # of all texts: a list for each would keep the collector of cycles busy
+            counts = [self._cut(text, units) for text in texts]
             known = self._memory()
             new = list(set(units).difference(known))
             if new:
                 self._learn(new, known)
-            return np.frombuffer(b"".join(map(known.__getitem__, units)), np.uint32)
+            each = map(known.__getitem__, units)
+            return [None if count is None else _ids(islice(each, count)) for count in counts]
         finally:
             self._seats.release()
+
+    def _cut(self, text: str, units: list[str]) -> int | None:
+        """Append what a text falls into. How many units; None where they are so long that few come twice."""
+        found = self._units_of(text)
+        if len(found) * _MEAN_CHARS < len(text):
+            return None
+        units += found
+        return len(found)
 
     def _memory(self) -> dict[str, bytes]:
         """What is known; a new memory in place of a full one, which threads that have it go on with."""
@@ -63,3 +76,7 @@ class UnitMemo:
             known[unit] = ids[start:end]
             start = end
         self._chars += sum(map(len, units))
+
+
+def _ids(parts: Iterable[bytes]) -> TokenIds:
+    return np.frombuffer(b"".join(parts), np.uint32)

@@ -1,6 +1,6 @@
 """Documents encoded in batches have the ids of a bare encode, in order, with nothing read too early."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import tokenizers
 
 from llmkit.errors import ConfigError, DataError
 from llmkit.formats.documents import Document
+from llmkit.tokens.cuts import safe_places
 from llmkit.tokens.encode import PIECE_CHARS, EncodeOptions, encode_documents, encode_pairs
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
@@ -119,13 +120,26 @@ def test_published_tokenizers_agree_with_a_bare_encode(shared_data: Path, name: 
         assert document.tokens.tolist() == tokenizer.backend.encode(text, add_special_tokens=False).ids
 
 
-@pytest.mark.parametrize("threads", [None, 2])
-def test_a_text_that_the_vocabulary_has_no_token_for_is_named(threads: int | None) -> None:
-    model = tokenizers.models.WordLevel({"a": 0}, unk_token="[UNK]")
-    backend = tokenizers.Tokenizer(model)
+def word_level() -> tokenizers.Tokenizer:
+    """Knows "a" only, and is asked each time."""
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, unk_token="[UNK]"))
     backend.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
-    documents = [
-        Document(str(number), "aa" if number != 5 else "ab", "docs.jsonl", number) for number in range(9)
-    ]
-    with pytest.raises(DataError, match=r"docs\.jsonl:5: the tokenizer cannot encode this"):
-        list(encode_documents(Tokenizer(backend), documents, EncodeOptions(threads=threads)))
+    return backend
+
+
+def byte_level() -> tokenizers.Tokenizer:
+    """Knows "a" only, and its words are remembered."""
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0}, [], unk_token="[UNK]"))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    assert safe_places(backend) is not None
+    return backend
+
+
+@pytest.mark.parametrize("backend", [word_level, byte_level])
+@pytest.mark.parametrize("threads", [None, 2])
+def test_a_text_that_the_vocabulary_has_no_token_for_is_named(
+    threads: int | None, backend: Callable[[], tokenizers.Tokenizer]
+) -> None:
+    texts = ["aa"] * 5 + ["ab"] + ["aa"] * 3
+    with pytest.raises(DataError, match=r"x\.jsonl:6: the tokenizer cannot encode this"):
+        list(encode_documents(Tokenizer(backend()), documents(texts), EncodeOptions(threads=threads)))

@@ -29,7 +29,7 @@ def bare(backend: tokenizers.Tokenizer, text: str) -> list[int]:
 
 
 def remembered(units: UnitMemo, text: str) -> list[int]:
-    ids = units.encode(text)
+    (ids,) = units.encode([text])
     assert ids is not None
     return list(ids.tolist())
 
@@ -43,20 +43,36 @@ def test_random_texts_have_the_ids_of_the_backend(backend: tokenizers.Tokenizer,
         assert remembered(units, text) == bare(backend, text), repr(text)
 
 
+class Counting:
+    """A backend that keeps what it is asked, a list for each call."""
+
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        self._backend = backend
+        self.calls: list[list[str]] = []
+
+    def encode_batch(self, batch: list[list[str]], **options: bool) -> list[tokenizers.Encoding]:
+        self.calls += batch
+        return self._backend.encode_batch(batch, **options)
+
+
 def test_a_second_look_asks_the_backend_nothing(backend: tokenizers.Tokenizer) -> None:
-    asked: list[str] = []
-
-    class Counting:
-        def encode_batch(self, batch: list[list[str]], **options: bool) -> list[tokenizers.Encoding]:
-            asked.extend(batch[0])
-            return backend.encode_batch(batch, **options)
-
-    units = UnitMemo(Counting(), ANY_SYMBOL)  # type: ignore[arg-type]
+    counting = Counting(backend)
+    units = UnitMemo(counting, ANY_SYMBOL)  # type: ignore[arg-type]
     first = remembered(units, LICENSE)
+    (asked,) = counting.calls
     assert len(asked) == len(set(asked)) > 500
-    asked.clear()
     assert remembered(units, LICENSE) == first == bare(backend, LICENSE)
-    assert asked == []
+    assert len(counting.calls) == 1
+
+
+def test_what_is_new_in_many_short_texts_is_one_call(backend: tokenizers.Tokenizer) -> None:
+    counting = Counting(backend)
+    lines = [*LICENSE.splitlines(), "吾輩は猫である。名前はまだ無い。" * 100, "", "the last one"]
+    *first, unspaced, empty, last = UnitMemo(counting, ANY_SYMBOL).encode(lines)  # type: ignore[arg-type]
+    assert len(counting.calls) == 1
+    assert unspaced is None and empty is not None and not len(empty)
+    for line, ids in zip([*lines[:-3], lines[-1]], [*first, last], strict=True):
+        assert ids is not None and ids.tolist() == bare(backend, line)
 
 
 def test_memory_starts_afresh_when_it_is_full(
@@ -71,7 +87,7 @@ def test_memory_starts_afresh_when_it_is_full(
 
 def test_a_text_without_spaces_is_not_remembered(backend: tokenizers.Tokenizer) -> None:
     units = UnitMemo(backend, ANY_SYMBOL)
-    assert units.encode("吾輩は猫である。名前はまだ無い。" * 100) is None
+    assert units.encode(["吾輩は猫である。名前はまだ無い。" * 100]) == [None]
     assert units._known == {}
 
 
@@ -98,7 +114,7 @@ def test_who_finds_no_seat_is_sent_to_the_backend(backend: tokenizers.Tokenizer)
         seated = [pool.submit(remembered, units, f"text {number}") for number in range(memo.SEATS)]
         for _ in seated:
             assert seats_taken.acquire(timeout=30)
-        assert units.encode("one more") is None
+        assert units.encode(["one more", "and another"]) == [None, None]
         go_on.set()
         assert [one.result() for one in seated] == [
             bare(backend, f"text {number}") for number in range(memo.SEATS)

@@ -10,6 +10,8 @@ from llmkit.errors import DataError, MissingError, ResourceError
 from llmkit.probe import environment
 from llmkit.probe.bench import BenchReport
 from llmkit.probe.config import BenchTokenizeConfig
+from llmkit.tokens.load import load_tokenizer
+from llmkit.workflows.bench import tokenize
 from llmkit.workflows.bench.tokenize import PEER, bench_tokenize
 
 QUICK = BenchTokenizeConfig(rounds=2, max_bytes=20_000)
@@ -43,6 +45,18 @@ def test_the_work_is_counted_by_the_library(report: BenchReport, corpus: Path, b
     texts = [msgspec.json.decode(line)["text"] for line in corpus.read_bytes().splitlines()]
     assert report.work["documents"] == len(texts)
     assert report.work["tokens"] == sum(len(backend.encode(text)) for text in texts)
+
+
+def test_the_peer_encodes_every_text_whatever_the_size_of_its_calls(
+    byte_level_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = load_tokenizer(byte_level_dir).backend
+    texts = ["one", "two words", "", "three"]
+    whole = [encoding.ids for encoding in backend.encode_batch(texts, add_special_tokens=False)]
+    for characters in (1, 8, 1 << 20):
+        monkeypatch.setattr(tokenize, "_PEER_CHARACTERS", characters)
+        parts = tokenize._by_peer(backend, texts)
+        assert [encoding.ids for part in parts for encoding in part] == whole
 
 
 def test_a_wrong_baseline_is_found_before_any_work(
