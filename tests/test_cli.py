@@ -208,6 +208,20 @@ def test_an_unknown_word_names_the_nearest(llmkit_run, line: str, guess: str) ->
     assert done.err.startswith("llmkit: error: ") and guess in done.err and done.err.count("\n") == 2
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("pretrain shards --steps", "pretrain: option '--steps' requires an argument"),
+        ("bench tokenize -t", "bench tokenize: option '-t' requires an argument"),
+        ("eval ppl --json=3", "eval ppl: option '--json' does not take a value"),
+    ],
+)
+def test_an_option_without_its_value_is_of_its_command(llmkit_run, line: str, problem: str) -> None:
+    done = llmkit_run(*line.split())
+    command = problem.split(":")[0]
+    assert (done.status, done.err) == (2, f"llmkit: error: {problem}\n  hint: llmkit {command} --help\n")
+
+
 def test_sigterm_ends_with_143() -> None:
     program = (
         "import llmkit.cli as c, time; c.run = lambda _: print('up', flush=True) or time.sleep(30); c.main()"

@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from llmkit.commands.coercion import use_plain_coercion
 from llmkit.commands.console import ColorChoice, Console
+from llmkit.commands.missing_value import refuse_swallowed
 from llmkit.commands.optional_value import spell_out
 from llmkit.commands.settings import read_settings, setting_name, to_toml, words_of
 from llmkit.commands.values import ShownCount, parse_count
@@ -81,7 +82,15 @@ class Command(TyperCommand):
         if "--print-config" in args:  # what is required may come later
             for param in self.params:
                 param.required = False
-        return super().parse_args(ctx, spell_out(self.params, args))
+        words = spell_out(self.params, args)
+        if not ctx.resilient_parsing:
+            refuse_swallowed(self.params, words, command=ctx.command_path, help_names=ctx.help_option_names)
+        try:
+            return super().parse_args(ctx, words)
+        except typer.TyperException as error:
+            if getattr(error, "ctx", ctx) is None:  # an option without its value: nobody said whose it is
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         """Run the function with a Session; under --print-config only say what it would be given."""
