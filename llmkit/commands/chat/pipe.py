@@ -8,6 +8,7 @@ from llmkit.commands.chat.text import dropped_note, reply_record
 from llmkit.commands.console import Console
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import encode_line
+from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.streams import STDIO, open_input
 
 if TYPE_CHECKING:
@@ -36,10 +37,8 @@ def chat_lines(chat: "Chat", turns: Path, console: Console, *, as_json: bool, fl
                 try:
                     text = content.decode().rstrip("\r\n")
                 except UnicodeDecodeError as error:
-                    raise DataError(
-                        f"{name}:{number}: not UTF-8 (found byte 0x{content[error.start]:02x})",
-                        hint="iconv -f latin1 -t utf-8 FILE | llmkit chat …",
-                    ) from None
+                    hint = f"{utf8_hint(name, content if number == 1 else b'')} | llmkit chat …"
+                    raise DataError(f"{name}:{number}: {not_utf8(error)}", hint=hint) from None
                 if not text.strip():
                     continue
                 is_open = False

@@ -124,7 +124,8 @@ def test_every_flag_that_bears_on_the_replies_changes_them_and_no_other_does(
         (["--context", "1M"], b"a", 2, "a context of 128"),
         (["--logit-bias", "x"], b"a", 2, "not of the form ID=X"),
         (["nowhere"], b"", 4, "nowhere: no such file"),
-        ([], b"a\ncaf\xe9\n", 3, "stdin:2: not UTF-8"),
+        ([], b"a\ncaf\xe9\n", 3, "stdin:2: not UTF-8 (found byte 0xe9 at offset 3)"),
+        ([], b"\xff\xfea\0\n\0", 3, "iconv -f utf-16 -t utf-8 FILE | llmkit chat"),
         ([], b"license " * 200, 2, "the message alone takes"),
     ],
 )
