@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from llmkit.engine.config import SamplingConfig
+from llmkit.engine.config import NUMBERS, SamplingConfig
 from llmkit.errors import ConfigError
 from llmkit.server.errors import refused
 from llmkit.server.wire.names import TEXTS, named_error
@@ -103,12 +103,7 @@ def read_sampling(
         ApiError: 400, naming the parameter.
     """
     given: dict[str, Any] = {"max_tokens": max_tokens, "samples": 1}
-    for name in (
-        *("max_tokens", "temperature", "top_p", "top_k", "min_p", "typical_p", "repetition_penalty"),
-        *("presence_penalty", "frequency_penalty", "repeat_last_n", "ignore_eos", "seed"),
-        *("top_n_sigma", "xtc_probability", "xtc_threshold", "adaptive_target", "adaptive_decay"),
-        *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
-    ):
+    for name in (*NUMBERS.keys() - {"samples"}, "ignore_eos"):
         if (value := getattr(told, name)) is not None:
             given[name] = value
     if told.top_k == -1:  # vLLM's way of saying that it is off

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from llmkit.engine.completion import Piece, complete_all
+from llmkit.engine.config import NUMBERS
 from llmkit.engine.engine import Engine
 from llmkit.engine.request import Request
 from llmkit.errors import LlmkitError, UsageError
@@ -31,12 +32,7 @@ from llmkit.workflows.tool.talk import Said
 if TYPE_CHECKING:
     from llmkit.workflows.generate.prompt_cache import PromptCache
 
-SETTABLE = (
-    *("max_tokens", "temperature", "top_k", "top_p", "min_p", "typical_p", "seed"),
-    *("top_n_sigma", "xtc_probability", "xtc_threshold", "adaptive_target", "adaptive_decay"),
-    *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n"),
-    *("repetition_penalty", "presence_penalty", "frequency_penalty", "repeat_last_n"),
-)
+SETTABLE = tuple(name for name in NUMBERS if name != "samples")
 """Settings that can change from reply to reply."""
 
 

@@ -19,16 +19,9 @@ from llmkit.workflows.generate.overrides import OVERRIDES
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 _SHARED: dict[str, Any] = {
-    name: OVERRIDES[name]
-    for name in (
-        *("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias", "seed", "stop"),
-        *("top_n_sigma", "xtc_probability", "xtc_threshold", "adaptive_target", "adaptive_decay"),
-        *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers"),
-        *("top_k", "min_p", "typical_p", "repetition_penalty", "repeat_last_n"),
-        *("stop_ids", "ignore_eos", "samplers"),
-        *("json_schema", "regex", "choice", "grammar"),
-    )
-} | {"model": str, "n": int, "max_tokens": int, "user": str, "safety_identifier": str}
+    **{name: kind for name, kind in OVERRIDES.items() if name not in ("samples", "logprobs")},
+    **{"model": str, "n": int, "user": str, "safety_identifier": str},
+}
 _OWN: dict[str, dict[str, Any]] = {
     CHAT: {
         **{"messages": list[dict[str, Any]], "max_completion_tokens": int, "logprobs": bool},

@@ -5,22 +5,12 @@ from typing import Any
 
 import msgspec
 
+from llmkit.engine.config import NUMBERS
+
 OVERRIDES: dict[str, Any] = {
-    **{"max_tokens": int, "temperature": float, "top_k": int, "top_p": float, "min_p": float},
-    **{"repetition_penalty": float, "presence_penalty": float, "frequency_penalty": float},
-    "repeat_last_n": int,
-    **{
-        "stop": str | list[str],
-        "stop_ids": list[int],
-        "ignore_eos": bool,
-        "seed": int,
-        "samples": int,
-        "logprobs": int,
-    },
-    **{"top_n_sigma": float, "xtc_probability": float, "xtc_threshold": float},
-    **{"dry_multiplier": float, "dry_base": float, "dry_allowed_length": int, "dry_penalty_last_n": int},
-    **{"dry_sequence_breakers": list[str], "adaptive_target": float, "adaptive_decay": float},
-    **{"typical_p": float, "logit_bias": dict[int, float], "samplers": list[str]},
+    **NUMBERS,
+    **{"logprobs": int, "ignore_eos": bool, "stop": str | list[str], "stop_ids": list[int]},
+    **{"logit_bias": dict[int, float], "samplers": list[str], "dry_sequence_breakers": list[str]},
     **{"json_schema": dict[str, Any] | bool, "regex": str, "choice": list[str], "grammar": str},
 }
 """The fields, and their types in JSON."""

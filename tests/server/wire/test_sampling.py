@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from llmkit.engine.config import SamplingConfig
+from llmkit.engine.config import NUMBERS, SamplingConfig
 from llmkit.server.errors import ApiError
 from llmkit.server.wire.chat import ChatRequest, read_chat
 from llmkit.server.wire.completions import CompletionRequest, read_completion
@@ -96,4 +96,10 @@ def test_every_field_of_a_request_is_read_somewhere() -> None:
 
     source = "".join(map(inspect.getsource, (sampling, rules, completions)))
     for field in msgspec.structs.fields(CompletionRequest):
-        assert source.count(field.name) >= 2, field.name  # said once, and read
+        assert field.name in NUMBERS or source.count(field.name) >= 2, field.name  # said once, and read
+
+
+@pytest.mark.parametrize("name", [name for name in NUMBERS if name != "samples"])
+def test_every_number_of_the_sampler_can_be_asked_for(name: str) -> None:
+    value = 7 if NUMBERS[name] is int else 1.5 if name == "dry_base" else 0.5
+    assert getattr(BASE, name) != value == getattr(read(**{name: value}), name)
