@@ -19,7 +19,7 @@ def refuse_swallowed(
         help_names: flags that are among no `params`.
 
     Raises:
-        UsageError: there is one. `--flag=--other` gives such a value all the same.
+        UsageError: there is one. `--out=--force` gives such a value all the same.
     """
     options = [param for param in params if param.param_type_name == "option"]
     valued = {name for option in options if not (option.is_flag or option.count) for name in option.opts}
