@@ -23,7 +23,7 @@ from llmkit.formats.documents import Document
 from llmkit.formats.token_documents import TokenDocument, TokenIds
 from llmkit.machine import cores
 from llmkit.tokens.cuts import Places, cut, safe_places
-from llmkit.tokens.memo import UnitMemo
+from llmkit.tokens.memo import UnitMemo, UnknownUnitError
 from llmkit.tokens.ordinary import ordinary_backend, parsing_backend
 from llmkit.tokens.tokenizer import Tokenizer
 
@@ -223,10 +223,11 @@ class _Road:
 
     def _remembered(self, texts: list[str]) -> Sequence[TokenIds | None]:
         """What memory has of each text: nothing where one cannot be encoded, which is then told of alone."""
+        nothing = [None] * len(texts)
         try:
-            return [None] * len(texts) if self._memo is None else self._memo.encode(texts)
-        except Exception:  # the library throws no narrower kind
-            return [None] * len(texts)
+            return nothing if self._memo is None else self._memo.encode(texts)
+        except UnknownUnitError:
+            return nothing
 
     def _alone(self, piece: Piece) -> TokenIds:
         """One piece's ids, on this thread's core alone: a call with several would be shared out."""

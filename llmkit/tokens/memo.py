@@ -19,6 +19,10 @@ SEATS = 4
 _MEAN_CHARS = 32  # text without spaces falls into long units, which hardly come twice
 
 
+class UnknownUnitError(Exception):
+    """The backend has no token for a part of a unit."""
+
+
 class UnitMemo:
     """A backend with a memory, for any number of threads.
 
@@ -37,6 +41,9 @@ class UnitMemo:
         """Each text's ids, those of the backend itself; None where memory does not pay or is taken.
 
         What is new in them is learnt in one call: texts may be short, and calls are dear.
+
+        Raises:
+            UnknownUnitError: one of them cannot be encoded; which one is not known.
         """
         if not self._seats.acquire(blocking=False):
             return [None] * len(texts)
@@ -68,7 +75,10 @@ class UnitMemo:
 
     def _learn(self, units: list[str], known: dict[str, bytes]) -> None:
         """Encode units in one call, which lets go of the interpreter and stays on this core."""
-        (encoding,) = self._backend.encode_batch([units], is_pretokenized=True, add_special_tokens=False)
+        try:
+            (encoding,) = self._backend.encode_batch([units], is_pretokenized=True, add_special_tokens=False)
+        except Exception as error:  # the library throws no narrower kind
+            raise UnknownUnitError from error
         ids = np.asarray(encoding.ids, np.uint32).tobytes()
         ends = np.searchsorted(np.asarray(encoding.word_ids, np.int64), np.arange(len(units)), "right")
         start = 0

@@ -11,7 +11,7 @@ import tokenizers
 from llmkit.tokens import memo
 from llmkit.tokens.cuts import ANY_SYMBOL, ONLY_BLANKS, Places
 from llmkit.tokens.load import load_tokenizer
-from llmkit.tokens.memo import UnitMemo
+from llmkit.tokens.memo import UnitMemo, UnknownUnitError
 from llmkit.tokens.ordinary import ordinary_backend
 
 LICENSE = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")
@@ -73,6 +73,15 @@ def test_what_is_new_in_many_short_texts_is_one_call(backend: tokenizers.Tokeniz
     assert unspaced is None and empty is not None and not len(empty)
     for line, ids in zip([*lines[:-3], lines[-1]], [*first, last], strict=True):
         assert ids is not None and ids.tolist() == bare(backend, line)
+
+
+def test_a_unit_without_a_token_is_an_error_and_nothing_is_remembered() -> None:
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0}, [], unk_token="[UNK]"))
+    units = UnitMemo(backend, ANY_SYMBOL)
+    with pytest.raises(UnknownUnitError):
+        units.encode(["a", "b"])
+    assert units._known == {}
+    assert remembered(units, "a") == [0]
 
 
 def test_memory_starts_afresh_when_it_is_full(
