@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis.internal.conjecture import providers
 
 from llmkit.server.wire.openapi import OPERATIONS, Operation
 from llmkit.server.wire.openapi_bodies import as_decoded
@@ -62,6 +63,13 @@ def test_of_a_field_that_is_not_narrowed_its_type_says_all(one: Operation, docum
     assert kinds <= {"string", "boolean", "null"}
 
 
+@pytest.fixture
+def same_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bodies in every run: Hypothesis takes constants out of whatever modules are loaded."""
+    monkeypatch.setattr(providers, "_get_local_constants", providers.Constants)
+
+
+@pytest.mark.usefixtures("same_bodies")
 @pytest.mark.parametrize("path", PATHS)
 def test_what_the_document_allows_is_answered(path: str, shared: Shared, document: Document) -> None:
     statuses: list[int] = []
