@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from llmkit.commands.optional_value import names_with_values
 from llmkit.errors import UsageError
 
 
 def refuse_swallowed(
-    params: Iterable[Any], args: Sequence[str], *, command: str, help_names: Collection[str] = ()
+    params: Iterable[Any], args: Sequence[str], *, command: str, help_names: Collection[str]
 ) -> None:
     """Find a flag whose value would be a flag of the same command.
 
@@ -22,7 +23,7 @@ def refuse_swallowed(
         UsageError: there is one. `--out=--force` gives such a value all the same.
     """
     options = [param for param in params if param.param_type_name == "option"]
-    valued = {name for option in options if not (option.is_flag or option.count) for name in option.opts}
+    valued = names_with_values(options)
     names = {name for option in options for name in (*option.opts, *option.secondary_opts)} | {*help_names}
     for flag, word in pairwise(args):
         if flag == "--":

@@ -31,8 +31,7 @@ def spell_out(params: Iterable[Any], args: Sequence[str]) -> list[str]:
     """The words of a command line, with the values that were left out: `--jsonl` becomes `--jsonl=-`."""
     options = [param for param in params if param.param_type_name == "option"]
     flags = {name: parser for param in options if (parser := _parser(param)) for name in param.opts}
-    valued = {name for param in options if not (param.is_flag or param.count) for name in param.opts}
-    valued -= flags.keys()
+    valued = names_with_values(options)
     words: list[str] = []
     for place, word in enumerate(args):
         if word == "--":
@@ -45,6 +44,16 @@ def spell_out(params: Iterable[Any], args: Sequence[str]) -> list[str]:
             word = f"{word}={parser.left_out}"
         words.append(word)
     return words
+
+
+def names_with_values(options: Iterable[Any]) -> set[str]:
+    """The flags among a command's options behind which a value has to stand."""
+    return {
+        name
+        for option in options
+        if not (option.is_flag or option.count or _parser(option))
+        for name in option.opts
+    }
 
 
 def is_file_word(word: str) -> bool:

@@ -87,6 +87,9 @@ SAYS_NOTHING: dict[str, tuple[Any, ...]] = {
 }
 """Parameters that are not done here, with the values that ask for nothing; null never does."""
 
+_AS_THEY_ARE = (*(name for name in NUMBERS if name != "samples"), "ignore_eos")
+"""Parameters with the name and the values of the sampler's settings."""
+
 
 def read_sampling(
     told: SamplingFields, base: SamplingConfig, limits: WireLimits, *, max_tokens: int
@@ -103,7 +106,7 @@ def read_sampling(
         ApiError: 400, naming the parameter.
     """
     given: dict[str, Any] = {"max_tokens": max_tokens, "samples": 1}
-    for name in (*NUMBERS.keys() - {"samples"}, "ignore_eos"):
+    for name in _AS_THEY_ARE:
         if (value := getattr(told, name)) is not None:
             given[name] = value
     if told.top_k == -1:  # vLLM's way of saying that it is off
