@@ -1164,7 +1164,7 @@ complete -c llmkit -n '__llmkit_at kv-estimate' -l kv-dtype -x -d 'Of the cache:
 complete -c llmkit -n '__llmkit_at kv-estimate' -l tp -l tensor-parallel -x -d 'Devices that share each layer.'
 complete -c llmkit -n '__llmkit_at kv-estimate' -l block-size -x -d 'Tokens of a page of the cache; vLLM'"'"'s is 16.'
 complete -c llmkit -n '__llmkit_at kv-estimate' -l shared-prefix -x -d 'Tokens all sequences share and keep once.'
-complete -c llmkit -n '__llmkit_at kv-estimate' -l window -l no-window -d 'Whether sliding windows let go of what is outside (llmkit'"'"'s engine keeps it).'
+complete -c llmkit -n '__llmkit_at kv-estimate' -l window -l no-window -d 'Whether windows let go of what is outside (llmkit'"'"'s engine does; not on GPUs or with --tp).'
 complete -c llmkit -n '__llmkit_at kv-estimate' -l prefill-chunk -x -d 'Count activations of so many prompt tokens at a time.'
 complete -c llmkit -n '__llmkit_at kv-estimate' -l layers -l num-hidden-layers -x -d 'Blocks.'
 complete -c llmkit -n '__llmkit_at kv-estimate' -l heads -l num-attention-heads -x -d 'Query heads.'

@@ -25,6 +25,7 @@ class BlockKind:
     """One tensor of a layer."""
 
     layer: int
+    """Its place in a block, where layers are in groups."""
     number: int
     """Keys are 0, values 1, and with int8 the scales of both 2 and 3; latents are 0."""
     dtype: str
@@ -38,7 +39,7 @@ class BlockKind:
 
 
 class BlockStore(Protocol):
-    """Room for keys and values of so many blocks, in every layer.
+    """Room for keys and values of so many blocks, each of all layers or of a group of them.
 
     Attributes:
         kinds: of every tensor of every layer, in this order.
@@ -59,12 +60,13 @@ class BlockStore(Protocol):
         """Put bytes into a block of a tensor."""
 
 
-def block_kinds(config: ModelConfig, dtype: str) -> list[BlockKind]:
+def block_kinds(config: ModelConfig, dtype: str, layers: int | None = None) -> list[BlockKind]:
     """The tensors that a model's keys and values are kept in.
 
     Args:
         config: of the model.
         dtype: of keys and values; int8 is `kv_codes`.
+        layers: that a block has room for; None: all.
 
     Raises:
         ConfigError: int8, where a model keeps other than keys and values of heads.
@@ -75,7 +77,7 @@ def block_kinds(config: ModelConfig, dtype: str) -> list[BlockKind]:
         kinds += [(shape[:-1], "float32") for shape, _ in kinds]
     return [
         BlockKind(layer, number, kind, shape)
-        for layer in range(config.num_hidden_layers)
+        for layer in range(layers or config.num_hidden_layers)
         for number, (shape, kind) in enumerate(kinds)
     ]
 

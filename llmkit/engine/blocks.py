@@ -48,6 +48,9 @@ class Tier(Protocol):
     def keep(self, block: Block) -> None:
         """The memory of a block with a key is about to be another's."""
 
+    def has(self, key: Key) -> bool:
+        """Whether the tier has something under a key."""
+
     def find(self, key: Key) -> Kept | None:
         """What the tier has under a key, on its way into the pool."""
 
@@ -105,16 +108,6 @@ class BlockPool:
         block.holders = 1
         return block
 
-    def extend(self, table: list[Block], count: int) -> bool:
-        """Put so many blocks behind those of a text; False, and none, where fewer are free."""
-        if count > self.num_free:
-            return False
-        for _ in range(count):
-            block = self.take(table[-1] if table else None)
-            assert block is not None
-            table.append(block)
-        return True
-
     def find(self, key: Key, after: Block | None = None) -> Block | None:
         """The block with this content, now held once more; None where there is none.
 
@@ -129,6 +122,10 @@ class BlockPool:
             self._unlink(block)
         block.holders += 1
         return block
+
+    def has(self, key: Key) -> bool:
+        """Whether `find` would find this content, if a block is free for what comes from a tier."""
+        return key in self._cached or any(tier.has(key) for tier in self.tiers)
 
     def remember(self, block: Block, key: Key, content: bytes = b"") -> None:
         """A block that its holder has filled can be found by its content from now on.
@@ -158,6 +155,14 @@ class BlockPool:
         for block in reversed(blocks):
             block.holders -= 1
             if not block.holders:
+                self._put_free(block)
+
+    def discard(self, blocks: Sequence[Block]) -> None:
+        """End of one holder of what nobody else will ask for: it goes before all that can be found."""
+        for block in reversed(blocks):
+            block.holders -= 1
+            if not block.holders:
+                self._forget(block)
                 self._put_free(block)
 
     def clear(self) -> None:
@@ -246,6 +251,16 @@ def root_key(*parts: str) -> Key:
         content = part.encode(errors="surrogatepass")
         digest.update(len(content).to_bytes(8, "little") + content)
     return digest.digest()
+
+
+def group_root(root: Key, group: int) -> Key:
+    """The root of a text's keys in one group of layers, see `layer_groups`.
+
+    Args:
+        root: of the text, which is that of its first group.
+        group: which.
+    """
+    return hashlib.blake2b(root + bytes([group]), digest_size=16, person=b"group").digest() if group else root
 
 
 def chain_key(parent: Key, ids: Iterable[int]) -> Key:

@@ -4,8 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from llmkit.engine.engine import Event
-from llmkit.engine.request import Drawn, FinishReason, Request
+from llmkit.engine.request import Drawn, Event, FinishReason, Request
 from llmkit.engine.stopping import StopStrings
 from llmkit.errors import MissingError
 from llmkit.tokens.stream import StreamDecoder

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmkit.engine.block_table import BlockTable
 from llmkit.engine.blocks import BlockPool, Key, chain_key
 from llmkit.engine.machinery import make_machinery
 from llmkit.engine.native.weights import PackedModel
@@ -99,7 +100,7 @@ class DraftModel:
         reading = self._readings.pop(text.number, None)
         if reading is not None:
             self._follow(reading, text.tokens)
-            self.pool.give_back(reading.table)
+            self.pool.give_back([*reading.table])
 
     def _reads(self, texts: Sequence[Text], most: Sequence[int]) -> tuple[dict[int, Work], dict[int, int]]:
         """What is to be read before the first guesses, and how many guesses each text gets; by place."""
@@ -122,7 +123,8 @@ class DraftModel:
     def _reading(self, text: Text) -> _Reading:
         reading = self._readings.get(text.number)
         if reading is None:
-            reading = _Reading(text.number, text.request, text.sampler, text.room, [], root=text.root)
+            tables = [BlockTable(text.table.root)]
+            reading = _Reading(text.number, text.request, text.sampler, text.room, [], tables=tables)
             self._readings[text.number] = reading
             for number in range((len(text.tokens) - 1) // self._block_tokens):
                 key = self._key(reading, text.tokens, number)
@@ -130,7 +132,7 @@ class DraftModel:
                 if block is None:
                     break
                 reading.table.append(block)
-                reading.keys.append(key)
+                reading.table.keys.append(key)
             reading.computed = len(reading.table) * self._block_tokens
             reading.tokens = text.tokens[: reading.computed]
             reading.verified = reading.computed
@@ -146,17 +148,17 @@ class DraftModel:
         reading.is_foreign = reading.is_foreign or max(tokens[kept:]) >= self._vocab_size
         reading.tokens[kept:] = tokens[kept:]
         reading.computed, reading.verified = kept, len(tokens)
-        for number in range(len(reading.keys), kept // self._block_tokens):
-            reading.keys.append(self._key(reading, tokens, number))
-            self.pool.remember(reading.table[number], reading.keys[number])
+        for number in range(len(reading.table.keys), kept // self._block_tokens):
+            reading.table.keys.append(self._key(reading, tokens, number))
+            self.pool.remember(reading.table[number], reading.table.keys[number])
 
     def _hold(self, reading: _Reading, positions: int) -> bool:
         """Give a text the memory for so many positions; False where there is not enough."""
         needed = -(-positions // self._block_tokens)
-        return self.pool.extend(reading.table, needed - len(reading.table))
+        return reading.table.extend(self.pool, needed - len(reading.table))
 
     def _key(self, reading: _Reading, tokens: list[int], number: int) -> Key:
         """Of one of the blocks, all before it known."""
         first = number * self._block_tokens
-        parent = reading.keys[number - 1] if number else reading.root
+        parent = reading.table.keys[number - 1] if number else reading.table.root
         return chain_key(parent, tokens[first : first + self._block_tokens])

@@ -14,16 +14,18 @@ from llmkit.engine.counts import Counts
 from llmkit.engine.drafts import Proposer
 from llmkit.engine.gain import Gain
 from llmkit.engine.hidden import HiddenSums
-from llmkit.engine.machinery import make_machinery
+from llmkit.engine.layer_groups import groups_on
+from llmkit.engine.machinery import device_of, make_machinery
 from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.offload import HostMemory
 from llmkit.engine.parallel.alone import ALONE, Alone
-from llmkit.engine.request import Drawn, FinishReason, Request
+from llmkit.engine.request import Drawn, Event, FinishReason, Request
 from llmkit.engine.sampling import sampler_of, scored
 from llmkit.engine.scheduler import Scheduler, Work
 from llmkit.engine.speculation import Speculation
 from llmkit.engine.speculation_report import SpeculationReport
 from llmkit.engine.text import Text
+from llmkit.engine.text_memory import TextMemory
 from llmkit.kernels.memory import Floats
 from llmkit.model.rope_scaling import ORIGINAL, depends_on_length
 
@@ -36,7 +38,8 @@ class EngineConfig:
     """How much an engine does at once, and with how much memory."""
 
     positions: int = 0
-    """Positions that the cache holds, of all texts together, in whole blocks; 0: the model's context."""
+    """Positions that the cache holds, of all texts together, in whole blocks; 0: the model's context. Layers
+    that see a window have room for those of `max_texts` texts and as many again: see `LayerGroups`."""
     block_tokens: int = 16
     max_texts: int = 32
     """Texts at work at once."""
@@ -44,24 +47,13 @@ class EngineConfig:
     """Tokens of a pass: enough to fill the machine, few enough that no text waits long for its next token."""
     reuse: bool = True
     """Whether what texts have in common is computed once."""
+    lets_go: bool = True
+    """Whether layers that see a window let go of what it has passed; where not, all of a text is found."""
     kv_dtype: str | None = None
     """What keys and values are kept in: float32, bfloat16, float16, or int8 (`kv_codes`); None: the
     model's."""
     offload_bytes: int = 0
     """Host memory for what the cache has no room for and may be asked for again; 0: it is forgotten."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What a step did for one text: a token, or an end without one."""
-
-    number: int
-    """Of the text."""
-    drawn: Drawn | None
-    error: Exception | None = None
-    """Why the text cannot go on; then it is over."""
-    from_cache: int = 0
-    """Tokens of its prompt that were in the cache already."""
 
 
 GIVEN_TOKENS = 128
@@ -99,7 +91,11 @@ class Engine:
         scaling = model.config.rope_scaling or {}
         self._original = int(scaling.get(ORIGINAL) or 0)
         self._length_matters = scaling["rope_type"] if depends_on_length(model.config.rope_scaling) else None
-        num_blocks = -(-(config.positions or model.config.max_position_embeddings) // config.block_tokens)
+        whole = not config.lets_go or lead is not ALONE
+        groups = groups_on(model.config, config.block_tokens, device_of(model), whole=whole)
+        pass_tokens = max(config.pass_tokens, config.max_texts)
+        positions = config.positions or model.config.max_position_embeddings
+        num_blocks = groups.blocks_for(positions, config.max_texts, config.block_tokens, pass_tokens)
         self.pages, self.store, runner = make_machinery(
             model,
             num_blocks,
@@ -107,15 +103,21 @@ class Engine:
             kv_dtype=config.kv_dtype,
             max_texts=config.max_texts,
             in_parts=lead is not ALONE,
+            groups=groups,
         )
         self.host = HostMemory(self.store, config.offload_bytes) if config.offload_bytes else None
         self.pool = BlockPool(num_blocks, [] if self.host is None else [self.host])
-        self._scheduler = Scheduler(
+        memory = TextMemory(
             self.pool,
             config.block_tokens,
-            max_texts=config.max_texts,
-            pass_tokens=config.pass_tokens,
+            groups,
+            pass_tokens=pass_tokens,
             reuse=config.reuse and self._length_matters is None,
+        )
+        self._scheduler = Scheduler(
+            memory,
+            max_texts=config.max_texts,
+            pass_tokens=pass_tokens,
             whole=self._length_matters == "dynamic",
         )
         self._runner = lead.over(runner)
@@ -156,6 +158,7 @@ class Engine:
         config = self.model.config
         request.check(config)
         adapter = self.adapters.find(request.adapter)
+        root = root_key(*request.cached_under("" if adapter is None else adapter.digest))
         text = Text(
             number=self._count,
             request=request,
@@ -163,7 +166,7 @@ class Engine:
             room=request.room(config),
             tokens=list(request.read),
             given=list(request.prompt[len(request.read) :]),
-            root=root_key(*request.cached_under("" if adapter is None else adapter.digest)),
+            tables=self._scheduler.memory.tables(root),
             adapter=adapter,
         )
         self._scheduler.submit(text)

@@ -112,7 +112,7 @@ class HiddenSums:
             request = Request(tuple(self._rows[number]), _ASKED)
             sampler = Sampler(_ASKED, request.prompt, self._model.config.vocab_size)
             text = Text(number, request, sampler, room=0, tokens=[])
-            held = pool.extend(text.table, count)
+            held = text.table.extend(pool, count)
             assert held
             self._open.append(text)
 

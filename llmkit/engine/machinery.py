@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from llmkit.engine.cuda.plan import PagePlan
+from llmkit.engine.layer_groups import LayerGroups
 from llmkit.engine.native.native import NativeRunner
 from llmkit.engine.native.store import NativeStore
 from llmkit.engine.native.weights import PackedModel
@@ -10,6 +11,11 @@ from llmkit.engine.pass_runner import Machinery
 
 if TYPE_CHECKING:
     from llmkit.model.transformer import Transformer
+
+
+def device_of(model: "Transformer | PackedModel") -> str:
+    """Where a model is, see `make_machinery`: cpu, or a GPU's name."""
+    return "cpu" if isinstance(model, PackedModel) else str(model.model.embed_tokens.weight.device)
 
 
 def make_machinery(
@@ -21,6 +27,7 @@ def make_machinery(
     max_texts: int | None = None,
     in_parts: bool = False,
     wide: bool = True,
+    groups: LayerGroups | None = None,
 ) -> Machinery:
     """The runner of a model and its memory.
 
@@ -32,12 +39,19 @@ def make_machinery(
         max_texts: most of a pass; None: passes on a GPU too go text by text.
         in_parts: whether other processes have other parts of the model.
         wide: with the kernels, whether to use every thread.
+        groups: of its layers; None: all are in one.
     """
     if isinstance(model, PackedModel):
-        store = NativeStore(model.config, num_blocks, block_tokens, kv_dtype or model.dtype)
+        store = NativeStore(model.config, num_blocks, block_tokens, kv_dtype or model.dtype, groups)
         return Machinery(PagePlan(None), store, NativeRunner(model, store, wide=wide))
     from llmkit.engine.torch_machinery import torch_machinery  # torch: the kernels need not wait for it
 
     return torch_machinery(
-        model, num_blocks, block_tokens, kv_dtype=kv_dtype, max_texts=max_texts, in_parts=in_parts
+        model,
+        num_blocks,
+        block_tokens,
+        kv_dtype=kv_dtype,
+        max_texts=max_texts,
+        in_parts=in_parts,
+        groups=groups,
     )

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from llmkit.engine.engine import Engine, Event
-from llmkit.engine.request import Request
+from llmkit.engine.engine import Engine
+from llmkit.engine.request import Event, Request
 
 
 @dataclass

@@ -68,6 +68,10 @@ class HostMemory:
         self._places[block.key] = place, block.content
         self.kept += 1
 
+    def has(self, key: Key) -> bool:
+        """See `Tier.has`."""
+        return key in self._places
+
     def find(self, key: Key) -> Kept | None:
         """What is here under a key; it leaves with this call."""
         if key not in self._places:

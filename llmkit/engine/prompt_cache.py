@@ -1,12 +1,13 @@
 """Keys and values in a file, for the next run to find.
 
-A safetensors file. Of N blocks of S positions it has, for tensor M of layer L of the store:
+A safetensors file. Of N blocks of S positions it has, for tensor M of layer L of the store (where layers are
+in groups, of the layers in place L, each block having those of one group):
 
     layers.L.M            (N, S, …)     keys and values, as the store keeps them
     ids                   (N, S) I32    the tokens of each block
     parents               (N, 16) U8    the key of the block before it, or the root of its text
     keys                  (N, 16) U8    the digest of both: what the block is found by
-    digests               (N, 16) U8    of the block's bytes in all layers, looked at when it is found
+    digests               (N, 16) U8    of the block's bytes, looked at when it is found
     __metadata__          what they were made with
 
 Nothing is read but headers and keys until a block is found.
@@ -52,6 +53,8 @@ class MadeWith:
     """How they were rounded when they were loaded."""
     rope_scaling: str
     block_tokens: int
+    layers_in_block: int | None = None
+    """Where layers are in groups, see `layer_groups`; None: all are in one."""
 
     def check(self, path: Path) -> None:
         """Refuse a file whose keys and values are not those that this run would compute.
@@ -66,22 +69,26 @@ class MadeWith:
                 f"{path}: not a prompt cache (found schema {found.get('schema')!r}, expected {SCHEMA})",
                 hint="name another file with --prompt-cache",
             )
-        for name, wanted in self.metadata().items():
+        wanted_of = self.metadata()
+        for name in asdict(self):
+            wanted = wanted_of.get(name)
             if found.get(name) != wanted:
                 raise DataError(
-                    f"{path}: made with another {name.replace('_', ' ')} "
+                    f"{path}: made with {_NAMED.get(name, f'another {name}').replace('_', ' ')} "
                     f"(found {_short(found.get(name))}, this run has {_short(wanted)})",
                     hint=_HINTS.get(name, "name another file with --prompt-cache, or remove this one"),
                 )
 
     def metadata(self) -> dict[str, str]:
         """As the file has it."""
-        return {name: str(value) for name, value in asdict(self).items()}
+        return {name: str(value) for name, value in asdict(self).items() if value is not None}
 
 
+_NAMED = {"layers_in_block": "layers grouped otherwise"}
 _HINTS = {
     "dtype": "the same --dtype as then, or another file with --prompt-cache",
     "weights": "the same --weights as then, or another file with --prompt-cache",
+    "layers_in_block": "an earlier llmkit wrote it, or a GPU, or --tp: name another file, or remove it",
     "rope_scaling": "the same --rope-scaling as then, or another file with --prompt-cache",
 }
 
@@ -125,19 +132,25 @@ class SavedBlocks:
         if any(content_key(self._contents[place]) != key for key, place in self._places.items()):
             raise _damaged(path)
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._places
-
     def __len__(self) -> int:
         return len(self._places)
 
     def keep(self, block: Block) -> None:
         """Nothing: the file has what it has until it is written anew."""
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._places
+
+    def has(self, key: Key) -> bool:
+        """See `Tier.has`."""
+        return self._is_open and key in self
+
     def find(self, key: Key) -> Kept | None:
         """See `Tier.find`; what was found stays in the file."""
-        place = self._places.get(key) if self._is_open else None
-        return None if place is None else Kept(self._contents[place], partial(self._read, key, place))
+        if not self.has(key):
+            return None
+        place = self._places[key]
+        return Kept(self._contents[place], partial(self._read, key, place))
 
     def forget(self, key: Key) -> None:
         """Nothing, as for `keep`."""

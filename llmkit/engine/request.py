@@ -145,6 +145,19 @@ class Drawn:
         return self.finish != "stop" or self.completes
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a step did for one text: a token, or an end without one."""
+
+    number: int
+    """Of the text."""
+    drawn: Drawn | None
+    error: Exception | None = None
+    """Why the text cannot go on; then it is over."""
+    from_cache: int = 0
+    """Tokens of its prompt that were in the cache already."""
+
+
 def no_adapter(name: str, loaded: Sequence[str]) -> UsageError:
     """Nothing of this name is loaded."""
     if not loaded:

@@ -74,8 +74,8 @@ def paged_spans(works: Sequence[Work]) -> list[PagedSpan]:
     spans = []
     first = 0
     for work in works:
-        table = tuple(block.index for block in work.text.table)
-        spans.append(PagedSpan(work.start, work.count, work.text.length, first, table))
+        tables = tuple(table.numbers for table in work.text.tables)
+        spans.append(PagedSpan(work.start, work.count, work.text.length, first, tables))
         first += work.count
     return spans
 

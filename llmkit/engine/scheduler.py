@@ -9,9 +9,9 @@ that every text ends. A long text that waits for memory is passed by short ones,
 from collections import defaultdict
 from dataclasses import dataclass
 
-from llmkit.engine.blocks import BlockPool, Key, chain_content, chain_key
 from llmkit.engine.share import share_pass
 from llmkit.engine.text import Text
+from llmkit.engine.text_memory import TextMemory
 from llmkit.errors import ResourceError
 
 _PASSING_SHARE = 0.25
@@ -38,35 +38,22 @@ class Work:
 class Scheduler:
     """Holds every text, and the memory."""
 
-    def __init__(
-        self,
-        pool: BlockPool,
-        block_tokens: int,
-        *,
-        max_texts: int,
-        pass_tokens: int,
-        reuse: bool = True,
-        whole: bool = False,
-    ) -> None:
+    def __init__(self, memory: TextMemory, *, max_texts: int, pass_tokens: int, whole: bool = False) -> None:
         """
         Args:
-            pool: the memory.
-            block_tokens: positions of a block.
+            memory: of all texts.
             max_texts: at work at once.
             pass_tokens: most tokens of a pass; at least max_texts, so that each can have one.
-            reuse: whether texts share what they have in common.
             whole: whether a text has all the memory that it may come to need from its beginning, and never
                 starts again: for models in which it would not be the same text then.
         """
-        self.pool = pool
+        self.memory = memory
         self.waiting: list[Text] = []
         self.working: list[Text] = []
         self.restarts = 0
         """How often a text lost its memory to an older one."""
-        self._block_tokens = block_tokens
         self._max_texts = max_texts
-        self._pass_tokens = max(pass_tokens, max_texts)
-        self._reuse = reuse
+        self._pass_tokens = pass_tokens
         self._whole = whole
         self._served: dict[str, int] = defaultdict(int)
 
@@ -76,10 +63,10 @@ class Scheduler:
         Raises:
             ResourceError: it could come to need more memory than there is.
         """
-        if self._blocks(text.most_positions) > self.pool.num_blocks:
+        if self.memory.most(text) > self.memory.pool.num_blocks:
             raise ResourceError(
                 f"the text may come to {text.most_positions:,} positions, and the cache has "
-                f"{self.pool.num_blocks * self._block_tokens:,}",
+                f"{self.memory.positions:,}",
                 hint="fewer --max-tokens, or more memory for the cache",
             )
         self._join(text.request.key)
@@ -90,14 +77,12 @@ class Scheduler:
         for texts in (self.working, self.waiting):
             if text in texts:
                 texts.remove(text)
-        self.pool.give_back(text.table)
-        text.forget()
+        self.memory.give_back(text)
         self._forget_who_left(text.request.key)
 
     def restart(self, text: Text) -> None:
         """A text must be computed again from its first token."""
-        self.pool.give_back(text.table)
-        text.forget()
+        self.memory.give_back(text)
 
     def plan(self) -> list[Work]:
         """The next pass; empty only where there is no text."""
@@ -115,7 +100,7 @@ class Scheduler:
                 continue  # it gave back its memory to an older one
             work = self._fit(text, share, spare)
             spare -= work.num_drafts
-            while work.count and not self._hold(text, text.computed + work.count):
+            while work.count and not self.memory.hold(text, text.computed + work.count):
                 preempted = True
                 youngest = max(self.working, key=_rank)
                 self._preempt(youngest)
@@ -137,13 +122,7 @@ class Scheduler:
             work: what was in it.
             computed: positions of the text that are in memory and stay: without drafts that were refused.
         """
-        text, size = work.text, self._block_tokens
-        text.computed = computed
-        if self._reuse:
-            for number in range(work.start // size, computed // size):
-                key, ids = self._key(text, number), text.tokens[number * size : (number + 1) * size]
-                parent = text.keys[number - 1] if number else text.root
-                self.pool.remember(text.table[number], key, chain_content(parent, ids))
+        self.memory.commit(work.text, work.start, computed)
 
     def _fit(self, text: Text, share: int, spare: int = 0) -> Work:
         """As many of a text's tokens as it may have; drafts only behind all others, from what is spare."""
@@ -162,8 +141,8 @@ class Scheduler:
                 break
             if first is not None and not self._may_pass(text, first):
                 continue
-            self._find(text)
-            if self._is_coming(text):
+            self.memory.find(text)
+            if self.memory.is_coming(text, self.working):
                 self.restart(text)
                 continue
             if not self._admit(text):
@@ -171,17 +150,18 @@ class Scheduler:
                 first = first or text
                 continue
             works.append(self._fit(text, left))
-            self._hold(text, text.computed + works[-1].count)
+            self.memory.hold(text, text.computed + works[-1].count)
             left -= works[-1].count
         return works
 
     def _may_pass(self, text: Text, first: Text) -> bool:
         """Whether a short text may go before one that waits for memory: all that have take a quarter of it at
         most, and never what that one needs beside them, so that it begins when those before it end."""
-        most = self.pool.num_blocks
-        most = min(int(most * _PASSING_SHARE), most - self._blocks(first.most_positions))
+        memory = self.memory
+        room = memory.pool.num_blocks
+        room = min(int(room * _PASSING_SHARE), room - memory.most(first))
         later = [one for one in self.working if one.number > first.number]
-        return sum(self._blocks(one.most_positions) for one in (text, *later)) <= most
+        return sum(memory.most(one) for one in (text, *later)) <= room
 
     def _turn(self, text: Text) -> tuple[int, int, int]:
         return text.request.priority, self._served[text.request.key], text.number
@@ -202,48 +182,20 @@ class Scheduler:
             if least is None or self._served[one] <= least:
                 del self._served[one]
 
-    def _find(self, text: Text) -> None:
-        """Give a text what the cache has of it, but for its last token, which is computed always."""
-        if self._reuse:
-            for number in range((len(text.tokens) - 1) // self._block_tokens):
-                block = self.pool.find(self._key(text, number), text.table[-1] if text.table else None)
-                if block is None:
-                    break
-                text.table.append(block)
-        text.computed = len(text.table) * self._block_tokens
-
-    def _is_coming(self, text: Text) -> bool:
-        """Whether a text at work computes the block that this one needs next: waiting for it is cheaper."""
-        size, number = self._block_tokens, len(text.table)
-        if not self._reuse or (number + 1) * size >= len(text.tokens):
-            return False
-        return any(
-            other.computed < (number + 1) * size <= len(other.tokens)
-            and self._key(other, number) == self._key(text, number)
-            for other in self.working
-        )
-
     def _admit(self, text: Text) -> bool:
         """Put a text to work, if its tokens have room in memory beside what those at work need next."""
-        missing = self._blocks(text.most_positions if self._whole else len(text.tokens)) - len(text.table)
-        if missing + sum(map(self._owed, self.working)) > self.pool.num_free:
+        memory = self.memory
+        missing = memory.missing(text, text.most_positions if self._whole else len(text.tokens))
+        owed = sum(memory.missing(one, len(one.tokens), spare=True) for one in self.working)
+        if missing + owed > memory.pool.num_free:
             return False
         if self._whole:
-            self._hold(text, text.most_positions)
+            memory.hold(text, text.most_positions)
         if not text.drawn and not text.restarts:
             text.from_cache = text.computed
         self.waiting.remove(text)
         self.working.append(text)
         return True
-
-    def _owed(self, text: Text) -> int:
-        """Blocks that a text at work is about to take: for all its tokens, and one to grow into."""
-        needed = min(self._blocks(len(text.tokens)) + 1, self._blocks(text.most_positions))
-        return max(0, needed - len(text.table))
-
-    def _hold(self, text: Text, positions: int) -> bool:
-        """Give a text the memory for so many positions; False where there is not enough."""
-        return self.pool.extend(text.table, self._blocks(positions) - len(text.table))
 
     def _preempt(self, text: Text) -> None:
         self.restart(text)
@@ -251,17 +203,6 @@ class Scheduler:
         self.restarts += 1
         self.working.remove(text)
         self.waiting.append(text)
-
-    def _blocks(self, positions: int) -> int:
-        return -(-positions // self._block_tokens)
-
-    def _key(self, text: Text, number: int) -> Key:
-        """Of one of the text's blocks, all of whose tokens are known."""
-        size = self._block_tokens
-        for missing in range(len(text.keys), number + 1):
-            parent = text.keys[-1] if text.keys else text.root
-            text.keys.append(chain_key(parent, text.tokens[missing * size : (missing + 1) * size]))
-        return text.keys[number]
 
 
 def _rank(text: Text) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The memory of keys and values: for each layer one tensor of positions, cut into blocks.
+"""The memory of keys and values: tensors of positions, cut into blocks that are of one group of layers each.
 
 Shapes: P positions of the pool, S positions of a text, T new ones, K key/value heads, E head_dim,
 W kv_lora_rank + qk_rope_head_dim.
@@ -14,29 +14,32 @@ from torch import Tensor
 
 from llmkit.engine.block_store import block_kinds
 from llmkit.engine.kv_codes import decode, encode
+from llmkit.engine.layer_groups import LayerGroups, one_group
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import dtype_name
 from llmkit.model.layout import Layout, Span, layout_mask
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PagedSpan(Span):
     """New positions of one text, and where its blocks are."""
 
     first: int = 0
     """Where they begin among the new positions of all texts."""
-    table: tuple[int, ...] = ()
-    """Its blocks."""
+    tables: tuple[NDArray[np.int32], ...] = ()
+    """Its blocks, in each group of layers."""
 
 
 class KVStore:
-    """Room for keys and values of so many blocks, in every layer, as tensors on a device. See `BlockStore`.
+    """Room for keys and values of so many blocks, each of a group of layers, as tensors. See `BlockStore`.
 
     Memory that was never written is not taken: the tensors are as large as they may become.
 
     Attributes:
         layers: of each layer the tensors (P, ...): keys and values (K, E), and with int8 the scales (K) of
-            both after them; or the one row (W) that latent attention makes both of.
+            both after them; or the one row (W) that latent attention makes both of. Layers in the same place
+            of two groups share tensors: their blocks are others.
+        group_of: of each layer the group.
         dtype: of keys and values; int8 is `kv_codes`.
     """
 
@@ -47,13 +50,24 @@ class KVStore:
         block_tokens: int,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        groups: LayerGroups | None = None,
     ) -> None:
         """
+        Args:
+            config: of the model.
+            num_blocks: of the pool.
+            block_tokens: positions of a block.
+            dtype: of keys and values.
+            device: where they are.
+            groups: of the layers; None: all are in one.
+
         Raises:
             ConfigError: int8, where a model keeps other than keys and values of heads.
         """
-        self.kinds = block_kinds(config, dtype_name(dtype))
+        groups = groups or one_group(config)
+        self.kinds = block_kinds(config, dtype_name(dtype), groups.layers_in_block)
         self.config = config
+        self.group_of = groups.group_of
         self.block_tokens = block_tokens
         self.dtype = dtype
         rows = num_blocks * block_tokens
@@ -61,15 +75,15 @@ class KVStore:
             torch.empty((rows, *kind.shape), dtype=getattr(torch, kind.dtype), device=device)
             for kind in self.kinds
         ]
-        each = len(made) // config.num_hidden_layers
-        self.layers = [tuple(made[first : first + each]) for first in range(0, len(made), each)]
+        each = len(made) // groups.layers_in_block
+        self.layers = [tuple(made[place * each : (place + 1) * each]) for place in groups.place_of]
         self.by_block = [one.unflatten(0, (-1, block_tokens)) for one in made]
-        """Views of every tensor of every layer, with the block as their first dimension."""
+        """Views of every one of `kinds`, with the block as their first dimension."""
 
     @property
     def nbytes(self) -> int:
         """See `BlockStore`."""
-        return sum(tensor.nbytes for layer in self.layers for tensor in layer)
+        return sum(tensor.nbytes for tensor in self.by_block)
 
     def read_block(self, number: int, block: int) -> NDArray[np.uint8]:
         """See `BlockStore`."""
@@ -80,15 +94,23 @@ class KVStore:
         place = self.by_block[number][block]
         place.copy_(torch.from_numpy(content).view(place.dtype).view(place.shape))
 
-    def rows(self, span: PagedSpan) -> slice | Tensor:
-        """Where the positions of a text are, first to last: a slice where its blocks lie side by side."""
-        size, table = self.block_tokens, span.table
-        needed = -(-span.end // size)
-        if all(table[n] == table[0] + n for n in range(1, needed)):
-            return slice(table[0] * size, table[0] * size + span.end)
-        blocks = torch.tensor(table[:needed], device=self.layers[0][0].device)
+    def rows(self, span: PagedSpan, group: int = 0, first: int = 0) -> slice | Tensor:
+        """Where the positions of a text are: a slice where its blocks lie side by side.
+
+        Args:
+            span: of the text.
+            group: of layers.
+            first: the first of them; what stands before it need not be held.
+        """
+        size = self.block_tokens
+        table = span.tables[group][first // size : -(-span.end // size)]
+        skipped = first % size
+        if (np.diff(table) == 1).all():
+            begin = int(table[0]) * size
+            return slice(begin + skipped, begin + span.end - first + skipped)
+        blocks = torch.from_numpy(table.astype(np.int64)).to(self.layers[0][0].device)
         places = blocks[:, None] * size + torch.arange(size, device=blocks.device)
-        return places.flatten()[: span.end]
+        return places.flatten()[skipped : skipped + span.end - first]
 
     def keep(self, layer: int, number: int, rows: slice | Tensor, fresh: Tensor) -> None:
         """Put numbers into a layer's tensor: keys are number 0, values 1. fresh: (rows, ...)."""
@@ -112,7 +134,7 @@ class PagedCache:
     def __init__(self, store: KVStore, spans: Sequence[PagedSpan]) -> None:
         self._spans = spans
         self._store = store
-        self._rows = [store.rows(span) for span in spans]
+        self._rows: dict[tuple[int, int, int], slice | Tensor] = {}
         self._masks: dict[tuple[int, int | None], Tensor | None] = {}
         self.layers = [PagedLayer(self, index) for index in range(store.config.num_hidden_layers)]
 
@@ -126,7 +148,7 @@ class PagedCache:
     def extend(
         self, layer: int, new: Sequence[Tensor], layout: Layout
     ) -> Iterator[tuple[slice, list[Tensor], Tensor | None]]:
-        """Keep the new positions of every text, and give back text by text all that it has.
+        """Keep the new positions of every text, and give back text by text all of it that these see.
 
         Args:
             layer: whose.
@@ -134,21 +156,29 @@ class PagedCache:
             layout: of the layer's kind.
 
         Yields:
-            Which of the new positions are a text's; each kept tensor with all of its positions, in the
-            shape of the new ones with S for T; and which of them each new position sees.
+            Which of the new positions are a text's; each kept tensor with all of its positions that they see,
+            in the shape of the new ones with S for T; and which of them each new position sees.
         """
         store = self._store
         for number, span in enumerate(self._spans):
             part = slice(span.first, span.first + span.count)
-            rows = self._rows[number]
+            first = 0 if layout.window is None else max(0, span.start - layout.window + 1)
+            rows = self._rows_from(number, store.group_of[layer], first)
             everything = []
             for kind, tensor in enumerate(new):
                 fresh = tensor[0, :, part].transpose(0, 1) if tensor.dim() == 4 else tensor[0, part]
-                store.keep(layer, kind, _from(rows, span.start), fresh)
+                store.keep(layer, kind, _from(rows, span.start - first), fresh)
                 whole = store.kept(layer, kind, rows, tensor.dtype)
                 everything.append((whole.transpose(0, 1) if tensor.dim() == 4 else whole)[None])
             # the layout of a lone text has its mask already
-            yield part, everything, layout.mask if len(self._spans) == 1 else self._mask(number, layout)
+            mask = layout.mask if len(self._spans) == 1 else self._mask(number, layout)
+            yield part, everything, mask if mask is None else mask[..., first:]
+
+    def _rows_from(self, number: int, group: int, first: int) -> slice | Tensor:
+        key = number, group, first
+        if key not in self._rows:
+            self._rows[key] = self._store.rows(self._spans[number], group, first)
+        return self._rows[key]
 
     def _mask(self, number: int, layout: Layout) -> Tensor | None:
         key = number, layout.window

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.engine.adapters.values import Adapter
-from llmkit.engine.blocks import Block, Key
+from llmkit.engine.block_table import BlockTable
 from llmkit.engine.request import Drawn, Request, Scored
 from llmkit.engine.sampling import Sampler, scored
 from llmkit.engine.softmax import logprob
@@ -35,12 +35,8 @@ class Text:
     """Tokens whose keys and values are in memory."""
     drafts: list[int] = field(default_factory=list)
     """Guesses at the next tokens, to be verified in the next pass."""
-    table: list[Block] = field(default_factory=list)
-    """Its memory, first to last; it only grows, until the text forgets all of it."""
-    keys: list[Key] = field(default_factory=list)
-    """Of the blocks that its tokens fill, as far as they were asked for."""
-    root: Key = b""
-    """What else its keys and values depend on."""
+    tables: list[BlockTable] = field(default_factory=lambda: [BlockTable()])
+    """Its memory, in each group of layers; see `BlockTable`."""
     adapter: Adapter | None = None
     """What changes the model for it."""
     from_cache: int = 0
@@ -48,8 +44,10 @@ class Text:
     restarts: int = 0
     """How often its memory was taken from it."""
 
-    _numbers: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32), repr=False)
-    _num_numbers: int = 0
+    @property
+    def table(self) -> BlockTable:
+        """Its memory in the first group of layers, which may be the only one."""
+        return self.tables[0]
 
     @property
     def drawn(self) -> int:
@@ -75,17 +73,6 @@ class Text:
         """Positions that it may come to hold: the last token drawn is not read."""
         return len(self.request.prompt) + max(0, self.room - 1)
 
-    @property
-    def block_numbers(self) -> NDArray[np.int32]:
-        """Numbers of the blocks of its table, as the kernels read them; each is written down once."""
-        known, count = self._num_numbers, len(self.table)
-        if known < count:
-            if count > len(self._numbers):
-                self._numbers = np.concatenate((self._numbers[:known], np.empty(count + 32, np.int32)))
-            self._numbers[known:count] = [block.index for block in self.table[known:]]
-            self._num_numbers = count
-        return self._numbers[:count]
-
     def give(self, logits: NDArray[np.float32]) -> Drawn:
         """The next token of a prompt that is scored, with its log probability.
 
@@ -107,5 +94,4 @@ class Text:
         """Nothing of it is in memory any more."""
         self.computed = 0
         self.drafts = []
-        self.table = []
-        self._num_numbers = 0
+        self.tables = [table.emptied() for table in self.tables]

@@ -4,6 +4,7 @@ import torch
 
 from llmkit.engine.cuda.plan import PagePlan, plan_pages
 from llmkit.engine.cuda.runner import CudaRunner
+from llmkit.engine.layer_groups import LayerGroups
 from llmkit.engine.pass_runner import Machinery, PassRunner
 from llmkit.engine.runner import Runner
 from llmkit.engine.store import KVStore
@@ -18,6 +19,7 @@ def torch_machinery(
     kv_dtype: str | None,
     max_texts: int | None,
     in_parts: bool,
+    groups: LayerGroups | None = None,
 ) -> Machinery:
     """See `make_machinery`; model: in evaluation mode."""
     weight = model.model.embed_tokens.weight
@@ -25,7 +27,7 @@ def torch_machinery(
     plan = PagePlan(None)
     if max_texts is not None:
         plan = plan_pages(model.config, weight.dtype, weight.device, kv, in_parts)
-    store = KVStore(model.config, num_blocks + plan.spare_blocks, block_tokens, kv, weight.device)
+    store = KVStore(model.config, num_blocks + plan.spare_blocks, block_tokens, kv, weight.device, groups)
     return Machinery(plan, store, torch_runner(model, store, plan, max_texts or 0))
 
 

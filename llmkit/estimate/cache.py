@@ -60,7 +60,8 @@ def contiguous_cache_bytes(architecture: Architecture, dtype: str, *, context: i
     """What the cache of `llmkit.model.cache` reserves, in bytes: `cache_bytes` where no window lets go.
 
     It holds every layer's whole text in one piece, that of sliding layers too. An engine that pages its cache
-    keeps a window's tokens only, which is what `cache_bytes` counts where nothing else is asked for.
+    keeps a window's tokens only, which is what `cache_bytes` counts where nothing else is asked for. On a CPU
+    ours does, in whole blocks and whole tiles (`llmkit.engine.layer_groups`).
 
     Raises:
         ConfigError: as `cache_bytes`.

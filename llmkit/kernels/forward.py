@@ -86,6 +86,7 @@ class KeptMemory:
         value_type: ValueType,
         block_size: int,
         scales: tuple[Sequence[int], Sequence[int]] | None = None,
+        group_of: Sequence[int] | None = None,
     ) -> None:
         """
         Args:
@@ -94,6 +95,7 @@ class KeptMemory:
             value_type: FLOAT32, BFLOAT16 or CODES8.
             block_size: positions of a block.
             scales: of CODES8, for each layer the address of (positions, K) float32, keys' and values'.
+            group_of: for each layer the group whose blocks it has; None: all are in one.
         """
         assert (scales is not None) == (value_type is ValueType.CODES8)
         self._addresses = np.array([keys, values, *(scales or ())], np.uintp)
@@ -101,6 +103,8 @@ class KeptMemory:
         self.addresses: tuple[int | None, ...] = (*rows, None, None)[:4]
         """Of the lists for keys, values, and their scales."""
         self.num_layers, self.value_type, self.block_size = len(keys), value_type, block_size
+        self._group_of = np.array((0,) * len(keys) if group_of is None else group_of, np.int32)
+        self.num_groups, self.group_of_address = int(self._group_of.max()) + 1, self._group_of.ctypes.data
 
 
 class Angles:
@@ -123,7 +127,7 @@ class NewPositions:
     rows: list[int]
     """(N) of the tables of angles, or of what is added to embeddings."""
     places: list[int]
-    """(N) rows of memory that their keys and values go to."""
+    """(groups x N) rows of memory that their keys and values go to, group after group."""
     query_start: list[int]
     """(texts + 1) where each text's begin."""
     lengths: list[int]
@@ -223,7 +227,7 @@ class NativeModel:
         new: NewPositions,
         angles: Angles,
         memory: KeptMemory,
-        block_table: NDArray[np.int32],
+        block_tables: NDArray[np.int32],
         *,
         adapters: AdapterTable | None = None,
         wide: bool = True,
@@ -235,7 +239,7 @@ class NativeModel:
             new: which.
             angles: by which they are turned.
             memory: where keys and values are.
-            block_table: (texts, blocks) of each text.
+            block_tables: (groups, texts, blocks) of each text.
             adapters: of each text; None: nothing is added to the weights' products.
             wide: use every thread; a tiny model is quicker on one.
             branch_sum: of a model in parts.
@@ -254,12 +258,14 @@ class NativeModel:
         )  # one array: each costs microseconds
         ends = accumulate((len(part) for part in lists), initial=numbers.ctypes.data // 4)
         ids, rows, places, query_start, lengths, wanted, _ = (4 * end for end in ends)
-        assert block_table.flags.c_contiguous
+        assert block_tables.flags.c_contiguous and len(block_tables) == memory.num_groups
+        assert len(new.places) == memory.num_groups * len(new.ids)
         step = PassStruct(
             *(ids, rows, places, angles.cosine, angles.sine),
             *memory.addresses,
-            *(block_table.ctypes.data, query_start, lengths, wanted, logits.ctypes.data),
-            *(block_table.shape[1], len(new.ids), len(new.lengths), len(new.wanted)),
+            *(memory.group_of_address, block_tables.ctypes.data),
+            *(query_start, lengths, wanted, logits.ctypes.data),
+            *(block_tables.shape[2], len(new.ids), len(new.lengths), len(new.wanted)),
             *(memory.value_type, memory.block_size),
             *((0, 0, None) if adapters is None else adapters.fields),
         )

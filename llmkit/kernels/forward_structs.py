@@ -72,7 +72,7 @@ class PassStruct(Structure):
         *((name, c_void_p) for name in ("ids", "rows", "places")),
         *((name, c_void_p * 2) for name in ("cosine", "sine")),
         *((name, c_void_p) for name in ("keys", "values", "key_scales", "value_scales")),
-        *((name, c_void_p) for name in ("block_table", "query_start", "lengths")),
+        *((name, c_void_p) for name in ("group_of", "block_tables", "query_start", "lengths")),
         *((name, c_void_p) for name in ("wanted", "logits")),
         ("table_stride", c_int64),
         *((name, c_int32) for name in ("tokens", "texts", "num_wanted", "kv_type", "block_size")),

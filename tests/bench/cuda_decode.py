@@ -23,6 +23,7 @@ from time import perf_counter
 
 import torch
 
+from llmkit.engine.block_table import BlockTable
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.cuda.plan import PagePlan, plan_pages
@@ -157,7 +158,7 @@ def _by_runner(
         request = Request(tuple(tokens), sampling)
         sampler = Sampler(sampling, tokens, model.config.vocab_size)
         text = Text(number=number, request=request, sampler=sampler, room=steps + 1, tokens=tokens)
-        text.table = [Block(number * blocks + block) for block in range(blocks)]
+        text.tables = [BlockTable(blocks=[Block(number * blocks + block) for block in range(blocks)])]
         runner.run([Work(text, 0, context, 0)])
         texts.append(text)
 

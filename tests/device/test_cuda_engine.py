@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from llmkit.engine import engine as engine_module
+from llmkit.engine.block_table import BlockTable
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.cuda.attention import AttentionRules, GatheredAttention
@@ -128,7 +129,8 @@ def _works() -> list[Text]:
         request = Request(tuple(tokens), SamplingConfig(max_tokens=9))
         text = Text(number=number, request=request, sampler=sampler, room=9, tokens=tokens)
         count = -(-(length + 20) // 16)
-        text.table, blocks = [Block(index) for index in blocks[:count]], blocks[count:]
+        text.tables = [BlockTable(blocks=[Block(index) for index in blocks[:count]])]
+        blocks = blocks[count:]
         texts.append(text)
     return texts
 

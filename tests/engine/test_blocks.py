@@ -4,13 +4,14 @@ import hashlib
 
 import pytest
 
+from llmkit.engine.block_table import BlockTable
 from llmkit.engine.blocks import Block, BlockPool, chain_content, chain_key, content_key, root_key
 
 
 def _take(pool: BlockPool, count: int) -> list[Block]:
-    blocks: list[Block] = []
-    assert pool.extend(blocks, count)
-    return blocks
+    table = BlockTable()
+    assert table.extend(pool, count)
+    return [*table]
 
 
 def _fill(pool: BlockPool, blocks: list[Block], name: bytes) -> list[bytes]:
@@ -28,16 +29,6 @@ def test_every_block_can_be_taken_once_and_then_there_is_none() -> None:
     pool.check()
     pool.give_back(taken)
     assert pool.num_free == pool.num_blocks == 5
-    pool.check()
-
-
-def test_a_table_grows_by_all_that_is_asked_for_or_by_nothing() -> None:
-    pool, table = BlockPool(5), list[Block]()
-    assert pool.extend(table, 3) and [block.index for block in table] == [0, 1, 2]
-    assert not pool.extend(table, 3)
-    assert len(table) == 3 and pool.num_free == 2
-    assert pool.extend(table, 0) and pool.extend(table, 2)
-    assert len({block.index for block in table}) == 5 and pool.num_free == 0
     pool.check()
 
 

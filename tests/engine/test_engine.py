@@ -12,8 +12,8 @@ import torch
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.drafts import PromptLookup
-from llmkit.engine.engine import Engine, EngineConfig, Event
-from llmkit.engine.request import Drawn, Request
+from llmkit.engine.engine import Engine, EngineConfig
+from llmkit.engine.request import Drawn, Event, Request
 from llmkit.engine.sampling import Sampler
 from llmkit.engine.text import Text
 from llmkit.errors import DataError, ResourceError, UsageError

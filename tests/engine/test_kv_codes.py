@@ -113,7 +113,7 @@ def test_a_model_is_no_more_surprised_by_its_own_text_than_by_so_many_nats_a_tok
     ids = torch.tensor([[1, *(one.id for one in Engine(model).run(Request((1,), sampling)))]])
 
     def surprise(dtype: torch.dtype) -> float:
-        span = PagedSpan(0, length, length, 0, tuple(range(length)))
+        span = PagedSpan(0, length, length, 0, (np.arange(length, dtype=np.int32),))
         scores = model(ids, cache=PagedCache(KVStore(model.config, length, 1, dtype), [span]))[0]
         return torch.nn.functional.cross_entropy(scores[:-1], ids[0, 1:]).item()
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from llmkit.engine.block_table import BlockTable
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Request
@@ -25,7 +26,7 @@ def _text(tokens: list[int], table: list[int], drafts: list[int] | None = None) 
     sampler: Any = None
     request = Request(tuple(tokens), SamplingConfig(max_tokens=9))
     text = Text(number=0, request=request, sampler=sampler, room=9, tokens=list(tokens), drafts=drafts or [])
-    text.table = [Block(index) for index in table]
+    text.tables = [BlockTable(blocks=[Block(index) for index in table])]
     return text
 
 

@@ -10,21 +10,46 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from llmkit.engine.blocks import Block, BlockPool, Kept, chain_key, content_key, root_key
+from llmkit.engine.block_table import BlockTable
+from llmkit.engine.blocks import Block, BlockPool, Kept, chain_key, content_key, group_root, root_key
 from llmkit.engine.config import SamplingConfig
+from llmkit.engine.layer_groups import LayerGroups
 from llmkit.engine.request import Request
 from llmkit.engine.scheduler import Scheduler, Work
 from llmkit.engine.text import Text
+from llmkit.engine.text_memory import TextMemory
 from llmkit.errors import ResourceError
 
+ONE = LayerGroups((0,), (0,), (None,))
+MIXED = LayerGroups((0, 1, 2), (0, 0, 0), (None, 5, 5), tile=2)
+"""One layer that sees everything, and two that see five positions."""
+SLIDING = LayerGroups((0,), (0,), (4,), tile=3)
 
-def make_text(number: int, prompt: list[int], room: int, *, key: str = "", priority: int = 0) -> Text:
+
+def make_text(
+    number: int, prompt: list[int], room: int, *, key: str = "", priority: int = 0, groups: LayerGroups = ONE
+) -> Text:
     """A text without a sampler: nothing is drawn here."""
     sampler: Any = None
     request = Request(tuple(prompt), SamplingConfig(max_tokens=room), priority=priority, key=key)
-    return Text(
-        number=number, request=request, sampler=sampler, room=room, tokens=list(prompt), root=root_key(key)
-    )
+    tables = [BlockTable(group_root(root_key(key), group)) for group in range(groups.count)]
+    return Text(number, request, sampler, room, list(prompt), tables=tables)
+
+
+def make_scheduler(
+    pool: BlockPool,
+    block_tokens: int,
+    *,
+    max_texts: int,
+    pass_tokens: int,
+    reuse: bool = True,
+    whole: bool = False,
+    groups: LayerGroups = ONE,
+) -> Scheduler:
+    """A scheduler as the engine makes it."""
+    pass_tokens = max(pass_tokens, max_texts)
+    memory = TextMemory(pool, block_tokens, groups, pass_tokens=pass_tokens, reuse=reuse)
+    return Scheduler(memory, max_texts=max_texts, pass_tokens=pass_tokens, whole=whole)
 
 
 class Desk:
@@ -33,7 +58,7 @@ class Desk:
     def __init__(self, blocks: int = 100, block_tokens: int = 4, **sizes: Any) -> None:
         self.pool = BlockPool(blocks)
         sizes = {"max_texts": 8, "pass_tokens": 64} | sizes
-        self.scheduler = Scheduler(self.pool, block_tokens, **sizes)
+        self.scheduler = make_scheduler(self.pool, block_tokens, **sizes)
         self.count = 0
 
     def submit(self, prompt: list[int], room: int = 4, **owner: Any) -> Text:
@@ -270,7 +295,7 @@ def test_drafts_ride_behind_the_known_tokens_as_far_as_the_pass_has_room() -> No
     assert text.table[1].key is None  # its last places hold drafts that were wrong
     text.tokens += [1, 1]
     desk.scheduler.commit(Work(text, 6, 2, 0), 8)
-    assert text.table[1].key == chain_key(chain_key(text.root, [1, 2, 3, 99]), [4, 5, 0, 1])
+    assert text.table[1].key == chain_key(chain_key(text.table.root, [1, 2, 3, 99]), [4, 5, 0, 1])
 
 
 def test_giving_up_frees_memory_at_once_wherever_the_text_is() -> None:
@@ -303,6 +328,9 @@ class Shelf:
         self.held[block.key] = [self.memory[place] for place in places], block.content
         if len(self.held) > self.room:
             del self.held[next(iter(self.held))]
+
+    def has(self, key: bytes) -> bool:
+        return key in self.held
 
     def find(self, key: bytes) -> Kept | None:
         if key not in self.held:
@@ -349,7 +377,7 @@ def test_a_text_that_waits_for_memory_gives_back_what_a_tier_brought_it() -> Non
     desk.submit([9] * 12, 8)
     desk.step()  # has 3 blocks of 6 and wants 2 more
     waits = desk.submit([0] * 17, 1)
-    assert desk.step() == {3: 1} and waits.table == []
+    assert desk.step() == {3: 1} and len(waits.table) == 0
     desk.finish()
     assert waits.from_cache == 16
 
@@ -364,16 +392,22 @@ class AnyCourse(RuleBasedStateMachine):
         max_texts=st.integers(1, 4),
         pass_tokens=st.integers(1, 12),
         kind=st.sampled_from(["reuse", "shelf", "alone", "whole"]),
+        groups=st.sampled_from([ONE, MIXED, SLIDING]),
         room=st.integers(1, 20),
     )
-    def open(self, blocks: int, max_texts: int, pass_tokens: int, kind: str, room: int) -> None:
+    def open(
+        self, blocks: int, max_texts: int, pass_tokens: int, kind: str, groups: LayerGroups, room: int
+    ) -> None:
+        self.groups = ONE if kind == "whole" else groups
+        blocks *= self.groups.count
         self.memory: dict[int, Slot] = {}
         self.shelf = Shelf(self.memory, self.size, room)
         self.pool = BlockPool(blocks, [self.shelf] if kind == "shelf" else [])
         self.limit = max(max_texts, pass_tokens)
-        self.scheduler = Scheduler(
+        self.scheduler = make_scheduler(
             self.pool,
             self.size,
+            groups=self.groups,
             max_texts=max_texts,
             pass_tokens=pass_tokens,
             reuse=kind in ("reuse", "shelf"),
@@ -391,14 +425,17 @@ class AnyCourse(RuleBasedStateMachine):
     def submit(self, choice: random.Random, count: int, common: bool) -> None:
         """Some texts, which may begin alike."""
         for _ in range(count):
-            length = choice.randint(1, 3 * self.pool.num_blocks // 2)
+            length = choice.randint(1, 3 * self.pool.num_blocks // 2 // self.groups.count)
             prompt = [0 if common else choice.randint(0, 1) for _ in range(length)]
             key, priority = choice.choice(["", "", "a"]), choice.choice([0, 0, 1])
-            self.submit_one(make_text(self.count, prompt, choice.randint(1, 20), key=key, priority=priority))
+            owner = {"key": key, "priority": priority, "groups": self.groups}
+            self.submit_one(make_text(self.count, prompt, choice.randint(1, 20), **owner))
             self.count += 1
 
     def submit_one(self, text: Text) -> None:
-        fits = -(-text.most_positions // self.size) <= self.pool.num_blocks
+        most = self.groups.most_held(text.most_positions, self.size, self.limit)
+        assert most <= -(-text.most_positions // self.size) * self.groups.count
+        fits = most <= self.pool.num_blocks
         try:
             self.scheduler.submit(text)
         except ResourceError:
@@ -411,7 +448,7 @@ class AnyCourse(RuleBasedStateMachine):
     def give_up(self, choice: random.Random) -> None:
         text = choice.choice(self.texts)
         self.scheduler.finish(text)
-        assert text not in self.texts and text.table == []
+        assert text not in self.texts and not any(map(len, text.tables))
 
     @precondition(lambda self: self.kind != "whole" and self.scheduler.working)
     @rule(choice=st.randoms(use_true_random=False))
@@ -446,21 +483,30 @@ class AnyCourse(RuleBasedStateMachine):
 
     def check_read(self, work: Work) -> None:
         text = work.text
-        assert work.start == text.computed and len(text.table) * self.size >= work.start + work.count
-        for place in range(work.start):
-            slot = text.table[place // self.size].index * self.size + place % self.size
-            assert self.memory[slot] == (text.root, tuple(text.tokens[: place + 1]))
+        assert work.start == text.computed
+        for group, table in enumerate(text.tables):
+            assert len(table) * self.size >= work.start + work.count
+            for place in range(self.first_read(group, work.start), work.start):
+                slot = table[place // self.size].index * self.size + place % self.size
+                assert self.memory[slot] == (table.root, tuple(text.tokens[: place + 1]))
+
+    def first_read(self, group: int, start: int) -> int:
+        """Of what was computed, by who sees a window: no less than that, in whole tiles."""
+        window = self.groups.windows[group]
+        if window is None:
+            return 0
+        first = max(0, start - window + 1)
+        return first - first % self.groups.tile
 
     def write(self, work: Work) -> None:
         text = work.text
         everything = [*text.tokens, *text.drafts]
-        for place in range(work.start, work.start + work.count):
-            block = text.table[place // self.size]
-            assert block.holders == 1 and block.key is None
-            self.memory[block.index * self.size + place % self.size] = (
-                text.root,
-                tuple(everything[: place + 1]),
-            )
+        for table in text.tables:
+            for place in range(work.start, work.start + work.count):
+                block = table[place // self.size]
+                assert block.holders == 1 and block.key is None
+                slot = table.root, tuple(everything[: place + 1])
+                self.memory[block.index * self.size + place % self.size] = slot
 
     def commit(self, work: Work, choice: random.Random) -> None:
         text = work.text
@@ -484,9 +530,13 @@ class AnyCourse(RuleBasedStateMachine):
         if not hasattr(self, "pool"):
             return
         self.pool.check()
-        held = Counter(block.index for text in self.texts for block in text.table)
+        held = Counter(block.index for text in self.texts for table in text.tables for block in table)
         assert all(block.holders == held[block.index] for block in self.pool.blocks)
-        assert all(not text.table for text in self.scheduler.waiting)
+        assert all(not any(map(len, text.tables)) for text in self.scheduler.waiting)
+        for text in self.texts:
+            for group, table in enumerate(text.tables):
+                most = self.groups.held_in_pass(group, self.size, self.limit)
+                assert most is None or table.num_held <= most
         assert self.kind != "whole" or self.scheduler.restarts == 0
         for key, block in self.pool._cached.items():
             last = block.index * self.size + self.size - 1

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -39,7 +40,7 @@ def model(request: pytest.FixtureRequest, make_model: Make) -> Transformer:
 
 
 def _span(start: int, count: int, table: tuple[int, ...], first: int = 0, reach: int = 0) -> PagedSpan:
-    return PagedSpan(start, count, reach or start + count, first, table)
+    return PagedSpan(start, count, reach or start + count, first, (np.array(table, np.int32),))
 
 
 @pytest.mark.parametrize("table", [(0, 1, 2, 3), (4, 5, 6, 7), (6, 1, 0, 5), (3, 2, 1, 0)])

@@ -89,7 +89,7 @@ def passes(
             wanted=list(range(sum(counts))),
         )
         found.append(
-            model.native.forward(new, model.angles, memory, TABLES, wide=wide, branch_sum=branch_sum)
+            model.native.forward(new, model.angles, memory, TABLES[None], wide=wide, branch_sum=branch_sum)
         )
         done = [at + count for at, count in zip(done, counts, strict=True)]
     return np.concatenate(found)
@@ -162,5 +162,5 @@ def test_nothing_wanted_is_nothing_scored() -> None:
     store = np.zeros((2, BLOCK, K, E), np.float32)
     memory = KeptMemory(*([half.ctypes.data] for half in store), ValueType.FLOAT32, BLOCK)
     new = NewPositions([3], [0], [0], [0, 1], [1], [])
-    none = model.native.forward(new, model.angles, memory, np.zeros((1, 1), np.int32))
+    none = model.native.forward(new, model.angles, memory, np.zeros((1, 1, 1), np.int32))
     assert none.shape == (0, V) and store[:, 0].any() and not store[:, 1:].any()

@@ -13,6 +13,7 @@ import torch
 from family_models import CASES, DYNAMIC, LONG, SIZES
 from torch import Tensor
 
+from llmkit.engine.block_table import BlockTable
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.module_weights import pack_model
@@ -74,7 +75,7 @@ def scores(runner: PassRunner, prompts: Sequence[int] = PROMPTS) -> Tensor:
         request = Request(tuple(tokens), SamplingConfig(max_tokens=1))
         text = Text(number=number, request=request, sampler=sampler, room=9, tokens=tokens[:length])
         blocks = range(first, first + -(-(length + MORE) // BLOCK_TOKENS))
-        text.table = [Block(index) for index in reversed(blocks)]
+        text.tables = [BlockTable(blocks=[Block(index) for index in reversed(blocks)])]
         texts.append(text)
         first = blocks.stop
     found = []

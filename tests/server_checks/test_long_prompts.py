@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from llmkit.engine.engine import EngineConfig, Event
-from llmkit.engine.request import Request
+from llmkit.engine.engine import EngineConfig
+from llmkit.engine.request import Event, Request
 from llmkit.server.admission import Admission
 from llmkit.server.config import AdmissionConfig
 from llmkit.server.keyed_gate import KeyedGate

@@ -128,7 +128,10 @@ SharedPrefix = Annotated[
     int, Option(metavar="N", parser=parse_count, help="Tokens all sequences share and keep once.")
 ]
 Window = Annotated[
-    bool, Option(help="Whether sliding windows let go of what is outside (llmkit's engine keeps it).")
+    bool,
+    Option(
+        help="Whether windows let go of what is outside (llmkit's engine does; not on GPUs or with --tp)."
+    ),
 ]
 PrefillChunk = Annotated[
     int | None,

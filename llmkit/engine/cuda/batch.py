@@ -5,12 +5,12 @@ Shapes: N texts, T new positions of all of them, W blocks of a table, C blocks t
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from llmkit.engine.blocks import Block
+from llmkit.engine.block_table import BlockTable
 from llmkit.engine.pass_runner import known_ids
 from llmkit.engine.scheduler import Work
 from llmkit.engine.store import PagedSpan
@@ -122,8 +122,8 @@ class _Row:
     """What the device knows of a text's blocks."""
 
     slot: int
-    source: list[Block] = field(default_factory=list)
-    """The text's own list. It grows, or another one takes its place: see `Text.forget`."""
+    source: BlockTable | None = None
+    """The text's own. It grows, or another one takes its place: see `Text.forget`."""
     count: int = 0
     """Blocks of it that have been written."""
 

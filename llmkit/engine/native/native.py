@@ -1,7 +1,7 @@
 """Passes through the native kernels: every layer in one call.
 
 The slow twin is `Runner`. Activations stay float32 between products. What Python does here it does for each
-token that is written: lists, few arrays, and nothing that grows with the length of a text.
+token that is written: lists and few arrays, of which only the tables of blocks grow with a text's length.
 Shapes: N new positions of all texts, R rotary_dim.
 """
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from llmkit.engine.block_table import BlockTable
 from llmkit.engine.native.store import NativeStore
 from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.pass_runner import known_ids, parted
@@ -87,17 +88,19 @@ class NativeRunner:
             end = work.start + work.count
             ids += known_ids(work)
             positions += range(work.start, end)
-            self._add_places(places, work, end)
             query_start.append(len(ids))
             lengths.append(end)
             scored.append(work.num_drafts + 1 if work.completes else 0)
             wanted += range(len(ids) - scored[-1], len(ids))
+        for group in range(self._store.num_groups):
+            for work in works:
+                self._add_places(places, work.text.tables[group], work.start, work.start + work.count)
         rows, angles = self._angles_of(works, positions, max(lengths))
         logits = self._native.forward(
             NewPositions(ids, rows, places, query_start, lengths, wanted),
             angles,
             self._store.memory,
-            self._block_table(works, lengths),
+            self._block_tables(works, lengths),
             adapters=self._adapters_of(works),
             wide=self._wide,
             branch_sum=self._sum,
@@ -140,25 +143,27 @@ class NativeRunner:
         assert self._rope is not None
         return self._rope.table(end, sliding=sliding)
 
-    def _add_places(self, places: list[int], work: Work, end: int) -> None:
-        """Rows of memory that a text's new positions go to, up to `end`: block by block."""
-        size, at = self._block, work.start
+    def _add_places(self, places: list[int], table: BlockTable, start: int, end: int) -> None:
+        """Rows of memory that a text's new positions go to, `start` to `end`: block by block."""
+        size, at = self._block, start
         while at < end:
             number, inner = divmod(at, size)
             count = min(end - at, size - inner)
-            first = work.text.table[number].index * size + inner
+            first = table[number].index * size + inner
             places += range(first, first + count)
             at += count
 
-    def _block_table(self, works: Sequence[Work], lengths: list[int]) -> NDArray[np.int32]:
-        """(texts, blocks of the longest); what a text does not have is 0."""
+    def _block_tables(self, works: Sequence[Work], lengths: list[int]) -> NDArray[np.int32]:
+        """(groups, texts, blocks of the longest); what stands where a text holds none is not read."""
         needed = [-(-length // self._block) for length in lengths]
-        if len(works) == 1:
-            return works[0].text.block_numbers[None, : needed[0]]
-        table = np.zeros((len(works), max(needed)), np.int32)
+        groups = self._store.num_groups
+        if len(works) == groups == 1:
+            return works[0].text.table.numbers[None, None, : needed[0]]
+        tables = np.zeros((groups, len(works), max(needed)), np.int32)
         for row, (work, count) in enumerate(zip(works, needed, strict=True)):
-            table[row, :count] = work.text.block_numbers[:count]
-        return table
+            for group, table in enumerate(work.text.tables):
+                tables[group, row, :count] = table.numbers[:count]
+        return tables
 
 
 def _array_ranks(ranks: "Ranks") -> "ArrayRanks":

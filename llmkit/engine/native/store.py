@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.engine.block_store import ARRAYS, block_kinds
+from llmkit.engine.layer_groups import LayerGroups, one_group
 from llmkit.kernels.forward import KeptMemory
 from llmkit.kernels.memory import ValueType, fresh_bytes
 from llmkit.model.config import ModelConfig
@@ -15,23 +16,34 @@ _TYPES = {"float32": ValueType.FLOAT32, "bfloat16": ValueType.BFLOAT16, "int8": 
 
 
 class NativeStore:
-    """Room for keys and values of so many blocks, in every layer. See `BlockStore`.
+    """Room for keys and values of so many blocks, each of a group of layers. See `BlockStore`.
 
     Memory that was never written is not taken: the arrays are as large as they may become.
 
     Attributes:
+        num_groups: of layers.
         arrays: of each of `kinds` one (P, K, E), or of scales (P, K); bfloat16 is uint16.
     """
 
-    def __init__(self, config: ModelConfig, num_blocks: int, block_tokens: int, dtype: str) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        num_blocks: int,
+        block_tokens: int,
+        dtype: str,
+        groups: LayerGroups | None = None,
+    ) -> None:
         """
         Args:
             config: of a model without latents.
             num_blocks: of the pool.
             block_tokens: positions of a block.
             dtype: of keys and values: float32, bfloat16 or int8.
+            groups: of the layers; None: all are in one.
         """
-        self.kinds = block_kinds(config, dtype)
+        groups = groups or one_group(config)
+        self.num_groups = groups.count
+        self.kinds = block_kinds(config, dtype, groups.layers_in_block)
         self.block_tokens = block_tokens
         rows = num_blocks * block_tokens
         self.arrays = [
@@ -39,10 +51,18 @@ class NativeStore:
             for kind in self.kinds
         ]
         self._by_block = [one.view(np.uint8).reshape(num_blocks, -1) for one in self.arrays]
-        each = len(self.kinds) // config.num_hidden_layers
-        keys, values, *scales = ([one.ctypes.data for one in self.arrays[n::each]] for n in range(each))
+        each = len(self.kinds) // groups.layers_in_block
+        addresses = [one.ctypes.data for one in self.arrays]
+        keys, values, *scales = (
+            [addresses[place * each + number] for place in groups.place_of] for number in range(each)
+        )
         self.memory = KeptMemory(
-            keys, values, _TYPES[dtype], block_tokens, (scales[0], scales[1]) if scales else None
+            keys,
+            values,
+            _TYPES[dtype],
+            block_tokens,
+            (scales[0], scales[1]) if scales else None,
+            groups.group_of,
         )
         """The same, as a pass is told of it."""
 

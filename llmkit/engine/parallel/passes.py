@@ -75,7 +75,7 @@ def encode_pass(works: Sequence[Work], memory: Memory = Memory()) -> bytes:
             len(work.text.tokens),
             len(work.text.given),
             np.array(known_ids(work), np.int32).tobytes(),
-            work.text.block_numbers.tobytes(),
+            work.text.table.numbers.tobytes(),
         )
         for work in works
     )
@@ -107,13 +107,14 @@ class PassReader:
         ids = np.frombuffer(told.ids, np.int32).tolist()
         known = told.count - told.num_drafts
         blocks = np.frombuffer(told.blocks, np.int32)
-        had = text.block_numbers
+        had = text.table.numbers
         if not np.array_equal(had, blocks[: len(had)]):
             text.forget()
         text.tokens, text.given = [0] * told.num_tokens, [0] * told.num_given  # of the others nothing is read
         text.tokens[told.start : told.start + known] = ids[:known]
         text.drafts = ids[known:]
-        text.table += [Block(index) for index in blocks[len(text.table) :].tolist()]
+        for index in blocks[len(text.table) :].tolist():
+            text.table.append(Block(index))
         return Work(text, told.start, told.count, told.num_drafts)
 
 

@@ -79,8 +79,9 @@ struct Run {
   }
 
   // New keys and values into the memory that texts keep.
-  void keep(const float* from, void* to, float* scales) const {
-    kernel.keep(worker, Keep{from, to, scales, p.places, p.tokens, m.kv_heads, m.head_dim, p.kv_type});
+  void keep(const float* from, void* to, float* scales, int32_t group) const {
+    const int32_t* places = p.places + static_cast<int64_t>(group) * p.tokens;
+    kernel.keep(worker, Keep{from, to, scales, places, p.tokens, m.kv_heads, m.head_dim, p.kv_type});
   }
 
   void attend(int32_t number) const {
@@ -88,6 +89,7 @@ struct Run {
     Attention a = attention_of(m, p);
     a.q = at(plan.q), a.out = at(plan.attended), a.k = p.keys[number], a.v = p.values[number];
     if (p.key_scales) a.k_scale = p.key_scales[number], a.v_scale = p.value_scales[number];
+    a.block_table += p.group_of[number] * p.texts * p.table_stride;
     a.window = l.window, a.sinks = l.sinks;
     kernel.attend(worker, a, at(plan.partial), worker.own);
     barrier(worker);
@@ -162,8 +164,9 @@ struct Run {
            {at(plan.v), l.v.rows, l.v.rows, l.v_bias}});
     turn(at(plan.q), l.q_norm, m.heads, l.angles);
     turn(at(plan.k), l.k_norm, m.kv_heads, l.angles);
-    keep(at(plan.k), p.keys[number], p.key_scales ? p.key_scales[number] : nullptr);
-    keep(at(plan.v), p.values[number], p.value_scales ? p.value_scales[number] : nullptr);
+    int32_t group = p.group_of[number];
+    keep(at(plan.k), p.keys[number], p.key_scales ? p.key_scales[number] : nullptr, group);
+    keep(at(plan.v), p.values[number], p.value_scales ? p.value_scales[number] : nullptr, group);
     barrier(worker);
     attend(number);
   }

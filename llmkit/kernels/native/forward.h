@@ -70,14 +70,15 @@ struct Model {
 struct Pass {
   const int32_t* ids;
   const int32_t* rows;               // in the tables of angles, or of what is added
-  const int32_t* places;             // in memory, where their keys and values go
+  const int32_t* places;             // (groups, N) in memory, where their keys and values go
   const float* cosine[kAngleTables];  // (rows, rotary_dim / 2)
   const float* sine[kAngleTables];
   void* const* keys;                 // one a layer: (positions of all texts, K, E) of kv_type
   void* const* values;
   float* const* key_scales;          // kCodes8: one a layer, (positions of all texts, K); null otherwise
   float* const* value_scales;
-  const int32_t* block_table;        // (texts, table_stride)
+  const int32_t* group_of;           // (num_layers) whose places and tables a layer has
+  const int32_t* block_tables;       // (groups, texts, table_stride)
   const int32_t* query_start;        // (texts + 1)
   const int32_t* lengths;            // (texts) positions with the new ones
   const int32_t* wanted;             // (num_wanted) positions to be scored

@@ -37,7 +37,7 @@ Attention attention_of(const Model& m, const Pass& p) {
   Attention a;
   memset(&a, 0, sizeof a);
   int64_t row = static_cast<int64_t>(m.kv_heads) * m.head_dim;
-  a.block_table = p.block_table, a.query_start = p.query_start, a.lengths = p.lengths;
+  a.block_table = p.block_tables, a.query_start = p.query_start, a.lengths = p.lengths;
   a.q_stride = a.out_stride = static_cast<int64_t>(m.heads) * m.head_dim;
   a.k_block = a.v_block = p.block_size * row, a.k_token = a.v_token = row, a.k_head = a.v_head = m.head_dim;
   a.scale_block = static_cast<int64_t>(p.block_size) * m.kv_heads, a.scale_token = m.kv_heads, a.scale_head = 1;

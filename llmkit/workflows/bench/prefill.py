@@ -111,7 +111,10 @@ class NativePrefill:
     def __init__(self, model: PackedModel, ids: Tensor, depth: int) -> None:
         size = gcd(depth, EngineConfig.block_tokens)
         positions = -(-(len(ids) + 1) // size) * size
-        config = EngineConfig(positions=positions, block_tokens=size, max_texts=1, reuse=depth > 0)
+        finds = depth > 0
+        config = EngineConfig(
+            positions=positions, block_tokens=size, max_texts=1, reuse=finds, lets_go=not finds
+        )
         self._engine = Engine(model, config)
         self._held, self._prompt = ids[:depth].tolist(), ids[depth:].tolist()
         self._turn = count()

@@ -1,6 +1,7 @@
 """The model of `llmkit generate`: where and how it runs, what that takes, and its weights, read."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from llmkit.workflows.generate.device import cpu_threads, device_memory_bytes, d
 from llmkit.workflows.generate.extent import Extent
 from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.placement import Placement, device_of, runtime_bytes
-from llmkit.workflows.generate.weights import job_bytes
+from llmkit.workflows.generate.weights import JobBytes, job_bytes
 
 if TYPE_CHECKING:
     from llmkit.engine.adapters.values import Adapter
@@ -56,7 +57,7 @@ def place(job: Job, extent: Extent | None) -> Placement:
     dtype = dtype_name_of(job.model) if job.config.dtype == "auto" else job.config.dtype
     kv_dtype = dtype if job.config.kv_dtype == "auto" else job.config.kv_dtype
     check_kv_dtype(job.model, kv_dtype)
-    held = job_bytes(job, dtype, kv_dtype, device, block_tokens=BLOCK_TOKENS)
+    held = job_bytes(job, dtype, kv_dtype, device)
     offload_bytes = job.config.cache_offload if device_kind(device) == "cpu" else 0
     loads_torch = _loads_torch(job, dtype, device)
     fixed_bytes = held.weights + held.draft_weights + offload_bytes + job.adapters.nbytes
@@ -68,18 +69,18 @@ def place(job: Job, extent: Extent | None) -> Placement:
     longest = _whole_blocks(
         max(1, min(job.sampling.max_tokens, context) if extent is None else extent.positions)
     )
-    texts, blocks = _texts_and_blocks(job, extent, longest, held.block, room)
+    texts, blocks = _texts_and_blocks(job, extent, longest, held, room)
     threads = job.config.threads or (1 if held.weights < ONE_THREAD_BYTES else cpu_threads())
     placement = Placement(
         device=device,
         dtype=dtype,
         threads=max(1, threads // tp),
         weight_bytes=held.weights,
-        kv_bytes=texts * longest * held.own_block,
+        kv_bytes=held.cache(texts * longest, texts),
         kv_dtype=kv_dtype,
         positions=blocks * BLOCK_TOKENS,
         texts=texts,
-        draft_bytes=held.draft_weights + texts * longest * (held.block - held.own_block),
+        draft_bytes=held.draft_weights + texts * longest * held.draft_block,
         offload_bytes=offload_bytes,
         adapter_bytes=job.adapters.nbytes,
         processes=tp,
@@ -96,26 +97,31 @@ def place(job: Job, extent: Extent | None) -> Placement:
 
 
 def _texts_and_blocks(
-    job: Job, extent: Extent | None, longest: int, block_bytes: int, room: int
+    job: Job, extent: Extent | None, longest: int, held: JobBytes, room: int
 ) -> tuple[int, int]:
-    """Texts at once, and the blocks of their cache.
+    """Texts at once, and the blocks of positions that their cache has.
 
     Args:
         job, extent: see `place`.
         longest: blocks of the longest text.
-        block_bytes: of one.
+        held: what blocks take.
         room: bytes that there are for them.
     """
-    texts = job.config.batch or AT_ONCE
+    texts, room = job.config.batch or AT_ONCE, int(room * _CACHE_SHARE)
     if extent is not None:
         texts = max(1, min(texts, extent.texts))
     if job.config.batch is None:  # fewer at once where memory is short
-        texts = max(1, min(texts, int(room * _CACHE_SHARE) // (longest * block_bytes)))
+        texts = max(1, _most(texts, room, lambda count: held.caches(count * longest, count)))
     blocks = texts * longest
     if extent is None:
         most = texts * _whole_blocks(job.model.max_position_embeddings)
-        blocks = max(blocks, min(most, int(room * _CACHE_SHARE) // block_bytes))
+        blocks = max(blocks, _most(most, room, lambda count: held.caches(count, texts)))
     return texts, blocks
+
+
+def _most(most: int, room: int, nbytes: Callable[[int], int]) -> int:
+    """How many, at most `most`, have room; they take more the more they are."""
+    return bisect_right(range(1, most + 1), room, key=nbytes)
 
 
 def _whole_blocks(positions: int) -> int:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llmkit.engine.engine import Engine
+from llmkit.engine.layer_groups import groups_on
 from llmkit.engine.prompt_cache import MadeWith, SavedBlocks, save_blocks
 from llmkit.model.fingerprint import model_fingerprint
 from llmkit.workflows.generate.job import Job
@@ -27,6 +28,7 @@ class PromptCache:
         Raises:
             DataError: the file is another model's, or of another kind: see `MadeWith.check`.
         """
+        groups = groups_on(job.model, BLOCK_TOKENS, placement.device, whole=placement.processes > 1)
         self._path = path
         self._read_only = read_only
         self._made_with = MadeWith(
@@ -35,6 +37,7 @@ class PromptCache:
             weights=job.config.weights,
             rope_scaling=json.dumps(job.model.rope_scaling, sort_keys=True, default=list),
             block_tokens=BLOCK_TOKENS,
+            layers_in_block=groups.layers_in_block if groups.count > 1 else None,
         )
         if path.exists():
             self._made_with.check(path)

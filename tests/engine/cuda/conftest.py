@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from llmkit.engine.block_table import BlockTable
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.cuda.graphs import Recorded
@@ -84,7 +85,7 @@ def make_text() -> Callable[..., Text]:
         text = Text(
             number=number, request=request, sampler=sampler, room=9, tokens=list(tokens), drafts=list(drafts)
         )
-        text.table = [Block(index) for index in table]
+        text.tables = [BlockTable(blocks=[Block(index) for index in table])]
         return text
 
     return make

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from llmkit.engine.block_table import BlockTable
 from llmkit.engine.blocks import Block
 from llmkit.engine.cuda import batch as batch_module
 from llmkit.engine.cuda.batch import PADDING_SLOT, BlockTables, decoding_batch, mixed_batch, upload
@@ -52,7 +53,8 @@ def test_a_text_that_started_again_has_its_new_blocks(make_text: Make) -> None:
     tables, text = BlockTables(2, 8, 99, CPU), make_text([1], [5, 3, 7])
     tables.slots(_works(text))
     text.forget()
-    text.table += [Block(4), Block(6), Block(1)]
+    for index in (4, 6, 1):
+        text.table.append(Block(index))
     (slot,) = tables.slots(_works(text))
     assert _has(tables, slot, text)
 
@@ -64,7 +66,8 @@ def test_the_padding_row_stays_the_scratch_block_however_many_texts_come(make_te
     for _ in range(60):
         chosen = chance.sample(texts, chance.randint(1, 3))
         if chance.random() < 0.3:
-            chosen[0].table = [Block(chance.randrange(50)) for _ in range(chance.randint(1, 4))]
+            blocks = [Block(chance.randrange(50)) for _ in range(chance.randint(1, 4))]
+            chosen[0].tables = [BlockTable(blocks=blocks)]
         slots = tables.slots(_works(*chosen))
         assert len(set(slots)) == len(slots) and PADDING_SLOT not in slots
         assert all(_has(tables, slot, text) for slot, text in zip(slots, chosen, strict=True))

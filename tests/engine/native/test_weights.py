@@ -12,6 +12,7 @@ from coded_models import coded_gguf
 from gguf_models import case_config, random_model
 from safetensors.torch import load_file, save_file
 
+from llmkit.engine.block_table import BlockTable
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.module_weights import pack_model
@@ -54,7 +55,7 @@ def logits(model: PackedModel) -> torch.Tensor:
     sampler: Any = None
     request = Request(tuple(tokens), SamplingConfig(max_tokens=1))
     text = Text(number=0, request=request, sampler=sampler, room=9, tokens=tokens[:1], drafts=tokens[1:6])
-    text.table = [Block(index) for index in (4, 0, 2)]
+    text.tables = [BlockTable(blocks=[Block(index) for index in (4, 0, 2)])]
     runner = NativeRunner(model, NativeStore(model.config, 5, 8, model.dtype))
     found = runner.run([Work(text, 0, 6, 5)])
     text.tokens = tokens

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from llmkit.engine.block_table import BlockTable
 from llmkit.engine.blocks import Block
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.cuda.plan import PagePlan
@@ -29,7 +30,7 @@ def works() -> list[Work]:
     texts = []
     for number, (tokens, blocks) in enumerate((([7, 3, 19, 30, 2], [0, 2]), ([5], [1]))):
         text = Text(number, Request(tuple(tokens), ASKED), Sampler(ASKED, tokens, 40), room=1, tokens=tokens)
-        text.table = [Block(index) for index in blocks]
+        text.tables = [BlockTable(blocks=[Block(index) for index in blocks])]
         texts.append(text)
     return [Work(text, 0, len(text.tokens), 0) for text in texts]
 

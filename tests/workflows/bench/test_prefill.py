@@ -63,3 +63,17 @@ def test_the_kernels_read_every_prompt_anew_and_find_its_token(
         with torch.inference_mode():
             assert run() == int(model(expected[None])[0, -1].argmax())
         assert run._engine.counts.computed_tokens - computed == 10 + (0 if turn else depth)
+
+
+@pytest.mark.skipif(not available(), reason="no kernels")
+def test_before_a_long_prompt_all_is_found_where_layers_see_a_window(tiny_model: Callable[..., Path]) -> None:
+    fields = {"model_type": "qwen2", "attention_bias": True, "max_position_embeddings": 1200}
+    folder = tiny_model(**fields, sliding_window=20, sliding_layers=(1,))
+    ids = torch.randint(48, (256 + 900,), generator=torch.Generator().manual_seed(3))
+    run = NativePrefill(pack_model(open_source(folder, None).load("float32", 0)), ids, 256)
+    counts = []
+    for _ in range(3):
+        before = run._engine.counts.computed_tokens
+        run()
+        counts.append(run._engine.counts.computed_tokens - before)
+    assert counts == [1156, 900, 900]

@@ -67,6 +67,21 @@ def test_a_cache_in_another_dtype_takes_what_is_predicted(
     assert engine.cache_bytes == placement.kv_bytes == 2 * 2 * 1 * 16 * head_bytes
 
 
+@pytest.mark.parametrize("extent", [ONE, Extent(rows=4, prompt_tokens=700, positions=800, texts=4), None])
+def test_a_window_takes_the_memory_of_a_window(tiny_model: Tiny, extent: Extent | None) -> None:
+    sizes = {"model_type": "qwen2", "attention_bias": True, "max_position_embeddings": 1000}
+    whole = tiny_model("whole", **sizes)
+    sliding = tiny_model("sliding", **sizes, sliding_window=20, sliding_layers=(1,))
+    job, other = _job(sliding, batch=4), _job(whole, batch=4)
+    placement, wider = place(job, extent), place(other, extent)
+    engine = start_engine(job, placement)
+    assert placement.positions == wider.positions
+    assert engine.cache_bytes == placement.kv_bytes or extent is None
+    if extent is not ONE:  # 9 positions are no longer than the window
+        assert engine.cache_bytes < 0.75 * start_engine(other, wider).cache_bytes
+    assert len(list(engine.run(Request((1, 2, 3), SamplingConfig(max_tokens=7, ignore_eos=True))))) == 7
+
+
 def test_a_small_model_has_one_thread_and_a_larger_one_all(
     tiny_model: Tiny, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from llmkit.engine.config import SamplingConfig
-from llmkit.engine.engine import Event
-from llmkit.engine.request import Drawn, FinishReason, Request
+from llmkit.engine.request import Drawn, Event, FinishReason, Request
 from llmkit.errors import ConfigError
 from llmkit.retrieve.tools.calculator import Calculator
 from llmkit.retrieve.tools.config import Tool, ToolSpec

@@ -1,0 +1,206 @@
+"""The memory that texts hold: what each needs, finds, fills and lets go of.
+
+A text has a table of blocks for each group of layers, see `layer_groups`. All grow together; those of layers
+that see a window let go of what it has passed.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+
+from llmkit.engine.block_table import BlockTable
+from llmkit.engine.blocks import BlockPool, Key, chain_content, chain_key, group_root
+from llmkit.engine.layer_groups import LayerGroups
+from llmkit.engine.text import Text
+
+
+class TextMemory:
+    """Gives blocks of a pool to texts, and takes them back."""
+
+    def __init__(
+        self, pool: BlockPool, block_tokens: int, groups: LayerGroups, *, pass_tokens: int, reuse: bool
+    ) -> None:
+        """
+        Args:
+            pool: the memory.
+            block_tokens: positions of a block.
+            groups: of the model's layers.
+            pass_tokens: most tokens of a pass.
+            reuse: whether texts share what they have in common.
+        """
+        self.pool = pool
+        self._size = block_tokens
+        self._groups = groups
+        self._whole = [group for group, window in enumerate(groups.windows) if window is None]
+        self._windowed = [group for group, window in enumerate(groups.windows) if window is not None]
+        self._pass_tokens = pass_tokens
+        self._reuse = reuse
+
+    @property
+    def positions(self) -> int:
+        """Positions that a text may come to, in whole blocks."""
+        total = self.pool.num_blocks
+
+        def held(blocks: int) -> int:
+            return self._groups.most_held(blocks * self._size, self._size, self._pass_tokens)
+
+        return bisect_right(range(1, total + 1), total, key=held) * self._size
+
+    def tables(self, root: Key) -> list[BlockTable]:
+        """Of a text that has nothing yet. root: see `root_key`."""
+        return [BlockTable(group_root(root, group)) for group in range(self._groups.count)]
+
+    def most(self, text: Text) -> int:
+        """Blocks that a text may come to hold."""
+        return self._groups.most_held(text.most_positions, self._size, self._pass_tokens)
+
+    def missing(self, text: Text, positions: int, *, spare: bool = False) -> int:
+        """Blocks that a text lacks to come to so many positions, pass by pass.
+
+        Args:
+            text: whose.
+            positions: of it.
+            spare: one more in each group, to grow into, unless it has all that it may come to need.
+        """
+        total = 0
+        for group, table in enumerate(text.tables):
+            needed = self._held_on_the_way(text, group, positions)
+            if spare:
+                needed = min(needed + 1, self._held_on_the_way(text, group, text.most_positions))
+            total += max(0, needed - table.num_held)
+        return total
+
+    def hold(self, text: Text, positions: int) -> bool:
+        """Give a text the memory for so many positions; False, and nothing, where there is not enough."""
+        count = self._blocks(positions) - len(text.table)  # tables are as long as each other
+        if count * len(text.tables) > self.pool.num_free:
+            return False
+        if count > 0:
+            for table in text.tables:
+                held = table.extend(self.pool, count)
+                assert held
+        return True
+
+    def give_back(self, text: Text) -> None:
+        """A text has nothing in memory any more."""
+        for table in text.tables:
+            self.pool.give_back([*table])
+        text.forget()
+
+    def find(self, text: Text) -> None:
+        """Give a text what the cache has of it, but for its last token, which is computed always.
+
+        Nothing is brought back from a tier before it is known how far all groups can be found.
+        """
+        count = (len(text.tokens) - 1) // self._size if self._reuse else 0
+        count = self._take_whole(text, self._windows_found(text, self._whole_found(text, count)))
+        count = self._windows_found(text, count)  # of fewer, where a tier's had no room
+        for group, table in enumerate(text.tables):
+            if self._groups.windows[group] is None:
+                self.pool.give_back(table.cut(count))
+            elif not self._take_window(text, group, count):  # its room was another's that came from a tier
+                self.give_back(text)
+                return
+        text.computed = count * self._size
+
+    def is_coming(self, text: Text, working: Iterable[Text]) -> bool:
+        """Whether a text at work computes the block that this one needs next: waiting for it is cheaper."""
+        size, number = self._size, text.computed // self._size
+        if not self._reuse or (number + 1) * size >= len(text.tokens):
+            return False
+        return any(
+            other.computed < (number + 1) * size <= len(other.tokens)
+            and self._key(other, other.table, number) == self._key(text, text.table, number)
+            for other in working
+        )
+
+    def commit(self, text: Text, start: int, computed: int) -> None:
+        """A pass is over: what is full can be found from now on, and what no layer looks back to is let go.
+
+        Args:
+            text: whose.
+            start: its positions before the pass.
+            computed: and after it, without those that do not stay.
+        """
+        text.computed = computed
+        if self._reuse:
+            for number in range(start // self._size, computed // self._size):
+                for table in text.tables:
+                    key = self._key(text, table, number)
+                    parent = table.keys[number - 1] if number else table.root
+                    self.pool.remember(table[number], key, chain_content(parent, self._ids(text, number)))
+        for group in self._windowed:
+            first = self._groups.first_kept(group, computed) // self._size
+            if first > text.tables[group].gone:
+                self._let_go(text, text.tables[group], first)
+
+    def _let_go(self, text: Text, table: BlockTable, first: int) -> None:
+        """Others may begin like a prompt, and go on from any of its windows: it stays to be found, and its
+        beginning goes first when memory is needed. Nobody goes on in the midst of what was written."""
+        prompt = -(-len(text.request.prompt) // self._size)
+        self.pool.give_back(table.let_go(min(first, prompt))[::-1])
+        self.pool.discard(table.let_go(first))
+
+    def _whole_found(self, text: Text, count: int) -> int:
+        """Of a text's first blocks as many, at most `count`, as the cache has for all layers that see all."""
+        tables = [text.tables[group] for group in self._whole]
+        for number in range(count):
+            if not all(self.pool.has(self._key(text, table, number)) for table in tables):
+                return number
+        return count
+
+    def _windows_found(self, text: Text, count: int) -> int:
+        """Of a text's first blocks as many, at most `count`, that the cache has every window before their
+        end."""
+        groups = iter(self._windowed)
+        while (group := next(groups, None)) is not None:
+            for number in reversed(range(self._first(group, count), count)):
+                if not self.pool.has(self._key(text, text.tables[group], number)):
+                    count, groups = number, iter(self._windowed)
+                    break
+        return count
+
+    def _take_whole(self, text: Text, count: int) -> int:
+        """Put a text's first blocks into the tables of layers that see all; returns how many all have: fewer
+        where there is no room for what comes from a tier."""
+        tables = [text.tables[group] for group in self._whole]
+        for number in range(count):
+            for table in tables:
+                block = self.pool.find(self._key(text, table, number), table.last)
+                if block is None:
+                    return number
+                table.append(block)
+        return count
+
+    def _take_window(self, text: Text, group: int, count: int) -> bool:
+        """Put into a table what a group needs of a text's first blocks; False where one is not there."""
+        table = text.tables[group]
+        table.begin_at(self._first(group, count))
+        for number in range(table.gone, count):
+            block = self.pool.find(self._key(text, table, number), table.last)
+            if block is None:
+                return False
+            table.append(block)
+        return True
+
+    def _held_on_the_way(self, text: Text, group: int, positions: int) -> int:
+        """Blocks that a group holds at most until so many positions of a text are computed."""
+        blocks = self._blocks(positions) - self._groups.first_kept(group, text.computed) // self._size
+        count = max(1, min(positions - text.computed, self._pass_tokens))
+        return min(blocks, self._groups.held_in_pass(group, self._size, count) or blocks)
+
+    def _first(self, group: int, blocks: int) -> int:
+        """The first block that a group needs to go on behind so many."""
+        return self._groups.first_kept(group, blocks * self._size) // self._size
+
+    def _blocks(self, positions: int) -> int:
+        return -(-positions // self._size)
+
+    def _ids(self, text: Text, number: int) -> list[int]:
+        return text.tokens[number * self._size : (number + 1) * self._size]
+
+    def _key(self, text: Text, table: BlockTable, number: int) -> Key:
+        """Of one of the text's blocks, all of whose tokens are known."""
+        for missing in range(len(table.keys), number + 1):
+            parent = table.keys[-1] if table.keys else table.root
+            table.keys.append(chain_key(parent, self._ids(text, missing)))
+        return table.keys[number]
