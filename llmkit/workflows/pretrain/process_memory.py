@@ -15,6 +15,7 @@ from llmkit.workflows.run.memory import (
     RunMemory,
     activation_bytes,
     attention_scratch_bytes,
+    has_experts_alone,
 )
 from llmkit.workflows.run.setup import Setup
 
@@ -39,15 +40,19 @@ def memory_bytes(setup: Setup, config: PretrainConfig, model: ModelConfig, stage
     """Predicted memory of a process in training: within 10 % for models of 1M to 40M parameters on a CPU.
 
     Weights and AdamW's moments take 12 bytes a parameter, gradients 4; they come while what the forward pass
-    kept goes, but that is seldom given back. Muon has one moment of a matrix. Updates whose norms
-    are logged hold the weights twice.
+    kept goes, but that is seldom given back: only where a process has all experts, see `has_experts_alone`.
+    Muon has one moment of a matrix. Updates whose norms are logged hold the weights twice.
 
     A process of several holds its part of these, and had the whole model before it was cut. Gradients travel
     as copies, and weights in shards (--fsdp) are whole for a while.
     """
     own = _own(setup, model, stage)
     held = _state_bytes(setup, model, own, watches=config.log_norms > 0)
-    held += _travelling_bytes(setup, own) + _activation_bytes(setup, config, model, stage)
+    passing = _travelling_bytes(setup, own) + _activation_bytes(setup, config, model, stage)
+    if has_experts_alone(model, setup.degrees) and setup.micro_batch_rows >= setup.recipe.batch_rows:
+        held = max(held, held - _FLOAT * own.kept + passing)  # of several passes they are there in the second
+    else:
+        held += passing
     if setup.degrees.is_split:
         held = max(held, _FLOAT * architecture_of(model).parameters)
     return _runtime_bytes(setup, config) + held

@@ -56,6 +56,22 @@ def test_memory_is_predicted_by_what_was_measured(make_data: MakeData) -> None:
     assert memory_bytes(half, config, gpt2) == (325 << 20) + 16 * weights + kept
 
 
+def test_gradients_of_experts_come_as_what_was_kept_goes_in_an_update_of_one_pass(
+    make_data: MakeData,
+) -> None:
+    sizes: dict[str, int] = {"hidden_size": 8, "num_attention_heads": 2, "num_key_value_heads": 1}
+    model = preset("tiny-moe", **sizes, vocab_size=48, max_position_embeddings=32)
+    weights = sum(weight.numel() for weight in Transformer(model).parameters())
+    data, config = make_data(count=8192, seq_len=8), PretrainConfig()
+    for rows in (1, 4096):
+        one = setup_of(data, model, batch_rows=rows, micro_batch_rows=rows)
+        two = setup_of(data, model, batch_rows=2 * rows, micro_batch_rows=rows)
+        kept = activation_bytes(model, rows * 8, "float32")
+        assert memory_bytes(two, config, model) == (325 << 20) + 16 * weights + kept
+        assert memory_bytes(one, config, model) == (325 << 20) + max(16 * weights, 12 * weights + kept)
+    assert kept > 4 * weights > activation_bytes(model, 8, "float32")  # either may be more
+
+
 @pytest.mark.parametrize("name", ["tiny", "tiny-moe-free", "gpt2"])
 def test_muon_has_one_moment_of_each_matrix_of_a_layer(make_data: MakeData, name: str) -> None:
     sizes: dict[str, int] = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 2}

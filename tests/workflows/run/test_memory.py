@@ -35,6 +35,7 @@ SHAPES = {
     "fewer keys": preset("tiny", vocab_size=64, num_key_value_heads=1),
     "RMSNorm": preset("stories15m", vocab_size=64, hidden_size=144, num_attention_heads=6),
     "LayerNorm, no gate": preset("nanogpt-cpu", vocab_size=64),
+    "experts": preset("tiny-moe", vocab_size=64),
 }
 
 
@@ -61,7 +62,15 @@ def kept_bytes(model: ModelConfig, rows: int, dtype: str, ranks: Ranks = ALONE) 
 
 
 def one_and_three(shape: str) -> tuple[ModelConfig, ModelConfig]:
-    one, three = (replace(SHAPES[shape], num_hidden_layers=count) for count in (1, 3))
+    model = SHAPES[shape]
+    one, three = (
+        replace(
+            model,
+            num_hidden_layers=count,
+            experts=model.experts and replace(model.experts, layers=tuple(range(count))),
+        )
+        for count in (1, 3)
+    )
     return one, three
 
 
@@ -87,6 +96,7 @@ def of_two_cut_layers() -> dict[tuple[str, str], float]:
     return {
         (shape, dtype): of_two_layers(shape, dtype, ranks)
         for shape in SHAPES
+        if SHAPES[shape].experts is None
         for dtype in ("float32", "bfloat16")
         if SHAPES[shape].num_key_value_heads % 2 == SHAPES[shape].num_attention_heads % 2 == 0
     }
