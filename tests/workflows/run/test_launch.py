@@ -105,9 +105,13 @@ def test_what_is_no_loss_of_a_process_is_not_tried_again(
 def test_a_signal_before_the_first_process_spoke_ends_the_launcher_as_it_ends_others(program: Path) -> None:
     before = [signal.getsignal(number) for number in run_launch.PASSED_ON]
     program.write_text(
-        "import os, signal, time\n"
+        "import os, pathlib, signal, time\n"
+        "started = pathlib.Path('started')\n"  # or the launcher hears of it while it starts one
         "if os.environ['RANK'] == '0':\n"
+        "    while not started.exists():\n"
+        "        time.sleep(0.01)\n"
         "    os.kill(os.getppid(), signal.SIGTERM)\n"
+        "started.touch()\n"
         "time.sleep(60)\n"
     )
     with pytest.raises(SystemExit, match="143"):
