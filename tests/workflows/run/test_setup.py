@@ -67,9 +67,9 @@ def test_of_a_mixture_a_token_is_charged_for_the_experts_it_uses(make_data: Make
     layers = 2 * ((28 if available() else 32) * 8 + 6 * 2 * 4) + 4 * (
         gated * 12 + 4 * 2 * 4 + gated * 4 + 2 * 2 * 8
     )
-    kept = round(1.2 * tokens * layers) + tokens * 8 * 48
+    kept = tokens * layers + tokens * 8 * 48  # more than the gradients, which come as it goes
     weights = sum(weight.numel() for weight in Transformer(mixture).parameters())
-    assert memory_bytes(setup, PretrainConfig(), mixture) == (325 << 20) + 16 * weights + kept
+    assert memory_bytes(setup, PretrainConfig(), mixture) == (325 << 20) + 12 * weights + kept
 
 
 def test_settings_of_routers_are_in_the_recipe_of_a_mixture_alone(make_data: MakeData) -> None:
