@@ -146,23 +146,21 @@ class BlockPool:
         """Every block that can be found by its content."""
         yield from self._cached.values()
 
-    def give_back(self, blocks: Sequence[Block]) -> None:
+    def give_back(self, blocks: Sequence[Block], *, forget: bool = False) -> None:
         """End of one holder.
 
         Its last blocks go first when memory is needed: others need them least. Before all go those with
         nothing in them that could be found, and these in their order, so that they lie side by side again.
+
+        Args:
+            blocks: of the holder.
+            forget: whether nobody will ask for what they hold, unless somebody has it now.
         """
         for block in reversed(blocks):
             block.holders -= 1
             if not block.holders:
-                self._put_free(block)
-
-    def discard(self, blocks: Sequence[Block]) -> None:
-        """End of one holder of what nobody else will ask for: it goes before all that can be found."""
-        for block in reversed(blocks):
-            block.holders -= 1
-            if not block.holders:
-                self._forget(block)
+                if forget:
+                    self._forget(block)
                 self._put_free(block)
 
     def clear(self) -> None:

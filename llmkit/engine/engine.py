@@ -15,7 +15,7 @@ from llmkit.engine.drafts import Proposer
 from llmkit.engine.gain import Gain
 from llmkit.engine.hidden import HiddenSums
 from llmkit.engine.layer_groups import groups_on
-from llmkit.engine.machinery import device_of, make_machinery
+from llmkit.engine.machinery import make_machinery, model_device
 from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.offload import HostMemory
 from llmkit.engine.parallel.alone import ALONE, Alone
@@ -92,7 +92,7 @@ class Engine:
         self._original = int(scaling.get(ORIGINAL) or 0)
         self._length_matters = scaling["rope_type"] if depends_on_length(model.config.rope_scaling) else None
         whole = not config.lets_go or lead is not ALONE
-        groups = groups_on(model.config, config.block_tokens, device_of(model), whole=whole)
+        groups = groups_on(model.config, config.block_tokens, model_device(model), whole=whole)
         pass_tokens = max(config.pass_tokens, config.max_texts)
         positions = config.positions or model.config.max_position_embeddings
         num_blocks = groups.blocks_for(positions, config.max_texts, config.block_tokens, pass_tokens)

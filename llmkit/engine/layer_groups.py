@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from llmkit.engine.native.parts import device_kind
 from llmkit.model.config import ModelConfig
 from llmkit.model.rope_scaling import is_dynamic
+from llmkit.model.window import first_position_seen
 
 MOST_GROUPS = 8
 """A text has a table for each, and of each block a key."""
@@ -44,8 +45,7 @@ class LayerGroups:
 
     def first_kept(self, group: int, position: int) -> int:
         """The first position of a text that a group keeps, where `position` is the next to be computed."""
-        window = self.windows[group]
-        return 0 if window is None else max(0, position - window + 1) // self.tile * self.tile
+        return first_position_seen(position, self.windows[group]) // self.tile * self.tile
 
     def blocks_for(self, positions: int, texts: int, block_tokens: int, pass_tokens: int) -> int:
         """Blocks in which so many positions of some texts have room, in all groups.

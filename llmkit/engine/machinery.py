@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from llmkit.model.transformer import Transformer
 
 
-def device_of(model: "Transformer | PackedModel") -> str:
+def model_device(model: "Transformer | PackedModel") -> str:
     """Where a model is, see `make_machinery`: cpu, or a GPU's name."""
     return "cpu" if isinstance(model, PackedModel) else str(model.model.embed_tokens.weight.device)
 

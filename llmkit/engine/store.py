@@ -18,6 +18,7 @@ from llmkit.engine.layer_groups import LayerGroups, one_group
 from llmkit.model.config import ModelConfig
 from llmkit.model.dtypes import dtype_name
 from llmkit.model.layout import Layout, Span, layout_mask
+from llmkit.model.window import first_position_seen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +163,7 @@ class PagedCache:
         store = self._store
         for number, span in enumerate(self._spans):
             part = slice(span.first, span.first + span.count)
-            first = 0 if layout.window is None else max(0, span.start - layout.window + 1)
+            first = first_position_seen(span.start, layout.window)
             rows = self._rows_from(number, store.group_of[layer], first)
             everything = []
             for kind, tensor in enumerate(new):

@@ -5,7 +5,7 @@ that see a window let go of what it has passed.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from llmkit.engine.block_table import BlockTable
 from llmkit.engine.blocks import BlockPool, Key, chain_content, chain_key, group_root
@@ -92,12 +92,15 @@ class TextMemory:
         Nothing is brought back from a tier before it is known how far all groups can be found.
         """
         count = (len(text.tokens) - 1) // self._size if self._reuse else 0
-        count = self._take_whole(text, self._windows_found(text, self._whole_found(text, count)))
-        count = self._windows_found(text, count)  # of fewer, where a tier's had no room
-        for group, table in enumerate(text.tables):
-            if self._groups.windows[group] is None:
-                self.pool.give_back(table.cut(count))
-            elif not self._take_window(text, group, count):  # its room was another's that came from a tier
+        count = self._windows_found(text, self._whole_found(text, count))
+        tables = [text.tables[group] for group in self._whole]
+        count = self._windows_found(text, self._take(text, tables, 0, count))
+        for table in tables:
+            self.pool.give_back(table.cut(count))
+        for group in self._windowed:
+            table, first = text.tables[group], self._first(group, count * self._size)
+            table.begin_at(first)
+            if self._take(text, [table], first, count) < count:  # a tier's had no room
                 self.give_back(text)
                 return
         text.computed = count * self._size
@@ -129,7 +132,7 @@ class TextMemory:
                     parent = table.keys[number - 1] if number else table.root
                     self.pool.remember(table[number], key, chain_content(parent, self._ids(text, number)))
         for group in self._windowed:
-            first = self._groups.first_kept(group, computed) // self._size
+            first = self._first(group, computed)
             if first > text.tables[group].gone:
                 self._let_go(text, text.tables[group], first)
 
@@ -138,7 +141,7 @@ class TextMemory:
         beginning goes first when memory is needed. Nobody goes on in the midst of what was written."""
         prompt = -(-len(text.request.prompt) // self._size)
         self.pool.give_back(table.let_go(min(first, prompt))[::-1])
-        self.pool.discard(table.let_go(first))
+        self.pool.give_back(table.let_go(first), forget=True)
 
     def _whole_found(self, text: Text, count: int) -> int:
         """Of a text's first blocks as many, at most `count`, as the cache has for all layers that see all."""
@@ -151,19 +154,22 @@ class TextMemory:
     def _windows_found(self, text: Text, count: int) -> int:
         """Of a text's first blocks as many, at most `count`, that the cache has every window before their
         end."""
-        groups = iter(self._windowed)
-        while (group := next(groups, None)) is not None:
-            for number in reversed(range(self._first(group, count), count)):
-                if not self.pool.has(self._key(text, text.tables[group], number)):
-                    count, groups = number, iter(self._windowed)
-                    break
+        while (missing := self._missing_in_windows(text, count)) is not None:
+            count = missing
         return count
 
-    def _take_whole(self, text: Text, count: int) -> int:
-        """Put a text's first blocks into the tables of layers that see all; returns how many all have: fewer
-        where there is no room for what comes from a tier."""
-        tables = [text.tables[group] for group in self._whole]
-        for number in range(count):
+    def _missing_in_windows(self, text: Text, count: int) -> int | None:
+        """A block that the cache lacks of a window before the end of so many; None where it has all."""
+        for group in self._windowed:
+            for number in reversed(range(self._first(group, count * self._size), count)):
+                if not self.pool.has(self._key(text, text.tables[group], number)):
+                    return number
+        return None
+
+    def _take(self, text: Text, tables: Sequence[BlockTable], first: int, count: int) -> int:
+        """Put blocks from the first up to `count` into tables of a text that end before them; returns where
+        they end in all of these: earlier where there is no room for what comes from a tier."""
+        for number in range(first, count):
             for table in tables:
                 block = self.pool.find(self._key(text, table, number), table.last)
                 if block is None:
@@ -171,26 +177,15 @@ class TextMemory:
                 table.append(block)
         return count
 
-    def _take_window(self, text: Text, group: int, count: int) -> bool:
-        """Put into a table what a group needs of a text's first blocks; False where one is not there."""
-        table = text.tables[group]
-        table.begin_at(self._first(group, count))
-        for number in range(table.gone, count):
-            block = self.pool.find(self._key(text, table, number), table.last)
-            if block is None:
-                return False
-            table.append(block)
-        return True
-
     def _held_on_the_way(self, text: Text, group: int, positions: int) -> int:
         """Blocks that a group holds at most until so many positions of a text are computed."""
-        blocks = self._blocks(positions) - self._groups.first_kept(group, text.computed) // self._size
+        blocks = self._blocks(positions) - self._first(group, text.computed)
         count = max(1, min(positions - text.computed, self._pass_tokens))
         return min(blocks, self._groups.held_in_pass(group, self._size, count) or blocks)
 
-    def _first(self, group: int, blocks: int) -> int:
-        """The first block that a group needs to go on behind so many."""
-        return self._groups.first_kept(group, blocks * self._size) // self._size
+    def _first(self, group: int, position: int) -> int:
+        """The first block that a group keeps, where `position` is the next to be computed."""
+        return self._groups.first_kept(group, position) // self._size
 
     def _blocks(self, positions: int) -> int:
         return -(-positions // self._size)

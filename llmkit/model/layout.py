@@ -11,6 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from llmkit.model.window import first_position_seen
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -150,7 +152,7 @@ def row_stretches(
     stretches, at = [], 0
     for span in spans:
         mask = layout_mask(span.start, span.count, device, window=window, segments=segments)
-        first = 0 if window is None else max(0, span.start - window + 1)
+        first = first_position_seen(span.start, window)
         seen = slice(first, span.end)
         stretches.append(
             Stretch(slice(at, at + span.count), seen, None if mask is None else mask[..., first:])

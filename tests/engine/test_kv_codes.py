@@ -23,6 +23,7 @@ from llmkit.kernels.attention import keep
 from llmkit.kernels.library import available, why_not
 from llmkit.model.load import load_model
 from llmkit.model.transformer import Transformer
+from tests.written_texts import write
 
 Make = Callable[..., Transformer]
 needs_kernels = pytest.mark.skipif(not available(), reason=f"the native library {why_not()}")
@@ -72,15 +73,6 @@ def requests(vocab_size: int, shared: int = 0) -> list[Request]:
         Request((*start, *torch.randint(vocab_size, (length,), generator=generator).tolist()), sampling)
         for length in lengths
     ]
-
-
-def write(engine: Engine, asked: list[Request]) -> list[list[Drawn]]:
-    texts: dict[int, list[Drawn]] = {engine.submit(request): [] for request in asked}
-    while not engine.is_idle:
-        for event in engine.step():
-            assert event.drawn is not None
-            texts[event.number].append(event.drawn)
-    return list(texts.values())
 
 
 def ids(texts: list[list[Drawn]]) -> list[list[int]]:

@@ -21,6 +21,7 @@ from llmkit.engine.text_memory import TextMemory
 from llmkit.errors import ResourceError
 from llmkit.kernels.library import available, why_not
 from llmkit.model.transformer import Transformer
+from tests.written_texts import write
 
 Make = Callable[..., Transformer]
 Model = Transformer | PackedModel
@@ -58,17 +59,6 @@ def prompts(*lengths: int) -> list[list[int]]:
 def request(prompt: list[int], count: int) -> Request:
     sampling = SamplingConfig(max_tokens=count, temperature=0.0, ignore_eos=True, logprobs=2)
     return Request(tuple(prompt), sampling)
-
-
-def write(engine: Engine, asked: list[Request]) -> list[list[Drawn]]:
-    """Their texts, at once; the pool is checked after each pass."""
-    texts: dict[int, list[Drawn]] = {engine.submit(one): [] for one in asked}
-    while not engine.is_idle:
-        for event in engine.step():
-            assert event.drawn is not None
-            texts[event.number].append(event.drawn)
-        engine.pool.check()
-    return list(texts.values())
 
 
 def is_same(model: Model, found: list[list[Drawn]], expected: list[list[Drawn]]) -> bool:

@@ -21,6 +21,7 @@ from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.latent_cache import LatentCache
 from llmkit.model.layout import Layout, layout_mask
 from llmkit.model.transformer import Decoder, Transformer
+from llmkit.model.window import first_position_seen
 
 RUN = 512
 """Positions computed at once: their masks have a row for each, as long as the text."""
@@ -67,7 +68,7 @@ class Captured:
 
     def first_key(self, query: int) -> int:
         """The first key that a query sees."""
-        return 0 if self.window is None else max(0, query - self.window + 1)
+        return first_position_seen(query, self.window)
 
 
 @torch.no_grad()

@@ -9,10 +9,11 @@ from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.module_weights import pack_model
 from llmkit.engine.native.parts import runs_natively
-from llmkit.engine.request import Drawn, Request
+from llmkit.engine.request import Request
 from llmkit.kernels.library import available, why_not
 from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
+from tests.written_texts import write
 
 CPU = torch.device("cpu")
 SIZES: dict[str, Any] = {
@@ -54,15 +55,6 @@ def requests(count: int) -> list[Request]:
         Request(tuple(torch.randint(90, (length,), generator=generator).tolist()), sampling)
         for length in lengths
     ]
-
-
-def write(engine: Engine, asked: list[Request]) -> list[list[Drawn]]:
-    texts: dict[int, list[Drawn]] = {engine.submit(request): [] for request in asked}
-    while not engine.is_idle:
-        for event in engine.step():
-            assert event.drawn is not None
-            texts[event.number].append(event.drawn)
-    return list(texts.values())
 
 
 @needs_kernels

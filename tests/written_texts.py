@@ -1,0 +1,15 @@
+"""Texts as an engine writes them."""
+
+from llmkit.engine.engine import Engine
+from llmkit.engine.request import Drawn, Request
+
+
+def write(engine: Engine, asked: list[Request]) -> list[list[Drawn]]:
+    """What is drawn for requests that come at once; the pool is checked after each pass."""
+    texts: dict[int, list[Drawn]] = {engine.submit(request): [] for request in asked}
+    while not engine.is_idle:
+        for event in engine.step():
+            assert event.drawn is not None
+            texts[event.number].append(event.drawn)
+        engine.pool.check()
+    return list(texts.values())
