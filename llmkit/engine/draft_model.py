@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.engine.block_table import BlockTable
-from llmkit.engine.blocks import BlockPool, Key, chain_key
+from llmkit.engine.blocks import BlockPool
+from llmkit.engine.layer_groups import one_group
 from llmkit.engine.machinery import make_machinery
 from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.scheduler import Work
 from llmkit.engine.text import Text
+from llmkit.engine.text_memory import TextMemory
 from llmkit.model.rope_scaling import ORIGINAL, depends_on_length
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 class _Reading(Text):
     """A text as the smaller model has read it: its tokens may end with guesses."""
 
+    kept: int = 0
+    """Positions that had been read when the text was followed last: full blocks of them can be found."""
     verified: int = 0
     """Tokens that are the text's, not guesses."""
     is_foreign: bool = False
@@ -62,10 +65,12 @@ class DraftModel:
         if config.rope_scaling is not None and depends_on_length(config.rope_scaling):
             # beyond it what was read would have to be read again, which no guess is worth
             self._context = min(self._context, int(config.rope_scaling.get(ORIGINAL) or self._context))
-        self._block_tokens = block_tokens
         self._pass_tokens = pass_tokens
         num_blocks = -(-(positions or config.max_position_embeddings) // block_tokens)
         self.pool = BlockPool(num_blocks)
+        self._memory = TextMemory(
+            self.pool, block_tokens, one_group(config), pass_tokens=pass_tokens, reuse=True
+        )
         _, self._store, self._runner = make_machinery(model, num_blocks, block_tokens, wide=wide)
         self._readings: dict[int, _Reading] = {}
 
@@ -100,7 +105,7 @@ class DraftModel:
         reading = self._readings.pop(text.number, None)
         if reading is not None:
             self._follow(reading, text.tokens)
-            self.pool.give_back([*reading.table])
+            self._memory.give_back(reading)
 
     def _reads(self, texts: Sequence[Text], most: Sequence[int]) -> tuple[dict[int, Work], dict[int, int]]:
         """What is to be read before the first guesses, and how many guesses each text gets; by place."""
@@ -113,7 +118,7 @@ class DraftModel:
                 continue
             reading = self._reading(text)
             self._follow(reading, text.tokens)
-            if reading.is_foreign or not self._hold(reading, len(text.tokens) + count - 1):
+            if reading.is_foreign or not self._memory.hold(reading, len(text.tokens) + count - 1):
                 continue
             unread = min(left, len(reading.tokens) - reading.computed)
             works[place], wanted[place] = Work(reading, reading.computed, unread, 0), count
@@ -123,19 +128,12 @@ class DraftModel:
     def _reading(self, text: Text) -> _Reading:
         reading = self._readings.get(text.number)
         if reading is None:
-            tables = [BlockTable(text.table.root)]
-            reading = _Reading(text.number, text.request, text.sampler, text.room, [], tables=tables)
+            tables = self._memory.tables(text.table.root)
+            reading = _Reading(text.number, text.request, text.sampler, text.room, text.tokens, tables=tables)
             self._readings[text.number] = reading
-            for number in range((len(text.tokens) - 1) // self._block_tokens):
-                key = self._key(reading, text.tokens, number)
-                block = self.pool.find(key)
-                if block is None:
-                    break
-                reading.table.append(block)
-                reading.table.keys.append(key)
-            reading.computed = len(reading.table) * self._block_tokens
+            self._memory.find(reading)
             reading.tokens = text.tokens[: reading.computed]
-            reading.verified = reading.computed
+            reading.verified = reading.kept = reading.computed
         return reading
 
     def _follow(self, reading: _Reading, tokens: list[int]) -> None:
@@ -147,18 +145,5 @@ class DraftModel:
             kept += 1
         reading.is_foreign = reading.is_foreign or max(tokens[kept:]) >= self._vocab_size
         reading.tokens[kept:] = tokens[kept:]
-        reading.computed, reading.verified = kept, len(tokens)
-        for number in range(len(reading.table.keys), kept // self._block_tokens):
-            reading.table.keys.append(self._key(reading, tokens, number))
-            self.pool.remember(reading.table[number], reading.table.keys[number])
-
-    def _hold(self, reading: _Reading, positions: int) -> bool:
-        """Give a text the memory for so many positions; False where there is not enough."""
-        needed = -(-positions // self._block_tokens)
-        return reading.table.extend(self.pool, needed - len(reading.table))
-
-    def _key(self, reading: _Reading, tokens: list[int], number: int) -> Key:
-        """Of one of the blocks, all before it known."""
-        first = number * self._block_tokens
-        parent = reading.table.keys[number - 1] if number else reading.table.root
-        return chain_key(parent, tokens[first : first + self._block_tokens])
+        self._memory.commit(reading, reading.kept, kept)
+        reading.kept, reading.verified = kept, len(tokens)
