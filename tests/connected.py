@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 _PRELOADED = [
-    *("torch.distributed.fsdp", "torch.distributed.tensor.parallel", "torch._dynamo", "numpy.random"),
+    *("torch.distributed.fsdp", "torch.distributed.tensor", "torch._dynamo", "numpy.random"),
     *("llmkit.train.state", "llmkit.train.parallel.fully_sharded", "llmkit.train.parallel.pipeline"),
     "llmkit.train.parallel.tensor_parallel",
 ]

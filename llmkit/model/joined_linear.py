@@ -25,8 +25,10 @@ def linear_layers(x: Tensor, *layers: nn.Module) -> list[Tensor]:
         return [layer(x) for layer in layers]
     weights, biases = zip(*((layer.weight, layer.bias) for layer in layers), strict=True)
     bias = None if biases[0] is None else torch.cat(biases)
-    in_float8 = type(layers[0]) is Float8Linear
-    y = float8_linear(x, weights, bias) if in_float8 else F.linear(x, torch.cat(weights), bias)
+    if isinstance(layers[0], Float8Linear):
+        y = float8_linear(x, weights, bias, widen=layers[0].widen)
+    else:
+        y = F.linear(x, torch.cat(weights), bias)
     return list(y.split([len(weight) for weight in weights], dim=-1))
 
 

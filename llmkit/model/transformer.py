@@ -15,6 +15,7 @@ from llmkit.errors import UsageError
 from llmkit.model.block import Block
 from llmkit.model.cache import Cache
 from llmkit.model.config import ModelConfig
+from llmkit.model.here import here
 from llmkit.model.layout import Layout, RowParts, Span, Stretch, first_seen, layout_mask, row_stretches
 from llmkit.model.norm import norm_of_width
 from llmkit.model.position_tables import check_room
@@ -187,7 +188,7 @@ class TiedHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., D). Returns (..., V)."""
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(x, here(self.weight), here(self.bias))
 
 
 class LogitParts(Protocol):

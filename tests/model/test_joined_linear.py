@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from llmkit.model import joined_linear as module
 from llmkit.model.joined_linear import linear_layers
+from llmkit.model.quantised.float8_linear import Float8Linear, float8_linear
 
 
 @pytest.fixture
@@ -56,3 +57,17 @@ def test_a_bias_of_some_layers_only_keeps_them_apart() -> None:
     x = torch.randn(2, 4)
     for found, layer in zip(linear_layers(x, *layers), layers, strict=True):
         assert torch.equal(found, layer(x))
+
+
+@pytest.mark.usefixtures("joining")
+def test_joined_products_in_float8_have_the_scales_of_whole_tensors_where_they_read_parts() -> None:
+    torch.manual_seed(0)
+    layers: list[nn.Linear] = [Float8Linear(16, 16, bias=False) for _ in range(2)]
+    x = torch.randn(8, 16)
+    narrow = linear_layers(x, *layers)
+    for layer in layers:
+        layer.widen = lambda most: most * 3  # type: ignore[assignment]
+    wide = linear_layers(x, *layers)
+    expected = float8_linear(x, [layer.weight for layer in layers], widen=lambda most: most * 3)
+    assert torch.equal(torch.cat(wide, -1), expected)
+    assert not torch.equal(torch.cat(narrow, -1), expected)

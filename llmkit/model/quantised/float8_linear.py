@@ -26,17 +26,23 @@ _LEAST = 1e-30
 """For the scale of zeros: far below any gradient, and its quotient by the largest code is no subnormal."""
 
 
-class Float8Linear(nn.Linear):
-    """An nn.Linear that multiplies in float8; its weights are stored and learn as they would."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(..., D) to (..., F)."""
-        return float8_linear(input, [self.weight], self.bias)
-
-
 def itself(most: Tensor) -> Tensor:
     """The largest number of a whole tensor."""
     return most
+
+
+class Float8Linear(nn.Linear):
+    """An nn.Linear that multiplies in float8; its weights are stored and learn as they would.
+
+    Attributes:
+        widen: see `float8_linear`.
+    """
+
+    widen: Widen = staticmethod(itself)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., D) to (..., F)."""
+        return float8_linear(input, [self.weight], self.bias, widen=self.widen)
 
 
 def use_float8(layers: nn.Module, *, pieces: int = 1) -> None:

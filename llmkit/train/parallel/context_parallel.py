@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.distributed import all_gather, reduce_scatter
 
 from llmkit.model.layout import Span
 from llmkit.model.transformer import Transformer
+from llmkit.train.parallel.collectives import all_gather
 from llmkit.train.parallel.ranks import Share
 from llmkit.train.parallel.row_cut import own_spans
 
@@ -53,28 +53,8 @@ class ZigzagRows:
     def gather(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """See `RowParts`. Both travel as one."""
         widths = [k.shape[-1], v.shape[-1]]
-        both: Tensor = _Gathered.apply(torch.cat((k, v), dim=-1), self._group)  # type: ignore[no-untyped-call]
+        both = all_gather(torch.cat((k, v), dim=-1), self._group)  # (P, B, K, T, E + E)
         fronts, backs = zip(*(one.chunk(2, dim=2) for one in both.unbind()), strict=True)
         row = torch.cat((*fronts, *reversed(backs)), dim=2)  # (B, K, S, E + E)
         k, v = row.split(widths, dim=-1)
         return k, v
-
-
-class _Gathered(torch.autograd.Function):
-    """What all processes have; gradients are summed, each where it came from."""
-
-    @staticmethod
-    def forward(ctx: Any, own: Tensor, group: "ProcessGroup") -> Tensor:
-        """own: (B, K, T, E). Gives (P, B, K, T, E)."""
-        ctx.group = group
-        found = own.new_empty(group.size(), *own.shape)
-        all_gather(list(found.unbind()), own.contiguous(), group=group)
-        return found
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """gradients: one of (P, B, K, T, E)."""
-        (gradient,) = gradients
-        own = torch.empty_like(gradient[0])
-        reduce_scatter(own, list(gradient.contiguous().unbind()), group=ctx.group)
-        return own, None

@@ -17,7 +17,7 @@ from llmkit.train.parallel.ranks import ALONE, MeshRanks, Ranks
 from llmkit.train.parallel.recompute import recompute
 from llmkit.train.parallel.replicas import GradientSum
 from llmkit.train.parallel.row_cut import part_of_stream
-from llmkit.train.parallel.tensors import settle, total_norm, whole
+from llmkit.train.parallel.tensors import total_norm, whole
 
 if TYPE_CHECKING:
     from llmkit.train.parallel.pipeline import Pipeline
@@ -137,11 +137,9 @@ class Divided:
         """The gradients of an update, summed over the processes that share its batch: their parts here."""
         for one in self._sums:
             one.finish()
-        parameters = self.trained
-        settle(parameters)
         if self.pipeline is not None:
             self.pipeline.share_tied()
-        return [one.grad for one in parameters if one.grad is not None]
+        return [one.grad for one in self.trained if one.grad is not None]
 
     def norm(self) -> Tensor:
         """Of the whole gradient, without shape; the same on every process."""

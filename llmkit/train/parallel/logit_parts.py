@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.distributed import ReduceOp, all_reduce
+
+from llmkit.train.parallel.collectives import gathered
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -43,15 +44,16 @@ class _Terms(torch.autograd.Function):
         own = targets - group.rank() * width
         here = (own >= 0) & (own < width)
         column = own.clamp(0, width - 1).unsqueeze(1)
-        most = logits.amax(-1)
-        all_reduce(most, ReduceOp.MAX, group=group)
+        most = logits.amax(-1).clamp_(
+            min=torch.finfo(logits.dtype).min
+        )  # of -inf alone there are no quotients
         sums = (logits - most.unsqueeze(1)).exp_().sum(-1)
         chosen = logits.gather(1, column).squeeze(1).masked_fill_(~here, 0.0)
-        both = torch.stack((sums, chosen))
-        all_reduce(both, group=group)
-        log_z = most + both[0].log()
+        told = gathered(torch.stack((most, sums, chosen)), group)  # (P, 3, N)
+        largest = told[:, 0].amax(0)
+        log_z = largest + (told[:, 1] * (told[:, 0] - largest).exp_()).sum(0).log()
         ctx.save_for_backward(logits, log_z, column, here)
-        return log_z, both[1].clone()
+        return log_z, told[:, 2].sum(0)
 
     @staticmethod
     @once_differentiable

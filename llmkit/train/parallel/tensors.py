@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from llmkit.model.here import here, is_spread
 
@@ -63,21 +63,13 @@ def part_of(full: Tensor, model: Tensor) -> Tensor:
         return spread.to_local().clone()
 
 
-def settle(parameters: Iterable[nn.Parameter]) -> None:
-    """Give each gradient the placement of its parameter: what is still to be summed over processes, is."""
-    for parameter in parameters:
-        gradient, placements = parameter.grad, getattr(parameter, "placements", None)
-        if gradient is not None and placements is not None and gradient.placements != placements:  # type: ignore[attr-defined]
-            parameter.grad = gradient.redistribute(placements=placements)  # type: ignore[attr-defined]
-
-
 def total_norm(gradients: Iterable[Tensor], group: Any = None) -> Tensor:
     """The norm of all gradients as one vector, each number of a tensor in parts counted once; no shape.
 
     It stays on the device: who asks for the number waits for the gradients.
 
     Args:
-        gradients: settled.
+        gradients: each in the parts of its parameter.
         group: processes that hold other parameters, whose norms join.
     """
     sums: dict[tuple[Any, ...], list[Tensor]] = {}

@@ -1,7 +1,7 @@
 """What a process of a run sends the others in one update, counted from shapes. No torch.
 
 A sum of b bytes over n processes takes 2 (n - 1) / n b from each, what is gathered or shared out (n - 1) / n
-of the whole: no algorithm sends less. The few numbers of losses and norms are not counted.
+of the whole: no algorithm sends less. The few numbers of norms, and of losses of a batch, are not counted.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.parallel.own_part import OwnPart, layers_of, own_part, parts_of_batch
 
 _FLOAT = 4
+_TERMS = 3
+"""Numbers that processes with parts of the logits tell each other of a target: see logit_parts.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +130,7 @@ def _activations(model: ModelConfig, degrees: Degrees, update: Update, stage: in
         moves += (1 + again) * len(layers) * (_gathered_width(model) / model.hidden_size - 1)
         sent += (degrees.tp - 1) * row * moves * update.product_bytes
         sent += (degrees.tp - 1) * row * 2 * (stage == 0) * update.stream_bytes  # embeddings
+        sent += (degrees.tp - 1) * update.tokens * _TERMS * _FLOAT * (stage == degrees.pp - 1)
     if degrees.cp > 1:
         each = 2 * model.num_key_value_heads * model.head_dim
         if (latent := model.latent) is not None:

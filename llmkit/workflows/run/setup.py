@@ -74,7 +74,6 @@ def set_up(
     _check_division(config, model, degrees, batch_rows, seq_len)
     if config.fp8:
         check_float8(device)
-        check_float8_parts(model, degrees)
     if config.mup_base_width is not None:
         check_width_scaling(config.mup_base_width, model, config.optimizer)
     micro = resolve_micro_batch_rows(
@@ -184,14 +183,3 @@ def _check_division(
         )
     if ramp is not None:
         check_stage_rows(degrees, ramp.rows, f"a --batch-ramp from {degrees.pp * degrees.shares} rows on")
-
-
-def check_float8_parts(model: ModelConfig, degrees: Degrees) -> None:
-    """Refuse cut matrices that do not multiply in float8 as whole ones do.
-
-    Raises:
-        ConfigError: their products have a bias that would be added by each process, or are of a latent.
-    """
-    if degrees.tp > 1 and (model.latent or model.output_bias or model.mlp_bias):
-        what = "latent attention" if model.latent else "biases behind what is summed up"
-        raise ConfigError(f"--fp8 with --tp {degrees.tp}: not with {what}", hint="--fp8 with --fsdp")

@@ -70,12 +70,11 @@ EXPERTS = {
 }
 
 
-def latent_shape(q_lora_rank: int) -> dict[str, Any]:
-    latent = LatentConfig(
-        kv_lora_rank=16, q_lora_rank=q_lora_rank, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=6
-    )
-    shape = {"model_type": "deepseek_v3", "qk_norm": "none", "head_dim": 12, "rotary_dim": 4}
-    shape |= {"num_key_value_heads": 4, "rope_interleaved": True, "attention_scale": 12**-0.5}
+def latent_shape(q_lora_rank: int, kv_lora_rank: int = 16, rope: int = 4, values: int = 6) -> dict[str, Any]:
+    widths = {"qk_nope_head_dim": 8, "qk_rope_head_dim": rope, "v_head_dim": values}
+    latent = LatentConfig(kv_lora_rank=kv_lora_rank, q_lora_rank=q_lora_rank, **widths)
+    shape = {"model_type": "deepseek_v3", "qk_norm": "none", "head_dim": 8 + rope, "rotary_dim": rope}
+    shape |= {"num_key_value_heads": 4, "rope_interleaved": True, "attention_scale": (8 + rope) ** -0.5}
     return {**shape, "latent": latent}
 
 

@@ -8,7 +8,7 @@ import torch
 
 from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.parallel.ranks import MeshRanks
-from llmkit.train.parallel.tensors import like, local, part_of, settle, total_norm, whole
+from llmkit.train.parallel.tensors import like, local, part_of, total_norm, whole
 
 
 def test_a_tensor_of_one_process_is_its_own_part_and_whole() -> None:
@@ -45,8 +45,8 @@ def test_the_parts_of_a_tensor_make_it_whole_again(on_ranks: Callable[..., Any])
         assert all(found.values()), found
 
 
-def norms() -> tuple[float, float, float]:
-    from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
+def norms() -> tuple[float, float]:
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
     ranks = MeshRanks(Degrees(fsdp=2), torch.device("cpu"))
     mesh = ranks.mesh["fsdp"]
@@ -58,17 +58,12 @@ def norms() -> tuple[float, float, float]:
         distribute_tensor(full[1], mesh, [Replicate()], src_data_rank=None),
         full[2],
     ]
-    parameter = torch.nn.Parameter(parts[1])
-    open_sum = torch.full((5, 4), ranks.rank + 1.0)
-    parameter.grad = DTensor.from_local(open_sum, mesh, [Partial()], run_check=False)
-    settle([parameter])
-    return float(total_norm(parts)), expected, float(local(parameter.grad)[0, 0])
+    return float(total_norm(parts)), expected
 
 
-def test_the_norm_counts_each_number_once_and_open_sums_are_closed(on_ranks: Callable[..., Any]) -> None:
-    for found, expected, settled in on_ranks(2, norms):
+def test_the_norm_counts_each_number_once(on_ranks: Callable[..., Any]) -> None:
+    for found, expected in on_ranks(2, norms):
         assert found == pytest.approx(expected, rel=1e-6)
-        assert settled == 3.0
 
 
 def test_the_norm_of_one_process_is_pytorchs_own_to_the_bit() -> None:

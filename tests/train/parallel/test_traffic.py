@@ -18,7 +18,7 @@ from llmkit.train.parallel.traffic import Update, sent_bytes
 from llmkit.train.trainer import StepResult, Trainer
 
 SMALL_BYTES = 128
-"""Losses, norms, numbers of rows, and gradients of norms over heads, which are not counted."""
+"""Losses of a batch, norms, numbers of rows, and gradients of norms over heads, which are not counted."""
 FACTORS: dict[str, Callable[[int], float]] = {
     "send": lambda n: 1.0,
     **dict.fromkeys(("allreduce_", "all_reduce"), lambda n: 2 * (n - 1) / n),

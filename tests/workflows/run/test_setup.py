@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -16,7 +14,7 @@ from llmkit.train.config import PretrainConfig, default_lr
 from llmkit.train.parallel.degrees import Degrees
 from llmkit.workflows.pretrain.data import PretrainData
 from llmkit.workflows.pretrain.process_memory import memory_bytes
-from llmkit.workflows.run.setup import check_float8_parts, set_up
+from llmkit.workflows.run.setup import set_up
 from tests.workflows.small_setup import MODEL, setup_of
 
 MakeData = Callable[..., PretrainData]
@@ -39,18 +37,6 @@ def test_open_settings_are_worked_out_from_the_data_and_the_model(make_data: Mak
 def test_float8_products_are_in_bfloat16_arithmetic(make_data: MakeData) -> None:
     recipe = setup_of(make_data(), fp8=True).recipe
     assert (recipe.dtype, recipe.fp8, setup_of(make_data()).recipe.fp8) == ("bfloat16", True, False)
-
-
-def test_of_what_is_cut_in_float8_no_part_has_a_bias_or_a_latent_to_itself(make_data: MakeData) -> None:
-    config, halves = PretrainConfig(device="cpu", fp8=True), Degrees(tp=2)
-    model = replace(MODEL, num_key_value_heads=2)
-    assert set_up(config, model, make_data(), None, degrees=halves).recipe.fp8
-    with pytest.raises(ConfigError, match="--fp8 with --tp 2: not with biases"):
-        set_up(config, preset("nanogpt-cpu", vocab_size=48), make_data(), None, degrees=halves)
-    latents: Any = SimpleNamespace(latent=object(), output_bias=False, mlp_bias=False)
-    with pytest.raises(ConfigError, match="--fp8 with --tp 2: not with latent attention"):
-        check_float8_parts(latents, halves)
-    check_float8_parts(latents, Degrees(fsdp=2))
 
 
 def test_of_a_mixture_a_token_is_charged_for_the_experts_it_uses(make_data: MakeData) -> None:

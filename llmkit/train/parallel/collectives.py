@@ -1,0 +1,104 @@
+"""What processes tell each other in a pass, with gradients: all-gather, reduce-scatter and all-reduce.
+
+DTensor does the same, and takes a millisecond of Python for each product between them. Every process of a
+group has to call these, backwards too.
+Shapes: P processes of a group.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+_GATHER = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+_REDUCE = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
+"""Newer names of the same."""
+
+
+def all_gather(own: Tensor, group: "ProcessGroup") -> Tensor:
+    """What all have: (...) to (P, ...). Gradients of what each made of it are summed, where it came from."""
+    found: Tensor = _AllGather.apply(own, group)  # type: ignore[no-untyped-call]
+    return found
+
+
+def reduce_scatter(summands: Tensor, group: "ProcessGroup") -> Tensor:
+    """Of (P, ...), the sum of what all have for this process: (...)."""
+    total: Tensor = _ReduceScatter.apply(summands, group)  # type: ignore[no-untyped-call]
+    return total
+
+
+def all_reduce(summand: Tensor, group: "ProcessGroup") -> Tensor:
+    """The sum of what all have; its gradients, of what each made of it, are summed too."""
+    total: Tensor = _AllReduce.apply(summand, group)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _AllGather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, group: "ProcessGroup") -> Tensor:
+        ctx.group = group
+        return gathered(own, group)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return scattered(gradients[0], ctx.group), None
+
+
+class _ReduceScatter(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, summands: Tensor, group: "ProcessGroup") -> Tensor:
+        ctx.group = group
+        return scattered(summands, group)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gathered(gradients[0], ctx.group), None
+
+
+class _AllReduce(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, summand: Tensor, group: "ProcessGroup") -> Tensor:
+        ctx.group = group
+        return _reduced(summand, group)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _reduced(gradients[0], ctx.group), None
+
+
+def gathered(own: Tensor, group: "ProcessGroup") -> Tensor:
+    """See `all_gather`. Not differentiable."""
+    size = group.size()
+    flat = own.new_empty(size * own.shape[0], *own.shape[1:])
+    _GATHER(flat, own.contiguous(), group=group)
+    return flat.view(size, *own.shape)
+
+
+def scattered(summands: Tensor, group: "ProcessGroup") -> Tensor:
+    """See `reduce_scatter`. Not differentiable.
+
+    On a CPU each process is sent its summands and adds them up: gloo has no reduce-scatter but an all-reduce,
+    of twice the bytes, whose rest is thrown away.
+    """
+    flat = summands.contiguous().flatten(0, 1)
+    if flat.device.type == "cpu":
+        arrived = torch.empty_like(flat)
+        dist.all_to_all_single(arrived, flat, group=group)
+        return arrived.view_as(summands).sum(0)
+    total = torch.empty_like(summands[0])
+    _REDUCE(total, flat, group=group)
+    return total
+
+
+def _reduced(summand: Tensor, group: "ProcessGroup") -> Tensor:
+    total = summand.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total, group=group)
+    return total
