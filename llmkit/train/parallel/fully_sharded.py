@@ -4,16 +4,21 @@ Weights of a layer are gathered while it runs, and gradients are summed into the
 replicas of the shards beside each other, that is HSDP.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from llmkit.model.moe import Experts
 from llmkit.model.router import Router
+from llmkit.train.parallel.collectives import scattered
 from llmkit.train.parallel.ranks import MeshRanks
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 def shard_weights(root: nn.Module, layers: Iterable[nn.Module], ranks: MeshRanks, *, dtype: str) -> None:
@@ -47,3 +52,23 @@ def shard_weights(root: nn.Module, layers: Iterable[nn.Module], ranks: MeshRanks
         if isinstance(module, FSDPModule):  # the loss is over the targets of all: a sum, not a mean of means
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+            if ranks.device.type == "cpu" and hasattr(module, "set_custom_reduce_scatter"):  # newer torch
+                module.set_custom_reduce_scatter(_Scattered())  # type: ignore[arg-type]  # a private protocol
+
+
+class _Scattered:
+    """FSDP2's ReduceScatter: see `scattered` for why a CPU has one of its own."""
+
+    def allocate(self, size: Sequence[int], *, dtype: torch.dtype, device: torch.device) -> Tensor:
+        return torch.empty(*size, dtype=dtype, device=device)
+
+    def __call__(
+        self,
+        output_tensor: Tensor,
+        input_tensor: Tensor,
+        group: "ProcessGroup",
+        op: Any,
+        async_op: bool = False,
+    ) -> None:
+        """The sum, when it returns: `op` is no other, and `async_op` is not asked for."""
+        output_tensor.copy_(scattered(input_tensor.view(group.size(), -1), group))
