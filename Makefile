@@ -1,6 +1,7 @@
 # make quickstart   set everything up, and go from text to a model that writes, in under 5 minutes
 # make test         set everything up, and run the tests
 # make check        ruff, mypy, manual pages and completions up to date: what CI runs beside the tests
+# make sanitize     the kernels' tests with memory and undefined behaviour watched: after changes in native/
 # make docs         write man/ and completions/ again from the flags
 # make clean        remove the virtual environment and what quickstart made
 
@@ -14,7 +15,7 @@ PYTEST_ARGS ?= -n 2 --dist worksteal
 # compiled modules are kept, whatever the environment says: some hundred processes start, each with 300 modules
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: quickstart test check lint types pages docs clean
+.PHONY: quickstart test check lint types pages sanitize docs clean
 
 quickstart: $(VENV)/.run
 	rm -rf quickstart
@@ -34,6 +35,9 @@ types: $(VENV)/.dev
 
 pages: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/test_docs.py -k 'manual_pages or completion_scripts'
+
+sanitize: $(VENV)/.test
+	$(BIN)/python tests/kernels/sanitize.py
 
 docs: $(VENV)/.run
 	$(BIN)/llmkit man --all -o man --force

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmkit.engine.blocks import BlockPool
-from llmkit.engine.layer_groups import one_group
-from llmkit.engine.machinery import make_machinery
+from llmkit.engine.layer_groups import groups_on
+from llmkit.engine.machinery import make_machinery, model_device
 from llmkit.engine.native.weights import PackedModel
 from llmkit.engine.scheduler import Work
 from llmkit.engine.text import Text
@@ -19,6 +19,9 @@ from llmkit.model.rope_scaling import ORIGINAL, depends_on_length
 
 if TYPE_CHECKING:
     from llmkit.model.transformer import Transformer
+
+PASS_TOKENS = 512
+"""Most tokens read before a guess."""
 
 
 @dataclass(eq=False)
@@ -44,7 +47,8 @@ class DraftModel:
         positions: int = 0,
         vocab_size: int | None = None,
         block_tokens: int = 16,
-        pass_tokens: int = 512,
+        max_texts: int = 1,
+        pass_tokens: int = PASS_TOKENS,
         wide: bool = True,
     ) -> None:
         """
@@ -55,6 +59,7 @@ class DraftModel:
                 no room gets no guesses.
             vocab_size: of the model that verifies; None: the same.
             block_tokens: positions of a block.
+            max_texts: at work at once: so many have room for windows, where layers see no more than these.
             pass_tokens: most tokens read before a guess: a long prompt is read in parts, a part a pass.
             wide: with the kernels, whether to use every thread.
         """
@@ -66,12 +71,13 @@ class DraftModel:
             # beyond it what was read would have to be read again, which no guess is worth
             self._context = min(self._context, int(config.rope_scaling.get(ORIGINAL) or self._context))
         self._pass_tokens = pass_tokens
-        num_blocks = -(-(positions or config.max_position_embeddings) // block_tokens)
+        groups = groups_on(config, block_tokens, model_device(model), whole=False)
+        positions = positions or config.max_position_embeddings
+        num_blocks = groups.blocks_for(positions, max_texts, block_tokens, pass_tokens)
         self.pool = BlockPool(num_blocks)
-        self._memory = TextMemory(
-            self.pool, block_tokens, one_group(config), pass_tokens=pass_tokens, reuse=True
-        )
-        _, self._store, self._runner = make_machinery(model, num_blocks, block_tokens, wide=wide)
+        self._memory = TextMemory(self.pool, block_tokens, groups, pass_tokens=pass_tokens, reuse=True)
+        machinery = make_machinery(model, num_blocks, block_tokens, wide=wide, groups=groups)
+        _, self._store, self._runner = machinery
         self._readings: dict[int, _Reading] = {}
 
     @property
@@ -118,9 +124,13 @@ class DraftModel:
                 continue
             reading = self._reading(text)
             self._follow(reading, text.tokens)
-            if reading.is_foreign or not self._memory.hold(reading, len(text.tokens) + count - 1):
+            positions = len(text.tokens) + count - 1
+            if reading.is_foreign or self._memory.missing(reading, positions) > self.pool.num_free:
                 continue
             unread = min(left, len(reading.tokens) - reading.computed)
+            read = reading.computed + unread
+            if not self._memory.hold(reading, read if read < len(text.tokens) else positions):
+                continue
             works[place], wanted[place] = Work(reading, reading.computed, unread, 0), count
             left -= unread
         return works, wanted

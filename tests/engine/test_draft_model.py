@@ -69,6 +69,35 @@ def test_guesses_are_the_smaller_models_greedy_text_whatever_became_of_the_last(
     assert draft.pool.num_free == draft.pool.num_blocks and draft._readings == {}
 
 
+SLIDING: dict[str, Any] = {
+    **{"model_type": "qwen2", "attention_bias": True, "num_hidden_layers": 3, "sliding_layers": (0, 2)},
+    **{"sliding_window": 8, "max_position_embeddings": 600},
+}
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_what_windows_have_passed_is_let_go_and_guesses_stay_the_same(make_model: Make, kernels: str) -> None:
+    model, chance = make_model(**SLIDING), random.Random(3)
+    draft = _draft(model, kernels, count=4, positions=600, block_tokens=4, max_texts=2, pass_tokens=32)
+    # of a layer each: all positions; and for two texts and as many again 7, a tile's 63 and one, and a pass
+    assert draft.pool.num_blocks == 150 + 2 * (2 * 2 * (18 + 1) + 8)
+    texts = [_text(n, [chance.randrange(40) for _ in range(length)]) for n, length in enumerate((3, 250))]
+    made = 0
+    for _ in range(60):
+        for text, guess in zip(texts, draft.propose(texts, [4, 4]), strict=True):
+            assert guess in ([], _slow(model, text.tokens, 4))  # none while a long one is read
+            made += bool(guess)
+            right = chance.randint(0, len(guess))
+            text.tokens += [*guess[:right], chance.randrange(40)]
+        draft.pool.check()
+    assert made > 100
+    whole, *windowed = draft._readings[1].tables
+    assert whole.num_held >= 300 / 4 and all(table.num_held <= (8 + 64 + 32) / 4 + 1 for table in windowed)
+    for text in texts:
+        draft.forget(text)
+    assert draft.pool.num_free == draft.pool.num_blocks
+
+
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Tokens of each pass of any model's modules but of single tokens."""

@@ -60,7 +60,7 @@ def place(job: Job, extent: Extent | None) -> Placement:
     held = job_bytes(job, dtype, kv_dtype, device)
     offload_bytes = job.config.cache_offload if device_kind(device) == "cpu" else 0
     loads_torch = _loads_torch(job, dtype, device)
-    fixed_bytes = held.weights + held.draft_weights + offload_bytes + job.adapters.nbytes
+    fixed_bytes = held.weights + offload_bytes + job.adapters.nbytes
     fixed_bytes += runtime_bytes(device, tp, loads_torch=loads_torch)
 
     available = device_memory_bytes(device)
@@ -70,17 +70,19 @@ def place(job: Job, extent: Extent | None) -> Placement:
         max(1, min(job.sampling.max_tokens, context) if extent is None else extent.positions)
     )
     texts, blocks = _texts_and_blocks(job, extent, longest, held, room)
-    threads = job.config.threads or (1 if held.weights < ONE_THREAD_BYTES else cpu_threads())
+    threads = job.config.threads or (1 if held.model.weights < ONE_THREAD_BYTES else cpu_threads())
     placement = Placement(
         device=device,
         dtype=dtype,
         threads=max(1, threads // tp),
-        weight_bytes=held.weights,
-        kv_bytes=held.cache(texts * longest, texts),
+        weight_bytes=held.model.weights,
+        kv_bytes=held.model.cache(texts * longest, texts),
         kv_dtype=kv_dtype,
         positions=blocks * BLOCK_TOKENS,
         texts=texts,
-        draft_bytes=held.draft_weights + texts * longest * held.draft_block,
+        draft_bytes=0
+        if held.draft is None
+        else held.draft.weights + held.draft.cache(texts * longest, texts),
         offload_bytes=offload_bytes,
         adapter_bytes=job.adapters.nbytes,
         processes=tp,
@@ -232,6 +234,7 @@ def _proposer(job: Job, placement: Placement, *, native: bool) -> Proposer | Non
         positions=placement.positions,
         vocab_size=job.model.vocab_size,
         block_tokens=BLOCK_TOKENS,
+        max_texts=placement.texts,
         wide=isinstance(model, PackedModel) and model.nbytes >= ONE_THREAD_BYTES,
     )
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.engine.block_store import CODES_ESTIMATED_AS
+from llmkit.engine.draft_model import PASS_TOKENS
 from llmkit.engine.engine import EngineConfig
 from llmkit.engine.layer_groups import LayerGroups, groups_on
 from llmkit.engine.native.parts import why_not_natively
@@ -21,32 +22,49 @@ from llmkit.workflows.generate.placement import cache_together, weights_together
 
 
 @dataclass(frozen=True)
-class JobBytes:
-    """What the models of a job take."""
+class ModelBytes:
+    """What a model takes."""
 
     weights: int
-    draft_weights: int
-    """Of the model that guesses."""
     groups: LayerGroups
-    """Of the model's layers."""
+    """Of its layers."""
     block: int
-    """A block of the model's cache, which has room for a group of layers."""
-    draft_block: int
-    """A block of the model that guesses, which keeps keys and values of its own in all layers."""
+    """A block of its cache, which has room for a group of layers."""
+    pass_tokens: int
+    """Most tokens of a pass, as long as texts are not more."""
 
     def cache(self, blocks: int, texts: int) -> int:
-        """The model's cache.
+        """Its cache.
 
         Args:
             blocks: of positions, of all texts together.
             texts: at work at once.
         """
-        size, most = EngineConfig.block_tokens, max(EngineConfig.pass_tokens, texts)
+        size, most = EngineConfig.block_tokens, max(self.pass_tokens, texts)
         return self.groups.blocks_for(blocks * size, texts, size, most) * self.block
 
+
+@dataclass(frozen=True)
+class JobBytes:
+    """What the models of a job take."""
+
+    model: ModelBytes
+    draft: ModelBytes | None = None
+    """The one that guesses, which has keys and values of its own."""
+
+    @property
+    def weights(self) -> int:
+        """Of both."""
+        return self.model.weights + (0 if self.draft is None else self.draft.weights)
+
     def caches(self, blocks: int, texts: int) -> int:
-        """The same with that of the model that guesses."""
-        return self.cache(blocks, texts) + blocks * self.draft_block
+        """Of both: see `ModelBytes.cache`."""
+        draft = 0 if self.draft is None else self.draft.cache(blocks, texts)
+        return self.model.cache(blocks, texts) + draft
+
+    def drafts(self, blocks: int, texts: int) -> int:
+        """What guesses take in all."""
+        return 0 if self.draft is None else self.draft.weights + self.draft.cache(blocks, texts)
 
 
 def job_bytes(job: Job, dtype: str, kv_dtype: str, device: str) -> JobBytes:
@@ -61,22 +79,31 @@ def job_bytes(job: Job, dtype: str, kv_dtype: str, device: str) -> JobBytes:
     Raises:
         MissingError, DataError: see `held_weight_bytes`.
     """
-    config, tp = job.model, job.config.tp
+    config, tp, drafts = job.model, job.config.tp, job.drafts
     coded = job.config.weights == "stored" and job.config.kernels != "torch"
-    nbytes = held_weight_bytes(
+    weights = held_weight_bytes(
         job.files.model, config, dtype, device, stays_coded=coded and not job.adapters.sources
     )
     kv_name = CODES_ESTIMATED_AS if kv_dtype == "int8" else kv_dtype
-    block_tokens = EngineConfig.block_tokens
-    groups = groups_on(config, block_tokens, device, whole=tp > 1)
-    block = contiguous_cache_bytes(architecture_of(config), kv_name, context=block_tokens)
-    block = cache_together(config, block, device, tp) * groups.layers_in_block // config.num_hidden_layers
-    draft_weights = draft_block = 0
-    if job.drafts is not None and job.drafts.model is not None and job.drafts.path is not None:
-        draft_weights = held_weight_bytes(job.drafts.path, job.drafts.model, dtype, device, stays_coded=coded)
-        draft_block = contiguous_cache_bytes(architecture_of(job.drafts.model), dtype, context=block_tokens)
-    weights = weights_together(config, nbytes, dtype, device, tp)
-    return JobBytes(weights, draft_weights, groups, block, draft_block)
+    groups = groups_on(config, EngineConfig.block_tokens, device, whole=tp > 1)
+    model = ModelBytes(
+        weights_together(config, weights, dtype, device, tp),
+        groups,
+        cache_together(config, _block(config, kv_name, groups), device, tp),
+        EngineConfig.pass_tokens,
+    )
+    if drafts is None or drafts.model is None or drafts.path is None:
+        return JobBytes(model)
+    weights = held_weight_bytes(drafts.path, drafts.model, dtype, device, stays_coded=coded)
+    groups = groups_on(drafts.model, EngineConfig.block_tokens, device, whole=False)
+    block = _block(drafts.model, dtype, groups)
+    return JobBytes(model, ModelBytes(weights, groups, block, PASS_TOKENS))
+
+
+def _block(config: ModelConfig, kv_dtype: str, groups: LayerGroups) -> int:
+    """Bytes of a block, which has room for a group of layers."""
+    whole = contiguous_cache_bytes(architecture_of(config), kv_dtype, context=EngineConfig.block_tokens)
+    return whole * groups.layers_in_block // config.num_hidden_layers
 
 
 def held_weight_bytes(path: Path, config: ModelConfig, dtype: str, device: str, *, stays_coded: bool) -> int:
