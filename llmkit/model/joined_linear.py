@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llmkit.model.here import is_spread
 from llmkit.model.quantised.float8_linear import Float8Linear, float8_linear
 
 
@@ -41,6 +40,6 @@ def _are_plain(layers: tuple[nn.Module, ...]) -> bool:
     kind = type(layers[0])
     return (
         kind in (nn.Linear, Float8Linear)
-        and all(type(layer) is kind and not is_spread(layer.weight) for layer in layers)
+        and all(type(layer) is kind for layer in layers)
         and len({layer.bias is None for layer in layers}) == 1
     )

@@ -82,19 +82,32 @@ def gathered(own: Tensor, group: "ProcessGroup") -> Tensor:
     return flat.view(size, *own.shape)
 
 
-def scattered(summands: Tensor, group: "ProcessGroup") -> Tensor:
+def scattered(summands: Tensor, group: "ProcessGroup", *, out: Tensor | None = None) -> Tensor:
     """See `reduce_scatter`. Not differentiable.
 
     On a CPU each process is sent its summands and adds them up: gloo has no reduce-scatter but an all-reduce,
     of twice the bytes, whose rest is thrown away.
+
+    Args:
+        summands: (P, ...).
+        group: P processes.
+        out: where the sum goes, (...), side by side in memory; None: to memory of its own.
     """
-    flat = summands.contiguous().flatten(0, 1)
+    flat = summands.contiguous()
+    total = flat.new_empty(flat.shape[1:]) if out is None else out
     if flat.device.type == "cpu":
-        arrived = torch.empty_like(flat)
-        dist.all_to_all_single(arrived, flat, group=group)
-        return arrived.view_as(summands).sum(0)
-    total = torch.empty_like(summands[0])
-    _REDUCE(total, flat, group=group)
+        return _by_exchange(flat, total, group)
+    return _by_reduce_scatter(flat, total, group)
+
+
+def _by_exchange(summands: Tensor, total: Tensor, group: "ProcessGroup") -> Tensor:
+    arrived = torch.empty_like(summands)
+    dist.all_to_all_single(arrived.flatten(0, 1), summands.flatten(0, 1), group=group)
+    return torch.sum(arrived, 0, out=total)
+
+
+def _by_reduce_scatter(summands: Tensor, total: Tensor, group: "ProcessGroup") -> Tensor:
+    _REDUCE(total, summands.flatten(0, 1), group=group)
     return total
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import ReduceOp
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from llmkit.model.moe import Experts
@@ -70,5 +71,6 @@ class _Scattered:
         op: Any,
         async_op: bool = False,
     ) -> None:
-        """The sum, when it returns: `op` is no other, and `async_op` is not asked for."""
-        output_tensor.copy_(scattered(input_tensor.view(group.size(), -1), group))
+        """The sum is there when it returns."""
+        assert op == ReduceOp.SUM and not async_op, "told so above"
+        scattered(input_tensor.view(group.size(), -1), group, out=output_tensor)

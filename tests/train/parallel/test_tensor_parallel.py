@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from runs import HEADS, Outcome, Run, assert_same, config_of, latent_shape, run_on, runs_on
+from torch import nn
 
 from llmkit.model.init import initialise
 from llmkit.model.transformer import Transformer
@@ -105,6 +106,26 @@ def test_heads_that_share_something_learn_what_whole_ones_do(on_ranks: Callable[
     for outcomes in on_ranks(4, runs_on, beside):
         for found in outcomes:
             assert_same(found, expected[-1])
+
+
+def compiled_on(plans: list[tuple[Degrees, Run]]) -> list[Outcome]:
+    """Without the compiler's slow last step, which makes machine code."""
+    plain = nn.Module.compile
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.Module, "compile", lambda module: plain(module, backend="aot_eager"))
+        return [
+            run_on(degrees, replace(run, divided={**run.divided, "compiles": True})) for degrees, run in plans
+        ]
+
+
+def test_cut_layers_that_are_compiled_learn_the_same(on_ranks: Callable[..., Any]) -> None:
+    runs = [Run(), Run(divided={"recomputing": "selective"}), HEADS["norms over all heads"]]
+    runs = [replace(run, steps=3, micro=2) for run in runs]
+    expected = [run_on(None, run) for run in runs]
+    for degrees, some in ((Degrees(tp=2), runs), (Degrees(fsdp=2, tp=2), runs[:2])):
+        for outcomes in on_ranks(degrees.world, compiled_on, [(degrees, run) for run in some]):
+            for found, alone in zip(outcomes, expected, strict=False):
+                assert_same(found, alone)
 
 
 def between_matrices(run: Run) -> list[tuple[str, tuple[int, ...]]]:

@@ -24,9 +24,9 @@ FACTORS: dict[str, Callable[[int], float]] = {
     **dict.fromkeys(("allreduce_", "all_reduce"), lambda n: 2 * (n - 1) / n),
     **dict.fromkeys(("all_gather_into_tensor", "allgather_"), lambda n: n - 1.0),
     **dict.fromkeys(("_allgather_base_", "alltoall_base_"), lambda n: (n - 1) / n),
+    "_reduce_scatter_base_": lambda n: 2 * (n - 1) / n,  # gloo's is an all-reduce
 }
-"""What is sent of the largest tensor of an operation between n processes; of an exchange, on average. A
-reduce-scatter is not here: gloo's sends twice as much as it has to."""
+"""What is sent of the largest tensor of an operation between n processes; of an exchange, on average."""
 QUIET = ("recv_", "wait_tensor", "_wrap_tensor_autograd", "barrier")
 RUN = Run(steps=2)
 EXPERTS = Run(steps=2, name="tiny-moe", micro=2)
