@@ -25,7 +25,7 @@ def linear_layers(x: Tensor, *layers: nn.Module) -> list[Tensor]:
     weights, biases = zip(*((layer.weight, layer.bias) for layer in layers), strict=True)
     bias = None if biases[0] is None else torch.cat(biases)
     if isinstance(layers[0], Float8Linear):
-        y = float8_linear(x, weights, bias, widen=layers[0].widen)
+        y = float8_linear(x, weights, bias, largest=layers[0].largest)
     else:
         y = F.linear(x, torch.cat(weights), bias)
     return list(y.split([len(weight) for weight in weights], dim=-1))

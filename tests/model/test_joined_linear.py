@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from llmkit.model import joined_linear as module
 from llmkit.model.joined_linear import linear_layers
-from llmkit.model.quantised.float8_linear import Float8Linear, float8_linear
+from llmkit.model.quantised.float8_linear import Float8Linear, Largest, float8_linear
 
 
 @pytest.fixture
@@ -65,9 +65,10 @@ def test_joined_products_in_float8_have_the_scales_of_whole_tensors_where_they_r
     layers: list[nn.Linear] = [Float8Linear(16, 16, bias=False) for _ in range(2)]
     x = torch.randn(8, 16)
     narrow = linear_layers(x, *layers)
+    threefold = Largest(of_input=lambda most: most * 3)
     for layer in layers:
-        layer.widen = lambda most: most * 3  # type: ignore[assignment]
+        layer.largest = threefold  # type: ignore[assignment]
     wide = linear_layers(x, *layers)
-    expected = float8_linear(x, [layer.weight for layer in layers], widen=lambda most: most * 3)
+    expected = float8_linear(x, [layer.weight for layer in layers], largest=threefold)
     assert torch.equal(torch.cat(wide, -1), expected)
     assert not torch.equal(torch.cat(narrow, -1), expected)

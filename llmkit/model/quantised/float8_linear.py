@@ -8,6 +8,7 @@ Shapes: N tokens, D numbers in, F numbers out.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,7 +22,6 @@ from llmkit.model.dtypes import computed_dtype
 FORWARD, BACKWARD = torch.float8_e4m3fn, torch.float8_e5m2
 SIDE = 16
 """What the sides of a product must be a multiple of: the units take no others."""
-Widen = Callable[[Tensor], Tensor]
 _LEAST = 1e-30
 """For the scale of zeros: far below any gradient, and its quotient by the largest code is no subnormal."""
 
@@ -31,18 +31,30 @@ def itself(most: Tensor) -> Tensor:
     return most
 
 
+@dataclass(frozen=True)
+class Largest:
+    """Of tensors that are parts of others, what makes the largest number of a part that of the whole."""
+
+    of_input: Callable[[Tensor], Tensor] = itself
+    of_weight: Callable[[Tensor], Tensor] = itself
+    of_gradient: Callable[[Tensor], Tensor] = itself
+
+
+WHOLE = Largest()
+
+
 class Float8Linear(nn.Linear):
     """An nn.Linear that multiplies in float8; its weights are stored and learn as they would.
 
     Attributes:
-        widen: see `float8_linear`.
+        largest: see `float8_linear`.
     """
 
-    widen: Widen = staticmethod(itself)
+    largest: Largest = WHOLE
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., D) to (..., F)."""
-        return float8_linear(input, [self.weight], self.bias, widen=self.widen)
+        return float8_linear(input, [self.weight], self.bias, largest=self.largest)
 
 
 def use_float8(layers: nn.Module, *, pieces: int = 1) -> None:
@@ -68,7 +80,7 @@ def use_float8(layers: nn.Module, *, pieces: int = 1) -> None:
 
 
 def float8_linear(
-    x: Tensor, weights: Sequence[Tensor], bias: Tensor | None = None, *, widen: Widen = itself
+    x: Tensor, weights: Sequence[Tensor], bias: Tensor | None = None, *, largest: Largest = WHOLE
 ) -> Tensor:
     """What `F.linear` gives of weights one below the other, in float8 with one scale for them.
 
@@ -76,7 +88,7 @@ def float8_linear(
         x: (..., D).
         weights: (F, D) together.
         bias: (F).
-        widen: where tensors are parts of others, makes the largest number of a part that of the whole.
+        largest: of which of them, and of the gradient, there are other parts elsewhere.
 
     Returns:
         (..., F), in the dtype of autocast, or of x where there is none.
@@ -84,7 +96,7 @@ def float8_linear(
     dtype = computed_dtype(x)
     # on a CPU products of codes would be rounded otherwise in it
     with torch.autocast(x.device.type, enabled=False):
-        flat: Tensor = _Product.apply(x.flatten(0, -2), dtype, widen, *weights)  # type: ignore[no-untyped-call]
+        flat: Tensor = _Product.apply(x.flatten(0, -2), dtype, largest, *weights)  # type: ignore[no-untyped-call]
     y = flat.unflatten(0, x.shape[:-1])
     return y if bias is None else y + bias.to(dtype)
 
@@ -93,21 +105,21 @@ class _Product(torch.autograd.Function):
     """(N, D) and (F, D) to (N, F). Codes of x are kept; weights' are made again: they may be in shards."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dtype: torch.dtype, widen: Widen, *weights: Tensor) -> Tensor:
-        codes, scale = encode(x, FORWARD, widen)
-        ctx.save_for_backward(codes, scale, *weights)
-        ctx.dtype, ctx.widen = x.dtype, widen
-        w_codes, w_scale = encode(_joined(weights), FORWARD, widen)
+    def forward(ctx: Any, x: Tensor, dtype: torch.dtype, largest: Largest, *weights: Tensor) -> Tensor:
+        codes, scale = encode(x, FORWARD, largest.of_input)
+        w_codes, w_scale = encode(_joined(weights), FORWARD, largest.of_weight)
+        ctx.save_for_backward(codes, scale, w_scale, *weights)
+        ctx.dtype, ctx.largest = x.dtype, largest
         return torch._scaled_mm(codes, w_codes.t(), scale, w_scale, out_dtype=dtype, use_fast_accum=True)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        codes, scale, *weights = ctx.saved_tensors
-        g_codes, g_scale = encode(grads[0], BACKWARD, ctx.widen)
+        codes, scale, w_scale, *weights = ctx.saved_tensors
+        g_codes, g_scale = encode(grads[0], BACKWARD, ctx.largest.of_gradient)
         of_x, of_weights = None, [None] * len(weights)
         if ctx.needs_input_grad[0]:
-            w_codes, w_scale = encode(_joined(weights), FORWARD, ctx.widen)
+            w_codes = _codes(_joined(weights), w_scale, FORWARD)
             of_x = torch._scaled_mm(g_codes, _columns(w_codes), g_scale, w_scale, out_dtype=ctx.dtype)
         if any(ctx.needs_input_grad[3:]):  # the sum is over tokens: zeros make their number fit
             more = -len(codes) % SIDE
@@ -127,14 +139,20 @@ def _joined(weights: Sequence[Tensor]) -> Tensor:
     return weights[0] if len(weights) == 1 else torch.cat(list(weights))
 
 
-def encode(x: Tensor, dtype: torch.dtype, widen: Widen = itself) -> tuple[Tensor, Tensor]:
+def encode(
+    x: Tensor, dtype: torch.dtype, largest: Callable[[Tensor], Tensor] = itself
+) -> tuple[Tensor, Tensor]:
     """Codes of a float8 dtype and the scale that they stand for x with, float32 without shape.
 
     A number that is not finite makes all of them not-a-number.
     """
-    most = widen(x.detach().abs().amax().float())
+    most = largest(x.detach().abs().amax().float())
     scale = most.clamp(min=_LEAST) / torch.finfo(dtype).max
-    return (x.detach().float() / scale).to(dtype), scale
+    return _codes(x, scale, dtype), scale
+
+
+def _codes(x: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    return (x.detach().float() / scale).to(dtype)
 
 
 def _columns(codes: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from llmkit.model.dtypes import computed_dtype
 from llmkit.model.here import here
-from llmkit.model.quantised.float8_linear import Float8Linear, Widen, float8_linear
+from llmkit.model.quantised.float8_linear import Float8Linear, Largest, float8_linear
 from llmkit.train.parallel.collectives import all_gather, reduce_scatter
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def cut_outputs(linear: nn.Linear, mesh: "DeviceMesh") -> None:
         linear: changed in place.
         mesh: of one dimension, whose size divides F.
     """
-    product = _product_of(linear, mesh)
+    of_all = largest_of(mesh.get_group())
+    product = _product_of(linear, Largest(of_weight=of_all, of_gradient=of_all))
     linear.__class__ = ColumnParallel
     linear.weight = cut(linear.weight, mesh)
     linear.bias = None if linear.bias is None else cut(linear.bias, mesh)
@@ -80,7 +81,8 @@ def cut_inputs(linear: nn.Linear, mesh: "DeviceMesh") -> None:
         linear: changed in place.
         mesh: of one dimension, whose size divides D.
     """
-    product = _product_of(linear, mesh)
+    of_all = largest_of(mesh.get_group())
+    product = _product_of(linear, Largest(of_input=of_all, of_weight=of_all))
     linear.__class__ = RowParallel
     linear.weight = cut(linear.weight, mesh, 1)
     part = cast(RowParallel, linear)
@@ -106,18 +108,16 @@ def own_positions(summand: Tensor, group: "ProcessGroup") -> Tensor:
     return reduce_scatter(summand.unflatten(1, (group.size(), -1)).transpose(0, 1), group)
 
 
-def _product_of(linear: nn.Linear, mesh: "DeviceMesh") -> Product:
-    if isinstance(linear, Float8Linear):
-        return partial(_in_float8, widen_of(mesh.get_group()))
-    return F.linear
+def _product_of(linear: nn.Linear, largest: Largest) -> Product:
+    return partial(_in_float8, largest) if isinstance(linear, Float8Linear) else F.linear
 
 
-def _in_float8(widen: Widen, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return float8_linear(x, [weight], bias, widen=widen)
+def _in_float8(largest: Largest, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return float8_linear(x, [weight], bias, largest=largest)
 
 
 @cache
-def widen_of(group: "ProcessGroup") -> Widen:
+def largest_of(group: "ProcessGroup") -> Callable[[Tensor], Tensor]:
     """Makes the largest number of a part that of all: one for all layers, so that they compile as one."""
     return partial(_largest, group)
 

@@ -19,7 +19,7 @@ from llmkit.model.here import here
 from llmkit.model.latent_attention import LatentAttention
 from llmkit.model.mlp import GatedMLP, PlainMLP
 from llmkit.model.norm import RMSNorm
-from llmkit.model.quantised.float8_linear import Float8Linear
+from llmkit.model.quantised.float8_linear import Float8Linear, Largest
 from llmkit.model.transformer import TiedHead, Transformer
 from llmkit.train.parallel.collectives import all_reduce
 from llmkit.train.parallel.logit_parts import LogitParts
@@ -28,8 +28,8 @@ from llmkit.train.parallel.parallel_linear import (
     cut,
     cut_inputs,
     cut_outputs,
+    largest_of,
     own_positions,
-    widen_of,
 )
 from llmkit.train.parallel.ranks import Share
 from llmkit.train.parallel.row_cut import part_of_stream
@@ -54,7 +54,8 @@ def cut_matrices(model: Transformer, mesh: "DeviceMesh") -> None:
     decoder, group = model.model, mesh.get_group()
     for module in decoder.layers.modules():
         if isinstance(module, Float8Linear):  # it is whole, but what it reads is a part
-            module.widen = widen_of(group)
+            of_all = largest_of(group)
+            module.largest = Largest(of_input=of_all, of_gradient=of_all)
     if isinstance(decoder.embed_tokens, nn.Embedding):
         embedding = decoder.embed_tokens
         embedding.weight = cut(embedding.weight, mesh)

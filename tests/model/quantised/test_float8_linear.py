@@ -1,5 +1,7 @@
 """Products in float8: to the number what their codes give, near float32, and differentiable as such."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from llmkit.model.quantised.float8_linear import (
     BACKWARD,
     FORWARD,
     Float8Linear,
+    Largest,
     encode,
     float8_linear,
     use_float8,
@@ -91,7 +94,33 @@ def test_only_one_byte_a_number_of_x_is_kept_for_the_backward_pass() -> None:
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda one: one):
         float8_linear(x, [weight])
-    assert sorted(one.nbytes for one in kept) == [4, x.numel(), weight.nbytes]
+    assert sorted(one.nbytes for one in kept) == [4, 4, x.numel(), weight.nbytes]  # and two scales
+
+
+def test_the_largest_numbers_of_parts_are_asked_for_once_each_and_make_the_scales() -> None:
+    """Elsewhere there is 1000 in the input, 2000 in the weights and 3000 in the gradient."""
+    asked: list[str] = []
+
+    def other(name: str, size: float) -> Callable[[Tensor], Tensor]:
+        return lambda most: asked.append(name) or most.clamp(min=size)  # type: ignore[func-returns-value]
+
+    x, weight = _pair()
+    largest = Largest(other("input", 1000), other("weight", 2000), other("gradient", 3000))
+    y = float8_linear(x, [weight], largest=largest)
+    grad = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+    y.backward(grad)
+    assert asked == ["input", "weight", "gradient"]
+
+    def coded(one: Tensor, size: float, dtype: torch.dtype) -> Tensor:
+        scale = size / torch.finfo(dtype).max
+        return (one.detach() / scale).to(dtype).float() * scale
+
+    rounded_x, rounded_w = coded(x, 1000, FORWARD), coded(weight, 2000, FORWARD)
+    rounded_g = coded(grad, 3000, BACKWARD)
+    assert x.grad is not None and weight.grad is not None
+    torch.testing.assert_close(y, rounded_x @ rounded_w.T, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(x.grad, rounded_g @ rounded_w, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(weight.grad, rounded_g.T @ rounded_x, rtol=1e-5, atol=1e-4)
 
 
 def test_matrices_whose_sides_fit_are_changed_and_no_name_and_no_weight_is() -> None:
