@@ -44,9 +44,8 @@ class _Terms(torch.autograd.Function):
         own = targets - group.rank() * width
         here = (own >= 0) & (own < width)
         column = own.clamp(0, width - 1).unsqueeze(1)
-        most = logits.amax(-1).clamp_(
-            min=torch.finfo(logits.dtype).min
-        )  # of -inf alone there are no quotients
+        least = torch.finfo(logits.dtype).min  # -inf less -inf would be no number
+        most = logits.amax(-1).clamp_(min=least)
         sums = (logits - most.unsqueeze(1)).exp_().sum(-1)
         chosen = logits.gather(1, column).squeeze(1).masked_fill_(~here, 0.0)
         told = gathered(torch.stack((most, sums, chosen)), group)  # (P, 3, N)

@@ -80,9 +80,7 @@ def place(job: Job, extent: Extent | None) -> Placement:
         kv_dtype=kv_dtype,
         positions=blocks * BLOCK_TOKENS,
         texts=texts,
-        draft_bytes=0
-        if held.draft is None
-        else held.draft.weights + held.draft.cache(texts * longest, texts),
+        draft_bytes=held.drafts(texts * longest, texts),
         offload_bytes=offload_bytes,
         adapter_bytes=job.adapters.nbytes,
         processes=tp,

@@ -57,6 +57,29 @@ def test_terms_of_parts_are_those_of_all_logits_and_so_are_gradients(
     torch.testing.assert_close(gradient, full.grad.float(), rtol=1e-4, atol=1e-4)
 
 
+def with_one_part_ruled_out() -> tuple[list[float], list[float]]:
+    """log Z, and the gradient of its sum, where the other process has nothing but -inf."""
+    ranks = MeshRanks(Degrees(tp=2), torch.device("cpu"))
+    own = logits_of().chunk(2, -1)[ranks.stream.index].clone()
+    own = own.fill_(-torch.inf) if ranks.rank else own
+    log_z, _ = target_terms(
+        own.requires_grad_(), torch.zeros(2, 4, dtype=torch.int64), LogitParts(ranks.group("tp"))
+    )
+    log_z.sum().backward()
+    assert own.grad is not None
+    return log_z.tolist(), own.grad.flatten().tolist()
+
+
+def test_ids_that_are_ruled_out_count_nothing_even_where_a_process_has_no_others(
+    on_ranks: Callable[..., Any],
+) -> None:
+    allowed = logits_of().chunk(2, -1)[0].double()
+    (one, gradient), (other, nothing) = on_ranks(2, with_one_part_ruled_out)
+    assert one == other == pytest.approx(torch.logsumexp(allowed, -1).flatten().tolist(), rel=1e-5)
+    assert gradient == pytest.approx(allowed.softmax(-1).flatten().tolist(), abs=1e-5)
+    assert nothing == [0.0] * allowed.numel()
+
+
 def test_a_whole_model_needs_no_parts() -> None:
     logits, targets = logits_of(1.0), torch.tensor(TARGETS)
     log_z, chosen = target_terms(logits, targets)
