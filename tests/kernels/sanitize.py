@@ -40,7 +40,9 @@ def main() -> int:
         _build(copy / "llmkit" / "kernels", compiler)
         loaded = " ".join(_library(name) for name in ("libasan.so", "libubsan.so"))
         environment = {**os.environ, **SETTINGS, "LD_PRELOAD": loaded, "PYTHONPATH": str(copy)}
-        line = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(sys.argv[1:] or TESTS)]
+        # what a sanitizer says before it ends the process is not to be captured
+        pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--capture=no"]
+        line = [*pytest, *(sys.argv[1:] or TESTS)]
         return subprocess.run(line, cwd=copy, env=environment, check=False).returncode
 
 

@@ -71,7 +71,7 @@ LK f32 n_pow2(i32 n) { return (f32)((n + 127) << 23); }
 LK void n_store_i8(int8_t* p, i32 a) {
   for (int i = 0; i < 4; i++) p[i] = (int8_t)a[i];
 }
-LK i32 n_add_int(i32 a, i32 b) { return a + b; }
+LK i32 n_add_int(i32 a, i32 b) { return (i32)((u32)a + (u32)b); }  // wraps, as instructions do
 LK float n_sum(f32 a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 LK float n_highest(f32 a) {
   float even = a[0] > a[2] ? a[0] : a[2], odd = a[1] > a[3] ? a[1] : a[3];

@@ -68,7 +68,10 @@ static void read_memory(Worker& worker, ReadMemory& a) {
     }
   }
   I sum = add_int(add_int(sums[0], sums[1]), add_int(sums[2], sums[3]));
-  __atomic_fetch_add(&a.sum, (uint32_t)sum_lanes_int(sum), __ATOMIC_RELAXED);
+  uint32_t lanes[kLanes], total = 0;  // beyond 2^31 signed numbers have no sum
+  memcpy(lanes, &sum, sizeof lanes);
+  for (uint32_t lane : lanes) total += lane;
+  __atomic_fetch_add(&a.sum, total, __ATOMIC_RELAXED);
 }
 
 }  // namespace
