@@ -10,9 +10,10 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from llmkit.kernels.build import build
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = (
@@ -37,25 +38,15 @@ def main() -> int:
         shutil.copy(ROOT / "pyproject.toml", copy)
         compiler.write_text(f'#!/bin/sh\nexec g++ "$@" {FLAGS}\n')
         compiler.chmod(0o755)
-        _build(copy / "llmkit" / "kernels", compiler)
+        built = build(str(compiler), folder=copy / "llmkit" / "kernels")
+        if built.reason is not None:
+            sys.exit(f"the library was not built: {built.reason}")
         loaded = " ".join(_library(name) for name in ("libasan.so", "libubsan.so"))
         environment = {**os.environ, **SETTINGS, "LD_PRELOAD": loaded, "PYTHONPATH": str(copy)}
         # what a sanitizer says before it ends the process is not to be captured
         pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--capture=no"]
         line = [*pytest, *(sys.argv[1:] or TESTS)]
         return subprocess.run(line, cwd=copy, env=environment, check=False).returncode
-
-
-def _build(kernels: Path, compiler: Path) -> None:
-    """By the copy's own build.py, whose compiler has more flags behind its own."""
-    spec = spec_from_file_location("sanitized_build", kernels / "build.py")
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    built = module.build(str(compiler), folder=kernels)
-    if built.reason is not None:
-        sys.exit(f"the library was not built: {built.reason}")
 
 
 def _library(name: str) -> str:

@@ -5,6 +5,7 @@ group has to call these, backwards too.
 Shapes: P processes of a group.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,60 +19,40 @@ if TYPE_CHECKING:
 _GATHER = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 _REDUCE = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
 """Newer names of the same."""
+Operation = Callable[[Tensor, "ProcessGroup"], Tensor]
 
 
 def all_gather(own: Tensor, group: "ProcessGroup") -> Tensor:
     """What all have: (...) to (P, ...). Gradients of what each made of it are summed, where it came from."""
-    found: Tensor = _AllGather.apply(own, group)  # type: ignore[no-untyped-call]
-    return found
+    return there_and_back(own, gathered, scattered, group)
 
 
 def reduce_scatter(summands: Tensor, group: "ProcessGroup") -> Tensor:
     """Of (P, ...), the sum of what all have for this process: (...)."""
-    total: Tensor = _ReduceScatter.apply(summands, group)  # type: ignore[no-untyped-call]
-    return total
+    return there_and_back(summands, scattered, gathered, group)
 
 
 def all_reduce(summand: Tensor, group: "ProcessGroup") -> Tensor:
     """The sum of what all have; its gradients, of what each made of it, are summed too."""
-    total: Tensor = _AllReduce.apply(summand, group)  # type: ignore[no-untyped-call]
-    return total
+    return there_and_back(summand, reduced, reduced, group)
 
 
-class _AllGather(torch.autograd.Function):
+def there_and_back(given: Tensor, there: Operation, back: Operation, group: "ProcessGroup") -> Tensor:
+    """What one operation gives, whose gradient goes back by the other. Neither is differentiable itself."""
+    found: Tensor = _ThereAndBack.apply(given, there, back, group)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _ThereAndBack(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, own: Tensor, group: "ProcessGroup") -> Tensor:
-        ctx.group = group
-        return gathered(own, group)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return scattered(gradients[0], ctx.group), None
-
-
-class _ReduceScatter(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, summands: Tensor, group: "ProcessGroup") -> Tensor:
-        ctx.group = group
-        return scattered(summands, group)
+    def forward(ctx: Any, given: Tensor, there: Operation, back: Operation, group: "ProcessGroup") -> Tensor:
+        ctx.back, ctx.group = back, group
+        return there(given, group)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gathered(gradients[0], ctx.group), None
-
-
-class _AllReduce(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, summand: Tensor, group: "ProcessGroup") -> Tensor:
-        ctx.group = group
-        return _reduced(summand, group)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _reduced(gradients[0], ctx.group), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        return ctx.back(gradients[0], ctx.group), None, None, None
 
 
 def gathered(own: Tensor, group: "ProcessGroup") -> Tensor:
@@ -93,11 +74,11 @@ def scattered(summands: Tensor, group: "ProcessGroup", *, out: Tensor | None = N
         group: P processes.
         out: where the sum goes, (...), side by side in memory; None: to memory of its own.
     """
-    flat = summands.contiguous()
-    total = flat.new_empty(flat.shape[1:]) if out is None else out
-    if flat.device.type == "cpu":
-        return _by_exchange(flat, total, group)
-    return _by_reduce_scatter(flat, total, group)
+    summands = summands.contiguous()
+    total = summands.new_empty(summands.shape[1:]) if out is None else out
+    if summands.device.type == "cpu":
+        return _by_exchange(summands, total, group)
+    return _by_reduce_scatter(summands, total, group)
 
 
 def _by_exchange(summands: Tensor, total: Tensor, group: "ProcessGroup") -> Tensor:
@@ -111,7 +92,8 @@ def _by_reduce_scatter(summands: Tensor, total: Tensor, group: "ProcessGroup") -
     return total
 
 
-def _reduced(summand: Tensor, group: "ProcessGroup") -> Tensor:
-    total = summand.clone(memory_format=torch.contiguous_format)
-    dist.all_reduce(total, group=group)
+def reduced(own: Tensor, group: "ProcessGroup", op: Any = dist.ReduceOp.SUM) -> Tensor:
+    """The sum of what all have, or another `op` of it. Not differentiable."""
+    total = own.clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total, op, group=group)
     return total

@@ -4,14 +4,16 @@ Each process learns from its own rows of a batch, as replicas do; all but the ex
 Shapes: R rows that a process has to compute, R' rows that reach it, D hidden_size, N experts, P processes.
 """
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.distributed import all_to_all_single
-from torch.distributed.tensor import Shard, distribute_tensor
 
 from llmkit.model.moe import Compute, Experts, take, undo
+from llmkit.train.parallel.collectives import there_and_back
+from llmkit.train.parallel.tensors import cut
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -28,8 +30,7 @@ def spread_experts(model: nn.Module, mesh: "DeviceMesh") -> None:
     for module in model.modules():
         if isinstance(module, Experts):
             for name, stack in list(module.named_parameters(recurse=False)):
-                cut = distribute_tensor(stack.detach(), mesh, [Shard(0)], src_data_rank=None)
-                module.register_parameter(name, nn.Parameter(cut, requires_grad=stack.requires_grad))
+                module.register_parameter(name, cut(stack, mesh))
             module.exchange = RowExchange(mesh.get_group())
 
 
@@ -57,28 +58,20 @@ class RowExchange:
         return _moved(take(y, back, order, 1), coming, going, self._group)
 
 
-class _Moved(torch.autograd.Function):
-    """Rows as they were sent, in the order of who sent them; their gradients travel the other way."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, going: list[int], coming: list[int], group: "ProcessGroup") -> Tensor:
-        """rows: (R, D), those for the first process first."""
-        ctx.sizes, ctx.group = (coming, going), group
-        return _exchanged(rows, going, coming, group)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        """gradients: one of (R', D)."""
-        going, coming = ctx.sizes
-        return _exchanged(gradients[0], going, coming, ctx.group), None, None, None
-
-
 def _moved(rows: Tensor, going: list[int], coming: list[int], group: "ProcessGroup") -> Tensor:
-    moved: Tensor = _Moved.apply(rows, going, coming, group)  # type: ignore[no-untyped-call]
-    return moved
+    """Rows as they were sent, in the order of who sent them; their gradients travel the other way.
+
+    Args:
+        rows: (R, D), those for the first process first.
+        going: how many each is sent.
+        coming: and how many it sends.
+        group: the processes.
+    """
+    there = partial(_exchanged, going=going, coming=coming)
+    return there_and_back(rows, there, partial(_exchanged, going=coming, coming=going), group)
 
 
-def _exchanged(rows: Tensor, going: list[int], coming: list[int], group: "ProcessGroup") -> Tensor:
+def _exchanged(rows: Tensor, group: "ProcessGroup", *, going: list[int], coming: list[int]) -> Tensor:
     arrived = rows.new_empty(sum(coming), rows.shape[1])
     all_to_all_single(arrived, rows.contiguous(), coming, going, group=group)
     return arrived

@@ -11,14 +11,14 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
-from torch import distributed as dist
-from torch.distributed.tensor import Shard, distribute_tensor
+from torch.distributed import ReduceOp
 from torch.nn import functional as F
 
 from llmkit.model.dtypes import computed_dtype
 from llmkit.model.here import here
 from llmkit.model.quantised.float8_linear import Float8Linear, Largest, float8_linear
-from llmkit.train.parallel.collectives import all_gather, reduce_scatter
+from llmkit.train.parallel.collectives import all_gather, reduce_scatter, reduced
+from llmkit.train.parallel.tensors import cut
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -89,12 +89,6 @@ def cut_inputs(linear: nn.Linear, mesh: "DeviceMesh") -> None:
     part.product, part.group = product, mesh.get_group()
 
 
-def cut(whole: Tensor, mesh: "DeviceMesh", dimension: int = 0) -> nn.Parameter:
-    """This process's part of a parameter, as such."""
-    part = distribute_tensor(whole.detach(), mesh, [Shard(dimension)], src_data_rank=None)
-    return nn.Parameter(part, requires_grad=whole.requires_grad)
-
-
 def all_positions(x: Tensor, group: "ProcessGroup") -> Tensor:
     """(B, T / P, W) of each to (B, T, W), whose gradients are summed, each where it came from.
 
@@ -119,10 +113,4 @@ def _in_float8(largest: Largest, x: Tensor, weight: Tensor, bias: Tensor | None)
 @cache
 def largest_of(group: "ProcessGroup") -> Callable[[Tensor], Tensor]:
     """Makes the largest number of a part that of all: one for all layers, so that they compile as one."""
-    return partial(_largest, group)
-
-
-def _largest(group: "ProcessGroup", most: Tensor) -> Tensor:
-    most = most.clone()
-    dist.all_reduce(most, dist.ReduceOp.MAX, group=group)
-    return most
+    return partial(reduced, group=group, op=ReduceOp.MAX)

@@ -25,7 +25,6 @@ from llmkit.train.parallel.collectives import all_reduce
 from llmkit.train.parallel.logit_parts import LogitParts
 from llmkit.train.parallel.parallel_linear import (
     all_positions,
-    cut,
     cut_inputs,
     cut_outputs,
     largest_of,
@@ -33,6 +32,7 @@ from llmkit.train.parallel.parallel_linear import (
 )
 from llmkit.train.parallel.ranks import Share
 from llmkit.train.parallel.row_cut import part_of_stream
+from llmkit.train.parallel.tensors import cut
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -52,10 +52,10 @@ def cut_matrices(model: Transformer, mesh: "DeviceMesh") -> None:
         if isinstance(layer, Block):  # else it is another stage's
             _cut_layer(layer, mesh)
     decoder, group = model.model, mesh.get_group()
+    of_positions = Largest(of_input=largest_of(group), of_gradient=largest_of(group))
     for module in decoder.layers.modules():
         if isinstance(module, Float8Linear):  # it is whole, but what it reads is a part
-            of_all = largest_of(group)
-            module.largest = Largest(of_input=of_all, of_gradient=of_all)
+            module.largest = of_positions
     if isinstance(decoder.embed_tokens, nn.Embedding):
         embedding = decoder.embed_tokens
         embedding.weight = cut(embedding.weight, mesh)

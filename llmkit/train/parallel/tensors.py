@@ -4,12 +4,15 @@ A tensor of one process alone is its own part and its own whole, so that who cal
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from llmkit.model.here import here, is_spread
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -30,6 +33,20 @@ def whole(tensor: Tensor) -> Tensor:
             placements[at] = Replicate()
             tensor = tensor.redistribute(placements=placements)
         return tensor.to_local()
+
+
+def cut(full: Tensor, mesh: "DeviceMesh", dimension: int = 0) -> nn.Parameter:
+    """The part that this process has of a parameter, as one that lies in parts; every process has the same.
+
+    Args:
+        full: all of it.
+        mesh: the processes, of one dimension.
+        dimension: of the tensor, that is cut.
+    """
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    spread = distribute_tensor(full.detach(), mesh, [Shard(dimension)], src_data_rank=None)
+    return nn.Parameter(spread, requires_grad=full.requires_grad)
 
 
 def like(part: Tensor, model: Tensor) -> Tensor:
