@@ -80,6 +80,13 @@ class Sampling:
     adaptive_decay: Annotated[float, Option(metavar="X", help="How long that average remembers.")] = (
         Default.adaptive_decay
     )
+    mirostat: Annotated[
+        int, Option(metavar="0|1|2", help="Draw for a surprise on average, by this version; 0: off.")
+    ] = Default.mirostat
+    mirostat_tau: Annotated[float, Option(metavar="BITS", help="That surprise.")] = Default.mirostat_tau
+    mirostat_eta: Annotated[float, Option(metavar="X", help="How fast it comes near it.")] = (
+        Default.mirostat_eta
+    )
     repetition_penalty: Annotated[
         float | None,
         Option(metavar="X", help="On tokens of prompt and text.", show_default="the model's, else 1: off"),

@@ -24,8 +24,8 @@ MAX_SEED = (1 << 63) - 1
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
     """One request's settings. Steps apply in the order of the fields that name them, as in transformers:
-    bias, penalties, DRY, grammar, temperature, top-n-sigma, top-k, top-p, min-p, typical-p, xtc, adaptive-p;
-    `samplers` reorders those from temperature to xtc.
+    bias, penalties, DRY, grammar, temperature, top-n-sigma, top-k, top-p, min-p, typical-p, xtc, and
+    adaptive-p or mirostat; `samplers` reorders those from temperature to xtc.
 
     Raises:
         ConfigError: a value is out of range.
@@ -82,6 +82,12 @@ class SamplingConfig:
     off."""
     adaptive_decay: float = 0.9
     """How much less a token counts for that than the next one."""
+    mirostat: int = 0
+    """Only tokens that, as they are drawn, surprise by `mirostat_tau` bits on average, among those that are
+    left: 1 or 2, the method's version; 0 is off."""
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    """How much of the last token's distance from that changes the limit."""
     stop: tuple[str, ...] = ()
     """The text ends before the first of these."""
     stop_ids: tuple[int, ...] = ()
@@ -120,6 +126,12 @@ class SamplingConfig:
             "adaptive_target", -1e6 < self.adaptive_target <= 1, "above -1e6 (below 0: off), at most 1"
         )
         self._require("adaptive_decay", 0 <= self.adaptive_decay <= 0.99, "between 0 and 0.99")
+        self._require("mirostat", self.mirostat in (0, 1, 2), "0 (off), 1 or 2")
+        self._require("mirostat_tau", 0 <= self.mirostat_tau < 1e6, "0 or above, and below 1e6")
+        self._require("mirostat_eta", 0 <= self.mirostat_eta <= 1, "between 0 and 1")
+        if self.mirostat and self.adaptive_target >= 0:
+            told = "mirostat and adaptive_target exclude each other"
+            raise ConfigError(told, hint="--adaptive-target -1, or --mirostat 0, turns one off")
         self._require("choice", all(self.choice), "not empty")
         self._require("stop", all(self.stop), "not empty")
         self._require("seed", 0 <= self.seed <= MAX_SEED, "from 0 to 2^63 - 1")
@@ -172,6 +184,11 @@ class SamplingConfig:
     def is_adaptive(self) -> bool:
         """Whether tokens are drawn for the probability that they have."""
         return self.adaptive_target >= 0 and not self.is_greedy
+
+    @property
+    def has_mirostat(self) -> bool:
+        """Whether tokens are drawn for how much they surprise."""
+        return self.mirostat > 0 and not self.is_greedy
 
     @property
     def has_breaks(self) -> bool:

@@ -14,8 +14,8 @@ from llmkit.engine.sampling import Sampler
 from llmkit.engine.shaping import Scores
 from llmkit.engine.softmax import Softmax, best_of
 
-STEPS = ("bias", "penalties", "dry", "grammar", *SAMPLERS, "adaptive_p")
-"""In the order in which they apply."""
+STEPS = ("bias", "penalties", "dry", "grammar", *SAMPLERS, "adaptive_p", "mirostat")
+"""In the order in which they apply; of the last two there is one at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,12 @@ def _setting(step: str, config: SamplingConfig) -> Any:
             return {name: getattr(config, f"dry_{name}") for name in fields}
         case "adaptive_p":
             return {"target": config.adaptive_target, "decay": config.adaptive_decay}
+        case "mirostat":
+            return {
+                "version": config.mirostat,
+                "tau": config.mirostat_tau,
+                "eta": config.mirostat_eta,
+            }
         case "grammar":
             assert config.rule is not None
             return config.rule[0]

@@ -1,5 +1,5 @@
-"""From scores to a token: bias, penalties, DRY, min_tokens, grammar, the steps of `shaping`, adaptive-p, and
-one random number; xtc takes one more.
+"""From scores to a token: bias, penalties, DRY, min_tokens, grammar, the steps of `shaping`, adaptive-p or
+mirostat, and one random number; xtc takes one more.
 
 What is ruled out is -inf. No step looks at what was ruled out before it, so a draw goes on with the tokens
 that are left, a few of thousands. Scores that are given stay as they are.
@@ -20,6 +20,7 @@ from llmkit.engine.config import SamplingConfig
 from llmkit.engine.dry import Dry
 from llmkit.engine.grammar import Matcher
 from llmkit.engine.min_tokens import MinTokens
+from llmkit.engine.mirostat import Mirostat
 from llmkit.engine.penalties import Penalties
 from llmkit.engine.request import Drawn, Request, Scored
 from llmkit.engine.seeds import Chances
@@ -48,7 +49,7 @@ class Sampler:
         self._dry = Dry(config, prompt, breaks) if config.has_dry else None
         self._min_tokens = min_tokens
         self._matcher = matcher
-        self._adaptive = Adaptive(config) if config.is_adaptive else None
+        self._steering = _steering(config, vocab_size)
         self._chances = Chances(config.seed)
         self._chance: float | None = None
 
@@ -84,8 +85,9 @@ class Sampler:
         if not self._config.is_greedy:
             for name, step, value in shaping(self._config, self._chance_of_this_token):
                 yield name, (logits := step(logits, value))
-        if self._adaptive is not None:
-            yield "adaptive_p", self._adaptive.apply(logits)
+        if self._steering is not None:
+            name, steering = self._steering
+            yield name, steering.apply(logits)
 
     def _given(self, logits: Scores) -> Iterator[tuple[str, Scores]]:
         """The steps that know of this text, or of single tokens."""
@@ -108,11 +110,12 @@ class Sampler:
             if left is None and name in _RULES_OUT_MOST:
                 left = np.flatnonzero(logits > -math.inf)
                 logits = logits[left]
-        if self._adaptive is not None:
-            logits = self._adaptive.apply(logits)
-        drawn = draw(logits, self._chances.next())
-        if self._adaptive is not None:
-            self._adaptive.add(drawn)
+        if self._steering is None:
+            drawn = draw(logits, self._chances.next())
+        else:
+            _, steering = self._steering
+            drawn = draw(steering.apply(logits), self._chances.next())
+            steering.add(drawn)
         return drawn if left is None else int(left[drawn])
 
     def _chance_of_this_token(self) -> float:
@@ -120,6 +123,13 @@ class Sampler:
         if self._chance is None:
             self._chance = self._chances.next()
         return self._chance
+
+
+def _steering(config: SamplingConfig, vocab_size: int) -> tuple[str, Adaptive | Mirostat] | None:
+    """The step that goes by what has been drawn, if one is on, and its name."""
+    if config.is_adaptive:
+        return "adaptive_p", Adaptive(config)
+    return ("mirostat", Mirostat(config, vocab_size)) if config.has_mirostat else None
 
 
 def sampler_of(request: Request, vocab_size: int, ends: frozenset[int]) -> Sampler:

@@ -21,7 +21,8 @@ from llmkit.errors import ConfigError, UsageError
         *(("dry_multiplier", -0.1), ("dry_multiplier", 1e6), ("dry_base", 0.99), ("dry_base", float("nan"))),
         *(("dry_allowed_length", 0), ("dry_penalty_last_n", -2), ("repeat_last_n", -2)),
         *(("adaptive_target", 1.1), ("adaptive_target", float("nan"))),
-        *(("adaptive_decay", -0.1), ("adaptive_decay", 1.0)),
+        *(("adaptive_decay", -0.1), ("adaptive_decay", 1.0), ("mirostat", 3), ("mirostat", -1)),
+        *(("mirostat_tau", -0.1), ("mirostat_tau", float("nan")), ("mirostat_eta", 1.1)),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name_with_a_flag(name: str, value: Any) -> None:
@@ -36,6 +37,13 @@ def test_a_value_out_of_range_is_refused_by_name_with_a_flag(name: str, value: A
         "top_p": float,
     }.get(name, float)
     SamplingConfig(**{name: int(kind(example)) if isinstance(value, int) else kind(example)})  # it helps
+
+
+def test_of_the_two_steps_that_go_by_what_was_drawn_one_is_on_at_most() -> None:
+    with pytest.raises(ConfigError, match="mirostat and adaptive_target exclude each other"):
+        SamplingConfig(mirostat=2, adaptive_target=0.0)
+    assert SamplingConfig(mirostat=2, adaptive_target=-1.0).has_mirostat
+    assert not SamplingConfig(mirostat=2, temperature=0.0).has_mirostat and not SamplingConfig().has_mirostat
 
 
 def test_a_break_that_is_no_text_is_refused_with_the_flag_that_turns_breaks_off() -> None:

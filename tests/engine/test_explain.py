@@ -1,6 +1,7 @@
 """One step explained: what it shows is what the sampler does."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,9 +29,13 @@ def test_every_step_that_is_on_has_its_stage_and_no_other() -> None:
         adaptive_target=0.3,
     )
     told = explain(LOGITS, Sampler(config, [0], 200), config, 5)
-    assert [stage.step for stage in told.stages] == ["model", *(one for one in STEPS if one != "grammar")]
+    on = [one for one in STEPS if one not in ("grammar", "mirostat")]
+    assert [stage.step for stage in told.stages] == ["model", *on]
     settings = {stage.step: stage.setting for stage in told.stages}
     assert settings["adaptive_p"] == {"target": 0.3, "decay": 0.9}
+    other = replace(config, adaptive_target=-1.0, mirostat=2)
+    *_, last = explain(LOGITS, Sampler(other, [0], 200), other, 5).stages
+    assert (last.step, last.setting) == ("mirostat", {"version": 2, "tau": 5.0, "eta": 0.1})
     assert settings["dry"] == {
         **{"multiplier": 0.8, "base": 1.75, "allowed_length": 2, "penalty_last_n": -1},
         "sequence_breakers": ("\n", ":", '"', "*"),

@@ -46,6 +46,13 @@ def llama_adaptive(rows: Sequence[Sequence[float]], target: float, decay: float,
     return _asked({"adaptive": [target, decay, seed], "scores": [[*row] for row in rows]})
 
 
+def llama_mirostat(
+    rows: Sequence[Sequence[float]], version: int, tau: float, eta: float, seed: int
+) -> dict[str, Any]:
+    """What mirostat leaves of one row of scores after the other: `kept`, and the tokens drawn: `drawn`."""
+    return _asked({"mirostat": [version, tau, eta, seed], "scores": [[*row] for row in rows]})
+
+
 def _asked(what: dict[str, Any]) -> dict[str, Any]:
     """Skips the test where xllamacpp is not installed."""
     import pytest  # not in the process that runs llama.cpp
@@ -95,13 +102,15 @@ def _main() -> None:
         ),
         ("llama_sampler_init_penalties", c_void_p, (c_int32, c_int32, c_float, c_float, c_float)),
         ("llama_sampler_init_adaptive_p", c_void_p, (c_float, c_float, c_uint32)),
+        ("llama_sampler_init_mirostat", c_void_p, (c_int32, c_uint32, c_float, c_float, c_int32)),
+        ("llama_sampler_init_mirostat_v2", c_void_p, (c_uint32, c_float, c_float)),
         ("llama_sampler_accept", None, (c_void_p, c_int32)),
         ("llama_sampler_apply", None, (c_void_p, ctypes.POINTER(_Tokens))),
     ):
         function = getattr(llama, name)
         function.restype, function.argtypes = result, arguments
     asked = json.load(sys.stdin)
-    kinds = {"dry": _dry, "penalties": _penalties, "adaptive": _adaptive}
+    kinds = {"dry": _dry, "penalties": _penalties, "adaptive": _adaptive, "mirostat": _mirostat}
     print(json.dumps(next(answer for kind, answer in kinds.items() if kind in asked)(llama, asked)))
 
 
@@ -131,7 +140,8 @@ def _rows(llama: ctypes.CDLL, sampler: int, asked: dict[str, Any]) -> dict[str, 
     for token in tokens[:start]:
         llama.llama_sampler_accept(sampler, token)
     for token in (*tokens[start:], None):
-        rows.append(_applied(llama, sampler, asked["scores"])[0])
+        left, _ = _applied(llama, sampler, asked["scores"])
+        rows.append([left[one] for one in range(len(left))])
         if token is not None:
             llama.llama_sampler_accept(sampler, token)
     return {"rows": rows}
@@ -141,21 +151,30 @@ def _adaptive(llama: ctypes.CDLL, asked: dict[str, Any]) -> dict[str, Any]:
     sampler = llama.llama_sampler_init_adaptive_p(*asked["adaptive"])
     rows, drawn = [], []
     for scores in asked["scores"]:
-        found, selected = _applied(llama, sampler, scores)
-        rows.append(found)
+        left, selected = _applied(llama, sampler, scores)
+        rows.append([left[one] for one in range(len(left))])
         drawn.append(selected)
         llama.llama_sampler_accept(sampler, selected)
     return {"rows": rows, "drawn": drawn}
 
 
-def _applied(llama: ctypes.CDLL, sampler: int, scores: list[float]) -> tuple[list[float], int]:
-    """The scores after the sampler, and the token that it draws, where it does."""
+def _mirostat(llama: ctypes.CDLL, asked: dict[str, Any]) -> dict[str, Any]:
+    version, tau, eta, seed = asked["mirostat"]
+    if version == 1:  # the paper's 100 tokens tell the slope
+        sampler = llama.llama_sampler_init_mirostat(len(asked["scores"][0]), seed, tau, eta, 100)
+    else:
+        sampler = llama.llama_sampler_init_mirostat_v2(seed, tau, eta)
+    found = [_applied(llama, sampler, scores) for scores in asked["scores"]]
+    return {"kept": [sorted(left) for left, _ in found], "drawn": [token for _, token in found]}
+
+
+def _applied(llama: ctypes.CDLL, sampler: int, scores: list[float]) -> tuple[dict[int, float], int]:
+    """The scores that the sampler leaves, by token, and the token that it draws, where it does."""
     tokens = (_Token * len(scores))(*((token, score, 0.0) for token, score in enumerate(scores)))
     array = _Tokens(tokens, len(scores), -1, False)
     llama.llama_sampler_apply(sampler, byref(array))
-    by_id = {one.id: one.logit for one in array.data[: array.size]}
     selected = array.data[array.selected].id if array.selected >= 0 else -1
-    return [by_id[token] for token in range(len(scores))], selected
+    return {one.id: one.logit for one in array.data[: array.size]}, selected
 
 
 if __name__ == "__main__":

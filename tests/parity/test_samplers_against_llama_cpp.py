@@ -1,4 +1,4 @@
-"""Penalties, DRY and adaptive-p beside llama.cpp's own."""
+"""Penalties, DRY, adaptive-p and mirostat beside llama.cpp's own."""
 
 import random
 from collections.abc import Callable
@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from llama_samplers import llama_adaptive, llama_dry, llama_penalties
+from llama_samplers import llama_adaptive, llama_dry, llama_mirostat, llama_penalties
 
 from llmkit.engine.adaptive import Adaptive
 from llmkit.engine.breaks import breaks_of
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.dry import Dry
+from llmkit.engine.mirostat import Mirostat
 from llmkit.engine.penalties import Penalties
 from llmkit.formats.provenance import Invocation
 from llmkit.tokens.load import load_tokenizer
@@ -121,3 +122,17 @@ def test_adaptive_p_makes_of_scores_what_llama_cpp_makes_of_them(target: float, 
             adaptive.apply(row)[alive], np.array(expected)[alive], rtol=1e-4, atol=1e-4
         )
         adaptive.add(drawn)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(("tau", "eta"), [(3.0, 0.1), (5.0, 0.5), (0.5, 1.0), (0.0, 0.1)])
+def test_mirostat_leaves_the_tokens_that_llama_cpp_leaves(version: int, tau: float, eta: float) -> None:
+    rows = np.random.default_rng(4).standard_normal((80, 300), np.float32) * 2
+    theirs = llama_mirostat(rows.tolist(), version, tau, eta, 7)
+    mirostat = Mirostat(SamplingConfig(mirostat=version, mirostat_tau=tau, mirostat_eta=eta), 300)
+    counts = set()
+    for row, kept, drawn in zip(rows, theirs["kept"], theirs["drawn"], strict=True):
+        assert np.flatnonzero(mirostat.apply(row) > -np.inf).tolist() == kept
+        mirostat.add(drawn)
+        counts.add(len(kept))
+    assert len(counts) > 4 or tau == 0.0

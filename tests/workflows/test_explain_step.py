@@ -35,6 +35,7 @@ def _explain(folder: Path, chat: bool = False, **sampling: Any) -> StepReport:
         {"seed": 7, "xtc_probability": 0.9, "xtc_threshold": 0.01, "top_n_sigma": 2.0},
         {"seed": 7, "regex": "[A-Z].*"},
         {"seed": 8, "dry_multiplier": 3.0, "dry_allowed_length": 1, "adaptive_target": 0.2, "top_k": 20},
+        {"seed": 9, "mirostat": 2, "mirostat_tau": 2.0},
     ],
 )
 def test_the_token_is_the_one_that_generate_draws(folder: Path, sampling: dict[str, Any], chat: bool) -> None:
@@ -56,7 +57,7 @@ def test_the_token_is_the_one_that_generate_draws(folder: Path, sampling: dict[s
 def test_steps_that_are_off_are_named(folder: Path) -> None:
     assert _explain(folder, top_p=0.5).off == (
         *("bias", "penalties", "dry", "grammar", "top_n_sigma", "top_k", "min_p", "typical_p"),
-        *("xtc_probability", "adaptive_p"),
+        *("xtc_probability", "adaptive_p", "mirostat"),
     )
     greedy = _explain(folder, temperature=0.0)
     assert greedy.is_greedy and len(greedy.stages) == 1

@@ -64,10 +64,11 @@ def generate(
     Reads   a prompt: PROMPT, a file, stdin (one line feed at its end is left
             out); or rows {"prompt"} {"messages"} {"tokens"}, whose other keys
             pass through and whose max_tokens, temperature, top_k, top_p, min_p,
-            typical_p, top_n_sigma, xtc_*, dry_*, adaptive_*, *_penalty,
-            logit_bias, json_schema, regex, choice, grammar, stop, stop_ids,
-            ignore_eos, seed, samples, logprobs, samplers, prefill, adapter win
-            over flags; or OpenAI's {"custom_id", "method", "url", "body"}
+            typical_p, top_n_sigma, xtc_*, dry_*, adaptive_*, mirostat*,
+            *_penalty, logit_bias, json_schema, regex, choice, grammar, stop,
+            stop_ids, ignore_eos, seed, samples, logprobs, samplers, prefill,
+            adapter win over flags; or OpenAI's {"custom_id", "method", "url",
+            "body"}
     Writes  the text and a line feed; or each row with completion,
             finish_reason (stop, length), usage, seed, (sample,) (logprobs,)
             (code); a batch row's answer is OpenAI's, an error where a parameter

@@ -21,7 +21,7 @@ from llmkit.server.router.worker import Card, Worker
 OURS = "llmkit"
 BESIDE: dict[str, tuple[Any, ...]] = {
     **{"top_k": (0, -1), "min_p": (0,), "typical_p": (1,), "top_n_sigma": (0,), "xtc_probability": (0,)},
-    **{"dry_multiplier": (0,), "adaptive_target": (-1,)},
+    **{"dry_multiplier": (0,), "adaptive_target": (-1,), "mirostat": (0,)},
     **{"repetition_penalty": (1,), "repeat_last_n": (-1,)},
     **{"ignore_eos": (False,), "stop_token_ids": ([],), "samplers": ()},
     **{"min_tokens": (0,), "include_stop_str_in_output": (False,)},
@@ -39,7 +39,7 @@ DOES = {
     | {"min_tokens"},
     "llamacpp": _EVERY
     | {"typical_p", "top_n_sigma", "xtc_probability", "dry_multiplier", "adaptive_target"}
-    | {"repeat_last_n", "samplers", "json_schema", "grammar"},
+    | {"mirostat", "repeat_last_n", "samplers", "json_schema", "grammar"},
 }
 """Those of them that a server follows. SGLang's `priority` means the reverse of ours."""
 _TEXTS = ("/v1/completions", "/v1/chat/completions")

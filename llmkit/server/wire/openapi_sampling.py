@@ -105,6 +105,9 @@ def sampling_fields(facts: Facts) -> dict[str, Schema]:
         "dry_sequence_breakers": or_null(array(BREAK, most=LIMITS.breaks)),
         "adaptive_target": or_null(number(exclusiveMinimum=-_BELOW, maximum=1)),
         "adaptive_decay": or_null(number(minimum=0, maximum=0.99)),
+        "mirostat": or_null(integer(minimum=0, maximum=2)),
+        "mirostat_tau": or_null(number(minimum=0, exclusiveMaximum=_BELOW)),
+        "mirostat_eta": or_null(number(minimum=0, maximum=1)),
         "repetition_penalty": or_null(number(minimum=MIN_PENALTY, exclusiveMaximum=_BELOW)),
         "presence_penalty": or_null(penalty),
         "frequency_penalty": or_null(penalty),
@@ -151,6 +154,7 @@ def sampling_clashes() -> list[Schema]:
             )
             for name in ("top_n_sigma", "xtc_probability")
         ),
+        clash(mirostat=integer(minimum=1), adaptive_target=number(minimum=0)),
         lacking(clash(stream_options=OBJECT), stream=TRUE),
         clash(best_of={"const": 1}, n=integer(minimum=2)),
     ]

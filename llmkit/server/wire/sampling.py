@@ -52,6 +52,9 @@ class SamplingFields(RuleFields, kw_only=True, forbid_unknown_fields=True):
     dry_sequence_breakers: list[str] | None = None
     adaptive_target: float | None = None
     adaptive_decay: float | None = None
+    mirostat: int | None = None
+    mirostat_tau: float | None = None
+    mirostat_eta: float | None = None
     repetition_penalty: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None

@@ -96,6 +96,8 @@ def test_a_full_context_is_said_on_stderr_and_quiet_is_quiet(llmkit_run: Run, ta
         (["--xtc-probability", "1", "--xtc-threshold", "0.0001"], True),
         (["--adaptive-target", "0.1"], True),
         (["--adaptive-target", "0.1", "--adaptive-decay", "0"], True),
+        (["--mirostat", "1"], True), (["--mirostat", "2", "--mirostat-tau", "1"], True),
+        (["--mirostat", "2", "--mirostat-tau", "2", "--mirostat-eta", "1"], True),
        
         (["--repetition-penalty", "50"], True), (["--presence-penalty", "100"], True),
         (["--frequency-penalty", "100"], True), (["--logit-bias", "70=100"], True), (["--greedy"], True),

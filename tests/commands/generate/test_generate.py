@@ -76,6 +76,8 @@ def test_rows_from_stdin_are_rows_from_a_file(llmkit_run: Run, gen: list[object]
         (["--xtc-probability", "1", "--xtc-threshold", "0.0001"], True),
         (["--adaptive-target", "0.1"], True),
         (["--adaptive-target", "0.1", "--adaptive-decay", "0"], True),
+        (["--mirostat", "1"], True), (["--mirostat", "2", "--mirostat-tau", "1"], True),
+        (["--mirostat", "2", "--mirostat-tau", "2", "--mirostat-eta", "1"], True),
         (["--logit-bias", "70=100"], True), (["--regex", "[0-9]{9}"], True),
         (["--choice", "a", "--choice", "b"], True), (["--json-schema", '{"type": "null"}'], True),
         (["--grammar", "root ::= [0-9]{9}"], True),
