@@ -18,12 +18,17 @@ def stoppable(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def started(*, out: Path, resume: str, **given: Any) -> None:
+        from llmkit.workflows.run.again import over_again
         from llmkit.workflows.run.early_stop import resumable
         from llmkit.workflows.run.ranks import first_speaks, was_restarted
 
         goes_on = resume != "never" or was_restarted()
         is_trial = any(given.get(name) for name in TRIALS)
-        with first_speaks(), resumable(out if goes_on and not is_trial else None):
+        with (
+            first_speaks(),
+            over_again(resume == "never"),
+            resumable(out if goes_on and not is_trial else None),
+        ):
             command(out=out, resume=resume, **given)
 
     return started

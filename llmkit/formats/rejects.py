@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 import msgspec
 
-from llmkit.errors import UsageError
+from llmkit.errors import LlmkitError, UsageError
 from llmkit.formats.jsonl import MALFORMED, BadLine, Record, encode_line, raw
-from llmkit.formats.streams import STDIO, check_output, open_output
+from llmkit.formats.streams import STDIO, check_output, is_stream, open_input, open_output
 
 
 class BadLines:
@@ -78,6 +78,23 @@ def check_rejects(
     if rejects is not None:
         _check_apart(rejects, out)
         check_output(rejects, force=force, inputs=inputs)
+
+
+def holds_rejects(path: Path, stage: str) -> bool:
+    """Whether a file is what a command kept, to its first line; an empty one is.
+
+    Args:
+        path: one that is not there, or that can be read only once, is not.
+        stage: the command.
+    """
+    if is_stream(path):
+        return False
+    try:
+        with open_input(path) as stream:
+            first = stream.readline()
+        return not first or msgspec.json.decode(first)["_reject"]["stage"] == stage
+    except (OSError, LlmkitError, *MALFORMED, LookupError, TypeError):
+        return False
 
 
 def _check_apart(rejects: Path, out: Path | None) -> None:

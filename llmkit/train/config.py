@@ -156,7 +156,7 @@ class PretrainConfig:
             raise ConfigError("both --batch-rows and --batch-tokens", hint="give one of them")
         at_least_one = ("steps", "tokens", "batch_rows", "batch_tokens", "micro_batch_rows", "keep")
         every = ("eval_every", "checkpoint_every", "keep_every")
-        for name in (*at_least_one, *every, "eval_rows", "threads", "mup_base_width"):
+        for name in (*at_least_one, *every, "eval_rows", "threads", "mup_base_width", "sample_tokens"):
             check_bounds(name, getattr(self, name), low=1)
         if self.max_rewinds is not None and self.on_spike != "rewind":
             raise ConfigError("--max-rewinds counts what only --on-spike rewind does", hint="give both")
@@ -167,7 +167,7 @@ class PretrainConfig:
                 "--log-norms looks at each layer, which --compile makes one of all",
                 hint="leave one of them out",
             )
-        at_least_zero = ("warmup_steps", "weight_decay", "clip", "sample_every", "sample_temperature")
+        at_least_zero = ("seed", "warmup_steps", "weight_decay", "clip", "sample_every", "sample_temperature")
         for name in (*at_least_zero, "log_norms", "max_rewinds", "z_loss", *ROUTER_SETTINGS):
             check_bounds(name, getattr(self, name), low=0)
         for name in ("beta1", "beta2", "momentum"):

@@ -134,6 +134,11 @@ def is_due(step: int, duties: Duties, last_step: int) -> bool:
     return duties.evaluate is not None and (first or step == last_step or every)
 
 
+def is_sampled_first(step: int, duties: Duties) -> bool:
+    """Whether samples are due before the first update."""
+    return step == 0 and duties.from_the_start and duties.sample is not None
+
+
 def is_saved(step: int, duties: Duties) -> bool:
     """Whether a checkpoint is due after a step, whatever happens in it."""
     return _due(step, duties.checkpoint_every) or _due(step, duties.keep_every)
@@ -153,8 +158,8 @@ def _report(trainer: Trainer, duties: Duties, log: RunLog, stop: StopRequest) ->
             log.evaluated(step, evaluation)
             if duties.best is not None:
                 duties.best.judge(step, evaluation.loss)
-        sampled = _due(step, duties.sample_every) if step else duties.from_the_start
-        if duties.sample is not None and sampled:
+        sampled = step > 0 and _due(step, duties.sample_every)
+        if duties.sample is not None and (sampled or is_sampled_first(step, duties)):
             for prompt, text in duties.sample(step):
                 log.sampled(step, prompt, text)
     except _StopNow:

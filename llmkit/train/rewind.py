@@ -8,13 +8,18 @@ from llmkit.train.parallel.tensors import local, part_of
 from llmkit.train.trainer import Trainer
 
 
+def let_go(trainer: Trainer) -> None:
+    """Let go of moments and gradients."""
+    trainer.optimizer.zero_grad()
+    trainer.optimizer.state.clear()
+
+
 def put_weights(trainer: Trainer, model: Transformer) -> None:
     """Give a trainer the weights of a whole model, and let go of moments and gradients.
 
     Moments come with `Trainer.restore`; here they make room for what that reads.
     """
-    trainer.optimizer.zero_grad()
-    trainer.optimizer.state.clear()
+    let_go(trainer)
     weights = model.state_dict()
     with torch.no_grad():
         for name, tensor in trainer.model.state_dict().items():

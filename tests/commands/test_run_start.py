@@ -47,8 +47,9 @@ def test_processes_that_were_started_anew_go_on_whatever_was_asked_for(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(RESTARTS, "1")
-    with pytest.raises(StoppedResumable):
+    with pytest.raises(StoppedResumable) as stopped:
         command(out=run, resume="never")
+    assert stopped.value.hint == "run the same line without --resume never to go on"
 
 
 def test_its_flags_are_those_of_the_command() -> None:

@@ -1,5 +1,6 @@
 """Bad lines are counted and kept."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.documents import read_documents
 from llmkit.formats.jsonl import read_records
-from llmkit.formats.rejects import bad_lines
+from llmkit.formats.rejects import bad_lines, holds_rejects
 from llmkit.formats.token_documents import encode_token_document, token_document
 
 LINES = [
@@ -77,3 +78,30 @@ def test_rejects_and_results_do_not_go_to_one_place(tmp_path: Path) -> None:
             bad_lines("x", rejects=Path("-"), out=stdout),
         ):
             pass
+
+
+@pytest.mark.parametrize(
+    ("content", "is_kept"),
+    [
+        (b'{"a": 1, "_reject": {"stage": "clean"}}\nwhatever', True),
+        (b"", True),
+        (b'{"a": 1, "_reject": {"stage": "finetune"}}\n', False),
+        (b'{"a": 1}\n', False),
+        (b'{"_reject": "clean"}\n', False),
+        (b"[1]\n", False),
+        (b"mine\n", False),
+        (b"\x28\xb5\x2f\xfd\x00", False),
+    ],
+)
+def test_a_file_is_what_a_command_kept_where_its_first_line_says_so(
+    content: bytes, is_kept: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "rejects.jsonl").write_bytes(content)
+    assert holds_rejects(tmp_path / "rejects.jsonl", "clean") == is_kept
+    assert not holds_rejects(tmp_path, "clean") and not holds_rejects(tmp_path / "none", "clean")
+
+
+def test_what_can_be_read_only_once_is_left_unread(piped: Callable[[bytes], Path]) -> None:
+    pipe = piped(b'{"_reject": {"stage": "clean"}}\n')
+    assert not holds_rejects(pipe, "clean")
+    assert pipe.read_bytes().startswith(b"{")

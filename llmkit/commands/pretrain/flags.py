@@ -116,7 +116,9 @@ class Sources:
     valid: Annotated[
         list[Path] | None, Option("--valid", metavar="PATH", help="Held-out shards or documents. Repeatable.")
     ] = None
-    preset: Annotated[str, Option("--preset", metavar="NAME", help="Shape of a fresh model.")] = "tiny"
+    preset: Annotated[
+        str | None, Option("--preset", metavar="NAME", help="Shape of a fresh model.", show_default="tiny")
+    ] = None
     model: Annotated[
         Path | None,
         Option("--model", "-m", metavar="PATH", help="Model folder or GGUF file, or a config.json."),

@@ -33,6 +33,7 @@ from llmkit.commands.shared import (
     print_report,
 )
 from llmkit.commands.values import parse_count
+from llmkit.errors import UsageError
 from llmkit.tokens.config import PackConfig
 from llmkit.train.config import PretrainConfig
 
@@ -177,11 +178,15 @@ def _files(
     """What the run reads and writes."""
     from llmkit.workflows.pretrain.job import PretrainFiles
 
+    if sources.preset is not None and sources.model is not None:
+        raise UsageError(
+            f"both --preset {sources.preset} and --model: each is the model's shape", hint="give one of them"
+        )
     return PretrainFiles(
         data=tuple(inputs_or_stdin(sources.data, "llmkit pretrain --data shards -o run")),
         valid=tuple(sources.valid or ()),
         tokenizer=sources.tokenizer,
-        preset=sources.preset,
+        preset=sources.preset or PretrainFiles.preset,
         model=sources.model,
         overrides=shape.overrides(),
         rope_scaling=sources.rope_scaling,

@@ -91,21 +91,22 @@ def open_finetune_data(
     """
     common: dict[str, Any] = {"side": side, "cache": cache, "log": log, "shown": shown, "progress": progress}
     most = model.max_position_embeddings
-    for flag, given, room in (("--seq-len", seq_len, most), ("--max-tokens", supervise.max_tokens, most + 1)):
+    # a row of pairs has both answers, and learned positions are counted through the row
+    text = most // 2 if config.method in PAIRED and model.position != "rope" else most + 1
+    for flag, given, room in (("--seq-len", seq_len, most), ("--max-tokens", supervise.max_tokens, text)):
         if given is not None and given > room:
+            of_pairs = ", and a row has both answers" if room < most else ""
             raise UsageError(
-                f"{flag} {given}, but the model has {most} positions", hint=f"at most {flag} {room}"
+                f"{flag} {given}, but the model has {most} positions{of_pairs}",
+                hint=f"at most {flag} {room}",
             )
     if config.method in ("sft", "kd"):
         length = seq_len or min(model.max_position_embeddings, PackConfig.seq_len)
         examples = open_examples(paths, tokenizer, supervise, seq_len=length, invocation=invocation, **common)
         return FinetuneData(examples.data, examples.audit, length, examples.samples)
-    room = model.max_position_embeddings
     if config.method == "grpo":
-        return _open_prompts(paths, tokenizer, config, supervise, room, common)
-    if config.method in PAIRED and model.position != "rope":
-        room //= 2  # a row has both answers, and learned positions are counted through the row
-    limit = min(room, (seq_len or PackConfig.seq_len) + 1)
+        return _open_prompts(paths, tokenizer, config, supervise, most, common)
+    limit = min(text, most, (seq_len or PackConfig.seq_len) + 1)
     kind: Kind = "pair" if config.method in PAIRED else "label"
     pairs = open_pairs(paths, tokenizer, supervise, kind=kind, max_tokens=limit, **common)
     data = _data(pairs.rows, pairs.rows.row_length - 1, tokenizer, pairs.sha256, pairs.inputs)

@@ -10,8 +10,10 @@ import msgspec
 import torch
 
 from llmkit.errors import UsageError
+from llmkit.formats.checkpoint import CHECKPOINTS
+from llmkit.formats.metrics import METRICS
 from llmkit.formats.provenance import Invocation
-from llmkit.formats.rejects import check_rejects
+from llmkit.formats.rejects import check_rejects, holds_rejects
 from llmkit.progress import SILENT, Progress
 from llmkit.train.best import Best
 from llmkit.train.config import Resume
@@ -19,7 +21,7 @@ from llmkit.train.finetune_config import FinetuneConfig
 from llmkit.train.hardware import threads_set
 from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.stop import StopRequest
-from llmkit.workflows.finetune.audit import check_strict
+from llmkit.workflows.finetune.audit import STAGE, check_strict
 from llmkit.workflows.finetune.job import FinetuneFiles, open_finetune
 from llmkit.workflows.finetune.plan import FinetunePlan, check_finetune_resources, plan_finetune_run
 from llmkit.workflows.finetune.report import FinetuneReport, build_report
@@ -41,6 +43,7 @@ from llmkit.workflows.run.ranks import (
     joined_ranks,
     own_device,
     processes_here,
+    was_restarted,
     world_size,
 )
 from llmkit.workflows.run.restart import resume_now
@@ -73,7 +76,8 @@ def plan_finetune(
     """
     check_folder(files.out, _inputs(files))
     check_records(files.out, files.metrics, files.tensorboard, _inputs(files), force=force)
-    check_rejects(files.rejects, force=force, inputs=files.data, out=files.out)
+    replaces = force or _were_kept(files, resume)
+    check_rejects(files.rejects, force=replaces, inputs=files.data, out=files.out)
     degrees = division.degrees(processes)
     _check_method(config, degrees)
     here = processes if world_size() == 1 else processes_here()
@@ -137,8 +141,9 @@ def finetune(
             else:
                 files = replace(files, rejects=None)
             cache = files.out / CACHE
+            replaces = force or _were_kept(files, resume)
             job = open_finetune(
-                files, config, cache, invocation, progress, force=force, degrees=ranks.degrees
+                files, config, cache, invocation, progress, force=replaces, degrees=ranks.degrees
             )
             if ranks.is_first:
                 show(job.samples)
@@ -176,6 +181,15 @@ def _check_method(config: FinetuneConfig, degrees: Degrees) -> None:
             f"--method {config.method} by {degrees.world} processes: it looks at whole batches",
             hint="leave --nproc out",
         )
+
+
+def _were_kept(files: FinetuneFiles, resume: Resume) -> bool:
+    """Whether rejects are there that this run wrote before it stopped: it writes them anew each time."""
+    has_begun = resume != "never" and any(
+        (files.out / name).exists() for name in (CACHE, METRICS, CHECKPOINTS)
+    )
+    is_ours = files.rejects is not None and holds_rejects(files.rejects, STAGE)
+    return is_ours and (has_begun or was_restarted())
 
 
 def _inputs(files: FinetuneFiles) -> list[Path]:

@@ -9,7 +9,6 @@ from llmkit.estimate.architecture_flops import train_flops_per_token
 from llmkit.estimate.architecture_of import architecture_of
 from llmkit.formats.digest import digest_bytes, digest_file
 from llmkit.formats.provenance import Invocation
-from llmkit.formats.streams import STDIO
 from llmkit.model.config import ModelConfig
 from llmkit.model.source import check_model, config_source, model_files, read_model_config
 from llmkit.model.stretched import read_stretched
@@ -31,8 +30,7 @@ from llmkit.workflows.finetune.model import product_of
 from llmkit.workflows.finetune.samples import Sample
 from llmkit.workflows.finetune.stream import Side
 from llmkit.workflows.finetune.template import template_of
-from llmkit.workflows.pretrain.data import require
-from llmkit.workflows.pretrain.job import Job, PretrainFiles, refuse_idle_evaluation
+from llmkit.workflows.pretrain.job import Job, PretrainFiles, check_sources, refuse_idle_evaluation
 from llmkit.workflows.pretrain.model import choose_model, with_router_losses
 from llmkit.workflows.run.setup import Setup, set_up
 
@@ -95,9 +93,7 @@ def open_finetune(
     Raises:
         UsageError, ConfigError, DataError, MissingError: something is not there or does not fit.
     """
-    for path in (*files.data, *files.valid):
-        if path != STDIO:
-            require(path)
+    check_sources(files, degrees, hint="write it to a file first: … > examples.jsonl")
     _check(files, config)
     model, _ = read_stretched(files.model, files.rope_scaling)
     tokenizer = load_tokenizer(files.tokenizer or files.model)
@@ -233,6 +229,11 @@ def _eval_rows(setup: Setup, config: FinetuneConfig, valid: FinetuneData | None)
     if config.method != "kto" or valid is None:
         return rows
     count = min(len(valid.data.rows), config.eval_rows or len(valid.data.rows))
+    if count < 2:
+        raise UsageError(
+            "one answer to evaluate on: KTO compares answers with each other",
+            hint="hold out two or more: --valid FILE, --valid-fraction, --eval-rows",
+        )
     return next((one for one in range(max(2, rows), count) if count % one != 1), max(2, count))
 
 

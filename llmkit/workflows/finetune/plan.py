@@ -24,6 +24,7 @@ from llmkit.workflows.run.evaluations import plan_evaluations
 from llmkit.workflows.run.folder import Start
 from llmkit.workflows.run.memory import (
     DISTRIBUTED_BYTES,
+    RECOMPUTING_BYTES,
     RUNTIME_BYTES,
     RunMemory,
     activation_bytes,
@@ -134,6 +135,7 @@ def finetune_memory_bytes(job: FinetuneJob) -> int:
         rows * length,
         dtype,
         head_tokens=rows_per_chunk(model.vocab_size),
+        recomputing=config.activation_checkpointing,
         native=native,
         wide_logits=config.method != "sft",
     )
@@ -141,6 +143,8 @@ def finetune_memory_bytes(job: FinetuneJob) -> int:
     runtime, gradients = RUNTIME_BYTES[setup.device.type], 4 * trained
     if setup.degrees.world > 1:
         runtime, gradients = runtime + DISTRIBUTED_BYTES[setup.device.type], 2 * gradients
+    if config.recomputes:
+        runtime += RECOMPUTING_BYTES[setup.device.type]
     return runtime + weights + 8 * trained + gradients + kept
 
 
@@ -168,4 +172,5 @@ def _forward_share(job: FinetuneJob) -> float:
 def _step_seconds(job: FinetuneJob, peak: Peak) -> tuple[float, str]:
     if job.config.method == "grpo":  # an update would ask the reward program
         return estimate_step(job.setup, peak)
-    return time_step(job.setup, peak, lambda: FinetuneRun(job).build_trainer(Start()))
+    saves = job.config.recomputes
+    return time_step(job.setup, peak, lambda: FinetuneRun(job).build_trainer(Start()), saves=saves)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from torch import Tensor
 
@@ -19,8 +18,9 @@ from llmkit.train.loss import Batch
 from llmkit.train.objective import Reference
 from llmkit.train.parallel.divided import divide_model
 from llmkit.train.parallel.ranks import ALONE, Ranks
+from llmkit.train.rewind import let_go, put_weights
 from llmkit.train.rollout import RolloutSource, Score
-from llmkit.train.state import restore_trainer
+from llmkit.train.state import load_trained, restore_trainer
 from llmkit.train.target_scores import written_logps
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.finetune.job import FinetuneJob
@@ -51,7 +51,7 @@ class FinetuneRun:
     def build_trainer(self, start: Start) -> Trainer:
         """The trainer as it was at the start."""
         job, config, setup = self._job, self._job.config, self._job.setup
-        model = self._model(start.checkpoint)
+        model = build_finetuned(job.source, config, setup.device, start.checkpoint)
         teacher = None if job.files.teacher is None else load_frozen(job.files.teacher, setup.device)
         reference = self.reference() if config.uses_reference else None
         trainer = Trainer(
@@ -89,11 +89,19 @@ class FinetuneRun:
         return [(prompt, answer.text) for prompt, answer in zip(job.files.prompts, answers, strict=True)]
 
     def best_model(self, ended: Ended) -> Transformer:
-        """The model that the run folder has."""
-        shown = ended.saver.published
-        if shown is None or step_of(shown) == ended.trainer.step:
-            return ended.trainer.model
-        return self._model(shown)
+        """The model that the run folder has, in the place of the last one.
+
+        Nothing is learnt any more: moments and gradients make room for the base that it is compared with.
+        """
+        trainer, shown = ended.trainer, ended.saver.published
+        let_go(trainer)
+        if shown is None or step_of(shown) == trainer.step:
+            return trainer.model
+        if self._job.config.lora is None:
+            put_weights(trainer, load_frozen(shown, trainer.device))
+        else:
+            load_trained(trainer.model, shown)
+        return trainer.model
 
     def kl_to_base(self, model: Transformer, trainer: Trainer) -> float | None:
         """How far the model has moved on the validation rows; None where there are none."""
@@ -116,10 +124,6 @@ class FinetuneRun:
             job = self._job
             self._reference = build_reference(job.source, job.config, job.setup.device)
         return self._reference
-
-    def _model(self, checkpoint: Path | None) -> Transformer:
-        job = self._job
-        return build_finetuned(job.source, job.config, job.setup.device, checkpoint)
 
     def _rollouts(self, model: Transformer) -> RolloutSource | None:
         job, config = self._job, self._job.config

@@ -88,14 +88,7 @@ def open_job(
     Raises:
         UsageError, ConfigError, DataError, MissingError: something is not there or does not fit.
     """
-    for path in (*files.data, *files.valid):
-        if path != STDIO:
-            require(path)
-        elif degrees.world > 1:
-            raise UsageError(
-                f"stdin is read by one process, the run has {degrees.world}",
-                hint="pack it first: … | llmkit pack -t TOKENIZER -o shards",
-            )
+    check_sources(files, degrees, hint="pack it first: … | llmkit pack -t TOKENIZER -o shards")
     refuse_idle_evaluation(config, has_valid=bool(files.valid))
     if files.seq_len is not None and files.model is not None and has_weights(files.model):
         shape, _ = read_stretched(files.model, files.rope_scaling)
@@ -130,6 +123,24 @@ def open_job(
     setup = set_up(config, source.config, data, source.weights_sha256, degrees=degrees)
     source = with_router_losses(source, setup.recipe)
     return Job(files, config, tokenizer, data, valid, source, setup)
+
+
+def check_sources(files: PretrainFiles, degrees: Degrees, *, hint: str) -> None:
+    """Refuse data that is not there, or that only one of several processes could read.
+
+    Args:
+        files: what the run reads.
+        degrees: how many processes read it.
+        hint: what to do with stdin.
+
+    Raises:
+        MissingError, UsageError: a file is missing, or it is stdin and there are several processes.
+    """
+    for path in (*files.data, *files.valid):
+        if path != STDIO:
+            require(path)
+        elif degrees.world > 1:
+            raise UsageError(f"stdin is read by one process, the run has {degrees.world}", hint=hint)
 
 
 def _at_base_width(source: ModelSource, base: int | None, overrides: Mapping[str, Any]) -> ModelSource:

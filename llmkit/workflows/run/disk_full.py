@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llmkit.errors import DISK_FULL, ResourceError
 from llmkit.formats.checkpoint import list_checkpoints, step_of
+from llmkit.workflows.run.again import GOES_ON
 
 
 class DiskFullError(ResourceError):
@@ -32,7 +33,7 @@ def full_disk_told(out: Path, what: Path | None = None) -> Iterator[None]:
         complete = list_checkpoints(out)[0]
         kept = "nothing is saved yet, and the same line starts again"
         if complete:
-            kept = f"step {step_of(complete[-1]):,} is saved, and the same line goes on"
+            kept = f"step {step_of(complete[-1]):,} is saved, and {GOES_ON}"
         raise DiskFullError(
             f"{what or error.filename or out}: {os.strerror(error.errno).lower()}",
             hint=f"free some space; {kept}",

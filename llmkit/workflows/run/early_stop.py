@@ -8,6 +8,7 @@ from pathlib import Path
 from llmkit.errors import StoppedResumable
 from llmkit.machine import signal_name
 from llmkit.signals import kept_interrupts
+from llmkit.workflows.run.again import AGAIN, GOES_ON
 from llmkit.workflows.run.ranks import STATUS
 
 
@@ -33,13 +34,13 @@ def resumable(out: Path | None) -> Iterator[None]:
             raise  # of processes that were launched, the launcher says it: it may end them to start them anew
         raise StoppedResumable(
             f"{out}: stopped ({signal_name(stop.code - 128)}); step {step:,} is saved",
-            hint="run the same line again to go on",
+            hint=AGAIN,
         ) from None
     except KeyboardInterrupt as stop:
         step = _last_step(out)
         if step is None or str(stop):  # training says it itself
             raise
-        raise KeyboardInterrupt(f"with step {step:,} saved: the same line goes on") from None
+        raise KeyboardInterrupt(f"with step {step:,} saved: {GOES_ON}") from None
 
 
 def _last_step(out: Path | None) -> int | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from llmkit.errors import StoppedResumable
 from llmkit.machine import asked_threads, cores, end_with_parent, is_alive, signal_name
+from llmkit.workflows.run.again import AGAIN
 from llmkit.workflows.run.ranks import RESTARTS, STATUS, LostProcess
 
 MODULE = "llmkit"
@@ -62,7 +63,7 @@ def launch(arguments: Sequence[str], processes: int, *, max_restarts: int) -> in
         if code < 0:
             raise StoppedResumable(
                 f"process {rank} of {processes} was ended by {signal_name(-code)}",
-                hint="run the same line again to go on, or let it be restarted: --max-restarts 3",
+                hint=f"{AGAIN}, or let it be restarted: --max-restarts 3",
             )
         return _read(status, code)
 

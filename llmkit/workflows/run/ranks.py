@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.errors import ConfigError, LlmkitError, StoppedResumable
+from llmkit.workflows.run.again import AGAIN
 
 if TYPE_CHECKING:
     from llmkit.train.parallel.degrees import Degrees
@@ -132,9 +133,7 @@ def joined_ranks(degrees: "Degrees", device_name: str) -> Iterator["Ranks"]:
     except (dist.DistError, RuntimeError) as error:
         if not _is_lost(error):
             raise
-        raise LostProcess(
-            "another process of the run was lost", hint="run the same line again to go on"
-        ) from error
+        raise LostProcess("another process of the run was lost", hint=AGAIN) from error
     finally:
         dist.destroy_process_group()
 

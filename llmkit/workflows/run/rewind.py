@@ -17,6 +17,7 @@ from llmkit.train.state import load_weights, restore_trainer
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain.job import Job
 from llmkit.workflows.pretrain.model import build_model
+from llmkit.workflows.run.again import AGAIN
 from llmkit.workflows.run.saver import Saver
 
 
@@ -61,9 +62,7 @@ class Rewinder:
             put_at_start(trainer, build_model(self._job.source, recipe.seed, trainer.device))
         else:
             if (what := damage(folder)) is not None:
-                raise DataError(
-                    f"{folder}: {what}", hint="run the same line again to go on from an older one"
-                )
+                raise DataError(f"{folder}: {what}", hint=f"{AGAIN} from an older one")
             put_weights(trainer, load_weights(folder, trainer.device))
             restore_trainer(trainer, folder, read_state(folder))
         trainer.passed_rows, trainer.rewinds = passed, rewinds

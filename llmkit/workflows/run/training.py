@@ -18,13 +18,14 @@ from llmkit.train.best import Best
 from llmkit.train.freed_memory import freed_memory_kept
 from llmkit.train.guard import BadUpdateError
 from llmkit.train.hardware import Peak, is_emulated, measure_peak, threads_set, used_memory_bytes
-from llmkit.train.loop import Duties, is_due, train
+from llmkit.train.loop import Duties, is_due, is_sampled_first, train
 from llmkit.train.metrics import Cost, RunLog
 from llmkit.train.parallel.degrees import Degrees
 from llmkit.train.parallel.ranks import ALONE
 from llmkit.train.stop import Reason, StopRequest
 from llmkit.train.trainer import Trainer
 from llmkit.workflows.pretrain.job import Job
+from llmkit.workflows.run.again import AGAIN, GOES_ON
 from llmkit.workflows.run.claim import Claim, FolderLostError
 from llmkit.workflows.run.disk_full import DiskFullError, full_disk_told
 from llmkit.workflows.run.folder import Start, metrics_paths, prepare_folder, restore_aside
@@ -140,6 +141,7 @@ def run_training(
         saver.publish()
         duties = duties_of(job, trainer, saver)
         owed = is_due(start.step, duties, setup.recipe.steps) and not _has(past, "eval", start.step)
+        owed = owed or (is_sampled_first(start.step, duties) and not _has(past, "sample", start.step))
         owed = ranks.highest(owed and ranks.is_first) == 1
         if not owed and (start.step == setup.recipe.steps or (best is not None and best.is_over)):
             progress.note(f"{out}: complete at step {start.step:,}, nothing to do")
@@ -242,13 +244,11 @@ def _stopped(reason: Reason | None, out: Path, trainer: Trainer, last_step: int)
     """What a stop is raised as, so that the exit is what the command line promises."""
     step, steps = trainer.step, trainer.recipe.steps
     if reason == "sigint":
-        kept = f"step {last_step} is saved, the same line goes on" if last_step else "nothing is saved yet"
+        kept = f"step {last_step} is saved, {GOES_ON}" if last_step else "nothing is saved yet"
         return KeyboardInterrupt(f"at step {step} of {steps}: {kept}")
     what = "the time is over" if reason == "max_time" else str(reason).upper()
     kept = "a checkpoint is saved" if last_step else "nothing was learnt yet"
-    return StoppedResumable(
-        f"{out}: stopped at step {step} of {steps} ({what}); {kept}", hint="run the same line again to go on"
-    )
+    return StoppedResumable(f"{out}: stopped at step {step} of {steps} ({what}); {kept}", hint=AGAIN)
 
 
 def _events(records: Records, event: str) -> Iterator[dict[str, Any]]:

@@ -295,6 +295,30 @@ def test_the_model_answers_before_and_after(finetune: Callable[..., Any]) -> Non
     flags = ["--sample-prompt", "say 3", "--sample-tokens", 5, "--sample-temperature", 0, "--json"]
     (sample,) = report_of(finetune(*flags, "--lr", 0.05, "--steps", 8))["samples"]
     assert sample["prompt"] == "say 3" and sample["before"] != sample["after"]
+    assert isinstance(sample["before"], str)
+
+
+def test_records_with_faults_are_kept_anew_by_a_run_that_goes_on(finetune: Callable[..., Any]) -> None:
+    records = [json.loads(line) for line in Path("sft.jsonl").read_text().splitlines()]
+    _lines("sft.jsonl", [*records, {"prompt": "say", "completion": ""}])
+    flags = ("--batch-rows", 2, "--rejects", "rejects.jsonl")
+    assert finetune(*flags, "--max-time", "0.001s").status == 75
+    kept = Path("rejects.jsonl").read_bytes()
+    assert json.loads(kept)["_reject"]["rule"] == "answer.empty"
+    assert finetune(*flags, "--dry-run").status == 0
+    assert finetune(*flags).status == 0
+    assert Path("rejects.jsonl").read_bytes() == kept
+    Path("rejects.jsonl").write_text("mine\n")
+    for more in ((), ("--dry-run",)):
+        refused = finetune(*flags, *more)
+        assert (refused.status, "rejects.jsonl: already exists" in refused.err) == (2, True)
+    assert Path("rejects.jsonl").read_text() == "mine\n"
+
+
+def test_rejects_of_another_run_are_not_replaced(finetune: Callable[..., Any]) -> None:
+    Path("rejects.jsonl").write_text('{"prompt": "a", "_reject": {"stage": "finetune"}}\n')
+    refused = finetune("--rejects", "rejects.jsonl")
+    assert (refused.status, "already exists" in refused.err) == (2, True)
 
 
 def test_data_comes_from_stdin_with_a_dash_and_without(
@@ -382,6 +406,7 @@ def test_examples_are_shown_with_what_is_learnt_marked(finetune: Callable[..., A
         (("--lora", "--last-layers", 1), "--last-layers trains the weights themselves"),
         (("--metrics", "-", "--json"), "--json and --metrics -: both are for stdout"),
         (("--method", "dpo", "--beta", "nan"), "--beta must be finite (found nan)"),
+        (("--sample-prompt", "say", "--sample-tokens", 0), "--sample-tokens must be at least 1 (found 0)"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(

@@ -268,9 +268,11 @@ def test_must_needs_a_checkpoint(pretrain: Callable[..., Any]) -> None:
 
 
 def test_a_folder_that_is_no_run_is_refused(pretrain: Callable[..., Any]) -> None:
-    done = pretrain("-o", "tok")
-    assert (done.status, "not a run" in done.err) == (2, True)
-    assert [entry.name for entry in Path("tok").iterdir()] == ["tokenizer.json"]
+    shutil.copytree("tok", "other")
+    for out, said in (("other", "other: exists and is not a run"), ("tok", "the output is also an input")):
+        done = pretrain("-o", out)
+        assert (done.status, said in done.err) == (2, True)
+        assert [entry.name for entry in Path(out).iterdir()] == ["tokenizer.json"]
 
 
 def test_old_checkpoints_go_and_the_last_ones_stay(pretrain: Callable[..., Any]) -> None:
@@ -390,6 +392,15 @@ def test_a_model_is_trained_on_from_its_weights(pretrain: Callable[..., Any]) ->
     assert steps_of("run3")[0]["loss"] == before  # the shape alone: weights from the seed
 
 
+def test_a_run_does_not_take_the_place_of_the_model_that_it_begins_with(pretrain: Callable[..., Any]) -> None:
+    assert pretrain("--valid", "valid.txt").status == 0
+    before = Path("run/model.safetensors").read_bytes()
+    for more in ((), ("--dry-run",)):
+        done = pretrain("--model", "run", "--resume", "never", "--force", *more)
+        assert (done.status, "run: the output is also an input" in done.err) == (2, True)
+    assert Path("run/model.safetensors").read_bytes() == before
+
+
 @pytest.mark.parametrize("scaling", ["yarn:4", "linear:4", "dynamic:4", "llama3:4"])
 def test_a_model_is_trained_on_with_longer_rows_as_transformers_stretches_it(
     pretrain: Callable[..., Any], llmkit_run: Callable[..., Any], scaling: str
@@ -478,6 +489,9 @@ def test_evaluation_of_the_first_rows_is_another_figure(pretrain: Callable[..., 
     [
         (("--data", "absent.txt"), 4, "absent.txt: no such file"),
         (("--preset", "tinny"), 2, "did you mean tiny?"),
+        (("--preset", "tiny", "--model", "tok"), 2, "both --preset tiny and --model"),
+        (("--sample-every", 2, "--sample-tokens", 0), 2, "--sample-tokens must be at least 1 (found 0)"),
+        (("--seed", -5), 2, "--seed must be at least 0 (found -5)"),
         (("--steps", 3, "--epochs", 1.0), 2, "two budgets"),
         (("--max-position-embeddings", 8), 2, "rows of 16 tokens, but the model has 8 positions"),
         (("--vocab-size", 5), 3, "a vocabulary of 5"),
@@ -544,6 +558,15 @@ def test_time_over_is_resumable(pretrain: Callable[..., Any]) -> None:
     assert records()[-1]["reason"] == "max_time"
     assert pretrain().status == 0
     assert [line["step"] for line in steps_of()] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_line_that_would_start_over_is_not_the_one_that_goes_on(pretrain: Callable[..., Any]) -> None:
+    done = pretrain("--max-time", "0.001s", "--resume", "never")
+    assert done.status == 75
+    assert "hint: run the same line without --resume never to go on\n" in done.err
+    (stopped,) = steps_of()
+    assert pretrain("--max-time", "0.001s").status == 75
+    assert steps_of()[0] == stopped and len(steps_of()) == 2
 
 
 def test_attention_across_documents_is_another_run(pretrain: Callable[..., Any]) -> None:

@@ -114,10 +114,8 @@ def test_two_processes_with_dropout_end_with_the_same_bits_where_one_is_killed(
     finetune: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     flags = ("--nproc", "2", "--dropout", "0.5")
-    for result in (
-        finetune("both", *flags),
-        finetune("lost", *flags, "--max-restarts", "1", before=BY_ANOTHER_PROGRAM),
-    ):
+    anew = ("--max-restarts", "1", "--rejects", "kept")  # each start keeps them
+    for result in (finetune("both", *flags), finetune("lost", *flags, *anew, before=BY_ANOTHER_PROGRAM)):
         assert result.returncode == 0, result.stderr
     records = [json.loads(line) for line in (tmp_path / "lost" / "metrics.jsonl").read_text().splitlines()]
     assert [one["step"] for one in records if one.get("event") == "start"] == [0, 2]

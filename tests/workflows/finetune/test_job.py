@@ -1,6 +1,7 @@
 """What a job resolves: rates and batches by method, the recipe's own settings, rows that kto can compare."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,9 @@ from llmkit.model.transformer import Transformer
 from llmkit.progress import SILENT
 from llmkit.tokens.supervise_config import SuperviseConfig
 from llmkit.tokens.tokenizer import Tokenizer
+from llmkit.train.chunked_rows import rows_per_chunk
 from llmkit.train.finetune_config import FinetuneConfig, FinetuneRecipe, default_finetune_lr
-from llmkit.train.parallel.degrees import Degrees
+from llmkit.train.parallel.degrees import ONE_PROCESS, Degrees
 from llmkit.workflows.finetune.data import PromptRows
 from llmkit.workflows.finetune.job import FinetuneFiles, FinetuneJob, open_finetune
 from llmkit.workflows.finetune.plan import (
@@ -31,7 +33,7 @@ from llmkit.workflows.finetune.plan import (
 )
 from llmkit.workflows.finetune.run import encode_prompt
 from llmkit.workflows.run import plan as run_plan
-from llmkit.workflows.run.memory import DISTRIBUTED_BYTES, RUNTIME_BYTES
+from llmkit.workflows.run.memory import DISTRIBUTED_BYTES, RECOMPUTING_BYTES, RUNTIME_BYTES, activation_bytes
 
 SIZES: dict[str, Any] = {
     **{"vocab_size": 259, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2},
@@ -58,12 +60,14 @@ def open_job(tmp_path: Path, byte_tokenizer: Tokenizer) -> Callable[..., Finetun
     data = tmp_path / "data.jsonl"
     data.write_text("".join(json.dumps(record) + "\n" for record in records))
 
-    def call(files: dict[str, Any] | None = None, **config: Any) -> FinetuneJob:
+    def call(
+        files: dict[str, Any] | None = None, *, degrees: Degrees = ONE_PROCESS, **config: Any
+    ) -> FinetuneJob:
         given = {"model": base, "data": (data,), "out": tmp_path / "run", **(files or {})}
         settings = FinetuneConfig(device="cpu", threads=1, **config)
-        invocation = Invocation("finetune")
+        invocation, cache = Invocation("finetune"), tmp_path / "cache"
         return open_finetune(
-            FinetuneFiles(**given), settings, tmp_path / "cache", invocation, SILENT, force=False
+            FinetuneFiles(**given), settings, cache, invocation, SILENT, force=False, degrees=degrees
         )
 
     return call
@@ -100,6 +104,49 @@ def test_kto_is_never_scored_on_a_single_answer(
     job = open_job({"valid": (tmp_path / "data.jsonl",)}, method="kto", eval_rows=rows)
     parts = rows % job.setup.eval_batch_rows
     assert parts != 1 and job.setup.eval_batch_rows >= 2
+
+
+def test_kto_needs_a_second_answer_to_be_evaluated(open_job: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="one answer to evaluate on"):
+        open_job({"valid": (tmp_path / "data.jsonl",)}, method="kto", eval_rows=1)
+
+
+def test_both_answers_of_a_pair_fit_into_learned_positions(
+    open_job: Callable[..., Any], tmp_path: Path
+) -> None:
+    learned = {"model_type": "gpt2", "position": "learned", "norm": "layer", "attention_bias": True}
+    learned |= {"output_bias": True, "mlp_bias": True, "gated_mlp": False, "hidden_act": "gelu_pytorch_tanh"}
+    base = tmp_path / "learned"
+    shutil.copytree(tmp_path / "base", base)
+    save_model(Transformer(ModelConfig(**SIZES | learned)), base)
+    words = "no " * 60
+    (tmp_path / "pairs.jsonl").write_text(
+        json.dumps({"prompt": "a", "chosen": words, "rejected": f"x {words}"})
+    )
+    files = {"model": base, "data": (tmp_path / "pairs.jsonl",)}
+    with pytest.raises(UsageError, match="--max-tokens 65, but the model has 128 positions, and a row"):
+        open_job({**files, "supervise": SuperviseConfig(max_tokens=65)}, method="dpo")
+    for most in (64, None):
+        job = open_job({**files, "supervise": SuperviseConfig(max_tokens=most)}, method="dpo")
+        assert job.setup.recipe.seq_len <= 128 and job.longest == 64
+
+
+def test_stdin_is_not_shared_by_processes(open_job: Callable[..., Any]) -> None:
+    with pytest.raises(UsageError, match="stdin is read by one process, the run has 2"):
+        open_job({"data": (Path("-"),)}, degrees=Degrees(dp=2))
+
+
+def test_layers_that_are_computed_again_are_planned_with_less(open_job: Callable[..., Any]) -> None:
+    plain, again = (
+        finetune_memory_bytes(open_job(batch_rows=8, micro_batch_rows=8, activation_checkpointing=kind))
+        for kind in ("none", "full")
+    )
+    tokens = 8 * 128
+    kept = activation_bytes(ModelConfig(**SIZES), tokens, "float32", head_tokens=rows_per_chunk(259))
+    less = activation_bytes(
+        ModelConfig(**SIZES), tokens, "float32", head_tokens=rows_per_chunk(259), recomputing="full"
+    )
+    assert again - plain == RECOMPUTING_BYTES["cpu"] - (kept - less) and kept > less
 
 
 def test_prompts_leave_room_for_an_answer(open_job: Callable[..., Any]) -> None:

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from llmkit.formats.provenance import Invocation
+from llmkit.model.adapters.config import LoraConfig
 from llmkit.model.config import ModelConfig
 from llmkit.model.init import initialise
 from llmkit.model.save import save_model
@@ -20,6 +22,7 @@ from llmkit.train.finetune_config import FinetuneConfig
 from llmkit.workflows.finetune.job import FinetuneFiles, FinetuneJob, open_finetune
 from llmkit.workflows.finetune.run import FinetuneRun
 from llmkit.workflows.run.folder import Start
+from tests.train.saved import save_trainer
 
 SIZES: dict[str, Any] = {
     **{"vocab_size": 259, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1},
@@ -67,6 +70,34 @@ def test_the_reference_stays_while_the_model_learns_and_the_divergence_tells_how
     assert scored.stats["reward_accuracy"] > 0.5
     moved = run.kl_to_base(trainer.model, trainer)
     assert moved is not None and moved > 1e-3
+
+
+@pytest.mark.parametrize("lora", [None, LoraConfig(r=2)])
+def test_the_best_model_takes_the_place_of_the_last_one_and_moments_are_let_go(
+    open_job: Callable[..., Any], tmp_path: Path, lora: LoraConfig | None
+) -> None:
+    job = open_job(method="dpo", lr=0.01, steps=4, lora=lora)
+    trainer = FinetuneRun(job).build_trainer(Start())
+    ids = torch.arange(20).view(1, 20)
+    best, scores = tmp_path / "step-00000002", []
+    for step in (1, 2, 3):
+        trainer.train_step()
+        scores.append(trainer.model(ids).detach())
+        if step == 2:
+            best.mkdir()
+            save_trainer(trainer, best, threads=1, product=job.product)
+    trainer.close()
+    assert trainer.optimizer.state
+    for published, expected in (
+        (tmp_path / "step-00000003", scores[2]),
+        (None, scores[2]),
+        (best, scores[1]),
+    ):
+        ended: Any = SimpleNamespace(trainer=trainer, saver=SimpleNamespace(published=published))
+        model = FinetuneRun(job).best_model(ended)
+        assert model is trainer.model and torch.equal(model(ids), expected)
+        assert not trainer.optimizer.state and all(one.grad is None for one in model.parameters())
+    assert not torch.equal(scores[1], scores[2])
 
 
 def test_rewards_of_grpo_come_from_the_scorer_and_a_resumed_run_draws_the_same(
