@@ -46,10 +46,9 @@ def rank_weight_bytes(architecture: Architecture, weights: WeightBytes, ranks: i
     if ranks == 1:
         return weights.nbytes
     held: dict[str, Fraction] = {}
+    numbers: dict[str, int] = {}  # tables that are not learnt too: they are no parameters, and held
     for tensor in architecture.tensors:
         share = tensor.numel * rank_share(architecture, tensor, ranks)
         held[tensor.part] = held.get(tensor.part, Fraction(0)) + share
-    numbers = architecture.by_part
-    return ceil(
-        sum(nbytes * held[part] / numbers[part] for part, nbytes in weights.by_part.items())  # type: ignore[index]
-    )
+        numbers[tensor.part] = numbers.get(tensor.part, 0) + tensor.numel
+    return ceil(sum(nbytes * held[part] / numbers[part] for part, nbytes in weights.by_part.items()))

@@ -82,10 +82,10 @@ def training_memory(architecture: Architecture, settings: TrainingSettings) -> T
         "num_attention_heads",
         architecture.num_attention_heads,
         settings.tensor_parallel,
-        flag="tensor_parallel",
+        flag="--tensor-parallel",
     )
     pieces = settings.pipeline_parallel * settings.virtual_stages
-    require_split("num_hidden_layers", architecture.num_hidden_layers, pieces, flag="pipeline_parallel")
+    require_split("num_hidden_layers", architecture.num_hidden_layers, pieces, flag="--pipeline-parallel")
     trained = (
         adapted_tensors(architecture, settings.lora_modules)
         if settings.lora_rank

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.digest import digest_file
+from llmkit.formats.jsonl import MALFORMED
 from llmkit.formats.row_notes import RowNotes
 from llmkit.formats.seekable import SeekableReader
 
@@ -32,6 +33,8 @@ NOTES_KIND = 1
 FRAME_TOKENS = 1 << 16
 CACHED_FRAMES = 64
 FETCH_AGAIN = "pack again, or fetch the file again"
+_ALIKE = ("tokenizer_sha256", "seq_len", "dtype")
+"""What every shard's header says as index.json does."""
 
 
 class ShardEntry(msgspec.Struct, frozen=True):
@@ -68,6 +71,12 @@ class ShardIndex(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int | None
     """UTF-8 bytes of the text behind the tokens, where known."""
     shards: tuple[ShardEntry, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("u2", "u4"):
+            raise ValueError(f"dtype is {self.dtype!r}, neither u2 nor u4")
+        if min(self.seq_len, self.rows) < 0:
+            raise ValueError("a count below 0")
 
     @property
     def row_length(self) -> int:
@@ -139,7 +148,7 @@ class Shard:
         _, header = self.reader.skippable(frames[0])
         try:
             return msgspec.json.decode(header, type=ShardIndex)
-        except msgspec.MsgspecError as error:
+        except MALFORMED as error:
             raise DataError(
                 f"{self.path}: not a shard of rows ({error})", hint="llmkit pack writes shards"
             ) from None
@@ -177,11 +186,16 @@ class ShardFolder:
                     hint=FETCH_AGAIN,
                 )
             shard = Shard(file)
-            if shard.header.tokenizer_sha256 != index.tokenizer_sha256 or shard.header.rows != entry.rows:
+            header = shard.header
+            if header.rows != entry.rows or any(
+                getattr(header, name) != getattr(index, name) for name in _ALIKE
+            ):
                 raise DataError(
                     f"{file}: belongs to another index.json", hint="do not mix folders: pack again"
                 )
             shards.append(shard)
+        if index.rows != (there := sum(entry.rows for entry in index.shards)):
+            raise DataError(f"{path}: index.json says {index.rows} rows, shards {there}", hint=FETCH_AGAIN)
         return cls(path, index, shards)
 
     def __len__(self) -> int:
@@ -236,12 +250,9 @@ class ShardFolder:
                 problems.append(
                     f"{shard.path}: {int(shard.notes.used.sum())} tokens, index.json says {entry.tokens}"
                 )
-        for name in ("rows", "tokens"):
-            total = sum(getattr(entry, name) for entry in self.index.shards)
-            if total != getattr(self.index, name):
-                problems.append(
-                    f"{self.path}: index.json says {getattr(self.index, name)} {name}, shards {total}"
-                )
+        total = sum(entry.tokens for entry in self.index.shards)
+        if total != self.index.tokens:
+            problems.append(f"{self.path}: index.json says {self.index.tokens} tokens, shards {total}")
         return problems
 
     def _tokens(self, shard: int, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
@@ -284,5 +295,5 @@ def read_index(path: Path) -> ShardIndex:
         ) from None
     try:
         return msgspec.json.decode(content, type=ShardIndex)
-    except msgspec.MsgspecError as error:
+    except MALFORMED as error:
         raise DataError(f"{path / INDEX}: damaged: {error}", hint="pack again") from None

@@ -6,9 +6,11 @@ import pytest
 
 from llmkit.errors import ConfigError
 from llmkit.estimate.architecture import Architecture
+from llmkit.estimate.architecture_of import architecture_of
 from llmkit.estimate.rank_share import rank_share, rank_weight_bytes, require_split
 from llmkit.estimate.stored import NumbersAlone
 from llmkit.estimate.weight_bytes import weight_bytes
+from llmkit.model.config import ModelConfig
 
 
 def test_keys_and_values_are_copied_where_devices_are_more_than_heads(llama_3_8b: Architecture) -> None:
@@ -23,6 +25,25 @@ def test_keys_and_values_are_copied_where_devices_are_more_than_heads(llama_3_8b
 def test_norms_are_whole_and_matrices_are_cut(llama_3_8b: Architecture) -> None:
     shares = {tensor.module: rank_share(llama_3_8b, tensor, 32) for tensor in llama_3_8b.tensors}
     assert (shares["norm"], shares["q_proj"], shares["k_proj"]) == (1, Fraction(1, 32), Fraction(1, 8))
+
+
+def test_a_table_of_positions_that_is_not_learnt_is_whole_on_each_device() -> None:
+    shape = {
+        "model_type": "gpt2",
+        "n_embd": 64,
+        "n_head": 4,
+        "n_layer": 2,
+        "vocab_size": 100,
+        "n_positions": 32,
+    }
+    fixed, learnt = (
+        architecture_of(ModelConfig.from_hf({**shape, "position_embedding_type": kind}))
+        for kind in ("sinusoidal", "learned")
+    )
+    halves = [
+        rank_weight_bytes(one, weight_bytes(one, NumbersAlone("float32")), 2) for one in (fixed, learnt)
+    ]
+    assert halves[0] == halves[1] and fixed.parameters == learnt.parameters - 32 * 64
 
 
 def test_unequal_parts_name_the_flag() -> None:

@@ -209,9 +209,9 @@ def test_an_adapter_is_split_along_with_its_matrix(llama_2_7b: Architecture) -> 
 @pytest.mark.parametrize(
     ("wrong", "problem", "hint"),
     [
-        ({"tensor_parallel": 5}, r"num_attention_heads \(32\)", "change tensor_parallel"),
-        ({"pipeline_parallel": 5}, r"num_hidden_layers \(32\)", "change pipeline_parallel"),
-        ({"pipeline_parallel": 8, "virtual_stages": 3}, r"num_hidden_layers \(32\)", "change pipeline"),
+        ({"tensor_parallel": 5}, r"num_attention_heads \(32\)", "change --tensor-parallel"),
+        ({"pipeline_parallel": 5}, r"num_hidden_layers \(32\)", "change --pipeline-parallel"),
+        ({"pipeline_parallel": 8, "virtual_stages": 3}, r"num_hidden_layers \(32\)", "change --pipeline"),
         ({"lora_rank": 8, "lora_modules": ("qproj",)}, "no matrix 'qproj'", "did you mean q_proj?"),
     ],
 )

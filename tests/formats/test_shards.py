@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -107,10 +108,24 @@ def test_no_folder_and_no_index_and_no_shard_are_missing(folder: Path, tmp_path:
 
 
 def test_a_damaged_index_is_bad_data(folder: Path) -> None:
-    for content in ("{", '{"schema": 1}', "[]"):
-        (folder / INDEX).write_text(content)
+    whole = (folder / INDEX).read_bytes()
+    other = (whole.replace(b'"u2"', b'"f8"'), whole.replace(b'"u2"', b'"\xff2"'))
+    for content in (b"{", b'{"schema": 1}', b"[]", *other):
+        (folder / INDEX).write_bytes(content)
         with pytest.raises(DataError, match="damaged"):
             read_index(folder)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [({"rows": 5}, "index.json says 5 rows"), ({"seq_len": 7}, "another"), ({"dtype": "u4"}, "another")],
+)
+def test_an_index_that_says_other_than_its_shards_is_bad_data(
+    folder: Path, changed: dict[str, Any], told: str
+) -> None:
+    change_index(folder, **changed)
+    with pytest.raises(DataError, match=told):
+        ShardFolder.open(folder)
 
 
 def test_a_cut_shard_is_found_when_the_folder_is_opened(folder: Path) -> None:

@@ -28,7 +28,7 @@ from llmkit.quant.ggml_bytes import ggml_bytes
 from llmkit.quant.ggml_grids import GGML_GRIDS
 from llmkit.quant.grid import Grid
 from llmkit.quant.kept_matrix import KeptMatrix
-from llmkit.quant.plan import QuantPlan, Stored, Wishes
+from llmkit.quant.plan import FALLBACK, QuantPlan, Stored, Wishes
 from llmkit.quant.plan_folder import folder_plan
 from llmkit.quant.plan_gguf import PLAIN_TYPES, VERSION, file_type_number, gguf_plan
 from llmkit.workflows.convert.convert import counted, write_companions
@@ -59,7 +59,8 @@ def plan_files(
         weighed: whether there is calibration text.
 
     Raises:
-        UsageError, ConfigError: see `gguf_plan`, `folder_plan` and `Wishes.apply`.
+        UsageError, ConfigError: nothing of a folder would be rounded; or see `gguf_plan`, `folder_plan` and
+            `Wishes.apply`.
     """
     with torch.device("meta"):
         model = Transformer(source.config)
@@ -70,6 +71,13 @@ def plan_files(
         dtype = dtype_of(source.config)
         plan = folder_plan(model, container, container_grid(container, kind, dtype), dtype=dtype)
     wished = _wishes(source, container, config).apply(plan)
+    if container != "gguf" and all(unit.grid is None for unit in wished.units):
+        reasons = [unit.reason for unit in wished.units if unit.reason.startswith(FALLBACK)]
+        why = f": {reasons[0].removeprefix(FALLBACK)}" if reasons else ""
+        raise UsageError(
+            f"{kind} fits no matrix in {container} files{why}",
+            hint="a smaller --group that divides the rows, or another --format",
+        )
     return measured(source, container, wished, config.max_shard_bytes)
 
 

@@ -46,6 +46,15 @@ def test_a_grid_that_the_container_does_not_hold_is_refused(source: ConvertSourc
     assert refused.value.hint == "for one: mlx-4bit-g64"
 
 
+def test_files_without_a_rounded_matrix_are_refused_with_the_reason(source: ConvertSource) -> None:
+    wide = r"int4-g4096 fits no matrix in gptq files: a row of \d+ is no whole number of groups of 4096"
+    with pytest.raises(UsageError, match=wide) as refused:
+        plan_files(source, "gptq", "int4-g4096", QuantizeConfig(), INVOCATION, weighed=False)
+    assert "--group" in refused.value.hint
+    plan = plan_files(source, "gptq", "int4-g32", QuantizeConfig(), INVOCATION, weighed=False)
+    assert any(unit.grid is not None for unit in plan.units)
+
+
 NARROW = {"q_lora_rank": 32, "qk_nope_head_dim": 32, "qk_rope_head_dim": 32, "v_head_dim": 32}
 """What Q8_0's blocks divide."""
 KINDS: dict[str, Callable[[], Transformer]] = {
