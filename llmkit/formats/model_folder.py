@@ -108,7 +108,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
         decoded = _decode_object(content)
         refuse_twice(name, content, decoded)
     except MALFORMED as error:
-        raise DataError(f"{name}: not a JSON object ({error})", hint=f"python -m json.tool {path}") from None
+        hint = "pipe one JSON object in" if path == STDIO else f"python -m json.tool {path}"
+        raise DataError(f"{name}: not a JSON object ({error})", hint=hint) from None
     return decoded
 
 

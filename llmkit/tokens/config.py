@@ -90,6 +90,7 @@ _FORMATS: dict[TokenizeMode, tuple[RowFormat, ...]] = {
     "check": _ALL,
     "compare": _ALL,
 }
+_OF_TEXT: tuple[TokenizeMode, ...] = tuple(mode for mode in _FORMATS if mode != "decode")
 _BELONGS_TO: dict[str, tuple[TokenizeMode, ...]] = {
     "keep": ("truncate",),
     "overlap": ("chunk",),
@@ -98,6 +99,8 @@ _BELONGS_TO: dict[str, tuple[TokenizeMode, ...]] = {
     "keep_text": ("jsonl",),
     "by": ("compare",),
     "per_record": ("count",),
+    "allow_special": _OF_TEXT,
+    "generation_prompt": _OF_TEXT,
     "bos": ("count", "ids", "pieces", "offsets", "view", "raw", "jsonl", "truncate", "chunk"),
     "eos": ("count", "ids", "pieces", "offsets", "view", "raw", "jsonl", "truncate", "chunk"),
 }

@@ -225,3 +225,11 @@ def test_a_header_or_a_config_with_a_key_twice_is_damaged(tmp_path: Path) -> Non
     config.write_text('{"hidden_size": 8, "hidden_size": 16}')
     with pytest.raises(DataError, match="the key 'hidden_size' is there twice"):
         read_config(config)
+
+
+def test_of_stdin_that_is_no_object_no_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr("sys.stdin", nothing)
+        with pytest.raises(DataError, match="stdin: not a JSON object") as refused:
+            read_json_object(Path("-"))
+    assert refused.value.hint == "pipe one JSON object in"

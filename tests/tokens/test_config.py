@@ -14,6 +14,8 @@ from llmkit.tokens.config import PackConfig, TokenizeConfig
         ({"mode": "ids", "max_tokens": 4}, "--max does nothing with --ids"),
         ({"mode": "count", "keep": "tail"}, "--keep does nothing with --count"),
         ({"mode": "decode", "bos": True}, "--bos does nothing with --decode"),
+        ({"mode": "decode", "allow_special": True}, "--allow-special does nothing with --decode"),
+        ({"mode": "decode", "generation_prompt": True}, "--generation-prompt does nothing with --decode"),
         ({"mode": "jsonl", "row_format": "tsv"}, "--jsonl has no format tsv"),
         ({"mode": "raw", "row_format": "text"}, "--raw has no format text"),
         ({"mode": "chunk", "limit": 8, "overlap": 8}, "--overlap 8 must be below"),
