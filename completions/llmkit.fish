@@ -711,7 +711,7 @@ complete -c llmkit -n '__llmkit_at serve' -l keys -l api-key-file -r -F -d 'Who 
 complete -c llmkit -n '__llmkit_at serve' -l usage -r -F -d 'Count the tokens of each key here (SQLite).'
 complete -c llmkit -n '__llmkit_at serve' -l new-key -x -d 'Make a key, print its entry for --keys, and stop.'
 complete -c llmkit -n '__llmkit_at serve' -l show-usage -d 'Print what --usage has counted, and stop.'
-complete -c llmkit -n '__llmkit_at serve' -l cors -x -d 'Whose pages may ask. Repeatable; none by default.'
+complete -c llmkit -n '__llmkit_at serve' -l cors -x -d 'Whose pages may ask, beside its own. Repeatable.'
 complete -c llmkit -n '__llmkit_at serve' -l tls-cert -r -F -d 'Certificate chain, PEM; with --tls-key.'
 complete -c llmkit -n '__llmkit_at serve' -l tls-key -r -F -d 'Its private key, PEM.'
 complete -c llmkit -n '__llmkit_at serve' -l log -r -F -d 'A line of JSON for each request; - is stdout.'

@@ -17,14 +17,19 @@ from llmkit.server.worker_api import load_adapter, show_adapters, unload_adapter
 
 
 def build_app(
-    state: State, *, tell: RequestLog = lambda record: None, origins: Sequence[str] = ()
+    state: State,
+    *,
+    tell: RequestLog = lambda record: None,
+    origins: Sequence[str] = (),
+    host: str | None = None,
 ) -> Starlette:
     """The application of a server.
 
     Args:
         state: models, gate and limits.
         tell: takes a record of each request.
-        origins: whose pages may ask; none by default.
+        origins: whose pages may ask, beside its own; none by default.
+        host: where it listens; None: on a Unix socket.
     """
     routes = [
         route("/", show_page, "GET"),
@@ -58,4 +63,4 @@ def build_app(
         metrics.add(record, paths)
         tell(record)
 
-    return put_in_front(routes, state, tell=over, origins=origins)
+    return put_in_front(routes, state, tell=over, origins=origins, host=host)

@@ -70,7 +70,7 @@ class ServeConfig:
     usage: Path | None = None
     """Where tokens are counted, key by key; None: they are forgotten at the end."""
     cors: tuple[str, ...] = ()
-    """Origins whose pages may ask."""
+    """Origins whose pages may ask, beside the server's own."""
     log: Path | None = None
     """A line of JSON for each request; `-` is stdout."""
     log_prompts: bool = False
@@ -95,6 +95,11 @@ class ServeConfig:
     passages: PassagesConfig = field(default_factory=PassagesConfig)
     behind_router: bool = False
     """Whether only a router asks, which has the keys and the queue. On a Unix socket."""
+
+    @property
+    def listens_on(self) -> str | None:
+        """The host; None: a Unix socket."""
+        return self.host if self.unix_socket is None else None
 
     def __post_init__(self) -> None:
         if (self.tls_certificate is None) != (self.tls_key is None):

@@ -1,4 +1,5 @@
-"""What stands before every application of ours, torch-free: the key asked for, the body capped, errors told.
+"""What stands before every application of ours, torch-free: the key asked for, pages of others kept out, the
+body capped, errors told.
 
 Deny by default: a route answers a caller with a key, unless it is on the list of those that tell nobody
 anything.
@@ -23,6 +24,7 @@ from llmkit.server.ending import draining, unless
 from llmkit.server.errors import ApiError, Dialect
 from llmkit.server.gate import Gate
 from llmkit.server.observe import Observe, RequestLog
+from llmkit.server.own_origin import OwnOrigin
 
 OPEN = ("/", "/health", "/ready")
 """Paths that need no key."""
@@ -49,7 +51,12 @@ class FrontState(Protocol):
 
 
 def put_in_front(
-    routes: list[Route], state: FrontState, *, tell: RequestLog, origins: Sequence[str] = ()
+    routes: list[Route],
+    state: FrontState,
+    *,
+    tell: RequestLog,
+    origins: Sequence[str] = (),
+    host: str | None = None,
 ) -> Starlette:
     """An application of some routes, with all that a request goes through on its way to them.
 
@@ -57,11 +64,13 @@ def put_in_front(
         routes: made by `route`.
         state: what the handlers find as `request.app.state.serve`.
         tell: takes a record of each request.
-        origins: whose pages may ask; none by default.
+        origins: whose pages may ask, beside its own; none by default.
+        host: where it listens; None: on a Unix socket.
     """
     app = Starlette(routes=routes, exception_handlers={HTTPException: _not_routed})
     app.router.redirect_slashes = False  # to an address made of what the client calls us
     app.state.serve = state
+    app.state.own_origin = OwnOrigin(origins, host)
     app.add_middleware(BodyCap, most_bytes=MOST_BODY_BYTES, seconds=BODY_SECONDS)
     if origins:
         app.add_middleware(
@@ -188,7 +197,9 @@ def route(path: str, handler: Handler, *methods: str) -> Route:
         state: FrontState = request.app.state.serve
         try:
             if path not in OPEN:
-                request.state.caller = state.gate.identify(_key(request))
+                request.state.caller = caller = state.gate.identify(_key(request))
+                if not caller.name:  # no key was asked for
+                    request.app.state.own_origin.check(request.method, request.headers)
                 if state.draining and request.method == "POST":
                     raise draining()
             return await unless(handler(request), state.over.wait(), draining())

@@ -9,6 +9,10 @@ from llmkit.errors import ConfigError
 from llmkit.server.config import ServeConfig
 
 
+def test_a_unix_socket_takes_the_place_of_the_host() -> None:
+    assert (ServeConfig().listens_on, ServeConfig(unix_socket=Path("s")).listens_on) == ("127.0.0.1", None)
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

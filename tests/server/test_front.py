@@ -43,11 +43,20 @@ async def open_to_all(request: Request) -> Response:
 
 
 def ask(
-    method: str, path: str, *, draining: bool = False, origins: Sequence[str] = (), **more: Any
+    method: str,
+    path: str,
+    *,
+    draining: bool = False,
+    origins: Sequence[str] = (),
+    host: str | None = None,
+    gate: Gate | None = None,
+    **more: Any,
 ) -> httpx.Response:
     async def go() -> httpx.Response:
-        routes = [route("/echo", echo, "POST"), route("/health", open_to_all, "GET")]
-        app = put_in_front(routes, Shared(OneKey(), draining), tell=lambda record: None, origins=origins)
+        routes = [route("/echo", echo, "POST")]
+        routes += [route(path, open_to_all, "GET") for path in ("/health", "/models")]
+        state = Shared(gate or OneKey(), draining)
+        app = put_in_front(routes, state, tell=lambda record: None, origins=origins, host=host)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://s") as client:
             return await client.request(method, path, **more)
@@ -118,6 +127,36 @@ def test_a_page_that_is_let_in_may_send_what_the_libraries_send_and_read_what_th
         "OPTIONS", "/echo", headers=wanted | {"origin": "https://evil"}, origins=["https://app.example"]
     )
     assert other.status_code == 400 and "access-control-allow-origin" not in other.headers
+
+
+EVIL = {"origin": "http://evil.example", "content-type": "text/plain"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "more", "status"),
+    [
+        ("POST", "/echo", {"headers": {"host": "localhost"} | EVIL}, 403),
+        ("POST", "/echo", {"headers": {"host": "evil.example"}}, 403),
+        ("POST", "/echo", {"headers": {"host": "localhost"}, "data": {"a": "b"}}, 200),  # as curl -d
+        ("POST", "/echo", {"headers": {"host": "localhost"} | EVIL, "origins": ["http://evil.example"]}, 200),
+        (
+            "POST",
+            "/echo",
+            {"headers": {"host": "evil.example", "x-api-key": "k"} | EVIL, "gate": OneKey()},
+            200,
+        ),
+        ("GET", "/models", {"headers": {"host": "localhost"} | EVIL}, 200),
+        ("GET", "/models", {"headers": {"host": "evil.example"}}, 403),
+        ("GET", "/health", {"headers": {"host": "evil.example"}}, 200),
+    ],
+)
+def test_without_keys_pages_of_others_are_refused_and_with_keys_they_have_none(
+    method: str, path: str, more: dict[str, Any], status: int
+) -> None:
+    answer = ask(method, path, **{"gate": OpenGate(), "host": "127.0.0.1", **more})
+    assert answer.status_code == status
+    if status == 403:
+        assert answer.json()["error"]["type"] == "permission_error"
 
 
 def test_what_goes_wrong_inside_stays_inside() -> None:

@@ -76,7 +76,7 @@ ReadyFd = Annotated[
 TlsCert = Annotated[Path | None, Option(metavar="FILE", help="Certificate chain, PEM; with --tls-key.")]
 TlsKey = Annotated[Path | None, Option(metavar="FILE", help="Its private key, PEM.")]
 Cors = Annotated[
-    list[str] | None, Option(metavar="ORIGIN", help="Whose pages may ask. Repeatable; none by default.")
+    list[str] | None, Option(metavar="ORIGIN", help="Whose pages may ask, beside its own. Repeatable.")
 ]
 
 # By whom

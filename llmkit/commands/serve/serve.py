@@ -52,6 +52,9 @@ def serve(
     SIGTERM lets running requests end, for --drain-seconds; Ctrl-C and a second
     SIGTERM do not.
 
+    Without keys, what web pages of other origins post is refused (403), and on
+    127.0.0.1 what names another host: --cors https://chat.example lets both in.
+
     Where a request does not say how tokens are drawn, the model's
     generation_config.json does; else it is at temperature 0.8 (OpenAI's own models
     have 1), any token.

@@ -25,14 +25,19 @@ FREE = ("/v1/messages/count_tokens", "/tokenize", "/detokenize", "/apply-templat
 
 
 def build_router(
-    state: RouterState, *, tell: RequestLog = lambda record: None, origins: Sequence[str] = ()
+    state: RouterState,
+    *,
+    tell: RequestLog = lambda record: None,
+    origins: Sequence[str] = (),
+    host: str | None = None,
 ) -> Starlette:
     """The application of a router.
 
     Args:
         state: workers and gate.
         tell: takes a record of each request.
-        origins: whose pages may ask; none by default.
+        origins: whose pages may ask, beside its own; none by default.
+        host: where it listens; None: on a Unix socket.
     """
     routes = [
         route("/", show_page, "GET"),
@@ -52,7 +57,7 @@ def build_router(
         state.metrics.add(record, paths)
         tell(record)
 
-    return put_in_front(routes, state, tell=over, origins=origins)
+    return put_in_front(routes, state, tell=over, origins=origins, host=host)
 
 
 async def health(request: Request) -> Response:

@@ -62,7 +62,7 @@ class AnthropicErrorBody(msgspec.Struct):
 REFUSALS = {
     400: "the body is not as described, or cannot be followed",
     401: "no key, or nobody's",
-    403: "the key is not allowed this",
+    403: "the key, or the page that asks, is not allowed this",
     404: "there is no such model",
     408: "the body took too long to come in",
     409: "there is one of this name",
@@ -93,7 +93,7 @@ class Operation:
     streams: bool = False
     """Whether events may be asked for in its place."""
     refusals: Sequence[int] = ()
-    """Statuses of errors; 401 is each one's that needs a key."""
+    """Statuses of errors; 401 and 403 are each one's that needs a key."""
     is_open: bool = False
     """Whether it needs no key, whatever the server's keys."""
     counts: bool = False
@@ -233,7 +233,7 @@ def _described(one: Operation, facts: Facts) -> dict[str, Any]:
         "summary": one.summary,
         "responses": {"200": {"description": "done", "content": content}},
     }
-    for status in sorted({*one.refusals, *(() if one.is_open else (401,))}):
+    for status in sorted({*one.refusals, *(() if one.is_open else (401, 403))}):
         answer: dict[str, Any] = {"description": REFUSALS[status], "content": error}
         if status in _LATER:
             answer["headers"] = {"retry-after": {"description": "seconds", "schema": integer(minimum=1)}}

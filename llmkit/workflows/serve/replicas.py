@@ -120,7 +120,7 @@ async def _serve(job: Replicas, front: Front, note: Callable[[str], None]) -> En
     supervisor = Supervisor(adapters=adapters)
     metrics = Metrics(dict, lambda: _fingerprints(fleet), gate.admission, lambda: gate.limited)
     state = RouterState(fleet, gate, metrics, adapters, log_prompts=job.serve.log_prompts)
-    app = build_router(state, tell=front.tell, origins=job.serve.cors)
+    app = build_router(state, tell=front.tell, origins=job.serve.cors, host=job.serve.listens_on)
     run = Run(app, state, front.listener, drain_seconds=job.serve.drain_seconds, tls=front.tls)
     ending: Ending = "killed"
     deployed = _ray_of(job)

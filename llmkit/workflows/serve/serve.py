@@ -255,7 +255,8 @@ async def opened_app(
             retrieval=aids.retrieval(job.tokenizer, context),
         )
         thread.start()
-        yield build_app(state, tell=tell, origins=config.cors), state
+        host = None if behind_router else config.listens_on  # a router says another one
+        yield build_app(state, tell=tell, origins=config.cors, host=host), state
 
 
 def _served(

@@ -239,6 +239,19 @@ def test_a_server_runs_the_tools_and_searches_the_index_that_its_operator_named(
     assert json.loads(log.read_text())["tool_calls"] == 1
 
 
+def test_a_web_page_of_others_has_nothing_written_by_a_server_on_this_machine(
+    server: tuple[subprocess.Popen[str], str, Path],
+) -> None:
+    _, url, _ = server
+    body = {"prompt": "Once", "max_tokens": 1}
+    evil = {"origin": "http://evil.example", "content-type": "text/plain"}
+    for head in (evil, evil | {"host": "evil.example"}, {"host": "evil.example:8000"}):
+        assert httpx.post(f"{url}/v1/completions", content=json.dumps(body), headers=head).status_code == 403
+    form = {"content-type": "application/x-www-form-urlencoded"}  # as curl -d says where nothing is said
+    for head in (form, {"origin": url}, {"host": "localhost"}):
+        assert httpx.post(f"{url}/v1/completions", content=json.dumps(body), headers=head).status_code == 200
+
+
 def test_a_server_writes_what_generate_writes_and_drains_at_sigterm(
     server: tuple[subprocess.Popen[str], str, Path], llmkit_run: Callable[..., Any], stories: Path
 ) -> None:
@@ -256,4 +269,4 @@ def test_a_server_writes_what_generate_writes_and_drains_at_sigterm(
         rest = [line for line in lines if line]
     assert rest[-1] == "data: [DONE]"
     assert process.wait(20) == 0
-    assert [json.loads(line)["status"] for line in log.read_text().splitlines()] == [200, 200]
+    assert [json.loads(line)["status"] for line in log.read_text().splitlines()][-2:] == [200, 200]

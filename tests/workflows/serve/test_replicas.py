@@ -149,6 +149,13 @@ def test_1_a_worker_killed_under_load_costs_no_request(server: Server) -> None:
     assert victim not in [one["pid"] for one in server.workers()]
 
 
+def test_a_web_page_of_others_has_nothing_written_by_a_router_on_this_machine(server: Server) -> None:
+    for head in ({"origin": "http://evil.example"}, {"host": "evil.example"}):
+        assert server.client.post("/v1/completions", json=SHORT, headers=head).status_code == 403
+    own = {"origin": str(server.client.base_url).rstrip("/")}
+    assert server.client.post("/v1/completions", json=SHORT, headers=own).status_code == 200
+
+
 def test_2_a_stream_whose_worker_is_killed_raises_in_the_sdk(server: Server) -> None:
     openai = pytest.importorskip("openai")
     sdk = openai.OpenAI(base_url=f"{server.client.base_url}/v1", api_key="none", max_retries=0)
