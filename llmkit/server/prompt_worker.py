@@ -1,13 +1,13 @@
-"""Prompts into token ids, in a process of its own, which can be killed.
+"""Prompts into token ids, and ids into text, in a process of its own, which can be killed.
 
 Neither a chat template nor a tokenizer promises to be quick: a sandbox does not bound what a template costs,
 and a megabyte of one letter takes a tokenizer a quarter of a minute. Here they hold nobody up.
 
 One message a prompt each way, as msgpack behind four bytes of length:
     {"text": str, "special": bool} | {"rule": [kind, …], "vocab_size": int} | {"template": true} |
-    {"messages": […], "tools": […] | None, "kwargs": {…}, "prefill": str}
+    {"messages": […], "tools": […] | None, "kwargs": {…}, "prefill": str} | {"ids": [int]}
 and back
-    {"ids": [int], "text": str} | {"turn_end": int | None, "turns": {…}} |
+    {"ids": [int], "text": str} | {"text": str} | {"turn_end": int | None, "turns": {…}} |
     {"problem": str, "hint": str, "kind": str}
 """
 
@@ -71,6 +71,8 @@ class Worker:
             return {"turn_end": self._encoder.turn_end, "turns": asdict(self._turns)}
         if "text" in message:
             return {"ids": self._encoder.encode(message["text"], special=message["special"])}
+        if "ids" in message:
+            return {"text": self._tokenizer.decode(message["ids"])}
         messages, tools = message["messages"], message["tools"]
         if has_tools(messages, tools):
             messages, tools = self._turns.told(messages, tools)

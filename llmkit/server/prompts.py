@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ BYTES_PER_TOKEN = 16
 """More than a token of any language or code has on average: what has more of them than the context has tokens
 is refused unread."""
 LEAST_BYTES = 8192
+_IDS_BYTES = 8 << 20
+"""Of a list of ids, which no body has room for more than a million of."""
 _RULE_BYTES = 1 << 20
 """Of a rule; a request's is held to less."""
 
@@ -42,7 +45,7 @@ def most_prompt_bytes(context: int) -> int:
 
 
 class PromptPool:
-    """Processes that turn prompts into ids."""
+    """Processes that turn prompts into ids, and ids into text."""
 
     def __init__(
         self, tokenizer_path: Path, *, workers: int = 2, seconds: float = 10.0, most_bytes: int = 1 << 20
@@ -111,6 +114,19 @@ class PromptPool:
         }
         answer = await self._ask(message, "messages")
         return list(answer["ids"]), str(answer["text"])
+
+    async def decode(self, ids: Sequence[int], param: str = "prompt") -> str:
+        """The text of some ids. It holds up nobody here: the tokenizer lets no other thread run meanwhile.
+
+        Args:
+            ids: all of the vocabulary.
+            param: what the request calls them.
+
+        Raises:
+            ApiError: 400: it takes too long.
+        """
+        answer = await self._ask({"ids": ids}, param, most_bytes=_IDS_BYTES)
+        return str(answer["text"])
 
     async def check_rule(self, rule: Rule | None, vocab_size: int) -> None:
         """Find out what is wrong with a rule, and how long it takes to compile, where that holds nobody up.

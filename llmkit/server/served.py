@@ -134,8 +134,8 @@ class Served:
     async def _prepare(self, ask: Ask, caller: Caller) -> Prepared:
         prompts = await self._encode(ask)
         grammar = await self._grammar(ask)
-        requests, texts = [], []
-        for number, (ids, text) in enumerate(prompts):
+        requests = []
+        for number, (ids, _) in enumerate(prompts):
             sampling = self._fit(ask, len(ids))
             if not ask.seed_given:
                 sampling = replace(sampling, seed=secrets.randbits(SEED_BITS))
@@ -161,8 +161,10 @@ class Served:
                 raise as_api_error(error, setting_of(error.problem) or _prompt_param(ask)) from None
             for sample in range(ask.sampling.samples):
                 requests.append(_sample(request, sample))
-                texts.append(text)
-        return Prepared(tuple(requests), tuple(texts))
+        texts = [text for _, text in prompts]
+        if ask.ids and ask.echo:  # whose ids are known to be some
+            texts = await asyncio.gather(*(self.prompts.decode(one) for one in ask.ids))
+        return Prepared(tuple(requests), tuple(text for text in texts for _ in range(ask.sampling.samples)))
 
     def reader(self, ask: Ask) -> CallReader | None:
         """What finds the calls of one answer; None where there can be none."""
@@ -230,14 +232,14 @@ class Served:
         )
 
     async def _encode(self, ask: Ask) -> Sequence[tuple[list[int], str]]:
+        """Ids and text of each prompt; of one that came as ids no text."""
         if ask.kind == "chat":
             ids, text = await self.prompts.encode_chat(
                 ask.messages, tools=ask.offered_tools, kwargs=ask.template_kwargs, prefill=ask.prefill
             )
             return [(ids, text)]
         if ask.ids:
-            spelled = ask.echo
-            return [(list(one), self.tokenizer.decode(one) if spelled else "") for one in ask.ids]
+            return [(list(one), "") for one in ask.ids]
         encoded = await asyncio.gather(*(self.prompts.encode(text) for text in ask.texts))
         return list(zip(encoded, ask.texts, strict=True))
 

@@ -25,7 +25,9 @@ class TokenPlaces:
     def place(self, token_id: int) -> int:
         """Characters before the next token; a special one that the text does not have takes none itself."""
         token = self._tokenizer.token_bytes(token_id)
-        begin, end = self._find(token, is_special=self._tokenizer.byte_lengths[token_id] == 0)
+        # a model may have ids that no token has
+        is_special = bool(token) and self._tokenizer.byte_lengths[token_id] == 0
+        begin, end = self._find(token, is_special=is_special)
         self._pass(begin)
         within = begin < len(self._content) and _goes_on(self._content[begin])
         offset = self._begun - within

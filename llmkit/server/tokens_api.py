@@ -46,10 +46,11 @@ async def detokenize(request: Request) -> Response:
     served = state.models.find(body.model, request.state.caller)
     if len(body.tokens) > MOST_TOKENS:
         raise refused("tokens", f"at most {MOST_TOKENS:,} (found {len(body.tokens):,})")
-    wrong = next((one for one in body.tokens if not 0 <= one < served.tokenizer.vocab_size), None)
-    if wrong is not None:
-        raise refused("tokens", f"{wrong} is not in the vocabulary of {served.tokenizer.vocab_size:,}")
-    text = served.tokenizer.decode(body.tokens)
+    known = served.tokenizer.vocab_size
+    for wrong in (min(body.tokens, default=0), max(body.tokens, default=0)):
+        if not 0 <= wrong < known:
+            raise refused("tokens", f"{wrong} is not in the vocabulary of {known:,}")
+    text = await until_gone(request, served.prompts.decode(body.tokens, "tokens"))
     return as_json({"prompt": text, "content": text})
 
 

@@ -25,6 +25,13 @@ def test_errors_come_back_as_what_they_were(tokenizer_folder: Path) -> None:
     assert isinstance(as_error(worker.answer(message)), DataError)
 
 
+def test_ids_become_the_text_of_the_tokenizer(tokenizer_folder: Path) -> None:
+    worker = Worker(tokenizer_folder)
+    ids = worker._tokenizer.backend.encode("the fox <|end|>é").ids
+    assert worker.answer({"ids": ids}) == {"text": "the fox <|end|>é"}
+    assert worker.answer({"ids": []}) == {"text": ""}
+
+
 def test_a_template_cannot_reach_out_of_its_sandbox(tokenizer_folder: Path) -> None:
     worker = Worker(tokenizer_folder)
     worker._tokenizer.chat_template = "{{ ''.__class__.__mro__[1].__subclasses__() }}"

@@ -96,6 +96,17 @@ def test_a_prompt_may_have_sixteen_bytes_a_position(context: int, most: int) -> 
     assert most_prompt_bytes(context) == most
 
 
+def test_a_million_ids_become_text_within_the_time_of_a_prompt(
+    tokenizer_folder: Path, tokenizer: Tokenizer
+) -> None:
+    (one,) = tokenizer.backend.encode("a").ids
+    many = [one] * (1 << 20)
+    assert with_pool(tokenizer_folder, lambda pool: pool.decode(many)) == "a" * len(many)
+    with pytest.raises(ApiError, match="tokens: takes more than") as caught:
+        with_pool(tokenizer_folder, lambda pool: pool.decode(many, "tokens"), seconds=0.01)
+    assert caught.value.status == 400
+
+
 def test_a_client_that_leaves_does_not_leave_its_answer_to_the_next(tokenizer_folder: Path) -> None:
     async def work(pool: PromptPool) -> tuple[list[int], list[int]]:
         await pool.start()

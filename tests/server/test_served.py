@@ -11,13 +11,14 @@ import pytest
 
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.seeds import derive_seed
+from llmkit.model.config import ModelConfig
 from llmkit.model.transformer import Transformer
 from llmkit.server.ask import Ask
 from llmkit.server.errors import ApiError
 from llmkit.server.gate import Caller
 from llmkit.server.served import Prepared
 from tests.server.calling_made import calling_folder, calling_model
-from tests.server.conftest import Serving, served_app
+from tests.server.conftest import FIELDS, Serving, served_app
 
 ASK = Ask(
     kind="text",
@@ -85,6 +86,33 @@ def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(serving: Serving
     with pytest.raises(ApiError, match="256 tokens, and the context has 256") as caught:
         prepare(serving, replace(ASK, texts=(), ids=((5,) * 256,)))
     assert caught.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("wrong", [-1, 10**14, 300])
+def test_ids_that_there_are_not_are_the_requests_fault_before_they_are_spelled(
+    serving: Serving, wrong: int
+) -> None:
+    ask = replace(ASK, texts=(), ids=((5, 6), (5, wrong)), echo=True)
+    with pytest.raises(ApiError, match=f"token id {wrong} of the prompt is not in the model's") as caught:
+        prepare(serving, ask)
+    assert (caught.value.status, caught.value.param) == (400, "prompt")
+    assert prepare(serving, replace(ask, ids=((5,), (6,)))).prompts == ("#", "$")
+
+
+def test_ids_that_the_tokenizer_has_no_token_for_are_scored_and_spell_nothing(
+    tokenizer_folder: Path,
+) -> None:
+    config = ModelConfig(vocab_size=320, **FIELDS)  # more than tokens, as of many models
+
+    async def go() -> dict[str, Any]:
+        async with served_app(Transformer(config).eval(), tokenizer_folder) as (app, _):
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+                body = {"prompt": [5, 310, 6], "echo": True, "max_tokens": 0, "logprobs": 0}
+                return (await client.post("/v1/completions", json=body)).json()["choices"][0]  # type: ignore[no-any-return]
+
+    told = asyncio.run(go())
+    assert told["text"] == "#$" and told["logprobs"]["text_offset"] == [0, 1, 1]
 
 
 CITY: dict[str, Any] = {"type": "object", "properties": {"city": {"enum": ["Bern", "Rome"]}}}

@@ -23,6 +23,11 @@ def test_a_special_token_takes_room_only_where_the_text_has_it(tokenizer: Tokeni
     assert places(tokenizer, "ab<|end|>", [end, a, b, end]) == [0, 0, 1, 2]
 
 
+def test_an_id_that_no_token_has_takes_no_room(tokenizer: Tokenizer) -> None:
+    a, b = tokenizer.backend.encode("ab").ids
+    assert places(tokenizer, "ab", [a, tokenizer.vocab_size, b, tokenizer.vocab_size + 9]) == [0, 1, 1, 2]
+
+
 def test_letters_that_were_read_as_others_put_the_rest_out_of_place_only_for_a_while(
     tokenizer: Tokenizer,
 ) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from llmkit.tokens.tokenizer import Tokenizer
 from tests.server.conftest import Serving
 
@@ -47,6 +49,7 @@ def test_what_makes_no_sense_is_400(serving: Serving) -> None:
         ("/tokenize", {"prompt": "a", "content": "b"}),
         ("/detokenize", {"tokens": [-1]}),
         ("/detokenize", {"tokens": [10**6]}),
+        ("/detokenize", {"tokens": [5, 10**14, 5]}),
         ("/apply-template", {"messages": [], "chat_template_kwargs": {}}),
         (
             "/apply-template",
@@ -54,3 +57,17 @@ def test_what_makes_no_sense_is_400(serving: Serving) -> None:
         ),
     )
     assert [one.status_code for one in answers] == [400] * len(answers)
+
+
+def test_ids_are_put_together_in_another_process(
+    serving: Serving, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = tokenizer.backend.encode("the fox").ids
+
+    def here(*_: Any, **__: Any) -> str:
+        raise AssertionError("it would hold up all that is under way")
+
+    monkeypatch.setattr(Tokenizer, "decode", here)
+    echo = {"prompt": ids, "echo": True, "max_tokens": 0}
+    told, echoed = post(serving, ("/detokenize", {"tokens": ids}), ("/v1/completions", echo))
+    assert told.json()["prompt"] == echoed.json()["choices"][0]["text"] == "the fox"
