@@ -57,6 +57,11 @@ class KeyedGate:
         self._running: dict[str, int] = defaultdict(int)
         self._set_aside: dict[str, int] = defaultdict(int)
 
+    @property
+    def unwritten(self) -> int:
+        """Requests that are charged and not in the database of usage yet."""
+        return self._usage.unwritten
+
     def replace_keys(self, keys: Keys | None) -> None:
         """Take other keys from now on; those that stay keep the state of their limits."""
         self._keys = keys

@@ -28,6 +28,7 @@ class Metrics:
         versions: Callable[[], dict[str, str]],
         admission: Admission | None = None,
         limited: Callable[[], dict[str, int]] = dict,
+        unwritten: Callable[[], int] | None = None,
     ) -> None:
         """
         Args:
@@ -35,9 +36,10 @@ class Metrics:
             versions: the fingerprint of each model.
             admission: the queue.
             limited: requests refused for limits of their key, by key.
+            unwritten: requests that the file of usage does not have yet; None: there is none.
         """
         self._registry = CollectorRegistry()
-        self._registry.register(_Engines(loads, admission, limited))
+        self._registry.register(_Engines(loads, admission, limited, unwritten))
         self._versions = versions
         self._info = Gauge(
             "llmkit_model_version_info",
@@ -155,10 +157,12 @@ class _Engines:
         loads: Callable[[], dict[str, EngineLoad]],
         admission: Admission | None,
         limited: Callable[[], dict[str, int]],
+        unwritten: Callable[[], int] | None,
     ) -> None:
         self._loads = loads
         self._admission = admission
         self._limited = limited
+        self._unwritten = unwritten
 
     def collect(self) -> Iterable[Metric]:
         """Called by prometheus_client."""
@@ -188,6 +192,12 @@ class _Engines:
         for key, count in self._limited().items():
             limited.add_metric([key], count)
         yield limited
+        if self._unwritten is not None:
+            unwritten = GaugeMetricFamily(
+                "llmkit_usage_unwritten_requests", "Requests that the file of usage does not have yet"
+            )
+            unwritten.add_metric([], self._unwritten())
+            yield unwritten
 
 
 ENGINE_FAMILIES = frozenset(f"llmkit_{name}" for name, *_ in (*_Engines._GAUGES, *_Engines._COUNTERS))

@@ -2,10 +2,11 @@
 
     usage(day TEXT, key TEXT, model TEXT, requests, prompt_tokens, cached_tokens, completion_tokens)
 
-Days are UTC's. A thread writes; what is asked for is answered from memory.
+Days are UTC's. A thread writes; what is asked for is answered from memory. What cannot be written waits
+there, added up by day, key and model, and is tried again.
 """
 
-import queue
+import logging
 import sqlite3
 import threading
 from collections import defaultdict
@@ -29,28 +30,46 @@ INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (day, key, model) DO 
     {", ".join(f"{name} = {name} + excluded.{name}" for name in _COLUMNS)}
 """
 
-Row = tuple[str, str, str, int, int, int, int]
+FIRST_PAUSE = 1.0
+"""Seconds until what could not be written is tried again; twice as long each time."""
+_LONGEST_PAUSE = 60.0
+_HINT = "make room on the disk, or end what holds the file; it is tried again until the server ends"
+_MOST_TOLD = 20
+"""Keys of which it is told what was lost."""
+
+Rows = dict[tuple[str, str, str], list[int]]
+"""By day, key and model, what `_COLUMNS` say."""
 
 
 class UsageStore:
-    """The tokens of every key, day by day."""
+    """The tokens of every key, day by day.
 
-    def __init__(self, path: Path | None) -> None:
+    Attributes:
+        unwritten: requests that are not in the database yet.
+    """
+
+    def __init__(self, path: Path | None, *, first_pause: float = FIRST_PAUSE) -> None:
         """
         Args:
             path: of the database, made where there is none; None: kept in memory only.
+            first_pause: seconds until what could not be written is tried again.
 
         Raises:
             DataError: it is not such a database.
             ResourceError: it cannot be written.
         """
+        self.unwritten = 0
+        self._path = path
+        self._first_pause = first_pause
         self._database = _open(path)
         self._days: dict[tuple[str, str], int] = defaultdict(int)
         for day, key, tokens in self._database.execute(
             "SELECT day, key, sum(prompt_tokens + completion_tokens) FROM usage GROUP BY day, key"
         ):
             self._days[day, key] = tokens
-        self._queue: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
+        self._waiting: Rows = {}
+        self._closing = False
+        self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._write, name="usage", daemon=True)
         self._thread.start()
 
@@ -58,8 +77,11 @@ class UsageStore:
         """Add what a request took."""
         day = now.date().isoformat()
         self._days[day, key] += usage.total_tokens
-        row = (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens)
-        self._queue.put((day, key, model, 1, *row))
+        row = [1, usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens]
+        with self._changed:
+            self.unwritten += 1
+            _add_rows(self._waiting, {(day, key, model): row})
+            self._changed.notify()
 
     def tokens_of_day(self, key: str, now: datetime) -> int:
         """Tokens that a key has used today."""
@@ -73,21 +95,61 @@ class UsageStore:
         )
 
     def close(self) -> None:
-        """Write what is left."""
-        self._queue.put(None)
+        """Write what is left; what cannot be written now is lost, and the log says how much."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
         self._thread.join()
         self._database.close()
 
     def _write(self) -> None:
         """Add rows as they come, those that have come together in one transaction."""
-        open_ = True
-        while open_:
-            rows = [self._queue.get()]
-            while not self._queue.empty():
-                rows.append(self._queue.get())
-            open_ = None not in rows
-            with self._database:
-                self._database.executemany(_ADD, [row for row in rows if row is not None])
+        pause = 0.0
+        closing = False
+        while not closing:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                self._changed.wait_for(lambda: self._closing, pause)
+                rows, self._waiting, closing = self._waiting, {}, self._closing
+            try:
+                with self._database:  # what fails in it is not in the database at all
+                    self._database.executemany(_ADD, [(*place, *row) for place, row in rows.items()])
+            except sqlite3.Error as error:
+                with self._changed:
+                    _add_rows(self._waiting, rows)
+                if closing:
+                    self._tell_lost(error)
+                elif not pause:
+                    self._tell(f"what keys use cannot be written ({error}), and waits in memory", _HINT)
+                pause = min(2 * pause or self._first_pause, _LONGEST_PAUSE)
+                continue
+            with self._changed:
+                self.unwritten -= sum(row[0] for row in rows.values())
+            if pause:
+                logging.getLogger("llmkit.serve").warning("%s: what keys use is written again", self._path)
+            pause = 0.0
+
+    def _tell_lost(self, error: sqlite3.Error) -> None:
+        tokens: dict[str, int] = defaultdict(int)
+        for (_, key, _), (_, read, _, written) in self._waiting.items():
+            tokens[key] += read + written
+        told = [f"{count:,} of {key or 'everybody'}" for key, count in tokens.items()]
+        more = f" and {len(told) - _MOST_TOLD:,} more keys" if len(told) > _MOST_TOLD else ""
+        lost = f"{', '.join(told[:_MOST_TOLD])}{more}"
+        self._tell(
+            f"{self.unwritten:,} requests could not be written ({error}) and are lost; tokens: {lost}",
+            "these keys have so much more of their budgets after a restart",
+        )
+
+    def _tell(self, problem: str, hint: str) -> None:
+        log = logging.getLogger("llmkit.serve")
+        log.error("llmkit: error: %s: %s\n  hint: %s", self._path or "usage", problem, hint)
+
+
+def _add_rows(rows: Rows, more: Rows) -> None:
+    for place, row in more.items():
+        old = rows.get(place)
+        rows[place] = row if old is None else [one + other for one, other in zip(old, row, strict=True)]
 
 
 def read_usage(path: Path) -> list[dict[str, Any]]:

@@ -2,8 +2,10 @@
 
 import asyncio
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from llmkit.server.metrics import Metrics
 from tests.server.conftest import Serving
 
 
@@ -35,3 +37,10 @@ def test_what_prometheus_reads_adds_up_to_the_requests(serving: Serving) -> None
     hits, asked = (found[f"llmkit_prefix_cache_{one}_total", "tiny"] for one in ("hits", "queries"))
     assert 0 < hits < asked == found["llmkit_prompt_tokens_total", "tiny"]
     assert found["llmkit_model_version_info", "fp_test", "tiny"] == 1
+
+
+@pytest.mark.parametrize("waiting", [0, 3])
+def test_requests_that_the_file_of_usage_lacks_are_told_where_there_is_one(waiting: int) -> None:
+    line = f"\nllmkit_usage_unwritten_requests {waiting}.0\n"
+    assert line in Metrics(dict, dict, unwritten=lambda: waiting).text().decode()
+    assert "unwritten" not in Metrics(dict, dict).text().decode()

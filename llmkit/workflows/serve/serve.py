@@ -240,7 +240,8 @@ async def opened_app(
         metrics = Metrics(models.loads, models.versions)
         if isinstance(gate, KeyedGate):
             gate.admission.limit_long(placement.texts - 1)  # short ones have one of its places
-            metrics = Metrics(models.loads, models.versions, gate.admission, lambda: gate.limited)
+            counts = (gate.admission, lambda: gate.limited, lambda: gate.unwritten)
+            metrics = Metrics(models.loads, models.versions, *counts)
         bench = aids.bench(job.tokenizer)
         if bench is not None:
             stack.callback(bench.close)
