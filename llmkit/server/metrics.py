@@ -9,8 +9,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from llmkit.server.admission import Admission
 from llmkit.server.engine_load import EngineLoad
+from llmkit.server.keyed_gate import KeyedGate
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -26,20 +26,16 @@ class Metrics:
         self,
         loads: Callable[[], dict[str, EngineLoad]],
         versions: Callable[[], dict[str, str]],
-        admission: Admission | None = None,
-        limited: Callable[[], dict[str, int]] = dict,
-        unwritten: Callable[[], int] | None = None,
+        gate: KeyedGate | None = None,
     ) -> None:
         """
         Args:
             loads: of each engine, by the name of its model.
             versions: the fingerprint of each model.
-            admission: the queue.
-            limited: requests refused for limits of their key, by key.
-            unwritten: requests that the file of usage does not have yet; None: there is none.
+            gate: has the queue, and what keys were refused and charged; None: another process has it.
         """
         self._registry = CollectorRegistry()
-        self._registry.register(_Engines(loads, admission, limited, unwritten))
+        self._registry.register(_Engines(loads, gate))
         self._versions = versions
         self._info = Gauge(
             "llmkit_model_version_info",
@@ -152,17 +148,9 @@ class _Engines:
         ("kv_restored_blocks", "Blocks copied back from it", lambda load: load.restored_blocks),
     )
 
-    def __init__(
-        self,
-        loads: Callable[[], dict[str, EngineLoad]],
-        admission: Admission | None,
-        limited: Callable[[], dict[str, int]],
-        unwritten: Callable[[], int] | None,
-    ) -> None:
+    def __init__(self, loads: Callable[[], dict[str, EngineLoad]], gate: KeyedGate | None) -> None:
         self._loads = loads
-        self._admission = admission
-        self._limited = limited
-        self._unwritten = unwritten
+        self._gate = gate
 
     def collect(self) -> Iterable[Metric]:
         """Called by prometheus_client."""
@@ -177,27 +165,28 @@ class _Engines:
             for model, load in loads.items():
                 counter.add_metric([model], value(load))
             yield counter
-        if self._admission is not None:
-            queue = GaugeMetricFamily("llmkit_admitted_tokens", "Tokens of requests under way")
-            queue.add_metric([], self._admission.tokens)
-            yield queue
-            rejected = CounterMetricFamily(
-                "llmkit_admission_rejections", "Requests refused", labels=("reason",)
-            )
-            rejected.add_metric(["queue_full"], self._admission.rejected)
-            yield rejected
-        limited = CounterMetricFamily(
-            "llmkit_rate_limited", "Requests over a limit of their key", labels=("key",)
-        )
-        for key, count in self._limited().items():
-            limited.add_metric([key], count)
-        yield limited
-        if self._unwritten is not None:
-            unwritten = GaugeMetricFamily(
-                "llmkit_usage_unwritten_requests", "Requests that the file of usage does not have yet"
-            )
-            unwritten.add_metric([], self._unwritten())
-            yield unwritten
+        if self._gate is not None:
+            yield from _of_gate(self._gate)
+
+
+def _of_gate(gate: KeyedGate) -> Iterable[Metric]:
+    queue = GaugeMetricFamily("llmkit_admitted_tokens", "Tokens of requests under way")
+    queue.add_metric([], gate.admission.tokens)
+    yield queue
+    rejected = CounterMetricFamily("llmkit_admission_rejections", "Requests refused", labels=("reason",))
+    rejected.add_metric(["queue_full"], gate.admission.rejected)
+    yield rejected
+    limited = CounterMetricFamily(
+        "llmkit_rate_limited", "Requests over a limit of their key", labels=("key",)
+    )
+    for key, count in gate.limited.items():
+        limited.add_metric([key], count)
+    yield limited
+    unwritten = GaugeMetricFamily(
+        "llmkit_usage_unwritten_requests", "Requests that the file of usage does not have yet"
+    )
+    unwritten.add_metric([], gate.unwritten)
+    yield unwritten
 
 
 ENGINE_FAMILIES = frozenset(f"llmkit_{name}" for name, *_ in (*_Engines._GAUGES, *_Engines._COUNTERS))

@@ -175,14 +175,6 @@ async def hold(gate: KeyedGate) -> None:
         await asyncio.Event().wait()
 
 
-def test_requests_that_are_charged_and_not_written_down_are_told() -> None:
-    usage = UsageStore(None)
-    usage.close()  # nobody writes any more
-    gate = KeyedGate(None, Admission(AdmissionConfig(), lambda: 0.0), usage)
-    asyncio.run(ask(gate, "a"))
-    assert gate.unwritten == 1
-
-
 def test_each_answer_counts_in_the_queue_with_the_one_prompt_that_it_reads() -> None:
     gate = gate_of()
 

@@ -1,11 +1,16 @@
 """Prometheus reads the figures, and they add up to what was asked."""
 
 import asyncio
+from datetime import UTC, datetime
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from llmkit.server.admission import Admission
+from llmkit.server.answer import Usage
+from llmkit.server.config import AdmissionConfig
+from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.metrics import Metrics
+from llmkit.server.usage import UsageStore
 from tests.server.conftest import Serving
 
 
@@ -39,8 +44,11 @@ def test_what_prometheus_reads_adds_up_to_the_requests(serving: Serving) -> None
     assert found["llmkit_model_version_info", "fp_test", "tiny"] == 1
 
 
-@pytest.mark.parametrize("waiting", [0, 3])
-def test_requests_that_the_file_of_usage_lacks_are_told_where_there_is_one(waiting: int) -> None:
-    line = f"\nllmkit_usage_unwritten_requests {waiting}.0\n"
-    assert line in Metrics(dict, dict, unwritten=lambda: waiting).text().decode()
-    assert "unwritten" not in Metrics(dict, dict).text().decode()
+def test_requests_that_the_file_of_usage_lacks_are_told() -> None:
+    usage = UsageStore(None)
+    usage.close()  # nobody writes any more
+    metrics = Metrics(dict, dict, KeyedGate(None, Admission(AdmissionConfig(), lambda: 0.0), usage))
+    for charged in range(3):
+        line = f"\nllmkit_usage_unwritten_requests {charged}.0\n"
+        assert line in metrics.text().decode()
+        usage.charge("alice", "m", Usage(1, 0, 1), datetime(2026, 5, 5, tzinfo=UTC))

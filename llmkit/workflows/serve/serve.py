@@ -237,11 +237,9 @@ async def opened_app(
             note(f"{template.problem}, so that chats may be refused")
         adapters = served_adapters(job, thread, placement.device)
         models = Models([_served(job, config, name, context, thread, prompts, template, adapters)])
-        metrics = Metrics(models.loads, models.versions)
-        if isinstance(gate, KeyedGate):
-            gate.admission.limit_long(placement.texts - 1)  # short ones have one of its places
-            counts = (gate.admission, lambda: gate.limited, lambda: gate.unwritten)
-            metrics = Metrics(models.loads, models.versions, *counts)
+        keyed = gate if isinstance(gate, KeyedGate) else None  # else the router has it
+        if keyed is not None:
+            keyed.admission.limit_long(placement.texts - 1)  # short ones have one of its places
         bench = aids.bench(job.tokenizer)
         if bench is not None:
             stack.callback(bench.close)
@@ -249,7 +247,7 @@ async def opened_app(
             models,
             gate,
             WireLimits(),
-            metrics,
+            Metrics(models.loads, models.versions, keyed),
             log_prompts=config.log_prompts,
             behind_router=behind_router,
             bench=bench,

@@ -186,7 +186,7 @@ class Routing:
         self.log: list[dict[str, Any]] = []
         self.usage = UsageStore(None)
         self.gate = KeyedGate(keys, Admission(AdmissionConfig(), lambda: 0.0), self.usage)
-        metrics = Metrics(dict, dict, self.gate.admission)
+        metrics = Metrics(dict, dict, self.gate)
         self.state = RouterState(self.fleet, self.gate, metrics)
         app = build_router(self.state, tell=self.log.append)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
