@@ -77,6 +77,7 @@ class ServeConfig:
     ready_fd: int | None = None
     """A file descriptor that is told when requests are taken in."""
     queue_requests: int = AdmissionConfig.max_requests
+    """Answers, at work and waiting; as many prompts may wait to be encoded."""
     queue_tokens: int = AdmissionConfig.max_tokens
     long_prompt_tokens: int = AdmissionConfig.long_tokens
     long_places: int = AdmissionConfig.long_places

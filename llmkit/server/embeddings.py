@@ -3,7 +3,6 @@
 It is that of `llmkit retrieve`: what stands before every text is read and is no part of the mean.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -35,13 +34,14 @@ async def embeddings(request: Request) -> Response:
     request.state.model = served.name
     if state.log_prompts:
         request.state.prompt = body.input
-    rows = await until_gone(request, _encode(ask, served))
-    skipped = [_skipped(row, served) for row in rows]
-    tokens = sum(len(row) for row in rows)
-    place = state.gate.enter(caller, model=served.name, prompt_tokens=tokens, max_tokens=0, answers=1)
+    least = sum(map(len, ask.ids)) or len(ask.texts)
 
     async def work() -> Response:
-        async with place as slot:
+        rows = await _encode(ask, served, caller)
+        skipped = [_skipped(row, served) for row in rows]
+        tokens = sum(len(row) for row in rows)
+        enter = state.gate.enter
+        async with enter(caller, model=served.name, prompt_tokens=tokens, max_tokens=0, answers=1) as slot:
             request.state.slot = slot
             slot.usage.prompt_tokens = tokens
             vectors = await _vectors(served, rows, skipped)
@@ -49,10 +49,11 @@ async def embeddings(request: Request) -> Response:
         took = {SLOT_HEADER: slot_line(slot)} if state.behind_router else None
         return as_json(embedding_object(served.name, vectors, slot.usage, ask.encoding), headers=took)
 
-    return await until_gone(request, work())
+    with state.gate.begin(caller, prompt_tokens=least, answers=1):
+        return await until_gone(request, work())
 
 
-async def _encode(ask: EmbeddingAsk, served: Served) -> Sequence[Sequence[int]]:
+async def _encode(ask: EmbeddingAsk, served: Served, caller: Caller) -> Sequence[Sequence[int]]:
     """Token ids of each text.
 
     Raises:
@@ -60,7 +61,7 @@ async def _encode(ask: EmbeddingAsk, served: Served) -> Sequence[Sequence[int]]:
     """
     rows: Sequence[Sequence[int]] = ask.ids
     if ask.texts:
-        rows = await asyncio.gather(*(served.prompts.encode(text, param="input") for text in ask.texts))
+        rows = await served.prompts.encode_all(ask.texts, param="input", tenant=caller.tenant)
     for row in rows:
         wrong = next((one for one in row if not 0 <= one < served.config.vocab_size), None)
         if wrong is not None:

@@ -1,7 +1,12 @@
 """Who asks, and whether there is a place for it: what every request passes before the engine sees it."""
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -52,6 +57,28 @@ class Gate(Protocol):
             ApiError: 401: nobody's.
         """
 
+    def begin(
+        self,
+        caller: Caller,
+        *,
+        prompt_tokens: int = 0,
+        max_tokens: int = 0,
+        answers: int = 0,
+        samples: int = 1,
+    ) -> AbstractContextManager[None]:
+        """Count a request against its key before anything is done for it; under way until the context ends.
+
+        Args:
+            caller: who asks.
+            prompt_tokens: see `enter`; here and below, what is known so far, which is the least.
+            max_tokens: see `enter`.
+            answers: see `enter`; 0: the model is not asked.
+            samples: see `enter`.
+
+        Raises:
+            ApiError: 429 or 503 with the time after which it may go well.
+        """
+
     def enter(
         self,
         caller: Caller,
@@ -62,7 +89,7 @@ class Gate(Protocol):
         answers: int,
         samples: int = 1,
     ) -> AbstractAsyncContextManager[Slot]:
-        """A place for a request, held until the context ends; its tokens are charged then.
+        """A place for a request that has begun, held until the context ends; its tokens are charged then.
 
         Args:
             caller: who asks.
@@ -83,6 +110,19 @@ class OpenGate:
     def identify(self, key: str | None) -> Caller:
         """The one caller."""
         return Caller()
+
+    @contextmanager
+    def begin(
+        self,
+        caller: Caller,
+        *,
+        prompt_tokens: int = 0,
+        max_tokens: int = 0,
+        answers: int = 0,
+        samples: int = 1,
+    ) -> Iterator[None]:
+        """Always."""
+        yield
 
     @asynccontextmanager
     async def enter(

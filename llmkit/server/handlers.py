@@ -1,6 +1,6 @@
 """One coroutine per text endpoint: the body read, the model asked, the answer told.
 
-decode -> find the model -> Ask -> prepare -> a place -> pieces -> the endpoint's words
+decode -> find the model -> Ask -> begin -> prepare -> a place -> pieces -> the endpoint's words
 """
 
 import asyncio
@@ -145,6 +145,14 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
         ask = replace(ask, model=f"{served.name}:{called}")
     citations = None
     try:
+        begun = state.gate.begin(
+            caller,
+            prompt_tokens=sum(map(len, ask.ids)) or ask.num_prompts,
+            max_tokens=ask.num_answers,
+            answers=ask.num_answers,
+            samples=ask.sampling.samples,
+        )
+        stack.enter_context(begun)
         if ask.passages != "off":
             ask, citations = await until_gone(request, _with_passages(state.retrieval, ask))
         prepared = await until_gone(request, served.prepare(ask, caller))

@@ -2,8 +2,8 @@
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
 from llmkit.server.admission import Admission
@@ -79,6 +79,39 @@ class KeyedGate:
             raise _unknown() if key else ApiError(401, "no API key", code="invalid_api_key")
         return self._keys.caller(name)
 
+    @contextmanager
+    def begin(
+        self,
+        caller: Caller,
+        *,
+        prompt_tokens: int = 0,
+        max_tokens: int = 0,
+        answers: int = 0,
+        samples: int = 1,
+    ) -> Iterator[None]:
+        """Count a request against its key before anything is done for it; under way until the context ends.
+
+        Of tokens nothing is set aside yet; a request that is sure to be refused for them is refused here.
+
+        Raises:
+            ApiError: see `enter`.
+        """
+        name, rules = caller.name, self._rules(caller.name)
+        self._check_requests(name, rules)
+        if answers:
+            self._check_tokens(name, rules, prompt_tokens + answers)
+            tokens = prompt_tokens * samples + max_tokens
+            self.admission.check(
+                tokens=tokens, answers=answers
+            )  # before a request is counted against its key
+        if rules.requests_per_minute is not None:
+            self._bucket(self._requests, name, rules.requests_per_minute).take(self._clock(), 1)
+        self._running[name] += 1
+        try:
+            yield
+        finally:
+            self._running[name] -= 1
+
     @asynccontextmanager
     async def enter(
         self,
@@ -90,20 +123,17 @@ class KeyedGate:
         answers: int,
         samples: int = 1,
     ) -> AsyncIterator[Slot]:
-        """A place for a request; what it took is charged when the context ends, however it ends.
+        """A place for a request that has begun; what it took is charged when the context ends, in any way.
 
         Raises:
             ApiError: 401: its key is not known any more; 429: over one of the key's limits; 503: the queue is
                 full.
         """
         rules = self._rules(caller.name)
-        self._check_limits(caller.name, rules, prompt_tokens + answers)
+        self._check_tokens(caller.name, rules, prompt_tokens + answers)
         tokens = prompt_tokens * samples + max_tokens
-        self.admission.check(tokens=tokens, answers=answers)  # before a request is counted against its key
-        if rules.requests_per_minute is not None:
-            self._bucket(self._requests, caller.name, rules.requests_per_minute).take(self._clock(), 1)
+        self.admission.check(tokens=tokens, answers=answers)
         most = prompt_tokens + max_tokens
-        self._running[caller.name] += 1
         self._set_aside[caller.name] += most
         slot = Slot()
         place = None
@@ -111,7 +141,6 @@ class KeyedGate:
             place = await self.admission.enter(prompt_tokens=prompt_tokens, tokens=tokens, answers=answers)
             yield slot
         finally:
-            self._running[caller.name] -= 1
             self._set_aside[caller.name] -= most
             done = 0 if slot.first_token_seconds is None else slot.usage.total_tokens  # nothing came of it
             if place is not None:
@@ -121,17 +150,17 @@ class KeyedGate:
             if done:
                 self._usage.charge(caller.name, model, slot.usage, self._now())
 
-    def _check_limits(self, name: str, rules: KeyRules, least_tokens: int) -> None:
-        """Refuse what is over a limit of the key, with the time after which it is not."""
-        clock, now = self._clock(), self._now()
+    def _check_requests(self, name: str, rules: KeyRules) -> None:
+        """Refuse one more request than the key may have, with the time after which it may."""
         if rules.concurrent is not None and self._running[name] >= rules.concurrent:
             self._refuse(name, f"{rules.concurrent} requests at once", "concurrency_limit", _SOON)
-        if rules.requests_per_minute is not None:
-            wait = self._bucket(self._requests, name, rules.requests_per_minute).wait(clock, 1)
-            if wait:
-                self._refuse(
-                    name, f"{rules.requests_per_minute:g} requests a minute", "rate_limit_exceeded", wait
-                )
+        rate = rules.requests_per_minute
+        if rate is not None and (wait := self._bucket(self._requests, name, rate).wait(self._clock(), 1)):
+            self._refuse(name, f"{rate:g} requests a minute", "rate_limit_exceeded", wait)
+
+    def _check_tokens(self, name: str, rules: KeyRules, least_tokens: int) -> None:
+        """Refuse what is over a limit of the key's tokens, with the time after which it is not."""
+        clock, now = self._clock(), self._now()
         aside = self._set_aside[name]
         if rules.tokens_per_minute is not None:
             limit = f"{rules.tokens_per_minute:g} tokens a minute"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from llmkit.engine.grammar import Rule
 from llmkit.formats.frames import LENGTH, frame
 from llmkit.server.errors import ApiError, as_api_error, refused
 from llmkit.server.prompt_worker import as_error
+from llmkit.server.turns import Turns
 from llmkit.tokens.tools.turns import ToolTurns
 
 START_SECONDS = 60.0
@@ -45,10 +47,19 @@ def most_prompt_bytes(context: int) -> int:
 
 
 class PromptPool:
-    """Processes that turn prompts into ids, and ids into text."""
+    """Processes that turn prompts into ids, and ids into text.
+
+    `tenant` is whose prompt it is: they take turns.
+    """
 
     def __init__(
-        self, tokenizer_path: Path, *, workers: int = 2, seconds: float = 10.0, most_bytes: int = 1 << 20
+        self,
+        tokenizer_path: Path,
+        *,
+        workers: int = 2,
+        seconds: float = 10.0,
+        most_bytes: int = 1 << 20,
+        most_waiting: int = 256,
     ) -> None:
         """
         Args:
@@ -56,14 +67,13 @@ class PromptPool:
             workers: processes.
             seconds: that one prompt may take.
             most_bytes: of one prompt, with everything that is rendered with it.
+            most_waiting: prompts that wait for a process.
         """
         self._path = tokenizer_path
         self._seconds = seconds
         self._most_bytes = most_bytes
-        self._idle: asyncio.Queue[_Process] = asyncio.Queue()
         self._processes = [_Process(tokenizer_path) for _ in range(workers)]
-        for process in self._processes:
-            self._idle.put_nowait(process)
+        self._turns = Turns(self._processes, most_waiting=most_waiting, what="prompts", clock=time.monotonic)
 
     async def start(self) -> None:
         """Start the processes, so that no request waits for one.
@@ -79,19 +89,43 @@ class PromptPool:
         """End them."""
         await asyncio.gather(*(process.kill() for process in self._processes))
 
-    async def encode(self, text: str, *, special: bool = True, param: str = "prompt") -> list[int]:
+    async def encode(
+        self, text: str, *, special: bool = True, param: str = "prompt", tenant: str = ""
+    ) -> list[int]:
         """The ids of a plain prompt.
 
         Args:
             text: the prompt.
             special: whether what belongs before a text is put there.
             param: what the request calls it.
+            tenant: whose it is.
 
         Raises:
-            ApiError: 400: it is too long, takes too long, or the tokenizer refuses it.
+            ApiError: 400: it is too long, takes too long, or the tokenizer refuses it; 503: too many wait.
         """
-        answer = await self._ask({"text": text, "special": special}, param)
+        answer = await self._ask({"text": text, "special": special}, param, tenant)
         return list(answer["ids"])
+
+    async def encode_all(
+        self, texts: Sequence[str], *, param: str = "prompt", tenant: str = ""
+    ) -> list[list[int]]:
+        """The ids of the prompts of one request, of which no more wait at once than there are processes.
+
+        Raises:
+            ApiError: see `encode`; the others are given up.
+        """
+        at_once = asyncio.Semaphore(len(self._processes))
+
+        async def encode(text: str) -> list[int]:
+            async with at_once:
+                return await self.encode(text, param=param, tenant=tenant)
+
+        tasks = [asyncio.ensure_future(encode(text)) for text in texts]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def encode_chat(
         self,
@@ -100,6 +134,7 @@ class PromptPool:
         tools: tuple[dict[str, Any], ...] = (),
         kwargs: dict[str, Any] | None = None,
         prefill: str = "",
+        tenant: str = "",
     ) -> tuple[list[int], str]:
         """The ids of a conversation that the assistant is to go on with, and its text.
 
@@ -112,44 +147,45 @@ class PromptPool:
             "kwargs": kwargs or {},
             "prefill": prefill,
         }
-        answer = await self._ask(message, "messages")
+        answer = await self._ask(message, "messages", tenant)
         return list(answer["ids"]), str(answer["text"])
 
-    async def decode(self, ids: Sequence[int], param: str = "prompt") -> str:
+    async def decode(self, ids: Sequence[int], param: str = "prompt", *, tenant: str = "") -> str:
         """The text of some ids. It holds up nobody here: the tokenizer lets no other thread run meanwhile.
 
         Args:
             ids: all of the vocabulary.
             param: what the request calls them.
+            tenant: whose they are.
 
         Raises:
-            ApiError: 400: it takes too long.
+            ApiError: 400: it takes too long; 503: too many wait.
         """
-        answer = await self._ask({"ids": ids}, param, most_bytes=_IDS_BYTES)
+        answer = await self._ask({"ids": ids}, param, tenant, most_bytes=_IDS_BYTES)
         return str(answer["text"])
 
-    async def check_rule(self, rule: Rule | None, vocab_size: int) -> None:
+    async def check_rule(self, rule: Rule | None, vocab_size: int, *, tenant: str = "") -> None:
         """Find out what is wrong with a rule, and how long it takes to compile, where that holds nobody up.
 
         Raises:
-            ApiError: 400: it is wrong, or takes too long.
+            ApiError: 400: it is wrong, or takes too long; 503: too many wait.
         """
         if rule is not None:
             kind, value = rule
             values = [value] if isinstance(value, str) else list(value)
             message = {"rule": [kind, *values], "vocab_size": vocab_size}
-            await self._ask(message, kind, most_bytes=_RULE_BYTES)
+            await self._ask(message, kind, tenant, most_bytes=_RULE_BYTES)
 
     async def try_template(self) -> TemplateFacts:
         """What a server must know of the chat template; one that takes too long says nothing."""
         try:
-            told = await self._ask({"template": True}, "chat template")
+            told = await self._ask({"template": True}, "chat template", "")
         except ApiError as error:
             return TemplateFacts(None, ToolTurns(shows_tools=False, shows_calls=False), error.message)
         return TemplateFacts(told["turn_end"], ToolTurns(**told["turns"]))
 
     async def _ask(
-        self, message: dict[str, Any], param: str, *, most_bytes: int | None = None
+        self, message: dict[str, Any], param: str, tenant: str, *, most_bytes: int | None = None
     ) -> dict[str, Any]:
         most = most_bytes or self._most_bytes
         try:
@@ -161,15 +197,15 @@ class PromptPool:
         if len(content) > most:
             problem = f"{param}: {len(content):,} bytes, and at most {most:,} are read"
             raise ApiError(400, problem, code="context_length_exceeded", param=param)
+        process = await self._turns.take(tenant)
         # In a task of its own: a client that leaves must not leave a process with half an answer.
-        answer = await asyncio.shield(asyncio.create_task(self._run(content, param)))
+        answer = await asyncio.shield(asyncio.create_task(self._run(process, content, param)))
         error = as_error(answer)
         if error is not None:
             raise as_api_error(error, param)
         return answer
 
-    async def _run(self, content: bytes, param: str) -> dict[str, Any]:
-        process = await self._idle.get()
+    async def _run(self, process: "_Process", content: bytes, param: str) -> dict[str, Any]:
         try:
             await process.start()  # not in the prompt's time
             return await asyncio.wait_for(process.ask(content), self._seconds)
@@ -181,7 +217,7 @@ class PromptPool:
             await process.kill()
             raise ApiError(400, f"{param}: cannot be prepared", code="too_costly", param=param) from None
         finally:
-            self._idle.put_nowait(process)
+            self._turns.give_back(process)
 
 
 class _Process:

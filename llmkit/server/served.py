@@ -132,8 +132,8 @@ class Served:
             raise renamed(error, ask.names) from None
 
     async def _prepare(self, ask: Ask, caller: Caller) -> Prepared:
-        prompts = await self._encode(ask)
-        grammar = await self._grammar(ask)
+        prompts = await self._encode(ask, caller.tenant)
+        grammar = await self._grammar(ask, caller.tenant)
         requests = []
         for number, (ids, _) in enumerate(prompts):
             sampling = self._fit(ask, len(ids))
@@ -163,7 +163,7 @@ class Served:
                 requests.append(_sample(request, sample))
         texts = [text for _, text in prompts]
         if ask.ids and ask.echo:  # whose ids are known to be some
-            texts = await asyncio.gather(*(self.prompts.decode(one) for one in ask.ids))
+            texts = await asyncio.gather(*(self.prompts.decode(one, tenant=caller.tenant) for one in ask.ids))
         return Prepared(tuple(requests), tuple(text for text in texts for _ in range(ask.sampling.samples)))
 
     def reader(self, ask: Ask) -> CallReader | None:
@@ -194,7 +194,7 @@ class Served:
                 raise ApiError(500, error.problem, code="model_failed") from None
             raise as_api_error(error) from None
 
-    async def _grammar(self, ask: Ask) -> Grammar | None:
+    async def _grammar(self, ask: Ask, tenant: str) -> Grammar | None:
         """What the texts must be, compiled.
 
         Raises:
@@ -212,7 +212,7 @@ class Served:
             param, rule = "tools", None if source is None else ("tools", source)
         if rule is None:
             return None
-        await self.prompts.check_rule(rule, self.config.vocab_size)
+        await self.prompts.check_rule(rule, self.config.vocab_size, tenant=tenant)
         try:
             async with self._compiling:
                 return await asyncio.to_thread(self._grammars.compile_rule, rule)
@@ -231,16 +231,20 @@ class Served:
             answer=ask.sampling.rule,
         )
 
-    async def _encode(self, ask: Ask) -> Sequence[tuple[list[int], str]]:
+    async def _encode(self, ask: Ask, tenant: str) -> Sequence[tuple[list[int], str]]:
         """Ids and text of each prompt; of one that came as ids no text."""
         if ask.kind == "chat":
             ids, text = await self.prompts.encode_chat(
-                ask.messages, tools=ask.offered_tools, kwargs=ask.template_kwargs, prefill=ask.prefill
+                ask.messages,
+                tools=ask.offered_tools,
+                kwargs=ask.template_kwargs,
+                prefill=ask.prefill,
+                tenant=tenant,
             )
             return [(ids, text)]
         if ask.ids:
             return [(list(one), "") for one in ask.ids]
-        encoded = await asyncio.gather(*(self.prompts.encode(text) for text in ask.texts))
+        encoded = await self.prompts.encode_all(ask.texts, tenant=tenant)
         return list(zip(encoded, ask.texts, strict=True))
 
     def _fit(self, ask: Ask, prompt_tokens: int) -> SamplingConfig:

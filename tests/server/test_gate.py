@@ -10,6 +10,9 @@ def test_everybody_is_the_same_caller_without_keys() -> None:
     assert gate.identify(None) == gate.identify("anything")
     assert gate.identify(None).models is None and not gate.identify(None).is_admin
 
+    with gate.begin(gate.identify(None)), gate.begin(gate.identify(None)):
+        pass
+
     async def enter() -> int:
         async with gate.enter(
             gate.identify(None), model="m", prompt_tokens=1, max_tokens=1, answers=1

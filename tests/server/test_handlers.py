@@ -7,9 +7,21 @@ from typing import Any
 import httpx
 import pytest
 
+from llmkit.server.admission import Admission
+from llmkit.server.config import AdmissionConfig
 from llmkit.server.errors import ApiError
 from llmkit.server.handlers import until_gone
+from llmkit.server.keyed_gate import KeyedGate
+from llmkit.server.keys import KeyRules, Keys, digest_of
+from llmkit.server.prompts import PromptPool
+from llmkit.server.usage import UsageStore
 from tests.server.conftest import Serving
+
+ASKS: dict[str, dict[str, Any]] = {
+    "/v1/completions": {"prompt": "a", "max_tokens": 1},
+    "/v1/embeddings": {"input": "a"},
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "a"}], "max_tokens": 1},
+}
 
 
 class Gone:
@@ -128,3 +140,51 @@ def test_a_grammar_holds_the_text_in_whoevers_words_and_a_wrong_one_is_refused_w
     assert schema.json()["choices"][0]["text"] == "7"
     assert wrong.status_code == 400
     assert "grammar: line 2: no rule b (found: root)" in wrong.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ASKS)
+def test_a_key_over_its_limits_has_no_prompt_prepared_and_another_is_answered_meanwhile(
+    path: str, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = Keys(
+        {
+            "alice": KeyRules(sha256=digest_of("alice"), concurrent=1, requests_per_minute=2),
+            "bob": KeyRules(sha256=digest_of("bob")),
+        }
+    )
+    gate = KeyedGate(keys, Admission(AdmissionConfig(), lambda: 0.0), UsageStore(None), clock=lambda: 0.0)
+    prepared, slow = [], asyncio.Event()
+    ask = PromptPool._ask
+
+    async def held(pool: PromptPool, message: Any, param: str, tenant: str, **more: Any) -> dict[str, Any]:
+        prepared.append(tenant)
+        if tenant == "alice":
+            await slow.wait()
+        return await ask(pool, message, param, tenant, **more)
+
+    monkeypatch.setattr(PromptPool, "_ask", held)
+
+    async def go() -> None:
+        async with serving(gate=gate) as client:
+
+            async def post(key: str, **more: Any) -> httpx.Response:
+                head = {"authorization": f"Bearer {key}"}
+                return await client.post(path, json=ASKS[path] | more, headers=head)
+
+            first = asyncio.create_task(post("alice"))
+            while not prepared:
+                await asyncio.sleep(0)
+            beside = [await post("alice") for _ in range(3)]
+            assert {(one.status_code, one.json()["error"]["code"]) for one in beside} == {
+                (429, "concurrency_limit")
+            }
+            assert (await post("bob")).status_code == 200 and not first.done()
+            slow.set()
+            assert (await first).status_code == 200
+            wrong = {"messages": [{"role": "user", "content": "a" * 9000}]} if "chat" in path else {}
+            wrong = wrong or {name: "a" * 9000 for name in ("prompt", "input") if name in ASKS[path]}
+            assert (await post("alice", **wrong)).status_code == 400  # and counts
+            assert (await post("alice")).json()["error"]["code"] == "rate_limit_exceeded"
+
+    asyncio.run(go())
+    assert prepared == ["alice", "bob", "alice"]

@@ -1,6 +1,8 @@
 """Each limit of a key holds, for that key alone, and what a request took is what is charged."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from llmkit.server.admission import Admission
 from llmkit.server.config import AdmissionConfig
 from llmkit.server.errors import ApiError
+from llmkit.server.gate import Slot
 from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import KeyRules, Keys, digest_of
 from llmkit.server.usage import UsageStore
@@ -27,11 +30,18 @@ def gate_of(**rules: Any) -> KeyedGate:
     return KeyedGate(keys, admission, UsageStore(None), clock=lambda: 0.0, now=lambda: NOON)
 
 
+@asynccontextmanager
+async def entered(gate: KeyedGate, key: str, **sizes: int) -> AsyncIterator[Slot]:
+    caller = gate.identify(key)
+    with gate.begin(caller):
+        async with gate.enter(caller, model="m", answers=1, **sizes) as slot:
+            yield slot
+
+
 async def ask(
     gate: KeyedGate, key: str, *, tokens: int = 10, fails: bool = False, draws: bool = True
 ) -> None:
-    caller = gate.identify(key)
-    async with gate.enter(caller, model="m", prompt_tokens=tokens, max_tokens=50, answers=1) as slot:
+    async with entered(gate, key, prompt_tokens=tokens, max_tokens=50) as slot:
         slot.usage.prompt_tokens = tokens
         if draws:
             slot.first_token_seconds = 0.1
@@ -87,8 +97,7 @@ def test_requests_at_once_are_limited_and_free_again_after_a_failure() -> None:
     async def scenario() -> int:
         with pytest.raises(RuntimeError):
             await ask(gate, "a", fails=True)
-        caller = gate.identify("a")
-        async with gate.enter(caller, model="m", prompt_tokens=1, max_tokens=1, answers=1):
+        async with entered(gate, "a", prompt_tokens=1, max_tokens=1):
             await ask(gate, "b")
             try:
                 await ask(gate, "a")
@@ -200,3 +209,46 @@ def test_a_key_that_was_taken_away_since_it_was_shown_is_nobodys() -> None:
 
     error = refusal_of(scenario())
     assert (error.status, error.code) == (401, "invalid_api_key") and gate.admission.requests == 0
+
+
+def test_a_request_counts_before_anything_is_done_for_it_whatever_becomes_of_it() -> None:
+    gate = gate_of(requests_per_minute=2, concurrent=1)
+    alice, bob = gate.identify("a"), gate.identify("b")
+    with gate.begin(alice), gate.begin(bob):
+        with pytest.raises(ApiError) as caught, gate.begin(alice):
+            pass
+        assert (caught.value.status, caught.value.code) == (429, "concurrency_limit")
+    with pytest.raises(RuntimeError), gate.begin(alice):
+        raise RuntimeError  # its prompt was refused
+    with pytest.raises(ApiError) as caught, gate.begin(alice):
+        pass
+    assert (caught.value.status, caught.value.code) == (429, "rate_limit_exceeded")
+
+
+def test_what_is_sure_to_be_refused_is_refused_before_it_counts_as_a_request() -> None:
+    gate = gate_of(requests_per_minute=1, tokens_per_day=100)
+    alice = gate.identify("a")
+    much = {"prompt_tokens": 1, "max_tokens": AdmissionConfig.max_tokens, "answers": 1}
+
+    async def scenario() -> None:
+        with pytest.raises(ApiError) as caught, gate.begin(alice, prompt_tokens=100, answers=1):
+            pass
+        assert caught.value.code == "quota_exceeded"
+        async with gate.enter(gate.identify("b"), model="m", **much | {"max_tokens": 999_000}):
+            with pytest.raises(ApiError) as caught, gate.begin(alice, **much | {"max_tokens": 1_000}):
+                pass
+            assert (caught.value.status, caught.value.code) == (503, "queue_full")
+        with gate.begin(alice, prompt_tokens=1, answers=1):
+            pass
+
+    asyncio.run(scenario())
+    assert gate.admission.requests == 0
+
+
+def test_a_spent_budget_does_not_refuse_what_takes_no_tokens() -> None:
+    gate = gate_of(tokens_per_day=10, tokens_per_minute=1)
+    asyncio.run(ask(gate, "a", tokens=9))
+    with pytest.raises(ApiError), gate.begin(gate.identify("a"), prompt_tokens=1, answers=1):
+        pass
+    with gate.begin(gate.identify("a")):
+        pass

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmkit.server.errors import ApiError
-from llmkit.server.prompts import PromptPool, most_prompt_bytes
+from llmkit.server.prompts import PromptPool, _Process, most_prompt_bytes
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tools.turns import tool_turns
@@ -118,3 +119,69 @@ def test_a_client_that_leaves_does_not_leave_its_answer_to_the_next(tokenizer_fo
 
     first, second = with_pool(tokenizer_folder, work)
     assert first == second
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What takes a process, as it does."""
+    seen: list[str] = []
+    ask = _Process.ask
+
+    async def told(process: _Process, content: bytes) -> dict[str, Any]:
+        seen.append(msgspec.msgpack.decode(content)["text"])
+        return await ask(process, content)
+
+    monkeypatch.setattr(_Process, "ask", told)
+    return seen
+
+
+def test_prompts_of_one_tenant_wait_behind_its_own(tokenizer_folder: Path, begun: list[str]) -> None:
+    async def work(pool: PromptPool) -> None:
+        many = [asyncio.create_task(pool.encode(f"a{one}", tenant="alice")) for one in range(4)]
+        await asyncio.sleep(0)
+        await pool.encode("b", tenant="bob")
+        await asyncio.gather(*many)
+
+    with_pool(tokenizer_folder, work)
+    assert begun == ["a0", "a1", "b", "a2", "a3"]
+
+
+def test_a_prompt_whose_client_left_while_it_waited_takes_no_process(
+    tokenizer_folder: Path, begun: list[str]
+) -> None:
+    async def work(pool: PromptPool) -> None:
+        first, gone, last = (asyncio.create_task(pool.encode(one)) for one in ("first", "gone", "last"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(first, last)
+
+    with_pool(tokenizer_folder, work)
+    assert begun == ["first", "last"]
+
+
+def test_more_prompts_than_may_wait_are_told_when_to_come_back(tokenizer_folder: Path) -> None:
+    async def work(pool: PromptPool) -> None:
+        asked = (pool.encode("fox", tenant="alice") for _ in range(5))
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        refused = [one for one in answers if isinstance(one, ApiError)]
+        assert {(one.status, one.code, one.retry_after) for one in refused} == {(503, "queue_full", 1.0)}
+        assert len(refused) == 2
+
+    with_pool(tokenizer_folder, work, most_waiting=2)
+
+
+def test_the_prompts_of_one_request_do_not_fill_the_queue_and_one_that_is_refused_ends_the_others(
+    tokenizer_folder: Path, begun: list[str]
+) -> None:
+    texts = [f"{number} foxes" for number in range(20)]
+
+    async def work(pool: PromptPool) -> None:
+        found = await pool.encode_all(texts)
+        assert found == [await pool.encode(one) for one in texts]
+        begun.clear()
+        with pytest.raises(ApiError, match="input: "):
+            await pool.encode_all(["fox", "x" * 5000, *texts], param="input")
+        await pool.encode("last")
+        assert begun[0] == "fox" and begun[-1] == "last" and len(begun) <= 3
+
+    with_pool(tokenizer_folder, work, most_waiting=1, most_bytes=4000)

@@ -5,6 +5,11 @@ from typing import Any
 
 import pytest
 
+from llmkit.server.admission import Admission
+from llmkit.server.config import AdmissionConfig
+from llmkit.server.keyed_gate import KeyedGate
+from llmkit.server.keys import KeyRules, Keys, digest_of
+from llmkit.server.usage import UsageStore
 from llmkit.tokens.tokenizer import Tokenizer
 from tests.server.conftest import Serving
 
@@ -71,3 +76,26 @@ def test_ids_are_put_together_in_another_process(
     echo = {"prompt": ids, "echo": True, "max_tokens": 0}
     told, echoed = post(serving, ("/detokenize", {"tokens": ids}), ("/v1/completions", echo))
     assert told.json()["prompt"] == echoed.json()["choices"][0]["text"] == "the fox"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/tokenize", {"prompt": "a"}),
+        ("/detokenize", {"tokens": [1]}),
+        ("/apply-template", {"messages": [{"role": "user", "content": "a"}]}),
+        ("/v1/messages/count_tokens", {"messages": [{"role": "user", "content": "a"}]}),
+    ],
+)
+def test_what_only_looks_at_tokens_counts_as_a_request_of_its_key(
+    path: str, body: dict[str, Any], serving: Serving
+) -> None:
+    rules = KeyRules(sha256=digest_of("alice"), requests_per_minute=2, tokens_per_day=1)
+    gate = KeyedGate(Keys({"alice": rules}), Admission(AdmissionConfig(), lambda: 0.0), UsageStore(None))
+
+    async def go() -> list[int]:
+        async with serving(gate=gate) as client:
+            head = {"authorization": "Bearer alice"}
+            return [(await client.post(path, json=body, headers=head)).status_code for _ in range(3)]
+
+    assert asyncio.run(go()) == [200, 200, 429]

@@ -133,8 +133,12 @@ Batch = Annotated[
     int | None,
     Option(min=1, metavar="N", help="Texts at work at once.", show_default="16, or what memory allows"),
 ]
-QueueRequests = Annotated[int, Option(metavar="N", help="Texts at work and waiting; more get 503.")]
-QueueTokens = Annotated[int, Option(parser=parse_count, metavar="N", help="Tokens of them; more get 503.")]
+QueueRequests = Annotated[
+    int, Option(metavar="N", help="Texts at work and waiting, and prompts to encode; more get 503.")
+]
+QueueTokens = Annotated[
+    int, Option(parser=parse_count, metavar="N", help="Tokens of these texts; more get 503.")
+]
 LongPromptTokens = Annotated[
     int, Option(parser=parse_count, metavar="N", help="Prompts from here on are long ones.")
 ]

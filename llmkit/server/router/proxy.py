@@ -49,17 +49,11 @@ async def write_text(request: Request) -> Response:
     began = time.monotonic()
     stack = AsyncExitStack()
     stack.enter_context(state.adapters.held(job.asked.model))
-    prompt_tokens = job.asked.prompt_tokens
-    max_tokens = job.tokens - prompt_tokens
-    place = state.gate.enter(
-        job.caller,
-        model=name,
-        prompt_tokens=prompt_tokens,
-        max_tokens=max_tokens,
-        answers=job.asked.answers,
-        samples=job.asked.samples,
-    )
+    tokens = {"prompt_tokens": job.asked.prompt_tokens, "max_tokens": job.tokens - job.asked.prompt_tokens}
+    sizes = {**tokens, "answers": job.asked.answers, "samples": job.asked.samples}
     try:
+        stack.enter_context(state.gate.begin(job.caller, **sizes))
+        place = state.gate.enter(job.caller, model=name, **sizes)
         job.slot = request.state.slot = await until_gone(request, stack.enter_async_context(place))
         sent = time.monotonic()
         begun = await until_gone(request, _begin(state, job, request.state.request_id))
@@ -79,11 +73,12 @@ async def write_text(request: Request) -> Response:
 
 
 async def forward(request: Request) -> Response:
-    """POST to an endpoint whose answers cost nothing."""
+    """POST to an endpoint whose answers cost no tokens."""
     state: RouterState = request.app.state.serve
     job = await _job(request, state)
-    begun = await until_gone(request, _begin(state, job, request.state.request_id))
     async with AsyncExitStack() as stack:
+        stack.enter_context(state.gate.begin(job.caller))
+        begun = await until_gone(request, _begin(state, job, request.state.request_id))
         stack.push_async_callback(begun.close)
         return _whole(job, begun)
 
@@ -140,13 +135,15 @@ async def _begin(state: RouterState, job: Job, request_id: str) -> Begun:
             lease.close()
             raise
         failed = begun.response.status_code >= 500
+        is_full = failed and worker.is_ours and "retry-after" in begun.response.headers  # and no worse for it
         if failed and number + 1 < tries and _has_another(job, worker):
             await begun.close()
             job.tried.add(worker.id)
-            fleet.went(job.group, job.version, failed=True)
+            if not is_full:
+                fleet.went(job.group, job.version, failed=True)
             continue
         fleet.prefixes.note(job.prefixes, worker.id)
-        if begun.relay is None:
+        if begun.relay is None and not is_full:
             _went(fleet, job, failed=failed)
         return begun
     raise no_worker(job.group.name)

@@ -73,7 +73,8 @@ REFUSALS = {
 }
 """What an error's status says."""
 _OF_BODIES = (400, 403, 404, 408, 413, 503)
-_CHARGED = (*_OF_BODIES, 429, 500)
+_COUNTED = (*_OF_BODIES, 429)
+_CHARGED = (*_COUNTED, 500)
 _LATER = (429, 503)
 """Those that say when to come back."""
 
@@ -119,7 +120,7 @@ def _text(path: str, summary: str, body: type[msgspec.Struct], answer: type[msgs
 
 
 def _tool(path: str, summary: str, body: type[msgspec.Struct], answer: type[msgspec.Struct]) -> Operation:
-    return Operation("POST", path, summary, body, answer, refusals=_OF_BODIES)
+    return Operation("POST", path, summary, body, answer, refusals=_COUNTED)
 
 
 OPERATIONS = (
@@ -142,7 +143,7 @@ OPERATIONS = (
     Operation(
         *("POST", "/v1/messages/count_tokens", "Tokens of a conversation"),
         *(MessagesRequest, answers.TokenCount),
-        refusals=_OF_BODIES,
+        refusals=_COUNTED,
         counts=True,
     ),
     _tool("/tokenize", "A text as token ids", TokenizeRequest, answers.Tokens),

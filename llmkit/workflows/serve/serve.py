@@ -224,6 +224,7 @@ async def opened_app(
             workers=config.prompt_workers,
             seconds=config.prompt_seconds,
             most_bytes=most_prompt_bytes(context),
+            most_waiting=config.queue_requests,
         )
         stack.push_async_callback(prompts.close)
         tried = asyncio.create_task(_start_prompts(prompts))  # while the weights are read

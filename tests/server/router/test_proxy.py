@@ -10,9 +10,12 @@ from typing import Any
 import httpx
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import StreamingResponse
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from llmkit.server.errors import ApiError
+from llmkit.server.front import error_response
 from llmkit.server.keys import KeyRules, Keys, digest_of
 from llmkit.server.listener import open_port
 from llmkit.server.router import proxy
@@ -75,6 +78,41 @@ def test_5xx_is_tried_once_more_elsewhere_and_no_third_time() -> None:
     assert sorted(len(one.bodies) for one in workers) == [0, 1, 1]
     good = FakeWorker(said("fine"), name="d")
     assert run(routed(workers[0], good).complete()).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/tokenize"])
+def test_a_request_counts_once_against_its_key(path: str) -> None:
+    keys = Keys({"alice": KeyRules(sha256=digest_of("a"), requests_per_minute=2, concurrent=1)})
+    one = FakeWorker(said("a"))
+
+    async def scenario() -> list[int]:
+        router = routed(one, keys=keys)
+        head = {"authorization": "Bearer a"}
+        asked = [await router.client.post(path, json={"prompt": "x"}, headers=head) for _ in range(3)]
+        return [answer.status_code for answer in asked]
+
+    assert run(scenario()) == [200, 200, 429] and len(one.bodies) == 2
+
+
+def test_a_worker_whose_queue_is_full_is_passed_by_and_its_version_is_not_blamed() -> None:
+    full = ApiError(503, "the queue of prompts is full", code="queue_full", retry_after=1.0)
+
+    async def answer(request: Request, body: dict[str, Any]) -> Response:
+        return error_response(full, "/v1/completions")
+
+    one, two = FakeWorker(answer, name="a"), FakeWorker(said("b"), name="b")
+
+    async def scenario() -> None:
+        router = routed(one, two)
+        answers = [await router.complete(prompt=str(number)) for number in range(4)]
+        assert [answer.status_code for answer in answers] == [200] * 4 and one.bodies
+        two.worker.down()
+        alone = await router.complete()
+        assert (alone.status_code, alone.headers["retry-after"]) == (503, "1")
+        version = router.fleet.groups["tiny"].main
+        assert version.outcomes.count(0.0) == (4, 0)
+
+    run(scenario())
 
 
 def test_where_ray_chooses_the_process_a_request_is_tried_until_it_finds_one_that_lives(

@@ -50,6 +50,11 @@ def test_every_route_is_in_the_document_and_no_other() -> None:
     assert {(one.method, one.path) for one in OPERATIONS} == routes()
 
 
+def test_all_that_is_asked_of_a_model_may_be_over_its_keys_limits_and_looking_around_is_not() -> None:
+    for one in OPERATIONS:
+        assert (429 in one.refusals) == (one.method == "POST")
+
+
 def test_the_server_sends_the_document(serving: Serving) -> None:
     async def ask() -> Any:
         async with serving() as client:
