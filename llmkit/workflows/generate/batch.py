@@ -15,6 +15,7 @@ import msgspec
 
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import MALFORMED, Line, Record, decode_field, encode_line
+from llmkit.server.errors import ApiError
 from llmkit.workflows.generate.overrides import OVERRIDES
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
@@ -146,7 +147,10 @@ def read_body(record: Record, names: Iterable[str]) -> Body:
         elif _decoded(body, name, Any) not in _SAYS_NOTHING[name]:
             raise RefusedError(f"{name}: is not done here", param=name, code="unsupported_parameter")
     _check_model(told.get("model"), tuple(names))
-    return _chat(told) if url == CHAT else _text(told)
+    try:
+        return _chat(told) if url == CHAT else _text(told)
+    except ApiError as error:
+        raise RefusedError(error.message, param=error.param, status=error.status, code=error.code) from None
 
 
 def _chat(told: dict[str, Any]) -> Body:
@@ -171,15 +175,14 @@ def _chat(told: dict[str, Any]) -> Body:
 
 
 def _text(told: dict[str, Any]) -> Body:
-    prompt = told.get("prompt")
-    if prompt is None:
+    if "prompt" not in told:
         raise RefusedError("prompt: missing", param="prompt")
-    if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
-        if len(prompt) > 1:
-            raise RefusedError("prompt: several in one row: give each a row of its own", param="prompt")
-        prompt = prompt[0]
-    if not isinstance(prompt, str) and not all(isinstance(one, int) for one in prompt):
-        raise RefusedError("prompt: neither text nor ids", param="prompt")
+    from llmkit.server.wire.completions import read_prompts  # jinja2, sqlite: only such rows wait
+
+    texts, ids = read_prompts(told["prompt"])
+    if len(texts) + len(ids) > 1:
+        raise RefusedError("prompt: several in one row: give each a row of its own", param="prompt")
+    prompt = texts[0] if texts else list(ids[0])
     given, echo = _given(told), told.get("echo", False)
     if "logprobs" in told:
         given["logprobs"] = told["logprobs"]

@@ -7,6 +7,8 @@ import pytest
 
 from llmkit.errors import DataError
 from llmkit.formats.jsonl import Line, parse_line
+from llmkit.server.errors import ApiError
+from llmkit.server.wire.completions import read_prompts
 from llmkit.workflows.generate.batch import Body, RefusedError, is_call, read_body, read_call
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -74,7 +76,7 @@ def test_messages_are_in_one_piece_and_a_developer_is_the_system() -> None:
 
 def test_a_text_has_a_prompt_of_words_or_of_ids() -> None:
     assert _text(prompt="a", logprobs=2) == Body(given={"logprobs": 2}, prompt="a")
-    assert _text(prompt=[1, 2]).prompt == [1, 2]
+    assert _text(prompt=[1, 2]).prompt == _text(prompt=[1.0, 2]).prompt == [1, 2]
     assert (_text(prompt=["a"]).prompt, _text(prompt=[[3]]).prompt) == ("a", [3])
     assert _text(prompt="a", echo=True, suffix="", best_of=1).echo
 
@@ -113,6 +115,12 @@ def test_what_cannot_be_honoured_is_refused_by_its_name(
         ({}, "prompt"),
         ({"prompt": ["a", "b"]}, "prompt"),
         ({"prompt": [1, "b"]}, "prompt"),
+        ({"prompt": [None]}, "prompt"),
+        ({"prompt": [1.5]}, "prompt"),
+        ({"prompt": [True, 1]}, "prompt"),
+        ({"prompt": [[1], [None]]}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": ""}, "prompt"),
         ({"prompt": "a", "suffix": "b"}, "suffix"),
         ({"prompt": "a", "best_of": 2}, "best_of"),
         ({"prompt": "a", "echo": True, "logprobs": 1}, "echo"),
@@ -124,6 +132,17 @@ def test_of_a_text_too(asked: dict[str, Any], param: str) -> None:
     with pytest.raises(RefusedError) as caught:
         _text(**asked)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize("prompt", [[None], [1.5], [True, 1], [], "", [[]], [["a"]], [1, "b"]])
+def test_a_prompt_that_is_none_is_refused_in_the_words_of_the_server(prompt: Any) -> None:
+    with pytest.raises(ApiError) as served:
+        read_prompts(prompt)
+    with pytest.raises(RefusedError) as refused:
+        _text(prompt=prompt)
+    told = served.value
+    assert (refused.value.problem, refused.value.status) == (told.message, told.status)
+    assert (refused.value.param, refused.value.code) == (told.param, told.code)
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,15 @@ def test_what_a_batch_row_asks_for_and_cannot_have_is_its_answer(
     assert isinstance(refused, Refusal) and refused.error.param == param and isinstance(row, Row)
 
 
+def test_a_batch_row_whose_prompt_is_none_leaves_the_rows_around_it_alone(folder: Path) -> None:
+    url = "/v1/completions"
+    bodies = ({"prompt": "a"}, {"prompt": [None]}, {"prompt": [1.5]}, {"prompt": [5.0]})
+    first, null, part, last = _rows(folder, *(_call(body, url=url) for body in bodies))
+    assert isinstance(null, Refusal) and isinstance(part, Refusal)
+    assert (null.error.status, null.error.param) == (part.error.status, part.error.param) == (400, "prompt")
+    assert isinstance(first, Row) and isinstance(last, Row) and last.request.prompt == (5,)
+
+
 def test_a_batch_row_without_a_custom_id_is_a_bad_line(folder: Path) -> None:
     with pytest.raises(DataError, match=r'rows.jsonl:1: no "custom_id" field'):
         _rows(folder, {"url": "/v1/completions", "body": {"prompt": "a"}})
