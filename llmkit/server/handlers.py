@@ -204,7 +204,8 @@ async def _answer(
     index: int, one: EngineRequest, ask: Ask, served: Served, prepared: Prepared, slot: Slot, began: float
 ) -> AsyncGenerator[Piece]:
     """One of the answers; what it takes goes into the slot."""
-    first = None if one.scores_prompt is None else first_token(one.prompt[0], served.tokenizer)
+    has_scores = one.scores_prompt is not None and one.sampling.logprobs is not None
+    first = first_token(one.prompt[0], served.tokenizer) if has_scores else None
     echo = prepared.prompts[index] if ask.echo else ""
     is_first = index % ask.sampling.samples == 0  # of its prompt, which is counted once
     if ask.score_only and (first is None or len(one.prompt) == 1):  # nothing is to be computed

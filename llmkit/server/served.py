@@ -253,16 +253,12 @@ class Served:
         Raises:
             ApiError: 400: the prompt alone is too long; it is never cut.
         """
-        room = self.context - prompt_tokens
+        room = self.context - prompt_tokens + ask.score_only  # whose one token of max_tokens is never drawn
         if room < 1:
             param = _prompt_param(ask)
-            raise ApiError(
-                400,
-                f"{param}: {prompt_tokens:,} tokens, and the context has {self.context:,}, "
-                "one of them for the answer",
-                code="context_length_exceeded",
-                param=param,
-            )
+            problem = f"{param}: {prompt_tokens:,} tokens, and the context has {self.context:,}"
+            more = "" if ask.score_only else ", one of them for the answer"
+            raise ApiError(400, f"{problem}{more}", code="context_length_exceeded", param=param)
         return replace(ask.sampling, max_tokens=min(ask.sampling.max_tokens, room))
 
 
@@ -271,10 +267,10 @@ def _prompt_param(ask: Ask) -> str:
 
 
 def _scores_prompt(ask: Ask) -> Literal["too", "only"] | None:
-    """Whether the prompt's tokens come out with their scores."""
-    if not ask.echo or ask.sampling.logprobs is None:
-        return None
-    return "only" if ask.score_only else "too"
+    """Whether the prompt's tokens come out with their scores, or nothing else does."""
+    if ask.score_only:
+        return "only"
+    return "too" if ask.echo and ask.sampling.logprobs is not None else None
 
 
 def _sample(request: Request, sample: int) -> Request:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from llmkit.engine.config import SamplingConfig
-from llmkit.engine.engine import Engine
+from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.request import Request
 from llmkit.model.transformer import Transformer
 from llmkit.tokens.tokenizer import Tokenizer
@@ -272,3 +272,35 @@ def test_a_prompt_that_is_echoed_with_scores_has_those_of_a_plain_pass(
         assert answer["choices"][0]["text"].startswith("the quick brown fox")
         assert answer["usage"]["completion_tokens"] == drawn
     assert single["choices"][0]["logprobs"]["token_logprobs"] == [None]
+
+
+def test_a_prompt_that_fills_the_context_is_scored_as_by_a_plain_pass_and_one_token_more_is_refused(
+    serving: Serving, model: Transformer
+) -> None:
+    context = model.config.max_position_embeddings
+    ids = [(7 * number) % 90 + 3 for number in range(context)]
+    body = {"prompt": ids, "echo": True, "max_tokens": 0, "logprobs": 0}
+    bodies = [body, {**body, "logprobs": None}, {**body, "prompt": [*ids, 5]}, {**body, "max_tokens": 1}]
+
+    async def ask() -> list[httpx.Response]:
+        async with serving(engine=EngineConfig(positions=context)) as client:
+            return [await client.post("/v1/completions", json=one) for one in bodies]
+
+    scored, echoed, longer, drawn = run(ask())
+    with torch.no_grad():
+        scores = model(torch.tensor([ids])).float().log_softmax(-1)[0, :-1]
+    plain = scores.gather(1, torch.tensor(ids)[1:, None])[:, 0].tolist()
+    told = scored.json()
+    assert told["choices"][0]["logprobs"]["token_logprobs"] == [
+        None,
+        *(pytest.approx(x, abs=1e-4) for x in plain),
+    ]
+    assert told["usage"]["completion_tokens"] == 0 and told["choices"][0]["finish_reason"] == "length"
+    assert echoed.json()["choices"][0]["text"] == told["choices"][0]["text"]
+    assert echoed.json()["choices"][0]["logprobs"] is None
+    for answer, says in (
+        (longer, f"{context + 1:,} tokens, and the context has {context}"),
+        (drawn, "one of them"),
+    ):
+        assert answer.status_code == 400 and says in answer.json()["error"]["message"]
+        assert answer.json()["error"]["code"] == "context_length_exceeded"
