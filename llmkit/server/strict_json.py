@@ -54,6 +54,13 @@ def whole(told: str) -> int | float:
     return int(value) if value.is_integer() else value
 
 
+def as_whole(value: Any) -> int | None:
+    """A value of a body as the whole number that `decode` takes it for, 1.0 for 1; None where it is none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 _WHOLE = msgspec.json.Decoder(float_hook=whole)
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from llmkit.server.errors import ApiError
-from llmkit.server.strict_json import _BRACKETS, MOST_DEPTH, decode, too_deep, whole
+from llmkit.server.strict_json import _BRACKETS, MOST_DEPTH, as_whole, decode, too_deep, whole
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,6 +57,20 @@ def test_a_number_that_no_float_holds_is_none() -> None:
 def test_a_misspelt_parameter_is_told_the_nearest() -> None:
     with pytest.raises(ApiError, match="did you mean prompt"):
         decode(b'{"prompt": "a", "promt": 1}', Body)
+
+
+@pytest.mark.parametrize(
+    ("told", "value"),
+    [("1", 1), ("1.0", 1), ("-2e3", -2000), ("1.5", None), ("true", None), ('"1"', None), ("null", None)],
+)
+def test_what_is_read_as_a_whole_number_is_what_a_struct_takes_for_one(told: str, value: int | None) -> None:
+    assert as_whole(decode(b'{"n": %s}' % told.encode(), dict)["n"]) == value
+    body = b'{"prompt": "a", "n": %s}' % told.encode()
+    if value is not None:
+        assert decode(body, Body).n == value
+    else:
+        with pytest.raises(ApiError):
+            decode(body, Body)
 
 
 def test_half_a_character_is_refused() -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from llmkit.server.errors import ApiError, refused
 from llmkit.server.router.routing import BYTES_PER_TOKEN, prefixes_of
-from llmkit.server.strict_json import decode
+from llmkit.server.strict_json import as_whole, decode
 from llmkit.server.wire.completions import DEFAULT_MAX_TOKENS
 from llmkit.server.wire.sampling import HINTS
 
@@ -60,8 +60,8 @@ class Asked:
         """
         if path == "/v1/embeddings":
             return 0
-        told = (self.content.get(name) for name in _MAX_TOKENS)
-        most = next((one for one in told if isinstance(one, int)), None)
+        told = (as_whole(self.content.get(name)) for name in _MAX_TOKENS)
+        most = next((one for one in told if one is not None), None)
         if most is None and path == "/v1/completions":
             most = DEFAULT_MAX_TOKENS
         room = max(1, (context or DEFAULT_CONTEXT) - self.prompt_tokens // self.prompts)
@@ -97,7 +97,7 @@ def read_asked(body: bytes) -> Asked:
         digest = hashlib.sha256(msgspec.json.encode(content)).digest()
     except UnicodeEncodeError:
         raise ApiError(400, "the body has half a character", code="invalid_json") from None
-    samples = content.get("n")
+    samples = as_whole(content.get("n")) or 1
     number, prompts = _tokens_of(content)
     return Asked(
         content=content,
@@ -106,7 +106,7 @@ def read_asked(body: bytes) -> Asked:
         prompt=prompt,
         prompt_tokens=number or max(1, len(prompt) // BYTES_PER_TOKEN),
         prompts=prompts,
-        samples=samples if isinstance(samples, int) and samples > 0 else 1,
+        samples=max(1, samples),
         conversation=_conversation(content, prompt),
         digest=digest,
     )
@@ -117,7 +117,7 @@ def _tokens_of(content: dict[str, Any]) -> tuple[int, int]:
     prompt = content.get("prompt")
     if not isinstance(prompt, list) or not prompt:
         return _input_ids(content.get("input")), 1
-    if isinstance(prompt[0], int):
+    if as_whole(prompt[0]) is not None:
         return len(prompt), 1
     return sum(len(one) for one in prompt if isinstance(one, list)), len(prompt)
 
@@ -125,7 +125,7 @@ def _tokens_of(content: dict[str, Any]) -> tuple[int, int]:
 def _input_ids(told: Any) -> int:
     """Tokens of texts that are to become vectors, where they are given as ids; else 0."""
     rows = told if isinstance(told, list) else []
-    return sum(len(one) if isinstance(one, list) else isinstance(one, int) for one in rows)
+    return sum(len(one) if isinstance(one, list) else as_whole(one) is not None for one in rows)
 
 
 def _conversation(content: dict[str, Any], prompt: bytes) -> str:

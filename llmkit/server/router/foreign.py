@@ -17,6 +17,7 @@ from typing import Any
 from llmkit.server.errors import MOST_PARAM, ApiError, refused, shortened
 from llmkit.server.gate import Caller
 from llmkit.server.router.worker import Card, Worker
+from llmkit.server.strict_json import as_whole
 
 OURS = "llmkit"
 BESIDE: dict[str, tuple[Any, ...]] = {
@@ -99,8 +100,7 @@ def for_worker(
         more["retrieve"] = None
     if caller.tenant:
         more |= _kept_apart(owner, path, content, caller.tenant)
-    asked = content.get("priority")
-    asked = asked if isinstance(asked, int) else 0
+    asked = as_whole(content.get("priority")) or 0
     if path in _TEXTS and caller.lowest_priority > asked and (owner == OURS or "priority" in content):
         more["priority"] = caller.lowest_priority
     return more

@@ -21,6 +21,20 @@ def test_answers_are_prompts_times_samples_and_ids_are_counted() -> None:
     assert asked(prompt="x" * 4000).prompt_tokens == pytest.approx(1000, rel=0.05)
 
 
+def test_a_whole_number_with_a_point_counts_as_for_the_worker() -> None:
+    one, two = (
+        asked(prompt=[[kind(5)] * 3, [kind(4)]], n=kind(16), max_tokens=kind(7)) for kind in (int, float)
+    )
+    for other in (one, two):
+        assert (other.prompt_tokens, other.prompts, other.answers) == (4, 2, 32)
+        assert other.max_tokens("/v1/completions", 100) == 32 * 7
+    assert (asked(prompt=[5.0, 6, 7.0]).prompt_tokens, asked(prompt=[5.0, 6, 7.0]).prompts) == (3, 1)
+    assert asked(input=[5.0] * 100).prompt_tokens == 100
+    assert (
+        asked(prompt="x", n=16.5).answers == asked(prompt="x", n=-2.0).answers == 1
+    )  # which a worker refuses
+
+
 @pytest.mark.parametrize(
     ("path", "body", "most"),
     [

@@ -192,7 +192,7 @@ def test_no_key_jumps_a_queue_at_a_url_further_than_it_may() -> None:
 
     assert priority("llmkit", {}) == priority("llmkit", {"priority": -3}) == 5
     assert priority("vllm", {"priority": 1}) == 5 and priority("vllm", {}) is None
-    assert priority("llmkit", {"priority": 9}) is None
+    assert priority("llmkit", {"priority": 9}) is priority("llmkit", {"priority": 9.0}) is None
 
 
 def test_a_key_of_the_router_gives_the_worker_a_word_of_its_own() -> None:
