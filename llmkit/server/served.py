@@ -20,8 +20,9 @@ from llmkit.retrieve.embed import before_texts
 from llmkit.server.adapters import ServedAdapters
 from llmkit.server.answer import Piece
 from llmkit.server.ask import Ask
+from llmkit.server.call_rule import call_rule
 from llmkit.server.engine_thread import EngineThread
-from llmkit.server.errors import ApiError, as_api_error, refused, renamed
+from llmkit.server.errors import ApiError, as_api_error, renamed
 from llmkit.server.gate import Caller
 from llmkit.server.prompts import PromptPool
 from llmkit.server.replies import Reply
@@ -30,7 +31,6 @@ from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.tokens.tools.calls import CallReader
 from llmkit.tokens.tools.forms import form_of
-from llmkit.tokens.tools.grammar import calls_grammar, strict_grammar
 from llmkit.tokens.tools.turns import ToolTurns
 
 
@@ -200,16 +200,13 @@ class Served:
         Raises:
             ApiError: 400: it is wrong, or takes too long.
         """
-        rule, tools = ask.sampling.rule, ask.offered_tools
-        param = "" if rule is None else rule[0]
-        if rule is not None and ask.tool_choice.mode == "required":
-            raise refused("tool_choice", "a call that is required cannot have a response_format too")
-        if tools:
-            try:
-                source = self._calls(ask)
-            except LlmkitError as error:
-                raise as_api_error(error, "tools") from None
-            param, rule = "tools", None if source is None else ("tools", source)
+        rule = call_rule(
+            self._form,
+            ask.offered_tools,
+            ask.tool_choice,
+            parallel=ask.parallel_tool_calls,
+            answer=ask.sampling.rule,
+        )
         if rule is None:
             return None
         await self.prompts.check_rule(rule, self.config.vocab_size, tenant=tenant)
@@ -217,19 +214,7 @@ class Served:
             async with self._compiling:
                 return await asyncio.to_thread(self._grammars.compile_rule, rule)
         except LlmkitError as error:
-            raise as_api_error(error, param) from None
-
-    def _calls(self, ask: Ask) -> str | None:
-        """The grammar of a text that may call functions; None: the text is free."""
-        if ask.sampling.rule is None and ask.tool_choice.mode == "auto":
-            return strict_grammar(self._form, ask.offered_tools)
-        return calls_grammar(
-            self._form,
-            ask.offered_tools,
-            name=ask.tool_choice.name,
-            parallel=ask.parallel_tool_calls,
-            answer=ask.sampling.rule,
-        )
+            raise as_api_error(error, rule[0]) from None
 
     async def _encode(self, ask: Ask, tenant: str) -> Sequence[tuple[list[int], str]]:
         """Ids and text of each prompt; of one that came as ids no text."""

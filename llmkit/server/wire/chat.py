@@ -119,10 +119,7 @@ def chat_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Usage)
     for index, pieces in enumerate(answers):
         text = "".join(piece.text for piece in pieces)
         calls = [call for piece in pieces for call in piece.calls]
-        message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
-        if calls:
-            message["content"] = text or None
-            message["tool_calls"] = [_call(call) for call in calls]
+        message = message_object(text, calls)
         if executed := [one for piece in pieces for one in piece.executed]:
             message["executed_tools"] = [executed_object(one) for one in executed]
         if who.citations is not None:
@@ -130,6 +127,15 @@ def chat_object(who: Answered, answers: Sequence[Sequence[Piece]], usage: Usage)
         scores = [score for piece in pieces for score in piece.scores]
         choices.append({"index": index, "message": message, **_ending(scores, pieces[-1])})
     return envelope(who, "chat.completion") | {"choices": choices, "usage": usage_object(usage)}
+
+
+def message_object(text: str, calls: Sequence[ToolCall]) -> dict[str, Any]:
+    """An assistant's message."""
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+    if calls:
+        message["content"] = text or None
+        message["tool_calls"] = [_call(call) for call in calls]
+    return message
 
 
 def chat_role_chunk(who: Answered, index: int) -> dict[str, Any]:
