@@ -15,7 +15,6 @@ import resource
 import sys
 import time
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from llmkit.errors import ConfigError, LlmkitError, ResourceError, as_told, told
 from llmkit.formats.frames import read_frame, write_frame
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
-from llmkit.tokens.tools.turns import ToolTurns, has_tools, tool_turns
 
 RULE_SECONDS = 0.5
 """Of the processor, that a rule may take to say what can come first."""
@@ -53,11 +51,6 @@ class Worker:
             what = "the prompt takes more memory to prepare than a request may"
             return {"problem": what, "hint": "shorten it", "kind": ResourceError.__name__}
 
-    @cached_property
-    def _turns(self) -> ToolTurns:
-        """Found when a conversation has tools: it takes renderings, which may take their time."""
-        return tool_turns(self._tokenizer)
-
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         if "rule" in message:
             kind, *rule = message["rule"]
@@ -68,15 +61,12 @@ class Worker:
             _try_out(kind, self._grammars[vocab_size].compile_rule((kind, value)))
             return {"ids": []}
         if "template" in message:
-            return {"turn_end": self._encoder.turn_end, "turns": asdict(self._turns)}
+            return {"turn_end": self._encoder.turn_end, "turns": asdict(self._encoder.tool_turns)}
         if "text" in message:
             return {"ids": self._encoder.encode(message["text"], special=message["special"])}
         if "ids" in message:
             return {"text": self._tokenizer.decode(message["ids"])}
-        messages, tools = message["messages"], message["tools"]
-        if has_tools(messages, tools):
-            messages, tools = self._turns.told(messages, tools)
-        text = self._encoder.render(messages, tools, **message["kwargs"])
+        text = self._encoder.render_told(message["messages"], message["tools"], **message["kwargs"])
         text += message["prefill"]
         return {"ids": self._encoder.encode_rendered(text), "text": text}
 

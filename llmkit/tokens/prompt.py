@@ -1,13 +1,17 @@
 """Prompts as the ids that a model goes on from: plain text, or a conversation in the tokenizer's template."""
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tokenizers
 
 from llmkit.errors import DataError, LlmkitError
 from llmkit.tokens.ordinary import ordinary_backend
 from llmkit.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from llmkit.tokens.tools.turns import ToolTurns
 
 TRIAL = [{"role": "user", "content": "Two and two?"}, {"role": "assistant", "content": "Four."}]
 """A conversation by which templates are tried out."""
@@ -42,6 +46,13 @@ class PromptEncoder:
     def turn_ends(self) -> frozenset[int]:
         """`turn_end` as the ids that end a reply."""
         return frozenset(() if self.turn_end is None else (self.turn_end,))
+
+    @cached_property
+    def tool_turns(self) -> "ToolTurns":
+        """How the template takes tools. Found when it is asked for, as `turn_end` is."""
+        from llmkit.tokens.tools.turns import tool_turns  # jinja2: a plain prompt need not wait
+
+        return tool_turns(self._tokenizer)
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """The ids of a plain prompt. Of an empty one: bos, or eos, where the tokenizer has one of them.
@@ -78,6 +89,26 @@ class PromptEncoder:
         return render_chat(
             self._tokenizer, messages, tools=tools, add_generation_prompt=True, settings=settings
         )
+
+    def render_told(
+        self, messages: Sequence[dict[str, Any]], tools: Sequence[Any] | None = None, **settings: Any
+    ) -> str:
+        """`render`, with tools, earlier calls and their results told as this template takes them.
+
+        Args:
+            messages: in OpenAI's words, contents in one piece and arguments of calls as objects.
+            tools: functions that the model may call, as OpenAI writes them.
+            settings: as for `render`.
+
+        Raises:
+            MissingError, ConfigError, DataError: see `render_chat`.
+        """
+        from llmkit.tokens.tools.turns import has_tools
+
+        told, given = list(messages), list(tools or ()) or None
+        if has_tools(told, given):
+            told, given = self.tool_turns.told(told, given)
+        return self.render(told, given, **settings)
 
     def encode_rendered(self, text: str) -> list[int]:
         """The ids of a rendered conversation: what looks like a special token is one.

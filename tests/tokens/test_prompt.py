@@ -82,6 +82,16 @@ def test_a_chat_is_what_transformers_renders_and_encodes(byte_level_dir: Path) -
     assert encoder.encode_rendered(text) == ids
 
 
+def test_tools_are_told_in_words_where_the_template_knows_of_none(byte_level_dir: Path) -> None:
+    encoder = PromptEncoder(load_tokenizer(byte_level_dir))
+    messages = [{"role": "user", "content": "Hi"}]
+    tool = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
+    assert encoder.render_told(messages) == encoder.render_told(messages, []) == encoder.render(messages)
+    told, none = encoder.tool_turns.told(messages, [tool])
+    assert none is None and encoder.render_told(messages, [tool]) == encoder.render(told)
+    assert '"name": "clock"' in encoder.render_told(messages, [tool])
+
+
 TURN_ENDS = {
     "Qwen-Qwen2.5-7B-Instruct": "<|im_end|>",
     "meta-llama-Llama-3.1-8B-Instruct": "<|eot_id|>",
