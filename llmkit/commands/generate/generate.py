@@ -82,6 +82,10 @@ def generate(
     Where no flag says how tokens are drawn, the model's generation_config.json does;
     else it is at temperature 0.8, any token.
 
+    Messages and tools of rows and batches are read as serve reads them, to the same
+    prompt; what serve refuses is an error. Where a row has tools, calls are text of
+    its completion; a batch row's are tool_calls of its answer.
+
     --template FILE makes the prompt of each row, or with --chat the user's message,
     from its keys and `record`, the row; a key that is missing is an error.
 

@@ -7,6 +7,7 @@ from llmkit.engine.seeds import derive_seed
 from llmkit.errors import UsageError
 from llmkit.workflows.chat.history import Conversation, Message
 from llmkit.workflows.generate.job import Job
+from llmkit.workflows.generate.messages import read_conversation
 
 REPLY_SHARE = 4
 """One part in so many of the context is kept free for a reply, where --max-tokens asks for more."""
@@ -33,7 +34,7 @@ def request_of(
 
     Raises:
         UsageError: the last message alone is longer than the context; nothing is dropped then.
-        DataError: the template refuses the conversation.
+        DataError: the template refuses the conversation, or `serve` would refuse one of its messages.
     """
     encoder = job.encoder
     assert encoder is not None
@@ -60,4 +61,5 @@ def _encode(job: Job, messages: list[Message]) -> tuple[int, ...]:
     if job.talk is not None:
         return job.talk.encode(messages)[0]
     assert job.encoder is not None
-    return tuple(job.encoder.encode_rendered(job.encoder.render(messages)))
+    text = job.encoder.render_told(read_conversation(messages))
+    return tuple(job.encoder.encode_rendered(text))

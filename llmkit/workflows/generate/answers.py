@@ -9,15 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 from llmkit.engine.completion import Completion
-from llmkit.server.answer import TokenScore
+from llmkit.server.answer import TokenScore, ToolCall
 from llmkit.server.replies import spelled
 from llmkit.server.token_places import TokenPlaces
-from llmkit.server.wire.chat import score_content
+from llmkit.server.wire.chat import message_object, score_content
 from llmkit.server.wire.completions import score_columns
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.generate.batch import Call, RefusedError
 from llmkit.workflows.generate.results import usage
-from llmkit.workflows.generate.rows import Row
+from llmkit.workflows.generate.row import Row
 
 
 def answer(
@@ -63,8 +63,15 @@ def _line(call: Call, status: int, body: dict[str, Any]) -> dict[str, Any]:
 def _chat_choice(call: Call, row: Row, one: Completion, number: int, tokenizer: Tokenizer) -> dict[str, Any]:
     scores = _scores(call, row, one, tokenizer)
     logprobs = None if scores is None else score_content(scores)
-    message = {"role": "assistant", "content": row.prefill + (one.text or ""), "refusal": None}
-    return {"index": number, "message": message, "logprobs": logprobs, "finish_reason": one.finish}
+    text, calls, finish = row.prefill + (one.text or ""), list[ToolCall](), str(one.finish)
+    if call.calls is not None:
+        text, found = call.calls.read(one, row.request, tokenizer, row.prefill)
+        for place, each in enumerate(found):  # ids by the row: the same one has the same answer
+            calls.append(ToolCall(place, f"call_{call.key}_{number}_{place}", each.name, each.arguments))
+        if calls and (finish == "stop" or not call.calls.parallel):
+            finish = "tool_calls"
+    message = message_object(text, calls)
+    return {"index": number, "message": message, "logprobs": logprobs, "finish_reason": finish}
 
 
 def _text_choice(call: Call, row: Row, one: Completion, number: int, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -9,14 +9,20 @@ completion".
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import MALFORMED, Line, Record, decode_field, encode_line
+from llmkit.server.ask import ToolChoice
 from llmkit.server.errors import ApiError
+from llmkit.server.wire.messages_in import read_messages
+from llmkit.server.wire.tools import read_offer
 from llmkit.workflows.generate.overrides import OVERRIDES
+
+if TYPE_CHECKING:
+    from llmkit.workflows.generate.calls import Calls
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 _SHARED: dict[str, Any] = {
@@ -27,6 +33,8 @@ _OWN: dict[str, dict[str, Any]] = {
     CHAT: {
         **{"messages": list[dict[str, Any]], "max_completion_tokens": int, "logprobs": bool},
         **{"top_logprobs": int, "response_format": dict[str, Any]},
+        **{"tools": list[dict[str, Any]], "tool_choice": str | dict[str, Any]},
+        "parallel_tool_calls": bool,
     },
     TEXT: {"prompt": str | list[Any], "logprobs": int, "echo": bool},
 }
@@ -58,6 +66,11 @@ class RefusedError(Exception):
         self.status = status
         self.code = code
 
+    @classmethod
+    def of(cls, error: ApiError) -> "RefusedError":
+        """What the server would answer."""
+        return cls(error.message, param=error.param, status=error.status, code=error.code)
+
 
 @dataclass(frozen=True)
 class Call:
@@ -71,6 +84,8 @@ class Call:
     url: str
     model: str
     echo: bool = False
+    calls: "Calls | None" = None
+    """What may be called; None: there is nothing."""
 
     @property
     def is_chat(self) -> bool:
@@ -85,7 +100,12 @@ class Body:
     given: dict[str, Any] = field(default_factory=dict)
     """By the names of OVERRIDES."""
     messages: list[dict[str, Any]] = field(default_factory=list)
-    """Of a chat."""
+    """Of a chat, as templates know them."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """What the model is told that it may call, as OpenAI writes them."""
+    choice: ToolChoice = field(default_factory=ToolChoice)
+    parallel: bool = True
+    """Whether there may be several calls in one answer."""
     prompt: str | list[int] = ""
     """Of a text."""
     owner: str = ""
@@ -150,7 +170,7 @@ def read_body(record: Record, names: Iterable[str]) -> Body:
     try:
         return _chat(told) if url == CHAT else _text(told)
     except ApiError as error:
-        raise RefusedError(error.message, param=error.param, status=error.status, code=error.code) from None
+        raise RefusedError.of(error) from None
 
 
 def _chat(told: dict[str, Any]) -> Body:
@@ -170,8 +190,16 @@ def _chat(told: dict[str, Any]) -> Body:
         given["logprobs"] = None
     if "response_format" in told:
         given |= _format(told["response_format"])
-    messages = [_message(one) for one in told["messages"]]
-    return Body(given=given, messages=messages, owner=_owner(told), model=told.get("model"))
+    offer = read_offer(told.get("tools"), told.get("tool_choice"), ())
+    return Body(
+        given=given,
+        messages=list(read_messages(told["messages"])),
+        tools=() if offer.choice.mode == "none" else offer.tools,
+        choice=offer.choice,
+        parallel=told.get("parallel_tool_calls", True) and offer.choice.name is None,
+        owner=_owner(told),
+        model=told.get("model"),
+    )
 
 
 def _text(told: dict[str, Any]) -> Body:
@@ -215,19 +243,6 @@ def _format(wanted: dict[str, Any]) -> dict[str, Any]:
         'response_format: of type "text", "json_object", "json_schema" with a schema, or "grammar"',
         param="response_format",
     )
-
-
-def _message(message: dict[str, Any]) -> dict[str, Any]:
-    """A message as templates know it: its text in one piece, a developer's as the system's."""
-    content = message.get("content")
-    if isinstance(content, list):
-        for part in content:
-            if not isinstance(part, dict) or not isinstance(part.get("text"), str):
-                kind = part.get("type") if isinstance(part, dict) else part
-                raise RefusedError(f"messages: content of type {kind!r} is no text", param="messages")
-        content = "".join(part["text"] for part in content)
-    role = "system" if message.get("role") == "developer" else message.get("role")
-    return {**message, "role": role, "content": content}
 
 
 def _owner(told: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from llmkit.workflows.generate.job import Job
-from llmkit.workflows.generate.rows import Refusal, Row
+from llmkit.workflows.generate.row import Refusal, Row
 
 _BYTES_A_TOKEN = 2
 """Of a call's result, at least, as a rule: what memory is set aside for."""

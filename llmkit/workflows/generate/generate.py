@@ -17,7 +17,8 @@ from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
 from llmkit.workflows.generate.near_keys import NearKeys
 from llmkit.workflows.generate.partial import Partial, open_partial, read_partial
-from llmkit.workflows.generate.rows import Refusal, Row, read_prompt, read_rows
+from llmkit.workflows.generate.row import Refusal, Row
+from llmkit.workflows.generate.rows import read_prompt, read_rows
 from llmkit.workflows.generate.stats import GenerateStats, generate_stats
 from llmkit.workflows.tool.given import given_tools
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from llmkit.errors import nearest
 from llmkit.formats.jsonl import Record
 from llmkit.workflows.generate.overrides import OVERRIDES
-from llmkit.workflows.generate.rows import Refusal, Row
+from llmkit.workflows.generate.row import Refusal, Row
 
 ELSEWHERE = {
     **{"n_predict": "max_tokens", "num_predict": "max_tokens", "max_new_tokens": "max_tokens"},

@@ -11,7 +11,7 @@ from llmkit.formats.jsonl import encode_line, raw
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.generate.code import first_code_block
 from llmkit.workflows.generate.results import SCHEMA, result_record
-from llmkit.workflows.generate.rows import Refusal, Row
+from llmkit.workflows.generate.row import Refusal, Row
 
 MARK, RESET = "\x1b[33m", "\x1b[0m"
 """Around a piece that the model was not sure of."""

@@ -25,7 +25,7 @@ from llmkit.formats.peft import ADAPTER_WEIGHTS
 from llmkit.formats.streams import open_output
 from llmkit.model.source import model_files as stored_files
 from llmkit.workflows.generate.job import Job
-from llmkit.workflows.generate.rows import Refusal, Row
+from llmkit.workflows.generate.row import Refusal, Row
 
 SCHEMA = "llmkit.generate-partial/1"
 RESULTS = frozenset(

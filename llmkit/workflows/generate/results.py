@@ -7,7 +7,7 @@ from llmkit.engine.completion import Completion
 from llmkit.formats.jsonl import Record, raw
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.generate.code import first_code_block
-from llmkit.workflows.generate.rows import Row
+from llmkit.workflows.generate.row import Row
 from llmkit.workflows.token_scores import token_record
 
 SCHEMA = "llmkit.generate/1"

@@ -1,60 +1,37 @@
 """Prompts as requests: one from an argument or a file, or jsonl rows with settings of their own."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from llmkit.engine.config import SamplingConfig
-from llmkit.engine.request import Request, no_adapter
+from llmkit.engine.request import no_adapter
 from llmkit.engine.seeds import derive_seed
 from llmkit.errors import DataError, LlmkitError, MissingError, UsageError
 from llmkit.formats.digest import content_id
-from llmkit.formats.jsonl import MALFORMED, BadLine, Line, Record, decode_field, raw, read_records, record_id
+from llmkit.formats.jsonl import BadLine, Line, Record, decode_field, raw, read_records, record_id
 from llmkit.formats.text_file import read_text_file
-from llmkit.tokens.prompt import PromptEncoder
-from llmkit.workflows.generate.batch import Call, RefusedError, is_call, read_body, read_call
-from llmkit.workflows.generate.job import Job, no_tokenizer
+from llmkit.server.errors import ApiError, as_api_error
+from llmkit.workflows.generate.batch import Body, RefusedError, is_call, read_body, read_call
+from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.overrides import OVERRIDES, as_fields
+from llmkit.workflows.generate.row import (
+    Message,
+    Refusal,
+    Row,
+    encoder_of,
+    row_of_chat,
+    row_of_ids,
+    row_of_read_chat,
+    row_of_text,
+)
 from llmkit.workflows.tool.check import check_tool_row
 
-
-@dataclass(frozen=True)
-class Row:
-    """A prompt, and what comes out with its texts."""
-
-    request: Request
-    """Its seed is the row's own."""
-    record: Record
-    """The object that comes out, with the results put into it."""
-    text: str | None = None
-    """What was encoded, but for the prefill; None for a row of tokens."""
-    prefill: str = ""
-    """What the text begins with: read by the model like the prompt, and written before what it draws."""
-    call: Call | None = None
-    """Of a row of OpenAI's batch files, which is answered in kind."""
-    skip: frozenset[int] = frozenset()
-    """Samples that are written already."""
-    messages: list[dict[str, Any]] | None = None
-    """The conversation, where functions may be called."""
-    reread_tokens: int = 0
-    """Of the prompts after the first one, where functions were called: each has the results in it."""
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Tokens of all prompts that its text was written after."""
-        return len(self.request.prompt) + self.reread_tokens
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A row of OpenAI's batch files that gets an error for its answer."""
-
-    call: Call
-    error: RefusedError
-    record: Record
+if TYPE_CHECKING:
+    from llmkit.workflows.generate.calls import Calls
 
 
 def read_prompt(job: Job) -> Row:
@@ -128,10 +105,10 @@ def _row(job: Job, line: Line) -> Row:
     if job.template is not None:
         row = _from_text(job, job.template.fill(record), record, sampling)
     elif has_tokens:
-        row = _checked(job, Row(Request(tuple(decode_field(line, "tokens", list[int])), sampling), record))
+        row = row_of_ids(job, decode_field(line, "tokens", list[int]), record, sampling)
     elif has_messages:
-        tools = decode_field(line, "tools", list | None) if "tools" in record else None
-        row = _from_chat(job, decode_field(line, "messages", list[dict]), tools, record, sampling)  # type: ignore[type-arg]
+        tools = decode_field(line, "tools", list[Message] | None) if "tools" in record else None
+        row = row_of_chat(job, decode_field(line, "messages", list[Message]), tools, record, sampling)
     elif _has(record, "prompt"):
         row = _from_text(job, decode_field(line, "prompt", str), record, sampling)
     else:
@@ -175,6 +152,7 @@ def _called(job: Job, line: Line) -> Row | Refusal:
     path = job.files.model
     name = path.name or path.resolve().name
     call = read_call(line, name)
+    calls = None
     try:
         body = read_body(line.record, (name, str(path), *job.adapters.names))
         sampling = replace(job.sampling, **as_fields(body.given))
@@ -183,90 +161,45 @@ def _called(job: Job, line: Line) -> Row | Refusal:
         if job.talk is not None:
             raise RefusedError("--tool is not for rows of a batch file")
         if call.is_chat:
-            row = _from_chat(job, body.messages, None, line.record, sampling)
+            calls = _calls(job, body)
+            row = row_of_read_chat(job, body.messages, body.tools, line.record, sampling, calls)
         elif isinstance(body.prompt, str):
-            row = _from_words(job, body.prompt, line.record, sampling)
+            row = row_of_text(job, body.prompt, line.record, sampling)
         else:
-            _encoder(job)  # the answer is text
-            row = _checked(job, Row(Request(tuple(body.prompt), sampling), line.record))
+            encoder_of(job)  # the answer is text
+            row = row_of_ids(job, body.prompt, line.record, sampling)
         if "seed" not in body.given:
             row = _seeded(row, call.custom_id)
     except RefusedError as error:
         return Refusal(call, error, line.record)
+    except ApiError as error:
+        return Refusal(call, RefusedError.of(error), line.record)
     except MissingError:
         raise
     except LlmkitError as error:
         about = error.problem.partition(" ")[0].strip(":")
-        return Refusal(
-            call, RefusedError(error.problem, param=about if about in OVERRIDES else None), line.record
-        )
+        param = about if about in (*OVERRIDES, "tools") else None
+        return Refusal(call, RefusedError.of(as_api_error(error, param)), line.record)
     adapter = body.model if body.model in job.adapters.names else job.adapters.default
     request = replace(row.request, key=body.owner, adapter=adapter)
-    return replace(row, call=replace(call, echo=body.echo), request=request)
+    return replace(row, call=replace(call, echo=body.echo, calls=calls), request=request)
 
 
 def _from_text(job: Job, text: str, record: Record, sampling: SamplingConfig) -> Row:
     if job.config.chat:
-        return _from_chat(job, [{"role": "user", "content": text}], None, record, sampling)
-    return _from_words(job, text, record, sampling)
+        return row_of_chat(job, [{"role": "user", "content": text}], None, record, sampling)
+    return row_of_text(job, text, record, sampling)
 
 
-def _from_words(job: Job, text: str, record: Record, sampling: SamplingConfig) -> Row:
-    encoder = _encoder(job)
-    ids = encoder.encode(text)
-    if not ids:
-        raise UsageError(
-            "the prompt is empty, and the tokenizer has neither bos nor eos to begin with",
-            hint="give it some text",
-        )
-    return _checked(job, Row(Request(tuple(ids), sampling), record, text))
+def _calls(job: Job, body: Body) -> "Calls | None":
+    """What a row lets the model call, and how this model does it."""
+    if not body.tools or job.tokenizer is None:
+        return None
+    from llmkit.tokens.tools.forms import form_of  # for those who offer functions
+    from llmkit.workflows.generate.calls import Calls
 
-
-def _from_chat(
-    job: Job,
-    messages: list[dict[str, Any]],
-    tools: list[Any] | None,
-    record: Record,
-    sampling: SamplingConfig,
-) -> Row:
-    encoder = _encoder(job)
-    if job.config.system is not None and (not messages or messages[0].get("role") != "system"):
-        messages = [{"role": "system", "content": job.config.system}, *messages]
-    if job.talk is not None:
-        ids, text = job.talk.encode(messages)
-        return _checked(job, Row(Request(ids, sampling, encoder.turn_ends), record, text, messages=messages))
-    text, prefill = encoder.render(messages, tools), _prefill(job, record)
-    if prefill and sampling.rule is not None:
-        raise UsageError(
-            f"a prefill and {sampling.rule[0]} exclude each other", hint="the rule is for the whole text"
-        )
-    ids = tuple(encoder.encode_rendered(text + prefill))
-    return _checked(job, Row(Request(ids, sampling, encoder.turn_ends), record, text, prefill))
-
-
-def _prefill(job: Job, record: Record) -> str:
-    """What the reply begins with: the row's own words, or the flag's."""
-    if "prefill" not in record or is_call(record):
-        return job.config.prefill or ""
-    try:
-        return msgspec.json.decode(record["prefill"], type=str | None) or ""
-    except MALFORMED as error:
-        raise DataError(f'"prefill": {error}', hint="the text that the reply begins with") from None
-
-
-def _checked(job: Job, row: Row) -> Row:
-    row.request.check(job.model)
-    sampling = row.request.sampling
-    if job.tokenizer is None and sampling.needs_text:
-        raise no_tokenizer(job.files.model)
-    rule = sampling.rule if job.talk is None else job.talk.rule(sampling, 0)
-    return replace(row, request=job.bound(row.request, rule))
-
-
-def _encoder(job: Job) -> PromptEncoder:
-    if job.encoder is None:
-        raise no_tokenizer(job.files.model)
-    return job.encoder
+    form = form_of(job.tokenizer, turns=encoder_of(job).tool_turns)
+    return Calls(form, body.tools, body.choice, body.parallel)
 
 
 def _has(record: Record, key: str) -> bool:

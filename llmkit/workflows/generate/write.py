@@ -16,7 +16,7 @@ from llmkit.progress import Progress
 from llmkit.workflows.generate.code import first_code_block
 from llmkit.workflows.generate.job import Job
 from llmkit.workflows.generate.output import Output
-from llmkit.workflows.generate.rows import Refusal, Row
+from llmkit.workflows.generate.row import Refusal, Row
 
 
 @dataclass

@@ -15,7 +15,7 @@ from llmkit.tokens.tools.calls import CallReader, FoundCall
 from llmkit.tokens.tools.forms import form_of
 from llmkit.tokens.tools.grammar import calls_grammar
 from llmkit.tokens.tools.results import Disarmed
-from llmkit.tokens.tools.turns import tool_turns
+from llmkit.workflows.generate.messages import read_conversation
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ToolTalk:
         """
         self.toolbox = toolbox
         self._tokenizer, self._encoder, self._choice = tokenizer, encoder, choice
-        self._turns, self._form = tool_turns(tokenizer), form_of(tokenizer)
+        self._form = form_of(tokenizer, turns=encoder.tool_turns)
         self._disarmed = Disarmed(tokenizer)
         self._functions = [self._disarmed.value(one) for one in toolbox.functions]
 
@@ -58,14 +58,14 @@ class ToolTalk:
         """The ids of a conversation that the assistant is to go on with, and its text.
 
         Raises:
-            MissingError, ConfigError, DataError: see `render_chat`.
+            DataError: a message that `serve` would refuse; see also `render_chat`.
+            MissingError, ConfigError: see there.
         """
         read = [
-            {**one, "content": self._disarmed.value(one.get("content"))} if one.get("role") == "tool" else one
-            for one in messages
+            {**one, "content": self._disarmed.text(one["content"])} if one["role"] == "tool" else one
+            for one in read_conversation(messages)
         ]
-        told, functions = self._turns.told(read, self._functions)
-        text = self._encoder.render(told, functions, **settings)
+        text = self._encoder.render_told(read, self._functions, **settings)
         return tuple(self._encoder.encode_rendered(text)), text
 
     def rule(self, sampling: SamplingConfig, done: int) -> Rule | None:

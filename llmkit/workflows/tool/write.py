@@ -8,7 +8,7 @@ from llmkit.engine.completion import Completion
 from llmkit.engine.request import Drawn, Request
 from llmkit.engine.seeds import derive_seed
 from llmkit.formats.jsonl import raw
-from llmkit.workflows.generate.rows import Refusal, Row
+from llmkit.workflows.generate.row import Refusal, Row
 from llmkit.workflows.generate.write import Writing, seeded
 from llmkit.workflows.tool.talk import ToolTalk
 

@@ -71,3 +71,17 @@ def test_a_seed_is_the_turns_the_trys_and_the_calls(job: Job) -> None:
     seeds = [seed(_talk(1)), seed(_talk(2)), seed(_talk(2), 1), seed(_talk(2), 2), seed(again)]
     assert len(set(seeds)) == len(seeds)
     assert seeds == [seed(_talk(1)), seed(_talk(2)), seed(_talk(2), 1), seed(_talk(2), 2), seed(again)]
+
+
+def test_calls_of_an_earlier_talk_are_seen_without_the_tools_that_were_called(job: Job) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "clock", "arguments": {"zone": "UTC"}}}
+    earlier = [
+        {"role": "user", "content": [{"type": "text", "text": "Time?"}]},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "12:30"},
+    ]
+    request = request_of(job, Conversation(earlier), context=1000)
+    assert job.tokenizer is not None
+    text = job.tokenizer.decode(list(request.prompt))
+    assert '{"name": "clock", "arguments": {"zone": "UTC"}}' in text
+    assert "Time?" in text and "'type'" not in text and "Result of clock: 12:30" in text

@@ -10,7 +10,7 @@ from llmkit.engine.request import Drawn, Request, Scored
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.generate.answers import answer, refusal
 from llmkit.workflows.generate.batch import CHAT, TEXT, Call, RefusedError
-from llmkit.workflows.generate.rows import Row
+from llmkit.workflows.generate.row import Row
 
 
 def _answer(tokenizer: Tokenizer, url: str, echo: bool = False, prefill: str = "", **sampling: Any) -> Any:

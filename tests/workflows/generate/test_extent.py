@@ -12,7 +12,7 @@ from llmkit.engine.request import Request
 from llmkit.retrieve.tools.config import ToolLimits
 from llmkit.workflows.generate.batch import RefusedError
 from llmkit.workflows.generate.extent import Extent, extent_of, tool_extent
-from llmkit.workflows.generate.rows import Refusal, Row
+from llmkit.workflows.generate.row import Refusal, Row
 from llmkit.workflows.tool.options import ToolOptions
 
 JOB: Any = SimpleNamespace(model=SimpleNamespace(max_position_embeddings=64))

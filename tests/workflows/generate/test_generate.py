@@ -20,7 +20,7 @@ from llmkit.errors import DataError, GateFailed, MissingError
 from llmkit.workflows.generate import output as generate_output
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.generate import GenerateReport, generate_files, plan_generate
-from llmkit.workflows.generate.rows import Row
+from llmkit.workflows.generate.row import Row
 
 GREEDY = {"temperature": 0.0, "max_tokens": 11}
 

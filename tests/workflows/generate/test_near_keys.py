@@ -10,7 +10,7 @@ from llmkit.engine.request import Request
 from llmkit.formats.jsonl import raw
 from llmkit.workflows.generate.near_keys import ELSEWHERE, NearKeys
 from llmkit.workflows.generate.overrides import OVERRIDES
-from llmkit.workflows.generate.rows import Row
+from llmkit.workflows.generate.row import Row
 
 
 def _notes(*keys: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from llmkit.engine.completion import Completion
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.request import Drawn, Request, Scored
 from llmkit.workflows.generate.output import MARK, RESET, JsonOutput, Output, TextOutput, marked
-from llmkit.workflows.generate.rows import Row
+from llmkit.workflows.generate.row import Row
 
 ROW = Row(Request((1,), SamplingConfig()), {"prompt": msgspec.Raw(b'"Hi"')}, "Hi")
 DONE = Completion("é\n", (Drawn(4, "length"),), "length")

@@ -15,7 +15,7 @@ from llmkit.formats.jsonl import encode_line, parse_line
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.generate.results import result_record
-from llmkit.workflows.generate.rows import Row
+from llmkit.workflows.generate.row import Row
 
 
 def _row(line: bytes, text: str | None = "a", **settings: Any) -> Row:

@@ -13,7 +13,8 @@ from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.jsonl import BadLine
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
-from llmkit.workflows.generate.rows import Refusal, Row, read_prompt, read_rows
+from llmkit.workflows.generate.row import Refusal, Row
+from llmkit.workflows.generate.rows import read_prompt, read_rows
 
 CHAT = [{"role": "user", "content": "the License?"}]
 RENDERED = "<|im_start|>user\nthe License?<|im_end|>\n<|im_start|>assistant\n"

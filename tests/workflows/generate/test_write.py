@@ -18,7 +18,8 @@ from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
 from llmkit.workflows.generate.model import place, start_engine
 from llmkit.workflows.generate.output import JsonOutput, TextOutput
-from llmkit.workflows.generate.rows import Row, read_prompt
+from llmkit.workflows.generate.row import Row
+from llmkit.workflows.generate.rows import read_prompt
 from llmkit.workflows.generate.write import Writing, Written
 
 

@@ -16,10 +16,13 @@ from llmkit.errors import DataError, UsageError
 from llmkit.retrieve.tools.loop import Called, Toolbox
 from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
+from llmkit.tokens.tools.records import RecordTurns
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.generate import GenerateReport, generate_files, plan_generate
+from llmkit.workflows.generate.job import open_job
 from llmkit.workflows.generate.output import TextOutput
-from llmkit.workflows.generate.rows import Row
+from llmkit.workflows.generate.row import Row
+from llmkit.workflows.generate.rows import read_rows
 from llmkit.workflows.tool.options import ToolOptions
 from llmkit.workflows.tool.talk import Said, ToolTalk
 from llmkit.workflows.tool.write import ToolWriting
@@ -188,6 +191,32 @@ def test_without_a_call_the_text_is_that_of_the_same_conversation_without_tools(
         GenerateConfig(sampling={"max_tokens": 9}),
     )
     assert json.loads((bench.folder / "plain").read_text())["completion"] == record["completion"]
+
+
+def test_a_transcript_is_one_prompt_to_a_row_without_tools_and_to_finetune(bench: Bench) -> None:
+    (record,) = bench.run(prompt="Is it warm?")
+    rows = bench.folder / "rows.jsonl"
+    rows.write_text(json.dumps({key: record[key] for key in ("messages", "tools", "calls")}) + "\n")
+    job = open_job(GenerateFiles(model=bench.model, jsonl=rows), GenerateConfig())
+    (row,) = read_rows(job, rows)
+    tokenizer = load_tokenizer(bench.model)
+    told = RecordTurns(tokenizer).tell(record["messages"], record["tools"])
+    assert isinstance(row, Row) and row.text == PromptEncoder(tokenizer).render(told.messages, told.tools)
+    assert '{"degrees": 21}' in row.text and "The weather of a town" in row.text
+
+
+def test_a_transcript_begins_with_the_messages_as_they_came(bench: Bench) -> None:
+    given = [
+        {"role": "developer", "content": [{"type": "text", "text": "Brief."}]},
+        {"role": "user", "content": "Warm?", "name": "Ada"},
+    ]
+    rows = bench.folder / "rows.jsonl"
+    rows.write_text(json.dumps({"messages": given}) + "\n")
+    (record,) = bench.run(jsonl=rows)
+    assert record["messages"][:2] == given and record["calls"] == 1
+    tokenizer = load_tokenizer(bench.model)
+    talk = ToolTalk(Toolbox([], lambda name, given: True), tokenizer, PromptEncoder(tokenizer))
+    assert "system\nBrief." in talk.encode(given)[1]
 
 
 def test_what_rows_cannot_have_beside_tools_is_refused(bench: Bench) -> None:
