@@ -100,10 +100,11 @@ class _Hand:
             case "/save" | "/load" if not rest:
                 raise UsageError(f"{word} needs the name of a file", hint=f"{word} talk.jsonl")
             case "/save":
-                chat.export(Path(rest))
-                say(f"written to {rest}")
+                file = Path(rest).expanduser()  # there is no shell that would
+                chat.export(file)
+                say(f"written to {file}")
             case "/load":
-                chat.load(Path(rest))
+                chat.load(Path(rest).expanduser())
                 say(f"goes on with {len(chat.conversation.messages)} messages")
             case "/stats":
                 print(describe_stats(chat), file=sys.stderr, flush=True)

@@ -195,7 +195,8 @@ def _arc(record: Mapping[str, Any]) -> Question:
         choices, question = question["choices"], question["stem"]
     if isinstance(choices, list):
         choices = {name: [one[name] for one in choices] for name in ("text", "label")}
-    assert isinstance(choices, Mapping)
+    if not isinstance(choices, Mapping):
+        raise ValueError("its choices are not texts and labels")
     texts = _texts(choices["text"])
     return Question(
         context=f"Question: {question}\nAnswer:",

@@ -66,6 +66,10 @@ class McReport(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
+_SPARE = 32
+"""A text has no more tokens than bytes, but for what stands before it: these are not counted one by one."""
+
+
 @dataclass(frozen=True)
 class _Item:
     """A question where it stands."""
@@ -74,6 +78,7 @@ class _Item:
     id: str
     question: Question
     context: str
+    where: str
 
     @property
     def digest(self) -> str:
@@ -115,6 +120,7 @@ def eval_mc(
     scorer = open_scorer(model)
     begun = clock()
     form, items = _read(path, dev, config)
+    _check_lengths(scorer, items)
     work = _work(form, items, config)
     settings = (asdict(config), form, scorer.fingerprint, inputs_told(inputs), work[INPUTS])
     with open_records(model.kept(per_record), settings, force=force, inputs=inputs) as records:
@@ -140,10 +146,29 @@ def _read(path: Path, dev: Path | None, config: McConfig) -> tuple[ChoiceForm, l
             continue
         shown = _shown(examples, question, config.shots, dev)
         name = record_id(line) or str(len(items))
-        items.append(_Item(len(items), name, question, with_examples(question, shown)))
+        items.append(_Item(len(items), name, question, with_examples(question, shown), line.where))
     if form is None or not items:
         raise DataError(f"{path}: no questions", hint="a line of JSON for each; see llmkit eval mc --help")
     return form, items
+
+
+def _check_lengths(scorer: Scorer, items: Sequence[_Item]) -> None:
+    """Find the answers that no context has room for before any weight is read.
+
+    Raises:
+        DataError: there is one, or one without a token.
+    """
+    for item in items:
+        for text in item.question.continuations:
+            if 0 < len(text.encode()) < scorer.context - _SPARE:
+                continue
+            ids, begin = scorer.pair(item.context, text)
+            if not 0 < len(ids) - begin < scorer.context:
+                raise DataError(
+                    f"{item.where}: an answer of {len(ids) - begin:,} tokens, and a context of "
+                    f"{scorer.context:,}",
+                    hint="leave out that question, or take a model with a longer context",
+                )
 
 
 def _examples(dev: Path, form: ChoiceForm, config: McConfig) -> dict[str | None, list[Question]]:

@@ -21,7 +21,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import digest_bytes
 from llmkit.formats.jsonl import Record, encode_line, parse_line
 from llmkit.formats.lock import open_locked
-from llmkit.formats.peft import ADAPTER_WEIGHTS
+from llmkit.formats.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from llmkit.formats.streams import open_output
 from llmkit.model.source import model_files as stored_files
 from llmkit.workflows.generate.job import Job
@@ -207,12 +207,18 @@ def _settings_of(job: Job) -> str:
 
 
 def model_files(model: Path, adapters: Iterable[Path] = ()) -> list[tuple[str, int, int]]:
-    """Which files a model is: of each its name, bytes, and when it was written, in nanoseconds."""
+    """Which files a model is: of each its name, bytes, and when it was written, in nanoseconds.
+
+    Args:
+        model: a folder or a GGUF file.
+        adapters: beside it, PEFT's folders or GGUF files.
+    """
     if model.is_file():
         files = stored_files(model)
     else:
         files = sorted(file for file in model.iterdir() if file.is_file())
-    files += [path / ADAPTER_WEIGHTS for path in adapters]
+    for path in adapters:
+        files += [path] if path.is_file() else [path / ADAPTER_WEIGHTS, path / ADAPTER_CONFIG]
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 

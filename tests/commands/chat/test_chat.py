@@ -227,7 +227,10 @@ def hand(
         os.close(one.ours)
 
 
-def test_by_hand_there_are_commands_and_a_meter(hand: Callable[..., Hand], tmp_path: Path) -> None:
+def test_by_hand_there_are_commands_and_a_meter(
+    hand: Callable[..., Hand], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     one = hand("--choice", "yes", "--choice", "no", "--transcript", str(tmp_path / "t.jsonl"))
     one.until("[0 of 100,000] > ")
     one.type("the License?\n")
@@ -243,6 +246,8 @@ def test_by_hand_there_are_commands_and_a_meter(hand: Callable[..., Hand], tmp_p
         (f"/save {file}", "already exists"),
         ("/reset", "a new conversation"),
         (f"/load {file}", "goes on with 3 messages"),
+        ("/save ~/two.jsonl", f"written to {tmp_path}/two.jsonl"),
+        ("/load ~/two.jsonl", "goes on with 3 messages"),
         ("/regenrate", "did you mean /regenerate?"),
         ("/load", "needs the name of a file"),
         ("//slash", "["),

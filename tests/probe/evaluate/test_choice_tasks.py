@@ -98,6 +98,12 @@ def test_a_prompt_is_taken_as_it_is_and_a_question_is_framed() -> None:
     assert read_question({"question": "2+2?", **rest}, "plain").context == "Question: 2+2?\nAnswer:"
 
 
+@pytest.mark.parametrize("choices", [{}, {"choices": "ab"}, {"choices": 3}])
+def test_an_arc_question_without_texts_and_labels_is_none(choices: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="not a question as arc has them: its choices are not texts"):
+        read_question({"question": "x", "answerKey": "C", **choices}, "arc")
+
+
 def test_a_missing_key_is_named_with_the_shape() -> None:
     with pytest.raises(DataError, match="no key 'answer'") as told:
         read_question({"prompt": "?", "choices": ["a", "b"]}, "plain")

@@ -174,5 +174,8 @@ def test_a_wrong_record_is_named_with_its_line(spelled_model: Make, tmp_path: Pa
     path = _write(tmp_path / "q.jsonl", [*QUESTIONS, {"prompt": "a"}])
     with pytest.raises(DataError, match=r"q.jsonl:8: not a question"):
         _mc(spelled_model(), path)
+    _write(path, [*QUESTIONS, {"prompt": "a", "choices": ["b", "c " * 99], "answer": 0}])
+    with pytest.raises(DataError, match=r"q.jsonl:8: an answer of \d+ tokens, and a context of 64"):
+        _mc(tmp_path / "spelled", path)
     with pytest.raises(DataError, match="no questions"):
         _mc(spelled_model("other"), _write(tmp_path / "empty.jsonl", []))

@@ -158,6 +158,15 @@ def test_a_gguf_model_is_all_of_its_parts(tmp_path: Path) -> None:
     assert model_files(parts[0]) != before
 
 
+def test_an_adapter_is_its_gguf_file_or_its_folders_weights_and_settings(
+    tiny_model: Callable[..., Path], tiny_adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    model, folder, file = tiny_model(), tiny_adapter(), tmp_path / "adapter.gguf"
+    file.write_bytes(b"GGUF")
+    names = [name for name, *_ in model_files(model, [folder, file])]
+    assert names[-3:] == ["adapter_model.safetensors", "adapter_config.json", "adapter.gguf"]
+
+
 def test_two_runs_do_not_write_one_file(bench: Bench) -> None:
     import fcntl
 
