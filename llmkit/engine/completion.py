@@ -39,7 +39,7 @@ class Completion:
     text: str | None
     """None where there is no tokenizer to write it with."""
     drawn: tuple[Drawn, ...]
-    """Every token, that which ended the text and those of a stop string included."""
+    """Every token, that which ended the text and those of a stop string included; none if none is kept."""
     finish: FinishReason
 
 
@@ -198,7 +198,13 @@ class TextWriter:
     """
 
     def __init__(
-        self, index: int, tokenizer: Tokenizer | None, request: Request, *, shown: Collection[int] = ()
+        self,
+        index: int,
+        tokenizer: Tokenizer | None,
+        request: Request,
+        *,
+        shown: Collection[int] = (),
+        keeps: bool = True,
     ) -> None:
         """
         Args:
@@ -206,6 +212,7 @@ class TextWriter:
             tokenizer: turns tokens into text; None: there is none.
             request: what is written.
             shown: special tokens that come out as text, which others do not.
+            keeps: whether the whole has its tokens: with scores, one may be some kilobytes.
         """
         self.decoded = 0
         self.index = index
@@ -216,12 +223,14 @@ class TextWriter:
         self._shows_stop = request.shows_stop
         self._unstopped = request.min_tokens
         """Tokens to come in which no stop string is looked for."""
+        self._keeps = keeps
         self._drawn: list[Drawn] = []
         self._pieces: list[str] = []
 
     def push(self, token: Drawn) -> Piece:
         """What is certain with this token."""
-        self._drawn.append(token)
+        if self._keeps:
+            self._drawn.append(token)
         finish = token.finish
         if self._decoder is not None:
             text = self._decoder.push(token.id) if token.is_text else ""

@@ -108,7 +108,7 @@ class EngineThread:
         )
 
     async def stream(self, request: Request, *, shown: Collection[int] = ()) -> AsyncGenerator[Piece]:
-        """The pieces of a text as they are written; the last has the whole.
+        """The pieces of a text as they are written; the last has the whole, without its tokens.
 
         However this ends, the engine gives the text up, if it is not complete, before its next pass.
 
@@ -120,7 +120,7 @@ class EngineThread:
             UsageError, DataError, ResourceError: see `Engine.submit`; also what went wrong in a pass.
             EngineStopped: the thread is over.
         """
-        writer = TextWriter(0, self._tokenizer, request, shown=shown)
+        writer = TextWriter(0, self._tokenizer, request, shown=shown, keeps=False)
         sink = _Sink(asyncio.get_running_loop(), request, writer)
         try:
             await self.call(lambda: self._submit(sink))

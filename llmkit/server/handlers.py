@@ -37,7 +37,7 @@ from llmkit.server.wire.chat import ChatRequest, chat_object, read_chat
 from llmkit.server.wire.completions import CompletionRequest, completion_object, read_completion
 from llmkit.server.wire.messages import MessagesRequest, message_object, read_anthropic
 from llmkit.server.wire.responses import ResponsesRequest, read_response, response_object
-from llmkit.server.wire.sampling import WireLimits
+from llmkit.server.wire.sampling import WireLimits, check_scores
 
 
 @dataclass
@@ -156,6 +156,7 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
         if ask.passages != "off":
             ask, citations = await until_gone(request, _with_passages(state.retrieval, ask))
         prepared = await until_gone(request, served.prepare(ask, caller))
+        _check_scores(ask, prepared, state.limits)
         place = state.gate.enter(
             caller,
             model=name,
@@ -189,6 +190,19 @@ async def respond(request: Request, ask: Ask, served: Served, endpoint: Endpoint
         pieces = await until_gone(request, _gather(answers))
     took = {SLOT_HEADER: slot_line(slot)} if state.behind_router else None
     return as_json(endpoint.whole(who, pieces, slot.usage), headers=took)
+
+
+def _check_scores(ask: Ask, prepared: Prepared, limits: WireLimits) -> None:
+    """Refuse more scores than a request may ask for, those of its prompts too where they come out.
+
+    Raises:
+        ApiError: 400.
+    """
+    if (count := ask.sampling.logprobs) is None:
+        return
+    scored = sum(len(one.prompt) for one in prepared.requests if one.scores_prompt is not None)
+    name = "top_logprobs" if ask.kind == "chat" and count else "logprobs"
+    check_scores(name, count, prepared.max_tokens + scored, limits)
 
 
 async def _with_passages(retrieval: Retrieval | None, ask: Ask) -> tuple[Ask, tuple[Citation, ...] | None]:

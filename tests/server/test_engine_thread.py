@@ -9,7 +9,7 @@ import pytest
 from llmkit.engine.config import SamplingConfig
 from llmkit.engine.engine import Engine, EngineConfig
 from llmkit.engine.grammar import Grammars
-from llmkit.engine.request import Request
+from llmkit.engine.request import Drawn, Request
 from llmkit.model.transformer import Transformer
 from llmkit.server.engine_thread import EngineStopped, EngineThread
 from llmkit.tokens.tokenizer import Tokenizer
@@ -54,6 +54,17 @@ def test_a_special_token_shows_in_the_text_where_that_is_asked_for(
 
     assert asyncio.run(text(frozenset())) == "fox"
     assert asyncio.run(text(frozenset({mark}))) == "<|im_start|>fox"
+
+
+def test_the_whole_of_a_text_has_none_of_the_tokens_that_came_one_by_one(thread: EngineThread) -> None:
+    scored = SamplingConfig(max_tokens=5, ignore_eos=True, logprobs=2)
+
+    async def write() -> tuple[list[int], tuple[Drawn, ...]]:
+        pieces = [piece async for piece in thread.stream(Request((5, 6, 7), scored))]
+        assert pieces[-1].completion is not None
+        return [len(piece.token.top) for piece in pieces if piece.token], pieces[-1].completion.drawn
+
+    assert asyncio.run(write()) == ([2] * 5, ())
 
 
 def test_a_task_that_is_cancelled_gives_its_text_up(thread: EngineThread) -> None:

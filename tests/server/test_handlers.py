@@ -7,7 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from llmkit.retrieve.passage_prompt import Citation
 from llmkit.server.admission import Admission
+from llmkit.server.ask import Ask
 from llmkit.server.config import AdmissionConfig
 from llmkit.server.errors import ApiError
 from llmkit.server.handlers import until_gone
@@ -15,6 +17,7 @@ from llmkit.server.keyed_gate import KeyedGate
 from llmkit.server.keys import KeyRules, Keys, digest_of
 from llmkit.server.prompts import PromptPool
 from llmkit.server.usage import UsageStore
+from llmkit.server.wire.sampling import WireLimits
 from tests.server.conftest import Serving
 
 ASKS: dict[str, dict[str, Any]] = {
@@ -188,3 +191,52 @@ def test_a_key_over_its_limits_has_no_prompt_prepared_and_another_is_answered_me
 
     asyncio.run(go())
     assert prepared == ["alice", "bob", "alice"]
+
+
+def test_a_key_over_its_limits_has_no_passages_looked_for(serving: Serving) -> None:
+    rules = KeyRules(sha256=digest_of("alice"), requests_per_minute=1)
+    gate = KeyedGate(Keys({"alice": rules}), Admission(AdmissionConfig(), lambda: 0.0), UsageStore(None))
+    searched = []
+
+    class Index:
+        async def before(self, ask: Ask) -> tuple[Ask, tuple[Citation, ...]]:
+            searched.append(ask.messages)
+            return ask, ()
+
+    async def go() -> list[int]:
+        path, head = "/v1/chat/completions", {"authorization": "Bearer alice"}
+        async with serving(gate=gate) as client:
+            client.app.state.serve.retrieval = Index()  # type: ignore[attr-defined]
+            body = ASKS[path] | {"retrieve": True}
+            return [(await client.post(path, json=body, headers=head)).status_code for _ in range(2)]
+
+    assert asyncio.run(go()) == [200, 429] and len(searched) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param", "scores"),
+    [
+        ("/v1/completions", {"prompt": [5] * 7, "echo": True, "logprobs": 2, "n": 2}, "logprobs", 3 * 2 * 9),
+        ("/v1/completions", {"prompt": [[5] * 7, [6]], "logprobs": 2}, "logprobs", 3 * 2 * 2),
+        ("/v1/chat/completions", {"logprobs": True, "top_logprobs": 1, "n": 3}, "top_logprobs", 2 * 3 * 2),
+        ("/v1/chat/completions", {"logprobs": True}, "logprobs", 2),
+    ],
+)
+def test_scores_of_all_answers_and_echoed_prompts_together_are_limited(
+    path: str, body: dict[str, Any], param: str, scores: int, serving: Serving
+) -> None:
+    asked = ASKS[path] | body | {"max_tokens": 2}
+
+    async def go() -> list[httpx.Response]:
+        async with serving() as client:
+            state = client.app.state.serve  # type: ignore[attr-defined]
+            answers = []
+            for limit in (scores, scores - 1):
+                state.limits = WireLimits(scores=limit)
+                answers.append(await client.post(path, json=asked))
+            return answers
+
+    taken, refused = asyncio.run(go())
+    assert taken.status_code == 200 and refused.status_code == 400
+    assert refused.json()["error"]["param"] == param
+    assert f"are {scores:,}, and a request may ask for {scores - 1:,}" in refused.json()["error"]["message"]

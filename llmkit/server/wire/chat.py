@@ -93,6 +93,9 @@ def read_chat(
     sampling = read_sampling(told, base, limits, max_tokens=max_tokens)
     check_answers(1, sampling.samples, limits, ("n",))
     sampling = replace(sampling, logprobs=_logprobs(told, limits))
+    if sampling.logprobs is not None and told.max_tokens is None:  # as many as may have scores
+        room = limits.scores // ((sampling.logprobs + 1) * sampling.samples)
+        sampling = replace(sampling, max_tokens=min(sampling.max_tokens, room))
     offer = read_offer(told.tools, told.tool_choice, functions)
     return Ask(
         kind="chat",

@@ -104,6 +104,11 @@ _ALLOWED = (
 )
 """Choices of the tools that may be called, where none need be."""
 
+_SCORES: Schema = {
+    "description": "And one more, times the tokens of all answers, and of the prompts that are echoed: "
+    f"at most {LIMITS.scores:,}. A chat without max_tokens ends there."
+}
+
 
 def _talk(facts: Facts, message: str, tool: str, choice: str) -> dict[str, Schema]:
     """Fields of every conversation."""
@@ -127,7 +132,7 @@ def _completion(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
         ),
         "max_tokens": tokens,
         "max_completion_tokens": tokens,
-        "logprobs": or_null(integer(minimum=0, maximum=LIMITS.logprobs)),
+        "logprobs": or_null(integer(minimum=0, maximum=LIMITS.logprobs)) | _SCORES,
     }
     prompts: Schema = {"type": "array", "items": {"type": ["string", "array"]}}
     crowds = [
@@ -145,7 +150,7 @@ def _chat(facts: Facts) -> tuple[dict[str, Schema], list[Schema]]:
     fields = sampling_fields(facts) | _talk(facts, *_CHAT) | unsaid(chat.HARMLESS)
     fields |= {
         "max_completion_tokens": or_null(integer(minimum=1)),
-        "top_logprobs": or_null(integer(minimum=0, maximum=LIMITS.logprobs)),
+        "top_logprobs": or_null(integer(minimum=0, maximum=LIMITS.logprobs)) | _SCORES,
         "chat_template_kwargs": or_null(_kwargs()),
     }
     unscored = lacking(clash(top_logprobs=integer(minimum=1)), logprobs=TRUE)

@@ -20,6 +20,9 @@ class WireLimits:
     answers: int = 16
     """Texts, prompts times `n`."""
     logprobs: int = 20
+    scores: int = 1 << 18
+    """Log probabilities of all its answers: of each token and of the alternatives to it. A server keeps them
+    until they are sent, some hundred bytes each."""
     stop_strings: int = 16
     stop_bytes: int = 1024
     """Of one stop string."""
@@ -212,6 +215,27 @@ def check_logprobs(name: str, count: int, limits: WireLimits) -> int:
     if not 0 <= count <= limits.logprobs:
         raise refused(name, f"between 0 and {limits.logprobs} (found {count})")
     return count
+
+
+def check_scores(name: str, count: int, tokens: int, limits: WireLimits) -> None:
+    """Refuse more scores than a request may ask for.
+
+    Args:
+        name: of the parameter.
+        count: alternatives that are asked for.
+        tokens: with scores, of all answers.
+        limits: how much a request may ask for.
+
+    Raises:
+        ApiError: 400, naming the parameter.
+    """
+    scores = (count + 1) * tokens
+    if scores > limits.scores:
+        raise refused(
+            name,
+            f"{count + 1} scores for each of up to {tokens:,} tokens are {scores:,}, and a request may ask "
+            f"for {limits.scores:,}",
+        )
 
 
 def _stops(stop: str | list[str], limits: WireLimits) -> tuple[str, ...]:

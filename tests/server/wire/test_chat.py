@@ -24,6 +24,17 @@ def test_a_reply_is_as_long_as_the_context_where_nothing_is_said() -> None:
     assert read(max_completion_tokens=5).sampling.max_tokens == 5 == read(max_tokens=5).sampling.max_tokens
 
 
+def test_a_reply_with_scores_of_which_no_length_is_said_ends_where_scores_do() -> None:
+    body = {"messages": HELLO, "logprobs": True, "top_logprobs": 20}
+
+    def most(**given: Any) -> int:
+        told = ChatRequest(**body | given)
+        return read_chat(told, SamplingConfig(), WireLimits(scores=2100), max_tokens=999).sampling.max_tokens
+
+    assert most() == 100 and most(n=4) == 25 and most(top_logprobs=0) == 999
+    assert most(max_tokens=500) == 500  # which is refused, or cut by the context, later
+
+
 @pytest.mark.parametrize(
     ("given", "param"),
     [

@@ -12,6 +12,7 @@ from llmkit.server.wire.sampling import (
     SamplingFields,
     WireLimits,
     check_answers,
+    check_scores,
     read_sampling,
     read_stream_options,
 )
@@ -103,3 +104,12 @@ def test_every_field_of_a_request_is_read_somewhere() -> None:
 def test_every_number_of_the_sampler_can_be_asked_for(name: str) -> None:
     value = {"mirostat": 2, "dry_base": 1.5}.get(name, 7 if NUMBERS[name] is int else 0.5)
     assert getattr(BASE, name) != value == getattr(read(**{name: value}), name)
+
+
+def test_scores_are_limited_by_tokens_times_alternatives() -> None:
+    limits = WireLimits()
+    check_scores("logprobs", 20, 4096, limits)
+    check_scores("logprobs", 1, limits.scores // 2, limits)
+    with pytest.raises(ApiError, match="21 scores for each of up to 32,004 tokens are 672,084") as caught:
+        check_scores("top_logprobs", 20, 4 * 8001, limits)
+    assert (caught.value.status, caught.value.param) == (400, "top_logprobs")
