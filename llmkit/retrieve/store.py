@@ -230,6 +230,8 @@ class Store:
         start, stop = int(segment.starts[place]), int(segment.starts[place + 1])
         passages, counts = self._postings_between(segment.number, start, stop)
         stays = segment.present[passages]
+        if not stays.any():  # all that had it were deleted
+            return None
         return (passages, counts) if stays.all() else (passages[stays], counts[stays])
 
     def passages_of(self, numbers: Sequence[int]) -> list[StoredPassage]:

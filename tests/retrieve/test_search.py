@@ -60,6 +60,18 @@ def test_leaving_passages_out_early_changes_nothing(monkeypatch: pytest.MonkeyPa
     assert search._common  # and what is kept of common words was used
 
 
+def test_a_word_that_a_segment_has_lost_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FEW", 3)
+    store = store_of([f"the cat n{number}" for number in range(20)])
+    for name, text in (("A", "zebra"), ("B", "the dog")):
+        store.add(name, "", b"{}", text, [Passage(0, len(text), "")])
+    store.commit()
+    assert store.delete("B")
+    store.commit()
+    (best,) = WordSearch(store, Bm25Config()).search("zebra the", 1)
+    assert store.passages_of([best.passage])[0].document == "A"
+
+
 def test_nothing_is_found_for_unknown_words_and_in_an_empty_index() -> None:
     assert WordSearch(store_of(["ant bee"]), Bm25Config()).search("fox", 5) == []
     assert WordSearch(store_of(["ant bee"]), Bm25Config()).search("", 5) == []

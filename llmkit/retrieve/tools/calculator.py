@@ -15,12 +15,21 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     **{ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv},
     **{ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod},
 }
+
+
+def _rounded(value: Any, digits: Any = None) -> Any:
+    """Python's, but for powers of ten beyond every number here, which take it as long as they are large."""
+    if digits is not None and isinstance(value, int) and operator.index(digits) < -_MOST_BITS:
+        return 0
+    return round(value, digits)
+
+
 _SIGNS = str.maketrans({"×": "*", "÷": "/", "\N{MINUS SIGN}": "-"})
 _NAMES = {"pi": math.pi, "e": math.e}
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{"sqrt": math.sqrt, "exp": math.exp, "log": math.log, "log2": math.log2, "log10": math.log10},
     **{"sin": math.sin, "cos": math.cos, "tan": math.tan, "atan": math.atan, "floor": math.floor},
-    **{"ceil": math.ceil, "abs": abs, "round": round, "min": min, "max": max},
+    **{"ceil": math.ceil, "abs": abs, "round": _rounded, "min": min, "max": max},
 }
 
 

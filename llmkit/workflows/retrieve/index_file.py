@@ -20,12 +20,14 @@ def open_index(path: Path) -> Iterator[Store]:
 
     Raises:
         MissingError: there is none.
-        DataError: the file is something else.
+        DataError: the file is something else, or a change was cut off that cannot be undone here.
     """
     if not path.is_file():
         raise MissingError(f"{path}: no such index", hint=f"llmkit retrieve index DOCUMENTS -o {path}")
     address = f"{path.resolve().as_uri()}?mode=ro"
     with closing(sqlite3.connect(address, uri=True, check_same_thread=False)) as database, named(path):
+        if _was_cut_off(database):
+            _undo(path)
         yield _store_in(database, path)
 
 
@@ -59,6 +61,35 @@ def changed_index(path: Path) -> Iterator[Store]:
         database.execute(f"PRAGMA cache_size = -{_CHANGED_KIB}")
         database.execute("BEGIN IMMEDIATE")  # so that no other process numbers passages meanwhile
         yield _store_in(database, path)
+
+
+def _was_cut_off(database: sqlite3.Connection) -> bool:
+    """Whether the journal of a change that was killed is there, which a reader may not undo."""
+    try:
+        database.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.OperationalError as error:
+        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY
+    except sqlite3.DatabaseError:
+        pass  # no database: told where it is opened
+    return False
+
+
+def _undo(path: Path) -> None:
+    """Bring a file back to what it was before a change that was cut off: SQLite does, for who may write.
+
+    Raises:
+        DataError: nobody may write here.
+    """
+    try:
+        with closing(sqlite3.connect(path, timeout=10)) as database:
+            database.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+            raise
+        raise DataError(
+            f"{path}: a change was cut off, and is undone where it can be written",
+            hint=f"llmkit retrieve query {path} WORD, as who may write there",
+        ) from None
 
 
 def _store_in(database: sqlite3.Connection, path: Path) -> Store:

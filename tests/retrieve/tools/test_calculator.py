@@ -63,6 +63,12 @@ def test_what_is_no_arithmetic_or_too_large_is_an_error(expression: str, why: st
         calculate(expression)
 
 
+@pytest.mark.parametrize("digits", ["10**1000", "4*10**9", "5000", "300"])
+def test_to_round_to_a_power_of_ten_takes_no_time(digits: str) -> None:
+    assert calculate(f"round(2**2000, -{digits})") == ("0" if digits != "300" else str(round(2**2000, -300)))
+    assert calculate("round(2567, -2) + round(2.5) + round(2.34, 1)") == "2604.3"
+
+
 def test_as_a_tool_it_takes_one_expression() -> None:
     tool = Calculator("calc")
     assert tool.spec.name == "calc" and tool.call({"expression": "17 * 23"}) == "391"

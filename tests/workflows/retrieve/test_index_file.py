@@ -1,6 +1,8 @@
 """The file of an index: whole or not there, and named in every error."""
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,42 @@ def test_a_writer_who_waits_for_another_says_which_file(index: Path) -> None:
     with pytest.raises(DataError, match=r"index: .*locked"), open_index(index):
         pass
     other.close()
+
+
+KILLED = """
+import os, signal, sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute("PRAGMA cache_size = 1")
+database.execute("BEGIN IMMEDIATE")
+database.execute("DELETE FROM meta")
+for number in range(2000):
+    database.execute("INSERT INTO meta VALUES (?, ?)", (f"x{number}", "y" * 500))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def _kill_a_change(index: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(index)], check=False)
+    assert index.with_name("index-journal").stat().st_size > 0
+
+
+def test_a_change_that_was_killed_is_undone_by_who_reads_next(index: Path) -> None:
+    before = index.read_bytes()
+    _kill_a_change(index)
+    assert index.read_bytes() != before
+    with open_index(index) as store:
+        assert store.settings == SETTINGS
+    assert index.read_bytes() == before
+
+
+def test_a_change_that_was_killed_is_told_where_it_cannot_be_undone(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _kill_a_change(index)
+    plain, address = sqlite3.connect, f"{index.as_uri()}?mode=ro"
+    monkeypatch.setattr(sqlite3, "connect", lambda *_, **__: plain(address, uri=True))
+    with pytest.raises(DataError, match="index: a change was cut off, and is undone"), open_index(index):
+        pass
 
 
 def test_an_index_is_read_while_megabytes_are_added_to_it(index: Path) -> None:
