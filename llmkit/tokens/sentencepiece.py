@@ -24,6 +24,8 @@ from llmkit.tokens.pieces import SPACE_MARK
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 UNIGRAM, BPE_MODEL = 1, 2
+MARKS_AT_END = rf"{SPACE_MARK}+\z"
+"""What goes with extra white space: spaces are marks by then, and a mark of the text is one of them."""
 _MODEL_TYPES = {3: "WORD", 4: "CHAR"}
 
 
@@ -145,6 +147,8 @@ def _normalizers(model: SentencePieceModel) -> list[normalizers.Normalizer]:
         steps.append(normalizers.Prepend(SPACE_MARK if model.escape_whitespaces else " "))
     if model.escape_whitespaces:
         steps.append(normalizers.Replace(" ", SPACE_MARK))
+        if model.remove_extra_whitespaces:
+            steps.append(normalizers.Replace(Regex(MARKS_AT_END), ""))
     return steps
 
 

@@ -56,6 +56,9 @@ def test_options_of_training_reach_the_ids(model_type: str, options: dict[str, o
         "é 日本 ∑ “quoted” ﬁ",
         "",
         "a  ",
+        "a▁ ",
+        "▁▁",
+        "▁a▁▁b ▁ ",
         "import sentencepiece",
     ):
         assert backend.encode(text).ids == theirs.encode(text), text

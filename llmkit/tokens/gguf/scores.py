@@ -13,7 +13,7 @@ from typing import Any
 from llmkit.errors import ConfigError
 from llmkit.tokens.gguf.vocabulary import listed_merges
 from llmkit.tokens.pieces import SPACE_MARK
-from llmkit.tokens.sentencepiece import NORMAL, SentencePieceModel, merges_by_score
+from llmkit.tokens.sentencepiece import MARKS_AT_END, NORMAL, SentencePieceModel, merges_by_score
 
 _HINT = "keep the folder with its tokenizer.json; llama.cpp cannot read this tokenizer"
 _TRIM = r"\A +| +\z"
@@ -55,6 +55,8 @@ def read_spacing(state: dict[str, Any]) -> Spacing:
                 extra = True
             case "Replace" if pattern.get("Regex") == " {2,}" and step["content"] == " " and extra:
                 pass
+            case "Replace" if pattern.get("Regex") == MARKS_AT_END and step["content"] == "" and extra:
+                pass  # of the text's own, which llama.cpp keeps
             case _:
                 raise _strange("normalizer", step)
     for step in _steps(state["pre_tokenizer"], "pretokenizers"):
