@@ -1,7 +1,7 @@
 """Documents: jsonl records with a `text`, or plain files, one document each.
 
 {"id"?: str, "text": str, ...}      .jsonl, .jsonl.zst, .jsonl.gz; every other key passes through
-the same                             .json, .json.gz, .json.zst with an object on each of its first two lines
+the same                             .json, an unknown suffix or none, where it begins so: see `file_kind`
 rows of parquet                      .parquet, .pq; the same object as a record
 anything else                        .txt, .md, source code: the file is one document, its path the id
 a folder                             its files but llmkit.json and hidden ones, sorted by relative paths
@@ -11,18 +11,16 @@ a pipe, /dev/stdin                   as stdin is
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
 from llmkit.errors import DataError, MissingError
 from llmkit.formats.digest import content_id
+from llmkit.formats.file_kind import is_json_lines, kind_of_input
 from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import (
     BYTE_ORDER_MARK,
-    MALFORMED,
     BadLine,
     Line,
     Record,
@@ -33,13 +31,7 @@ from llmkit.formats.jsonl import (
 from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.provenance import FILE_NAME as PROVENANCE
-from llmkit.formats.stdin_kind import StdinKind, kind_of_stdin
 from llmkit.formats.streams import STDIO, is_stream, open_input
-
-COMPRESSIONS = {".zst", ".gz"}
-JSON_LINES = {".jsonl", ".ndjson"}
-_JSON = ".json"
-_LONGEST = 64 << 20  # bytes of a line that is looked at: a file of one line may be as large as the disk
 
 
 @dataclass(frozen=True)
@@ -97,7 +89,8 @@ def read_documents(
 
     Raises:
         MissingError: a path does not exist; parquet without pyarrow.
-        DataError: a malformed line, a record without text, or bytes that are not UTF-8.
+        DataError: a malformed line, a record without text, or bytes that are not UTF-8; and whatever `on_bad`
+            is, a file that is one JSON array.
         UsageError: parquet on stdin.
     """
     for path in list_files(paths):
@@ -118,28 +111,6 @@ def read_documents(
                 if text is not None:
                     identity = content_id(text) if is_stream(path) else printable(name)
                     yield Document(identity, text, file=name, line=0)
-
-
-def is_json_lines(path: Path) -> bool:
-    """Whether a path's name says jsonl, compressed or not."""
-    return _suffix(path) in JSON_LINES
-
-
-def holds_json_lines(path: Path) -> bool:
-    """Whether an input is jsonl: by its name, or by its first two lines where it is called .json.
-
-    Corpora of jsonl go by that name (C4, Dolma). There both lines are objects, or the only one is; of
-    JSON that is laid out for people the first line is none. A stream has no name, and is not looked at.
-
-    Raises:
-        MissingError, DataError: of a .json that is not there, or is damaged in its compression.
-    """
-    if is_json_lines(path) or is_stream(path) or _suffix(path) != _JSON:
-        return is_json_lines(path)
-    with open_input(path) as stream:
-        lines = (line.removeprefix(BYTE_ORDER_MARK) for line in iter(lambda: stream.readline(_LONGEST), b""))
-        first = list(islice((line for line in lines if line and not line.isspace()), 2))
-    return bool(first) and all(map(_is_object, first))
 
 
 def names_file(given: str | None, *, is_words: bool = False) -> bool:
@@ -166,17 +137,6 @@ def names_file(given: str | None, *, is_words: bool = False) -> bool:
     ):
         raise MissingError(f"{given}: no such file", hint="check the path; other words are read as a text")
     return there
-
-
-def kind_of_input(path: Path, stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
-    """What an open input holds, by its name or, of a stream, by its content; and the input to go on with.
-
-    Raises:
-        UsageError: parquet from a pipe.
-    """
-    if not is_json_lines(path) and is_stream(path):
-        return kind_of_stdin(stream)
-    return "jsonl" if holds_json_lines(path) else "text", stream
 
 
 def document_of(line: Line, text_field: str = "text") -> Document:
@@ -225,19 +185,6 @@ def _decode(content: bytes, name: str, on_bad: Callable[[BadLine], None] | None)
             raise DataError(f"{name}:{line}: {problem}", hint=utf8_hint(name, content)) from None
         on_bad(BadLine(content, name, line, problem))
         return None
-
-
-def _suffix(path: Path) -> str:
-    """A name's last suffix but for those of compression; empty where there is none."""
-    return next((suffix for suffix in reversed(path.suffixes) if suffix not in COMPRESSIONS), "")
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        msgspec.json.decode(line, type=Record)
-    except MALFORMED:
-        return False
-    return True
 
 
 def _is_aside(path: Path) -> bool:

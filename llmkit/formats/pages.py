@@ -17,6 +17,7 @@ from msgspec import Raw
 from llmkit.formats.html_bytes import decode_html
 from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import BadLine, Record, raw
+from llmkit.formats.streams import plain_name
 from llmkit.formats.warc import WarcRecord, is_warc, read_warc
 
 HTML_TYPES = ("text/html", "application/xhtml+xml", "application/vnd.wap.xhtml+xml")
@@ -36,7 +37,7 @@ class Page:
 
 def is_html(path: Path) -> bool:
     """Whether a path's name says HTML, compressed or not."""
-    return path.name.lower().removesuffix(".gz").removesuffix(".zst").endswith(HTML_SUFFIXES)
+    return plain_name(path).endswith(HTML_SUFFIXES)
 
 
 def read_pages(

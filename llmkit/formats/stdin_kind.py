@@ -3,6 +3,7 @@
 from typing import BinaryIO, Literal
 
 from llmkit.errors import UsageError
+from llmkit.formats.json_array import array_error, begins_array, may_begin_array
 from llmkit.formats.jsonl import BYTE_ORDER_MARK
 from llmkit.formats.streams import look_ahead
 
@@ -15,6 +16,7 @@ def kind_of_stdin(stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
 
     Raises:
         UsageError: it is parquet.
+        DataError: it is one JSON array of objects.
     """
     start, whole = look_ahead(stream, _tells_kind)
     if start.startswith(_PARQUET):
@@ -24,10 +26,14 @@ def kind_of_stdin(stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
     start = start.removeprefix(BYTE_ORDER_MARK).lstrip()
     if not start:
         return "blank", whole
+    if begins_array(start):
+        raise array_error(None)
     return "jsonl" if start.startswith(b"{") else "text", whole
 
 
 def _tells_kind(start: bytes) -> bool:
     """Whether some first bytes are more than the beginning of what stands before the first word."""
-    begun = BYTE_ORDER_MARK.startswith(start) or _PARQUET.startswith(start)
-    return start.startswith(_PARQUET) or not (begun or not start.removeprefix(BYTE_ORDER_MARK).lstrip())
+    if BYTE_ORDER_MARK.startswith(start) or _PARQUET.startswith(start):
+        return start == _PARQUET
+    word = start.removeprefix(BYTE_ORDER_MARK).lstrip()
+    return bool(word) and not may_begin_array(word)

@@ -1,7 +1,7 @@
 """Byte streams in and out: `-` is stdin or stdout, zstd and gzip are known by their magic bytes.
 
 Reading never looks at the suffix, so a compressed stream on stdin is read like a file. Writing follows the
-suffix: `.zst` and `.gz` compress, anything else is written as it is.
+suffix: `.zst` and `.gz` (`.zstd` and `.gzip`) compress, anything else is written as it is.
 """
 
 import gzip
@@ -11,8 +11,8 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO, cast
+from pathlib import Path, PurePath
+from typing import BinaryIO, Literal, cast
 
 import zstandard
 
@@ -21,6 +21,8 @@ from llmkit.formats.atomic import atomic_file, is_special, refuse_existing
 
 STDIO = Path("-")
 STDOUT = "stdout"  # as errors call it
+Compression = Literal["zstd", "gzip"]
+COMPRESSIONS: dict[str, Compression] = {".zst": "zstd", ".zstd": "zstd", ".gz": "gzip", ".gzip": "gzip"}
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # bytes 1 to 3 of the magics 0x184D2A50 to 0x184D2A5F
 GZIP_MAGIC = b"\x1f\x8b"
@@ -33,6 +35,19 @@ def is_stream(path: Path) -> bool:
     It is stdin (`-`, `/dev/stdin`), a pipe of `<(COMMAND)` or one with a name, a device.
     """
     return path == STDIO or path == Path("/dev/stdin") or path.parent == Path("/dev/fd") or is_special(path)
+
+
+def compression_of(path: Path) -> Compression | None:
+    """How a file is compressed, by its name in any case."""
+    return COMPRESSIONS.get(path.suffix.lower())
+
+
+def plain_name(path: Path) -> str:
+    """A file's name in lower case, without suffixes of compression."""
+    name = PurePath(path.name.lower())
+    while name.suffix in COMPRESSIONS:
+        name = name.with_suffix("")
+    return name.name
 
 
 def input_bytes(paths: Iterable[Path]) -> int | None:
@@ -106,10 +121,11 @@ def open_output(path: Path | None, *, force: bool = False, inputs: Iterable[Path
             raise
         return
     with atomic_file(path) as raw:
-        if path.suffix == ".zst":
+        compression = compression_of(path)
+        if compression == "zstd":
             with zstandard.ZstdCompressor(level=3).stream_writer(raw, closefd=False) as stream:
                 yield cast(BinaryIO, stream)
-        elif path.suffix == ".gz":
+        elif compression == "gzip":
             with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as stream:  # no name, no date:
                 yield cast(BinaryIO, stream)  # the same content gives the same bytes
         else:

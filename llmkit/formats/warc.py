@@ -17,6 +17,7 @@ from typing import BinaryIO
 from llmkit.errors import DataError
 from llmkit.formats.http_body import BodyError, decoded_body
 from llmkit.formats.jsonl import BadLine
+from llmkit.formats.streams import plain_name
 
 MAX_RECORD_BYTES = 64 << 20
 CONTENT_KINDS = ("response", "resource", "conversion")
@@ -46,8 +47,7 @@ class WarcRecord:
 
 def is_warc(path: Path) -> bool:
     """Whether a path's name says WARC (or WET), compressed or not."""
-    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
-    return name.endswith(_SUFFIXES)
+    return plain_name(path).endswith(_SUFFIXES)
 
 
 def read_warc(

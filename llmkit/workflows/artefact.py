@@ -11,7 +11,7 @@ import msgspec
 from llmkit.errors import DataError, MissingError, some_of
 from llmkit.formats.atomic import is_special
 from llmkit.formats.checkpoint import CHECKPOINTS, STATE
-from llmkit.formats.documents import is_json_lines
+from llmkit.formats.file_kind import is_json_lines
 from llmkit.formats.gguf.adapter import ADAPTER, IMATRIX, gguf_kind
 from llmkit.formats.gguf.magic import is_gguf
 from llmkit.formats.jsonl import MALFORMED

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from llmkit.errors import AlreadyDone, UsageError
 from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.digest import digest_inputs
-from llmkit.formats.documents import is_json_lines
+from llmkit.formats.file_kind import is_json_lines
 from llmkit.formats.output_place import linked
 from llmkit.formats.provenance import Invocation, is_made_by, read_provenance
 from llmkit.formats.streams import STDIO, is_stream

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import zstandard
 
-from llmkit.formats.documents import COMPRESSIONS, Document
+from llmkit.formats.documents import Document
 from llmkit.formats.jsonl import encode_line
 from llmkit.formats.parquet import is_parquet
+from llmkit.formats.streams import compression_of
 
 SAMPLE_BYTES = 1 << 20
 
@@ -42,7 +43,7 @@ class InputSample:
         """
         if not self._is_full:
             return 1.0
-        packed = any(is_parquet(path) or COMPRESSIONS & {*path.suffixes} for path in inputs)
+        packed = any(is_parquet(path) or compression_of(path) for path in inputs)
         return max(1.0, input_bytes / (self._compressed_bytes() if packed else self._bytes))
 
     def _compressed_bytes(self) -> int:

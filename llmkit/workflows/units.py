@@ -19,7 +19,7 @@ import msgspec
 from llmkit.errors import UsageError
 from llmkit.formats.atomic import write_atomic
 from llmkit.formats.digest import digest_bytes, digest_file
-from llmkit.formats.documents import COMPRESSIONS, holds_json_lines
+from llmkit.formats.file_kind import holds_json_lines
 from llmkit.version import __version__
 
 ExecutorName = Literal["inline", "process", "ray"]
@@ -208,7 +208,7 @@ def split_inputs(
         path, stream = (spools[given], str(given)) if given in spools else (given, None)
         size = path.stat().st_size
         is_small = size <= unit_bytes
-        if is_small or path.suffix in COMPRESSIONS or not holds_json_lines(path) or _is_packed(path):
+        if is_small or _is_packed(path) or not holds_json_lines(path):
             pieces.append(Piece(str(path), stream=stream))
             continue
         start, line = 0, 1

@@ -1,4 +1,3 @@
-import gzip
 import hashlib
 import io
 import json
@@ -11,14 +10,12 @@ import pytest
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.documents import (
     Document,
-    holds_json_lines,
-    is_json_lines,
     list_files,
     names_file,
     read_documents,
 )
 from llmkit.formats.jsonl import BadLine
-from llmkit.formats.streams import STDIO
+from llmkit.formats.streams import STDIO, open_output
 
 
 @pytest.fixture
@@ -69,7 +66,7 @@ def test_a_missing_path_and_an_empty_folder_are_named(tmp_path: Path) -> None:
 
 
 def test_the_field_can_be_chosen_and_the_suffix_decides_what_is_a_record(tmp_path: Path) -> None:
-    record, plain = tmp_path / "x.jsonl", tmp_path / "x.data"
+    record, plain = tmp_path / "x.jsonl", tmp_path / "x.txt"
     for path in (record, plain):
         path.write_text('{"body": "hello"}\n')
     assert [d.text for d in read_documents([record], text_field="body")] == ["hello"]
@@ -145,13 +142,6 @@ def test_a_record_without_text_can_be_passed_over(folder: Path) -> None:
     assert json.loads(seen[0].content) == {"no": 1}
 
 
-def test_the_name_says_json_lines_under_any_compression() -> None:
-    for name in ("a.jsonl", "a.jsonl.zst", "a.ndjson.gz", "a.b.jsonl"):
-        assert is_json_lines(Path(name))
-    for name in ("a.json", "a.txt", "a.zst", "jsonl", "a.jsonl.txt"):
-        assert not is_json_lines(Path(name))
-
-
 def test_one_document_at_a_time_is_held(tmp_path: Path) -> None:
     path = tmp_path / "many.jsonl"
     path.write_text('{"text": "x"}\n' * 3 + "broken\n")
@@ -188,26 +178,22 @@ def test_a_word_is_a_file_where_there_is_one_or_where_it_is_written_like_one(tmp
             names_file(name)
 
 
-@pytest.mark.parametrize(
-    ("content", "is_lines"),
-    [
-        ('{"text": "a"}\n{"text": "b"}\n', True),
-        ('\ufeff\n{"text": "a"}\n\n{"text": "b"}', True),
-        ('{"text": "a"}', True),
-        ('{\n  "text": "a"\n}\n', False),
-        ('{"text": "a"}\nwords\n', False),
-        ('[{"text": "a"}]\n', False),
-        ("", False),
-    ],
-)
-def test_a_file_called_json_is_lines_where_its_first_two_are_objects(
-    tmp_path: Path, content: str, is_lines: bool
-) -> None:
-    plain, packed, other = (tmp_path / name for name in ("c4.json", "c4.json.gz", "c4.txt"))
-    plain.write_text(content)
-    other.write_text(content)
-    packed.write_bytes(gzip.compress(content.encode()))
-    assert holds_json_lines(plain) == holds_json_lines(packed) == is_lines
-    assert not holds_json_lines(other) and not holds_json_lines(STDIO)
-    texts = [document.text for document in read_documents([packed])]
-    assert texts == ([one for one in "ab" if f'"{one}"' in content] if is_lines else [content])
+def test_records_are_documents_under_any_name_that_says_nothing_of_them(tmp_path: Path) -> None:
+    content = '{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n'
+    for name in ("t", "t.JSONL", "t.jl", "t.jsonl.1", "t.data", "t.json"):
+        (tmp_path / name).write_text(content)
+        assert [one.text for one in read_documents([tmp_path / name])] == ["one", "two"]
+    for name in ("t.zst", "t.jsonl.zstd", "t.JSONL.GZ", "t.gzip"):
+        with open_output(tmp_path / name) as stream:
+            stream.write(content.encode())
+        assert (tmp_path / name).read_bytes() != content.encode()
+        assert [one.text for one in read_documents([tmp_path / name])] == ["one", "two"]
+
+
+def test_an_array_of_records_is_no_document_and_is_not_passed_over_as_one_bad_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('[{"text": "one"},\n {"text": "two"}]')
+    seen: list[BadLine] = []
+    with pytest.raises(DataError, match=r"a\.json: one JSON array"):
+        list(read_documents([path], on_bad=seen.append))
+    assert seen == []

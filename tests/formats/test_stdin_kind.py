@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from llmkit.errors import UsageError
+from llmkit.errors import DataError, UsageError
 from llmkit.formats.stdin_kind import kind_of_stdin
 from tests.formats.test_streams import Dripping
 
@@ -17,6 +17,9 @@ from tests.formats.test_streams import Dripping
         (b"some text", "text"),
         (b"\xef\xbb\xbfsome text", "text"),
         (b"[1, 2]", "text"),
+        (b"[", "text"),
+        (b"[{{ name }}]", "text"),
+        (b"PAR", "text"),
         (b" \n\n", "blank"),
         (b"\xef\xbb\xbf", "blank"),
         (b"", "empty"),
@@ -34,3 +37,10 @@ def test_parquet_is_refused_in_words_that_help() -> None:
         with pytest.raises(UsageError, match="stdin: parquet cannot be piped") as caught:
             kind_of_stdin(io.BufferedReader(raw))
         assert caught.value.hint == "name the file"
+
+
+@pytest.mark.parametrize("content", [b'[{"text": "a"}]\n', b'\xef\xbb\xbf[\n  {\n    "text": "a"', b"[]"])
+def test_one_array_of_objects_is_refused_however_slowly_it_comes(content: bytes) -> None:
+    for raw in (io.BytesIO(content), Dripping(content)):
+        with pytest.raises(DataError, match="stdin: one JSON array"):
+            kind_of_stdin(io.BufferedReader(raw))

@@ -141,8 +141,9 @@ def test_pieces_of_plain_jsonl_end_at_lines_and_give_the_file_when_joined(tmp_pa
     assert all(len(part.splitlines()[:-1] or [b""]) and len(part) >= 20 for part in parts[:-1])
 
 
-def test_a_piece_that_would_end_right_behind_a_line_takes_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
+@pytest.mark.parametrize("name", ["a.jsonl", "a", "A.JSONL"])
+def test_a_piece_that_would_end_right_behind_a_line_takes_no_other(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     path.write_bytes(b'{"a":1}\n' * 4)  # lines of eight bytes
     assert split_inputs([path], unit_bytes=16) == [Piece(str(path), 0, 16, 1), Piece(str(path), 16, 32, 3)]
     unread = split_inputs([path], unit_bytes=16, numbered=False)

@@ -9,7 +9,11 @@ from llmkit.version import __version__
 STREAMS = (
     "Standard output carries only the result; progress, notes and errors go to standard error. An input "
     "named - is standard input, which is also read when no input is named and something is piped in. Files "
-    "ending in .zst and .gz are written compressed, and compressed input is recognised by its content."
+    "ending in .zst and .gz are written compressed, and compressed input is recognised by its content. "
+    "Records are read from files called .jsonl or .ndjson, one a line. Text, Markdown, markup and source "
+    "code are one document a file. Where a name does not tell (.json, another suffix, none), the first two "
+    "lines do: both are JSON objects, or the file is one document. A file that is one JSON array of objects "
+    "is an error."
 )
 ERRORS = (
     "An error is two lines on standard error: where and what, then a hint with the command or flag that "

@@ -14,9 +14,8 @@ import msgspec
 
 from llmkit.formats.atomic import atomic_file
 from llmkit.formats.digest import digest_inputs
-from llmkit.formats.documents import COMPRESSIONS
 from llmkit.formats.provenance import Invocation, portable, write_provenance
-from llmkit.formats.streams import open_output
+from llmkit.formats.streams import compression_of, open_output
 from llmkit.progress import SILENT, Progress
 from llmkit.workflows.clean.input import kind_of, read_batches
 from llmkit.workflows.clean.options import CleanFiles, CleanSettings
@@ -176,7 +175,7 @@ def _grouped(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
     size = 0
     for piece in pieces:
         path = Path(piece.file)
-        is_small = kind_of(path) in ("text", "pages") and path.suffix not in COMPRESSIONS
+        is_small = kind_of(path) in ("text", "pages") and compression_of(path) is None
         length = path.stat().st_size if is_small else 0
         if group and (not is_small or size + length > UNIT_BYTES):
             yield group

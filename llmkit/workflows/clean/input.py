@@ -13,7 +13,7 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.digest import content_id
-from llmkit.formats.documents import holds_json_lines, is_json_lines
+from llmkit.formats.file_kind import holds_json_lines, is_json_lines
 from llmkit.formats.json_text import printable
 from llmkit.formats.jsonl import BYTE_ORDER_MARK, BadLine, encode_line
 from llmkit.formats.not_utf8 import not_utf8, utf8_hint
@@ -72,7 +72,7 @@ def read_batches(
     packed: list[Entry] = []
     size = 0
     for piece in pieces:
-        if kind_of(Path(piece.file)) == "jsonl" and packed:  # keep the order
+        if packed and kind_of(Path(piece.file)) == "jsonl":  # keep the order
             yield Batch(entries=tuple(packed))
             packed, size = [], 0
         for found in _read(piece, field, skips_bad):
@@ -89,16 +89,18 @@ def read_batches(
 
 
 def kind_of(path: Path) -> Kind:
-    """What a file holds, by its name. A stream is jsonl, or one text where it does not begin with a brace.
+    """What a file holds: see `file_kind`. A stream is taken for jsonl until it is looked at.
 
     Raises:
         MissingError, DataError: see `holds_json_lines`.
     """
-    if is_stream(path) or holds_json_lines(path):
+    if is_stream(path):
         return "jsonl"
     if is_parquet(path):
         return "parquet"
-    return "pages" if is_html(path) or is_warc(path) else "text"
+    if is_html(path) or is_warc(path):
+        return "pages"
+    return "jsonl" if holds_json_lines(path) else "text"
 
 
 def _read(piece: Piece, field: str, skips_bad: bool) -> Iterator[Batch | Entry]:

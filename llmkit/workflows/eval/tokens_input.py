@@ -7,7 +7,7 @@ from typing import Any
 
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.digest import content_id
-from llmkit.formats.documents import kind_of_input
+from llmkit.formats.file_kind import kind_of_input
 from llmkit.formats.jsonl import Line, Record, decode_field, parse_records, raw, record_id
 from llmkit.formats.not_utf8 import utf8_hint
 from llmkit.formats.streams import STDIO, open_input

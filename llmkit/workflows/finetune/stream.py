@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from llmkit.errors import DataError, MissingError
-from llmkit.formats.documents import Document, holds_json_lines, read_documents
+from llmkit.formats.documents import Document, read_documents
+from llmkit.formats.file_kind import holds_json_lines, suffix_of
 from llmkit.formats.jsonl import Line, raw, read_records, record_id
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.tokens.audit import Audit, ExampleError, Fault
@@ -148,7 +149,7 @@ def read_lines(paths: Iterable[Path], log: RejectLog) -> Iterator[Line]:
     """The records of .jsonl files and parquet; a file of another name is one record with a `text`.
 
     Raises:
-        DataError: a malformed line, unless the log takes it; or a file that is one JSON array.
+        DataError: a malformed line, unless the log takes it; a file that is one JSON array, or no lines.
     """
     for path in paths:
         if is_parquet(path):
@@ -159,10 +160,10 @@ def read_lines(paths: Iterable[Path], log: RejectLog) -> Iterator[Line]:
             for line in read_records(path, on_bad=log.on_bad, array_key="messages"):
                 yield Line(line.record, name, line.number)
             continue
-        if path.suffix == ".json":
+        if suffix_of(path) == ".json":
             raise DataError(
                 f"{path}: not lines of JSON, each an object",
-                hint=f"jq -c .[] {path} > {path.with_suffix('.jsonl')}",
+                hint=f"jq -c . {path} > {path.with_suffix('.jsonl')}",
             )
         for document in read_documents([path], on_bad=log.on_bad):
             yield Line({"text": raw(document.text)}, document.file, document.line)

@@ -16,7 +16,8 @@ import msgspec
 
 from llmkit.errors import DataError, MissingError, UsageError
 from llmkit.formats.digest import digest_bytes, digest_file, digest_inputs
-from llmkit.formats.documents import holds_json_lines, list_files
+from llmkit.formats.documents import list_files
+from llmkit.formats.file_kind import holds_json_lines
 from llmkit.formats.provenance import Invocation
 from llmkit.formats.shards import INDEX, ShardFolder, ShardIndex
 from llmkit.formats.stdin_kind import kind_of_stdin

@@ -7,7 +7,7 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 from llmkit.errors import DataError
-from llmkit.formats.documents import kind_of_input
+from llmkit.formats.file_kind import kind_of_input
 from llmkit.formats.jsonl import BadLine, Record, decode_field, number_lines, parse_records, raw
 from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.streams import STDIO, open_input

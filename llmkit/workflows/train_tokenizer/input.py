@@ -9,7 +9,8 @@ from typing import BinaryIO
 import msgspec
 
 from llmkit.errors import DataError
-from llmkit.formats.documents import kind_of_input, list_files
+from llmkit.formats.documents import list_files
+from llmkit.formats.file_kind import kind_of_input
 from llmkit.formats.jsonl import BadLine, Line, decode_field, parse_records
 from llmkit.formats.parquet import is_parquet, read_parquet
 from llmkit.formats.streams import STDIO, is_stream, open_input

@@ -8,7 +8,8 @@ import msgspec
 
 from llmkit.errors import ResourceError, UsageError
 from llmkit.formats.atomic import refuse_existing
-from llmkit.formats.documents import holds_json_lines, list_files
+from llmkit.formats.documents import list_files
+from llmkit.formats.file_kind import holds_json_lines
 from llmkit.formats.parquet import is_parquet
 from llmkit.formats.rejects import check_rejects
 from llmkit.formats.streams import input_bytes, is_stream

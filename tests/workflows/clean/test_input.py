@@ -114,6 +114,25 @@ def test_texts_pages_and_jsonl_mix_in_order_with_names_as_ids(tmp_path: Path) ->
     assert [entry.page for entry in found] == [None, None, None, (None, "text/html")]
 
 
+def test_records_under_a_name_that_says_nothing_come_one_by_one_and_in_order(tmp_path: Path) -> None:
+    contents = {"a": b"one", "b": b'{"text":"two"}\n{"text":"three"}\n', "c.py": b'{"text":"four"}\n{}'}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    found = entries([tmp_path / name for name in contents])
+    assert texts(found) == ["one", "two", "three", contents["c.py"].decode()]
+
+
+def test_an_array_of_records_is_an_error_also_where_bad_lines_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b'[{"text":"one"},\n{"text":"two"}]'
+    (tmp_path / "a.json").write_bytes(content)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+    for path in (tmp_path / "a.json", Path("-")):
+        with pytest.raises(DataError, match="one JSON array"):
+            entries([path], skips_bad=True)
+
+
 def test_texts_are_put_under_the_key_that_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one")
     (entry,) = entries([tmp_path / "a.txt"], field="content")

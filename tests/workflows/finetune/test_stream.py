@@ -68,11 +68,19 @@ def test_a_malformed_line_is_an_error_or_passed_over(byte_level_dir: Path, tmp_p
     assert log.bad_lines == 1
 
 
-def test_an_array_of_json_is_told_how_to_become_lines(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("[]")
+@pytest.mark.parametrize(
+    ("content", "command"), [('[{"text": "a"}]', "jq -c '.[]' "), ('{\n"text": "a"\n}', "jq -c . ")]
+)
+def test_json_that_is_no_lines_is_told_how_to_become_some(tmp_path: Path, content: str, command: str) -> None:
+    (tmp_path / "a.json").write_text(content)
     with pytest.raises(DataError) as error:
         list(read_lines([tmp_path / "a.json"], RejectLog()))
-    assert "jq -c" in error.value.hint
+    assert error.value.hint == f"{command}{tmp_path}/a.json > {tmp_path}/a.jsonl"
+
+
+def test_records_under_a_name_that_says_nothing_are_no_single_text(tmp_path: Path) -> None:
+    (tmp_path / "chats").write_text('{"text": "a"}\n{"text": "b"}\n')
+    assert len(list(read_lines([tmp_path / "chats"], RejectLog()))) == 2
 
 
 def test_rows_of_parquet_are_read_as_the_same_records_are(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from llmkit.errors import DataError, UsageError
 from llmkit.formats.documents import list_files
 from llmkit.formats.jsonl import BadLine, encode_line
+from llmkit.formats.streams import open_output
 from llmkit.tokens.boundary import Markers
 from llmkit.tokens.config import PackConfig
 from llmkit.tokens.load import load_tokenizer
@@ -42,6 +43,17 @@ def test_records_keep_their_order_whether_they_come_as_tokens_or_text(
     assert [one.tokens.tolist() for one in found][1:3] == [[1], [2]]
     assert found[2].mask == [(0, 1)] and found[4].tokens.tolist() == [3]  # tokens win over text
     assert made.tokenizer is not None and found[0].tokens.tolist() == made.tokenizer.encode("x")
+
+
+@pytest.mark.parametrize("name", ["tokens.zst", "tokens", "tokens.jl", "TOKENS.JSONL"])
+def test_tokens_are_ids_whatever_their_file_is_called(
+    tmp_path: Path, byte_level_dir: Path, name: str
+) -> None:
+    with open_output(tmp_path / name) as stream:
+        stream.write(encode_line({"id": "a", "tokens": [1, 2]}) + encode_line({"id": "b", "tokens": [3]}))
+    made = job(tmp_path / name, byte_level_dir)
+    found = list(encode_packable(read_packable(made, None), made))
+    assert [one.tokens.tolist() for one in found] == [[1, 2], [3]]
 
 
 def test_text_that_looks_like_a_special_token_is_text(tmp_path: Path, byte_level_dir: Path) -> None:

@@ -153,6 +153,16 @@ def test_stdin_is_text_or_records_by_its_first_byte_and_leaves_nothing_behind(
     assert [path.name for path in packing.cache.iterdir()] == list(data.inputs)
 
 
+def test_an_array_on_stdin_is_no_text_to_train_on(
+    open_paths: Callable[..., PretrainData], packing: Packing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b'[{"text": "the cat"}]'
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+    with pytest.raises(DataError, match="stdin: one JSON array"):
+        open_paths(Path("-"))
+    assert not list(packing.cache.iterdir())
+
+
 def test_pipes_are_read_once_and_as_the_same_files_are(
     open_paths: Callable[..., PretrainData],
     packing: Packing,

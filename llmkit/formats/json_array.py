@@ -1,0 +1,41 @@
+"""One JSON array of objects where lines of JSON are read: what it begins with, and what is said of it."""
+
+import re
+from pathlib import Path
+
+from llmkit.errors import DataError
+from llmkit.formats.streams import compression_of, plain_name
+
+_BEGINS = re.compile(rb'\[\s*(?:\{\s*["}]|\]\s*\Z)')
+_MAY_BEGIN = re.compile(rb"\[\s*(?:[{\]]\s*)?")
+
+
+def begins_array(start: bytes) -> bool:
+    """Whether a content without space before it is an array of objects, or of nothing, and no text."""
+    return _BEGINS.match(start) is not None
+
+
+def may_begin_array(start: bytes) -> bool:
+    """Whether more of a content is needed to tell."""
+    return _MAY_BEGIN.fullmatch(start) is not None
+
+
+def array_error(path: Path | None) -> DataError:
+    """What is said of such a file.
+
+    Read as one text it would be the whole corpus as one document, JSON and all; passed over as one bad line
+    it would be lost.
+
+    Args:
+        path: None for stdin.
+    """
+    what = "one JSON array, not lines of JSON objects"
+    if path is None:
+        return DataError(f"stdin: {what}", hint="jq -c '.[]' FILE | llmkit COMMAND")
+    read = {
+        None: f"jq -c '.[]' {path}",
+        "zstd": f"zstd -dc {path} | jq -c '.[]'",
+        "gzip": f"gzip -dc {path} | jq -c '.[]'",
+    }[compression_of(path)]
+    lines = path.with_name(plain_name(path)).with_suffix(".jsonl")
+    return DataError(f"{path}: {what}", hint=f"{read} > {lines}")
