@@ -13,6 +13,7 @@ from msgspec import Raw
 
 from llmkit.errors import DataError
 from llmkit.formats.json_text import encode_json
+from llmkit.formats.not_utf8 import not_utf8, utf8_hint
 from llmkit.formats.streams import STDIO, open_input
 
 Record = dict[str, Raw]
@@ -91,27 +92,48 @@ def number_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield number, content.removeprefix(BYTE_ORDER_MARK) if number == 1 else content
 
 
-def parse_line(content: bytes, name: str, number: int, *, array_key: str | None = None) -> Line:
+def parse_line(
+    content: bytes, name: str, number: int, *, array_key: str | None = None, is_utf_8: bool = False
+) -> Line:
     """One record, from line `number` of the input called `name`.
 
     Args:
         content: the line.
         name, number: where it stands.
         array_key: a line that is an array of objects is a record with it at this key; None: it is none.
+        is_utf_8: whether that is known already.
 
     Raises:
-        DataError: the line is not a JSON object.
+        DataError: the line is not a JSON object, or not UTF-8.
     """
     try:
+        if not is_utf_8:
+            check_utf_8(content)
         if array_key is not None and content.lstrip().startswith(b"["):
             _decode_array(content)
             return Line({array_key: Raw(content.strip())}, name, number)
         return Line(_decode_record(content), name, number)
+    except UnicodeDecodeError as error:
+        hint = utf8_hint(name, content if number <= 1 else b"")
+        raise DataError(
+            f"{name}:{number}: {not_utf8(error, ' of the line')}",
+            hint=f"{hint}, or pass over bad lines with --skip-bad",
+        ) from None
     except MALFORMED as error:
         raise DataError(
             f"{name}:{number}: {_describe(content, error)}",
             hint="mend the line, or pass over bad lines with --skip-bad",
         ) from None
+
+
+def check_utf_8(content: bytes) -> None:
+    """Look at all of a line: msgspec looks only at the strings that it decodes, and others are written on.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    if not content.isascii():
+        content.decode()
 
 
 def encode_line(record: Any) -> bytes:

@@ -13,9 +13,9 @@ _BEGINNINGS = {
 }
 
 
-def not_utf8(error: UnicodeDecodeError) -> str:
-    """What was found, and where in what was to be decoded."""
-    return f"not UTF-8 (found byte 0x{error.object[error.start]:02x} at offset {error.start})"
+def not_utf8(error: UnicodeDecodeError, within: str = "") -> str:
+    """What was found, and where in what was to be decoded; `within` names that (` of the line`)."""
+    return f"not UTF-8 (found byte 0x{error.object[error.start]:02x} at offset {error.start}{within})"
 
 
 def utf8_hint(name: object, head: bytes = b"") -> str:

@@ -12,6 +12,7 @@ from llmkit.formats.jsonl import (
     decode_field,
     decode_value,
     encode_line,
+    parse_line,
     raw,
     read_records,
     record_id,
@@ -61,12 +62,26 @@ def test_a_line_that_is_no_object_is_named_by_file_and_line(tmp_path: Path, bad:
     assert seen[0].content.decode().strip() == bad and seen[0].number == 2
 
 
-def test_bytes_that_are_no_utf_8_are_a_bad_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "bad", [b'{"a": "\xff"}', b'{"n": 1, "b": ["x", "\xc3("]}', b'{"\xe9": 1}', b'[{"role": "\xff"}]']
+)
+def test_bytes_that_are_no_utf_8_are_a_bad_line_whether_or_not_anybody_asks_for_them(
+    tmp_path: Path, bad: bytes
+) -> None:
     path = tmp_path / "in.jsonl"
-    path.write_bytes(b'{"a": "\xff"}\n')
-    (line,) = read_records(path)  # values are decoded when they are asked for
-    with pytest.raises(DataError, match=r"in\.jsonl:1"):
-        decode_field(line, "a", str)
+    path.write_bytes('{"a": "é"}\n'.encode() + bad + b"\n")
+    offset = next(place for place in range(len(bad)) if bad[place] > 127)
+    what = rf"in\.jsonl:2: not UTF-8 \(found byte 0x{bad[offset]:02x} at offset {offset} of the line\)"
+    with pytest.raises(DataError, match=what) as caught:
+        list(read_records(path, array_key="messages"))
+    assert caught.value.hint == f"iconv -f latin1 -t utf-8 {path}, or pass over bad lines with --skip-bad"
+    seen: list[BadLine] = []
+    assert len(list(read_records(path, on_bad=seen.append))) == 1
+    assert seen[0].content == bad + b"\n" and seen[0].problem.startswith("not UTF-8")
+
+
+def test_what_is_known_to_be_utf_8_is_not_looked_at_twice() -> None:
+    assert parse_line(b'{"a": "\xff"}', "f", 1, is_utf_8=True).record.keys() == {"a"}
 
 
 def test_a_missing_or_wrong_field_says_what_was_found(tmp_path: Path) -> None:

@@ -11,7 +11,16 @@ from msgspec import UNSET, Raw, UnsetType
 
 from llmkit.errors import DataError
 from llmkit.formats.digest import content_id
-from llmkit.formats.jsonl import MALFORMED, Record, decode_field, decode_value, encode_line, parse_line, raw
+from llmkit.formats.jsonl import (
+    MALFORMED,
+    Record,
+    check_utf_8,
+    decode_field,
+    decode_value,
+    encode_line,
+    parse_line,
+    raw,
+)
 from llmkit.text.history import object_at, with_history, with_id
 from llmkit.text.rule import Verdict
 from llmkit.workflows.clean.input import Entry
@@ -47,7 +56,8 @@ class Item(msgspec.Struct, gc=False):
     def record(self) -> Record:
         """The whole record as it came, values undecoded."""
         if self._record is None:
-            self._record = parse_line(self.entry.content, self.entry.file, self.entry.line).record
+            entry = self.entry
+            self._record = parse_line(entry.content, entry.file, entry.line, is_utf_8=True).record
         return self._record
 
     def within(self, key: str) -> Record:
@@ -94,12 +104,13 @@ class HeadReader:
         """The document of a line.
 
         Raises:
-            DataError: not a JSON object, or without a text.
+            DataError: not a JSON object, not UTF-8, or without a text.
         """
         if entry.problem is not None:
             where = f"{entry.file}:{entry.line}"
             raise DataError(f"{where}: {entry.problem}", hint="pass over it with --skip-bad")
         try:
+            check_utf_8(entry.content)  # all of it is written again
             head: Any = self._decode(entry.content)
         except MALFORMED:
             head = None
@@ -182,7 +193,7 @@ def reject_line(entry: Entry, verdict: Verdict) -> bytes:
     }
     content = entry.content
     if b'"_reject"' in content:  # it was rejected before: the reason of then gives way
-        record = parse_line(content, entry.file, entry.line).record
+        record = parse_line(content, entry.file, entry.line, is_utf_8=True).record
         record.pop("_reject", None)
         content = encode_line(record)[:-1]
     return content.rstrip()[:-1].rstrip() + b',"_reject":' + msgspec.json.encode(why) + b"}\n"

@@ -8,8 +8,7 @@ import msgspec
 
 from llmkit.errors import DataError
 from llmkit.formats.documents import Document, document_of
-from llmkit.formats.jsonl import MALFORMED, BadLine, Line, Record, decode_value, parse_line
-from llmkit.formats.not_utf8 import utf8_hint
+from llmkit.formats.jsonl import MALFORMED, BadLine, Line, Record, check_utf_8, decode_value, parse_line
 from llmkit.formats.streams import is_stream
 from llmkit.workflows.clean.input import Entry, read_batches
 from llmkit.workflows.units import Piece
@@ -92,8 +91,7 @@ def _quickly(entry: Entry, field: str) -> Document:
     """The document of a record that has all it should; anything else is left to `_carefully`."""
     if entry.problem is not None:
         raise KeyError
-    if not entry.content.isascii():
-        entry.content.decode()  # whatever is looked at later, by each of the passes
+    check_utf_8(entry.content)  # whatever is looked at later, by each of the passes
     record = _decode_record(entry.content)
     return Document(
         id=_decode_text(record["id"]),
@@ -112,24 +110,11 @@ def _carefully(
     if entry.problem is not None:
         return BadLine(entry.content, file, entry.line, entry.problem)
     try:
-        _check_utf_8(entry, file)
         return document_from(parse_line(entry.content, file, entry.line), field)
     except DataError as error:
         if not skips_bad:
             raise
         return BadLine(entry.content, file, entry.line, error.problem.removeprefix(f"{file}:{entry.line}: "))
-
-
-def _check_utf_8(entry: Entry, file: str) -> None:
-    try:
-        entry.content.decode()
-    except UnicodeDecodeError as error:
-        head = entry.content if entry.line <= 1 else b""
-        raise DataError(
-            f"{file}:{entry.line}: not UTF-8 (found byte 0x{entry.content[error.start]:02x} at "
-            f"offset {error.start} of the line)",
-            hint=f"{utf8_hint(file, head)}, or pass over bad lines with --skip-bad",
-        ) from None
 
 
 def group_pieces(pieces: Sequence[Piece], unit_bytes: int) -> list[tuple[Piece, ...]]:

@@ -74,7 +74,9 @@ def test_text_taken_out_of_html_stands_in_its_place() -> None:
         (b'{"id":"x"}', r'no "text" field \(found: id\)'),
         (b'{"text":3}', '"text": Expected `str`'),
         (b'{"html":"<p>"}', 'no "text" field'),
-        (b'{"text":"\xff"}', '"text"'),
+        (b'{"text":"\xff"}', "not UTF-8"),
+        (b'{"id":"a","text":"x y","url":"\xff"}', r"not UTF-8 \(found byte 0xff at offset 30 of the line\)"),
+        (b'{"id":"a","text":"x y","\xff":1}', "not UTF-8"),
     ],
 )
 def test_a_line_without_a_text_is_named_with_its_place(line: bytes, problem: str) -> None:
