@@ -24,9 +24,7 @@ def with_history(record: Record, stage: str, **facts: Any) -> Record:
 
     A history that is no list becomes its first entry; `metadata` that is no object is kept as `metadata.was`.
     """
-    metadata = object_at(record, METADATA)
-    if metadata is None:
-        metadata = {"was": record[METADATA]}
+    metadata = roomy_object_at(record, METADATA)
     metadata[HISTORY] = raw([*_entries(metadata), {"stage": stage, **facts}])
     return {**record, METADATA: raw(metadata)}
 
@@ -77,6 +75,12 @@ def object_at(record: Record, key: str) -> Record | None:
         return msgspec.json.decode(record[key], type=Record)
     except MALFORMED:
         return None
+
+
+def roomy_object_at(record: Record, key: str) -> Record:
+    """The object at a key, into which more can be put: what is no object is kept in one, as `was`."""
+    found = object_at(record, key)
+    return {"was": record[key]} if found is None else found
 
 
 def origin_of(record: Record) -> dict[str, Any]:

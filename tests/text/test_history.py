@@ -11,6 +11,7 @@ from llmkit.text.history import (
     licence_of,
     licences_of,
     origin_of,
+    roomy_object_at,
     with_history,
     with_id,
     with_latest,
@@ -43,6 +44,16 @@ def test_what_is_no_object_or_no_list_is_kept() -> None:
         {"stage": "s"},
     ]
     assert licence_of(record('{"text":"x"}')) is None and licence_of(record('{"metadata":7}')) is None
+
+
+def test_an_object_stays_itself_and_anything_else_goes_into_one() -> None:
+    made = {key: roomy_object_at(record('{"a":{"b":1.0},"c":null,"d":"x"}'), key) for key in "acde"}
+    assert {key: encode_line(value) for key, value in made.items()} == {
+        "a": b'{"b":1.0}\n',
+        "c": b"{}\n",
+        "d": b'{"was":"x"}\n',
+        "e": b"{}\n",
+    }
 
 
 @pytest.mark.parametrize(

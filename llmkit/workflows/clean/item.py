@@ -21,7 +21,7 @@ from llmkit.formats.jsonl import (
     parse_line,
     raw,
 )
-from llmkit.text.history import object_at, with_history, with_id
+from llmkit.text.history import roomy_object_at, with_history, with_id
 from llmkit.text.rule import Verdict
 from llmkit.workflows.clean.input import Entry
 
@@ -61,16 +61,9 @@ class Item(msgspec.Struct, gc=False):
         return self._record
 
     def within(self, key: str) -> Record:
-        """The object at `metadata` or `attributes`, as it came; empty where there is none.
-
-        Raises:
-            DataError: it is something else than an object, so that nothing can be put into it.
-        """
-        found = object_at(self.record, key)
-        if found is None:
-            where = f"{self.entry.file}:{self.entry.line}"
-            raise DataError(f'{where}: "{key}" is no object', hint=f"rename this {key}")
-        return found
+        """The object at `metadata` or `attributes`, as it came: empty where there is none, with `was` where
+        something else stands there."""
+        return roomy_object_at(self.record, key)
 
     @property
     def is_changed(self) -> bool:
@@ -169,14 +162,13 @@ def keep_line(item: Item, history: dict[str, Any] | None) -> bytes:
     record = with_id(record, item.identity)
     _put(record, item, "metadata", item.facts)
     if history is not None:
-        item.within("metadata")  # an error where it is something else than an object
         record = with_history(record, **history)
     _put(record, item, "attributes", item.tags)
     return encode_line(record)
 
 
 def _put(record: Record, item: Item, key: str, values: dict[str, Any]) -> None:
-    """Add values to the object at a key."""
+    """Add values to the object at a key, in which anything else is kept as `was`."""
     if values:
         record[key] = raw({**item.within(key), **{name: raw(value) for name, value in values.items()}})
 

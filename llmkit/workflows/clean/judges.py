@@ -8,7 +8,7 @@ from llmkit.errors import DataError
 from llmkit.formats.jsonl import decode_all, parse_line
 from llmkit.text.decontaminate import NgramIndex, build_index, evaluation_texts
 from llmkit.text.extract import judge_page
-from llmkit.text.history import licences_of
+from llmkit.text.history import METADATA, licences_of, object_at
 from llmkit.text.language import Detector, detector_of, parse_languages
 from llmkit.text.licences.detect import best_licence, detect_licences
 from llmkit.text.licences.ids import LicenceGate
@@ -96,13 +96,22 @@ class Licences(Step):
 
     def __init__(self, settings: CleanSettings) -> None:
         self._detects = settings.detect_license
+        self._judges = bool(settings.license_allow or settings.license_deny or settings.require_license)
         self._gate = LicenceGate(
             allow=settings.license_allow, deny=settings.license_deny, require=settings.require_license
         )
 
     def __call__(self, item: Item, *, every_score: bool) -> Sequence[Verdict]:
-        """Find and judge."""
-        item.within("metadata")  # an error where it is something else than an object
+        """Find and judge.
+
+        Raises:
+            DataError: it is to be judged, and its metadata is something else than an object.
+        """
+        if self._judges and object_at(item.record, METADATA) is None:
+            raise DataError(
+                f'{item.entry.file}:{item.entry.line}: "metadata" is no object, and may declare a licence',
+                hint="rename this metadata, or pass over bad lines with --skip-bad",
+            )
         licences = licences_of(item.record)
         if not licences and self._detects:
             evidence = best_licence(detect_licences(item.text or "", item.html or ""))

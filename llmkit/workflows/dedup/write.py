@@ -9,7 +9,7 @@ from llmkit.formats.documents import Document
 from llmkit.formats.jsonl import BadLine, Record, encode_line, raw
 from llmkit.formats.rejects import reject_record
 from llmkit.text.exact_pieces import TextPiece, spans, without
-from llmkit.text.history import object_at, with_history
+from llmkit.text.history import roomy_object_at, with_history
 from llmkit.workflows.dedup.options import DedupConfig
 
 STAGE = "dedup"
@@ -135,9 +135,7 @@ class DocumentWriter:
 
 
 def _tagged(record: Record, tag: dict[str, Any]) -> Record:
-    attributes = object_at(record, "attributes")
-    if attributes is None:
-        attributes = {"was": record["attributes"]}
+    attributes = roomy_object_at(record, "attributes")
     attributes[STAGE] = raw(tag)
     return {**record, "attributes": raw(attributes)}
 

@@ -85,12 +85,26 @@ def test_a_line_without_a_text_is_named_with_its_place(line: bytes, problem: str
 
 
 @pytest.mark.parametrize("key", ["metadata", "attributes"])
-def test_facts_cannot_be_put_into_what_is_no_object(key: str) -> None:
-    item = read(b'{"id":"x","text":"t","%s":[1]}' % key.encode())
-    assert keep_line(item, None).endswith(b"[1]}\n")  # as long as there is nothing to put
+@pytest.mark.parametrize("was", [[1], '{"u":1}', 7, True])
+def test_what_is_no_object_is_kept_beside_what_is_put_there(key: str, was: Any) -> None:
+    item = read(json.dumps({"id": "x", "text": "t", key: was}).encode())
+    assert json.loads(keep_line(item, None))[key] == was  # as long as there is nothing to put
     item.facts["a"] = item.tags["a"] = 1
-    with pytest.raises(DataError, match=rf'a\.jsonl:7: "{key}" is no object'):
-        keep_line(item, None)
+    made = json.loads(keep_line(item, {"stage": "clean"}))
+    assert made[key] == {
+        "was": was,
+        "a": 1,
+        **({"history": [{"stage": "clean"}]} if key == "metadata" else {}),
+    }
+    assert made["attributes" if key == "metadata" else "metadata"]["a"] == 1
+
+
+def test_an_edit_keeps_metadata_that_is_no_object_as_other_stages_do() -> None:
+    item = read(b'{"id":"2","text":"t","metadata":"{\\"u\\":1}"}')
+    item.text = "u"
+    made = json.loads(keep_line(item, {"stage": "clean", "edits": {"pii email": 1}}))
+    history = [{"stage": "clean", "edits": {"pii email": 1}}]
+    assert made == {"id": "2", "text": "u", "metadata": {"was": '{"u":1}', "history": history}}
 
 
 def test_another_field_is_the_text_and_html_or_id_may_be_it() -> None:

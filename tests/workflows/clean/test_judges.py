@@ -114,6 +114,20 @@ def test_every_licence_of_a_list_or_of_the_record_itself_has_to_pass(
     assert [verdict.rule for verdict in verdicts] == ([] if passes else ["licence"])
 
 
+def test_metadata_that_is_no_object_may_declare_a_licence_and_passes_no_gate() -> None:
+    gates: tuple[dict[str, Any], ...] = (
+        {"license_allow": ("MIT",)},
+        {"license_deny": ("GPL-3.0-only",)},
+        {"require_license": True},
+    )
+    for gate in gates:
+        with pytest.raises(DataError, match='a:1: "metadata" is no object'):
+            Licences(CleanSettings(**gate))(item_of("t", metadata='{"license":"GPL"}'), every_score=False)
+    item = item_of(NOTICE, metadata="words")  # nothing is judged
+    assert Licences(CleanSettings(detect_license=True))(item, every_score=False) == ()
+    assert item.facts["license"] == "Apache-2.0"
+
+
 def test_a_licence_is_found_in_page_or_text_with_its_evidence_where_none_is_declared() -> None:
     judge = Licences(CleanSettings(detect_license=True, license_allow=("Apache-2.0", "CC-BY-4.0")))
     item = item_of(NOTICE)

@@ -10,6 +10,7 @@ from llmkit.errors import DataError
 from llmkit.text.rule import Check, Verdict
 from llmkit.workflows.clean.input import Batch, Entry
 from llmkit.workflows.clean.item import Item
+from llmkit.workflows.clean.judges import Licences
 from llmkit.workflows.clean.options import CleanSettings
 from llmkit.workflows.clean.work import Cleaned, Cleaner, Step
 
@@ -157,7 +158,7 @@ def test_malformed_lines_are_an_error_or_rejected_in_their_place() -> None:
 
 def test_what_a_step_finds_malformed_is_rejected_like_any_other() -> None:
     extra = b'{"id":"9","text":"x","metadata":3}\n'
-    cleaned = clean([Upper()], extra=extra, keep_bad=True)
+    cleaned = clean([Licences(CleanSettings(license_deny=("MIT",)))], extra=extra, keep_bad=True)
     assert cleaned.tally.malformed == 1
     assert json.loads(cleaned.rejects)["metadata"] == 3
 
