@@ -62,7 +62,8 @@ def open_input(path: Path) -> Iterator[BinaryIO]:
 
     Raises:
         MissingError: no such file, or stdin is closed.
-        DataError: the path is a folder, or the compressed stream is cut short or damaged.
+        DataError: the path is a folder, or the compressed stream is cut short or damaged; an empty file whose
+            name says compressed is one that was cut at its beginning.
     """
     if path == STDIO:
         if sys.stdin is None:
@@ -76,7 +77,7 @@ def open_input(path: Path) -> Iterator[BinaryIO]:
     except IsADirectoryError:
         raise DataError(f"{path}: is a folder, a file was expected", hint=f"ls {path}") from None
     with raw:
-        yield from _decoded(raw, str(path))
+        yield from _decoded(raw, str(path), is_packed=compression_of(path) is not None)
 
 
 def would_wait(path: Path) -> bool:
@@ -159,11 +160,17 @@ def is_terminal(path: Path | None) -> bool:
     return (path is None or path == STDIO) and sys.stdout.isatty()
 
 
-def _decoded(raw: io.BufferedReader, name: str) -> Iterator[BinaryIO]:
-    """Yield one decompressed reader over `raw`, and turn damage in the compression into a DataError."""
+def _decoded(raw: io.BufferedReader, name: str, *, is_packed: bool = False) -> Iterator[BinaryIO]:
+    """Yield one decompressed reader over `raw`, and turn damage in the compression into a DataError.
+
+    Args:
+        is_packed: whether it is compressed by its name, so that something has to be there.
+    """
     head, raw = look_ahead(raw, _tells_compression)
     head = head[:4]
     try:
+        if is_packed and not _tells_compression(head):
+            raise EOFError("it ends in its first bytes" if head else "it is empty")
         if head == ZSTD_MAGIC or (head[1:4] == ZSTD_SKIPPABLE and head[0] >> 4 == 5):
             yield cast(BinaryIO, io.BufferedReader(_ZstdFrames(raw), READ_BYTES))
         elif head[:2] == GZIP_MAGIC:

@@ -9,6 +9,7 @@ import pytest
 import zstandard
 
 from llmkit.errors import DataError, MissingError, UsageError
+from llmkit.formats.jsonl import read_records
 from llmkit.formats.streams import STDIO, input_bytes, is_stream, open_input, open_output, would_wait
 
 
@@ -82,6 +83,26 @@ def test_a_cut_stream_is_bad_data_not_a_short_file(tmp_path: Path, suffix: str, 
     path.write_bytes(path.read_bytes()[:-cut])
     with pytest.raises(DataError, match=rf"x{suffix}: damaged or truncated"), open_input(path) as stream:
         stream.read()
+
+
+@pytest.mark.parametrize("suffix", [".zst", ".zstd", ".gz", ".GZIP"])
+@pytest.mark.parametrize(("kept", "what"), [(0, "it is empty"), (1, "it ends in its"), (2, "it ends in its")])
+def test_a_file_that_is_called_compressed_and_has_nothing_was_cut_and_is_no_empty_corpus(
+    tmp_path: Path, suffix: str, kept: int, what: str
+) -> None:
+    path = tmp_path / f"x.jsonl{suffix}"
+    with open_output(path):
+        pass
+    assert list(read_records(path)) == []  # what llmkit writes of nothing is whole
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=rf"damaged or truncated compressed data \({what}") as caught:
+        list(read_records(path))
+    assert caught.value.hint == "fetch or write the file again"
+
+
+def test_an_empty_file_of_another_name_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").touch()
+    assert list(read_records(tmp_path / "x.jsonl")) == []
 
 
 def test_damage_inside_is_bad_data(tmp_path: Path) -> None:
