@@ -58,7 +58,7 @@ class _PlainParam:
         try:
             if not many:
                 return self._convert(value)
-            if isinstance(value, str):
+            if not isinstance(value, list | tuple):
                 raise BadParameter(f"{value!r} is not a list")
             return [self._convert(one) for one in value]
         except BadParameter as error:  # a parser does not know which flag it works for
@@ -97,6 +97,12 @@ def _count(value: Any) -> int | None:
         return None
 
 
+def _text(value: Any) -> str:
+    if isinstance(value, list | dict):  # its repr would pass for what somebody wrote
+        raise BadParameter(f"{value!r} is not a text")
+    return str(value)
+
+
 def _truth(value: Any) -> bool:
     if not isinstance(value, bool):
         raise BadParameter(f"{value!r} is not true or false")
@@ -111,4 +117,4 @@ def _path(value: Any) -> Path:
     return Path(value)
 
 
-_SIMPLE: dict[Any, Callable[[Any], Any]] = {bool: _truth, str: str, Path: _path}
+_SIMPLE: dict[Any, Callable[[Any], Any]] = {bool: _truth, str: _text, Path: _path}

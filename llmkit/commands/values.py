@@ -12,24 +12,34 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "b": 3, "t": 4}
 _NUMBER = re.compile(
     r"(?P<number>[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(?P<suffix>[kmgbt]?)(?P<binary>i?)(?P<unit>b?)", re.I
 )
+_COUNT = "a number such as 512, 64k, 64Ki, 2M, 24GiB or 1e9"
 _MOST_DIGITS = 30
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TIME = re.compile(r"(?P<number>[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(?P<unit>[smhd]?)", re.I)
 
 
-def parse_count(text: str | int) -> int:
+def parse_count(text: str | float) -> int:
     """A whole number: `512`, `64k` = 64,000, `64Ki` = 65,536, `2M`, `1.5G`, `24GiB`, `1e9`.
 
     k, M, G and T are powers of 1000, Ki, Mi, Gi and Ti powers of 1024; a trailing B (bytes) is allowed.
 
+    Args:
+        text: as typed; or what a settings file has there, of whatever type: 1e9 is a float in TOML.
+
     Raises:
-        BadParameter: not a number, an unknown suffix, or not whole.
+        BadParameter: not a number, below 0, an unknown suffix, or not whole.
     """
-    if isinstance(text, int):
+    if not is_typed(text):
+        raise BadParameter(f"{text!r} is not {_COUNT}")
+    if isinstance(text, int | float):
+        if not text >= 0:
+            raise BadParameter(f"{text!r} is not {_COUNT}")
+        if not text < math.inf or text != int(text):
+            raise BadParameter(f"{text!r} is not a whole number")
         return int(text)
     match = _NUMBER.fullmatch(text.strip().replace("_", "").replace(",", ""))
     if match is None or (match["binary"] and not match["suffix"]):
-        raise BadParameter(f"{text!r} is not a number such as 512, 64k, 64Ki, 2M, 24GiB or 1e9")
+        raise BadParameter(f"{text!r} is not {_COUNT}")
     suffix, unit = match["suffix"].lower(), match["unit"]
     if suffix == "b" and not unit:  # 512B is bytes, 7b is billions in no file size: B alone means bytes
         suffix = ""
@@ -58,6 +68,11 @@ class ShownCount(int):
         return short_count(int(self))
 
 
+def is_typed(value: object) -> bool:
+    """Whether it is text or a number: TOML has lists, tables, times, and a true that Python counts as 1."""
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
 def parse_finite(text: str | float) -> float:
     """A number that is not infinite and not nan: a bound that something can be held to.
 
@@ -65,9 +80,11 @@ def parse_finite(text: str | float) -> float:
         BadParameter: not one.
     """
     try:
-        value = float(text)
+        value = float(text) if is_typed(text) else None
     except ValueError:
-        raise BadParameter(f"{text!r} is not a number such as 3.5") from None
+        value = None
+    if value is None:
+        raise BadParameter(f"{text!r} is not a number such as 3.5")
     if not math.isfinite(value):
         raise BadParameter(f"{text!r} is not a finite number")
     return value
@@ -89,9 +106,11 @@ def parse_share(text: str | float) -> float:
         BadParameter: not a share from 0 to 1.
     """
     try:
-        value = read_share(text)
+        value = read_share(text) if is_typed(text) else None
     except ValueError:
-        raise BadParameter(f"{text!r} is not a share such as 10% or 0.1") from None
+        value = None
+    if value is None:
+        raise BadParameter(f"{text!r} is not a share such as 10% or 0.1")
     if not 0 <= value <= 1:
         raise BadParameter(f"{text!r} is not between 0 and 100%")
     return value
@@ -103,7 +122,9 @@ def parse_seconds(text: str | float) -> float:
     Raises:
         BadParameter: not a number with one of these units, or one that never ends.
     """
-    if isinstance(text, int | float):
+    if not is_typed(text):
+        value = math.nan
+    elif isinstance(text, int | float):
         value = float(text)
     elif match := _TIME.fullmatch(text.strip()):
         value = float(match["number"]) * _SECONDS[match["unit"].lower()]

@@ -1,6 +1,8 @@
 """Words become the values that typer's own pydantic makes of them, and what it refuses is refused better."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +13,7 @@ from typer import Argument, BadParameter, Option
 from llmkit.commands.base import Command, build_command
 from llmkit.commands.coercion import plain_param, use_plain_coercion
 from llmkit.commands.values import parse_count
+from llmkit.errors import LlmkitError
 
 Seen = dict[str, Any]
 Call = Callable[..., Seen]
@@ -116,11 +119,25 @@ def test_an_empty_path_is_refused_and_named_wherever_it_stands(plain: Call) -> N
     [
         *({"count": True}, {"count": 1.5}, {"rate": "fast"}, {"rate": [1]}, {"mask": "perhaps"}),
         *({"paths": "one"}, {"out": 3}, {"out": ["x"]}, {"word": 1}, {"tie": 2}),
+        *({"name": ["n"]}, {"name": {"n": 1}}, {"size": [64]}, {"size": True}, {"size": 1.5}),
     ],
 )
 def test_settings_of_the_wrong_kind_are_refused(plain: Call, settings: Seen) -> None:
     with pytest.raises(BadParameter):
         plain(settings=settings)
+
+
+@pytest.mark.parametrize("settings", [{"rates": 0.3}, {"rates": "0.3"}, {"rates": {"a": 1}}, {"paths": 1}])
+def test_one_value_for_a_flag_that_takes_several_is_told_as_no_list(plain: Call, settings: Seen) -> None:
+    with pytest.raises(BadParameter, match="is not a list") as caught:
+        plain(settings=settings)
+    assert ("'--rates'" if "rates" in settings else "PATH") in caught.value.format_message()
+
+
+def test_a_float_of_a_settings_file_is_a_count_where_it_is_whole(plain: Call) -> None:
+    seen = plain(settings={"size": 1e6, "count": 8e3})
+    assert (seen["size"], seen["count"]) == (1_000_000, 8000)
+    assert (type(seen["size"]), type(seen["count"])) == (int, int)
 
 
 def test_types_that_it_does_not_know_are_left_to_typer(plain: Call) -> None:
@@ -136,25 +153,44 @@ def test_types_that_it_does_not_know_are_left_to_typer(plain: Call) -> None:
         call("--there", "/no/such/file")
 
 
-def test_no_flag_of_any_command_is_of_a_type_that_loads_pydantic(monkeypatch: pytest.MonkeyPatch) -> None:
+def _all_params() -> Iterator[tuple[Any, Any]]:
+    """Every flag and argument of every command, and its context."""
     from llmkit.cli import build_cli
-    from llmkit.commands import coercion
 
-    rare: list[str] = []
-    monkeypatch.setattr(typer.core, "build_runtime_param", plain_param)
-    monkeypatch.setattr(coercion, "_typers_own", lambda descriptor: rare.append(str(descriptor)))
     todo: list[Any] = [build_cli()]
-    seen = 0
     while todo:
         command = todo.pop()
         ctx = typer.Context(command)
         for param in command.get_params(ctx):
             if hasattr(param, "type_descriptor"):  # typer's --help has none
-                param.get_runtime_param()
-                seen += 1
+                yield param, ctx
         names = command.list_commands(ctx) if hasattr(command, "list_commands") else []
         todo += [command.get_command(ctx, name) for name in names]
-    assert rare == [] and seen > 500
+
+
+def test_no_flag_of_any_command_is_of_a_type_that_loads_pydantic(monkeypatch: pytest.MonkeyPatch) -> None:
+    from llmkit.commands import coercion
+
+    rare: list[str] = []
+    monkeypatch.setattr(typer.core, "build_runtime_param", plain_param)
+    monkeypatch.setattr(coercion, "_typers_own", lambda descriptor: rare.append(str(descriptor)))
+    params = list(_all_params())
+    for param, _ in params:
+        param.get_runtime_param()
+    assert rare == [] and len(params) > 500
+
+
+@pytest.mark.parametrize("value", [True, 7, -1, 1e6, 1.5, [64], [[1]], {"a": 1}, date(2020, 1, 1)], ids=repr)
+def test_no_flag_of_any_command_meets_a_value_of_a_settings_file_with_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    monkeypatch.setattr(typer.core, "build_runtime_param", plain_param)
+    seen = 0
+    for param, ctx in _all_params():
+        with suppress(BadParameter, LlmkitError):
+            param.get_runtime_param().coerce(value, param, ctx)
+        seen += 1
+    assert seen > 500
 
 
 @pytest.fixture

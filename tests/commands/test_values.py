@@ -1,4 +1,7 @@
 import math
+from collections.abc import Callable
+from datetime import date
+from typing import Any
 
 import pytest
 from typer import BadParameter
@@ -30,12 +33,13 @@ from llmkit.commands.values import (
             ("2T", 2 * 10**12),
             (".5k", 500),
             (9, 9),
+            (1e9, 10**9),  # 1e9 in a settings file
             ("9007199254740993", (1 << 53) + 1),  # no float has it
         ),
     ],
 )
-def test_counts_read_as_people_type_them(text: str, value: int) -> None:
-    assert parse_count(text) == value
+def test_counts_read_as_people_type_them(text: str | float, value: int) -> None:
+    assert parse_count(text) == value and type(parse_count(text)) is int
 
 
 @pytest.mark.parametrize(
@@ -55,6 +59,21 @@ def test_a_round_count_is_shown_as_it_may_be_typed(count: int, text: str) -> Non
 def test_what_is_no_whole_number_is_refused(text: str) -> None:
     with pytest.raises(BadParameter):
         parse_count(text)
+
+
+@pytest.mark.parametrize("value", [1.5, math.nan, math.inf, -1, -1.0])
+def test_a_number_of_a_settings_file_that_is_no_count_is_refused(value: float) -> None:
+    with pytest.raises(BadParameter, match="is not a"):
+        parse_count(value)
+
+
+@pytest.mark.parametrize("value", [True, False, [64], {"a": 1}, date(2020, 1, 1), None])
+@pytest.mark.parametrize("parse", [parse_count, parse_finite, parse_seconds, parse_share])
+def test_what_a_settings_file_has_in_place_of_a_number_is_refused_by_each(
+    parse: Callable[[Any], object], value: object
+) -> None:
+    with pytest.raises(BadParameter, match="is not a"):
+        parse(value)
 
 
 @pytest.mark.parametrize(

@@ -62,12 +62,13 @@ def expand_weights(text: str) -> tuple[str, ...]:
     return _names(text, _WEIGHTS)
 
 
-def parse_peer(text: str) -> str:
+def parse_peer(text: object) -> str:
     """`transformers`, `llama.cpp` or `llama.cpp:PATH`.
 
     Raises:
         BadParameter: it is none of them.
     """
+    text = str(text)  # a settings file may have a number there
     name, separator, path = text.partition(":")
     if name not in _PEERS or (separator and (name != _PEERS[1] or not path)):
         raise BadParameter(f"{text!r} is not one of {', '.join(_PEERS)}, {_PEERS[1]}:PATH")

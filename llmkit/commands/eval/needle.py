@@ -28,7 +28,6 @@ Lengths = Annotated[
         show_default="1/8, 1/4, 1/2 of the context, all of it",
     ),
 ]  # fmt: skip
-Depths = Annotated[str, Option("--depths", metavar="LIST", help="Percent of the hay before the needle.")]
 Samples = Annotated[int, Option("--samples", min=1, metavar="N", help="Prompts of each cell.")]
 Haystack = Annotated[
     Path | None, Option("--haystack", metavar="FILE", help="A text to hide it in.", show_default="noise")
@@ -65,6 +64,26 @@ Prompts = Annotated[
 MinLength = Annotated[
     int | None,
     Option("--min-length", parser=parse_count, metavar="N", help="Exit 1 when less of the context is used."),
+]
+
+
+def parse_depths(text: str) -> tuple[float, ...]:
+    """The percents of a comma list.
+
+    Raises:
+        UsageError: one is no number.
+    """
+    try:
+        return tuple(dict.fromkeys(float(one) for one in text.split(",")))
+    except ValueError:
+        raise UsageError(f"--depths {text}: not a list of percents", hint="--depths 0,25,50,75,100") from None
+
+
+Depths = Annotated[
+    str,
+    Option(
+        "--depths", metavar="LIST", parser=list_of(parse_depths), help="Percent of the hay before the needle."
+    ),
 ]
 
 
@@ -165,18 +184,6 @@ def needle(
             hint="the report above is complete; --threshold says what counts as used",
         )
     flags.hold_to_baseline(session, report, before)
-
-
-def parse_depths(text: str) -> tuple[float, ...]:
-    """The percents of a comma list.
-
-    Raises:
-        UsageError: one is no number.
-    """
-    try:
-        return tuple(dict.fromkeys(float(one) for one in text.split(",")))
-    except ValueError:
-        raise UsageError(f"--depths {text}: not a list of percents", hint="--depths 0,25,50,75,100") from None
 
 
 def check_picture(path: Path | None, *, force: bool) -> None:

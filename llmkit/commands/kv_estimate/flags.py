@@ -15,7 +15,7 @@ _CACHE_ALIASES = {"q8": "q8_0", "q4": "q4_0", "f16": "float16", "bf16": "bfloat1
 """What llama.cpp and vLLM call them, or people for short."""
 
 
-def parse_weights(name: str) -> str:
+def parse_weights(name: object) -> str:
     """The name of a way to store weights.
 
     Raises:
@@ -23,10 +23,10 @@ def parse_weights(name: str) -> str:
     """
     from llmkit.estimate.scheme_names import parse_scheme  # where it is asked for: a tenth of a short command
 
-    return _known("--dtype", name.lower(), parse_scheme)
+    return _known("--dtype", str(name).lower(), parse_scheme)
 
 
-def parse_cache(name: str) -> str:
+def parse_cache(name: object) -> str:
     """The name of a way to store a cache.
 
     Raises:
@@ -34,7 +34,8 @@ def parse_cache(name: str) -> str:
     """
     from llmkit.estimate.cache_dtypes import cache_format
 
-    return _known("--kv-dtype", _CACHE_ALIASES.get(name.lower(), name.lower()), cache_format)
+    name = str(name).lower()
+    return _known("--kv-dtype", _CACHE_ALIASES.get(name, name), cache_format)
 
 
 def _known(flag: str, name: str, read: Callable[[str], object]) -> str:

@@ -8,7 +8,7 @@ import typer
 from typer import Option
 
 from llmkit.commands import run_flags
-from llmkit.commands.values import parse_count
+from llmkit.commands.values import is_typed, parse_count
 from llmkit.errors import UsageError
 from llmkit.train.budget import CHINCHILLA
 from llmkit.train.config import OptimizerName, SpikeReaction
@@ -22,14 +22,12 @@ def parse_ratio(text: str | float) -> float:
     Raises:
         BadParameter: neither.
     """
-    if isinstance(text, float):
-        return text
     try:
-        return NAMED_RATIOS[text] if text in NAMED_RATIOS else float(text)
+        if is_typed(text):
+            return NAMED_RATIOS[text] if text in NAMED_RATIOS else float(text)
     except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is no number such as 20, and not {', '.join(NAMED_RATIOS)}"
-        ) from None
+        pass
+    raise typer.BadParameter(f"{text!r} is no number such as 20, and not {', '.join(NAMED_RATIOS)}")
 
 
 def check_trial(*, overfit_batch: bool, find_lr: bool, dry_run: bool, fail_above: float | None) -> None:

@@ -75,3 +75,13 @@ def test_depths_are_percents() -> None:
     assert parse_depths("0,12.5,100,0") == (0.0, 12.5, 100.0)
     with pytest.raises(UsageError, match="--depths deep"):
         parse_depths("deep")
+
+
+@pytest.mark.parametrize("written", ["[0, 100]", '"0,100"', '["0", 1e2]'])
+def test_depths_of_a_settings_file_are_a_list_as_lengths_are(
+    llmkit_run, spelled_model: Callable[..., Path], tmp_path: Path, written: str
+) -> None:
+    (tmp_path / "s.toml").write_text(f"depths = {written}\nlengths = [32]\n")
+    words = (*WORDS[:12], "--samples", "1", "--config", tmp_path / "s.toml", "--prompts", "-")
+    done = llmkit_run("eval", "needle", spelled_model(), *words)
+    assert [json.loads(line)["depth"] for line in done.out.splitlines()] == [0, 100]
