@@ -6,6 +6,7 @@ from typing import Any
 
 from llmkit.engine.config import Dtype, GenerateConfig
 from llmkit.errors import DataError
+from llmkit.workflows.generate.adapter import adapter_path
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
 
@@ -32,8 +33,13 @@ class JobOptions:
 
     @property
     def paths(self) -> list[Path]:
-        """The model and its tokenizer: what no output may replace."""
-        return [self.model, *([] if self.tokenizer is None else [self.tokenizer])]
+        """The model, its adapter and its tokenizer: what no output may replace.
+
+        Raises:
+            UsageError: the adapter's strength is no number.
+        """
+        others = [self.tokenizer, None if self.adapter is None else adapter_path(self.adapter)]
+        return [self.model, *(path for path in others if path is not None)]
 
 
 def open_model_job(options: JobOptions) -> Job:

@@ -29,3 +29,9 @@ def test_a_tokenizer_is_needed_and_may_have_no_more_ids_than_the_model(
         open_model_job(JobOptions(model=tiny_model()))
     with pytest.raises(DataError, match="the model 40 rows"):
         open_model_job(JobOptions(model=tiny_model("small", vocab_size=40), tokenizer=byte_level_dir))
+
+
+def test_no_output_may_replace_the_model_its_tokenizer_or_its_adapter() -> None:
+    options = JobOptions(model=Path("m"), tokenizer=Path("t"), adapter="n=runs/a:0.5")
+    assert options.paths == [Path("m"), Path("t"), Path("runs/a")]
+    assert JobOptions(model=Path("m")).paths == [Path("m")]

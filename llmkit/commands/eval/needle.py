@@ -1,6 +1,7 @@
 """llmkit eval needle: what a model finds in contexts of growing length."""
 
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -159,13 +160,14 @@ def needle(
     )
     chosen = flags.model_options(model, running, tokenizer=tokenizer, batch=batch, plans=told.dry_run)
     session: Session = ctx.obj
-    check_output(prompts, force=told.force, inputs=[] if haystack is None else [haystack])
+    read = [*chosen.paths, *(path for path in (haystack, baseline) if path is not None)]
+    check_output(prompts, force=told.force, inputs=read)
     if prompts is not None and not told.dry_run:
         count = write_prompts(chosen, config, prompts, haystack=haystack, force=told.force)
         session.console.note(f"{count:,} prompts written to {prompts}")
         return
     before = flags.read_baseline(baseline, SCHEMA, [haystack], per_record)
-    check_picture(svg, force=told.force)
+    check_picture(svg, force=told.force, inputs=read, per_record=per_record)
     evaluate = partial(
         eval_needle, chosen, config, haystack=haystack, per_record=per_record, force=told.force
     )
@@ -186,11 +188,17 @@ def needle(
     flags.hold_to_baseline(session, report, before)
 
 
-def check_picture(path: Path | None, *, force: bool) -> None:
+def check_picture(path: Path | None, *, force: bool, inputs: Iterable[Path], per_record: Path | None) -> None:
     """Refuse a place for the picture before any work.
 
+    Args:
+        path: of the picture.
+        force: what is there may be replaced.
+        inputs: what is read.
+        per_record: where records go.
+
     Raises:
-        UsageError: it is there already and `force` is off, or is stdout.
+        UsageError: it is there already and `force` is off, or is stdout, an input, or where records go.
     """
     from llmkit.formats.atomic import refuse_existing
     from llmkit.formats.streams import STDIO
@@ -198,4 +206,8 @@ def check_picture(path: Path | None, *, force: bool) -> None:
     if path == STDIO:
         raise UsageError("--svg - : stdout has the report", hint="--svg FILE.svg")
     if path is not None:
-        refuse_existing(path, force=force, is_file=True)
+        if per_record is not None and path.resolve() == per_record.resolve():
+            raise UsageError(
+                f"--svg and --per-record are both {path}", hint="choose another name for one of them"
+            )
+        refuse_existing(path, force=force, inputs=inputs, is_file=True)

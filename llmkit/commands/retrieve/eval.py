@@ -63,12 +63,13 @@ def evaluate(
                     f"--{name.replace('_', '-')} {value}: the hits are there, nothing is searched",
                     hint="--index INDEX",
                 )
-        answered = read_answers(inputs_or_stdin(queries, usage), searching.field)
-        report = judge_all(answered, most, relevant, per_record, force=force)
+        read = inputs_or_stdin(queries, usage)
+        answered = read_answers(read, searching.field)
+        report = judge_all(answered, most, relevant, per_record, force=force, inputs=read)
     else:
         options = flags.run_options(index, queries, most, searching, usage=usage)
-        with open_run("retrieve eval", options, [per_record] if per_record else []) as run:
-            report = judge_all(run.documents(), most, relevant, per_record, force=force)
+        with open_run("retrieve eval", options) as run:
+            report = judge_all(run.documents(), most, relevant, per_record, force=force, inputs=run.inputs)
     print_report(report, as_json, _describe)
     if min_recall is not None and report.recall < min_recall:
         raise GateFailed(

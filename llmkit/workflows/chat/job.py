@@ -10,6 +10,8 @@ from llmkit.formats.atomic import refuse_existing
 from llmkit.formats.streams import STDIO
 from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.workflows.chat.history import read_conversations
+from llmkit.workflows.generate.adapter import adapter_path
+from llmkit.workflows.generate.draft import draft_paths
 from llmkit.workflows.generate.extent import Extent
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.job import Job, open_job
@@ -105,7 +107,7 @@ def open_chat(
             refuse_existing(files.transcript, force=True, inputs=inputs, is_file=True)
             read_conversations(files.transcript)
         else:
-            read = [*inputs, files.model, *own]
+            read = [*inputs, files.model, *own, *map(adapter_path, config.adapters), *draft_paths(config)]
             refuse_existing(files.transcript, force=files.force, inputs=read, is_file=True)
     given = GenerateFiles(
         model=files.model,

@@ -78,11 +78,25 @@ def open_adapters(given: Sequence[str]) -> AdapterSources:
     return AdapterSources(tuple(sources))
 
 
-def _open(text: str) -> AdapterSource:
+def adapter_path(text: str) -> Path:
+    """Where the adapter is that --adapter names, be one there or not.
+
+    Raises:
+        UsageError: its strength is no number.
+    """
+    return _parse(text)[1]
+
+
+def _parse(text: str) -> tuple[str, Path, float]:
+    """The name, empty where there is none; the path and the strength."""
     name, equals, rest = text.partition("=")
     if not equals or "/" in name:
         name, rest = "", text
-    path, strength = parse_scaled_path(rest)
+    return name, *parse_scaled_path(rest)
+
+
+def _open(text: str) -> AdapterSource:
+    name, path, strength = _parse(text)
     name = name or path.resolve().name.removesuffix(".gguf")
     if name == OFF or not name:
         raise UsageError(f"--adapter {text}: {name!r} is no name", hint=f"--adapter NAME={path}")

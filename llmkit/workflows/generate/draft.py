@@ -33,6 +33,11 @@ class Drafts:
     """Of that model."""
 
 
+def draft_paths(config: GenerateConfig) -> list[Path]:
+    """The model that --draft names, where it names one."""
+    return [] if config.draft in (OFF, LOOKUP) else [Path(config.draft)]
+
+
 def open_drafts(
     config: GenerateConfig, path: Path, model: ModelConfig, tokenizer: Tokenizer | None
 ) -> Drafts | None:

@@ -25,9 +25,9 @@ from llmkit.tokens.load import load_tokenizer
 from llmkit.tokens.prompt import PromptEncoder
 from llmkit.tokens.tokenizer import Tokenizer
 from llmkit.workflows.artefact import holds_tokenizer
-from llmkit.workflows.generate.adapter import NO_ADAPTERS, AdapterSources, open_adapters
+from llmkit.workflows.generate.adapter import NO_ADAPTERS, AdapterSources, adapter_path, open_adapters
 from llmkit.workflows.generate.cache import check_cache_options
-from llmkit.workflows.generate.draft import Drafts, open_drafts
+from llmkit.workflows.generate.draft import Drafts, draft_paths, open_drafts
 from llmkit.workflows.generate.files import GenerateFiles
 from llmkit.workflows.generate.parts import check_parts
 from llmkit.workflows.tool.check import check_tool_options
@@ -98,8 +98,9 @@ def open_job(files: GenerateFiles, config: GenerateConfig, toolbox: Toolbox | No
     _check_options(files, config)
     if toolbox is not None:
         check_tool_options(files, config)
+    read = [*files.every_input, *map(adapter_path, config.adapters), *draft_paths(config)]
     for path in (files.out, files.rejects):
-        check_output(path, force=files.force, inputs=files.every_input)
+        check_output(path, force=files.force, inputs=read)
     for path in files.inputs:
         if path != STDIO and not path.exists():
             raise MissingError(f"{path}: no such file", hint="check the path; - reads stdin")

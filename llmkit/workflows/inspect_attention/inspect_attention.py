@@ -153,6 +153,8 @@ def _check(asked: Inspection) -> None:
     check_model(asked.options.model)
     inputs = [] if asked.options.model == STDIO else model_files(asked.options.model)
     inputs += asked.options.paths
+    if asked.views.diff is not None:
+        inputs.append(asked.views.diff)
     if names_file(asked.text.given, is_words=asked.text.is_words):
         inputs.append(Path(asked.text.given or ""))
     for path in asked.files.named:

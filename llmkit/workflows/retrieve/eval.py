@@ -34,7 +34,13 @@ class _Hit(msgspec.Struct):
 
 
 def evaluate(
-    answers: Iterable[tuple[Query, list[str]]], k: int, key: str, per_record: Path | None, *, force: bool
+    answers: Iterable[tuple[Query, list[str]]],
+    k: int,
+    key: str,
+    per_record: Path | None,
+    *,
+    force: bool,
+    inputs: Iterable[Path] = (),
 ) -> RetrievalReport:
     """Judge rankings.
 
@@ -44,20 +50,23 @@ def evaluate(
         key: of a query's record, where its relevant documents are: ids, or grades by id.
         per_record: each query's figures go here too.
         force: replace that file.
+        inputs: what the answers are read from, which it may not be.
 
     Raises:
+        UsageError: see `open_output`.
         DataError: a query without relevant documents, or no query at all.
     """
     rows: list[Relevance] = []
     empty = 0
-    with nullcontext() if per_record is None else open_output(per_record, force=force) as stream:
+    kept = nullcontext() if per_record is None else open_output(per_record, force=force, inputs=inputs)
+    with kept as stream:
         for query, ranking in answers:
             rows.append(judge(ranking, _relevant(query, key), k))
             empty += not ranking
             if stream is not None:
-                kept = {name: value for name, value in query.record.items() if name != "hits"}
+                told = {name: value for name, value in query.record.items() if name != "hits"}
                 figures = {name: raw(value) for name, value in rows[-1]._asdict().items()}
-                stream.write(encode_line({**kept, **figures}))
+                stream.write(encode_line({**told, **figures}))
     if not rows:
         raise DataError("no queries", hint=f'a line each: {{"query": "...", "{key}": ["an id"]}}')
     mean = mean_of(rows)

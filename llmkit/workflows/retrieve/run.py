@@ -1,6 +1,6 @@
 """One run of a searching subcommand: an index, the queries, and where results go."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +51,8 @@ class Run:
     find: Find
     bad: BadLines
     stream: BinaryIO
+    inputs: Sequence[Path] = ()
+    """Files that are read, which no output may replace."""
     found: int = 0
     """Passages so far."""
 
@@ -90,16 +92,14 @@ def open_run(command: str, options: RetrieveOptions, inputs: Iterable[Path] = ()
     Raises:
         UsageError, MissingError, DataError: something is not there, or would be overwritten.
     """
-    files: dict[str, Any] = {
-        "force": options.force,
-        "inputs": [*([] if is_engine(str(options.index)) else [options.index]), *options.queries, *inputs],
-    }
+    read = [*([] if is_engine(str(options.index)) else [options.index]), *options.queries, *inputs]
+    files: dict[str, Any] = {"force": options.force, "inputs": read}
     with (
         open_finder(options.index, options.search) as finder,
         bad_lines(command, skip=options.skip_bad, rejects=options.rejects, out=options.out, **files) as bad,
         open_output(options.out, **files) as stream,
     ):
-        yield Run(options, finder.find, bad, stream)
+        yield Run(options, finder.find, bad, stream, read)
 
 
 def _asked(options: RetrieveOptions, on_bad: Callable[[BadLine], None] | None) -> Iterator[Query]:

@@ -71,6 +71,31 @@ def test_prompts_are_written_from_a_text(
     assert len(rows) == 4 and all("Old men row." in row["prompt"] for row in rows)
 
 
+@pytest.mark.parametrize("flag", ["--svg", "--prompts"])
+@pytest.mark.parametrize("place", ["hay.txt", "before.json", "{model}/model.safetensors"])
+def test_an_output_never_takes_the_place_of_what_is_read(
+    llmkit_run, spelled_model: Callable[..., Path], tmp_path: Path, flag: str, place: str
+) -> None:
+    model, hay, before = spelled_model(), tmp_path / "hay.txt", tmp_path / "before.json"
+    hay.write_text("Old men row. " * 20)
+    line = ("eval", "needle", model, *WORDS, "--haystack", hay)
+    before.write_bytes(llmkit_run(*line, "--json").out)
+    path = tmp_path / place.format(model=model)
+    kept = path.read_bytes()
+    done = llmkit_run(*line, "--baseline", before, flag, path, "--force")
+    assert done.status == 2 and "input" in done.err and path.read_bytes() == kept
+
+
+def test_the_picture_and_the_records_are_two_files(
+    llmkit_run, spelled_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "p.x"
+    done = llmkit_run(
+        "eval", "needle", spelled_model(), *WORDS, "--svg", path, "--per-record", path, "--force"
+    )
+    assert done.status == 2 and "--svg and --per-record are both" in done.err and not path.exists()
+
+
 def test_depths_are_percents() -> None:
     assert parse_depths("0,12.5,100,0") == (0.0, 12.5, 100.0)
     with pytest.raises(UsageError, match="--depths deep"):

@@ -74,3 +74,17 @@ def test_what_is_found_by_meaning_and_ranked_again_is_judged(
     assert json.loads(llmkit_run(*line, stdin=asked).out)["recall"] == 0.0
     flags = ("--by", "both", "--embed", model, "--rerank", model, "--candidates", 2, "--device", "cpu")
     assert json.loads(llmkit_run(*line, *flags, stdin=asked).out)["recall"] == 1.0
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_figures_never_take_the_place_of_the_queries_or_the_index(
+    llmkit_run: Run, index: Path, tmp_path: Path, indexed: bool
+) -> None:
+    asked = tmp_path / "asked.jsonl"
+    asked.write_bytes(ASKED if indexed else llmkit_run("retrieve", "query", index, stdin=ASKED).out)
+    line = ("retrieve", "eval", asked, "--field", "ask", "--relevant", "gold", "--force")
+    line = (*line, "--index", index) if indexed else line
+    for path in (asked, index) if indexed else (asked,):
+        before = path.read_bytes()
+        done = llmkit_run(*line, "--per-record", path)
+        assert done.status == 2 and "also an input" in done.err and path.read_bytes() == before

@@ -25,6 +25,20 @@ def _open(folder: Path, context: int | None = None, **files: Any) -> ChatJob:
     return open_chat(ChatFiles(model=folder, **files), GenerateConfig(chat=True), context)
 
 
+@pytest.mark.parametrize("is_draft", [False, True])
+def test_a_transcript_never_takes_the_place_of_an_adapters_or_a_draft_models_weights(
+    folder: Path, tmp_path: Path, is_draft: bool
+) -> None:
+    weights = tmp_path / "other" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"")
+    used: Any = {"draft": str(weights.parent)} if is_draft else {"adapters": (f"x={weights.parent}:0.5",)}
+    with pytest.raises(UsageError, match="is there already, in the input"):
+        open_chat(
+            ChatFiles(model=folder, transcript=weights, force=True), GenerateConfig(chat=True, **used), None
+        )
+
+
 def test_the_context_is_the_models_or_less(folder: Path) -> None:
     assert _open(folder).context == 256 and _open(folder, 100).context == 100
     for wrong in (1, 257):

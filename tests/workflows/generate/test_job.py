@@ -107,6 +107,18 @@ def test_an_output_is_refused_where_it_is_or_is_read(folder: Path, tmp_path: Pat
     _open(folder, out=rows, force=True)
 
 
+@pytest.mark.parametrize("is_draft", [False, True])
+def test_an_output_never_takes_the_place_of_an_adapters_or_a_draft_models_weights(
+    folder: Path, tmp_path: Path, is_draft: bool
+) -> None:
+    weights = tmp_path / "other" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"")
+    used: Any = {"draft": str(weights.parent)} if is_draft else {"adapters": (f"x={weights.parent}:0.5",)}
+    with pytest.raises(UsageError, match="is there already, in the input"):
+        _open(folder, out=weights, force=True, **used)
+
+
 def _bare(folder: Path) -> Path:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()

@@ -60,6 +60,17 @@ def test_an_output_that_is_an_input_is_refused_even_when_forced(folder: Path, tm
         run(tmp_path / "nowhere")
 
 
+def test_a_page_never_takes_the_place_of_what_the_model_is_held_beside(
+    folder: Path, tiny_model: Callable[..., Path], tiny_adapter: Callable[..., Path]
+) -> None:
+    model, adapter = tiny_model("other", vocab_size=VOCAB), tiny_adapter()
+    for other, name in ((model, "model.safetensors"), (adapter, "adapter_model.safetensors")):
+        before = (other / name).read_bytes()
+        with pytest.raises(UsageError, match="is there already, in the input"):
+            run(folder, files=InspectFiles(html=other / name, force=True), diff=other)
+        assert (other / name).read_bytes() == before
+
+
 @pytest.mark.parametrize("name", ["save", "html", "svg", "png"])
 def test_stdout_is_for_edges_alone(folder: Path, name: str) -> None:
     with pytest.raises(UsageError, match="needs a name"):
