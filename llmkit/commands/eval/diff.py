@@ -21,13 +21,17 @@ Metric = Annotated[
     Option(
         "--metric",
         metavar="KEY",
-        help="The key to compare.",
+        help="Of two files of records: the key to compare.",
         show_default="correct, score, bits_per_byte, nll_per_token, kld",
     ),
 ]
 LowerIsBetter = Annotated[
     bool | None,
-    Option("--lower-is-better/--higher-is-better", help="Which way is good.", show_default="by the name"),
+    Option(
+        "--lower-is-better/--higher-is-better",
+        help="Of records: which way is good.",
+        show_default="by the name",
+    ),
 ]
 Alpha = Annotated[float, Option("--alpha", metavar="P", help="p-values below it count.")]
 MaxIncrease = Annotated[

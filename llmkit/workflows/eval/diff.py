@@ -110,6 +110,7 @@ def eval_diff(a: Path, b: Path, config: DiffConfig) -> DiffReport:
 def _of_reports(a: Earlier, b: Earlier, config: DiffConfig) -> DiffReport:
     """Two figures, taken as independent."""
     before, after = a.headline, b.headline
+    _refuse_options_of_records(f"{a.name} and {b.name}", config)
     if (before.name, before.better) != (after.name, after.better):
         raise DataError(
             f"{a.name} has {before.name}, {b.name} has {after.name}", hint="compare results of one command"
@@ -145,6 +146,22 @@ def _of_reports(a: Earlier, b: Earlier, config: DiffConfig) -> DiffReport:
         headline=Headline(name="difference", value=difference, error=noise.error, better=before.better),
         notes=[note],
     )
+
+
+def _refuse_options_of_records(where: str, config: DiffConfig) -> None:
+    """Reports have one figure, which says itself which way is good, and no records to leave out."""
+    given = {
+        "--metric": config.metric is not None,
+        "--lower-is-better": config.lower_is_better is True,
+        "--higher-is-better": config.lower_is_better is False,
+        "--common": config.common,
+    }
+    for flag, is_given in given.items():
+        if is_given:
+            raise DataError(
+                f"{where}: reports, and {flag} is of two --per-record files",
+                hint="leave it out; --max-increase KEY=SHARE sets a limit to any figure of reports",
+            )
 
 
 def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffReport:

@@ -152,6 +152,24 @@ def test_results_of_two_kinds_are_refused(tmp_path: Path) -> None:
         _diff(tmp_path / "e", tmp_path / "e")
 
 
+@pytest.mark.parametrize(
+    ("config", "flag"),
+    [
+        ({"metric": "bits_per_byte"}, "--metric"),
+        ({"lower_is_better": True}, "--lower-is-better"),
+        ({"lower_is_better": False}, "--higher-is-better"),
+        ({"common": True}, "--common"),
+    ],
+)
+def test_options_of_records_are_refused_for_reports(
+    tmp_path: Path, config: dict[str, Any], flag: str
+) -> None:
+    a, b = _report(tmp_path / "a", 20.0, 0.1), _report(tmp_path / "b", 21.0, 0.1)
+    assert _diff(a, b).verdict == "worse"
+    with pytest.raises(DataError, match=f"reports, and {flag} is of two --per-record files"):
+        _diff(a, b, **config)
+
+
 def test_two_reports_of_other_work_are_refused(tmp_path: Path) -> None:
     work = {"inputs_sha256": "a", "window": 64, "scored_tokens": 9}
     a = _report(tmp_path / "a", 10.0, 0.3, work=work, bits_per_byte=1.0)
