@@ -8,6 +8,7 @@ of the original's buffer of 200 tokens.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from string import Formatter
 
 from llmkit.errors import UsageError
 from llmkit.probe.evaluate.hidden import Build, Hidden
@@ -33,16 +34,34 @@ class Needle:
     """Keys and words are of the first so many of the list; None: of all."""
 
     def __post_init__(self) -> None:
-        for name, text in (("needle", self.needle), ("question", self.question)):
-            try:
-                text.format(key="", value="")
-            except (KeyError, IndexError, ValueError):
-                raise UsageError(
-                    f"--{name}: has other braces than {{key}} and {{value}} (found {text!r})",
-                    hint="double a brace that is meant as one: {{",
-                ) from None
+        drawn_in("--needle", self.needle)
+        drawn_in("--question", self.question)
+        for answer in self.answers:
+            drawn_in("--answer", answer)
         if self.words is not None and not 2 <= self.words <= len(WORDS):
             raise UsageError(f"--words {self.words}: the list has {len(WORDS)}", hint="--words 32")
+
+
+def drawn_in(flag: str, text: str) -> set[str]:
+    """Which of key and value stand in a text.
+
+    Args:
+        flag: whose it is.
+        text: may have {key} and {value}, and doubled braces.
+
+    Raises:
+        UsageError: it has other braces: what they make of a word is known only when one is drawn.
+    """
+    try:
+        fields = [(name, rest) for _, name, *rest in Formatter().parse(text) if name is not None]
+    except ValueError:
+        fields = [("", [])]
+    if any(name not in ("key", "value") or any(rest) for name, rest in fields):
+        raise UsageError(
+            f"{flag}: has other braces than {{key}} and {{value}} (found {text!r})",
+            hint="double a brace that is meant as one: {{",
+        )
+    return {name for name, _ in fields}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 
 from llmkit.commands.eval.needle import parse_depths
 from llmkit.errors import UsageError
+from llmkit.workflows.eval.scorer import Scorer
 
 WORDS = (
     *("--tasks", "needle", "--needle", " {key} {value}.", "--question", " {key}", "--answer", "{value}"),
@@ -94,6 +95,18 @@ def test_the_picture_and_the_records_are_two_files(
         "eval", "needle", spelled_model(), *WORDS, "--svg", path, "--per-record", path, "--force"
     )
     assert done.status == 2 and "--svg and --per-record are both" in done.err and not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"), [("--answer", "{foo}"), ("--answer", "{"), ("--needle", "{key.foo}")]
+)
+def test_braces_of_no_use_are_refused_before_any_weight_is_read(
+    llmkit_run, spelled_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, flag: str, text: str
+) -> None:
+    monkeypatch.setattr(Scorer, "engine", property(lambda _: pytest.fail("the weights are read")))
+    words = [text if before == flag else word for before, word in zip(("", *WORDS), WORDS, strict=False)]
+    done = llmkit_run("eval", "needle", spelled_model(), *words)
+    assert done.status == 2 and f"{flag}: has other braces" in done.err and repr(text) in done.err
 
 
 def test_depths_are_percents() -> None:

@@ -54,9 +54,20 @@ def test_the_same_seed_makes_the_same_prompt() -> None:
     assert first.prompt.startswith(TEXT[:10])  # the text is too short, and said again
 
 
+def test_doubled_braces_stand_for_one() -> None:
+    task = Needle(needle=" {{{key}}} {value}.", question=" {{", answers=("{{x}}",), words=2)
+    hidden = hide(task, random.Random(0), 1, _tokens())(5)
+    assert hidden.answers == ("{x}",) and hidden.prompt.endswith(" {") and " {" in hidden.prompt[:8]
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
-    [({"needle": "{x}"}, "--needle"), ({"question": "{"}, "--question"), ({"words": 1}, "--words")],
+    [
+        *(({"needle": "{x}"}, "--needle"), ({"question": "{"}, "--question"), ({"words": 1}, "--words")),
+        *(({"answers": (one,)}, "--answer") for one in ("{foo}", "{", "}", "{}", "{0}")),
+        *(({"needle": one}, "--needle") for one in ("{key.foo}", "{key[0]}", "{key:{value}}", "{key!x}")),
+        ({"answers": ("{value}", "{key:d}")}, "--answer"),
+    ],
 )
 def test_braces_and_counts_of_no_use_are_refused(given: dict[str, object], told: str) -> None:
     with pytest.raises(UsageError, match=told):
