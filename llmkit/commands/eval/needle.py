@@ -119,7 +119,8 @@ def needle(
     """Find what is hidden in a long text: how much of its context a model uses.
 
     \b
-    needle             gkamradt's, or yours: --needle --question --answer
+    needle             gkamradt's, or yours: --needle --question --answer,
+                       --values and --words; in --haystack or noise
     niah_single_1      a number in noise (RULER, arXiv:2404.06654)
     niah_single_2, _3  a number, a uuid in --haystack
     niah_multikey_1    one number of four in --haystack

@@ -10,6 +10,7 @@ from llmkit.probe.evaluate import ruler_niah
 from llmkit.probe.evaluate.hidden import Build, Hay, Hidden, fit
 from llmkit.probe.evaluate.ruler_lists import ANSWER_TOKENS, LEAST_PIECES, LISTS
 from llmkit.probe.evaluate.ruler_niah import NIAH
+from llmkit.probe.evaluate.tasks_config import NeedleConfig
 
 TASKS = ("needle", *NIAH, *LISTS)
 """gkamradt's, and those of RULER's thirteen that need no question set."""
@@ -102,6 +103,55 @@ def answer_tokens(task: str, max_tokens: int | None) -> int:
 def has_depth(task: str) -> bool:
     """Whether what is asked for stands at one place."""
     return task not in LISTS
+
+
+def check_asked(config: NeedleConfig, *, has_text: bool) -> None:
+    """Refuse what none of the tasks reads, and a needle or question of one's own with answers of another.
+
+    Args:
+        config: with tasks as `expand_tasks` has them.
+        has_text: whether there is a text to hide things in.
+
+    Raises:
+        UsageError: of the first flag that would change nothing, or where --answer is missing.
+    """
+    own = {
+        "--needle": config.needle is not None,
+        "--question": config.question is not None,
+        "--answer": bool(config.answers),
+        "--values": config.values != NeedleConfig.values,
+        "--words": config.words is not None,
+    }
+    given = [flag for flag, is_given in own.items() if is_given]
+    if given and "needle" not in config.tasks:
+        raise _unread(given[0], config.tasks, hint="--tasks needle does")
+    if has_text and not any(map(_hides_in_text, config.tasks)):
+        raise _unread("--haystack", config.tasks, hint="--tasks needle, or niah_single_2, does")
+    if config.depths != NeedleConfig.depths and not any(map(has_depth, config.tasks)):
+        raise _unread("--depths", config.tasks, hint="leave it out: what they ask for is all over the text")
+    if not config.answers and (config.needle, config.question) != (None, None):
+        raise UsageError(
+            f"{given[0]} without --answer: answers would be held to those of our own needle",
+            hint="--answer TEXT, for each thing that an answer must have",
+        )
+    texts = {
+        "--needle": [config.needle or ""],
+        "--question": [config.question or ""],
+        "--answer": config.answers,
+    }
+    drawn = {name for flag, ones in texts.items() for one in ones for name in gkamradt.drawn_in(flag, one)}
+    if own["--values"] and "value" not in drawn:
+        raise UsageError("--values: there is no {value} in --needle", hint="--needle 'The key is {value}.'")
+    if own["--words"] and not ("key" in drawn or ("value" in drawn and config.values == "words")):
+        raise UsageError("--words: no word is drawn for --needle", hint="--needle '{key} is {value}.'")
+
+
+def _hides_in_text(task: str) -> bool:
+    return task == "needle" or (task in NIAH and NIAH[task].hay == "text")
+
+
+def _unread(flag: str, tasks: tuple[str, ...], *, hint: str) -> UsageError:
+    return UsageError(f"{flag}: not read by {', '.join(tasks)}", hint=hint)
 
 
 def expand_tasks(names: tuple[str, ...]) -> tuple[str, ...]:

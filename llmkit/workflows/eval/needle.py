@@ -87,7 +87,7 @@ def eval_needle(
     """
     inputs = [] if haystack is None else [haystack]
     check_records(per_record, force=force, inputs=[*inputs, *model.paths])
-    scorer, config = open_needle(model, config)
+    scorer, config = open_needle(model, config, haystack)
     text, hay = read_hay(haystack)
     places, maker = list_places(config), prompt_maker(scorer, config, text, hay)
     begun = clock()

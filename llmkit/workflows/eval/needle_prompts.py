@@ -11,7 +11,14 @@ from llmkit.formats.text_file import read_text_file
 from llmkit.probe.evaluate.grid import check_depths, default_lengths
 from llmkit.probe.evaluate.hidden import Hay, Hidden, split_sentences
 from llmkit.probe.evaluate.needle import ANSWERS, NEEDLE, QUESTION, Needle, Tokens
-from llmkit.probe.evaluate.needle_tasks import Material, Place, PromptMaker, expand_tasks, has_depth
+from llmkit.probe.evaluate.needle_tasks import (
+    Material,
+    Place,
+    PromptMaker,
+    check_asked,
+    expand_tasks,
+    has_depth,
+)
 from llmkit.probe.evaluate.tasks_config import NeedleConfig
 from llmkit.probe.evaluate.words import NOISE
 from llmkit.workflows.eval.open import open_scorer
@@ -42,7 +49,7 @@ def write_prompts(
     Raises:
         UsageError, DataError, MissingError, ConfigError: see `eval_needle`.
     """
-    scorer, config = open_needle(model, config)
+    scorer, config = open_needle(model, config, haystack)
     places, maker = list_places(config), prompt_maker(scorer, config, *read_hay(haystack))
     with open_output(path, force=force, inputs=[] if haystack is None else [haystack]) as stream:
         for place in places:
@@ -53,15 +60,18 @@ def write_prompts(
     return len(places)
 
 
-def open_needle(model: ModelOptions, config: NeedleConfig) -> tuple[Scorer, NeedleConfig]:
+def open_needle(
+    model: ModelOptions, config: NeedleConfig, haystack: Path | None
+) -> tuple[Scorer, NeedleConfig]:
     """The model, and the config with the tasks and lengths that it comes to.
 
     Raises:
-        UsageError: a length beyond the context, or depths and tasks that make no sense.
+        UsageError: a length beyond the context, or depths and tasks that make no sense; see `check_asked`.
         DataError, MissingError, ConfigError: see `open_scorer`.
     """
     check_depths(config.depths)
     tasks = expand_tasks(config.tasks)
+    check_asked(replace(config, tasks=tasks), has_text=haystack is not None)
     scorer = open_scorer(model)
     lengths = tuple(sorted(set(config.lengths))) or default_lengths(scorer.context)
     if lengths[-1] > scorer.context:

@@ -109,6 +109,25 @@ def test_braces_of_no_use_are_refused_before_any_weight_is_read(
     assert done.status == 2 and f"{flag}: has other braces" in done.err and repr(text) in done.err
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--tasks", "needle", "--needle", "The code is 7."), "--needle without --answer"),
+        (("--needle", "The code is 7.", "--answer", "7"), "--needle: not read by niah_single_1"),
+        (("--haystack", "{hay}"), "--haystack: not read by niah_single_1"),
+    ],
+)
+def test_flags_that_no_task_reads_and_a_needle_without_answers_are_refused(
+    llmkit_run, spelled_model: Callable[..., Path], tmp_path: Path, words: tuple[str, ...], says: str
+) -> None:
+    hay = tmp_path / "hay.txt"
+    hay.write_text("Old men row. " * 20)
+    line = ("eval", "needle", spelled_model(), *(word.format(hay=hay) for word in words), "--lengths", "64")
+    for more in ((), ("--prompts", "-")):
+        done = llmkit_run(*line, *more)
+        assert done.status == 2 and says in done.err
+
+
 def test_depths_are_percents() -> None:
     assert parse_depths("0,12.5,100,0") == (0.0, 12.5, 100.0)
     with pytest.raises(UsageError, match="--depths deep"):

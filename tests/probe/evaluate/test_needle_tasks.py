@@ -1,5 +1,7 @@
 """Prompts made to measure, by name."""
 
+from typing import Any
+
 import pytest
 
 from llmkit.errors import UsageError
@@ -11,19 +13,22 @@ from llmkit.probe.evaluate.needle_tasks import (
     Place,
     PromptMaker,
     answer_tokens,
+    check_asked,
     expand_tasks,
     has_depth,
 )
+from llmkit.probe.evaluate.tasks_config import NeedleConfig
 from llmkit.probe.evaluate.words import WORDS
 
 TEXT = " ".join(f"The {word} is here." for word in WORDS)
 
 
-def _maker(seed: int = 0, max_tokens: int | None = None) -> PromptMaker:
+def _maker(seed: int = 0, max_tokens: int | None = None, hay: Hay | None = None) -> PromptMaker:
     tokens = Tokens(
         lambda text: list(map(ord, text)), lambda ids: "".join(map(chr, ids)), tuple(map(ord, TEXT))
     )
-    hay = Hay(tuple(f"{one}." for one in TEXT.split(". ")))
+    if hay is None:
+        hay = Hay(tuple(f"{one}." for one in TEXT.split(". ")))
     material = Material(needle=Needle(), hay=hay, tokens=tokens, seed=seed)
     return PromptMaker(material, _words, max_tokens=max_tokens)
 
@@ -70,3 +75,66 @@ def test_ruler_stands_for_its_eleven_tasks() -> None:
 def test_answers_have_rulers_tokens() -> None:
     assert [answer_tokens(task, None) for task in ("niah_single_1", "vt", "cwe", "fwe")] == [128, 30, 120, 50]
     assert answer_tokens("vt", 7) == 7
+
+
+@pytest.mark.parametrize(
+    ("given", "flag"),
+    [
+        *(
+            ({"needle": "x"}, "--needle"),
+            ({"question": "x"}, "--question"),
+            ({"answers": ("x",)}, "--answer"),
+        ),
+        *(({"values": "uuids"}, "--values"), ({"words": 8}, "--words")),
+    ],
+)
+def test_what_is_of_the_task_needle_is_refused_where_that_is_not_asked(
+    given: dict[str, Any], flag: str
+) -> None:
+    with pytest.raises(UsageError, match=f"^{flag}: not read by niah_single_2, vt$"):
+        check_asked(NeedleConfig(tasks=("niah_single_2", "vt"), **given), has_text=True)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_text_is_refused_by_the_tasks_that_make_the_same_prompts_without_it(task: str) -> None:
+    def prompt(hay: Hay) -> str | None:
+        try:
+            return _maker(hay=hay).make(Place(task=task, length=2000, depth=50.0, sample=0)).prompt
+        except UsageError:
+            return None  # it wants a text
+
+    text = Hay(tuple(f"{one}." for one in TEXT.split(". ")))
+    if task == "needle" or prompt(text) != prompt(Hay()):  # the hay of needle is tokens
+        check_asked(NeedleConfig(tasks=(task,)), has_text=True)
+    else:
+        with pytest.raises(UsageError, match=f"--haystack: not read by {task}"):
+            check_asked(NeedleConfig(tasks=(task,)), has_text=True)
+        check_asked(NeedleConfig(tasks=(task, "niah_single_2")), has_text=True)
+
+
+def test_depths_are_refused_where_nothing_has_a_depth() -> None:
+    with pytest.raises(UsageError, match="--depths: not read by vt, cwe"):
+        check_asked(NeedleConfig(tasks=("vt", "cwe"), depths=(0.0,)), has_text=False)
+    check_asked(NeedleConfig(tasks=("vt", "needle"), depths=(0.0,)), has_text=False)
+
+
+@pytest.mark.parametrize("given", [{"needle": " {key}."}, {"question": "?"}])
+def test_a_needle_of_ones_own_is_not_held_to_the_answers_of_ours(given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"--{next(iter(given))} without --answer"):
+        check_asked(NeedleConfig(tasks=("needle",), **given), has_text=False)
+    check_asked(NeedleConfig(tasks=("needle",), answers=("x",), **given), has_text=False)
+    check_asked(NeedleConfig(tasks=("needle",), answers=("a park",)), has_text=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "flag"),
+    [
+        ({"values": "numbers"}, "--values"),
+        ({"needle": " {key}.", "answers": ("{key}",), "values": "numbers"}, "--values"),
+        ({"words": 8}, "--words"),
+        ({"needle": " {value}.", "answers": ("{value}",), "values": "numbers", "words": 8}, "--words"),
+    ],
+)
+def test_what_is_drawn_is_refused_where_nothing_is(given: dict[str, Any], flag: str) -> None:
+    with pytest.raises(UsageError, match=f"^{flag}: "):
+        check_asked(NeedleConfig(tasks=("needle",), **given), has_text=False)
