@@ -190,7 +190,8 @@ def _of_records(before: Records, after: Records, config: DiffConfig) -> DiffRepo
         raise DataError(
             f"{before.name} and {after.name} have no record in common", hint="are the ids the same?"
         )
-    is_binary = all(isinstance(x, bool) and isinstance(y, bool) for _, x, y in pairs)
+    whole = [(x, y) for _, x, y in pairs if x is not None and y is not None]
+    is_binary = all(isinstance(x, bool) and isinstance(y, bool) for x, y in whole)
     differences = [y - x for _, x, y in known]
     low, high = bootstrap_mean(differences, seed=config.seed)
     table = _table(known) if is_binary else None

@@ -89,6 +89,15 @@ def test_a_record_without_a_figure_is_left_out_and_counted(tmp_path: Path) -> No
     assert found.records == 2 and "1 records have no nll_per_token" in found.notes[0]
 
 
+def test_a_record_without_a_verdict_leaves_the_others_right_or_wrong(tmp_path: Path) -> None:
+    a = _records(tmp_path / "a", [True] * 8 + [False, None, True])
+    found = _diff(a, _records(tmp_path / "b", [False] * 8 + [True, True, None]))
+    table = found.table
+    assert table is not None and (table.both_right, table.lost, table.won, table.both_wrong) == (0, 8, 1, 0)
+    assert (found.records, found.test) == (9, "McNemar's, exact")
+    assert found.notes[0] == "2 records have no correct in one of the two"
+
+
 def test_two_reports_are_compared_as_independent(tmp_path: Path) -> None:
     a, b = _report(tmp_path / "a", 10.0, 0.3), _report(tmp_path / "b", 11.0, 0.4)
     found = _diff(a, b)
