@@ -70,6 +70,9 @@ def score(
     To --extract ^ and $ are at each line, and . stays within it; with (?s) it
     does not. The first of its groups that matched something is judged.
 
+    Answers without an output are wrong. --by has them in the group of their own
+    record's KEY, or in "(no output)".
+
     \b
     Examples:
       echo '{"completion": "It is 4", "answer": 4}' | llmkit eval score -m number

@@ -23,6 +23,8 @@ from llmkit.workflows.eval.task_lines import at_line
 from llmkit.workflows.eval.work import INPUTS, Work, digest_all
 
 SCHEMA = "llmkit.eval.score/1"
+NO_OUTPUT = "(no output)"
+"""The group of answers that no output has the id of, where the answers have no key to group them by."""
 _NOTHING = Judgement(0.0, None)
 """Of what is not there."""
 
@@ -69,20 +71,25 @@ def eval_score(
         outputs: jsonl, each with an output and its answer; `-` is stdin.
         config: how.
         answers: jsonl with the answers, by the outputs' ids; None: they stand beside the outputs.
-        by: a key whose values make groups.
+        by: a key whose values make groups; of answers without an output, their own value of it, if any.
         per_record: where a line for each output goes.
         force: replace it.
 
     Raises:
-        UsageError: --extract is no regular expression, or see `check_records`.
+        UsageError: --extract is no regular expression; --which without it; or see `check_records`.
         DataError: a record has no output, no answer, or one that cannot be held against anything; two
             outputs have one answer of `answers`; an interrupted run had others.
         MissingError: a file is not there.
     """
     inputs = [outputs, *([answers] if answers is not None else [])]
     check_records(per_record, force=force, inputs=inputs)
+    if config.extract is None and config.which != ScoreConfig.which:
+        raise UsageError(
+            f"--which {config.which} does nothing without --extract", hint=r"--extract 'Answer: (\w+)'"
+        )
     pattern = compile_extract(config.extract)
-    known = None if answers is None else _answers_by_id(answers, config.answer_field)
+    of_missing: dict[str, str] = {}
+    known = None if answers is None else _answers_by_id(answers, config.answer_field, by, of_missing)
     scores: list[float] = []
     right: list[str] = []
     groups: dict[str, list[float]] = defaultdict(list)
@@ -111,6 +118,8 @@ def eval_score(
         for index, name in enumerate(missing, count):
             answer = (known or {})[name]
             scores.append(_NOTHING.score)
+            if by is not None:
+                groups[of_missing.get(name, NO_OUTPUT)].append(_NOTHING.score)
             right.append(digest_bytes(encode_line([name, answer])))
             _keep(records, {"index": index, "id": name, **_told(_NOTHING), "answer": answer})
         records.check_all_read(len(scores))
@@ -193,7 +202,8 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _answers_by_id(path: Path, field: str) -> dict[str, list[str]]:
+def _answers_by_id(path: Path, field: str, by: str | None, groups: dict[str, str]) -> dict[str, list[str]]:
+    """The answers by id; `groups` gets the value of `by` of those that have one."""
     if path == STDIO:
         raise UsageError("--answers -: name a file", hint="the outputs may come from stdin")
     found: dict[str, list[str]] = {}
@@ -205,6 +215,8 @@ def _answers_by_id(path: Path, field: str) -> dict[str, list[str]]:
                 hint="answers are looked up by id",
             )
         found[name] = _answers(line, field)
+        if by is not None and by in line.record:
+            groups[name] = _group(line, by)
     return found
 
 

@@ -134,6 +134,22 @@ def test_answers_without_an_output_are_wrong_and_told(tmp_path: Path) -> None:
     assert _score(every, answers=answers).work == found.work  # of one set of answers, so they are compared
 
 
+def test_answers_without_an_output_are_in_the_groups_as_they_are_in_the_total(tmp_path: Path) -> None:
+    rows = [{"id": name, "answer": name, "kind": kind} for name, kind in (("x", 1), ("y", 1), ("z", 2))]
+    answers = _write(tmp_path / "a", *rows, {"id": "w", "answer": "w"})
+    one = _write(tmp_path / "o", {"id": "y", "completion": "y", "kind": 1})
+    found = _score(one, answers=answers, by="kind")
+    groups = [(group.group, group.records, group.score) for group in found.groups]
+    assert groups == [("(no output)", 1, 0.0), ("1", 2, 0.5), ("2", 1, 0.0)]
+    assert sum(group.records for group in found.groups) == found.records == 4
+    assert _score(one, answers=answers).groups == []
+
+
+def test_which_place_is_refused_where_nothing_looks_for_places(outputs: Path) -> None:
+    with pytest.raises(UsageError, match="--which last does nothing without --extract"):
+        _score(outputs, match="number", which="last")
+
+
 def test_a_second_output_for_one_answer_is_refused(tmp_path: Path) -> None:
     answers = _write(tmp_path / "a", {"id": "x", "answer": "x"})
     twice = _write(tmp_path / "o", *[{"id": "x", "completion": "x", "answer": "x"}] * 2)
