@@ -149,8 +149,10 @@ class Manager:
                 replicas=len(old.workers),
             )
             new = await self._open(source)
-            kept = {key: one for key, one in group.versions.items() if one is not old}
-            group.versions = {**kept, new.name: new}
+            new.weight = old.weight  # another one, where it was weighed or taken back meanwhile
+            # in its place: who fails too often is compared with those before it
+            versions = [new if one is old else one for one in group.versions.values()]
+            group.versions = {one.name: one for one in versions}
             self._retire(old)
             logging.getLogger("llmkit.serve").info("%s: %s took the place of %s", name, new.name, old.name)
             return new

@@ -104,6 +104,38 @@ def test_a_reload_that_fails_leaves_everything_as_it_was() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("failing", ["v1", "v2"])
+def test_a_main_version_that_is_reloaded_stays_the_old_one_of_the_two(failing: str) -> None:
+    async def scenario() -> dict[str, float]:
+        async with managed() as (manager, router, _):
+            await manager.add(source("two", "v2", 10.0))
+            await manager.reload("tiny", "three", None)
+            group = router.fleet.groups["tiny"]
+            for _ in range(40):
+                router.fleet.went(group, group.versions[failing], failed=True)
+            return {name: one.weight for name, one in group.versions.items()}
+
+    weights = asyncio.run(scenario())
+    assert weights == ({"v1": 110.0, "v2": 0.0} if failing == "v2" else {"v1": 100.0, "v2": 10.0})
+
+
+def test_weights_that_are_told_during_a_reload_hold_after_it() -> None:
+    async def scenario() -> dict[str, float]:
+        async with managed() as (manager, router, supervisor):
+            await manager.add(source("two", "v2", 10.0))
+            start = supervisor.start
+
+            async def slow(worker: Worker, launch: Launch) -> None:
+                manager.weigh("tiny", {"v1": 60.0, "v2": 40.0})
+                await start(worker, launch)
+
+            supervisor.start = slow  # type: ignore[method-assign]
+            await manager.reload("tiny", "three", "v3")
+            return {name: one.weight for name, one in router.fleet.groups["tiny"].versions.items()}
+
+    assert asyncio.run(scenario()) == {"v3": 60.0, "v2": 40.0}
+
+
 class FakeCrew:
     """Replicas that somebody else keeps alive."""
 
