@@ -34,7 +34,7 @@ AGAIN_SECONDS = 0.3
 CRASH_SECONDS = 0.5
 """That the end of a process may be known later than that of its connections."""
 SUSPECT_WAIT_SECONDS = 30.0
-"""That a request waits for the worker that has crashed under it."""
+"""That a request waits for the worker that has crashed under it, and for others under which it has."""
 
 
 async def write_text(request: Request) -> Response:
@@ -163,13 +163,10 @@ async def _take_worker(fleet: Fleet, job: Job) -> tuple[Worker, Lease]:
         worker = next((one for one in fleet.workers() if one.id == confined), None)
         if worker is None:
             raise no_worker(job.group.name)
-        await worker.one_suspect.acquire()
-        if not await worker.is_up_within(SUSPECT_WAIT_SECONDS):
-            worker.one_suspect.release()
+        again = await worker.take_again(job.tokens, fleet.next_number, SUSPECT_WAIT_SECONDS)
+        if again is None:
             raise no_worker(job.group.name)
-        lease = worker.take(job.tokens, fleet.next_number())
-        lease.then = worker.one_suspect.release
-        return worker, lease
+        return worker, again
 
     def does(one: Worker) -> bool:
         return passes_over(one, job.group.name, job.asked.content) is None

@@ -138,10 +138,37 @@ class Worker:
         self.last_taken = number
         return Lease(self, tokens)
 
+    async def take_again(self, tokens: int, number: Callable[[], int], seconds: float) -> Lease | None:
+        """Count a request as its own under which it has crashed: when it is up again, and has no other such.
+
+        Args:
+            tokens: that it may take.
+            number: of the request, once it is taken.
+            seconds: to wait for others to be over, and as long again for it to be up.
+
+        Returns:
+            What also lets the next one in when it is closed; None: it was not to be had in that time.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self.one_suspect.acquire()
+        except TimeoutError:
+            return None
+        lease = None
+        try:
+            if await self.is_up_within(seconds):
+                lease = self.take(tokens, number())
+                lease.then = self.one_suspect.release
+            return lease
+        finally:
+            if lease is None:  # also where the client leaves while it waits
+                self.one_suspect.release()
+
     async def is_up_within(self, seconds: float) -> bool:
         """Wait until it takes requests; False: it takes none after all that time."""
         try:
-            await asyncio.wait_for(self.came_up.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for of Python 3.11 may swallow that we are cancelled
+                await self.came_up.wait()
         except TimeoutError:
             return False
         return self.takes_requests

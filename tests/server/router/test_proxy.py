@@ -301,6 +301,48 @@ def test_a_request_that_crashes_a_worker_is_tried_there_again_and_no_other_is_lo
     assert [len(bad.bodies), len(good.bodies)] == [2, 1]
 
 
+def test_a_client_that_leaves_while_its_worker_is_down_keeps_no_other_one_waiting() -> None:
+    bad, good = FakeWorker(said("x"), name="a"), FakeWorker(said("y"), name="b")
+    crashing(bad, -signal.SIGSEGV)
+
+    async def scenario() -> None:
+        router = routed(bad, good)
+        leaving = asyncio.create_task(router.complete("poison"))
+        while not bad.worker.one_suspect.locked():
+            await asyncio.sleep(0.001)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        bad.worker.state = "starting"
+        bad.worker.up(bad.worker.cards)
+        bad.answer = said("fine")
+        async with asyncio.timeout(5.0):
+            answer = await router.complete("poison")
+        assert answer.json()["choices"][0]["text"] == "fine"
+        assert not bad.worker.one_suspect.locked() and bad.worker.running == 0
+
+    run(scenario())
+
+
+def test_a_request_waits_no_longer_than_it_may_for_others_that_crashed_the_worker_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proxy, "SUSPECT_WAIT_SECONDS", 0.01)
+    bad = FakeWorker(said("x"), name="a")
+    crashing(bad, -signal.SIGSEGV)
+
+    async def scenario() -> None:
+        router = routed(bad)
+        assert (await router.complete("poison")).json()["error"]["code"] == "no_worker"
+        bad.worker.state = "starting"
+        bad.worker.up(bad.worker.cards)
+        async with bad.worker.one_suspect, asyncio.timeout(5.0):
+            answer = await router.complete("poison")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_worker")
+        assert router.gate.admission.requests == 0
+
+    run(scenario())
+
+
 def test_a_client_that_leaves_gives_everything_back() -> None:
     waits = asyncio.Event()
 

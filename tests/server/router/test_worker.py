@@ -43,6 +43,22 @@ def test_the_end_of_a_process_is_waited_for_a_moment() -> None:
     assert asyncio.run(scenario()) == [None, -9, None]
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_who_is_called_off_as_a_worker_comes_up_does_not_go_on(turns: int) -> None:
+    async def scenario() -> None:
+        worker = Worker("w", httpx.AsyncClient())
+        waiting = asyncio.create_task(worker.is_up_within(5.0))
+        await asyncio.sleep(0.01)
+        worker.up((Card("m"),))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if waiting.cancel():
+            await asyncio.gather(waiting, return_exceptions=True)
+            assert waiting.cancelled()
+
+    asyncio.run(scenario())
+
+
 def test_only_a_worker_that_was_not_killed_brought_itself_down() -> None:
     codes = [1, -signal.SIGSEGV, -signal.SIGABRT, -signal.SIGKILL, -signal.SIGTERM]
     assert [is_own_fault(code) for code in codes] == [True, True, True, False, False]
