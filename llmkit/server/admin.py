@@ -74,13 +74,13 @@ def build_admin(state: AdminState, *, tell: RequestLog = lambda record: None) ->
         state: what is looked at and changed.
         tell: takes a record of each request.
     """
-    routes = [
+    routes = [  # a name may be as `org/model`
         route("/openapi.json", _for_admins(show_openapi), "GET"),
         route("/admin/models", _for_admins(show_models), "GET"),
         route("/admin/models", _for_admins(add_version), "POST"),
-        route("/admin/models/{name}/weights", _for_admins(set_weights), "POST"),
-        route("/admin/models/{name}/reload", _for_admins(reload_model), "POST"),
-        route("/admin/models/{name}/remove", _for_admins(remove_version), "POST"),
+        route("/admin/models/{name:path}/weights", _for_admins(set_weights), "POST"),
+        route("/admin/models/{name:path}/reload", _for_admins(reload_model), "POST"),
+        route("/admin/models/{name:path}/remove", _for_admins(remove_version), "POST"),
         route("/admin/drain", _for_admins(drain), "POST"),
         route("/admin/usage", _for_admins(show_usage), "GET"),
         route("/v1/load_lora_adapter", _for_admins(load_lora_adapter), "POST"),

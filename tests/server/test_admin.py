@@ -14,7 +14,7 @@ from llmkit.server.gate import Gate
 from llmkit.server.keys import KeyRules, Keys, digest_of
 from llmkit.server.usage import UsageStore
 from tests.server.router.fakes import routed
-from tests.server.router.test_manage import managed, text
+from tests.server.router.test_manage import managed, source, text
 
 
 def admin_of(state: AdminState) -> httpx.AsyncClient:
@@ -43,6 +43,27 @@ def test_what_is_served_is_shown_and_changed() -> None:
             assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "weight")
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("name", ["org/s", "org%2Fs"])
+def test_a_model_with_a_slash_in_its_name_is_changed_as_others_are(name: str) -> None:
+    async def scenario() -> list[int]:
+        async with managed() as (manager, router, _):
+            for version in ("v1", "v2"):
+                await manager.add(source("two", version, 50.0, model="org/s"))
+            client = admin_of(AdminState(router.state, manager, OwnerGate()))
+            changes: dict[str, Any] = {
+                "weights": {"weights": {"v1": 90, "v2": 10}},
+                "reload": {"path": "three", "version": "v3"},
+                "remove": {"version": "v2"},
+            }
+            answers = [
+                await client.post(f"/admin/models/{name}/{what}", json=body) for what, body in changes.items()
+            ]
+            assert list(router.fleet.groups["org/s"].versions) == ["v3"]
+            return [one.status_code for one in answers]
+
+    assert asyncio.run(scenario()) == [200, 200, 200]
 
 
 def test_a_server_that_is_drained_refuses_new_requests_until_it_is_not() -> None:
