@@ -234,7 +234,7 @@ async def _admin(
     if not config.has_admin:
         yield {}
         return
-    gate = OwnerGate() if job.serve.keys is None else front.gate
+    gate = front.gate if config.admin_socket is None else OwnerGate()
     state = AdminState(router, manager, gate, job.serve.usage)
     with listening(job.serve.host, config.admin_port or 0, config.admin_socket) as listener:
         server = http_server(build_admin(state, tell=front.tell), front.tls)

@@ -293,6 +293,17 @@ def test_6_after_sigterm_streams_end_well_new_requests_get_503_and_nobody_is_lef
             os.kill(pid, 0)
 
 
+def test_the_admins_socket_asks_its_owner_for_no_key_and_the_port_asks_its_clients(
+    byte_level_dir: Path, tmp_path: Path
+) -> None:
+    model = write_model(tmp_path / "m", byte_level_dir, 1)
+    keys = tmp_path / "keys"
+    keys.write_text("a-key-alone\n")  # which is no admin's
+    with serving(["-m", f"prod={model}", "--api-key-file", keys], tmp_path, model) as server:
+        assert server.admin.get("/admin/models").status_code == 200
+        assert server.client.get("/v1/models").status_code == 401
+
+
 def _refused(client: httpx.Client) -> httpx.Response | None:
     answer = client.post("/v1/completions", json={**SHORT, "max_tokens": 1})
     return answer if answer.status_code == 503 else None
