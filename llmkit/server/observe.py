@@ -1,5 +1,7 @@
 """Around every request: its id, how many are under way, and one line of the log when it is over."""
 
+import json
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -13,6 +15,11 @@ RequestLog = Callable[[dict[str, Any]], None]
 _ID_LETTERS = 64
 _USER_LETTERS = 64
 """Of OpenAI's too."""
+_MESSAGE_LETTERS = 200
+_BODY_BYTES = 16 << 10
+"""Of an answer that is an error, looked at; ours are shorter."""
+_QUOTED = re.compile(r"""(?<!\w)(['"`])(?:.*\1|.*)""")
+"""To the last mark of its kind, for texts have marks within; an apostrophe is none."""
 
 
 class Counted(Protocol):
@@ -40,16 +47,18 @@ class Observe:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.monotonic(), 0
+        began, status, body = time.monotonic(), 0, b""
         shared = scope.setdefault("state", {})
         request_id = _own_id(scope) or f"req_{secrets.token_hex(12)}"
         shared["request_id"] = request_id
 
         async def noted(message: Message) -> None:
-            nonlocal status
+            nonlocal status, body
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            elif status >= 400 and len(body) < _BODY_BYTES:
+                body += message.get("body", b"")
             await send(message)
 
         self._state.in_flight += 1
@@ -57,16 +66,17 @@ class Observe:
             await self._app(scope, receive, noted)
         finally:
             self._state.in_flight -= 1
-            self._tell(record_of(scope, status, time.monotonic() - began))
+            self._tell(record_of(scope, status, time.monotonic() - began, body))
 
 
-def record_of(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
-    """A request in the log: who, what, how long, how many tokens; nothing that was said.
+def record_of(scope: Scope, status: int, seconds: float, refusal: bytes = b"") -> dict[str, Any]:
+    """A request in the log: who, what, how long, how many tokens, why not; nothing that was said.
 
     Args:
         scope: of the request; its state holds the caller and the slot, where it came so far.
         status: of the answer; 499 where the client left before there was one.
         seconds: from its arrival to the end of its answer.
+        refusal: the answer, where it is an error.
     """
     shared = scope.get("state", {})
     caller, slot = shared.get("caller"), shared.get("slot")
@@ -97,9 +107,23 @@ def record_of(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
             record["tool_calls"] = slot.tool_calls
         if slot.first_token_seconds is not None:
             record["first_token_seconds"] = round(slot.first_token_seconds, 6)
+    record |= _why(refusal)
     if "prompt" in shared:
         record["prompt"] = shared["prompt"]
     return record
+
+
+def _why(refusal: bytes) -> dict[str, str]:
+    """The code of an error and its message, of which what it quotes is left out: it may be of a prompt."""
+    try:
+        told = json.loads(refusal)["error"]
+        code, message = told.get("code") or told.get("type"), told["message"]
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return {}
+    if not isinstance(message, str):
+        return {}
+    first = _QUOTED.sub("…", message.partition("\n")[0])
+    return {"error": str(code), "error_message": first[:_MESSAGE_LETTERS]}
 
 
 def _own_id(scope: Scope) -> str | None:
