@@ -59,8 +59,7 @@ def plan_files(
         weighed: whether there is calibration text.
 
     Raises:
-        UsageError, ConfigError: nothing of a folder would be rounded; or see `gguf_plan`, `folder_plan` and
-            `Wishes.apply`.
+        UsageError, ConfigError: see `gguf_plan`, `folder_plan` and `Wishes.apply`.
     """
     with torch.device("meta"):
         model = Transformer(source.config)
@@ -71,14 +70,28 @@ def plan_files(
         dtype = dtype_of(source.config)
         plan = folder_plan(model, container, container_grid(container, kind, dtype), dtype=dtype)
     wished = _wishes(source, container, config).apply(plan)
-    if container != "gguf" and all(unit.grid is None for unit in wished.units):
-        reasons = [unit.reason for unit in wished.units if unit.reason.startswith(FALLBACK)]
-        why = f": {reasons[0].removeprefix(FALLBACK)}" if reasons else ""
-        raise UsageError(
-            f"{kind} fits no matrix in {container} files{why}",
-            hint="a smaller --group that divides the rows, or another --format",
-        )
     return measured(source, container, wished, config.max_shard_bytes)
+
+
+def check_rounds(container: Container, kind: str, plan: QuantPlan) -> None:
+    """Refuse to write a folder in which nothing is rounded: its readers take it for damaged.
+
+    Args:
+        container: what is written.
+        kind: the grid of most matrices.
+        plan: of `plan_files`.
+
+    Raises:
+        UsageError: no matrix has a grid, with the reason of the first.
+    """
+    if container == "gguf" or any(unit.grid is not None for unit in plan.units):
+        return
+    reasons = [unit.reason for unit in plan.units if unit.reason.startswith(FALLBACK)]
+    why = f": {reasons[0].removeprefix(FALLBACK)}" if reasons else ""
+    raise UsageError(
+        f"{kind} fits no matrix in {container} files{why}",
+        hint="a smaller --group that divides the rows, or another --format",
+    )
 
 
 def measured(

@@ -23,7 +23,7 @@ from llmkit.quant.scaling import unscaled
 from llmkit.quant.workers import Workers
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.convert.source import ConvertSource, open_convert_source
-from llmkit.workflows.quantize.container import plan_files
+from llmkit.workflows.quantize.container import check_rounds, plan_files
 from llmkit.workflows.quantize.options import Container, QuantizeConfig
 from llmkit.workflows.quantize.text import choose_rows
 
@@ -101,6 +101,8 @@ def open_quantize(
         source = replace(source, tokenizer=None)
     weighed = calibration is not None or config.imatrix is not None
     plan = plan_files(source, container, kind, config, invocation, weighed=weighed)
+    if out is not None:
+        check_rounds(container, kind, plan)
     with torch.device("meta"):
         shapes = Transformer(source.config)
     given = {} if config.imatrix is None else moments_of(shapes, read_imatrix(config.imatrix), plan.grids)

@@ -15,7 +15,7 @@ from llmkit.quant.kept_matrix import KeptMatrix
 from llmkit.quant.rounding import round_matrix
 from llmkit.workflows.convert.options import ConvertConfig
 from llmkit.workflows.convert.source import ConvertSource, open_convert_source
-from llmkit.workflows.quantize.container import coded_matrix, grid_of, plan_files, stored_of
+from llmkit.workflows.quantize.container import check_rounds, coded_matrix, grid_of, plan_files, stored_of
 from llmkit.workflows.quantize.job import open_quantize
 from llmkit.workflows.quantize.options import QuantizeConfig
 from llmkit.workflows.quantize.quantize import quantize
@@ -47,12 +47,15 @@ def test_a_grid_that_the_container_does_not_hold_is_refused(source: ConvertSourc
 
 
 def test_files_without_a_rounded_matrix_are_refused_with_the_reason(source: ConvertSource) -> None:
+    plans = {
+        kind: plan_files(source, "gptq", kind, QuantizeConfig(), INVOCATION, weighed=False)
+        for kind in ("int4-g4096", "int4-g32")
+    }
     wide = r"int4-g4096 fits no matrix in gptq files: a row of \d+ is no whole number of groups of 4096"
     with pytest.raises(UsageError, match=wide) as refused:
-        plan_files(source, "gptq", "int4-g4096", QuantizeConfig(), INVOCATION, weighed=False)
+        check_rounds("gptq", "int4-g4096", plans["int4-g4096"])
     assert "--group" in refused.value.hint
-    plan = plan_files(source, "gptq", "int4-g32", QuantizeConfig(), INVOCATION, weighed=False)
-    assert any(unit.grid is not None for unit in plan.units)
+    check_rounds("gptq", "int4-g32", plans["int4-g32"])
 
 
 NARROW = {"q_lora_rank": 32, "qk_nope_head_dim": 32, "qk_rope_head_dim": 32, "v_head_dim": 32}
