@@ -1326,7 +1326,7 @@ complete -c llmkit -n '__llmkit_at bench serve' -s c -l concurrency -x -d 'Reque
 complete -c llmkit -n '__llmkit_at bench serve' -l rate -x -d 'Instead: so many a second, at random (Poisson).'
 complete -c llmkit -n '__llmkit_at bench serve' -l requests -x -d 'After which none begins.'
 complete -c llmkit -n '__llmkit_at bench serve' -l seconds -x -d 'After which none begins.'
-complete -c llmkit -n '__llmkit_at bench serve' -l prompts -r -F -d 'Rows of "prompt" or "messages"; once, or by --requests or --seconds.'
+complete -c llmkit -n '__llmkit_at bench serve' -l prompts -r -F -d 'Rows: "prompt" or "messages", "max_tokens" if any; once, or by --requests or --seconds.'
 complete -c llmkit -n '__llmkit_at bench serve' -l prompt-tokens -x -d 'Of a made-up prompt, about.'
 complete -c llmkit -n '__llmkit_at bench serve' -l max-tokens -x -d 'Written for it.'
 complete -c llmkit -n '__llmkit_at bench serve' -l long-share -x -d 'Of the requests, long ones.'

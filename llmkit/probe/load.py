@@ -210,7 +210,7 @@ async def _follow(answer: httpx.Response, outcome: Outcome, began: float, clock:
             return
         told = json.loads(content)
         if told.get("error"):
-            outcome.error = "error event"
+            outcome.error, outcome.said = "error event", server_said(content.encode())
             return
         _count(told, outcome)
         if any(_says(choice) for choice in told.get("choices") or ()):

@@ -1,7 +1,7 @@
 """What came of a load on a server, in figures: a row for each kind of request."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import quantiles
 
 from llmkit.probe.load import Outcome
@@ -42,6 +42,8 @@ class LoadRow:
     """From a request's start to its end."""
     goodput_per_second: float | None
     """Requests a second whose first text came within the target; None: no target."""
+    said: dict[str, str] = field(default_factory=dict)
+    """Of each of `errors`, what the server said of the first, where it did."""
 
 
 def percentiles(values: Sequence[float]) -> Percentiles | None:
@@ -70,9 +72,12 @@ def load_rows(outcomes: Sequence[Outcome], target: float | None) -> list[LoadRow
 def _row(kind: str, outcomes: Sequence[Outcome], seconds: float, target: float | None) -> LoadRow:
     good = [one for one in outcomes if one.error is None]
     errors: dict[str, int] = {}
+    said: dict[str, str] = {}
     for one in outcomes:
         if one.error is not None:
             errors[one.error] = errors.get(one.error, 0) + 1
+            if one.said is not None:
+                said.setdefault(one.error, one.said)
     first = [one.first_token_seconds for one in good if one.first_token_seconds is not None]
     prompt, written = sum(one.prompt_tokens for one in good), sum(one.completion_tokens for one in good)
     return LoadRow(
@@ -91,4 +96,5 @@ def _row(kind: str, outcomes: Sequence[Outcome], seconds: float, target: float |
         between_tokens=percentiles([gap for one in good for gap in one.gaps]),
         whole=percentiles([one.seconds for one in good]),
         goodput_per_second=None if target is None else sum(one <= target for one in first) / seconds,
+        said=said,
     )

@@ -52,6 +52,11 @@ def test_texts_are_timed_and_tokens_are_the_servers_own_count() -> None:
     assert found.seconds == 4.0  # the clock was looked at before, at each text, and after
 
 
+def test_what_a_stream_that_ends_with_an_error_says_of_it_is_kept() -> None:
+    found = outcome_of(events(text("a"), {"error": {"message": "the worker is gone"}}))
+    assert (found.error, found.said) == ("error event", "the worker is gone")
+
+
 def test_an_answer_in_one_piece_has_no_first_text() -> None:
     found = outcome_of(json.dumps({"usage": USAGE}).encode(), kind="application/json")
     assert (found.first_token_seconds, found.completion_tokens, found.error) == (None, 3, None)

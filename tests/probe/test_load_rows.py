@@ -43,3 +43,9 @@ def test_speeds_are_over_the_time_from_the_first_start_to_the_last_end() -> None
 def test_one_kind_has_one_row_and_no_goodput_without_a_target() -> None:
     (row,) = load_rows([Outcome("short", seconds=1.0)], target=None)
     assert row.kind == "short" and row.goodput_per_second is None
+
+
+def test_the_servers_first_words_on_each_error_are_kept() -> None:
+    told = [("400", "too long"), ("400", "other"), ("503", None), ("503", "full"), ("cut short", None)]
+    (row,) = load_rows([Outcome("short", seconds=1.0, error=one, said=said) for one, said in told], None)
+    assert row.said == {"400": "too long", "503": "full"}

@@ -10,7 +10,7 @@ from typer import Option
 
 from llmkit.commands.base import Session
 from llmkit.commands.bench.flags import Baseline, FailSlower, parse_part
-from llmkit.commands.bench.serve_text import print_load
+from llmkit.commands.bench.serve_text import failures, print_load
 from llmkit.commands.bench.text import BenchFormat, print_work
 from llmkit.commands.flag_group import with_flag_groups
 from llmkit.commands.shared import LogEvery, Seed
@@ -96,7 +96,8 @@ def serve(
     prompts: Annotated[
         Path | None,
         Option(
-            metavar="FILE.jsonl", help='Rows of "prompt" or "messages"; once, or by --requests or --seconds.'
+            metavar="FILE.jsonl",
+            help='Rows: "prompt" or "messages", "max_tokens" if any; once, or by --requests or --seconds.',
         ),
     ] = None,
     asked: Asked = ASKED,
@@ -152,7 +153,7 @@ def _judge(report: "BenchServeReport") -> None:
     """Raise GateFailed where a request failed."""
     total = report.rows[-1]
     if total.failed:
-        told = ", ".join(f"{count} × {what}" for what, count in total.errors.items())
+        told = ", ".join(failures(total))
         raise GateFailed(
             f"{total.failed} of {total.requests} requests failed ({told})",
             hint="the server's log says why: llmkit serve --log FILE",

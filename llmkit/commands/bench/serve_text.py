@@ -50,10 +50,18 @@ def load_table(report: "BenchServeReport") -> str:
     lines = [f"{work['model']}: {work['arrivals']}{sizes}, {report.rows[-1].seconds:.1f} s"]
     if has_goodput:
         lines.append(f"good: the first text within {work['ttft_target']:g} s")
-    lines += [f"failed: {count} × {what}" for what, count in report.rows[-1].errors.items()]
+    lines += [f"failed: {one}" for one in failures(report.rows[-1])]
     machine = report.environment
     lines.append(f"client on {machine.cpu}, {machine.cores} cores, load {machine.load_average:.1f}")
     return markdown_table(header, cells) + "\n" + "".join(f"{line}\n" for line in lines)
+
+
+def failures(row: "LoadRow") -> list[str]:
+    """How often requests went wrong in each way, with the first words of the server on it."""
+    return [
+        f"{count} × {what}" + (f": {row.said[what]}" if what in row.said else "")
+        for what, count in row.errors.items()
+    ]
 
 
 def _cells(row: "LoadRow", *, has_goodput: bool) -> tuple[str, ...]:
@@ -82,6 +90,8 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     for key, value in row.items():
         if key == "errors":
             flat[key] = " ".join(f"{what.replace(' ', '-')}={count}" for what, count in value.items())
+        elif key == "said":
+            flat[key] = "; ".join(f"{what}: {words}" for what, words in value.items())
         elif key in ("first_token", "between_tokens", "whole"):
             flat |= {f"{key}_{name}": (value or {}).get(name) for name in ("p50", "p90", "p99")}
         else:

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import msgspec
@@ -23,6 +23,7 @@ from llmkit.workflows.bench.load_refusal import load_refusal
 PROMPTS = "prompts_sha256"
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 _PROBE_WORDS = 100
+_MaxTokens = Annotated[int, msgspec.Meta(ge=1)]
 _WORDS = (
     *("river", "stone", "garden", "winter", "letter", "window", "forest", "silver", "morning", "bread"),
     *("travel", "music", "harbour", "candle", "mountain", "story", "paper", "ocean", "shadow", "village"),
@@ -58,8 +59,9 @@ def bench_serve(
         url: of the server, with or without `/v1`; `unix:PATH` is a Unix socket.
         config: what to send, and how.
         model: to ask for; None: the first that it lists.
-        prompts: rows with "prompt" or "messages", sent in order; once where config does not say how many or
-            for how long, else again from the start. None: made-up ones.
+        prompts: rows with "prompt" or "messages", and "max_tokens" where a row has its own, sent in order;
+            once where config does not say how many or for how long, else again from the start. None: made-up
+            ones.
         api_key: for the server.
         progress: told of each request that is over.
 
@@ -86,7 +88,8 @@ class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     prompts: int | None
     """Rows of a file; None: made-up ones, of about `prompt_tokens`."""
     prompt_tokens: int | None
-    max_tokens: int
+    max_tokens: int | None
+    """None: rows have their own."""
     stream: bool
 
 
@@ -103,7 +106,7 @@ def plan_load(
         seconds=config.seconds,
         prompts=None if rows is None else len(rows),
         prompt_tokens=config.prompt_tokens if rows is None else None,
-        max_tokens=config.max_tokens,
+        max_tokens=_most(config, rows),
         stream=config.stream,
     )
 
@@ -113,6 +116,8 @@ def _rows_of(
 ) -> tuple[list[dict[str, Any]] | None, BenchServeConfig]:
     """The prompts of a file, and when the load ends: after them, where nothing else says so."""
     rows = None if prompts is None else _read_prompts(prompts)
+    if rows is not None and any("max_tokens" in row for row in rows):  # all say it, and so does their digest
+        rows = [{**row, "max_tokens": row.get("max_tokens", config.max_tokens)} for row in rows]
     if config.requests is None and config.seconds is None:
         if rows is None:
             raise ConfigError("nothing says when the load ends", hint="--requests 100, or --seconds 60")
@@ -205,7 +210,8 @@ def _shots(
     number = 0
     while config.requests is None or number < config.requests:
         if rows is not None:
-            yield _shot("prompts", config, model, rows[number % len(rows)], config.max_tokens)
+            row = rows[number % len(rows)]
+            yield _shot("prompts", config, model, row, row.get("max_tokens", config.max_tokens))
         else:
             is_long = generator.random() < config.long_share
             tokens = config.long_prompt_tokens if is_long else config.prompt_tokens
@@ -237,9 +243,13 @@ def _read_prompts(path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for line in read_records(path):
         if "messages" in line.record:
-            rows.append({"messages": decode_field(line, "messages", list[dict[str, Any]])})
+            row: dict[str, Any] = {"messages": decode_field(line, "messages", list[dict[str, Any]])}
         else:
-            rows.append({"prompt": decode_field(line, "prompt", str)})
+            row = {"prompt": decode_field(line, "prompt", str)}
+        if "max_tokens" in line.record:
+            most = decode_field(line, "max_tokens", _MaxTokens | None)
+            row |= {} if most is None else {"max_tokens": most}
+        rows.append(row)
     if not rows:
         raise MissingError(
             f"{path}: no prompts", hint='a line each: {"prompt": "..."} or {"messages": [...]}'
@@ -258,7 +268,7 @@ def _work(config: BenchServeConfig, model: str, rows: list[dict[str, Any]] | Non
         "chat": config.chat,
         "stream": config.stream,
         "ignore_eos": config.ignore_eos,
-        "max_tokens": config.max_tokens,
+        "max_tokens": _most(config, rows),
         "ttft_target": config.ttft_target,
         "seed": config.seed,
     }
@@ -271,6 +281,12 @@ def _work(config: BenchServeConfig, model: str, rows: list[dict[str, Any]] | Non
         "long_share": config.long_share,
         "shared_tokens": config.shared_tokens,
     }
+
+
+def _most(config: BenchServeConfig, rows: list[dict[str, Any]] | None) -> int | None:
+    """The one number of tokens that is asked for; None: rows have their own, of which their digest tells."""
+    asked = {row.get("max_tokens", config.max_tokens) for row in rows or [{}]}
+    return asked.pop() if len(asked) == 1 else None
 
 
 def _arrivals(config: BenchServeConfig) -> str:

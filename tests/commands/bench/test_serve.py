@@ -17,6 +17,7 @@ class Listener(BaseHTTPRequestHandler):
 
     asked: list[dict[str, Any]]
     keys: list[str | None]
+    refusal: dict[str, Any] | None = None
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -26,7 +27,9 @@ class Listener(BaseHTTPRequestHandler):
         answer, kind = json.dumps(whole), "application/json"
         if body["stream"]:
             answer, kind = f"data: {answer}\n\ndata: [DONE]\n\n", "text/event-stream"
-        self.send_response(200)
+        if self.refusal is not None:
+            answer, kind = json.dumps(self.refusal), "application/json"
+        self.send_response(200 if self.refusal is None else 400)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -88,6 +91,21 @@ def test_answers_are_streams_of_full_length_unless_that_is_refused(
     assert done.status == 0, done.err
     assert len(bodies) == 3  # the first asks how many tokens a word is
     assert {(body["stream"], body.get("ignore_eos")) for body in bodies} == {(stream, ignore_eos)}
+
+
+def test_the_servers_own_words_are_said_where_requests_failed(
+    asked: tuple[str, list[dict[str, Any]]],
+    llmkit_run: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Listener, "refusal", {"error": {"message": "max_tokens: at most 5"}})
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    line = ("bench", "serve", "--url", asked[0], "-m", "x", "--prompts", tmp_path / "p.jsonl")
+    done = llmkit_run(*line)
+    assert done.status == 1 and "(2 × 400: max_tokens: at most 5)" in done.err
+    assert "failed: 2 × 400: max_tokens: at most 5" in done.out.decode()
+    assert b"400: max_tokens: at most 5" in llmkit_run(*line, "--format", "csv").out
 
 
 def test_a_baseline_is_held_against_and_a_key_comes_from_a_file_or_the_environment(

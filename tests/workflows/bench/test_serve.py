@@ -108,6 +108,37 @@ def test_rows_of_a_file_are_sent_in_turn_each_to_its_endpoint(peer: Peer, tmp_pa
     assert (row.prompt_tokens, row.first_token) == (7, None)
 
 
+def test_a_row_may_say_how_many_tokens_it_asks_for_and_a_load_is_another_when_it_says_otherwise(
+    peer: Peer, tmp_path: Path
+) -> None:
+    def load(*own: int | None, **config: Any) -> tuple[list[int], dict[str, Any]]:
+        path = tmp_path / "prompts.jsonl"
+        rows = [{"prompt": "a"} | ({} if one == -1 else {"max_tokens": one}) for one in own]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        made = BenchServeConfig(concurrency=1, **{"max_tokens": 2, **config})
+        plan = plan_load(peer.url, made, prompts=path)
+        peer.bodies.clear()
+        work = bench_serve(peer.url, made, model="m", prompts=path).work
+        assert plan.max_tokens == work["max_tokens"]
+        return [one["max_tokens"] for one in peer.bodies], work
+
+    without = load(-1, -1)
+    assert load(None, -1) == without and without[0] == [2, 2] and without[1]["max_tokens"] == 2
+    mixed = load(5, -1)
+    assert mixed[0] == [5, 2] and mixed[1]["max_tokens"] is None
+    assert load(5, 2, max_tokens=9) == mixed  # nothing else is sent
+    assert load(5, -1, max_tokens=9)[1] != mixed[1] != load(4, -1)[1]
+    assert load(5, 5)[1]["max_tokens"] == 5
+
+
+@pytest.mark.parametrize("wrong", [0, -3, 1.5, "8", True])
+def test_a_row_that_asks_for_a_number_of_tokens_that_is_none_is_refused(wrong: Any, tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(json.dumps({"prompt": "a"}) + "\n" + json.dumps({"prompt": "a", "max_tokens": wrong}))
+    with pytest.raises(DataError, match=r'prompts\.jsonl:2: "max_tokens"'):
+        plan_load("http://127.0.0.1:9", BenchServeConfig(), prompts=path)
+
+
 def test_a_load_is_another_when_anything_that_is_sent_or_when_it_ends_is_another(
     peer: Peer, tmp_path: Path
 ) -> None:
