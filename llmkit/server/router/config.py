@@ -79,15 +79,22 @@ class RouterConfig:
             raise ConfigError("--admin-port and --admin-socket", hint="leave out one of them")
 
     def check_keys(self, keys: Path | None) -> None:
-        """Refuse an admin's port that everybody could use.
+        """Refuse an admin's port that everybody could use, or nobody.
 
         Raises:
-            ConfigError: there are no keys.
+            ConfigError: there are no keys, or none is an admin's.
+            LlmkitError: see `read_keys`.
         """
-        if self.admin_port is not None and keys is None:
+        if self.admin_port is None:
+            return
+        hint = "--admin-socket PATH is the owner's alone, and needs none"
+        if keys is None:
+            raise ConfigError("--admin-port needs --keys with an admin's key", hint=hint)
+        from llmkit.server.keys import read_keys  # here: flags show our defaults, and help is quick
+
+        if not any(one.admin for one in read_keys(keys).rules.values()):
             raise ConfigError(
-                "--admin-port needs --keys with an admin's key",
-                hint="--admin-socket PATH is the owner's alone, and needs none",
+                f"--admin-port: no key in {keys} is an admin's", hint=f"admin = true in its entry, or {hint}"
             )
 
     def is_wanted(self, sources: Sequence[ModelSource]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from llmkit.errors import ConfigError, UsageError
+from llmkit.server.keys import entry_of
 from llmkit.server.router.config import ModelSource, RouterConfig, check_sources, read_source
 
 
@@ -68,11 +69,19 @@ def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
         RouterConfig(**wrong)
 
 
-def test_an_admins_port_needs_keys_and_a_socket_does_not() -> None:
+def test_an_admins_port_needs_an_admins_key_and_a_socket_does_not(tmp_path: Path) -> None:
+    alone, named, admins = (tmp_path / name for name in ("alone", "named", "admins"))
+    alone.write_text("a-key-alone\n")
+    named.write_text(entry_of("alice", "a"))
+    admins.write_text(entry_of("alice", "a") + entry_of("root", "b") + "admin = true\n")
     RouterConfig(admin_socket=Path("s")).check_keys(None)
-    RouterConfig(admin_port=1).check_keys(Path("keys"))
+    RouterConfig(admin_socket=Path("s")).check_keys(alone)
+    RouterConfig(admin_port=1).check_keys(admins)
     with pytest.raises(ConfigError, match="--admin-port needs --keys"):
         RouterConfig(admin_port=1).check_keys(None)
+    for path in (alone, named):
+        with pytest.raises(ConfigError, match=f"no key in {path} is an admin's"):
+            RouterConfig(admin_port=1).check_keys(path)
 
 
 @pytest.mark.parametrize(
