@@ -2,8 +2,9 @@
 
 .jsonl .ndjson                       lines of JSON, whatever the first of them is
 .txt .md .html .py .csv …            text, whatever it begins with: `TEXT`
-.json .jl, any other suffix, none    lines of JSON where the first two are objects, or the only one is; one
-                                     array of objects is an error; anything else is text
+.json .jl .1 …, none                 lines of JSON where the first two are objects, or the only one is; one
+                                     array of records is an error; anything else is text
+any other suffix                     the same, but that one object alone is text
 stdin, a pipe                        jsonl when it starts with {, text otherwise
 
 Suffixes count in any case, and those of compression (.zst .zstd .gz .gzip) are left out.
@@ -33,10 +34,13 @@ TEXT = frozenset(
         ".lsp .el .scm .rkt .v .sv .vhd .vhdl .asm .s .f .f90 .f95 .for .pas .ada .adb .ads .cob .sol",
         ".sql .graphql .gql .proto .thrift .sh .bash .zsh .fish .ps1 .bat .cmd .awk .sed .tcl .vim .mk .mak",
         ".cmake .bzl .nix .tf .hcl .j2 .jinja .jinja2 .tmpl .tpl .erb .mustache .gbnf",
+        ".log .har .webmanifest .avsc",
     )
     for suffix in some.split()
 )
 """Suffixes of what people write: a program that begins with a brace is no record."""
+_MAY_BE_ONE = (".json", ".jl", "")
+"""Suffixes under which a single line is looked at too."""
 _LOOK = 1 << 12  # bytes that tell a brace or a bracket from anything else
 _LONGEST = 64 << 20  # bytes of a line that is looked at: a file of one line may be as large as the disk
 
@@ -55,7 +59,7 @@ def holds_json_lines(path: Path) -> bool:
 
     Raises:
         MissingError: there is no such file.
-        DataError: it is one JSON array of objects, or damaged in its compression.
+        DataError: it is one JSON array of records, or damaged in its compression.
     """
     suffix = suffix_of(path)
     if suffix in JSON_LINES or suffix in TEXT or is_stream(path):
@@ -65,7 +69,9 @@ def holds_json_lines(path: Path) -> bool:
         first = next(lines, b"")
         if begins_array(first.lstrip()):
             raise array_error(path)
-        return _is_object(first) and all(map(_is_object, [*lines]))
+        rest = [*lines]
+        is_enough = bool(rest) or suffix in _MAY_BE_ONE or suffix[1:].isdigit()
+        return is_enough and all(map(_is_object, [first, *rest]))
 
 
 def kind_of_input(path: Path, stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
@@ -73,7 +79,7 @@ def kind_of_input(path: Path, stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
 
     Raises:
         UsageError: parquet from a pipe.
-        DataError: one JSON array of objects.
+        DataError: one JSON array of records.
     """
     if not is_json_lines(path) and is_stream(path):
         return kind_of_stdin(stream)

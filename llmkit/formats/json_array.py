@@ -1,4 +1,4 @@
-"""One JSON array of objects where lines of JSON are read: what it begins with, and what is said of it."""
+"""One JSON array of records where lines of JSON are read: what it begins with, and what is said of it."""
 
 import re
 from pathlib import Path
@@ -6,18 +6,25 @@ from pathlib import Path
 from llmkit.errors import DataError
 from llmkit.formats.streams import compression_of, plain_name
 
-_BEGINS = re.compile(rb'\[\s*(?:\{\s*["}]|\]\s*\Z)')
-_MAY_BEGIN = re.compile(rb"\[\s*(?:[{\]]\s*)?")
+_BEGINS = re.compile(rb'\[\s*\{\s*"')
+_MAY_BEGIN = re.compile(rb'\[\s*(?:\{\s*(?:"[^}]*)?)?')
+_KEYS = re.compile(
+    rb'"(?:text|messages|conversations?|prompt|completion|instruction|question|content|html|tokens)"\s*:'
+)
+"""What records have. Any other array may be a file of a program's, which is text like its sources."""
+LOOK = 1 << 12
+"""Bytes from the beginning, at most, in which a key is looked for."""
 
 
 def begins_array(start: bytes) -> bool:
-    """Whether a content without space before it is an array of objects, or of nothing, and no text."""
-    return _BEGINS.match(start) is not None
+    """Whether a content without space before it is an array of records, and no text."""
+    return _BEGINS.match(start) is not None and _KEYS.search(start, 0, LOOK) is not None
 
 
 def may_begin_array(start: bytes) -> bool:
     """Whether more of a content is needed to tell."""
-    return _MAY_BEGIN.fullmatch(start) is not None
+    is_open = _MAY_BEGIN.fullmatch(start) is not None  # its first object
+    return is_open and len(start) < LOOK and _KEYS.search(start) is None
 
 
 def array_error(path: Path | None) -> DataError:

@@ -16,7 +16,7 @@ def kind_of_stdin(stream: BinaryIO) -> tuple[StdinKind, BinaryIO]:
 
     Raises:
         UsageError: it is parquet.
-        DataError: it is one JSON array of objects.
+        DataError: it is one JSON array of records.
     """
     start, whole = look_ahead(stream, _tells_kind)
     if start.startswith(_PARQUET):

@@ -100,10 +100,8 @@ class KeyedGate:
         self._check_requests(name, rules)
         if answers:
             self._check_tokens(name, rules, prompt_tokens + answers)
-            tokens = prompt_tokens * samples + max_tokens
-            self.admission.check(
-                tokens=tokens, answers=answers
-            )  # before a request is counted against its key
+            # before it is counted against its key
+            self.admission.check(tokens=prompt_tokens * samples + max_tokens, answers=answers)
         if rules.requests_per_minute is not None:
             self._bucket(self._requests, name, rules.requests_per_minute).take(self._clock(), 1)
         self._running[name] += 1
@@ -132,7 +130,6 @@ class KeyedGate:
         rules = self._rules(caller.name)
         self._check_tokens(caller.name, rules, prompt_tokens + answers)
         tokens = prompt_tokens * samples + max_tokens
-        self.admission.check(tokens=tokens, answers=answers)
         most = prompt_tokens + max_tokens
         self._set_aside[caller.name] += most
         slot = Slot()

@@ -2,7 +2,7 @@
 
 [keys.alice]
 sha256 = "9f86d081…"           # llmkit serve --new-key alice prints a key and this entry
-requests_per_minute = 60       # those that only count tokens too, and those that are refused as wrong
+requests_per_minute = 60       # those that only count tokens too, and those whose prompt is refused
 tokens_per_minute = 20_000
 concurrent = 4                 # requests at once, from before their prompts are encoded
 tokens_per_day = 1_000_000     # a request counts as all that it may come to until it is over

@@ -90,8 +90,11 @@ def _parts(host: str, port: str = "") -> tuple[str, str] | None:
 
 
 def _is_own_name(name: str) -> bool:
-    """Whether every machine calls itself so."""
-    if name == "localhost" or name.endswith(".localhost"):
+    """Whether every machine calls itself so, or this one; or containers call the machine that they are on.
+
+    Nobody can register a name under .internal (ICANN, 2024): host.docker.internal, host.containers.internal.
+    """
+    if name in ("localhost", socket.gethostname().lower()) or name.endswith((".localhost", ".internal")):
         return True
     try:
         return ipaddress.ip_address(name.strip("[]")).is_loopback

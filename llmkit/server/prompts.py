@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,6 +19,8 @@ from llmkit.server.prompt_worker import as_error
 from llmkit.server.turns import Turns
 from llmkit.tokens.tools.turns import ToolTurns
 
+S = TypeVar("S")
+T = TypeVar("T")
 START_SECONDS = 60.0
 BYTES_PER_TOKEN = 16
 """More than a token of any language or code has on average: what has more of them than the context has tokens
@@ -114,13 +117,20 @@ class PromptPool:
         Raises:
             ApiError: see `encode`; the others are given up.
         """
+        return await self._all(partial(self.encode, param=param, tenant=tenant), texts)
+
+    async def decode_all(self, prompts: Sequence[Sequence[int]], *, tenant: str = "") -> list[str]:
+        """The texts of the prompts of one request that came as ids, as `encode_all` has it."""
+        return await self._all(partial(self.decode, tenant=tenant), prompts)
+
+    async def _all(self, work: Callable[[S], Coroutine[Any, Any, T]], given: Sequence[S]) -> list[T]:
         at_once = asyncio.Semaphore(len(self._processes))
 
-        async def encode(text: str) -> list[int]:
+        async def done(one: S) -> T:
             async with at_once:
-                return await self.encode(text, param=param, tenant=tenant)
+                return await work(one)
 
-        tasks = [asyncio.ensure_future(encode(text)) for text in texts]
+        tasks = [asyncio.ensure_future(done(one)) for one in given]
         try:
             return await asyncio.gather(*tasks)
         finally:

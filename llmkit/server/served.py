@@ -163,7 +163,7 @@ class Served:
                 requests.append(_sample(request, sample))
         texts = [text for _, text in prompts]
         if ask.ids and ask.echo:  # whose ids are known to be some
-            texts = await asyncio.gather(*(self.prompts.decode(one, tenant=caller.tenant) for one in ask.ids))
+            texts = await self.prompts.decode_all(ask.ids, tenant=caller.tenant)
         return Prepared(tuple(requests), tuple(text for text in texts for _ in range(ask.sampling.samples)))
 
     def reader(self, ask: Ask) -> CallReader | None:

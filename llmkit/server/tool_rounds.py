@@ -3,6 +3,7 @@
 Only what the model itself wrote is looked at: a call that stands in a message, a passage or a result is text.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -12,10 +13,13 @@ from llmkit.engine.request import Request
 from llmkit.engine.seeds import derive_seed
 from llmkit.server.answer import Piece, ToolCall
 from llmkit.server.ask import Ask, ToolChoice
+from llmkit.server.errors import ApiError
 from llmkit.server.gate import Caller, Slot
-from llmkit.server.served import Served
+from llmkit.server.served import Prepared, Served
 from llmkit.server.tool_bench import ToolBench
 
+_SOON = 0.1
+"""Seconds until there may be room again, where nothing is known."""
 Write = Callable[[int, Request, Ask], AsyncGenerator[Piece]]
 """One text of an answer, by its index, piece by piece."""
 
@@ -105,6 +109,16 @@ class ToolRounds:
             tool_choice=ToolChoice("auto" if done < self._bench.max_calls else "none"),
             seed_given=True,
         )
-        prepared = await self._served.prepare(ask, self._caller)
+        prepared = await self._prepared(ask)
         self._slot.usage.prompt_tokens += prepared.prompt_tokens
         return ask, prepared.requests[0]
+
+    async def _prepared(self, ask: Ask) -> Prepared:
+        """The next prompt: where too many wait to be encoded, it waits, as its functions have run already."""
+        while True:
+            try:
+                return await self._served.prepare(ask, self._caller)
+            except ApiError as error:
+                if error.code != "queue_full":
+                    raise
+                await asyncio.sleep(error.retry_after or _SOON)

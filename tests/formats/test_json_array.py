@@ -8,17 +8,19 @@ from llmkit.formats.json_array import array_error, begins_array, may_begin_array
 from llmkit.formats.streams import open_output
 
 
-def test_an_array_of_objects_is_told_from_text_in_brackets() -> None:
-    for start in (b'[{"', b'[ \n{ "a"', b"[{}", b"[]", b"[\n]\n"):
+def test_an_array_of_records_is_told_from_text_in_brackets_and_from_other_data() -> None:
+    for start in (b'[{"text":', b'[ \n{ "id": {"a": 1}, "messages" : [', b'[{"instruction": "a"}]'):
         assert begins_array(start)
-    for start in (b"[1", b"[{{ x", b"[] is a box", b'["a"]', b'{"a": [{"', b"[", b"[{"):
+    for start in (b"[1", b"[{{ x", b"[] is a box", b'["a"]', b'{"a": [{"', b"[", b"[{", b"[]", b"[{}]"):
         assert not begins_array(start)
+    assert not begins_array(b'[{"id": 1, "name": "a fixture of a program"}, {"id": 2, "name": "text"}]')
+    assert not begins_array(b'[{"id": "' + b"x" * 5000 + b'", "text": "a"}]')
 
 
 def test_more_is_waited_for_only_while_it_may_still_be_one() -> None:
-    for start in (b"[", b"[ \n", b"[{", b"[{ "):
+    for start in (b"[", b"[ \n", b"[{", b"[{ ", b'[{"', b'[{"id": 1, "na'):
         assert may_begin_array(start)
-    for start in (b"", b"{", b"[1", b'[{"', b"[{{", b"[] i"):
+    for start in (b"", b"{", b"[1", b"[{{", b"[] i", b'[{"text":', b'[{"id": 1}', b'[{"id": "' + b"x" * 5000):
         assert not may_begin_array(start)
 
 

@@ -39,8 +39,15 @@ def test_parquet_is_refused_in_words_that_help() -> None:
         assert caught.value.hint == "name the file"
 
 
-@pytest.mark.parametrize("content", [b'[{"text": "a"}]\n', b'\xef\xbb\xbf[\n  {\n    "text": "a"', b"[]"])
-def test_one_array_of_objects_is_refused_however_slowly_it_comes(content: bytes) -> None:
+@pytest.mark.parametrize("content", [b'[{"text": "a"}]\n', b'\xef\xbb\xbf[\n  {\n    "id": 1, "text": "a"'])
+def test_one_array_of_records_is_refused_however_slowly_it_comes(content: bytes) -> None:
     for raw in (io.BytesIO(content), Dripping(content)):
         with pytest.raises(DataError, match="stdin: one JSON array"):
             kind_of_stdin(io.BufferedReader(raw))
+
+
+@pytest.mark.parametrize("content", [b"[]", b'[{"id": 1, "name": "a"}]\n', b"[{}]", b'[{"id": 1'])
+def test_any_other_array_is_text_however_slowly_it_comes(content: bytes) -> None:
+    for raw in (io.BytesIO(content), Dripping(content)):
+        kind, stream = kind_of_stdin(io.BufferedReader(raw))
+        assert kind == "text" and stream.read() == content

@@ -1,5 +1,7 @@
 """Pages of others have nothing done here, whatever address they came by; programs and our own page do."""
 
+import socket
+
 import pytest
 
 from llmkit.server.errors import ApiError
@@ -33,7 +35,7 @@ def refused(server: OwnOrigin, method: str = "POST", **headers: str) -> str | No
             "a.localhost:1",
             "127.0.0.1:8000",
         ),
-        *("127.3.2.1", "[::1]", "[::1]:8000", ""),
+        *("127.3.2.1", "[::1]", "[::1]:8000", "", "host.docker.internal:8000", socket.gethostname()),
     ],
 )
 def test_a_loopback_listener_knows_every_name_that_a_machine_has_for_itself(host: str) -> None:

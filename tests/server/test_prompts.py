@@ -108,6 +108,21 @@ def test_a_million_ids_become_text_within_the_time_of_a_prompt(
     assert caught.value.status == 400
 
 
+def test_ids_of_several_prompts_become_their_texts_in_order_and_one_that_cannot_gives_up_the_others(
+    tokenizer_folder: Path, tokenizer: Tokenizer
+) -> None:
+    rows = [tokenizer.backend.encode(text).ids for text in ("a fox", "the", "fox a")]
+    assert with_pool(tokenizer_folder, lambda pool: pool.decode_all(rows)) == ["a fox", "the", "fox a"]
+
+    async def left(pool: PromptPool) -> int:
+        with pytest.raises(ApiError, match="takes more than"):
+            await pool.decode_all([rows[0] * (1 << 18)] * 4)
+        await asyncio.sleep(0)
+        return pool._turns.waiting
+
+    assert with_pool(tokenizer_folder, left, seconds=0.01) == 0
+
+
 def test_a_client_that_leaves_does_not_leave_its_answer_to_the_next(tokenizer_folder: Path) -> None:
     async def work(pool: PromptPool) -> tuple[list[int], list[int]]:
         await pool.start()

@@ -16,6 +16,8 @@ from llmkit.retrieve.tools.config import Tool, ToolError, ToolLimits, ToolSpec
 from llmkit.retrieve.tools.loop import Toolbox
 from llmkit.retrieve.tools.mcp import McpServer
 from llmkit.retrieve.tools.program import ProgramTool
+from llmkit.server.errors import ApiError
+from llmkit.server.served import Served
 from llmkit.server.tool_bench import ToolBench
 from llmkit.tokens.load import load_tokenizer
 from tests.server.calling_made import calling_folder, calling_model
@@ -122,6 +124,28 @@ def test_the_server_calls_and_goes_on_as_a_client_does_that_calls_itself(serve: 
     assert "tool_calls" not in choice["message"]
     for name in ("prompt_tokens", "completion_tokens"):
         assert own["usage"][name] == first["usage"][name] + second["usage"][name]
+
+
+def test_an_answer_whose_functions_have_run_waits_for_room_to_go_on(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weather = Weather()
+    plain, asked = Served.prepare, 0
+
+    async def full_at_times(self: Served, ask: Any, caller: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked in (2, 3):  # the first prompt is read, the second waits
+            raise ApiError(503, "the queue of prompts is full", code="queue_full", retry_after=0.01)
+        return await plain(self, ask, caller)
+
+    async def work(client: httpx.AsyncClient) -> Any:
+        return await post(client, "/v1/chat/completions", CHAT)
+
+    expected = serve(work, Weather())["choices"][0]["message"]
+    monkeypatch.setattr(Served, "prepare", full_at_times)
+    found = serve(work, weather)["choices"][0]["message"]
+    assert found["content"] == expected["content"] and asked == 4 and len(weather.asked) == 1
 
 
 def test_a_stream_tells_the_call_before_the_text_and_the_same_text(serve: Serve) -> None:

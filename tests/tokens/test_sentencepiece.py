@@ -1,13 +1,16 @@
 """tokenizer.model files, read without the sentencepiece package; ids are compared in test_load.py."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
 import sentencepiece
+from tokenizers import normalizers
 
 from llmkit.errors import DataError
-from llmkit.tokens.sentencepiece import parse_model, read_sentencepiece
+from llmkit.tokens.sentencepiece import MARKS_AT_END, parse_model, read_sentencepiece
+from llmkit.tokens.tokenizer import Tokenizer, canonical_json
 
 
 def _train(**options: object) -> bytes:
@@ -89,3 +92,16 @@ def test_any_cut_is_noticed_or_leaves_whole_pieces() -> None:
         except (ValueError, IndexError):
             continue
         assert all(isinstance(piece, str) for piece, _, _ in parse_model(content[:end]).pieces)
+
+
+def test_the_digest_leaves_out_the_step_for_marks_at_the_end() -> None:
+    """What was packed before there was one goes on."""
+    content = _train(model_type="unigram", vocab_size=400)
+    (backend, _), (older, _) = read_sentencepiece(content, "m"), read_sentencepiece(content, "m")
+    *steps, last = json.loads(backend.to_str())["normalizer"]["normalizers"]
+    assert last["pattern"] == {"Regex": MARKS_AT_END}
+    older.normalizer = normalizers.Sequence([older.normalizer[place] for place in range(len(steps))])
+    before, now = Tokenizer(older), Tokenizer(backend)
+    read_again = Tokenizer(backend, content=canonical_json(backend))
+    assert canonical_json(older) != canonical_json(backend)
+    assert before.sha256 == now.sha256 == read_again.sha256

@@ -12,7 +12,7 @@ STREAMS = (
     "ending in .zst and .gz are written compressed, and compressed input is recognised by its content. "
     "Records are read from files called .jsonl or .ndjson, one a line. Text, Markdown, markup and source "
     "code are one document a file. Where a name does not tell (.json, another suffix, none), the first two "
-    "lines do: both are JSON objects, or the file is one document. A file that is one JSON array of objects "
+    "lines do: both are JSON objects, or the file is one document. A file that is one JSON array of records "
     "is an error."
 )
 ERRORS = (

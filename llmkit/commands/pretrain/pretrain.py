@@ -178,7 +178,8 @@ def _files(
     """What the run reads and writes."""
     from llmkit.workflows.pretrain.job import PretrainFiles
 
-    if sources.preset is not None and sources.model is not None:
+    # files of --print-config named the default too, beside --model
+    if sources.model is not None and sources.preset not in (None, PretrainFiles.preset):
         raise UsageError(
             f"both --preset {sources.preset} and --model: each is the model's shape", hint="give one of them"
         )

@@ -129,9 +129,9 @@ def check_asked(config: NeedleConfig, *, has_text: bool) -> None:
         raise _unread("--haystack", config.tasks, hint="--tasks needle, or niah_single_2, does")
     if config.depths != NeedleConfig.depths and not any(map(has_depth, config.tasks)):
         raise _unread("--depths", config.tasks, hint="leave it out: what they ask for is all over the text")
-    if not config.answers and (config.needle, config.question) != (None, None):
+    if not config.answers and config.needle is not None:
         raise UsageError(
-            f"{given[0]} without --answer: answers would be held to those of our own needle",
+            "--needle without --answer: answers would be held to those of our own needle",
             hint="--answer TEXT, for each thing that an answer must have",
         )
     texts = {

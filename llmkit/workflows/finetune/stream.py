@@ -161,10 +161,7 @@ def read_lines(paths: Iterable[Path], log: RejectLog) -> Iterator[Line]:
                 yield Line(line.record, name, line.number)
             continue
         if suffix_of(path) == ".json":
-            raise DataError(
-                f"{path}: not lines of JSON, each an object",
-                hint=f"jq -c . {path} > {path.with_suffix('.jsonl')}",
-            )
+            raise DataError(f"{path}: not lines of JSON, each an object", hint="jq -c . makes lines of it")
         for document in read_documents([path], on_bad=log.on_bad):
             yield Line({"text": raw(document.text)}, document.file, document.line)
 

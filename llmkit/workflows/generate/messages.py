@@ -8,20 +8,30 @@ from llmkit.server.errors import ApiError
 from llmkit.server.wire.messages_in import read_messages
 from llmkit.server.wire.tools import read_tools
 
+_SAME = {"thinking": "reasoning_content"}
+_RESULTS = ("tool_results", "function", "ipython", "observation")
+"""What families call the role of a tool's result, which `finetune` takes as well."""
+
 
 def read_conversation(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Messages for `PromptEncoder.render_told`.
 
     Args:
-        messages: in OpenAI's words: content may be in parts, arguments of calls a text.
+        messages: in OpenAI's words: content may be in parts, arguments of calls a text. As in examples to
+            learn from, answers may have a weight, and results another role.
 
     Raises:
         DataError: one that a server would refuse, named with what is wrong.
     """
     try:
-        return list(read_messages(list(messages)))
+        return list(read_messages([_as_asked(one) for one in messages]))
     except ApiError as error:
         raise DataError(error.message, hint='a message is {"role": "user", "content": TEXT}') from None
+
+
+def _as_asked(message: dict[str, Any]) -> dict[str, Any]:
+    told = {_SAME.get(key, key): value for key, value in message.items() if key != "weight"}
+    return told | {"role": "tool"} if told.get("role") in _RESULTS else told
 
 
 def read_functions(tools: list[dict[str, Any]] | None) -> list[dict[str, Any]]:

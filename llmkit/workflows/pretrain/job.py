@@ -56,7 +56,13 @@ class PretrainFiles:
     @property
     def inputs(self) -> list[Path]:
         """All that is read: what no output may replace."""
-        own = [path for path in (self.tokenizer, self.model) if path is not None]
+        own = [] if self.tokenizer is None else [self.tokenizer]
+        return [*self.begun_from, *own]
+
+    @property
+    def begun_from(self) -> list[Path]:
+        """What no run is, as it would be gone when the run starts over; a tokenizer it has itself."""
+        own = [] if self.model is None else [self.model]
         return [*self.data, *self.valid, *own]
 
 

@@ -100,7 +100,7 @@ def plan_pretrain(
         invocation: for what is packed.
         progress: shows what is packed.
     """
-    check_folder(files.out, files.inputs)
+    check_folder(files.out, files.begun_from)
     check_records(files.out, files.metrics, files.tensorboard, files.inputs, force=force)
     degrees = division.degrees(processes)
     started = degrees if processes is None else ONE_PROCESS
@@ -169,7 +169,7 @@ def pretrain(
         with ranks.first():
             if ranks.is_first:
                 check_records(files.out, files.metrics, files.tensorboard, files.inputs, force=force)
-                claim = stack.enter_context(claimed(files.out, files.inputs))
+                claim = stack.enter_context(claimed(files.out, files.begun_from))
             cache = files.out / CACHE
             job = open_job(files, config, cache, invocation, progress, degrees=ranks.degrees)
             resume = resume_now(files.out, resume)

@@ -189,6 +189,12 @@ def test_the_same_line_again_has_nothing_to_do(pretrain: Callable[..., Any]) -> 
     assert (Path("run/model.safetensors").read_bytes(), steps_of()) == before
 
 
+def test_a_run_goes_on_with_the_tokenizer_that_it_has(pretrain: Callable[..., Any]) -> None:
+    pretrain("--schedule", "constant")
+    done = pretrain("--schedule", "constant", "-t", "run", "--json", steps=8)
+    assert done.status == 0 and json.loads(done.out)["resumed_step"] == 6
+
+
 def test_other_settings_do_not_resume_and_are_named(pretrain: Callable[..., Any]) -> None:
     pretrain()
     done = pretrain("--lr", 0.5, "--num-hidden-layers", 2)
@@ -269,9 +275,9 @@ def test_must_needs_a_checkpoint(pretrain: Callable[..., Any]) -> None:
 
 def test_a_folder_that_is_no_run_is_refused(pretrain: Callable[..., Any]) -> None:
     shutil.copytree("tok", "other")
-    for out, said in (("other", "other: exists and is not a run"), ("tok", "the output is also an input")):
+    for out in ("other", "tok"):
         done = pretrain("-o", out)
-        assert (done.status, said in done.err) == (2, True)
+        assert (done.status, f"{out}: exists and is not a run" in done.err) == (2, True)
         assert [entry.name for entry in Path(out).iterdir()] == ["tokenizer.json"]
 
 
@@ -392,6 +398,15 @@ def test_a_model_is_trained_on_from_its_weights(pretrain: Callable[..., Any]) ->
     assert steps_of("run3")[0]["loss"] == before  # the shape alone: weights from the seed
 
 
+def test_a_settings_file_that_names_the_default_shape_beside_a_model_is_taken(
+    pretrain: Callable[..., Any],
+) -> None:
+    Path("run.toml").write_text('preset = "tiny"\nmodel = "run"\n')  # as --print-config wrote it
+    pretrain()
+    done = pretrain("-o", "run2", "--config", "run.toml", "--dry-run")
+    assert done.status == 0, done.err
+
+
 def test_a_run_does_not_take_the_place_of_the_model_that_it_begins_with(pretrain: Callable[..., Any]) -> None:
     assert pretrain("--valid", "valid.txt").status == 0
     before = Path("run/model.safetensors").read_bytes()
@@ -489,7 +504,7 @@ def test_evaluation_of_the_first_rows_is_another_figure(pretrain: Callable[..., 
     [
         (("--data", "absent.txt"), 4, "absent.txt: no such file"),
         (("--preset", "tinny"), 2, "did you mean tiny?"),
-        (("--preset", "tiny", "--model", "tok"), 2, "both --preset tiny and --model"),
+        (("--preset", "small", "--model", "tok"), 2, "both --preset small and --model"),
         (("--sample-every", 2, "--sample-tokens", 0), 2, "--sample-tokens must be at least 1 (found 0)"),
         (("--seed", -5), 2, "--seed must be at least 0 (found -5)"),
         (("--steps", 3, "--epochs", 1.0), 2, "two budgets"),

@@ -62,7 +62,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "another role": {"messages": [{"role": "robot", "content": "a"}]},
     "a role of no text": {"messages": [{"role": 7, "content": "a"}]},
     "no messages": {"messages": []},
-    "another key": {"messages": [{**USER, "weight": 1}]},
+    "another key": {"messages": [{**USER, "wait": 1}]},
     "a user's call": {"messages": [{**USER, "tool_calls": [CALL]}]},
     "calls that are none": {"messages": [USER, {**ASKED, "tool_calls": [{"name": "weather"}]}]},
     "arguments that are none": {
@@ -171,3 +171,16 @@ def test_functions_and_messages_that_are_read_stay_what_they_are_when_read_again
         messages, tools = read_conversation(body["messages"]), read_functions(body.get("tools"))
         assert read_conversation(messages) == messages and read_functions(tools) == tools
     assert read_functions(None) == []
+
+
+def test_examples_to_learn_from_are_prompts_too(model: Path) -> None:
+    _speak(model, HERMES)
+    answer = {"role": "assistant", "content": "a", "weight": 0, "thinking": "b"}
+    results = [
+        {**RESULT, "role": role} for role in ("observation", "ipython", "function", "tool_results", "tool")
+    ]
+    rows = [{"messages": [USER, answer, USER, ASKED, result], "tools": [TOOL]} for result in results]
+    plain = {"role": "assistant", "content": "a", "reasoning_content": "b"}
+    expected = {"messages": [USER, plain, USER, ASKED, RESULT], "tools": [TOOL]}
+    prompts = {one.request.prompt for one in _read(model, [*rows, expected]) if isinstance(one, Row)}
+    assert len(prompts) == 1 and len(prompts.pop()) > 10
