@@ -15,11 +15,9 @@ RequestLog = Callable[[dict[str, Any]], None]
 _ID_LETTERS = 64
 _USER_LETTERS = 64
 """Of OpenAI's too."""
-_MESSAGE_LETTERS = 200
 _BODY_BYTES = 16 << 10
 """Of an answer that is an error, looked at; ours are shorter."""
-_QUOTED = re.compile(r"""(?<!\w)(['"`])(?:.*\1|.*)""")
-"""To the last mark of its kind, for texts have marks within; an apostrophe is none."""
+_CODE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 
 
 class Counted(Protocol):
@@ -114,16 +112,13 @@ def record_of(scope: Scope, status: int, seconds: float, refusal: bytes = b"") -
 
 
 def _why(refusal: bytes) -> dict[str, str]:
-    """The code of an error and its message, of which what it quotes is left out: it may be of a prompt."""
+    """The code of an error; not its message, which may have words of the request, as of an unknown key."""
     try:
         told = json.loads(refusal)["error"]
-        code, message = told.get("code") or told.get("type"), told["message"]
+        code = told.get("code") or told.get("type")
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         return {}
-    if not isinstance(message, str):
-        return {}
-    first = _QUOTED.sub("…", message.partition("\n")[0])
-    return {"error": str(code), "error_message": first[:_MESSAGE_LETTERS]}
+    return {"error": code} if isinstance(code, str) and _CODE.fullmatch(code) else {}
 
 
 def _own_id(scope: Scope) -> str | None:
